@@ -1,0 +1,124 @@
+package index
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Schema is the version of index.json that this program writes. A file with a
+// higher one is refused with ErrTooNew and left untouched.
+const Schema = 1
+
+// Index is index.json: metadata only, a directory of what is in the keystore,
+// never the truth about a grant and never a secret.
+type Index struct {
+	Schema   int                        `json:"schema"`
+	Store    string                     `json:"store"`              // random id; first part of every item name
+	Keystore string                     `json:"keystore"`           // keystore.Kind
+	KeyFile  string                     `json:"key_file,omitempty"` // file keystore: path of its key file
+	Path     string                     `json:"path"`               // the folder's resolved path, to notice a copy
+	Accounts []Account                  `json:"accounts"`
+	Pools    map[string]Pool            `json:"pools,omitempty"`
+	Bindings []Binding                  `json:"bindings,omitempty"`
+	Extra    map[string]json.RawMessage `json:"-"` // fields of a later version, kept
+}
+
+// Account is one account's metadata.
+type Account struct {
+	ID       string `json:"id"` // "acc_" + 16 lower-case base32 characters
+	Label    string `json:"label"`
+	Provider string `json:"provider"`
+	Pool     string `json:"pool"`
+	Kind     string `json:"kind"` // "oauth" or "api-key"
+	Rank     int    `json:"rank"` // from 1, within its pool
+	Disabled bool   `json:"disabled,omitempty"`
+	Removing bool   `json:"removing,omitempty"` // tombstone: its secrets are being deleted
+	Shared   string `json:"shared,omitempty"`   // another program's file still has this login (import --keep)
+
+	Identity     string `json:"identity,omitempty"` // for display only
+	Issuer       string `json:"issuer,omitempty"`
+	Subject      string `json:"subject,omitempty"`
+	Organization string `json:"organization,omitempty"`
+
+	Generation int    `json:"generation"`
+	GrantSlot  string `json:"grant_slot,omitempty"`  // "a" to "d"
+	AccessSlot string `json:"access_slot,omitempty"` // "a" to "d"; empty: no access token
+	// Fingerprint is the truncated hash of the stored refresh token or API key;
+	// empty where the grant has none.
+	Fingerprint string `json:"fingerprint,omitempty"`
+
+	ExpiresAt        time.Time `json:"expires_at,omitzero"`  // of the access token; zero: unknown
+	ObtainedAt       time.Time `json:"obtained_at,omitzero"` // when it came in
+	RefreshExpiresAt time.Time `json:"refresh_expires_at,omitzero"`
+	AddedAt          time.Time `json:"added_at"`
+	RefreshedAt      time.Time `json:"refreshed_at,omitzero"`
+
+	Intents []Intent `json:"intents,omitempty"`
+	Failure *Failure `json:"failure,omitempty"`
+	// Dead is the fingerprint of a refresh token that the provider refused for
+	// good; it says nothing once another refresh token is stored.
+	Dead string `json:"dead,omitempty"`
+	// RejectedAt is when a refresh was last forced by "that token was refused".
+	RejectedAt time.Time `json:"rejected_at,omitzero"`
+
+	Holds []Hold  `json:"holds,omitempty"`
+	Usage []Usage `json:"usage,omitempty"`
+
+	Extra map[string]json.RawMessage `json:"-"`
+}
+
+// Intent says that a refresh request may have reached the provider and its
+// outcome is not stored yet. It is durable before the first byte is sent.
+type Intent struct {
+	Slot        string    `json:"slot"`        // the grant slot that the answer goes to
+	Generation  int       `json:"generation"`  // the generation that the answer makes
+	Fingerprint string    `json:"fingerprint"` // of the refresh token that is sent
+	Attempt     int       `json:"attempt"`     // 1, or more for a recorded recovery
+	PID         int       `json:"pid"`
+	StartedAt   time.Time `json:"started_at"`
+}
+
+// Failure is why the last rotation did not succeed and when the next may try.
+type Failure struct {
+	Class     string    `json:"class"`
+	Message   string    `json:"message,omitempty"` // no secret, no raw response
+	Count     int       `json:"count"`
+	NextTryAt time.Time `json:"next_try_at"`
+}
+
+// Hold keeps an account out of selection until a moment; an expired one is
+// ignored wherever it is read.
+type Hold struct {
+	Scope      string    `json:"scope"` // "*" is the whole account
+	Until      time.Time `json:"until"`
+	Source     string    `json:"source"`
+	Proven     bool      `json:"proven"`
+	Cut        bool      `json:"cut,omitempty"`
+	ReportedAt time.Time `json:"reported_at"`
+	Guesses    int       `json:"guesses,omitempty"` // how often in a row the guess was made
+}
+
+// Usage is one quota window as a provider last stated it.
+type Usage struct {
+	Window     string    `json:"window"`
+	Used       float64   `json:"used"`
+	ResetsAt   time.Time `json:"resets_at,omitzero"`
+	ReportedAt time.Time `json:"reported_at"`
+}
+
+// Pool is a named set of accounts of one provider.
+type Pool struct {
+	Provider string                     `json:"provider"`
+	Current  string                     `json:"current,omitempty"` // account id
+	Extra    map[string]json.RawMessage `json:"-"`
+}
+
+// Binding makes a directory use one account or pool for one provider. Account
+// and Pool are exclusive.
+type Binding struct {
+	Dir      string                     `json:"dir"` // resolved path
+	Provider string                     `json:"provider"`
+	Account  string                     `json:"account,omitempty"`
+	Pool     string                     `json:"pool,omitempty"`
+	Extra    map[string]json.RawMessage `json:"-"`
+}
