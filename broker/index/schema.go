@@ -7,6 +7,9 @@ import (
 
 // Schema is the version of index.json that this program writes. A file with a
 // higher one is refused with ErrTooNew and left untouched.
+//
+// Every type of the schema has a field Extra for what this version does not
+// know. It is filled by Update and LastGood alone: reading stays cheap.
 const Schema = 1
 
 // Index is index.json: metadata only, a directory of what is in the keystore,
@@ -76,6 +79,8 @@ type Intent struct {
 	Attempt     int       `json:"attempt"`     // 1, or more for a recorded recovery
 	PID         int       `json:"pid"`
 	StartedAt   time.Time `json:"started_at"`
+
+	Extra map[string]json.RawMessage `json:"-"`
 }
 
 // Failure is why the last rotation did not succeed and when the next may try.
@@ -84,6 +89,8 @@ type Failure struct {
 	Message   string    `json:"message,omitempty"` // no secret, no raw response
 	Count     int       `json:"count"`
 	NextTryAt time.Time `json:"next_try_at"`
+
+	Extra map[string]json.RawMessage `json:"-"`
 }
 
 // Hold keeps an account out of selection until a moment; an expired one is
@@ -96,6 +103,8 @@ type Hold struct {
 	Cut        bool      `json:"cut,omitempty"`
 	ReportedAt time.Time `json:"reported_at"`
 	Guesses    int       `json:"guesses,omitempty"` // how often in a row the guess was made
+
+	Extra map[string]json.RawMessage `json:"-"`
 }
 
 // Usage is one quota window as a provider last stated it.
@@ -104,6 +113,8 @@ type Usage struct {
 	Used       float64   `json:"used"`
 	ResetsAt   time.Time `json:"resets_at,omitzero"`
 	ReportedAt time.Time `json:"reported_at"`
+
+	Extra map[string]json.RawMessage `json:"-"`
 }
 
 // Pool is a named set of accounts of one provider.

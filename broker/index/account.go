@@ -1,0 +1,139 @@
+package index
+
+import (
+	"cmp"
+	"crypto/rand"
+	"encoding/base32"
+	"slices"
+)
+
+const idPrefix = "acc_"
+
+// NewID returns a new account id: "acc_" and 80 random bits in 16 lower-case
+// base32 characters.
+func NewID() string { return idPrefix + randomName() }
+
+// NewStoreID returns a new store id: 80 random bits in 16 lower-case base32
+// characters.
+func NewStoreID() string { return randomName() }
+
+// ValidID reports whether s has the form of an account id. Such a string is
+// safe in a file name and in the name of a keystore item.
+func ValidID(s string) bool {
+	return len(s) > len(idPrefix) && s[:len(idPrefix)] == idPrefix && isRandomName(s[len(idPrefix):])
+}
+
+var base32Lower = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+func randomName() string {
+	var b [10]byte
+	rand.Read(b[:]) // never fails
+	return base32Lower.EncodeToString(b[:])
+}
+
+func isRandomName(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; (c < 'a' || c > 'z') && (c < '2' || c > '7') {
+			return false
+		}
+	}
+	return len(s) == 16
+}
+
+// Account returns the account with this id, to be read or changed in place, or
+// nil.
+func (ix *Index) Account(id string) *Account {
+	for i := range ix.Accounts {
+		if ix.Accounts[i].ID == id {
+			return &ix.Accounts[i]
+		}
+	}
+	return nil
+}
+
+// Labelled returns the accounts with this label, ignoring case; of one provider,
+// or of all where provider is empty. Accounts that are being removed have no
+// label any more. Within a provider labels are unique, but nothing keeps a
+// person from editing the file.
+func (ix *Index) Labelled(provider, label string) []*Account {
+	var found []*Account
+	for i := range ix.Accounts {
+		a := &ix.Accounts[i]
+		if !a.Removing && (provider == "" || a.Provider == provider) && EqualLabel(a.Label, label) {
+			found = append(found, a)
+		}
+	}
+	return found
+}
+
+// Members returns the accounts of a pool by rank, those that are being removed
+// left out. Where two have the same rank, the one that was added first comes
+// first.
+func (ix *Index) Members(pool string) []*Account {
+	var members []*Account
+	for i := range ix.Accounts {
+		if a := &ix.Accounts[i]; a.Pool == pool && !a.Removing {
+			members = append(members, a)
+		}
+	}
+	slices.SortStableFunc(members, func(a, b *Account) int {
+		return cmp.Or(cmp.Compare(a.Rank, b.Rank), a.AddedAt.Compare(b.AddedAt), cmp.Compare(a.ID, b.ID))
+	})
+	return members
+}
+
+// Record names one of the two records that an account has in the keystore.
+type Record string
+
+// The records of an account.
+const (
+	GrantRecord  Record = "grant"
+	AccessRecord Record = "access"
+)
+
+const ring = "abcd"
+
+// FreeSlot returns the slot that the next record of this kind goes to: going
+// round the ring from the current one, the first that neither the index nor an
+// unresolved intent names. Intents count for both kinds, because a rotator that
+// was killed may have had both records under way. Where that leaves none, it is
+// the slot of the oldest intent that is not the current one.
+func FreeSlot(a Account, kind Record) string {
+	current := a.GrantSlot
+	if kind == AccessRecord {
+		current = a.AccessSlot
+	}
+	start := 0
+	if validSlot(current) {
+		start = int(current[0]-ring[0]) + 1
+	}
+	var oldest *Intent
+	for i := range len(ring) {
+		slot := ring[(start+i)%len(ring):][:1]
+		if slot == current {
+			continue
+		}
+		n := slices.IndexFunc(a.Intents, func(in Intent) bool { return in.Slot == slot })
+		if n < 0 {
+			return slot
+		}
+		if in := newest(a.Intents[n:], slot); oldest == nil || in.StartedAt.Before(oldest.StartedAt) {
+			oldest = in
+		}
+	}
+	return oldest.Slot
+}
+
+// newest returns the last started intent of a slot: a slot is as old as the
+// latest write to it that may still be under way.
+func newest(intents []Intent, slot string) *Intent {
+	var last *Intent
+	for i := range intents {
+		if in := &intents[i]; in.Slot == slot && (last == nil || in.StartedAt.After(last.StartedAt)) {
+			last = in
+		}
+	}
+	return last
+}
+
+func validSlot(s string) bool { return len(s) == 1 && s[0] >= 'a' && s[0] <= 'd' }

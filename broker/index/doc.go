@@ -1,0 +1,34 @@
+// Package index is the folder's directory of accounts: index.json, which holds
+// metadata and no secret, and the kernel locks beside it.
+//
+// # The file
+//
+// Readers take no lock: the file is only ever replaced whole, by rename. A
+// change takes locks/index.lock, reads, changes and replaces; index.json.bak is
+// the version before, in place from the first change on. Fields that a later
+// version of the same schema added survive a change made here. A file of a
+// newer schema, and a damaged one, are refused and left as they are. So is an
+// index.json that is not a regular file: a link would take the file out of the
+// reach of the lock that guards it (linking the whole folder is fine).
+//
+// What a process killed between two steps of a change leaves behind:
+//
+//	after the lock           nothing; the kernel has released it
+//	in or after the temp     the old index; the temp is swept minutes later
+//	after the backup         the old index, and the backup is the same version
+//	after the rename         the new index
+//
+// A change that is Durable outlives a power cut once it has returned; a Fast
+// one may be undone by it.
+//
+// # The locks
+//
+// Locks are kernel locks on files in locks/ that are never deleted, so a dead
+// holder holds nothing and no lock has an age. Their paths depend on the folder
+// alone. Whoever takes several takes them in this order, and never the reverse:
+//
+//	locks/<account>.gate   who wants a rotation
+//	locks/<account>.lock   who rotates; two accounts: in order of their ids
+//	locks/manifest.lock    who changes the list of what is in the keystore
+//	locks/index.lock       who changes the index; taken by Update and Replace
+package index

@@ -1,0 +1,221 @@
+package index
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+const (
+	fileName = "index.json"
+	lockDir  = "locks"
+
+	// maxSize is far above any real index: 10,000 accounts are 5 MB.
+	maxSize = 64 << 20
+)
+
+// File is the index of one folder. It is safe for concurrent use, as the file
+// itself is between processes.
+type File struct{ dir string }
+
+// At returns the index of the folder dir. It touches nothing on disk.
+func At(dir string) *File { return &File{dir: dir} }
+
+// Dir returns the folder.
+func (f *File) Dir() string { return f.dir }
+
+// GatePath returns the lock of whoever wants account id rotated.
+func (f *File) GatePath(id string) string { return f.accountLock(id, ".gate") }
+
+// RotationPath returns the lock of whoever rotates account id.
+func (f *File) RotationPath(id string) string { return f.accountLock(id, ".lock") }
+
+// ManifestPath returns the lock of whoever changes the manifest.
+func (f *File) ManifestPath() string { return f.lockPath("manifest.lock") }
+
+// accountLock returns no path for what is no account id: taking it fails.
+func (f *File) accountLock(id, suffix string) string {
+	if !ValidID(id) {
+		return ""
+	}
+	return f.lockPath(id + suffix)
+}
+
+func (f *File) lockPath(name string) string { return filepath.Join(f.dir, lockDir, name) }
+
+func (f *File) path() string { return filepath.Join(f.dir, fileName) }
+
+func (f *File) backupPath() string { return f.path() + ".bak" }
+
+// Read returns the index as it is now. It takes no lock and is one read of one
+// file. No index yet: an error that matches fs.ErrNotExist. One that can not be
+// used: a *FileError. Unknown fields are not read, so what Read returns is not
+// for Replace.
+func (f *File) Read() (*Index, error) { return load(f.path(), parse) }
+
+// LastGood returns the version before the last change, for when Read says
+// ErrCorrupt. Errors are those of Read.
+func (f *File) LastGood() (*Index, error) { return load(f.backupPath(), parseKeeping) }
+
+func load(path string, parse func([]byte) (*Index, error)) (*Index, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	ix, err := parse(data)
+	return ix, at(path, err)
+}
+
+func readFile(path string) (data []byte, err error) {
+	info, err := os.Lstat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, at(path, corrupt("it is not a regular file"))
+	case info.Size() > maxSize:
+		return nil, at(path, corrupt("it has %d bytes", info.Size()))
+	}
+	err = patiently(func() error {
+		data, err = os.ReadFile(path)
+		return err
+	})
+	return data, err
+}
+
+// at puts the path into a *FileError.
+func at(path string, err error) error {
+	if e, ok := errors.AsType[*FileError](err); ok {
+		e.Path = path
+	}
+	return err
+}
+
+// Update changes the index under its lock: fn gets the current one, or a new one
+// where there is none yet, and changes it in place. An error of fn is returned
+// and nothing is written, nor where fn changed nothing, nor where the result
+// would be refused by Read. How long to wait for the lock is the context's to
+// say; see Acquire for that error. Those of reading are as from Read, except
+// that a missing index is none.
+//
+// fn must not wait for a network, a keychain or a person, and must not call
+// Update. An error from syncing the folder comes when the change is already
+// visible.
+func (f *File) Update(ctx context.Context, d Durability, fn func(*Index) error) error {
+	lock, err := f.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+
+	var ix *Index
+	old, err := readFile(f.path())
+	switch {
+	case err == nil:
+		ix, err = parseKeeping(old)
+		err = at(f.path(), err)
+	case errors.Is(err, fs.ErrNotExist):
+		ix, err = f.first()
+	}
+	if err != nil {
+		return err
+	}
+	if err := fn(ix); err != nil {
+		return err
+	}
+	data, err := encode(ix)
+	if err != nil {
+		return at(f.path(), err)
+	}
+	if old != nil && bytes.Equal(old, data) {
+		return nil
+	}
+	return f.write(d, old, data)
+}
+
+// Replace writes ix in place of whatever is there, durably and under the lock. A
+// file that could not be used is kept as index.json.corrupt-<time>; one of a
+// newer schema is not replaced (ErrTooNew).
+func (f *File) Replace(ctx context.Context, ix *Index) error {
+	lock, err := f.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+
+	data, err := encode(ix)
+	if err != nil {
+		return at(f.path(), err)
+	}
+	old, err := readFile(f.path())
+	if err == nil {
+		_, err = parse(old)
+	}
+	switch {
+	case err == nil, errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, ErrCorrupt):
+		old = nil // no version to fall back to
+		aside := f.path() + ".corrupt-" + time.Now().UTC().Format("20060102T150405.000000000Z")
+		if err := putAside(f.path(), aside); err != nil {
+			return err
+		}
+	default:
+		return at(f.path(), err)
+	}
+	return f.write(Durable, old, data)
+}
+
+func (f *File) acquire(ctx context.Context) (*Lock, error) {
+	return Acquire(ctx, f.lockPath("index.lock"))
+}
+
+// first returns the index of a folder that has none. If a backup shows that this
+// folder once had one, its store id lives on: the keystore items of the lost
+// index, the manifest first of all, are found by nothing else.
+func (f *File) first() (*Index, error) {
+	path, err := RealPath(f.dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.closeToOthers(); err != nil {
+		return nil, err
+	}
+	store := NewStoreID()
+	if last, err := f.LastGood(); err == nil && last.Path == path {
+		store = last.Store
+	}
+	return &Index{Schema: Schema, Store: store, Path: path}, nil
+}
+
+// closeToOthers makes a folder that is authferry's alone 0700. One that holds
+// anything else (a home folder, /tmp) is somebody's choice and stays as it is:
+// index, locks and vault are closed to others by themselves.
+func (f *File) closeToOthers() error {
+	entries, err := os.ReadDir(f.dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		name := e.Name()
+		if name != lockDir && name != "vault" && !strings.HasPrefix(name, fileName) && filepath.Ext(name) != ".toml" {
+			return nil
+		}
+	}
+	return os.Chmod(f.dir, 0o700)
+}
+
+// RealPath returns the absolute path of dir with every link in it resolved: what
+// an index records as Path. Another one there means that the folder was moved or
+// copied.
+func RealPath(dir string) (string, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(abs)
+}

@@ -1,0 +1,171 @@
+package index
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/gofrs/flock"
+)
+
+// ErrBusy is what TryAcquire returns while another holds the lock.
+var ErrBusy = errors.New("the lock is held")
+
+// Lock is a kernel lock on a file, held by this process. The kernel releases it
+// when the process ends, however it ends.
+type Lock struct {
+	path   string
+	file   *flock.Flock
+	holder Holder
+}
+
+// Acquire takes the lock at path and waits for it as long as ctx allows. Folder
+// (0700) and file (0600) are made where they are missing. It is not reentrant.
+//
+// When the context's deadline passes first, the error is a *LockTimeoutError;
+// when it is cancelled, one that matches context.Canceled. A path that is not a
+// regular file or can not be opened, and a file system that can not lock, are
+// errors at once.
+func Acquire(ctx context.Context, path string) (*Lock, error) {
+	for {
+		if ctx.Err() != nil {
+			return nil, gaveUp(ctx, path)
+		}
+		file, err := prepare(path)
+		if err != nil {
+			return nil, err
+		}
+		// The call that blocks in the kernel has the fairest queue there is and no
+		// deadline, so it is left behind when the deadline comes.
+		won := make(chan error, 1)
+		go func() { won <- file.Lock() }()
+		select {
+		case err = <-won:
+		case <-ctx.Done():
+			go func() {
+				if <-won == nil {
+					file.Unlock()
+				}
+			}()
+			return nil, gaveUp(ctx, path)
+		}
+		switch {
+		case err == nil:
+			if lock := confirm(path, file); lock != nil {
+				return lock, nil
+			}
+		case errors.Is(err, syscall.EINTR):
+		case errors.Is(err, syscall.EAGAIN):
+			// Some network file systems do not block though they were asked to.
+			select {
+			case <-time.After(25 * time.Millisecond):
+			case <-ctx.Done():
+			}
+		default:
+			return nil, lockError(path, err)
+		}
+	}
+}
+
+// TryAcquire takes the lock at path if it is free, else returns ErrBusy. Other
+// errors are as from Acquire.
+func TryAcquire(path string) (*Lock, error) {
+	for {
+		file, err := prepare(path)
+		if err != nil {
+			return nil, err
+		}
+		won, err := file.TryLock()
+		if err != nil {
+			return nil, lockError(path, err)
+		}
+		if !won {
+			return nil, ErrBusy
+		}
+		if lock := confirm(path, file); lock != nil {
+			return lock, nil
+		}
+	}
+}
+
+// Release gives the lock back. A second call does nothing.
+func (l *Lock) Release() { _ = l.file.Unlock() }
+
+// prepare returns a lock of its own for each call: one of gofrs is reentrant,
+// and so no lock between goroutines.
+func prepare(path string) (*flock.Flock, error) {
+	if path == "" {
+		return nil, errors.New("a lock needs a well-formed account id")
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, lockError(path, err)
+	}
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, lockError(path, err)
+	case !info.Mode().IsRegular():
+		return nil, lockError(path, errors.New("not a regular file"))
+	}
+	return flock.New(path), nil
+}
+
+// confirm returns the lock if the locked file is still the one at path. Somebody
+// may have deleted or replaced it while this process waited, and then the next
+// to come locks another file.
+func confirm(path string, file *flock.Flock) *Lock {
+	locked, err := file.Stat()
+	if err == nil {
+		var there os.FileInfo
+		if there, err = os.Lstat(path); err == nil && os.SameFile(locked, there) {
+			l := &Lock{path: path, file: file, holder: Holder{PID: os.Getpid(), StartedAt: time.Now()}}
+			l.SetHolder("")
+			return l
+		}
+	}
+	file.Unlock()
+	return nil
+}
+
+func lockError(path string, err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		err = fmt.Errorf("%s: %w", e.Op, e.Err)
+	}
+	return fmt.Errorf("cannot take the lock %s: %w", path, err)
+}
+
+func gaveUp(ctx context.Context, path string) error {
+	if !errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return lockError(path, ctx.Err())
+	}
+	holder, _ := ReadHolder(path)
+	return &LockTimeoutError{Path: path, Holder: holder}
+}
+
+// LockTimeoutError says that a lock was not obtained before the deadline. It
+// matches context.DeadlineExceeded.
+type LockTimeoutError struct {
+	Path   string
+	Holder Holder // the zero Holder where it is not known
+}
+
+func (e *LockTimeoutError) Error() string {
+	if e.Holder.PID == 0 {
+		return fmt.Sprintf("the lock %s was not obtained in time", e.Path)
+	}
+	text := fmt.Sprintf("the lock %s is held by process %d since %s",
+		e.Path, e.Holder.PID, e.Holder.StartedAt.Format(time.RFC3339))
+	if e.Holder.State != "" {
+		text += " (" + e.Holder.State + ")"
+	}
+	return text
+}
+
+// Unwrap returns context.DeadlineExceeded.
+func (e *LockTimeoutError) Unwrap() error { return context.DeadlineExceeded }

@@ -1,0 +1,190 @@
+package index
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"unicode/utf8"
+)
+
+// Causes of a *FileError.
+var (
+	ErrTooNew  = errors.New("written by a newer version")
+	ErrCorrupt = errors.New("damaged")
+)
+
+// FileError says why an index file can not be used. The file is as it was.
+type FileError struct {
+	Path   string
+	Cause  error  // ErrTooNew or ErrCorrupt
+	Reason string // quotes nothing from the file
+}
+
+func (e *FileError) Error() string { return fmt.Sprintf("%s is %v: %s", e.Path, e.Cause, e.Reason) }
+
+// Unwrap makes the cause reachable for errors.Is.
+func (e *FileError) Unwrap() error { return e.Cause }
+
+func corrupt(format string, args ...any) *FileError {
+	return &FileError{Cause: ErrCorrupt, Reason: fmt.Sprintf(format, args...)}
+}
+
+// Editors on Windows put one before UTF-8 text.
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
+// parse returns the index in data without the fields that it does not know. Its
+// errors are *FileError without a path.
+func parse(data []byte) (*Index, error) {
+	ix := new(Index)
+	err := json.Unmarshal(bytes.TrimPrefix(data, byteOrderMark), ix)
+	// A value of the wrong type does not end the decoding, so the schema is known
+	// even where a newer one changed what is beside it.
+	if ix.Schema > Schema {
+		return nil, &FileError{Cause: ErrTooNew, Reason: fmt.Sprintf("it has schema %d, and this program knows %d", ix.Schema, Schema)}
+	}
+	if err != nil {
+		return nil, corrupt("%s", decodeReason(err))
+	}
+	if err := ix.validate(); err != nil {
+		return nil, err
+	}
+	return ix, nil
+}
+
+// parseKeeping is parse, with the unknown fields in Extra.
+func parseKeeping(data []byte) (*Index, error) {
+	data = bytes.TrimPrefix(data, byteOrderMark)
+	// Mostly there are none, and a strict decoder finds that out for the price of
+	// the decoding that is due anyway.
+	ix := new(Index)
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.DisallowUnknownFields()
+	if d.Decode(ix) == nil && ix.Schema == Schema {
+		if _, err := d.Token(); err == io.EOF {
+			if err := ix.validate(); err != nil {
+				return nil, err
+			}
+			return ix, nil
+		}
+	}
+	ix, err := parse(data)
+	if err != nil {
+		return nil, err
+	}
+	return ix, capture(data, ix)
+}
+
+// decodeReason describes a decoding error without the input that json quotes.
+func decodeReason(err error) string {
+	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return fmt.Sprintf("it is not JSON at byte %d", e.Offset)
+	}
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		return fmt.Sprintf("%s has a value of the wrong kind at byte %d", e.Field, e.Offset)
+	}
+	return "it has a value that can not be read"
+}
+
+// validate holds what everything else relies on, so that whoever edits the file
+// can name no path and no keystore item outside the folder's own. The error is a
+// *FileError without a path.
+func (ix *Index) validate() error {
+	if ix.Schema != Schema {
+		return corrupt("it has schema %d", ix.Schema)
+	}
+	if !isRandomName(ix.Store) {
+		return corrupt("its store id is malformed")
+	}
+	seen := make(map[string]bool, len(ix.Accounts))
+	for i := range ix.Accounts {
+		a := &ix.Accounts[i]
+		if !ValidID(a.ID) {
+			return corrupt("account %d has a malformed id", i+1)
+		}
+		if seen[a.ID] {
+			return corrupt("%s occurs twice", a.ID)
+		}
+		seen[a.ID] = true
+		if reason := a.fault(); reason != "" {
+			return corrupt("%s %s", a.ID, reason)
+		}
+	}
+	for name, p := range ix.Pools {
+		if !validName(name) || !validName(p.Provider) {
+			return corrupt("a pool or its provider has a malformed name")
+		}
+		if p.Current != "" && !ValidID(p.Current) {
+			return corrupt("the current account of a pool has a malformed id")
+		}
+	}
+	for i, b := range ix.Bindings {
+		if b.Dir == "" || !validName(b.Provider) || (b.Account == "") == (b.Pool == "") ||
+			b.Account != "" && !ValidID(b.Account) || b.Pool != "" && !validName(b.Pool) {
+			return corrupt("binding %d does not bind a directory to one account or pool", i+1)
+		}
+	}
+	return nil
+}
+
+// fault returns what is wrong with a, or "".
+func (a *Account) fault() string {
+	switch {
+	case checkLabelForm(a.Label) != nil:
+		return "has a malformed label"
+	case !validName(a.Provider):
+		return "has a malformed provider"
+	case !validName(a.Pool):
+		return "has a malformed pool"
+	case a.Generation < 0:
+		return "has a generation below zero"
+	case a.GrantSlot != "" && !validSlot(a.GrantSlot), a.AccessSlot != "" && !validSlot(a.AccessSlot):
+		return "has a malformed slot"
+	}
+	for i := range a.Intents {
+		if in := &a.Intents[i]; !validSlot(in.Slot) || in.Generation < 1 {
+			return "has a malformed intent"
+		}
+	}
+	return ""
+}
+
+// validName holds of provider and pool names; which of them exist is not the
+// index's to know.
+func validName(s string) bool {
+	if s == "" || len(s) > 256 {
+		return false
+	}
+	for _, r := range s {
+		if r == utf8.RuneError || r == '/' || hidden(r) {
+			return false
+		}
+	}
+	return true
+}
+
+// encode returns the file's content, the fields in Extra among it.
+func encode(ix *Index) ([]byte, error) {
+	if ix.Accounts == nil {
+		ix.Accounts = []Account{}
+	}
+	if err := ix.validate(); err != nil {
+		return nil, fmt.Errorf("the changed index would be refused: %w", err)
+	}
+	data, err := marshal(ix)
+	if err != nil {
+		return nil, err
+	}
+	return join(data, ix)
+}
+
+// marshal is json.Marshal with a newline, and without escapes that only HTML
+// needs.
+func marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return b.Bytes(), err
+}
