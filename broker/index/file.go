@@ -72,16 +72,16 @@ func load(path string, parse func([]byte) (*Index, error)) (*Index, error) {
 }
 
 func readFile(path string) (data []byte, err error) {
-	info, err := os.Lstat(path)
-	switch {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, at(path, corrupt("it is not a regular file"))
-	case info.Size() > maxSize:
-		return nil, at(path, corrupt("it has %d bytes", info.Size()))
-	}
 	err = patiently(func() error {
+		info, err := os.Lstat(path)
+		switch {
+		case err != nil:
+			return err
+		case !info.Mode().IsRegular():
+			return at(path, corrupt("it is not a regular file"))
+		case info.Size() > maxSize:
+			return at(path, corrupt("it has %d bytes", info.Size()))
+		}
 		data, err = os.ReadFile(path)
 		return err
 	})

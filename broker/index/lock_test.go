@@ -1,0 +1,241 @@
+package index
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+func init() {
+	// hold LOCK STATE: holds the lock until its stdin ends.
+	roles["hold"] = func(args []string) error {
+		lock, err := Acquire(context.Background(), args[0])
+		if err != nil {
+			return err
+		}
+		lock.SetHolder(args[1])
+		fmt.Println("held")
+		_, err = io.Copy(io.Discard, os.Stdin)
+		lock.Release()
+		return err
+	}
+	// wait LOCK MARK: takes the lock; the file MARK must be there by then.
+	roles["wait"] = func(args []string) error {
+		fmt.Println("waiting")
+		lock, err := Acquire(context.Background(), args[0])
+		if err != nil {
+			return err
+		}
+		defer lock.Release()
+		_, err = os.Stat(args[1])
+		return err
+	}
+}
+
+func lockPath(t *testing.T) string { return filepath.Join(t.TempDir(), "locks", "x.lock") }
+
+func TestLockExcludesAnotherProcess(t *testing.T) {
+	path := lockPath(t)
+	holder := start(t, "hold", path, "storing the new grant")
+	holder.line(t)
+
+	if _, err := TryAcquire(path); err != ErrBusy {
+		t.Errorf("TryAcquire = %v, want ErrBusy", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	_, err := Acquire(ctx, path)
+	timeout, ok := errors.AsType[*LockTimeoutError](err)
+	if !ok || !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("Acquire = %v, want a LockTimeoutError", err)
+	}
+	if timeout.Path != path || timeout.Holder.PID != holder.Process.Pid || timeout.Holder.StartedAt.IsZero() {
+		t.Errorf("LockTimeoutError %+v", timeout)
+	}
+	for _, want := range []string{path, fmt.Sprintf("process %d since 20", holder.Process.Pid), "(storing the new grant)"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q does not say %q", err, want)
+		}
+	}
+
+	holder.finish(t)
+	// Also proves that the call that gave up above does not keep the lock.
+	lock, err := Acquire(patience(t), path)
+	must(t, err)
+	if h, err := ReadHolder(path); err != nil || h.PID != os.Getpid() || h.State != "" {
+		t.Errorf("ReadHolder = %+v, %v", h, err)
+	}
+	lock.Release()
+	lock.Release()
+	if _, err := TryAcquire(path); err != nil {
+		t.Errorf("TryAcquire of the free lock = %v", err)
+	}
+}
+
+func TestLockBlocksAnotherProcess(t *testing.T) {
+	path := lockPath(t)
+	mark := filepath.Join(t.TempDir(), "mark")
+	lock, err := Acquire(patience(t), path)
+	must(t, err)
+	waiter := start(t, "wait", path, mark)
+	waiter.line(t)
+	time.Sleep(50 * time.Millisecond) // lets a lock that does not block show it
+	must(t, os.WriteFile(mark, nil, 0o600))
+	lock.Release()
+	waiter.finish(t)
+}
+
+func TestKilledHolderHoldsNothing(t *testing.T) {
+	path := lockPath(t)
+	holder := start(t, "hold", path, "")
+	holder.line(t)
+	must(t, holder.Process.Kill())
+	holder.Wait()
+	lock, err := Acquire(patience(t), path)
+	must(t, err)
+	lock.Release()
+}
+
+func TestCancelledAcquire(t *testing.T) {
+	path := lockPath(t)
+	lock, err := Acquire(patience(t), path)
+	must(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() {
+		_, err := Acquire(ctx, path)
+		done <- err
+	}()
+	cancel()
+	err = <-done
+	if _, timeout := errors.AsType[*LockTimeoutError](err); timeout || !errors.Is(err, context.Canceled) {
+		t.Errorf("Acquire = %v, want context.Canceled", err)
+	}
+	lock.Release()
+	if _, err := Acquire(ctx, path); !errors.Is(err, context.Canceled) {
+		t.Errorf("Acquire of a free lock with a cancelled context = %v", err)
+	}
+	lock, err = Acquire(patience(t), path)
+	must(t, err)
+	lock.Release()
+}
+
+// Whoever locked a file that is no longer at the path holds nothing.
+func TestLockFileThatWentAway(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("needs Unix: an open file stays where it is on Windows")
+	}
+	for name, spoil := range map[string]func(path string) error{
+		"deleted": os.Remove,
+		"replaced": func(path string) error {
+			other := path + ".other"
+			return errors.Join(os.WriteFile(other, nil, 0o600), os.Rename(other, path))
+		},
+		"replaced by a link": func(path string) error {
+			other := path + ".other"
+			return errors.Join(os.Rename(path, other), os.Symlink(other, path))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := lockPath(t)
+			file, err := prepare(path)
+			must(t, err)
+			must(t, file.Lock())
+			must(t, spoil(path))
+			if confirm(path, file) != nil {
+				t.Error("a lock on another file was confirmed")
+			}
+			if file.Locked() {
+				t.Error("the other file is still locked")
+			}
+		})
+	}
+	path := lockPath(t)
+	old, err := Acquire(patience(t), path)
+	must(t, err)
+	won := make(chan *Lock)
+	go func() {
+		lock, err := Acquire(patience(t), path)
+		if err != nil {
+			t.Error(err)
+		}
+		won <- lock
+	}()
+	time.Sleep(10 * time.Millisecond) // mostly enough for it to wait on the old file
+	must(t, os.Remove(path))
+	old.Release()
+	lock := <-won
+	if _, err := TryAcquire(path); err != ErrBusy {
+		t.Errorf("TryAcquire = %v: the lock that was won is not the one at the path", err)
+	}
+	lock.Release()
+}
+
+func TestLockPathThatIsNoFile(t *testing.T) {
+	victim := filepath.Join(t.TempDir(), "victim")
+	for name, test := range map[string]struct {
+		make func(path string) error
+		want string
+	}{
+		"folder": {func(path string) error { return os.Mkdir(path, 0o700) }, "not a regular file"},
+		"link":   {func(path string) error { return os.Symlink(victim, path) }, "not a regular file"},
+		"folder that is a file": {func(path string) error {
+			return errors.Join(os.Remove(filepath.Dir(path)), os.WriteFile(filepath.Dir(path), nil, 0o600))
+		}, "locks"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := lockPath(t)
+			must(t, os.Mkdir(filepath.Dir(path), 0o700))
+			if err := test.make(path); err != nil {
+				t.Skipf("needs %s: %v", name, err)
+			}
+			_, tryErr := TryAcquire(path)
+			_, err := Acquire(patience(t), path)
+			for _, err := range []error{err, tryErr} {
+				if err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), test.want) {
+					t.Errorf("error %v, want one that names %s", err, test.want)
+				}
+			}
+		})
+	}
+	if _, err := os.Lstat(victim); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("the target of the link was made")
+	}
+	if _, err := Acquire(patience(t), At("folder").GatePath("../../x")); err == nil {
+		t.Error("a malformed id was locked")
+	}
+}
+
+func TestHolderFile(t *testing.T) {
+	path := lockPath(t)
+	if _, err := ReadHolder(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("ReadHolder before anybody held it = %v", err)
+	}
+	lock, err := TryAcquire(path)
+	must(t, err)
+	defer lock.Release()
+	lock.SetHolder("waiting for the keystore\x1b[2J")
+	h, err := ReadHolder(path)
+	must(t, err)
+	if h.PID != os.Getpid() || h.State != "waiting for the keystore[2J" {
+		t.Errorf("ReadHolder = %+v", h)
+	}
+	must(t, os.WriteFile(path+".holder", []byte(`{"pid":`), 0o600)) // read while it is written
+	if _, err := ReadHolder(path); err == nil {
+		t.Error("half a file was read")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	_, err = Acquire(ctx, path)
+	if err == nil || !strings.Contains(err.Error(), "not obtained in time") {
+		t.Errorf("Acquire = %v", err)
+	}
+}

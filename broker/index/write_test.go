@@ -1,0 +1,218 @@
+package index
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func init() {
+	// add FOLDER N: adds 1 to the first account's generation, N times.
+	roles["add"] = func(args []string) error {
+		n, err := strconv.Atoi(args[1])
+		if err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		for range n {
+			if err := At(args[0]).Update(ctx, Fast, func(ix *Index) error {
+				ix.Accounts[0].Generation++
+				return nil
+			}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	// rewrite FOLDER: changes the index, big and small, for ever.
+	roles["rewrite"] = func(args []string) error {
+		fmt.Println("writing")
+		for i := 0; ; i++ {
+			if err := At(args[0]).Update(context.Background(), Durability(i%2), func(ix *Index) error {
+				ix.Accounts[0].Generation++
+				ix.Accounts[0].Identity = strings.Repeat("x", rand.IntN(20_000))
+				return nil
+			}); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// No change of one process is lost to another.
+func TestManyProcessesLoseNothing(t *testing.T) {
+	const processes, each = 50, 10
+	f := newFile(t)
+	var running []*process
+	for range processes {
+		running = append(running, start(t, "add", f.Dir(), strconv.Itoa(each)))
+	}
+	for _, p := range running {
+		p.finish(t)
+	}
+	ix, err := f.Read()
+	must(t, err)
+	if got := ix.Accounts[0].Generation; got != 1+processes*each {
+		t.Errorf("generation %d, want %d", got, 1+processes*each)
+	}
+}
+
+func TestManyGoroutinesLoseNothing(t *testing.T) {
+	const goroutines, each = 8, 20
+	f := newFile(t)
+	var group sync.WaitGroup
+	for range goroutines {
+		group.Go(func() {
+			for range each {
+				if err := f.Update(patience(t), Fast, func(ix *Index) error { ix.Accounts[0].Generation++; return nil }); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	group.Wait()
+	ix, err := f.Read()
+	must(t, err)
+	if got := ix.Accounts[0].Generation; got != 1+goroutines*each {
+		t.Errorf("generation %d, want %d", got, 1+goroutines*each)
+	}
+}
+
+// Wherever a writer is killed, index and backup are there and whole, also for
+// those who read meanwhile.
+func TestKilledWriter(t *testing.T) {
+	rounds := 60
+	if testing.Short() {
+		rounds = 10
+	}
+	f := newFile(t)
+	must(t, f.Update(patience(t), Fast, func(ix *Index) error { ix.Accounts[0].Generation++; return nil }))
+	stop := make(chan struct{})
+	var readers sync.WaitGroup
+	readers.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			if _, err := f.Read(); err != nil {
+				t.Errorf("while writing: %v", err)
+				return
+			}
+			if _, err := f.LastGood(); err != nil {
+				t.Errorf("the backup, while writing: %v", err)
+				return
+			}
+		}
+	})
+	generation := 0
+	for range rounds {
+		writer := start(t, "rewrite", f.Dir())
+		writer.line(t)
+		time.Sleep(rand.N(8 * time.Millisecond))
+		must(t, writer.Process.Kill())
+		writer.Wait()
+
+		ix, err := f.Read()
+		must(t, err)
+		last, err := f.LastGood()
+		must(t, err)
+		now, before := ix.Accounts[0].Generation, last.Accounts[0].Generation
+		if now < generation || before != now && before != now-1 {
+			t.Fatalf("generation %d with %d in the backup, after %d", now, before, generation)
+		}
+		generation = now
+	}
+	close(stop)
+	readers.Wait()
+	if generation < rounds/2 {
+		t.Errorf("generation %d after %d writers: they were killed before they wrote", generation, rounds)
+	}
+	must(t, f.Update(patience(t), Durable, func(ix *Index) error { ix.Accounts[0].Generation++; return nil }))
+}
+
+// On Windows a file that somebody reads can not be replaced, and a file that is
+// being replaced can not be read.
+func TestFileInUse(t *testing.T) {
+	busy := errors.New("in use")
+	for failures := range 20 {
+		t.Run(fmt.Sprint(failures), func(t *testing.T) {
+			f := newFile(t)
+			before, err := os.ReadFile(f.path())
+			must(t, err)
+			synctest.Test(t, func(t *testing.T) {
+				left := failures
+				rename = func(from, to string) error {
+					if left--; left >= 0 && to == f.path() {
+						return &os.LinkError{Op: "rename", Old: from, New: to, Err: busy}
+					}
+					if to != f.path() {
+						left++
+					}
+					return os.Rename(from, to)
+				}
+				inUse = func(err error) bool { return errors.Is(err, busy) }
+				defer func() { rename, inUse = os.Rename, sharingViolation }()
+
+				err := f.Update(t.Context(), Durable, func(ix *Index) error { ix.Accounts[0].Generation = 7; return nil })
+				if want := failures < 10; (err == nil) != want {
+					t.Errorf("Update = %v", err)
+				}
+			})
+			after, err := os.ReadFile(f.path())
+			must(t, err)
+			if changed := string(after) != string(before); changed != (failures < 10) {
+				t.Errorf("changed: %v", changed)
+			}
+			if left := tempFiles(t, f); left != nil {
+				t.Errorf("left behind: %v", left)
+			}
+			if _, err := f.LastGood(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestPatience(t *testing.T) {
+	busy := errors.New("in use")
+	inUse = func(err error) bool { return err == busy }
+	defer func() { inUse = sharingViolation }()
+	for _, test := range []struct {
+		failures int
+		err      error
+		tries    int
+		waited   time.Duration
+		want     error
+	}{
+		{0, busy, 1, 0, nil},
+		{1, busy, 2, 5 * time.Millisecond, nil},
+		{9, busy, 10, 225 * time.Millisecond, nil},
+		{99, busy, 10, 225 * time.Millisecond, busy},
+		{99, fs.ErrPermission, 1, 0, fs.ErrPermission},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			began, tries := time.Now(), 0
+			err := patiently(func() error {
+				if tries++; tries <= test.failures {
+					return test.err
+				}
+				return nil
+			})
+			if waited := time.Since(began); err != test.want || tries != test.tries || waited != test.waited {
+				t.Errorf("%d failures with %v: %v after %d tries and %v", test.failures, test.err, err, tries, waited)
+			}
+		})
+	}
+}
