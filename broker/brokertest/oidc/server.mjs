@@ -1,0 +1,106 @@
+// An OpenID Connect provider on loopback for authferry's tests: the certified
+// oidc-provider with rotating refresh tokens, and a control path to make its
+// token endpoint slow, refusing or silent. Prints its URL as the first line of
+// stdout and ends when stdin does, so it never outlives the test.
+import { createServer } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+console.info = console.warn = console.error; // stdout is for the URL
+const { default: Provider } = await import('oidc-provider');
+
+const seconds = (name, fallback) => Number(process.env[name] ?? fallback);
+
+const server = createServer();
+await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+const issuer = `http://127.0.0.1:${server.address().port}`;
+
+const provider = new Provider(issuer, {
+  clients: [{
+    client_id: 'authferry-test',
+    application_type: 'native', // RFC 8252: any port of a loopback redirect
+    redirect_uris: ['http://127.0.0.1/callback', 'http://localhost/callback', 'http://[::1]/callback'],
+    token_endpoint_auth_method: 'none',
+    grant_types: ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code'],
+    response_types: ['code'],
+  }],
+  pkce: { required: () => true },
+  scopes: ['openid', 'offline_access', 'email'],
+  claims: { openid: ['sub'], email: ['email', 'email_verified'] },
+  conformIdTokenClaims: false, // the e-mail address stands in the ID token too
+  findAccount: (ctx, id) => ({
+    accountId: id,
+    claims: () => ({ sub: id, email: `${id}@example.com`, email_verified: true }),
+  }),
+  features: {
+    devInteractions: { enabled: true },
+    deviceFlow: { enabled: true },
+    introspection: { enabled: true },
+    revocation: { enabled: true },
+    userinfo: { enabled: true },
+  },
+  issueRefreshToken: () => true,
+  rotateRefreshToken: () => true, // reuse of a rotated one revokes the grant
+  ttl: {
+    AccessToken: seconds('AT_TTL', 3600),
+    RefreshToken: seconds('RT_TTL', 86400),
+    IdToken: 3600,
+    AuthorizationCode: 60,
+    DeviceCode: seconds('DEVICE_TTL', 600),
+    Grant: 86400,
+    Interaction: 600,
+    Session: 86400,
+  },
+  cookies: { keys: ['authferry-test'] },
+});
+
+const counters = { token_requests: 0, codes: 0, devices: 0, refreshes: 0, refused: 0, revoked: 0 };
+provider.on('grant.success', (ctx) => {
+  counters[{ authorization_code: 'codes', refresh_token: 'refreshes' }[ctx.oidc.params.grant_type] ?? 'devices'] += 1;
+});
+provider.on('grant.error', () => { counters.refused += 1; });
+provider.on('grant.revoked', () => { counters.revoked += 1; });
+
+const body = async (req) => {
+  let text = '';
+  for await (const chunk of req) text += chunk;
+  return text;
+};
+
+let fault = {}; // {times, delay_ms, status, retry_after, drop: "before" | "after"}
+const handle = provider.callback();
+
+const token = async (req, res) => {
+  counters.token_requests += 1;
+  const now = fault.times > 0 ? fault : {};
+  fault.times -= 1;
+  if (now.delay_ms) await sleep(now.delay_ms);
+  if (now.drop === 'before') return req.socket.destroy();
+  if (now.status) {
+    if (now.retry_after) res.setHeader('retry-after', now.retry_after);
+    return res.writeHead(now.status, { 'content-type': 'text/html' }).end('<h1>not now</h1>');
+  }
+  // Everything happens, the answer alone is lost.
+  if (now.drop === 'after') res.end = () => req.socket.destroy();
+  return handle(req, res);
+};
+
+server.on('request', async (req, res) => {
+  const { pathname } = new URL(req.url, issuer);
+  switch (pathname) {
+    case '/control/fault':
+      fault = JSON.parse(await body(req));
+      res.writeHead(204).end();
+      break;
+    case '/control/counters':
+      res.end(JSON.stringify(counters));
+      break;
+    case '/token':
+      await token(req, res);
+      break;
+    default:
+      handle(req, res);
+  }
+});
+
+process.stdin.on('end', () => process.exit(0)).resume();
+process.stdout.write(`${issuer}\n`);
