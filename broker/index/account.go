@@ -3,7 +3,6 @@ package index
 import (
 	"cmp"
 	"crypto/rand"
-	"encoding/base32"
 	"slices"
 )
 
@@ -23,12 +22,16 @@ func ValidID(s string) bool {
 	return len(s) > len(idPrefix) && s[:len(idPrefix)] == idPrefix && isRandomName(s[len(idPrefix):])
 }
 
-var base32Lower = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+const base32 = "abcdefghijklmnopqrstuvwxyz234567"
 
+// randomName draws evenly: the 32 characters divide the 256 values of a byte.
 func randomName() string {
-	var b [10]byte
+	var b [16]byte
 	rand.Read(b[:]) // never fails
-	return base32Lower.EncodeToString(b[:])
+	for i := range b {
+		b[i] = base32[b[i]%byte(len(base32))]
+	}
+	return string(b[:])
 }
 
 func isRandomName(s string) bool {
