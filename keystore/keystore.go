@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Service is the service name of every keychain item of authferry.
@@ -43,7 +44,8 @@ type Store interface {
 	// there is none. ErrDamaged: what is there was not written whole.
 	Get(ctx context.Context, name string) (Secret, error)
 	// Set writes value under name and reads it back before it returns nil. A
-	// failure leaves the old value, ErrDamaged or the new value.
+	// failure leaves the old value, ErrDamaged or the new value. Where two
+	// processes set one name at once, one of them may be told ErrDenied.
 	Set(ctx context.Context, name string, value Secret) error
 	// Delete removes name and all of its parts. A missing one is no error.
 	Delete(ctx context.Context, name string) error
@@ -62,8 +64,8 @@ var (
 
 // Error is what every Store method returns. Its text holds no secret.
 type Error struct {
-	Op    string // "read", "write" or "delete"
-	Name  string // the item's name; names hold no secret
+	Op    string // "read", "write", "delete", "open" or "make"
+	Name  string // of the item, or the path of the key file; holds no secret
 	Cause error  // one of the Err… values
 	Err   error  // what the operating system or library said; may be nil
 }
@@ -77,3 +79,39 @@ func (e *Error) Error() string {
 
 // Unwrap makes both the cause and the underlying error reachable.
 func (e *Error) Unwrap() []error { return []error{e.Cause, e.Err} }
+
+// named gives err the operation and the item that it belongs to.
+func named(op, name string, err error) error {
+	if err == nil {
+		return nil
+	}
+	e := Error{Cause: ErrDenied, Err: err}
+	if own, ok := errors.AsType[*Error](err); ok {
+		e = *own
+	} else if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		e.Cause = ErrTimeout
+	}
+	e.Op, e.Name = op, name
+	return &e
+}
+
+var (
+	errName    = errors.New("names are 1 to 200 letters, digits and any of / : . _ -")
+	errMissing = errors.New("written without an error, and not there")
+	errDiffers = errors.New("written without an error, and something else is there")
+	errStays   = errors.New("deleted without an error, and still there")
+)
+
+const maxName = 200
+
+// checkName keeps names to what every backend takes as it is. '#' is left for
+// the parts of a value, and a line break would be a second command on macOS.
+func checkName(name string) error {
+	stranger := func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("/:._-", r)
+	}
+	if name == "" || len(name) > maxName || strings.ContainsFunc(name, stranger) {
+		return &Error{Cause: ErrDenied, Err: errName}
+	}
+	return nil
+}

@@ -1,0 +1,41 @@
+//go:build !windows && !darwin
+
+package keystore
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/godbus/dbus/v5"
+)
+
+var errNoBus = errors.New("no session bus: DBUS_SESSION_BUS_ADDRESS is not set")
+
+// reachable refuses where the D-Bus library would find no session bus: it would
+// start one with dbus-launch, which then stays for ever and has no keychain.
+func reachable() error {
+	if busFound(os.Getenv("DBUS_SESSION_BUS_ADDRESS"), fmt.Sprintf("/run/user/%d", os.Getuid())) {
+		return nil
+	}
+	return &Error{Cause: ErrUnavailable, Err: errNoBus}
+}
+
+// busFound looks where the D-Bus library looks: at the address, then in the
+// person's runtime folder, whatever XDG_RUNTIME_DIR says.
+func busFound(address, runtimeDir string) bool {
+	if address != "" && address != "autolaunch:" {
+		return true
+	}
+	if _, err := os.Stat(runtimeDir + "/bus"); err == nil {
+		return true
+	}
+	session, err := os.ReadFile(runtimeDir + "/dbus-session")
+	return err == nil && strings.HasPrefix(string(session), "DBUS_SESSION_BUS_ADDRESS=unix:")
+}
+
+func busErrorName(err error) string {
+	e, _ := errors.AsType[dbus.Error](err)
+	return e.Name
+}

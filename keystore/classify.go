@@ -1,0 +1,115 @@
+package keystore
+
+import (
+	"errors"
+	"strings"
+	"syscall"
+
+	"github.com/zalando/go-keyring"
+)
+
+// classify returns the Err… value for an error of go-keyring on goos. The
+// library has two errors of its own; the rest is what each system lets through.
+func classify(goos string, err error) error {
+	if own, ok := errors.AsType[*Error](err); ok {
+		return own.Cause
+	}
+	switch {
+	case errors.Is(err, keyring.ErrNotFound):
+		return ErrNotFound
+	case errors.Is(err, keyring.ErrSetDataTooBig):
+		return ErrTooBig
+	case errors.Is(err, keyring.ErrUnsupportedPlatform):
+		return ErrUnavailable
+	}
+	switch goos {
+	case "darwin":
+		return classifySecurity(err)
+	case "windows":
+		return classifyCredentialManager(err)
+	}
+	return classifySecretService(err, busErrorName(err))
+}
+
+// classifySecurity goes by the exit status of /usr/bin/security, the low byte of
+// an OSStatus (Security/SecBase.h); the library drops its text.
+func classifySecurity(err error) error {
+	exit, ok := errors.AsType[interface {
+		error
+		ExitCode() int
+	}](err)
+	if !ok {
+		return ErrUnavailable // the program didn't start
+	}
+	switch exit.ExitCode() {
+	case 44: // errSecItemNotFound -25300
+		return ErrNotFound
+	case 36, // errSecInteractionNotAllowed -25308: locked, and nobody to ask (SSH)
+		29: // errSecInteractionRequired -25315
+		return ErrLocked
+	case 37, // errSecNoDefaultKeychain -25307
+		50, // errSecNoSuchKeychain -25294
+		53: // errSecNotAvailable -25291
+		return ErrUnavailable
+	}
+	return ErrDenied // 51: wrong password, 128: the person cancelled, 52: read-only
+}
+
+// Windows system error codes (winerror.h) that CredRead, CredWrite and
+// CredDelete answer with.
+const (
+	invalidParameter   syscall.Errno = 87
+	noSuchLogonSession syscall.Errno = 1312 // a network logon, as over SSH, has no credential set
+	notSupported       syscall.Errno = 50
+	serviceNotActive   syscall.Errno = 1062
+	elementNotFound    syscall.Errno = 1168
+	rpcUnavailable     syscall.Errno = 1722
+	badStubData        syscall.Errno = 1783 // a blob over the limit
+)
+
+func classifyCredentialManager(err error) error {
+	code, _ := errors.AsType[syscall.Errno](err)
+	switch code {
+	case elementNotFound:
+		return ErrNotFound
+	case noSuchLogonSession, notSupported, serviceNotActive, rpcUnavailable:
+		return ErrUnavailable
+	case invalidParameter, badStubData:
+		return ErrTooBig
+	}
+	return ErrDenied
+}
+
+// classifySecretService goes by the name of the D-Bus error, empty where the
+// error came from this side of the bus. The library reports an unlock that did
+// not happen, whether dismissed or impossible, as text of its own that names the
+// collection or item; the alias "default" in it means that no collection exists.
+func classifySecretService(err error, name string) error {
+	switch name {
+	case "":
+	case "org.freedesktop.Secret.Error.IsLocked":
+		return ErrLocked
+	case "org.freedesktop.Secret.Error.NoSuchObject":
+		return ErrNotFound // deleted between the search and the read
+	case "org.freedesktop.DBus.Error.Timeout", "org.freedesktop.DBus.Error.TimedOut":
+		return ErrTimeout
+	case "org.freedesktop.Secret.Error.NoSession",
+		"org.freedesktop.DBus.Error.ServiceUnknown", "org.freedesktop.DBus.Error.NameHasNoOwner",
+		"org.freedesktop.DBus.Error.NoReply", "org.freedesktop.DBus.Error.Disconnected",
+		"org.freedesktop.DBus.Error.NoServer", "org.freedesktop.DBus.Error.UnknownObject",
+		"org.freedesktop.DBus.Error.UnknownMethod", "org.freedesktop.DBus.Error.UnknownInterface":
+		return ErrUnavailable
+	default:
+		if strings.HasPrefix(name, "org.freedesktop.DBus.Error.Spawn.") {
+			return ErrUnavailable
+		}
+		return ErrDenied
+	}
+	if text := err.Error(); strings.Contains(text, "failed to unlock correct collection") {
+		if strings.Contains(text, "/aliases/default") {
+			return ErrUnavailable
+		}
+		return ErrLocked
+	}
+	return ErrUnavailable
+}

@@ -1,0 +1,200 @@
+package keystore
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"unicode/utf8"
+
+	"filippo.io/age"
+)
+
+// OpenFile returns the store of sealed age files in the folder dir, which the
+// first Set makes (0700). An item is one file, named by the hex SHA-256 of the
+// item's name: JSON with name and value, sealed to the first identity of
+// keyFile, so that `age -d -i keyFile FILE` shows it.
+//
+// Age authenticates what is read, not who wrote it. The recipient is therefore
+// derived from the identity and stored nowhere.
+//
+// A missing key file is ErrUnavailable; one that can't be read or holds no age
+// key is ErrDenied. In Get a file sealed to another key is ErrDenied as well.
+func OpenFile(dir, keyFile string) (Store, error) {
+	identity, recipient, err := readKeyFile(keyFile)
+	if err != nil {
+		return nil, named("open", keyFile, err)
+	}
+	return &vault{dir: dir, identity: identity, recipient: recipient, lane: newLane()}, nil
+}
+
+type vault struct {
+	dir       string
+	identity  age.Identity
+	recipient age.Recipient
+	lane      lane
+}
+
+// entry is the plaintext of a file.
+type entry struct {
+	Name   string  `json:"name"`
+	Value  *string `json:"value,omitempty"`
+	Base64 []byte  `json:"value_base64,omitempty"` // in place of a value that isn't UTF-8
+}
+
+// maxFile is above what MaxSize bytes can become in JSON, six to one, and in age.
+const maxFile = 8 * MaxSize
+
+var (
+	errOtherName = errors.New("the file was sealed under another name")
+	errOtherKey  = errors.New("the file is sealed to another key")
+)
+
+func (*vault) Kind() Kind { return File }
+
+func (v *vault) Backend() string { return "age files in " + v.dir }
+
+func (v *vault) Get(ctx context.Context, name string) (Secret, error) {
+	return do(ctx, v.lane, "read", name, func() (Secret, error) {
+		if err := checkName(name); err != nil {
+			return Secret{}, err
+		}
+		value, err := v.read(name)
+		return NewSecret(value), err
+	})
+}
+
+func (v *vault) Set(ctx context.Context, name string, value Secret) error {
+	_, err := do(ctx, v.lane, "write", name, func() (struct{}, error) {
+		if err := checkName(name); err != nil {
+			return struct{}{}, err
+		}
+		if len(value.Reveal()) > MaxSize {
+			return struct{}{}, &Error{Cause: ErrTooBig}
+		}
+		return struct{}{}, v.write(ctx, name, value.Reveal())
+	})
+	return err
+}
+
+func (v *vault) Delete(ctx context.Context, name string) error {
+	_, err := do(ctx, v.lane, "delete", name, func() (struct{}, error) {
+		if err := checkName(name); err != nil {
+			return struct{}{}, err
+		}
+		return struct{}{}, remove(v.path(name))
+	})
+	return err
+}
+
+func (v *vault) path(name string) string {
+	sum := sha256.Sum256([]byte(name))
+	return filepath.Join(v.dir, hex.EncodeToString(sum[:])+".age")
+}
+
+func (v *vault) read(name string) (string, error) {
+	sealed, err := load(v.path(name))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", &Error{Cause: ErrNotFound}
+	}
+	if err != nil {
+		return "", err
+	}
+	return unseal(sealed, name, v.identity)
+}
+
+func (v *vault) write(ctx context.Context, name, value string) error {
+	sealed, err := seal(name, value, v.recipient)
+	if err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := replace(v.path(name), sealed); err != nil {
+		return err
+	}
+	got, err := v.read(name)
+	if errors.Is(err, ErrNotFound) {
+		return &Error{Cause: ErrDenied, Err: errMissing}
+	}
+	if err != nil {
+		return err
+	}
+	if got != value {
+		return &Error{Cause: ErrDenied, Err: errDiffers}
+	}
+	return nil
+}
+
+func seal(name, value string, to age.Recipient) ([]byte, error) {
+	e := entry{Name: name, Value: &value}
+	if !utf8.ValidString(value) {
+		e.Value, e.Base64 = nil, []byte(value)
+	}
+	var sealed bytes.Buffer
+	w, err := age.Encrypt(&sealed, to)
+	if err != nil {
+		return nil, err
+	}
+	plain := json.NewEncoder(w)
+	plain.SetEscapeHTML(false)
+	if err := plain.Encode(e); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	return sealed.Bytes(), nil
+}
+
+// unseal returns the value in a file that should hold name.
+func unseal(sealed []byte, name string, with age.Identity) (string, error) {
+	r, err := age.Decrypt(bytes.NewReader(sealed), with)
+	if _, ok := errors.AsType[*age.NoIdentityMatchError](err); ok {
+		return "", &Error{Cause: ErrDenied, Err: errOtherKey}
+	}
+	if err != nil {
+		return "", &Error{Cause: ErrDamaged, Err: err}
+	}
+	plain, err := io.ReadAll(r)
+	if err != nil {
+		return "", &Error{Cause: ErrDamaged, Err: err}
+	}
+	var e entry
+	if json.Unmarshal(plain, &e) != nil { // its error would quote the plaintext
+		return "", &Error{Cause: ErrDamaged}
+	}
+	switch {
+	case e.Name != name:
+		return "", &Error{Cause: ErrDamaged, Err: errOtherName}
+	case e.Value != nil:
+		return *e.Value, nil
+	case e.Base64 != nil:
+		return string(e.Base64), nil
+	}
+	return "", &Error{Cause: ErrDamaged}
+}
+
+func load(path string) (data []byte, err error) {
+	err = patiently(func() error {
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		data, err = io.ReadAll(io.LimitReader(f, maxFile+1))
+		return err
+	})
+	if err == nil && len(data) > maxFile {
+		err = &Error{Cause: ErrDamaged, Err: fmt.Errorf("larger than %d bytes", maxFile)}
+	}
+	return data, err
+}

@@ -1,0 +1,253 @@
+package keystore
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"strings"
+
+	"github.com/zalando/go-keyring"
+)
+
+// OpenKeychain returns the keychain of the person who is logged in: the macOS
+// Keychain, the Windows Credential Manager, or the Secret Service of the session
+// bus elsewhere. It touches nothing yet.
+//
+// A value up to 2,000 bytes is one item, a longer one several; frame.go has the
+// format. A Get of the former is one read of the keychain.
+func OpenKeychain() Store { return system }
+
+// The library has one connection per process, so the process has one lane.
+var system = &keychain{backend: library{}, lane: newLane()}
+
+// backend is the raw keychain. It is an interface for the tests alone, which put
+// the limits and faults of other systems behind it. A missing item is
+// keyring.ErrNotFound in Get and in Delete.
+type backend interface {
+	Get(item string) (string, error)
+	Set(item, text string) error
+	Delete(item string) error
+}
+
+// library is the keychain that go-keyring speaks to. None of its calls has a
+// deadline, and some of them can hang for ever or panic.
+type library struct{}
+
+func (library) Get(item string) (string, error) {
+	if err := reachable(); err != nil {
+		return "", err
+	}
+	return keyring.Get(Service, item)
+}
+
+func (library) Set(item, text string) error {
+	if err := reachable(); err != nil {
+		return err
+	}
+	return keyring.Set(Service, item, text)
+}
+
+func (library) Delete(item string) error {
+	if err := reachable(); err != nil {
+		return err
+	}
+	return keyring.Delete(Service, item)
+}
+
+type keychain struct {
+	backend backend
+	lane    lane
+}
+
+func (*keychain) Kind() Kind { return Keychain }
+
+func (*keychain) Backend() string {
+	switch runtime.GOOS {
+	case "darwin":
+		return "macOS Keychain"
+	case "windows":
+		return "Windows Credential Manager"
+	}
+	return "Secret Service"
+}
+
+func (k *keychain) Get(ctx context.Context, name string) (Secret, error) {
+	return do(ctx, k.lane, "read", name, func() (Secret, error) {
+		if err := checkName(name); err != nil {
+			return Secret{}, err
+		}
+		return k.read(ctx, name)
+	})
+}
+
+func (k *keychain) Set(ctx context.Context, name string, value Secret) error {
+	_, err := do(ctx, k.lane, "write", name, func() (struct{}, error) {
+		if err := checkName(name); err != nil {
+			return struct{}{}, err
+		}
+		if len(value.Reveal()) > MaxSize {
+			return struct{}{}, &Error{Cause: ErrTooBig}
+		}
+		return struct{}{}, k.write(ctx, name, value.Reveal())
+	})
+	return err
+}
+
+func (k *keychain) Delete(ctx context.Context, name string) error {
+	_, err := do(ctx, k.lane, "delete", name, func() (struct{}, error) {
+		if err := checkName(name); err != nil {
+			return struct{}{}, err
+		}
+		return struct{}{}, k.remove(ctx, name)
+	})
+	return err
+}
+
+func (k *keychain) read(ctx context.Context, name string) (Secret, error) {
+	item, err := k.get(ctx, name)
+	if err != nil {
+		return Secret{}, err
+	}
+	h, text, ok := parseHead(item)
+	if !ok {
+		return Secret{}, &Error{Cause: ErrDamaged}
+	}
+	var parts strings.Builder
+	for i := 1; i <= h.parts; i++ {
+		item, err := k.get(ctx, partName(name, i))
+		if errors.Is(err, ErrNotFound) {
+			return Secret{}, &Error{Cause: ErrDamaged}
+		}
+		if err != nil {
+			return Secret{}, err
+		}
+		part, ok := strings.CutPrefix(item, partHead(i, h.parts, h.gen))
+		if !ok {
+			return Secret{}, &Error{Cause: ErrDamaged}
+		}
+		parts.WriteString(part)
+	}
+	if h.parts > 0 {
+		text = parts.String()
+	}
+	value, ok := h.decode(text)
+	if !ok {
+		return Secret{}, &Error{Cause: ErrDamaged}
+	}
+	return NewSecret(value), nil
+}
+
+// write puts the parts before the head that makes them count. The parts in the
+// keychain are always 1 to n without a gap, whatever instant a writer died at,
+// so that counting them finds them all. And counting comes first because a write
+// that is the first call of a process can abort gnome-keyring-daemon.
+func (k *keychain) write(ctx context.Context, name, value string) error {
+	old, err := k.countParts(ctx, name)
+	if err != nil {
+		return err
+	}
+	item, parts := encodeFrame(value)
+	for i, part := range parts {
+		if err := k.put(ctx, partName(name, i+1), part); err != nil {
+			return err
+		}
+	}
+	if err := k.put(ctx, name, item); err != nil {
+		return err
+	}
+	return k.dropParts(ctx, name, old, len(parts))
+}
+
+// remove leaves the head to the end: where there is none, there are no parts.
+func (k *keychain) remove(ctx context.Context, name string) error {
+	n, err := k.countParts(ctx, name)
+	if err != nil {
+		return err
+	}
+	if err := k.dropParts(ctx, name, n, 0); err != nil {
+		return err
+	}
+	return k.drop(ctx, name)
+}
+
+func (k *keychain) countParts(ctx context.Context, name string) (n int, err error) {
+	for n < maxParts {
+		if _, err := k.get(ctx, partName(name, n+1)); errors.Is(err, ErrNotFound) {
+			break
+		} else if err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}
+
+func (k *keychain) dropParts(ctx context.Context, name string, have, keep int) error {
+	for i := have; i > keep; i-- {
+		if err := k.drop(ctx, partName(name, i)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// put writes one item and reads it back: a prompt that the person dismissed
+// reports success.
+func (k *keychain) put(ctx context.Context, item, text string) error {
+	for again := false; ; again = true {
+		if err := k.call(ctx, func() error { return k.backend.Set(item, text) }); err != nil {
+			return err
+		}
+		got, err := k.get(ctx, item)
+		switch {
+		case errors.Is(err, ErrNotFound):
+			return &Error{Cause: ErrDenied, Err: errMissing}
+		case err != nil:
+			return err
+		case got == text:
+			return nil
+		case again:
+			return &Error{Cause: ErrDenied, Err: errDiffers}
+		}
+		// A second item of the same name may answer in place of the one that
+		// was replaced.
+		if err := k.drop(ctx, item); err != nil {
+			return err
+		}
+	}
+}
+
+// drop deletes until nothing is left, because the library deletes one of several
+// items of a name.
+func (k *keychain) drop(ctx context.Context, item string) error {
+	for range 100 {
+		err := k.call(ctx, func() error { return k.backend.Delete(item) })
+		if errors.Is(err, ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return &Error{Cause: ErrDenied, Err: errStays}
+}
+
+func (k *keychain) get(ctx context.Context, item string) (text string, err error) {
+	err = k.call(ctx, func() (err error) {
+		text, err = k.backend.Get(item)
+		return err
+	})
+	return text, err
+}
+
+// call is where an abandoned operation ends and where the library's errors get
+// their cause.
+func (k *keychain) call(ctx context.Context, f func() error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := f(); err != nil {
+		return &Error{Cause: classify(runtime.GOOS, err), Err: err}
+	}
+	return nil
+}
