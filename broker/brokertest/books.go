@@ -123,6 +123,9 @@ func (b *books) renew(now time.Time, cfg Config, value string, send *Send) (pair
 	if t == nil {
 		return pair{}, invalidGrant("refresh token not found or invalid")
 	}
+	if !t.spent.IsZero() {
+		b.reuse = append(b.reuse, Reuse{At: now, User: t.family.user, Family: t.family.id, Token: t.value})
+	}
 	switch f := t.family; {
 	case !f.revoked.IsZero():
 		send.Outcome = Refused
@@ -133,7 +136,9 @@ func (b *books) renew(now time.Time, cfg Config, value string, send *Send) (pair
 	case t.spent.IsZero():
 		return b.firstUse(now, cfg, r, t, send), nil
 	default:
-		return b.again(now, cfg, r, t, send)
+		p, refused := b.again(now, cfg, r, t, send)
+		b.reuse[len(b.reuse)-1].Forgiven = refused == nil
+		return p, refused
 	}
 }
 
@@ -159,24 +164,24 @@ func (b *books) firstUse(now time.Time, cfg Config, r rule, t *refreshToken, sen
 
 func (b *books) again(now time.Time, cfg Config, r rule, t *refreshToken, send *Send) (pair, *refusal) {
 	f := t.family
-	event := Reuse{At: now, User: f.user, Family: f.id, Token: t.value}
-	defer func() { b.reuse = append(b.reuse, event) }()
 	inGrace := now.Sub(t.spent) <= cfg.Grace
 	switch {
 	case r.grace == graceSame && inGrace:
-		send.Outcome, event.Forgiven = Forgiven, true
+		send.Outcome = Forgiven
 		return t.yielded, nil
 	case r.grace == graceNew && inGrace, r.grace == gracePrevious && inGrace && f.previous == t:
-		send.Outcome, event.Forgiven = Forgiven, true
+		send.Outcome = Forgiven
 		f.renewals++
 		return pair{b.mintAccess(now, cfg, f), b.mintRefresh(now, cfg, f)}, nil
 	case r.killsFamily:
 		send.Outcome = RevokedFamily
 		b.revoke(now, f, "a refresh token was used again")
-		return pair{}, invalidGrant("refresh token already used, the login was revoked")
+	default:
+		send.Outcome = Refused
 	}
-	send.Outcome = Refused
-	return pair{}, &refusal{400, "invalid_grant", "refresh token already used", "refresh_token_reused"}
+	refused := invalidGrant("refresh token already used")
+	refused.kin = "refresh_token_reused"
+	return pair{}, refused
 }
 
 func (t *refreshToken) usable(now time.Time) bool {
