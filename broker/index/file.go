@@ -56,14 +56,14 @@ func (f *File) backupPath() string { return f.path() + ".bak" }
 // file. No index yet: an error that matches fs.ErrNotExist. One that can not be
 // used: a *FileError. Unknown fields are not read, so what Read returns is not
 // for Replace.
-func (f *File) Read() (*Index, error) { return load(f.path(), parse) }
+func (f *File) Read() (*Index, error) { return load(f.path(), f.backupPath(), parse) }
 
-// LastGood returns the version before the last change, for when Read says
-// ErrCorrupt. Errors are those of Read.
-func (f *File) LastGood() (*Index, error) { return load(f.backupPath(), parseKeeping) }
+// LastGood returns the backup, for when Read says ErrCorrupt. Errors are those of
+// Read.
+func (f *File) LastGood() (*Index, error) { return load(f.backupPath(), f.path(), parseKeeping) }
 
-func load(path string, parse func([]byte) (*Index, error)) (*Index, error) {
-	data, err := readFile(path)
+func load(path, beside string, parse func([]byte) (*Index, error)) (*Index, error) {
+	data, err := readFile(path, beside)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +71,8 @@ func load(path string, parse func([]byte) (*Index, error)) (*Index, error) {
 	return ix, at(path, err)
 }
 
-func readFile(path string) (data []byte, err error) {
+// readFile reads one of the two versions; beside is the path of the other.
+func readFile(path, beside string) (data []byte, err error) {
 	err = patiently(func() error {
 		info, err := os.Lstat(path)
 		switch {
@@ -84,7 +85,7 @@ func readFile(path string) (data []byte, err error) {
 		}
 		data, err = os.ReadFile(path)
 		return err
-	})
+	}, func(err error) bool { return inUse(err) || errors.Is(err, fs.ErrNotExist) && betweenRenames(beside) })
 	return data, err
 }
 
@@ -114,7 +115,7 @@ func (f *File) Update(ctx context.Context, d Durability, fn func(*Index) error) 
 	defer lock.Release()
 
 	var ix *Index
-	old, err := readFile(f.path())
+	old, err := readFile(f.path(), f.backupPath())
 	switch {
 	case err == nil:
 		ix, err = parseKeeping(old)
@@ -152,7 +153,7 @@ func (f *File) Replace(ctx context.Context, ix *Index) error {
 	if err != nil {
 		return at(f.path(), err)
 	}
-	old, err := readFile(f.path())
+	old, err := readFile(f.path(), f.backupPath())
 	if err == nil {
 		_, err = parse(old)
 	}

@@ -146,3 +146,14 @@ func tempFiles(t testing.TB, f *File) []string {
 	}
 	return names
 }
+
+// symlink makes a link, or skips the test where there are none.
+func symlink(t testing.TB, target, path string) {
+	t.Helper()
+	if err := os.Symlink(target, path); err != nil {
+		t.Skipf("needs symbolic links: %v", err)
+	}
+	if info, err := os.Lstat(path); err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Skip("needs symbolic links: Lstat shows none")
+	}
+}

@@ -37,7 +37,8 @@ func (f *File) write(d Durability, old, data []byte) error {
 	}
 	defer os.Remove(temp) // gone already unless something below failed
 	if old != nil {
-		if err := f.keep(d, old); err != nil {
+		// A backup that is being read keeps its content, which is as good.
+		if err := f.keep(d, old); err != nil && !inUse(err) {
 			return err
 		}
 	}
@@ -131,13 +132,15 @@ func syncFolder(dir string) error {
 }
 
 func replace(from, to string) error {
-	return patiently(func() error { return rename(from, to) })
+	return patiently(func() error { return rename(from, to) }, inUse)
 }
 
 // Tests put faults here.
 var (
 	rename = os.Rename
 	inUse  = sharingViolation
+
+	atomicRename = runtime.GOOS != "windows"
 )
 
 // sharingViolation reports that Windows refused because somebody has the file
@@ -149,11 +152,23 @@ func sharingViolation(err error) bool {
 		(errors.Is(err, accessDenied) || errors.Is(err, sharing))
 }
 
-// patiently does op again while the file is in use, ten times within 225 ms.
-func patiently(op func() error) error {
+// betweenRenames reports whether a file may be missing only for the moment in
+// which it is replaced: Windows promises no atomic rename. That the other version
+// is there shows that this one was.
+func betweenRenames(beside string) bool {
+	if atomicRename {
+		return false
+	}
+	_, err := os.Lstat(beside)
+	return err == nil
+}
+
+// patiently does op again while its error is one to wait out, ten times within
+// 225 ms.
+func patiently(op func() error, again func(error) bool) error {
 	for try := 1; ; try++ {
 		err := op()
-		if err == nil || try == 10 || !inUse(err) {
+		if err == nil || try == 10 || !again(err) {
 			return err
 		}
 		time.Sleep(time.Duration(try) * 5 * time.Millisecond)
