@@ -1,0 +1,88 @@
+package ratelimit
+
+import (
+	"maps"
+	"slices"
+	"strings"
+)
+
+const (
+	unified = "anthropic-ratelimit-unified-"
+	bucket  = "anthropic-ratelimit-"
+)
+
+// anthropic reads the windows of a subscription, whose status is allowed,
+// allowed_warning or rejected and whose reset is an epoch, and the buckets of an
+// API key, whose reset is RFC 3339.
+func (said *reading) anthropic() {
+	h := said.header
+	reset := func(name string) signal {
+		seconds, _ := number(h[name])
+		return signal{kind: Spent, at: said.epoch(seconds), source: name}
+	}
+	// The sum of all windows. Its reset is that of the window that rejects.
+	whole := reset(unified + "reset")
+
+	rejected := false
+	for _, window := range said.windows() {
+		s := reset(unified + window + "-reset")
+		if used, ok := number(h[unified+window+"-utilization"]); ok {
+			said.use(window, used, s.at)
+		}
+		if h[unified+window+"-status"] != "rejected" {
+			continue
+		}
+		rejected = true
+		if s.at.IsZero() {
+			s.at, s.source = whole.at, whole.source
+		}
+		s.model = ofOneModel(window)
+		said.add(s)
+	}
+
+	// Credits serve the models that the subscription does not include: without
+	// them the account still has its windows.
+	noCredits := said.failure.named("credits_required") || h[unified+"overage-disabled-reason"] == "out_of_credits"
+	switch status := h[unified+"status"]; {
+	case rejected:
+	case status == "rejected":
+		whole.model = noCredits || ofOneModel(h[unified+"representative-claim"])
+		said.add(whole)
+	case status == "" && noCredits:
+		said.add(signal{kind: Spent, model: true, source: unified + "overage-disabled-reason"})
+	}
+
+	for _, unit := range []string{"requests", "tokens", "input-tokens", "output-tokens"} {
+		if h[bucket+unit+"-remaining"] == "0" {
+			name := bucket + unit + "-reset"
+			said.add(signal{kind: Throttle, at: said.stamp(h[name]), source: name})
+		}
+	}
+}
+
+// windows returns the names of the windows, sorted: "5h", "7d", "7d_opus". What
+// is billed beyond them has the same form but is no window.
+func (said *reading) windows() []string {
+	found := map[string]bool{}
+	for name := range said.header {
+		rest, ok := strings.CutPrefix(name, unified)
+		if !ok {
+			continue
+		}
+		for _, field := range []string{"-status", "-utilization"} {
+			if window, ok := strings.CutSuffix(rest, field); ok && window != "overage" {
+				found[window] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(found))
+}
+
+// ofOneModel tells "7d_opus" and "seven_day_opus" from "7d" and "seven_day".
+func ofOneModel(window string) bool {
+	switch window {
+	case "five_hour", "seven_day":
+		return false
+	}
+	return strings.Contains(window, "_")
+}

@@ -1,0 +1,20 @@
+package ratelimit
+
+const gitHubReset = "x-ratelimit-reset"
+
+// gitHub reads the hourly quota of its REST API. Others use these names with
+// other units, so GitHub's own header has to be there.
+func (said *reading) gitHub() {
+	if said.header["x-github-request-id"] == "" || said.header["x-ratelimit-remaining"] != "0" {
+		return
+	}
+	seconds, _ := number(said.header[gitHubReset])
+	said.add(signal{kind: Spent, at: said.epoch(seconds), source: gitHubReset})
+}
+
+// refusedByGitHub reports whether a 403 is a limit: the hourly quota is used
+// up, or it was too fast (a "secondary" limit, which has a Retry-After).
+func (said *reading) refusedByGitHub() bool {
+	h := said.header
+	return h["x-github-request-id"] != "" && (h["x-ratelimit-remaining"] == "0" || h["retry-after"] != "")
+}

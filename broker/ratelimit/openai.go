@@ -1,0 +1,55 @@
+package ratelimit
+
+import "strconv"
+
+// openAI reads the buckets of an API key, which OpenAI and many others state as
+// a duration. (What a bucket refills is seconds' or minutes' worth: a throttle.)
+func (said *reading) openAI() {
+	for _, unit := range []string{"requests", "tokens"} {
+		if said.header["x-ratelimit-remaining-"+unit] == "0" {
+			name := "x-ratelimit-reset-" + unit
+			said.add(signal{kind: Throttle, at: said.duration(said.header[name]), source: name})
+		}
+	}
+}
+
+// codex reads the windows of a ChatGPT plan. They have no status of their own:
+// with a limit, the full one is the one that rejected. A slot that is not in use
+// has a length of 0.
+func (said *reading) codex() {
+	for _, slot := range []string{"primary", "secondary"} {
+		prefix := "x-codex-" + slot + "-"
+		percent, ok := number(said.header[prefix+"used-percent"])
+		length := said.header[prefix+"window-minutes"]
+		if !ok || length == "0" {
+			continue
+		}
+		s := signal{kind: Spent, source: prefix + "reset-after-seconds"}
+		seconds, _ := number(said.header[s.source])
+		s.at = said.in(seconds)
+		if s.at.IsZero() {
+			s.source = prefix + "reset-at"
+			seconds, _ = number(said.header[s.source])
+			s.at = said.epoch(seconds)
+		}
+		said.use(windowName(length, slot), percent/100, s.at)
+		if percent >= 100 {
+			said.add(s)
+		}
+	}
+}
+
+// windowName makes "5h" of 300 minutes. Which window is in which slot depends
+// on the plan, so the slot is a name only where there is no length.
+func windowName(minutes, slot string) string {
+	n, err := strconv.Atoi(minutes)
+	switch {
+	case err != nil || n < 0:
+		return slot
+	case n%(24*60) == 0:
+		return strconv.Itoa(n/(24*60)) + "d"
+	case n%60 == 0:
+		return strconv.Itoa(n/60) + "h"
+	}
+	return strconv.Itoa(n) + "m"
+}

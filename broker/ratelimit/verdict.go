@@ -1,0 +1,217 @@
+// Package ratelimit reads a provider's response and says what it means for the
+// account that was used. Everything in it is a pure function.
+//
+// The rules, in this order:
+//
+//  1. The status gives the kind of the response: 2xx success, 401 auth, 402
+//     spent, 403 policy, 429 throttle, 503, 529 and 0 (no answer came) overload,
+//     any other 4xx the request's own fault, the rest nothing.
+//  2. An error inside a 2xx body, be it JSON or an event of a stream, counts as
+//     if it had been the status. A 429 or 5xx whose body speaks of capacity is an
+//     overload. GitHub says 403 for a limit; there its headers decide.
+//  3. What the provider says about quota counts only with a limit (402, 429, or
+//     an error that means one): a success is never a hold, however full a window.
+//  4. Only rejected windows count. Those of the whole account come before those
+//     of one model, and among them the one that resets last. A rejected window
+//     without a usable time takes the one of Retry-After.
+//  5. Without a rejected window it is a throttle: the wait is that of
+//     Retry-After-Ms, else Retry-After, else the longest that the body and the
+//     exhausted buckets state. Up to Response.ThrottleMax it is worth waiting for, twice;
+//     the third attempt makes a guessed hold. A longer wait is a hold.
+//  6. A limit without any time is a guessed hold.
+//  7. An overload is retried after 1, 2, 4 … 60 s by attempt, or later where the
+//     provider asks for it, and never later than 60 s. It is never a hold.
+//  8. A time that is past, negative, not finite or over fifty years ahead is as if
+//     it had not been said. A wait of nought is one second. A longer hold than
+//     the caps allow is cut.
+//
+// A duration is counted from Response.Now. An absolute time is the server's, so
+// the Date header turns it into this machine's.
+package ratelimit
+
+import (
+	"cmp"
+	"strconv"
+	"time"
+)
+
+// How long a hold may be, by what it rests on, and what a guess begins with.
+const (
+	WindowCap     = 8 * 24 * time.Hour // a reset that the provider states
+	RetryAfterCap = 24 * time.Hour     // Retry-After alone
+	GuessCap      = 10 * time.Minute
+	FirstGuess    = time.Minute
+)
+
+// AllScopes is the scope of a hold on the whole account.
+const AllScopes = "*"
+
+const (
+	maxBody     = 64 << 10
+	lastAttempt = 3 // of a throttle; then the account is left alone
+	maxBackoff  = time.Minute
+)
+
+// Response is what came back from a provider, and under which circumstances.
+type Response struct {
+	Status int                 // HTTP status; 0 when no answer came
+	Header map[string][]string // names in any case
+	Body   []byte              // JSON or an event stream; only the first 64 KiB are read
+
+	HoldScope   string        // scope of a hold that is about one model; empty: the whole account
+	Attempt     int           // which try of this request it was, from 1
+	ThrottleMax time.Duration // the longest wait that is not worth another account
+	Now         time.Time     // when the response came in, by this machine's clock
+}
+
+// Kind is what a response is about.
+type Kind string
+
+// The kinds.
+const (
+	Success  Kind = "success"
+	Spent    Kind = "spent"    // a quota of the account is used up
+	Throttle Kind = "throttle" // too fast, or a limit whose nature is not stated
+	Overload Kind = "overload" // the provider's capacity; nobody's fault
+	Auth     Kind = "auth"     // the token was refused
+	Policy   Kind = "policy"   // the account may not do this
+	Request  Kind = "request"  // the request itself is at fault
+	Other    Kind = "other"    // says nothing about the account
+)
+
+// Verdict is what a response means. It is one of: a hold (Held), a wait
+// (Retry), or neither, where Kind says whether the token was refused (Auth) and
+// whether guessed holds were proven wrong (Success).
+type Verdict struct {
+	Kind Kind
+
+	Until  time.Time // end of the hold, always after Response.Now; zero: no hold
+	Scope  string    // of the hold: AllScopes or Response.HoldScope; empty without one
+	Source string    // the header, in lower case, or the path of the body field that it rests on
+	Proven bool      // the provider stated the time; else it is FirstGuess from now
+	Cut    bool      // the provider stated a longer time than the cap
+
+	RetryAfter time.Duration // of a throttle or an overload that is no hold, over 0; else 0
+	Usage      []Window      // as stated with any status; sorted by name
+}
+
+// Window is how much of a quota window is used.
+type Window struct {
+	Window   string    // "5h", "7d", "7d_opus"
+	Used     float64   // 1 is all of it; may be more
+	ResetsAt time.Time // this machine's time; zero: not stated
+}
+
+// Held reports whether the account is to be left alone until v.Until.
+func (v Verdict) Held() bool { return !v.Until.IsZero() }
+
+// Retry reports whether the same account is to be tried again after
+// v.RetryAfter.
+func (v Verdict) Retry() bool { return v.RetryAfter > 0 }
+
+// Guess returns how long a guessed hold lasts after so many guesses in a row:
+// FirstGuess, doubled with each, up to GuessCap. cut is true from where the cap
+// takes hold.
+func Guess(before int) (d time.Duration, cut bool) {
+	d = FirstGuess
+	for range before {
+		if d *= 2; d > GuessCap {
+			return GuessCap, true
+		}
+	}
+	return d, false
+}
+
+// Judge says what r means. It takes any input and never fails.
+func Judge(r Response) Verdict {
+	r.Now = r.Now.Round(0) // what goes to a file has no monotonic clock
+	said := read(r)
+	rejected, spent := said.last(Spent)
+
+	v := Verdict{Kind: kindOf(r.Status), Usage: said.usage}
+	switch {
+	case v.Kind == Success && said.failure != nil:
+		v.Kind = cmp.Or(said.failure.kind(), Other)
+	case (v.Kind == Throttle && !spent || v.Kind == Other) && said.failure.kind() == Overload:
+		v.Kind = Overload
+	case v.Kind == Policy && said.refusedByGitHub():
+		v.Kind = Throttle
+	}
+	if v.Kind == Throttle && spent {
+		v.Kind = Spent
+	}
+
+	asked := said.retryAfter()
+	switch v.Kind {
+	case Overload:
+		other, _ := said.last(Throttle)
+		wait := max(asked.at.Sub(r.Now), other.at.Sub(r.Now))
+		v.RetryAfter = max(backoff(r.Attempt), min(wait, maxBackoff))
+	case Spent:
+		if rejected.at.IsZero() {
+			rejected = rejected.until(asked)
+		}
+		v.hold(r, rejected)
+	case Throttle:
+		refill, _ := said.last(Throttle)
+		refill = refill.until(asked)
+		wait := refill.at.Sub(r.Now)
+		switch {
+		case wait <= 0 || wait > r.ThrottleMax:
+			v.hold(r, refill)
+		case r.Attempt < lastAttempt:
+			v.RetryAfter = wait
+		default:
+			refill.at = time.Time{}
+			v.hold(r, refill)
+		}
+	}
+	return v
+}
+
+// hold makes v a hold until s.at, or a guessed one where s states no time.
+func (v *Verdict) hold(r Response, s signal) {
+	v.Scope = AllScopes
+	if s.model {
+		v.Scope = cmp.Or(r.HoldScope, AllScopes)
+	}
+	v.Source = cmp.Or(s.source, "status "+strconv.Itoa(r.Status))
+	if s.at.IsZero() {
+		v.Until = r.Now.Add(FirstGuess)
+		return
+	}
+	v.Until, v.Proven = s.at, true
+	if last := r.Now.Add(s.longest); v.Until.After(last) {
+		v.Until, v.Cut = last, true
+	}
+}
+
+func kindOf(status int) Kind {
+	switch {
+	case status == 0 || status == 503 || status == 529:
+		return Overload
+	case status == 401:
+		return Auth
+	case status == 402:
+		return Spent
+	case status == 403:
+		return Policy
+	case status == 429:
+		return Throttle
+	case status >= 200 && status < 300:
+		return Success
+	case status >= 400 && status < 500:
+		return Request
+	}
+	return Other
+}
+
+func backoff(attempt int) time.Duration {
+	d := time.Second
+	for range attempt - 1 {
+		if d *= 2; d > maxBackoff {
+			return maxBackoff
+		}
+	}
+	return d
+}
