@@ -78,12 +78,12 @@ func answers(form, user string) url.Values {
 	fields := url.Values{}
 	for _, input := range inputTag.FindAllStringSubmatch(form, -1) {
 		field, content := first(name, input[1]), first(value, input[1])
-		switch {
-		case field == "":
+		switch field {
+		case "":
 			continue
-		case field == "login":
+		case "login":
 			content = user
-		case field == "password":
+		case "password":
 			content = "any will do"
 		}
 		fields.Set(field, content)

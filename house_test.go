@@ -1,0 +1,277 @@
+// Package authferry_test holds the rules of the house that no compiler does:
+// CONTRIBUTING.md says why they are there.
+package authferry_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/authferry/authferry"
+
+// floors are the folders of the house from the cellar up, with those below
+// them. A package imports from lower floors and from folders below its own.
+var floors = []struct {
+	dir   string
+	floor int
+}{
+	{"keystore", 0},
+	{"broker/index", 1},
+	{"broker/migrate", 1},
+	{"broker/oauth", 1},
+	{"broker/ratelimit", 1},
+	{"broker/brokertest", 2},
+	{"broker", 2},
+	{"cmd", 3},
+	{"bench", 4},
+	{"docs", 4},
+	{"scripts", 4},
+}
+
+// owners are the only folders whose programs import these modules.
+var owners = map[string]string{
+	"github.com/zalando/go-keyring": "keystore",
+	"filippo.io/age":                "keystore",
+	"github.com/gofrs/flock":        "broker/index",
+	"golang.org/x/oauth2":           "broker/oauth",
+	"github.com/alecthomas/kong":    "cmd",
+}
+
+// testSupport is for tests, and for the one program that shows it to people.
+var testSupport = map[string]string{
+	"keystore/keystoretest": "",
+	"broker/brokertest":     "cmd/authferry-sim",
+}
+
+type listed struct {
+	ImportPath string
+	Imports    []string // of the program, not of its tests
+}
+
+func packages(t *testing.T, goos string) []listed {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Imports", "./...")
+	cmd.Env = append(os.Environ(), "GOOS="+goos, "CGO_ENABLED=0")
+	output, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []listed
+	decoder := json.NewDecoder(bytes.NewReader(output))
+	for {
+		var p listed
+		if err := decoder.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+// within reports whether dir is folder or below it.
+func within(dir, folder string) bool { return dir == folder || strings.HasPrefix(dir, folder+"/") }
+
+func floorOf(dir string) (folder string, floor int) {
+	for _, f := range floors {
+		if within(dir, f.dir) {
+			return f.dir, f.floor
+		}
+	}
+	return "", -1
+}
+
+func TestArrowsPointDown(t *testing.T) {
+	for _, goos := range []string{"linux", "darwin", "windows"} {
+		for _, p := range packages(t, goos) {
+			if p.ImportPath == module {
+				continue // this test
+			}
+			dir := strings.TrimPrefix(p.ImportPath, module+"/")
+			for _, imported := range p.Imports {
+				if complaint := judge(dir, imported); complaint != "" {
+					t.Errorf("%s: %s", goos, complaint)
+				}
+			}
+			if folder, _ := floorOf(dir); folder == "" {
+				t.Errorf("%s has no place in the house: find it one of the folders in CONTRIBUTING.md, or give the new folder a floor there and in this test", dir)
+			}
+		}
+	}
+}
+
+// judge says what is wrong with the import, if anything.
+func judge(dir, imported string) string {
+	for path, owner := range owners {
+		if within(imported, path) && !within(dir, owner) {
+			return dir + " imports " + imported + ": only " + owner + " does; ask it for what you need"
+		}
+	}
+	target, ours := strings.CutPrefix(imported, module+"/")
+	if !ours {
+		return ""
+	}
+	for support, user := range testSupport {
+		if within(target, support) && !within(dir, support) && (user == "" || !within(dir, user)) {
+			return dir + " imports " + target + ": that is for tests, import it in a _test.go file"
+		}
+	}
+	from, floor := floorOf(dir)
+	to, below := floorOf(target)
+	switch {
+	case from == to && to != "cmd", within(target, dir):
+		return ""
+	case to == "cmd" && !within(dir, "cmd"):
+		return dir + " imports " + target + ": nothing imports a command; move what both need down into broker"
+	case from == to:
+		return ""
+	case below >= floor:
+		return dir + " imports " + target + ": imports only point down (cmd → broker → index, oauth, ratelimit, migrate → keystore)"
+	}
+	return ""
+}
+
+func TestJudge(t *testing.T) {
+	for _, test := range []struct {
+		dir, imported, want string
+	}{
+		{"broker", module + "/broker/index", ""},
+		{"broker", module + "/keystore", ""},
+		{"cmd/authferry", module + "/broker", ""},
+		{"cmd/authferry", module + "/cmd/authferry/helper", ""},
+		{"cmd/authferry-sim", module + "/broker/brokertest", ""},
+		{"broker/brokertest/oidc", module + "/broker/brokertest", ""},
+		{"keystore", "filippo.io/age", ""},
+		{"keystore", "filippo.io/age/armor", ""},
+		{"broker", "filippo.io/age", "only keystore does"},
+		{"broker/index", "golang.org/x/oauth2", "only broker/oauth does"},
+		{"cmd/authferry", "golang.org/x/oauth2/endpoints", "only broker/oauth does"},
+		{"broker", "github.com/alecthomas/kong", "only cmd does"},
+		{"keystore", module + "/broker", "only point down"},
+		{"broker/index", module + "/broker/oauth", "only point down"},
+		{"broker/ratelimit", module + "/broker", "only point down"},
+		{"broker", module + "/cmd/authferry", "nothing imports a command"},
+		{"bench", module + "/cmd/authferry", "nothing imports a command"},
+		{"broker", module + "/broker/brokertest", "for tests"},
+		{"cmd/authferry", module + "/keystore/keystoretest", "for tests"},
+	} {
+		got := judge(test.dir, test.imported)
+		if test.want == "" && got != "" || !strings.Contains(got, test.want) {
+			t.Errorf("%s imports %s: got %q, want %q", test.dir, test.imported, got, test.want)
+		}
+	}
+}
+
+// A folder's name says what is in it; these say that nobody knew.
+var vagueFolders = []string{"internal", "pkg", "util", "utils", "types", "common", "helpers", "misc", "lib"}
+
+// Lines are put together here so that this file doesn't break its own rules.
+var lineRules = []struct {
+	pattern *regexp.Regexp
+	files   *regexp.Regexp // by their names
+	say     string
+}{
+	{
+		regexp.MustCompile(`\b(TO` + `DO|FIX` + `ME|XX` + `X)\b`),
+		regexp.MustCompile(`\.(go|js|mjs|ts|sh)$|^[^.]+$`),
+		"finish it, or say in the documentation what the program doesn't do",
+	},
+	{
+		regexp.MustCompile(`(^|[^\w.~}])/(wo` + `rk|tm` + `p|ro` + `ot)/\w`),
+		regexp.MustCompile(``),
+		"a path of one machine: use t.TempDir, mktemp or a made-up home",
+	},
+	{
+		regexp.MustCompile(`registry\.(npm` + `js|yarn` + `pkg)\.|(pro` + `xy|s` + `um)\.golang\.org|deb\.deb` + `ian\.org|py` + `pi\.org`),
+		regexp.MustCompile(``),
+		"a package registry's host: its client knows where it is",
+	},
+	{
+		regexp.MustCompile(`\bapp_[A-Za-z0-9]{24}\b|[0-9]{6,}-[a-z0-9]{32}\.apps\.google|\bGOCSPX-[\w-]{20}|\bIv1\.[0-9a-f]{16}\b|(?i)client_?id["'\s:=]{1,4}[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}`),
+		regexp.MustCompile(``),
+		"a client id of another vendor's program: the user brings it (--client-id), this repository doesn't",
+	},
+}
+
+func TestNoLineBreaksTheRules(t *testing.T) {
+	walk(t, func(path string, content []byte) {
+		number := 0
+		for line := range bytes.Lines(content) {
+			number++
+			for _, rule := range lineRules {
+				if rule.files.MatchString(filepath.Base(path)) && rule.pattern.Match(line) {
+					t.Errorf("%s:%d: %s", path, number, rule.say)
+				}
+			}
+		}
+	})
+}
+
+// walk visits every text file that could be committed.
+func walk(t *testing.T, visit func(path string, content []byte)) {
+	t.Helper()
+	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		name := entry.Name()
+		if entry.IsDir() {
+			if name == ".git" || name == "node_modules" || name == "dist" {
+				return fs.SkipDir
+			}
+			if slices.Contains(vagueFolders, name) {
+				t.Errorf("%s: a folder is named after what is in it", path)
+			}
+			return nil
+		}
+		if !entry.Type().IsRegular() || name == "go.sum" {
+			return nil
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if bytes.IndexByte(content, 0) < 0 {
+			visit(path, content)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestEveryDependencyIsExplained(t *testing.T) {
+	output, err := exec.Command("go", "mod", "edit", "-json").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mod struct {
+		Require []struct {
+			Path     string
+			Indirect bool
+		}
+	}
+	if err := json.Unmarshal(output, &mod); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile("CONTRIBUTING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range mod.Require {
+		if !r.Indirect && !bytes.Contains(text, []byte("`"+r.Path+"`")) {
+			t.Errorf("%s: CONTRIBUTING.md has a table of dependencies; say there why this one is worth it", r.Path)
+		}
+	}
+}

@@ -1,0 +1,105 @@
+// Package scripts has what this repository runs besides its tests, and holds it
+// to working.
+package scripts
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// windows lists what runs under Wine and what can't.
+var windows = []struct {
+	pkg  string   // below the module's root
+	run  string   // -test.run; empty: all
+	skip []string // -test.skip
+}{
+	{pkg: "keystore"},
+	{pkg: "broker/index", skip: []string{
+		// Wine 8 makes symbolic links that nothing follows.
+		"TestIndexThatIsNoFile/link", "TestIndexThatIsNoFile/dangling_link",
+		"TestLockPathThatIsNoFile/link", "TestRealPath",
+		// A process takes too long to start to be killed in the middle of a write.
+		"TestKilledWriter",
+	}},
+	{pkg: "broker"},
+	{pkg: "cmd/authferry"},
+}
+
+// What is written for Windows also runs there: the credential manager, file
+// locks, detached processes and atomic replacement.
+func TestWindowsUnderWine(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs a minute: leave out -short")
+	}
+	for _, program := range []string{"/usr/lib/wine/wine64", "x86_64-w64-mingw32-gcc", "bash"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skip("needs wine64 and gcc-mingw-w64-x86-64: apt-get install wine64 gcc-mingw-w64-x86-64")
+		}
+	}
+	prefix := filepath.Join(t.TempDir(), "prefix")
+	for _, test := range windows {
+		t.Run(test.pkg, func(t *testing.T) {
+			if tests, err := filepath.Glob(filepath.Join("..", test.pkg, "*_test.go")); err != nil || len(tests) == 0 {
+				t.Fatalf("%s has no tests: take it off the table or mend its name", test.pkg)
+			}
+			args := []string{"wine-test", "./" + test.pkg, "-test.v", "-test.timeout=5m"}
+			if test.run != "" {
+				args = append(args, "-test.run="+test.run)
+			}
+			if test.skip != nil {
+				args = append(args, "-test.skip="+strings.Join(test.skip, "|"))
+			}
+			wine(t, prefix, args...)
+		})
+	}
+}
+
+// wine runs scripts/wine-test and shows of its output what went wrong.
+func wine(t *testing.T, prefix string, args ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
+	defer cancel()
+	script, err := filepath.Abs(args[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(ctx, "bash", append([]string{script}, args[1:]...)...)
+	cmd.Dir = ".."
+	cmd.Env = append(os.Environ(), "WINE_TEST_PREFIX="+prefix)
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it shuts Wine down
+	cmd.WaitDelay = 20 * time.Second
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
+	err = cmd.Run()
+	passed := strings.Count(output.String(), "\n--- PASS")
+	if err != nil || passed == 0 {
+		t.Errorf("%v, %d tests passed\n%s", err, passed, quote(output.String()))
+		return
+	}
+	t.Logf("%d tests passed", passed)
+}
+
+// quote sets another test run's output off from this one's, so that nobody who
+// counts results counts it twice, and leaves out what passed.
+func quote(output string) string {
+	var lines []string
+	for line := range strings.Lines(output) {
+		line = strings.TrimRight(line, "\r\n")
+		trimmed := strings.TrimSpace(line)
+		if strings.HasPrefix(trimmed, "=== ") || strings.HasPrefix(trimmed, "--- PASS") {
+			continue
+		}
+		lines = append(lines, "wine: "+line)
+	}
+	if most := 200; len(lines) > most {
+		lines = lines[len(lines)-most:]
+	}
+	return strings.Join(lines, "\n")
+}
