@@ -116,7 +116,7 @@ func TestKilledWriter(t *testing.T) {
 				t.Errorf("the backup, while writing: %v", err)
 				return
 			}
-			time.Sleep(time.Millisecond) // Windows: one that reads all the time lets nobody write
+			time.Sleep(10 * time.Millisecond) // on Windows one that reads all the time lets nobody write
 		}
 	})
 	generation := 0
