@@ -61,8 +61,10 @@ func (s *screen) para(text string) {
 	}
 }
 
-// command prints something to copy, alone on its line.
-func (s *screen) command(text string) { s.line("\n    " + text + "\n") }
+// commands prints lines to copy, each whole.
+func (s *screen) commands(lines ...string) {
+	s.line("\n    " + strings.Join(lines, "\n    ") + "\n")
+}
 
 // progress replaces what progress printed before; only a terminal sees it.
 func (s *screen) progress(text string) {

@@ -43,16 +43,21 @@ func (c *serveCmd) Run(ctx context.Context, out *screen) error {
 	issue := fmt.Sprintf(`curl -s %s -d '{"issue":"%s"}'`, control, c.Users[0])
 	out.title("Authorization server on " + s.URL)
 	out.para(fmt.Sprintf("Rotation %s, access tokens for %s, users %s.", c.Rotation, c.TTL, strings.Join(c.Users, ", ")))
+	out.line("")
 	out.para("Make it known to authferry:")
-	out.command("authferry provider add sim --issuer " + s.URL + " --client-id " + c.ClientID +
+	out.commands("authferry provider add sim --issuer " + s.URL + " --client-id " + c.ClientID +
 		" --scope openid --scope email --scope offline_access --api-origin " + s.URL)
 	out.para("Log in, or import a login that is ready:")
-	out.command("authferry login sim --label Personal")
-	out.command(issue + " | authferry import grant sim --label Work")
+	out.commands(
+		"authferry login sim --label Personal",
+		issue+" | authferry import grant sim --label Work",
+	)
 	out.para("Use it, see the ledger, let the next refresh fail:")
-	out.command("authferry header sim | curl -H @- " + s.URL + "/api/hello")
-	out.command("curl -s " + control)
-	out.command(fmt.Sprintf(`curl -s %s -d '{"fault":"503","on":"refresh"}'`, control))
+	out.commands(
+		"authferry header --account Work | curl -H @- "+s.URL+"/api/hello",
+		"curl -s "+control,
+		fmt.Sprintf(`curl -s %s -d '{"fault":"503","on":"refresh"}'`, control),
+	)
 	out.para("Everything on it is invented. Ctrl-C ends it.")
 	<-ctx.Done()
 	return nil
