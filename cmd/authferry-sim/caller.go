@@ -94,7 +94,10 @@ func (c *caller) wait() {
 		err = json.Unmarshal(c.out.Bytes(), &c.served)
 	}
 	if err != nil {
-		c.problem = fmt.Errorf("%w: %s", err, bytes.TrimSpace(c.err.Bytes()))
+		c.problem = err
+		if said := bytes.TrimSpace(c.err.Bytes()); len(said) > 0 {
+			c.problem = fmt.Errorf("%w: %s", err, said)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -39,7 +40,7 @@ func (s *screen) table(claims []claim) {
 func (s *screen) conclude(claims []claim) error {
 	var broken []string
 	for _, c := range claims {
-		if !c.holds() {
+		if !c.holds() && !slices.Contains(broken, c.broken) {
 			broken = append(broken, c.broken)
 		}
 	}
@@ -49,7 +50,7 @@ func (s *screen) conclude(claims []claim) error {
 		s.line("")
 		return nil
 	}
-	s.line("  " + s.paint(red, fmt.Sprintf("%d of %d claims did not hold:", len(broken), len(claims))))
+	s.line("  " + s.paint(red, fmt.Sprintf("Not all of the %d claims held:", len(claims))))
 	s.para(strings.Join(broken, "; ") + ".")
 	s.line("")
 	return errClaims

@@ -96,7 +96,7 @@ func TestDemoCatchesANaiveProgram(t *testing.T) {
 	if code := run(t.Context(), []string{"demo", "--authferry", self, "--callers", "6", "--kill", "2"}, out, out); code != 1 {
 		t.Errorf("exit code %d\n%s", code, text)
 	}
-	for _, want := range []string{"FAILED", "did not hold", "a login was lost", "a refresh token was used twice"} {
+	for _, want := range []string{"FAILED", "Not all of the", "a login was lost", "a refresh token was used twice"} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("the demo does not say %q:\n%s", want, text)
 		}
