@@ -1,0 +1,120 @@
+package keystoretest
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/godbus/dbus/v5"
+)
+
+// The names of the Secret Service API on the bus (freedesktop.org, Secret
+// Service API 0.2).
+const (
+	busName         = "org.freedesktop.secrets"
+	servicePath     = dbus.ObjectPath("/org/freedesktop/secrets")
+	loginPath       = dbus.ObjectPath("/org/freedesktop/secrets/collection/login")
+	defaultPath     = dbus.ObjectPath("/org/freedesktop/secrets/aliases/default")
+	serviceIface    = "org.freedesktop.Secret.Service"
+	itemIface       = "org.freedesktop.Secret.Item"
+	propertyIface   = "org.freedesktop.DBus.Properties"
+	promptIface     = "org.freedesktop.Secret.Prompt"
+	sessionIface    = "org.freedesktop.Secret.Session"
+	collectionIface = "org.freedesktop.Secret.Collection"
+)
+
+// Keyring is a gnome-keyring-daemon with a message bus and a home of its own.
+type Keyring struct {
+	// Env is what a process needs to use it: the bus, HOME and the XDG folders.
+	// The D-Bus library connects once per process, so this is for children.
+	Env []string
+
+	bus    *privateBus
+	daemon *daemon
+	conn   *dbus.Conn
+}
+
+const keyringPassword = "the test's own"
+
+// GnomeKeyring starts a keyring whose login collection is unlocked. It ends with
+// the test, which is skipped where the programs are missing.
+func GnomeKeyring(t testing.TB) *Keyring {
+	t.Helper()
+	needs(t, "gnome-keyring-daemon", "dbus-daemon", "sh")
+	home := shortDir(t)
+	k := &Keyring{bus: newBus(t)}
+	k.Env = []string{"HOME=" + home, "DBUS_SESSION_BUS_ADDRESS=" + k.bus.address, "GNOME_KEYRING_CONTROL=", "DISPLAY=", "WAYLAND_DISPLAY="}
+	for name, folder := range map[string]string{
+		"XDG_RUNTIME_DIR": "run", "XDG_DATA_HOME": "data", "XDG_CONFIG_HOME": "config", "XDG_CACHE_HOME": "cache", "XDG_STATE_HOME": "state",
+	} {
+		path := filepath.Join(home, folder)
+		if err := os.Mkdir(path, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		k.Env = append(k.Env, name+"="+path)
+	}
+	k.conn = k.bus.connect(t)
+	k.start(t, "--unlock")
+	eventually(t, "the login keyring", k.unlocked)
+	return k
+}
+
+func (k *Keyring) start(t testing.TB, flags ...string) {
+	argv := append([]string{"gnome-keyring-daemon", "--foreground", "--components=secrets"}, flags...)
+	k.daemon = startDaemon(t, k.Env, keyringPassword, argv...)
+	eventually(t, "gnome-keyring-daemon", k.owned)
+}
+
+// Lock locks the login collection. Nobody is there to answer a prompt.
+func (k *Keyring) Lock(t testing.TB) {
+	t.Helper()
+	if err := k.conn.Object(busName, servicePath).Call(serviceIface+".Lock", 0, []dbus.ObjectPath{loginPath}).Err; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Kill kills the daemon with SIGKILL.
+func (k *Keyring) Kill(t testing.TB) {
+	t.Helper()
+	k.daemon.signal(t, os.Kill)
+	eventually(t, "the end of gnome-keyring-daemon", func() bool { return !k.owned() })
+}
+
+// Restart kills the daemon and starts another, which is locked as after a crash
+// in a session; with unlock it is given the password.
+func (k *Keyring) Restart(t testing.TB, unlock bool) {
+	t.Helper()
+	k.Kill(t)
+	if !unlock {
+		k.start(t)
+		return
+	}
+	k.start(t, "--unlock")
+	eventually(t, "the login keyring", k.unlocked)
+}
+
+// Stop stops the daemon with SIGSTOP: calls of it hang.
+func (k *Keyring) Stop(t testing.TB) { t.Helper(); k.daemon.signal(t, signalStop) }
+
+// Cont lets a stopped daemon go on.
+func (k *Keyring) Cont(t testing.TB) { t.Helper(); k.daemon.signal(t, signalCont) }
+
+// KillBus kills the message bus with SIGKILL.
+func (k *Keyring) KillBus(t testing.TB) { t.Helper(); k.bus.daemon.signal(t, os.Kill) }
+
+func (k *Keyring) owned() bool {
+	var owned bool
+	err := k.conn.BusObject().Call("org.freedesktop.DBus.NameHasOwner", 0, busName).Store(&owned)
+	return err == nil && owned
+}
+
+func (k *Keyring) unlocked() bool {
+	collections, err := k.conn.Object(busName, servicePath).GetProperty(serviceIface + ".Collections")
+	if err != nil {
+		return false
+	}
+	paths, _ := collections.Value().([]dbus.ObjectPath)
+	locked, err := k.conn.Object(busName, loginPath).GetProperty("org.freedesktop.Secret.Collection.Locked")
+	return err == nil && slices.Contains(paths, loginPath) && locked.Value() == false
+}

@@ -1,0 +1,10 @@
+//go:build !windows
+
+package keystoretest
+
+import "syscall"
+
+const (
+	signalStop = syscall.SIGSTOP
+	signalCont = syscall.SIGCONT
+)
