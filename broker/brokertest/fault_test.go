@@ -274,7 +274,7 @@ func FuzzFaultJSON(f *testing.F) {
 	f.Add(`{"status":503,"delay":"1s","after":true}`)
 	f.Add(`{"set":{"expires_in":"3600"},"spoil":"gzip","pad":3}`)
 	f.Add(`{"drip":"x"}`)
-	f.Fuzz(func(t *testing.T, text string) {
+	f.Fuzz(func(_ *testing.T, text string) {
 		var fault Fault
 		if json.Unmarshal([]byte(text), &fault) != nil {
 			return

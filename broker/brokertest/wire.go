@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"strconv"
@@ -73,9 +74,7 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, a answer, f Fault
 		s.writePart(w, a, cut, f.Stall != "")
 		return
 	}
-	for name, values := range a.header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), a.header)
 	w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
 	w.WriteHeader(a.status)
 	if f.Drip <= 0 {

@@ -32,17 +32,17 @@ func (s stage) environment() []string {
 
 func (s stage) folder() string { return filepath.Join(s.dir, "authferry.d") }
 
-// run runs authferry to its end and returns what it printed.
-func (s stage) run(ctx context.Context, stdin string, args ...string) (string, error) {
+// run runs authferry to its end.
+func (s stage) run(ctx context.Context, stdin string, args ...string) error {
 	c := s.command(ctx, args...)
 	c.cmd.Stdin = strings.NewReader(stdin)
 	if err := c.cmd.Run(); err != nil {
 		if ctx.Err() != nil {
-			return "", ctx.Err()
+			return ctx.Err()
 		}
-		return "", fmt.Errorf("authferry %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(c.err.Bytes()))
+		return fmt.Errorf("authferry %s: %w: %s", strings.Join(args, " "), err, bytes.TrimSpace(c.err.Bytes()))
 	}
-	return c.out.String(), nil
+	return nil
 }
 
 // caller is one process that asks authferry for a token.
@@ -64,7 +64,7 @@ type tokenDoc struct {
 }
 
 func (s stage) command(ctx context.Context, args ...string) *caller {
-	c := &caller{cmd: exec.CommandContext(ctx, s.program, args...)} // #nosec G204 -- the program was built or named for this
+	c := &caller{cmd: exec.CommandContext(ctx, s.program, args...)}
 	c.cmd.Env = s.environment()
 	c.cmd.Dir = s.dir
 	c.cmd.Stdout, c.cmd.Stderr = &c.out, &c.err
@@ -128,7 +128,7 @@ func (s stage) holders() []*os.Process {
 	files, _ := filepath.Glob(filepath.Join(s.folder(), "locks", "*.holder"))
 	var live []*os.Process
 	for _, f := range files {
-		data, err := os.ReadFile(f) // #nosec G304 -- in our own folder
+		data, err := os.ReadFile(f)
 		var h struct {
 			PID int `json:"pid"`
 		}

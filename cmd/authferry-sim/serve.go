@@ -40,7 +40,7 @@ func (c *serveCmd) Run(ctx context.Context, out *screen) error {
 	}
 	defer s.Close()
 	control := s.URL + "/_control"
-	issue := fmt.Sprintf(`curl -s %s -d '{"issue":"%s"}'`, control, c.Users[0])
+	issue := fmt.Sprintf(`curl -s %s -d '{"issue":%q}'`, control, c.Users[0])
 	out.title("Authorization server on " + s.URL)
 	out.para(fmt.Sprintf("Rotation %s, access tokens for %s, users %s.", c.Rotation, c.TTL, strings.Join(c.Users, ", ")))
 	out.line("")
