@@ -136,6 +136,9 @@ func TestLifetimes(t *testing.T) {
 		t.Errorf("expires_in %d", g.ExpiresIn)
 	}
 	expect(t, "young", get(t, s, "/userinfo", g.AccessToken), 200)
+	if kept := refresh(t, s, s.Issue(bob).RefreshToken).json["refresh_token_expires_in"]; kept != 3600.0 {
+		t.Errorf("refresh_token_expires_in %v", kept)
+	}
 	s.Advance(61 * time.Second)
 	expect(t, "old", get(t, s, "/userinfo", g.AccessToken), 401)
 	s.Advance(time.Hour)

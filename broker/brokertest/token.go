@@ -69,6 +69,9 @@ func (s *Server) tokenAnswer(now time.Time, r *request, f *family, p pair) answe
 			out["refresh_token"] = ""
 		}
 	}
+	if until := p.refresh.expires; !until.IsZero() {
+		out["refresh_token_expires_in"] = max(0, int(until.Sub(now)/time.Second))
+	}
 	set(&r.subject, f.user)
 	if hasScope(f.scope, "openid") {
 		id, err := s.idToken(now, r, f)
