@@ -63,6 +63,8 @@ func (c *demoCmd) Run(ctx context.Context, out *screen) error {
 	defer cancel()
 	claims, err := d.play(ctx)
 	if cause := context.Cause(ctx); err != nil && cause != nil {
+		out.line("")
+		out.para("Stopped early; nothing is left behind.")
 		return cause
 	}
 	if err != nil {
@@ -233,6 +235,9 @@ func (d *demo) herd(ctx context.Context) ([]*caller, error) {
 	for range started {
 		<-ended
 	}
+	if failure == nil {
+		failure = ctx.Err()
+	}
 	return herd, failure
 }
 
@@ -259,6 +264,9 @@ func (d *demo) actTwo(ctx context.Context) ([]claim, error) {
 		return nil, err
 	}
 	next.wait()
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
 	d.explain([]*caller{next})
 	l := d.server.Ledger()
 	claims := []claim{
