@@ -18,26 +18,21 @@ func (said *reading) anthropic() {
 	h := said.header
 	reset := func(name string) signal {
 		seconds, _ := number(h[name])
-		return signal{kind: Spent, at: said.epoch(seconds), source: name}
+		return signal{at: said.epoch(seconds), source: name}
 	}
 	// The sum of all windows. Its reset is that of the window that rejects.
-	whole := reset(unified + "reset")
+	whole := signal{kind: Spent, source: unified + "status"}.until(reset(unified + "reset"))
 
 	rejected := false
 	for _, window := range said.windows() {
-		s := reset(unified + window + "-reset")
+		own := reset(unified + window + "-reset")
 		if used, ok := number(h[unified+window+"-utilization"]); ok {
-			said.use(window, used, s.at)
+			said.use(window, used, own.at)
 		}
-		if h[unified+window+"-status"] != "rejected" {
-			continue
+		if status := unified + window + "-status"; h[status] == "rejected" {
+			rejected = true
+			said.add(signal{kind: Spent, model: ofOneModel(window), source: status}.until(whole).until(own))
 		}
-		rejected = true
-		if s.at.IsZero() {
-			s.at, s.source = whole.at, whole.source
-		}
-		s.model = ofOneModel(window)
-		said.add(s)
 	}
 
 	// Credits serve the models that the subscription does not include: without
@@ -53,9 +48,9 @@ func (said *reading) anthropic() {
 	}
 
 	for _, unit := range []string{"requests", "tokens", "input-tokens", "output-tokens"} {
-		if h[bucket+unit+"-remaining"] == "0" {
+		if remaining := bucket + unit + "-remaining"; h[remaining] == "0" {
 			name := bucket + unit + "-reset"
-			said.add(signal{kind: Throttle, at: said.stamp(h[name]), source: name})
+			said.add(signal{kind: Throttle, source: remaining}.until(signal{at: said.stamp(h[name]), source: name}))
 		}
 	}
 }

@@ -158,16 +158,12 @@ func (said *reading) body() {
 	if f == nil {
 		return
 	}
-	s := signal{kind: Throttle}
-	kind, name := f.meaning()
-	if kind == Spent {
-		s.kind = Spent
+	kind, source := f.meaning()
+	if kind != Spent {
+		kind = Throttle
 	}
-	s.model = f.ofOneModel()
-	if s.at, s.source = said.times(f); s.at.IsZero() {
-		s.source = name
-	}
-	said.add(s)
+	at, field := said.times(f)
+	said.add(signal{kind: kind, model: f.ofOneModel(), source: source}.until(signal{at: at, source: field}))
 }
 
 // times returns the first usable time of f: durations before dates, because

@@ -1,15 +1,14 @@
 package ratelimit
 
-const gitHubReset = "x-ratelimit-reset"
-
 // gitHub reads the hourly quota of its REST API. Others use these names with
 // other units, so GitHub's own header has to be there.
 func (said *reading) gitHub() {
 	if said.header["x-github-request-id"] == "" || said.header["x-ratelimit-remaining"] != "0" {
 		return
 	}
-	seconds, _ := number(said.header[gitHubReset])
-	said.add(signal{kind: Spent, at: said.epoch(seconds), source: gitHubReset})
+	epoch, _ := number(said.header["x-ratelimit-reset"])
+	said.add(signal{kind: Spent, source: "x-ratelimit-remaining"}.
+		until(signal{at: said.epoch(epoch), source: "x-ratelimit-reset"}))
 }
 
 // refusedByGitHub reports whether a 403 is a limit: the hourly quota is used

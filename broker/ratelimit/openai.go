@@ -6,9 +6,9 @@ import "strconv"
 // a duration. (What a bucket refills is seconds' or minutes' worth: a throttle.)
 func (said *reading) openAI() {
 	for _, unit := range []string{"requests", "tokens"} {
-		if said.header["x-ratelimit-remaining-"+unit] == "0" {
+		if remaining := "x-ratelimit-remaining-" + unit; said.header[remaining] == "0" {
 			name := "x-ratelimit-reset-" + unit
-			said.add(signal{kind: Throttle, at: said.duration(said.header[name]), source: name})
+			said.add(signal{kind: Throttle, source: remaining}.until(signal{at: said.duration(said.header[name]), source: name}))
 		}
 	}
 }
@@ -24,14 +24,11 @@ func (said *reading) codex() {
 		if !ok || length == "0" {
 			continue
 		}
-		s := signal{kind: Spent, source: prefix + "reset-after-seconds"}
-		seconds, _ := number(said.header[s.source])
-		s.at = said.in(seconds)
-		if s.at.IsZero() {
-			s.source = prefix + "reset-at"
-			seconds, _ = number(said.header[s.source])
-			s.at = said.epoch(seconds)
-		}
+		after, _ := number(said.header[prefix+"reset-after-seconds"])
+		epoch, _ := number(said.header[prefix+"reset-at"])
+		s := signal{kind: Spent, source: prefix + "used-percent"}.
+			until(signal{at: said.epoch(epoch), source: prefix + "reset-at"}).
+			until(signal{at: said.in(after), source: prefix + "reset-after-seconds"})
 		said.use(windowName(length, slot), percent/100, s.at)
 		if percent >= 100 {
 			said.add(s)
