@@ -20,7 +20,6 @@ const (
 	itemIface       = "org.freedesktop.Secret.Item"
 	propertyIface   = "org.freedesktop.DBus.Properties"
 	promptIface     = "org.freedesktop.Secret.Prompt"
-	sessionIface    = "org.freedesktop.Secret.Session"
 	collectionIface = "org.freedesktop.Secret.Collection"
 )
 
