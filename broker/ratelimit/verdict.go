@@ -87,7 +87,7 @@ type Verdict struct {
 
 	Until  time.Time // end of the hold, always after Response.Now; zero: no hold
 	Scope  string    // of the hold: AllScopes or Response.HoldScope; empty without one
-	Source string    // the header, in lower case, or the path of the body field that it rests on
+	Source string    // what it rests on: a header, in lower case, a path in the body, or "status 429"
 	Proven bool      // the provider stated the time; else it is FirstGuess from now
 	Cut    bool      // the provider stated a longer time than the cap
 
