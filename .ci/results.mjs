@@ -29,11 +29,13 @@ for await (const line of createInterface({ input: process.stdin })) {
   const key = `${Package ?? ImportPath}\0${Test ?? ''}`;
   switch (Action) {
     case 'output':
-      outputs.set(key, (outputs.get(key) ?? '') + Output);
-      if (!Test && /^(ok|FAIL|\?)\s.*\t/.test(Output)) {
+      if (!Test && /^(ok|FAIL|\?)\s/.test(Output)) {
+        if (!Output.includes('\t')) break; // FAIL alone says nothing
         summary.push(Output.trimEnd());
         console.log(Output.trimEnd());
+        break;
       }
+      outputs.set(key, (outputs.get(key) ?? '') + Output);
       break;
     case 'build-output':
       process.stdout.write(Output);

@@ -25,8 +25,6 @@ var windows = []struct {
 		// Wine 8 makes symbolic links that nothing follows.
 		"TestIndexThatIsNoFile/link", "TestIndexThatIsNoFile/dangling_link",
 		"TestLockPathThatIsNoFile/link", "TestRealPath",
-		// A process takes too long to start to be killed in the middle of a write.
-		"TestKilledWriter",
 	}},
 	{pkg: "broker"},
 	{pkg: "cmd/authferry"},
