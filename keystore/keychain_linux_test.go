@@ -1,24 +1,105 @@
 package keystore_test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
+	"strings"
+	"sync"
 	"testing"
 
 	"github.com/authferry/authferry/keystore"
-	"github.com/authferry/authferry/keystore/keystoretest"
+	ks "github.com/authferry/authferry/keystore/keystoretest"
 )
 
 func TestGnomeKeyringConforms(t *testing.T) {
 	const inside = "KEYSTORE_TEST_CONFORMANCE"
 	if os.Getenv(inside) != "" {
-		keystoretest.Run(t, func(testing.TB) keystore.Store { return keystore.OpenKeychain() })
+		ks.Run(t, func(testing.TB) keystore.Store { return keystore.OpenKeychain() })
 		return
 	}
-	ring := keystoretest.GnomeKeyring(t)
-	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestGnomeKeyringConforms$", "-test.v")
+	ring := ks.GnomeKeyring(t)
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestGnomeKeyringConforms$")
 	cmd.Env = append(append(os.Environ(), ring.Env...), inside+"=1")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
+}
+
+// C1, C6, C17: what becomes of a real keyring in a session.
+func TestGnomeKeyringFaults(t *testing.T) {
+	ring := ks.GnomeKeyring(t)
+	c := newClient(t, "keychain", ring.Env)
+	c.set(item, "value")
+	get, set := request{Op: "get", Name: item}, request{Op: "set", Name: item, Value: "new"}
+
+	ring.Stop(t)
+	get.Timeout = shortly
+	c.wantCause(get, keystore.ErrTimeout)
+	get.Timeout = 0
+	ring.Cont(t)
+	c.want(item, "value")
+
+	ring.Lock(t)
+	c.wantCause(get, keystore.ErrLocked)
+	c.wantCause(set, keystore.ErrLocked)
+
+	ring.Restart(t, false)
+	c.wantCause(get, keystore.ErrLocked)
+	ring.Restart(t, true)
+	c.want(item, "value")
+
+	ring.Kill(t)
+	c.wantCause(get, keystore.ErrUnavailable)
+	c.wantCause(set, keystore.ErrUnavailable)
+
+	ring.KillBus(t)
+	c.wantCause(get, keystore.ErrUnavailable)
+}
+
+// A person can look at a short value with the desktop's own tool.
+func TestSecretToolShowsTheValue(t *testing.T) {
+	if _, err := exec.LookPath("secret-tool"); err != nil {
+		t.Skipf("needs secret-tool: %v", err)
+	}
+	ring := ks.GnomeKeyring(t)
+	newClient(t, "keychain", ring.Env).set(item, `{"v":1}`)
+	cmd := exec.CommandContext(t.Context(), "secret-tool", "lookup", "service", "authferry", "username", item)
+	cmd.Env = append(os.Environ(), ring.Env...)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasSuffix(string(out), "\n"+`{"v":1}`) {
+		t.Errorf("secret-tool shows %q", out)
+	}
+}
+
+// C9, K12, K13: a writer is killed at any instant.
+func TestGnomeKeyringSurvivesKilledWriters(t *testing.T) {
+	ring := ks.GnomeKeyring(t)
+	killWriters(t, "keychain", ring.Env)
+}
+
+// C18: many processes at once.
+func TestGnomeKeyringTakesManyClients(t *testing.T) {
+	ring := ks.GnomeKeyring(t)
+	clients := make([]*client, 64)
+	for i := range clients {
+		clients[i] = newClient(t, "keychain", ring.Env)
+	}
+	var all sync.WaitGroup
+	for i, c := range clients {
+		name := fmt.Sprintf("store/acc_%d/grant:a", i)
+		all.Go(func() {
+			a := c.do(request{Op: "set", Name: name, Value: name})
+			if a.Err == "" {
+				a = c.do(request{Op: "get", Name: name})
+			}
+			if a.Err != "" || a.Value != name {
+				t.Errorf("%s: %q, %s", name, a.Value, a.Err)
+			}
+		})
+	}
+	all.Wait()
 }

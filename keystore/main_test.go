@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 	"time"
 
@@ -169,4 +170,34 @@ func (c *client) wantCause(r request, cause error) answer {
 		c.t.Errorf("%s %s: error %q, want %v", r.Op, r.Name, a.Err, cause)
 	}
 	return a
+}
+
+// killWriters kills processes that write, each a little later, and looks at what
+// they leave: a value that was written whole, or damage that the next write mends.
+func killWriters(t *testing.T, where string, env []string) {
+	t.Helper()
+	reader := newClient(t, where, env)
+	written := func(i int) string { return strings.Repeat(fmt.Sprintf("%d.", i), 1+1500*(i%3)) }
+	reader.set(item, written(0))
+	for i := 1; i <= 30; i++ {
+		writer := newClient(t, where, env)
+		if a := writer.do(request{Op: "get", Name: item}); a.Err != "" {
+			t.Fatal(a.Err)
+		}
+		writer.send(request{Op: "set", Name: item, Value: written(i)})
+		time.Sleep(time.Duration(i) * time.Millisecond)
+		if err := writer.cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = writer.cmd.Wait()
+		a := reader.do(request{Op: "get", Name: item})
+		if a.Cause != "" && a.Cause != keystore.ErrDamaged.Error() {
+			t.Errorf("writer %d: %s", i, a.Err)
+		}
+		if a.Cause == "" && a.Value != written(i) && a.Value != written(i-1) {
+			t.Errorf("writer %d: neither the old nor the new value: %.50q", i, a.Value)
+		}
+		reader.set(item, written(i))
+		reader.want(item, written(i))
+	}
 }

@@ -53,8 +53,14 @@ func TestFaults(t *testing.T) {
 				used := newClient(t, "keychain", service.Env)
 				used.set(item, "old")
 				service.SetMode(t, tt.mode)
-				set := request{Op: "set", Name: item, Value: value, Timeout: tt.timeout}
-				used.wantCause(request{Op: "get", Name: item, Timeout: tt.timeout}, tt.get)
+				get, set := request{Op: "get", Name: item}, request{Op: "set", Name: item, Value: value}
+				if tt.get != nil {
+					get.Timeout = tt.timeout
+				}
+				if tt.set != nil {
+					set.Timeout = tt.timeout
+				}
+				used.wantCause(get, tt.get)
 				if tt.mode != ks.PromptKillsBus {
 					used.wantCause(set, tt.set)
 				}

@@ -22,7 +22,7 @@ const (
 	NoCollection         // there is no collection yet
 	NoOwner              // the name on the bus belongs to nobody
 	Hanging              // no call is answered while the mode lasts
-	Slow                 // every call takes 50 ms longer
+	Slow                 // every call takes 10 ms longer
 	PromptHanging        // to unlock takes a prompt, which nobody ever answers
 	UnlockDismissed      // the prompt to unlock is dismissed
 	CreateDismissed      // the prompt to create an item is dismissed: reported as success
@@ -37,7 +37,7 @@ const (
 )
 
 // slowness is what Slow adds to every call.
-const slowness = 50 * time.Millisecond
+const slowness = 10 * time.Millisecond
 
 // Service is a Secret Service (org.freedesktop.secrets) with faults, on a
 // message bus of its own. It has one collection, "login", keeps everything in

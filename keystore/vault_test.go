@@ -1,0 +1,58 @@
+package keystore
+
+import (
+	"bytes"
+	"testing"
+
+	"filippo.io/age"
+)
+
+// Whatever stands in a file, it yields the value of the asked name or an error.
+func FuzzUnseal(f *testing.F) {
+	identity, err := age.GenerateX25519Identity()
+	if err != nil {
+		f.Fatal(err)
+	}
+	sealed, err := seal("name", "value", identity.Recipient())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(sealed, false)
+	for _, plain := range []string{
+		``, `{}`, `null`, `[]`, `{"name":"name"}`, `{"name":"name","value":null}`, `{"name":"name","value":1}`,
+		`{"name":"other","value":"v"}`, `{"name":"name","value":"v"}`, `{"name":"name","value_base64":"dg=="}`,
+		`{"name":"name","value_base64":"!"}`, `{"name":"name","value":"v"}x`,
+	} {
+		f.Add([]byte(plain), true)
+	}
+	f.Fuzz(func(t *testing.T, data []byte, seals bool) {
+		if seals { // the plaintext is what someone else wrote
+			var file bytes.Buffer
+			w, err := age.Encrypt(&file, identity.Recipient())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := w.Write(data); err != nil {
+				t.Fatal(err)
+			}
+			if err := w.Close(); err != nil {
+				t.Fatal(err)
+			}
+			data = file.Bytes()
+		}
+		value, err := unseal(data, "name", identity)
+		if err != nil {
+			if value != "" {
+				t.Fatal("an error and a value")
+			}
+			return
+		}
+		again, err := seal("name", value, identity.Recipient())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := unseal(again, "name", identity); err != nil || got != value {
+			t.Fatalf("sealed again: %v", err)
+		}
+	})
+}
