@@ -1,0 +1,70 @@
+package oauth
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+)
+
+// maxBody is far above any token answer.
+const maxBody = 1 << 20
+
+// answer is an HTTP response, read to its end.
+type answer struct {
+	status  int
+	header  http.Header
+	body    []byte
+	cut     error     // why there is no more of the body; nil: it is whole
+	arrived time.Time // when its header did
+	sent    bool      // the request's body had begun to leave
+}
+
+var (
+	errTooBig  = errors.New("the answer is too big")
+	errDamaged = errors.New("the answer is compressed and damaged")
+)
+
+func readAnswer(res *http.Response, sent bool) *answer {
+	a := &answer{status: res.StatusCode, header: res.Header, arrived: time.Now(), sent: sent}
+	a.body, a.cut = readCapped(res.Body)
+	if a.cut != nil && a.cut != errTooBig {
+		a.cut = describe(a.cut)
+	}
+	// Not by Content-Encoding: some compress without saying so.
+	if bytes.HasPrefix(a.body, []byte{0x1f, 0x8b}) {
+		a.decompress()
+	}
+	return a
+}
+
+func (a *answer) decompress() {
+	var err error
+	z, err := gzip.NewReader(bytes.NewReader(a.body))
+	a.body = nil
+	if err == nil {
+		a.body, err = readCapped(z)
+	}
+	switch {
+	case err == nil || a.cut != nil:
+	case err == errTooBig:
+		a.cut = err
+	default:
+		a.cut = errDamaged
+	}
+}
+
+// readCapped returns what it got with the error too.
+func readCapped(r io.Reader) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(r, maxBody+1))
+	if err == nil && len(body) > maxBody {
+		return body[:maxBody], errTooBig
+	}
+	return body, err
+}
+
+func (a *answer) fail(c Class, err error) *Error {
+	return &Error{Class: c, Status: a.status, RetryAfter: retryAfter(a.header, a.arrived), Err: err}
+}

@@ -1,0 +1,138 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/authferry/authferry/keystore"
+)
+
+// Client asks authorization servers. The zero value works; its methods are safe
+// for concurrent use.
+type Client struct {
+	// Transport makes the transport of one request; nil: a fresh http.Transport
+	// with the proxy from the environment. It is for tests that put faults in.
+	Transport func() http.RoundTripper
+	// Timeout bounds one request, besides the context; zero: 3 minutes.
+	Timeout time.Duration
+	// Version is what the User-Agent says of this program.
+	Version string
+}
+
+const (
+	defaultTimeout = 3 * time.Minute
+	connectTimeout = 15 * time.Second
+	maxHeader      = 256 << 10
+)
+
+// Refresh sends refreshToken to e's token endpoint, once (RFC 6749 §6).
+// beforeSend, which may be nil, runs when the connection stands and nothing of
+// the body is sent; its error ends the request as Unsent, and matches with
+// errors.Is. It is not running any more when Refresh returns.
+//
+// A Token without a refresh token means: keep the one you have. The error is an
+// *Error; one of class BadToken comes together with a Token whose refresh token
+// counts and whose access token does not.
+func (c *Client) Refresh(ctx context.Context, e Endpoint, refreshToken keystore.Secret, beforeSend func() error) (*Token, error) {
+	if refreshToken.Empty() {
+		return nil, &Error{Class: Misconfigured, Err: errors.New("there is no refresh token")}
+	}
+	ctx, cancel := c.withTimeout(ctx)
+	defer cancel()
+	x := &exchange{client: c, endpoint: e, beforeSend: beforeSend, secrets: []keystore.Secret{refreshToken, e.ClientSecret}}
+	conf := &oauth2.Config{
+		ClientID: e.ClientID, ClientSecret: e.secret(),
+		Endpoint: oauth2.Endpoint{TokenURL: e.TokenEndpoint, AuthStyle: e.style()},
+	}
+	ctx = context.WithValue(ctx, oauth2.HTTPClient, &http.Client{Transport: x})
+	t, err := conf.TokenSource(ctx, &oauth2.Token{RefreshToken: refreshToken.Reveal()}).Token()
+	switch {
+	case err == nil:
+		x.token.TokenType = t.Type()
+	case x.err == nil:
+		// x/oauth2 could not even make the request; its error quotes the URL.
+		x.err = &Error{Class: Misconfigured, Err: errNoURL}
+	}
+	return x.token, x.err
+}
+
+// Revoke asks e's revocation endpoint to end token (RFC 7009). hint is
+// "refresh_token" or "access_token". A token that the server does not know any
+// more counts as revoked. The error is an *Error.
+func (c *Client) Revoke(ctx context.Context, e Endpoint, token keystore.Secret, hint string) error {
+	ctx, cancel := c.withTimeout(ctx)
+	defer cancel()
+	form := url.Values{"token": {token.Reveal()}}
+	if hint != "" {
+		form.Set("token_type_hint", hint)
+	}
+	inHeader := e.style() == oauth2.AuthStyleInHeader
+	if !inHeader {
+		if e.ClientID != "" {
+			form.Set("client_id", e.ClientID)
+		}
+		if s := e.secret(); s != "" {
+			form.Set("client_secret", s)
+		}
+	}
+	body := form.Encode()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.RevocationEndpoint, http.NoBody)
+	if err != nil {
+		return &Error{Class: Misconfigured, Err: errNoURL}
+	}
+	req.Header.Set("Content-Type", formType)
+	if inHeader {
+		req.SetBasicAuth(url.QueryEscape(e.ClientID), url.QueryEscape(e.secret()))
+	}
+	a, err := c.post(req, []byte(body), nil)
+	if err != nil {
+		return err
+	}
+	if a.status >= 200 && a.status <= 299 {
+		return nil
+	}
+	refused := a.refusal(e, token, e.ClientSecret)
+	if refused.Class == Dead || refused.Code == "invalid_token" {
+		return nil
+	}
+	return refused
+}
+
+func (c *Client) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
+	d := c.Timeout
+	if d <= 0 {
+		d = defaultTimeout
+	}
+	return context.WithTimeout(ctx, d)
+}
+
+func (c *Client) transport() http.RoundTripper {
+	if c.Transport != nil {
+		return c.Transport()
+	}
+	var http1 http.Protocols
+	http1.SetHTTP1(true)
+	return &http.Transport{
+		Proxy:                  http.ProxyFromEnvironment,
+		DialContext:            (&net.Dialer{Timeout: connectTimeout}).DialContext,
+		TLSHandshakeTimeout:    connectTimeout,
+		MaxResponseHeaderBytes: maxHeader,
+		DisableKeepAlives:      true,
+		DisableCompression:     true,
+		Protocols:              &http1,
+	}
+}
+
+func (c *Client) userAgent() string {
+	if c.Version == "" || strings.ContainsFunc(c.Version, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return "authferry"
+	}
+	return "authferry/" + c.Version
+}

@@ -1,0 +1,19 @@
+// Package oauth speaks to authorization servers: one refresh or revocation per
+// call, discovery, and the data of providers. It keeps nothing, retries nothing
+// and decides nothing about accounts; what a failed request means for the
+// refresh token is the Class of its *Error.
+//
+// golang.org/x/oauth2 builds the token request; the http.RoundTripper that is
+// given to it (exchange) sends it, once:
+//
+//   - to https or loopback, whatever a record says;
+//   - on a connection of its own, without HTTP/2, redirects, cookies or a body
+//     that could be rewound, so that net/http has no way to send it again;
+//   - with a body whose first Read, after DNS, TCP and TLS, runs the caller's
+//     beforeSend and goes no further if that fails (net/http has written the
+//     request's header by then, which never holds a token);
+//   - and with the answer read by a tolerant parser before x/oauth2 sees a
+//     canonical one: a rotated refresh token in an odd answer is not lost.
+//
+// No text of an error holds a secret or a part of an answer's body.
+package oauth

@@ -1,0 +1,122 @@
+package oauth
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"golang.org/x/oauth2"
+
+	"github.com/authferry/authferry/keystore"
+)
+
+// How a client names itself at the token endpoint (RFC 6749 §2.3.1).
+const (
+	AuthParams = "params" // client_id and client_secret in the body; the default
+	AuthHeader = "header" // HTTP Basic; a client without a secret uses the body
+	AuthNone   = "none"   // a public client: client_id alone
+)
+
+// How a token request is written.
+const (
+	EncodingForm = "form" // RFC 6749's; the default
+	EncodingJSON = "json"
+)
+
+// Endpoint is what a grant was issued by and to: exactly what its record pins,
+// so that no other data decides where its refresh token goes.
+type Endpoint struct {
+	Issuer             string   `json:"issuer,omitempty"`
+	TokenEndpoint      string   `json:"token_endpoint"`
+	RevocationEndpoint string   `json:"revocation_endpoint,omitempty"`
+	UserinfoEndpoint   string   `json:"userinfo_endpoint,omitempty"`
+	ClientID           string   `json:"client_id,omitempty"`
+	AuthStyle          string   `json:"auth_style,omitempty"` // an Auth… constant
+	Encoding           string   `json:"encoding,omitempty"`   // an Encoding… constant
+	DeadCodes          []string `json:"dead_codes,omitempty"` // error codes or whole messages that mean Dead
+
+	ClientSecret keystore.Secret `json:"-"`
+}
+
+// secret is what the client proves itself with; a public client has nothing.
+func (e Endpoint) secret() string {
+	if e.AuthStyle == AuthNone {
+		return ""
+	}
+	return e.ClientSecret.Reveal()
+}
+
+// style is never AutoDetect, which sends a refused request a second time.
+func (e Endpoint) style() oauth2.AuthStyle {
+	if e.AuthStyle == AuthHeader && !e.ClientSecret.Empty() {
+		return oauth2.AuthStyleInHeader
+	}
+	return oauth2.AuthStyleInParams
+}
+
+var (
+	errNoURL    = errors.New("not a URL")
+	errInsecure = errors.New("neither https nor loopback")
+)
+
+// checkURL accepts what a secret may be sent to: https, or http to this machine.
+func checkURL(raw string) error {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return errNoURL // url's own error quotes it, and it can hold a password
+	}
+	return checkParsedURL(u)
+}
+
+func checkParsedURL(u *url.URL) error {
+	switch {
+	case u.Opaque != "" || u.Hostname() == "":
+		return errNoURL
+	case u.User != nil:
+		return errors.New("a user name or password stands in the URL")
+	case u.Fragment != "":
+		return errors.New("a fragment stands in the URL")
+	case u.Scheme == "https", u.Scheme == "http" && loopback(u.Hostname()):
+		return nil
+	}
+	return errInsecure
+}
+
+func loopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.Unmap().IsLoopback()
+}
+
+// Origin returns scheme://host[:port] of a URL, in the form in which two of them
+// can be compared: lower case, without a default port. A path is an error, and
+// so is plain http to anything but this machine.
+func Origin(raw string) (string, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return "", errNoURL
+	}
+	if err := checkParsedURL(u); err != nil {
+		return "", err
+	}
+	if u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.ForceQuery {
+		return "", errors.New("an origin has no path: scheme://host[:port]")
+	}
+	return originOf(u), nil
+}
+
+func originOf(u *url.URL) string {
+	host := strings.ToLower(u.Hostname())
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	port := u.Port()
+	if port == "" || u.Scheme == "https" && port == "443" || u.Scheme == "http" && port == "80" {
+		return u.Scheme + "://" + host
+	}
+	return fmt.Sprintf("%s://%s:%s", u.Scheme, host, port)
+}

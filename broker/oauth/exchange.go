@@ -1,0 +1,160 @@
+package oauth
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/authferry/authferry/keystore"
+)
+
+const (
+	formType = "application/x-www-form-urlencoded"
+	jsonType = "application/json"
+)
+
+// exchange is the transport of one token request.
+type exchange struct {
+	client     *Client
+	endpoint   Endpoint
+	beforeSend func() error
+	secrets    []keystore.Secret // that are in the request
+
+	token *Token
+	err   error
+}
+
+// RoundTrip sends the request that x/oauth2 made and gives it a canonical
+// answer. What became of it is in token and err.
+func (x *exchange) RoundTrip(req *http.Request) (*http.Response, error) {
+	if x.token, x.err = x.send(req); x.err != nil {
+		return nil, x.err
+	}
+	return x.token.canonical(req)
+}
+
+func (x *exchange) send(req *http.Request) (*Token, error) {
+	body, err := io.ReadAll(req.Body)
+	_ = req.Body.Close()
+	req = req.Clone(req.Context())
+	if err == nil && x.endpoint.Encoding == EncodingJSON {
+		body, err = formToJSON(body)
+		req.Header.Set("Content-Type", jsonType)
+	}
+	if err != nil {
+		return nil, &Error{Class: Unsent, Err: errors.New("the request could not be encoded")}
+	}
+	a, err := x.client.post(req, body, x.beforeSend)
+	if err != nil {
+		return nil, err
+	}
+	return a.grant(x.endpoint, x.secrets...)
+}
+
+func formToJSON(form []byte) ([]byte, error) {
+	values, err := url.ParseQuery(string(form))
+	if err != nil {
+		return nil, err
+	}
+	members := make(map[string]string, len(values))
+	for name := range values {
+		members[name] = values.Get(name)
+	}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	err = enc.Encode(members)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
+}
+
+// canonical is the answer that x/oauth2 gets.
+func (t *Token) canonical(req *http.Request) (*http.Response, error) {
+	body, err := json.Marshal(map[string]string{
+		"access_token": t.AccessToken.Reveal(), "token_type": t.TokenType, "refresh_token": t.RefreshToken.Reveal(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &http.Response{
+		Status: "200 OK", StatusCode: http.StatusOK, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header:        http.Header{"Content-Type": {jsonType}, "Content-Length": {strconv.Itoa(len(body))}},
+		ContentLength: int64(len(body)), Body: io.NopCloser(bytes.NewReader(body)), Request: req,
+	}, nil
+}
+
+// post sends one request with body, and reads the answer whatever its status.
+// The error is an *Error.
+func (c *Client) post(req *http.Request, body []byte, beforeSend func() error) (*answer, error) {
+	if err := checkParsedURL(req.URL); err != nil {
+		return nil, &Error{Class: Misconfigured, Err: err}
+	}
+	g := &gate{body: bytes.NewReader(body), before: beforeSend}
+	req.Body, req.GetBody, req.ContentLength = g, nil, int64(len(body))
+	req.Header.Set("Accept", jsonType)
+	req.Header.Set("User-Agent", c.userAgent())
+	res, err := c.transport().RoundTrip(req)
+	if res != nil {
+		defer res.Body.Close()
+	}
+	sent, refused := g.shut()
+	switch {
+	case refused != nil:
+		return nil, &Error{Class: Unsent, Err: refused}
+	case err != nil && sent:
+		return nil, &Error{Class: Unknown, Err: describe(err)}
+	case err != nil:
+		return nil, &Error{Class: Unsent, Err: describe(err)}
+	}
+	return readAnswer(res, sent), nil
+}
+
+// gate is a request's body. before runs in its first Read: net/http calls that
+// when the connection stands and the header is written.
+type gate struct {
+	ended atomic.Bool
+
+	mu     sync.Mutex
+	body   *bytes.Reader
+	before func() error // nil once it ran
+	err    error        // before's
+	sent   bool
+}
+
+var errEnded = errors.New("the request is over")
+
+func (g *gate) Read(p []byte) (int, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if before := g.before; before != nil && !g.ended.Load() {
+		g.before = nil
+		g.err = before()
+	}
+	switch {
+	case g.err != nil:
+		return 0, g.err
+	case g.ended.Load(): // the request may have been given up meanwhile
+		return 0, errEnded
+	}
+	n, err := g.body.Read(p)
+	g.sent = g.sent || n > 0
+	return n, err
+}
+
+// Close does nothing: net/http closes the body of a request that it gave up.
+func (g *gate) Close() error { return nil }
+
+// shut lets no further byte through, and waits for before if that is running:
+// an answer or a time-out can come first. It returns whether any byte left, and
+// before's error.
+func (g *gate) shut() (sent bool, refused error) {
+	g.ended.Store(true)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.sent, g.err
+}

@@ -1,0 +1,231 @@
+package oauth
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Provider is how to log in to an authorization server and how its tokens are
+// used; or a service that issues API keys, without a token endpoint. It is data
+// alone: no client secret, nothing about an account.
+type Provider struct {
+	Name   string `toml:"-" json:"name"`
+	Source string `toml:"-" json:"source,omitempty"` // SourceBuiltin or SourceOwn
+
+	Issuer                      string `toml:"issuer,omitempty" json:"issuer,omitempty"`
+	AuthorizationEndpoint       string `toml:"authorization_endpoint,omitempty" json:"authorization_endpoint,omitempty"`
+	TokenEndpoint               string `toml:"token_endpoint,omitempty" json:"token_endpoint,omitempty"`
+	DeviceAuthorizationEndpoint string `toml:"device_authorization_endpoint,omitempty" json:"device_authorization_endpoint,omitempty"`
+	RevocationEndpoint          string `toml:"revocation_endpoint,omitempty" json:"revocation_endpoint,omitempty"`
+	UserinfoEndpoint            string `toml:"userinfo_endpoint,omitempty" json:"userinfo_endpoint,omitempty"`
+
+	ClientID     string   `toml:"client_id,omitempty" json:"client_id,omitempty"`
+	AuthStyle    string   `toml:"auth_style,omitempty" json:"auth_style,omitempty"`       // an Auth… constant; empty: params
+	TokenRequest string   `toml:"token_request,omitempty" json:"token_request,omitempty"` // an Encoding… constant; empty: form
+	Scopes       []string `toml:"scopes,omitempty" json:"scopes,omitempty"`
+
+	// RedirectURI is a loopback one (any port if it names none). PasteRedirectURI
+	// is a page of the provider that shows the code to be copied; PasteStateless:
+	// without the state beside it.
+	RedirectURI      string `toml:"redirect_uri,omitempty" json:"redirect_uri,omitempty"`
+	PasteRedirectURI string `toml:"paste_redirect_uri,omitempty" json:"paste_redirect_uri,omitempty"`
+	PasteStateless   bool   `toml:"paste_stateless,omitempty" json:"paste_stateless,omitempty"`
+	// AuthorizeParams go into the authorization request besides the standard's.
+	AuthorizeParams map[string]string `toml:"extra_authorize_params,omitempty" json:"extra_authorize_params,omitempty"`
+	// IssParameter: the redirect names the issuer (RFC 9207), so it must.
+	IssParameter bool   `toml:"iss_parameter,omitempty" json:"iss_parameter,omitempty"`
+	IdentityFrom string `toml:"identity_from,omitempty" json:"identity_from,omitempty"` // an Identity… constant
+
+	// Headers and APIKeyHeaders are templates, "authorization: Bearer {token}".
+	Headers       []string `toml:"headers,omitempty" json:"headers,omitempty"`
+	APIKeyHeaders []string `toml:"api_key_headers,omitempty" json:"api_key_headers,omitempty"`
+	APIOrigins    []string `toml:"api_origins,omitempty" json:"api_origins,omitempty"` // where tokens may be sent
+	Env           []string `toml:"env,omitempty" json:"env,omitempty"`                 // variables for the token in exec
+	APIKeyEnv     []string `toml:"api_key_env,omitempty" json:"api_key_env,omitempty"` // likewise for an API key
+	DeadCodes     []string `toml:"dead_codes,omitempty" json:"dead_codes,omitempty"`   // as in Endpoint
+
+	TermsURL    string `toml:"terms_url,omitempty" json:"terms_url,omitempty"`
+	TermsNotice string `toml:"terms_notice,omitempty" json:"terms_notice,omitempty"` // what a person should know of them
+}
+
+// Where a Provider comes from.
+const (
+	SourceBuiltin = "builtin"
+	SourceOwn     = "own"
+)
+
+// Where the identity of a login stands.
+const (
+	IdentityFromIDToken  = "id-token"
+	IdentityFromUserinfo = "userinfo"
+	IdentityFromResponse = "response" // the token endpoint's own
+)
+
+// Endpoint is what a new grant of p pins. The client's secret is not in it.
+func (p Provider) Endpoint() Endpoint {
+	return Endpoint{
+		Issuer: p.Issuer, TokenEndpoint: p.TokenEndpoint, RevocationEndpoint: p.RevocationEndpoint, UserinfoEndpoint: p.UserinfoEndpoint,
+		ClientID: p.ClientID, AuthStyle: p.AuthStyle, Encoding: p.TokenRequest, DeadCodes: slices.Clone(p.DeadCodes),
+	}
+}
+
+// TokenHeaders are the header templates for an access token.
+func (p Provider) TokenHeaders() []string { return orBearer(p.Headers) }
+
+// KeyHeaders are the header templates for an API key.
+func (p Provider) KeyHeaders() []string { return orBearer(p.APIKeyHeaders) }
+
+func orBearer(templates []string) []string {
+	if len(templates) == 0 {
+		return []string{bearer}
+	}
+	return slices.Clone(templates)
+}
+
+// KeyEnv is Env for an API key.
+func (p Provider) KeyEnv() []string {
+	if len(p.APIKeyEnv) == 0 {
+		return slices.Clone(p.Env)
+	}
+	return slices.Clone(p.APIKeyEnv)
+}
+
+// reservedParams are those that a login sets, or that would end its protection.
+var reservedParams = []string{
+	"client_id", "client_secret", "code_challenge", "code_challenge_method", "nonce",
+	"redirect_uri", "request", "request_uri", "response_mode", "response_type", "scope", "state",
+}
+
+// Validate names the first thing in p that does not do.
+func (p Provider) Validate() error {
+	if err := checkName(p.Name); err != nil {
+		return err
+	}
+	for _, f := range []struct{ name, url string }{
+		{"issuer", p.Issuer}, {"authorization_endpoint", p.AuthorizationEndpoint}, {"token_endpoint", p.TokenEndpoint},
+		{"device_authorization_endpoint", p.DeviceAuthorizationEndpoint}, {"revocation_endpoint", p.RevocationEndpoint},
+		{"userinfo_endpoint", p.UserinfoEndpoint}, {"redirect_uri", p.RedirectURI}, {"paste_redirect_uri", p.PasteRedirectURI},
+		{"terms_url", p.TermsURL},
+	} {
+		if f.url == "" {
+			continue
+		}
+		if err := checkURL(f.url); err != nil {
+			return fmt.Errorf("%s: %w", f.name, err)
+		}
+	}
+	for _, f := range []struct {
+		name, value string
+		known       []string
+	}{
+		{"auth_style", p.AuthStyle, []string{AuthParams, AuthHeader, AuthNone}},
+		{"token_request", p.TokenRequest, []string{EncodingForm, EncodingJSON}},
+		{"identity_from", p.IdentityFrom, []string{IdentityFromIDToken, IdentityFromUserinfo, IdentityFromResponse}},
+	} {
+		if f.value != "" && !slices.Contains(f.known, f.value) {
+			return fmt.Errorf("%s: it is one of %s", f.name, strings.Join(f.known, ", "))
+		}
+	}
+	for _, f := range []struct {
+		name   string
+		values []string
+		check  func(string) error
+	}{
+		{"client_id", []string{p.ClientID}, printable},
+		{"terms_notice", []string{p.TermsNotice}, oneLine},
+		{"scopes", p.Scopes, checkScope},
+		{"dead_codes", p.DeadCodes, checkMessage},
+		{"env", slices.Concat(p.Env, p.APIKeyEnv), checkEnv},
+		{"api_origins", p.APIOrigins, func(s string) error { _, err := Origin(s); return err }},
+		{"extra_authorize_params", slices.Sorted(maps.Keys(p.AuthorizeParams)), checkParam},
+		{"extra_authorize_params", slices.Sorted(maps.Values(p.AuthorizeParams)), printable},
+	} {
+		for _, v := range f.values {
+			if err := f.check(v); err != nil {
+				return fmt.Errorf("%s: %w", f.name, err)
+			}
+		}
+	}
+	if err := checkHeaders(p.Headers); err != nil {
+		return fmt.Errorf("headers: %w", err)
+	}
+	if err := checkHeaders(p.APIKeyHeaders); err != nil {
+		return fmt.Errorf("api_key_headers: %w", err)
+	}
+	return nil
+}
+
+// normal is p with its origins in their comparable form; p is valid.
+func (p Provider) normal() Provider {
+	var origins []string
+	for _, raw := range p.APIOrigins {
+		if o, err := Origin(raw); err == nil && !slices.Contains(origins, o) {
+			origins = append(origins, o)
+		}
+	}
+	p.APIOrigins = origins
+	return p
+}
+
+const maxName = 64
+
+func checkName(name string) error {
+	odd := func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && !strings.ContainsRune("-._", r)
+	}
+	if name == "" || len(name) > maxName || strings.ContainsFunc(name, odd) || strings.ContainsAny(name[:1], "-._") {
+		return fmt.Errorf("a provider's name is 1 to %d lower-case letters, digits and any of - . _, and begins with a letter or digit", maxName)
+	}
+	return nil
+}
+
+func printable(s string) error {
+	if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return errors.New("it has characters other than printable ASCII")
+	}
+	return nil
+}
+
+func oneLine(s string) error {
+	if strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 }) {
+		return errors.New("it has control characters")
+	}
+	return nil
+}
+
+// checkScope is RFC 6749 §3.3.
+func checkScope(s string) error {
+	if s == "" || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }) {
+		return errors.New("one scope is printable ASCII without spaces")
+	}
+	return nil
+}
+
+func checkMessage(s string) error {
+	if s == "" || len(s) > maxMessage {
+		return fmt.Errorf("a code or message has 1 to %d characters", maxMessage)
+	}
+	return nil
+}
+
+func checkEnv(s string) error {
+	for i, r := range s {
+		if r != '_' && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (i == 0 || r < '0' || r > '9') {
+			return errors.New("a variable's name is letters, digits and _, and begins with no digit")
+		}
+	}
+	if s == "" {
+		return errors.New("a variable needs a name")
+	}
+	return nil
+}
+
+func checkParam(name string) error {
+	if name == "" || slices.Contains(reservedParams, name) {
+		return fmt.Errorf("%q is set by the login itself", name)
+	}
+	return printable(name)
+}

@@ -1,0 +1,192 @@
+package oauth
+
+import (
+	_ "embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+//go:embed builtin.toml
+var builtinTOML []byte
+
+// maxProviders is far above any real file.
+const maxProviders = 1 << 20
+
+// Providers are the built-in providers, overlaid by the user's own: one of the
+// same name replaces the built-in one. They are not safe for concurrent use.
+type Providers struct {
+	path    string
+	builtin map[string]Provider
+	own     map[string]Provider
+}
+
+// LoadProviders reads the user's file at path; there need not be one. The error
+// of a damaged one has the line.
+func LoadProviders(path string) (*Providers, error) {
+	ps := &Providers{path: path}
+	var err error
+	if ps.builtin, err = parseProviders(builtinTOML, SourceBuiltin); err != nil {
+		return nil, fmt.Errorf("the built-in providers: %w", err)
+	}
+	data, err := readProviders(path)
+	if err != nil {
+		return nil, err
+	}
+	if ps.own, err = parseProviders(data, SourceOwn); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return ps, nil
+}
+
+func readProviders(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > maxProviders {
+		return nil, fmt.Errorf("%s: it is no regular file of at most 1 MiB", path)
+	}
+	return os.ReadFile(path)
+}
+
+// parseProviders reads a file with a table per provider.
+func parseProviders(data []byte, source string) (map[string]Provider, error) {
+	data = withoutBOM(data)
+	type table struct {
+		Provider
+		ClientSecret any `toml:"client_secret"`
+	}
+	var tables map[string]table
+	if err := toml.Unmarshal(data, &tables); err != nil {
+		if at, ok := errors.AsType[*toml.DecodeError](err); ok {
+			line, _ := at.Position()
+			return nil, fmt.Errorf("line %d: %s", line, strings.TrimPrefix(at.Error(), "toml: "))
+		}
+		return nil, errors.New(strings.TrimPrefix(err.Error(), "toml: "))
+	}
+	all := make(map[string]Provider, len(tables))
+	for name, t := range tables {
+		t.Name, t.Source = name, source
+		err := t.Validate()
+		if t.ClientSecret != nil {
+			err = fmt.Errorf("a client_secret does not belong in this file: authferry provider add %s --client-secret-stdin keeps it in the keystore", name)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("line %d: provider %q: %w", lineOf(data, name), name, err)
+		}
+		all[name] = t.normal()
+	}
+	return all, nil
+}
+
+// Get returns the provider of that name, the user's own first.
+func (ps *Providers) Get(name string) (Provider, bool) {
+	if p, ok := ps.own[name]; ok {
+		return p, true
+	}
+	p, ok := ps.builtin[name]
+	return p, ok
+}
+
+// All returns every provider by name; a built-in that is replaced is left out.
+func (ps *Providers) All() []Provider {
+	var all []Provider
+	for name, p := range ps.builtin {
+		if _, ok := ps.own[name]; !ok {
+			all = append(all, p)
+		}
+	}
+	for _, p := range ps.own {
+		all = append(all, p)
+	}
+	slices.SortFunc(all, func(a, b Provider) int { return strings.Compare(a.Name, b.Name) })
+	return all
+}
+
+// Add writes p to the user's file, in place of one of the same name. The rest of
+// the file stays as it is; comments inside p's old entry go.
+func (ps *Providers) Add(p Provider) error {
+	if err := p.Validate(); err != nil {
+		return err
+	}
+	p = p.normal()
+	entry, err := toml.Marshal(map[string]Provider{p.Name: p})
+	if err != nil {
+		return err
+	}
+	return ps.rewrite(func(data []byte) ([]byte, error) {
+		data, _, err := cutEntry(data, p.Name)
+		if err != nil {
+			return nil, err
+		}
+		if len(data) > 0 && data[len(data)-1] != '\n' {
+			data = append(data, '\n')
+		}
+		if len(data) > 0 && !strings.HasSuffix(string(data), "\n\n") {
+			data = append(data, '\n')
+		}
+		return append(data, entry...), nil
+	})
+}
+
+// Remove takes one of the user's own providers out of the file; a built-in of
+// that name is back. None of that name: an error.
+func (ps *Providers) Remove(name string) error {
+	return ps.rewrite(func(data []byte) ([]byte, error) {
+		data, found, err := cutEntry(data, name)
+		if err == nil && !found {
+			err = fmt.Errorf("%s has no provider %q", ps.path, name)
+		}
+		return data, err
+	})
+}
+
+// rewrite changes the file as it is now, and replaces it in one step.
+func (ps *Providers) rewrite(change func([]byte) ([]byte, error)) error {
+	path := ps.path
+	if target, err := filepath.EvalSymlinks(path); err == nil {
+		path = target
+	}
+	data, err := readProviders(path)
+	if err != nil {
+		return err
+	}
+	if data, err = change(withoutBOM(data)); err != nil {
+		return err
+	}
+	own, err := parseProviders(data, SourceOwn)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	if err := replaceFile(path, data); err != nil {
+		return err
+	}
+	ps.own = own
+	return nil
+}
+
+func replaceFile(path string, data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp") // 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name()) // gone already unless something below failed
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}

@@ -1,0 +1,116 @@
+package oauth
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/authferry/authferry/keystore"
+)
+
+// refuses reports whether an answer is an error whatever its status says.
+func (m members) refuses() bool {
+	return m.text("error") != "" || m.object("error").fields != nil
+}
+
+// refusal says what an answer means that grants nothing. It decides on the
+// members of the body, never on a text being somewhere in it.
+func (a *answer) refusal(e Endpoint, secrets ...keystore.Secret) *Error {
+	m, err := parse(a.body, a.cut)
+	codes, message := m.reasons()
+	if errors.Is(err, errFormat) && len(a.body) <= maxMessage {
+		message = strings.TrimSpace(string(a.body))
+	}
+	refused := a.fail("", nil)
+	refused.Class, refused.Code = classify(a.status, codes, message, e.DeadCodes)
+	if !a.sent && (refused.Class == Dead || refused.Class == Unknown) {
+		refused.Class = Unsent // it answered without having seen the token
+	}
+	if !presentable(refused.Code, secrets) {
+		refused.Code = ""
+	}
+	switch {
+	case a.status >= 300 && a.status <= 399:
+		refused.Err = errors.New("it redirects elsewhere, and a token is not sent there")
+	case errors.Is(err, errHTML):
+		refused.Err = errHTML
+	}
+	return refused
+}
+
+// maxMessage is the length up to which a text can be a message of a provider.
+const maxMessage = 512
+
+// reasons returns an error answer's codes, the most telling first, and what it
+// says to people: RFC 6749's {"error":"code"}, an object in its place with
+// type or code, or those members at the top.
+func (m members) reasons() (codes []string, message string) {
+	add := func(s string) {
+		if s != "" {
+			codes = append(codes, s)
+		}
+	}
+	add(m.text("error"))
+	for _, from := range []members{m.object("error"), m} {
+		add(from.text("code"))
+		if kind := from.text("type"); kind != "error" {
+			add(kind)
+		}
+		add(from.text("status"))
+		if message == "" {
+			message = strings.TrimSpace(from.text("message"))
+		}
+	}
+	if message == "" {
+		message = strings.TrimSpace(m.text("error_description"))
+	}
+	return codes, message
+}
+
+// classify returns what the status and the body of an answer mean, and the code
+// that decided or comes first.
+func classify(status int, codes []string, message string, deadCodes []string) (Class, string) {
+	first := ""
+	if len(codes) > 0 {
+		first = codes[0]
+	}
+	switch {
+	case status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable:
+		return Throttled, first
+	case status < 200, status >= 300 && status <= 399, status >= 500, status == http.StatusRequestTimeout:
+		return Unknown, first
+	}
+	for _, code := range codes {
+		switch code {
+		case "invalid_grant", "refresh_token_reused", "refresh_token_expired", "refresh_token_invalidated":
+			return Dead, code
+		}
+		if slices.Contains(deadCodes, code) {
+			return Dead, code
+		}
+	}
+	if message != "" && slices.Contains(deadCodes, message) {
+		return Dead, first
+	}
+	switch first {
+	case "temporarily_unavailable", "slow_down", "rate_limited", "rate_limit_error", "rate_limit_exceeded", "overloaded_error":
+		return Throttled, first
+	case "server_error", "api_error", "internal_error":
+		return Unknown, first
+	}
+	return Misconfigured, first
+}
+
+const maxCode = 64
+
+// presentable keeps from people's eyes what is no code: RFC 6749's characters
+// include the space, with which a server can echo anything.
+func presentable(code string, secrets []keystore.Secret) bool {
+	if len(code) > maxCode || strings.ContainsFunc(code, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }) {
+		return false
+	}
+	return !slices.ContainsFunc(secrets, func(s keystore.Secret) bool {
+		return !s.Empty() && strings.Contains(code, s.Reveal())
+	})
+}
