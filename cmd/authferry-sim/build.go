@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -31,7 +32,10 @@ func build(ctx context.Context, out *screen, dir string) (string, error) {
 	began := time.Now()
 	cmd := exec.CommandContext(ctx, "go", "build", "-v", "-o", program, "./cmd/authferry")
 	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "GOTMPDIR="+dir) // what an interrupted build leaves goes with the rest
 	cmd.WaitDelay = time.Second
+	cmd.Cancel = func() error { return killGroup(cmd) }
+	ownGroup(cmd)
 	log, w := io.Pipe()
 	cmd.Stderr = w
 	said := make(chan string)
@@ -47,19 +51,18 @@ func build(ctx context.Context, out *screen, dir string) (string, error) {
 		return "", fmt.Errorf("authferry does not build: %s", last)
 	}
 	out.para(fmt.Sprintf("authferry is built (%.1f s).", time.Since(began).Seconds()))
+	out.line("")
 	return program, nil
 }
 
 // watchBuild shows how far go build is and returns its last words.
 func watchBuild(out *screen, log io.Reader, began time.Time) string {
 	var tail []string
-	steps := 0
 	for lines := bufio.NewScanner(log); lines.Scan(); {
 		line := lines.Text()
 		name, downloading := strings.CutPrefix(line, "go: downloading ")
 		if downloading || !strings.ContainsAny(line, " \t:") {
-			steps++
-			out.progress(fmt.Sprintf("  Building authferry: %.0f s, %d steps, %s", time.Since(began).Seconds(), steps, name))
+			out.progress(fmt.Sprintf("  Building authferry (%.0f s): %s", time.Since(began).Seconds(), name))
 			continue
 		}
 		if tail = append(tail, strings.TrimSpace(line)); len(tail) > 5 {
