@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -58,8 +59,10 @@ func serve(where string) error {
 	in, out := json.NewDecoder(bufio.NewReader(os.Stdin)), json.NewEncoder(os.Stdout)
 	for {
 		var r request
-		if err := in.Decode(&r); err != nil {
+		if err := in.Decode(&r); errors.Is(err, io.EOF) {
 			return nil // the test is done with this client
+		} else if err != nil {
+			return err
 		}
 		if err := out.Encode(perform(store, r)); err != nil {
 			return err

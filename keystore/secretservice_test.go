@@ -183,7 +183,7 @@ func TestEditedItems(t *testing.T) {
 		"part changed": func() { service.Edit(item+"#2", []byte("x")) },
 		"part deleted": func() { service.Edit(item+"#3", nil) },
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(name, func(*testing.T) {
 			c.set(item, long)
 			edit()
 			c.wantCause(request{Op: "get", Name: item}, keystore.ErrDamaged)

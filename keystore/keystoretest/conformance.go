@@ -178,8 +178,8 @@ func concurrent(t *testing.T, open func(testing.TB) keystore.Store) {
 	var all sync.WaitGroup
 	for i := range 4 {
 		own := itemName()
-		defer drop(t, s, own)
 		all.Go(func() {
+			defer drop(t, s, own)
 			for round := range 3 {
 				value := text(100+1500*round, rune('a'+i))
 				set(t, s, own, value)

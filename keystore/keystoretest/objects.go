@@ -60,7 +60,7 @@ func (o serviceObject) OpenSession(algorithm string, _ dbus.Variant) (dbus.Varia
 		return dbus.Variant{}, noPath, failure("org.freedesktop.DBus.Error.NotSupported", "only plain")
 	}
 	path := o.s.path(string(servicePath) + "/session/s")
-	o.s.export(sessionObject{o.s}, path, "org.freedesktop.Secret.Session")
+	o.s.export(sessionObject(o), path, "org.freedesktop.Secret.Session")
 	return dbus.MakeVariant(""), path, nil
 }
 
