@@ -3,8 +3,12 @@ package oauth
 import (
 	"bytes"
 	"errors"
+	"maps"
+	"reflect"
 	"slices"
+	"strings"
 
+	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
@@ -85,6 +89,32 @@ func cutEntry(data []byte, name string) ([]byte, bool, error) {
 		at = s.to
 	}
 	return append(kept, data[at:]...), len(spans) > 0, nil
+}
+
+// newEntry is p as a table, with what its table in data has and a Provider has
+// no field for.
+func newEntry(p Provider, data []byte) ([]byte, error) {
+	entry, err := toml.Marshal(map[string]Provider{p.Name: p})
+	if err != nil {
+		return nil, err
+	}
+	var old, fresh map[string]map[string]any
+	if err := toml.Unmarshal(data, &old); err != nil {
+		return nil, err
+	}
+	unknown := maps.Clone(old[p.Name])
+	for f := range reflect.TypeFor[Provider]().Fields() {
+		name, _, _ := strings.Cut(f.Tag.Get("toml"), ",")
+		delete(unknown, name)
+	}
+	if len(unknown) == 0 {
+		return entry, nil
+	}
+	if err := toml.Unmarshal(entry, &fresh); err != nil {
+		return nil, err
+	}
+	maps.Copy(fresh[p.Name], unknown)
+	return toml.Marshal(fresh)
 }
 
 // lineOf is the line on which provider name begins; 1 if that is not known.

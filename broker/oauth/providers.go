@@ -114,19 +114,19 @@ func (ps *Providers) All() []Provider {
 }
 
 // Add writes p to the user's file, in place of one of the same name. The rest of
-// the file stays as it is; comments inside p's old entry go.
+// the file stays as it is, and of p's old entry the keys that this version does
+// not know; comments inside that go.
 func (ps *Providers) Add(p Provider) error {
 	if err := p.Validate(); err != nil {
 		return err
 	}
 	p = p.normal()
-	entry, err := toml.Marshal(map[string]Provider{p.Name: p})
-	if err != nil {
-		return err
-	}
 	return ps.rewrite(func(data []byte) ([]byte, error) {
-		data, _, err := cutEntry(data, p.Name)
+		entry, err := newEntry(p, data)
 		if err != nil {
+			return nil, err
+		}
+		if data, _, err = cutEntry(data, p.Name); err != nil {
 			return nil, err
 		}
 		if len(data) > 0 && data[len(data)-1] != '\n' {
