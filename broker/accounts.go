@@ -1,0 +1,370 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/keystore"
+)
+
+// NewAccount is a login to be kept: what a person chose, and what the provider
+// (or another program's file) gave.
+type NewAccount struct {
+	Provider oauth.Provider
+	ClientID string // overrides the provider's
+	Label    string // empty: the identity, else provider + number
+	Pool     string // empty: the provider's own
+
+	AccessToken, RefreshToken keystore.Secret
+	TokenType                 string
+	ExpiresAt                 time.Time // zero: unknown
+	RefreshExpiresAt          time.Time
+	Scopes                    []string
+	// Imported: authferry did not see the token's issue, so its lifetime is
+	// not known.
+	Imported bool
+}
+
+// Add keeps a new login. The secrets are in the keystore before the index names
+// the account; if the keystore refuses, no account stays behind. Errors:
+// LabelTaken, Usage (the label), and those of keystore and index.
+func (b *Broker) Add(ctx context.Context, n NewAccount) (*index.Account, error) {
+	label, err := index.CheckLabel(n.Label)
+	if err != nil {
+		return nil, failf(Usage, "the label does not do").because(err)
+	}
+	pool := n.Pool
+	if pool == "" {
+		pool = n.Provider.Name
+	} else if pool, err = index.CheckLabel(pool); err != nil {
+		return nil, failf(Usage, "the pool's name does not do").because(err)
+	}
+	now := time.Now().UTC()
+	a := index.Account{
+		ID: index.NewID(), Label: label, Provider: n.Provider.Name, Pool: pool, Kind: KindOAuth,
+		Issuer: n.Provider.Issuer, AddedAt: now.Truncate(time.Second),
+	}
+	check := func(idx *index.Index) error { return admissible(idx, &a, n.RefreshToken) }
+
+	// The index is made and checked first, so that a bad label or an unwritable
+	// folder costs no keystore write.
+	var idx *index.Index
+	if err := b.update(ctx, index.Durable, func(i *index.Index) error {
+		kind, err := b.kind(i)
+		if err != nil {
+			return err
+		}
+		i.Keystore = string(kind)
+		idx = i
+		return check(i)
+	}); err != nil {
+		return nil, err
+	}
+	if err := b.checkFolder(idx); err != nil {
+		return nil, err
+	}
+	if err := b.open(idx); err != nil {
+		return nil, err
+	}
+	g, acc := newRecords(a.ID, n, now)
+	if g.ClientSecret, err = b.hasClientSecret(ctx, idx, g.Endpoint); err != nil {
+		return nil, err
+	}
+	if err := b.secure(ctx, idx, &a, g, acc); err != nil {
+		b.discard(ctx, idx, a.ID)
+		return nil, storeError(err)
+	}
+	commit(&a, g, "a", acc, "a")
+	if err := b.update(ctx, index.Durable, func(i *index.Index) error {
+		if err := check(i); err != nil {
+			return err
+		}
+		a.Rank = len(i.Members(a.Pool)) + 1
+		i.Accounts = append(i.Accounts, a)
+		p := i.Pools[a.Pool]
+		p.Provider = a.Provider
+		if i.Account(p.Current) == nil {
+			p.Current = a.ID
+		}
+		if i.Pools == nil {
+			i.Pools = map[string]index.Pool{}
+		}
+		i.Pools[a.Pool] = p
+		return nil
+	}); err != nil {
+		b.discard(ctx, idx, a.ID)
+		return nil, err
+	}
+	return &a, nil
+}
+
+// admissible says why a can't be added to idx.
+func admissible(idx *index.Index, a *index.Account, refreshToken keystore.Secret) error {
+	fp := fingerprint(refreshToken)
+	for _, o := range idx.Accounts {
+		switch {
+		case o.Provider == a.Provider && index.EqualLabel(o.Label, a.Label):
+			return failf(LabelTaken, "label %s is taken at %s", quote(a.Label), a.Provider).
+				hint("authferry rename %s NEW-LABEL, or choose another --label", quote(o.Label))
+		case fp != "" && o.Fingerprint == fp:
+			return failf(LabelTaken, "this login is already here as %s; two accounts can't own one refresh token", quote(o.Label)).
+				hint("authferry info %s", quote(o.Label))
+		}
+	}
+	if p, ok := idx.Pools[a.Pool]; ok && p.Provider != a.Provider && len(idx.Members(a.Pool)) > 0 {
+		return failf(Fenced, "pool %s is of provider %s, and a pool never mixes providers", quote(a.Pool), p.Provider).
+			hint("choose another --pool")
+	}
+	return nil
+}
+
+// newRecords pins in the records everything that decides where a secret may go.
+func newRecords(id string, n NewAccount, now time.Time) (*grant, *access) {
+	p := n.Provider
+	endpoint := p.Endpoint()
+	if n.ClientID != "" {
+		endpoint.ClientID = n.ClientID
+	}
+	g := &grant{
+		Account: id, Generation: 1, Provider: p.Name,
+		RefreshToken: n.RefreshToken, Endpoint: endpoint,
+		Scopes: n.Scopes, Headers: p.TokenHeaders(), Origins: p.APIOrigins,
+		RefreshExpiresAt: n.RefreshExpiresAt,
+	}
+	if n.AccessToken.Empty() {
+		return g, nil
+	}
+	tokenType := n.TokenType
+	if tokenType == "" {
+		tokenType = "Bearer"
+	}
+	return g, &access{
+		Account: id, Generation: 1, AccessToken: n.AccessToken, TokenType: tokenType,
+		ExpiresAt: n.ExpiresAt, ObtainedAt: now, Imported: n.Imported, Boot: bootNow(),
+		Headers: g.Headers, Origins: g.Origins,
+	}
+}
+
+// secure writes an account's first records, the manifest before them so that a
+// crash leaves no secret that nobody knows of.
+func (b *Broker) secure(ctx context.Context, idx *index.Index, a *index.Account, g *grant, acc *access) error {
+	if err := b.changeManifest(ctx, idx, func(m *manifest) { m.add(a.ID) }); err != nil {
+		return err
+	}
+	v, err := g.encode()
+	if err != nil {
+		return err
+	}
+	if err := b.set(ctx, grantItem(idx, a.ID, "a"), v); err != nil || acc == nil {
+		return err
+	}
+	if v, err = acc.encode(); err != nil {
+		return err
+	}
+	return b.set(ctx, accessItem(idx, a.ID, "a"), v)
+}
+
+// discard deletes every item of an account, as well as it can.
+func (b *Broker) discard(ctx context.Context, idx *index.Index, id string) {
+	ctx = context.WithoutCancel(ctx)
+	if err := b.deleteItems(ctx, idx, id); err != nil {
+		b.opt.Log.Warn("leftovers in the keystore", "account", id, "error", err)
+		return
+	}
+	_ = b.changeManifest(ctx, idx, func(m *manifest) { m.remove(id) })
+}
+
+// items are the names of all items that an account may have.
+func items(idx *index.Index, id string) []string {
+	names := []string{probeItem(idx, id)}
+	for _, s := range slots {
+		names = append(names, accessItem(idx, id, s), grantItem(idx, id, s))
+	}
+	return names
+}
+
+func (b *Broker) deleteItems(ctx context.Context, idx *index.Index, id string) error {
+	for _, name := range items(idx, id) {
+		if err := b.del(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Rename changes an account's label and nothing else. Errors: NoAccount,
+// Ambiguous, LabelTaken, Usage.
+func (b *Broker) Rename(ctx context.Context, account, label string) (*index.Account, error) {
+	label, err := index.CheckLabel(label)
+	if err != nil {
+		return nil, failf(Usage, "the label does not do").because(err)
+	}
+	var renamed *index.Account
+	err = b.updateAccount(ctx, account, func(idx *index.Index, a *index.Account) error {
+		for i := range idx.Accounts {
+			o := &idx.Accounts[i]
+			if o.ID != a.ID && o.Provider == a.Provider && index.EqualLabel(o.Label, label) {
+				return failf(LabelTaken, "label %s is taken at %s", quote(label), a.Provider).hint("choose another one")
+			}
+		}
+		a.Label, renamed = label, a
+		return nil
+	})
+	return renamed, err
+}
+
+// updateAccount changes one account's entry, found by what the user called it.
+func (b *Broker) updateAccount(ctx context.Context, account string, change func(*index.Index, *index.Account) error) error {
+	if _, err := b.read(); err != nil {
+		return err // a folder without an index is not made just to find nothing in it
+	}
+	return b.update(ctx, index.Durable, func(idx *index.Index) error {
+		a, err := FindAccount(idx, account, "")
+		if err != nil {
+			return err
+		}
+		return change(idx, a)
+	})
+}
+
+// Removal says what Remove did.
+type Removal struct {
+	Account index.Account
+	Revoked bool
+	Warning string // why it was not revoked, if it was tried
+}
+
+// Revocation says whether Remove ends the login at the provider too.
+type Revocation int
+
+// RevokeOwn leaves a login alone that another program's file still has.
+const (
+	RevokeOwn Revocation = iota
+	RevokeNever
+	RevokeAlways
+)
+
+// Remove revokes the account's refresh token at the provider, where how says so
+// and the provider has an endpoint for it (RFC 7009; a failure is a warning),
+// deletes the secrets, and last the entry. A crash on the way leaves an entry
+// marked as being removed, which Remove or doctor finishes.
+func (b *Broker) Remove(ctx context.Context, account string, how Revocation) (*Removal, error) {
+	idx, err := b.read()
+	if err != nil {
+		return nil, err
+	}
+	a, err := FindAccount(idx, account, "")
+	if err != nil {
+		return nil, err
+	}
+	l, err := b.lock(ctx, b.index.RotationPath(a.ID))
+	if err != nil {
+		return nil, err
+	}
+	defer l.Release()
+	if idx, err = b.read(); err != nil {
+		return nil, err
+	}
+	if a = idx.Account(a.ID); a == nil {
+		return nil, failf(NoAccount, "the account was removed meanwhile").hint("authferry list")
+	}
+	if err := b.open(idx); err != nil {
+		return nil, err
+	}
+	done := &Removal{Account: *a}
+	stored, err := b.readGrants(ctx, idx, a.ID)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.update(ctx, index.Durable, func(idx *index.Index) error {
+		if t := idx.Account(a.ID); t != nil {
+			t.Removing = true
+		}
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	reached("K19")
+	revoke := how == RevokeAlways || how == RevokeOwn && a.Shared == ""
+	if revoke && stored.best != nil && !stored.best.RefreshToken.Empty() && stored.best.Endpoint.RevocationEndpoint != "" {
+		if err := b.revoke(ctx, idx, stored.best); err != nil {
+			done.Warning = fmt.Sprintf("the provider did not revoke the login: %v", err)
+		} else {
+			done.Revoked = true
+		}
+	}
+	if err := b.deleteItems(ctx, idx, a.ID); err != nil {
+		return nil, storeError(err)
+	}
+	if err := b.changeManifest(ctx, idx, func(m *manifest) { m.remove(a.ID) }); err != nil {
+		return nil, storeError(err)
+	}
+	return done, b.update(ctx, index.Durable, func(idx *index.Index) error {
+		drop(idx, a.ID)
+		return nil
+	})
+}
+
+func (b *Broker) revoke(ctx context.Context, idx *index.Index, g *grant) error {
+	e, err := b.endpoint(ctx, idx, g)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, b.opt.HTTPTimeout)
+	defer cancel()
+	return b.opt.Client.Revoke(ctx, e, g.RefreshToken, "refresh_token")
+}
+
+// Refresh rotates an account's grant now, for a person who wants to know
+// whether the login still works, and returns the account as it then is. A
+// caller that waited while another one rotated adopts that result.
+func (b *Broker) Refresh(ctx context.Context, account string) (*index.Account, error) {
+	idx, err := b.read()
+	if err != nil {
+		return nil, err
+	}
+	a, err := FindAccount(idx, account, "")
+	if err != nil {
+		return nil, err
+	}
+	if a.Kind == KindAPIKey {
+		return nil, failf(Usage, "account %s is an API key, which is never refreshed", quote(a.Label))
+	}
+	if err := b.renew(ctx, a, renewal{beyond: a.Generation}); err != nil {
+		return nil, err
+	}
+	if idx, err = b.read(); err != nil {
+		return nil, err
+	}
+	if a = idx.Account(a.ID); a == nil {
+		return nil, failf(NoAccount, "the account was removed meanwhile").hint("authferry list")
+	}
+	return a, nil
+}
+
+// drop removes an account's entry and what points to it.
+func drop(idx *index.Index, id string) {
+	a := idx.Account(id)
+	if a == nil {
+		return
+	}
+	pool := a.Pool
+	idx.Accounts = slices.DeleteFunc(idx.Accounts, func(x index.Account) bool { return x.ID == id })
+	idx.Bindings = slices.DeleteFunc(idx.Bindings, func(x index.Binding) bool { return x.Account == id })
+	members := idx.Members(pool)
+	if len(members) == 0 {
+		delete(idx.Pools, pool)
+		return
+	}
+	for i, m := range members {
+		m.Rank = i + 1
+	}
+	if p := idx.Pools[pool]; p.Current == id {
+		p.Current = members[0].ID
+		idx.Pools[pool] = p
+	}
+}

@@ -1,0 +1,201 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime"
+	"time"
+
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/keystore"
+)
+
+// Options says where a Broker lives and how long its caller is ready to wait.
+// Only Dir is required.
+type Options struct {
+	// Dir is the folder with index.json; see DefaultDir.
+	Dir string
+	// Keystore is the kind that a new folder uses, and that an old one must
+	// have; empty: the recorded one, else the keychain.
+	Keystore keystore.Kind
+	// KeyFile is the file keystore's key file; empty: the recorded one.
+	KeyFile string
+	// KeychainTimeout bounds one keystore call, LockTimeout the wait for a lock
+	// and HTTPTimeout the wait for a provider. They bound the caller: a
+	// rotation that is under way goes on without it. Zero: 5 s, 30 s, 30 s.
+	KeychainTimeout, LockTimeout, HTTPTimeout time.Duration
+	// Self is the path of the authferry program, which is started again to
+	// rotate; empty: os.Executable.
+	Self string
+	// Warn is told what a person should know though the command succeeded.
+	Warn func(message string)
+	// Log is for --verbose; nil: none.
+	Log *slog.Logger
+	// OpenKeychain is for tests that need a keychain with faults; nil: the real one.
+	OpenKeychain func() keystore.Store
+	// Transport is for tests that need a network with faults; nil: the real one.
+	Client oauth.Client
+}
+
+// Broker hands out tokens of the accounts in one folder. It holds nothing but
+// its options and is cheap to make; any number of processes may have one for
+// the same folder.
+type Broker struct {
+	opt    Options
+	index  *index.File
+	store  keystore.Store // opened on first use
+	config *Config        // likewise
+}
+
+// DefaultDir is AUTHFERRY_DIR, else authferry's folder in the user's
+// configuration folder (on Windows the one that does not roam).
+func DefaultDir() (string, error) {
+	if dir := os.Getenv("AUTHFERRY_DIR"); dir != "" {
+		return filepath.Abs(dir)
+	}
+	if runtime.GOOS == "windows" {
+		if dir := os.Getenv("LocalAppData"); dir != "" {
+			return filepath.Join(dir, "authferry"), nil
+		}
+	}
+	dir, err := os.UserConfigDir()
+	if err != nil {
+		return "", failf(Usage, "there is no home folder to keep accounts in").hint("set AUTHFERRY_DIR to a folder of yours").because(err)
+	}
+	return filepath.Join(dir, "authferry"), nil
+}
+
+// New makes a Broker. It touches neither disk nor keystore.
+func New(opt Options) *Broker {
+	for _, d := range []struct {
+		p   *time.Duration
+		def time.Duration
+	}{{&opt.KeychainTimeout, 5 * time.Second}, {&opt.LockTimeout, 30 * time.Second}, {&opt.HTTPTimeout, 30 * time.Second}} {
+		if *d.p <= 0 {
+			*d.p = d.def
+		}
+	}
+	if opt.Warn == nil {
+		opt.Warn = func(string) {}
+	}
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Broker{opt: opt, index: index.At(opt.Dir)}
+}
+
+// read returns the index as it is now; a folder without one has no account.
+func (b *Broker) read() (*index.Index, error) {
+	idx, err := b.index.Read()
+	if err != nil {
+		return nil, indexError(err)
+	}
+	return idx, nil
+}
+
+// readOrEmpty is read for commands that are fine with a new folder.
+func (b *Broker) readOrEmpty() (*index.Index, error) {
+	idx, err := b.index.Read()
+	if errors.Is(err, fs.ErrNotExist) {
+		return &index.Index{}, nil
+	}
+	if err != nil {
+		return nil, indexError(err)
+	}
+	return idx, nil
+}
+
+// update changes the index under its lock.
+func (b *Broker) update(ctx context.Context, d index.Durability, change func(*index.Index) error) error {
+	ctx, cancel := context.WithTimeout(ctx, b.opt.LockTimeout)
+	defer cancel()
+	return indexError(b.index.Update(ctx, d, change))
+}
+
+// get, set and del are the store's calls within the keychain's time-out.
+func (b *Broker) get(ctx context.Context, name string) (keystore.Secret, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.opt.KeychainTimeout)
+	defer cancel()
+	return b.store.Get(ctx, name)
+}
+
+func (b *Broker) set(ctx context.Context, name string, value keystore.Secret) error {
+	ctx, cancel := context.WithTimeout(ctx, b.opt.KeychainTimeout)
+	defer cancel()
+	return b.store.Set(ctx, name, value)
+}
+
+func (b *Broker) del(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, b.opt.KeychainTimeout)
+	defer cancel()
+	return b.store.Delete(ctx, name)
+}
+
+// vaultDir is where the file keystore keeps its items.
+func (b *Broker) vaultDir() string { return filepath.Join(b.opt.Dir, "vault") }
+
+// keyFile is the path of the file keystore's key file, or empty.
+func (b *Broker) keyFile(idx *index.Index) string {
+	if b.opt.KeyFile != "" {
+		return b.opt.KeyFile
+	}
+	return idx.KeyFile
+}
+
+// kind is the keystore that the folder has, or will have.
+func (b *Broker) kind(idx *index.Index) (keystore.Kind, error) {
+	recorded, asked := keystore.Kind(idx.Keystore), b.opt.Keystore
+	switch asked {
+	case "", keystore.Keychain, keystore.File:
+	default:
+		return "", failf(Usage, "AUTHFERRY_KEYSTORE is %q, not keychain or file", string(asked))
+	}
+	switch {
+	case recorded == "" && asked == "":
+		return keystore.Keychain, nil
+	case recorded == "":
+		return asked, nil
+	case asked != "" && asked != recorded:
+		return "", failf(KeystoreMismatch, "the accounts of this folder live in the %s keystore, and AUTHFERRY_KEYSTORE says %s", recorded, asked).
+			hint("authferry keystore migrate %s, or unset AUTHFERRY_KEYSTORE", asked)
+	}
+	return recorded, nil
+}
+
+// open makes b.store the keystore that idx records. The keychain is not
+// touched by it.
+func (b *Broker) open(idx *index.Index) error {
+	kind, err := b.kind(idx)
+	if err != nil {
+		return err
+	}
+	if b.store != nil && b.store.Kind() == kind {
+		return nil
+	}
+	b.store, err = b.openKind(kind, b.keyFile(idx))
+	return err
+}
+
+func (b *Broker) openKind(kind keystore.Kind, keyFile string) (keystore.Store, error) {
+	if kind == keystore.Keychain {
+		if b.opt.OpenKeychain != nil {
+			return b.opt.OpenKeychain(), nil
+		}
+		return keystore.OpenKeychain(), nil
+	}
+	if keyFile == "" {
+		return nil, failf(KeystoreUnavailable, "the file keystore has no key file yet").
+			hint("authferry keystore init --key-file PATH, or set AUTHFERRY_KEY_FILE")
+	}
+	s, err := keystore.OpenFile(b.vaultDir(), keyFile)
+	if err != nil {
+		return nil, failf(KeystoreUnavailable, "the file keystore's key file can't be used").
+			hint("mount or restore %s, or point AUTHFERRY_KEY_FILE at it", keyFile).because(err)
+	}
+	return s, nil
+}

@@ -1,0 +1,170 @@
+package broker
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/authferry/authferry/broker/index"
+)
+
+// The kinds of account.
+const (
+	KindOAuth  = "oauth"
+	KindAPIKey = "api-key"
+)
+
+// State is what an account is good for, the first that applies.
+type State string
+
+// The states. They are derived from the index whenever they are asked for and
+// stored nowhere, so that a hold that is over is over by itself.
+const (
+	Disabled      State = "disabled"
+	NeedsLogin    State = "login_needed"
+	Held          State = "held"
+	RefreshDue    State = "refresh_due"
+	Valid         State = "valid"
+	heldForScope        = "*"
+	refreshDueTTL       = DefaultMinTTL
+)
+
+// StateOf derives a's state.
+func StateOf(a *index.Account, now time.Time) State {
+	switch {
+	case a.Disabled:
+		return Disabled
+	case needsLogin(a, now):
+		return NeedsLogin
+	case heldUntil(a, heldForScope, now).After(now):
+		return Held
+	case a.Kind == KindAPIKey:
+		return Valid
+	case a.AccessSlot == "":
+		return RefreshDue
+	case !a.ExpiresAt.IsZero() && a.ExpiresAt.Sub(now) < refreshDueTTL && !shortLived(a, now):
+		return RefreshDue
+	}
+	return Valid
+}
+
+// shortLived: a token with more than half of its lifetime left is not due.
+func shortLived(a *index.Account, now time.Time) bool {
+	return !a.ObtainedAt.IsZero() && a.ExpiresAt.Sub(now) > a.ExpiresAt.Sub(a.ObtainedAt)/2
+}
+
+// needsLogin: the provider refused the very refresh token that is stored, or
+// there is none and the access token is over.
+func needsLogin(a *index.Account, now time.Time) bool {
+	if a.Kind == KindAPIKey {
+		return false
+	}
+	if a.Fingerprint == "" {
+		return a.AccessSlot == "" || !a.ExpiresAt.IsZero() && !a.ExpiresAt.After(now)
+	}
+	return a.Dead == a.Fingerprint
+}
+
+// lives: the access token is not over yet.
+func lives(a *index.Account, now time.Time) bool {
+	return a.AccessSlot != "" && (a.ExpiresAt.IsZero() || a.ExpiresAt.After(now))
+}
+
+// heldUntil returns the end of the longest hold on the whole account or on
+// scope; a past moment or zero is none.
+func heldUntil(a *index.Account, scope string, now time.Time) time.Time {
+	var until time.Time
+	for _, h := range a.Holds {
+		if (h.Scope == heldForScope || h.Scope == scope) && h.Until.After(now) && h.Until.After(until) {
+			until = h.Until
+		}
+	}
+	return until
+}
+
+// choice is the account to use, with the reason in words, or why there is none.
+type choice struct {
+	account *index.Account
+	reason  string
+	err     error
+}
+
+// choose is the whole rule of who gets used. Pinned: that account or nothing.
+// Else the preferred or current one of the pool while it is free, else the next
+// free one by rank, else one that needs a login while its token still lives.
+// Accounts in skip are taken to need a login.
+func choose(idx *index.Index, sel selected, skip []string, now time.Time) choice {
+	if sel.pinned {
+		return choosePinned(idx, sel, now)
+	}
+	members := idx.Members(sel.pool)
+	prefer := cmp.Or(sel.prefer, idx.Pools[sel.pool].Current)
+	var free, last, held, login []*index.Account
+	for _, a := range members {
+		dead := slices.Contains(skip, a.ID)
+		switch until := heldUntil(a, sel.scope, now); {
+		case a.Disabled:
+		case until.After(now):
+			held = append(held, a)
+		case dead || needsLogin(a, now):
+			login = append(login, a)
+			if !dead && lives(a, now) {
+				last = append(last, a)
+			}
+		default:
+			free = append(free, a)
+		}
+	}
+	for _, a := range free {
+		if a.ID == prefer {
+			return choice{account: a, reason: "current and free"}
+		}
+	}
+	switch {
+	case len(free) > 0:
+		return choice{account: free[0], reason: "the first free one by rank"}
+	case len(last) > 0:
+		return choice{account: last[0], reason: "needs a login, but its token still lives and no other account is free"}
+	case len(held) > 0:
+		return choice{err: allHeld(sel.pool, held, login, sel.scope, now)}
+	case len(login) > 0:
+		a := login[0]
+		return choice{err: loginNeeded(a)}
+	case len(members) > 0:
+		return choice{err: failf(NoAccount, "every account of pool %s is disabled", quote(sel.pool)).hint("authferry enable %s", quote(members[0].Label))}
+	}
+	return choice{err: failf(NoAccount, "pool %s has no account", quote(sel.pool)).hint("authferry list")}
+}
+
+func choosePinned(idx *index.Index, sel selected, now time.Time) choice {
+	a := idx.Account(sel.prefer)
+	switch {
+	case a == nil || a.Removing:
+		return choice{err: failf(NoAccount, "that account was removed").hint("authferry list")}
+	case a.Disabled:
+		return choice{err: failf(NoAccount, "account %s is disabled", quote(a.Label)).hint("authferry enable %s", quote(a.Label))}
+	case heldUntil(a, sel.scope, now).After(now):
+		return choice{err: allHeld(sel.pool, []*index.Account{a}, nil, sel.scope, now)}
+	}
+	return choice{account: a, reason: "pinned"}
+}
+
+func allHeld(pool string, held, login []*index.Account, scope string, now time.Time) error {
+	soonest := slices.MinFunc(held, func(x, y *index.Account) int {
+		return heldUntil(x, scope, now).Compare(heldUntil(y, scope, now))
+	})
+	until := heldUntil(soonest, scope, now)
+	e := failf(AllHeld, "no account of pool %s is free before %s (%s)", quote(pool), until.Local().Format(time.RFC3339), quote(soonest.Label))
+	e.RetryAt = until
+	e.Hint = "authferry token --wait, or authferry holds"
+	for _, a := range login {
+		e.Message += "; " + quote(a.Label) + " needs a login"
+		e.Hint = "authferry login " + a.Provider + " --renew " + quote(a.Label)
+	}
+	return e
+}
+
+func loginNeeded(a *index.Account) error {
+	return failf(LoginNeeded, "account %s needs a new login; the old one ended at the provider", quote(a.Label)).
+		hint("authferry login %s --renew %s", a.Provider, quote(a.Label))
+}

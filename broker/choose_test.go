@@ -1,0 +1,116 @@
+package broker
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/authferry/authferry/broker/index"
+)
+
+var testNow = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+// drawIndex is a pool of accounts in any state, and a second pool that must
+// never be chosen from.
+func drawIndex(t *rapid.T) *index.Index {
+	idx := &index.Index{Pools: map[string]index.Pool{"p": {Provider: "sim"}, "fenced": {Provider: "sim"}}}
+	n := rapid.IntRange(0, 6).Draw(t, "accounts")
+	for i := range n + 2 {
+		a := index.Account{ID: fmt.Sprintf("acc_%016d", i), Label: fmt.Sprint("label ", i), Provider: "sim", Pool: "p", Kind: KindOAuth,
+			Rank: rapid.IntRange(1, 4).Draw(t, "rank"), Fingerprint: "f", AccessSlot: "a", ExpiresAt: testNow.Add(time.Hour), AddedAt: testNow}
+		if i >= n {
+			a.Pool = "fenced"
+		}
+		a.Disabled = rapid.IntRange(0, 4).Draw(t, "disabled") == 0
+		a.Removing = rapid.IntRange(0, 8).Draw(t, "removing") == 0
+		if rapid.IntRange(0, 3).Draw(t, "dead") == 0 {
+			a.Dead = "f"
+		}
+		if rapid.Bool().Draw(t, "expired") {
+			a.ExpiresAt = testNow.Add(-time.Minute)
+		}
+		for range rapid.IntRange(0, 2).Draw(t, "holds") {
+			a.Holds = append(a.Holds, index.Hold{Scope: rapid.SampledFrom([]string{"*", "model:x", "model:y"}).Draw(t, "scope"),
+				Until: testNow.Add(time.Duration(rapid.IntRange(-60, 60).Draw(t, "until")) * time.Minute)})
+		}
+		idx.Accounts = append(idx.Accounts, a)
+	}
+	if n > 0 && rapid.Bool().Draw(t, "has current") {
+		p := idx.Pools["p"]
+		p.Current = idx.Accounts[rapid.IntRange(0, n-1).Draw(t, "current")].ID
+		idx.Pools["p"] = p
+	}
+	return idx
+}
+
+// Never a held, disabled, removed or foreign account; one that needs a login
+// only when nothing else is free; always a free one if there is one; and the
+// current one stays as long as it is free.
+func TestChooseProperties(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		idx := drawIndex(t)
+		scope := rapid.SampledFrom([]string{"", "model:x"}).Draw(t, "request scope")
+		sel := selected{pool: "p", scope: scope}
+		free := map[string]bool{}
+		for _, a := range idx.Members("p") {
+			if !a.Disabled && !heldUntil(a, scope, testNow).After(testNow) && !needsLogin(a, testNow) {
+				free[a.ID] = true
+			}
+		}
+		got := choose(idx, sel, nil, testNow)
+		switch {
+		case got.account == nil:
+			if len(free) > 0 {
+				t.Fatalf("%d accounts are free and none was chosen: %v", len(free), got.err)
+			}
+			if CodeOf(got.err) == Internal {
+				t.Fatalf("no reason: %v", got.err)
+			}
+			if e := got.err.(*Error); e.Code == AllHeld && !e.RetryAt.After(testNow) {
+				t.Fatalf("all held until %v, which is over", e.RetryAt)
+			}
+		case got.account.Pool != "p":
+			t.Fatal("the fence did not hold")
+		case free[got.account.ID]:
+			if cur := idx.Pools["p"].Current; free[cur] && got.account.ID != cur {
+				t.Fatal("left the current account though it is free")
+			}
+		case len(free) > 0:
+			t.Fatal("chose an account that is not free though another one is")
+		case got.account.Disabled || got.account.Removing || heldUntil(got.account, scope, testNow).After(testNow) || !lives(got.account, testNow):
+			t.Fatalf("chose %+v", got.account)
+		}
+	})
+}
+
+// A pinned account is used or nothing is.
+func TestChoosePinned(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		idx := drawIndex(t)
+		a := rapid.SampledFrom(idx.Accounts).Draw(t, "pinned")
+		got := choose(idx, selected{pool: a.Pool, prefer: a.ID, pinned: true}, nil, testNow)
+		if got.account != nil && got.account.ID != a.ID {
+			t.Fatal("another account than the pinned one")
+		}
+		if got.account != nil && (a.Disabled || a.Removing || heldUntil(&a, "", testNow).After(testNow)) {
+			t.Fatal("a pinned account that is not to be used was used")
+		}
+	})
+}
+
+func BenchmarkChoose(b *testing.B) {
+	for _, n := range []int{1, 10, 1000} {
+		idx := &index.Index{Pools: map[string]index.Pool{"p": {Provider: "sim"}}}
+		for i := range n {
+			idx.Accounts = append(idx.Accounts, index.Account{ID: fmt.Sprintf("acc_%016d", i), Pool: "p", Kind: KindOAuth, Rank: i + 1, Fingerprint: "f",
+				Holds: []index.Hold{{Scope: "*", Until: testNow.Add(time.Minute)}}})
+		}
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			for b.Loop() {
+				choose(idx, selected{pool: "p"}, nil, testNow)
+			}
+		})
+	}
+}

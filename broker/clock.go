@@ -1,0 +1,87 @@
+package broker
+
+import (
+	"hash/fnv"
+	"time"
+)
+
+// bootStamp is a moment on the clock that counts from boot, suspend included,
+// and that nobody sets. ID tells one boot from the next; empty where the
+// system has no such clock, and then wall-clock time has to do.
+type bootStamp struct {
+	ID string        `json:"id,omitempty"`
+	At time.Duration `json:"at,omitempty"`
+}
+
+// now is the wall clock and bootNow the boot clock; only tests replace the latter.
+var bootNow = readBootClock
+
+// remaining returns how long a is still good for, and whether anything is known
+// of its expiry. By the boot clock where that has run on since (then no setting
+// of the wall clock matters), else by the wall clock, never more than the
+// token's whole lifetime.
+func (a *access) remaining(now time.Time) (left time.Duration, known bool) {
+	if a.ExpiresAt.IsZero() {
+		return 0, false
+	}
+	lifetime := a.ExpiresAt.Sub(a.ObtainedAt)
+	if b := bootNow(); a.Boot.ID != "" && b.ID == a.Boot.ID && b.At >= a.Boot.At {
+		return lifetime - (b.At - a.Boot.At), true
+	}
+	return min(a.ExpiresAt.Sub(now), lifetime), true
+}
+
+// clockTolerance is how far in the future a token may have been obtained before
+// the clock, and with it the expiry, is in doubt.
+const clockTolerance = 2 * time.Minute
+
+// suspect reports that a was obtained in the future: the clock was set back
+// since, and only a refresh tells how old the token is.
+func (a *access) suspect(now time.Time) bool {
+	b := bootNow()
+	return a.ObtainedAt.After(now.Add(clockTolerance)) && (a.Boot.ID == "" || b.ID != a.Boot.ID)
+}
+
+type freshness int
+
+const (
+	fresh freshness = iota // hand it out
+	soft                   // hand it out, and have it refreshed in the background
+	stale                  // refresh first
+)
+
+// judge says what to do with an access token for a caller who needs it for
+// minTTL. Short-lived tokens: one with more than half of its lifetime left is
+// always good enough, where authferry saw its issue.
+func (a *access) judge(now time.Time, minTTL time.Duration) freshness {
+	left, known := a.remaining(now)
+	switch {
+	case a.suspect(now):
+		return stale
+	case !known:
+		return fresh
+	}
+	lifetime := a.ExpiresAt.Sub(a.ObtainedAt)
+	if left > lifetime/2 && !a.Imported {
+		return fresh
+	}
+	if left < minTTL || left <= 0 {
+		return stale
+	}
+	if left < softMargin(a.Account, minTTL, lifetime) {
+		return soft
+	}
+	return fresh
+}
+
+// softMargin is how long before its end a token is refreshed in the background.
+// Earlier would be harmful: on some servers every refresh kills the access
+// token that other programs still use. The account's id spreads it by ±10%.
+func softMargin(account string, minTTL, lifetime time.Duration) time.Duration {
+	margin := minTTL + min(5*time.Minute, lifetime/10)
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(account))
+	spread := time.Duration(h.Sum32()%201) - 100 // -100 … 100 thousandths
+	margin += margin / 1000 * spread
+	return min(margin, lifetime/2)
+}

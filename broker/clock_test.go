@@ -1,0 +1,90 @@
+package broker
+
+import (
+	"testing"
+	"time"
+)
+
+func withBootClock(t *testing.T, f func() bootStamp) {
+	t.Helper()
+	old := bootNow
+	bootNow = f
+	t.Cleanup(func() { bootNow = old })
+}
+
+// How long a token is good for, and what a caller who needs it for a minute is
+// told, by either clock. T1 to T6 of the fault list are rows here.
+func TestJudge(t *testing.T) {
+	withBootClock(t, func() bootStamp { return bootStamp{} })
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	for _, row := range []struct {
+		name     string
+		obtained time.Duration // before now
+		lifetime time.Duration // 0: unknown
+		imported bool
+		minTTL   time.Duration
+		want     freshness
+	}{
+		{"new", 0, time.Hour, false, time.Minute, fresh},
+		{"inside the soft margin", 55 * time.Minute, time.Hour, false, time.Minute, soft},
+		{"below min-ttl", 59*time.Minute + 30*time.Second, time.Hour, false, time.Minute, stale},
+		{"T5 at the very end", time.Hour, time.Hour, false, 0, stale},
+		{"unknown lifetime", 100 * time.Hour, 0, false, time.Minute, fresh},
+		{"T6 short-lived, more than half left", 10 * time.Second, 30 * time.Second, false, time.Minute, fresh},
+		{"T6 short-lived, less than half left", 20 * time.Second, 30 * time.Second, false, time.Minute, stale},
+		{"imported, goes by min-ttl alone", 0, 30 * time.Second, true, time.Minute, stale},
+		{"imported and long", 0, time.Hour, true, time.Minute, fresh},
+		{"T2 obtained in the future", -4 * time.Hour, time.Hour, false, time.Minute, stale},
+		{"a little clock drift", -time.Minute, time.Hour, false, time.Minute, fresh},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			a := access{Account: "acc_aaaaaaaaaaaaaaaa", ObtainedAt: now.Add(-row.obtained), Imported: row.imported}
+			if row.lifetime > 0 {
+				a.ExpiresAt = a.ObtainedAt.Add(row.lifetime)
+			}
+			if got := a.judge(now, row.minTTL); got != row.want {
+				t.Errorf("judge = %v, want %v", got, row.want)
+			}
+		})
+	}
+}
+
+// T1, T3: setting the wall clock changes nothing on the same boot, and a
+// suspended machine's token has aged.
+func TestJudgeByBootClock(t *testing.T) {
+	uptime := 10 * time.Hour
+	withBootClock(t, func() bootStamp { return bootStamp{"this", uptime} })
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	a := access{Account: "acc_aaaaaaaaaaaaaaaa", ObtainedAt: now, ExpiresAt: now.Add(time.Hour), Boot: bootStamp{"this", uptime}}
+	uptime += 10 * time.Minute
+	for _, wall := range []time.Time{now.Add(10 * time.Minute), now.Add(-4 * time.Hour), now.AddDate(1, 0, 0)} {
+		if got := a.judge(wall, time.Minute); got != fresh {
+			t.Errorf("wall clock %v: judge = %v, want fresh", wall, got)
+		}
+	}
+	uptime += time.Hour
+	if got := a.judge(now, time.Minute); got != stale {
+		t.Errorf("after an hour of suspend: judge = %v, want stale", got)
+	}
+	// T4: after a reboot the wall clock has to do.
+	a.Boot.ID = "another"
+	if got := a.judge(now.Add(time.Minute), time.Minute); got != fresh {
+		t.Errorf("after a reboot: judge = %v, want fresh", got)
+	}
+}
+
+// The soft margin is spread by account, and never more than half the lifetime.
+func TestSoftMargin(t *testing.T) {
+	for _, lifetime := range []time.Duration{time.Second, 30 * time.Second, time.Hour, 8 * time.Hour, 365 * 24 * time.Hour} {
+		base := time.Minute + min(5*time.Minute, lifetime/10)
+		for _, id := range []string{"acc_aaaaaaaaaaaaaaaa", "acc_bbbbbbbbbbbbbbbb", "acc_cccccccccccccccc"} {
+			m := softMargin(id, time.Minute, lifetime)
+			if m > lifetime/2 {
+				t.Errorf("%v of %v: more than half", m, lifetime)
+			}
+			if lifetime/2 > 2*base && (m < base*9/10 || m > base*11/10) {
+				t.Errorf("%v is not within 10%% of %v", m, base)
+			}
+		}
+	}
+}

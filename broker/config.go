@@ -1,0 +1,203 @@
+package broker
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+// Config is config.toml: what a person may choose about all accounts.
+type Config struct {
+	Failover    bool   // use the next account of the pool when one is held
+	Strategy    string // "sticky" or "soonest-reset"
+	ThrottleMax time.Duration
+	TermsNotice bool // remind of the provider's terms at the first login
+}
+
+var defaultConfig = Config{Failover: true, Strategy: "sticky", ThrottleMax: 10 * time.Second, TermsNotice: true}
+
+// setting is one key of config.toml: how it reads and how it is checked.
+type setting struct {
+	key string
+	get func(*Config) any
+	set func(*Config, string) error
+}
+
+var settings = []setting{
+	{"failover", func(c *Config) any { return c.Failover }, setBool(func(c *Config) *bool { return &c.Failover })},
+	{"strategy", func(c *Config) any { return c.Strategy }, func(c *Config, v string) error {
+		if v != "sticky" && v != "soonest-reset" {
+			return errors.New("must be sticky or soonest-reset")
+		}
+		c.Strategy = v
+		return nil
+	}},
+	{"terms_notice", func(c *Config) any { return c.TermsNotice }, setBool(func(c *Config) *bool { return &c.TermsNotice })},
+	{"throttle_max", func(c *Config) any { return c.ThrottleMax.String() }, func(c *Config, v string) error {
+		d, err := time.ParseDuration(v)
+		if err != nil || d < 0 || d > 10*time.Minute {
+			return errors.New("must be a duration from 0s to 10m")
+		}
+		c.ThrottleMax = d
+		return nil
+	}},
+}
+
+func setBool(field func(*Config) *bool) func(*Config, string) error {
+	return func(c *Config, v string) error {
+		on, err := strconv.ParseBool(v)
+		if err != nil {
+			return errors.New("must be true or false")
+		}
+		*field(c) = on
+		return nil
+	}
+}
+
+func (b *Broker) configPath() string { return filepath.Join(b.opt.Dir, "config.toml") }
+
+// Config returns the folder's settings. A config.toml that can't be read is
+// warned about and counts as empty: it must not cost a token.
+func (b *Broker) Config() Config {
+	if b.config == nil {
+		c, err := b.loadConfig()
+		if err != nil {
+			b.opt.Warn(err.Error())
+			c = defaultConfig
+		}
+		b.config = &c
+	}
+	return *b.config
+}
+
+func (b *Broker) loadConfig() (Config, error) {
+	c := defaultConfig
+	raw, err := b.readConfigFile()
+	if err != nil {
+		return c, err
+	}
+	for _, s := range settings {
+		if v, ok := raw[s.key]; ok {
+			if err := s.set(&c, toString(v)); err != nil {
+				return c, failf(Usage, "config.toml: %s %v", s.key, err).hint("authferry config set %s VALUE", s.key)
+			}
+		}
+	}
+	return c, nil
+}
+
+func (b *Broker) readConfigFile() (map[string]any, error) {
+	data, err := os.ReadFile(b.configPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, failf(Internal, "config.toml can't be read").because(err)
+	}
+	var raw map[string]any
+	if err := toml.Unmarshal(data, &raw); err != nil {
+		return nil, failf(Usage, "config.toml is not valid TOML").hint("mend or delete %s", b.configPath()).because(err)
+	}
+	return raw, nil
+}
+
+func toString(v any) string {
+	switch v := v.(type) {
+	case string:
+		return v
+	case bool:
+		return strconv.FormatBool(v)
+	}
+	return ""
+}
+
+// ConfigKeys lists the settings, sorted.
+func ConfigKeys() []string {
+	var keys []string
+	for _, s := range settings {
+		keys = append(keys, s.key)
+	}
+	return keys
+}
+
+// ConfigGet returns the value of one setting. Errors: Usage.
+func (b *Broker) ConfigGet(key string) (any, error) {
+	c, err := b.loadConfig()
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range settings {
+		if s.key == key {
+			return s.get(&c), nil
+		}
+	}
+	return nil, unknownKey(key)
+}
+
+// ConfigSet changes one setting; other lines of config.toml, comments included,
+// stay as they are. Errors: Usage.
+func (b *Broker) ConfigSet(key, value string) error {
+	for _, s := range settings {
+		if s.key != key {
+			continue
+		}
+		c := defaultConfig
+		if err := s.set(&c, value); err != nil {
+			return failf(Usage, "%s %v", key, err)
+		}
+		if _, err := b.readConfigFile(); err != nil {
+			return err
+		}
+		line, err := toml.Marshal(map[string]any{key: s.get(&c)})
+		if err != nil {
+			return err
+		}
+		data, _ := os.ReadFile(b.configPath())
+		return b.writeConfig(replaceLine(string(data), key, string(line)))
+	}
+	return unknownKey(key)
+}
+
+func unknownKey(key string) error {
+	return failf(Usage, "there is no setting %s; there are: %s", quote(key), strings.Join(ConfigKeys(), ", "))
+}
+
+// replaceLine puts line in the place of the one that sets key, else at the end.
+func replaceLine(text, key, line string) string {
+	lines := strings.SplitAfter(text, "\n")
+	for i, l := range lines {
+		if name, _, ok := strings.Cut(l, "="); ok && strings.TrimSpace(name) == key {
+			lines[i] = line
+			return strings.Join(lines, "")
+		}
+	}
+	if text != "" && !strings.HasSuffix(text, "\n") {
+		text += "\n"
+	}
+	return text + line
+}
+
+func (b *Broker) writeConfig(text string) error {
+	if err := os.MkdirAll(b.opt.Dir, 0o700); err != nil {
+		return failf(Internal, "the folder can't be made").because(err)
+	}
+	tmp, err := os.CreateTemp(b.opt.Dir, ".config-*.toml")
+	if err != nil {
+		return failf(Internal, "config.toml can't be written").because(err)
+	}
+	defer os.Remove(tmp.Name())
+	_, err = tmp.WriteString(text)
+	if err = errors.Join(err, tmp.Close()); err == nil {
+		err = os.Rename(tmp.Name(), b.configPath())
+	}
+	if err != nil {
+		return failf(Internal, "config.toml can't be written").because(err)
+	}
+	return nil
+}

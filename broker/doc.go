@@ -1,0 +1,129 @@
+// Package broker decides who gets which token now. It owns every rule; the
+// packages below it know one thing each: index the metadata, oauth the wire,
+// ratelimit a provider's signals, keystore the secrets at rest.
+//
+// # What always holds
+//
+//  1. A secret is only in the keystore, in the memory of the process that needs
+//     it, and on the stdout that was asked for it.
+//  2. One refresh token is sent once, and again only as a recorded recovery:
+//     across goroutines, processes, terminals and crashes.
+//  3. A rotated grant is durable before anyone sees its access token.
+//  4. The caller's death costs nothing, whether its process, its process group,
+//     its terminal or its session dies.
+//  5. Readers never wait for the network while a valid token exists.
+//  6. The index is a directory, not the truth. Endpoints, client id, origins and
+//     header templates stand inside the keystore's records; what stands there is
+//     used and nothing else.
+//  7. An account needs a login only when the provider refused for good the very
+//     refresh token that is still the stored one.
+//  8. There is no silent downgrade: a folder has one keystore, recorded in its
+//     index.
+//
+// # Records and slots
+//
+// An account has two kinds of record in the keystore (record.go): the grant
+// (refresh token or API key, and where it may be sent) and access (one access
+// token, and where it may be sent). Each kind has four slots, a to d. A rotation
+// writes both records to one slot that neither the index nor an unresolved
+// intent names, so nothing current is overwritten, and a write that a killed
+// process left under way can't clobber a newer one. The keystore guards each
+// value by a checksum (or, in the file store, by its seal): a record that was
+// not written whole reads as damaged and counts as not written. Under the
+// rotation lock all four grant slots are read, and the highest generation wins.
+//
+// # The hot path
+//
+// token.go: index read, choice, one keystore read, checks, out. No lock, no
+// write, no network. A record that does not fit what the index says makes it
+// read the index once more, and then rotate.
+//
+// A token whose end is near but not too near is handed out while a rotation
+// starts behind (clock.go has the margin); below --min-ttl the caller waits. A
+// token that still lives is never withheld because of a lock, a refresh, a limit
+// or an outage.
+//
+// # Locks
+//
+// In this order, never the reverse: gate, rotation, manifest, index. All are
+// kernel locks on files that are never deleted.
+//
+//   - The gate (<id>.gate) is held by the one caller that wants a rotation, and
+//     passes the herd one by one: who gets it looks at the index and mostly finds
+//     the work done. Losing it is harmless.
+//   - The rotation lock (<id>.lock) is held by the rotator, and by remove and
+//     keystore migrate. It alone makes rule 2 true.
+//
+// # Rotation
+//
+// The rotator (rotate.go) is this program again, as a hidden command in a
+// session of its own; its report pipe is all that ties it to the caller. Under
+// the rotation lock:
+//
+//  1. Read the index and all grant slots; roll the index forward to what the
+//     keystore has. Newer than the caller's generation already? Done.
+//  2. Back-off not over, or this refresh token known dead? Say so, no request.
+//  3. Preflight: write a value of the expected size to an item of its own. A
+//     keystore that refuses ends it here with nothing spent.
+//  4. Connect. The intent is written to the index and synced in the first Read
+//     of the request's body: after DNS, TCP and TLS, before the first byte of
+//     the token. So being offline never leaves an unknown outcome.
+//  5. Send once: no redirect, no retry by the transport, a body kept until a
+//     tolerant parser has the tokens out of it.
+//  6. A token came: grant, access, index commit, in this order. A keystore that
+//     refuses now is asked again for ten minutes with the tokens in memory.
+//  7. None came. invalid_grant and its kin: read the grants again; another
+//     refresh token is stored now: adopt it, else the account needs a login, for
+//     that fingerprint. Throttled or never sent: unspent, back off. Outcome
+//     unknown: the intent stays; one recovery at once within 25 s of the send
+//     (servers' grace), then back-off, then only when a token is needed.
+//
+// # What a crash leaves
+//
+// The K numbers name the points at which tests kill the rotator.
+//
+//	K1  waiting for a lock          nothing
+//	K2  after the rotation lock     nothing
+//	K3  after reading the records   nothing, or an index rolled forward
+//	K4  during or after preflight   a probe item of x's; nothing spent
+//	K5  connected, no intent yet    nothing spent
+//	K6  inside an index write       the old index or the new one; a stray
+//	                                temporary file, swept later
+//	K7  intent written, not sent    an intent; the next rotator sends the token
+//	K8  within the request body     as K9
+//	K9  sent, no answer read        an intent; the token may be spent. The next
+//	K10 within the answer           rotator sends it again as a recovery: good
+//	K11 answered, not stored        with servers that grant a grace or do not
+//	                                rotate; else the provider says invalid_grant
+//	                                and the account needs a login
+//	K12 grant write under way       as K11, or as K14 if the keystore finished it
+//	K13 between chunks              as K11: a partly written record is damaged
+//	K14 grant stored                the next rotator rolls forward; the access
+//	                                token is lost, so it rotates once more, with
+//	                                the new refresh token
+//	K15 access stored, no commit    rolled forward without a request
+//	K16 committed                   nothing
+//	K17 while printing              nothing
+//	K19 in remove                   a tombstone; remove or doctor finishes it
+//	K20 in keystore migrate         before the commit the old keystore counts,
+//	                                after it the new one; copies may be left over
+//
+// From K8 to K12 is the only window in which a login can be lost, and only at a
+// server without grace and with the rotator itself killed; the caller's death is
+// never enough, because the rotator outlives it.
+//
+// # Time
+//
+// A token ends at the moment its answer came in plus expires_in, in this
+// machine's time. On Linux its age is measured by the clock that counts from
+// boot, so that setting the wall clock changes nothing; elsewhere a token
+// obtained in the future is refreshed before it is trusted.
+//
+// # Where this differs from a single record
+//
+// The checksum of a record stands in the keystore's framing, not in the record:
+// a store has to notice a torn write of any value, and one place is enough.
+// The header templates and origins stand in the grant as well as in access, so
+// that a lost access record costs a refresh and nothing else. Client secrets
+// have items of their own, named by endpoint and client, and go nowhere else.
+package broker

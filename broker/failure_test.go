@@ -1,0 +1,430 @@
+package broker
+
+import (
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/keystore"
+)
+
+// change edits the account's entry, as time or another program would.
+func (w *world) change(id string, f func(*index.Account)) {
+	w.t.Helper()
+	if err := index.At(w.dir).Update(w.t.Context(), index.Durable, func(idx *index.Index) error {
+		f(idx.Account(id))
+		return nil
+	}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// allowRejection lets the 30 s between two forced refreshes pass.
+func (w *world) allowRejection(id string) {
+	w.change(id, func(a *index.Account) { a.RejectedAt = time.Time{} })
+}
+
+// allowRetry lets the back-off pass.
+func (w *world) allowRetry(id string) {
+	w.change(id, func(a *index.Account) {
+		if a.Failure != nil {
+			a.Failure.NextTryAt = time.Now().Add(-time.Second)
+		}
+	})
+}
+
+// What a server may do to a refresh, what the caller is told, and what is kept.
+// The numbers are those of the fault list.
+func TestServerFaults(t *testing.T) {
+	faults := brokertest.Faults()
+	for _, row := range []struct {
+		name  string
+		fault brokertest.Fault
+		kind  brokertest.Rotation
+		want  Code // "": served
+		sends int
+		after Code // what the next call gets when the fault and the back-off are over; "": served
+	}{
+		{name: "S2 reuse refused", kind: brokertest.Rotate, fault: brokertest.Fault{Status: 400, Body: `{"error":"invalid_grant"}`}, want: LoginNeeded, sends: 1, after: LoginNeeded},
+		{name: "S10 429 with Retry-After", fault: brokertest.Fault{Status: 429, Header: map[string]string{"Retry-After": "7"}}, want: ProviderRefused, sends: 1},
+		{name: "S11 503 before rotating", fault: brokertest.Fault{Status: 503}, want: ProviderRefused, sends: 1},
+		{name: "S11 500 before rotating, twice", fault: brokertest.Fault{Status: 500, Times: 2}, want: ProviderUnreachable, sends: 2},
+		{name: "S11 502 before rotating, once", fault: brokertest.Fault{Status: 502}, sends: 2},
+		{name: "S11 500 after rotating, server with grace", kind: brokertest.GraceSame, fault: brokertest.Fault{Status: 500, After: true}, sends: 2},
+		{name: "S12 reset after rotation, strict", fault: brokertest.Fault{Reset: brokertest.CutMidHeaders, After: true}, want: LoginNeeded, sends: 2, after: LoginNeeded},
+		{name: "S12 reset after rotation, grace", kind: brokertest.GraceNew, fault: brokertest.Fault{Reset: brokertest.CutMidBody, After: true}, sends: 2},
+		{name: "S15 HTML", fault: faults["html"], sends: 2},
+		{name: "S15 HTML after rotating, server with grace", fault: faults["html-after"], kind: brokertest.GraceSame, sends: 2},
+		{name: "S17 error as an object", fault: faults["error-object"], want: LoginNeeded, sends: 1, after: LoginNeeded},
+		{name: "S17 nested code", fault: faults["error-nested"], want: LoginNeeded, sends: 1, after: LoginNeeded},
+		{name: "S18 invalid_client", fault: faults["invalid-client"], want: ProviderRefused, sends: 1},
+		{name: "S10 429, Retry-After absurd", fault: faults["429-absurd"], want: ProviderRefused, sends: 1},
+		{name: "S10 429, Retry-After negative", fault: faults["429-negative"], want: ProviderRefused, sends: 1},
+		{name: "S10 429, Retry-After as a date", fault: faults["429-date"], want: ProviderRefused, sends: 1},
+		{name: "S12 reset after rotation, unheard", fault: faults["drop-after"], want: LoginNeeded, sends: 2, after: LoginNeeded},
+		{name: "S14 307 to another host", fault: faults["redirect-307-other"], sends: 2},
+		{name: "S14 302 to itself", fault: faults["redirect-302-self"], sends: 2},
+		{name: "S15 empty", fault: faults["empty"], sends: 2},
+		{name: "S15 truncated JSON", fault: faults["truncated"], kind: brokertest.GraceSame, sends: 2},
+		{name: "S15 10 MB", fault: faults["huge"], kind: brokertest.GraceSame, sends: 2},
+		{name: "S15 gzip", fault: faults["gzip"], sends: 1},
+		{name: "S15 form", fault: faults["form"], sends: 1},
+		{name: "S15 BOM", fault: faults["bom"], sends: 1},
+		{name: "S15 duplicate keys", fault: faults["duplicate"], sends: 1},
+		{name: "S15 wrong content type", fault: faults["content-type"], sends: 1},
+		{name: "S16 expires_in a string", fault: faults["expires-string"], sends: 1},
+		{name: "S16 expires_in a float", fault: faults["expires-float"], sends: 1},
+		{name: "S16 expires_in 1e18", fault: faults["expires-1e18"], sends: 1},
+		{name: "S16 expires_in negative", fault: faults["expires-negative"], sends: 1},
+		{name: "S16 expires_in zero", fault: faults["expires-zero"], sends: 1},
+		{name: "S16 expires_in null", fault: faults["expires-null"], sends: 1},
+		{name: "S16 expires_in missing", fault: faults["expires-missing"], sends: 1},
+		{name: "S17 free text", fault: faults["error-text"], want: ProviderRefused, sends: 1},
+		{name: "S17 200 with an error", fault: faults["error-200"], want: LoginNeeded, sends: 1, after: LoginNeeded},
+		{name: "S17 401 without a code", fault: faults["error-401-empty"], want: ProviderRefused, sends: 1},
+		{name: "S18 unauthorized_client", fault: faults["unauthorized-client"], want: ProviderRefused, sends: 1},
+		{name: "S19 scope reduced", fault: faults["scope-reduced"], sends: 1},
+		{name: "S20 subject changed", fault: faults["subject-changed"], sends: 1},
+		{name: "S21 access token with a newline", fault: faults["access-newline"], want: ProviderRefused, sends: 1},
+		{name: "S21 access token of an unknown type", fault: faults["token-type-mac"], want: ProviderRefused, sends: 1},
+		{name: "S21 refresh token with a newline", fault: faults["refresh-newline"], sends: 1},
+		{name: "S21 refresh token with NUL", fault: faults["refresh-nul"], sends: 1},
+		{name: "S21 refresh token of 64 KB", fault: faults["refresh-64k"], sends: 1},
+		{name: "S23 Date hours ahead", fault: faults["date-ahead"], sends: 1},
+		{name: "S25 closes an idle connection", fault: faults["idle-close"], sends: 1},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, brokertest.Config{Rotation: row.kind})
+			a := w.add("ada", -time.Second)
+			w.server.Inject(row.fault)
+			got := w.ask()
+			if row.want == "" && got.err != nil {
+				t.Fatalf("%s: %v", got.err.Code, got.err)
+			}
+			if row.want != "" && (got.err == nil || got.err.Code != row.want) {
+				t.Fatalf("got %+v, want %s", got, row.want)
+			}
+			if n := sends(w.server.Ledger()); n != row.sends {
+				t.Errorf("the refresh token was sent %d times, want %d", n, row.sends)
+			}
+			if row.want == ProviderRefused || row.want == ProviderUnreachable {
+				// Nobody asks again before the back-off is over.
+				again := w.ask()
+				if again.err == nil || again.err.Code != row.want || again.err.RetryAt.IsZero() {
+					t.Errorf("within the back-off: %+v", again)
+				}
+				if n := sends(w.server.Ledger()); n != row.sends {
+					t.Errorf("a request within the back-off")
+				}
+			}
+			w.server.ClearFaults()
+			w.allowRetry(a.ID)
+			switch after := w.ask(); {
+			case row.after == "" && (after.err != nil || !w.good(after.token)):
+				t.Errorf("afterwards: %+v", after)
+			case row.after != "" && (after.err == nil || after.err.Code != row.after):
+				t.Errorf("afterwards: %+v, want %s", after, row.after)
+			}
+			if l := w.server.Ledger(); l.Elsewhere != 0 {
+				t.Error("something went to another host")
+			}
+			if acc := w.account(a.ID); (acc.Dead != "") != (row.after == LoginNeeded) {
+				t.Errorf("the dead mark is %q", acc.Dead)
+			}
+		})
+	}
+}
+
+// S12: a connection that is reset as soon as it stands is either noticed before
+// the token leaves, and nothing is spent, or recovered from.
+func TestResetAtAccept(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	a := w.add("ada", -time.Second)
+	w.server.Inject(brokertest.Faults()["reset-accept"])
+	got := w.ask()
+	if n := sends(w.server.Ledger()); got.err != nil && (got.err.Code != ProviderUnreachable || n != 0 || w.account(a.ID).Intents != nil) {
+		t.Fatalf("%v, sent %d times, intents %v", got.err, n, w.account(a.ID).Intents)
+	}
+	w.allowRetry(a.ID)
+	if got := w.ask(); got.err != nil || !w.good(got.token) {
+		t.Fatalf("afterwards: %v", got.err)
+	}
+}
+
+// A herd at a failing endpoint causes one request, and all are told the same.
+func TestFailingEndpointUnderLoad(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	w.add("ada", -time.Second)
+	w.server.Inject(brokertest.Fault{Status: 429, Header: map[string]string{"Retry-After": "60"}, Times: -1})
+	var wg sync.WaitGroup
+	answers := make([]answer, 32)
+	for i := range answers {
+		wg.Go(func() { answers[i] = w.ask() })
+	}
+	wg.Wait()
+	for _, got := range answers {
+		if got.err == nil || got.err.Code != ProviderRefused || time.Until(got.err.RetryAt) > time.Minute {
+			t.Fatalf("got %+v", got)
+		}
+	}
+	if n := sends(w.server.Ledger()); n != 1 {
+		t.Errorf("%d requests, want 1", n)
+	}
+}
+
+// A token that still lives is served whatever happens to its refresh.
+func TestValidTokenIsNeverWithheld(t *testing.T) {
+	for name, spoil := range map[string]func(*world, string){
+		"provider unreachable": func(w *world, _ string) { w.server.Close() },
+		"429":                  func(w *world, _ string) { w.server.Inject(brokertest.Fault{Status: 429, Times: -1}) },
+		"login dead": func(w *world, _ string) {
+			w.server.Inject(brokertest.Fault{Status: 400, Body: `{"error":"invalid_grant"}`, Times: -1})
+		},
+		"rotation lock held": func(w *world, id string) {
+			l, err := index.TryAcquire(index.At(w.dir).RotationPath(id))
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			w.t.Cleanup(l.Release)
+			w.env = append(w.env, "AUTHFERRY_LOCK_TIMEOUT=100ms")
+		},
+		"gate held": func(w *world, id string) {
+			l, err := index.TryAcquire(index.At(w.dir).GatePath(id))
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			w.t.Cleanup(l.Release)
+			w.env = append(w.env, "AUTHFERRY_LOCK_TIMEOUT=100ms")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, brokertest.Config{})
+			a := w.add("ada", 30*time.Second) // below --min-ttl
+			spoil(w, a.ID)
+			if got := w.ask(); got.err != nil || got.token == "" {
+				t.Fatalf("%+v", got)
+			} else if got.text == "" {
+				t.Error("no warning")
+			}
+		})
+	}
+}
+
+// Inside the soft margin the valid token is handed out at once and refreshed
+// behind, once.
+func TestRefreshBehind(t *testing.T) {
+	w := newWorld(t, brokertest.Config{AccessTTL: time.Hour})
+	release := make(chan struct{})
+	w.server.Inject(brokertest.Fault{Until: release})
+	a := w.add("ada", 100*time.Second)
+	w.lengthen(a.ID)
+	first := w.ask()
+	if first.err != nil {
+		t.Fatal(first.err)
+	}
+	w.await("a refresh", func(l brokertest.Ledger) bool { return l.Inflight["ada"] == 1 })
+	for range 10 {
+		if got := w.ask(); got.err != nil || got.token != first.token {
+			t.Fatalf("while the refresh is under way: %+v", got)
+		}
+	}
+	close(release)
+	w.waitForRotators()
+	if got := w.ask(); got.err != nil || got.token == first.token {
+		t.Errorf("after the refresh: %+v", got)
+	}
+	if n := sends(w.server.Ledger()); n != 1 {
+		t.Errorf("%d refreshes, want 1", n)
+	}
+}
+
+// lengthen makes an imported token look as if it had been issued an hour ago.
+func (w *world) lengthen(id string) {
+	w.t.Helper()
+	b := w.broker()
+	idx, err := b.read()
+	if err == nil {
+		err = b.open(idx)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	a := idx.Account(id)
+	acc, err := b.readAccess(w.t.Context(), idx, a)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	acc.ObtainedAt, acc.Imported, acc.Boot = time.Now().Add(-time.Hour), false, bootStamp{}
+	v, err := acc.encode()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := b.set(w.t.Context(), accessItem(idx, id, a.AccessSlot), v); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// --rejected: a newer token that is stored already is handed out; else one
+// refresh, and none for 30 s after it.
+func TestRejected(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	a := w.add("ada", time.Hour)
+	first := w.ask()
+	second := w.ask("TEST_REJECTED=" + lease(a.ID, 1))
+	if second.err != nil || second.token == first.token {
+		t.Fatalf("%+v", second)
+	}
+	if again := w.ask("TEST_REJECTED=" + lease(a.ID, 1)); again.token != second.token {
+		t.Errorf("a late report of the old token: %+v", again)
+	}
+	third := w.ask("TEST_REJECTED=" + lease(a.ID, 2))
+	if third.err == nil || third.err.Code != ProviderRefused || third.err.RetryAt.IsZero() {
+		t.Errorf("a second refresh within 30 s: %+v", third)
+	}
+	if n := sends(w.server.Ledger()); n != 1 {
+		t.Errorf("%d refreshes, want 1", n)
+	}
+}
+
+// A dead login is passed over for the next account of the pool.
+func TestFailoverFromDeadLogin(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	dead := w.add("ada", -time.Second)
+	next := w.add("bob", time.Hour)
+	w.server.Revoke("ada")
+	b := w.broker()
+	tok, err := b.Token(t.Context(), TokenRequest{MinTTL: DefaultMinTTL})
+	if err != nil || tok.Account.ID != next.ID {
+		t.Fatalf("%v, %v", tok, err)
+	}
+	if acc := w.account(dead.ID); StateOf(&acc, time.Now()) != NeedsLogin {
+		t.Error("the dead login is not marked")
+	}
+	if _, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Account: "ada"}, MinTTL: DefaultMinTTL}); CodeOf(err) != LoginNeeded {
+		t.Errorf("pinned: %v", err)
+	}
+}
+
+// D5: an index restored from a backup does not bring a spent refresh token back.
+func TestIndexFromBackup(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	a := w.add("ada", -time.Second)
+	old, err := index.At(w.dir).Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := w.ask(); got.err != nil {
+		t.Fatal(got.err)
+	}
+	if err := index.At(w.dir).Replace(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	got := w.ask()
+	if got.err != nil || !w.good(got.token) {
+		t.Fatalf("%+v", got)
+	}
+	if l := w.server.Ledger(); len(l.Reuse) != 0 || w.account(a.ID).Generation != 2 {
+		t.Errorf("%d reuses, generation %d", len(l.Reuse), w.account(a.ID).Generation)
+	}
+}
+
+// A server that sends no refresh token keeps the old one; one that sends an
+// odd one has it kept as it is; and a 50 KB token is one like any other.
+func TestOddTokens(t *testing.T) {
+	for _, kind := range []brokertest.Rotation{brokertest.OmitRefresh, brokertest.BlankRefresh, brokertest.SameRefresh, brokertest.KeepsOld, brokertest.KillsAccess} {
+		t.Run(string(kind), func(t *testing.T) {
+			w := newWorld(t, brokertest.Config{Rotation: kind})
+			a := w.add("ada", -time.Second)
+			for range 3 {
+				if got := w.ask(); got.err != nil || !w.good(got.token) {
+					t.Fatalf("%+v", got)
+				}
+				w.expire(a.ID)
+			}
+		})
+	}
+	t.Run("S21 50 KB", func(t *testing.T) {
+		w := newWorld(t, brokertest.Config{})
+		a := w.add("ada", -time.Second)
+		big := string(make50KB())
+		w.server.Inject(brokertest.Fault{Append: map[string]string{"access_token": big, "refresh_token": big}})
+		if got := w.ask(); got.err != nil || !w.good(got.token) || len(got.token) < len(big) {
+			t.Fatalf("%v", got.err)
+		}
+		w.expire(a.ID)
+		if got := w.ask(); got.err != nil || !w.good(got.token) {
+			t.Fatalf("%v", got.err)
+		}
+	})
+}
+
+func make50KB() []byte {
+	b := make([]byte, 50<<10)
+	for i := range b {
+		b[i] = "abcdefgh"[i%8]
+	}
+	return b
+}
+
+// expire ends the stored access token.
+func (w *world) expire(id string) {
+	w.t.Helper()
+	b := w.broker()
+	idx, err := b.read()
+	if err == nil {
+		err = b.open(idx)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := b.del(w.t.Context(), accessItem(idx, id, idx.Account(id).AccessSlot)); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// A folder that was copied does not rotate while the original is there; one
+// that was moved does.
+func TestCopiedFolder(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	w.add("ada", -time.Second)
+	original := w.dir
+	w.dir = t.TempDir() + "/copy"
+	copyFolder(t, original, w.dir)
+	if got := w.ask(); got.err == nil || got.err.Code != Fenced {
+		t.Fatalf("in the copy: %+v", got)
+	}
+	if n := sends(w.server.Ledger()); n != 0 {
+		t.Error("the copy spent a refresh token")
+	}
+	removeAll(t, original)
+	if got := w.ask(); got.err != nil || !w.good(got.token) {
+		t.Fatalf("moved: %+v", got)
+	}
+}
+
+// A keystore that fails ends a rotation before anything is spent, with the
+// contract's code; when it is well again, so is the login.
+func TestKeystoreFails(t *testing.T) {
+	ctx := t.Context()
+	w := newWorld(t, brokertest.Config{})
+	w.add("ada", -time.Second)
+	key := w.keyFile()
+	hidden := key + ".away"
+	move(t, key, hidden)
+	if got := w.ask(); got.err == nil || got.err.Code != KeystoreUnavailable {
+		t.Fatalf("%+v", got)
+	}
+	if n := sends(w.server.Ledger()); n != 0 {
+		t.Error("a refresh token was spent though the keystore was away")
+	}
+	move(t, hidden, key)
+	if got := w.ask(); got.err != nil || !w.good(got.token) {
+		t.Fatalf("%+v", got)
+	}
+	if _, err := New(Options{Dir: w.dir, Keystore: keystore.Keychain}).Token(ctx, TokenRequest{}); CodeOf(err) != KeystoreMismatch {
+		t.Errorf("naming the other keystore: %v", err)
+	}
+}

@@ -1,0 +1,149 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/keystore"
+)
+
+// grants is what the keystore has of an account: the record with the highest
+// generation, and its slot.
+type grants struct {
+	best *grant
+	slot string
+}
+
+// readGrants reads all four slots. One that is damaged or of another account
+// was not written; one that can't be read now is an error, because it could be
+// the newest.
+func (b *Broker) readGrants(ctx context.Context, idx *index.Index, id string) (grants, error) {
+	var found grants
+	for _, slot := range slots {
+		s, err := b.get(ctx, grantItem(idx, id, slot))
+		if errors.Is(err, keystore.ErrNotFound) || errors.Is(err, keystore.ErrDamaged) {
+			continue
+		}
+		if err != nil {
+			return grants{}, storeError(err)
+		}
+		g, err := decodeGrant(s)
+		if err != nil || g.Account != id {
+			continue
+		}
+		if found.best == nil || g.Generation > found.best.Generation {
+			found = grants{g, slot}
+		}
+	}
+	return found, nil
+}
+
+// rollForward makes the index point to what the keystore has: a rotation may
+// have ended between its last write and its commit, or the index may come from
+// a backup, which must not bring a spent refresh token back. It returns the
+// account as it then is.
+func (b *Broker) rollForward(ctx context.Context, idx *index.Index, a *index.Account, stored grants) (*index.Account, error) {
+	fp := fingerprint(stored.best.RefreshToken)
+	if a.GrantSlot == stored.slot && a.Fingerprint == fp && a.Generation >= stored.best.Generation {
+		return a, nil
+	}
+	var acc *access
+	accessSlot := ""
+	for _, slot := range slots {
+		s, err := b.get(ctx, accessItem(idx, a.ID, slot))
+		if errors.Is(err, keystore.ErrNotFound) || errors.Is(err, keystore.ErrDamaged) {
+			continue
+		}
+		if err != nil {
+			return nil, storeError(err)
+		}
+		if r, err := decodeAccess(s); err == nil && r.Account == a.ID && r.Generation == stored.best.Generation {
+			acc, accessSlot = r, slot
+		}
+	}
+	var rolled *index.Account
+	err := b.update(ctx, index.Durable, func(idx *index.Index) error {
+		if rolled = idx.Account(a.ID); rolled == nil {
+			return failf(NoAccount, "the account was removed meanwhile").hint("authferry list")
+		}
+		g := *stored.best
+		g.Generation = max(g.Generation, rolled.Generation)
+		commit(rolled, &g, stored.slot, acc, accessSlot)
+		return nil
+	})
+	return rolled, err
+}
+
+// commit points an index entry to new records; acc is nil where there is no
+// access token of that generation.
+func commit(a *index.Account, g *grant, grantSlot string, acc *access, accessSlot string) {
+	a.Generation, a.GrantSlot, a.Fingerprint = g.Generation, grantSlot, fingerprint(g.RefreshToken)
+	a.RefreshExpiresAt = g.RefreshExpiresAt
+	a.AccessSlot, a.ExpiresAt, a.ObtainedAt = "", time.Time{}, time.Time{}
+	if acc != nil {
+		a.AccessSlot, a.ExpiresAt = accessSlot, acc.ExpiresAt
+		if !acc.Imported {
+			a.ObtainedAt = acc.ObtainedAt
+		}
+	}
+	a.Intents, a.Failure = nil, nil
+	if a.Dead != a.Fingerprint {
+		a.Dead = ""
+	}
+}
+
+// newAccess makes the access record of a token that just came in. Its end is
+// the moment of arrival plus its lifetime, in this machine's time, so that
+// neither clock being wrong matters.
+func newAccess(g *grant, tok *oauth.Token) *access {
+	a := &access{
+		Account: g.Account, Generation: g.Generation,
+		AccessToken: tok.AccessToken, TokenType: tok.TokenType,
+		ObtainedAt: tok.ArrivedAt.UTC(), Boot: bootNow(),
+		Headers: g.Headers, Origins: g.Origins,
+	}
+	if tok.ExpiresIn > 0 {
+		a.ExpiresAt = a.ObtainedAt.Add(tok.ExpiresIn)
+	}
+	return a
+}
+
+func newIntent(slot string, generation int, fp string, attempt int, now time.Time) index.Intent {
+	return index.Intent{Slot: slot, Generation: generation, Fingerprint: fp, Attempt: attempt, PID: os.Getpid(), StartedAt: now.UTC()}
+}
+
+// dropIntents forgets the requests that were made with one refresh token.
+func dropIntents(a *index.Account, fp string) {
+	var keep []index.Intent
+	for _, in := range a.Intents {
+		if in.Fingerprint != fp {
+			keep = append(keep, in)
+		}
+	}
+	a.Intents = keep
+}
+
+// checkFolder refuses to rotate in a copy of a folder whose original is still
+// there: both would own the same grants. A folder that was moved just learns
+// its new path.
+func (b *Broker) checkFolder(idx *index.Index) error {
+	real, err := index.RealPath(b.opt.Dir)
+	if err != nil {
+		return indexError(err)
+	}
+	if idx.Path == real {
+		return nil
+	}
+	if other, err := index.At(idx.Path).Read(); err == nil && other.Store == idx.Store {
+		return failf(Fenced, "this folder is a copy of %s, and two folders can't own one login; nothing was refreshed", idx.Path).
+			hint("authferry doctor --fix gives the copy its own identity; the original keeps the logins")
+	}
+	return b.update(context.Background(), index.Durable, func(idx *index.Index) error {
+		idx.Path = real
+		return nil
+	})
+}

@@ -1,0 +1,141 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"math"
+	"strconv"
+	"time"
+
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/keystore"
+)
+
+// ImportOptions say whose grant it is.
+type ImportOptions struct {
+	Provider, Label, Pool string
+	ClientID              string // empty: the provider's
+}
+
+// maxGrant is far above any grant and keeps a wrong file from filling memory.
+const maxGrant = 1 << 20
+
+// ImportGrant reads one grant, {"access_token", "refresh_token"?, "expires_at"
+// or "expires_in"}, from r and keeps it as a new account. Errors: Usage for the
+// document, and those of Add.
+func (b *Broker) ImportGrant(ctx context.Context, r io.Reader, opt ImportOptions) (*index.Account, error) {
+	p, err := b.Provider(opt.Provider)
+	if err != nil {
+		return nil, err
+	}
+	data, err := io.ReadAll(io.LimitReader(r, maxGrant+1))
+	if err != nil {
+		return nil, failf(Usage, "stdin can't be read").because(err)
+	}
+	n, err := parseGrant(data, time.Now())
+	if err != nil {
+		return nil, err
+	}
+	if opt.ClientID == "" && p.ClientID == "" && !n.RefreshToken.Empty() {
+		return nil, failf(Usage, "which client was this grant issued to? provider %s has no client id, and without it the grant can't be refreshed", p.Name).
+			hint("authferry import grant %s --label %s --client-id ID", p.Name, quote(opt.Label))
+	}
+	n.Provider, n.Label, n.Pool, n.ClientID = p, opt.Label, opt.Pool, opt.ClientID
+	return b.Add(ctx, n)
+}
+
+// parseGrant reads the document of import grant. Nothing of it is in an error.
+func parseGrant(data []byte, now time.Time) (NewAccount, error) {
+	const form = `authferry import grant PROVIDER --label L  <  {"access_token":"…","refresh_token":"…","expires_in":3600}`
+	var doc struct {
+		AccessToken  string          `json:"access_token"`
+		RefreshToken string          `json:"refresh_token"`
+		TokenType    string          `json:"token_type"`
+		ExpiresAt    json.RawMessage `json:"expires_at"`
+		ExpiresIn    json.RawMessage `json:"expires_in"`
+	}
+	bad := func(message string) (NewAccount, error) {
+		return NewAccount{}, failf(Usage, "%s; nothing was changed", message).hint(form)
+	}
+	switch {
+	case len(data) > maxGrant:
+		return bad("the grant on stdin is over 1 MiB")
+	case len(data) == 0:
+		return bad("stdin is empty")
+	case json.Unmarshal(data, &doc) != nil:
+		return bad("stdin is not a grant in JSON")
+	case doc.AccessToken == "":
+		return bad("the grant has no access_token")
+	}
+	if err := oauth.CheckAccessToken(doc.AccessToken); err != nil {
+		return bad("the access_token can't be sent in a header: " + err.Error())
+	}
+	n := NewAccount{
+		AccessToken: keystore.NewSecret(doc.AccessToken), RefreshToken: keystore.NewSecret(doc.RefreshToken),
+		TokenType: doc.TokenType, Imported: true,
+	}
+	if n.TokenType != "" && oauth.CheckTokenType(n.TokenType) != nil {
+		return bad("the token_type is not Bearer")
+	}
+	at, err := moment(doc.ExpiresAt)
+	if err != nil {
+		return bad("expires_at is neither RFC 3339 nor seconds since 1970")
+	}
+	in, err := number(doc.ExpiresIn)
+	if err != nil {
+		return bad("expires_in is not a number of seconds")
+	}
+	const tenYears = 10 * 365 * 24 * time.Hour
+	switch {
+	case !at.IsZero():
+		n.ExpiresAt = at
+	case in > 0:
+		n.ExpiresAt = now.Add(time.Duration(min(in, tenYears.Seconds()) * float64(time.Second))).UTC()
+	}
+	if n.ExpiresAt.After(now.Add(tenYears)) {
+		n.ExpiresAt = now.Add(tenYears).UTC()
+	}
+	return n, nil
+}
+
+// moment reads RFC 3339 or seconds since 1970; null and nothing are zero.
+func moment(raw json.RawMessage) (time.Time, error) {
+	var s string
+	if json.Unmarshal(raw, &s) == nil && s != "" {
+		if t, err := time.Parse(time.RFC3339, s); err == nil {
+			return t.UTC(), nil
+		}
+	}
+	sec, err := number(raw)
+	if err != nil || sec == 0 {
+		return time.Time{}, err
+	}
+	// Milliseconds are a common mistake, and would mean a token for millennia.
+	if sec < 0 || sec >= 1e11 {
+		return time.Time{}, errors.New("out of range")
+	}
+	return time.Unix(int64(sec), 0).UTC(), nil
+}
+
+// number reads a JSON number, or one in a string; null and nothing are 0.
+func number(raw json.RawMessage) (float64, error) {
+	if len(raw) == 0 || string(raw) == "null" {
+		return 0, nil
+	}
+	var f float64
+	if json.Unmarshal(raw, &f) == nil {
+		return f, nil
+	}
+	var s string
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return 0, err
+	}
+	f, err := strconv.ParseFloat(s, 64)
+	if err == nil && (math.IsNaN(f) || math.IsInf(f, 0)) {
+		err = errors.New("not finite")
+	}
+	return f, err
+}

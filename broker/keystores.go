@@ -1,0 +1,224 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/keystore"
+)
+
+// KeystoreStatus is which keystore the folder has and whether it works now.
+type KeystoreStatus struct {
+	Kind    string `json:"kind"`
+	Backend string `json:"backend"`
+	Usable  bool   `json:"usable"`
+	// Err is why it isn't usable.
+	Err error `json:"-"`
+}
+
+// KeystoreStatus probes the keystore with a write, a read and a delete of an
+// item of its own.
+func (b *Broker) KeystoreStatus(ctx context.Context) (KeystoreStatus, error) {
+	idx, err := b.readOrEmpty()
+	if err != nil {
+		return KeystoreStatus{}, err
+	}
+	kind, err := b.kind(idx)
+	if err != nil {
+		return KeystoreStatus{}, err
+	}
+	s := KeystoreStatus{Kind: string(kind)}
+	if err := b.open(idx); err != nil {
+		s.Backend, s.Err = "age files in "+b.vaultDir(), err
+		return s, nil
+	}
+	s.Backend = b.store.Backend()
+	s.Err = storeError(b.probe(ctx))
+	s.Usable = s.Err == nil
+	return s, nil
+}
+
+// probe writes, reads back and deletes an item that is nobody's.
+func (b *Broker) probe(ctx context.Context) error {
+	name := "probe/" + index.NewStoreID()
+	if err := b.set(ctx, name, keystore.NewSecret("probe")); err != nil {
+		return err
+	}
+	return b.del(ctx, name)
+}
+
+// InitFileKeystore makes the folder use the file keystore with the key file at
+// path, which is made where it doesn't exist. A folder whose accounts live in
+// the keychain is refused: that is what MigrateKeystore is for. The returned
+// text warns of a key file that lies beside the vault it opens; it may be empty.
+func (b *Broker) InitFileKeystore(ctx context.Context, path string) (warning string, err error) {
+	path, err = filepath.Abs(path)
+	if err != nil {
+		return "", failf(Usage, "the key file's path does not do").because(err)
+	}
+	idx, err := b.readOrEmpty()
+	if err != nil {
+		return "", err
+	}
+	if idx.Keystore == string(keystore.Keychain) && len(idx.Accounts) > 0 {
+		return "", failf(KeystoreMismatch, "the accounts of this folder live in the keychain").hint("authferry keystore migrate file")
+	}
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		if idx.Keystore == string(keystore.File) && len(idx.Accounts) > 0 {
+			return "", failf(KeystoreMismatch, "the vault of this folder is sealed to another key file, %s", idx.KeyFile).
+				hint("restore that key file; a new one could not open the vault")
+		}
+		if err := keystore.InitKeyFile(path); err != nil {
+			return "", failf(KeystoreDenied, "the key file can't be made").because(err)
+		}
+	} else if err != nil {
+		return "", failf(KeystoreUnavailable, "the key file can't be looked at").because(err)
+	}
+	if b.store, err = b.openKind(keystore.File, path); err != nil {
+		return "", err
+	}
+	if err := b.probe(ctx); err != nil {
+		return "", storeError(err)
+	}
+	if len(idx.Accounts) > 0 {
+		if err := b.opens(ctx, idx); err != nil {
+			return "", err
+		}
+	}
+	if inside(b.opt.Dir, path) {
+		warning = "the key file lies in the same folder as the vault that it opens; whoever copies the folder has both"
+	}
+	return warning, b.update(ctx, index.Durable, func(i *index.Index) error {
+		i.Keystore, i.KeyFile = string(keystore.File), path
+		return nil
+	})
+}
+
+// opens checks that b.store can read what is stored.
+func (b *Broker) opens(ctx context.Context, idx *index.Index) error {
+	if _, err := b.get(ctx, manifestItem(idx)); err != nil {
+		return failf(KeystoreMismatch, "this key file does not open the vault of this folder; nothing was changed").
+			hint("use the key file that it was made with: %s", idx.KeyFile).because(err)
+	}
+	return nil
+}
+
+func inside(dir, path string) bool {
+	real, err := index.RealPath(dir)
+	if err != nil {
+		real = dir
+	}
+	rel, err := filepath.Rel(real, path)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
+}
+
+// MigrateKeystore moves every secret to the other keystore. It holds every
+// account's rotation lock; the index names the new keystore only when all of
+// it is there, and the old copies go after that. moved counts the items.
+func (b *Broker) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved int, err error) {
+	idx, err := b.read()
+	if err != nil {
+		return 0, err
+	}
+	ids := make([]string, 0, len(idx.Accounts))
+	for _, a := range idx.Accounts {
+		ids = append(ids, a.ID)
+	}
+	slices.Sort(ids)
+	for _, id := range ids {
+		l, err := b.lock(ctx, b.index.RotationPath(id))
+		if err != nil {
+			return 0, err
+		}
+		defer l.Release()
+	}
+	if idx, err = b.read(); err != nil {
+		return 0, err
+	}
+	b.opt.Keystore = "" // the recorded one is the source, whatever is asked for
+	if err := b.checkFolder(idx); err != nil {
+		return 0, err
+	}
+	if idx.Keystore == string(to) {
+		return 0, failf(Usage, "the accounts of this folder already live in the %s keystore", to)
+	}
+	if err := b.open(idx); err != nil {
+		return 0, err
+	}
+	source := b.store
+	target, err := b.openKind(to, b.keyFile(idx))
+	if err != nil {
+		return 0, err
+	}
+	m, err := b.readManifest(ctx, idx)
+	if err != nil {
+		return 0, storeError(err)
+	}
+	names := []string{manifestItem(idx)}
+	for _, key := range m.Clients {
+		names = append(names, idx.Store+"/client/"+key)
+	}
+	for _, id := range ids {
+		m.add(id)
+	}
+	for _, id := range m.Accounts {
+		if index.ValidID(id) {
+			names = append(names, items(idx, id)...)
+		}
+	}
+	var copied []string
+	for _, name := range names {
+		b.store = source
+		v, err := b.get(ctx, name)
+		if errors.Is(err, keystore.ErrNotFound) || errors.Is(err, keystore.ErrDamaged) {
+			continue
+		}
+		if err == nil {
+			b.store = target
+			err = b.set(ctx, name, v)
+		}
+		if err != nil {
+			b.store = target
+			for _, n := range copied {
+				_ = b.del(ctx, n)
+			}
+			return 0, storeError(err)
+		}
+		copied = append(copied, name)
+	}
+	reached("K20")
+	if err := b.update(ctx, index.Durable, func(i *index.Index) error {
+		if !slices.Equal(accountIDs(i), accountIDs(idx)) {
+			return failf(LockTimeout, "an account was added meanwhile; nothing was changed").hint("authferry keystore migrate %s", to)
+		}
+		i.Keystore = string(to)
+		if to == keystore.File {
+			i.KeyFile = b.keyFile(idx)
+		}
+		return nil
+	}); err != nil {
+		return 0, err
+	}
+	b.store = source
+	for _, name := range names {
+		if err := b.del(ctx, name); err != nil {
+			b.opt.Warn("the old keystore still has " + name + ": " + storeError(err).Error())
+		}
+	}
+	b.store = target
+	return len(copied), nil
+}
+
+func accountIDs(idx *index.Index) []string {
+	var ids []string
+	for _, a := range idx.Accounts {
+		ids = append(ids, a.ID)
+	}
+	return ids
+}

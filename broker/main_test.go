@@ -1,0 +1,220 @@
+package broker
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/keystore"
+)
+
+// TestMain makes the test binary a small authferry when it is started as one:
+// "token" and the rotator, with a seam that kills the process at a point.
+func TestMain(m *testing.M) {
+	if name := strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe"); name != "authferry" {
+		os.Exit(m.Run())
+	}
+	if point := os.Getenv("TEST_KILL_AT"); point != "" {
+		reached = func(p string) {
+			if p == point && claim(os.Getenv("TEST_KILL_ONCE")) {
+				killSelf()
+			}
+		}
+	}
+	b := New(Options{Dir: os.Getenv("AUTHFERRY_DIR"), KeyFile: os.Getenv("AUTHFERRY_KEY_FILE"),
+		KeychainTimeout: envDuration("AUTHFERRY_KEYCHAIN_TIMEOUT"), LockTimeout: envDuration("AUTHFERRY_LOCK_TIMEOUT"), HTTPTimeout: envDuration("AUTHFERRY_HTTP_TIMEOUT"),
+		Warn: func(m string) { fmt.Fprintln(os.Stderr, "warning:", m) }})
+	var err error
+	switch args := os.Args[1:]; args[0] {
+	case RotateCommand:
+		beyond, _ := strconv.Atoi(args[2])
+		err = b.Rotate(context.Background(), args[1], beyond, slices.Contains(args, "--rejected"), slices.Contains(args, "--background"), os.Stdout)
+	case "add":
+		_, err = b.Add(context.Background(), testLogin(os.Getenv("TEST_SERVER"), args[1], args[2], args[3], -time.Second))
+	case "remove":
+		_, err = b.Remove(context.Background(), args[1], RevokeOwn)
+	case "token":
+		var tok *Token
+		if tok, err = b.Token(context.Background(), TokenRequest{Selection: Selection{Account: os.Getenv("TEST_ACCOUNT")}, MinTTL: DefaultMinTTL, Rejected: os.Getenv("TEST_REJECTED")}); err == nil {
+			fmt.Println(tok.AccessToken.Reveal())
+		}
+	}
+	if err != nil {
+		_ = json.NewEncoder(os.Stderr).Encode(newReport(err))
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+func envDuration(name string) time.Duration {
+	d, _ := time.ParseDuration(os.Getenv(name))
+	return d
+}
+
+// claim is true for the first process that asks.
+func claim(path string) bool {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL, 0o600)
+	if err == nil {
+		_ = f.Close()
+	}
+	return err == nil
+}
+
+func killSelf() {
+	p, _ := os.FindProcess(os.Getpid())
+	_ = p.Kill()
+	select {}
+}
+
+// world is a folder with a file keystore, and an authorization server.
+type world struct {
+	t      *testing.T
+	dir    string
+	server *brokertest.Server
+	env    []string
+}
+
+func newWorld(t *testing.T, cfg brokertest.Config) *world {
+	t.Helper()
+	w := &world{t: t, dir: filepath.Join(t.TempDir(), "authferry"), server: brokertest.New(t, cfg)}
+	if _, err := w.broker().InitFileKeystore(t.Context(), filepath.Join(t.TempDir(), "key.txt")); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.waitForRotators() })
+	return w
+}
+
+// broker makes a Broker in this process; a rotation still runs in its own.
+func (w *world) broker() *Broker {
+	return New(Options{Dir: w.dir, Warn: func(m string) { w.t.Log("warning: " + m) }})
+}
+
+func testProvider(server string) oauth.Provider {
+	return oauth.Provider{Name: "sim", Issuer: server, TokenEndpoint: server + "/token", RevocationEndpoint: server + "/revoke",
+		ClientID: "authferry-sim", APIOrigins: []string{server}}
+}
+
+func testLogin(server, label, accessToken, refreshToken string, ttl time.Duration) NewAccount {
+	return NewAccount{Provider: testProvider(server), Label: label, Imported: true,
+		AccessToken: keystore.NewSecret(accessToken), RefreshToken: keystore.NewSecret(refreshToken), ExpiresAt: time.Now().Add(ttl).UTC()}
+}
+
+// add imports a login of user whose access token lives for ttl.
+func (w *world) add(user string, ttl time.Duration) *index.Account {
+	w.t.Helper()
+	g := w.server.Issue(user)
+	a, err := w.broker().Add(w.t.Context(), testLogin(w.server.URL, user, g.AccessToken, g.RefreshToken, ttl))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return a
+}
+
+// account is the entry as it is now.
+func (w *world) account(id string) index.Account {
+	w.t.Helper()
+	idx, err := index.At(w.dir).Read()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	a := idx.Account(id)
+	if a == nil {
+		w.t.Fatalf("account %s is gone", id)
+	}
+	return *a
+}
+
+// command is a process of its own that asks for a token.
+func (w *world) command(env ...string) *exec.Cmd {
+	w.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Args = []string{"authferry", "token"}
+	cmd.WaitDelay = time.Second
+	cmd.Env = slices.Concat(os.Environ(), []string{"AUTHFERRY_DIR=" + w.dir}, w.env, env)
+	return cmd
+}
+
+// answer is what such a process said.
+type answer struct {
+	token string
+	err   *Error
+	text  string
+}
+
+func (w *world) ask(env ...string) answer { return w.run(w.command(env...)) }
+
+func (w *world) run(cmd *exec.Cmd) answer {
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	a := answer{token: strings.TrimSpace(out.String()), text: errs.String()}
+	if err == nil {
+		return a
+	}
+	for line := range strings.Lines(errs.String()) {
+		var r report
+		if json.Unmarshal([]byte(line), &r) == nil && r.err() != nil {
+			a.err, _ = errors.AsType[*Error](r.err())
+		}
+	}
+	if a.err == nil {
+		a.err = failf(Internal, "%v: %s", err, errs.String())
+	}
+	return a
+}
+
+// good checks that the API takes the token.
+func (w *world) good(token string) bool {
+	w.t.Helper()
+	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, w.server.URL+"/userinfo", nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	res, err := w.server.Client().Do(req)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	return res.StatusCode == http.StatusOK
+}
+
+// await returns when the ledger is as wanted; the test ends if it never is.
+func (w *world) await(what string, holds func(brokertest.Ledger) bool) {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), 30*time.Second)
+	defer cancel()
+	if err := w.server.WaitFor(ctx, holds); err != nil {
+		w.t.Fatalf("waiting for %s: %v", what, err)
+	}
+}
+
+// waitForRotators returns when nobody holds a rotation lock.
+func (w *world) waitForRotators() {
+	locks, _ := filepath.Glob(filepath.Join(w.dir, "locks", "*.lock"))
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for _, path := range locks {
+		if l, err := index.Acquire(ctx, path); err == nil {
+			l.Release()
+		}
+	}
+}

@@ -1,0 +1,114 @@
+package broker
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/keystore"
+)
+
+// Providers returns the built-in providers, overlaid by the user's own.
+func (b *Broker) Providers() (*oauth.Providers, error) {
+	ps, err := oauth.LoadProviders(filepath.Join(b.opt.Dir, "providers.toml"))
+	if err != nil {
+		return nil, failf(Usage, "providers.toml does not do").hint("mend or delete %s", filepath.Join(b.opt.Dir, "providers.toml")).because(err)
+	}
+	return ps, nil
+}
+
+// Provider returns one provider. Errors: Usage for an unknown one.
+func (b *Broker) Provider(name string) (oauth.Provider, error) {
+	ps, err := b.Providers()
+	if err != nil {
+		return oauth.Provider{}, err
+	}
+	p, ok := ps.Get(name)
+	if !ok {
+		return p, failf(Usage, "there is no provider %s", quote(name)).hint("authferry provider list, or authferry provider add %s --issuer URL", name)
+	}
+	return p, nil
+}
+
+// AddProvider keeps p as the user's own and its client's secret, if there is
+// one, in the keystore. Existing accounts keep what they were logged in with.
+func (b *Broker) AddProvider(ctx context.Context, p oauth.Provider, secret keystore.Secret) error {
+	if err := p.Validate(); err != nil {
+		return failf(Usage, "provider %s does not do", quote(p.Name)).because(err)
+	}
+	if !secret.Empty() {
+		if p.ClientID == "" {
+			return failf(Usage, "a client secret needs its --client-id")
+		}
+		var idx *index.Index
+		if err := b.update(ctx, index.Durable, func(i *index.Index) error {
+			kind, err := b.kind(i)
+			i.Keystore, idx = string(kind), i
+			return err
+		}); err != nil {
+			return err
+		}
+		if err := b.open(idx); err != nil {
+			return err
+		}
+		if err := b.setClientSecret(ctx, idx, p.Endpoint(), secret); err != nil {
+			return err
+		}
+	}
+	ps, err := b.Providers()
+	if err != nil {
+		return err
+	}
+	if err := ps.Add(p); err != nil {
+		return failf(Internal, "providers.toml can't be changed").because(err)
+	}
+	return nil
+}
+
+// RemoveProvider removes one of the user's own providers; a built-in of that
+// name is back. Accounts stay as they are: their records pin what they need.
+// The client's secret goes when no account can need it any more.
+func (b *Broker) RemoveProvider(ctx context.Context, name string) error {
+	p, err := b.Provider(name)
+	if err != nil {
+		return err
+	}
+	ps, err := b.Providers()
+	if err != nil {
+		return err
+	}
+	if err := ps.Remove(name); err != nil {
+		return failf(Usage, "provider %s is not one of your own", quote(name)).hint("authferry provider list").because(err)
+	}
+	idx, err := b.readOrEmpty()
+	if err != nil || idx.Store == "" || p.ClientID == "" {
+		return err
+	}
+	if slices.ContainsFunc(idx.Accounts, func(a index.Account) bool { return a.Provider == name }) {
+		return nil
+	}
+	if err := b.open(idx); err != nil {
+		return err
+	}
+	if has, err := b.hasClientSecret(ctx, idx, p.Endpoint()); err != nil || !has {
+		return err
+	}
+	if err := b.del(ctx, clientItem(idx, p.Endpoint())); err != nil {
+		return storeError(err)
+	}
+	return storeError(b.changeManifest(ctx, idx, func(m *manifest) { m.dropClient(clientKey(p.Endpoint())) }))
+}
+
+// Discover reads a provider's endpoints from its issuer's discovery document.
+func (b *Broker) Discover(ctx context.Context, issuer string) (oauth.Provider, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.opt.HTTPTimeout)
+	defer cancel()
+	p, err := b.opt.Client.Discover(ctx, issuer)
+	if err != nil {
+		return p, failf(ProviderUnreachable, "discovery at %s failed", issuer).
+			hint("check the URL, or name the endpoints: --authorization-endpoint … --token-endpoint …").because(err)
+	}
+	return p, nil
+}

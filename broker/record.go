@@ -1,0 +1,184 @@
+package broker
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/keystore"
+)
+
+// recordVersion is the v of every record written here.
+const recordVersion = 1
+
+// grant is the keystore record that makes new access tokens: the refresh token
+// (or the API key) together with everything that decides where it may be sent.
+// What stands here is used and nothing else, whatever index.json or
+// providers.toml say.
+type grant struct {
+	Account      string
+	Generation   int
+	Provider     string
+	RefreshToken keystore.Secret // empty: the access token is all there is
+	APIKey       keystore.Secret
+	Endpoint     oauth.Endpoint // without the client secret, which has its own item
+	ClientSecret bool           // the client has one
+	Scopes       []string
+	Headers      []string // templates, copied into every access record
+	Origins      []string // likewise
+	// RefreshExpiresAt is when the provider ends the login; zero: unknown.
+	RefreshExpiresAt time.Time
+}
+
+// access is the keystore record that the hot path reads: one access token and
+// where it may go.
+type access struct {
+	Account     string
+	Generation  int
+	AccessToken keystore.Secret
+	TokenType   string
+	ExpiresAt   time.Time // zero: unknown, served until rejected
+	ObtainedAt  time.Time
+	Imported    bool      // authferry did not see its issue, so its lifetime is not known
+	Boot        bootStamp // when it was obtained, by a clock that nobody sets
+	Headers     []string
+	Origins     []string
+}
+
+type grantWire struct {
+	V                int            `json:"v"`
+	Account          string         `json:"account"`
+	Generation       int            `json:"generation"`
+	Provider         string         `json:"provider"`
+	RefreshToken     string         `json:"refresh_token,omitempty"`
+	APIKey           string         `json:"api_key,omitempty"`
+	Endpoint         oauth.Endpoint `json:"endpoint"`
+	ClientSecret     bool           `json:"client_secret,omitempty"`
+	Scopes           []string       `json:"scopes,omitempty"`
+	Headers          []string       `json:"headers"`
+	Origins          []string       `json:"origins"`
+	RefreshExpiresAt time.Time      `json:"refresh_expires_at,omitzero"`
+}
+
+type accessWire struct {
+	V           int       `json:"v"`
+	Account     string    `json:"account"`
+	Generation  int       `json:"generation"`
+	AccessToken string    `json:"access_token"`
+	TokenType   string    `json:"token_type"`
+	ExpiresAt   time.Time `json:"expires_at,omitzero"`
+	ObtainedAt  time.Time `json:"obtained_at"`
+	Imported    bool      `json:"imported,omitempty"`
+	Boot        bootStamp `json:"boot,omitzero"`
+	Headers     []string  `json:"headers"`
+	Origins     []string  `json:"origins"`
+}
+
+func (g *grant) encode() (keystore.Secret, error) {
+	return encodeRecord(grantWire{
+		V: recordVersion, Account: g.Account, Generation: g.Generation, Provider: g.Provider,
+		RefreshToken: g.RefreshToken.Reveal(), APIKey: g.APIKey.Reveal(),
+		Endpoint: g.Endpoint, ClientSecret: g.ClientSecret, Scopes: g.Scopes,
+		Headers: g.Headers, Origins: g.Origins, RefreshExpiresAt: g.RefreshExpiresAt,
+	})
+}
+
+func decodeGrant(s keystore.Secret) (*grant, error) {
+	var w grantWire
+	if err := decodeRecord(s, &w); err != nil {
+		return nil, err
+	}
+	if w.V != recordVersion {
+		return nil, fmt.Errorf("record version %d is not %d", w.V, recordVersion)
+	}
+	return &grant{
+		Account: w.Account, Generation: w.Generation, Provider: w.Provider,
+		RefreshToken: keystore.NewSecret(w.RefreshToken), APIKey: keystore.NewSecret(w.APIKey),
+		Endpoint: w.Endpoint, ClientSecret: w.ClientSecret, Scopes: w.Scopes,
+		Headers: w.Headers, Origins: w.Origins, RefreshExpiresAt: w.RefreshExpiresAt,
+	}, nil
+}
+
+func (a *access) encode() (keystore.Secret, error) {
+	return encodeRecord(accessWire{
+		V: recordVersion, Account: a.Account, Generation: a.Generation,
+		AccessToken: a.AccessToken.Reveal(), TokenType: a.TokenType,
+		ExpiresAt: a.ExpiresAt, ObtainedAt: a.ObtainedAt, Imported: a.Imported, Boot: a.Boot,
+		Headers: a.Headers, Origins: a.Origins,
+	})
+}
+
+func decodeAccess(s keystore.Secret) (*access, error) {
+	var w accessWire
+	if err := decodeRecord(s, &w); err != nil {
+		return nil, err
+	}
+	if w.V != recordVersion || w.AccessToken == "" {
+		return nil, fmt.Errorf("not an access record of version %d", recordVersion)
+	}
+	return &access{
+		Account: w.Account, Generation: w.Generation,
+		AccessToken: keystore.NewSecret(w.AccessToken), TokenType: w.TokenType,
+		ExpiresAt: w.ExpiresAt, ObtainedAt: w.ObtainedAt, Imported: w.Imported, Boot: w.Boot,
+		Headers: w.Headers, Origins: w.Origins,
+	}, nil
+}
+
+// encodeRecord keeps the token readable to a person who looks into the
+// keychain: no HTML escapes.
+func encodeRecord(w any) (keystore.Secret, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(w); err != nil {
+		return keystore.Secret{}, err
+	}
+	return keystore.NewSecret(string(bytes.TrimSuffix(b.Bytes(), []byte("\n")))), nil
+}
+
+// decodeRecord hides json's error: it can quote the input.
+func decodeRecord(s keystore.Secret, w any) error {
+	if json.Unmarshal([]byte(s.Reveal()), w) != nil {
+		return fmt.Errorf("not a record of authferry")
+	}
+	return nil
+}
+
+// fingerprint names a refresh token or API key without giving it away: 64 bits
+// of a hash, enough to tell two apart.
+func fingerprint(token keystore.Secret) string {
+	if token.Empty() {
+		return ""
+	}
+	sum := sha256.Sum256([]byte("authferry fingerprint\x00" + token.Reveal()))
+	return hex.EncodeToString(sum[:8])
+}
+
+// Item names. Every one starts with the store id, so that two folders never
+// share an item.
+func grantItem(idx *index.Index, account, slot string) string {
+	return idx.Store + "/" + account + "/grant:" + slot
+}
+
+func accessItem(idx *index.Index, account, slot string) string {
+	return idx.Store + "/" + account + "/access:" + slot
+}
+
+func probeItem(idx *index.Index, account string) string {
+	return idx.Store + "/" + account + "/probe"
+}
+
+// clientItem is by endpoint and client, not by provider: an account keeps the
+// client that it was logged in with when the provider's data changes.
+func clientItem(idx *index.Index, e oauth.Endpoint) string {
+	return idx.Store + "/client/" + clientKey(e)
+}
+
+func manifestItem(idx *index.Index) string { return idx.Store + "/manifest" }
+
+var slots = []string{"a", "b", "c", "d"}

@@ -1,0 +1,277 @@
+package broker
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/authferry/authferry/broker/index"
+)
+
+// renewal is one caller's wish for a newer token.
+type renewal struct {
+	beyond   int  // rotate unless the stored generation is already higher
+	rejected bool // because the API refused the token of that generation
+}
+
+// rejectedEvery is how often a refused token may force a refresh of an account:
+// an API that refuses everything must not become a storm at the token endpoint.
+const rejectedEvery = 30 * time.Second
+
+// renew returns when the account's generation is beyond r.beyond, or with the
+// reason why it is not. Only the process that holds the gate starts a rotator;
+// everybody else waits for the gate and adopts what came of it.
+func (b *Broker) renew(ctx context.Context, a *index.Account, r renewal) error {
+	gate, err := b.lock(ctx, b.index.GatePath(a.ID))
+	if err != nil {
+		return err
+	}
+	defer gate.Release()
+	// A rotator that is killed is started again once: what it left behind is
+	// what the next one recovers from.
+	for try := 0; ; try++ {
+		settled, err := b.settled(a.ID, r)
+		if settled || err != nil {
+			return err
+		}
+		report, err := b.runRotator(ctx, a.ID, r)
+		if err != nil {
+			return err
+		}
+		if report != nil {
+			return report.err()
+		}
+		if try == 1 {
+			return failf(Internal, "the refresh of account %s was killed twice", quote(a.Label)).hint("authferry refresh %s", quote(a.Label))
+		}
+	}
+}
+
+// settled reports that no request is needed (the generation is there) or allowed
+// (back-off, dead mark), judged by the index alone: it is asked under the gate,
+// where a herd passes one by one.
+func (b *Broker) settled(id string, r renewal) (bool, error) {
+	idx, err := b.read()
+	if err != nil {
+		return false, err
+	}
+	a := idx.Account(id)
+	if a == nil || a.Removing {
+		return false, failf(NoAccount, "the account was removed meanwhile").hint("authferry list")
+	}
+	if a.Generation > r.beyond && a.AccessSlot != "" {
+		return true, nil
+	}
+	return false, refusal(a, r, time.Now())
+}
+
+// refusal is the reason why a rotation of a may not be tried now, or nil.
+func refusal(a *index.Account, r renewal, now time.Time) error {
+	switch {
+	case a.Fingerprint == "" || a.Fingerprint == a.Dead:
+		return loginNeeded(a)
+	case a.Failure != nil && a.Failure.NextTryAt.After(now):
+		return failureError(a)
+	case r.rejected && now.Sub(a.RejectedAt) < rejectedEvery && a.RejectedAt.Before(now.Add(clockTolerance)):
+		e := failf(ProviderRefused, "account %s: the API refused two tokens in a row; the next refresh for that reason waits", quote(a.Label))
+		e.RetryAt = a.RejectedAt.Add(rejectedEvery)
+		return e
+	}
+	return nil
+}
+
+// failureError tells of the recorded failure of a's last rotation.
+func failureError(a *index.Account) *Error {
+	code := ProviderRefused
+	if a.Failure.Class == classUnsent || a.Failure.Class == classUnknown {
+		code = ProviderUnreachable
+	}
+	e := failf(code, "account %s: %s; the login is kept", quote(a.Label), a.Failure.Message)
+	if a.Failure.Class == classMisconfigured {
+		e.Hint = "authferry provider show " + a.Provider
+	}
+	e.RetryAt = a.Failure.NextTryAt
+	return e
+}
+
+// refreshBehind starts a rotation that nobody waits for, unless one is under
+// way, was started a moment ago, or is not allowed now. Nothing that goes wrong
+// here is the caller's concern: it has a valid token.
+func (b *Broker) refreshBehind(a *index.Account) {
+	now := time.Now()
+	if refusal(a, renewal{}, now) != nil {
+		return
+	}
+	if n := len(a.Intents); n > 0 && now.Sub(a.Intents[n-1].StartedAt) > recoveryWindow {
+		return // outcome unknown and past every grace: probe it when it is needed
+	}
+	const justStarted = 2 * time.Second
+	h, err := index.ReadHolder(b.index.GatePath(a.ID))
+	if err == nil && h.State == stateBehind && now.Sub(h.StartedAt).Abs() < justStarted {
+		return
+	}
+	gate, err := index.TryAcquire(b.index.GatePath(a.ID))
+	if err != nil {
+		return
+	}
+	defer gate.Release()
+	rotation, err := index.TryAcquire(b.index.RotationPath(a.ID))
+	if err != nil {
+		return
+	}
+	rotation.Release()
+	gate.SetHolder(stateBehind)
+	if cmd, err := b.rotatorCommand(a.ID, renewal{beyond: a.Generation}, true); err == nil {
+		if startDetached(cmd) == nil {
+			_ = cmd.Process.Release()
+		}
+	}
+}
+
+// What a lock's holder says it is doing.
+const (
+	stateBehind     = "refreshing in the background"
+	stateRequesting = "waiting for the provider"
+	stateStoring    = "has new tokens that the keystore refuses to take; trying again"
+)
+
+// runRotator starts a rotator and waits for its report, at most as long as the
+// caller waits for a provider; the rotator goes on without it. A nil report
+// means that the rotator died.
+func (b *Broker) runRotator(ctx context.Context, id string, r renewal) (*report, error) {
+	cmd, err := b.rotatorCommand(id, r, false)
+	if err != nil {
+		return nil, err
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		return nil, failf(Internal, "no pipe for the refresh").because(err)
+	}
+	defer read.Close()
+	cmd.Stdout = write
+	err = startDetached(cmd)
+	_ = write.Close()
+	if err != nil {
+		return nil, failf(Internal, "the refresh could not be started").because(err)
+	}
+	go func() { _ = cmd.Wait() }()
+
+	type answer struct {
+		r   *report
+		err error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		line, err := bufio.NewReader(read).ReadBytes('\n')
+		if err != nil {
+			answers <- answer{}
+			return
+		}
+		var rep report
+		err = json.Unmarshal(line, &rep)
+		answers <- answer{&rep, err}
+	}()
+	timer := time.NewTimer(b.opt.HTTPTimeout)
+	defer timer.Stop()
+	select {
+	case a := <-answers:
+		return a.r, a.err
+	case <-ctx.Done():
+		return nil, failf(Cancelled, "interrupted; the refresh goes on in the background and its result is kept").because(ctx.Err())
+	case <-timer.C:
+		return nil, b.tooSlow(id)
+	}
+}
+
+// tooSlow says what the rotator is still busy with.
+func (b *Broker) tooSlow(id string) error {
+	h, _ := index.ReadHolder(b.index.RotationPath(id))
+	if h.State == stateStoring {
+		return failf(KeystoreTimeout, "new tokens are there, but the keystore refuses to take them; process %d goes on trying", h.PID).
+			hint("authferry keystore status")
+	}
+	e := failf(ProviderUnreachable, "the provider did not answer within %v; the refresh goes on in the background and its result is kept", b.opt.HTTPTimeout)
+	return e.hint("run the command again, or wait longer: AUTHFERRY_HTTP_TIMEOUT=2m")
+}
+
+// lock acquires the lock at path within the caller's time-out.
+func (b *Broker) lock(ctx context.Context, path string) (*index.Lock, error) {
+	ctx, cancel := context.WithTimeout(ctx, b.opt.LockTimeout)
+	defer cancel()
+	l, err := index.Acquire(ctx, path)
+	return l, indexError(err)
+}
+
+// report is what a rotator tells the process that waits for it: one line of
+// JSON, without a secret. The tokens themselves go by the keystore.
+type report struct {
+	Error *reportError `json:"error,omitempty"`
+}
+
+type reportError struct {
+	Code    Code      `json:"code"`
+	Message string    `json:"message"`
+	Hint    string    `json:"hint,omitempty"`
+	RetryAt time.Time `json:"retry_at,omitzero"`
+}
+
+func newReport(err error) report {
+	if err == nil {
+		return report{}
+	}
+	r := reportError{Code: CodeOf(err), Message: err.Error()}
+	if e, ok := errors.AsType[*Error](err); ok {
+		r.Hint, r.RetryAt = e.Hint, e.RetryAt
+	}
+	return report{Error: &r}
+}
+
+func (r *report) err() error {
+	if r.Error == nil {
+		return nil
+	}
+	return &Error{Code: r.Error.Code, Message: r.Error.Message, Hint: r.Error.Hint, RetryAt: r.Error.RetryAt}
+}
+
+// RotateCommand is the hidden command that this program runs itself with.
+const RotateCommand = "rotate"
+
+// rotatorCommand is this same binary in a session of its own: the death of the
+// caller, of its process group or of its terminal must not cost a grant.
+func (b *Broker) rotatorCommand(id string, r renewal, behind bool) (*exec.Cmd, error) {
+	self := b.opt.Self
+	if self == "" {
+		exe, err := os.Executable()
+		if err != nil {
+			return nil, failf(Internal, "the path of authferry itself is not known").because(err)
+		}
+		self = exe
+	}
+	args := []string{"authferry", RotateCommand, id, strconv.Itoa(r.beyond)}
+	if r.rejected {
+		args = append(args, "--rejected")
+	}
+	if behind {
+		args = append(args, "--background")
+	}
+	cmd := exec.Command(self) // #nosec G204 -- this program itself
+	cmd.Args = args
+	cmd.Dir = b.opt.Dir
+	cmd.Env = append(os.Environ(), "AUTHFERRY_DIR="+b.opt.Dir, "AUTHFERRY_LOCK_TIMEOUT="+b.opt.LockTimeout.String(),
+		"AUTHFERRY_KEYCHAIN_TIMEOUT="+b.opt.KeychainTimeout.String())
+	if b.opt.KeyFile != "" {
+		abs, err := filepath.Abs(b.opt.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("AUTHFERRY_KEY_FILE: %w", err)
+		}
+		cmd.Env = append(cmd.Env, "AUTHFERRY_KEY_FILE="+abs)
+	}
+	return cmd, nil
+}

@@ -1,0 +1,351 @@
+package broker
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/keystore"
+)
+
+const (
+	// recoveryWindow is how long after a send with unknown outcome the same
+	// refresh token may be sent again at once: servers with a grace period
+	// grant 30 s (RFC 9700 §4.14.2 leaves it to them).
+	recoveryWindow = 25 * time.Second
+	// providerPatience is how long a rotator waits for the provider, whatever
+	// its caller's patience.
+	providerPatience = 3 * time.Minute
+	// storePatience is how long new tokens are kept in memory while the
+	// keystore refuses them.
+	storePatience = 10 * time.Minute
+)
+
+// Failure classes, as the index records them.
+const (
+	classUnsent        = string(oauth.Unsent)
+	classUnknown       = string(oauth.Unknown)
+	classMisconfigured = string(oauth.Misconfigured)
+)
+
+// reached marks a point of the rotation for tests that kill the process there.
+var reached = func(point string) {}
+
+// Rotate is the rotator: it makes the generation of account id greater than
+// beyond, and writes one line about the outcome to out. It must have a process
+// of its own, started by the Broker of a caller: it ignores the signals that
+// end one. background: leave at once if another rotator is at work.
+func (b *Broker) Rotate(ctx context.Context, id string, beyond int, rejected, background bool, out io.Writer) error {
+	deafen()
+	err := b.rotate(ctx, id, renewal{beyond: beyond, rejected: rejected}, background)
+	// Whoever waited may be gone; the outcome is stored all the same.
+	_ = json.NewEncoder(out).Encode(newReport(err))
+	return err
+}
+
+func (b *Broker) rotate(ctx context.Context, id string, r renewal, background bool) error {
+	path := b.index.RotationPath(id)
+	var l *index.Lock
+	var err error
+	if background {
+		if l, err = index.TryAcquire(path); err != nil {
+			return indexError(err)
+		}
+	} else if l, err = b.lock(ctx, path); err != nil {
+		return err
+	}
+	defer l.Release()
+	reached("K2")
+	return b.rotateLocked(ctx, l, id, r)
+}
+
+// rotateLocked is the rotation protocol, under the rotation lock l of account
+// id; doc.go has its steps and what a crash leaves at each.
+func (b *Broker) rotateLocked(ctx context.Context, l *index.Lock, id string, r renewal) error {
+	idx, err := b.read()
+	if err != nil {
+		return err
+	}
+	if err := b.checkFolder(idx); err != nil {
+		return err
+	}
+	a := idx.Account(id)
+	if a == nil || a.Removing {
+		return failf(NoAccount, "the account was removed meanwhile").hint("authferry list")
+	}
+	if err := b.open(idx); err != nil {
+		return err
+	}
+	// 1. The keystore is the truth, the index a pointer to it.
+	stored, err := b.readGrants(ctx, idx, id)
+	if err != nil {
+		return err
+	}
+	if stored.best == nil {
+		return lost(a)
+	}
+	if a, err = b.rollForward(ctx, idx, a, stored); err != nil {
+		return err
+	}
+	reached("K3")
+	if a.Generation > r.beyond && a.AccessSlot != "" {
+		return nil
+	}
+	// 2. Not now, or never again with this refresh token?
+	if err := refusal(a, r, time.Now()); err != nil {
+		return err
+	}
+	endpoint, err := b.endpoint(ctx, idx, stored.best)
+	if err != nil {
+		return err
+	}
+	// 3. Preflight: a keystore that refuses now ends it here, nothing spent.
+	probe, err := stored.best.encode()
+	if err != nil {
+		return storeError(err)
+	}
+	if err := b.set(ctx, probeItem(idx, id), keystore.NewSecret(strings.Repeat("x", len(probe.Reveal())))); err != nil {
+		return storeError(err)
+	}
+	reached("K4")
+
+	letGo := holdFast()
+	defer letGo()
+	for attempt := 1; ; attempt++ {
+		e := &exchange{b: b, idx: idx, account: a, grant: stored.best, endpoint: endpoint, rejected: r.rejected}
+		err := e.run(ctx, l)
+		if !e.unknown || attempt == 2 || time.Since(e.sentAt) > recoveryWindow {
+			return err
+		}
+		// One recovery at once, recorded in the intent, within the grace that
+		// servers grant.
+		if idx, err = b.read(); err != nil {
+			return err
+		}
+		if a = idx.Account(id); a == nil {
+			return failf(NoAccount, "the account was removed meanwhile").hint("authferry list")
+		}
+	}
+}
+
+// exchange is one request with one refresh token, and what comes of it.
+type exchange struct {
+	b        *Broker
+	idx      *index.Index
+	account  *index.Account
+	grant    *grant
+	endpoint oauth.Endpoint
+	rejected bool
+
+	slot       string // where the new grant goes
+	generation int
+	sentAt     time.Time // zero: nothing was sent
+	unknown    bool      // sent, and what became of it is not known
+}
+
+func (e *exchange) run(ctx context.Context, l *index.Lock) error {
+	e.slot = index.FreeSlot(*e.account, index.GrantRecord)
+	e.generation = max(e.account.Generation, e.grant.Generation) + 1
+	l.SetHolder(stateRequesting)
+	sendCtx, cancel := context.WithTimeout(ctx, providerPatience)
+	defer cancel()
+	// 4. and 5. The intent is durable before the first byte of the token leaves.
+	tok, err := e.b.opt.Client.Refresh(sendCtx, e.endpoint, e.grant.RefreshToken, func() error { return e.recordIntent(ctx) })
+	reached("K11")
+	if tok == nil {
+		return e.failed(ctx, err)
+	}
+	return e.store(ctx, l, tok, err)
+}
+
+// recordIntent runs inside the request, when the connection stands and nothing
+// of the body is sent.
+func (e *exchange) recordIntent(ctx context.Context) error {
+	reached("K5")
+	now := time.Now()
+	fp := fingerprint(e.grant.RefreshToken)
+	err := e.change(ctx, index.Durable, func(a *index.Account) {
+		attempt := 1
+		for _, in := range a.Intents {
+			if in.Fingerprint == fp {
+				attempt = max(attempt, in.Attempt+1)
+			}
+		}
+		a.Intents = append(a.Intents, newIntent(e.slot, e.generation, fp, attempt, now))
+		if len(a.Intents) > len(slots) {
+			a.Intents = a.Intents[len(a.Intents)-len(slots):]
+		}
+		if e.rejected {
+			a.RejectedAt = now
+		}
+	})
+	if err != nil {
+		return err
+	}
+	e.sentAt = now
+	reached("K7")
+	return nil
+}
+
+// store is step 6: the grant before anything else, then the access token, then
+// the index. Whatever refuses is asked again for as long as storePatience:
+// these tokens exist nowhere else. badToken: the access token is unusable, but
+// the refresh token that came with it counts.
+func (e *exchange) store(ctx context.Context, l *index.Lock, tok *oauth.Token, badToken error) error {
+	next := *e.grant
+	next.Generation = e.generation
+	if !tok.RefreshToken.Empty() {
+		next.RefreshToken = tok.RefreshToken
+	}
+	if tok.RefreshExpiresIn > 0 {
+		next.RefreshExpiresAt = tok.ArrivedAt.Add(tok.RefreshExpiresIn).UTC()
+	}
+	grantValue, err := next.encode()
+	if err != nil {
+		return storeError(err)
+	}
+	persist := persistence{ctx: ctx, lock: l, deadline: time.Now().Add(storePatience)}
+	if err := persist.until(func() error {
+		return e.b.set(ctx, grantItem(e.idx, e.account.ID, e.slot), grantValue)
+	}); err != nil {
+		e.unknown = false
+		return storeError(err)
+	}
+	reached("K14")
+	var acc *access
+	if badToken == nil {
+		acc = newAccess(&next, tok)
+		accessValue, err := acc.encode()
+		if err != nil {
+			return storeError(err)
+		}
+		if err := persist.until(func() error {
+			return e.b.set(ctx, accessItem(e.idx, e.account.ID, e.slot), accessValue)
+		}); err != nil {
+			return storeError(err)
+		}
+	}
+	reached("K15")
+	err = persist.until(func() error {
+		return e.change(ctx, index.Durable, func(a *index.Account) {
+			commit(a, &next, e.slot, acc, e.slot)
+			a.RefreshedAt = tok.ArrivedAt.UTC().Truncate(time.Second)
+			if badToken != nil {
+				a.Failure = nextFailure(a.Failure, badToken, time.Now())
+			}
+		})
+	})
+	reached("K16")
+	if err == nil && badToken != nil {
+		return failf(ProviderRefused, "account %s: %s; the login is kept", quote(e.account.Label), badToken)
+	}
+	return err
+}
+
+// failed is step 7: what the failure means for the refresh token.
+func (e *exchange) failed(ctx context.Context, cause error) error {
+	if e.sentAt.IsZero() {
+		if be, ok := errors.AsType[*Error](cause); ok {
+			return be // the index could not take the intent: nothing was sent
+		}
+	}
+	oe, ok := errors.AsType[*oauth.Error](cause)
+	if !ok {
+		return failf(Internal, "the refresh of account %s failed", quote(e.account.Label)).because(cause)
+	}
+	fp := fingerprint(e.grant.RefreshToken)
+	if oe.Class == oauth.Dead {
+		// Definitive only for the refresh token that is stored now.
+		stored, err := e.b.readGrants(ctx, e.idx, e.account.ID)
+		if err != nil {
+			return err
+		}
+		if stored.best != nil && fingerprint(stored.best.RefreshToken) != fp {
+			_, err := e.b.rollForward(ctx, e.idx, e.account, stored)
+			return err
+		}
+	}
+	e.unknown = oe.Class == oauth.Unknown
+	var after *index.Account
+	err := e.change(ctx, index.Durable, func(a *index.Account) {
+		if !e.unknown {
+			dropIntents(a, fp)
+		}
+		if oe.Class == oauth.Dead {
+			a.Dead, a.Failure = fp, nil
+		} else {
+			a.Failure = nextFailure(a.Failure, oe, time.Now())
+		}
+		after = a
+	})
+	if err != nil {
+		return err
+	}
+	if oe.Class == oauth.Dead {
+		return loginNeeded(after)
+	}
+	return failureError(after).because(nil)
+}
+
+// change applies one change to the account's entry.
+func (e *exchange) change(ctx context.Context, d index.Durability, change func(*index.Account)) error {
+	return e.b.update(ctx, d, func(idx *index.Index) error {
+		a := idx.Account(e.account.ID)
+		if a == nil {
+			return failf(NoAccount, "the account was removed meanwhile").hint("authferry list")
+		}
+		change(a)
+		return nil
+	})
+}
+
+// persistence asks again, with growing pauses, until its deadline.
+type persistence struct {
+	ctx      context.Context
+	lock     *index.Lock
+	deadline time.Time
+}
+
+func (p persistence) until(write func() error) error {
+	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
+		err := write()
+		if err == nil || time.Now().After(p.deadline) || CodeOf(err) == NoAccount {
+			return err
+		}
+		p.lock.SetHolder(stateStoring)
+		select {
+		case <-p.ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
+	}
+}
+
+// nextFailure records why a rotation failed and when the next may try: 1, 2,
+// 4 … 60 s with full jitter, or what the provider asked for.
+func nextFailure(last *index.Failure, cause error, now time.Time) *index.Failure {
+	f := &index.Failure{Count: 1, Message: cause.Error()}
+	if last != nil {
+		f.Count = last.Count + 1
+	}
+	const longest, shortest = time.Minute, 200 * time.Millisecond
+	pause := min(time.Second<<min(f.Count-1, 6), longest)
+	pause = max(shortest, time.Duration(rand.Int64N(int64(pause))))
+	if oe, ok := errors.AsType[*oauth.Error](cause); ok {
+		f.Class = string(oe.Class)
+		switch {
+		case oe.RetryAfter > 0:
+			pause = oe.RetryAfter
+		case oe.Class == oauth.Misconfigured:
+			pause = longest
+		}
+	}
+	f.NextTryAt = now.Add(pause).UTC()
+	return f
+}

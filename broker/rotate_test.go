@@ -1,0 +1,107 @@
+package broker
+
+import (
+	"fmt"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/authferry/authferry/broker/brokertest"
+)
+
+// Several processes at the moment of expiry cause one token request, and every
+// one of them is served. (The complaint: N agents refresh at once, the provider
+// sees a replay, and everyone is logged out.)
+func TestStampede(t *testing.T) {
+	for _, n := range []int{2, 16, 64} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			w := newWorld(t, brokertest.Config{Rotation: brokertest.Strict, Latency: 100 * time.Millisecond})
+			a := w.add("ada", -time.Second)
+			answers := make([]answer, n)
+			var wg sync.WaitGroup
+			for i := range n {
+				wg.Go(func() { answers[i] = w.ask() })
+			}
+			wg.Wait()
+			for i, got := range answers {
+				if got.err != nil {
+					t.Fatalf("process %d: %s: %v", i, got.err.Code, got.err)
+				}
+				if got.token != answers[0].token || !w.good(got.token) {
+					t.Errorf("process %d got another token, or one that the API refuses", i)
+				}
+			}
+			if l := w.server.Ledger(); l.TokenRequests != 1 || len(l.Reuse) != 0 || l.Revoked() != 0 {
+				t.Errorf("%d token requests, %d reuses, %d logins revoked; want 1, 0, 0", l.TokenRequests, len(l.Reuse), l.Revoked())
+			}
+			if got := w.account(a.ID); got.Generation != 2 || got.Intents != nil {
+				t.Errorf("generation %d, intents %v; want 2, none", got.Generation, got.Intents)
+			}
+		})
+	}
+}
+
+// sends is how often any refresh token arrived. A request whose body never came
+// is none: the token had not left.
+func sends(l brokertest.Ledger) int {
+	n := 0
+	for _, f := range l.Families {
+		for _, t := range f.RefreshTokens {
+			n += len(t.Sends)
+		}
+	}
+	return n
+}
+
+// The rotator is killed at each point once. What the next call finds is in
+// doc.go; here is the same table as a check, by server.
+func TestKillPoints(t *testing.T) {
+	const window = "window" // the irreducible one
+	points := []struct {
+		at   string
+		want string // "one": a single send in all; "two": one more, of another token; window
+	}{
+		{"K2", "one"}, {"K3", "one"}, {"K4", "one"}, {"K5", "one"},
+		{"K7", "one"}, {"K11", window}, {"K14", "two"}, {"K15", "one"}, {"K16", "one"},
+	}
+	for _, kind := range []brokertest.Rotation{brokertest.Fixed, brokertest.Rotate, brokertest.Strict, brokertest.GraceSame, brokertest.GraceNew} {
+		for _, p := range points {
+			t.Run(string(kind)+"/"+p.at, func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t, brokertest.Config{Rotation: kind})
+				a := w.add("ada", -time.Second)
+				got := w.ask("TEST_KILL_AT="+p.at, "TEST_KILL_ONCE="+filepath.Join(t.TempDir(), "killed"))
+				l := w.server.Ledger()
+				if p.want == window && (kind == brokertest.Rotate || kind == brokertest.Strict) {
+					if got.err == nil || got.err.Code != LoginNeeded {
+						t.Fatalf("got %+v; want login_needed, because the provider refused the stored refresh token", got)
+					}
+					if acc := w.account(a.ID); acc.Dead != acc.Fingerprint {
+						t.Error("the refused refresh token is not marked")
+					}
+					return
+				}
+				if got.err != nil {
+					t.Fatalf("the next rotator did not recover: %s: %v", got.err.Code, got.err)
+				}
+				if !w.good(got.token) {
+					t.Error("the API refuses the token")
+				}
+				want := map[string]int{"one": 1, "two": 2, window: 2}[p.want]
+				if sent := sends(l); sent != want {
+					t.Errorf("a refresh token was sent %d times, want %d", sent, want)
+				}
+				if reuse := len(l.Reuse); p.want != window && reuse != 0 {
+					t.Errorf("a spent refresh token was sent %d times", reuse)
+				}
+				if acc := w.account(a.ID); acc.Intents != nil {
+					t.Errorf("an intent is left: %+v", acc.Intents)
+				}
+				if again := w.ask(); again.token != got.token {
+					t.Error("the next call gets another token")
+				}
+			})
+		}
+	}
+}

@@ -1,0 +1,241 @@
+package broker
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/authferry/authferry/broker/index"
+)
+
+// Selection is how a caller says which account: flags, environment and place.
+// Account may be a label, "provider/label" or an id.
+type Selection struct {
+	Account, Pool, Provider string // --account, --pool, PROVIDER
+	EnvAccount, EnvPool     string // AUTHFERRY_ACCOUNT, AUTHFERRY_POOL
+	Dir                     string // the working directory, for bindings; empty: none apply
+	Scope                   string // --hold-scope; empty: only holds on the whole account count
+}
+
+// selected is a Selection worked out against an index.
+type selected struct {
+	pool   string
+	prefer string // account id; empty: the pool's current
+	pinned bool   // prefer or nothing
+	scope  string
+}
+
+// resolve finds the pool, and the account if one is named, in the order of the
+// contract: --account, --pool, environment, binding, PROVIDER, the only pool.
+// A pool from a flag or the environment is a fence, and a binding is one for
+// its own provider; an explicit --pool overrides environment and binding.
+func (b *Broker) resolve(idx *index.Index, s Selection) (selected, error) {
+	fence, account := s.Pool, s.Account
+	if fence == "" {
+		fence = s.EnvPool
+		if account == "" {
+			account = s.EnvAccount
+		}
+	}
+	var bound *index.Binding
+	if s.Pool == "" {
+		bound = nearest(idx, s.Dir, s.Provider)
+	}
+	sel, err := b.resolveIn(idx, s, fence, account, bound)
+	if err != nil {
+		return selected{}, err
+	}
+	sel.scope = s.Scope
+	if !sel.pinned && !b.Config().Failover {
+		sel.pinned = true
+		if sel.prefer = idx.Pools[sel.pool].Current; sel.prefer == "" {
+			if members := idx.Members(sel.pool); len(members) > 0 {
+				sel.prefer = members[0].ID
+			}
+		}
+	}
+	return sel, nil
+}
+
+func (b *Broker) resolveIn(idx *index.Index, s Selection, fence, account string, bound *index.Binding) (selected, error) {
+	if account != "" {
+		a, err := FindAccount(idx, account, s.Provider)
+		if err != nil {
+			return selected{}, err
+		}
+		if fence != "" && !index.EqualLabel(a.Pool, fence) {
+			return selected{}, failf(Fenced, "account %s is in pool %s, outside of pool %s", quote(a.Label), quote(a.Pool), quote(fence)).
+				hint("authferry token --account %s --pool %s", quote(a.Label), quote(a.Pool))
+		}
+		if s.Pool == "" {
+			if own := nearest(idx, s.Dir, a.Provider); own != nil && boundPool(idx, own) != a.Pool {
+				return selected{}, failf(Fenced, "this directory is bound to pool %s for provider %s, and account %s is outside of it", quote(boundPool(idx, own)), a.Provider, quote(a.Label)).
+					hint("authferry token --pool %s --account %s", quote(a.Pool), quote(a.Label))
+			}
+		}
+		return selected{pool: a.Pool, prefer: a.ID, pinned: true}, nil
+	}
+	if fence != "" {
+		name, pool, ok := findPool(idx, fence)
+		if !ok {
+			return selected{}, failf(NoAccount, "there is no pool %s; there are: %s", quote(fence), poolNames(idx, ""))
+		}
+		if s.Provider != "" && pool.Provider != s.Provider {
+			return selected{}, failf(Fenced, "provider %s is outside of pool %s, which is of provider %s", s.Provider, quote(name), pool.Provider)
+		}
+		return selected{pool: name}, nil
+	}
+	if bound != nil {
+		if bound.Account == "" {
+			return selected{pool: bound.Pool}, nil
+		}
+		if a := idx.Account(bound.Account); a != nil {
+			return selected{pool: a.Pool, prefer: a.ID, pinned: true}, nil
+		}
+		return selected{}, failf(NoAccount, "the account that this directory is bound to was removed").hint("authferry use ACCOUNT --dir %s", bound.Dir)
+	}
+	pools := poolsOf(idx, s.Provider)
+	switch {
+	case len(pools) == 1:
+		return selected{pool: pools[0]}, nil
+	case len(pools) == 0 && s.Provider == "":
+		return selected{}, failf(NoAccount, "there is no account yet").hint("authferry login PROVIDER")
+	case len(pools) == 0:
+		return selected{}, failf(NoAccount, "there is no account of provider %s", s.Provider).hint("authferry login %s", s.Provider)
+	case s.Provider != "" && slices.Contains(pools, s.Provider):
+		return selected{pool: s.Provider}, nil
+	}
+	return selected{}, failf(Ambiguous, "which pool? there are: %s", poolNames(idx, s.Provider)).hint("authferry token --pool NAME")
+}
+
+// narrow keeps the selection's fence and turns to one account in it: the one
+// that a lease names.
+func (sel selected) narrow(idx *index.Index, id string) (selected, error) {
+	a := idx.Account(id)
+	switch {
+	case a == nil:
+		return sel, failf(NoAccount, "the lease names an account that is not here (any more)").hint("authferry list")
+	case a.Pool != sel.pool, sel.pinned && sel.prefer != id:
+		return sel, failf(Fenced, "the lease is of account %s, outside of what was selected", quote(a.Label))
+	}
+	sel.prefer = id
+	return sel, nil
+}
+
+// FindAccount finds an account by label, "provider/label" or id; provider, if
+// not empty, is the only one to look at. Errors: NoAccount, Ambiguous.
+func FindAccount(idx *index.Index, name, provider string) (*index.Account, error) {
+	if index.ValidID(name) {
+		if a := idx.Account(name); a != nil && (provider == "" || a.Provider == provider) {
+			return a, nil
+		}
+		return nil, failf(NoAccount, "there is no account %s", name).hint("authferry list")
+	}
+	label := name
+	if p, l, ok := strings.Cut(name, "/"); ok {
+		if provider != "" && p != provider {
+			return nil, failf(NoAccount, "account %s is not of provider %s", quote(name), provider)
+		}
+		provider, label = p, l
+	}
+	var found []*index.Account
+	for i := range idx.Accounts {
+		if a := &idx.Accounts[i]; (provider == "" || a.Provider == provider) && index.EqualLabel(a.Label, label) {
+			found = append(found, a)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		if len(idx.Accounts) == 0 {
+			return nil, failf(NoAccount, "there is no account yet").hint("authferry login PROVIDER")
+		}
+		return nil, failf(NoAccount, "there is no account %s; there are: %s", quote(name), labels(idx, provider))
+	}
+	var names []string
+	for _, a := range found {
+		names = append(names, quote(a.Provider+"/"+a.Label))
+	}
+	return nil, failf(Ambiguous, "account %s exists at several providers: %s", quote(name), strings.Join(names, ", "))
+}
+
+func labels(idx *index.Index, provider string) string {
+	var names []string
+	for _, a := range idx.Accounts {
+		if provider == "" || a.Provider == provider {
+			names = append(names, quote(a.Label))
+		}
+	}
+	if names == nil {
+		return "none at " + provider
+	}
+	return strings.Join(names, ", ")
+}
+
+// poolsOf returns the names of the pools that have accounts, of one provider or
+// of all, sorted.
+func poolsOf(idx *index.Index, provider string) []string {
+	var names []string
+	for _, a := range idx.Accounts {
+		if (provider == "" || a.Provider == provider) && !a.Removing && !slices.Contains(names, a.Pool) {
+			names = append(names, a.Pool)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func poolNames(idx *index.Index, provider string) string {
+	var names []string
+	for _, n := range poolsOf(idx, provider) {
+		names = append(names, quote(n))
+	}
+	if names == nil {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}
+
+func findPool(idx *index.Index, name string) (string, index.Pool, bool) {
+	for _, n := range poolsOf(idx, "") {
+		if index.EqualLabel(n, name) {
+			return n, idx.Pools[n], true
+		}
+	}
+	return "", index.Pool{}, false
+}
+
+// nearest returns the binding of the closest parent of dir: for provider, or,
+// where none is named, the only one there.
+func nearest(idx *index.Index, dir, provider string) *index.Binding {
+	if dir == "" || len(idx.Bindings) == 0 {
+		return nil
+	}
+	if real, err := filepath.EvalSymlinks(dir); err == nil {
+		dir = real
+	}
+	for {
+		var found []*index.Binding
+		for i := range idx.Bindings {
+			if bd := &idx.Bindings[i]; bd.Dir == dir && (provider == "" || bd.Provider == provider) {
+				found = append(found, bd)
+			}
+		}
+		if len(found) == 1 {
+			return found[0]
+		}
+		parent := filepath.Dir(dir)
+		if len(found) > 1 || parent == dir {
+			return nil
+		}
+		dir = parent
+	}
+}
+
+func boundPool(idx *index.Index, bd *index.Binding) string {
+	if a := idx.Account(bd.Account); a != nil {
+		return a.Pool
+	}
+	return bd.Pool
+}

@@ -1,0 +1,230 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/keystore"
+)
+
+// DefaultMinTTL is how long a token is good for at least, unless the caller
+// says otherwise.
+const DefaultMinTTL = time.Minute
+
+// TokenRequest says whose token and how long it must last.
+type TokenRequest struct {
+	Selection
+	MinTTL time.Duration
+	// Rejected is the lease of a token that the API refused; empty: none.
+	Rejected string
+}
+
+// Token is one hand-out.
+type Token struct {
+	AccessToken keystore.Secret
+	TokenType   string
+	ExpiresAt   time.Time      // this machine's time; zero: unknown
+	Headers     []oauth.Header // all that a request needs
+	Origins     []string       // where they may be sent, and nowhere else
+	Lease       string         // "<account id>.<generation>"
+	Account     index.Account
+}
+
+// Lease names a hand-out of an account's token.
+func lease(account string, generation int) string {
+	return account + "." + strconv.Itoa(generation)
+}
+
+// ParseLease takes a lease apart; a malformed one is an Error with code Usage.
+func ParseLease(s string) (account string, generation int, err error) {
+	account, gen, ok := strings.Cut(s, ".")
+	generation, convErr := strconv.Atoi(gen)
+	if !ok || convErr != nil || generation < 0 || !index.ValidID(account) {
+		return "", 0, failf(Usage, "not a lease: a lease looks like acc_k3m….7, as token --json prints it")
+	}
+	return account, generation, nil
+}
+
+// Token returns a valid access token of the selected account. While one with
+// enough time left is stored it takes one index read and one keystore read and
+// waits for nobody; else it has the grant rotated, once for all callers.
+//
+// An unpinned account whose login turns out to be dead is passed over with a
+// warning for the next free one of its pool. Errors are *Error.
+func (b *Broker) Token(ctx context.Context, req TokenRequest) (*Token, error) {
+	idx, err := b.read()
+	if err != nil {
+		return nil, err
+	}
+	sel, err := b.resolve(idx, req.Selection)
+	if err != nil {
+		return nil, err
+	}
+	rejected := 0
+	if req.Rejected != "" {
+		id, gen, err := ParseLease(req.Rejected)
+		if err != nil {
+			return nil, err
+		}
+		if sel, err = sel.narrow(idx, id); err != nil {
+			return nil, err
+		}
+		rejected = gen
+	}
+	var skip []string
+	for {
+		choice := choose(idx, sel, skip, time.Now())
+		if choice.err != nil {
+			return nil, choice.err
+		}
+		floor := 0
+		if rejected > 0 && choice.account.ID == sel.prefer {
+			floor = rejected
+		}
+		tok, err := b.serve(ctx, idx, choice.account, req.MinTTL, floor)
+		if err == nil {
+			return tok, nil
+		}
+		if CodeOf(err) != LoginNeeded || sel.pinned {
+			return nil, err
+		}
+		skip = append(skip, choice.account.ID)
+		if idx, err = b.read(); err != nil {
+			return nil, err
+		}
+		if next := choose(idx, sel, skip, time.Now()); next.err == nil {
+			b.opt.Warn("account " + quote(choice.account.Label) + " needs a new login (authferry login " + choice.account.Provider + " --renew " + quote(choice.account.Label) + "); using " + quote(next.account.Label))
+		}
+	}
+}
+
+// serve returns a token of a that is newer than generation floor, refreshing it
+// first where that is needed. A token that still lives is never withheld
+// because of a lock, a refresh, a limit or an outage.
+func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, minTTL time.Duration, floor int) (*Token, error) {
+	if err := b.open(idx); err != nil {
+		return nil, err
+	}
+	if a.Kind == KindAPIKey {
+		return b.serveAPIKey(ctx, idx, a, floor)
+	}
+	var failure error
+	for try := 0; ; try++ {
+		acc, err := b.readAccess(ctx, idx, a)
+		if err != nil {
+			return nil, err
+		}
+		usable := acc != nil && a.Generation > floor
+		if usable {
+			switch state := acc.judge(time.Now(), minTTL); {
+			case state == soft:
+				b.refreshBehind(a)
+				return acc.token(a), nil
+			case state == fresh:
+				return acc.token(a), nil
+			}
+			if left, _ := acc.remaining(time.Now()); left > 0 && (failure != nil || a.Fingerprint == "" || try == 3) {
+				b.warnShort(a, left, failure)
+				return acc.token(a), nil
+			}
+		}
+		switch {
+		case failure != nil:
+			return nil, failure
+		case try == 3:
+			return nil, failf(ProviderRefused, "the provider of account %s issues tokens that are over at once", quote(a.Label)).hint("check this machine's clock, then: authferry refresh %s", quote(a.Label))
+		case acc == nil && try == 0:
+			// The index may have moved on since it was read.
+			now, err := b.read()
+			if err != nil {
+				return nil, err
+			}
+			if na := now.Account(a.ID); na != nil && (na.Generation != a.Generation || na.AccessSlot != a.AccessSlot || now.Keystore != idx.Keystore) {
+				idx, a = now, na
+				if err := b.open(idx); err != nil {
+					return nil, err
+				}
+				continue
+			}
+		}
+		failure = b.renew(ctx, a, renewal{beyond: a.Generation, rejected: floor > 0 && a.Generation <= floor})
+		if idx, err = b.read(); err != nil {
+			return nil, err
+		}
+		label := a.Label
+		if a = idx.Account(a.ID); a == nil || a.Removing {
+			return nil, failf(NoAccount, "account %s was removed meanwhile", quote(label))
+		}
+		if err := b.open(idx); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (b *Broker) warnShort(a *index.Account, left time.Duration, failure error) {
+	m := "account " + quote(a.Label) + ": the token is valid for only " + left.Round(time.Second).String() + " more"
+	if failure != nil {
+		m += " and could not be refreshed: " + failure.Error()
+	}
+	b.opt.Warn(m)
+}
+
+// readAccess returns the access record that the index points to, nil where
+// there is none that fits.
+func (b *Broker) readAccess(ctx context.Context, idx *index.Index, a *index.Account) (*access, error) {
+	if a.AccessSlot == "" {
+		return nil, nil
+	}
+	s, err := b.get(ctx, accessItem(idx, a.ID, a.AccessSlot))
+	if errors.Is(err, keystore.ErrNotFound) || errors.Is(err, keystore.ErrDamaged) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, storeError(err)
+	}
+	acc, err := decodeAccess(s)
+	if err != nil || acc.Account != a.ID || acc.Generation != a.Generation {
+		return nil, nil
+	}
+	return acc, nil
+}
+
+func (b *Broker) serveAPIKey(ctx context.Context, idx *index.Index, a *index.Account, floor int) (*Token, error) {
+	if floor >= a.Generation {
+		return nil, failf(ProviderRefused, "the API key of account %s was refused, and a key can't be refreshed", quote(a.Label)).
+			hint("authferry login %s --api-key-stdin --renew %s", a.Provider, quote(a.Label))
+	}
+	g, err := b.readGrants(ctx, idx, a.ID)
+	if err != nil {
+		return nil, err
+	}
+	if g.best == nil || g.best.APIKey.Empty() {
+		return nil, lost(a)
+	}
+	return &Token{
+		AccessToken: g.best.APIKey, TokenType: "Bearer",
+		Headers: oauth.Expand(g.best.Headers, g.best.APIKey), Origins: g.best.Origins,
+		Lease: lease(a.ID, g.best.Generation), Account: *a,
+	}, nil
+}
+
+func (acc *access) token(a *index.Account) *Token {
+	return &Token{
+		AccessToken: acc.AccessToken, TokenType: acc.TokenType, ExpiresAt: acc.ExpiresAt,
+		Headers: oauth.Expand(acc.Headers, acc.AccessToken), Origins: acc.Origins,
+		Lease: lease(acc.Account, acc.Generation), Account: *a,
+	}
+}
+
+// lost is the error for an account whose grant the keystore no longer has.
+func lost(a *index.Account) error {
+	return failf(LoginNeeded, "the keystore has no login of account %s any more", quote(a.Label)).
+		hint("authferry login %s --renew %s", a.Provider, quote(a.Label))
+}
+
+func quote(label string) string { return strconv.Quote(label) }

@@ -1,0 +1,165 @@
+package broker
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/authferry/authferry/broker/index"
+)
+
+// AccountView is an account as list, info and status show it. No secret.
+type AccountView struct {
+	ID               string      `json:"id"`
+	Label            string      `json:"label"`
+	Provider         string      `json:"provider"`
+	Pool             string      `json:"pool"`
+	Kind             string      `json:"kind"`
+	Identity         string      `json:"identity,omitempty"`
+	State            State       `json:"state"`
+	Current          bool        `json:"current"`
+	Rank             int         `json:"rank"`
+	Generation       int         `json:"generation"`
+	ExpiresAt        time.Time   `json:"expires_at,omitzero"`
+	RefreshExpiresAt time.Time   `json:"refresh_expires_at,omitzero"`
+	AddedAt          time.Time   `json:"added_at"`
+	RefreshedAt      time.Time   `json:"refreshed_at,omitzero"`
+	Holds            []HoldView  `json:"holds,omitempty"`
+	Usage            []UsageView `json:"usage,omitempty"`
+}
+
+// HoldView is a hold that is not over.
+type HoldView struct {
+	Scope      string    `json:"scope"`
+	Until      time.Time `json:"until"`
+	Source     string    `json:"source"`
+	Proven     bool      `json:"proven"`
+	Cut        bool      `json:"cut,omitempty"`
+	ReportedAt time.Time `json:"reported_at"`
+}
+
+// UsageView is a quota window as the provider last stated it; Used is a
+// fraction, 1 is all of it.
+type UsageView struct {
+	Window   string    `json:"window"`
+	Used     float64   `json:"used"`
+	ResetsAt time.Time `json:"resets_at,omitzero"`
+}
+
+// PoolView is one pool with its accounts in rank order.
+type PoolView struct {
+	Name     string        `json:"name"`
+	Provider string        `json:"provider"`
+	Current  string        `json:"current,omitempty"`
+	Reason   string        `json:"reason"`
+	RetryAt  time.Time     `json:"retry_at,omitzero"`
+	Accounts []AccountView `json:"accounts"`
+}
+
+// StatusView answers "what is my auth status?".
+type StatusView struct {
+	Keystore struct {
+		Kind string `json:"kind"`
+	} `json:"keystore"`
+	Failover bool       `json:"failover"`
+	Strategy string     `json:"strategy"`
+	Pools    []PoolView `json:"pools"`
+}
+
+// View shows a at the moment now, as part of idx.
+func View(idx *index.Index, a *index.Account, now time.Time) AccountView {
+	v := AccountView{
+		ID: a.ID, Label: a.Label, Provider: a.Provider, Pool: a.Pool, Kind: a.Kind, Identity: a.Identity,
+		State: StateOf(a, now), Current: idx.Pools[a.Pool].Current == a.ID, Rank: a.Rank, Generation: a.Generation,
+		ExpiresAt: seconds(a.ExpiresAt), RefreshExpiresAt: seconds(a.RefreshExpiresAt), AddedAt: seconds(a.AddedAt), RefreshedAt: seconds(a.RefreshedAt),
+	}
+	for _, h := range a.Holds {
+		if h.Until.After(now) {
+			v.Holds = append(v.Holds, HoldView{h.Scope, seconds(h.Until), h.Source, h.Proven, h.Cut, seconds(h.ReportedAt)})
+		}
+	}
+	for _, u := range a.Usage {
+		if u.ResetsAt.IsZero() || u.ResetsAt.After(now) {
+			v.Usage = append(v.Usage, UsageView{u.Window, u.Used, seconds(u.ResetsAt)})
+		}
+	}
+	return v
+}
+
+func seconds(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
+
+// List returns every account, by provider, pool and rank. It touches neither
+// network nor keystore, as do Info and Status.
+func (b *Broker) List() ([]AccountView, error) {
+	idx, err := b.readOrEmpty()
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	views := []AccountView{}
+	for _, pool := range poolsOf(idx, "") {
+		for _, a := range idx.Members(pool) {
+			views = append(views, View(idx, a, now))
+		}
+	}
+	return views, nil
+}
+
+// Info returns one account. Errors: NoAccount, Ambiguous.
+func (b *Broker) Info(account string) (AccountView, error) {
+	idx, err := b.read()
+	if err != nil {
+		return AccountView{}, err
+	}
+	a, err := FindAccount(idx, account, "")
+	if err != nil {
+		return AccountView{}, err
+	}
+	return View(idx, a, time.Now()), nil
+}
+
+// ViewOf shows an account that a command returned, at this moment.
+func (b *Broker) ViewOf(a *index.Account) AccountView {
+	idx, err := b.readOrEmpty()
+	if err != nil {
+		idx = &index.Index{}
+	}
+	return View(idx, a, time.Now())
+}
+
+// Status returns every pool with who is current and why.
+func (b *Broker) Status() (*StatusView, error) {
+	idx, err := b.readOrEmpty()
+	if err != nil {
+		return nil, err
+	}
+	kind, err := b.kind(idx)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now()
+	c := b.Config()
+	s := &StatusView{Failover: c.Failover, Strategy: c.Strategy, Pools: []PoolView{}}
+	s.Keystore.Kind = string(kind)
+	for _, name := range poolsOf(idx, "") {
+		p := PoolView{Name: name, Provider: idx.Pools[name].Provider, Accounts: []AccountView{}}
+		for _, a := range idx.Members(name) {
+			p.Accounts = append(p.Accounts, View(idx, a, now))
+		}
+		ch := choose(idx, selected{pool: name}, nil, now)
+		p.Reason = ch.reason
+		if ch.account != nil {
+			p.Current = ch.account.ID
+		} else if e, ok := errors.AsType[*Error](ch.err); ok {
+			p.Reason, p.RetryAt = e.Message, seconds(e.RetryAt)
+		}
+		// What would be used now is what a person calls current.
+		for i := range p.Accounts {
+			p.Accounts[i].Current = p.Accounts[i].ID == p.Current
+		}
+		s.Pools = append(s.Pools, p)
+	}
+	slices.SortFunc(s.Pools, func(x, y PoolView) int { return strings.Compare(x.Provider+"\x00"+x.Name, y.Provider+"\x00"+y.Name) })
+	return s, nil
+}

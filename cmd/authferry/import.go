@@ -1,0 +1,50 @@
+package main
+
+import (
+	"github.com/authferry/authferry/broker"
+)
+
+type importCmd struct {
+	Grant importGrantCmd `cmd:"" help:"Read one grant as JSON from stdin."`
+}
+
+type importGrantCmd struct {
+	jsonFlag
+	Provider string `arg:"" help:"Provider that issued it."`
+	Label    string `required:"" help:"What to call the account."`
+	Pool     string `help:"Pool to put it in; the provider's own by default."`
+	ClientID string `name:"client-id" help:"Client that it was issued to; the provider's by default."`
+}
+
+// Help is shown by --help.
+func (c *importGrantCmd) Help() string {
+	return `Reads {"access_token":"…","refresh_token":"…","expires_in":3600} from stdin
+("expires_at" instead of "expires_in": RFC 3339 or seconds since 1970).
+Without a refresh token it serves until the access token expires.`
+}
+
+func (c *importGrantCmd) Run(a *app) error {
+	if isTerminal(a.in) {
+		a.term.note("reading a grant from the terminal; end it with Ctrl-D")
+	}
+	acc, err := a.broker.ImportGrant(a.ctx, a.in, broker.ImportOptions{Provider: c.Provider, Label: c.Label, Pool: c.Pool, ClientID: c.ClientID})
+	if err != nil {
+		return err
+	}
+	v := a.broker.ViewOf(acc)
+	if c.JSON {
+		return a.printJSON(struct {
+			Accounts []broker.AccountView `json:"accounts"`
+			Skipped  []struct{}           `json:"skipped"`
+		}{[]broker.AccountView{v}, []struct{}{}})
+	}
+	a.term.note("account %q of %s is in the %s; try: authferry token --account %q", v.Label, v.Provider, a.keystoreName(), v.Label)
+	return nil
+}
+
+func (a *app) keystoreName() string {
+	if s, err := a.broker.Status(); err == nil && s.Keystore.Kind == "file" {
+		return "sealed file keystore"
+	}
+	return "keychain"
+}

@@ -1,0 +1,169 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/authferry/authferry/broker"
+)
+
+type listCmd struct{ jsonFlag }
+
+func (c *listCmd) Run(a *app) error {
+	views, err := a.broker.List()
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return a.printJSON(struct {
+			Accounts []broker.AccountView `json:"accounts"`
+		}{views})
+	}
+	if len(views) == 0 {
+		a.term.note("no account yet; add one: authferry login PROVIDER")
+		return nil
+	}
+	t := newTable("ACCOUNT", "PROVIDER", "POOL", "STATE", "IDENTITY", "ID")
+	for _, v := range views {
+		t.add(v.Label, v.Provider, v.Pool, stateText(v, time.Now()), v.Identity, v.ID)
+	}
+	return t.print(a.out)
+}
+
+type infoCmd struct {
+	jsonFlag
+	Account string `arg:"" help:"Label, PROVIDER/LABEL or id."`
+}
+
+func (c *infoCmd) Run(a *app) error {
+	v, err := a.broker.Info(c.Account)
+	if err != nil {
+		return err
+	}
+	return a.showAccount(v, c.JSON)
+}
+
+// showAccount prints one account in full.
+func (a *app) showAccount(v broker.AccountView, asJSON bool) error {
+	if asJSON {
+		return a.printJSON(v)
+	}
+	now := time.Now()
+	t := newTable()
+	t.add("account", v.Label)
+	t.add("id", v.ID)
+	t.add("provider", v.Provider)
+	t.add("pool", v.Pool+", rank "+strconv.Itoa(v.Rank))
+	t.add("kind", v.Kind)
+	if v.Identity != "" {
+		t.add("identity", v.Identity)
+	}
+	t.add("state", stateText(v, now))
+	t.add("generation", strconv.Itoa(v.Generation))
+	for _, row := range []struct {
+		name string
+		at   time.Time
+	}{{"token expires", v.ExpiresAt}, {"login ends", v.RefreshExpiresAt}, {"added", v.AddedAt}, {"refreshed", v.RefreshedAt}} {
+		if !row.at.IsZero() {
+			t.add(row.name, row.at.Local().Format(time.DateTime)+" ("+relative(row.at, now)+")")
+		}
+	}
+	for _, h := range v.Holds {
+		t.add("hold on "+h.Scope, "until "+h.Until.Local().Format(time.DateTime)+" ("+relative(h.Until, now)+"), from "+h.Source)
+	}
+	return t.print(a.out)
+}
+
+type statusCmd struct{ jsonFlag }
+
+func (c *statusCmd) Run(a *app) error {
+	s, err := a.broker.Status()
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return a.printJSON(s)
+	}
+	if len(s.Pools) == 0 {
+		a.term.note("no account yet; add one: authferry login PROVIDER")
+		return nil
+	}
+	now := time.Now()
+	for _, p := range s.Pools {
+		if _, err := fmt.Fprintf(a.out, "%s (%s): %s\n", printable(p.Name), p.Provider, printable(p.Reason)); err != nil {
+			return err
+		}
+		t := newTable()
+		for _, v := range p.Accounts {
+			mark := ""
+			if v.Current {
+				mark = "current"
+			}
+			t.add("  "+v.Label, stateText(v, now), mark)
+		}
+		if err := t.print(a.out); err != nil {
+			return err
+		}
+	}
+	failover := "on"
+	if !s.Failover {
+		failover = "off"
+	}
+	_, err = fmt.Fprintf(a.out, "keystore: %s, failover: %s (%s)\n", s.Keystore.Kind, failover, s.Strategy)
+	return err
+}
+
+// stateText says in words what an account is good for.
+func stateText(v broker.AccountView, now time.Time) string {
+	switch v.State {
+	case broker.NeedsLogin:
+		return "login needed"
+	case broker.RefreshDue:
+		return "refresh due at the next use"
+	case broker.Held:
+		for _, h := range v.Holds {
+			if h.Scope == "*" {
+				return "held, " + left(h.Until, now) + " left"
+			}
+		}
+	case broker.Valid:
+		if !v.ExpiresAt.IsZero() {
+			return "valid, " + left(v.ExpiresAt, now) + " left"
+		}
+	}
+	return string(v.State)
+}
+
+// left is the time until t in its two largest units: 7h 56m.
+func left(t, now time.Time) string {
+	d := t.Sub(now).Round(time.Second)
+	if d <= 0 {
+		return "0s"
+	}
+	units := []struct {
+		name string
+		d    time.Duration
+	}{{"d", 24 * time.Hour}, {"h", time.Hour}, {"m", time.Minute}, {"s", time.Second}}
+	for i, u := range units {
+		if d < u.d {
+			continue
+		}
+		text := strconv.Itoa(int(d/u.d)) + u.name
+		if i+1 < len(units) {
+			if rest := d % u.d / units[i+1].d; rest > 0 {
+				text += " " + strconv.Itoa(int(rest)) + units[i+1].name
+			}
+		}
+		return text
+	}
+	return "0s"
+}
+
+// relative is t as seen from now.
+func relative(t, now time.Time) string {
+	if t.After(now) {
+		return "in " + left(t, now)
+	}
+	return left(now, t) + " ago"
+}

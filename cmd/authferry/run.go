@@ -1,0 +1,271 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/keystore"
+)
+
+// streams are where a command reads and writes.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// globals are the flags that every command takes.
+type globals struct {
+	Quiet   bool `short:"q" help:"Print no warnings and no progress."`
+	Verbose bool `short:"v" help:"Log what is done to stderr, without secrets."`
+	NoInput bool `help:"Never prompt and never open a browser."`
+}
+
+// grammar is the command line. One file per command.
+type grammar struct {
+	globals
+
+	Token    tokenCmd    `cmd:"" help:"Print a valid access token."`
+	Header   headerCmd   `cmd:"" help:"Print every header that a request needs, one a line."`
+	Status   statusCmd   `cmd:"" help:"Show who is current, valid or held, until when and why."`
+	List     listCmd     `cmd:"" aliases:"ls" help:"List the accounts."`
+	Info     infoCmd     `cmd:"" aliases:"show" help:"Show one account in full."`
+	Import   importCmd   `cmd:"" help:"Take over a login that exists already."`
+	Refresh  refreshCmd  `cmd:"" help:"Refresh an account's login now: does it still work?"`
+	Rename   renameCmd   `cmd:"" help:"Give an account another label."`
+	Remove   removeCmd   `cmd:"" aliases:"rm" help:"Revoke a login and delete its secrets."`
+	Provider providerCmd `cmd:"" help:"Show and change the providers."`
+	Keystore keystoreCmd `cmd:"" help:"Show, choose or change where secrets are kept."`
+	Config   configCmd   `cmd:"" help:"Show and change settings."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
+
+	Rotate rotateCmd `cmd:"" hidden:"" help:"Rotate one account's grant; authferry starts this itself."`
+}
+
+// hot are the grammars of the commands that run before every request of
+// somebody's agent, each by itself: building the whole one takes as long as
+// reading the keychain.
+var hot = map[string]func() (any, *globals){
+	"token": func() (any, *globals) {
+		g := new(struct {
+			globals
+			Token tokenCmd `cmd:""`
+		})
+		return g, &g.globals
+	},
+	"header": func() (any, *globals) {
+		g := new(struct {
+			globals
+			Header headerCmd `cmd:""`
+		})
+		return g, &g.globals
+	},
+	"rotate": func() (any, *globals) {
+		g := new(struct {
+			globals
+			Rotate rotateCmd `cmd:""`
+		})
+		return g, &g.globals
+	},
+}
+
+// parse reads the command line. What the small grammar of a hot command does
+// not take (a mistake, --help) the whole one explains.
+func parse(args []string, s streams) (*kong.Context, *globals, error) {
+	with := func(g any) (*kong.Context, error) {
+		k, err := kong.New(g, kong.Name("authferry"),
+			kong.Description("Keeps logins in the keychain and hands out access tokens that are valid."),
+			kong.Writers(s.out, s.err), kong.Exit(func(c int) { panic(exit(c)) }),
+			kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
+			kong.Vars{"min_ttl": broker.DefaultMinTTL.String()})
+		if err != nil {
+			return nil, err
+		}
+		return k.Parse(args)
+	}
+	if len(args) > 0 && hot[args[0]] != nil && !slices.Contains(args, "--help") && !slices.Contains(args, "-h") {
+		g, flags := hot[args[0]]()
+		if c, err := with(g); err == nil {
+			return c, flags, nil
+		}
+	}
+	var g grammar
+	c, err := with(&g)
+	return c, &g.globals, err
+}
+
+// jsonFlag is embedded by every command whose result is a document.
+type jsonFlag struct {
+	JSON bool `name:"json" help:"Print one JSON document on stdout and nothing else."`
+}
+
+// selection is embedded by every command that picks an account.
+type selection struct {
+	Provider  string `arg:"" optional:"" help:"Provider whose account to use."`
+	Account   string `short:"a" placeholder:"ACCOUNT" help:"This account and no other: a label, PROVIDER/LABEL or id."`
+	Pool      string `short:"p" placeholder:"POOL" help:"An account of this pool."`
+	HoldScope string `placeholder:"SCOPE" help:"Heed holds on this scope (model:opus, say) as well."`
+}
+
+func (s selection) resolve() broker.Selection {
+	dir, err := os.Getwd()
+	if err != nil {
+		dir = ""
+	}
+	return broker.Selection{
+		Account: s.Account, Pool: s.Pool, Provider: s.Provider, Dir: dir, Scope: s.HoldScope,
+		EnvAccount: os.Getenv("AUTHFERRY_ACCOUNT"), EnvPool: os.Getenv("AUTHFERRY_POOL"),
+	}
+}
+
+// app is what a command works with.
+type app struct {
+	streams
+	ctx    context.Context
+	term   *terminal
+	broker *broker.Broker
+}
+
+// exit unwinds to run when kong ends the program by itself, after --help.
+type exit int
+
+// run is the program: it returns the exit code.
+func run(ctx context.Context, args []string, s streams) (code int) {
+	term := newTerminal(s, os.Environ())
+	wantJSON := asksForJSON(args)
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case exit:
+			code = int(r)
+		default:
+			panic(r)
+		}
+	}()
+	parsed, flags, err := parse(args, s)
+	if err != nil {
+		return term.fail(usageError(err), wantJSON)
+	}
+	term.quiet, term.noInput = flags.Quiet, flags.NoInput
+	opt, err := options(flags, term)
+	if err != nil {
+		return term.fail(err, wantJSON)
+	}
+	err = parsed.Run(&app{streams: s, ctx: ctx, term: term, broker: broker.New(opt)})
+	if err == nil {
+		return exitOK
+	}
+	if r, ok := errors.AsType[reported](err); ok {
+		wantJSON, err = false, r.error
+	}
+	code = term.fail(err, wantJSON)
+	if by, ok := errors.AsType[signalled](context.Cause(ctx)); ok {
+		code = by.exitCode()
+	}
+	return code
+}
+
+// reported is an error whose command has printed its own document already.
+type reported struct{ error }
+
+// usageError makes kong's complaint one of ours.
+func usageError(err error) error {
+	e := &broker.Error{Code: broker.Usage, Message: err.Error(), Hint: "authferry --help"}
+	if pe, ok := errors.AsType[*kong.ParseError](err); ok && pe.Context != nil {
+		if path := pe.Context.Command(); path != "" {
+			e.Hint = "authferry " + commandWords(pe.Context) + " --help"
+		}
+	}
+	return e
+}
+
+// commandWords is the command that was recognised, without its arguments.
+func commandWords(c *kong.Context) (words string) {
+	for _, p := range c.Path {
+		if p.Command != nil {
+			if words != "" {
+				words += " "
+			}
+			words += p.Command.Name
+		}
+	}
+	return words
+}
+
+// asksForJSON looks for --json before the command line is parsed, because an
+// error in it has to be JSON as well.
+func asksForJSON(args []string) bool {
+	if i := slices.Index(args, "--"); i >= 0 {
+		args = args[:i]
+	}
+	return slices.Contains(args, "--json")
+}
+
+// options reads the environment variables that the contract names.
+func options(g *globals, term *terminal) (broker.Options, error) {
+	dir, err := broker.DefaultDir()
+	if err != nil {
+		return broker.Options{}, err
+	}
+	opt := broker.Options{
+		Dir: dir, Keystore: keystore.Kind(os.Getenv("AUTHFERRY_KEYSTORE")), KeyFile: os.Getenv("AUTHFERRY_KEY_FILE"),
+		Warn: term.warn, Client: oauth.Client{Version: version()},
+	}
+	if g.Verbose {
+		opt.Log = slog.New(slog.NewTextHandler(term.err, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	if !g.NoInput && term.personPresent() {
+		opt.KeychainTimeout = 2 * time.Minute
+	}
+	for name, d := range map[string]*time.Duration{
+		"AUTHFERRY_KEYCHAIN_TIMEOUT": &opt.KeychainTimeout, "AUTHFERRY_LOCK_TIMEOUT": &opt.LockTimeout, "AUTHFERRY_HTTP_TIMEOUT": &opt.HTTPTimeout,
+	} {
+		v := os.Getenv(name)
+		if v == "" {
+			continue
+		}
+		if *d, err = time.ParseDuration(v); err != nil || *d <= 0 {
+			return opt, &broker.Error{Code: broker.Usage, Message: name + " is not a duration", Hint: "write it as 30s, 2m or 1m30s"}
+		}
+	}
+	return opt, nil
+}
+
+// Exit codes, as the contract has them.
+const (
+	exitOK         = 0
+	exitOther      = 1
+	exitDeclined   = 2
+	exitAccount    = 3
+	exitLogin      = 4
+	exitHeld       = 5
+	exitKeystore   = 6
+	exitLock       = 7
+	exitProvider   = 8
+	exitFenced     = 9
+	exitUsage      = 80
+	exitInterrupt  = 130
+	exitTerminated = 143
+)
+
+var exitCodes = map[broker.Code]int{
+	broker.NoAccount: exitAccount, broker.Ambiguous: exitAccount, broker.LabelTaken: exitAccount,
+	broker.LoginNeeded: exitLogin, broker.LoginFailed: exitLogin,
+	broker.AllHeld:        exitHeld,
+	broker.KeystoreLocked: exitKeystore, broker.KeystoreUnavailable: exitKeystore, broker.KeystoreDenied: exitKeystore,
+	broker.KeystoreTimeout: exitKeystore, broker.KeystoreMismatch: exitKeystore, broker.SecretTooBig: exitKeystore,
+	broker.LockTimeout:         exitLock,
+	broker.ProviderUnreachable: exitProvider, broker.ProviderRefused: exitProvider,
+	broker.Fenced:       exitFenced,
+	broker.Usage:        exitUsage,
+	broker.Cancelled:    exitDeclined,
+	broker.IndexCorrupt: exitOther, broker.IndexTooNew: exitOther, broker.Internal: exitOther,
+}

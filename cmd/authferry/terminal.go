@@ -1,0 +1,150 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"golang.org/x/term"
+
+	"github.com/authferry/authferry/broker"
+)
+
+// The rules of output. What a command was asked for goes to stdout and nothing
+// else does; what a person should know goes to stderr, a line each, as
+// "authferry: error: …", "authferry: hint: …" or "authferry: warning: …".
+// Colour only on a terminal, and never the only sign of anything. Text that
+// comes from outside is made printable before it is shown.
+
+// terminal is where people read.
+type terminal struct {
+	out, err io.Writer
+	quiet    bool
+	noInput  bool
+	env      []string
+}
+
+func newTerminal(s streams, env []string) *terminal {
+	return &terminal{out: s.out, err: s.err, env: env}
+}
+
+func (t *terminal) getenv(name string) string {
+	for _, e := range slices.Backward(t.env) {
+		if v, ok := strings.CutPrefix(e, name+"="); ok {
+			return v
+		}
+	}
+	return ""
+}
+
+// isTerminal reports whether w is one.
+func isTerminal(w any) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd())) // #nosec G115 -- a file descriptor is small
+}
+
+// personPresent reports whether somebody could answer a keychain's prompt.
+func (t *terminal) personPresent() bool {
+	if isTerminal(t.err) {
+		return true
+	}
+	if runtime.GOOS == "darwin" || runtime.GOOS == "windows" {
+		return t.getenv("SSH_CONNECTION") == ""
+	}
+	return t.getenv("DISPLAY") != "" || t.getenv("WAYLAND_DISPLAY") != ""
+}
+
+// colours reports whether w may be coloured.
+func (t *terminal) colours(w io.Writer) bool {
+	switch {
+	case t.getenv("NO_COLOR") != "":
+		return false
+	case t.getenv("CLICOLOR_FORCE") != "" && t.getenv("CLICOLOR_FORCE") != "0":
+		return true
+	}
+	return isTerminal(w) && t.getenv("TERM") != "dumb"
+}
+
+func (t *terminal) say(kind, message string) {
+	_, _ = fmt.Fprintf(t.err, "authferry: %s: %s\n", kind, printable(message))
+}
+
+func (t *terminal) warn(message string) {
+	if !t.quiet {
+		t.say("warning", message)
+	}
+}
+
+// note tells of progress or of an outcome that has no document.
+func (t *terminal) note(format string, args ...any) {
+	if !t.quiet {
+		_, _ = fmt.Fprintln(t.err, printable(fmt.Sprintf(format, args...)))
+	}
+}
+
+type errorDoc struct {
+	Error struct {
+		Code    broker.Code `json:"code"`
+		Message string      `json:"message"`
+		Hint    string      `json:"hint,omitempty"`
+		RetryAt time.Time   `json:"retry_at,omitzero"`
+	} `json:"error"`
+}
+
+// fail tells of err, in words and with asJSON also as a document, and returns
+// the exit code.
+func (t *terminal) fail(err error, asJSON bool) int {
+	e, ok := errors.AsType[*broker.Error](err)
+	if !ok {
+		e = &broker.Error{Code: broker.Internal, Message: err.Error()}
+	}
+	t.say("error", e.Error())
+	if e.Hint != "" {
+		t.say("hint", e.Hint)
+	}
+	if asJSON {
+		var d errorDoc
+		d.Error.Code, d.Error.Message, d.Error.Hint = e.Code, e.Error(), e.Hint
+		d.Error.RetryAt = e.RetryAt.UTC().Truncate(time.Second)
+		_ = printJSON(t.out, d)
+	}
+	if code, ok := exitCodes[e.Code]; ok {
+		return code
+	}
+	return exitOther
+}
+
+func (a *app) printJSON(doc any) error { return printJSON(a.out, doc) }
+
+func printJSON(w io.Writer, doc any) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(doc)
+}
+
+// printable escapes what could move a cursor, hide text or end a line.
+func printable(s string) string {
+	safe := func(r rune) bool { return unicode.IsPrint(r) && r != unicode.ReplacementChar }
+	if !strings.ContainsFunc(s, func(r rune) bool { return !safe(r) }) {
+		return s
+	}
+	var b strings.Builder
+	for _, r := range s {
+		switch {
+		case safe(r):
+			b.WriteRune(r)
+		case r == '\n' || r == '\t':
+			b.WriteByte(' ')
+		default:
+			fmt.Fprintf(&b, "\\u%04x", r)
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/authferry/authferry/broker"
+)
+
+type tokenCmd struct {
+	jsonFlag
+	selection
+	MinTTL   time.Duration `name:"min-ttl" default:"${min_ttl}" help:"Refresh first if the token is valid for less."`
+	Rejected string        `placeholder:"LEASE" help:"The API refused the token of this lease: print a newer one."`
+}
+
+func (c *tokenCmd) Run(a *app) error {
+	t, err := a.token(c.selection, c.MinTTL, c.Rejected)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return a.printJSON(newTokenDoc(t, time.Now()))
+	}
+	_, err = fmt.Fprintln(a.out, t.AccessToken.Reveal())
+	return err
+}
+
+func (a *app) token(s selection, minTTL time.Duration, rejected string) (*broker.Token, error) {
+	if minTTL < 0 {
+		return nil, &broker.Error{Code: broker.Usage, Message: "--min-ttl can't be negative"}
+	}
+	return a.broker.Token(a.ctx, broker.TokenRequest{Selection: s.resolve(), MinTTL: minTTL, Rejected: rejected})
+}
+
+// tokenDoc is what plugins and tools read. It holds the secret in the clear:
+// that is what stdout was asked for.
+type tokenDoc struct {
+	AccessToken string            `json:"access_token"`
+	TokenType   string            `json:"token_type"`
+	ExpiresAt   time.Time         `json:"expires_at,omitzero"`
+	ExpiresIn   *int64            `json:"expires_in,omitempty"` // seconds
+	Headers     map[string]string `json:"headers"`
+	Origins     []string          `json:"origins"`
+	Lease       string            `json:"lease"`
+	Account     struct {
+		ID       string `json:"id"`
+		Label    string `json:"label"`
+		Provider string `json:"provider"`
+		Pool     string `json:"pool"`
+	} `json:"account"`
+}
+
+func newTokenDoc(t *broker.Token, now time.Time) tokenDoc {
+	d := tokenDoc{
+		AccessToken: t.AccessToken.Reveal(), TokenType: t.TokenType, Lease: t.Lease,
+		Headers: map[string]string{}, Origins: append([]string{}, t.Origins...),
+	}
+	if !t.ExpiresAt.IsZero() {
+		left := max(0, int64(t.ExpiresAt.Sub(now)/time.Second))
+		d.ExpiresAt, d.ExpiresIn = t.ExpiresAt.UTC().Truncate(time.Second), &left
+	}
+	for _, h := range t.Headers {
+		d.Headers[h.Name] = h.Value.Reveal()
+	}
+	d.Account.ID, d.Account.Label, d.Account.Provider, d.Account.Pool = t.Account.ID, t.Account.Label, t.Account.Provider, t.Account.Pool
+	return d
+}
+
+type headerCmd struct {
+	selection
+	jsonFlag
+}
+
+func (c *headerCmd) Run(a *app) error {
+	t, err := a.token(c.selection, broker.DefaultMinTTL, "")
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return a.printJSON(struct {
+			Headers map[string]string `json:"headers"`
+		}{newTokenDoc(t, time.Now()).Headers})
+	}
+	for _, h := range t.Headers {
+		if _, err := fmt.Fprintf(a.out, "%s: %s\n", h.Name, h.Value.Reveal()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type rotateCmd struct {
+	Account    string `arg:""`
+	Beyond     int    `arg:""`
+	Rejected   bool
+	Background bool
+}
+
+func (c *rotateCmd) Run(a *app) error {
+	return a.broker.Rotate(a.ctx, c.Account, c.Beyond, c.Rejected, c.Background, a.out)
+}

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"fmt"
+	"runtime"
+	"runtime/debug"
+)
+
+// stamped is the version that a release build sets with -ldflags -X.
+var stamped string
+
+func version() string {
+	if stamped != "" {
+		return stamped
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}
+
+func commit() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				return s.Value
+			}
+		}
+	}
+	return "unknown"
+}
+
+type versionCmd struct{ jsonFlag }
+
+func (c *versionCmd) Run(a *app) error {
+	doc := struct {
+		Version string `json:"version"`
+		Commit  string `json:"commit"`
+		Go      string `json:"go"`
+		OS      string `json:"os"`
+		Arch    string `json:"arch"`
+	}{version(), commit(), runtime.Version(), runtime.GOOS, runtime.GOARCH}
+	if c.JSON {
+		return a.printJSON(doc)
+	}
+	_, err := fmt.Fprintf(a.out, "authferry %s (%s, %s, %s/%s)\n", doc.Version, doc.Commit, doc.Go, doc.OS, doc.Arch)
+	return err
+}
