@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -29,11 +30,24 @@ type rig struct {
 func newRig(t *testing.T, cfg brokertest.Config) *rig {
 	t.Helper()
 	s := brokertest.New(t, cfg)
+	c := &Client{Version: "1.2.3"}
+	if trusting, ok := s.Client().Transport.(*http.Transport); ok && cfg.TLS != "" {
+		c.Transport = func() http.RoundTripper { return (&Client{}).over(trusting.TLSClientConfig) }
+	}
 	return &rig{
-		t: t, server: s, client: &Client{Version: "1.2.3", Transport: func() http.RoundTripper { return s.Client().Transport }},
+		t: t, server: s, client: c,
 		endpoint: Endpoint{TokenEndpoint: s.URL + "/token", RevocationEndpoint: s.URL + "/revoke", ClientID: "authferry-sim"},
 		token:    keystore.NewSecret(s.Issue(ada).RefreshToken),
 	}
+}
+
+// over is the client's own transport with other roots.
+func (c *Client) over(conf *tls.Config) http.RoundTripper {
+	own, ok := c.transport().(*http.Transport)
+	if ok {
+		own.TLSClientConfig = conf
+	}
+	return own
 }
 
 // under starts a rig whose next token request meets the named fault.

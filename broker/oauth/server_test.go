@@ -1,7 +1,6 @@
 package oauth
 
 import (
-	"crypto/tls"
 	"net/http"
 	"slices"
 	"strings"
@@ -391,11 +390,7 @@ func TestS24TLS(t *testing.T) {
 	}
 	r.sentOnce()
 	r = newRig(t, brokertest.Config{TLS: brokertest.TLSGood})
-	r.client.Transport = func() http.RoundTripper {
-		trusting := (&Client{}).transport().(*http.Transport)
-		trusting.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS13}
-		return trusting
-	}
+	r.client.Transport = nil
 	tok, err := r.refresh()
 	r.is(tok, err, Unsent)
 	if !strings.Contains(err.Error(), "unknown authority") {

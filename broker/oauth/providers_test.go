@@ -1,0 +1,288 @@
+package oauth
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pelletier/go-toml/v2"
+)
+
+func load(t *testing.T, path string) *Providers {
+	t.Helper()
+	ps, err := LoadProviders(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ps
+}
+
+func names(ps *Providers) (all []string) {
+	for _, p := range ps.All() {
+		all = append(all, p.Name+" "+p.Source)
+	}
+	return all
+}
+
+func TestBuiltins(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "none", "providers.toml")
+	ps := load(t, path)
+	if got := names(ps); !slices.Equal(got, []string{"anthropic builtin", "github builtin", "google builtin", "microsoft builtin", "openai builtin"}) {
+		t.Errorf("%q", got)
+	}
+	for _, p := range ps.All() {
+		if p.ClientID != "" {
+			t.Errorf("%s has somebody's client id", p.Name)
+		}
+		if p.Issuer == "" || p.AuthorizationEndpoint == "" || p.TokenEndpoint == "" || p.IdentityFrom == "" || len(p.APIOrigins) == 0 || len(p.Env) == 0 || p.RedirectURI+p.PasteRedirectURI == "" || p.TermsURL == "" {
+			t.Errorf("%s lacks something", p.Name)
+		}
+	}
+	if _, err := os.Stat(filepath.Dir(path)); !errors.Is(err, fs.ErrNotExist) {
+		t.Error("reading made something")
+	}
+	// Every key of the built-in data is one that is read.
+	dec := toml.NewDecoder(bytes.NewReader(builtinTOML)).DisallowUnknownFields()
+	var strict map[string]Provider
+	if err := dec.Decode(&strict); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAddAndRemove(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "authferry", "providers.toml")
+	ps := load(t, path)
+	p := sample()
+	p.APIOrigins = []string{"https://API.example.com:443/", "https://api.example.com"}
+	if err := ps.Add(p); err != nil {
+		t.Fatal(err)
+	}
+	want := sample()
+	want.Source = SourceOwn
+	for _, ps := range []*Providers{ps, load(t, path)} {
+		if got, ok := ps.Get(p.Name); !ok || !reflect.DeepEqual(got, want) {
+			t.Errorf("got  %+v\nwant %+v", got, want)
+		}
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v", info.Mode())
+	}
+
+	mine := Provider{Name: "openai", TokenEndpoint: "https://id.example.com/token"}
+	if err := ps.Add(mine); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := load(t, path).Get("openai"); got.Source != SourceOwn || got.AuthorizationEndpoint != "" || got.APIOrigins != nil {
+		t.Errorf("something of the built-in one is left: %+v", got)
+	}
+	if got := names(ps); !slices.Contains(got, "openai own") || slices.Contains(got, "openai builtin") {
+		t.Errorf("%q", got)
+	}
+	if err := ps.Remove("openai"); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := load(t, path).Get("openai"); got.Source != SourceBuiltin {
+		t.Errorf("%+v", got)
+	}
+	for _, name := range []string{"openai", "nobody"} {
+		if err := ps.Remove(name); err == nil {
+			t.Errorf("%s is none of the user's own", name)
+		}
+	}
+	if err := ps.Add(Provider{Name: "x", TokenEndpoint: "http://example.com"}); err == nil {
+		t.Error("an invalid one was added")
+	}
+	if left, err := os.ReadDir(filepath.Dir(path)); err != nil || len(left) != 1 {
+		t.Errorf("%v %v", left, err)
+	}
+}
+
+// A person's file keeps everything but the entry that is touched.
+func TestFileIsKept(t *testing.T) {
+	const before = `# mine
+
+# the work one
+[work]
+token_endpoint = "https://work.example.com/token" # here
+later = { a = 1 }
+
+# the test one, with text that looks like a table
+[test]
+client_id = "x"
+# inside test
+token_endpoint = "https://test.example.com/token"
+terms_notice = '''[work]'''
+scopes = [
+  "a", # first
+]
+future = ["kept"]
+[test.extra_authorize_params]
+prompt = "none"
+
+# about the last one
+["last.one"]
+token_endpoint = "https://last.example.com/token"
+# the end`
+	path := filepath.Join(t.TempDir(), "providers.toml")
+	write := func(s string) {
+		t.Helper()
+		if err := os.WriteFile(path, []byte(s), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func() string {
+		t.Helper()
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	head, rest, _ := strings.Cut(before, "[test]")
+	_, tail, _ := strings.Cut(rest, "\n# about the last one")
+	without := head + "\n# about the last one" + tail
+
+	write(before)
+	if err := load(t, path).Remove("test"); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(); got != without {
+		t.Errorf("got\n%s\nwant\n%s", got, without)
+	}
+
+	write("\ufeff" + strings.ReplaceAll(before, "\n", "\r\n"))
+	ps := load(t, path)
+	p, _ := ps.Get("test")
+	p.ClientID = "y"
+	if err := ps.Add(p); err != nil {
+		t.Fatal(err)
+	}
+	after := read()
+	if !strings.HasPrefix(after, strings.ReplaceAll(without, "\n", "\r\n")) || strings.Contains(after, "inside test") {
+		t.Errorf("got\n%s", after)
+	}
+	var doc map[string]map[string]any
+	if err := toml.Unmarshal([]byte(after), &doc); err != nil {
+		t.Fatal(err)
+	}
+	if test := doc["test"]; test["client_id"] != "y" || !reflect.DeepEqual(test["future"], []any{"kept"}) || test["terms_notice"] != "[work]" {
+		t.Errorf("%v", test)
+	}
+	if got, _ := load(t, path).Get("test"); got.ClientID != "y" || got.AuthorizeParams["prompt"] != "none" {
+		t.Errorf("%+v", got)
+	}
+
+	// Tables can be written in other ways.
+	write("flat.client_id = 'a'\ninline = { client_id = 'b' }\nflat.scopes = ['s']\n[other]\nclient_id = 'c'\n[flat.extra_authorize_params]\nx = 'y'\n")
+	ps = load(t, path)
+	for _, name := range []string{"flat", "inline"} {
+		if err := ps.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := read(); got != "[other]\nclient_id = 'c'\n" {
+		t.Errorf("%q", got)
+	}
+}
+
+func TestLinkedFile(t *testing.T) {
+	dir := t.TempDir()
+	real, link := filepath.Join(dir, "dotfiles.toml"), filepath.Join(dir, "providers.toml")
+	if err := os.WriteFile(real, []byte("[a]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(real, link); err != nil {
+		t.Skip("needs symbolic links: " + err.Error())
+	}
+	if err := load(t, link).Add(Provider{Name: "b"}); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Lstat(link); err != nil || info.Mode()&fs.ModeSymlink == 0 {
+		t.Errorf("%v %v", info, err)
+	}
+	if _, ok := load(t, real).Get("b"); !ok {
+		t.Error("the file that is linked to did not change")
+	}
+}
+
+func TestDamagedFiles(t *testing.T) {
+	for _, test := range []struct{ file, want string }{
+		{"[a]\nclient_id = \"x\n", "line 2"},
+		{"[a]\n\n[a]\n", "line 3"},
+		{"[a]\nscopes = \"openid\"\n", "line 2"},
+		{"a = 1\n", "line 1"},
+		{"[ok]\n\n# note\n[Bad]\n", `line 4: provider "Bad": a provider's name`},
+		{"[a]\n[b]\ntoken_endpoint = \"http://example.com/\"\n", `line 2: provider "b": token_endpoint: neither https nor loopback`},
+		{"[a]\nclient_secret = \"hush\"\n", "--client-secret-stdin"},
+		{"\x00", "line 1"},
+	} {
+		path := filepath.Join(t.TempDir(), "providers.toml")
+		if err := os.WriteFile(path, []byte(test.file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := LoadProviders(path)
+		if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), "hush") {
+			t.Errorf("%q: %v", test.file, err)
+		}
+	}
+	if _, err := LoadProviders(t.TempDir()); err == nil {
+		t.Error("a folder was read")
+	}
+	// Damaged after it was read: not overwritten.
+	path := filepath.Join(t.TempDir(), "providers.toml")
+	ps := load(t, path)
+	if err := os.WriteFile(path, []byte("[a\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if ps.Add(Provider{Name: "b"}) == nil || ps.Remove("a") == nil {
+		t.Error("a damaged file was changed")
+	}
+}
+
+// Whatever a file holds: if it is read at all, an entry can be added and taken
+// out again, and the others are as they were.
+func FuzzProvidersTOML(f *testing.F) {
+	for _, s := range []string{
+		"", "[a]\n", "[a]\nclient_id='x'\n[b]\n", "a.client_id='x'\n[b]\n[a.extra_authorize_params]\nx='y'", "a={}\n", "[\"zz\"]\nscopes=[]\n[zz.x]\n",
+		"# c\n[a] # d\n\n# e\n[zz]\nfoo='''\n[a]\n'''\n# f", "[[a]]\n", "[a]\nb.c.d=1\n", "\"\\u007a\\u007a\".client_id='q'\n", "[zz]\n[a]\n[zz.deep]\n",
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		before, err := parseProviders(data, SourceOwn)
+		if err != nil {
+			return
+		}
+		path := filepath.Join(t.TempDir(), "providers.toml")
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		ps := load(t, path)
+		added := sample()
+		added.Name, added.Source = "zz", SourceOwn
+		if err := ps.Add(added); err != nil {
+			t.Fatalf("add: %v", err)
+		}
+		if got, _ := ps.Get("zz"); !reflect.DeepEqual(got, added) {
+			t.Fatalf("got  %+v\nwant %+v", got, added)
+		}
+		if err := ps.Remove("zz"); err != nil {
+			t.Fatalf("remove: %v", err)
+		}
+		delete(before, "zz")
+		if !reflect.DeepEqual(load(t, path).own, before) {
+			t.Fatalf("got  %+v\nwant %+v", ps.own, before)
+		}
+	})
+}

@@ -1,0 +1,221 @@
+package oauth
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authferry/authferry/keystore"
+)
+
+func TestRefusals(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		status int
+		body   string
+		dead   []string
+		want   Class
+		code   string
+	}{
+		{"RFC 6749", 400, `{"error":"invalid_grant"}`, nil, Dead, "invalid_grant"},
+		{"as a form", 200, `error=bad_refresh_token&error_description=The+refresh+token+passed+is+incorrect`, []string{"bad_refresh_token"}, Dead, "bad_refresh_token"},
+		{"as a form, not listed", 200, `error=bad_refresh_token`, nil, Misconfigured, "bad_refresh_token"},
+		{"object with type", 400, `{"type":"error","error":{"type":"invalid_grant","message":"m"}}`, nil, Dead, "invalid_grant"},
+		{"object with code", 401, `{"error":{"type":"invalid_request_error","code":"refresh_token_expired"}}`, nil, Dead, "refresh_token_expired"},
+		{"object with a number", 400, `{"error":{"code":400,"message":"m","status":"INVALID_ARGUMENT"}}`, nil, Misconfigured, "INVALID_ARGUMENT"},
+		{"at the top", 400, `{"code":"refresh_token_invalidated","message":"m"}`, nil, Dead, "refresh_token_invalidated"},
+		{"with a byte order mark", 400, "\ufeff\n{\"error\":\"invalid_grant\"}", nil, Dead, "invalid_grant"},
+		{"listed text in a member", 400, `{"error":{"message":"The provided authorization grant is invalid"}}`, []string{"The provided authorization grant is invalid"}, Dead, ""},
+		{"listed text in the description", 400, `{"error":"invalid_request","error_description":"gone"}`, []string{"gone"}, Dead, "invalid_request"},
+		{"listed text alone", 400, "The provided authorization grant is invalid\n", []string{"The provided authorization grant is invalid"}, Dead, ""},
+		{"text that has the code in it", 400, "invalid_grant: no", nil, Misconfigured, ""},
+		{"description that has the code in it", 400, `{"error":"invalid_request","error_description":"not an invalid_grant"}`, nil, Misconfigured, "invalid_request"},
+		{"another member has the code in it", 400, `{"error":"invalid_request","hint":"invalid_grant"}`, nil, Misconfigured, "invalid_request"},
+		{"other case", 400, `{"error":"INVALID_GRANT"}`, nil, Misconfigured, "INVALID_GRANT"},
+		{"no JSON", 400, `{"error":"invalid_gr`, nil, Misconfigured, ""},
+		{"web page", 403, `<html>invalid_grant</html>`, []string{"<html>invalid_grant</html>"}, Misconfigured, ""},
+		{"busy for now", 400, `{"error":"temporarily_unavailable"}`, nil, Throttled, "temporarily_unavailable"},
+		{"server error as 400", 400, `{"error":"server_error"}`, nil, Unknown, "server_error"},
+		{"definitive code of a failing server", 500, `{"error":"invalid_grant"}`, nil, Unknown, "invalid_grant"},
+		{"definitive code of a busy server", 429, `{"error":"invalid_grant"}`, nil, Throttled, "invalid_grant"},
+		{"overloaded", 529, `{"error":{"type":"overloaded_error"}}`, nil, Unknown, "overloaded_error"},
+		{"request time-out", 408, ``, nil, Unknown, ""},
+		{"not found", 404, `{"error":"Not Found"}`, nil, Misconfigured, ""},
+		{"teapot", 418, `[]`, nil, Misconfigured, ""},
+		{"echo of the token", 400, `{"error":"x-afrt_secret"}`, nil, Misconfigured, ""},
+		{"echo of the secret", 400, `{"error":{"code":"hush"}}`, nil, Misconfigured, ""},
+		{"escape sequence", 400, `{"error":"\u001b[31mred"}`, nil, Misconfigured, ""},
+		{"long", 400, `{"error":"` + strings.Repeat("x", 65) + `"}`, nil, Misconfigured, ""},
+	} {
+		r, n := fixed(t, test.status, nil, test.body)
+		r.endpoint.DeadCodes, r.endpoint.ClientSecret = test.dead, keystore.NewSecret("hush")
+		tok, err := r.refresh()
+		if err == nil || tok != nil || *n != 1 {
+			t.Errorf("%s: it went well, or was sent %d times", test.name, *n)
+		} else if err.Class != test.want || err.Code != test.code || err.Status != test.status {
+			t.Errorf("%s: %s %q: %v; want %s %q", test.name, err.Class, err.Code, err, test.want, test.code)
+		}
+	}
+}
+
+func TestRetryAfter(t *testing.T) {
+	arrived := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	const date = "Mon, 23 Nov 2026 09:00:00 GMT"
+	for _, test := range []struct {
+		after, ms, date string
+		want            time.Duration
+	}{
+		{},
+		{after: "30", want: 30 * time.Second},
+		{after: " 30 ", want: 30 * time.Second},
+		{after: "1.5", want: 1500 * time.Millisecond},
+		{after: "0"}, {after: "-5"}, {after: "NaN"}, {after: "Inf"}, {after: "-Inf"}, {after: "1e400"}, {after: "soon"}, {after: "99999999999"},
+		{after: "86401", want: 24 * time.Hour},
+		{after: "2592000", want: 24 * time.Hour},
+		{ms: "1500", want: 1500 * time.Millisecond},
+		{after: "30", ms: "1500", want: 30 * time.Second},
+		{ms: "172800000", want: 24 * time.Hour},
+		{after: "Mon, 23 Nov 2026 09:00:40 GMT", date: date, want: 40 * time.Second},
+		{after: "Monday, 23-Nov-26 09:00:40 GMT", date: date, want: 40 * time.Second},
+		{after: "Mon, 23 Nov 2026 12:00:40 GMT", want: 40 * time.Second},
+		{after: "Mon, 23 Nov 2026 12:00:40 GMT", date: "yesterday", want: 40 * time.Second},
+		{after: "Mon, 23 Nov 2026 08:00:00 GMT", date: date},
+		{after: "Wed, 25 Nov 2026 09:00:00 GMT", date: date, want: 24 * time.Hour},
+		{after: "Sun, 23 Nov 2036 09:00:00 GMT", date: date},
+	} {
+		h := http.Header{}
+		for name, v := range map[string]string{"Retry-After": test.after, "Retry-After-Ms": test.ms, "Date": test.date} {
+			if v != "" {
+				h.Set(name, v)
+			}
+		}
+		if got := retryAfter(h, arrived); got != test.want {
+			t.Errorf("%+v: %v", test, got)
+		}
+	}
+}
+
+func TestTokenMembers(t *testing.T) {
+	r, _ := fixed(t, 200, nil, `{"access_token":"a","refresh_token":"r","id_token":"i","token_type":"bearer","scope":["x","y"],"expires_in":"60",
+		"refresh_token_expires_in":120,"account":{"uuid":"u","email_address":"ada@example.com"},"organization":{"uuid":"o","name":"Org"}}`)
+	tok, err := r.refresh()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tok.IDToken.Reveal() != "i" || tok.TokenType != "Bearer" || tok.Scope != "x y" || tok.ExpiresIn != time.Minute || tok.RefreshExpiresIn != 2*time.Minute ||
+		tok.Account != (Party{"u", ada}) || tok.Organization != (Party{"o", "Org"}) {
+		t.Errorf("%+v", tok)
+	}
+	r, _ = fixed(t, 201, nil, `{"access_token":"a","refresh_token":5,"refresh_expires_in":30,"scope":7,"account":"me","error":null}`)
+	if tok, err = r.refresh(); err != nil || !tok.RefreshToken.Empty() || tok.TokenType != "Bearer" || tok.Scope != "" || tok.RefreshExpiresIn != 30*time.Second {
+		t.Errorf("%+v %v", tok, err)
+	}
+	r, _ = fixed(t, 200, nil, `access_token=a&scope=x%2Cy&expires_in=28800&refresh_token=r&refresh_token_expires_in=15897600&token_type=bearer`)
+	if tok, err = r.refresh(); err != nil || tok.RefreshToken.Reveal() != "r" || tok.ExpiresIn != 8*time.Hour || tok.RefreshExpiresIn != 15897600*time.Second {
+		t.Errorf("%+v %v", tok, err)
+	}
+	cut := errTooBig
+	if m, err := parse([]byte("refresh_token=r&access_token=hal"), cut); err != nil || m.text("refresh_token") != "r" || m.text("access_token") != "" {
+		t.Errorf("%v %v", m, err)
+	}
+}
+
+func TestCheckAccessToken(t *testing.T) {
+	for _, s := range []string{"a", "a.b-c_d~e+f/g=", "a b", "{\"quoted\"}", strings.Repeat("x", 1<<16)} {
+		if err := CheckAccessToken(s); err != nil {
+			t.Errorf("%.20q: %v", s, err)
+		}
+	}
+	for _, s := range []string{"", " a", "a ", "a\nb", "a\x00", "a\tb", "schlüssel", "\x7f", "\xff"} {
+		if err := CheckAccessToken(s); err == nil || s != "" && strings.Contains(err.Error(), strings.TrimSpace(s)) && len(s) > 2 {
+			t.Errorf("%q: %v", s, err)
+		}
+	}
+	for s, good := range map[string]bool{"": true, "Bearer": true, "bEARER": true, "mac": false, "DPoP": false, "Bearer ": false} {
+		if (CheckTokenType(s) == nil) != good {
+			t.Errorf("%q", s)
+		}
+	}
+}
+
+// Whatever comes, a token that is handed out can be sent, and no text has a
+// secret in it.
+func FuzzTokenResponse(f *testing.F) {
+	for _, s := range []string{
+		`{"access_token":"a","refresh_token":"r","expires_in":3600,"token_type":"Bearer"}`, `{"access_token":"a","expires_in":"1e18"}`,
+		`{"access_token":"a","refresh_token":"r","expires_in":1e400`, "\ufeff{}", `access_token=a&refresh_token=r&expires_in=5`, "\x1f\x8b", "<html>", "",
+		`{"error":"invalid_grant"}`, `{"error":{"code":"refresh_token_reused"}}`, `{"access_token":"a\nb","refresh_token":"\ud800"}`, `{"access_token":"a","access_token":null}`,
+	} {
+		f.Add([]byte(s), false)
+		f.Add([]byte(s), true)
+	}
+	secret := keystore.NewSecret("afrt_secret")
+	f.Fuzz(func(t *testing.T, body []byte, cut bool) {
+		a := &answer{status: 200, body: body, arrived: time.Now(), sent: true}
+		if strings.HasPrefix(string(body), "\x1f\x8b") {
+			a.decompress()
+		}
+		if cut && a.cut == nil {
+			a.cut = errTooBig
+		}
+		tok, err := a.grant(Endpoint{}, secret)
+		if err == nil {
+			if CheckAccessToken(tok.AccessToken.Reveal()) != nil || CheckTokenType(tok.TokenType) != nil {
+				t.Fatalf("%+v", tok)
+			}
+			if tok.ExpiresIn < 0 || tok.ExpiresIn > maxLifetime || tok.RefreshExpiresIn < 0 || tok.RefreshExpiresIn > maxLifetime {
+				t.Fatalf("lifetimes %v and %v", tok.ExpiresIn, tok.RefreshExpiresIn)
+			}
+			return
+		}
+		e, ok := err.(*Error) //nolint:errorlint // grant promises the type itself
+		if !ok || (tok != nil) != (e.Class == BadToken) || strings.Contains(e.Error(), secret.Reveal()) {
+			t.Fatalf("%#v", err)
+		}
+	})
+}
+
+func FuzzErrorResponse(f *testing.F) {
+	for _, s := range []string{
+		`{"error":"invalid_grant"}`, `{"error":{"type":"invalid_grant","message":"m"}}`, `{"error":{"code":"afrt_secret"}}`, `{"error":"\u001b[0m"}`,
+		`{"message":"gone"}`, "gone", `error=invalid_grant`, "<html>", "", "[]", `{"error":{"error":{}}}`,
+	} {
+		for _, status := range []int{200, 302, 400, 401, 403, 408, 429, 500, 503} {
+			f.Add(status, []byte(s))
+		}
+	}
+	secret := keystore.NewSecret("afrt_secret")
+	e := Endpoint{DeadCodes: []string{"gone"}}
+	f.Fuzz(func(t *testing.T, status int, body []byte) {
+		a := &answer{status: status, body: body, sent: true}
+		got := a.refusal(e, secret)
+		text := got.Error()
+		if strings.Contains(text, secret.Reveal()) || len(text) > 250 || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) {
+			t.Fatalf("%q", text)
+		}
+		if !slices.Contains([]Class{Throttled, Unknown, Dead, Misconfigured}, got.Class) {
+			t.Fatalf("class %q", got.Class)
+		}
+		if got.Class == Dead && (status < 200 || status > 499 || status > 299 && status < 400) {
+			t.Fatalf("status %d is definitive", status)
+		}
+		// Only what was understood is definitive, or a listed text as a whole.
+		if _, err := parse(body, nil); got.Class == Dead && err != nil && strings.TrimSpace(string(body)) != "gone" {
+			t.Fatalf("%q is definitive", body)
+		}
+	})
+}
+
+func FuzzRetryAfter(f *testing.F) {
+	for _, s := range []string{"30", "1.5", "-1", "1e400", "NaN", "Mon, 23 Nov 2026 09:00:40 GMT", ""} {
+		f.Add(s, "Mon, 23 Nov 2026 09:00:00 GMT", s)
+	}
+	f.Fuzz(func(t *testing.T, after, date, ms string) {
+		h := http.Header{"Retry-After": {after}, "Date": {date}, "Retry-After-Ms": {ms}}
+		if d := retryAfter(h, time.Unix(0, 0)); d < 0 || d > maxRetryAfter {
+			t.Fatal(d)
+		}
+	})
+}
