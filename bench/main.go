@@ -71,6 +71,7 @@ func privately() error {
 	// The programs are built before HOME changes, so that Go's caches are used.
 	for out, pkg := range map[string]string{"authferry": "./cmd/authferry", "authferry-sim": "./cmd/authferry-sim", "bare": "bench/bare.go"} {
 		build := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(home, out), pkg) // #nosec G204
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")                                      // as the released binaries are
 		build.Stderr = os.Stderr
 		if err := build.Run(); err != nil {
 			return fmt.Errorf("go build %s: %w", pkg, err)
@@ -80,7 +81,7 @@ func privately() error {
 	args := append([]string{"--", "bash", "-c", script, "bash", "--", self}, os.Args[1:]...)
 	cmd := exec.Command("dbus-run-session", args...) // #nosec G204
 	cmd.Env = append(os.Environ(), "BENCH_PRIVATE="+home, "HOME="+home, "XDG_RUNTIME_DIR="+home, "XDG_DATA_HOME="+home+"/data",
-		"XDG_CONFIG_HOME="+home+"/config", "AUTHFERRY_DIR="+home+"/authferry", "DISPLAY=", "WAYLAND_DISPLAY=", "AUTHFERRY_KEYSTORE=", "AUTHFERRY_LOCK_TIMEOUT=2m")
+		"XDG_CONFIG_HOME="+home+"/config", "AUTHFERRY_DIR="+home+"/folder", "DISPLAY=", "WAYLAND_DISPLAY=", "AUTHFERRY_KEYSTORE=", "AUTHFERRY_LOCK_TIMEOUT=2m")
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	return cmd.Run()
 }
@@ -141,7 +142,7 @@ func prepare() (*bench, error) {
 }
 
 func (b *bench) addAccount(label string, expiresIn int) error {
-	res, err := http.Post(b.url+"/_control/issue?user="+label, "application/json", nil)
+	res, err := http.Post(b.url+"/_control", "application/json", strings.NewReader(`{"issue":"`+label+`"}`))
 	if err != nil {
 		return err
 	}
@@ -268,7 +269,7 @@ func (b *bench) stampede(herds string) error {
 
 // requests is how many token requests the server has seen.
 func (b *bench) requests() (int, error) {
-	res, err := http.Get(b.url + "/_control/counters")
+	res, err := http.Get(b.url + "/_control")
 	if err != nil {
 		return 0, err
 	}
