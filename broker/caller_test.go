@@ -32,26 +32,27 @@ func TestKilledCallers(t *testing.T) {
 func (w *world) killCallers(count int) {
 	w.t.Helper()
 	id, interrupted, served := w.only().ID, 0, 0
-	began := time.Now()
-	if got := w.ask(); got.err != nil {
-		w.t.Fatal(got.err)
-	}
-	span := time.Since(began) // of a rotation that nobody disturbs
+	span := 80 * time.Millisecond // within which the blow falls
 	for round := range count {
 		cmd := w.command("TEST_REJECTED=" + lease(id, w.account(id).Generation))
 		w.allowRejection(id)
 		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		began, done := time.Now(), make(chan error, 1)
 		if err := cmd.Start(); err != nil {
 			w.t.Fatal(err)
 		}
-		time.Sleep(rand.N(span))
-		target := cmd.Process.Pid
-		if round%2 == 0 {
-			target = -target // the whole group
-		}
-		_ = syscall.Kill(target, syscall.SIGKILL)
-		if cmd.Wait() != nil {
+		go func() { done <- cmd.Wait() }()
+		select {
+		case <-done:
+			span = time.Since(began) * 5 / 4 // a rotation takes that long here
+		case <-time.After(rand.N(span)):
 			interrupted++
+			target := cmd.Process.Pid
+			if round%2 == 0 {
+				target = -target // the whole group
+			}
+			_ = syscall.Kill(target, syscall.SIGKILL)
+			<-done
 		}
 		got := w.ask()
 		switch {
