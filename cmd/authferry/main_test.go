@@ -64,5 +64,6 @@ func setup(env *testscript.Env) error {
 	env.Setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path="+filepath.Join(env.WorkDir, "no-bus"))
 	env.Setenv("NO_COLOR", "1")
 	env.Setenv("NEWLINE", "one\ntwo")
+	env.Setenv("INJECTED", "x: {token}\r\nhost: evil.example")
 	return nil
 }

@@ -150,10 +150,16 @@ func (c *providerAddCmd) base(a *app) (oauth.Provider, error) {
 	if err != nil {
 		return p, err
 	}
-	p.Issuer = found.Issuer
+	p.Issuer, p.AuthStyle, p.IssParameter = found.Issuer, found.AuthStyle, found.IssParameter
 	p.AuthorizationEndpoint, p.TokenEndpoint = found.AuthorizationEndpoint, found.TokenEndpoint
 	p.DeviceAuthorizationEndpoint, p.RevocationEndpoint = found.DeviceAuthorizationEndpoint, found.RevocationEndpoint
 	p.UserinfoEndpoint = found.UserinfoEndpoint
+	if len(p.Scopes) == 0 {
+		p.Scopes = found.Scopes
+	}
+	if p.IdentityFrom == "" {
+		p.IdentityFrom = found.IdentityFrom
+	}
 	return p, nil
 }
 

@@ -216,7 +216,7 @@ func grantFile(ts *testscript.TestScript, _ bool, args []string) {
 //	requests N | revoked N | elsewhere N                counts
 //	accepts FILE                                        the API takes the token in it
 //	fault NAME [TIMES] | fault JSON | heal              misbehave, behave
-//	secret SECRET | json                                be a server of that kind
+//	secret SECRET [METHOD] | json                       want this of its clients
 //	revoke USER | close
 func server(ts *testscript.TestScript, neg bool, args []string) {
 	s := ts.Value(serverKey{}).(*brokertest.Server)
@@ -246,7 +246,7 @@ func server(ts *testscript.TestScript, neg bool, args []string) {
 	case "heal":
 		s.ClearFaults()
 	case "secret":
-		ts.Check(s.Configure(func(c *brokertest.Config) { c.ClientSecret = args[1] }))
+		ts.Check(s.Configure(func(c *brokertest.Config) { c.ClientSecret, c.ClientAuth = args[1], strings.Join(args[2:], "") }))
 	case "json":
 		ts.Check(s.Configure(func(c *brokertest.Config) { c.TokenRequest = "json" }))
 	case "revoke":
