@@ -27,7 +27,7 @@ func TestScripts(t *testing.T) {
 		Condition: condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "fails": fails, "field": field, "members": members, "remember": remember,
-			"grant": grantFile, "server": server, "noleak": noleak, "replace": replace,
+			"grant": grantFile, "server": server, "noleak": noleak, "replace": replace, "cptree": cptree,
 		},
 	})
 }

@@ -188,6 +188,11 @@ func replace(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.ReplaceAll(old, args[1], args[2])), 0o600))
 }
 
+// cptree FROM TO copies a folder.
+func cptree(ts *testscript.TestScript, _ bool, args []string) {
+	ts.Check(os.CopyFS(ts.MkAbs(args[1]), os.DirFS(ts.MkAbs(args[0]))))
+}
+
 // grant FILE USER [TTL [PADDING]] writes a grant as import grant reads it, with an
 // access token that is longer than the server's by PADDING bytes.
 func grantFile(ts *testscript.TestScript, _ bool, args []string) {
