@@ -27,7 +27,7 @@ func TestScripts(t *testing.T) {
 		Condition: condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits": exits, "fails": fails, "field": field, "members": members, "remember": remember,
-			"grant": grantFile, "server": server, "noleak": noleak, "replace": replace, "cptree": cptree,
+			"grant": grantFile, "server": server, "noleak": noleak, "replace": replace, "cptree": cptree, "hold": hold,
 		},
 	})
 }
@@ -50,6 +50,7 @@ func setup(env *testscript.Env) error {
 	}
 	env.Defer(s.Close)
 	env.Values[serverKey{}] = s
+	env.Values[heldKey{}] = map[string]func(){}
 	home := filepath.Join(env.WorkDir, "home")
 	for _, dir := range []string{home, filepath.Join(env.WorkDir, "tmp")} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -8,10 +9,12 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 
@@ -187,6 +190,32 @@ func replace(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.ReplaceAll(old, args[1], args[2])), 0o600))
 }
+
+// hold FILE lets another process lock a file until the script's end; ! hold FILE
+// ends that one.
+func hold(ts *testscript.TestScript, neg bool, args []string) {
+	held := ts.Value(heldKey{}).(map[string]func())
+	if neg {
+		held[args[0]]()
+		return
+	}
+	cmd := exec.Command("flock", ts.MkAbs(args[0]), "sh", "-c", "echo held; cat")
+	in, err := cmd.StdinPipe()
+	ts.Check(err)
+	out, err := cmd.StdoutPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	held[args[0]] = sync.OnceFunc(func() {
+		_ = in.Close()
+		_ = cmd.Wait()
+	})
+	ts.Defer(held[args[0]])
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "held\n" {
+		ts.Fatalf("flock: %q, %v", line, err)
+	}
+}
+
+type heldKey struct{}
 
 // cptree FROM TO copies a folder.
 func cptree(ts *testscript.TestScript, _ bool, args []string) {
