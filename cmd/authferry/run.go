@@ -55,13 +55,6 @@ type grammar struct {
 // somebody's agent, each by itself: building the whole one takes as long as
 // reading the keychain.
 var hot = map[string]func() (any, *globals){
-	"token": func() (any, *globals) {
-		g := new(struct {
-			globals
-			Token tokenCmd `cmd:""`
-		})
-		return g, &g.globals
-	},
 	"header": func() (any, *globals) {
 		g := new(struct {
 			globals
