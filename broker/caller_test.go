@@ -1,10 +1,7 @@
-//go:build unix
-
 package broker
 
 import (
 	"math/rand/v2"
-	"syscall"
 	"testing"
 	"time"
 
@@ -12,9 +9,9 @@ import (
 	"github.com/authferry/authferry/keystore/keystoretest"
 )
 
-// The caller, or its whole process group, is killed at a random moment of a
-// rotation against a server that revokes the login when a refresh token is used
-// twice. The rotator outlives it: afterwards there is always a valid token.
+// The caller, or its whole process group (on Windows: its job), is killed at a
+// random moment of a rotation against a server that revokes the login when a
+// refresh token is used twice. The rotator outlives it: afterwards there is always a valid token.
 // (The complaint: a plugin's time-out kills the tool in the middle of a refresh,
 // and the login is gone.)
 func TestKilledCallers(t *testing.T) {
@@ -36,22 +33,15 @@ func (w *world) killCallers(count int) {
 	for round := range count {
 		cmd := w.command("TEST_REJECTED=" + lease(id, w.account(id).Generation))
 		w.allowRejection(id)
-		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 		began, done := time.Now(), make(chan error, 1)
-		if err := cmd.Start(); err != nil {
-			w.t.Fatal(err)
-		}
+		kill := startApart(w.t, cmd)
 		go func() { done <- cmd.Wait() }()
 		select {
 		case <-done:
 			span = time.Since(began) * 5 / 4 // a rotation takes that long here
 		case <-time.After(rand.N(span)):
 			interrupted++
-			target := cmd.Process.Pid
-			if round%2 == 0 {
-				target = -target // the whole group
-			}
-			_ = syscall.Kill(target, syscall.SIGKILL)
+			kill(round%2 == 0)
 			<-done
 		}
 		got := w.ask()
@@ -71,30 +61,4 @@ func (w *world) killCallers(count int) {
 	}
 	w.t.Logf("%d rounds, %d of them killed: %d token requests, %d reuses, %d logins revoked, %d with a good token afterwards",
 		count, interrupted, l.TokenRequests, len(l.Reuse), l.Revoked(), served)
-}
-
-// Signals that end a process reach the caller only.
-func TestSignalledRotator(t *testing.T) {
-	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM} {
-		t.Run(sig.String(), func(t *testing.T) {
-			w := newWorld(t, brokertest.Config{Rotation: brokertest.Strict})
-			release := make(chan struct{})
-			w.server.Inject(brokertest.Fault{Until: release})
-			a := w.add("ada", -time.Second)
-			done := make(chan answer, 1)
-			go func() { done <- w.ask() }()
-			w.await("a refresh", func(l brokertest.Ledger) bool { return l.Inflight["ada"] > 0 })
-			pid := w.account(a.ID).Intents[0].PID
-			if err := syscall.Kill(pid, sig); err != nil {
-				t.Fatal(err)
-			}
-			close(release)
-			if got := <-done; got.err != nil || !w.good(got.token) {
-				t.Fatalf("%v after %v to the rotator", got.err, sig)
-			}
-			if l := w.server.Ledger(); l.TokenRequests != 1 {
-				t.Errorf("%d token requests, want 1", l.TokenRequests)
-			}
-		})
-	}
 }

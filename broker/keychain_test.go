@@ -144,14 +144,15 @@ func TestKeychainFaultsBeforeSpending(t *testing.T) {
 // C5: no bus, a dead one, a mute one.
 func TestNoBus(t *testing.T) {
 	for name, row := range map[string]struct {
-		env  []string
+		bus  func(testing.TB) []string
 		want Code
 	}{
-		"dead": {keystoretest.DeadBus(t), KeystoreUnavailable},
-		"mute": {keystoretest.MuteBus(t), KeystoreTimeout},
+		"dead": {keystoretest.DeadBus, KeystoreUnavailable},
+		"mute": {keystoretest.MuteBus, KeystoreTimeout},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := keychainWorld(t, brokertest.Config{}, append(row.env, "AUTHFERRY_KEYCHAIN_TIMEOUT=700ms"))
+			w := keychainWorld(t, brokertest.Config{}, []string{"AUTHFERRY_KEYCHAIN_TIMEOUT=700ms"})
+			w.env = append(w.env, row.bus(t)...)
 			if got := w.addInChild("ada"); got.err == nil || got.err.Code != row.want {
 				t.Errorf("%+v, want %s", got, row.want)
 			}

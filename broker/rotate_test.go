@@ -114,6 +114,10 @@ func sends(l brokertest.Ledger) int {
 // The rotator is killed at each point once. What the next call finds is in
 // doc.go; here is the same table as a check, by server.
 func TestKillPoints(t *testing.T) {
+	killRotators(t, newWorld, brokertest.Fixed, brokertest.Rotate, brokertest.Strict, brokertest.GraceSame, brokertest.GraceNew)
+}
+
+func killRotators(t *testing.T, open func(*testing.T, brokertest.Config) *world, kinds ...brokertest.Rotation) {
 	const window = "window" // the irreducible one
 	points := []struct {
 		at   string
@@ -122,11 +126,11 @@ func TestKillPoints(t *testing.T) {
 		{"K2", "one"}, {"K3", "one"}, {"K4", "one"}, {"K5", "one"},
 		{"K7", "one"}, {"K11", window}, {"K14", "two"}, {"K15", "one"}, {"K16", "one"},
 	}
-	for _, kind := range []brokertest.Rotation{brokertest.Fixed, brokertest.Rotate, brokertest.Strict, brokertest.GraceSame, brokertest.GraceNew} {
+	for _, kind := range kinds {
 		for _, p := range points {
 			t.Run(string(kind)+"/"+p.at, func(t *testing.T) {
 				t.Parallel()
-				w := newWorld(t, brokertest.Config{Rotation: kind})
+				w := open(t, brokertest.Config{Rotation: kind})
 				a := w.add("ada", -time.Second)
 				got := w.ask("TEST_KILL_AT="+p.at, "TEST_KILL_ONCE="+filepath.Join(t.TempDir(), "killed"))
 				l := w.server.Ledger()
