@@ -127,44 +127,50 @@ func killRotators(t *testing.T, open func(*testing.T, brokertest.Config) *world,
 		{"K7", "one"}, {"K11", window}, {"K14", "two"}, {"K15", "one"}, {"K16", "one"},
 	}
 	for _, kind := range kinds {
-		for _, p := range points {
-			t.Run(string(kind)+"/"+p.at, func(t *testing.T) {
-				t.Parallel()
-				w := open(t, brokertest.Config{Rotation: kind})
-				a := w.add("ada", -time.Second)
-				got := w.ask("TEST_KILL_AT="+p.at, "TEST_KILL_ONCE="+filepath.Join(t.TempDir(), "killed"))
-				l := w.server.Ledger()
-				if p.want == window && (kind == brokertest.Rotate || kind == brokertest.Strict) {
-					if got.err == nil || got.err.Code != LoginNeeded {
-						t.Fatalf("got %+v; want login_needed, because the provider refused the stored refresh token", got)
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			seen := make([]string, len(points))
+			t.Cleanup(func() { t.Logf("%-11s %s", kind, strings.Join(seen, "  ")) })
+			for i, p := range points {
+				seen[i] = p.at + " FAILED"
+				t.Run(p.at, func(t *testing.T) {
+					t.Parallel()
+					w := open(t, brokertest.Config{Rotation: kind})
+					a := w.add("ada", -time.Second)
+					got := w.ask("TEST_KILL_AT="+p.at, "TEST_KILL_ONCE="+filepath.Join(t.TempDir(), "killed"))
+					l := w.server.Ledger()
+					if p.want == window && (kind == brokertest.Rotate || kind == brokertest.Strict) {
+						if got.err == nil || got.err.Code != LoginNeeded {
+							t.Fatalf("got %+v; want login_needed, because the provider refused the stored refresh token", got)
+						}
+						if acc := w.account(a.ID); acc.Dead != acc.Fingerprint {
+							t.Error("the refused refresh token is not marked")
+						}
+						seen[i] = p.at + " login"
+						return
 					}
-					if acc := w.account(a.ID); acc.Dead != acc.Fingerprint {
-						t.Error("the refused refresh token is not marked")
+					if got.err != nil {
+						t.Fatalf("the next rotator did not recover: %s: %v", got.err.Code, got.err)
 					}
-					t.Log("login needed")
-					return
-				}
-				if got.err != nil {
-					t.Fatalf("the next rotator did not recover: %s: %v", got.err.Code, got.err)
-				}
-				if !w.good(got.token) {
-					t.Error("the API refuses the token")
-				}
-				want := map[string]int{"one": 1, "two": 2, window: 2}[p.want]
-				if sent := sends(l); sent != want {
-					t.Errorf("a refresh token was sent %d times, want %d", sent, want)
-				}
-				if reuse := len(l.Reuse); p.want != window && reuse != 0 {
-					t.Errorf("a spent refresh token was sent %d times", reuse)
-				}
-				if acc := w.account(a.ID); acc.Intents != nil {
-					t.Errorf("an intent is left: %+v", acc.Intents)
-				}
-				if again := w.ask(); again.token != got.token {
-					t.Error("the next call gets another token")
-				}
-				t.Logf("served after %d sends", sends(l))
-			})
-		}
+					if !w.good(got.token) {
+						t.Error("the API refuses the token")
+					}
+					want := map[string]int{"one": 1, "two": 2, window: 2}[p.want]
+					if sent := sends(l); sent != want {
+						t.Errorf("a refresh token was sent %d times, want %d", sent, want)
+					}
+					if reuse := len(l.Reuse); p.want != window && reuse != 0 {
+						t.Errorf("a spent refresh token was sent %d times", reuse)
+					}
+					if acc := w.account(a.ID); acc.Intents != nil {
+						t.Errorf("an intent is left: %+v", acc.Intents)
+					}
+					if again := w.ask(); again.token != got.token {
+						t.Error("the next call gets another token")
+					}
+					seen[i] = fmt.Sprintf("%s %d", p.at, sends(l))
+				})
+			}
+		})
 	}
 }
