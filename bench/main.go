@@ -18,7 +18,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"text/tabwriter"
 	"time"
 )
@@ -187,9 +186,7 @@ func once(cmd *exec.Cmd) (run, error) {
 		return r, fmt.Errorf("%s: %w", filepath.Base(cmd.Path), err)
 	}
 	r.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-	if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		r.rssKB = u.Maxrss
-	}
+	r.rssKB = peakKB(cmd.ProcessState)
 	return r, nil
 }
 
