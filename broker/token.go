@@ -123,11 +123,16 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 	if a.Kind == KindAPIKey {
 		return b.serveAPIKey(ctx, idx, a, want.floor)
 	}
-	var failure error
+	var failure, err error
 	for try := 0; ; try++ {
-		acc, err := b.readAccess(ctx, idx, a)
-		if err != nil {
-			return nil, err
+		// A herd at expiry need not ask the keychain for what the index knows to
+		// be over.
+		over := try == 0 && a.Fingerprint != "" && !a.ExpiresAt.IsZero() && !a.ExpiresAt.After(time.Now())
+		var acc *access
+		if !over {
+			if acc, err = b.readAccess(ctx, idx, a); err != nil {
+				return nil, err
+			}
 		}
 		if acc == nil && failure != nil {
 			if acc, err = b.oldAccess(ctx, idx, a); err != nil {
@@ -155,7 +160,7 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 			return nil, failure
 		case try == 3:
 			return nil, failf(ProviderRefused, "the provider of account %s issues tokens that are over at once", quote(a.Label)).hint("check this machine's clock, then: authferry refresh %s", arg(a.Label))
-		case acc == nil && try == 0:
+		case acc == nil && try == 0 && !over:
 			// The index may have moved on since it was read.
 			now, err := b.read()
 			if err != nil {
