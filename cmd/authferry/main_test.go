@@ -29,7 +29,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: false,
 		Setup:               setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "field": field, "grant": grantFile, "server": server, "noleak": noleak,
+			"exits": exits, "field": field, "grant": grantFile, "server": server, "noleak": noleak, "answered": answered,
 		},
 	})
 }
