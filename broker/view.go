@@ -153,6 +153,9 @@ func (b *Broker) Status() (*StatusView, error) {
 		}
 		ch := choose(idx, b.everyday(idx, selected{pool: name}), nil, now)
 		p.Reason = ch.reason
+		if !c.Failover && ch.account != nil {
+			p.Reason = "failover is off, so no other one is used"
+		}
 		if ch.account != nil {
 			p.Current = ch.account.ID
 		} else if e, ok := errors.AsType[*Error](ch.err); ok {
