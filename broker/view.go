@@ -153,6 +153,15 @@ func (b *Broker) Status() (*StatusView, error) {
 		}
 		ch := choose(idx, b.everyday(idx, selected{pool: name}), nil, now)
 		p.Reason = ch.reason
+		for _, a := range idx.Members(name) {
+			if ch.account == nil || a.ID == ch.account.ID {
+				break
+			}
+			if why := insteadOf(a, "", now); why != "" && !strings.HasPrefix(p.Reason, why) {
+				p.Reason = why + p.Reason
+				break
+			}
+		}
 		if !c.Failover && ch.account != nil {
 			p.Reason = "failover is off, so no other one is used"
 		}

@@ -192,7 +192,7 @@ func (p *page) bar(u broker.UsageView) (text string, size int) {
 		on, off = "#", "."
 	}
 	name := shorten(printable(u.Window), 16)
-	number := fmt.Sprintf("%4s", percent(u.Used))
+	number := fmt.Sprintf(" %4s", percent(u.Used))
 	return name + " " + p.accent(strings.Repeat(on, full)) + p.dim(strings.Repeat(off, long-full)) + number, cells(name) + 1 + long + cells(number)
 }
 
