@@ -38,6 +38,9 @@ func main() {
 		err = b.hit(*rounds)
 	}
 	if err == nil {
+		err = b.failover(*rounds)
+	}
+	if err == nil {
 		err = b.stampede(*herds)
 	}
 	if b != nil {
