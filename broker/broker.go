@@ -136,6 +136,12 @@ func (b *Broker) del(ctx context.Context, name string) error {
 	return b.store.Delete(ctx, name)
 }
 
+// unwritten reports that an item is not there, or not whole, which is the same:
+// whoever was writing it did not finish.
+func unwritten(err error) bool {
+	return errors.Is(err, keystore.ErrNotFound) || errors.Is(err, keystore.ErrDamaged)
+}
+
 // vaultDir is where the file keystore keeps its items.
 func (b *Broker) vaultDir() string { return filepath.Join(b.opt.Dir, "vault") }
 

@@ -210,6 +210,10 @@ func allHeld(pool string, held, login []*index.Account, scope string, now time.T
 }
 
 func loginNeeded(a *index.Account) error {
+	if a.Fingerprint == "" {
+		return failf(LoginNeeded, "account %s has no refresh token, so it can't be refreshed", quote(a.Label)).
+			hint("authferry login %s --renew %s", a.Provider, quote(a.Label))
+	}
 	return failf(LoginNeeded, "account %s needs a new login; the old one ended at the provider", quote(a.Label)).
 		hint("authferry login %s --renew %s", a.Provider, quote(a.Label))
 }

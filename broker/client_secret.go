@@ -4,8 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
-	"errors"
 
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
@@ -29,17 +27,17 @@ func clientKey(e oauth.Endpoint) string {
 // readClientSecret returns the secret of e's client, empty where there is none.
 func (b *Broker) readClientSecret(ctx context.Context, idx *index.Index, e oauth.Endpoint) (keystore.Secret, error) {
 	s, err := b.get(ctx, clientItem(idx, e))
-	if errors.Is(err, keystore.ErrNotFound) || errors.Is(err, keystore.ErrDamaged) {
+	if unwritten(err) {
 		return keystore.Secret{}, nil
 	}
 	if err != nil {
 		return keystore.Secret{}, storeError(err)
 	}
 	var cs clientSecret
-	if json.Unmarshal([]byte(s.Reveal()), &cs) != nil || cs.TokenEndpoint != e.TokenEndpoint || cs.ClientID != e.ClientID {
-		return keystore.Secret{}, nil
+	if decodeRecord(s, &cs) == nil && cs.TokenEndpoint == e.TokenEndpoint && cs.ClientID == e.ClientID {
+		return keystore.NewSecret(cs.Secret), nil
 	}
-	return keystore.NewSecret(cs.Secret), nil
+	return keystore.Secret{}, nil
 }
 
 func (b *Broker) hasClientSecret(ctx context.Context, idx *index.Index, e oauth.Endpoint) (bool, error) {

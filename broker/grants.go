@@ -2,13 +2,11 @@ package broker
 
 import (
 	"context"
-	"errors"
 	"os"
 	"time"
 
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
-	"github.com/authferry/authferry/keystore"
 )
 
 // grants is what the keystore has of an account: the record with the highest
@@ -25,7 +23,7 @@ func (b *Broker) readGrants(ctx context.Context, idx *index.Index, id string) (g
 	var found grants
 	for _, slot := range slots {
 		s, err := b.get(ctx, grantItem(idx, id, slot))
-		if errors.Is(err, keystore.ErrNotFound) || errors.Is(err, keystore.ErrDamaged) {
+		if unwritten(err) {
 			continue
 		}
 		if err != nil {
@@ -55,7 +53,7 @@ func (b *Broker) rollForward(ctx context.Context, idx *index.Index, a *index.Acc
 	accessSlot := ""
 	for _, slot := range slots {
 		s, err := b.get(ctx, accessItem(idx, a.ID, slot))
-		if errors.Is(err, keystore.ErrNotFound) || errors.Is(err, keystore.ErrDamaged) {
+		if unwritten(err) {
 			continue
 		}
 		if err != nil {

@@ -32,6 +32,9 @@ func (b *Broker) ImportGrant(ctx context.Context, r io.Reader, opt ImportOptions
 		return nil, err
 	}
 	data, err := io.ReadAll(io.LimitReader(r, maxGrant+1))
+	if err != nil && ctx.Err() != nil {
+		return nil, failf(Cancelled, "interrupted; nothing was changed")
+	}
 	if err != nil {
 		return nil, failf(Usage, "stdin can't be read").because(err)
 	}

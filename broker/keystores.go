@@ -33,13 +33,10 @@ func (b *Broker) KeystoreStatus(ctx context.Context) (KeystoreStatus, error) {
 	if err != nil {
 		return KeystoreStatus{}, err
 	}
-	s := KeystoreStatus{Kind: string(kind)}
-	if err := b.open(idx); err != nil {
-		s.Backend, s.Err = "age files in "+b.vaultDir(), err
-		return s, nil
+	s := KeystoreStatus{Kind: string(kind), Backend: "age files in " + b.vaultDir()}
+	if s.Err = b.open(idx); s.Err == nil {
+		s.Backend, s.Err = b.store.Backend(), storeError(b.probe(ctx))
 	}
-	s.Backend = b.store.Backend()
-	s.Err = storeError(b.probe(ctx))
 	s.Usable = s.Err == nil
 	return s, nil
 }
@@ -131,12 +128,18 @@ func (b *Broker) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved i
 		ids = append(ids, a.ID)
 	}
 	slices.Sort(ids)
+	var locks []*index.Lock
+	defer func() {
+		for _, l := range locks {
+			l.Release()
+		}
+	}()
 	for _, id := range ids {
 		l, err := b.lock(ctx, b.index.RotationPath(id))
 		if err != nil {
 			return 0, err
 		}
-		defer l.Release()
+		locks = append(locks, l)
 	}
 	if idx, err = b.read(); err != nil {
 		return 0, err
@@ -176,7 +179,7 @@ func (b *Broker) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved i
 	for _, name := range names {
 		b.store = source
 		v, err := b.get(ctx, name)
-		if errors.Is(err, keystore.ErrNotFound) || errors.Is(err, keystore.ErrDamaged) {
+		if unwritten(err) {
 			continue
 		}
 		if err == nil {

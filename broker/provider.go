@@ -103,9 +103,12 @@ func (b *Broker) RemoveProvider(ctx context.Context, name string) error {
 
 // Discover reads a provider's endpoints from its issuer's discovery document.
 func (b *Broker) Discover(ctx context.Context, issuer string) (oauth.Provider, error) {
-	ctx, cancel := context.WithTimeout(ctx, b.opt.HTTPTimeout)
+	timed, cancel := context.WithTimeout(ctx, b.opt.HTTPTimeout)
 	defer cancel()
-	p, err := b.opt.Client.Discover(ctx, issuer)
+	p, err := b.opt.Client.Discover(timed, issuer)
+	if err != nil && ctx.Err() != nil {
+		return p, failf(Cancelled, "interrupted; nothing was changed")
+	}
 	if err != nil {
 		return p, failf(ProviderUnreachable, "discovery at %s failed", issuer).
 			hint("check the URL, or name the endpoints: --authorization-endpoint … --token-endpoint …").because(err)

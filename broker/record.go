@@ -104,12 +104,12 @@ func decodeGrant(s keystore.Secret) (*grant, error) {
 	}, nil
 }
 
-func (a *access) encode() (keystore.Secret, error) {
+func (acc *access) encode() (keystore.Secret, error) {
 	return encodeRecord(accessWire{
-		V: recordVersion, Account: a.Account, Generation: a.Generation,
-		AccessToken: a.AccessToken.Reveal(), TokenType: a.TokenType,
-		ExpiresAt: a.ExpiresAt, ObtainedAt: a.ObtainedAt, Imported: a.Imported, Boot: a.Boot,
-		Headers: a.Headers, Origins: a.Origins,
+		V: recordVersion, Account: acc.Account, Generation: acc.Generation,
+		AccessToken: acc.AccessToken.Reveal(), TokenType: acc.TokenType,
+		ExpiresAt: acc.ExpiresAt, ObtainedAt: acc.ObtainedAt, Imported: acc.Imported, Boot: acc.Boot,
+		Headers: acc.Headers, Origins: acc.Origins,
 	})
 }
 

@@ -261,7 +261,8 @@ func (b *Broker) rotatorCommand(id string, r renewal, behind bool) (*exec.Cmd, e
 	if behind {
 		args = append(args, "--background")
 	}
-	cmd := exec.Command(self) // #nosec G204 -- this program itself
+	// No context: it is to outlive the caller.
+	cmd := exec.CommandContext(context.Background(), self) // #nosec G204 -- this program itself
 	cmd.Args = args
 	cmd.Dir = b.opt.Dir
 	cmd.Env = append(os.Environ(), "AUTHFERRY_DIR="+b.opt.Dir, "AUTHFERRY_LOCK_TIMEOUT="+b.opt.LockTimeout.String(),

@@ -35,7 +35,7 @@ const (
 )
 
 // reached marks a point of the rotation for tests that kill the process there.
-var reached = func(point string) {}
+var reached = func(_ string) {}
 
 // Rotate is the rotator: it makes the generation of account id greater than
 // beyond, and writes one line about the outcome to out. It must have a process
@@ -336,7 +336,7 @@ func nextFailure(last *index.Failure, cause error, now time.Time) *index.Failure
 	}
 	const longest, shortest = time.Minute, 200 * time.Millisecond
 	pause := min(time.Second<<min(f.Count-1, 6), longest)
-	pause = max(shortest, time.Duration(rand.Int64N(int64(pause))))
+	pause = max(shortest, time.Duration(rand.Int64N(int64(pause)))) // #nosec G404 -- jitter
 	if oe, ok := errors.AsType[*oauth.Error](cause); ok {
 		f.Class = string(oe.Class)
 		switch {

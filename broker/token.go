@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -132,12 +131,13 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 		}
 		usable := acc != nil && a.Generation > floor
 		if usable {
-			switch state := acc.judge(time.Now(), minTTL); {
-			case state == soft:
+			switch acc.judge(time.Now(), minTTL) {
+			case soft:
 				b.refreshBehind(a)
 				return acc.token(a), nil
-			case state == fresh:
+			case fresh:
 				return acc.token(a), nil
+			case stale:
 			}
 			if left, _ := acc.remaining(time.Now()); left > 0 && (failure != nil || a.Fingerprint == "" || try == 3) {
 				b.warnShort(a, left, failure)
@@ -192,17 +192,16 @@ func (b *Broker) readAccess(ctx context.Context, idx *index.Index, a *index.Acco
 		return nil, nil
 	}
 	s, err := b.get(ctx, accessItem(idx, a.ID, a.AccessSlot))
-	if errors.Is(err, keystore.ErrNotFound) || errors.Is(err, keystore.ErrDamaged) {
+	if unwritten(err) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, storeError(err)
 	}
-	acc, err := decodeAccess(s)
-	if err != nil || acc.Account != a.ID || acc.Generation != a.Generation {
-		return nil, nil
+	if acc, err := decodeAccess(s); err == nil && acc.Account == a.ID && acc.Generation == a.Generation {
+		return acc, nil
 	}
-	return acc, nil
+	return nil, nil
 }
 
 func (b *Broker) serveAPIKey(ctx context.Context, idx *index.Index, a *index.Account, floor int) (*Token, error) {

@@ -32,7 +32,7 @@ const (
 )
 
 func (c *execCmd) Run(a *app) error {
-	if len(a.command) == 0 {
+	if len(a.child) == 0 {
 		return &broker.Error{Code: broker.Usage, Message: "there is no command to run", Hint: "authferry exec [PROVIDER] -- COMMAND ARGUMENTS"}
 	}
 	for _, name := range c.Env {
@@ -41,9 +41,9 @@ func (c *execCmd) Run(a *app) error {
 		}
 	}
 	// The command is looked for first: a mistyped one costs no refresh.
-	path, err := exec.LookPath(a.command[0])
+	path, err := exec.LookPath(a.child[0])
 	if err != nil {
-		return &childError{code: notRunnable(err), err: fmt.Errorf("%s can't be run: %w", a.command[0], reason(err))}
+		return &childError{code: notRunnable(err), err: fmt.Errorf("%s can't be run: %w", a.child[0], reason(err))}
 	}
 	t, err := a.token(c.selection, c.MinTTL, "")
 	if err != nil {
@@ -55,7 +55,7 @@ func (c *execCmd) Run(a *app) error {
 			return err
 		}
 	}
-	return become(path, a.command, withVariables(os.Environ(), names, t.AccessToken.Reveal()))
+	return become(path, a.child, withVariables(os.Environ(), names, t.AccessToken.Reveal()))
 }
 
 // withVariables is env with each name set to value.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -64,13 +65,6 @@ type grammar struct {
 // somebody's agent, each by itself: building the whole one takes as long as
 // reading the keychain.
 var hot = map[string]func() (any, *globals){
-	"token": func() (any, *globals) {
-		g := new(struct {
-			globals
-			Token tokenCmd `cmd:""`
-		})
-		return g, &g.globals
-	},
 	"header": func() (any, *globals) {
 		g := new(struct {
 			globals
@@ -106,6 +100,21 @@ var hot = map[string]func() (any, *globals){
 		})
 		return g, &g.globals
 	},
+}
+
+// commandOf reads the command line by the cheapest way that can.
+func commandOf(args []string, s streams) (func(*app) error, *globals, error) {
+	if c, ok := quickToken(args); ok {
+		// One keychain call has nothing to run in parallel; waking a second
+		// thread for it costs more than it gives.
+		runtime.GOMAXPROCS(1)
+		return c.Run, new(globals), nil
+	}
+	c, flags, err := parse(args, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	return func(a *app) error { return c.Run(a) }, flags, nil
 }
 
 // parse reads the command line. What the small grammar of a hot command does
@@ -163,8 +172,8 @@ type app struct {
 	ctx    context.Context
 	term   *terminal
 	broker *broker.Broker
-	// command is what exec is to run.
-	command []string
+	// child is the command that exec is to run.
+	child []string
 }
 
 // exit unwinds to run when kong ends the program by itself, after --help.
@@ -174,7 +183,7 @@ type exit int
 func run(ctx context.Context, args []string, s streams) (code int) {
 	term := newTerminal(s, os.Environ())
 	wantJSON := asksForJSON(args)
-	args, command := cutCommand(args)
+	args, child := cutCommand(args)
 	defer func() {
 		switch r := recover().(type) {
 		case nil:
@@ -184,7 +193,7 @@ func run(ctx context.Context, args []string, s streams) (code int) {
 			panic(r)
 		}
 	}()
-	parsed, flags, err := parse(args, s)
+	command, flags, err := commandOf(args, s)
 	if err != nil {
 		return term.fail(usageError(err), wantJSON)
 	}
@@ -193,15 +202,15 @@ func run(ctx context.Context, args []string, s streams) (code int) {
 	if err != nil {
 		return term.fail(err, wantJSON)
 	}
-	err = parsed.Run(&app{streams: s, ctx: ctx, term: term, broker: broker.New(opt), command: command})
+	err = command(&app{streams: s, ctx: ctx, term: term, broker: broker.New(opt), child: child})
 	if err == nil {
 		return exitOK
 	}
-	if child, ok := errors.AsType[*childError](err); ok {
-		if child.err != nil {
-			term.say("error", child.err.Error())
+	if ended, ok := errors.AsType[*childError](err); ok {
+		if ended.err != nil {
+			term.say("error", ended.err.Error())
 		}
-		return child.code
+		return ended.code
 	}
 	if r, ok := errors.AsType[reported](err); ok {
 		wantJSON, err = false, r.error
@@ -241,7 +250,7 @@ func commandWords(c *kong.Context) (words string) {
 }
 
 // cutCommand takes off what follows exec's "--".
-func cutCommand(args []string) (own, command []string) {
+func cutCommand(args []string) (own, child []string) {
 	i := slices.Index(args, "--")
 	first := slices.IndexFunc(args, func(arg string) bool { return !strings.HasPrefix(arg, "-") })
 	if first < 0 || first > i || args[first] != "exec" {

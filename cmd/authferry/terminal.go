@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -50,6 +51,34 @@ func isTerminal(w any) bool {
 	return ok && term.IsTerminal(int(f.Fd())) // #nosec G115 -- a file descriptor is small
 }
 
+// input is stdin, read only for as long as nobody interrupts: a terminal or a pipe
+// that says nothing would outlast every Ctrl-C.
+func (a *app) input() io.Reader { return interruptible{a.ctx, a.in} }
+
+type interruptible struct {
+	ctx context.Context
+	in  io.Reader
+}
+
+func (r interruptible) Read(p []byte) (int, error) {
+	type result struct {
+		data []byte
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		data := make([]byte, len(p))
+		n, err := r.in.Read(data)
+		done <- result{data[:n], err}
+	}()
+	select {
+	case got := <-done:
+		return copy(p, got.data), got.err
+	case <-r.ctx.Done():
+		return 0, r.ctx.Err()
+	}
+}
+
 // personPresent reports whether somebody could answer a keychain's prompt.
 func (t *terminal) personPresent() bool {
 	if isTerminal(t.err) {
@@ -59,17 +88,6 @@ func (t *terminal) personPresent() bool {
 		return t.getenv("SSH_CONNECTION") == ""
 	}
 	return t.getenv("DISPLAY") != "" || t.getenv("WAYLAND_DISPLAY") != ""
-}
-
-// colours reports whether w may be coloured.
-func (t *terminal) colours(w io.Writer) bool {
-	switch {
-	case t.getenv("NO_COLOR") != "":
-		return false
-	case t.getenv("CLICOLOR_FORCE") != "" && t.getenv("CLICOLOR_FORCE") != "0":
-		return true
-	}
-	return isTerminal(w) && t.getenv("TERM") != "dumb"
 }
 
 func (t *terminal) say(kind, message string) {
