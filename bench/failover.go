@@ -43,12 +43,12 @@ func (b *bench) failover(rounds int) error {
 		if err := json.Unmarshal(doc, &token); err != nil {
 			return err
 		}
-		plain, err := once(exec.Command(b.path("authferry"), "token", "--account", to, "--json")) // #nosec G204
+		plain, err := once(exec.CommandContext(ctx, b.path("authferry"), "token", "--account", to, "--json")) // #nosec G204
 		if err != nil {
 			return err
 		}
 		var out strings.Builder
-		report := exec.Command(b.path("authferry"), "report", "--next") // #nosec G204
+		report := exec.CommandContext(ctx, b.path("authferry"), "report", "--next") // #nosec G204
 		report.Stdin = strings.NewReader(fmt.Sprintf(`{"lease":%q,"status":429,"headers":{"retry-after":"3600"},"body":"limited"}`, token.Lease))
 		report.Stdout = &out
 		reported, err := once(report)

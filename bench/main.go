@@ -289,7 +289,8 @@ func (b *bench) requests() (int, error) {
 		TokenRequests int `json:"token_requests"`
 	}
 	// An order that asks for nothing is answered with the ledger.
-	return c.TokenRequests, b.control(`{}`, &c)
+	err := b.control(`{}`, &c)
+	return c.TokenRequests, err
 }
 
 func quantile(runs []run, q float64) time.Duration {

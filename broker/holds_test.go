@@ -24,9 +24,10 @@ func stated(now time.Time, d time.Duration) ratelimit.Verdict {
 // while it runs, or a moment after, is about the same limit.
 func TestGuessesGrow(t *testing.T) {
 	a, now := &index.Account{}, testNow
-	for i, want := range []time.Duration{60, 120, 240, 480, 600, 600} {
+	for i, seconds := range []int{60, 120, 240, 480, 600, 600} {
+		want := time.Duration(seconds) * time.Second
 		h := addHold(a, guess(now), now)
-		if got := h.Until.Sub(now); got != want*time.Second || h.Cut != (want == 600) {
+		if got := h.Until.Sub(now); got != want || h.Cut != (seconds == 600) {
 			t.Fatalf("guess %d: %v, cut %v", i+1, got, h.Cut)
 		}
 		if again := addHold(a, guess(now.Add(time.Second)), now.Add(time.Second)); again.Until != h.Until {
@@ -35,7 +36,7 @@ func TestGuessesGrow(t *testing.T) {
 		late := *a
 		late.Holds = append([]index.Hold{}, a.Holds...)
 		soon := h.Until.Add(straggler / 2)
-		if l := addHold(&late, guess(soon), soon); l.Until.Sub(soon) != want*time.Second {
+		if l := addHold(&late, guess(soon), soon); l.Until.Sub(soon) != want {
 			t.Fatalf("guess %d: a straggler made it %v", i+1, l.Until.Sub(soon))
 		}
 		now = h.Until.Add(straggler)

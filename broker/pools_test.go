@@ -78,12 +78,10 @@ func TestUseAndDisableMoveThePool(t *testing.T) {
 	if _, err := b.Use(t.Context(), "bob"); CodeOf(err) != NoAccount {
 		t.Fatal(err)
 	}
-	if _, err := b.Enable(t.Context(), "bob"); err != nil || StateOf(ptr(w.account(a[1].ID)), time.Now()) != Valid {
+	if _, err := b.Enable(t.Context(), "bob"); err != nil || StateOf(new(w.account(a[1].ID)), time.Now()) != Valid {
 		t.Fatal(err)
 	}
 }
-
-func ptr[T any](v T) *T { return &v }
 
 // A bound directory is found by its real path, from anywhere below it, and is
 // a fence for its own provider.

@@ -1,8 +1,10 @@
 // Command picture draws docs/status.svg: what `authferry status` prints, by the
 // real program, for invented accounts in a folder of their own.
 //
-//	go run ./scripts/picture
+//	go generate ./scripts/picture
 package main
+
+//go:generate go run . ../../docs/status.svg
 
 import (
 	"bytes"
@@ -22,7 +24,11 @@ import (
 const columns = 92
 
 func main() {
-	if err := draw("docs/status.svg"); err != nil {
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "usage: picture FILE.svg")
+		os.Exit(2)
+	}
+	if err := draw(os.Args[1]); err != nil {
 		fmt.Fprintln(os.Stderr, "picture:", err)
 		os.Exit(1)
 	}
@@ -35,7 +41,7 @@ func draw(path string) error {
 	}
 	defer os.RemoveAll(dir)
 	s := stage{dir: dir, program: filepath.Join(dir, "authferry")}
-	build := exec.CommandContext(context.Background(), "go", "build", "-o", s.program, "./cmd/authferry") // #nosec G204
+	build := exec.CommandContext(context.Background(), "go", "build", "-o", s.program, "github.com/authferry/authferry/cmd/authferry") // #nosec G204
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		return fmt.Errorf("go build: %w", err)
