@@ -41,6 +41,9 @@ func main() {
 		err = b.hit(*rounds)
 	}
 	if err == nil {
+		err = b.failover(*rounds)
+	}
+	if err == nil {
 		err = b.stampede(*herds)
 	}
 	if b != nil {
@@ -287,7 +290,8 @@ func (b *bench) requests() (int, error) {
 	var c struct {
 		TokenRequests int `json:"token_requests"`
 	}
-	return c.TokenRequests, b.control("", &c)
+	err := b.control("", &c)
+	return c.TokenRequests, err
 }
 
 func quantile(runs []run, q float64) time.Duration {

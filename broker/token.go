@@ -75,9 +75,20 @@ func (b *Broker) Token(ctx context.Context, req TokenRequest) (*Token, error) {
 		}
 		rejected = gen
 	}
+	return b.handOut(ctx, idx, sel, req.MinTTL, rejected)
+}
+
+// handOut is Token for a selection that is worked out. rejected, over 0, is the
+// generation of sel.prefer that the API refused.
+func (b *Broker) handOut(ctx context.Context, idx *index.Index, sel selected, minTTL time.Duration, rejected int) (*Token, error) {
 	var skip []string
 	for {
 		choice := choose(idx, sel, skip, time.Now())
+		if CodeOf(choice.err) == AllHeld {
+			if a := b.letThrough(ctx, idx, sel); a != nil {
+				choice.account, choice.err = a, nil
+			}
+		}
 		if choice.err != nil {
 			return nil, choice.err
 		}
@@ -86,7 +97,7 @@ func (b *Broker) Token(ctx context.Context, req TokenRequest) (*Token, error) {
 			floor = rejected
 		}
 		alone := sel.pinned || choice.last
-		tok, err := b.serve(ctx, idx, choice.account, serving{minTTL: req.MinTTL, floor: floor, alone: alone})
+		tok, err := b.serve(ctx, idx, choice.account, serving{minTTL: minTTL, floor: floor, alone: alone})
 		if err == nil {
 			return tok, nil
 		}
