@@ -190,6 +190,25 @@ func TestHoldsAreBounded(t *testing.T) {
 	}
 }
 
+// A bomb of headers and body is read in part, and no time in it is believed
+// beyond what the rules allow.
+func TestHostileReport(t *testing.T) {
+	w, a := pooled(t, "ada", "bob")
+	bomb := map[string][]string{"retry-after": {"99999999"}, "date": {"Thu, 01 Jan 1970 00:00:00 GMT"}}
+	for i := range 20_000 {
+		bomb["x-ratelimit-reset-"+strconv.Itoa(i)] = []string{"999999h", strings.Repeat("9", 100)}
+		bomb["anthropic-ratelimit-unified-"+strconv.Itoa(i)+"-utilization"] = []string{"1e308"}
+	}
+	r := w.report(Selection{}, ReportRequest{Lease: lease(a[0].ID, 1), Status: 429, Header: bomb, Next: true, Attempt: 1 << 60,
+		Body: []byte(`{"error":{"type":"usage_limit_reached","resets_in_seconds":1e300,"details":` + strings.Repeat("[", 8<<20))})
+	if r.Action != Switch || !r.Hold.Cut || time.Until(r.Hold.Until) > 24*time.Hour || len(r.Hold.Source) > 100 {
+		t.Fatalf("%s %+v", r.Action, r.Hold)
+	}
+	if e := w.account(a[0].ID); len(e.Holds) != 1 || len(e.Usage) > maxUsage {
+		t.Fatalf("%d holds, %d windows", len(e.Holds), len(e.Usage))
+	}
+}
+
 // A limit of one model holds that model and leaves the account current.
 func TestScopedHoldLeavesTheAccountCurrent(t *testing.T) {
 	w, a := pooled(t, "ada", "bob")

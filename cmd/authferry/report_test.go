@@ -5,9 +5,13 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/brokertest"
 )
 
 // answered FILE STATUS [NAME=VALUE]… writes a report: the API answered so to
@@ -79,5 +83,41 @@ func TestReadReport(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "secret") {
 			t.Errorf("%.40s: %v, want %s", test.in, err, test.want)
 		}
+	}
+}
+
+// Fifty programs run into one limit at the same moment: the pool moves by one
+// account, and all of them go on with the same one.
+func TestFiftyProcessesReportOneLease(t *testing.T) {
+	users := []string{"ada", "bob", "cat"}
+	l := &loop{t: t, dir: t.TempDir(), server: brokertest.New(t, brokertest.Config{Users: users})}
+	l.populate(users)
+	var first tokenDoc
+	l.decode(l.authferry("", "token", "sim", "--json"), &first)
+	report := `{"lease":"` + first.Lease + `","status":429,"headers":{"retry-after":["3600"]}}`
+	verdicts := make([]verdictDoc, 50)
+	var wg sync.WaitGroup
+	for i := range verdicts {
+		wg.Go(func() {
+			cmd := l.command(report, "report", "--next")
+			out, err := cmd.Output()
+			if err == nil {
+				err = json.Unmarshal(out, &verdicts[i])
+			}
+			if err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
+	}
+	wg.Wait()
+	for _, v := range verdicts {
+		if !t.Failed() && (v.Action != broker.Switch || v.Next.Account.Label != "bob" || v.Account.Label != "ada") {
+			t.Fatalf("%s from %s to %+v", v.Action, v.Account.Label, v.Next)
+		}
+	}
+	var s broker.StatusView
+	l.decode(l.authferry("", "status", "--json"), &s)
+	if held := s.Pools[0].Accounts; s.Pools[0].Current != held[1].ID || len(held[0].Holds) != 1 || held[2].Holds != nil {
+		t.Errorf("%+v", s.Pools[0])
 	}
 }
