@@ -107,6 +107,9 @@
 //	K19 in remove                   a tombstone; remove or doctor finishes it
 //	K20 in keystore migrate         before the commit the old keystore counts,
 //	                                after it the new one; copies may be left over
+//	K21 in login, code exchanged    an account in the manifest that the index does
+//	                                not have; doctor names it. A renewal: the old
+//	                                login, or, once its grant is stored, as K14
 //
 // From K8 to K12 is the only window in which a login can be lost, and only at a
 // server without grace and with the rotator itself killed; the caller's death is

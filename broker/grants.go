@@ -81,7 +81,7 @@ func (b *Broker) rollForward(ctx context.Context, idx *index.Index, a *index.Acc
 // commit points an index entry to new records; acc is nil where there is no
 // access token of that generation.
 func commit(a *index.Account, g *grant, grantSlot string, acc *access, accessSlot string) {
-	a.Generation, a.GrantSlot, a.Fingerprint = g.Generation, grantSlot, fingerprint(g.RefreshToken)
+	a.Generation, a.GrantSlot, a.Fingerprint = g.Generation, grantSlot, fingerprint(g.secret())
 	a.RefreshExpiresAt = g.RefreshExpiresAt
 	a.AccessSlot, a.ExpiresAt, a.ObtainedAt = "", time.Time{}, time.Time{}
 	if acc != nil {
