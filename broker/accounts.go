@@ -98,23 +98,28 @@ func (b *Broker) Add(ctx context.Context, n NewAccount) (*index.Account, error) 
 		if err := check(i); err != nil {
 			return err
 		}
-		a.Rank = len(i.Members(a.Pool)) + 1
-		i.Accounts = append(i.Accounts, a)
-		p := i.Pools[a.Pool]
-		p.Provider = a.Provider
-		if i.Account(p.Current) == nil {
-			p.Current = a.ID
-		}
-		if i.Pools == nil {
-			i.Pools = map[string]index.Pool{}
-		}
-		i.Pools[a.Pool] = p
+		enlist(i, &a)
 		return nil
 	}); err != nil {
 		b.discard(ctx, idx, a.ID)
 		return nil, err
 	}
 	return &a, nil
+}
+
+// enlist puts a new account last in its pool.
+func enlist(idx *index.Index, a *index.Account) {
+	a.Rank = len(idx.Members(a.Pool)) + 1
+	idx.Accounts = append(idx.Accounts, *a)
+	p := idx.Pools[a.Pool]
+	p.Provider = a.Provider
+	if idx.Account(p.Current) == nil {
+		p.Current = a.ID
+	}
+	if idx.Pools == nil {
+		idx.Pools = map[string]index.Pool{}
+	}
+	idx.Pools[a.Pool] = p
 }
 
 // admissible says why a can't be added to idx.

@@ -41,6 +41,7 @@ func (c *infoCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	a.warnEnding([]broker.AccountView{v})
 	return a.showAccount(v, c.JSON)
 }
 
@@ -91,6 +92,7 @@ func (c *statusCmd) Run(a *app) error {
 	}
 	now := time.Now()
 	for _, p := range s.Pools {
+		a.warnEnding(p.Accounts)
 		if _, err := fmt.Fprintf(a.out, "%s (%s): %s\n", printable(p.Name), p.Provider, printable(p.Reason)); err != nil {
 			return err
 		}

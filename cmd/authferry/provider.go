@@ -150,7 +150,10 @@ func (c *providerAddCmd) base(a *app) (oauth.Provider, error) {
 	if err != nil {
 		return p, err
 	}
-	p.Issuer = found.Issuer
+	if c.From == "" {
+		return found, nil
+	}
+	p.Issuer, p.IssParameter = found.Issuer, found.IssParameter
 	p.AuthorizationEndpoint, p.TokenEndpoint = found.AuthorizationEndpoint, found.TokenEndpoint
 	p.DeviceAuthorizationEndpoint, p.RevocationEndpoint = found.DeviceAuthorizationEndpoint, found.RevocationEndpoint
 	p.UserinfoEndpoint = found.UserinfoEndpoint
