@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 
 	"github.com/authferry/authferry/broker/oauth"
 )
@@ -44,7 +45,8 @@ func (l *login) redeem(ctx context.Context, a *oauth.Authorization, answer *oaut
 
 func (l *login) page(done *Login, err error) oauth.Page {
 	if e, ok := errors.AsType[*Error](err); ok {
-		return oauth.Page{Title: "Not logged in", Text: e.Error() + ".", Next: e.Hint}
+		text := e.Error()
+		return oauth.Page{Title: "Not logged in", Text: strings.ToUpper(text[:1]) + text[1:] + ".", Next: e.Hint}
 	}
 	name := cmp.Or(done.Account.Identity, done.Account.Label)
 	text := fmt.Sprintf("Your %s login is in the keystore as account “%s”.", l.provider.Name, done.Account.Label)

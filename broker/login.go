@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -96,7 +97,7 @@ func (b *Broker) newLogin(ctx context.Context, req LoginRequest) (*login, error)
 	if err != nil {
 		return nil, err
 	}
-	idx, err := b.ready(ctx)
+	idx, err := b.readOrEmpty()
 	if err != nil {
 		return nil, err
 	}
@@ -107,24 +108,23 @@ func (b *Broker) newLogin(ctx context.Context, req LoginRequest) (*login, error)
 	if l.renew, err = renewable(idx, req, KindOAuth); err != nil {
 		return nil, err
 	}
-	if req.ClientID != "" {
-		l.endpoint.ClientID = req.ClientID
+	l.endpoint.ClientID = cmp.Or(req.ClientID, p.ClientID)
+	if l.endpoint.ClientID == "" && l.renew == "" {
+		return nil, noClient(p)
 	}
-	if l.endpoint.ClientID == "" && l.renew != "" {
-		// The client that the old login belongs to, if it is the same server's.
-		if old, err := b.readGrants(ctx, idx, l.renew); err != nil {
-			return nil, err
-		} else if old.best != nil && old.best.Endpoint.TokenEndpoint == p.TokenEndpoint {
-			l.endpoint.ClientID = old.best.Endpoint.ClientID
-		}
+	if err := b.ready(ctx, idx); err != nil {
+		return nil, err
 	}
 	if l.endpoint.ClientID == "" {
-		e := failf(Usage, "provider %s needs the client id of your own registration there; authferry has none", p.Name).
-			hint("authferry login %s --client-id ID", p.Name)
-		if len(p.APIKeyHeaders) > 0 || len(p.APIKeyEnv) > 0 {
-			e.Hint += fmt.Sprintf(", or with an API key: authferry login %s --api-key-stdin --label L", p.Name)
+		// The client that the old login belongs to, if it is the same server's.
+		old, err := b.readGrants(ctx, idx, l.renew)
+		if err != nil {
+			return nil, err
 		}
-		return nil, e
+		if old.best == nil || old.best.Endpoint.TokenEndpoint != p.TokenEndpoint || old.best.Endpoint.ClientID == "" {
+			return nil, noClient(p)
+		}
+		l.endpoint.ClientID = old.best.Endpoint.ClientID
 	}
 	if idx.Store != "" {
 		if l.endpoint.ClientSecret, err = b.readClientSecret(ctx, idx, l.endpoint); err != nil {
@@ -134,22 +134,26 @@ func (b *Broker) newLogin(ctx context.Context, req LoginRequest) (*login, error)
 	return l, nil
 }
 
-// ready returns the index, of a folder that may be new, and fails where the
-// keystore would refuse a secret. It leaves nothing behind.
-func (b *Broker) ready(ctx context.Context) (*index.Index, error) {
-	idx, err := b.readOrEmpty()
-	if err != nil {
-		return nil, err
+func noClient(p oauth.Provider) error {
+	e := failf(Usage, "provider %s needs the client id of your own registration there; authferry has none", p.Name).
+		hint("authferry login %s --client-id ID", p.Name)
+	if len(p.APIKeyHeaders) > 0 || len(p.APIKeyEnv) > 0 {
+		e.Hint += fmt.Sprintf(", or with an API key: authferry login %s --api-key-stdin --label L", p.Name)
 	}
+	return e
+}
+
+// ready fails where the keystore would refuse a secret. It leaves nothing behind.
+func (b *Broker) ready(ctx context.Context, idx *index.Index) error {
 	if idx.Store != "" {
 		if err := b.checkFolder(idx); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if err := b.open(idx); err != nil {
-		return nil, err
+		return err
 	}
-	return idx, storeError(b.probe(ctx))
+	return storeError(b.probe(ctx))
 }
 
 // flowOf is the flow that was asked for, or the provider's first.
@@ -284,15 +288,18 @@ func (b *Broker) LoginKey(ctx context.Context, req LoginRequest, key keystore.Se
 	if req.Label == "" && req.Renew == "" {
 		return nil, failf(Usage, "an API key needs a --label").hint("authferry login %s --api-key-stdin --label L", p.Name)
 	}
-	idx, err := b.ready(ctx)
+	idx, err := b.readOrEmpty()
 	if err != nil {
 		return nil, err
 	}
-	n := NewAccount{Provider: p, Label: req.Label, Pool: req.Pool, APIKey: key}
 	id, err := renewable(idx, req, KindAPIKey)
 	if err != nil {
 		return nil, err
 	}
+	if err := b.ready(ctx, idx); err != nil {
+		return nil, err
+	}
+	n := NewAccount{Provider: p, Label: req.Label, Pool: req.Pool, APIKey: key}
 	if id == "" {
 		a, err := b.Add(ctx, n)
 		if err != nil {

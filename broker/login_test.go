@@ -245,7 +245,7 @@ func TestLoginFailures(t *testing.T) {
 				t.Errorf("%s: %v", CodeOf(err), err)
 			}
 			if name == "denied" {
-				if page := <-br.pages; !strings.Contains(page, "the login was denied") || !strings.Contains(page, "authferry login sim") {
+				if page := <-br.pages; !strings.Contains(page, "The login was denied") || !strings.Contains(page, "authferry login sim") {
 					t.Errorf("the page: %s", page)
 				}
 			}

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -47,6 +49,7 @@ func (c *loginCmd) Run(a *app) error {
 		return err
 	}
 	v := a.broker.ViewOf(&done.Account)
+	a.warnEnding([]broker.AccountView{v})
 	if c.JSON {
 		return a.printJSON(struct {
 			Event   string             `json:"event"`
@@ -59,7 +62,6 @@ func (c *loginCmd) Run(a *app) error {
 	} else {
 		a.term.note("account %q of %s is in the %s; try: authferry token --account %q", v.Label, v.Provider, a.keystoreName(), v.Label)
 	}
-	a.warnEnding([]broker.AccountView{v})
 	return nil
 }
 
@@ -77,39 +79,12 @@ func (c *loginCmd) login(a *app, req broker.LoginRequest) (*broker.Login, error)
 		}
 		return a.broker.LoginKey(a.ctx, req, key)
 	}
-	if err := a.noticeTerms(c.Provider); err != nil {
-		return nil, err
-	}
 	s := &signIn{app: a, json: c.JSON, browser: !c.NoBrowser && !a.term.noInput, provider: c.Provider}
 	s.stopped, s.stop = context.WithCancel(a.ctx)
 	done, err := a.broker.Login(a.ctx, req, broker.Person{Open: s.open, Paste: s.paste, Enter: s.enter})
 	s.stop()
 	s.countdown.Wait()
 	return done, err
-}
-
-// noticeTerms says once per provider, before its first account, what its terms
-// may forbid.
-func (a *app) noticeTerms(provider string) error {
-	p, err := a.broker.Provider(provider)
-	if err != nil {
-		return err
-	}
-	all, err := a.broker.List()
-	if err != nil || !a.broker.Config().TermsNotice || p.TermsNotice == "" && p.TermsURL == "" {
-		return err
-	}
-	for _, v := range all {
-		if v.Provider == provider {
-			return nil
-		}
-	}
-	notice := p.TermsNotice
-	if notice == "" {
-		notice = "The terms of " + p.Name + " apply to what you do with this login."
-	}
-	a.term.note("%s Keeping to them is your part. %s", notice, p.TermsURL)
-	return nil
 }
 
 // signIn shows a person where to log in.
@@ -124,7 +99,21 @@ type signIn struct {
 	countdown sync.WaitGroup
 }
 
+// terms says once per provider, before its first account, what its terms may
+// forbid.
+func (s *signIn) terms() {
+	p, err := s.broker.Provider(s.provider)
+	if err != nil || !s.broker.Config().TermsNotice || p.TermsNotice == "" && p.TermsURL == "" {
+		return
+	}
+	if all, err := s.broker.List(); err != nil || slices.ContainsFunc(all, func(v broker.AccountView) bool { return v.Provider == p.Name }) {
+		return
+	}
+	s.term.note("%s Keeping to them is your part. %s", cmp.Or(p.TermsNotice, "The terms of "+p.Name+" apply to what you do with this login."), p.TermsURL)
+}
+
 func (s *signIn) open(address string) {
+	s.terms()
 	if s.json {
 		_ = s.printJSON(struct {
 			Event string `json:"event"`
@@ -185,6 +174,7 @@ func (s *signIn) paste(ctx context.Context) (string, error) {
 }
 
 func (s *signIn) enter(d *oauth.Device) {
+	s.terms()
 	if s.json {
 		_ = s.printJSON(struct {
 			Event     string    `json:"event"`

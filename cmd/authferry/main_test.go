@@ -1,11 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -13,12 +16,23 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/brokertest/oidc"
 )
 
 // TestMain makes this test binary the authferry command, for the scripts and
 // for the rotators that they cause.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"authferry": main})
+	testscript.Main(m, map[string]func(){"authferry": main, "person": person})
+}
+
+// person is a browser and who sits before it: it opens the address, logs in and
+// agrees. It chats on stdout, as browsers do.
+func person() {
+	fmt.Println("[1234:5678:ERROR:gpu] hello")
+	if _, _, err := oidc.Visit(os.Args[1], cmp.Or(os.Getenv("PERSON"), "ada")); err != nil {
+		fmt.Fprintln(os.Stderr, "person:", err)
+		os.Exit(1)
+	}
 }
 
 // TestScripts runs every command, and every exit code that it can have, as a
@@ -29,7 +43,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: false,
 		Setup:               setup,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "field": field, "grant": grantFile, "server": server, "noleak": noleak,
+			"configure": configure, "exits": exits, "field": field, "grant": grantFile, "server": server, "noleak": noleak,
 		},
 	})
 }
@@ -57,6 +71,7 @@ func setup(env *testscript.Env) error {
 	env.Setenv("AUTHFERRY_DIR", filepath.Join(env.WorkDir, "authferry"))
 	env.Setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path="+filepath.Join(env.WorkDir, "no-bus"))
 	env.Setenv("NO_COLOR", "1")
+	env.Setenv("BROWSER", "person")
 	return nil
 }
 
@@ -84,11 +99,42 @@ func exitCode(err error) int {
 	return code
 }
 
+// configure MEMBER VALUE changes the server: signed_in, consent, device_interval or
+// refresh_token_expires_in.
+func configure(ts *testscript.TestScript, _ bool, args []string) {
+	s := ts.Value(serverKey{}).(*brokertest.Server)
+	ts.Check(s.Configure(func(c *brokertest.Config) {
+		switch args[0] {
+		case "signed_in":
+			c.SignedIn = args[1]
+			if !slices.Contains(c.Users, args[1]) {
+				c.Users = append(c.Users, args[1])
+			}
+		case "consent":
+			c.Consent = brokertest.Consent(args[1])
+		case "refresh_token_expires_in":
+			seconds, err := strconv.Atoi(args[1])
+			ts.Check(err)
+			c.TokenFields = func(string) map[string]any { return map[string]any{"refresh_token_expires_in": seconds} }
+		case "device_interval":
+			d, err := time.ParseDuration(args[1])
+			ts.Check(err)
+			c.DeviceInterval = d
+		default:
+			ts.Fatalf("unknown: configure %s", args[0])
+		}
+	}))
+}
+
 // field PATH VALUE compares a member of the JSON document on stdout; a path is
-// a.b.0.c. VALUE "?" only wants it to be there; ! field PATH wants it absent.
+// a.b.0.c. Of several documents, one a line, the last counts. VALUE "?" only wants it to be there; ! field PATH wants it absent.
 func field(ts *testscript.TestScript, neg bool, args []string) {
 	var doc any
-	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &doc))
+	stdout := strings.TrimSpace(ts.ReadFile("stdout"))
+	if i := strings.LastIndexByte(stdout, '\n'); i >= 0 && json.Valid([]byte(stdout[i:])) {
+		stdout = stdout[i:]
+	}
+	ts.Check(json.Unmarshal([]byte(stdout), &doc))
 	var missing bool
 	for _, step := range strings.Split(args[0], ".") {
 		switch d := doc.(type) {
