@@ -28,10 +28,10 @@ type Device struct {
 }
 
 const (
-	devicePause   = 5 * time.Second  // between polls, unless the server says otherwise
-	longestPause  = time.Minute      // when the server can't be reached
-	deviceMinutes = 10 * time.Minute // of life, where the server does not say
-	maxUserCode   = 64
+	devicePause  = 5 * time.Second  // between polls, unless the server says otherwise
+	longestPause = time.Minute      // when the server can't be reached
+	deviceLife   = 10 * time.Minute // of life, where the server does not say
+	maxUserCode  = 64
 )
 
 // pause is between polls; tests make it short.
@@ -82,7 +82,7 @@ func (c *Client) AuthorizeDevice(ctx context.Context, p Provider, e Endpoint) (*
 	}
 	life := m.seconds("expires_in")
 	if life == 0 {
-		life = deviceMinutes
+		life = deviceLife
 	}
 	d.ExpiresAt = a.arrived.Add(life)
 	if err := d.check(); err != nil {

@@ -50,7 +50,7 @@ func Listen(redirect string) (*Listener, error) {
 	l := &Listener{redirect: u, came: make(chan *Callback, 1)}
 	port := u.Port()
 	for i, host := range hosts {
-		socket, err := net.Listen("tcp", net.JoinHostPort(host, orZero(port)))
+		socket, err := new(net.ListenConfig).Listen(context.Background(), "tcp", net.JoinHostPort(host, orZero(port)))
 		if err != nil {
 			if i > 0 {
 				continue // a machine without IPv6

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/netip"
@@ -17,10 +18,9 @@ func openBrowser(address string, getenv func(string) string, out io.Writer) erro
 	if !isWebPage(address) {
 		return errors.New("the address is neither https nor of this machine")
 	}
-	name, args := "", []string{address}
+	name, args := getenv("BROWSER"), []string{address}
 	switch {
-	case getenv("BROWSER") != "":
-		name = getenv("BROWSER")
+	case name != "":
 	case runtime.GOOS == "darwin":
 		name = "open"
 	case runtime.GOOS == "windows":
@@ -34,7 +34,7 @@ func openBrowser(address string, getenv func(string) string, out io.Writer) erro
 	if err != nil {
 		return errors.New(name + " is not installed")
 	}
-	cmd := exec.Command(path, args...)
+	cmd := exec.CommandContext(context.Background(), path, args...) // it outlives this program
 	cmd.Stdout, cmd.Stderr = out, out
 	if err := cmd.Start(); err != nil {
 		return errors.New(name + " did not start")
