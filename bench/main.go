@@ -6,6 +6,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -17,10 +18,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"text/tabwriter"
 	"time"
 )
+
+// ctx ends nothing: whoever measures waits for the end or presses Ctrl-C.
+var ctx = context.Background()
 
 func main() {
 	rounds := flag.Int("rounds", 200, "runs of each program, alternating")
@@ -70,7 +73,8 @@ func privately() error {
 	}
 	// The programs are built before HOME changes, so that Go's caches are used.
 	for out, pkg := range map[string]string{"authferry": "./cmd/authferry", "authferry-sim": "./cmd/authferry-sim", "bare": "bench/bare.go"} {
-		build := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(home, out), pkg) // #nosec G204
+		build := exec.CommandContext(ctx, "go", "build", "-trimpath", "-o", filepath.Join(home, out), pkg) // #nosec G204
+		build.Env = append(os.Environ(), "CGO_ENABLED=0")                                                  // as the released binaries are
 		build.Stderr = os.Stderr
 		if err := build.Run(); err != nil {
 			return fmt.Errorf("go build %s: %w", pkg, err)
@@ -78,9 +82,9 @@ func privately() error {
 	}
 	script := `printf bench | gnome-keyring-daemon --unlock --components=secrets >/dev/null 2>&1; shift; exec "$@"`
 	args := append([]string{"--", "bash", "-c", script, "bash", "--", self}, os.Args[1:]...)
-	cmd := exec.Command("dbus-run-session", args...) // #nosec G204
+	cmd := exec.CommandContext(ctx, "dbus-run-session", args...) // #nosec G204
 	cmd.Env = append(os.Environ(), "BENCH_PRIVATE="+home, "HOME="+home, "XDG_RUNTIME_DIR="+home, "XDG_DATA_HOME="+home+"/data",
-		"XDG_CONFIG_HOME="+home+"/config", "AUTHFERRY_DIR="+home+"/authferry", "DISPLAY=", "WAYLAND_DISPLAY=", "AUTHFERRY_KEYSTORE=", "AUTHFERRY_LOCK_TIMEOUT=2m")
+		"XDG_CONFIG_HOME="+home+"/config", "AUTHFERRY_DIR="+home+"/folder", "DISPLAY=", "WAYLAND_DISPLAY=", "AUTHFERRY_KEYSTORE=", "AUTHFERRY_LOCK_TIMEOUT=2m")
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	return cmd.Run()
 }
@@ -99,7 +103,7 @@ func (b *bench) close() {
 func (b *bench) path(name string) string { return filepath.Join(b.home, name) }
 
 func (b *bench) authferry(stdin string, args ...string) ([]byte, error) {
-	cmd := exec.Command(b.path("authferry"), args...) // #nosec G204
+	cmd := exec.CommandContext(ctx, b.path("authferry"), args...) // #nosec G204
 	cmd.Stdin = strings.NewReader(stdin)
 	var errs bytes.Buffer
 	cmd.Stderr = &errs
@@ -113,7 +117,7 @@ func (b *bench) authferry(stdin string, args ...string) ([]byte, error) {
 // prepare starts the simulator and puts one account into the keyring.
 func prepare() (*bench, error) {
 	b := &bench{home: os.Getenv("BENCH_PRIVATE")}
-	b.sim = exec.Command(b.path("authferry-sim"), "serve", "--rotation", "strict", "--ttl", "1h", "--latency", "100ms") // #nosec G204
+	b.sim = exec.CommandContext(ctx, b.path("authferry-sim"), "serve", "--rotation", "strict", "--ttl", "1h", "--latency", "100ms") // #nosec G204
 	out, err := b.sim.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -141,13 +145,8 @@ func prepare() (*bench, error) {
 }
 
 func (b *bench) addAccount(label string, expiresIn int) error {
-	res, err := http.Post(b.url+"/_control/issue?user="+label, "application/json", nil)
-	if err != nil {
-		return err
-	}
-	defer res.Body.Close()
 	var g map[string]any
-	if err := json.NewDecoder(res.Body).Decode(&g); err != nil {
+	if err := b.control(`{"issue":"`+label+`"}`, &g); err != nil {
 		return err
 	}
 	g["expires_in"] = expiresIn
@@ -157,6 +156,20 @@ func (b *bench) addAccount(label string, expiresIn int) error {
 	}
 	_, err = b.authferry(string(doc), "import", "grant", "sim", "--label", label)
 	return err
+}
+
+// control gives the simulator an order and reads its answer.
+func (b *bench) control(order string, answer any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, b.url+"/_control", strings.NewReader(order))
+	if err != nil {
+		return err
+	}
+	res, err := (&http.Client{Timeout: 10 * time.Second}).Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	return json.NewDecoder(res.Body).Decode(answer)
 }
 
 // run is one run of one program.
@@ -173,9 +186,7 @@ func once(cmd *exec.Cmd) (run, error) {
 		return r, fmt.Errorf("%s: %w", filepath.Base(cmd.Path), err)
 	}
 	r.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-	if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		r.rssKB = u.Maxrss
-	}
+	r.rssKB = peakKB(cmd.ProcessState)
 	return r, nil
 }
 
@@ -186,7 +197,7 @@ func (b *bench) hit(rounds int) error {
 		return err
 	}
 	// The peers read an item of the same size as the access record.
-	item := exec.Command("secret-tool", "store", "--label=bench", "service", "authferry-bench", "username", "item")
+	item := exec.CommandContext(ctx, "secret-tool", "store", "--label=bench", "service", "authferry-bench", "username", "item")
 	item.Stdin = strings.NewReader(strings.Repeat("x", max(len(doc), 500)))
 	if err := item.Run(); err != nil {
 		return err
@@ -202,7 +213,7 @@ func (b *bench) hit(rounds int) error {
 	runs := make([][]run, len(peers))
 	for i := range rounds + 5 {
 		for p, peer := range peers {
-			r, err := once(exec.Command(peer.args[0], peer.args[1:]...)) // #nosec G204
+			r, err := once(exec.CommandContext(ctx, peer.args[0], peer.args[1:]...)) // #nosec G204
 			if err != nil {
 				return err
 			}
@@ -228,7 +239,7 @@ func (b *bench) stampede(herds string) error {
 	fmt.Printf("\nAt expiry, the server answers in 100 ms\n\n")
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "processes\ttoken requests\tfirst served ms\tlast served ms\t")
-	for _, f := range strings.Split(herds, ",") {
+	for f := range strings.SplitSeq(herds, ",") {
 		var n int
 		if _, err := fmt.Sscan(f, &n); err != nil {
 			return err
@@ -248,7 +259,7 @@ func (b *bench) stampede(herds string) error {
 		start := time.Now()
 		for i := range n {
 			wg.Go(func() {
-				cmd := exec.Command(b.path("authferry"), "token", "--account", label) // #nosec G204
+				cmd := exec.CommandContext(ctx, b.path("authferry"), "token", "--account", label) // #nosec G204
 				failed[i] = cmd.Run()
 				served[i].wall = time.Since(start)
 			})
@@ -268,15 +279,11 @@ func (b *bench) stampede(herds string) error {
 
 // requests is how many token requests the server has seen.
 func (b *bench) requests() (int, error) {
-	res, err := http.Get(b.url + "/_control/counters")
-	if err != nil {
-		return 0, err
-	}
-	defer res.Body.Close()
 	var c struct {
 		TokenRequests int `json:"token_requests"`
 	}
-	return c.TokenRequests, json.NewDecoder(res.Body).Decode(&c)
+	// An order that asks for nothing is answered with the ledger.
+	return c.TokenRequests, b.control(`{}`, &c)
 }
 
 func quantile(runs []run, q float64) time.Duration {

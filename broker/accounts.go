@@ -68,22 +68,8 @@ func (b *Broker) Add(ctx context.Context, n NewAccount) (*index.Account, error) 
 
 	// The index is made and checked first, so that a bad label or an unwritable
 	// folder costs no keystore write.
-	var idx *index.Index
-	if err := b.update(ctx, index.Durable, func(i *index.Index) error {
-		kind, err := b.kind(i)
-		if err != nil {
-			return err
-		}
-		i.Keystore = string(kind)
-		idx = i
-		return check(i)
-	}); err != nil {
-		return nil, err
-	}
-	if err := b.checkFolder(idx); err != nil {
-		return nil, err
-	}
-	if err := b.open(idx); err != nil {
+	idx, err := b.prepare(ctx, check)
+	if err != nil {
 		return nil, err
 	}
 	if g.ClientSecret, err = b.hasClientSecret(ctx, idx, g.Endpoint); err != nil {
@@ -98,6 +84,10 @@ func (b *Broker) Add(ctx context.Context, n NewAccount) (*index.Account, error) 
 		if err := check(i); err != nil {
 			return err
 		}
+		if i.Keystore != "" && i.Keystore != idx.Keystore || i.Store != idx.Store {
+			return failf(LockTimeout, "the keystore was changed meanwhile; nothing was added").hint("run the command again")
+		}
+		i.Keystore = idx.Keystore // the first secret decides
 		enlist(i, &a)
 		return nil
 	}); err != nil {
@@ -122,17 +112,39 @@ func enlist(idx *index.Index, a *index.Account) {
 	idx.Pools[a.Pool] = p
 }
 
+// prepare makes the folder and its index where there are none, asks check, and
+// opens the keystore. The index that it returns names that keystore; the one on
+// disk does so when the first secret is in it.
+func (b *Broker) prepare(ctx context.Context, check func(*index.Index) error) (*index.Index, error) {
+	var idx index.Index
+	if err := b.update(ctx, index.Durable, func(i *index.Index) error {
+		kind, err := b.kind(i)
+		if err != nil {
+			return err
+		}
+		idx = *i
+		idx.Keystore = string(kind)
+		return check(i)
+	}); err != nil {
+		return nil, err
+	}
+	if err := b.checkFolder(&idx); err != nil {
+		return nil, err
+	}
+	return &idx, b.open(&idx)
+}
+
 // admissible says why a can't be added to idx.
 func admissible(idx *index.Index, a *index.Account, secret keystore.Secret) error {
 	fp := fingerprint(secret)
 	for _, o := range idx.Accounts {
 		switch {
-		case o.Provider == a.Provider && index.EqualLabel(o.Label, a.Label):
+		case o.Provider == a.Provider && index.EqualLabel(o.Label, a.Label) && !o.Removing:
 			return failf(LabelTaken, "label %s is taken at %s", quote(a.Label), a.Provider).
-				hint("authferry rename %s NEW-LABEL, or choose another --label", quote(o.Label))
-		case fp != "" && o.Fingerprint == fp:
+				hint("authferry rename %s NEW-LABEL, or choose another --label", arg(o.Label))
+		case fp != "" && (o.Fingerprint == fp || slices.Contains(o.Spent, fp)):
 			return failf(LabelTaken, "this login is already here as %s; two accounts can't own one", quote(o.Label)).
-				hint("authferry info %s", quote(o.Label))
+				hint("authferry info %s", arg(o.Label))
 		}
 	}
 	if p, ok := idx.Pools[a.Pool]; ok && p.Provider != a.Provider && len(idx.Members(a.Pool)) > 0 {
@@ -233,7 +245,7 @@ func (b *Broker) Rename(ctx context.Context, account, label string) (*index.Acco
 	err = b.updateAccount(ctx, account, func(idx *index.Index, a *index.Account) error {
 		for i := range idx.Accounts {
 			o := &idx.Accounts[i]
-			if o.ID != a.ID && o.Provider == a.Provider && index.EqualLabel(o.Label, label) {
+			if o.ID != a.ID && o.Provider == a.Provider && index.EqualLabel(o.Label, label) && !o.Removing {
 				return failf(LabelTaken, "label %s is taken at %s", quote(label), a.Provider).hint("choose another one")
 			}
 		}
@@ -298,6 +310,9 @@ func (b *Broker) Remove(ctx context.Context, account string, how Revocation) (*R
 	if a = idx.Account(a.ID); a == nil {
 		return nil, failf(NoAccount, "the account was removed meanwhile").hint("authferry list")
 	}
+	if err := b.checkFolder(idx); err != nil {
+		return nil, err
+	}
 	if err := b.open(idx); err != nil {
 		return nil, err
 	}
@@ -338,6 +353,9 @@ func (b *Broker) Remove(ctx context.Context, account string, how Revocation) (*R
 func (b *Broker) revoke(ctx context.Context, idx *index.Index, g *grant) error {
 	e, err := b.endpoint(ctx, idx, g)
 	if err != nil {
+		return err
+	}
+	if err := b.checkRevocation(ctx, idx, g); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.opt.HTTPTimeout)

@@ -16,30 +16,30 @@ type bootStamp struct {
 // now is the wall clock and bootNow the boot clock; only tests replace the latter.
 var bootNow = readBootClock
 
-// remaining returns how long a is still good for, and whether anything is known
+// remaining returns how long the token is still good for, and whether anything is known
 // of its expiry. By the boot clock where that has run on since (then no setting
 // of the wall clock matters), else by the wall clock, never more than the
 // token's whole lifetime.
-func (a *access) remaining(now time.Time) (left time.Duration, known bool) {
-	if a.ExpiresAt.IsZero() {
+func (acc *access) remaining(now time.Time) (left time.Duration, known bool) {
+	if acc.ExpiresAt.IsZero() {
 		return 0, false
 	}
-	lifetime := a.ExpiresAt.Sub(a.ObtainedAt)
-	if b := bootNow(); a.Boot.ID != "" && b.ID == a.Boot.ID && b.At >= a.Boot.At {
-		return lifetime - (b.At - a.Boot.At), true
+	lifetime := acc.ExpiresAt.Sub(acc.ObtainedAt)
+	if b := bootNow(); acc.Boot.ID != "" && b.ID == acc.Boot.ID && b.At >= acc.Boot.At {
+		return lifetime - (b.At - acc.Boot.At), true
 	}
-	return min(a.ExpiresAt.Sub(now), lifetime), true
+	return min(acc.ExpiresAt.Sub(now), lifetime), true
 }
 
 // clockTolerance is how far in the future a token may have been obtained before
 // the clock, and with it the expiry, is in doubt.
 const clockTolerance = 2 * time.Minute
 
-// suspect reports that a was obtained in the future: the clock was set back
+// suspect reports that the token was obtained in the future: the clock was set back
 // since, and only a refresh tells how old the token is.
-func (a *access) suspect(now time.Time) bool {
+func (acc *access) suspect(now time.Time) bool {
 	b := bootNow()
-	return a.ObtainedAt.After(now.Add(clockTolerance)) && (a.Boot.ID == "" || b.ID != a.Boot.ID)
+	return acc.ObtainedAt.After(now.Add(clockTolerance)) && (acc.Boot.ID == "" || b.ID != acc.Boot.ID)
 }
 
 type freshness int
@@ -53,22 +53,23 @@ const (
 // judge says what to do with an access token for a caller who needs it for
 // minTTL. Short-lived tokens: one with more than half of its lifetime left is
 // always good enough, where authferry saw its issue.
-func (a *access) judge(now time.Time, minTTL time.Duration) freshness {
-	left, known := a.remaining(now)
+func (acc *access) judge(now time.Time, minTTL time.Duration) freshness {
+	left, known := acc.remaining(now)
 	switch {
-	case a.suspect(now):
-		return stale
 	case !known:
 		return fresh
+	case acc.suspect(now), now.After(acc.ExpiresAt.Add(clockTolerance)):
+		// One clock says that it is over. It is still served if a refresh fails.
+		return stale
 	}
-	lifetime := a.ExpiresAt.Sub(a.ObtainedAt)
-	if left > lifetime/2 && !a.Imported {
+	lifetime := acc.ExpiresAt.Sub(acc.ObtainedAt)
+	if left > lifetime/2 && !acc.Imported {
 		return fresh
 	}
 	if left < minTTL || left <= 0 {
 		return stale
 	}
-	if left < softMargin(a.Account, minTTL, lifetime) {
+	if left < softMargin(acc.Account, minTTL, lifetime) {
 		return soft
 	}
 	return fresh
@@ -81,7 +82,7 @@ func softMargin(account string, minTTL, lifetime time.Duration) time.Duration {
 	margin := minTTL + min(5*time.Minute, lifetime/10)
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(account))
-	spread := time.Duration(h.Sum32()%201) - 100 // -100 … 100 thousandths
-	margin += margin / 1000 * spread
+	spread := int64(h.Sum32()%201) - 100 // -100 … 100 thousandths
+	margin += time.Duration(int64(margin) / 1000 * spread)
 	return min(margin, lifetime/2)
 }

@@ -258,7 +258,7 @@ func (d *doctor) restore(ctx context.Context, id string, stored grants) {
 		d.fail("manifest", err)
 		return
 	}
-	d.say("manifest", CheckOK, "authferry info "+quote(a.Label), "%s of %s is an account again, as %s", id, a.Provider, quote(a.Label))
+	d.say("manifest", CheckOK, "authferry info "+arg(a.Label), "%s of %s is an account again, as %s", id, a.Provider, quote(a.Label))
 }
 
 // locks looks whether they work here, and who has held one for long.
@@ -299,7 +299,7 @@ func (d *doctor) clock() {
 	ahead := time.Now().Add(2 * time.Minute)
 	for _, a := range d.idx.Accounts {
 		if a.ObtainedAt.After(ahead) || a.AddedAt.After(ahead) || a.RefreshedAt.After(ahead) {
-			d.say("clock", CheckWarning, "authferry refresh "+quote(a.Label), "account %s was used in the future: this machine's clock is, or was, wrong", quote(a.Label))
+			d.say("clock", CheckWarning, "authferry refresh "+arg(a.Label), "account %s was used in the future: this machine's clock is, or was, wrong", quote(a.Label))
 			return
 		}
 	}

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -111,7 +112,9 @@ func TestServerFaults(t *testing.T) {
 				t.Errorf("the refresh token was sent %d times, want %d", n, row.sends)
 			}
 			if row.want == ProviderRefused || row.want == ProviderUnreachable {
-				// Nobody asks again before the back-off is over.
+				// Nobody asks again before the back-off is over, which is made long
+				// here: a slow machine takes longer than a short one lasts.
+				w.change(a.ID, func(a *index.Account) { a.Failure.NextTryAt = a.Failure.NextTryAt.Add(time.Minute) })
 				again := w.ask()
 				if again.err == nil || again.err.Code != row.want || again.err.RetryAt.IsZero() {
 					t.Errorf("within the back-off: %+v", again)
@@ -185,14 +188,6 @@ func TestValidTokenIsNeverWithheld(t *testing.T) {
 		},
 		"rotation lock held": func(w *world, id string) {
 			l, err := index.TryAcquire(index.At(w.dir).RotationPath(id))
-			if err != nil {
-				w.t.Fatal(err)
-			}
-			w.t.Cleanup(l.Release)
-			w.env = append(w.env, "AUTHFERRY_LOCK_TIMEOUT=100ms")
-		},
-		"gate held": func(w *world, id string) {
-			l, err := index.TryAcquire(index.At(w.dir).GatePath(id))
 			if err != nil {
 				w.t.Fatal(err)
 			}
@@ -426,5 +421,48 @@ func TestKeystoreFails(t *testing.T) {
 	}
 	if _, err := New(Options{Dir: w.dir, Keystore: keystore.Keychain}).Token(ctx, TokenRequest{}); CodeOf(err) != KeystoreMismatch {
 		t.Errorf("naming the other keystore: %v", err)
+	}
+}
+
+// D1, D2: an index that can't take the intent is found before the token leaves
+// this machine.
+func TestIndexThatCantBeChanged(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	w.add("ada", -time.Second)
+	l, err := index.TryAcquire(filepath.Join(w.dir, "locks", "index.lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.env = append(w.env, "AUTHFERRY_LOCK_TIMEOUT=300ms")
+	got := w.ask()
+	l.Release()
+	if got.err == nil || got.err.Code != LockTimeout {
+		t.Errorf("%+v", got)
+	}
+	if n := sends(w.server.Ledger()); n != 0 {
+		t.Errorf("the refresh token was sent %d times", n)
+	}
+	w.env = nil
+	if got := w.ask(); got.err != nil || !w.good(got.token) {
+		t.Errorf("afterwards: %+v", got)
+	}
+}
+
+// A caller whose patience is over goes; the refresh goes on, and its result is
+// there for the next one.
+func TestImpatientCaller(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	release := make(chan struct{})
+	w.server.Inject(brokertest.Fault{Until: release})
+	w.add("ada", -time.Second)
+	if got := w.ask("AUTHFERRY_HTTP_TIMEOUT=500ms"); got.err == nil || got.err.Code != ProviderUnreachable {
+		t.Errorf("%+v", got)
+	}
+	close(release)
+	if got := w.ask(); got.err != nil || !w.good(got.token) {
+		t.Errorf("afterwards: %+v", got)
+	}
+	if n := sends(w.server.Ledger()); n != 1 {
+		t.Errorf("%d sends, want 1", n)
 	}
 }

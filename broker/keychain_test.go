@@ -2,12 +2,12 @@ package broker
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -48,33 +48,24 @@ func (w *world) only() index.Account {
 	return idx.Accounts[0]
 }
 
+// expiredInKeychain is a world with one login, whose access token has ended.
+func expiredInKeychain(t *testing.T, cfg brokertest.Config, env []string) *world {
+	t.Helper()
+	w := keychainWorld(t, cfg, env)
+	if got := w.addInChild("ada"); got.err != nil {
+		t.Fatal(got.err)
+	}
+	return w
+}
+
 // The main job on a real gnome-keyring: any number of processes at expiry, one
 // token request, no secret in a file.
 func TestRealKeyring(t *testing.T) {
 	k := keystoretest.GnomeKeyring(t)
-	for _, n := range []int{2, 16, 64} {
-		w := keychainWorld(t, brokertest.Config{Latency: 100 * time.Millisecond}, k.Env)
-		if got := w.addInChild("ada"); got.err != nil {
-			t.Fatal(got.err)
-		}
-		answers := make([]answer, n)
-		var wg sync.WaitGroup
-		for i := range answers {
-			wg.Go(func() { answers[i] = w.ask() })
-		}
-		wg.Wait()
-		for i, got := range answers {
-			if got.err != nil || got.token != answers[0].token {
-				t.Fatalf("%d processes, process %d: %+v", n, i, got)
-			}
-		}
-		if !w.good(answers[0].token) {
-			t.Error("the API refuses the token")
-		}
-		if l := w.server.Ledger(); l.TokenRequests != 1 || len(l.Reuse) != 0 {
-			t.Errorf("%d processes: %d token requests, %d reuses; want 1, 0", n, l.TokenRequests, len(l.Reuse))
-		}
-		w.noSecretInFiles()
+	for _, n := range herds(t) {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			stampede(t, n, func() *world { return expiredInKeychain(t, slowAndStrict, k.Env) })
+		})
 	}
 }
 
@@ -153,14 +144,15 @@ func TestKeychainFaultsBeforeSpending(t *testing.T) {
 // C5: no bus, a dead one, a mute one.
 func TestNoBus(t *testing.T) {
 	for name, row := range map[string]struct {
-		env  []string
+		bus  func(testing.TB) []string
 		want Code
 	}{
-		"dead": {keystoretest.DeadBus(t), KeystoreUnavailable},
-		"mute": {keystoretest.MuteBus(t), KeystoreTimeout},
+		"dead": {keystoretest.DeadBus, KeystoreUnavailable},
+		"mute": {keystoretest.MuteBus, KeystoreTimeout},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := keychainWorld(t, brokertest.Config{}, append(row.env, "AUTHFERRY_KEYCHAIN_TIMEOUT=700ms"))
+			w := keychainWorld(t, brokertest.Config{}, []string{"AUTHFERRY_KEYCHAIN_TIMEOUT=700ms"})
+			w.env = append(w.env, row.bus(t)...)
 			if got := w.addInChild("ada"); got.err == nil || got.err.Code != row.want {
 				t.Errorf("%+v, want %s", got, row.want)
 			}

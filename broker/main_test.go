@@ -215,8 +215,11 @@ func (w *world) await(what string, holds func(brokertest.Ledger) bool) {
 	}
 }
 
-// waitForRotators returns when nobody holds a rotation lock.
+// waitForRotators returns when nobody holds a rotation lock, nor is about to.
 func (w *world) waitForRotators() {
+	for deadline := time.Now().Add(time.Minute); w.processes() > 0 && time.Now().Before(deadline); {
+		time.Sleep(5 * time.Millisecond)
+	}
 	locks, _ := filepath.Glob(filepath.Join(w.dir, "locks", "*.lock"))
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -225,4 +228,17 @@ func (w *world) waitForRotators() {
 			l.Release()
 		}
 	}
+}
+
+// processes is how many processes work on the world's folder, where the system
+// has a /proc that tells: a rotator that just started holds no lock yet.
+func (w *world) processes() int {
+	environs, _ := filepath.Glob("/proc/[0-9]*/environ")
+	n := 0
+	for _, path := range environs {
+		if data, err := os.ReadFile(path); err == nil && slices.Contains(strings.Split(string(data), "\x00"), "AUTHFERRY_DIR="+w.dir) {
+			n++
+		}
+	}
+	return n
 }

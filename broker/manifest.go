@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"slices"
 
 	"github.com/authferry/authferry/broker/index"
@@ -39,7 +38,7 @@ func (m *manifest) remove(id string) {
 func (b *Broker) readManifest(ctx context.Context, idx *index.Index) (manifest, error) {
 	m := manifest{V: recordVersion, Store: idx.Store}
 	s, err := b.get(ctx, manifestItem(idx))
-	if errors.Is(err, keystore.ErrNotFound) || errors.Is(err, keystore.ErrDamaged) {
+	if unwritten(err) {
 		return m, nil
 	}
 	if err != nil {

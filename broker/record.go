@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -79,6 +80,10 @@ type accessWire struct {
 	Origins     []string  `json:"origins"`
 }
 
+// errNewerRecord: skipping such a record would bring the one before it back,
+// with a refresh token that is spent.
+var errNewerRecord = errors.New("the record is of a newer authferry")
+
 func (g *grant) encode() (keystore.Secret, error) {
 	return encodeRecord(grantWire{
 		V: recordVersion, Account: g.Account, Generation: g.Generation, Provider: g.Provider,
@@ -93,8 +98,8 @@ func decodeGrant(s keystore.Secret) (*grant, error) {
 	if err := decodeRecord(s, &w); err != nil {
 		return nil, err
 	}
-	if w.V != recordVersion {
-		return nil, fmt.Errorf("record version %d is not %d", w.V, recordVersion)
+	if w.V > recordVersion {
+		return nil, errNewerRecord
 	}
 	return &grant{
 		Account: w.Account, Generation: w.Generation, Provider: w.Provider,
@@ -104,12 +109,12 @@ func decodeGrant(s keystore.Secret) (*grant, error) {
 	}, nil
 }
 
-func (a *access) encode() (keystore.Secret, error) {
+func (acc *access) encode() (keystore.Secret, error) {
 	return encodeRecord(accessWire{
-		V: recordVersion, Account: a.Account, Generation: a.Generation,
-		AccessToken: a.AccessToken.Reveal(), TokenType: a.TokenType,
-		ExpiresAt: a.ExpiresAt, ObtainedAt: a.ObtainedAt, Imported: a.Imported, Boot: a.Boot,
-		Headers: a.Headers, Origins: a.Origins,
+		V: recordVersion, Account: acc.Account, Generation: acc.Generation,
+		AccessToken: acc.AccessToken.Reveal(), TokenType: acc.TokenType,
+		ExpiresAt: acc.ExpiresAt, ObtainedAt: acc.ObtainedAt, Imported: acc.Imported, Boot: acc.Boot,
+		Headers: acc.Headers, Origins: acc.Origins,
 	})
 }
 

@@ -18,7 +18,7 @@ import (
 // something that doctor shows.
 func (l *login) exchange(ctx context.Context, nonce string, redeem func(context.Context) (*oauth.Token, error)) (*Login, error) {
 	whole := context.WithoutCancel(ctx)
-	idx, err := l.b.prepare(whole)
+	idx, err := l.b.prepare(whole, func(*index.Index) error { return nil })
 	if err != nil {
 		return nil, err
 	}
@@ -45,17 +45,6 @@ func (l *login) exchange(ctx context.Context, nonce string, redeem func(context.
 	done, err := l.settle(whole, l.account(tok, who))
 	kept = err == nil && done.Account.ID == l.id
 	return done, err
-}
-
-// prepare makes the index of a new folder.
-func (b *Broker) prepare(ctx context.Context) (*index.Index, error) {
-	var idx *index.Index
-	err := b.update(ctx, index.Durable, func(i *index.Index) error {
-		kind, err := b.kind(i)
-		i.Keystore, idx = string(kind), i
-		return err
-	})
-	return idx, err
 }
 
 // identify asks whose login it is. That a server can't be asked costs the name,
@@ -127,7 +116,7 @@ func (l *login) settle(ctx context.Context, n NewAccount) (*Login, error) {
 			return nil, err
 		}
 		if n.Identity.Subject == "" {
-			l.b.opt.Warn("the provider does not say whose login this is; the next one in its place needs --renew " + quote(a.Label))
+			l.b.opt.Warn("the provider does not say whose login this is; the next one in its place needs --renew " + arg(a.Label))
 		}
 		return &Login{Account: *a}, nil
 	}
@@ -151,10 +140,10 @@ func (l *login) home(idx *index.Index, n NewAccount) (*index.Account, error) {
 		return nil, failf(NoAccount, "the account was removed meanwhile; nothing was changed").hint("authferry login %s", l.provider.Name)
 	case owner != nil && owner.ID != a.ID:
 		return nil, failf(LoginFailed, "this login is that of account %s, not of %s; nothing was changed", quote(owner.Label), quote(a.Label)).
-			hint("authferry login %s --renew %s, and log in as the other user", a.Provider, quote(a.Label))
+			hint("authferry login %s --renew %s, and log in as the other user", a.Provider, arg(a.Label))
 	case a.Subject != "" && (owner == nil || who.Subject == ""):
 		return nil, failf(LoginFailed, "account %s is %s, and this login is %s; nothing was changed", quote(a.Label), quote(cmp.Or(a.Identity, a.Subject)), quote(cmp.Or(who.Name, who.Subject, "of somebody unknown"))).
-			hint("authferry login %s --renew %s, and log in as the right user; or without --renew for a new account", a.Provider, quote(a.Label))
+			hint("authferry login %s --renew %s, and log in as the right user; or without --renew for a new account", a.Provider, arg(a.Label))
 	}
 	return a, nil
 }

@@ -30,7 +30,7 @@ var (
 func readAnswer(res *http.Response, sent bool) *answer {
 	a := &answer{status: res.StatusCode, header: res.Header, arrived: time.Now(), sent: sent}
 	a.body, a.cut = readCapped(res.Body)
-	if a.cut != nil && a.cut != errTooBig {
+	if a.cut != nil && !errors.Is(a.cut, errTooBig) {
 		a.cut = describe(a.cut)
 	}
 	// Not by Content-Encoding: some compress without saying so.
@@ -49,7 +49,7 @@ func (a *answer) decompress() {
 	}
 	switch {
 	case err == nil || a.cut != nil:
-	case err == errTooBig:
+	case errors.Is(err, errTooBig):
 		a.cut = err
 	default:
 		a.cut = errDamaged

@@ -47,8 +47,12 @@ var pause = func(ctx context.Context, d time.Duration) error {
 // AuthorizeDevice asks p for a code that a person enters elsewhere (RFC 8628
 // §3.1). The error is an *Error.
 func (c *Client) AuthorizeDevice(ctx context.Context, p Provider, e Endpoint) (*Device, error) {
+	whole := e
 	ctx, cancel := c.withTimeout(ctx)
 	defer cancel()
+	if !sameOrigin(p.DeviceAuthorizationEndpoint, e.TokenEndpoint) {
+		e.ClientSecret = keystore.Secret{} // it is for the token endpoint's server
+	}
 	form := url.Values{}
 	if len(p.Scopes) > 0 {
 		form.Set("scope", strings.Join(p.Scopes, " "))
@@ -72,7 +76,7 @@ func (c *Client) AuthorizeDevice(ctx context.Context, p Provider, e Endpoint) (*
 	}
 	d := &Device{
 		UserCode: m.text("user_code"), VerificationURI: m.text("verification_uri"), VerificationURIComplete: m.text("verification_uri_complete"),
-		endpoint: e, code: keystore.NewSecret(m.text("device_code")), interval: m.seconds("interval"),
+		endpoint: whole, code: keystore.NewSecret(m.text("device_code")), interval: m.seconds("interval"),
 	}
 	if d.VerificationURI == "" {
 		d.VerificationURI = m.text("verification_url") // as drafts of the RFC had it
@@ -142,6 +146,12 @@ func (c *Client) Redeem(ctx context.Context, d *Device) (*Token, error) {
 			return t, failed
 		}
 	}
+}
+
+func sameOrigin(a, b string) bool {
+	x, errX := url.Parse(a)
+	y, errY := url.Parse(b)
+	return errX == nil && errY == nil && originOf(x) == originOf(y)
 }
 
 func (c *Client) poll(ctx context.Context, d *Device, form url.Values) (*Token, error) {

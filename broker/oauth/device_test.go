@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/keystore"
 )
 
 // paced makes pauses short and lists them; between runs in each.
@@ -138,6 +139,24 @@ func TestDeviceAnswers(t *testing.T) {
 		}
 		if err == nil && (strings.HasPrefix(d.VerificationURIComplete, "javascript") || time.Until(d.ExpiresAt) <= 0 || d.interval <= 0) {
 			t.Errorf("%s: %+v", body, d)
+		}
+	}
+}
+
+// A client's secret is for the server that has the token endpoint.
+func TestDeviceSecret(t *testing.T) {
+	var came string
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_ = r.ParseForm()
+		came = r.Form.Get("client_secret") + r.Header.Get("Authorization")
+	}))
+	defer s.Close()
+	p := Provider{DeviceAuthorizationEndpoint: s.URL + "/device"}
+	for tokenEndpoint, want := range map[string]string{s.URL + "/token": "hush", "https://as.example/token": ""} {
+		e := Endpoint{TokenEndpoint: tokenEndpoint, ClientID: "c", ClientSecret: keystore.NewSecret("hush")}
+		_, _ = (&Client{}).AuthorizeDevice(t.Context(), p, e)
+		if came != want {
+			t.Errorf("token endpoint %s: %q came", tokenEndpoint, came)
 		}
 	}
 }

@@ -121,7 +121,7 @@ func TestDiscoverPointsNowhereLocal(t *testing.T) {
 	const issuer = "https://id.example.com"
 	for endpoint, good := range map[string]bool{"https://tokens.example.net/t": true, "http://127.0.0.1:8080/t": false, "https://localhost/t": false, "https://[::1]/t": false} {
 		c := &Client{Transport: func() http.RoundTripper {
-			return roundTrip(func(r *http.Request) (*http.Response, error) {
+			return roundTrip(func(*http.Request) (*http.Response, error) {
 				w := httptest.NewRecorder()
 				_, _ = fmt.Fprintf(w, `{"issuer":%q,"token_endpoint":%q}`, issuer, endpoint)
 				return w.Result(), nil

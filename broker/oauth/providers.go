@@ -185,7 +185,7 @@ func replaceFile(path string, data []byte) error {
 	}
 	defer os.Remove(f.Name()) // gone already unless something below failed
 	_, err = f.Write(data)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(f.Name(), path)

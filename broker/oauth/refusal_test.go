@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -170,7 +171,7 @@ func FuzzTokenResponse(f *testing.F) {
 			}
 			return
 		}
-		e, ok := err.(*Error) //nolint:errorlint // grant promises the type itself
+		e, ok := errors.AsType[*Error](err)
 		if !ok || (tok != nil) != (e.Class == BadToken) || strings.Contains(e.Error(), secret.Reveal()) {
 			t.Fatalf("%#v", err)
 		}

@@ -95,10 +95,13 @@ func (a *app) confirm(question, flag string) error {
 		return &broker.Error{Code: broker.Usage, Message: "nobody can be asked here", Hint: "say it with " + flag}
 	}
 	_, _ = fmt.Fprintf(a.err, "%s [y/N] ", printable(question))
-	answer, _ := bufio.NewReader(a.in).ReadString('\n')
+	answer, _ := bufio.NewReader(a.input()).ReadString('\n')
 	switch strings.ToLower(strings.TrimSpace(answer)) {
 	case "y", "yes":
 		return nil
+	}
+	if a.ctx.Err() != nil {
+		return &broker.Error{Code: broker.Cancelled, Message: "interrupted; nothing was changed"}
 	}
 	return &broker.Error{Code: broker.Cancelled, Message: "nothing was changed"}
 }

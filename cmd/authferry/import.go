@@ -27,7 +27,7 @@ func (c *importGrantCmd) Run(a *app) error {
 	if isTerminal(a.in) {
 		a.term.note("reading a grant from the terminal; end it with Ctrl-D")
 	}
-	acc, err := a.broker.ImportGrant(a.ctx, a.in, broker.ImportOptions{Provider: c.Provider, Label: c.Label, Pool: c.Pool, ClientID: c.ClientID})
+	acc, err := a.broker.ImportGrant(a.ctx, a.input(), broker.ImportOptions{Provider: c.Provider, Label: c.Label, Pool: c.Pool, ClientID: c.ClientID})
 	if err != nil {
 		return err
 	}

@@ -73,7 +73,7 @@ func (c *loginCmd) login(a *app, req broker.LoginRequest) (*broker.Login, error)
 		if isTerminal(a.in) {
 			a.term.note("reading an API key from the terminal; end it with Ctrl-D")
 		}
-		key, err := readSecret(a.in)
+		key, err := a.readSecret()
 		if err != nil {
 			return nil, err
 		}

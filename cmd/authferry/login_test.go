@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -13,10 +14,12 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/rogpeppe/go-internal/testscript"
 	"rsc.io/qr"
 
 	"github.com/authferry/authferry/broker/brokertest"
@@ -92,6 +95,43 @@ func (m *machine) account(out string) (doc struct {
 		m.t.Fatalf("%v: %s", err, out)
 	}
 	return doc
+}
+
+// person is a browser and who sits before it: it opens the address, logs in and
+// agrees. It chats on stdout, as browsers do.
+func person() {
+	fmt.Println("[1234:5678:ERROR:gpu] hello")
+	if _, _, err := oidc.Visit(os.Args[1], cmp.Or(os.Getenv("PERSON"), "ada")); err != nil {
+		fmt.Fprintln(os.Stderr, "person:", err)
+		os.Exit(1)
+	}
+}
+
+// configure MEMBER VALUE changes the server: signed_in, consent, device_interval or
+// refresh_token_expires_in.
+func configure(ts *testscript.TestScript, _ bool, args []string) {
+	s := ts.Value(serverKey{}).(*brokertest.Server)
+	ts.Check(s.Configure(func(c *brokertest.Config) {
+		switch args[0] {
+		case "signed_in":
+			c.SignedIn = args[1]
+			if !slices.Contains(c.Users, args[1]) {
+				c.Users = append(c.Users, args[1])
+			}
+		case "consent":
+			c.Consent = brokertest.Consent(args[1])
+		case "refresh_token_expires_in":
+			seconds, err := strconv.Atoi(args[1])
+			ts.Check(err)
+			c.TokenFields = func(string) map[string]any { return map[string]any{"refresh_token_expires_in": seconds} }
+		case "device_interval":
+			d, err := time.ParseDuration(args[1])
+			ts.Check(err)
+			c.DeviceInterval = d
+		default:
+			ts.Fatalf("unknown: configure %s", args[0])
+		}
+	}))
 }
 
 // The whole way with a server that nobody here wrote, and a real keyring: login,

@@ -113,7 +113,7 @@ func (c *providerAddCmd) Run(a *app) error {
 	}
 	var secret keystore.Secret
 	if c.ClientSecretStdin {
-		if secret, err = readSecret(a.in); err != nil {
+		if secret, err = a.readSecret(); err != nil {
 			return err
 		}
 	}
@@ -150,19 +150,25 @@ func (c *providerAddCmd) base(a *app) (oauth.Provider, error) {
 	if err != nil {
 		return p, err
 	}
-	if c.From == "" {
-		return found, nil
-	}
-	p.Issuer, p.IssParameter = found.Issuer, found.IssParameter
+	p.Issuer, p.AuthStyle, p.IssParameter = found.Issuer, found.AuthStyle, found.IssParameter
 	p.AuthorizationEndpoint, p.TokenEndpoint = found.AuthorizationEndpoint, found.TokenEndpoint
 	p.DeviceAuthorizationEndpoint, p.RevocationEndpoint = found.DeviceAuthorizationEndpoint, found.RevocationEndpoint
 	p.UserinfoEndpoint = found.UserinfoEndpoint
+	if len(p.Scopes) == 0 {
+		p.Scopes = found.Scopes
+	}
+	if p.IdentityFrom == "" {
+		p.IdentityFrom = found.IdentityFrom
+	}
 	return p, nil
 }
 
-// readSecret reads one line, at most 64 KiB.
-func readSecret(r io.Reader) (keystore.Secret, error) {
-	data, err := io.ReadAll(io.LimitReader(r, 64<<10))
+// readSecret reads one line from stdin, at most 64 KiB.
+func (a *app) readSecret() (keystore.Secret, error) {
+	data, err := io.ReadAll(io.LimitReader(a.input(), 64<<10))
+	if err != nil && a.ctx.Err() != nil {
+		return keystore.Secret{}, &broker.Error{Code: broker.Cancelled, Message: "interrupted; nothing was changed"}
+	}
 	if err != nil {
 		return keystore.Secret{}, &broker.Error{Code: broker.Usage, Message: "stdin can't be read", Err: err}
 	}

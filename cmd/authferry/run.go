@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime"
 	"slices"
 	"time"
 
@@ -57,13 +58,6 @@ type grammar struct {
 // somebody's agent, each by itself: building the whole one takes as long as
 // reading the keychain.
 var hot = map[string]func() (any, *globals){
-	"token": func() (any, *globals) {
-		g := new(struct {
-			globals
-			Token tokenCmd `cmd:""`
-		})
-		return g, &g.globals
-	},
 	"header": func() (any, *globals) {
 		g := new(struct {
 			globals
@@ -78,6 +72,21 @@ var hot = map[string]func() (any, *globals){
 		})
 		return g, &g.globals
 	},
+}
+
+// commandOf reads the command line by the cheapest way that can.
+func commandOf(args []string, s streams) (func(*app) error, *globals, error) {
+	if c, ok := quickToken(args); ok {
+		// One keychain call has nothing to run in parallel; waking a second
+		// thread for it costs more than it gives.
+		runtime.GOMAXPROCS(1)
+		return c.Run, new(globals), nil
+	}
+	c, flags, err := parse(args, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	return func(a *app) error { return c.Run(a) }, flags, nil
 }
 
 // parse reads the command line. What the small grammar of a hot command does
@@ -153,7 +162,7 @@ func run(ctx context.Context, args []string, s streams) (code int) {
 			panic(r)
 		}
 	}()
-	parsed, flags, err := parse(args, s)
+	command, flags, err := commandOf(args, s)
 	if err != nil {
 		return term.fail(usageError(err), wantJSON)
 	}
@@ -162,7 +171,7 @@ func run(ctx context.Context, args []string, s streams) (code int) {
 	if err != nil {
 		return term.fail(err, wantJSON)
 	}
-	err = parsed.Run(&app{streams: s, ctx: ctx, term: term, broker: broker.New(opt)})
+	err = command(&app{streams: s, ctx: ctx, term: term, broker: broker.New(opt)})
 	if err == nil {
 		return exitOK
 	}

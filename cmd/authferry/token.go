@@ -30,7 +30,12 @@ func (a *app) token(s selection, minTTL time.Duration, rejected string) (*broker
 	if minTTL < 0 {
 		return nil, &broker.Error{Code: broker.Usage, Message: "--min-ttl can't be negative"}
 	}
-	return a.broker.Token(a.ctx, broker.TokenRequest{Selection: s.resolve(), MinTTL: minTTL, Rejected: rejected})
+	t, err := a.broker.Token(a.ctx, broker.TokenRequest{Selection: s.resolve(), MinTTL: minTTL, Rejected: rejected})
+	if err != nil && a.ctx.Err() != nil {
+		// Whatever else went wrong did so because of that.
+		return nil, &broker.Error{Code: broker.Cancelled, Message: "interrupted; a refresh that was under way goes on in the background and its result is kept"}
+	}
+	return t, err
 }
 
 // tokenDoc is what plugins and tools read. It holds the secret in the clear:
@@ -68,12 +73,14 @@ func newTokenDoc(t *broker.Token, now time.Time) tokenDoc {
 }
 
 type headerCmd struct {
-	selection
 	jsonFlag
+	selection
+	MinTTL   time.Duration `name:"min-ttl" default:"${min_ttl}" help:"Refresh first if the token is valid for less."`
+	Rejected string        `placeholder:"LEASE" help:"The API refused the token of this lease: print a newer one."`
 }
 
 func (c *headerCmd) Run(a *app) error {
-	t, err := a.token(c.selection, broker.DefaultMinTTL, "")
+	t, err := a.token(c.selection, c.MinTTL, c.Rejected)
 	if err != nil {
 		return err
 	}
