@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -24,9 +25,14 @@ type NewAccount struct {
 	ExpiresAt                 time.Time // zero: unknown
 	RefreshExpiresAt          time.Time
 	Scopes                    []string
+	APIKey                    keystore.Secret // instead of tokens
+	Identity                  oauth.Identity
+	ObtainedAt                time.Time // zero: now
 	// Imported: authferry did not see the token's issue, so its lifetime is
 	// not known.
 	Imported bool
+
+	id string // empty: a new one
 }
 
 // Add keeps a new login. The secrets are in the keystore before the index names
@@ -45,10 +51,20 @@ func (b *Broker) Add(ctx context.Context, n NewAccount) (*index.Account, error) 
 	}
 	now := time.Now().UTC()
 	a := index.Account{
-		ID: index.NewID(), Label: label, Provider: n.Provider.Name, Pool: pool, Kind: KindOAuth,
-		Issuer: n.Provider.Issuer, AddedAt: now.Truncate(time.Second),
+		ID: cmp.Or(n.id, index.NewID()), Label: label, Provider: n.Provider.Name, Pool: pool, Kind: KindOAuth,
+		Issuer: cmp.Or(n.Identity.Issuer, n.Provider.Issuer), Subject: n.Identity.Subject, Organization: n.Identity.Organization,
+		Identity: n.Identity.Name, AddedAt: now.Truncate(time.Second),
 	}
-	check := func(idx *index.Index) error { return admissible(idx, &a, n.RefreshToken) }
+	if !n.APIKey.Empty() {
+		a.Kind = KindAPIKey
+	}
+	g, acc := newRecords(a.ID, n, now)
+	check := func(idx *index.Index) error {
+		if ownerOf(idx, a.Provider, n.Identity) != nil {
+			return errSameIdentity
+		}
+		return admissible(idx, &a, g.secret())
+	}
 
 	// The index is made and checked first, so that a bad label or an unwritable
 	// folder costs no keystore write.
@@ -56,7 +72,6 @@ func (b *Broker) Add(ctx context.Context, n NewAccount) (*index.Account, error) 
 	if err != nil {
 		return nil, err
 	}
-	g, acc := newRecords(a.ID, n, now)
 	if g.ClientSecret, err = b.hasClientSecret(ctx, idx, g.Endpoint); err != nil {
 		return nil, err
 	}
@@ -73,23 +88,28 @@ func (b *Broker) Add(ctx context.Context, n NewAccount) (*index.Account, error) 
 			return failf(LockTimeout, "the keystore was changed meanwhile; nothing was added").hint("run the command again")
 		}
 		i.Keystore = idx.Keystore // the first secret decides
-		a.Rank = len(i.Members(a.Pool)) + 1
-		i.Accounts = append(i.Accounts, a)
-		p := i.Pools[a.Pool]
-		p.Provider = a.Provider
-		if i.Account(p.Current) == nil {
-			p.Current = a.ID
-		}
-		if i.Pools == nil {
-			i.Pools = map[string]index.Pool{}
-		}
-		i.Pools[a.Pool] = p
+		enlist(i, &a)
 		return nil
 	}); err != nil {
 		b.discard(ctx, idx, a.ID)
 		return nil, err
 	}
 	return &a, nil
+}
+
+// enlist puts a new account last in its pool.
+func enlist(idx *index.Index, a *index.Account) {
+	a.Rank = len(idx.Members(a.Pool)) + 1
+	idx.Accounts = append(idx.Accounts, *a)
+	p := idx.Pools[a.Pool]
+	p.Provider = a.Provider
+	if idx.Account(p.Current) == nil {
+		p.Current = a.ID
+	}
+	if idx.Pools == nil {
+		idx.Pools = map[string]index.Pool{}
+	}
+	idx.Pools[a.Pool] = p
 }
 
 // prepare makes the folder and its index where there are none, asks check, and
@@ -115,15 +135,15 @@ func (b *Broker) prepare(ctx context.Context, check func(*index.Index) error) (*
 }
 
 // admissible says why a can't be added to idx.
-func admissible(idx *index.Index, a *index.Account, refreshToken keystore.Secret) error {
-	fp := fingerprint(refreshToken)
+func admissible(idx *index.Index, a *index.Account, secret keystore.Secret) error {
+	fp := fingerprint(secret)
 	for _, o := range idx.Accounts {
 		switch {
 		case o.Provider == a.Provider && index.EqualLabel(o.Label, a.Label) && !o.Removing:
 			return failf(LabelTaken, "label %s is taken at %s", quote(a.Label), a.Provider).
 				hint("authferry rename %s NEW-LABEL, or choose another --label", arg(o.Label))
 		case fp != "" && (o.Fingerprint == fp || slices.Contains(o.Spent, fp)):
-			return failf(LabelTaken, "this login is already here as %s; two accounts can't own one refresh token", quote(o.Label)).
+			return failf(LabelTaken, "this login is already here as %s; two accounts can't own one", quote(o.Label)).
 				hint("authferry info %s", arg(o.Label))
 		}
 	}
@@ -147,8 +167,14 @@ func newRecords(id string, n NewAccount, now time.Time) (*grant, *access) {
 		Scopes: n.Scopes, Headers: p.TokenHeaders(), Origins: p.APIOrigins,
 		RefreshExpiresAt: n.RefreshExpiresAt,
 	}
+	if !n.APIKey.Empty() {
+		g.APIKey, g.Endpoint, g.Headers = n.APIKey, oauth.Endpoint{}, p.KeyHeaders()
+	}
 	if n.AccessToken.Empty() {
 		return g, nil
+	}
+	if !n.ObtainedAt.IsZero() {
+		now = n.ObtainedAt.UTC()
 	}
 	tokenType := n.TokenType
 	if tokenType == "" {

@@ -91,7 +91,7 @@ const rememberSpent = 16
 // commit points an index entry to new records; acc is nil where there is no
 // access token of that generation.
 func commit(a *index.Account, g *grant, grantSlot string, acc *access, accessSlot string) {
-	fp := fingerprint(g.RefreshToken)
+	fp := fingerprint(g.secret())
 	if a.Fingerprint != "" && a.Fingerprint != fp {
 		a.Spent = append(a.Spent, a.Fingerprint)
 		a.Spent = a.Spent[max(0, len(a.Spent)-rememberSpent):]

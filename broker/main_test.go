@@ -45,6 +45,14 @@ func TestMain(m *testing.M) {
 		err = b.Rotate(context.Background(), args[1], beyond, slices.Contains(args, "--rejected"), slices.Contains(args, "--background"), os.Stdout)
 	case "add":
 		_, err = b.Add(context.Background(), testLogin(os.Getenv("TEST_SERVER"), args[1], args[2], args[3], -time.Second))
+	case "login":
+		_, err = b.Login(context.Background(), LoginRequest{Provider: "sim"}, Person{Open: func(address string) {
+			go func() {
+				if res, err := (&http.Client{}).Get(address); err == nil {
+					_ = res.Body.Close()
+				}
+			}()
+		}})
 	case "remove":
 		_, err = b.Remove(context.Background(), args[1], RevokeOwn)
 	case "token":
