@@ -138,7 +138,10 @@ func (g *gate) Read(p []byte) (int, error) {
 	switch {
 	case g.err != nil:
 		return 0, g.err
-	case g.ended.Load(): // the request may have been given up meanwhile
+	case g.ended.Load() && g.body.Len() > 0:
+		// The request may have been given up meanwhile. At the end of the body
+		// it is io.EOF as ever: net/http asks once more for that, after the
+		// answer's header came, and would cut the answer off on an error.
 		return 0, errEnded
 	}
 	n, err := g.body.Read(p)

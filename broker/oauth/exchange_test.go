@@ -313,3 +313,21 @@ func TestTokenPrintsNoSecret(t *testing.T) {
 		t.Errorf("%s %v", b, err)
 	}
 }
+
+// A body that was read to its end stays at its end when the answer's header has
+// come: net/http asks once more, and would cut the answer off on an error.
+func TestGateReadToItsEnd(t *testing.T) {
+	g := &gate{body: bytes.NewReader([]byte("spent"))}
+	if _, err := io.CopyN(io.Discard, g, 5); err != nil {
+		t.Fatal(err)
+	}
+	g.shut()
+	if _, err := g.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("after the end: %v, want io.EOF", err)
+	}
+	g = &gate{body: bytes.NewReader([]byte("kept"))}
+	g.shut()
+	if n, err := g.Read(make([]byte, 1)); n != 0 || err != errEnded {
+		t.Errorf("shut before the end: %d bytes, %v", n, err)
+	}
+}

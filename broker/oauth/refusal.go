@@ -102,12 +102,14 @@ func classify(status int, codes []string, message string, deadCodes []string) (C
 	return Misconfigured, first
 }
 
-const maxCode = 64
+const maxCode = 48
 
-// presentable keeps from people's eyes what is no code: RFC 6749's characters
-// include the space, with which a server can echo anything.
+// presentable keeps from people's eyes what is no code. RFC 6749 allows more
+// characters than any code has, with which a server could echo words or tokens.
 func presentable(code string, secrets []keystore.Secret) bool {
-	if len(code) > maxCode || strings.ContainsFunc(code, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }) {
+	if len(code) > maxCode || strings.ContainsFunc(code, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("_-.", r)
+	}) {
 		return false
 	}
 	return !slices.ContainsFunc(secrets, func(s keystore.Secret) bool {
