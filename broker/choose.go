@@ -70,6 +70,10 @@ func lives(a *index.Account, now time.Time) bool {
 	return a.AccessSlot != "" && (a.ExpiresAt.IsZero() || a.ExpiresAt.After(now))
 }
 
+// refused: the API would not have the access token that is stored, and no newer
+// one came of it.
+func refused(a *index.Account) bool { return a.RejectedAt.After(a.ObtainedAt) }
+
 // heldUntil returns the end of the longest hold on the whole account or on
 // scope; a past moment or zero is none.
 func heldUntil(a *index.Account, scope string, now time.Time) time.Time {
@@ -109,7 +113,7 @@ func choose(idx *index.Index, sel selected, skip []string, now time.Time) choice
 			held = append(held, a)
 		case dead || needsLogin(a, now):
 			login = append(login, a)
-			if !dead && lives(a, now) {
+			if !dead && lives(a, now) && !refused(a) {
 				last = append(last, a)
 			}
 		default:
@@ -122,8 +126,11 @@ func choose(idx *index.Index, sel selected, skip []string, now time.Time) choice
 		}
 	}
 	switch {
+	case len(free) > 0 && sel.soonest:
+		slices.SortStableFunc(free, func(x, y *index.Account) int { return compareEnds(windowEnd(x, now), windowEnd(y, now)) })
+		return choice{account: free[0], reason: insteadOf(idx.Account(prefer), sel.scope, now) + "the free one whose quota window ends first"}
 	case len(free) > 0:
-		return choice{account: free[0], reason: "the first free one by rank"}
+		return choice{account: free[0], reason: insteadOf(idx.Account(prefer), sel.scope, now) + "the first free one by rank"}
 	case len(last) > 0:
 		return choice{account: last[0], last: true, reason: "needs a login, but its token still lives and no other account is free"}
 	case len(held) > 0:
@@ -135,6 +142,44 @@ func choose(idx *index.Index, sel selected, skip []string, now time.Time) choice
 		return choice{err: failf(NoAccount, "every account of pool %s is disabled", quote(sel.pool)).hint("authferry enable %s", arg(members[0].Label))}
 	}
 	return choice{err: failf(NoAccount, "pool %s has no account", quote(sel.pool)).hint("authferry list")}
+}
+
+// windowEnd is when the first of a's quota windows ends; zero: none is known.
+func windowEnd(a *index.Account, now time.Time) time.Time {
+	var end time.Time
+	for _, u := range a.Usage {
+		if u.ResetsAt.After(now) && (end.IsZero() || u.ResetsAt.Before(end)) {
+			end = u.ResetsAt
+		}
+	}
+	return end
+}
+
+// compareEnds puts what is not known last.
+func compareEnds(x, y time.Time) int {
+	if x.IsZero() != y.IsZero() {
+		return y.Compare(x)
+	}
+	return x.Compare(y)
+}
+
+// insteadOf says why the preferred account is not the one.
+func insteadOf(a *index.Account, scope string, now time.Time) string {
+	switch {
+	case a == nil:
+		return ""
+	case a.Disabled:
+		return quote(a.Label) + " is disabled; "
+	}
+	for _, h := range a.Holds {
+		if (h.Scope == heldForScope || h.Scope == scope) && h.Until.After(now) {
+			return quote(a.Label) + " is held (" + h.Source + "); "
+		}
+	}
+	if needsLogin(a, now) {
+		return quote(a.Label) + " needs a login; "
+	}
+	return ""
 }
 
 func choosePinned(idx *index.Index, sel selected, now time.Time) choice {

@@ -20,7 +20,13 @@ type Config struct {
 	TermsNotice bool // remind of the provider's terms at the first login
 }
 
-var defaultConfig = Config{Failover: true, Strategy: "sticky", ThrottleMax: 10 * time.Second, TermsNotice: true}
+// The strategies.
+const (
+	sticky       = "sticky"
+	soonestReset = "soonest-reset"
+)
+
+var defaultConfig = Config{Failover: true, Strategy: sticky, ThrottleMax: 10 * time.Second, TermsNotice: true}
 
 // setting is one key of config.toml: how it reads and how it is checked.
 type setting struct {
@@ -32,7 +38,7 @@ type setting struct {
 var settings = []setting{
 	{"failover", func(c *Config) any { return c.Failover }, setBool(func(c *Config) *bool { return &c.Failover })},
 	{"strategy", func(c *Config) any { return c.Strategy }, func(c *Config, v string) error {
-		if v != "sticky" && v != "soonest-reset" {
+		if v != sticky && v != soonestReset {
 			return errors.New("must be sticky or soonest-reset")
 		}
 		c.Strategy = v

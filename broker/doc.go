@@ -126,6 +126,28 @@
 // server without grace and with the rotator itself killed; the caller's death is
 // never enough, because the rotator outlives it.
 //
+// # Holds, and who is next
+//
+// An answer of the API, reported (report.go), is judged by ratelimit. A limit
+// becomes a hold: "not this account, for this scope, until then", with where
+// that was said. Its rules (holds.go, probe.go):
+//
+//   - One hold for each scope. What the provider stated is never shortened, by
+//     nothing but a person; a guess is made once while any hold runs, doubled
+//     when it comes again, and dropped by a success.
+//   - A hold is over when its time is: nothing has to remove it. One that is
+//     over stays for an hour only where it was a guess that makes the next one
+//     longer.
+//   - The hold, the usage and the move of the pool to its next account are one
+//     change of the index. The pool moves only from the reported account, so
+//     the second report of a lease finds it moved; and without fsync, because
+//     losing it costs a refused request.
+//   - A pool with nothing free under a stated hold of over an hour lets one
+//     caller through every 15 minutes. The claim is written before the token
+//     is read.
+//   - Whose hold it is follows from the lease; where to go on from the
+//     caller's selection, whose fence and pin count as in Token.
+//
 // # Time
 //
 // A token ends at the moment its answer came in plus expires_in, in this

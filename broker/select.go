@@ -23,6 +23,9 @@ type selected struct {
 	prefer string // account id; empty: the pool's current
 	pinned bool   // prefer or nothing
 	scope  string
+	// soonest: among free accounts the one whose quota window ends first, not
+	// the one that ranks first.
+	soonest bool
 }
 
 // resolve finds the pool, and the account if one is named, in the order of the
@@ -46,15 +49,25 @@ func (b *Broker) resolve(idx *index.Index, s Selection) (selected, error) {
 		return selected{}, err
 	}
 	sel.scope = s.Scope
-	if !sel.pinned && !b.Config().Failover {
-		sel.pinned = true
-		if sel.prefer = idx.Pools[sel.pool].Current; sel.prefer == "" {
-			if members := idx.Members(sel.pool); len(members) > 0 {
-				sel.prefer = members[0].ID
-			}
+	return b.everyday(idx, sel), nil
+}
+
+// everyday adds what the configuration says about every selection: the strategy,
+// and without failover the current account is as good as pinned.
+func (b *Broker) everyday(idx *index.Index, sel selected) selected {
+	c := b.Config()
+	sel.soonest = c.Strategy == soonestReset
+	if sel.pinned || c.Failover {
+		return sel
+	}
+	sel.pinned = true
+	if sel.prefer = idx.Pools[sel.pool].Current; idx.Account(sel.prefer) == nil {
+		sel.prefer = ""
+		if members := idx.Members(sel.pool); len(members) > 0 {
+			sel.prefer = members[0].ID
 		}
 	}
-	return sel, nil
+	return sel
 }
 
 func (b *Broker) resolveIn(idx *index.Index, s Selection, fence, account string, bound *index.Binding) (selected, error) {

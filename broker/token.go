@@ -75,9 +75,20 @@ func (b *Broker) Token(ctx context.Context, req TokenRequest) (*Token, error) {
 		}
 		rejected = gen
 	}
+	return b.handOut(ctx, idx, sel, req.MinTTL, rejected)
+}
+
+// handOut is Token for a selection that is worked out. rejected, over 0, is the
+// generation of sel.prefer that the API refused.
+func (b *Broker) handOut(ctx context.Context, idx *index.Index, sel selected, minTTL time.Duration, rejected int) (*Token, error) {
 	var skip []string
 	for {
 		choice := choose(idx, sel, skip, time.Now())
+		if CodeOf(choice.err) == AllHeld {
+			if a := b.letThrough(ctx, idx, sel); a != nil {
+				choice.account, choice.err = a, nil
+			}
+		}
 		if choice.err != nil {
 			return nil, choice.err
 		}
@@ -86,7 +97,7 @@ func (b *Broker) Token(ctx context.Context, req TokenRequest) (*Token, error) {
 			floor = rejected
 		}
 		alone := sel.pinned || choice.last
-		tok, err := b.serve(ctx, idx, choice.account, serving{minTTL: req.MinTTL, floor: floor, alone: alone})
+		tok, err := b.serve(ctx, idx, choice.account, serving{minTTL: minTTL, floor: floor, alone: alone})
 		if err == nil {
 			return tok, nil
 		}
@@ -123,11 +134,16 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 	if a.Kind == KindAPIKey {
 		return b.serveAPIKey(ctx, idx, a, want.floor)
 	}
-	var failure error
+	var failure, err error
 	for try := 0; ; try++ {
-		acc, err := b.readAccess(ctx, idx, a)
-		if err != nil {
-			return nil, err
+		// A herd at expiry need not ask the keychain for what the index knows to
+		// be over.
+		over := try == 0 && a.Fingerprint != "" && !a.ExpiresAt.IsZero() && !a.ExpiresAt.After(time.Now())
+		var acc *access
+		if !over {
+			if acc, err = b.readAccess(ctx, idx, a); err != nil {
+				return nil, err
+			}
 		}
 		if acc == nil && failure != nil {
 			if acc, err = b.oldAccess(ctx, idx, a); err != nil {
@@ -155,7 +171,7 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 			return nil, failure
 		case try == 3:
 			return nil, failf(ProviderRefused, "the provider of account %s issues tokens that are over at once", quote(a.Label)).hint("check this machine's clock, then: authferry refresh %s", arg(a.Label))
-		case acc == nil && try == 0:
+		case acc == nil && try == 0 && !over:
 			// The index may have moved on since it was read.
 			now, err := b.read()
 			if err != nil {

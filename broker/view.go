@@ -76,7 +76,7 @@ func View(idx *index.Index, a *index.Account, now time.Time) AccountView {
 	}
 	for _, h := range a.Holds {
 		if h.Until.After(now) {
-			v.Holds = append(v.Holds, HoldView{h.Scope, seconds(h.Until), h.Source, h.Proven, h.Cut, seconds(h.ReportedAt)})
+			v.Holds = append(v.Holds, viewHold(h))
 		}
 	}
 	for _, u := range a.Usage {
@@ -85,6 +85,10 @@ func View(idx *index.Index, a *index.Account, now time.Time) AccountView {
 		}
 	}
 	return v
+}
+
+func viewHold(h index.Hold) HoldView {
+	return HoldView{h.Scope, seconds(h.Until), h.Source, h.Proven, h.Cut, seconds(h.ReportedAt)}
 }
 
 func seconds(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
@@ -147,8 +151,20 @@ func (b *Broker) Status() (*StatusView, error) {
 		for _, a := range idx.Members(name) {
 			p.Accounts = append(p.Accounts, View(idx, a, now))
 		}
-		ch := choose(idx, selected{pool: name}, nil, now)
+		ch := choose(idx, b.everyday(idx, selected{pool: name}), nil, now)
 		p.Reason = ch.reason
+		for _, a := range idx.Members(name) {
+			if ch.account == nil || a.ID == ch.account.ID {
+				break
+			}
+			if why := insteadOf(a, "", now); why != "" && !strings.HasPrefix(p.Reason, why) {
+				p.Reason = why + p.Reason
+				break
+			}
+		}
+		if !c.Failover && ch.account != nil {
+			p.Reason = "failover is off, so no other one is used"
+		}
 		if ch.account != nil {
 			p.Current = ch.account.ID
 		} else if e, ok := errors.AsType[*Error](ch.err); ok {

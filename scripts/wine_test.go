@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,16 +20,21 @@ var windows = []struct {
 	pkg  string   // below the module's root
 	run  string   // -test.run; empty: all
 	skip []string // -test.skip
+	env  []string
 }{
-	{pkg: "keystore"},
+	{pkg: "keystore", env: ownKeychain},
 	{pkg: "broker/index", skip: []string{
 		// Wine 8 makes symbolic links that nothing follows.
 		"TestIndexThatIsNoFile/link", "TestIndexThatIsNoFile/dangling_link",
 		"TestLockPathThatIsNoFile/link", "TestRealPath",
 	}},
-	{pkg: "broker"},
-	{pkg: "cmd/authferry"},
+	{pkg: "broker", env: append(slices.Clone(ownKeychain), "TEST_HERDS=2 16")},
+	{pkg: "cmd/authferry", env: ownKeychain},
 }
+
+// ownKeychain allows tests to write to the keychain of who runs them, which is
+// Wine's own here.
+var ownKeychain = []string{"AUTHFERRY_TEST_SYSTEM_KEYCHAIN=1"}
 
 // What is written for Windows also runs there: the credential manager, file
 // locks, detached processes and atomic replacement.
@@ -54,13 +60,13 @@ func TestWindowsUnderWine(t *testing.T) {
 			if test.skip != nil {
 				args = append(args, "-test.skip="+strings.Join(test.skip, "|"))
 			}
-			wine(t, prefix, args...)
+			wine(t, append(slices.Clone(test.env), "WINE_TEST_PREFIX="+prefix), args...)
 		})
 	}
 }
 
 // wine runs scripts/wine-test and shows of its output what went wrong.
-func wine(t *testing.T, prefix string, args ...string) {
+func wine(t *testing.T, env []string, args ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
@@ -70,7 +76,7 @@ func wine(t *testing.T, prefix string, args ...string) {
 	}
 	cmd := exec.CommandContext(ctx, "bash", append([]string{script}, args[1:]...)...)
 	cmd.Dir = ".."
-	cmd.Env = append(os.Environ(), "WINE_TEST_PREFIX="+prefix)
+	cmd.Env = append(os.Environ(), env...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it shuts Wine down
 	cmd.WaitDelay = 20 * time.Second
 	var output bytes.Buffer

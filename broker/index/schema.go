@@ -106,7 +106,8 @@ type Hold struct {
 	Proven     bool      `json:"proven"`
 	Cut        bool      `json:"cut,omitempty"`
 	ReportedAt time.Time `json:"reported_at"`
-	Guesses    int       `json:"guesses,omitempty"` // how often in a row the guess was made
+	Guesses    int       `json:"guesses,omitempty"`  // how often in a row the guess was made
+	ProbedAt   time.Time `json:"probed_at,omitzero"` // when a caller was last let through in spite of it
 
 	Extra map[string]json.RawMessage `json:"-"`
 }

@@ -61,6 +61,10 @@ func (c *caller) killed() bool { return c.doomed && c.problem != nil }
 type tokenDoc struct {
 	AccessToken string `json:"access_token"`
 	ExpiresIn   int    `json:"expires_in"`
+	Lease       string `json:"lease"`
+	Account     struct {
+		Label string `json:"label"`
+	} `json:"account"`
 }
 
 func (s stage) command(ctx context.Context, args ...string) *caller {

@@ -85,7 +85,7 @@ type demo struct {
 	orphans int           // processes that settle had to end
 }
 
-// play runs both acts; nothing of it is left running when it returns.
+// play runs all acts; nothing of it is left running when it returns.
 func (d *demo) play(ctx context.Context) ([]claim, error) {
 	var err error
 	d.server, err = brokertest.Start(brokertest.Config{
@@ -111,7 +111,11 @@ func (d *demo) play(ctx context.Context) ([]claim, error) {
 		return nil, err
 	}
 	second, err := d.actTwo(ctx)
-	return append(first, second...), err
+	if err != nil {
+		return nil, err
+	}
+	third, err := d.actThree(ctx)
+	return slices.Concat(first, second, third), err
 }
 
 // prepare makes a keystore, a provider and two accounts, all in the stage.

@@ -58,6 +58,13 @@ func (c *serveCmd) Run(ctx context.Context, out *screen) error {
 		"curl -s "+control,
 		fmt.Sprintf(`curl -s %s -d '{"fault":"503","on":"refresh"}'`, control),
 	)
+	out.para("Let every account have five requests a minute, and watch the next one take over:")
+	out.commands(
+		fmt.Sprintf(`curl -s %s -d '{"quota":{"requests":5,"dialect":"anthropic","window":"1m"}}'`, control),
+		"authferry token --json                  # its lease goes into the report",
+		`echo '{"lease":"LEASE","status":429,"headers":{"retry-after":"30"}}' | authferry report --next`,
+		"authferry status",
+	)
 	out.para("Everything on it is invented. Ctrl-C ends it.")
 	<-ctx.Done()
 	return nil

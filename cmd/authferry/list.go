@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"strconv"
 	"time"
 
@@ -70,50 +69,13 @@ func (a *app) showAccount(v broker.AccountView, asJSON bool) error {
 			t.add(row.name, row.at.Local().Format(time.DateTime)+" ("+relative(row.at, now)+")")
 		}
 	}
+	for _, u := range v.Usage {
+		t.add("used of "+u.Window, usageText(u, now))
+	}
 	for _, h := range v.Holds {
 		t.add("hold on "+h.Scope, "until "+h.Until.Local().Format(time.DateTime)+" ("+relative(h.Until, now)+"), from "+h.Source)
 	}
 	return t.print(a.out)
-}
-
-type statusCmd struct{ jsonFlag }
-
-func (c *statusCmd) Run(a *app) error {
-	s, err := a.broker.Status()
-	if err != nil {
-		return err
-	}
-	if c.JSON {
-		return a.printJSON(s)
-	}
-	if len(s.Pools) == 0 {
-		a.term.note("no account yet; add one: authferry login PROVIDER")
-		return nil
-	}
-	now := time.Now()
-	for _, p := range s.Pools {
-		a.warnEnding(p.Accounts)
-		if _, err := fmt.Fprintf(a.out, "%s (%s): %s\n", printable(p.Name), p.Provider, printable(p.Reason)); err != nil {
-			return err
-		}
-		t := newTable()
-		for _, v := range p.Accounts {
-			mark := ""
-			if v.Current {
-				mark = "current"
-			}
-			t.add("  "+v.Label, stateText(v, now), mark)
-		}
-		if err := t.print(a.out); err != nil {
-			return err
-		}
-	}
-	failover := "on"
-	if !s.Failover {
-		failover = "off"
-	}
-	_, err = fmt.Fprintf(a.out, "keystore: %s, failover: %s (%s)\n", s.Keystore.Kind, failover, s.Strategy)
-	return err
 }
 
 // stateText says in words what an account is good for.

@@ -15,7 +15,7 @@ import (
 // TestMain makes this test binary the authferry command, for the scripts and
 // for the rotators that they cause.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"authferry": main, "person": person})
+	testscript.Main(m, map[string]func(){"authferry": main, "person": person, "printenv-and-exit": printenvAndExit})
 }
 
 // TestScripts runs every command, and every exit code that it can have, as a
@@ -28,6 +28,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"configure": configure, "exits": exits, "fails": fails, "field": field, "lastfield": lastField, "members": members, "remember": remember,
 			"grant": grantFile, "server": server, "noleak": noleak, "replace": replace, "cptree": cptree, "hold": hold,
+			"answered": answered,
 		},
 	})
 }

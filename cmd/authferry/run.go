@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -38,11 +39,20 @@ type grammar struct {
 	Login    loginCmd    `cmd:"" aliases:"add" help:"Log in: add an account, or renew its login."`
 	Token    tokenCmd    `cmd:"" help:"Print a valid access token."`
 	Header   headerCmd   `cmd:"" help:"Print every header that a request needs, one a line."`
+	Report   reportCmd   `cmd:"" help:"Tell of an API's answer, on stdin: what to do next?"`
+	Exec     execCmd     `cmd:"" help:"Run a command with the token in its environment."`
+	Helper   helperCmd   `cmd:"" help:"Answer a program's own credential protocol."`
 	Status   statusCmd   `cmd:"" help:"Show who is current, valid or held, until when and why."`
 	List     listCmd     `cmd:"" aliases:"ls" help:"List the accounts."`
 	Info     infoCmd     `cmd:"" aliases:"show" help:"Show one account in full."`
 	Import   importCmd   `cmd:"" help:"Take over a login that exists already."`
 	Refresh  refreshCmd  `cmd:"" help:"Refresh an account's login now: does it still work?"`
+	Use      useCmd      `cmd:"" help:"Make an account current in its pool, or bind a directory."`
+	Disable  disableCmd  `cmd:"" help:"Keep an account out of selection."`
+	Enable   enableCmd   `cmd:"" help:"Take that back."`
+	Move     moveCmd     `cmd:"" help:"Put an account into another pool."`
+	Order    orderCmd    `cmd:"" help:"Change an account's rank in its pool."`
+	Holds    holdsCmd    `cmd:"" help:"Show the holds, or clear those of an account."`
 	Rename   renameCmd   `cmd:"" help:"Give an account another label."`
 	Remove   removeCmd   `cmd:"" aliases:"rm" help:"Revoke a login and delete its secrets."`
 	Provider providerCmd `cmd:"" help:"Show and change the providers."`
@@ -62,6 +72,27 @@ var hot = map[string]func() (any, *globals){
 		g := new(struct {
 			globals
 			Header headerCmd `cmd:""`
+		})
+		return g, &g.globals
+	},
+	"report": func() (any, *globals) {
+		g := new(struct {
+			globals
+			Report reportCmd `cmd:""`
+		})
+		return g, &g.globals
+	},
+	"exec": func() (any, *globals) {
+		g := new(struct {
+			globals
+			Exec execCmd `cmd:""`
+		})
+		return g, &g.globals
+	},
+	"helper": func() (any, *globals) {
+		g := new(struct {
+			globals
+			Helper helperCmd `cmd:""`
 		})
 		return g, &g.globals
 	},
@@ -144,6 +175,8 @@ type app struct {
 	ctx    context.Context
 	term   *terminal
 	broker *broker.Broker
+	// child is the command that exec is to run.
+	child []string
 }
 
 // exit unwinds to run when kong ends the program by itself, after --help.
@@ -153,6 +186,7 @@ type exit int
 func run(ctx context.Context, args []string, s streams) (code int) {
 	term := newTerminal(s, os.Environ())
 	wantJSON := asksForJSON(args)
+	args, child := cutCommand(args)
 	defer func() {
 		switch r := recover().(type) {
 		case nil:
@@ -171,9 +205,15 @@ func run(ctx context.Context, args []string, s streams) (code int) {
 	if err != nil {
 		return term.fail(err, wantJSON)
 	}
-	err = command(&app{streams: s, ctx: ctx, term: term, broker: broker.New(opt)})
+	err = command(&app{streams: s, ctx: ctx, term: term, broker: broker.New(opt), child: child})
 	if err == nil {
 		return exitOK
+	}
+	if ended, ok := errors.AsType[*childError](err); ok {
+		if ended.err != nil {
+			term.say("error", ended.err.Error())
+		}
+		return ended.code
 	}
 	if r, ok := errors.AsType[reported](err); ok {
 		wantJSON, err = false, r.error
@@ -210,6 +250,16 @@ func commandWords(c *kong.Context) (words string) {
 		}
 	}
 	return words
+}
+
+// cutCommand takes off what follows exec's "--".
+func cutCommand(args []string) (own, child []string) {
+	i := slices.Index(args, "--")
+	first := slices.IndexFunc(args, func(arg string) bool { return !strings.HasPrefix(arg, "-") })
+	if first < 0 || first > i || args[first] != "exec" {
+		return args, nil
+	}
+	return args[:i], args[i+1:]
 }
 
 // asksForJSON looks for --json before the command line is parsed, because an

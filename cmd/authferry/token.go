@@ -12,10 +12,12 @@ type tokenCmd struct {
 	selection
 	MinTTL   time.Duration `name:"min-ttl" default:"${min_ttl}" help:"Refresh first if the token is valid for less."`
 	Rejected string        `placeholder:"LEASE" help:"The API refused the token of this lease: print a newer one."`
+	Wait     bool          `help:"Where every account is held, wait until one is free."`
+	MaxWait  time.Duration `placeholder:"D" help:"Wait no longer than this; implies --wait."`
 }
 
 func (c *tokenCmd) Run(a *app) error {
-	t, err := a.token(c.selection, c.MinTTL, c.Rejected)
+	t, err := c.get(a)
 	if err != nil {
 		return err
 	}
@@ -24,6 +26,18 @@ func (c *tokenCmd) Run(a *app) error {
 	}
 	_, err = fmt.Fprintln(a.out, t.AccessToken.Reveal())
 	return err
+}
+
+func (c *tokenCmd) get(a *app) (*broker.Token, error) {
+	switch {
+	case c.MaxWait < 0:
+		return nil, &broker.Error{Code: broker.Usage, Message: "--max-wait can't be negative"}
+	case !c.Wait && c.MaxWait == 0, c.MinTTL < 0:
+		return a.token(c.selection, c.MinTTL, c.Rejected)
+	}
+	return a.broker.WaitToken(a.ctx, broker.TokenRequest{Selection: c.resolve(), MinTTL: c.MinTTL, Rejected: c.Rejected}, c.MaxWait, func(until time.Time) {
+		a.term.note("every account is held; the first is free %s, at %s", relative(until, time.Now()), until.Local().Format(time.TimeOnly))
+	})
 }
 
 func (a *app) token(s selection, minTTL time.Duration, rejected string) (*broker.Token, error) {

@@ -1,0 +1,185 @@
+package broker
+
+import (
+	"cmp"
+	"fmt"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/ratelimit"
+)
+
+func guess(now time.Time) ratelimit.Verdict {
+	return ratelimit.Verdict{Kind: ratelimit.Throttle, Until: now.Add(ratelimit.FirstGuess), Scope: "*", Source: "status 429"}
+}
+
+func stated(now time.Time, d time.Duration) ratelimit.Verdict {
+	return ratelimit.Verdict{Kind: ratelimit.Spent, Until: now.Add(d), Scope: "*", Source: "retry-after", Proven: true}
+}
+
+// A guess that turns out too short is doubled, up to ten minutes; what comes in
+// while it runs, or a moment after, is about the same limit.
+func TestGuessesGrow(t *testing.T) {
+	a, now := &index.Account{}, testNow
+	for i, seconds := range []int{60, 120, 240, 480, 600, 600} {
+		want := time.Duration(seconds) * time.Second
+		h := addHold(a, guess(now), now)
+		if got := h.Until.Sub(now); got != want || h.Cut != (seconds == 600) {
+			t.Fatalf("guess %d: %v, cut %v", i+1, got, h.Cut)
+		}
+		if again := addHold(a, guess(now.Add(time.Second)), now.Add(time.Second)); again.Until != h.Until {
+			t.Fatalf("guess %d was made twice", i+1)
+		}
+		late := *a
+		late.Holds = append([]index.Hold{}, a.Holds...)
+		soon := h.Until.Add(straggler / 2)
+		if l := addHold(&late, guess(soon), soon); l.Until.Sub(soon) != want {
+			t.Fatalf("guess %d: a straggler made it %v", i+1, l.Until.Sub(soon))
+		}
+		now = h.Until.Add(straggler)
+		forget(a, now)
+	}
+	now = now.Add(guessMemory + 10*time.Minute)
+	forget(a, now)
+	if len(a.Holds) != 0 {
+		t.Fatalf("%+v is remembered for ever", a.Holds)
+	}
+	if h := addHold(a, guess(now), now); h.Until.Sub(now) != ratelimit.FirstGuess {
+		t.Fatalf("%+v", h)
+	}
+}
+
+// What the provider stated outlasts any shorter or guessed signal, and replaces
+// a guess.
+func TestProvenHoldsAreNeverShortened(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		a, now := &index.Account{}, testNow
+		var proven time.Time
+		for range rapid.IntRange(1, 12).Draw(t, "signals") {
+			now = now.Add(time.Duration(rapid.IntRange(0, 300).Draw(t, "pause")) * time.Second)
+			v := guess(now)
+			if rapid.Bool().Draw(t, "proven") {
+				v = stated(now, time.Duration(rapid.IntRange(1, 7200).Draw(t, "seconds"))*time.Second)
+				if v.Until.After(proven) {
+					proven = v.Until
+				}
+			}
+			forget(a, now)
+			h := addHold(a, v, now)
+			if !h.Until.After(now) {
+				t.Fatalf("a hold that is over: %+v", h)
+			}
+			if proven.After(now) && (h.Until != proven || !h.Proven) {
+				t.Fatalf("until %v though the provider stated %v", h.Until, proven)
+			}
+			if !proven.After(now) && h.Until.Sub(now) > ratelimit.GuessCap {
+				t.Fatalf("guessed %v", h.Until.Sub(now))
+			}
+			if len(a.Holds) != 1 {
+				t.Fatalf("%d holds on one scope", len(a.Holds))
+			}
+			if refute(a, ""); proven.After(now) && len(a.Holds) != 1 {
+				t.Fatal("a success took back what the provider stated")
+			}
+		}
+	})
+}
+
+// Of several free accounts the one whose quota window ends first; unknown last.
+func TestSoonestReset(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		idx := drawIndex(t)
+		for i := range idx.Accounts {
+			for j := range rapid.IntRange(0, 2).Draw(t, "windows") {
+				idx.Accounts[i].Usage = append(idx.Accounts[i].Usage, index.Usage{Window: fmt.Sprint(j),
+					ResetsAt: testNow.Add(time.Duration(rapid.IntRange(-60, 600).Draw(t, "resets")) * time.Minute)})
+			}
+		}
+		got := choose(idx, selected{pool: "p", soonest: true}, nil, testNow).account
+		plain := choose(idx, selected{pool: "p"}, nil, testNow).account
+		if (got == nil) != (plain == nil) {
+			t.Fatal("the strategy decides whether there is one")
+		}
+		if got == nil || got.ID == idx.Pools["p"].Current {
+			return
+		}
+		end := windowEnd(got, testNow)
+		for _, a := range idx.Members("p") {
+			if a.Disabled || heldUntil(a, "", testNow).After(testNow) || needsLogin(a, testNow) {
+				continue
+			}
+			if other := windowEnd(a, testNow); !other.IsZero() && (end.IsZero() || other.Before(end)) {
+				t.Fatalf("window of the chosen one ends %v, another one's %v", end, other)
+			}
+		}
+	})
+}
+
+// The pool moves only from the lease's account, to a free one, and not again
+// for the same lease.
+func TestMoveOnProperties(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		idx := drawIndex(t)
+		b := &Broker{config: &defaultConfig}
+		i := rapid.IntRange(0, len(idx.Accounts)-1).Draw(t, "reported")
+		a := &idx.Accounts[i]
+		before := idx.Pools[a.Pool].Current
+		addHold(a, stated(testNow, time.Hour), testNow)
+		b.moveOn(idx, a, testNow)
+		after := idx.Pools[a.Pool].Current
+		if after != before {
+			next := idx.Account(after)
+			switch {
+			case before != a.ID:
+				t.Fatal("moved from an account that nobody reported")
+			case next.Pool != a.Pool, next.Disabled, next.Removing, needsLogin(next, testNow), heldUntil(next, heldForScope, testNow).After(testNow):
+				t.Fatalf("moved to %+v", next)
+			}
+		}
+		b.moveOn(idx, a, testNow)
+		if idx.Pools[a.Pool].Current != after {
+			t.Fatal("moved twice for one lease")
+		}
+	})
+}
+
+// Whatever flags, environment and bindings say: a fence that was named is kept,
+// or the answer is an error.
+func TestFenceProperties(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		idx := drawIndex(t)
+		b := &Broker{config: &defaultConfig}
+		name := func(what string) string {
+			return rapid.SampledFrom([]string{"", "", "p", "fenced"}).Draw(t, what)
+		}
+		account := func(what string) string {
+			if rapid.Bool().Draw(t, what+" given") {
+				return rapid.SampledFrom(idx.Accounts).Draw(t, what).Label
+			}
+			return ""
+		}
+		s := Selection{Pool: name("--pool"), EnvPool: name("AUTHFERRY_POOL"), Account: account("--account"), EnvAccount: account("AUTHFERRY_ACCOUNT"), Dir: "/bound"}
+		bound := name("binding")
+		if bound != "" {
+			idx.Bindings = []index.Binding{{Dir: "/bound", Provider: "sim", Pool: bound}}
+		}
+		sel, err := b.resolve(idx, s)
+		if err != nil {
+			return
+		}
+		got := choose(idx, sel, nil, testNow).account
+		if got == nil {
+			return
+		}
+		fence := cmp.Or(s.Pool, s.EnvPool, bound)
+		if fence != "" && got.Pool != fence {
+			t.Fatalf("%+v, bound to %q, chose from %s", s, bound, got.Pool)
+		}
+		if s.Account != "" && got.Label != s.Account {
+			t.Fatalf("pinned %s, got %s", s.Account, got.Label)
+		}
+	})
+}

@@ -1,0 +1,189 @@
+package broker
+
+import (
+	"context"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/authferry/authferry/broker/index"
+)
+
+// Use makes an account current in its pool. Errors: NoAccount, Ambiguous.
+func (b *Broker) Use(ctx context.Context, account string) (*index.Account, error) {
+	return b.updated(ctx, account, func(idx *index.Index, a *index.Account) error {
+		if a.Disabled {
+			return failf(NoAccount, "account %s is disabled", quote(a.Label)).hint("authferry enable %s", quote(a.Label))
+		}
+		p := idx.Pools[a.Pool]
+		p.Current = a.ID
+		idx.Pools[a.Pool] = p
+		return nil
+	})
+}
+
+// Bind makes dir, and what is below it, use an account, or one of a pool, for
+// its provider; account and pool are exclusive. A binding is kept by the
+// resolved path. Errors: NoAccount, Ambiguous, Usage (the directory).
+func (b *Broker) Bind(ctx context.Context, dir, account, pool string) (*index.Binding, error) {
+	real, err := index.RealPath(dir)
+	if err != nil {
+		return nil, failf(Usage, "there is no directory %s", quote(dir)).because(err)
+	}
+	if _, err := b.read(); err != nil {
+		return nil, err
+	}
+	bd := index.Binding{Dir: real}
+	return &bd, b.update(ctx, index.Durable, func(idx *index.Index) error {
+		if pool != "" {
+			name, p, ok := findPool(idx, pool)
+			if !ok {
+				return failf(NoAccount, "there is no pool %s; there are: %s", quote(pool), poolNames(idx, "")).hint("authferry list")
+			}
+			bd.Pool, bd.Provider = name, p.Provider
+		} else {
+			a, err := FindAccount(idx, account, "")
+			if err != nil {
+				return err
+			}
+			bd.Account, bd.Provider = a.ID, a.Provider
+		}
+		idx.Bindings = slices.DeleteFunc(idx.Bindings, func(o index.Binding) bool { return o.Dir == real && o.Provider == bd.Provider })
+		idx.Bindings = append(idx.Bindings, bd)
+		return nil
+	})
+}
+
+// Unbind removes the bindings of dir itself and returns them.
+func (b *Broker) Unbind(ctx context.Context, dir string) ([]index.Binding, error) {
+	real, err := index.RealPath(dir)
+	if err != nil { // it may be gone, and its binding is to go as well
+		if real, err = filepath.Abs(dir); err != nil {
+			return nil, failf(Usage, "there is no directory %s", quote(dir)).because(err)
+		}
+	}
+	if _, err := b.read(); err != nil {
+		return nil, err
+	}
+	var gone []index.Binding
+	return gone, b.update(ctx, index.Durable, func(idx *index.Index) error {
+		idx.Bindings = slices.DeleteFunc(idx.Bindings, func(o index.Binding) bool {
+			if o.Dir == real {
+				gone = append(gone, o)
+			}
+			return o.Dir == real
+		})
+		return nil
+	})
+}
+
+// Disable keeps an account out of selection; where it is current, its pool
+// moves on. Enable takes that back. Errors: NoAccount, Ambiguous.
+func (b *Broker) Disable(ctx context.Context, account string) (*index.Account, error) {
+	return b.updated(ctx, account, func(idx *index.Index, a *index.Account) error {
+		a.Disabled = true
+		b.moveOn(idx, a, time.Now())
+		return nil
+	})
+}
+
+// Enable makes an account selectable again.
+func (b *Broker) Enable(ctx context.Context, account string) (*index.Account, error) {
+	return b.updated(ctx, account, func(_ *index.Index, a *index.Account) error {
+		a.Disabled = false
+		return nil
+	})
+}
+
+// Move puts an account into another pool of its provider, as the last one
+// there; a pool that does not exist is made. Errors: NoAccount, Ambiguous,
+// Fenced (a pool of another provider), Usage (the name).
+func (b *Broker) Move(ctx context.Context, account, pool string) (*index.Account, error) {
+	name, err := index.CheckLabel(pool)
+	if err != nil {
+		return nil, failf(Usage, "the pool's name does not do").because(err)
+	}
+	return b.updated(ctx, account, func(idx *index.Index, a *index.Account) error {
+		if known, p, ok := findPool(idx, name); ok {
+			if p.Provider != a.Provider {
+				return failf(Fenced, "pool %s is of provider %s, and a pool never mixes providers", quote(known), p.Provider).hint("choose another --pool")
+			}
+			name = known
+		}
+		from := a.Pool
+		if from == name {
+			return nil
+		}
+		a.Rank = len(idx.Members(name)) + 1
+		a.Pool = name
+		to := idx.Pools[name]
+		to.Provider = a.Provider
+		if cur := idx.Account(to.Current); cur == nil || cur.Pool != name {
+			to.Current = a.ID
+		}
+		idx.Pools[name] = to
+		left := rank(idx.Members(from))
+		if len(left) == 0 {
+			delete(idx.Pools, from)
+			return nil
+		}
+		if p := idx.Pools[from]; p.Current == a.ID {
+			p.Current = left[0].ID
+			idx.Pools[from] = p
+		}
+		return nil
+	})
+}
+
+// Order gives an account the n-th rank of its pool, from 1; beyond the end is
+// the end. Errors: NoAccount, Ambiguous, Usage.
+func (b *Broker) Order(ctx context.Context, account string, n int) (*index.Account, error) {
+	if n < 1 {
+		return nil, failf(Usage, "ranks count from 1")
+	}
+	return b.updated(ctx, account, func(idx *index.Index, a *index.Account) error {
+		members := idx.Members(a.Pool)
+		others := slices.DeleteFunc(members, func(m *index.Account) bool { return m.ID == a.ID })
+		rank(slices.Insert(others, min(n-1, len(others)), a))
+		return nil
+	})
+}
+
+// rank numbers accounts in their order.
+func rank(members []*index.Account) []*index.Account {
+	for i, m := range members {
+		m.Rank = i + 1
+	}
+	return members
+}
+
+// updated changes one account's entry and returns it as it then is.
+func (b *Broker) updated(ctx context.Context, account string, change func(*index.Index, *index.Account) error) (*index.Account, error) {
+	var changed *index.Account
+	err := b.updateAccount(ctx, account, func(idx *index.Index, a *index.Account) error {
+		changed = a
+		if idx.Pools == nil {
+			idx.Pools = map[string]index.Pool{}
+		}
+		return change(idx, a)
+	})
+	return changed, err
+}
+
+// ExecEnv returns the names of the variables in which programs of the
+// account's provider expect its token. Errors: Usage where none is known.
+func (b *Broker) ExecEnv(a *index.Account) ([]string, error) {
+	const hint = "authferry exec --env NAME -- COMMAND"
+	p, err := b.Provider(a.Provider)
+	if err != nil {
+		return nil, failf(Usage, "provider %s is not known any more, so name the variable", a.Provider).hint(hint)
+	}
+	names := p.Env
+	if a.Kind == KindAPIKey {
+		names = p.KeyEnv()
+	}
+	if len(names) == 0 {
+		return nil, failf(Usage, "provider %s names no variable for its token", a.Provider).hint(hint)
+	}
+	return names, nil
+}

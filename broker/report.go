@@ -1,0 +1,277 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/ratelimit"
+)
+
+// ReportRequest is what a caller says about one answer of the API.
+type ReportRequest struct {
+	Lease     string              // of the token that was used
+	Status    int                 // HTTP status; 0: no answer came
+	Header    map[string][]string // of the answer; names in any case
+	Body      []byte              // only the first 64 KiB are read
+	HoldScope string              // what a limit of one model is about; empty: the whole account
+	Attempt   int                 // which try of this request it was, from 1; 0 is 1
+	Next      bool                // hand out the token to go on with
+	MinTTL    time.Duration       // of that token
+}
+
+// Action is what the caller of Report should do.
+type Action string
+
+// The actions.
+const (
+	Switch Action = "switch" // send the request again with Next, or with what Token gives
+	Retry  Action = "retry"  // again with the same account after RetryAfter, or at once with Next
+	Wait   Action = "wait"   // every account is held, or the pinned one is, until RetryAt
+	Login  Action = "login"  // a person has to log in
+	None   Action = "none"   // a success, or a failure that no other account would cure
+)
+
+// ReportResult is the verdict on one answer.
+type ReportResult struct {
+	Action     Action
+	Account    AccountView   // the lease's, as it is now
+	Hold       *HoldView     // the hold on it that the answer speaks of
+	RetryAfter time.Duration // with Retry
+	RetryAt    time.Time     // zero where there is no such moment
+	Next       *Token        // nil where nothing is to be sent, or it was not asked for
+}
+
+// tokenJustIssued is how old a token is at most for its refusal to be about the
+// account: another new one would be refused as well.
+const tokenJustIssued = 30 * time.Second
+
+// maxScope bounds a caller's name for a scope, in runes.
+const maxScope = 128
+
+// Report takes one answer of the API into account: it records how full the
+// account's quota windows are and how long it is to be left alone, and says
+// what to do next. However many callers report one lease, at once or late, the
+// pool moves on by one account, and only from the lease's.
+//
+// The hold concerns the lease's account, whatever s says; s decides what Next
+// may be. Where s names nothing, that is the pool of the lease's account.
+// Errors are *Error: NoAccount for a lease of no account here, Usage for
+// malformed requests, and those of Token where Next can't be had.
+func (b *Broker) Report(ctx context.Context, s Selection, r ReportRequest) (*ReportResult, error) {
+	id, generation, err := r.check()
+	if err != nil {
+		return nil, err
+	}
+	idx, err := b.read()
+	if err != nil {
+		return nil, err
+	}
+	a := idx.Account(id)
+	if a == nil || a.Removing {
+		return nil, failf(NoAccount, "the lease names an account that is not here (any more)").hint("authferry list")
+	}
+	sel, err := b.resolveReport(idx, s, a)
+	if err != nil {
+		return nil, err
+	}
+	if sel.scope == "" {
+		sel.scope = r.HoldScope
+	}
+	now := time.Now()
+	v := ratelimit.Judge(ratelimit.Response{Status: r.Status, Header: r.Header, Body: r.Body,
+		HoldScope: r.HoldScope, Attempt: max(1, r.Attempt), ThrottleMax: b.Config().ThrottleMax, Now: now})
+	current := generation >= a.Generation
+	if v.Kind == ratelimit.Auth && current && (a.Kind == KindAPIKey || justIssued(a, now)) {
+		v.Until, v.Scope, v.Source = now.Add(ratelimit.FirstGuess), ratelimit.AllScopes, "status "+strconv.Itoa(r.Status)
+	}
+
+	res := &ReportResult{Action: None}
+	if noteworthy(a, v, r.HoldScope, now) {
+		if idx, a, err = b.record(ctx, id, v, r.HoldScope, now, res); err != nil {
+			return nil, err
+		}
+	}
+	res.Account = View(idx, a, now)
+	switch {
+	case v.Held():
+		err = b.afterHold(ctx, idx, a, sel, r, res)
+	case v.Kind == ratelimit.Auth:
+		err = b.afterRefusal(ctx, idx, a, sel, r, min(generation, a.Generation), res)
+	case v.Retry():
+		res.Action, res.RetryAfter, res.RetryAt = Retry, v.RetryAfter, now.Add(v.RetryAfter)
+	case v.Kind == ratelimit.Success:
+		b.warnStillHeld(a, now)
+	}
+	return res, err
+}
+
+func (r *ReportRequest) check() (account string, generation int, err error) {
+	switch {
+	case r.Status != 0 && (r.Status < 100 || r.Status > 599):
+		return "", 0, failf(Usage, "the report's status is no HTTP status")
+	case utf8.RuneCountInString(r.HoldScope) > maxScope, !utf8.ValidString(r.HoldScope),
+		slices.ContainsFunc([]rune(r.HoldScope), func(c rune) bool { return !unicode.IsPrint(c) }):
+		return "", 0, failf(Usage, "the report's hold_scope is not a short printable text")
+	}
+	return ParseLease(r.Lease)
+}
+
+// resolveReport is resolve, with the lease's own pool where s names none and
+// the directory is bound to none.
+func (b *Broker) resolveReport(idx *index.Index, s Selection, a *index.Account) (selected, error) {
+	named := cmp.Or(s.Account, s.Pool, s.EnvAccount, s.EnvPool) != ""
+	s.Provider = cmp.Or(s.Provider, a.Provider)
+	if !named && s.Provider == a.Provider && nearest(idx, s.Dir, s.Provider) == nil {
+		s.Pool = a.Pool
+	}
+	return b.resolve(idx, s)
+}
+
+// justIssued: authferry itself saw the token come in a moment ago.
+func justIssued(a *index.Account, now time.Time) bool {
+	return !a.ObtainedAt.IsZero() && now.Sub(a.ObtainedAt) < tokenJustIssued
+}
+
+// noteworthy reports whether v changes anything in a's entry.
+func noteworthy(a *index.Account, v ratelimit.Verdict, scope string, now time.Time) bool {
+	if v.Held() {
+		return true
+	}
+	after := *a
+	after.Holds, after.Usage = slices.Clone(a.Holds), slices.Clone(a.Usage)
+	if v.Kind == ratelimit.Success {
+		refute(&after, scope)
+	}
+	remember(&after, v.Usage, now)
+	return len(after.Holds) != len(a.Holds) ||
+		!slices.EqualFunc(after.Usage, a.Usage, func(x, y index.Usage) bool { return x.ReportedAt.Equal(y.ReportedAt) && x.Used == y.Used })
+}
+
+// record writes what v says about account id and, where the account is held and
+// current, moves its pool on. All of it is one change of the index, so that a
+// second report of the same lease finds the pool moved already.
+func (b *Broker) record(ctx context.Context, id string, v ratelimit.Verdict, scope string, now time.Time, res *ReportResult) (*index.Index, *index.Account, error) {
+	var idx *index.Index
+	var a *index.Account
+	err := b.update(ctx, index.Fast, func(i *index.Index) error {
+		if idx, a = i, i.Account(id); a == nil || a.Removing {
+			return failf(NoAccount, "the account was removed meanwhile").hint("authferry list")
+		}
+		forget(a, now)
+		if v.Kind == ratelimit.Success {
+			refute(a, scope)
+		}
+		remember(a, v.Usage, now)
+		if v.Held() {
+			h := viewHold(addHold(a, v, now))
+			res.Hold = &h
+			b.moveOn(i, a, now)
+		}
+		return nil
+	})
+	return idx, a, err
+}
+
+// moveOn makes another account current where a is and can't be used.
+func (b *Broker) moveOn(idx *index.Index, a *index.Account, now time.Time) {
+	p, c := idx.Pools[a.Pool], b.Config()
+	if p.Current != a.ID || !c.Failover || !a.Disabled && !heldUntil(a, heldForScope, now).After(now) {
+		return
+	}
+	next := choose(idx, selected{pool: a.Pool, soonest: c.Strategy == soonestReset}, nil, now).account
+	if next != nil && !needsLogin(next, now) {
+		p.Current = next.ID
+		idx.Pools[a.Pool] = p
+	}
+}
+
+// afterHold says where to go on from an account that is held.
+func (b *Broker) afterHold(ctx context.Context, idx *index.Index, a *index.Account, sel selected, r ReportRequest, res *ReportResult) error {
+	res.Action, res.RetryAt = Switch, res.Hold.Until
+	if !r.Next {
+		return res.blocked(choose(idx, sel, nil, time.Now()).err)
+	}
+	tok, err := b.handOut(ctx, idx, sel, r.MinTTL, 0)
+	if err != nil {
+		return res.blocked(err)
+	}
+	res.goOn(tok, a)
+	return nil
+}
+
+// afterRefusal is for a 401: a newer token of the account, if there may be one.
+func (b *Broker) afterRefusal(ctx context.Context, idx *index.Index, a *index.Account, sel selected, r ReportRequest, generation int, res *ReportResult) error {
+	rejected := 0
+	if own, err := sel.narrow(idx, a.ID); err == nil {
+		sel, rejected = own, generation
+	}
+	if !r.Next {
+		c := choose(idx, sel, nil, time.Now())
+		res.Action = Retry
+		if c.account != nil && c.account.ID != a.ID {
+			res.Action = Switch
+		}
+		return res.blocked(c.err)
+	}
+	tok, err := b.handOut(ctx, idx, sel, r.MinTTL, rejected)
+	if now, readErr := b.read(); readErr == nil {
+		if after := now.Account(a.ID); after != nil {
+			res.Account = View(now, after, time.Now())
+		}
+	}
+	switch e, _ := errors.AsType[*Error](err); {
+	case err == nil:
+		res.goOn(tok, a)
+		return nil
+	case e != nil && (e.Code == ProviderRefused || e.Code == ProviderUnreachable) && !e.RetryAt.IsZero():
+		// The provider refreshes nothing now; the login is kept.
+		b.opt.Warn(e.Error())
+		res.Action, res.RetryAt = Retry, e.RetryAt
+		res.RetryAfter = max(0, time.Until(e.RetryAt))
+		return nil
+	}
+	return res.blocked(err)
+}
+
+// goOn makes tok the next one.
+func (res *ReportResult) goOn(tok *Token, reported *index.Account) {
+	res.Next, res.Action = tok, Switch
+	if tok.Account.ID == reported.ID {
+		res.Action = Retry
+	}
+}
+
+// blocked turns "no account is free" into what the caller should do; any other
+// error stays one.
+func (res *ReportResult) blocked(err error) error {
+	switch CodeOf(err) {
+	case AllHeld:
+		if e, ok := errors.AsType[*Error](err); ok {
+			res.RetryAt = e.RetryAt
+		}
+		res.Action = Wait
+	case LoginNeeded:
+		res.Action, res.RetryAt = Login, time.Time{}
+	default:
+		return err
+	}
+	return nil
+}
+
+// warnStillHeld tells of a success in spite of a hold that the provider stated:
+// only a person takes that back.
+func (b *Broker) warnStillHeld(a *index.Account, now time.Time) {
+	for _, h := range a.Holds {
+		if h.Scope == heldForScope && h.Proven && h.Until.After(now) && now.Sub(h.ProbedAt).Abs() < probeEvery {
+			b.opt.Warn("account " + quote(a.Label) + " answered although it is held; if the limit is over: authferry holds clear " + quote(a.Label))
+			return
+		}
+	}
+}

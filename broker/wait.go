@@ -1,0 +1,46 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// waitStep is how often a waiting caller looks whether somebody freed an
+// account early.
+const waitStep = 2 * time.Second
+
+// WaitToken is Token that waits while every account is held: until one is
+// free, at most for longest; zero: without limit. waiting is told once until
+// when that will probably take.
+func (b *Broker) WaitToken(ctx context.Context, req TokenRequest, longest time.Duration, waiting func(until time.Time)) (*Token, error) {
+	var deadline time.Time
+	if longest > 0 {
+		deadline = time.Now().Add(longest)
+	}
+	for told := false; ; told = true {
+		tok, err := b.Token(ctx, req)
+		if CodeOf(err) != AllHeld {
+			return tok, err
+		}
+		now, until := time.Now(), time.Time{}
+		if e, ok := errors.AsType[*Error](err); ok {
+			until = e.RetryAt
+		}
+		if !deadline.IsZero() && !now.Before(deadline) {
+			return nil, err
+		}
+		if !told {
+			waiting(until)
+		}
+		pause := max(min(until.Sub(now), waitStep), 10*time.Millisecond)
+		if !deadline.IsZero() {
+			pause = min(pause, deadline.Sub(now))
+		}
+		select {
+		case <-ctx.Done():
+			return nil, failf(Cancelled, "interrupted").because(ctx.Err())
+		case <-time.After(pause):
+		}
+	}
+}

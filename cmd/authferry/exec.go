@@ -1,0 +1,106 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"github.com/authferry/authferry/broker"
+)
+
+// execCmd has no argument for the command itself: parse takes what follows
+// "--" off before kong, which would make the first word of it the PROVIDER.
+type execCmd struct {
+	selection
+	Env    []string      `sep:"none" placeholder:"NAME" help:"Variable to put the token in, instead of the provider's own; may be repeated."`
+	MinTTL time.Duration `name:"min-ttl" default:"${min_ttl}" help:"Refresh first if the token is valid for less."`
+}
+
+// Help is shown below the flags.
+func (c *execCmd) Help() string {
+	return "The command and its arguments follow after --, as in: authferry exec --env API_TOKEN -- curl URL"
+}
+
+// Exit codes of exec itself, as shells have them.
+const (
+	exitNotExecutable = 126
+	exitNotFound      = 127
+)
+
+func (c *execCmd) Run(a *app) error {
+	if len(a.child) == 0 {
+		return &broker.Error{Code: broker.Usage, Message: "there is no command to run", Hint: "authferry exec [PROVIDER] -- COMMAND ARGUMENTS"}
+	}
+	for _, name := range c.Env {
+		if name == "" || strings.ContainsAny(name, "=\x00") {
+			return &broker.Error{Code: broker.Usage, Message: "--env takes the name of a variable"}
+		}
+	}
+	// The command is looked for first: a mistyped one costs no refresh.
+	path, err := exec.LookPath(a.child[0])
+	if err != nil {
+		return &childError{code: notRunnable(err), err: fmt.Errorf("%s can't be run: %w", a.child[0], reason(err))}
+	}
+	t, err := a.token(c.selection, c.MinTTL, "")
+	if err != nil {
+		return err
+	}
+	names := c.Env
+	if len(names) == 0 {
+		if names, err = a.broker.ExecEnv(&t.Account); err != nil {
+			return err
+		}
+	}
+	return become(path, a.child, withVariables(os.Environ(), names, t.AccessToken.Reveal()))
+}
+
+// withVariables is env with each name set to value.
+func withVariables(env, names []string, value string) []string {
+	out := make([]string, 0, len(env)+len(names))
+	for _, e := range env {
+		name, _, _ := strings.Cut(e, "=")
+		if !containsName(names, name) {
+			out = append(out, e)
+		}
+	}
+	for _, n := range names {
+		out = append(out, n+"="+value)
+	}
+	return out
+}
+
+// childError ends the program with the exit code of exec's command; err is nil
+// where the command ran.
+type childError struct {
+	code int
+	err  error
+}
+
+func (e *childError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("the command ended with %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func notRunnable(err error) int {
+	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
+		return exitNotFound
+	}
+	return exitNotExecutable
+}
+
+// reason is err without the command's name, which is said already.
+func reason(err error) error {
+	if e, ok := errors.AsType[*exec.Error](err); ok {
+		return e.Err
+	}
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return e.Err
+	}
+	return err
+}

@@ -1,0 +1,79 @@
+package main
+
+import (
+	"time"
+
+	"github.com/authferry/authferry/broker"
+)
+
+type holdsCmd struct {
+	List  holdsListCmd  `cmd:"" default:"withargs" hidden:"" help:"Show the holds."`
+	Clear holdsClearCmd `cmd:"" help:"Remove the holds of an account."`
+}
+
+type holdsDoc struct {
+	Holds []broker.AccountHold `json:"holds"`
+}
+
+type holdsListCmd struct{ jsonFlag }
+
+func (c *holdsListCmd) Run(a *app) error {
+	holds, err := a.broker.Holds()
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return a.printJSON(holdsDoc{holds})
+	}
+	if len(holds) == 0 {
+		a.term.note("no account is held")
+		return nil
+	}
+	now := time.Now()
+	t := newTable("ACCOUNT", "SCOPE", "LEFT", "UNTIL", "SAID BY", "")
+	for _, h := range holds {
+		t.add(h.Label, scopeText(h.Scope), left(h.Until, now), h.Until.Local().Format(time.DateTime), h.Source, certainty(h.HoldView))
+	}
+	return t.print(a.out)
+}
+
+func scopeText(scope string) string {
+	if scope == "*" {
+		return "all"
+	}
+	return scope
+}
+
+// certainty says what a hold's end is worth.
+func certainty(h broker.HoldView) string {
+	switch {
+	case h.Cut:
+		return "stated longer, cut"
+	case h.Proven:
+		return "stated"
+	}
+	return "guessed"
+}
+
+type holdsClearCmd struct {
+	jsonFlag
+	Account string `arg:"" help:"Label, PROVIDER/LABEL or id."`
+	Scope   string `placeholder:"SCOPE" help:"Only the hold on this scope (model:opus, say; * is the whole account)."`
+}
+
+func (c *holdsClearCmd) Run(a *app) error {
+	cleared, err := a.broker.ClearHolds(a.ctx, c.Account, c.Scope)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return a.printJSON(holdsDoc{cleared})
+	}
+	if len(cleared) == 0 {
+		a.term.note("account %q has no such hold", c.Account)
+	}
+	for _, h := range cleared {
+		a.term.note("account %q: the hold on %s until %s is gone", h.Label, scopeText(h.Scope), h.Until.Local().Format(time.DateTime))
+	}
+	return nil
+}

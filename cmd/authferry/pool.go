@@ -1,0 +1,135 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/index"
+)
+
+type useCmd struct {
+	jsonFlag
+	Account string `arg:"" optional:"" help:"Label, PROVIDER/LABEL or id."`
+	Pool    string `short:"p" placeholder:"POOL" help:"Bind the directory to this pool instead of to one account."`
+	Dir     string `placeholder:"PATH" help:"Bind this directory, and what is below it."`
+	Unbind  bool   `help:"Take the bindings of --dir back."`
+}
+
+// Validate is called by kong.
+func (c *useCmd) Validate() error {
+	one := (c.Account == "") != (c.Pool == "")
+	switch {
+	case c.Unbind && (c.Account != "" || c.Pool != "" || c.Dir == ""):
+		return fmt.Errorf("--unbind goes with --dir alone")
+	case !c.Unbind && !one:
+		return fmt.Errorf("name an account or a --pool, and not both")
+	case c.Pool != "" && c.Dir == "":
+		return fmt.Errorf("--pool binds a directory: say which with --dir")
+	}
+	return nil
+}
+
+// useDoc has the account, or for a pool the binding alone.
+type useDoc struct {
+	Account  *broker.AccountView `json:"account,omitempty"`
+	Binding  *index.Binding      `json:"binding,omitempty"`
+	Bindings []index.Binding     `json:"unbound,omitempty"`
+}
+
+func (c *useCmd) Run(a *app) error {
+	var doc useDoc
+	switch {
+	case c.Unbind:
+		gone, err := a.broker.Unbind(a.ctx, c.Dir)
+		if err != nil {
+			return err
+		}
+		doc.Bindings = gone
+		a.term.note("%d bindings of %s are gone", len(gone), c.Dir)
+	case c.Dir == "":
+		acc, err := a.broker.Use(a.ctx, c.Account)
+		if err != nil {
+			return err
+		}
+		v := a.broker.ViewOf(acc)
+		doc.Account = &v
+		a.term.note("account %q is now current in pool %q", v.Label, v.Pool)
+		if v.State == broker.Held || v.State == broker.NeedsLogin {
+			a.term.warn(fmt.Sprintf("account %q can't be used now: %s", v.Label, v.State))
+		}
+	default:
+		bd, err := a.broker.Bind(a.ctx, c.Dir, c.Account, c.Pool)
+		if err != nil {
+			return err
+		}
+		doc.Binding = bd
+		what := fmt.Sprintf("pool %q", bd.Pool)
+		if bd.Account != "" {
+			v, err := a.broker.Info(bd.Account)
+			if err != nil {
+				return err
+			}
+			doc.Account = &v
+			what = fmt.Sprintf("account %q", v.Label)
+		}
+		a.term.note("%s, and what is below it, uses %s for %s", bd.Dir, what, bd.Provider)
+	}
+	if c.JSON {
+		return a.printJSON(doc)
+	}
+	return nil
+}
+
+type disableCmd struct {
+	jsonFlag
+	Account string `arg:"" help:"Label, PROVIDER/LABEL or id."`
+}
+
+func (c *disableCmd) Run(a *app) error {
+	acc, err := a.broker.Disable(a.ctx, c.Account)
+	return a.changed(acc, err, c.JSON, "is disabled: nothing uses it until authferry enable")
+}
+
+type enableCmd struct {
+	jsonFlag
+	Account string `arg:"" help:"Label, PROVIDER/LABEL or id."`
+}
+
+func (c *enableCmd) Run(a *app) error {
+	acc, err := a.broker.Enable(a.ctx, c.Account)
+	return a.changed(acc, err, c.JSON, "is enabled")
+}
+
+type moveCmd struct {
+	jsonFlag
+	Account string `arg:"" help:"Label, PROVIDER/LABEL or id."`
+	Pool    string `short:"p" required:"" placeholder:"POOL" help:"The pool to move it to; made if it isn't there."`
+}
+
+func (c *moveCmd) Run(a *app) error {
+	acc, err := a.broker.Move(a.ctx, c.Account, c.Pool)
+	return a.changed(acc, err, c.JSON, fmt.Sprintf("is in pool %q", c.Pool))
+}
+
+type orderCmd struct {
+	jsonFlag
+	Account string `arg:"" help:"Label, PROVIDER/LABEL or id."`
+	Rank    int    `arg:"" help:"Its place in its pool, from 1."`
+}
+
+func (c *orderCmd) Run(a *app) error {
+	acc, err := a.broker.Order(a.ctx, c.Account, c.Rank)
+	return a.changed(acc, err, c.JSON, "has a new rank")
+}
+
+// changed tells what became of an account.
+func (a *app) changed(acc *index.Account, err error, asJSON bool, outcome string) error {
+	if err != nil {
+		return err
+	}
+	if asJSON {
+		return a.printJSON(accountDoc{a.broker.ViewOf(acc)})
+	}
+	a.term.note("account %q %s", acc.Label, outcome)
+	return nil
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/authferry/authferry/broker"
+)
+
+type reportCmd struct {
+	selection
+	jsonFlag
+	Next   bool          `help:"Hand out the token to go on with in the same call."`
+	MinTTL time.Duration `name:"min-ttl" default:"${min_ttl}" help:"Refresh that token first if it is valid for less."`
+}
+
+const (
+	maxReport = 16 << 20 // of stdin: a body is read in part, but has to be skipped
+	maxBody   = 64 << 10
+)
+
+// reportDoc is a caller's report, as it comes on stdin.
+type reportDoc struct {
+	Lease     string               `json:"lease"`
+	Status    *int                 `json:"status"`
+	Headers   map[string]oneOrMore `json:"headers"`
+	Body      string               `json:"body"`
+	HoldScope string               `json:"hold_scope"`
+	Attempt   int                  `json:"attempt"`
+}
+
+// oneOrMore is one string or a list of them.
+type oneOrMore []string
+
+func (s *oneOrMore) UnmarshalJSON(data []byte) error {
+	if len(data) > 0 && data[0] == '[' {
+		return json.Unmarshal(data, (*[]string)(s))
+	}
+	*s = make(oneOrMore, 1)
+	return json.Unmarshal(data, &(*s)[0])
+}
+
+// verdictDoc is the answer.
+type verdictDoc struct {
+	Action       broker.Action      `json:"action"`
+	Account      broker.AccountView `json:"account"`
+	Hold         *broker.HoldView   `json:"hold,omitempty"`
+	RetryAfterMS int64              `json:"retry_after_ms"`
+	RetryAt      time.Time          `json:"retry_at,omitzero"`
+	Next         *tokenDoc          `json:"next,omitempty"`
+}
+
+func (c *reportCmd) Run(a *app) error {
+	r, err := readReport(a.in)
+	if err != nil {
+		return err
+	}
+	if c.MinTTL < 0 {
+		return &broker.Error{Code: broker.Usage, Message: "--min-ttl can't be negative"}
+	}
+	r.Next, r.MinTTL = c.Next, c.MinTTL
+	res, err := a.broker.Report(a.ctx, c.resolve(), r)
+	if err != nil {
+		return err
+	}
+	d := verdictDoc{Action: res.Action, Account: res.Account, Hold: res.Hold,
+		RetryAfterMS: res.RetryAfter.Milliseconds(), RetryAt: res.RetryAt.UTC().Truncate(time.Second)}
+	if res.Next != nil {
+		next := newTokenDoc(res.Next, time.Now())
+		d.Next = &next
+	}
+	return a.printJSON(d)
+}
+
+// readReport reads one report. What is wrong with it is told without quoting it.
+func readReport(in io.Reader) (broker.ReportRequest, error) {
+	bad := func(why string) (broker.ReportRequest, error) {
+		return broker.ReportRequest{}, &broker.Error{Code: broker.Usage, Message: why + "; nothing was changed",
+			Hint: `echo '{"lease":"LEASE","status":429,"headers":{"retry-after":"30"}}' | authferry report`}
+	}
+	data, err := io.ReadAll(io.LimitReader(in, maxReport+1))
+	switch {
+	case err != nil:
+		return bad("stdin can't be read")
+	case len(data) == 0:
+		return bad("stdin is empty")
+	case len(data) > maxReport:
+		return bad("the report on stdin is over 16 MB")
+	}
+	var d reportDoc
+	if err := json.Unmarshal(data, &d); err != nil {
+		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && wrong.Field != "" {
+			return bad("the report's " + wrong.Field + " has a value of the wrong kind")
+		}
+		return bad("stdin is not a report in JSON")
+	}
+	switch {
+	case d.Lease == "":
+		return bad("the report has no lease")
+	case d.Status == nil:
+		return bad("the report has no status (0 means that no answer came)")
+	}
+	r := broker.ReportRequest{Lease: d.Lease, Status: *d.Status, Header: map[string][]string{},
+		Body: []byte(d.Body[:min(len(d.Body), maxBody)]), HoldScope: d.HoldScope, Attempt: d.Attempt}
+	for name, values := range d.Headers {
+		r.Header[name] = values
+	}
+	return r, nil
+}

@@ -1,0 +1,285 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"golang.org/x/term"
+	"golang.org/x/text/width"
+
+	"github.com/authferry/authferry/broker"
+)
+
+type statusCmd struct{ jsonFlag }
+
+func (c *statusCmd) Run(a *app) error {
+	s, err := a.broker.Status()
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return a.printJSON(s)
+	}
+	if len(s.Pools) == 0 {
+		a.term.note("no account yet; add one: authferry login PROVIDER")
+		return nil
+	}
+	p := newPage(a.term)
+	now := time.Now()
+	for _, pool := range s.Pools {
+		p.pool(pool, now)
+	}
+	failover := "on"
+	if !s.Failover {
+		failover = "off"
+	}
+	p.line(p.dim(fmt.Sprintf("keystore: %s · failover: %s · strategy: %s", s.Keystore.Kind, failover, s.Strategy)))
+	_, err = io.WriteString(a.out, p.text.String())
+	return err
+}
+
+const (
+	narrowest, widest, usualWidth = 60, 200, 80
+	barWidth, narrowBar           = 10, 6
+	// loginEndsSoon is how long before a login ends at the provider status says so.
+	loginEndsSoon = 3 * 24 * time.Hour
+)
+
+// page is a status for people. Everything that colour or a symbol says stands
+// there in words as well.
+type page struct {
+	text   strings.Builder
+	width  int
+	colour bool
+	ascii  bool
+}
+
+func newPage(t *terminal) *page {
+	p := &page{width: usualWidth, colour: t.colours(t.out)}
+	if columns, err := strconv.Atoi(t.getenv("COLUMNS")); err == nil {
+		p.width = columns
+	} else if f, ok := t.out.(*os.File); ok {
+		if columns, _, err := term.GetSize(int(f.Fd())); err == nil { // #nosec G115 -- a file descriptor is small
+			p.width = columns
+		}
+	}
+	p.width = min(max(p.width, narrowest), widest)
+	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
+		if v := t.getenv(name); v != "" {
+			p.ascii = v == "C" || v == "POSIX"
+			break
+		}
+	}
+	return p
+}
+
+func (p *page) paint(style, text string) string {
+	if !p.colour || text == "" {
+		return text
+	}
+	return "\x1b[" + style + "m" + text + "\x1b[0m"
+}
+
+func (p *page) bold(text string) string   { return p.paint("1", text) }
+func (p *page) dim(text string) string    { return p.paint("2", text) }
+func (p *page) accent(text string) string { return p.paint("32", text) }
+
+func (p *page) line(text string) {
+	if p.ascii {
+		text = strings.NewReplacer("·", "-", "…", "...").Replace(text)
+	}
+	p.text.WriteString(strings.TrimRight(text, " ") + "\n")
+}
+
+// pool shows one pool: a line for each account, then why it is the one.
+func (p *page) pool(pool broker.PoolView, now time.Time) {
+	about := fmt.Sprintf(" · %d accounts", len(pool.Accounts))
+	if len(pool.Accounts) == 1 {
+		about = " · 1 account"
+	}
+	if pool.Name != pool.Provider {
+		about = " · " + pool.Provider + about
+	}
+	p.line(p.bold(printable(pool.Name)) + p.dim(about))
+
+	labels, states := 0, 0
+	for _, v := range pool.Accounts {
+		labels = max(labels, cells(printable(v.Label)))
+		states = max(states, cells(stateText(v, now)))
+	}
+	labels = min(labels, p.width/3)
+	for _, v := range pool.Accounts {
+		p.account(v, labels, states, now)
+	}
+	p.wrapped("why: ", pool.Reason)
+	if next, when := nextFree(pool.Accounts, now); !when.IsZero() {
+		p.wrapped("next to be free: ", next+", "+relative(when, now))
+	}
+	p.line("")
+}
+
+// account is one line where there is room, else the windows go below it.
+func (p *page) account(v broker.AccountView, labels, states int, now time.Time) {
+	const current, other = "  current  ", "           "
+	mark := other
+	if v.Current {
+		mark = p.accent(current)
+	}
+	state := pad(stateText(v, now), states)
+	switch v.State {
+	case broker.Valid, broker.RefreshDue:
+	case broker.Disabled:
+		state = p.dim(state)
+	case broker.Held, broker.NeedsLogin:
+		state = p.bold(state)
+	}
+	line := mark + pad(shorten(printable(v.Label), labels), labels) + "  " + state
+	room := p.width - len(current) - labels - 2 - states
+	var bars []string
+	taken := 0
+	for _, u := range v.Usage {
+		bar, size := p.bar(u)
+		bars = append(bars, bar)
+		taken += 2 + size
+	}
+	if len(bars) > 0 && taken <= room {
+		p.line(line + "  " + strings.Join(bars, "  "))
+	} else {
+		p.line(line)
+		p.row(len(current)+labels+2, v.Usage)
+	}
+	for _, h := range v.Holds {
+		if h.Scope != "*" {
+			p.line(other + p.bold(shorten(printable(h.Scope), p.width/2)) + " held, " + left(h.Until, now) + " left")
+		}
+	}
+	if !v.RefreshExpiresAt.IsZero() && v.State != broker.NeedsLogin && v.RefreshExpiresAt.Sub(now) < loginEndsSoon {
+		p.line(other + p.bold("the login ends "+relative(v.RefreshExpiresAt, now)) + ": authferry login " + v.Provider)
+	}
+}
+
+// row shows quota windows on lines of their own.
+func (p *page) row(indent int, usage []broker.UsageView) {
+	line, taken := "", indent
+	for _, u := range usage {
+		bar, size := p.bar(u)
+		if line != "" && taken+size > p.width {
+			p.line(strings.Repeat(" ", indent) + line)
+			line, taken = "", indent
+		}
+		line += bar + "  "
+		taken += size + 2
+	}
+	if line != "" {
+		p.line(strings.Repeat(" ", indent) + line)
+	}
+}
+
+// bar is how full a quota window is, and how many cells that takes.
+func (p *page) bar(u broker.UsageView) (text string, size int) {
+	long := barWidth
+	if p.width < usualWidth {
+		long = narrowBar
+	}
+	full := int(min(max(u.Used, 0), 1)*float64(long) + 0.5)
+	on, off := "█", "░"
+	if p.ascii {
+		on, off = "#", "."
+	}
+	name := shorten(printable(u.Window), 16)
+	number := fmt.Sprintf(" %4s", percent(u.Used))
+	return name + " " + p.accent(strings.Repeat(on, full)) + p.dim(strings.Repeat(off, long-full)) + number, cells(name) + 1 + long + cells(number)
+}
+
+// percent never says 100% of what is not used up.
+func percent(used float64) string {
+	n := int(min(used, 9.99)*100 + 0.5)
+	if used < 1 {
+		n = min(n, 99)
+	}
+	return strconv.Itoa(n) + "%"
+}
+
+// usageText is a window in words.
+func usageText(u broker.UsageView, now time.Time) string {
+	if u.ResetsAt.IsZero() {
+		return percent(u.Used)
+	}
+	return percent(u.Used) + ", starts anew " + relative(u.ResetsAt, now)
+}
+
+// wrapped prints a named sentence within the page's width.
+func (p *page) wrapped(name, text string) {
+	const indent = "  "
+	line := indent + name
+	at := cells(line)
+	for word := range strings.FieldsSeq(printable(text)) {
+		if size := cells(word); at+size > p.width && at > cells(indent)+2 {
+			p.line(p.dim(line))
+			line, at = indent+"  ", cells(indent)+2
+		}
+		line += word + " "
+		at += cells(word) + 1
+	}
+	p.line(p.dim(strings.TrimRight(line, " ")))
+}
+
+// nextFree is the held account whose hold is over first.
+func nextFree(accounts []broker.AccountView, now time.Time) (label string, when time.Time) {
+	for _, v := range accounts {
+		if v.State != broker.Held {
+			continue
+		}
+		var until time.Time
+		for _, h := range v.Holds {
+			if h.Scope == "*" && h.Until.After(now) && h.Until.After(until) {
+				until = h.Until
+			}
+		}
+		if !until.IsZero() && (when.IsZero() || until.Before(when)) {
+			label, when = v.Label, until
+		}
+	}
+	return label, when
+}
+
+// cells is how many columns of a terminal text takes.
+func cells(text string) (n int) {
+	for _, r := range text {
+		switch {
+		case unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf):
+		case wide(r):
+			n += 2
+		default:
+			n++
+		}
+	}
+	return n
+}
+
+func wide(r rune) bool {
+	k := width.LookupRune(r).Kind()
+	return k == width.EastAsianWide || k == width.EastAsianFullwidth
+}
+
+func pad(text string, to int) string { return text + strings.Repeat(" ", max(0, to-cells(text))) }
+
+// shorten cuts text to so many columns.
+func shorten(text string, to int) string {
+	if cells(text) <= to {
+		return text
+	}
+	short, size := "", 0
+	for _, r := range text {
+		if size += cells(string(r)); size >= to {
+			break
+		}
+		short += string(r)
+	}
+	return short + "…"
+}
