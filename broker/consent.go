@@ -13,7 +13,7 @@ import (
 
 // byBrowser waits for the answer on loopback, and tells the browser that brings
 // it what came of it.
-func (l *login) byBrowser(ctx context.Context, who Person) (*LoginResult, error) {
+func (l *login) byBrowser(ctx context.Context, who Person) (*Login, error) {
 	listener, err := oauth.Listen(l.provider.RedirectURI)
 	if errors.Is(err, oauth.ErrPortTaken) {
 		return nil, failf(LoginFailed, "the port of the redirect URI %s is taken: another login, or the program that it belongs to", l.provider.RedirectURI).
@@ -34,7 +34,7 @@ func (l *login) byBrowser(ctx context.Context, who Person) (*LoginResult, error)
 	return done, err
 }
 
-func (l *login) redeem(ctx context.Context, a *oauth.Authorization, answer *oauth.Callback) (*LoginResult, error) {
+func (l *login) redeem(ctx context.Context, a *oauth.Authorization, answer *oauth.Callback) (*Login, error) {
 	if answer.Err != nil {
 		return nil, l.failed(answer.Err)
 	}
@@ -43,7 +43,7 @@ func (l *login) redeem(ctx context.Context, a *oauth.Authorization, answer *oaut
 	})
 }
 
-func (l *login) page(done *LoginResult, err error) oauth.Page {
+func (l *login) page(done *Login, err error) oauth.Page {
 	if e, ok := errors.AsType[*Error](err); ok {
 		text := e.Error()
 		return oauth.Page{Title: "Not logged in", Text: strings.ToUpper(text[:1]) + text[1:] + ".", Next: e.Hint}
@@ -59,7 +59,7 @@ func (l *login) page(done *LoginResult, err error) oauth.Page {
 const pasteTries = 3
 
 // byPaste reads what the person copied; a person may try again, a pipe has ended.
-func (l *login) byPaste(ctx context.Context, who Person) (*LoginResult, error) {
+func (l *login) byPaste(ctx context.Context, who Person) (*Login, error) {
 	redirect, err := pasteRedirect(l.provider)
 	if err != nil {
 		return nil, l.failed(err)
@@ -102,7 +102,7 @@ func pasteRedirect(p oauth.Provider) (string, error) {
 	return listener.Redirect(), nil
 }
 
-func (l *login) byDevice(ctx context.Context, who Person) (*LoginResult, error) {
+func (l *login) byDevice(ctx context.Context, who Person) (*Login, error) {
 	d, err := l.b.opt.Client.AuthorizeDevice(ctx, l.provider, l.endpoint)
 	if err != nil {
 		return nil, l.failed(err)

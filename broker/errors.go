@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/authferry/authferry/broker/index"
@@ -52,7 +53,8 @@ type Error struct {
 
 func (e *Error) Error() string {
 	if e.Err != nil {
-		return e.Message + ": " + e.Err.Error()
+		// Windows ends what it says with a full stop.
+		return e.Message + ": " + strings.TrimSuffix(e.Err.Error(), ".")
 	}
 	return e.Message
 }

@@ -43,8 +43,8 @@ type Person struct {
 	Enter func(*oauth.Device)                       // device: where to enter which code
 }
 
-// LoginResult is what came of logging in.
-type LoginResult struct {
+// Login is what came of logging in.
+type Login struct {
 	Account index.Account
 	Renewed bool // an account that was there has a new grant
 }
@@ -60,7 +60,7 @@ const defaultLoginTimeout = 5 * time.Minute
 // Errors: Usage, LabelTaken, Fenced, LoginFailed (denied, timed out, refused, not
 // the account to be renewed), ProviderUnreachable, Cancelled, and those of keystore
 // and index.
-func (b *Broker) Login(ctx context.Context, req LoginRequest, who Person) (*LoginResult, error) {
+func (b *Broker) Login(ctx context.Context, req LoginRequest, who Person) (*Login, error) {
 	l, err := b.newLogin(ctx, req)
 	if err != nil {
 		return nil, err
@@ -279,7 +279,7 @@ func (l *login) failed(err error) error {
 
 // LoginKey keeps an API key: as a new account, which needs a label, or in place
 // of that of the account Renew. Errors: as from Login.
-func (b *Broker) LoginKey(ctx context.Context, req LoginRequest, key keystore.Secret) (*LoginResult, error) {
+func (b *Broker) LoginKey(ctx context.Context, req LoginRequest, key keystore.Secret) (*Login, error) {
 	p, err := b.Provider(req.Provider)
 	if err != nil {
 		return nil, err
@@ -307,11 +307,11 @@ func (b *Broker) LoginKey(ctx context.Context, req LoginRequest, key keystore.Se
 		if err != nil {
 			return nil, err
 		}
-		return &LoginResult{Account: *a}, nil
+		return &Login{Account: *a}, nil
 	}
 	a, err := b.replace(ctx, id, n)
 	if err != nil {
 		return nil, err
 	}
-	return &LoginResult{Account: *a, Renewed: true}, nil
+	return &Login{Account: *a, Renewed: true}, nil
 }

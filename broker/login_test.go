@@ -83,7 +83,7 @@ func (br *browser) person() Person {
 }
 
 // login logs in as user, and the server's API takes what comes of it.
-func (w *world) login(user string, req LoginRequest) (*LoginResult, error) {
+func (w *world) login(user string, req LoginRequest) (*Login, error) {
 	w.t.Helper()
 	if err := w.server.Configure(func(c *brokertest.Config) { c.SignedIn = user }); err != nil {
 		w.t.Fatal(err)
@@ -92,7 +92,7 @@ func (w *world) login(user string, req LoginRequest) (*LoginResult, error) {
 	return w.broker().Login(w.t.Context(), req, w.browser().person())
 }
 
-func (w *world) mustLogin(user string, req LoginRequest) *LoginResult {
+func (w *world) mustLogin(user string, req LoginRequest) *Login {
 	w.t.Helper()
 	done, err := w.login(user, req)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 // changes nothing: a code is good for one exchange. The manifest names the
 // account-to-be first, so that a crash before the tokens are stored leaves
 // something that doctor shows.
-func (l *login) exchange(ctx context.Context, nonce string, redeem func(context.Context) (*oauth.Token, error)) (*LoginResult, error) {
+func (l *login) exchange(ctx context.Context, nonce string, redeem func(context.Context) (*oauth.Token, error)) (*Login, error) {
 	whole := context.WithoutCancel(ctx)
 	idx, err := l.b.prepare(whole, func(*index.Index) error { return nil })
 	if err != nil {
@@ -77,7 +77,7 @@ func (l *login) account(tok *oauth.Token, who oauth.Identity) NewAccount {
 
 // settle keeps the login where it belongs: in the account of its identity, or in
 // a new one. Another process may be doing the same for the same identity.
-func (l *login) settle(ctx context.Context, n NewAccount) (*LoginResult, error) {
+func (l *login) settle(ctx context.Context, n NewAccount) (*Login, error) {
 	if n.RefreshToken.Empty() {
 		l.b.opt.Warn("the provider gave no refresh token; this login lasts as long as its access token")
 	}
@@ -101,7 +101,7 @@ func (l *login) settle(ctx context.Context, n NewAccount) (*LoginResult, error) 
 			if err != nil {
 				return nil, err
 			}
-			return &LoginResult{Account: *a, Renewed: true}, nil
+			return &Login{Account: *a, Renewed: true}, nil
 		}
 		if l.req.Label == "" {
 			n.Label = freeLabel(idx, n)
@@ -118,7 +118,7 @@ func (l *login) settle(ctx context.Context, n NewAccount) (*LoginResult, error) 
 		if n.Identity.Subject == "" {
 			l.b.opt.Warn("the provider does not say whose login this is; the next one in its place needs --renew " + arg(a.Label))
 		}
-		return &LoginResult{Account: *a}, nil
+		return &Login{Account: *a}, nil
 	}
 }
 

@@ -65,7 +65,7 @@ func (c *loginCmd) Run(a *app) error {
 	return nil
 }
 
-func (c *loginCmd) login(a *app, req broker.LoginRequest) (*broker.LoginResult, error) {
+func (c *loginCmd) login(a *app, req broker.LoginRequest) (*broker.Login, error) {
 	if c.APIKeyStdin {
 		if c.Flow != "" || c.ClientID != "" {
 			return nil, &broker.Error{Code: broker.Usage, Message: "--api-key-stdin goes with neither --flow nor --client-id"}

@@ -32,6 +32,7 @@ func (c *statusCmd) Run(a *app) error {
 	p := newPage(a.term)
 	now := time.Now()
 	for _, pool := range s.Pools {
+		a.warnEnding(pool.Accounts)
 		p.pool(pool, now)
 	}
 	failover := "on"
