@@ -215,14 +215,11 @@ func (s *signIn) count(end time.Time) {
 	}
 }
 
-// endingSoon is how long before the end of a login people are told.
-const endingSoon = 3 * 24 * time.Hour
-
 // warnEnding tells of logins that the provider ends soon.
 func (a *app) warnEnding(all []broker.AccountView) {
 	now := time.Now()
 	for _, v := range all {
-		if !v.RefreshExpiresAt.IsZero() && v.State != broker.NeedsLogin && v.RefreshExpiresAt.Sub(now) < endingSoon {
+		if !v.RefreshExpiresAt.IsZero() && v.State != broker.NeedsLogin && v.RefreshExpiresAt.Sub(now) < loginEndsSoon {
 			a.term.warn(fmt.Sprintf("the login of account %q ends %s; renew it: authferry login %s --renew %q", v.Label, relative(v.RefreshExpiresAt, now), v.Provider, v.Label))
 		}
 	}
