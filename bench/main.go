@@ -18,7 +18,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"text/tabwriter"
 	"time"
 )
@@ -162,9 +161,14 @@ func (b *bench) addAccount(label string, expiresIn int) error {
 	return err
 }
 
-// control gives the simulator an order and reads its answer.
+// control gives the simulator an order and reads its answer; without an order,
+// its ledger.
 func (b *bench) control(order string, answer any) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, b.url+"/_control", strings.NewReader(order))
+	method := http.MethodPost
+	if order == "" {
+		method = http.MethodGet
+	}
+	req, err := http.NewRequestWithContext(ctx, method, b.url+"/_control", strings.NewReader(order))
 	if err != nil {
 		return err
 	}
@@ -190,9 +194,7 @@ func once(cmd *exec.Cmd) (run, error) {
 		return r, fmt.Errorf("%s: %w", filepath.Base(cmd.Path), err)
 	}
 	r.cpu = cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
-	if u, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		r.rssKB = u.Maxrss
-	}
+	r.rssKB = peakKB(cmd.ProcessState)
 	return r, nil
 }
 
@@ -288,8 +290,7 @@ func (b *bench) requests() (int, error) {
 	var c struct {
 		TokenRequests int `json:"token_requests"`
 	}
-	// An order that asks for nothing is answered with the ledger.
-	err := b.control(`{}`, &c)
+	err := b.control("", &c)
 	return c.TokenRequests, err
 }
 

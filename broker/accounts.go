@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -24,9 +25,14 @@ type NewAccount struct {
 	ExpiresAt                 time.Time // zero: unknown
 	RefreshExpiresAt          time.Time
 	Scopes                    []string
+	APIKey                    keystore.Secret // instead of tokens
+	Identity                  oauth.Identity
+	ObtainedAt                time.Time // zero: now
 	// Imported: authferry did not see the token's issue, so its lifetime is
 	// not known.
 	Imported bool
+
+	id string // empty: a new one
 }
 
 // Add keeps a new login. The secrets are in the keystore before the index names
@@ -45,32 +51,27 @@ func (b *Broker) Add(ctx context.Context, n NewAccount) (*index.Account, error) 
 	}
 	now := time.Now().UTC()
 	a := index.Account{
-		ID: index.NewID(), Label: label, Provider: n.Provider.Name, Pool: pool, Kind: KindOAuth,
-		Issuer: n.Provider.Issuer, AddedAt: now.Truncate(time.Second),
+		ID: cmp.Or(n.id, index.NewID()), Label: label, Provider: n.Provider.Name, Pool: pool, Kind: KindOAuth,
+		Issuer: cmp.Or(n.Identity.Issuer, n.Provider.Issuer), Subject: n.Identity.Subject, Organization: n.Identity.Organization,
+		Identity: n.Identity.Name, AddedAt: now.Truncate(time.Second),
 	}
-	check := func(idx *index.Index) error { return admissible(idx, &a, n.RefreshToken) }
+	if !n.APIKey.Empty() {
+		a.Kind = KindAPIKey
+	}
+	g, acc := newRecords(a.ID, n, now)
+	check := func(idx *index.Index) error {
+		if ownerOf(idx, a.Provider, n.Identity) != nil {
+			return errSameIdentity
+		}
+		return admissible(idx, &a, g.secret())
+	}
 
 	// The index is made and checked first, so that a bad label or an unwritable
 	// folder costs no keystore write.
-	var idx *index.Index
-	if err := b.update(ctx, index.Durable, func(i *index.Index) error {
-		kind, err := b.kind(i)
-		if err != nil {
-			return err
-		}
-		i.Keystore = string(kind)
-		idx = i
-		return check(i)
-	}); err != nil {
+	idx, err := b.prepare(ctx, check)
+	if err != nil {
 		return nil, err
 	}
-	if err := b.checkFolder(idx); err != nil {
-		return nil, err
-	}
-	if err := b.open(idx); err != nil {
-		return nil, err
-	}
-	g, acc := newRecords(a.ID, n, now)
 	if g.ClientSecret, err = b.hasClientSecret(ctx, idx, g.Endpoint); err != nil {
 		return nil, err
 	}
@@ -83,17 +84,11 @@ func (b *Broker) Add(ctx context.Context, n NewAccount) (*index.Account, error) 
 		if err := check(i); err != nil {
 			return err
 		}
-		a.Rank = len(i.Members(a.Pool)) + 1
-		i.Accounts = append(i.Accounts, a)
-		p := i.Pools[a.Pool]
-		p.Provider = a.Provider
-		if i.Account(p.Current) == nil {
-			p.Current = a.ID
+		if i.Keystore != "" && i.Keystore != idx.Keystore || i.Store != idx.Store {
+			return failf(LockTimeout, "the keystore was changed meanwhile; nothing was added").hint("run the command again")
 		}
-		if i.Pools == nil {
-			i.Pools = map[string]index.Pool{}
-		}
-		i.Pools[a.Pool] = p
+		i.Keystore = idx.Keystore // the first secret decides
+		enlist(i, &a)
 		return nil
 	}); err != nil {
 		b.discard(ctx, idx, a.ID)
@@ -102,17 +97,54 @@ func (b *Broker) Add(ctx context.Context, n NewAccount) (*index.Account, error) 
 	return &a, nil
 }
 
+// enlist puts a new account last in its pool.
+func enlist(idx *index.Index, a *index.Account) {
+	a.Rank = len(idx.Members(a.Pool)) + 1
+	idx.Accounts = append(idx.Accounts, *a)
+	p := idx.Pools[a.Pool]
+	p.Provider = a.Provider
+	if idx.Account(p.Current) == nil {
+		p.Current = a.ID
+	}
+	if idx.Pools == nil {
+		idx.Pools = map[string]index.Pool{}
+	}
+	idx.Pools[a.Pool] = p
+}
+
+// prepare makes the folder and its index where there are none, asks check, and
+// opens the keystore. The index that it returns names that keystore; the one on
+// disk does so when the first secret is in it.
+func (b *Broker) prepare(ctx context.Context, check func(*index.Index) error) (*index.Index, error) {
+	var idx index.Index
+	if err := b.update(ctx, index.Durable, func(i *index.Index) error {
+		kind, err := b.kind(i)
+		if err != nil {
+			return err
+		}
+		idx = *i
+		idx.Keystore = string(kind)
+		return check(i)
+	}); err != nil {
+		return nil, err
+	}
+	if err := b.checkFolder(&idx); err != nil {
+		return nil, err
+	}
+	return &idx, b.open(&idx)
+}
+
 // admissible says why a can't be added to idx.
-func admissible(idx *index.Index, a *index.Account, refreshToken keystore.Secret) error {
-	fp := fingerprint(refreshToken)
+func admissible(idx *index.Index, a *index.Account, secret keystore.Secret) error {
+	fp := fingerprint(secret)
 	for _, o := range idx.Accounts {
 		switch {
-		case o.Provider == a.Provider && index.EqualLabel(o.Label, a.Label):
+		case o.Provider == a.Provider && index.EqualLabel(o.Label, a.Label) && !o.Removing:
 			return failf(LabelTaken, "label %s is taken at %s", quote(a.Label), a.Provider).
-				hint("authferry rename %s NEW-LABEL, or choose another --label", quote(o.Label))
-		case fp != "" && o.Fingerprint == fp:
-			return failf(LabelTaken, "this login is already here as %s; two accounts can't own one refresh token", quote(o.Label)).
-				hint("authferry info %s", quote(o.Label))
+				hint("authferry rename %s NEW-LABEL, or choose another --label", arg(o.Label))
+		case fp != "" && (o.Fingerprint == fp || slices.Contains(o.Spent, fp)):
+			return failf(LabelTaken, "this login is already here as %s; two accounts can't own one", quote(o.Label)).
+				hint("authferry info %s", arg(o.Label))
 		}
 	}
 	if p, ok := idx.Pools[a.Pool]; ok && p.Provider != a.Provider && len(idx.Members(a.Pool)) > 0 {
@@ -135,8 +167,14 @@ func newRecords(id string, n NewAccount, now time.Time) (*grant, *access) {
 		Scopes: n.Scopes, Headers: p.TokenHeaders(), Origins: p.APIOrigins,
 		RefreshExpiresAt: n.RefreshExpiresAt,
 	}
+	if !n.APIKey.Empty() {
+		g.APIKey, g.Endpoint, g.Headers = n.APIKey, oauth.Endpoint{}, p.KeyHeaders()
+	}
 	if n.AccessToken.Empty() {
 		return g, nil
+	}
+	if !n.ObtainedAt.IsZero() {
+		now = n.ObtainedAt.UTC()
 	}
 	tokenType := n.TokenType
 	if tokenType == "" {
@@ -207,7 +245,7 @@ func (b *Broker) Rename(ctx context.Context, account, label string) (*index.Acco
 	err = b.updateAccount(ctx, account, func(idx *index.Index, a *index.Account) error {
 		for i := range idx.Accounts {
 			o := &idx.Accounts[i]
-			if o.ID != a.ID && o.Provider == a.Provider && index.EqualLabel(o.Label, label) {
+			if o.ID != a.ID && o.Provider == a.Provider && index.EqualLabel(o.Label, label) && !o.Removing {
 				return failf(LabelTaken, "label %s is taken at %s", quote(label), a.Provider).hint("choose another one")
 			}
 		}
@@ -272,6 +310,9 @@ func (b *Broker) Remove(ctx context.Context, account string, how Revocation) (*R
 	if a = idx.Account(a.ID); a == nil {
 		return nil, failf(NoAccount, "the account was removed meanwhile").hint("authferry list")
 	}
+	if err := b.checkFolder(idx); err != nil {
+		return nil, err
+	}
 	if err := b.open(idx); err != nil {
 		return nil, err
 	}
@@ -312,6 +353,9 @@ func (b *Broker) Remove(ctx context.Context, account string, how Revocation) (*R
 func (b *Broker) revoke(ctx context.Context, idx *index.Index, g *grant) error {
 	e, err := b.endpoint(ctx, idx, g)
 	if err != nil {
+		return err
+	}
+	if err := b.checkRevocation(ctx, idx, g); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, b.opt.HTTPTimeout)

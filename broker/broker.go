@@ -91,23 +91,30 @@ func New(opt Options) *Broker {
 
 // read returns the index as it is now; a folder without one has no account.
 func (b *Broker) read() (*index.Index, error) {
-	idx, err := b.index.Read()
-	if err != nil {
-		return nil, indexError(err)
-	}
-	return idx, nil
+	idx, err := b.load()
+	return idx, indexError(err)
 }
 
 // readOrEmpty is read for commands that are fine with a new folder.
 func (b *Broker) readOrEmpty() (*index.Index, error) {
-	idx, err := b.index.Read()
+	idx, err := b.load()
 	if errors.Is(err, fs.ErrNotExist) {
 		return &index.Index{}, nil
 	}
-	if err != nil {
-		return nil, indexError(err)
+	return idx, indexError(err)
+}
+
+// load tells a new folder from one whose index was deleted.
+func (b *Broker) load() (*index.Index, error) {
+	idx, err := b.index.Read()
+	if !errors.Is(err, fs.ErrNotExist) {
+		return idx, err
 	}
-	return idx, nil
+	if last, lastErr := b.index.LastGood(); lastErr == nil && len(last.Accounts) > 0 {
+		return nil, failf(IndexCorrupt, "index.json is missing; its last version names %d accounts, whose logins are still in the keystore", len(last.Accounts)).
+			hint("authferry doctor --fix")
+	}
+	return nil, err
 }
 
 // update changes the index under its lock.
@@ -147,10 +154,13 @@ func (b *Broker) vaultDir() string { return filepath.Join(b.opt.Dir, "vault") }
 
 // keyFile is the path of the file keystore's key file, or empty.
 func (b *Broker) keyFile(idx *index.Index) string {
-	if b.opt.KeyFile != "" {
-		return b.opt.KeyFile
+	if b.opt.KeyFile == "" {
+		return idx.KeyFile
 	}
-	return idx.KeyFile
+	if abs, err := filepath.Abs(b.opt.KeyFile); err == nil {
+		return abs
+	}
+	return b.opt.KeyFile
 }
 
 // kind is the keystore that the folder has, or will have.

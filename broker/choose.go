@@ -90,6 +90,7 @@ func heldUntil(a *index.Account, scope string, now time.Time) time.Time {
 type choice struct {
 	account *index.Account
 	reason  string
+	last    bool // it needs a login, and nothing else is free
 	err     error
 }
 
@@ -131,14 +132,14 @@ func choose(idx *index.Index, sel selected, skip []string, now time.Time) choice
 	case len(free) > 0:
 		return choice{account: free[0], reason: insteadOf(idx.Account(prefer), sel.scope, now) + "the first free one by rank"}
 	case len(last) > 0:
-		return choice{account: last[0], reason: "needs a login, but its token still lives and no other account is free"}
+		return choice{account: last[0], last: true, reason: "needs a login, but its token still lives and no other account is free"}
 	case len(held) > 0:
 		return choice{err: allHeld(sel.pool, held, login, sel.scope, now)}
 	case len(login) > 0:
 		a := login[0]
 		return choice{err: loginNeeded(a)}
 	case len(members) > 0:
-		return choice{err: failf(NoAccount, "every account of pool %s is disabled", quote(sel.pool)).hint("authferry enable %s", quote(members[0].Label))}
+		return choice{err: failf(NoAccount, "every account of pool %s is disabled", quote(sel.pool)).hint("authferry enable %s", arg(members[0].Label))}
 	}
 	return choice{err: failf(NoAccount, "pool %s has no account", quote(sel.pool)).hint("authferry list")}
 }
@@ -184,10 +185,10 @@ func insteadOf(a *index.Account, scope string, now time.Time) string {
 func choosePinned(idx *index.Index, sel selected, now time.Time) choice {
 	a := idx.Account(sel.prefer)
 	switch {
-	case a == nil || a.Removing:
-		return choice{err: failf(NoAccount, "that account was removed").hint("authferry list")}
+	case a == nil || a.Removing || a.Pool != sel.pool:
+		return choice{err: failf(NoAccount, "that account is not in pool %s any more", quote(sel.pool)).hint("authferry list")}
 	case a.Disabled:
-		return choice{err: failf(NoAccount, "account %s is disabled", quote(a.Label)).hint("authferry enable %s", quote(a.Label))}
+		return choice{err: failf(NoAccount, "account %s is disabled", quote(a.Label)).hint("authferry enable %s", arg(a.Label))}
 	case heldUntil(a, sel.scope, now).After(now):
 		return choice{err: allHeld(sel.pool, []*index.Account{a}, nil, sel.scope, now)}
 	}
@@ -204,7 +205,7 @@ func allHeld(pool string, held, login []*index.Account, scope string, now time.T
 	e.Hint = "authferry token --wait, or authferry holds"
 	for _, a := range login {
 		e.Message += "; " + quote(a.Label) + " needs a login"
-		e.Hint = "authferry login " + a.Provider + " --renew " + quote(a.Label)
+		e.Hint = "authferry login " + a.Provider + " --renew " + arg(a.Label)
 	}
 	return e
 }
@@ -212,8 +213,8 @@ func allHeld(pool string, held, login []*index.Account, scope string, now time.T
 func loginNeeded(a *index.Account) error {
 	if a.Fingerprint == "" {
 		return failf(LoginNeeded, "account %s has no refresh token, so it can't be refreshed", quote(a.Label)).
-			hint("authferry login %s --renew %s", a.Provider, quote(a.Label))
+			hint("authferry login %s --renew %s", a.Provider, arg(a.Label))
 	}
 	return failf(LoginNeeded, "account %s needs a new login; the old one ended at the provider", quote(a.Label)).
-		hint("authferry login %s --renew %s", a.Provider, quote(a.Label))
+		hint("authferry login %s --renew %s", a.Provider, arg(a.Label))
 }

@@ -16,7 +16,9 @@ type clientSecret struct {
 	V             int    `json:"v"`
 	TokenEndpoint string `json:"token_endpoint"`
 	ClientID      string `json:"client_id"`
-	Secret        string `json:"secret"`
+	// RevocationEndpoint is the other place that it may go to; may be empty.
+	RevocationEndpoint string `json:"revocation_endpoint,omitempty"`
+	Secret             string `json:"secret"`
 }
 
 func clientKey(e oauth.Endpoint) string {
@@ -24,25 +26,39 @@ func clientKey(e oauth.Endpoint) string {
 	return hex.EncodeToString(sum[:8])
 }
 
-// readClientSecret returns the secret of e's client, empty where there is none.
-func (b *Broker) readClientSecret(ctx context.Context, idx *index.Index, e oauth.Endpoint) (keystore.Secret, error) {
+// readClientSecret returns the item of e's client, its zero value where there
+// is none.
+func (b *Broker) readClientSecret(ctx context.Context, idx *index.Index, e oauth.Endpoint) (clientSecret, error) {
 	s, err := b.get(ctx, clientItem(idx, e))
 	if unwritten(err) {
-		return keystore.Secret{}, nil
+		return clientSecret{}, nil
 	}
 	if err != nil {
-		return keystore.Secret{}, storeError(err)
+		return clientSecret{}, storeError(err)
 	}
 	var cs clientSecret
 	if decodeRecord(s, &cs) == nil && cs.TokenEndpoint == e.TokenEndpoint && cs.ClientID == e.ClientID {
-		return keystore.NewSecret(cs.Secret), nil
+		return cs, nil
 	}
-	return keystore.Secret{}, nil
+	return clientSecret{}, nil
 }
 
 func (b *Broker) hasClientSecret(ctx context.Context, idx *index.Index, e oauth.Endpoint) (bool, error) {
-	s, err := b.readClientSecret(ctx, idx, e)
-	return !s.Empty(), err
+	cs, err := b.readClientSecret(ctx, idx, e)
+	return cs.Secret != "", err
+}
+
+// checkRevocation refuses to send a client secret to a revocation endpoint that
+// it was not given for.
+func (b *Broker) checkRevocation(ctx context.Context, idx *index.Index, g *grant) error {
+	if !g.ClientSecret {
+		return nil
+	}
+	cs, err := b.readClientSecret(ctx, idx, g.Endpoint)
+	if err == nil && cs.RevocationEndpoint != g.Endpoint.RevocationEndpoint {
+		err = failf(ProviderRefused, "the client secret is not meant for %s", g.Endpoint.RevocationEndpoint)
+	}
+	return err
 }
 
 // endpoint completes what the grant pins with the client's secret.
@@ -51,15 +67,15 @@ func (b *Broker) endpoint(ctx context.Context, idx *index.Index, g *grant) (oaut
 	if !g.ClientSecret {
 		return e, nil
 	}
-	s, err := b.readClientSecret(ctx, idx, e)
+	cs, err := b.readClientSecret(ctx, idx, e)
 	if err != nil {
 		return e, err
 	}
-	if s.Empty() {
+	if cs.Secret == "" {
 		return e, failf(ProviderRefused, "the keystore has no client secret for %s, client %s", e.TokenEndpoint, quote(e.ClientID)).
 			hint("authferry provider add %s --client-secret-stdin …", g.Provider)
 	}
-	e.ClientSecret = s
+	e.ClientSecret = keystore.NewSecret(cs.Secret)
 	return e, nil
 }
 
@@ -68,7 +84,8 @@ func (b *Broker) setClientSecret(ctx context.Context, idx *index.Index, e oauth.
 	if err := b.changeManifest(ctx, idx, func(m *manifest) { m.addClient(clientKey(e)) }); err != nil {
 		return storeError(err)
 	}
-	v, err := encodeRecord(clientSecret{V: recordVersion, TokenEndpoint: e.TokenEndpoint, ClientID: e.ClientID, Secret: secret.Reveal()})
+	v, err := encodeRecord(clientSecret{V: recordVersion, TokenEndpoint: e.TokenEndpoint, ClientID: e.ClientID,
+		RevocationEndpoint: e.RevocationEndpoint, Secret: secret.Reveal()})
 	if err != nil {
 		return storeError(err)
 	}

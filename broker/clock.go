@@ -56,10 +56,11 @@ const (
 func (acc *access) judge(now time.Time, minTTL time.Duration) freshness {
 	left, known := acc.remaining(now)
 	switch {
-	case acc.suspect(now):
-		return stale
 	case !known:
 		return fresh
+	case acc.suspect(now), now.After(acc.ExpiresAt.Add(clockTolerance)):
+		// One clock says that it is over. It is still served if a refresh fails.
+		return stale
 	}
 	lifetime := acc.ExpiresAt.Sub(acc.ObtainedAt)
 	if left > lifetime/2 && !acc.Imported {

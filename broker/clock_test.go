@@ -35,6 +35,7 @@ func TestJudge(t *testing.T) {
 		{"imported, goes by min-ttl alone", 0, 30 * time.Second, true, time.Minute, stale},
 		{"imported and long", 0, time.Hour, true, time.Minute, fresh},
 		{"T2 obtained in the future", -4 * time.Hour, time.Hour, false, time.Minute, stale},
+		{"T2 obtained in the future, lifetime unknown", -4 * time.Hour, 0, false, time.Minute, fresh},
 		{"a little clock drift", -time.Minute, time.Hour, false, time.Minute, fresh},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -57,10 +58,14 @@ func TestJudgeByBootClock(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	a := access{Account: "acc_aaaaaaaaaaaaaaaa", ObtainedAt: now, ExpiresAt: now.Add(time.Hour), Boot: bootStamp{"this", uptime}}
 	uptime += 10 * time.Minute
-	for _, wall := range []time.Time{now.Add(10 * time.Minute), now.Add(-4 * time.Hour), now.AddDate(1, 0, 0)} {
+	for _, wall := range []time.Time{now.Add(10 * time.Minute), now.Add(-4 * time.Hour)} {
 		if got := a.judge(wall, time.Minute); got != fresh {
 			t.Errorf("wall clock %v: judge = %v, want fresh", wall, got)
 		}
+	}
+	// A machine whose boot clock stood still: over by the wall clock is over.
+	if got := a.judge(now.AddDate(0, 0, 1), time.Minute); got != stale {
+		t.Errorf("a day later by the wall clock: judge = %v, want stale", got)
 	}
 	uptime += time.Hour
 	if got := a.judge(now, time.Minute); got != stale {

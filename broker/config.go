@@ -174,7 +174,7 @@ func unknownKey(key string) error {
 	return failf(Usage, "there is no setting %s; there are: %s", quote(key), strings.Join(ConfigKeys(), ", "))
 }
 
-// replaceLine puts line in the place of the one that sets key, else at the end.
+// replaceLine puts line in the place of the one that sets key, else at the top.
 func replaceLine(text, key, line string) string {
 	lines := strings.SplitAfter(text, "\n")
 	for i, l := range lines {
@@ -183,10 +183,7 @@ func replaceLine(text, key, line string) string {
 			return strings.Join(lines, "")
 		}
 	}
-	if text != "" && !strings.HasSuffix(text, "\n") {
-		text += "\n"
-	}
-	return text + line
+	return line + text // at the top: below a [table] it would be a member of that
 }
 
 func (b *Broker) writeConfig(text string) error {

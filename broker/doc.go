@@ -79,6 +79,17 @@
 //     unknown: the intent stays; one recovery at once within 25 s of the send
 //     (servers' grace), then back-off, then only when a token is needed.
 //
+// # Login
+//
+// login.go, consent.go, settle.go. The keystore is tried before a person is
+// troubled. From the exchange of the code on nothing interrupts; the manifest
+// names the account-to-be before it. Whose login came of it (issuer, subject,
+// organization) decides where it goes: to the account of that identity, under its
+// rotation lock and into a free slot with the next generation, as a rotation
+// would; or to a new account. --renew names the account and refuses any other
+// identity. Until the new grant is stored the old one is untouched, and it is not
+// revoked: some servers would end the new one with it.
+//
 // # What a crash leaves
 //
 // The K numbers name the points at which tests kill the rotator.
@@ -108,6 +119,9 @@
 //	K19 in remove                   a tombstone; remove or doctor finishes it
 //	K20 in keystore migrate         before the commit the old keystore counts,
 //	                                after it the new one; copies may be left over
+//	K21 in login, code exchanged    an account in the manifest that the index does
+//	                                not have; doctor names it. A renewal: the old
+//	                                login, or, once its grant is stored, as K14
 //
 // From K8 to K12 is the only window in which a login can be lost, and only at a
 // server without grace and with the rotator itself killed; the caller's death is

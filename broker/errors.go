@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 	"time"
 
 	"github.com/authferry/authferry/broker/index"
@@ -52,7 +53,8 @@ type Error struct {
 
 func (e *Error) Error() string {
 	if e.Err != nil {
-		return e.Message + ": " + e.Err.Error()
+		// Windows ends what it says with a full stop.
+		return e.Message + ": " + strings.TrimSuffix(e.Err.Error(), ".")
 	}
 	return e.Message
 }
@@ -127,7 +129,7 @@ func indexError(err error) error {
 	case errors.Is(err, index.ErrCorrupt):
 		return failf(IndexCorrupt, "index.json is damaged; it was left as it is, and the logins are still in the keystore").hint("authferry doctor --fix").because(err)
 	case errors.Is(err, fs.ErrNotExist):
-		return failf(NoAccount, "there is no account yet").hint("authferry login PROVIDER, or authferry import grant PROVIDER --label L")
+		return failf(NoAccount, "there is no account yet").hint("authferry import grant PROVIDER --label L")
 	case errors.Is(err, context.Canceled):
 		return failf(Cancelled, "interrupted").because(err)
 	}

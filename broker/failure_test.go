@@ -194,14 +194,6 @@ func TestValidTokenIsNeverWithheld(t *testing.T) {
 			w.t.Cleanup(l.Release)
 			w.env = append(w.env, "AUTHFERRY_LOCK_TIMEOUT=100ms")
 		},
-		"gate held": func(w *world, id string) {
-			l, err := index.TryAcquire(index.At(w.dir).GatePath(id))
-			if err != nil {
-				w.t.Fatal(err)
-			}
-			w.t.Cleanup(l.Release)
-			w.env = append(w.env, "AUTHFERRY_LOCK_TIMEOUT=100ms")
-		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, brokertest.Config{})

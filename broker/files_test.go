@@ -36,3 +36,12 @@ func (w *world) keyFile() string {
 	}
 	return idx.KeyFile
 }
+
+func realDir(t *testing.T, dir string) string {
+	t.Helper()
+	real, err := index.RealPath(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return real
+}

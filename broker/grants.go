@@ -2,7 +2,9 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/authferry/authferry/broker/index"
@@ -21,6 +23,10 @@ type grants struct {
 // the newest.
 func (b *Broker) readGrants(ctx context.Context, idx *index.Index, id string) (grants, error) {
 	var found grants
+	pointed := ""
+	if a := idx.Account(id); a != nil {
+		pointed = a.GrantSlot
+	}
 	for _, slot := range slots {
 		s, err := b.get(ctx, grantItem(idx, id, slot))
 		if unwritten(err) {
@@ -30,10 +36,13 @@ func (b *Broker) readGrants(ctx context.Context, idx *index.Index, id string) (g
 			return grants{}, storeError(err)
 		}
 		g, err := decodeGrant(s)
+		if errors.Is(err, errNewerRecord) {
+			return grants{}, failf(IndexTooNew, "this account's login was stored by a newer authferry").hint("install the newer version; nothing was changed")
+		}
 		if err != nil || g.Account != id {
 			continue
 		}
-		if found.best == nil || g.Generation > found.best.Generation {
+		if found.best == nil || g.Generation > found.best.Generation || g.Generation == found.best.Generation && slot == pointed {
 			found = grants{g, slot}
 		}
 	}
@@ -76,10 +85,18 @@ func (b *Broker) rollForward(ctx context.Context, idx *index.Index, a *index.Acc
 	return rolled, err
 }
 
+// rememberSpent is how many spent refresh tokens an account is known by.
+const rememberSpent = 16
+
 // commit points an index entry to new records; acc is nil where there is no
 // access token of that generation.
 func commit(a *index.Account, g *grant, grantSlot string, acc *access, accessSlot string) {
-	a.Generation, a.GrantSlot, a.Fingerprint = g.Generation, grantSlot, fingerprint(g.RefreshToken)
+	fp := fingerprint(g.secret())
+	if a.Fingerprint != "" && a.Fingerprint != fp {
+		a.Spent = append(a.Spent, a.Fingerprint)
+		a.Spent = a.Spent[max(0, len(a.Spent)-rememberSpent):]
+	}
+	a.Generation, a.GrantSlot, a.Fingerprint = g.Generation, grantSlot, fp
 	a.RefreshExpiresAt = g.RefreshExpiresAt
 	a.AccessSlot, a.ExpiresAt, a.ObtainedAt = "", time.Time{}, time.Time{}
 	if acc != nil {
@@ -114,15 +131,12 @@ func newIntent(slot string, generation int, fp string, attempt int, now time.Tim
 	return index.Intent{Slot: slot, Generation: generation, Fingerprint: fp, Attempt: attempt, PID: os.Getpid(), StartedAt: now.UTC()}
 }
 
-// dropIntents forgets the requests that were made with one refresh token.
-func dropIntents(a *index.Account, fp string) {
-	var keep []index.Intent
-	for _, in := range a.Intents {
-		if in.Fingerprint != fp {
-			keep = append(keep, in)
-		}
-	}
-	a.Intents = keep
+// sameFolder reports that two paths lead to one folder: a bind mount, or another
+// case where case doesn't matter.
+func sameFolder(x, y string) bool {
+	a, errA := os.Stat(x)
+	b, errB := os.Stat(y)
+	return errA == nil && errB == nil && os.SameFile(a, b)
 }
 
 // checkFolder refuses to rotate in a copy of a folder whose original is still
@@ -133,10 +147,18 @@ func (b *Broker) checkFolder(idx *index.Index) error {
 	if err != nil {
 		return indexError(err)
 	}
-	if idx.Path == real {
+	if strings.HasPrefix(idx.Path, `\\`) && !strings.HasPrefix(real, `\\`) {
+		// Looking there would log in at somebody's file server.
+		return failf(Fenced, "index.json says that this folder came from the network share %s; nothing was refreshed", quote(idx.Path)).
+			hint("authferry doctor --fix")
+	}
+	if idx.Path == real || sameFolder(idx.Path, real) {
 		return nil
 	}
-	if other, err := index.At(idx.Path).Read(); err == nil && other.Store == idx.Store {
+	// An original that can't be read at this moment is one all the same.
+	other, err := index.At(idx.Path).Read()
+	_, unusable := errors.AsType[*index.FileError](err)
+	if unusable || err == nil && other.Store == idx.Store {
 		return failf(Fenced, "this folder is a copy of %s, and two folders can't own one login; nothing was refreshed", idx.Path).
 			hint("authferry doctor --fix gives the copy its own identity; the original keeps the logins")
 	}

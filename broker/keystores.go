@@ -52,8 +52,8 @@ func (b *Broker) probe(ctx context.Context) error {
 
 // InitFileKeystore makes the folder use the file keystore with the key file at
 // path, which is made where it doesn't exist. A folder whose accounts live in
-// the keychain is refused: that is what MigrateKeystore is for. The returned
-// text warns of a key file that lies beside the vault it opens; it may be empty.
+// the keychain only learns of the key file: MigrateKeystore can move them then.
+// The returned text warns of a key file that lies beside the vault it opens; it may be empty.
 func (b *Broker) InitFileKeystore(ctx context.Context, path string) (warning string, err error) {
 	path, err = filepath.Abs(path)
 	if err != nil {
@@ -62,9 +62,6 @@ func (b *Broker) InitFileKeystore(ctx context.Context, path string) (warning str
 	idx, err := b.readOrEmpty()
 	if err != nil {
 		return "", err
-	}
-	if idx.Keystore == string(keystore.Keychain) && len(idx.Accounts) > 0 {
-		return "", failf(KeystoreMismatch, "the accounts of this folder live in the keychain").hint("authferry keystore migrate file")
 	}
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		if idx.Keystore == string(keystore.File) && len(idx.Accounts) > 0 {
@@ -83,7 +80,7 @@ func (b *Broker) InitFileKeystore(ctx context.Context, path string) (warning str
 	if err := b.probe(ctx); err != nil {
 		return "", storeError(err)
 	}
-	if len(idx.Accounts) > 0 {
+	if idx.Keystore == string(keystore.File) && len(idx.Accounts) > 0 {
 		if err := b.opens(ctx, idx); err != nil {
 			return "", err
 		}
@@ -92,7 +89,10 @@ func (b *Broker) InitFileKeystore(ctx context.Context, path string) (warning str
 		warning = "the key file lies in the same folder as the vault that it opens; whoever copies the folder has both"
 	}
 	return warning, b.update(ctx, index.Durable, func(i *index.Index) error {
-		i.Keystore, i.KeyFile = string(keystore.File), path
+		i.KeyFile = path
+		if len(i.Accounts) == 0 || i.Keystore == "" {
+			i.Keystore = string(keystore.File)
+		}
 		return nil
 	})
 }
@@ -123,11 +123,7 @@ func (b *Broker) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved i
 	if err != nil {
 		return 0, err
 	}
-	ids := make([]string, 0, len(idx.Accounts))
-	for _, a := range idx.Accounts {
-		ids = append(ids, a.ID)
-	}
-	slices.Sort(ids)
+	ids := accountIDs(idx)
 	var locks []*index.Lock
 	defer func() {
 		for _, l := range locks {
@@ -141,8 +137,17 @@ func (b *Broker) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved i
 		}
 		locks = append(locks, l)
 	}
+	// No account comes or goes while the manifest is locked.
+	l, err := b.lock(ctx, b.index.ManifestPath())
+	if err != nil {
+		return 0, err
+	}
+	locks = append(locks, l)
 	if idx, err = b.read(); err != nil {
 		return 0, err
+	}
+	if now := accountIDs(idx); !slices.Equal(now, ids) {
+		return 0, failf(LockTimeout, "an account was added or removed meanwhile; nothing was changed").hint("authferry keystore migrate %s", to)
 	}
 	b.opt.Keystore = "" // the recorded one is the source, whatever is asked for
 	if err := b.checkFolder(idx); err != nil {
@@ -223,5 +228,6 @@ func accountIDs(idx *index.Index) []string {
 	for _, a := range idx.Accounts {
 		ids = append(ids, a.ID)
 	}
+	slices.Sort(ids)
 	return ids
 }

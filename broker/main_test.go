@@ -45,6 +45,14 @@ func TestMain(m *testing.M) {
 		err = b.Rotate(context.Background(), args[1], beyond, slices.Contains(args, "--rejected"), slices.Contains(args, "--background"), os.Stdout)
 	case "add":
 		_, err = b.Add(context.Background(), testLogin(os.Getenv("TEST_SERVER"), args[1], args[2], args[3], -time.Second))
+	case "login":
+		_, err = b.Login(context.Background(), LoginRequest{Provider: "sim"}, Person{Open: func(address string) {
+			go func() {
+				if res, err := (&http.Client{}).Get(address); err == nil {
+					_ = res.Body.Close()
+				}
+			}()
+		}})
 	case "remove":
 		_, err = b.Remove(context.Background(), args[1], RevokeOwn)
 	case "token":
@@ -207,8 +215,11 @@ func (w *world) await(what string, holds func(brokertest.Ledger) bool) {
 	}
 }
 
-// waitForRotators returns when nobody holds a rotation lock.
+// waitForRotators returns when nobody holds a rotation lock, nor is about to.
 func (w *world) waitForRotators() {
+	for deadline := time.Now().Add(time.Minute); w.processes() > 0 && time.Now().Before(deadline); {
+		time.Sleep(5 * time.Millisecond)
+	}
 	locks, _ := filepath.Glob(filepath.Join(w.dir, "locks", "*.lock"))
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
@@ -217,4 +228,17 @@ func (w *world) waitForRotators() {
 			l.Release()
 		}
 	}
+}
+
+// processes is how many processes work on the world's folder, where the system
+// has a /proc that tells: a rotator that just started holds no lock yet.
+func (w *world) processes() int {
+	environs, _ := filepath.Glob("/proc/[0-9]*/environ")
+	n := 0
+	for _, path := range environs {
+		if data, err := os.ReadFile(path); err == nil && slices.Contains(strings.Split(string(data), "\x00"), "AUTHFERRY_DIR="+w.dir) {
+			n++
+		}
+	}
+	return n
 }

@@ -42,18 +42,17 @@ func (b *Broker) AddProvider(ctx context.Context, p oauth.Provider, secret keyst
 		if p.ClientID == "" {
 			return failf(Usage, "a client secret needs its --client-id")
 		}
-		var idx *index.Index
-		if err := b.update(ctx, index.Durable, func(i *index.Index) error {
-			kind, err := b.kind(i)
-			i.Keystore, idx = string(kind), i
-			return err
-		}); err != nil {
-			return err
-		}
-		if err := b.open(idx); err != nil {
+		idx, err := b.prepare(ctx, func(*index.Index) error { return nil })
+		if err != nil {
 			return err
 		}
 		if err := b.setClientSecret(ctx, idx, p.Endpoint(), secret); err != nil {
+			return err
+		}
+		if err := b.update(ctx, index.Durable, func(i *index.Index) error {
+			i.Keystore = idx.Keystore
+			return nil
+		}); err != nil {
 			return err
 		}
 	}
@@ -86,8 +85,15 @@ func (b *Broker) RemoveProvider(ctx context.Context, name string) error {
 	if err != nil || idx.Store == "" || p.ClientID == "" {
 		return err
 	}
-	if slices.ContainsFunc(idx.Accounts, func(a index.Account) bool { return a.Provider == name }) {
+	if ps, err = b.Providers(); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(idx.Accounts, func(a index.Account) bool { return a.Provider == name }) ||
+		slices.ContainsFunc(ps.All(), func(o oauth.Provider) bool { return clientKey(o.Endpoint()) == clientKey(p.Endpoint()) }) {
 		return nil
+	}
+	if err := b.checkFolder(idx); err != nil {
+		return err
 	}
 	if err := b.open(idx); err != nil {
 		return err

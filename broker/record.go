@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -79,6 +80,10 @@ type accessWire struct {
 	Origins     []string  `json:"origins"`
 }
 
+// errNewerRecord: skipping such a record would bring the one before it back,
+// with a refresh token that is spent.
+var errNewerRecord = errors.New("the record is of a newer authferry")
+
 func (g *grant) encode() (keystore.Secret, error) {
 	return encodeRecord(grantWire{
 		V: recordVersion, Account: g.Account, Generation: g.Generation, Provider: g.Provider,
@@ -93,8 +98,8 @@ func decodeGrant(s keystore.Secret) (*grant, error) {
 	if err := decodeRecord(s, &w); err != nil {
 		return nil, err
 	}
-	if w.V != recordVersion {
-		return nil, fmt.Errorf("record version %d is not %d", w.V, recordVersion)
+	if w.V > recordVersion {
+		return nil, errNewerRecord
 	}
 	return &grant{
 		Account: w.Account, Generation: w.Generation, Provider: w.Provider,

@@ -30,10 +30,20 @@ const rejectedEvery = 30 * time.Second
 // everybody else waits for the gate and adopts what came of it.
 func (b *Broker) renew(ctx context.Context, a *index.Account, r renewal) error {
 	gate, err := b.lock(ctx, b.index.GatePath(a.ID))
-	if err != nil {
+	switch {
+	case err == nil:
+		defer gate.Release()
+	case CodeOf(err) != LockTimeout:
 		return err
+	default:
+		// Held by somebody who is stopped, say. The gate only spares work; if
+		// nobody rotates, it is in nobody's way.
+		rotation, busy := index.TryAcquire(b.index.RotationPath(a.ID))
+		if busy != nil {
+			return err
+		}
+		rotation.Release()
 	}
-	defer gate.Release()
 	// A rotator that is killed is started again once: what it left behind is
 	// what the next one recovers from.
 	for try := 0; ; try++ {
@@ -49,7 +59,7 @@ func (b *Broker) renew(ctx context.Context, a *index.Account, r renewal) error {
 			return report.err()
 		}
 		if try == 1 {
-			return failf(Internal, "the refresh of account %s was killed twice", quote(a.Label)).hint("authferry refresh %s", quote(a.Label))
+			return failf(Internal, "the refresh of account %s was killed twice", quote(a.Label)).hint("authferry refresh %s", arg(a.Label))
 		}
 	}
 }
@@ -72,12 +82,15 @@ func (b *Broker) settled(id string, r renewal) (bool, error) {
 	return false, refusal(a, r, time.Now())
 }
 
+// longestBackOff: a later moment was written under a clock that was ahead.
+const longestBackOff = 25 * time.Hour
+
 // refusal is the reason why a rotation of a may not be tried now, or nil.
 func refusal(a *index.Account, r renewal, now time.Time) error {
 	switch {
 	case a.Fingerprint == "" || a.Fingerprint == a.Dead:
 		return loginNeeded(a)
-	case a.Failure != nil && a.Failure.NextTryAt.After(now):
+	case a.Failure != nil && a.Failure.NextTryAt.After(now) && a.Failure.NextTryAt.Before(now.Add(longestBackOff)):
 		return failureError(a)
 	case r.rejected && now.Sub(a.RejectedAt) < rejectedEvery && a.RejectedAt.Before(now.Add(clockTolerance)):
 		e := failf(ProviderRefused, "account %s: the API refused two tokens in a row; the next refresh for that reason waits", quote(a.Label))
@@ -130,7 +143,7 @@ func (b *Broker) refreshBehind(a *index.Account) {
 	gate.SetHolder(stateBehind)
 	if cmd, err := b.rotatorCommand(a.ID, renewal{beyond: a.Generation}, true); err == nil {
 		if startDetached(cmd) == nil {
-			_ = cmd.Process.Release()
+			go func() { _ = cmd.Wait() }()
 		}
 	}
 }
@@ -139,7 +152,7 @@ func (b *Broker) refreshBehind(a *index.Account) {
 const (
 	stateBehind     = "refreshing in the background"
 	stateRequesting = "waiting for the provider"
-	stateStoring    = "has new tokens that the keystore refuses to take; trying again"
+	stateStoring    = "storing new tokens"
 )
 
 // runRotator starts a rotator and waits for its report, at most as long as the
@@ -194,7 +207,7 @@ func (b *Broker) runRotator(ctx context.Context, id string, r renewal) (*report,
 func (b *Broker) tooSlow(id string) error {
 	h, _ := index.ReadHolder(b.index.RotationPath(id))
 	if h.State == stateStoring {
-		return failf(KeystoreTimeout, "new tokens are there, but the keystore refuses to take them; process %d goes on trying", h.PID).
+		return failf(KeystoreTimeout, "new tokens are there, but the keystore has not taken them yet; process %d goes on trying", h.PID).
 			hint("authferry keystore status")
 	}
 	e := failf(ProviderUnreachable, "the provider did not answer within %v; the refresh goes on in the background and its result is kept", b.opt.HTTPTimeout)

@@ -34,7 +34,7 @@ const (
 	Switch Action = "switch" // send the request again with Next, or with what Token gives
 	Retry  Action = "retry"  // again with the same account after RetryAfter, or at once with Next
 	Wait   Action = "wait"   // every account is held, or the pinned one is, until RetryAt
-	Login  Action = "login"  // a person has to log in
+	LogIn  Action = "login"  // a person has to log in
 	None   Action = "none"   // a success, or a failure that no other account would cure
 )
 
@@ -258,7 +258,7 @@ func (res *ReportResult) blocked(err error) error {
 		}
 		res.Action = Wait
 	case LoginNeeded:
-		res.Action, res.RetryAt = Login, time.Time{}
+		res.Action, res.RetryAt = LogIn, time.Time{}
 	default:
 		return err
 	}

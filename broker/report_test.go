@@ -318,7 +318,7 @@ func TestReportFindsTheGrantDead(t *testing.T) {
 	}
 	w.server.Revoke("bob")
 	r = w.report(Selection{}, ReportRequest{Lease: lease(a[1].ID, 1), Status: 401, Next: true})
-	if r.Action != Login || r.Next != nil {
+	if r.Action != LogIn || r.Next != nil {
 		t.Fatalf("%s %+v", r.Action, r.Next)
 	}
 }

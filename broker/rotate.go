@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -88,7 +89,7 @@ func (b *Broker) rotateLocked(ctx context.Context, l *index.Lock, id string, r r
 		return err
 	}
 	if stored.best == nil {
-		return lost(a)
+		return b.missing(ctx, idx, a)
 	}
 	if a, err = b.rollForward(ctx, idx, a, stored); err != nil {
 		return err
@@ -117,10 +118,12 @@ func (b *Broker) rotateLocked(ctx context.Context, l *index.Lock, id string, r r
 
 	letGo := holdFast()
 	defer letGo()
+	ctx = context.WithoutCancel(ctx) // from here on only the end of the work ends it
 	for attempt := 1; ; attempt++ {
 		e := &exchange{b: b, idx: idx, account: a, grant: stored.best, endpoint: endpoint, rejected: r.rejected}
 		err := e.run(ctx, l)
-		if !e.unknown || attempt == 2 || time.Since(e.sentAt) > recoveryWindow {
+		// By the wall clock: the other one stands still while a machine sleeps.
+		if !e.unknown || attempt == 2 || time.Now().Round(0).Sub(e.sentAt.Round(0)) > recoveryWindow {
 			return err
 		}
 		// One recovery at once, recorded in the intent, within the grace that
@@ -151,7 +154,11 @@ type exchange struct {
 
 func (e *exchange) run(ctx context.Context, l *index.Lock) error {
 	e.slot = index.FreeSlot(*e.account, index.GrantRecord)
-	e.generation = max(e.account.Generation, e.grant.Generation) + 1
+	e.generation = max(e.account.Generation, e.grant.Generation)
+	for _, in := range e.account.Intents { // one of them may still be stored, late
+		e.generation = max(e.generation, in.Generation)
+	}
+	e.generation++
 	l.SetHolder(stateRequesting)
 	sendCtx, cancel := context.WithTimeout(ctx, providerPatience)
 	defer cancel()
@@ -189,6 +196,9 @@ func (e *exchange) recordIntent(ctx context.Context) error {
 		return err
 	}
 	e.sentAt = now
+	// What its caller would wait for is no measure for what comes now.
+	e.b.opt.KeychainTimeout = max(e.b.opt.KeychainTimeout, 2*time.Minute)
+	e.b.opt.LockTimeout = max(e.b.opt.LockTimeout, 30*time.Second)
 	reached("K7")
 	return nil
 }
@@ -210,7 +220,16 @@ func (e *exchange) store(ctx context.Context, l *index.Lock, tok *oauth.Token, b
 	if err != nil {
 		return storeError(err)
 	}
-	persist := persistence{ctx: ctx, lock: l, deadline: time.Now().Add(storePatience)}
+	var acc *access
+	var accessValue keystore.Secret
+	if badToken == nil {
+		acc = newAccess(&next, tok)
+		if accessValue, err = acc.encode(); err != nil {
+			return storeError(err)
+		}
+	}
+	l.SetHolder(stateStoring)
+	persist := persistence{deadline: time.Now().Add(storePatience)}
 	if err := persist.until(func() error {
 		return e.b.set(ctx, grantItem(e.idx, e.account.ID, e.slot), grantValue)
 	}); err != nil {
@@ -218,13 +237,7 @@ func (e *exchange) store(ctx context.Context, l *index.Lock, tok *oauth.Token, b
 		return storeError(err)
 	}
 	reached("K14")
-	var acc *access
-	if badToken == nil {
-		acc = newAccess(&next, tok)
-		accessValue, err := acc.encode()
-		if err != nil {
-			return storeError(err)
-		}
+	if acc != nil {
 		if err := persist.until(func() error {
 			return e.b.set(ctx, accessItem(e.idx, e.account.ID, e.slot), accessValue)
 		}); err != nil {
@@ -234,10 +247,11 @@ func (e *exchange) store(ctx context.Context, l *index.Lock, tok *oauth.Token, b
 	reached("K15")
 	err = persist.until(func() error {
 		return e.change(ctx, index.Durable, func(a *index.Account) {
+			last := a.Failure
 			commit(a, &next, e.slot, acc, e.slot)
 			a.RefreshedAt = tok.ArrivedAt.UTC().Truncate(time.Second)
 			if badToken != nil {
-				a.Failure = nextFailure(a.Failure, badToken, time.Now())
+				a.Failure = nextFailure(last, badToken, time.Now())
 			}
 		})
 	})
@@ -274,12 +288,12 @@ func (e *exchange) failed(ctx context.Context, cause error) error {
 	e.unknown = oe.Class == oauth.Unknown
 	var after *index.Account
 	err := e.change(ctx, index.Durable, func(a *index.Account) {
-		if !e.unknown {
-			dropIntents(a, fp)
-		}
 		if oe.Class == oauth.Dead {
-			a.Dead, a.Failure = fp, nil
+			a.Intents, a.Dead, a.Failure = nil, fp, nil
 		} else {
+			if !e.unknown {
+				e.dropIntent(a)
+			}
 			a.Failure = nextFailure(a.Failure, oe, time.Now())
 		}
 		after = a
@@ -290,7 +304,13 @@ func (e *exchange) failed(ctx context.Context, cause error) error {
 	if oe.Class == oauth.Dead {
 		return loginNeeded(after)
 	}
-	return failureError(after).because(nil)
+	return failureError(after)
+}
+
+// dropIntent forgets this exchange's intent: it spent nothing. The ones before it
+// stay; what became of those is as unknown as it was.
+func (e *exchange) dropIntent(a *index.Account) {
+	a.Intents = slices.DeleteFunc(a.Intents, func(in index.Intent) bool { return in.Slot == e.slot && in.Generation == e.generation })
 }
 
 // change applies one change to the account's entry.
@@ -306,11 +326,7 @@ func (e *exchange) change(ctx context.Context, d index.Durability, change func(*
 }
 
 // persistence asks again, with growing pauses, until its deadline.
-type persistence struct {
-	ctx      context.Context
-	lock     *index.Lock
-	deadline time.Time
-}
+type persistence struct{ deadline time.Time }
 
 func (p persistence) until(write func() error) error {
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
@@ -318,12 +334,7 @@ func (p persistence) until(write func() error) error {
 		if err == nil || time.Now().After(p.deadline) || CodeOf(err) == NoAccount {
 			return err
 		}
-		p.lock.SetHolder(stateStoring)
-		select {
-		case <-p.ctx.Done():
-			return err
-		case <-time.After(pause):
-		}
+		time.Sleep(pause)
 	}
 }
 

@@ -96,42 +96,63 @@ func (b *Broker) handOut(ctx context.Context, idx *index.Index, sel selected, mi
 		if rejected > 0 && choice.account.ID == sel.prefer {
 			floor = rejected
 		}
-		tok, err := b.serve(ctx, idx, choice.account, minTTL, floor)
+		alone := sel.pinned || choice.last
+		tok, err := b.serve(ctx, idx, choice.account, serving{minTTL: minTTL, floor: floor, alone: alone})
 		if err == nil {
 			return tok, nil
 		}
-		if CodeOf(err) != LoginNeeded || sel.pinned {
+		if CodeOf(err) != LoginNeeded || alone {
 			return nil, err
 		}
-		skip = append(skip, choice.account.ID)
 		if idx, err = b.read(); err != nil {
 			return nil, err
 		}
+		// One that is marked by now is no longer free; it may still be the last resort.
+		if a := idx.Account(choice.account.ID); a != nil && !needsLogin(a, time.Now()) {
+			skip = append(skip, a.ID)
+		}
 		if next := choose(idx, sel, skip, time.Now()); next.err == nil {
-			b.opt.Warn("account " + quote(choice.account.Label) + " needs a new login (authferry login " + choice.account.Provider + " --renew " + quote(choice.account.Label) + "); using " + quote(next.account.Label))
+			b.opt.Warn("account " + quote(choice.account.Label) + " needs a new login (authferry login " + choice.account.Provider + " --renew " + arg(choice.account.Label) + "); using " + quote(next.account.Label))
 		}
 	}
 }
 
-// serve returns a token of a that is newer than generation floor, refreshing it
-// first where that is needed. A token that still lives is never withheld
-// because of a lock, a refresh, a limit or an outage.
-func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, minTTL time.Duration, floor int) (*Token, error) {
+// serving is how an account's token is wanted.
+type serving struct {
+	minTTL time.Duration
+	floor  int  // newer than this generation
+	alone  bool // there is no other account to use instead
+}
+
+// serve returns a token of a, refreshing it first where that is needed. A token
+// that still lives is never withheld because of a lock, a refresh, a limit or an
+// outage; because the login is dead only if another account can be used.
+func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, want serving) (*Token, error) {
 	if err := b.open(idx); err != nil {
 		return nil, err
 	}
 	if a.Kind == KindAPIKey {
-		return b.serveAPIKey(ctx, idx, a, floor)
+		return b.serveAPIKey(ctx, idx, a, want.floor)
 	}
-	var failure error
+	var failure, err error
 	for try := 0; ; try++ {
-		acc, err := b.readAccess(ctx, idx, a)
-		if err != nil {
-			return nil, err
+		// A herd at expiry need not ask the keychain for what the index knows to
+		// be over.
+		over := try == 0 && a.Fingerprint != "" && !a.ExpiresAt.IsZero() && !a.ExpiresAt.After(time.Now())
+		var acc *access
+		if !over {
+			if acc, err = b.readAccess(ctx, idx, a); err != nil {
+				return nil, err
+			}
 		}
-		usable := acc != nil && a.Generation > floor
+		if acc == nil && failure != nil {
+			if acc, err = b.oldAccess(ctx, idx, a); err != nil {
+				return nil, err
+			}
+		}
+		usable := acc != nil && acc.Generation > want.floor
 		if usable {
-			switch acc.judge(time.Now(), minTTL) {
+			switch acc.judge(time.Now(), want.minTTL) {
 			case soft:
 				b.refreshBehind(a)
 				return acc.token(a), nil
@@ -139,7 +160,8 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 				return acc.token(a), nil
 			case stale:
 			}
-			if left, _ := acc.remaining(time.Now()); left > 0 && (failure != nil || a.Fingerprint == "" || try == 3) {
+			elsewhere := !want.alone && CodeOf(failure) == LoginNeeded
+			if left, _ := acc.remaining(time.Now()); left > 0 && !elsewhere && (failure != nil || a.Fingerprint == "" || try == 3) {
 				b.warnShort(a, left, failure)
 				return acc.token(a), nil
 			}
@@ -148,8 +170,8 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 		case failure != nil:
 			return nil, failure
 		case try == 3:
-			return nil, failf(ProviderRefused, "the provider of account %s issues tokens that are over at once", quote(a.Label)).hint("check this machine's clock, then: authferry refresh %s", quote(a.Label))
-		case acc == nil && try == 0:
+			return nil, failf(ProviderRefused, "the provider of account %s issues tokens that are over at once", quote(a.Label)).hint("check this machine's clock, then: authferry refresh %s", arg(a.Label))
+		case acc == nil && try == 0 && !over:
 			// The index may have moved on since it was read.
 			now, err := b.read()
 			if err != nil {
@@ -163,7 +185,7 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 				continue
 			}
 		}
-		failure = b.renew(ctx, a, renewal{beyond: a.Generation, rejected: floor > 0 && a.Generation <= floor})
+		failure = b.renew(ctx, a, renewal{beyond: a.Generation, rejected: want.floor > 0 && a.Generation <= want.floor})
 		if idx, err = b.read(); err != nil {
 			return nil, err
 		}
@@ -204,10 +226,30 @@ func (b *Broker) readAccess(ctx context.Context, idx *index.Index, a *index.Acco
 	return nil, nil
 }
 
+// oldAccess looks for a token that still lives in any slot: a rotation may have
+// brought a new refresh token and no access token that can be used.
+func (b *Broker) oldAccess(ctx context.Context, idx *index.Index, a *index.Account) (*access, error) {
+	var best *access
+	for _, slot := range slots {
+		s, err := b.get(ctx, accessItem(idx, a.ID, slot))
+		if unwritten(err) {
+			continue
+		}
+		if err != nil {
+			return nil, storeError(err)
+		}
+		acc, err := decodeAccess(s)
+		if err == nil && acc.Account == a.ID && acc.Generation <= a.Generation && (best == nil || acc.Generation > best.Generation) {
+			best = acc
+		}
+	}
+	return best, nil
+}
+
 func (b *Broker) serveAPIKey(ctx context.Context, idx *index.Index, a *index.Account, floor int) (*Token, error) {
 	if floor >= a.Generation {
 		return nil, failf(ProviderRefused, "the API key of account %s was refused, and a key can't be refreshed", quote(a.Label)).
-			hint("authferry login %s --api-key-stdin --renew %s", a.Provider, quote(a.Label))
+			hint("authferry login %s --api-key-stdin --renew %s", a.Provider, arg(a.Label))
 	}
 	g, err := b.readGrants(ctx, idx, a.ID)
 	if err != nil {
@@ -234,7 +276,29 @@ func (acc *access) token(a *index.Account) *Token {
 // lost is the error for an account whose grant the keystore no longer has.
 func lost(a *index.Account) error {
 	return failf(LoginNeeded, "the keystore has no login of account %s any more", quote(a.Label)).
-		hint("authferry login %s --renew %s", a.Provider, quote(a.Label))
+		hint("authferry login %s --renew %s", a.Provider, arg(a.Label))
 }
 
-func quote(label string) string { return strconv.Quote(label) }
+// missing tells a lost grant from a keystore that is not the one it was stored
+// in: another session's keyring, a vault that is not mounted.
+func (b *Broker) missing(ctx context.Context, idx *index.Index, a *index.Account) error {
+	if _, err := b.get(ctx, manifestItem(idx)); unwritten(err) {
+		return failf(KeystoreUnavailable, "this keystore has nothing of this folder; is it another session's, or not mounted?").hint("authferry keystore status")
+	}
+	return lost(a)
+}
+
+// quote shows a name in a message.
+func quote(name string) string { return strconv.Quote(name) }
+
+// arg writes a word of a command so that a shell takes it as one, whatever is in
+// it: names come from files and providers, and hints are pasted.
+func arg(word string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("@._+:/-", r)
+	}
+	if word != "" && !strings.ContainsFunc(word, func(r rune) bool { return !plain(r) }) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}

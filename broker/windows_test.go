@@ -118,7 +118,8 @@ func TestCredentialManagerLongTokens(t *testing.T) {
 	a := w.add("ada", -time.Second)
 	padding := strings.Repeat("x", 10_000)
 	w.server.Inject(brokertest.Fault{Append: map[string]string{"access_token": padding, "refresh_token": padding}, Times: -1})
-	for range rounds(t, 10) {
+	count := rounds(t, 10)
+	for range count {
 		w.allowRejection(a.ID)
 		before := w.server.Ledger().Refreshes("ada")
 		cmd := w.command("TEST_REJECTED=" + lease(a.ID, w.account(a.ID).Generation))
@@ -142,6 +143,7 @@ func TestCredentialManagerLongTokens(t *testing.T) {
 		}
 	}
 	w.noSecretInFiles()
+	t.Logf("%d rounds, tokens of %d bytes: %d token requests", count, len(padding), w.server.Ledger().TokenRequests)
 }
 
 // All secrets move from the Credential Manager to files and back.

@@ -97,6 +97,7 @@ func classifySecretService(err error, name string) error {
 		"org.freedesktop.DBus.Error.ServiceUnknown", "org.freedesktop.DBus.Error.NameHasNoOwner",
 		"org.freedesktop.DBus.Error.NoReply", "org.freedesktop.DBus.Error.Disconnected",
 		"org.freedesktop.DBus.Error.NoServer", "org.freedesktop.DBus.Error.UnknownObject",
+		"org.freedesktop.DBus.Error.LimitsExceeded", // too many connections for now
 		"org.freedesktop.DBus.Error.UnknownMethod", "org.freedesktop.DBus.Error.UnknownInterface":
 		return ErrUnavailable
 	default:

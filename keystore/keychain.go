@@ -247,6 +247,9 @@ func (k *keychain) call(ctx context.Context, f func() error) error {
 		return err
 	}
 	if err := f(); err != nil {
+		if _, ok := errors.AsType[*Error](err); ok {
+			return err
+		}
 		return &Error{Cause: classify(runtime.GOOS, err), Err: err}
 	}
 	return nil

@@ -186,11 +186,11 @@ func (f *File) first() (*Index, error) {
 	if err := f.closeToOthers(); err != nil {
 		return nil, err
 	}
-	store := NewStoreID()
+	first := &Index{Schema: Schema, Store: NewStoreID(), Path: path}
 	if last, err := f.LastGood(); err == nil && last.Path == path {
-		store = last.Store
+		first.Store, first.Keystore, first.KeyFile = last.Store, last.Keystore, last.KeyFile
 	}
-	return &Index{Schema: Schema, Store: store, Path: path}, nil
+	return first, nil
 }
 
 // closeToOthers makes a folder that is authferry's alone 0700. One that holds

@@ -3,6 +3,8 @@ package index
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"os"
 	"strings"
 	"time"
@@ -44,6 +46,9 @@ func (l *Lock) SetHolder(state string) {
 // ReadHolder returns who took the lock at path last. The error matches
 // fs.ErrNotExist where nobody ever did.
 func ReadHolder(path string) (Holder, error) {
+	if info, err := os.Lstat(path + holderSuffix); err != nil || !info.Mode().IsRegular() {
+		return Holder{}, errors.Join(err, fs.ErrNotExist)
+	}
 	data, err := os.ReadFile(path + holderSuffix)
 	if err != nil {
 		return Holder{}, err

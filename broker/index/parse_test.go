@@ -31,9 +31,9 @@ func TestEveryTypeOfTheSchemaKeepsUnknownFields(t *testing.T) {
 			if !ok || field.Type != reflect.TypeFor[extra]() || field.Tag.Get("json") != "-" {
 				t.Errorf("%v has no field Extra", typ)
 			}
-			for i := range typ.NumField() {
-				if typ.Field(i).Name != "Extra" {
-					check(typ.Field(i).Type)
+			for f := range typ.Fields() {
+				if f.Name != "Extra" {
+					check(f.Type)
 				}
 			}
 		}

@@ -50,6 +50,10 @@ type Account struct {
 	// empty where the grant has none.
 	Fingerprint string `json:"fingerprint,omitempty"`
 
+	// Spent are the fingerprints of the refresh tokens before, the newest last:
+	// who imports one of them again would have it sent twice.
+	Spent []string `json:"spent,omitempty"`
+
 	ExpiresAt        time.Time `json:"expires_at,omitzero"`  // of the access token; zero: unknown
 	ObtainedAt       time.Time `json:"obtained_at,omitzero"` // when it came in
 	RefreshExpiresAt time.Time `json:"refresh_expires_at,omitzero"`

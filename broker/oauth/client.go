@@ -73,25 +73,7 @@ func (c *Client) Revoke(ctx context.Context, e Endpoint, token keystore.Secret, 
 	if hint != "" {
 		form.Set("token_type_hint", hint)
 	}
-	inHeader := e.style() == oauth2.AuthStyleInHeader
-	if !inHeader {
-		if e.ClientID != "" {
-			form.Set("client_id", e.ClientID)
-		}
-		if s := e.secret(); s != "" {
-			form.Set("client_secret", s)
-		}
-	}
-	body := form.Encode()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.RevocationEndpoint, http.NoBody)
-	if err != nil {
-		return &Error{Class: Misconfigured, Err: errNoURL}
-	}
-	req.Header.Set("Content-Type", formType)
-	if inHeader {
-		req.SetBasicAuth(url.QueryEscape(e.ClientID), url.QueryEscape(e.secret()))
-	}
-	a, err := c.post(req, []byte(body), nil)
+	a, err := c.ask(ctx, e, e.RevocationEndpoint, form)
 	if err != nil {
 		return err
 	}

@@ -127,6 +127,9 @@ func (m *metadata) provider(openID bool) Provider {
 			p.Scopes = append(p.Scopes, s)
 		}
 	}
+	if slices.Contains(p.Scopes, "offline_access") {
+		p.AuthorizeParams = map[string]string{"prompt": "consent"} // OpenID Connect Core §11 wants it for that scope
+	}
 	if openID {
 		p.IdentityFrom = IdentityFromIDToken
 	}

@@ -22,6 +22,7 @@ func TestDiscover(t *testing.T) {
 	want := Provider{
 		Issuer: s.URL, AuthorizationEndpoint: s.URL + "/authorize", TokenEndpoint: s.URL + "/token", DeviceAuthorizationEndpoint: s.URL + "/device_authorization",
 		RevocationEndpoint: s.URL + "/revoke", UserinfoEndpoint: s.URL + "/userinfo", AuthStyle: AuthNone, IssParameter: true, IdentityFrom: IdentityFromIDToken, Scopes: got.Scopes,
+		AuthorizeParams: map[string]string{"prompt": "consent"}, // because of offline_access
 	}
 	if !reflect.DeepEqual(got, want) || len(got.Scopes) == 0 || got.Scopes[0] != "openid" {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -1,5 +1,6 @@
-// Package oauth speaks to authorization servers: one refresh or revocation per
-// call, discovery, and the data of providers. It keeps nothing, retries nothing
+// Package oauth speaks to authorization servers: one refresh, code exchange or
+// revocation per call, the flows that lead to a code, whose login it is,
+// discovery, and the data of providers. It keeps nothing, retries nothing
 // and decides nothing about accounts; what a failed request means for the
 // refresh token is the Class of its *Error.
 //
@@ -14,6 +15,11 @@
 //     request's header by then, which never holds a token);
 //   - and with the answer read by a tolerant parser before x/oauth2 sees a
 //     canonical one: a rotated refresh token in an odd answer is not lost.
+//
+// A login is an Authorization (code flow, RFC 6749 and 7636), whose answer comes
+// to a Listener on loopback (RFC 8252) or is pasted, or a Device (RFC 8628). The
+// answer must have the Authorization's state; whatever else knocks gets a 4xx and
+// the wait goes on. One code is exchanged once.
 //
 // No text of an error holds a secret or a part of an answer's body.
 package oauth

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -123,7 +124,9 @@ func describe(err error) error {
 		return say("timed out", context.DeadlineExceeded)
 	}
 	if errno, ok := errors.AsType[syscall.Errno](err); ok {
-		return say(errno.Error(), errno)
+		// Windows has a sentence where others have a phrase.
+		text := strings.TrimSuffix(errno.Error(), ".")
+		return say(strings.ToLower(text[:1])+text[1:], errno)
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return say("the connection was closed", io.ErrUnexpectedEOF)

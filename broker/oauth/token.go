@@ -80,6 +80,9 @@ func (a *answer) grant(e Endpoint, secrets ...keystore.Secret) (*Token, error) {
 	if access == "" && refresh == "" && m.refuses() {
 		return nil, a.refusal(e, secrets...)
 	}
+	if access == "" && refresh == "" {
+		return nil, a.fail(Unknown, errNoAccess)
+	}
 	if m.cut != nil && refresh == "" {
 		return nil, a.fail(Unknown, m.cut)
 	}

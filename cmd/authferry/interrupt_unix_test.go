@@ -102,7 +102,7 @@ func TestInterruptedWhileWaiting(t *testing.T) {
 			s.must("", "provider", "add", "sim", "--issuer", s.server.URL, "--client-id", "authferry-sim")
 			s.must(s.grant("ada", time.Hour), "import", "grant", "sim", "--label", "Ada")
 
-			t.Run("discovery", func(t *testing.T) {
+			t.Run("discovery", func(*testing.T) {
 				answer := make(chan struct{})
 				defer close(answer)
 				s.server.Inject(brokertest.Fault{On: brokertest.OnMetadata, Until: answer, Times: -1})

@@ -40,6 +40,7 @@ func (c *infoCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	a.warnEnding([]broker.AccountView{v})
 	return a.showAccount(v, c.JSON)
 }
 

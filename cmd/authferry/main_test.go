@@ -15,7 +15,7 @@ import (
 // TestMain makes this test binary the authferry command, for the scripts and
 // for the rotators that they cause.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"authferry": main, "printenv-and-exit": printenvAndExit})
+	testscript.Main(m, map[string]func(){"authferry": main, "printenv-and-exit": printenvAndExit, "person": person})
 }
 
 // TestScripts runs every command, and every exit code that it can have, as a
@@ -26,7 +26,7 @@ func TestScripts(t *testing.T) {
 		Setup:     setup,
 		Condition: condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "fails": fails, "field": field, "members": members, "remember": remember,
+			"configure": configure, "exits": exits, "fails": fails, "field": field, "lastfield": lastField, "members": members, "remember": remember,
 			"grant": grantFile, "server": server, "noleak": noleak, "replace": replace, "cptree": cptree, "hold": hold,
 			"answered": answered,
 		},
@@ -65,6 +65,7 @@ func setup(env *testscript.Env) error {
 	env.Setenv("AUTHFERRY_DIR", filepath.Join(env.WorkDir, "authferry"))
 	env.Setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path="+filepath.Join(env.WorkDir, "no-bus"))
 	env.Setenv("NO_COLOR", "1")
+	env.Setenv("BROWSER", "person")
 	env.Setenv("NEWLINE", "one\ntwo")
 	env.Setenv("INJECTED", "x: {token}\r\nhost: evil.example")
 	return nil

@@ -35,6 +35,8 @@ type globals struct {
 type grammar struct {
 	globals
 
+	Home     homeCmd     `cmd:"" default:"1" hidden:"" help:"Show what is set up, and what to do next."`
+	Login    loginCmd    `cmd:"" aliases:"add" help:"Log in: add an account, or renew its login."`
 	Token    tokenCmd    `cmd:"" help:"Print a valid access token."`
 	Header   headerCmd   `cmd:"" help:"Print every header that a request needs, one a line."`
 	Report   reportCmd   `cmd:"" help:"Tell of an API's answer, on stdin: what to do next?"`
@@ -56,6 +58,7 @@ type grammar struct {
 	Provider providerCmd `cmd:"" help:"Show and change the providers."`
 	Keystore keystoreCmd `cmd:"" help:"Show, choose or change where secrets are kept."`
 	Config   configCmd   `cmd:"" help:"Show and change settings."`
+	Doctor   doctorCmd   `cmd:"" help:"Look for trouble, and mend what is safe to mend."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 
 	Rotate rotateCmd `cmd:"" hidden:"" help:"Rotate one account's grant; authferry starts this itself."`

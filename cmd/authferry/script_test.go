@@ -42,7 +42,8 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("exit code %d, want %s", code, args[0])
 	}
 	if code != 0 && args[1] == "authferry" {
-		_, err := failureOf(ts.ReadFile("stdout"), ts.ReadFile("stderr"), slices.Contains(args, "--json"))
+		asJSON := slices.Contains(args, "--json")
+		_, err := failureOf(errorPart(args[2:], ts.ReadFile("stdout"), asJSON), ts.ReadFile("stderr"), asJSON)
 		ts.Check(err)
 	}
 }
@@ -61,6 +62,20 @@ func fails(ts *testscript.TestScript, neg bool, args []string) {
 	if string(f.Error.Code) != args[1] {
 		ts.Fatalf("error code %s, want %s", f.Error.Code, args[1])
 	}
+}
+
+// errorPart is what a failing command's stdout says of the failure: login prints a
+// document a line, and doctor what it found.
+func errorPart(args []string, stdout string, asJSON bool) string {
+	switch {
+	case len(args) == 0:
+	case args[0] == "doctor" && !asJSON:
+		return ""
+	case (args[0] == "login" || args[0] == "add") && asJSON:
+		stdout = strings.TrimSuffix(stdout, "\n")
+		return stdout[strings.LastIndexByte(stdout, '\n')+1:]
+	}
+	return stdout
 }
 
 // failureOf holds what a failing command printed to the form of every failure:
@@ -91,8 +106,8 @@ func failureOf(stdout, stderr string, asJSON bool) (errorDoc, error) {
 	}
 	d := json.NewDecoder(strings.NewReader(stdout))
 	d.DisallowUnknownFields()
-	if strings.HasPrefix(stdout, `{"kind"`) {
-		return f, nil // the status of a keystore that is not usable
+	if strings.HasPrefix(stdout, `{"kind"`) || strings.HasPrefix(stdout, `{"checks"`) {
+		return f, nil // a keystore that is not usable, or what doctor found
 	}
 	if err := d.Decode(&f); err != nil {
 		return f, fmt.Errorf("stdout is not the document of an error: %w", err)
@@ -112,7 +127,11 @@ func failureOf(stdout, stderr string, asJSON bool) (errorDoc, error) {
 // lookUp finds a member of the JSON document on stdout; a path is a.b.0.c, and
 // "." is all of it.
 func lookUp(ts *testscript.TestScript, path string) (value any, found bool) {
-	d := json.NewDecoder(strings.NewReader(ts.ReadFile("stdout")))
+	return lookUpIn(ts, ts.ReadFile("stdout"), path)
+}
+
+func lookUpIn(ts *testscript.TestScript, document, path string) (value any, found bool) {
+	d := json.NewDecoder(strings.NewReader(document))
 	d.UseNumber()
 	ts.Check(d.Decode(&value))
 	if _, err := d.Token(); err != io.EOF {
@@ -144,6 +163,17 @@ func lookUp(ts *testscript.TestScript, path string) (value any, found bool) {
 // wants it to be there; ! field PATH wants it absent.
 func field(ts *testscript.TestScript, neg bool, args []string) {
 	v, found := lookUp(ts, args[0])
+	compare(ts, neg, args, v, found)
+}
+
+// lastfield is field for the last of several documents, one a line.
+func lastField(ts *testscript.TestScript, neg bool, args []string) {
+	stdout := strings.TrimSpace(ts.ReadFile("stdout"))
+	v, found := lookUpIn(ts, stdout[strings.LastIndexByte(stdout, '\n')+1:], args[0])
+	compare(ts, neg, args, v, found)
+}
+
+func compare(ts *testscript.TestScript, neg bool, args []string, v any, found bool) {
 	switch {
 	case neg && found:
 		ts.Fatalf("%s is there: %v", args[0], v)

@@ -32,6 +32,7 @@ func (c *statusCmd) Run(a *app) error {
 	p := newPage(a.term)
 	now := time.Now()
 	for _, pool := range s.Pools {
+		a.warnEnding(pool.Accounts)
 		p.pool(pool, now)
 	}
 	failover := "on"
@@ -60,7 +61,7 @@ type page struct {
 }
 
 func newPage(t *terminal) *page {
-	p := &page{width: usualWidth, colour: t.colours()}
+	p := &page{width: usualWidth, colour: t.colours(t.out)}
 	if columns, err := strconv.Atoi(t.getenv("COLUMNS")); err == nil {
 		p.width = columns
 	} else if f, ok := t.out.(*os.File); ok {
@@ -76,17 +77,6 @@ func newPage(t *terminal) *page {
 		}
 	}
 	return p
-}
-
-// colours reports whether stdout may be coloured.
-func (t *terminal) colours() bool {
-	switch {
-	case t.getenv("NO_COLOR") != "":
-		return false
-	case t.getenv("CLICOLOR_FORCE") != "" && t.getenv("CLICOLOR_FORCE") != "0":
-		return true
-	}
-	return isTerminal(t.out) && t.getenv("TERM") != "dumb"
 }
 
 func (p *page) paint(style, text string) string {

@@ -90,6 +90,17 @@ func (t *terminal) personPresent() bool {
 	return t.getenv("DISPLAY") != "" || t.getenv("WAYLAND_DISPLAY") != ""
 }
 
+// colours reports whether w may be coloured.
+func (t *terminal) colours(w io.Writer) bool {
+	switch {
+	case t.getenv("NO_COLOR") != "":
+		return false
+	case t.getenv("CLICOLOR_FORCE") != "" && t.getenv("CLICOLOR_FORCE") != "0":
+		return true
+	}
+	return isTerminal(w) && t.getenv("TERM") != "dumb"
+}
+
 func (t *terminal) say(kind, message string) {
 	_, _ = fmt.Fprintf(t.err, "authferry: %s: %s\n", kind, printable(message))
 }

@@ -33,6 +33,7 @@ const busConfig = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Con
     <allow eavesdrop="true"/>
     <allow own="*"/>
   </policy>
+  <limit name="max_connections_per_user">100000</limit>
   <limit name="reply_timeout">600000</limit>
 </busconfig>
 `

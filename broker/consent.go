@@ -1,0 +1,115 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+
+	"github.com/authferry/authferry/broker/oauth"
+)
+
+// byBrowser waits for the answer on loopback, and tells the browser that brings
+// it what came of it.
+func (l *login) byBrowser(ctx context.Context, who Person) (*Login, error) {
+	listener, err := oauth.Listen(l.provider.RedirectURI)
+	if errors.Is(err, oauth.ErrPortTaken) {
+		return nil, failf(LoginFailed, "the port of the redirect URI %s is taken: another login, or the program that it belongs to", l.provider.RedirectURI).
+			hint("end that one, or: authferry login %s --flow paste", l.provider.Name)
+	}
+	if err != nil {
+		return nil, failf(LoginFailed, "the redirect URI of provider %s can't be listened at", l.provider.Name).because(err)
+	}
+	defer listener.Close()
+	a := oauth.NewAuthorization(l.provider, l.endpoint, listener.Redirect())
+	who.Open(a.URL())
+	answer, err := listener.Wait(ctx, a)
+	if err != nil {
+		return nil, l.failed(err)
+	}
+	done, err := l.redeem(ctx, a, answer)
+	answer.Answer(l.page(done, err))
+	return done, err
+}
+
+func (l *login) redeem(ctx context.Context, a *oauth.Authorization, answer *oauth.Callback) (*Login, error) {
+	if answer.Err != nil {
+		return nil, l.failed(answer.Err)
+	}
+	return l.exchange(ctx, a.Nonce(), func(ctx context.Context) (*oauth.Token, error) {
+		return l.b.opt.Client.Exchange(ctx, a, answer.Code)
+	})
+}
+
+func (l *login) page(done *Login, err error) oauth.Page {
+	if e, ok := errors.AsType[*Error](err); ok {
+		text := e.Error()
+		return oauth.Page{Title: "Not logged in", Text: strings.ToUpper(text[:1]) + text[1:] + ".", Next: e.Hint}
+	}
+	name := cmp.Or(done.Account.Identity, done.Account.Label)
+	text := fmt.Sprintf("Your %s login is in the keystore as account “%s”.", l.provider.Name, done.Account.Label)
+	if done.Renewed {
+		text = fmt.Sprintf("Account “%s” of %s has a new login.", done.Account.Label, l.provider.Name)
+	}
+	return oauth.Page{OK: true, Title: "Logged in as " + name, Text: text}
+}
+
+const pasteTries = 3
+
+// byPaste reads what the person copied; a person may try again, a pipe has ended.
+func (l *login) byPaste(ctx context.Context, who Person) (*Login, error) {
+	redirect, err := pasteRedirect(l.provider)
+	if err != nil {
+		return nil, l.failed(err)
+	}
+	a := oauth.NewAuthorization(l.provider, l.endpoint, redirect)
+	who.Open(a.URL())
+	var refused error
+	for range pasteTries {
+		text, err := who.Paste(ctx)
+		if err != nil {
+			return nil, l.failed(cmp.Or(refused, err))
+		}
+		code, err := a.Pasted(text)
+		if err == nil {
+			return l.exchange(ctx, a.Nonce(), func(ctx context.Context) (*oauth.Token, error) {
+				return l.b.opt.Client.Exchange(ctx, a, code)
+			})
+		}
+		if _, said := errors.AsType[*oauth.RefusedError](err); said {
+			return nil, l.failed(err)
+		}
+		refused = err
+		l.b.opt.Warn(err.Error())
+	}
+	return nil, l.failed(refused)
+}
+
+// pasteRedirect is the page that shows the code, or else an address of this
+// machine where nothing listens: the person copies it from the browser's bar.
+func pasteRedirect(p oauth.Provider) (string, error) {
+	redirect := cmp.Or(p.PasteRedirectURI, p.RedirectURI)
+	if u, err := url.Parse(redirect); err == nil && redirect != "" && (u.Scheme == "https" || u.Port() != "") {
+		return redirect, nil
+	}
+	listener, err := oauth.Listen(redirect)
+	if err != nil {
+		return "", err
+	}
+	listener.Close()
+	return listener.Redirect(), nil
+}
+
+func (l *login) byDevice(ctx context.Context, who Person) (*Login, error) {
+	d, err := l.b.opt.Client.AuthorizeDevice(ctx, l.provider, l.endpoint)
+	if err != nil {
+		return nil, l.failed(err)
+	}
+	who.Enter(d)
+	// The poll that succeeds is the exchange, so what it writes comes before.
+	return l.exchange(ctx, "", func(context.Context) (*oauth.Token, error) {
+		return l.b.opt.Client.Redeem(ctx, d)
+	})
+}

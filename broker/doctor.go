@@ -1,0 +1,329 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/keystore"
+)
+
+// Check is one thing that Doctor looked at.
+type Check struct {
+	Name    string      `json:"name"`
+	Status  CheckStatus `json:"status"`
+	Message string      `json:"message"`
+	Hint    string      `json:"hint,omitempty"` // the command that mends it
+}
+
+// CheckStatus is how a Check came out.
+type CheckStatus string
+
+// The outcomes.
+const (
+	CheckOK      CheckStatus = "ok"
+	CheckWarning CheckStatus = "warning" // works, and a person should know
+	CheckFail    CheckStatus = "fail"    // something does not work
+)
+
+const fixHint = "authferry doctor --fix"
+
+// Doctor looks at folder, index, keystore, locks and accounts. It asks no
+// provider. With fix it also mends what can be mended without losing a login; the
+// checks then say how things are afterwards.
+func (b *Broker) Doctor(ctx context.Context, fix bool) []Check {
+	d := &doctor{b: b, fix: fix}
+	d.folder()
+	if d.index(ctx) {
+		if d.keystore(ctx) && d.idx.Store != "" {
+			d.manifest(ctx)
+			for i := range d.idx.Accounts {
+				d.account(ctx, &d.idx.Accounts[i])
+			}
+		}
+		d.locks()
+		d.clock()
+	}
+	d.settings()
+	return d.checks
+}
+
+// doctor is one examination.
+type doctor struct {
+	b      *Broker
+	fix    bool
+	idx    *index.Index
+	checks []Check
+}
+
+func (d *doctor) say(name string, status CheckStatus, hint, format string, args ...any) {
+	d.checks = append(d.checks, Check{name, status, fmt.Sprintf(format, args...), hint})
+}
+
+// fail reports err with its own hint.
+func (d *doctor) fail(name string, err error) {
+	hint := ""
+	if e, ok := errors.AsType[*Error](err); ok {
+		hint = e.Hint
+	}
+	d.say(name, CheckFail, hint, "%v", err)
+}
+
+// folder checks who else may read it, and what killed processes left in it.
+func (d *doctor) folder() {
+	dir := d.b.opt.Dir
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		d.say("folder", CheckOK, "", "%s is not there yet; the first account makes it", dir)
+		return
+	}
+	var open, left []string
+	_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return nil //nolint:nilerr // what can't be read is found by the checks below
+		}
+		info, err := e.Info()
+		if err != nil {
+			return nil //nolint:nilerr // it is gone meanwhile
+		}
+		if e.Type()&fs.ModeSymlink == 0 && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
+			open = append(open, path)
+		}
+		if temporary(filepath.Base(path)) && time.Since(info.ModTime()) > 10*time.Minute {
+			left = append(left, path)
+		}
+		return nil
+	})
+	if d.fix {
+		open = slices.DeleteFunc(open, func(path string) bool {
+			info, err := os.Lstat(path)
+			return err == nil && os.Chmod(path, info.Mode().Perm()&0o700) == nil
+		})
+		left = slices.DeleteFunc(left, func(path string) bool { return os.Remove(path) == nil })
+	}
+	switch {
+	case len(open) > 0:
+		d.say("folder", CheckFail, fixHint, "others may read %s", inWords(open))
+	default:
+		d.say("folder", CheckOK, "", "%s is yours alone", dir)
+	}
+	if len(left) > 0 {
+		d.say("leftovers", CheckWarning, fixHint, "a process that was killed left %s", inWords(left))
+	}
+}
+
+// temporary files are renamed into place within milliseconds.
+func temporary(name string) bool {
+	return strings.HasSuffix(name, ".tmp") || strings.HasPrefix(name, ".config-") && strings.HasSuffix(name, ".toml")
+}
+
+func inWords(paths []string) string {
+	if len(paths) > 3 {
+		return fmt.Sprintf("%s and %d more", strings.Join(paths[:3], ", "), len(paths)-3)
+	}
+	return strings.Join(paths, ", ")
+}
+
+// index reads the index, and reports whether there is a usable one.
+func (d *doctor) index(ctx context.Context) bool {
+	idx, err := d.b.readOrEmpty()
+	if CodeOf(err) == IndexCorrupt {
+		good, lastErr := d.b.index.LastGood()
+		switch {
+		case lastErr != nil:
+			d.say("index", CheckFail, "", "index.json is damaged and so is its backup; move both away, and log in again")
+			return false
+		case !d.fix:
+			d.say("index", CheckFail, fixHint, "index.json is damaged; its backup names %d accounts", len(good.Accounts))
+			return false
+		}
+		if err = d.b.index.Replace(ctx, good); err == nil {
+			idx, err = d.b.read()
+		}
+	}
+	if err != nil {
+		d.fail("index", indexError(err))
+		return false
+	}
+	d.idx = idx
+	if idx.Store != "" && !d.place(ctx) {
+		return false
+	}
+	d.say("index", CheckOK, "", "%s", plural(len(d.idx.Accounts), "account"))
+	return true
+}
+
+// place checks that the folder is no copy of another one. With fix, a copy gets a
+// store of its own, in which nobody is logged in: the original keeps the grants.
+func (d *doctor) place(ctx context.Context) bool {
+	err := d.b.checkFolder(d.idx)
+	if err != nil && d.fix {
+		err = d.b.update(ctx, index.Durable, func(i *index.Index) error {
+			real, err := index.RealPath(d.b.opt.Dir)
+			i.Store, i.Path = index.NewStoreID(), real
+			for n := range i.Accounts {
+				a := &i.Accounts[n]
+				a.GrantSlot, a.AccessSlot, a.Fingerprint, a.Dead = "", "", "", ""
+				a.Intents, a.Failure, a.ExpiresAt, a.ObtainedAt = nil, nil, time.Time{}, time.Time{}
+			}
+			d.idx = i
+			return err
+		})
+	}
+	if err != nil {
+		d.fail("copy", err)
+	}
+	return err == nil
+}
+
+// keystore probes it, and reports whether it works.
+func (d *doctor) keystore(ctx context.Context) bool {
+	s, err := d.b.KeystoreStatus(ctx)
+	if err = cmp.Or(err, s.Err); err != nil {
+		d.fail("keystore", err)
+		return false
+	}
+	d.say("keystore", CheckOK, "", "%s: %s: written, read and deleted a probe", s.Kind, s.Backend)
+	if s.Kind == string(keystore.File) && inside(d.b.opt.Dir, d.b.keyFile(d.idx)) {
+		d.say("key file", CheckWarning, "", "%s lies in the same folder as the vault that it opens; whoever copies the folder has both", d.b.keyFile(d.idx))
+	}
+	return true
+}
+
+// manifest looks for accounts that the keystore has and the index has not: a
+// login that was cut off, or an index that is older than the keystore.
+func (d *doctor) manifest(ctx context.Context) {
+	m, err := d.b.readManifest(ctx, d.idx)
+	if err != nil {
+		d.fail("manifest", storeError(err))
+		return
+	}
+	strays := 0
+	for _, id := range m.Accounts {
+		if !index.ValidID(id) || d.idx.Account(id) != nil {
+			continue
+		}
+		strays++
+		stored, err := d.b.readGrants(ctx, d.idx, id)
+		switch {
+		case err != nil:
+			d.fail("manifest", err)
+		case stored.best == nil && d.fix:
+			d.b.discard(ctx, d.idx, id)
+			d.say("manifest", CheckOK, "", "forgot %s, a login that was never finished", id)
+		case stored.best == nil:
+			d.say("manifest", CheckWarning, fixHint, "a login was not finished, perhaps in this moment: %s", id)
+		case d.fix:
+			d.restore(ctx, id, stored)
+		default:
+			d.say("manifest", CheckFail, fixHint, "the keystore has a login of %s that the index does not know: %s", stored.best.Provider, id)
+		}
+	}
+	if strays == 0 {
+		d.say("manifest", CheckOK, "", "the keystore has no secrets that the index does not know")
+	}
+}
+
+// restore gives a stray login an account again; whose it is, its next login says.
+func (d *doctor) restore(ctx context.Context, id string, stored grants) {
+	g := stored.best
+	kind := KindOAuth
+	if !g.APIKey.Empty() {
+		kind = KindAPIKey
+	}
+	a := index.Account{ID: id, Provider: g.Provider, Pool: g.Provider, Kind: kind, Issuer: g.Endpoint.Issuer, AddedAt: time.Now().UTC().Truncate(time.Second)}
+	commit(&a, g, stored.slot, nil, "")
+	err := d.b.update(ctx, index.Durable, func(i *index.Index) error {
+		if i.Account(id) != nil {
+			return nil // whoever was logging in has finished
+		}
+		a.Label = freeLabel(i, NewAccount{Provider: oauth.Provider{Name: g.Provider}})
+		if p, ok := i.Pools[a.Pool]; ok && p.Provider != a.Provider && len(i.Members(a.Pool)) > 0 {
+			a.Pool = a.Label
+		}
+		enlist(i, &a)
+		d.idx = i
+		return nil
+	})
+	if err != nil {
+		d.fail("manifest", err)
+		return
+	}
+	d.say("manifest", CheckOK, "authferry info "+arg(a.Label), "%s of %s is an account again, as %s", id, a.Provider, quote(a.Label))
+}
+
+// locks looks whether they work here, and who has held one for long.
+func (d *doctor) locks() {
+	paths := map[string]string{d.b.index.ManifestPath(): "the manifest"}
+	for _, a := range d.idx.Accounts {
+		paths[d.b.index.RotationPath(a.ID)] = "account " + quote(a.Label)
+	}
+	quiet := true
+	for path, of := range paths {
+		if d.idx.Store == "" {
+			break // a new folder stays as it is
+		}
+		l, err := index.TryAcquire(path)
+		switch {
+		case err == nil:
+			l.Release()
+		case errors.Is(err, index.ErrBusy):
+			quiet = false
+			h, _ := index.ReadHolder(path)
+			status := CheckOK
+			if time.Since(h.StartedAt) > storePatience {
+				status = CheckWarning
+			}
+			d.say("locks", status, "", "%s is held by process %d since %s (%s)", of, h.PID, h.StartedAt.Local().Format(time.TimeOnly), cmp.Or(h.State, "at work"))
+		default:
+			quiet = false
+			d.fail("locks", indexError(err))
+		}
+	}
+	if quiet {
+		d.say("locks", CheckOK, "", "locks work, and nobody holds one")
+	}
+}
+
+// clock notices one that was set back: it makes tokens look younger than they are.
+func (d *doctor) clock() {
+	ahead := time.Now().Add(2 * time.Minute)
+	for _, a := range d.idx.Accounts {
+		if a.ObtainedAt.After(ahead) || a.AddedAt.After(ahead) || a.RefreshedAt.After(ahead) {
+			d.say("clock", CheckWarning, "authferry refresh "+arg(a.Label), "account %s was used in the future: this machine's clock is, or was, wrong", quote(a.Label))
+			return
+		}
+	}
+	d.say("clock", CheckOK, "", "nothing happened in the future")
+}
+
+func (d *doctor) settings() {
+	_, err := d.b.loadConfig()
+	if err == nil {
+		_, err = d.b.Providers()
+	}
+	if err != nil {
+		d.fail("settings", err)
+		return
+	}
+	d.say("settings", CheckOK, "", "config.toml and providers.toml are readable")
+}
+
+func plural(n int, noun string) string {
+	switch n {
+	case 0:
+		return "no " + noun + " yet"
+	case 1:
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

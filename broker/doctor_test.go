@@ -1,0 +1,189 @@
+package broker
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/oauth"
+)
+
+// doctor wants one check with this outcome that says this.
+func (w *world) doctor(fix bool, status CheckStatus, says string) {
+	w.t.Helper()
+	checks := w.broker().Doctor(w.t.Context(), fix)
+	for _, c := range checks {
+		if c.Status == status && strings.Contains(c.Message, says) {
+			return
+		}
+	}
+	w.t.Errorf("no %s says %q: %+v", status, says, checks)
+}
+
+// healthy wants nothing but ok.
+func (w *world) healthy() {
+	w.t.Helper()
+	for _, c := range w.broker().Doctor(w.t.Context(), false) {
+		if c.Status != CheckOK {
+			w.t.Errorf("%+v", c)
+		}
+	}
+}
+
+// loginKilledAt logs in with a process that dies at a point.
+func (w *world) loginKilledAt(point string) {
+	w.t.Helper()
+	cmd := w.command("TEST_KILL_AT="+point, "TEST_KILL_ONCE="+filepath.Join(w.t.TempDir(), "once"))
+	cmd.Args = []string{"authferry", "login"}
+	if got := w.run(cmd); got.err == nil {
+		w.t.Fatalf("it was not killed at %s: %+v", point, got)
+	}
+}
+
+// A login that dies after the code was exchanged leaves something to see, and the
+// next login is as good as ever; one that renews leaves the old grant.
+func TestLoginKilled(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	w.knows(nil)
+	w.loginKilledAt("K21")
+	if n := len(w.accounts()); n != 0 {
+		t.Fatalf("%d accounts", n)
+	}
+	w.doctor(false, CheckWarning, "a login was not finished")
+	w.doctor(true, CheckOK, "forgot acc_")
+	w.healthy()
+	a := w.mustLogin(ada, LoginRequest{}).Account
+	w.loginKilledAt("K21")
+	if now := w.account(a.ID); now.Generation != 1 {
+		t.Errorf("%+v", now)
+	}
+	w.doctor(true, CheckOK, "forgot acc_")
+	w.refreshes(a.ID)
+	w.healthy()
+}
+
+// An index from a backup does not know the newest login; the keystore does.
+func TestDoctorRestores(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	w.knows(nil)
+	first := w.mustLogin(ada, LoginRequest{}).Account
+	path := filepath.Join(w.dir, "index.json")
+	backup, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := w.mustLogin(bob, LoginRequest{}).Account
+	w.refreshes(first.ID)
+	if err := os.WriteFile(path, backup, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.doctor(false, CheckWarning, "the index is behind the keystore")
+	w.doctor(false, CheckFail, "the keystore has a login of sim that the index does not know")
+	w.doctor(true, CheckOK, "is an account again, as \"sim-1\"")
+	w.healthy()
+	for _, id := range []string{first.ID, second.ID} {
+		w.refreshes(id)
+	}
+	if l := w.server.Ledger(); len(l.Reuse) != 0 {
+		t.Errorf("a refresh token was sent twice: %+v", l.Reuse)
+	}
+	if again := w.mustLogin(bob, LoginRequest{Renew: "sim-1"}); again.Account.Identity != bob {
+		t.Errorf("%+v", again)
+	}
+}
+
+func TestDoctorFindings(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	w.knows(nil)
+	w.doctor(false, CheckOK, "no account yet")
+	a := w.mustLogin(ada, LoginRequest{}).Account
+	w.healthy()
+	for says, change := range map[string]func(*index.Account){
+		"its removal was cut off":         func(a *index.Account) { a.Removing = true },
+		"no longer accepts its login":     func(a *index.Account) { a.Dead = a.Fingerprint },
+		"its last refresh failed: broken": func(a *index.Account) { a.Failure = &index.Failure{Message: "broken"} },
+		"what became of it is not known":  func(a *index.Account) { a.Intents = []index.Intent{newIntent("b", 2, "x", 1, time.Now())} },
+		"its login ends at":               func(a *index.Account) { a.RefreshExpiresAt = time.Now().Add(time.Hour) },
+		"codex has this login too":        func(a *index.Account) { a.Shared = "codex" },
+		"was used in the future":          func(a *index.Account) { a.RefreshedAt = time.Now().Add(time.Hour) },
+	} {
+		var before index.Account
+		edit := func(f func(*index.Account)) {
+			if err := w.broker().update(t.Context(), index.Durable, func(i *index.Index) error { f(i.Account(a.ID)); return nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		edit(func(x *index.Account) { before = *x; change(x) })
+		w.doctor(false, CheckWarning, says)
+		edit(func(x *index.Account) { *x = before })
+	}
+	w.healthy()
+
+	// The keystore lost the login: only a person can mend that.
+	b := w.broker()
+	idx, err := b.read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.open(idx); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.deleteItems(t.Context(), idx, a.ID); err != nil {
+		t.Fatal(err)
+	}
+	w.doctor(true, CheckFail, "the keystore has no login of it any more")
+	w.mustLogin(ada, LoginRequest{Renew: a.ID})
+	w.healthy()
+
+	lock, err := index.Acquire(t.Context(), b.index.RotationPath(a.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.doctor(false, CheckOK, "is held by process")
+	lock.Release()
+	if err := os.WriteFile(filepath.Join(w.dir, "config.toml"), []byte("failover = 7"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.doctor(false, CheckFail, "config.toml")
+}
+
+// A removal that was cut off is finished, secrets first.
+func TestDoctorFinishesRemoval(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	w.knows(nil)
+	a := w.mustLogin(ada, LoginRequest{}).Account
+	cmd := w.command("TEST_KILL_AT=K19", "TEST_KILL_ONCE="+filepath.Join(t.TempDir(), "once"))
+	cmd.Args = []string{"authferry", "remove", a.ID}
+	if got := w.run(cmd); got.err == nil {
+		t.Fatal("it was not killed")
+	}
+	w.doctor(false, CheckWarning, "its removal was cut off")
+	w.doctor(true, CheckOK, "its removal is finished")
+	if len(w.accounts()) != 0 {
+		t.Error("the entry is still there")
+	}
+	w.healthy()
+	w.clean()
+}
+
+// A provider that says nothing of who logs in: every login is a new account, but
+// for --renew.
+func TestLoginWithoutIdentity(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	w.knows(func(p *oauth.Provider) { p.IdentityFrom, p.Issuer, p.IssParameter = "", "", false })
+	first := w.mustLogin(ada, LoginRequest{}).Account
+	second := w.mustLogin(ada, LoginRequest{}).Account
+	if first.Label != "sim-1" || second.Label != "sim-2" || first.Subject != "" {
+		t.Errorf("%q %q", first.Label, second.Label)
+	}
+	if done := w.mustLogin(ada, LoginRequest{Renew: "sim-2"}); !done.Renewed || done.Account.ID != second.ID {
+		t.Errorf("%+v", done)
+	}
+	if n := len(w.accounts()); n != 2 {
+		t.Errorf("%d accounts", n)
+	}
+}

@@ -1,0 +1,87 @@
+package broker
+
+import (
+	"context"
+	"time"
+
+	"github.com/authferry/authferry/broker/index"
+)
+
+// endingSoon is how long before the end of a login doctor warns.
+const endingSoon = 3 * 24 * time.Hour
+
+// account holds one entry of the index against the keystore, which is the truth.
+func (d *doctor) account(ctx context.Context, a *index.Account) {
+	name := "account " + a.Provider + "/" + a.Label
+	renew := "authferry login " + a.Provider + " --renew " + arg(a.Label)
+	if a.Kind == KindAPIKey {
+		renew = "authferry login " + a.Provider + " --api-key-stdin --renew " + arg(a.Label)
+	}
+	if a.Removing {
+		d.tombstone(ctx, name, a)
+		return
+	}
+	stored, err := d.b.readGrants(ctx, d.idx, a.ID)
+	if err != nil {
+		d.fail(name, err)
+		return
+	}
+	now := time.Now()
+	switch {
+	case stored.best == nil && a.GrantSlot == "":
+		d.say(name, CheckFail, renew, "it was logged in by another folder, which this one is a copy of")
+	case stored.best == nil:
+		d.say(name, CheckFail, renew, "the keystore has no login of it any more")
+	case a.Kind == KindOAuth && (a.Generation < stored.best.Generation || a.GrantSlot != stored.slot):
+		d.behind(ctx, name, a)
+	case needsLogin(a, now):
+		d.say(name, CheckWarning, renew, "the provider no longer accepts its login")
+	case a.Failure != nil:
+		d.say(name, CheckWarning, "authferry refresh "+arg(a.Label), "its last refresh failed: %s", a.Failure.Message)
+	case len(a.Intents) > 0:
+		d.say(name, CheckWarning, "authferry refresh "+arg(a.Label), "a refresh was cut off, and what became of it is not known")
+	case !a.RefreshExpiresAt.IsZero() && a.RefreshExpiresAt.Before(now.Add(endingSoon)):
+		d.say(name, CheckWarning, renew, "its login ends at %s", a.RefreshExpiresAt.Local().Format(time.DateTime))
+	default:
+		d.say(name, CheckOK, "", "index and keystore agree")
+	}
+	if a.Shared != "" {
+		d.say(name, CheckWarning, renew, "%s has this login too; whichever refreshes first logs the other out", a.Shared)
+	}
+}
+
+// behind is an index that is older than the keystore: a crash before the commit,
+// or a backup that was restored. The next refresh would mend it by itself.
+func (d *doctor) behind(ctx context.Context, name string, a *index.Account) {
+	if !d.fix {
+		d.say(name, CheckWarning, fixHint, "the index is behind the keystore")
+		return
+	}
+	lock, err := d.b.lock(ctx, d.b.index.RotationPath(a.ID))
+	if err == nil {
+		defer lock.Release()
+		var stored grants
+		if stored, err = d.b.readGrants(ctx, d.idx, a.ID); err == nil && stored.best != nil {
+			_, err = d.b.rollForward(ctx, d.idx, a, stored)
+		}
+	}
+	if err != nil {
+		d.fail(name, err)
+		return
+	}
+	d.say(name, CheckOK, "", "the index follows the keystore again")
+}
+
+// tombstone is a removal that was cut off. Its secrets were to be deleted, so
+// that is safe to finish; whether the provider was told is not known.
+func (d *doctor) tombstone(ctx context.Context, name string, a *index.Account) {
+	if !d.fix {
+		d.say(name, CheckWarning, fixHint, "its removal was cut off")
+		return
+	}
+	if _, err := d.b.Remove(ctx, a.ID, RevokeOwn); err != nil {
+		d.fail(name, err)
+		return
+	}
+	d.say(name, CheckOK, "", "its removal is finished")
+}

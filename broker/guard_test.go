@@ -1,0 +1,435 @@
+package broker
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/keystore"
+)
+
+// pretended is a sealed-file store that passes for the keychain, so that two
+// brokers in this process can share one, with a hook before each write.
+type pretended struct {
+	keystore.Store
+	onSet func(name string)
+}
+
+func (p *pretended) Kind() keystore.Kind { return keystore.Keychain }
+
+func (p *pretended) Set(ctx context.Context, name string, v keystore.Secret) error {
+	if p.onSet != nil {
+		p.onSet(name)
+	}
+	return p.Store.Set(ctx, name, v)
+}
+
+// pretendKeychain returns such a store and a maker of brokers over it.
+func pretendKeychain(t *testing.T) (*pretended, string, func(dir string) *Broker) {
+	t.Helper()
+	dir := t.TempDir()
+	key := filepath.Join(dir, "key.txt")
+	if err := keystore.InitKeyFile(key); err != nil {
+		t.Fatal(err)
+	}
+	s, err := keystore.OpenFile(filepath.Join(dir, "items"), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &pretended{Store: s}
+	return p, filepath.Join(dir, "authferry"), func(dir string) *Broker {
+		return New(Options{Dir: dir, KeyFile: key, OpenKeychain: func() keystore.Store { return p }})
+	}
+}
+
+func (w *world) addTo(b *Broker, user string, ttl time.Duration) (*index.Account, error) {
+	g := w.server.Issue(user)
+	return b.Add(w.t.Context(), testLogin(w.server.URL, user, g.AccessToken, g.RefreshToken, ttl))
+}
+
+// noneLost checks the ledger: no refresh token was used twice, no login is over.
+func (w *world) noneLost() {
+	w.t.Helper()
+	if l := w.server.Ledger(); len(l.Reuse) != 0 || l.Revoked() != 0 {
+		w.t.Errorf("%d reuses, %d logins revoked", len(l.Reuse), l.Revoked())
+	}
+}
+
+// A grant file that was imported once does no harm when it is imported again
+// after its refresh token was spent.
+func TestSpentGrantIsNotImported(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	g := w.server.Issue("ada")
+	login := testLogin(w.server.URL, "ada", g.AccessToken, g.RefreshToken, -time.Second)
+	if _, err := w.broker().Add(t.Context(), login); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.ask(); got.err != nil {
+		t.Fatal(got.err)
+	}
+	login.Label = "again"
+	if _, err := w.broker().Add(t.Context(), login); CodeOf(err) != LabelTaken {
+		t.Errorf("the second import: %v", err)
+	}
+	w.noneLost()
+}
+
+// A living token is served when the refresh brings no token that can be used.
+func TestLivingTokenOutlivesBadAnswers(t *testing.T) {
+	for name, fault := range map[string]brokertest.Fault{
+		"unknown token type":                     brokertest.Faults()["token-type-mac"],
+		"nothing in the answer, after rotating":  {Status: 200, Body: `{}`, After: true, Times: 1},
+		"nothing in the answer, before rotating": {Status: 200, Body: `{}`, Times: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, brokertest.Config{Rotation: brokertest.GraceSame})
+			w.add("ada", 50*time.Second)
+			w.server.Inject(fault)
+			if got := w.ask(); got.err != nil || !w.good(got.token) {
+				t.Errorf("%+v", got)
+			}
+		})
+	}
+	t.Run("rotator killed after the grant was stored, then 429", func(t *testing.T) {
+		w := newWorld(t, brokertest.Config{})
+		w.add("ada", 50*time.Second)
+		w.server.Inject(brokertest.Fault{Status: 429, Skip: 1})
+		if got := w.ask("TEST_KILL_AT=K14", "TEST_KILL_ONCE="+filepath.Join(t.TempDir(), "killed")); got.err != nil || !w.good(got.token) {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
+// A failure that spent nothing forgets nothing of requests whose outcome is
+// unknown.
+func TestUnknownOutcomesAreRemembered(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	a := w.add("ada", -time.Second)
+	w.server.Inject(brokertest.Fault{Status: 500, Times: 2}, brokertest.Fault{Status: 429})
+	w.ask()
+	before := len(w.account(a.ID).Intents)
+	w.allowRetry(a.ID)
+	w.ask()
+	if after := len(w.account(a.ID).Intents); before != 2 || after != 2 {
+		t.Errorf("%d intents, then %d; want 2 and 2", before, after)
+	}
+}
+
+// The generation of an answer is above that of every request whose outcome is
+// unknown: the answer to one of those may still be stored, late.
+func TestGenerationAboveIntents(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	a := w.add("ada", -time.Second)
+	w.change(a.ID, func(a *index.Account) {
+		a.Intents = []index.Intent{{Slot: "b", Generation: 6, Fingerprint: a.Fingerprint, Attempt: 1, StartedAt: time.Now()}}
+	})
+	if got := w.ask(); got.err != nil {
+		t.Fatal(got.err)
+	}
+	if acc := w.account(a.ID); acc.Generation != 7 || acc.GrantSlot == "b" {
+		t.Errorf("generation %d in slot %s", acc.Generation, acc.GrantSlot)
+	}
+}
+
+// An account that comes while the secrets move is neither lost nor left behind.
+func TestAddDuringMigration(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	store, dir, at := pretendKeychain(t)
+	if _, err := w.addTo(at(dir), "bob", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	var migrated error
+	store.onSet = func(name string) {
+		if strings.Contains(name, "/grant:") {
+			store.onSet = nil
+			_, migrated = at(dir).MigrateKeystore(t.Context(), keystore.File)
+		}
+	}
+	if _, err := w.addTo(at(dir), "ada", time.Hour); CodeOf(err) != LockTimeout || migrated != nil {
+		t.Errorf("added: %v; migrated: %v", err, migrated)
+	}
+	if views, err := at(dir).List(); err != nil || len(views) != 1 {
+		t.Errorf("%v, %v", views, err)
+	}
+	if tok, err := at(dir).Token(t.Context(), TokenRequest{}); err != nil || !w.good(tok.AccessToken.Reveal()) {
+		t.Errorf("after the migration: %v", err)
+	}
+}
+
+// Migration does not start with an account whose lock it does not hold.
+func TestMigrationHoldsEveryLock(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	_, dir, at := pretendKeychain(t)
+	bob, err := w.addTo(at(dir), "bob", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := index.TryAcquire(index.At(dir).RotationPath(bob.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := at(dir).MigrateKeystore(context.WithoutCancel(t.Context()), keystore.File)
+		done <- err
+	}()
+	// Either it has read the accounts already, and notices; or it has not, and
+	// there is nothing to notice.
+	time.Sleep(100 * time.Millisecond)
+	if _, err := w.addTo(at(dir), "ada", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	l.Release()
+	if err := <-done; err != nil && CodeOf(err) != LockTimeout {
+		t.Error(err)
+	}
+	for _, label := range []string{"ada", "bob"} {
+		if tok, err := at(dir).Token(t.Context(), TokenRequest{Selection: Selection{Account: label}}); err != nil || !w.good(tok.AccessToken.Reveal()) {
+			t.Errorf("%s afterwards: %v", label, err)
+		}
+	}
+}
+
+// remove in a copied folder leaves the original's login alone.
+func TestRemoveInCopy(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	_, dir, at := pretendKeychain(t)
+	a, err := w.addTo(at(dir), "ada", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(t.TempDir(), "copy")
+	copyFolder(t, dir, other)
+	if _, err := at(other).Remove(t.Context(), a.ID, RevokeOwn); CodeOf(err) != Fenced {
+		t.Errorf("in the copy: %v", err)
+	}
+	if _, err := at(dir).Token(t.Context(), TokenRequest{}); err != nil {
+		t.Errorf("in the original: %v", err)
+	}
+	w.noneLost()
+}
+
+// An original whose index can't be read at this moment still owns its logins.
+func TestCopyOfUnreadableOriginal(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	w.add("ada", -time.Second)
+	other := filepath.Join(t.TempDir(), "copy")
+	copyFolder(t, w.dir, other)
+	path := filepath.Join(w.dir, "index.json")
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"{", strings.Replace(string(data), `"schema":1`, `"schema":2`, 1)} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.ask("AUTHFERRY_DIR=" + other); got.err == nil || got.err.Code != Fenced {
+			t.Errorf("in the copy: %+v", got)
+		}
+	}
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.ask(); got.err != nil {
+		t.Error(got.err)
+	}
+	w.noneLost()
+}
+
+// A token's age counts from its arrival, however long the keystore took to take
+// it; and a signal after the answer came does not drop it.
+func TestAgeAndSignalsAfterTheAnswer(t *testing.T) {
+	w := newWorld(t, brokertest.Config{AccessTTL: 10 * time.Minute})
+	a := w.add("ada", -time.Second)
+	uptime := time.Hour
+	withBootClock(t, func() bootStamp { return bootStamp{"this", uptime} })
+	ctx, cancel := context.WithCancel(t.Context())
+	reached = func(point string) {
+		switch point {
+		case "K11":
+			cancel()
+		case "K14":
+			uptime += 9 * time.Minute
+		}
+	}
+	t.Cleanup(func() { reached = func(string) {} })
+	b := w.broker()
+	if err := b.rotate(ctx, a.ID, renewal{beyond: 1}, false); err != nil {
+		t.Fatal(err)
+	}
+	idx, err := b.read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	acc, err := b.readAccess(t.Context(), idx, idx.Account(a.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left, _ := acc.remaining(time.Now()); left > time.Minute {
+		t.Errorf("%v left of 10 minutes, 9 minutes later", left)
+	}
+}
+
+// A keystore that has nothing of the folder is another one; that is no reason
+// to log in again.
+func TestForeignKeystore(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	w.add("ada", time.Hour)
+	vault := filepath.Join(w.dir, "vault")
+	move(t, vault, vault+".away")
+	if got := w.ask(); got.err == nil || got.err.Code != KeystoreUnavailable {
+		t.Errorf("%+v", got)
+	}
+	move(t, vault+".away", vault)
+	if got := w.ask(); got.err != nil {
+		t.Error(got.err)
+	}
+}
+
+// A binding fences its provider against the environment, not against --pool.
+func TestBindingAgainstEnvironment(t *testing.T) {
+	dir := t.TempDir()
+	b := New(Options{Dir: filepath.Join(dir, "authferry")})
+	idx := &index.Index{
+		Accounts: []index.Account{{ID: "acc_aaaaaaaaaaaaaaaa", Label: "Work", Provider: "p", Pool: "work"}, {ID: "acc_bbbbbbbbbbbbbbbb", Label: "Home", Provider: "p", Pool: "home"}},
+		Pools:    map[string]index.Pool{"work": {Provider: "p"}, "home": {Provider: "p"}},
+		Bindings: []index.Binding{{Dir: realDir(t, dir), Provider: "p", Pool: "work"}},
+	}
+	for _, s := range []Selection{{EnvAccount: "Home"}, {EnvPool: "home"}, {Account: "Home"}} {
+		s.Dir = dir
+		if _, err := b.resolve(idx, s); CodeOf(err) != Fenced {
+			t.Errorf("%+v: %v", s, err)
+		}
+	}
+	if sel, err := b.resolve(idx, Selection{Dir: dir, Pool: "home"}); err != nil || sel.pool != "home" {
+		t.Errorf("--pool: %+v, %v", sel, err)
+	}
+	if sel, err := b.resolve(idx, Selection{Dir: dir}); err != nil || sel.pool != "work" {
+		t.Errorf("bound: %+v, %v", sel, err)
+	}
+}
+
+// A stopped process that holds the gate is in nobody's way.
+func TestStoppedGateHolder(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	a := w.add("ada", -time.Second)
+	l, err := index.TryAcquire(index.At(w.dir).GatePath(a.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Release()
+	if got := w.ask("AUTHFERRY_LOCK_TIMEOUT=300ms"); got.err != nil || !w.good(got.token) {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A back-off that was written under a clock years ahead does not last.
+func TestBackOffFromTheFuture(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	a := w.add("ada", -time.Second)
+	w.change(a.ID, func(a *index.Account) {
+		a.Failure = &index.Failure{Class: classUnsent, Count: 1, NextTryAt: time.Now().AddDate(4, 0, 0)}
+	})
+	if got := w.ask(); got.err != nil {
+		t.Error(got.err)
+	}
+}
+
+// A client secret goes to the revocation endpoint that it was given for, whatever
+// providers.toml says by now.
+func TestClientSecretStaysAtItsEndpoints(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	const canary = "afcs_canary"
+	got := make(chan string, 1)
+	other := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		got <- string(body)
+	}))
+	t.Cleanup(other.Close)
+	b := w.broker()
+	p := testProvider(w.server.URL)
+	if err := b.AddProvider(t.Context(), p, keystore.NewSecret(canary)); err != nil {
+		t.Fatal(err)
+	}
+	p.RevocationEndpoint = other.URL
+	login := testLogin(w.server.URL, "ada", "at", "rt", time.Hour)
+	login.Provider = p
+	a, err := b.Add(t.Context(), login)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := b.Remove(t.Context(), a.ID, RevokeOwn); err != nil || r.Revoked || r.Warning == "" {
+		t.Errorf("%+v, %v", r, err)
+	}
+	select {
+	case body := <-got:
+		t.Errorf("the other endpoint got a request; with the secret: %v", strings.Contains(body, canary))
+	default:
+	}
+}
+
+// Answers that can't be used make the next try wait longer and longer.
+func TestBackOffGrowsOverBadAnswers(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	a := w.add("ada", -time.Second)
+	fault := brokertest.Faults()["token-type-mac"]
+	fault.Times = -1
+	w.server.Inject(fault)
+	for range 3 {
+		w.ask()
+		w.allowRetry(a.ID)
+	}
+	if n := w.account(a.ID).Failure.Count; n != 3 {
+		t.Errorf("count %d after 3 bad answers", n)
+	}
+}
+
+// An account found dead is served no more, though its token lives, while another
+// one is free; and still when none is.
+func TestDeadLoginWithLivingToken(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	w.add("ada", 50*time.Second)
+	bob := w.add("bob", time.Hour)
+	w.server.Inject(brokertest.Faults()["error-rfc"])
+	b := w.broker()
+	if tok, err := b.Token(t.Context(), TokenRequest{MinTTL: DefaultMinTTL}); err != nil || tok.Account.ID != bob.ID {
+		t.Errorf("%+v, %v", tok, err)
+	}
+	w.change(bob.ID, func(a *index.Account) { a.Disabled = true })
+	if tok, err := b.Token(t.Context(), TokenRequest{MinTTL: DefaultMinTTL}); err != nil || tok.Account.Label != "ada" {
+		t.Errorf("%+v, %v", tok, err)
+	}
+}
+
+// A deleted index is not a new folder: what it pointed to is still there.
+func TestDeletedIndex(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	w.add("ada", time.Hour)
+	w.add("bob", time.Hour) // the last good copy is of the time before
+	if err := os.Remove(filepath.Join(w.dir, "index.json")); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.ask(); got.err == nil || got.err.Code != IndexCorrupt {
+		t.Errorf("%+v", got)
+	}
+}
+
+// A hint is pasted into a shell; a name in it is one word there.
+func TestHintsAreShellSafe(t *testing.T) {
+	for in, want := range map[string]string{
+		"Work": "Work", "me@example.com": "me@example.com", "two words": "'two words'", "a$(touch x)": "'a$(touch x)'", "it's": `'it'\''s'`, "": "''",
+	} {
+		if got := arg(in); got != want {
+			t.Errorf("%q: %s, want %s", in, got, want)
+		}
+	}
+}

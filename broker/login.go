@@ -1,0 +1,317 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/keystore"
+)
+
+// Flow is a way to get a person's consent.
+type Flow string
+
+// The flows.
+const (
+	FlowBrowser Flow = "browser" // the answer comes to a listener on loopback
+	FlowPaste   Flow = "paste"   // the person copies the answer
+	FlowDevice  Flow = "device"  // the person enters a code elsewhere (RFC 8628)
+)
+
+// LoginRequest says which login is wanted.
+type LoginRequest struct {
+	Provider string
+	ClientID string        // empty: the provider's; with Renew also that of the old login
+	Label    string        // of a new account; empty: the identity, else provider + number
+	Pool     string        // of a new account; empty: the provider's own
+	Renew    string        // the account whose login this has to be; empty: whoever logs in
+	Flow     Flow          // empty: what the provider's data allows, in the order above
+	Timeout  time.Duration // how long the person may take; zero: five minutes
+}
+
+// Person is how Login reaches the one who logs in. The fields that the flow needs
+// must be there.
+type Person struct {
+	Open  func(address string)                      // browser and paste: the page to open
+	Paste func(ctx context.Context) (string, error) // paste: the line that was copied
+	Enter func(*oauth.Device)                       // device: where to enter which code
+}
+
+// Login is what came of logging in.
+type Login struct {
+	Account index.Account
+	Renewed bool // an account that was there has a new grant
+}
+
+const defaultLoginTimeout = 5 * time.Minute
+
+// Login gets a grant by a person's consent and keeps it: as a new account, or in
+// place of the old grant of the same identity, whose label, pool and rank stay.
+// Everything that decides where the secrets go is fixed anew in the records. The
+// keystore is tried before the person is asked, and until the new grant is stored
+// an old one stays as it is.
+//
+// Errors: Usage, LabelTaken, Fenced, LoginFailed (denied, timed out, refused, not
+// the account to be renewed), ProviderUnreachable, Cancelled, and those of keystore
+// and index.
+func (b *Broker) Login(ctx context.Context, req LoginRequest, who Person) (*Login, error) {
+	l, err := b.newLogin(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	timeout := req.Timeout
+	if timeout <= 0 {
+		timeout = defaultLoginTimeout
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errNobody{timeout})
+	defer cancel()
+	switch l.flow {
+	case FlowDevice:
+		return l.byDevice(ctx, who)
+	case FlowPaste:
+		return l.byPaste(ctx, who)
+	}
+	return l.byBrowser(ctx, who)
+}
+
+// login is one that is under way.
+type login struct {
+	b        *Broker
+	req      LoginRequest
+	flow     Flow
+	provider oauth.Provider
+	endpoint oauth.Endpoint // with the client's secret
+	renew    string         // account id
+	id       string         // of the account, if it becomes a new one
+}
+
+// newLogin refuses what can be refused before a person is troubled.
+func (b *Broker) newLogin(ctx context.Context, req LoginRequest) (*login, error) {
+	p, err := b.Provider(req.Provider)
+	if err != nil {
+		return nil, err
+	}
+	idx, err := b.readOrEmpty()
+	if err != nil {
+		return nil, err
+	}
+	l := &login{b: b, req: req, provider: p, endpoint: p.Endpoint(), id: index.NewID()}
+	if l.flow, err = flowOf(p, req.Flow); err != nil {
+		return nil, err
+	}
+	if l.renew, err = renewable(idx, req, KindOAuth); err != nil {
+		return nil, err
+	}
+	l.endpoint.ClientID = cmp.Or(req.ClientID, p.ClientID)
+	if l.endpoint.ClientID == "" && l.renew == "" {
+		return nil, noClient(p)
+	}
+	if err := b.ready(ctx, idx); err != nil {
+		return nil, err
+	}
+	if l.endpoint.ClientID == "" {
+		// The client that the old login belongs to, if it is the same server's.
+		old, err := b.readGrants(ctx, idx, l.renew)
+		if err != nil {
+			return nil, err
+		}
+		if old.best == nil || old.best.Endpoint.TokenEndpoint != p.TokenEndpoint || old.best.Endpoint.ClientID == "" {
+			return nil, noClient(p)
+		}
+		l.endpoint.ClientID = old.best.Endpoint.ClientID
+	}
+	if idx.Store != "" {
+		cs, err := b.readClientSecret(ctx, idx, l.endpoint)
+		if err != nil {
+			return nil, err
+		}
+		l.endpoint.ClientSecret = keystore.NewSecret(cs.Secret)
+	}
+	return l, nil
+}
+
+func noClient(p oauth.Provider) error {
+	e := failf(Usage, "provider %s needs the client id of your own registration there; authferry has none", p.Name).
+		hint("authferry login %s --client-id ID", p.Name)
+	if len(p.APIKeyHeaders) > 0 || len(p.APIKeyEnv) > 0 {
+		e.Hint += fmt.Sprintf(", or with an API key: authferry login %s --api-key-stdin --label L", p.Name)
+	}
+	return e
+}
+
+// ready fails where the keystore would refuse a secret. It leaves nothing behind.
+func (b *Broker) ready(ctx context.Context, idx *index.Index) error {
+	if idx.Store != "" {
+		if err := b.checkFolder(idx); err != nil {
+			return err
+		}
+	}
+	if err := b.open(idx); err != nil {
+		return err
+	}
+	return storeError(b.probe(ctx))
+}
+
+// flowOf is the flow that was asked for, or the provider's first.
+func flowOf(p oauth.Provider, asked Flow) (Flow, error) {
+	loopback := p.RedirectURI != "" || p.PasteRedirectURI == ""
+	can := map[Flow]bool{
+		FlowBrowser: p.AuthorizationEndpoint != "" && loopback && !shownPage(p),
+		FlowPaste:   p.AuthorizationEndpoint != "",
+		FlowDevice:  p.DeviceAuthorizationEndpoint != "",
+	}
+	if p.TokenEndpoint == "" {
+		clear(can)
+	}
+	var ways []string
+	for _, f := range []Flow{FlowBrowser, FlowPaste, FlowDevice} {
+		if can[f] && (asked == "" || asked == f) {
+			return f, nil
+		}
+		if can[f] {
+			ways = append(ways, "--flow "+string(f))
+		}
+	}
+	if ways != nil {
+		return "", failf(Usage, "provider %s can't be logged in to by %s", p.Name, asked).hint("authferry login %s %s", p.Name, strings.Join(ways, " or "))
+	}
+	return "", failf(Usage, "provider %s has no login, only API keys", p.Name).hint("authferry login %s --api-key-stdin --label L", p.Name)
+}
+
+// shownPage: the redirect URI is a page elsewhere, which shows the code.
+func shownPage(p oauth.Provider) bool {
+	u, err := url.Parse(p.RedirectURI)
+	return err == nil && u.Scheme == "https"
+}
+
+// renewable finds the account that req renews; empty: none is named. A label
+// that only another login could have is refused here already.
+func renewable(idx *index.Index, req LoginRequest, kind string) (id string, err error) {
+	if req.Renew != "" {
+		a, err := FindAccount(idx, req.Renew, "")
+		switch {
+		case err != nil:
+			return "", err
+		case a.Provider != req.Provider:
+			return "", failf(Usage, "account %s is one of %s", quote(a.Label), a.Provider).hint("authferry login %s --renew %s", a.Provider, arg(a.Label))
+		case a.Kind != kind && kind == KindAPIKey:
+			return "", failf(Usage, "account %s is no API key", quote(a.Label)).hint("authferry login %s --renew %s", a.Provider, arg(a.Label))
+		case a.Kind != kind:
+			return "", failf(Usage, "account %s is an API key", quote(a.Label)).hint("authferry login %s --api-key-stdin --renew %s", a.Provider, arg(a.Label))
+		}
+		return a.ID, inPool(a, req.Pool)
+	}
+	if req.Label != "" {
+		if _, err := index.CheckLabel(req.Label); err != nil {
+			return "", failf(Usage, "the label does not do").because(err)
+		}
+		for _, a := range idx.Labelled(req.Provider, req.Label) {
+			if a.Subject == "" || kind == KindAPIKey {
+				return "", labelTaken(a)
+			}
+		}
+	}
+	if p, ok := idx.Pools[req.Pool]; ok && p.Provider != req.Provider && len(idx.Members(req.Pool)) > 0 {
+		return "", failf(Fenced, "pool %s is of provider %s, and a pool never mixes providers", quote(req.Pool), p.Provider).hint("choose another --pool")
+	}
+	return "", nil
+}
+
+func labelTaken(a *index.Account) error {
+	e := failf(LabelTaken, "label %s is taken at %s", quote(a.Label), a.Provider)
+	if a.Kind == KindAPIKey {
+		return e.hint("authferry login %s --api-key-stdin --renew %s, or choose another --label", a.Provider, arg(a.Label))
+	}
+	return e.hint("authferry login %s --renew %s, or choose another --label", a.Provider, arg(a.Label))
+}
+
+// inPool refuses to move an account on the side.
+func inPool(a *index.Account, pool string) error {
+	if pool == "" || index.EqualLabel(pool, a.Pool) {
+		return nil
+	}
+	return failf(Fenced, "account %s is in pool %s; a login does not move it", quote(a.Label), quote(a.Pool)).
+		hint("authferry move %s --pool %s", arg(a.Label), arg(pool))
+}
+
+// errNobody is the cause of a login's context when the person took too long.
+type errNobody struct{ after time.Duration }
+
+func (e errNobody) Error() string { return fmt.Sprintf("nobody finished the login within %v", e.after) }
+
+// failed puts into words why a login did not come about.
+func (l *login) failed(err error) error {
+	if _, ok := errors.AsType[*Error](err); ok {
+		return err
+	}
+	again := fmt.Sprintf("authferry login %s", l.provider.Name)
+	if l.renew != "" {
+		again += " --renew " + arg(l.req.Renew)
+	}
+	if nobody, ok := errors.AsType[errNobody](err); ok {
+		return failf(LoginFailed, "%v; nothing was changed", nobody).hint("%s --timeout 15m", again)
+	}
+	if refused, ok := errors.AsType[*oauth.RefusedError](err); ok {
+		return failf(LoginFailed, "%v; nothing was changed", refused).hint("%s", again)
+	}
+	if e, ok := errors.AsType[*oauth.Error](err); ok {
+		switch e.Class {
+		case oauth.Unsent:
+			return failf(ProviderUnreachable, "%v; nothing was changed", e).hint("%s", again)
+		case oauth.Dead:
+			return failf(LoginFailed, "the provider refused the code: it was used already or is too old; nothing was changed").hint("%s", again)
+		case oauth.Misconfigured:
+			return failf(LoginFailed, "%v; nothing was changed", e).hint("authferry provider show %s has the client id and redirect URI, which must be registered there for this flow", l.provider.Name)
+		}
+		return failf(LoginFailed, "%v; nothing was changed", e).hint("%s", again)
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return failf(Cancelled, "interrupted; nothing was changed")
+	}
+	return failf(LoginFailed, "%v; nothing was changed", err).hint("%s", again)
+}
+
+// LoginKey keeps an API key: as a new account, which needs a label, or in place
+// of that of the account Renew. Errors: as from Login.
+func (b *Broker) LoginKey(ctx context.Context, req LoginRequest, key keystore.Secret) (*Login, error) {
+	p, err := b.Provider(req.Provider)
+	if err != nil {
+		return nil, err
+	}
+	if err := oauth.CheckAccessToken(key.Reveal()); err != nil {
+		return nil, failf(Usage, "stdin holds no API key: it has characters that no header can carry")
+	}
+	if req.Label == "" && req.Renew == "" {
+		return nil, failf(Usage, "an API key needs a --label").hint("authferry login %s --api-key-stdin --label L", p.Name)
+	}
+	idx, err := b.readOrEmpty()
+	if err != nil {
+		return nil, err
+	}
+	id, err := renewable(idx, req, KindAPIKey)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.ready(ctx, idx); err != nil {
+		return nil, err
+	}
+	n := NewAccount{Provider: p, Label: req.Label, Pool: req.Pool, APIKey: key}
+	if id == "" {
+		a, err := b.Add(ctx, n)
+		if err != nil {
+			return nil, err
+		}
+		return &Login{Account: *a}, nil
+	}
+	a, err := b.replace(ctx, id, n)
+	if err != nil {
+		return nil, err
+	}
+	return &Login{Account: *a, Renewed: true}, nil
+}

@@ -1,0 +1,198 @@
+package oauth
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"golang.org/x/oauth2"
+
+	"github.com/authferry/authferry/keystore"
+)
+
+// Authorization is one request for a person's consent by the authorization code
+// flow (RFC 6749 §4.1) with PKCE S256 (RFC 7636), good for one code.
+type Authorization struct {
+	provider Provider
+	endpoint Endpoint
+	redirect string
+	state    string
+	nonce    string // empty: no ID token is asked for
+	verifier keystore.Secret
+}
+
+// NewAuthorization makes a request to p whose answer comes to redirect. State,
+// nonce and verifier are random, and the verifier leaves this process only with
+// the code.
+func NewAuthorization(p Provider, e Endpoint, redirect string) *Authorization {
+	a := &Authorization{
+		provider: p, endpoint: e, redirect: redirect, state: rand.Text(), verifier: keystore.NewSecret(oauth2.GenerateVerifier()),
+	}
+	if slices.Contains(p.Scopes, "openid") {
+		a.nonce = rand.Text()
+	}
+	return a
+}
+
+// URL is the address that the person's browser has to open.
+func (a *Authorization) URL() string {
+	options := []oauth2.AuthCodeOption{oauth2.S256ChallengeOption(a.verifier.Reveal())}
+	if a.nonce != "" {
+		options = append(options, oauth2.SetAuthURLParam("nonce", a.nonce))
+	}
+	for name, value := range a.provider.AuthorizeParams {
+		options = append(options, oauth2.SetAuthURLParam(name, value))
+	}
+	return a.config().AuthCodeURL(a.state, options...)
+}
+
+// config has the secret with which the client names itself, if it has one.
+func (a *Authorization) config() *oauth2.Config {
+	return &oauth2.Config{
+		ClientID: a.endpoint.ClientID, ClientSecret: a.endpoint.secret(), RedirectURL: a.redirect, Scopes: a.provider.Scopes,
+		Endpoint: oauth2.Endpoint{AuthURL: a.provider.AuthorizationEndpoint, TokenURL: a.endpoint.TokenEndpoint, AuthStyle: a.endpoint.style()},
+	}
+}
+
+// RefusedError is the no of an authorization server, or of the person before it,
+// to a login (RFC 6749 §4.1.2.1, RFC 8628 §3.5).
+type RefusedError struct {
+	Code        string
+	Description string // what the server says to people; not to be trusted
+}
+
+func (e *RefusedError) Error() string {
+	s := "the provider refused the login"
+	switch {
+	case e.Code == "access_denied":
+		s = "the login was denied"
+	case e.Code == "expired_token":
+		s = "the code was not entered in time"
+	case e.Code != "":
+		s += " (" + e.Code + ")"
+	}
+	if e.Description != "" {
+		s += fmt.Sprintf("; it says: %q", shorten(e.Description))
+	}
+	return s
+}
+
+var (
+	errForeign  = errors.New("this is not the answer to the login that is waiting")
+	errIssuer   = errors.New("the answer comes from another issuer than the login was sent to")
+	errNoCode   = errors.New("the answer holds no code")
+	errTwice    = errors.New("the answer says something twice")
+	errNoState  = errors.New("the state is missing: paste all of CODE#STATE, or the whole address of the page")
+	errOtherURL = errors.New("this is not the address that the login ends at")
+)
+
+// matches reports whether q answers this request: it has its state, once.
+func (a *Authorization) matches(q url.Values) bool {
+	return len(q["state"]) == 1 && subtle.ConstantTimeCompare([]byte(q.Get("state")), []byte(a.state)) == 1
+}
+
+// code takes the code out of the redirect's parameters. The error of an answer
+// that the server gave is a *RefusedError.
+func (a *Authorization) code(q url.Values) (keystore.Secret, error) {
+	if !a.matches(q) {
+		return keystore.Secret{}, errForeign
+	}
+	for _, name := range []string{"code", "error", "iss"} {
+		if len(q[name]) > 1 {
+			return keystore.Secret{}, errTwice
+		}
+	}
+	// RFC 9207 §2.4: an answer of another issuer is discarded, its errors too.
+	if known := a.provider.Issuer; known != "" && !strings.Contains(known, tenant) &&
+		(q.Has("iss") && q.Get("iss") != known || !q.Has("iss") && a.provider.IssParameter) {
+		return keystore.Secret{}, errIssuer
+	}
+	if code := q.Get("error"); code != "" {
+		if !presentable(code, nil) {
+			code = ""
+		}
+		return keystore.Secret{}, &RefusedError{Code: code, Description: q.Get("error_description")}
+	}
+	if q.Get("code") == "" {
+		return keystore.Secret{}, errNoCode
+	}
+	return keystore.NewSecret(q.Get("code")), nil
+}
+
+// Pasted takes the code out of what a person copied from the last page:
+// CODE#STATE, the page's whole address, or the query of that. A bare code does
+// only where the provider's page shows no state. The error of an answer that the
+// server gave is a *RefusedError; none quotes the text.
+func (a *Authorization) Pasted(text string) (keystore.Secret, error) {
+	text = strings.TrimSpace(text)
+	query, isURL := text, strings.Contains(text, "://")
+	if isURL {
+		u, err := url.Parse(text)
+		if err != nil {
+			return keystore.Secret{}, errNoURL
+		}
+		if !a.endsAt(u) {
+			return keystore.Secret{}, errOtherURL
+		}
+		query = u.RawQuery
+	}
+	if isURL || strings.HasPrefix(text, "?") || strings.HasPrefix(text, "code=") || strings.Contains(text, "&") {
+		q, err := url.ParseQuery(strings.TrimPrefix(query, "?"))
+		if err != nil {
+			return keystore.Secret{}, errNoCode
+		}
+		if !q.Has("state") && !q.Has("iss") && (q.Has("code") || q.Has("error")) {
+			return keystore.Secret{}, errNoState
+		}
+		return a.code(q)
+	}
+	i := strings.LastIndexByte(text, '#')
+	switch {
+	case text == "" || i == 0:
+		return keystore.Secret{}, errNoCode
+	case i > 0:
+		// Nothing but code and state is in this form, so there is no iss to check.
+		if subtle.ConstantTimeCompare([]byte(text[i+1:]), []byte(a.state)) != 1 {
+			return keystore.Secret{}, errForeign
+		}
+		return keystore.NewSecret(text[:i]), nil
+	case !a.provider.PasteStateless:
+		return keystore.Secret{}, errNoState
+	}
+	return keystore.NewSecret(text), nil
+}
+
+// endsAt reports whether u is the redirect URI with something added.
+func (a *Authorization) endsAt(u *url.URL) bool {
+	to, err := url.Parse(a.redirect)
+	return err == nil && originOf(u) == originOf(to) && strings.TrimSuffix(u.Path, "/") == strings.TrimSuffix(to.Path, "/")
+}
+
+// Exchange redeems the code, once (RFC 6749 §4.1.3). The error is an *Error; a
+// code that is spent, too old or another client's is of class Dead.
+func (c *Client) Exchange(ctx context.Context, a *Authorization, code keystore.Secret) (*Token, error) {
+	ctx, cancel := c.withTimeout(ctx)
+	defer cancel()
+	x := &exchange{client: c, endpoint: a.endpoint, secrets: []keystore.Secret{code, a.verifier, a.endpoint.ClientSecret}}
+	options := []oauth2.AuthCodeOption{oauth2.VerifierOption(a.verifier.Reveal())}
+	if a.endpoint.Encoding == EncodingJSON {
+		// Servers that speak JSON here want it back; to others it means nothing.
+		options = append(options, oauth2.SetAuthURLParam("state", a.state))
+	}
+	ctx = context.WithValue(ctx, oauth2.HTTPClient, &http.Client{Transport: x})
+	_, err := a.config().Exchange(ctx, code.Reveal(), options...)
+	if err != nil && x.err == nil {
+		x.err = &Error{Class: Misconfigured, Err: errNoURL}
+	}
+	return x.token, x.err
+}
+
+// Nonce is what the ID token has to repeat (OpenID Connect Core §3.1.2.1); empty
+// where none is asked for.
+func (a *Authorization) Nonce() string { return a.nonce }

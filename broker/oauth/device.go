@@ -1,0 +1,192 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"golang.org/x/oauth2"
+
+	"github.com/authferry/authferry/keystore"
+)
+
+const deviceGrantType = "urn:ietf:params:oauth:grant-type:device_code"
+
+// Device is a device authorization that waits for a person (RFC 8628 §3.2).
+type Device struct {
+	UserCode                string
+	VerificationURI         string
+	VerificationURIComplete string    // has the code in it; may be empty
+	ExpiresAt               time.Time // by this machine's clock
+
+	endpoint Endpoint
+	code     keystore.Secret
+	interval time.Duration
+}
+
+const (
+	devicePause  = 5 * time.Second  // between polls, unless the server says otherwise
+	longestPause = time.Minute      // when the server can't be reached
+	deviceLife   = 10 * time.Minute // of life, where the server does not say
+	maxUserCode  = 64
+)
+
+// pause is between polls; tests make it short.
+var pause = func(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-time.After(d):
+		return nil
+	}
+}
+
+// AuthorizeDevice asks p for a code that a person enters elsewhere (RFC 8628
+// §3.1). The error is an *Error.
+func (c *Client) AuthorizeDevice(ctx context.Context, p Provider, e Endpoint) (*Device, error) {
+	whole := e
+	ctx, cancel := c.withTimeout(ctx)
+	defer cancel()
+	if !sameOrigin(p.DeviceAuthorizationEndpoint, e.TokenEndpoint) {
+		e.ClientSecret = keystore.Secret{} // it is for the token endpoint's server
+	}
+	form := url.Values{}
+	if len(p.Scopes) > 0 {
+		form.Set("scope", strings.Join(p.Scopes, " "))
+	}
+	a, err := c.ask(ctx, e, p.DeviceAuthorizationEndpoint, form)
+	if err != nil {
+		return nil, err
+	}
+	if a.status < 200 || a.status > 299 {
+		return nil, a.refusal(e, e.ClientSecret)
+	}
+	m, err := parse(a.body, a.cut)
+	if err == nil && m.refuses() {
+		return nil, a.refusal(e, e.ClientSecret)
+	}
+	if err == nil {
+		err = m.cut
+	}
+	if err != nil {
+		return nil, a.fail(Unknown, err)
+	}
+	d := &Device{
+		UserCode: m.text("user_code"), VerificationURI: m.text("verification_uri"), VerificationURIComplete: m.text("verification_uri_complete"),
+		endpoint: whole, code: keystore.NewSecret(m.text("device_code")), interval: m.seconds("interval"),
+	}
+	if d.VerificationURI == "" {
+		d.VerificationURI = m.text("verification_url") // as drafts of the RFC had it
+	}
+	if d.interval == 0 {
+		d.interval = devicePause
+	}
+	life := m.seconds("expires_in")
+	if life == 0 {
+		life = deviceLife
+	}
+	d.ExpiresAt = a.arrived.Add(life)
+	if err := d.check(); err != nil {
+		return nil, a.fail(Misconfigured, err)
+	}
+	return d, nil
+}
+
+// check keeps a person from being shown an address that is no web page's.
+func (d *Device) check() error {
+	if d.code.Empty() || d.UserCode == "" || len(d.UserCode) > maxUserCode {
+		return errors.New("there is no device code in the answer")
+	}
+	if err := checkURL(d.VerificationURI); err != nil {
+		return errors.New("its verification_uri is no https address")
+	}
+	if d.VerificationURIComplete != "" && checkURL(d.VerificationURIComplete) != nil {
+		d.VerificationURIComplete = ""
+	}
+	return nil
+}
+
+// Redeem polls until the person has decided (RFC 8628 §3.4). A no, and a code
+// that ran out, are a *RefusedError; the end of ctx is its cause; any other error
+// is an *Error.
+func (c *Client) Redeem(ctx context.Context, d *Device) (*Token, error) {
+	form := url.Values{"grant_type": {deviceGrantType}, "device_code": {d.code.Reveal()}}
+	wait := d.interval
+	for {
+		if err := pause(ctx, wait); err != nil {
+			return nil, err
+		}
+		if !time.Now().Before(d.ExpiresAt) {
+			return nil, &RefusedError{Code: "expired_token"}
+		}
+		t, err := c.poll(ctx, d, form)
+		failed, ok := errors.AsType[*Error](err)
+		if !ok {
+			return t, err
+		}
+		switch failed.Code {
+		case "authorization_pending":
+			wait = d.interval
+			continue
+		case "slow_down":
+			d.interval += 5 * time.Second
+			wait = d.interval
+			continue
+		case "access_denied", "expired_token":
+			return nil, &RefusedError{Code: failed.Code}
+		}
+		switch failed.Class {
+		case Throttled, Unsent, Unknown:
+			// §3.5: back off where the server can't be reached.
+			wait = max(min(2*wait, longestPause), failed.RetryAfter)
+		default:
+			return t, failed
+		}
+	}
+}
+
+func sameOrigin(a, b string) bool {
+	x, errX := url.Parse(a)
+	y, errY := url.Parse(b)
+	return errX == nil && errY == nil && originOf(x) == originOf(y)
+}
+
+func (c *Client) poll(ctx context.Context, d *Device, form url.Values) (*Token, error) {
+	ctx, cancel := c.withTimeout(ctx)
+	defer cancel()
+	a, err := c.ask(ctx, d.endpoint, d.endpoint.TokenEndpoint, form)
+	if err != nil {
+		return nil, err
+	}
+	return a.grant(d.endpoint, d.code, d.endpoint.ClientSecret)
+}
+
+// ask sends a form to one of the server's endpoints, with what names the client.
+func (c *Client) ask(ctx context.Context, e Endpoint, address string, form url.Values) (*answer, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, http.NoBody)
+	if err != nil {
+		return nil, &Error{Class: Misconfigured, Err: errNoURL}
+	}
+	req.Header.Set("Content-Type", formType)
+	if e.style() == oauth2.AuthStyleInHeader {
+		req.SetBasicAuth(url.QueryEscape(e.ClientID), url.QueryEscape(e.secret()))
+	} else {
+		if e.ClientID != "" {
+			form.Set("client_id", e.ClientID)
+		}
+		if s := e.secret(); s != "" {
+			form.Set("client_secret", s)
+		}
+	}
+	body := []byte(form.Encode())
+	if e.Encoding == EncodingJSON && address == e.TokenEndpoint {
+		if body, err = formToJSON(body); err != nil {
+			return nil, &Error{Class: Unsent, Err: errors.New("the request could not be encoded")}
+		}
+		req.Header.Set("Content-Type", jsonType)
+	}
+	return c.post(req, body, nil)
+}

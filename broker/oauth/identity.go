@@ -1,0 +1,166 @@
+package oauth
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Identity is whose login it is. Issuer, Subject and Organization together never
+// change hands; Name is for display only. Without a Subject nothing is known.
+type Identity struct {
+	Issuer, Subject, Organization string
+	Name                          string
+}
+
+// tenant stands in the issuer of a server that has one issuer per tenant; the
+// token's "tid" takes its place.
+const tenant = "{tenantid}"
+
+// idTokenTolerance is how wrong this machine's clock may be: what makes an ID
+// token fresh is its nonce.
+const idTokenTolerance = 10 * time.Minute
+
+// Identify says whose login t is, by what the provider's data names as the place
+// to look: the ID token, the userinfo endpoint, or the token answer itself. A
+// provider that does not say, or where that place is empty, gives an Identity
+// without a Subject. An ID token whose claims do not fit is an error, and so is
+// a userinfo endpoint that fails, as an *Error.
+func (c *Client) Identify(ctx context.Context, p Provider, e Endpoint, t *Token, nonce string) (Identity, error) {
+	switch p.IdentityFrom {
+	case IdentityFromIDToken:
+		if t.IDToken.Empty() {
+			return Identity{}, nil
+		}
+		id, err := identityOf(t.IDToken.Reveal(), e, nonce, t.ArrivedAt)
+		if err != nil || id.Name != "" || e.UserinfoEndpoint == "" {
+			return id, err
+		}
+		// Only the name is missing, and a login is not lost for that.
+		if who, err := c.userinfo(ctx, e, t); err == nil && who.Subject == id.Subject {
+			id.Name = who.Name
+		}
+		return id, nil
+	case IdentityFromUserinfo:
+		return c.userinfo(ctx, e, t)
+	case IdentityFromResponse:
+		if t.Account.ID == "" && e.UserinfoEndpoint != "" {
+			return c.userinfo(ctx, e, t)
+		}
+		return Identity{Issuer: e.Issuer, Subject: t.Account.ID, Organization: t.Organization.ID, Name: t.Account.Name}, nil
+	}
+	return Identity{}, nil
+}
+
+// identityOf reads an ID token and checks its claims (OpenID Connect Core
+// §3.1.3.7). It came from the token endpoint itself over TLS or loopback, which
+// by point 6 of that stands in for its signature.
+func identityOf(token string, e Endpoint, nonce string, now time.Time) (Identity, error) {
+	m, err := claimsOf(token)
+	if err != nil {
+		return Identity{}, err
+	}
+	issuer, audience := m.text("iss"), strings.Fields(m.words("aud"))
+	switch {
+	case issuer == "" || e.Issuer != "" && issuer != strings.ReplaceAll(e.Issuer, tenant, m.text("tid")):
+		return Identity{}, errors.New("the ID token is of another issuer")
+	case !slices.Contains(audience, e.ClientID) || m.text("azp") != "" && m.text("azp") != e.ClientID:
+		return Identity{}, errors.New("the ID token is for another client")
+	case nonce != "" && m.text("nonce") != nonce:
+		return Identity{}, errors.New("the ID token is of another login: its nonce differs")
+	case m.text("sub") == "":
+		return Identity{}, errors.New("the ID token names nobody")
+	}
+	var expires float64
+	if json.Unmarshal(m.fields["exp"], &expires) != nil || now.Add(-idTokenTolerance).After(time.Unix(int64(min(expires, 1<<40)), 0)) {
+		return Identity{}, errors.New("the ID token is over, or this machine's clock is wrong")
+	}
+	id := Identity{Issuer: issuer, Subject: m.text("sub"), Organization: m.text("org_id"), Name: nameIn(m)}
+	if id.Organization == "" {
+		id.Organization = m.object("https://api.openai.com/auth").text("chatgpt_account_id")
+	}
+	return id, nil
+}
+
+func claimsOf(token string) (members, error) {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return members{}, errors.New("the ID token is no JWT")
+	}
+	body, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[1], "="))
+	if err != nil || len(body) == 0 || body[0] != '{' {
+		return members{}, errors.New("the ID token is no JWT")
+	}
+	m := parseObject(body)
+	if m.cut != nil {
+		return members{}, errors.New("the ID token is no JWT")
+	}
+	return m, nil
+}
+
+// userinfo asks OpenID Connect Core's endpoint of that name (§5.3), or one of
+// the kin that APIs have: {"id"}, {"account":{"uuid"}}.
+func (c *Client) userinfo(ctx context.Context, e Endpoint, t *Token) (Identity, error) {
+	ctx, cancel := c.withTimeout(ctx)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.UserinfoEndpoint, http.NoBody)
+	if err != nil {
+		return Identity{}, &Error{Class: Misconfigured, Err: errNoURL}
+	}
+	if err := checkParsedURL(req.URL); err != nil {
+		return Identity{}, &Error{Class: Misconfigured, Err: err}
+	}
+	req.Header.Set("Accept", jsonType)
+	req.Header.Set("User-Agent", c.userAgent())
+	req.Header.Set("Authorization", "Bearer "+t.AccessToken.Reveal())
+	res, err := c.transport().RoundTrip(req)
+	if err != nil {
+		return Identity{}, &Error{Class: Unsent, Err: describe(err)}
+	}
+	defer res.Body.Close()
+	a := readAnswer(res, true)
+	m, err := parse(a.body, a.cut)
+	switch {
+	case a.status < 200 || a.status > 299:
+		return Identity{}, a.refusal(e, t.AccessToken)
+	case err != nil:
+		return Identity{}, a.fail(Unknown, err)
+	case m.cut != nil:
+		return Identity{}, a.fail(Unknown, m.cut)
+	}
+	account, organization := m.object("account"), m.object("organization")
+	id := Identity{Issuer: e.Issuer, Organization: organization.text("uuid"), Name: nameIn(m)}
+	for _, from := range []string{m.text("sub"), account.text("uuid"), m.text("id"), wholeNumber(m.fields["id"])} {
+		if id.Subject == "" {
+			id.Subject = from
+		}
+	}
+	if id.Name == "" {
+		id.Name = nameIn(account)
+	}
+	return id, nil
+}
+
+// nameIn is how a person would recognise the account.
+func nameIn(m members) string {
+	for _, name := range []string{"email", "email_address", "preferred_username", "login", "name"} {
+		if s := m.text(name); s != "" && oneLine(s) == nil {
+			return shorten(s)
+		}
+	}
+	return ""
+}
+
+func wholeNumber(raw json.RawMessage) string {
+	n, err := strconv.ParseUint(string(raw), 10, 64)
+	if err != nil {
+		return ""
+	}
+	return strconv.FormatUint(n, 10)
+}

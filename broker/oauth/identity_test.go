@@ -1,0 +1,132 @@
+package oauth
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authferry/authferry/keystore"
+)
+
+func idToken(t *testing.T, change map[string]any) string {
+	t.Helper()
+	claims := map[string]any{"iss": "https://as.example", "aud": "me", "sub": "s1", "email": "ada@example.com", "nonce": "N", "exp": time.Now().Add(time.Hour).Unix()}
+	maps.Copy(claims, change)
+	for name, v := range change {
+		if v == nil {
+			delete(claims, name)
+		}
+	}
+	body, err := json.Marshal(claims)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "e30." + base64.RawURLEncoding.EncodeToString(body) + ".c2ln"
+}
+
+func TestIDTokenClaims(t *testing.T) {
+	type m = map[string]any
+	for name, row := range map[string]struct {
+		change m
+		issuer string
+		want   string // of the error; empty: good
+	}{
+		"good":               {m{}, "https://as.example", ""},
+		"list of audiences":  {m{"aud": []string{"x", "me"}, "azp": "me"}, "https://as.example", ""},
+		"no configured one":  {m{}, "", ""},
+		"tenant":             {m{"iss": "https://as.example/T1/v2", "tid": "T1"}, "https://as.example/{tenantid}/v2", ""},
+		"another tenant":     {m{"iss": "https://as.example/T1/v2", "tid": "T2"}, "https://as.example/{tenantid}/v2", "another issuer"},
+		"tenant and path":    {m{"iss": "https://as.example/v2", "tid": nil}, "https://as.example/{tenantid}/v2", "another issuer"},
+		"clock a little off": {m{"exp": time.Now().Add(-5 * time.Minute).Unix()}, "https://as.example", ""},
+		"far future":         {m{"exp": 1e300}, "https://as.example", ""},
+		"another issuer":     {m{"iss": "https://evil.example"}, "https://as.example", "another issuer"},
+		"no issuer":          {m{"iss": nil}, "", "another issuer"},
+		"another audience":   {m{"aud": "you"}, "https://as.example", "another client"},
+		"no audience":        {m{"aud": nil}, "https://as.example", "another client"},
+		"another party":      {m{"azp": "you"}, "https://as.example", "another client"},
+		"another nonce":      {m{"nonce": "M"}, "https://as.example", "nonce"},
+		"no nonce":           {m{"nonce": nil}, "https://as.example", "nonce"},
+		"nobody":             {m{"sub": ""}, "https://as.example", "nobody"},
+		"over":               {m{"exp": time.Now().Add(-time.Hour).Unix()}, "https://as.example", "over"},
+		"no end":             {m{"exp": nil}, "https://as.example", "over"},
+	} {
+		e := Endpoint{Issuer: row.issuer, ClientID: "me"}
+		id, err := identityOf(idToken(t, row.change), e, "N", time.Now())
+		switch {
+		case row.want == "" && (err != nil || id.Subject != "s1" || id.Name != "ada@example.com"):
+			t.Errorf("%s: %+v, %v", name, id, err)
+		case row.want != "" && (err == nil || !strings.Contains(err.Error(), row.want)):
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	org, err := identityOf(idToken(t, m{"https://api.openai.com/auth": m{"chatgpt_account_id": "team"}}), Endpoint{ClientID: "me"}, "N", time.Now())
+	if err != nil || org.Organization != "team" {
+		t.Errorf("%+v, %v", org, err)
+	}
+	for _, bad := range []string{"", "a.b", "a.b.c", "e30.e30", "e30.!.x", "e30." + base64.RawURLEncoding.EncodeToString([]byte(`{"sub":`)) + ".x"} {
+		if _, err := identityOf(bad, Endpoint{}, "", time.Now()); err == nil || bad != "" && strings.Contains(err.Error(), bad) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
+func TestUserinfoForms(t *testing.T) {
+	for body, want := range map[string]Identity{
+		`{"sub":"s","email":"a@b"}`:                                                     {Subject: "s", Name: "a@b"},
+		`{"id":583231,"login":"octocat","email":null}`:                                  {Subject: "583231", Name: "octocat"},
+		`{"id":"x9","name":"Ada"}`:                                                      {Subject: "x9", Name: "Ada"},
+		`{"account":{"uuid":"u","email":"a@b"},"organization":{"uuid":"o","name":"O"}}`: {Subject: "u", Organization: "o", Name: "a@b"},
+		`{"sub":"s","email":"a\u001b[2Jb"}`:                                             {Subject: "s"},
+		`{"id":1.5}`:                                                                    {},
+		`{}`:                                                                            {},
+	} {
+		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Authorization") != "Bearer AT" {
+				t.Error("no token came")
+			}
+			fmt.Fprint(w, body)
+		}))
+		tok := &Token{AccessToken: keystore.NewSecret("AT")}
+		got, err := (&Client{}).Identify(t.Context(), Provider{IdentityFrom: IdentityFromUserinfo}, Endpoint{UserinfoEndpoint: s.URL}, tok, "")
+		if err != nil || got != want {
+			t.Errorf("%s: %+v, %v", body, got, err)
+		}
+		s.Close()
+	}
+	moved := httptest.NewServer(http.RedirectHandler("https://evil.example", http.StatusTemporaryRedirect))
+	defer moved.Close()
+	if _, err := (&Client{}).userinfo(t.Context(), Endpoint{UserinfoEndpoint: moved.URL}, &Token{}); err == nil {
+		t.Error("a redirect was followed with a token")
+	}
+	if _, err := (&Client{}).userinfo(t.Context(), Endpoint{UserinfoEndpoint: "http://evil.example"}, &Token{}); classOf(own(err)) != Misconfigured {
+		t.Errorf("a token over plain http: %v", err)
+	}
+}
+
+func TestIdentityFromResponse(t *testing.T) {
+	tok := &Token{Account: Party{"u", "a@b"}, Organization: Party{"o", "Org"}}
+	e := Endpoint{Issuer: "https://as.example"}
+	id, err := (&Client{}).Identify(t.Context(), Provider{IdentityFrom: IdentityFromResponse}, e, tok, "")
+	if err != nil || id != (Identity{"https://as.example", "u", "o", "a@b"}) {
+		t.Errorf("%+v, %v", id, err)
+	}
+	if id, err = (&Client{}).Identify(t.Context(), Provider{}, e, tok, ""); err != nil || id != (Identity{}) {
+		t.Errorf("%+v, %v", id, err)
+	}
+}
+
+func FuzzIDToken(f *testing.F) {
+	f.Add("e30.e30.e30")
+	f.Add("a.eyJzdWIiOiJ4In0.b")
+	f.Fuzz(func(t *testing.T, token string) {
+		if id, err := identityOf(token, Endpoint{Issuer: "https://as.example", ClientID: "me"}, "N", time.Now()); err == nil && id.Subject == "" {
+			t.Error("nobody")
+		}
+	})
+}

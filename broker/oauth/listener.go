@@ -1,0 +1,170 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/authferry/authferry/keystore"
+)
+
+// Listener receives the redirect of a login on loopback (RFC 8252 §7.3). Any web
+// page can knock here, so whatever is not the awaited answer gets a 4xx and
+// changes nothing.
+type Listener struct {
+	redirect *url.URL
+	sockets  []net.Listener
+	server   *http.Server
+	taken    atomic.Bool
+	came     chan *Callback
+}
+
+const (
+	defaultRedirect  = "http://127.0.0.1/callback"
+	maxRedirectHead  = 32 << 10 // codes are up to a few KB
+	redirectPatience = 10 * time.Second
+)
+
+// ErrPortTaken is what Listen's error matches when another program listens at the
+// port that the redirect URI names.
+var ErrPortTaken = errors.New("another program listens there")
+
+// Listen opens redirect, a loopback http address; empty: any port of 127.0.0.1
+// and the path /callback. A port that it does not name is any free one.
+func Listen(redirect string) (*Listener, error) {
+	u, err := redirectURL(redirect)
+	if err != nil {
+		return nil, err
+	}
+	hosts := []string{u.Hostname()}
+	if strings.EqualFold(u.Hostname(), "localhost") {
+		hosts = []string{"127.0.0.1", "::1"} // browsers try either first
+	}
+	l := &Listener{redirect: u, came: make(chan *Callback, 1)}
+	port := u.Port()
+	for i, host := range hosts {
+		socket, err := new(net.ListenConfig).Listen(context.Background(), "tcp", net.JoinHostPort(host, orZero(port)))
+		if err != nil {
+			if i > 0 {
+				continue // a machine without IPv6
+			}
+			return nil, fmt.Errorf("%s: %w", u.Host, errors.Join(ErrPortTaken, describe(err)))
+		}
+		l.sockets = append(l.sockets, socket)
+		if _, port, err = net.SplitHostPort(socket.Addr().String()); err != nil {
+			return nil, err
+		}
+	}
+	u.Host = net.JoinHostPort(u.Hostname(), port)
+	return l, nil
+}
+
+func orZero(port string) string {
+	if port == "" {
+		return "0"
+	}
+	return port
+}
+
+func redirectURL(redirect string) (*url.URL, error) {
+	if redirect == "" {
+		redirect = defaultRedirect
+	}
+	u, err := url.Parse(redirect)
+	if err != nil {
+		return nil, errNoURL
+	}
+	if u.Scheme != "http" || !loopback(u.Hostname()) || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return nil, errors.New("the redirect URI is no loopback http address")
+	}
+	return u, nil
+}
+
+// Redirect is the redirect URI with the port that is listened at.
+func (l *Listener) Redirect() string { return l.redirect.String() }
+
+// Close stops listening. A Callback that is not answered yet is cut off.
+func (l *Listener) Close() {
+	if l.server != nil {
+		_ = l.server.Close()
+	}
+	for _, s := range l.sockets {
+		_ = s.Close()
+	}
+}
+
+// Callback is the answer of the authorization server. The browser that brought it
+// waits for Answer.
+type Callback struct {
+	Code keystore.Secret
+	Err  error // as from Authorization.Pasted; nil: Code is there
+
+	page    chan Page
+	written chan struct{}
+}
+
+// Answer shows the page in the browser and returns when it is on its way, or the
+// browser is gone.
+func (c *Callback) Answer(p Page) {
+	c.page <- p
+	<-c.written
+}
+
+// Wait serves until the answer to a comes, or ctx ends.
+func (l *Listener) Wait(ctx context.Context, a *Authorization) (*Callback, error) {
+	l.server = &http.Server{
+		Handler:           http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { l.knock(w, r, a) }),
+		ReadHeaderTimeout: redirectPatience, ReadTimeout: redirectPatience,
+		MaxHeaderBytes: maxRedirectHead,
+		ErrorLog:       log.New(silence{}, "", 0),
+	}
+	l.server.SetKeepAlivesEnabled(false)
+	for _, s := range l.sockets {
+		go func() { _ = l.server.Serve(s) }()
+	}
+	select {
+	case c := <-l.came:
+		return c, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+type silence struct{}
+
+func (silence) Write(p []byte) (int, error) { return len(p), nil }
+
+func (l *Listener) knock(w http.ResponseWriter, r *http.Request, a *Authorization) {
+	q, err := url.ParseQuery(r.URL.RawQuery)
+	refuse := func(status int, text string) { http.Error(w, text, status) }
+	switch {
+	case !strings.EqualFold(r.Host, l.redirect.Host): // a page that had its own name lead here
+		refuse(http.StatusMisdirectedRequest, "not for this host")
+	case strings.TrimSuffix(r.URL.Path, "/") != strings.TrimSuffix(l.redirect.Path, "/"):
+		refuse(http.StatusNotFound, "nothing here")
+	case r.Method != http.MethodGet:
+		w.Header().Set("Allow", http.MethodGet)
+		refuse(http.StatusMethodNotAllowed, "GET only")
+	case err != nil || !a.matches(q):
+		refuse(http.StatusBadRequest, errForeign.Error())
+	case !l.taken.CompareAndSwap(false, true):
+		refuse(http.StatusConflict, "this login was answered already")
+	default:
+		c := &Callback{page: make(chan Page, 1), written: make(chan struct{})}
+		defer close(c.written)
+		c.Code, c.Err = a.code(q)
+		l.came <- c
+		select {
+		case p := <-c.page:
+			p.write(w)
+		case <-r.Context().Done():
+		}
+	}
+}

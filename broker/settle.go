@@ -1,0 +1,269 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/keystore"
+)
+
+// exchange gets the tokens by redeem and keeps them. From here on an interrupt
+// changes nothing: a code is good for one exchange. The manifest names the
+// account-to-be first, so that a crash before the tokens are stored leaves
+// something that doctor shows.
+func (l *login) exchange(ctx context.Context, nonce string, redeem func(context.Context) (*oauth.Token, error)) (*Login, error) {
+	whole := context.WithoutCancel(ctx)
+	idx, err := l.b.prepare(whole, func(*index.Index) error { return nil })
+	if err != nil {
+		return nil, err
+	}
+	if err := l.b.changeManifest(whole, idx, func(m *manifest) { m.add(l.id) }); err != nil {
+		return nil, storeError(err)
+	}
+	kept := false
+	defer func() {
+		if !kept {
+			_ = l.b.changeManifest(whole, idx, func(m *manifest) { m.remove(l.id) })
+		}
+	}()
+	bounded, cancel := context.WithTimeout(whole, l.b.opt.HTTPTimeout)
+	defer cancel()
+	tok, err := redeem(bounded)
+	if err != nil {
+		return nil, l.failed(err)
+	}
+	reached("K21")
+	who, err := l.identify(whole, tok, nonce)
+	if err != nil {
+		return nil, l.failed(err)
+	}
+	done, err := l.settle(whole, l.account(tok, who))
+	kept = err == nil && done.Account.ID == l.id
+	return done, err
+}
+
+// identify asks whose login it is. That a server can't be asked costs the name,
+// not the login; an ID token that is not for us costs the login.
+func (l *login) identify(ctx context.Context, tok *oauth.Token, nonce string) (oauth.Identity, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.b.opt.HTTPTimeout)
+	defer cancel()
+	who, err := l.b.opt.Client.Identify(ctx, l.provider, l.endpoint, tok, nonce)
+	if e, ok := errors.AsType[*oauth.Error](err); ok {
+		l.b.opt.Log.Warn("the userinfo endpoint failed", "provider", l.provider.Name, "error", e)
+		return oauth.Identity{}, nil
+	}
+	return who, err
+}
+
+func (l *login) account(tok *oauth.Token, who oauth.Identity) NewAccount {
+	n := NewAccount{
+		Provider: l.provider, ClientID: l.endpoint.ClientID, Label: l.req.Label, Pool: l.req.Pool,
+		AccessToken: tok.AccessToken, RefreshToken: tok.RefreshToken, TokenType: tok.TokenType,
+		Scopes: l.provider.Scopes, Identity: who, ObtainedAt: tok.ArrivedAt, id: l.id,
+	}
+	if tok.ExpiresIn > 0 {
+		n.ExpiresAt = tok.ArrivedAt.Add(tok.ExpiresIn).UTC()
+	}
+	if tok.RefreshExpiresIn > 0 {
+		n.RefreshExpiresAt = tok.ArrivedAt.Add(tok.RefreshExpiresIn).UTC()
+	}
+	return n
+}
+
+// settle keeps the login where it belongs: in the account of its identity, or in
+// a new one. Another process may be doing the same for the same identity.
+func (l *login) settle(ctx context.Context, n NewAccount) (*Login, error) {
+	if n.RefreshToken.Empty() {
+		l.b.opt.Warn("the provider gave no refresh token; this login lasts as long as its access token")
+	}
+	for try := 1; ; try++ {
+		idx, err := l.b.readOrEmpty()
+		if err != nil {
+			return nil, err
+		}
+		home, err := l.home(idx, n)
+		if err != nil {
+			return nil, err
+		}
+		if home != nil {
+			if err := inPool(home, l.req.Pool); err != nil {
+				return nil, err
+			}
+			if l.req.Label != "" && !index.EqualLabel(l.req.Label, home.Label) {
+				l.b.opt.Warn("this login belongs to account " + quote(home.Label) + ", which keeps its label; authferry rename changes it")
+			}
+			a, err := l.b.replace(ctx, home.ID, n)
+			if err != nil {
+				return nil, err
+			}
+			return &Login{Account: *a, Renewed: true}, nil
+		}
+		if l.req.Label == "" {
+			n.Label = freeLabel(idx, n)
+		} else if taken := idx.Labelled(l.provider.Name, l.req.Label); len(taken) > 0 {
+			return nil, labelTaken(taken[0])
+		}
+		a, err := l.b.Add(ctx, n)
+		if try < 5 && (errors.Is(err, errSameIdentity) || CodeOf(err) == LabelTaken && l.req.Label == "") {
+			continue // somebody else was first: look again
+		}
+		if err != nil {
+			return nil, err
+		}
+		if n.Identity.Subject == "" {
+			l.b.opt.Warn("the provider does not say whose login this is; the next one in its place needs --renew " + arg(a.Label))
+		}
+		return &Login{Account: *a}, nil
+	}
+}
+
+var errSameIdentity = errors.New("an account has this identity already")
+
+// home is the account that the login n belongs to, nil for a new one.
+func (l *login) home(idx *index.Index, n NewAccount) (*index.Account, error) {
+	who := n.Identity
+	owner := ownerOf(idx, l.provider.Name, who)
+	if owner == nil {
+		owner = holderOf(idx, l.provider.Name, fingerprint(n.RefreshToken))
+	}
+	if l.renew == "" {
+		return owner, nil
+	}
+	a := idx.Account(l.renew)
+	switch {
+	case a == nil || a.Removing:
+		return nil, failf(NoAccount, "the account was removed meanwhile; nothing was changed").hint("authferry login %s", l.provider.Name)
+	case owner != nil && owner.ID != a.ID:
+		return nil, failf(LoginFailed, "this login is that of account %s, not of %s; nothing was changed", quote(owner.Label), quote(a.Label)).
+			hint("authferry login %s --renew %s, and log in as the other user", a.Provider, arg(a.Label))
+	case a.Subject != "" && (owner == nil || who.Subject == ""):
+		return nil, failf(LoginFailed, "account %s is %s, and this login is %s; nothing was changed", quote(a.Label), quote(cmp.Or(a.Identity, a.Subject)), quote(cmp.Or(who.Name, who.Subject, "of somebody unknown"))).
+			hint("authferry login %s --renew %s, and log in as the right user; or without --renew for a new account", a.Provider, arg(a.Label))
+	}
+	return a, nil
+}
+
+// ownerOf finds the account of an identity.
+func ownerOf(idx *index.Index, provider string, who oauth.Identity) *index.Account {
+	for i := range idx.Accounts {
+		if a := &idx.Accounts[i]; who.Subject != "" && !a.Removing && a.Provider == provider && a.Kind == KindOAuth &&
+			a.Subject == who.Subject && a.Issuer == who.Issuer && a.Organization == who.Organization {
+			return a
+		}
+	}
+	return nil
+}
+
+// holderOf finds the account that has this very refresh token: a server that does
+// not rotate may give the same one again, to an account whose identity was not
+// known before.
+func holderOf(idx *index.Index, provider, fp string) *index.Account {
+	for i := range idx.Accounts {
+		if a := &idx.Accounts[i]; fp != "" && !a.Removing && a.Provider == provider && a.Fingerprint == fp && a.Subject == "" {
+			return a
+		}
+	}
+	return nil
+}
+
+// freeLabel is the identity's name, else provider + number.
+func freeLabel(idx *index.Index, n NewAccount) string {
+	free := func(label string) bool { return len(idx.Labelled(n.Provider.Name, label)) == 0 }
+	if label, err := index.CheckLabel(n.Identity.Name); err == nil && free(label) {
+		return label
+	}
+	for i := 1; ; i++ {
+		if label := n.Provider.Name + "-" + strconv.Itoa(i); free(label) {
+			return label
+		}
+	}
+}
+
+// replace puts a new login in the place of account id's old one, as a rotation
+// does: into a slot that nothing current names, the index last. Label, pool, rank
+// and holds stay.
+func (b *Broker) replace(ctx context.Context, id string, n NewAccount) (*index.Account, error) {
+	lock, err := b.lockForTokens(ctx, b.index.RotationPath(id))
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Release()
+	idx, err := b.read()
+	if err != nil {
+		return nil, err
+	}
+	a := idx.Account(id)
+	if a == nil || a.Removing {
+		return nil, failf(NoAccount, "the account was removed meanwhile; nothing was changed").hint("authferry login %s", n.Provider.Name)
+	}
+	if err := b.open(idx); err != nil {
+		return nil, err
+	}
+	old, err := b.readGrants(ctx, idx, id)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now().UTC()
+	g, acc := newRecords(id, n, now)
+	g.Generation = a.Generation + 1
+	if old.best != nil {
+		g.Generation = max(g.Generation, old.best.Generation+1)
+	}
+	if g.ClientSecret, err = b.hasClientSecret(ctx, idx, g.Endpoint); err != nil {
+		return nil, err
+	}
+	slot := index.FreeSlot(*a, index.GrantRecord)
+	v, err := g.encode()
+	if err == nil {
+		err = b.set(ctx, grantItem(idx, id, slot), v)
+	}
+	if err == nil && acc != nil {
+		acc.Generation = g.Generation
+		if v, err = acc.encode(); err == nil {
+			err = b.set(ctx, accessItem(idx, id, slot), v)
+		}
+	}
+	if err != nil {
+		return nil, storeError(err)
+	}
+	var renewed *index.Account
+	return renewed, b.update(ctx, index.Durable, func(i *index.Index) error {
+		if renewed = i.Account(id); renewed == nil {
+			return failf(NoAccount, "the account was removed meanwhile").hint("authferry login %s", n.Provider.Name)
+		}
+		commit(renewed, g, slot, acc, slot)
+		renewed.RefreshedAt, renewed.Shared, renewed.RejectedAt = now.Truncate(time.Second), "", time.Time{}
+		if n.Identity.Subject != "" {
+			renewed.Issuer, renewed.Subject, renewed.Organization = n.Identity.Issuer, n.Identity.Subject, n.Identity.Organization
+			renewed.Identity = cmp.Or(n.Identity.Name, renewed.Identity)
+		}
+		return nil
+	})
+}
+
+// lockForTokens waits longer than other commands do: the caller has tokens in
+// hand that exist nowhere else.
+func (b *Broker) lockForTokens(ctx context.Context, path string) (*index.Lock, error) {
+	l, err := b.lock(ctx, path)
+	if CodeOf(err) != LockTimeout {
+		return l, err
+	}
+	b.opt.Warn(err.Error() + "; the new login waits for it")
+	ctx, cancel := context.WithTimeout(ctx, storePatience)
+	defer cancel()
+	l, err = index.Acquire(ctx, path)
+	return l, indexError(err)
+}
+
+// secret is what the grant is made of.
+func (g *grant) secret() keystore.Secret {
+	if !g.APIKey.Empty() {
+		return g.APIKey
+	}
+	return g.RefreshToken
+}

@@ -1,0 +1,229 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/oauth"
+)
+
+type loginCmd struct {
+	jsonFlag
+	Provider    string        `arg:"" help:"Provider to log in to; authferry provider list shows them."`
+	Label       string        `help:"What to call a new account; your name there by default."`
+	Pool        string        `help:"Pool to put a new account in; the provider's own by default."`
+	Flow        string        `enum:",browser,paste,device" default:"" help:"How: browser, paste or device; by default what the provider allows."`
+	NoBrowser   bool          `help:"Print the address and open no browser."`
+	ClientID    string        `name:"client-id" placeholder:"ID" help:"Client id of your own registration at the provider."`
+	Renew       string        `placeholder:"ACCOUNT" help:"Give this account a new login, and refuse anybody else's."`
+	Timeout     time.Duration `default:"5m" help:"How long to wait for the login."`
+	APIKeyStdin bool          `name:"api-key-stdin" help:"Keep an API key, read from stdin, instead of logging in."`
+}
+
+// Help is shown by --help.
+func (c *loginCmd) Help() string {
+	return `Opens the provider's page in your browser and waits for the answer. On a
+machine without a browser: --flow device where the provider has it, else
+--flow paste, and open the address anywhere.
+
+Logging in again as the same user renews the login of that account.`
+}
+
+func (c *loginCmd) Run(a *app) error {
+	if c.Timeout <= 0 {
+		return &broker.Error{Code: broker.Usage, Message: "--timeout must be more than 0"}
+	}
+	req := broker.LoginRequest{
+		Provider: c.Provider, ClientID: c.ClientID, Label: c.Label, Pool: c.Pool, Renew: c.Renew, Flow: broker.Flow(c.Flow), Timeout: c.Timeout,
+	}
+	done, err := c.login(a, req)
+	if err != nil {
+		return err
+	}
+	v := a.broker.ViewOf(&done.Account)
+	a.warnEnding([]broker.AccountView{v})
+	if c.JSON {
+		return a.printJSON(struct {
+			Event   string             `json:"event"`
+			Account broker.AccountView `json:"account"`
+			Renewed bool               `json:"renewed"`
+		}{"account", v, done.Renewed})
+	}
+	if done.Renewed {
+		a.term.note("account %q of %s has a new login; its label and pool are as they were", v.Label, v.Provider)
+	} else {
+		a.term.note("account %q of %s is in the %s; try: authferry token --account %q", v.Label, v.Provider, a.keystoreName(), v.Label)
+	}
+	return nil
+}
+
+func (c *loginCmd) login(a *app, req broker.LoginRequest) (*broker.Login, error) {
+	if c.APIKeyStdin {
+		if c.Flow != "" || c.ClientID != "" {
+			return nil, &broker.Error{Code: broker.Usage, Message: "--api-key-stdin goes with neither --flow nor --client-id"}
+		}
+		if isTerminal(a.in) {
+			a.term.note("reading an API key from the terminal; end it with Ctrl-D")
+		}
+		key, err := a.readSecret()
+		if err != nil {
+			return nil, err
+		}
+		return a.broker.LoginKey(a.ctx, req, key)
+	}
+	s := &signIn{app: a, json: c.JSON, browser: !c.NoBrowser && !a.term.noInput, provider: c.Provider}
+	s.stopped, s.stop = context.WithCancel(a.ctx)
+	done, err := a.broker.Login(a.ctx, req, broker.Person{Open: s.open, Paste: s.paste, Enter: s.enter})
+	s.stop()
+	s.countdown.Wait()
+	return done, err
+}
+
+// signIn shows a person where to log in.
+type signIn struct {
+	*app
+	json, browser bool
+	provider      string
+	lines         *bufio.Reader
+
+	stopped   context.Context // ends with the login
+	stop      context.CancelFunc
+	countdown sync.WaitGroup
+}
+
+// terms says once per provider, before its first account, what its terms may
+// forbid.
+func (s *signIn) terms() {
+	p, err := s.broker.Provider(s.provider)
+	if err != nil || !s.broker.Config().TermsNotice || p.TermsNotice == "" && p.TermsURL == "" {
+		return
+	}
+	if all, err := s.broker.List(); err != nil || slices.ContainsFunc(all, func(v broker.AccountView) bool { return v.Provider == p.Name }) {
+		return
+	}
+	s.term.note("%s Keeping to them is your part. %s", cmp.Or(p.TermsNotice, "The terms of "+p.Name+" apply to what you do with this login."), p.TermsURL)
+}
+
+func (s *signIn) open(address string) {
+	s.terms()
+	if s.json {
+		_ = s.printJSON(struct {
+			Event string `json:"event"`
+			URL   string `json:"url"`
+		}{"authorization_url", address})
+	} else {
+		s.term.note("Log in to %s at this address:", s.provider)
+		_, _ = fmt.Fprintln(s.err, address)
+	}
+	s.show(address)
+}
+
+// show opens address in a browser, where there may be one.
+func (s *signIn) show(address string) {
+	if !s.browser {
+		return
+	}
+	if err := openBrowser(address, s.term.getenv, s.err); err != nil && !s.json {
+		s.term.note("no browser was opened (%v): open the address in one", err)
+		if s.term.getenv("SSH_CONNECTION") != "" {
+			s.term.note("on another machine, use --flow device or --flow paste: a browser there can't reach this one")
+		}
+	}
+}
+
+// maxPasted is far above any redirect URL.
+const maxPasted = 64 << 10
+
+// paste reads one line; it gives up waiting when ctx ends.
+func (s *signIn) paste(ctx context.Context) (string, error) {
+	if s.lines == nil {
+		s.lines = bufio.NewReader(io.LimitReader(s.in, maxPasted))
+	}
+	if isTerminal(s.in) && !s.term.noInput {
+		s.term.note("Then paste the code, or the address of the last page, here:")
+	}
+	type result struct {
+		line string
+		err  error
+	}
+	read := make(chan result, 1)
+	go func() {
+		line, err := s.lines.ReadString('\n')
+		if strings.TrimSpace(line) != "" {
+			err = nil
+		}
+		read <- result{line, err}
+	}()
+	select {
+	case r := <-read:
+		if r.err != nil {
+			return "", &broker.Error{Code: broker.LoginFailed, Message: "stdin ended without the code; nothing was changed", Hint: "authferry login " + s.provider + " --flow paste"}
+		}
+		return r.line, nil
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
+}
+
+func (s *signIn) enter(d *oauth.Device) {
+	s.terms()
+	if s.json {
+		_ = s.printJSON(struct {
+			Event     string    `json:"event"`
+			UserCode  string    `json:"user_code"`
+			URI       string    `json:"verification_uri"`
+			Complete  string    `json:"verification_uri_complete,omitempty"`
+			ExpiresAt time.Time `json:"expires_at"`
+		}{"device_code", d.UserCode, d.VerificationURI, d.VerificationURIComplete, d.ExpiresAt.UTC().Truncate(time.Second)})
+		return
+	}
+	s.term.note("Log in to %s at this address, on any device:", s.provider)
+	_, _ = fmt.Fprintln(s.err, printable(d.VerificationURI))
+	s.term.note("and enter the code:")
+	_, _ = fmt.Fprintln(s.err, printable(d.UserCode))
+	if d.VerificationURIComplete != "" {
+		s.term.showQR(d.VerificationURIComplete)
+		s.show(d.VerificationURIComplete)
+	} else {
+		s.show(d.VerificationURI)
+	}
+	if isTerminal(s.err) && !s.term.quiet {
+		s.countdown.Go(func() { s.count(d.ExpiresAt) })
+	}
+}
+
+// count shows how long the code still lives, in place.
+func (s *signIn) count(end time.Time) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		_, _ = fmt.Fprintf(s.err, "\rwaiting, %s left \x1b[K", left(end, time.Now()))
+		select {
+		case <-tick.C:
+		case <-s.stopped.Done():
+			_, _ = fmt.Fprint(s.err, "\r\x1b[K")
+			return
+		}
+	}
+}
+
+// endingSoon is how long before the end of a login people are told.
+const endingSoon = 3 * 24 * time.Hour
+
+// warnEnding tells of logins that the provider ends soon.
+func (a *app) warnEnding(all []broker.AccountView) {
+	now := time.Now()
+	for _, v := range all {
+		if !v.RefreshExpiresAt.IsZero() && v.State != broker.NeedsLogin && v.RefreshExpiresAt.Sub(now) < endingSoon {
+			a.term.warn(fmt.Sprintf("the login of account %q ends %s; renew it: authferry login %s --renew %q", v.Label, relative(v.RefreshExpiresAt, now), v.Provider, v.Label))
+		}
+	}
+}
