@@ -5,7 +5,8 @@
 // # What always holds
 //
 //  1. A secret is only in the keystore, in the memory of the process that needs
-//     it, and on the stdout that was asked for it.
+//     it, and on the stdout that was asked for it or in the environment of the
+//     one command that exec starts.
 //  2. One refresh token is sent once, and again only as a recorded recovery:
 //     across goroutines, processes, terminals and crashes.
 //  3. A rotated grant is durable before anyone sees its access token.

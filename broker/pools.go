@@ -28,7 +28,7 @@ func (b *Broker) Use(ctx context.Context, account string) (*index.Account, error
 func (b *Broker) Bind(ctx context.Context, dir, account, pool string) (*index.Binding, error) {
 	real, err := index.RealPath(dir)
 	if err != nil {
-		return nil, failf(Usage, "there is no directory %s", quote(dir)).because(err)
+		return nil, failf(Usage, "there is no directory %s", quote(dir))
 	}
 	if _, err := b.read(); err != nil {
 		return nil, err
@@ -59,7 +59,7 @@ func (b *Broker) Unbind(ctx context.Context, dir string) ([]index.Binding, error
 	real, err := index.RealPath(dir)
 	if err != nil { // it may be gone, and its binding is to go as well
 		if real, err = filepath.Abs(dir); err != nil {
-			return nil, failf(Usage, "there is no directory %s", quote(dir)).because(err)
+			return nil, failf(Usage, "there is no directory %s", quote(dir))
 		}
 	}
 	if _, err := b.read(); err != nil {
