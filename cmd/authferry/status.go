@@ -160,7 +160,7 @@ func (p *page) account(v broker.AccountView, labels, states int, now time.Time) 
 		}
 	}
 	if !v.RefreshExpiresAt.IsZero() && v.State != broker.NeedsLogin && v.RefreshExpiresAt.Sub(now) < loginEndsSoon {
-		p.line(other + p.bold("the login ends "+relative(v.RefreshExpiresAt, now)) + ": authferry login " + v.Provider + " --renew " + v.ID)
+		p.line(other + p.bold("the login ends "+relative(v.RefreshExpiresAt, now)) + ": authferry login " + v.Provider)
 	}
 }
 
