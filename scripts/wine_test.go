@@ -27,12 +27,11 @@ var windows = []struct {
 		"TestIndexThatIsNoFile/link", "TestIndexThatIsNoFile/dangling_link",
 		"TestLockPathThatIsNoFile/link", "TestRealPath",
 	}},
-	{pkg: "broker", env: append(slices.Clone(ownKeychain), "TEST_HERDS=2 16")},
-	{pkg: "cmd/authferry", env: ownKeychain, skip: []string{
-		// Thousands of processes, which Wine takes minutes to start, for what
-		// is the same on every system.
-		"TestNoLeaks", "TestLoopOfRequestsNeedsNobody",
-	}},
+	// The rotation, which is what differs: locks, detached processes, the
+	// Credential Manager. The rest is the same on every system.
+	{pkg: "broker", run: "TestStampede|TestKillPoints|TestKilledCallers|TestCredentialManager|TestOddTokens|TestRefreshBehind|TestCopiedFolder",
+		env: append(slices.Clone(ownKeychain), "TEST_HERDS=2 16")},
+	{pkg: "cmd/authferry", run: "TestScripts/^(token|selection|input|big|keystore|copy|version|exec|failover)$", env: ownKeychain},
 }
 
 // ownKeychain allows tests to write to the keychain of who runs them, which is
