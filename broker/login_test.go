@@ -230,7 +230,9 @@ func TestLoginFailures(t *testing.T) {
 			_ = os.WriteFile(filepath.Join(w.dir, "vault"), nil, 0o600)
 		}, LoginRequest{}, "", ""},
 		// Port 1: that of a closed server may be another one's by now.
-		"server not there": {func(w *world) { w.knows(func(p *oauth.Provider) { p.DeviceAuthorizationEndpoint = "http://127.0.0.1:1/device" }) }, LoginRequest{Flow: FlowDevice}, ProviderUnreachable, "could not be asked"},
+		"server not there": {func(w *world) {
+			w.knows(func(p *oauth.Provider) { p.DeviceAuthorizationEndpoint = "http://127.0.0.1:1/device" })
+		}, LoginRequest{Flow: FlowDevice}, ProviderUnreachable, "could not be asked"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
