@@ -114,6 +114,10 @@ func sends(l brokertest.Ledger) int {
 // The rotator is killed at each point once. What the next call finds is in
 // doc.go; here is the same table as a check, by server.
 func TestKillPoints(t *testing.T) {
+	if testing.Short() {
+		killRotators(t, newWorld, brokertest.Strict, brokertest.GraceNew)
+		return
+	}
 	killRotators(t, newWorld, brokertest.Fixed, brokertest.Rotate, brokertest.Strict, brokertest.GraceSame, brokertest.GraceNew)
 }
 
