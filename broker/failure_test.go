@@ -236,8 +236,8 @@ func TestRefreshBehind(t *testing.T) {
 	}
 }
 
-// lengthen makes an imported token look as if it had been issued an hour ago.
-func (w *world) lengthen(id string) {
+// opened is a broker whose keystore is open, and the index as it is.
+func (w *world) opened() (*Broker, *index.Index) {
 	w.t.Helper()
 	b := w.broker()
 	idx, err := b.read()
@@ -247,6 +247,13 @@ func (w *world) lengthen(id string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	return b, idx
+}
+
+// lengthen makes an imported token look as if it had been issued an hour ago.
+func (w *world) lengthen(id string) {
+	w.t.Helper()
+	b, idx := w.opened()
 	a := idx.Account(id)
 	acc, err := b.readAccess(w.t.Context(), idx, a)
 	if err != nil {
@@ -367,14 +374,7 @@ func make50KB() []byte {
 // expire ends the stored access token.
 func (w *world) expire(id string) {
 	w.t.Helper()
-	b := w.broker()
-	idx, err := b.read()
-	if err == nil {
-		err = b.open(idx)
-	}
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	b, idx := w.opened()
 	if err := b.del(w.t.Context(), accessItem(idx, id, idx.Account(id).AccessSlot)); err != nil {
 		w.t.Fatal(err)
 	}

@@ -28,18 +28,11 @@ func (b *Broker) readGrants(ctx context.Context, idx *index.Index, id string) (g
 		pointed = a.GrantSlot
 	}
 	for _, slot := range slots {
-		s, err := b.get(ctx, grantItem(idx, id, slot))
-		if unwritten(err) {
-			continue
-		}
+		g, err := b.readGrant(ctx, idx, id, slot)
 		if err != nil {
-			return grants{}, storeError(err)
+			return grants{}, err
 		}
-		g, err := decodeGrant(s)
-		if errors.Is(err, errNewerRecord) {
-			return grants{}, failf(IndexTooNew, "this account's login was stored by a newer authferry").hint("install the newer version; nothing was changed")
-		}
-		if err != nil || g.Account != id {
+		if g == nil {
 			continue
 		}
 		if found.best == nil || g.Generation > found.best.Generation || g.Generation == found.best.Generation && slot == pointed {
@@ -47,6 +40,25 @@ func (b *Broker) readGrants(ctx context.Context, idx *index.Index, id string) (g
 		}
 	}
 	return found, nil
+}
+
+// readGrant reads one slot; nil is what was not written, or is another account's.
+func (b *Broker) readGrant(ctx context.Context, idx *index.Index, id, slot string) (*grant, error) {
+	s, err := b.get(ctx, grantItem(idx, id, slot))
+	if unwritten(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, storeError(err)
+	}
+	g, err := decodeGrant(s)
+	switch {
+	case errors.Is(err, errNewerRecord):
+		return nil, failf(IndexTooNew, "this account's login was stored by a newer authferry").hint("install the newer version; nothing was changed")
+	case err == nil && g.Account == id:
+		return g, nil
+	}
+	return nil, nil
 }
 
 // rollForward makes the index point to what the keystore has: a rotation may

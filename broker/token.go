@@ -251,17 +251,24 @@ func (b *Broker) serveAPIKey(ctx context.Context, idx *index.Index, a *index.Acc
 		return nil, failf(ProviderRefused, "the API key of account %s was refused, and a key can't be refreshed", quote(a.Label)).
 			hint("authferry login %s --api-key-stdin --renew %s", a.Provider, arg(a.Label))
 	}
-	g, err := b.readGrants(ctx, idx, a.ID)
+	g, err := b.readGrant(ctx, idx, a.ID, a.GrantSlot)
 	if err != nil {
 		return nil, err
 	}
-	if g.best == nil || g.best.APIKey.Empty() {
-		return nil, lost(a)
+	if g == nil || g.Generation != a.Generation {
+		all, err := b.readGrants(ctx, idx, a.ID)
+		if err != nil {
+			return nil, err
+		}
+		g = all.best
+	}
+	if g == nil || g.APIKey.Empty() {
+		return nil, b.missing(ctx, idx, a)
 	}
 	return &Token{
-		AccessToken: g.best.APIKey, TokenType: "Bearer",
-		Headers: oauth.Expand(g.best.Headers, g.best.APIKey), Origins: g.best.Origins,
-		Lease: lease(a.ID, g.best.Generation), Account: *a,
+		AccessToken: g.APIKey, TokenType: "Bearer",
+		Headers: oauth.Expand(g.Headers, g.APIKey), Origins: g.Origins,
+		Lease: lease(a.ID, g.Generation), Account: *a,
 	}, nil
 }
 
