@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -21,8 +22,9 @@ func become(path string, argv, env []string) error {
 	if err != nil {
 		return err
 	}
-	defer windows.CloseHandle(job)
-	cmd := exec.Command(path, argv[1:]...) // #nosec G204 -- what exec is for
+	defer func() { _ = windows.CloseHandle(job) }()
+	// No context: the command lives as long as it likes.
+	cmd := exec.CommandContext(context.Background(), path, argv[1:]...) // #nosec G204 -- what exec is for
 	cmd.Env = env
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	if err := cmd.Start(); err != nil {
