@@ -1,0 +1,7 @@
+package setup
+
+// Clients are the programs that can be set up, in the order in which they are
+// listed.
+func Clients() []Client {
+	return nil
+}

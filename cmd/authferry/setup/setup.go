@@ -1,0 +1,143 @@
+// Package setup puts authferry into other programs' configuration and takes it
+// out again.
+//
+// A client is the files that it is set up by, each with two pure functions: one
+// puts authferry in, one takes it out. All else is derived from these: a client
+// is set up where taking authferry out would change something, and what is put
+// in twice changes nothing the second time.
+package setup
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+)
+
+// Machine is where the clients' programs and files are looked for.
+type Machine struct {
+	OS       string // as in runtime.GOOS
+	Home     string // the person's home folder
+	Binary   string // absolute path of authferry, which the clients are to call
+	Getenv   func(string) string
+	LookPath func(program string) (string, error)
+}
+
+// Choice is what a client is set up for. The zero value leaves the choice of the
+// account to each call.
+type Choice struct {
+	Provider, Account, Pool string
+	Origins                 []string          // where the chosen account's tokens may go
+	Map                     map[string]string // the client's own names of providers, to authferry's
+}
+
+// Client is a program that can be set up.
+type Client struct {
+	Name     string   // as in `authferry setup NAME`
+	Title    string   // as its makers write it
+	Programs []string // it is installed where one of these is on the PATH
+	Files    func(Machine, Choice) ([]File, error)
+}
+
+// File is one file of a client's configuration.
+type File struct {
+	Path string
+	Mode fs.FileMode // of a file that isn't there yet
+
+	// Put returns the file with authferry in it, Take without. Nil is no file. An
+	// error says why the file is left as it is: it can't be read, say, or names
+	// another program where authferry would have to stand.
+	Put, Take func(now []byte) ([]byte, error)
+
+	// Current reports whether the file, which has authferry in it, is as this
+	// authferry would write it.
+	Current func(now []byte) bool
+}
+
+// State is how far a client is set up.
+type State string
+
+// The states.
+const (
+	Absent   State = "not set up"
+	Outdated State = "outdated" // by another version, or for a binary at another place
+	Current  State = "set up"
+)
+
+// Installed returns the path of the client's program, or "".
+func (c Client) Installed(m Machine) string {
+	for _, program := range c.Programs {
+		if path, err := m.LookPath(program); err == nil {
+			return path
+		}
+	}
+	return ""
+}
+
+// State looks at the client's files.
+func (c Client) State(m Machine) (State, error) {
+	files, err := c.Files(m, Choice{})
+	if err != nil {
+		return Absent, err
+	}
+	state := Absent
+	for _, f := range files {
+		now, err := read(f.Path)
+		if err != nil {
+			return state, err
+		}
+		without, err := f.Take(now)
+		switch {
+		case err != nil:
+			return state, fmt.Errorf("%s: %w", f.Path, err)
+		case same(now, without):
+			continue
+		case !f.Current(now):
+			return Outdated, nil
+		}
+		state = Current
+	}
+	return state, nil
+}
+
+// Plan returns what setting up, or undoing it, would change. None is none.
+func (c Client) Plan(m Machine, choice Choice, undo bool) ([]Change, error) {
+	files, err := c.Files(m, choice)
+	if err != nil {
+		return nil, err
+	}
+	var changes []Change
+	for _, f := range files {
+		now, err := read(f.Path)
+		if err != nil {
+			return nil, err
+		}
+		edit := f.Put
+		if undo {
+			edit = f.Take
+		}
+		after, err := edit(now)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", f.Path, err)
+		}
+		if !same(now, after) {
+			changes = append(changes, Change{Path: f.Path, Before: now, After: after, Mode: f.Mode})
+		}
+	}
+	return changes, nil
+}
+
+// same tells no file from an empty one.
+func same(a, b []byte) bool { return (a == nil) == (b == nil) && bytes.Equal(a, b) }
+
+// read returns nil for a file that isn't there, and never nil for one that is.
+func read(path string) ([]byte, error) {
+	data, err := os.ReadFile(path)
+	if os.IsNotExist(err) {
+		return nil, nil
+	}
+	if err == nil && data == nil {
+		data = []byte{}
+	}
+	return data, err
+}
