@@ -20,7 +20,7 @@ type loginCmd struct {
 	Provider    string        `arg:"" help:"Provider to log in to; authferry provider list shows them."`
 	Label       string        `help:"What to call a new account; your name there by default."`
 	Pool        string        `help:"Pool to put a new account in; the provider's own by default."`
-	Flow        string        `enum:",browser,paste,device" default:"" help:"How: browser, paste or device; by default what the provider allows."`
+	Flow        string        `enum:",browser,paste,device" default:"" placeholder:"HOW" help:"How: browser, paste or device; by default what the provider allows."`
 	NoBrowser   bool          `help:"Print the address and open no browser."`
 	ClientID    string        `name:"client-id" placeholder:"ID" help:"Client id of your own registration at the provider."`
 	Renew       string        `placeholder:"ACCOUNT" help:"Give this account a new login, and refuse anybody else's."`

@@ -61,7 +61,11 @@ type grammar struct {
 	Doctor   doctorCmd   `cmd:"" help:"Look for trouble, and mend what is safe to mend."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 
-	Rotate rotateCmd `cmd:"" hidden:"" help:"Rotate one account's grant; authferry starts this itself."`
+	Completion completionCmd `cmd:"" help:"Print a shell's completion script."`
+	Man        manCmd        `cmd:"" help:"Print the manual page."`
+
+	Complete completeCmd `cmd:"" hidden:"" help:"Say how a command line can go on; the completion scripts ask this."`
+	Rotate   rotateCmd   `cmd:"" hidden:"" help:"Rotate one account's grant; authferry starts this itself."`
 }
 
 // hot are the grammars of the commands that run before every request of
@@ -124,11 +128,7 @@ func commandOf(args []string, s streams) (func(*app) error, *globals, error) {
 // not take (a mistake, --help) the whole one explains.
 func parse(args []string, s streams) (*kong.Context, *globals, error) {
 	with := func(g any) (*kong.Context, error) {
-		k, err := kong.New(g, kong.Name("authferry"),
-			kong.Description("Keeps logins in the keychain and hands out access tokens that are valid."),
-			kong.Writers(s.out, s.err), kong.Exit(func(c int) { panic(exit(c)) }),
-			kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
-			kong.Vars{"min_ttl": broker.DefaultMinTTL.String()})
+		k, err := newParser(g, s)
 		if err != nil {
 			return nil, err
 		}
@@ -143,6 +143,14 @@ func parse(args []string, s streams) (*kong.Context, *globals, error) {
 	var g grammar
 	c, err := with(&g)
 	return c, &g.globals, err
+}
+
+func newParser(grammar any, s streams) (*kong.Kong, error) {
+	return kong.New(grammar, kong.Name("authferry"),
+		kong.Description("Keeps logins in the keychain and hands out access tokens that are valid."),
+		kong.Writers(s.out, s.err), kong.Exit(func(c int) { panic(exit(c)) }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
+		kong.Vars{"min_ttl": broker.DefaultMinTTL.String()})
 }
 
 // jsonFlag is embedded by every command whose result is a document.
@@ -175,7 +183,8 @@ type app struct {
 	ctx    context.Context
 	term   *terminal
 	broker *broker.Broker
-	// child is the command that exec is to run.
+	// child is what stands behind the "--": the command that exec is to run, or
+	// the words that complete is asked about.
 	child []string
 }
 
@@ -252,11 +261,11 @@ func commandWords(c *kong.Context) (words string) {
 	return words
 }
 
-// cutCommand takes off what follows exec's "--".
+// cutCommand takes off what follows the "--" of exec and complete.
 func cutCommand(args []string) (own, child []string) {
 	i := slices.Index(args, "--")
 	first := slices.IndexFunc(args, func(arg string) bool { return !strings.HasPrefix(arg, "-") })
-	if first < 0 || first > i || args[first] != "exec" {
+	if first < 0 || first > i || args[first] != "exec" && args[first] != "complete" {
 		return args, nil
 	}
 	return args[:i], args[i+1:]

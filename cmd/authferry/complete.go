@@ -1,0 +1,220 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/authferry/authferry/broker"
+)
+
+// completeCmd says how the last of the words can go on. Its first line says what
+// is wanted there: "values", which follow one a line, with a tab and what each is,
+// or "files", which the shell knows itself. It reads the index and the list of
+// providers, never the keychain.
+type completeCmd struct{}
+
+// candidate is a word that would do.
+type candidate struct{ word, help string }
+
+func (c *completeCmd) Run(a *app) error {
+	if len(a.child) == 0 {
+		return nil
+	}
+	k, err := newParser(new(grammar), a.streams)
+	if err != nil {
+		return err
+	}
+	candidates, files := a.complete(k.Model.Node, a.child)
+	if files {
+		_, err = fmt.Fprintln(a.out, "files")
+		return err
+	}
+	if _, err = fmt.Fprintln(a.out, "values"); err != nil {
+		return err
+	}
+	for _, c := range candidates {
+		if _, err = fmt.Fprintf(a.out, "%s\t%s\n", printable(c.word), printable(c.help)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// complete walks the words as the parser would.
+func (a *app) complete(at *kong.Node, words []string) (candidates []candidate, files bool) {
+	words, current := rejoin(words)
+	provider, position := "", 0
+	var open *kong.Flag // whose value comes next
+	for _, word := range words {
+		switch {
+		case open != nil:
+			open = nil
+		case word == "--":
+			return nil, true // the command that exec is to run
+		case strings.HasPrefix(word, "-"):
+			if flag := flagOf(at, word); flag != nil && !flag.IsBool() && !strings.Contains(word, "=") {
+				open = flag
+			}
+		default:
+			if child := childOf(at, word); child != nil {
+				at, position = child, 0
+				continue
+			}
+			if len(at.Children) > 0 {
+				return nil, false // no such command
+			}
+			if position < len(at.Positional) && at.Positional[position].Name == "provider" {
+				provider = word
+			}
+			position++
+		}
+	}
+	prefix := ""
+	switch name, value, found := strings.Cut(current, "="); {
+	case open != nil:
+		candidates, files = a.valuesOf(open.Value, provider)
+	case strings.HasPrefix(current, "-") && found:
+		if flag := flagOf(at, name); flag != nil {
+			candidates, files = a.valuesOf(flag.Value, provider)
+			prefix, current = name+"=", value
+		}
+	case strings.HasPrefix(current, "-"):
+		candidates = flagsOf(at)
+	default:
+		for _, child := range at.Children {
+			if !child.Hidden {
+				candidates = append(candidates, candidate{child.Name, child.Help})
+			}
+		}
+		if position < len(at.Positional) {
+			more, wantsFiles := a.valuesOf(at.Positional[position], provider)
+			candidates, files = append(candidates, more...), wantsFiles
+		}
+	}
+	candidates = slices.DeleteFunc(candidates, func(c candidate) bool {
+		return len(c.word) < len(current) || !strings.EqualFold(c.word[:len(current)], current)
+	})
+	for i := range candidates {
+		candidates[i].word = prefix + candidates[i].word
+	}
+	return candidates, files
+}
+
+// rejoin takes off the word that is being written. Bash hands --flag=value over in
+// three words, and wants but the value back: it becomes --flag value.
+func rejoin(words []string) (before []string, current string) {
+	before, current = words[:len(words)-1], words[len(words)-1]
+	if current == "=" {
+		return before, ""
+	}
+	return slices.DeleteFunc(slices.Clone(before), func(w string) bool { return w == "=" }), current
+}
+
+func childOf(n *kong.Node, word string) *kong.Node {
+	for _, child := range n.Children {
+		if child.Name == word || slices.Contains(child.Aliases, word) {
+			return child
+		}
+	}
+	return nil
+}
+
+func flagOf(n *kong.Node, word string) *kong.Flag {
+	name, _, _ := strings.Cut(word, "=")
+	for _, group := range n.AllFlags(false) {
+		for _, flag := range group {
+			if name == "--"+flag.Name || flag.Short != 0 && name == "-"+string(flag.Short) {
+				return flag
+			}
+		}
+	}
+	return nil
+}
+
+func flagsOf(n *kong.Node) (candidates []candidate) {
+	for _, group := range n.AllFlags(true) {
+		for _, flag := range group {
+			candidates = append(candidates, candidate{"--" + flag.Name, flag.Help})
+		}
+	}
+	return candidates
+}
+
+// valuesOf goes by what the grammar calls the value.
+func (a *app) valuesOf(v *kong.Value, provider string) (candidates []candidate, files bool) {
+	if v.Enum != "" {
+		for word := range v.EnumMap() {
+			if word != "" {
+				candidates = append(candidates, candidate{word, ""})
+			}
+		}
+		slices.SortFunc(candidates, func(a, b candidate) int { return cmp.Compare(a.word, b.word) })
+		return candidates, false
+	}
+	switch v.Name {
+	case "account", "renew":
+		return a.accountNames(provider), false
+	case "pool":
+		return a.poolNames(provider), false
+	case "provider", "from":
+		return a.providerNames(), false
+	case "key":
+		for _, key := range broker.ConfigKeys() {
+			candidates = append(candidates, candidate{key, ""})
+		}
+		return candidates, false
+	case "key-file", "dir", "path", "cmd":
+		return nil, true
+	}
+	return nil, false
+}
+
+// accountNames are labels; where two providers have the same, with the provider.
+func (a *app) accountNames(provider string) (candidates []candidate) {
+	accounts, err := a.broker.List()
+	if err != nil {
+		return nil
+	}
+	times := map[string]int{}
+	for _, v := range accounts {
+		times[strings.ToLower(v.Label)]++
+	}
+	for _, v := range accounts {
+		word := v.Label
+		if times[strings.ToLower(v.Label)] > 1 {
+			word = v.Provider + "/" + v.Label
+		}
+		if provider == "" || provider == v.Provider {
+			candidates = append(candidates, candidate{word, v.Provider + ", " + string(v.State)})
+		}
+	}
+	return candidates
+}
+
+func (a *app) poolNames(provider string) (candidates []candidate) {
+	s, err := a.broker.Status()
+	if err != nil {
+		return nil
+	}
+	for _, p := range s.Pools {
+		if provider == "" || provider == p.Provider {
+			candidates = append(candidates, candidate{p.Name, "pool of " + p.Provider})
+		}
+	}
+	return candidates
+}
+
+func (a *app) providerNames() (candidates []candidate) {
+	providers, err := a.broker.Providers()
+	if err != nil {
+		return nil
+	}
+	for _, p := range providers.All() {
+		candidates = append(candidates, candidate{p.Name, p.Issuer})
+	}
+	return candidates
+}

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"embed"
+	"path"
+)
+
+// completionCmd prints what a shell needs to complete authferry's words. The
+// scripts know nothing: they ask the hidden command complete.
+type completionCmd struct {
+	Shell string `arg:"" enum:"bash,zsh,fish,powershell" help:"bash, zsh, fish or powershell."`
+}
+
+//go:embed completion
+var completions embed.FS
+
+// Help is shown by --help.
+func (c *completionCmd) Help() string {
+	return `For this session, and in your shell's start-up file for each:
+
+  bash        source <(authferry completion bash)
+  zsh         source <(authferry completion zsh)   # after compinit
+  fish        authferry completion fish | source
+  powershell  authferry completion powershell | Out-String | Invoke-Expression`
+}
+
+func (c *completionCmd) Run(a *app) error {
+	ending := map[string]string{"powershell": "ps1"}[c.Shell]
+	if ending == "" {
+		ending = c.Shell
+	}
+	script, err := completions.ReadFile(path.Join("completion", "authferry."+ending))
+	if err == nil {
+		_, err = a.out.Write(script)
+	}
+	return err
+}

@@ -1,0 +1,135 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authferry/authferry/broker/brokertest"
+)
+
+// completionTests are command lines whose last word is being written, and what may
+// stand there. Quoting is the shells' affair.
+var completionTests = []struct {
+	words []string
+	want  []string
+}{
+	{[]string{"lo"}, []string{"login"}},
+	{[]string{"keystore", ""}, []string{"status", "init", "migrate"}},
+	{[]string{"keystore", "migrate", ""}, []string{"file", "keychain"}},
+	{[]string{"token", "--acc"}, []string{"--account"}},
+	{[]string{"token", "--account", ""}, []string{"other/Bob", "sim/Bob", "Ada's own"}},
+	{[]string{"token", "--account", "ada"}, []string{"Ada's own"}},
+	{[]string{"token", "sim", "-a", ""}, []string{"sim/Bob", "Ada's own"}},
+	{[]string{"token", "--pool", ""}, []string{"other", "sim"}},
+	{[]string{"rename", "sim/"}, []string{"sim/Bob"}},
+	{[]string{"config", "set", "f"}, []string{"failover"}},
+	{[]string{"login", "githu"}, []string{"github"}},
+	{[]string{"rotat"}, nil},
+}
+
+func TestCompletion(t *testing.T) {
+	s := completionScene(t)
+	for _, c := range append(completionTests, []struct {
+		words []string
+		want  []string
+	}{
+		{[]string{"login", "--flow=p"}, []string{"--flow=paste"}},
+		{[]string{"login", "--flow", "=", "p"}, []string{"paste"}}, // as bash splits it
+		{[]string{"no", "such", "thing", ""}, nil},
+	}...) {
+		lines := strings.Split(s.must("", append([]string{"complete", "--"}, c.words...)...).out, "\n")
+		if lines[0] != "values" {
+			t.Errorf("%q: %q", c.words, lines[0])
+		}
+		var got []string
+		for _, line := range lines[1:] {
+			if word, _, _ := strings.Cut(line, "\t"); word != "" {
+				got = append(got, word)
+			}
+		}
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%q: got %q, want %q", c.words, got, c.want)
+		}
+	}
+	for _, words := range [][]string{{"exec", "--", ""}, {"keystore", "init", "--key-file", ""}, {"use", "Ada", "--dir", "x"}} {
+		if got := s.must("", append([]string{"complete", "--"}, words...)...).out; got != "files\n" {
+			t.Errorf("%q: %q", words, got)
+		}
+	}
+}
+
+// completionScene has a label of two providers, and one that a shell has to quote.
+func completionScene(t *testing.T) *scene {
+	s := newScene(t, brokertest.Config{})
+	for _, name := range []string{"sim", "other"} {
+		s.must("", "provider", "add", name, "--issuer", s.server.URL, "--client-id", "authferry-sim")
+		s.must(s.grant("bob", time.Hour), "import", "grant", name, "--label", "Bob")
+	}
+	s.must(s.grant("ada", time.Hour), "import", "grant", "sim", "--label", "Ada's own")
+	return s
+}
+
+// Each shell runs its script on each command line. What it would put there is
+// read with the shell's own rules for quotes.
+func TestCompletionInShells(t *testing.T) {
+	shells := map[string]struct {
+		args []string // they come before the words
+		get  string
+	}{
+		"bash": {[]string{"--norc", "-c"}, `
+compopt() { :; }
+source <(authferry completion bash)
+COMP_WORDS=(authferry "$@") COMP_CWORD=$#
+_authferry
+for w in "${COMPREPLY[@]}"; do eval "printf '%s\n' $w"; done`},
+		"zsh": {[]string{"-f", "-c"}, `
+compdef() { }
+_describe() { print -rl -- "${(@)${(P)@[-1]}%%:*}" }
+source <(authferry completion zsh)
+words=(authferry "${(@q)@}") CURRENT=$(( $# + 1 ))
+_authferry`},
+		"fish": {[]string{"--no-config", "-c"}, `
+authferry completion fish | source
+set -l line authferry (string escape -- $argv[1..-2]) (string escape --no-quoted -- $argv[-1])
+complete -C (string join ' ' -- $line) | string split -f 1 \t`},
+	}
+	for name, shell := range shells {
+		t.Run(name, func(t *testing.T) {
+			path, err := exec.LookPath(name)
+			if err != nil {
+				t.Skip("needs " + name + ": apt-get install " + name)
+			}
+			s := completionScene(t)
+			self, err := os.Executable()
+			if err != nil {
+				t.Fatal(err)
+			}
+			bin := filepath.Join(s.root, "bin")
+			if err := os.Mkdir(bin, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink(self, filepath.Join(bin, "authferry")); err != nil {
+				t.Skip("needs symbolic links: ", err)
+			}
+			for _, c := range completionTests {
+				args := append(slices.Clone(shell.args), shell.get)
+				if name != "fish" {
+					args = append(args, name)
+				}
+				cmd := exec.CommandContext(t.Context(), path, append(args, c.words...)...)
+				cmd.Env = append(s.env, "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+				out, _ := cmd.CombinedOutput() // some shells call it a failure that nothing fits
+				got := strings.FieldsFunc(string(out), func(r rune) bool { return r == '\n' })
+				slices.Sort(got)
+				if want := slices.Sorted(slices.Values(c.want)); !slices.Equal(got, want) {
+					t.Errorf("%q: got %q, want %q", c.words, got, want)
+				}
+			}
+		})
+	}
+}
