@@ -1,0 +1,132 @@
+package main
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"mvdan.cc/sh/v3/syntax"
+)
+
+// Every authferry command line in the documents is one that authferry takes.
+func TestDocumentedCommands(t *testing.T) {
+	files, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files = append(files, "../../README.md", "../../SECURITY.md")
+	count := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, script := range scripts(string(text)) {
+			for _, args := range commandLines(t, file, script) {
+				count++
+				if complaint := refuses(args); complaint != "" {
+					t.Errorf("%s: authferry %s: %s", filepath.Base(file), strings.Join(args, " "), complaint)
+				}
+			}
+		}
+	}
+	if count < 40 {
+		t.Errorf("found only %d command lines: are the documents read as they should be?", count)
+	}
+}
+
+var (
+	block  = regexp.MustCompile("(?ms)^```(sh|console)\n(.*?)^```")
+	inline = regexp.MustCompile("`(authferry [^`]*)`")
+	// What stands for something, or is a choice, is no command line: ACCOUNT is.
+	notation = regexp.MustCompile(`[\[\]…|<>]|\.\.\.`)
+)
+
+// scripts are the shell scripts in a document: its blocks, in which a console's
+// answers are left out, and the command lines in its text.
+func scripts(text string) (all []string) {
+	for _, m := range block.FindAllStringSubmatch(text, -1) {
+		script := m[2]
+		if m[1] == "console" {
+			script = ""
+			for line := range strings.Lines(m[2]) {
+				if command, ok := strings.CutPrefix(line, "$ "); ok {
+					script += command
+				}
+			}
+		}
+		all = append(all, script)
+	}
+	for _, m := range inline.FindAllStringSubmatch(block.ReplaceAllString(text, ""), -1) {
+		if !notation.MatchString(m[1]) {
+			all = append(all, m[1])
+		}
+	}
+	return all
+}
+
+// commandLines returns the arguments of each call of authferry in the script.
+func commandLines(t *testing.T, file, script string) (all [][]string) {
+	f, err := syntax.NewParser().Parse(strings.NewReader(script), filepath.Base(file))
+	if err != nil {
+		t.Errorf("%s: %v in\n%s", file, err, script)
+		return nil
+	}
+	syntax.Walk(f, func(n syntax.Node) bool {
+		call, ok := n.(*syntax.CallExpr)
+		if !ok || len(call.Args) == 0 {
+			return true
+		}
+		var words []string
+		for _, w := range call.Args {
+			words = append(words, literal(w))
+		}
+		if i := slices.Index(words, "authferry"); i == 0 || i == 1 && words[0] == "sudo" {
+			all = append(all, words[i+1:])
+		}
+		return true
+	})
+	return all
+}
+
+// literal is the word as the program gets it, with X for what only a shell knows.
+func literal(w *syntax.Word) string {
+	var b strings.Builder
+	var parts func([]syntax.WordPart)
+	parts = func(ps []syntax.WordPart) {
+		for _, part := range ps {
+			switch part := part.(type) {
+			case *syntax.Lit:
+				b.WriteString(strings.ReplaceAll(part.Value, `\`, ""))
+			case *syntax.SglQuoted:
+				b.WriteString(part.Value)
+			case *syntax.DblQuoted:
+				parts(part.Parts)
+			default:
+				b.WriteString("X")
+			}
+		}
+	}
+	parts(w.Parts)
+	return b.String()
+}
+
+// refuses says what authferry has against the command line, without running it.
+func refuses(args []string) (complaint string) {
+	defer func() {
+		if _, ok := recover().(exit); ok { // --help
+			complaint = ""
+		}
+	}()
+	own, _ := cutCommand(args)
+	_, _, err := parse(own, streams{out: io.Discard, err: io.Discard})
+	// The text may speak of a command without what it takes.
+	if err == nil || strings.HasPrefix(err.Error(), "expected ") || strings.HasPrefix(err.Error(), "missing flags: ") {
+		return ""
+	}
+	return err.Error()
+}
