@@ -2,6 +2,7 @@ package setup
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -144,11 +145,9 @@ func replaceLine(now []byte, name string, body []string, from, to int) []byte {
 	mark, text := cutMark(now)
 	line := text[from:to]
 	bare := strings.TrimRight(line, "\r\n")
-	block := blockText(name, "", eolOf(text), append(body, insteadOf+bare))
-	if len(line) > len(bare) {
-		block += eolOf(text)
-	}
-	return []byte(mark + text[:from] + block + text[to:])
+	end := line[len(bare):]
+	block := blockText(name, "", cmp.Or(end, eolOf(text)), append(body, insteadOf+bare))
+	return []byte(mark + text[:from] + block + end + text[to:])
 }
 
 func eolOf(text string) string {

@@ -16,9 +16,9 @@ var claudeCode = Client{
 			Path: filepath.Join(claudeDir(m), "settings.json"), Mode: 0o600,
 			Put: func(now []byte) ([]byte, error) {
 				if now != nil {
-					if line, err := claudeHelper(now, path); err != nil {
+					if line, there, err := claudeHelper(now, path); err != nil {
 						return nil, err
-					} else if line != "" && !callsUs(line, "api-key") {
+					} else if there && !callsUs(line, "api-key") {
 						return nil, refuse("apiKeyHelper is %q already", program(line)).instead("take apiKeyHelper out of that file")
 					}
 				}
@@ -28,14 +28,14 @@ var claudeCode = Client{
 				if now == nil {
 					return nil, nil
 				}
-				line, err := claudeHelper(now, path)
+				line, _, err := claudeHelper(now, path)
 				if err != nil || !callsUs(line, "api-key") {
 					return now, err
 				}
 				return dropJSON(now, path)
 			},
 			Current: func(now []byte) bool {
-				line, err := claudeHelper(now, path)
+				line, _, err := claudeHelper(now, path)
 				return err == nil && strings.HasPrefix(line, shellLine(m, helper(m, Choice{}, "api-key")))
 			},
 		}}, nil
@@ -46,13 +46,11 @@ func claudeDir(m Machine) string {
 	return cmp.Or(m.Getenv("CLAUDE_CONFIG_DIR"), filepath.Join(m.Home, ".claude"))
 }
 
-func claudeHelper(now []byte, path []string) (line string, err error) {
+func claudeHelper(now []byte, path []string) (line string, there bool, err error) {
 	d, err := parseJSON(now)
 	if err != nil {
-		return "", err
+		return "", false, err
 	}
-	if _, err := d.decode(path, &line); err != nil {
-		return "", refuse("apiKeyHelper is no text; it was left as it is")
-	}
-	return line, nil
+	there, err = d.decode(path, &line)
+	return line, there, err
 }

@@ -21,22 +21,8 @@ var docker = Client{
 					return nil, noHosts
 				}
 				for _, origin := range c.Origins {
-					path := []string{credHelpers, dockerHost(origin)}
-					var helper string
-					if now != nil {
-						d, err := parseJSON(now)
-						if err != nil {
-							return nil, err
-						}
-						if _, err := d.decode(path, &helper); err != nil {
-							return nil, refuse("credHelpers of %s is no text; it was left as it is", path[1])
-						}
-					}
-					if helper != "" && helper != dockerName {
-						return nil, refuse("for %s it names the helper %q already", path[1], helper).instead("take %q out of %q in that file", path[1], credHelpers)
-					}
 					var err error
-					if now, err = setJSON(now, path, dockerName); err != nil {
+					if now, err = putRegistry(now, dockerHost(origin)); err != nil {
 						return nil, err
 					}
 				}
@@ -53,7 +39,7 @@ var docker = Client{
 					}
 					var all map[string]any
 					if _, err := d.decode([]string{credHelpers}, &all); err != nil {
-						return nil, refuse("credHelpers is no object; it was left as it is")
+						return nil, err
 					}
 					host, ours := "", false
 					for name, helper := range all {
@@ -88,6 +74,23 @@ const (
 	credHelpers = "credHelpers"
 	dockerName  = "authferry"
 )
+
+func putRegistry(now []byte, host string) ([]byte, error) {
+	path := []string{credHelpers, host}
+	if now != nil {
+		d, err := parseJSON(now)
+		if err != nil {
+			return nil, err
+		}
+		var helper string
+		if there, err := d.decode(path, &helper); err != nil {
+			return nil, err
+		} else if there && helper != dockerName {
+			return nil, refuse("for %s it names the helper %q already", host, helper).instead("take %q out of %q in that file", host, credHelpers)
+		}
+	}
+	return setJSON(now, path, dockerName)
+}
 
 // dockerHost is a registry as docker names it: without the scheme, and Docker Hub
 // by its old address.

@@ -67,7 +67,8 @@ func (d *document) find(path []string) (found []member, err error) {
 	return found, nil
 }
 
-// decode reads the value at path into v. It reports whether there is one.
+// decode reads the value at path into v. It reports whether there is one; one of
+// another kind is a Refusal.
 func (d *document) decode(path []string, v any) (bool, error) {
 	found, err := d.find(path)
 	if err != nil || len(found) < len(path) {
@@ -75,7 +76,10 @@ func (d *document) decode(path []string, v any) (bool, error) {
 	}
 	value := found[len(path)-1].value().Clone()
 	value.Standardize()
-	return true, json.Unmarshal(value.Pack(), v)
+	if err := json.Unmarshal(value.Pack(), v); err != nil {
+		return true, refuse("%s is something else than it has to be; it was left as it is", strings.Join(path, "."))
+	}
+	return true, nil
 }
 
 // splice returns the file with text[from:to] replaced.

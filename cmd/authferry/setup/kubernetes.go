@@ -64,6 +64,9 @@ var (
 
 // checkKube looks for what a line-wise change could break.
 func checkKube(text string) error {
+	if strings.Contains(strings.ReplaceAll(text, "\r\n", "\n"), "\r") {
+		return refuse("its lines end in several ways; it was left as it is")
+	}
 	documents, first := 0, true
 	for line := range strings.Lines(text) {
 		line = strings.TrimRight(line, " \r\n")

@@ -93,7 +93,7 @@ func mcpJSON(m Machine, file string, path []string, entry any) File {
 		}
 		there, err = d.decode(path, &found)
 		if err != nil {
-			return "", there, refuse("%s is no object; it was left as it is", strings.Join(path, "."))
+			return "", there, err
 		}
 		var words []string
 		if json.Unmarshal(found.Command, &words) != nil || len(words) == 0 {
