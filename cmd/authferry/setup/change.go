@@ -73,8 +73,8 @@ func (c Change) Apply() error {
 		return err
 	}
 	defer func() { _ = os.Remove(f.Name()) }() // gone already once it is renamed
-	_, err = f.Write(c.After)
-	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
+	_, wrote := f.Write(c.After)
+	if err := errors.Join(wrote, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(f.Name(), path)

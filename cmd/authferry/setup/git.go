@@ -1,11 +1,13 @@
 package setup
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 )
 
 // git: gitcredentials(7). The empty helper before ours is git's way to say "and no
@@ -88,7 +90,9 @@ func gitAllows(m Machine, rest []byte, origin string) error {
 		return refuse("git is not here to read its configuration").instead("install git")
 	}
 	key := "credential." + origin + ".helper"
-	cmd := exec.Command(path, "config", "--file", "-", "--null", "--get-all", key) // #nosec G204 -- git itself
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, "config", "--file", "-", "--null", "--get-all", key) // #nosec G204 -- git itself
 	cmd.Stdin = strings.NewReader(textOf(rest))
 	output, err := cmd.Output()
 	exit, failed := errors.AsType[*exec.ExitError](err)

@@ -200,17 +200,23 @@ func lineIndent(text string) string {
 // memberText writes a member; what path has more than one name of are objects
 // around it. Without eol it is one line.
 func memberText(path []string, value any, eol, indent, unit string) string {
-	name := compact(path[0]) + ": "
-	if len(path) == 1 {
-		if eol == "" {
-			return name + compact(value)
+	var open, end string
+	for i, name := range path {
+		switch {
+		case i == 0:
+		case eol == "":
+			open, end = open+"{ ", " }"+end
+		default:
+			end = eol + indent + "}" + end
+			indent += unit
+			open += "{" + eol + indent
 		}
-		return name + pretty(value, eol, indent, unit)
+		open += compact(name) + ": "
 	}
 	if eol == "" {
-		return name + "{ " + memberText(path[1:], value, "", "", "") + " }"
+		return open + compact(value) + end
 	}
-	return name + "{" + eol + indent + unit + memberText(path[1:], value, eol, indent+unit, unit) + eol + indent + "}"
+	return open + pretty(value, eol, indent, unit) + end
 }
 
 func compact(value any) string { return strings.TrimSuffix(encode(value, "", ""), "\n") }
