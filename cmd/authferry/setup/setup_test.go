@@ -3,6 +3,7 @@ package setup
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -103,10 +104,10 @@ func TestThereAndBack(t *testing.T) {
 	for _, c := range Clients() {
 		for i, text := range append([]string{"no file"}, files[c.Name]...) {
 			for style, write := range styles {
-				if (c.Name == "kubernetes" || c.Name == "git") && style == "tabs" || c.Name == "git" && needsGit(t) {
+				if (c.Name == "kubernetes" || c.Name == "git") && style == "tabs" {
 					continue
 				}
-				t.Run(c.Name+"/"+string(rune('0'+i))+"/"+style, func(t *testing.T) {
+				t.Run(fmt.Sprint(c.Name, "/", i, "/", style), func(t *testing.T) {
 					t.Parallel()
 					thereAndBack(t, c, i == 0, write(text))
 				})
@@ -115,18 +116,18 @@ func TestThereAndBack(t *testing.T) {
 	}
 }
 
-func needsGit(t *testing.T) bool {
-	_, err := exec.LookPath("git")
-	if err != nil {
-		t.Log("needs git: what asks it is left out")
+func needs(t *testing.T, client string) {
+	t.Helper()
+	if _, err := exec.LookPath("git"); client == "git" && err != nil {
+		t.Skip("needs git: apt-get install git")
 	}
-	return err != nil
 }
 
 func thereAndBack(t *testing.T, c Client, absent bool, text string) {
 	if c.Name == "cargo" && absent {
 		return // there is no registry then
 	}
+	needs(t, c.Name)
 	m := machine(t)
 	all, err := c.Files(m, choice)
 	if err != nil {
@@ -218,9 +219,7 @@ func TestRefusals(t *testing.T) {
 		{"terraform", "{\"credentials\": {}}", "JSON"},
 	} {
 		t.Run(test.client+" "+test.want, func(t *testing.T) {
-			if test.client == "git" && needsGit(t) {
-				t.Skip("needs git: apt-get install git")
-			}
+			needs(t, test.client)
 			c := client(t, test.client)
 			m := machine(t)
 			all, err := c.Files(m, choice)
