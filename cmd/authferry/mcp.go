@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +16,9 @@ type mcpCmd struct{ selection }
 func (c *mcpCmd) Run(a *app) error {
 	s := c.resolve()
 	if _, err := a.broker.Chosen(s); err != nil {
+		if e, ok := errors.AsType[*broker.Error](err); ok && e.Code == broker.Ambiguous {
+			e.Hint = "authferry mcp --pool POOL"
+		}
 		return err
 	}
 	server := mcp.Server{Version: version(), Text: statusText, Status: func() (*broker.StatusView, error) {

@@ -92,6 +92,9 @@ func thisMachine() (setup.Machine, error) {
 // don't count: what is written down is for every call.
 func (c *setupCmd) choose(a *app, client setup.Client) (setup.Choice, error) {
 	chosen, err := a.broker.Chosen(broker.Selection{Account: c.Account, Pool: c.Pool, Provider: c.Provider})
+	if e, ok := errors.AsType[*broker.Error](err); ok && e.Code == broker.Ambiguous {
+		e.Hint = fmt.Sprintf("authferry setup %s --pool POOL, or --account ACCOUNT", client.Name)
+	}
 	if err != nil {
 		return setup.Choice{}, err
 	}
