@@ -2,7 +2,6 @@ package setup
 
 import (
 	"path/filepath"
-	"regexp"
 	"strings"
 )
 
@@ -74,7 +73,7 @@ func goCommand(m Machine, c Choice) (string, error) {
 	return strings.Join(words, " "), nil
 }
 
-var goAuthLine = regexp.MustCompile(`(?m)^GOAUTH=([^\r\n]*)`)
+var goAuthLine = pattern(`(?m)^GOAUTH=([^\r\n]*)`)
 
 // putGoAuth puts our command before those that are there, or adds a line.
 func putGoAuth(now []byte, ours string) ([]byte, error) {
@@ -89,7 +88,7 @@ func putGoAuth(now []byte, ours string) ([]byte, error) {
 		}
 		return putBlock(now, "go", []string{"GOAUTH=" + ours + "; netrc"}, 0)
 	}
-	found := goAuthLine.FindAllStringSubmatchIndex(text, -1)
+	found := goAuthLine().FindAllStringSubmatchIndex(text, -1)
 	if len(found) == 0 {
 		return putBlock(now, "go", []string{"GOAUTH=" + ours + "; netrc"}, len(text))
 	}
@@ -121,7 +120,7 @@ func takeGoAuth(now []byte) ([]byte, error) {
 		}
 		return takeBlock(now, "go")
 	}
-	found := goAuthLine.FindAllStringSubmatchIndex(text, -1)
+	found := goAuthLine().FindAllStringSubmatchIndex(text, -1)
 	if len(found) == 0 {
 		return now, nil
 	}

@@ -2,7 +2,6 @@ package setup
 
 import (
 	"path/filepath"
-	"regexp"
 	"strings"
 )
 
@@ -57,9 +56,9 @@ func kubeUser(m Machine, c Choice) []string {
 }
 
 var (
-	kubeUsers = regexp.MustCompile(`(?m)^users:[ \t]*(\[\]|null|~|\{\})?[ \t]*(#[^\n]*)?\r?(\n|$)`)
-	kubeTop   = regexp.MustCompile(`^(#.*|---|[A-Za-z][A-Za-z0-9_-]*:( .*)?|- .*|-|\]|\})$`)
-	kubeNamed = regexp.MustCompile(`(?m)^[ \t]*(- )?[ \t]*name:[ \t]*["']?authferry["']?[ \t]*\r?$`)
+	kubeUsers = pattern(`(?m)^users:[ \t]*(\[\]|null|~|\{\})?[ \t]*(#[^\n]*)?\r?(\n|$)`)
+	kubeTop   = pattern(`^(#.*|---|[A-Za-z][A-Za-z0-9_-]*:( .*)?|- .*|-|\]|\})$`)
+	kubeNamed = pattern(`(?m)^[ \t]*(- )?[ \t]*name:[ \t]*["']?authferry["']?[ \t]*\r?$`)
 )
 
 // checkKube looks for what a line-wise change could break.
@@ -80,7 +79,7 @@ func checkKube(text string) error {
 			if documents++; documents > 1 || !first {
 				return refuse("it has several documents; it was left as it is")
 			}
-		case line[0] != ' ' && !kubeTop.MatchString(line):
+		case line[0] != ' ' && !kubeTop().MatchString(line):
 			return refuse("it doesn't look like a kubeconfig: what is this line that begins with %q? it was left as it is", line[:min(len(line), 8)])
 		default:
 			if line[0] != '#' {
@@ -104,10 +103,10 @@ func putKubeUser(now []byte, user []string) ([]byte, error) {
 		return nil, err
 	}
 	text := textOf(rest)
-	if kubeNamed.MatchString(text) {
+	if kubeNamed().MatchString(text) {
 		return nil, refuse("something in it is called authferry already").instead("kubectl config delete-user authferry")
 	}
-	places := kubeUsers.FindAllStringSubmatchIndex(text, -1)
+	places := kubeUsers().FindAllStringSubmatchIndex(text, -1)
 	switch {
 	case len(places) > 1, len(places) == 0 && strings.Contains("\n"+text, "\nusers"):
 		return nil, refuse("its users are written in a way of their own; it was left as it is").instead("write %q below the line \"users:\" by hand", "- name: authferry")

@@ -3,7 +3,6 @@ package setup
 import (
 	"cmp"
 	"path/filepath"
-	"regexp"
 	"strings"
 )
 
@@ -24,7 +23,7 @@ var terraform = Client{
 				if err != nil {
 					return nil, err
 				}
-				if other := credentialsHelper.FindStringSubmatch(textOf(rest)); other != nil {
+				if other := credentialsHelper().FindStringSubmatch(textOf(rest)); other != nil {
 					return nil, refuse("it names the credentials helper %q already, and there can be one", other[1]).instead("take its credentials_helper block out")
 				}
 				return putBlock(now, "terraform", []string{
@@ -47,7 +46,7 @@ func terraformPlaces(m Machine) (config, plugins string) {
 	return cmp.Or(m.Getenv("TF_CLI_CONFIG_FILE"), config), plugins
 }
 
-var credentialsHelper = regexp.MustCompile(`(?m)^[ \t]*credentials_helper[ \t]+"([^"]*)"`)
+var credentialsHelper = pattern(`(?m)^[ \t]*credentials_helper[ \t]+"([^"]*)"`)
 
 func takeTerraform(now []byte) ([]byte, error) {
 	if err := checkHCL(textOf(now)); err != nil {
@@ -85,7 +84,7 @@ func checkHCL(text string) error {
 			}
 			skip++
 		case text[i] == '"':
-			found := hclString.FindString(rest)
+			found := hclString().FindString(rest)
 			if found == "" {
 				return notHCL
 			}
@@ -105,6 +104,6 @@ func checkHCL(text string) error {
 }
 
 var (
-	hclString = regexp.MustCompile(`^"(?:[^"\\\n]|\\.)*"`)
+	hclString = pattern(`^"(?:[^"\\\n]|\\.)*"`)
 	notHCL    = refuse("it is not HCL: a brace, a quote or a comment doesn't end; mend it first, it was left as it is")
 )

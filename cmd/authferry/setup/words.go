@@ -3,8 +3,16 @@ package setup
 import (
 	"encoding/json"
 	"path"
+	"regexp"
 	"strings"
+	"sync"
 )
+
+// pattern is compiled when it is used: this package is part of a program that
+// starts before every request of somebody's agent.
+func pattern(text string) func() *regexp.Regexp {
+	return sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(text) })
+}
 
 // selection is the choice as arguments of authferry.
 func (c Choice) selection() []string {
