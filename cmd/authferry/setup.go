@@ -91,6 +91,9 @@ func thisMachine() (setup.Machine, error) {
 // choose works out what the client is to be set up for. Environment and directory
 // don't count: what is written down is for every call.
 func (c *setupCmd) choose(a *app, client setup.Client) (setup.Choice, error) {
+	if client.Providers && c.Account == "" && c.Pool == "" {
+		return setup.Choice{Provider: c.Provider, Map: c.Map}, nil
+	}
 	chosen, err := a.broker.Chosen(broker.Selection{Account: c.Account, Pool: c.Pool, Provider: c.Provider})
 	if e, ok := errors.AsType[*broker.Error](err); ok && e.Code == broker.Ambiguous {
 		e.Hint = fmt.Sprintf("authferry setup %s --pool POOL, or --account ACCOUNT", client.Name)

@@ -7,7 +7,7 @@ import (
 // Whatever a file holds: either it is refused, or what is put in can be taken out
 // again to the byte, and putting it in twice is the same as once. Nothing panics.
 func FuzzThereAndBack(f *testing.F) {
-	clients := Clients()
+	clients := edited()
 	for i, c := range clients {
 		for _, text := range files[c.Name] {
 			for _, style := range styles {

@@ -41,8 +41,9 @@ type Client struct {
 	Files    func(Machine, Choice) ([]File, error)
 
 	// Asks reports that the client names no host to its helper, so that an account
-	// or a pool has to be chosen; Hosts that its configuration names hosts.
-	Asks, Hosts bool
+	// or a pool has to be chosen; Hosts that its configuration names hosts; Providers
+	// that it has providers of its own, so that one can be chosen and no pool.
+	Asks, Hosts, Providers bool
 	// Next returns what is left for the person to do once the files are written, a
 	// line each. Nil: nothing is.
 	Next func(Machine, Choice) []string
