@@ -172,6 +172,8 @@ func (s *scene) tryEverything(mode []string) {
 		{args: "provider remove two"}, {args: "provider remove nowhere"},
 		{args: "keystore status"}, {args: "keystore init --key-file " + filepath.Join(s.root, "key.txt")}, {args: "keystore migrate file"},
 		{args: "config list"}, {args: "config get failover"}, {args: "config set failover true"}, {args: "config set failover afresh"},
+		{args: "setup"}, {args: "setup git --print"}, {args: "setup claude-code --account Bob --print"}, {args: "setup codex --print"},
+		{`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"auth_status"}}`, "mcp"}, {grant, "mcp --pool sim"},
 		{args: "version"}, {args: "--help"}, {args: "frobnicate"},
 		{args: "remove Eve"}, {args: "remove Eve --yes"},
 	} {

@@ -55,6 +55,8 @@ type grammar struct {
 	Holds    holdsCmd    `cmd:"" help:"Show the holds, or clear those of an account."`
 	Rename   renameCmd   `cmd:"" help:"Give an account another label."`
 	Remove   removeCmd   `cmd:"" aliases:"rm" help:"Revoke a login and delete its secrets."`
+	Setup    setupCmd    `cmd:"" help:"Put authferry into another program's configuration, or take it out."`
+	MCP      mcpCmd      `cmd:"" name:"mcp" help:"Serve the status to an agent, over the Model Context Protocol."`
 	Provider providerCmd `cmd:"" help:"Show and change the providers."`
 	Keystore keystoreCmd `cmd:"" help:"Show, choose or change where secrets are kept."`
 	Config   configCmd   `cmd:"" help:"Show and change settings."`

@@ -12,32 +12,58 @@ type Change struct {
 	Path          string
 	Before, After []byte
 	Mode          fs.FileMode // of a file that isn't there yet
+	Link          string      // the program that the file links to, and After is its name; empty: no link
 }
 
 // ErrChanged is Apply's error for a file that somebody else changed since the
 // plan was made. It is as they left it.
 var ErrChanged = errors.New("the file has changed meanwhile; run the command again")
 
+// ApplyAll makes all of the changes or, if one fails, none.
+func ApplyAll(changes []Change) error {
+	for i, c := range changes {
+		err := c.Apply()
+		if err == nil {
+			continue
+		}
+		for _, done := range changes[:i] {
+			done.Before, done.After = done.After, done.Before
+			err = errors.Join(err, done.Apply())
+		}
+		return err
+	}
+	return nil
+}
+
 // Apply makes the change: the file is replaced as a whole, keeps its mode, and
 // where it is a link (as dotfile managers make them) the link stays.
 func (c Change) Apply() error {
-	now, err := read(c.Path)
+	now, err := read(c.Path, c.Link)
 	if err != nil {
 		return err
 	}
 	if !same(now, c.Before) {
 		return &fs.PathError{Op: "change", Path: c.Path, Err: ErrChanged}
 	}
-	if c.After == nil {
-		return os.Remove(c.Path)
-	}
 	path := c.Path
-	mode := c.Mode
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		path = real
+	switch {
+	case c.Link != "" && c.After != nil:
+		return writeLink(path, string(c.After))
+	case c.Link != "":
+		return os.Remove(path)
 	}
+	// What a link leads to is changed, not the link, also where there is nothing yet.
+	if path, err = follow(path); err != nil {
+		return err
+	}
+	if c.After == nil {
+		return os.Remove(path)
+	}
+	mode := c.Mode
 	if info, err := os.Stat(path); err == nil {
-		mode = info.Mode().Perm()
+		if mode = info.Mode().Perm(); mode&0o200 == 0 {
+			return &fs.PathError{Op: "change", Path: c.Path, Err: errReadOnly}
+		}
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
@@ -47,9 +73,27 @@ func (c Change) Apply() error {
 		return err
 	}
 	defer func() { _ = os.Remove(f.Name()) }() // gone already once it is renamed
-	_, err = f.Write(c.After)
-	if err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
+	_, wrote := f.Write(c.After)
+	if err := errors.Join(wrote, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(f.Name(), path)
+}
+
+// errReadOnly: somebody protected that file, and replacing it would not even ask.
+var errReadOnly = errors.New("the file is read-only; it was left as it is")
+
+// follow returns where a chain of links ends, whether or not there is a file.
+func follow(path string) (string, error) {
+	for range 40 {
+		target, err := os.Readlink(path)
+		if err != nil {
+			return path, nil //nolint:nilerr // not a link: the end of the chain
+		}
+		if !filepath.IsAbs(target) {
+			target = filepath.Join(filepath.Dir(path), target)
+		}
+		path = target
+	}
+	return "", &fs.PathError{Op: "change", Path: path, Err: errors.New("too many links")}
 }

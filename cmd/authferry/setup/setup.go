@@ -9,6 +9,7 @@ package setup
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -29,6 +30,7 @@ type Choice struct {
 	Provider, Account, Pool string
 	Origins                 []string          // where the chosen account's tokens may go
 	Map                     map[string]string // the client's own names of providers, to authferry's
+	For                     []string          // the clients that get authferry's MCP server; none: those that are installed
 }
 
 // Client is a program that can be set up.
@@ -37,6 +39,14 @@ type Client struct {
 	Title    string   // as its makers write it
 	Programs []string // it is installed where one of these is on the PATH
 	Files    func(Machine, Choice) ([]File, error)
+
+	// Asks reports that the client names no host to its helper, so that an account
+	// or a pool has to be chosen; Hosts that its configuration names hosts; Providers
+	// that it has providers of its own, so that one can be chosen and no pool.
+	Asks, Hosts, Providers bool
+	// Next returns what is left for the person to do once the files are written, a
+	// line each. Nil: nothing is.
+	Next func(Machine, Choice) []string
 }
 
 // File is one file of a client's configuration.
@@ -52,6 +62,12 @@ type File struct {
 	// Current reports whether the file, which has authferry in it, is as this
 	// authferry would write it.
 	Current func(now []byte) bool
+
+	// Link is the program that the file is to be a link to, and Put's and Take's
+	// content is its target. Empty: it is a file as any other.
+	Link string
+	// Optional says that the client is set up without this file as well.
+	Optional bool
 }
 
 // State is how far a client is set up.
@@ -80,22 +96,26 @@ func (c Client) State(m Machine) (State, error) {
 	if err != nil {
 		return Absent, err
 	}
-	state := Absent
+	state, missing := Absent, false
 	for _, f := range files {
-		now, err := read(f.Path)
+		now, err := read(f.Path, f.Link)
 		if err != nil {
-			return state, err
+			return state, fmt.Errorf("%s: %w", f.Path, err)
 		}
 		without, err := f.Take(now)
 		switch {
 		case err != nil:
 			return state, fmt.Errorf("%s: %w", f.Path, err)
 		case same(now, without):
+			missing = missing || !f.Optional
 			continue
 		case !f.Current(now):
 			return Outdated, nil
 		}
 		state = Current
+	}
+	if state == Current && missing {
+		return Outdated, nil
 	}
 	return state, nil
 }
@@ -108,9 +128,9 @@ func (c Client) Plan(m Machine, choice Choice, undo bool) ([]Change, error) {
 	}
 	var changes []Change
 	for _, f := range files {
-		now, err := read(f.Path)
+		now, err := read(f.Path, f.Link)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s: %w", f.Path, err)
 		}
 		edit := f.Put
 		if undo {
@@ -121,7 +141,7 @@ func (c Client) Plan(m Machine, choice Choice, undo bool) ([]Change, error) {
 			return nil, fmt.Errorf("%s: %w", f.Path, err)
 		}
 		if !same(now, after) {
-			changes = append(changes, Change{Path: f.Path, Before: now, After: after, Mode: f.Mode})
+			changes = append(changes, Change{Path: f.Path, Before: now, After: after, Mode: f.Mode, Link: f.Link})
 		}
 	}
 	return changes, nil
@@ -131,9 +151,12 @@ func (c Client) Plan(m Machine, choice Choice, undo bool) ([]Change, error) {
 func same(a, b []byte) bool { return (a == nil) == (b == nil) && bytes.Equal(a, b) }
 
 // read returns nil for a file that isn't there, and never nil for one that is.
-func read(path string) ([]byte, error) {
+func read(path, link string) ([]byte, error) {
+	if link != "" {
+		return readLink(path, link)
+	}
 	data, err := os.ReadFile(path)
-	if os.IsNotExist(err) {
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err == nil && data == nil {

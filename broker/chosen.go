@@ -1,0 +1,82 @@
+package broker
+
+import (
+	"context"
+	"slices"
+
+	"github.com/authferry/authferry/broker/index"
+)
+
+// Chosen is what a Selection comes to before anybody asks for a token. The zero
+// value is every account.
+type Chosen struct {
+	Provider string
+	Pool     string
+	Account  string // its id, where one is named
+}
+
+// Chosen works the selection out, without a look at who is free. One that names
+// nothing leaves everything open. Errors: NoAccount, Ambiguous, Fenced.
+func (b *Broker) Chosen(s Selection) (Chosen, error) {
+	if s.Account == "" && s.Pool == "" && s.Provider == "" && s.EnvAccount == "" && s.EnvPool == "" {
+		return Chosen{}, nil
+	}
+	idx, err := b.read()
+	if err != nil {
+		return Chosen{}, err
+	}
+	fence, account := s.Pool, s.Account
+	if fence == "" {
+		fence = s.EnvPool
+		if account == "" {
+			account = s.EnvAccount
+		}
+	}
+	sel, err := b.resolveIn(idx, s, fence, account, nil)
+	if err != nil {
+		return Chosen{}, err
+	}
+	c := Chosen{Provider: idx.Pools[sel.pool].Provider, Pool: sel.pool}
+	if sel.pinned {
+		c.Account = sel.prefer
+	}
+	return c, nil
+}
+
+// Origins returns where tokens of what was chosen may go, as their records in
+// the keystore say, sorted. It touches no network.
+func (b *Broker) Origins(ctx context.Context, c Chosen) ([]string, error) {
+	idx, err := b.readOrEmpty()
+	if err != nil {
+		return nil, err
+	}
+	if len(idx.Accounts) == 0 {
+		return nil, nil
+	}
+	if err := b.open(idx); err != nil {
+		return nil, err
+	}
+	var origins []string
+	for i := range idx.Accounts {
+		a := &idx.Accounts[i]
+		if a.Removing || !c.includes(a) {
+			continue
+		}
+		stored, err := b.readGrants(ctx, idx, a.ID)
+		if err != nil {
+			return nil, err
+		}
+		if stored.best != nil {
+			origins = append(origins, stored.best.Origins...)
+		}
+	}
+	slices.Sort(origins)
+	return slices.Compact(origins), nil
+}
+
+func (c Chosen) includes(a *index.Account) bool {
+	if c.Account != "" {
+		return a.ID == c.Account
+	}
+	return c.Pool == "" || a.Pool == c.Pool
+}

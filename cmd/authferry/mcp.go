@@ -1,0 +1,84 @@
+package main
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/cmd/authferry/mcp"
+)
+
+// mcpCmd lets an agent see how the logins are, and nothing more.
+type mcpCmd struct{ selection }
+
+func (c *mcpCmd) Run(a *app) error {
+	s := c.resolve()
+	if _, err := a.broker.Chosen(s); err != nil {
+		if e, ok := errors.AsType[*broker.Error](err); ok && e.Code == broker.Ambiguous {
+			e.Hint = "authferry mcp --pool POOL"
+		}
+		return err
+	}
+	server := mcp.Server{Version: version(), Text: statusText, Status: func() (*broker.StatusView, error) {
+		only, err := a.broker.Chosen(s)
+		if err != nil {
+			return nil, err
+		}
+		all, err := a.broker.Status()
+		if err != nil {
+			return nil, err
+		}
+		narrow(all, only)
+		return all, nil
+	}}
+	err := server.Serve(a.input(), a.out)
+	if a.ctx.Err() != nil {
+		return &broker.Error{Code: broker.Cancelled, Message: "interrupted"}
+	}
+	return err
+}
+
+// narrow leaves only what was chosen.
+func narrow(s *broker.StatusView, only broker.Chosen) {
+	if only.Pool == "" {
+		return
+	}
+	s.Pools = slices.DeleteFunc(s.Pools, func(p broker.PoolView) bool { return p.Name != only.Pool })
+	if only.Account == "" {
+		return
+	}
+	for i := range s.Pools {
+		p := &s.Pools[i]
+		p.Accounts = slices.DeleteFunc(p.Accounts, func(v broker.AccountView) bool { return v.ID != only.Account })
+		if p.Current != only.Account {
+			p.Current = ""
+		}
+		p.Reason, p.RetryAt = "limited to one account", time.Time{}
+	}
+}
+
+// statusText is a status as a table, for an agent to read out.
+func statusText(s *broker.StatusView) string {
+	if len(s.Pools) == 0 {
+		return "No account yet. A person adds one with: authferry login PROVIDER"
+	}
+	now := time.Now()
+	t := newTable("POOL", "PROVIDER", "ACCOUNT", "CURRENT", "STATE")
+	var b strings.Builder
+	for _, p := range s.Pools {
+		for _, v := range p.Accounts {
+			current := ""
+			if v.Current {
+				current = "current"
+			}
+			t.add(p.Name, p.Provider, v.Label, current, stateText(v, now))
+		}
+	}
+	_ = t.print(&b) // a Builder takes everything
+	for _, p := range s.Pools {
+		b.WriteString("\n" + printable(p.Name+": "+p.Reason))
+	}
+	return b.String()
+}

@@ -1,0 +1,258 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/cmd/authferry/setup"
+)
+
+// setupCmd puts authferry into other programs' configuration. What it is about to
+// change is shown; what others have set there is never overwritten.
+type setupCmd struct {
+	jsonFlag
+	Client   string            `arg:"" optional:"" help:"Program to set up; none: list them."`
+	Provider string            `arg:"" optional:"" help:"Provider whose accounts it is to use."`
+	Account  string            `short:"a" placeholder:"ACCOUNT" help:"This account and no other: a label, PROVIDER/LABEL or id."`
+	Pool     string            `short:"p" placeholder:"POOL" help:"The accounts of this pool."`
+	Host     []string          `placeholder:"URL" help:"Host to set it up for; else those that the chosen accounts' tokens may go to."`
+	For      []string          `placeholder:"CLIENT" help:"With mcp: enter the server here, installed or not."`
+	Map      map[string]string `placeholder:"CLIENT_PROVIDER=PROVIDER" help:"With opencode: which provider's accounts serve one of its providers."`
+	Print    bool              `xor:"write" help:"Show the change and don't make it."`
+	Undo     bool              `help:"Take it out again."`
+	Yes      bool              `short:"y" xor:"write" help:"Don't ask."`
+}
+
+func (c *setupCmd) Run(a *app) error {
+	m, err := thisMachine()
+	if err != nil {
+		return err
+	}
+	if c.Client == "" {
+		return c.list(a, m)
+	}
+	clients := setup.Clients()
+	i := slices.IndexFunc(clients, func(known setup.Client) bool { return known.Name == c.Client })
+	if i < 0 {
+		return &broker.Error{Code: broker.Usage, Message: fmt.Sprintf("setup doesn't know a client %q", c.Client), Hint: "authferry setup"}
+	}
+	client := clients[i]
+	var choice setup.Choice
+	if !c.Undo {
+		if choice, err = c.choose(a, client); err != nil {
+			return err
+		}
+	}
+	changes, err := client.Plan(m, choice, c.Undo)
+	if err != nil {
+		return setupError(err)
+	}
+	if len(changes) > 0 && !c.Print {
+		if err := c.write(a, changes); err != nil {
+			return err
+		}
+	}
+	return c.report(a, client, m, choice, changes)
+}
+
+// thisMachine names authferry as the person does who runs it: a path on the PATH
+// outlives an update, the file that it leads to may not.
+func thisMachine() (setup.Machine, error) {
+	m := setup.Machine{OS: runtime.GOOS, Getenv: os.Getenv, LookPath: exec.LookPath}
+	var err error
+	if m.Home, err = os.UserHomeDir(); err != nil {
+		return m, err
+	}
+	if m.Binary, err = os.Executable(); err != nil {
+		return m, err
+	}
+	if named, err := exec.LookPath("authferry"); err == nil {
+		own, ownErr := os.Stat(m.Binary)
+		other, otherErr := os.Stat(named)
+		if ownErr == nil && otherErr == nil && os.SameFile(own, other) {
+			m.Binary = named
+		}
+	}
+	m.Binary, err = filepath.Abs(m.Binary)
+	return m, err
+}
+
+// choose works out what the client is to be set up for. Environment and directory
+// don't count: what is written down is for every call.
+func (c *setupCmd) choose(a *app, client setup.Client) (setup.Choice, error) {
+	if client.Providers && c.Account == "" && c.Pool == "" {
+		return setup.Choice{Provider: c.Provider, Map: c.Map}, nil
+	}
+	chosen, err := a.broker.Chosen(broker.Selection{Account: c.Account, Pool: c.Pool, Provider: c.Provider})
+	if e, ok := errors.AsType[*broker.Error](err); ok && e.Code == broker.Ambiguous {
+		e.Hint = fmt.Sprintf("authferry setup %s --pool POOL, or --account ACCOUNT", client.Name)
+	}
+	if err != nil {
+		return setup.Choice{}, err
+	}
+	if client.Asks && chosen == (broker.Chosen{}) {
+		if chosen, err = onlyPool(a, client); err != nil {
+			return setup.Choice{}, err
+		}
+	}
+	choice := setup.Choice{Provider: chosen.Provider, Account: chosen.Account, Pool: chosen.Pool, Map: c.Map, For: c.For}
+	switch {
+	case len(c.Host) > 0:
+		choice.Origins, err = hosts(c.Host)
+	case client.Hosts:
+		choice.Origins, err = a.broker.Origins(a.ctx, chosen)
+	}
+	return choice, err
+}
+
+// onlyPool is for a client that names no host to its helper, so that an account or
+// a pool has to be written down.
+func onlyPool(a *app, client setup.Client) (broker.Chosen, error) {
+	s, err := a.broker.Status()
+	if err != nil {
+		return broker.Chosen{}, err
+	}
+	switch len(s.Pools) {
+	case 0:
+		return broker.Chosen{}, &broker.Error{Code: broker.NoAccount, Message: "there is no account yet", Hint: "authferry login PROVIDER"}
+	case 1:
+		return broker.Chosen{Provider: s.Pools[0].Provider, Pool: s.Pools[0].Name}, nil
+	}
+	names := make([]string, len(s.Pools))
+	for i, p := range s.Pools {
+		names[i] = p.Name
+	}
+	return broker.Chosen{}, &broker.Error{
+		Code: broker.Ambiguous, Message: fmt.Sprintf("whose token is %s to get? there are the pools %s", client.Title, strings.Join(names, ", ")),
+		Hint: fmt.Sprintf("authferry setup %s --pool POOL, or --account ACCOUNT", client.Name),
+	}
+}
+
+// hosts reads --host: a URL, or a bare host, which means https.
+func hosts(given []string) (origins []string, err error) {
+	for _, host := range given {
+		if !strings.Contains(host, "://") {
+			host = "https://" + host
+		}
+		u, err := url.Parse(host)
+		if err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http" || strings.ContainsAny(host, "\"\\ ") {
+			return nil, &broker.Error{Code: broker.Usage, Message: "--host takes a URL or a host name", Hint: "--host https://registry.example.com"}
+		}
+		origins = append(origins, strings.TrimSuffix(host, "/"))
+	}
+	return origins, nil
+}
+
+// write shows the changes, asks where there is somebody to ask, and makes them.
+func (c *setupCmd) write(a *app, changes []setup.Change) error {
+	if !a.term.quiet {
+		for _, change := range changes {
+			_, _ = io.WriteString(a.err, change.Diff())
+		}
+	}
+	if !c.Yes && !a.term.noInput && isTerminal(a.in) && isTerminal(a.err) {
+		_, _ = io.WriteString(a.err, "Write this? [Y/n] ")
+		answer, err := bufio.NewReader(a.input()).ReadString('\n')
+		if answer = strings.ToLower(strings.TrimSpace(answer)); err != nil || answer != "" && answer != "y" && answer != "yes" {
+			return &broker.Error{Code: broker.Cancelled, Message: "nothing was changed"}
+		}
+	}
+	return setupError(setup.ApplyAll(changes))
+}
+
+// setupError makes what the package complains of an error with a hint.
+func setupError(err error) error {
+	if r, ok := errors.AsType[*setup.Refusal](err); ok {
+		return &broker.Error{Code: broker.Internal, Message: err.Error(), Hint: r.Edit}
+	}
+	return err
+}
+
+type setupDoc struct {
+	Client  string      `json:"client"`
+	Changes []changeDoc `json:"changes"`
+	Written bool        `json:"written"`
+	Next    []string    `json:"next,omitempty"`
+}
+
+type changeDoc struct {
+	Path string `json:"path"`
+	Diff string `json:"diff"`
+}
+
+func (c *setupCmd) report(a *app, client setup.Client, m setup.Machine, choice setup.Choice, changes []setup.Change) error {
+	doc := setupDoc{Client: client.Name, Changes: []changeDoc{}, Written: len(changes) > 0 && !c.Print}
+	for _, change := range changes {
+		doc.Changes = append(doc.Changes, changeDoc{change.Path, change.Diff()})
+	}
+	if client.Next != nil && !c.Undo {
+		doc.Next = client.Next(m, choice)
+	}
+	if c.JSON {
+		return a.printJSON(doc)
+	}
+	switch {
+	case c.Print:
+		for _, change := range doc.Changes {
+			if _, err := io.WriteString(a.out, change.Diff); err != nil {
+				return err
+			}
+		}
+		return nil
+	case len(changes) == 0 && c.Undo:
+		a.term.note("%s is not set up; nothing was changed", client.Name)
+	case len(changes) == 0:
+		a.term.note("%s is as it is to be; nothing was changed", client.Name)
+	case c.Undo:
+		a.term.note("%s is as it was before", client.Name)
+	default:
+		a.term.note("%s is set up; to take it out again: authferry setup %s --undo", client.Name, client.Name)
+	}
+	for _, line := range doc.Next {
+		a.term.note("%s", line)
+	}
+	return nil
+}
+
+type clientDoc struct {
+	Name    string      `json:"name"`
+	Title   string      `json:"title"`
+	Program string      `json:"program,omitempty"` // absent: not installed
+	State   setup.State `json:"state,omitempty"`   // absent: its configuration can't be read
+	Error   string      `json:"error,omitempty"`
+}
+
+// list tells of every client whether it is installed and whether it is set up.
+func (c *setupCmd) list(a *app, m setup.Machine) error {
+	if c.Undo || c.Print {
+		return &broker.Error{Code: broker.Usage, Message: "which client?", Hint: "authferry setup"}
+	}
+	docs := []clientDoc{}
+	t := newTable("CLIENT", "STATE", "PROGRAM")
+	for _, client := range setup.Clients() {
+		d := clientDoc{Name: client.Name, Title: client.Title, Program: client.Installed(m)}
+		state, err := client.State(m)
+		if d.State = state; err != nil {
+			d.State, d.Error = "", err.Error()
+		}
+		docs = append(docs, d)
+		t.add(d.Name, cmp.Or(string(d.State), d.Error), cmp.Or(d.Program, "not installed"))
+	}
+	if c.JSON {
+		return a.printJSON(struct {
+			Clients []clientDoc `json:"clients"`
+		}{docs})
+	}
+	return t.print(a.out)
+}

@@ -1,0 +1,168 @@
+package setup
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// Files with lines and # comments get a block between two comment lines. The
+// first says how many lines it has, so that what somebody adds in between isn't
+// taken out with it. Put in and taken out, it leaves every byte as it was:
+//
+//   - a file that did not exist gets a block with a final newline, and one without
+//     a final newline (an empty one, too) a block without: the newline before the
+//     block is the block's then;
+//   - a block that replaces a line ("users: []") keeps it in a comment.
+
+// region is where a block stands in a file.
+type region struct {
+	start, end int // end is behind the block's last newline, if there is one
+	body       []string
+	eol        string
+	instead    string // the line that the block stands for
+	replaces   bool
+}
+
+const insteadOf = "# authferry setup, instead of: "
+
+func beginOf(name string, lines int) string {
+	return fmt.Sprintf("# authferry setup %s: begin (lines: %d); authferry setup %[1]s --undo takes this out", name, lines)
+}
+
+func endOf(name string) string { return "# authferry setup " + name + ": end" }
+
+// findBlock returns nil where there is none.
+func findBlock(text, name string) (*region, error) {
+	begin := "# authferry setup " + name + ": begin (lines: "
+	var r *region
+	at, want := 0, 0
+	for line := range strings.Lines(text) {
+		start := at
+		at += len(line)
+		bare := strings.TrimRight(line, "\r\n")
+		said := strings.TrimLeft(bare, " ")
+		switch {
+		case r == nil && strings.HasPrefix(said, begin):
+			number, _, _ := strings.Cut(said[len(begin):], ")")
+			want, _ = strconv.Atoi(number)
+			r = &region{start: start, eol: line[len(bare):]}
+		case r == nil:
+		case said == endOf(name):
+			r.end = at
+			if len(r.body) != want {
+				return nil, refuse("the block that authferry wrote has %d lines instead of %d now", len(r.body), want).
+					instead("take what is yours out of the lines between %q and %q", strings.TrimSuffix(begin, " (lines: "), endOf(name))
+			}
+			if n := len(r.body); n > 0 && strings.HasPrefix(r.body[n-1], insteadOf) {
+				r.replaces, r.instead = true, strings.TrimPrefix(r.body[n-1], insteadOf)
+			}
+			return r, nil
+		default:
+			r.body = append(r.body, said)
+		}
+	}
+	if r != nil {
+		return nil, refuse("the end of the block that authferry wrote is missing").instead("write %q behind it", endOf(name))
+	}
+	return nil, nil
+}
+
+// blockText is a block without its last newline.
+func blockText(name, indent, eol string, body []string) string {
+	var b strings.Builder
+	b.WriteString(indent + beginOf(name, len(body)) + eol)
+	for _, line := range body {
+		b.WriteString(indent + line + eol)
+	}
+	return b.String() + indent + endOf(name)
+}
+
+// takeBlock takes the first block of that name out. Nil is no file.
+func takeBlock(now []byte, name string) ([]byte, error) {
+	mark, text := cutMark(now)
+	r, err := findBlock(text, name)
+	if err != nil || r == nil {
+		return now, err
+	}
+	before, after := text[:r.start], text[r.end:]
+	open := !strings.HasSuffix(text[:r.end], "\n")
+	switch {
+	case r.replaces && open:
+		before += r.instead
+	case r.replaces:
+		before += r.instead + r.eol
+	case before == "" && after == "" && !open && mark == "":
+		return nil, nil
+	case open:
+		before = strings.TrimSuffix(before, r.eol)
+	}
+	return []byte(mark + before + after), nil
+}
+
+// putBlock puts a block in at a line's start, or at the end; one that is there
+// already is changed where it stands.
+func putBlock(now []byte, name string, body []string, at int) ([]byte, error) {
+	mark, text := cutMark(now)
+	r, err := findBlock(text, name)
+	if err != nil {
+		return nil, err
+	}
+	if r != nil {
+		if r.replaces {
+			body = append(body, insteadOf+r.instead)
+		}
+		head := text[r.start:r.end]
+		indent := head[:len(head)-len(strings.TrimLeft(head, " "))]
+		block := blockText(name, indent, r.eol, body)
+		if strings.HasSuffix(head, "\n") {
+			block += r.eol
+		}
+		return []byte(mark + text[:r.start] + block + text[r.end:]), nil
+	}
+	return addBlock(now, name, "", body, at), nil
+}
+
+// addBlock puts a block in at the start of a line, or at the end, whatever others
+// there are.
+func addBlock(now []byte, name, indent string, body []string, at int) []byte {
+	mark, text := cutMark(now)
+	block := blockText(name, indent, eolOf(text), body)
+	eol := eolOf(text)
+	switch {
+	case at < len(text), now == nil, strings.HasSuffix(text, "\n"):
+		return []byte(mark + text[:at] + block + eol + text[at:])
+	case text == "":
+		return []byte(mark + block)
+	}
+	return []byte(mark + text + eol + block)
+}
+
+// replaceLine puts a block in the place of the line text[from:to].
+func replaceLine(now []byte, name string, body []string, from, to int) []byte {
+	mark, text := cutMark(now)
+	line := text[from:to]
+	bare := strings.TrimRight(line, "\r\n")
+	end := line[len(bare):]
+	block := blockText(name, "", cmp.Or(end, eolOf(text)), append(body, insteadOf+bare))
+	return []byte(mark + text[:from] + block + end + text[to:])
+}
+
+func eolOf(text string) string {
+	if strings.Contains(text, "\r\n") {
+		return "\r\n"
+	}
+	return "\n"
+}
+
+const byteOrderMark = "\ufeff"
+
+// cutMark splits off the mark that some editors begin a file with.
+func cutMark(now []byte) (mark, text string) {
+	if rest, ok := bytes.CutPrefix(now, []byte(byteOrderMark)); ok {
+		return byteOrderMark, string(rest)
+	}
+	return "", string(now)
+}

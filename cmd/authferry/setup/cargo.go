@@ -1,0 +1,105 @@
+package setup
+
+import (
+	"cmp"
+	"maps"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// cargo: The Cargo Book, Registry Authentication. The registries that get authferry
+// are those whose index is at a chosen origin; each gets a line below its header.
+var cargo = Client{
+	Name: "cargo", Title: "Cargo", Programs: []string{"cargo"}, Hosts: true,
+	Files: func(m Machine, c Choice) ([]File, error) {
+		line := "credential-provider = " + quotedList(helper(m, c, "cargo"))
+		return []File{{
+			Path: cargoConfig(m), Mode: 0o600,
+			Put: func(now []byte) ([]byte, error) {
+				if len(c.Origins) == 0 {
+					return nil, noHosts
+				}
+				rest, err := takeCargo(now)
+				if err != nil {
+					return nil, err
+				}
+				return putCargo(rest, c.Origins, line)
+			},
+			Take:    takeCargo,
+			Current: func(now []byte) bool { return blockHas(now, "cargo", quoted(m.Binary)) },
+		}}, nil
+	},
+}
+
+func cargoConfig(m Machine) string {
+	home := cmp.Or(m.Getenv("CARGO_HOME"), filepath.Join(m.Home, ".cargo"))
+	if old := filepath.Join(home, "config"); exists(old) {
+		return old // cargo heeds it before the other
+	}
+	return filepath.Join(home, "config.toml")
+}
+
+func putCargo(now []byte, origins []string, line string) ([]byte, error) {
+	all, err := parseTOML(now)
+	if err != nil {
+		return nil, err
+	}
+	registries := table(all, "registries")
+	put := 0
+	for _, name := range slices.Sorted(maps.Keys(registries)) {
+		registry := table(registries, name)
+		index, _ := registry["index"].(string)
+		if !at(index, origins) {
+			continue
+		}
+		header := regexp.MustCompile(`(?m)^[ \t]*\[[ \t]*registries[ \t]*\.[ \t]*["']?` + regexp.QuoteMeta(name) + `["']?[ \t]*\][^\n]*(\n|$)`)
+		place := header.FindStringIndex(textOf(now))
+		switch {
+		case registry["credential-provider"] != nil:
+			return nil, refuse("registry %s has a credential-provider already", name).instead("take credential-provider out of [registries.%s]", name)
+		case registry["token"] != nil || place == nil:
+			return nil, refuse("registry %s is not written as a table of its own without a token", name).instead("write below [registries.%s]: %s", name, line)
+		}
+		now = addBlock(now, "cargo", "", []string{line}, place[1])
+		put++
+	}
+	if put == 0 {
+		return nil, refuse("no registry there has its index at %s", strings.Join(origins, " or ")).
+			instead("write the registry there first ([registries.NAME], index = \"sparse+%s/…\"), or name the index's with --host URL", origins[0])
+	}
+	if _, err := parseTOML(now); err != nil {
+		return nil, refuse("a line can't be added to its registries; it was left as it is").instead("write below each header: %s", line)
+	}
+	return now, nil
+}
+
+// at reports whether a registry's index is at one of the origins.
+func at(index string, origins []string) bool {
+	u, err := url.Parse(strings.TrimPrefix(index, "sparse+"))
+	if err != nil || u.Host == "" {
+		return false
+	}
+	return slices.ContainsFunc(origins, func(origin string) bool {
+		o, err := url.Parse(origin)
+		return err == nil && o.Scheme == u.Scheme && strings.EqualFold(o.Host, u.Host)
+	})
+}
+
+// takeCargo takes out the line of every registry.
+func takeCargo(now []byte) ([]byte, error) {
+	if _, err := parseTOML(now); err != nil {
+		return nil, err
+	}
+	for {
+		r, err := findBlock(textOf(now), "cargo")
+		if err != nil || r == nil {
+			return now, err
+		}
+		if now, err = takeBlock(now, "cargo"); err != nil {
+			return nil, err
+		}
+	}
+}

@@ -1,0 +1,107 @@
+package setup
+
+import (
+	"cmp"
+	"net/url"
+	"path/filepath"
+	"slices"
+)
+
+// docker: docker login, "Credential helpers". A helper is a program on the PATH
+// that is called docker-credential-NAME; it gets no arguments of ours, so the
+// account is found by the host.
+var docker = Client{
+	Name: "docker", Title: "Docker", Programs: []string{"docker", "podman", "buildah", "skopeo"}, Hosts: true,
+	Files: func(m Machine, c Choice) ([]File, error) {
+		dir := cmp.Or(m.Getenv("DOCKER_CONFIG"), filepath.Join(m.Home, ".docker"))
+		return []File{{
+			Path: filepath.Join(dir, "config.json"), Mode: 0o600,
+			Put: func(now []byte) ([]byte, error) {
+				if len(c.Origins) == 0 {
+					return nil, noHosts
+				}
+				for _, origin := range c.Origins {
+					var err error
+					if now, err = putRegistry(now, dockerHost(origin)); err != nil {
+						return nil, err
+					}
+				}
+				return now, nil
+			},
+			Take: func(now []byte) ([]byte, error) {
+				for {
+					if now == nil {
+						return nil, nil
+					}
+					d, err := parseJSON(now)
+					if err != nil {
+						return nil, err
+					}
+					var all map[string]any
+					if _, err := d.decode([]string{credHelpers}, &all); err != nil {
+						return nil, err
+					}
+					host, ours := "", false
+					for name, helper := range all {
+						if helper == dockerName && (host == "" || name < host) {
+							host, ours = name, true
+						}
+					}
+					if !ours {
+						return now, nil
+					}
+					if now, err = dropJSON(now, []string{credHelpers, host}); err != nil {
+						return nil, err
+					}
+				}
+			},
+			Current: func([]byte) bool { return true },
+		}, link(m, onPath(m, "docker-credential-"+dockerName))}, nil
+	},
+	Next: func(m Machine, c Choice) (lines []string) {
+		dir := filepath.Dir(onPath(m, "docker-credential-"+dockerName))
+		if !slices.Contains(filepath.SplitList(m.Getenv("PATH")), dir) {
+			lines = append(lines, "docker looks for it on the PATH: add "+dir)
+		}
+		if c.selection() != nil {
+			lines = append(lines, "docker tells its helper the host alone, so the account is chosen by that")
+		}
+		return lines
+	},
+}
+
+const (
+	credHelpers = "credHelpers"
+	dockerName  = "authferry"
+)
+
+func putRegistry(now []byte, host string) ([]byte, error) {
+	path := []string{credHelpers, host}
+	if now != nil {
+		d, err := parseJSON(now)
+		if err != nil {
+			return nil, err
+		}
+		var helper string
+		if there, err := d.decode(path, &helper); err != nil {
+			return nil, err
+		} else if there && helper != dockerName {
+			return nil, refuse("for %s it names the helper %q already", host, helper).instead("take %q out of %q in that file", host, credHelpers)
+		}
+	}
+	return setJSON(now, path, dockerName)
+}
+
+// dockerHost is a registry as docker names it: without the scheme, and Docker Hub
+// by its old address.
+func dockerHost(origin string) string {
+	u, err := url.Parse(origin)
+	if err != nil || u.Host == "" {
+		return origin
+	}
+	switch u.Host {
+	case "docker.io", "index.docker.io", "registry-1.docker.io":
+		return "https://index.docker.io/v1/"
+	}
+	return u.Host
+}

@@ -1,0 +1,61 @@
+package setup
+
+import (
+	"testing"
+)
+
+// Whatever a file holds: either it is refused, or what is put in can be taken out
+// again to the byte, and putting it in twice is the same as once. Nothing panics.
+func FuzzThereAndBack(f *testing.F) {
+	clients := edited()
+	for i, c := range clients {
+		for _, text := range files[c.Name] {
+			for _, style := range styles {
+				f.Add(i, []byte(style(text)))
+			}
+		}
+	}
+	for i := range clients {
+		f.Add(i, []byte("# authferry setup go: begin (lines: 1); x\nGOAUTH=\n# authferry setup go: end"))
+		f.Add(i, []byte("{\"apiKeyHelper\": \"authferry helper api-key\", \"mcp\": {\"authferry\": {\"command\": [\"authferry\"]}},}"))
+		f.Add(i, []byte("users: []\r\n# authferry setup kubernetes: begin (lines: 0)\r\n# authferry setup kubernetes: end"))
+	}
+	f.Fuzz(func(t *testing.T, which int, now []byte) {
+		c := clients[(which%len(clients)+len(clients))%len(clients)]
+		if c.Name == "git" {
+			return // asks git, at every try
+		}
+		m := Machine{OS: "linux", Home: "/home/me", Binary: "/opt/bin/authferry", Getenv: func(string) string { return "" }, LookPath: func(string) (string, error) { return "", nil }}
+		all, err := c.Files(m, choice)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range all {
+			if file.Link != "" {
+				continue
+			}
+			without, err := file.Take(now)
+			if err != nil {
+				continue
+			}
+			put, err := file.Put(now)
+			if err != nil {
+				continue
+			}
+			if !file.Current(put) {
+				t.Errorf("%s: not current: %q", c.Name, put)
+			}
+			again, err := file.Put(put)
+			if err != nil || !same(again, put) {
+				t.Errorf("%s: put twice:\n%q, %v\nonce:\n%q", c.Name, again, err, put)
+			}
+			taken, err := file.Take(put)
+			if err != nil {
+				t.Errorf("%s: can't be taken out of %q: %v", c.Name, put, err)
+			}
+			if same(without, now) && !same(taken, now) {
+				t.Errorf("%s: taken out:\n%q\nwas:\n%q", c.Name, taken, now)
+			}
+		}
+	})
+}

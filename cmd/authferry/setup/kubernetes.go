@@ -1,0 +1,140 @@
+package setup
+
+import (
+	"path/filepath"
+	"strings"
+)
+
+// kubernetes: client authentication (v1), "exec" of a kubeconfig's user. kubectl
+// would write the file anew, without its comments; so the user is added as text,
+// below the line "users:".
+var kubernetes = Client{
+	Name: "kubernetes", Title: "Kubernetes", Programs: []string{"kubectl"}, Asks: true,
+	Files: func(m Machine, c Choice) ([]File, error) {
+		return []File{{
+			Path: kubeConfig(m), Mode: 0o600,
+			Put:     func(now []byte) ([]byte, error) { return putKubeUser(now, kubeUser(m, c)) },
+			Take:    takeKubeUser,
+			Current: func(now []byte) bool { return blockHas(now, "kubernetes", "command: "+quoted(m.Binary)) },
+		}}, nil
+	},
+	Next: func(Machine, Choice) []string {
+		return []string{"to use it in the current context: kubectl config set-context --current --user=authferry"}
+	},
+}
+
+// kubeConfig is the file that kubectl changes.
+func kubeConfig(m Machine) string {
+	first := ""
+	for _, path := range filepath.SplitList(m.Getenv("KUBECONFIG")) {
+		switch {
+		case path == "":
+		case exists(path):
+			return path
+		case first == "":
+			first = path
+		}
+	}
+	if first != "" {
+		return first
+	}
+	return filepath.Join(m.Home, ".kube", "config")
+}
+
+func kubeUser(m Machine, c Choice) []string {
+	words := helper(m, c, "kubernetes")
+	return []string{
+		"- name: authferry",
+		"  user:",
+		"    exec:",
+		"      apiVersion: client.authentication.k8s.io/v1",
+		"      command: " + quoted(words[0]),
+		"      args: " + quotedList(words[1:]),
+		"      interactiveMode: IfAvailable",
+		"      provideClusterInfo: true",
+	}
+}
+
+var (
+	kubeUsers = pattern(`(?m)^users:[ \t]*(\[\]|null|~|\{\})?[ \t]*(#[^\n]*)?\r?(\n|$)`)
+	kubeTop   = pattern(`^(#.*|---|[A-Za-z][A-Za-z0-9_-]*:( .*)?|- .*|-|\]|\})$`)
+	kubeNamed = pattern(`(?m)^[ \t]*(- )?[ \t]*name:[ \t]*["']?authferry["']?[ \t]*\r?$`)
+)
+
+// checkKube looks for what a line-wise change could break.
+func checkKube(text string) error {
+	if strings.Contains(strings.ReplaceAll(text, "\r\n", "\n"), "\r") {
+		return refuse("its lines end in several ways; it was left as it is")
+	}
+	documents, first := 0, true
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, " \r\n")
+		switch {
+		case line == "":
+		case strings.HasPrefix(strings.TrimLeft(line, " "), "\t"):
+			return refuse("it is not YAML: a line begins with a tab; mend it first, it was left as it is")
+		case first && strings.HasPrefix(line, "{"):
+			return refuse("it is JSON; it was left as it is").instead("kubectl config set-credentials authferry --help tells how to add one with --exec-command")
+		case line == "---":
+			if documents++; documents > 1 || !first {
+				return refuse("it has several documents; it was left as it is")
+			}
+		case line[0] != ' ' && !kubeTop().MatchString(line):
+			return refuse("it doesn't look like a kubeconfig: what is this line that begins with %q? it was left as it is", line[:min(len(line), 8)])
+		default:
+			if line[0] != '#' {
+				first = false
+			}
+		}
+	}
+	return nil
+}
+
+func takeKubeUser(now []byte) ([]byte, error) {
+	if err := checkKube(textOf(now)); err != nil {
+		return nil, err
+	}
+	return takeBlock(now, "kubernetes")
+}
+
+func putKubeUser(now []byte, user []string) ([]byte, error) {
+	rest, err := takeKubeUser(now)
+	if err != nil {
+		return nil, err
+	}
+	text := textOf(rest)
+	if kubeNamed().MatchString(text) {
+		return nil, refuse("something in it is called authferry already").instead("kubectl config delete-user authferry")
+	}
+	places := kubeUsers().FindAllStringSubmatchIndex(text, -1)
+	switch {
+	case len(places) > 1, len(places) == 0 && strings.Contains("\n"+text, "\nusers"):
+		return nil, refuse("its users are written in a way of their own; it was left as it is").instead("write %q below the line \"users:\" by hand", "- name: authferry")
+	case len(places) == 0:
+		head := []string{"users:"}
+		if strings.TrimSpace(text) == "" {
+			head = []string{"apiVersion: v1", "kind: Config", "users:"}
+		}
+		return addBlock(rest, "kubernetes", "", append(head, user...), len(text)), nil
+	}
+	at := places[0]
+	if at[2] >= 0 {
+		return replaceLine(rest, "kubernetes", append([]string{"users:"}, user...), at[0], at[1]), nil
+	}
+	return addBlock(rest, "kubernetes", listIndent(text[at[1]:]), user, at[1]), nil
+}
+
+// listIndent is how far the list that text begins with is indented.
+func listIndent(text string) string {
+	for line := range strings.Lines(text) {
+		bare := strings.TrimLeft(line, " ")
+		if strings.TrimSpace(bare) == "" || bare[0] == '#' {
+			continue
+		}
+		if bare[0] == '-' {
+			return line[:len(line)-len(bare)]
+		}
+		break
+	}
+	return ""
+}

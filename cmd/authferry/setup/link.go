@@ -1,0 +1,125 @@
+package setup
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+)
+
+// Some clients find their helper by its name alone. They get authferry by that
+// name: a link, or on Windows, where links need a privilege, a copy. The content of
+// such a file is its target here.
+
+// anotherProgram is what a copy that isn't one any more is taken for.
+const anotherProgram = "another version of authferry"
+
+// readLink returns the target of the link at path; nil: there is none.
+func readLink(path, target string) ([]byte, error) {
+	if runtime.GOOS == "windows" {
+		copied, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if own, err := os.ReadFile(target); err == nil && bytes.Equal(copied, own) {
+			return []byte(target), nil
+		}
+		return []byte(anotherProgram), nil
+	}
+	found, err := os.Readlink(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		if _, statErr := os.Lstat(path); statErr == nil {
+			return nil, refuse("it is not a link, so it is not authferry's").instead("move %s away", path)
+		}
+		return nil, err
+	}
+	return []byte(found), nil
+}
+
+// writeLink puts a link, or a copy, in the place of what is there.
+func writeLink(path, target string) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	temp := filepath.Join(dir, ".authferry-"+filepath.Base(path))
+	_ = os.Remove(temp) // of one who was interrupted here
+	if runtime.GOOS == "windows" {
+		program, err := os.ReadFile(target)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(temp, program, 0o700); err != nil { // #nosec G306 -- a program
+			return err
+		}
+	} else if err := os.Symlink(target, temp); err != nil {
+		return err
+	}
+	if err := os.Rename(temp, path); err != nil {
+		return errors.Join(err, os.Remove(temp))
+	}
+	return nil
+}
+
+// link is the file by which a client finds authferry under another name.
+func link(m Machine, path string) File {
+	return File{
+		Path: path, Link: m.Binary,
+		Put: func(now []byte) ([]byte, error) {
+			if now != nil && !ourLink(now) {
+				return nil, refuse("it links to another program, %s", now).instead("move %s away", path)
+			}
+			return []byte(m.Binary), nil
+		},
+		Take: func(now []byte) ([]byte, error) {
+			if now != nil && ourLink(now) {
+				return nil, nil
+			}
+			return now, nil
+		},
+		Current: func(now []byte) bool { return string(now) == m.Binary },
+	}
+}
+
+func ourLink(target []byte) bool {
+	return string(target) == anotherProgram || isOurs(string(target))
+}
+
+// onPath returns where a program called name is, or is to be: a folder on the PATH
+// that is the person's own, best the one that authferry is in.
+func onPath(m Machine, name string) string {
+	if m.OS == "windows" {
+		name += ".exe"
+	}
+	own := filepath.Dir(m.Binary)
+	folders := filepath.SplitList(m.Getenv("PATH"))
+	for _, dir := range append(folders, own) {
+		if path := filepath.Join(dir, name); filepath.IsAbs(dir) && exists(path) { // it may lead nowhere by now
+			return path
+		}
+	}
+	var chosen string
+	for _, dir := range folders {
+		if dir == own {
+			return filepath.Join(own, name)
+		}
+		if below, err := filepath.Rel(m.Home, dir); err == nil && filepath.IsAbs(dir) && chosen == "" && !strings.HasPrefix(below, "..") {
+			if info, err := os.Stat(dir); err == nil && info.IsDir() {
+				chosen = dir
+			}
+		}
+	}
+	if chosen == "" {
+		chosen = own
+	}
+	return filepath.Join(chosen, name)
+}

@@ -1,0 +1,54 @@
+package setup
+
+import (
+	"github.com/pelletier/go-toml/v2"
+)
+
+// parseTOML reads a file for what stands there; changes are made to its lines.
+func parseTOML(now []byte) (map[string]any, error) {
+	var all map[string]any
+	if err := toml.Unmarshal([]byte(textOf(now)), &all); err != nil {
+		return nil, refuse("it is not TOML: %v; mend it first, it was left as it is", err)
+	}
+	return all, nil
+}
+
+// table returns the table along path, nil where there is none.
+func table(all map[string]any, path ...string) map[string]any {
+	for _, name := range path {
+		all, _ = all[name].(map[string]any)
+	}
+	return all
+}
+
+// putTables adds tables at the end of a file of TOML. Path is where they begin; if
+// somebody has that already, the file stays as it is.
+func putTables(now []byte, name string, path []string, body []string) ([]byte, error) {
+	rest, err := takeBlock(now, name)
+	if err != nil {
+		return nil, err
+	}
+	all, err := parseTOML(rest)
+	if err != nil {
+		return nil, err
+	}
+	if table(all, path...) != nil {
+		return nil, refuse("it has a table [%s.%s] already that is not from authferry setup", path[0], path[1]).instead("take that table out of the file")
+	}
+	after, err := putBlock(now, name, body, len(textOf(now)))
+	if err != nil {
+		return nil, err
+	}
+	if _, err := parseTOML(after); err != nil {
+		return nil, refuse("a table [%s.%s] can't be added at its end; it was left as it is", path[0], path[1])
+	}
+	return after, nil
+}
+
+// takeTables takes them out again.
+func takeTables(now []byte, name string) ([]byte, error) {
+	if _, err := parseTOML(now); err != nil {
+		return nil, err
+	}
+	return takeBlock(now, name)
+}
