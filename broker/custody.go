@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -369,8 +370,11 @@ func (b *Broker) Importable(ctx context.Context) []Importable {
 				continue
 			}
 			for _, c := range t.candidates {
-				if c.hint != "" { // what it lacks, a flag brings
-					c.reason = ""
+				switch {
+				case c.whole != "":
+					c.reason = "a part of it is here"
+				case c.hint != "":
+					c.reason = "" // what it lacks, a flag brings
 				}
 			}
 			if logins := t.outcome().Logins; logins != nil {
@@ -392,9 +396,13 @@ func (b *Broker) shared(ctx context.Context) map[string]Check {
 				continue
 			}
 			for _, c := range t.candidates {
-				if c.held != "" {
-					found[c.held] = Check{
-						Status: CheckWarning, Hint: "authferry import " + s.Name + " --move",
+				if id := cmp.Or(c.held, c.whole); id != "" {
+					hint := "authferry import " + s.Name + " --move"
+					if c.hint != "" {
+						hint += " --client-id ID"
+					}
+					found[id] = Check{
+						Status: CheckWarning, Hint: hint,
 						Message: fmt.Sprintf("%s (%s) has this login too; whichever refreshes first logs the other out", s.Title, path),
 					}
 				}

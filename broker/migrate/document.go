@@ -97,7 +97,8 @@ func (s *scanner) object(n *node) {
 	s.at++
 	names := map[string]bool{}
 	for s.skip(space); s.data[s.at] != '}'; s.skip(space + ",") {
-		m := member{start: s.at, name: s.text()}
+		m := member{start: s.at}
+		m.name = s.text()
 		s.skip(space + ":")
 		m.value = s.value()
 		s.repeated = s.repeated || names[m.name]
