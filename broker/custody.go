@@ -241,20 +241,12 @@ func (t *takeover) release(ctx context.Context, o *Takeover) error {
 		return nil
 	}
 	if err := t.remove(ctx, going); err != nil {
-		t.opt.Warn(fmt.Sprintf("the logins are here, and %s still has them too (%v); whichever program refreshes first logs the other out; finish it: authferry import %s --move%s",
-			t.file.Path, err, t.req.Source.Name, t.pathArg()))
+		t.opt.Warn(fmt.Sprintf("the logins are here, and %s still has them too (%v); whichever program refreshes first logs the other out; finish it: %s",
+			t.file.Path, err, o.Finish))
 		return t.share(ctx, ids, t.file.Path)
 	}
 	o.Removed = len(going)
 	return t.share(ctx, ids, "")
-}
-
-// pathArg names the file in a command, where it is not at its usual place.
-func (t *takeover) pathArg() string {
-	if t.req.Path == "" || slices.Contains(t.req.Source.Places(), t.req.Path) {
-		return ""
-	}
-	return " " + arg(t.req.Path)
 }
 
 func (t *takeover) remove(ctx context.Context, going []migrate.Login) error {
@@ -401,10 +393,11 @@ func (b *Broker) shared(ctx context.Context) map[string]Check {
 					if c.hint != "" {
 						hint += " --client-id ID"
 					}
-					found[id] = Check{
-						Status: CheckWarning, Hint: hint,
-						Message: fmt.Sprintf("%s (%s) has this login too; whichever refreshes first logs the other out", s.Title, path),
+					message := "%s (%s) has this login too; whichever refreshes first logs the other out"
+					if !c.login.APIKey.Empty() {
+						message = "%s (%s) has this API key too, for every program to read"
 					}
+					found[id] = Check{Status: CheckWarning, Hint: hint, Message: fmt.Sprintf(message, s.Title, path)}
 				}
 			}
 		}

@@ -34,6 +34,7 @@ type Takeover struct {
 	Skipped     []migrate.Skipped // that are not, and why
 	Accounts    []index.Account   // that were made
 	Removed     int               // entries that the file no longer has
+	Finish      string            // the command that takes the logins out of the file
 }
 
 // TakeoverLogin is one login that is to be taken over. No secret.
@@ -138,7 +139,7 @@ func fileError(err error, req TakeoverRequest) error {
 		if where == "" {
 			where = strings.Join(req.Source.Places(), " or ")
 		}
-		return failf(NoAccount, "%s has no logins here: there is no file %s", req.Source.Title, where).
+		return failf(NoAccount, "there are no logins of %s here: no file %s", req.Source.Title, where).
 			hint("authferry import %s PATH", req.Source.Name)
 	}
 	return failf(Internal, "the logins of %s can't be read; nothing was changed", req.Source.Title).because(err)
@@ -182,7 +183,10 @@ func (t *takeover) admit(c *candidate) {
 	l := &c.login
 	p, known := t.providers.Get(l.Provider)
 	if !known {
-		c.reason = fmt.Sprintf("there is no provider %s here; if it has a token endpoint of its own: authferry provider add %s --issuer URL", quote(l.Provider), arg(l.Provider))
+		c.reason = fmt.Sprintf("there is no provider %s here", quote(l.Provider))
+		if (oauth.Provider{Name: l.Provider}).Validate() == nil {
+			c.reason += fmt.Sprintf("; authferry provider add %s --issuer URL makes one of a server with a token endpoint", l.Provider)
+		}
 		return
 	}
 	if l.RefreshToken.Empty() && oauth.CheckAccessToken(l.Secret().Reveal()) != nil {
@@ -267,7 +271,7 @@ func (t *takeover) compare(ctx context.Context, c *candidate) error {
 // the candidate's.
 func (t *takeover) sameAccess(ctx context.Context, a *index.Account, c *candidate) (bool, error) {
 	if t.shallow || c.login.AccessToken.Empty() {
-		return t.shallow && !a.ExpiresAt.IsZero() && a.ExpiresAt.Equal(c.n.ExpiresAt), nil
+		return a.Shared == t.file.Path, nil // as good as one can say without the keystore
 	}
 	if err := t.open(t.idx); err != nil {
 		return false, err
@@ -316,10 +320,13 @@ func (t *takeover) settle(c *candidate, client func(oauth.Provider) string) {
 	if !c.n.RefreshToken.Empty() && c.n.ClientID == "" {
 		c.hint = fmt.Sprintf("authferry import %s --move --client-id ID, with the client that it was issued to", t.req.Source.Name)
 		switch {
+		case t.req.Keep && c.whole != "":
+			c.hint, c.held, c.reason = "", c.whole, "its access token is here already, and more of it could not be used: provider "+p.Name+" has no client id"
+			return
 		case !t.req.Keep:
 			c.reason = fmt.Sprintf("it could not be refreshed here: provider %s has no client id", p.Name)
 			return
-		case c.n.AccessToken.Empty() || expired || c.whole != "":
+		case c.n.AccessToken.Empty() || expired:
 			c.reason = fmt.Sprintf("its access token is over, and it could not be refreshed here: provider %s has no client id", p.Name)
 			return
 		}
@@ -364,7 +371,10 @@ func (t *takeover) name(c *candidate) {
 
 // outcome is the plan as a person sees it.
 func (t *takeover) outcome() *Takeover {
-	o := &Takeover{Title: t.req.Source.Title, Path: t.file.Path, Skipped: slices.Clone(t.file.Skipped)}
+	o := &Takeover{
+		Title: t.req.Source.Title, Path: t.file.Path, Skipped: slices.Clone(t.file.Skipped),
+		Finish: "authferry import " + t.req.Source.Name + " --move" + t.pathArg(),
+	}
 	for _, c := range t.candidates {
 		if c.reason != "" {
 			o.Skipped = append(o.Skipped, migrate.Skipped{Entry: c.login.Entry, Reason: c.reason})
@@ -384,4 +394,12 @@ func (t *takeover) outcome() *Takeover {
 		o.Logins = append(o.Logins, l)
 	}
 	return o
+}
+
+// pathArg names the file in a command, where it is not at its usual place.
+func (t *takeover) pathArg() string {
+	if t.req.Path == "" || slices.Contains(t.req.Source.Places(), t.req.Path) {
+		return ""
+	}
+	return " " + arg(t.req.Path)
 }

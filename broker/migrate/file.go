@@ -3,7 +3,6 @@ package migrate
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -112,13 +111,25 @@ func read(path string) ([]byte, os.FileInfo, error) {
 	return nil, nil, errUnsteady
 }
 
+func kind(mode os.FileMode) string {
+	switch {
+	case mode.IsDir():
+		return "a folder"
+	case mode&os.ModeNamedPipe != 0:
+		return "a pipe"
+	case mode&os.ModeDevice != 0:
+		return "a device"
+	}
+	return "something else"
+}
+
 func readOnce(path string) ([]byte, os.FileInfo, error) {
 	named, err := os.Stat(path)
 	if err != nil {
 		return nil, nil, err
 	}
 	if !named.Mode().IsRegular() {
-		return nil, nil, fmt.Errorf("it is no regular file (%s)", named.Mode().Type())
+		return nil, nil, errors.New("it is " + kind(named.Mode()) + ", not a file")
 	}
 	in, err := os.OpenFile(path, os.O_RDONLY|nonblocking, 0)
 	if err != nil {

@@ -332,7 +332,7 @@ func TestBadFiles(t *testing.T) {
 			}
 		}
 	}
-	if _, err := Open(openCode, t.TempDir()); err == nil || !strings.Contains(err.Error(), "it is no regular file (d") {
+	if _, err := Open(openCode, t.TempDir()); err == nil || !strings.Contains(err.Error(), "it is a folder, not a file") {
 		t.Errorf("a folder: %v", err)
 	}
 	if _, err := Open(openCode, filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) {

@@ -20,8 +20,8 @@ func TestNoRegularFile(t *testing.T) {
 	if err := os.Symlink("/dev/zero", link); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{pipe, link, "/dev/null"} {
-		if _, err := Open(openCode, path); err == nil || !strings.Contains(err.Error(), "it is no regular file") {
+	for path, want := range map[string]string{pipe: "it is a pipe", link: "it is a device", "/dev/null": "it is a device"} {
+		if _, err := Open(openCode, path); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}

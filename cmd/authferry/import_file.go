@@ -10,6 +10,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/migrate"
 )
 
@@ -117,16 +118,13 @@ func (c *importFileCmd) tell(a *app, done *broker.Takeover) {
 	switch {
 	case len(done.Accounts) == 0 && done.Removed == 0:
 		a.term.note("nothing was taken over from %s", done.Path)
+	case c.Keep && !slices.ContainsFunc(done.Accounts, func(acc index.Account) bool { return acc.Kind == broker.KindOAuth }):
+		a.term.warn(fmt.Sprintf("%s still has them, for every program to read; %s ends that", done.Path, done.Finish))
 	case c.Keep:
-		a.term.warn(fmt.Sprintf("%s still has these logins: whichever program refreshes first logs the other out; authferry import %s --move ends that", done.Path, c.name(done)))
+		a.term.warn(fmt.Sprintf("%s still has these logins: whichever program refreshes first logs the other out; %s ends that", done.Path, done.Finish))
 	case done.Removed > 0:
 		a.term.note("%s no longer has them", done.Path)
 	}
-}
-
-func (c *importFileCmd) name(done *broker.Takeover) string {
-	all := migrate.Sources()
-	return all[slices.IndexFunc(all, func(s migrate.Source) bool { return s.Title == done.Title })].Name
 }
 
 // preview shows what would be done; it changes nothing.
