@@ -156,6 +156,12 @@ func (t *takeover) adopt(ctx context.Context, n NewAccount) (*index.Account, err
 		if err != nil {
 			return nil, err
 		}
+		if acc == nil {
+			if acc, err = t.storeAccess(ctx, idx, id, n, stored); err != nil {
+				return nil, err
+			}
+			slot = stored.slot
+		}
 		n.id = id
 		a, err := newEntry(n, time.Now().UTC())
 		if err != nil {
@@ -175,6 +181,20 @@ func (t *takeover) adopt(ctx context.Context, n NewAccount) (*index.Account, err
 		})
 	}
 	return nil, nil
+}
+
+// storeAccess stores the access token of n, if it has one, beside a stored grant.
+func (b *Broker) storeAccess(ctx context.Context, idx *index.Index, id string, n NewAccount, stored grants) (*access, error) {
+	_, acc := newRecords(id, n, time.Now().UTC())
+	if acc == nil {
+		return nil, nil
+	}
+	acc.Generation = stored.best.Generation
+	v, err := acc.encode()
+	if err != nil {
+		return nil, err
+	}
+	return acc, storeError(b.set(ctx, accessItem(idx, id, stored.slot), v))
 }
 
 // grantSecret is what n's grant will be made of.
