@@ -19,12 +19,10 @@ func foreign(info os.FileInfo) (uid uint64, is bool) {
 	return uint64(st.Uid), int(st.Uid) != os.Geteuid()
 }
 
-// names is how many hard links the file has.
-func names(info os.FileInfo) uint64 {
-	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		return uint64(st.Nlink) //nolint:unconvert // its size differs between systems
-	}
-	return 1
+// linked reports that the file has another name, a hard link.
+func linked(info os.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && st.Nlink > 1
 }
 
 // openTo says who besides its user may read the file.

@@ -38,12 +38,12 @@ func (f *File) Removable() error {
 // Remove takes logins of f out of the file: what else stands in it stays byte for
 // byte, its mode and a symbolic link to it stay, and there is no copy of what it
 // was. A file in which no login is left, of a program that takes that for a
-// damaged one, is deleted. linked reports that the old file has another name
+// damaged one, is deleted. twoNames reports that the old file has another name
 // (a hard link), which keeps its content.
 //
 // Errors: ErrChanged, ErrBusy and those of the file system; the file is then as
 // it was.
-func (f *File) Remove(logins []Login) (linked bool, err error) {
+func (f *File) Remove(logins []Login) (twoNames bool, err error) {
 	left, gone := f.Without(logins)
 	unlock, err := f.lock()
 	if err != nil {
@@ -63,7 +63,7 @@ func (f *File) Remove(logins []Login) (linked bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	return names(info) > 1, syncFolder(filepath.Dir(f.target))
+	return linked(info), syncFolder(filepath.Dir(f.target))
 }
 
 // unchanged fails with ErrChanged where the file is not what was read.

@@ -137,7 +137,8 @@ func (c *importFileCmd) preview(a *app, reqs []broker.TakeoverRequest) error {
 		}
 		logins, skipped = append(logins, plan.Logins...), append(skipped, plan.Skipped...)
 		if !c.JSON {
-			if err := showPlan(plan).print(a.out); err != nil {
+			t := planTable(plan)
+			if err := t.print(a.out); err != nil {
 				return err
 			}
 		}
@@ -151,7 +152,7 @@ func (c *importFileCmd) preview(a *app, reqs []broker.TakeoverRequest) error {
 	}{logins, skipped})
 }
 
-func showPlan(plan *broker.Takeover) *table {
+func planTable(plan *broker.Takeover) *table {
 	t := newTable()
 	t.add(plan.Title + ": " + plan.Path)
 	for _, l := range plan.Logins {
@@ -182,7 +183,8 @@ func (c *importFileCmd) choose(a *app, reqs []broker.TakeoverRequest) error {
 		if err != nil {
 			return err
 		}
-		if err := showPlan(plan).print(a.err); err != nil {
+		t := planTable(plan)
+		if err := t.print(a.err); err != nil {
 			return err
 		}
 	}
