@@ -21,7 +21,7 @@ var stateChanging = []string{"write", "fsync", "ftruncate", "fchmod", "linkat", 
 // lost no login: it is in the file, or here, or both. Doing it again finishes it.
 func TestMoveSurvivesBeingKilled(t *testing.T) {
 	if testing.Short() {
-		t.Skip("needs minutes: run it without -short")
+		t.Skip("needs some twenty seconds: run without -short")
 	}
 	if out, err := exec.Command("strace", "-f", "-o", os.DevNull, "true").CombinedOutput(); err != nil {
 		t.Skipf("needs strace: apt-get install strace, and leave to trace: %v %s", err, out)
