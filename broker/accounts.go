@@ -32,6 +32,10 @@ type NewAccount struct {
 	// not known.
 	Imported bool
 
+	Shared   string       // where another program still has this login; empty: nowhere
+	Holds    []index.Hold // that it comes with
+	Disabled bool
+
 	id string // empty: a new one
 }
 
@@ -39,24 +43,10 @@ type NewAccount struct {
 // the account; if the keystore refuses, no account stays behind. Errors:
 // LabelTaken, Usage (the label), and those of keystore and index.
 func (b *Broker) Add(ctx context.Context, n NewAccount) (*index.Account, error) {
-	label, err := index.CheckLabel(n.Label)
-	if err != nil {
-		return nil, failf(Usage, "the label does not do").because(err)
-	}
-	pool := n.Pool
-	if pool == "" {
-		pool = n.Provider.Name
-	} else if pool, err = index.CheckLabel(pool); err != nil {
-		return nil, failf(Usage, "the pool's name does not do").because(err)
-	}
 	now := time.Now().UTC()
-	a := index.Account{
-		ID: cmp.Or(n.id, index.NewID()), Label: label, Provider: n.Provider.Name, Pool: pool, Kind: KindOAuth,
-		Issuer: cmp.Or(n.Identity.Issuer, n.Provider.Issuer), Subject: n.Identity.Subject, Organization: n.Identity.Organization,
-		Identity: n.Identity.Name, AddedAt: now.Truncate(time.Second),
-	}
-	if !n.APIKey.Empty() {
-		a.Kind = KindAPIKey
+	a, err := newEntry(n, now)
+	if err != nil {
+		return nil, err
 	}
 	g, acc := newRecords(a.ID, n, now)
 	check := func(idx *index.Index) error {
@@ -91,10 +81,37 @@ func (b *Broker) Add(ctx context.Context, n NewAccount) (*index.Account, error) 
 		enlist(i, &a)
 		return nil
 	}); err != nil {
-		b.discard(ctx, idx, a.ID)
+		// Unless somebody found the records and gave them an entry already.
+		if now, readErr := b.readOrEmpty(); readErr == nil && now.Account(a.ID) == nil {
+			b.discard(ctx, idx, a.ID)
+		}
 		return nil, err
 	}
 	return &a, nil
+}
+
+// newEntry is what the index will say of n.
+func newEntry(n NewAccount, now time.Time) (index.Account, error) {
+	label, err := index.CheckLabel(n.Label)
+	if err != nil {
+		return index.Account{}, failf(Usage, "the label does not do").because(err)
+	}
+	pool := n.Pool
+	if pool == "" {
+		pool = n.Provider.Name
+	} else if pool, err = index.CheckLabel(pool); err != nil {
+		return index.Account{}, failf(Usage, "the pool's name does not do").because(err)
+	}
+	a := index.Account{
+		ID: cmp.Or(n.id, index.NewID()), Label: label, Provider: n.Provider.Name, Pool: pool, Kind: KindOAuth,
+		Issuer: cmp.Or(n.Identity.Issuer, n.Provider.Issuer), Subject: n.Identity.Subject, Organization: n.Identity.Organization,
+		Identity: n.Identity.Name, AddedAt: now.Truncate(time.Second),
+		Shared: n.Shared, Holds: n.Holds, Disabled: n.Disabled,
+	}
+	if !n.APIKey.Empty() {
+		a.Kind = KindAPIKey
+	}
+	return a, nil
 }
 
 // enlist puts a new account last in its pool.

@@ -46,14 +46,16 @@
 //
 // # Locks
 //
-// In this order, never the reverse: gate, rotation, manifest, index. All are
-// kernel locks on files that are never deleted.
+// In this order, never the reverse: import, gate, rotation, manifest, index. All
+// are kernel locks on files that are never deleted.
 //
 //   - The gate (<id>.gate) is held by the one caller that wants a rotation, and
 //     passes the herd one by one: who gets it looks at the index and mostly finds
 //     the work done. Losing it is harmless.
 //   - The rotation lock (<id>.lock) is held by the rotator, and by remove and
 //     keystore migrate. It alone makes rule 2 true.
+//   - The import lock is held by who takes logins over, so that two of them make
+//     one account.
 //
 // # Rotation
 //
@@ -90,6 +92,18 @@
 // identity. Until the new grant is stored the old one is untouched, and it is not
 // revoked: some servers would end the new one with it.
 //
+// # Taking over
+//
+// takeover.go decides about every login of another program's file, custody.go
+// does it. A move stores the login, reads it back and commits the index; only
+// then, if the file is still byte for byte what was read, it loses the entry. So
+// a login is in one place at least at every instant, and in both only for a
+// moment, or because the person wants that or the file changed, which the account
+// remembers (shared). Done again, a move finds by fingerprint what is here
+// already, the spent refresh tokens included, and takes just that out of the file;
+// what an import that was cut off left in the keystore, and the manifest names, it
+// adopts. A grant without a client to refresh it is not moved: it would end here.
+//
 // # What a crash leaves
 //
 // The K numbers name the points at which tests kill the rotator.
@@ -122,6 +136,8 @@
 //	K21 in login, code exchanged    an account in the manifest that the index does
 //	                                not have; doctor names it. A renewal: the old
 //	                                login, or, once its grant is stored, as K14
+//	in import                       the login in the other program's file, here,
+//	                                or in both; the same command finishes it
 //
 // From K8 to K12 is the only window in which a login can be lost, and only at a
 // server without grace and with the rotator itself killed; the caller's death is

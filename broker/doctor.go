@@ -47,6 +47,7 @@ func (b *Broker) Doctor(ctx context.Context, fix bool) []Check {
 	if d.index(ctx) {
 		if d.keystore(ctx) && d.idx.Store != "" {
 			d.manifest(ctx)
+			d.shared = d.b.shared(ctx)
 			for i := range d.idx.Accounts {
 				d.account(ctx, &d.idx.Accounts[i])
 			}
@@ -63,6 +64,7 @@ type doctor struct {
 	b      *Broker
 	fix    bool
 	idx    *index.Index
+	shared map[string]Check // by account: another program has its login too
 	checks []Check
 }
 

@@ -45,7 +45,9 @@ func (d *doctor) account(ctx context.Context, a *index.Account) {
 	default:
 		d.say(name, CheckOK, "", "index and keystore agree")
 	}
-	if a.Shared != "" {
+	if c, ok := d.shared[a.ID]; ok {
+		d.say(name, c.Status, c.Hint, "%s", c.Message)
+	} else if a.Shared != "" {
 		d.say(name, CheckWarning, renew, "%s has this login too; whichever refreshes first logs the other out", a.Shared)
 	}
 }

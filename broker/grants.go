@@ -70,22 +70,12 @@ func (b *Broker) rollForward(ctx context.Context, idx *index.Index, a *index.Acc
 	if a.GrantSlot == stored.slot && a.Fingerprint == fp && a.Generation >= stored.best.Generation {
 		return a, nil
 	}
-	var acc *access
-	accessSlot := ""
-	for _, slot := range slots {
-		s, err := b.get(ctx, accessItem(idx, a.ID, slot))
-		if unwritten(err) {
-			continue
-		}
-		if err != nil {
-			return nil, storeError(err)
-		}
-		if r, err := decodeAccess(s); err == nil && r.Account == a.ID && r.Generation == stored.best.Generation {
-			acc, accessSlot = r, slot
-		}
+	acc, accessSlot, err := b.accessOf(ctx, idx, a.ID, stored.best.Generation)
+	if err != nil {
+		return nil, err
 	}
 	var rolled *index.Account
-	err := b.update(ctx, index.Durable, func(idx *index.Index) error {
+	err = b.update(ctx, index.Durable, func(idx *index.Index) error {
 		if rolled = idx.Account(a.ID); rolled == nil {
 			return failf(NoAccount, "the account was removed meanwhile").hint("authferry list")
 		}
@@ -95,6 +85,23 @@ func (b *Broker) rollForward(ctx context.Context, idx *index.Index, a *index.Acc
 		return nil
 	})
 	return rolled, err
+}
+
+// accessOf finds the access record of a generation; nil: there is none.
+func (b *Broker) accessOf(ctx context.Context, idx *index.Index, id string, generation int) (acc *access, slot string, err error) {
+	for _, s := range slots {
+		v, err := b.get(ctx, accessItem(idx, id, s))
+		if unwritten(err) {
+			continue
+		}
+		if err != nil {
+			return nil, "", storeError(err)
+		}
+		if r, err := decodeAccess(v); err == nil && r.Account == id && r.Generation == generation {
+			acc, slot = r, s
+		}
+	}
+	return acc, slot, nil
 }
 
 // rememberSpent is how many spent refresh tokens an account is known by.

@@ -91,17 +91,26 @@ func (c *removeCmd) revocation() broker.Revocation {
 
 // confirm asks a person; without one it is a usage error that names the flag.
 func (a *app) confirm(question, flag string) error {
-	if a.term.noInput || !isTerminal(a.in) || !isTerminal(a.err) {
-		return &broker.Error{Code: broker.Usage, Message: "nobody can be asked here", Hint: "say it with " + flag}
-	}
-	_, _ = fmt.Fprintf(a.err, "%s [y/N] ", printable(question))
-	answer, _ := bufio.NewReader(a.input()).ReadString('\n')
-	switch strings.ToLower(strings.TrimSpace(answer)) {
-	case "y", "yes":
-		return nil
-	}
-	if a.ctx.Err() != nil {
-		return &broker.Error{Code: broker.Cancelled, Message: "interrupted; nothing was changed"}
+	answer, err := a.ask(question+" [y/N]", flag)
+	if err != nil || answer == "y" || answer == "yes" {
+		return err
 	}
 	return &broker.Error{Code: broker.Cancelled, Message: "nothing was changed"}
+}
+
+// present reports that there is a person to ask.
+func (a *app) present() bool { return !a.term.noInput && isTerminal(a.in) && isTerminal(a.err) }
+
+// ask returns a person's answer in lower case; without a person it is a usage
+// error that names the flag.
+func (a *app) ask(question, flag string) (string, error) {
+	if !a.present() {
+		return "", &broker.Error{Code: broker.Usage, Message: "nobody can be asked here", Hint: "say it with " + flag}
+	}
+	_, _ = fmt.Fprintf(a.err, "%s ", printable(question))
+	answer, _ := bufio.NewReader(a.input()).ReadString('\n')
+	if a.ctx.Err() != nil {
+		return "", &broker.Error{Code: broker.Cancelled, Message: "interrupted; nothing was changed"}
+	}
+	return strings.ToLower(strings.TrimSpace(answer)), nil
 }

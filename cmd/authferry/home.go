@@ -2,8 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/authferry/authferry/broker"
@@ -12,14 +10,6 @@ import (
 // homeCmd is authferry alone: what is set up, what is found, what to do next. It
 // touches neither network nor keychain.
 type homeCmd struct{ jsonFlag }
-
-// others are the files in which other programs keep logins, below the home folder.
-var others = []struct{ name, path string }{
-	{"Claude Code", ".claude/.credentials.json"},
-	{"Codex", ".codex/auth.json"},
-	{"Gemini CLI", ".gemini/oauth_creds.json"},
-	{"OpenCode", ".local/share/opencode/auth.json"},
-}
 
 func (c *homeCmd) Run(a *app) error {
 	s, err := a.broker.Status()
@@ -54,9 +44,13 @@ func (c *homeCmd) Run(a *app) error {
 		t.add("accounts", "none yet")
 		next = []string{"authferry provider list", "authferry login PROVIDER"}
 	}
-	if found := loginsOfOthers(); found != nil {
-		t.add("found", "logins of "+strings.Join(found, ", "))
-		next = append(next, "authferry import --help")
+	if found := a.importable(); found != nil {
+		var names []string
+		for _, f := range found {
+			names = append(names, inWords(f))
+		}
+		t.add("found", "logins of "+strings.Join(names, ", "))
+		next = append(next, "authferry import "+found[0].Source.Name)
 	}
 	if len(next) == 0 {
 		next = []string{"authferry status", "authferry token"}
@@ -70,19 +64,4 @@ func (c *homeCmd) Run(a *app) error {
 	}
 	t.add("all commands", "authferry --help")
 	return t.print(a.out)
-}
-
-// loginsOfOthers looks for the files and does not open them.
-func loginsOfOthers() []string {
-	home, err := os.UserHomeDir()
-	if err != nil {
-		return nil
-	}
-	var found []string
-	for _, o := range others {
-		if info, err := os.Stat(filepath.Join(home, filepath.FromSlash(o.path))); err == nil && info.Mode().IsRegular() {
-			found = append(found, o.name)
-		}
-	}
-	return found
 }

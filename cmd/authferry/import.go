@@ -6,6 +6,13 @@ import (
 
 type importCmd struct {
 	Grant importGrantCmd `cmd:"" help:"Read one grant as JSON from stdin."`
+
+	OpenCode    importFileCmd `cmd:"" name:"opencode" help:"Take over the logins of OpenCode."`
+	ClaudeCode  importFileCmd `cmd:"" name:"claude-code" help:"Take over the login of Claude Code."`
+	Codex       importFileCmd `cmd:"" name:"codex" help:"Take over the login of Codex."`
+	Gemini      importFileCmd `cmd:"" name:"gemini" help:"Take over the login of Gemini CLI."`
+	MultiAuth   importFileCmd `cmd:"" name:"multi-auth" help:"Take over the accounts of OpenCode's multi-auth plugin."`
+	Antigravity importFileCmd `cmd:"" name:"antigravity" help:"Take over the accounts of OpenCode's Antigravity plugin."`
 }
 
 type importGrantCmd struct {

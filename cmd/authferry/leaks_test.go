@@ -152,7 +152,7 @@ func (s *scene) lockAll() {
 // tryEverything runs every command in one mode. Whether it succeeds is not the
 // question here.
 func (s *scene) tryEverything(mode []string) {
-	grant := s.grant("eve", time.Hour)
+	grant, file := s.grant("eve", time.Hour), s.foreign()
 	spoilt := strings.NewReplacer(`"afat_`, `"\r\nafat_`).Replace(grant)
 	for _, c := range []struct {
 		stdin string
@@ -164,6 +164,8 @@ func (s *scene) tryEverything(mode []string) {
 		{args: "refresh Ada"}, {args: "refresh Bob"},
 		{grant, "import grant sim --label Eve"}, {grant, "import grant sim --label Again"}, {spoilt, "import grant sim --label Odd"},
 		{grant[:len(grant)-5], "import grant sim --label Half"}, {`[` + grant + `]`, "import grant sim --label List"}, {grant, "import grant nowhere --label Eve"},
+		{args: "import opencode " + file + " --dry-run"}, {args: "import opencode " + file + " --keep"}, {args: "import opencode " + file + " --move"},
+		{args: "import codex " + file + " --move"}, {args: "import multi-auth " + file + " --keep"}, {args: "import gemini " + s.dir + " --move"},
 		{args: "rename Ada Ada2"}, {args: "rename Ada2 Ada"}, {args: "rename Ada Bob"},
 		{args: "provider list"}, {args: "provider show sim"}, {args: "provider show google"},
 		{clientSecret, "provider add two --token-endpoint " + s.server.URL + "/token --client-id authferry-sim --client-secret-stdin"},

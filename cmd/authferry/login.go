@@ -44,6 +44,9 @@ func (c *loginCmd) Run(a *app) error {
 	req := broker.LoginRequest{
 		Provider: c.Provider, ClientID: c.ClientID, Label: c.Label, Pool: c.Pool, Renew: c.Renew, Flow: broker.Flow(c.Flow), Timeout: c.Timeout,
 	}
+	if taken, err := c.takeOver(a); taken || err != nil {
+		return err
+	}
 	done, err := c.login(a, req)
 	if err != nil {
 		return err
@@ -63,6 +66,14 @@ func (c *loginCmd) Run(a *app) error {
 		a.term.note("account %q of %s is in the %s; try: authferry token --account %q", v.Label, v.Provider, a.keystoreName(), v.Label)
 	}
 	return nil
+}
+
+// takeOver offers, before the first account, the logins that other programs have.
+func (c *loginCmd) takeOver(a *app) (taken bool, err error) {
+	if all, err := a.broker.List(); err != nil || len(all) > 0 || c.APIKeyStdin || c.Renew != "" {
+		return false, nil //nolint:nilerr // the login itself says it better
+	}
+	return a.offerImport(c.Provider, c.ClientID, !c.JSON)
 }
 
 func (c *loginCmd) login(a *app, req broker.LoginRequest) (*broker.Login, error) {

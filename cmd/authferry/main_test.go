@@ -28,7 +28,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"configure": configure, "exits": exits, "fails": fails, "field": field, "lastfield": lastField, "members": members, "remember": remember,
 			"grant": grantFile, "server": server, "noleak": noleak, "replace": replace, "cptree": cptree, "hold": hold,
-			"answered": answered,
+			"answered": answered, "issue": issue, "nowhere": nowhere,
 		},
 	})
 }

@@ -1,0 +1,426 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/migrate"
+	"github.com/authferry/authferry/keystore"
+)
+
+// TakeOver keeps the logins of another program's file as accounts, and unless
+// they are to be kept there takes them out of it: each is stored, read back and
+// in the index before the file, if it is still what was read, loses it. So a
+// login is always in one place at least, whatever instant this process dies at,
+// and doing it again goes on where it stopped. Nothing is refreshed.
+//
+// Where the file can't lose an entry after all, both programs have that login,
+// and Warn is told. Errors: as from PlanTakeover; Usage where a login could not
+// be refreshed here and there is no other; those of Add. What was taken before an
+// error stays taken, and is in the Takeover that comes with it.
+func (b *Broker) TakeOver(ctx context.Context, req TakeoverRequest) (*Takeover, error) {
+	t, err := b.newTakeover(ctx, req, false)
+	if err != nil {
+		return nil, err
+	}
+	if err := t.refusal(); err != nil {
+		return nil, err
+	}
+	if t.file.OpenTo != "" {
+		b.opt.Warn(fmt.Sprintf("%s may be read by %s, so its logins may be known: a new login each is the safe way", t.file.Path, t.file.OpenTo))
+	}
+	if !t.busy() {
+		return t.outcome(), nil
+	}
+	lock, err := b.lock(ctx, b.index.ImportPath())
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Release()
+	// Another process may have taken them while this one waited.
+	if t, err = b.newTakeover(ctx, req, false); err != nil {
+		return nil, err
+	}
+	if !req.Keep && req.Path != "" {
+		if err := t.file.Removable(); err != nil {
+			return nil, failf(Internal, "nothing could be taken out of %s, so nothing was changed", req.Path).
+				hint("authferry import %s --keep leaves the logins there as well", req.Source.Name).because(err)
+		}
+	}
+	return t.do(ctx)
+}
+
+// busy reports that there is something to do.
+func (t *takeover) busy() bool {
+	return slices.ContainsFunc(t.candidates, func(c *candidate) bool { return c.reason == "" || c.held != "" || c.twin })
+}
+
+// refusal is the error where nothing is left but logins that can't live here.
+func (t *takeover) refusal() error {
+	var refused *candidate
+	for _, c := range t.candidates {
+		if c.reason == "" || c.held != "" {
+			return nil
+		}
+		if c.hint != "" && refused == nil {
+			refused = c
+		}
+	}
+	if refused == nil {
+		return nil
+	}
+	return failf(Usage, "the login %s of %s can't be taken: %s; nothing was changed", quote(refused.login.Entry), t.req.Source.Title, refused.reason).hint("%s", refused.hint)
+}
+
+func (t *takeover) do(ctx context.Context) (*Takeover, error) {
+	o := t.outcome()
+	var failed error
+	for _, c := range t.candidates {
+		if c.reason != "" {
+			continue
+		}
+		// From here on an interrupt waits: it would leave the login half taken.
+		a, err := t.keep(context.WithoutCancel(ctx), c)
+		if errors.Is(err, errSameIdentity) || CodeOf(err) == LabelTaken {
+			o.Skipped = append(o.Skipped, migrate.Skipped{Entry: c.login.Entry, Reason: err.Error()})
+			continue
+		}
+		if failed = err; failed != nil {
+			break
+		}
+		c.held = a.ID
+		o.Accounts = append(o.Accounts, *a)
+		if failed = ctx.Err(); failed != nil {
+			failed = failf(Cancelled, "interrupted; what was taken so far stays taken")
+			break
+		}
+	}
+	ctx = context.WithoutCancel(ctx)
+	if err := t.carryOver(ctx, o); failed == nil {
+		failed = err
+	}
+	if t.req.Keep {
+		return o, errors.Join(failed, t.share(ctx, t.held(), t.file.Path))
+	}
+	if err := t.release(ctx, o); failed == nil {
+		failed = err
+	}
+	return o, failed
+}
+
+// keep makes the account: of what an import that was cut off left in the
+// keystore, else anew.
+func (t *takeover) keep(ctx context.Context, c *candidate) (*index.Account, error) {
+	if c.whole != "" {
+		return t.replace(ctx, c.whole, c.n)
+	}
+	if a, err := t.adopt(ctx, c.n); a != nil || err != nil {
+		return a, err
+	}
+	return t.Add(ctx, c.n)
+}
+
+// adopt finds a stored login that the index does not know, with the very grant of
+// n, and gives it an entry. Added once more it would have two accounts as soon as
+// doctor finds the first.
+func (t *takeover) adopt(ctx context.Context, n NewAccount) (*index.Account, error) {
+	idx, err := t.readOrEmpty()
+	if err != nil || idx.Store == "" {
+		return nil, err
+	}
+	if err := t.open(idx); err != nil {
+		return nil, err
+	}
+	m, err := t.readManifest(ctx, idx)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	for _, id := range m.Accounts {
+		if !index.ValidID(id) || idx.Account(id) != nil {
+			continue
+		}
+		stored, err := t.readGrants(ctx, idx, id)
+		if err != nil {
+			return nil, err
+		}
+		if g := stored.best; g == nil || g.secret().Empty() || g.Provider != n.Provider.Name || fingerprint(g.secret()) != fingerprint(n.grantSecret()) {
+			continue
+		}
+		acc, slot, err := t.accessOf(ctx, idx, id, stored.best.Generation)
+		if err != nil {
+			return nil, err
+		}
+		if acc == nil {
+			if acc, err = t.storeAccess(ctx, idx, id, n, stored); err != nil {
+				return nil, err
+			}
+			slot = stored.slot
+		}
+		n.id = id
+		a, err := newEntry(n, time.Now().UTC())
+		if err != nil {
+			return nil, err
+		}
+		commit(&a, stored.best, stored.slot, acc, slot)
+		return &a, t.update(ctx, index.Durable, func(i *index.Index) error {
+			if i.Account(id) != nil {
+				return failf(LabelTaken, "it was found and restored meanwhile")
+			}
+			if err := admissible(i, &a, stored.best.secret()); err != nil {
+				return err
+			}
+			i.Keystore = string(t.store.Kind())
+			enlist(i, &a)
+			return nil
+		})
+	}
+	return nil, nil
+}
+
+// storeAccess stores the access token of n, if it has one, beside a stored grant.
+func (b *Broker) storeAccess(ctx context.Context, idx *index.Index, id string, n NewAccount, stored grants) (*access, error) {
+	_, acc := newRecords(id, n, time.Now().UTC())
+	if acc == nil {
+		return nil, nil
+	}
+	acc.Generation = stored.best.Generation
+	v, err := acc.encode()
+	if err != nil {
+		return nil, err
+	}
+	return acc, storeError(b.set(ctx, accessItem(idx, id, stored.slot), v))
+}
+
+// grantSecret is what n's grant will be made of.
+func (n NewAccount) grantSecret() keystore.Secret {
+	if !n.APIKey.Empty() {
+		return n.APIKey
+	}
+	return n.RefreshToken
+}
+
+// carryOver makes current what was current there, and takes over that accounts
+// were not to be changed, where nothing here is older than this import.
+func (t *takeover) carryOver(ctx context.Context, o *Takeover) error {
+	if len(o.Accounts) == 0 {
+		return nil
+	}
+	for _, c := range t.candidates {
+		if a := c.n.Provider.Name; c.login.Current && c.reason == "" && c.held != "" && len(t.idx.Members(a)) == 0 {
+			if _, err := t.Use(ctx, c.held); err != nil && CodeOf(err) != NoAccount {
+				return err
+			}
+		}
+	}
+	switch on := t.file.Failover; {
+	case on == nil || *on == t.Config().Failover:
+	case len(t.idx.Accounts) == 0 && !*on:
+		t.opt.Warn("failover is off, as it was in " + t.file.Path + "; authferry config set failover true turns it on")
+		return t.ConfigSet("failover", "false")
+	default:
+		t.opt.Warn(fmt.Sprintf("in %s failover was %s; here it is not: authferry config set failover %t", t.file.Path, onOff(*on), *on))
+	}
+	return nil
+}
+
+func onOff(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
+}
+
+// release takes out of the file what the keystore demonstrably has.
+func (t *takeover) release(ctx context.Context, o *Takeover) error {
+	var going []migrate.Login
+	var ids []string
+	stored := map[string]bool{} // fingerprints
+	for _, c := range t.candidates {
+		if c.held == "" {
+			continue
+		}
+		if err := t.confirm(ctx, c); err != nil {
+			t.opt.Warn(fmt.Sprintf("login %s stays in %s: %v", quote(c.login.Entry), t.file.Path, err))
+			continue
+		}
+		going, ids = append(going, c.login), append(ids, c.held)
+		stored[fingerprint(c.login.Secret())] = true
+	}
+	for _, c := range t.candidates {
+		if c.twin && stored[fingerprint(c.login.Secret())] {
+			going = append(going, c.login)
+		}
+	}
+	if len(going) == 0 {
+		return nil
+	}
+	if err := t.remove(ctx, going); err != nil {
+		t.opt.Warn(fmt.Sprintf("the logins are here, and %s still has them too (%v); whichever program refreshes first logs the other out; finish it: %s",
+			t.file.Path, err, o.Finish))
+		return t.share(ctx, ids, t.file.Path)
+	}
+	o.Removed = len(going)
+	return t.share(ctx, ids, "")
+}
+
+func (t *takeover) remove(ctx context.Context, going []migrate.Login) error {
+	if t.req.Path == "" {
+		return t.removeItem(ctx, going)
+	}
+	linked, err := t.file.Remove(going)
+	if linked {
+		t.opt.Warn(t.file.Path + " had another name, a hard link, under which what it was can still be read; delete that as well")
+	}
+	return err
+}
+
+// removeItem deletes a keychain item that holds nothing else: one that does is not
+// authferry's to write.
+func (t *takeover) removeItem(ctx context.Context, going []migrate.Login) error {
+	if left, _ := t.file.Without(going); strings.Trim(string(left), " \t\r\n{}") != "" {
+		return errors.New("the item holds more than the login; log out there")
+	}
+	now, err := t.openFile(ctx, t.req)
+	if err != nil {
+		return err
+	}
+	if !now.Same(t.file) {
+		return migrate.ErrChanged
+	}
+	item, _ := foreignItem(t.req.Source)
+	ctx, cancel := context.WithTimeout(ctx, t.opt.KeychainTimeout)
+	defer cancel()
+	return item.Delete(ctx)
+}
+
+// confirm reads the candidate's login back: the index names it, and the keystore
+// has it, or what it became.
+func (t *takeover) confirm(ctx context.Context, c *candidate) error {
+	idx, err := t.read()
+	if err != nil {
+		return err
+	}
+	a := idx.Account(c.held)
+	if a == nil || a.Removing {
+		return failf(NoAccount, "the account was removed meanwhile")
+	}
+	if err := t.open(idx); err != nil {
+		return err
+	}
+	stored, err := t.readGrants(ctx, idx, a.ID)
+	switch {
+	case err != nil:
+		return err
+	case stored.best == nil:
+		return failf(KeystoreDenied, "the keystore does not have it")
+	}
+	secret := c.login.Secret()
+	if stored.best.secret().Equal(secret) || !stored.best.secret().Empty() && slices.Contains(a.Spent, fingerprint(secret)) {
+		return nil
+	}
+	acc, _, err := t.accessOf(ctx, idx, a.ID, stored.best.Generation)
+	if err == nil && (acc == nil || !acc.AccessToken.Equal(secret)) {
+		err = failf(KeystoreDenied, "the keystore has another one")
+	}
+	return err
+}
+
+// held are the accounts that have a login of the file now.
+func (t *takeover) held() (ids []string) {
+	for _, c := range t.candidates {
+		if c.held != "" {
+			ids = append(ids, c.held)
+		}
+	}
+	return ids
+}
+
+// share notes that another program's file has the logins of these accounts too,
+// or with where empty that it no longer does.
+func (t *takeover) share(ctx context.Context, ids []string, where string) error {
+	idx, err := t.readOrEmpty()
+	if err != nil {
+		return err
+	}
+	differs := func(a *index.Account) bool {
+		return a != nil && a.Shared != where && (where != "" || a.Shared == t.file.Path)
+	}
+	if !slices.ContainsFunc(ids, func(id string) bool { return differs(idx.Account(id)) }) {
+		return nil
+	}
+	return t.update(ctx, index.Durable, func(i *index.Index) error {
+		for _, id := range ids {
+			if a := i.Account(id); differs(a) {
+				a.Shared = where
+			}
+		}
+		return nil
+	})
+}
+
+// Importable is another program's file with logins that are not here yet.
+type Importable struct {
+	Source migrate.Source
+	Path   string
+	Logins []TakeoverLogin
+}
+
+// Importable looks in every usual place. It touches neither network nor keystore,
+// and passes over a file that can't be read.
+func (b *Broker) Importable(ctx context.Context) []Importable {
+	var all []Importable
+	for _, s := range migrate.Sources() {
+		for _, path := range s.Present() {
+			t, err := b.newTakeover(ctx, TakeoverRequest{Source: s, Path: path}, true)
+			if err != nil {
+				continue
+			}
+			for _, c := range t.candidates {
+				switch {
+				case c.whole != "":
+					c.reason = "a part of it is here"
+				case c.hint != "":
+					c.reason = "" // what it lacks, a flag brings
+				}
+			}
+			if logins := t.outcome().Logins; logins != nil {
+				all = append(all, Importable{s, path, logins})
+			}
+		}
+	}
+	return all
+}
+
+// shared finds the accounts whose login another program's file has too, and the
+// command that ends it.
+func (b *Broker) shared(ctx context.Context) map[string]Check {
+	found := map[string]Check{}
+	for _, s := range migrate.Sources() {
+		for _, path := range s.Present() {
+			t, err := b.newTakeover(ctx, TakeoverRequest{Source: s, Path: path}, true)
+			if err != nil {
+				continue
+			}
+			for _, c := range t.candidates {
+				if id := cmp.Or(c.held, c.whole); id != "" {
+					hint := "authferry import " + s.Name + " --move"
+					if c.hint != "" {
+						hint += " --client-id ID"
+					}
+					message := "%s (%s) has this login too; whichever refreshes first logs the other out"
+					if !c.login.APIKey.Empty() {
+						message = "%s (%s) has this API key too, for every program to read"
+					}
+					found[id] = Check{Status: CheckWarning, Hint: hint, Message: fmt.Sprintf(message, s.Title, path)}
+				}
+			}
+		}
+	}
+	return found
+}

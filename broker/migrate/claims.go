@@ -1,0 +1,43 @@
+package migrate
+
+import (
+	"encoding/base64"
+	"strings"
+	"time"
+)
+
+// claims reads a JWT's payload (RFC 7519 §3) without checking it; nil for what
+// is none.
+func claims(token string) *node {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return nil
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[1], "="))
+	if err != nil {
+		return nil
+	}
+	n, err := parse(payload)
+	if err != nil || !n.isObject() {
+		return nil
+	}
+	return n
+}
+
+// expiry is a JWT's own, in seconds (RFC 7519 §4.1.4); zero where it says none.
+func expiry(token string) time.Time {
+	f, ok := claims(token).get("exp").number()
+	if !ok || f <= 0 || f > 253402300799 {
+		return time.Time{}
+	}
+	return time.Unix(int64(f), 0).UTC()
+}
+
+// identityIn is whose login an ID token names.
+func identityIn(idToken string) Identity {
+	c := claims(idToken)
+	return Identity{
+		Issuer: c.get("iss").text(), Subject: c.get("sub").text(), Name: c.get("email").text(),
+		Organization: c.get("https://api.openai.com/auth").get("chatgpt_account_id").text(),
+	}
+}

@@ -1,0 +1,40 @@
+//go:build unix
+
+package migrate
+
+import (
+	"os"
+	"syscall"
+)
+
+// nonblocking keeps a pipe that took the file's place from being waited for.
+const nonblocking = syscall.O_NONBLOCK
+
+// foreign reports the owner of a file that is not this user's.
+func foreign(info os.FileInfo) (uid uint64, is bool) {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, false
+	}
+	return uint64(st.Uid), int(st.Uid) != os.Geteuid()
+}
+
+// linked reports that the file has another name, a hard link.
+func linked(info os.FileInfo) bool {
+	st, ok := info.Sys().(*syscall.Stat_t)
+	return ok && st.Nlink > 1
+}
+
+// openTo says who besides its user may read the file.
+func openTo(info os.FileInfo) string {
+	switch mode := info.Mode().Perm(); {
+	case mode&0o007 != 0:
+		return "everybody"
+	case mode&0o070 != 0:
+		return "its group"
+	}
+	return ""
+}
+
+// inUse reports that a rename is to be tried again: not on this system.
+func inUse(error) bool { return false }

@@ -1,0 +1,68 @@
+package migrate
+
+import (
+	"path/filepath"
+	"strings"
+
+	"github.com/authferry/authferry/keystore"
+)
+
+// openCode keeps {"PROVIDER": {"type": "oauth" | "api" | "wellknown", …}}.
+var openCode = Source{
+	Name: "opencode", Title: "OpenCode",
+	places: func(home string) []string {
+		return append([]string{filepath.Join(folder("XDG_DATA_HOME", home, ".local", "share"), "opencode", "auth.json")},
+			windowsFolder("LOCALAPPDATA", "opencode", "auth.json")...)
+	},
+	parse: parseOpenCode,
+}
+
+func parseOpenCode(f *File) error {
+	for i, m := range f.root.members {
+		entry, v := m.name, m.value
+		if !v.isObject() {
+			f.skip(entry, "it is no entry of OpenCode")
+			continue
+		}
+		l := Login{Entry: entry, Provider: strings.TrimRight(entry, "/")}
+		switch v.get("type").text() {
+		case "oauth":
+			if wrong := notText(v, "refresh", "access", "accountId", "enterpriseUrl"); wrong != "" {
+				f.skip(entry, wrong)
+				continue
+			}
+			refresh := v.get("refresh").text()
+			if l.Provider == "google" {
+				// Plugins put "token|project|managed project" there.
+				refresh, _, _ = strings.Cut(refresh, "|")
+			}
+			l.RefreshToken, l.AccessToken = keystore.NewSecret(refresh), keystore.NewSecret(v.get("access").text())
+			l.ExpiresAt = v.get("expires").moment()
+			if at, ok := v.get("expires").number(); ok && at <= 0 && refresh != "" {
+				l.AccessToken = keystore.Secret{} // how OpenCode writes "to be refreshed"
+			}
+			l.Identity.Name = claims(l.AccessToken.Reveal()).get("https://api.openai.com/profile").get("email").text()
+		case "api":
+			if wrong := notText(v, "key"); wrong != "" {
+				f.skip(entry, wrong)
+				continue
+			}
+			l.APIKey = keystore.NewSecret(v.get("key").text())
+		case "wellknown":
+			f.skip(entry, "it names a company's own server, which hands OpenCode a variable; there is nothing to refresh or to fail over to")
+			continue
+		default:
+			f.skip(entry, "its type is none that OpenCode knows")
+			continue
+		}
+		switch {
+		case l.Secret().Empty():
+			f.skip(entry, "it is empty")
+		case strings.HasPrefix(l.Provider, "github-copilot"):
+			f.skip(entry, "GitHub Copilot's login is for its own clients, which trade it for tokens of another kind")
+		default:
+			f.take(l, item{f.root, i})
+		}
+	}
+	return nil
+}

@@ -1,0 +1,212 @@
+package migrate
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// ErrChanged says that a file is no longer what was read, so that it was left
+// as it is.
+var ErrChanged = errors.New("the file changed meanwhile")
+
+// ErrBusy says that the other program is just refreshing, so that its file was
+// left as it is.
+var ErrBusy = errors.New("the other program is refreshing at this moment")
+
+const (
+	tempPrefix = ".authferry-"
+	tempSuffix = ".tmp"
+)
+
+// Removable fails where Remove would because of the folder: it makes a file
+// beside the other one, and deletes it.
+func (f *File) Removable() error {
+	temp, err := os.CreateTemp(filepath.Dir(f.target), tempPrefix+"*"+tempSuffix)
+	if err != nil {
+		return err
+	}
+	return errors.Join(temp.Close(), os.Remove(temp.Name()))
+}
+
+// Remove takes logins of f out of the file: what else stands in it stays byte for
+// byte, its mode and a symbolic link to it stay, and there is no copy of what it
+// was. A file in which no login is left, of a program that takes that for a
+// damaged one, is deleted. twoNames reports that the old file has another name
+// (a hard link), which keeps its content.
+//
+// Errors: ErrChanged, ErrBusy and those of the file system; the file is then as
+// it was.
+func (f *File) Remove(logins []Login) (twoNames bool, err error) {
+	left, gone := f.Without(logins)
+	unlock, err := f.lock()
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	f.sweep()
+	info, err := f.unchanged()
+	if err != nil {
+		return false, err
+	}
+	if gone {
+		err = patiently(func() error { return os.Remove(f.target) })
+	} else {
+		err = f.replace(left, info.Mode().Perm())
+	}
+	if err != nil {
+		return false, err
+	}
+	return linked(info), syncFolder(filepath.Dir(f.target))
+}
+
+// unchanged fails with ErrChanged where the file is not what was read.
+func (f *File) unchanged() (os.FileInfo, error) {
+	now, info, err := read(f.target)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errUnsteady), err == nil && !bytes.Equal(now, f.data):
+		return nil, ErrChanged
+	}
+	return info, err
+}
+
+func (f *File) replace(data []byte, mode fs.FileMode) error {
+	temp, err := os.CreateTemp(filepath.Dir(f.target), tempPrefix+"*"+tempSuffix) // 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temp.Name()) // gone already unless something below failed
+	_, err = temp.Write(data)
+	if runtime.GOOS != "windows" {
+		err = errors.Join(err, temp.Chmod(mode))
+	}
+	if err := errors.Join(err, temp.Sync(), temp.Close()); err != nil {
+		return err
+	}
+	if _, err := f.unchanged(); err != nil {
+		return err
+	}
+	return patiently(func() error { return os.Rename(temp.Name(), f.target) })
+}
+
+// Without is the text without the logins. gone reports that the whole file, or
+// item, goes with them.
+func (f *File) Without(logins []Login) (left []byte, gone bool) {
+	parents := map[*node]map[int]bool{}
+	for _, l := range logins {
+		for _, c := range l.cut {
+			if parents[c.parent] == nil {
+				parents[c.parent] = map[int]bool{}
+			}
+			parents[c.parent][c.index] = true
+		}
+	}
+	var edits []edit
+	for parent, gone := range parents {
+		edits = append(edits, parent.cutting(gone)...)
+	}
+	for _, p := range f.pointers {
+		if v, ok := p.number.number(); ok && len(parents[p.list]) > 0 {
+			if i := moved(int(v), parents[p.list]); i != int(v) {
+				edits = append(edits, edit{p.number.start, p.number.end, strconv.Itoa(i)})
+			}
+		}
+	}
+	left = apply(f.data, edits)
+	root, err := parse(left)
+	return left, err == nil && f.Source.over != nil && f.Source.over(root)
+}
+
+// moved is what index i of a list is without the ones that are gone; one that is
+// gone itself is followed by the first.
+func moved(i int, gone map[int]bool) int {
+	if gone[i] {
+		return 0
+	}
+	n := i
+	for g := range gone {
+		if g < i {
+			n--
+		}
+	}
+	return n
+}
+
+// sweep removes what a killed process left beside the file: it may hold the
+// entries that were to stay.
+func (f *File) sweep() {
+	dir := filepath.Dir(f.target)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), tempPrefix) && strings.HasSuffix(e.Name(), tempSuffix) && e.Type().IsRegular() {
+			_ = os.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
+}
+
+// staleLock is when the other program itself ignores a lock of its own.
+const staleLock = time.Minute
+
+// lock takes the other program's locks, which are folders.
+func (f *File) lock() (unlock func(), err error) {
+	var held []string
+	unlock = func() {
+		for _, dir := range held {
+			_ = os.Remove(dir)
+		}
+	}
+	if f.Source.locks == nil {
+		return unlock, nil
+	}
+	for _, dir := range f.Source.locks(f.target) {
+		err := os.Mkdir(dir, 0o700)
+		if errors.Is(err, fs.ErrExist) {
+			if info, err := os.Stat(dir); err == nil && time.Since(info.ModTime()) < staleLock {
+				unlock()
+				return nil, ErrBusy
+			}
+			continue
+		}
+		if err != nil {
+			unlock()
+			return nil, err
+		}
+		held = append(held, dir)
+	}
+	return unlock, nil
+}
+
+// syncFolder makes a rename in dir durable. Windows journals it by itself, and
+// where the file system can't, the rename is done all the same.
+func syncFolder(dir string) error {
+	if runtime.GOOS == "windows" {
+		return nil
+	}
+	folder, err := os.Open(dir)
+	if err != nil {
+		return nil //nolint:nilerr // the entry is gone from the file already
+	}
+	_ = folder.Sync()
+	return folder.Close()
+}
+
+// patiently does op again while another process has the file open, ten times
+// within half a second.
+func patiently(op func() error) error {
+	for try := 1; ; try++ {
+		err := op()
+		if err == nil || try == 10 || !inUse(err) {
+			return err
+		}
+		time.Sleep(time.Duration(try) * 10 * time.Millisecond)
+	}
+}

@@ -1,0 +1,91 @@
+package migrate
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+)
+
+// Source is a program whose logins can be taken over.
+type Source struct {
+	Name  string // as in `authferry import NAME`
+	Title string
+
+	places func(home string) []string
+	parse  func(*File) error
+	// over reports that what is left is no login to its program but no "logged
+	// out" either, so that the file goes; nil: it never is.
+	over func(*node) bool
+	// locks are the folders that the program takes as locks around its file; nil:
+	// none.
+	locks func(path string) []string
+	// item is where the program keeps its logins on macOS instead of in a file;
+	// nil: nowhere.
+	item func() (service, account string)
+}
+
+// Sources are all that there are.
+func Sources() []Source {
+	return []Source{openCode, claudeCode, codex, gemini, multiAuth, antigravity}
+}
+
+// Find returns the source of that name.
+func Find(name string) (Source, bool) {
+	all := Sources()
+	if i := slices.IndexFunc(all, func(s Source) bool { return s.Name == name }); i >= 0 {
+		return all[i], true
+	}
+	return Source{}, false
+}
+
+// Places are the paths at which the program keeps its logins for this user, the
+// likeliest first. Nothing need be there.
+func (s Source) Places() []string {
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return nil
+	}
+	return s.places(home)
+}
+
+// Present are those of Places at which something is, each once.
+func (s Source) Present() []string {
+	var found []string
+	var infos []os.FileInfo
+	for _, path := range s.Places() {
+		info, err := os.Stat(path)
+		if err != nil || slices.ContainsFunc(infos, func(o os.FileInfo) bool { return os.SameFile(o, info) }) {
+			continue
+		}
+		found, infos = append(found, path), append(infos, info)
+	}
+	return found
+}
+
+// Item is the keychain item in which the program keeps its logins on macOS; ok is
+// false where there is no such thing.
+func (s Source) Item() (service, account string, ok bool) {
+	if s.item == nil || runtime.GOOS != "darwin" {
+		return "", "", false
+	}
+	service, account = s.item()
+	return service, account, true
+}
+
+// folder is a variable's, else the one below home.
+func folder(variable, home string, below ...string) string {
+	if dir := os.Getenv(variable); dir != "" && filepath.IsAbs(dir) {
+		return dir
+	}
+	return filepath.Join(append([]string{home}, below...)...)
+}
+
+// windowsFolder is one that a variable names on Windows.
+func windowsFolder(variable string, below ...string) []string {
+	dir := os.Getenv(variable)
+	if runtime.GOOS != "windows" || dir == "" {
+		return nil
+	}
+	return []string{filepath.Join(append([]string{dir}, below...)...)}
+}

@@ -1,0 +1,405 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/migrate"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/ratelimit"
+	"github.com/authferry/authferry/keystore"
+)
+
+// TakeoverRequest says whose logins are to be taken over, and how.
+type TakeoverRequest struct {
+	Source   migrate.Source
+	Path     string // empty: the source's keychain item
+	Keep     bool   // leave the other program's login where it is
+	ClientID string // that the grants were issued to; empty: the provider's
+}
+
+// Takeover is what taking over the logins of one file comes to.
+type Takeover struct {
+	Title, Path string
+	Logins      []TakeoverLogin   // that are to be taken
+	Skipped     []migrate.Skipped // that are not, and why
+	Accounts    []index.Account   // that were made
+	Removed     int               // entries that the file no longer has
+	Finish      string            // the command that takes the logins out of the file
+}
+
+// TakeoverLogin is one login that is to be taken over. No secret.
+type TakeoverLogin struct {
+	Entry     string    `json:"entry"`
+	Label     string    `json:"label"`
+	Was       string    `json:"renamed_from,omitempty"` // the label that it can't have
+	Provider  string    `json:"provider"`
+	Pool      string    `json:"pool"`
+	Kind      string    `json:"kind"`
+	Identity  string    `json:"identity,omitempty"`
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
+}
+
+// candidate is one login of a file, and what is to become of it.
+type candidate struct {
+	login  migrate.Login
+	n      NewAccount
+	was    string // the label that it can't have
+	reason string // why it is skipped; empty: it is taken
+	held   string // the account that has this very grant already
+	twin   bool   // the file has it a second time
+	whole  string // the account that has its access token, and is to get the rest
+	hint   string // refused, and the command that helps
+}
+
+// takeover is one that is under way.
+type takeover struct {
+	*Broker
+	req        TakeoverRequest
+	file       *migrate.File
+	providers  *oauth.Providers
+	idx        *index.Index
+	candidates []*candidate
+	shallow    bool // the keystore stays closed
+}
+
+// PlanTakeover says what TakeOver would do now; it changes nothing. Errors: Usage
+// for a file that does not do, NoAccount for none, and those of keystore and index.
+func (b *Broker) PlanTakeover(ctx context.Context, req TakeoverRequest) (*Takeover, error) {
+	t, err := b.newTakeover(ctx, req, false)
+	if err != nil {
+		return nil, err
+	}
+	return t.outcome(), nil
+}
+
+func (b *Broker) newTakeover(ctx context.Context, req TakeoverRequest, shallow bool) (*takeover, error) {
+	t := &takeover{Broker: b, req: req, shallow: shallow}
+	var err error
+	if t.file, err = b.openFile(ctx, req); err != nil {
+		return nil, err
+	}
+	if t.providers, err = b.Providers(); err != nil {
+		return nil, err
+	}
+	if t.idx, err = b.readOrEmpty(); err != nil {
+		return nil, err
+	}
+	if err := t.plan(ctx); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+func (b *Broker) openFile(ctx context.Context, req TakeoverRequest) (*migrate.File, error) {
+	if req.Path != "" {
+		f, err := migrate.Open(req.Source, req.Path)
+		return f, fileError(err, req)
+	}
+	item, ok := foreignItem(req.Source)
+	if !ok {
+		return nil, fileError(fs.ErrNotExist, req)
+	}
+	ctx, cancel := context.WithTimeout(ctx, b.opt.KeychainTimeout)
+	defer cancel()
+	v, err := item.Get(ctx)
+	if errors.Is(err, keystore.ErrNotFound) {
+		return nil, fileError(fs.ErrNotExist, req)
+	}
+	if err != nil {
+		return nil, storeError(err)
+	}
+	f, err := migrate.Parse(req.Source, "the keychain item "+item.Service, []byte(v.Reveal()))
+	return f, fileError(err, req)
+}
+
+func foreignItem(s migrate.Source) (keystore.Foreign, bool) {
+	service, account, ok := s.Item()
+	return keystore.Foreign{Service: service, Account: account}, ok
+}
+
+func fileError(err error, req TakeoverRequest) error {
+	if err == nil {
+		return nil
+	}
+	if bad, ok := errors.AsType[*migrate.BadFileError](err); ok {
+		return failf(Usage, "nothing can be taken over from %s: %s; nothing was changed", bad.Path, bad.Reason)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		where := req.Path
+		if where == "" {
+			where = strings.Join(req.Source.Places(), " or ")
+		}
+		return failf(NoAccount, "there are no logins of %s here: no file %s", req.Source.Title, where).
+			hint("authferry import %s PATH", req.Source.Name)
+	}
+	return failf(Internal, "the logins of %s can't be read; nothing was changed", req.Source.Title).because(err)
+}
+
+// plan decides about every login of the file.
+func (t *takeover) plan(ctx context.Context) error {
+	for _, l := range t.file.Logins {
+		t.candidates = append(t.candidates, &candidate{login: l})
+	}
+	seen := map[string]string{} // secrets by fingerprint, and their entries
+	for _, c := range t.candidates {
+		fp := fingerprint(c.login.Secret())
+		if first, twice := seen[fp]; twice {
+			c.twin, c.reason = true, "it is the same login as "+quote(first)
+			continue
+		}
+		seen[fp] = c.login.Entry
+		t.admit(c)
+		if c.reason != "" {
+			continue
+		}
+		if err := t.compare(ctx, c); err != nil {
+			return err
+		}
+	}
+	client, err := t.clientOf()
+	if err != nil {
+		return err
+	}
+	for _, c := range t.candidates {
+		if c.reason == "" {
+			t.settle(c, client)
+		}
+	}
+	return nil
+}
+
+// admit holds a login against the providers, and against what a header can carry.
+func (t *takeover) admit(c *candidate) {
+	l := &c.login
+	p, known := t.providers.Get(l.Provider)
+	if !known {
+		c.reason = fmt.Sprintf("there is no provider %s here", quote(l.Provider))
+		if (oauth.Provider{Name: l.Provider}).Validate() == nil {
+			c.reason += fmt.Sprintf("; authferry provider add %s --issuer URL makes one of a server with a token endpoint", l.Provider)
+		}
+		return
+	}
+	if l.RefreshToken.Empty() && oauth.CheckAccessToken(l.Secret().Reveal()) != nil {
+		c.reason = "it has characters that no header can carry"
+		return
+	}
+	c.n = NewAccount{
+		Provider: p, AccessToken: l.AccessToken, RefreshToken: l.RefreshToken, APIKey: l.APIKey, Scopes: l.Scopes,
+		ExpiresAt: within(l.ExpiresAt), RefreshExpiresAt: l.RefreshExpiresAt, Imported: true,
+		Identity: oauth.Identity{Name: l.Identity.Name}, Disabled: l.Disabled,
+	}
+	if oauth.CheckAccessToken(l.AccessToken.Reveal()) != nil {
+		c.n.AccessToken = keystore.Secret{} // the refresh token makes a better one
+	}
+	if l.Identity.Issuer == p.Issuer {
+		c.n.Identity = oauth.Identity(l.Identity)
+	}
+	if name := c.n.Identity.Name; len(name) > 254 || strings.ContainsFunc(name, unicode.IsControl) {
+		c.n.Identity.Name = ""
+	}
+	if now := time.Now(); l.HeldUntil.After(now) {
+		h := index.Hold{Scope: "*", Until: l.HeldUntil, Source: t.req.Source.Name, ReportedAt: now.UTC().Truncate(time.Second)}
+		if most := now.Add(ratelimit.GuessCap); h.Until.After(most) {
+			h.Until, h.Cut = most.UTC(), true
+		}
+		c.n.Holds = []index.Hold{h}
+	}
+	if t.req.Keep {
+		c.n.Shared = t.file.Path
+	}
+}
+
+// within bounds an expiry as that of a token which was seen to be issued.
+func within(at time.Time) time.Time {
+	if most := time.Now().AddDate(10, 0, 0).UTC(); at.After(most) {
+		return most
+	}
+	return at
+}
+
+// compare looks whether the login is here already: its grant, or its user.
+func (t *takeover) compare(ctx context.Context, c *candidate) error {
+	fp := fingerprint(cmp.Or(c.login.APIKey, c.login.RefreshToken))
+	for i := range t.idx.Accounts {
+		a := &t.idx.Accounts[i]
+		if a.Removing || a.Provider != c.n.Provider.Name {
+			continue
+		}
+		switch {
+		case fp != "" && a.Fingerprint == fp:
+			c.held, c.reason = a.ID, "it is here already as "+quote(a.Label)
+		case fp != "" && slices.Contains(a.Spent, fp):
+			c.held, c.reason = a.ID, "it is an earlier state of account "+quote(a.Label)+", which was refreshed since"
+		case a.Fingerprint == "" && a.Kind == KindOAuth && c.login.APIKey.Empty():
+			same, err := t.sameAccess(ctx, a, c)
+			if err != nil {
+				return err
+			}
+			if same && fp == "" {
+				c.held, c.reason = a.ID, "it is here already as "+quote(a.Label)
+			} else if same {
+				c.whole = a.ID
+			}
+		}
+	}
+	if c.reason != "" || c.whole != "" {
+		return nil
+	}
+	if a := ownerOf(t.idx, c.n.Provider.Name, c.n.Identity); a != nil {
+		c.reason = fmt.Sprintf("account %s is that user already, with a login of its own", quote(a.Label))
+		return nil
+	}
+	for _, o := range t.candidates[:slices.Index(t.candidates, c)] {
+		if who := c.n.Identity; who.Subject != "" && o.reason == "" && o.n.Provider.Name == c.n.Provider.Name && o.n.Identity == who {
+			c.reason = "it is of the same user as " + quote(o.login.Entry) + ", which is taken"
+		}
+	}
+	return nil
+}
+
+// sameAccess reports that account a, which has no more than an access token, has
+// the candidate's.
+func (t *takeover) sameAccess(ctx context.Context, a *index.Account, c *candidate) (bool, error) {
+	if t.shallow || c.login.AccessToken.Empty() {
+		return a.Shared == t.file.Path, nil // as good as one can say without the keystore
+	}
+	if err := t.open(t.idx); err != nil {
+		return false, err
+	}
+	acc, _, err := t.accessOf(ctx, t.idx, a.ID, a.Generation)
+	return acc != nil && acc.AccessToken.Equal(c.login.AccessToken), err
+}
+
+// clientOf returns who the grants of a provider were issued to. A client id that
+// was named is for one provider: another one would be sent a stranger's.
+func (t *takeover) clientOf() (func(oauth.Provider) string, error) {
+	var all, without []string
+	for _, c := range t.candidates {
+		if p := c.n.Provider; c.reason == "" && !c.n.RefreshToken.Empty() {
+			all = append(all, p.Name)
+			if p.ClientID == "" {
+				without = append(without, p.Name)
+			}
+		}
+	}
+	meant := distinct(all)
+	if len(meant) > 1 {
+		meant = distinct(without)
+	}
+	if t.req.ClientID != "" && len(meant) != 1 && len(all) > 0 {
+		return nil, failf(Usage, "--client-id is for the logins of one provider, and the file has some of %s; nothing was changed", strings.Join(distinct(all), " and ")).
+			hint("authferry provider add NAME --from NAME --client-id ID, for each of them; then leave --client-id out")
+	}
+	return func(p oauth.Provider) string {
+		if t.req.ClientID != "" && slices.Contains(meant, p.Name) {
+			return t.req.ClientID
+		}
+		return p.ClientID
+	}, nil
+}
+
+func distinct(names []string) []string {
+	return slices.Compact(slices.Sorted(slices.Values(names)))
+}
+
+// settle decides whether the login could live here, and what it is called.
+func (t *takeover) settle(c *candidate, client func(oauth.Provider) string) {
+	p := c.n.Provider
+	c.n.ClientID = client(p)
+	expired := !c.n.ExpiresAt.IsZero() && !c.n.ExpiresAt.After(time.Now())
+	if !c.n.RefreshToken.Empty() && c.n.ClientID == "" {
+		c.hint = fmt.Sprintf("authferry import %s --move --client-id ID, with the client that it was issued to", t.req.Source.Name)
+		switch {
+		case t.req.Keep && c.whole != "":
+			c.hint, c.held, c.reason = "", c.whole, "its access token is here already, and more of it could not be used: provider "+p.Name+" has no client id"
+			return
+		case !t.req.Keep:
+			c.reason = fmt.Sprintf("it could not be refreshed here: provider %s has no client id", p.Name)
+			return
+		case c.n.AccessToken.Empty() || expired:
+			c.reason = fmt.Sprintf("its access token is over, and it could not be refreshed here: provider %s has no client id", p.Name)
+			return
+		}
+		c.hint, c.n.RefreshToken = "", keystore.Secret{} // what is not here can't log the other program out
+	}
+	if c.n.RefreshToken.Empty() && c.n.APIKey.Empty() && (expired || c.n.AccessToken.Empty()) {
+		c.reason = "its access token is over, and there is no refresh token"
+		return
+	}
+	t.name(c)
+}
+
+// name finds a label that is free, here and among the others of the file.
+func (t *takeover) name(c *candidate) {
+	free := func(label string) bool {
+		return len(t.idx.Labelled(c.n.Provider.Name, label)) == 0 && !slices.ContainsFunc(t.candidates, func(o *candidate) bool {
+			return o != c && o.n.Provider.Name == c.n.Provider.Name && index.EqualLabel(o.n.Label, label)
+		})
+	}
+	wanted := cmp.Or(c.login.Label, c.n.Identity.Name)
+	label, err := index.CheckLabel(wanted)
+	if err == nil && free(label) {
+		c.n.Label = label
+		return
+	}
+	c.was = c.login.Label
+	if err != nil {
+		label = c.n.Provider.Name
+	}
+	for i := 1; ; i++ {
+		if i == 1 && err == nil {
+			continue // "Work" is followed by "Work-2"
+		}
+		suffix := "-" + strconv.Itoa(i)
+		runes := []rune(label)
+		c.n.Label = string(runes[:min(len(runes), 64-len(suffix))]) + suffix
+		if free(c.n.Label) {
+			return
+		}
+	}
+}
+
+// outcome is the plan as a person sees it.
+func (t *takeover) outcome() *Takeover {
+	o := &Takeover{
+		Title: t.req.Source.Title, Path: t.file.Path, Skipped: slices.Clone(t.file.Skipped),
+		Finish: "authferry import " + t.req.Source.Name + " --move" + t.pathArg(),
+	}
+	for _, c := range t.candidates {
+		if c.reason != "" {
+			o.Skipped = append(o.Skipped, migrate.Skipped{Entry: c.login.Entry, Reason: c.reason})
+			continue
+		}
+		kind := KindOAuth
+		if !c.n.APIKey.Empty() {
+			kind = KindAPIKey
+		}
+		l := TakeoverLogin{
+			Entry: c.login.Entry, Label: c.n.Label, Was: c.was, Provider: c.n.Provider.Name, Pool: c.n.Provider.Name, Kind: kind,
+			Identity: c.n.Identity.Name, ExpiresAt: c.n.ExpiresAt.Truncate(time.Second),
+		}
+		if a := t.idx.Account(c.whole); a != nil {
+			l.Label, l.Was, l.Pool = a.Label, "", a.Pool
+		}
+		o.Logins = append(o.Logins, l)
+	}
+	return o
+}
+
+// pathArg names the file in a command, where it is not at its usual place.
+func (t *takeover) pathArg() string {
+	if t.req.Path == "" || slices.Contains(t.req.Source.Places(), t.req.Path) {
+		return ""
+	}
+	return " " + arg(t.req.Path)
+}

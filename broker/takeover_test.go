@@ -1,0 +1,287 @@
+package broker
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/migrate"
+	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/keystore/keystoretest"
+)
+
+// newcomer is a world whose user comes from OpenCode, with logins at provider sim.
+type newcomer struct {
+	*world
+	file string
+	b    *Broker
+	said []string // warnings
+}
+
+func newNewcomer(t *testing.T, content string) *newcomer {
+	t.Helper()
+	n := &newcomer{world: newWorld(t, brokertest.Config{}), file: filepath.Join(t.TempDir(), "auth.json")}
+	n.write(content)
+	n.b = New(Options{Dir: n.dir, LockTimeout: 30 * time.Second, Warn: func(m string) { n.said = append(n.said, m) }})
+	if err := n.b.AddProvider(t.Context(), testProvider(n.server.URL), keystore.Secret{}); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func (n *newcomer) write(content string) {
+	n.t.Helper()
+	if err := os.WriteFile(n.file, []byte(content), 0o600); err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+func (n *newcomer) content() string {
+	n.t.Helper()
+	data, err := os.ReadFile(n.file)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return string(data)
+}
+
+func (n *newcomer) request(keep bool) TakeoverRequest {
+	source, ok := migrate.Find("opencode")
+	if !ok {
+		n.t.Fatal("no source opencode")
+	}
+	return TakeoverRequest{Source: source, Path: n.file, Keep: keep}
+}
+
+func (n *newcomer) takeOver(keep bool) (*Takeover, error) {
+	n.t.Helper()
+	return n.b.TakeOver(n.t.Context(), n.request(keep))
+}
+
+func (n *newcomer) accounts() []index.Account {
+	n.t.Helper()
+	idx, err := n.b.readOrEmpty()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return idx.Accounts
+}
+
+// faulty puts faults into the keystore.
+func (n *newcomer) faulty(fault func(keystoretest.Call) keystoretest.Fault) {
+	n.t.Helper()
+	idx, err := n.b.readOrEmpty()
+	if err == nil {
+		err = n.b.open(idx)
+	}
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	f := keystoretest.NewFaulty(n.b.store)
+	f.Inject(fault)
+	n.b.store = f
+}
+
+func grantWrite(c keystoretest.Call) bool {
+	return c.Op == "write" && strings.Contains(c.Name, "/grant:")
+}
+
+func entry(refresh string) string {
+	return fmt.Sprintf(`{"type":"oauth","refresh":%q,"access":"access of %s","expires":4102358400000}`, refresh, refresh)
+}
+
+// A file that its program writes while the login is stored is left as it is, and
+// that there are two owners now is said and remembered.
+func TestTakeOverFromAChangingFile(t *testing.T) {
+	n := newNewcomer(t, `{"sim":`+entry("r1")+`}`)
+	later := `{"sim":` + entry("r1") + `,"new":{"type":"api","key":"k"}}`
+	n.faulty(func(c keystoretest.Call) keystoretest.Fault {
+		if grantWrite(c) {
+			n.write(later)
+		}
+		return keystoretest.Fault{}
+	})
+	done, err := n.takeOver(false)
+	if err != nil || len(done.Accounts) != 1 || done.Removed != 0 {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	if a := n.accounts(); len(a) != 1 || a[0].Shared != n.file {
+		t.Errorf("%+v", a)
+	}
+	if n.content() != later {
+		t.Errorf("the file is now %s", n.content())
+	}
+	if len(n.said) != 1 || !strings.Contains(n.said[0], "the file changed meanwhile") || !strings.Contains(n.said[0], "authferry import opencode --move "+n.file) {
+		t.Errorf("said: %q", n.said)
+	}
+	if done, err = n.takeOver(false); err != nil || done.Removed != 1 || n.content() != `{"new":{"type":"api","key":"k"}}` {
+		t.Errorf("again: %+v, %v: %s", done, err, n.content())
+	}
+	if a := n.accounts(); len(a) != 1 || a[0].Shared != "" {
+		t.Errorf("again: %+v", a)
+	}
+}
+
+func TestTakeOverWithAFailingKeystore(t *testing.T) {
+	two := `{"sim":` + entry("r1") + `,"openai":{"type":"api","key":"k1"}}`
+	for name, test := range map[string]struct {
+		fault    func(keystoretest.Call) keystoretest.Fault
+		code     Code
+		accounts int
+		left     string
+	}{
+		"refuses": {func(c keystoretest.Call) keystoretest.Fault {
+			if grantWrite(c) {
+				return keystoretest.Fault{Cause: keystore.ErrDenied}
+			}
+			return keystoretest.Fault{}
+		}, KeystoreDenied, 0, two},
+		"refuses the second": {func() func(keystoretest.Call) keystoretest.Fault {
+			writes := 0
+			return func(c keystoretest.Call) keystoretest.Fault {
+				if grantWrite(c) {
+					writes++
+				}
+				if grantWrite(c) && writes == 2 {
+					return keystoretest.Fault{Cause: keystore.ErrLocked}
+				}
+				return keystoretest.Fault{}
+			}
+		}(), KeystoreLocked, 1, `{"openai":{"type":"api","key":"k1"}}`},
+		"lies": {func(c keystoretest.Call) keystoretest.Fault {
+			return keystoretest.Fault{Lose: grantWrite(c)}
+		}, "", 2, two},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newNewcomer(t, two)
+			n.faulty(test.fault)
+			_, err := n.takeOver(false)
+			if test.code == "" && err != nil || test.code != "" && CodeOf(err) != test.code {
+				t.Errorf("%v, want %s", err, test.code)
+			}
+			if got := n.accounts(); len(got) != test.accounts {
+				t.Errorf("%d accounts, want %d", len(got), test.accounts)
+			}
+			if n.content() != test.left {
+				t.Errorf("the file is now %s", n.content())
+			}
+			if test.accounts == 2 {
+				return // a keystore that lies has no remedy
+			}
+			n.b.store = nil // opened again, without faults
+			if _, err := n.takeOver(false); err != nil || n.content() != `{}` || len(n.accounts()) != 2 {
+				t.Errorf("again: %v: %s, %d accounts", err, n.content(), len(n.accounts()))
+			}
+		})
+	}
+}
+
+// Whoever imports at the same time gets the same accounts, each once.
+func TestTakeOverAtOnce(t *testing.T) {
+	n := newNewcomer(t, `{"sim":`+entry("r1")+`,"openai":{"type":"api","key":"k1"}}`)
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			b := New(Options{Dir: n.dir, LockTimeout: time.Minute})
+			if _, err := b.TakeOver(t.Context(), n.request(false)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if a := n.accounts(); len(a) != 2 || n.content() != `{}` {
+		t.Errorf("%d accounts: %s", len(a), n.content())
+	}
+}
+
+// A login that was kept and refreshed here since is spent in the other file: sent
+// from there it would end both. Moving takes it away and refreshes nothing.
+func TestTakeOverOfASpentLogin(t *testing.T) {
+	g := newNewcomer(t, `{}`)
+	issued := g.server.Issue("ada")
+	g.write(fmt.Sprintf(`{"sim":{"type":"oauth","refresh":%q,"access":%q,"expires":1600000000000}}`, issued.RefreshToken, issued.AccessToken))
+	done, err := g.takeOver(true)
+	if err != nil || len(done.Accounts) != 1 {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	if got := g.ask(); got.err != nil || !g.good(got.token) {
+		t.Fatalf("%+v", got)
+	}
+	requests := g.server.Ledger().TokenRequests
+	checks := g.b.shared(t.Context())
+	if len(checks) != 0 {
+		t.Errorf("a file that is at no usual place was found: %v", checks)
+	}
+	done, err = g.takeOver(false)
+	if err != nil || done.Removed != 1 || g.content() != `{}` || !strings.Contains(done.Skipped[0].Reason, "which was refreshed since") {
+		t.Errorf("%+v, %v: %s", done, err, g.content())
+	}
+	if l := g.server.Ledger(); l.TokenRequests != requests || len(l.Reuse) > 0 || l.Revoked() > 0 {
+		t.Errorf("%d requests, %v", l.TokenRequests, l.Reuse)
+	}
+	if a := g.accounts(); len(a) != 1 || a[0].Shared != "" {
+		t.Errorf("%+v", a)
+	}
+}
+
+// What a crash left in the keystore becomes the account, and not a second one
+// when doctor finds it.
+func TestTakeOverAdopts(t *testing.T) {
+	n := newNewcomer(t, `{"sim":`+entry("r1")+`}`)
+	done, err := n.takeOver(true)
+	if err != nil || len(done.Accounts) != 1 {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	if err := n.b.update(t.Context(), index.Durable, func(i *index.Index) error {
+		i.Accounts, i.Pools = nil, nil
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	again, err := n.takeOver(false)
+	if err != nil || len(again.Accounts) != 1 || again.Accounts[0].ID != done.Accounts[0].ID || n.content() != `{}` {
+		t.Fatalf("%+v, %v", again, err)
+	}
+	tok, err := n.b.Token(t.Context(), TokenRequest{MinTTL: DefaultMinTTL})
+	if err != nil || tok.AccessToken.Reveal() != "access of r1" {
+		t.Errorf("%v", err)
+	}
+	for _, c := range n.b.Doctor(t.Context(), true) {
+		if c.Status != CheckOK {
+			t.Errorf("%+v", c)
+		}
+	}
+	if len(n.accounts()) != 1 {
+		t.Errorf("%d accounts", len(n.accounts()))
+	}
+}
+
+// Whose login it is by the word of its ID token is the account's identity, so that
+// the next login of that user renews it; another issuer's word is only a name.
+func TestTakeOverIdentity(t *testing.T) {
+	codex, _ := migrate.Find("codex")
+	for issuer, subject := range map[string]string{"https://auth.openai.com": "user-1", "https://evil.example": ""} {
+		n := newNewcomer(t, "")
+		id := "e30." + base64.RawURLEncoding.EncodeToString([]byte(`{"iss":"`+issuer+`","sub":"user-1","email":"me@example.com","https://api.openai.com/auth":{"chatgpt_account_id":"org-1"}}`)) + ".x"
+		n.write(`{"tokens":{"id_token":"` + id + `","access_token":"a","refresh_token":"r"}}`)
+		done, err := n.b.TakeOver(t.Context(), TakeoverRequest{Source: codex, Path: n.file, ClientID: "mine"})
+		if err != nil || len(done.Accounts) != 1 {
+			t.Fatalf("%+v, %v", done, err)
+		}
+		a := done.Accounts[0]
+		if a.Subject != subject || a.Identity != "me@example.com" || a.Label != "me@example.com" || a.Issuer != "https://auth.openai.com" {
+			t.Errorf("%s: %+v", issuer, a)
+		}
+		if _, err := os.Stat(n.file); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: the file: %v", issuer, err)
+		}
+	}
+}

@@ -1,0 +1,243 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/migrate"
+)
+
+// importFileCmd is `authferry import PROGRAM`; kong knows which program.
+type importFileCmd struct {
+	jsonFlag
+	Path     string `arg:"" optional:"" help:"The program's file, if it is not at its usual place."`
+	Move     bool   `xor:"how" help:"Take the logins out of the program's file."`
+	Keep     bool   `xor:"how" help:"Leave them there as well; two programs then own one login."`
+	DryRun   bool   `help:"Only show what would be taken, and what not and why."`
+	ClientID string `name:"client-id" placeholder:"ID" help:"Client that the logins were issued to; the provider's by default."`
+}
+
+// Help is shown by --help.
+func (c *importFileCmd) Help() string {
+	return `With --move every login is stored and read back before the program's file loses
+it; whatever else is in that file stays. Close the program first. With --keep the
+file stays as it is, and whichever program refreshes first logs the other out.
+Without either you are asked.
+
+Nothing is refreshed to look whether a login still works.`
+}
+
+func (c *importFileCmd) Run(a *app, k *kong.Context) error {
+	source, ok := migrate.Find(k.Selected().Name)
+	if !ok {
+		return fmt.Errorf("no such program: %s", k.Selected().Name)
+	}
+	return c.run(a, source)
+}
+
+func (c *importFileCmd) run(a *app, source migrate.Source) error {
+	reqs := c.requests(source)
+	if c.DryRun {
+		return c.preview(a, reqs)
+	}
+	if !c.Move && !c.Keep {
+		if err := c.choose(a, reqs); err != nil {
+			return err
+		}
+		for i := range reqs {
+			reqs[i].Keep = c.Keep
+		}
+	}
+	views, skipped := []broker.AccountView{}, []migrate.Skipped{}
+	var failed []error
+	for _, req := range reqs {
+		done, err := a.broker.TakeOver(a.ctx, req)
+		failed = append(failed, err)
+		if done == nil {
+			continue
+		}
+		skipped = append(skipped, done.Skipped...)
+		for i := range done.Accounts {
+			views = append(views, a.broker.ViewOf(&done.Accounts[i]))
+		}
+		c.tell(a, done)
+	}
+	if err := errors.Join(failed...); err != nil {
+		return err
+	}
+	if c.JSON {
+		return a.printJSON(struct {
+			Accounts []broker.AccountView `json:"accounts"`
+			Skipped  []migrate.Skipped    `json:"skipped"`
+		}{views, skipped})
+	}
+	return nil
+}
+
+// requests are one for each place at which the program has something.
+func (c *importFileCmd) requests(source migrate.Source) []broker.TakeoverRequest {
+	req := broker.TakeoverRequest{Source: source, Path: c.Path, Keep: c.Keep, ClientID: c.ClientID}
+	if c.Path != "" {
+		if abs, err := filepath.Abs(c.Path); err == nil {
+			req.Path = abs
+		}
+		return []broker.TakeoverRequest{req}
+	}
+	var reqs []broker.TakeoverRequest
+	for _, req.Path = range source.Present() {
+		reqs = append(reqs, req)
+	}
+	if reqs == nil { // the keychain's item, or an error that names the places
+		req.Path = ""
+		reqs = append(reqs, req)
+	}
+	return reqs
+}
+
+// tell says in words what was done.
+func (c *importFileCmd) tell(a *app, done *broker.Takeover) {
+	for _, s := range done.Skipped {
+		a.term.note("skipped %q: %s", s.Entry, s.Reason)
+	}
+	for i := range done.Accounts {
+		acc := &done.Accounts[i]
+		for _, l := range done.Logins {
+			if l.Label == acc.Label && l.Provider == acc.Provider && l.Was != "" {
+				a.term.note("the label %q is taken or does not do: the account is called %q", l.Was, l.Label)
+			}
+		}
+		a.term.note("account %q of %s is in the %s; try: authferry token --account %q", acc.Label, acc.Provider, a.keystoreName(), acc.Label)
+	}
+	switch {
+	case len(done.Accounts) == 0 && done.Removed == 0:
+		a.term.note("nothing was taken over from %s", done.Path)
+	case c.Keep && !slices.ContainsFunc(done.Accounts, func(acc index.Account) bool { return acc.Kind == broker.KindOAuth }):
+		a.term.warn(fmt.Sprintf("%s still has them, for every program to read; %s ends that", done.Path, done.Finish))
+	case c.Keep:
+		a.term.warn(fmt.Sprintf("%s still has these logins: whichever program refreshes first logs the other out; %s ends that", done.Path, done.Finish))
+	case done.Removed > 0:
+		a.term.note("%s no longer has them", done.Path)
+	}
+}
+
+// preview shows what would be done; it changes nothing.
+func (c *importFileCmd) preview(a *app, reqs []broker.TakeoverRequest) error {
+	logins, skipped := []broker.TakeoverLogin{}, []migrate.Skipped{}
+	for _, req := range reqs {
+		plan, err := a.broker.PlanTakeover(a.ctx, req)
+		if err != nil {
+			return err
+		}
+		logins, skipped = append(logins, plan.Logins...), append(skipped, plan.Skipped...)
+		if !c.JSON {
+			t := planTable(plan)
+			if err := t.print(a.out); err != nil {
+				return err
+			}
+		}
+	}
+	if !c.JSON {
+		return nil
+	}
+	return a.printJSON(struct {
+		Accounts []broker.TakeoverLogin `json:"accounts"`
+		Skipped  []migrate.Skipped      `json:"skipped"`
+	}{logins, skipped})
+}
+
+func planTable(plan *broker.Takeover) *table {
+	t := newTable()
+	t.add(plan.Title + ": " + plan.Path)
+	for _, l := range plan.Logins {
+		as := fmt.Sprintf("becomes account %q of %s", l.Label, l.Provider)
+		if l.Was != "" {
+			as += fmt.Sprintf(" (%q is taken or does not do)", l.Was)
+		}
+		t.add("  "+l.Entry, as)
+	}
+	for _, s := range plan.Skipped {
+		t.add("  "+s.Entry, "skipped: "+s.Reason)
+	}
+	if len(plan.Logins)+len(plan.Skipped) == 0 {
+		t.add("  no logins")
+	}
+	return t
+}
+
+// choose asks whether to move or to keep.
+func (c *importFileCmd) choose(a *app, reqs []broker.TakeoverRequest) error {
+	const flags = "--move or --keep"
+	if !a.present() {
+		_, err := a.ask("", flags)
+		return err
+	}
+	for _, req := range reqs {
+		plan, err := a.broker.PlanTakeover(a.ctx, req)
+		if err != nil {
+			return err
+		}
+		t := planTable(plan)
+		if err := t.print(a.err); err != nil {
+			return err
+		}
+	}
+	answer, err := a.ask("Move them here, keep them in both places, or leave it? [move/keep/N]", flags)
+	if err != nil {
+		return err
+	}
+	switch answer {
+	case "m", "move":
+		c.Move = true
+	case "k", "keep":
+		c.Keep = true
+	default:
+		return &broker.Error{Code: broker.Cancelled, Message: "nothing was changed"}
+	}
+	return nil
+}
+
+// importable are the logins of other programs that could be taken over. It touches
+// neither network nor keychain.
+func (a *app) importable() []broker.Importable { return a.broker.Importable(a.ctx) }
+
+// inWords is "OpenCode (anthropic, openai)".
+func inWords(f broker.Importable) string {
+	var providers []string
+	for _, l := range f.Logins {
+		if !slices.Contains(providers, l.Provider) {
+			providers = append(providers, l.Provider)
+		}
+	}
+	return f.Source.Title + " (" + strings.Join(providers, ", ") + ")"
+}
+
+// offerImport names the logins that other programs have and, where ask, asks a
+// person whether to take over those of a program; a provider narrows that to
+// programs with a login of it. taken reports that this was done.
+func (a *app) offerImport(provider, clientID string, ask bool) (taken bool, err error) {
+	for _, f := range a.importable() {
+		a.term.note("found logins of %s in %s; authferry import %s takes them over", inWords(f), f.Path, f.Source.Name)
+		fits := func(l broker.TakeoverLogin) bool { return provider == "" || l.Provider == provider }
+		if !ask || !a.present() || !slices.ContainsFunc(f.Logins, fits) {
+			continue
+		}
+		answer, err := a.ask(fmt.Sprintf("Take over the logins of %s? [y/N]", f.Source.Title), "authferry import "+f.Source.Name)
+		if err != nil {
+			return taken, err
+		}
+		if answer == "y" || answer == "yes" {
+			if err := (&importFileCmd{Path: f.Path, ClientID: clientID}).run(a, f.Source); err != nil {
+				return taken, err
+			}
+			taken = true
+		}
+	}
+	return taken, nil
+}

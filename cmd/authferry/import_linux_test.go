@@ -1,0 +1,156 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/authferry/authferry/broker/brokertest"
+)
+
+// stateChanging are the system calls by which a program changes files.
+var stateChanging = []string{"write", "fsync", "ftruncate", "fchmod", "linkat", "renameat", "unlinkat"}
+
+// A move that is killed before any of its system calls that change something has
+// lost no login: it is in the file, or here, or both. Doing it again finishes it.
+func TestMoveSurvivesBeingKilled(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs some twenty seconds: run without -short")
+	}
+	if out, err := exec.Command("strace", "-f", "-o", os.DevNull, "true").CombinedOutput(); err != nil {
+		t.Skipf("needs strace: apt-get install strace, and leave to trace: %v %s", err, out)
+	}
+	seen := map[string]int{}
+	for _, call := range stateChanging {
+		for n := 1; ; n++ {
+			m := newMove(t)
+			killed := m.killAt(call, n)
+			seen[m.state()]++
+			m.finishJob(fmt.Sprintf("killed before %s %d", call, n))
+			if !killed {
+				break
+			}
+		}
+	}
+	t.Log(seen)
+	for _, state := range []string{inFile, inBoth, inIndex} {
+		if seen[state] == 0 {
+			t.Errorf("no kill left the login %s: %v", state, seen)
+		}
+	}
+}
+
+// Where the login of a move stands.
+const (
+	inFile  = "in the file"
+	inBoth  = "in the file and here"
+	inIndex = "here"
+	lost    = "nowhere"
+)
+
+// move is a user of OpenCode with a login to move.
+type move struct {
+	*scene
+	file          string
+	access, token string
+}
+
+func newMove(t *testing.T) *move {
+	s := newScene(t, brokertest.Config{})
+	s.must("", "provider", "add", "sim", "--issuer", s.server.URL, "--client-id", "authferry-sim", "--api-origin", s.server.URL)
+	g := s.server.Issue("ada")
+	m := &move{scene: s, file: filepath.Join(s.root, "home", ".local", "share", "opencode", "auth.json"), access: g.AccessToken, token: g.RefreshToken}
+	doc, err := json.Marshal(map[string]any{
+		"sim":   map[string]any{"type": "oauth", "refresh": g.RefreshToken, "access": g.AccessToken, "expires": 4102358400000},
+		"other": map[string]any{"type": "api", "key": "stays"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Dir(m.file), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(m.file, doc, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// killAt moves the login in a process that is killed just before one of its
+// threads makes the n-th call of a kind; false: it made no such call.
+func (m *move) killAt(call string, n int) bool {
+	m.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	program := filepath.Join(m.root, "authferry-program", "authferry")
+	if err := os.MkdirAll(filepath.Dir(program), 0o700); err != nil {
+		m.t.Fatal(err)
+	}
+	if err := os.Symlink(self, program); err != nil {
+		m.t.Fatal(err)
+	}
+	cmd := exec.CommandContext(m.t.Context(), "strace", "-f", "-qq", "-o", os.DevNull, "-e", "trace="+call,
+		"-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", call, n), program, "import", "opencode", "--move")
+	cmd.Env, cmd.Dir = append(slices.Clone(m.env), "GOMAXPROCS=1"), m.root
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	err = cmd.Run()
+	if err != nil && cmd.ProcessState.ExitCode() > 0 {
+		m.t.Fatalf("not killed, and failed: %v\n%s", err, said.Bytes())
+	}
+	return err != nil
+}
+
+func (m *move) state() string {
+	m.t.Helper()
+	data, err := os.ReadFile(m.file)
+	if err != nil {
+		m.t.Fatalf("the other program's file: %v", err)
+	}
+	var doc map[string]any
+	if err := json.Unmarshal(data, &doc); err != nil || doc["other"] == nil {
+		m.t.Fatalf("the other program's file is damaged: %v\n%s", err, data)
+	}
+	file := bytes.Contains(data, []byte(m.token)) && bytes.Contains(data, []byte(m.access))
+	got := m.run("", "token", "sim")
+	here := got.code == 0 && strings.TrimSpace(got.out) == m.access
+	switch {
+	case file && here:
+		return inBoth
+	case file:
+		return inFile
+	case here:
+		return inIndex
+	}
+	m.t.Errorf("the login is lost: %s%s", got.out, got.err)
+	return lost
+}
+
+// finishJob imports again; then the login is here alone, once, and whole.
+func (m *move) finishJob(when string) {
+	m.t.Helper()
+	m.must("", "import", "opencode", "--move")
+	if state := m.state(); state != inIndex {
+		m.t.Errorf("%s, and done again: the login is %s", when, state)
+	}
+	if err := leaked([]string{m.access, m.token}, m.root); err != nil {
+		m.t.Errorf("%s, and done again: %v", when, err)
+	}
+	var all struct{ Accounts []struct{ Label string } }
+	if err := json.Unmarshal([]byte(m.must("", "list", "--json").out), &all); err != nil || len(all.Accounts) != 1 {
+		m.t.Errorf("%s, and done again: %d accounts, %v", when, len(all.Accounts), err)
+	}
+	m.must("", "doctor", "--fix")
+	m.must("", "refresh", "sim-1")
+	if l := m.server.Ledger(); l.TokenRequests != 1 {
+		m.t.Errorf("%s: %d token requests, want the one of refresh", when, l.TokenRequests)
+	}
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/authferry/authferry/broker/brokertest"
+)
+
+// installedOpenCode skips the test where OpenCode is absent.
+func installedOpenCode(t *testing.T) string {
+	t.Helper()
+	path := os.Getenv("AUTHFERRY_OPENCODE")
+	if path == "" {
+		path = filepath.Join("opencode", "node_modules", "opencode-linux-x64", "bin", "opencode")
+	}
+	path, err := filepath.Abs(path)
+	if err == nil {
+		_, err = os.Stat(path)
+	}
+	if err != nil {
+		t.Skip("needs opencode: run npm ci --ignore-scripts in cmd/authferry/opencode, or set AUTHFERRY_OPENCODE to the program")
+	}
+	return path
+}
+
+// OpenCode itself starts and lists what it has: as before after --keep, and after
+// --move what was not taken.
+func TestOpenCodeAfterImport(t *testing.T) {
+	program := installedOpenCode(t)
+	s := newScene(t, brokertest.Config{})
+	home := filepath.Join(s.root, "home")
+	file := filepath.Join(home, ".local", "share", "opencode", "auth.json")
+	const before = `{
+  "anthropic": {"type": "oauth", "refresh": "canary-refresh", "access": "canary-access", "expires": 4102358400000},
+  "openai": {"type": "api", "key": "canary-key"},
+  "openrouter": {"type": "api", "key": "stays"}
+}`
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(before), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	has := func(want ...string) {
+		t.Helper()
+		if got := credentials(t, program, home); !slices.Equal(got, want) {
+			t.Errorf("OpenCode lists %q, want %q", got, want)
+		}
+	}
+	has("Anthropic oauth", "OpenAI api", "OpenRouter api")
+	s.must("", "import", "opencode", "--keep", "--client-id", "mine")
+	has("Anthropic oauth", "OpenAI api", "OpenRouter api")
+	s.must("", "import", "opencode", "--move")
+	has("OpenRouter api")
+	if got, err := os.ReadFile(file); err != nil || string(got) != "{\n  \"openrouter\": {\"type\": \"api\", \"key\": \"stays\"}\n}" {
+		t.Errorf("%v: %s", err, got)
+	}
+	if err := leaked([]string{"canary"}, s.root); err != nil {
+		t.Error(err)
+	}
+	s.must("", "provider", "add", "openrouter", "--token-endpoint", s.server.URL+"/token")
+	s.must("", "import", "opencode", "--move")
+	has()
+}
+
+var (
+	colours    = regexp.MustCompile("\x1b\\[[0-9;]*m")
+	credential = regexp.MustCompile(`(?m)^●  (.*\S)\s*$`)
+)
+
+// credentials are what `opencode auth list` shows.
+func credentials(t *testing.T, program, home string) []string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, program, "auth", "list")
+	cmd.Dir = home
+	cmd.Env = []string{
+		"HOME=" + home, "PATH=" + os.Getenv("PATH"), "XDG_CONFIG_HOME=" + filepath.Join(home, ".config"), "XDG_DATA_HOME=" + filepath.Join(home, ".local", "share"),
+		"XDG_STATE_HOME=" + filepath.Join(home, ".local", "state"), "XDG_CACHE_HOME=" + filepath.Join(home, ".cache"),
+		"OPENCODE_DISABLE_MODELS_FETCH=1", "OPENCODE_DISABLE_AUTOUPDATE=1", "OPENCODE_DISABLE_DEFAULT_PLUGINS=1", "OPENCODE_DISABLE_LSP_DOWNLOAD=1", "OPENCODE_DISABLE_EXTERNAL_SKILLS=1",
+	}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("opencode auth list: %v\n%s", err, out)
+	}
+	out = colours.ReplaceAll(out, nil)
+	if !bytes.Contains(out, []byte("Credentials")) {
+		t.Fatalf("opencode auth list: %s", out)
+	}
+	var found []string
+	for _, m := range credential.FindAllSubmatch(out, -1) {
+		found = append(found, string(m[1]))
+	}
+	return found
+}
