@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -63,7 +64,7 @@ func scripts(text string) (all []string) {
 	}
 	for _, m := range inline.FindAllStringSubmatch(block.ReplaceAllString(text, ""), -1) {
 		if !notation.MatchString(m[1]) {
-			all = append(all, m[1])
+			all = append(all, strings.Join(strings.Fields(m[1]), " "))
 		}
 	}
 	return all
@@ -129,4 +130,20 @@ func refuses(args []string) (complaint string) {
 		return ""
 	}
 	return err.Error()
+}
+
+// Whoever has an error's code finds it in the documents.
+func TestDocumentedErrorCodes(t *testing.T) {
+	text, err := os.ReadFile("../../docs/troubleshooting.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for code, exit := range exitCodes {
+		row := regexp.MustCompile("(?m)^\\| `" + string(code) + "` \\| ([0-9, ]+) \\|").FindStringSubmatch(string(text))
+		if row == nil {
+			t.Errorf("docs/troubleshooting.md has no row for %s", code)
+		} else if first, _, _ := strings.Cut(row[1], ","); strings.TrimSpace(first) != strconv.Itoa(exit) {
+			t.Errorf("docs/troubleshooting.md: %s has exit code %s, it is %d", code, row[1], exit)
+		}
+	}
 }
