@@ -10,7 +10,6 @@ const { isatty } = require('node:tty');
 
 const windows = process.platform === 'win32';
 const program = join(__dirname, `${process.platform}-${process.arch}`, windows ? 'authferry.exe' : 'authferry');
-const child = spawn(program, process.argv.slice(2), { stdio: 'inherit', windowsHide: true });
 
 // A terminal, and on Windows the console, tells the child of Ctrl-C by itself.
 const told = windows || [0, 1, 2].some((fd) => isatty(fd));
@@ -20,9 +19,11 @@ for (const signal of ['SIGINT', 'SIGQUIT', 'SIGTERM', 'SIGHUP']) {
   });
 }
 
+const child = spawn(program, process.argv.slice(2), { stdio: 'inherit' });
+
 child.on('error', (error) => {
-  console.error(`authferry: ${program}: ${error.code}`);
-  console.error('authferry: hint: npm install --force authferry, or another way to install it: https://github.com/authferry/authferry');
+  console.error(`authferry: error: ${program} can't be run (${error.code})`);
+  console.error('authferry: hint: npm install --force authferry, or install it another way: https://github.com/authferry/authferry');
   process.exitCode = 1;
 });
 child.on('exit', (code, signal) => {
