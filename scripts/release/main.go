@@ -96,7 +96,7 @@ func newRelease(ctx context.Context, version string) (*release, error) {
 		version: version,
 		commit:  commit,
 		time:    time.Unix(unix, 0).UTC(),
-		url:     cmp.Or(os.Getenv("RELEASE_URL"), "https://github.com/authferry/authferry/releases/download/v"+version),
+		url:     cmp.Or(strings.TrimRight(os.Getenv("RELEASE_URL"), "/"), "https://github.com/authferry/authferry/releases/download/v"+version),
 		dist:    "dist",
 		stage:   filepath.Join("dist", "stage"),
 	}, nil

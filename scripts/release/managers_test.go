@@ -302,3 +302,37 @@ func (p *packed) sbom(t *testing.T) {
 		}
 	}
 }
+
+// Whoever publishes the files elsewhere says where.
+func TestReleaseURL(t *testing.T) {
+	need(t, "git")
+	t.Chdir(filepath.Join("..", ".."))
+	for set, want := range map[string]string{
+		"":                                  "https://github.com/authferry/authferry/releases/download/v1.2.3/",
+		"https://mirror.example/authferry/": "https://mirror.example/authferry/",
+	} {
+		t.Setenv("RELEASE_URL", set)
+		r, err := newRelease(t.Context(), "1.2.3")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.dist = t.TempDir()
+		for _, target := range targets {
+			if err := os.WriteFile(filepath.Join(r.dist, r.archiveName(target)), []byte(target.String()), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := r.manifests(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		for name, archives := range map[string]int{"authferry.rb": 4, "authferry.json": 2} {
+			content, err := os.ReadFile(filepath.Join(r.dist, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := bytes.Count(content, []byte(want+"authferry-1.2.3-")); got != archives {
+				t.Errorf("%s fetches %d archives from %s, not %d:\n%s", name, got, want, archives, content)
+			}
+		}
+	}
+}
