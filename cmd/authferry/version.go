@@ -4,22 +4,26 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strings"
 )
 
-// stamped is the version that a release build sets with -ldflags -X.
-var stamped string
+// stamped and stampedCommit are what a release build sets with -ldflags -X.
+var stamped, stampedCommit string
 
 func version() string {
 	if stamped != "" {
 		return stamped
 	}
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
+		return strings.TrimPrefix(info.Main.Version, "v")
 	}
 	return "(devel)"
 }
 
 func commit() string {
+	if stampedCommit != "" {
+		return stampedCommit
+	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			if s.Key == "vcs.revision" {
