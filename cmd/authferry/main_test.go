@@ -12,10 +12,14 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 )
 
-// TestMain makes this test binary the authferry command, for the scripts and
-// for the rotators that they cause.
+// TestMain makes this test binary the authferry command, under all its names, for
+// the scripts and for the rotators that they cause.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"authferry": main, "printenv-and-exit": printenvAndExit, "person": person})
+	commands := map[string]func(){"authferry": main, "printenv-and-exit": printenvAndExit, "person": person}
+	for name := range links {
+		commands[name] = main
+	}
+	testscript.Main(m, commands)
 }
 
 // TestScripts runs every command, and every exit code that it can have, as a
