@@ -82,8 +82,7 @@ func originOf(raw string) string {
 	if err != nil || u.Opaque != "" {
 		return ""
 	}
-	u.Path, u.RawPath, u.RawQuery, u.ForceQuery, u.User = "", "", "", false, nil
-	origin, err := oauth.Origin(u.String())
+	origin, err := oauth.Origin((&url.URL{Scheme: u.Scheme, Host: u.Host}).String())
 	if err != nil {
 		return ""
 	}
