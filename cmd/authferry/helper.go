@@ -252,9 +252,9 @@ func (c *terraformCmd) Run(a *app) error {
 	case err != nil:
 		return malformed(err)
 	case r.Op == helper.Store:
-		return &broker.Error{Code: broker.Fenced, Message: "authferry takes no logins from Terraform; nothing was stored (authferry login PROVIDER)"}
+		return &broker.Error{Code: broker.Fenced, Message: "authferry takes no logins from terraform; nothing was stored (authferry login PROVIDER)"}
 	case r.Op == helper.Forget:
-		return &broker.Error{Code: broker.Fenced, Message: "Terraform can't end this login; it was kept (authferry remove ACCOUNT)"}
+		return &broker.Error{Code: broker.Fenced, Message: "terraform can't end this login; it was kept (authferry remove ACCOUNT)"}
 	}
 	var t *broker.Token
 	if r.Origin != "" {
@@ -297,7 +297,7 @@ func (c *cargoCmd) Run(a *app) error {
 		}
 	}
 	if errors.Is(lines.Err(), bufio.ErrTooLong) {
-		return malformed(errors.New("a request is over 1 MiB"))
+		return a.print(helper.EncodeCargoError(&helper.CargoError{Kind: helper.CargoOther, Message: "a request is over 1 MiB"}))
 	}
 	return lines.Err()
 }

@@ -71,6 +71,7 @@ func setup(env *testscript.Env) error {
 	env.Setenv("NO_COLOR", "1")
 	env.Setenv("BROWSER", "person")
 	env.Setenv("NEWLINE", "one\ntwo")
+	env.Setenv("RETURN", "one\rtwo")
 	env.Setenv("INJECTED", "x: {token}\r\nhost: evil.example")
 	return nil
 }
