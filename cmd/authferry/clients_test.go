@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"log"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -54,7 +55,7 @@ func newSite(s *scene, secure bool, handle http.Handler) *site {
 		c.Server = httptest.NewServer(gated)
 	} else {
 		c.Server = httptest.NewUnstartedServer(gated)
-		c.Config.ErrorLog = nil
+		c.Config.ErrorLog = log.New(io.Discard, "", 0)
 		c.StartTLS()
 	}
 	s.t.Cleanup(c.Close)
