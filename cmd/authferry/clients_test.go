@@ -121,13 +121,24 @@ func (c *site) ask(token string) (status int, user string, header http.Header) {
 	return res.StatusCode, doc.User, header
 }
 
+// before runs do as soon as path is asked for, before that is answered.
+func (c *site) before(path string, do func()) {
+	gate, once := c.Config.Handler, sync.OnceFunc(do)
+	c.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == path {
+			once()
+		}
+		gate.ServeHTTP(w, r)
+	})
+}
+
 // count is how many answers begin with the words.
 func (c *site) count(words string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := 0
 	for _, a := range c.answers {
-		if strings.HasPrefix(a, words+" ") {
+		if strings.HasPrefix(a+" ", words+" ") {
 			n++
 		}
 	}
@@ -202,10 +213,21 @@ func client(t *testing.T, name, how string) string {
 	return path
 }
 
+// How long a client, and an installation, may take on the slowest day.
+const (
+	clientTime  = time.Minute
+	installTime = 10 * time.Minute
+)
+
 // with runs a client in dir as the scene's user.
 func (s *scene) with(dir string, env []string, name string, args ...string) outcome {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	return s.withFor(clientTime, dir, env, name, args...)
+}
+
+func (s *scene) withFor(limit time.Duration, dir string, env []string, name string, args ...string) outcome {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Env, cmd.Dir, cmd.WaitDelay = slices.Concat(s.env, env), dir, 5*time.Second
@@ -215,7 +237,12 @@ func (s *scene) with(dir string, env []string, name string, args ...string) outc
 // works is with for what has to succeed.
 func (s *scene) works(dir string, env []string, name string, args ...string) outcome {
 	s.t.Helper()
-	got := s.with(dir, env, name, args...)
+	return s.worksFor(clientTime, dir, env, name, args...)
+}
+
+func (s *scene) worksFor(limit time.Duration, dir string, env []string, name string, args ...string) outcome {
+	s.t.Helper()
+	got := s.withFor(limit, dir, env, name, args...)
 	if got.code != 0 {
 		s.t.Fatalf("%s %s: exit code %d\n%s%s", filepath.Base(name), strings.Join(args, " "), got.code, got.out, got.err)
 	}
