@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
 )
@@ -67,6 +68,22 @@ func TestGitClient(t *testing.T) {
 	s.works(tree, linked, git, "fetch", "-q")
 	s.works(tree, linked, git, "push", "-q", "origin", "main:other")
 
+	// What has less than five minutes left is refreshed before git gets it.
+	s.must(s.grant("eve", time.Minute), "import", "grant", "sim", "--label", "eve")
+	s.works(tree, append(linked, "AUTHFERRY_ACCOUNT=eve"), git, "fetch", "-q")
+	if c.count("200 eve") == 0 {
+		t.Errorf("%q", c.answers)
+	}
+	c.wantRefreshes(2)
+
+	// A login that is over is told, in a line, where git shows it.
+	s.must(s.grant("old", -time.Second), "import", "grant", "sim", "--label", "old")
+	s.server.Revoke("old")
+	got := s.with(tree, append(linked, "AUTHFERRY_ACCOUNT=old"), git, "fetch", "-q")
+	if want := `authferry: error: account "old" needs a new login; the old one ended at the provider (authferry login sim --renew old)` + "\n"; got.code == 0 || !strings.HasPrefix(got.err, want) {
+		t.Errorf("%d %s", got.code, got.err)
+	}
+
 	// Git does not speak of a limit to anybody.
 	c.limit("ada", -1, "3600")
 	if got := s.with(tree, env, git, "fetch", "-q"); got.code == 0 || !strings.Contains(got.err, "429") {
@@ -75,7 +92,6 @@ func TestGitClient(t *testing.T) {
 	if held := s.held(); held != "" {
 		t.Errorf("%s is held", held)
 	}
-	c.wantRefreshes(1)
 }
 
 // A site that is not the account's gets nothing, however it is asked.

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
 )
@@ -71,6 +72,14 @@ func TestGoClient(t *testing.T) {
 			}
 		}
 		c.wantRefreshes(0)
+	})
+	t.Run("refreshed before its end", func(t *testing.T) {
+		c := newModuleSite(t)
+		c.s.must(c.s.grant("eve", time.Minute), "import", "grant", "sim", "--label", "eve")
+		if got := c.download("--account eve"); got.code != 0 || c.count("200 eve") == 0 || c.count("401") > 0 {
+			t.Errorf("%d\n%s\n%q", got.code, got.err, c.answers)
+		}
+		c.wantRefreshes(1)
 	})
 	t.Run("401 is followed by a refresh", func(t *testing.T) {
 		c := newModuleSite(t)
