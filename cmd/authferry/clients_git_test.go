@@ -5,6 +5,7 @@ import (
 	"net/http/cgi"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -64,7 +65,7 @@ func TestGitClient(t *testing.T) {
 	c.wantRefreshes(1)
 
 	// As git-credential-authferry on PATH, told by the site's origin alone.
-	linked := append(env[:len(env):len(env)], "GIT_CONFIG_GLOBAL="+s.write("linkedconfig", "[credential]\n\thelper = authferry\n"))
+	linked := append(slices.Clip(env), "GIT_CONFIG_GLOBAL="+s.write("linkedconfig", "[credential]\n\thelper = authferry\n"))
 	s.works(tree, linked, git, "fetch", "-q")
 	s.works(tree, linked, git, "push", "-q", "origin", "main:other")
 

@@ -215,7 +215,7 @@ func client(t *testing.T, name, how string) string {
 
 // How long a client, and an installation, may take on the slowest day.
 const (
-	clientTime  = time.Minute
+	clientTime  = 3 * time.Minute
 	installTime = 10 * time.Minute
 )
 

@@ -20,7 +20,7 @@ type goAuthCmd struct {
 // been sent before it.
 const (
 	afterRefresh = 30 * time.Second
-	afterMove    = 5 * time.Second
+	afterMove    = 15 * time.Second
 )
 
 func (c *goAuthCmd) Run(a *app) error {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"time"
 
@@ -343,7 +344,7 @@ func (c *cargoCmd) configured(a *app, words []string) (whose, error) {
 	if err != nil {
 		return whose{}, errors.New("the words of credential-provider behind authferry can't be read: " + err.Error())
 	}
-	own, ok := parsed.Selected().Target.Addr().Interface().(*cargoCmd)
+	own, ok := reflect.TypeAssert[*cargoCmd](parsed.Selected().Target.Addr())
 	if !ok {
 		return whose{}, errors.New("the words of credential-provider behind authferry have to be: helper cargo [--account ACCOUNT | --pool POOL]")
 	}
