@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,6 +53,13 @@ func (c *goAuthCmd) goOn(a *app, r helper.GoAuth, t *broker.Token) (*broker.Toke
 	case http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusForbidden, http.StatusTooManyRequests:
 	default:
 		return t, nil
+	}
+	if !told(c.selection()) {
+		// Go's first call names no URL, so it may have had no token for this one.
+		first, err := a.tokenFor("", c.whose, 0, "")
+		if err != nil || !slices.Contains(first.Origins, r.Origin) {
+			return t, nil
+		}
 	}
 	if r.Status == http.StatusUnauthorized && t.Account.Kind != broker.KindAPIKey {
 		if time.Since(t.Account.RefreshedAt).Abs() < afterRefresh {
