@@ -54,12 +54,8 @@ func (c *goAuthCmd) goOn(a *app, r helper.GoAuth, t *broker.Token) (*broker.Toke
 	default:
 		return t, nil
 	}
-	if !told(c.selection()) {
-		// Go's first call names no URL, so it may have had no token for this one.
-		first, err := a.tokenFor("", c.whose, 0, "")
-		if err != nil || !slices.Contains(first.Origins, r.Origin) {
-			return t, nil
-		}
+	if !c.hadToken(a, r.Origin) {
+		return t, nil
 	}
 	if r.Status == http.StatusUnauthorized && t.Account.Kind != broker.KindAPIKey {
 		if time.Since(t.Account.RefreshedAt).Abs() < afterRefresh {
@@ -83,6 +79,16 @@ func (c *goAuthCmd) goOn(a *app, r helper.GoAuth, t *broker.Token) (*broker.Toke
 		}
 	}
 	return a.tokenFor(r.Origin, c.whose, c.MinTTL, "")
+}
+
+// hadToken reports whether go's first call, which names no URL, brought a token for
+// origin: where nothing is named it may not have.
+func (c *goAuthCmd) hadToken(a *app, origin string) bool {
+	if told(c.selection()) {
+		return true
+	}
+	t, err := a.tokenFor("", c.whose, 0, "")
+	return err == nil && slices.Contains(t.Origins, origin)
 }
 
 // justMoved reports whether another account of t's pool was held a moment ago.
