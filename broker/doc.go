@@ -44,6 +44,11 @@
 // token that still lives is never withheld because of a lock, a refresh, a limit
 // or an outage.
 //
+// A caller that names the origin to which it will send the token (origin.go) gets
+// one whose record has that origin in it, or none, and nothing is refreshed for
+// any other. Where it names no account, the records say whose tokens may go there:
+// the index and the providers' data have no word in that.
+//
 // # Locks
 //
 // In this order, never the reverse: import, gate, rotation, manifest, index. All

@@ -26,6 +26,7 @@ type selected struct {
 	// soonest: among free accounts the one whose quota window ends first, not
 	// the one that ranks first.
 	soonest bool
+	origin  string // where the token will be sent; empty: the caller sees to that
 }
 
 // resolve finds the pool, and the account if one is named, in the order of the
@@ -205,15 +206,17 @@ func poolsOf(idx *index.Index, provider string) []string {
 	return names
 }
 
-func poolNames(idx *index.Index, provider string) string {
-	var names []string
-	for _, n := range poolsOf(idx, provider) {
-		names = append(names, quote(n))
-	}
-	if names == nil {
+func poolNames(idx *index.Index, provider string) string { return quoted(poolsOf(idx, provider)) }
+
+func quoted(names []string) string {
+	if len(names) == 0 {
 		return "none"
 	}
-	return strings.Join(names, ", ")
+	var words []string
+	for _, n := range names {
+		words = append(words, quote(n))
+	}
+	return strings.Join(words, ", ")
 }
 
 func findPool(idx *index.Index, name string) (string, index.Pool, bool) {

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +22,11 @@ type TokenRequest struct {
 	MinTTL time.Duration
 	// Rejected is the lease of a token that the API refused; empty: none.
 	Rejected string
+	// Origin is where the caller will send the token, as oauth.Origin writes it;
+	// empty: it will heed Token.Origins. A token that may not go there is neither
+	// handed out nor refreshed for it: the error wraps ErrOtherOrigin. Where
+	// nothing is selected, it also finds the pool.
+	Origin string
 }
 
 // Token is one hand-out.
@@ -60,10 +66,16 @@ func (b *Broker) Token(ctx context.Context, req TokenRequest) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
+	if req.Origin != "" {
+		if req.Selection, err = b.towards(ctx, idx, req.Selection, req.Origin); err != nil {
+			return nil, err
+		}
+	}
 	sel, err := b.resolve(idx, req.Selection)
 	if err != nil {
 		return nil, err
 	}
+	sel.origin = req.Origin
 	rejected := 0
 	if req.Rejected != "" {
 		id, gen, err := ParseLease(req.Rejected)
@@ -90,14 +102,14 @@ func (b *Broker) handOut(ctx context.Context, idx *index.Index, sel selected, mi
 			}
 		}
 		if choice.err != nil {
-			return nil, choice.err
+			return nil, b.unlessElsewhere(ctx, idx, sel, choice.err)
 		}
 		floor := 0
 		if rejected > 0 && choice.account.ID == sel.prefer {
 			floor = rejected
 		}
 		alone := sel.pinned || choice.last
-		tok, err := b.serve(ctx, idx, choice.account, serving{minTTL: minTTL, floor: floor, alone: alone})
+		tok, err := b.serve(ctx, idx, choice.account, serving{minTTL: minTTL, floor: floor, alone: alone, origin: sel.origin})
 		if err == nil {
 			return tok, nil
 		}
@@ -120,8 +132,13 @@ func (b *Broker) handOut(ctx context.Context, idx *index.Index, sel selected, mi
 // serving is how an account's token is wanted.
 type serving struct {
 	minTTL time.Duration
-	floor  int  // newer than this generation
-	alone  bool // there is no other account to use instead
+	floor  int    // newer than this generation
+	alone  bool   // there is no other account to use instead
+	origin string // for it; empty: for any
+}
+
+func (want serving) allows(origins []string) bool {
+	return want.origin == "" || slices.Contains(origins, want.origin)
 }
 
 // serve returns a token of a, refreshing it first where that is needed. A token
@@ -132,13 +149,13 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 		return nil, err
 	}
 	if a.Kind == KindAPIKey {
-		return b.serveAPIKey(ctx, idx, a, want.floor)
+		return b.serveAPIKey(ctx, idx, a, want)
 	}
 	var failure, err error
 	for try := 0; ; try++ {
 		// A herd at expiry need not ask the keychain for what the index knows to
-		// be over.
-		over := try == 0 && a.Fingerprint != "" && !a.ExpiresAt.IsZero() && !a.ExpiresAt.After(time.Now())
+		// be over. Only the keychain knows where a token may go.
+		over := try == 0 && want.origin == "" && a.Fingerprint != "" && !a.ExpiresAt.IsZero() && !a.ExpiresAt.After(time.Now())
 		var acc *access
 		if !over {
 			if acc, err = b.readAccess(ctx, idx, a); err != nil {
@@ -149,6 +166,9 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 			if acc, err = b.oldAccess(ctx, idx, a); err != nil {
 				return nil, err
 			}
+		}
+		if acc != nil && !want.allows(acc.Origins) {
+			return nil, otherOrigin(a, want.origin)
 		}
 		usable := acc != nil && acc.Generation > want.floor
 		if usable {
@@ -246,8 +266,8 @@ func (b *Broker) oldAccess(ctx context.Context, idx *index.Index, a *index.Accou
 	return best, nil
 }
 
-func (b *Broker) serveAPIKey(ctx context.Context, idx *index.Index, a *index.Account, floor int) (*Token, error) {
-	if floor >= a.Generation {
+func (b *Broker) serveAPIKey(ctx context.Context, idx *index.Index, a *index.Account, want serving) (*Token, error) {
+	if want.floor >= a.Generation {
 		return nil, failf(ProviderRefused, "the API key of account %s was refused, and a key can't be refreshed", quote(a.Label)).
 			hint("authferry login %s --api-key-stdin --renew %s", a.Provider, arg(a.Label))
 	}
@@ -264,6 +284,9 @@ func (b *Broker) serveAPIKey(ctx context.Context, idx *index.Index, a *index.Acc
 	}
 	if g == nil || g.APIKey.Empty() {
 		return nil, b.missing(ctx, idx, a)
+	}
+	if !want.allows(g.Origins) {
+		return nil, otherOrigin(a, want.origin)
 	}
 	return &Token{
 		AccessToken: g.APIKey, TokenType: "Bearer",

@@ -1,16 +1,117 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"errors"
 	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
 	"time"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/cmd/authferry/helper"
 )
 
 // helperCmd speaks the protocols in which programs ask a helper for a
 // credential.
 type helperCmd struct {
-	APIKey apiKeyCmd `cmd:"" name:"api-key" help:"Print the token alone, for a program that runs a command to get its key."`
+	APIKey     apiKeyCmd     `cmd:"" name:"api-key" help:"Print the token alone, for a program that runs a command to get its key."`
+	GoAuth     goAuthCmd     `cmd:"" name:"goauth" help:"Answer the go command (GOAUTH)."`
+	Git        gitCmd        `cmd:"" help:"Answer git (credential.helper)."`
+	Docker     dockerCmd     `cmd:"" help:"Answer docker (credHelpers)."`
+	Kubernetes kubernetesCmd `cmd:"" help:"Answer kubectl and others (users.user.exec)."`
+	Cargo      cargoCmd      `cmd:"" help:"Answer cargo (credential-provider)."`
+	Terraform  terraformCmd  `cmd:"" help:"Answer Terraform and OpenTofu (credentials_helper)."`
+}
+
+// links are the names under which programs look for their helper.
+var links = map[string]string{
+	"docker-credential-authferry":     "docker",
+	"git-credential-authferry":        "git",
+	"terraform-credentials-authferry": "terraform",
+}
+
+// helperArgs are the arguments as if the program had been called by its own name.
+// Cargo calls its provider by path with --cargo-plugin alone.
+func helperArgs(program string, args []string) []string {
+	name := strings.TrimSuffix(strings.ToLower(filepath.Base(program)), ".exe")
+	if protocol, ok := links[name]; ok {
+		return append([]string{"helper", protocol}, args...)
+	}
+	if len(args) > 0 && args[0] == "--cargo-plugin" {
+		return append([]string{"helper", "cargo"}, args...)
+	}
+	return args
+}
+
+// whose is how a helper is told whose token to hand out.
+type whose struct {
+	Account   string        `short:"a" placeholder:"ACCOUNT" help:"This account and no other: a label, PROVIDER/LABEL or id."`
+	Pool      string        `short:"p" placeholder:"POOL" help:"An account of this pool."`
+	HoldScope string        `placeholder:"SCOPE" help:"Heed holds on this scope as well."`
+	MinTTL    time.Duration `name:"min-ttl" default:"5m" help:"Refresh first if the token is valid for less."`
+}
+
+func (w whose) selection() selection {
+	return selection{Account: w.Account, Pool: w.Pool, HoldScope: w.HoldScope}
+}
+
+// told reports whether flags or environment say whose token it is to be.
+func told(s selection) bool {
+	return cmp.Or(s.Account, s.Pool, os.Getenv("AUTHFERRY_ACCOUNT"), os.Getenv("AUTHFERRY_POOL")) != ""
+}
+
+// mustBeTold leaves nothing to guess where the protocol names no host: what runs a
+// helper has no place to ask back, and a pool of somebody's own must not become
+// the answer by being the only one.
+func mustBeTold(s selection, protocol string) error {
+	if told(s) {
+		return nil
+	}
+	return &broker.Error{Code: broker.Usage, Message: "a helper has to be told whose token to print",
+		Hint: "authferry helper " + protocol + " --account ACCOUNT, or --pool POOL"}
+}
+
+// tokenFor is the token that the caller will send to origin; empty: it will send
+// it to the token's origins. Nil: none of the selected may go there.
+func (a *app) tokenFor(origin string, w whose, minTTL time.Duration, rejected string) (*broker.Token, error) {
+	if minTTL < 0 {
+		return nil, &broker.Error{Code: broker.Usage, Message: "--min-ttl can't be negative"}
+	}
+	t, err := a.broker.Token(a.ctx, broker.TokenRequest{Selection: w.selection().resolve(), MinTTL: minTTL, Rejected: rejected, Origin: origin})
+	switch {
+	case errors.Is(err, broker.ErrOtherOrigin):
+		return nil, nil
+	case err != nil && a.ctx.Err() != nil:
+		return nil, errInterrupted
+	}
+	return t, err
+}
+
+// inALine is err with its hint in one line: programs show a helper's words in the
+// middle of their own.
+func inALine(err error) error {
+	e, ok := errors.AsType[*broker.Error](err)
+	if !ok || e.Hint == "" {
+		return err
+	}
+	return &broker.Error{Code: e.Code, Message: e.Error() + " (" + e.Hint + ")", RetryAt: e.RetryAt}
+}
+
+// malformed is a request that can't be answered.
+func malformed(err error) error {
+	return &broker.Error{Code: broker.Usage, Message: err.Error()}
+}
+
+// print writes an encoder's document, or returns its error.
+func (a *app) print(document []byte, err error) error {
+	if err == nil {
+		_, err = a.out.Write(document)
+	}
+	return err
 }
 
 type apiKeyCmd struct {
@@ -18,11 +119,234 @@ type apiKeyCmd struct {
 	MinTTL time.Duration `name:"min-ttl" default:"5m" help:"Refresh first if the token is valid for less."`
 }
 
-// Run leaves nothing to guess: what runs this has no place to ask back, and a
-// pool of somebody's own must not become the answer by being the only one.
 func (c *apiKeyCmd) Run(a *app) error {
-	if c.Account == "" && c.Pool == "" && os.Getenv("AUTHFERRY_ACCOUNT") == "" && os.Getenv("AUTHFERRY_POOL") == "" {
-		return &broker.Error{Code: broker.Usage, Message: "a helper has to be told whose token to print", Hint: "authferry helper api-key --account ACCOUNT, or --pool POOL"}
+	if err := mustBeTold(c.selection, "api-key"); err != nil {
+		return err
 	}
-	return (&tokenCmd{selection: c.selection, MinTTL: c.MinTTL}).Run(a)
+	return inALine((&tokenCmd{selection: c.selection, MinTTL: c.MinTTL}).Run(a))
+}
+
+type gitCmd struct {
+	whose
+	Username string `default:"oauth2" help:"User name that goes with the token, unless the URL has one."`
+	Op       string `arg:"" name:"operation" help:"get, erase, store or capability; git appends it."`
+}
+
+// Run ignores store: the login is kept already. An erase says that the server
+// refused what it was given; if that is still the token, it is refreshed.
+func (c *gitCmd) Run(a *app) error {
+	r, err := helper.ParseGit(c.Op, a.input())
+	switch {
+	case err != nil:
+		return malformed(err)
+	case r.Op == helper.Capability:
+		return a.print([]byte(helper.GitCapabilities), nil)
+	case r.Origin == "" || r.Op == helper.Erase && r.Refused.Empty():
+		return nil
+	}
+	minTTL := c.MinTTL
+	if r.Op == helper.Erase {
+		minTTL = 0
+	}
+	t, err := a.tokenFor(r.Origin, c.whose, minTTL, "")
+	switch {
+	case err != nil:
+		return inALine(err)
+	case t == nil:
+		return nil
+	case r.Op == helper.Get:
+		return a.print(helper.EncodeGit(r, c.Username, t))
+	case refused(r, t):
+		_, err = a.tokenFor(r.Origin, c.whose, 0, t.Lease)
+	}
+	return inALine(err)
+}
+
+// refused reports whether the erase is about t.
+func refused(r helper.Git, t *broker.Token) bool { return r.Refused.Equal(t.AccessToken) }
+
+type dockerCmd struct {
+	whose
+	Username string `default:"oauth2accesstoken" help:"User name that goes with the token."`
+	Op       string `arg:"" name:"operation" help:"get, list, store, erase or version; docker appends it."`
+}
+
+// Run says on stdout what went wrong: docker shows nothing else.
+func (c *dockerCmd) Run(a *app) error {
+	document, err := c.answer(a)
+	if err == nil {
+		return a.print(document, nil)
+	}
+	if _, err := a.out.Write([]byte(printable(inALine(err).Error()) + "\n")); err != nil {
+		return err
+	}
+	return &childError{code: exitOther}
+}
+
+func (c *dockerCmd) answer(a *app) ([]byte, error) {
+	r, err := helper.ParseDocker(c.Op, a.input())
+	if err != nil {
+		return nil, err
+	}
+	var t *broker.Token
+	switch {
+	case r.Op == helper.Version:
+		return []byte("authferry " + version() + "\n"), nil
+	case r.Origin != "", r.Op == helper.List && told(c.selection()):
+		if t, err = a.tokenFor(r.Origin, c.whose, c.MinTTL, ""); err != nil {
+			return nil, err
+		}
+	}
+	switch r.Op {
+	case helper.List:
+		return helper.EncodeDockerList(c.Username, t)
+	case helper.Store:
+		if t != nil && t.AccessToken.Equal(r.Secret) {
+			return nil, nil // docker login with what it got from here
+		}
+		return nil, &broker.Error{Message: "authferry takes no logins from docker; nothing was stored", Hint: "authferry login PROVIDER"}
+	case helper.Erase:
+		if t == nil {
+			return nil, nil
+		}
+		return nil, &broker.Error{Message: "docker can't end this login; it was kept", Hint: "authferry remove " + t.Account.ID}
+	}
+	if t == nil {
+		return nil, helper.ErrDockerNotFound
+	}
+	return helper.EncodeDocker(r, c.Username, t)
+}
+
+type kubernetesCmd struct{ whose }
+
+func (c *kubernetesCmd) Run(a *app) error {
+	r, err := helper.ParseKubernetes(os.Getenv("KUBERNETES_EXEC_INFO"))
+	if err != nil {
+		return malformed(err)
+	}
+	if !r.Cluster {
+		if err := mustBeTold(c.selection(), "kubernetes"); err != nil {
+			return inALine(err)
+		}
+	}
+	var t *broker.Token
+	if r.Origin != "" || !r.Cluster {
+		if t, err = a.tokenFor(r.Origin, c.whose, c.MinTTL, ""); err != nil {
+			return inALine(err)
+		}
+	}
+	if t == nil {
+		return &broker.Error{Code: broker.Fenced, Message: "no token here is for the cluster's server; nothing was printed (authferry token --json shows a token's origins)"}
+	}
+	return a.print(helper.EncodeKubernetes(r, t))
+}
+
+type terraformCmd struct {
+	whose
+	Op   string `arg:"" name:"operation" help:"get, store or forget; Terraform appends it, and the host."`
+	Host string `arg:"" help:"HOST or HOST:PORT, always https."`
+}
+
+func (c *terraformCmd) Run(a *app) error {
+	r, err := helper.ParseTerraform(c.Op, c.Host)
+	switch {
+	case err != nil:
+		return malformed(err)
+	case r.Op == helper.Store:
+		return &broker.Error{Code: broker.Fenced, Message: "authferry takes no logins from terraform; nothing was stored (authferry login PROVIDER)"}
+	case r.Op == helper.Forget:
+		return &broker.Error{Code: broker.Fenced, Message: "terraform can't end this login; it was kept (authferry remove ACCOUNT)"}
+	}
+	var t *broker.Token
+	if r.Origin != "" {
+		if t, err = a.tokenFor(r.Origin, c.whose, c.MinTTL, ""); err != nil {
+			return inALine(err)
+		}
+	}
+	if t == nil {
+		return a.print([]byte(helper.TerraformNone), nil)
+	}
+	return a.print(helper.EncodeTerraform(t))
+}
+
+type cargoCmd struct {
+	whose
+	CargoPlugin bool `name:"cargo-plugin" hidden:"" help:"Cargo says this and nothing else; the rest comes on stdin."`
+}
+
+// Run answers until cargo closes stdin: a request a line.
+func (c *cargoCmd) Run(a *app) error {
+	if err := a.print([]byte(helper.CargoHello), nil); err != nil {
+		return err
+	}
+	lines := bufio.NewScanner(a.input())
+	lines.Buffer(nil, helper.MaxInput)
+	for lines.Scan() {
+		if len(bytes.TrimSpace(lines.Bytes())) == 0 {
+			continue
+		}
+		document, failure := c.answer(a, lines.Bytes())
+		if failure != nil {
+			failure.Message = printable(failure.Message)
+			var err error
+			if document, err = helper.EncodeCargoError(failure); err != nil {
+				return err
+			}
+		}
+		if err := a.print(document, nil); err != nil {
+			return err
+		}
+	}
+	if errors.Is(lines.Err(), bufio.ErrTooLong) {
+		return a.print(helper.EncodeCargoError(&helper.CargoError{Kind: helper.CargoOther, Message: "a request is over 1 MiB"}))
+	}
+	return lines.Err()
+}
+
+func (c *cargoCmd) answer(a *app, line []byte) ([]byte, *helper.CargoError) {
+	r, failure := helper.ParseCargo(line)
+	if failure != nil {
+		return nil, failure
+	}
+	w, err := c.configured(a, r.Args)
+	switch {
+	case err != nil:
+		return nil, &helper.CargoError{Kind: helper.CargoOther, Message: err.Error()}
+	case r.Op != "get":
+		return nil, &helper.CargoError{Kind: helper.CargoOperationNotSupported}
+	case r.Origin == "":
+		return nil, &helper.CargoError{Kind: helper.CargoURLNotSupported}
+	}
+	t, err := a.tokenFor(r.Origin, w, w.MinTTL, "")
+	if err == nil && t == nil {
+		return nil, &helper.CargoError{Kind: helper.CargoURLNotSupported}
+	}
+	var document []byte
+	if err == nil {
+		document, err = helper.EncodeCargo(t)
+	}
+	if err != nil {
+		return nil, &helper.CargoError{Kind: helper.CargoOther, Message: inALine(err).Error()}
+	}
+	return document, nil
+}
+
+// configured reads the words behind the program in cargo's configuration, which
+// are this command's own: "helper cargo --account Work".
+func (c *cargoCmd) configured(a *app, words []string) (whose, error) {
+	if len(words) == 0 {
+		return c.whose, nil
+	}
+	if len(words) >= 2 && words[0] == "helper" && words[1] == "cargo" {
+		words = words[2:]
+	}
+	parsed, _, err := parse(append([]string{"helper", "cargo"}, words...), streams{in: a.in, out: a.err, err: a.err})
+	if err != nil {
+		return whose{}, errors.New("the words of credential-provider behind authferry can't be read: " + err.Error())
+	}
+	own, ok := reflect.TypeAssert[*cargoCmd](parsed.Selected().Target.Addr())
+	if !ok {
+		return whose{}, errors.New("the words of credential-provider behind authferry have to be: helper cargo [--account ACCOUNT | --pool POOL]")
+	}
+	return own.whose, nil
 }

@@ -14,7 +14,7 @@ func main() {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() { cancel(signalled{<-signals}) }()
-	os.Exit(run(ctx, os.Args[1:], streams{in: os.Stdin, out: os.Stdout, err: os.Stderr}))
+	os.Exit(run(ctx, helperArgs(os.Args[0], os.Args[1:]), streams{in: os.Stdin, out: os.Stdout, err: os.Stderr}))
 }
 
 // signalled is the cause of a context that a signal ended.

@@ -12,10 +12,14 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 )
 
-// TestMain makes this test binary the authferry command, for the scripts and
-// for the rotators that they cause.
+// TestMain makes this test binary the authferry command, under all its names, for
+// the scripts and for the rotators that they cause.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"authferry": main, "printenv-and-exit": printenvAndExit, "person": person})
+	commands := map[string]func(){"authferry": main, "printenv-and-exit": printenvAndExit, "person": person}
+	for name := range links {
+		commands[name] = main
+	}
+	testscript.Main(m, commands)
 }
 
 // TestScripts runs every command, and every exit code that it can have, as a
@@ -67,6 +71,7 @@ func setUp(env *testscript.Env) error {
 	env.Setenv("NO_COLOR", "1")
 	env.Setenv("BROWSER", "person")
 	env.Setenv("NEWLINE", "one\ntwo")
+	env.Setenv("RETURN", "one\rtwo")
 	env.Setenv("INJECTED", "x: {token}\r\nhost: evil.example")
 	return nil
 }

@@ -95,13 +95,6 @@ var hot = map[string]func() (any, *globals){
 		})
 		return g, &g.globals
 	},
-	"helper": func() (any, *globals) {
-		g := new(struct {
-			globals
-			Helper helperCmd `cmd:""`
-		})
-		return g, &g.globals
-	},
 	"rotate": func() (any, *globals) {
 		g := new(struct {
 			globals
@@ -109,6 +102,70 @@ var hot = map[string]func() (any, *globals){
 		})
 		return g, &g.globals
 	},
+}
+
+// hotHelpers are the same for the words behind "helper", without that word.
+var hotHelpers = map[string]func() (any, *globals){
+	"api-key": func() (any, *globals) {
+		g := new(struct {
+			globals
+			APIKey apiKeyCmd `cmd:"" name:"api-key"`
+		})
+		return g, &g.globals
+	},
+	"goauth": func() (any, *globals) {
+		g := new(struct {
+			globals
+			GoAuth goAuthCmd `cmd:"" name:"goauth"`
+		})
+		return g, &g.globals
+	},
+	"git": func() (any, *globals) {
+		g := new(struct {
+			globals
+			Git gitCmd `cmd:""`
+		})
+		return g, &g.globals
+	},
+	"docker": func() (any, *globals) {
+		g := new(struct {
+			globals
+			Docker dockerCmd `cmd:""`
+		})
+		return g, &g.globals
+	},
+	"kubernetes": func() (any, *globals) {
+		g := new(struct {
+			globals
+			Kubernetes kubernetesCmd `cmd:""`
+		})
+		return g, &g.globals
+	},
+	"cargo": func() (any, *globals) {
+		g := new(struct {
+			globals
+			Cargo cargoCmd `cmd:""`
+		})
+		return g, &g.globals
+	},
+	"terraform": func() (any, *globals) {
+		g := new(struct {
+			globals
+			Terraform terraformCmd `cmd:""`
+		})
+		return g, &g.globals
+	},
+}
+
+// smallGrammar is the one for a hot command, and what it reads; nil: there is none.
+func smallGrammar(args []string) (grammar func() (any, *globals), words []string) {
+	switch {
+	case len(args) == 0:
+		return nil, nil
+	case args[0] == "helper" && len(args) > 1:
+		return hotHelpers[args[1]], args[1:]
+	}
+	return hot[args[0]], args
 }
 
 // commandOf reads the command line by the cheapest way that can.
@@ -129,21 +186,21 @@ func commandOf(args []string, s streams) (func(*app) error, *globals, error) {
 // parse reads the command line. What the small grammar of a hot command does
 // not take (a mistake, --help) the whole one explains.
 func parse(args []string, s streams) (*kong.Context, *globals, error) {
-	with := func(g any) (*kong.Context, error) {
+	with := func(g any, args []string) (*kong.Context, error) {
 		k, err := newParser(g, s)
 		if err != nil {
 			return nil, err
 		}
 		return k.Parse(args)
 	}
-	if len(args) > 0 && hot[args[0]] != nil && !slices.Contains(args, "--help") && !slices.Contains(args, "-h") {
-		g, flags := hot[args[0]]()
-		if c, err := with(g); err == nil {
+	if small, words := smallGrammar(args); small != nil && !slices.Contains(args, "--help") && !slices.Contains(args, "-h") {
+		g, flags := small()
+		if c, err := with(g, words); err == nil {
 			return c, flags, nil
 		}
 	}
 	var g grammar
-	c, err := with(&g)
+	c, err := with(&g, args)
 	return c, &g.globals, err
 }
 

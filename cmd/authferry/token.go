@@ -47,10 +47,12 @@ func (a *app) token(s selection, minTTL time.Duration, rejected string) (*broker
 	t, err := a.broker.Token(a.ctx, broker.TokenRequest{Selection: s.resolve(), MinTTL: minTTL, Rejected: rejected})
 	if err != nil && a.ctx.Err() != nil {
 		// Whatever else went wrong did so because of that.
-		return nil, &broker.Error{Code: broker.Cancelled, Message: "interrupted; a refresh that was under way goes on in the background and its result is kept"}
+		return nil, errInterrupted
 	}
 	return t, err
 }
+
+var errInterrupted = &broker.Error{Code: broker.Cancelled, Message: "interrupted; a refresh that was under way goes on in the background and its result is kept"}
 
 // tokenDoc is what plugins and tools read. It holds the secret in the clear:
 // that is what stdout was asked for.

@@ -1,0 +1,101 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/authferry/authferry/broker/index"
+)
+
+// ErrOtherOrigin is wrapped by the error of a TokenRequest whose Origin is none of
+// those that the selected account's tokens may be sent to.
+var ErrOtherOrigin = errors.New("its tokens are for other hosts")
+
+// towards is s for a caller that will send the token to origin. Where neither
+// flags nor environment name anything, the records in the keystore say whose
+// tokens may go there, and a binding still speaks for its provider. Several
+// pools are told apart as where their provider is named; of several providers
+// none is chosen.
+func (b *Broker) towards(ctx context.Context, idx *index.Index, s Selection, origin string) (Selection, error) {
+	if cmp.Or(s.Account, s.Pool, s.Provider, s.EnvAccount, s.EnvPool) != "" {
+		return s, nil
+	}
+	var pools, providers []string
+	for _, pool := range poolsOf(idx, "") {
+		provider := idx.Pools[pool].Provider
+		bound := nearest(idx, s.Dir, provider)
+		if bound != nil && boundPool(idx, bound) != pool {
+			continue
+		}
+		there, err := b.reaches(ctx, idx, b.everyday(idx, selected{pool: pool}), origin)
+		if err != nil {
+			return s, err
+		}
+		if !there {
+			continue
+		}
+		pools = append(pools, pool)
+		if !slices.Contains(providers, provider) {
+			providers = append(providers, provider)
+		}
+	}
+	switch {
+	case len(pools) == 0:
+		return s, failf(Fenced, "no account is for %s", origin).because(ErrOtherOrigin)
+	case len(providers) > 1:
+		return s, failf(Ambiguous, "which pool is for %s? there are: %s", origin, quoted(pools)).hint("name one: --pool NAME, or AUTHFERRY_POOL=NAME")
+	case len(pools) == 1 && nearest(idx, s.Dir, providers[0]) == nil:
+		s.Pool = pools[0]
+	default:
+		s.Provider = providers[0]
+	}
+	return s, nil
+}
+
+// reaches reports whether the account that sel would use, or would if it were
+// free, has tokens for origin.
+func (b *Broker) reaches(ctx context.Context, idx *index.Index, sel selected, origin string) (bool, error) {
+	a := choose(idx, sel, nil, time.Now()).account
+	if a == nil {
+		a = idx.Account(cmp.Or(sel.prefer, idx.Pools[sel.pool].Current))
+	}
+	if members := idx.Members(sel.pool); a == nil && len(members) > 0 {
+		a = members[0]
+	}
+	if a == nil {
+		return false, nil
+	}
+	if err := b.open(idx); err != nil {
+		return false, err
+	}
+	if a.Kind != KindAPIKey {
+		acc, err := b.readAccess(ctx, idx, a)
+		if acc != nil || err != nil {
+			return acc != nil && slices.Contains(acc.Origins, origin), err
+		}
+	}
+	g, err := b.readGrant(ctx, idx, a.ID, a.GrantSlot)
+	return g != nil && slices.Contains(g.Origins, origin), err
+}
+
+// otherOrigin is the error for a token of a that may not go to origin.
+func otherOrigin(a *index.Account, origin string) error {
+	return failf(Fenced, "account %s is not for %s", quote(a.Label), origin).because(ErrOtherOrigin)
+}
+
+// unlessElsewhere is err, the reason why nobody's token can be had, where the
+// selected tokens are for sel.origin at all; else it is none of the caller's
+// business.
+func (b *Broker) unlessElsewhere(ctx context.Context, idx *index.Index, sel selected, err error) error {
+	if sel.origin == "" {
+		return err
+	}
+	there, readErr := b.reaches(ctx, idx, sel, sel.origin)
+	if readErr != nil || there {
+		return err
+	}
+	return failf(Fenced, "pool %s is not for %s", quote(sel.pool), sel.origin).because(ErrOtherOrigin)
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authferry/authferry/broker/brokertest"
+)
+
+// registry serves one image without layers.
+func registry() http.Handler {
+	const (
+		kind   = "application/vnd.docker.distribution.manifest.v2+json"
+		config = `{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[]}}`
+	)
+	sum := sha256.Sum256([]byte(config))
+	digest := "sha256:" + hex.EncodeToString(sum[:])
+	mux := http.NewServeMux()
+	mux.HandleFunc("/v2/{$}", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Docker-Distribution-Api-Version", "registry/2.0")
+	})
+	mux.HandleFunc("/v2/team/app/manifests/latest", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", kind)
+		_, _ = fmt.Fprintf(w, `{"schemaVersion":2,"mediaType":%q,"config":{"mediaType":"application/vnd.docker.container.image.v1+json","size":%d,"digest":%q},"layers":[]}`, kind, len(config), digest)
+	})
+	mux.HandleFunc("/v2/team/app/blobs/"+digest, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(config)) })
+	return mux
+}
+
+func TestDockerClient(t *testing.T) {
+	docker := client(t, "docker", "apt-get install docker-cli; no engine")
+	s := newScene(t, brokertest.Config{})
+	c := newSite(s, true, registry())
+	c.logIn("ada")
+	_ = authferryAs(t, "docker-credential-authferry")
+	config, err := json.Marshal(map[string]any{"credHelpers": map[string]string{c.host(): "authferry"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := s.write("docker/config.json", string(config))
+	env := []string{"DOCKER_CONFIG=" + filepath.Dir(path), "DOCKER_HOST=tcp://127.0.0.1:1", "DOCKER_CLI_EXPERIMENTAL=enabled"}
+	inspect := func(env []string) outcome {
+		return s.with(s.root, env, docker, "manifest", "inspect", "--insecure", c.host()+"/team/app:latest")
+	}
+	if got := inspect(env); got.code != 0 || !strings.Contains(got.out, `"schemaVersion": 2`) {
+		t.Fatalf("%d\n%s%s\n%q", got.code, got.out, got.err, c.answers)
+	}
+	if c.count("200 ada") == 0 {
+		t.Errorf("%q", c.answers)
+	}
+	c.wantRefreshes(0)
+
+	// Docker tells nobody of a 401.
+	c.expire()
+	if got := inspect(env); got.code == 0 {
+		t.Error("docker got in with a token that is over")
+	}
+	c.wantRefreshes(0)
+	s.must("", "refresh", "ada")
+	if got := inspect(env); got.code != 0 {
+		t.Errorf("%d\n%s", got.code, got.err)
+	}
+	c.wantRefreshes(1)
+
+	// What has less than five minutes left is refreshed before docker gets it.
+	s.must(s.grant("eve", time.Minute), "import", "grant", "sim", "--label", "eve")
+	if got := inspect(append(env, "AUTHFERRY_ACCOUNT=eve")); got.code != 0 || c.count("200 eve") == 0 {
+		t.Errorf("%d\n%s", got.code, got.err)
+	}
+	c.wantRefreshes(2)
+
+	// docker login finds nothing stored but what is stored already.
+	token := func(user string) string {
+		return strings.TrimSpace(s.must("", "token", "--account", user).out)
+	}
+	login := func(user string) outcome {
+		return s.with(s.root, append(env, "AUTHFERRY_ACCOUNT=ada"), docker, "login", "-u", "oauth2accesstoken", "-p", token(user), c.host())
+	}
+	if got := login("ada"); got.code != 0 {
+		t.Errorf("%d\n%s%s", got.code, got.out, got.err)
+	}
+	if got := login("eve"); got.code == 0 || !strings.Contains(got.err, "authferry takes no logins from docker; nothing was stored (authferry login PROVIDER)") {
+		t.Errorf("%d\n%s%s", got.code, got.out, got.err)
+	}
+	s.works(s.root, env, docker, "logout", c.host())
+	if got := inspect(env); got.code != 0 {
+		t.Errorf("after docker logout: %d\n%s", got.code, got.err)
+	}
+	c.wantRefreshes(2)
+
+	c.limit("ada", -1, "3600")
+	if got := inspect(env); got.code == 0 || s.held() != "" {
+		t.Errorf("%d, held: %s\n%s", got.code, s.held(), got.err)
+	}
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authferry/authferry/broker/brokertest"
+)
+
+func TestTerraformClient(t *testing.T) {
+	terraform := client(t, "terraform", "it comes from HashiCorp; OpenTofu has the same protocol")
+	if !usesCertificateFile {
+		t.Skip("needs a system where SSL_CERT_FILE counts: not Windows or macOS")
+	}
+	s := newScene(t, brokertest.Config{})
+	mux := http.NewServeMux()
+	c := newSite(s, true, mux)
+	// Terraform looks for services, and fetches the archive, without credentials.
+	discovery := http.NewServeMux()
+	discovery.HandleFunc("/.well-known/terraform.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"modules.v1":"/v1/modules/"}`))
+	})
+	module := tarball(t, map[string]string{"main.tf": "output \"sim\" {\n  value = 1\n}\n"})
+	discovery.HandleFunc("/m.tar.gz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(module) })
+	discovery.Handle("/", c.Config.Handler)
+	c.Config.Handler = discovery
+	mux.HandleFunc("/v1/modules/team/net/sim/versions", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write([]byte(`{"modules":[{"versions":[{"version":"1.0.0"}]}]}`))
+	})
+	mux.HandleFunc("/v1/modules/team/net/sim/1.0.0/download", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("X-Terraform-Get", c.URL+"/m.tar.gz")
+		w.WriteHeader(http.StatusNoContent)
+	})
+	c.logIn("ada", "bob")
+
+	// The program is found by its name in the plugins' folder.
+	home := filepath.Join(s.root, "home")
+	plugins := filepath.Join(home, ".terraform.d", "plugins")
+	if err := os.MkdirAll(plugins, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	name := exe("terraform-credentials-authferry")
+	if err := os.Symlink(authferryAs(t, name), filepath.Join(plugins, name)); err != nil {
+		t.Fatal(err)
+	}
+	get := func(args string) outcome {
+		t.Helper()
+		dir := t.TempDir()
+		if err := os.WriteFile(filepath.Join(dir, "main.tf"), []byte("module \"net\" {\n  source  = \""+c.host()+"/team/net/sim\"\n  version = \"1.0.0\"\n}\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		rc := s.write("terraformrc", "credentials_helper \"authferry\" {\n  args = ["+args+"]\n}\n")
+		return s.with(dir, []string{"TF_CLI_CONFIG_FILE=" + rc, "CHECKPOINT_DISABLE=1", "SSL_CERT_FILE=" + c.certificate()}, terraform, "get", "-no-color")
+	}
+	for _, args := range []string{"", strconv.Quote("--account=ada")} {
+		c.forget()
+		if got := get(args); got.code != 0 || c.count("200 ada") != 2 {
+			t.Fatalf("%s: %d\n%s%s\n%q", args, got.code, got.out, got.err, c.answers)
+		}
+	}
+	c.wantRefreshes(0)
+
+	c.expire()
+	if got := get(""); got.code == 0 {
+		t.Error("terraform got in with a token that is over")
+	}
+	c.wantRefreshes(0)
+	s.must("", "refresh", "ada")
+	if got := get(""); got.code != 0 {
+		t.Errorf("%d\n%s", got.code, got.err)
+	}
+	c.wantRefreshes(1)
+
+	s.must(s.grant("eve", time.Minute), "import", "grant", "sim", "--label", "eve")
+	if got := get(strconv.Quote("--account=eve")); got.code != 0 || c.count("200 eve") == 0 {
+		t.Errorf("%d\n%s", got.code, got.err)
+	}
+	c.wantRefreshes(2)
+
+	// Terraform waits as long as the server says, and sends the same token again.
+	c.forget()
+	c.limit("ada", 1, "1")
+	if got := get(""); got.code != 0 || c.count("429") != 1 || c.count("200 bob") > 0 || s.held() != "" {
+		t.Errorf("%d, %q, held: %s\n%s", got.code, c.answers, s.held(), got.err)
+	}
+
+	rc := filepath.Join(s.root, "terraformrc")
+	got := s.with(s.root, []string{"TF_CLI_CONFIG_FILE=" + rc, "CHECKPOINT_DISABLE=1", "SSL_CERT_FILE=" + c.certificate()}, terraform, "logout", "-no-color", c.host())
+	if got.code == 0 || !strings.Contains(strings.Join(strings.Fields(got.err), " "), "terraform can't end this login; it was kept") {
+		t.Errorf("%d\n%s%s", got.code, got.out, got.err)
+	}
+}

@@ -1,0 +1,92 @@
+package helper
+
+import (
+	"encoding/json"
+	"strings"
+
+	"github.com/authferry/authferry/broker"
+)
+
+// CargoHello is what cargo reads first: the protocol's versions.
+const CargoHello = `{"v":[1]}` + "\n"
+
+// CargoError is what cargo shows, or, by its kind, what it does next.
+type CargoError struct {
+	Kind    CargoKind `json:"kind"`
+	Message string    `json:"message,omitempty"`
+}
+
+func (e *CargoError) Error() string { return e.Message }
+
+// CargoKind is the kind of a CargoError.
+type CargoKind string
+
+// The kinds. After the first two cargo asks its next provider.
+const (
+	CargoURLNotSupported       CargoKind = "url-not-supported"
+	CargoOperationNotSupported CargoKind = "operation-not-supported"
+	CargoNotFound              CargoKind = "not-found"
+	CargoOther                 CargoKind = "other"
+)
+
+// Cargo is one request of cargo.
+type Cargo struct {
+	Op     string   // get, login, logout, or one that is not known
+	Origin string   // of the registry's index; empty: none that a token may be sent to
+	Args   []string // the words of the configuration behind the program's path
+}
+
+// ParseCargo reads one line. Its error is a CargoError.
+func ParseCargo(line []byte) (Cargo, *CargoError) {
+	var r Cargo
+	var doc struct {
+		V        int    `json:"v"`
+		Kind     string `json:"kind"`
+		Registry struct {
+			IndexURL string `json:"index-url"`
+		} `json:"registry"`
+		Args []string `json:"args"`
+	}
+	if json.Unmarshal(line, &doc) != nil {
+		return r, &CargoError{CargoOther, "the request is not in JSON"}
+	}
+	if doc.V != 1 {
+		return r, &CargoError{CargoOther, "the request is not of protocol version 1"}
+	}
+	if err := clean(append(doc.Args, doc.Kind, doc.Registry.IndexURL)...); err != nil {
+		return r, &CargoError{CargoOther, err.Error()}
+	}
+	index, _ := strings.CutPrefix(doc.Registry.IndexURL, "sparse+")
+	return Cargo{Op: doc.Kind, Origin: originOf(index), Args: doc.Args}, nil
+}
+
+// EncodeCargo is t for every operation on its registry, until it expires. Cargo
+// sends what it gets as the whole Authorization header.
+func EncodeCargo(t *broker.Token) ([]byte, error) {
+	value, err := authorization(t)
+	if err != nil {
+		return nil, err
+	}
+	if value == "" {
+		if value, err = token(t); err != nil {
+			return nil, err
+		}
+	}
+	type get struct {
+		Kind        string `json:"kind"`
+		Token       string `json:"token"`
+		Cache       string `json:"cache"`
+		Expiration  int64  `json:"expiration,omitempty"` // seconds since 1970
+		Independent bool   `json:"operation_independent"`
+	}
+	ok := get{Kind: "get", Token: value, Cache: "session", Independent: true}
+	if !t.ExpiresAt.IsZero() {
+		ok.Cache, ok.Expiration = "expires", t.ExpiresAt.Unix()
+	}
+	return document(struct{ Ok get }{ok})
+}
+
+// EncodeCargoError is e as cargo reads it.
+func EncodeCargoError(e *CargoError) ([]byte, error) {
+	return document(struct{ Err *CargoError }{e})
+}

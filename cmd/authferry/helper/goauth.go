@@ -1,0 +1,99 @@
+package helper
+
+import (
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/authferry/authferry/broker"
+)
+
+// GoAuth is what the go command asks: at first for everything, then for one URL
+// whose server did not do what it was asked to.
+type GoAuth struct {
+	URL    string // empty: the first call
+	Origin string // of URL; empty: none that a token may be sent to
+	Status int    // of the server's answer; 0: none was given
+	Header map[string][]string
+}
+
+// ParseGoAuth reads the argument that go appends and the answer that it writes
+// to stdin: a status line and header fields, without a body. raw is empty in
+// the first call, and stdin is not read then.
+func ParseGoAuth(raw string, in io.Reader) (GoAuth, error) {
+	r := GoAuth{URL: raw}
+	if raw == "" {
+		return r, nil
+	}
+	if err := clean(raw); err != nil {
+		return r, err
+	}
+	if r.Origin = originOf(raw); !strings.HasPrefix(r.Origin, "https:") {
+		r.Origin = "" // go sends credentials over https alone
+	}
+	data, err := read(in)
+	if err != nil || len(data) == 0 {
+		return r, err
+	}
+	status, fields, _ := strings.Cut(string(data), "\n")
+	if r.Status, err = statusOf(strings.TrimSuffix(status, "\r")); err != nil {
+		return r, err
+	}
+	r.Header = map[string][]string{}
+	for line := range strings.SplitSeq(fields, "\n") {
+		line = strings.TrimSuffix(line, "\r")
+		if line == "" {
+			return r, nil
+		}
+		name, value, ok := strings.Cut(line, ":")
+		if !ok || name == "" || strings.ContainsAny(name, " \t") {
+			return r, errors.New("the answer on stdin has a line that is no header field")
+		}
+		if err := clean(name, strings.ReplaceAll(value, "\t", " ")); err != nil {
+			return r, err
+		}
+		name = strings.ToLower(name)
+		r.Header[name] = append(r.Header[name], strings.TrimSpace(value))
+	}
+	return r, errors.New("the answer on stdin has no end")
+}
+
+// statusOf reads RFC 9112 §4: the line may lack a reason.
+func statusOf(line string) (int, error) {
+	wrong := errors.New("stdin does not begin with the status line of an HTTP answer")
+	if clean(line) != nil {
+		return 0, errControl
+	}
+	version, rest, _ := strings.Cut(line, " ")
+	code, _, _ := strings.Cut(rest, " ")
+	status, err := strconv.Atoi(code)
+	if !strings.HasPrefix(version, "HTTP/") || len(code) != 3 || err != nil || status < 100 || status > 599 {
+		return 0, wrong
+	}
+	return status, nil
+}
+
+// EncodeGoAuth is t's headers for those of its origins that are https; nothing
+// where there is none.
+func EncodeGoAuth(t *broker.Token) ([]byte, error) {
+	var b strings.Builder
+	for _, origin := range t.Origins {
+		if strings.HasPrefix(origin, "https://") && clean(origin) == nil {
+			b.WriteString(origin + "\n")
+		}
+	}
+	if b.Len() == 0 || len(t.Headers) == 0 {
+		return nil, nil
+	}
+	b.WriteByte('\n')
+	for _, h := range t.Headers {
+		value := h.Value.Reveal()
+		if clean(h.Name, value) != nil {
+			return nil, errToken
+		}
+		b.WriteString(h.Name + ": " + value + "\n")
+	}
+	b.WriteByte('\n')
+	return []byte(b.String()), nil
+}
