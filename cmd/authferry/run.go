@@ -70,95 +70,30 @@ type grammar struct {
 	Rotate   rotateCmd   `cmd:"" hidden:"" help:"Rotate one account's grant; authferry starts this itself."`
 }
 
-// hot are the grammars of the commands that run before every request of
-// somebody's agent, each by itself: building the whole one takes as long as
-// reading the keychain.
-var hot = map[string]func() (any, *globals){
-	"header": func() (any, *globals) {
-		g := new(struct {
-			globals
-			Header headerCmd `cmd:""`
-		})
-		return g, &g.globals
-	},
-	"report": func() (any, *globals) {
-		g := new(struct {
-			globals
-			Report reportCmd `cmd:""`
-		})
-		return g, &g.globals
-	},
-	"exec": func() (any, *globals) {
-		g := new(struct {
-			globals
-			Exec execCmd `cmd:""`
-		})
-		return g, &g.globals
-	},
-	"rotate": func() (any, *globals) {
-		g := new(struct {
-			globals
-			Rotate rotateCmd `cmd:""`
-		})
-		return g, &g.globals
-	},
+// hot are the commands that run before every request of somebody's agent. Each
+// has a grammar of its own: building the whole one takes as long as reading the
+// keychain.
+var hot = map[string]func() any{
+	"header": func() any { return new(headerCmd) },
+	"report": func() any { return new(reportCmd) },
+	"exec":   func() any { return new(execCmd) },
+	"rotate": func() any { return new(rotateCmd) },
 }
 
 // hotHelpers are the same for the words behind "helper", without that word.
-var hotHelpers = map[string]func() (any, *globals){
-	"api-key": func() (any, *globals) {
-		g := new(struct {
-			globals
-			APIKey apiKeyCmd `cmd:"" name:"api-key"`
-		})
-		return g, &g.globals
-	},
-	"goauth": func() (any, *globals) {
-		g := new(struct {
-			globals
-			GoAuth goAuthCmd `cmd:"" name:"goauth"`
-		})
-		return g, &g.globals
-	},
-	"git": func() (any, *globals) {
-		g := new(struct {
-			globals
-			Git gitCmd `cmd:""`
-		})
-		return g, &g.globals
-	},
-	"docker": func() (any, *globals) {
-		g := new(struct {
-			globals
-			Docker dockerCmd `cmd:""`
-		})
-		return g, &g.globals
-	},
-	"kubernetes": func() (any, *globals) {
-		g := new(struct {
-			globals
-			Kubernetes kubernetesCmd `cmd:""`
-		})
-		return g, &g.globals
-	},
-	"cargo": func() (any, *globals) {
-		g := new(struct {
-			globals
-			Cargo cargoCmd `cmd:""`
-		})
-		return g, &g.globals
-	},
-	"terraform": func() (any, *globals) {
-		g := new(struct {
-			globals
-			Terraform terraformCmd `cmd:""`
-		})
-		return g, &g.globals
-	},
+var hotHelpers = map[string]func() any{
+	"api-key":    func() any { return new(apiKeyCmd) },
+	"goauth":     func() any { return new(goAuthCmd) },
+	"git":        func() any { return new(gitCmd) },
+	"docker":     func() any { return new(dockerCmd) },
+	"kubernetes": func() any { return new(kubernetesCmd) },
+	"cargo":      func() any { return new(cargoCmd) },
+	"terraform":  func() any { return new(terraformCmd) },
 }
 
-// smallGrammar is the one for a hot command, and what it reads; nil: there is none.
-func smallGrammar(args []string) (grammar func() (any, *globals), words []string) {
+// hotCommand is what a hot command line is parsed into, and the words of it that
+// name that command first; nil where it is none.
+func hotCommand(args []string) (command func() any, words []string) {
 	switch {
 	case len(args) == 0:
 		return nil, nil
@@ -186,30 +121,31 @@ func commandOf(args []string, s streams) (func(*app) error, *globals, error) {
 // parse reads the command line. What the small grammar of a hot command does
 // not take (a mistake, --help) the whole one explains.
 func parse(args []string, s streams) (*kong.Context, *globals, error) {
-	with := func(g any, args []string) (*kong.Context, error) {
-		k, err := newParser(g, s)
+	if command, words := hotCommand(args); command != nil && !slices.Contains(args, "--help") && !slices.Contains(args, "-h") {
+		var small struct{ globals }
+		k, err := newParser(&small, s, kong.DynamicCommand(words[0], "", "", command()))
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		return k.Parse(args)
-	}
-	if small, words := smallGrammar(args); small != nil && !slices.Contains(args, "--help") && !slices.Contains(args, "-h") {
-		g, flags := small()
-		if c, err := with(g, words); err == nil {
-			return c, flags, nil
+		if c, err := k.Parse(words); err == nil {
+			return c, &small.globals, nil
 		}
 	}
 	var g grammar
-	c, err := with(&g, args)
+	k, err := newParser(&g, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := k.Parse(args)
 	return c, &g.globals, err
 }
 
-func newParser(grammar any, s streams) (*kong.Kong, error) {
-	return kong.New(grammar, kong.Name("authferry"),
+func newParser(grammar any, s streams, more ...kong.Option) (*kong.Kong, error) {
+	return kong.New(grammar, append(more, kong.Name("authferry"),
 		kong.Description("Keeps logins in the keychain and hands out access tokens that are valid."),
 		kong.Writers(s.out, s.err), kong.Exit(func(c int) { panic(exit(c)) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
-		kong.Vars{"min_ttl": broker.DefaultMinTTL.String()})
+		kong.Vars{"min_ttl": broker.DefaultMinTTL.String()})...)
 }
 
 // jsonFlag is embedded by every command whose result is a document.
