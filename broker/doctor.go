@@ -193,7 +193,7 @@ func (d *doctor) keystore(ctx context.Context) bool {
 		return false
 	}
 	d.say("keystore", CheckOK, "", "%s: %s: written, read and deleted a probe", s.Kind, s.Backend)
-	if s.Kind == string(keystore.File) && inside(d.b.opt.Dir, d.b.keyFile(d.idx)) {
+	if s.Kind == string(keystore.File) && d.b.exposed(d.b.keyFile(d.idx)) {
 		d.say("key file", CheckWarning, "", "%s lies in the same folder as the vault that it opens; whoever copies the folder has both", d.b.keyFile(d.idx))
 	}
 	return true

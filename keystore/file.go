@@ -26,7 +26,8 @@ import (
 // derived from the identity and stored nowhere.
 //
 // A missing key file is ErrUnavailable; one that can't be read or holds no age
-// key is ErrDenied. In Get a file sealed to another key is ErrDenied as well.
+// key is ErrDenied; one that is sealed with a passphrase and not unlocked
+// (Unlock) is ErrLocked. In Get a file sealed to another key is ErrDenied as well.
 func OpenFile(dir, keyFile string) (Store, error) {
 	identity, recipient, err := readKeyFile(keyFile)
 	if err != nil {
