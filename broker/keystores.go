@@ -47,9 +47,11 @@ func (b *Broker) KeystoreStatus(ctx context.Context) (KeystoreStatus, error) {
 	return s, nil
 }
 
+const probePrefix = "probe/"
+
 // probe writes, reads back and deletes an item that is nobody's.
 func (b *Broker) probe(ctx context.Context) error {
-	name := "probe/" + index.NewStoreID()
+	name := probePrefix + index.NewStoreID()
 	if err := b.set(ctx, name, keystore.NewSecret("probe")); err != nil {
 		return err
 	}
