@@ -68,10 +68,8 @@ func sealKey(key []byte, passphrase Secret) ([]byte, error) {
 		return nil, err
 	}
 	_, err = w.Write(key)
-	if err = errors.Join(err, w.Close(), text.Close()); err != nil {
-		return nil, err
-	}
-	return sealed.Bytes(), nil
+	err = errors.Join(err, w.Close(), text.Close())
+	return sealed.Bytes(), err
 }
 
 // openKey returns the key file in a sealed one.

@@ -195,7 +195,7 @@ func FuzzKeyFile(f *testing.F) {
 		f.Fatal(err)
 	}
 	for _, seed := range []string{
-		plain, string(sealed), strings.Replace(string(sealed), "\n", "\r\n", -1), canary, untilPrefix + "2999-01-01T00:00:00Z\n" + plain, untilPrefix + canary + "\n",
+		plain, string(sealed), strings.ReplaceAll(string(sealed), "\n", "\r\n"), canary, untilPrefix + "2999-01-01T00:00:00Z\n" + plain, untilPrefix + canary + "\n",
 		"", "#", sealedBinary + "v1\n-> scrypt bBjlhJVYZeE4aqUdmtRHfw 30\n", "-----BEGIN AGE ENCRYPTED FILE-----\n", "age1pq1" + canary,
 	} {
 		f.Add([]byte(seed))
@@ -229,7 +229,7 @@ func FuzzSealedKey(f *testing.F) {
 	}
 	f.Add(sealed)
 	f.Add([]byte(sealedBinary + "v1\n-> scrypt bBjlhJVYZeE4aqUdmtRHfw 30\nabc\n--- \n"))
-	f.Add(bytes.Replace(sealed, []byte("="), nil, -1))
+	f.Add(bytes.ReplaceAll(sealed, []byte("="), nil))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if bytes.Contains(data, []byte(" 18\n")) || bytes.Contains(data, []byte(" 19\n")) || bytes.Contains(data, []byte(" 20\n")) {
 			t.Skip("dear, and known to be within the bounds")

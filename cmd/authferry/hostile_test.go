@@ -387,7 +387,7 @@ func TestHostileFolderControl(t *testing.T) {
 	if got := v.must("", "token", "--account", "Bob", "--json"); !strings.Contains(got.out, v.server.URL) {
 		t.Error(got.out)
 	}
-	res, err := http.Post(v.evil.URL, "text/plain", bytes.NewReader([]byte("x"))) //nolint:noctx // to itself
+	res, err := http.Post(v.evil.URL, "text/plain", bytes.NewReader([]byte("x")))
 	if err != nil {
 		t.Fatal(err)
 	}
