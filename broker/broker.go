@@ -23,7 +23,8 @@ type Options struct {
 	// Keystore is the kind that a new folder uses, and that an old one must
 	// have; empty: the recorded one, else the keychain.
 	Keystore keystore.Kind
-	// KeyFile is the file keystore's key file; empty: the recorded one.
+	// KeyFile is the file keystore's key file, as DefaultKeyFile finds it; empty:
+	// the recorded one.
 	KeyFile string
 	// KeychainTimeout bounds one keystore call, LockTimeout the wait for a lock
 	// and HTTPTimeout the wait for a provider. They bound the caller: a
@@ -50,6 +51,22 @@ type Broker struct {
 	index  *index.File
 	store  keystore.Store // opened on first use
 	config *Config        // likewise
+}
+
+// DefaultKeyFile is the key file that the environment names: AUTHFERRY_KEY_FILE,
+// else the credential "authferry-key" of a systemd service, if it was given one.
+// Empty: the one that the index records.
+func DefaultKeyFile() string {
+	if path := os.Getenv("AUTHFERRY_KEY_FILE"); path != "" {
+		return path
+	}
+	if dir := os.Getenv("CREDENTIALS_DIRECTORY"); dir != "" {
+		path := filepath.Join(dir, "authferry-key")
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
+	}
+	return ""
 }
 
 // DefaultDir is AUTHFERRY_DIR, else authferry's folder in the user's
@@ -209,9 +226,16 @@ func (b *Broker) openKind(kind keystore.Kind, keyFile string) (keystore.Store, e
 			hint("authferry keystore init --key-file PATH, or set AUTHFERRY_KEY_FILE")
 	}
 	s, err := keystore.OpenFile(b.vaultDir(), keyFile)
+	if errors.Is(err, keystore.ErrLocked) {
+		return nil, sealedError(keyFile, err)
+	}
 	if err != nil {
-		return nil, failf(KeystoreUnavailable, "the file keystore's key file can't be used").
-			hint("mount or restore %s, or point AUTHFERRY_KEY_FILE at it", keyFile).because(err)
+		return nil, keyFileError(keyFile, err)
 	}
 	return s, nil
+}
+
+func keyFileError(keyFile string, err error) *Error {
+	return failf(KeystoreUnavailable, "the file keystore's key file can't be used").
+		hint("mount or restore %s, or point AUTHFERRY_KEY_FILE at it", keyFile).because(err)
 }

@@ -45,12 +45,12 @@ func (b *Broker) Doctor(ctx context.Context, fix bool) []Check {
 	d := &doctor{b: b, fix: fix}
 	d.folder()
 	if d.index(ctx) {
-		if d.keystore(ctx) && d.idx.Store != "" {
-			d.manifest(ctx)
+		if d.keystore(ctx) && d.idx.Store != "" && d.manifest(ctx) {
 			d.shared = d.b.shared(ctx)
 			for i := range d.idx.Accounts {
 				d.account(ctx, &d.idx.Accounts[i])
 			}
+			d.twins()
 		}
 		d.locks()
 		d.clock()
@@ -118,6 +118,7 @@ func (d *doctor) folder() {
 	default:
 		d.say("folder", CheckOK, "", "%s is yours alone", dir)
 	}
+	d.disk()
 	if len(left) > 0 {
 		d.say("leftovers", CheckWarning, fixHint, "a process that was killed left %s", inWords(left))
 	}
@@ -195,19 +196,26 @@ func (d *doctor) keystore(ctx context.Context) bool {
 		return false
 	}
 	d.say("keystore", CheckOK, "", "%s: %s: written, read and deleted a probe", s.Kind, s.Backend)
-	if s.Kind == string(keystore.File) && inside(d.b.opt.Dir, d.b.keyFile(d.idx)) {
-		d.say("key file", CheckWarning, "", "%s lies in the same folder as the vault that it opens; whoever copies the folder has both", d.b.keyFile(d.idx))
+	if s.Kind == string(keystore.File) {
+		d.keyFileModes()
+	} else {
+		d.daemons()
 	}
 	return true
 }
 
 // manifest looks for accounts that the keystore has and the index has not: a
-// login that was cut off, or an index that is older than the keystore.
-func (d *doctor) manifest(ctx context.Context) {
+// login that was cut off, or an index that is older than the keystore. It reports
+// whether the keystore is this folder's at all.
+func (d *doctor) manifest(ctx context.Context) bool {
 	m, err := d.b.readManifest(ctx, d.idx)
 	if err != nil {
 		d.fail("manifest", storeError(err))
-		return
+		return false
+	}
+	if len(m.Accounts) == 0 && len(d.idx.Accounts) > 0 && d.foreign(ctx) {
+		d.say("manifest", CheckFail, "authferry keystore status", "this keystore has nothing of this folder: it is another session's or another daemon's, or its file is not there; no login is lost by that")
+		return false
 	}
 	strays := 0
 	for _, id := range m.Accounts {
@@ -233,6 +241,24 @@ func (d *doctor) manifest(ctx context.Context) {
 	if strays == 0 {
 		d.say("manifest", CheckOK, "", "the keystore has no secrets that the index does not know")
 	}
+	if d.b.store.Kind() == keystore.File {
+		d.strangers(ctx, &m)
+	}
+	return true
+}
+
+// foreign reports whether not one account has a grant here.
+func (d *doctor) foreign(ctx context.Context) bool {
+	for i := range d.idx.Accounts {
+		if a := &d.idx.Accounts[i]; a.GrantSlot != "" {
+			if stored, err := d.b.readGrants(ctx, d.idx, a.ID); err != nil || stored.best != nil {
+				return false
+			}
+		} else {
+			return false // of a copied folder
+		}
+	}
+	return true
 }
 
 // restore gives a stray login an account again; whose it is, its next login says.

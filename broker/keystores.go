@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/keystore"
@@ -18,6 +19,8 @@ type KeystoreStatus struct {
 	Kind    string `json:"kind"`
 	Backend string `json:"backend"`
 	Usable  bool   `json:"usable"`
+	// UnlockedUntil is for a key file that is sealed with a passphrase.
+	UnlockedUntil time.Time `json:"unlocked_until,omitzero"`
 	// Err is why it isn't usable.
 	Err error `json:"-"`
 }
@@ -38,12 +41,17 @@ func (b *Broker) KeystoreStatus(ctx context.Context) (KeystoreStatus, error) {
 		s.Backend, s.Err = b.store.Backend(), storeError(b.probe(ctx))
 	}
 	s.Usable = s.Err == nil
+	if kind == keystore.File {
+		s.UnlockedUntil, _ = keystore.UnlockedUntil(b.keyFile(idx))
+	}
 	return s, nil
 }
 
+const probePrefix = "probe/"
+
 // probe writes, reads back and deletes an item that is nobody's.
 func (b *Broker) probe(ctx context.Context) error {
-	name := "probe/" + index.NewStoreID()
+	name := probePrefix + index.NewStoreID()
 	if err := b.set(ctx, name, keystore.NewSecret("probe")); err != nil {
 		return err
 	}
@@ -55,6 +63,11 @@ func (b *Broker) probe(ctx context.Context) error {
 // the keychain only learns of the key file: MigrateKeystore can move them then.
 // The returned text warns of a key file that lies beside the vault it opens; it may be empty.
 func (b *Broker) InitFileKeystore(ctx context.Context, path string) (warning string, err error) {
+	return b.initFile(ctx, path, keystore.InitKeyFile)
+}
+
+// initFile is InitFileKeystore with the maker of a key file that is not there.
+func (b *Broker) initFile(ctx context.Context, path string, makeKey func(path string) error) (warning string, err error) {
 	path, err = filepath.Abs(path)
 	if err != nil {
 		return "", failf(Usage, "the key file's path does not do").because(err)
@@ -68,7 +81,10 @@ func (b *Broker) InitFileKeystore(ctx context.Context, path string) (warning str
 			return "", failf(KeystoreMismatch, "the vault of this folder is sealed to another key file, %s", idx.KeyFile).
 				hint("restore that key file; a new one could not open the vault")
 		}
-		if err := keystore.InitKeyFile(path); err != nil {
+		if err := makeKey(path); err != nil {
+			if own, ok := errors.AsType[*Error](err); ok {
+				return "", own
+			}
 			return "", failf(KeystoreDenied, "the key file can't be made").because(err)
 		}
 	} else if err != nil {
@@ -85,7 +101,7 @@ func (b *Broker) InitFileKeystore(ctx context.Context, path string) (warning str
 			return "", err
 		}
 	}
-	if inside(b.opt.Dir, path) {
+	if b.exposed(path) {
 		warning = "the key file lies in the same folder as the vault that it opens; whoever copies the folder has both"
 	}
 	return warning, b.update(ctx, index.Durable, func(i *index.Index) error {
@@ -95,6 +111,16 @@ func (b *Broker) InitFileKeystore(ctx context.Context, path string) (warning str
 		}
 		return nil
 	})
+}
+
+// exposed reports whether the key file lies beside the vault as it is, not
+// sealed with a passphrase.
+func (b *Broker) exposed(keyFile string) bool {
+	if !inside(b.opt.Dir, keyFile) {
+		return false
+	}
+	sealed, err := keystore.KeyFileSealed(keyFile)
+	return err == nil && !sealed
 }
 
 // opens checks that b.store can read what is stored.

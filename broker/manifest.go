@@ -44,11 +44,17 @@ func (b *Broker) readManifest(ctx context.Context, idx *index.Index) (manifest, 
 	if err != nil {
 		return m, err
 	}
-	var stored manifest
-	if json.Unmarshal([]byte(s.Reveal()), &stored) == nil && stored.Store == idx.Store {
-		m.Accounts, m.Clients = stored.Accounts, stored.Clients
+	return parseManifest(s, idx.Store), nil
+}
+
+// parseManifest returns the manifest of a store; any other lists nothing.
+func parseManifest(s keystore.Secret, store string) manifest {
+	var m manifest
+	if json.Unmarshal([]byte(s.Reveal()), &m) != nil || m.Store != store {
+		m = manifest{}
 	}
-	return m, nil
+	m.V, m.Store = recordVersion, store
+	return m
 }
 
 // changeManifest changes the manifest under its own lock. It is overwritten in

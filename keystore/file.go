@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"unicode/utf8"
 
 	"filippo.io/age"
@@ -26,13 +27,40 @@ import (
 // derived from the identity and stored nowhere.
 //
 // A missing key file is ErrUnavailable; one that can't be read or holds no age
-// key is ErrDenied. In Get a file sealed to another key is ErrDenied as well.
+// key is ErrDenied; one that is sealed with a passphrase and not unlocked
+// (Unlock) is ErrLocked. In Get a file sealed to another key is ErrDenied as well.
 func OpenFile(dir, keyFile string) (Store, error) {
 	identity, recipient, err := readKeyFile(keyFile)
 	if err != nil {
 		return nil, named("open", keyFile, err)
 	}
 	return &vault{dir: dir, identity: identity, recipient: recipient, lane: newLane()}, nil
+}
+
+// FileItems returns the names of the items in a folder of sealed files, sorted.
+// What the key of keyFile does not open, or was not written whole, is left out;
+// a folder that is not there has none.
+func FileItems(dir, keyFile string) ([]string, error) {
+	identity, _, err := readKeyFile(keyFile)
+	if err != nil {
+		return nil, named("open", keyFile, err)
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "*.age"))
+	if err != nil {
+		return nil, named("list", dir, err)
+	}
+	var names []string
+	for _, path := range files {
+		sealed, err := load(path)
+		if err != nil {
+			continue
+		}
+		if e, err := open(sealed, identity); err == nil {
+			names = append(names, e.Name)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
 }
 
 type vault struct {
@@ -157,22 +185,10 @@ func seal(name, value string, to age.Recipient) ([]byte, error) {
 
 // unseal returns the value in a file that should hold name.
 func unseal(sealed []byte, name string, with age.Identity) (string, error) {
-	r, err := age.Decrypt(bytes.NewReader(sealed), with)
-	if _, ok := errors.AsType[*age.NoIdentityMatchError](err); ok {
-		return "", &Error{Cause: ErrDenied, Err: errOtherKey}
-	}
-	if err != nil {
-		return "", &Error{Cause: ErrDamaged, Err: err}
-	}
-	plain, err := io.ReadAll(r)
-	if err != nil {
-		return "", &Error{Cause: ErrDamaged, Err: err}
-	}
-	var e entry
-	if json.Unmarshal(plain, &e) != nil { // its error would quote the plaintext
-		return "", &Error{Cause: ErrDamaged}
-	}
+	e, err := open(sealed, with)
 	switch {
+	case err != nil:
+		return "", err
 	case e.Name != name:
 		return "", &Error{Cause: ErrDamaged, Err: errOtherName}
 	case e.Value != nil:
@@ -181,6 +197,26 @@ func unseal(sealed []byte, name string, with age.Identity) (string, error) {
 		return string(e.Base64), nil
 	}
 	return "", &Error{Cause: ErrDamaged}
+}
+
+// open returns what is in a file.
+func open(sealed []byte, with age.Identity) (entry, error) {
+	r, err := age.Decrypt(bytes.NewReader(sealed), with)
+	if _, ok := errors.AsType[*age.NoIdentityMatchError](err); ok {
+		return entry{}, &Error{Cause: ErrDenied, Err: errOtherKey}
+	}
+	if err != nil {
+		return entry{}, &Error{Cause: ErrDamaged, Err: err}
+	}
+	plain, err := io.ReadAll(r)
+	if err != nil {
+		return entry{}, &Error{Cause: ErrDamaged, Err: err}
+	}
+	var e entry
+	if json.Unmarshal(plain, &e) != nil { // its error would quote the plaintext
+		return entry{}, &Error{Cause: ErrDamaged}
+	}
+	return e, nil
 }
 
 func load(path string) (data []byte, err error) {

@@ -1,6 +1,7 @@
 package keystore
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -26,6 +27,15 @@ func initKeyFile(path string) error {
 	if err != nil {
 		return err
 	}
+	return writeNew(path, keyFileText(identity))
+}
+
+func keyFileText(identity *age.X25519Identity) []byte {
+	return fmt.Appendf(nil, "# created: %s\n%s\n", time.Now().Format(time.RFC3339), identity)
+}
+
+// writeNew makes a file of mode 0600 that was not there, durably.
+func writeNew(path string, content []byte) error {
 	dir := filepath.Dir(path)
 	if err := makeFolder(dir); err != nil {
 		return err
@@ -34,7 +44,7 @@ func initKeyFile(path string) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(f, "# created: %s\n%s\n", time.Now().Format(time.RFC3339), identity)
+	_, err = f.Write(content)
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
 		err = syncFolder(dir)
 	}
@@ -44,17 +54,38 @@ func initKeyFile(path string) error {
 	return nil
 }
 
-// readKeyFile returns the first identity of an age key file and its recipient.
-func readKeyFile(path string) (age.Identity, age.Recipient, error) {
+// maxKeyFile is above any file of identities, sealed or not.
+const maxKeyFile = 64 << 10
+
+func loadKeyFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, &Error{Cause: ErrUnavailable, Err: fmt.Errorf("the key file is missing: %w", err)}
+		return nil, &Error{Cause: ErrUnavailable, Err: fmt.Errorf("the key file is missing: %w", err)}
 	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxKeyFile))
+}
+
+// readKeyFile returns the first identity of an age key file and its recipient.
+// For a file that is sealed with a passphrase it is the one that Unlock left.
+func readKeyFile(path string) (age.Identity, age.Recipient, error) {
+	data, err := loadKeyFile(path)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer f.Close()
-	identities, err := age.ParseIdentities(io.LimitReader(f, 1<<16))
+	if isSealed(data) {
+		if data, err = unlocked(data); err != nil {
+			return nil, nil, err
+		}
+	}
+	return parseKey(data)
+}
+
+func parseKey(data []byte) (age.Identity, age.Recipient, error) {
+	identities, err := age.ParseIdentities(bytes.NewReader(data))
 	if err != nil {
 		return nil, nil, errNoKey // age's own text may quote the line, which may be a key
 	}

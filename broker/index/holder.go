@@ -31,6 +31,10 @@ func (l *Lock) SetHolder(state string) {
 	if err != nil {
 		return
 	}
+	// A link there would make this write into somebody else's file.
+	if info, err := os.Lstat(l.path + holderSuffix); err == nil && !info.Mode().IsRegular() {
+		return
+	}
 	file, err := os.OpenFile(l.path+holderSuffix, os.O_WRONLY|os.O_CREATE, 0o600)
 	if err != nil {
 		return

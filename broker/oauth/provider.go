@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Provider is how to log in to an authorization server and how its tokens are
@@ -220,8 +222,17 @@ func checkEnv(s string) error {
 	if s == "" {
 		return errors.New("a variable needs a name")
 	}
+	if steersPrograms().MatchString(s) {
+		return errors.New("this variable says what a program runs or loads; it is not for a token")
+	}
 	return nil
 }
+
+// steersPrograms are variables whose value is run or loaded: what a provider
+// issues must not become that, whoever wrote the provider's data.
+var steersPrograms = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?i)^(LD_.*|DYLD_.*|PATH|HOME|SHELL|IFS|ENV|BASH_ENV|PROMPT_COMMAND|PS4|BROWSER|.*EDITOR|VISUAL|.*PAGER|.*_COMMAND|GIT_SSH|.*_ASKPASS|.*OPT|.*_OPTIONS|PYTHON.*|PERL5LIB|RUBYLIB|CLASSPATH|AUTHFERRY_.*)$`)
+})
 
 func checkParam(name string) error {
 	if name == "" || slices.Contains(reservedParams, name) {

@@ -149,3 +149,17 @@ func TestEndpoint(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// What a provider issues becomes the value of these: none that a loader, a shell
+// or an interpreter would run.
+func TestVariablesThatSteerPrograms(t *testing.T) {
+	for name, good := range map[string]bool{
+		"TOKEN": true, "OPENAI_API_KEY": true, "GITHUB_TOKEN": true, "GOOGLE_OAUTH_ACCESS_TOKEN": true, "ANTHROPIC_AUTH_TOKEN": true, "MY_PATH_TOKEN": true, "ldap": true,
+		"LD_PRELOAD": false, "ld_audit": false, "DYLD_INSERT_LIBRARIES": false, "PATH": false, "Path": false, "BASH_ENV": false, "ENV": false, "NODE_OPTIONS": false, "PERL5OPT": false,
+		"PYTHONSTARTUP": false, "GIT_SSH_COMMAND": false, "GIT_ASKPASS": false, "EDITOR": false, "BROWSER": false, "AUTHFERRY_KEY_FILE": false, "JAVA_TOOL_OPTIONS": false,
+	} {
+		if (checkEnv(name) == nil) != good {
+			t.Errorf("%s: %v", name, checkEnv(name))
+		}
+	}
+}

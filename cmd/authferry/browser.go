@@ -36,7 +36,10 @@ func openBrowser(address string, getenv func(string) string, out io.Writer) erro
 	}
 	cmd := exec.CommandContext(context.Background(), path, args...) // it outlives this program
 	cmd.Stdout, cmd.Stderr = out, out
-	if err := cmd.Start(); err != nil {
+	dumpAsBefore() // the browser inherits it
+	err = cmd.Start()
+	dumpNoCore()
+	if err != nil {
 		return errors.New(name + " did not start")
 	}
 	go func() { _ = cmd.Wait() }()

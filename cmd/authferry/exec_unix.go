@@ -11,6 +11,7 @@ import (
 // become replaces this process: its pid, signals, terminal and exit code are
 // the command's from here on.
 func become(path string, argv, env []string) error {
+	dumpAsBefore()
 	err := syscall.Exec(path, argv, env) // #nosec G204 -- what exec is for
 	return &childError{code: notRunnable(err), err: fmt.Errorf("%s can't be run: %w", argv[0], err)}
 }

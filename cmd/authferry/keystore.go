@@ -2,13 +2,17 @@ package main
 
 import (
 	"fmt"
+	"time"
 
+	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/keystore"
 )
 
 type keystoreCmd struct {
 	Status  keystoreStatusCmd  `cmd:"" help:"Say which keystore is in use and whether it works."`
 	Init    keystoreInitCmd    `cmd:"" help:"Use the sealed file keystore, for machines without a keychain."`
+	Unlock  keystoreUnlockCmd  `cmd:"" help:"Open the key file that is sealed with a passphrase."`
+	Lock    keystoreLockCmd    `cmd:"" help:"Forget what unlock opened."`
 	Migrate keystoreMigrateCmd `cmd:"" help:"Move all secrets to the other keystore."`
 }
 
@@ -32,16 +36,29 @@ func (c *keystoreStatusCmd) Run(a *app) error {
 		_, _ = fmt.Fprintf(a.out, "%s: %s: not usable\n", s.Kind, printable(s.Backend))
 		return s.Err
 	}
-	_, err = fmt.Fprintf(a.out, "%s: %s: usable\n", s.Kind, printable(s.Backend))
+	usable := "usable"
+	if !s.UnlockedUntil.IsZero() {
+		usable += ", unlocked until " + s.UnlockedUntil.Local().Format(time.DateTime)
+	}
+	_, err = fmt.Fprintf(a.out, "%s: %s: %s\n", s.Kind, printable(s.Backend), usable)
 	return err
 }
 
 type keystoreInitCmd struct {
 	jsonFlag
-	KeyFile string `required:"" placeholder:"PATH" help:"The key file; made where there is none."`
+	KeyFile    string        `placeholder:"PATH" help:"The key file; made where there is none. With --passphrase it may be left out."`
+	Passphrase bool          `help:"Seal the key file with a passphrase, for authferry keystore unlock."`
+	Stdin      bool          `name:"passphrase-stdin" help:"The same, with the passphrase from stdin."`
+	For        time.Duration `default:"12h" placeholder:"D" help:"How long it is unlocked from now."`
 }
 
 func (c *keystoreInitCmd) Run(a *app) error {
+	if c.Passphrase || c.Stdin {
+		return c.seal(a)
+	}
+	if c.KeyFile == "" {
+		return &broker.Error{Code: broker.Usage, Message: "--key-file or --passphrase is missing", Hint: "authferry keystore init --key-file PATH"}
+	}
 	warning, err := a.broker.InitFileKeystore(a.ctx, c.KeyFile)
 	if err != nil {
 		return err
@@ -53,6 +70,97 @@ func (c *keystoreInitCmd) Run(a *app) error {
 		a.term.note("secrets are kept in sealed files, opened by %s; whoever loses that file loses the logins", c.KeyFile)
 	}
 	return (&keystoreStatusCmd{c.jsonFlag}).Run(a)
+}
+
+func (c *keystoreInitCmd) seal(a *app) error {
+	if err := checkSpan(c.For); err != nil {
+		return err
+	}
+	u, err := a.broker.InitSealedKeystore(a.ctx, c.KeyFile, c.For, func(fresh bool) (keystore.Secret, error) {
+		return a.passphrase(c.Stdin, fresh)
+	})
+	if err != nil {
+		return err
+	}
+	if !c.JSON {
+		a.term.note("secrets are kept in sealed files, opened by a key file and its passphrase; whoever loses either loses the logins")
+	}
+	return a.tellUnlocked(u, c.jsonFlag)
+}
+
+type keystoreUnlockCmd struct {
+	jsonFlag
+	For   time.Duration `default:"12h" placeholder:"D" help:"Lock it again by itself after this time."`
+	Stdin bool          `name:"passphrase-stdin" help:"Read the passphrase from stdin."`
+}
+
+// Help is shown below the flags.
+func (c *keystoreUnlockCmd) Help() string {
+	return "The key lies in $XDG_RUNTIME_DIR/authferry until then, for you alone; authferry keystore lock removes it."
+}
+
+func (c *keystoreUnlockCmd) Run(a *app) error {
+	if err := checkSpan(c.For); err != nil {
+		return err
+	}
+	u, err := a.broker.UnlockKeystore(a.ctx, c.For, func() (keystore.Secret, error) { return a.passphrase(c.Stdin, false) })
+	if err != nil {
+		return err
+	}
+	return a.tellUnlocked(u, c.jsonFlag)
+}
+
+func checkSpan(d time.Duration) error {
+	if d < time.Second {
+		return &broker.Error{Code: broker.Usage, Message: "--for must be a second or more"}
+	}
+	return nil
+}
+
+func (a *app) tellUnlocked(u broker.Unlocked, j jsonFlag) error {
+	if u.OnDisk {
+		a.term.warn("the folder of XDG_RUNTIME_DIR is not known to be in memory: the unlocked key may be on a disk until it is locked")
+	}
+	if !j.JSON {
+		a.term.note("unlocked until %s; before that: authferry keystore lock", u.Until.Local().Format(time.DateTime))
+	}
+	return (&keystoreStatusCmd{j}).Run(a)
+}
+
+type keystoreLockCmd struct{ jsonFlag }
+
+func (c *keystoreLockCmd) Run(a *app) error {
+	if err := a.broker.LockKeystore(); err != nil {
+		return err
+	}
+	if c.JSON {
+		s, err := a.broker.KeystoreStatus(a.ctx)
+		if err != nil {
+			return err
+		}
+		return a.printJSON(s)
+	}
+	a.term.note("locked; again: authferry keystore unlock")
+	return nil
+}
+
+// passphrase gets one from stdin, or asks at the terminal; a new one twice.
+func (a *app) passphrase(stdin, fresh bool) (keystore.Secret, error) {
+	if stdin {
+		return a.readSecret()
+	}
+	if a.term.noInput || !isTerminal(a.in) {
+		return keystore.Secret{}, &broker.Error{Code: broker.Usage, Message: "there is no terminal to ask for the passphrase at", Hint: "--passphrase-stdin reads it from a pipe"}
+	}
+	first, err := a.askHidden("Passphrase: ")
+	if err != nil || !fresh {
+		return first, err
+	}
+	again, err := a.askHidden("The same again: ")
+	if err == nil && !first.Equal(again) {
+		err = &broker.Error{Code: broker.Usage, Message: "the two passphrases differ; nothing was made"}
+	}
+	return first, err
 }
 
 type keystoreMigrateCmd struct {

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -12,16 +13,21 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/index"
 )
 
-const clientSecret = "canary-client-secret"
+const (
+	phrase       = "canary-passphrase"
+	clientSecret = "canary-client-secret"
+	apiKey       = "canary-api-key"
+)
 
-// canaries are what every secret of the scenes below begins with, and how a
-// client would encode its own.
+// canaries are what every secret of the scenes below begins with (tokens, codes
+// of logins, a passphrase), and how a client would encode its own.
 var canaries = []string{
-	"afat_", "afrt_", clientSecret,
+	"afat_", "afrt_", "afac_", "afdc_", "AGE-SECRET-KEY-1", phrase, apiKey, clientSecret,
 	base64.StdEncoding.EncodeToString([]byte("authferry-sim:" + clientSecret)),
 }
 
@@ -35,6 +41,7 @@ func TestNoLeaks(t *testing.T) {
 			s.must(clientSecret+"\n", "provider", "add", "sim", "--issuer", s.server.URL, "--client-id", "authferry-sim", "--client-secret-stdin", "--api-origin", s.server.URL)
 			s.must(s.grant("ada", time.Hour), "import", "grant", "sim", "--label", "Ada")
 			s.must(s.grant("bob", -time.Second), "import", "grant", "sim", "--label", "Bob")
+			s.must(apiKey, "login", "anthropic", "--api-key-stdin", "--label", "Key")
 			modes := [][]string{nil, {"--json"}, {"--verbose"}, {"--quiet"}, {"--no-input"}}
 			if prepare != nil {
 				prepare(s)
@@ -44,10 +51,83 @@ func TestNoLeaks(t *testing.T) {
 				s.tryEverything(mode)
 			}
 			s.rest()
-			if err := leaked(append(secretsOf(s.server), canaries...), s.root); err != nil {
+			if err := s.leaked(); err != nil {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// leaked names the first file of the user's that holds a secret, but for the key
+// file: home, temporary files and core dumps included.
+func (s *scene) leaked() error {
+	key := filepath.Join(s.root, "key.txt")
+	if err := os.Rename(key, s.root+".key"); err != nil {
+		return err
+	}
+	defer func() { _ = os.Rename(s.root+".key", key) }()
+	return leaked(append(secretsOf(s.server), canaries...), s.root)
+}
+
+// The tests that look for secrets find one that is there.
+func TestLeaksAreFound(t *testing.T) {
+	s := newScene(t, brokertest.Config{})
+	s.must(s.grant("ada", time.Hour), "import", "grant", "anthropic", "--label", "Ada", "--client-id", "x")
+	if err := s.leaked(); err != nil {
+		t.Fatal(err)
+	}
+	printed := s.must("", "token").out
+	if quiet := s.silent(outcome{err: "warning: " + printed}, []string{"token"}); quiet == "" {
+		t.Error("a token on stderr is not found")
+	}
+	if quiet := s.silent(outcome{out: printed}, []string{"status"}); quiet == "" {
+		t.Error("a token on the stdout of status is not found")
+	}
+	for _, name := range []string{"home/.cache/deep/log", "tmp/x", "authferry/index.json.tmp", "core"} {
+		path := filepath.Join(s.root, filepath.FromSlash(name))
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("\x00\x7fELF"+printed), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if s.leaked() == nil {
+			t.Errorf("a token in %s is not found", name)
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if runtime.GOOS != "linux" {
+		return
+	}
+	token := strings.TrimSpace(printed)
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", "echo ready; read -r line", token) // as a careless program would
+	cmd.Env = append(s.env, "TOKEN="+token)
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stdout.Read(make([]byte, 6)); err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, p := range s.processes() {
+		if strings.Contains(p.args, token) && strings.Contains(p.env, token) {
+			found++
+		}
+	}
+	_ = stdin.Close()
+	_ = cmd.Wait()
+	if found != 1 {
+		t.Errorf("%d processes show the token, want 1", found)
 	}
 }
 
@@ -138,6 +218,9 @@ func (s *scene) lockAll() {
 	}
 	paths := []string{filepath.Join(s.dir, "locks", "index.lock")}
 	for _, a := range idx.Accounts {
+		if a.Kind == broker.KindAPIKey {
+			continue // a key that was typed in is held for minutes rather than lost
+		}
 		paths = append(paths, f.GatePath(a.ID), f.RotationPath(a.ID))
 	}
 	for _, path := range paths {
@@ -154,6 +237,9 @@ func (s *scene) lockAll() {
 func (s *scene) tryEverything(mode []string) {
 	grant, file := s.grant("eve", time.Hour), s.foreign()
 	spoilt := strings.NewReplacer(`"afat_`, `"\r\nafat_`).Replace(grant)
+	report := func(status int) string {
+		return fmt.Sprintf(`{"lease":"acc_aaaaaaaaaaaaaaaa.1","status":%d,"headers":{"authorization":"Bearer afat_x"},"body":"afat_x"}`, status)
+	}
 	for _, c := range []struct {
 		stdin string
 		args  string
@@ -176,10 +262,25 @@ func (s *scene) tryEverything(mode []string) {
 		{args: "config list"}, {args: "config get failover"}, {args: "config set failover true"}, {args: "config set failover afresh"},
 		{args: "setup"}, {args: "setup git --print"}, {args: "setup claude-code --account Bob --print"}, {args: "setup codex --print"},
 		{`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"auth_status"}}`, "mcp"}, {grant, "mcp --pool sim"},
-		{args: "version"}, {args: "--help"}, {args: "frobnicate"},
+		{args: "version"}, {args: "--help"}, {args: "frobnicate"}, {args: ""},
+		{args: "login sim --timeout 1s"}, {args: "login sim --flow device --timeout 1s"}, {args: "login sim --renew Bob --timeout 1s"},
+		{"afac_x#afac_y\n", "login sim --flow paste --no-browser --timeout 1s"}, {s.server.URL + "/callback?code=afac_x&state=y\n", "login sim --flow paste --no-browser --timeout 1s"},
+		{apiKey, "login anthropic --api-key-stdin --label Two"}, {apiKey + "\n" + apiKey, "login anthropic --api-key-stdin --label Three"},
+		{apiKey, "login anthropic --api-key-stdin --renew Key"}, {args: "token --account Key"}, {args: "header --account Key"},
+		{report(200), "report"}, {report(429), "report --next"}, {report(401)[:40], "report"}, {`{"lease":"afat_x","status":401}`, "report"},
+		{args: "helper api-key --account Ada"}, {args: "exec --account Ada --env T -- true"}, {args: "exec --account Bob -- true"}, {args: "exec --account Ada -- nothing-like-it"},
+		{args: "holds"}, {args: "holds clear Ada"}, {args: "use Bob"}, {args: "use --pool sim"}, {args: "disable Ada"}, {args: "enable Ada"},
+		{args: "order Bob 1"}, {args: "move Bob --pool two"}, {args: "move Bob --pool sim"},
+		{phrase, "keystore init --passphrase-stdin --key-file " + filepath.Join(s.root, "key.age")}, {phrase, "keystore unlock --passphrase-stdin"}, {args: "keystore lock"},
+		{args: "keystore migrate keychain"}, {args: "doctor"}, {args: "doctor --fix"},
 		{args: "remove Eve"}, {args: "remove Eve --yes"},
 	} {
-		args := slices.Concat(strings.Fields(c.args), mode)
+		args := strings.Fields(c.args)
+		if i := slices.Index(args, "--"); i < 0 {
+			args = append(args, mode...)
+		} else {
+			args = slices.Insert(args, i, mode...)
+		}
 		s.wantSilence(s.run(c.stdin, args...), args)
 	}
 }
@@ -188,13 +289,21 @@ func (s *scene) tryEverything(mode []string) {
 // that was asked for it.
 func (s *scene) wantSilence(got outcome, args []string) {
 	s.t.Helper()
-	asked := got.code == 0 && (args[0] == "token" || args[0] == "header")
+	if canary := s.silent(got, args); canary != "" {
+		s.t.Errorf("authferry %s: %q in its output\n%s%s", strings.Join(args, " "), canary, got.out, got.err)
+	}
+}
+
+// silent returns the secret in what a command printed, or "".
+func (s *scene) silent(got outcome, args []string) string {
+	asked := got.code == 0 && len(args) > 0 && slices.Contains([]string{"token", "header", "helper"}, args[0])
 	for _, canary := range canaries {
-		allowed := asked && canary == "afat_"
+		allowed := asked && (canary == "afat_" || canary == apiKey)
 		if strings.Contains(got.err, canary) || strings.Contains(got.out, canary) && !allowed {
-			s.t.Errorf("authferry %s: %q in its output\n%s%s", strings.Join(args, " "), canary, got.out, got.err)
+			return canary
 		}
 	}
+	return ""
 }
 
 // While a rotation waits for a slow provider no process that takes part in it
@@ -230,7 +339,7 @@ func TestNoLeaksWhileRotating(t *testing.T) {
 	if rotators != 1 {
 		t.Errorf("%d rotators were looked at, want 1", rotators)
 	}
-	if err := leaked(secrets, s.root); err != nil {
+	if err := s.leaked(); err != nil {
 		t.Error(err)
 	}
 	close(answer)
@@ -240,15 +349,19 @@ func TestNoLeaksWhileRotating(t *testing.T) {
 		t.Errorf("token: exit code %d: %s", got.code, got.err)
 	}
 	s.rest()
-	if err := leaked(append(secretsOf(s.server), canaries...), s.root); err != nil {
+	if err := s.leaked(); err != nil {
 		t.Error(err)
 	}
 }
 
-type process struct{ args, env string }
+type process struct{ pid, args, env string }
 
-// processes are the ones that work in the scene's folder.
+// processes are the ones that work in the scene's folder. Those that hold secrets
+// show their environment to root alone.
 func (s *scene) processes() (found []process) {
+	if os.Getuid() != 0 {
+		s.t.Skip("needs root: authferry shows its environment to nobody else")
+	}
 	dirs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
 		s.t.Fatal(err)
@@ -260,8 +373,32 @@ func (s *scene) processes() (found []process) {
 		}
 		env, err := os.ReadFile(filepath.Join(dir, "environ"))
 		if err == nil && bytes.Contains(env, []byte("AUTHFERRY_DIR="+s.dir+"\x00")) {
-			found = append(found, process{string(args), string(env)})
+			found = append(found, process{filepath.Base(dir), string(args), string(env)})
 		}
 	}
 	return found
+}
+
+// What exec starts has the access token in its environment, and nothing else of
+// the login.
+func TestNoLeaksIntoExec(t *testing.T) {
+	s := newScene(t, brokertest.Config{ClientSecret: clientSecret})
+	s.must(clientSecret, "provider", "add", "sim", "--issuer", s.server.URL, "--client-id", "authferry-sim", "--client-secret-stdin")
+	s.must(s.grant("ada", -time.Second), "import", "grant", "sim", "--label", "Ada")
+	if runtime.GOOS == "windows" {
+		t.Skip("needs Unix: env")
+	}
+	got := s.must("", "exec", "sim", "--env", "THE_TOKEN", "--", "env")
+	if !strings.Contains(got.out, "\nTHE_TOKEN=afat_") || strings.Count(got.out, "afat_") != 1 {
+		t.Errorf("not one token:\n%s", got.out)
+	}
+	for _, canary := range canaries {
+		if canary != "afat_" && strings.Contains(got.out, canary) {
+			t.Errorf("%q is in the environment", canary)
+		}
+	}
+	s.rest()
+	if err := s.leaked(); err != nil {
+		t.Error(err)
+	}
 }

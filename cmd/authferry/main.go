@@ -10,6 +10,7 @@ import (
 )
 
 func main() {
+	dumpNoCore()
 	ctx, cancel := context.WithCancelCause(context.Background())
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)

@@ -15,7 +15,7 @@ import (
 // TestMain makes this test binary the authferry command, under all its names, for
 // the scripts and for the rotators that they cause.
 func TestMain(m *testing.M) {
-	commands := map[string]func(){"authferry": main, "printenv-and-exit": printenvAndExit, "person": person}
+	commands := map[string]func(){"authferry": main, "printenv-and-exit": printenvAndExit, "person": person, "careless": careless}
 	for name := range links {
 		commands[name] = main
 	}
@@ -37,9 +37,14 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// condition knows [mounts]: this process may make mount namespaces.
+// condition knows [mounts] and [userns]: this process may make mount namespaces,
+// and those of a user, who is root there.
 func condition(name string) (bool, error) {
-	if name != "mounts" {
+	switch name {
+	case "mounts":
+	case "userns":
+		return exec.Command("unshare", "--user", "--map-root-user", "--mount", "--net", "sh", "-c", "ip link set lo up && mount -t tmpfs none /run && unshare --user --map-user=1000 --map-group=1000 true").Run() == nil, nil
+	default:
 		return false, fmt.Errorf("unknown condition %q", name)
 	}
 	return exec.Command("unshare", "--mount", "mount", "-t", "tmpfs", "none", os.TempDir()).Run() == nil, nil

@@ -282,7 +282,7 @@ func options(g *globals, term *terminal) (broker.Options, error) {
 		return broker.Options{}, err
 	}
 	opt := broker.Options{
-		Dir: dir, Keystore: keystore.Kind(os.Getenv("AUTHFERRY_KEYSTORE")), KeyFile: os.Getenv("AUTHFERRY_KEY_FILE"),
+		Dir: dir, Keystore: keystore.Kind(os.Getenv("AUTHFERRY_KEYSTORE")), KeyFile: broker.DefaultKeyFile(),
 		Warn: term.warn, Client: oauth.Client{Version: version()},
 	}
 	if g.Verbose {

@@ -31,7 +31,7 @@ func newScene(t *testing.T, cfg brokertest.Config) *scene {
 	t.Helper()
 	s := &scene{t: t, server: brokertest.New(t, cfg), root: t.TempDir()}
 	s.dir = filepath.Join(s.root, "authferry")
-	for _, name := range []string{"home", "tmp"} {
+	for _, name := range []string{"home", "tmp", "run"} {
 		if err := os.Mkdir(filepath.Join(s.root, name), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -39,7 +39,7 @@ func newScene(t *testing.T, cfg brokertest.Config) *scene {
 	own := func(v string) bool { return strings.HasPrefix(v, "AUTHFERRY_") }
 	home, tmp := filepath.Join(s.root, "home"), filepath.Join(s.root, "tmp")
 	s.env = append(slices.DeleteFunc(os.Environ(), own), "HOME="+home, "USERPROFILE="+home, "TMPDIR="+tmp, "TMP="+tmp, "TEMP="+tmp,
-		"AUTHFERRY_DIR="+s.dir, "NO_COLOR=1")
+		"XDG_RUNTIME_DIR="+filepath.Join(s.root, "run"), "AUTHFERRY_DIR="+s.dir, "BROWSER=person", "NO_COLOR=1")
 	t.Cleanup(s.rest)
 	s.must("", "keystore", "init", "--key-file", filepath.Join(s.root, "key.txt"))
 	return s

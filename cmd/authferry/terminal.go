@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/keystore"
 )
 
 // The rules of output. What a command was asked for goes to stdout and nothing
@@ -76,6 +77,40 @@ func (r interruptible) Read(p []byte) (int, error) {
 		return copy(p, got.data), got.err
 	case <-r.ctx.Done():
 		return 0, r.ctx.Err()
+	}
+}
+
+// askHidden reads a line from the terminal without showing it.
+func (a *app) askHidden(prompt string) (keystore.Secret, error) {
+	f, ok := a.in.(*os.File)
+	if !ok {
+		return keystore.Secret{}, &broker.Error{Code: broker.Usage, Message: "stdin is not a terminal"}
+	}
+	fd := int(f.Fd()) // #nosec G115 -- a file descriptor is small
+	before, err := term.GetState(fd)
+	if err != nil {
+		return keystore.Secret{}, &broker.Error{Code: broker.Usage, Message: "the terminal can't be read", Err: err}
+	}
+	_, _ = fmt.Fprint(a.err, prompt)
+	defer func() { _, _ = fmt.Fprintln(a.err) }()
+	type result struct {
+		line []byte
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		line, err := term.ReadPassword(fd)
+		done <- result{line, err}
+	}()
+	select {
+	case got := <-done:
+		if got.err != nil || len(got.line) == 0 {
+			return keystore.Secret{}, &broker.Error{Code: broker.Cancelled, Message: "no passphrase was given; nothing was changed"}
+		}
+		return keystore.NewSecret(string(got.line)), nil
+	case <-a.ctx.Done():
+		_ = term.Restore(fd, before) // else the shell shows no typing
+		return keystore.Secret{}, &broker.Error{Code: broker.Cancelled, Message: "interrupted; nothing was changed"}
 	}
 }
 

@@ -1,0 +1,6 @@
+//go:build !linux
+
+package broker
+
+// keyringDaemons are Linux's alone.
+func keyringDaemons() []int { return nil }

@@ -1,0 +1,97 @@
+package broker
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/keystore"
+)
+
+// fileSystem is a variable for the tests.
+var fileSystem = networkFileSystem
+
+// disk warns of file systems whose locks may not reach other machines, or hang.
+func (d *doctor) disk() {
+	if name := fileSystem(d.b.opt.Dir); name != "" {
+		d.say("file system", CheckWarning, "export AUTHFERRY_DIR=A_FOLDER_ON_A_LOCAL_DISK",
+			"%s is on %s: locks may not reach other machines there, and can hang; two machines that share a login lose it", d.b.opt.Dir, name)
+	}
+}
+
+// daemons warns of a second daemon that writes the same keyring.
+func (d *doctor) daemons() {
+	if pids := keyringDaemons(); len(pids) > 1 {
+		d.say("keyring daemons", CheckWarning, fmt.Sprintf("kill %d", pids[len(pids)-1]),
+			"processes %s are keyring daemons of yours for the same keyring: what one stores the other overwrites; end the one that your session does not use", strings.Trim(fmt.Sprint(pids), "[]"))
+	}
+}
+
+// keyFileModes warns of a key file that others may read.
+func (d *doctor) keyFileModes() {
+	path := d.b.keyFile(d.idx)
+	if d.b.exposed(path) {
+		d.say("key file", CheckWarning, "", "%s lies in the same folder as the vault that it opens; whoever copies the folder has both", path)
+	}
+	if info, err := os.Stat(path); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
+		d.say("key file", CheckWarning, "chmod 600 "+arg(path), "others may read %s, which opens the vault", path)
+	}
+}
+
+// strangers looks through the vault for items of no account. Those of a probe
+// that was killed can go; of others nobody knows whose they are.
+func (d *doctor) strangers(ctx context.Context, m *manifest) {
+	names, err := keystore.FileItems(d.b.vaultDir(), d.b.keyFile(d.idx))
+	if err != nil {
+		d.fail("vault", storeError(err))
+		return
+	}
+	known := map[string]bool{manifestItem(d.idx): true}
+	for _, key := range m.Clients {
+		known[d.idx.Store+"/client/"+key] = true
+	}
+	for _, id := range append(accountIDs(d.idx), m.Accounts...) {
+		if index.ValidID(id) {
+			for _, name := range items(d.idx, id) {
+				known[name] = true
+			}
+		}
+	}
+	probes, strange := 0, 0
+	for _, name := range names {
+		switch {
+		case known[name]:
+		case strings.HasPrefix(name, probePrefix):
+			if !d.fix || d.b.del(ctx, name) != nil {
+				probes++
+			}
+		default:
+			strange++
+		}
+	}
+	if probes > 0 {
+		d.say("vault", CheckWarning, fixHint, "a probe that was cut off left %s", plural(probes, "item"))
+	}
+	if strange > 0 {
+		d.say("vault", CheckWarning, "", "the vault has %s of no account here, as a copied folder or an index of another time leaves them", plural(strange, "item"))
+	}
+}
+
+// twins warns of two accounts with one login: whichever refreshes first logs the
+// other out.
+func (d *doctor) twins() {
+	seen := map[string]*index.Account{}
+	for i := range d.idx.Accounts {
+		a := &d.idx.Accounts[i]
+		if a.Fingerprint == "" || a.Kind == KindAPIKey {
+			continue
+		}
+		if other := seen[a.Fingerprint]; other != nil {
+			d.say("shared login", CheckWarning, "authferry remove "+arg(a.Label)+" --no-revoke", "accounts %s and %s have one login; whichever refreshes first logs the other out", quote(other.Label), quote(a.Label))
+		}
+		seen[a.Fingerprint] = a
+	}
+}

@@ -1,0 +1,115 @@
+package broker
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/keystore"
+)
+
+// Doctor looks at what is around the folder as well.
+func TestDoctorSurroundings(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	w.knows(nil)
+	a := w.mustLogin(ada, LoginRequest{}).Account
+	w.healthy()
+
+	fileSystem = func(string) string { return "NFS" }
+	t.Cleanup(func() { fileSystem = networkFileSystem })
+	w.doctor(false, CheckWarning, "is on NFS: locks may not reach other machines")
+	fileSystem = networkFileSystem
+
+	// A key file that others may read, and one beside the vault.
+	key := w.keyFile()
+	if runtime.GOOS != "windows" {
+		if err := os.Chmod(key, 0o640); err != nil {
+			t.Fatal(err)
+		}
+		w.doctor(true, CheckWarning, "others may read "+key)
+		if err := os.Chmod(key, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	// A probe that was cut off is swept; of strangers nobody knows whose they are.
+	b := w.broker()
+	idx, err := b.read()
+	if err == nil {
+		err = b.open(idx)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"probe/x", "bbbbbbbbbbbbbbbb/acc_bbbbbbbbbbbbbbbb/grant:a"} {
+		if err := b.set(t.Context(), name, keystore.NewSecret("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.doctor(false, CheckWarning, "a probe that was cut off left 1 item")
+	w.doctor(true, CheckWarning, "the vault has 1 item of no account here")
+	names, err := keystore.FileItems(b.vaultDir(), key)
+	if err != nil || slices.Contains(names, "probe/x") || !slices.Contains(names, "bbbbbbbbbbbbbbbb/acc_bbbbbbbbbbbbbbbb/grant:a") {
+		t.Errorf("%q, %v", names, err)
+	}
+	if err := b.del(t.Context(), "bbbbbbbbbbbbbbbb/acc_bbbbbbbbbbbbbbbb/grant:a"); err != nil {
+		t.Fatal(err)
+	}
+	w.healthy()
+
+	// Two accounts with one login.
+	other := w.mustLogin(bob, LoginRequest{}).Account
+	own := w.account(other.ID).Fingerprint
+	w.change(other.ID, func(x *index.Account) { x.Fingerprint = w.account(a.ID).Fingerprint })
+	w.doctor(false, CheckWarning, "have one login; whichever refreshes first")
+	w.change(other.ID, func(x *index.Account) { x.Fingerprint = own })
+	w.healthy()
+}
+
+// A keystore that has nothing of the folder is another one: doctor doesn't send a
+// person to log in again.
+func TestDoctorForeignKeystore(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	w.knows(nil)
+	w.mustLogin(ada, LoginRequest{})
+	vault := filepath.Join(w.dir, "vault")
+	move(t, vault, vault+".away")
+	w.doctor(true, CheckFail, "this keystore has nothing of this folder")
+	removeAll(t, vault)
+	move(t, vault+".away", vault)
+	w.healthy()
+}
+
+// A keystore from a backup: what the provider knows is newer.
+func TestDoctorOldKeystore(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	w.knows(nil)
+	a := w.mustLogin(ada, LoginRequest{}).Account
+	vault := filepath.Join(w.dir, "vault")
+	copyFolder(t, vault, vault+".backup")
+	w.refreshes(a.ID)
+	removeAll(t, vault)
+	move(t, vault+".backup", vault)
+	w.doctor(false, CheckWarning, "the keystore is older than the index")
+}
+
+// A lock that is held for longer than any rotation takes is worth a look.
+func TestDoctorOldHolder(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	a := w.add("ada", time.Hour)
+	path := index.At(w.dir).RotationPath(a.ID)
+	l, err := index.TryAcquire(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Release()
+	if err := os.WriteFile(path+".holder", []byte(`{"pid":7,"started_at":"2020-01-01T00:00:00Z","state":"stopped?"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.doctor(false, CheckWarning, "is held by process 7 since")
+}

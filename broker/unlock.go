@@ -1,0 +1,159 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"time"
+
+	"github.com/authferry/authferry/keystore"
+)
+
+// Unlocked is a key file that was sealed with a passphrase and is open now.
+type Unlocked struct {
+	Until time.Time
+	// OnDisk: the session's folder is not known to be in memory only.
+	OnDisk bool
+}
+
+const unlockHint = "authferry keystore unlock"
+
+// sealedError says what a call meets that finds the key file locked.
+func sealedError(keyFile string, err error) *Error {
+	if errors.Is(err, keystore.ErrNoSession) {
+		return noSession()
+	}
+	return failf(KeystoreLocked, "the key file %s is sealed with a passphrase and not unlocked; nothing was changed", keyFile).hint(unlockHint)
+}
+
+func noSession() *Error {
+	return failf(KeystoreLocked, "the key file is sealed with a passphrase, and there is no folder to unlock it into: XDG_RUNTIME_DIR is not set, or names none").
+		hint("export XDG_RUNTIME_DIR=/run/user/$(id -u), or any folder of yours in memory; without one, use a key file: authferry keystore init --key-file PATH")
+}
+
+// InitSealedKeystore is InitFileKeystore with a key file that is sealed with a
+// passphrase, and unlocked from now on for as long as given. An empty path stands
+// for key.age in the folder. ask is called once everything else is in place;
+// fresh says that the passphrase is a new one, which the person had better
+// enter twice.
+func (b *Broker) InitSealedKeystore(ctx context.Context, path string, span time.Duration, ask func(fresh bool) (keystore.Secret, error)) (Unlocked, error) {
+	if path == "" {
+		path = filepath.Join(b.opt.Dir, "key.age")
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return Unlocked{}, failf(Usage, "the key file's path does not do").because(err)
+	}
+	if _, err := keystore.SessionFolder(); err != nil {
+		return Unlocked{}, noSession()
+	}
+	sealed, err := keystore.KeyFileSealed(path)
+	fresh := errors.Is(err, keystore.ErrUnavailable)
+	switch {
+	case err != nil && !fresh:
+		return Unlocked{}, failf(KeystoreDenied, "the key file can't be read").because(err)
+	case !fresh && !sealed:
+		return Unlocked{}, failf(Usage, "%s is a key file without a passphrase; nothing was changed", path).
+			hint("age -p -o NEW %s seals it; then authferry keystore init --passphrase --key-file NEW", arg(path))
+	}
+	passphrase, err := ask(fresh)
+	if err != nil {
+		return Unlocked{}, err
+	}
+	var u Unlocked
+	unlock := func() error {
+		u, err = b.unlock(ctx, path, passphrase, span)
+		return err
+	}
+	if !fresh {
+		if err := unlock(); err != nil {
+			return Unlocked{}, err
+		}
+	}
+	_, err = b.initFile(ctx, path, func(path string) error {
+		if err := keystore.InitSealedKeyFile(path, passphrase); err != nil {
+			return err
+		}
+		return unlock()
+	})
+	return u, err
+}
+
+// UnlockKeystore opens the folder's sealed key file, for as long as given. ask
+// gets the passphrase of a person, once it is clear that it is needed.
+func (b *Broker) UnlockKeystore(ctx context.Context, span time.Duration, ask func() (keystore.Secret, error)) (Unlocked, error) {
+	path, err := b.sealedKeyFile()
+	if err != nil {
+		return Unlocked{}, err
+	}
+	if _, err := keystore.SessionFolder(); err != nil {
+		return Unlocked{}, noSession()
+	}
+	passphrase, err := ask()
+	if err != nil {
+		return Unlocked{}, err
+	}
+	return b.unlock(ctx, path, passphrase, span)
+}
+
+// unlock takes a second and 256 MB, so it does one at a time; those who waited
+// for the same thing adopt it.
+func (b *Broker) unlock(ctx context.Context, path string, passphrase keystore.Secret, span time.Duration) (Unlocked, error) {
+	dir, err := keystore.SessionFolder()
+	if err != nil {
+		return Unlocked{}, noSession()
+	}
+	before, _ := keystore.UnlockedUntil(path)
+	l, err := b.lock(ctx, filepath.Join(dir, "unlock.lock"))
+	if err != nil {
+		return Unlocked{}, err
+	}
+	defer l.Release()
+	if now, err := keystore.UnlockedUntil(path); err == nil && !now.Equal(before) {
+		return Unlocked{Until: now}, nil
+	}
+	until, inMemory, err := keystore.Unlock(path, passphrase, span)
+	if err != nil {
+		return Unlocked{}, failf(KeystoreDenied, "the key file was not unlocked; nothing was changed").hint(unlockHint).because(err)
+	}
+	return Unlocked{Until: until, OnDisk: !inMemory}, nil
+}
+
+// LockKeystore forgets what UnlockKeystore opened. Nothing unlocked is no error.
+func (b *Broker) LockKeystore() error {
+	path, err := b.sealedKeyFile()
+	if err != nil {
+		return err
+	}
+	if _, err := keystore.SessionFolder(); err != nil {
+		return nil //nolint:nilerr // without that folder nothing can be unlocked
+	}
+	if err := keystore.Lock(path); err != nil {
+		return failf(KeystoreDenied, "the key could not be removed from the session's folder").because(err)
+	}
+	return nil
+}
+
+// sealedKeyFile is the key file of the folder, which has to be a sealed one.
+func (b *Broker) sealedKeyFile() (string, error) {
+	idx, err := b.readOrEmpty()
+	if err != nil {
+		return "", err
+	}
+	kind, err := b.kind(idx)
+	if err != nil {
+		return "", err
+	}
+	path := b.keyFile(idx)
+	if path == "" {
+		return "", failf(Usage, "the %s keystore is not opened by a passphrase", kind).hint("authferry keystore init --passphrase")
+	}
+	sealed, err := keystore.KeyFileSealed(path)
+	if err != nil {
+		return "", keyFileError(path, err)
+	}
+	if !sealed {
+		return "", failf(Usage, "the key file %s is not sealed with a passphrase: there is nothing to lock or unlock", path)
+	}
+	return path, nil
+}

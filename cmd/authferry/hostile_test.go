@@ -1,0 +1,398 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/keystore"
+)
+
+// Whoever edits the files of the folder (an attacker with a synced folder, a
+// repository that brings one along) can make authferry fail. They can't have a
+// secret sent elsewhere, reach outside of the folder, start a program, or forge
+// a record.
+func TestHostileFolder(t *testing.T) {
+	for _, attack := range hostile {
+		t.Run(attack.name, func(t *testing.T) {
+			t.Parallel()
+			if attack.links && runtime.GOOS == "windows" {
+				t.Skip("needs Unix: symbolic links for everybody")
+			}
+			v := newVictim(t)
+			attack.do(v)
+			outside := v.outside()
+			for _, args := range []string{
+				"token sim --json", "token --account Ada --min-ttl 9h", "token --account Bob", "header --account Ada", "token --account Key --json", "refresh Ada", "refresh Bob",
+				"status", "list", "provider list", "keystore status", "doctor", "doctor --fix", "token --account Ada --json", "refresh Bob", "exec --account Ada -- true",
+				"login sim --label Eve --timeout 1s", "remove Bob --yes", "remove Ada --yes", "remove Key --yes",
+			} {
+				got := v.run("", strings.Fields(args)...)
+				v.wantSilence(got, strings.Fields(args))
+				if strings.HasPrefix(args, "token") && strings.Contains(got.out, v.evil.URL) {
+					t.Errorf("%s names the attacker's server as a place for the token: %s", args, got.out)
+				}
+			}
+			v.rest()
+			v.heard.Lock()
+			for _, request := range v.heard.requests {
+				for _, secret := range append(secretsOf(v.server), canaries...) {
+					if strings.Contains(request, secret) {
+						t.Errorf("the attacker's server got %q in\n%s", secret, request)
+					}
+				}
+			}
+			v.heard.Unlock()
+			if now := v.outside(); !maps.Equal(now, outside) {
+				t.Errorf("outside of the folder:\n%v\nbecame\n%v", outside, now)
+			}
+			if err := v.leaked(); err != nil {
+				t.Error(err)
+			}
+			if l := v.server.Ledger(); len(l.Reuse) != 0 {
+				t.Errorf("a refresh token was sent twice: %+v", l.Reuse)
+			}
+		})
+	}
+}
+
+// victim has two logins and an API key; next to it is a server of an attacker's,
+// that listens.
+type victim struct {
+	*scene
+	evil  *httptest.Server
+	heard struct {
+		sync.Mutex
+		requests []string
+	}
+	program string // touches the file marker
+}
+
+func newVictim(t *testing.T) *victim {
+	v := &victim{scene: newScene(t, brokertest.Config{ClientSecret: clientSecret})}
+	v.evil = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		v.heard.Lock()
+		v.heard.requests = append(v.heard.requests, fmt.Sprintf("%s %s\n%v\n%s", r.Method, r.URL, r.Header, body))
+		v.heard.Unlock()
+		_, _ = fmt.Fprintf(w, `{"access_token":"stolen","refresh_token":"stolen","expires_in":3600}`)
+	}))
+	t.Cleanup(v.evil.Close)
+	v.must(clientSecret, "provider", "add", "sim", "--issuer", v.server.URL, "--client-id", "authferry-sim", "--client-secret-stdin", "--api-origin", v.server.URL)
+	v.must(v.grant("ada", time.Hour), "import", "grant", "sim", "--label", "Ada")
+	v.must(v.grant("bob", -time.Second), "import", "grant", "sim", "--label", "Bob")
+	v.must(apiKey, "login", "anthropic", "--api-key-stdin", "--label", "Key")
+	v.program = filepath.Join(v.root, "program")
+	v.write(v.program, "#!/bin/sh\ntouch "+filepath.Join(v.root, "marker")+"\n")
+	if err := os.Chmod(v.program, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func (v *victim) write(path, content string) {
+	v.t.Helper()
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(v.dir, path)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		v.t.Fatal(err)
+	}
+}
+
+// edit changes index.json as an attacker would: with no regard for anything.
+func (v *victim) edit(change func(index map[string]any, accounts []map[string]any)) {
+	v.t.Helper()
+	for _, name := range []string{"index.json", "index.json.bak"} {
+		path := filepath.Join(v.dir, name)
+		data, err := os.ReadFile(path)
+		if err != nil {
+			v.t.Fatal(err)
+		}
+		var doc map[string]any
+		if err := json.Unmarshal(data, &doc); err != nil {
+			v.t.Fatal(err)
+		}
+		var accounts []map[string]any
+		for _, a := range doc["accounts"].([]any) {
+			accounts = append(accounts, a.(map[string]any))
+		}
+		change(doc, accounts)
+		if data, err = json.Marshal(doc); err != nil {
+			v.t.Fatal(err)
+		}
+		v.write(path, string(data))
+	}
+}
+
+// outside is every file of the user's that is not authferry's own.
+func (v *victim) outside() map[string]string {
+	v.t.Helper()
+	found := map[string]string{}
+	err := filepath.WalkDir(v.root, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || path == v.dir || path == filepath.Join(v.root, "tmp") {
+			return cmpSkip(e, err)
+		}
+		if e.Type().IsRegular() {
+			data, err := os.ReadFile(path)
+			found[path] = string(data)
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return found
+}
+
+func cmpSkip(e fs.DirEntry, err error) error {
+	if err == nil && e.IsDir() {
+		return fs.SkipDir
+	}
+	return err
+}
+
+func (v *victim) vault() []string {
+	v.t.Helper()
+	files, err := filepath.Glob(filepath.Join(v.dir, "vault", "*.age"))
+	if err != nil || len(files) < 4 {
+		v.t.Fatalf("%v, %v", files, err)
+	}
+	return files
+}
+
+func (v *victim) link(from, to string) {
+	v.t.Helper()
+	path := filepath.Join(v.dir, from)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		v.t.Fatal(err)
+	}
+	_ = os.Remove(path)
+	if err := os.Symlink(to, path); err != nil {
+		v.t.Fatal(err)
+	}
+}
+
+// everywhere are all members of a provider or an account that could name a server.
+func everywhere(url string) map[string]any {
+	doc := map[string]any{"api_origins": []string{url}, "origins": []string{url}, "headers": []string{"authorization: Bearer {token}", "x-forward: {token}"}}
+	for _, name := range []string{"issuer", "token_endpoint", "authorization_endpoint", "device_authorization_endpoint", "revocation_endpoint", "userinfo_endpoint", "redirect_uri", "endpoint", "url"} {
+		doc[name] = url + "/" + name
+	}
+	doc["issuer"] = url
+	return doc
+}
+
+func toml(name string, members map[string]any) string {
+	text := "[" + name + "]\n"
+	for _, key := range slices.Sorted(maps.Keys(members)) {
+		value, _ := json.Marshal(members[key])
+		text += key + " = " + string(value) + "\n"
+	}
+	return text
+}
+
+func (v *victim) evilProvider() map[string]any {
+	members := everywhere(v.evil.URL)
+	for _, unknown := range []string{"origins", "endpoint", "url", "redirect_uri"} {
+		delete(members, unknown)
+	}
+	members["client_id"] = "authferry-sim"
+	return members
+}
+
+// hostile are the attacks. SECURITY.md points here.
+var hostile = []struct {
+	name  string
+	links bool
+	do    func(*victim)
+}{
+	{name: "index: endpoints and origins in every account", do: func(v *victim) {
+		v.edit(func(_ map[string]any, accounts []map[string]any) {
+			for _, a := range accounts {
+				maps.Copy(a, everywhere(v.evil.URL))
+				a["grant"], a["access"] = everywhere(v.evil.URL), everywhere(v.evil.URL)
+			}
+		})
+	}},
+	{name: "index: accounts of another provider", do: func(v *victim) {
+		v.write("providers.toml", toml("evil", v.evilProvider()))
+		v.edit(func(_ map[string]any, accounts []map[string]any) {
+			for _, a := range accounts {
+				a["provider"], a["issuer"] = "evil", v.evil.URL
+			}
+		})
+	}},
+	{name: "index: an id that is a path", do: func(v *victim) {
+		v.edit(func(_ map[string]any, accounts []map[string]any) { accounts[0]["id"] = "../../../home/x" })
+	}},
+	{name: "index: a store id that is a path", do: func(v *victim) {
+		v.edit(func(index map[string]any, _ []map[string]any) { index["store"] = "../../../home/x" })
+	}},
+	{name: "index: a slot that is a path", do: func(v *victim) {
+		v.edit(func(_ map[string]any, accounts []map[string]any) { accounts[1]["grant_slot"] = "a/../../x" })
+	}},
+	{name: "index: a folder elsewhere", do: func(v *victim) {
+		v.edit(func(index map[string]any, _ []map[string]any) { index["path"] = filepath.Join(v.root, "home") })
+	}},
+	{name: "index: another key file", do: func(v *victim) {
+		key := filepath.Join(v.root, "home", "evil-key.txt")
+		if err := keystore.InitKeyFile(key); err != nil {
+			v.t.Fatal(err)
+		}
+		v.edit(func(index map[string]any, _ []map[string]any) { index["key_file"] = key })
+		data, _ := os.ReadFile(key)
+		// leaked looks for the keys of age.
+		v.write(key, strings.ReplaceAll(string(data), "AGE-SECRET-KEY-1", "age-secret-key-1"))
+	}},
+	{name: "index: another keystore", do: func(v *victim) {
+		v.env = append(v.env, "AUTHFERRY_KEYSTORE=file", "DBUS_SESSION_BUS_ADDRESS=unix:path="+filepath.Join(v.root, "none"))
+		v.edit(func(index map[string]any, _ []map[string]any) { index["keystore"] = "keychain" })
+	}},
+	{name: "index: texts that steer a terminal", do: func(v *victim) {
+		v.edit(func(_ map[string]any, accounts []map[string]any) {
+			for _, a := range accounts {
+				a["identity"], a["failure"] = "\x1b[2J\nauthferry: error: x", map[string]any{"class": "x", "message": "\x1b]0;x\x07", "next_try_at": "2026-01-01T00:00:00Z"}
+			}
+		})
+	}},
+	{name: "providers: the provider is at the attacker's", do: func(v *victim) { v.write("providers.toml", toml("sim", v.evilProvider())) }},
+	{name: "providers: built-ins at the attacker's", do: func(v *victim) {
+		p := v.evilProvider()
+		v.write("providers.toml", toml("anthropic", p)+toml("sim", p))
+	}},
+	{name: "providers: only where it revokes and asks for names", do: func(v *victim) {
+		v.write("providers.toml", toml("sim", map[string]any{"issuer": v.server.URL, "token_endpoint": v.server.URL + "/token", "client_id": "authferry-sim",
+			"revocation_endpoint": v.evil.URL, "userinfo_endpoint": v.evil.URL, "device_authorization_endpoint": v.evil.URL, "authorization_endpoint": v.server.URL + "/authorize"}))
+	}},
+	{name: "providers: headers that go elsewhere", do: func(v *victim) {
+		v.write("providers.toml", toml("sim", map[string]any{"token_endpoint": v.server.URL + "/token", "client_id": "authferry-sim",
+			"headers": []string{"host: " + v.evil.URL, "authorization: Bearer {token}\r\nhost: evil.example", "proxy-authorization: {token}"}}))
+	}},
+	{name: "providers: commands", do: func(v *victim) {
+		v.write("providers.toml", toml("sim", map[string]any{"client_id": "x", "command": v.program, "credential_process": v.program, "exec": []string{v.program}, "browser": v.program}))
+	}},
+	{name: "providers: variables that a loader heeds", do: func(v *victim) {
+		v.write("providers.toml", toml("sim", map[string]any{"token_endpoint": v.server.URL + "/token", "client_id": "authferry-sim", "env": []string{"LD_PRELOAD", "BASH_ENV", "PATH"}}))
+	}},
+	{name: "config: commands and places", do: func(v *victim) {
+		v.write("config.toml", fmt.Sprintf("command = %[1]q\nbrowser = %[1]q\neditor = %[1]q\nkeystore = 'file'\nkey_file = %[1]q\ntoken_endpoint = %[2]q\nproxy = %[2]q\n[providers.sim]\ntoken_endpoint = %[2]q\n", v.program, v.evil.URL))
+	}},
+	{name: "vault: one record in the place of another", do: func(v *victim) {
+		files := v.vault()
+		for i, path := range files {
+			data, err := os.ReadFile(files[(i+1)%len(files)])
+			if err != nil {
+				v.t.Fatal(err)
+			}
+			defer v.write(path, string(data))
+		}
+	}},
+	{name: "vault: records of the attacker's own making", do: func(v *victim) {
+		key, forged := filepath.Join(v.t.TempDir(), "key"), filepath.Join(v.t.TempDir(), "vault")
+		if err := keystore.InitKeyFile(key); err != nil {
+			v.t.Fatal(err)
+		}
+		s, err := keystore.OpenFile(forged, key)
+		if err != nil {
+			v.t.Fatal(err)
+		}
+		v.edit(func(index map[string]any, accounts []map[string]any) {
+			for _, a := range accounts {
+				for _, kind := range []string{"grant", "access"} {
+					for _, slot := range []string{"a", "b", "c", "d"} {
+						doc := map[string]any{"v": 1, "account": a["id"], "generation": 99, "provider": "sim", "refresh_token": "forged", "access_token": "forged", "endpoint": everywhere(v.evil.URL),
+							"origins": []string{v.evil.URL}, "headers": []string{"authorization: Bearer {token}"}, "obtained_at": time.Now(), "token_type": "Bearer"}
+						data, _ := json.Marshal(doc)
+						if err := s.Set(v.t.Context(), fmt.Sprintf("%s/%s/%s:%s", index["store"], a["id"], kind, slot), keystore.NewSecret(string(data))); err != nil {
+							v.t.Fatal(err)
+						}
+					}
+				}
+			}
+		})
+		if err := os.RemoveAll(filepath.Join(v.dir, "vault")); err != nil {
+			v.t.Fatal(err)
+		}
+		if err := os.CopyFS(filepath.Join(v.dir, "vault"), os.DirFS(forged)); err != nil {
+			v.t.Fatal(err)
+		}
+	}},
+	{name: "vault: damaged", do: func(v *victim) {
+		for _, path := range v.vault() {
+			v.write(path, "age-encryption.org/v1\n-> X25519 "+strings.Repeat("A", 43)+"\n")
+		}
+	}},
+	{name: "links: from the vault to other files", links: true, do: func(v *victim) {
+		v.write(filepath.Join(v.root, "home", "mine"), "mine")
+		for _, path := range v.vault() {
+			v.link(filepath.Join("vault", filepath.Base(path)), filepath.Join(v.root, "home", "mine"))
+		}
+	}},
+	{name: "links: from the locks to other files", links: true, do: func(v *victim) {
+		v.write(filepath.Join(v.root, "home", "mine"), "mine")
+		locks, err := filepath.Glob(filepath.Join(v.dir, "locks", "*.lock"))
+		if err != nil || len(locks) == 0 {
+			v.t.Fatalf("%v, %v", locks, err)
+		}
+		for i, path := range locks {
+			name := filepath.Join("locks", filepath.Base(path))
+			v.link(name+".holder", filepath.Join(v.root, "home", "mine"))
+			if i%2 == 0 {
+				v.link(name, filepath.Join(v.root, "home", "new"))
+			}
+		}
+	}},
+	{name: "links: from the holders to other files", links: true, do: func(v *victim) {
+		v.write(filepath.Join(v.root, "home", "mine"), "mine, and long enough to be cut off by what a holder writes, if it writes here")
+		locks, err := filepath.Glob(filepath.Join(v.dir, "locks", "*"))
+		if err != nil || len(locks) == 0 {
+			v.t.Fatalf("%v, %v", locks, err)
+		}
+		for _, path := range locks {
+			if name := filepath.Base(path); strings.HasSuffix(name, ".lock") || strings.HasSuffix(name, ".gate") {
+				v.link(filepath.Join("locks", name+".holder"), filepath.Join(v.root, "home", "mine"))
+			}
+		}
+	}},
+	{name: "links: index and backup", links: true, do: func(v *victim) {
+		mine := filepath.Join(v.root, "home", "mine")
+		v.write(mine, "mine")
+		v.link("index.json.bak", mine)
+		v.link("config.toml", mine)
+	}},
+}
+
+// The attacks above are told from a folder that is as it should be.
+func TestHostileFolderControl(t *testing.T) {
+	v := newVictim(t)
+	v.must("", "refresh", "Bob")
+	v.must("", "token", "--account", "Ada")
+	v.must("", "token", "--account", "Key")
+	if got := v.must("", "token", "--account", "Bob", "--json"); !strings.Contains(got.out, v.server.URL) {
+		t.Error(got.out)
+	}
+	res, err := http.Post(v.evil.URL, "text/plain", bytes.NewReader([]byte("x")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if len(v.heard.requests) != 1 {
+		t.Error("the attacker's server does not listen")
+	}
+}

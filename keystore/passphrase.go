@@ -1,0 +1,204 @@
+package keystore
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"filippo.io/age"
+	"filippo.io/age/armor"
+)
+
+var (
+	errPassphrase = errors.New("the passphrase does not open the key file")
+	errNotSealed  = errors.New("the key file is not sealed with a passphrase")
+	errNoPhrase   = errors.New("the passphrase is empty")
+)
+
+// workFactor is the logarithm of scrypt's cost, age's own default: about a
+// second and 256 MB for a guess. It is a variable for the tests.
+var workFactor = 18
+
+// maxWorkFactor is what Unlock is ready to spend on a file that others made: four
+// times as much. age itself would go on to 4 GB.
+const maxWorkFactor = 20
+
+const sealedBinary = "age-encryption.org/"
+
+// InitSealedKeyFile makes a new age key in a file as InitKeyFile does, sealed
+// with a passphrase: what `age -p` would make of it, so that `age -d` opens it.
+// A file that exists is left as it is, with an error that is fs.ErrExist.
+func InitSealedKeyFile(path string, passphrase Secret) error {
+	return named("make", path, initSealedKeyFile(path, passphrase))
+}
+
+func initSealedKeyFile(path string, passphrase Secret) error {
+	if _, err := os.Lstat(path); err == nil {
+		return &fs.PathError{Op: "make", Path: path, Err: fs.ErrExist}
+	}
+	identity, err := age.GenerateX25519Identity()
+	if err != nil {
+		return err
+	}
+	sealed, err := sealKey(keyFileText(identity), passphrase)
+	if err != nil {
+		return err
+	}
+	return writeNew(path, sealed)
+}
+
+func sealKey(key []byte, passphrase Secret) ([]byte, error) {
+	if passphrase.Empty() {
+		return nil, errNoPhrase
+	}
+	to, err := age.NewScryptRecipient(passphrase.Reveal())
+	if err != nil {
+		return nil, err
+	}
+	to.SetWorkFactor(workFactor)
+	var sealed bytes.Buffer
+	text := armor.NewWriter(&sealed)
+	w, err := age.Encrypt(text, to)
+	if err != nil {
+		return nil, err
+	}
+	_, err = w.Write(key)
+	err = errors.Join(err, w.Close(), text.Close())
+	return sealed.Bytes(), err
+}
+
+// openKey returns the key file in a sealed one.
+func openKey(sealed []byte, passphrase Secret) ([]byte, error) {
+	if passphrase.Empty() {
+		return nil, errNoPhrase
+	}
+	with, err := age.NewScryptIdentity(passphrase.Reveal())
+	if err != nil {
+		return nil, err
+	}
+	with.SetMaxWorkFactor(maxWorkFactor)
+	var src io.Reader = bytes.NewReader(sealed)
+	if !bytes.HasPrefix(sealed, []byte(sealedBinary)) {
+		src = armor.NewReader(src)
+	}
+	r, err := age.Decrypt(src, with)
+	if _, ok := errors.AsType[*age.NoIdentityMatchError](err); ok {
+		return nil, errPassphrase
+	}
+	if err != nil {
+		return nil, err
+	}
+	key, err := io.ReadAll(io.LimitReader(r, maxKeyFile))
+	if err != nil {
+		return nil, err
+	}
+	if _, _, err := parseKey(key); err != nil {
+		return nil, err
+	}
+	return key, nil
+}
+
+// isSealed tells an encrypted file from one with identities.
+func isSealed(keyFile []byte) bool {
+	return bytes.HasPrefix(keyFile, []byte(sealedBinary)) || bytes.HasPrefix(bytes.TrimSpace(keyFile), []byte(armor.Header))
+}
+
+// KeyFileSealed reports whether the key file at path is sealed with a passphrase.
+func KeyFileSealed(path string) (bool, error) {
+	data, err := loadKeyFile(path)
+	return isSealed(data), named("open", path, err)
+}
+
+// Unlock opens the sealed key file at path with its passphrase and leaves the key
+// in the session's folder (SessionFolder), for this user alone, where OpenFile
+// finds it for the given time from now. inMemory reports whether that folder is
+// known to be in memory only.
+//
+// It takes about a second and 256 MB: the caller sees to it that not many do it
+// at once. A wrong passphrase is ErrDenied, and nothing has changed then.
+func Unlock(path string, passphrase Secret, span time.Duration) (until time.Time, inMemory bool, err error) {
+	until, inMemory, err = unlock(path, passphrase, span)
+	return until, inMemory, named("open", path, err)
+}
+
+func unlock(path string, passphrase Secret, span time.Duration) (until time.Time, inMemory bool, err error) {
+	dir, err := sessionFolder()
+	if err != nil {
+		return until, false, err
+	}
+	sealed, err := loadKeyFile(path)
+	if err != nil {
+		return until, false, err
+	}
+	if !isSealed(sealed) {
+		return until, false, errNotSealed
+	}
+	key, err := openKey(sealed, passphrase)
+	if err != nil {
+		return until, false, err
+	}
+	if err := makeSessionFolder(dir); err != nil {
+		return until, false, err
+	}
+	until = time.Now().Add(span).UTC().Truncate(time.Second)
+	content := append([]byte(untilPrefix+until.Format(time.RFC3339)+"\n"), key...)
+	return until, memoryFolder(dir), replace(unlockedPath(dir, sealed), content)
+}
+
+// Lock removes what Unlock left for the key file at path. Nothing there is no
+// error.
+func Lock(path string) error { return named("lock", path, lock(path)) }
+
+func lock(path string) error {
+	dir, err := sessionFolder()
+	if err != nil {
+		return err
+	}
+	sealed, err := loadKeyFile(path)
+	if err != nil {
+		return err
+	}
+	if !isSealed(sealed) {
+		return errNotSealed
+	}
+	return remove(unlockedPath(dir, sealed))
+}
+
+// UnlockedUntil returns until when the sealed key file at path is unlocked. Where
+// it is not, the error is ErrLocked.
+func UnlockedUntil(path string) (time.Time, error) {
+	sealed, err := loadKeyFile(path)
+	if err == nil && !isSealed(sealed) {
+		err = errNotSealed
+	}
+	var key []byte
+	if err == nil {
+		key, err = unlocked(sealed)
+	}
+	if err != nil {
+		return time.Time{}, named("open", path, err)
+	}
+	until, err := untilOf(key)
+	return until, named("open", path, err)
+}
+
+// untilPrefix begins the first line of an unlocked key, a comment to age.
+const untilPrefix = "# unlocked until "
+
+func untilOf(key []byte) (time.Time, error) {
+	line, err := bufio.NewReader(bytes.NewReader(key)).ReadString('\n')
+	text, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), untilPrefix)
+	if err != nil || !ok {
+		return time.Time{}, errNoKey
+	}
+	until, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return time.Time{}, errNoKey // time's own text quotes the line
+	}
+	return until, nil
+}

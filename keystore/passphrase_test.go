@@ -1,0 +1,245 @@
+package keystore
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+)
+
+const phrase = "correct horse battery staple"
+
+// cheaply makes scrypt take no time.
+func cheaply(t testing.TB) {
+	t.Helper()
+	before := workFactor
+	workFactor = 2
+	t.Cleanup(func() { workFactor = before })
+}
+
+// session gives the test a session's folder of its own, and a sealed key file.
+func session(t *testing.T) (run, keyFile string) {
+	t.Helper()
+	if runtime.GOOS == "windows" {
+		t.Skip("needs Unix: a session has no folder of its own on Windows")
+	}
+	cheaply(t)
+	run = t.TempDir()
+	t.Setenv("XDG_RUNTIME_DIR", run)
+	keyFile = filepath.Join(t.TempDir(), "key.age")
+	if err := InitSealedKeyFile(keyFile, NewSecret(phrase)); err != nil {
+		t.Fatal(err)
+	}
+	return run, keyFile
+}
+
+func TestUnlock(t *testing.T) {
+	run, keyFile := session(t)
+	vault := filepath.Join(t.TempDir(), "vault")
+	if err := InitSealedKeyFile(keyFile, NewSecret(phrase)); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("made again: %v", err)
+	}
+	if _, err := OpenFile(vault, keyFile); !errors.Is(err, ErrLocked) {
+		t.Errorf("opened while locked: %v", err)
+	}
+	for _, wrong := range []string{"", "x"} {
+		if _, _, err := Unlock(keyFile, NewSecret(wrong), time.Hour); !errors.Is(err, ErrDenied) {
+			t.Errorf("%q: %v", wrong, err)
+		}
+	}
+	if _, err := UnlockedUntil(keyFile); !errors.Is(err, ErrLocked) {
+		t.Error(err)
+	}
+	until, _, err := Unlock(keyFile, NewSecret(phrase), time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := UnlockedUntil(keyFile); err != nil || !got.Equal(until) || time.Until(got) > time.Hour {
+		t.Errorf("until %v, %v", got, err)
+	}
+	store, err := OpenFile(vault, keyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Set(t.Context(), "name", NewSecret("value")); err != nil {
+		t.Fatal(err)
+	}
+	left, err := filepath.Glob(filepath.Join(run, "authferry", "*"))
+	if err != nil || len(left) != 1 {
+		t.Fatalf("%v, %v", left, err)
+	}
+	if info, err := os.Stat(left[0]); err != nil || info.Mode() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	for range 2 {
+		if err := Lock(keyFile); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := OpenFile(vault, keyFile); !errors.Is(err, ErrLocked) {
+		t.Errorf("opened after Lock: %v", err)
+	}
+	if err := Lock(filepath.Join(run, "none")); !errors.Is(err, ErrUnavailable) {
+		t.Error(err)
+	}
+}
+
+// What lies in the session's folder counts only if nobody else could have put it
+// there, if its time isn't over, and for the very key file that it was made of.
+func TestUnlockedIsTrustedOnlyIf(t *testing.T) {
+	run, keyFile := session(t)
+	if _, _, err := Unlock(keyFile, NewSecret(phrase), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(run, "authferry")
+	all, err := filepath.Glob(filepath.Join(dir, "*.key"))
+	if err != nil || len(all) != 1 {
+		t.Fatalf("%v, %v", all, err)
+	}
+	key := all[0]
+	content, err := os.ReadFile(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mode := func(path string, to fs.FileMode) func() error { return func() error { return os.Chmod(path, to) } }
+	for name, spoil := range map[string]func() error{
+		"others may read the key":     mode(key, 0o640),
+		"others may enter the folder": mode(dir, 0o711),
+		"a link": func() error {
+			return errors.Join(os.Rename(key, key+".away"), os.Symlink(key+".away", key))
+		},
+		"its time is over": func() error {
+			return os.WriteFile(key, bytes.Replace(content, []byte(untilPrefix+"2"), []byte(untilPrefix+"1"), 1), 0o600)
+		},
+		"without a time": func() error { return os.WriteFile(key, content[bytes.IndexByte(content, '\n')+1:], 0o600) },
+		"no key":         func() error { return os.WriteFile(key, []byte(untilPrefix+"2999-01-01T00:00:00Z\n"), 0o600) },
+		"another's key": func() error {
+			other := filepath.Join(t.TempDir(), "other.age")
+			return errors.Join(InitSealedKeyFile(other, NewSecret(phrase)), os.Rename(other, keyFile))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sealed, err := os.ReadFile(keyFile)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := OpenFile(t.TempDir(), keyFile); err != nil {
+				t.Fatalf("before: %v", err)
+			}
+			if err := spoil(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := OpenFile(t.TempDir(), keyFile); err == nil {
+				t.Error("it was trusted")
+			} else if strings.Contains(err.Error(), "AGE-SECRET") {
+				t.Error("the error holds the key")
+			}
+			if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700), os.WriteFile(key, content, 0o600), os.WriteFile(keyFile, sealed, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+	t.Setenv("XDG_RUNTIME_DIR", "")
+	if _, err := OpenFile(t.TempDir(), keyFile); !errors.Is(err, ErrLocked) || !errors.Is(err, ErrNoSession) {
+		t.Errorf("without a session: %v", err)
+	}
+}
+
+func TestMemoryFolder(t *testing.T) {
+	mounts, err := os.ReadFile("/proc/mounts")
+	if err != nil {
+		t.Skip("needs a Linux /proc: elsewhere nothing is known to be in memory")
+	}
+	if memoryFolder("/proc") {
+		t.Error("/proc passes for memory that a key can be kept in")
+	}
+	for line := range strings.Lines(string(mounts)) {
+		if f := strings.Fields(line); f[2] == "tmpfs" && !memoryFolder(f[1]) {
+			t.Errorf("%s is a tmpfs", f[1])
+		}
+	}
+}
+
+// The sealed key file is age's own form, both ways.
+func TestAgeOpensSealedKeyFile(t *testing.T) {
+	script, err := exec.LookPath("script")
+	if err != nil {
+		t.Skip("needs script: install bsdutils")
+	}
+	if _, err := exec.LookPath("age"); err != nil {
+		t.Skip("needs age: install age")
+	}
+	_, keyFile := session(t)
+	cmd := exec.CommandContext(t.Context(), script, "-qec", "age -d "+keyFile, os.DevNull) // age asks at a terminal
+	cmd.Stdin = strings.NewReader(phrase + "\n")
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "AGE-SECRET-KEY-1") {
+		t.Errorf("%v: %d bytes", err, len(out))
+	}
+}
+
+// Whatever stands in a key file, sealed or not, or in the session's folder: it
+// yields a key or an error, and the error quotes nothing of it.
+func FuzzKeyFile(f *testing.F) {
+	cheaply(f)
+	const canary = "AGE-SECRET-KEY-1CANARY"
+	plain := "# created: 2026-11-23T17:00:00Z\nAGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX\n"
+	sealed, err := sealKey([]byte(plain), NewSecret(phrase))
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, seed := range []string{
+		plain, string(sealed), strings.ReplaceAll(string(sealed), "\n", "\r\n"), canary, untilPrefix + "2999-01-01T00:00:00Z\n" + plain, untilPrefix + canary + "\n",
+		"", "#", sealedBinary + "v1\n-> scrypt bBjlhJVYZeE4aqUdmtRHfw 30\n", "-----BEGIN AGE ENCRYPTED FILE-----\n", "age1pq1" + canary,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		quiet := func(err error) {
+			if err != nil && strings.Contains(err.Error(), canary) {
+				t.Fatalf("the error quotes the key: %v", err)
+			}
+		}
+		id, to, err := parseKey(data)
+		if (err == nil) != (id != nil && to != nil) {
+			t.Fatalf("%v, %v, %v", id, to, err)
+		}
+		quiet(err)
+		if isSealed(data) && err == nil {
+			t.Fatal("a sealed file is a key as it is")
+		}
+		_, err = untilOf(data)
+		quiet(err)
+	})
+}
+
+// A sealed key file that others made opens with its passphrase or not at all, and
+// never costs more than maxWorkFactor.
+func FuzzSealedKey(f *testing.F) {
+	cheaply(f)
+	sealed, err := sealKey([]byte("AGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX"), NewSecret(phrase))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(sealed)
+	f.Add([]byte(sealedBinary + "v1\n-> scrypt bBjlhJVYZeE4aqUdmtRHfw 30\nabc\n--- \n"))
+	f.Add(bytes.ReplaceAll(sealed, []byte("="), nil))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		if bytes.Contains(data, []byte(" 18\n")) || bytes.Contains(data, []byte(" 19\n")) || bytes.Contains(data, []byte(" 20\n")) {
+			t.Skip("dear, and known to be within the bounds")
+		}
+		if key, err := openKey(data, NewSecret(phrase)); err == nil {
+			if _, _, err := parseKey(key); err != nil {
+				t.Fatal("what was opened is no key")
+			}
+		} else if key != nil {
+			t.Fatal("an error and a key")
+		}
+	})
+}

@@ -1,0 +1,34 @@
+package authferry_test
+
+import (
+	"bytes"
+	"os"
+	"regexp"
+	"testing"
+)
+
+// Every test that SECURITY.md names is there.
+func TestSecurityClaimsAreTested(t *testing.T) {
+	text, err := os.ReadFile("SECURITY.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims := regexp.MustCompile("`([a-z][\\w/.-]*(?:_test\\.go|\\.txtar))(?::(\\w+))?`").FindAllSubmatch(text, -1)
+	if len(claims) < 20 {
+		t.Fatalf("%d tests are named", len(claims))
+	}
+	for _, c := range claims {
+		file, name := string(c[1]), c[2]
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Errorf("SECURITY.md: %v", err)
+			continue
+		}
+		if len(name) > 0 && !bytes.Contains(source, append(append([]byte("\nfunc "), name...), '(')) {
+			t.Errorf("SECURITY.md: there is no %s in %s", name, file)
+		}
+	}
+	if n := bytes.Count(text, []byte("\n")); n > 200 {
+		t.Errorf("SECURITY.md has %d lines: nobody reads more than 200", n)
+	}
+}
