@@ -85,7 +85,7 @@ func newOpenCode(t *testing.T, ttl time.Duration) *openCode {
 	if err := os.MkdirAll(filepath.Join(config, "node_modules"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	o.configure(o.models.URL)
+	o.configure(o.models.URL, true)
 
 	authferry, err := built()
 	if err != nil {
@@ -128,10 +128,12 @@ func (o *openCode) file(path, content string) {
 	}
 }
 
-// configure writes the project's opencode.json.
-func (o *openCode) configure(api string) {
+// configure writes the project's opencode.json. Without a title a prompt is one
+// request; else it is two at once.
+func (o *openCode) configure(api string, title bool) {
 	o.t.Helper()
 	config, err := json.Marshal(map[string]any{
+		"agent":   map[string]any{"title": map[string]any{"disable": !title}},
 		"$schema": "https://opencode.ai/config.json", "model": "anthropic/claude-sonnet-4-5", "small_model": "anthropic/claude-haiku-4-5",
 		"autoupdate": false, "share": "disabled",
 		"provider": map[string]any{"anthropic": map[string]any{"options": map[string]any{"baseURL": api + "/v1"}}},

@@ -5,9 +5,11 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -17,6 +19,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/cmd/authferry/opencode"
 )
 
 const anthropicLimit = `{"type":"error","error":{"type":"rate_limit_error","message":"This request would exceed your account's rate limit. Please try again later."}}`
@@ -41,6 +44,7 @@ func TestOpenCodeFailsOver(t *testing.T) {
 		fault     brokertest.Fault
 		asked     []string // by the request that meets the fault
 		refreshes int
+		alone     bool // no title: a retry that waits may outlast the prompt there
 	}{
 		{
 			name: "a limit", fault: brokertest.Fault{},
@@ -62,11 +66,12 @@ func TestOpenCodeFailsOver(t *testing.T) {
 			name: "an overload",
 			fault: brokertest.Fault{Status: 529, Times: 1, Header: map[string]string{"Content-Type": "application/json"},
 				Body: `{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}`},
-			asked: []string{personalUser + " 529", personalUser + " 200"},
+			asked: []string{personalUser + " 529", personalUser + " 200"}, alone: true,
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			o := newOpenCode(t, time.Hour)
+			o.configure(o.models.URL, !test.alone)
 			o.server.Inject(limited(personalUser, test.fault))
 			got := o.prompt("hi")
 			last := test.asked[len(test.asked)-1]
@@ -78,6 +83,9 @@ func TestOpenCodeFailsOver(t *testing.T) {
 			met := false
 			for _, kind := range []string{"title", "main"} {
 				asked := o.models.answers(kind)
+				if kind == "title" && test.alone {
+					continue
+				}
 				met = met || slices.Equal(asked, test.asked)
 				if !slices.Equal(asked, test.asked) && !slices.Equal(asked, test.asked[1:]) {
 					t.Errorf("%s: asked %v, want %v or the end of that", kind, asked, test.asked)
@@ -195,7 +203,7 @@ func TestOpenCodeSendsNothingElsewhere(t *testing.T) {
 		w.WriteHeader(http.StatusBadRequest)
 	}))
 	defer elsewhere.Close()
-	o.configure(elsewhere.URL)
+	o.configure(elsewhere.URL, true)
 	got := o.prompt("hi")
 	if got.code == 0 || !strings.Contains(got.out+got.err, "may not go; nothing was sent") {
 		t.Errorf("exit code %d\n%s%s", got.code, got.out, got.err)
@@ -266,4 +274,53 @@ func TestOpenCodeKnowsNoSecret(t *testing.T) {
 			t.Errorf("%s doesn't show the placeholder: the plugin isn't at work", path)
 		}
 	}
+}
+
+// The plugin's own tests, in the runtime that loads it.
+func TestOpenCodePluginInItsRuntime(t *testing.T) {
+	program := openCodeProgram(t)
+	s := newScene(t, brokertest.Config{})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	api := "http://" + l.Addr().String()
+	_ = l.Close() // the tests serve there
+	s.must("", "provider", "add", "acme", "--authorization-endpoint", s.server.URL+"/authorize", "--token-endpoint", s.server.URL+"/token",
+		"--client-id", "authferry-sim", "--api-origin", api, "--header", "authorization: Bearer {token}", "--header", "anthropic-beta: acme-beta")
+	s.must(s.grant(personalUser, time.Hour), "import", "grant", "acme", "--label", personal)
+	s.must(s.grant(workUser, time.Hour), "import", "grant", "acme", "--label", work)
+
+	authferry, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	plugin, err := opencode.Plugin(opencode.Settings{Binary: authferry, Providers: map[string]opencode.Selection{
+		"acme": {Provider: "acme"}, "openai": {Provider: "openai"},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests, err := os.ReadFile(filepath.Join("opencode", "plugin.test.js"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(s.root, "plugin")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{"authferry.js": plugin, "plugin.test.js": tests} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), program, "test", "plugin.test.js")
+	cmd.Dir = dir
+	cmd.Env = []string{"BUN_BE_BUN=1", "PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(s.root, "home"), "TMPDIR=" + filepath.Join(s.root, "tmp"),
+		"AUTHFERRY_DIR=" + s.dir, "PLUGIN=" + filepath.Join(dir, "authferry.js"), "AUTHFERRY=" + authferry, "API=" + api, "SCRATCH=" + dir, "NO_COLOR=1"}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	t.Logf("%s", out)
 }
