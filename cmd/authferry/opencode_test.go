@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -280,17 +279,10 @@ func TestOpenCodeKnowsNoSecret(t *testing.T) {
 func TestOpenCodePluginInItsRuntime(t *testing.T) {
 	program := openCodeProgram(t)
 	s := newScene(t, brokertest.Config{})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	grants, err := json.Marshal(map[string]string{personal: s.grant(personalUser, time.Hour), work: s.grant(workUser, time.Hour)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	api := "http://" + l.Addr().String()
-	_ = l.Close() // the tests serve there
-	s.must("", "provider", "add", "acme", "--authorization-endpoint", s.server.URL+"/authorize", "--token-endpoint", s.server.URL+"/token",
-		"--client-id", "authferry-sim", "--api-origin", api, "--header", "authorization: Bearer {token}", "--header", "anthropic-beta: acme-beta")
-	s.must(s.grant(personalUser, time.Hour), "import", "grant", "acme", "--label", personal)
-	s.must(s.grant(workUser, time.Hour), "import", "grant", "acme", "--label", work)
-
 	authferry, err := built()
 	if err != nil {
 		t.Fatal(err)
@@ -314,10 +306,10 @@ func TestOpenCodePluginInItsRuntime(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	cmd := exec.CommandContext(t.Context(), program, "test", "plugin.test.js")
+	cmd := exec.CommandContext(t.Context(), program, "test", "--timeout", "120000", "plugin.test.js")
 	cmd.Dir = dir
 	cmd.Env = []string{"BUN_BE_BUN=1", "PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(s.root, "home"), "TMPDIR=" + filepath.Join(s.root, "tmp"),
-		"AUTHFERRY_DIR=" + s.dir, "PLUGIN=" + filepath.Join(dir, "authferry.js"), "AUTHFERRY=" + authferry, "API=" + api, "SCRATCH=" + dir, "NO_COLOR=1"}
+		"AUTHFERRY_DIR=" + s.dir, "PLUGIN=" + filepath.Join(dir, "authferry.js"), "AUTHFERRY=" + authferry, "SIM=" + s.server.URL, "GRANTS=" + string(grants), "SCRATCH=" + dir, "NO_COLOR=1"}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

@@ -9,6 +9,7 @@ import { execFile } from "node:child_process"
 
 const PLACEHOLDER = "authferry" // stands where OpenCode wants to see a key
 const PATIENCE = 5_000 // ms that authferry has for one answer
+const START = 2_000 // ms, likewise, of OpenCode's start
 const SHORT = 30_000 // ms: OpenCode itself waits for an account that is free so soon
 const MAX_TRIES = 24 // of one request, over all accounts
 const MAX_WAIT = 10_000 // ms of pauses in one request
@@ -88,7 +89,7 @@ const env = { AUTHFERRY_KEYCHAIN_TIMEOUT: "4s", AUTHFERRY_LOCK_TIMEOUT: "4s", AU
 
 // authferry runs it once and returns its JSON document. It throws a Trouble, or the
 // reason of the signal.
-function authferry(args, { cwd, input = "", signal, provider = "" } = {}) {
+function authferry(args, { cwd, input = "", signal, provider = "", patience = PATIENCE } = {}) {
   const { promise, resolve, reject } = Promise.withResolvers()
   if (signal?.aborted) return Promise.reject(signal.reason)
   const missing = () => new Trouble(`it can't be started (${SETTINGS.binary}); if it moved, run there in a terminal: authferry setup opencode`)
@@ -100,7 +101,7 @@ function authferry(args, { cwd, input = "", signal, provider = "" } = {}) {
     child.stderr?.destroy()
   }
   const aborted = () => stop(signal.reason)
-  const timer = setTimeout(() => stop(new Trouble("it gave no answer for 5 seconds; send the message again, and if this stays: authferry doctor")), PATIENCE)
+  const timer = setTimeout(() => stop(new Trouble(`it gave no answer for ${patience / 1000} seconds; send the message again, and if this stays: authferry doctor`)), patience)
   signal?.addEventListener("abort", aborted, { once: true })
   const settled = (error, stdout) => {
     if (error && /^E(?!RR_)/.test(error.code)) return reject(missing())
@@ -410,14 +411,14 @@ async function server({ client, directory }) {
       return error.response()
     })
 
-  const status = () => authferry(["status", "--json", "--no-input"], { cwd: directory })
+  const status = (patience) => authferry(["status", "--json", "--no-input"], { cwd: directory, patience })
 
   // served are the mapped providers that authferry has accounts of; a provider
   // without one stays with whatever else OpenCode knows of it.
   async function served() {
     const all = Object.entries(SETTINGS.providers)
     try {
-      const known = (await status()).pools.filter((pool) => pool.accounts.length > 0).map((pool) => pool.provider)
+      const known = (await status(START)).pools.filter((pool) => pool.accounts.length > 0).map((pool) => pool.provider)
       return all.filter(([, selection]) => known.includes(selection.provider))
     } catch {
       return all // what is wrong, the first request tells

@@ -1,18 +1,18 @@
 // The plugin in OpenCode's own runtime, with the real authferry:
 // BUN_BE_BUN=1 opencode test plugin.test.js, started by the Go tests, which say
-// where things are. PLUGIN is the plugin as set up; AUTHFERRY the program, whose
-// folder has the accounts Personal and Work of provider acme; API an origin where
-// their tokens may go, SCRATCH a folder.
-import { afterEach, beforeEach, expect, test } from "bun:test"
+// where things are. PLUGIN is the plugin as set up for provider acme; AUTHFERRY the
+// program, whose folder is empty; SIM an authorization server; GRANTS logins there,
+// by label; SCRATCH a folder.
+import { afterAll, beforeEach, expect, test } from "bun:test"
 import { spawnSync } from "node:child_process"
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 
-const { PLUGIN, AUTHFERRY, API, SCRATCH } = process.env
+const { PLUGIN, AUTHFERRY, SIM, GRANTS, SCRATCH } = process.env
 
 const hour = { "retry-after": "3600" }
 
-let api, elsewhere, answers, seen, toasts, count = 0
+let answers, seen, toasts, count = 0
 
 // authferry runs a command that has to succeed.
 function authferry(input, ...args) {
@@ -21,14 +21,11 @@ function authferry(input, ...args) {
   return stdout
 }
 
-const labelOf = {} // token -> label
-for (const label of ["Personal", "Work"]) labelOf[authferry("", "token", "--account", label).trim()] = label
-
-// server is an API that takes the next answer for each request; the default is ok.
-function serve(port) {
+// serve is an API that gives the next answer to each request; the default is ok.
+function serve() {
   return Bun.serve({
     hostname: "127.0.0.1",
-    port,
+    port: 0,
     async fetch(request) {
       const { method, url } = request
       const headers = Object.fromEntries(request.headers)
@@ -38,6 +35,17 @@ function serve(port) {
       return typeof answer === "function" ? answer(request) : answer
     },
   })
+}
+
+const api = serve()
+const elsewhere = serve()
+const API = api.url.origin
+const endpoints = ["--authorization-endpoint", `${SIM}/authorize`, "--token-endpoint", `${SIM}/token`, "--client-id", "authferry-sim"]
+authferry("", "provider", "add", "acme", ...endpoints, "--api-origin", API, "--header", "authorization: Bearer {token}", "--header", "anthropic-beta: acme-beta")
+const labelOf = {} // token -> label
+for (const [label, grant] of Object.entries(JSON.parse(GRANTS))) {
+  authferry(grant, "import", "grant", "acme", "--label", label)
+  labelOf[JSON.parse(grant).access_token] = label
 }
 
 // load sets OpenCode's side of the plugin up, and returns its hooks and the fetch
@@ -99,15 +107,11 @@ beforeEach(() => {
   answers = []
   seen = []
   toasts = []
-  api = serve(Number(new URL(API).port))
-  elsewhere = serve(0)
   for (const label of ["Personal", "Work"]) authferry("", "holds", "clear", label)
   authferry("", "use", "Personal")
 })
 
-afterEach(async () => {
-  await Promise.all([api.stop(true), elsewhere.stop(true)])
-})
+afterAll(() => Promise.all([api.stop(true), elsewhere.stop(true)]))
 
 test("the options of a provider hold no secret", async () => {
   const { config, plugin, hooks } = await load()
@@ -184,7 +188,7 @@ test("an overload is tried again a bounded number of times, and then shown as it
   expect([response.status, await response.text()]).toEqual([529, "busy"])
   expect(seen.length).toBeLessThan(6)
   expect(new Set(who())).toEqual(new Set(["Personal"]))
-}, 60_000)
+})
 
 test("what no other account would cure is passed on unchanged", async () => {
   const { ask } = await load()
@@ -329,7 +333,7 @@ for (const [name, script, want] of [
     expect(said).not.toContain("Personal")
     expect(seen).toEqual([])
     expect(toasts.map(({ message }) => message)).toEqual(name.includes("login_needed") ? ["acme needs a login: authferry login acme --renew Personal"] : [])
-  }, 30_000)
+  })
 }
 
 test("the keychain's answer comes before patience ends", async () => {
@@ -385,4 +389,4 @@ test("what it costs", async () => {
   const at = (name, share) => times[name].sort((a, b) => a - b)[Math.floor(times[name].length * share)].toFixed(1)
   console.log(`cost: a request takes p50 ${at("plugin", 0.5)} ms, p95 ${at("plugin", 0.95)} ms; without the plugin ${at("fetch", 0.5)} and ${at("fetch", 0.95)} ms`)
   expect(seen).toHaveLength(80)
-}, 60_000)
+})
