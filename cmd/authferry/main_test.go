@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:       "testdata",
-		Setup:     setup,
+		Setup:     setUp,
 		Condition: condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"configure": configure, "exits": exits, "fails": fails, "field": field, "lastfield": lastField, "members": members, "remember": remember,
@@ -43,8 +43,8 @@ func condition(name string) (bool, error) {
 
 type serverKey struct{}
 
-// setup gives each script its own HOME, folder, sealed-file keystore and server.
-func setup(env *testscript.Env) error {
+// setUp gives each script its own HOME, folder, sealed-file keystore and server.
+func setUp(env *testscript.Env) error {
 	s, err := brokertest.Start(brokertest.Config{Rotation: brokertest.Strict})
 	if err != nil {
 		return err

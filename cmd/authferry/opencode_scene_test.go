@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -17,7 +18,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
-	clients "github.com/authferry/authferry/cmd/authferry/setup"
+	"github.com/authferry/authferry/cmd/authferry/setup"
 )
 
 // The two users of the provider, and the labels of their accounts.
@@ -103,17 +104,23 @@ func newOpenCode(t *testing.T, ttl time.Duration) *openCode {
 // install sets the plugin up with that authferry.
 func (o *openCode) install(authferry string) {
 	o.t.Helper()
-	m := clients.Machine{OS: "linux", Home: filepath.Join(o.root, "home"), Binary: authferry, Getenv: func(string) string { return "" }}
-	for _, c := range clients.Clients() {
+	setOpenCodeUp(o.t, filepath.Join(o.root, "home"), authferry)
+}
+
+// setOpenCodeUp does for home what authferry setup opencode does.
+func setOpenCodeUp(t *testing.T, home, authferry string) {
+	t.Helper()
+	m := setup.Machine{OS: runtime.GOOS, Home: home, Binary: authferry, Getenv: func(string) string { return "" }}
+	for _, c := range setup.Clients() {
 		if c.Name != "opencode" {
 			continue
 		}
-		changes, err := c.Plan(m, clients.Choice{}, false)
+		changes, err := c.Plan(m, setup.Choice{}, false)
 		if err != nil || len(changes) != 1 {
-			o.t.Fatalf("%d changes, %v", len(changes), err)
+			t.Fatalf("%d changes, %v", len(changes), err)
 		}
 		if err := changes[0].Apply(); err != nil {
-			o.t.Fatal(err)
+			t.Fatal(err)
 		}
 	}
 }

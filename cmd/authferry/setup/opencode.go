@@ -19,17 +19,15 @@ var shared = []string{"anthropic", "google", "openai"}
 
 // openCode is set up by one file of authferry's own, which OpenCode finds by itself:
 // nothing that is the user's changes.
-func openCode() Client {
-	return Client{
-		Name: "opencode", Title: "OpenCode", Programs: []string{"opencode"},
-		Files: func(m Machine, c Choice) ([]File, error) {
-			p := plugin{m.Binary, c}
-			if err := p.check(); err != nil {
-				return nil, err
-			}
-			return []File{{Path: pluginPath(m), Mode: 0o644, Put: p.put, Take: p.take, Current: p.current}}, nil
-		},
-	}
+var openCode = Client{
+	Name: "opencode", Title: "OpenCode", Programs: []string{"opencode"},
+	Files: func(m Machine, c Choice) ([]File, error) {
+		p := plugin{m.Binary, c}
+		if err := p.check(); err != nil {
+			return nil, err
+		}
+		return []File{{Path: pluginPath(m), Mode: 0o644, Put: p.put, Take: p.take, Current: p.current}}, nil
+	},
 }
 
 // pluginPath is the same on every system: OpenCode follows the XDG rules on all.
@@ -75,13 +73,16 @@ func (p plugin) providers(file []byte) (map[string]opencode.Selection, error) {
 			delete(all, client)
 		}
 	}
-	if p.choice.Pool == "" && p.choice.Account == "" {
+	if p.choice.Provider == "" {
 		return all, nil
 	}
 	chosen := opencode.Selection{Provider: p.choice.Provider, Pool: p.choice.Pool, Account: p.choice.Account}
 	served := slices.DeleteFunc(slices.Collect(maps.Keys(all)), func(client string) bool { return all[client].Provider != chosen.Provider })
-	if len(served) == 0 {
+	switch {
+	case len(served) == 0:
 		return nil, fmt.Errorf("no provider of OpenCode is served by %q; add --map ID=%s with its id in OpenCode", chosen.Provider, chosen.Provider)
+	case chosen.Pool == "" && chosen.Account == "":
+		clear(all) // that provider alone is meant
 	}
 	for _, client := range served {
 		all[client] = chosen

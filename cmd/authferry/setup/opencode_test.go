@@ -11,7 +11,7 @@ import (
 	"github.com/authferry/authferry/cmd/authferry/opencode"
 )
 
-func machine(t *testing.T) Machine {
+func desk(t *testing.T) Machine {
 	t.Helper()
 	return Machine{
 		OS: "linux", Home: t.TempDir(), Binary: "/opt/bin/authferry",
@@ -19,10 +19,10 @@ func machine(t *testing.T) Machine {
 	}
 }
 
-// apply sets OpenCode up, or undoes it, and says how many files changed.
-func apply(t *testing.T, m Machine, c Choice, undo bool) int {
+// setPluginUp sets OpenCode up, or undoes it, and says how many files changed.
+func setPluginUp(t *testing.T, m Machine, c Choice, undo bool) int {
 	t.Helper()
-	changes, err := openCode().Plan(m, c, undo)
+	changes, err := openCode.Plan(m, c, undo)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,16 +34,16 @@ func apply(t *testing.T, m Machine, c Choice, undo bool) int {
 	return len(changes)
 }
 
-func state(t *testing.T, m Machine) State {
+func stateOfPlugin(t *testing.T, m Machine) State {
 	t.Helper()
-	s, err := openCode().State(m)
+	s, err := openCode.State(m)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return s
 }
 
-func settings(t *testing.T, m Machine) opencode.Settings {
+func pluginSettings(t *testing.T, m Machine) opencode.Settings {
 	t.Helper()
 	file, err := os.ReadFile(pluginPath(m))
 	if err != nil {
@@ -57,7 +57,7 @@ func settings(t *testing.T, m Machine) opencode.Settings {
 }
 
 func TestOpenCodeComesAndGoes(t *testing.T) {
-	m := machine(t)
+	m := desk(t)
 	folder := filepath.Join(m.Home, ".config", "opencode")
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		t.Fatal(err)
@@ -68,32 +68,32 @@ func TestOpenCodeComesAndGoes(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	if got := state(t, m); got != Absent {
+	if got := stateOfPlugin(t, m); got != Absent {
 		t.Errorf("before: %s", got)
 	}
-	if got := apply(t, m, Choice{}, false); got != 1 {
+	if got := setPluginUp(t, m, Choice{}, false); got != 1 {
 		t.Errorf("set up: %d changes, want 1", got)
 	}
-	if got := state(t, m); got != Current {
+	if got := stateOfPlugin(t, m); got != Current {
 		t.Errorf("set up: %s", got)
 	}
-	s := settings(t, m)
+	s := pluginSettings(t, m)
 	if s.Binary != m.Binary || s.Providers["anthropic"].Provider != "anthropic" || s.Providers["openai"].Provider != "openai" {
 		t.Errorf("settings %+v", s)
 	}
 	if _, there := s.Providers["github-copilot"]; there {
 		t.Error("github-copilot is mapped; its tokens come from OpenCode's own login")
 	}
-	if got := apply(t, m, Choice{}, false); got != 0 {
+	if got := setPluginUp(t, m, Choice{}, false); got != 0 {
 		t.Errorf("set up again: %d changes, want none", got)
 	}
-	if got := apply(t, m, Choice{}, true); got != 1 {
+	if got := setPluginUp(t, m, Choice{}, true); got != 1 {
 		t.Errorf("undo: %d changes, want 1", got)
 	}
 	if _, err := os.Stat(pluginPath(m)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("undo left the plugin: %v", err)
 	}
-	if got := apply(t, m, Choice{}, true); got != 0 {
+	if got := setPluginUp(t, m, Choice{}, true); got != 0 {
 		t.Errorf("undo again: %d changes, want none", got)
 	}
 	if now, err := os.ReadFile(theirs); err != nil || string(now) != config {
@@ -102,8 +102,8 @@ func TestOpenCodeComesAndGoes(t *testing.T) {
 }
 
 func TestOpenCodeOutdated(t *testing.T) {
-	m := machine(t)
-	apply(t, m, Choice{Map: map[string]string{"mine": "acme"}}, false)
+	m := desk(t)
+	setPluginUp(t, m, Choice{Map: map[string]string{"mine": "acme"}}, false)
 	for name, change := range map[string]func([]byte) []byte{
 		"by another version": func(file []byte) []byte { return append(file, "// older\n"...) },
 		"without settings":   func(file []byte) []byte { return bytes.Replace(file, []byte("const SETTINGS"), []byte("const S"), 1) },
@@ -115,30 +115,30 @@ func TestOpenCodeOutdated(t *testing.T) {
 		if err := os.WriteFile(pluginPath(m), change(file), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if got := state(t, m); got != Outdated {
+		if got := stateOfPlugin(t, m); got != Outdated {
 			t.Errorf("%s: %s, want outdated", name, got)
 		}
-		apply(t, m, Choice{}, false)
-		if got := state(t, m); got != Current {
+		setPluginUp(t, m, Choice{}, false)
+		if got := stateOfPlugin(t, m); got != Current {
 			t.Errorf("%s, set up again: %s", name, got)
 		}
 	}
 
-	apply(t, m, Choice{Map: map[string]string{"mine": "acme"}}, false)
+	setPluginUp(t, m, Choice{Map: map[string]string{"mine": "acme"}}, false)
 	m.Binary = "/elsewhere/authferry"
-	if got := state(t, m); got != Outdated {
+	if got := stateOfPlugin(t, m); got != Outdated {
 		t.Errorf("authferry moved: %s, want outdated", got)
 	}
-	apply(t, m, Choice{}, false)
-	if s := settings(t, m); s.Binary != m.Binary || s.Providers["mine"].Provider != "acme" {
+	setPluginUp(t, m, Choice{}, false)
+	if s := pluginSettings(t, m); s.Binary != m.Binary || s.Providers["mine"].Provider != "acme" {
 		t.Errorf("set up again: %+v, want the new path and the old map", s)
 	}
 }
 
 func TestOpenCodeChoice(t *testing.T) {
-	m := machine(t)
-	apply(t, m, Choice{Map: map[string]string{"mine": "anthropic", "google": ""}, Provider: "anthropic", Pool: "work"}, false)
-	s := settings(t, m)
+	m := desk(t)
+	setPluginUp(t, m, Choice{Map: map[string]string{"mine": "anthropic", "google": ""}, Provider: "anthropic", Pool: "work"}, false)
+	s := pluginSettings(t, m)
 	want := map[string]opencode.Selection{
 		"anthropic": {Provider: "anthropic", Pool: "work"}, "mine": {Provider: "anthropic", Pool: "work"}, "openai": {Provider: "openai"},
 	}
@@ -150,20 +150,24 @@ func TestOpenCodeChoice(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", id, s.Providers[id], selection)
 		}
 	}
+	setPluginUp(t, m, Choice{Provider: "anthropic"}, false)
+	if s := pluginSettings(t, m); len(s.Providers) != 2 || s.Providers["mine"] != (opencode.Selection{Provider: "anthropic"}) {
+		t.Errorf("for anthropic alone: %v", s.Providers)
+	}
 	for name, c := range map[string]Choice{
 		"a provider that nothing maps to": {Provider: "github", Account: "Work"},
 		"a flag for a provider":           {Map: map[string]string{"anthropic": "--verbose"}},
 		"a quote in an id":                {Map: map[string]string{`a"b`: "anthropic"}},
 		"no id":                           {Map: map[string]string{"": "anthropic"}},
 	} {
-		if _, err := openCode().Plan(m, c, false); err == nil {
+		if _, err := openCode.Plan(m, c, false); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
 }
 
 func TestOpenCodeLeavesAStrangersPlugin(t *testing.T) {
-	m := machine(t)
+	m := desk(t)
 	if err := os.MkdirAll(filepath.Dir(pluginPath(m)), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -171,19 +175,19 @@ func TestOpenCodeLeavesAStrangersPlugin(t *testing.T) {
 	if err := os.WriteFile(pluginPath(m), []byte(theirs), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := openCode().Plan(m, Choice{}, false); err == nil || !strings.Contains(err.Error(), "authferry.js") {
+	if _, err := openCode.Plan(m, Choice{}, false); err == nil || !strings.Contains(err.Error(), "authferry.js") {
 		t.Errorf("error %v, want one that names the file", err)
 	}
-	if got := apply(t, m, Choice{}, true); got != 0 {
+	if got := setPluginUp(t, m, Choice{}, true); got != 0 {
 		t.Error("undo changed somebody else's plugin")
 	}
 }
 
 func TestOpenCodeFollowsXDG(t *testing.T) {
-	m := machine(t)
+	m := desk(t)
 	config := t.TempDir()
 	m.Getenv = func(name string) string { return map[string]string{"XDG_CONFIG_HOME": config}[name] }
-	apply(t, m, Choice{}, false)
+	setPluginUp(t, m, Choice{}, false)
 	if _, err := os.Stat(filepath.Join(config, "opencode", "plugin", "authferry.js")); err != nil {
 		t.Error(err)
 	}
