@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -137,14 +138,18 @@ func (o *openCode) file(path, content string) {
 
 // configure writes the project's opencode.json. Without a title a prompt is one
 // request; else it is two at once.
-func (o *openCode) configure(api string, title bool) {
+func (o *openCode) configure(api string, title bool, more ...map[string]any) {
 	o.t.Helper()
-	config, err := json.Marshal(map[string]any{
+	settings := map[string]any{
 		"agent":   map[string]any{"title": map[string]any{"disable": !title}},
 		"$schema": "https://opencode.ai/config.json", "model": "anthropic/claude-sonnet-4-5", "small_model": "anthropic/claude-haiku-4-5",
 		"autoupdate": false, "share": "disabled",
 		"provider": map[string]any{"anthropic": map[string]any{"options": map[string]any{"baseURL": api + "/v1"}}},
-	})
+	}
+	for _, m := range more {
+		maps.Copy(settings, m)
+	}
+	config, err := json.Marshal(settings)
 	if err != nil {
 		o.t.Fatal(err)
 	}
@@ -157,7 +162,7 @@ func (o *openCode) opencode(args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(o.t.Context(), o.program, args...)
 	cmd.Dir = o.project
 	cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + home, "TMPDIR=" + filepath.Join(o.root, "tmp"), "AUTHFERRY_DIR=" + o.dir, "LANG=C.UTF-8", "NO_COLOR=1",
+		"PATH=" + os.Getenv("PATH"), "HOME=" + home, "TMPDIR=" + filepath.Join(o.root, "tmp"), "AUTHFERRY_DIR=" + o.dir, "AUTHFERRY_LOCK_TIMEOUT=60s", "LANG=C.UTF-8", "NO_COLOR=1",
 		"XDG_CONFIG_HOME=" + filepath.Join(home, ".config"), "XDG_DATA_HOME=" + filepath.Join(home, "data"),
 		"XDG_STATE_HOME=" + filepath.Join(home, "state"), "XDG_CACHE_HOME=" + filepath.Join(home, "cache"),
 		"OPENCODE_DISABLE_MODELS_FETCH=1", "OPENCODE_DISABLE_AUTOUPDATE=1", "OPENCODE_DISABLE_DEFAULT_PLUGINS=1",
@@ -278,15 +283,28 @@ func (m *modelAPI) messages(server *brokertest.Server, w http.ResponseWriter, r 
 		return
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
+	call := func(tool, input string) {
+		stream(w, "tool_use", map[string]any{"type": "tool_use", "id": "toolu_1", "name": tool, "input": map[string]any{}},
+			map[string]any{"type": "input_json_delta", "partial_json": input})
+	}
+	_, command, shell := strings.Cut(last, "run this: ")
+	command, _, _ = strings.Cut(command, `"`)
 	switch {
 	case seen.kind == "main" && strings.Contains(last, "auth status"):
-		stream(w, "tool_use", map[string]any{"type": "tool_use", "id": "toolu_1", "name": "auth_status", "input": map[string]any{}},
-			map[string]any{"type": "input_json_delta", "partial_json": "{}"})
+		call("auth_status", "{}")
+	case seen.kind == "main" && shell:
+		call("bash", fmt.Sprintf(`{"command":%q,"description":"as asked"}`, strings.TrimRight(command, `\`)))
 	case seen.kind == "title":
 		stream(w, "end_turn", map[string]any{"type": "text", "text": ""}, map[string]any{"type": "text_delta", "text": "A title"})
 	default:
-		stream(w, "end_turn", map[string]any{"type": "text", "text": ""}, map[string]any{"type": "text_delta", "text": "Hello from " + whose.User})
+		stream(w, "end_turn", map[string]any{"type": "text", "text": ""}, map[string]any{"type": "text_delta", "text": hello(whose.User)})
 	}
+}
+
+// hello is the model's answer to user.
+func hello(user string) string {
+	name, _, _ := strings.Cut(user, "@")
+	return "Hello from " + name
 }
 
 // stream writes one message of one block as Anthropic's events.

@@ -74,7 +74,7 @@ func TestOpenCodeFailsOver(t *testing.T) {
 			o.server.Inject(limited(personalUser, test.fault))
 			got := o.prompt("hi")
 			last := test.asked[len(test.asked)-1]
-			if user, _, _ := strings.Cut(last, " "); got.code != 0 || !strings.Contains(got.out, "Hello from "+user) {
+			if user, _, _ := strings.Cut(last, " "); got.code != 0 || !strings.Contains(got.out, hello(user)) {
 				t.Errorf("exit code %d, want an answer to %s\n%s%s", got.code, user, got.out, got.err)
 			}
 			// A prompt is two requests at once, for an answer and for a title. The
@@ -123,6 +123,42 @@ func TestOpenCodeStatusTool(t *testing.T) {
 	}
 }
 
+// The permissions in docs/opencode.md keep the agent's shell from authferry.
+func TestOpenCodeDeniesTheAgentTheToken(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "opencode.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, block, _ := strings.Cut(string(page), "```json\n")
+	block, _, _ = strings.Cut(block, "```")
+	var rules map[string]any
+	if err := json.Unmarshal([]byte(block), &rules); err != nil {
+		t.Fatal(err)
+	}
+	o := newOpenCode(t, time.Hour)
+	authferry, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(command string) string {
+		before := len(o.models.requests("result"))
+		got := o.prompt("run this: " + command)
+		results := o.models.requests("result")[before:]
+		if got.code != 0 || len(results) == 0 {
+			t.Fatalf("exit code %d, the shell's result came back %d times\n%s%s", got.code, len(results), got.out, got.err)
+		}
+		return results[0].result
+	}
+	// Without them it may; a command that shows no secret proves it.
+	if got := ask(authferry + " list"); !strings.Contains(got, personal) {
+		t.Errorf("without the rules: %s", got)
+	}
+	o.configure(o.models.URL, false, rules)
+	if got := ask("cd . && " + authferry + " token | cat"); strings.Contains(got, "afat_") || !strings.Contains(got, "rule") {
+		t.Errorf("with the rules, the command was not refused (%d characters came back)", len(got))
+	}
+}
+
 // What can't be mended by repeating is said once, in words that OpenCode doesn't
 // take for a reason to repeat it.
 func TestOpenCodeSaysWhatToDo(t *testing.T) {
@@ -157,7 +193,7 @@ func TestOpenCodeSaysWhatToDo(t *testing.T) {
 				t.Errorf("the API was asked %d times, want at most %d: %v", n, test.asked, o.models.requests())
 			}
 			// Each of the two requests of a prompt says it once.
-			if n := strings.Count(got.err, "stream error"); n > 2 {
+			if n := strings.Count(got.err, "stream error"); n < 1 || n > 2 {
 				t.Errorf("the request failed %d times\n%s", n, got.err)
 			}
 		})

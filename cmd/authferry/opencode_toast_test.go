@@ -74,7 +74,7 @@ func TestOpenCodeToast(t *testing.T) {
 	s.tmux("send-keys", "Enter")
 	const toast = "Going on with " + work
 	shown := s.await(toast)
-	if later := s.await("Hello from " + workUser); strings.Contains(later, toast) {
+	if later := s.await(hello(workUser)); strings.Contains(later, toast) {
 		shown = later
 	}
 	if path := os.Getenv("AUTHFERRY_CAPTURE"); path != "" {

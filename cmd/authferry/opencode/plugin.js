@@ -8,8 +8,6 @@ const SETTINGS = {"binary":"authferry","providers":{}}
 import { execFile } from "node:child_process"
 
 const PLACEHOLDER = "authferry" // stands where OpenCode wants to see a key
-const PATIENCE = 5_000 // ms that authferry has for one answer
-const START = 2_000 // ms, likewise, of OpenCode's start
 const SHORT = 30_000 // ms: OpenCode itself waits for an account that is free so soon
 const MAX_TRIES = 24 // of one request, over all accounts
 const MAX_WAIT = 10_000 // ms of pauses in one request
@@ -19,6 +17,16 @@ const WATCHED_BODY = 256 << 10 // characters of a stream that are held back at m
 const WATCHED_TIME = 60_000 // ms, likewise
 const USAGE_EVERY = 60_000 // ms between two reports of one account's successes
 const FOREIGN = ["authorization", "proxy-authorization", "x-api-key", "x-goog-api-key", "api-key", "cookie"]
+
+// How long authferry waits for the keychain, for another process and for the
+// provider, unless the user says otherwise. It then says itself what it waited
+// for; a refresh that takes longer goes on without its caller.
+const env = { AUTHFERRY_KEYCHAIN_TIMEOUT: "4s", AUTHFERRY_LOCK_TIMEOUT: "4s", AUTHFERRY_HTTP_TIMEOUT: "4s", ...process.env }
+const milliseconds = (text) =>
+  [...text.matchAll(/([\d.]+)(ms|h|m|s)/g)].reduce((sum, [, n, unit]) => sum + n * { ms: 1, s: 1e3, m: 60e3, h: 3600e3 }[unit], 0)
+const longest = Math.max(...["KEYCHAIN", "LOCK", "HTTP"].map((what) => milliseconds(env[`AUTHFERRY_${what}_TIMEOUT`])))
+const PATIENCE = longest + 1_000 // ms that authferry has for one answer
+const START = PATIENCE * 0.4 // ms, likewise, while OpenCode starts
 
 // OpenCode repeats a request for a minute when the text of its failure matches
 // one of these, whatever the status is. What is said here never does.
@@ -82,10 +90,6 @@ function troubleOf(error, provider) {
   const sentence = say ? say(provider, until) : `no token could be had (${code.slice(0, 40)}); look in a terminal: authferry doctor`
   return new Trouble(sentence, { code, until, hint: error.hint })
 }
-
-// It answers before PATIENCE is over, and then says itself what it waited for. A
-// refresh that takes longer goes on without its caller.
-const env = { AUTHFERRY_KEYCHAIN_TIMEOUT: "4s", AUTHFERRY_LOCK_TIMEOUT: "4s", AUTHFERRY_HTTP_TIMEOUT: "4s", ...process.env }
 
 // authferry runs it once and returns its JSON document. It throws a Trouble, or the
 // reason of the signal.
