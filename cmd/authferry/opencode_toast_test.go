@@ -50,7 +50,7 @@ func (s *screen) tmux(args ...string) string {
 func (s *screen) await(text string) string {
 	s.t.Helper()
 	shown := ""
-	for deadline := time.Now().Add(90 * time.Second); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
+	for deadline := time.Now().Add(3 * time.Minute); time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		if shown = s.tmux("capture-pane", "-p"); strings.Contains(shown, text) {
 			return shown
 		}
@@ -72,7 +72,7 @@ func TestOpenCodeToast(t *testing.T) {
 	s.tmux("send-keys", "-l", "Which account is this?")
 	s.await("Which account is this?")
 	s.tmux("send-keys", "Enter")
-	const toast = "Going on with " + work
+	const toast = personal + " is held until"
 	shown := s.await(toast)
 	if later := s.await(hello(workUser)); strings.Contains(later, toast) {
 		shown = later

@@ -37,8 +37,11 @@ const REPEATED =
 function clock(at) {
   const two = (n) => String(n).padStart(2, "0")
   const time = `${two(at.getHours())}:${two(at.getMinutes())}`
-  if (at.toDateString() === new Date().toDateString()) return time
-  return `${["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"][at.getDay()]} ${at.getDate()}.${at.getMonth() + 1}. ${time}`
+  const [day, month, date] = at.toDateString().split(" ")
+  const tomorrow = new Date()
+  if (at.toDateString() === tomorrow.toDateString()) return time
+  tomorrow.setDate(tomorrow.getDate() + 1)
+  return at.toDateString() === tomorrow.toDateString() ? `${time} tomorrow` : `${time} on ${day} ${Number(date)} ${month}`
 }
 
 // moment reads what authferry says of a time; undefined where it says nothing.

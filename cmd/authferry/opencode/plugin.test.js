@@ -157,7 +157,7 @@ test("a limit switches, once for each account, and a toast says so", async () =>
   expect(seen[0].body).toBe(seen[1].body)
   expect(toasts).toHaveLength(1)
   expect(toasts[0]).toMatchObject({ variant: "warning", title: "authferry" })
-  expect(toasts[0].message).toMatch(/^Personal is held until .*\d\d:\d\d\. Going on with Work$/)
+  expect(toasts[0].message).toMatch(/^Personal is held until \d\d:\d\d( tomorrow)?\. Going on with Work$/)
 })
 
 test("a limit of one model leaves the account to the others", async () => {
@@ -180,6 +180,23 @@ test("a throttle is waited for on the same account", async () => {
   expect((await post(ask)).status).toBe(200)
   expect(who()).toEqual(["Personal", "Personal"])
   expect(toasts).toEqual([])
+})
+
+test("the next account's throttles count anew", async () => {
+  const { ask } = await load()
+  answers = [limit(), limit({ "retry-after": "1" }), limit({ "retry-after": "1" })]
+  expect((await post(ask)).status).toBe(200)
+  expect(who()).toEqual(["Personal", "Work", "Work", "Work"])
+})
+
+test("a hold of days names the day", async () => {
+  const { ask } = await load()
+  const days = { "anthropic-ratelimit-unified-status": "rejected", "anthropic-ratelimit-unified-7d-status": "rejected" }
+  const reset = new Date(Date.now() + 72 * 3600_000)
+  days["anthropic-ratelimit-unified-7d-reset"] = String(Math.round(+reset / 1000))
+  answers = [limit(days), limit(days)]
+  const [day, month, date] = reset.toDateString().split(" ")
+  expect(await sentence(await post(ask))).toContain(` on ${day} ${Number(date)} ${month};`)
 })
 
 test("an overload is tried again a bounded number of times, and then shown as it is", async () => {
