@@ -64,7 +64,9 @@ func (s *screen) await(text string) string {
 // documentation.
 func TestOpenCodeToast(t *testing.T) {
 	o := newOpenCode(t, time.Hour)
-	o.server.Inject(limited(personalUser, brokertest.Fault{}))
+	limit := limited(personalUser, brokertest.Fault{})
+	limit.Header["Retry-After"] = "900"
+	o.server.Inject(limit)
 	cmd := o.opencode()
 	cmd.Env = append(cmd.Env, "TERM=xterm-256color", "COLORTERM=truecolor")
 	s := newScreen(t, cmd)
