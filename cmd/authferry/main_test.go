@@ -15,7 +15,7 @@ import (
 // TestMain makes this test binary the authferry command, for the scripts and
 // for the rotators that they cause.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"authferry": main, "printenv-and-exit": printenvAndExit, "person": person})
+	testscript.Main(tidy{m}, map[string]func(){"authferry": main, "printenv-and-exit": printenvAndExit, "person": person})
 }
 
 // TestScripts runs every command, and every exit code that it can have, as a

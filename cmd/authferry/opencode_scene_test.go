@@ -37,9 +37,12 @@ type openCode struct {
 	models  *modelAPI
 }
 
-// openCodeProgram skips the test where OpenCode is absent.
+// openCodeProgram skips the test where OpenCode is absent, or time is short.
 func openCodeProgram(t *testing.T) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("needs a minute: leave out -short")
+	}
 	path := os.Getenv("AUTHFERRY_OPENCODE")
 	if path == "" {
 		path = filepath.Join("opencode", "node_modules", "opencode-linux-x64", "bin", "opencode")
@@ -54,19 +57,32 @@ func openCodeProgram(t *testing.T) string {
 	return path
 }
 
-// built is the program as it is installed; the test binary's own checks would be
-// part of what is measured.
+// built is the program as it is installed; the test binary's own start would be
+// part of what is measured. It stays until the last test is done.
 var built = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "authferry-built-")
-	if err != nil {
+	var err error
+	if builtDir, err = os.MkdirTemp("", "authferry-built-"); err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, "authferry")
+	path := filepath.Join(builtDir, "authferry")
 	if out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	return path, nil
 })
+
+var builtDir string
+
+// tidy are all tests, and what is to be removed after them.
+type tidy struct{ *testing.M }
+
+func (t tidy) Run() int {
+	code := t.M.Run()
+	if builtDir != "" {
+		_ = os.RemoveAll(builtDir)
+	}
+	return code
+}
 
 // newOpenCode has both accounts, whose tokens live for ttl, and the plugin set up.
 func newOpenCode(t *testing.T, ttl time.Duration) *openCode {
