@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/cmd/authferry/setup"
 )
 
 type doctorCmd struct {
@@ -12,7 +13,7 @@ type doctorCmd struct {
 }
 
 func (c *doctorCmd) Run(a *app) error {
-	checks := a.broker.Doctor(a.ctx, c.Fix)
+	checks := append(a.broker.Doctor(a.ctx, c.Fix), clientChecks()...)
 	failed := 0
 	for _, check := range checks {
 		if check.Status == broker.CheckFail {
@@ -33,6 +34,30 @@ func (c *doctorCmd) Run(a *app) error {
 	}
 	e := &broker.Error{Code: broker.Internal, Message: fmt.Sprintf("%d of %d checks failed", failed, len(checks))}
 	return reported{e}
+}
+
+// clientChecks looks at the programs that authferry is set up in: one that calls
+// a binary that moved says so nowhere but here.
+func clientChecks() (checks []broker.Check) {
+	m, err := thisMachine()
+	if err != nil {
+		return nil
+	}
+	for _, client := range setup.Clients() {
+		check := broker.Check{Name: client.Name, Hint: "authferry setup " + client.Name}
+		switch state, err := client.State(m); {
+		case err != nil:
+			check.Status, check.Message = broker.CheckWarning, err.Error()
+		case state == setup.Outdated:
+			check.Status, check.Message = broker.CheckWarning, client.Title+" is set up for another version of authferry, or for one at another place"
+		case state == setup.Current:
+			check.Status, check.Message, check.Hint = broker.CheckOK, client.Title+" is set up", ""
+		default:
+			continue
+		}
+		checks = append(checks, check)
+	}
+	return checks
 }
 
 func (a *app) showChecks(checks []broker.Check) error {

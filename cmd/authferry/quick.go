@@ -11,49 +11,55 @@ import (
 // reflection costs a tenth of a token. It takes only what it is sure of; for
 // everything else (help, mistakes, other flags) it reports false, and kong has
 // the word. A test holds that the two never differ.
-func quickToken(args []string) (*tokenCmd, bool) {
+func quickToken(args []string) (*tokenCmd, *globals, bool) {
 	if len(args) == 0 || args[0] != "token" {
-		return nil, false
+		return nil, nil, false
 	}
-	c := &tokenCmd{MinTTL: broker.DefaultMinTTL}
+	c, flags := &tokenCmd{MinTTL: broker.DefaultMinTTL}, new(globals)
 	for i := 1; i < len(args); i++ {
 		name, value, inline := strings.Cut(args[i], "=")
-		if args[i] == "--json" {
+		switch args[i] {
+		case "--json":
 			c.JSON = true
+			continue
+		case "--no-input":
+			flags.NoInput = true
 			continue
 		}
 		if !strings.HasPrefix(args[i], "-") {
 			if c.Provider != "" || args[i] == "" {
-				return nil, false
+				return nil, nil, false
 			}
 			c.Provider = args[i]
 			continue
 		}
 		if !inline {
 			if i++; i == len(args) || strings.HasPrefix(args[i], "-") {
-				return nil, false
+				return nil, nil, false
 			}
 			value = args[i]
 		}
 		if value == "" {
-			return nil, false
+			return nil, nil, false
 		}
 		switch name {
 		case "--account":
 			c.Account = value
 		case "--pool":
 			c.Pool = value
+		case "--hold-scope":
+			c.HoldScope = value
 		case "--rejected":
 			c.Rejected = value
 		case "--min-ttl":
 			d, err := time.ParseDuration(value)
 			if err != nil {
-				return nil, false
+				return nil, nil, false
 			}
 			c.MinTTL = d
 		default:
-			return nil, false
+			return nil, nil, false
 		}
 	}
-	return c, true
+	return c, flags, true
 }

@@ -12,21 +12,21 @@ import (
 // What quickToken takes, kong takes as well and reads the same out of it.
 func TestQuickTokenIsKong(t *testing.T) {
 	words := []string{"token", "acme", "--json", "--account", "--account=Work", "--pool", "--pool=p q", "--min-ttl", "--min-ttl=5m", "30s", "--rejected",
-		"acc_aaaaaaaaaaaaaaaa.7", "--rejected=x", "--quiet", "-a", "--", "--help", "", "--json=false", "--account=", "-", "--no-such", "=", "--=x", "a=b", "Größe"}
+		"acc_aaaaaaaaaaaaaaaa.7", "--rejected=x", "--quiet", "--no-input", "--no-input=false", "--hold-scope", "--hold-scope=model:m", "-a", "--", "--help", "", "--json=false", "--account=", "-", "--no-such", "=", "--=x", "a=b", "Größe"}
 	quick := 0
 	rapid.Check(t, func(t *rapid.T) {
 		args := append([]string{"token"}, rapid.SliceOfN(rapid.SampledFrom(words), 0, 5).Draw(t, "args")...)
-		got, ok := quickToken(args)
+		got, flags, ok := quickToken(args)
 		if !ok {
 			return
 		}
 		quick++
-		parsed, _, err := parse(args, streams{in: strings.NewReader(""), out: io.Discard, err: io.Discard})
+		parsed, all, err := parse(args, streams{in: strings.NewReader(""), out: io.Discard, err: io.Discard})
 		if err != nil {
 			t.Fatalf("kong refuses %q: %v", args, err)
 		}
 		want := parsed.Selected().Target.Addr().Interface()
-		if !reflect.DeepEqual(got, want) {
+		if !reflect.DeepEqual(got, want) || *flags != *all {
 			t.Fatalf("%q: %+v, kong says %+v", args, got, want)
 		}
 	})

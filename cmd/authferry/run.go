@@ -105,11 +105,11 @@ func hotCommand(args []string) (command func() any, words []string) {
 
 // commandOf reads the command line by the cheapest way that can.
 func commandOf(args []string, s streams) (func(*app) error, *globals, error) {
-	if c, ok := quickToken(args); ok {
+	if c, flags, ok := quickToken(args); ok {
 		// One keychain call has nothing to run in parallel; waking a second
 		// thread for it costs more than it gives.
 		runtime.GOMAXPROCS(1)
-		return c.Run, new(globals), nil
+		return c.Run, flags, nil
 	}
 	c, flags, err := parse(args, s)
 	if err != nil {

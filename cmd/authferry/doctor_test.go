@@ -1,0 +1,44 @@
+package main
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"testing"
+
+	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/brokertest"
+)
+
+// OpenCode says nothing where its plugin is of another version or can't be loaded,
+// so that doctor has to.
+func TestDoctorLooksAtOpenCodesPlugin(t *testing.T) {
+	s := newScene(t, brokertest.Config{})
+	check := func() *broker.Check {
+		var found struct{ Checks []broker.Check }
+		if err := json.Unmarshal([]byte(s.must("", "doctor", "--json").out), &found); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range found.Checks {
+			if c.Name == "opencode" {
+				return &c
+			}
+		}
+		return nil
+	}
+	if c := check(); c != nil {
+		t.Errorf("not set up: %+v", *c)
+	}
+	m, err := thisMachine()
+	if err != nil {
+		t.Fatal(err)
+	}
+	home := filepath.Join(s.root, "home")
+	setOpenCodeUp(t, home, m.Binary)
+	if c := check(); c == nil || c.Status != broker.CheckOK {
+		t.Errorf("set up: %+v", c)
+	}
+	setOpenCodeUp(t, home, filepath.Join(s.root, "elsewhere", "authferry"))
+	if c := check(); c == nil || c.Status != broker.CheckWarning || c.Hint != "authferry setup opencode" {
+		t.Errorf("set up for another authferry: %+v", c)
+	}
+}
