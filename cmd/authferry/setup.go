@@ -63,7 +63,11 @@ func (c *setupCmd) Run(a *app) error {
 			return err
 		}
 	}
-	return c.report(a, client, m, choice, changes)
+	if err := c.report(a, client, m, choice, changes); err != nil || !client.Logins || c.Undo || c.Print || c.JSON {
+		return err
+	}
+	_, err = a.offerImport("", "", true)
+	return err
 }
 
 // thisMachine names authferry as the person does who runs it: a path on the PATH
@@ -154,11 +158,22 @@ func hosts(given []string) (origins []string, err error) {
 	return origins, nil
 }
 
+// shownLines are what of a change is shown unasked: a person can read so much.
+const shownLines = 40
+
+func shortened(diff string) string {
+	lines := strings.SplitAfter(diff, "\n")
+	if more := len(lines) - 1 - shownLines; more > 0 {
+		return strings.Join(lines[:4], "") + fmt.Sprintf("… and %d lines more, which --print shows\n", more+shownLines-4)
+	}
+	return diff
+}
+
 // write shows the changes, asks where there is somebody to ask, and makes them.
 func (c *setupCmd) write(a *app, changes []setup.Change) error {
 	if !a.term.quiet {
 		for _, change := range changes {
-			_, _ = io.WriteString(a.err, change.Diff())
+			_, _ = io.WriteString(a.err, shortened(change.Diff()))
 		}
 	}
 	if !c.Yes && !a.term.noInput && isTerminal(a.in) && isTerminal(a.err) {
@@ -175,6 +190,9 @@ func (c *setupCmd) write(a *app, changes []setup.Change) error {
 func setupError(err error) error {
 	if r, ok := errors.AsType[*setup.Refusal](err); ok {
 		return &broker.Error{Code: broker.Internal, Message: err.Error(), Hint: r.Edit}
+	}
+	if errors.Is(err, setup.ErrMap) {
+		return &broker.Error{Code: broker.Usage, Message: err.Error(), Hint: "authferry provider list"}
 	}
 	return err
 }

@@ -12,6 +12,9 @@ import (
 	"github.com/authferry/authferry/cmd/authferry/opencode"
 )
 
+// ErrMap is a Choice.Map that can't be.
+var ErrMap = errors.New("--map wants OpenCode's provider id, =, and a provider of authferry provider list")
+
 // shared are the providers that have the same name in OpenCode and here. GitHub's
 // is not among them: OpenCode's github-copilot wants tokens that only its own
 // login yields.
@@ -20,7 +23,8 @@ var shared = []string{"anthropic", "google", "openai"}
 // openCode is set up by one file of authferry's own, which OpenCode finds by itself:
 // nothing that is the user's changes.
 var openCode = Client{
-	Name: "opencode", Title: "OpenCode", Programs: []string{"opencode"}, Providers: true,
+	Name: "opencode", Title: "OpenCode", Programs: []string{"opencode"}, Providers: true, Logins: true,
+	Next: func(Machine, Choice) []string { return []string{"start OpenCode anew: it reads its plugins then"} },
 	Files: func(m Machine, c Choice) ([]File, error) {
 		p := plugin{m.Binary, c}
 		if err := p.check(); err != nil {
@@ -51,7 +55,7 @@ func (p plugin) check() error {
 	}
 	for client, provider := range p.choice.Map {
 		if client == "" || odd(client) || odd(provider) {
-			return fmt.Errorf("%q can't be mapped to %q: --map wants OpenCode's provider id, =, and a provider of authferry provider list", client, provider)
+			return fmt.Errorf("%w: %q to %q", ErrMap, client, provider)
 		}
 	}
 	return nil

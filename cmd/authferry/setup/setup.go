@@ -42,8 +42,9 @@ type Client struct {
 
 	// Asks reports that the client names no host to its helper, so that an account
 	// or a pool has to be chosen; Hosts that its configuration names hosts; Providers
-	// that it has providers of its own, so that one can be chosen and no pool.
-	Asks, Hosts, Providers bool
+	// that it has providers of its own, so that one can be chosen and no pool; Logins
+	// that it keeps logins itself, which can be taken over.
+	Asks, Hosts, Providers, Logins bool
 	// Next returns what is left for the person to do once the files are written, a
 	// line each. Nil: nothing is.
 	Next func(Machine, Choice) []string
