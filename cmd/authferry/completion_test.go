@@ -19,7 +19,7 @@ var completionTests = []struct {
 	want  []string
 }{
 	{[]string{"lo"}, []string{"login"}},
-	{[]string{"keystore", ""}, []string{"status", "init", "migrate"}},
+	{[]string{"keystore", ""}, []string{"status", "init", "unlock", "lock", "migrate"}},
 	{[]string{"keystore", "migrate", ""}, []string{"file", "keychain"}},
 	{[]string{"token", "--acc"}, []string{"--account"}},
 	{[]string{"token", "--account", ""}, []string{"other/Bob", "sim/Bob", "Ada's own"}},
