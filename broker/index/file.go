@@ -38,6 +38,9 @@ func (f *File) RotationPath(id string) string { return f.accountLock(id, ".lock"
 // ManifestPath returns the lock of whoever changes the manifest.
 func (f *File) ManifestPath() string { return f.lockPath("manifest.lock") }
 
+// ProbePath returns the lock of whoever tries the keystore.
+func (f *File) ProbePath() string { return f.lockPath("probe.lock") }
+
 // accountLock returns no path for what is no account id: taking it fails.
 func (f *File) accountLock(id, suffix string) string {
 	if !ValidID(id) {

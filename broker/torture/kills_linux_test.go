@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -23,19 +22,17 @@ type operation struct {
 	name   string
 	server brokertest.Config
 	// begin makes what the command needs.
-	begin func(w *world, user string) attempt
+	begin func(w *world, user string) prepared
 	// after uses the folder as the next one would. It says what came of the
 	// killed command in a word or two, and what is broken.
-	after func(w *world, user string, a attempt) (outcome string, broken []string)
+	after func(w *world, user string, a prepared) (outcome string, broken []string)
 }
 
-// attempt is one run of an operation.
-type attempt struct {
-	args  []string
-	stdin string
-	login bool // follow the address that it prints
-	who   victim
-	id    string // of the account, where there is one already
+// prepared is an operation that can begin.
+type prepared struct {
+	attempt
+	who victim
+	id  string // of the account, where there is one already
 }
 
 // lost is the outcome of a kill in the window that nothing can close: the
@@ -47,10 +44,10 @@ var strict = brokertest.Config{Rotation: brokertest.Strict}
 // rotation is a caller that finds an expired token, and the rotator it starts.
 func rotation(name string, cfg brokertest.Config) operation {
 	return operation{name: name, server: cfg,
-		begin: func(w *world, user string) attempt {
-			return attempt{id: w.add(user, -time.Second), args: []string{"token", "--account", user}}
+		begin: func(w *world, user string) prepared {
+			return prepared{id: w.add(user, -time.Second), attempt: attempt{args: []string{"token", "--account", user}}}
 		},
-		after: func(w *world, user string, a attempt) (string, []string) {
+		after: func(w *world, user string, a prepared) (string, []string) {
 			outcome, broken := w.served(user)
 			l := w.server.Ledger()
 			reuses := reusesOf(l, user)
@@ -106,15 +103,15 @@ func (w *world) served(user string) (outcome string, broken []string) {
 
 // arrival is a command that adds an account; done again undisturbed, it has to be
 // there.
-func arrival(name string, begin func(w *world, user string) attempt) operation {
+func arrival(name string, begin func(w *world, user string) prepared) operation {
 	return operation{name: name, server: strict, begin: begin,
-		after: func(w *world, user string, a attempt) (string, []string) {
+		after: func(w *world, user string, a prepared) (string, []string) {
 			outcome := "nothing"
 			if idx, err := w.index(); err == nil && idx != nil && len(idx.Accounts) > 0 {
 				outcome = "added"
 			}
 			var broken []string
-			again := w.attempt(w.command(a.args...), a)
+			again := w.attempt(w.command(a.args...), a.attempt)
 			if again.code != 0 && (outcome != "added" || again.failure != "label_taken") {
 				broken = append(broken, fmt.Sprintf("I5: the same command again: exit code %d: %s", again.code, again.err))
 			}
@@ -133,20 +130,20 @@ func arrival(name string, begin func(w *world, user string) attempt) operation {
 		}}
 }
 
-func importing(w *world, user string) attempt {
-	return attempt{args: []string{"import", "grant", "sim", "--label", user, "--json"}, stdin: w.grant(user, time.Hour)}
+func importing(w *world, user string) prepared {
+	return prepared{attempt: attempt{args: []string{"import", "grant", "sim", "--label", user, "--json"}, stdin: w.grant(user, time.Hour)}}
 }
 
-func withKey(w *world, user string) attempt {
-	return attempt{args: []string{"login", "sim", "--api-key-stdin", "--label", user, "--json"}, stdin: w.server.IssueKey(user)}
+func withKey(w *world, user string) prepared {
+	return prepared{attempt: attempt{args: []string{"login", "sim", "--api-key-stdin", "--label", user, "--json"}, stdin: w.server.IssueKey(user)}}
 }
 
-func loggingIn(_ *world, _ string) attempt {
-	return attempt{args: []string{"login", "sim", "--no-browser", "--json"}, login: true}
+func loggingIn(_ *world, _ string) prepared {
+	return prepared{attempt: attempt{args: []string{"login", "sim", "--no-browser", "--json"}, login: true}}
 }
 
-func withDevice(_ *world, _ string) attempt {
-	return attempt{args: []string{"login", "sim", "--flow", "device", "--no-input", "--json"}, login: true}
+func withDevice(_ *world, _ string) prepared {
+	return prepared{attempt: attempt{args: []string{"login", "sim", "--flow", "device", "--no-input", "--json"}, login: true}}
 }
 
 // operations on any keystore.
@@ -159,13 +156,13 @@ func operations() []operation {
 		arrival("login in a browser", loggingIn),
 		arrival("login with a device code", withDevice),
 		{name: "login again", server: strict,
-			begin: func(w *world, user string) attempt {
+			begin: func(w *world, user string) prepared {
 				if r := w.attempt(w.command("login", "sim", "--no-browser", "--json"), attempt{login: true}); r.code != 0 {
 					w.t.Fatal(r.err)
 				}
-				return attempt{args: []string{"login", "sim", "--no-browser", "--json"}, login: true}
+				return prepared{attempt: attempt{args: []string{"login", "sim", "--no-browser", "--json"}, login: true}}
 			},
-			after: func(w *world, _ string, _ attempt) (string, []string) {
+			after: func(w *world, _ string, _ prepared) (string, []string) {
 				idx, err := w.index()
 				if err != nil || len(idx.Accounts) != 1 {
 					return "error", []string{fmt.Sprintf("I5: not one account: %v", err)}
@@ -183,11 +180,11 @@ func operations() []operation {
 				return outcome, append(broken, w.mended()...)
 			}},
 		{name: "remove", server: strict,
-			begin: func(w *world, user string) attempt {
+			begin: func(w *world, user string) prepared {
 				id := w.add(user, time.Hour)
-				return attempt{id: id, args: []string{"remove", id, "--yes"}}
+				return prepared{id: id, attempt: attempt{args: []string{"remove", id, "--yes"}}}
 			},
-			after: func(w *world, user string, a attempt) (string, []string) {
+			after: func(w *world, user string, a prepared) (string, []string) {
 				idx, err := w.index()
 				outcome := "kept"
 				switch {
@@ -215,12 +212,25 @@ func operations() []operation {
 				}
 				return outcome, broken
 			}},
-		{name: "rename", server: strict,
-			begin: func(w *world, user string) attempt {
-				id := w.add(user, time.Hour)
-				return attempt{id: id, args: []string{"rename", id, "another name"}}
+		{name: "doctor", server: strict,
+			begin: func(w *world, user string) prepared {
+				return prepared{id: w.add(user, time.Hour), attempt: attempt{args: []string{"doctor", "--fix"}}}
 			},
-			after: func(w *world, user string, a attempt) (string, []string) {
+			after: func(w *world, user string, _ prepared) (string, []string) {
+				got, broken := w.served(user)
+				broken = append(broken, w.mended()...)
+				// The grant, the access token, and the manifest.
+				if items, _ := filepath.Glob(filepath.Join(w.dir, "vault", "*")); len(items) != 3 {
+					broken = append(broken, fmt.Sprintf("%d items in the vault, want 3", len(items)))
+				}
+				return got, broken
+			}},
+		{name: "rename", server: strict,
+			begin: func(w *world, user string) prepared {
+				id := w.add(user, time.Hour)
+				return prepared{id: id, attempt: attempt{args: []string{"rename", id, "another name"}}}
+			},
+			after: func(w *world, user string, a prepared) (string, []string) {
 				idx, err := w.index()
 				if err != nil {
 					return "error", []string{"I8: " + err.Error()}
@@ -240,12 +250,12 @@ func operations() []operation {
 // migration needs both keystores.
 func migration() operation {
 	return operation{name: "keystore migrate", server: strict,
-		begin: func(w *world, user string) attempt {
+		begin: func(w *world, user string) prepared {
 			id := w.add(user, -time.Second)
 			w.must("", "keystore", "init", "--key-file", filepath.Join(w.home, "key.txt"))
-			return attempt{id: id, args: []string{"keystore", "migrate", "file"}}
+			return prepared{id: id, attempt: attempt{args: []string{"keystore", "migrate", "file"}}}
 		},
-		after: func(w *world, user string, _ attempt) (string, []string) {
+		after: func(w *world, user string, _ prepared) (string, []string) {
 			idx, err := w.index()
 			if err != nil {
 				return "error", []string{"I8: " + err.Error()}
@@ -260,14 +270,6 @@ func migration() operation {
 			}
 			return outcome, append(broken, w.mended()...)
 		}}
-}
-
-// attempt runs a prepared command.
-func (w *world) attempt(cmd *exec.Cmd, a attempt) result {
-	if a.login {
-		return w.followed(cmd)
-	}
-	return finish(cmd, a.stdin)
 }
 
 // users numbers the people who log in: no two kills share one.
@@ -286,7 +288,7 @@ func (o operation) killed(t *testing.T, server *brokertest.Server, keychain []st
 	a := o.begin(w, user)
 	a.who = who
 	traced, report := executed(t, w.command(a.args...), who, n)
-	w.attempt(traced, a)
+	w.attempt(traced, a.attempt)
 	e = report()
 	if n > 0 && !e.Killed {
 		return e, "", nil
@@ -313,7 +315,8 @@ func (o operation) sweep(t *testing.T, keychain []string, who victim, sample int
 		step = max(1, e.Calls/sample)
 	}
 	var mu sync.Mutex
-	outcomes, kills, next, quiet := map[string]int{}, 0, 1, 0
+	outcomes, window := map[string]int{}, map[string]int{}
+	kills, next, quiet := 0, 1, 0
 	var work sync.WaitGroup
 	for range 2 {
 		work.Go(func() {
@@ -339,6 +342,9 @@ func (o operation) sweep(t *testing.T, keychain []string, who victim, sample int
 				} else {
 					kills++
 					outcomes[outcome]++
+					if outcome == lost {
+						window[got.Before]++
+					}
 				}
 				mu.Unlock()
 				if len(broken) > 0 {
@@ -354,6 +360,9 @@ func (o operation) sweep(t *testing.T, keychain []string, who victim, sample int
 	}
 	slices.Sort(words)
 	t.Logf("%-26s %-8s %3d calls, killed at %3d: %s", o.name, who, e.Calls, kills, strings.Join(words, ", "))
+	for call, n := range window {
+		t.Logf("  %s at %d x %s", lost, n, call)
+	}
 }
 
 // Every process of every command that changes something, killed at every system

@@ -118,11 +118,57 @@ func (w *world) command(args ...string) *exec.Cmd {
 	return cmd
 }
 
-func finish(cmd *exec.Cmd, stdin string) result {
+// attempt is one run of a command.
+type attempt struct {
+	args  []string
+	stdin string
+	login bool // follow the address that it prints, as a browser whose owner consents at once
+	// started is called with the process id, once there is one.
+	started func(pid int)
+}
+
+// attempt runs cmd, which a describes.
+func (w *world) attempt(cmd *exec.Cmd, a attempt) result {
 	var out, errs bytes.Buffer
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &errs
-	err := cmd.Run()
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(a.stdin), &out, &errs
+	var visits sync.WaitGroup
+	closeOutput := func() {}
+	if a.login {
+		read, write := io.Pipe()
+		cmd.Stdout = io.MultiWriter(&out, write)
+		closeOutput = func() { _ = write.Close() }
+		visits.Go(func() { consent(read) })
+	}
+	err := cmd.Start()
+	if err == nil {
+		if a.started != nil {
+			a.started(cmd.Process.Pid)
+		}
+		err = cmd.Wait()
+	}
+	closeOutput()
+	visits.Wait()
 	return resultOf(cmd, err, out.String(), errs.String())
+}
+
+// consent follows the addresses in what login prints.
+func consent(lines io.Reader) {
+	var visits sync.WaitGroup
+	for d := json.NewDecoder(lines); ; {
+		var line struct{ Event, URL string }
+		if d.Decode(&line) != nil {
+			break
+		}
+		if line.Event == "authorization_url" {
+			visits.Go(func() {
+				if res, err := (&http.Client{Timeout: time.Minute}).Get(line.URL); err == nil {
+					_ = res.Body.Close()
+				}
+			})
+		}
+	}
+	_, _ = io.Copy(io.Discard, lines)
+	visits.Wait()
 }
 
 func resultOf(cmd *exec.Cmd, err error, out, errs string) result {
@@ -144,7 +190,9 @@ func resultOf(cmd *exec.Cmd, err error, out, errs string) result {
 	return r
 }
 
-func (w *world) run(stdin string, args ...string) result { return finish(w.command(args...), stdin) }
+func (w *world) run(stdin string, args ...string) result {
+	return w.attempt(w.command(args...), attempt{stdin: stdin})
+}
 
 func (w *world) must(stdin string, args ...string) result {
 	w.t.Helper()
@@ -316,33 +364,4 @@ func (w *world) mended() (left []string) {
 		return nil
 	})
 	return left
-}
-
-// followed logs in as a person whose browser consents at once: it follows the
-// address that login prints.
-func (w *world) followed(cmd *exec.Cmd) result {
-	var out, errs bytes.Buffer
-	read, write := io.Pipe()
-	cmd.Stdout, cmd.Stderr = io.MultiWriter(&out, write), &errs
-	var visits sync.WaitGroup
-	visits.Go(func() {
-		for d := json.NewDecoder(read); ; {
-			var line struct{ Event, URL string }
-			if d.Decode(&line) != nil {
-				break
-			}
-			if line.Event == "authorization_url" {
-				visits.Go(func() {
-					if res, err := (&http.Client{Timeout: time.Minute}).Get(line.URL); err == nil {
-						_ = res.Body.Close()
-					}
-				})
-			}
-		}
-		_, _ = io.Copy(io.Discard, read)
-	})
-	err := cmd.Run()
-	_ = write.Close()
-	visits.Wait()
-	return resultOf(cmd, err, out.String(), errs.String())
 }
