@@ -42,10 +42,20 @@ const lost = "login needed"
 var strict = brokertest.Config{Rotation: brokertest.Strict}
 
 // rotation is a caller that finds an expired token, and the rotator it starts.
-func rotation(name string, cfg brokertest.Config) operation {
+// long names the fault that makes the refresh token long: it is sent, and stored
+// in a keychain, in several parts.
+func rotation(name string, cfg brokertest.Config, long string) operation {
 	return operation{name: name, server: cfg,
 		begin: func(w *world, user string) prepared {
-			return prepared{id: w.add(user, -time.Second), attempt: attempt{args: []string{"token", "--account", user}}}
+			p := prepared{id: w.add(user, -time.Second), attempt: attempt{args: []string{"token", "--account", user}}}
+			if long != "" {
+				f := brokertest.Faults()[long]
+				f.User = user
+				w.server.Inject(f)
+				w.must("", "refresh", user)
+				p.args = []string{"refresh", user}
+			}
+			return p
 		},
 		after: func(w *world, user string, a prepared) (string, []string) {
 			outcome, broken := w.served(user)
@@ -149,8 +159,9 @@ func withDevice(_ *world, _ string) prepared {
 // operations on any keystore.
 func operations() []operation {
 	return []operation{
-		rotation("rotate, strict server", strict),
-		rotation("rotate, server with grace", brokertest.Config{Rotation: brokertest.GraceNew, Grace: time.Hour}),
+		rotation("rotate, strict server", strict, ""),
+		rotation("rotate, server with grace", brokertest.Config{Rotation: brokertest.GraceNew, Grace: time.Hour}, ""),
+		rotation("rotate a long token", strict, "refresh-64k"),
 		arrival("import grant", importing),
 		arrival("login with an API key", withKey),
 		arrival("login in a browser", loggingIn),
@@ -398,8 +409,9 @@ func TestKillAtEverySystemCallOnKeyring(t *testing.T) {
 	if *full {
 		sample = 0
 	}
-	rotating, importingGrant := operations()[0], operations()[2]
+	rotating, importingGrant := rotation("rotate, strict server", strict, ""), arrival("import grant", importing)
 	rotating.sweep(t, k.Env, rotator, sample)
+	rotation("rotate a long token", strict, "refresh-4200").sweep(t, k.Env, rotator, sample)
 	rotating.sweep(t, k.Env, caller, sample)
 	importingGrant.sweep(t, k.Env, caller, sample)
 	migration().sweep(t, k.Env, caller, sample)

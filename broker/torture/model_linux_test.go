@@ -238,13 +238,8 @@ func (m *model) play() {
 	if err := m.server.Configure(func(c *brokertest.Config) { c.Latency = latency }); err != nil {
 		m.t.Fatal(err)
 	}
-	if m.r.IntN(4) == 0 { // the back-off is over
-		m.change(func(a *index.Account) {
-			a.RejectedAt = time.Time{}
-			if a.Failure != nil {
-				a.Failure.NextTryAt = time.Now().Add(-time.Second)
-			}
-		})
+	if m.r.IntN(4) == 0 {
+		m.allowRetry(m.t)
 	}
 	var work, done sync.WaitGroup
 	for _, s := range steps {
@@ -354,6 +349,23 @@ func (m *model) change(f func(*index.Account)) {
 		return nil
 	}); err != nil {
 		m.broken("I8: %v", err)
+	}
+}
+
+// allowRetry lets the back-off pass, and the pause between two refused tokens.
+func (w *world) allowRetry(t testing.TB) {
+	t.Helper()
+	if err := index.At(w.dir).Update(t.Context(), index.Durable, func(idx *index.Index) error {
+		for i := range idx.Accounts {
+			a := &idx.Accounts[i]
+			a.RejectedAt = time.Time{}
+			if a.Failure != nil {
+				a.Failure.NextTryAt = time.Now().Add(-time.Second)
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
 	}
 }
 
