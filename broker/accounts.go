@@ -32,7 +32,8 @@ type NewAccount struct {
 	// not known.
 	Imported bool
 
-	id string // empty: a new one
+	// id is empty for a new one; otherwise its rotation lock is held already.
+	id string
 }
 
 // Add keeps a new login. The secrets are in the keystore before the index names
@@ -74,6 +75,14 @@ func (b *Broker) Add(ctx context.Context, n NewAccount) (*index.Account, error) 
 	}
 	if g.ClientSecret, err = b.hasClientSecret(ctx, idx, g.Endpoint); err != nil {
 		return nil, err
+	}
+	if n.id == "" {
+		// So that doctor does not take it for one that was given up.
+		l, err := b.lock(ctx, b.index.RotationPath(a.ID))
+		if err != nil {
+			return nil, err
+		}
+		defer l.Release()
 	}
 	if err := b.secure(ctx, idx, &a, g, acc); err != nil {
 		b.discard(ctx, idx, a.ID)

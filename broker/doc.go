@@ -53,7 +53,9 @@
 //     passes the herd one by one: who gets it looks at the index and mostly finds
 //     the work done. Losing it is harmless.
 //   - The rotation lock (<id>.lock) is held by the rotator, and by remove and
-//     keystore migrate. It alone makes rule 2 true.
+//     keystore migrate. It alone makes rule 2 true. A login and an import hold the
+//     one of the account that they make, until the index has it; doctor tells by
+//     that a login under way from one that was cut off.
 //
 // # Rotation
 //

@@ -22,6 +22,11 @@ func (l *login) exchange(ctx context.Context, nonce string, redeem func(context.
 	if err != nil {
 		return nil, err
 	}
+	lock, err := l.b.lock(whole, l.b.index.RotationPath(l.id))
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Release()
 	if err := l.b.changeManifest(whole, idx, func(m *manifest) { m.add(l.id) }); err != nil {
 		return nil, storeError(err)
 	}
