@@ -161,8 +161,11 @@ func consent(lines io.Reader) {
 		}
 		if line.Event == "authorization_url" {
 			visits.Go(func() {
-				if res, err := (&http.Client{Timeout: time.Minute}).Get(line.URL); err == nil {
-					_ = res.Body.Close()
+				for range 5 { // a fault of the server's may strike a connection of ours
+					if res, err := (&http.Client{Timeout: time.Minute}).Get(line.URL); err == nil {
+						_ = res.Body.Close()
+						return
+					}
 				}
 			})
 		}

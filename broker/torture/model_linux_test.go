@@ -87,12 +87,15 @@ func TestRandomSchedules(t *testing.T) {
 	}
 	t.Logf("seed %d (again with -args -duration %v -seed %d)", from, span, from)
 	var n tally
-	var keychain []string
+	var keychain, keyring []string
 	for end := time.Now().Add(span); time.Now().Before(end) && n.violations < 20; n.worlds++ {
 		how := regimes[n.worlds%len(regimes)]
 		keychain = nil
 		if *duration > 0 && n.worlds/len(regimes)%3 == 2 {
-			keychain = keystoretest.GnomeKeyring(t).Env
+			if keyring == nil {
+				keyring = keystoretest.GnomeKeyring(t).Env
+			}
+			keychain = keyring
 		}
 		m := newModel(t, &n, how, keychain, from, n.worlds)
 		rounds := 30
@@ -203,7 +206,7 @@ func (m *model) choose(all []index.Account) *step {
 		user := fmt.Sprintf("p%d", m.people)
 		return &step{args: []string{"import", "grant", "sim", "--label", user}, stdin: m.grant(user, time.Duration(m.r.IntN(2)*2-1)*time.Hour)}
 	case d < 93:
-		return &step{args: []string{"login", "sim", "--no-browser", "--json"}, login: true}
+		return &step{args: []string{"login", "sim", "--no-browser", "--timeout", "1m", "--json"}, login: true}
 	case d < 96 && len(all) > 2:
 		return on("remove", a.ID, "--yes")
 	case d < 98:
