@@ -77,12 +77,7 @@ func (b *Broker) Add(ctx context.Context, n NewAccount) (*index.Account, error) 
 		return nil, err
 	}
 	if n.id == "" {
-		// So that doctor does not take it for one that was given up.
-		l, err := b.lock(ctx, b.index.RotationPath(a.ID))
-		if err != nil {
-			return nil, err
-		}
-		defer l.Release()
+		defer b.holdNew(ctx, a.ID)()
 	}
 	if err := b.secure(ctx, idx, &a, g, acc); err != nil {
 		b.discard(ctx, idx, a.ID)
@@ -104,6 +99,18 @@ func (b *Broker) Add(ctx context.Context, n NewAccount) (*index.Account, error) 
 		return nil, err
 	}
 	return &a, nil
+}
+
+// holdNew takes the rotation lock of an account that is not in the index yet, so
+// that doctor does not take it for one that was given up. Nobody else wants it; in
+// a folder where there is no lock to be had, no account can be added, and what
+// comes next says why.
+func (b *Broker) holdNew(ctx context.Context, id string) (release func()) {
+	l, err := b.lock(ctx, b.index.RotationPath(id))
+	if err != nil {
+		return func() {}
+	}
+	return l.Release
 }
 
 // enlist puts a new account last in its pool.

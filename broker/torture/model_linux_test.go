@@ -216,6 +216,12 @@ func (m *model) choose(all []index.Account) *step {
 	}
 }
 
+// want makes up a command that wants a token of an account, or a newer one.
+func (m *model) want(a index.Account) *step {
+	args := [][]string{{"token", "--account", a.ID}, {"refresh", a.ID}, {"token", "--account", a.ID, "--rejected", fmt.Sprintf("%s.%d", a.ID, a.Generation)}}
+	return &step{args: args[m.r.IntN(len(args))], about: a.ID}
+}
+
 // play is one round: commands at once, chaos, silence, and the audit.
 func (m *model) play() {
 	m.n.rounds++
@@ -225,8 +231,12 @@ func (m *model) play() {
 		all = m.accounts()
 	}
 	steps := make([]*step, 1+m.r.IntN(7))
+	crowd := all[m.r.IntN(len(all))] // half of the rounds are about one account
+	crowded := m.r.IntN(2) == 0
 	for i := range steps {
-		steps[i] = m.choose(all)
+		if steps[i] = m.choose(all); crowded && m.r.IntN(5) > 0 {
+			steps[i] = m.want(crowd)
+		}
 	}
 	if m.r.IntN(5) < 2 {
 		name := m.faults[m.r.IntN(len(m.faults))]
@@ -238,7 +248,7 @@ func (m *model) play() {
 			m.worries += f.Times
 		}
 	}
-	latency := time.Duration(m.r.IntN(60)) * time.Millisecond
+	latency := time.Duration(m.r.IntN(150)) * time.Millisecond
 	if err := m.server.Configure(func(c *brokertest.Config) { c.Latency = latency }); err != nil {
 		m.t.Fatal(err)
 	}
@@ -270,7 +280,13 @@ func (m *model) play() {
 	for range m.r.IntN(6) {
 		wait, kind, which := time.Duration(m.r.IntN([]int{12, 40, 120}[m.r.IntN(3)]))*time.Millisecond, m.r.IntN(10), m.r.IntN(len(steps))
 		pause := time.Duration(30+m.r.IntN(250)) * time.Millisecond
+		aimed := m.r.IntN(2) == 0
 		work.Go(func() {
+			if aimed { // at a refresh under way
+				for end := time.Now().Add(150 * time.Millisecond); len(m.rotating()) == 0 && time.Now().Before(end); {
+					time.Sleep(3 * time.Millisecond)
+				}
+			}
 			time.Sleep(wait)
 			m.strike(steps[which], kind, pause)
 		})
