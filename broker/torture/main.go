@@ -120,10 +120,10 @@ func (r row) verdict(outcomes []outcome) string {
 				continue
 			}
 			ran++
-			switch {
-			case o.end == "fail":
+			switch o.end {
+			case "fail":
 				return "FAILED " + s
-			case o.end == "skip":
+			case "skip":
 				said = "skipped " + s
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -90,7 +91,7 @@ func TestVerdict(t *testing.T) {
 		"FAILED broker TestB/S10": {{"broker", "TestB/x/S10", "fail"}},
 		"skipped broker TestA":    {{"broker", "TestA", "skip"}},
 	} {
-		if got := r.verdict(append(pass[:len(pass):len(pass)], more...)); got != want {
+		if got := r.verdict(append(slices.Clip(pass), more...)); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
 	}

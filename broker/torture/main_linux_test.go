@@ -360,7 +360,7 @@ func (w *world) mended() (left []string) {
 			left = append(left, fmt.Sprintf("doctor: %s: %s: %s", c.Name, c.Status, c.Message))
 		}
 	}
-	_ = filepath.WalkDir(w.dir, func(path string, d fs.DirEntry, err error) error {
+	_ = filepath.WalkDir(w.dir, func(path string, _ fs.DirEntry, err error) error {
 		if err == nil && strings.HasSuffix(path, ".tmp") {
 			left = append(left, "doctor left "+path)
 		}
