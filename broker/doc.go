@@ -56,6 +56,8 @@
 //     keystore migrate. It alone makes rule 2 true. A login and an import hold the
 //     one of the account that they make, until the index has it; doctor tells by
 //     that a login under way from one that was cut off.
+//   - The probe lock is taken alone, by whoever tries the keystore: the probe is
+//     one item, so that the next one takes away what a killed one left.
 //
 // # Rotation
 //
