@@ -31,6 +31,7 @@ var floors = []struct {
 	{"broker/oauth", 1},
 	{"broker/ratelimit", 1},
 	{"broker/brokertest", 2},
+	{"broker/torture", 2},
 	{"broker", 2},
 	{"cmd", 3},
 	{"bench", 4},
@@ -51,6 +52,7 @@ var owners = map[string]string{
 var testSupport = map[string]string{
 	"keystore/keystoretest": "",
 	"broker/brokertest":     "cmd/authferry-sim",
+	"broker/torture":        "",
 }
 
 type listed struct {

@@ -36,7 +36,8 @@ type NewAccount struct {
 	Holds    []index.Hold // that it comes with
 	Disabled bool
 
-	id string // empty: a new one
+	// id is empty for a new one; otherwise its rotation lock is held already.
+	id string
 }
 
 // Add keeps a new login. The secrets are in the keystore before the index names
@@ -64,6 +65,9 @@ func (b *Broker) Add(ctx context.Context, n NewAccount) (*index.Account, error) 
 	}
 	if g.ClientSecret, err = b.hasClientSecret(ctx, idx, g.Endpoint); err != nil {
 		return nil, err
+	}
+	if n.id == "" {
+		defer b.holdNew(ctx, a.ID)()
 	}
 	if err := b.secure(ctx, idx, &a, g, acc); err != nil {
 		b.discard(ctx, idx, a.ID)
@@ -112,6 +116,18 @@ func newEntry(n NewAccount, now time.Time) (index.Account, error) {
 		a.Kind = KindAPIKey
 	}
 	return a, nil
+}
+
+// holdNew takes the rotation lock of an account that is not in the index yet, so
+// that doctor does not take it for one that was given up. Nobody else wants it; in
+// a folder where there is no lock to be had, no account can be added, and what
+// comes next says why.
+func (b *Broker) holdNew(ctx context.Context, id string) (release func()) {
+	l, err := b.lock(ctx, b.index.RotationPath(id))
+	if err != nil {
+		return func() {}
+	}
+	return l.Release
 }
 
 // enlist puts a new account last in its pool.

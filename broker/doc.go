@@ -58,9 +58,13 @@
 //     passes the herd one by one: who gets it looks at the index and mostly finds
 //     the work done. Losing it is harmless.
 //   - The rotation lock (<id>.lock) is held by the rotator, and by remove and
-//     keystore migrate. It alone makes rule 2 true.
+//     keystore migrate. It alone makes rule 2 true. A login and an import hold the
+//     one of the account that they make, until the index has it; doctor tells by
+//     that a login under way from one that was cut off.
 //   - The import lock is held by who takes logins over, so that two of them make
 //     one account.
+//   - The probe lock is taken alone, by whoever tries the keystore: the probe is
+//     one item, so that the next one takes away what a killed one left.
 //
 // # Rotation
 //

@@ -223,20 +223,7 @@ func (d *doctor) manifest(ctx context.Context) bool {
 			continue
 		}
 		strays++
-		stored, err := d.b.readGrants(ctx, d.idx, id)
-		switch {
-		case err != nil:
-			d.fail("manifest", err)
-		case stored.best == nil && d.fix:
-			d.b.discard(ctx, d.idx, id)
-			d.say("manifest", CheckOK, "", "forgot %s, a login that was never finished", id)
-		case stored.best == nil:
-			d.say("manifest", CheckWarning, fixHint, "a login was not finished, perhaps in this moment: %s", id)
-		case d.fix:
-			d.restore(ctx, id, stored)
-		default:
-			d.say("manifest", CheckFail, fixHint, "the keystore has a login of %s that the index does not know: %s", stored.best.Provider, id)
-		}
+		d.stray(ctx, id)
 	}
 	if strays == 0 {
 		d.say("manifest", CheckOK, "", "the keystore has no secrets that the index does not know")
@@ -259,6 +246,39 @@ func (d *doctor) foreign(ctx context.Context) bool {
 		}
 	}
 	return true
+}
+
+// stray looks at an account of the manifest that the index does not have. Whoever
+// makes an account holds its lock until the index has it.
+func (d *doctor) stray(ctx context.Context, id string) {
+	l, err := index.TryAcquire(d.b.index.RotationPath(id))
+	if errors.Is(err, index.ErrBusy) {
+		d.say("manifest", CheckOK, "", "a login is being kept at this moment: %s", id)
+		return
+	}
+	if err != nil {
+		d.fail("manifest", indexError(err))
+		return
+	}
+	defer l.Release()
+	if now, err := d.b.read(); err == nil && now.Account(id) != nil {
+		d.say("manifest", CheckOK, "", "a login was finished at this moment: %s", id)
+		return
+	}
+	stored, err := d.b.readGrants(ctx, d.idx, id)
+	switch {
+	case err != nil:
+		d.fail("manifest", err)
+	case stored.best == nil && d.fix:
+		d.b.discard(ctx, d.idx, id)
+		d.say("manifest", CheckOK, "", "forgot %s, a login that was never finished", id)
+	case stored.best == nil:
+		d.say("manifest", CheckWarning, fixHint, "a login was not finished: %s", id)
+	case d.fix:
+		d.restore(ctx, id, stored)
+	default:
+		d.say("manifest", CheckFail, fixHint, "the keystore has a login of %s that the index does not know: %s", stored.best.Provider, id)
+	}
 }
 
 // restore gives a stray login an account again; whose it is, its next login says.

@@ -151,6 +151,39 @@ func TestDoctorFindings(t *testing.T) {
 	w.doctor(false, CheckFail, "config.toml")
 }
 
+// An account that is being added while doctor mends is no leftover: doctor deletes
+// nothing of it and makes no account of it. (Random schedules, seed 1.)
+func TestDoctorDuringImport(t *testing.T) {
+	for _, record := range []string{"/grant:", "/access:"} {
+		w := newWorld(t, brokertest.Config{})
+		store, dir, at := pretendKeychain(t)
+		if _, err := w.addTo(at(dir), "bob", time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		var checks []Check
+		store.onSet = func(name string) {
+			if strings.Contains(name, record) {
+				store.onSet = nil
+				checks = at(dir).Doctor(t.Context(), true)
+			}
+		}
+		if _, err := w.addTo(at(dir), "ada", time.Hour); err != nil {
+			t.Errorf("before the %s record: %v", record, err)
+		}
+		for _, c := range checks {
+			if c.Status != CheckOK {
+				t.Errorf("%+v", c)
+			}
+		}
+		if tok, err := at(dir).Token(t.Context(), TokenRequest{Selection: Selection{Account: "ada"}}); err != nil || !w.good(tok.AccessToken.Reveal()) {
+			t.Errorf("afterwards: %v", err)
+		}
+		if views, err := at(dir).List(); err != nil || len(views) != 2 {
+			t.Errorf("%d accounts, %v", len(views), err)
+		}
+	}
+}
+
 // A removal that was cut off is finished, secrets first.
 func TestDoctorFinishesRemoval(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})

@@ -83,7 +83,7 @@ func (d *doctor) tombstone(ctx context.Context, name string, a *index.Account) {
 		d.say(name, CheckWarning, fixHint, "its removal was cut off")
 		return
 	}
-	if _, err := d.b.Remove(ctx, a.ID, RevokeOwn); err != nil {
+	if _, err := d.b.Remove(ctx, a.ID, RevokeOwn); err != nil && CodeOf(err) != NoAccount {
 		d.fail(name, err)
 		return
 	}

@@ -38,7 +38,7 @@ func (b *Broker) KeystoreStatus(ctx context.Context) (KeystoreStatus, error) {
 	}
 	s := KeystoreStatus{Kind: string(kind), Backend: "age files in " + b.vaultDir()}
 	if s.Err = b.open(idx); s.Err == nil {
-		s.Backend, s.Err = b.store.Backend(), storeError(b.probe(ctx))
+		s.Backend, s.Err = b.store.Backend(), storeError(b.probe(ctx, idx))
 	}
 	s.Usable = s.Err == nil
 	if kind == keystore.File {
@@ -49,9 +49,18 @@ func (b *Broker) KeystoreStatus(ctx context.Context) (KeystoreStatus, error) {
 
 const probePrefix = "probe/"
 
-// probe writes, reads back and deletes an item that is nobody's.
-func (b *Broker) probe(ctx context.Context) error {
+// probe writes, reads back and deletes an item that is nobody's. It is the same
+// one every time, so that the next probe takes away what a killed one left; and
+// under a lock, because two at once would find theirs deleted. Where there is no
+// store yet, or no lock to be had, it is one of its own.
+func (b *Broker) probe(ctx context.Context, idx *index.Index) error {
 	name := probePrefix + index.NewStoreID()
+	if idx.Store != "" {
+		if l, err := b.lock(ctx, b.index.ProbePath()); err == nil {
+			defer l.Release()
+			name = idx.Store + "/probe"
+		}
+	}
 	if err := b.set(ctx, name, keystore.NewSecret("probe")); err != nil {
 		return err
 	}
@@ -93,7 +102,7 @@ func (b *Broker) initFile(ctx context.Context, path string, makeKey func(path st
 	if b.store, err = b.openKind(keystore.File, path); err != nil {
 		return "", err
 	}
-	if err := b.probe(ctx); err != nil {
+	if err := b.probe(ctx, idx); err != nil {
 		return "", storeError(err)
 	}
 	if idx.Keystore == string(keystore.File) && len(idx.Accounts) > 0 {

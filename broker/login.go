@@ -155,7 +155,7 @@ func (b *Broker) ready(ctx context.Context, idx *index.Index) error {
 	if err := b.open(idx); err != nil {
 		return err
 	}
-	return storeError(b.probe(ctx))
+	return storeError(b.probe(ctx, idx))
 }
 
 // flowOf is the flow that was asked for, or the provider's first.

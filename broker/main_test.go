@@ -28,6 +28,9 @@ func TestMain(m *testing.M) {
 	if name := strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe"); name != "authferry" {
 		os.Exit(m.Run())
 	}
+	if path := os.Getenv("TEST_POINTS"); path != "" {
+		reached = func(p string) { note(path, p) }
+	}
 	if point := os.Getenv("TEST_KILL_AT"); point != "" {
 		reached = func(p string) {
 			if p == point && claim(os.Getenv("TEST_KILL_ONCE")) {
@@ -71,6 +74,15 @@ func TestMain(m *testing.M) {
 func envDuration(name string) time.Duration {
 	d, _ := time.ParseDuration(os.Getenv(name))
 	return d
+}
+
+// note writes down when a point was reached.
+func note(path, point string) {
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err == nil {
+		_, _ = fmt.Fprintln(f, point, time.Now().UnixNano())
+		_ = f.Close()
+	}
 }
 
 // claim is true for the first process that asks.

@@ -228,7 +228,10 @@ func (e *exchange) store(ctx context.Context, l *index.Lock, tok *oauth.Token, b
 			return storeError(err)
 		}
 	}
-	l.SetHolder(stateStoring)
+	// Nothing comes between the answer and the write; only a keystore that takes
+	// its time is worth telling about.
+	slow := time.AfterFunc(200*time.Millisecond, func() { l.SetHolder(stateStoring) })
+	defer slow.Stop()
 	persist := persistence{deadline: time.Now().Add(storePatience)}
 	if err := persist.until(func() error {
 		return e.b.set(ctx, grantItem(e.idx, e.account.ID, e.slot), grantValue)

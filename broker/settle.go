@@ -22,6 +22,7 @@ func (l *login) exchange(ctx context.Context, nonce string, redeem func(context.
 	if err != nil {
 		return nil, err
 	}
+	defer l.b.holdNew(whole, l.id)()
 	if err := l.b.changeManifest(whole, idx, func(m *manifest) { m.add(l.id) }); err != nil {
 		return nil, storeError(err)
 	}

@@ -80,6 +80,17 @@ func classifyCredentialManager(err error) error {
 	return ErrDenied
 }
 
+// vanished reports that another process replaced or deleted the item between the
+// library's search and what it did with the result. To search again tells which.
+func vanished(err error) bool {
+	switch busErrorName(err) {
+	case "org.freedesktop.Secret.Error.NoSuchObject",
+		"org.freedesktop.DBus.Error.UnknownObject", "org.freedesktop.DBus.Error.UnknownMethod":
+		return true
+	}
+	return false
+}
+
 // classifySecretService goes by the name of the D-Bus error, empty where the
 // error came from this side of the bus. The library reports an unlock that did
 // not happen, whether dismissed or impossible, as text of its own that names the

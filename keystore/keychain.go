@@ -37,7 +37,11 @@ func (library) Get(item string) (string, error) {
 	if err := reachable(); err != nil {
 		return "", err
 	}
-	return keyring.Get(Service, item)
+	text, err := keyring.Get(Service, item)
+	if vanished(err) {
+		text, err = keyring.Get(Service, item)
+	}
+	return text, err
 }
 
 func (library) Set(item, text string) error {
@@ -51,7 +55,11 @@ func (library) Delete(item string) error {
 	if err := reachable(); err != nil {
 		return err
 	}
-	return keyring.Delete(Service, item)
+	err := keyring.Delete(Service, item)
+	if vanished(err) {
+		err = keyring.Delete(Service, item)
+	}
+	return err
 }
 
 type keychain struct {

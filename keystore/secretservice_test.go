@@ -199,6 +199,22 @@ func TestEditedItems(t *testing.T) {
 	}
 }
 
+// An item that another process replaced or deleted between the search and the
+// read is searched for again. (Random schedules on a keyring, seed 2.)
+func TestItemThatVanishes(t *testing.T) {
+	needsSecretService(t)
+	service := ks.SecretService(t, ks.Normal)
+	client := newClient(t, "keychain", service.Env)
+	client.set(item, "value")
+	service.SetMode(t, ks.Vanishing)
+	service.After("GetSecret", ks.Normal)
+	client.want(item, "value")
+	service.SetMode(t, ks.Vanishing)
+	service.After("Delete", ks.Normal)
+	client.wantCause(request{Op: "delete", Name: item}, nil)
+	client.wantCause(request{Op: "get", Name: item}, keystore.ErrNotFound)
+}
+
 // C16: a write that is the first call of a process can abort the daemon.
 func TestReadsBeforeItWrites(t *testing.T) {
 	needsSecretService(t)

@@ -41,6 +41,9 @@ func (f *File) ManifestPath() string { return f.lockPath("manifest.lock") }
 // ImportPath returns the lock of whoever takes logins over.
 func (f *File) ImportPath() string { return f.lockPath("import.lock") }
 
+// ProbePath returns the lock of whoever tries the keystore.
+func (f *File) ProbePath() string { return f.lockPath("probe.lock") }
+
 // accountLock returns no path for what is no account id: taking it fails.
 func (f *File) accountLock(id, suffix string) string {
 	if !ValidID(id) {

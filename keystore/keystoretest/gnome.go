@@ -1,9 +1,12 @@
 package keystoretest
 
 import (
+	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 
 	"github.com/godbus/dbus/v5"
@@ -32,6 +35,7 @@ type Keyring struct {
 	bus    *privateBus
 	daemon *daemon
 	conn   *dbus.Conn
+	home   string
 }
 
 const keyringPassword = "the test's own"
@@ -42,7 +46,7 @@ func GnomeKeyring(t testing.TB) *Keyring {
 	t.Helper()
 	needs(t, "gnome-keyring-daemon", "dbus-daemon", "sh")
 	home := shortDir(t)
-	k := &Keyring{bus: newBus(t)}
+	k := &Keyring{bus: newBus(t), home: home}
 	k.Env = []string{"HOME=" + home, "DBUS_SESSION_BUS_ADDRESS=" + k.bus.address, "GNOME_KEYRING_CONTROL=", "DISPLAY=", "WAYLAND_DISPLAY="}
 	for name, folder := range map[string]string{
 		"XDG_RUNTIME_DIR": "run", "XDG_DATA_HOME": "data", "XDG_CONFIG_HOME": "config", "XDG_CACHE_HOME": "cache", "XDG_STATE_HOME": "state",
@@ -70,6 +74,52 @@ func (k *Keyring) Lock(t testing.TB) {
 	t.Helper()
 	if err := k.conn.Object(busName, servicePath).Call(serviceIface+".Lock", 0, []dbus.ObjectPath{loginPath}).Err; err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Second starts another daemon on the same keyring files, with a bus of its own,
+// as a second session of the same person has. It returns the environment of a
+// process there.
+func (k *Keyring) Second(t testing.TB) (env []string) {
+	t.Helper()
+	other := &Keyring{bus: newBus(t), home: k.home}
+	run := filepath.Join(k.home, "run2")
+	if err := os.Mkdir(run, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	other.Env = append(slices.Clone(k.Env), "DBUS_SESSION_BUS_ADDRESS="+other.bus.address, "XDG_RUNTIME_DIR="+run)
+	other.conn = other.bus.connect(t)
+	other.start(t, "--unlock")
+	eventually(t, "the login keyring of the second daemon", other.unlocked)
+	return other.Env
+}
+
+// Fill puts n items of some other program into the login collection.
+func (k *Keyring) Fill(t testing.TB, n int) {
+	t.Helper()
+	service := k.conn.Object(busName, servicePath)
+	var nothing dbus.Variant
+	var session dbus.ObjectPath
+	// A search first: a session as a daemon's first call can abort it.
+	if err := service.Call(serviceIface+".SearchItems", 0, map[string]string{"program": "other"}).Err; err != nil {
+		t.Fatal(err)
+	}
+	if err := service.Call(serviceIface+".OpenSession", 0, "plain", dbus.MakeVariant("")).Store(&nothing, &session); err != nil {
+		t.Fatal(err)
+	}
+	type secret struct {
+		Session     dbus.ObjectPath
+		Parameters  []byte
+		Value       []byte
+		ContentType string
+	}
+	for i := range n {
+		if err := k.conn.Object(busName, loginPath).Call(collectionIface+".CreateItem", 0, map[string]dbus.Variant{
+			itemIface + ".Label":      dbus.MakeVariant(fmt.Sprintf("item %d", i)),
+			itemIface + ".Attributes": dbus.MakeVariant(map[string]string{"program": "other", "number": strconv.Itoa(i)}),
+		}, secret{Session: session, Parameters: []byte{}, Value: bytes.Repeat([]byte("s"), 400), ContentType: "text/plain"}, false).Err; err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -146,6 +146,8 @@ func (o itemObject) GetSecret(session dbus.ObjectPath) (secret, *dbus.Error) {
 		return secret{}, failure("org.freedesktop.Secret.Error.IsLocked", "the item is locked")
 	case !slices.Contains(o.s.items, o.i):
 		return secret{}, failure("org.freedesktop.Secret.Error.NoSuchObject", "the item is gone")
+	case mode == Vanishing:
+		return secret{}, vanished(o.i)
 	case mode == Stale:
 		value = o.i.earlier
 	}
@@ -159,7 +161,15 @@ func (o itemObject) Delete() (prompt dbus.ObjectPath, _ *dbus.Error) {
 		return noPath, failure("org.freedesktop.Secret.Error.IsLocked", "the collection is locked")
 	}
 	o.s.items = slices.DeleteFunc(o.s.items, func(i *secretItem) bool { return i == o.i })
+	if mode == Vanishing {
+		return noPath, vanished(o.i)
+	}
 	return noPath, nil
+}
+
+// vanished is what gnome-keyring says of an item that was there a moment ago.
+func vanished(i *secretItem) *dbus.Error {
+	return failure("org.freedesktop.DBus.Error.UnknownMethod", "Object does not exist at path “"+string(i.path)+"”")
 }
 
 // prompt needs the mutex.

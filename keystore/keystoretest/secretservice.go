@@ -33,6 +33,7 @@ const (
 	Stale                // the secret before the last change is answered
 	Late                 // items are created, and that is reported, when the mode ends
 	Full                 // creating an item fails
+	Vanishing            // an item is gone when it is read or deleted, as if another process had just replaced it
 	Crashing             // the service leaves the bus in the middle of creating an item
 )
 

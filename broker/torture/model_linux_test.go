@@ -1,0 +1,387 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/keystore/keystoretest"
+)
+
+// regime says what may happen in a world, and so what may come of it.
+type regime struct {
+	name     string
+	rotation brokertest.Rotation
+	rotators bool     // they are killed too, not only their callers
+	faults   []string // of the refreshes
+	loses    bool     // a login may be lost, in the one window
+}
+
+// Faults that spend nothing, or are noticed as such, and ones after which nobody
+// knows.
+var (
+	unspent = []string{"429-seconds", "503", "reset-accept", "invalid-client", "429-garbage"}
+	unknown = []string{"500", "502-after", "drop-after", "html", "truncated", "empty-after", "reset-mid-body", "token-type-mac", "reset-request"}
+)
+
+var regimes = []regime{
+	{name: "strict server, callers die", rotation: brokertest.Strict, faults: unspent},
+	{name: "server with grace, all die", rotation: brokertest.GraceNew, rotators: true, faults: slices.Concat(unspent, unknown)},
+	{name: "strict server, all die", rotation: brokertest.Strict, rotators: true, faults: unspent, loses: true},
+}
+
+// tally is what happened in all.
+type tally struct {
+	worlds, rounds, steps, kills, rotatorKills, stalls, faults, rotations, reuses, lost, violations int
+}
+
+func (n tally) String() string {
+	return fmt.Sprintf("%d worlds, %d rounds, %d steps, %d kills (%d of rotators), %d stalls, %d faults, %d rotations, %d spent tokens sent again, %d logins lost, %d violations",
+		n.worlds, n.rounds, n.steps, n.kills, n.rotatorKills, n.stalls, n.faults, n.rotations, n.reuses, n.lost, n.violations)
+}
+
+// model is one world under random commands, kills, stalls and faults.
+type model struct {
+	*world
+	regime
+	r      *rand.Rand
+	n      *tally
+	seed   uint64
+	number int
+	round  int
+
+	generations map[string]int  // the highest seen of each account
+	gone        map[string]bool // accounts whose login is lost
+	people      int
+	before      int // violations in other worlds
+	worries     int // rotators killed and outcomes made unknown: each may cost one recovery
+}
+
+const bystander = "bystander"
+
+// TestRandomSchedules runs everything at once, kills and stops it at random, lets
+// the server fail, and holds the ledger and the folder to the invariants after
+// each round. A seed repeats the schedule, not the timing of the processes.
+func TestRandomSchedules(t *testing.T) {
+	span, from := *duration, *seed
+	if span == 0 {
+		span = 25 * time.Second
+		if testing.Short() {
+			span = 8 * time.Second
+		}
+	}
+	if from == 0 {
+		from = rand.Uint64N(1_000_000)
+	}
+	t.Logf("seed %d (again with -args -duration %v -seed %d)", from, span, from)
+	var n tally
+	var keychain, keyring []string
+	for end := time.Now().Add(span); time.Now().Before(end) && n.violations < 20; n.worlds++ {
+		how := regimes[n.worlds%len(regimes)]
+		keychain = nil
+		if *duration > 0 && n.worlds/len(regimes)%3 == 2 {
+			if keyring == nil {
+				keyring = keystoretest.GnomeKeyring(t).Env
+			}
+			keychain = keyring
+		}
+		m := newModel(t, &n, how, keychain, from, n.worlds)
+		rounds := 30
+		if *duration == 0 {
+			rounds = 10
+		}
+		for ; m.round < rounds && time.Now().Before(end); m.round++ {
+			m.play()
+		}
+		m.end()
+		if *duration > 0 && n.worlds%20 == 19 {
+			fmt.Fprintf(os.Stderr, "%s %v\n", time.Now().Format(time.TimeOnly), n)
+		}
+	}
+	t.Logf("seed %d: %v", from, n)
+}
+
+func newModel(t *testing.T, n *tally, how regime, keychain []string, from uint64, number int) *model {
+	cfg := brokertest.Config{Rotation: how.rotation, Grace: 24 * time.Hour, SignedIn: "ada@example.com"}
+	home, err := os.MkdirTemp("", "af")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := brokertest.Start(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &model{world: openWorld(t, program(t), home, server, keychain), regime: how, n: n, seed: from, number: number,
+		r: rand.New(rand.NewPCG(from, uint64(number))), generations: map[string]int{}, gone: map[string]bool{}, before: n.violations} // #nosec G115 G404 -- a schedule that can be repeated
+	m.add(bystander, 24*time.Hour)
+	m.must("", "move", bystander, "--pool", "apart")
+	for range 3 {
+		m.newcomer(time.Duration(m.r.IntN(2)*2-1) * time.Hour)
+	}
+	return m
+}
+
+func (m *model) newcomer(ttl time.Duration) {
+	m.people++
+	m.add(fmt.Sprintf("p%d", m.people), ttl)
+}
+
+// broken reports a violation.
+func (m *model) broken(format string, args ...any) {
+	m.n.violations++
+	m.t.Errorf("seed %d, world %d (%s), round %d: %s", m.seed, m.number, m.name, m.round, fmt.Sprintf(format, args...))
+}
+
+// step is one command under way.
+type step struct {
+	args    []string
+	stdin   string
+	login   bool
+	about   string // the account, where it is about one
+	pid     int    // 0: not started yet
+	result  result
+	touched bool // killed, by us
+}
+
+// accounts are those that commands are about.
+func (m *model) accounts() (all []index.Account) {
+	idx, err := m.index()
+	if err != nil {
+		m.broken("I8: %v", err)
+		return nil
+	}
+	for _, a := range idx.Accounts {
+		if !a.Removing && a.Pool != "apart" {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
+// choose makes up a command.
+func (m *model) choose(all []index.Account) *step {
+	a := all[m.r.IntN(len(all))]
+	on := func(args ...string) *step { return &step{args: args, about: a.ID} }
+	switch d := m.r.IntN(100); {
+	case d < 24:
+		return on("token", "--account", a.ID)
+	case d < 32:
+		return &step{args: []string{"token", "sim"}}
+	case d < 36:
+		return &step{args: []string{"token", "--account", bystander}, about: bystander}
+	case d < 58:
+		return on("refresh", a.ID)
+	case d < 62:
+		return on("token", "--account", a.ID, "--rejected", fmt.Sprintf("%s.%d", a.ID, a.Generation))
+	case d < 66:
+		return &step{args: []string{[]string{"list", "status", "holds"}[m.r.IntN(3)]}}
+	case d < 70:
+		return on("rename", a.ID, fmt.Sprintf("label %d", m.r.IntN(1000)))
+	case d < 76:
+		s := on("report", "--next")
+		s.stdin = fmt.Sprintf(`{"lease":"%s.%d","status":429,"headers":{"retry-after":"%d"}}`, a.ID, a.Generation, 1+m.r.IntN(3))
+		return s
+	case d < 79:
+		return on("disable", a.ID)
+	case d < 83:
+		return on("enable", a.ID)
+	case d < 85:
+		return on("use", a.ID)
+	case d < 87:
+		return on("order", a.ID, strconv.Itoa(1+m.r.IntN(len(all))))
+	case d < 90:
+		m.people++
+		user := fmt.Sprintf("p%d", m.people)
+		return &step{args: []string{"import", "grant", "sim", "--label", user}, stdin: m.grant(user, time.Duration(m.r.IntN(2)*2-1)*time.Hour)}
+	case d < 93:
+		return &step{args: []string{"login", "sim", "--no-browser", "--timeout", "1m", "--json"}, login: true}
+	case d < 96 && len(all) > 2:
+		return on("remove", a.ID, "--yes")
+	case d < 98:
+		return &step{args: []string{"doctor"}}
+	default:
+		return &step{args: []string{"doctor", "--fix"}}
+	}
+}
+
+// want makes up a command that wants a token of an account, or a newer one.
+func (m *model) want(a index.Account) *step {
+	args := [][]string{{"token", "--account", a.ID}, {"refresh", a.ID}, {"token", "--account", a.ID, "--rejected", fmt.Sprintf("%s.%d", a.ID, a.Generation)}}
+	return &step{args: args[m.r.IntN(len(args))], about: a.ID}
+}
+
+// play is one round: commands at once, chaos, silence, and the audit.
+func (m *model) play() {
+	m.n.rounds++
+	all := m.accounts()
+	for len(all) < 2 {
+		m.newcomer(-time.Second)
+		all = m.accounts()
+	}
+	steps := make([]*step, 1+m.r.IntN(7))
+	crowd := all[m.r.IntN(len(all))] // half of the rounds are about one account
+	crowded := m.r.IntN(2) == 0
+	for i := range steps {
+		if steps[i] = m.choose(all); crowded && m.r.IntN(5) > 0 {
+			steps[i] = m.want(crowd)
+		}
+	}
+	if m.r.IntN(5) < 2 {
+		name := m.faults[m.r.IntN(len(m.faults))]
+		f := brokertest.Faults()[name]
+		f.On, f.Times = brokertest.OnRefresh, 1+m.r.IntN(2)
+		m.server.Inject(f)
+		m.n.faults++
+		if !slices.Contains(unspent, name) {
+			m.worries += f.Times
+		}
+	}
+	latency := time.Duration(m.r.IntN(150)) * time.Millisecond
+	if err := m.server.Configure(func(c *brokertest.Config) { c.Latency = latency }); err != nil {
+		m.t.Fatal(err)
+	}
+	if m.r.IntN(4) == 0 {
+		m.allowRetry(m.t)
+	}
+	var work, done sync.WaitGroup
+	for _, s := range steps {
+		started := make(chan struct{})
+		done.Go(func() {
+			defer func() {
+				if s.alive() == 0 {
+					close(started)
+				}
+			}()
+			cmd := m.command(s.args...)
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+			cmd.Env = append(cmd.Env, "AUTHFERRY_LOCK_TIMEOUT=60s", "AUTHFERRY_HTTP_TIMEOUT=60s")
+			s.result = m.attempt(cmd, attempt{stdin: s.stdin, login: s.login, started: func(pid int) {
+				chaos.Lock()
+				s.pid = pid
+				chaos.Unlock()
+				close(started)
+			}})
+		})
+		<-started
+	}
+	m.n.steps += len(steps)
+	for range m.r.IntN(6) {
+		wait, kind, which := time.Duration(m.r.IntN([]int{12, 40, 120}[m.r.IntN(3)]))*time.Millisecond, m.r.IntN(10), m.r.IntN(len(steps))
+		pause := time.Duration(30+m.r.IntN(250)) * time.Millisecond
+		aimed := m.r.IntN(2) == 0
+		work.Go(func() {
+			if aimed { // at a refresh under way
+				for end := time.Now().Add(150 * time.Millisecond); len(m.rotating()) == 0 && time.Now().Before(end); {
+					time.Sleep(3 * time.Millisecond)
+				}
+			}
+			time.Sleep(wait)
+			m.strike(steps[which], kind, pause)
+		})
+	}
+	work.Wait()
+	done.Wait()
+	m.settle()
+	m.server.ClearFaults()
+	m.audit(all, steps)
+}
+
+var chaos sync.Mutex // guards the tally and touched
+
+// alive is the pid of the step's process; 0 where there was none yet.
+func (s *step) alive() int {
+	chaos.Lock()
+	defer chaos.Unlock()
+	return s.pid
+}
+
+// strike kills or stops a process.
+func (m *model) strike(s *step, kind int, pause time.Duration) {
+	pid := s.alive()
+	rotators := m.rotating()
+	chaos.Lock()
+	defer chaos.Unlock()
+	switch {
+	case kind < 3 && pid != 0: // the caller
+		if syscall.Kill(pid, syscall.SIGKILL) == nil {
+			s.touched = true
+			m.n.kills++
+		}
+	case kind < 5 && pid != 0: // its whole group
+		if syscall.Kill(-pid, syscall.SIGKILL) == nil {
+			s.touched = true
+			m.n.kills++
+		}
+	case kind < 8 && m.rotators && len(rotators) > 0:
+		if syscall.Kill(rotators[0], syscall.SIGKILL) == nil {
+			m.n.kills++
+			m.n.rotatorKills++
+			m.worries++
+		}
+	default:
+		target := pid
+		if len(rotators) > 0 {
+			target = rotators[0]
+		}
+		if target != 0 && syscall.Kill(target, syscall.SIGSTOP) == nil {
+			m.n.stalls++
+			chaos.Unlock()
+			time.Sleep(pause)
+			_ = syscall.Kill(target, syscall.SIGCONT)
+			chaos.Lock()
+		}
+	}
+}
+
+// rotating are the rotators at work in the folder.
+func (m *model) rotating() (pids []int) {
+	for _, pid := range m.running() {
+		cmdline, err := os.ReadFile("/proc/" + pid + "/cmdline")
+		if argv := strings.Split(string(cmdline), "\x00"); err == nil && len(argv) > 1 && argv[1] == "rotate" {
+			n, _ := strconv.Atoi(pid)
+			pids = append(pids, n)
+		}
+		if strings.Contains(string(cmdline), "afat_") || strings.Contains(string(cmdline), "afrt_") {
+			m.broken("I7: a token is in the arguments of process %s", pid)
+		}
+	}
+	return pids
+}
+
+// change edits every account's entry, as time would.
+func (m *model) change(f func(*index.Account)) {
+	if err := index.At(m.dir).Update(m.t.Context(), index.Durable, func(idx *index.Index) error {
+		for i := range idx.Accounts {
+			f(&idx.Accounts[i])
+		}
+		return nil
+	}); err != nil {
+		m.broken("I8: %v", err)
+	}
+}
+
+// allowRetry lets the back-off pass, and the pause between two refused tokens.
+func (w *world) allowRetry(t testing.TB) {
+	t.Helper()
+	if err := index.At(w.dir).Update(t.Context(), index.Durable, func(idx *index.Index) error {
+		for i := range idx.Accounts {
+			a := &idx.Accounts[i]
+			a.RejectedAt = time.Time{}
+			if a.Failure != nil {
+				a.Failure.NextTryAt = time.Now().Add(-time.Second)
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
+}
