@@ -47,6 +47,7 @@ func (b *Broker) KeystoreStatus(ctx context.Context) (KeystoreStatus, error) {
 	return s, nil
 }
 
+// probePrefix names the probes of folders that have no store yet.
 const probePrefix = "probe/"
 
 // probe writes, reads back and deletes an item that is nobody's. It is the same
@@ -58,7 +59,7 @@ func (b *Broker) probe(ctx context.Context, idx *index.Index) error {
 	if idx.Store != "" {
 		if l, err := b.lock(ctx, b.index.ProbePath()); err == nil {
 			defer l.Release()
-			name = idx.Store + "/probe"
+			name = trialItem(idx)
 		}
 	}
 	if err := b.set(ctx, name, keystore.NewSecret("probe")); err != nil {

@@ -184,6 +184,9 @@ func clientItem(idx *index.Index, e oauth.Endpoint) string {
 	return idx.Store + "/client/" + clientKey(e)
 }
 
+// trialItem is what a person's command tries the keystore with.
+func trialItem(idx *index.Index) string { return idx.Store + "/probe" }
+
 func manifestItem(idx *index.Index) string { return idx.Store + "/manifest" }
 
 var slots = []string{"a", "b", "c", "d"}

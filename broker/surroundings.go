@@ -49,7 +49,7 @@ func (d *doctor) strangers(ctx context.Context, m *manifest) {
 		d.fail("vault", storeError(err))
 		return
 	}
-	known := map[string]bool{manifestItem(d.idx): true}
+	known := map[string]bool{manifestItem(d.idx): true, trialItem(d.idx): true}
 	for _, key := range m.Clients {
 		known[d.idx.Store+"/client/"+key] = true
 	}
