@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -109,19 +108,17 @@ var hot = map[string]func() (any, *globals){
 	},
 }
 
-// commandOf reads the command line by the cheapest way that can.
-func commandOf(args []string, s streams) (func(*app) error, *globals, error) {
+// commandOf reads the command line by the cheapest way that can. quick is one
+// that mostly ends at once.
+func commandOf(args []string, s streams) (command func(*app) error, flags *globals, quick bool, err error) {
 	if c, ok := quickToken(args); ok {
-		// One keychain call has nothing to run in parallel; waking a second
-		// thread for it costs more than it gives.
-		runtime.GOMAXPROCS(1)
-		return c.Run, new(globals), nil
+		return c.Run, new(globals), true, nil
 	}
 	c, flags, err := parse(args, s)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, false, err
 	}
-	return func(a *app) error { return c.Run(a) }, flags, nil
+	return func(a *app) error { return c.Run(a) }, flags, false, nil
 }
 
 // parse reads the command line. What the small grammar of a hot command does
@@ -191,8 +188,13 @@ type app struct {
 // exit unwinds to run when kong ends the program by itself, after --help.
 type exit int
 
-// run is the program: it returns the exit code.
-func run(ctx context.Context, args []string, s streams) (code int) {
+// soon is when most of the quick commands have ended.
+const soon = 20 * time.Millisecond
+
+// run is the program: it returns the exit code. It calls catch when a signal is
+// to end ctx; until then one ends the process. Go takes a thread for signals, so
+// a quick command has them caught when it starts to wait for something.
+func run(ctx context.Context, args []string, s streams, catch func()) (code int) {
 	term := newTerminal(s, os.Environ())
 	wantJSON := asksForJSON(args)
 	args, child := cutCommand(args)
@@ -205,15 +207,21 @@ func run(ctx context.Context, args []string, s streams) (code int) {
 			panic(r)
 		}
 	}()
-	command, flags, err := commandOf(args, s)
+	command, flags, quick, err := commandOf(args, s)
 	if err != nil {
 		return term.fail(usageError(err), wantJSON)
+	}
+	if quick {
+		time.AfterFunc(soon, catch)
+	} else {
+		catch()
 	}
 	term.quiet, term.noInput = flags.Quiet, flags.NoInput
 	opt, err := options(flags, term)
 	if err != nil {
 		return term.fail(err, wantJSON)
 	}
+	opt.Waiting = catch
 	err = command(&app{streams: s, ctx: ctx, term: term, broker: broker.New(opt), child: child})
 	if err == nil {
 		return exitOK
