@@ -67,45 +67,18 @@ type grammar struct {
 	Rotate   rotateCmd   `cmd:"" hidden:"" help:"Rotate one account's grant; authferry starts this itself."`
 }
 
-// hot are the grammars of the commands that run before every request of
-// somebody's agent, each by itself: building the whole one takes as long as
-// reading the keychain.
-var hot = map[string]func() (any, *globals){
-	"header": func() (any, *globals) {
-		g := new(struct {
-			globals
-			Header headerCmd `cmd:""`
-		})
-		return g, &g.globals
-	},
-	"report": func() (any, *globals) {
-		g := new(struct {
-			globals
-			Report reportCmd `cmd:""`
-		})
-		return g, &g.globals
-	},
-	"exec": func() (any, *globals) {
-		g := new(struct {
-			globals
-			Exec execCmd `cmd:""`
-		})
-		return g, &g.globals
-	},
-	"helper": func() (any, *globals) {
-		g := new(struct {
-			globals
-			Helper helperCmd `cmd:""`
-		})
-		return g, &g.globals
-	},
-	"rotate": func() (any, *globals) {
-		g := new(struct {
-			globals
-			Rotate rotateCmd `cmd:""`
-		})
-		return g, &g.globals
-	},
+// hot are the commands that run before every request of somebody's agent, or in
+// somebody's prompt. Each is parsed by itself: building the whole grammar takes
+// as long as reading the keychain.
+var hot = map[string]func() any{
+	"header": func() any { return new(headerCmd) },
+	"report": func() any { return new(reportCmd) },
+	"exec":   func() any { return new(execCmd) },
+	"helper": func() any { return new(helperCmd) },
+	"status": func() any { return new(statusCmd) },
+	"list":   func() any { return new(listCmd) },
+	"info":   func() any { return new(infoCmd) },
+	"rotate": func() any { return new(rotateCmd) },
 }
 
 // commandOf reads the command line by the cheapest way that can. quick is one
@@ -121,33 +94,34 @@ func commandOf(args []string, s streams) (command func(*app) error, flags *globa
 	return func(a *app) error { return c.Run(a) }, flags, false, nil
 }
 
-// parse reads the command line. What the small grammar of a hot command does
-// not take (a mistake, --help) the whole one explains.
+// parse reads the command line. What a hot command by itself does not take (a
+// mistake, --help) the whole grammar explains.
 func parse(args []string, s streams) (*kong.Context, *globals, error) {
-	with := func(g any) (*kong.Context, error) {
-		k, err := newParser(g, s)
-		if err != nil {
-			return nil, err
-		}
-		return k.Parse(args)
-	}
 	if len(args) > 0 && hot[args[0]] != nil && !slices.Contains(args, "--help") && !slices.Contains(args, "-h") {
-		g, flags := hot[args[0]]()
-		if c, err := with(g); err == nil {
+		flags := new(globals)
+		k, err := newParser(flags, s, kong.DynamicCommand(args[0], "", "", hot[args[0]]()))
+		if err != nil {
+			return nil, nil, err
+		}
+		if c, err := k.Parse(args); err == nil {
 			return c, flags, nil
 		}
 	}
-	var g grammar
-	c, err := with(&g)
+	g := new(grammar)
+	k, err := newParser(g, s)
+	if err != nil {
+		return nil, nil, err
+	}
+	c, err := k.Parse(args)
 	return c, &g.globals, err
 }
 
-func newParser(grammar any, s streams) (*kong.Kong, error) {
-	return kong.New(grammar, kong.Name("authferry"),
+func newParser(grammar any, s streams, more ...kong.Option) (*kong.Kong, error) {
+	return kong.New(grammar, append(more, kong.Name("authferry"),
 		kong.Description("Keeps logins in the keychain and hands out access tokens that are valid."),
 		kong.Writers(s.out, s.err), kong.Exit(func(c int) { panic(exit(c)) }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
-		kong.Vars{"min_ttl": broker.DefaultMinTTL.String()})
+		kong.Vars{"min_ttl": broker.DefaultMinTTL.String()})...)
 }
 
 // jsonFlag is embedded by every command whose result is a document.
