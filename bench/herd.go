@@ -218,7 +218,12 @@ func (b *bench) slow() (result, error) {
 		_, err := b.authferry("", "refresh", "slow")
 		refresh <- err
 	}()
-	for now := before; now == before; {
+	for now := before; now == before; time.Sleep(5 * time.Millisecond) {
+		select {
+		case err := <-refresh:
+			return r, fmt.Errorf("the refresh ended without a request (%w)", err)
+		default:
+		}
 		if now, err = b.requests(); err != nil {
 			return r, err
 		}
