@@ -41,17 +41,22 @@ func build(dir string) error {
 			return err
 		}
 	}
-	if exec.CommandContext(ctx, "pkg-config", "--exists", "libsecret-1").Run() != nil {
+	if missing := exec.CommandContext(ctx, "pkg-config", "--exists", "libsecret-1").Run(); missing == nil {
+		buildPeers(dir)
+	} else {
 		fmt.Fprintln(os.Stderr, "bench: without the helpers of docker and git: needs libsecret's headers: apt-get install gcc pkg-config libsecret-1-dev")
-		return nil
 	}
+	return nil
+}
+
+// buildPeers says which of the helpers will be missing.
+func buildPeers(dir string) {
 	if err := compile(dir, docker, "CGO_ENABLED=1", "go", "build", "-C", "bench/peers", "github.com/docker/docker-credential-helpers/secretservice/cmd"); err != nil {
 		fmt.Fprintln(os.Stderr, "bench: without docker's helper:", err)
 	}
 	if err := compile(dir, git, "", "sh", "-c", `gcc -O2 -o "$2" "$0" $(pkg-config --cflags --libs libsecret-1)`, gitHelper); err != nil {
 		fmt.Fprintln(os.Stderr, "bench: without git's helper: needs its source: apt-get install git:", err)
 	}
-	return nil
 }
 
 const (

@@ -126,7 +126,7 @@ func (b *bench) expiry() (result, error) {
 			r.atMost("the last of 256 at expiry", 1300, ms(end), "ms")
 		}
 		for i := range rounds {
-			if _, err := b.authferry("", "remove", expiring(n, i), "--no-revoke", "--yes"); err != nil {
+			if _, err := b.authferry("remove", expiring(n, i), "--no-revoke", "--yes"); err != nil {
 				return r, err
 			}
 		}
@@ -141,7 +141,7 @@ func expiring(herd, round int) string { return fmt.Sprintf("expiring-%d-%d", her
 func (b *bench) failing() (result, error) {
 	const callers = 100
 	r := result{
-		text:   fmt.Sprintf("%d processes at once, each time the back-off is over; the endpoint answers 503 at once.", callers),
+		text:   fmt.Sprintf("%d processes at once, each time the back-off is over; the endpoint answers 503 at once, with Retry-After: 3.", callers),
 		header: []string{"window", "token requests", "median answer ms", "p95 ms", "slowest ms"},
 	}
 	if err := b.addAccount(nil, "failing", 1); err != nil {
@@ -150,7 +150,7 @@ func (b *bench) failing() (result, error) {
 	if err := b.setLatency(0); err != nil {
 		return r, err
 	}
-	if err := b.control(`{"fault":"503","times":-1,"user":"failing"}`, new(any)); err != nil {
+	if err := b.control(`{"fault":{"status":503,"header":{"Retry-After":"3"},"user":"failing","times":-1}}`, new(any)); err != nil {
 		return r, err
 	}
 	time.Sleep(1100 * time.Millisecond)
@@ -215,7 +215,7 @@ func (b *bench) slow() (result, error) {
 	refresh := make(chan error, 1)
 	begun := time.Now()
 	go func() {
-		_, err := b.authferry("", "refresh", "slow")
+		_, err := b.authferry("refresh", "slow")
 		refresh <- err
 	}()
 	for now := before; now == before; time.Sleep(5 * time.Millisecond) {

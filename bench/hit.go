@@ -69,7 +69,7 @@ func (b *bench) hit() (result, error) {
 
 // peers stores the secret for each of the other programs that are here.
 func (b *bench) peers() ([]program, error) {
-	record, err := b.authferry("", "token", "--account", "bench", "--json")
+	record, err := b.authferry("token", "--account", "bench", "--json")
 	if err != nil {
 		return nil, err
 	}

@@ -15,7 +15,7 @@ func (b *bench) next() (result, error) {
 		if err := b.addAccount(nil, label, 3600); err != nil {
 			return result{}, err
 		}
-		if _, err := b.authferry("", "move", label, "--pool", "failover"); err != nil {
+		if _, err := b.authferry("move", label, "--pool", "failover"); err != nil {
 			return result{}, err
 		}
 	}
@@ -24,15 +24,15 @@ func (b *bench) next() (result, error) {
 	calls := 0
 	report.each = func(p *program) error {
 		for _, l := range labels {
-			if _, err := b.authferry("", "holds", "clear", l); err != nil {
+			if _, err := b.authferry("holds", "clear", l); err != nil {
 				return err
 			}
 		}
-		if _, err := b.authferry("", "use", labels[calls%2]); err != nil {
+		if _, err := b.authferry("use", labels[calls%2]); err != nil {
 			return err
 		}
 		calls++
-		out, err := b.authferry("", "token", "--pool", "failover", "--json")
+		out, err := b.authferry("token", "--pool", "failover", "--json")
 		if err != nil {
 			return err
 		}

@@ -39,13 +39,13 @@ func (r *result) atLeast(what string, aim, found float64, unit string) {
 }
 
 func figure(v float64, unit string) string {
-	digits := f0(v)
-	if unit == "×" {
-		digits = f2(v)
-	} else if unit == "MB" {
-		digits = f1(v)
+	switch unit {
+	case "×":
+		return f2(v) + " ×"
+	case "MB":
+		return f1(v) + " MB"
 	}
-	return strings.TrimSpace(digits + " " + unit)
+	return strings.TrimSpace(f0(v) + " " + unit)
 }
 
 func f0(v float64) string { return fmt.Sprintf("%.0f", v) }

@@ -69,11 +69,9 @@ func (b *bench) rounds(n int) int {
 	return n
 }
 
-func (b *bench) authferry(stdin string, args ...string) ([]byte, error) {
-	return b.authferryIn(nil, stdin, args...)
-}
+func (b *bench) authferry(args ...string) ([]byte, error) { return b.authferryIn(nil, "", args...) }
 
-// authferryIn runs authferry with more in its environment.
+// authferryIn runs authferry with more in its environment, and with this stdin.
 func (b *bench) authferryIn(env []string, stdin string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, b.path("authferry"), args...)
 	cmd.Env = append(os.Environ(), env...)

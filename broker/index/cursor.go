@@ -39,8 +39,9 @@ func (c *cursor) open(bracket byte) {
 	c.first = true
 }
 
-func (c *cursor) close(bracket byte) {
-	c.take(bracket)
+// end takes the end of an object; that of a list, more does.
+func (c *cursor) end() {
+	c.take('}')
 	c.first = false
 }
 

@@ -29,7 +29,7 @@ func quickParse(data []byte) (*Index, bool) {
 		}
 	}
 	list(c, "bindings", &ix.Bindings, (*cursor).binding)
-	c.close('}')
+	c.end()
 	c.space()
 	return ix, !c.lost && c.i == len(c.s)
 }
@@ -68,7 +68,7 @@ func (c *cursor) account() (a Account) {
 	c.moment("rejected_at", &a.RejectedAt)
 	list(c, "holds", &a.Holds, (*cursor).hold)
 	list(c, "usage", &a.Usage, (*cursor).usage)
-	c.close('}')
+	c.end()
 	return a
 }
 
@@ -80,7 +80,7 @@ func (c *cursor) intent() (in Intent) {
 	c.number("attempt", &in.Attempt)
 	c.number("pid", &in.PID)
 	c.moment("started_at", &in.StartedAt)
-	c.close('}')
+	c.end()
 	return in
 }
 
@@ -90,7 +90,7 @@ func (c *cursor) failure() (f Failure) {
 	c.text("message", &f.Message)
 	c.number("count", &f.Count)
 	c.moment("next_try_at", &f.NextTryAt)
-	c.close('}')
+	c.end()
 	return f
 }
 
@@ -104,7 +104,7 @@ func (c *cursor) hold() (h Hold) {
 	c.moment("reported_at", &h.ReportedAt)
 	c.number("guesses", &h.Guesses)
 	c.moment("probed_at", &h.ProbedAt)
-	c.close('}')
+	c.end()
 	return h
 }
 
@@ -114,7 +114,7 @@ func (c *cursor) usage() (u Usage) {
 	c.fraction("used", &u.Used)
 	c.moment("resets_at", &u.ResetsAt)
 	c.moment("reported_at", &u.ReportedAt)
-	c.close('}')
+	c.end()
 	return u
 }
 
@@ -122,7 +122,7 @@ func (c *cursor) pool() (p Pool) {
 	c.open('{')
 	c.text("provider", &p.Provider)
 	c.text("current", &p.Current)
-	c.close('}')
+	c.end()
 	return p
 }
 
@@ -132,6 +132,6 @@ func (c *cursor) binding() (b Binding) {
 	c.text("provider", &b.Provider)
 	c.text("account", &b.Account)
 	c.text("pool", &b.Pool)
-	c.close('}')
+	c.end()
 	return b
 }
