@@ -8,7 +8,8 @@ import (
 )
 
 // document puts the figures between their markers in performance.md, and the
-// plots beside it. The goals are written where everything was measured.
+// plots beside it. The machine and the goals are written where everything was
+// measured.
 func document(dir string, all []result, complete bool) error {
 	path := filepath.Join(dir, "performance.md")
 	data, err := os.ReadFile(path)
@@ -16,9 +17,6 @@ func document(dir string, all []result, complete bool) error {
 		return err
 	}
 	text := string(data)
-	if text, err = between(text, "machine", machine()+".\n"); err != nil {
-		return err
-	}
 	var goals []goal
 	for _, r := range all {
 		goals = append(goals, r.goals...)
@@ -38,6 +36,9 @@ func document(dir string, all []result, complete bool) error {
 		var rows [][]string
 		for _, g := range goals {
 			rows = append(rows, []string{g.what, g.aim, g.found, g.verdict()})
+		}
+		if text, err = between(text, "machine", machine()+".\n"); err != nil {
+			return err
 		}
 		if text, err = between(text, "goals", markdown([]string{"goal", "aim", "measured", ""}, rows)); err != nil {
 			return err

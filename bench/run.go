@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -56,7 +57,8 @@ func once(p program) (run, error) {
 }
 
 // alternate runs the programs in turn, so that whatever else the machine does
-// hits them alike, each round beginning with the next one.
+// hits them alike. Each round has an order of its own: who comes after whom
+// matters to a keychain's daemon.
 func alternate(rounds int, programs []program) ([][]run, error) {
 	const warm = 5
 	for _, p := range programs {
@@ -73,8 +75,7 @@ func alternate(rounds int, programs []program) ([][]run, error) {
 	}
 	runs := make([][]run, len(programs))
 	for i := range rounds + warm {
-		for j := range programs {
-			n := (i + j) % len(programs)
+		for _, n := range rand.Perm(len(programs)) {
 			r, err := once(programs[n])
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", programs[n].name, err)

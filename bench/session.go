@@ -109,7 +109,7 @@ func prepare(quick bool) (*bench, error) {
 		for lines.Scan() {
 		}
 	}()
-	if err := b.addProvider(nil); err != nil {
+	if err := errors.Join(storeBare(), b.addProvider(nil)); err != nil {
 		return b, err
 	}
 	return b, b.addAccount(nil, "bench", 3600)

@@ -162,8 +162,8 @@ type app struct {
 // exit unwinds to run when kong ends the program by itself, after --help.
 type exit int
 
-// soon is when most of the quick commands have ended.
-const soon = 20 * time.Millisecond
+// soon is when the quick commands have ended, even a hundred of them at once.
+const soon = time.Second
 
 // run is the program: it returns the exit code. It calls catch when a signal is
 // to end ctx; until then one ends the process. Go takes a thread for signals, so
