@@ -75,7 +75,7 @@ func alternate(rounds int, programs []program) ([][]run, error) {
 	}
 	runs := make([][]run, len(programs))
 	for i := range rounds + warm {
-		for _, n := range rand.Perm(len(programs)) {
+		for _, n := range rand.Perm(len(programs)) { // #nosec G404 -- an order, no secret
 			r, err := once(programs[n])
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", programs[n].name, err)
