@@ -4,18 +4,13 @@ package main
 
 import (
 	"os"
-	"runtime"
 	"syscall"
 )
 
-// peakKB is the peak memory of a process that ended.
-func peakKB(s *os.ProcessState) int64 {
-	u, ok := s.SysUsage().(*syscall.Rusage)
-	if !ok {
-		return 0
+// pageFaults is how many a process had that ended.
+func pageFaults(s *os.ProcessState) int64 {
+	if u, ok := s.SysUsage().(*syscall.Rusage); ok {
+		return u.Minflt + u.Majflt
 	}
-	if runtime.GOOS == "darwin" { // bytes there
-		return u.Maxrss / 1024
-	}
-	return u.Maxrss
+	return 0
 }

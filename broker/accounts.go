@@ -169,22 +169,34 @@ func (b *Broker) prepare(ctx context.Context, check func(*index.Index) error) (*
 
 // admissible says why a can't be added to idx.
 func admissible(idx *index.Index, a *index.Account, secret keystore.Secret) error {
-	fp := fingerprint(secret)
 	for _, o := range idx.Accounts {
-		switch {
-		case o.Provider == a.Provider && index.EqualLabel(o.Label, a.Label) && !o.Removing:
+		if o.Provider == a.Provider && index.EqualLabel(o.Label, a.Label) && !o.Removing {
 			return failf(LabelTaken, "label %s is taken at %s", quote(a.Label), a.Provider).
 				hint("authferry rename %s NEW-LABEL, or choose another --label", arg(o.Label))
-		case fp != "" && (o.Fingerprint == fp || slices.Contains(o.Spent, fp)):
-			return failf(LabelTaken, "this login is already here as %s; two accounts can't own one", quote(o.Label)).
-				hint("authferry info %s", arg(o.Label))
 		}
+	}
+	if o := knownAs(idx, secret); o != nil {
+		return failf(LabelTaken, "this login is already here as %s; two accounts can't own one", quote(o.Label)).
+			hint("authferry info %s", arg(o.Label))
 	}
 	if p, ok := idx.Pools[a.Pool]; ok && p.Provider != a.Provider && len(idx.Members(a.Pool)) > 0 {
 		return failf(Fenced, "pool %s is of provider %s, and a pool never mixes providers", quote(a.Pool), p.Provider).
 			hint("choose another --pool")
 	}
 	return nil
+}
+
+// knownAs is the account that has this refresh token or API key, or had it; nil:
+// none does.
+func knownAs(idx *index.Index, secret keystore.Secret) *index.Account {
+	fp := fingerprint(secret)
+	i := slices.IndexFunc(idx.Accounts, func(o index.Account) bool {
+		return fp != "" && (o.Fingerprint == fp || slices.Contains(o.Spent, fp))
+	})
+	if i < 0 {
+		return nil
+	}
+	return &idx.Accounts[i]
 }
 
 // newRecords pins in the records everything that decides where a secret may go.

@@ -35,6 +35,9 @@ type Options struct {
 	Self string
 	// Warn is told what a person should know though the command succeeded.
 	Warn func(message string)
+	// Waiting is called before a call waits for a rotation, any number of times;
+	// nil: not.
+	Waiting func()
 	// Log is for --verbose; nil: none.
 	Log *slog.Logger
 	// OpenKeychain is for tests that need a keychain with faults; nil: the real one.
@@ -99,6 +102,9 @@ func New(opt Options) *Broker {
 	}
 	if opt.Warn == nil {
 		opt.Warn = func(string) {}
+	}
+	if opt.Waiting == nil {
+		opt.Waiting = func() {}
 	}
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)

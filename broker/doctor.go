@@ -274,10 +274,29 @@ func (d *doctor) stray(ctx context.Context, id string) {
 		d.say("manifest", CheckOK, "", "forgot %s, a login that was never finished", id)
 	case stored.best == nil:
 		d.say("manifest", CheckWarning, fixHint, "a login was not finished: %s", id)
+	case knownAs(d.idx, stored.best.secret()) != nil:
+		d.again(ctx, id, stored.best.secret(), knownAs(d.idx, stored.best.secret()))
 	case d.fix:
 		d.restore(ctx, id, stored)
 	default:
 		d.say("manifest", CheckFail, fixHint, "the keystore has a login of %s that the index does not know: %s", stored.best.Provider, id)
+	}
+}
+
+// again is about a stray login that an account has as well: an import was cut off
+// and then made anew. It is forgotten if the keystore bears that out.
+func (d *doctor) again(ctx context.Context, id string, secret keystore.Secret, holder *index.Account) {
+	held, err := d.b.readGrants(ctx, d.idx, holder.ID)
+	switch {
+	case err != nil:
+		d.fail("manifest", err)
+	case held.best == nil || !held.best.secret().Equal(secret):
+		d.say("manifest", CheckWarning, "", "the keystore has an earlier state of account %s's login: %s", quote(holder.Label), id)
+	case d.fix:
+		d.b.discard(ctx, d.idx, id)
+		d.say("manifest", CheckOK, "", "forgot %s, which account %s was made from anew", id, quote(holder.Label))
+	default:
+		d.say("manifest", CheckWarning, fixHint, "a login was not finished, and then kept as account %s: %s", quote(holder.Label), id)
 	}
 }
 

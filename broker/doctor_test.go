@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -93,6 +94,45 @@ func TestDoctorRestores(t *testing.T) {
 	}
 	if again := w.mustLogin(bob, LoginRequest{Renew: "sim-1"}); again.Account.Identity != bob {
 		t.Errorf("%+v", again)
+	}
+}
+
+// An import that was killed and then made anew left its login twice. One of them
+// goes: two accounts with one refresh token would spend it twice. What an account
+// had before and has no longer never becomes an account again.
+func TestDoctorForgetsWhatWasMadeAnew(t *testing.T) {
+	for _, refreshed := range []bool{false, true} {
+		w := newWorld(t, brokertest.Config{})
+		w.knows(nil)
+		w.mustLogin(ada, LoginRequest{})
+		path := filepath.Join(w.dir, "index.json")
+		before, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := w.server.Issue(bob)
+		made := map[string]string{}
+		for _, label := range []string{"killed", "anew"} {
+			doc := fmt.Sprintf(`{"access_token":%q,"refresh_token":%q,"expires_in":3600}`, g.AccessToken, g.RefreshToken)
+			if err := os.WriteFile(path, before, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			a, err := w.broker().ImportGrant(t.Context(), strings.NewReader(doc), ImportOptions{Provider: "sim", Label: label})
+			if err != nil {
+				t.Fatal(err)
+			}
+			made[label] = a.ID
+		}
+		w.doctor(false, CheckWarning, "and then kept as account \"anew\": "+made["killed"])
+		if refreshed {
+			w.refreshes(made["anew"])
+			w.doctor(true, CheckWarning, "an earlier state of account \"anew\"'s login: "+made["killed"])
+		} else {
+			w.doctor(true, CheckOK, "forgot "+made["killed"])
+			w.healthy()
+		}
+		w.refreshes(made["anew"])
+		w.noneLost()
 	}
 }
 

@@ -29,6 +29,7 @@ const rejectedEvery = 30 * time.Second
 // reason why it is not. Only the process that holds the gate starts a rotator;
 // everybody else waits for the gate and adopts what came of it.
 func (b *Broker) renew(ctx context.Context, a *index.Account, r renewal) error {
+	b.opt.Waiting()
 	gate, err := b.lock(ctx, b.index.GatePath(a.ID))
 	switch {
 	case err == nil:

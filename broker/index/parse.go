@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"unicode/utf8"
 )
 
@@ -37,8 +36,13 @@ var byteOrderMark = []byte("\xef\xbb\xbf")
 // parse returns the index in data without the fields that it does not know. Its
 // errors are *FileError without a path.
 func parse(data []byte) (*Index, error) {
-	ix := new(Index)
-	err := json.Unmarshal(bytes.TrimPrefix(data, byteOrderMark), ix)
+	data = bytes.TrimPrefix(data, byteOrderMark)
+	ix, quick := quickParse(data)
+	var err error
+	if !quick {
+		ix = new(Index)
+		err = json.Unmarshal(data, ix)
+	}
 	// A value of the wrong type does not end the decoding, so the schema is known
 	// even where a newer one changed what is beside it.
 	if ix.Schema > Schema {
@@ -56,18 +60,12 @@ func parse(data []byte) (*Index, error) {
 // parseKeeping is parse, with the unknown fields in Extra.
 func parseKeeping(data []byte) (*Index, error) {
 	data = bytes.TrimPrefix(data, byteOrderMark)
-	// Mostly there are none, and a strict decoder finds that out for the price of
-	// the decoding that is due anyway.
-	ix := new(Index)
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if d.Decode(ix) == nil && ix.Schema == Schema {
-		if _, err := d.Token(); err == io.EOF {
-			if err := ix.validate(); err != nil {
-				return nil, err
-			}
-			return ix, nil
+	// Mostly there are none, and the quick way finds that out.
+	if ix, ok := quickParse(data); ok && ix.Schema == Schema {
+		if err := ix.validate(); err != nil {
+			return nil, err
 		}
+		return ix, nil
 	}
 	ix, err := parse(data)
 	if err != nil {

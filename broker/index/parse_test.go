@@ -290,6 +290,7 @@ func FuzzParse(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
+		wantQuickAgrees(t, data)
 		read, err := parse(data)
 		kept, keptErr := parseKeeping(data)
 		if (err == nil) != (keptErr == nil) {

@@ -4,8 +4,10 @@ package main
 
 import (
 	"bytes"
+	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/keystore"
 )
 
 var signals = map[syscall.Signal]int{syscall.SIGINT: exitInterrupt, syscall.SIGTERM: exitTerminated}
@@ -138,5 +141,38 @@ func TestInterruptedWhileWaiting(t *testing.T) {
 				t.Errorf("an interrupted command changed something: %s", got.out)
 			}
 		})
+	}
+}
+
+// A token whose keychain says nothing is interrupted as well, though signals are
+// caught only once it waits.
+func TestInterruptedAtAMuteKeychain(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs Linux: the keychain here is not a Secret Service")
+	}
+	s := newScene(t, brokertest.Config{})
+	s.must("", "provider", "add", "sim", "--issuer", s.server.URL, "--client-id", "authferry-sim")
+	s.must(s.grant("ada", time.Hour), "import", "grant", "sim", "--label", "Ada")
+	if err := index.At(s.dir).Update(t.Context(), index.Durable, func(ix *index.Index) error {
+		ix.Keystore = string(keystore.Keychain)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := os.MkdirTemp("", "bus") // the path of a socket has to be short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	mute, err := net.Listen("unix", filepath.Join(dir, "mute"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = mute.Close() })
+	s.env = append(s.env, "DBUS_SESSION_BUS_ADDRESS=unix:path="+mute.Addr().String(), "AUTHFERRY_KEYCHAIN_TIMEOUT=1m")
+	for sig, code := range signals {
+		for _, args := range [][]string{{"token", "--json"}, {"header"}} {
+			s.wantInterrupted(s.afterAWhile(sig, nil, args...), code, args)
+		}
 	}
 }

@@ -6,16 +6,21 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
+
+	_ "github.com/authferry/authferry/cmd/authferry/single"
 )
 
 func main() {
 	dumpNoCore()
 	ctx, cancel := context.WithCancelCause(context.Background())
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	go func() { cancel(signalled{<-signals}) }()
-	os.Exit(run(ctx, helperArgs(os.Args[0], os.Args[1:]), streams{in: os.Stdin, out: os.Stdout, err: os.Stderr}))
+	catch := sync.OnceFunc(func() {
+		signals := make(chan os.Signal, 1)
+		signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+		go func() { cancel(signalled{<-signals}) }()
+	})
+	os.Exit(run(ctx, helperArgs(os.Args[0], os.Args[1:]), streams{in: os.Stdin, out: os.Stdout, err: os.Stderr}, catch))
 }
 
 // signalled is the cause of a context that a signal ended.

@@ -34,3 +34,16 @@ func TestQuickTokenIsKong(t *testing.T) {
 		t.Error("nothing was quick")
 	}
 }
+
+// A command that is parsed by itself is the one of the grammar.
+func TestHotCommandsAreOfTheGrammar(t *testing.T) {
+	whole := map[string]reflect.Type{}
+	for field := range reflect.TypeFor[grammar]().Fields() {
+		whole[strings.ToLower(field.Name)] = field.Type
+	}
+	for name, command := range hot {
+		if got, want := reflect.TypeOf(command()).Elem(), whole[name]; got != want {
+			t.Errorf("%s is a %v, and in the grammar a %v", name, got, want)
+		}
+	}
+}

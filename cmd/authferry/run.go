@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -70,13 +69,16 @@ type grammar struct {
 	Rotate   rotateCmd   `cmd:"" hidden:"" help:"Rotate one account's grant; authferry starts this itself."`
 }
 
-// hot are the commands that run before every request of somebody's agent. Each
-// has a grammar of its own: building the whole one takes as long as reading the
-// keychain.
+// hot are the commands that run before every request of somebody's agent, or in
+// somebody's prompt. Each is parsed by itself: building the whole grammar takes
+// as long as reading the keychain.
 var hot = map[string]func() any{
 	"header": func() any { return new(headerCmd) },
 	"report": func() any { return new(reportCmd) },
 	"exec":   func() any { return new(execCmd) },
+	"status": func() any { return new(statusCmd) },
+	"list":   func() any { return new(listCmd) },
+	"info":   func() any { return new(infoCmd) },
 	"rotate": func() any { return new(rotateCmd) },
 }
 
@@ -103,23 +105,21 @@ func hotCommand(args []string) (command func() any, words []string) {
 	return hot[args[0]], args
 }
 
-// commandOf reads the command line by the cheapest way that can.
-func commandOf(args []string, s streams) (func(*app) error, *globals, error) {
+// commandOf reads the command line by the cheapest way that can. quick is one
+// that mostly ends at once.
+func commandOf(args []string, s streams) (command func(*app) error, flags *globals, quick bool, err error) {
 	if c, flags, ok := quickToken(args); ok {
-		// One keychain call has nothing to run in parallel; waking a second
-		// thread for it costs more than it gives.
-		runtime.GOMAXPROCS(1)
-		return c.Run, flags, nil
+		return c.Run, flags, true, nil
 	}
 	c, flags, err := parse(args, s)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, false, err
 	}
-	return func(a *app) error { return c.Run(a) }, flags, nil
+	return func(a *app) error { return c.Run(a) }, flags, false, nil
 }
 
-// parse reads the command line. What the small grammar of a hot command does
-// not take (a mistake, --help) the whole one explains.
+// parse reads the command line. What a hot command by itself does not take (a
+// mistake, --help) the whole grammar explains.
 func parse(args []string, s streams) (*kong.Context, *globals, error) {
 	if command, words := hotCommand(args); command != nil && !slices.Contains(args, "--help") && !slices.Contains(args, "-h") {
 		var small struct{ globals }
@@ -186,8 +186,13 @@ type app struct {
 // exit unwinds to run when kong ends the program by itself, after --help.
 type exit int
 
-// run is the program: it returns the exit code.
-func run(ctx context.Context, args []string, s streams) (code int) {
+// soon is when the quick commands have ended, even a hundred of them at once.
+const soon = time.Second
+
+// run is the program: it returns the exit code. It calls catch when a signal is
+// to end ctx; until then one ends the process. Go takes a thread for signals, so
+// a quick command has them caught when it starts to wait for something.
+func run(ctx context.Context, args []string, s streams, catch func()) (code int) {
 	term := newTerminal(s, os.Environ())
 	wantJSON := asksForJSON(args)
 	args, child := cutCommand(args)
@@ -200,15 +205,21 @@ func run(ctx context.Context, args []string, s streams) (code int) {
 			panic(r)
 		}
 	}()
-	command, flags, err := commandOf(args, s)
+	command, flags, quick, err := commandOf(args, s)
 	if err != nil {
 		return term.fail(usageError(err), wantJSON)
+	}
+	if quick {
+		time.AfterFunc(soon, catch)
+	} else {
+		catch()
 	}
 	term.quiet, term.noInput = flags.Quiet, flags.NoInput
 	opt, err := options(flags, term)
 	if err != nil {
 		return term.fail(err, wantJSON)
 	}
+	opt.Waiting = catch
 	err = command(&app{streams: s, ctx: ctx, term: term, broker: broker.New(opt), child: child})
 	if err == nil {
 		return exitOK

@@ -100,6 +100,10 @@ func (c Client) State(m Machine) (State, error) {
 	state, missing := Absent, false
 	for _, f := range files {
 		now, err := read(f.Path, f.Link)
+		if _, other := errors.AsType[*Refusal](err); other && f.Link != "" {
+			missing = missing || !f.Optional // somebody else's program has the name
+			continue
+		}
 		if err != nil {
 			return state, fmt.Errorf("%s: %w", f.Path, err)
 		}

@@ -1,0 +1,171 @@
+package index
+
+import (
+	"encoding/json"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// cursor goes through JSON text that is valid UTF-8, from front to back. At what
+// it does not expect it is lost, and what it returned is worth nothing.
+type cursor struct {
+	s     string
+	i     int
+	first bool // nothing of this object or list was read yet
+	lost  bool
+}
+
+func (c *cursor) space() {
+	for c.i < len(c.s) && (c.s[c.i] == ' ' || c.s[c.i] == '\n' || c.s[c.i] == '\t' || c.s[c.i] == '\r') {
+		c.i++
+	}
+}
+
+// has takes this character if it is the next one.
+func (c *cursor) has(char byte) bool {
+	c.space()
+	if c.i == len(c.s) || c.s[c.i] != char {
+		return false
+	}
+	c.i++
+	return true
+}
+
+func (c *cursor) take(char byte) { c.lost = !c.has(char) || c.lost }
+
+func (c *cursor) open(bracket byte) {
+	c.take(bracket)
+	c.first = true
+}
+
+// end takes the end of an object; that of a list, more does.
+func (c *cursor) end() {
+	c.take('}')
+	c.first = false
+}
+
+// more reports whether an element follows; if not, the bracket is taken.
+func (c *cursor) more(bracket byte) bool {
+	if c.lost || c.has(bracket) {
+		c.first = false
+		return false
+	}
+	if !c.first {
+		c.take(',')
+	}
+	c.first = false
+	return !c.lost
+}
+
+// key takes the name of this field, if it is the next one.
+func (c *cursor) key(name string) bool {
+	start := c.i
+	if c.first || c.has(',') {
+		c.space()
+		rest, ok := strings.CutPrefix(c.s[c.i:], `"`)
+		if ok {
+			rest, ok = strings.CutPrefix(rest, name)
+		}
+		if ok && strings.HasPrefix(rest, `"`) {
+			c.i += len(name) + len(`""`)
+			c.first = false
+			c.take(':')
+			return !c.lost
+		}
+	}
+	c.i = start
+	return false
+}
+
+func (c *cursor) text(name string, to *string) {
+	if c.key(name) {
+		*to = c.str()
+	}
+}
+
+func (c *cursor) number(name string, to *int) {
+	if !c.key(name) {
+		return
+	}
+	digits := c.run("-0123456789")
+	n, err := strconv.Atoi(digits)
+	if err != nil || strings.TrimPrefix(digits, "-")[0] == '0' && n != 0 || len(digits) > 1 && n == 0 {
+		c.lost = true
+	}
+	*to = n
+}
+
+func (c *cursor) fraction(name string, to *float64) {
+	if c.key(name) && json.Unmarshal([]byte(c.run("+-.0123456789Ee")), to) != nil {
+		c.lost = true
+	}
+}
+
+func (c *cursor) flag(name string, to *bool) {
+	if !c.key(name) {
+		return
+	}
+	word := c.run("truefals")
+	*to = word == "true"
+	c.lost = c.lost || !*to && word != "false"
+}
+
+func (c *cursor) moment(name string, to *time.Time) {
+	if !c.key(name) {
+		return
+	}
+	c.space()
+	start := c.i
+	if c.str(); !c.lost && to.UnmarshalJSON([]byte(c.s[start:c.i])) != nil {
+		c.lost = true
+	}
+}
+
+// list reads a field that is one. An empty one is not nil, as in encoding/json.
+func list[T any](c *cursor, name string, to *[]T, element func(*cursor) T) {
+	if !c.key(name) {
+		return
+	}
+	*to = []T{}
+	for c.open('['); c.more(']'); {
+		*to = append(*to, element(c))
+	}
+}
+
+// run takes all that follows of these characters.
+func (c *cursor) run(chars string) string {
+	c.space()
+	start := c.i
+	for c.i < len(c.s) && strings.IndexByte(chars, c.s[c.i]) >= 0 {
+		c.i++
+	}
+	return c.s[start:c.i]
+}
+
+func (c *cursor) str() (s string) {
+	c.take('"')
+	start, escaped := c.i, false
+	for ; c.i < len(c.s); c.i++ {
+		switch char := c.s[c.i]; {
+		case char == '"' && !escaped:
+			s = c.s[start:c.i]
+			c.i++
+			return s
+		case char == '"':
+			c.i++
+			if json.Unmarshal([]byte(c.s[start-1:c.i]), &s) != nil {
+				c.lost = true
+			}
+			return s
+		case char == '\\':
+			escaped = true
+			c.i++
+		case char < ' ':
+			c.lost = true
+			return ""
+		}
+	}
+	c.lost = true
+	return ""
+}
