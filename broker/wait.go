@@ -27,11 +27,11 @@ func (b *Broker) WaitToken(ctx context.Context, req TokenRequest, longest time.D
 		if e, ok := errors.AsType[*Error](err); ok {
 			until = e.RetryAt
 		}
-		if !deadline.IsZero() && !now.Before(deadline) {
-			return nil, err
-		}
 		if !told {
 			waiting(until)
+		}
+		if !deadline.IsZero() && !now.Before(deadline) {
+			return nil, err
 		}
 		pause := max(min(until.Sub(now), waitStep), 10*time.Millisecond)
 		if !deadline.IsZero() {

@@ -91,8 +91,8 @@ func newWorld(t *testing.T, server *brokertest.Server, keychain []string) *world
 
 func openWorld(t testing.TB, bin, home string, server *brokertest.Server, keychain []string) *world {
 	w := &world{t: t, bin: bin, home: home, dir: filepath.Join(home, "af"), server: server}
-	w.env = append(slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, "AUTHFERRY_") }),
-		"HOME="+home, "XDG_RUNTIME_DIR="+home, "DBUS_SESSION_BUS_ADDRESS=unix:path="+filepath.Join(home, "none"), "DISPLAY=", "WAYLAND_DISPLAY=")
+	w.env = append(slices.DeleteFunc(os.Environ(), func(e string) bool { return !strings.HasPrefix(e, "PATH=") }),
+		"HOME="+home, "TMPDIR="+os.TempDir(), "XDG_RUNTIME_DIR="+home, "DBUS_SESSION_BUS_ADDRESS=unix:path="+filepath.Join(home, "none"), "DISPLAY=", "WAYLAND_DISPLAY=")
 	w.env = append(w.env, keychain...)
 	w.env = append(w.env, "AUTHFERRY_DIR="+w.dir)
 	if keychain == nil {

@@ -67,6 +67,7 @@ func TestKilledWhileTheServerAnswers(t *testing.T) {
 				if again := w.run("", "token", "--account", id); again.code != got.code {
 					t.Errorf("the next call: exit code %d, want %d", again.code, got.code)
 				}
+				w.settle()
 				for _, b := range w.sound() {
 					t.Error(b)
 				}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -27,6 +28,10 @@ type scene struct {
 	env    []string
 }
 
+// theirs are the variables by which a machine tells other programs where their
+// configuration is.
+var theirs = regexp.MustCompile(`^(XDG_|TF_|GIT_|DOCKER_|KUBECONFIG=|CODEX_HOME=|CLAUDE_|GOENV=|GOAUTH=)`)
+
 func newScene(t *testing.T, cfg brokertest.Config) *scene {
 	t.Helper()
 	s := &scene{t: t, server: brokertest.New(t, cfg), root: t.TempDir()}
@@ -36,7 +41,7 @@ func newScene(t *testing.T, cfg brokertest.Config) *scene {
 			t.Fatal(err)
 		}
 	}
-	own := func(v string) bool { return strings.HasPrefix(v, "AUTHFERRY_") }
+	own := func(v string) bool { return strings.HasPrefix(v, "AUTHFERRY_") || theirs.MatchString(v) }
 	home, tmp := filepath.Join(s.root, "home"), filepath.Join(s.root, "tmp")
 	s.env = append(slices.DeleteFunc(os.Environ(), own), "HOME="+home, "USERPROFILE="+home, "TMPDIR="+tmp, "TMP="+tmp, "TEMP="+tmp,
 		"XDG_RUNTIME_DIR="+filepath.Join(s.root, "run"), "AUTHFERRY_DIR="+s.dir, "BROWSER=person", "NO_COLOR=1")
