@@ -203,6 +203,10 @@ func TestOpenCodeSaysWhatToDo(t *testing.T) {
 // Three sessions at once find both tokens run out: one refresh serves all.
 func TestOpenCodeSessionsShareOneRefresh(t *testing.T) {
 	o := newOpenCode(t, -time.Minute)
+	// OpenCode makes its database when it first runs, and not for three at once.
+	if got := o.finish(o.opencode("session", "list")); got.code != 0 {
+		t.Fatalf("exit code %d\n%s", got.code, got.err)
+	}
 	var all sync.WaitGroup
 	for range 3 {
 		cmd := o.opencode("run", "--print-logs", "hi")
