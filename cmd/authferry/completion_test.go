@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -74,6 +76,58 @@ func completionScene(t *testing.T) *scene {
 	return s
 }
 
+// A label is somebody else's word: within quotes that the person opened it must not
+// become a command when the line is run.
+func TestCompletionWithinQuotes(t *testing.T) {
+	path, err := exec.LookPath("bash")
+	if err != nil {
+		t.Skip("needs bash: apt-get install bash")
+	}
+	s := newScene(t, brokertest.Config{})
+	s.must("", "provider", "add", "sim", "--issuer", s.server.URL, "--client-id", "authferry-sim")
+	for user, label := range map[string]string{"ada": "x$(touch pwned)", "bob": "x'; touch pwned; '"} {
+		s.must(s.grant(user, time.Hour), "import", "grant", "sim", "--label", label)
+	}
+	for quote, want := range map[string]string{"'": "x$(touch pwned)\nx'; touch pwned; '\n", `"`: "x'; touch pwned; '\n"} {
+		cmd := exec.CommandContext(t.Context(), path, "--norc", "-c", `
+compopt() { :; }
+source <(authferry completion bash)
+COMP_WORDS=(authferry info "$1") COMP_CWORD=2
+_authferry
+for w in "${COMPREPLY[@]}"; do eval "printf '%s\n' $1$w$1"; done`, "bash", quote)
+		cmd.Env, cmd.Dir = append(s.env, "PATH="+s.bin()+string(os.PathListSeparator)+os.Getenv("PATH")), s.root
+		out, err := cmd.CombinedOutput()
+		if err != nil || !sameLines(string(out), want) {
+			t.Errorf("within %s: %q, %v; want %q", quote, out, err, want)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(s.root, "pwned")); err == nil {
+		t.Error("a label was run")
+	}
+}
+
+// sameLines ignores their order.
+func sameLines(a, b string) bool {
+	return slices.Equal(slices.Sorted(strings.Lines(a)), slices.Sorted(strings.Lines(b)))
+}
+
+// bin is a folder with the program under its name.
+func (s *scene) bin() string {
+	s.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	bin := filepath.Join(s.root, "bin")
+	if err := os.MkdirAll(bin, 0o700); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := os.Symlink(self, filepath.Join(bin, "authferry")); err != nil && !errors.Is(err, fs.ErrExist) {
+		s.t.Skip("needs symbolic links: ", err)
+	}
+	return bin
+}
+
 // Each shell runs its script on each command line. What it would put there is
 // read with the shell's own rules for quotes.
 func TestCompletionInShells(t *testing.T) {
@@ -105,17 +159,7 @@ complete -C (string join ' ' -- $line) | string split -f 1 \t`},
 				t.Skip("needs " + name + ": apt-get install " + name)
 			}
 			s := completionScene(t)
-			self, err := os.Executable()
-			if err != nil {
-				t.Fatal(err)
-			}
-			bin := filepath.Join(s.root, "bin")
-			if err := os.Mkdir(bin, 0o700); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.Symlink(self, filepath.Join(bin, "authferry")); err != nil {
-				t.Skip("needs symbolic links: ", err)
-			}
+			bin := s.bin()
 			for _, c := range completionTests {
 				args := append(slices.Clone(shell.args), shell.get)
 				if name != "fish" {

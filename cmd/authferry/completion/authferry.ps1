@@ -12,7 +12,8 @@ Register-ArgumentCompleter -Native -CommandName authferry -ScriptBlock {
 	if ($lines[0] -eq 'files') { return }
 	$lines | Select-Object -Skip 1 | ForEach-Object {
 		$value, $help = $_ -split "`t", 2
-		$text = if ($value -match '\s') { "'" + $value.Replace("'", "''") + "'" } else { $value }
+		# PowerShell takes four more characters for a single quote.
+		$text = if ($value -cmatch '^[A-Za-z0-9._/@=-]+$') { $value } else { "'" + ($value -replace "['\u2018-\u201B]", '$0$0') + "'" }
 		[System.Management.Automation.CompletionResult]::new($text, $value, 'ParameterValue', $(if ($help) { $help } else { $value }))
 	}
 }

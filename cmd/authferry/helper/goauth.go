@@ -74,8 +74,9 @@ func statusOf(line string) (int, error) {
 	return status, nil
 }
 
-// EncodeGoAuth is t's headers for those of its origins that are https; nothing
-// where there is none.
+// EncodeGoAuth is t's Authorization header for those of its origins that are
+// https; nothing where there is none, or where requests need another header: on a
+// redirect to another host go takes off Authorization alone.
 func EncodeGoAuth(t *broker.Token) ([]byte, error) {
 	var b strings.Builder
 	for _, origin := range t.Origins {
@@ -83,17 +84,10 @@ func EncodeGoAuth(t *broker.Token) ([]byte, error) {
 			b.WriteString(origin + "\n")
 		}
 	}
-	if b.Len() == 0 || len(t.Headers) == 0 {
-		return nil, nil
+	header, err := authorization(t)
+	if err != nil || header == "" || len(t.Headers) > 1 || b.Len() == 0 {
+		return nil, err
 	}
-	b.WriteByte('\n')
-	for _, h := range t.Headers {
-		value := h.Value.Reveal()
-		if clean(h.Name, value) != nil {
-			return nil, errToken
-		}
-		b.WriteString(h.Name + ": " + value + "\n")
-	}
-	b.WriteByte('\n')
+	b.WriteString("\nauthorization: " + header + "\n\n")
 	return []byte(b.String()), nil
 }

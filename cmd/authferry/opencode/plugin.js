@@ -176,7 +176,10 @@ async function peek(response, enough, patience) {
       const got = await Promise.race([pending, late])
       if (got === "late") break
       pending = undefined
-      if (got.done) break
+      if (got.done) {
+        text += "\n\n" // an event ends where its stream does
+        break
+      }
       chunks.push(got.value)
       text += decoder.decode(got.value, { stream: true })
     }

@@ -257,6 +257,13 @@ for (const [name, start, error] of [
   })
 }
 
+test("an error that a stream breaks off after switches", async () => {
+  const { ask } = await load()
+  answers = [new Response(`data: ${JSON.stringify(overLimit)}`, { headers: { "content-type": "text/event-stream" } }), events(...opening, "[DONE]")]
+  await (await post(ask)).text()
+  expect(who()).toEqual(["Personal", "Work"])
+})
+
 test("what a person has seen is never asked for again", async () => {
   const { ask } = await load()
   answers = [events(...opening, delta, overLimit)]
