@@ -190,7 +190,10 @@ func choosePinned(idx *index.Index, sel selected, now time.Time) choice {
 	case a.Disabled:
 		return choice{err: failf(NoAccount, "account %s is disabled", quote(a.Label)).hint("authferry enable %s", arg(a.Label))}
 	case heldUntil(a, sel.scope, now).After(now):
-		return choice{err: allHeld(sel.pool, []*index.Account{a}, nil, sel.scope, now)}
+		e := failf(AllHeld, "account %s is held until %s", quote(a.Label), heldUntil(a, sel.scope, now).Local().Format(time.RFC3339)).
+			hint("authferry token --wait --account %s, or authferry holds", arg(a.Label))
+		e.RetryAt = heldUntil(a, sel.scope, now)
+		return choice{err: e}
 	}
 	return choice{account: a, reason: "pinned"}
 }

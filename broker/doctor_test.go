@@ -142,13 +142,18 @@ func TestDoctorFindings(t *testing.T) {
 	w.doctor(false, CheckOK, "no account yet")
 	a := w.mustLogin(ada, LoginRequest{}).Account
 	w.healthy()
+	// The other program has refreshed the login that it was left with.
+	theirs := filepath.Join(t.TempDir(), "auth.json")
+	if err := os.WriteFile(theirs, []byte(`{"sim":{"type":"oauth","access":"theirs","refresh":"newer","expires":1}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for says, change := range map[string]func(*index.Account){
 		"its removal was cut off":         func(a *index.Account) { a.Removing = true },
 		"no longer accepts its login":     func(a *index.Account) { a.Dead = a.Fingerprint },
 		"its last refresh failed: broken": func(a *index.Account) { a.Failure = &index.Failure{Message: "broken"} },
 		"what became of it is not known":  func(a *index.Account) { a.Intents = []index.Intent{newIntent("b", 2, "x", 1, time.Now())} },
 		"its login ends at":               func(a *index.Account) { a.RefreshExpiresAt = time.Now().Add(time.Hour) },
-		"codex has this login too":        func(a *index.Account) { a.Shared = "codex" },
+		"auth.json has this login too":    func(a *index.Account) { a.Shared = theirs },
 		"was used in the future":          func(a *index.Account) { a.RefreshedAt = time.Now().Add(time.Hour) },
 	} {
 		var before index.Account
@@ -160,6 +165,13 @@ func TestDoctorFindings(t *testing.T) {
 		edit(func(x *index.Account) { before = *x; change(x) })
 		w.doctor(false, CheckWarning, says)
 		edit(func(x *index.Account) { *x = before })
+	}
+	w.healthy()
+	if err := w.broker().update(t.Context(), index.Durable, func(i *index.Index) error { i.Account(a.ID).Shared = theirs; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(theirs, []byte(`{}`), 0o600); err != nil {
+		t.Fatal(err)
 	}
 	w.healthy()
 

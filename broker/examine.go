@@ -2,9 +2,11 @@ package broker
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/migrate"
 )
 
 // endingSoon is how long before the end of a login doctor warns.
@@ -49,7 +51,7 @@ func (d *doctor) account(ctx context.Context, a *index.Account) {
 	}
 	if c, ok := d.shared[a.ID]; ok {
 		d.say(name, c.Status, c.Hint, "%s", c.Message)
-	} else if a.Shared != "" {
+	} else if a.Shared != "" && d.b.stillIn(ctx, a) {
 		d.say(name, CheckWarning, renew, "%s has this login too; whichever refreshes first logs the other out", a.Shared)
 	}
 }
@@ -88,4 +90,13 @@ func (d *doctor) tombstone(ctx context.Context, name string, a *index.Account) {
 		return
 	}
 	d.say(name, CheckOK, "", "its removal is finished")
+}
+
+// stillIn reports whether the file that the account was taken from, and left in,
+// has a login of its provider yet: the other program may have refreshed it since.
+func (b *Broker) stillIn(ctx context.Context, a *index.Account) bool {
+	return slices.ContainsFunc(migrate.Sources(), func(s migrate.Source) bool {
+		t, err := b.newTakeover(ctx, TakeoverRequest{Source: s, Path: a.Shared}, true)
+		return err == nil && slices.ContainsFunc(t.candidates, func(c *candidate) bool { return c.n.Provider.Name == a.Provider })
+	})
 }

@@ -109,6 +109,9 @@ func (b *Broker) RemoveProvider(ctx context.Context, name string) error {
 
 // Discover reads a provider's endpoints from its issuer's discovery document.
 func (b *Broker) Discover(ctx context.Context, issuer string) (oauth.Provider, error) {
+	if err := oauth.CheckURL(issuer); err != nil {
+		return oauth.Provider{}, failf(Usage, "the issuer's URL does not do").because(err)
+	}
 	timed, cancel := context.WithTimeout(ctx, b.opt.HTTPTimeout)
 	defer cancel()
 	p, err := b.opt.Client.Discover(timed, issuer)

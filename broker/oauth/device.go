@@ -100,10 +100,10 @@ func (d *Device) check() error {
 	if d.code.Empty() || d.UserCode == "" || len(d.UserCode) > maxUserCode {
 		return errors.New("there is no device code in the answer")
 	}
-	if err := checkURL(d.VerificationURI); err != nil {
+	if err := CheckURL(d.VerificationURI); err != nil {
 		return errors.New("its verification_uri is no https address")
 	}
-	if d.VerificationURIComplete != "" && checkURL(d.VerificationURIComplete) != nil {
+	if d.VerificationURIComplete != "" && CheckURL(d.VerificationURIComplete) != nil {
 		d.VerificationURIComplete = ""
 	}
 	return nil

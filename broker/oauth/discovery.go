@@ -150,7 +150,7 @@ func (p Provider) checkDiscovered(local bool) error {
 		if f.url == "" {
 			continue
 		}
-		if err := checkURL(f.url); err != nil {
+		if err := CheckURL(f.url); err != nil {
 			return fmt.Errorf("%s: %w", f.name, err)
 		}
 		if u, err := url.Parse(f.url); err == nil && !local && loopback(u.Hostname()) {

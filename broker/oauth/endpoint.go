@@ -61,8 +61,9 @@ var (
 	errInsecure = errors.New("neither https nor loopback")
 )
 
-// checkURL accepts what a secret may be sent to: https, or http to this machine.
-func checkURL(raw string) error {
+// CheckURL accepts what a secret may be sent to: https, or http to this machine. Its
+// errors don't quote the URL, which can hold a password.
+func CheckURL(raw string) error {
 	u, err := url.Parse(raw)
 	if err != nil {
 		return errNoURL // url's own error quotes it, and it can hold a password

@@ -196,7 +196,7 @@ func TestOnlyHTTPSOrLoopback(t *testing.T) {
 		}
 	}
 	for _, address := range []string{"https://example.com/token", "http://localhost:1/", "http://127.8.9.1/", "http://[::1]:80/"} {
-		if err := checkURL(address); err != nil {
+		if err := CheckURL(address); err != nil {
 			t.Errorf("%s: %v", address, err)
 		}
 	}

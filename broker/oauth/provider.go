@@ -115,7 +115,7 @@ func (p Provider) Validate() error {
 		if f.url == "" {
 			continue
 		}
-		if err := checkURL(f.url); err != nil {
+		if err := CheckURL(f.url); err != nil {
 			return fmt.Errorf("%s: %w", f.name, err)
 		}
 	}
