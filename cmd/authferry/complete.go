@@ -9,6 +9,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/cmd/authferry/setup"
 )
 
 // completeCmd says how the last of the words can go on. Its first line says what
@@ -165,6 +166,11 @@ func (a *app) valuesOf(v *kong.Value, provider string) (candidates []candidate, 
 	case "key":
 		for _, key := range broker.ConfigKeys() {
 			candidates = append(candidates, candidate{key, ""})
+		}
+		return candidates, false
+	case "client":
+		for _, c := range setup.Clients() {
+			candidates = append(candidates, candidate{c.Name, c.Title})
 		}
 		return candidates, false
 	case "key-file", "dir", "path", "cmd":

@@ -31,6 +31,7 @@ var completionTests = []struct {
 	{[]string{"rename", "sim/"}, []string{"sim/Bob"}},
 	{[]string{"config", "set", "f"}, []string{"failover"}},
 	{[]string{"login", "githu"}, []string{"github"}},
+	{[]string{"setup", "terra"}, []string{"terraform"}},
 	{[]string{"rotat"}, nil},
 }
 
