@@ -18,6 +18,9 @@ func FuzzThereAndBack(f *testing.F) {
 	for i := range clients {
 		f.Add(i, []byte("# authferry setup go: begin (lines: 1); x\nGOAUTH=\n# authferry setup go: end"))
 		f.Add(i, []byte("{\"apiKeyHelper\": \"authferry helper api-key\", \"mcp\": {\"authferry\": {\"command\": [\"authferry\"]}},}"))
+		f.Add(i, []byte(`{"mcp":{"authferry":{"command":["authferry"],"Command":["authferry"]}}}`))
+		f.Add(i, []byte("users:\n- name: authferry\n  user:\n    exec:\n      args:\n      - helper\n      - kubernetes\n      command: /a/b\n        c/authferry\n"))
+		f.Add(i, []byte("users: []\r\n# authferry setup kubernetes: begin (lines: \n# authferry setup kubernetes: end"))
 		f.Add(i, []byte("users: []\r\n# authferry setup kubernetes: begin (lines: 0)\r\n# authferry setup kubernetes: end"))
 	}
 	f.Fuzz(func(t *testing.T, which int, now []byte) {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -33,7 +34,16 @@ var git = Client{
 					}
 					body = append(body, "[credential "+gitQuote(origin)+"]", "\thelper =", "\thelper = "+gitQuote(gitHelper(m, c)))
 				}
-				return putBlock(now, "git", body, len(textOf(now)))
+				after, err := putBlock(now, "git", body, len(textOf(now)))
+				if err != nil {
+					return nil, err
+				}
+				for _, origin := range c.Origins {
+					if err := gitReads(m, after, origin, gitHelper(m, c)); err != nil {
+						return nil, err
+					}
+				}
+				return after, nil
 			},
 			Take:    func(now []byte) ([]byte, error) { return takeBlock(now, "git") },
 			Current: func(now []byte) bool { return blockHas(now, "git", gitQuote(gitHelper(m, Choice{}))) },
@@ -79,36 +89,57 @@ func gitHelper(m Machine, c Choice) string {
 
 // gitQuote writes a value or a subsection: git-config(1), Syntax.
 func gitQuote(text string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text) + `"`
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(text) + `"`
 }
 
 // gitAllows asks git whether the file is one, and whether somebody else answers
 // for that very host already.
 func gitAllows(m Machine, rest []byte, origin string) error {
+	values, err := gitHelpers(m, rest, origin)
+	if err != nil {
+		return err
+	}
+	for _, value := range values {
+		if value != "" {
+			return refuse("for %s it names the helper %q already", origin, program(value)).
+				instead("git config --global --unset-all %s", gitKey(origin))
+		}
+	}
+	return nil
+}
+
+// gitReads asks git whether it reads our helper, to the letter, out of the file.
+func gitReads(m Machine, after []byte, origin, line string) error {
+	values, err := gitHelpers(m, after, origin)
+	if err != nil || !slices.Contains(values, line) {
+		return refuse("git would read something else there than the path of authferry; it was left as it is").
+			instead("move authferry to a path of plain letters")
+	}
+	return nil
+}
+
+func gitKey(origin string) string { return "credential." + origin + ".helper" }
+
+// gitHelpers asks git for the helpers that the file itself names for a host; what
+// it includes is found from the file's folder, which git isn't told.
+func gitHelpers(m Machine, file []byte, origin string) ([]string, error) {
 	path, err := m.LookPath("git")
 	if err != nil {
-		return refuse("git is not here to read its configuration").instead("install git")
+		return nil, refuse("git is not here to read its configuration").instead("install git")
 	}
-	key := "credential." + origin + ".helper"
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, path, "config", "--file", "-", "--null", "--get-all", key) // #nosec G204 -- git itself
-	cmd.Stdin = strings.NewReader(textOf(rest))
+	cmd := exec.CommandContext(ctx, path, "config", "--file", "-", "--no-includes", "--null", "--get-all", gitKey(origin)) // #nosec G204 -- git itself
+	cmd.Stdin = strings.NewReader(textOf(file))
 	output, err := cmd.Output()
 	exit, failed := errors.AsType[*exec.ExitError](err)
 	switch {
 	case failed && exit.ExitCode() == 1: // no such key
-		return nil
+		return nil, nil
 	case err != nil:
-		return refuse("git can't read it; it was left as it is").instead("git config --global --list")
+		return nil, refuse("git can't read it; it was left as it is").instead("git config --global --list")
 	}
-	for value := range strings.SplitSeq(strings.TrimSuffix(string(output), "\x00"), "\x00") {
-		if value != "" {
-			return refuse("for %s it names the helper %q already", origin, program(value)).
-				instead("git config --global --unset-all %s", key)
-		}
-	}
-	return nil
+	return strings.Split(strings.TrimSuffix(string(output), "\x00"), "\x00"), nil
 }
 
 // textOf is a file without the mark that some editors begin it with.

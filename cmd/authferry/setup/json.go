@@ -3,6 +3,7 @@ package setup
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"strings"
 
 	"github.com/tailscale/hujson"
@@ -25,7 +26,10 @@ func parseJSON(now []byte) (*document, error) {
 	d.mark, d.text = cutMark(now)
 	root, err := hujson.Parse([]byte(d.text))
 	if err != nil {
-		return nil, refuse("it is not JSON: %v; mend it first, it was left as it is", err)
+		// Not in the parser's words, which quote what stands there: it may be a secret.
+		var line, column int
+		_, _ = fmt.Sscanf(err.Error(), "hujson: line %d, column %d:", &line, &column)
+		return nil, refuse("it is not JSON: line %d, column %d; mend it first, it was left as it is", line, column)
 	}
 	if _, ok := root.Value.(*hujson.Object); !ok {
 		return nil, refuse("it holds no JSON object; it was left as it is")
@@ -131,7 +135,8 @@ func setJSON(now []byte, path []string, value any) ([]byte, error) {
 	return d.splice(open, open, space+memberText(rest, value, "", "", "")+","), nil
 }
 
-// dropJSON takes the member at path out, and the objects that were made for it.
+// dropJSON takes the member at path out, and the objects that were made for it
+// unless somebody's comment stands in them.
 func dropJSON(now []byte, path []string) ([]byte, error) {
 	d, err := parseJSON(now)
 	if err != nil {
@@ -144,7 +149,8 @@ func dropJSON(now []byte, path []string) ([]byte, error) {
 	for {
 		m := found[len(found)-1]
 		members := m.object().Members
-		made := len(members) == 1 && len(members[0].Name.BeforeExtra) > 0
+		made := len(members) == 1 && len(members[0].Name.BeforeExtra) > 0 &&
+			!comment(members[0].Name.BeforeExtra) && !comment(members[0].Value.AfterExtra) && !comment(m.object().AfterExtra)
 		if !made || len(found) == 1 {
 			after := d.without(m)
 			if made && string(after) == "{\n}\n" {
@@ -164,17 +170,30 @@ func (d *document) without(m member) []byte {
 	comma := to + len(this.Value.AfterExtra)
 	followed := comma < len(d.text) && d.text[comma] == ','
 	if m.index > 0 && !followed {
-		from = members[m.index-1].Value.EndOffset
-		return d.splice(from, to, "")
+		last := members[m.index-1].Value
+		return d.splice(last.EndOffset, to, comments(last.AfterExtra)+comments(this.Name.BeforeExtra))
 	}
+	kept := ""
 	if followed {
 		to = comma + 1
+		kept = comments(this.Value.AfterExtra)
 	}
 	// The space before it came with it, unless a comment stands there.
-	if extra := this.Name.BeforeExtra; len(bytes.TrimSpace(extra)) == 0 {
+	if extra := this.Name.BeforeExtra; !comment(extra) {
 		from -= len(extra)
 	}
-	return d.splice(from, to, "")
+	return d.splice(from, to, kept)
+}
+
+// comment reports whether there is more than space between two values.
+func comment(extra hujson.Extra) bool { return len(bytes.TrimSpace(extra)) > 0 }
+
+// comments is what stands between two values if that is more than space.
+func comments(extra hujson.Extra) string {
+	if !comment(extra) {
+		return ""
+	}
+	return strings.TrimRight(string(extra), " \t")
 }
 
 // style is how the file ends its lines and how far it indents.

@@ -1,21 +1,25 @@
 package setup
 
 import (
+	"encoding/json"
 	"path/filepath"
 	"strings"
 )
 
 // kubernetes: client authentication (v1), "exec" of a kubeconfig's user. kubectl
-// would write the file anew, without its comments; so the user is added as text,
-// below the line "users:".
+// writes the file anew, without its comments, whatever it changes; so the user is
+// added as text, below the line "users:", and known again without its block.
 var kubernetes = Client{
 	Name: "kubernetes", Title: "Kubernetes", Programs: []string{"kubectl"}, Asks: true,
 	Files: func(m Machine, c Choice) ([]File, error) {
 		return []File{{
 			Path: kubeConfig(m), Mode: 0o600,
-			Put:     func(now []byte) ([]byte, error) { return putKubeUser(now, kubeUser(m, c)) },
-			Take:    takeKubeUser,
-			Current: func(now []byte) bool { return blockHas(now, "kubernetes", "command: "+quoted(m.Binary)) },
+			Put:  func(now []byte) ([]byte, error) { return putKubeUser(now, kubeUser(m, c)) },
+			Take: takeKubeUser,
+			Current: func(now []byte) bool {
+				user := findKubeUser(textOf(now))
+				return blockHas(now, "kubernetes", "command: "+quoted(m.Binary)) || user != nil && user.command == m.Binary
+			},
 		}}, nil
 	},
 	Next: func(Machine, Choice) []string {
@@ -66,8 +70,9 @@ func checkKube(text string) error {
 	if strings.Contains(strings.ReplaceAll(text, "\r\n", "\n"), "\r") {
 		return refuse("its lines end in several ways; it was left as it is")
 	}
-	documents, first := 0, true
+	documents, first, number := 0, true, 0
 	for line := range strings.Lines(text) {
+		number++
 		line = strings.TrimRight(line, " \r\n")
 		switch {
 		case line == "":
@@ -80,7 +85,7 @@ func checkKube(text string) error {
 				return refuse("it has several documents; it was left as it is")
 			}
 		case line[0] != ' ' && !kubeTop().MatchString(line):
-			return refuse("it doesn't look like a kubeconfig: what is this line that begins with %q? it was left as it is", line[:min(len(line), 8)])
+			return refuse("it doesn't look like a kubeconfig: what is line %d? it was left as it is", number)
 		default:
 			if line[0] != '#' {
 				first = false
@@ -94,7 +99,88 @@ func takeKubeUser(now []byte) ([]byte, error) {
 	if err := checkKube(textOf(now)); err != nil {
 		return nil, err
 	}
-	return takeBlock(now, "kubernetes")
+	rest, err := takeBlock(now, "kubernetes")
+	if err != nil || !same(rest, now) {
+		return rest, err
+	}
+	mark, text := cutMark(now)
+	user := findKubeUser(text)
+	switch {
+	case user == nil:
+		return now, nil
+	case user.alone:
+		return []byte(mark + text[:user.list] + "users: []" + eolOf(text) + text[user.end:]), nil
+	}
+	return []byte(mark + text[:user.start] + text[user.end:]), nil
+}
+
+// kubeItem is a user of authferry's in the list of users, block or not.
+type kubeItem struct {
+	list, start, end int // end is behind its last line
+	command          string
+	alone            bool
+}
+
+var kubeArgs = pattern(`["']?helper["']?(?:[ \t]*,|\s+-)\s*["']?kubernetes\b`)
+
+// findKubeUser returns nil where there is none that calls authferry.
+func findKubeUser(text string) *kubeItem {
+	place := kubeUsers().FindStringSubmatchIndex(text)
+	if place == nil || place[2] >= 0 {
+		return nil
+	}
+	dash := listIndent(text[place[1]:]) + "- "
+	var items []kubeItem
+	at := place[1]
+	for line := range strings.Lines(text[at:]) {
+		start := at
+		at += len(line)
+		bare := strings.TrimSpace(line)
+		if bare == "" || bare[0] == '#' {
+			continue
+		}
+		if strings.HasPrefix(line, dash) {
+			items = append(items, kubeItem{list: place[0], start: start, end: at})
+		} else if len(items) > 0 && strings.HasPrefix(line, strings.Repeat(" ", len(dash))) {
+			items[len(items)-1].end = at
+		} else {
+			break
+		}
+	}
+	for _, u := range items {
+		item := text[u.start:u.end]
+		u.command = yamlCommand(item)
+		if kubeNamed().MatchString(item) && isOurs(u.command) && kubeArgs().MatchString(item) {
+			u.alone = len(items) == 1
+			return &u
+		}
+	}
+	return nil
+}
+
+// yamlCommand is the value of "command:", which kubectl folds over lines at its spaces.
+func yamlCommand(item string) string {
+	indent, value := -1, ""
+	for line := range strings.Lines(item) {
+		bare := strings.TrimLeft(line, " ")
+		own := len(line) - len(bare)
+		bare = strings.TrimSpace(bare)
+		if rest, ok := strings.CutPrefix(bare, "command:"); ok && indent < 0 {
+			indent, value = own, strings.TrimSpace(rest)
+		} else if indent >= 0 && own > indent {
+			value += " " + bare
+		} else if indent >= 0 {
+			break
+		}
+	}
+	var text string
+	switch {
+	case json.Unmarshal([]byte(value), &text) == nil:
+		return text
+	case len(value) > 1 && value[0] == '\'' && value[len(value)-1] == '\'':
+		return strings.ReplaceAll(value[1:len(value)-1], "''", "'")
+	}
+	return strings.Trim(value, `'"`)
 }
 
 func putKubeUser(now []byte, user []string) ([]byte, error) {
@@ -103,6 +189,9 @@ func putKubeUser(now []byte, user []string) ([]byte, error) {
 		return nil, err
 	}
 	text := textOf(rest)
+	if err := checkKube(text); err != nil { // half of a line's end may be left
+		return nil, err
+	}
 	if kubeNamed().MatchString(text) {
 		return nil, refuse("something in it is called authferry already").instead("kubectl config delete-user authferry")
 	}

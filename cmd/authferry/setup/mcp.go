@@ -3,6 +3,7 @@ package setup
 import (
 	"cmp"
 	"encoding/json"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -39,7 +40,7 @@ var mcpServer = Client{
 				Type    string   `json:"type"`
 				Command string   `json:"command"`
 				Args    []string `json:"args"`
-			}{"stdio", words[0], words[1:]})),
+			}{"stdio", words[0], words[1:]}, map[string]any{"command": words[0], "args": words[1:]})),
 			wanted("codex", "codex", File{
 				Path: codexConfig(m), Mode: 0o600,
 				Put: func(now []byte) ([]byte, error) {
@@ -54,7 +55,7 @@ var mcpServer = Client{
 				Type    string   `json:"type"`
 				Command []string `json:"command"`
 				Enabled bool     `json:"enabled"`
-			}{"local", words, true})),
+			}{"local", words, true}, map[string]any{"command": words})),
 		}, nil
 	},
 }
@@ -78,9 +79,11 @@ func openCodeConfig(m Machine) string {
 	return filepath.Join(dir, "opencode.json")
 }
 
-// mcpJSON is a file in which the member at path tells how to start the server.
-func mcpJSON(m Machine, file string, path []string, entry any) File {
-	ours := func(now []byte) (program string, there bool, err error) {
+// mcpJSON is a file in which the member at path tells how to start the server. An
+// entry that is there already gets the members of call alone: the others may be
+// somebody's own.
+func mcpJSON(m Machine, file string, path []string, entry any, call map[string]any) File {
+	ours := func(now []byte) (starts string, there bool, err error) {
 		if now == nil {
 			return "", false, nil
 		}
@@ -88,42 +91,48 @@ func mcpJSON(m Machine, file string, path []string, entry any) File {
 		if err != nil {
 			return "", false, err
 		}
-		var found struct {
-			Command json.RawMessage `json:"command"`
-		}
+		var found map[string]json.RawMessage // a struct would take "Command" as well
 		there, err = d.decode(path, &found)
 		if err != nil {
 			return "", there, err
 		}
 		var words []string
-		if json.Unmarshal(found.Command, &words) != nil || len(words) == 0 {
+		if json.Unmarshal(found["command"], &words) != nil || len(words) == 0 {
 			words = []string{""}
-			_ = json.Unmarshal(found.Command, &words[0]) // no text is nobody's program
+			_ = json.Unmarshal(found["command"], &words[0]) // no text is nobody's program
 		}
 		return words[0], there, nil
 	}
 	return File{
 		Path: file, Mode: 0o600,
 		Put: func(now []byte) ([]byte, error) {
-			program, there, err := ours(now)
+			starts, there, err := ours(now)
 			if err != nil {
 				return nil, err
 			}
-			if there && !isOurs(program) {
-				return nil, refuse("%s starts %q already", strings.Join(path, "."), program).instead("take %s out of that file", strings.Join(path, "."))
+			if !there {
+				return setJSON(now, path, entry)
 			}
-			return setJSON(now, path, entry)
+			if !isOurs(starts) {
+				return nil, refuse("%s starts %q already", strings.Join(path, "."), program(starts)).instead("take %s out of that file", strings.Join(path, "."))
+			}
+			for _, name := range slices.Sorted(maps.Keys(call)) {
+				if now, err = setJSON(now, append(slices.Clone(path), name), call[name]); err != nil {
+					return nil, err
+				}
+			}
+			return now, nil
 		},
 		Take: func(now []byte) ([]byte, error) {
-			program, there, err := ours(now)
-			if err != nil || !there || !isOurs(program) {
+			starts, there, err := ours(now)
+			if err != nil || !there || !isOurs(starts) {
 				return now, err
 			}
 			return dropJSON(now, path)
 		},
 		Current: func(now []byte) bool {
-			program, _, err := ours(now)
-			return err == nil && program == m.Binary
+			starts, _, err := ours(now)
+			return err == nil && starts == m.Binary
 		},
 	}
 }

@@ -1,6 +1,9 @@
 package setup
 
 import (
+	"errors"
+	"fmt"
+
 	"github.com/pelletier/go-toml/v2"
 )
 
@@ -8,7 +11,13 @@ import (
 func parseTOML(now []byte) (map[string]any, error) {
 	var all map[string]any
 	if err := toml.Unmarshal([]byte(textOf(now)), &all); err != nil {
-		return nil, refuse("it is not TOML: %v; mend it first, it was left as it is", err)
+		// Not in the parser's words, which quote what stands there: it may be a secret.
+		where := ""
+		if e, ok := errors.AsType[*toml.DecodeError](err); ok {
+			line, column := e.Position()
+			where = fmt.Sprintf(": line %d, column %d", line, column)
+		}
+		return nil, refuse("it is not TOML%s; mend it first, it was left as it is", where)
 	}
 	return all, nil
 }

@@ -87,9 +87,16 @@ func callsUs(line, protocol string) bool {
 	return ok && isOurs(strings.Trim(strings.TrimPrefix(before, "!"), `'"`))
 }
 
-// program is the first word of somebody's command line, to be shown: the rest may
-// hold a secret.
+// assignments are what a shell's command line may begin with.
+var assignments = pattern(`^(?:[A-Za-z_][A-Za-z0-9_]*=(?:"(?:[^"\\]|\\.)*"|'[^']*'|\\.|[^\s"'\\;|&<>()])*\s+)*`)
+
+// program is the program of somebody's command line, to be shown: variables before
+// it and all behind it may hold a secret.
 func program(line string) string {
-	word, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+	line = strings.TrimSpace(strings.TrimPrefix(strings.TrimSpace(line), "!"))
+	word := line[len(assignments().FindString(line)):]
+	if i := strings.IndexAny(word, " \t\r\n=;|&<>"); i >= 0 {
+		word = word[:i]
+	}
 	return word
 }
