@@ -126,7 +126,7 @@ var kubeArgs = pattern(`["']?helper["']?(?:[ \t]*,|\s+-)\s*["']?kubernetes\b`)
 // findKubeUser returns nil where there is none that calls authferry.
 func findKubeUser(text string) *kubeItem {
 	place := kubeUsers().FindStringSubmatchIndex(text)
-	if place == nil || place[2] >= 0 {
+	if len(place) == 0 || place[2] >= 0 {
 		return nil
 	}
 	dash := listIndent(text[place[1]:]) + "- "
@@ -139,13 +139,14 @@ func findKubeUser(text string) *kubeItem {
 		if bare == "" || bare[0] == '#' {
 			continue
 		}
-		if strings.HasPrefix(line, dash) {
-			items = append(items, kubeItem{list: place[0], start: start, end: at})
-		} else if len(items) > 0 && strings.HasPrefix(line, strings.Repeat(" ", len(dash))) {
-			items[len(items)-1].end = at
-		} else {
+		begins := strings.HasPrefix(line, dash)
+		if !begins && (len(items) == 0 || !strings.HasPrefix(line, strings.Repeat(" ", len(dash)))) {
 			break
 		}
+		if begins {
+			items = append(items, kubeItem{list: place[0], start: start})
+		}
+		items[len(items)-1].end = at
 	}
 	for _, u := range items {
 		item := text[u.start:u.end]
