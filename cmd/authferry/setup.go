@@ -189,7 +189,7 @@ func (c *setupCmd) write(a *app, changes []setup.Change) error {
 // setupError makes what the package complains of an error with a hint.
 func setupError(err error) error {
 	if r, ok := errors.AsType[*setup.Refusal](err); ok {
-		return &broker.Error{Code: broker.Internal, Message: err.Error(), Hint: r.Edit}
+		return &broker.Error{Code: broker.Usage, Message: err.Error(), Hint: r.Edit}
 	}
 	if errors.Is(err, setup.ErrMap) {
 		return &broker.Error{Code: broker.Usage, Message: err.Error(), Hint: "authferry provider list"}
