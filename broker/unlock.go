@@ -96,22 +96,18 @@ func (b *Broker) UnlockKeystore(ctx context.Context, span time.Duration, ask fun
 	return b.unlock(ctx, path, passphrase, span)
 }
 
-// unlock takes a second and 256 MB, so it does one at a time; those who waited
-// for the same thing adopt it.
+// unlock takes a second and 256 MB, so it does one at a time. Those who waited
+// pay as well: that another's passphrase was right says nothing of theirs.
 func (b *Broker) unlock(ctx context.Context, path string, passphrase keystore.Secret, span time.Duration) (Unlocked, error) {
 	dir, err := keystore.SessionFolder()
 	if err != nil {
 		return Unlocked{}, noSession()
 	}
-	before, _ := keystore.UnlockedUntil(path)
 	l, err := b.lock(ctx, filepath.Join(dir, "unlock.lock"))
 	if err != nil {
 		return Unlocked{}, err
 	}
 	defer l.Release()
-	if now, err := keystore.UnlockedUntil(path); err == nil && !now.Equal(before) {
-		return Unlocked{Until: now}, nil
-	}
 	until, inMemory, err := keystore.Unlock(path, passphrase, span)
 	if err != nil {
 		return Unlocked{}, failf(KeystoreDenied, "the key file was not unlocked; nothing was changed").hint(unlockHint).because(err)
@@ -119,17 +115,23 @@ func (b *Broker) unlock(ctx context.Context, path string, passphrase keystore.Se
 	return Unlocked{Until: until, OnDisk: !inMemory}, nil
 }
 
-// LockKeystore forgets what UnlockKeystore opened. Nothing unlocked is no error.
+// LockKeystore forgets every key that was unlocked in this session, that of
+// another folder too. It needs no key file. Nothing unlocked is no error where
+// the folder's key file is sealed with a passphrase, or is gone.
 func (b *Broker) LockKeystore() error {
-	path, err := b.sealedKeyFile()
-	if err != nil {
-		return err
+	removed, err := keystore.Lock()
+	if removed == 0 && (err == nil || errors.Is(err, keystore.ErrNoSession)) {
+		_, none := b.sealedKeyFile()
+		if own, ok := errors.AsType[*Error](none); ok && own.Code == Usage {
+			return none
+		}
 	}
-	if _, err := keystore.SessionFolder(); err != nil {
-		return nil //nolint:nilerr // without that folder nothing can be unlocked
-	}
-	if err := keystore.Lock(path); err != nil {
-		return failf(KeystoreDenied, "the key could not be removed from the session's folder").because(err)
+	switch {
+	case errors.Is(err, keystore.ErrNoSession):
+		return failf(KeystoreUnavailable, "nothing was locked: XDG_RUNTIME_DIR is not set, or names none, so that it is not known where an unlocked key may lie").
+			hint("export XDG_RUNTIME_DIR=/run/user/$(id -u), or whatever it was when you unlocked; then authferry keystore lock")
+	case err != nil:
+		return failf(KeystoreDenied, "not every key could be removed from the session's folder").because(err)
 	}
 	return nil
 }

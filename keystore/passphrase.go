@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -150,23 +151,39 @@ func unlock(path string, passphrase Secret, span time.Duration) (until time.Time
 	return until, memoryFolder(dir), replace(unlockedPath(dir, sealed), content)
 }
 
-// Lock removes what Unlock left for the key file at path. Nothing there is no
-// error.
-func Lock(path string) error { return named("lock", path, lock(path)) }
+// Lock removes whatever Unlock left in the session's folder, for any key file:
+// one that was since sealed anew, or is gone, has left a key as well. removed
+// counts what was there; nothing is no error. Where there is no such folder to
+// look in, the error is ErrNoSession.
+func Lock() (removed int, err error) {
+	removed, err = lock()
+	return removed, named("lock", "the session's folder", err)
+}
 
-func lock(path string) error {
+func lock() (removed int, err error) {
 	dir, err := sessionFolder()
 	if err != nil {
-		return err
+		return 0, err
 	}
-	sealed, err := loadKeyFile(path)
+	info, err := os.Lstat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if !isSealed(sealed) {
-		return errNotSealed
+	if !info.IsDir() || !ownedByMe(info) { // it may lead to files that are none of ours
+		return 0, fmt.Errorf("%s is not a folder of this user's", dir)
 	}
-	return remove(unlockedPath(dir, sealed))
+	left, err := leftIn(dir, ".key", ".tmp") // a writer that was killed leaves a key too
+	for _, path := range left {
+		gone := remove(path)
+		if gone == nil {
+			removed++
+		}
+		err = errors.Join(err, gone)
+	}
+	return removed, err
 }
 
 // UnlockedUntil returns until when the sealed key file at path is unlocked. Where

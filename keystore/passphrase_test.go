@@ -78,15 +78,101 @@ func TestUnlock(t *testing.T) {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
 	for range 2 {
-		if err := Lock(keyFile); err != nil {
+		if _, err := Lock(); err != nil {
 			t.Error(err)
 		}
 	}
 	if _, err := OpenFile(vault, keyFile); !errors.Is(err, ErrLocked) {
 		t.Errorf("opened after Lock: %v", err)
 	}
-	if err := Lock(filepath.Join(run, "none")); !errors.Is(err, ErrUnavailable) {
+	t.Setenv("XDG_RUNTIME_DIR", "")
+	if _, err := Lock(); !errors.Is(err, ErrNoSession) {
+		t.Errorf("locked without a folder to look in: %v", err)
+	}
+}
+
+// reseal gives the key file a new passphrase, as `age -d` and `age -p` do.
+func reseal(t *testing.T, keyFile, from, to string) {
+	t.Helper()
+	sealed, err := os.ReadFile(keyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := openKey(sealed, NewSecret(from))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sealed, err = sealKey(key, NewSecret(to)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(keyFile, sealed, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLockLeavesNoKey(t *testing.T) {
+	for name, after := range map[string]func(t *testing.T, run, keyFile string){
+		"a new passphrase": func(t *testing.T, _, keyFile string) { reseal(t, keyFile, phrase, "another") },
+		"a new passphrase, unlocked": func(t *testing.T, _, keyFile string) {
+			reseal(t, keyFile, phrase, "another")
+			if _, _, err := Unlock(keyFile, NewSecret("another"), time.Hour); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"the key file is gone": func(t *testing.T, _, keyFile string) {
+			if err := os.Remove(keyFile); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"an unlock was killed": func(t *testing.T, run, _ string) {
+			if err := os.WriteFile(filepath.Join(run, Service, "1.tmp"), []byte("key"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			run, keyFile := session(t)
+			if _, _, err := Unlock(keyFile, NewSecret(phrase), time.Hour); err != nil {
+				t.Fatal(err)
+			}
+			after(t, run, keyFile)
+			if removed, err := Lock(); err != nil || removed == 0 {
+				t.Errorf("%d removed, %v", removed, err)
+			}
+			if left, err := os.ReadDir(filepath.Join(run, Service)); err != nil || len(left) != 0 {
+				t.Errorf("left: %v, %v", left, err)
+			}
+		})
+	}
+}
+
+// What others could have put in the folder's place may lead to anything.
+func TestLockFollowsNoLink(t *testing.T) {
+	run, _ := session(t)
+	other := filepath.Join(t.TempDir(), "mine.key")
+	if err := errors.Join(os.WriteFile(other, nil, 0o600), os.Symlink(filepath.Dir(other), filepath.Join(run, Service))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Lock(); !errors.Is(err, ErrDenied) {
 		t.Error(err)
+	}
+	if _, err := os.Stat(other); err != nil {
+		t.Error(err)
+	}
+}
+
+// The key of a file that was since sealed anew ends with its time all the same.
+func TestKeyOfOldPassphraseEnds(t *testing.T) {
+	run, keyFile := session(t)
+	if _, _, err := Unlock(keyFile, NewSecret(phrase), -time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	reseal(t, keyFile, phrase, "another")
+	if _, err := OpenFile(t.TempDir(), keyFile); !errors.Is(err, ErrLocked) {
+		t.Error(err)
+	}
+	if left, err := os.ReadDir(filepath.Join(run, Service)); err != nil || len(left) != 0 {
+		t.Errorf("left: %v, %v", left, err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 )
 
@@ -62,6 +63,36 @@ func unlockedPath(dir string, sealed []byte) string {
 	return filepath.Join(dir, hex.EncodeToString(sum[:16])+".key")
 }
 
+// leftIn returns the files in dir whose names end in one of these.
+func leftIn(dir string, ends ...string) ([]string, error) {
+	entries, err := os.ReadDir(dir) // and not Glob, which takes a folder that it can't read for an empty one
+	var left []string
+	for _, e := range entries {
+		if slices.Contains(ends, filepath.Ext(e.Name())) {
+			left = append(left, filepath.Join(dir, e.Name()))
+		}
+	}
+	return left, err
+}
+
+// dropOver removes the keys whose time is over, but for the one at own: nobody
+// asks again for that of a key file which has since been sealed anew.
+func dropOver(dir, own string) {
+	left, _ := leftIn(dir, ".key")
+	for _, path := range left {
+		if path == own {
+			continue
+		}
+		key, err := loadKeyFile(path)
+		if err != nil {
+			continue
+		}
+		if until, err := untilOf(key); err == nil && !time.Now().Before(until) {
+			_ = remove(path) // the next call tries again
+		}
+	}
+}
+
 // unlocked returns the key that Unlock left for a sealed key file.
 func unlocked(sealed []byte) ([]byte, error) {
 	dir, err := sessionFolder()
@@ -79,6 +110,7 @@ func unlocked(sealed []byte) ([]byte, error) {
 		return nil, err
 	}
 	path := unlockedPath(dir, sealed)
+	dropOver(dir, path)
 	if info, err := os.Lstat(path); err == nil {
 		if err := checkPrivate(path, info); err != nil {
 			return nil, err
