@@ -172,12 +172,12 @@ func admissible(idx *index.Index, a *index.Account, secret keystore.Secret) erro
 	for _, o := range idx.Accounts {
 		if o.Provider == a.Provider && index.EqualLabel(o.Label, a.Label) && !o.Removing {
 			return failf(LabelTaken, "label %s is taken at %s", quote(a.Label), a.Provider).
-				hint("authferry rename %s NEW-LABEL, or choose another --label", arg(o.Label))
+				hint("authferry rename %s NEW-LABEL, or choose another --label", Arg(o.Label))
 		}
 	}
-	if o := knownAs(idx, secret); o != nil {
+	if o := knownAs(idx, a.Provider, a.Kind, secret); o != nil {
 		return failf(LabelTaken, "this login is already here as %s; two accounts can't own one", quote(o.Label)).
-			hint("authferry info %s", arg(o.Label))
+			hint("authferry info %s", Arg(o.Label))
 	}
 	if p, ok := idx.Pools[a.Pool]; ok && p.Provider != a.Provider && len(idx.Members(a.Pool)) > 0 {
 		return failf(Fenced, "pool %s is of provider %s, and a pool never mixes providers", quote(a.Pool), p.Provider).
@@ -187,11 +187,12 @@ func admissible(idx *index.Index, a *index.Account, secret keystore.Secret) erro
 }
 
 // knownAs is the account that has this refresh token or API key, or had it; nil:
-// none does.
-func knownAs(idx *index.Index, secret keystore.Secret) *index.Account {
+// none does. A refresh token is known whatever the provider is called; an API key
+// may be for a gateway that stands for several.
+func knownAs(idx *index.Index, provider, kind string, secret keystore.Secret) *index.Account {
 	fp := fingerprint(secret)
 	i := slices.IndexFunc(idx.Accounts, func(o index.Account) bool {
-		return fp != "" && (o.Fingerprint == fp || slices.Contains(o.Spent, fp))
+		return fp != "" && (o.Fingerprint == fp || slices.Contains(o.Spent, fp)) && (kind != KindAPIKey || o.Provider == provider)
 	})
 	if i < 0 {
 		return nil

@@ -240,7 +240,8 @@ func onOff(on bool) string {
 func (t *takeover) release(ctx context.Context, o *Takeover) error {
 	var going []migrate.Login
 	var ids []string
-	stored := map[string]bool{} // fingerprints
+	stored := map[string]bool{} // providers and fingerprints
+	key := func(c *candidate) string { return c.login.Provider + " " + fingerprint(c.login.Secret()) }
 	for _, c := range t.candidates {
 		if c.held == "" {
 			continue
@@ -250,10 +251,10 @@ func (t *takeover) release(ctx context.Context, o *Takeover) error {
 			continue
 		}
 		going, ids = append(going, c.login), append(ids, c.held)
-		stored[fingerprint(c.login.Secret())] = true
+		stored[key(c)] = true
 	}
 	for _, c := range t.candidates {
-		if c.twin && stored[fingerprint(c.login.Secret())] {
+		if c.twin && stored[key(c)] {
 			going = append(going, c.login)
 		}
 	}

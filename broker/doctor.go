@@ -274,13 +274,17 @@ func (d *doctor) stray(ctx context.Context, id string) {
 		d.say("manifest", CheckOK, "", "forgot %s, a login that was never finished", id)
 	case stored.best == nil:
 		d.say("manifest", CheckWarning, fixHint, "a login was not finished: %s", id)
-	case knownAs(d.idx, stored.best.secret()) != nil:
-		d.again(ctx, id, stored.best.secret(), knownAs(d.idx, stored.best.secret()))
+	case d.knownAs(stored.best) != nil:
+		d.again(ctx, id, stored.best.secret(), d.knownAs(stored.best))
 	case d.fix:
 		d.restore(ctx, id, stored)
 	default:
 		d.say("manifest", CheckFail, fixHint, "the keystore has a login of %s that the index does not know: %s", stored.best.Provider, id)
 	}
+}
+
+func (d *doctor) knownAs(g *grant) *index.Account {
+	return knownAs(d.idx, g.Provider, g.kind(), g.secret())
 }
 
 // again is about a stray login that an account has as well: an import was cut off
@@ -303,11 +307,7 @@ func (d *doctor) again(ctx context.Context, id string, secret keystore.Secret, h
 // restore gives a stray login an account again; whose it is, its next login says.
 func (d *doctor) restore(ctx context.Context, id string, stored grants) {
 	g := stored.best
-	kind := KindOAuth
-	if !g.APIKey.Empty() {
-		kind = KindAPIKey
-	}
-	a := index.Account{ID: id, Provider: g.Provider, Pool: g.Provider, Kind: kind, Issuer: g.Endpoint.Issuer, AddedAt: time.Now().UTC().Truncate(time.Second)}
+	a := index.Account{ID: id, Provider: g.Provider, Pool: g.Provider, Kind: g.kind(), Issuer: g.Endpoint.Issuer, AddedAt: time.Now().UTC().Truncate(time.Second)}
 	commit(&a, g, stored.slot, nil, "")
 	err := d.b.update(ctx, index.Durable, func(i *index.Index) error {
 		if i.Account(id) != nil {
@@ -325,7 +325,7 @@ func (d *doctor) restore(ctx context.Context, id string, stored grants) {
 		d.fail("manifest", err)
 		return
 	}
-	d.say("manifest", CheckOK, "authferry info "+arg(a.Label), "%s of %s is an account again, as %s", id, a.Provider, quote(a.Label))
+	d.say("manifest", CheckOK, "authferry info "+Arg(a.Label), "%s of %s is an account again, as %s", id, a.Provider, quote(a.Label))
 }
 
 // locks looks whether they work here, and who has held one for long.
@@ -366,7 +366,7 @@ func (d *doctor) clock() {
 	ahead := time.Now().Add(2 * time.Minute)
 	for _, a := range d.idx.Accounts {
 		if a.ObtainedAt.After(ahead) || a.AddedAt.After(ahead) || a.RefreshedAt.After(ahead) {
-			d.say("clock", CheckWarning, "authferry refresh "+arg(a.Label), "account %s was used in the future: this machine's clock is, or was, wrong", quote(a.Label))
+			d.say("clock", CheckWarning, "authferry refresh "+Arg(a.Label), "account %s was used in the future: this machine's clock is, or was, wrong", quote(a.Label))
 			return
 		}
 	}

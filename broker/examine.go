@@ -15,9 +15,9 @@ const endingSoon = 3 * 24 * time.Hour
 // account holds one entry of the index against the keystore, which is the truth.
 func (d *doctor) account(ctx context.Context, a *index.Account) {
 	name := "account " + a.Provider + "/" + a.Label
-	renew := "authferry login " + a.Provider + " --renew " + arg(a.Label)
+	renew := "authferry login " + a.Provider + " --renew " + Arg(a.Label)
 	if a.Kind == KindAPIKey {
-		renew = "authferry login " + a.Provider + " --api-key-stdin --renew " + arg(a.Label)
+		renew = "authferry login " + a.Provider + " --api-key-stdin --renew " + Arg(a.Label)
 	}
 	if a.Removing {
 		d.tombstone(ctx, name, a)
@@ -37,13 +37,13 @@ func (d *doctor) account(ctx context.Context, a *index.Account) {
 	case a.Kind == KindOAuth && (a.Generation < stored.best.Generation || a.Generation == stored.best.Generation && a.GrantSlot != stored.slot):
 		d.behind(ctx, name, a)
 	case a.Kind == KindOAuth && a.Generation > stored.best.Generation:
-		d.say(name, CheckWarning, "authferry refresh "+arg(a.Label), "the keystore is older than the index, as one from a backup is: the provider may know a newer login than this")
+		d.say(name, CheckWarning, "authferry refresh "+Arg(a.Label), "the keystore is older than the index, as one from a backup is: the provider may know a newer login than this")
 	case needsLogin(a, now):
 		d.say(name, CheckWarning, renew, "the provider no longer accepts its login")
 	case a.Failure != nil:
-		d.say(name, CheckWarning, "authferry refresh "+arg(a.Label), "its last refresh failed: %s", a.Failure.Message)
+		d.say(name, CheckWarning, "authferry refresh "+Arg(a.Label), "its last refresh failed: %s", a.Failure.Message)
 	case len(a.Intents) > 0:
-		d.say(name, CheckWarning, "authferry refresh "+arg(a.Label), "a refresh was cut off, and what became of it is not known")
+		d.say(name, CheckWarning, "authferry refresh "+Arg(a.Label), "a refresh was cut off, and what became of it is not known")
 	case !a.RefreshExpiresAt.IsZero() && a.RefreshExpiresAt.Before(now.Add(endingSoon)):
 		d.say(name, CheckWarning, renew, "its login ends at %s", a.RefreshExpiresAt.Local().Format(time.DateTime))
 	default:

@@ -428,7 +428,7 @@ func TestHintsAreShellSafe(t *testing.T) {
 	for in, want := range map[string]string{
 		"Work": "Work", "me@example.com": "me@example.com", "two words": "'two words'", "a$(touch x)": "'a$(touch x)'", "it's": `'it'\''s'`, "": "''",
 	} {
-		if got := arg(in); got != want {
+		if got := Arg(in); got != want {
 			t.Errorf("%q: %s, want %s", in, got, want)
 		}
 	}

@@ -199,11 +199,11 @@ func renewable(idx *index.Index, req LoginRequest, kind string) (id string, err 
 		case err != nil:
 			return "", err
 		case a.Provider != req.Provider:
-			return "", failf(Usage, "account %s is one of %s", quote(a.Label), a.Provider).hint("authferry login %s --renew %s", a.Provider, arg(a.Label))
+			return "", failf(Usage, "account %s is one of %s", quote(a.Label), a.Provider).hint("authferry login %s --renew %s", a.Provider, Arg(a.Label))
 		case a.Kind != kind && kind == KindAPIKey:
-			return "", failf(Usage, "account %s is no API key", quote(a.Label)).hint("authferry login %s --renew %s", a.Provider, arg(a.Label))
+			return "", failf(Usage, "account %s is no API key", quote(a.Label)).hint("authferry login %s --renew %s", a.Provider, Arg(a.Label))
 		case a.Kind != kind:
-			return "", failf(Usage, "account %s is an API key", quote(a.Label)).hint("authferry login %s --api-key-stdin --renew %s", a.Provider, arg(a.Label))
+			return "", failf(Usage, "account %s is an API key", quote(a.Label)).hint("authferry login %s --api-key-stdin --renew %s", a.Provider, Arg(a.Label))
 		}
 		return a.ID, inPool(a, req.Pool)
 	}
@@ -226,9 +226,9 @@ func renewable(idx *index.Index, req LoginRequest, kind string) (id string, err 
 func labelTaken(a *index.Account) error {
 	e := failf(LabelTaken, "label %s is taken at %s", quote(a.Label), a.Provider)
 	if a.Kind == KindAPIKey {
-		return e.hint("authferry login %s --api-key-stdin --renew %s, or choose another --label", a.Provider, arg(a.Label))
+		return e.hint("authferry login %s --api-key-stdin --renew %s, or choose another --label", a.Provider, Arg(a.Label))
 	}
-	return e.hint("authferry login %s --renew %s, or choose another --label", a.Provider, arg(a.Label))
+	return e.hint("authferry login %s --renew %s, or choose another --label", a.Provider, Arg(a.Label))
 }
 
 // inPool refuses to move an account on the side.
@@ -237,7 +237,7 @@ func inPool(a *index.Account, pool string) error {
 		return nil
 	}
 	return failf(Fenced, "account %s is in pool %s; a login does not move it", quote(a.Label), quote(a.Pool)).
-		hint("authferry move %s --pool %s", arg(a.Label), arg(pool))
+		hint("authferry move %s --pool %s", Arg(a.Label), Arg(pool))
 }
 
 // errNobody is the cause of a login's context when the person took too long.
@@ -252,7 +252,7 @@ func (l *login) failed(err error) error {
 	}
 	again := fmt.Sprintf("authferry login %s", l.provider.Name)
 	if l.renew != "" {
-		again += " --renew " + arg(l.req.Renew)
+		again += " --renew " + Arg(l.req.Renew)
 	}
 	if nobody, ok := errors.AsType[errNobody](err); ok {
 		return failf(LoginFailed, "%v; nothing was changed", nobody).hint("%s --timeout 15m", again)

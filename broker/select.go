@@ -79,12 +79,12 @@ func (b *Broker) resolveIn(idx *index.Index, s Selection, fence, account string,
 		}
 		if fence != "" && !index.EqualLabel(a.Pool, fence) {
 			return selected{}, failf(Fenced, "account %s is in pool %s, outside of pool %s", quote(a.Label), quote(a.Pool), quote(fence)).
-				hint("authferry token --account %s --pool %s", arg(a.Label), arg(a.Pool))
+				hint("authferry token --account %s --pool %s", Arg(a.Label), Arg(a.Pool))
 		}
 		if s.Pool == "" {
 			if own := nearest(idx, s.Dir, a.Provider); own != nil && boundPool(idx, own) != a.Pool {
 				return selected{}, failf(Fenced, "this directory is bound to pool %s for provider %s, and account %s is outside of it", quote(boundPool(idx, own)), a.Provider, quote(a.Label)).
-					hint("authferry token --pool %s --account %s", arg(a.Pool), arg(a.Label))
+					hint("authferry token --pool %s --account %s", Arg(a.Pool), Arg(a.Label))
 			}
 		}
 		return selected{pool: a.Pool, prefer: a.ID, pinned: true}, nil
@@ -100,7 +100,7 @@ func (b *Broker) resolveIn(idx *index.Index, s Selection, fence, account string,
 		if s.Pool == "" {
 			if own := nearest(idx, s.Dir, pool.Provider); own != nil && boundPool(idx, own) != name {
 				return selected{}, failf(Fenced, "this directory is bound to pool %s for provider %s, and AUTHFERRY_POOL says %s", quote(boundPool(idx, own)), pool.Provider, quote(name)).
-					hint("authferry token --pool %s", arg(name))
+					hint("authferry token --pool %s", Arg(name))
 			}
 		}
 		return selected{pool: name}, nil

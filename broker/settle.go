@@ -117,7 +117,7 @@ func (l *login) settle(ctx context.Context, n NewAccount) (*Login, error) {
 			return nil, err
 		}
 		if n.Identity.Subject == "" {
-			l.b.opt.Warn("the provider does not say whose login this is; the next one in its place needs --renew " + arg(a.Label))
+			l.b.opt.Warn("the provider does not say whose login this is; the next one in its place needs --renew " + Arg(a.Label))
 		}
 		return &Login{Account: *a}, nil
 	}
@@ -141,10 +141,10 @@ func (l *login) home(idx *index.Index, n NewAccount) (*index.Account, error) {
 		return nil, failf(NoAccount, "the account was removed meanwhile; nothing was changed").hint("authferry login %s", l.provider.Name)
 	case owner != nil && owner.ID != a.ID:
 		return nil, failf(LoginFailed, "this login is that of account %s, not of %s; nothing was changed", quote(owner.Label), quote(a.Label)).
-			hint("authferry login %s --renew %s, and log in as the other user", a.Provider, arg(a.Label))
+			hint("authferry login %s --renew %s, and log in as the other user", a.Provider, Arg(a.Label))
 	case a.Subject != "" && (owner == nil || who.Subject == ""):
 		return nil, failf(LoginFailed, "account %s is %s, and this login is %s; nothing was changed", quote(a.Label), quote(cmp.Or(a.Identity, a.Subject)), quote(cmp.Or(who.Name, who.Subject, "of somebody unknown"))).
-			hint("authferry login %s --renew %s, and log in as the right user; or without --renew for a new account", a.Provider, arg(a.Label))
+			hint("authferry login %s --renew %s, and log in as the right user; or without --renew for a new account", a.Provider, Arg(a.Label))
 	}
 	return a, nil
 }
@@ -259,6 +259,13 @@ func (b *Broker) lockForTokens(ctx context.Context, path string) (*index.Lock, e
 	defer cancel()
 	l, err = index.Acquire(ctx, path)
 	return l, indexError(err)
+}
+
+func (g *grant) kind() string {
+	if g.APIKey.Empty() {
+		return KindOAuth
+	}
+	return KindAPIKey
 }
 
 // secret is what the grant is made of.

@@ -37,7 +37,7 @@ func (d *doctor) keyFileModes() {
 		d.say("key file", CheckWarning, "", "%s lies in the same folder as the vault that it opens; whoever copies the folder has both", path)
 	}
 	if info, err := os.Stat(path); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
-		d.say("key file", CheckWarning, "chmod 600 "+arg(path), "others may read %s, which opens the vault", path)
+		d.say("key file", CheckWarning, "chmod 600 "+Arg(path), "others may read %s, which opens the vault", path)
 	}
 }
 
@@ -90,7 +90,7 @@ func (d *doctor) twins() {
 			continue
 		}
 		if other := seen[a.Fingerprint]; other != nil {
-			d.say("shared login", CheckWarning, "authferry remove "+arg(a.Label)+" --no-revoke", "accounts %s and %s have one login; whichever refreshes first logs the other out", quote(other.Label), quote(a.Label))
+			d.say("shared login", CheckWarning, "authferry remove "+Arg(a.Label)+" --no-revoke", "accounts %s and %s have one login; whichever refreshes first logs the other out", quote(other.Label), quote(a.Label))
 		}
 		seen[a.Fingerprint] = a
 	}

@@ -150,18 +150,23 @@ func (t *takeover) plan(ctx context.Context) error {
 	for _, l := range t.file.Logins {
 		t.candidates = append(t.candidates, &candidate{login: l})
 	}
-	seen := map[string]string{} // secrets by fingerprint, and their entries
+	seen := map[string]*candidate{}
 	for _, c := range t.candidates {
-		fp := fingerprint(c.login.Secret())
-		if first, twice := seen[fp]; twice {
-			c.twin, c.reason = true, "it is the same login as "+quote(first)
-			continue
-		}
-		seen[fp] = c.login.Entry
 		t.admit(c)
 		if c.reason != "" {
 			continue
 		}
+		// One refresh token is one login, whatever it is called; one API key can be
+		// for a gateway that stands for several providers.
+		key := fingerprint(c.login.Secret())
+		if !c.login.APIKey.Empty() {
+			key += " " + c.login.Provider
+		}
+		if first := seen[key]; first != nil {
+			c.twin, c.reason = c.login.Provider == first.login.Provider, "it is the same login as "+quote(first.login.Entry)
+			continue
+		}
+		seen[key] = c
 		if err := t.compare(ctx, c); err != nil {
 			return err
 		}
@@ -401,5 +406,5 @@ func (t *takeover) pathArg() string {
 	if t.req.Path == "" || slices.Contains(t.req.Source.Places(), t.req.Path) {
 		return ""
 	}
-	return " " + arg(t.req.Path)
+	return " " + Arg(t.req.Path)
 }

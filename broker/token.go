@@ -124,7 +124,7 @@ func (b *Broker) handOut(ctx context.Context, idx *index.Index, sel selected, mi
 			skip = append(skip, a.ID)
 		}
 		if next := choose(idx, sel, skip, time.Now()); next.err == nil {
-			b.opt.Warn("account " + quote(choice.account.Label) + " needs a new login (authferry login " + choice.account.Provider + " --renew " + arg(choice.account.Label) + "); using " + quote(next.account.Label))
+			b.opt.Warn("account " + quote(choice.account.Label) + " needs a new login (authferry login " + choice.account.Provider + " --renew " + Arg(choice.account.Label) + "); using " + quote(next.account.Label))
 		}
 	}
 }
@@ -190,7 +190,7 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 		case failure != nil:
 			return nil, failure
 		case try == 3:
-			return nil, failf(ProviderRefused, "the provider of account %s issues tokens that are over at once", quote(a.Label)).hint("check this machine's clock, then: authferry refresh %s", arg(a.Label))
+			return nil, failf(ProviderRefused, "the provider of account %s issues tokens that are over at once", quote(a.Label)).hint("check this machine's clock, then: authferry refresh %s", Arg(a.Label))
 		case acc == nil && try == 0 && !over:
 			// The index may have moved on since it was read.
 			now, err := b.read()
@@ -269,7 +269,7 @@ func (b *Broker) oldAccess(ctx context.Context, idx *index.Index, a *index.Accou
 func (b *Broker) serveAPIKey(ctx context.Context, idx *index.Index, a *index.Account, want serving) (*Token, error) {
 	if want.floor >= a.Generation {
 		return nil, failf(ProviderRefused, "the API key of account %s was refused, and a key can't be refreshed", quote(a.Label)).
-			hint("authferry login %s --api-key-stdin --renew %s", a.Provider, arg(a.Label))
+			hint("authferry login %s --api-key-stdin --renew %s", a.Provider, Arg(a.Label))
 	}
 	g, err := b.readGrant(ctx, idx, a.ID, a.GrantSlot)
 	if err != nil {
@@ -306,7 +306,7 @@ func (acc *access) token(a *index.Account) *Token {
 // lost is the error for an account whose grant the keystore no longer has.
 func lost(a *index.Account) error {
 	return failf(LoginNeeded, "the keystore has no login of account %s any more", quote(a.Label)).
-		hint("authferry login %s --renew %s", a.Provider, arg(a.Label))
+		hint("authferry login %s --renew %s", a.Provider, Arg(a.Label))
 }
 
 // missing tells a lost grant from a keystore that is not the one it was stored
@@ -321,9 +321,9 @@ func (b *Broker) missing(ctx context.Context, idx *index.Index, a *index.Account
 // quote shows a name in a message.
 func quote(name string) string { return strconv.Quote(name) }
 
-// arg writes a word of a command so that a shell takes it as one, whatever is in
+// Arg writes a word of a command so that a shell takes it as one, whatever is in
 // it: names come from files and providers, and hints are pasted.
-func arg(word string) string {
+func Arg(word string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("@._+:/-", r)
 	}

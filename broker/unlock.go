@@ -54,7 +54,7 @@ func (b *Broker) InitSealedKeystore(ctx context.Context, path string, span time.
 		return Unlocked{}, failf(KeystoreDenied, "the key file can't be read").because(err)
 	case !fresh && !sealed:
 		return Unlocked{}, failf(Usage, "%s is a key file without a passphrase; nothing was changed", path).
-			hint("age -p -o NEW %s seals it; then authferry keystore init --passphrase --key-file NEW", arg(path))
+			hint("age -p -o NEW %s seals it; then authferry keystore init --passphrase --key-file NEW", Arg(path))
 	}
 	passphrase, err := ask(fresh)
 	if err != nil {

@@ -63,7 +63,7 @@ func (c *loginCmd) Run(a *app) error {
 	if done.Renewed {
 		a.term.note("account %q of %s has a new login; its label and pool are as they were", v.Label, v.Provider)
 	} else {
-		a.term.note("account %q of %s is in the %s; try: authferry token --account %q", v.Label, v.Provider, a.keystoreName(), v.Label)
+		a.term.note("account %q of %s is in the %s; try: authferry token --account %s", v.Label, v.Provider, a.keystoreName(), broker.Arg(v.Label))
 	}
 	return nil
 }
@@ -231,7 +231,7 @@ func (a *app) warnEnding(all []broker.AccountView) {
 	now := time.Now()
 	for _, v := range all {
 		if !v.RefreshExpiresAt.IsZero() && v.State != broker.NeedsLogin && v.RefreshExpiresAt.Sub(now) < loginEndsSoon {
-			a.term.warn(fmt.Sprintf("the login of account %q ends %s; renew it: authferry login %s --renew %q", v.Label, relative(v.RefreshExpiresAt, now), v.Provider, v.Label))
+			a.term.warn(fmt.Sprintf("the login of account %q ends %s; renew it: authferry login %s --renew %s", v.Label, relative(v.RefreshExpiresAt, now), v.Provider, broker.Arg(v.Label)))
 		}
 	}
 }
