@@ -21,7 +21,8 @@ import (
 // and doing it again goes on where it stopped. Nothing is refreshed.
 //
 // Where the file can't lose an entry after all, both programs have that login,
-// and Warn is told. Errors: as from PlanTakeover; Usage where a login could not
+// and Warn is told. Errors: as from PlanTakeover; Fenced where another import took
+// an entry at the same moment, so that two stores have that login; Usage where a login could not
 // be refreshed here and there is no other; those of Add. What was taken before an
 // error stays taken, and is in the Takeover that comes with it.
 func (b *Broker) TakeOver(ctx context.Context, req TakeoverRequest) (*Takeover, error) {
@@ -262,12 +263,62 @@ func (t *takeover) release(ctx context.Context, o *Takeover) error {
 		return nil
 	}
 	if err := t.remove(ctx, going); err != nil {
-		t.opt.Warn(fmt.Sprintf("the logins are here, and %s still has them too (%v); whichever program refreshes first logs the other out; finish it: %s",
-			t.file.Path, err, o.Finish))
-		return t.share(ctx, ids, t.file.Path)
+		gone := t.gone(ctx, ids)
+		if len(gone) < len(ids) {
+			t.opt.Warn(fmt.Sprintf("the logins are here, and %s still has them too (%v); whichever program refreshes first logs the other out; finish it: %s",
+				t.file.Path, err, o.Finish))
+		}
+		if err := t.share(ctx, ids, t.file.Path); err != nil {
+			return err
+		}
+		return t.outrun(gone)
 	}
 	o.Removed = len(going)
 	return t.share(ctx, ids, "")
+}
+
+// gone are those of the accounts whose entry somebody else took out of the file
+// since it was read.
+func (t *takeover) gone(ctx context.Context, ids []string) (gone []string) {
+	now, err := t.openFile(ctx, t.req)
+	if err != nil && CodeOf(err) != NoAccount {
+		return nil
+	}
+	for _, c := range t.candidates {
+		if c.held == "" || !slices.Contains(ids, c.held) {
+			continue
+		}
+		there := now != nil && (slices.ContainsFunc(now.Logins, func(l migrate.Login) bool {
+			return l.Entry == c.login.Entry && l.Provider == c.login.Provider || l.Secret().Equal(c.login.Secret())
+		}) || slices.ContainsFunc(now.Skipped, func(s migrate.Skipped) bool { return s.Entry == c.login.Entry }))
+		if !there {
+			gone = append(gone, c.held)
+		}
+	}
+	return gone
+}
+
+// outrun is the error where another import took the logins of these accounts too:
+// a store of its own may have them now.
+func (t *takeover) outrun(ids []string) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	idx, err := t.readOrEmpty()
+	if err != nil {
+		return err
+	}
+	var names, commands []string
+	for _, id := range ids {
+		if a := idx.Account(id); a != nil {
+			names, commands = append(names, quote(a.Label)), append(commands, "authferry remove "+Arg(a.Label)+" --no-revoke")
+		}
+	}
+	if names == nil {
+		return nil
+	}
+	return failf(Fenced, "%s lost the login of %s to somebody else at the same moment, as to an import into another AUTHFERRY_DIR; it is in this store too, and two stores can't own one login", t.file.Path, strings.Join(names, ", ")).
+		hint("%s, if the other one has it", strings.Join(commands, "; "))
 }
 
 func (t *takeover) remove(ctx context.Context, going []migrate.Login) error {
@@ -350,7 +401,7 @@ func (t *takeover) share(ctx context.Context, ids []string, where string) error 
 		return err
 	}
 	differs := func(a *index.Account) bool {
-		return a != nil && a.Shared != where && (where != "" || a.Shared == t.file.Path)
+		return a != nil && a.Shared != where && (where != "" || slices.Contains(t.names, a.Shared))
 	}
 	if !slices.ContainsFunc(ids, func(id string) bool { return differs(idx.Account(id)) }) {
 		return nil

@@ -68,6 +68,7 @@ type takeover struct {
 	file       *migrate.File
 	providers  *oauth.Providers
 	idx        *index.Index
+	names      []string // the file's, as the index has them; a link leads to it too
 	candidates []*candidate
 	shallow    bool // the keystore stays closed
 }
@@ -93,6 +94,11 @@ func (b *Broker) newTakeover(ctx context.Context, req TakeoverRequest, shallow b
 	}
 	if t.idx, err = b.readOrEmpty(); err != nil {
 		return nil, err
+	}
+	for _, a := range t.idx.Accounts {
+		if a.Shared != "" && t.file.At(a.Shared) {
+			t.names = append(t.names, a.Shared)
+		}
 	}
 	if err := t.plan(ctx); err != nil {
 		return nil, err
@@ -276,7 +282,7 @@ func (t *takeover) compare(ctx context.Context, c *candidate) error {
 // the candidate's.
 func (t *takeover) sameAccess(ctx context.Context, a *index.Account, c *candidate) (bool, error) {
 	if t.shallow || c.login.AccessToken.Empty() {
-		return a.Shared == t.file.Path, nil // as good as one can say without the keystore
+		return slices.Contains(t.names, a.Shared), nil // as good as one can say without the keystore
 	}
 	if err := t.open(t.idx); err != nil {
 		return false, err

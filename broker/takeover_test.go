@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -199,6 +200,101 @@ func TestTakeOverAtOnce(t *testing.T) {
 	all.Wait()
 	if a := n.accounts(); len(a) != 2 || n.content() != `{}` {
 		t.Errorf("%d accounts: %s", len(a), n.content())
+	}
+}
+
+// Of two stores that take one login at once, the one that comes too late says so,
+// and does not end the login of the other when its account is removed.
+func TestTakeOverIntoTwoStores(t *testing.T) {
+	for name, left := range map[string]string{"rewritten": `{"other":{"type":"api","key":"k"}}`, "deleted": ""} {
+		t.Run(name, func(t *testing.T) {
+			n := newNewcomer(t, `{"sim":`+entry("r1")+`,"other":{"type":"api","key":"k"}}`)
+			n.faulty(func(c keystoretest.Call) keystoretest.Fault {
+				if !grantWrite(c) {
+					return keystoretest.Fault{}
+				}
+				if n.write(left); left == "" {
+					if err := os.Remove(n.file); err != nil {
+						t.Error(err)
+					}
+				}
+				return keystoretest.Fault{}
+			})
+			done, err := n.takeOver(false)
+			e, ok := errors.AsType[*Error](err)
+			if !ok || e.Code != Fenced || e.Hint != "authferry remove sim-1 --no-revoke, if the other one has it" || done.Removed != 0 {
+				t.Fatalf("%+v, %v", done, err)
+			}
+			if len(n.said) != 0 {
+				t.Errorf("said: %q", n.said)
+			}
+			if a := n.accounts(); len(a) != 1 || a[0].Shared != n.file {
+				t.Errorf("%+v", a)
+			}
+		})
+	}
+}
+
+// Processes with a store each: one takes the login, and every other one that has
+// it as well says so.
+func TestTakeOverIntoStoresAtOnce(t *testing.T) {
+	for range 5 {
+		n := newNewcomer(t, `{"sim":`+entry("r1")+`,"openai":{"type":"api","key":"k1"}}`)
+		stores := []*newcomer{n, newNewcomer(t, `{}`), newNewcomer(t, `{}`)}
+		outcomes := make([]error, len(stores))
+		took := make([]int, len(stores))
+		var all sync.WaitGroup
+		for i, s := range stores {
+			all.Go(func() {
+				done, err := s.b.TakeOver(t.Context(), n.request(false))
+				if outcomes[i] = err; done != nil {
+					took[i] = done.Removed
+				}
+			})
+		}
+		all.Wait()
+		owners := 0
+		for i, s := range stores {
+			switch has := len(s.accounts()); {
+			case took[i] > 0 && has == 2 && outcomes[i] == nil:
+				owners++
+			case took[i] > 0, has > 0 && CodeOf(outcomes[i]) != Fenced, has == 0 && outcomes[i] != nil:
+				t.Errorf("%d accounts, %d entries removed: %v", has, took[i], outcomes[i])
+			}
+		}
+		if owners != 1 || n.content() != `{}` {
+			t.Errorf("%d stores own the logins: %s", owners, n.content())
+		}
+	}
+}
+
+// A file is the same one by whatever name it was called.
+func TestTakeOverByAnotherName(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("needs a Unix file mode, and links that anybody may make")
+	}
+	n := newNewcomer(t, `{"sim":`+entry("r1")+`}`)
+	link := filepath.Join(t.TempDir(), "link.json")
+	if err := os.Symlink(n.file, link); err != nil {
+		t.Fatal(err)
+	}
+	for _, names := range [][2]string{{n.file, link}, {link, n.file}} {
+		n.write(`{"sim":` + entry("r1") + `}`)
+		req := n.request(true)
+		req.Path = names[0]
+		if _, err := n.b.TakeOver(t.Context(), req); err != nil {
+			t.Fatal(err)
+		}
+		if a := n.accounts(); len(a) != 1 || a[0].Shared != names[0] {
+			t.Fatalf("kept: %+v", a)
+		}
+		req.Path, req.Keep = names[1], false
+		if done, err := n.b.TakeOver(t.Context(), req); err != nil || done.Removed != 1 {
+			t.Fatalf("%+v, %v", done, err)
+		}
+		if a := n.accounts(); len(a) != 1 || a[0].Shared != "" {
+			t.Errorf("moved: %+v", a)
+		}
 	}
 }
 

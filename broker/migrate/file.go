@@ -74,6 +74,15 @@ func Parse(source Source, where string, data []byte) (*File, error) {
 // Same reports that g has the same content.
 func (f *File) Same(g *File) bool { return bytes.Equal(f.data, g.data) }
 
+// At reports that path is the file's, or leads to it.
+func (f *File) At(path string) bool {
+	if path == f.Path {
+		return true
+	}
+	target, err := filepath.EvalSymlinks(path)
+	return err == nil && target == f.target
+}
+
 func (f *File) bad(err error) error {
 	if _, ok := errors.AsType[*os.PathError](err); ok {
 		return err

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -425,6 +426,39 @@ func TestRemoveSweeps(t *testing.T) {
 	}
 	if _, err := os.Stat(other); err != nil {
 		t.Errorf("somebody else's file: %v", err)
+	}
+}
+
+// Of those that remove at once one does, and the others learn that they did not;
+// nobody's temporary file is swept.
+func TestRemoveAtOnce(t *testing.T) {
+	for range 20 {
+		path := put(t, "auth.json", `{"a":{"type":"api","key":"1"},"b":{"type":"api","key":"2"}}`)
+		files := []*File{open(t, openCode, path), open(t, openCode, path), open(t, openCode, path)}
+		errs := make([]error, len(files))
+		var all sync.WaitGroup
+		for i, f := range files {
+			all.Go(func() {
+				if errs[i] = f.Removable(); errs[i] == nil {
+					_, errs[i] = f.Remove(f.Logins[:1])
+				}
+			})
+		}
+		all.Wait()
+		did := 0
+		for _, err := range errs {
+			if err == nil {
+				did++
+			} else if !errors.Is(err, ErrChanged) {
+				t.Error(err)
+			}
+		}
+		if did != 1 || content(t, path) != `{"b":{"type":"api","key":"2"}}` {
+			t.Fatalf("%d removed it: %s", did, content(t, path))
+		}
+		if all, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".*")); all != nil {
+			t.Errorf("left beside it: %v", all)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@
 package migrate
 
 import (
+	"errors"
 	"os"
 	"syscall"
 )
@@ -34,6 +35,25 @@ func openTo(info os.FileInfo) string {
 		return "its group"
 	}
 	return ""
+}
+
+// lockFolder locks a folder against every other process that does; closing it, or
+// the end of the process, unlocks it.
+func lockFolder(dir string) (*os.File, error) {
+	folder, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(folder.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = folder.Close()
+		return nil, err
+	}
+	return folder, nil
+}
+
+// taken reports that another one has the lock, or that it is not known yet.
+func taken(err error) bool {
+	return errors.Is(err, syscall.EWOULDBLOCK) || errors.Is(err, syscall.EINTR)
 }
 
 // inUse reports that a rename is to be tried again: not on this system.

@@ -3,6 +3,7 @@ package migrate
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"syscall"
 )
 
@@ -15,6 +16,25 @@ func foreign(os.FileInfo) (uid uint64, is bool) { return 0, false }
 func linked(os.FileInfo) bool { return false }
 
 func openTo(os.FileInfo) string { return "" }
+
+// lockFolder locks a folder against every other process that does: by a file in it
+// that none can share, and that is gone as soon as it is closed.
+func lockFolder(dir string) (*os.File, error) {
+	const deleteAccess, deleteOnClose = 0x00010000, 0x04000000
+	path := filepath.Join(dir, tempPrefix+"lock")
+	name, err := syscall.UTF16PtrFromString(path)
+	if err != nil {
+		return nil, err
+	}
+	h, err := syscall.CreateFile(name, syscall.GENERIC_WRITE|deleteAccess, 0, nil, syscall.OPEN_ALWAYS, syscall.FILE_ATTRIBUTE_NORMAL|deleteOnClose, 0)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(h), path), nil
+}
+
+// taken reports that another one has the lock, or has just let go of it.
+func taken(err error) bool { return inUse(err) }
 
 // inUse reports that somebody has the file open at this moment.
 func inUse(err error) bool {

@@ -20,6 +20,10 @@ var ErrChanged = errors.New("the file changed meanwhile")
 // left as it is.
 var ErrBusy = errors.New("the other program is refreshing at this moment")
 
+// ErrTaking says that another import is at the file for long, so that it was left
+// as it is.
+var ErrTaking = errors.New("another import is taking logins out of it")
+
 const (
 	tempPrefix = ".authferry-"
 	tempSuffix = ".tmp"
@@ -28,6 +32,11 @@ const (
 // Removable fails where Remove would because of the folder: it makes a file
 // beside the other one, and deletes it.
 func (f *File) Removable() error {
+	done, _, err := f.turn()
+	if err != nil {
+		return err
+	}
+	defer done()
 	temp, err := os.CreateTemp(filepath.Dir(f.target), tempPrefix+"*"+tempSuffix)
 	if err != nil {
 		return err
@@ -41,16 +50,24 @@ func (f *File) Removable() error {
 // damaged one, is deleted. twoNames reports that the old file has another name
 // (a hard link), which keeps its content.
 //
-// Errors: ErrChanged, ErrBusy and those of the file system; the file is then as
-// it was.
+// Errors: ErrChanged, ErrBusy, ErrTaking and those of the file system; the file is
+// then as it was. Of two that remove at once, whatever stores they are for, one
+// gets ErrChanged.
 func (f *File) Remove(logins []Login) (twoNames bool, err error) {
 	left, gone := f.Without(logins)
+	done, alone, err := f.turn()
+	if err != nil {
+		return false, err
+	}
+	defer done()
 	unlock, err := f.lock()
 	if err != nil {
 		return false, err
 	}
 	defer unlock()
-	f.sweep()
+	if alone {
+		f.sweep()
+	}
 	info, err := f.unchanged()
 	if err != nil {
 		return false, err
@@ -136,6 +153,23 @@ func moved(i int, gone map[int]bool) int {
 		}
 	}
 	return n
+}
+
+// turn waits for imports that are at files of the same folder. Who has it is alone
+// there until done is called or the process ends; alone is false where the file
+// system has no locks, and a temporary file may be another's.
+func (f *File) turn() (done func(), alone bool, err error) {
+	for range 500 {
+		lock, err := lockFolder(filepath.Dir(f.target))
+		switch {
+		case err == nil:
+			return func() { _ = lock.Close() }, true, nil
+		case !taken(err):
+			return func() {}, false, nil
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return nil, false, ErrTaking
 }
 
 // sweep removes what a killed process left beside the file: it may hold the
