@@ -317,8 +317,8 @@ func (t *takeover) outrun(ids []string) error {
 	if names == nil {
 		return nil
 	}
-	return failf(Fenced, "%s lost the login of %s to somebody else at the same moment, as to an import into another AUTHFERRY_DIR; it is in this store too, and two stores can't own one login", t.file.Path, strings.Join(names, ", ")).
-		hint("%s, if the other one has it", strings.Join(commands, "; "))
+	return failf(Fenced, "another import, or %s itself, took the login of %s out of %s at the same moment; it is in this store too, and two can't own one login", t.req.Source.Title, strings.Join(names, ", "), t.file.Path).
+		hint("%s, if another AUTHFERRY_DIR has it", strings.Join(commands, "; "))
 }
 
 func (t *takeover) remove(ctx context.Context, going []migrate.Login) error {

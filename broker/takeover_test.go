@@ -203,8 +203,8 @@ func TestTakeOverAtOnce(t *testing.T) {
 	}
 }
 
-// Of two stores that take one login at once, the one that comes too late says so,
-// and does not end the login of the other when its account is removed.
+// Of two stores that take one login at once, the one that comes too late says so.
+// Its account counts as shared: removing it does not end the login of the other.
 func TestTakeOverIntoTwoStores(t *testing.T) {
 	for name, left := range map[string]string{"rewritten": `{"other":{"type":"api","key":"k"}}`, "deleted": ""} {
 		t.Run(name, func(t *testing.T) {
@@ -222,7 +222,7 @@ func TestTakeOverIntoTwoStores(t *testing.T) {
 			})
 			done, err := n.takeOver(false)
 			e, ok := errors.AsType[*Error](err)
-			if !ok || e.Code != Fenced || e.Hint != "authferry remove sim-1 --no-revoke, if the other one has it" || done.Removed != 0 {
+			if !ok || e.Code != Fenced || e.Hint != "authferry remove sim-1 --no-revoke, if another AUTHFERRY_DIR has it" || done.Removed != 0 {
 				t.Fatalf("%+v, %v", done, err)
 			}
 			if len(n.said) != 0 {
