@@ -14,27 +14,10 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 )
 
-// installedOpenCode skips the test where OpenCode is absent.
-func installedOpenCode(t *testing.T) string {
-	t.Helper()
-	path := os.Getenv("AUTHFERRY_OPENCODE")
-	if path == "" {
-		path = filepath.Join("opencode", "node_modules", "opencode-linux-x64", "bin", "opencode")
-	}
-	path, err := filepath.Abs(path)
-	if err == nil {
-		_, err = os.Stat(path)
-	}
-	if err != nil {
-		t.Skip("needs opencode: run npm ci --ignore-scripts in cmd/authferry/opencode, or set AUTHFERRY_OPENCODE to the program")
-	}
-	return path
-}
-
 // OpenCode itself starts and lists what it has: as before after --keep, and after
 // --move what was not taken.
 func TestOpenCodeAfterImport(t *testing.T) {
-	program := installedOpenCode(t)
+	program := openCodeProgram(t)
 	s := newScene(t, brokertest.Config{})
 	home := filepath.Join(s.root, "home")
 	file := filepath.Join(home, ".local", "share", "opencode", "auth.json")
