@@ -25,18 +25,19 @@ var floors = []struct {
 	dir   string
 	floor int
 }{
-	{"keystore", 0},
-	{"broker/index", 1},
-	{"broker/migrate", 1},
-	{"broker/oauth", 1},
-	{"broker/ratelimit", 1},
-	{"broker/brokertest", 2},
-	{"broker/torture", 2},
-	{"broker", 2},
-	{"cmd", 3},
-	{"bench", 4},
-	{"docs", 4},
-	{"scripts", 4},
+	{"atomicfile", 0},
+	{"keystore", 1},
+	{"broker/index", 2},
+	{"broker/migrate", 2},
+	{"broker/oauth", 2},
+	{"broker/ratelimit", 2},
+	{"broker/brokertest", 3},
+	{"broker/torture", 3},
+	{"broker", 3},
+	{"cmd", 4},
+	{"bench", 5},
+	{"docs", 5},
+	{"scripts", 5},
 }
 
 // owners are the only folders whose programs import these modules.

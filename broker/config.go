@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"github.com/authferry/authferry/atomicfile"
 )
 
 // Config is config.toml: what a person may choose about all accounts.
@@ -190,16 +192,7 @@ func (b *Broker) writeConfig(text string) error {
 	if err := os.MkdirAll(b.opt.Dir, 0o700); err != nil {
 		return failf(Internal, "the folder can't be made").because(err)
 	}
-	tmp, err := os.CreateTemp(b.opt.Dir, ".config-*.toml")
-	if err != nil {
-		return failf(Internal, "config.toml can't be written").because(err)
-	}
-	defer os.Remove(tmp.Name())
-	_, err = tmp.WriteString(text)
-	if err = errors.Join(err, tmp.Close()); err == nil {
-		err = os.Rename(tmp.Name(), b.configPath())
-	}
-	if err != nil {
+	if err := atomicfile.Write(b.configPath(), []byte(text), 0o600, nil); err != nil {
 		return failf(Internal, "config.toml can't be written").because(err)
 	}
 	return nil

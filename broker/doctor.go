@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/authferry/authferry/atomicfile"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
@@ -126,7 +127,7 @@ func (d *doctor) folder() {
 
 // temporary files are renamed into place within milliseconds.
 func temporary(name string) bool {
-	return strings.HasSuffix(name, ".tmp") || strings.HasPrefix(name, ".config-") && strings.HasSuffix(name, ".toml")
+	return strings.HasSuffix(name, atomicfile.Suffix)
 }
 
 func inWords(paths []string) string {

@@ -16,6 +16,8 @@ import (
 	"unicode/utf8"
 
 	"filippo.io/age"
+
+	"github.com/authferry/authferry/atomicfile"
 )
 
 // OpenFile returns the store of sealed age files in the folder dir, which the
@@ -220,7 +222,7 @@ func open(sealed []byte, with age.Identity) (entry, error) {
 }
 
 func load(path string) (data []byte, err error) {
-	err = patiently(func() error {
+	err = atomicfile.Patiently(func() error {
 		f, err := os.Open(path)
 		if err != nil {
 			return err
@@ -228,7 +230,7 @@ func load(path string) (data []byte, err error) {
 		defer f.Close()
 		data, err = io.ReadAll(io.LimitReader(f, maxFile+1))
 		return err
-	})
+	}, atomicfile.InUse)
 	if err == nil && len(data) > maxFile {
 		err = &Error{Cause: ErrDamaged, Err: fmt.Errorf("larger than %d bytes", maxFile)}
 	}

@@ -257,7 +257,7 @@ func TestSymbolicLinkIsReplaced(t *testing.T) {
 func TestStrayFiles(t *testing.T) {
 	s, dir, _ := newVault(t)
 	mustSet(t, s, "value")
-	old, fresh := filepath.Join(dir, "1.tmp"), filepath.Join(dir, "2.tmp")
+	old, fresh := filepath.Join(dir, ".authferry-1.tmp"), filepath.Join(dir, ".authferry-2.tmp")
 	for _, path := range []string{old, fresh} {
 		if err := os.WriteFile(path, nil, 0o600); err != nil {
 			t.Fatal(err)

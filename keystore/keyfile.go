@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"filippo.io/age"
+
+	"github.com/authferry/authferry/atomicfile"
 )
 
 var errNoKey = errors.New("it holds no age key such as age-keygen makes")
@@ -46,7 +48,7 @@ func writeNew(path string, content []byte) error {
 	}
 	_, err = f.Write(content)
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = syncFolder(dir)
+		err = atomicfile.SyncFolder(dir)
 	}
 	if err != nil {
 		return errors.Join(err, os.Remove(path))

@@ -125,7 +125,7 @@ func TestLockLeavesNoKey(t *testing.T) {
 			}
 		},
 		"an unlock was killed": func(t *testing.T, run, _ string) {
-			if err := os.WriteFile(filepath.Join(run, Service, "1.tmp"), []byte("key"), 0o600); err != nil {
+			if err := os.WriteFile(filepath.Join(run, Service, ".authferry-1.tmp"), []byte("key"), 0o600); err != nil {
 				t.Fatal(err)
 			}
 		},

@@ -16,6 +16,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/authferry/authferry/atomicfile"
 )
 
 // Faults of the file system, made by the kernel: system calls that fail in a
@@ -221,7 +223,7 @@ func intact(f *File) error {
 	if now, before := ix.Accounts[0].Generation, last.Accounts[0].Generation; now != 2 || before != 1 {
 		return fmt.Errorf("generation %d, %d in the backup", now, before)
 	}
-	left, err := filepath.Glob(filepath.Join(f.Dir(), "*"+tempSuffix))
+	left, err := filepath.Glob(filepath.Join(f.Dir(), "*"+atomicfile.Suffix))
 	if len(left) > 0 {
 		return fmt.Errorf("left behind: %v", left)
 	}

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/authferry/authferry/atomicfile"
 )
 
 const (
@@ -79,7 +81,7 @@ func load(path, beside string, parse func([]byte) (*Index, error)) (*Index, erro
 
 // readFile reads one of the two versions; beside is the path of the other.
 func readFile(path, beside string) (data []byte, err error) {
-	err = patiently(func() error {
+	err = atomicfile.Patiently(func() error {
 		info, err := os.Lstat(path)
 		switch {
 		case err != nil:

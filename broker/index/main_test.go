@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/authferry/authferry/atomicfile"
 )
 
 // The test binary is also the other process: with this in its environment it
@@ -140,7 +142,7 @@ func tempFiles(t testing.TB, f *File) []string {
 	must(t, err)
 	var names []string
 	for _, e := range entries {
-		if strings.HasSuffix(e.Name(), tempSuffix) {
+		if strings.HasSuffix(e.Name(), atomicfile.Suffix) {
 			names = append(names, e.Name())
 		}
 	}

@@ -2,13 +2,12 @@ package index
 
 import (
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
-	"strings"
-	"syscall"
 	"time"
+
+	"github.com/authferry/authferry/atomicfile"
 )
 
 // Durability says whether a change must outlive a power cut.
@@ -22,11 +21,8 @@ const (
 	Fast
 )
 
-const (
-	tempSuffix = ".tmp"
-	// A temp file is written and renamed within milliseconds, under the lock.
-	tempAge = 10 * time.Minute
-)
+// tempAge: a temp file is written and renamed within milliseconds, under the lock.
+const tempAge = 10 * time.Minute
 
 // write replaces index.json by data. Where it holds old now, that becomes the
 // backup first, so that at no instant either of the two is missing or partial.
@@ -45,9 +41,9 @@ func (f *File) write(d Durability, old, data []byte) error {
 	if err := replace(temp, f.path()); err != nil {
 		return err
 	}
-	f.sweep()
+	atomicfile.Sweep(f.dir, tempAge)
 	if d == Durable {
-		return syncFolder(f.dir)
+		return atomicfile.SyncFolder(f.dir)
 	}
 	return nil
 }
@@ -70,7 +66,9 @@ func (f *File) writeTemp(d Durability, data []byte) (path string, err error) {
 	return path, nil
 }
 
-func (f *File) tempPath() string { return f.path() + "." + randomName() + tempSuffix }
+func (f *File) tempPath() string {
+	return filepath.Join(f.dir, atomicfile.Prefix+randomName()+atomicfile.Suffix)
+}
 
 // keep makes the current file, which holds old, the backup: by a second link to
 // it, which costs no write, or else by a copy.
@@ -97,60 +95,17 @@ func putAside(path, aside string) error {
 	return replace(path, aside)
 }
 
-// sweep removes the temp files of processes that were killed. It is no failure
-// of the change if it can not.
-func (f *File) sweep() {
-	entries, err := os.ReadDir(f.dir)
-	if err != nil {
-		return
-	}
-	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), fileName+".") || !strings.HasSuffix(e.Name(), tempSuffix) {
-			continue
-		}
-		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()) > tempAge {
-			os.Remove(filepath.Join(f.dir, e.Name()))
-		}
-	}
-}
-
-// syncFolder makes renames in dir durable. Windows has no such call and journals
-// them by itself.
-func syncFolder(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	folder, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer folder.Close()
-	if err := folder.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, syscall.EINVAL) {
-		return err
-	}
-	return nil
-}
-
 func replace(from, to string) error {
-	return patiently(func() error { return rename(from, to) }, inUse)
+	return atomicfile.Patiently(func() error { return rename(from, to) }, inUse)
 }
 
 // Tests put faults here.
 var (
 	rename = os.Rename
-	inUse  = sharingViolation
+	inUse  = atomicfile.InUse
 
 	atomicRename = runtime.GOOS != "windows"
 )
-
-// sharingViolation reports that Windows refused because somebody has the file
-// open: Go opens files without FILE_SHARE_DELETE, so a reader gets in the way of
-// a rename, and the rename in the way of a reader.
-func sharingViolation(err error) bool {
-	const accessDenied, sharing = syscall.Errno(5), syscall.Errno(32)
-	return runtime.GOOS == "windows" && !errors.Is(err, fs.ErrNotExist) &&
-		(errors.Is(err, accessDenied) || errors.Is(err, sharing))
-}
 
 // betweenRenames reports whether a file may be missing only for the moment in
 // which it is replaced: Windows promises no atomic rename. That the other version
@@ -161,16 +116,4 @@ func betweenRenames(beside string) bool {
 	}
 	_, err := os.Lstat(beside)
 	return err == nil
-}
-
-// patiently does op again while its error is one to wait out, ten times within
-// 225 ms.
-func patiently(op func() error, again func(error) bool) error {
-	for try := 1; ; try++ {
-		err := op()
-		if err == nil || try == 10 || !again(err) {
-			return err
-		}
-		time.Sleep(time.Duration(try) * 5 * time.Millisecond)
-	}
 }

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/authferry/authferry/atomicfile"
 )
 
 func init() {
@@ -166,7 +168,7 @@ func TestFileInUse(t *testing.T) {
 					return os.Rename(from, to)
 				}
 				inUse = func(err error) bool { return errors.Is(err, busy) }
-				defer func() { rename, inUse = os.Rename, sharingViolation }()
+				defer func() { rename, inUse = os.Rename, atomicfile.InUse }()
 
 				err := f.Update(t.Context(), Durable, func(ix *Index) error { ix.Accounts[0].Generation = 7; return nil })
 				if want := failures < 10; (err == nil) != want {
@@ -233,7 +235,7 @@ func TestBackupInUse(t *testing.T) {
 			return os.Rename(from, to)
 		}
 		inUse = func(err error) bool { return errors.Is(err, busy) }
-		defer func() { rename, inUse = os.Rename, sharingViolation }()
+		defer func() { rename, inUse = os.Rename, atomicfile.InUse }()
 		must(t, f.Update(t.Context(), Durable, func(ix *Index) error { ix.Accounts[0].Generation = 7; return nil }))
 	})
 	after, err := os.ReadFile(f.backupPath())
@@ -243,37 +245,5 @@ func TestBackupInUse(t *testing.T) {
 	}
 	if left := tempFiles(t, f); left != nil {
 		t.Errorf("left behind: %v", left)
-	}
-}
-
-func TestPatience(t *testing.T) {
-	busy := errors.New("in use")
-	inUse = func(err error) bool { return err == busy }
-	defer func() { inUse = sharingViolation }()
-	for _, test := range []struct {
-		failures int
-		err      error
-		tries    int
-		waited   time.Duration
-		want     error
-	}{
-		{0, busy, 1, 0, nil},
-		{1, busy, 2, 5 * time.Millisecond, nil},
-		{9, busy, 10, 225 * time.Millisecond, nil},
-		{99, busy, 10, 225 * time.Millisecond, busy},
-		{99, fs.ErrPermission, 1, 0, fs.ErrPermission},
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			began, tries := time.Now(), 0
-			err := patiently(func() error {
-				if tries++; tries <= test.failures {
-					return test.err
-				}
-				return nil
-			}, inUse)
-			if waited := time.Since(began); err != test.want || tries != test.tries || waited != test.waited {
-				t.Errorf("%d failures with %v: %v after %d tries and %v", test.failures, test.err, err, tries, waited)
-			}
-		})
 	}
 }

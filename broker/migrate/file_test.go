@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/authferry/authferry/atomicfile"
 )
 
 // put writes a file of this user's in a folder of its own.
@@ -407,7 +409,7 @@ func TestRemoveAfterAChange(t *testing.T) {
 // What a killed process left beside the file goes, since it may hold logins.
 func TestRemoveSweeps(t *testing.T) {
 	path := put(t, "auth.json", `{"a":{"type":"api","key":"1"}}`)
-	stray := filepath.Join(filepath.Dir(path), tempPrefix+"1"+tempSuffix)
+	stray := filepath.Join(filepath.Dir(path), atomicfile.Prefix+"1"+atomicfile.Suffix)
 	other := filepath.Join(filepath.Dir(path), "other.tmp")
 	for _, p := range []string{stray, other} {
 		if err := os.WriteFile(p, nil, 0o600); err != nil {

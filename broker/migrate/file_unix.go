@@ -55,6 +55,3 @@ func lockFolder(dir string) (*os.File, error) {
 func taken(err error) bool {
 	return errors.Is(err, syscall.EWOULDBLOCK) || errors.Is(err, syscall.EINTR)
 }
-
-// inUse reports that a rename is to be tried again: not on this system.
-func inUse(error) bool { return false }

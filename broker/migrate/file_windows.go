@@ -1,10 +1,11 @@
 package migrate
 
 import (
-	"errors"
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"github.com/authferry/authferry/atomicfile"
 )
 
 const nonblocking = 0
@@ -21,7 +22,7 @@ func openTo(os.FileInfo) string { return "" }
 // that none can share, and that is gone as soon as it is closed.
 func lockFolder(dir string) (*os.File, error) {
 	const deleteAccess, deleteOnClose = 0x00010000, 0x04000000
-	path := filepath.Join(dir, tempPrefix+"lock")
+	path := filepath.Join(dir, atomicfile.Prefix+"lock")
 	name, err := syscall.UTF16PtrFromString(path)
 	if err != nil {
 		return nil, err
@@ -34,10 +35,4 @@ func lockFolder(dir string) (*os.File, error) {
 }
 
 // taken reports that another one has the lock, or has just let go of it.
-func taken(err error) bool { return inUse(err) }
-
-// inUse reports that somebody has the file open at this moment.
-func inUse(err error) bool {
-	const accessDenied, sharing = syscall.Errno(5), syscall.Errno(32)
-	return errors.Is(err, accessDenied) || errors.Is(err, sharing)
-}
+func taken(err error) bool { return atomicfile.InUse(err) }

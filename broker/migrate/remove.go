@@ -6,10 +6,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strconv"
-	"strings"
 	"time"
+
+	"github.com/authferry/authferry/atomicfile"
 )
 
 // ErrChanged says that a file is no longer what was read, so that it was left
@@ -24,11 +24,6 @@ var ErrBusy = errors.New("the other program is refreshing at this moment")
 // as it is.
 var ErrTaking = errors.New("another import is taking logins out of it")
 
-const (
-	tempPrefix = ".authferry-"
-	tempSuffix = ".tmp"
-)
-
 // Removable fails where Remove would because of the folder: it makes a file
 // beside the other one, and deletes it.
 func (f *File) Removable() error {
@@ -37,7 +32,7 @@ func (f *File) Removable() error {
 		return err
 	}
 	defer done()
-	temp, err := os.CreateTemp(filepath.Dir(f.target), tempPrefix+"*"+tempSuffix)
+	temp, err := os.CreateTemp(filepath.Dir(f.target), atomicfile.Prefix+"*"+atomicfile.Suffix)
 	if err != nil {
 		return err
 	}
@@ -65,22 +60,24 @@ func (f *File) Remove(logins []Login) (twoNames bool, err error) {
 		return false, err
 	}
 	defer unlock()
-	if alone {
-		f.sweep()
+	if alone { // what a killed import left may hold the entries that were to stay
+		atomicfile.Sweep(filepath.Dir(f.target), 0)
 	}
 	info, err := f.unchanged()
 	if err != nil {
 		return false, err
 	}
 	if gone {
-		err = patiently(func() error { return os.Remove(f.target) })
+		err = atomicfile.Patiently(func() error { return os.Remove(f.target) }, atomicfile.InUse)
 	} else {
-		err = f.replace(left, info.Mode().Perm())
+		err = atomicfile.Write(f.target, left, info.Mode().Perm(), func() error { _, err := f.unchanged(); return err })
 	}
 	if err != nil {
 		return false, err
 	}
-	return linked(info), syncFolder(filepath.Dir(f.target))
+	// The entry is gone from the file already, whatever a sync says.
+	_ = atomicfile.SyncFolder(filepath.Dir(f.target))
+	return linked(info), nil
 }
 
 // unchanged fails with ErrChanged where the file is not what was read.
@@ -91,25 +88,6 @@ func (f *File) unchanged() (os.FileInfo, error) {
 		return nil, ErrChanged
 	}
 	return info, err
-}
-
-func (f *File) replace(data []byte, mode fs.FileMode) error {
-	temp, err := os.CreateTemp(filepath.Dir(f.target), tempPrefix+"*"+tempSuffix) // 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(temp.Name()) // gone already unless something below failed
-	_, err = temp.Write(data)
-	if runtime.GOOS != "windows" {
-		err = errors.Join(err, temp.Chmod(mode))
-	}
-	if err := errors.Join(err, temp.Sync(), temp.Close()); err != nil {
-		return err
-	}
-	if _, err := f.unchanged(); err != nil {
-		return err
-	}
-	return patiently(func() error { return os.Rename(temp.Name(), f.target) })
 }
 
 // Without is the text without the logins. gone reports that the whole file, or
@@ -172,21 +150,6 @@ func (f *File) turn() (done func(), alone bool, err error) {
 	return nil, false, ErrTaking
 }
 
-// sweep removes what a killed process left beside the file: it may hold the
-// entries that were to stay.
-func (f *File) sweep() {
-	dir := filepath.Dir(f.target)
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return
-	}
-	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), tempPrefix) && strings.HasSuffix(e.Name(), tempSuffix) && e.Type().IsRegular() {
-			_ = os.Remove(filepath.Join(dir, e.Name()))
-		}
-	}
-}
-
 // staleLock is when the other program itself ignores a lock of its own.
 const staleLock = time.Minute
 
@@ -217,30 +180,4 @@ func (f *File) lock() (unlock func(), err error) {
 		held = append(held, dir)
 	}
 	return unlock, nil
-}
-
-// syncFolder makes a rename in dir durable. Windows journals it by itself, and
-// where the file system can't, the rename is done all the same.
-func syncFolder(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	folder, err := os.Open(dir)
-	if err != nil {
-		return nil //nolint:nilerr // the entry is gone from the file already
-	}
-	_ = folder.Sync()
-	return folder.Close()
-}
-
-// patiently does op again while another process has the file open, ten times
-// within half a second.
-func patiently(op func() error) error {
-	for try := 1; ; try++ {
-		err := op()
-		if err == nil || try == 10 || !inUse(err) {
-			return err
-		}
-		time.Sleep(time.Duration(try) * 10 * time.Millisecond)
-	}
 }

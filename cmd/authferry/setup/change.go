@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/authferry/authferry/atomicfile"
 )
 
 // Change is a file as it is and as it is to become. Nil is no file.
@@ -68,16 +70,7 @@ func (c Change) Apply() error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".authferry-*")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.Remove(f.Name()) }() // gone already once it is renamed
-	_, wrote := f.Write(c.After)
-	if err := errors.Join(wrote, f.Chmod(mode), f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), path)
+	return atomicfile.Write(path, c.After, mode, nil)
 }
 
 // errReadOnly: somebody protected that file, and replacing it would not even ask.

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+
+	"github.com/authferry/authferry/atomicfile"
 )
 
 // Some clients find their helper by its name alone. They get authferry by that
@@ -51,7 +53,7 @@ func writeLink(path, target string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	temp := filepath.Join(dir, ".authferry-"+filepath.Base(path))
+	temp := filepath.Join(dir, atomicfile.Prefix+filepath.Base(path))
 	_ = os.Remove(temp) // of one who was interrupted here
 	if runtime.GOOS == "windows" {
 		program, err := os.ReadFile(target)
@@ -64,7 +66,7 @@ func writeLink(path, target string) error {
 	} else if err := os.Symlink(target, temp); err != nil {
 		return err
 	}
-	if err := os.Rename(temp, path); err != nil {
+	if err := atomicfile.Patiently(func() error { return os.Rename(temp, path) }, atomicfile.InUse); err != nil {
 		return errors.Join(err, os.Remove(temp))
 	}
 	return nil
