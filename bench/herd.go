@@ -38,7 +38,8 @@ func (b *bench) parallel() (result, error) {
 		r.add(fmt.Sprint(n), f0(rates[0]), f0(rates[1]), f2(rates[0]/rates[1]), fmt.Sprint(failures))
 		r.bars = append(r.bars, bar{fmt.Sprintf("%d, authferry token", n), rates[0], 0, true}, bar{fmt.Sprintf("%d, bare Get", n), rates[1], 0, false})
 		if n > 1 {
-			r.atLeast(fmt.Sprintf("throughput of a bare Get, %d at a time", n), 0.95, rates[0]/rates[1], "×")
+			r.atLeast(fmt.Sprintf("throughput of a bare Get, %d at a time", n), 0.95, rates[0]/rates[1], "×").beside =
+				fmt.Sprintf("%.0f a second, and %.0f bare", rates[0], rates[1])
 		}
 		failed += failures
 	}
