@@ -35,6 +35,7 @@ func build(dir string) error {
 		{"hello", []string{"bench/programs/hello.go"}},
 		{"idle", []string{idle}},
 		{"peak", []string{"bench/programs/peak.go"}},
+		{"writes", []string{"bench/programs/writes.go"}},
 	} {
 		// As the released programs are built.
 		if err := compile(dir, p.out, "CGO_ENABLED=0", append([]string{"go", "build", "-trimpath"}, p.flags...)...); err != nil {

@@ -35,12 +35,12 @@ func document(dir string, all []result, complete bool) error {
 	if complete {
 		var rows [][]string
 		for _, g := range goals {
-			rows = append(rows, []string{g.what, g.aim, g.found, g.verdict()})
+			rows = append(rows, g.row())
 		}
 		if text, err = between(text, "machine", machine()+".\n"); err != nil {
 			return err
 		}
-		if text, err = between(text, "goals", markdown([]string{"goal", "aim", "measured", ""}, rows)); err != nil {
+		if text, err = between(text, "goals", markdown(goalHeader, rows)); err != nil {
 			return err
 		}
 	}

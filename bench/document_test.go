@@ -26,7 +26,7 @@ func TestDocument(t *testing.T) {
 	for _, p := range parts {
 		r := result{name: p.name, title: p.title, text: "Text of " + p.name + ".", header: []string{"program", "ms"}, bars: []bar{{"<one> & \"two\"", 3, 4, true}, {"none", 0, 0, false}}}
 		r.add("authferry", "1.0")
-		r.atMost("goal of "+p.name, 1, 1, "×")
+		r.atMost("goal of "+p.name, 1, 1, "×").beside = "as others"
 		r.atLeast("other goal", 2, 1, "")
 		all = append(all, r)
 	}
@@ -45,7 +45,7 @@ func TestDocument(t *testing.T) {
 		t.Error("writing it again changes it")
 	}
 	for _, p := range parts {
-		for _, want := range []string{"Text of " + p.name + ".", "](performance-" + p.name + ".svg)", "goal of " + p.name + " | at most 1.00 × | 1.00 × | met |"} {
+		for _, want := range []string{"Text of " + p.name + ".", "](performance-" + p.name + ".svg)", "goal of " + p.name + " | at most 1.00 × | 1.00 × | met | as others |"} {
 			if !strings.Contains(written[0], want) {
 				t.Errorf("%q is not in it", want)
 			}

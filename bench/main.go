@@ -12,6 +12,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 )
 
 // ctx ends nothing: whoever measures waits for the end or presses Ctrl-C.
@@ -77,7 +78,9 @@ func measure(only string, quick, write bool) error {
 		if only != "" && !slices.Contains(wanted, p.name) {
 			continue
 		}
+		begun := time.Now()
 		r, partErr := p.run(b)
+		fmt.Fprintf(os.Stderr, "bench: %s took %v\n", p.name, time.Since(begun).Round(time.Second))
 		if partErr != nil {
 			err = errors.Join(err, fmt.Errorf("%s: %w", p.name, partErr))
 			continue

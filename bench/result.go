@@ -25,18 +25,30 @@ type result struct {
 // goal is a figure that was aimed at.
 type goal struct {
 	what, aim, found string
+	beside           string // what others had in the same run, to judge it by
 	met              bool
 }
 
 func (r *result) add(cells ...string) { r.rows = append(r.rows, cells) }
 
-func (r *result) atMost(what string, aim, found float64, unit string) {
-	r.goals = append(r.goals, goal{what, "at most " + figure(aim, unit), figure(found, unit), found <= aim})
+func (r *result) atMost(what string, aim, found float64, unit string) *goal {
+	return r.goal(goal{what: what, aim: "at most " + figure(aim, unit), found: figure(found, unit), met: found <= aim})
 }
 
-func (r *result) atLeast(what string, aim, found float64, unit string) {
-	r.goals = append(r.goals, goal{what, "at least " + figure(aim, unit), figure(found, unit), found >= aim})
+func (r *result) atLeast(what string, aim, found float64, unit string) *goal {
+	return r.goal(goal{what: what, aim: "at least " + figure(aim, unit), found: figure(found, unit), met: found >= aim})
 }
+
+// goal adds g; what it returns is good until the next is added.
+func (r *result) goal(g goal) *goal {
+	r.goals = append(r.goals, g)
+	return &r.goals[len(r.goals)-1]
+}
+
+// goalHeader goes with the row of each goal.
+var goalHeader = []string{"goal", "aim", "measured", "", "in the same run"}
+
+func (g goal) row() []string { return []string{g.what, g.aim, g.found, g.verdict(), g.beside} }
 
 func figure(v float64, unit string) string {
 	switch unit {
@@ -61,7 +73,7 @@ func printGoals(out io.Writer, all []result) {
 	rows := [][]string{}
 	for _, r := range all {
 		for _, g := range r.goals {
-			rows = append(rows, []string{g.what, g.aim, g.found, g.verdict()})
+			rows = append(rows, g.row())
 		}
 	}
 	if len(rows) > 0 {

@@ -100,6 +100,27 @@ func TestChoosePinned(t *testing.T) {
 	})
 }
 
+// What status says of a pool is what a token of that pool would follow, also
+// where somebody's edit made another pool's account the current one.
+func TestChooseInAPart(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		idx := drawIndex(t)
+		if rapid.Bool().Draw(t, "misplaced") {
+			idx.Pools["p"] = index.Pool{Provider: "sim", Current: rapid.SampledFrom(idx.Accounts).Draw(t, "elsewhere").ID}
+		}
+		parts := byPool(idx)
+		for _, pool := range poolsOf(idx, "") {
+			for _, sel := range []selected{{pool: pool}, {pool: pool, soonest: true}, {pool: pool, prefer: idx.Pools[pool].Current, pinned: true}} {
+				whole, part := choose(idx, sel, nil, testNow), choose(parts[pool], sel, nil, testNow)
+				if (whole.account == nil) != (part.account == nil) || whole.account != nil && whole.account.ID != part.account.ID ||
+					whole.reason != part.reason || fmt.Sprint(whole.err) != fmt.Sprint(part.err) {
+					t.Fatalf("%+v: of the whole %+v, of the part %+v", sel, whole, part)
+				}
+			}
+		}
+	})
+}
+
 func BenchmarkChoose(b *testing.B) {
 	for _, n := range []int{1, 10, 1000} {
 		idx := &index.Index{Pools: map[string]index.Pool{"p": {Provider: "sim"}}}

@@ -88,7 +88,9 @@
 //     refresh token is stored now: adopt it, else the account needs a login, for
 //     that fingerprint. Throttled or never sent: unspent, back off. Outcome
 //     unknown: the intent stays; one recovery at once within 25 s of the send
-//     (servers' grace), then back-off, then only when a token is needed.
+//     (servers' grace), then back-off, then only when a token is needed. Once
+//     the failure is recorded, the rotator looks whether the access token is
+//     over, and notes it there: those who waited then need not look.
 //
 // # Login
 //

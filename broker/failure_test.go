@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"errors"
+	"os"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -170,6 +172,46 @@ func TestFailingEndpointUnderLoad(t *testing.T) {
 	wg.Wait()
 	for _, got := range answers {
 		if got.err == nil || got.err.Code != ProviderRefused || time.Until(got.err.RetryAt) > time.Minute {
+			t.Fatalf("got %+v", got)
+		}
+	}
+	if n := sends(w.server.Ledger()); n != 1 {
+		t.Errorf("%d requests, want 1", n)
+	}
+}
+
+// Who comes while a failure is fresh hears of it from the index alone: a herd
+// would keep the keystore busy for an answer that the rotator has already.
+func TestBackOffAsksNoKeystore(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	w.add("ada", -time.Second)
+	w.server.Inject(brokertest.Fault{Status: 429, Header: map[string]string{"Retry-After": "600"}, Times: -1})
+	if got := w.ask(); got.err == nil || got.err.Code != ProviderRefused {
+		t.Fatalf("got %+v", got)
+	}
+	items, err := filepath.Glob(filepath.Join(w.dir, "vault", "*.age"))
+	if err != nil || len(items) == 0 {
+		t.Fatalf("%d items in the vault: %v", len(items), err)
+	}
+	for _, item := range items { // a read of any of them is an error now
+		if err := errors.Join(os.Remove(item), os.Mkdir(item, 0o700)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := w.ask(); got.err == nil || got.err.Code != ProviderRefused || got.err.RetryAt.IsZero() {
+		t.Errorf("within the back-off: %+v", got)
+	}
+}
+
+// What the index takes for over, because somebody set the clock, is looked at in
+// the keystore before anybody is told of a failure.
+func TestTokenThatOnlySeemsOver(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	a := w.add("ada", time.Hour)
+	w.change(a.ID, func(a *index.Account) { a.ExpiresAt = time.Now().Add(-time.Minute) })
+	w.server.Inject(brokertest.Fault{Status: 429, Header: map[string]string{"Retry-After": "600"}, Times: -1})
+	for range 2 {
+		if got := w.ask(); got.err != nil || !w.good(got.token) {
 			t.Fatalf("got %+v", got)
 		}
 	}

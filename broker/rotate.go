@@ -26,6 +26,9 @@ const (
 	// storePatience is how long new tokens are kept in memory while the
 	// keystore refuses them.
 	storePatience = 10 * time.Minute
+	// lookPatience is how long callers who will hear of a failure wait for a look
+	// into the keystore that only spares them theirs.
+	lookPatience = 2 * time.Second
 )
 
 // Failure classes, as the index records them.
@@ -124,6 +127,9 @@ func (b *Broker) rotateLocked(ctx context.Context, l *index.Lock, id string, r r
 		err := e.run(ctx, l)
 		// By the wall clock: the other one stands still while a machine sleeps.
 		if !e.unknown || attempt == 2 || time.Now().Round(0).Sub(e.sentAt.Round(0)) > recoveryWindow {
+			if err != nil {
+				e.lookForAll(ctx)
+			}
 			return err
 		}
 		// One recovery at once, recorded in the intent, within the grace that
@@ -308,6 +314,29 @@ func (e *exchange) failed(ctx context.Context, cause error) error {
 		return loginNeeded(after)
 	}
 	return failureError(after)
+}
+
+// lookForAll looks whether the access token is over, and notes it in the failure
+// that is recorded by now, so that not everyone in the herd that is about to hear
+// of it asks the keystore. Where that can't be told, everyone does.
+func (e *exchange) lookForAll(ctx context.Context) {
+	if !seemsOver(e.account, time.Now()) {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookPatience)
+	defer cancel()
+	acc, err := e.b.readAccess(ctx, e.idx, e.account)
+	if err != nil || acc == nil {
+		return
+	}
+	if left, known := acc.remaining(time.Now()); !known || left > 0 {
+		return
+	}
+	_ = e.change(ctx, index.Fast, func(a *index.Account) {
+		if a.Failure != nil && a.Generation == acc.Generation {
+			a.Failure.TokenOver = true
+		}
+	})
 }
 
 // dropIntent forgets this exchange's intent: it spent nothing. The ones before it

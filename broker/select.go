@@ -198,12 +198,12 @@ func labels(idx *index.Index, provider string) string {
 func poolsOf(idx *index.Index, provider string) []string {
 	var names []string
 	for _, a := range idx.Accounts {
-		if (provider == "" || a.Provider == provider) && !a.Removing && !slices.Contains(names, a.Pool) {
+		if (provider == "" || a.Provider == provider) && !a.Removing {
 			names = append(names, a.Pool)
 		}
 	}
 	slices.Sort(names)
-	return names
+	return slices.Compact(names)
 }
 
 func poolNames(idx *index.Index, provider string) string { return quoted(poolsOf(idx, provider)) }

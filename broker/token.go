@@ -154,15 +154,16 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 	var failure, err error
 	for try := 0; ; try++ {
 		// A herd at expiry need not ask the keychain for what the index knows to
-		// be over. Only the keychain knows where a token may go.
-		over := try == 0 && want.origin == "" && a.Fingerprint != "" && !a.ExpiresAt.IsZero() && !a.ExpiresAt.After(time.Now())
+		// be over, nor after a failure for what the rotator looked at already. Only
+		// the keychain knows where a token may go.
+		over := want.origin == "" && a.Fingerprint != "" && seemsOver(a, time.Now()) && (try == 0 || a.Failure != nil && a.Failure.TokenOver)
 		var acc *access
 		if !over {
 			if acc, err = b.readAccess(ctx, idx, a); err != nil {
 				return nil, err
 			}
 		}
-		if acc == nil && failure != nil {
+		if acc == nil && failure != nil && !over {
 			if acc, err = b.oldAccess(ctx, idx, a); err != nil {
 				return nil, err
 			}
@@ -217,6 +218,12 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 			return nil, err
 		}
 	}
+}
+
+// seemsOver: the access token is over by the wall clock and the index. The token's
+// own record may know better: somebody may have set the clock.
+func seemsOver(a *index.Account, now time.Time) bool {
+	return !a.ExpiresAt.IsZero() && !a.ExpiresAt.After(now)
 }
 
 func (b *Broker) warnShort(a *index.Account, left time.Duration, failure error) {

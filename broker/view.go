@@ -102,8 +102,9 @@ func (b *Broker) List() ([]AccountView, error) {
 	}
 	now := time.Now()
 	views := []AccountView{}
+	parts := byPool(idx)
 	for _, pool := range poolsOf(idx, "") {
-		for _, a := range idx.Members(pool) {
+		for _, a := range parts[pool].Members(pool) {
 			views = append(views, View(idx, a, now))
 		}
 	}
@@ -146,7 +147,9 @@ func (b *Broker) Status() (*StatusView, error) {
 	c := b.Config()
 	s := &StatusView{Failover: c.Failover, Strategy: c.Strategy, Pools: []PoolView{}}
 	s.Keystore.Kind = string(kind)
+	parts := byPool(idx)
 	for _, name := range poolsOf(idx, "") {
+		idx := parts[name]
 		p := PoolView{Name: name, Provider: idx.Pools[name].Provider, Accounts: []AccountView{}}
 		for _, a := range idx.Members(name) {
 			p.Accounts = append(p.Accounts, View(idx, a, now))
@@ -178,4 +181,27 @@ func (b *Broker) Status() (*StatusView, error) {
 	}
 	slices.SortFunc(s.Pools, func(x, y PoolView) int { return strings.Compare(x.Provider+"\x00"+x.Name, y.Provider+"\x00"+y.Name) })
 	return s, nil
+}
+
+// byPool takes idx apart, so that who looks at every pool looks at every account
+// once. In each part choose finds what it would find in the whole: the pool's
+// accounts, and its current one even where that is another pool's by now.
+func byPool(idx *index.Index) map[string]*index.Index {
+	parts := map[string]*index.Index{}
+	for _, a := range idx.Accounts {
+		part := parts[a.Pool]
+		if part == nil {
+			part = &index.Index{Pools: idx.Pools}
+			parts[a.Pool] = part
+		}
+		part.Accounts = append(part.Accounts, a)
+	}
+	for name, part := range parts {
+		if current := idx.Pools[name].Current; current != "" && part.Account(current) == nil {
+			if a := idx.Account(current); a != nil {
+				part.Accounts = append(part.Accounts, *a)
+			}
+		}
+	}
+	return parts
 }

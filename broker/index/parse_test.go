@@ -225,7 +225,7 @@ func drawIndex(t *rapid.T) *Index {
 		a.Intents = listOf(t, intent)
 		a.Usage = listOf(t, usage)
 		if rapid.Bool().Draw(t, "failed") {
-			a.Failure = &Failure{Class: name.Draw(t, "class"), Message: text.Draw(t, "message"), Count: 1, NextTryAt: moment.Draw(t, "next")}
+			a.Failure = &Failure{Class: name.Draw(t, "class"), Message: text.Draw(t, "message"), Count: 1, NextTryAt: moment.Draw(t, "next"), TokenOver: rapid.Bool().Draw(t, "over")}
 		}
 		ix.Accounts = append(ix.Accounts, a)
 	}

@@ -90,6 +90,7 @@ func (c *cursor) failure() (f Failure) {
 	c.text("message", &f.Message)
 	c.number("count", &f.Count)
 	c.moment("next_try_at", &f.NextTryAt)
+	c.flag("token_over", &f.TokenOver)
 	c.end()
 	return f
 }

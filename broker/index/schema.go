@@ -93,6 +93,9 @@ type Failure struct {
 	Message   string    `json:"message,omitempty"` // no secret, no raw response
 	Count     int       `json:"count"`
 	NextTryAt time.Time `json:"next_try_at"`
+	// TokenOver: the rotator found the access token in the keystore and saw that
+	// it is over, so that nobody needs to look again.
+	TokenOver bool `json:"token_over,omitempty"`
 
 	Extra map[string]json.RawMessage `json:"-"`
 }

@@ -73,13 +73,14 @@ type grammar struct {
 // somebody's prompt. Each is parsed by itself: building the whole grammar takes
 // as long as reading the keychain.
 var hot = map[string]func() any{
-	"header": func() any { return new(headerCmd) },
-	"report": func() any { return new(reportCmd) },
-	"exec":   func() any { return new(execCmd) },
-	"status": func() any { return new(statusCmd) },
-	"list":   func() any { return new(listCmd) },
-	"info":   func() any { return new(infoCmd) },
-	"rotate": func() any { return new(rotateCmd) },
+	"header":  func() any { return new(headerCmd) },
+	"report":  func() any { return new(reportCmd) },
+	"exec":    func() any { return new(execCmd) },
+	"status":  func() any { return new(statusCmd) },
+	"list":    func() any { return new(listCmd) },
+	"info":    func() any { return new(infoCmd) },
+	"rotate":  func() any { return new(rotateCmd) },
+	"version": func() any { return new(versionCmd) },
 }
 
 // hotHelpers are the same for the words behind "helper", without that word.
