@@ -49,10 +49,8 @@ func scripts(text string) (all []string) {
 		script := m[2]
 		if m[1] == "console" {
 			script = ""
-			for line := range strings.Lines(m[2]) {
-				if command, ok := strings.CutPrefix(line, "$ "); ok {
-					script += command
-				}
+			for _, s := range typed(m[2]) {
+				script += s.command + "\n"
 			}
 		}
 		all = append(all, script)

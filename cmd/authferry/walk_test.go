@@ -61,29 +61,35 @@ type step struct {
 // walk are the commands of a document's console blocks, in order.
 func walk(text string) (steps []step) {
 	for _, m := range block.FindAllStringSubmatch(text, -1) {
-		if m[1] != "console" {
+		if m[1] == "console" {
+			steps = append(steps, typed(m[2])...)
+		}
+	}
+	return steps
+}
+
+// typed are the commands of one console block. A line that ends in \ or | goes on
+// in the next.
+func typed(text string) (steps []step) {
+	for part := range strings.SplitSeq("\n"+text, "\n$ ") {
+		command, answer, _ := strings.Cut(strings.TrimSuffix(part, "\n"), "\n")
+		for strings.HasSuffix(command, `\`) || strings.HasSuffix(command, "|") {
+			var more string
+			more, answer, _ = strings.Cut(answer, "\n")
+			command += "\n" + more
+		}
+		if command == "" {
 			continue
 		}
-		for part := range strings.SplitSeq("\n"+m[2], "\n$ ") {
-			command, answer, _ := strings.Cut(strings.TrimSuffix(part, "\n"), "\n")
-			for strings.HasSuffix(command, `\`) {
-				var more string
-				more, answer, _ = strings.Cut(answer, "\n")
-				command += "\n" + more
-			}
-			if command == "" {
+		pattern := `\A`
+		for line := range strings.Lines(answer) {
+			if line = strings.TrimSuffix(line, "\n"); line == "…" {
+				pattern += `(.*\n)*`
 				continue
 			}
-			pattern := `\A`
-			for line := range strings.Lines(answer) {
-				if line = strings.TrimSuffix(line, "\n"); line == "…" {
-					pattern += `(.*\n)*`
-					continue
-				}
-				pattern += strings.ReplaceAll(regexp.QuoteMeta(line), "…", ".*") + `\n`
-			}
-			steps = append(steps, step{command, regexp.MustCompile(pattern + `\z`)})
+			pattern += strings.ReplaceAll(regexp.QuoteMeta(line), "…", ".*") + `\n`
 		}
+		steps = append(steps, step{command, regexp.MustCompile(pattern + `\z`)})
 	}
 	return steps
 }
