@@ -86,7 +86,7 @@ func callback(dir, consent string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	resp, err := http.DefaultClient.Do(req) // #nosec G704 -- of this machine
+	resp, err := (&http.Client{Timeout: time.Minute}).Do(req) // #nosec G704 -- of this machine
 	if err != nil {
 		return nil, err
 	}
