@@ -49,8 +49,13 @@ func scripts(text string) (all []string) {
 		script := m[2]
 		if m[1] == "console" {
 			script = ""
-			for _, s := range typed(m[2]) {
-				script += s.command + "\n"
+			goesOn := false
+			for line := range strings.Lines(m[2]) {
+				command, typed := strings.CutPrefix(line, "$ ")
+				if typed || goesOn {
+					script += command
+					goesOn = strings.HasSuffix(command, "\\\n") || strings.HasSuffix(command, "|\n")
+				}
 			}
 		}
 		all = append(all, script)

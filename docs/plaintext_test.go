@@ -1,18 +1,16 @@
-package main
+package docs
 
 import (
-	"cmp"
+	"bytes"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
-
-	"github.com/authferry/authferry/broker/brokertest"
 )
 
-// plaintext has for each section of docs/plaintext.md what a user's files hold, the
+// plaintext has for each section of plaintext.md what a user's files hold, the
 // programs that it takes, and whose account has the key afterwards.
 var plaintext = []struct {
 	section, label string
@@ -54,13 +52,10 @@ users:
 // canary is a key, and canaryEncoded as docker writes it with the user's name.
 const canary, canaryEncoded = "canary-plaintext", "YWRhOmNhbmFyeS1wbGFpbnRleHQ="
 
-// What docs/plaintext.md says takes the key out of the file and leaves the others
-// there, and authferry hands it out.
+// What plaintext.md says takes the key out of the file and leaves the others there,
+// and authferry hands it out.
 func TestPlaintext(t *testing.T) {
-	if runtime.GOOS == "windows" {
-		t.Skip("needs Unix: the shell that the document is written for")
-	}
-	text, err := os.ReadFile("../../docs/plaintext.md")
+	text, err := os.ReadFile("plaintext.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,54 +66,32 @@ func TestPlaintext(t *testing.T) {
 	}
 	for _, row := range plaintext {
 		t.Run(row.section, func(t *testing.T) {
-			for _, program := range append(row.programs, "bash") {
-				if _, err := exec.LookPath(program); err != nil {
-					t.Skipf("needs %s: install it, and this test runs it", program)
-				}
-			}
+			p := newPerson(t, row.programs...)
 			steps := walk(sections[row.section])
 			if len(steps) < 3 {
 				t.Fatalf("only %d commands: is the document read as it should be?", len(steps))
 			}
-			s := newScene(t, brokertest.Config{})
-			home := filepath.Join(s.root, "home")
 			for name, content := range row.files {
-				path := filepath.Join(home, filepath.FromSlash(name))
-				if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-					t.Fatal(err)
+				p.file(name, content, 0o600)
+			}
+			if row.programs[0] == "cargo" {
+				check := exec.Command("cargo", "--version")
+				check.Env, check.Dir = p.env, p.home
+				if check.Run() != nil {
+					t.Skip("needs cargo: a toolchain, by rustup default stable")
 				}
-				if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-					t.Fatal(err)
-				}
 			}
-			// The program as it is installed, beside which docker's link goes.
-			program, err := built()
-			if err != nil {
-				t.Fatal(err)
-			}
-			bin := filepath.Join(home, "bin")
-			if err := os.Mkdir(bin, 0o700); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.Symlink(program, filepath.Join(bin, "authferry")); err != nil {
-				t.Fatal(err)
-			}
-			// rustup looks for its toolchains in the home of whoever runs this.
-			own, _ := os.UserHomeDir()
-			s.env = append(s.env, "PATH="+bin+strings.ReplaceAll(":"+os.Getenv("PATH"), ":"+filepath.Dir(authferryAs(t, "authferry")), ""), "RUSTUP_HOME="+cmp.Or(os.Getenv("RUSTUP_HOME"), filepath.Join(own, ".rustup")))
-			sh := startShell(t, s)
-			sh.run("cd")
+			sh := p.shell()
+			sh.run("authferry keystore init --key-file ~/key.txt")
 			for _, step := range steps {
 				sh.run(step.command)
 			}
-			if got := s.must("", "token", "--account", row.label).out; got != canary+"\n" {
+			if got := sh.run("authferry token --account " + row.label); got != canary+"\n" {
 				t.Errorf("authferry hands out %q", got)
 			}
-			if err := leaked([]string{canary, canaryEncoded}, home); err != nil {
-				t.Error(err)
-			}
+			p.nowhere(canary, canaryEncoded)
 			for name, before := range row.files {
-				after, err := os.ReadFile(filepath.Join(home, filepath.FromSlash(name)))
+				after, err := os.ReadFile(filepath.Join(p.home, filepath.FromSlash(name)))
 				for _, kept := range []string{"other", "Ym9iOm90aGVy", "B=2"} {
 					if strings.Contains(before, kept) && !strings.Contains(string(after), kept) {
 						t.Errorf("%s: what was there besides is gone: %v\n%s", name, err, after)
@@ -126,5 +99,25 @@ func TestPlaintext(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// nowhere wants none of the words in any file of the person.
+func (p *person) nowhere(words ...string) {
+	p.t.Helper()
+	err := filepath.WalkDir(p.home, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		content, err := os.ReadFile(path)
+		for _, word := range words {
+			if bytes.Contains(content, []byte(word)) {
+				p.t.Errorf("%s is still in %s", word, path)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		p.t.Error(err)
 	}
 }
