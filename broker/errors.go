@@ -129,7 +129,7 @@ func indexError(err error) error {
 	case errors.Is(err, index.ErrCorrupt):
 		return failf(IndexCorrupt, "index.json is damaged; it was left as it is, and the logins are still in the keystore").hint("authferry doctor --fix").because(err)
 	case errors.Is(err, fs.ErrNotExist):
-		return failf(NoAccount, "there is no account yet").hint("authferry import grant PROVIDER --label L")
+		return failf(NoAccount, "there is no account yet").hint("authferry login PROVIDER")
 	case errors.Is(err, context.Canceled):
 		return failf(Cancelled, "interrupted").because(err)
 	}

@@ -42,6 +42,9 @@ func (b *Broker) ImportGrant(ctx context.Context, r io.Reader, opt ImportOptions
 	if err != nil {
 		return nil, err
 	}
+	if p.TokenEndpoint == "" && !n.RefreshToken.Empty() {
+		return nil, noLogin(p)
+	}
 	if opt.ClientID == "" && p.ClientID == "" && !n.RefreshToken.Empty() {
 		return nil, failf(Usage, "which client was this grant issued to? provider %s has no client id, and without it the grant can't be refreshed", p.Name).
 			hint("authferry import grant %s --label %s --client-id ID", p.Name, Arg(opt.Label))

@@ -181,7 +181,11 @@ func flowOf(p oauth.Provider, asked Flow) (Flow, error) {
 	if ways != nil {
 		return "", failf(Usage, "provider %s can't be logged in to by %s", p.Name, asked).hint("authferry login %s %s", p.Name, strings.Join(ways, " or "))
 	}
-	return "", failf(Usage, "provider %s has no login, only API keys", p.Name).hint("authferry login %s --api-key-stdin --label L", p.Name)
+	return "", noLogin(p)
+}
+
+func noLogin(p oauth.Provider) error {
+	return failf(Usage, "provider %s has no login, only API keys", p.Name).hint("authferry login %s --api-key-stdin --label L", p.Name)
 }
 
 // shownPage: the redirect URI is a page elsewhere, which shows the code.

@@ -77,8 +77,14 @@ func (p Provider) Endpoint() Endpoint {
 // TokenHeaders are the header templates for an access token.
 func (p Provider) TokenHeaders() []string { return orBearer(p.Headers) }
 
-// KeyHeaders are the header templates for an API key.
-func (p Provider) KeyHeaders() []string { return orBearer(p.APIKeyHeaders) }
+// KeyHeaders are the header templates for an API key; Headers at a provider that
+// issues nothing else.
+func (p Provider) KeyHeaders() []string {
+	if len(p.APIKeyHeaders) == 0 && p.TokenEndpoint == "" {
+		return p.TokenHeaders()
+	}
+	return orBearer(p.APIKeyHeaders)
+}
 
 func orBearer(templates []string) []string {
 	if len(templates) == 0 {

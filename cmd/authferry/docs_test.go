@@ -49,9 +49,12 @@ func scripts(text string) (all []string) {
 		script := m[2]
 		if m[1] == "console" {
 			script = ""
+			goesOn := false
 			for line := range strings.Lines(m[2]) {
-				if command, ok := strings.CutPrefix(line, "$ "); ok {
+				command, typed := strings.CutPrefix(line, "$ ")
+				if typed || goesOn {
 					script += command
+					goesOn = strings.HasSuffix(command, "\\\n") || strings.HasSuffix(command, "|\n")
 				}
 			}
 		}

@@ -108,8 +108,11 @@ func (c *providerAddCmd) Run(a *app) error {
 			*field = values
 		}
 	}
-	if p.TokenEndpoint == "" {
-		return &broker.Error{Code: broker.Usage, Message: "a provider needs a token endpoint", Hint: "authferry provider add " + c.Name + " --issuer URL, or --token-endpoint URL"}
+	if p.TokenEndpoint == "" && (p.ClientID != "" || len(p.APIOrigins) == 0) { // one that issues API keys has none
+		return &broker.Error{
+			Code: broker.Usage, Message: "a provider needs a token endpoint, or the origin of an API that takes keys",
+			Hint: "authferry provider add " + c.Name + " --issuer URL, or --token-endpoint URL, or, for API keys alone, --api-origin URL",
+		}
 	}
 	var secret keystore.Secret
 	if c.ClientSecretStdin {
