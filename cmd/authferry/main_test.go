@@ -19,7 +19,7 @@ func TestMain(m *testing.M) {
 	for name := range links {
 		commands[name] = main
 	}
-	testscript.Main(tidy{m}, commands)
+	testscript.Main(m, commands)
 }
 
 // TestScripts runs every command, and every exit code that it can have, as a

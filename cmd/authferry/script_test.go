@@ -2,7 +2,6 @@ package main
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -21,6 +19,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 )
 
 // The commands that the scripts have besides testscript's own.
@@ -342,41 +341,5 @@ func want(ts *testscript.TestScript, what string, got int, want string) {
 // of the folder.
 func noleak(ts *testscript.TestScript, _ bool, words []string) {
 	s := ts.Value(serverKey{}).(*brokertest.Server)
-	ts.Check(leaked(append(words, secretsOf(s)...), ts.Getenv("AUTHFERRY_DIR")))
-}
-
-// secretsOf are all refresh tokens that s ever issued, and how its tokens begin.
-func secretsOf(s *brokertest.Server) []string {
-	secrets := []string{"afat_", "afrt_"}
-	for _, f := range s.Ledger().Families {
-		for _, t := range f.RefreshTokens {
-			secrets = append(secrets, t.Token)
-		}
-	}
-	return secrets
-}
-
-// leaked names the first file in the folders that holds one of the secrets.
-func leaked(secrets []string, dirs ...string) error {
-	for _, dir := range dirs {
-		err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-			if err != nil || !d.Type().IsRegular() {
-				return err
-			}
-			data, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			for _, secret := range secrets {
-				if bytes.Contains(data, []byte(secret)) {
-					return fmt.Errorf("%s holds a secret", path)
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	ts.Check(authferrytest.Leaked(append(words, authferrytest.SecretsOf(s)...), ts.Getenv("AUTHFERRY_DIR")))
 }
