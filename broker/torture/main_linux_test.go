@@ -25,9 +25,16 @@ import (
 
 var (
 	full     = flag.Bool("full", false, "kill at every system call, not at a sample of them")
-	duration = flag.Duration("duration", 0, "how long to run random schedules (default: half a minute, or less with -short)")
+	duration = flag.Duration("duration", 0, "how long to run random schedules (default: half a minute, or less with -short or without a keyring)")
 	seed     = flag.Uint64("seed", 0, "the seed of the random schedules; 0: another one each time")
 )
+
+// brief: small samples will do, because somebody is in a hurry or this machine has
+// not what a proof needs, a keyring, and is for writing code.
+func brief() bool {
+	_, err := exec.LookPath("gnome-keyring-daemon")
+	return testing.Short() || err != nil
+}
 
 // roles are what this test binary can be started as, besides as a test.
 var roles = map[string]func(args []string) int{}
