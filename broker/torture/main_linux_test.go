@@ -29,13 +29,6 @@ var (
 	seed     = flag.Uint64("seed", 0, "the seed of the random schedules; 0: another one each time")
 )
 
-// brief: small samples will do, because somebody is in a hurry or this machine has
-// not what a proof needs, a keyring, and is for writing code.
-func brief() bool {
-	_, err := exec.LookPath("gnome-keyring-daemon")
-	return testing.Short() || err != nil
-}
-
 // roles are what this test binary can be started as, besides as a test.
 var roles = map[string]func(args []string) int{}
 

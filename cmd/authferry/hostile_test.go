@@ -98,7 +98,7 @@ func newVictim(t *testing.T) *victim {
 	v.Must(v.Grant("bob", -time.Second), "import", "grant", "sim", "--label", "Bob")
 	v.Must(apiKey, "login", "anthropic", "--api-key-stdin", "--label", "Key")
 	v.program = filepath.Join(v.Root, "program")
-	v.Write(v.program, "#!/bin/sh\ntouch "+filepath.Join(v.Root, "marker")+"\n")
+	v.write(v.program, "#!/bin/sh\ntouch "+filepath.Join(v.Root, "marker")+"\n")
 	if err := os.Chmod(v.program, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func (v *victim) edit(change func(index map[string]any, accounts []map[string]an
 		if data, err = json.Marshal(doc); err != nil {
 			v.T.Fatal(err)
 		}
-		v.Write(path, string(data))
+		v.write(path, string(data))
 	}
 }
 
@@ -232,7 +232,7 @@ var hostile = []struct {
 		})
 	}},
 	{name: "index: accounts of another provider", do: func(v *victim) {
-		v.Write("providers.toml", toml("evil", v.evilProvider()))
+		v.write("providers.toml", toml("evil", v.evilProvider()))
 		v.edit(func(_ map[string]any, accounts []map[string]any) {
 			for _, a := range accounts {
 				a["provider"], a["issuer"] = "evil", v.evil.URL
@@ -259,7 +259,7 @@ var hostile = []struct {
 		v.edit(func(index map[string]any, _ []map[string]any) { index["key_file"] = key })
 		data, _ := os.ReadFile(key)
 		// leaked looks for the keys of age.
-		v.Write(key, strings.ReplaceAll(string(data), "AGE-SECRET-KEY-1", "age-secret-key-1"))
+		v.write(key, strings.ReplaceAll(string(data), "AGE-SECRET-KEY-1", "age-secret-key-1"))
 	}},
 	{name: "index: another keystore", do: func(v *victim) {
 		v.Env = append(v.Env, "AUTHFERRY_KEYSTORE=file", "DBUS_SESSION_BUS_ADDRESS=unix:path="+filepath.Join(v.Root, "none"))
@@ -272,27 +272,27 @@ var hostile = []struct {
 			}
 		})
 	}},
-	{name: "providers: the provider is at the attacker's", do: func(v *victim) { v.Write("providers.toml", toml("sim", v.evilProvider())) }},
+	{name: "providers: the provider is at the attacker's", do: func(v *victim) { v.write("providers.toml", toml("sim", v.evilProvider())) }},
 	{name: "providers: built-ins at the attacker's", do: func(v *victim) {
 		p := v.evilProvider()
-		v.Write("providers.toml", toml("anthropic", p)+toml("sim", p))
+		v.write("providers.toml", toml("anthropic", p)+toml("sim", p))
 	}},
 	{name: "providers: only where it revokes and asks for names", do: func(v *victim) {
-		v.Write("providers.toml", toml("sim", map[string]any{"issuer": v.Server.URL, "token_endpoint": v.Server.URL + "/token", "client_id": "authferry-sim",
+		v.write("providers.toml", toml("sim", map[string]any{"issuer": v.Server.URL, "token_endpoint": v.Server.URL + "/token", "client_id": "authferry-sim",
 			"revocation_endpoint": v.evil.URL, "userinfo_endpoint": v.evil.URL, "device_authorization_endpoint": v.evil.URL, "authorization_endpoint": v.Server.URL + "/authorize"}))
 	}},
 	{name: "providers: headers that go elsewhere", do: func(v *victim) {
-		v.Write("providers.toml", toml("sim", map[string]any{"token_endpoint": v.Server.URL + "/token", "client_id": "authferry-sim",
+		v.write("providers.toml", toml("sim", map[string]any{"token_endpoint": v.Server.URL + "/token", "client_id": "authferry-sim",
 			"headers": []string{"host: " + v.evil.URL, "authorization: Bearer {token}\r\nhost: evil.example", "proxy-authorization: {token}"}}))
 	}},
 	{name: "providers: commands", do: func(v *victim) {
-		v.Write("providers.toml", toml("sim", map[string]any{"client_id": "x", "command": v.program, "credential_process": v.program, "exec": []string{v.program}, "browser": v.program}))
+		v.write("providers.toml", toml("sim", map[string]any{"client_id": "x", "command": v.program, "credential_process": v.program, "exec": []string{v.program}, "browser": v.program}))
 	}},
 	{name: "providers: variables that a loader heeds", do: func(v *victim) {
-		v.Write("providers.toml", toml("sim", map[string]any{"token_endpoint": v.Server.URL + "/token", "client_id": "authferry-sim", "env": []string{"LD_PRELOAD", "BASH_ENV", "PATH"}}))
+		v.write("providers.toml", toml("sim", map[string]any{"token_endpoint": v.Server.URL + "/token", "client_id": "authferry-sim", "env": []string{"LD_PRELOAD", "BASH_ENV", "PATH"}}))
 	}},
 	{name: "config: commands and places", do: func(v *victim) {
-		v.Write("config.toml", fmt.Sprintf("command = %[1]q\nbrowser = %[1]q\neditor = %[1]q\nkeystore = 'file'\nkey_file = %[1]q\ntoken_endpoint = %[2]q\nproxy = %[2]q\n[providers.sim]\ntoken_endpoint = %[2]q\n", v.program, v.evil.URL))
+		v.write("config.toml", fmt.Sprintf("command = %[1]q\nbrowser = %[1]q\neditor = %[1]q\nkeystore = 'file'\nkey_file = %[1]q\ntoken_endpoint = %[2]q\nproxy = %[2]q\n[providers.sim]\ntoken_endpoint = %[2]q\n", v.program, v.evil.URL))
 	}},
 	{name: "vault: one record in the place of another", do: func(v *victim) {
 		files := v.vault()
@@ -301,7 +301,7 @@ var hostile = []struct {
 			if err != nil {
 				v.T.Fatal(err)
 			}
-			defer v.Write(path, string(data))
+			defer v.write(path, string(data))
 		}
 	}},
 	{name: "vault: records of the attacker's own making", do: func(v *victim) {
@@ -336,17 +336,17 @@ var hostile = []struct {
 	}},
 	{name: "vault: damaged", do: func(v *victim) {
 		for _, path := range v.vault() {
-			v.Write(path, "age-encryption.org/v1\n-> X25519 "+strings.Repeat("A", 43)+"\n")
+			v.write(path, "age-encryption.org/v1\n-> X25519 "+strings.Repeat("A", 43)+"\n")
 		}
 	}},
 	{name: "links: from the vault to other files", links: true, do: func(v *victim) {
-		v.Write(filepath.Join(v.Root, "home", "mine"), "mine")
+		v.write(filepath.Join(v.Root, "home", "mine"), "mine")
 		for _, path := range v.vault() {
 			v.link(filepath.Join("vault", filepath.Base(path)), filepath.Join(v.Root, "home", "mine"))
 		}
 	}},
 	{name: "links: from the locks to other files", links: true, do: func(v *victim) {
-		v.Write(filepath.Join(v.Root, "home", "mine"), "mine")
+		v.write(filepath.Join(v.Root, "home", "mine"), "mine")
 		locks, err := filepath.Glob(filepath.Join(v.Dir, "locks", "*.lock"))
 		if err != nil || len(locks) == 0 {
 			v.T.Fatalf("%v, %v", locks, err)
@@ -360,7 +360,7 @@ var hostile = []struct {
 		}
 	}},
 	{name: "links: from the holders to other files", links: true, do: func(v *victim) {
-		v.Write(filepath.Join(v.Root, "home", "mine"), "mine, and long enough to be cut off by what a holder writes, if it writes here")
+		v.write(filepath.Join(v.Root, "home", "mine"), "mine, and long enough to be cut off by what a holder writes, if it writes here")
 		locks, err := filepath.Glob(filepath.Join(v.Dir, "locks", "*"))
 		if err != nil || len(locks) == 0 {
 			v.T.Fatalf("%v, %v", locks, err)
@@ -373,7 +373,7 @@ var hostile = []struct {
 	}},
 	{name: "links: index and backup", links: true, do: func(v *victim) {
 		mine := filepath.Join(v.Root, "home", "mine")
-		v.Write(mine, "mine")
+		v.write(mine, "mine")
 		v.link("index.json.bak", mine)
 		v.link("config.toml", mine)
 	}},
