@@ -59,6 +59,9 @@ func TestNoLeaks(t *testing.T) {
 			for _, mode := range modes {
 				s.tryEverything(mode)
 			}
+			for _, l := range s.locks {
+				l.Release()
+			}
 			s.Rest()
 			if err := s.leaked(); err != nil {
 				t.Error(err)
@@ -238,6 +241,7 @@ func (s *scene) lockAll() {
 			s.T.Fatal(err)
 		}
 		s.T.Cleanup(l.Release)
+		s.locks = append(s.locks, l)
 	}
 }
 

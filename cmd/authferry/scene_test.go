@@ -5,11 +5,15 @@ import (
 	"testing"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 )
 
 // scene is a user of this test binary.
-type scene struct{ *authferrytest.Scene }
+type scene struct {
+	*authferrytest.Scene
+	locks []*index.Lock // that the test itself holds
+}
 
 func newScene(t *testing.T, cfg brokertest.Config) *scene {
 	t.Helper()
@@ -17,5 +21,5 @@ func newScene(t *testing.T, cfg brokertest.Config) *scene {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &scene{authferrytest.New(t, self, cfg)}
+	return &scene{Scene: authferrytest.New(t, self, cfg)}
 }

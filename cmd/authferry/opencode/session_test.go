@@ -69,6 +69,7 @@ func TestOpenCodeFailsOver(t *testing.T) {
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			o := newOpenCode(t, time.Hour)
 			o.configure(o.models.URL, !test.alone)
 			o.Server.Inject(limited(personalUser, test.fault))
@@ -179,6 +180,7 @@ func TestOpenCodeSaysWhatToDo(t *testing.T) {
 		}, 0, `authferry: it can't be started`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			o := newOpenCode(t, time.Hour)
 			test.prepare(o)
 			got := o.prompt("hi")
