@@ -403,6 +403,9 @@ func TestKillAtEverySystemCall(t *testing.T) {
 	if brokertest.Brief() {
 		sample = 2
 	}
+	if testing.Short() {
+		sample = 1
+	}
 	if *full {
 		sample = 0
 	}
