@@ -1,24 +1,23 @@
 package main
 
 import (
-	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 	"unicode"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 )
 
@@ -220,28 +219,20 @@ func replace(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.ReplaceAll(old, args[1], args[2])), 0o600))
 }
 
-// hold FILE lets another process lock a file until the script's end; ! hold FILE
-// ends that one.
+// hold FILE locks a file, as another process would, until the script's end;
+// ! hold FILE ends that.
 func hold(ts *testscript.TestScript, neg bool, args []string) {
 	held := ts.Value(heldKey{}).(map[string]func())
 	if neg {
 		held[args[0]]()
 		return
 	}
-	cmd := exec.Command("flock", ts.MkAbs(args[0]), "sh", "-c", "echo held; cat")
-	in, err := cmd.StdinPipe()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	l, err := index.Acquire(ctx, ts.MkAbs(args[0]))
 	ts.Check(err)
-	out, err := cmd.StdoutPipe()
-	ts.Check(err)
-	ts.Check(cmd.Start())
-	held[args[0]] = sync.OnceFunc(func() {
-		_ = in.Close()
-		_ = cmd.Wait()
-	})
-	ts.Defer(held[args[0]])
-	if line, err := bufio.NewReader(out).ReadString('\n'); line != "held\n" {
-		ts.Fatalf("flock: %q, %v", line, err)
-	}
+	held[args[0]] = l.Release
+	ts.Defer(l.Release)
 }
 
 type heldKey struct{}

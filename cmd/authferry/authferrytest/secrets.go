@@ -3,6 +3,7 @@ package authferrytest
 import (
 	"bytes"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -23,17 +24,18 @@ func SecretsOf(s *brokertest.Server) []string {
 // Leaked names the first file in the folders that holds one of the secrets.
 func Leaked(secrets []string, dirs ...string) error {
 	for _, dir := range dirs {
-		err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		files := os.DirFS(dir)
+		err := fs.WalkDir(files, ".", func(path string, d fs.DirEntry, err error) error {
 			if err != nil || !d.Type().IsRegular() {
 				return err
 			}
-			data, err := os.ReadFile(path)
+			data, err := fs.ReadFile(files, path)
 			if err != nil {
 				return err
 			}
 			for _, secret := range secrets {
 				if bytes.Contains(data, []byte(secret)) {
-					return fmt.Errorf("%s holds a secret", path)
+					return fmt.Errorf("%s holds a secret", filepath.Join(dir, path))
 				}
 			}
 			return nil
