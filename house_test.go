@@ -49,11 +49,22 @@ var owners = map[string]string{
 	"github.com/alecthomas/kong":    "cmd",
 }
 
-// testSupport is for tests, and for the one program that shows it to people.
+// testSupport is for tests and for its own kind, and where it is named here for the
+// one program that shows it to people.
 var testSupport = map[string]string{
-	"keystore/keystoretest": "",
-	"broker/brokertest":     "cmd/authferry-sim",
-	"broker/torture":        "",
+	"keystore/keystoretest":       "",
+	"broker/brokertest":           "cmd/authferry-sim",
+	"broker/torture":              "",
+	"cmd/authferry/authferrytest": "",
+}
+
+func supportsTests(dir string) bool {
+	for folder := range testSupport {
+		if within(dir, folder) {
+			return true
+		}
+	}
+	return false
 }
 
 type listed struct {
@@ -125,7 +136,7 @@ func judge(dir, imported string) string {
 		return ""
 	}
 	for support, user := range testSupport {
-		if within(target, support) && !within(dir, support) && (user == "" || !within(dir, user)) {
+		if within(target, support) && !supportsTests(dir) && (user == "" || !within(dir, user)) {
 			return dir + " imports " + target + ": that is for tests, import it in a _test.go file"
 		}
 	}
@@ -167,6 +178,9 @@ func TestJudge(t *testing.T) {
 		{"bench", module + "/cmd/authferry", "nothing imports a command"},
 		{"broker", module + "/broker/brokertest", "for tests"},
 		{"cmd/authferry", module + "/keystore/keystoretest", "for tests"},
+		{"cmd/authferry", module + "/cmd/authferry/authferrytest", "for tests"},
+		{"cmd/authferry/authferrytest", module + "/broker/brokertest", ""},
+		{"cmd/authferry/authferrytest", module + "/cmd/authferry/setup", ""},
 	} {
 		got := judge(test.dir, test.imported)
 		if test.want == "" && got != "" || !strings.Contains(got, test.want) {

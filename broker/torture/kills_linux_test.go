@@ -400,8 +400,11 @@ func (o operation) sweep(t *testing.T, keychain []string, who victim, sample int
 // call by which it does: the next command works or names the true cause.
 func TestKillAtEverySystemCall(t *testing.T) {
 	sample := 6
-	if testing.Short() {
+	if brokertest.Brief() {
 		sample = 2
+	}
+	if testing.Short() {
+		sample = 1
 	}
 	if *full {
 		sample = 0
@@ -423,7 +426,7 @@ func TestKillAtEverySystemCall(t *testing.T) {
 func TestKillAtEverySystemCallOnKeyring(t *testing.T) {
 	k := keystoretest.GnomeKeyring(t)
 	sample := 3
-	if testing.Short() {
+	if brokertest.Brief() {
 		sample = 1
 	}
 	if *full {

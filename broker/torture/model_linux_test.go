@@ -75,7 +75,7 @@ func TestRandomSchedules(t *testing.T) {
 	span, from := *duration, *seed
 	if span == 0 {
 		span = 25 * time.Second
-		if testing.Short() {
+		if brokertest.Brief() {
 			span = 8 * time.Second
 		}
 	}

@@ -140,7 +140,7 @@ func TestChildrenHoldNoLocks(t *testing.T) {
 // P5: everything at once on many accounts: no deadlock, and one refresh each.
 func TestForkStorm(t *testing.T) {
 	accounts := 100
-	if testing.Short() {
+	if brokertest.Brief() {
 		accounts = 25
 	}
 	w := newWorld(t, brokertest.New(t, strict), nil)
@@ -223,7 +223,7 @@ func TestTwoDaemons(t *testing.T) {
 // C14: a keyring that other programs have filled is slower, and that is all.
 func TestFullKeyring(t *testing.T) {
 	items := 150
-	if testing.Short() {
+	if brokertest.Brief() {
 		items = 20
 	}
 	if *full {

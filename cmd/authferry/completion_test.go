@@ -45,7 +45,7 @@ func TestCompletion(t *testing.T) {
 		{[]string{"login", "--flow", "=", "p"}, []string{"paste"}}, // as bash splits it
 		{[]string{"no", "such", "thing", ""}, nil},
 	}...) {
-		lines := strings.Split(s.must("", append([]string{"complete", "--"}, c.words...)...).out, "\n")
+		lines := strings.Split(s.Must("", append([]string{"complete", "--"}, c.words...)...).Out, "\n")
 		if lines[0] != "values" {
 			t.Errorf("%q: %q", c.words, lines[0])
 		}
@@ -60,7 +60,7 @@ func TestCompletion(t *testing.T) {
 		}
 	}
 	for _, words := range [][]string{{"exec", "--", ""}, {"keystore", "init", "--key-file", ""}, {"use", "Ada", "--dir", "x"}} {
-		if got := s.must("", append([]string{"complete", "--"}, words...)...).out; got != "files\n" {
+		if got := s.Must("", append([]string{"complete", "--"}, words...)...).Out; got != "files\n" {
 			t.Errorf("%q: %q", words, got)
 		}
 	}
@@ -70,10 +70,10 @@ func TestCompletion(t *testing.T) {
 func completionScene(t *testing.T) *scene {
 	s := newScene(t, brokertest.Config{})
 	for _, name := range []string{"sim", "other"} {
-		s.must("", "provider", "add", name, "--issuer", s.server.URL, "--client-id", "authferry-sim")
-		s.must(s.grant("bob", time.Hour), "import", "grant", name, "--label", "Bob")
+		s.Must("", "provider", "add", name, "--issuer", s.Server.URL, "--client-id", "authferry-sim")
+		s.Must(s.Grant("bob", time.Hour), "import", "grant", name, "--label", "Bob")
 	}
-	s.must(s.grant("ada", time.Hour), "import", "grant", "sim", "--label", "Ada's own")
+	s.Must(s.Grant("ada", time.Hour), "import", "grant", "sim", "--label", "Ada's own")
 	return s
 }
 
@@ -85,9 +85,9 @@ func TestCompletionWithinQuotes(t *testing.T) {
 		t.Skip("needs bash: apt-get install bash")
 	}
 	s := newScene(t, brokertest.Config{})
-	s.must("", "provider", "add", "sim", "--issuer", s.server.URL, "--client-id", "authferry-sim")
+	s.Must("", "provider", "add", "sim", "--issuer", s.Server.URL, "--client-id", "authferry-sim")
 	for user, label := range map[string]string{"ada": "x$(touch pwned)", "bob": "x'; touch pwned; '"} {
-		s.must(s.grant(user, time.Hour), "import", "grant", "sim", "--label", label)
+		s.Must(s.Grant(user, time.Hour), "import", "grant", "sim", "--label", label)
 	}
 	for quote, want := range map[string]string{"'": "x$(touch pwned)\nx'; touch pwned; '\n", `"`: "x'; touch pwned; '\n"} {
 		cmd := exec.CommandContext(t.Context(), path, "--norc", "-c", `
@@ -96,13 +96,13 @@ source <(authferry completion bash)
 COMP_WORDS=(authferry info "$1") COMP_CWORD=2
 _authferry
 for w in "${COMPREPLY[@]}"; do eval "printf '%s\n' $1$w$1"; done`, "bash", quote)
-		cmd.Env, cmd.Dir = append(s.env, "PATH="+s.bin()+string(os.PathListSeparator)+os.Getenv("PATH")), s.root
+		cmd.Env, cmd.Dir = append(s.Env, "PATH="+s.bin()+string(os.PathListSeparator)+os.Getenv("PATH")), s.Root
 		out, err := cmd.CombinedOutput()
 		if err != nil || !sameLines(string(out), want) {
 			t.Errorf("within %s: %q, %v; want %q", quote, out, err, want)
 		}
 	}
-	if _, err := os.Stat(filepath.Join(s.root, "pwned")); err == nil {
+	if _, err := os.Stat(filepath.Join(s.Root, "pwned")); err == nil {
 		t.Error("a label was run")
 	}
 }
@@ -114,17 +114,17 @@ func sameLines(a, b string) bool {
 
 // bin is a folder with the program under its name.
 func (s *scene) bin() string {
-	s.t.Helper()
+	s.T.Helper()
 	self, err := os.Executable()
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
-	bin := filepath.Join(s.root, "bin")
+	bin := filepath.Join(s.Root, "bin")
 	if err := os.MkdirAll(bin, 0o700); err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	if err := os.Symlink(self, filepath.Join(bin, "authferry")); err != nil && !errors.Is(err, fs.ErrExist) {
-		s.t.Skip("needs symbolic links: ", err)
+		s.T.Skip("needs symbolic links: ", err)
 	}
 	return bin
 }
@@ -167,7 +167,7 @@ complete -C (string join ' ' -- $line) | string split -f 1 \t`},
 					args = append(args, name)
 				}
 				cmd := exec.CommandContext(t.Context(), path, append(args, c.words...)...)
-				cmd.Env = append(s.env, "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
+				cmd.Env = append(s.Env, "PATH="+bin+string(os.PathListSeparator)+os.Getenv("PATH"))
 				out, _ := cmd.CombinedOutput() // some shells call it a failure that nothing fits
 				got := strings.FieldsFunc(string(out), func(r rune) bool { return r == '\n' })
 				slices.Sort(got)

@@ -21,12 +21,12 @@ import (
 // allow one and GOTRACEBACK asks for it.
 func TestNoLeaksInCores(t *testing.T) {
 	s := newScene(t, brokertest.Config{})
-	s.env = append(s.env, "GOTRACEBACK=crash")
+	s.Env = append(s.Env, "GOTRACEBACK=crash")
 	// crash lets a program read the secret, ends it by SIGABRT, and returns
 	// whether a core was dumped.
 	crash := func(program string, args ...string) bool {
 		cmd := exec.CommandContext(t.Context(), "sh", append([]string{"-c", `ulimit -S -c "$(ulimit -H -c)"; exec "$0" "$@"`, program}, args...)...)
-		cmd.Env, cmd.Dir = s.env, s.root
+		cmd.Env, cmd.Dir = s.Env, s.Root
 		var errs bytes.Buffer
 		cmd.Stderr = &errs
 		stdin, err := cmd.StdinPipe()
@@ -74,7 +74,7 @@ func TestNoLeaksInCores(t *testing.T) {
 	if err == nil && !bytes.ContainsAny(pattern, "|/") && s.leaked() == nil {
 		t.Error("the secret in the other program's core was not found")
 	}
-	cores, _ := filepath.Glob(filepath.Join(s.root, "core*"))
+	cores, _ := filepath.Glob(filepath.Join(s.Root, "core*"))
 	for _, core := range cores {
 		_ = os.Remove(core)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 )
 
 // OpenCode says nothing where its plugin is of another version or can't be loaded,
@@ -15,7 +16,7 @@ func TestDoctorLooksAtOpenCodesPlugin(t *testing.T) {
 	s := newScene(t, brokertest.Config{})
 	check := func() *broker.Check {
 		var found struct{ Checks []broker.Check }
-		if err := json.Unmarshal([]byte(s.must("", "doctor", "--json").out), &found); err != nil {
+		if err := json.Unmarshal([]byte(s.Must("", "doctor", "--json").Out), &found); err != nil {
 			t.Fatal(err)
 		}
 		for _, c := range found.Checks {
@@ -32,12 +33,12 @@ func TestDoctorLooksAtOpenCodesPlugin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	home := filepath.Join(s.root, "home")
-	setOpenCodeUp(t, home, m.Binary)
+	home := filepath.Join(s.Root, "home")
+	authferrytest.SetUpOpenCode(t, home, m.Binary)
 	if c := check(); c == nil || c.Status != broker.CheckOK {
 		t.Errorf("set up: %+v", c)
 	}
-	setOpenCodeUp(t, home, filepath.Join(s.root, "elsewhere", "authferry"))
+	authferrytest.SetUpOpenCode(t, home, filepath.Join(s.Root, "elsewhere", "authferry"))
 	if c := check(); c == nil || c.Status != broker.CheckWarning || c.Hint != "authferry setup opencode" {
 		t.Errorf("set up for another authferry: %+v", c)
 	}

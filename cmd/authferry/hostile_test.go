@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -27,7 +29,12 @@ import (
 // secret sent elsewhere, reach outside of the folder, start a program, or forge
 // a record.
 func TestHostileFolder(t *testing.T) {
-	for _, attack := range hostile {
+	attacks := slices.Clone(hostile)
+	if testing.Short() { // others each time
+		rand.Shuffle(len(attacks), func(i, j int) { attacks[i], attacks[j] = attacks[j], attacks[i] })
+		attacks = attacks[:len(attacks)/4]
+	}
+	for _, attack := range attacks {
 		t.Run(attack.name, func(t *testing.T) {
 			t.Parallel()
 			if attack.links && runtime.GOOS == "windows" {
@@ -41,16 +48,16 @@ func TestHostileFolder(t *testing.T) {
 				"status", "list", "provider list", "keystore status", "doctor", "doctor --fix", "token --account Ada --json", "refresh Bob", "exec --account Ada -- true",
 				"login sim --label Eve --timeout 1s", "remove Bob --yes", "remove Ada --yes", "remove Key --yes",
 			} {
-				got := v.run("", strings.Fields(args)...)
+				got := v.Run("", strings.Fields(args)...)
 				v.wantSilence(got, strings.Fields(args))
-				if strings.HasPrefix(args, "token") && strings.Contains(got.out, v.evil.URL) {
-					t.Errorf("%s names the attacker's server as a place for the token: %s", args, got.out)
+				if strings.HasPrefix(args, "token") && strings.Contains(got.Out, v.evil.URL) {
+					t.Errorf("%s names the attacker's server as a place for the token: %s", args, got.Out)
 				}
 			}
-			v.rest()
+			v.Rest()
 			v.heard.Lock()
 			for _, request := range v.heard.requests {
-				for _, secret := range append(secretsOf(v.server), canaries...) {
+				for _, secret := range append(authferrytest.SecretsOf(v.Server), canaries...) {
 					if strings.Contains(request, secret) {
 						t.Errorf("the attacker's server got %q in\n%s", secret, request)
 					}
@@ -63,7 +70,7 @@ func TestHostileFolder(t *testing.T) {
 			if err := v.leaked(); err != nil {
 				t.Error(err)
 			}
-			if l := v.server.Ledger(); len(l.Reuse) != 0 {
+			if l := v.Server.Ledger(); len(l.Reuse) != 0 {
 				t.Errorf("a refresh token was sent twice: %+v", l.Reuse)
 			}
 		})
@@ -92,12 +99,12 @@ func newVictim(t *testing.T) *victim {
 		_, _ = fmt.Fprintf(w, `{"access_token":"stolen","refresh_token":"stolen","expires_in":3600}`)
 	}))
 	t.Cleanup(v.evil.Close)
-	v.must(clientSecret, "provider", "add", "sim", "--issuer", v.server.URL, "--client-id", "authferry-sim", "--client-secret-stdin", "--api-origin", v.server.URL)
-	v.must(v.grant("ada", time.Hour), "import", "grant", "sim", "--label", "Ada")
-	v.must(v.grant("bob", -time.Second), "import", "grant", "sim", "--label", "Bob")
-	v.must(apiKey, "login", "anthropic", "--api-key-stdin", "--label", "Key")
-	v.program = filepath.Join(v.root, "program")
-	v.write(v.program, "#!/bin/sh\ntouch "+filepath.Join(v.root, "marker")+"\n")
+	v.Must(clientSecret, "provider", "add", "sim", "--issuer", v.Server.URL, "--client-id", "authferry-sim", "--client-secret-stdin", "--api-origin", v.Server.URL)
+	v.Must(v.Grant("ada", time.Hour), "import", "grant", "sim", "--label", "Ada")
+	v.Must(v.Grant("bob", -time.Second), "import", "grant", "sim", "--label", "Bob")
+	v.Must(apiKey, "login", "anthropic", "--api-key-stdin", "--label", "Key")
+	v.program = filepath.Join(v.Root, "program")
+	v.write(v.program, "#!/bin/sh\ntouch "+filepath.Join(v.Root, "marker")+"\n")
 	if err := os.Chmod(v.program, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -105,27 +112,27 @@ func newVictim(t *testing.T) *victim {
 }
 
 func (v *victim) write(path, content string) {
-	v.t.Helper()
+	v.T.Helper()
 	if !filepath.IsAbs(path) {
-		path = filepath.Join(v.dir, path)
+		path = filepath.Join(v.Dir, path)
 	}
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		v.t.Fatal(err)
+		v.T.Fatal(err)
 	}
 }
 
 // edit changes index.json as an attacker would: with no regard for anything.
 func (v *victim) edit(change func(index map[string]any, accounts []map[string]any)) {
-	v.t.Helper()
+	v.T.Helper()
 	for _, name := range []string{"index.json", "index.json.bak"} {
-		path := filepath.Join(v.dir, name)
+		path := filepath.Join(v.Dir, name)
 		data, err := os.ReadFile(path)
 		if err != nil {
-			v.t.Fatal(err)
+			v.T.Fatal(err)
 		}
 		var doc map[string]any
 		if err := json.Unmarshal(data, &doc); err != nil {
-			v.t.Fatal(err)
+			v.T.Fatal(err)
 		}
 		var accounts []map[string]any
 		for _, a := range doc["accounts"].([]any) {
@@ -133,7 +140,7 @@ func (v *victim) edit(change func(index map[string]any, accounts []map[string]an
 		}
 		change(doc, accounts)
 		if data, err = json.Marshal(doc); err != nil {
-			v.t.Fatal(err)
+			v.T.Fatal(err)
 		}
 		v.write(path, string(data))
 	}
@@ -141,10 +148,10 @@ func (v *victim) edit(change func(index map[string]any, accounts []map[string]an
 
 // outside is every file of the user's that is not authferry's own.
 func (v *victim) outside() map[string]string {
-	v.t.Helper()
+	v.T.Helper()
 	found := map[string]string{}
-	err := filepath.WalkDir(v.root, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || path == v.dir || path == filepath.Join(v.root, "tmp") {
+	err := filepath.WalkDir(v.Root, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || path == v.Dir || path == filepath.Join(v.Root, "tmp") {
 			return cmpSkip(e, err)
 		}
 		if e.Type().IsRegular() {
@@ -155,7 +162,7 @@ func (v *victim) outside() map[string]string {
 		return nil
 	})
 	if err != nil {
-		v.t.Fatal(err)
+		v.T.Fatal(err)
 	}
 	return found
 }
@@ -168,23 +175,23 @@ func cmpSkip(e fs.DirEntry, err error) error {
 }
 
 func (v *victim) vault() []string {
-	v.t.Helper()
-	files, err := filepath.Glob(filepath.Join(v.dir, "vault", "*.age"))
+	v.T.Helper()
+	files, err := filepath.Glob(filepath.Join(v.Dir, "vault", "*.age"))
 	if err != nil || len(files) < 4 {
-		v.t.Fatalf("%v, %v", files, err)
+		v.T.Fatalf("%v, %v", files, err)
 	}
 	return files
 }
 
 func (v *victim) link(from, to string) {
-	v.t.Helper()
-	path := filepath.Join(v.dir, from)
+	v.T.Helper()
+	path := filepath.Join(v.Dir, from)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		v.t.Fatal(err)
+		v.T.Fatal(err)
 	}
 	_ = os.Remove(path)
 	if err := os.Symlink(to, path); err != nil {
-		v.t.Fatal(err)
+		v.T.Fatal(err)
 	}
 }
 
@@ -248,12 +255,12 @@ var hostile = []struct {
 		v.edit(func(_ map[string]any, accounts []map[string]any) { accounts[1]["grant_slot"] = "a/../../x" })
 	}},
 	{name: "index: a folder elsewhere", do: func(v *victim) {
-		v.edit(func(index map[string]any, _ []map[string]any) { index["path"] = filepath.Join(v.root, "home") })
+		v.edit(func(index map[string]any, _ []map[string]any) { index["path"] = filepath.Join(v.Root, "home") })
 	}},
 	{name: "index: another key file", do: func(v *victim) {
-		key := filepath.Join(v.root, "home", "evil-key.txt")
+		key := filepath.Join(v.Root, "home", "evil-key.txt")
 		if err := keystore.InitKeyFile(key); err != nil {
-			v.t.Fatal(err)
+			v.T.Fatal(err)
 		}
 		v.edit(func(index map[string]any, _ []map[string]any) { index["key_file"] = key })
 		data, _ := os.ReadFile(key)
@@ -261,7 +268,7 @@ var hostile = []struct {
 		v.write(key, strings.ReplaceAll(string(data), "AGE-SECRET-KEY-1", "age-secret-key-1"))
 	}},
 	{name: "index: another keystore", do: func(v *victim) {
-		v.env = append(v.env, "AUTHFERRY_KEYSTORE=file", "DBUS_SESSION_BUS_ADDRESS=unix:path="+filepath.Join(v.root, "none"))
+		v.Env = append(v.Env, "AUTHFERRY_KEYSTORE=file", "DBUS_SESSION_BUS_ADDRESS=unix:path="+filepath.Join(v.Root, "none"))
 		v.edit(func(index map[string]any, _ []map[string]any) { index["keystore"] = "keychain" })
 	}},
 	{name: "index: texts that steer a terminal", do: func(v *victim) {
@@ -277,18 +284,18 @@ var hostile = []struct {
 		v.write("providers.toml", toml("anthropic", p)+toml("sim", p))
 	}},
 	{name: "providers: only where it revokes and asks for names", do: func(v *victim) {
-		v.write("providers.toml", toml("sim", map[string]any{"issuer": v.server.URL, "token_endpoint": v.server.URL + "/token", "client_id": "authferry-sim",
-			"revocation_endpoint": v.evil.URL, "userinfo_endpoint": v.evil.URL, "device_authorization_endpoint": v.evil.URL, "authorization_endpoint": v.server.URL + "/authorize"}))
+		v.write("providers.toml", toml("sim", map[string]any{"issuer": v.Server.URL, "token_endpoint": v.Server.URL + "/token", "client_id": "authferry-sim",
+			"revocation_endpoint": v.evil.URL, "userinfo_endpoint": v.evil.URL, "device_authorization_endpoint": v.evil.URL, "authorization_endpoint": v.Server.URL + "/authorize"}))
 	}},
 	{name: "providers: headers that go elsewhere", do: func(v *victim) {
-		v.write("providers.toml", toml("sim", map[string]any{"token_endpoint": v.server.URL + "/token", "client_id": "authferry-sim",
+		v.write("providers.toml", toml("sim", map[string]any{"token_endpoint": v.Server.URL + "/token", "client_id": "authferry-sim",
 			"headers": []string{"host: " + v.evil.URL, "authorization: Bearer {token}\r\nhost: evil.example", "proxy-authorization: {token}"}}))
 	}},
 	{name: "providers: commands", do: func(v *victim) {
 		v.write("providers.toml", toml("sim", map[string]any{"client_id": "x", "command": v.program, "credential_process": v.program, "exec": []string{v.program}, "browser": v.program}))
 	}},
 	{name: "providers: variables that a loader heeds", do: func(v *victim) {
-		v.write("providers.toml", toml("sim", map[string]any{"token_endpoint": v.server.URL + "/token", "client_id": "authferry-sim", "env": []string{"LD_PRELOAD", "BASH_ENV", "PATH"}}))
+		v.write("providers.toml", toml("sim", map[string]any{"token_endpoint": v.Server.URL + "/token", "client_id": "authferry-sim", "env": []string{"LD_PRELOAD", "BASH_ENV", "PATH"}}))
 	}},
 	{name: "config: commands and places", do: func(v *victim) {
 		v.write("config.toml", fmt.Sprintf("command = %[1]q\nbrowser = %[1]q\neditor = %[1]q\nkeystore = 'file'\nkey_file = %[1]q\ntoken_endpoint = %[2]q\nproxy = %[2]q\n[providers.sim]\ntoken_endpoint = %[2]q\n", v.program, v.evil.URL))
@@ -298,19 +305,19 @@ var hostile = []struct {
 		for i, path := range files {
 			data, err := os.ReadFile(files[(i+1)%len(files)])
 			if err != nil {
-				v.t.Fatal(err)
+				v.T.Fatal(err)
 			}
 			defer v.write(path, string(data))
 		}
 	}},
 	{name: "vault: records of the attacker's own making", do: func(v *victim) {
-		key, forged := filepath.Join(v.t.TempDir(), "key"), filepath.Join(v.t.TempDir(), "vault")
+		key, forged := filepath.Join(v.T.TempDir(), "key"), filepath.Join(v.T.TempDir(), "vault")
 		if err := keystore.InitKeyFile(key); err != nil {
-			v.t.Fatal(err)
+			v.T.Fatal(err)
 		}
 		s, err := keystore.OpenFile(forged, key)
 		if err != nil {
-			v.t.Fatal(err)
+			v.T.Fatal(err)
 		}
 		v.edit(func(index map[string]any, accounts []map[string]any) {
 			for _, a := range accounts {
@@ -319,18 +326,18 @@ var hostile = []struct {
 						doc := map[string]any{"v": 1, "account": a["id"], "generation": 99, "provider": "sim", "refresh_token": "forged", "access_token": "forged", "endpoint": everywhere(v.evil.URL),
 							"origins": []string{v.evil.URL}, "headers": []string{"authorization: Bearer {token}"}, "obtained_at": time.Now(), "token_type": "Bearer"}
 						data, _ := json.Marshal(doc)
-						if err := s.Set(v.t.Context(), fmt.Sprintf("%s/%s/%s:%s", index["store"], a["id"], kind, slot), keystore.NewSecret(string(data))); err != nil {
-							v.t.Fatal(err)
+						if err := s.Set(v.T.Context(), fmt.Sprintf("%s/%s/%s:%s", index["store"], a["id"], kind, slot), keystore.NewSecret(string(data))); err != nil {
+							v.T.Fatal(err)
 						}
 					}
 				}
 			}
 		})
-		if err := os.RemoveAll(filepath.Join(v.dir, "vault")); err != nil {
-			v.t.Fatal(err)
+		if err := os.RemoveAll(filepath.Join(v.Dir, "vault")); err != nil {
+			v.T.Fatal(err)
 		}
-		if err := os.CopyFS(filepath.Join(v.dir, "vault"), os.DirFS(forged)); err != nil {
-			v.t.Fatal(err)
+		if err := os.CopyFS(filepath.Join(v.Dir, "vault"), os.DirFS(forged)); err != nil {
+			v.T.Fatal(err)
 		}
 	}},
 	{name: "vault: damaged", do: func(v *victim) {
@@ -339,39 +346,39 @@ var hostile = []struct {
 		}
 	}},
 	{name: "links: from the vault to other files", links: true, do: func(v *victim) {
-		v.write(filepath.Join(v.root, "home", "mine"), "mine")
+		v.write(filepath.Join(v.Root, "home", "mine"), "mine")
 		for _, path := range v.vault() {
-			v.link(filepath.Join("vault", filepath.Base(path)), filepath.Join(v.root, "home", "mine"))
+			v.link(filepath.Join("vault", filepath.Base(path)), filepath.Join(v.Root, "home", "mine"))
 		}
 	}},
 	{name: "links: from the locks to other files", links: true, do: func(v *victim) {
-		v.write(filepath.Join(v.root, "home", "mine"), "mine")
-		locks, err := filepath.Glob(filepath.Join(v.dir, "locks", "*.lock"))
+		v.write(filepath.Join(v.Root, "home", "mine"), "mine")
+		locks, err := filepath.Glob(filepath.Join(v.Dir, "locks", "*.lock"))
 		if err != nil || len(locks) == 0 {
-			v.t.Fatalf("%v, %v", locks, err)
+			v.T.Fatalf("%v, %v", locks, err)
 		}
 		for i, path := range locks {
 			name := filepath.Join("locks", filepath.Base(path))
-			v.link(name+".holder", filepath.Join(v.root, "home", "mine"))
+			v.link(name+".holder", filepath.Join(v.Root, "home", "mine"))
 			if i%2 == 0 {
-				v.link(name, filepath.Join(v.root, "home", "new"))
+				v.link(name, filepath.Join(v.Root, "home", "new"))
 			}
 		}
 	}},
 	{name: "links: from the holders to other files", links: true, do: func(v *victim) {
-		v.write(filepath.Join(v.root, "home", "mine"), "mine, and long enough to be cut off by what a holder writes, if it writes here")
-		locks, err := filepath.Glob(filepath.Join(v.dir, "locks", "*"))
+		v.write(filepath.Join(v.Root, "home", "mine"), "mine, and long enough to be cut off by what a holder writes, if it writes here")
+		locks, err := filepath.Glob(filepath.Join(v.Dir, "locks", "*"))
 		if err != nil || len(locks) == 0 {
-			v.t.Fatalf("%v, %v", locks, err)
+			v.T.Fatalf("%v, %v", locks, err)
 		}
 		for _, path := range locks {
 			if name := filepath.Base(path); strings.HasSuffix(name, ".lock") || strings.HasSuffix(name, ".gate") {
-				v.link(filepath.Join("locks", name+".holder"), filepath.Join(v.root, "home", "mine"))
+				v.link(filepath.Join("locks", name+".holder"), filepath.Join(v.Root, "home", "mine"))
 			}
 		}
 	}},
 	{name: "links: index and backup", links: true, do: func(v *victim) {
-		mine := filepath.Join(v.root, "home", "mine")
+		mine := filepath.Join(v.Root, "home", "mine")
 		v.write(mine, "mine")
 		v.link("index.json.bak", mine)
 		v.link("config.toml", mine)
@@ -381,11 +388,11 @@ var hostile = []struct {
 // The attacks above are told from a folder that is as it should be.
 func TestHostileFolderControl(t *testing.T) {
 	v := newVictim(t)
-	v.must("", "refresh", "Bob")
-	v.must("", "token", "--account", "Ada")
-	v.must("", "token", "--account", "Key")
-	if got := v.must("", "token", "--account", "Bob", "--json"); !strings.Contains(got.out, v.server.URL) {
-		t.Error(got.out)
+	v.Must("", "refresh", "Bob")
+	v.Must("", "token", "--account", "Ada")
+	v.Must("", "token", "--account", "Key")
+	if got := v.Must("", "token", "--account", "Bob", "--json"); !strings.Contains(got.Out, v.Server.URL) {
+		t.Error(got.Out)
 	}
 	res, err := http.Post(v.evil.URL, "text/plain", bytes.NewReader([]byte("x")))
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 )
 
 // stateChanging are the system calls by which a program changes files.
@@ -63,9 +64,9 @@ type move struct {
 
 func newMove(t *testing.T) *move {
 	s := newScene(t, brokertest.Config{})
-	s.must("", "provider", "add", "sim", "--issuer", s.server.URL, "--client-id", "authferry-sim", "--api-origin", s.server.URL)
-	g := s.server.Issue("ada")
-	m := &move{scene: s, file: filepath.Join(s.root, "home", ".local", "share", "opencode", "auth.json"), access: g.AccessToken, token: g.RefreshToken}
+	s.Must("", "provider", "add", "sim", "--issuer", s.Server.URL, "--client-id", "authferry-sim", "--api-origin", s.Server.URL)
+	g := s.Server.Issue("ada")
+	m := &move{scene: s, file: filepath.Join(s.Root, "home", ".local", "share", "opencode", "auth.json"), access: g.AccessToken, token: g.RefreshToken}
 	doc, err := json.Marshal(map[string]any{
 		"sim":   map[string]any{"type": "oauth", "refresh": g.RefreshToken, "access": g.AccessToken, "expires": 4102358400000},
 		"other": map[string]any{"type": "api", "key": "stays"},
@@ -85,43 +86,43 @@ func newMove(t *testing.T) *move {
 // killAt moves the login in a process that is killed just before one of its
 // threads makes the n-th call of a kind; false: it made no such call.
 func (m *move) killAt(call string, n int) bool {
-	m.t.Helper()
+	m.T.Helper()
 	self, err := os.Executable()
 	if err != nil {
-		m.t.Fatal(err)
+		m.T.Fatal(err)
 	}
-	program := filepath.Join(m.root, "authferry-program", "authferry")
+	program := filepath.Join(m.Root, "authferry-program", "authferry")
 	if err := os.MkdirAll(filepath.Dir(program), 0o700); err != nil {
-		m.t.Fatal(err)
+		m.T.Fatal(err)
 	}
 	if err := os.Symlink(self, program); err != nil {
-		m.t.Fatal(err)
+		m.T.Fatal(err)
 	}
-	cmd := exec.CommandContext(m.t.Context(), "strace", "-f", "-qq", "-o", os.DevNull, "-e", "trace="+call,
+	cmd := exec.CommandContext(m.T.Context(), "strace", "-f", "-qq", "-o", os.DevNull, "-e", "trace="+call,
 		"-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", call, n), program, "import", "opencode", "--move")
-	cmd.Env, cmd.Dir = append(slices.Clone(m.env), "GOMAXPROCS=1"), m.root
+	cmd.Env, cmd.Dir = append(slices.Clone(m.Env), "GOMAXPROCS=1"), m.Root
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	err = cmd.Run()
 	if err != nil && cmd.ProcessState.ExitCode() > 0 {
-		m.t.Fatalf("not killed, and failed: %v\n%s", err, said.Bytes())
+		m.T.Fatalf("not killed, and failed: %v\n%s", err, said.Bytes())
 	}
 	return err != nil
 }
 
 func (m *move) state() string {
-	m.t.Helper()
+	m.T.Helper()
 	data, err := os.ReadFile(m.file)
 	if err != nil {
-		m.t.Fatalf("the other program's file: %v", err)
+		m.T.Fatalf("the other program's file: %v", err)
 	}
 	var doc map[string]any
 	if err := json.Unmarshal(data, &doc); err != nil || doc["other"] == nil {
-		m.t.Fatalf("the other program's file is damaged: %v\n%s", err, data)
+		m.T.Fatalf("the other program's file is damaged: %v\n%s", err, data)
 	}
 	file := bytes.Contains(data, []byte(m.token)) && bytes.Contains(data, []byte(m.access))
-	got := m.run("", "token", "sim")
-	here := got.code == 0 && strings.TrimSpace(got.out) == m.access
+	got := m.Run("", "token", "sim")
+	here := got.Code == 0 && strings.TrimSpace(got.Out) == m.access
 	switch {
 	case file && here:
 		return inBoth
@@ -130,27 +131,27 @@ func (m *move) state() string {
 	case here:
 		return inIndex
 	}
-	m.t.Errorf("the login is lost: %s%s", got.out, got.err)
+	m.T.Errorf("the login is lost: %s%s", got.Out, got.Err)
 	return lost
 }
 
 // finishJob imports again; then the login is here alone, once, and whole.
 func (m *move) finishJob(when string) {
-	m.t.Helper()
-	m.must("", "import", "opencode", "--move")
+	m.T.Helper()
+	m.Must("", "import", "opencode", "--move")
 	if state := m.state(); state != inIndex {
-		m.t.Errorf("%s, and done again: the login is %s", when, state)
+		m.T.Errorf("%s, and done again: the login is %s", when, state)
 	}
-	if err := leaked([]string{m.access, m.token}, m.root); err != nil {
-		m.t.Errorf("%s, and done again: %v", when, err)
+	if err := authferrytest.Leaked([]string{m.access, m.token}, m.Root); err != nil {
+		m.T.Errorf("%s, and done again: %v", when, err)
 	}
 	var all struct{ Accounts []struct{ Label string } }
-	if err := json.Unmarshal([]byte(m.must("", "list", "--json").out), &all); err != nil || len(all.Accounts) != 1 {
-		m.t.Errorf("%s, and done again: %d accounts, %v", when, len(all.Accounts), err)
+	if err := json.Unmarshal([]byte(m.Must("", "list", "--json").Out), &all); err != nil || len(all.Accounts) != 1 {
+		m.T.Errorf("%s, and done again: %d accounts, %v", when, len(all.Accounts), err)
 	}
-	m.must("", "doctor", "--fix")
-	m.must("", "refresh", "sim-1")
-	if l := m.server.Ledger(); l.TokenRequests != 1 {
-		m.t.Errorf("%s: %d token requests, want the one of refresh", when, l.TokenRequests)
+	m.Must("", "doctor", "--fix")
+	m.Must("", "refresh", "sim-1")
+	if l := m.Server.Ledger(); l.TokenRequests != 1 {
+		m.T.Errorf("%s: %d token requests, want the one of refresh", when, l.TokenRequests)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 )
 
 // issue FILE USER… logs each user in at the script's server and writes the tokens
@@ -25,17 +26,17 @@ func issue(ts *testscript.TestScript, _ bool, args []string) {
 
 // nowhere WORD… wants none of the words in any file of the script but its own.
 func nowhere(ts *testscript.TestScript, _ bool, words []string) {
-	ts.Check(leaked(words, ts.Getenv("HOME"), ts.Getenv("AUTHFERRY_DIR"), ts.Getenv("TMPDIR")))
+	ts.Check(authferrytest.Leaked(words, ts.Getenv("HOME"), ts.Getenv("AUTHFERRY_DIR"), ts.Getenv("TMPDIR")))
 }
 
 // foreign is OpenCode's file with a new login, outside of the scene.
 func (s *scene) foreign() string {
-	s.t.Helper()
-	g := s.server.Issue("eve")
-	path := filepath.Join(s.t.TempDir(), "auth.json")
+	s.T.Helper()
+	g := s.Server.Issue("eve")
+	path := filepath.Join(s.T.TempDir(), "auth.json")
 	text := fmt.Sprintf(`{"sim":{"type":"oauth","refresh":%q,"access":%q,"expires":4102358400000}}`, g.RefreshToken, g.AccessToken)
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	return path
 }

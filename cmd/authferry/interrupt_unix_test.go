@@ -15,6 +15,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -28,16 +29,16 @@ func TestInterruptedWhileRefreshing(t *testing.T) {
 			t.Run(sig.String()+" "+strings.Join(args, " "), func(t *testing.T) {
 				t.Parallel()
 				s := newScene(t, brokertest.Config{})
-				s.must("", "provider", "add", "sim", "--issuer", s.server.URL, "--client-id", "authferry-sim")
-				s.must(s.grant("ada", -time.Second), "import", "grant", "sim", "--label", "Ada")
+				s.Must("", "provider", "add", "sim", "--issuer", s.Server.URL, "--client-id", "authferry-sim")
+				s.Must(s.Grant("ada", -time.Second), "import", "grant", "sim", "--label", "Ada")
 				answer := make(chan struct{})
-				s.server.Inject(brokertest.Fault{Until: answer})
+				s.Server.Inject(brokertest.Fault{Until: answer})
 				got := s.interrupt(sig, func(l brokertest.Ledger) bool { return l.Inflight["ada"] == 1 }, args...)
 				s.wantInterrupted(got, code, args)
 				close(answer)
-				s.await("the refresh", func(l brokertest.Ledger) bool { return l.Refreshes("ada") == 1 })
-				s.must("", "token")
-				if l := s.server.Ledger(); l.TokenRequests != 1 || l.Revoked() != 0 {
+				s.Await("the refresh", func(l brokertest.Ledger) bool { return l.Refreshes("ada") == 1 })
+				s.Must("", "token")
+				if l := s.Server.Ledger(); l.TokenRequests != 1 || l.Revoked() != 0 {
 					t.Errorf("%d token requests and %d revoked logins, want 1 and 0", l.TokenRequests, l.Revoked())
 				}
 			})
@@ -46,39 +47,39 @@ func TestInterruptedWhileRefreshing(t *testing.T) {
 }
 
 // interrupt starts a command, and sends it a signal when the ledger is as wanted.
-func (s *scene) interrupt(sig syscall.Signal, when func(brokertest.Ledger) bool, args ...string) outcome {
-	s.t.Helper()
-	cmd := s.command(args...)
+func (s *scene) interrupt(sig syscall.Signal, when func(brokertest.Ledger) bool, args ...string) authferrytest.Outcome {
+	s.T.Helper()
+	cmd := s.Command(args...)
 	cmd.Stdout, cmd.Stderr = new(bytes.Buffer), new(bytes.Buffer)
 	if err := cmd.Start(); err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
-	s.await("the request of "+strings.Join(args, " "), when)
+	s.Await("the request of "+strings.Join(args, " "), when)
 	if err := cmd.Process.Signal(sig); err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
-	return s.finish(cmd)
+	return s.Finish(cmd)
 }
 
 // afterAWhile starts a command that will wait, and sends it a signal: with more
 // patience if it came before the program listened.
-func (s *scene) afterAWhile(sig syscall.Signal, in *os.File, args ...string) outcome {
-	s.t.Helper()
+func (s *scene) afterAWhile(sig syscall.Signal, in *os.File, args ...string) authferrytest.Outcome {
+	s.T.Helper()
 	for patience := 50 * time.Millisecond; ; patience *= 2 {
-		cmd := s.command(args...)
+		cmd := s.Command(args...)
 		cmd.Stdout, cmd.Stderr = new(bytes.Buffer), new(bytes.Buffer)
 		if in != nil {
 			cmd.Stdin = in
 		}
 		if err := cmd.Start(); err != nil {
-			s.t.Fatal(err)
+			s.T.Fatal(err)
 		}
 		time.Sleep(patience)
 		if err := cmd.Process.Signal(sig); err != nil {
-			s.t.Fatal(err)
+			s.T.Fatal(err)
 		}
 		stuck := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
-		got := s.finish(cmd)
+		got := s.Finish(cmd)
 		stuck.Stop()
 		if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !status.Signaled() || status.Signal() != sig {
 			return got
@@ -86,12 +87,12 @@ func (s *scene) afterAWhile(sig syscall.Signal, in *os.File, args ...string) out
 	}
 }
 
-func (s *scene) wantInterrupted(got outcome, code int, args []string) {
-	s.t.Helper()
+func (s *scene) wantInterrupted(got authferrytest.Outcome, code int, args []string) {
+	s.T.Helper()
 	asJSON := asksForJSON(args)
-	f, err := failureOf(got.out, got.err, asJSON)
-	if got.code != code || err != nil || asJSON && f.Error.Code != "cancelled" || !strings.Contains(got.err, "interrupted") {
-		s.t.Errorf("authferry %v: exit code %d, want %d; %v\n%s%s", args, got.code, code, err, got.out, got.err)
+	f, err := failureOf(got.Out, got.Err, asJSON)
+	if got.Code != code || err != nil || asJSON && f.Error.Code != "cancelled" || !strings.Contains(got.Err, "interrupted") {
+		s.T.Errorf("authferry %v: exit code %d, want %d; %v\n%s%s", args, got.Code, code, err, got.Out, got.Err)
 	}
 }
 
@@ -102,19 +103,19 @@ func TestInterruptedWhileWaiting(t *testing.T) {
 		t.Run(sig.String(), func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t, brokertest.Config{})
-			s.must("", "provider", "add", "sim", "--issuer", s.server.URL, "--client-id", "authferry-sim")
-			s.must(s.grant("ada", time.Hour), "import", "grant", "sim", "--label", "Ada")
+			s.Must("", "provider", "add", "sim", "--issuer", s.Server.URL, "--client-id", "authferry-sim")
+			s.Must(s.Grant("ada", time.Hour), "import", "grant", "sim", "--label", "Ada")
 
 			t.Run("discovery", func(*testing.T) {
 				answer := make(chan struct{})
 				defer close(answer)
-				s.server.Inject(brokertest.Fault{On: brokertest.OnMetadata, Until: answer, Times: -1})
-				args := []string{"provider", "add", "new", "--issuer", s.server.URL, "--json"}
+				s.Server.Inject(brokertest.Fault{On: brokertest.OnMetadata, Until: answer, Times: -1})
+				args := []string{"provider", "add", "new", "--issuer", s.Server.URL, "--json"}
 				s.wantInterrupted(s.afterAWhile(sig, nil, args...), code, args)
 			})
 
 			t.Run("lock", func(t *testing.T) {
-				l, err := index.Acquire(t.Context(), filepath.Join(s.dir, "locks", "index.lock"))
+				l, err := index.Acquire(t.Context(), filepath.Join(s.Dir, "locks", "index.lock"))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -127,7 +128,7 @@ func TestInterruptedWhileWaiting(t *testing.T) {
 			t.Run("input", func(t *testing.T) {
 				for _, args := range [][]string{
 					{"import", "grant", "sim", "--label", "Eve", "--json"},
-					{"provider", "add", "secret", "--token-endpoint", s.server.URL + "/token", "--client-id", "x", "--client-secret-stdin"},
+					{"provider", "add", "secret", "--token-endpoint", s.Server.URL + "/token", "--client-id", "x", "--client-secret-stdin"},
 				} {
 					r, w, err := os.Pipe()
 					if err != nil {
@@ -137,8 +138,8 @@ func TestInterruptedWhileWaiting(t *testing.T) {
 					_, _ = r.Close(), w.Close()
 				}
 			})
-			if got := s.must("", "list", "--json"); strings.Contains(got.out, "Eve") {
-				t.Errorf("an interrupted command changed something: %s", got.out)
+			if got := s.Must("", "list", "--json"); strings.Contains(got.Out, "Eve") {
+				t.Errorf("an interrupted command changed something: %s", got.Out)
 			}
 		})
 	}
@@ -151,9 +152,9 @@ func TestInterruptedAtAMuteKeychain(t *testing.T) {
 		t.Skip("needs Linux: the keychain here is not a Secret Service")
 	}
 	s := newScene(t, brokertest.Config{})
-	s.must("", "provider", "add", "sim", "--issuer", s.server.URL, "--client-id", "authferry-sim")
-	s.must(s.grant("ada", time.Hour), "import", "grant", "sim", "--label", "Ada")
-	if err := index.At(s.dir).Update(t.Context(), index.Durable, func(ix *index.Index) error {
+	s.Must("", "provider", "add", "sim", "--issuer", s.Server.URL, "--client-id", "authferry-sim")
+	s.Must(s.Grant("ada", time.Hour), "import", "grant", "sim", "--label", "Ada")
+	if err := index.At(s.Dir).Update(t.Context(), index.Durable, func(ix *index.Index) error {
 		ix.Keystore = string(keystore.Keychain)
 		return nil
 	}); err != nil {
@@ -169,7 +170,7 @@ func TestInterruptedAtAMuteKeychain(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = mute.Close() })
-	s.env = append(s.env, "DBUS_SESSION_BUS_ADDRESS=unix:path="+mute.Addr().String(), "AUTHFERRY_KEYCHAIN_TIMEOUT=1m")
+	s.Env = append(s.Env, "DBUS_SESSION_BUS_ADDRESS=unix:path="+mute.Addr().String(), "AUTHFERRY_KEYCHAIN_TIMEOUT=1m")
 	for sig, code := range signals {
 		for _, args := range [][]string{{"token", "--json"}, {"header"}} {
 			s.wantInterrupted(s.afterAWhile(sig, nil, args...), code, args)

@@ -16,6 +16,7 @@ import (
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 )
 
 const (
@@ -34,23 +35,34 @@ var canaries = []string{
 // No command, in no mode and however it fails, puts a secret anywhere but into
 // the keystore and onto the stdout that was asked for it.
 func TestNoLeaks(t *testing.T) {
+	sample := len(predicaments)
+	if brokertest.Brief() {
+		sample = 4 // others each time
+	}
 	for name, prepare := range predicaments {
+		if sample--; sample < 0 {
+			break
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t, brokertest.Config{ClientSecret: clientSecret})
-			s.must(clientSecret+"\n", "provider", "add", "sim", "--issuer", s.server.URL, "--client-id", "authferry-sim", "--client-secret-stdin", "--api-origin", s.server.URL)
-			s.must(s.grant("ada", time.Hour), "import", "grant", "sim", "--label", "Ada")
-			s.must(s.grant("bob", -time.Second), "import", "grant", "sim", "--label", "Bob")
-			s.must(apiKey, "login", "anthropic", "--api-key-stdin", "--label", "Key")
-			modes := [][]string{nil, {"--json"}, {"--verbose"}, {"--quiet"}, {"--no-input"}}
+			s.Must(clientSecret+"\n", "provider", "add", "sim", "--issuer", s.Server.URL, "--client-id", "authferry-sim", "--client-secret-stdin", "--api-origin", s.Server.URL)
+			s.Must(s.Grant("ada", time.Hour), "import", "grant", "sim", "--label", "Ada")
+			s.Must(s.Grant("bob", -time.Second), "import", "grant", "sim", "--label", "Bob")
+			s.Must(apiKey, "login", "anthropic", "--api-key-stdin", "--label", "Key")
+			modes := [][]string{{"--verbose", "--json"}} // says on stdout and stderr whatever the others say
 			if prepare != nil {
 				prepare(s)
-				modes = [][]string{{"--verbose", "--json"}} // says on stdout and stderr whatever the others say
+			} else if !brokertest.Brief() {
+				modes = [][]string{nil, {"--json"}, {"--verbose"}, {"--quiet"}, {"--no-input"}}
 			}
 			for _, mode := range modes {
 				s.tryEverything(mode)
 			}
-			s.rest()
+			for _, l := range s.locks {
+				l.Release()
+			}
+			s.Rest()
 			if err := s.leaked(); err != nil {
 				t.Error(err)
 			}
@@ -61,30 +73,30 @@ func TestNoLeaks(t *testing.T) {
 // leaked names the first file of the user's that holds a secret, but for the key
 // file: home, temporary files and core dumps included.
 func (s *scene) leaked() error {
-	key := filepath.Join(s.root, "key.txt")
-	if err := os.Rename(key, s.root+".key"); err != nil {
+	key := filepath.Join(s.Root, "key.txt")
+	if err := os.Rename(key, s.Root+".key"); err != nil {
 		return err
 	}
-	defer func() { _ = os.Rename(s.root+".key", key) }()
-	return leaked(append(secretsOf(s.server), canaries...), s.root)
+	defer func() { _ = os.Rename(s.Root+".key", key) }()
+	return authferrytest.Leaked(append(authferrytest.SecretsOf(s.Server), canaries...), s.Root)
 }
 
 // The tests that look for secrets find one that is there.
 func TestLeaksAreFound(t *testing.T) {
 	s := newScene(t, brokertest.Config{})
-	s.must(s.grant("ada", time.Hour), "import", "grant", "anthropic", "--label", "Ada", "--client-id", "x")
+	s.Must(s.Grant("ada", time.Hour), "import", "grant", "anthropic", "--label", "Ada", "--client-id", "x")
 	if err := s.leaked(); err != nil {
 		t.Fatal(err)
 	}
-	printed := s.must("", "token").out
-	if quiet := s.silent(outcome{err: "warning: " + printed}, []string{"token"}); quiet == "" {
+	printed := s.Must("", "token").Out
+	if quiet := s.silent(authferrytest.Outcome{Err: "warning: " + printed}, []string{"token"}); quiet == "" {
 		t.Error("a token on stderr is not found")
 	}
-	if quiet := s.silent(outcome{out: printed}, []string{"status"}); quiet == "" {
+	if quiet := s.silent(authferrytest.Outcome{Out: printed}, []string{"status"}); quiet == "" {
 		t.Error("a token on the stdout of status is not found")
 	}
 	for _, name := range []string{"home/.cache/deep/log", "tmp/x", "authferry/index.json.tmp", "core"} {
-		path := filepath.Join(s.root, filepath.FromSlash(name))
+		path := filepath.Join(s.Root, filepath.FromSlash(name))
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -103,7 +115,7 @@ func TestLeaksAreFound(t *testing.T) {
 	}
 	token := strings.TrimSpace(printed)
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", "echo ready; read -r line", token) // as a careless program would
-	cmd.Env = append(s.env, "TOKEN="+token)
+	cmd.Env = append(s.Env, "TOKEN="+token)
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -135,11 +147,11 @@ func TestLeaksAreFound(t *testing.T) {
 var predicaments = map[string]func(*scene){
 	"healthy": nil,
 	"login revoked": func(s *scene) {
-		s.server.Revoke("ada")
-		s.server.Revoke("bob")
+		s.Server.Revoke("ada")
+		s.Server.Revoke("bob")
 	},
-	"provider gone":  func(s *scene) { s.server.Close() },
-	"provider slow":  func(s *scene) { s.env = append(s.env, "AUTHFERRY_HTTP_TIMEOUT=1ns") },
+	"provider gone":  func(s *scene) { s.Server.Close() },
+	"provider slow":  func(s *scene) { s.Env = append(s.Env, "AUTHFERRY_HTTP_TIMEOUT=1ns") },
 	"limited":        misbehaves("429-date"),
 	"captive portal": misbehaves("html"),
 	"redirected":     misbehaves("redirect-308-other"),
@@ -148,13 +160,13 @@ var predicaments = map[string]func(*scene){
 	"newline":        misbehaves("access-newline"),
 	"nul":            misbehaves("refresh-nul"),
 	"wrong secret": func(s *scene) {
-		if err := s.server.Configure(func(c *brokertest.Config) { c.ClientSecret = "another" }); err != nil {
-			s.t.Fatal(err)
+		if err := s.Server.Configure(func(c *brokertest.Config) { c.ClientSecret = "another" }); err != nil {
+			s.T.Fatal(err)
 		}
 	},
 	// What a server says may be what it was sent.
 	"echo": func(s *scene) {
-		for _, f := range s.server.Ledger().Families {
+		for _, f := range s.Server.Ledger().Families {
 			sent := f.RefreshTokens[0].Token
 			for _, body := range []string{
 				`{"error":%q}`, `{"error":"invalid_request","error_description":%q}`, `{"error":{"message":%q,"type":%[1]q}}`,
@@ -162,7 +174,7 @@ var predicaments = map[string]func(*scene){
 			} {
 				for _, on := range []brokertest.Endpoint{brokertest.OnToken, brokertest.OnRevoke} {
 					for _, status := range []int{400, 200} {
-						s.server.Inject(brokertest.Fault{On: on, User: f.User, Status: status, Body: fmt.Sprintf(body, sent), Header: map[string]string{"Retry-After": sent}})
+						s.Server.Inject(brokertest.Fault{On: on, User: f.User, Status: status, Body: fmt.Sprintf(body, sent), Header: map[string]string{"Retry-After": sent}})
 					}
 				}
 			}
@@ -171,17 +183,17 @@ var predicaments = map[string]func(*scene){
 	"damaged index":   spoils("index.json", "{"),
 	"newer index":     spoils("index.json", `{"schema":99}`),
 	"damaged toml":    spoils("providers.toml", "= ="),
-	"other keystore":  func(s *scene) { s.env = append(s.env, "AUTHFERRY_KEYSTORE=keychain", "AUTHFERRY_KEYCHAIN_TIMEOUT=1s") },
-	"no key file":     func(s *scene) { s.env = append(s.env, "AUTHFERRY_KEY_FILE="+filepath.Join(s.root, "none")) },
+	"other keystore":  func(s *scene) { s.Env = append(s.Env, "AUTHFERRY_KEYSTORE=keychain", "AUTHFERRY_KEYCHAIN_TIMEOUT=1s") },
+	"no key file":     func(s *scene) { s.Env = append(s.Env, "AUTHFERRY_KEY_FILE="+filepath.Join(s.Root, "none")) },
 	"locked accounts": func(s *scene) { s.lockAll() },
 	"damaged vault": func(s *scene) {
-		items, err := filepath.Glob(filepath.Join(s.dir, "vault", "*"))
+		items, err := filepath.Glob(filepath.Join(s.Dir, "vault", "*"))
 		if err != nil || len(items) == 0 {
-			s.t.Fatalf("no vault: %v", err)
+			s.T.Fatalf("no vault: %v", err)
 		}
 		for _, path := range items {
 			if err := os.Truncate(path, 100); err != nil {
-				s.t.Fatal(err)
+				s.T.Fatal(err)
 			}
 		}
 	},
@@ -191,32 +203,32 @@ func misbehaves(fault string) func(*scene) {
 	return func(s *scene) {
 		f, known := brokertest.Faults()[fault]
 		if !known {
-			s.t.Fatalf("no fault %q", fault)
+			s.T.Fatalf("no fault %q", fault)
 		}
 		for _, f.On = range []brokertest.Endpoint{brokertest.OnToken, brokertest.OnRevoke, brokertest.OnMetadata} {
 			f.Times = -1
-			s.server.Inject(f)
+			s.Server.Inject(f)
 		}
 	}
 }
 
 func spoils(file, content string) func(*scene) {
 	return func(s *scene) {
-		if err := os.WriteFile(filepath.Join(s.dir, file), []byte(content), 0o600); err != nil {
-			s.t.Fatal(err)
+		if err := os.WriteFile(filepath.Join(s.Dir, file), []byte(content), 0o600); err != nil {
+			s.T.Fatal(err)
 		}
 	}
 }
 
 // lockAll holds every lock that there is until the test ends.
 func (s *scene) lockAll() {
-	s.env = append(s.env, "AUTHFERRY_LOCK_TIMEOUT=50ms")
-	f := index.At(s.dir)
+	s.Env = append(s.Env, "AUTHFERRY_LOCK_TIMEOUT=50ms")
+	f := index.At(s.Dir)
 	idx, err := f.Read()
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
-	paths := []string{filepath.Join(s.dir, "locks", "index.lock")}
+	paths := []string{filepath.Join(s.Dir, "locks", "index.lock")}
 	for _, a := range idx.Accounts {
 		if a.Kind == broker.KindAPIKey {
 			continue // a key that was typed in is held for minutes rather than lost
@@ -224,18 +236,19 @@ func (s *scene) lockAll() {
 		paths = append(paths, f.GatePath(a.ID), f.RotationPath(a.ID))
 	}
 	for _, path := range paths {
-		l, err := index.Acquire(s.t.Context(), path)
+		l, err := index.Acquire(s.T.Context(), path)
 		if err != nil {
-			s.t.Fatal(err)
+			s.T.Fatal(err)
 		}
-		s.t.Cleanup(l.Release)
+		s.T.Cleanup(l.Release)
+		s.locks = append(s.locks, l)
 	}
 }
 
 // tryEverything runs every command in one mode. Whether it succeeds is not the
 // question here.
 func (s *scene) tryEverything(mode []string) {
-	grant, file := s.grant("eve", time.Hour), s.foreign()
+	grant, file := s.Grant("eve", time.Hour), s.foreign()
 	spoilt := strings.NewReplacer(`"afat_`, `"\r\nafat_`).Replace(grant)
 	report := func(status int) string {
 		return fmt.Sprintf(`{"lease":"acc_aaaaaaaaaaaaaaaa.1","status":%d,"headers":{"authorization":"Bearer afat_x"},"body":"afat_x"}`, status)
@@ -251,27 +264,27 @@ func (s *scene) tryEverything(mode []string) {
 		{grant, "import grant sim --label Eve"}, {grant, "import grant sim --label Again"}, {spoilt, "import grant sim --label Odd"},
 		{grant[:len(grant)-5], "import grant sim --label Half"}, {`[` + grant + `]`, "import grant sim --label List"}, {grant, "import grant nowhere --label Eve"},
 		{args: "import opencode " + file + " --dry-run"}, {args: "import opencode " + file + " --keep"}, {args: "import opencode " + file + " --move"},
-		{args: "import codex " + file + " --move"}, {args: "import multi-auth " + file + " --keep"}, {args: "import gemini " + s.dir + " --move"},
+		{args: "import codex " + file + " --move"}, {args: "import multi-auth " + file + " --keep"}, {args: "import gemini " + s.Dir + " --move"},
 		{args: "rename Ada Ada2"}, {args: "rename Ada2 Ada"}, {args: "rename Ada Bob"},
 		{args: "provider list"}, {args: "provider show sim"}, {args: "provider show google"},
-		{clientSecret, "provider add two --token-endpoint " + s.server.URL + "/token --client-id authferry-sim --client-secret-stdin"},
-		{clientSecret + "\n" + clientSecret, "provider add three --token-endpoint " + s.server.URL + "/token --client-id authferry-sim --client-secret-stdin"},
-		{clientSecret, "provider add four --issuer " + s.server.URL + " --client-id authferry-sim --client-secret-stdin"},
+		{clientSecret, "provider add two --token-endpoint " + s.Server.URL + "/token --client-id authferry-sim --client-secret-stdin"},
+		{clientSecret + "\n" + clientSecret, "provider add three --token-endpoint " + s.Server.URL + "/token --client-id authferry-sim --client-secret-stdin"},
+		{clientSecret, "provider add four --issuer " + s.Server.URL + " --client-id authferry-sim --client-secret-stdin"},
 		{args: "provider remove two"}, {args: "provider remove nowhere"},
-		{args: "keystore status"}, {args: "keystore init --key-file " + filepath.Join(s.root, "key.txt")}, {args: "keystore migrate file"},
+		{args: "keystore status"}, {args: "keystore init --key-file " + filepath.Join(s.Root, "key.txt")}, {args: "keystore migrate file"},
 		{args: "config list"}, {args: "config get failover"}, {args: "config set failover true"}, {args: "config set failover afresh"},
 		{args: "setup"}, {args: "setup git --print"}, {args: "setup claude-code --account Bob --print"}, {args: "setup codex --print"},
 		{`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"auth_status"}}`, "mcp"}, {grant, "mcp --pool sim"},
 		{args: "version"}, {args: "--help"}, {args: "frobnicate"}, {args: ""},
 		{args: "login sim --timeout 1s"}, {args: "login sim --flow device --timeout 1s"}, {args: "login sim --renew Bob --timeout 1s"},
-		{"afac_x#afac_y\n", "login sim --flow paste --no-browser --timeout 1s"}, {s.server.URL + "/callback?code=afac_x&state=y\n", "login sim --flow paste --no-browser --timeout 1s"},
+		{"afac_x#afac_y\n", "login sim --flow paste --no-browser --timeout 1s"}, {s.Server.URL + "/callback?code=afac_x&state=y\n", "login sim --flow paste --no-browser --timeout 1s"},
 		{apiKey, "login anthropic --api-key-stdin --label Two"}, {apiKey + "\n" + apiKey, "login anthropic --api-key-stdin --label Three"},
 		{apiKey, "login anthropic --api-key-stdin --renew Key"}, {args: "token --account Key"}, {args: "header --account Key"},
 		{report(200), "report"}, {report(429), "report --next"}, {report(401)[:40], "report"}, {`{"lease":"afat_x","status":401}`, "report"},
 		{args: "helper api-key --account Ada"}, {args: "exec --account Ada --env T -- true"}, {args: "exec --account Bob -- true"}, {args: "exec --account Ada -- nothing-like-it"},
 		{args: "holds"}, {args: "holds clear Ada"}, {args: "use Bob"}, {args: "use --pool sim"}, {args: "disable Ada"}, {args: "enable Ada"},
 		{args: "order Bob 1"}, {args: "move Bob --pool two"}, {args: "move Bob --pool sim"},
-		{phrase, "keystore init --passphrase-stdin --key-file " + filepath.Join(s.root, "key.age")}, {phrase, "keystore unlock --passphrase-stdin"}, {args: "keystore lock"},
+		{phrase, "keystore init --passphrase-stdin --key-file " + filepath.Join(s.Root, "key.age")}, {phrase, "keystore unlock --passphrase-stdin"}, {args: "keystore lock"},
 		{args: "keystore migrate keychain"}, {args: "doctor"}, {args: "doctor --fix"},
 		{args: "remove Eve"}, {args: "remove Eve --yes"},
 	} {
@@ -281,25 +294,25 @@ func (s *scene) tryEverything(mode []string) {
 		} else {
 			args = slices.Insert(args, i, mode...)
 		}
-		s.wantSilence(s.run(c.stdin, args...), args)
+		s.wantSilence(s.Run(c.stdin, args...), args)
 	}
 }
 
 // wantSilence wants no secret in what a command printed, but on the stdout of one
 // that was asked for it.
-func (s *scene) wantSilence(got outcome, args []string) {
-	s.t.Helper()
+func (s *scene) wantSilence(got authferrytest.Outcome, args []string) {
+	s.T.Helper()
 	if canary := s.silent(got, args); canary != "" {
-		s.t.Errorf("authferry %s: %q in its output\n%s%s", strings.Join(args, " "), canary, got.out, got.err)
+		s.T.Errorf("authferry %s: %q in its output\n%s%s", strings.Join(args, " "), canary, got.Out, got.Err)
 	}
 }
 
 // silent returns the secret in what a command printed, or "".
-func (s *scene) silent(got outcome, args []string) string {
-	asked := got.code == 0 && len(args) > 0 && slices.Contains([]string{"token", "header", "helper"}, args[0])
+func (s *scene) silent(got authferrytest.Outcome, args []string) string {
+	asked := got.Code == 0 && len(args) > 0 && slices.Contains([]string{"token", "header", "helper"}, args[0])
 	for _, canary := range canaries {
 		allowed := asked && (canary == "afat_" || canary == apiKey)
-		if strings.Contains(got.err, canary) || strings.Contains(got.out, canary) && !allowed {
+		if strings.Contains(got.Err, canary) || strings.Contains(got.Out, canary) && !allowed {
 			return canary
 		}
 	}
@@ -313,18 +326,18 @@ func TestNoLeaksWhileRotating(t *testing.T) {
 		t.Skip("needs a Linux /proc: nowhere else are all processes' environments to be read")
 	}
 	s := newScene(t, brokertest.Config{ClientSecret: clientSecret})
-	s.must(clientSecret, "provider", "add", "sim", "--issuer", s.server.URL, "--client-id", "authferry-sim", "--client-secret-stdin")
-	s.must(s.grant("ada", -time.Second), "import", "grant", "sim", "--label", "Ada")
+	s.Must(clientSecret, "provider", "add", "sim", "--issuer", s.Server.URL, "--client-id", "authferry-sim", "--client-secret-stdin")
+	s.Must(s.Grant("ada", -time.Second), "import", "grant", "sim", "--label", "Ada")
 	answer := make(chan struct{})
-	s.server.Inject(brokertest.Fault{Until: answer, After: true})
-	cmd := s.command("token", "--verbose")
+	s.Server.Inject(brokertest.Fault{Until: answer, After: true})
+	cmd := s.Command("token", "--verbose")
 	cmd.Stdout, cmd.Stderr = new(bytes.Buffer), new(bytes.Buffer)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	s.await("the refresh", func(l brokertest.Ledger) bool { return l.Inflight["ada"] == 1 })
+	s.Await("the refresh", func(l brokertest.Ledger) bool { return l.Inflight["ada"] == 1 })
 
-	secrets := append(secretsOf(s.server), canaries...)
+	secrets := append(authferrytest.SecretsOf(s.Server), canaries...)
 	rotators := 0
 	for _, p := range s.processes() {
 		if strings.Contains(p.args, "\x00rotate\x00") {
@@ -343,12 +356,12 @@ func TestNoLeaksWhileRotating(t *testing.T) {
 		t.Error(err)
 	}
 	close(answer)
-	got := s.finish(cmd)
+	got := s.Finish(cmd)
 	s.wantSilence(got, []string{"token"})
-	if got.code != 0 || !strings.HasPrefix(got.out, "afat_") {
-		t.Errorf("token: exit code %d: %s", got.code, got.err)
+	if got.Code != 0 || !strings.HasPrefix(got.Out, "afat_") {
+		t.Errorf("token: exit code %d: %s", got.Code, got.Err)
 	}
-	s.rest()
+	s.Rest()
 	if err := s.leaked(); err != nil {
 		t.Error(err)
 	}
@@ -360,11 +373,11 @@ type process struct{ pid, args, env string }
 // show their environment to root alone.
 func (s *scene) processes() (found []process) {
 	if os.Getuid() != 0 {
-		s.t.Skip("needs root: authferry shows its environment to nobody else")
+		s.T.Skip("needs root: authferry shows its environment to nobody else")
 	}
 	dirs, err := filepath.Glob("/proc/[0-9]*")
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	for _, dir := range dirs {
 		args, err := os.ReadFile(filepath.Join(dir, "cmdline"))
@@ -372,7 +385,7 @@ func (s *scene) processes() (found []process) {
 			continue // it has ended
 		}
 		env, err := os.ReadFile(filepath.Join(dir, "environ"))
-		if err == nil && bytes.Contains(env, []byte("AUTHFERRY_DIR="+s.dir+"\x00")) {
+		if err == nil && bytes.Contains(env, []byte("AUTHFERRY_DIR="+s.Dir+"\x00")) {
 			found = append(found, process{filepath.Base(dir), string(args), string(env)})
 		}
 	}
@@ -383,21 +396,21 @@ func (s *scene) processes() (found []process) {
 // the login.
 func TestNoLeaksIntoExec(t *testing.T) {
 	s := newScene(t, brokertest.Config{ClientSecret: clientSecret})
-	s.must(clientSecret, "provider", "add", "sim", "--issuer", s.server.URL, "--client-id", "authferry-sim", "--client-secret-stdin")
-	s.must(s.grant("ada", -time.Second), "import", "grant", "sim", "--label", "Ada")
+	s.Must(clientSecret, "provider", "add", "sim", "--issuer", s.Server.URL, "--client-id", "authferry-sim", "--client-secret-stdin")
+	s.Must(s.Grant("ada", -time.Second), "import", "grant", "sim", "--label", "Ada")
 	if runtime.GOOS == "windows" {
 		t.Skip("needs Unix: env")
 	}
-	got := s.must("", "exec", "sim", "--env", "THE_TOKEN", "--", "env")
-	if !strings.Contains(got.out, "\nTHE_TOKEN=afat_") || strings.Count(got.out, "afat_") != 1 {
-		t.Errorf("not one token:\n%s", got.out)
+	got := s.Must("", "exec", "sim", "--env", "THE_TOKEN", "--", "env")
+	if !strings.Contains(got.Out, "\nTHE_TOKEN=afat_") || strings.Count(got.Out, "afat_") != 1 {
+		t.Errorf("not one token:\n%s", got.Out)
 	}
 	for _, canary := range canaries {
-		if canary != "afat_" && strings.Contains(got.out, canary) {
+		if canary != "afat_" && strings.Contains(got.Out, canary) {
 			t.Errorf("%q is in the environment", canary)
 		}
 	}
-	s.rest()
+	s.Rest()
 	if err := s.leaked(); err != nil {
 		t.Error(err)
 	}

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -19,7 +22,9 @@ func TestMain(m *testing.M) {
 	for name := range links {
 		commands[name] = main
 	}
-	testscript.Main(tidy{m}, commands)
+	// Mostly the tests wait for processes, and those for time to pass.
+	_ = flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
+	testscript.Main(m, commands)
 }
 
 // TestScripts runs every command, and every exit code that it can have, as a

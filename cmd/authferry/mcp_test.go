@@ -16,6 +16,7 @@ import (
 
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 )
 
 const keyCanary = "canary-api-key"
@@ -24,10 +25,10 @@ const keyCanary = "canary-api-key"
 func mcpScene(t *testing.T) *scene {
 	t.Helper()
 	s := newScene(t, brokertest.Config{})
-	s.must("", "provider", "add", "sim", "--issuer", s.server.URL, "--client-id", "authferry-sim", "--api-origin", s.server.URL)
-	s.must(s.grant("ada", time.Hour), "import", "grant", "sim", "--label", "Ada")
-	s.must(s.grant("bob", time.Hour), "import", "grant", "sim", "--label", "Bob")
-	s.must(keyCanary+"\n", "login", "openai", "--api-key-stdin", "--label", "Key")
+	s.Must("", "provider", "add", "sim", "--issuer", s.Server.URL, "--client-id", "authferry-sim", "--api-origin", s.Server.URL)
+	s.Must(s.Grant("ada", time.Hour), "import", "grant", "sim", "--label", "Ada")
+	s.Must(s.Grant("bob", time.Hour), "import", "grant", "sim", "--label", "Bob")
+	s.Must(keyCanary+"\n", "login", "openai", "--api-key-stdin", "--label", "Key")
 	return s
 }
 
@@ -59,7 +60,7 @@ func TestMCP(t *testing.T) {
 		"in the open": {[]string{"--verbose"}, []string{"Key", "Ada", "Bob"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			session, said := ask(t, s.command(append([]string{"mcp"}, test.args...)...))
+			session, said := ask(t, s.Command(append([]string{"mcp"}, test.args...)...))
 			if got := session.InitializeResult().ServerInfo; got.Name != "authferry" || got.Version == "" {
 				t.Errorf("the server is %+v", got)
 			}
@@ -114,7 +115,7 @@ func TestMCP(t *testing.T) {
 
 func noSecret(t *testing.T, s *scene, said string) {
 	t.Helper()
-	for _, secret := range append(secretsOf(s.server), "afat_", "afrt_", keyCanary) {
+	for _, secret := range append(authferrytest.SecretsOf(s.Server), "afat_", "afrt_", keyCanary) {
 		if strings.Contains(said, secret) {
 			t.Errorf("a secret was said: %s", said)
 		}
@@ -158,11 +159,11 @@ func TestMCPHostile(t *testing.T) {
 		input.WriteString(line.sent + "\n")
 	}
 	input.WriteString(strings.TrimSuffix(call("10"), "\n")) // without a newline at the end
-	got := s.run(input.String(), "mcp", "--pool", "sim")
-	if got.code != 0 || got.err != "" {
-		t.Errorf("exit code %d\n%s", got.code, got.err)
+	got := s.Run(input.String(), "mcp", "--pool", "sim")
+	if got.Code != 0 || got.Err != "" {
+		t.Errorf("exit code %d\n%s", got.Code, got.Err)
 	}
-	answers := bufio.NewScanner(strings.NewReader(got.out))
+	answers := bufio.NewScanner(strings.NewReader(got.Out))
 	answers.Buffer(nil, 1<<20)
 	type answer struct {
 		Version string `json:"jsonrpc"`
@@ -195,17 +196,17 @@ func TestMCPHostile(t *testing.T) {
 	if answers.Scan() {
 		t.Errorf("more than was asked for: %s", answers.Text())
 	}
-	if strings.Contains(got.out, "Key") {
-		t.Errorf("another pool is shown: %s", got.out)
+	if strings.Contains(got.Out, "Key") {
+		t.Errorf("another pool is shown: %s", got.Out)
 	}
-	noSecret(t, s, got.out)
+	noSecret(t, s, got.Out)
 }
 
 // The pool may go while the server runs: the caller is told, and the server stays.
 func TestMCPPoolGone(t *testing.T) {
 	s := mcpScene(t)
-	session, said := ask(t, s.command("mcp", "--pool", "openai"))
-	s.must("", "remove", "Key", "--yes")
+	session, said := ask(t, s.Command("mcp", "--pool", "openai"))
+	s.Must("", "remove", "Key", "--yes")
 	result, err := session.CallTool(t.Context(), &mcp.CallToolParams{Name: "auth_status"})
 	if err != nil || !result.IsError {
 		t.Fatalf("got %v, %v, want an error of the tool", result, err)
@@ -213,7 +214,7 @@ func TestMCPPoolGone(t *testing.T) {
 	if text := result.Content[0].(*mcp.TextContent).Text; !strings.Contains(text, "no pool") || strings.Contains(text, keyCanary) {
 		t.Errorf("it says %q", text)
 	}
-	s.must(keyCanary+"\n", "login", "openai", "--api-key-stdin", "--label", "Key")
+	s.Must(keyCanary+"\n", "login", "openai", "--api-key-stdin", "--label", "Key")
 	if result, err = session.CallTool(t.Context(), &mcp.CallToolParams{Name: "auth_status"}); err != nil || result.IsError {
 		t.Errorf("with the pool back: %v, %v\n%s", result, err, said)
 	}
@@ -225,7 +226,7 @@ func TestMCPTerminated(t *testing.T) {
 		t.Skip("needs signals: Windows has none")
 	}
 	s := mcpScene(t)
-	cmd := s.command("mcp")
+	cmd := s.Command("mcp")
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest/oidc"
+	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 	"github.com/authferry/authferry/keystore/keystoretest"
 )
 
@@ -50,19 +51,13 @@ func newSession(t *testing.T) *session {
 	return s
 }
 
-// outcome is what one process left.
-type outcome struct {
-	code     int
-	out, err string
-}
-
 // run starts the program with a standard input and more environment.
-func (s *session) run(stdin string, env []string, args ...string) outcome {
+func (s *session) run(stdin string, env []string, args ...string) authferrytest.Outcome {
 	s.t.Helper()
 	return s.start(exec.CommandContext(s.t.Context(), s.program, args...), stdin, env)
 }
 
-func (s *session) start(cmd *exec.Cmd, stdin string, env []string) outcome {
+func (s *session) start(cmd *exec.Cmd, stdin string, env []string) authferrytest.Outcome {
 	s.t.Helper()
 	var out, errs bytes.Buffer
 	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = append(slices.Clone(s.env), env...), strings.NewReader(stdin), &out, &errs
@@ -70,17 +65,17 @@ func (s *session) start(cmd *exec.Cmd, stdin string, env []string) outcome {
 	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
 		s.t.Fatal(err)
 	}
-	return outcome{cmd.ProcessState.ExitCode(), out.String(), errs.String()}
+	return authferrytest.Outcome{Code: cmd.ProcessState.ExitCode(), Out: out.String(), Err: errs.String()}
 }
 
 // must is run for what has to succeed.
 func (s *session) must(stdin string, args ...string) string {
 	s.t.Helper()
 	got := s.run(stdin, nil, args...)
-	if got.code != 0 {
-		s.t.Fatalf("authferry %s: exit code %d\n%s", strings.Join(args, " "), got.code, got.err)
+	if got.Code != 0 {
+		s.t.Fatalf("authferry %s: exit code %d\n%s", strings.Join(args, " "), got.Code, got.Err)
 	}
-	return got.out
+	return got.Out
 }
 
 // discover adds the provider acme by its discovery document.
@@ -119,7 +114,7 @@ func (s *session) token(label string) string {
 func (s *session) keyring() string {
 	s.t.Helper()
 	got := s.start(exec.CommandContext(s.t.Context(), "secret-tool", "search", "--all", "service", "authferry"), "", nil)
-	return got.out + got.err
+	return got.Out + got.Err
 }
 
 // refreshToken is the newest one of the account that the keyring holds.
@@ -162,14 +157,14 @@ func (s *session) holdsTokenOf(p *oidc.Provider, label string) {
 // wanted.
 func (s *session) eventually(code int, args ...string) {
 	s.t.Helper()
-	var got outcome
+	var got authferrytest.Outcome
 	for range 300 {
-		if got = s.run("", nil, args...); got.code == code {
+		if got = s.run("", nil, args...); got.Code == code {
 			return
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	s.t.Fatalf("authferry %s: exit code %d, want %d\n%s", strings.Join(args, " "), got.code, code, got.err)
+	s.t.Fatalf("authferry %s: exit code %d, want %d\n%s", strings.Join(args, " "), got.Code, code, got.Err)
 }
 
 // within is the session in a subtest.
@@ -201,7 +196,7 @@ func (s *session) noSecretInFiles() {
 }
 
 // complaint is the error document of a call with --json.
-func (o outcome) complaint(t *testing.T) (code string, retryAt time.Time) {
+func complaint(t *testing.T, o authferrytest.Outcome) (code string, retryAt time.Time) {
 	t.Helper()
 	var doc struct {
 		Error struct {
@@ -209,8 +204,8 @@ func (o outcome) complaint(t *testing.T) (code string, retryAt time.Time) {
 			RetryAt time.Time `json:"retry_at"`
 		} `json:"error"`
 	}
-	if err := json.Unmarshal([]byte(o.out), &doc); err != nil {
-		t.Fatalf("exit code %d: %v in %q", o.code, err, o.out)
+	if err := json.Unmarshal([]byte(o.Out), &doc); err != nil {
+		t.Fatalf("exit code %d: %v in %q", o.Code, err, o.Out)
 	}
 	return doc.Error.Code, doc.Error.RetryAt
 }

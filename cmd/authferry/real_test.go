@@ -112,12 +112,12 @@ func TestRealFaults(t *testing.T) {
 			began := p.Counters(t)
 			p.Fail(t, row.fault)
 			got := s.run("", row.env, "token", "--account", row.label, "--json")
-			if got.code != row.code {
-				t.Errorf("exit code %d, want %d\n%s", got.code, row.code, got.err)
+			if got.Code != row.code {
+				t.Errorf("exit code %d, want %d\n%s", got.Code, row.code, got.Err)
 			}
 			if row.code == 0 {
 				s.holdsTokenOf(p, row.label)
-			} else if code, retryAt := got.complaint(t); code != row.error {
+			} else if code, retryAt := complaint(t, got); code != row.error {
 				t.Errorf("error %s, want %s", code, row.error)
 			} else if row.env == nil && row.code == exitProvider && retryAt.IsZero() {
 				t.Error("the error doesn't say when to try again")
@@ -146,9 +146,9 @@ func TestRealFaults(t *testing.T) {
 		began := p.Counters(t).TokenRequests
 		for range 3 {
 			got := s.run("", nil, "token", "--account", "waiting", "--json")
-			code, retryAt := got.complaint(t)
-			if got.code != exitProvider || code != "provider_refused" || time.Until(retryAt) < time.Minute {
-				t.Errorf("exit code %d, %s until %v", got.code, code, retryAt)
+			code, retryAt := complaint(t, got)
+			if got.Code != exitProvider || code != "provider_refused" || time.Until(retryAt) < time.Minute {
+				t.Errorf("exit code %d, %s until %v", got.Code, code, retryAt)
 			}
 		}
 		if got := p.Counters(t).TokenRequests - began; got != 1 {
@@ -181,15 +181,15 @@ func TestRealLoss(t *testing.T) {
 	p.Fail(t, oidc.Fault{Times: 1, Drop: oidc.After})
 
 	got := s.run("", nil, "token", "acme")
-	if got.code != 0 || p.Subject(t, strings.TrimSpace(got.out)) != "bob" {
-		t.Fatalf("exit code %d; want bob's token\n%s", got.code, got.err)
+	if got.Code != 0 || p.Subject(t, strings.TrimSpace(got.Out)) != "bob" {
+		t.Fatalf("exit code %d; want bob's token\n%s", got.Code, got.Err)
 	}
-	if !strings.Contains(got.err, "ada") {
-		t.Errorf("nobody is told that ada needs a login: %q", got.err)
+	if !strings.Contains(got.Err, "ada") {
+		t.Errorf("nobody is told that ada needs a login: %q", got.Err)
 	}
 	began := p.Counters(t).TokenRequests
-	if got := s.run("", nil, "token", "--account", "ada"); got.code != exitLogin {
-		t.Errorf("exit code %d, want %d", got.code, exitLogin)
+	if got := s.run("", nil, "token", "--account", "ada"); got.Code != exitLogin {
+		t.Errorf("exit code %d, want %d", got.Code, exitLogin)
 	}
 	if got := p.Counters(t).TokenRequests - began; got != 0 {
 		t.Errorf("a refresh token known to be dead was sent %d times", got)

@@ -1,26 +1,24 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 	"unicode"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 )
 
 // The commands that the scripts have besides testscript's own.
@@ -221,28 +219,20 @@ func replace(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.ReplaceAll(old, args[1], args[2])), 0o600))
 }
 
-// hold FILE lets another process lock a file until the script's end; ! hold FILE
-// ends that one.
+// hold FILE locks a file, as another process would, until the script's end;
+// ! hold FILE ends that.
 func hold(ts *testscript.TestScript, neg bool, args []string) {
 	held := ts.Value(heldKey{}).(map[string]func())
 	if neg {
 		held[args[0]]()
 		return
 	}
-	cmd := exec.Command("flock", ts.MkAbs(args[0]), "sh", "-c", "echo held; cat")
-	in, err := cmd.StdinPipe()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	l, err := index.Acquire(ctx, ts.MkAbs(args[0]))
 	ts.Check(err)
-	out, err := cmd.StdoutPipe()
-	ts.Check(err)
-	ts.Check(cmd.Start())
-	held[args[0]] = sync.OnceFunc(func() {
-		_ = in.Close()
-		_ = cmd.Wait()
-	})
-	ts.Defer(held[args[0]])
-	if line, err := bufio.NewReader(out).ReadString('\n'); line != "held\n" {
-		ts.Fatalf("flock: %q, %v", line, err)
-	}
+	held[args[0]] = l.Release
+	ts.Defer(l.Release)
 }
 
 type heldKey struct{}
@@ -342,41 +332,5 @@ func want(ts *testscript.TestScript, what string, got int, want string) {
 // of the folder.
 func noleak(ts *testscript.TestScript, _ bool, words []string) {
 	s := ts.Value(serverKey{}).(*brokertest.Server)
-	ts.Check(leaked(append(words, secretsOf(s)...), ts.Getenv("AUTHFERRY_DIR")))
-}
-
-// secretsOf are all refresh tokens that s ever issued, and how its tokens begin.
-func secretsOf(s *brokertest.Server) []string {
-	secrets := []string{"afat_", "afrt_"}
-	for _, f := range s.Ledger().Families {
-		for _, t := range f.RefreshTokens {
-			secrets = append(secrets, t.Token)
-		}
-	}
-	return secrets
-}
-
-// leaked names the first file in the folders that holds one of the secrets.
-func leaked(secrets []string, dirs ...string) error {
-	for _, dir := range dirs {
-		err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-			if err != nil || !d.Type().IsRegular() {
-				return err
-			}
-			data, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			for _, secret := range secrets {
-				if bytes.Contains(data, []byte(secret)) {
-					return fmt.Errorf("%s holds a secret", path)
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	ts.Check(authferrytest.Leaked(append(words, authferrytest.SecretsOf(s)...), ts.Getenv("AUTHFERRY_DIR")))
 }

@@ -31,7 +31,7 @@ func TestRelease(t *testing.T) {
 	if testing.Short() {
 		t.Skip("needs a minute: leave out -short")
 	}
-	need(t, "bash", "git")
+	need(t, "bash", "git", "npm", "rpm") // without them it would be a minute of building twice
 	first := source(t)
 	second := filepath.Join(t.TempDir(), "another", "folder")
 	do(t, "", "git", "clone", "-q", first, second)

@@ -1,4 +1,4 @@
-package main
+package helper_test
 
 import (
 	"net/http"
@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 )
 
 func TestTerraformClient(t *testing.T) {
@@ -41,13 +42,13 @@ func TestTerraformClient(t *testing.T) {
 	c.logIn("ada", "bob")
 
 	// The program is found by its name in the plugins' folder.
-	home := filepath.Join(s.root, "home")
+	home := filepath.Join(s.Root, "home")
 	plugins := filepath.Join(home, ".terraform.d", "plugins")
 	if err := os.MkdirAll(plugins, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	name := exe("terraform-credentials-authferry")
-	if err := os.Symlink(authferryAs(t, name), filepath.Join(plugins, name)); err != nil {
+	name := authferrytest.Exe("terraform-credentials-authferry")
+	if err := os.Symlink(c.s.named(name), filepath.Join(plugins, name)); err != nil {
 		t.Fatal(err)
 	}
 	get := func(args string) outcome {
@@ -56,44 +57,44 @@ func TestTerraformClient(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "main.tf"), []byte("module \"net\" {\n  source  = \""+c.host()+"/team/net/sim\"\n  version = \"1.0.0\"\n}\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		rc := s.write("terraformrc", "credentials_helper \"authferry\" {\n  args = ["+args+"]\n}\n")
+		rc := s.Write("terraformrc", "credentials_helper \"authferry\" {\n  args = ["+args+"]\n}\n")
 		return s.with(dir, []string{"TF_CLI_CONFIG_FILE=" + rc, "CHECKPOINT_DISABLE=1", "SSL_CERT_FILE=" + c.certificate()}, terraform, "get", "-no-color")
 	}
 	for _, args := range []string{"", strconv.Quote("--account=ada")} {
 		c.forget()
-		if got := get(args); got.code != 0 || c.count("200 ada") != 2 {
-			t.Fatalf("%s: %d\n%s%s\n%q", args, got.code, got.out, got.err, c.answers)
+		if got := get(args); got.Code != 0 || c.count("200 ada") != 2 {
+			t.Fatalf("%s: %d\n%s%s\n%q", args, got.Code, got.Out, got.Err, c.answers)
 		}
 	}
 	c.wantRefreshes(0)
 
 	c.expire()
-	if got := get(""); got.code == 0 {
+	if got := get(""); got.Code == 0 {
 		t.Error("terraform got in with a token that is over")
 	}
 	c.wantRefreshes(0)
-	s.must("", "refresh", "ada")
-	if got := get(""); got.code != 0 {
-		t.Errorf("%d\n%s", got.code, got.err)
+	s.Must("", "refresh", "ada")
+	if got := get(""); got.Code != 0 {
+		t.Errorf("%d\n%s", got.Code, got.Err)
 	}
 	c.wantRefreshes(1)
 
-	s.must(s.grant("eve", time.Minute), "import", "grant", "sim", "--label", "eve")
-	if got := get(strconv.Quote("--account=eve")); got.code != 0 || c.count("200 eve") == 0 {
-		t.Errorf("%d\n%s", got.code, got.err)
+	s.Must(s.Grant("eve", time.Minute), "import", "grant", "sim", "--label", "eve")
+	if got := get(strconv.Quote("--account=eve")); got.Code != 0 || c.count("200 eve") == 0 {
+		t.Errorf("%d\n%s", got.Code, got.Err)
 	}
 	c.wantRefreshes(2)
 
 	// Terraform waits as long as the server says, and sends the same token again.
 	c.forget()
 	c.limit("ada", 1, "1")
-	if got := get(""); got.code != 0 || c.count("429") != 1 || c.count("200 bob") > 0 || s.held() != "" {
-		t.Errorf("%d, %q, held: %s\n%s", got.code, c.answers, s.held(), got.err)
+	if got := get(""); got.Code != 0 || c.count("429") != 1 || c.count("200 bob") > 0 || s.Held() != "" {
+		t.Errorf("%d, %q, held: %s\n%s", got.Code, c.answers, s.Held(), got.Err)
 	}
 
-	rc := filepath.Join(s.root, "terraformrc")
-	got := s.with(s.root, []string{"TF_CLI_CONFIG_FILE=" + rc, "CHECKPOINT_DISABLE=1", "SSL_CERT_FILE=" + c.certificate()}, terraform, "logout", "-no-color", c.host())
-	if got.code == 0 || !strings.Contains(strings.Join(strings.Fields(got.err), " "), "terraform can't end this login; it was kept") {
-		t.Errorf("%d\n%s%s", got.code, got.out, got.err)
+	rc := filepath.Join(s.Root, "terraformrc")
+	got := s.with(s.Root, []string{"TF_CLI_CONFIG_FILE=" + rc, "CHECKPOINT_DISABLE=1", "SSL_CERT_FILE=" + c.certificate()}, terraform, "logout", "-no-color", c.host())
+	if got.Code == 0 || !strings.Contains(strings.Join(strings.Fields(got.Err), " "), "terraform can't end this login; it was kept") {
+		t.Errorf("%d\n%s%s", got.Code, got.Out, got.Err)
 	}
 }

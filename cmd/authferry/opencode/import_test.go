@@ -1,4 +1,4 @@
-package main
+package opencode_test
 
 import (
 	"bytes"
@@ -11,15 +11,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 )
 
 // OpenCode itself starts and lists what it has: as before after --keep, and after
 // --move what was not taken.
 func TestOpenCodeAfterImport(t *testing.T) {
 	program := openCodeProgram(t)
-	s := newScene(t, brokertest.Config{})
-	home := filepath.Join(s.root, "home")
+	s := newScene(t)
+	home := filepath.Join(s.Root, "home")
 	file := filepath.Join(home, ".local", "share", "opencode", "auth.json")
 	const before = `{
   "anthropic": {"type": "oauth", "refresh": "canary-refresh", "access": "canary-access", "expires": 4102358400000},
@@ -39,18 +39,18 @@ func TestOpenCodeAfterImport(t *testing.T) {
 		}
 	}
 	has("Anthropic oauth", "OpenAI api", "OpenRouter api")
-	s.must("", "import", "opencode", "--keep", "--client-id", "mine")
+	s.Must("", "import", "opencode", "--keep", "--client-id", "mine")
 	has("Anthropic oauth", "OpenAI api", "OpenRouter api")
-	s.must("", "import", "opencode", "--move")
+	s.Must("", "import", "opencode", "--move")
 	has("OpenRouter api")
 	if got, err := os.ReadFile(file); err != nil || string(got) != "{\n  \"openrouter\": {\"type\": \"api\", \"key\": \"stays\"}\n}" {
 		t.Errorf("%v: %s", err, got)
 	}
-	if err := leaked([]string{"canary"}, s.root); err != nil {
+	if err := authferrytest.Leaked([]string{"canary"}, s.Root); err != nil {
 		t.Error(err)
 	}
-	s.must("", "provider", "add", "openrouter", "--token-endpoint", s.server.URL+"/token")
-	s.must("", "import", "opencode", "--move")
+	s.Must("", "provider", "add", "openrouter", "--token-endpoint", s.Server.URL+"/token")
+	s.Must("", "import", "opencode", "--move")
 	has()
 }
 

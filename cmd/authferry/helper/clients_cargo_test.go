@@ -1,4 +1,4 @@
-package main
+package helper_test
 
 import (
 	"crypto/sha256"
@@ -63,7 +63,7 @@ func TestCargoClient(t *testing.T) {
 		return s.with(dir, []string{"CARGO_HOME=" + t.TempDir(), "RUSTUP_HOME=" + toolchains, "CARGO_TERM_COLOR=never", "CARGO_HTTP_PROXY="}, cargo, args...)
 	}
 	words := func(words ...string) string {
-		quoted := []string{strconv.Quote(authferryAs(t, "authferry"))}
+		quoted := []string{strconv.Quote(c.s.named("authferry"))}
 		for _, w := range words {
 			quoted = append(quoted, strconv.Quote(w))
 		}
@@ -71,8 +71,8 @@ func TestCargoClient(t *testing.T) {
 	}
 	for _, provider := range []string{words(), words("helper", "cargo"), words("helper", "cargo", "--account", "ada"), words("helper", "cargo", "--pool", "sim")} {
 		c.forget()
-		if got := run(provider, "fetch"); got.code != 0 {
-			t.Fatalf("%s: %d\n%s\n%q", provider, got.code, got.err, c.answers)
+		if got := run(provider, "fetch"); got.Code != 0 {
+			t.Fatalf("%s: %d\n%s\n%q", provider, got.Code, got.Err, c.answers)
 		}
 		if c.count("200 ada") != 3 || c.count("200 bob") > 0 {
 			t.Errorf("%s: %q", provider, c.answers)
@@ -82,35 +82,35 @@ func TestCargoClient(t *testing.T) {
 	ada := words("helper", "cargo", "--account", "ada")
 
 	for _, args := range [][]string{{"login", "--registry", "site"}, {"logout", "--registry", "site"}} {
-		if got := run(ada, args...); got.code == 0 || !strings.Contains(got.err, "requested operation not supported") {
-			t.Errorf("%s: %d\n%s%s", args[0], got.code, got.out, got.err)
+		if got := run(ada, args...); got.Code == 0 || !strings.Contains(got.Err, "requested operation not supported") {
+			t.Errorf("%s: %d\n%s%s", args[0], got.Code, got.Out, got.Err)
 		}
 	}
-	if got := run(words("helper", "cargo", "--account", "nobody"), "fetch"); got.code == 0 || !strings.Contains(got.err, `there is no account "nobody"; there are: "ada", "bob"`) {
-		t.Errorf("%d\n%s", got.code, got.err)
+	if got := run(words("helper", "cargo", "--account", "nobody"), "fetch"); got.Code == 0 || !strings.Contains(got.Err, `there is no account "nobody"; there are: "ada", "bob"`) {
+		t.Errorf("%d\n%s", got.Code, got.Err)
 	}
 
 	c.expire()
-	if got := run(ada, "fetch"); got.code == 0 || !strings.Contains(got.err, "token rejected") {
-		t.Errorf("%d\n%s", got.code, got.err)
+	if got := run(ada, "fetch"); got.Code == 0 || !strings.Contains(got.Err, "token rejected") {
+		t.Errorf("%d\n%s", got.Code, got.Err)
 	}
 	c.wantRefreshes(0)
-	s.must("", "refresh", "ada")
-	if got := run(ada, "fetch"); got.code != 0 {
-		t.Errorf("%d\n%s", got.code, got.err)
+	s.Must("", "refresh", "ada")
+	if got := run(ada, "fetch"); got.Code != 0 {
+		t.Errorf("%d\n%s", got.Code, got.Err)
 	}
 	c.wantRefreshes(1)
 
-	s.must(s.grant("eve", time.Minute), "import", "grant", "sim", "--label", "eve")
-	if got := run(words("helper", "cargo", "--account", "eve"), "fetch"); got.code != 0 || c.count("200 eve") == 0 {
-		t.Errorf("%d\n%s", got.code, got.err)
+	s.Must(s.Grant("eve", time.Minute), "import", "grant", "sim", "--label", "eve")
+	if got := run(words("helper", "cargo", "--account", "eve"), "fetch"); got.Code != 0 || c.count("200 eve") == 0 {
+		t.Errorf("%d\n%s", got.Code, got.Err)
 	}
 	c.wantRefreshes(2)
 
 	// Cargo takes a limit for trouble with the network, and sends the same token again.
 	c.forget()
 	c.limit("ada", 1, "1")
-	if got := run(words("helper", "cargo", "--pool", "sim"), "fetch"); got.code != 0 || c.count("429") != 1 || c.count("200 ada") != 3 || s.held() != "" {
-		t.Errorf("%d, %q, held: %s\n%s", got.code, c.answers, s.held(), got.err)
+	if got := run(words("helper", "cargo", "--pool", "sim"), "fetch"); got.Code != 0 || c.count("429") != 1 || c.count("200 ada") != 3 || s.Held() != "" {
+		t.Errorf("%d, %q, held: %s\n%s", got.Code, c.answers, s.Held(), got.Err)
 	}
 }

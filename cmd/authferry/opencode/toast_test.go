@@ -1,4 +1,4 @@
-package main
+package opencode_test
 
 import (
 	"os"
@@ -66,7 +66,7 @@ func TestOpenCodeToast(t *testing.T) {
 	o := newOpenCode(t, time.Hour)
 	limit := limited(personalUser, brokertest.Fault{})
 	limit.Header["Retry-After"] = "900"
-	o.server.Inject(limit)
+	o.Server.Inject(limit)
 	cmd := o.opencode()
 	cmd.Env = append(cmd.Env, "TERM=xterm-256color", "COLORTERM=truecolor")
 	s := newScreen(t, cmd)

@@ -1,4 +1,4 @@
-package main
+package helper_test
 
 import (
 	"fmt"
@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 )
 
 // The versions that were tried. They are some 600 MB together, so nobody installs
@@ -26,7 +27,7 @@ func aiPrograms(t *testing.T) string {
 	}
 	if dir == "1" {
 		dir = t.TempDir()
-		s := &scene{t: t, env: os.Environ()}
+		s := &scene{&authferrytest.Scene{T: t, Env: os.Environ()}}
 		npm := client(t, "npm", "apt-get install npm")
 		s.worksFor(installTime, dir, nil, npm, append([]string{"install", "--no-audit", "--no-fund", "--prefix", dir}, aiClients...)...)
 	}
@@ -72,12 +73,12 @@ func TestAIClients(t *testing.T) {
 		run        func(c *site, helper string) outcome
 	}{
 		{"claude", "/v1/messages", messages, func(c *site, helper string) outcome {
-			c.s.write("home/.claude/settings.json", fmt.Sprintf(`{"apiKeyHelper":%q}`, "'"+helper+"' helper api-key --pool sim"))
-			return c.s.with(c.s.root, []string{"ANTHROPIC_BASE_URL=" + c.URL, "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1", "DISABLE_AUTOUPDATER=1"},
+			c.s.Write("home/.claude/settings.json", fmt.Sprintf(`{"apiKeyHelper":%q}`, "'"+helper+"' helper api-key --pool sim"))
+			return c.s.with(c.s.Root, []string{"ANTHROPIC_BASE_URL=" + c.URL, "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1", "DISABLE_AUTOUPDATER=1"},
 				filepath.Join(bin, "claude"), "-p", "hi")
 		}},
 		{"codex", "/v1/responses", responses, func(c *site, helper string) outcome {
-			c.s.write("home/.codex/config.toml", fmt.Sprintf(`
+			c.s.Write("home/.codex/config.toml", fmt.Sprintf(`
 model = "sim"
 model_provider = "site"
 [model_providers.site]
@@ -90,14 +91,14 @@ args = ["helper", "api-key", "--pool", "sim"]
 timeout_ms = 20000
 refresh_interval_ms = 0
 `, c.URL, helper))
-			return c.s.with(c.s.root, []string{"CODEX_HOME=" + filepath.Join(c.s.root, "home", ".codex")},
+			return c.s.with(c.s.Root, []string{"CODEX_HOME=" + filepath.Join(c.s.Root, "home", ".codex")},
 				filepath.Join(bin, "codex"), "exec", "--skip-git-repo-check", "hi")
 		}},
 	} {
 		start := func(t *testing.T) *site {
 			t.Helper()
 			s := newScene(t, brokertest.Config{})
-			s.env = slices.DeleteFunc(s.env, foreign)
+			s.Env = slices.DeleteFunc(s.Env, foreign)
 			mux := http.NewServeMux()
 			mux.HandleFunc(program.path, program.answer)
 			c := newSite(s, false, mux)
@@ -106,8 +107,8 @@ refresh_interval_ms = 0
 		}
 		works := func(t *testing.T, c *site) {
 			t.Helper()
-			if got := program.run(c, authferryAs(t, "authferry")); got.code != 0 || !strings.Contains(got.out, "ferried") {
-				t.Fatalf("%d\n%s%s\n%q", got.code, got.out, got.err, c.answers)
+			if got := program.run(c, c.s.named("authferry")); got.Code != 0 || !strings.Contains(got.Out, "ferried") {
+				t.Fatalf("%d\n%s%s\n%q", got.Code, got.Out, got.Err, c.answers)
 			}
 			t.Logf("%q", c.answers)
 		}
@@ -124,8 +125,8 @@ refresh_interval_ms = 0
 			c := start(t)
 			c.before(program.path, func() {
 				c.expire()
-				if got := c.s.run("", "refresh", "ada"); got.code != 0 {
-					t.Errorf("%d %s", got.code, got.err)
+				if got := c.s.Run("", "refresh", "ada"); got.Code != 0 {
+					t.Errorf("%d %s", got.Code, got.Err)
 				}
 			})
 			works(t, c)
@@ -137,10 +138,10 @@ refresh_interval_ms = 0
 		t.Run(program.name+" 429", func(t *testing.T) {
 			c := start(t)
 			c.before(program.path, func() { c.limit("ada", 1, "1") })
-			got := program.run(c, authferryAs(t, "authferry"))
-			t.Logf("%d, %q", got.code, c.answers)
-			if c.count("429  "+program.path) != 1 || c.count("200 bob") > 0 || c.s.held() != "" {
-				t.Errorf("%d, %q, held: %s\n%s%s", got.code, c.answers, c.s.held(), got.out, got.err)
+			got := program.run(c, c.s.named("authferry"))
+			t.Logf("%d, %q", got.Code, c.answers)
+			if c.count("429  "+program.path) != 1 || c.count("200 bob") > 0 || c.s.Held() != "" {
+				t.Errorf("%d, %q, held: %s\n%s%s", got.Code, c.answers, c.s.Held(), got.Out, got.Err)
 			}
 		})
 	}

@@ -1,4 +1,4 @@
-package main
+package helper_test
 
 import (
 	"archive/tar"
@@ -24,16 +24,29 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 )
+
+func TestMain(m *testing.M) { authferrytest.Main(m) }
 
 // These tests run the real clients of the helper protocols. Each talks to a site
 // of its own on loopback, which lets in whom the API of the scene's authorization
 // server lets in.
 
-// site is what a client asks, and its log.
 // usesCertificateFile: programs in Go heed SSL_CERT_FILE here.
 const usesCertificateFile = runtime.GOOS != "windows" && runtime.GOOS != "darwin"
 
+// scene is a user of the program as it is installed.
+type scene struct{ *authferrytest.Scene }
+
+func newScene(t *testing.T, cfg brokertest.Config) *scene {
+	t.Helper()
+	return &scene{authferrytest.New(t, authferrytest.Built(t), cfg)}
+}
+
+type outcome = authferrytest.Outcome
+
+// site is what a client asks, and its log.
 type site struct {
 	*httptest.Server
 	s  *scene
@@ -44,7 +57,7 @@ type site struct {
 
 // newSite serves handle, behind the gate, with TLS or without.
 func newSite(s *scene, secure bool, handle http.Handler) *site {
-	s.t.Helper()
+	s.T.Helper()
 	c := &site{s: s}
 	gated := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c.admit(w, r) {
@@ -58,8 +71,8 @@ func newSite(s *scene, secure bool, handle http.Handler) *site {
 		c.Config.ErrorLog = log.New(io.Discard, "", 0)
 		c.StartTLS()
 	}
-	s.t.Cleanup(c.Close)
-	s.must("", "provider", "add", "sim", "--issuer", s.server.URL, "--client-id", "authferry-sim", "--api-origin", c.URL)
+	s.T.Cleanup(c.Close)
+	s.Must("", "provider", "add", "sim", "--issuer", s.Server.URL, "--client-id", "authferry-sim", "--api-origin", c.URL)
 	return c
 }
 
@@ -67,11 +80,11 @@ func (c *site) host() string { return strings.TrimPrefix(c.URL, "https://") }
 
 // certificate is the file with the site's certificate, in PEM.
 func (c *site) certificate() string {
-	c.s.t.Helper()
-	path := filepath.Join(c.s.root, "site.pem")
+	c.s.T.Helper()
+	path := filepath.Join(c.s.Root, "site.pem")
 	data := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate().Raw})
 	if err := os.WriteFile(path, data, 0o600); err != nil {
-		c.s.t.Fatal(err)
+		c.s.T.Fatal(err)
 	}
 	return path
 }
@@ -97,14 +110,14 @@ func (c *site) admit(w http.ResponseWriter, r *http.Request) bool {
 }
 
 func (c *site) ask(token string) (status int, user string, header http.Header) {
-	req, err := http.NewRequest(http.MethodGet, c.s.server.URL+"/api/", http.NoBody)
+	req, err := http.NewRequest(http.MethodGet, c.s.Server.URL+"/api/", http.NoBody)
 	if err != nil {
 		return http.StatusInternalServerError, err.Error(), nil
 	}
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
-	res, err := c.s.server.Client().Do(req)
+	res, err := c.s.Server.Client().Do(req)
 	if err != nil {
 		return http.StatusInternalServerError, err.Error(), nil
 	}
@@ -154,53 +167,32 @@ func (c *site) forget() {
 
 // logIn adds accounts of these users, labelled as they are named, to one pool.
 func (c *site) logIn(users ...string) {
-	c.s.t.Helper()
+	c.s.T.Helper()
 	for _, user := range users {
-		c.s.must(c.s.grant(user, time.Hour), "import", "grant", "sim", "--label", user)
+		c.s.Must(c.s.Grant(user, time.Hour), "import", "grant", "sim", "--label", user)
 	}
 }
 
 // expire makes every token that was issued so far one that the site refuses,
 // without authferry knowing.
-func (c *site) expire() { c.s.server.Advance(2 * time.Hour) }
+func (c *site) expire() { c.s.Server.Advance(2 * time.Hour) }
 
 // limit lets the site answer user with 429 from now on, or so many times.
 func (c *site) limit(user string, times int, retryAfter string) {
-	c.s.server.Inject(brokertest.Fault{On: brokertest.OnAPI, User: user, Times: times, Status: http.StatusTooManyRequests, Header: map[string]string{"Retry-After": retryAfter}})
+	c.s.Server.Inject(brokertest.Fault{On: brokertest.OnAPI, User: user, Times: times, Status: http.StatusTooManyRequests, Header: map[string]string{"Retry-After": retryAfter}})
 }
 
 // wantRefreshes holds the rotation counter, and that nothing was sent twice.
 func (c *site) wantRefreshes(n int) {
-	c.s.t.Helper()
-	if l := c.s.server.Ledger(); l.Refreshes("") != n || len(l.Reuse) > 0 || l.Revoked() > 0 {
-		c.s.t.Errorf("%d refreshes, want %d; %d reuses; %d logins revoked", l.Refreshes(""), n, len(l.Reuse), l.Revoked())
+	c.s.T.Helper()
+	if l := c.s.Server.Ledger(); l.Refreshes("") != n || len(l.Reuse) > 0 || l.Revoked() > 0 {
+		c.s.T.Errorf("%d refreshes, want %d; %d reuses; %d logins revoked", l.Refreshes(""), n, len(l.Reuse), l.Revoked())
 	}
 }
 
-// held are the labels of the accounts that are held.
-func (s *scene) held() string {
-	s.t.Helper()
-	var doc struct {
-		Holds []struct{ Label string }
-	}
-	if err := json.Unmarshal([]byte(s.must("", "holds", "--json").out), &doc); err != nil {
-		s.t.Fatal(err)
-	}
-	var labels []string
-	for _, h := range doc.Holds {
-		labels = append(labels, h.Label)
-	}
-	return strings.Join(labels, " ")
-}
-
-// authferryAs is the path of the program under one of its names.
-func authferryAs(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return filepath.ToSlash(path)
+// named is the path of the program under one of its names.
+func (s *scene) named(name string) string {
+	return filepath.ToSlash(filepath.Join(filepath.Dir(s.Program), authferrytest.Exe(name)))
 }
 
 // client finds a program, or skips the test where there is none.
@@ -221,45 +213,32 @@ const (
 
 // with runs a client in dir as the scene's user.
 func (s *scene) with(dir string, env []string, name string, args ...string) outcome {
-	s.t.Helper()
+	s.T.Helper()
 	return s.withFor(clientTime, dir, env, name, args...)
 }
 
 func (s *scene) withFor(limit time.Duration, dir string, env []string, name string, args ...string) outcome {
-	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), limit)
+	s.T.Helper()
+	ctx, cancel := context.WithTimeout(s.T.Context(), limit)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.Env, cmd.Dir, cmd.WaitDelay = slices.Concat(s.env, env), dir, 5*time.Second
-	return s.finish(cmd)
+	cmd.Env, cmd.Dir, cmd.WaitDelay = slices.Concat(s.Env, env), dir, 5*time.Second
+	return s.Finish(cmd)
 }
 
 // works is with for what has to succeed.
 func (s *scene) works(dir string, env []string, name string, args ...string) outcome {
-	s.t.Helper()
+	s.T.Helper()
 	return s.worksFor(clientTime, dir, env, name, args...)
 }
 
 func (s *scene) worksFor(limit time.Duration, dir string, env []string, name string, args ...string) outcome {
-	s.t.Helper()
+	s.T.Helper()
 	got := s.withFor(limit, dir, env, name, args...)
-	if got.code != 0 {
-		s.t.Fatalf("%s %s: exit code %d\n%s%s", filepath.Base(name), strings.Join(args, " "), got.code, got.out, got.err)
+	if got.Code != 0 {
+		s.T.Fatalf("%s %s: exit code %d\n%s%s", filepath.Base(name), strings.Join(args, " "), got.Code, got.Out, got.Err)
 	}
 	return got
-}
-
-// write puts a file below the scene's root and returns its path.
-func (s *scene) write(name, content string) string {
-	s.t.Helper()
-	path := filepath.Join(s.root, filepath.FromSlash(name))
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		s.t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		s.t.Fatal(err)
-	}
-	return path
 }
 
 // tarball is a .tar.gz of some files.
@@ -283,12 +262,4 @@ func tarball(t *testing.T, files map[string]string) []byte {
 		t.Fatal(err)
 	}
 	return b.Bytes()
-}
-
-// exe is a program's file name.
-func exe(name string) string {
-	if runtime.GOOS == "windows" {
-		return name + ".exe"
-	}
-	return name
 }

@@ -1,4 +1,4 @@
-package main
+package opencode_test
 
 import (
 	"bytes"
@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -19,8 +18,17 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
-	"github.com/authferry/authferry/cmd/authferry/setup"
+	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 )
+
+func TestMain(m *testing.M) { authferrytest.Main(m) }
+
+// newScene has the program as it is installed: the test binary's own start would be
+// part of what is measured.
+func newScene(t *testing.T) *authferrytest.Scene {
+	t.Helper()
+	return authferrytest.New(t, authferrytest.Built(t), brokertest.Config{})
+}
 
 // The two users of the provider, and the labels of their accounts.
 const (
@@ -31,7 +39,7 @@ const (
 // openCode is a person who uses OpenCode with authferry's plugin: the program as it
 // is installed, a project, and a model API that takes the scene's tokens.
 type openCode struct {
-	*scene
+	*authferrytest.Scene
 	program string // OpenCode
 	project string
 	models  *modelAPI
@@ -45,7 +53,7 @@ func openCodeProgram(t *testing.T) string {
 	}
 	path := os.Getenv("AUTHFERRY_OPENCODE")
 	if path == "" {
-		path = filepath.Join("opencode", "node_modules", "opencode-linux-x64", "bin", "opencode")
+		path = filepath.Join("node_modules", "opencode-linux-x64", "bin", "opencode")
 	}
 	path, err := filepath.Abs(path)
 	if err == nil {
@@ -57,47 +65,20 @@ func openCodeProgram(t *testing.T) string {
 	return path
 }
 
-// built is the program as it is installed; the test binary's own start would be
-// part of what is measured. It stays until the last test is done.
-var built = sync.OnceValues(func() (string, error) {
-	var err error
-	if builtDir, err = os.MkdirTemp("", "authferry-built-"); err != nil {
-		return "", err
-	}
-	path := filepath.Join(builtDir, "authferry")
-	if out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build: %w\n%s", err, out)
-	}
-	return path, nil
-})
-
-var builtDir string
-
-// tidy are all tests, and what is to be removed after them.
-type tidy struct{ *testing.M }
-
-func (t tidy) Run() int {
-	code := t.M.Run()
-	if builtDir != "" {
-		_ = os.RemoveAll(builtDir)
-	}
-	return code
-}
-
 // newOpenCode has both accounts, whose tokens live for ttl, and the plugin set up.
 func newOpenCode(t *testing.T, ttl time.Duration) *openCode {
 	t.Helper()
 	program := openCodeProgram(t)
-	o := &openCode{scene: newScene(t, brokertest.Config{}), program: program}
-	o.project = filepath.Join(o.root, "project")
-	o.models = newModelAPI(t, o.server)
-	o.must("", "provider", "add", "anthropic", "--authorization-endpoint", o.server.URL+"/authorize", "--token-endpoint", o.server.URL+"/token",
+	o := &openCode{Scene: newScene(t), program: program}
+	o.project = filepath.Join(o.Root, "project")
+	o.models = newModelAPI(t, o.Server)
+	o.Must("", "provider", "add", "anthropic", "--authorization-endpoint", o.Server.URL+"/authorize", "--token-endpoint", o.Server.URL+"/token",
 		"--client-id", "authferry-sim", "--api-origin", o.models.URL, "--header", "authorization: Bearer {token}", "--header", "anthropic-beta: oauth-2025-04-20")
-	o.must(o.grant(personalUser, ttl), "import", "grant", "anthropic", "--label", personal)
-	o.must(o.grant(workUser, ttl), "import", "grant", "anthropic", "--label", work)
+	o.Must(o.Grant(personalUser, ttl), "import", "grant", "anthropic", "--label", personal)
+	o.Must(o.Grant(workUser, ttl), "import", "grant", "anthropic", "--label", work)
 
 	// OpenCode installs nothing into a folder whose lock file says that it has.
-	home := filepath.Join(o.root, "home")
+	home := filepath.Join(o.Root, "home")
 	config := filepath.Join(home, ".config", "opencode")
 	o.file(filepath.Join(config, "package-lock.json"), `{"packages":{"":{"dependencies":{"@opencode-ai/plugin":"*"}}}}`)
 	if err := os.MkdirAll(filepath.Join(config, "node_modules"), 0o700); err != nil {
@@ -105,13 +86,9 @@ func newOpenCode(t *testing.T, ttl time.Duration) *openCode {
 	}
 	o.configure(o.models.URL, true)
 
-	authferry, err := built()
-	if err != nil {
-		t.Fatal(err)
-	}
-	o.install(authferry)
+	o.install(o.Program)
 	t.Cleanup(func() {
-		if err := leaked(secretsOf(o.server), home, o.project); err != nil {
+		if err := authferrytest.Leaked(authferrytest.SecretsOf(o.Server), home, o.project); err != nil {
 			t.Error(err)
 		}
 	})
@@ -120,42 +97,24 @@ func newOpenCode(t *testing.T, ttl time.Duration) *openCode {
 
 // install sets the plugin up with that authferry.
 func (o *openCode) install(authferry string) {
-	o.t.Helper()
-	setOpenCodeUp(o.t, filepath.Join(o.root, "home"), authferry)
-}
-
-// setOpenCodeUp does for home what authferry setup opencode does.
-func setOpenCodeUp(t *testing.T, home, authferry string) {
-	t.Helper()
-	m := setup.Machine{OS: runtime.GOOS, Home: home, Binary: authferry, Getenv: func(string) string { return "" }}
-	for _, c := range setup.Clients() {
-		if c.Name != "opencode" {
-			continue
-		}
-		changes, err := c.Plan(m, setup.Choice{}, false)
-		if err != nil || len(changes) != 1 {
-			t.Fatalf("%d changes, %v", len(changes), err)
-		}
-		if err := changes[0].Apply(); err != nil {
-			t.Fatal(err)
-		}
-	}
+	o.T.Helper()
+	authferrytest.SetUpOpenCode(o.T, filepath.Join(o.Root, "home"), authferry)
 }
 
 func (o *openCode) file(path, content string) {
-	o.t.Helper()
+	o.T.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		o.t.Fatal(err)
+		o.T.Fatal(err)
 	}
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		o.t.Fatal(err)
+		o.T.Fatal(err)
 	}
 }
 
 // configure writes the project's opencode.json. Without a title a prompt is one
 // request; else it is two at once.
 func (o *openCode) configure(api string, title bool, more ...map[string]any) {
-	o.t.Helper()
+	o.T.Helper()
 	settings := map[string]any{
 		"agent":   map[string]any{"title": map[string]any{"disable": !title}},
 		"$schema": "https://opencode.ai/config.json", "model": "anthropic/claude-sonnet-4-5", "small_model": "anthropic/claude-haiku-4-5",
@@ -167,18 +126,18 @@ func (o *openCode) configure(api string, title bool, more ...map[string]any) {
 	}
 	config, err := json.Marshal(settings)
 	if err != nil {
-		o.t.Fatal(err)
+		o.T.Fatal(err)
 	}
 	o.file(filepath.Join(o.project, "opencode.json"), string(config))
 }
 
 // opencode is OpenCode, not started yet, with nothing of this machine's environment.
 func (o *openCode) opencode(args ...string) *exec.Cmd {
-	home := filepath.Join(o.root, "home")
-	cmd := exec.CommandContext(o.t.Context(), o.program, args...)
+	home := filepath.Join(o.Root, "home")
+	cmd := exec.CommandContext(o.T.Context(), o.program, args...)
 	cmd.Dir = o.project
 	cmd.Env = []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + home, "TMPDIR=" + filepath.Join(o.root, "tmp"), "AUTHFERRY_DIR=" + o.dir, "AUTHFERRY_LOCK_TIMEOUT=60s", "LANG=C.UTF-8", "NO_COLOR=1",
+		"PATH=" + os.Getenv("PATH"), "HOME=" + home, "TMPDIR=" + filepath.Join(o.Root, "tmp"), "AUTHFERRY_DIR=" + o.Dir, "AUTHFERRY_LOCK_TIMEOUT=60s", "LANG=C.UTF-8", "NO_COLOR=1",
 		"XDG_CONFIG_HOME=" + filepath.Join(home, ".config"), "XDG_DATA_HOME=" + filepath.Join(home, "data"),
 		"XDG_STATE_HOME=" + filepath.Join(home, "state"), "XDG_CACHE_HOME=" + filepath.Join(home, "cache"),
 		"OPENCODE_DISABLE_MODELS_FETCH=1", "OPENCODE_DISABLE_AUTOUPDATE=1", "OPENCODE_DISABLE_DEFAULT_PLUGINS=1",
@@ -190,15 +149,15 @@ func (o *openCode) opencode(args ...string) *exec.Cmd {
 }
 
 // prompt sends one prompt and returns what OpenCode printed, and its exit code.
-func (o *openCode) prompt(text string) outcome {
-	o.t.Helper()
+func (o *openCode) prompt(text string) authferrytest.Outcome {
+	o.T.Helper()
 	began := time.Now()
 	cmd := o.opencode("run", "--print-logs", text)
 	if err := cmd.Start(); err != nil {
-		o.t.Fatal(err)
+		o.T.Fatal(err)
 	}
-	got := o.finish(cmd)
-	o.t.Logf("opencode run %q: %.1f s, exit code %d, API: %v", text, time.Since(began).Seconds(), got.code, o.models.requests())
+	got := o.Finish(cmd)
+	o.T.Logf("opencode run %q: %.1f s, exit code %d, API: %v", text, time.Since(began).Seconds(), got.Code, o.models.requests())
 	return got
 }
 

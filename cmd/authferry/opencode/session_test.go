@@ -1,4 +1,4 @@
-package main
+package opencode_test
 
 import (
 	"bufio"
@@ -69,13 +69,14 @@ func TestOpenCodeFailsOver(t *testing.T) {
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			o := newOpenCode(t, time.Hour)
 			o.configure(o.models.URL, !test.alone)
-			o.server.Inject(limited(personalUser, test.fault))
+			o.Server.Inject(limited(personalUser, test.fault))
 			got := o.prompt("hi")
 			last := test.asked[len(test.asked)-1]
-			if user, _, _ := strings.Cut(last, " "); got.code != 0 || !strings.Contains(got.out, hello(user)) {
-				t.Errorf("exit code %d, want an answer to %s\n%s%s", got.code, user, got.out, got.err)
+			if user, _, _ := strings.Cut(last, " "); got.Code != 0 || !strings.Contains(got.Out, hello(user)) {
+				t.Errorf("exit code %d, want an answer to %s\n%s%s", got.Code, user, got.Out, got.Err)
 			}
 			// A prompt is two requests at once, for an answer and for a title. The
 			// one that comes first meets the fault; the other may find it settled.
@@ -93,7 +94,7 @@ func TestOpenCodeFailsOver(t *testing.T) {
 			if !met {
 				t.Errorf("no request met the fault: %v", o.models.requests())
 			}
-			if got := o.server.Ledger().Refreshes(""); got != test.refreshes {
+			if got := o.Server.Ledger().Refreshes(""); got != test.refreshes {
 				t.Errorf("%d refreshes, want %d", got, test.refreshes)
 			}
 			for _, r := range o.models.requests() {
@@ -110,8 +111,8 @@ func TestOpenCodeStatusTool(t *testing.T) {
 	o := newOpenCode(t, time.Hour)
 	got := o.prompt("what is my auth status?")
 	results := o.models.requests("result")
-	if got.code != 0 || len(results) == 0 {
-		t.Fatalf("exit code %d, the tool's result came back %d times\n%s", got.code, len(results), got.err)
+	if got.Code != 0 || len(results) == 0 {
+		t.Fatalf("exit code %d, the tool's result came back %d times\n%s", got.Code, len(results), got.Err)
 	}
 	for _, want := range []string{personal, work, "failover: on", "valid"} {
 		if !strings.Contains(results[0].result, want) {
@@ -125,7 +126,7 @@ func TestOpenCodeStatusTool(t *testing.T) {
 
 // The permissions in docs/opencode.md keep the agent's shell from authferry.
 func TestOpenCodeDeniesTheAgentTheToken(t *testing.T) {
-	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "opencode.md"))
+	page, err := os.ReadFile(filepath.Join("..", "..", "..", "docs", "opencode.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,25 +137,21 @@ func TestOpenCodeDeniesTheAgentTheToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := newOpenCode(t, time.Hour)
-	authferry, err := built()
-	if err != nil {
-		t.Fatal(err)
-	}
 	ask := func(command string) string {
 		before := len(o.models.requests("result"))
 		got := o.prompt("run this: " + command)
 		results := o.models.requests("result")[before:]
-		if got.code != 0 || len(results) == 0 {
-			t.Fatalf("exit code %d, the shell's result came back %d times\n%s%s", got.code, len(results), got.out, got.err)
+		if got.Code != 0 || len(results) == 0 {
+			t.Fatalf("exit code %d, the shell's result came back %d times\n%s%s", got.Code, len(results), got.Out, got.Err)
 		}
 		return results[0].result
 	}
 	// Without them it may; a command that shows no secret proves it.
-	if got := ask(authferry + " list"); !strings.Contains(got, personal) {
+	if got := ask(o.Program + " list"); !strings.Contains(got, personal) {
 		t.Errorf("without the rules: %s", got)
 	}
 	o.configure(o.models.URL, false, rules)
-	if got := ask("cd . && " + authferry + " token | cat"); strings.Contains(got, "afat_") || !strings.Contains(got, "rule") {
+	if got := ask("cd . && " + o.Program + " token | cat"); strings.Contains(got, "afat_") || !strings.Contains(got, "rule") {
 		t.Errorf("with the rules, the command was not refused (%d characters came back)", len(got))
 	}
 }
@@ -169,32 +166,33 @@ func TestOpenCodeSaysWhatToDo(t *testing.T) {
 		want    string
 	}{
 		{"all held", func(o *openCode) {
-			o.server.Inject(limited("", brokertest.Fault{}))
+			o.Server.Inject(limited("", brokertest.Fault{}))
 		}, 2, `no anthropic account is free before \d\d:\d\d`},
 		{"no login", func(o *openCode) {
 			for _, label := range []string{personal, work} {
-				o.must("", "remove", label, "--yes", "--no-revoke")
+				o.Must("", "remove", label, "--yes", "--no-revoke")
 			}
 			dead := `{"access_token":"afat_over","refresh_token":"afrt_dead","expires_at":"2020-01-01T00:00:00Z"}`
-			o.must(dead, "import", "grant", "anthropic", "--label", "Old")
+			o.Must(dead, "import", "grant", "anthropic", "--label", "Old")
 		}, 0, `anthropic needs a login; .*: authferry login anthropic`},
 		{"authferry gone", func(o *openCode) {
-			o.install(filepath.Join(o.root, "gone", "authferry"))
+			o.install(filepath.Join(o.Root, "gone", "authferry"))
 		}, 0, `authferry: it can't be started`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
 			o := newOpenCode(t, time.Hour)
 			test.prepare(o)
 			got := o.prompt("hi")
-			if got.code == 0 || !regexp.MustCompile(test.want).MatchString(got.out+got.err) {
-				t.Errorf("exit code %d, want %s\n%s%s", got.code, test.want, got.out, got.err)
+			if got.Code == 0 || !regexp.MustCompile(test.want).MatchString(got.Out+got.Err) {
+				t.Errorf("exit code %d, want %s\n%s%s", got.Code, test.want, got.Out, got.Err)
 			}
 			if n := len(o.models.requests("main")); n > test.asked {
 				t.Errorf("the API was asked %d times, want at most %d: %v", n, test.asked, o.models.requests())
 			}
 			// Each of the two requests of a prompt says it once.
-			if n := strings.Count(got.err, "stream error"); n < 1 || n > 2 {
-				t.Errorf("the request failed %d times\n%s", n, got.err)
+			if n := strings.Count(got.Err, "stream error"); n < 1 || n > 2 {
+				t.Errorf("the request failed %d times\n%s", n, got.Err)
 			}
 		})
 	}
@@ -204,8 +202,8 @@ func TestOpenCodeSaysWhatToDo(t *testing.T) {
 func TestOpenCodeSessionsShareOneRefresh(t *testing.T) {
 	o := newOpenCode(t, -time.Minute)
 	// OpenCode makes its database when it first runs, and not for three at once.
-	if got := o.finish(o.opencode("session", "list")); got.code != 0 {
-		t.Fatalf("exit code %d\n%s", got.code, got.err)
+	if got := o.Finish(o.opencode("session", "list")); got.Code != 0 {
+		t.Fatalf("exit code %d\n%s", got.Code, got.Err)
 	}
 	var all sync.WaitGroup
 	for range 3 {
@@ -220,7 +218,7 @@ func TestOpenCodeSessionsShareOneRefresh(t *testing.T) {
 		})
 	}
 	all.Wait()
-	l := o.server.Ledger()
+	l := o.Server.Ledger()
 	if l.Refreshes("") != 1 || l.MostSends() != 1 {
 		t.Errorf("%d refreshes, one token was sent %d times; want 1 and 1", l.Refreshes(""), l.MostSends())
 	}
@@ -244,8 +242,8 @@ func TestOpenCodeSendsNothingElsewhere(t *testing.T) {
 	defer elsewhere.Close()
 	o.configure(elsewhere.URL, true)
 	got := o.prompt("hi")
-	if got.code == 0 || !strings.Contains(got.out+got.err, "may not go; nothing was sent") {
-		t.Errorf("exit code %d\n%s%s", got.code, got.out, got.err)
+	if got.Code == 0 || !strings.Contains(got.Out+got.Err, "may not go; nothing was sent") {
+		t.Errorf("exit code %d\n%s%s", got.Code, got.Out, got.Err)
 	}
 	mu.Lock()
 	defer mu.Unlock()
@@ -262,10 +260,10 @@ func TestOpenCodeSendsNothingElsewhere(t *testing.T) {
 // What OpenCode stores and serves of the login is the word authferry.
 func TestOpenCodeKnowsNoSecret(t *testing.T) {
 	o := newOpenCode(t, time.Hour)
-	if got := o.finish(o.opencode("auth", "login", "-p", "anthropic", "-m", "authferry")); got.code != 0 {
-		t.Fatalf("auth login: exit code %d\n%s%s", got.code, got.out, got.err)
+	if got := o.Finish(o.opencode("auth", "login", "-p", "anthropic", "-m", "authferry")); got.Code != 0 {
+		t.Fatalf("auth login: exit code %d\n%s%s", got.Code, got.Out, got.Err)
 	}
-	data, err := os.ReadFile(filepath.Join(o.root, "home", "data", "opencode", "auth.json"))
+	data, err := os.ReadFile(filepath.Join(o.Root, "home", "data", "opencode", "auth.json"))
 	var stored map[string]struct{ Type, Key string }
 	if err != nil || json.Unmarshal(data, &stored) != nil || stored["anthropic"].Key != "authferry" {
 		t.Errorf("auth.json is %s (%v)", data, err)
@@ -318,26 +316,22 @@ func TestOpenCodeKnowsNoSecret(t *testing.T) {
 // The plugin's own tests, in the runtime that loads it.
 func TestOpenCodePluginInItsRuntime(t *testing.T) {
 	program := openCodeProgram(t)
-	s := newScene(t, brokertest.Config{})
-	grants, err := json.Marshal(map[string]string{personal: s.grant(personalUser, time.Hour), work: s.grant(workUser, time.Hour)})
+	s := newScene(t)
+	grants, err := json.Marshal(map[string]string{personal: s.Grant(personalUser, time.Hour), work: s.Grant(workUser, time.Hour)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	authferry, err := built()
-	if err != nil {
-		t.Fatal(err)
-	}
-	plugin, err := opencode.Plugin(opencode.Settings{Binary: authferry, Providers: map[string]opencode.Selection{
+	plugin, err := opencode.Plugin(opencode.Settings{Binary: s.Program, Providers: map[string]opencode.Selection{
 		"acme": {Provider: "acme"}, "openai": {Provider: "openai"},
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	tests, err := os.ReadFile(filepath.Join("opencode", "plugin.test.js"))
+	tests, err := os.ReadFile("plugin.test.js")
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir := filepath.Join(s.root, "plugin")
+	dir := filepath.Join(s.Root, "plugin")
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -348,8 +342,8 @@ func TestOpenCodePluginInItsRuntime(t *testing.T) {
 	}
 	cmd := exec.CommandContext(t.Context(), program, "test", "--timeout", "120000", "plugin.test.js")
 	cmd.Dir = dir
-	cmd.Env = []string{"BUN_BE_BUN=1", "PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(s.root, "home"), "TMPDIR=" + filepath.Join(s.root, "tmp"),
-		"AUTHFERRY_DIR=" + s.dir, "PLUGIN=" + filepath.Join(dir, "authferry.js"), "AUTHFERRY=" + authferry, "SIM=" + s.server.URL, "GRANTS=" + string(grants), "SCRATCH=" + dir, "NO_COLOR=1"}
+	cmd.Env = []string{"BUN_BE_BUN=1", "PATH=" + os.Getenv("PATH"), "HOME=" + filepath.Join(s.Root, "home"), "TMPDIR=" + filepath.Join(s.Root, "tmp"),
+		"AUTHFERRY_DIR=" + s.Dir, "PLUGIN=" + filepath.Join(dir, "authferry.js"), "AUTHFERRY=" + s.Program, "SIM=" + s.Server.URL, "GRANTS=" + string(grants), "SCRATCH=" + dir, "NO_COLOR=1"}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

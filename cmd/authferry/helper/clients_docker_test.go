@@ -1,4 +1,4 @@
-package main
+package helper_test
 
 import (
 	"crypto/sha256"
@@ -39,18 +39,18 @@ func TestDockerClient(t *testing.T) {
 	s := newScene(t, brokertest.Config{})
 	c := newSite(s, true, registry())
 	c.logIn("ada")
-	_ = authferryAs(t, "docker-credential-authferry")
+	_ = c.s.named("docker-credential-authferry")
 	config, err := json.Marshal(map[string]any{"credHelpers": map[string]string{c.host(): "authferry"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	path := s.write("docker/config.json", string(config))
+	path := s.Write("docker/config.json", string(config))
 	env := []string{"DOCKER_CONFIG=" + filepath.Dir(path), "DOCKER_HOST=tcp://127.0.0.1:1", "DOCKER_CLI_EXPERIMENTAL=enabled"}
 	inspect := func(env []string) outcome {
-		return s.with(s.root, env, docker, "manifest", "inspect", "--insecure", c.host()+"/team/app:latest")
+		return s.with(s.Root, env, docker, "manifest", "inspect", "--insecure", c.host()+"/team/app:latest")
 	}
-	if got := inspect(env); got.code != 0 || !strings.Contains(got.out, `"schemaVersion": 2`) {
-		t.Fatalf("%d\n%s%s\n%q", got.code, got.out, got.err, c.answers)
+	if got := inspect(env); got.Code != 0 || !strings.Contains(got.Out, `"schemaVersion": 2`) {
+		t.Fatalf("%d\n%s%s\n%q", got.Code, got.Out, got.Err, c.answers)
 	}
 	if c.count("200 ada") == 0 {
 		t.Errorf("%q", c.answers)
@@ -59,44 +59,44 @@ func TestDockerClient(t *testing.T) {
 
 	// Docker tells nobody of a 401.
 	c.expire()
-	if got := inspect(env); got.code == 0 {
+	if got := inspect(env); got.Code == 0 {
 		t.Error("docker got in with a token that is over")
 	}
 	c.wantRefreshes(0)
-	s.must("", "refresh", "ada")
-	if got := inspect(env); got.code != 0 {
-		t.Errorf("%d\n%s", got.code, got.err)
+	s.Must("", "refresh", "ada")
+	if got := inspect(env); got.Code != 0 {
+		t.Errorf("%d\n%s", got.Code, got.Err)
 	}
 	c.wantRefreshes(1)
 
 	// What has less than five minutes left is refreshed before docker gets it.
-	s.must(s.grant("eve", time.Minute), "import", "grant", "sim", "--label", "eve")
-	if got := inspect(append(env, "AUTHFERRY_ACCOUNT=eve")); got.code != 0 || c.count("200 eve") == 0 {
-		t.Errorf("%d\n%s", got.code, got.err)
+	s.Must(s.Grant("eve", time.Minute), "import", "grant", "sim", "--label", "eve")
+	if got := inspect(append(env, "AUTHFERRY_ACCOUNT=eve")); got.Code != 0 || c.count("200 eve") == 0 {
+		t.Errorf("%d\n%s", got.Code, got.Err)
 	}
 	c.wantRefreshes(2)
 
 	// docker login finds nothing stored but what is stored already.
 	token := func(user string) string {
-		return strings.TrimSpace(s.must("", "token", "--account", user).out)
+		return strings.TrimSpace(s.Must("", "token", "--account", user).Out)
 	}
 	login := func(user string) outcome {
-		return s.with(s.root, append(env, "AUTHFERRY_ACCOUNT=ada"), docker, "login", "-u", "oauth2accesstoken", "-p", token(user), c.host())
+		return s.with(s.Root, append(env, "AUTHFERRY_ACCOUNT=ada"), docker, "login", "-u", "oauth2accesstoken", "-p", token(user), c.host())
 	}
-	if got := login("ada"); got.code != 0 {
-		t.Errorf("%d\n%s%s", got.code, got.out, got.err)
+	if got := login("ada"); got.Code != 0 {
+		t.Errorf("%d\n%s%s", got.Code, got.Out, got.Err)
 	}
-	if got := login("eve"); got.code == 0 || !strings.Contains(got.err, "authferry takes no logins from docker; nothing was stored (authferry login PROVIDER)") {
-		t.Errorf("%d\n%s%s", got.code, got.out, got.err)
+	if got := login("eve"); got.Code == 0 || !strings.Contains(got.Err, "authferry takes no logins from docker; nothing was stored (authferry login PROVIDER)") {
+		t.Errorf("%d\n%s%s", got.Code, got.Out, got.Err)
 	}
-	s.works(s.root, env, docker, "logout", c.host())
-	if got := inspect(env); got.code != 0 {
-		t.Errorf("after docker logout: %d\n%s", got.code, got.err)
+	s.works(s.Root, env, docker, "logout", c.host())
+	if got := inspect(env); got.Code != 0 {
+		t.Errorf("after docker logout: %d\n%s", got.Code, got.Err)
 	}
 	c.wantRefreshes(2)
 
 	c.limit("ada", -1, "3600")
-	if got := inspect(env); got.code == 0 || s.held() != "" {
-		t.Errorf("%d, held: %s\n%s", got.code, s.held(), got.err)
+	if got := inspect(env); got.Code == 0 || s.Held() != "" {
+		t.Errorf("%d, held: %s\n%s", got.Code, s.Held(), got.Err)
 	}
 }

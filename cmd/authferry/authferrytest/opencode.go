@@ -1,0 +1,26 @@
+package authferrytest
+
+import (
+	"runtime"
+	"testing"
+
+	"github.com/authferry/authferry/cmd/authferry/setup"
+)
+
+// SetUpOpenCode does for home what program's setup opencode does.
+func SetUpOpenCode(t *testing.T, home, program string) {
+	t.Helper()
+	m := setup.Machine{OS: runtime.GOOS, Home: home, Binary: program, Getenv: func(string) string { return "" }}
+	for _, c := range setup.Clients() {
+		if c.Name != "opencode" {
+			continue
+		}
+		changes, err := c.Plan(m, setup.Choice{}, false)
+		if err != nil || len(changes) != 1 {
+			t.Fatalf("%d changes, %v", len(changes), err)
+		}
+		if err := changes[0].Apply(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

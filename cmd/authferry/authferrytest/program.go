@@ -1,0 +1,63 @@
+package authferrytest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"testing"
+)
+
+// names are what other programs call authferry when they want its help.
+var names = []string{"docker-credential-authferry", "git-credential-authferry", "terraform-credentials-authferry"}
+
+var builtDir string
+
+var built = sync.OnceValues(func() (program string, err error) {
+	if builtDir, err = os.MkdirTemp("", "authferry-built-"); err != nil {
+		return "", err
+	}
+	program = filepath.Join(builtDir, Exe("authferry"))
+	if out, err := exec.Command("go", "build", "-o", program, "github.com/authferry/authferry/cmd/authferry").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	for _, name := range names {
+		if err := os.Link(program, filepath.Join(builtDir, Exe(name))); err != nil {
+			return "", err
+		}
+	}
+	return program, nil
+})
+
+// Built is the path of the program as it is installed, under all its names. It is
+// built once, for a package whose TestMain is [Main].
+func Built(t *testing.T) string {
+	t.Helper()
+	if _, err := exec.LookPath("go"); err != nil {
+		t.Skip("needs go: install Go")
+	}
+	program, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return program
+}
+
+// Main runs a package's tests, removes what [Built] made and exits.
+func Main(m *testing.M) {
+	code := m.Run()
+	if builtDir != "" {
+		_ = os.RemoveAll(builtDir)
+	}
+	os.Exit(code)
+}
+
+// Exe is a program's file name.
+func Exe(name string) string {
+	if runtime.GOOS == "windows" {
+		return name + ".exe"
+	}
+	return name
+}

@@ -1,0 +1,170 @@
+// Package authferrytest runs the program as a user would, away from everything of
+// this machine: for the tests of cmd/authferry and of the folders below it.
+package authferrytest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/index"
+)
+
+// Scene is one user without a keychain: a home, a folder with the file keystore,
+// and an authorization server, provider "sim".
+type Scene struct {
+	T       *testing.T
+	Server  *brokertest.Server
+	Program string   // authferry's path; beside it lie its other names
+	Root    string   // everything below it is the user's
+	Dir     string   // AUTHFERRY_DIR
+	Env     []string // of what the user runs; Program's folder comes first in its PATH
+}
+
+// theirs are the variables by which a machine tells other programs where their
+// configuration is.
+var theirs = regexp.MustCompile(`^(XDG_|TF_|GIT_|DOCKER_|KUBECONFIG=|CODEX_HOME=|CLAUDE_|GOENV=|GOAUTH=)`)
+
+// New makes the scene of a user of program, which is [Built] or plays authferry's
+// part when it is called so.
+func New(t *testing.T, program string, cfg brokertest.Config) *Scene {
+	t.Helper()
+	s := &Scene{T: t, Program: program, Server: brokertest.New(t, cfg), Root: t.TempDir()}
+	s.Dir = filepath.Join(s.Root, "authferry")
+	for _, name := range []string{"home", "tmp", "run"} {
+		if err := os.Mkdir(filepath.Join(s.Root, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	own := func(v string) bool { return strings.HasPrefix(v, "AUTHFERRY_") || theirs.MatchString(v) }
+	home, tmp := filepath.Join(s.Root, "home"), filepath.Join(s.Root, "tmp")
+	s.Env = append(slices.DeleteFunc(os.Environ(), own), "HOME="+home, "USERPROFILE="+home, "TMPDIR="+tmp, "TMP="+tmp, "TEMP="+tmp,
+		"XDG_RUNTIME_DIR="+filepath.Join(s.Root, "run"), "AUTHFERRY_DIR="+s.Dir, "BROWSER=person", "NO_COLOR=1",
+		"PATH="+filepath.Dir(program)+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	t.Cleanup(s.Rest)
+	s.Must("", "keystore", "init", "--key-file", filepath.Join(s.Root, "key.txt"))
+	return s
+}
+
+// Command is the program, not started yet.
+func (s *Scene) Command(args ...string) *exec.Cmd {
+	s.T.Helper()
+	cmd := exec.CommandContext(s.T.Context(), s.Program)
+	cmd.Args = append([]string{"authferry"}, args...)
+	cmd.Env, cmd.Dir = s.Env, s.Root
+	return cmd
+}
+
+// Outcome is what one process left: its exit code and what it wrote.
+type Outcome struct {
+	Code     int
+	Out, Err string
+}
+
+// Finish waits for a command that was given buffers, or runs one that was not.
+func (s *Scene) Finish(cmd *exec.Cmd) Outcome {
+	s.T.Helper()
+	var err error
+	if cmd.Process == nil {
+		cmd.Stdout, cmd.Stderr = new(bytes.Buffer), new(bytes.Buffer)
+		err = cmd.Run()
+	} else {
+		err = cmd.Wait()
+	}
+	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
+		s.T.Fatal(err)
+	}
+	return Outcome{cmd.ProcessState.ExitCode(), cmd.Stdout.(*bytes.Buffer).String(), cmd.Stderr.(*bytes.Buffer).String()}
+}
+
+// Run runs the program to its end.
+func (s *Scene) Run(stdin string, args ...string) Outcome {
+	s.T.Helper()
+	cmd := s.Command(args...)
+	cmd.Stdin = strings.NewReader(stdin)
+	return s.Finish(cmd)
+}
+
+// Must is Run for what has to succeed.
+func (s *Scene) Must(stdin string, args ...string) Outcome {
+	s.T.Helper()
+	got := s.Run(stdin, args...)
+	if got.Code != 0 {
+		s.T.Fatalf("authferry %s: exit code %d\n%s%s", strings.Join(args, " "), got.Code, got.Out, got.Err)
+	}
+	return got
+}
+
+// Grant is a login of user as import grant reads it, with so long to live.
+func (s *Scene) Grant(user string, ttl time.Duration) string {
+	s.T.Helper()
+	g := s.Server.Issue(user)
+	doc, err := json.Marshal(map[string]any{
+		"access_token": g.AccessToken, "refresh_token": g.RefreshToken, "expires_at": time.Now().Add(ttl).Format(time.RFC3339),
+	})
+	if err != nil {
+		s.T.Fatal(err)
+	}
+	return string(doc)
+}
+
+// Held are the labels of the accounts that are held.
+func (s *Scene) Held() string {
+	s.T.Helper()
+	var doc struct {
+		Holds []struct{ Label string }
+	}
+	if err := json.Unmarshal([]byte(s.Must("", "holds", "--json").Out), &doc); err != nil {
+		s.T.Fatal(err)
+	}
+	var labels []string
+	for _, h := range doc.Holds {
+		labels = append(labels, h.Label)
+	}
+	return strings.Join(labels, " ")
+}
+
+// Write puts a file below the scene's root and returns its path.
+func (s *Scene) Write(name, content string) string {
+	s.T.Helper()
+	path := filepath.Join(s.Root, filepath.FromSlash(name))
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		s.T.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		s.T.Fatal(err)
+	}
+	return path
+}
+
+// Await returns when the server's ledger is as wanted.
+func (s *Scene) Await(what string, holds func(brokertest.Ledger) bool) {
+	s.T.Helper()
+	ctx, cancel := context.WithTimeout(s.T.Context(), 30*time.Second)
+	defer cancel()
+	if err := s.Server.WaitFor(ctx, holds); err != nil {
+		s.T.Fatalf("waiting for %s: %v", what, err)
+	}
+}
+
+// Rest returns when no rotator is at work.
+func (s *Scene) Rest() {
+	locks, _ := filepath.Glob(filepath.Join(s.Dir, "locks", "*.lock"))
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	for _, path := range locks {
+		if l, err := index.Acquire(ctx, path); err == nil {
+			l.Release()
+		}
+	}
+}

@@ -1,0 +1,48 @@
+package authferrytest
+
+import (
+	"bytes"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/authferry/authferry/broker/brokertest"
+)
+
+// SecretsOf are all refresh tokens that s ever issued, and how its tokens begin.
+func SecretsOf(s *brokertest.Server) []string {
+	secrets := []string{"afat_", "afrt_"}
+	for _, f := range s.Ledger().Families {
+		for _, t := range f.RefreshTokens {
+			secrets = append(secrets, t.Token)
+		}
+	}
+	return secrets
+}
+
+// Leaked names the first file in the folders that holds one of the secrets.
+func Leaked(secrets []string, dirs ...string) error {
+	for _, dir := range dirs {
+		files := os.DirFS(dir)
+		err := fs.WalkDir(files, ".", func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return err
+			}
+			data, err := fs.ReadFile(files, path)
+			if err != nil {
+				return err
+			}
+			for _, secret := range secrets {
+				if bytes.Contains(data, []byte(secret)) {
+					return fmt.Errorf("%s holds a secret", filepath.Join(dir, path))
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
