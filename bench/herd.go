@@ -16,7 +16,7 @@ var herds = []int{1, 16, 64, 256}
 // parallel measures how many processes a second get a stored token.
 func (b *bench) parallel() (result, error) {
 	r := result{
-		text:   "So many processes at a time, each followed by the next; the best of four runs in turn.",
+		text:   "So many processes at a time, each followed by the next; the best of three runs in turn.",
 		header: []string{"at a time", "authferry token /s", "bare Get /s", "ratio", "failures"},
 		unit:   "processes per second",
 	}
@@ -25,7 +25,7 @@ func (b *bench) parallel() (result, error) {
 	for _, n := range herds {
 		var rates [2]float64
 		failures := 0
-		for range b.rounds(4) {
+		for range b.rounds(3) {
 			for i, p := range programs {
 				rate, lost := throughput(p, n, b.rounds(max(2*n, 250)))
 				if lost > 0 && i > 0 {
