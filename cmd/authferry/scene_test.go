@@ -44,7 +44,8 @@ func newScene(t *testing.T, cfg brokertest.Config) *scene {
 	own := func(v string) bool { return strings.HasPrefix(v, "AUTHFERRY_") || theirs.MatchString(v) }
 	home, tmp := filepath.Join(s.root, "home"), filepath.Join(s.root, "tmp")
 	s.env = append(slices.DeleteFunc(os.Environ(), own), "HOME="+home, "USERPROFILE="+home, "TMPDIR="+tmp, "TMP="+tmp, "TEMP="+tmp,
-		"XDG_RUNTIME_DIR="+filepath.Join(s.root, "run"), "AUTHFERRY_DIR="+s.dir, "BROWSER=person", "NO_COLOR=1")
+		"XDG_RUNTIME_DIR="+filepath.Join(s.root, "run"), "AUTHFERRY_DIR="+s.dir, "BROWSER=person", "NO_COLOR=1",
+		"DBUS_SESSION_BUS_ADDRESS=unix:path="+filepath.Join(s.root, "none"))
 	t.Cleanup(s.rest)
 	s.must("", "keystore", "init", "--key-file", filepath.Join(s.root, "key.txt"))
 	return s
