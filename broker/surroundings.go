@@ -60,12 +60,14 @@ func (d *doctor) strangers(ctx context.Context, m *manifest) {
 			}
 		}
 	}
-	probes, strange := 0, 0
+	probes, swept, strange := 0, 0, 0
 	for _, name := range names {
 		switch {
 		case known[name]:
 		case strings.HasPrefix(name, probePrefix):
-			if !d.fix || d.b.del(ctx, name) != nil {
+			if d.fix && d.b.del(ctx, name) == nil {
+				swept++
+			} else {
 				probes++
 			}
 		default:
@@ -74,6 +76,9 @@ func (d *doctor) strangers(ctx context.Context, m *manifest) {
 	}
 	if probes > 0 {
 		d.say("vault", CheckWarning, fixHint, "a probe that was cut off left %s", plural(probes, "item"))
+	}
+	if swept > 0 {
+		d.say("vault", CheckOK, "", "removed %s that a probe left, which was cut off", plural(swept, "item"))
 	}
 	if strange > 0 {
 		d.say("vault", CheckWarning, "", "the vault has %s of no account here, as a copied folder or an index of another time leaves them", plural(strange, "item"))
