@@ -25,8 +25,9 @@ func (d *doctor) disk() {
 // daemons warns of a second daemon that writes the same keyring.
 func (d *doctor) daemons() {
 	if pids := keyringDaemons(); len(pids) > 1 {
-		d.say("keyring daemons", CheckWarning, fmt.Sprintf("kill %d", pids[len(pids)-1]),
-			"processes %s are keyring daemons of yours for the same keyring: what one stores the other overwrites; end the one that your session does not use", strings.Trim(fmt.Sprint(pids), "[]"))
+		// Which of them the bus leads to, the bus alone knows.
+		d.say("keyring daemons", CheckWarning, "busctl --user status org.freedesktop.secrets",
+			"processes %s are keyring daemons of yours for the same keyring: what one stores the other overwrites; end those that your session does not use", strings.Trim(fmt.Sprint(pids), "[]"))
 	}
 }
 
