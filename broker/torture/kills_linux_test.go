@@ -430,16 +430,20 @@ func sampled(n int) int {
 
 // The same on a real gnome-keyring.
 func TestKillAtEverySystemCallOnKeyring(t *testing.T) {
-	onKeychain(t, keystoretest.GnomeKeyring(t).Env)
+	onKeychain(t, keystoretest.GnomeKeyring(t).Env, sampled(2))
 }
 
 // And on a Secret Service that takes its time over each call, so that the calls
 // after one that is under way are reached by a kill as well.
 func TestKillAtEverySystemCallOnSecretService(t *testing.T) {
-	onKeychain(t, keystoretest.SecretService(t, keystoretest.Slow).Env)
+	sample := 1
+	if *full {
+		sample = 25
+	}
+	onKeychain(t, keystoretest.SecretService(t, keystoretest.Slow).Env, sample)
 }
 
-func onKeychain(t *testing.T, env []string) {
+func onKeychain(t *testing.T, env []string, sample int) {
 	all := slices.DeleteFunc(slices.Concat(operations(), takeovers()[:1]), func(o operation) bool {
 		return o.inVault || o.name == "rotate a long token" // one that no keychain takes
 	})
@@ -447,7 +451,7 @@ func onKeychain(t *testing.T, env []string) {
 	for _, o := range all {
 		t.Run(o.name, func(t *testing.T) {
 			for _, who := range o.victims() {
-				o.sweep(t, env, who, sampled(3))
+				o.sweep(t, env, who, sample)
 			}
 		})
 	}
