@@ -362,35 +362,11 @@ var hostile = []struct {
 			defer v.write(path, string(data))
 		}
 	}},
-	{name: "vault: records of the attacker's own making", do: func(v *victim) {
-		key, forged := filepath.Join(v.t.TempDir(), "key"), filepath.Join(v.t.TempDir(), "vault")
-		if err := keystore.InitKeyFile(key); err != nil {
-			v.t.Fatal(err)
-		}
-		s, err := keystore.OpenFile(forged, key)
-		if err != nil {
-			v.t.Fatal(err)
-		}
-		v.edit(func(index map[string]any, accounts []map[string]any) {
-			for _, a := range accounts {
-				for _, kind := range []string{"grant", "access"} {
-					for _, slot := range []string{"a", "b", "c", "d"} {
-						doc := map[string]any{"v": 1, "account": a["id"], "generation": 99, "provider": "sim", "refresh_token": "forged", "access_token": "forged", "endpoint": everywhere(v.evil.URL),
-							"origins": []string{v.evil.URL}, "headers": []string{"authorization: Bearer {token}"}, "obtained_at": time.Now(), "token_type": "Bearer"}
-						data, _ := json.Marshal(doc)
-						if err := s.Set(v.t.Context(), fmt.Sprintf("%s/%s/%s:%s", index["store"], a["id"], kind, slot), keystore.NewSecret(string(data))); err != nil {
-							v.t.Fatal(err)
-						}
-					}
-				}
-			}
-		})
-		if err := os.RemoveAll(filepath.Join(v.dir, "vault")); err != nil {
-			v.t.Fatal(err)
-		}
-		if err := os.CopyFS(filepath.Join(v.dir, "vault"), os.DirFS(forged)); err != nil {
-			v.t.Fatal(err)
-		}
+	{name: "vault: records of the attacker's own making", do: func(v *victim) { v.forge() }},
+	{name: "everything of the attacker's own making, but the key file that the user named", do: func(v *victim) {
+		v.env = append(v.env, "AUTHFERRY_KEY_FILE="+filepath.Join(v.root, "key.txt"))
+		key := v.forge()
+		v.edit(func(index map[string]any, _ []map[string]any) { index["key_file"] = key })
 	}},
 	{name: "vault: damaged", do: func(v *victim) {
 		for _, path := range v.vault() {
@@ -466,6 +442,41 @@ var hostile = []struct {
 		v.link("index.json.bak", mine)
 		v.link("config.toml", mine)
 	}},
+}
+
+// forge replaces the vault by one that opens with a key of the attacker's.
+func (v *victim) forge() (key string) {
+	v.t.Helper()
+	key = filepath.Join(v.t.TempDir(), "key")
+	forged := filepath.Join(v.t.TempDir(), "vault")
+	if err := keystore.InitKeyFile(key); err != nil {
+		v.t.Fatal(err)
+	}
+	s, err := keystore.OpenFile(forged, key)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	v.edit(func(index map[string]any, accounts []map[string]any) {
+		for _, a := range accounts {
+			for _, kind := range []string{"grant", "access"} {
+				for _, slot := range []string{"a", "b", "c", "d"} {
+					doc := map[string]any{"v": 1, "account": a["id"], "generation": 99, "provider": "sim", "refresh_token": "forged", "access_token": "forged", "endpoint": everywhere(v.evil.URL),
+						"origins": []string{v.evil.URL}, "headers": []string{"authorization: Bearer {token}"}, "obtained_at": time.Now(), "token_type": "Bearer"}
+					data, _ := json.Marshal(doc)
+					if err := s.Set(v.t.Context(), fmt.Sprintf("%s/%s/%s:%s", index["store"], a["id"], kind, slot), keystore.NewSecret(string(data))); err != nil {
+						v.t.Fatal(err)
+					}
+				}
+			}
+		}
+	})
+	if err := os.RemoveAll(filepath.Join(v.dir, "vault")); err != nil {
+		v.t.Fatal(err)
+	}
+	if err := os.CopyFS(filepath.Join(v.dir, "vault"), os.DirFS(forged)); err != nil {
+		v.t.Fatal(err)
+	}
+	return key
 }
 
 // The attacks above are told from a folder that is as it should be.
