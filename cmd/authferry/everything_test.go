@@ -51,7 +51,7 @@ func (s *scene) everything() []commandLine {
 		{args: "import codex " + file + " --move"}, {args: "import multi-auth " + file + " --keep"}, {args: "import gemini " + s.dir + " --move"},
 	}
 	for program, path := range s.theirLogins() {
-		for _, how := range []string{"--dry-run", "--keep", "--move", "--move --client-id mine"} {
+		for _, how := range []string{"--keep --client-id mine", "--move --client-id mine"} {
 			lines = append(lines, commandLine{args: "import " + program + " " + path + " " + how})
 		}
 	}

@@ -112,9 +112,12 @@ func inKeychain(mode keystoretest.Mode) func(*scene) {
 			s.t.Skip("needs Linux: a keychain of its own")
 		}
 		service := keystoretest.SecretService(s.t, keystoretest.Normal)
-		s.env = append(append(s.env, service.Env...), "AUTHFERRY_KEYCHAIN_TIMEOUT=300ms")
+		s.env = append(append(s.env, service.Env...), "AUTHFERRY_KEYCHAIN_TIMEOUT=30s")
 		s.must("", "keystore", "migrate", "keychain")
 		service.SetMode(s.t, mode)
+		if mode == keystoretest.Hanging {
+			s.env = append(s.env, "AUTHFERRY_KEYCHAIN_TIMEOUT=100ms")
+		}
 	}
 }
 
