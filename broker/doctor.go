@@ -9,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"time"
 
@@ -106,16 +105,22 @@ func (d *doctor) folder() {
 		}
 		return nil
 	})
+	var closed, removed []string
 	if d.fix {
-		open = slices.DeleteFunc(open, func(path string) bool {
+		open, closed = mended(open, func(path string) error {
 			info, err := os.Lstat(path)
-			return err == nil && os.Chmod(path, info.Mode().Perm()&0o700) == nil
+			if err != nil {
+				return err
+			}
+			return os.Chmod(path, info.Mode().Perm()&0o700)
 		})
-		left = slices.DeleteFunc(left, func(path string) bool { return os.Remove(path) == nil })
+		left, removed = mended(left, os.Remove)
 	}
 	switch {
 	case len(open) > 0:
 		d.say("folder", CheckFail, fixHint, "others may read %s", inWords(open))
+	case len(closed) > 0:
+		d.say("folder", CheckOK, "", "closed to others: %s", inWords(closed))
 	default:
 		d.say("folder", CheckOK, "", "%s is yours alone", dir)
 	}
@@ -123,6 +128,21 @@ func (d *doctor) folder() {
 	if len(left) > 0 {
 		d.say("leftovers", CheckWarning, fixHint, "a process that was killed left %s", inWords(left))
 	}
+	if len(removed) > 0 {
+		d.say("leftovers", CheckOK, "", "removed what a process that was killed left: %s", inWords(removed))
+	}
+}
+
+// mended are the paths for which mend works; left are the others.
+func mended(paths []string, mend func(path string) error) (left, done []string) {
+	for _, path := range paths {
+		if mend(path) == nil {
+			done = append(done, path)
+		} else {
+			left = append(left, path)
+		}
+	}
+	return left, done
 }
 
 // temporary files are renamed into place within milliseconds.
@@ -151,6 +171,7 @@ func (d *doctor) index(ctx context.Context) bool {
 			return false
 		}
 		if err = d.b.index.Replace(ctx, good); err == nil {
+			d.say("index", CheckOK, "", "index.json was damaged; it was restored from its backup")
 			idx, err = d.b.read()
 		}
 	}
@@ -182,6 +203,9 @@ func (d *doctor) place(ctx context.Context) bool {
 			d.idx = i
 			return err
 		})
+		if err == nil {
+			d.say("copy", CheckOK, "", "this folder was a copy of another one and is one of its own now; the logins stayed there")
+		}
 	}
 	if err != nil {
 		d.fail("copy", err)
@@ -366,7 +390,7 @@ func (d *doctor) locks() {
 func (d *doctor) clock() {
 	ahead := time.Now().Add(2 * time.Minute)
 	for _, a := range d.idx.Accounts {
-		if a.ObtainedAt.After(ahead) || a.AddedAt.After(ahead) || a.RefreshedAt.After(ahead) {
+		if used := cmp.Or(a.RefreshedAt, a.AddedAt); a.ObtainedAt.After(ahead) || used.After(ahead) {
 			d.say("clock", CheckWarning, "authferry refresh "+Arg(a.Label), "account %s was used in the future: this machine's clock is, or was, wrong", quote(a.Label))
 			return
 		}

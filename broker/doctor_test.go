@@ -272,3 +272,14 @@ func TestLoginWithoutIdentity(t *testing.T) {
 		t.Errorf("%d accounts", n)
 	}
 }
+
+// What was wrong with the clock when an account was added is over once it has been
+// refreshed, as doctor's hint says.
+func TestDoctorAfterAWrongClock(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	a := w.add("ada", time.Hour)
+	w.change(a.ID, func(x *index.Account) { x.AddedAt = time.Now().Add(time.Hour) })
+	w.doctor(false, CheckWarning, "was used in the future")
+	w.refreshes(a.ID)
+	w.healthy()
+}

@@ -25,8 +25,9 @@ func (d *doctor) disk() {
 // daemons warns of a second daemon that writes the same keyring.
 func (d *doctor) daemons() {
 	if pids := keyringDaemons(); len(pids) > 1 {
-		d.say("keyring daemons", CheckWarning, fmt.Sprintf("kill %d", pids[len(pids)-1]),
-			"processes %s are keyring daemons of yours for the same keyring: what one stores the other overwrites; end the one that your session does not use", strings.Trim(fmt.Sprint(pids), "[]"))
+		// Which of them the bus leads to, the bus alone knows.
+		d.say("keyring daemons", CheckWarning, "busctl --user status org.freedesktop.secrets",
+			"processes %s are keyring daemons of yours for the same keyring: what one stores the other overwrites; end those that your session does not use", strings.Trim(fmt.Sprint(pids), "[]"))
 	}
 }
 
@@ -60,12 +61,14 @@ func (d *doctor) strangers(ctx context.Context, m *manifest) {
 			}
 		}
 	}
-	probes, strange := 0, 0
+	probes, swept, strange := 0, 0, 0
 	for _, name := range names {
 		switch {
 		case known[name]:
 		case strings.HasPrefix(name, probePrefix):
-			if !d.fix || d.b.del(ctx, name) != nil {
+			if d.fix && d.b.del(ctx, name) == nil {
+				swept++
+			} else {
 				probes++
 			}
 		default:
@@ -74,6 +77,9 @@ func (d *doctor) strangers(ctx context.Context, m *manifest) {
 	}
 	if probes > 0 {
 		d.say("vault", CheckWarning, fixHint, "a probe that was cut off left %s", plural(probes, "item"))
+	}
+	if swept > 0 {
+		d.say("vault", CheckOK, "", "removed %s that a probe left, which was cut off", plural(swept, "item"))
 	}
 	if strange > 0 {
 		d.say("vault", CheckWarning, "", "the vault has %s of no account here, as a copied folder or an index of another time leaves them", plural(strange, "item"))

@@ -36,6 +36,10 @@ func OpenFile(dir, keyFile string) (Store, error) {
 	if err != nil {
 		return nil, named("open", keyFile, err)
 	}
+	// A folder that somebody brought along must not lead elsewhere.
+	if info, err := os.Lstat(dir); err == nil && !info.IsDir() {
+		return nil, named("open", dir, &Error{Cause: ErrDenied, Err: errNoFolder})
+	}
 	return &vault{dir: dir, identity: identity, recipient: recipient, lane: newLane()}, nil
 }
 
@@ -84,6 +88,7 @@ const maxFile = 8 * MaxSize
 
 var (
 	errOtherName = errors.New("the file was sealed under another name")
+	errNoFolder  = errors.New("the vault is a link or no folder; move what it leads to in its place")
 	errOtherKey  = errors.New("the file is sealed to another key")
 )
 

@@ -253,6 +253,21 @@ func TestSymbolicLinkIsReplaced(t *testing.T) {
 	}
 }
 
+// A vault that leads elsewhere, as an unpacked archive may bring one, is not used.
+func TestVaultThatLeadsElsewhere(t *testing.T) {
+	s, dir, key := newVault(t)
+	mustSet(t, s, "value")
+	if err := os.Rename(dir, dir+".elsewhere"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(dir+".elsewhere", dir); err != nil {
+		t.Skipf("needs symbolic links: %v", err)
+	}
+	if _, err := keystore.OpenFile(dir, key); !errors.Is(err, keystore.ErrDenied) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // What killed writers left goes; what a writer is writing now stays.
 func TestStrayFiles(t *testing.T) {
 	s, dir, _ := newVault(t)

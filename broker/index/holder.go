@@ -40,6 +40,9 @@ func (l *Lock) SetHolder(state string) {
 		return
 	}
 	defer file.Close()
+	if info, err := file.Stat(); err != nil || linked(info) {
+		return // the same, by a hard link
+	}
 	// Emptying the file first would cost thirty times as much: ext4 takes that for
 	// an unsafe replacement and writes it to disk.
 	if n, err := file.Write(data); err == nil {

@@ -1,6 +1,7 @@
 package index
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -104,6 +105,9 @@ func prepare(path string) (*flock.Flock, error) {
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, lockError(path, err)
+	}
+	if info, err := os.Lstat(filepath.Dir(path)); err != nil || !info.IsDir() {
+		return nil, lockError(path, cmp.Or(err, errors.New("the folder of the locks is a link, which might lead anywhere")))
 	}
 	info, err := os.Lstat(path)
 	switch {

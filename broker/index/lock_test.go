@@ -187,6 +187,10 @@ func TestLockPathThatIsNoFile(t *testing.T) {
 	}{
 		"folder": {func(t *testing.T, path string) { must(t, os.Mkdir(path, 0o700)) }, "not a regular file"},
 		"link":   {func(t *testing.T, path string) { symlink(t, victim, path) }, "not a regular file"},
+		"folder that is a link": {func(t *testing.T, path string) {
+			must(t, os.Remove(filepath.Dir(path)))
+			symlink(t, t.TempDir(), filepath.Dir(path))
+		}, "is a link"},
 		"folder that is a file": {func(t *testing.T, path string) {
 			must(t, os.Remove(filepath.Dir(path)))
 			must(t, os.WriteFile(filepath.Dir(path), nil, 0o600))

@@ -150,7 +150,7 @@ func (f *File) turn() (done func(), alone bool, err error) {
 	return nil, false, ErrTaking
 }
 
-// staleLock is when the other program itself ignores a lock of its own.
+// staleLock is when the other program itself takes a lock of its own away.
 const staleLock = time.Minute
 
 // lock takes the other program's locks, which are folders.
@@ -166,15 +166,17 @@ func (f *File) lock() (unlock func(), err error) {
 	}
 	for _, dir := range f.Source.locks(f.target) {
 		err := os.Mkdir(dir, 0o700)
-		if errors.Is(err, fs.ErrExist) {
-			if info, err := os.Stat(dir); err == nil && time.Since(info.ModTime()) < staleLock {
-				unlock()
-				return nil, ErrBusy
+		if info, statErr := os.Stat(dir); errors.Is(err, fs.ErrExist) && statErr == nil && time.Since(info.ModTime()) >= staleLock {
+			if os.Remove(dir) != nil {
+				continue // no lock of the kind that we know, and nobody's any more
 			}
-			continue
+			err = os.Mkdir(dir, 0o700)
 		}
 		if err != nil {
 			unlock()
+			if errors.Is(err, fs.ErrExist) {
+				err = ErrBusy
+			}
 			return nil, err
 		}
 		held = append(held, dir)

@@ -20,8 +20,9 @@ import (
 // operation is a command whose processes are killed at each system call that
 // changes something, and what has to be true afterwards.
 type operation struct {
-	name   string
-	server brokertest.Config
+	name    string
+	server  brokertest.Config
+	inVault bool // it counts what is in the sealed files
 	// begin makes what the command needs.
 	begin func(w *world, user string) prepared
 	// after uses the folder as the next one would. It says what came of the
@@ -241,7 +242,7 @@ func operations() []operation {
 				}
 				return outcome, broken
 			}},
-		{name: "doctor", server: strict,
+		{name: "doctor", server: strict, inVault: true,
 			begin: func(w *world, user string) prepared {
 				return prepared{id: w.add(user, time.Hour), attempt: attempt{args: []string{"doctor", "--fix"}}}
 			},
@@ -399,43 +400,61 @@ func (o operation) sweep(t *testing.T, keychain []string, who victim, sample int
 // Every process of every command that changes something, killed at every system
 // call by which it does: the next command works or names the true cause.
 func TestKillAtEverySystemCall(t *testing.T) {
-	sample := 6
-	if brokertest.Brief() {
-		sample = 2
-	}
-	if testing.Short() {
-		sample = 1
-	}
-	if *full {
-		sample = 0
-	}
-	for _, o := range operations() {
+	for _, o := range slices.Concat(operations(), takeovers()) {
 		t.Run(o.name, func(t *testing.T) {
-			victims := []victim{caller}
-			if strings.HasPrefix(o.name, "rotate") {
-				victims = []victim{caller, rotator, everyone}
-			}
-			for _, who := range victims {
-				o.sweep(t, nil, who, sample)
+			for _, who := range o.victims() {
+				o.sweep(t, nil, who, sampled(6))
 			}
 		})
 	}
 }
 
+// victims are whose calls are counted: most commands start nobody.
+func (o operation) victims() []victim {
+	if strings.HasPrefix(o.name, "rotate") {
+		return []victim{caller, rotator, everyone}
+	}
+	return []victim{caller}
+}
+
+// sampled is at how many calls to kill; 0 is all of them.
+func sampled(n int) int {
+	switch {
+	case *full:
+		return 0
+	case testing.Short():
+		return 1
+	case brokertest.Brief():
+		return max(1, n/3)
+	}
+	return n
+}
+
 // The same on a real gnome-keyring.
 func TestKillAtEverySystemCallOnKeyring(t *testing.T) {
-	k := keystoretest.GnomeKeyring(t)
-	sample := 3
-	if brokertest.Brief() {
-		sample = 1
-	}
+	onKeychain(t, keystoretest.GnomeKeyring(t).Env, sampled(2))
+}
+
+// And on a Secret Service that takes its time over each call, so that the calls
+// after one that is under way are reached by a kill as well.
+func TestKillAtEverySystemCallOnSecretService(t *testing.T) {
+	sample := 1
 	if *full {
-		sample = 0
+		sample = 25
 	}
-	rotating, importingGrant := rotation("rotate, strict server", strict, ""), arrival("import grant", importing)
-	rotating.sweep(t, k.Env, rotator, sample)
-	rotation("rotate a long token", strict, "refresh-4200").sweep(t, k.Env, rotator, sample)
-	rotating.sweep(t, k.Env, caller, sample)
-	importingGrant.sweep(t, k.Env, caller, sample)
-	migration().sweep(t, k.Env, caller, sample)
+	onKeychain(t, keystoretest.SecretService(t, keystoretest.Slow).Env, sample)
+}
+
+func onKeychain(t *testing.T, env []string, sample int) {
+	all := slices.DeleteFunc(slices.Concat(operations(), takeovers()[:1]), func(o operation) bool {
+		return o.inVault || o.name == "rotate a long token" // one that no keychain takes
+	})
+	all = append(all, rotation("rotate a long token", strict, "refresh-4200"), migration())
+	for _, o := range all {
+		t.Run(o.name, func(t *testing.T) {
+			for _, who := range o.victims() {
+				o.sweep(t, env, who, sample)
+			}
+		})
+	}
 }

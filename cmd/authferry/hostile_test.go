@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -46,9 +47,21 @@ func TestHostileFolder(t *testing.T) {
 			for _, args := range []string{
 				"token sim --json", "token --account Ada --min-ttl 9h", "token --account Bob", "header --account Ada", "token --account Key --json", "refresh Ada", "refresh Bob",
 				"status", "list", "provider list", "keystore status", "doctor", "doctor --fix", "token --account Ada --json", "refresh Bob", "exec --account Ada -- true",
-				"login sim --label Eve --timeout 1s", "remove Bob --yes", "remove Ada --yes", "remove Key --yes",
+				"login sim --label Eve --timeout 3s", "login sim --flow device --label Eve --timeout 3s", "login anthropic --client-id x --label Eve --timeout 3s",
+				"refresh Eve", "import grant sim --label Mallory", "setup git --pool sim --print", "helper git --pool sim get", "helper docker list", "status --json", "info Ada --json",
+				"remove Bob --yes", "remove Ada --yes", "remove Key --yes",
 			} {
-				got := v.Run("", strings.Fields(args)...)
+				stdin := ""
+				switch {
+				case strings.HasPrefix(args, "import"):
+					stdin = v.Grant("mallory", -time.Second)
+				case strings.HasPrefix(args, "helper git"):
+					stdin = "protocol=http\nhost=" + strings.TrimPrefix(v.evil.URL, "http://") + "\n"
+				}
+				got := v.Run(stdin, strings.Fields(args)...)
+				if strings.HasPrefix(args, "helper git") && strings.Contains(got.Out, "afat_") {
+					t.Errorf("git gets a token for the attacker's server: %s", got.Out)
+				}
 				v.wantSilence(got, strings.Fields(args))
 				if strings.HasPrefix(args, "token") && strings.Contains(got.Out, v.evil.URL) {
 					t.Errorf("%s names the attacker's server as a place for the token: %s", args, got.Out)
@@ -64,8 +77,15 @@ func TestHostileFolder(t *testing.T) {
 				}
 			}
 			v.heard.Unlock()
-			if now := v.outside(); !maps.Equal(now, outside) {
-				t.Errorf("outside of the folder:\n%v\nbecame\n%v", outside, now)
+			now := v.outside()
+			for path := range maps.Keys(outside) {
+				if content, there := now[path]; !there || content != outside[path] {
+					t.Errorf("%s was %.200q and is %.200q", path, outside[path], content)
+				}
+				delete(now, path)
+			}
+			for path := range maps.Keys(now) {
+				t.Errorf("%s is new: %.200q", path, now[path])
 			}
 			if err := v.leaked(); err != nil {
 				t.Error(err)
@@ -96,7 +116,17 @@ func newVictim(t *testing.T) *victim {
 		v.heard.Lock()
 		v.heard.requests = append(v.heard.requests, fmt.Sprintf("%s %s\n%v\n%s", r.Method, r.URL, r.Header, body))
 		v.heard.Unlock()
-		_, _ = fmt.Fprintf(w, `{"access_token":"stolen","refresh_token":"stolen","expires_in":3600}`)
+		switch q := r.URL.Query(); {
+		case q.Get("redirect_uri") != "": // it plays along: whoever logs in there shall get to its token endpoint
+			http.Redirect(w, r, q.Get("redirect_uri")+"?code=stolen&state="+url.QueryEscape(q.Get("state")), http.StatusFound)
+		case r.URL.Path == "/.well-known/openid-configuration":
+			doc := everywhere(v.evil.URL)
+			doc["response_types_supported"] = []string{"code"}
+			_ = json.NewEncoder(w).Encode(doc)
+		default:
+			_, _ = fmt.Fprintf(w, `{"access_token":"stolen","refresh_token":"stolen","expires_in":3600,"token_type":"Bearer",
+				"device_code":"stolen","user_code":"stolen","verification_uri":%[1]q,"interval":1,"sub":"stolen","email":"stolen@example.com"}`, v.evil.URL)
+		}
 	}))
 	t.Cleanup(v.evil.Close)
 	v.Must(clientSecret, "provider", "add", "sim", "--issuer", v.Server.URL, "--client-id", "authferry-sim", "--client-secret-stdin", "--api-origin", v.Server.URL)
@@ -271,6 +301,35 @@ var hostile = []struct {
 		v.Env = append(v.Env, "AUTHFERRY_KEYSTORE=file", "DBUS_SESSION_BUS_ADDRESS=unix:path="+filepath.Join(v.Root, "none"))
 		v.edit(func(index map[string]any, _ []map[string]any) { index["keystore"] = "keychain" })
 	}},
+	{name: "index: kinds exchanged", do: func(v *victim) {
+		v.edit(func(_ map[string]any, accounts []map[string]any) {
+			for _, a := range accounts {
+				if a["kind"] == "api-key" {
+					a["kind"] = "oauth"
+				} else {
+					a["kind"] = "api-key"
+				}
+			}
+		})
+	}},
+	{name: "index: accounts in each other's place", do: func(v *victim) {
+		v.edit(func(_ map[string]any, accounts []map[string]any) {
+			first := accounts[0]["id"]
+			for i := range len(accounts) - 1 {
+				accounts[i]["id"] = accounts[i+1]["id"]
+			}
+			accounts[len(accounts)-1]["id"] = first
+		})
+	}},
+	{name: "index: everything is over, or was shared with a file of the user's", do: func(v *victim) {
+		mine := filepath.Join(v.Root, "home", "mine")
+		v.write(mine, `{"sim":{"type":"oauth","refresh":"mine","access":"mine","expires":1}}`)
+		v.edit(func(_ map[string]any, accounts []map[string]any) {
+			for _, a := range accounts {
+				a["removing"], a["shared"], a["dead"] = a["kind"] == "api-key", mine, a["fingerprint"]
+			}
+		})
+	}},
 	{name: "index: texts that steer a terminal", do: func(v *victim) {
 		v.edit(func(_ map[string]any, accounts []map[string]any) {
 			for _, a := range accounts {
@@ -310,35 +369,11 @@ var hostile = []struct {
 			defer v.write(path, string(data))
 		}
 	}},
-	{name: "vault: records of the attacker's own making", do: func(v *victim) {
-		key, forged := filepath.Join(v.T.TempDir(), "key"), filepath.Join(v.T.TempDir(), "vault")
-		if err := keystore.InitKeyFile(key); err != nil {
-			v.T.Fatal(err)
-		}
-		s, err := keystore.OpenFile(forged, key)
-		if err != nil {
-			v.T.Fatal(err)
-		}
-		v.edit(func(index map[string]any, accounts []map[string]any) {
-			for _, a := range accounts {
-				for _, kind := range []string{"grant", "access"} {
-					for _, slot := range []string{"a", "b", "c", "d"} {
-						doc := map[string]any{"v": 1, "account": a["id"], "generation": 99, "provider": "sim", "refresh_token": "forged", "access_token": "forged", "endpoint": everywhere(v.evil.URL),
-							"origins": []string{v.evil.URL}, "headers": []string{"authorization: Bearer {token}"}, "obtained_at": time.Now(), "token_type": "Bearer"}
-						data, _ := json.Marshal(doc)
-						if err := s.Set(v.T.Context(), fmt.Sprintf("%s/%s/%s:%s", index["store"], a["id"], kind, slot), keystore.NewSecret(string(data))); err != nil {
-							v.T.Fatal(err)
-						}
-					}
-				}
-			}
-		})
-		if err := os.RemoveAll(filepath.Join(v.Dir, "vault")); err != nil {
-			v.T.Fatal(err)
-		}
-		if err := os.CopyFS(filepath.Join(v.Dir, "vault"), os.DirFS(forged)); err != nil {
-			v.T.Fatal(err)
-		}
+	{name: "vault: records of the attacker's own making", do: func(v *victim) { v.forge() }},
+	{name: "everything of the attacker's own making, but the key file that the user named", do: func(v *victim) {
+		v.Env = append(v.Env, "AUTHFERRY_KEY_FILE="+filepath.Join(v.Root, "key.txt"))
+		key := v.forge()
+		v.edit(func(index map[string]any, _ []map[string]any) { index["key_file"] = key })
 	}},
 	{name: "vault: damaged", do: func(v *victim) {
 		for _, path := range v.vault() {
@@ -349,6 +384,37 @@ var hostile = []struct {
 		v.write(filepath.Join(v.Root, "home", "mine"), "mine")
 		for _, path := range v.vault() {
 			v.link(filepath.Join("vault", filepath.Base(path)), filepath.Join(v.Root, "home", "mine"))
+		}
+	}},
+	{name: "links: vault and locks are elsewhere", links: true, do: func(v *victim) {
+		for _, name := range []string{"vault", "locks"} {
+			elsewhere := filepath.Join(v.Root, "home", name)
+			if err := os.CopyFS(elsewhere, os.DirFS(filepath.Join(v.Dir, name))); err != nil {
+				v.T.Fatal(err)
+			}
+			v.write(filepath.Join(elsewhere, "mine.tmp"), "mine")
+			if err := os.RemoveAll(filepath.Join(v.Dir, name)); err != nil {
+				v.T.Fatal(err)
+			}
+			v.link(name, elsewhere)
+		}
+	}},
+	{name: "links: other names of other files", links: true, do: func(v *victim) {
+		mine := filepath.Join(v.Root, "home", "mine")
+		v.write(mine, "mine, and long enough to be cut off by what anybody writes here, if it writes here")
+		locks, err := filepath.Glob(filepath.Join(v.Dir, "locks", "*"))
+		if err != nil || len(locks) == 0 {
+			v.T.Fatalf("%v, %v", locks, err)
+		}
+		paths := append(v.vault(), filepath.Join(v.Dir, "index.json.bak"), filepath.Join(v.Dir, "index.json.tmp"))
+		for _, path := range locks {
+			paths = append(paths, path, path+".holder", path+".tmp")
+		}
+		for _, path := range paths {
+			_ = os.Remove(path)
+			if err := os.Link(mine, path); err != nil {
+				v.T.Fatal(err)
+			}
 		}
 	}},
 	{name: "links: from the locks to other files", links: true, do: func(v *victim) {
@@ -383,6 +449,41 @@ var hostile = []struct {
 		v.link("index.json.bak", mine)
 		v.link("config.toml", mine)
 	}},
+}
+
+// forge replaces the vault by one that opens with a key of the attacker's.
+func (v *victim) forge() (key string) {
+	v.T.Helper()
+	key = filepath.Join(v.T.TempDir(), "key")
+	forged := filepath.Join(v.T.TempDir(), "vault")
+	if err := keystore.InitKeyFile(key); err != nil {
+		v.T.Fatal(err)
+	}
+	s, err := keystore.OpenFile(forged, key)
+	if err != nil {
+		v.T.Fatal(err)
+	}
+	v.edit(func(index map[string]any, accounts []map[string]any) {
+		for _, a := range accounts {
+			for _, kind := range []string{"grant", "access"} {
+				for _, slot := range []string{"a", "b", "c", "d"} {
+					doc := map[string]any{"v": 1, "account": a["id"], "generation": 99, "provider": "sim", "refresh_token": "forged", "access_token": "forged", "endpoint": everywhere(v.evil.URL),
+						"origins": []string{v.evil.URL}, "headers": []string{"authorization: Bearer {token}"}, "obtained_at": time.Now(), "token_type": "Bearer"}
+					data, _ := json.Marshal(doc)
+					if err := s.Set(v.T.Context(), fmt.Sprintf("%s/%s/%s:%s", index["store"], a["id"], kind, slot), keystore.NewSecret(string(data))); err != nil {
+						v.T.Fatal(err)
+					}
+				}
+			}
+		}
+	})
+	if err := os.RemoveAll(filepath.Join(v.Dir, "vault")); err != nil {
+		v.T.Fatal(err)
+	}
+	if err := os.CopyFS(filepath.Join(v.Dir, "vault"), os.DirFS(forged)); err != nil {
+		v.T.Fatal(err)
+	}
+	return key
 }
 
 // The attacks above are told from a folder that is as it should be.

@@ -50,6 +50,7 @@ func New(t *testing.T, program string, cfg brokertest.Config) *Scene {
 	home, tmp := filepath.Join(s.Root, "home"), filepath.Join(s.Root, "tmp")
 	s.Env = append(slices.DeleteFunc(os.Environ(), own), "HOME="+home, "USERPROFILE="+home, "TMPDIR="+tmp, "TMP="+tmp, "TEMP="+tmp,
 		"XDG_RUNTIME_DIR="+filepath.Join(s.Root, "run"), "AUTHFERRY_DIR="+s.Dir, "BROWSER=person", "NO_COLOR=1",
+		"DBUS_SESSION_BUS_ADDRESS=unix:path="+filepath.Join(s.Root, "none"),
 		"PATH="+filepath.Dir(program)+string(filepath.ListSeparator)+os.Getenv("PATH"))
 	t.Cleanup(s.Rest)
 	s.Must("", "keystore", "init", "--key-file", filepath.Join(s.Root, "key.txt"))

@@ -15,6 +15,8 @@ type Change struct {
 	Before, After []byte
 	Mode          fs.FileMode // of a file that isn't there yet
 	Link          string      // the program that the file links to, and After is its name; empty: no link
+
+	private []string // what Diff does not show
 }
 
 // ErrChanged is Apply's error for a file that somebody else changed since the

@@ -8,7 +8,8 @@ import (
 )
 
 // Diff shows the change as a unified diff, for a terminal. Other lines than those
-// that change are left out, and of a long one what doesn't change: configuration
+// that change are left out, of a long one what doesn't change, and of what goes
+// with authferry's own entry the values that somebody put there: configuration
 // files hold secrets of others.
 func (c Change) Diff() string {
 	var b strings.Builder
@@ -35,17 +36,24 @@ func (c Change) Diff() string {
 			if i < len(come) {
 				other = come[i]
 			}
-			b.WriteString("-" + essence(line, other) + "\n")
+			b.WriteString("-" + essence(c.hidden(line), c.hidden(other)) + "\n")
 		}
 		for i, line := range come {
 			other := ""
 			if i < len(gone) {
 				other = gone[i]
 			}
-			b.WriteString("+" + essence(line, other) + "\n")
+			b.WriteString("+" + essence(c.hidden(line), c.hidden(other)) + "\n")
 		}
 	}
 	return b.String()
+}
+
+func (c Change) hidden(line string) string {
+	for _, text := range c.private {
+		line = strings.ReplaceAll(line, text, `"…"`)
+	}
+	return line
 }
 
 func linesOf(data []byte) (all []string) {

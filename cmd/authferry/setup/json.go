@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tailscale/hujson"
@@ -84,6 +85,34 @@ func (d *document) decode(path []string, v any) (bool, error) {
 		return true, refuse("%s is something else than it has to be; it was left as it is", strings.Join(path, "."))
 	}
 	return true, nil
+}
+
+// othersIn returns the texts in the object at path, as they are written there, but
+// for those of its members with these names.
+func othersIn(now []byte, path []string, but ...string) (texts []string) {
+	d, err := parseJSON(now)
+	if err != nil {
+		return nil
+	}
+	found, err := d.find(path)
+	if err != nil || len(found) < len(path) {
+		return nil
+	}
+	entry, ok := found[len(path)-1].value().Value.(*hujson.Object)
+	if !ok {
+		return nil
+	}
+	for _, m := range entry.Members {
+		if slices.Contains(but, m.Name.Value.(hujson.Literal).String()) {
+			continue
+		}
+		for v := range m.Value.All() {
+			if text, ok := v.Value.(hujson.Literal); ok && text.Kind() == '"' {
+				texts = append(texts, string(text))
+			}
+		}
+	}
+	return texts
 }
 
 // splice returns the file with text[from:to] replaced.

@@ -105,6 +105,7 @@ func mcpJSON(m Machine, file string, path []string, entry any, call map[string]a
 	}
 	return File{
 		Path: file, Mode: 0o600,
+		Private: func(now []byte) []string { return othersIn(now, path, "type", "command", "args", "enabled") },
 		Put: func(now []byte) ([]byte, error) {
 			starts, there, err := ours(now)
 			if err != nil {

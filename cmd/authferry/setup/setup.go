@@ -64,6 +64,10 @@ type File struct {
 	// authferry would write it.
 	Current func(now []byte) bool
 
+	// Private returns what in the file goes when authferry is taken out, and is not
+	// authferry's: texts that a diff does not show. Nil: nothing is.
+	Private func(now []byte) []string
+
 	// Link is the program that the file is to be a link to, and Put's and Take's
 	// content is its target. Empty: it is a file as any other.
 	Link string
@@ -146,7 +150,11 @@ func (c Client) Plan(m Machine, choice Choice, undo bool) ([]Change, error) {
 			return nil, fmt.Errorf("%s: %w", f.Path, err)
 		}
 		if !same(now, after) {
-			changes = append(changes, Change{Path: f.Path, Before: now, After: after, Mode: f.Mode, Link: f.Link})
+			c := Change{Path: f.Path, Before: now, After: after, Mode: f.Mode, Link: f.Link}
+			if f.Private != nil && now != nil {
+				c.private = f.Private(now)
+			}
+			changes = append(changes, c)
 		}
 	}
 	return changes, nil

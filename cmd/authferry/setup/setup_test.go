@@ -348,3 +348,23 @@ func TestDiffShowsOnlyTheChange(t *testing.T) {
 		}
 	}
 }
+
+// Somebody gave authferry's own entry an environment: that goes with it, and is
+// not shown.
+func TestDiffHidesWhatGoesToo(t *testing.T) {
+	const canary = "canary \\\" canary"
+	for path, before := range map[string]string{
+		".claude.json":                   `{"mcpServers":{"authferry":{"type":"stdio","command":"authferry","args":["mcp"],"env":{"A_KEY":"` + canary + `"}}}}`,
+		".config/opencode/opencode.json": "{\n  \"mcp\": {\n    \"authferry\": {\n      \"command\": [\"authferry\", \"mcp\"],\n      \"environment\": {\n        \"A_KEY\": \"" + canary + "\"\n      }\n    }\n  }\n}\n",
+	} {
+		m := machine(t)
+		write(t, filepath.Join(m.Home, filepath.FromSlash(path)), before)
+		changes := put(t, client(t, "mcp"), m, choice, true)
+		if len(changes) != 1 {
+			t.Fatalf("%s: %d changes", path, len(changes))
+		}
+		if shown := changes[0].Diff(); strings.Contains(shown, "canary") || !strings.Contains(shown, `"command":`) || !strings.Contains(shown, `"…"`) {
+			t.Errorf("shown is:\n%s", shown)
+		}
+	}
+}
