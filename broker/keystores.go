@@ -3,11 +3,13 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/authferry/authferry/broker/index"
@@ -217,7 +219,12 @@ func (b *Broker) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved i
 		}
 	}
 	var copied []string
+	var done atomic.Int32
+	defer b.opt.Progress(Step{Doing: func() string {
+		return fmt.Sprintf("moving secrets to the %s keystore, %d of %d", to, done.Load(), len(names))
+	}})()
 	for _, name := range names {
+		done.Add(1)
 		b.store = source
 		v, err := b.get(ctx, name)
 		if unwritten(err) {

@@ -13,7 +13,9 @@ type doctorCmd struct {
 }
 
 func (c *doctorCmd) Run(a *app) error {
+	over := a.term.step(broker.Step{Doing: func() string { return "examining the keystore and every account" }})
 	checks := append(a.broker.Doctor(a.ctx, c.Fix), clientChecks()...)
+	over()
 	failed := 0
 	for _, check := range checks {
 		if check.Status == broker.CheckFail {

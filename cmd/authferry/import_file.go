@@ -138,7 +138,7 @@ func (c *importFileCmd) preview(a *app, reqs []broker.TakeoverRequest) error {
 		logins, skipped = append(logins, plan.Logins...), append(skipped, plan.Skipped...)
 		if !c.JSON {
 			t := planTable(plan)
-			if err := t.print(a.out); err != nil {
+			if err := a.show(t); err != nil {
 				return err
 			}
 		}
@@ -184,7 +184,7 @@ func (c *importFileCmd) choose(a *app, reqs []broker.TakeoverRequest) error {
 			return err
 		}
 		t := planTable(plan)
-		if err := t.print(a.err); err != nil {
+		if err := t.print(a.err, a.term.columns(a.err)); err != nil {
 			return err
 		}
 	}

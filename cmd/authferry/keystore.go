@@ -174,7 +174,7 @@ func (c *keystoreMigrateCmd) Run(a *app) error {
 		return err
 	}
 	if !c.JSON {
-		a.term.note("%d items moved to the %s keystore", moved, c.To)
+		a.term.note("%s moved to the %s keystore", counted(moved, "item"), c.To)
 	}
 	return (&keystoreStatusCmd{c.jsonFlag}).Run(a)
 }

@@ -24,10 +24,11 @@ func (c *listCmd) Run(a *app) error {
 		return nil
 	}
 	t := newTable("ACCOUNT", "PROVIDER", "POOL", "STATE", "IDENTITY", "ID")
+	t.spare = []int{5, 4}
 	for _, v := range views {
 		t.add(v.Label, v.Provider, v.Pool, stateText(v, time.Now()), v.Identity, v.ID)
 	}
-	return t.print(a.out)
+	return a.show(t)
 }
 
 type infoCmd struct {
@@ -75,7 +76,7 @@ func (a *app) showAccount(v broker.AccountView, asJSON bool) error {
 	for _, h := range v.Holds {
 		t.add("hold on "+h.Scope, "until "+h.Until.Local().Format(time.DateTime)+" ("+relative(h.Until, now)+"), from "+h.Source)
 	}
-	return t.print(a.out)
+	return a.show(t)
 }
 
 // stateText says in words what an account is good for.

@@ -13,9 +13,6 @@ import (
 
 type manCmd struct{}
 
-// Help is shown by --help.
-func (*manCmd) Help() string { return "To read it:\n\n  authferry man | man -l -" }
-
 func (*manCmd) Run(a *app) error {
 	k, err := newParser(new(grammar), a.streams)
 	if err != nil {
@@ -90,6 +87,9 @@ func (p *manPage) commands(n *kong.Node) {
 			}
 		}
 		p.flags(c.Flags)
+		if lines := examplesOf(commandName(c)); lines != nil {
+			p.text(".PP\nExamples:\n.PP\n.nf\n" + roff(strings.Join(lines, "\n")) + "\n.fi")
+		}
 	}
 }
 

@@ -45,7 +45,7 @@ func (c *useCmd) Run(a *app) error {
 			return err
 		}
 		doc.Bindings = gone
-		a.term.note("%d bindings of %s are gone", len(gone), c.Dir)
+		a.term.note("%s of %s gone", counted(len(gone), "binding"), c.Dir)
 	case c.Dir == "":
 		acc, err := a.broker.Use(a.ctx, c.Account)
 		if err != nil {

@@ -272,5 +272,5 @@ func (c *setupCmd) list(a *app, m setup.Machine) error {
 			Clients []clientDoc `json:"clients"`
 		}{docs})
 	}
-	return t.print(a.out)
+	return a.show(t)
 }
