@@ -52,11 +52,19 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	if e.Err != nil {
-		// Windows ends what it says with a full stop.
-		return e.Message + ": " + strings.TrimSuffix(e.Err.Error(), ".")
+	why := e.Err
+	if own, ok := why.(*keystore.Error); ok { //nolint:errorlint // it alone, not what is around it
+		switch e.Code {
+		case KeystoreLocked, KeystoreUnavailable, KeystoreTimeout, SecretTooBig: // which is its cause
+			why = own.Err
+		}
 	}
-	return e.Message
+	// What the message has said already, in words for people.
+	if why == nil || errors.Is(why, context.Canceled) || errors.Is(why, context.DeadlineExceeded) {
+		return e.Message
+	}
+	// Windows ends what it says with a full stop.
+	return e.Message + ": " + strings.TrimSuffix(why.Error(), ".")
 }
 
 func (e *Error) Unwrap() error { return e.Err }

@@ -55,7 +55,7 @@ func (b *Broker) forStore() func() string {
 	kind, backend := b.store.Kind(), b.store.Backend()
 	return func() string {
 		if kind == keystore.Keychain {
-			return "waiting for the keychain (" + backend + "), which may have asked you something"
+			return "waiting for the " + backend + ", which may be asking you something"
 		}
 		return "waiting for the " + backend
 	}

@@ -32,8 +32,8 @@ func (h Holder) String() string {
 	return fmt.Sprintf("process %d (%s)", h.PID, h.Command)
 }
 
-// command is what this process was started as.
-func command() string {
+// startedAs is the Command of this process.
+func startedAs() string {
 	name := strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe")
 	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {
 		name += " " + os.Args[1]

@@ -124,7 +124,7 @@ func confirm(path string, file *flock.Flock) *Lock {
 	if err == nil {
 		var there os.FileInfo
 		if there, err = os.Lstat(path); err == nil && os.SameFile(locked, there) {
-			l := &Lock{path: path, file: file, holder: Holder{PID: os.Getpid(), StartedAt: time.Now(), Command: command()}}
+			l := &Lock{path: path, file: file, holder: Holder{PID: os.Getpid(), StartedAt: time.Now(), Command: startedAs()}}
 			l.SetHolder("")
 			return l
 		}

@@ -60,7 +60,7 @@ authferry login google --client-id ID
 # on a machine without a browser
 authferry login github --client-id ID --flow device
 # a key instead of a login
-authferry login openai --api-key-stdin --label K <key.txt
+authferry login openai --label Work --api-key-stdin <key
 # the provider says that the login is over
 authferry login google --renew Work`,
 		"status": `

@@ -30,8 +30,8 @@ func (c *holdsListCmd) Run(a *app) error {
 		return nil
 	}
 	now := time.Now()
-	t := newTable("ACCOUNT", "SCOPE", "LEFT", "UNTIL", "SAID BY", "WHICH IS")
-	t.spare = []int{3}
+	t := newTable("ACCOUNT", "SCOPE", "LEFT", "UNTIL", "SAID BY", "CERTAINTY")
+	t.spare, t.whole = []int{3}, []int{2, 3, 5}
 	for _, h := range holds {
 		t.add(h.Label, scopeText(h.Scope), left(h.Until, now), h.Until.Local().Format(time.DateTime), h.Source, certainty(h.HoldView))
 	}

@@ -174,14 +174,13 @@ func planTable(plan *broker.Takeover) *table {
 // choose asks whether to move or to keep.
 func (c *importFileCmd) choose(a *app, reqs []broker.TakeoverRequest) error {
 	const flags = "--move or --keep"
-	if !a.present() {
-		_, err := a.ask("", flags)
-		return err
-	}
 	for _, req := range reqs {
 		plan, err := a.broker.PlanTakeover(a.ctx, req)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
+		case !a.present():
+			continue
 		}
 		t := planTable(plan)
 		if err := t.print(a.err, a.term.columns(a.err)); err != nil {

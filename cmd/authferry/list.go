@@ -24,7 +24,7 @@ func (c *listCmd) Run(a *app) error {
 		return nil
 	}
 	t := newTable("ACCOUNT", "PROVIDER", "POOL", "STATE", "IDENTITY", "ID")
-	t.spare = []int{5, 4}
+	t.spare, t.whole = []int{5, 4}, []int{3, 5}
 	for _, v := range views {
 		t.add(v.Label, v.Provider, v.Pool, stateText(v, time.Now()), v.Identity, v.ID)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sync"
@@ -85,11 +86,13 @@ func (t *terminal) draw(s *step) {
 		s.told = true
 		return
 	}
+	ends := ""
 	if !s.Until.IsZero() {
-		text += ", " + left(s.Until, time.Now()) + " left"
+		ends = ", " + left(s.Until, time.Now()) + " left"
 	}
 	// A line that is wider than the terminal could not be taken back.
-	_, _ = fmt.Fprintf(t.err, "\r%s\x1b[K", shorten(printable(text), max(1, t.columns(t.err)-1)))
+	room := cmp.Or(t.columns(t.err), usualWidth) - 1 - cells(ends)
+	_, _ = fmt.Fprintf(t.err, "\r%s\x1b[K", shorten(printable(text), room)+ends)
 	t.progress.shown = s
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -130,7 +131,7 @@ func parse(args []string, s streams) (*kong.Context, *globals, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		if c, err := k.Parse(words); err == nil {
+		if c, err := k.Parse(words); err == nil && noEmptyFlag(c) == nil {
 			return c, &small.globals, nil
 		}
 	}
@@ -140,7 +141,22 @@ func parse(args []string, s streams) (*kong.Context, *globals, error) {
 		return nil, nil, err
 	}
 	c, err := k.Parse(args)
+	if err == nil {
+		err = noEmptyFlag(c)
+	}
 	return c, &g.globals, err
+}
+
+// noEmptyFlag refuses --pool "" and its like: what a script's unset variable
+// leaves must not count as no fence, no pin, no lease.
+func noEmptyFlag(c *kong.Context) error {
+	for _, p := range c.Path {
+		if p.Flag == nil || p.Flag.Target.Kind() != reflect.String || p.Flag.Target.String() != "" {
+			continue
+		}
+		return &broker.Error{Code: broker.Usage, Message: "--" + p.Flag.Name + " has no value", Hint: "authferry " + commandWords(c) + " --help"}
+	}
+	return nil
 }
 
 func newParser(grammar any, s streams, more ...kong.Option) (*kong.Kong, error) {
@@ -239,7 +255,7 @@ func run(ctx context.Context, args []string, s streams, catch func()) (code int)
 	if r, ok := errors.AsType[reported](err); ok {
 		wantJSON, err = false, r.error
 	}
-	code = term.fail(err, wantJSON)
+	code = term.fail(hinted(err, args), wantJSON)
 	if by, ok := errors.AsType[signalled](context.Cause(ctx)); ok {
 		code = by.exitCode()
 	}
@@ -249,8 +265,47 @@ func run(ctx context.Context, args []string, s streams, catch func()) (code int)
 // reported is an error whose command has printed its own document already.
 type reported struct{ error }
 
+// hinted gives an error that has no hint the command that tells more. A helper's
+// words are shown in the middle of another program's.
+func hinted(err error, args []string) error {
+	e, ok := errors.AsType[*broker.Error](err)
+	switch {
+	case !ok:
+		e = &broker.Error{Code: broker.Internal, Message: err.Error()}
+	case e.Hint != "":
+		return err
+	}
+	hint := ""
+	switch e.Code {
+	case broker.Cancelled:
+		return err
+	case broker.Usage:
+		var c *kong.Context
+		if c, _, err = parse(args, streams{out: io.Discard, err: io.Discard}); err == nil {
+			hint = "authferry " + commandWords(c) + " --help"
+		}
+	case broker.NoAccount, broker.Ambiguous, broker.LabelTaken:
+		hint = "authferry list"
+	case broker.LoginNeeded, broker.LoginFailed, broker.AllHeld, broker.Fenced, broker.ProviderUnreachable, broker.ProviderRefused:
+		if hint = "authferry status"; !e.RetryAt.IsZero() {
+			hint = "run the command again " + relative(e.RetryAt, time.Now()) + "; how things are: authferry status"
+		}
+	default:
+		hint = "authferry doctor"
+	}
+	if slices.Contains(args, "helper") {
+		hint = ""
+	}
+	own := *e
+	own.Hint = hint
+	return &own
+}
+
 // usageError makes kong's complaint one of ours.
 func usageError(err error) error {
+	if _, ok := errors.AsType[*broker.Error](err); ok {
+		return err
+	}
 	e := &broker.Error{Code: broker.Usage, Message: err.Error(), Hint: "authferry --help"}
 	if pe, ok := errors.AsType[*kong.ParseError](err); ok && pe.Context != nil {
 		if path := pe.Context.Command(); path != "" {

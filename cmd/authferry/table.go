@@ -13,6 +13,7 @@ type table struct {
 	head  []string // nil: names and what is to be said of them
 	rows  [][]string
 	spare []int // columns that go, in this order, where there is no room
+	whole []int // columns that are never cut
 }
 
 func newTable(head ...string) *table { return &table{head: head} }
@@ -45,7 +46,7 @@ func (t *table) print(w io.Writer, columns int) error {
 	}
 	sizes := widths(rows)
 	if t.head != nil && columns > 0 {
-		shrink(sizes, columns)
+		t.shrink(sizes, columns)
 	}
 	var b strings.Builder
 	for _, row := range rows {
@@ -96,10 +97,15 @@ func total(sizes []int) (n int) {
 const narrowestColumn = 6
 
 // shrink takes from the widest column until all of them fit.
-func shrink(sizes []int, columns int) {
+func (t *table) shrink(sizes []int, columns int) {
 	for total(sizes) > columns {
-		widest := slices.Index(sizes, slices.Max(sizes))
-		if sizes[widest] <= narrowestColumn {
+		widest := -1
+		for i, size := range sizes {
+			if size > narrowestColumn && !slices.Contains(t.whole, i) && (widest < 0 || size > sizes[widest]) {
+				widest = i
+			}
+		}
+		if widest < 0 {
 			return
 		}
 		sizes[widest]--
