@@ -35,7 +35,8 @@ func (h Holder) String() string {
 // startedAs is the Command of this process.
 func startedAs() string {
 	name := strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe")
-	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-") {
+	isWord := func(s string) bool { return strings.Trim(s, "abcdefghijklmnopqrstuvwxyz") == "" }
+	if len(os.Args) > 1 && isWord(os.Args[1]) {
 		name += " " + os.Args[1]
 	}
 	return name
