@@ -49,7 +49,7 @@ func commandName(n *kong.Node) string {
 // examplesOf are lines to copy, with a comment above what does not speak for
 // itself. The map is made when somebody asks: a token is not kept waiting by it.
 func examplesOf(command string) []string {
-	text, ok := map[string]string{
+	text, ok := map[string]string{ // #nosec G101 -- no credentials, though it tells of tokens
 		"": `
 authferry login github --client-id ID
 authferry token github

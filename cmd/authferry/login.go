@@ -80,10 +80,7 @@ func (c *loginCmd) login(a *app, req broker.LoginRequest) (*broker.Login, error)
 		if c.Flow != "" || c.ClientID != "" {
 			return nil, &broker.Error{Code: broker.Usage, Message: "--api-key-stdin goes with neither --flow nor --client-id"}
 		}
-		if isTerminal(a.in) {
-			a.term.note("reading an API key from the terminal; end it with Ctrl-D")
-		}
-		key, err := a.readSecret()
+		key, err := a.readSecret("API key")
 		if err != nil {
 			return nil, err
 		}

@@ -113,7 +113,7 @@ func (c *providerAddCmd) Run(a *app) error {
 	}
 	var secret keystore.Secret
 	if c.ClientSecretStdin {
-		if secret, err = a.readSecret(); err != nil {
+		if secret, err = a.readSecret("client secret"); err != nil {
 			return err
 		}
 	}
@@ -163,8 +163,15 @@ func (c *providerAddCmd) base(a *app) (oauth.Provider, error) {
 	return p, nil
 }
 
-// readSecret reads one line from stdin, at most 64 KiB.
-func (a *app) readSecret() (keystore.Secret, error) {
+// readSecret reads one line from stdin, at most 64 KiB; at a terminal it asks for
+// what that is to be, and shows nothing of it.
+func (a *app) readSecret(what string) (keystore.Secret, error) {
+	if a.present() {
+		return a.askHidden(strings.ToUpper(what[:1])+what[1:]+": ", what)
+	}
+	if isTerminal(a.in) {
+		return keystore.Secret{}, &broker.Error{Code: broker.Usage, Message: "nobody can be asked for the " + what + " here", Hint: "pipe it in: … <FILE"}
+	}
 	data, err := io.ReadAll(io.LimitReader(a.input(), 64<<10))
 	if err != nil && a.ctx.Err() != nil {
 		return keystore.Secret{}, &broker.Error{Code: broker.Cancelled, Message: "interrupted; nothing was changed"}

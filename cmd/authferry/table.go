@@ -62,7 +62,9 @@ func (t *table) print(w io.Writer, columns int) error {
 				line.WriteString(hang(c, cells(line.String()), columns))
 			}
 		}
-		b.WriteString(strings.TrimRight(line.String(), " ") + "\n")
+		for text := range strings.SplitSeq(line.String(), "\n") {
+			b.WriteString(strings.TrimRight(text, " ") + "\n")
+		}
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -112,13 +114,21 @@ func (t *table) shrink(sizes []int, columns int) {
 	}
 }
 
-// hang breaks text between words, behind an indent. What is to be copied stays in
-// one piece.
+// hang breaks text between words, behind an indent. What is to be copied, a
+// command or an address, stays in one piece, on a line of its own if need be.
 func hang(text string, indent, columns int) string {
-	if columns == 0 || strings.HasPrefix(text, "authferry ") {
+	if columns == 0 || indent+cells(text) <= columns {
 		return text
 	}
-	return strings.Join(wrap(text, columns-indent), "\n"+strings.Repeat(" ", indent))
+	lines := []string{text}
+	if !strings.HasPrefix(text, "authferry ") {
+		lines = wrap(text, columns-indent)
+	}
+	if slices.ContainsFunc(lines, func(line string) bool { return indent+cells(line) > columns }) && indent > 2*gap {
+		indent = 2 * gap
+		lines = slices.Concat([]string{""}, lines)
+	}
+	return strings.Join(lines, "\n"+strings.Repeat(" ", indent))
 }
 
 // wrap breaks text between words into lines of so many cells; a longer word is

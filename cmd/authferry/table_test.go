@@ -92,8 +92,10 @@ column
 pool      Work, Personal,
           会社のアカウント,
           and 4 more
-          authferry login acme --renew 'A long label'
-endpoint  https://login.example.com/oauth2/v2.0/token
+
+    authferry login acme --renew 'A long label'
+endpoint
+    https://login.example.com/oauth2/v2.0/token
 `
 	if b.String() != want {
 		t.Errorf("%s\nwant\n%s", b.String(), want)

@@ -83,8 +83,8 @@ func (r interruptible) Read(p []byte) (int, error) {
 	}
 }
 
-// askHidden reads a line from the terminal without showing it.
-func (a *app) askHidden(prompt string) (keystore.Secret, error) {
+// askHidden reads a line, which what names, from the terminal without showing it.
+func (a *app) askHidden(prompt, what string) (keystore.Secret, error) {
 	f, ok := a.in.(*os.File)
 	if !ok {
 		return keystore.Secret{}, &broker.Error{Code: broker.Usage, Message: "stdin is not a terminal"}
@@ -108,7 +108,7 @@ func (a *app) askHidden(prompt string) (keystore.Secret, error) {
 	select {
 	case got := <-done:
 		if got.err != nil || len(got.line) == 0 {
-			return keystore.Secret{}, &broker.Error{Code: broker.Cancelled, Message: "no passphrase was given; nothing was changed"}
+			return keystore.Secret{}, &broker.Error{Code: broker.Cancelled, Message: "no " + what + " was given; nothing was changed"}
 		}
 		return keystore.NewSecret(string(got.line)), nil
 	case <-a.ctx.Done():
