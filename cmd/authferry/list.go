@@ -127,6 +127,9 @@ func left(t, now time.Time) string {
 
 // relative is t as seen from now.
 func relative(t, now time.Time) string {
+	if t.Sub(now).Abs() < time.Second/2 {
+		return "now"
+	}
 	if t.After(now) {
 		return "in " + left(t, now)
 	}
