@@ -107,6 +107,8 @@ func storeError(err error) error {
 	case errors.Is(err, keystore.ErrUnavailable):
 		e = failf(KeystoreUnavailable, "no keystore is reachable from this session").
 			hint("authferry keystore status shows what was tried; without a keychain: authferry keystore init --key-file PATH")
+	case errors.Is(err, context.Canceled):
+		e = failf(Cancelled, "interrupted while the keystore was waited for; nothing was lost")
 	case errors.Is(err, keystore.ErrTimeout):
 		e = failf(KeystoreTimeout, "the keychain did not answer in time; nothing was lost").
 			hint("answer its prompt, or give it longer: AUTHFERRY_KEYCHAIN_TIMEOUT=120s")
