@@ -404,8 +404,8 @@ func (b *Broker) revoke(ctx context.Context, idx *index.Index, g *grant) error {
 	if err := b.checkRevocation(ctx, idx, g); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, b.opt.HTTPTimeout)
-	defer cancel()
+	ctx, over := b.within(ctx, b.opt.HTTPTimeout, func() string { return "waiting for the provider to revoke the login" })
+	defer over()
 	return b.opt.Client.Revoke(ctx, e, g.RefreshToken, "refresh_token")
 }
 

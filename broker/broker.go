@@ -38,6 +38,9 @@ type Options struct {
 	// Waiting is called before a call waits for a rotation, any number of times;
 	// nil: not.
 	Waiting func()
+	// Progress is told when a call begins to do what may take long, and the
+	// function that it returns is called when that is over; nil: nobody is told.
+	Progress func(Step) (over func())
 	// Log is for --verbose; nil: none.
 	Log *slog.Logger
 	// OpenKeychain is for tests that need a keychain with faults; nil: the real one.
@@ -106,6 +109,9 @@ func New(opt Options) *Broker {
 	if opt.Waiting == nil {
 		opt.Waiting = func() {}
 	}
+	if opt.Progress == nil {
+		opt.Progress = func(Step) func() { return func() {} }
+	}
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
@@ -134,7 +140,7 @@ func (b *Broker) load() (*index.Index, error) {
 		return idx, err
 	}
 	if last, lastErr := b.index.LastGood(); lastErr == nil && len(last.Accounts) > 0 {
-		return nil, failf(IndexCorrupt, "index.json is missing; its last version names %d accounts, whose logins are still in the keystore", len(last.Accounts)).
+		return nil, failf(IndexCorrupt, "index.json is missing; accounts in its last version: %d; their logins are still in the keystore", len(last.Accounts)).
 			hint("authferry doctor --fix")
 	}
 	return nil, err
@@ -142,27 +148,27 @@ func (b *Broker) load() (*index.Index, error) {
 
 // update changes the index under its lock.
 func (b *Broker) update(ctx context.Context, d index.Durability, change func(*index.Index) error) error {
-	ctx, cancel := context.WithTimeout(ctx, b.opt.LockTimeout)
-	defer cancel()
+	ctx, over := b.within(ctx, b.opt.LockTimeout, forLock(b.index.LockPath()))
+	defer over()
 	return indexError(b.index.Update(ctx, d, change))
 }
 
 // get, set and del are the store's calls within the keychain's time-out.
 func (b *Broker) get(ctx context.Context, name string) (keystore.Secret, error) {
-	ctx, cancel := context.WithTimeout(ctx, b.opt.KeychainTimeout)
-	defer cancel()
+	ctx, over := b.within(ctx, b.opt.KeychainTimeout, b.forStore())
+	defer over()
 	return b.store.Get(ctx, name)
 }
 
 func (b *Broker) set(ctx context.Context, name string, value keystore.Secret) error {
-	ctx, cancel := context.WithTimeout(ctx, b.opt.KeychainTimeout)
-	defer cancel()
+	ctx, over := b.within(ctx, b.opt.KeychainTimeout, b.forStore())
+	defer over()
 	return b.store.Set(ctx, name, value)
 }
 
 func (b *Broker) del(ctx context.Context, name string) error {
-	ctx, cancel := context.WithTimeout(ctx, b.opt.KeychainTimeout)
-	defer cancel()
+	ctx, over := b.within(ctx, b.opt.KeychainTimeout, b.forStore())
+	defer over()
 	return b.store.Delete(ctx, name)
 }
 

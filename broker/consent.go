@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/keystore"
 )
 
 // byBrowser waits for the answer on loopback, and tells the browser that brings
@@ -39,8 +40,14 @@ func (l *login) redeem(ctx context.Context, a *oauth.Authorization, answer *oaut
 		return nil, l.failed(answer.Err)
 	}
 	return l.exchange(ctx, a.Nonce(), func(ctx context.Context) (*oauth.Token, error) {
-		return l.b.opt.Client.Exchange(ctx, a, answer.Code)
+		return l.tokens(ctx, a, answer.Code)
 	})
+}
+
+func (l *login) tokens(ctx context.Context, a *oauth.Authorization, code keystore.Secret) (*oauth.Token, error) {
+	until, _ := ctx.Deadline()
+	defer l.b.opt.Progress(Step{forProvider(l.provider.Name), until})()
+	return l.b.opt.Client.Exchange(ctx, a, code)
 }
 
 func (l *login) page(done *Login, err error) oauth.Page {
@@ -75,7 +82,7 @@ func (l *login) byPaste(ctx context.Context, who Person) (*Login, error) {
 		code, err := a.Pasted(text)
 		if err == nil {
 			return l.exchange(ctx, a.Nonce(), func(ctx context.Context) (*oauth.Token, error) {
-				return l.b.opt.Client.Exchange(ctx, a, code)
+				return l.tokens(ctx, a, code)
 			})
 		}
 		if _, said := errors.AsType[*oauth.RefusedError](err); said {
@@ -103,7 +110,9 @@ func pasteRedirect(p oauth.Provider) (string, error) {
 }
 
 func (l *login) byDevice(ctx context.Context, who Person) (*Login, error) {
+	over := l.b.opt.Progress(Step{Doing: forProvider(l.provider.Name)})
 	d, err := l.b.opt.Client.AuthorizeDevice(ctx, l.provider, l.endpoint)
+	over()
 	if err != nil {
 		return nil, l.failed(err)
 	}

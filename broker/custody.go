@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/authferry/authferry/broker/index"
@@ -82,7 +83,12 @@ func (t *takeover) refusal() error {
 func (t *takeover) do(ctx context.Context) (*Takeover, error) {
 	o := t.outcome()
 	var failed error
+	var at atomic.Int32
+	defer t.opt.Progress(Step{Doing: func() string {
+		return fmt.Sprintf("taking over the logins of %s, %d of %d", t.req.Source.Title, at.Load(), len(t.candidates))
+	}})()
 	for _, c := range t.candidates {
+		at.Add(1)
 		if c.reason != "" {
 			continue
 		}

@@ -167,7 +167,7 @@ func (d *doctor) index(ctx context.Context) bool {
 			d.say("index", CheckFail, "", "index.json is damaged and so is its backup; move both away, and log in again")
 			return false
 		case !d.fix:
-			d.say("index", CheckFail, fixHint, "index.json is damaged; its backup names %d accounts", len(good.Accounts))
+			d.say("index", CheckFail, fixHint, "index.json is damaged; accounts in its backup: %d", len(good.Accounts))
 			return false
 		}
 		if err = d.b.index.Replace(ctx, good); err == nil {
@@ -375,7 +375,7 @@ func (d *doctor) locks() {
 			if time.Since(h.StartedAt) > storePatience {
 				status = CheckWarning
 			}
-			d.say("locks", status, "", "%s is held by process %d since %s (%s)", of, h.PID, h.StartedAt.Local().Format(time.TimeOnly), cmp.Or(h.State, "at work"))
+			d.say("locks", status, "", "%s is held by %s since %s (%s)", of, h, h.StartedAt.Local().Format(time.TimeOnly), cmp.Or(h.State, "at work"))
 		default:
 			quiet = false
 			d.fail("locks", indexError(err))

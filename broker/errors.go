@@ -52,11 +52,19 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	if e.Err != nil {
-		// Windows ends what it says with a full stop.
-		return e.Message + ": " + strings.TrimSuffix(e.Err.Error(), ".")
+	why := e.Err
+	if own, ok := why.(*keystore.Error); ok { //nolint:errorlint // it alone, not what is around it
+		switch e.Code {
+		case KeystoreLocked, KeystoreUnavailable, KeystoreTimeout, SecretTooBig: // which is its cause
+			why = own.Err
+		}
 	}
-	return e.Message
+	// What the message has said already, in words for people.
+	if why == nil || errors.Is(why, context.Canceled) || errors.Is(why, context.DeadlineExceeded) {
+		return e.Message
+	}
+	// Windows ends what it says with a full stop.
+	return e.Message + ": " + strings.TrimSuffix(why.Error(), ".")
 }
 
 func (e *Error) Unwrap() error { return e.Err }
@@ -99,6 +107,8 @@ func storeError(err error) error {
 	case errors.Is(err, keystore.ErrUnavailable):
 		e = failf(KeystoreUnavailable, "no keystore is reachable from this session").
 			hint("authferry keystore status shows what was tried; without a keychain: authferry keystore init --key-file PATH")
+	case errors.Is(err, context.Canceled):
+		e = failf(Cancelled, "interrupted while the keystore was waited for; nothing was lost")
 	case errors.Is(err, keystore.ErrTimeout):
 		e = failf(KeystoreTimeout, "the keychain did not answer in time; nothing was lost").
 			hint("answer its prompt, or give it longer: AUTHFERRY_KEYCHAIN_TIMEOUT=120s")

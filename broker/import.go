@@ -55,7 +55,7 @@ func (b *Broker) ImportGrant(ctx context.Context, r io.Reader, opt ImportOptions
 
 // parseGrant reads the document of import grant. Nothing of it is in an error.
 func parseGrant(data []byte, now time.Time) (NewAccount, error) {
-	const form = `authferry import grant PROVIDER --label L  <  {"access_token":"…","refresh_token":"…","expires_in":3600}`
+	const form = `echo '{"access_token":"…","refresh_token":"…","expires_in":3600}' | authferry import grant PROVIDER --label L`
 	var doc struct {
 		AccessToken  string          `json:"access_token"`
 		RefreshToken string          `json:"refresh_token"`

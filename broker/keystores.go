@@ -3,11 +3,13 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/authferry/authferry/broker/index"
@@ -190,7 +192,7 @@ func (b *Broker) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved i
 		return 0, err
 	}
 	if idx.Keystore == string(to) {
-		return 0, failf(Usage, "the accounts of this folder already live in the %s keystore", to)
+		return 0, failf(Usage, "the accounts of this folder already live in the %s keystore", to).hint("authferry keystore status")
 	}
 	if err := b.open(idx); err != nil {
 		return 0, err
@@ -217,7 +219,12 @@ func (b *Broker) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved i
 		}
 	}
 	var copied []string
+	var done atomic.Int32
+	defer b.opt.Progress(Step{Doing: func() string {
+		return fmt.Sprintf("moving secrets to the %s keystore, %d of %d", to, done.Load(), len(names))
+	}})()
 	for _, name := range names {
+		done.Add(1)
 		b.store = source
 		v, err := b.get(ctx, name)
 		if unwritten(err) {
@@ -232,7 +239,7 @@ func (b *Broker) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved i
 			for _, n := range copied {
 				_ = b.del(ctx, n)
 			}
-			return 0, storeError(err)
+			return 0, notMoved(err, keystore.Kind(idx.Keystore), to)
 		}
 		copied = append(copied, name)
 	}
@@ -257,6 +264,19 @@ func (b *Broker) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved i
 	}
 	b.store = target
 	return len(copied), nil
+}
+
+// notMoved says where the secrets still are.
+func notMoved(err error, from, to keystore.Kind) error {
+	e, ok := errors.AsType[*Error](storeError(err))
+	if !ok {
+		return err
+	}
+	e.Message = fmt.Sprintf("the %s keystore did not take the secrets, so nothing was moved: all of them are still in the %s keystore", to, from)
+	if to == keystore.Keychain {
+		e.Hint = "authferry keystore migrate keychain, in a session with an unlocked keychain: a desktop's, not one of SSH or cron"
+	}
+	return e
 }
 
 func accountIDs(idx *index.Index) []string {

@@ -112,8 +112,8 @@ func (b *Broker) Discover(ctx context.Context, issuer string) (oauth.Provider, e
 	if err := oauth.CheckURL(issuer); err != nil {
 		return oauth.Provider{}, failf(Usage, "the issuer's URL does not do").because(err)
 	}
-	timed, cancel := context.WithTimeout(ctx, b.opt.HTTPTimeout)
-	defer cancel()
+	timed, over := b.within(ctx, b.opt.HTTPTimeout, forProvider(issuer))
+	defer over()
 	p, err := b.opt.Client.Discover(timed, issuer)
 	if err != nil && ctx.Err() != nil {
 		return p, failf(Cancelled, "interrupted; nothing was changed")

@@ -52,7 +52,7 @@ func (b *Broker) renew(ctx context.Context, a *index.Account, r renewal) error {
 		if settled || err != nil {
 			return err
 		}
-		report, err := b.runRotator(ctx, a.ID, r)
+		report, err := b.runRotator(ctx, a, r)
 		if err != nil {
 			return err
 		}
@@ -159,8 +159,8 @@ const (
 // runRotator starts a rotator and waits for its report, at most as long as the
 // caller waits for a provider; the rotator goes on without it. A nil report
 // means that the rotator died.
-func (b *Broker) runRotator(ctx context.Context, id string, r renewal) (*report, error) {
-	cmd, err := b.rotatorCommand(id, r, false)
+func (b *Broker) runRotator(ctx context.Context, a *index.Account, r renewal) (*report, error) {
+	cmd, err := b.rotatorCommand(a.ID, r, false)
 	if err != nil {
 		return nil, err
 	}
@@ -192,15 +192,16 @@ func (b *Broker) runRotator(ctx context.Context, id string, r renewal) (*report,
 		err = json.Unmarshal(line, &rep)
 		answers <- answer{&rep, err}
 	}()
+	defer b.opt.Progress(Step{b.forRotation(a), time.Now().Add(b.opt.HTTPTimeout)})()
 	timer := time.NewTimer(b.opt.HTTPTimeout)
 	defer timer.Stop()
 	select {
-	case a := <-answers:
-		return a.r, a.err
+	case got := <-answers:
+		return got.r, got.err
 	case <-ctx.Done():
 		return nil, failf(Cancelled, "interrupted; the refresh goes on in the background and its result is kept").because(ctx.Err())
 	case <-timer.C:
-		return nil, b.tooSlow(id)
+		return nil, b.tooSlow(a.ID)
 	}
 }
 
@@ -217,8 +218,8 @@ func (b *Broker) tooSlow(id string) error {
 
 // lock acquires the lock at path within the caller's time-out.
 func (b *Broker) lock(ctx context.Context, path string) (*index.Lock, error) {
-	ctx, cancel := context.WithTimeout(ctx, b.opt.LockTimeout)
-	defer cancel()
+	ctx, over := b.within(ctx, b.opt.LockTimeout, forLock(path))
+	defer over()
 	l, err := index.Acquire(ctx, path)
 	return l, indexError(err)
 }

@@ -51,8 +51,8 @@ func (l *login) exchange(ctx context.Context, nonce string, redeem func(context.
 // identify asks whose login it is. That a server can't be asked costs the name,
 // not the login; an ID token that is not for us costs the login.
 func (l *login) identify(ctx context.Context, tok *oauth.Token, nonce string) (oauth.Identity, error) {
-	ctx, cancel := context.WithTimeout(ctx, l.b.opt.HTTPTimeout)
-	defer cancel()
+	ctx, over := l.b.within(ctx, l.b.opt.HTTPTimeout, forProvider(l.provider.Name))
+	defer over()
 	who, err := l.b.opt.Client.Identify(ctx, l.provider, l.endpoint, tok, nonce)
 	if e, ok := errors.AsType[*oauth.Error](err); ok {
 		l.b.opt.Log.Warn("the userinfo endpoint failed", "provider", l.provider.Name, "error", e)
@@ -255,8 +255,8 @@ func (b *Broker) lockForTokens(ctx context.Context, path string) (*index.Lock, e
 		return l, err
 	}
 	b.opt.Warn(err.Error() + "; the new login waits for it")
-	ctx, cancel := context.WithTimeout(ctx, storePatience)
-	defer cancel()
+	ctx, over := b.within(ctx, storePatience, forLock(path))
+	defer over()
 	l, err = index.Acquire(ctx, path)
 	return l, indexError(err)
 }

@@ -155,7 +155,7 @@ func (b *Broker) sealedKeyFile() (string, error) {
 		return "", keyFileError(path, err)
 	}
 	if !sealed {
-		return "", failf(Usage, "the key file %s is not sealed with a passphrase: there is nothing to lock or unlock", path)
+		return "", failf(Usage, "the key file %s is not sealed with a passphrase: there is nothing to lock or unlock", path).hint("authferry keystore status")
 	}
 	return path, nil
 }

@@ -46,6 +46,9 @@ func (f *File) ImportPath() string { return f.lockPath("import.lock") }
 // ProbePath returns the lock of whoever tries the keystore.
 func (f *File) ProbePath() string { return f.lockPath("probe.lock") }
 
+// LockPath returns the lock of whoever changes the index.
+func (f *File) LockPath() string { return f.lockPath("index.lock") }
+
 // accountLock returns no path for what is no account id: taking it fails.
 func (f *File) accountLock(id, suffix string) string {
 	if !ValidID(id) {
@@ -180,7 +183,7 @@ func (f *File) Replace(ctx context.Context, ix *Index) error {
 }
 
 func (f *File) acquire(ctx context.Context) (*Lock, error) {
-	return Acquire(ctx, f.lockPath("index.lock"))
+	return Acquire(ctx, f.LockPath())
 }
 
 // first returns the index of a folder that has none. If a backup shows that this

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -17,6 +19,27 @@ type Holder struct {
 	PID       int       `json:"pid"`
 	StartedAt time.Time `json:"started_at"`      // when the lock was obtained
 	State     string    `json:"state,omitempty"` // what it is doing, in a few words
+	// Command is what it was started as: the program and the first word behind it,
+	// never what may stand there next.
+	Command string `json:"command,omitempty"`
+}
+
+// String names the process and its command.
+func (h Holder) String() string {
+	if h.Command == "" {
+		return fmt.Sprintf("process %d", h.PID)
+	}
+	return fmt.Sprintf("process %d (%s)", h.PID, h.Command)
+}
+
+// startedAs is the Command of this process.
+func startedAs() string {
+	name := strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe")
+	isWord := func(s string) bool { return strings.Trim(s, "abcdefghijklmnopqrstuvwxyz") == "" }
+	if len(os.Args) > 1 && isWord(os.Args[1]) {
+		name += " " + os.Args[1]
+	}
+	return name
 }
 
 const holderSuffix = ".holder"
@@ -65,11 +88,16 @@ func ReadHolder(path string) (Holder, error) {
 	if err := json.NewDecoder(bytes.NewReader(data)).Decode(&h); err != nil {
 		return Holder{}, err
 	}
-	h.State = strings.Map(func(r rune) rune {
+	h.State, h.Command = shown(h.State), shown(h.Command)
+	return h, nil
+}
+
+// shown is text without what steers a terminal.
+func shown(text string) string {
+	return strings.Map(func(r rune) rune {
 		if hidden(r) {
 			return -1
 		}
 		return r
-	}, h.State)
-	return h, nil
+	}, text)
 }

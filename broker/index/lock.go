@@ -128,7 +128,7 @@ func confirm(path string, file *flock.Flock) *Lock {
 	if err == nil {
 		var there os.FileInfo
 		if there, err = os.Lstat(path); err == nil && os.SameFile(locked, there) {
-			l := &Lock{path: path, file: file, holder: Holder{PID: os.Getpid(), StartedAt: time.Now()}}
+			l := &Lock{path: path, file: file, holder: Holder{PID: os.Getpid(), StartedAt: time.Now(), Command: startedAs()}}
 			l.SetHolder("")
 			return l
 		}
@@ -163,8 +163,7 @@ func (e *LockTimeoutError) Error() string {
 	if e.Holder.PID == 0 {
 		return fmt.Sprintf("the lock %s was not obtained in time", e.Path)
 	}
-	text := fmt.Sprintf("the lock %s is held by process %d since %s",
-		e.Path, e.Holder.PID, e.Holder.StartedAt.Format(time.RFC3339))
+	text := fmt.Sprintf("the lock %s is held by %s since %s", e.Path, e.Holder, e.Holder.StartedAt.Format(time.RFC3339))
 	if e.Holder.State != "" {
 		text += " (" + e.Holder.State + ")"
 	}

@@ -16,12 +16,7 @@ var completions embed.FS
 
 // Help is shown by --help.
 func (c *completionCmd) Help() string {
-	return `For this session, and in your shell's start-up file for each:
-
-  bash        source <(authferry completion bash)
-  zsh         source <(authferry completion zsh)   # after compinit
-  fish        authferry completion fish | source
-  powershell  authferry completion powershell | Out-String | Invoke-Expression`
+	return "The examples are for this session; such a line in your shell's start-up file (for zsh after compinit) is for every one."
 }
 
 func (c *completionCmd) Run(a *app) error {

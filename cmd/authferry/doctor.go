@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/cmd/authferry/setup"
@@ -13,7 +14,9 @@ type doctorCmd struct {
 }
 
 func (c *doctorCmd) Run(a *app) error {
+	over := a.term.step(broker.Step{Doing: func() string { return "examining the keystore and every account" }})
 	checks := append(a.broker.Doctor(a.ctx, c.Fix), clientChecks()...)
+	over()
 	failed := 0
 	for _, check := range checks {
 		if check.Status == broker.CheckFail {
@@ -32,7 +35,7 @@ func (c *doctorCmd) Run(a *app) error {
 	if failed == 0 {
 		return nil
 	}
-	e := &broker.Error{Code: broker.Internal, Message: fmt.Sprintf("%d of %d checks failed", failed, len(checks))}
+	e := &broker.Error{Code: broker.Internal, Message: fmt.Sprintf("%d of %d checks failed", failed, len(checks)), Hint: "authferry doctor --fix mends what it can; below each line is what else helps"}
 	return reported{e}
 }
 
@@ -61,17 +64,19 @@ func clientChecks() (checks []broker.Check) {
 }
 
 func (a *app) showChecks(checks []broker.Check) error {
+	const indent = len(broker.CheckWarning) + gap
+	columns := a.term.columns(a.out)
 	for _, check := range checks {
 		mark := string(check.Status)
-		if a.term.colours(a.out) {
-			mark = map[broker.CheckStatus]string{broker.CheckOK: "\x1b[32m", broker.CheckWarning: "\x1b[33m", broker.CheckFail: "\x1b[31m"}[check.Status] + mark + "\x1b[0m"
+		if a.term.colours(a.out) { // yellow is not to be seen on white
+			mark = map[broker.CheckStatus]string{broker.CheckOK: "\x1b[32m", broker.CheckWarning: "\x1b[1m", broker.CheckFail: "\x1b[1;31m"}[check.Status] + mark + "\x1b[0m"
 		}
-		pad := max(0, len(broker.CheckWarning)-len(check.Status))
-		if _, err := fmt.Fprintf(a.out, "%s%*s  %s: %s\n", mark, pad, "", printable(check.Name), printable(check.Message)); err != nil {
+		mark += strings.Repeat(" ", indent-len(check.Status))
+		if _, err := fmt.Fprintln(a.out, mark+hang(printable(check.Name+": "+check.Message), indent, columns)); err != nil {
 			return err
 		}
 		if check.Hint != "" {
-			if _, err := fmt.Fprintf(a.out, "%*s  %s\n", len(broker.CheckWarning), "", printable(check.Hint)); err != nil {
+			if _, err := fmt.Fprintln(a.out, strings.Repeat(" ", indent)+hang(printable(check.Hint), indent, columns)); err != nil {
 				return err
 			}
 		}

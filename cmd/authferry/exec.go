@@ -22,7 +22,7 @@ type execCmd struct {
 
 // Help is shown below the flags.
 func (c *execCmd) Help() string {
-	return "The command and its arguments follow after --, as in: authferry exec --env API_TOKEN -- curl URL"
+	return "The command and its arguments follow after --."
 }
 
 // Exit codes of exec itself, as shells have them.

@@ -30,11 +30,12 @@ func (c *holdsListCmd) Run(a *app) error {
 		return nil
 	}
 	now := time.Now()
-	t := newTable("ACCOUNT", "SCOPE", "LEFT", "UNTIL", "SAID BY", "")
+	t := newTable("ACCOUNT", "SCOPE", "LEFT", "UNTIL", "SAID BY", "CERTAINTY")
+	t.spare, t.whole = []int{3}, []int{2, 3, 5}
 	for _, h := range holds {
 		t.add(h.Label, scopeText(h.Scope), left(h.Until, now), h.Until.Local().Format(time.DateTime), h.Source, certainty(h.HoldView))
 	}
-	return t.print(a.out)
+	return a.show(t)
 }
 
 func scopeText(scope string) string {

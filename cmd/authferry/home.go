@@ -63,5 +63,5 @@ func (c *homeCmd) Run(a *app) error {
 		t.add(title, command)
 	}
 	t.add("all commands", "authferry --help")
-	return t.print(a.out)
+	return a.show(t)
 }

@@ -18,9 +18,9 @@ type importCmd struct {
 type importGrantCmd struct {
 	jsonFlag
 	Provider string `arg:"" help:"Provider that issued it."`
-	Label    string `required:"" help:"What to call the account."`
-	Pool     string `help:"Pool to put it in; the provider's own by default."`
-	ClientID string `name:"client-id" help:"Client that it was issued to; the provider's by default."`
+	Label    string `required:"" placeholder:"LABEL" help:"What to call the account."`
+	Pool     string `placeholder:"POOL" help:"Pool to put it in; the provider's own by default."`
+	ClientID string `name:"client-id" placeholder:"ID" help:"Client that it was issued to; the provider's by default."`
 }
 
 // Help is shown by --help.

@@ -138,7 +138,7 @@ func (c *importFileCmd) preview(a *app, reqs []broker.TakeoverRequest) error {
 		logins, skipped = append(logins, plan.Logins...), append(skipped, plan.Skipped...)
 		if !c.JSON {
 			t := planTable(plan)
-			if err := t.print(a.out); err != nil {
+			if err := a.show(t); err != nil {
 				return err
 			}
 		}
@@ -174,17 +174,16 @@ func planTable(plan *broker.Takeover) *table {
 // choose asks whether to move or to keep.
 func (c *importFileCmd) choose(a *app, reqs []broker.TakeoverRequest) error {
 	const flags = "--move or --keep"
-	if !a.present() {
-		_, err := a.ask("", flags)
-		return err
-	}
 	for _, req := range reqs {
 		plan, err := a.broker.PlanTakeover(a.ctx, req)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
+		case !a.present():
+			continue
 		}
 		t := planTable(plan)
-		if err := t.print(a.err); err != nil {
+		if err := t.print(a.err, a.term.columns(a.err)); err != nil {
 			return err
 		}
 	}

@@ -147,16 +147,16 @@ func (c *keystoreLockCmd) Run(a *app) error {
 // passphrase gets one from stdin, or asks at the terminal; a new one twice.
 func (a *app) passphrase(stdin, fresh bool) (keystore.Secret, error) {
 	if stdin {
-		return a.readSecret()
+		return a.readSecret("passphrase")
 	}
-	if a.term.noInput || !isTerminal(a.in) {
+	if !a.present() {
 		return keystore.Secret{}, &broker.Error{Code: broker.Usage, Message: "there is no terminal to ask for the passphrase at", Hint: "--passphrase-stdin reads it from a pipe"}
 	}
-	first, err := a.askHidden("Passphrase: ")
+	first, err := a.askHidden("Passphrase: ", "passphrase")
 	if err != nil || !fresh {
 		return first, err
 	}
-	again, err := a.askHidden("The same again: ")
+	again, err := a.askHidden("The same again: ", "passphrase")
 	if err == nil && !first.Equal(again) {
 		err = &broker.Error{Code: broker.Usage, Message: "the two passphrases differ; nothing was made"}
 	}
@@ -174,7 +174,7 @@ func (c *keystoreMigrateCmd) Run(a *app) error {
 		return err
 	}
 	if !c.JSON {
-		a.term.note("%d items moved to the %s keystore", moved, c.To)
+		a.term.note("%s moved to the %s keystore", counted(moved, "item"), c.To)
 	}
 	return (&keystoreStatusCmd{c.jsonFlag}).Run(a)
 }

@@ -24,10 +24,11 @@ func (c *listCmd) Run(a *app) error {
 		return nil
 	}
 	t := newTable("ACCOUNT", "PROVIDER", "POOL", "STATE", "IDENTITY", "ID")
+	t.spare, t.whole = []int{5, 4}, []int{3, 5}
 	for _, v := range views {
 		t.add(v.Label, v.Provider, v.Pool, stateText(v, time.Now()), v.Identity, v.ID)
 	}
-	return t.print(a.out)
+	return a.show(t)
 }
 
 type infoCmd struct {
@@ -75,7 +76,7 @@ func (a *app) showAccount(v broker.AccountView, asJSON bool) error {
 	for _, h := range v.Holds {
 		t.add("hold on "+h.Scope, "until "+h.Until.Local().Format(time.DateTime)+" ("+relative(h.Until, now)+"), from "+h.Source)
 	}
-	return t.print(a.out)
+	return a.show(t)
 }
 
 // stateText says in words what an account is good for.
@@ -126,6 +127,9 @@ func left(t, now time.Time) string {
 
 // relative is t as seen from now.
 func relative(t, now time.Time) string {
+	if t.Sub(now).Abs() < time.Second/2 {
+		return "now"
+	}
 	if t.After(now) {
 		return "in " + left(t, now)
 	}

@@ -8,7 +8,6 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/authferry/authferry/broker"
@@ -18,8 +17,8 @@ import (
 type loginCmd struct {
 	jsonFlag
 	Provider    string        `arg:"" help:"Provider to log in to; authferry provider list shows them."`
-	Label       string        `help:"What to call a new account; your name there by default."`
-	Pool        string        `help:"Pool to put a new account in; the provider's own by default."`
+	Label       string        `placeholder:"LABEL" help:"What to call a new account; your name there by default."`
+	Pool        string        `placeholder:"POOL" help:"Pool to put a new account in; the provider's own by default."`
 	Flow        string        `enum:",browser,paste,device" default:"" placeholder:"HOW" help:"How: browser, paste or device; by default what the provider allows."`
 	NoBrowser   bool          `help:"Print the address and open no browser."`
 	ClientID    string        `name:"client-id" placeholder:"ID" help:"Client id of your own registration at the provider."`
@@ -81,21 +80,16 @@ func (c *loginCmd) login(a *app, req broker.LoginRequest) (*broker.Login, error)
 		if c.Flow != "" || c.ClientID != "" {
 			return nil, &broker.Error{Code: broker.Usage, Message: "--api-key-stdin goes with neither --flow nor --client-id"}
 		}
-		if isTerminal(a.in) {
-			a.term.note("reading an API key from the terminal; end it with Ctrl-D")
-		}
-		key, err := a.readSecret()
+		key, err := a.readSecret("API key")
 		if err != nil {
 			return nil, err
 		}
 		return a.broker.LoginKey(a.ctx, req, key)
 	}
-	s := &signIn{app: a, json: c.JSON, browser: !c.NoBrowser && !a.term.noInput, provider: c.Provider}
-	s.stopped, s.stop = context.WithCancel(a.ctx)
-	done, err := a.broker.Login(a.ctx, req, broker.Person{Open: s.open, Paste: s.paste, Enter: s.enter})
-	s.stop()
-	s.countdown.Wait()
-	return done, err
+	s := &signIn{app: a, json: c.JSON, browser: !c.NoBrowser && !a.term.noInput, provider: c.Provider,
+		until: time.Now().Add(c.Timeout), over: func() {}}
+	defer func() { s.over() }()
+	return a.broker.Login(a.ctx, req, broker.Person{Open: s.open, Paste: s.paste, Enter: s.enter})
 }
 
 // signIn shows a person where to log in.
@@ -105,9 +99,8 @@ type signIn struct {
 	provider      string
 	lines         *bufio.Reader
 
-	stopped   context.Context // ends with the login
-	stop      context.CancelFunc
-	countdown sync.WaitGroup
+	until time.Time // when nobody is waited for any more
+	over  func()    // ends the step that shows it
 }
 
 // terms says once per provider, before its first account, what its terms may
@@ -135,6 +128,7 @@ func (s *signIn) open(address string) {
 		_, _ = fmt.Fprintln(s.err, address)
 	}
 	s.show(address)
+	s.over = s.term.step(broker.Step{Doing: func() string { return "waiting for you to log in there" }, Until: s.until})
 }
 
 // show opens address in a browser, where there may be one.
@@ -147,6 +141,10 @@ func (s *signIn) show(address string) {
 		if s.term.getenv("SSH_CONNECTION") != "" {
 			s.term.note("on another machine, use --flow device or --flow paste: a browser there can't reach this one")
 		}
+		return
+	}
+	if s.term.live {
+		s.term.note("If no browser shows it, open the address in one on this machine.")
 	}
 }
 
@@ -155,6 +153,7 @@ const maxPasted = 64 << 10
 
 // paste reads one line; it gives up waiting when ctx ends.
 func (s *signIn) paste(ctx context.Context) (string, error) {
+	s.over() // the line is the person's now
 	if s.lines == nil {
 		s.lines = bufio.NewReader(io.LimitReader(s.in, maxPasted))
 	}
@@ -206,24 +205,11 @@ func (s *signIn) enter(d *oauth.Device) {
 	} else {
 		s.show(d.VerificationURI)
 	}
-	if isTerminal(s.err) && !s.term.quiet {
-		s.countdown.Go(func() { s.count(d.ExpiresAt) })
+	until := s.until
+	if d.ExpiresAt.Before(until) {
+		until = d.ExpiresAt
 	}
-}
-
-// count shows how long the code still lives, in place.
-func (s *signIn) count(end time.Time) {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		_, _ = fmt.Fprintf(s.err, "\rwaiting, %s left \x1b[K", left(end, time.Now()))
-		select {
-		case <-tick.C:
-		case <-s.stopped.Done():
-			_, _ = fmt.Fprint(s.err, "\r\x1b[K")
-			return
-		}
-	}
+	s.over = s.term.step(broker.Step{Doing: func() string { return "waiting for you to enter the code" }, Until: until})
 }
 
 // warnEnding tells of logins that the provider ends soon.

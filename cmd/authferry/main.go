@@ -28,6 +28,9 @@ type signalled struct{ os.Signal }
 
 func (s signalled) Error() string { return s.String() }
 
+// Is makes it the end of a context that it is.
+func (s signalled) Is(err error) bool { return err == context.Canceled }
+
 func (s signalled) exitCode() int {
 	if s.Signal == syscall.SIGTERM {
 		return exitTerminated

@@ -13,9 +13,6 @@ import (
 
 type manCmd struct{}
 
-// Help is shown by --help.
-func (*manCmd) Help() string { return "To read it:\n\n  authferry man | man -l -" }
-
 func (*manCmd) Run(a *app) error {
 	k, err := newParser(new(grammar), a.streams)
 	if err != nil {
@@ -90,6 +87,9 @@ func (p *manPage) commands(n *kong.Node) {
 			}
 		}
 		p.flags(c.Flags)
+		if lines := examplesOf(commandName(c)); lines != nil {
+			p.text(".PP\nExamples:\n.RS 4\n.nf\n" + roff(strings.Join(lines, "\n")) + "\n.fi\n.RE")
+		}
 	}
 }
 
@@ -143,7 +143,8 @@ a limit is held until the time that the provider named, and the next takes over.
 			{"AUTHFERRY_ACCOUNT, AUTHFERRY_POOL", "The same as --account and --pool."},
 			{"AUTHFERRY_KEY_FILE", "Path of the key file that opens the sealed files."},
 			{"AUTHFERRY_KEYCHAIN_TIMEOUT, AUTHFERRY_LOCK_TIMEOUT, AUTHFERRY_HTTP_TIMEOUT", "How long to wait, as 30s or 2m. By default 5s (2m where somebody can answer a prompt), 30s and 30s."},
-			{"NO_COLOR, CLICOLOR_FORCE", "No colours; colours without a terminal too."},
+			{"NO_COLOR, CLICOLOR=0, CLICOLOR_FORCE", "No colours; likewise; colours without a terminal too."},
+			{"COLUMNS", "How wide the terminal is, where it is not to be asked."},
 		}},
 		{"EXIT STATUS", [][2]string{
 			{"0", "Done."},

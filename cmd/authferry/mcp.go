@@ -76,7 +76,7 @@ func statusText(s *broker.StatusView) string {
 			t.add(p.Name, p.Provider, v.Label, current, stateText(v, now))
 		}
 	}
-	_ = t.print(&b) // a Builder takes everything
+	_ = t.print(&b, 0) // a Builder takes everything
 	for _, p := range s.Pools {
 		b.WriteString("\n" + printable(p.Name+": "+p.Reason))
 	}

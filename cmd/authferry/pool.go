@@ -45,7 +45,11 @@ func (c *useCmd) Run(a *app) error {
 			return err
 		}
 		doc.Bindings = gone
-		a.term.note("%d bindings of %s are gone", len(gone), c.Dir)
+		if len(gone) == 0 {
+			a.term.note("%s was not bound", c.Dir)
+		} else {
+			a.term.note("%s of %s removed", counted(len(gone), "binding"), c.Dir)
+		}
 	case c.Dir == "":
 		acc, err := a.broker.Use(a.ctx, c.Account)
 		if err != nil {

@@ -32,7 +32,7 @@ func (c *providerListCmd) Run(a *app) error {
 	for _, p := range ps.All() {
 		t.add(p.Name, p.Source, p.ClientID, p.TokenEndpoint)
 	}
-	return t.print(a.out)
+	return a.show(t)
 }
 
 type providerShowCmd struct {
@@ -62,7 +62,7 @@ func (c *providerShowCmd) Run(a *app) error {
 			t.add(row[0], row[1])
 		}
 	}
-	return t.print(a.out)
+	return a.show(t)
 }
 
 type providerAddCmd struct {
@@ -71,20 +71,20 @@ type providerAddCmd struct {
 
 	From                        string   `placeholder:"BUILTIN" help:"Start from this provider's data."`
 	Issuer                      string   `placeholder:"URL" help:"Read the endpoints from this issuer's discovery document."`
-	AuthorizationEndpoint       string   `placeholder:"URL"`
-	TokenEndpoint               string   `placeholder:"URL"`
-	DeviceAuthorizationEndpoint string   `placeholder:"URL"`
-	RevocationEndpoint          string   `placeholder:"URL"`
-	UserinfoEndpoint            string   `placeholder:"URL"`
-	ClientID                    string   `name:"client-id" help:"Client id of your own registration at the provider."`
+	AuthorizationEndpoint       string   `placeholder:"URL" help:"Where a person logs in."`
+	TokenEndpoint               string   `placeholder:"URL" help:"Where tokens are issued."`
+	DeviceAuthorizationEndpoint string   `placeholder:"URL" help:"Where a login by code begins."`
+	RevocationEndpoint          string   `placeholder:"URL" help:"Where a login is revoked."`
+	UserinfoEndpoint            string   `placeholder:"URL" help:"Where it is asked whose login it is."`
+	ClientID                    string   `name:"client-id" placeholder:"ID" help:"Client id of your own registration at the provider."`
 	ClientSecretStdin           bool     `help:"Read that client's secret from stdin; it is kept in the keystore."`
-	Scope                       []string `sep:"none" help:"Scope to ask for; may be repeated."`
-	TokenRequest                string   `enum:",form,json" default:"" help:"How the token endpoint is spoken to: form or json."`
-	RedirectURI                 string   `name:"redirect-uri" placeholder:"URI"`
+	Scope                       []string `sep:"none" placeholder:"SCOPE" help:"Scope to ask for; may be repeated."`
+	TokenRequest                string   `enum:",form,json" default:"" placeholder:"HOW" help:"How the token endpoint is spoken to: form or json."`
+	RedirectURI                 string   `name:"redirect-uri" placeholder:"URI" help:"Where the provider sends the browser back to."`
 	Header                      []string `sep:"none" placeholder:"'NAME: VALUE'" help:"Header that a request needs, with {token} in it; may be repeated."`
 	APIOrigin                   []string `name:"api-origin" sep:"none" placeholder:"URL" help:"Where tokens may be sent; may be repeated."`
 	Env                         []string `sep:"none" placeholder:"NAME" help:"Variable that exec puts the token in; may be repeated."`
-	IdentityFrom                string   `enum:",id-token,userinfo,response" default:"" help:"Where a login's identity stands: id-token, userinfo or response."`
+	IdentityFrom                string   `enum:",id-token,userinfo,response" default:"" placeholder:"WHERE" help:"Where a login's identity stands: id-token, userinfo or response."`
 }
 
 func (c *providerAddCmd) Run(a *app) error {
@@ -116,7 +116,7 @@ func (c *providerAddCmd) Run(a *app) error {
 	}
 	var secret keystore.Secret
 	if c.ClientSecretStdin {
-		if secret, err = a.readSecret(); err != nil {
+		if secret, err = a.readSecret("client secret"); err != nil {
 			return err
 		}
 	}
@@ -166,8 +166,15 @@ func (c *providerAddCmd) base(a *app) (oauth.Provider, error) {
 	return p, nil
 }
 
-// readSecret reads one line from stdin, at most 64 KiB.
-func (a *app) readSecret() (keystore.Secret, error) {
+// readSecret reads one line from stdin, at most 64 KiB; at a terminal it asks for
+// what that is to be, and shows nothing of it.
+func (a *app) readSecret(what string) (keystore.Secret, error) {
+	if a.present() {
+		return a.askHidden(strings.ToUpper(what[:1])+what[1:]+": ", what)
+	}
+	if isTerminal(a.in) {
+		return keystore.Secret{}, &broker.Error{Code: broker.Usage, Message: "nobody can be asked for the " + what + " here", Hint: "pipe it in: … <FILE"}
+	}
 	data, err := io.ReadAll(io.LimitReader(a.input(), 64<<10))
 	if err != nil && a.ctx.Err() != nil {
 		return keystore.Secret{}, &broker.Error{Code: broker.Cancelled, Message: "interrupted; nothing was changed"}

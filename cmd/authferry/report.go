@@ -53,7 +53,15 @@ type verdictDoc struct {
 }
 
 func (c *reportCmd) Run(a *app) error {
-	r, err := readReport(a.in)
+	in := a.in
+	if isTerminal(in) {
+		a.term.note("reading a report from the terminal; end it with Ctrl-D")
+		in = a.input()
+	}
+	r, err := readReport(in)
+	if err != nil && a.ctx.Err() != nil {
+		return &broker.Error{Code: broker.Cancelled, Message: "interrupted; nothing was changed"}
+	}
 	if err != nil {
 		return err
 	}

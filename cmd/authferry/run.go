@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -34,36 +35,39 @@ type globals struct {
 type grammar struct {
 	globals
 
-	Home     homeCmd     `cmd:"" default:"1" hidden:"" help:"Show what is set up, and what to do next."`
-	Login    loginCmd    `cmd:"" aliases:"add" help:"Log in: add an account, or renew its login."`
-	Token    tokenCmd    `cmd:"" help:"Print a valid access token."`
-	Header   headerCmd   `cmd:"" help:"Print every header that a request needs, one a line."`
-	Report   reportCmd   `cmd:"" help:"Tell of an API's answer, on stdin: what to do next?"`
-	Exec     execCmd     `cmd:"" help:"Run a command with the token in its environment."`
-	Helper   helperCmd   `cmd:"" help:"Answer a program's own credential protocol."`
-	Status   statusCmd   `cmd:"" help:"Show who is current, valid or held, until when and why."`
-	List     listCmd     `cmd:"" aliases:"ls" help:"List the accounts."`
-	Info     infoCmd     `cmd:"" aliases:"show" help:"Show one account in full."`
-	Import   importCmd   `cmd:"" help:"Take over a login that exists already."`
-	Refresh  refreshCmd  `cmd:"" help:"Refresh an account's login now: does it still work?"`
-	Use      useCmd      `cmd:"" help:"Make an account current in its pool, or bind a directory."`
-	Disable  disableCmd  `cmd:"" help:"Keep an account out of selection."`
-	Enable   enableCmd   `cmd:"" help:"Take that back."`
-	Move     moveCmd     `cmd:"" help:"Put an account into another pool."`
-	Order    orderCmd    `cmd:"" help:"Change an account's rank in its pool."`
-	Holds    holdsCmd    `cmd:"" help:"Show the holds, or clear those of an account."`
-	Rename   renameCmd   `cmd:"" help:"Give an account another label."`
-	Remove   removeCmd   `cmd:"" aliases:"rm" help:"Revoke a login and delete its secrets."`
-	Setup    setupCmd    `cmd:"" help:"Put authferry into another program's configuration, or take it out."`
-	MCP      mcpCmd      `cmd:"" name:"mcp" help:"Serve the status to an agent, over the Model Context Protocol."`
-	Provider providerCmd `cmd:"" help:"Show and change the providers."`
-	Keystore keystoreCmd `cmd:"" help:"Show, choose or change where secrets are kept."`
-	Config   configCmd   `cmd:"" help:"Show and change settings."`
-	Doctor   doctorCmd   `cmd:"" help:"Look for trouble, and mend what is safe to mend."`
-	Version  versionCmd  `cmd:"" help:"Print the version."`
+	Home    homeCmd    `cmd:"" default:"1" hidden:"" help:"Show what is set up, and what to do next."`
+	Login   loginCmd   `cmd:"" group:"Accounts:" aliases:"add" help:"Log in: add an account, or renew its login."`
+	Status  statusCmd  `cmd:"" group:"Accounts:" help:"Show who is current, valid or held, until when and why."`
+	List    listCmd    `cmd:"" group:"Accounts:" aliases:"ls" help:"List the accounts."`
+	Info    infoCmd    `cmd:"" group:"Accounts:" aliases:"show" help:"Show one account in full."`
+	Import  importCmd  `cmd:"" group:"Accounts:" help:"Take over a login that exists already."`
+	Rename  renameCmd  `cmd:"" group:"Accounts:" help:"Give an account another label."`
+	Refresh refreshCmd `cmd:"" group:"Accounts:" help:"Refresh an account's login now: does it still work?"`
+	Remove  removeCmd  `cmd:"" group:"Accounts:" aliases:"rm" help:"Revoke a login and delete its secrets."`
 
-	Completion completionCmd `cmd:"" help:"Print a shell's completion script."`
-	Man        manCmd        `cmd:"" help:"Print the manual page."`
+	Token  tokenCmd  `cmd:"" group:"Tokens:" help:"Print a valid access token."`
+	Header headerCmd `cmd:"" group:"Tokens:" help:"Print every header that a request needs, one a line."`
+	Exec   execCmd   `cmd:"" group:"Tokens:" help:"Run a command with the token in its environment."`
+
+	Use     useCmd     `cmd:"" group:"More than one account:" help:"Make an account current in its pool, or bind a directory."`
+	Report  reportCmd  `cmd:"" group:"More than one account:" help:"Tell of an API's answer, on stdin: what to do next?"`
+	Holds   holdsCmd   `cmd:"" group:"More than one account:" help:"Show the holds, or clear those of an account."`
+	Disable disableCmd `cmd:"" group:"More than one account:" help:"Keep an account out of selection."`
+	Enable  enableCmd  `cmd:"" group:"More than one account:" help:"Take that back."`
+	Move    moveCmd    `cmd:"" group:"More than one account:" help:"Put an account into another pool."`
+	Order   orderCmd   `cmd:"" group:"More than one account:" help:"Change an account's rank in its pool."`
+
+	Setup  setupCmd  `cmd:"" group:"Other programs:" help:"Put authferry into another program's configuration, or take it out."`
+	Helper helperCmd `cmd:"" group:"Other programs:" help:"Answer a program's own credential protocol."`
+	MCP    mcpCmd    `cmd:"" group:"Other programs:" name:"mcp" help:"Serve the status to an agent, over the Model Context Protocol."`
+
+	Doctor     doctorCmd     `cmd:"" group:"Authferry itself:" help:"Look for trouble, and mend what is safe to mend."`
+	Keystore   keystoreCmd   `cmd:"" group:"Authferry itself:" help:"Show, choose or change where secrets are kept."`
+	Provider   providerCmd   `cmd:"" group:"Authferry itself:" help:"Show and change the providers."`
+	Config     configCmd     `cmd:"" group:"Authferry itself:" help:"Show and change settings."`
+	Completion completionCmd `cmd:"" group:"Authferry itself:" help:"Print a shell's completion script."`
+	Man        manCmd        `cmd:"" group:"Authferry itself:" help:"Print the manual page."`
+	Version    versionCmd    `cmd:"" group:"Authferry itself:" help:"Print the version."`
 
 	Complete completeCmd `cmd:"" hidden:"" help:"Say how a command line can go on; the completion scripts ask this."`
 	Rotate   rotateCmd   `cmd:"" hidden:"" help:"Rotate one account's grant; authferry starts this itself."`
@@ -128,7 +132,7 @@ func parse(args []string, s streams) (*kong.Context, *globals, error) {
 		if err != nil {
 			return nil, nil, err
 		}
-		if c, err := k.Parse(words); err == nil {
+		if c, err := k.Parse(words); err == nil && noEmptyFlag(c) == nil {
 			return c, &small.globals, nil
 		}
 	}
@@ -138,14 +142,29 @@ func parse(args []string, s streams) (*kong.Context, *globals, error) {
 		return nil, nil, err
 	}
 	c, err := k.Parse(args)
+	if err == nil {
+		err = noEmptyFlag(c)
+	}
 	return c, &g.globals, err
+}
+
+// noEmptyFlag refuses --pool "" and its like: what a script's unset variable
+// leaves must not count as no fence, no pin, no lease.
+func noEmptyFlag(c *kong.Context) error {
+	for _, p := range c.Path {
+		if p.Flag == nil || p.Flag.Target.Kind() != reflect.String || p.Flag.Target.String() != "" {
+			continue
+		}
+		return &broker.Error{Code: broker.Usage, Message: "--" + p.Flag.Name + " has no value", Hint: "authferry " + commandWords(c) + " --help"}
+	}
+	return nil
 }
 
 func newParser(grammar any, s streams, more ...kong.Option) (*kong.Kong, error) {
 	return kong.New(grammar, append(more, kong.Name("authferry"),
 		kong.Description("Keeps logins in the keychain and hands out access tokens that are valid."),
 		kong.Writers(s.out, s.err), kong.Exit(func(c int) { panic(exit(c)) }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
+		kong.Help(printHelp), kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, FlagsLast: true}),
 		kong.Vars{"min_ttl": broker.DefaultMinTTL.String()})...)
 }
 
@@ -221,6 +240,9 @@ func run(ctx context.Context, args []string, s streams, catch func()) (code int)
 		return term.fail(err, wantJSON)
 	}
 	opt.Waiting = catch
+	if term.live = term.follow(flags.Verbose); term.live {
+		opt.Progress = term.step
+	}
 	err = command(&app{streams: s, ctx: ctx, term: term, broker: broker.New(opt), child: child})
 	if err == nil {
 		return exitOK
@@ -234,7 +256,7 @@ func run(ctx context.Context, args []string, s streams, catch func()) (code int)
 	if r, ok := errors.AsType[reported](err); ok {
 		wantJSON, err = false, r.error
 	}
-	code = term.fail(err, wantJSON)
+	code = term.fail(hinted(err, args), wantJSON)
 	if by, ok := errors.AsType[signalled](context.Cause(ctx)); ok {
 		code = by.exitCode()
 	}
@@ -244,8 +266,47 @@ func run(ctx context.Context, args []string, s streams, catch func()) (code int)
 // reported is an error whose command has printed its own document already.
 type reported struct{ error }
 
+// hinted gives an error that has no hint the command that tells more. A helper's
+// words are shown in the middle of another program's.
+func hinted(err error, args []string) error {
+	e, ok := errors.AsType[*broker.Error](err)
+	switch {
+	case !ok:
+		e = &broker.Error{Code: broker.Internal, Message: err.Error()}
+	case e.Hint != "":
+		return err
+	}
+	hint := ""
+	switch e.Code {
+	case broker.Cancelled:
+		return err
+	case broker.Usage:
+		var c *kong.Context
+		if c, _, err = parse(args, streams{out: io.Discard, err: io.Discard}); err == nil {
+			hint = "authferry " + commandWords(c) + " --help"
+		}
+	case broker.NoAccount, broker.Ambiguous, broker.LabelTaken:
+		hint = "authferry list"
+	case broker.LoginNeeded, broker.LoginFailed, broker.AllHeld, broker.Fenced, broker.ProviderUnreachable, broker.ProviderRefused:
+		if hint = "authferry status"; !e.RetryAt.IsZero() {
+			hint = "run the command again " + relative(e.RetryAt, time.Now()) + "; how things are: authferry status"
+		}
+	default:
+		hint = "authferry doctor"
+	}
+	if slices.Contains(args, "helper") {
+		hint = ""
+	}
+	own := *e
+	own.Hint = hint
+	return &own
+}
+
 // usageError makes kong's complaint one of ours.
 func usageError(err error) error {
+	if _, ok := errors.AsType[*broker.Error](err); ok {
+		return err
+	}
 	e := &broker.Error{Code: broker.Usage, Message: err.Error(), Hint: "authferry --help"}
 	if pe, ok := errors.AsType[*kong.ParseError](err); ok && pe.Context != nil {
 		if path := pe.Context.Command(); path != "" {

@@ -48,6 +48,14 @@ func (c *setupCmd) Run(a *app) error {
 		return &broker.Error{Code: broker.Usage, Message: fmt.Sprintf("setup doesn't know a client %q", c.Client), Hint: "authferry setup"}
 	}
 	client := clients[i]
+	for _, provider := range c.Map {
+		if provider == "" {
+			continue // which takes one out
+		}
+		if _, err := a.broker.Provider(provider); err != nil {
+			return err
+		}
+	}
 	var choice setup.Choice
 	if !c.Undo {
 		if choice, err = c.choose(a, client); err != nil {
@@ -272,5 +280,5 @@ func (c *setupCmd) list(a *app, m setup.Machine) error {
 			Clients []clientDoc `json:"clients"`
 		}{docs})
 	}
-	return t.print(a.out)
+	return a.show(t)
 }

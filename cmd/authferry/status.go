@@ -1,15 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 	"time"
 	"unicode"
 
-	"golang.org/x/term"
 	"golang.org/x/text/width"
 
 	"github.com/authferry/authferry/broker"
@@ -61,14 +60,7 @@ type page struct {
 }
 
 func newPage(t *terminal) *page {
-	p := &page{width: usualWidth, colour: t.colours(t.out)}
-	if columns, err := strconv.Atoi(t.getenv("COLUMNS")); err == nil {
-		p.width = columns
-	} else if f, ok := t.out.(*os.File); ok {
-		if columns, _, err := term.GetSize(int(f.Fd())); err == nil { // #nosec G115 -- a file descriptor is small
-			p.width = columns
-		}
-	}
+	p := &page{width: cmp.Or(t.columns(t.out), usualWidth), colour: t.colours(t.out)}
 	p.width = min(max(p.width, narrowest), widest)
 	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
 		if v := t.getenv(name); v != "" {
@@ -99,10 +91,7 @@ func (p *page) line(text string) {
 
 // pool shows one pool: a line for each account, then why it is the one.
 func (p *page) pool(pool broker.PoolView, now time.Time) {
-	about := fmt.Sprintf(" · %d accounts", len(pool.Accounts))
-	if len(pool.Accounts) == 1 {
-		about = " · 1 account"
-	}
+	about := " · " + counted(len(pool.Accounts), "account")
 	if pool.Name != pool.Provider {
 		about = " · " + pool.Provider + about
 	}
@@ -217,17 +206,12 @@ func usageText(u broker.UsageView, now time.Time) string {
 // wrapped prints a named sentence within the page's width.
 func (p *page) wrapped(name, text string) {
 	const indent = "  "
-	line := indent + name
-	at := cells(line)
-	for word := range strings.FieldsSeq(printable(text)) {
-		if size := cells(word); at+size > p.width && at > cells(indent)+2 {
-			p.line(p.dim(line))
-			line, at = indent+"  ", cells(indent)+2
+	for i, line := range wrap(name+printable(text), p.width-2*len(indent)) {
+		if i > 0 {
+			line = indent + line
 		}
-		line += word + " "
-		at += cells(word) + 1
+		p.line(p.dim(indent + line))
 	}
-	p.line(p.dim(strings.TrimRight(line, " ")))
 }
 
 // nextFree is the held account whose hold is over first.

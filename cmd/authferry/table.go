@@ -2,32 +2,156 @@ package main
 
 import (
 	"io"
+	"slices"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 )
 
-// table is aligned text; every cell is made printable.
-type table struct{ rows [][]string }
-
-func newTable(head ...string) *table {
-	t := &table{}
-	if len(head) > 0 {
-		t.rows = append(t.rows, head)
-	}
-	return t
+// table is aligned text; every cell is made printable. It is made for as many
+// columns of a terminal as there are, and never wraps a row of cells.
+type table struct {
+	head  []string // nil: names and what is to be said of them
+	rows  [][]string
+	spare []int // columns that go, in this order, where there is no room
+	whole []int // columns that are never cut
 }
+
+func newTable(head ...string) *table { return &table{head: head} }
 
 func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
 
-func (t *table) print(w io.Writer) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, row := range t.rows {
+const gap = 2 // between columns
+
+// print writes the table for a terminal of so many columns; 0: as wide as it is.
+func (t *table) print(w io.Writer, columns int) error {
+	rows := t.rows
+	if t.head != nil {
+		rows = slices.Concat([][]string{t.head}, rows)
+	}
+	for _, row := range rows {
 		for i, c := range row {
 			row[i] = printable(c)
 		}
-		if _, err := io.WriteString(tw, strings.TrimRight(strings.Join(row, "\t"), "\t")+"\n"); err != nil {
-			return err
+	}
+	for _, i := range t.spare {
+		if columns > 0 && total(widths(rows)) > columns {
+			for _, row := range rows {
+				for j := range row {
+					if j == i {
+						row[j] = ""
+					}
+				}
+			}
 		}
 	}
-	return tw.Flush()
+	sizes := widths(rows)
+	if t.head != nil && columns > 0 {
+		t.shrink(sizes, columns)
+	}
+	var b strings.Builder
+	for _, row := range rows {
+		var line strings.Builder
+		for i, c := range row {
+			switch {
+			case i < len(row)-1 && sizes[i] == 0:
+			case i < len(row)-1:
+				line.WriteString(pad(shorten(c, sizes[i]), sizes[i]+gap))
+			case t.head != nil:
+				line.WriteString(shorten(c, sizes[i]))
+			default:
+				line.WriteString(hang(c, cells(line.String()), columns))
+			}
+		}
+		for text := range strings.SplitSeq(line.String(), "\n") {
+			b.WriteString(strings.TrimRight(text, " ") + "\n")
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// widths are the cells that each column takes; a row's only cell is a title, and
+// takes none.
+func widths(rows [][]string) (sizes []int) {
+	for _, row := range rows {
+		for i, c := range row {
+			if i == len(sizes) {
+				sizes = append(sizes, 0)
+			}
+			if len(row) > 1 {
+				sizes[i] = max(sizes[i], cells(c))
+			}
+		}
+	}
+	return sizes
+}
+
+func total(sizes []int) (n int) {
+	for _, size := range sizes {
+		if size > 0 {
+			n += size + gap
+		}
+	}
+	return n - gap
+}
+
+// narrowest that a column becomes.
+const narrowestColumn = 6
+
+// shrink takes from the widest column until all of them fit.
+func (t *table) shrink(sizes []int, columns int) {
+	for total(sizes) > columns {
+		widest := -1
+		for i, size := range sizes {
+			if size > narrowestColumn && !slices.Contains(t.whole, i) && (widest < 0 || size > sizes[widest]) {
+				widest = i
+			}
+		}
+		if widest < 0 {
+			return
+		}
+		sizes[widest]--
+	}
+}
+
+// hang breaks text between words, behind an indent. What is to be copied, a
+// command or an address, stays in one piece, on a line of its own if need be.
+func hang(text string, indent, columns int) string {
+	if columns == 0 || indent+cells(text) <= columns {
+		return text
+	}
+	lines := []string{text}
+	if !strings.HasPrefix(text, "authferry ") {
+		lines = wrap(text, columns-indent)
+	}
+	if slices.ContainsFunc(lines, func(line string) bool { return indent+cells(line) > columns }) && indent > 2*gap {
+		indent = 2 * gap
+		lines = slices.Concat([]string{""}, lines)
+	}
+	return strings.Join(lines, "\n"+strings.Repeat(" ", indent))
+}
+
+// wrap breaks text between words into lines of so many cells; a longer word is
+// not broken.
+func wrap(text string, room int) (lines []string) {
+	line, at := "", 0
+	for word := range strings.FieldsSeq(text) {
+		size := cells(word)
+		if line != "" && at+1+size > room {
+			lines, line, at = append(lines, line), "", 0
+		}
+		if line != "" {
+			line, at = line+" ", at+1
+		}
+		line, at = line+word, at+size
+	}
+	return append(lines, line)
+}
+
+// counted is "1 account", "2 accounts".
+func counted(n int, thing string) string {
+	if n != 1 {
+		thing += "s"
+	}
+	return strconv.Itoa(n) + " " + thing
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -30,7 +31,9 @@ type terminal struct {
 	out, err io.Writer
 	quiet    bool
 	noInput  bool
+	live     bool // a person sees how things go on
 	env      []string
+	progress progress
 }
 
 func newTerminal(s streams, env []string) *terminal {
@@ -80,8 +83,8 @@ func (r interruptible) Read(p []byte) (int, error) {
 	}
 }
 
-// askHidden reads a line from the terminal without showing it.
-func (a *app) askHidden(prompt string) (keystore.Secret, error) {
+// askHidden reads a line, which what names, from the terminal without showing it.
+func (a *app) askHidden(prompt, what string) (keystore.Secret, error) {
 	f, ok := a.in.(*os.File)
 	if !ok {
 		return keystore.Secret{}, &broker.Error{Code: broker.Usage, Message: "stdin is not a terminal"}
@@ -105,7 +108,7 @@ func (a *app) askHidden(prompt string) (keystore.Secret, error) {
 	select {
 	case got := <-done:
 		if got.err != nil || len(got.line) == 0 {
-			return keystore.Secret{}, &broker.Error{Code: broker.Cancelled, Message: "no passphrase was given; nothing was changed"}
+			return keystore.Secret{}, &broker.Error{Code: broker.Cancelled, Message: "no " + what + " was given; nothing was changed"}
 		}
 		return keystore.NewSecret(string(got.line)), nil
 	case <-a.ctx.Done():
@@ -132,12 +135,27 @@ func (t *terminal) colours(w io.Writer) bool {
 		return false
 	case t.getenv("CLICOLOR_FORCE") != "" && t.getenv("CLICOLOR_FORCE") != "0":
 		return true
+	case t.getenv("CLICOLOR") == "0":
+		return false
 	}
 	return isTerminal(w) && t.getenv("TERM") != "dumb"
 }
 
+// columns is how wide w is: what COLUMNS says, else the terminal; 0: it is none.
+func (t *terminal) columns(w any) int {
+	if n, err := strconv.Atoi(t.getenv("COLUMNS")); err == nil && n > 0 {
+		return n
+	}
+	if f, ok := w.(*os.File); ok {
+		if n, _, err := term.GetSize(int(f.Fd())); err == nil { // #nosec G115 -- a file descriptor is small
+			return n
+		}
+	}
+	return 0
+}
+
 func (t *terminal) say(kind, message string) {
-	_, _ = fmt.Fprintf(t.err, "authferry: %s: %s\n", kind, printable(message))
+	t.write("authferry: " + kind + ": " + printable(message))
 }
 
 func (t *terminal) warn(message string) {
@@ -149,7 +167,7 @@ func (t *terminal) warn(message string) {
 // note tells of progress or of an outcome that has no document.
 func (t *terminal) note(format string, args ...any) {
 	if !t.quiet {
-		_, _ = fmt.Fprintln(t.err, printable(fmt.Sprintf(format, args...)))
+		t.write(printable(fmt.Sprintf(format, args...)))
 	}
 }
 
@@ -184,6 +202,9 @@ func (t *terminal) fail(err error, asJSON bool) int {
 	}
 	return exitOther
 }
+
+// show prints a table.
+func (a *app) show(t *table) error { return t.print(a.out, a.term.columns(a.out)) }
 
 func (a *app) printJSON(doc any) error { return printJSON(a.out, doc) }
 

@@ -35,8 +35,11 @@ func (c *tokenCmd) get(a *app) (*broker.Token, error) {
 	case !c.Wait && c.MaxWait == 0, c.MinTTL < 0:
 		return a.token(c.selection, c.MinTTL, c.Rejected)
 	}
+	over := func() {}
+	defer func() { over() }()
 	return a.broker.WaitToken(a.ctx, broker.TokenRequest{Selection: c.resolve(), MinTTL: c.MinTTL, Rejected: c.Rejected}, c.MaxWait, func(until time.Time) {
 		a.term.note("every account is held; the first is free %s, at %s", relative(until, time.Now()), until.Local().Format(time.TimeOnly))
+		over = a.term.step(broker.Step{Doing: func() string { return "waiting for an account to be free" }, Until: until})
 	})
 }
 

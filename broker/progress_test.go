@@ -1,0 +1,63 @@
+package broker
+
+import (
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/keystore/keystoretest"
+)
+
+// steps are what a Broker said that it was doing, each told when it was over.
+type steps struct{ begun, over []string }
+
+func (s *steps) progress(step Step) func() {
+	s.begun = append(s.begun, step.Doing())
+	return func() { s.over = append(s.over, step.Doing()) }
+}
+
+func (s *steps) want(t *testing.T, pattern string) {
+	t.Helper()
+	if !slices.ContainsFunc(s.over, regexp.MustCompile(pattern).MatchString) {
+		t.Errorf("no %s in %q", pattern, s.over)
+	}
+	if len(s.begun) != len(s.over) {
+		t.Errorf("%d steps were begun, and %d are over", len(s.begun), len(s.over))
+	}
+}
+
+// Whatever may take long is told, is over in the end, and says nothing secret.
+func TestProgress(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	a := w.add("ada", -time.Minute)
+	var s steps
+	b := New(Options{Dir: w.dir, Progress: s.progress})
+	if _, err := b.Refresh(t.Context(), a.ID); err != nil {
+		t.Fatal(err)
+	}
+	s.want(t, `^waiting for sim to refresh account "ada"$`)
+
+	key := filepath.Join(t.TempDir(), "key.txt")
+	if err := keystore.InitKeyFile(key); err != nil {
+		t.Fatal(err)
+	}
+	keychain, err := keystore.OpenFile(filepath.Join(t.TempDir(), "vault"), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = steps{}
+	b = New(Options{Dir: w.dir, Progress: s.progress, OpenKeychain: func() keystore.Store { return keystoretest.NewFaulty(keychain) }})
+	if _, err := b.MigrateKeystore(t.Context(), keystore.Keychain); err != nil {
+		t.Fatal(err)
+	}
+	s.want(t, `^moving secrets to the keychain keystore, [1-9]\d* of [1-9]\d*$`)
+	s.want(t, `^waiting for the age files in `)
+	if all := strings.Join(s.over, "\n"); strings.Contains(all, "afat_") || strings.Contains(all, "afrt_") {
+		t.Error("a step tells of a token")
+	}
+}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"bytes"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+)
+
+// commands are all that a person is told of.
+func commands(t *testing.T) (all []*kong.Node) {
+	t.Helper()
+	k, err := newParser(new(grammar), streams{out: io.Discard, err: io.Discard})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var walk func(n *kong.Node)
+	walk = func(n *kong.Node) {
+		all = append(all, n)
+		for _, child := range n.Children {
+			if !child.Hidden {
+				walk(child)
+			}
+		}
+	}
+	walk(k.Model.Node)
+	return all
+}
+
+// Every command has examples, they are of that command, and the grammar takes
+// them as they stand.
+func TestExamples(t *testing.T) {
+	for _, n := range commands(t) {
+		name := commandName(n)
+		lines := examplesOf(name)
+		if lines == nil {
+			t.Errorf("authferry %s --help has no example", name)
+			continue
+		}
+		own := false
+		for _, args := range commandLines(t, name, strings.Join(lines, "\n")) {
+			if complaint := complains(args); complaint != "" {
+				t.Errorf("authferry %s: %s", strings.Join(args, " "), complaint)
+			}
+			own = own || strings.HasPrefix(strings.Join(args, " ")+" ", strings.TrimPrefix(name+" ", " "))
+		}
+		if !own {
+			t.Errorf("the examples of authferry %s are of other commands", name)
+		}
+	}
+}
+
+// complains is what authferry has against a command line that is whole.
+func complains(args []string) string {
+	own, _ := cutCommand(args)
+	if _, _, err := parse(own, streams{out: io.Discard, err: io.Discard}); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// No help is wider than the terminal, of 60 columns and of more.
+func TestHelpFits(t *testing.T) {
+	for _, columns := range []int{60, 80, 200} {
+		t.Setenv("COLUMNS", strconv.Itoa(columns))
+		for _, n := range commands(t) {
+			var help bytes.Buffer
+			args := append(strings.Fields(commandName(n)), "--help")
+			func() {
+				defer func() {
+					if _, ok := recover().(exit); !ok {
+						t.Errorf("%v is not help", args)
+					}
+				}()
+				_, _, _ = parse(args, streams{out: &help, err: io.Discard})
+			}()
+			for line := range strings.Lines(help.String()) {
+				line = strings.TrimSuffix(line, "\n")
+				usage := strings.HasPrefix(line, "Usage: ") // kong's, in one line
+				if size := cells(line); size > columns && !usage {
+					t.Errorf("%v at %d columns: %d in %q", args, columns, size, line)
+				}
+			}
+			if !strings.Contains(help.String(), "\nExamples:\n  ") {
+				t.Errorf("%v shows no example", args)
+			}
+		}
+	}
+}
+
+// The list of all commands has each of them in a group, and no other.
+func TestCommandGroups(t *testing.T) {
+	for _, n := range commands(t)[1:] {
+		if n.Parent.Type == kong.ApplicationNode && n.Group == nil {
+			t.Errorf("%s is in no group", n.Name)
+		}
+	}
+	var help bytes.Buffer
+	func() {
+		defer func() { _ = recover() }()
+		_, _, _ = parse([]string{"--help"}, streams{out: &help, err: io.Discard})
+	}()
+	var titles []string
+	for line := range strings.Lines(help.String()) {
+		if line = strings.TrimSpace(line); strings.HasSuffix(line, ":") {
+			titles = append(titles, line)
+		}
+	}
+	if want := []string{"Accounts:", "Tokens:", "More than one account:", "Other programs:", "Authferry itself:", "Flags:", "Examples:"}; !slices.Equal(titles, want) {
+		t.Errorf("%q, want %q", titles, want)
+	}
+}
