@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -52,13 +53,15 @@ func TestNoLeaks(t *testing.T) {
 			t.Parallel()
 			s := newScene(t, brokertest.Config{ClientSecret: clientSecret})
 			s.settle()
+			var but *regexp.Regexp
 			modes := [][]string{nil, {"--json"}, {"--verbose"}, {"--quiet"}, {"--no-input"}}
 			if prepare != nil {
 				prepare(s)
+				but = unmoved
 				modes = [][]string{{"--verbose", "--json"}} // says on stdout and stderr whatever the others say
 			}
 			for _, mode := range modes {
-				s.tryEverything(mode, meet)
+				s.tryEverything(mode, meet, but)
 			}
 			mu.Lock()
 			ran++
