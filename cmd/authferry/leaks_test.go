@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -60,14 +61,16 @@ func TestNoLeaks(t *testing.T) {
 			t.Parallel()
 			s := newScene(t, brokertest.Config{ClientSecret: clientSecret})
 			s.settle()
+			var but *regexp.Regexp
 			modes := [][]string{{"--verbose", "--json"}} // says on stdout and stderr whatever the others say
 			if prepare != nil {
 				prepare(s)
+				but = unmoved
 			} else if !brokertest.Brief() {
 				modes = [][]string{nil, {"--json"}, {"--verbose"}, {"--quiet"}, {"--no-input"}}
 			}
 			for _, mode := range modes {
-				s.tryEverything(mode, meet)
+				s.tryEverything(mode, meet, but)
 			}
 			mu.Lock()
 			ran++
