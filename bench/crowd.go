@@ -86,7 +86,7 @@ func (b *bench) crowd(n int) ([]byte, error) {
 // keyring measures the hot path, and a rotation, with many items of other
 // programs in the same keyring.
 func (b *bench) keyring() (result, error) {
-	items := b.rounds(300)
+	items := b.rounds(1000)
 	r := result{
 		text:   fmt.Sprintf("The same collection, without and with %d items of 400 bytes that belong to other programs.", items),
 		header: []string{"other items", "authferry token ms", "bare Get ms", "ratio", "a rotation ms"},

@@ -430,27 +430,36 @@ func sampled(n int) int {
 	return n
 }
 
-// The same on a real gnome-keyring.
+// The same on a real gnome-keyring: a rotation at every call, as ever, and each of
+// the others at calls all along its way, others each time.
 func TestKillAtEverySystemCallOnKeyring(t *testing.T) {
-	onKeychain(t, keystoretest.GnomeKeyring(t).Env, sampled(2))
+	rest := sampled(2)
+	if *full {
+		rest = 25
+	}
+	onKeychain(t, keystoretest.GnomeKeyring(t).Env, sampled(2), rest)
 }
 
 // And on a Secret Service that takes its time over each call, so that the calls
 // after one that is under way are reached by a kill as well.
-func TestKillAtEverySystemCallOnSecretService(t *testing.T) {
+func TestKillAtSystemCallsOnSecretService(t *testing.T) {
 	sample := 1
 	if *full {
 		sample = 25
 	}
-	onKeychain(t, keystoretest.SecretService(t, keystoretest.Slow).Env, sample)
+	onKeychain(t, keystoretest.SecretService(t, keystoretest.Slow).Env, sample, max(1, sample/3))
 }
 
-func onKeychain(t *testing.T, env []string, sample int) {
+func onKeychain(t *testing.T, env []string, rotations, rest int) {
 	all := slices.DeleteFunc(slices.Concat(operations(), takeovers()[:1]), func(o operation) bool {
-		return o.inVault || o.name == "rotate a long token" // one that no keychain takes
+		return o.inVault || strings.HasPrefix(o.name, "rotate")
 	})
-	all = append(all, rotation("rotate a long token", strict, "refresh-4200"), migration())
+	all = append(all, rotation("rotate, strict server", strict, ""), rotation("rotate a long token", strict, "refresh-4200"), migration())
 	for _, o := range all {
+		sample := rest
+		if strings.HasPrefix(o.name, "rotate") {
+			sample = rotations
+		}
 		t.Run(o.name, func(t *testing.T) {
 			for _, who := range o.victims() {
 				o.sweep(t, env, who, sample)

@@ -15,7 +15,7 @@ const (
 	torture   = "broker/torture "
 	everyCall = torture + "TestKillAtEverySystemCall"
 	onKeyring = torture + "TestKillAtEverySystemCallOnKeyring"
-	onService = torture + "TestKillAtEverySystemCallOnSecretService"
+	onService = torture + "TestKillAtSystemCallsOnSecretService"
 	underWine = "scripts TestWindowsUnderWine"
 	random    = torture + "TestRandomSchedules"
 	points    = "broker TestKillPoints"
@@ -129,7 +129,7 @@ var table = []row{
 	{"D7", "a lock file that is deleted, a folder or a link", "a token, or the cause", once, none, []string{"broker/index TestLockFileThatWentAway", "broker/index TestLockPathThatIsNoFile"}},
 	{"D8", "an index that is a link", "the cause", "0", none, []string{"broker/index TestIndexThatIsNoFile"}},
 	{"D9", "a file system that can't lock", "the cause", "0", none, []string{"broker/index TestFileSystemThatCanNotLock"}},
-	{"D10", "a rename that is refused for a while", token, once, none, []string{"broker/index TestFileInUse", "broker/index TestPatience", underWine + "/broker"}},
+	{"D10", "a rename that is refused for a while", token, once, none, []string{"broker/index TestFileInUse", "atomicfile TestPatiently", underWine + "/broker"}},
 	{"D11", "no HOME, two folders, no umask", "a token, or the cause", once, none, []string{torture + "TestNoHome", "broker/index TestTwoFoldersShareNoStore", "broker/index TestNoUmask"}},
 	{"D12", "hundreds of stray files", token, once, none, []string{"broker/index TestStrayTempFilesAreSwept", "keystore TestStrayFiles"}},
 
