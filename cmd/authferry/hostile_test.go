@@ -400,6 +400,7 @@ var hostile = []struct {
 		}
 	}},
 	{name: "links: other names of other files", links: true, do: func(v *victim) {
+		v.Env = append(v.Env, "AUTHFERRY_LOCK_TIMEOUT=1s") // all the locks are one then
 		mine := filepath.Join(v.Root, "home", "mine")
 		v.write(mine, "mine, and long enough to be cut off by what anybody writes here, if it writes here")
 		locks, err := filepath.Glob(filepath.Join(v.Dir, "locks", "*"))
