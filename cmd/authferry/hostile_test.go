@@ -2,25 +2,18 @@ package main
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
-	"io"
-	"io/fs"
 	"maps"
 	"math/rand/v2"
 	"net/http"
-	"net/http/httptest"
-	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 	"github.com/authferry/authferry/keystore"
 )
@@ -97,160 +90,23 @@ func TestHostileFolder(t *testing.T) {
 	}
 }
 
-// victim has two logins and an API key; next to it is a server of an attacker's,
-// that listens.
-type victim struct {
-	*scene
-	evil  *httptest.Server
-	heard struct {
-		sync.Mutex
-		requests []string
+// The attacks above are told from a folder that is as it should be.
+func TestHostileFolderControl(t *testing.T) {
+	v := newVictim(t)
+	v.Must("", "refresh", "Bob")
+	v.Must("", "token", "--account", "Ada")
+	v.Must("", "token", "--account", "Key")
+	if got := v.Must("", "token", "--account", "Bob", "--json"); !strings.Contains(got.Out, v.Server.URL) {
+		t.Error(got.Out)
 	}
-	program string // touches the file marker
-}
-
-func newVictim(t *testing.T) *victim {
-	v := &victim{scene: newScene(t, brokertest.Config{ClientSecret: clientSecret})}
-	v.evil = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		v.heard.Lock()
-		v.heard.requests = append(v.heard.requests, fmt.Sprintf("%s %s\n%v\n%s", r.Method, r.URL, r.Header, body))
-		v.heard.Unlock()
-		switch q := r.URL.Query(); {
-		case q.Get("redirect_uri") != "": // it plays along: whoever logs in there shall get to its token endpoint
-			http.Redirect(w, r, q.Get("redirect_uri")+"?code=stolen&state="+url.QueryEscape(q.Get("state")), http.StatusFound)
-		case r.URL.Path == "/.well-known/openid-configuration":
-			doc := everywhere(v.evil.URL)
-			doc["response_types_supported"] = []string{"code"}
-			_ = json.NewEncoder(w).Encode(doc)
-		default:
-			_, _ = fmt.Fprintf(w, `{"access_token":"stolen","refresh_token":"stolen","expires_in":3600,"token_type":"Bearer",
-				"device_code":"stolen","user_code":"stolen","verification_uri":%[1]q,"interval":1,"sub":"stolen","email":"stolen@example.com"}`, v.evil.URL)
-		}
-	}))
-	t.Cleanup(v.evil.Close)
-	v.Must(clientSecret, "provider", "add", "sim", "--issuer", v.Server.URL, "--client-id", "authferry-sim", "--client-secret-stdin", "--api-origin", v.Server.URL)
-	v.Must(v.Grant("ada", time.Hour), "import", "grant", "sim", "--label", "Ada")
-	v.Must(v.Grant("bob", -time.Second), "import", "grant", "sim", "--label", "Bob")
-	v.Must(apiKey, "login", "anthropic", "--api-key-stdin", "--label", "Key")
-	v.program = filepath.Join(v.Root, "program")
-	v.write(v.program, "#!/bin/sh\ntouch "+filepath.Join(v.Root, "marker")+"\n")
-	if err := os.Chmod(v.program, 0o700); err != nil {
+	res, err := http.Post(v.evil.URL, "text/plain", bytes.NewReader([]byte("x")))
+	if err != nil {
 		t.Fatal(err)
 	}
-	return v
-}
-
-func (v *victim) write(path, content string) {
-	v.T.Helper()
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(v.Dir, path)
+	_ = res.Body.Close()
+	if len(v.heard.requests) != 1 {
+		t.Error("the attacker's server does not listen")
 	}
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		v.T.Fatal(err)
-	}
-}
-
-// edit changes index.json as an attacker would: with no regard for anything.
-func (v *victim) edit(change func(index map[string]any, accounts []map[string]any)) {
-	v.T.Helper()
-	for _, name := range []string{"index.json", "index.json.bak"} {
-		path := filepath.Join(v.Dir, name)
-		data, err := os.ReadFile(path)
-		if err != nil {
-			v.T.Fatal(err)
-		}
-		var doc map[string]any
-		if err := json.Unmarshal(data, &doc); err != nil {
-			v.T.Fatal(err)
-		}
-		var accounts []map[string]any
-		for _, a := range doc["accounts"].([]any) {
-			accounts = append(accounts, a.(map[string]any))
-		}
-		change(doc, accounts)
-		if data, err = json.Marshal(doc); err != nil {
-			v.T.Fatal(err)
-		}
-		v.write(path, string(data))
-	}
-}
-
-// outside is every file of the user's that is not authferry's own.
-func (v *victim) outside() map[string]string {
-	v.T.Helper()
-	found := map[string]string{}
-	err := filepath.WalkDir(v.Root, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || path == v.Dir || path == filepath.Join(v.Root, "tmp") {
-			return cmpSkip(e, err)
-		}
-		if e.Type().IsRegular() {
-			data, err := os.ReadFile(path)
-			found[path] = string(data)
-			return err
-		}
-		return nil
-	})
-	if err != nil {
-		v.T.Fatal(err)
-	}
-	return found
-}
-
-func cmpSkip(e fs.DirEntry, err error) error {
-	if err == nil && e.IsDir() {
-		return fs.SkipDir
-	}
-	return err
-}
-
-func (v *victim) vault() []string {
-	v.T.Helper()
-	files, err := filepath.Glob(filepath.Join(v.Dir, "vault", "*.age"))
-	if err != nil || len(files) < 4 {
-		v.T.Fatalf("%v, %v", files, err)
-	}
-	return files
-}
-
-func (v *victim) link(from, to string) {
-	v.T.Helper()
-	path := filepath.Join(v.Dir, from)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		v.T.Fatal(err)
-	}
-	_ = os.Remove(path)
-	if err := os.Symlink(to, path); err != nil {
-		v.T.Fatal(err)
-	}
-}
-
-// everywhere are all members of a provider or an account that could name a server.
-func everywhere(url string) map[string]any {
-	doc := map[string]any{"api_origins": []string{url}, "origins": []string{url}, "headers": []string{"authorization: Bearer {token}", "x-forward: {token}"}}
-	for _, name := range []string{"issuer", "token_endpoint", "authorization_endpoint", "device_authorization_endpoint", "revocation_endpoint", "userinfo_endpoint", "redirect_uri", "endpoint", "url"} {
-		doc[name] = url + "/" + name
-	}
-	doc["issuer"] = url
-	return doc
-}
-
-func toml(name string, members map[string]any) string {
-	text := "[" + name + "]\n"
-	for _, key := range slices.Sorted(maps.Keys(members)) {
-		value, _ := json.Marshal(members[key])
-		text += key + " = " + string(value) + "\n"
-	}
-	return text
-}
-
-func (v *victim) evilProvider() map[string]any {
-	members := everywhere(v.evil.URL)
-	for _, unknown := range []string{"origins", "endpoint", "url", "redirect_uri"} {
-		delete(members, unknown)
-	}
-	members["client_id"] = "authferry-sim"
-	return members
 }
 
 // hostile are the attacks. SECURITY.md points here.
@@ -450,58 +306,4 @@ var hostile = []struct {
 		v.link("index.json.bak", mine)
 		v.link("config.toml", mine)
 	}},
-}
-
-// forge replaces the vault by one that opens with a key of the attacker's.
-func (v *victim) forge() (key string) {
-	v.T.Helper()
-	key = filepath.Join(v.T.TempDir(), "key")
-	forged := filepath.Join(v.T.TempDir(), "vault")
-	if err := keystore.InitKeyFile(key); err != nil {
-		v.T.Fatal(err)
-	}
-	s, err := keystore.OpenFile(forged, key)
-	if err != nil {
-		v.T.Fatal(err)
-	}
-	v.edit(func(index map[string]any, accounts []map[string]any) {
-		for _, a := range accounts {
-			for _, kind := range []string{"grant", "access"} {
-				for _, slot := range []string{"a", "b", "c", "d"} {
-					doc := map[string]any{"v": 1, "account": a["id"], "generation": 99, "provider": "sim", "refresh_token": "forged", "access_token": "forged", "endpoint": everywhere(v.evil.URL),
-						"origins": []string{v.evil.URL}, "headers": []string{"authorization: Bearer {token}"}, "obtained_at": time.Now(), "token_type": "Bearer"}
-					data, _ := json.Marshal(doc)
-					if err := s.Set(v.T.Context(), fmt.Sprintf("%s/%s/%s:%s", index["store"], a["id"], kind, slot), keystore.NewSecret(string(data))); err != nil {
-						v.T.Fatal(err)
-					}
-				}
-			}
-		}
-	})
-	if err := os.RemoveAll(filepath.Join(v.Dir, "vault")); err != nil {
-		v.T.Fatal(err)
-	}
-	if err := os.CopyFS(filepath.Join(v.Dir, "vault"), os.DirFS(forged)); err != nil {
-		v.T.Fatal(err)
-	}
-	return key
-}
-
-// The attacks above are told from a folder that is as it should be.
-func TestHostileFolderControl(t *testing.T) {
-	v := newVictim(t)
-	v.Must("", "refresh", "Bob")
-	v.Must("", "token", "--account", "Ada")
-	v.Must("", "token", "--account", "Key")
-	if got := v.Must("", "token", "--account", "Bob", "--json"); !strings.Contains(got.Out, v.Server.URL) {
-		t.Error(got.Out)
-	}
-	res, err := http.Post(v.evil.URL, "text/plain", bytes.NewReader([]byte("x")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = res.Body.Close()
-	if len(v.heard.requests) != 1 {
-		t.Error("the attacker's server does not listen")
-	}
 }

@@ -7,9 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-
-	"golang.org/x/text/width"
 
 	"github.com/authferry/authferry/broker"
 )
@@ -231,40 +228,4 @@ func nextFree(accounts []broker.AccountView, now time.Time) (label string, when 
 		}
 	}
 	return label, when
-}
-
-// cells is how many columns of a terminal text takes.
-func cells(text string) (n int) {
-	for _, r := range text {
-		switch {
-		case unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf):
-		case wide(r):
-			n += 2
-		default:
-			n++
-		}
-	}
-	return n
-}
-
-func wide(r rune) bool {
-	k := width.LookupRune(r).Kind()
-	return k == width.EastAsianWide || k == width.EastAsianFullwidth
-}
-
-func pad(text string, to int) string { return text + strings.Repeat(" ", max(0, to-cells(text))) }
-
-// shorten cuts text to so many columns.
-func shorten(text string, to int) string {
-	if cells(text) <= to {
-		return text
-	}
-	short, size := "", 0
-	for _, r := range text {
-		if size += cells(string(r)); size >= to {
-			break
-		}
-		short += string(r)
-	}
-	return short + "…"
 }

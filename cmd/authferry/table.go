@@ -5,6 +5,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+
+	"golang.org/x/text/width"
 )
 
 // table is aligned text; every cell is made printable. It is made for as many
@@ -146,6 +149,42 @@ func wrap(text string, room int) (lines []string) {
 		line, at = line+word, at+size
 	}
 	return append(lines, line)
+}
+
+// cells is how many columns of a terminal text takes.
+func cells(text string) (n int) {
+	for _, r := range text {
+		switch {
+		case unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf):
+		case wide(r):
+			n += 2
+		default:
+			n++
+		}
+	}
+	return n
+}
+
+func wide(r rune) bool {
+	k := width.LookupRune(r).Kind()
+	return k == width.EastAsianWide || k == width.EastAsianFullwidth
+}
+
+func pad(text string, to int) string { return text + strings.Repeat(" ", max(0, to-cells(text))) }
+
+// shorten cuts text to so many columns.
+func shorten(text string, to int) string {
+	if cells(text) <= to {
+		return text
+	}
+	short, size := "", 0
+	for _, r := range text {
+		if size += cells(string(r)); size >= to {
+			break
+		}
+		short += string(r)
+	}
+	return short + "…"
 }
 
 // counted is "1 account", "2 accounts".
