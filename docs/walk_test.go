@@ -158,15 +158,16 @@ func typed(text string) (steps []step) {
 		if command == "" {
 			continue
 		}
-		pattern := `\A`
+		var pattern strings.Builder
+		pattern.WriteString(`\A`)
 		for line := range strings.Lines(answer) {
 			if line = strings.TrimSuffix(line, "\n"); line == "…" {
-				pattern += `(.*\n)*`
+				pattern.WriteString(`(.*\n)*`)
 				continue
 			}
-			pattern += strings.ReplaceAll(regexp.QuoteMeta(line), "…", ".*") + `\n`
+			pattern.WriteString(strings.ReplaceAll(regexp.QuoteMeta(line), "…", ".*") + `\n`)
 		}
-		steps = append(steps, step{command, regexp.MustCompile(pattern + `\z`)})
+		steps = append(steps, step{command, regexp.MustCompile(pattern.String() + `\z`)})
 	}
 	return steps
 }

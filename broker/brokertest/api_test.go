@@ -32,13 +32,14 @@ func TestDialects(t *testing.T) {
 			}
 			over := get(t, s, "/api/x", g.AccessToken)
 			expect(t, "over", over, dialects[name].status)
-			seen := string(over.body)
+			var seen strings.Builder
+			seen.WriteString(string(over.body))
 			for _, values := range over.header {
-				seen += "\n" + strings.Join(values, " ")
+				seen.WriteString("\n" + strings.Join(values, " "))
 			}
 			for _, place := range []string{"seconds", "seconds_float", "ms", "duration", "reset_unix", "reset_rfc3339", "reset_http", "limit", "remaining", "fraction", "percent"} {
-				if strings.Contains(seen, "{"+place+"}") {
-					t.Errorf("{%s} is not filled in: %s", place, seen)
+				if strings.Contains(seen.String(), "{"+place+"}") {
+					t.Errorf("{%s} is not filled in: %s", place, seen.String())
 				}
 			}
 			if strings.HasPrefix(dialects[name].contentType, "application/json") && !json.Valid(over.body) {

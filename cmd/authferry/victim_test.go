@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -159,12 +160,13 @@ func everywhere(url string) map[string]any {
 }
 
 func toml(name string, members map[string]any) string {
-	text := "[" + name + "]\n"
+	var text strings.Builder
+	text.WriteString("[" + name + "]\n")
 	for _, key := range slices.Sorted(maps.Keys(members)) {
 		value, _ := json.Marshal(members[key])
-		text += key + " = " + string(value) + "\n"
+		text.WriteString(key + " = " + string(value) + "\n")
 	}
-	return text
+	return text.String()
 }
 
 func (v *victim) evilProvider() map[string]any {

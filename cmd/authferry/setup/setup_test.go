@@ -338,12 +338,12 @@ func TestDiffShowsOnlyTheChange(t *testing.T) {
 		c := client(t, "docker")
 		write(t, filepath.Join(m.Home, ".docker", "config.json"), before)
 		for _, undo := range []bool{false, true} {
-			shown := ""
+			var shown strings.Builder
 			for _, change := range put(t, c, m, choice, undo) {
-				shown += change.Diff()
+				shown.WriteString(change.Diff())
 			}
-			if strings.Contains(shown, "Y2FuYXJ5") || !strings.Contains(shown, `"one.example": "authferry"`) {
-				t.Errorf("shown is:\n%s", shown)
+			if strings.Contains(shown.String(), "Y2FuYXJ5") || !strings.Contains(shown.String(), `"one.example": "authferry"`) {
+				t.Errorf("shown is:\n%s", shown.String())
 			}
 		}
 	}
