@@ -431,39 +431,38 @@ func sampled(n int) int {
 }
 
 // The same on a real gnome-keyring: a rotation at every call, as ever, and each of
-// the others at calls all along its way, others each time.
+// the others, if time is no matter, at calls all along its way, others each time.
 func TestKillAtEverySystemCallOnKeyring(t *testing.T) {
-	rest := sampled(2)
-	if *full {
-		rest = 25
-	}
-	onKeychain(t, keystoretest.GnomeKeyring(t).Env, sampled(2), rest)
+	onKeychain(t, keystoretest.GnomeKeyring(t).Env, sampled(2), 25)
 }
 
 // And on a Secret Service that takes its time over each call, so that the calls
 // after one that is under way are reached by a kill as well.
 func TestKillAtSystemCallsOnSecretService(t *testing.T) {
-	sample := 1
-	if *full {
-		sample = 25
+	env := keystoretest.SecretService(t, keystoretest.Slow).Env
+	if !*full {
+		rotation("rotate, strict server", strict, "").sweep(t, env, rotator, 2)
+		return
 	}
-	onKeychain(t, keystoretest.SecretService(t, keystoretest.Slow).Env, sample, max(1, sample/3))
+	onKeychain(t, env, 25, 8)
 }
 
-func onKeychain(t *testing.T, env []string, rotations, rest int) {
-	all := slices.DeleteFunc(slices.Concat(operations(), takeovers()[:1]), func(o operation) bool {
-		return o.inVault || strings.HasPrefix(o.name, "rotate")
-	})
-	all = append(all, rotation("rotate, strict server", strict, ""), rotation("rotate a long token", strict, "refresh-4200"), migration())
-	for _, o := range all {
-		sample := rest
-		if strings.HasPrefix(o.name, "rotate") {
-			sample = rotations
-		}
+func onKeychain(t *testing.T, env []string, sample, others int) {
+	rotations := []operation{rotation("rotate, strict server", strict, ""), rotation("rotate a long token", strict, "refresh-4200")}
+	for _, o := range rotations {
 		t.Run(o.name, func(t *testing.T) {
 			for _, who := range o.victims() {
 				o.sweep(t, env, who, sample)
 			}
 		})
+	}
+	if !*full {
+		return
+	}
+	for _, o := range slices.Concat(operations(), takeovers()[:1], []operation{migration()}) {
+		if o.inVault || strings.HasPrefix(o.name, "rotate") {
+			continue
+		}
+		t.Run(o.name, func(t *testing.T) { o.sweep(t, env, caller, others) })
 	}
 }
