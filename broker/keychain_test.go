@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +23,7 @@ func keychainWorld(t *testing.T, cfg brokertest.Config, env []string) *world {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs Linux: the keychain here is not a Secret Service")
 	}
-	w := &world{t: t, dir: filepath.Join(t.TempDir(), "authferry"), server: brokertest.New(t, cfg), env: env}
+	w := &world{t: t, dir: filepath.Join(t.TempDir(), "authferry"), server: brokertest.New(t, cfg), env: append([]string{"AUTHFERRY_KEYCHAIN_TIMEOUT=1m"}, env...)}
 	t.Cleanup(w.waitForRotators)
 	return w
 }
@@ -111,12 +110,12 @@ func TestKeychainFaultsBeforeSpending(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			s := keystoretest.SecretService(t, keystoretest.Normal)
-			w := keychainWorld(t, brokertest.Config{}, append(slices.Clone(s.Env), "AUTHFERRY_KEYCHAIN_TIMEOUT=700ms"))
+			w := keychainWorld(t, brokertest.Config{}, s.Env)
 			if got := w.addInChild("ada"); got.err != nil {
 				t.Fatal(got.err)
 			}
 			s.SetMode(t, row.mode)
-			got := w.ask()
+			got := w.ask("AUTHFERRY_KEYCHAIN_TIMEOUT=3s")
 			if got.err == nil {
 				t.Fatal("served")
 			}
@@ -178,14 +177,14 @@ func TestKeychainFailsAfterSpending(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			s := keystoretest.SecretService(t, keystoretest.Normal)
-			w := keychainWorld(t, brokertest.Config{}, append(slices.Clone(s.Env), "AUTHFERRY_KEYCHAIN_TIMEOUT=500ms", "AUTHFERRY_HTTP_TIMEOUT=3s"))
+			w := keychainWorld(t, brokertest.Config{}, s.Env)
 			if got := w.addInChild("ada"); got.err != nil {
 				t.Fatal(got.err)
 			}
 			release := make(chan struct{})
 			w.server.Inject(brokertest.Fault{Until: release, After: true})
 			done := make(chan answer, 1)
-			go func() { done <- w.ask() }()
+			go func() { done <- w.ask("AUTHFERRY_KEYCHAIN_TIMEOUT=3s", "AUTHFERRY_HTTP_TIMEOUT=3s") }()
 			w.await("a refresh", func(l brokertest.Ledger) bool { return l.Refreshes("ada") == 1 })
 			s.SetMode(t, row.mode)
 			close(release)
@@ -209,14 +208,14 @@ func TestKeychainFailsAfterSpending(t *testing.T) {
 // it is to a slot of its own.
 func TestLateWrite(t *testing.T) {
 	s := keystoretest.SecretService(t, keystoretest.Normal)
-	w := keychainWorld(t, brokertest.Config{Rotation: brokertest.GraceNew}, append(slices.Clone(s.Env), "AUTHFERRY_KEYCHAIN_TIMEOUT=500ms", "AUTHFERRY_HTTP_TIMEOUT=3s"))
+	w := keychainWorld(t, brokertest.Config{Rotation: brokertest.GraceNew}, s.Env)
 	if got := w.addInChild("ada"); got.err != nil {
 		t.Fatal(got.err)
 	}
 	release := make(chan struct{})
 	w.server.Inject(brokertest.Fault{Until: release, After: true})
 	done := make(chan answer, 1)
-	go func() { done <- w.ask() }()
+	go func() { done <- w.ask("AUTHFERRY_KEYCHAIN_TIMEOUT=3s", "AUTHFERRY_HTTP_TIMEOUT=3s") }()
 	w.await("a refresh", func(l brokertest.Ledger) bool { return l.Refreshes("ada") == 1 })
 	s.SetMode(t, keystoretest.Late)
 	close(release)
@@ -274,12 +273,12 @@ func TestDeletedItems(t *testing.T) {
 // nothing lost.
 func TestKilledDaemon(t *testing.T) {
 	k := keystoretest.GnomeKeyring(t)
-	w := keychainWorld(t, brokertest.Config{}, append(slices.Clone(k.Env), "AUTHFERRY_KEYCHAIN_TIMEOUT=2s"))
+	w := keychainWorld(t, brokertest.Config{}, k.Env)
 	if got := w.addInChild("ada"); got.err != nil {
 		t.Fatal(got.err)
 	}
 	k.Kill(t)
-	if got := w.ask(); got.err == nil || !strings.HasPrefix(string(got.err.Code), "keystore_") {
+	if got := w.ask("AUTHFERRY_KEYCHAIN_TIMEOUT=3s"); got.err == nil || !strings.HasPrefix(string(got.err.Code), "keystore_") {
 		t.Fatalf("without a daemon: %+v", got)
 	}
 	k.Restart(t, true)
