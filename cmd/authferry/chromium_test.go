@@ -26,6 +26,19 @@ type chromium struct {
 	calls   int
 }
 
+// profile is a folder for a browser, whose processes write to it a moment longer
+// than it lives.
+func profile(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "profile")
+	t.Cleanup(func() {
+		for deadline := time.Now().Add(time.Minute); os.RemoveAll(dir) != nil && time.Now().Before(deadline); {
+			time.Sleep(50 * time.Millisecond)
+		}
+	})
+	return dir
+}
+
 func startChromium(t *testing.T) *chromium {
 	t.Helper()
 	program, err := exec.LookPath("chromium")
@@ -40,7 +53,7 @@ func startChromium(t *testing.T) *chromium {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), program, "--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir="+t.TempDir(), "--remote-debugging-pipe")
+	cmd := exec.CommandContext(t.Context(), program, "--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir="+profile(t), "--remote-debugging-pipe")
 	cmd.ExtraFiles = []*os.File{toRead, toWrite}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

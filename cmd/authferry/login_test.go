@@ -373,7 +373,7 @@ func TestPageInChromium(t *testing.T) {
 		address := urlIn(t, said)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		shot := filepath.Join(t.ArtifactDir(), string(row.consent)+".png")
-		page, err := exec.CommandContext(ctx, chromium, "--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir="+t.TempDir(),
+		page, err := exec.CommandContext(ctx, chromium, "--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir="+profile(t),
 			"--window-size=900,700", "--dump-dom", "--screenshot="+shot, address).Output()
 		cancel()
 		rest, _ := io.ReadAll(said)
