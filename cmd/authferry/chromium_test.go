@@ -150,7 +150,7 @@ const measure = `(() => {
 })()`
 
 // The page that ends a login can be read by day and by night, on a desk and on a
-// phone, however long the names in it are.
+// phone, however long the names in it are; with -artifacts the pictures are kept.
 func TestPageOnEveryScreen(t *testing.T) {
 	b := startChromium(t)
 	long := strings.Repeat("averylongnamewithoutabreak", 3) + "@example.com"
@@ -158,9 +158,9 @@ func TestPageOnEveryScreen(t *testing.T) {
 	m := fileMachine(t)
 	m.must("provider", "add", "sim", "--issuer", s.URL, "--client-id", "authferry-sim")
 	for _, row := range []struct {
-		consent brokertest.Consent
-		title   string
-	}{{brokertest.Approve, "Logged in as " + long}, {brokertest.Deny, "Not logged in"}} {
+		consent     brokertest.Consent
+		title, text string
+	}{{brokertest.Approve, "Logged in as " + long, "Logged in as " + long}, {brokertest.Deny, "Not logged in", "The login was denied"}} {
 		if err := s.Configure(func(c *brokertest.Config) { c.Consent, c.SignedIn = row.consent, long }); err != nil {
 			t.Fatal(err)
 		}
@@ -178,6 +178,10 @@ func TestPageOnEveryScreen(t *testing.T) {
 		_ = cmd.Wait()
 		for there := false; !there; time.Sleep(20 * time.Millisecond) {
 			b.evaluate(`document.readyState === "complete" && document.querySelector("h1") !== null`, &there)
+		}
+		var shown string
+		if b.evaluate(`document.body.innerText`, &shown); !strings.Contains(shown, row.text) {
+			t.Errorf("the page has no %q:\n%s", row.text, shown)
 		}
 		for _, scheme := range []string{"light", "dark"} {
 			for _, width := range []int{360, 1280} {
@@ -226,8 +230,8 @@ func (b *chromium) look(t *testing.T, name, title, scheme string, width int) {
 	var shot struct{ Data string }
 	b.call("Page.captureScreenshot", map[string]any{"format": "png"}, &shot)
 	picture, err := base64.StdEncoding.DecodeString(shot.Data)
-	if err != nil {
-		t.Fatal(err)
+	if err != nil || !bytes.HasPrefix(picture, []byte("\x89PNG")) {
+		t.Fatalf("no picture of the page: %v", err)
 	}
 	if err := os.WriteFile(filepath.Join(t.ArtifactDir(), name+".png"), picture, 0o600); err != nil {
 		t.Fatal(err)

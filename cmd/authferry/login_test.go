@@ -344,52 +344,6 @@ func TestInterruptedLogin(t *testing.T) {
 	}
 }
 
-// The page that ends a login, as Chromium shows it; with -artifacts the pictures
-// are kept.
-func TestPageInChromium(t *testing.T) {
-	chromium, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Skip("needs chromium: a browser that runs without a display")
-	}
-	s := brokertest.New(t, brokertest.Config{})
-	m := fileMachine(t)
-	m.must("provider", "add", "sim", "--issuer", s.URL, "--client-id", "authferry-sim")
-	for _, row := range []struct {
-		consent brokertest.Consent
-		want    string
-	}{{brokertest.Approve, "Logged in as ada@example.com"}, {brokertest.Deny, "The login was denied"}} {
-		if err := s.Configure(func(c *brokertest.Config) { c.Consent = row.consent }); err != nil {
-			t.Fatal(err)
-		}
-		cmd := m.command("login", "sim", "--no-browser")
-		stderr, err := cmd.StderrPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		said := bufio.NewReader(stderr)
-		address := urlIn(t, said)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		shot := filepath.Join(t.ArtifactDir(), string(row.consent)+".png")
-		page, err := exec.CommandContext(ctx, chromium, "--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir="+profile(t),
-			"--window-size=900,700", "--dump-dom", "--screenshot="+shot, address).Output()
-		cancel()
-		rest, _ := io.ReadAll(said)
-		_ = cmd.Wait()
-		if err != nil {
-			t.Fatalf("chromium: %v\n%s", err, rest)
-		}
-		if !strings.Contains(string(page), row.want) {
-			t.Errorf("the page has no %q:\n%s", row.want, page)
-		}
-		if picture, err := os.ReadFile(shot); err != nil || !bytes.HasPrefix(picture, []byte("\x89PNG")) {
-			t.Errorf("no picture of the page: %v", err)
-		}
-	}
-}
-
 // Hostile texts reach neither the terminal nor the page as they are.
 func TestHostileAnswer(t *testing.T) {
 	s := brokertest.New(t, brokertest.Config{})
