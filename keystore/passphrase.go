@@ -19,6 +19,8 @@ var (
 	errPassphrase = errors.New("the passphrase does not open the key file")
 	errNotSealed  = errors.New("the key file is not sealed with a passphrase")
 	errNoPhrase   = errors.New("the passphrase is empty")
+	// What age says of a damaged file may quote lines of it.
+	errDamagedKey = errors.New("the sealed key file is damaged, or takes more memory to open than 1 GB")
 )
 
 // workFactor is the logarithm of scrypt's cost, age's own default: about a
@@ -92,11 +94,11 @@ func openKey(sealed []byte, passphrase Secret) ([]byte, error) {
 		return nil, errPassphrase
 	}
 	if err != nil {
-		return nil, err
+		return nil, errDamagedKey
 	}
 	key, err := io.ReadAll(io.LimitReader(r, maxKeyFile))
 	if err != nil {
-		return nil, err
+		return nil, errDamagedKey
 	}
 	if _, _, err := parseKey(key); err != nil {
 		return nil, err
