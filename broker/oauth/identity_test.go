@@ -120,13 +120,3 @@ func TestIdentityFromResponse(t *testing.T) {
 		t.Errorf("%+v, %v", id, err)
 	}
 }
-
-func FuzzIDToken(f *testing.F) {
-	f.Add("e30.e30.e30")
-	f.Add("a.eyJzdWIiOiJ4In0.b")
-	f.Fuzz(func(t *testing.T, token string) {
-		if id, err := identityOf(token, Endpoint{Issuer: "https://as.example", ClientID: "me"}, "N", time.Now()); err == nil && id.Subject == "" {
-			t.Error("nobody")
-		}
-	})
-}

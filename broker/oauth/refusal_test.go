@@ -1,9 +1,7 @@
 package oauth
 
 import (
-	"errors"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -139,84 +137,4 @@ func TestCheckAccessToken(t *testing.T) {
 			t.Errorf("%q", s)
 		}
 	}
-}
-
-// Whatever comes, a token that is handed out can be sent, and no text has a
-// secret in it.
-func FuzzTokenResponse(f *testing.F) {
-	for _, s := range []string{
-		`{"access_token":"a","refresh_token":"r","expires_in":3600,"token_type":"Bearer"}`, `{"access_token":"a","expires_in":"1e18"}`,
-		`{"access_token":"a","refresh_token":"r","expires_in":1e400`, "\ufeff{}", `access_token=a&refresh_token=r&expires_in=5`, "\x1f\x8b", "<html>", "",
-		`{"error":"invalid_grant"}`, `{"error":{"code":"refresh_token_reused"}}`, `{"access_token":"a\nb","refresh_token":"\ud800"}`, `{"access_token":"a","access_token":null}`,
-	} {
-		f.Add([]byte(s), false)
-		f.Add([]byte(s), true)
-	}
-	secret := keystore.NewSecret("afrt_secret")
-	f.Fuzz(func(t *testing.T, body []byte, cut bool) {
-		a := &answer{status: 200, body: body, arrived: time.Now(), sent: true}
-		if strings.HasPrefix(string(body), "\x1f\x8b") {
-			a.decompress()
-		}
-		if cut && a.cut == nil {
-			a.cut = errTooBig
-		}
-		tok, err := a.grant(Endpoint{}, secret)
-		if err == nil {
-			if CheckAccessToken(tok.AccessToken.Reveal()) != nil || CheckTokenType(tok.TokenType) != nil {
-				t.Fatalf("%+v", tok)
-			}
-			if tok.ExpiresIn < 0 || tok.ExpiresIn > maxLifetime || tok.RefreshExpiresIn < 0 || tok.RefreshExpiresIn > maxLifetime {
-				t.Fatalf("lifetimes %v and %v", tok.ExpiresIn, tok.RefreshExpiresIn)
-			}
-			return
-		}
-		e, ok := errors.AsType[*Error](err)
-		if !ok || (tok != nil) != (e.Class == BadToken) || strings.Contains(e.Error(), secret.Reveal()) {
-			t.Fatalf("%#v", err)
-		}
-	})
-}
-
-func FuzzErrorResponse(f *testing.F) {
-	for _, s := range []string{
-		`{"error":"invalid_grant"}`, `{"error":{"type":"invalid_grant","message":"m"}}`, `{"error":{"code":"afrt_secret"}}`, `{"error":"\u001b[0m"}`,
-		`{"message":"gone"}`, "gone", `error=invalid_grant`, "<html>", "", "[]", `{"error":{"error":{}}}`,
-	} {
-		for _, status := range []int{200, 302, 400, 401, 403, 408, 429, 500, 503} {
-			f.Add(status, []byte(s))
-		}
-	}
-	secret := keystore.NewSecret("afrt_secret")
-	e := Endpoint{DeadCodes: []string{"gone"}}
-	f.Fuzz(func(t *testing.T, status int, body []byte) {
-		a := &answer{status: status, body: body, sent: true}
-		got := a.refusal(e, secret)
-		text := got.Error()
-		if strings.Contains(text, secret.Reveal()) || len(text) > 250 || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) {
-			t.Fatalf("%q", text)
-		}
-		if !slices.Contains([]Class{Throttled, Unknown, Dead, Misconfigured}, got.Class) {
-			t.Fatalf("class %q", got.Class)
-		}
-		if got.Class == Dead && (status < 200 || status > 499 || status > 299 && status < 400) {
-			t.Fatalf("status %d is definitive", status)
-		}
-		// Only what was understood is definitive, or a listed text as a whole.
-		if _, err := parse(body, nil); got.Class == Dead && err != nil && strings.TrimSpace(string(body)) != "gone" {
-			t.Fatalf("%q is definitive", body)
-		}
-	})
-}
-
-func FuzzRetryAfter(f *testing.F) {
-	for _, s := range []string{"30", "1.5", "-1", "1e400", "NaN", "Mon, 23 Nov 2026 09:00:40 GMT", ""} {
-		f.Add(s, "Mon, 23 Nov 2026 09:00:00 GMT", s)
-	}
-	f.Fuzz(func(t *testing.T, after, date, ms string) {
-		h := http.Header{"Retry-After": {after}, "Date": {date}, "Retry-After-Ms": {ms}}
-		if d := retryAfter(h, time.Unix(0, 0)); d < 0 || d > maxRetryAfter {
-			t.Fatal(d)
-		}
-	})
 }

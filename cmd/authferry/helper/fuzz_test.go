@@ -28,7 +28,11 @@ func wantClean(t *testing.T, text string) {
 	}
 }
 
-func FuzzGit(f *testing.F) {
+// Whatever a client says to its helper, in whichever protocol: the same text goes to
+// each parser, as what is read from stdin or the environment, and word stands for
+// the argument that a client adds.
+func FuzzRequest(f *testing.F) {
+	const url = "https://api.example.com/x"
 	for _, seed := range []string{
 		"protocol=https\nhost=api.example.com\n\n", "protocol=http\nhost=127.0.0.1:80\nusername=u\npassword=p\n",
 		"capability[]=authtype\nwwwauth[]=Basic realm=\"x\"\nprotocol=https\nhost=[::1]:443\n", "host=a\nhost=b\n", "protocol=https\rhost=x\n",
@@ -37,89 +41,70 @@ func FuzzGit(f *testing.F) {
 		f.Add("get", []byte(seed))
 		f.Add("erase", []byte(seed))
 	}
-	f.Fuzz(func(t *testing.T, op string, in []byte) {
-		r, err := ParseGit(op, bytes.NewReader(in))
-		if err != nil {
-			wantClean(t, err.Error())
-			return
-		}
-		wantOrigin(t, r.Origin)
-		wantClean(t, r.Username)
-		out, err := EncodeGit(r, "oauth2", tokenOf("tok", "authorization: Bearer tok", end, api))
-		if n := bytes.Count(out, []byte("\n")); err == nil && n != 3 && n != 5 {
-			t.Errorf("%q", out)
-		}
-	})
-}
-
-func FuzzGoAuth(f *testing.F) {
 	for _, seed := range []string{"", "HTTP/1.1 401 Unauthorized\nA: b\n\n", "HTTP/2.0 429 Too Many Requests\nRetry-After: 30\n\n", "HTTP/1.1 401\r\nA:b\r\n\r\n", "HTTP/1.1 99 x\n\n", "HTTP/1.1 401 x\n\x00: y\n\n"} {
-		f.Add("https://api.example.com/x", []byte(seed))
+		f.Add(url, []byte(seed))
 	}
 	f.Add("https://user:pass@[::1]:443/?#", []byte("HTTP/1.1 402 \n\n"))
-	f.Fuzz(func(t *testing.T, url string, in []byte) {
-		r, err := ParseGoAuth(url, bytes.NewReader(in))
-		if err != nil {
-			return
-		}
-		wantOrigin(t, r.Origin)
-		if r.Status != 0 && (r.Status < 100 || r.Status > 599) || strings.HasPrefix(r.Origin, "http:") {
-			t.Errorf("%+v", r)
-		}
-	})
-}
-
-func FuzzDocker(f *testing.F) {
 	for _, seed := range []string{"api.example.com", "https://index.docker.io/v1/", "a/b@c", `{"ServerURL":"h","Username":"u","Secret":"s"}`, `{"ServerURL":"h\u0000","Username":"u"}`, "\n"} {
 		f.Add("get", []byte(seed))
 		f.Add("store", []byte(seed))
 	}
-	f.Fuzz(func(t *testing.T, op string, in []byte) {
-		r, err := ParseDocker(op, bytes.NewReader(in))
-		if err == nil {
+	for _, seed := range []string{
+		`{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","spec":{"cluster":{"server":"https://127.0.0.1:6443"}}}`,
+		`{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1beta1","spec":{"interactive":false}}`, `{"kind":["ExecCredential"]}`,
+		`{"v":1,"kind":"get","operation":"read","registry":{"index-url":"sparse+https://127.0.0.1:8443/index/","name":"r"},"args":["--account","Work"]}`,
+		`{"v":1,"kind":"login","token":"t","registry":{"index-url":"sparse+sparse+https://x"}}`, `{"v":1e400}`,
+		"127.0.0.1:8443", "a@b", "a/b", "[::1]", "xn--mnchen-3ya.example", "a\nb",
+	} {
+		f.Add("get", []byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, word string, in []byte) {
+		git(t, word, in)
+		goAuth(t, word, in)
+		if r, err := ParseDocker(word, bytes.NewReader(in)); err == nil {
 			wantOrigin(t, r.Origin)
 			wantClean(t, r.Server)
 		}
-	})
-}
-
-func FuzzKubernetes(f *testing.F) {
-	f.Add(`{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1","spec":{"cluster":{"server":"https://127.0.0.1:6443"}}}`)
-	f.Add(`{"kind":"ExecCredential","apiVersion":"client.authentication.k8s.io/v1beta1","spec":{"interactive":false}}`)
-	f.Add(`{"kind":["ExecCredential"]}`)
-	f.Fuzz(func(t *testing.T, info string) {
-		r, err := ParseKubernetes(info)
-		if err == nil {
+		if r, err := ParseKubernetes(string(in)); err == nil {
 			wantOrigin(t, r.Origin)
 			wantClean(t, r.Version)
 		}
-	})
-}
-
-func FuzzCargo(f *testing.F) {
-	f.Add([]byte(`{"v":1,"kind":"get","operation":"read","registry":{"index-url":"sparse+https://127.0.0.1:8443/index/","name":"r"},"args":["--account","Work"]}`))
-	f.Add([]byte(`{"v":1,"kind":"login","token":"t","registry":{"index-url":"sparse+sparse+https://x"}}`))
-	f.Add([]byte(`{"v":1e400}`))
-	f.Fuzz(func(t *testing.T, line []byte) {
-		r, failure := ParseCargo(line)
-		if failure == nil {
+		if r, failure := ParseCargo(in); failure == nil {
 			wantOrigin(t, r.Origin)
 			wantClean(t, strings.Join(r.Args, ""))
 		}
+		if r, err := ParseTerraform(word, string(in)); err == nil {
+			wantOrigin(t, r.Origin)
+			if strings.HasPrefix(r.Origin, "http:") {
+				t.Errorf("%+v", r)
+			}
+		}
 	})
 }
 
-func FuzzTerraform(f *testing.F) {
-	for _, host := range []string{"api.example.com", "127.0.0.1:8443", "a@b", "a/b", "[::1]", "xn--mnchen-3ya.example", "a\nb"} {
-		f.Add("get", host)
+func git(t *testing.T, op string, in []byte) {
+	t.Helper()
+	r, err := ParseGit(op, bytes.NewReader(in))
+	if err != nil {
+		wantClean(t, err.Error())
+		return
 	}
-	f.Fuzz(func(t *testing.T, op, host string) {
-		r, err := ParseTerraform(op, host)
-		if err == nil {
-			wantOrigin(t, r.Origin)
-		}
-		if strings.HasPrefix(r.Origin, "http:") {
-			t.Errorf("%+v", r)
-		}
-	})
+	wantOrigin(t, r.Origin)
+	wantClean(t, r.Username)
+	out, err := EncodeGit(r, "oauth2", tokenOf("tok", "authorization: Bearer tok", end, api))
+	if n := bytes.Count(out, []byte("\n")); err == nil && n != 3 && n != 5 {
+		t.Errorf("%q", out)
+	}
+}
+
+func goAuth(t *testing.T, url string, in []byte) {
+	t.Helper()
+	r, err := ParseGoAuth(url, bytes.NewReader(in))
+	if err != nil {
+		return
+	}
+	wantOrigin(t, r.Origin)
+	if r.Status != 0 && (r.Status < 100 || r.Status > 599) || strings.HasPrefix(r.Origin, "http:") {
+		t.Errorf("%+v", r)
+	}
 }
