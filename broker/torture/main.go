@@ -3,14 +3,16 @@
 // scripts/torture runs them and has this program print the outcome:
 //
 //	torture -tests               the tests, a package and a pattern on each line
-//	go test -json … | torture    the table, with a verdict for each number, and
-//	                             the figures that the tests logged
+//	go test -json … | torture    the table, with a verdict for each number; kill
+//	                             points by kind of server; and the figures that
+//	                             the tests logged
 //
 // It exits with 1 if a row has failed, was skipped or did not run.
 package main
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -30,8 +32,10 @@ func main() {
 		printTests(os.Stdout)
 		return
 	}
-	outcomes, figures, err := read(os.Stdin)
+	outcomes, figures, cells, err := read(os.Stdin)
 	good := printTable(os.Stdout, outcomes)
+	fmt.Println()
+	printMatrix(os.Stdout, cells)
 	fmt.Println()
 	for _, line := range figures {
 		fmt.Println(line)
@@ -92,7 +96,31 @@ var measured = regexp.MustCompile(`^(TestKillAtEverySystemCall|TestKillAtEverySy
 
 var logged = regexp.MustCompile(`^ *[a-z_]+_test\.go:[0-9]+: (.*)\n$`)
 
-func read(r io.Reader) (all []outcome, figures []string, err error) {
+// cell is a kill point at a kind of server.
+type cell struct{ point, server string }
+
+// atServers finds the tests of cells, whose logs say what came of it.
+var (
+	atServers = regexp.MustCompile(`^TestKillPoints/(?P<server>[a-z-]+)/(?P<point>K\d+)$|^TestKilledWhileTheServerAnswers/(?P<server>[a-z-]+)_(?P<point>K\d+)$`)
+	cameOfIt  = regexp.MustCompile(`_test\.go:\d+: came of it: (.*)\n$`)
+)
+
+func cellOf(test string) (c cell, ok bool) {
+	m := atServers.FindStringSubmatch(test)
+	for i, name := range atServers.SubexpNames() {
+		switch {
+		case m == nil || m[i] == "":
+		case name == "point":
+			c.point = m[i]
+		case name == "server":
+			c.server = m[i]
+		}
+	}
+	return c, m != nil
+}
+
+func read(r io.Reader) (all []outcome, figures []string, cells map[cell]string, err error) {
+	cells = map[cell]string{}
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 64<<20)
 	for lines.Scan() {
@@ -103,11 +131,18 @@ func read(r io.Reader) (all []outcome, figures []string, err error) {
 		if m := logged.FindStringSubmatch(e.Output); m != nil && measured.MatchString(e.Test) {
 			figures = append(figures, e.Test+": "+m[1])
 		}
+		if c, ok := cellOf(e.Test); ok {
+			if m := cameOfIt.FindStringSubmatch(e.Output); m != nil {
+				cells[c] = m[1]
+			} else if e.Action == "fail" {
+				cells[c] = "FAILED"
+			}
+		}
 		if e.Action == "pass" || e.Action == "fail" || e.Action == "skip" {
 			all = append(all, outcome{strings.TrimPrefix(e.Package, module), e.Test, e.Action})
 		}
 	}
-	return all, figures, lines.Err()
+	return all, figures, cells, lines.Err()
 }
 
 // verdict of a row: "ok" only if each of its tests ran and passed.
@@ -145,4 +180,24 @@ func printTable(w io.Writer, outcomes []outcome) (allGood bool) {
 	}
 	_ = t.Flush()
 	return allGood
+}
+
+// printMatrix prints what comes of a kill at each point of a rotation, at each kind
+// of server.
+func printMatrix(w io.Writer, cells map[cell]string) {
+	points, servers := map[string]bool{}, map[string]bool{}
+	for c := range cells {
+		points[c.point], servers[c.server] = true, true
+	}
+	columns := slices.Sorted(maps.Keys(servers))
+	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(t, "rotator killed at\t"+strings.Join(columns, "\t"))
+	for _, point := range slices.SortedFunc(maps.Keys(points), func(a, b string) int { return cmp.Or(len(a)-len(b), strings.Compare(a, b)) }) {
+		row := []string{point}
+		for _, server := range columns {
+			row = append(row, cmp.Or(cells[cell{point, server}], "-"))
+		}
+		fmt.Fprintln(t, strings.Join(row, "\t"))
+	}
+	_ = t.Flush()
 }

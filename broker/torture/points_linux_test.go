@@ -61,8 +61,18 @@ func TestKilledWhileTheServerAnswers(t *testing.T) {
 				case !spent && got.code != 0:
 					t.Errorf("exit code %d: %s", got.code, got.err)
 				}
-				if n := len(w.server.Ledger().Reuse); n > 1 {
+				l := w.server.Ledger()
+				if n := len(l.Reuse); n > 1 {
 					t.Errorf("a spent refresh token was sent %d times", n)
+				}
+				sent := 0
+				for _, token := range l.Of("ada")[0].RefreshTokens {
+					sent += len(token.Sends)
+				}
+				if spent {
+					t.Log("came of it: a login")
+				} else {
+					t.Logf("came of it: a token, %d sent", sent)
 				}
 				if again := w.run("", "token", "--account", id); again.code != got.code {
 					t.Errorf("the next call: exit code %d, want %d", again.code, got.code)

@@ -99,3 +99,24 @@ func TestVerdict(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+// The tests of kill points say what comes of them, server by server.
+func TestMatrix(t *testing.T) {
+	_, _, cells, err := read(strings.NewReader(`
+{"Action":"output","Test":"TestKillPoints/strict/K11","Output":"    rotate_test.go:151: came of it: a login\n"}
+{"Action":"output","Test":"TestKillPoints/strict/K2","Output":"    rotate_test.go:151: came of it: a token, 1 sent\n"}
+{"Action":"fail","Test":"TestKilledWhileTheServerAnswers/grace-new_K9"}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	printMatrix(&b, cells)
+	if want := `rotator killed at  grace-new  strict
+K2                 -          a token, 1 sent
+K9                 FAILED     -
+K11                -          a login
+`; b.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+}
