@@ -36,7 +36,8 @@ type NewAccount struct {
 	Holds    []index.Hold // that it comes with
 	Disabled bool
 
-	// id is empty for a new one; otherwise its rotation lock is held already.
+	// id is empty for a new one; otherwise its rotation lock is held already, and
+	// the tokens exist nowhere else.
 	id string
 }
 
@@ -69,26 +70,27 @@ func (b *Broker) Add(ctx context.Context, n NewAccount) (*index.Account, error) 
 	if n.id == "" {
 		defer b.holdNew(ctx, a.ID)()
 	}
-	if err := b.secure(ctx, idx, &a, g, acc); err != nil {
+	persist := b.patience(n)
+	if err := persist.until(func() error { return b.secure(ctx, idx, &a, g, acc) }); err != nil {
 		b.discard(ctx, idx, a.ID)
 		return nil, storeError(err)
 	}
 	commit(&a, g, "a", acc, "a")
-	if err := b.update(ctx, index.Durable, func(i *index.Index) error {
-		if err := check(i); err != nil {
-			return err
-		}
-		if i.Keystore != "" && i.Keystore != idx.Keystore || i.Store != idx.Store {
-			return failf(LockTimeout, "the keystore was changed meanwhile; nothing was added").hint("run the command again")
-		}
-		i.Keystore = idx.Keystore // the first secret decides
-		enlist(i, &a)
-		return nil
-	}); err != nil {
-		// Unless somebody found the records and gave them an entry already.
-		if now, readErr := b.readOrEmpty(); readErr == nil && now.Account(a.ID) == nil {
-			b.discard(ctx, idx, a.ID)
-		}
+	var refused error // by what the index says now, which asking again would not change
+	err = persist.until(func() error {
+		return b.update(ctx, index.Durable, func(i *index.Index) error {
+			if refused = check(i); refused == nil && (i.Keystore != "" && i.Keystore != idx.Keystore || i.Store != idx.Store) {
+				refused = failf(LockTimeout, "the keystore was changed meanwhile; nothing was added").hint("run the command again")
+			}
+			if refused == nil {
+				i.Keystore = idx.Keystore // the first secret decides
+				enlist(i, &a)
+			}
+			return nil
+		})
+	})
+	if err := cmp.Or(err, refused); err != nil {
+		b.discard(ctx, idx, a.ID)
 		return nil, err
 	}
 	return &a, nil
@@ -175,7 +177,10 @@ func admissible(idx *index.Index, a *index.Account, secret keystore.Secret) erro
 				hint("authferry rename %s NEW-LABEL, or choose another --label", Arg(o.Label))
 		}
 	}
-	if o := knownAs(idx, a.Provider, a.Kind, secret); o != nil {
+	if o := knownAs(idx, a.Provider, a.Kind, secret); o != nil && o.Removing {
+		return failf(LabelTaken, "this login is here already, in account %s, whose removal was cut off; nothing was added", quote(o.Label)).
+			hint("authferry doctor --fix, then run the command again")
+	} else if o != nil {
 		return failf(LabelTaken, "this login is already here as %s; two accounts can't own one", quote(o.Label)).
 			hint("authferry info %s", Arg(o.Label))
 	}
@@ -252,9 +257,14 @@ func (b *Broker) secure(ctx context.Context, idx *index.Index, a *index.Account,
 	return b.set(ctx, accessItem(idx, a.ID, "a"), v)
 }
 
-// discard deletes every item of an account, as well as it can.
+// discard deletes every item of an account that came to nothing, as well as it can.
+// What it can't delete the manifest goes on naming. Somebody may have found the
+// records and given them an entry; then they stay.
 func (b *Broker) discard(ctx context.Context, idx *index.Index, id string) {
 	ctx = context.WithoutCancel(ctx)
+	if now, err := b.readOrEmpty(); err != nil || now.Account(id) != nil {
+		return
+	}
 	if err := b.deleteItems(ctx, idx, id); err != nil {
 		b.opt.Log.Warn("leftovers in the keystore", "account", id, "error", err)
 		return
@@ -325,12 +335,26 @@ type Removal struct {
 // Revocation says whether Remove ends the login at the provider too.
 type Revocation int
 
-// RevokeOwn leaves a login alone that another program's file still has.
+// RevokeOwn leaves a login alone that another program's file still has, RevokeAsAsked
+// does what the removal that was cut off was to do.
 const (
 	RevokeOwn Revocation = iota
 	RevokeNever
 	RevokeAlways
+	RevokeAsAsked
 )
+
+func (how Revocation) of(a *index.Account) bool {
+	switch how {
+	case RevokeAlways:
+		return true
+	case RevokeOwn:
+		return a.Shared == ""
+	case RevokeAsAsked:
+		return a.Revoke
+	}
+	return false
+}
 
 // Remove revokes the account's refresh token at the provider, where how says so
 // and the provider has an endpoint for it (RFC 7009; a failure is a warning),
@@ -367,16 +391,16 @@ func (b *Broker) Remove(ctx context.Context, account string, how Revocation) (*R
 	if err != nil {
 		return nil, err
 	}
+	revoke := how.of(a)
 	if err := b.update(ctx, index.Durable, func(idx *index.Index) error {
 		if t := idx.Account(a.ID); t != nil {
-			t.Removing = true
+			t.Removing, t.Revoke = true, revoke
 		}
 		return nil
 	}); err != nil {
 		return nil, err
 	}
 	reached("K19")
-	revoke := how == RevokeAlways || how == RevokeOwn && a.Shared == ""
 	if revoke && stored.best != nil && !stored.best.RefreshToken.Empty() && stored.best.Endpoint.RevocationEndpoint != "" {
 		if err := b.revoke(ctx, idx, stored.best); err != nil {
 			done.Warning = fmt.Sprintf("the provider did not revoke the login: %v", err)

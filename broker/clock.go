@@ -31,6 +31,15 @@ func (acc *access) remaining(now time.Time) (left time.Duration, known bool) {
 	return min(acc.ExpiresAt.Sub(now), lifetime), true
 }
 
+// elapsed is how long ago a moment was: by the boot clock, which goes on while the
+// machine sleeps, where it was that boot, else by the wall clock.
+func elapsed(at time.Time, boot bootStamp) time.Duration {
+	if b := bootNow(); boot.ID != "" && b.ID == boot.ID {
+		return b.At - boot.At
+	}
+	return time.Now().Round(0).Sub(at.Round(0))
+}
+
 // clockTolerance is how far in the future a token may have been obtained before
 // the clock, and with it the expiry, is in doubt.
 const clockTolerance = 2 * time.Minute

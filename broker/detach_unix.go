@@ -19,6 +19,13 @@ func startDetached(cmd *exec.Cmd) error {
 // and a reader that went away.
 func deafen() { signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGPIPE) }
 
+// hangOn ignores that the terminal closed, or who reads what is printed, until the
+// returned function is called.
+func hangOn() (letGo func()) {
+	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	return func() { signal.Reset(syscall.SIGHUP, syscall.SIGPIPE) }
+}
+
 // holdFast ignores SIGTERM as well until the returned function is called: for
 // the time in which being ended would cost the grant.
 func holdFast() (letGo func()) {

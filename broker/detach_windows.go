@@ -28,3 +28,6 @@ func deafen() {}
 
 // holdFast: nothing short of TerminateProcess ends this process.
 func holdFast() (letGo func()) { return func() {} }
+
+// hangOn has nothing to ignore here.
+func hangOn() (letGo func()) { return func() {} }

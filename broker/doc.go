@@ -75,6 +75,9 @@
 //  1. Read the index and all grant slots; roll the index forward to what the
 //     keystore has. Newer than the caller's generation already? Done.
 //  2. Back-off not over, or this refresh token known dead? Say so, no request.
+//     Callers look at the index for that before they start a rotator, but for the
+//     dead mark they look into the keystore as well: the index may be from before
+//     the login that is stored now.
 //  3. Preflight: write a value of the expected size to an item of its own. A
 //     keystore that refuses ends it here with nothing spent.
 //  4. Connect. The intent is written to the index and synced in the first Read
@@ -168,8 +171,8 @@
 //     longer.
 //   - The hold, the usage and the move of the pool to its next account are one
 //     change of the index. The pool moves only from the reported account, so
-//     the second report of a lease finds it moved; and without fsync, because
-//     losing it costs a refused request.
+//     the second report of a lease finds it moved; and the folder is not synced,
+//     because losing it costs a refused request.
 //   - A pool with nothing free under a stated hold of over an hour lets one
 //     caller through every 15 minutes. The claim is written before the token
 //     is read.

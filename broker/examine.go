@@ -79,17 +79,23 @@ func (d *doctor) behind(ctx context.Context, name string, a *index.Account) {
 }
 
 // tombstone is a removal that was cut off. Its secrets were to be deleted, so
-// that is safe to finish; whether the provider was told is not known.
+// that is safe to finish; whether the provider was told is not known, but whether
+// it was to be.
 func (d *doctor) tombstone(ctx context.Context, name string, a *index.Account) {
 	if !d.fix {
 		d.say(name, CheckWarning, fixHint, "its removal was cut off")
 		return
 	}
-	if _, err := d.b.Remove(ctx, a.ID, RevokeOwn); err != nil && CodeOf(err) != NoAccount {
+	done, err := d.b.Remove(ctx, a.ID, RevokeAsAsked)
+	if err != nil && CodeOf(err) != NoAccount {
 		d.fail(name, err)
 		return
 	}
-	d.say(name, CheckOK, "", "its removal is finished")
+	told := "the provider was not told"
+	if done != nil && done.Revoked {
+		told = "the login was revoked at the provider"
+	}
+	d.say(name, CheckOK, "", "its removal is finished; %s", told)
 }
 
 // stillIn reports whether the file that the account was taken from, and left in,

@@ -57,7 +57,11 @@ func TestMain(m *testing.M) {
 			}()
 		}})
 	case "remove":
-		_, err = b.Remove(context.Background(), args[1], RevokeOwn)
+		how := RevokeOwn
+		if slices.Contains(args, "--no-revoke") {
+			how = RevokeNever
+		}
+		_, err = b.Remove(context.Background(), args[1], how)
 	case "token":
 		var tok *Token
 		if tok, err = b.Token(context.Background(), TokenRequest{Selection: Selection{Account: os.Getenv("TEST_ACCOUNT")}, MinTTL: DefaultMinTTL, Rejected: os.Getenv("TEST_REJECTED")}); err == nil {

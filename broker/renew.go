@@ -48,7 +48,7 @@ func (b *Broker) renew(ctx context.Context, a *index.Account, r renewal) error {
 	// A rotator that is killed is started again once: what it left behind is
 	// what the next one recovers from.
 	for try := 0; ; try++ {
-		settled, err := b.settled(a.ID, r)
+		settled, err := b.settled(ctx, a.ID, r)
 		if settled || err != nil {
 			return err
 		}
@@ -66,9 +66,9 @@ func (b *Broker) renew(ctx context.Context, a *index.Account, r renewal) error {
 }
 
 // settled reports that no request is needed (the generation is there) or allowed
-// (back-off, dead mark), judged by the index alone: it is asked under the gate,
-// where a herd passes one by one.
-func (b *Broker) settled(id string, r renewal) (bool, error) {
+// (back-off, dead mark), judged by the index: it is asked under the gate, where a
+// herd passes one by one. Only that a login is needed is not taken from the index.
+func (b *Broker) settled(ctx context.Context, id string, r renewal) (bool, error) {
 	idx, err := b.read()
 	if err != nil {
 		return false, err
@@ -80,10 +80,37 @@ func (b *Broker) settled(id string, r renewal) (bool, error) {
 	if a.Generation > r.beyond && a.AccessSlot != "" {
 		return true, nil
 	}
-	return false, refusal(a, r, time.Now())
+	err = refusal(a, r, time.Now())
+	if CodeOf(err) == LoginNeeded && b.outdated(ctx, idx, a) {
+		return false, nil // the rotator rolls the index forward
+	}
+	return false, err
 }
 
-// longestBackOff: a later moment was written under a clock that was ahead.
+// outdated reports that the login which the index knows to be dead is not the one
+// that is stored: a renewal was cut off before its commit, or the index came from a
+// backup.
+func (b *Broker) outdated(ctx context.Context, idx *index.Index, a *index.Account) bool {
+	if a.Dead == "" || a.Dead != a.Fingerprint || b.open(idx) != nil {
+		return false
+	}
+	stored, err := b.readGrants(ctx, idx, a.ID)
+	return err == nil && stored.best != nil && fingerprint(stored.best.secret()) != a.Dead
+}
+
+// revive looks whether a login of the selection is outdated, and has that rolled
+// forward. It is asked when all of them seem to be dead.
+func (b *Broker) revive(ctx context.Context, idx *index.Index, sel selected) (revived bool) {
+	for _, a := range idx.Members(sel.pool) {
+		if !a.Disabled && b.outdated(ctx, idx, a) && b.renew(ctx, a, renewal{beyond: a.Generation}) == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// longestBackOff: a later moment was written under a clock that was ahead, and so
+// was what comes of a failure that has yet to happen.
 const longestBackOff = 25 * time.Hour
 
 // refusal is the reason why a rotation of a may not be tried now, or nil.
@@ -91,7 +118,7 @@ func refusal(a *index.Account, r renewal, now time.Time) error {
 	switch {
 	case a.Fingerprint == "" || a.Fingerprint == a.Dead:
 		return loginNeeded(a)
-	case a.Failure != nil && a.Failure.NextTryAt.After(now) && a.Failure.NextTryAt.Before(now.Add(longestBackOff)):
+	case a.Failure != nil && a.Failure.NextTryAt.After(now) && a.Failure.NextTryAt.Before(now.Add(longestBackOff)) && !a.Failure.At.After(now.Add(clockTolerance)):
 		return failureError(a)
 	case r.rejected && now.Sub(a.RejectedAt) < rejectedEvery && a.RejectedAt.Before(now.Add(clockTolerance)):
 		e := failf(ProviderRefused, "account %s: the API refused two tokens in a row; the next refresh for that reason waits", quote(a.Label))

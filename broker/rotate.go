@@ -125,8 +125,7 @@ func (b *Broker) rotateLocked(ctx context.Context, l *index.Lock, id string, r r
 	for attempt := 1; ; attempt++ {
 		e := &exchange{b: b, idx: idx, account: a, grant: stored.best, endpoint: endpoint, rejected: r.rejected}
 		err := e.run(ctx, l)
-		// By the wall clock: the other one stands still while a machine sleeps.
-		if !e.unknown || attempt == 2 || time.Now().Round(0).Sub(e.sentAt.Round(0)) > recoveryWindow {
+		if !e.unknown || attempt == 2 || elapsed(e.sentAt, e.sentBoot) > recoveryWindow {
 			if err != nil {
 				e.lookForAll(ctx)
 			}
@@ -155,6 +154,7 @@ type exchange struct {
 	slot       string // where the new grant goes
 	generation int
 	sentAt     time.Time // zero: nothing was sent
+	sentBoot   bootStamp
 	unknown    bool      // sent, and what became of it is not known
 }
 
@@ -201,7 +201,7 @@ func (e *exchange) recordIntent(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	e.sentAt = now
+	e.sentAt, e.sentBoot = now, bootNow()
 	// What its caller would wait for is no measure for what comes now.
 	e.b.opt.KeychainTimeout = max(e.b.opt.KeychainTimeout, 2*time.Minute)
 	e.b.opt.LockTimeout = max(e.b.opt.LockTimeout, 30*time.Second)
@@ -358,13 +358,20 @@ func (e *exchange) change(ctx context.Context, d index.Durability, change func(*
 }
 
 // persistence asks again, with growing pauses, until its deadline.
-type persistence struct{ deadline time.Time }
+type persistence struct {
+	deadline time.Time
+	tell     func(message string) // of what refuses, once; nil: nobody
+}
 
 func (p persistence) until(write func() error) error {
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
 		err := write()
 		if err == nil || time.Now().After(p.deadline) || CodeOf(err) == NoAccount {
 			return err
+		}
+		if p.tell != nil {
+			p.tell(err.Error() + "; the new login waits for it")
+			p.tell = nil
 		}
 		time.Sleep(pause)
 	}
@@ -373,7 +380,7 @@ func (p persistence) until(write func() error) error {
 // nextFailure records why a rotation failed and when the next may try: 1, 2,
 // 4 … 60 s with full jitter, or what the provider asked for.
 func nextFailure(last *index.Failure, cause error, now time.Time) *index.Failure {
-	f := &index.Failure{Count: 1, Message: cause.Error()}
+	f := &index.Failure{Count: 1, Message: cause.Error(), At: now.UTC()}
 	if last != nil {
 		f.Count = last.Count + 1
 	}

@@ -18,6 +18,7 @@ import (
 // something that doctor shows.
 func (l *login) exchange(ctx context.Context, nonce string, redeem func(context.Context) (*oauth.Token, error)) (*Login, error) {
 	whole := context.WithoutCancel(ctx)
+	defer hangOn()()
 	idx, err := l.b.prepare(whole, func(*index.Index) error { return nil })
 	if err != nil {
 		return nil, err
@@ -29,7 +30,7 @@ func (l *login) exchange(ctx context.Context, nonce string, redeem func(context.
 	kept := false
 	defer func() {
 		if !kept {
-			_ = l.b.changeManifest(whole, idx, func(m *manifest) { m.remove(l.id) })
+			l.b.discard(whole, idx, l.id)
 		}
 	}()
 	bounded, cancel := context.WithTimeout(whole, l.b.opt.HTTPTimeout)
@@ -123,6 +124,18 @@ func (l *login) settle(ctx context.Context, n NewAccount) (*Login, error) {
 	}
 }
 
+// loginPatience is how long a login that was just made is kept in memory while
+// keystore or index refuse it; a person waits. It is a variable for the tests.
+var loginPatience = time.Minute
+
+// patience is for the writes that keep n.
+func (b *Broker) patience(n NewAccount) persistence {
+	if n.id == "" {
+		return persistence{}
+	}
+	return persistence{time.Now().Add(loginPatience), b.opt.Warn}
+}
+
 var errSameIdentity = errors.New("an account has this identity already")
 
 // home is the account that the login n belongs to, nil for a new one.
@@ -209,41 +222,49 @@ func (b *Broker) replace(ctx context.Context, id string, n NewAccount) (*index.A
 	if err != nil {
 		return nil, err
 	}
+	if old.best != nil { // what is stored now must not be what is written over
+		if a, err = b.rollForward(ctx, idx, a, old); err != nil {
+			return nil, err
+		}
+	}
 	now := time.Now().UTC()
 	g, acc := newRecords(id, n, now)
 	g.Generation = a.Generation + 1
-	if old.best != nil {
-		g.Generation = max(g.Generation, old.best.Generation+1)
-	}
 	if g.ClientSecret, err = b.hasClientSecret(ctx, idx, g.Endpoint); err != nil {
 		return nil, err
 	}
 	slot := index.FreeSlot(*a, index.GrantRecord)
-	v, err := g.encode()
-	if err == nil {
-		err = b.set(ctx, grantItem(idx, id, slot), v)
+	grantValue, err := g.encode()
+	if err != nil {
+		return nil, storeError(err)
 	}
+	persist := b.patience(n)
+	err = persist.until(func() error { return b.set(ctx, grantItem(idx, id, slot), grantValue) })
+	reached("K14")
 	if err == nil && acc != nil {
 		acc.Generation = g.Generation
-		if v, err = acc.encode(); err == nil {
-			err = b.set(ctx, accessItem(idx, id, slot), v)
+		var accessValue keystore.Secret
+		if accessValue, err = acc.encode(); err == nil {
+			err = persist.until(func() error { return b.set(ctx, accessItem(idx, id, slot), accessValue) })
 		}
 	}
 	if err != nil {
 		return nil, storeError(err)
 	}
 	var renewed *index.Account
-	return renewed, b.update(ctx, index.Durable, func(i *index.Index) error {
-		if renewed = i.Account(id); renewed == nil {
-			return failf(NoAccount, "the account was removed meanwhile").hint("authferry login %s", n.Provider.Name)
-		}
-		commit(renewed, g, slot, acc, slot)
-		renewed.RefreshedAt, renewed.Shared, renewed.RejectedAt = now.Truncate(time.Second), "", time.Time{}
-		if n.Identity.Subject != "" {
-			renewed.Issuer, renewed.Subject, renewed.Organization = n.Identity.Issuer, n.Identity.Subject, n.Identity.Organization
-			renewed.Identity = cmp.Or(n.Identity.Name, renewed.Identity)
-		}
-		return nil
+	return renewed, persist.until(func() error {
+		return b.update(ctx, index.Durable, func(i *index.Index) error {
+			if renewed = i.Account(id); renewed == nil {
+				return failf(NoAccount, "the account was removed meanwhile").hint("authferry login %s", n.Provider.Name)
+			}
+			commit(renewed, g, slot, acc, slot)
+			renewed.RefreshedAt, renewed.Shared, renewed.RejectedAt = now.Truncate(time.Second), "", time.Time{}
+			if n.Identity.Subject != "" {
+				renewed.Issuer, renewed.Subject, renewed.Organization = n.Identity.Issuer, n.Identity.Subject, n.Identity.Organization
+				renewed.Identity = cmp.Or(n.Identity.Name, renewed.Identity)
+			}
+			return nil
+		})
 	})
 }
 

@@ -94,8 +94,18 @@ func (b *Broker) Token(ctx context.Context, req TokenRequest) (*Token, error) {
 // generation of sel.prefer that the API refused.
 func (b *Broker) handOut(ctx context.Context, idx *index.Index, sel selected, minTTL time.Duration, rejected int) (*Token, error) {
 	var skip []string
+	looked := false
 	for {
 		choice := choose(idx, sel, skip, time.Now())
+		if CodeOf(choice.err) == LoginNeeded && !looked {
+			if looked = true; b.revive(ctx, idx, sel) {
+				var err error
+				if idx, err = b.read(); err != nil {
+					return nil, err
+				}
+				continue
+			}
+		}
 		if CodeOf(choice.err) == AllHeld {
 			if a := b.letThrough(ctx, idx, sel); a != nil {
 				choice.account, choice.err = a, nil

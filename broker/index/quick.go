@@ -44,6 +44,7 @@ func (c *cursor) account() (a Account) {
 	c.number("rank", &a.Rank)
 	c.flag("disabled", &a.Disabled)
 	c.flag("removing", &a.Removing)
+	c.flag("revoke", &a.Revoke)
 	c.text("shared", &a.Shared)
 	c.text("identity", &a.Identity)
 	c.text("issuer", &a.Issuer)
@@ -90,6 +91,7 @@ func (c *cursor) failure() (f Failure) {
 	c.text("message", &f.Message)
 	c.number("count", &f.Count)
 	c.moment("next_try_at", &f.NextTryAt)
+	c.moment("at", &f.At)
 	c.flag("token_over", &f.TokenOver)
 	c.end()
 	return f

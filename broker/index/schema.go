@@ -36,6 +36,7 @@ type Account struct {
 	Rank     int    `json:"rank"` // from 1, within its pool
 	Disabled bool   `json:"disabled,omitempty"`
 	Removing bool   `json:"removing,omitempty"` // tombstone: its secrets are being deleted
+	Revoke   bool   `json:"revoke,omitempty"`   // the provider was to be told of that
 	Shared   string `json:"shared,omitempty"`   // another program's file still has this login (import --keep)
 
 	Identity     string `json:"identity,omitempty"` // for display only
@@ -93,6 +94,7 @@ type Failure struct {
 	Message   string    `json:"message,omitempty"` // no secret, no raw response
 	Count     int       `json:"count"`
 	NextTryAt time.Time `json:"next_try_at"`
+	At        time.Time `json:"at,omitzero"` // when it failed; zero: not recorded
 	// TokenOver: the rotator found the access token in the keystore and saw that
 	// it is over, so that nobody needs to look again.
 	TokenOver bool `json:"token_over,omitempty"`

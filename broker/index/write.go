@@ -16,8 +16,8 @@ type Durability int
 const (
 	// Durable changes are on disk before Update returns: all that concerns grants.
 	Durable Durability = iota
-	// Fast changes outlive the process, not a power cut: holds, usage, current.
-	// Losing one costs a refused request, not a login.
+	// Fast changes outlive the process; a power cut may undo the last ones: holds,
+	// usage, current. That costs a refused request, not a login.
 	Fast
 )
 
@@ -27,14 +27,14 @@ const tempAge = 10 * time.Minute
 // write replaces index.json by data. Where it holds old now, that becomes the
 // backup first, so that at no instant either of the two is missing or partial.
 func (f *File) write(d Durability, old, data []byte) error {
-	temp, err := f.writeTemp(d, data)
+	temp, err := f.writeTemp(data)
 	if err != nil {
 		return err
 	}
 	defer os.Remove(temp) // gone already unless something below failed
 	if old != nil {
 		// A backup that is being read keeps its content, which is as good.
-		if err := f.keep(d, old); err != nil && !inUse(err) {
+		if err := f.keep(old); err != nil && !inUse(err) {
 			return err
 		}
 	}
@@ -48,14 +48,17 @@ func (f *File) write(d Durability, old, data []byte) error {
 	return nil
 }
 
-func (f *File) writeTemp(d Durability, data []byte) (path string, err error) {
+// writeTemp syncs what it writes, also for a Fast change: on some file systems a
+// file that was renamed before it was written is empty after a power cut, and the
+// backup is the file before, which another Fast change may have written.
+func (f *File) writeTemp(data []byte) (path string, err error) {
 	path = f.tempPath()
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return "", err
 	}
 	_, err = file.Write(data)
-	if err == nil && d == Durable {
+	if err == nil {
 		err = file.Sync()
 	}
 	err = errors.Join(err, file.Close())
@@ -72,11 +75,11 @@ func (f *File) tempPath() string {
 
 // keep makes the current file, which holds old, the backup: by a second link to
 // it, which costs no write, or else by a copy.
-func (f *File) keep(d Durability, old []byte) error {
+func (f *File) keep(old []byte) error {
 	temp := f.tempPath()
 	if os.Link(f.path(), temp) != nil {
 		var err error
-		if temp, err = f.writeTemp(d, old); err != nil {
+		if temp, err = f.writeTemp(old); err != nil {
 			return err
 		}
 	}

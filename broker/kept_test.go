@@ -1,0 +1,231 @@
+package broker
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/keystore/keystoretest"
+)
+
+// An account is not called dead by an index that does not know of its new login:
+// the renewal was killed before its commit, or the index is one from before it.
+func TestDeadMarkIsOfAnOldLogin(t *testing.T) {
+	for name, behind := range map[string]func(*world, *index.Account){
+		"killed": func(w *world, _ *index.Account) { w.loginKilledAt("K14") },
+		"backup": func(w *world, _ *index.Account) {
+			path := filepath.Join(w.dir, "index.json")
+			before, err := os.ReadFile(path)
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			w.mustLogin(ada, LoginRequest{})
+			if err := os.WriteFile(path, before, 0o600); err != nil {
+				w.t.Fatal(err)
+			}
+		},
+	} {
+		for _, how := range []string{"token", "pinned", "refresh"} {
+			t.Run(name+" "+how, func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t, brokertest.Config{})
+				w.knows(nil)
+				a := w.mustLogin(ada, LoginRequest{}).Account
+				w.change(a.ID, func(a *index.Account) { a.Dead, a.ExpiresAt = a.Fingerprint, time.Now().Add(-time.Hour) })
+				behind(w, &a)
+				switch how {
+				case "refresh":
+					if _, err := w.broker().Refresh(t.Context(), a.ID); err != nil {
+						t.Fatal(err)
+					}
+				case "pinned":
+					if got := w.ask("TEST_ACCOUNT=" + a.ID); !w.good(got.token) {
+						t.Fatal(got.err)
+					}
+				}
+				if got := w.ask(); !w.good(got.token) {
+					t.Error(got.err)
+				}
+				if now := w.account(a.ID); now.Dead != "" || now.Generation < 2 {
+					t.Errorf("dead mark %q, generation %d", now.Dead, now.Generation)
+				}
+				w.noneLost()
+			})
+		}
+	}
+}
+
+// A login that renews writes over nothing that is stored now, however old the index.
+func TestRenewalLeavesTheStoredLogin(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	w.knows(nil)
+	a := w.mustLogin(ada, LoginRequest{}).Account
+	path := filepath.Join(w.dir, "index.json")
+	before, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.broker().Refresh(t.Context(), a.ID); err != nil {
+		t.Fatal(err)
+	}
+	stored := w.account(a.ID).GrantSlot
+	if err := os.WriteFile(path, before, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w.mustLogin(ada, LoginRequest{})
+	if slot := w.account(a.ID).GrantSlot; slot == stored {
+		t.Errorf("the new login went to slot %s, where the old one was", slot)
+	}
+}
+
+// A back-off that was written under a clock that was hours ahead holds nobody up.
+func TestBackOffOfAFailureYetToCome(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	a := w.add("ada", -time.Second)
+	ahead := time.Now().Add(10 * time.Hour)
+	w.change(a.ID, func(a *index.Account) {
+		a.Failure = &index.Failure{Class: classUnsent, Count: 1, At: ahead, NextTryAt: ahead.Add(time.Second)}
+	})
+	if got := w.ask(); got.err != nil {
+		t.Error(got.err)
+	}
+}
+
+// doctor finishes a removal as it was asked for: --no-revoke leaves the login at the
+// provider, where another folder may own it.
+func TestDoctorFinishesRemovalAsAsked(t *testing.T) {
+	for how, revoked := range map[Revocation]int{RevokeOwn: 1, RevokeNever: 0} {
+		w := newWorld(t, brokertest.Config{})
+		a := w.add("ada", time.Hour)
+		cmd := w.command("TEST_KILL_AT=K19", "TEST_KILL_ONCE="+filepath.Join(t.TempDir(), "once"))
+		cmd.Args = []string{"authferry", "remove", a.ID}
+		if how == RevokeNever {
+			cmd.Args = append(cmd.Args, "--no-revoke")
+		}
+		if got := w.run(cmd); got.err == nil {
+			t.Fatal("it was not killed")
+		}
+		w.doctor(true, CheckOK, "its removal is finished")
+		if n := w.server.Ledger().Revoked(); n != revoked {
+			t.Errorf("%d logins revoked, want %d", n, revoked)
+		}
+	}
+}
+
+// A key whose removal was cut off can be added again once that is finished, and the
+// hint says so.
+func TestHintOfACutOffRemoval(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	w.knows(nil)
+	key := keystore.NewSecret("afak_x")
+	add := func() error {
+		_, err := w.broker().LoginKey(t.Context(), LoginRequest{Provider: "sim", Label: "k"}, key)
+		return err
+	}
+	if err := add(); err != nil {
+		t.Fatal(err)
+	}
+	w.change(w.only().ID, func(a *index.Account) { a.Removing = true })
+	if err := add(); CodeOf(err) != LabelTaken || !strings.Contains(err.(*Error).Hint, "doctor --fix") {
+		t.Errorf("%v", err)
+	}
+}
+
+// faultyWorld has a provider, and a keychain that can fail.
+func faultyWorld(t *testing.T) (w *world, store *keystoretest.Faulty, items func() []string) {
+	t.Helper()
+	w = newWorld(t, brokertest.Config{SignedIn: ada})
+	dir := t.TempDir()
+	key := filepath.Join(dir, "key.txt")
+	if err := keystore.InitKeyFile(key); err != nil {
+		t.Fatal(err)
+	}
+	vault := filepath.Join(dir, "items")
+	s, err := keystore.OpenFile(vault, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.dir = filepath.Join(dir, "authferry")
+	p, _, _ := pretendKeychain(t)
+	p.Store = s
+	return w, keystoretest.NewFaulty(p), func() []string {
+		names, err := keystore.FileItems(vault, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return names
+	}
+}
+
+// A login that was just made waits for a keystore and an index that are busy; one
+// that can't be kept leaves nothing that nobody knows of.
+func TestNewLoginWaits(t *testing.T) {
+	before := loginPatience
+	t.Cleanup(func() { loginPatience = before })
+	w, store, items := faultyWorld(t)
+	at := func() *Broker {
+		return New(Options{Dir: w.dir, LockTimeout: 200 * time.Millisecond, OpenKeychain: func() keystore.Store { return store }})
+	}
+	p, err := at().Discover(t.Context(), w.server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Name, p.ClientID, p.APIOrigins = "sim", "authferry-sim", []string{w.server.URL}
+	if err := at().AddProvider(t.Context(), p, keystore.Secret{}); err != nil {
+		t.Fatal(err)
+	}
+	login := func() error {
+		_, err := at().Login(t.Context(), LoginRequest{Provider: "sim"}, w.browser().person())
+		return err
+	}
+
+	// The keystore is gone from the access record on, and back for the clean-up,
+	// but not at once.
+	loginPatience = 100 * time.Millisecond
+	down, deletes := false, 0
+	store.Inject(func(c keystoretest.Call) keystoretest.Fault {
+		down = down || c.Op == "write" && strings.Contains(c.Name, "/access:")
+		if c.Op == "delete" {
+			deletes++
+		}
+		if down && (c.Op == "write" && !strings.HasSuffix(c.Name, "/manifest") || deletes == 1) {
+			return keystoretest.Fault{Cause: keystore.ErrTimeout}
+		}
+		return keystoretest.Fault{}
+	})
+	if err := login(); CodeOf(err) != KeystoreTimeout {
+		t.Fatalf("%v", err)
+	}
+	store.Inject(nil)
+	at().Doctor(t.Context(), true)
+	for _, name := range items() {
+		if strings.Contains(name, "/grant:") {
+			t.Errorf("%s is left, and nobody knows of it", name)
+		}
+	}
+
+	// Keystore and index are busy for a moment.
+	loginPatience = time.Minute
+	refusals := 0
+	store.Inject(func(c keystoretest.Call) keystoretest.Fault {
+		if c.Op != "write" || !strings.Contains(c.Name, "/access:") {
+			return keystoretest.Fault{}
+		}
+		if refusals++; refusals <= 2 {
+			return keystoretest.Fault{Cause: keystore.ErrLocked}
+		}
+		if l, err := index.TryAcquire(index.At(w.dir).LockPath()); err == nil {
+			time.AfterFunc(700*time.Millisecond, l.Release)
+		}
+		return keystoretest.Fault{}
+	})
+	if err := login(); err != nil {
+		t.Fatal(err)
+	}
+	w.noneLost()
+}
