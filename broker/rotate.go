@@ -155,7 +155,7 @@ type exchange struct {
 	generation int
 	sentAt     time.Time // zero: nothing was sent
 	sentBoot   bootStamp
-	unknown    bool      // sent, and what became of it is not known
+	unknown    bool // sent, and what became of it is not known
 }
 
 func (e *exchange) run(ctx context.Context, l *index.Lock) error {

@@ -330,71 +330,98 @@ func (o operation) killed(t *testing.T, server *brokertest.Server, keychain []st
 	return e, outcome, append(broken, more...)
 }
 
+// perKeychain is how many kills leave their items in one keychain: gnome-keyring
+// writes all of them whenever one changes, and would answer slower and slower.
+const perKeychain = 24
+
 // sweep kills the operation's victim at each of its calls, or at a sample of
-// them, and prints what came of it.
-func (o operation) sweep(t *testing.T, keychain []string, who victim, sample int) {
+// them, and prints what came of it. keychain makes one; nil: sealed files.
+func (o operation) sweep(t *testing.T, keychain func(*testing.T) []string, who victim, sample int) {
 	t.Helper()
 	cfg := o.server
 	cfg.DeviceInterval = time.Second
-	fresh := func() *brokertest.Server { return brokertest.New(t, cfg) }
-	e, _, broken := o.killed(t, fresh(), keychain, who, 0)
-	if len(broken) > 0 {
-		t.Fatalf("undisturbed: %v", broken)
+	var undisturbed execution
+	o.on(t, keychain, "undisturbed", func(t *testing.T, env []string) {
+		var broken []string
+		if undisturbed, _, broken = o.killed(t, brokertest.New(t, cfg), env, who, 0); len(broken) > 0 {
+			t.Fatalf("undisturbed: %v", broken)
+		}
+	})
+	if t.Failed() {
+		return
 	}
-	step, first := 1, 1
+	step, next := 1, 1
 	if sample > 0 { // another one each time
-		step = max(1, e.Calls/sample)
-		first = 1 + rand.IntN(step) // #nosec G404 -- a sample
+		step = max(1, undisturbed.Calls/sample)
+		next = 1 + rand.IntN(step) // #nosec G404 -- a sample
 	}
-	var mu sync.Mutex
 	outcomes, window := map[string]int{}, map[string]int{}
-	kills, next, quiet := 0, first, 0
-	var work sync.WaitGroup
-	for range 2 {
-		work.Go(func() {
-			for {
-				mu.Lock()
-				n := next
-				next += step
-				stop := quiet > 0
-				mu.Unlock()
-				if stop || n > 3*e.Calls {
-					return
-				}
-				server, err := brokertest.Start(cfg)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				got, outcome, broken := o.killed(t, server, keychain, who, n)
-				server.Close()
-				mu.Lock()
-				if !got.Killed {
-					quiet++
-				} else {
-					kills++
-					outcomes[outcome]++
-					if outcome == lost {
-						window[got.Before]++
-					}
-				}
-				mu.Unlock()
-				if len(broken) > 0 {
-					t.Errorf("%s: the %s killed at call %d, %s: %s\n  %s", o.name, who, n, got.Before, outcome, strings.Join(broken, "\n  "))
-				}
+	kills, over := 0, false
+	for !over && next <= 3*undisturbed.Calls {
+		o.on(t, keychain, fmt.Sprint("from call ", next), func(t *testing.T, env []string) {
+			var mu sync.Mutex
+			left := perKeychain
+			if env == nil {
+				left = 3 * undisturbed.Calls
 			}
+			turn := func() (n int, ok bool) {
+				mu.Lock()
+				defer mu.Unlock()
+				left--
+				n, next = next, next+step
+				return n, !over && left >= 0 && n <= 3*undisturbed.Calls
+			}
+			var work sync.WaitGroup
+			for range 2 {
+				work.Go(func() {
+					for n, ok := turn(); ok; n, ok = turn() {
+						server, err := brokertest.Start(cfg)
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						got, outcome, broken := o.killed(t, server, env, who, n)
+						server.Close()
+						mu.Lock()
+						if !got.Killed {
+							over = true
+						} else {
+							kills++
+							outcomes[outcome]++
+							if outcome == lost {
+								window[got.Before]++
+							}
+						}
+						mu.Unlock()
+						if len(broken) > 0 {
+							t.Errorf("%s: the %s killed at call %d, %s: %s\n  %s", o.name, who, n, got.Before, outcome, strings.Join(broken, "\n  "))
+						}
+					}
+				})
+			}
+			work.Wait()
+			next -= 2 * step // each worker drew one that it did not do
 		})
 	}
-	work.Wait()
 	var words []string
 	for outcome, n := range outcomes {
 		words = append(words, fmt.Sprintf("%s %d", outcome, n))
 	}
 	slices.Sort(words)
-	t.Logf("%-26s %-8s %3d calls, killed at %3d: %s", o.name, who, e.Calls, kills, strings.Join(words, ", "))
+	t.Logf("%-26s %-8s %3d calls, killed at %3d: %s", o.name, who, undisturbed.Calls, kills, strings.Join(words, ", "))
 	for call, n := range window {
 		t.Logf("  %s at %d x %s", lost, n, call)
 	}
+}
+
+// on does a part of a sweep, with a keychain of its own where it takes one.
+func (o operation) on(t *testing.T, keychain func(*testing.T) []string, part string, do func(*testing.T, []string)) {
+	t.Helper()
+	if keychain == nil {
+		do(t, nil)
+		return
+	}
+	t.Run(part, func(t *testing.T) { do(t, keychain(t)) })
 }
 
 // Every process of every command that changes something, killed at every system
@@ -441,21 +468,17 @@ func TestKillAtEverySystemCallOnKeyring(t *testing.T) {
 func TestKillAtSystemCallsOnSecretService(t *testing.T) {
 	env := func(t *testing.T) []string { return keystoretest.SecretService(t, keystoretest.Slow).Env }
 	if !*full {
-		rotation("rotate, strict server", strict, "").sweep(t, env(t), rotator, 2)
+		rotation("rotate, strict server", strict, "").sweep(t, env, rotator, 2)
 		return
 	}
 	onKeychain(t, env, 25, 8)
 }
 
-// onKeychain makes a keychain for each victim: gnome-keyring writes all of its items
-// whenever one changes, so one that had those of every kill would answer slower and
-// slower.
 func onKeychain(t *testing.T, env func(*testing.T) []string, sample, others int) {
-	rotations := []operation{rotation("rotate, strict server", strict, ""), rotation("rotate a long token", strict, "refresh-4200")}
-	for _, o := range rotations {
+	for _, o := range []operation{rotation("rotate, strict server", strict, ""), rotation("rotate a long token", strict, "refresh-4200")} {
 		t.Run(o.name, func(t *testing.T) {
 			for _, who := range o.victims() {
-				t.Run(string(who), func(t *testing.T) { o.sweep(t, env(t), who, sample) })
+				o.sweep(t, env, who, sample)
 			}
 		})
 	}
@@ -466,6 +489,6 @@ func onKeychain(t *testing.T, env func(*testing.T) []string, sample, others int)
 		if o.inVault || strings.HasPrefix(o.name, "rotate") {
 			continue
 		}
-		t.Run(o.name, func(t *testing.T) { o.sweep(t, env(t), caller, others) })
+		t.Run(o.name, func(t *testing.T) { o.sweep(t, env, caller, others) })
 	}
 }

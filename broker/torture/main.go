@@ -92,7 +92,7 @@ func printTests(w io.Writer) {
 type outcome struct{ dir, name, end string }
 
 // measured are the tests whose log is worth reading when they pass.
-var measured = regexp.MustCompile(`^(TestKillAtEverySystemCall|TestKillAtEverySystemCallOn(Keyring|SecretService)|TestRandomSchedules|TestWindow|TestKilledCallers|TestStampede|TestRealKeyring)(/|$)`)
+var measured = regexp.MustCompile(`^(TestKillAtEverySystemCall|TestKillAtEverySystemCallOnKeyring|TestKillAtSystemCallsOnSecretService|TestRandomSchedules|TestWindow|TestKilledCallers|TestStampede|TestRealKeyring)(/|$)`)
 
 var logged = regexp.MustCompile(`^ *[a-z_]+_test\.go:[0-9]+: (.*)\n$`)
 
