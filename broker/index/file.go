@@ -113,7 +113,8 @@ func at(path string, err error) error {
 // and nothing is written, nor where fn changed nothing, nor where the result
 // would be refused by Read. How long to wait for the lock is the context's to
 // say; see Acquire for that error. Those of reading are as from Read, except
-// that a missing index is none.
+// that a missing index is none, unless its backup shows that it had accounts: a
+// new one would take the place of the only list of them (ErrCorrupt).
 //
 // fn must not wait for a network, a keychain or a person, and must not call
 // Update. An error from syncing the folder comes when the change is already
@@ -194,11 +195,15 @@ func (f *File) first() (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
+	last, err := f.LastGood()
+	if err == nil && len(last.Accounts) > 0 {
+		return nil, at(f.path(), corrupt("it is missing; accounts in its last version: %d", len(last.Accounts)))
+	}
 	if err := f.closeToOthers(); err != nil {
 		return nil, err
 	}
 	first := &Index{Schema: Schema, Store: NewStoreID(), Path: path}
-	if last, err := f.LastGood(); err == nil && last.Path == path {
+	if err == nil && last.Path == path {
 		first.Store, first.Keystore, first.KeyFile = last.Store, last.Keystore, last.KeyFile
 	}
 	return first, nil
