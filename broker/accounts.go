@@ -78,8 +78,8 @@ func (b *Broker) Add(ctx context.Context, n NewAccount) (*index.Account, error) 
 		if err := check(i); err != nil {
 			return err
 		}
-		if i.Keystore != "" && i.Keystore != idx.Keystore || i.Store != idx.Store {
-			return failf(LockTimeout, "the keystore was changed meanwhile; nothing was added").hint("run the command again")
+		if err := b.unmoved(i, idx); err != nil {
+			return err
 		}
 		i.Keystore = idx.Keystore // the first secret decides
 		enlist(i, &a)

@@ -61,6 +61,10 @@
 //     keystore migrate. It alone makes rule 2 true. A login and an import hold the
 //     one of the account that they make, until the index has it; doctor tells by
 //     that a login under way from one that was cut off.
+//   - The manifest lock is held by who changes what the keystore has of the folder
+//     beside the grants, client secrets too, and by keystore migrate. Who gets it
+//     looks whether its keystore is still the folder's: while it waited, a migration
+//     may have emptied it.
 //   - The import lock is held by who takes logins over, so that two of them make
 //     one account.
 //   - The probe lock is taken alone, by whoever tries the keystore: the probe is
@@ -189,5 +193,9 @@
 // a store has to notice a torn write of any value, and one place is enough.
 // The header templates and origins stand in the grant as well as in access, so
 // that a lost access record costs a refresh and nothing else. Client secrets
-// have items of their own, named by endpoint and client, and go nowhere else.
+// have items of their own, named by endpoint and client, and go nowhere else; one
+// is deleted with its last provider, once no stored grant needs it.
+//
+// A manifest is overwritten in place, so it can be lost. Then the index says which
+// accounts there are, and the providers and grants which client secrets.
 package broker
