@@ -119,6 +119,15 @@
 // what an import that was cut off left in the keystore, and the manifest names, it
 // adopts. A grant without a client to refresh it is not moved: it would end here.
 //
+// # Moving to the other keystore
+//
+// migration.go. The manifest is the first item to arrive and the last to go, on
+// both sides and also where the move is taken back, so that copies which a crash
+// leaves can be found. What the target lists already stays listed. Once the index
+// names the new keystore, its backup is made to as well, and then the old copies
+// go: one that is damaged later must not bring back an empty keystore. Up to the
+// commit an interrupt takes everything back, after it none has an effect.
+//
 // # What a crash leaves
 //
 // The K numbers name the points at which tests kill the rotator.
@@ -147,7 +156,8 @@
 //	K17 while printing              nothing
 //	K19 in remove                   a tombstone; remove or doctor finishes it
 //	K20 in keystore migrate         before the commit the old keystore counts,
-//	                                after it the new one; copies may be left over
+//	                                after it the new one; copies may be left over,
+//	                                and the manifest beside them lists them
 //	K21 in login, code exchanged    an account in the manifest that the index does
 //	                                not have; doctor names it. A renewal: the old
 //	                                login, or, once its grant is stored, as K14

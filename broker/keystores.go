@@ -3,13 +3,10 @@ package broker
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/authferry/authferry/broker/index"
@@ -151,139 +148,4 @@ func inside(dir, path string) bool {
 	}
 	rel, err := filepath.Rel(real, path)
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
-}
-
-// MigrateKeystore moves every secret to the other keystore. It holds every
-// account's rotation lock; the index names the new keystore only when all of
-// it is there, and the old copies go after that. moved counts the items.
-func (b *Broker) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved int, err error) {
-	idx, err := b.read()
-	if err != nil {
-		return 0, err
-	}
-	ids := accountIDs(idx)
-	var locks []*index.Lock
-	defer func() {
-		for _, l := range locks {
-			l.Release()
-		}
-	}()
-	for _, id := range ids {
-		l, err := b.lock(ctx, b.index.RotationPath(id))
-		if err != nil {
-			return 0, err
-		}
-		locks = append(locks, l)
-	}
-	// No account comes or goes while the manifest is locked.
-	l, err := b.lock(ctx, b.index.ManifestPath())
-	if err != nil {
-		return 0, err
-	}
-	locks = append(locks, l)
-	if idx, err = b.read(); err != nil {
-		return 0, err
-	}
-	if now := accountIDs(idx); !slices.Equal(now, ids) {
-		return 0, failf(LockTimeout, "an account was added or removed meanwhile; nothing was changed").hint("authferry keystore migrate %s", to)
-	}
-	b.opt.Keystore = "" // the recorded one is the source, whatever is asked for
-	if err := b.checkFolder(idx); err != nil {
-		return 0, err
-	}
-	if idx.Keystore == string(to) {
-		return 0, failf(Usage, "the accounts of this folder already live in the %s keystore", to).hint("authferry keystore status")
-	}
-	if err := b.open(idx); err != nil {
-		return 0, err
-	}
-	source := b.store
-	target, err := b.openKind(to, b.keyFile(idx))
-	if err != nil {
-		return 0, err
-	}
-	m, err := b.readManifest(ctx, idx)
-	if err != nil {
-		return 0, storeError(err)
-	}
-	names := []string{manifestItem(idx)}
-	for _, key := range m.Clients {
-		names = append(names, idx.Store+"/client/"+key)
-	}
-	for _, id := range ids {
-		m.add(id)
-	}
-	for _, id := range m.Accounts {
-		if index.ValidID(id) {
-			names = append(names, items(idx, id)...)
-		}
-	}
-	var copied []string
-	var done atomic.Int32
-	defer b.opt.Progress(Step{Doing: func() string {
-		return fmt.Sprintf("moving secrets to the %s keystore, %d of %d", to, done.Load(), len(names))
-	}})()
-	for _, name := range names {
-		done.Add(1)
-		b.store = source
-		v, err := b.get(ctx, name)
-		if unwritten(err) {
-			continue
-		}
-		if err == nil {
-			b.store = target
-			err = b.set(ctx, name, v)
-		}
-		if err != nil {
-			b.store = target
-			for _, n := range copied {
-				_ = b.del(ctx, n)
-			}
-			return 0, notMoved(err, keystore.Kind(idx.Keystore), to)
-		}
-		copied = append(copied, name)
-	}
-	reached("K20")
-	if err := b.update(ctx, index.Durable, func(i *index.Index) error {
-		if !slices.Equal(accountIDs(i), accountIDs(idx)) {
-			return failf(LockTimeout, "an account was added meanwhile; nothing was changed").hint("authferry keystore migrate %s", to)
-		}
-		i.Keystore = string(to)
-		if to == keystore.File {
-			i.KeyFile = b.keyFile(idx)
-		}
-		return nil
-	}); err != nil {
-		return 0, err
-	}
-	b.store = source
-	for _, name := range names {
-		if err := b.del(ctx, name); err != nil {
-			b.opt.Warn("the old keystore still has " + name + ": " + storeError(err).Error())
-		}
-	}
-	b.store = target
-	return len(copied), nil
-}
-
-// notMoved says where the secrets still are.
-func notMoved(err error, from, to keystore.Kind) error {
-	e, ok := errors.AsType[*Error](storeError(err))
-	if !ok {
-		return err
-	}
-	e.Message = fmt.Sprintf("the %s keystore did not take the secrets, so nothing was moved: all of them are still in the %s keystore", to, from)
-	if to == keystore.Keychain {
-		e.Hint = "authferry keystore migrate keychain, in a session with an unlocked keychain: a desktop's, not one of SSH or cron"
-	}
-	return e
-}
-
-func accountIDs(idx *index.Index) []string {
-	var ids []string
-	for _, a := range idx.Accounts {
-		ids = append(ids, a.ID)
-	}
-	slices.Sort(ids)
-	return ids
 }

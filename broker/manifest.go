@@ -30,6 +30,17 @@ func (m *manifest) add(id string) {
 	}
 }
 
+func (m *manifest) addAll(more manifest) {
+	for _, id := range more.Accounts {
+		m.add(id)
+	}
+	for _, key := range more.Clients {
+		m.addClient(key)
+	}
+}
+
+func (m *manifest) empty() bool { return len(m.Accounts)+len(m.Clients) == 0 }
+
 func (m *manifest) remove(id string) {
 	m.Accounts = slices.DeleteFunc(m.Accounts, func(x string) bool { return x == id })
 }
@@ -95,7 +106,7 @@ func (b *Broker) changeManifest(ctx context.Context, idx *index.Index, change fu
 // nothing is listed.
 func (b *Broker) rewriteManifest(ctx context.Context, idx *index.Index, change func(*manifest)) error {
 	m, err := b.readManifest(ctx, idx)
-	if err == nil && len(m.Accounts)+len(m.Clients) == 0 {
+	if err == nil && m.empty() {
 		m.Clients, err = b.clientKeys(ctx, idx)
 	}
 	if err != nil {
@@ -105,19 +116,20 @@ func (b *Broker) rewriteManifest(ctx context.Context, idx *index.Index, change f
 		m.add(id)
 	}
 	change(&m)
-	if len(m.Accounts)+len(m.Clients) == 0 {
-		return b.del(ctx, manifestItem(idx))
+	return b.writeManifest(ctx, m)
+}
+
+// writeManifest replaces the manifest; one that lists nothing is deleted.
+func (b *Broker) writeManifest(ctx context.Context, m manifest) error {
+	name := manifestItem(&index.Index{Store: m.Store})
+	if m.empty() {
+		return b.del(ctx, name)
 	}
-	v, err := m.encode()
+	v, err := json.Marshal(m)
 	if err != nil {
 		return err
 	}
-	return b.set(ctx, manifestItem(idx), v)
-}
-
-func (m *manifest) encode() (keystore.Secret, error) {
-	v, err := json.Marshal(m)
-	return keystore.NewSecret(string(v)), err
+	return b.set(ctx, name, keystore.NewSecret(string(v)))
 }
 
 func (m *manifest) dropClient(key string) {

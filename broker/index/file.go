@@ -183,6 +183,34 @@ func (f *File) Replace(ctx context.Context, ix *Index) error {
 	return f.write(Durable, old, data)
 }
 
+// BackUp makes the backup the same as the index, durably: for after a change that
+// makes the version before it useless. It is a copy, not a link, so that what
+// damages one file spares the other. Errors are those of Update.
+func (f *File) BackUp(ctx context.Context) error {
+	lock, err := f.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+
+	data, err := readFile(f.path(), f.backupPath())
+	if err == nil {
+		_, err = parse(data)
+	}
+	if err != nil {
+		return at(f.path(), err)
+	}
+	temp, err := f.writeTemp(Durable, data)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temp) // gone already unless the next step failed
+	if err := replace(temp, f.backupPath()); err != nil {
+		return err
+	}
+	return atomicfile.SyncFolder(f.dir)
+}
+
 func (f *File) acquire(ctx context.Context) (*Lock, error) {
 	return Acquire(ctx, f.LockPath())
 }

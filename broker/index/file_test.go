@@ -356,6 +356,22 @@ func TestDeletedIndexIsNotMadeAnew(t *testing.T) {
 	}
 }
 
+// The backup can be brought up to date; what then damages the index spares it.
+func TestBackUp(t *testing.T) {
+	f := newFile(t)
+	must(t, f.BackUp(patience(t)))
+	must(t, os.WriteFile(f.path(), []byte("{"), 0o600))
+	if last, err := f.LastGood(); err != nil || len(last.Accounts) != 1 {
+		t.Errorf("LastGood = %+v, %v", last, err)
+	}
+	if err := f.BackUp(patience(t)); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("BackUp = %v, want ErrCorrupt", err)
+	}
+	if last, err := f.LastGood(); err != nil || len(last.Accounts) != 1 {
+		t.Errorf("LastGood = %+v, %v: the damaged file became the backup", last, err)
+	}
+}
+
 func TestStrayTempFilesAreSwept(t *testing.T) {
 	f := newFile(t)
 	long := time.Now().Add(-time.Hour)
