@@ -233,3 +233,24 @@ func TestMigrationWithoutManifest(t *testing.T) {
 		t.Errorf("the old keystore has %q", left)
 	}
 }
+
+// An API key is found by whoever read the index just before it moved.
+func TestAPIKeyDuringMigration(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	_, dir, at := pretendKeychain(t)
+	a, err := at(dir).Add(t.Context(), NewAccount{Provider: testProvider(w.server.URL), Label: "k", APIKey: keystore.NewSecret("the key")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := at(dir)
+	idx, err := b.read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := at(dir).MigrateKeystore(t.Context(), keystore.File); err != nil {
+		t.Fatal(err)
+	}
+	if tok, err := b.serve(t.Context(), idx, idx.Account(a.ID), serving{}); err != nil || tok.AccessToken.Reveal() != "the key" {
+		t.Errorf("%v", err)
+	}
+}
