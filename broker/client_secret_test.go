@@ -1,6 +1,9 @@
 package broker
 
 import (
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -110,5 +113,58 @@ func TestManifestFindsClientSecrets(t *testing.T) {
 	m, err := b.readManifest(t.Context(), idx)
 	if err != nil || len(m.Accounts) != 2 || len(m.Clients) != 2 {
 		t.Errorf("%+v, %v", m, err)
+	}
+}
+
+// A vault with nothing but a client secret is sealed to its key file all the same.
+func TestInitOverClientSecret(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	p := clientOf(w.server.URL, "one")
+	if err := w.broker().AddProvider(t.Context(), p, keystore.NewSecret("s")); err != nil {
+		t.Fatal(err)
+	}
+	own, other, none := w.keyFile(), filepath.Join(t.TempDir(), "other.txt"), filepath.Join(t.TempDir(), "none.txt")
+	if err := keystore.InitKeyFile(other); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{other, none} {
+		if _, err := w.broker().InitFileKeystore(t.Context(), key); CodeOf(err) != KeystoreMismatch {
+			t.Errorf("%v", err)
+		}
+	}
+	if _, err := os.Lstat(none); err == nil {
+		t.Error("a key file was made")
+	}
+	if _, err := w.broker().InitFileKeystore(t.Context(), own); err != nil || !w.hasSecret(w.broker(), p) {
+		t.Errorf("the same key file again: %v", err)
+	}
+	// Who has lost the key file can begin anew.
+	removeAll(t, filepath.Join(w.dir, "vault"))
+	if _, err := w.broker().InitFileKeystore(t.Context(), none); err != nil {
+		t.Error(err)
+	}
+}
+
+// One in the keychain stays there until it is moved; the folder has one keystore.
+func TestInitBesideClientSecret(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	_, dir, at := pretendKeychain(t)
+	p := clientOf(w.server.URL, "one")
+	if err := at(dir).AddProvider(t.Context(), p, keystore.NewSecret("s")); err != nil {
+		t.Fatal(err)
+	}
+	b, said := at(dir), ""
+	b.opt.Warn = func(m string) { said += m }
+	if _, err := b.InitFileKeystore(t.Context(), filepath.Join(filepath.Dir(dir), "key.txt")); err != nil {
+		t.Fatal(err)
+	}
+	if !w.hasSecret(at(dir), p) || !strings.HasSuffix(said, "authferry keystore migrate file") {
+		t.Errorf("it is lost; warnings: %q", said)
+	}
+	if _, err := at(dir).MigrateKeystore(t.Context(), keystore.File); err != nil || !w.hasSecret(at(dir), p) {
+		t.Errorf("afterwards: %v", err)
+	}
+	if left := itemsOf(t, dir); left != nil {
+		t.Errorf("the keychain has %q", left)
 	}
 }

@@ -19,7 +19,7 @@
 //  7. An account needs a login only when the provider refused for good the very
 //     refresh token that is still the stored one.
 //  8. There is no silent downgrade: a folder has one keystore, recorded in its
-//     index.
+//     index, for accounts and client secrets alike.
 //
 // # Records and slots
 //

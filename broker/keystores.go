@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -68,8 +69,9 @@ func (b *Broker) probe(ctx context.Context, idx *index.Index) error {
 }
 
 // InitFileKeystore makes the folder use the file keystore with the key file at
-// path, which is made where it doesn't exist. A folder whose accounts live in
-// the keychain only learns of the key file: MigrateKeystore can move them then.
+// path, which is made where it doesn't exist. A folder whose accounts or client
+// secrets are in the keychain only learns of the key file: MigrateKeystore can move
+// them then.
 // The returned text warns of a key file that lies beside the vault it opens; it may be empty.
 func (b *Broker) InitFileKeystore(ctx context.Context, path string) (warning string, err error) {
 	return b.initFile(ctx, path, keystore.InitKeyFile)
@@ -85,8 +87,9 @@ func (b *Broker) initFile(ctx context.Context, path string, makeKey func(path st
 	if err != nil {
 		return "", err
 	}
+	sealed := idx.Keystore == string(keystore.File) && (len(idx.Accounts) > 0 || keystore.HasItem(b.vaultDir(), manifestItem(idx)))
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-		if idx.Keystore == string(keystore.File) && len(idx.Accounts) > 0 {
+		if sealed {
 			return "", failf(KeystoreMismatch, "the vault of this folder is sealed to another key file, %s", idx.KeyFile).
 				hint("restore that key file; a new one could not open the vault")
 		}
@@ -105,7 +108,7 @@ func (b *Broker) initFile(ctx context.Context, path string, makeKey func(path st
 	if err := b.probe(ctx, idx); err != nil {
 		return "", storeError(err)
 	}
-	if idx.Keystore == string(keystore.File) && len(idx.Accounts) > 0 {
+	if sealed {
 		if err := b.opens(ctx, idx); err != nil {
 			return "", err
 		}
@@ -113,13 +116,50 @@ func (b *Broker) initFile(ctx context.Context, path string, makeKey func(path st
 	if b.exposed(path) {
 		warning = "the key file lies in the same folder as the vault that it opens; whoever copies the folder has both"
 	}
+	// Nothing gets into the keychain while it is asked whether it is empty.
+	l, err := b.lock(ctx, b.index.ManifestPath())
+	if err != nil {
+		return "", err
+	}
+	defer l.Release()
+	if idx, err = b.readOrEmpty(); err != nil {
+		return "", err
+	}
+	stays := b.inKeychain(ctx, idx)
 	return warning, b.update(ctx, index.Durable, func(i *index.Index) error {
 		i.KeyFile = path
-		if len(i.Accounts) == 0 || i.Keystore == "" {
+		if len(i.Accounts) == 0 && !stays || i.Keystore == "" {
 			i.Keystore = string(keystore.File)
 		}
 		return nil
 	})
+}
+
+// inKeychain reports whether the keychain has secrets of a folder without accounts,
+// which are those of clients, and tells of them. A keychain that can't be asked is
+// no reason to stay with it.
+func (b *Broker) inKeychain(ctx context.Context, idx *index.Index) bool {
+	if idx.Keystore != string(keystore.Keychain) || len(idx.Accounts) > 0 {
+		return false
+	}
+	s, err := b.openKind(keystore.Keychain, "")
+	if err != nil {
+		return false
+	}
+	chain := b.over(s)
+	m, err := chain.readManifest(ctx, idx)
+	if err == nil && m.empty() {
+		m.Clients, err = chain.clientKeys(ctx, idx)
+	}
+	if err != nil {
+		b.opt.Warn(fmt.Sprintf("it is not known whether the keychain has client secrets of this folder (%v); authferry provider add NAME --client-secret-stdin brings one again", storeError(err)))
+		return false
+	}
+	if m.empty() {
+		return false
+	}
+	b.opt.Warn("the client secrets of this folder are in the keychain, and stay there until: authferry keystore migrate file")
+	return true
 }
 
 // exposed reports whether the key file lies beside the vault as it is, not
