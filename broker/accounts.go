@@ -79,8 +79,8 @@ func (b *Broker) Add(ctx context.Context, n NewAccount) (*index.Account, error) 
 	var refused error // by what the index says now, which asking again would not change
 	err = persist.until(func() error {
 		return b.update(ctx, index.Durable, func(i *index.Index) error {
-			if refused = check(i); refused == nil && (i.Keystore != "" && i.Keystore != idx.Keystore || i.Store != idx.Store) {
-				refused = failf(LockTimeout, "the keystore was changed meanwhile; nothing was added").hint("run the command again")
+			if refused = check(i); refused == nil {
+				refused = b.unmoved(i, idx)
 			}
 			if refused == nil {
 				i.Keystore = idx.Keystore // the first secret decides

@@ -150,7 +150,13 @@ func (b *Broker) load() (*index.Index, error) {
 func (b *Broker) update(ctx context.Context, d index.Durability, change func(*index.Index) error) error {
 	ctx, over := b.within(ctx, b.opt.LockTimeout, forLock(b.index.LockPath()))
 	defer over()
-	return indexError(b.index.Update(ctx, d, change))
+	err := b.index.Update(ctx, d, change)
+	if errors.Is(err, index.ErrCorrupt) {
+		if _, why := b.load(); why != nil {
+			err = why // one that is missing is called that
+		}
+	}
+	return indexError(err)
 }
 
 // get, set and del are the store's calls within the keychain's time-out.

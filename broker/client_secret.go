@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
@@ -79,15 +80,92 @@ func (b *Broker) endpoint(ctx context.Context, idx *index.Index, g *grant) (oaut
 	return e, nil
 }
 
-// setClientSecret keeps the secret of e's client.
+// setClientSecret keeps the secret of e's client, and records the keystore that has
+// it, as no migration can go on in between.
 func (b *Broker) setClientSecret(ctx context.Context, idx *index.Index, e oauth.Endpoint, secret keystore.Secret) error {
-	if err := b.changeManifest(ctx, idx, func(m *manifest) { m.addClient(clientKey(e)) }); err != nil {
-		return storeError(err)
-	}
 	v, err := encodeRecord(clientSecret{V: recordVersion, TokenEndpoint: e.TokenEndpoint, ClientID: e.ClientID,
 		RevocationEndpoint: e.RevocationEndpoint, Secret: secret.Reveal()})
 	if err != nil {
 		return storeError(err)
 	}
-	return storeError(b.set(ctx, clientItem(idx, e), v))
+	return storeError(b.withManifest(ctx, idx, func(now *index.Index) error {
+		if err := b.rewriteManifest(ctx, now, func(m *manifest) { m.addClient(clientKey(e)) }); err != nil {
+			return err
+		}
+		if err := b.set(ctx, clientItem(idx, e), v); err != nil {
+			return err
+		}
+		return b.update(ctx, index.Durable, func(i *index.Index) error {
+			if err := b.unmoved(i, idx); err != nil {
+				return err
+			}
+			i.Keystore = idx.Keystore
+			return nil
+		})
+	}))
+}
+
+// dropClientSecret deletes the secret of e's client, unless a stored login needs it.
+func (b *Broker) dropClientSecret(ctx context.Context, idx *index.Index, e oauth.Endpoint) error {
+	return storeError(b.withManifest(ctx, idx, func(now *index.Index) error {
+		m, err := b.readManifest(ctx, now)
+		if err != nil {
+			return err
+		}
+		for _, id := range accountIDs(now) {
+			m.add(id)
+		}
+		needed, err := b.grantClients(ctx, now, m.Accounts)
+		if err != nil || slices.Contains(needed, clientKey(e)) {
+			return err
+		}
+		if err := b.del(ctx, clientItem(idx, e)); err != nil {
+			return err
+		}
+		return b.rewriteManifest(ctx, now, func(m *manifest) { m.dropClient(clientKey(e)) })
+	}))
+}
+
+// clientKeys finds the client secrets that are stored by the providers and grants
+// that there are: a manifest may have been lost.
+func (b *Broker) clientKeys(ctx context.Context, idx *index.Index) ([]string, error) {
+	keys, err := b.grantClients(ctx, idx, accountIDs(idx))
+	if err != nil {
+		return nil, err
+	}
+	ps, err := b.Providers()
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range ps.All() {
+		key := clientKey(p.Endpoint())
+		if p.ClientID == "" || slices.Contains(keys, key) {
+			continue
+		}
+		has, err := b.hasClientSecret(ctx, idx, p.Endpoint())
+		if err != nil {
+			return nil, err
+		}
+		if has {
+			keys = append(keys, key)
+		}
+	}
+	return keys, nil
+}
+
+// grantClients are the clients whose secret the stored logins of these accounts need.
+func (b *Broker) grantClients(ctx context.Context, idx *index.Index, ids []string) (keys []string, err error) {
+	for _, id := range ids {
+		if !index.ValidID(id) {
+			continue
+		}
+		stored, err := b.readGrants(ctx, idx, id)
+		if err != nil {
+			return nil, err
+		}
+		if g := stored.best; g != nil && g.ClientSecret && !slices.Contains(keys, clientKey(g.Endpoint)) {
+			keys = append(keys, clientKey(g.Endpoint))
+		}
+	}
+	return keys, nil
 }

@@ -182,6 +182,9 @@ func (t *takeover) adopt(ctx context.Context, n NewAccount) (*index.Account, err
 			if err := admissible(i, &a, stored.best.secret()); err != nil {
 				return err
 			}
+			if err := t.unmoved(i, idx); err != nil {
+				return err
+			}
 			i.Keystore = string(t.store.Kind())
 			enlist(i, &a)
 			return nil

@@ -19,7 +19,7 @@
 //  7. An account needs a login only when the provider refused for good the very
 //     refresh token that is still the stored one.
 //  8. There is no silent downgrade: a folder has one keystore, recorded in its
-//     index.
+//     index, for accounts and client secrets alike.
 //
 // # Records and slots
 //
@@ -61,6 +61,10 @@
 //     keystore migrate. It alone makes rule 2 true. A login and an import hold the
 //     one of the account that they make, until the index has it; doctor tells by
 //     that a login under way from one that was cut off.
+//   - The manifest lock is held by who changes what the keystore has of the folder
+//     beside the grants, client secrets too, and by keystore migrate. Who gets it
+//     looks whether its keystore is still the folder's: while it waited, a migration
+//     may have emptied it.
 //   - The import lock is held by who takes logins over, so that two of them make
 //     one account.
 //   - The probe lock is taken alone, by whoever tries the keystore: the probe is
@@ -118,6 +122,15 @@
 // what an import that was cut off left in the keystore, and the manifest names, it
 // adopts. A grant without a client to refresh it is not moved: it would end here.
 //
+// # Moving to the other keystore
+//
+// migration.go. The manifest is the first item to arrive and the last to go, on
+// both sides and also where the move is taken back, so that copies which a crash
+// leaves can be found. What the target lists already stays listed. Once the index
+// names the new keystore, its backup is made to as well, and then the old copies
+// go: one that is damaged later must not bring back an empty keystore. Up to the
+// commit an interrupt takes everything back, after it none has an effect.
+//
 // # What a crash leaves
 //
 // The K numbers name the points at which tests kill the rotator.
@@ -146,7 +159,8 @@
 //	K17 while printing              nothing
 //	K19 in remove                   a tombstone; remove or doctor finishes it
 //	K20 in keystore migrate         before the commit the old keystore counts,
-//	                                after it the new one; copies may be left over
+//	                                after it the new one; copies may be left over,
+//	                                and the manifest beside them lists them
 //	K21 in login, code exchanged    an account in the manifest that the index does
 //	                                not have; doctor names it. A renewal: the old
 //	                                login, or, once its grant is stored, as K14
@@ -192,5 +206,9 @@
 // a store has to notice a torn write of any value, and one place is enough.
 // The header templates and origins stand in the grant as well as in access, so
 // that a lost access record costs a refresh and nothing else. Client secrets
-// have items of their own, named by endpoint and client, and go nowhere else.
+// have items of their own, named by endpoint and client, and go nowhere else; one
+// is deleted with its last provider, once no stored grant needs it.
+//
+// A manifest is overwritten in place, so it can be lost. Then the index says which
+// accounts there are, and the providers and grants which client secrets.
 package broker

@@ -421,6 +421,17 @@ func TestDeletedIndex(t *testing.T) {
 	if got := w.ask(); got.err == nil || got.err.Code != IndexCorrupt {
 		t.Errorf("%+v", got)
 	}
+	// Nor for those who would add to it.
+	if _, err := w.addTo(w.broker(), "eve", time.Hour); CodeOf(err) != IndexCorrupt || !strings.Contains(err.Error(), "index.json is missing") {
+		t.Errorf("an account: %v", err)
+	}
+	if err := w.broker().AddProvider(t.Context(), testProvider(w.server.URL), keystore.NewSecret("s")); CodeOf(err) != IndexCorrupt {
+		t.Errorf("a client secret: %v", err)
+	}
+	w.doctor(true, CheckOK, "it was restored from its backup")
+	if n := len(w.accounts()); n != 2 { // one from the backup, one by the manifest
+		t.Errorf("%d accounts afterwards", n)
+	}
 }
 
 // A hint is pasted into a shell; a name in it is one word there.

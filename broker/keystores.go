@@ -7,9 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/authferry/authferry/broker/index"
@@ -71,8 +69,9 @@ func (b *Broker) probe(ctx context.Context, idx *index.Index) error {
 }
 
 // InitFileKeystore makes the folder use the file keystore with the key file at
-// path, which is made where it doesn't exist. A folder whose accounts live in
-// the keychain only learns of the key file: MigrateKeystore can move them then.
+// path, which is made where it doesn't exist. A folder whose accounts or client
+// secrets are in the keychain only learns of the key file: MigrateKeystore can move
+// them then.
 // The returned text warns of a key file that lies beside the vault it opens; it may be empty.
 func (b *Broker) InitFileKeystore(ctx context.Context, path string) (warning string, err error) {
 	return b.initFile(ctx, path, keystore.InitKeyFile)
@@ -88,8 +87,9 @@ func (b *Broker) initFile(ctx context.Context, path string, makeKey func(path st
 	if err != nil {
 		return "", err
 	}
+	sealed := idx.Keystore == string(keystore.File) && (len(idx.Accounts) > 0 || keystore.HasItem(b.vaultDir(), manifestItem(idx)))
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
-		if idx.Keystore == string(keystore.File) && len(idx.Accounts) > 0 {
+		if sealed {
 			return "", failf(KeystoreMismatch, "the vault of this folder is sealed to another key file, %s", idx.KeyFile).
 				hint("restore that key file; a new one could not open the vault")
 		}
@@ -108,7 +108,7 @@ func (b *Broker) initFile(ctx context.Context, path string, makeKey func(path st
 	if err := b.probe(ctx, idx); err != nil {
 		return "", storeError(err)
 	}
-	if idx.Keystore == string(keystore.File) && len(idx.Accounts) > 0 {
+	if sealed {
 		if err := b.opens(ctx, idx); err != nil {
 			return "", err
 		}
@@ -116,13 +116,50 @@ func (b *Broker) initFile(ctx context.Context, path string, makeKey func(path st
 	if b.exposed(path) {
 		warning = "the key file lies in the same folder as the vault that it opens; whoever copies the folder has both"
 	}
+	// Nothing gets into the keychain while it is asked whether it is empty.
+	l, err := b.lock(ctx, b.index.ManifestPath())
+	if err != nil {
+		return "", err
+	}
+	defer l.Release()
+	if idx, err = b.readOrEmpty(); err != nil {
+		return "", err
+	}
+	stays := b.inKeychain(ctx, idx)
 	return warning, b.update(ctx, index.Durable, func(i *index.Index) error {
 		i.KeyFile = path
-		if len(i.Accounts) == 0 || i.Keystore == "" {
+		if len(i.Accounts) == 0 && !stays || i.Keystore == "" {
 			i.Keystore = string(keystore.File)
 		}
 		return nil
 	})
+}
+
+// inKeychain reports whether the keychain has secrets of a folder without accounts,
+// which are those of clients, and tells of them. A keychain that can't be asked is
+// no reason to stay with it.
+func (b *Broker) inKeychain(ctx context.Context, idx *index.Index) bool {
+	if idx.Keystore != string(keystore.Keychain) || len(idx.Accounts) > 0 {
+		return false
+	}
+	s, err := b.openKind(keystore.Keychain, "")
+	if err != nil {
+		return false
+	}
+	chain := b.over(s)
+	m, err := chain.readManifest(ctx, idx)
+	if err == nil && m.empty() {
+		m.Clients, err = chain.clientKeys(ctx, idx)
+	}
+	if err != nil {
+		b.opt.Warn(fmt.Sprintf("it is not known whether the keychain has client secrets of this folder (%v); authferry provider add NAME --client-secret-stdin brings one again", storeError(err)))
+		return false
+	}
+	if m.empty() {
+		return false
+	}
+	b.opt.Warn("the client secrets of this folder are in the keychain, and stay there until: authferry keystore migrate file")
+	return true
 }
 
 // exposed reports whether the key file lies beside the vault as it is, not
@@ -151,139 +188,4 @@ func inside(dir, path string) bool {
 	}
 	rel, err := filepath.Rel(real, path)
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(filepath.Separator))
-}
-
-// MigrateKeystore moves every secret to the other keystore. It holds every
-// account's rotation lock; the index names the new keystore only when all of
-// it is there, and the old copies go after that. moved counts the items.
-func (b *Broker) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved int, err error) {
-	idx, err := b.read()
-	if err != nil {
-		return 0, err
-	}
-	ids := accountIDs(idx)
-	var locks []*index.Lock
-	defer func() {
-		for _, l := range locks {
-			l.Release()
-		}
-	}()
-	for _, id := range ids {
-		l, err := b.lock(ctx, b.index.RotationPath(id))
-		if err != nil {
-			return 0, err
-		}
-		locks = append(locks, l)
-	}
-	// No account comes or goes while the manifest is locked.
-	l, err := b.lock(ctx, b.index.ManifestPath())
-	if err != nil {
-		return 0, err
-	}
-	locks = append(locks, l)
-	if idx, err = b.read(); err != nil {
-		return 0, err
-	}
-	if now := accountIDs(idx); !slices.Equal(now, ids) {
-		return 0, failf(LockTimeout, "an account was added or removed meanwhile; nothing was changed").hint("authferry keystore migrate %s", to)
-	}
-	b.opt.Keystore = "" // the recorded one is the source, whatever is asked for
-	if err := b.checkFolder(idx); err != nil {
-		return 0, err
-	}
-	if idx.Keystore == string(to) {
-		return 0, failf(Usage, "the accounts of this folder already live in the %s keystore", to).hint("authferry keystore status")
-	}
-	if err := b.open(idx); err != nil {
-		return 0, err
-	}
-	source := b.store
-	target, err := b.openKind(to, b.keyFile(idx))
-	if err != nil {
-		return 0, err
-	}
-	m, err := b.readManifest(ctx, idx)
-	if err != nil {
-		return 0, storeError(err)
-	}
-	names := []string{manifestItem(idx)}
-	for _, key := range m.Clients {
-		names = append(names, idx.Store+"/client/"+key)
-	}
-	for _, id := range ids {
-		m.add(id)
-	}
-	for _, id := range m.Accounts {
-		if index.ValidID(id) {
-			names = append(names, items(idx, id)...)
-		}
-	}
-	var copied []string
-	var done atomic.Int32
-	defer b.opt.Progress(Step{Doing: func() string {
-		return fmt.Sprintf("moving secrets to the %s keystore, %d of %d", to, done.Load(), len(names))
-	}})()
-	for _, name := range names {
-		done.Add(1)
-		b.store = source
-		v, err := b.get(ctx, name)
-		if unwritten(err) {
-			continue
-		}
-		if err == nil {
-			b.store = target
-			err = b.set(ctx, name, v)
-		}
-		if err != nil {
-			b.store = target
-			for _, n := range copied {
-				_ = b.del(ctx, n)
-			}
-			return 0, notMoved(err, keystore.Kind(idx.Keystore), to)
-		}
-		copied = append(copied, name)
-	}
-	reached("K20")
-	if err := b.update(ctx, index.Durable, func(i *index.Index) error {
-		if !slices.Equal(accountIDs(i), accountIDs(idx)) {
-			return failf(LockTimeout, "an account was added meanwhile; nothing was changed").hint("authferry keystore migrate %s", to)
-		}
-		i.Keystore = string(to)
-		if to == keystore.File {
-			i.KeyFile = b.keyFile(idx)
-		}
-		return nil
-	}); err != nil {
-		return 0, err
-	}
-	b.store = source
-	for _, name := range names {
-		if err := b.del(ctx, name); err != nil {
-			b.opt.Warn("the old keystore still has " + name + ": " + storeError(err).Error())
-		}
-	}
-	b.store = target
-	return len(copied), nil
-}
-
-// notMoved says where the secrets still are.
-func notMoved(err error, from, to keystore.Kind) error {
-	e, ok := errors.AsType[*Error](storeError(err))
-	if !ok {
-		return err
-	}
-	e.Message = fmt.Sprintf("the %s keystore did not take the secrets, so nothing was moved: all of them are still in the %s keystore", to, from)
-	if to == keystore.Keychain {
-		e.Hint = "authferry keystore migrate keychain, in a session with an unlocked keychain: a desktop's, not one of SSH or cron"
-	}
-	return e
-}
-
-func accountIDs(idx *index.Index) []string {
-	var ids []string
-	for _, a := range idx.Accounts {
-		ids = append(ids, a.ID)
-	}
-	slices.Sort(ids)
-	return ids
 }

@@ -171,7 +171,7 @@ func (w *world) command(env ...string) *exec.Cmd {
 	}
 	cmd := exec.Command(self)
 	cmd.Args = []string{"authferry", "token"}
-	cmd.WaitDelay = time.Second
+	cmd.WaitDelay = 5 * time.Second
 	cmd.Env = slices.Concat(os.Environ(), []string{"AUTHFERRY_DIR=" + w.dir}, w.env, env)
 	return cmd
 }

@@ -30,6 +30,17 @@ func (m *manifest) add(id string) {
 	}
 }
 
+func (m *manifest) addAll(more manifest) {
+	for _, id := range more.Accounts {
+		m.add(id)
+	}
+	for _, key := range more.Clients {
+		m.addClient(key)
+	}
+}
+
+func (m *manifest) empty() bool { return len(m.Accounts)+len(m.Clients) == 0 }
+
 func (m *manifest) remove(id string) {
 	m.Accounts = slices.DeleteFunc(m.Accounts, func(x string) bool { return x == id })
 }
@@ -57,33 +68,68 @@ func parseManifest(s keystore.Secret, store string) manifest {
 	return m
 }
 
-// changeManifest changes the manifest under its own lock. It is overwritten in
-// place; a write that is cut short leaves a damaged item, so the index's
-// accounts are always added again.
-func (b *Broker) changeManifest(ctx context.Context, idx *index.Index, change func(*manifest)) error {
+// withManifest runs do under the manifest's lock, in which no migration can begin.
+// One that ended since idx was read has emptied b.store: that is a LockTimeout.
+func (b *Broker) withManifest(ctx context.Context, idx *index.Index, do func(now *index.Index) error) error {
 	l, err := b.lock(ctx, b.index.ManifestPath())
 	if err != nil {
 		return err
 	}
 	defer l.Release()
-	m, err := b.readManifest(ctx, idx)
+	now, err := b.readOrEmpty()
 	if err != nil {
 		return err
 	}
-	if now, err := b.readOrEmpty(); err == nil {
-		for _, a := range now.Accounts {
-			m.add(a.ID)
-		}
+	if err := b.unmoved(now, idx); err != nil {
+		return err
+	}
+	return do(now)
+}
+
+// unmoved refuses to keep anything in b.store where now, the index as it is, has
+// another keystore: there nobody would find it.
+func (b *Broker) unmoved(now, idx *index.Index) error {
+	if now.Store != idx.Store || now.Keystore != "" && now.Keystore != string(b.store.Kind()) {
+		return failf(LockTimeout, "the keystore was changed meanwhile; nothing was changed").hint("run the command again")
+	}
+	return nil
+}
+
+// changeManifest changes the manifest under its own lock.
+func (b *Broker) changeManifest(ctx context.Context, idx *index.Index, change func(*manifest)) error {
+	return b.withManifest(ctx, idx, func(now *index.Index) error { return b.rewriteManifest(ctx, now, change) })
+}
+
+// rewriteManifest is changeManifest for whoever has the lock. The manifest is
+// overwritten in place, and a write that is cut short leaves a damaged item: so the
+// index's accounts are always added again, and the client secrets looked for where
+// nothing is listed.
+func (b *Broker) rewriteManifest(ctx context.Context, idx *index.Index, change func(*manifest)) error {
+	m, err := b.readManifest(ctx, idx)
+	if err == nil && m.empty() {
+		m.Clients, err = b.clientKeys(ctx, idx)
+	}
+	if err != nil {
+		return err
+	}
+	for _, id := range accountIDs(idx) {
+		m.add(id)
 	}
 	change(&m)
-	if len(m.Accounts)+len(m.Clients) == 0 {
-		return b.del(ctx, manifestItem(idx))
+	return b.writeManifest(ctx, m)
+}
+
+// writeManifest replaces the manifest; one that lists nothing is deleted.
+func (b *Broker) writeManifest(ctx context.Context, m manifest) error {
+	name := manifestItem(&index.Index{Store: m.Store})
+	if m.empty() {
+		return b.del(ctx, name)
 	}
 	v, err := json.Marshal(m)
 	if err != nil {
 		return err
 	}
-	return b.set(ctx, manifestItem(idx), keystore.NewSecret(string(v)))
+	return b.set(ctx, name, keystore.NewSecret(string(v)))
 }
 
 func (m *manifest) dropClient(key string) {

@@ -49,12 +49,6 @@ func (b *Broker) AddProvider(ctx context.Context, p oauth.Provider, secret keyst
 		if err := b.setClientSecret(ctx, idx, p.Endpoint(), secret); err != nil {
 			return err
 		}
-		if err := b.update(ctx, index.Durable, func(i *index.Index) error {
-			i.Keystore = idx.Keystore
-			return nil
-		}); err != nil {
-			return err
-		}
 	}
 	ps, err := b.Providers()
 	if err != nil {
@@ -101,10 +95,7 @@ func (b *Broker) RemoveProvider(ctx context.Context, name string) error {
 	if has, err := b.hasClientSecret(ctx, idx, p.Endpoint()); err != nil || !has {
 		return err
 	}
-	if err := b.del(ctx, clientItem(idx, p.Endpoint())); err != nil {
-		return storeError(err)
-	}
-	return storeError(b.changeManifest(ctx, idx, func(m *manifest) { m.dropClient(clientKey(p.Endpoint())) }))
+	return b.dropClientSecret(ctx, idx, p.Endpoint())
 }
 
 // Discover reads a provider's endpoints from its issuer's discovery document.

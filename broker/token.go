@@ -159,7 +159,23 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 		return nil, err
 	}
 	if a.Kind == KindAPIKey {
-		return b.serveAPIKey(ctx, idx, a, want)
+		tok, err := b.serveAPIKey(ctx, idx, a, want)
+		if err == nil {
+			return tok, nil
+		}
+		// The index may have moved on since it was read.
+		now, readErr := b.read()
+		if readErr != nil {
+			return nil, err
+		}
+		na := now.Account(a.ID)
+		if na == nil || na.Removing || na.Generation == a.Generation && now.Keystore == idx.Keystore {
+			return nil, err
+		}
+		if err := b.open(now); err != nil {
+			return nil, err
+		}
+		return b.serveAPIKey(ctx, now, na, want)
 	}
 	var failure, err error
 	for try := 0; ; try++ {

@@ -69,6 +69,13 @@ func FileItems(dir, keyFile string) ([]string, error) {
 	return names, nil
 }
 
+// HasItem reports whether a folder of sealed files has an item of that name,
+// whatever key it is sealed to.
+func HasItem(dir, name string) bool {
+	_, err := os.Lstat((&vault{dir: dir}).path(name))
+	return err == nil
+}
+
 type vault struct {
 	dir       string
 	identity  age.Identity

@@ -113,7 +113,8 @@ func at(path string, err error) error {
 // and nothing is written, nor where fn changed nothing, nor where the result
 // would be refused by Read. How long to wait for the lock is the context's to
 // say; see Acquire for that error. Those of reading are as from Read, except
-// that a missing index is none.
+// that a missing index is none, unless its backup shows that it had accounts: a
+// new one would take the place of the only list of them (ErrCorrupt).
 //
 // fn must not wait for a network, a keychain or a person, and must not call
 // Update. An error from syncing the folder comes when the change is already
@@ -182,6 +183,34 @@ func (f *File) Replace(ctx context.Context, ix *Index) error {
 	return f.write(Durable, old, data)
 }
 
+// BackUp makes the backup the same as the index, durably: for after a change that
+// makes the version before it useless. It is a copy, not a link, so that what
+// damages one file spares the other. Errors are those of Update.
+func (f *File) BackUp(ctx context.Context) error {
+	lock, err := f.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+
+	data, err := readFile(f.path(), f.backupPath())
+	if err == nil {
+		_, err = parse(data)
+	}
+	if err != nil {
+		return at(f.path(), err)
+	}
+	temp, err := f.writeTemp(data)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temp) // gone already unless the next step failed
+	if err := replace(temp, f.backupPath()); err != nil {
+		return err
+	}
+	return atomicfile.SyncFolder(f.dir)
+}
+
 func (f *File) acquire(ctx context.Context) (*Lock, error) {
 	return Acquire(ctx, f.LockPath())
 }
@@ -194,11 +223,15 @@ func (f *File) first() (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
+	last, err := f.LastGood()
+	if err == nil && len(last.Accounts) > 0 {
+		return nil, at(f.path(), corrupt("it is missing; accounts in its last version: %d", len(last.Accounts)))
+	}
 	if err := f.closeToOthers(); err != nil {
 		return nil, err
 	}
 	first := &Index{Schema: Schema, Store: NewStoreID(), Path: path}
-	if last, err := f.LastGood(); err == nil && last.Path == path {
+	if err == nil && last.Path == path {
 		first.Store, first.Keystore, first.KeyFile = last.Store, last.Keystore, last.KeyFile
 	}
 	return first, nil

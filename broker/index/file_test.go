@@ -342,6 +342,36 @@ func TestDeletedIndexKeepsItsStore(t *testing.T) {
 	}))
 }
 
+// The backup of a deleted index is the only list of its accounts: it is not
+// overwritten by that of an empty one.
+func TestDeletedIndexIsNotMadeAnew(t *testing.T) {
+	f := newFile(t)
+	must(t, f.Update(patience(t), Fast, func(ix *Index) error { ix.Accounts[0].Generation++; return nil }))
+	must(t, os.Remove(f.path()))
+	if err := f.Update(patience(t), Fast, func(*Index) error { return nil }); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("Update = %v, want ErrCorrupt", err)
+	}
+	if last, err := f.LastGood(); err != nil || len(last.Accounts) != 1 {
+		t.Errorf("LastGood = %+v, %v", last, err)
+	}
+}
+
+// The backup can be brought up to date; what then damages the index spares it.
+func TestBackUp(t *testing.T) {
+	f := newFile(t)
+	must(t, f.BackUp(patience(t)))
+	must(t, os.WriteFile(f.path(), []byte("{"), 0o600))
+	if last, err := f.LastGood(); err != nil || len(last.Accounts) != 1 {
+		t.Errorf("LastGood = %+v, %v", last, err)
+	}
+	if err := f.BackUp(patience(t)); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("BackUp = %v, want ErrCorrupt", err)
+	}
+	if last, err := f.LastGood(); err != nil || len(last.Accounts) != 1 {
+		t.Errorf("LastGood = %+v, %v: the damaged file became the backup", last, err)
+	}
+}
+
 func TestStrayTempFilesAreSwept(t *testing.T) {
 	f := newFile(t)
 	long := time.Now().Add(-time.Hour)

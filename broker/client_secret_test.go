@@ -1,0 +1,170 @@
+package broker
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/keystore"
+)
+
+// clientOf is a provider whose client is the server's, under another name.
+func clientOf(server, name string) oauth.Provider {
+	p := testProvider(server)
+	p.Name, p.AuthorizationEndpoint = name, server+"/authorize"
+	return p
+}
+
+// addAt keeps a login of ada's at p.
+func (w *world) addAt(b *Broker, p oauth.Provider) *index.Account {
+	w.t.Helper()
+	g := w.server.Issue(ada)
+	n := testLogin(w.server.URL, "ada", g.AccessToken, g.RefreshToken, time.Hour)
+	n.Provider = p
+	a, err := b.Add(w.t.Context(), n)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return a
+}
+
+// hasSecret reports whether the folder's keystore has p's client secret.
+func (w *world) hasSecret(b *Broker, p oauth.Provider) bool {
+	w.t.Helper()
+	idx, err := b.read()
+	if err == nil {
+		err = b.open(idx)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	has, err := b.hasClientSecret(w.t.Context(), idx, p.Endpoint())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return has
+}
+
+// Two providers of one client have one secret: it stays while a login needs it,
+// whichever of them that was made with.
+func TestSharedClientSecret(t *testing.T) {
+	w := newWorld(t, brokertest.Config{ClientSecret: "s"})
+	b := w.broker()
+	one, two := clientOf(w.server.URL, "one"), clientOf(w.server.URL, "two")
+	if err := b.AddProvider(t.Context(), one, keystore.NewSecret("s")); err != nil {
+		t.Fatal(err)
+	}
+	a := w.addAt(b, one)
+	if err := b.AddProvider(t.Context(), two, keystore.NewSecret("s")); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []oauth.Provider{one, two} {
+		if err := b.RemoveProvider(t.Context(), p.Name); err != nil {
+			t.Fatal(err)
+		}
+		if !w.hasSecret(w.broker(), one) {
+			t.Fatalf("gone with provider %s", p.Name)
+		}
+	}
+	if _, err := b.Refresh(t.Context(), a.ID); err != nil {
+		t.Error(err)
+	}
+	// With the last login gone, it goes with the last provider.
+	if _, err := b.Remove(t.Context(), a.ID, RevokeNever); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.AddProvider(t.Context(), two, keystore.Secret{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.RemoveProvider(t.Context(), two.Name); err != nil {
+		t.Fatal(err)
+	}
+	if w.hasSecret(w.broker(), two) {
+		t.Error("it is still there")
+	}
+}
+
+// A manifest that was lost names the client secrets again with its next change:
+// nothing else leads to them.
+func TestManifestFindsClientSecrets(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	p := clientOf(w.server.URL, "one")
+	gone := clientOf(w.server.URL, "gone") // its login is all that is left of it
+	gone.ClientID = "other"
+	for _, p := range []oauth.Provider{p, gone} {
+		if err := w.broker().AddProvider(t.Context(), p, keystore.NewSecret("s")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.addAt(w.broker(), gone)
+	if err := w.broker().RemoveProvider(t.Context(), gone.Name); err != nil {
+		t.Fatal(err)
+	}
+	b, idx := w.opened()
+	if err := b.del(t.Context(), manifestItem(idx)); err != nil {
+		t.Fatal(err)
+	}
+	w.add("bob", time.Hour)
+	m, err := b.readManifest(t.Context(), idx)
+	if err != nil || len(m.Accounts) != 2 || len(m.Clients) != 2 {
+		t.Errorf("%+v, %v", m, err)
+	}
+}
+
+// A vault with nothing but a client secret is sealed to its key file all the same.
+func TestInitOverClientSecret(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	p := clientOf(w.server.URL, "one")
+	if err := w.broker().AddProvider(t.Context(), p, keystore.NewSecret("s")); err != nil {
+		t.Fatal(err)
+	}
+	own, other, none := w.keyFile(), filepath.Join(t.TempDir(), "other.txt"), filepath.Join(t.TempDir(), "none.txt")
+	if err := keystore.InitKeyFile(other); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{other, none} {
+		if _, err := w.broker().InitFileKeystore(t.Context(), key); CodeOf(err) != KeystoreMismatch {
+			t.Errorf("%v", err)
+		}
+	}
+	if _, err := os.Lstat(none); err == nil {
+		t.Error("a key file was made")
+	}
+	if _, err := w.broker().InitFileKeystore(t.Context(), own); err != nil || !w.hasSecret(w.broker(), p) {
+		t.Errorf("the same key file again: %v", err)
+	}
+	// Who has lost the key file can begin anew.
+	removeAll(t, filepath.Join(w.dir, "vault"))
+	if _, err := w.broker().InitFileKeystore(t.Context(), none); err != nil {
+		t.Error(err)
+	}
+}
+
+// One in the keychain stays there until it is moved; the folder has one keystore.
+func TestInitBesideClientSecret(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	_, dir, at := pretendKeychain(t)
+	p := clientOf(w.server.URL, "one")
+	if err := at(dir).AddProvider(t.Context(), p, keystore.NewSecret("s")); err != nil {
+		t.Fatal(err)
+	}
+	b, said := at(dir), ""
+	b.opt.Warn = func(m string) { said += m }
+	if _, err := b.InitFileKeystore(t.Context(), filepath.Join(filepath.Dir(dir), "key.txt")); err != nil {
+		t.Fatal(err)
+	}
+	if !w.hasSecret(at(dir), p) || !strings.HasSuffix(said, "authferry keystore migrate file") {
+		t.Errorf("it is lost; warnings: %q", said)
+	}
+	if _, err := at(dir).MigrateKeystore(t.Context(), keystore.File); err != nil || !w.hasSecret(at(dir), p) {
+		t.Errorf("afterwards: %v", err)
+	}
+	if left := itemsOf(t, dir); left != nil {
+		t.Errorf("the keychain has %q", left)
+	}
+}

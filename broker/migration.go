@@ -1,0 +1,249 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/keystore"
+)
+
+// MigrateKeystore moves every secret to the other keystore. It holds every
+// account's rotation lock; the index names the new keystore only when all of
+// it is there, its backup too before the old copies go. An interrupt before that
+// takes back what was copied; one after it changes nothing. moved counts the items.
+func (b *Broker) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved int, err error) {
+	idx, err := b.read()
+	if err != nil {
+		return 0, err
+	}
+	ids := accountIDs(idx)
+	var locks []*index.Lock
+	defer func() {
+		for _, l := range locks {
+			l.Release()
+		}
+	}()
+	for _, id := range ids {
+		l, err := b.lock(ctx, b.index.RotationPath(id))
+		if err != nil {
+			return 0, err
+		}
+		locks = append(locks, l)
+	}
+	// No account comes or goes while the manifest is locked.
+	l, err := b.lock(ctx, b.index.ManifestPath())
+	if err != nil {
+		return 0, err
+	}
+	locks = append(locks, l)
+	if idx, err = b.read(); err != nil {
+		return 0, err
+	}
+	if now := accountIDs(idx); !slices.Equal(now, ids) {
+		return 0, failf(LockTimeout, "an account was added or removed meanwhile; nothing was changed").hint("authferry keystore migrate %s", to)
+	}
+	b.opt.Keystore = "" // the recorded one is the source, whatever is asked for
+	if err := b.checkFolder(idx); err != nil {
+		return 0, err
+	}
+	if idx.Keystore == string(to) {
+		return 0, failf(Usage, "the accounts of this folder already live in the %s keystore", to).hint("authferry keystore status")
+	}
+	if err := b.open(idx); err != nil {
+		return 0, err
+	}
+	target, err := b.openKind(to, b.keyFile(idx))
+	if err != nil {
+		return 0, err
+	}
+	m := &migration{idx: idx, from: b.over(b.store), to: b.over(target)}
+	if err := m.list(ctx); err != nil {
+		return 0, storeError(err)
+	}
+	if err := m.copy(ctx, to); err != nil {
+		m.undo(context.WithoutCancel(ctx))
+		return 0, notMoved(err, m.from.store.Kind(), to)
+	}
+	reached("K20")
+	ctx = context.WithoutCancel(ctx)
+	if err := b.update(ctx, index.Durable, func(i *index.Index) error {
+		if !slices.Equal(accountIDs(i), accountIDs(idx)) {
+			return failf(LockTimeout, "an account was added meanwhile; nothing was changed").hint("authferry keystore migrate %s", to)
+		}
+		i.Keystore = string(to)
+		if to == keystore.File {
+			i.KeyFile = b.keyFile(idx)
+		}
+		return nil
+	}); err != nil {
+		// Some errors come when the change is visible already.
+		if now, readErr := b.read(); readErr == nil && now.Keystore == idx.Keystore {
+			m.undo(ctx)
+		}
+		return 0, err
+	}
+	b.store = target
+	if err := b.backUp(ctx); err != nil {
+		return 0, failf(Internal, "the secrets are in the %s keystore now, and in the old one still: the index's backup could not be brought up to date", to).
+			hint("authferry doctor --fix").because(err)
+	}
+	m.clear(ctx)
+	return len(m.copied), nil
+}
+
+// migration is the items of a folder on their way.
+type migration struct {
+	idx      *index.Index
+	from, to *Broker
+	manifest manifest // of all that is moved, and of what was left there before
+	before   manifest // what the target has of the folder already
+	names    []string // of the items, without the manifest
+	copied   []string
+}
+
+// over is this Broker with another store.
+func (b *Broker) over(s keystore.Store) *Broker {
+	c := *b
+	c.store = s
+	return &c
+}
+
+// backUp makes the index's backup the same as the index.
+func (b *Broker) backUp(ctx context.Context) error {
+	ctx, over := b.within(ctx, b.opt.LockTimeout, forLock(b.index.LockPath()))
+	defer over()
+	return b.index.BackUp(ctx)
+}
+
+// list finds what there is to move, also where the manifest was lost. It is written
+// anew if it was: from then on either keystore says what is left in it.
+func (m *migration) list(ctx context.Context) error {
+	listed, err := m.from.readManifest(ctx, m.idx)
+	if err != nil {
+		return err
+	}
+	clients, err := m.from.clientKeys(ctx, m.idx)
+	if err != nil {
+		return err
+	}
+	m.manifest = manifest{V: listed.V, Store: listed.Store}
+	m.manifest.addAll(listed)
+	m.manifest.addAll(manifest{Accounts: accountIDs(m.idx), Clients: clients})
+	for _, key := range m.manifest.Clients {
+		m.names = append(m.names, m.idx.Store+"/client/"+key)
+	}
+	for _, id := range m.manifest.Accounts {
+		if index.ValidID(id) {
+			m.names = append(m.names, items(m.idx, id)...)
+		}
+	}
+	if len(m.manifest.Accounts) > len(listed.Accounts) || len(m.manifest.Clients) > len(listed.Clients) {
+		// A keystore that takes nothing any more can still be left.
+		_ = m.from.writeManifest(ctx, m.manifest)
+	}
+	return nil
+}
+
+// copy begins with the manifest, so that nothing gets there unseen.
+func (m *migration) copy(ctx context.Context, to keystore.Kind) error {
+	var done atomic.Int32
+	defer m.to.opt.Progress(Step{Doing: func() string {
+		return fmt.Sprintf("moving secrets to the %s keystore, %d of %d", to, done.Load(), len(m.names)+1)
+	}})()
+	done.Add(1)
+	var err error
+	// What is sealed to another key is lost already.
+	if m.before, err = m.to.readManifest(ctx, m.idx); err != nil && !errors.Is(err, keystore.ErrDenied) {
+		return err
+	}
+	// It was left by a migration that was cut off, or is newer than an index from a
+	// backup: it stays listed until somebody has looked.
+	m.manifest.addAll(m.before)
+	if !m.manifest.empty() {
+		m.copied = append(m.copied, manifestItem(m.idx))
+		if err := m.to.writeManifest(ctx, m.manifest); err != nil {
+			return err
+		}
+	}
+	for _, name := range m.names {
+		done.Add(1)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		v, err := m.from.get(ctx, name)
+		if unwritten(err) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		m.copied = append(m.copied, name) // a write that fails may still arrive
+		if err := m.to.set(ctx, name, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// undo deletes what was copied, the manifest last: as long as anything is left, it
+// says so.
+func (m *migration) undo(ctx context.Context) {
+	for _, name := range m.copied {
+		if name == manifestItem(m.idx) {
+			continue
+		}
+		if err := m.to.del(ctx, name); err != nil {
+			m.to.opt.Warn(fmt.Sprintf("the %s keystore still has copies: %v", m.to.store.Kind(), storeError(err)))
+			return
+		}
+	}
+	_ = m.to.writeManifest(ctx, m.before)
+}
+
+// clear deletes what was moved from where it was, the manifest last for the same
+// reason.
+func (m *migration) clear(ctx context.Context) {
+	left := false
+	for _, name := range m.names {
+		if err := m.from.del(ctx, name); err != nil {
+			left = true
+			m.from.opt.Warn("the old keystore still has " + name + ": " + storeError(err).Error())
+		}
+	}
+	if left {
+		return
+	}
+	if err := m.from.del(ctx, manifestItem(m.idx)); err != nil {
+		m.from.opt.Warn("the old keystore still has " + manifestItem(m.idx) + ": " + storeError(err).Error())
+	}
+}
+
+// notMoved says where the secrets still are.
+func notMoved(err error, from, to keystore.Kind) error {
+	if errors.Is(err, context.Canceled) {
+		return failf(Cancelled, "interrupted, so nothing was moved: all secrets are still in the %s keystore", from).
+			hint("authferry keystore migrate %s", to).because(err)
+	}
+	e, ok := errors.AsType[*Error](storeError(err))
+	if !ok {
+		return err
+	}
+	e.Message = fmt.Sprintf("the %s keystore did not take the secrets, so nothing was moved: all of them are still in the %s keystore", to, from)
+	if to == keystore.Keychain {
+		e.Hint = "authferry keystore migrate keychain, in a session with an unlocked keychain: a desktop's, not one of SSH or cron"
+	}
+	return e
+}
+
+func accountIDs(idx *index.Index) []string {
+	var ids []string
+	for _, a := range idx.Accounts {
+		ids = append(ids, a.ID)
+	}
+	slices.Sort(ids)
+	return ids
+}

@@ -1,0 +1,256 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/keystore/keystoretest"
+)
+
+// itemsOf are the items of what passes for the keychain of the folder dir.
+func itemsOf(t *testing.T, dir string) []string {
+	t.Helper()
+	home := filepath.Dir(dir)
+	names, err := keystore.FileItems(filepath.Join(home, "items"), filepath.Join(home, "key.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+// A client secret that was on its way into a keystore while that was emptied does
+// not bring it back: the logins are in the other one.
+func TestClientSecretDuringMigration(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	_, dir, at := pretendKeychain(t)
+	if _, err := w.addTo(at(dir), "bob", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	b := at(dir)
+	idx, err := b.prepare(t.Context(), func(*index.Index) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := at(dir).MigrateKeystore(t.Context(), keystore.File); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.setClientSecret(t.Context(), idx, testProvider(w.server.URL).Endpoint(), keystore.NewSecret("s")); CodeOf(err) != LockTimeout {
+		t.Errorf("%v", err)
+	}
+	if left := itemsOf(t, dir); left != nil {
+		t.Errorf("the old keystore has %q", left)
+	}
+	if tok, err := at(dir).Token(t.Context(), TokenRequest{}); err != nil || !w.good(tok.AccessToken.Reveal()) {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// Nor does an import that found a login which a crash had left there.
+func TestAdoptionDuringMigration(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	store, dir, at := pretendKeychain(t)
+	if _, err := w.addTo(at(dir), "bob", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	login := testLogin(w.server.URL, "ada", "at", "rt", time.Hour)
+	access := login.AccessToken
+	login.AccessToken = keystore.Secret{}
+	a, err := at(dir).Add(t.Context(), login)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := at(dir).update(t.Context(), index.Durable, func(i *index.Index) error { drop(i, a.ID); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	store.onSet = func(name string) {
+		if strings.Contains(name, "/access:") {
+			store.onSet = nil
+			if _, err := at(dir).MigrateKeystore(t.Context(), keystore.File); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	login.AccessToken = access
+	if _, err := (&takeover{Broker: at(dir)}).adopt(t.Context(), login); CodeOf(err) != LockTimeout {
+		t.Errorf("%v", err)
+	}
+	if tok, err := at(dir).Token(t.Context(), TokenRequest{}); err != nil || !w.good(tok.AccessToken.Reveal()) {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
+// faultyKeychain is a broker over what passes for the keychain, with faults.
+func faultyKeychain(store keystore.Store, dir string, fault func(keystoretest.Call) keystoretest.Fault) *Broker {
+	f := keystoretest.NewFaulty(store)
+	f.Inject(fault)
+	return New(Options{Dir: dir, KeyFile: filepath.Join(filepath.Dir(dir), "key.txt"), OpenKeychain: func() keystore.Store { return f }})
+}
+
+// An interrupt takes back what was copied, and one that comes after the commit is
+// too late.
+func TestMigrationInterrupted(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	store, dir, at := pretendKeychain(t)
+	for _, user := range []string{"bob", "eve"} {
+		if _, err := w.addTo(at(dir), user, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+	}
+	interruptAt := func(op string, n int, to keystore.Kind) error {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		_, err := faultyKeychain(store, dir, func(c keystoretest.Call) keystoretest.Fault {
+			if c.Op == op {
+				if n--; n == 0 {
+					cancel()
+				}
+			}
+			return keystoretest.Fault{}
+		}).MigrateKeystore(ctx, to)
+		return err
+	}
+	if err := interruptAt("delete", 1, keystore.File); err != nil {
+		t.Errorf("while the old copies went: %v", err)
+	}
+	if left := itemsOf(t, dir); left != nil {
+		t.Errorf("the old keystore has %q", left)
+	}
+	err := interruptAt("write", 3, keystore.Keychain)
+	if e, ok := errors.AsType[*Error](err); !ok || e.Code != Cancelled || !strings.HasPrefix(e.Message, "interrupted, so nothing was moved") || e.Hint != "authferry keystore migrate keychain" {
+		t.Errorf("%+v", err)
+	}
+	if left := itemsOf(t, dir); left != nil {
+		t.Errorf("the new keystore has %q", left)
+	}
+	for _, label := range []string{"bob", "eve"} {
+		if tok, err := at(dir).Token(t.Context(), TokenRequest{Selection: Selection{Account: label}}); err != nil || !w.good(tok.AccessToken.Reveal()) {
+			t.Errorf("%s afterwards: %v", label, err)
+		}
+	}
+}
+
+// What can't be deleted stays listed where it is, on the way there and on the way
+// back.
+func TestMigrationListsWhatIsLeft(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	store, dir, at := pretendKeychain(t)
+	if _, err := w.addTo(at(dir), "bob", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	stuck := faultyKeychain(store, dir, func(c keystoretest.Call) (f keystoretest.Fault) {
+		if c.Op == "delete" && strings.Contains(c.Name, "/grant:") {
+			f.Cause = keystore.ErrDenied
+		}
+		return f
+	})
+	if _, err := stuck.MigrateKeystore(t.Context(), keystore.File); err != nil {
+		t.Fatal(err)
+	}
+	idx, err := at(dir).read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := itemsOf(t, dir)
+	if len(left) != 2 || !slices.Contains(left, manifestItem(idx)) {
+		t.Errorf("the old keystore has %q", left)
+	}
+	// An account that is gone by now is still listed when the secrets come back.
+	if _, err := at(dir).Remove(t.Context(), "bob", RevokeNever); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.addTo(at(dir), "eve", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := at(dir).MigrateKeystore(t.Context(), keystore.Keychain); err != nil {
+		t.Fatal(err)
+	}
+	b := at(dir)
+	if err := b.open(&index.Index{Keystore: string(keystore.Keychain)}); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := b.readManifest(t.Context(), idx); err != nil || len(m.Accounts) != 2 {
+		t.Errorf("%+v, %v", m, err)
+	}
+}
+
+// Nothing is deleted from the old keystore while the index's backup still names it.
+func TestBackupAfterMigration(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	store, dir, at := pretendKeychain(t)
+	if _, err := w.addTo(at(dir), "bob", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	b := faultyKeychain(store, dir, func(c keystoretest.Call) keystoretest.Fault {
+		if last, err := index.At(dir).LastGood(); c.Op == "delete" && (err != nil || last.Keystore != string(keystore.File)) {
+			t.Errorf("%+v, %v when %s goes", last, err, c.Name)
+		}
+		return keystoretest.Fault{}
+	})
+	if _, err := b.MigrateKeystore(t.Context(), keystore.File); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "index.json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	at(dir).Doctor(t.Context(), true)
+	if tok, err := at(dir).Token(t.Context(), TokenRequest{}); err != nil || !w.good(tok.AccessToken.Reveal()) {
+		t.Errorf("restored from the backup: %v", err)
+	}
+}
+
+// Where the manifest was lost, the client secrets go along all the same.
+func TestMigrationWithoutManifest(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	store, dir, at := pretendKeychain(t)
+	p := clientOf(w.server.URL, "one")
+	if err := at(dir).AddProvider(t.Context(), p, keystore.NewSecret("s")); err != nil {
+		t.Fatal(err)
+	}
+	w.addAt(at(dir), p)
+	idx, err := at(dir).read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Store.Delete(t.Context(), manifestItem(idx)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := at(dir).MigrateKeystore(t.Context(), keystore.File); err != nil {
+		t.Fatal(err)
+	}
+	if !w.hasSecret(at(dir), p) {
+		t.Error("the client secret is lost")
+	}
+	if left := itemsOf(t, dir); left != nil {
+		t.Errorf("the old keystore has %q", left)
+	}
+}
+
+// An API key is found by whoever read the index just before it moved.
+func TestAPIKeyDuringMigration(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	_, dir, at := pretendKeychain(t)
+	a, err := at(dir).Add(t.Context(), NewAccount{Provider: testProvider(w.server.URL), Label: "k", APIKey: keystore.NewSecret("the key")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := at(dir)
+	idx, err := b.read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := at(dir).MigrateKeystore(t.Context(), keystore.File); err != nil {
+		t.Fatal(err)
+	}
+	if tok, err := b.serve(t.Context(), idx, idx.Account(a.ID), serving{}); err != nil || tok.AccessToken.Reveal() != "the key" {
+		t.Errorf("%v", err)
+	}
+}
