@@ -5,14 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"runtime"
-	"strings"
 	"time"
 
-	"github.com/authferry/authferry/atomicfile"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
@@ -81,82 +75,6 @@ func (d *doctor) fail(name string, err error) {
 	d.say(name, CheckFail, hint, "%v", err)
 }
 
-// folder checks who else may read it, and what killed processes left in it.
-func (d *doctor) folder() {
-	dir := d.b.opt.Dir
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		d.say("folder", CheckOK, "", "%s is not there yet; the first account makes it", dir)
-		return
-	}
-	var open, left []string
-	_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return nil //nolint:nilerr // what can't be read is found by the checks below
-		}
-		info, err := e.Info()
-		if err != nil {
-			return nil //nolint:nilerr // it is gone meanwhile
-		}
-		if e.Type()&fs.ModeSymlink == 0 && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
-			open = append(open, path)
-		}
-		if temporary(filepath.Base(path)) && time.Since(info.ModTime()) > 10*time.Minute {
-			left = append(left, path)
-		}
-		return nil
-	})
-	var closed, removed []string
-	if d.fix {
-		open, closed = mended(open, func(path string) error {
-			info, err := os.Lstat(path)
-			if err != nil {
-				return err
-			}
-			return os.Chmod(path, info.Mode().Perm()&0o700)
-		})
-		left, removed = mended(left, os.Remove)
-	}
-	switch {
-	case len(open) > 0:
-		d.say("folder", CheckFail, fixHint, "others may read %s", inWords(open))
-	case len(closed) > 0:
-		d.say("folder", CheckOK, "", "closed to others: %s", inWords(closed))
-	default:
-		d.say("folder", CheckOK, "", "%s is yours alone", dir)
-	}
-	d.disk()
-	if len(left) > 0 {
-		d.say("leftovers", CheckWarning, fixHint, "a process that was killed left %s", inWords(left))
-	}
-	if len(removed) > 0 {
-		d.say("leftovers", CheckOK, "", "removed what a process that was killed left: %s", inWords(removed))
-	}
-}
-
-// mended are the paths for which mend works; left are the others.
-func mended(paths []string, mend func(path string) error) (left, done []string) {
-	for _, path := range paths {
-		if mend(path) == nil {
-			done = append(done, path)
-		} else {
-			left = append(left, path)
-		}
-	}
-	return left, done
-}
-
-// temporary files are renamed into place within milliseconds.
-func temporary(name string) bool {
-	return strings.HasSuffix(name, atomicfile.Suffix)
-}
-
-func inWords(paths []string) string {
-	if len(paths) > 3 {
-		return fmt.Sprintf("%s and %d more", strings.Join(paths[:3], ", "), len(paths)-3)
-	}
-	return strings.Join(paths, ", ")
-}
-
 // index reads the index, and reports whether there is a usable one.
 func (d *doctor) index(ctx context.Context) bool {
 	idx, err := d.b.readOrEmpty()
@@ -185,32 +103,6 @@ func (d *doctor) index(ctx context.Context) bool {
 	}
 	d.say("index", CheckOK, "", "%s", plural(len(d.idx.Accounts), "account"))
 	return true
-}
-
-// place checks that the folder is no copy of another one. With fix, a copy gets a
-// store of its own, in which nobody is logged in: the original keeps the grants.
-func (d *doctor) place(ctx context.Context) bool {
-	err := d.b.checkFolder(d.idx)
-	if err != nil && d.fix {
-		err = d.b.update(ctx, index.Durable, func(i *index.Index) error {
-			real, err := index.RealPath(d.b.opt.Dir)
-			i.Store, i.Path = index.NewStoreID(), real
-			for n := range i.Accounts {
-				a := &i.Accounts[n]
-				a.GrantSlot, a.AccessSlot, a.Fingerprint, a.Dead = "", "", "", ""
-				a.Intents, a.Failure, a.ExpiresAt, a.ObtainedAt = nil, nil, time.Time{}, time.Time{}
-			}
-			d.idx = i
-			return err
-		})
-		if err == nil {
-			d.say("copy", CheckOK, "", "this folder was a copy of another one and is one of its own now; the logins stayed there")
-		}
-	}
-	if err != nil {
-		d.fail("copy", err)
-	}
-	return err == nil
 }
 
 // keystore probes it, and reports whether it works.

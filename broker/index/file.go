@@ -223,35 +223,40 @@ func (f *File) first() (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
-	last, err := f.LastGood()
-	if err == nil && len(last.Accounts) > 0 {
+	last, lastErr := f.LastGood()
+	if lastErr == nil && len(last.Accounts) > 0 {
 		return nil, at(f.path(), corrupt("it is missing; accounts in its last version: %d", len(last.Accounts)))
 	}
-	if err := f.closeToOthers(); err != nil {
+	alone, err := f.Alone()
+	if err == nil && alone {
+		err = os.Chmod(f.dir, 0o700)
+	}
+	if err != nil {
 		return nil, err
 	}
 	first := &Index{Schema: Schema, Store: NewStoreID(), Path: path}
-	if err == nil && last.Path == path {
+	if lastErr == nil && last.Path == path {
 		first.Store, first.Keystore, first.KeyFile = last.Store, last.Keystore, last.KeyFile
 	}
 	return first, nil
 }
 
-// closeToOthers makes a folder that is authferry's alone 0700. One that holds
-// anything else (a home folder, /tmp) is somebody's choice and stays as it is:
-// index, locks and vault are closed to others by themselves.
-func (f *File) closeToOthers() error {
+// Alone reports whether the folder is authferry's alone, which makes it 0700. One
+// that holds anything else (a home folder, /tmp) is somebody's choice and stays as
+// it is: index, locks and vault are closed to others by themselves.
+func (f *File) Alone() (bool, error) {
 	entries, err := os.ReadDir(f.dir)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, e := range entries {
 		name := e.Name()
-		if name != lockDir && name != "vault" && !strings.HasPrefix(name, fileName) && filepath.Ext(name) != ".toml" {
-			return nil
+		if name != lockDir && name != "vault" && name != "key.age" && !strings.HasPrefix(name, fileName) &&
+			!strings.HasPrefix(name, atomicfile.Prefix) && filepath.Ext(name) != ".toml" {
+			return false, nil
 		}
 	}
-	return os.Chmod(f.dir, 0o700)
+	return true, nil
 }
 
 // RealPath returns the absolute path of dir with every link in it resolved: what
