@@ -88,9 +88,9 @@ func (d *doctor) index(ctx context.Context) bool {
 			d.say("index", CheckFail, fixHint, "index.json is damaged; accounts in its backup: %d", len(good.Accounts))
 			return false
 		}
-		if err = d.b.index.Replace(ctx, good); err == nil {
-			d.say("index", CheckOK, "", "index.json was damaged; it was restored from its backup")
-			idx, err = d.b.read()
+		if idx, err = d.mendIndex(ctx, good, "restored from its backup"); err != nil {
+			d.fail("index", err)
+			return false
 		}
 	}
 	if err != nil {
@@ -103,6 +103,23 @@ func (d *doctor) index(ctx context.Context) bool {
 	}
 	d.say("index", CheckOK, "", "%s", plural(len(d.idx.Accounts), "account"))
 	return true
+}
+
+// mendIndex puts ix in the place of an index that can't be used, and returns what
+// is there then: another doctor may have been faster.
+func (d *doctor) mendIndex(ctx context.Context, ix *index.Index, how string) (*index.Index, error) {
+	ctx, over := d.b.within(ctx, d.b.opt.LockTimeout, forLock(d.b.index.LockPath()))
+	defer over()
+	mended, err := d.b.index.Mend(ctx, ix)
+	if err != nil {
+		return nil, indexError(err)
+	}
+	if mended {
+		d.say("index", CheckOK, "", "index.json was damaged; it was %s", how)
+	} else {
+		d.say("index", CheckOK, "", "index.json was damaged; somebody else mended it meanwhile")
+	}
+	return d.b.read()
 }
 
 // keystore probes it, and reports whether it works.

@@ -155,32 +155,47 @@ func (f *File) Update(ctx context.Context, d Durability, fn func(*Index) error) 
 // file that could not be used is kept as index.json.corrupt-<time>; one of a
 // newer schema is not replaced (ErrTooNew).
 func (f *File) Replace(ctx context.Context, ix *Index) error {
+	_, err := f.replace(ctx, ix, true)
+	return err
+}
+
+// Mend is Replace for an index that can't be used, and reports whether it did
+// anything: one that is good by now, because somebody else was faster, stays.
+func (f *File) Mend(ctx context.Context, ix *Index) (mended bool, err error) {
+	return f.replace(ctx, ix, false)
+}
+
+// replace leaves an index that can be used, unless that goes too.
+func (f *File) replace(ctx context.Context, ix *Index, goodToo bool) (replaced bool, err error) {
 	lock, err := f.acquire(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer lock.Release()
 
 	data, err := encode(ix)
 	if err != nil {
-		return at(f.path(), err)
+		return false, at(f.path(), err)
 	}
 	old, err := readFile(f.path(), f.backupPath())
 	if err == nil {
 		_, err = parse(old)
 	}
 	switch {
-	case err == nil, errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist):
+	case err == nil && goodToo:
+	case err == nil:
+		return false, nil
 	case errors.Is(err, ErrCorrupt):
 		old = nil // no version to fall back to
 		aside := f.path() + ".corrupt-" + time.Now().UTC().Format("20060102T150405.000000000Z")
 		if err := putAside(f.path(), aside); err != nil {
-			return err
+			return false, err
 		}
 	default:
-		return at(f.path(), err)
+		return false, at(f.path(), err)
 	}
-	return f.write(Durable, old, data)
+	return true, f.write(Durable, old, data)
 }
 
 // BackUp makes the backup the same as the index, durably: for after a change that
