@@ -241,9 +241,14 @@ func (d *doctor) again(ctx context.Context, id string, secret keystore.Secret, h
 // restore gives a stray login an account again; whose it is, its next login says.
 func (d *doctor) restore(ctx context.Context, id string, stored grants) {
 	g := stored.best
+	acc, accessSlot, err := d.b.accessOf(ctx, d.idx, id, g.Generation)
+	if err != nil {
+		d.fail("manifest", err)
+		return
+	}
 	a := index.Account{ID: id, Provider: g.Provider, Pool: g.Provider, Kind: g.kind(), Issuer: g.Endpoint.Issuer, AddedAt: time.Now().UTC().Truncate(time.Second)}
-	commit(&a, g, stored.slot, nil, "")
-	err := d.b.update(ctx, index.Durable, func(i *index.Index) error {
+	commit(&a, g, stored.slot, acc, accessSlot) // all there is, where the provider gave no refresh token
+	err = d.b.update(ctx, index.Durable, func(i *index.Index) error {
 		if i.Account(id) != nil {
 			return nil // whoever was logging in has finished
 		}
