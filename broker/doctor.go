@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"time"
 
 	"github.com/authferry/authferry/broker/index"
@@ -269,35 +271,50 @@ func (d *doctor) restore(ctx context.Context, id string, stored grants) {
 
 // locks looks whether they work here, and who has held one for long.
 func (d *doctor) locks() {
-	paths := map[string]string{d.b.index.ManifestPath(): "the manifest"}
-	for _, a := range d.idx.Accounts {
-		paths[d.b.index.RotationPath(a.ID)] = "account " + quote(a.Label)
+	if d.idx.Store == "" {
+		return // a new folder stays as it is
 	}
-	quiet := true
-	for path, of := range paths {
-		if d.idx.Store == "" {
-			break // a new folder stays as it is
-		}
-		l, err := index.TryAcquire(path)
-		switch {
-		case err == nil:
-			l.Release()
-		case errors.Is(err, index.ErrBusy):
-			quiet = false
-			h, _ := index.ReadHolder(path)
-			status := CheckOK
-			if time.Since(h.StartedAt) > storePatience {
-				status = CheckWarning
-			}
-			d.say("locks", status, "", "%s is held by %s since %s (%s)", of, h, h.StartedAt.Local().Format(time.TimeOnly), cmp.Or(h.State, "at work"))
-		default:
-			quiet = false
-			d.fail("locks", indexError(err))
-		}
+	f := d.b.index
+	quiet := d.lock(f.LockPath(), "the index", indexPatience)
+	for _, l := range []struct{ path, of string }{
+		{f.ManifestPath(), "the manifest"}, {f.ProbePath(), "the keystore's probe"}, {f.ImportPath(), "the import"},
+	} {
+		quiet = d.lock(l.path, l.of, storePatience) && quiet
+	}
+	for _, a := range d.idx.Accounts {
+		quiet = d.lock(f.RotationPath(a.ID), "account "+quote(a.Label), storePatience) && quiet
+		quiet = d.lock(f.GatePath(a.ID), "the gate of account "+quote(a.Label), storePatience) && quiet
 	}
 	if quiet {
 		d.say("locks", CheckOK, "", "locks work, and nobody holds one")
 	}
+}
+
+// indexPatience is far above what a change of the index takes: whoever makes one
+// waits for no network, keystore or person.
+const indexPatience = 10 * time.Second
+
+// lock reports whether one is free. One that was never taken is.
+func (d *doctor) lock(path, of string, patience time.Duration) (free bool) {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) && path != d.b.index.LockPath() {
+		return true
+	}
+	l, err := index.TryAcquire(path)
+	switch {
+	case err == nil:
+		l.Release()
+		return true
+	case errors.Is(err, index.ErrBusy):
+		h, _ := index.ReadHolder(path)
+		status := CheckOK
+		if time.Since(h.StartedAt) > patience {
+			status = CheckWarning
+		}
+		d.say("locks", status, "", "%s is held by %s since %s (%s)", of, h, h.StartedAt.Local().Format(time.TimeOnly), cmp.Or(h.State, "at work"))
+	default:
+		d.fail("locks", indexError(err))
+	}
+	return false
 }
 
 // clock notices one that was set back: it makes tokens look younger than they are.
