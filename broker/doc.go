@@ -168,6 +168,23 @@
 // server without grace and with the rotator itself killed; the caller's death is
 // never enough, because the rotator outlives it.
 //
+// # What is lost otherwise
+//
+// doctor.go and its neighbours. Doctor mends only what costs no login, and what it
+// mends it says.
+//
+//   - A damaged index comes from its backup; where that can't be used either, from
+//     the vault, whose items name their store (lost.go). Where they name two, as in
+//     a copied folder, it makes none: two folders can't own one login.
+//   - An index that names a keystore with nothing of this folder, while the other
+//     one has its logins, is from before a migration and learns where they are.
+//   - What the keystore has and the index has not is an account again (strays.go);
+//     a manifest that was lost or cut short is written anew.
+//   - Only authferry's own names are closed to others or swept (folder.go): the
+//     folder may be a home folder.
+//   - Only a folder whose original is still there is a copy. One that was moved
+//     keeps its store, whatever else fails.
+//
 // # Holds, and who is next
 //
 // An answer of the API, reported (report.go), is judged by ratelimit. A limit
