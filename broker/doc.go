@@ -157,7 +157,8 @@
 //	K19 in remove                   a tombstone; remove or doctor finishes it
 //	K20 in keystore migrate         before the commit the old keystore counts,
 //	                                after it the new one; copies may be left over,
-//	                                and the manifest beside them lists them
+//	                                and the manifest beside them lists them; doctor
+//	                                removes them
 //	K21 in login, code exchanged    an account in the manifest that the index does
 //	                                not have; doctor names it. A renewal: the old
 //	                                login, or, once its grant is stored, as K14
@@ -178,6 +179,12 @@
 //     a copied folder, it makes none: two folders can't own one login.
 //   - An index that names a keystore with nothing of this folder, while the other
 //     one has its logins, is from before a migration and learns where they are.
+//   - What a migration left in the other keystore goes, by its manifest and under a
+//     migration's locks (leftovers.go), if the index's keystore has it, no older. A
+//     login that is there alone comes here as a disabled account; a newer state of
+//     one means that nothing there is a leftover.
+//   - The other keystore is looked at only where that prompts nobody: not a locked
+//     keychain, and none on macOS, which does not say before it asks.
 //   - What the keystore has and the index has not is an account again (strays.go);
 //     a manifest that was lost or cut short is written anew.
 //   - Only authferry's own names are closed to others or swept (folder.go): the

@@ -41,6 +41,7 @@ func (b *Broker) Doctor(ctx context.Context, fix bool) []Check {
 	d.folder()
 	if d.index(ctx) {
 		if d.keystore(ctx) && d.idx.Store != "" && d.manifest(ctx) {
+			d.leftovers(ctx)
 			d.shared = d.b.shared(ctx)
 			for i := range d.idx.Accounts {
 				d.account(ctx, &d.idx.Accounts[i])

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/keystore"
@@ -81,7 +82,7 @@ func (d *doctor) other(ctx context.Context) (*Broker, manifest) {
 	if d.b.store.Kind() == kind {
 		kind = keystore.File
 	} else if d.b.opt.OpenKeychain == nil {
-		bounded, cancel := context.WithTimeout(ctx, d.b.opt.KeychainTimeout)
+		bounded, cancel := context.WithTimeout(ctx, min(d.b.opt.KeychainTimeout, 2*time.Second)) // nobody asked for it
 		defer cancel()
 		if !keystore.InKeychain(bounded, manifestItem(d.idx)) {
 			return nil, manifest{}
@@ -92,8 +93,7 @@ func (d *doctor) other(ctx context.Context) (*Broker, manifest) {
 	if err != nil {
 		return nil, manifest{}
 	}
-	o := *d.b
-	o.store = s
+	o := d.b.over(s)
 	m, err := o.readManifest(ctx, d.idx)
 	if err != nil {
 		return nil, manifest{}
@@ -102,10 +102,10 @@ func (d *doctor) other(ctx context.Context) (*Broker, manifest) {
 		names, _ := keystore.FileItems(d.b.vaultDir(), keyFile)
 		m.addItems(names)
 	}
-	if len(m.Accounts)+len(m.Clients) == 0 {
+	if m.empty() {
 		return nil, manifest{}
 	}
-	return &o, m
+	return o, m
 }
 
 // elsewhere is about a keystore that has nothing of this folder. Where the other
@@ -140,6 +140,9 @@ func (d *doctor) elsewhere(ctx context.Context) bool {
 			return nil
 		})
 	}()
+	if err == nil {
+		err = d.b.backUp(ctx) // what is there would lead back
+	}
 	if err != nil {
 		d.fail("manifest", err)
 		return false

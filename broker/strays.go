@@ -146,7 +146,7 @@ func (d *doctor) stray(ctx context.Context, id string) {
 	case d.knownAs(stored.best) != nil:
 		d.again(ctx, id, stored.best.secret(), d.knownAs(stored.best))
 	case d.fix:
-		d.restore(ctx, id, stored)
+		d.restore(ctx, id, stored, false)
 	default:
 		d.say("manifest", CheckFail, fixHint, "the keystore has a login of %s that the index does not know: %s", stored.best.Provider, id)
 	}
@@ -174,14 +174,14 @@ func (d *doctor) again(ctx context.Context, id string, secret keystore.Secret, h
 }
 
 // restore gives a stray login an account again; whose it is, its next login says.
-func (d *doctor) restore(ctx context.Context, id string, stored grants) {
+func (d *doctor) restore(ctx context.Context, id string, stored grants, disabled bool) {
 	g := stored.best
 	acc, accessSlot, err := d.b.accessOf(ctx, d.idx, id, g.Generation)
 	if err != nil {
 		d.fail("manifest", err)
 		return
 	}
-	a := index.Account{ID: id, Provider: g.Provider, Pool: g.Provider, Kind: g.kind(), Issuer: g.Endpoint.Issuer, AddedAt: time.Now().UTC().Truncate(time.Second)}
+	a := index.Account{ID: id, Provider: g.Provider, Pool: g.Provider, Kind: g.kind(), Issuer: g.Endpoint.Issuer, AddedAt: time.Now().UTC().Truncate(time.Second), Disabled: disabled}
 	commit(&a, g, stored.slot, acc, accessSlot) // all there is, where the provider gave no refresh token
 	err = d.b.update(ctx, index.Durable, func(i *index.Index) error {
 		if i.Account(id) != nil {
@@ -197,6 +197,10 @@ func (d *doctor) restore(ctx context.Context, id string, stored grants) {
 	})
 	if err != nil {
 		d.fail("manifest", err)
+		return
+	}
+	if disabled {
+		d.say("manifest", CheckOK, "authferry enable "+Arg(a.Label)+", or authferry remove "+Arg(a.Label), "%s of %s was in the other keystore alone; it is an account here, as %s, and disabled", id, a.Provider, quote(a.Label))
 		return
 	}
 	d.say("manifest", CheckOK, "authferry info "+Arg(a.Label), "%s of %s is an account again, as %s", id, a.Provider, quote(a.Label))
