@@ -160,7 +160,8 @@
 //	K19 in remove                   a tombstone; remove or doctor finishes it
 //	K20 in keystore migrate         before the commit the old keystore counts,
 //	                                after it the new one; copies may be left over,
-//	                                and the manifest beside them lists them
+//	                                and the manifest beside them lists them; doctor
+//	                                removes them
 //	K21 in login, code exchanged    an account in the manifest that the index does
 //	                                not have; doctor names it. A renewal: the old
 //	                                login, or, once its grant is stored, as K14
@@ -170,6 +171,29 @@
 // From K8 to K12 is the only window in which a login can be lost, and only at a
 // server without grace and with the rotator itself killed; the caller's death is
 // never enough, because the rotator outlives it.
+//
+// # What is lost otherwise
+//
+// doctor.go and its neighbours. Doctor mends only what costs no login, and what it
+// mends it says.
+//
+//   - A damaged index comes from its backup; where that can't be used either, from
+//     the vault, whose items name their store (lost.go). Where they name two, as in
+//     a copied folder, it makes none: two folders can't own one login.
+//   - An index that names a keystore with nothing of this folder, while the other
+//     one has its logins, is from before a migration and learns where they are.
+//   - What a migration left in the other keystore goes, by its manifest and under a
+//     migration's locks (leftovers.go), if the index's keystore has it, no older. A
+//     login that is there alone comes here as a disabled account; a newer state of
+//     one means that nothing there is a leftover.
+//   - The other keystore is looked at only where that prompts nobody: not a locked
+//     keychain, and none on macOS, which does not say before it asks.
+//   - What the keystore has and the index has not is an account again (strays.go);
+//     a manifest that was lost or cut short is written anew.
+//   - Only authferry's own names are closed to others or swept (folder.go): the
+//     folder may be a home folder.
+//   - Only a folder whose original is still there is a copy. One that was moved
+//     keeps its store, whatever else fails.
 //
 // # Holds, and who is next
 //

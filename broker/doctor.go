@@ -7,14 +7,9 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"runtime"
-	"strings"
 	"time"
 
-	"github.com/authferry/authferry/atomicfile"
 	"github.com/authferry/authferry/broker/index"
-	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -46,6 +41,7 @@ func (b *Broker) Doctor(ctx context.Context, fix bool) []Check {
 	d.folder()
 	if d.index(ctx) {
 		if d.keystore(ctx) && d.idx.Store != "" && d.manifest(ctx) {
+			d.leftovers(ctx)
 			d.shared = d.b.shared(ctx)
 			for i := range d.idx.Accounts {
 				d.account(ctx, &d.idx.Accounts[i])
@@ -81,98 +77,24 @@ func (d *doctor) fail(name string, err error) {
 	d.say(name, CheckFail, hint, "%v", err)
 }
 
-// folder checks who else may read it, and what killed processes left in it.
-func (d *doctor) folder() {
-	dir := d.b.opt.Dir
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		d.say("folder", CheckOK, "", "%s is not there yet; the first account makes it", dir)
-		return
-	}
-	var open, left []string
-	_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return nil //nolint:nilerr // what can't be read is found by the checks below
-		}
-		info, err := e.Info()
-		if err != nil {
-			return nil //nolint:nilerr // it is gone meanwhile
-		}
-		if e.Type()&fs.ModeSymlink == 0 && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
-			open = append(open, path)
-		}
-		if temporary(filepath.Base(path)) && time.Since(info.ModTime()) > 10*time.Minute {
-			left = append(left, path)
-		}
-		return nil
-	})
-	var closed, removed []string
-	if d.fix {
-		open, closed = mended(open, func(path string) error {
-			info, err := os.Lstat(path)
-			if err != nil {
-				return err
-			}
-			return os.Chmod(path, info.Mode().Perm()&0o700)
-		})
-		left, removed = mended(left, os.Remove)
-	}
-	switch {
-	case len(open) > 0:
-		d.say("folder", CheckFail, fixHint, "others may read %s", inWords(open))
-	case len(closed) > 0:
-		d.say("folder", CheckOK, "", "closed to others: %s", inWords(closed))
-	default:
-		d.say("folder", CheckOK, "", "%s is yours alone", dir)
-	}
-	d.disk()
-	if len(left) > 0 {
-		d.say("leftovers", CheckWarning, fixHint, "a process that was killed left %s", inWords(left))
-	}
-	if len(removed) > 0 {
-		d.say("leftovers", CheckOK, "", "removed what a process that was killed left: %s", inWords(removed))
-	}
-}
-
-// mended are the paths for which mend works; left are the others.
-func mended(paths []string, mend func(path string) error) (left, done []string) {
-	for _, path := range paths {
-		if mend(path) == nil {
-			done = append(done, path)
-		} else {
-			left = append(left, path)
-		}
-	}
-	return left, done
-}
-
-// temporary files are renamed into place within milliseconds.
-func temporary(name string) bool {
-	return strings.HasSuffix(name, atomicfile.Suffix)
-}
-
-func inWords(paths []string) string {
-	if len(paths) > 3 {
-		return fmt.Sprintf("%s and %d more", strings.Join(paths[:3], ", "), len(paths)-3)
-	}
-	return strings.Join(paths, ", ")
-}
-
 // index reads the index, and reports whether there is a usable one.
 func (d *doctor) index(ctx context.Context) bool {
 	idx, err := d.b.readOrEmpty()
 	if CodeOf(err) == IndexCorrupt {
 		good, lastErr := d.b.index.LastGood()
 		switch {
+		case errors.Is(lastErr, fs.ErrNotExist), errors.Is(lastErr, index.ErrCorrupt):
+			return d.lost(ctx)
 		case lastErr != nil:
-			d.say("index", CheckFail, "", "index.json is damaged and so is its backup; move both away, and log in again")
+			d.fail("index", indexError(lastErr))
 			return false
 		case !d.fix:
 			d.say("index", CheckFail, fixHint, "index.json is damaged; accounts in its backup: %d", len(good.Accounts))
 			return false
 		}
-		if err = d.b.index.Replace(ctx, good); err == nil {
-			d.say("index", CheckOK, "", "index.json was damaged; it was restored from its backup")
-			idx, err = d.b.read()
+		if idx, err = d.mendIndex(ctx, good, "restored from its backup"); err != nil {
+			d.fail("index", err)
+			return false
 		}
 	}
 	if err != nil {
@@ -180,37 +102,31 @@ func (d *doctor) index(ctx context.Context) bool {
 		return false
 	}
 	d.idx = idx
-	if idx.Store != "" && !d.place(ctx) {
+	switch {
+	case idx.Store == "" && d.b.hasVault():
+		return d.lost(ctx)
+	case idx.Store != "" && !d.place(ctx):
 		return false
 	}
 	d.say("index", CheckOK, "", "%s", plural(len(d.idx.Accounts), "account"))
 	return true
 }
 
-// place checks that the folder is no copy of another one. With fix, a copy gets a
-// store of its own, in which nobody is logged in: the original keeps the grants.
-func (d *doctor) place(ctx context.Context) bool {
-	err := d.b.checkFolder(d.idx)
-	if err != nil && d.fix {
-		err = d.b.update(ctx, index.Durable, func(i *index.Index) error {
-			real, err := index.RealPath(d.b.opt.Dir)
-			i.Store, i.Path = index.NewStoreID(), real
-			for n := range i.Accounts {
-				a := &i.Accounts[n]
-				a.GrantSlot, a.AccessSlot, a.Fingerprint, a.Dead = "", "", "", ""
-				a.Intents, a.Failure, a.ExpiresAt, a.ObtainedAt = nil, nil, time.Time{}, time.Time{}
-			}
-			d.idx = i
-			return err
-		})
-		if err == nil {
-			d.say("copy", CheckOK, "", "this folder was a copy of another one and is one of its own now; the logins stayed there")
-		}
-	}
+// mendIndex puts ix in the place of an index that can't be used, and returns what
+// is there then: another doctor may have been faster.
+func (d *doctor) mendIndex(ctx context.Context, ix *index.Index, how string) (*index.Index, error) {
+	ctx, over := d.b.within(ctx, d.b.opt.LockTimeout, forLock(d.b.index.LockPath()))
+	defer over()
+	mended, err := d.b.index.Mend(ctx, ix)
 	if err != nil {
-		d.fail("copy", err)
+		return nil, indexError(err)
 	}
-	return err == nil
+	if mended {
+		d.say("index", CheckOK, "", "index.json was damaged; it was %s", how)
+	} else {
+		d.say("index", CheckOK, "", "index.json was damaged; somebody else mended it meanwhile")
+	}
+	return d.b.read()
 }
 
 // keystore probes it, and reports whether it works.
@@ -229,161 +145,52 @@ func (d *doctor) keystore(ctx context.Context) bool {
 	return true
 }
 
-// manifest looks for accounts that the keystore has and the index has not: a
-// login that was cut off, or an index that is older than the keystore. It reports
-// whether the keystore is this folder's at all.
-func (d *doctor) manifest(ctx context.Context) bool {
-	m, err := d.b.readManifest(ctx, d.idx)
-	if err != nil {
-		d.fail("manifest", storeError(err))
-		return false
-	}
-	if len(m.Accounts) == 0 && len(d.idx.Accounts) > 0 && d.foreign(ctx) {
-		d.say("manifest", CheckFail, "authferry keystore status", "this keystore has nothing of this folder: it is another session's or another daemon's, or its file is not there; no login is lost by that")
-		return false
-	}
-	strays := 0
-	for _, id := range m.Accounts {
-		if !index.ValidID(id) || d.idx.Account(id) != nil {
-			continue
-		}
-		strays++
-		d.stray(ctx, id)
-	}
-	if strays == 0 {
-		d.say("manifest", CheckOK, "", "the keystore has no secrets that the index does not know")
-	}
-	if d.b.store.Kind() == keystore.File {
-		d.strangers(ctx, &m)
-	}
-	return true
-}
-
-// foreign reports whether not one account has a grant here.
-func (d *doctor) foreign(ctx context.Context) bool {
-	for i := range d.idx.Accounts {
-		if a := &d.idx.Accounts[i]; a.GrantSlot != "" {
-			if stored, err := d.b.readGrants(ctx, d.idx, a.ID); err != nil || stored.best != nil {
-				return false
-			}
-		} else {
-			return false // of a copied folder
-		}
-	}
-	return true
-}
-
-// stray looks at an account of the manifest that the index does not have. Whoever
-// makes an account holds its lock until the index has it.
-func (d *doctor) stray(ctx context.Context, id string) {
-	l, err := index.TryAcquire(d.b.index.RotationPath(id))
-	if errors.Is(err, index.ErrBusy) {
-		d.say("manifest", CheckOK, "", "a login is being kept at this moment: %s", id)
-		return
-	}
-	if err != nil {
-		d.fail("manifest", indexError(err))
-		return
-	}
-	defer l.Release()
-	if now, err := d.b.read(); err == nil && now.Account(id) != nil {
-		d.say("manifest", CheckOK, "", "a login was finished at this moment: %s", id)
-		return
-	}
-	stored, err := d.b.readGrants(ctx, d.idx, id)
-	switch {
-	case err != nil:
-		d.fail("manifest", err)
-	case stored.best == nil && d.fix:
-		d.b.discard(ctx, d.idx, id)
-		d.say("manifest", CheckOK, "", "forgot %s, a login that was never finished", id)
-	case stored.best == nil:
-		d.say("manifest", CheckWarning, fixHint, "a login was not finished: %s", id)
-	case d.knownAs(stored.best) != nil:
-		d.again(ctx, id, stored.best.secret(), d.knownAs(stored.best))
-	case d.fix:
-		d.restore(ctx, id, stored)
-	default:
-		d.say("manifest", CheckFail, fixHint, "the keystore has a login of %s that the index does not know: %s", stored.best.Provider, id)
-	}
-}
-
-func (d *doctor) knownAs(g *grant) *index.Account {
-	return knownAs(d.idx, g.Provider, g.kind(), g.secret())
-}
-
-// again is about a stray login that an account has as well: an import was cut off
-// and then made anew. It is forgotten if the keystore bears that out.
-func (d *doctor) again(ctx context.Context, id string, secret keystore.Secret, holder *index.Account) {
-	held, err := d.b.readGrants(ctx, d.idx, holder.ID)
-	switch {
-	case err != nil:
-		d.fail("manifest", err)
-	case held.best == nil || !held.best.secret().Equal(secret):
-		d.say("manifest", CheckWarning, "", "the keystore has an earlier state of account %s's login: %s", quote(holder.Label), id)
-	case d.fix:
-		d.b.discard(ctx, d.idx, id)
-		d.say("manifest", CheckOK, "", "forgot %s, which account %s was made from anew", id, quote(holder.Label))
-	default:
-		d.say("manifest", CheckWarning, fixHint, "a login was not finished, and then kept as account %s: %s", quote(holder.Label), id)
-	}
-}
-
-// restore gives a stray login an account again; whose it is, its next login says.
-func (d *doctor) restore(ctx context.Context, id string, stored grants) {
-	g := stored.best
-	a := index.Account{ID: id, Provider: g.Provider, Pool: g.Provider, Kind: g.kind(), Issuer: g.Endpoint.Issuer, AddedAt: time.Now().UTC().Truncate(time.Second)}
-	commit(&a, g, stored.slot, nil, "")
-	err := d.b.update(ctx, index.Durable, func(i *index.Index) error {
-		if i.Account(id) != nil {
-			return nil // whoever was logging in has finished
-		}
-		a.Label = freeLabel(i, NewAccount{Provider: oauth.Provider{Name: g.Provider}})
-		if p, ok := i.Pools[a.Pool]; ok && p.Provider != a.Provider && len(i.Members(a.Pool)) > 0 {
-			a.Pool = a.Label
-		}
-		enlist(i, &a)
-		d.idx = i
-		return nil
-	})
-	if err != nil {
-		d.fail("manifest", err)
-		return
-	}
-	d.say("manifest", CheckOK, "authferry info "+Arg(a.Label), "%s of %s is an account again, as %s", id, a.Provider, quote(a.Label))
-}
-
 // locks looks whether they work here, and who has held one for long.
 func (d *doctor) locks() {
-	paths := map[string]string{d.b.index.ManifestPath(): "the manifest"}
-	for _, a := range d.idx.Accounts {
-		paths[d.b.index.RotationPath(a.ID)] = "account " + quote(a.Label)
+	if d.idx.Store == "" {
+		return // a new folder stays as it is
 	}
-	quiet := true
-	for path, of := range paths {
-		if d.idx.Store == "" {
-			break // a new folder stays as it is
-		}
-		l, err := index.TryAcquire(path)
-		switch {
-		case err == nil:
-			l.Release()
-		case errors.Is(err, index.ErrBusy):
-			quiet = false
-			h, _ := index.ReadHolder(path)
-			status := CheckOK
-			if time.Since(h.StartedAt) > storePatience {
-				status = CheckWarning
-			}
-			d.say("locks", status, "", "%s is held by %s since %s (%s)", of, h, h.StartedAt.Local().Format(time.TimeOnly), cmp.Or(h.State, "at work"))
-		default:
-			quiet = false
-			d.fail("locks", indexError(err))
-		}
+	f := d.b.index
+	quiet := d.lock(f.LockPath(), "the index", indexPatience)
+	for _, l := range []struct{ path, of string }{
+		{f.ManifestPath(), "the manifest"}, {f.ProbePath(), "the keystore's probe"}, {f.ImportPath(), "the import"},
+	} {
+		quiet = d.lock(l.path, l.of, storePatience) && quiet
+	}
+	for _, a := range d.idx.Accounts {
+		quiet = d.lock(f.RotationPath(a.ID), "account "+quote(a.Label), storePatience) && quiet
+		quiet = d.lock(f.GatePath(a.ID), "the gate of account "+quote(a.Label), storePatience) && quiet
 	}
 	if quiet {
 		d.say("locks", CheckOK, "", "locks work, and nobody holds one")
 	}
+}
+
+// indexPatience is far above what a change of the index takes: whoever makes one
+// waits for no network, keystore or person.
+const indexPatience = 10 * time.Second
+
+// lock reports whether one is free. One that was never taken is.
+func (d *doctor) lock(path, of string, patience time.Duration) (free bool) {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) && path != d.b.index.LockPath() {
+		return true
+	}
+	l, err := index.TryAcquire(path)
+	switch {
+	case err == nil:
+		l.Release()
+		return true
+	case errors.Is(err, index.ErrBusy):
+		h, _ := index.ReadHolder(path)
+		status := CheckOK
+		if time.Since(h.StartedAt) > patience {
+			status = CheckWarning
+		}
+		d.say("locks", status, "", "%s is held by %s since %s (%s)", of, h, h.StartedAt.Local().Format(time.TimeOnly), cmp.Or(h.State, "at work"))
+	default:
+		d.fail("locks", indexError(err))
+	}
+	return false
 }
 
 // clock notices one that was set back: it makes tokens look younger than they are.

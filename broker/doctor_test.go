@@ -16,13 +16,17 @@ import (
 // doctor wants one check with this outcome that says this.
 func (w *world) doctor(fix bool, status CheckStatus, says string) {
 	w.t.Helper()
-	checks := w.broker().Doctor(w.t.Context(), fix)
+	wants(w.t, w.broker().Doctor(w.t.Context(), fix), status, says)
+}
+
+func wants(t *testing.T, checks []Check, status CheckStatus, says string) {
+	t.Helper()
 	for _, c := range checks {
 		if c.Status == status && strings.Contains(c.Message, says) {
 			return
 		}
 	}
-	w.t.Errorf("no %s says %q: %+v", status, says, checks)
+	t.Errorf("no %s says %q: %+v", status, says, checks)
 }
 
 // healthy wants nothing but ok.

@@ -1,7 +1,10 @@
 package broker
 
 import (
+	"io/fs"
+	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -73,5 +76,88 @@ func TestIndexThatCantBeChanged(t *testing.T) {
 	w.env = nil
 	if got := w.ask(); got.err != nil || !w.good(got.token) {
 		t.Errorf("afterwards: %+v", got)
+	}
+}
+
+// A folder that was only moved keeps its logins, also where doctor can't write its
+// new path down because another process holds the index.
+func TestDoctorOfMovedFolder(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	a := w.add("ada", -time.Second)
+	was := w.dir
+	w.dir = filepath.Join(t.TempDir(), "moved")
+	move(t, was, w.dir)
+	l, err := index.TryAcquire(index.At(w.dir).LockPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := New(Options{Dir: w.dir, LockTimeout: 100 * time.Millisecond})
+	// It would get the lock where it tries a second time.
+	reported := b.Doctor(t.Context(), false)
+	timer := time.AfterFunc(150*time.Millisecond, l.Release)
+	defer timer.Stop()
+	checks := b.Doctor(t.Context(), true)
+	for _, c := range append(reported, checks...) {
+		if c.Name == "copy" {
+			t.Errorf("%+v", c)
+		}
+	}
+	l.Release()
+	w.doctor(true, CheckOK, "index and keystore agree")
+	w.refreshes(a.ID)
+	w.healthy()
+}
+
+// AUTHFERRY_DIR may be a home folder: what doctor mends there is authferry's.
+func TestDoctorInAHomeFolder(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	w.add("ada", time.Hour)
+	old := time.Now().Add(-30 * time.Minute) // the vault sweeps after an hour by itself
+	write := func(name string) string {
+		path := filepath.Join(w.dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, old, old); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	theirs := []string{write("holiday.jpg"), write("draft.tmp"), write("my.toml"), write("public/page.html"), write("vault/diary.age"), write("vault/notes.tmp")}
+	ours := []string{filepath.Join(w.dir, "index.json"), write("index.json.bak")}
+	if runtime.GOOS != "windows" {
+		for _, path := range append(ours, w.dir) {
+			if err := os.Chmod(path, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	left := []string{write(".authferry-x.tmp"), write("vault/.authferry-y.tmp")}
+	w.doctor(false, CheckWarning, "a process that was killed left "+left[0]+", "+left[1])
+	w.doctor(true, CheckOK, "removed what a process that was killed left: "+left[0]+", "+left[1])
+	w.healthy()
+	mode := func(path string) fs.FileMode {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Error(err)
+			return 0
+		}
+		return info.Mode().Perm()
+	}
+	if runtime.GOOS == "windows" {
+		return // what doctor removed, the sentences above say
+	}
+	for _, path := range append(theirs, filepath.Join(w.dir, "public"), w.dir) {
+		if mode(path)&0o044 == 0 {
+			t.Errorf("%s was closed", path)
+		}
+	}
+	for _, path := range append(ours, filepath.Join(w.dir, "locks")) {
+		if mode(path)&0o077 != 0 {
+			t.Errorf("%s is still open", path)
+		}
 	}
 }

@@ -66,7 +66,7 @@ func (b *Broker) readGrant(ctx context.Context, idx *index.Index, id, slot strin
 // a backup, which must not bring a spent refresh token back. It returns the
 // account as it then is.
 func (b *Broker) rollForward(ctx context.Context, idx *index.Index, a *index.Account, stored grants) (*index.Account, error) {
-	fp := fingerprint(stored.best.RefreshToken)
+	fp := fingerprint(stored.best.secret())
 	if a.GrantSlot == stored.slot && a.Fingerprint == fp && a.Generation >= stored.best.Generation {
 		return a, nil
 	}

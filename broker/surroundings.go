@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/authferry/authferry/broker/index"
-	"github.com/authferry/authferry/keystore"
 )
 
 // fileSystem is a variable for the tests.
@@ -44,12 +43,7 @@ func (d *doctor) keyFileModes() {
 
 // strangers looks through the vault for items of no account. Those of a probe
 // that was killed can go; of others nobody knows whose they are.
-func (d *doctor) strangers(ctx context.Context, m *manifest) {
-	names, err := keystore.FileItems(d.b.vaultDir(), d.b.keyFile(d.idx))
-	if err != nil {
-		d.fail("vault", storeError(err))
-		return
-	}
+func (d *doctor) strangers(ctx context.Context, names []string, m *manifest) {
 	known := map[string]bool{manifestItem(d.idx): true, trialItem(d.idx): true}
 	for _, key := range m.Clients {
 		known[d.idx.Store+"/client/"+key] = true

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -113,4 +114,32 @@ func TestDoctorOldHolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.doctor(false, CheckWarning, "is held by process 7 since")
+}
+
+// Every kind of lock is looked at; nobody has a reason to hold that of the index
+// for long.
+func TestDoctorSeesLocks(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	a := w.add("ada", time.Hour)
+	f := index.At(w.dir)
+	for path, says := range map[string]string{
+		f.LockPath(): "the index is held", f.ManifestPath(): "the manifest is held", f.ImportPath(): "the import is held",
+		f.RotationPath(a.ID): "account \"ada\" is held", f.GatePath(a.ID): "the gate of account \"ada\" is held",
+	} {
+		l, err := index.TryAcquire(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.doctor(false, CheckOK, says)
+		if err := os.WriteFile(path+".holder", fmt.Appendf(nil, `{"pid":7,"started_at":%q}`, time.Now().Add(-time.Minute).Format(time.RFC3339)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		want := CheckOK
+		if path == f.LockPath() {
+			want = CheckWarning
+		}
+		w.doctor(false, want, says+" by process 7")
+		l.Release()
+	}
+	w.healthy()
 }

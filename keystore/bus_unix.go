@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/godbus/dbus/v5"
+	secretservice "github.com/zalando/go-keyring/secret_service"
 )
 
 var errNoBus = errors.New("no session bus: DBUS_SESSION_BUS_ADDRESS is not set")
@@ -38,4 +39,29 @@ func busFound(address, runtimeDir string) bool {
 func busErrorName(err error) string {
 	e, _ := errors.AsType[dbus.Error](err)
 	return e.Name
+}
+
+// quiet asks only a Secret Service that runs, and unlocks nothing.
+func quiet(item string) bool {
+	if reachable() != nil {
+		return false
+	}
+	s, err := secretservice.NewSecretService()
+	if err != nil {
+		return false
+	}
+	running := false
+	if err := s.BusObject().Call("org.freedesktop.DBus.NameHasOwner", 0, "org.freedesktop.secrets").Store(&running); err != nil || !running {
+		return false
+	}
+	collection := s.GetLoginCollection()
+	if locked, err := collection.GetProperty("org.freedesktop.Secret.Collection.Locked"); err != nil || locked.Value() != false {
+		return false
+	}
+	found, err := s.SearchItems(collection, map[string]string{"username": item, "service": Service})
+	if err != nil || len(found) == 0 {
+		return false
+	}
+	locked, err := s.Object("org.freedesktop.secrets", found[0]).GetProperty("org.freedesktop.Secret.Item.Locked")
+	return err == nil && locked.Value() == false
 }

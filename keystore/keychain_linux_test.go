@@ -57,6 +57,26 @@ func TestGnomeKeyringFaults(t *testing.T) {
 	c.wantCause(get, keystore.ErrUnavailable)
 }
 
+// Who looks for an item unasked prompts nobody: not to unlock, nor for a keyring
+// that does not run.
+func TestLookingForAnItem(t *testing.T) {
+	ring := ks.GnomeKeyring(t)
+	c := newClient(t, "keychain", ring.Env)
+	c.set(item, "value")
+	looks := func(name, want string) {
+		t.Helper()
+		if a := c.do(request{Op: "look for", Name: name}); a.Value != want {
+			t.Errorf("%s: %+v, want %s", name, a, want)
+		}
+	}
+	looks(item, "true")
+	looks(item+"x", "false")
+	ring.Lock(t)
+	looks(item, "false")
+	ring.Kill(t)
+	looks(item, "false")
+}
+
 // A person can look at a short value with the desktop's own tool.
 func TestSecretToolShowsTheValue(t *testing.T) {
 	if _, err := exec.LookPath("secret-tool"); err != nil {

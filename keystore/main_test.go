@@ -78,6 +78,8 @@ func perform(store keystore.Store, r request) (a answer) {
 	switch r.Op {
 	case "get":
 		got, err = store.Get(ctx, r.Name)
+	case "look for":
+		got = keystore.NewSecret(fmt.Sprint(keystore.InKeychain(ctx, r.Name)))
 	case "set":
 		err = store.Set(ctx, r.Name, keystore.NewSecret(r.Value))
 	case "delete":

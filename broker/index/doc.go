@@ -32,5 +32,5 @@
 //	locks/<account>.gate   who wants a rotation
 //	locks/<account>.lock   who rotates; two accounts: in order of their ids
 //	locks/manifest.lock    who changes the list of what is in the keystore
-//	locks/index.lock       who changes the index; taken by Update and Replace
+//	locks/index.lock       who changes the index; taken by Update, Replace and Mend
 package index

@@ -155,32 +155,47 @@ func (f *File) Update(ctx context.Context, d Durability, fn func(*Index) error) 
 // file that could not be used is kept as index.json.corrupt-<time>; one of a
 // newer schema is not replaced (ErrTooNew).
 func (f *File) Replace(ctx context.Context, ix *Index) error {
+	_, err := f.replace(ctx, ix, true)
+	return err
+}
+
+// Mend is Replace for an index that can't be used, and reports whether it did
+// anything: one that is good by now, because somebody else was faster, stays.
+func (f *File) Mend(ctx context.Context, ix *Index) (mended bool, err error) {
+	return f.replace(ctx, ix, false)
+}
+
+// replace leaves an index that can be used, unless that goes too.
+func (f *File) replace(ctx context.Context, ix *Index, goodToo bool) (replaced bool, err error) {
 	lock, err := f.acquire(ctx)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer lock.Release()
 
 	data, err := encode(ix)
 	if err != nil {
-		return at(f.path(), err)
+		return false, at(f.path(), err)
 	}
 	old, err := readFile(f.path(), f.backupPath())
 	if err == nil {
 		_, err = parse(old)
 	}
 	switch {
-	case err == nil, errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrNotExist):
+	case err == nil && goodToo:
+	case err == nil:
+		return false, nil
 	case errors.Is(err, ErrCorrupt):
 		old = nil // no version to fall back to
 		aside := f.path() + ".corrupt-" + time.Now().UTC().Format("20060102T150405.000000000Z")
 		if err := putAside(f.path(), aside); err != nil {
-			return err
+			return false, err
 		}
 	default:
-		return at(f.path(), err)
+		return false, at(f.path(), err)
 	}
-	return f.write(Durable, old, data)
+	return true, f.write(Durable, old, data)
 }
 
 // BackUp makes the backup the same as the index, durably: for after a change that
@@ -223,35 +238,40 @@ func (f *File) first() (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
-	last, err := f.LastGood()
-	if err == nil && len(last.Accounts) > 0 {
+	last, lastErr := f.LastGood()
+	if lastErr == nil && len(last.Accounts) > 0 {
 		return nil, at(f.path(), corrupt("it is missing; accounts in its last version: %d", len(last.Accounts)))
 	}
-	if err := f.closeToOthers(); err != nil {
+	alone, err := f.Alone()
+	if err == nil && alone {
+		err = os.Chmod(f.dir, 0o700)
+	}
+	if err != nil {
 		return nil, err
 	}
 	first := &Index{Schema: Schema, Store: NewStoreID(), Path: path}
-	if err == nil && last.Path == path {
+	if lastErr == nil && last.Path == path {
 		first.Store, first.Keystore, first.KeyFile = last.Store, last.Keystore, last.KeyFile
 	}
 	return first, nil
 }
 
-// closeToOthers makes a folder that is authferry's alone 0700. One that holds
-// anything else (a home folder, /tmp) is somebody's choice and stays as it is:
-// index, locks and vault are closed to others by themselves.
-func (f *File) closeToOthers() error {
+// Alone reports whether the folder is authferry's alone, which makes it 0700. One
+// that holds anything else (a home folder, /tmp) is somebody's choice and stays as
+// it is: index, locks and vault are closed to others by themselves.
+func (f *File) Alone() (bool, error) {
 	entries, err := os.ReadDir(f.dir)
 	if err != nil {
-		return err
+		return false, err
 	}
 	for _, e := range entries {
 		name := e.Name()
-		if name != lockDir && name != "vault" && !strings.HasPrefix(name, fileName) && filepath.Ext(name) != ".toml" {
-			return nil
+		if name != lockDir && name != "vault" && name != "key.age" && !strings.HasPrefix(name, fileName) &&
+			!strings.HasPrefix(name, atomicfile.Prefix) && filepath.Ext(name) != ".toml" {
+			return false, nil
 		}
 	}
-	return os.Chmod(f.dir, 0o700)
+	return true, nil
 }
 
 // RealPath returns the absolute path of dir with every link in it resolved: what

@@ -317,6 +317,26 @@ func TestReplaceOfGoodOrMissingFile(t *testing.T) {
 	must(t, err)
 }
 
+// Two menders: the second one leaves what the first one made of it.
+func TestMend(t *testing.T) {
+	f := newFile(t)
+	ix, err := f.LastGood()
+	must(t, err)
+	must(t, os.WriteFile(f.path(), []byte("damaged"), 0o600))
+	for i, label := range []string{"first", "second"} {
+		ix.Accounts = []Account{newAccount(label)}
+		mended, err := f.Mend(patience(t), ix)
+		must(t, err)
+		if now, err := f.Read(); err != nil || mended != (i == 0) || now.Accounts[0].Label != "first" {
+			t.Errorf("%s: mended %v, %+v, %v", label, mended, now, err)
+		}
+	}
+	must(t, os.Remove(f.path()))
+	if mended, err := f.Mend(patience(t), ix); err != nil || !mended {
+		t.Errorf("a missing one: %v, %v", mended, err)
+	}
+}
+
 // The items of a deleted index can be found only by its store id.
 func TestDeletedIndexKeepsItsStore(t *testing.T) {
 	f := newFile(t)

@@ -1,0 +1,171 @@
+package broker
+
+import (
+	"context"
+	"slices"
+
+	"github.com/authferry/authferry/broker/index"
+)
+
+// leftovers looks for what a migration that was cut off left in the other keystore.
+// With fix that is deleted, but for a login that is there alone: it was removed
+// since, or the index is from before it was kept. So it comes here first, as an
+// account that nothing uses until a person says so.
+func (d *doctor) leftovers(ctx context.Context) {
+	o, m := d.other(ctx)
+	if o == nil {
+		return
+	}
+	m.Accounts = slices.DeleteFunc(m.Accounts, func(id string) bool { return !index.ValidID(id) })
+	alone, err := d.compare(ctx, o, m.Accounts)
+	switch {
+	case err != nil:
+		d.fail("leftovers", err)
+	case !d.fix:
+		d.say("leftovers", CheckWarning, fixHint, "the %s keystore has secrets of this folder too, as a migration that was cut off leaves them", o.store.Kind())
+	default:
+		err = d.fetch(ctx, o, m, alone)
+		if err == nil {
+			err = d.clear(ctx, o, m)
+		}
+		if err != nil {
+			d.fail("leftovers", storeError(err))
+			return
+		}
+		d.say("leftovers", CheckOK, "", "removed the secrets of this folder that a migration left in the %s keystore", o.store.Kind())
+	}
+}
+
+// compare returns the logins that o has alone. Where o has a newer state of one, it
+// is o that was used last, and nothing there is a leftover.
+func (d *doctor) compare(ctx context.Context, o *Broker, ids []string) (alone []string, err error) {
+	for _, id := range ids {
+		there, err := o.readGrants(ctx, d.idx, id)
+		if err != nil {
+			return nil, err
+		}
+		here, err := d.b.readGrants(ctx, d.idx, id)
+		if err != nil {
+			return nil, err
+		}
+		a := d.idx.Account(id)
+		switch {
+		case there.best == nil, a != nil && a.Removing:
+		case here.best == nil:
+			if other := d.knownAs(there.best); other == nil || other.ID == id {
+				alone = append(alone, id)
+			}
+		case there.best.Generation > here.best.Generation,
+			there.best.Generation == here.best.Generation && !there.best.secret().Equal(here.best.secret()):
+			return nil, failf(KeystoreMismatch, "the %s keystore has a newer login than the %s keystore, which index.json names; nothing was deleted", o.store.Kind(), d.b.store.Kind()).
+				hint("put back the index.json that was there last, if you have it; then %s", fixHint)
+		}
+	}
+	return alone, nil
+}
+
+// fetch copies from o the logins that it has alone, and the client secrets that are
+// needed and not here.
+func (d *doctor) fetch(ctx context.Context, o *Broker, m manifest, alone []string) error {
+	needed, err := d.b.clientKeys(ctx, d.idx)
+	if err != nil {
+		return err
+	}
+	for _, id := range alone {
+		stored, err := o.readGrants(ctx, d.idx, id)
+		if err != nil {
+			return err
+		}
+		if g := stored.best; g != nil && g.ClientSecret {
+			needed = append(needed, clientKey(g.Endpoint))
+		}
+		if err := d.fetchLogin(ctx, o, id); err != nil {
+			return err
+		}
+	}
+	for _, key := range m.Clients {
+		if _, err := d.b.get(ctx, d.idx.Store+"/client/"+key); !slices.Contains(needed, key) || !unwritten(err) {
+			continue
+		}
+		if err := d.b.changeManifest(ctx, d.idx, func(m *manifest) { m.addClient(key) }); err != nil {
+			return err
+		}
+		if err := d.copyItem(ctx, o, d.idx.Store+"/client/"+key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *doctor) fetchLogin(ctx context.Context, o *Broker, id string) error {
+	lock, err := d.b.lock(ctx, d.b.index.RotationPath(id))
+	if err != nil {
+		return err
+	}
+	defer lock.Release()
+	if err := d.b.changeManifest(ctx, d.idx, func(m *manifest) { m.add(id) }); err != nil {
+		return err
+	}
+	for _, name := range items(d.idx, id) {
+		if err := d.copyItem(ctx, o, name); err != nil {
+			return err
+		}
+	}
+	if d.idx.Account(id) != nil {
+		return nil
+	}
+	stored, err := d.b.readGrants(ctx, d.idx, id)
+	if err == nil && stored.best != nil {
+		d.restore(ctx, id, stored, true)
+	}
+	return err
+}
+
+func (d *doctor) copyItem(ctx context.Context, o *Broker, name string) error {
+	v, err := o.get(ctx, name)
+	if unwritten(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return d.b.set(ctx, name, v)
+}
+
+// clear deletes from o what is of these accounts and clients, under the locks of a
+// migration: no login goes anywhere meanwhile. The manifest is last, so that what
+// remains of it is found again.
+func (d *doctor) clear(ctx context.Context, o *Broker, m manifest) error {
+	ids := append(accountIDs(d.idx), m.Accounts...)
+	slices.Sort(ids)
+	for _, id := range slices.Compact(ids) {
+		l, err := d.b.lock(ctx, d.b.index.RotationPath(id))
+		if err != nil {
+			return err
+		}
+		defer l.Release()
+	}
+	return d.b.withManifest(ctx, d.idx, func(now *index.Index) error {
+		d.idx = now
+		alone, err := d.compare(ctx, o, m.Accounts)
+		if err != nil {
+			return err
+		}
+		if len(alone) > 0 {
+			return failf(LockTimeout, "an account was changed meanwhile; nothing was deleted").hint("%s", fixHint)
+		}
+		names := []string{trialItem(now)}
+		for _, key := range m.Clients {
+			names = append(names, now.Store+"/client/"+key)
+		}
+		for _, id := range m.Accounts {
+			names = append(names, items(now, id)...)
+		}
+		for _, name := range append(names, manifestItem(now)) {
+			if err := o.del(ctx, name); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}

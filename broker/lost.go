@@ -1,0 +1,161 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/keystore"
+)
+
+// hasVault reports whether there are sealed files.
+func (b *Broker) hasVault() bool {
+	found, err := filepath.Glob(filepath.Join(b.vaultDir(), "*.age"))
+	return err == nil && len(found) > 0
+}
+
+// lost is about a folder without an index or a backup that could be used. What is
+// sealed in its vault says which store it had; with fix that gets an index, and
+// the checks after this one find its logins. It reports whether there is an index.
+func (d *doctor) lost(ctx context.Context) bool {
+	if !d.b.hasVault() {
+		d.say("index", CheckFail, "", "index.json is damaged and so is its backup, and what a keychain has is found by the index alone: "+
+			"put either back from a backup of yours; if there is none, move both away, and log in again")
+		return false
+	}
+	keyFile := d.b.keyFile(&index.Index{})
+	if own := filepath.Join(d.b.opt.Dir, "key.age"); keyFile == "" {
+		if _, err := os.Stat(own); err != nil {
+			d.say("index", CheckFail, "AUTHFERRY_KEY_FILE=PATH authferry doctor --fix", "index.json and its backup can't be used; with the key file of its vault they can be made anew")
+			return false
+		}
+		keyFile = own
+	}
+	names, err := keystore.FileItems(d.b.vaultDir(), keyFile)
+	switch {
+	case errors.Is(err, keystore.ErrLocked):
+		d.fail("index", sealedError(keyFile, err))
+		return false
+	case err != nil:
+		d.fail("index", keyFileError(keyFile, err))
+		return false
+	}
+	var stores []string
+	for _, name := range names {
+		if store, item, _ := strings.Cut(name, "/"); strings.Contains(item, "/grant:") && !slices.Contains(stores, store) {
+			stores = append(stores, store)
+		}
+	}
+	switch {
+	case len(stores) == 0:
+		d.say("index", CheckFail, "", "index.json and its backup can't be used, and %s opens no login in the vault; is it the right key file?", keyFile)
+		return false
+	case len(stores) > 1:
+		d.say("index", CheckFail, "", "index.json and its backup can't be used, and the vault has the logins of %d folders, as a copied folder leaves them; only the index knew which one this is: put it back from a backup of yours", len(stores))
+		return false
+	case !d.fix:
+		d.say("index", CheckFail, fixHint, "index.json and its backup can't be used; the logins in the vault can be had again, without labels, pools and holds")
+		return false
+	}
+	path, err := index.RealPath(d.b.opt.Dir)
+	if err != nil {
+		d.fail("index", indexError(err))
+		return false
+	}
+	if d.idx, err = d.mendIndex(ctx, &index.Index{Schema: index.Schema, Store: stores[0], Path: path, Keystore: string(keystore.File), KeyFile: keyFile},
+		"made anew for what is in the vault; labels, pools and holds are lost"); err != nil {
+		d.fail("index", err)
+		return false
+	}
+	return true
+}
+
+// other is this Broker over the keystore that the folder does not use, and what
+// that has of it; nil where it has nothing, or where looking would trouble somebody.
+func (d *doctor) other(ctx context.Context) (*Broker, manifest) {
+	kind := keystore.Keychain
+	if d.b.store.Kind() == kind {
+		kind = keystore.File
+	} else if d.b.opt.OpenKeychain == nil {
+		bounded, cancel := context.WithTimeout(ctx, min(d.b.opt.KeychainTimeout, 2*time.Second)) // nobody asked for it
+		defer cancel()
+		if !keystore.InKeychain(bounded, manifestItem(d.idx)) {
+			return nil, manifest{}
+		}
+	}
+	keyFile := d.b.keyFile(d.idx)
+	s, err := d.b.openKind(kind, keyFile)
+	if err != nil {
+		return nil, manifest{}
+	}
+	o := d.b.over(s)
+	m, err := o.readManifest(ctx, d.idx)
+	if err != nil {
+		return nil, manifest{}
+	}
+	if kind == keystore.File {
+		names, _ := keystore.FileItems(d.b.vaultDir(), keyFile)
+		m.addItems(names)
+	}
+	if m.empty() {
+		return nil, manifest{}
+	}
+	return o, m
+}
+
+// elsewhere is about a keystore that has nothing of this folder. Where the other
+// one has its logins, the index is from before a migration, and with fix it names
+// that one again. It reports whether the folder has its keystore now.
+func (d *doctor) elsewhere(ctx context.Context) bool {
+	o, _ := d.other(ctx)
+	if o == nil || !o.hasLogin(ctx, d.idx) {
+		d.say("manifest", CheckFail, "authferry keystore status", "this keystore has nothing of this folder: it is another session's or another daemon's, or its file is not there; no login is lost by that")
+		return false
+	}
+	has := o.store.Kind()
+	if !d.fix {
+		d.say("manifest", CheckFail, fixHint, "the logins are in the %s keystore, and index.json, from before they were moved there, names another one", has)
+		return false
+	}
+	err := func() error {
+		l, err := d.b.lock(ctx, d.b.index.ManifestPath()) // no migration goes on
+		if err != nil {
+			return err
+		}
+		defer l.Release()
+		return d.b.update(ctx, index.Durable, func(i *index.Index) error {
+			if i.Store != d.idx.Store || i.Keystore != d.idx.Keystore {
+				return failf(LockTimeout, "the keystore was changed meanwhile; nothing was changed").hint("%s", fixHint)
+			}
+			i.Keystore = string(has)
+			if has == keystore.File {
+				i.KeyFile = d.b.keyFile(d.idx)
+			}
+			d.idx = i
+			return nil
+		})
+	}()
+	if err == nil {
+		err = d.b.backUp(ctx) // what is there would lead back
+	}
+	if err != nil {
+		d.fail("manifest", err)
+		return false
+	}
+	d.b.store, d.b.opt.Keystore = o.store, ""
+	d.say("manifest", CheckOK, "", "index.json was from before the logins were moved to the %s keystore, and names that one again", has)
+	return true
+}
+
+// hasLogin reports whether b.store has a grant of any account.
+func (b *Broker) hasLogin(ctx context.Context, idx *index.Index) bool {
+	return slices.ContainsFunc(idx.Accounts, func(a index.Account) bool {
+		stored, err := b.readGrants(ctx, idx, a.ID)
+		return err == nil && stored.best != nil
+	})
+}

@@ -1,0 +1,175 @@
+package broker
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/keystore"
+)
+
+// Neither index.json nor its backup can be used: the vault says which store this
+// is, and what is in it are accounts again.
+func TestDoctorWithoutAnyIndex(t *testing.T) {
+	for _, text := range []string{"", "{", "missing"} {
+		w := newWorld(t, brokertest.Config{ClientSecret: "shh"})
+		w.knows(nil)
+		p, err := w.broker().Provider("sim")
+		if err == nil {
+			err = w.broker().AddProvider(t.Context(), p, keystore.NewSecret("shh"))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.add("ada", time.Hour)
+		if _, err := w.broker().LoginKey(t.Context(), LoginRequest{Provider: "sim", Label: "k"}, keystore.NewSecret("the-key")); err != nil {
+			t.Fatal(err)
+		}
+		_, idx := w.opened()
+		key := idx.KeyFile
+		for _, name := range []string{"index.json", "index.json.bak"} {
+			path := filepath.Join(w.dir, name)
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+			if text == "missing" {
+				continue
+			}
+			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.doctor(true, CheckFail, "with the key file of its vault they can be made anew")
+		doctor := func(fix bool) []Check {
+			return New(Options{Dir: w.dir, KeyFile: key}).Doctor(t.Context(), fix)
+		}
+		wants(t, doctor(false), CheckFail, "the logins in the vault can be had again")
+		wants(t, doctor(true), CheckOK, "it was made anew for what is in the vault")
+		w.healthy()
+		b, now := w.opened()
+		if now.Store != idx.Store || now.KeyFile != key || len(now.Accounts) != 2 {
+			t.Errorf("%+v", now)
+		}
+		kinds := map[string]string{}
+		for _, a := range now.Accounts {
+			kinds[a.Kind] = a.ID
+		}
+		w.refreshes(kinds[KindOAuth])
+		if tok, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Account: kinds[KindAPIKey]}}); err != nil || tok.AccessToken.Reveal() != "the-key" {
+			t.Errorf("the API key: %v", err)
+		}
+		if has, err := b.hasClientSecret(t.Context(), now, p.Endpoint()); err != nil || !has {
+			t.Errorf("the client secret: %v, %v", has, err)
+		}
+	}
+}
+
+// What two folders left in one vault is not given to either.
+func TestDoctorWithoutAnyIndexOfACopy(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	w.add("ada", time.Hour)
+	b, idx := w.opened()
+	other := *idx
+	other.Store = index.NewStoreID()
+	v, err := b.get(t.Context(), grantItem(idx, idx.Accounts[0].ID, "a"))
+	if err == nil {
+		err = b.set(t.Context(), grantItem(&other, idx.Accounts[0].ID, "a"), v)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"index.json", "index.json.bak"} {
+		if err := os.WriteFile(filepath.Join(w.dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b = New(Options{Dir: w.dir, KeyFile: idx.KeyFile})
+	wants(t, b.Doctor(t.Context(), true), CheckFail, "the vault has the logins of 2 folders")
+	if _, err := b.read(); CodeOf(err) != IndexCorrupt {
+		t.Errorf("%v", err)
+	}
+}
+
+// A manifest that was lost is written anew, client secrets included.
+func TestDoctorOfLostManifest(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	_, dir, at := pretendKeychain(t)
+	p := testProvider(w.server.URL)
+	p.AuthorizationEndpoint = w.server.URL + "/authorize"
+	if err := at(dir).AddProvider(t.Context(), p, keystore.NewSecret("shh")); err != nil {
+		t.Fatal(err)
+	}
+	a, err := w.addTo(at(dir), "ada", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"", "{"} {
+		b, idx := openedAt(t, at(dir))
+		if text == "" {
+			err = b.del(t.Context(), manifestItem(idx))
+		} else {
+			err = b.set(t.Context(), manifestItem(idx), keystore.NewSecret(text))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		wants(t, at(dir).Doctor(t.Context(), false), CheckWarning, "list of what it has of this folder is lost or not complete")
+		wants(t, at(dir).Doctor(t.Context(), true), CheckOK, "list of what it has of this folder is complete again")
+		m, err := b.readManifest(t.Context(), idx)
+		if err != nil || len(m.Accounts) != 1 || m.Accounts[0] != a.ID || len(m.Clients) != 1 || m.Clients[0] != clientKey(p.Endpoint()) {
+			t.Errorf("%+v, %v", m, err)
+		}
+	}
+	for _, c := range at(dir).Doctor(t.Context(), false) {
+		if c.Status != CheckOK {
+			t.Errorf("%+v", c)
+		}
+	}
+}
+
+// An index from before a migration names the keystore that this emptied.
+func TestDoctorOfIndexFromBeforeMigration(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	_, dir, at := pretendKeychain(t)
+	if _, err := w.addTo(at(dir), "ada", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "index.json")
+	for _, to := range []keystore.Kind{keystore.File, keystore.Keychain} {
+		before, err := os.ReadFile(path)
+		if err == nil {
+			_, err = at(dir).MigrateKeystore(t.Context(), to)
+		}
+		if err == nil {
+			err = os.WriteFile(path, before, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		wants(t, at(dir).Doctor(t.Context(), false), CheckFail, "the logins are in the "+string(to)+" keystore")
+		wants(t, at(dir).Doctor(t.Context(), true), CheckOK, "before the logins were moved to the "+string(to)+" keystore")
+		if tok, err := at(dir).Token(t.Context(), TokenRequest{}); err != nil || !w.good(tok.AccessToken.Reveal()) {
+			t.Errorf("%s: %v", to, err)
+		}
+		for _, c := range at(dir).Doctor(t.Context(), false) {
+			if c.Status != CheckOK {
+				t.Errorf("%s: %+v", to, c)
+			}
+		}
+	}
+}
+
+func openedAt(t *testing.T, b *Broker) (*Broker, *index.Index) {
+	t.Helper()
+	idx, err := b.read()
+	if err == nil {
+		err = b.open(idx)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b, idx
+}

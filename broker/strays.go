@@ -1,0 +1,207 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/keystore"
+)
+
+// manifest looks for accounts that the keystore has and the index has not: a
+// login that was cut off, or an index that is older than the keystore. It reports
+// whether the keystore is this folder's at all.
+func (d *doctor) manifest(ctx context.Context) bool {
+	m, err := d.b.readManifest(ctx, d.idx)
+	if err != nil {
+		d.fail("manifest", storeError(err))
+		return false
+	}
+	if len(m.Accounts) == 0 && len(d.idx.Accounts) > 0 && d.foreign(ctx) {
+		if !d.elsewhere(ctx) {
+			return false
+		}
+		return d.manifest(ctx)
+	}
+	var vault []string
+	if d.b.store.Kind() == keystore.File {
+		if vault, err = keystore.FileItems(d.b.vaultDir(), d.b.keyFile(d.idx)); err != nil {
+			d.fail("vault", storeError(err))
+		}
+		m.addItems(vault)
+	}
+	strays := 0
+	for _, id := range m.Accounts {
+		if !index.ValidID(id) || d.idx.Account(id) != nil {
+			continue
+		}
+		strays++
+		d.stray(ctx, id)
+	}
+	if strays == 0 {
+		d.say("manifest", CheckOK, "", "the keystore has no secrets that the index does not know")
+	}
+	d.listed(ctx, m.Clients)
+	if d.b.store.Kind() == keystore.File {
+		d.strangers(ctx, vault, &m)
+	}
+	return true
+}
+
+// addItems adds what these items of the manifest's store are of.
+func (m *manifest) addItems(names []string) {
+	for _, name := range names {
+		item, ours := strings.CutPrefix(name, m.Store+"/")
+		of, what, _ := strings.Cut(item, "/")
+		switch {
+		case !ours:
+		case of == "client":
+			m.addClient(what)
+		case index.ValidID(of):
+			m.add(of)
+		}
+	}
+}
+
+// listed looks whether the manifest names all that is stored: a write of it may
+// have been cut short, and what it does not name, a lost index takes along.
+func (d *doctor) listed(ctx context.Context, clients []string) {
+	m, err := d.b.readManifest(ctx, d.idx)
+	var needed []string
+	if err == nil {
+		needed, err = d.b.clientKeys(ctx, d.idx)
+	}
+	now, readErr := d.b.read()
+	if err != nil || readErr != nil {
+		if err = cmp.Or(readErr, storeError(err)); CodeOf(err) != Usage { // that of providers.toml has a check of its own
+			d.fail("manifest", err)
+		}
+		return
+	}
+	clients = append(clients, needed...)
+	lacks := slices.ContainsFunc(clients, func(key string) bool { return !slices.Contains(m.Clients, key) }) ||
+		slices.ContainsFunc(now.Accounts, func(a index.Account) bool { return a.GrantSlot != "" && !slices.Contains(m.Accounts, a.ID) })
+	switch {
+	case !lacks:
+	case !d.fix:
+		d.say("manifest", CheckWarning, fixHint, "the keystore's own list of what it has of this folder is lost or not complete")
+	default:
+		if err := d.b.changeManifest(ctx, d.idx, func(m *manifest) {
+			for _, key := range clients {
+				m.addClient(key)
+			}
+		}); err != nil {
+			d.fail("manifest", storeError(err))
+			return
+		}
+		d.say("manifest", CheckOK, "", "the keystore's own list of what it has of this folder is complete again")
+	}
+}
+
+// foreign reports whether not one account has a grant here.
+func (d *doctor) foreign(ctx context.Context) bool {
+	for i := range d.idx.Accounts {
+		if a := &d.idx.Accounts[i]; a.GrantSlot != "" {
+			if stored, err := d.b.readGrants(ctx, d.idx, a.ID); err != nil || stored.best != nil {
+				return false
+			}
+		} else {
+			return false // of a copied folder
+		}
+	}
+	return true
+}
+
+// stray looks at an account of the manifest that the index does not have. Whoever
+// makes an account holds its lock until the index has it.
+func (d *doctor) stray(ctx context.Context, id string) {
+	l, err := index.TryAcquire(d.b.index.RotationPath(id))
+	if errors.Is(err, index.ErrBusy) {
+		d.say("manifest", CheckOK, "", "a login is being kept at this moment: %s", id)
+		return
+	}
+	if err != nil {
+		d.fail("manifest", indexError(err))
+		return
+	}
+	defer l.Release()
+	if now, err := d.b.read(); err == nil && now.Account(id) != nil {
+		d.say("manifest", CheckOK, "", "a login was finished at this moment: %s", id)
+		return
+	}
+	stored, err := d.b.readGrants(ctx, d.idx, id)
+	switch {
+	case err != nil:
+		d.fail("manifest", err)
+	case stored.best == nil && d.fix:
+		d.b.discard(ctx, d.idx, id)
+		d.say("manifest", CheckOK, "", "forgot %s, a login that was never finished", id)
+	case stored.best == nil:
+		d.say("manifest", CheckWarning, fixHint, "a login was not finished: %s", id)
+	case d.knownAs(stored.best) != nil:
+		d.again(ctx, id, stored.best.secret(), d.knownAs(stored.best))
+	case d.fix:
+		d.restore(ctx, id, stored, false)
+	default:
+		d.say("manifest", CheckFail, fixHint, "the keystore has a login of %s that the index does not know: %s", stored.best.Provider, id)
+	}
+}
+
+func (d *doctor) knownAs(g *grant) *index.Account {
+	return knownAs(d.idx, g.Provider, g.kind(), g.secret())
+}
+
+// again is about a stray login that an account has as well: an import was cut off
+// and then made anew. It is forgotten if the keystore bears that out.
+func (d *doctor) again(ctx context.Context, id string, secret keystore.Secret, holder *index.Account) {
+	held, err := d.b.readGrants(ctx, d.idx, holder.ID)
+	switch {
+	case err != nil:
+		d.fail("manifest", err)
+	case held.best == nil || !held.best.secret().Equal(secret):
+		d.say("manifest", CheckWarning, "", "the keystore has an earlier state of account %s's login: %s", quote(holder.Label), id)
+	case d.fix:
+		d.b.discard(ctx, d.idx, id)
+		d.say("manifest", CheckOK, "", "forgot %s, which account %s was made from anew", id, quote(holder.Label))
+	default:
+		d.say("manifest", CheckWarning, fixHint, "a login was not finished, and then kept as account %s: %s", quote(holder.Label), id)
+	}
+}
+
+// restore gives a stray login an account again; whose it is, its next login says.
+func (d *doctor) restore(ctx context.Context, id string, stored grants, disabled bool) {
+	g := stored.best
+	acc, accessSlot, err := d.b.accessOf(ctx, d.idx, id, g.Generation)
+	if err != nil {
+		d.fail("manifest", err)
+		return
+	}
+	a := index.Account{ID: id, Provider: g.Provider, Pool: g.Provider, Kind: g.kind(), Issuer: g.Endpoint.Issuer, AddedAt: time.Now().UTC().Truncate(time.Second), Disabled: disabled}
+	commit(&a, g, stored.slot, acc, accessSlot) // all there is, where the provider gave no refresh token
+	err = d.b.update(ctx, index.Durable, func(i *index.Index) error {
+		if i.Account(id) != nil {
+			return nil // whoever was logging in has finished
+		}
+		a.Label = freeLabel(i, NewAccount{Provider: oauth.Provider{Name: g.Provider}})
+		if p, ok := i.Pools[a.Pool]; ok && p.Provider != a.Provider && len(i.Members(a.Pool)) > 0 {
+			a.Pool = a.Label
+		}
+		enlist(i, &a)
+		d.idx = i
+		return nil
+	})
+	if err != nil {
+		d.fail("manifest", err)
+		return
+	}
+	if disabled {
+		d.say("manifest", CheckOK, "authferry enable "+Arg(a.Label)+", or authferry remove "+Arg(a.Label), "%s of %s was in the other keystore alone; it is an account here, as %s, and disabled", id, a.Provider, quote(a.Label))
+		return
+	}
+	d.say("manifest", CheckOK, "authferry info "+Arg(a.Label), "%s of %s is an account again, as %s", id, a.Provider, quote(a.Label))
+}
