@@ -32,6 +32,8 @@
 // value by a checksum (or, in the file store, by its seal): a record that was
 // not written whole reads as damaged and counts as not written. Under the
 // rotation lock all four grant slots are read, and the highest generation wins.
+// The next one is above the keystore's, and above the index's as far as that is
+// believed: a number made up there must not become the last that there can be.
 //
 // # The hot path
 //

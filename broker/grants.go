@@ -87,6 +87,26 @@ func (b *Broker) rollForward(ctx context.Context, idx *index.Index, a *index.Acc
 	return rolled, err
 }
 
+// maxLead is how many generations the index may be ahead of the keystore, as it
+// is of one from a backup. What it says beyond that is not believed: it would
+// become the truth in the next record.
+const maxLead = 1 << 10
+
+// nextGeneration is that of the record to be written: above all that the
+// keystore and the index have, and above every request whose answer may still be
+// stored, late.
+func nextGeneration(a *index.Account, stored *grant) int {
+	known := 0
+	if stored != nil {
+		known = stored.Generation
+	}
+	claimed := a.Generation
+	for _, in := range a.Intents {
+		claimed = max(claimed, in.Generation)
+	}
+	return max(known, min(claimed, known+maxLead)) + 1
+}
+
 // accessOf finds the access record of a generation; nil: there is none.
 func (b *Broker) accessOf(ctx context.Context, idx *index.Index, id string, generation int) (acc *access, slot string, err error) {
 	for _, s := range slots {

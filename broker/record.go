@@ -84,6 +84,9 @@ type accessWire struct {
 // with a refresh token that is spent.
 var errNewerRecord = errors.New("the record is of a newer authferry")
 
+// errGeneration: nothing could come after such a record, no new login either.
+var errGeneration = errors.New("the record has an impossible generation")
+
 func (g *grant) encode() (keystore.Secret, error) {
 	return encodeRecord(grantWire{
 		V: recordVersion, Account: g.Account, Generation: g.Generation, Provider: g.Provider,
@@ -100,6 +103,9 @@ func decodeGrant(s keystore.Secret) (*grant, error) {
 	}
 	if w.V > recordVersion {
 		return nil, errNewerRecord
+	}
+	if !index.ValidCount(w.Generation) {
+		return nil, errGeneration
 	}
 	return &grant{
 		Account: w.Account, Generation: w.Generation, Provider: w.Provider,
@@ -125,6 +131,9 @@ func decodeAccess(s keystore.Secret) (*access, error) {
 	}
 	if w.V != recordVersion || w.AccessToken == "" {
 		return nil, fmt.Errorf("not an access record of version %d", recordVersion)
+	}
+	if !index.ValidCount(w.Generation) {
+		return nil, errGeneration
 	}
 	return &access{
 		Account: w.Account, Generation: w.Generation,

@@ -211,10 +211,7 @@ func (b *Broker) replace(ctx context.Context, id string, n NewAccount) (*index.A
 	}
 	now := time.Now().UTC()
 	g, acc := newRecords(id, n, now)
-	g.Generation = a.Generation + 1
-	if old.best != nil {
-		g.Generation = max(g.Generation, old.best.Generation+1)
-	}
+	g.Generation = nextGeneration(a, old.best)
 	if g.ClientSecret, err = b.hasClientSecret(ctx, idx, g.Endpoint); err != nil {
 		return nil, err
 	}

@@ -135,14 +135,21 @@ func (a *Account) fault() string {
 		return "has a malformed provider"
 	case !validName(a.Pool):
 		return "has a malformed pool"
-	case a.Generation < 0:
-		return "has a generation below zero"
+	case !ValidCount(a.Generation):
+		return "has an impossible generation"
+	case a.Failure != nil && !ValidCount(a.Failure.Count):
+		return "has an impossible number of failures"
 	case a.GrantSlot != "" && !validSlot(a.GrantSlot), a.AccessSlot != "" && !validSlot(a.AccessSlot):
 		return "has a malformed slot"
 	}
 	for i := range a.Intents {
-		if in := &a.Intents[i]; !validSlot(in.Slot) || in.Generation < 1 {
+		if in := &a.Intents[i]; !validSlot(in.Slot) || in.Generation < 1 || !ValidCount(in.Generation) || !ValidCount(in.Attempt) {
 			return "has a malformed intent"
+		}
+	}
+	for i := range a.Holds {
+		if !ValidCount(a.Holds[i].Guesses) {
+			return "has a hold with an impossible number of guesses"
 		}
 	}
 	return ""

@@ -1,0 +1,76 @@
+package broker
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/index"
+)
+
+// The index is no witness of anything that the keystore knows: what somebody
+// writes into it is over once the good one is back.
+
+// stored is the account's grant, as the keystore has it.
+func (w *world) stored(id string) *grant {
+	w.t.Helper()
+	b := w.broker()
+	idx, err := b.read()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := b.open(idx); err != nil {
+		w.t.Fatal(err)
+	}
+	found, err := b.readGrants(w.t.Context(), idx, id)
+	if err != nil || found.best == nil {
+		w.t.Fatalf("no grant: %v", err)
+	}
+	return found.best
+}
+
+// A generation that the index alone has is not sealed into the next record: none
+// could ever come after it.
+func TestForgedGeneration(t *testing.T) {
+	for name, forge := range map[string]func(*index.Account){
+		"of the account": func(a *index.Account) { a.Generation = index.MaxCount },
+		"of an intent": func(a *index.Account) {
+			a.Intents = []index.Intent{{Slot: "b", Generation: index.MaxCount, Fingerprint: a.Fingerprint, Attempt: index.MaxCount, StartedAt: time.Now()}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, brokertest.Config{})
+			w.knows(nil)
+			a := w.mustLogin(ada, LoginRequest{}).Account
+			good := a
+			w.change(a.ID, forge)
+			if _, err := w.broker().Refresh(t.Context(), a.ID); err != nil {
+				t.Fatal(err)
+			}
+			if g := w.stored(a.ID); g.Generation > 2+maxLead {
+				t.Errorf("generation %d is stored", g.Generation)
+			}
+			w.change(a.ID, func(a *index.Account) { *a = good })
+			if _, err := w.broker().Refresh(t.Context(), a.ID); err != nil {
+				t.Errorf("with the good index back: %v", err)
+			}
+			w.change(a.ID, forge)
+			w.mustLogin(ada, LoginRequest{Renew: a.ID})
+			if g := w.stored(a.ID); g.Generation > 4+2*maxLead {
+				t.Errorf("generation %d is stored by a login", g.Generation)
+			}
+			w.noneLost()
+		})
+	}
+}
+
+// A count of failures is no way around the back-off.
+func TestForgedFailures(t *testing.T) {
+	for _, last := range []*index.Failure{{Count: -50}, {Count: -1}, {}, {Count: index.MaxCount}, {Count: math.MaxInt}} {
+		f := nextFailure(last, failf(Internal, "x"), time.Now())
+		if !index.ValidCount(f.Count) || time.Until(f.NextTryAt) > time.Minute {
+			t.Errorf("%+v: %+v", last, f)
+		}
+	}
+}
