@@ -2,11 +2,13 @@ package broker
 
 import (
 	"math"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/oauth"
 )
 
 // The index is no witness of anything that the keystore knows: what somebody
@@ -62,6 +64,21 @@ func TestForgedGeneration(t *testing.T) {
 			}
 			w.noneLost()
 		})
+	}
+}
+
+// The index takes every name that a provider can have, and no other: a hint with
+// it is one word in a shell.
+func TestProviderNames(t *testing.T) {
+	f := index.At(t.TempDir())
+	for _, name := range []string{"sim", "a", "0.x", "my-gateway_2", strings.Repeat("x", 64), strings.Repeat("x", 65), "", "-sim", ".", "_x", "Sim", "é", "sim;x", "a b", "a/b", "$x", "a\n"} {
+		err := f.Update(t.Context(), index.Fast, func(i *index.Index) error {
+			i.Pools = map[string]index.Pool{"p": {Provider: name}}
+			return nil
+		})
+		if takes := (oauth.Provider{Name: name}).Validate() == nil; takes != (err == nil) || takes && Arg(name) != name {
+			t.Errorf("%q: providers %v, index %v", name, takes, err)
+		}
 	}
 }
 

@@ -194,6 +194,13 @@ var hostile = []struct {
 			}
 		})
 	}},
+	{name: "index: names that a shell heeds", do: func(v *victim) {
+		v.edit(func(_ map[string]any, accounts []map[string]any) {
+			for _, a := range accounts {
+				a["provider"], a["dead"] = "sim;touch "+filepath.Join(v.Root, "marker"), a["fingerprint"]
+			}
+		})
+	}},
 	{name: "index: numbers without end", do: func(v *victim) {
 		v.edit(func(_ map[string]any, accounts []map[string]any) {
 			for i, a := range accounts {
