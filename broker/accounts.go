@@ -213,6 +213,9 @@ func newRecords(id string, n NewAccount, now time.Time) (*grant, *access) {
 		Scopes: n.Scopes, Headers: p.TokenHeaders(), Origins: p.APIOrigins,
 		RefreshExpiresAt: n.RefreshExpiresAt,
 	}
+	if who := n.Identity; who.Subject != "" {
+		g.Owner = oauth.Identity{Issuer: who.Issuer, Subject: who.Subject, Organization: who.Organization}
+	}
 	if !n.APIKey.Empty() {
 		g.APIKey, g.Endpoint, g.Headers = n.APIKey, oauth.Endpoint{}, p.KeyHeaders()
 	}

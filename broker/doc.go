@@ -102,8 +102,9 @@
 // organization) decides where it goes: to the account of that identity, under its
 // rotation lock and into a free slot with the next generation, as a rotation
 // would; or to a new account. --renew names the account and refuses any other
-// identity. Until the new grant is stored the old one is untouched, and it is not
-// revoked: some servers would end the new one with it.
+// identity. The index finds the account; what its grant says of whose it is has
+// the last word. Until the new grant is stored the old one is untouched, and it is
+// not revoked: some servers would end the new one with it.
 //
 // # Taking over
 //

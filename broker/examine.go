@@ -34,7 +34,7 @@ func (d *doctor) account(ctx context.Context, a *index.Account) {
 		d.say(name, CheckFail, renew, "it was logged in by another folder, which this one is a copy of")
 	case stored.best == nil:
 		d.say(name, CheckFail, renew, "the keystore has no login of it any more")
-	case a.Kind == KindOAuth && (a.Generation < stored.best.Generation || a.Generation == stored.best.Generation && a.GrantSlot != stored.slot):
+	case a.Kind == KindOAuth && (a.Generation < stored.best.Generation || a.Generation == stored.best.Generation && a.GrantSlot != stored.slot || !stored.best.isOf(a)):
 		d.behind(ctx, name, a)
 	case a.Kind == KindOAuth && a.Generation > stored.best.Generation:
 		d.say(name, CheckWarning, "authferry refresh "+Arg(a.Label), "the keystore is older than the index, as one from a backup is: the provider may know a newer login than this")

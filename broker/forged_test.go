@@ -82,6 +82,43 @@ func TestProviderNames(t *testing.T) {
 	}
 }
 
+// A login goes to no account that the keystore has as somebody else's; and the
+// index learns again whose accounts they are.
+func TestForgedIdentity(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	w.knows(nil)
+	hers, his := w.mustLogin(ada, LoginRequest{}).Account, w.mustLogin(bob, LoginRequest{}).Account
+	for _, a := range []index.Account{hers, his} { // what a rotation stores says it too
+		if _, err := w.broker().Refresh(t.Context(), a.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.change(his.ID, func(a *index.Account) { a.Subject = hers.Subject })
+	w.change(hers.ID, func(a *index.Account) { a.Subject = his.Subject })
+	for _, user := range []string{ada, bob} {
+		if _, err := w.login(user, LoginRequest{}); CodeOf(err) != LoginFailed {
+			t.Errorf("%s: %v", user, err)
+		}
+	}
+	w.change(his.ID, func(a *index.Account) { a.Subject = "" })
+	if _, err := w.login(ada, LoginRequest{Renew: his.ID}); CodeOf(err) != LoginFailed {
+		t.Errorf("renewed: %v", err)
+	}
+	for _, c := range w.broker().Doctor(t.Context(), true) {
+		if c.Status == CheckFail {
+			t.Errorf("%+v", c)
+		}
+	}
+	for _, a := range []index.Account{hers, his} {
+		if now := w.account(a.ID); now.Subject != a.Subject || now.Issuer != a.Issuer || w.stored(a.ID).Generation != 2 {
+			t.Errorf("%+v", now)
+		}
+	}
+	if done := w.mustLogin(ada, LoginRequest{}); !done.Renewed || done.Account.ID != hers.ID {
+		t.Errorf("%+v", done)
+	}
+}
+
 // A count of failures is no way around the back-off.
 func TestForgedFailures(t *testing.T) {
 	for _, last := range []*index.Failure{{Count: -50}, {Count: -1}, {}, {Count: index.MaxCount}, {Count: math.MaxInt}} {

@@ -67,7 +67,7 @@ func (b *Broker) readGrant(ctx context.Context, idx *index.Index, id, slot strin
 // account as it then is.
 func (b *Broker) rollForward(ctx context.Context, idx *index.Index, a *index.Account, stored grants) (*index.Account, error) {
 	fp := fingerprint(stored.best.RefreshToken)
-	if a.GrantSlot == stored.slot && a.Fingerprint == fp && a.Generation >= stored.best.Generation {
+	if a.GrantSlot == stored.slot && a.Fingerprint == fp && a.Generation >= stored.best.Generation && stored.best.isOf(a) {
 		return a, nil
 	}
 	acc, accessSlot, err := b.accessOf(ctx, idx, a.ID, stored.best.Generation)
@@ -107,6 +107,11 @@ func nextGeneration(a *index.Account, stored *grant) int {
 	return max(known, min(claimed, known+maxLead)) + 1
 }
 
+// isOf reports that the index does not say of a that it is somebody else's.
+func (g *grant) isOf(a *index.Account) bool {
+	return g.Owner.Subject == "" || g.Owner == oauth.Identity{Issuer: a.Issuer, Subject: a.Subject, Organization: a.Organization}
+}
+
 // accessOf finds the access record of a generation; nil: there is none.
 func (b *Broker) accessOf(ctx context.Context, idx *index.Index, id string, generation int) (acc *access, slot string, err error) {
 	for _, s := range slots {
@@ -137,6 +142,9 @@ func commit(a *index.Account, g *grant, grantSlot string, acc *access, accessSlo
 	}
 	a.Generation, a.GrantSlot, a.Fingerprint = g.Generation, grantSlot, fp
 	a.RefreshExpiresAt = g.RefreshExpiresAt
+	if g.Owner.Subject != "" {
+		a.Issuer, a.Subject, a.Organization = g.Owner.Issuer, g.Owner.Subject, g.Owner.Organization
+	}
 	a.AccessSlot, a.ExpiresAt, a.ObtainedAt = "", time.Time{}, time.Time{}
 	if acc != nil {
 		a.AccessSlot, a.ExpiresAt = accessSlot, acc.ExpiresAt

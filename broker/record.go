@@ -34,6 +34,7 @@ type grant struct {
 	Origins      []string // likewise
 	// RefreshExpiresAt is when the provider ends the login; zero: unknown.
 	RefreshExpiresAt time.Time
+	Owner            oauth.Identity // whose login it is, without the name; empty: nobody said
 }
 
 // access is the keystore record that the hot path reads: one access token and
@@ -64,6 +65,9 @@ type grantWire struct {
 	Headers          []string       `json:"headers"`
 	Origins          []string       `json:"origins"`
 	RefreshExpiresAt time.Time      `json:"refresh_expires_at,omitzero"`
+	Issuer           string         `json:"issuer,omitempty"`
+	Subject          string         `json:"subject,omitempty"`
+	Organization     string         `json:"organization,omitempty"`
 }
 
 type accessWire struct {
@@ -93,6 +97,7 @@ func (g *grant) encode() (keystore.Secret, error) {
 		RefreshToken: g.RefreshToken.Reveal(), APIKey: g.APIKey.Reveal(),
 		Endpoint: g.Endpoint, ClientSecret: g.ClientSecret, Scopes: g.Scopes,
 		Headers: g.Headers, Origins: g.Origins, RefreshExpiresAt: g.RefreshExpiresAt,
+		Issuer: g.Owner.Issuer, Subject: g.Owner.Subject, Organization: g.Owner.Organization,
 	})
 }
 
@@ -112,6 +117,7 @@ func decodeGrant(s keystore.Secret) (*grant, error) {
 		RefreshToken: keystore.NewSecret(w.RefreshToken), APIKey: keystore.NewSecret(w.APIKey),
 		Endpoint: w.Endpoint, ClientSecret: w.ClientSecret, Scopes: w.Scopes,
 		Headers: w.Headers, Origins: w.Origins, RefreshExpiresAt: w.RefreshExpiresAt,
+		Owner: oauth.Identity{Issuer: w.Issuer, Subject: w.Subject, Organization: w.Organization},
 	}, nil
 }
 
