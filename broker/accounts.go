@@ -370,6 +370,9 @@ func (b *Broker) Remove(ctx context.Context, account string, how Revocation) (*R
 	if err != nil {
 		return nil, err
 	}
+	if err := b.changeManifest(ctx, idx, func(m *manifest) { m.bury(a.ID) }); err != nil {
+		return nil, storeError(err)
+	}
 	if err := b.update(ctx, index.Durable, func(idx *index.Index) error {
 		if t := idx.Account(a.ID); t != nil {
 			t.Removing = true

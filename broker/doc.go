@@ -144,7 +144,8 @@
 //	K15 access stored, no commit    rolled forward without a request
 //	K16 committed                   nothing
 //	K17 while printing              nothing
-//	K19 in remove                   a tombstone; remove or doctor finishes it
+//	K19 in remove                   a tombstone in manifest and index; remove or
+//	                                doctor finishes it
 //	K20 in keystore migrate         before the commit the old keystore counts,
 //	                                after it the new one; copies may be left over
 //	K21 in login, code exchanged    an account in the manifest that the index does

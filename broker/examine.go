@@ -78,10 +78,25 @@ func (d *doctor) behind(ctx context.Context, name string, a *index.Account) {
 	d.say(name, CheckOK, "", "the index follows the keystore again")
 }
 
-// tombstone is a removal that was cut off. Its secrets were to be deleted, so
-// that is safe to finish; whether the provider was told is not known.
+// tombstone is a removal that was cut off. Where the keystore bears out that a
+// person asked for it, its secrets were to be deleted, so that is safe to finish;
+// whether the provider was told is not known.
 func (d *doctor) tombstone(ctx context.Context, name string, a *index.Account) {
-	if !d.fix {
+	m, err := d.b.readManifest(ctx, d.idx)
+	if err != nil {
+		d.fail(name, storeError(err))
+		return
+	}
+	stored, err := d.b.readGrants(ctx, d.idx, a.ID)
+	if err != nil {
+		d.fail(name, err)
+		return
+	}
+	switch {
+	case stored.best != nil && !slices.Contains(m.Removing, a.ID):
+		d.say(name, CheckWarning, "authferry remove "+a.ID, "index.json has it as being removed, and the keystore knows nothing of that; its login was left alone")
+		return
+	case !d.fix:
 		d.say(name, CheckWarning, fixHint, "its removal was cut off")
 		return
 	}

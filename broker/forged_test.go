@@ -119,6 +119,23 @@ func TestForgedIdentity(t *testing.T) {
 	}
 }
 
+// A tombstone that nobody's remove has set ends no login: doctor says what would.
+func TestForgedTombstone(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	w.knows(nil)
+	a := w.mustLogin(ada, LoginRequest{}).Account
+	w.change(a.ID, func(a *index.Account) { a.Removing = true })
+	w.doctor(true, CheckWarning, "its login was left alone")
+	w.noneLost()
+	w.change(a.ID, func(a *index.Account) { a.Removing = false })
+	w.healthy()
+	w.change(a.ID, func(a *index.Account) { a.Removing = true })
+	if _, err := w.broker().Remove(t.Context(), a.ID, RevokeOwn); err != nil || len(w.accounts()) != 0 {
+		t.Errorf("removed: %v", err)
+	}
+	w.clean()
+}
+
 // A count of failures is no way around the back-off.
 func TestForgedFailures(t *testing.T) {
 	for _, last := range []*index.Failure{{Count: -50}, {Count: -1}, {}, {Count: index.MaxCount}, {Count: math.MaxInt}} {
