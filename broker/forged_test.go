@@ -2,6 +2,8 @@ package broker
 
 import (
 	"math"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -134,6 +136,43 @@ func TestForgedTombstone(t *testing.T) {
 		t.Errorf("removed: %v", err)
 	}
 	w.clean()
+}
+
+// What lies in the folder, or only has an index's name, is not its original:
+// doctor --fix would leave the logins to it.
+func TestForgedOriginal(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	a := w.add("ada", time.Hour)
+	data, err := os.ReadFile(filepath.Join(w.dir, "index.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside, outside := filepath.Join(w.dir, "x"), t.TempDir()
+	paths := map[string]string{inside: "{", filepath.Join(inside, "copy"): string(data), outside: `{"name":"a package"}`}
+	for path, text := range paths {
+		if err := os.MkdirAll(filepath.Join(path, "locks"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if path != outside {
+			if err := os.WriteFile(filepath.Join(path, "locks", "index.lock"), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.WriteFile(filepath.Join(path, "index.json"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if os.Symlink(w.dir, link) == nil {
+		paths[filepath.Join(link, "x")] = ""
+	}
+	for path := range paths {
+		if err := w.broker().update(t.Context(), index.Durable, func(i *index.Index) error { i.Path = path; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		w.refreshes(a.ID)
+	}
+	w.noneLost()
 }
 
 // A count of failures is no way around the back-off.

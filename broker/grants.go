@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -186,6 +187,28 @@ func sameFolder(x, y string) bool {
 	return errA == nil && errB == nil && os.SameFile(a, b)
 }
 
+// isOriginal reports that the folder which the index says it came from is there,
+// and is not this one. One whose index can't be read at this moment is one all the
+// same; its locks tell it from a file that happens to be called so. Nothing in the
+// folder real itself is: that could be put there together with the index.
+func isOriginal(idx *index.Index, real string) bool {
+	for p := filepath.Clean(idx.Path); ; p = filepath.Dir(p) {
+		if sameFolder(p, real) {
+			return false
+		}
+		if p == filepath.Dir(p) {
+			break
+		}
+	}
+	at := index.At(idx.Path)
+	other, err := at.Read()
+	if _, unusable := errors.AsType[*index.FileError](err); unusable {
+		_, err := os.Lstat(at.LockPath())
+		return err == nil
+	}
+	return err == nil && other.Store == idx.Store
+}
+
 // checkFolder refuses to rotate in a copy of a folder whose original is still
 // there: both would own the same grants. A folder that was moved just learns
 // its new path.
@@ -202,10 +225,7 @@ func (b *Broker) checkFolder(idx *index.Index) error {
 	if idx.Path == real || sameFolder(idx.Path, real) {
 		return nil
 	}
-	// An original that can't be read at this moment is one all the same.
-	other, err := index.At(idx.Path).Read()
-	_, unusable := errors.AsType[*index.FileError](err)
-	if unusable || err == nil && other.Store == idx.Store {
+	if isOriginal(idx, real) {
 		return failf(Fenced, "this folder is a copy of %s, and two folders can't own one login; nothing was refreshed", idx.Path).
 			hint("authferry doctor --fix gives the copy its own identity; the original keeps the logins")
 	}
