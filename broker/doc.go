@@ -114,7 +114,8 @@
 // a login is in one place at least at every instant, and in both only for a
 // moment, or because the person wants that or the file changed, which the account
 // remembers (shared). Done again, a move finds by fingerprint what is here
-// already, the spent refresh tokens included, and takes just that out of the file;
+// already, the spent refresh tokens included (their fingerprints stand in the
+// grant: the index's word is not enough), and takes just that out of the file;
 // what an import that was cut off left in the keystore, and the manifest names, it
 // adopts. A grant without a client to refresh it is not moved: it would end here.
 //

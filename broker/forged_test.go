@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -173,6 +174,30 @@ func TestForgedOriginal(t *testing.T) {
 		w.refreshes(a.ID)
 	}
 	w.noneLost()
+}
+
+// Another program's login leaves its file only for one that the keystore has, or
+// has had: not because the index calls it spent.
+func TestForgedSpent(t *testing.T) {
+	n := newNewcomer(t, "")
+	g := n.server.Issue("ada")
+	n.write(fmt.Sprintf(`{"sim":{"type":"oauth","refresh":%q,"access":%q,"expires":1}}`, g.RefreshToken, g.AccessToken))
+	if _, err := n.takeOver(true); err != nil {
+		t.Fatal(err)
+	}
+	decoy := n.add("decoy", time.Hour)
+	before := n.content()
+	if err := n.b.update(t.Context(), index.Durable, func(i *index.Index) error {
+		hers := i.Accounts[0]
+		drop(i, hers.ID)
+		i.Account(decoy.ID).Spent = []string{hers.Fingerprint}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if done, err := n.takeOver(false); err != nil || done.Removed != 0 || n.content() != before {
+		t.Errorf("%+v, %v; the file has %s", done, err, n.content())
+	}
 }
 
 // A count of failures is no way around the back-off.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -133,13 +134,25 @@ func (b *Broker) accessOf(ctx context.Context, idx *index.Index, id string, gene
 // rememberSpent is how many spent refresh tokens an account is known by.
 const rememberSpent = 16
 
+func addSpent(spent []string, fp string) []string {
+	spent = append(slices.Clone(spent), fp)
+	return spent[max(0, len(spent)-rememberSpent):]
+}
+
+// follow notes in g which refresh token it takes the place of.
+func (g *grant) follow(old *grant) {
+	g.Spent = old.Spent
+	if fp := fingerprint(old.secret()); fp != "" && !g.secret().Equal(old.secret()) {
+		g.Spent = addSpent(g.Spent, fp)
+	}
+}
+
 // commit points an index entry to new records; acc is nil where there is no
 // access token of that generation.
 func commit(a *index.Account, g *grant, grantSlot string, acc *access, accessSlot string) {
 	fp := fingerprint(g.secret())
 	if a.Fingerprint != "" && a.Fingerprint != fp {
-		a.Spent = append(a.Spent, a.Fingerprint)
-		a.Spent = a.Spent[max(0, len(a.Spent)-rememberSpent):]
+		a.Spent = addSpent(a.Spent, a.Fingerprint)
 	}
 	a.Generation, a.GrantSlot, a.Fingerprint = g.Generation, grantSlot, fp
 	a.RefreshExpiresAt = g.RefreshExpiresAt

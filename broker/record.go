@@ -35,6 +35,8 @@ type grant struct {
 	// RefreshExpiresAt is when the provider ends the login; zero: unknown.
 	RefreshExpiresAt time.Time
 	Owner            oauth.Identity // whose login it is, without the name; empty: nobody said
+	// Spent are the fingerprints of the refresh tokens before, the newest last.
+	Spent []string
 }
 
 // access is the keystore record that the hot path reads: one access token and
@@ -68,6 +70,7 @@ type grantWire struct {
 	Issuer           string         `json:"issuer,omitempty"`
 	Subject          string         `json:"subject,omitempty"`
 	Organization     string         `json:"organization,omitempty"`
+	Spent            []string       `json:"spent,omitempty"`
 }
 
 type accessWire struct {
@@ -98,6 +101,7 @@ func (g *grant) encode() (keystore.Secret, error) {
 		Endpoint: g.Endpoint, ClientSecret: g.ClientSecret, Scopes: g.Scopes,
 		Headers: g.Headers, Origins: g.Origins, RefreshExpiresAt: g.RefreshExpiresAt,
 		Issuer: g.Owner.Issuer, Subject: g.Owner.Subject, Organization: g.Owner.Organization,
+		Spent: g.Spent,
 	})
 }
 
@@ -118,6 +122,7 @@ func decodeGrant(s keystore.Secret) (*grant, error) {
 		Endpoint: w.Endpoint, ClientSecret: w.ClientSecret, Scopes: w.Scopes,
 		Headers: w.Headers, Origins: w.Origins, RefreshExpiresAt: w.RefreshExpiresAt,
 		Owner: oauth.Identity{Issuer: w.Issuer, Subject: w.Subject, Organization: w.Organization},
+		Spent: w.Spent,
 	}, nil
 }
 

@@ -215,6 +215,7 @@ func (e *exchange) store(ctx context.Context, l *index.Lock, tok *oauth.Token, b
 	if !tok.RefreshToken.Empty() {
 		next.RefreshToken = tok.RefreshToken
 	}
+	next.follow(e.grant)
 	if tok.RefreshExpiresIn > 0 {
 		next.RefreshExpiresAt = tok.ArrivedAt.Add(tok.RefreshExpiresIn).UTC()
 	}

@@ -212,11 +212,15 @@ func (b *Broker) replace(ctx context.Context, id string, n NewAccount) (*index.A
 	now := time.Now().UTC()
 	g, acc := newRecords(id, n, now)
 	g.Generation = nextGeneration(a, old.best)
-	if old.best != nil && g.Owner.Subject == "" {
-		g.Owner = old.best.Owner
-	} else if old.best != nil && old.best.Owner.Subject != "" && old.best.Owner != g.Owner {
-		return nil, failf(LoginFailed, "account %s is of another user, whatever index.json says; nothing was changed", quote(a.Label)).
-			hint("authferry doctor --fix; then log in again")
+	if o := old.best; o != nil {
+		switch {
+		case g.Owner.Subject == "":
+			g.Owner = o.Owner
+		case o.Owner.Subject != "" && o.Owner != g.Owner:
+			return nil, failf(LoginFailed, "account %s is of another user, whatever index.json says; nothing was changed", quote(a.Label)).
+				hint("authferry doctor --fix; then log in again")
+		}
+		g.follow(o)
 	}
 	if g.ClientSecret, err = b.hasClientSecret(ctx, idx, g.Endpoint); err != nil {
 		return nil, err
