@@ -218,6 +218,9 @@ func newRecords(id string, n NewAccount, now time.Time) (*grant, *access) {
 		Scopes: n.Scopes, Headers: p.TokenHeaders(), Origins: p.APIOrigins,
 		RefreshExpiresAt: n.RefreshExpiresAt,
 	}
+	if who := n.Identity; who.Subject != "" {
+		g.Owner = oauth.Identity{Issuer: who.Issuer, Subject: who.Subject, Organization: who.Organization}
+	}
 	if !n.APIKey.Empty() {
 		g.APIKey, g.Endpoint, g.Headers = n.APIKey, oauth.Endpoint{}, p.KeyHeaders()
 	}
@@ -392,6 +395,9 @@ func (b *Broker) Remove(ctx context.Context, account string, how Revocation) (*R
 		return nil, err
 	}
 	revoke := how.of(a)
+	if err := b.changeManifest(ctx, idx, func(m *manifest) { m.bury(a.ID) }); err != nil {
+		return nil, storeError(err)
+	}
 	if err := b.update(ctx, index.Durable, func(idx *index.Index) error {
 		if t := idx.Account(a.ID); t != nil {
 			t.Removing, t.Revoke = true, revoke

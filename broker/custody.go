@@ -361,7 +361,7 @@ func (t *takeover) removeItem(ctx context.Context, going []migrate.Login) error 
 }
 
 // confirm reads the candidate's login back: the index names it, and the keystore
-// has it, or what it became.
+// has it, or what it became. Of which the index is no witness.
 func (t *takeover) confirm(ctx context.Context, c *candidate) error {
 	idx, err := t.read()
 	if err != nil {
@@ -382,7 +382,7 @@ func (t *takeover) confirm(ctx context.Context, c *candidate) error {
 		return failf(KeystoreDenied, "the keystore does not have it")
 	}
 	secret := c.login.Secret()
-	if stored.best.secret().Equal(secret) || !stored.best.secret().Empty() && slices.Contains(a.Spent, fingerprint(secret)) {
+	if stored.best.secret().Equal(secret) || !stored.best.secret().Empty() && slices.Contains(stored.best.Spent, fingerprint(secret)) {
 		return nil
 	}
 	acc, _, err := t.accessOf(ctx, idx, a.ID, stored.best.Generation)

@@ -32,6 +32,8 @@
 // value by a checksum (or, in the file store, by its seal): a record that was
 // not written whole reads as damaged and counts as not written. Under the
 // rotation lock all four grant slots are read, and the highest generation wins.
+// The next one is above the keystore's, and above the index's as far as that is
+// believed: a number made up there must not become the last that there can be.
 //
 // # The hot path
 //
@@ -107,8 +109,9 @@
 // organization) decides where it goes: to the account of that identity, under its
 // rotation lock and into a free slot with the next generation, as a rotation
 // would; or to a new account. --renew names the account and refuses any other
-// identity. Until the new grant is stored the old one is untouched, and it is not
-// revoked: some servers would end the new one with it.
+// identity. The index finds the account; what its grant says of whose it is has
+// the last word. Until the new grant is stored the old one is untouched, and it is
+// not revoked: some servers would end the new one with it.
 //
 // # Taking over
 //
@@ -118,7 +121,8 @@
 // a login is in one place at least at every instant, and in both only for a
 // moment, or because the person wants that or the file changed, which the account
 // remembers (shared). Done again, a move finds by fingerprint what is here
-// already, the spent refresh tokens included, and takes just that out of the file;
+// already, the spent refresh tokens included (their fingerprints stand in the
+// grant: the index's word is not enough), and takes just that out of the file;
 // what an import that was cut off left in the keystore, and the manifest names, it
 // adopts. A grant without a client to refresh it is not moved: it would end here.
 //
@@ -157,7 +161,8 @@
 //	K15 access stored, no commit    rolled forward without a request
 //	K16 committed                   nothing
 //	K17 while printing              nothing
-//	K19 in remove                   a tombstone; remove or doctor finishes it
+//	K19 in remove                   a tombstone in manifest and index; remove or
+//	                                doctor finishes it
 //	K20 in keystore migrate         before the commit the old keystore counts,
 //	                                after it the new one; copies may be left over,
 //	                                and the manifest beside them lists them; doctor

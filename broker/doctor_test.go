@@ -152,7 +152,7 @@ func TestDoctorFindings(t *testing.T) {
 		t.Fatal(err)
 	}
 	for says, change := range map[string]func(*index.Account){
-		"its removal was cut off":         func(a *index.Account) { a.Removing = true },
+		"its login was left alone":        func(a *index.Account) { a.Removing = true },
 		"no longer accepts its login":     func(a *index.Account) { a.Dead = a.Fingerprint },
 		"its last refresh failed: broken": func(a *index.Account) { a.Failure = &index.Failure{Message: "broken"} },
 		"what became of it is not known":  func(a *index.Account) { a.Intents = []index.Intent{newIntent("b", 2, "x", 1, time.Now())} },

@@ -34,7 +34,7 @@ func (d *doctor) account(ctx context.Context, a *index.Account) {
 		d.say(name, CheckFail, renew, "it was logged in by another folder, which this one is a copy of")
 	case stored.best == nil:
 		d.say(name, CheckFail, renew, "the keystore has no login of it any more")
-	case a.Generation < stored.best.Generation || a.Generation == stored.best.Generation && a.GrantSlot != stored.slot:
+	case a.Generation < stored.best.Generation || a.Generation == stored.best.Generation && a.GrantSlot != stored.slot || !stored.best.isOf(a):
 		d.behind(ctx, name, a)
 	case a.Kind == KindAPIKey && a.Generation > stored.best.Generation:
 		d.say(name, CheckWarning, renew, "the keystore is older than the index, as one from a backup is: this may be an API key from before")
@@ -80,11 +80,25 @@ func (d *doctor) behind(ctx context.Context, name string, a *index.Account) {
 	d.say(name, CheckOK, "", "the index follows the keystore again")
 }
 
-// tombstone is a removal that was cut off. Its secrets were to be deleted, so
-// that is safe to finish; whether the provider was told is not known, but whether
-// it was to be.
+// tombstone is a removal that was cut off. Where the keystore bears out that a
+// person asked for it, its secrets were to be deleted, so that is safe to finish;
+// whether the provider was told is not known, but whether it was to be.
 func (d *doctor) tombstone(ctx context.Context, name string, a *index.Account) {
-	if !d.fix {
+	m, err := d.b.readManifest(ctx, d.idx)
+	if err != nil {
+		d.fail(name, storeError(err))
+		return
+	}
+	stored, err := d.b.readGrants(ctx, d.idx, a.ID)
+	if err != nil {
+		d.fail(name, err)
+		return
+	}
+	switch {
+	case stored.best != nil && !slices.Contains(m.Removing, a.ID):
+		d.say(name, CheckWarning, "authferry remove "+a.ID, "index.json has it as being removed, and the keystore knows nothing of that; its login was left alone")
+		return
+	case !d.fix:
 		d.say(name, CheckWarning, fixHint, "its removal was cut off")
 		return
 	}

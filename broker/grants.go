@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -67,7 +69,7 @@ func (b *Broker) readGrant(ctx context.Context, idx *index.Index, id, slot strin
 // account as it then is.
 func (b *Broker) rollForward(ctx context.Context, idx *index.Index, a *index.Account, stored grants) (*index.Account, error) {
 	fp := fingerprint(stored.best.secret())
-	if a.GrantSlot == stored.slot && a.Fingerprint == fp && a.Generation >= stored.best.Generation {
+	if a.GrantSlot == stored.slot && a.Fingerprint == fp && a.Generation >= stored.best.Generation && stored.best.isOf(a) {
 		return a, nil
 	}
 	acc, accessSlot, err := b.accessOf(ctx, idx, a.ID, stored.best.Generation)
@@ -85,6 +87,31 @@ func (b *Broker) rollForward(ctx context.Context, idx *index.Index, a *index.Acc
 		return nil
 	})
 	return rolled, err
+}
+
+// maxLead is how many generations the index may be ahead of the keystore, as it
+// is of one from a backup. What it says beyond that is not believed: it would
+// become the truth in the next record.
+const maxLead = 1 << 10
+
+// nextGeneration is that of the record to be written: above all that the
+// keystore and the index have, and above every request whose answer may still be
+// stored, late.
+func nextGeneration(a *index.Account, stored *grant) int {
+	known := 0
+	if stored != nil {
+		known = stored.Generation
+	}
+	claimed := a.Generation
+	for _, in := range a.Intents {
+		claimed = max(claimed, in.Generation)
+	}
+	return max(known, min(claimed, known+maxLead)) + 1
+}
+
+// isOf reports that the index does not say of a that it is somebody else's.
+func (g *grant) isOf(a *index.Account) bool {
+	return g.Owner.Subject == "" || g.Owner == oauth.Identity{Issuer: a.Issuer, Subject: a.Subject, Organization: a.Organization}
 }
 
 // accessOf finds the access record of a generation; nil: there is none.
@@ -107,16 +134,31 @@ func (b *Broker) accessOf(ctx context.Context, idx *index.Index, id string, gene
 // rememberSpent is how many spent refresh tokens an account is known by.
 const rememberSpent = 16
 
+func addSpent(spent []string, fp string) []string {
+	spent = append(slices.Clone(spent), fp)
+	return spent[max(0, len(spent)-rememberSpent):]
+}
+
+// follow notes in g which refresh token it takes the place of.
+func (g *grant) follow(old *grant) {
+	g.Spent = old.Spent
+	if fp := fingerprint(old.secret()); fp != "" && !g.secret().Equal(old.secret()) {
+		g.Spent = addSpent(g.Spent, fp)
+	}
+}
+
 // commit points an index entry to new records; acc is nil where there is no
 // access token of that generation.
 func commit(a *index.Account, g *grant, grantSlot string, acc *access, accessSlot string) {
 	fp := fingerprint(g.secret())
 	if a.Fingerprint != "" && a.Fingerprint != fp {
-		a.Spent = append(a.Spent, a.Fingerprint)
-		a.Spent = a.Spent[max(0, len(a.Spent)-rememberSpent):]
+		a.Spent = addSpent(a.Spent, a.Fingerprint)
 	}
 	a.Generation, a.GrantSlot, a.Fingerprint = g.Generation, grantSlot, fp
 	a.RefreshExpiresAt = g.RefreshExpiresAt
+	if g.Owner.Subject != "" {
+		a.Issuer, a.Subject, a.Organization = g.Owner.Issuer, g.Owner.Subject, g.Owner.Organization
+	}
 	a.AccessSlot, a.ExpiresAt, a.ObtainedAt = "", time.Time{}, time.Time{}
 	if acc != nil {
 		a.AccessSlot, a.ExpiresAt = accessSlot, acc.ExpiresAt
@@ -158,6 +200,28 @@ func sameFolder(x, y string) bool {
 	return errA == nil && errB == nil && os.SameFile(a, b)
 }
 
+// isOriginal reports that the folder which the index says it came from is there,
+// and is not this one. One whose index can't be read at this moment is one all the
+// same; its locks tell it from a file that happens to be called so. Nothing in the
+// folder real itself is: that could be put there together with the index.
+func isOriginal(idx *index.Index, real string) bool {
+	for p := filepath.Clean(idx.Path); ; p = filepath.Dir(p) {
+		if sameFolder(p, real) {
+			return false
+		}
+		if p == filepath.Dir(p) {
+			break
+		}
+	}
+	at := index.At(idx.Path)
+	other, err := at.Read()
+	if _, unusable := errors.AsType[*index.FileError](err); unusable {
+		_, err := os.Lstat(at.LockPath())
+		return err == nil
+	}
+	return err == nil && other.Store == idx.Store
+}
+
 // checkFolder refuses to rotate in a copy of a folder whose original is still
 // there: both would own the same grants. A folder that was moved just learns
 // its new path.
@@ -174,10 +238,7 @@ func (b *Broker) checkFolder(idx *index.Index) error {
 	if idx.Path == real || sameFolder(idx.Path, real) {
 		return nil
 	}
-	// An original that can't be read at this moment is one all the same.
-	other, err := index.At(idx.Path).Read()
-	_, unusable := errors.AsType[*index.FileError](err)
-	if unusable || err == nil && other.Store == idx.Store {
+	if isOriginal(idx, real) {
 		return failf(Fenced, "this folder is a copy of %s, and two folders can't own one login; nothing was refreshed", idx.Path).
 			hint("authferry doctor --fix gives the copy its own identity; the original keeps the logins")
 	}

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -441,6 +442,15 @@ func TestHintsAreShellSafe(t *testing.T) {
 	} {
 		if got := Arg(in); got != want {
 			t.Errorf("%q: %s, want %s", in, got, want)
+		}
+	}
+	dir := realDir(t, t.TempDir())
+	b := New(Options{Dir: filepath.Join(dir, "authferry")})
+	bound := &index.Index{Bindings: []index.Binding{{Dir: filepath.Join(dir, "p;touch pwned"), Provider: "p", Account: "acc_aaaaaaaaaaaaaaaa"}}}
+	for _, s := range []Selection{{Dir: filepath.Join(dir, "p;touch pwned", "sub")}, {Provider: "p;touch pwned"}} {
+		_, err := b.resolve(bound, s)
+		if e, ok := errors.AsType[*Error](err); !ok || !strings.Contains(e.Hint, "p;touch pwned'") {
+			t.Errorf("%v", err)
 		}
 	}
 }

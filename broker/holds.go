@@ -51,7 +51,7 @@ func addHold(a *index.Account, v ratelimit.Verdict, now time.Time) index.Hold {
 		if since := now.Sub(old.Until); !old.Proven && since < guessMemory {
 			h.Guesses = old.Guesses
 			if since >= straggler {
-				h.Guesses++
+				h.Guesses = min(h.Guesses+1, index.MaxCount)
 			}
 		}
 		var d time.Duration

@@ -16,6 +16,9 @@ type manifest struct {
 	Store    string   `json:"store"`
 	Accounts []string `json:"accounts"`
 	Clients  []string `json:"clients,omitempty"` // of the items with client secrets
+	// Removing are accounts that a person had removed: the index's tombstone alone
+	// is no reason to end a login.
+	Removing []string `json:"removing,omitempty"`
 }
 
 func (m *manifest) addClient(key string) {
@@ -42,7 +45,14 @@ func (m *manifest) addAll(more manifest) {
 func (m *manifest) empty() bool { return len(m.Accounts)+len(m.Clients) == 0 }
 
 func (m *manifest) remove(id string) {
-	m.Accounts = slices.DeleteFunc(m.Accounts, func(x string) bool { return x == id })
+	is := func(x string) bool { return x == id }
+	m.Accounts, m.Removing = slices.DeleteFunc(m.Accounts, is), slices.DeleteFunc(m.Removing, is)
+}
+
+func (m *manifest) bury(id string) {
+	if !slices.Contains(m.Removing, id) {
+		m.Removing = append(m.Removing, id)
+	}
 }
 
 // readManifest returns the manifest; a missing or damaged one lists nothing.

@@ -34,6 +34,9 @@ type grant struct {
 	Origins      []string // likewise
 	// RefreshExpiresAt is when the provider ends the login; zero: unknown.
 	RefreshExpiresAt time.Time
+	Owner            oauth.Identity // whose login it is, without the name; empty: nobody said
+	// Spent are the fingerprints of the refresh tokens before, the newest last.
+	Spent []string
 }
 
 // access is the keystore record that the hot path reads: one access token and
@@ -64,6 +67,10 @@ type grantWire struct {
 	Headers          []string       `json:"headers"`
 	Origins          []string       `json:"origins"`
 	RefreshExpiresAt time.Time      `json:"refresh_expires_at,omitzero"`
+	Issuer           string         `json:"issuer,omitempty"`
+	Subject          string         `json:"subject,omitempty"`
+	Organization     string         `json:"organization,omitempty"`
+	Spent            []string       `json:"spent,omitempty"`
 }
 
 type accessWire struct {
@@ -84,12 +91,17 @@ type accessWire struct {
 // with a refresh token that is spent.
 var errNewerRecord = errors.New("the record is of a newer authferry")
 
+// errGeneration: nothing could come after such a record, no new login either.
+var errGeneration = errors.New("the record has an impossible generation")
+
 func (g *grant) encode() (keystore.Secret, error) {
 	return encodeRecord(grantWire{
 		V: recordVersion, Account: g.Account, Generation: g.Generation, Provider: g.Provider,
 		RefreshToken: g.RefreshToken.Reveal(), APIKey: g.APIKey.Reveal(),
 		Endpoint: g.Endpoint, ClientSecret: g.ClientSecret, Scopes: g.Scopes,
 		Headers: g.Headers, Origins: g.Origins, RefreshExpiresAt: g.RefreshExpiresAt,
+		Issuer: g.Owner.Issuer, Subject: g.Owner.Subject, Organization: g.Owner.Organization,
+		Spent: g.Spent,
 	})
 }
 
@@ -101,11 +113,16 @@ func decodeGrant(s keystore.Secret) (*grant, error) {
 	if w.V > recordVersion {
 		return nil, errNewerRecord
 	}
+	if !index.ValidCount(w.Generation) {
+		return nil, errGeneration
+	}
 	return &grant{
 		Account: w.Account, Generation: w.Generation, Provider: w.Provider,
 		RefreshToken: keystore.NewSecret(w.RefreshToken), APIKey: keystore.NewSecret(w.APIKey),
 		Endpoint: w.Endpoint, ClientSecret: w.ClientSecret, Scopes: w.Scopes,
 		Headers: w.Headers, Origins: w.Origins, RefreshExpiresAt: w.RefreshExpiresAt,
+		Owner: oauth.Identity{Issuer: w.Issuer, Subject: w.Subject, Organization: w.Organization},
+		Spent: w.Spent,
 	}, nil
 }
 
@@ -125,6 +142,9 @@ func decodeAccess(s keystore.Secret) (*access, error) {
 	}
 	if w.V != recordVersion || w.AccessToken == "" {
 		return nil, fmt.Errorf("not an access record of version %d", recordVersion)
+	}
+	if !index.ValidCount(w.Generation) {
+		return nil, errGeneration
 	}
 	return &access{
 		Account: w.Account, Generation: w.Generation,

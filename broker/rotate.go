@@ -160,11 +160,7 @@ type exchange struct {
 
 func (e *exchange) run(ctx context.Context, l *index.Lock) error {
 	e.slot = index.FreeSlot(*e.account, index.GrantRecord)
-	e.generation = max(e.account.Generation, e.grant.Generation)
-	for _, in := range e.account.Intents { // one of them may still be stored, late
-		e.generation = max(e.generation, in.Generation)
-	}
-	e.generation++
+	e.generation = nextGeneration(e.account, e.grant)
 	l.SetHolder(stateRequesting)
 	sendCtx, cancel := context.WithTimeout(ctx, providerPatience)
 	defer cancel()
@@ -187,7 +183,7 @@ func (e *exchange) recordIntent(ctx context.Context) error {
 		attempt := 1
 		for _, in := range a.Intents {
 			if in.Fingerprint == fp {
-				attempt = max(attempt, in.Attempt+1)
+				attempt = min(max(attempt, in.Attempt+1), index.MaxCount)
 			}
 		}
 		a.Intents = append(a.Intents, newIntent(e.slot, e.generation, fp, attempt, now))
@@ -219,6 +215,7 @@ func (e *exchange) store(ctx context.Context, l *index.Lock, tok *oauth.Token, b
 	if !tok.RefreshToken.Empty() {
 		next.RefreshToken = tok.RefreshToken
 	}
+	next.follow(e.grant)
 	if tok.RefreshExpiresIn > 0 {
 		next.RefreshExpiresAt = tok.ArrivedAt.Add(tok.RefreshExpiresIn).UTC()
 	}
@@ -382,7 +379,7 @@ func (p persistence) until(write func() error) error {
 func nextFailure(last *index.Failure, cause error, now time.Time) *index.Failure {
 	f := &index.Failure{Count: 1, Message: cause.Error(), At: now.UTC()}
 	if last != nil {
-		f.Count = last.Count + 1
+		f.Count = min(max(last.Count, 0), index.MaxCount-1) + 1
 	}
 	const longest, shortest = time.Minute, 200 * time.Millisecond
 	pause := min(time.Second<<min(f.Count-1, 6), longest)

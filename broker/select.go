@@ -112,7 +112,7 @@ func (b *Broker) resolveIn(idx *index.Index, s Selection, fence, account string,
 		if a := idx.Account(bound.Account); a != nil {
 			return selected{pool: a.Pool, prefer: a.ID, pinned: true}, nil
 		}
-		return selected{}, failf(NoAccount, "the account that this directory is bound to was removed").hint("authferry use ACCOUNT --dir %s", bound.Dir)
+		return selected{}, failf(NoAccount, "the account that this directory is bound to was removed").hint("authferry use ACCOUNT --dir %s", Arg(bound.Dir))
 	}
 	pools := poolsOf(idx, s.Provider)
 	switch {
@@ -121,7 +121,7 @@ func (b *Broker) resolveIn(idx *index.Index, s Selection, fence, account string,
 	case len(pools) == 0 && s.Provider == "":
 		return selected{}, failf(NoAccount, "there is no account yet").hint("authferry login PROVIDER")
 	case len(pools) == 0:
-		return selected{}, failf(NoAccount, "there is no account of provider %s", s.Provider).hint("authferry login %s", s.Provider)
+		return selected{}, failf(NoAccount, "there is no account of provider %s", s.Provider).hint("authferry login %s", Arg(s.Provider))
 	case s.Provider != "" && slices.Contains(pools, s.Provider):
 		return selected{pool: s.Provider}, nil
 	}

@@ -229,7 +229,17 @@ func (b *Broker) replace(ctx context.Context, id string, n NewAccount) (*index.A
 	}
 	now := time.Now().UTC()
 	g, acc := newRecords(id, n, now)
-	g.Generation = a.Generation + 1
+	g.Generation = nextGeneration(a, old.best)
+	if o := old.best; o != nil {
+		switch {
+		case g.Owner.Subject == "":
+			g.Owner = o.Owner
+		case o.Owner.Subject != "" && o.Owner != g.Owner:
+			return nil, failf(LoginFailed, "account %s is of another user, whatever index.json says; nothing was changed", quote(a.Label)).
+				hint("authferry doctor --fix; then log in again")
+		}
+		g.follow(o)
+	}
 	if g.ClientSecret, err = b.hasClientSecret(ctx, idx, g.Endpoint); err != nil {
 		return nil, err
 	}
@@ -260,7 +270,6 @@ func (b *Broker) replace(ctx context.Context, id string, n NewAccount) (*index.A
 			commit(renewed, g, slot, acc, slot)
 			renewed.RefreshedAt, renewed.Shared, renewed.RejectedAt = now.Truncate(time.Second), "", time.Time{}
 			if n.Identity.Subject != "" {
-				renewed.Issuer, renewed.Subject, renewed.Organization = n.Identity.Issuer, n.Identity.Subject, n.Identity.Organization
 				renewed.Identity = cmp.Or(n.Identity.Name, renewed.Identity)
 			}
 			return nil

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 )
 
@@ -110,7 +111,7 @@ func (ix *Index) validate() error {
 		}
 	}
 	for name, p := range ix.Pools {
-		if !validName(name) || !validName(p.Provider) {
+		if !validName(name) || !validProvider(p.Provider) {
 			return corrupt("a pool or its provider has a malformed name")
 		}
 		if p.Current != "" && !ValidID(p.Current) {
@@ -118,7 +119,7 @@ func (ix *Index) validate() error {
 		}
 	}
 	for i, b := range ix.Bindings {
-		if b.Dir == "" || !validName(b.Provider) || (b.Account == "") == (b.Pool == "") ||
+		if b.Dir == "" || !validProvider(b.Provider) || (b.Account == "") == (b.Pool == "") ||
 			b.Account != "" && !ValidID(b.Account) || b.Pool != "" && !validName(b.Pool) {
 			return corrupt("binding %d does not bind a directory to one account or pool", i+1)
 		}
@@ -131,25 +132,42 @@ func (a *Account) fault() string {
 	switch {
 	case checkLabelForm(a.Label) != nil:
 		return "has a malformed label"
-	case !validName(a.Provider):
+	case !validProvider(a.Provider):
 		return "has a malformed provider"
 	case !validName(a.Pool):
 		return "has a malformed pool"
-	case a.Generation < 0:
-		return "has a generation below zero"
+	case !ValidCount(a.Generation):
+		return "has an impossible generation"
+	case a.Failure != nil && !ValidCount(a.Failure.Count):
+		return "has an impossible number of failures"
 	case a.GrantSlot != "" && !validSlot(a.GrantSlot), a.AccessSlot != "" && !validSlot(a.AccessSlot):
 		return "has a malformed slot"
 	}
 	for i := range a.Intents {
-		if in := &a.Intents[i]; !validSlot(in.Slot) || in.Generation < 1 {
+		if in := &a.Intents[i]; !validSlot(in.Slot) || in.Generation < 1 || !ValidCount(in.Generation) || !ValidCount(in.Attempt) {
 			return "has a malformed intent"
+		}
+	}
+	for i := range a.Holds {
+		if !ValidCount(a.Holds[i].Guesses) {
+			return "has a hold with an impossible number of guesses"
 		}
 	}
 	return ""
 }
 
-// validName holds of provider and pool names; which of them exist is not the
-// index's to know.
+// validProvider holds of what oauth takes as a provider's name: it stands in
+// hints, which people paste into a shell.
+func validProvider(s string) bool {
+	for _, r := range s {
+		if (r < 'a' || r > 'z') && (r < '0' || r > '9') && !strings.ContainsRune("-._", r) {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 64 && !strings.ContainsAny(s[:1], "-._")
+}
+
+// validName holds of pool names; which of them exist is not the index's to know.
 func validName(s string) bool {
 	if s == "" || len(s) > 256 {
 		return false

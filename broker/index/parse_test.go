@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -103,13 +104,26 @@ func TestRefusedContent(t *testing.T) {
 		"label with a slash":        func(ix *Index) { ix.Accounts[0].Label = "a/b" },
 		"no label":                  func(ix *Index) { ix.Accounts[0].Label = "" },
 		"provider with a slash":     func(ix *Index) { ix.Accounts[0].Provider = "../other" },
+		"provider for a shell":      func(ix *Index) { ix.Accounts[0].Provider = "sim;touch pwned" },
+		"provider that is a flag":   func(ix *Index) { ix.Accounts[0].Provider = "--help" },
+		"pool of such a provider":   func(ix *Index) { ix.Pools["p"] = Pool{Provider: "$(touch pwned)"} },
+		"binding for such a one":    func(ix *Index) { ix.Bindings[0].Provider = "`touch pwned`" },
 		"no provider":               func(ix *Index) { ix.Accounts[0].Provider = "" },
 		"no pool":                   func(ix *Index) { ix.Accounts[0].Pool = "" },
 		"negative generation":       func(ix *Index) { ix.Accounts[0].Generation = -1 },
+		"generation without end":    func(ix *Index) { ix.Accounts[0].Generation = math.MaxInt },
+		"generation too high":       func(ix *Index) { ix.Accounts[0].Generation = MaxCount + 1 },
+		"negative failures":         func(ix *Index) { ix.Accounts[0].Failure = &Failure{Count: -50} },
+		"failures without end":      func(ix *Index) { ix.Accounts[0].Failure = &Failure{Count: math.MaxInt} },
+		"negative guesses":          func(ix *Index) { ix.Accounts[0].Holds = []Hold{{Scope: "*", Guesses: -1}} },
+		"guesses without end":       func(ix *Index) { ix.Accounts[0].Holds = []Hold{{Scope: "*", Guesses: math.MaxInt}} },
 		"grant slot e":              func(ix *Index) { ix.Accounts[0].GrantSlot = "e" },
 		"access slot with a path":   func(ix *Index) { ix.Accounts[0].AccessSlot = "a/../../x" },
 		"intent without a slot":     func(ix *Index) { ix.Accounts[0].Intents = []Intent{{Generation: 2}} },
 		"intent of generation 0":    func(ix *Index) { ix.Accounts[0].Intents = []Intent{{Slot: "a"}} },
+		"intent without end":        func(ix *Index) { ix.Accounts[0].Intents = []Intent{{Slot: "a", Generation: math.MaxInt}} },
+		"intent of attempt -1":      func(ix *Index) { ix.Accounts[0].Intents = []Intent{{Slot: "a", Generation: 2, Attempt: -1}} },
+		"intent of attempts no end": func(ix *Index) { ix.Accounts[0].Intents = []Intent{{Slot: "a", Generation: 2, Attempt: math.MaxInt}} },
 		"pool without a provider":   func(ix *Index) { ix.Pools["p"] = Pool{} },
 		"pool with a control":       func(ix *Index) { ix.Pools["p\n"] = Pool{Provider: "p"} },
 		"current with a path":       func(ix *Index) { ix.Pools["p"] = Pool{Provider: "p", Current: "../x"} },
@@ -204,11 +218,11 @@ func drawIndex(t *rapid.T) *Index {
 	label := rapid.StringMatching(`[A-Za-zäöü@. ]{1,12}[a-z]`)
 	hold := rapid.Custom(func(t *rapid.T) Hold {
 		return Hold{Scope: name.Draw(t, "scope"), Until: moment.Draw(t, "until"), Source: text.Draw(t, "source"),
-			Proven: rapid.Bool().Draw(t, "proven"), ReportedAt: moment.Draw(t, "reported"), Guesses: rapid.IntRange(0, 9).Draw(t, "guesses")}
+			Proven: rapid.Bool().Draw(t, "proven"), ReportedAt: moment.Draw(t, "reported"), Guesses: count(t, 0, "guesses")}
 	})
 	intent := rapid.Custom(func(t *rapid.T) Intent {
-		return Intent{Slot: slot.Draw(t, "slot"), Generation: rapid.IntRange(1, 99).Draw(t, "generation"),
-			Attempt: 1, PID: rapid.IntRange(1, 1<<22).Draw(t, "pid"), StartedAt: moment.Draw(t, "started")}
+		return Intent{Slot: slot.Draw(t, "slot"), Generation: count(t, 1, "generation"),
+			Attempt: count(t, 0, "attempt"), PID: rapid.IntRange(1, 1<<22).Draw(t, "pid"), StartedAt: moment.Draw(t, "started")}
 	})
 	usage := rapid.Custom(func(t *rapid.T) Usage {
 		return Usage{Window: name.Draw(t, "window"), Used: rapid.Float64Range(0, 2).Draw(t, "used"), ReportedAt: moment.Draw(t, "reported")}
@@ -219,13 +233,13 @@ func drawIndex(t *rapid.T) *Index {
 	for _, id := range rapid.SliceOfNDistinct(ids, 0, 4, rapid.ID).Draw(t, "ids") {
 		a := Account{ID: id, Label: label.Draw(t, "label"), Provider: name.Draw(t, "provider"), Pool: name.Draw(t, "pool"),
 			Kind: "oauth", Rank: rapid.IntRange(0, 9).Draw(t, "rank"), Disabled: rapid.Bool().Draw(t, "disabled"),
-			Identity: text.Draw(t, "identity"), Generation: rapid.IntRange(0, 1e9).Draw(t, "generation"),
+			Identity: text.Draw(t, "identity"), Generation: count(t, 0, "generation"),
 			GrantSlot: slot.Draw(t, "grant"), AddedAt: moment.Draw(t, "added")}
 		a.Holds = listOf(t, hold)
 		a.Intents = listOf(t, intent)
 		a.Usage = listOf(t, usage)
 		if rapid.Bool().Draw(t, "failed") {
-			a.Failure = &Failure{Class: name.Draw(t, "class"), Message: text.Draw(t, "message"), Count: 1, NextTryAt: moment.Draw(t, "next"), TokenOver: rapid.Bool().Draw(t, "over")}
+			a.Failure = &Failure{Class: name.Draw(t, "class"), Message: text.Draw(t, "message"), Count: count(t, 0, "count"), NextTryAt: moment.Draw(t, "next"), TokenOver: rapid.Bool().Draw(t, "over")}
 		}
 		ix.Accounts = append(ix.Accounts, a)
 	}
@@ -239,6 +253,11 @@ func drawIndex(t *rapid.T) *Index {
 		ix.Bindings = append(ix.Bindings, Binding{Dir: "/" + name.Draw(t, "dir"), Provider: name.Draw(t, "provider"), Pool: name.Draw(t, "pool")})
 	}
 	return ix
+}
+
+// count draws what can be counted to, its bounds often.
+func count(t *rapid.T, least int, label string) int {
+	return rapid.OneOf(rapid.IntRange(least, 99), rapid.SampledFrom([]int{least, MaxCount - 1, MaxCount})).Draw(t, label)
 }
 
 // listOf draws a list that is nil when empty, as it comes back from a file.
@@ -284,6 +303,7 @@ func FuzzParse(f *testing.F) {
 	for _, s := range []string{
 		string(good), "\xef\xbb\xbf" + string(good), strings.Replace(string(good), `"label"`, `"new":[1,{"a":2}],"label"`, 1),
 		strings.Replace(string(good), `"accounts"`, `"Accounts":null,"accounts"`, 1),
+		strings.Replace(string(good), `"generation":1,`, `"generation":9223372036854775806,`, 1), strings.Replace(string(good), `"generation":2,`, `"generation":9223372036854775807,`, 1),
 		"", "null", "[]", "{}", `{"schema":2}`, `{"schema":1e400}`, `{"schema":1,"store":"aaaaaaaaaaaaaaaa","accounts":[null]}`,
 		`{"schema":1,"store":"aaaaaaaaaaaaaaaa","accounts":[],"pools":{"a":null},"bindings":null,"x":1,"X":2}`,
 	} {
@@ -301,6 +321,9 @@ func FuzzParse(f *testing.F) {
 		}
 		file := At("folder")
 		for _, a := range read.Accounts {
+			if !ValidCount(a.Generation) {
+				t.Fatalf("generation %d", a.Generation)
+			}
 			for _, path := range []string{file.GatePath(a.ID), file.RotationPath(a.ID)} {
 				if filepath.Dir(path) != filepath.Join("folder", "locks") {
 					t.Fatalf("%q names the lock %s", a.ID, path)

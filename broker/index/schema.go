@@ -12,6 +12,13 @@ import (
 // know. It is filled by Update and LastGood alone: reading stays cheap.
 const Schema = 1
 
+// MaxCount is more than anything here is ever counted to. One more is still a
+// number on every system, so that nobody who edits the file makes it overflow.
+const MaxCount = 1 << 30
+
+// ValidCount reports that n can be a generation, or how often something happened.
+func ValidCount(n int) bool { return n >= 0 && n <= MaxCount }
+
 // Index is index.json: metadata only, a directory of what is in the keystore,
 // never the truth about a grant and never a secret.
 type Index struct {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -191,6 +192,27 @@ var hostile = []struct {
 			for _, a := range accounts {
 				a["identity"], a["failure"] = "\x1b[2J\nauthferry: error: x", map[string]any{"class": "x", "message": "\x1b]0;x\x07", "next_try_at": "2026-01-01T00:00:00Z"}
 			}
+		})
+	}},
+	{name: "index: names that a shell heeds", do: func(v *victim) {
+		v.edit(func(_ map[string]any, accounts []map[string]any) {
+			for _, a := range accounts {
+				a["provider"], a["dead"] = "sim;touch "+filepath.Join(v.Root, "marker"), a["fingerprint"]
+			}
+		})
+	}},
+	{name: "index: numbers without end", do: func(v *victim) {
+		v.edit(func(_ map[string]any, accounts []map[string]any) {
+			for i, a := range accounts {
+				a["generation"] = []int{1 << 30, 1<<30 - 1, 1000}[i%3]
+				a["intents"] = []map[string]any{{"slot": "b", "generation": 1 << 30, "fingerprint": a["fingerprint"], "attempt": 1 << 30, "pid": 1, "started_at": "2026-01-01T00:00:00Z"}}
+				a["failure"] = map[string]any{"class": "unknown", "count": 1 << 30, "next_try_at": "2026-01-01T00:00:00Z"}
+			}
+		})
+	}},
+	{name: "index: numbers beyond the end", do: func(v *victim) {
+		v.edit(func(_ map[string]any, accounts []map[string]any) {
+			accounts[0]["generation"], accounts[1]["failure"] = math.MaxInt-1, map[string]any{"class": "unknown", "count": -50, "next_try_at": "2026-01-01T00:00:00Z"}
 		})
 	}},
 	{name: "providers: the provider is at the attacker's", do: func(v *victim) { v.write("providers.toml", toml("sim", v.evilProvider())) }},

@@ -1,0 +1,211 @@
+package broker
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/oauth"
+)
+
+// The index is no witness of anything that the keystore knows: what somebody
+// writes into it is over once the good one is back.
+
+// stored is the account's grant, as the keystore has it.
+func (w *world) stored(id string) *grant {
+	w.t.Helper()
+	b := w.broker()
+	idx, err := b.read()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := b.open(idx); err != nil {
+		w.t.Fatal(err)
+	}
+	found, err := b.readGrants(w.t.Context(), idx, id)
+	if err != nil || found.best == nil {
+		w.t.Fatalf("no grant: %v", err)
+	}
+	return found.best
+}
+
+// A generation that the index alone has is not sealed into the next record: none
+// could ever come after it.
+func TestForgedGeneration(t *testing.T) {
+	for name, forge := range map[string]func(*index.Account){
+		"of the account": func(a *index.Account) { a.Generation = index.MaxCount },
+		"of an intent": func(a *index.Account) {
+			a.Intents = []index.Intent{{Slot: "b", Generation: index.MaxCount, Fingerprint: a.Fingerprint, Attempt: index.MaxCount, StartedAt: time.Now()}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, brokertest.Config{})
+			w.knows(nil)
+			a := w.mustLogin(ada, LoginRequest{}).Account
+			good := a
+			w.change(a.ID, forge)
+			if _, err := w.broker().Refresh(t.Context(), a.ID); err != nil {
+				t.Fatal(err)
+			}
+			if g := w.stored(a.ID); g.Generation > 2+maxLead {
+				t.Errorf("generation %d is stored", g.Generation)
+			}
+			w.change(a.ID, func(a *index.Account) { *a = good })
+			if _, err := w.broker().Refresh(t.Context(), a.ID); err != nil {
+				t.Errorf("with the good index back: %v", err)
+			}
+			w.change(a.ID, forge)
+			w.mustLogin(ada, LoginRequest{Renew: a.ID})
+			if g := w.stored(a.ID); g.Generation > 4+2*maxLead {
+				t.Errorf("generation %d is stored by a login", g.Generation)
+			}
+			w.noneLost()
+		})
+	}
+}
+
+// The index takes every name that a provider can have, and no other: a hint with
+// it is one word in a shell.
+func TestProviderNames(t *testing.T) {
+	f := index.At(t.TempDir())
+	for _, name := range []string{"sim", "a", "0.x", "my-gateway_2", strings.Repeat("x", 64), strings.Repeat("x", 65), "", "-sim", ".", "_x", "Sim", "é", "sim;x", "a b", "a/b", "$x", "a\n"} {
+		err := f.Update(t.Context(), index.Fast, func(i *index.Index) error {
+			i.Pools = map[string]index.Pool{"p": {Provider: name}}
+			return nil
+		})
+		if takes := (oauth.Provider{Name: name}).Validate() == nil; takes != (err == nil) || takes && Arg(name) != name {
+			t.Errorf("%q: providers %v, index %v", name, takes, err)
+		}
+	}
+}
+
+// A login goes to no account that the keystore has as somebody else's; and the
+// index learns again whose accounts they are.
+func TestForgedIdentity(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	w.knows(nil)
+	hers, his := w.mustLogin(ada, LoginRequest{}).Account, w.mustLogin(bob, LoginRequest{}).Account
+	for _, a := range []index.Account{hers, his} { // what a rotation stores says it too
+		if _, err := w.broker().Refresh(t.Context(), a.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.change(his.ID, func(a *index.Account) { a.Subject = hers.Subject })
+	w.change(hers.ID, func(a *index.Account) { a.Subject = his.Subject })
+	for _, user := range []string{ada, bob} {
+		if _, err := w.login(user, LoginRequest{}); CodeOf(err) != LoginFailed {
+			t.Errorf("%s: %v", user, err)
+		}
+	}
+	w.change(his.ID, func(a *index.Account) { a.Subject = "" })
+	if _, err := w.login(ada, LoginRequest{Renew: his.ID}); CodeOf(err) != LoginFailed {
+		t.Errorf("renewed: %v", err)
+	}
+	for _, c := range w.broker().Doctor(t.Context(), true) {
+		if c.Status == CheckFail {
+			t.Errorf("%+v", c)
+		}
+	}
+	for _, a := range []index.Account{hers, his} {
+		if now := w.account(a.ID); now.Subject != a.Subject || now.Issuer != a.Issuer || w.stored(a.ID).Generation != 2 {
+			t.Errorf("%+v", now)
+		}
+	}
+	if done := w.mustLogin(ada, LoginRequest{}); !done.Renewed || done.Account.ID != hers.ID {
+		t.Errorf("%+v", done)
+	}
+}
+
+// A tombstone that nobody's remove has set ends no login: doctor says what would.
+func TestForgedTombstone(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	w.knows(nil)
+	a := w.mustLogin(ada, LoginRequest{}).Account
+	w.change(a.ID, func(a *index.Account) { a.Removing = true })
+	w.doctor(true, CheckWarning, "its login was left alone")
+	w.noneLost()
+	w.change(a.ID, func(a *index.Account) { a.Removing = false })
+	w.healthy()
+	w.change(a.ID, func(a *index.Account) { a.Removing = true })
+	if _, err := w.broker().Remove(t.Context(), a.ID, RevokeOwn); err != nil || len(w.accounts()) != 0 {
+		t.Errorf("removed: %v", err)
+	}
+	w.clean()
+}
+
+// What lies in the folder, or only has an index's name, is not its original:
+// doctor --fix would leave the logins to it.
+func TestForgedOriginal(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	a := w.add("ada", time.Hour)
+	data, err := os.ReadFile(filepath.Join(w.dir, "index.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside, outside := filepath.Join(w.dir, "x"), t.TempDir()
+	paths := map[string]string{inside: "{", filepath.Join(inside, "copy"): string(data), outside: `{"name":"a package"}`}
+	for path, text := range paths {
+		if err := os.MkdirAll(filepath.Join(path, "locks"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if path != outside {
+			if err := os.WriteFile(filepath.Join(path, "locks", "index.lock"), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.WriteFile(filepath.Join(path, "index.json"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if os.Symlink(w.dir, link) == nil {
+		paths[filepath.Join(link, "x")] = ""
+	}
+	for path := range paths {
+		if err := w.broker().update(t.Context(), index.Durable, func(i *index.Index) error { i.Path = path; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		w.refreshes(a.ID)
+	}
+	w.noneLost()
+}
+
+// Another program's login leaves its file only for one that the keystore has, or
+// has had: not because the index calls it spent.
+func TestForgedSpent(t *testing.T) {
+	n := newNewcomer(t, "")
+	g := n.server.Issue("ada")
+	n.write(fmt.Sprintf(`{"sim":{"type":"oauth","refresh":%q,"access":%q,"expires":1}}`, g.RefreshToken, g.AccessToken))
+	if _, err := n.takeOver(true); err != nil {
+		t.Fatal(err)
+	}
+	decoy := n.add("decoy", time.Hour)
+	before := n.content()
+	if err := n.b.update(t.Context(), index.Durable, func(i *index.Index) error {
+		hers := i.Accounts[0]
+		drop(i, hers.ID)
+		i.Account(decoy.ID).Spent = []string{hers.Fingerprint}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if done, err := n.takeOver(false); err != nil || done.Removed != 0 || n.content() != before {
+		t.Errorf("%+v, %v; the file has %s", done, err, n.content())
+	}
+}
+
+// A count of failures is no way around the back-off.
+func TestForgedFailures(t *testing.T) {
+	for _, last := range []*index.Failure{{Count: -50}, {Count: -1}, {}, {Count: index.MaxCount}, {Count: math.MaxInt}} {
+		f := nextFailure(last, failf(Internal, "x"), time.Now())
+		if !index.ValidCount(f.Count) || time.Until(f.NextTryAt) > time.Minute {
+			t.Errorf("%+v: %+v", last, f)
+		}
+	}
+}
