@@ -126,6 +126,11 @@ func (b *Broker) initFile(ctx context.Context, path string, makeKey func(path st
 		return "", err
 	}
 	stays := b.inKeychain(ctx, idx)
+	if len(idx.Accounts) > 0 || stays {
+		if err := b.chooseKeyFile(ctx, idx, path); err != nil {
+			return "", err
+		}
+	}
 	return warning, b.update(ctx, index.Durable, func(i *index.Index) error {
 		i.KeyFile = path
 		if len(i.Accounts) == 0 && !stays || i.Keystore == "" {
@@ -133,6 +138,26 @@ func (b *Broker) initFile(ctx context.Context, path string, makeKey func(path st
 		}
 		return nil
 	})
+}
+
+// chooseKeyFile notes in the keychain which key file a migration out of it may seal
+// to. The manifest is locked.
+func (b *Broker) chooseKeyFile(ctx context.Context, idx *index.Index, path string) error {
+	if idx.Keystore != string(keystore.Keychain) {
+		return nil
+	}
+	sum, err := keystore.KeyFileSum(path)
+	if err != nil {
+		return storeError(err)
+	}
+	s, err := b.openKind(keystore.Keychain, "")
+	if err == nil {
+		err = b.over(s).rewriteManifest(ctx, idx, func(m *manifest) { m.KeyFile = sum })
+	}
+	if err != nil { // without it there is nothing to migrate either
+		b.opt.Warn(fmt.Sprintf("the keychain can't be asked (%v); before secrets are moved out of it, run this command again", storeError(err)))
+	}
+	return nil
 }
 
 // inKeychain reports whether the keychain has secrets of a folder without accounts,

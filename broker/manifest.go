@@ -19,6 +19,10 @@ type manifest struct {
 	// Removing are accounts that a person had removed: the index's tombstone alone
 	// is no reason to end a login.
 	Removing []string `json:"removing,omitempty"`
+	// KeyFile is which one a person chose for the file keystore while all is in the
+	// keychain (keystore.KeyFileSum): index.json alone is no reason to seal anything
+	// to a key.
+	KeyFile string `json:"key_file,omitempty"`
 }
 
 func (m *manifest) addClient(key string) {
@@ -39,6 +43,9 @@ func (m *manifest) addAll(more manifest) {
 	}
 	for _, key := range more.Clients {
 		m.addClient(key)
+	}
+	for _, id := range more.Removing {
+		m.bury(id)
 	}
 }
 

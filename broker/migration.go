@@ -64,6 +64,9 @@ func (b *Broker) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved i
 	if err := m.list(ctx); err != nil {
 		return 0, storeError(err)
 	}
+	if err := m.sealsTo(b.opt.KeyFile, b.keyFile(idx), to); err != nil {
+		return 0, err
+	}
 	if err := m.copy(ctx, to); err != nil {
 		m.undo(context.WithoutCancel(ctx))
 		return 0, notMoved(err, m.from.store.Kind(), to)
@@ -103,6 +106,20 @@ type migration struct {
 	before   manifest // what the target has of the folder already
 	names    []string // of the items, without the manifest
 	copied   []string
+	keyFile  string // manifest.KeyFile, of the source
+}
+
+// sealsTo refuses a key file that only index.json names: whoever wrote that could
+// read what is sealed to it.
+func (m *migration) sealsTo(asked, path string, to keystore.Kind) error {
+	if to != keystore.File || asked != "" {
+		return nil
+	}
+	if sum, err := keystore.KeyFileSum(path); err == nil && sum != m.keyFile {
+		return failf(KeystoreMismatch, "index.json names the key file %s, which was not chosen for what is in the keychain, or was changed since; nothing was moved", quote(path)).
+			hint("authferry keystore init --key-file %s, if it is yours; then run the command again", Arg(path))
+	}
+	return nil
 }
 
 // over is this Broker with another store.
@@ -130,7 +147,11 @@ func (m *migration) list(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	m.keyFile = listed.KeyFile
 	m.manifest = manifest{V: listed.V, Store: listed.Store}
+	if m.from.store.Kind() == keystore.File { // it may go back to the key that opens it now
+		m.manifest.KeyFile, _ = keystore.KeyFileSum(m.from.keyFile(m.idx))
+	}
 	m.manifest.addAll(listed)
 	m.manifest.addAll(manifest{Accounts: accountIDs(m.idx), Clients: clients})
 	for _, key := range m.manifest.Clients {

@@ -254,3 +254,53 @@ func TestAPIKeyDuringMigration(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// What is in the keychain is sealed to a key file that a person chose, never to one
+// that index.json alone names.
+func TestMigrateSealsToAChosenKeyAlone(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	p, dir, _ := pretendKeychain(t)
+	b := func() *Broker {
+		return New(Options{Dir: dir, OpenKeychain: func() keystore.Store { return p }})
+	}
+	if _, err := w.addTo(b(), "ada", time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	keys := t.TempDir()
+	mine, theirs := filepath.Join(keys, "mine.txt"), filepath.Join(keys, "theirs.txt")
+	if err := keystore.InitKeyFile(theirs); err != nil {
+		t.Fatal(err)
+	}
+	name := func(path string) {
+		if err := index.At(dir).Update(t.Context(), index.Durable, func(i *index.Index) error { i.KeyFile = path; return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused := func() {
+		t.Helper()
+		if _, err := b().MigrateKeystore(t.Context(), keystore.File); CodeOf(err) != KeystoreMismatch {
+			t.Errorf("%v, want %s", err, KeystoreMismatch)
+		}
+		if _, err := os.Stat(filepath.Join(dir, "vault")); err == nil {
+			if items, _ := os.ReadDir(filepath.Join(dir, "vault")); len(items) > 0 {
+				t.Errorf("%d items were sealed", len(items))
+			}
+		}
+	}
+	name(theirs)
+	refused()
+	if _, err := b().InitFileKeystore(t.Context(), mine); err != nil {
+		t.Fatal(err)
+	}
+	name(theirs)
+	refused()
+	name(mine)
+	for _, to := range []keystore.Kind{keystore.File, keystore.Keychain, keystore.File} {
+		if _, err := b().MigrateKeystore(t.Context(), to); err != nil {
+			t.Fatalf("to %s: %v", to, err)
+		}
+	}
+	if _, err := b().Token(t.Context(), TokenRequest{MinTTL: DefaultMinTTL}); err != nil {
+		t.Error(err)
+	}
+}

@@ -3,6 +3,8 @@ package keystore
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -115,6 +117,14 @@ func isSealed(keyFile []byte) bool {
 func KeyFileSealed(path string) (bool, error) {
 	data, err := loadKeyFile(path)
 	return isSealed(data), named("open", path, err)
+}
+
+// KeyFileSum tells one key file from another, sealed or not; it is the hex SHA-256 of
+// what stands in it.
+func KeyFileSum(path string) (string, error) {
+	data, err := loadKeyFile(path)
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:]), named("open", path, err)
 }
 
 // Unlock opens the sealed key file at path with its passphrase and leaves the key
