@@ -49,7 +49,11 @@ func (d *doctor) account(ctx context.Context, a *index.Account) {
 	case !a.RefreshExpiresAt.IsZero() && a.RefreshExpiresAt.Before(now.Add(endingSoon)):
 		d.say(name, CheckWarning, renew, "its login ends at %s", a.RefreshExpiresAt.Local().Format(time.DateTime))
 	default:
-		d.say(name, CheckOK, "", "index and keystore agree")
+		if _, err := d.b.endpoint(ctx, d.idx, stored.best); err != nil { // its client secret is gone
+			d.fail(name, err)
+		} else {
+			d.say(name, CheckOK, "", "index and keystore agree")
+		}
 	}
 	if c, ok := d.shared[a.ID]; ok {
 		d.say(name, c.Status, c.Hint, "%s", c.Message)
