@@ -3,6 +3,7 @@ package keystore
 import (
 	"bytes"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"filippo.io/age/armor"
 )
 
 const phrase = "correct horse battery staple"
@@ -361,6 +364,28 @@ func TestAgeOpensSealedKeyFile(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "AGE-SECRET-KEY-1") {
 		t.Errorf("%v: %d bytes", err, len(out))
+	}
+}
+
+// What is sealed with a passphrase costs whoever guesses it a second and 256 MB a
+// try: 2^18 rounds of scrypt. (The other tests make it cheap.)
+func TestGuessIsDear(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "key.age")
+	if err := InitSealedKeyFile(path, NewSecret(phrase)); err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sealed.Close()
+	text, err := io.ReadAll(armor.NewReader(sealed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	header, _, _ := strings.Cut(string(text), "\n---")
+	if !regexp.MustCompile(`^age-encryption\.org/v1\n-> scrypt \S{22} 18\n\S+$`).MatchString(header) {
+		t.Errorf("its header: %q", header)
 	}
 }
 
