@@ -245,6 +245,7 @@ func (b *Broker) openKind(kind keystore.Kind, keyFile string) (keystore.Store, e
 	}
 	s, err := keystore.OpenFile(b.vaultDir(), keyFile)
 	if errors.Is(err, keystore.ErrLocked) {
+		dropOver()
 		return nil, sealedError(keyFile, err)
 	}
 	if err != nil {

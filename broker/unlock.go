@@ -3,9 +3,12 @@ package broker
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
+	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -21,14 +24,22 @@ const unlockHint = "authferry keystore unlock"
 // sealedError says what a call meets that finds the key file locked.
 func sealedError(keyFile string, err error) *Error {
 	if errors.Is(err, keystore.ErrNoSession) {
-		return noSession()
+		return noSession(err)
 	}
-	return failf(KeystoreLocked, "the key file %s is sealed with a passphrase and not unlocked; nothing was changed", keyFile).hint(unlockHint)
+	return failf(KeystoreLocked, "the key file %s is sealed with a passphrase and not unlocked; nothing was changed", keyFile).hint(unlockHint).because(err)
 }
 
-func noSession() *Error {
-	return failf(KeystoreLocked, "the key file is sealed with a passphrase, and there is no folder to unlock it into: XDG_RUNTIME_DIR is not set, or names none").
-		hint("export XDG_RUNTIME_DIR=/run/user/$(id -u), or any folder of yours in memory; without one, use a key file: authferry keystore init --key-file PATH")
+func noSession(err error) *Error {
+	return failf(KeystoreLocked, "the key file is sealed with a passphrase, and there is no folder to unlock it into").
+		hint("export XDG_RUNTIME_DIR=%s, or any folder of yours in memory; without one, use a key file: authferry keystore init --key-file PATH", sessionFolder()).because(err)
+}
+
+// sessionFolder is what a shell makes the usual XDG_RUNTIME_DIR of.
+func sessionFolder() string {
+	if runtime.GOOS == "linux" {
+		return "/run/user/$(id -u)"
+	}
+	return "$TMPDIR" // macOS has none, and makes this one for each user
 }
 
 // InitSealedKeystore is InitFileKeystore with a key file that is sealed with a
@@ -44,8 +55,8 @@ func (b *Broker) InitSealedKeystore(ctx context.Context, path string, span time.
 	if err != nil {
 		return Unlocked{}, failf(Usage, "the key file's path does not do").because(err)
 	}
-	if _, err := keystore.SessionFolder(); err != nil {
-		return Unlocked{}, noSession()
+	if _, err := keystore.MakeSessionFolder(); err != nil {
+		return Unlocked{}, noSession(err)
 	}
 	sealed, err := keystore.KeyFileSealed(path)
 	fresh := errors.Is(err, keystore.ErrUnavailable)
@@ -60,13 +71,14 @@ func (b *Broker) InitSealedKeystore(ctx context.Context, path string, span time.
 	if err != nil {
 		return Unlocked{}, err
 	}
-	var u Unlocked
-	unlock := func() error {
-		u, err = b.unlock(ctx, path, passphrase, span)
-		return err
+	l, err := b.lockSession(ctx)
+	if err != nil {
+		return Unlocked{}, err
 	}
-	if !fresh {
-		if err := unlock(); err != nil {
+	defer l.Release()
+	var u Unlocked
+	if _, err := os.Lstat(path); err == nil { // it was there, or another made it meanwhile
+		if u, err = unlock(path, passphrase, span); err != nil {
 			return Unlocked{}, err
 		}
 	}
@@ -74,7 +86,11 @@ func (b *Broker) InitSealedKeystore(ctx context.Context, path string, span time.
 		if err := keystore.InitSealedKeyFile(path, passphrase); err != nil {
 			return err
 		}
-		return unlock()
+		if u, err = unlock(path, passphrase, span); err != nil {
+			return failf(KeystoreDenied, "the key file %s was made, but not unlocked", path).
+				hint("authferry keystore init --passphrase --key-file %s", Arg(path)).because(errors.Unwrap(err))
+		}
+		return nil
 	})
 	return u, err
 }
@@ -86,28 +102,47 @@ func (b *Broker) UnlockKeystore(ctx context.Context, span time.Duration, ask fun
 	if err != nil {
 		return Unlocked{}, err
 	}
-	if _, err := keystore.SessionFolder(); err != nil {
-		return Unlocked{}, noSession()
+	if _, err := keystore.MakeSessionFolder(); err != nil {
+		return Unlocked{}, noSession(err)
 	}
 	passphrase, err := ask()
 	if err != nil {
 		return Unlocked{}, err
 	}
-	return b.unlock(ctx, path, passphrase, span)
-}
-
-// unlock takes a second and 256 MB, so it does one at a time. Those who waited
-// pay as well: that another's passphrase was right says nothing of theirs.
-func (b *Broker) unlock(ctx context.Context, path string, passphrase keystore.Secret, span time.Duration) (Unlocked, error) {
-	dir, err := keystore.SessionFolder()
-	if err != nil {
-		return Unlocked{}, noSession()
-	}
-	l, err := b.lock(ctx, filepath.Join(dir, "unlock.lock"))
+	l, err := b.lockSession(ctx)
 	if err != nil {
 		return Unlocked{}, err
 	}
 	defer l.Release()
+	return unlock(path, passphrase, span)
+}
+
+// lockSession keeps others from the session's folder. To open or seal a key file
+// takes a second and 256 MB, so it is done one at a time. Those who waited pay as
+// well: that another's passphrase was right says nothing of theirs.
+func (b *Broker) lockSession(ctx context.Context) (*index.Lock, error) {
+	dir, err := keystore.MakeSessionFolder()
+	if err != nil {
+		return nil, noSession(err)
+	}
+	return b.lock(ctx, unlockPath(dir))
+}
+
+func unlockPath(sessionFolder string) string { return filepath.Join(sessionFolder, "unlock.lock") }
+
+// dropOver removes unlocked keys whose time is over, unless somebody unlocks now.
+func dropOver() {
+	keystore.DropOver(func(dir string) (func(), error) {
+		l, err := index.TryAcquire(unlockPath(dir))
+		if err != nil {
+			return nil, err
+		}
+		return l.Release, nil
+	})
+}
+
+// unlock needs lockSession.
+func unlock(path string, passphrase keystore.Secret, span time.Duration) (Unlocked, error) {
 	until, inMemory, err := keystore.Unlock(path, passphrase, span)
 	if err != nil {
 		return Unlocked{}, failf(KeystoreDenied, "the key file was not unlocked; nothing was changed").hint(unlockHint).because(err)
@@ -128,8 +163,8 @@ func (b *Broker) LockKeystore() error {
 	}
 	switch {
 	case errors.Is(err, keystore.ErrNoSession):
-		return failf(KeystoreUnavailable, "nothing was locked: XDG_RUNTIME_DIR is not set, or names none, so that it is not known where an unlocked key may lie").
-			hint("export XDG_RUNTIME_DIR=/run/user/$(id -u), or whatever it was when you unlocked; then authferry keystore lock")
+		return failf(KeystoreUnavailable, "nothing was locked").
+			hint("export XDG_RUNTIME_DIR=%s, or whatever it was when you unlocked; then authferry keystore lock", sessionFolder()).because(err)
 	case err != nil:
 		return failf(KeystoreDenied, "not every key could be removed from the session's folder").because(err)
 	}

@@ -128,20 +128,20 @@ func KeyFileSum(path string) (string, error) {
 }
 
 // Unlock opens the sealed key file at path with its passphrase and leaves the key
-// in the session's folder (SessionFolder), for this user alone, where OpenFile
+// in the session's folder (MakeSessionFolder), for this user alone, where OpenFile
 // finds it for the given time from now. inMemory reports whether that folder is
 // known to be in memory only.
 //
 // It takes about a second and 256 MB: the caller sees to it that not many do it
-// at once. A wrong passphrase is ErrDenied, and nothing has changed then.
+// at once, and none while DropOver holds the folder. A wrong passphrase is
+// ErrDenied, and nothing has changed then; without a folder it is ErrNoSession.
 func Unlock(path string, passphrase Secret, span time.Duration) (until time.Time, inMemory bool, err error) {
 	until, inMemory, err = unlock(path, passphrase, span)
 	return until, inMemory, named("open", path, err)
 }
 
 func unlock(path string, passphrase Secret, span time.Duration) (until time.Time, inMemory bool, err error) {
-	dir, err := sessionFolder()
-	if err != nil {
+	if _, err := sessionFolder(); err != nil {
 		return until, false, err
 	}
 	sealed, err := loadKeyFile(path)
@@ -155,9 +155,11 @@ func unlock(path string, passphrase Secret, span time.Duration) (until time.Time
 	if err != nil {
 		return until, false, err
 	}
-	if err := makeSessionFolder(dir); err != nil {
+	dir, err := makeSessionFolder()
+	if err != nil {
 		return until, false, err
 	}
+	dropOver(dir)
 	until = time.Now().Add(span).UTC().Truncate(time.Second)
 	content := append([]byte(untilPrefix+until.Format(time.RFC3339)+"\n"), key...)
 	return until, memoryFolder(dir), replace(unlockedPath(dir, sealed), content)
@@ -182,10 +184,10 @@ func lock() (removed int, err error) {
 		return 0, nil
 	}
 	if err != nil {
-		return 0, err
+		return 0, noSession(err)
 	}
 	if !info.IsDir() || !ownedByMe(info) { // it may lead to files that are none of ours
-		return 0, fmt.Errorf("%s is not a folder of this user's", dir)
+		return 0, noSession(fmt.Errorf("%s is not a folder of this user's", dir))
 	}
 	left, err := leftIn(dir, ".key", ".tmp") // a writer that was killed leaves a key too
 	for _, path := range left {

@@ -3,6 +3,7 @@ package keystore
 import (
 	"bytes"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -12,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"filippo.io/age/armor"
 )
 
 const phrase = "correct horse battery staple"
@@ -76,6 +79,9 @@ func TestUnlock(t *testing.T) {
 		t.Fatalf("%v, %v", left, err)
 	}
 	if info, err := os.Stat(left[0]); err != nil || info.Mode() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	if info, err := os.Stat(filepath.Dir(left[0])); err != nil || info.Mode() != fs.ModeDir|0o700 {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
 	for range 2 {
@@ -172,8 +178,95 @@ func TestKeyOfOldPassphraseEnds(t *testing.T) {
 	if _, err := OpenFile(t.TempDir(), keyFile); !errors.Is(err, ErrLocked) {
 		t.Error(err)
 	}
+	DropOver(func(string) (func(), error) { return func() {}, nil })
 	if left, err := os.ReadDir(filepath.Join(run, Service)); err != nil || len(left) != 0 {
 		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
+// A call that finds a key whose time is over must not take away the one that an
+// unlock puts in its place meanwhile.
+func TestExpiryLeavesNewKey(t *testing.T) {
+	run, keyFile := session(t)
+	unlock := func(span time.Duration) {
+		t.Helper()
+		if _, _, err := Unlock(keyFile, NewSecret(phrase), span); err != nil {
+			t.Fatal(err)
+		}
+	}
+	unlock(-time.Hour)
+	if _, err := OpenFile(t.TempDir(), keyFile); !errors.Is(err, ErrLocked) {
+		t.Error(err)
+	}
+	DropOver(func(string) (func(), error) { return nil, errors.New("an unlock is under way") })
+	if left, err := os.ReadDir(filepath.Join(run, Service)); err != nil || len(left) != 1 {
+		t.Errorf("removed without the lock that keeps an unlock away: %v, %v", left, err)
+	}
+	DropOver(func(dir string) (func(), error) {
+		if dir != filepath.Join(run, Service) {
+			t.Errorf("to hold: %s", dir)
+		}
+		unlock(time.Hour)
+		return func() {}, nil
+	})
+	if _, err := OpenFile(t.TempDir(), keyFile); err != nil {
+		t.Errorf("the new key is gone: %v", err)
+	}
+	DropOver(func(string) (func(), error) {
+		t.Error("asked to wait for nothing")
+		return nil, errors.ErrUnsupported
+	})
+}
+
+// A folder of the session that is not this user's is told apart from a key file
+// that can't be used.
+func TestForeignSession(t *testing.T) {
+	_, keyFile := session(t)
+	elsewhere := t.TempDir()
+	folder := func(run string) string { return filepath.Join(run, Service) }
+	foreign := map[string]func(run string) error{
+		"a link": func(run string) error { return os.Symlink(elsewhere, folder(run)) },
+		"a file": func(run string) error { return os.WriteFile(folder(run), nil, 0o600) },
+		"open to others": func(run string) error {
+			return errors.Join(os.Mkdir(folder(run), 0o700), os.Chmod(folder(run), 0o777))
+		},
+	}
+	if os.Geteuid() == 0 { // who alone gives folders away, and needs no rights
+		foreign["in another user's"] = func(run string) error { return os.Chown(run, 54321, -1) }
+		foreign["another user's"] = func(run string) error {
+			return errors.Join(os.Mkdir(folder(run), 0o700), os.Chown(folder(run), 54321, -1))
+		}
+	} else {
+		foreign["closed"] = func(run string) error { return os.Chmod(run, 0) }
+		foreign["read-only"] = func(run string) error { return os.Chmod(run, 0o500) }
+	}
+	for name, spoil := range foreign {
+		t.Run(name, func(t *testing.T) {
+			run := t.TempDir()
+			t.Setenv("XDG_RUNTIME_DIR", run)
+			if err := spoil(run); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = os.Chmod(run, 0o700) })
+			if _, err := MakeSessionFolder(); !errors.Is(err, ErrNoSession) {
+				t.Errorf("made: %v", err)
+			}
+			if _, _, err := Unlock(keyFile, NewSecret(phrase), time.Hour); !errors.Is(err, ErrNoSession) {
+				t.Errorf("unlocked: %v", err)
+			}
+			if name == "read-only" {
+				return // there may be no key in it, and that is all
+			}
+			if _, err := OpenFile(t.TempDir(), keyFile); !errors.Is(err, ErrNoSession) || !errors.Is(err, ErrLocked) {
+				t.Errorf("opened: %v", err)
+			}
+			if _, err := Lock(); name != "open to others" && !errors.Is(err, ErrNoSession) {
+				t.Errorf("locked: %v", err)
+			}
+			if left, err := os.ReadDir(elsewhere); err != nil || len(left) != 0 {
+				t.Errorf("followed: %v, %v", left, err)
+			}
+		})
 	}
 }
 
@@ -271,6 +364,28 @@ func TestAgeOpensSealedKeyFile(t *testing.T) {
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "AGE-SECRET-KEY-1") {
 		t.Errorf("%v: %d bytes", err, len(out))
+	}
+}
+
+// What is sealed with a passphrase costs whoever guesses it a second and 256 MB a
+// try: 2^18 rounds of scrypt. (The other tests make it cheap.)
+func TestGuessIsDear(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "key.age")
+	if err := InitSealedKeyFile(path, NewSecret(phrase)); err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sealed.Close()
+	text, err := io.ReadAll(armor.NewReader(sealed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	header, _, _ := strings.Cut(string(text), "\n---")
+	if !regexp.MustCompile(`^age-encryption\.org/v1\n-> scrypt \S{22} 18\n\S+$`).MatchString(header) {
+		t.Errorf("its header: %q", header)
 	}
 }
 

@@ -15,37 +15,63 @@ import (
 )
 
 // ErrNoSession says that there is no folder for what lives as long as the
-// user's session: XDG_RUNTIME_DIR is not set, or names none.
-var ErrNoSession = errors.New("XDG_RUNTIME_DIR names no folder")
+// user's session: XDG_RUNTIME_DIR is not set, or names none that is this user's.
+var ErrNoSession = errors.New("XDG_RUNTIME_DIR is not set, or is no folder of yours")
 
-// SessionFolder is where Unlock leaves keys: $XDG_RUNTIME_DIR/authferry, which
-// need not be there yet. The error is ErrNoSession.
-func SessionFolder() (string, error) {
-	dir, err := sessionFolder()
-	return dir, named("open", "the session's folder", err)
+// MakeSessionFolder makes the folder where Unlock leaves keys,
+// $XDG_RUNTIME_DIR/authferry, and sees to it that it is this user's alone. The
+// error is ErrNoSession.
+func MakeSessionFolder() (string, error) {
+	dir, err := makeSessionFolder()
+	return dir, named("make", "the session's folder", err)
 }
 
+func makeSessionFolder() (string, error) {
+	dir, err := sessionFolder()
+	if err != nil {
+		return "", err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", noSession(err)
+	}
+	return dir, checkSessionFolder(dir)
+}
+
+// sessionFolder is its path. It need not be there yet.
 func sessionFolder() (string, error) {
 	base := os.Getenv("XDG_RUNTIME_DIR")
 	if !filepath.IsAbs(base) {
-		return "", &Error{Cause: ErrNoSession}
+		return "", ErrNoSession
 	}
-	if info, err := os.Stat(base); err != nil || !info.IsDir() {
-		return "", &Error{Cause: ErrNoSession}
+	info, err := os.Stat(base)
+	switch {
+	case err != nil || !info.IsDir():
+		return "", ErrNoSession
+	case ownedByAnother(info): // root, come by su, could make one here, which would then be in their way
+		return "", noSession(fmt.Errorf("%s is another user's", base))
 	}
 	return filepath.Join(base, Service), nil
 }
 
-func makeSessionFolder(dir string) error {
-	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
+// checkSessionFolder returns ErrNoSession, or fs.ErrNotExist where it is not there.
+func checkSessionFolder(dir string) error {
 	info, err := os.Lstat(dir)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return checkPrivate(dir, info)
+	if err == nil && !info.IsDir() {
+		err = fmt.Errorf("%s is no folder", dir)
+	}
+	if err == nil {
+		err = checkPrivate(dir, info)
+	}
+	if err != nil {
+		return noSession(err)
+	}
+	return nil
 }
+
+func noSession(err error) error { return fmt.Errorf("%w: %w", ErrNoSession, err) }
 
 // checkPrivate refuses what another user could have put there, or could read: in
 // a folder that is shared, say.
@@ -75,51 +101,72 @@ func leftIn(dir string, ends ...string) ([]string, error) {
 	return left, err
 }
 
-// dropOver removes the keys whose time is over, but for the one at own: nobody
-// asks again for that of a key file which has since been sealed anew.
-func dropOver(dir, own string) {
+// DropOver removes the keys whose time is over, those also that nobody asks for
+// again since their key file was sealed anew. To hold the folder is to keep every
+// Unlock away until the release: a key that it renews just then is to stay. Where
+// it can't be held, the next call tries again.
+func DropOver(hold func(dir string) (release func(), err error)) {
+	dir, err := sessionFolder()
+	if err != nil || checkSessionFolder(dir) != nil || len(over(dir)) == 0 {
+		return
+	}
+	if release, err := hold(dir); err == nil {
+		defer release()
+		dropOver(dir)
+	}
+}
+
+func dropOver(dir string) {
+	for _, path := range over(dir) {
+		_ = remove(path)
+	}
+}
+
+// over returns the keys in dir whose time is over.
+func over(dir string) (paths []string) {
 	left, _ := leftIn(dir, ".key")
 	for _, path := range left {
-		if path == own {
-			continue
-		}
 		key, err := loadKeyFile(path)
 		if err != nil {
 			continue
 		}
 		if until, err := untilOf(key); err == nil && !time.Now().Before(until) {
-			_ = remove(path) // the next call tries again
+			paths = append(paths, path)
 		}
 	}
+	return paths
 }
 
-// unlocked returns the key that Unlock left for a sealed key file.
+// unlocked returns the key that Unlock left for a sealed key file. Whatever is
+// amiss with it, Unlock puts another one in its place: the error is ErrLocked.
 func unlocked(sealed []byte) ([]byte, error) {
-	dir, err := sessionFolder()
-	if err != nil {
+	key, err := readUnlocked(sealed)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, &Error{Cause: ErrLocked}
+	case err != nil:
 		return nil, &Error{Cause: ErrLocked, Err: err}
 	}
-	folder, err := os.Lstat(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &Error{Cause: ErrLocked}
-	}
-	if err == nil {
-		err = checkPrivate(dir, folder)
-	}
+	return key, nil
+}
+
+func readUnlocked(sealed []byte) ([]byte, error) {
+	dir, err := sessionFolder()
 	if err != nil {
 		return nil, err
 	}
+	if err := checkSessionFolder(dir); err != nil {
+		return nil, err
+	}
 	path := unlockedPath(dir, sealed)
-	dropOver(dir, path)
-	if info, err := os.Lstat(path); err == nil {
-		if err := checkPrivate(path, info); err != nil {
-			return nil, err
-		}
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkPrivate(path, info); err != nil {
+		return nil, err
 	}
 	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &Error{Cause: ErrLocked}
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -132,8 +179,8 @@ func unlocked(sealed []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !time.Now().Before(until) {
-		return nil, errors.Join(&Error{Cause: ErrLocked, Err: fmt.Errorf("its time was over at %s", until.Local().Format(time.DateTime))}, remove(path))
+	if !time.Now().Before(until) { // not removed: an unlock may be putting another one there
+		return nil, fmt.Errorf("its time was over at %s", until.Local().Format(time.DateTime))
 	}
 	return key, nil
 }

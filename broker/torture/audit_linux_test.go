@@ -25,11 +25,13 @@ func (m *model) audit(before []index.Account, steps []*step) {
 		case s.touched && r.code == -1, m.rotators && strings.Contains(r.err, "was killed twice"):
 		case r.code == -1, r.code == 1 && s.args[0] != "doctor", r.code == 2, r.code == 6, r.code == 7, r.code == 80, strings.Contains(r.err, "goroutine "):
 			m.broken("I5: not the true cause: %s", said)
+		case r.code == 0 && r.out == "" && slices.Contains(serving, s.args[0]):
+			m.broken("I5: no token and no cause: %s", said)
 		case s.about == bystander && (r.code != 0 || !m.good(r.out)):
 			m.broken("I10: %s", said)
 		case strings.Contains(r.out+r.err, "afrt_"):
 			m.broken("I7: a refresh token is in the output of %s", strings.Join(s.args, " "))
-		case r.code != 0 && !s.touched && s.args[0] == "token" && !slices.Contains(s.args, "--rejected") && m.living(s.about, before, steps):
+		case r.code != 0 && !s.touched && slices.Contains(serving, s.args[0]) && !slices.Contains(s.args, "--rejected") && m.living(s.about, before, steps):
 			m.broken("I6: a living token was withheld: %s", said)
 		case r.code == 4 && !s.login && !m.loses && !m.gone[s.about]:
 			m.broken("I4: %s", said)
@@ -62,11 +64,14 @@ func (m *model) audit(before []index.Account, steps []*step) {
 	}
 }
 
+// serving are the commands that hand out a token.
+var serving = []string{"token", "exec", "header", "helper"}
+
 // living reports that an account had a token with a long life before the round,
 // and that nothing in the round was to keep it from being served.
 func (m *model) living(id string, before []index.Account, steps []*step) bool {
 	for _, s := range steps {
-		if s.about == id && !slices.Contains([]string{"token", "refresh", "rename", "enable"}, s.args[0]) {
+		if s.about == id && !slices.Contains(serving, s.args[0]) && !slices.Contains([]string{"refresh", "rename", "enable", "info"}, s.args[0]) {
 			return false
 		}
 	}

@@ -171,7 +171,7 @@ func (m *model) accounts() (all []index.Account) {
 func (m *model) choose(all []index.Account) *step {
 	a := all[m.r.IntN(len(all))]
 	on := func(args ...string) *step { return &step{args: args, about: a.ID} }
-	switch d := m.r.IntN(100); {
+	switch d := m.r.IntN(120); {
 	case d < 24:
 		return on("token", "--account", a.ID)
 	case d < 32:
@@ -208,8 +208,24 @@ func (m *model) choose(all []index.Account) *step {
 		return on("remove", a.ID, "--yes")
 	case d < 98:
 		return &step{args: []string{"doctor"}}
-	default:
+	case d < 100:
 		return &step{args: []string{"doctor", "--fix"}}
+	case d < 103:
+		return on("exec", "--account", a.ID, "--env", "T", "--", "printenv", "T")
+	case d < 106:
+		return on("header", "--account", a.ID)
+	case d < 109:
+		return on("helper", "api-key", "--account", a.ID)
+	case d < 112:
+		s := on("helper", "git", "--account", a.ID, "get")
+		s.stdin = strings.Replace(m.server.URL, "http://", "protocol=http\nhost=", 1) + "\n"
+		return s
+	case d < 115:
+		return on("move", a.ID, "--pool", []string{"sim", "other"}[m.r.IntN(2)])
+	case d < 117:
+		return on("info", a.ID)
+	default:
+		return on("holds", "clear", a.ID)
 	}
 }
 

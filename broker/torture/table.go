@@ -142,7 +142,7 @@ var table = []row{
 	{"T7", "limits that end in the past or in ten years", token, "0", none, []string{"broker TestHoldsAreBounded", "broker TestBackOffFromTheFuture", "broker/ratelimit TestRetryAfter"}},
 
 	{"P1", "2, 16, 64 processes at the moment of expiry", token, once, none, []string{"broker TestStampede", "broker TestRealKeyring", underWine + "/broker"}},
-	{"P2", "every command at once while refreshing", token, once, none, []string{random}},
+	{"P2", "some twenty kinds of command at once while refreshing", token, once, none, []string{random}},
 	{"P3", "whoever holds a lock is stopped", "a living token, or who has the lock", once, none, []string{torture + "TestStoppedRotator", "broker TestStoppedGateHolder"}},
 	{"P4", "a child of a command lives on", token, once, none, []string{torture + "TestChildrenHoldNoLocks"}},
 	{"P5", "a storm over 100 accounts", token, once, none, []string{torture + "TestForkStorm"}},
