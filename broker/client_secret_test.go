@@ -168,3 +168,19 @@ func TestInitBesideClientSecret(t *testing.T) {
 		t.Errorf("the keychain has %q", left)
 	}
 }
+
+// doctor tells of an account whose client secret somebody deleted.
+func TestDoctorMissesClientSecret(t *testing.T) {
+	w := newWorld(t, brokertest.Config{ClientSecret: "s"})
+	p := clientOf(w.server.URL, "one")
+	if err := w.broker().AddProvider(t.Context(), p, keystore.NewSecret("s")); err != nil {
+		t.Fatal(err)
+	}
+	w.addAt(w.broker(), p)
+	w.healthy()
+	b, idx := w.opened()
+	if err := b.del(t.Context(), idx.Store+"/client/"+clientKey(p.Endpoint())); err != nil {
+		t.Fatal(err)
+	}
+	w.doctor(false, CheckFail, "no client secret")
+}
