@@ -90,6 +90,24 @@ func TestHostileFolder(t *testing.T) {
 	}
 }
 
+// Whoever edits providers.toml does not choose where a login's token goes by the name
+// of a variable.
+func TestHostileVariables(t *testing.T) {
+	v := newVictim(t)
+	for _, name := range []string{"GIT_HTTP_USER_AGENT", "HTTPS_PROXY", "ACME_BASE_URL", "GIT_CONFIG_PARAMETERS", "MAKEFLAGS", "LD_PRELOAD", "AUTHFERRY_DIR"} {
+		for _, member := range []string{"env", "api_key_env"} {
+			provider := map[string]any{"token_endpoint": v.Server.URL + "/token", "client_id": "authferry-sim", member: []string{name}}
+			v.write("providers.toml", toml("sim", provider)+toml("anthropic", provider))
+			for _, account := range []string{"Ada", "Key"} {
+				got := v.Run("", "exec", "--account", account, "--", os.Args[0], "-test.list=^$")
+				if got.Code != 80 {
+					t.Errorf("%s = %s, exec for %s ended with %d: %s%s", member, name, account, got.Code, got.Out, got.Err)
+				}
+			}
+		}
+	}
+}
+
 // The attacks above are told from a folder that is as it should be.
 func TestHostileFolderControl(t *testing.T) {
 	v := newVictim(t)
