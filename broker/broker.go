@@ -187,8 +187,15 @@ func unwritten(err error) bool {
 // vaultDir is where the file keystore keeps its items.
 func (b *Broker) vaultDir() string { return filepath.Join(b.opt.Dir, "vault") }
 
+// strange reports that path, which index.json names, is on a network share that this
+// folder is not on.
+func (b *Broker) strange(path string) bool { return onShare(path) && !onShare(b.opt.Dir) }
+
 // keyFile is the path of the file keystore's key file, or empty.
 func (b *Broker) keyFile(idx *index.Index) string {
+	if b.opt.KeyFile == "" && b.strange(idx.KeyFile) {
+		return ""
+	}
 	if b.opt.KeyFile == "" {
 		return idx.KeyFile
 	}
@@ -227,6 +234,10 @@ func (b *Broker) open(idx *index.Index) error {
 	}
 	if b.store != nil && b.store.Kind() == kind {
 		return nil
+	}
+	if kind == keystore.File && b.opt.KeyFile == "" && b.strange(idx.KeyFile) {
+		return failf(KeystoreUnavailable, "index.json says that the key file is on the network share %s; nobody looked there", quote(idx.KeyFile)).
+			hint("if that is yours: export AUTHFERRY_KEY_FILE=PATH")
 	}
 	b.store, err = b.openKind(kind, b.keyFile(idx))
 	return err

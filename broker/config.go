@@ -86,7 +86,7 @@ func (b *Broker) Config() Config {
 
 func (b *Broker) loadConfig() (Config, error) {
 	c := defaultConfig
-	raw, err := b.readConfigFile()
+	_, raw, err := b.readConfigFile()
 	if err != nil {
 		return c, err
 	}
@@ -100,19 +100,24 @@ func (b *Broker) loadConfig() (Config, error) {
 	return c, nil
 }
 
-func (b *Broker) readConfigFile() (map[string]any, error) {
-	data, err := os.ReadFile(b.configPath())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+// maxConfig is far above any real file.
+const maxConfig = 1 << 20
+
+// readConfigFile returns the file's text and what it says.
+func (b *Broker) readConfigFile() (text []byte, raw map[string]any, err error) {
+	text, err = atomicfile.Read(b.configPath(), maxConfig)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil, nil
+	case errors.Is(err, atomicfile.ErrUnfit):
+		return nil, nil, failf(Usage, "config.toml can't be used").hint("mend or delete %s", b.configPath()).because(err)
+	case err != nil:
+		return nil, nil, failf(Internal, "config.toml can't be read").because(err)
 	}
-	if err != nil {
-		return nil, failf(Internal, "config.toml can't be read").because(err)
+	if err := toml.Unmarshal(text, &raw); err != nil {
+		return nil, nil, failf(Usage, "config.toml is not valid TOML").hint("mend or delete %s", b.configPath()).because(err)
 	}
-	var raw map[string]any
-	if err := toml.Unmarshal(data, &raw); err != nil {
-		return nil, failf(Usage, "config.toml is not valid TOML").hint("mend or delete %s", b.configPath()).because(err)
-	}
-	return raw, nil
+	return text, raw, nil
 }
 
 func toString(v any) string {
@@ -159,15 +164,18 @@ func (b *Broker) ConfigSet(key, value string) error {
 		if err := s.set(&c, value); err != nil {
 			return failf(Usage, "%s %v", key, err)
 		}
-		if _, err := b.readConfigFile(); err != nil {
+		if err := b.noLink("config.toml"); err != nil {
+			return err
+		}
+		text, _, err := b.readConfigFile()
+		if err != nil {
 			return err
 		}
 		line, err := toml.Marshal(map[string]any{key: s.get(&c)})
 		if err != nil {
 			return err
 		}
-		data, _ := os.ReadFile(b.configPath())
-		return b.writeConfig(replaceLine(string(data), key, string(line)))
+		return b.writeConfig(replaceLine(string(text), key, string(line)))
 	}
 	return unknownKey(key)
 }
@@ -186,6 +194,17 @@ func replaceLine(text, key, line string) string {
 		}
 	}
 	return line + text // at the top: below a [table] it would be a member of that
+}
+
+// noLink refuses to change a file of the folder that is a link: the other file would
+// be changed, or copied here, and be it one of secrets.
+func (b *Broker) noLink(name string) error {
+	path := filepath.Join(b.opt.Dir, name)
+	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		return failf(Usage, "%s is a link, and what it leads to is not changed", name).
+			hint("edit that file yourself, or take the link away: rm %s", Arg(path))
+	}
+	return nil
 }
 
 func (b *Broker) writeConfig(text string) error {

@@ -121,7 +121,7 @@ func (d *doctor) tombstone(ctx context.Context, name string, a *index.Account) {
 // stillIn reports whether the file that the account was taken from, and left in,
 // has a login of its provider yet: the other program may have refreshed it since.
 func (b *Broker) stillIn(ctx context.Context, a *index.Account) bool {
-	return slices.ContainsFunc(migrate.Sources(), func(s migrate.Source) bool {
+	return !b.strange(a.Shared) && slices.ContainsFunc(migrate.Sources(), func(s migrate.Source) bool {
 		t, err := b.newTakeover(ctx, TakeoverRequest{Source: s, Path: a.Shared}, true)
 		return err == nil && slices.ContainsFunc(t.candidates, func(c *candidate) bool { return c.n.Provider.Name == a.Provider })
 	})

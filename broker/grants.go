@@ -222,6 +222,14 @@ func isOriginal(idx *index.Index, real string) bool {
 	return err == nil && other.Store == idx.Store
 }
 
+// onShare reports that looking at path asks a file server, as on Windows does
+// whatever begins with two slashes of either kind, and logs in there. What index.json
+// says is no reason for that.
+func onShare(path string) bool {
+	path = strings.ReplaceAll(path, "/", `\`)
+	return strings.HasPrefix(path, `\\`) || strings.HasPrefix(path, `\??\`)
+}
+
 // checkFolder refuses to rotate in a copy of a folder whose original is still
 // there: both would own the same grants. A folder that was moved just learns
 // its new path.
@@ -230,8 +238,7 @@ func (b *Broker) checkFolder(idx *index.Index) error {
 	if err != nil {
 		return indexError(err)
 	}
-	if strings.HasPrefix(idx.Path, `\\`) && !strings.HasPrefix(real, `\\`) {
-		// Looking there would log in at somebody's file server.
+	if onShare(idx.Path) && !onShare(real) {
 		return failf(Fenced, "index.json says that this folder came from the network share %s; nothing was refreshed", quote(idx.Path)).
 			hint("authferry doctor --fix")
 	}

@@ -38,6 +38,9 @@ func (b *Broker) AddProvider(ctx context.Context, p oauth.Provider, secret keyst
 	if err := p.Validate(); err != nil {
 		return failf(Usage, "provider %s does not do", quote(p.Name)).because(err)
 	}
+	if err := b.noLink("providers.toml"); err != nil {
+		return err
+	}
 	if !secret.Empty() {
 		if p.ClientID == "" {
 			return failf(Usage, "a client secret needs its --client-id")
@@ -66,6 +69,9 @@ func (b *Broker) AddProvider(ctx context.Context, p oauth.Provider, secret keyst
 func (b *Broker) RemoveProvider(ctx context.Context, name string) error {
 	p, err := b.Provider(name)
 	if err != nil {
+		return err
+	}
+	if err := b.noLink("providers.toml"); err != nil {
 		return err
 	}
 	ps, err := b.Providers()

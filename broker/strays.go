@@ -173,7 +173,7 @@ func (d *doctor) again(ctx context.Context, id string, secret keystore.Secret, h
 	}
 }
 
-// restore gives a stray login an account again; whose it is, its next login says.
+// restore gives a stray login an account again, under a name that a person may change.
 func (d *doctor) restore(ctx context.Context, id string, stored grants, disabled bool) {
 	g := stored.best
 	acc, accessSlot, err := d.b.accessOf(ctx, d.idx, id, g.Generation)

@@ -96,7 +96,7 @@ func (b *Broker) newTakeover(ctx context.Context, req TakeoverRequest, shallow b
 		return nil, err
 	}
 	for _, a := range t.idx.Accounts {
-		if a.Shared != "" && t.file.At(a.Shared) {
+		if a.Shared != "" && (a.Shared == t.file.Path || !b.strange(a.Shared)) && t.file.At(a.Shared) {
 			t.names = append(t.names, a.Shared)
 		}
 	}

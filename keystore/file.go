@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -235,16 +234,11 @@ func open(sealed []byte, with age.Identity) (entry, error) {
 
 func load(path string) (data []byte, err error) {
 	err = atomicfile.Patiently(func() error {
-		f, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		data, err = io.ReadAll(io.LimitReader(f, maxFile+1))
+		data, err = atomicfile.Read(path, maxFile)
 		return err
 	}, atomicfile.InUse)
-	if err == nil && len(data) > maxFile {
-		err = &Error{Cause: ErrDamaged, Err: fmt.Errorf("larger than %d bytes", maxFile)}
+	if errors.Is(err, atomicfile.ErrUnfit) {
+		err = &Error{Cause: ErrDamaged, Err: err}
 	}
 	return data, err
 }

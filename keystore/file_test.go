@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authferry/authferry/atomicfile"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/keystore/keystoretest"
 )
@@ -234,6 +235,27 @@ func TestKeyFiles(t *testing.T) {
 }
 
 // A write leads nowhere out of the vault.
+// A key file may be a link, as mounted secrets are; what never ends is none, nor what
+// never begins.
+func TestKeyFileThatIsNoFile(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("needs Unix: mkfifo")
+	}
+	dir := t.TempDir()
+	key, link, pipe, long := filepath.Join(dir, "key"), filepath.Join(dir, "link"), filepath.Join(dir, "pipe"), filepath.Join(dir, "long")
+	if err := errors.Join(keystore.InitKeyFile(key), os.Symlink(key, link), exec.CommandContext(t.Context(), "mkfifo", pipe).Run(), os.WriteFile(long, make([]byte, 1<<20), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := keystore.OpenFile(filepath.Join(dir, "vault"), link); err != nil {
+		t.Errorf("a link: %v", err)
+	}
+	for _, path := range []string{pipe, long, "/dev/zero"} {
+		if _, err := keystore.OpenFile(filepath.Join(dir, "vault"), path); !errors.Is(err, atomicfile.ErrUnfit) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
 func TestSymbolicLinkIsReplaced(t *testing.T) {
 	s, dir, _ := newVault(t)
 	mustSet(t, s, "value")

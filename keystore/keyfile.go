@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -60,15 +59,11 @@ func writeNew(path string, content []byte) error {
 const maxKeyFile = 64 << 10
 
 func loadKeyFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
+	data, err := atomicfile.Read(path, maxKeyFile) // by a link as well: so secrets are mounted
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &Error{Cause: ErrUnavailable, Err: fmt.Errorf("the key file is missing: %w", err)}
 	}
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, maxKeyFile))
+	return data, err
 }
 
 // readKeyFile returns the first identity of an age key file and its recipient.

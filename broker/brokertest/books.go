@@ -26,6 +26,7 @@ type books struct {
 	windows     map[string]*window
 	counts      Counts
 	reuse       []Reuse
+	verifiers   []string
 }
 
 type family struct {

@@ -16,6 +16,8 @@ type Ledger struct {
 	// MaxInflight is the most refresh requests at once, by user.
 	MaxInflight map[string]int `json:"max_inflight"`
 	API         map[string]int `json:"api"` // requests with a good bearer, by user
+	// Verifiers are the PKCE verifiers that came (RFC 7636).
+	Verifiers []string `json:"verifiers"`
 }
 
 // Counts are plain totals.
@@ -101,6 +103,7 @@ func (b *books) snapshot(now time.Time) Ledger {
 		Inflight:    maps.Clone(b.inflight),
 		MaxInflight: maps.Clone(b.maxInflight),
 		API:         maps.Clone(b.api),
+		Verifiers:   append([]string{}, b.verifiers...),
 	}
 	for _, f := range b.families {
 		out := Family{

@@ -145,6 +145,9 @@ func (s *Server) arrive(r *request) {
 	s.books.change(func() {
 		b := s.books
 		p := r.params
+		if v := p.Get("code_verifier"); v != "" {
+			b.verifiers = append(b.verifiers, v)
+		}
 		r.user = b.owner(p.Get("refresh_token"), p.Get("code"), p.Get("device_code"), p.Get("token"), r.bearer())
 		if r.on != OnRefresh {
 			return

@@ -94,7 +94,7 @@ func readFile(path, beside string) (data []byte, err error) {
 		case info.Size() > maxSize:
 			return at(path, corrupt("it has %d bytes", info.Size()))
 		}
-		data, err = os.ReadFile(path)
+		data, err = atomicfile.Read(path, maxSize)
 		return err
 	}, func(err error) bool { return inUse(err) || errors.Is(err, fs.ErrNotExist) && betweenRenames(beside) })
 	return data, err

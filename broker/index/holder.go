@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/authferry/authferry/atomicfile"
 )
 
 // Holder is who took a lock last. It stands in a file of its own because on
@@ -42,7 +44,10 @@ func startedAs() string {
 	return name
 }
 
-const holderSuffix = ".holder"
+const (
+	holderSuffix = ".holder"
+	maxHolder    = 4 << 10 // far above any
+)
 
 // SetHolder tells those who wait what the holder is doing; state holds no
 // secret. Pid and time stand there from the start. A failure to write is no
@@ -79,7 +84,7 @@ func ReadHolder(path string) (Holder, error) {
 	if info, err := os.Lstat(path + holderSuffix); err != nil || !info.Mode().IsRegular() {
 		return Holder{}, errors.Join(err, fs.ErrNotExist)
 	}
-	data, err := os.ReadFile(path + holderSuffix)
+	data, err := atomicfile.Read(path+holderSuffix, maxHolder)
 	if err != nil {
 		return Holder{}, err
 	}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/authferry/authferry/atomicfile"
 )
 
 func init() {
@@ -234,6 +236,11 @@ func TestHolderFile(t *testing.T) {
 	must(t, os.WriteFile(path+".holder", []byte(`{"pid":`), 0o600)) // read while it is written
 	if _, err := ReadHolder(path); err == nil {
 		t.Error("half a file was read")
+	}
+	if err := os.Truncate(path+".holder", 1<<40); err == nil { // takes no room on disk
+		if _, err := ReadHolder(path); !errors.Is(err, atomicfile.ErrUnfit) {
+			t.Errorf("a terabyte: %v", err)
+		}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()

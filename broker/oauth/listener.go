@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/authferry/authferry/keystore"
@@ -48,29 +50,44 @@ func Listen(redirect string) (*Listener, error) {
 		hosts = []string{"127.0.0.1", "::1"} // browsers try either first
 	}
 	l := &Listener{redirect: u, came: make(chan *Callback, 1)}
-	port := u.Port()
-	for i, host := range hosts {
-		socket, err := new(net.ListenConfig).Listen(context.Background(), "tcp", net.JoinHostPort(host, orZero(port)))
-		if err != nil {
-			if i > 0 {
-				continue // a machine without IPv6
-			}
-			return nil, fmt.Errorf("%s: %w", u.Host, errors.Join(ErrPortTaken, describe(err)))
+	var port string
+	for range 10 { // a port that is free at one of the hosts may be taken at the other
+		if port, err = l.listen(hosts, cmp.Or(u.Port(), "0")); err == nil {
+			u.Host = net.JoinHostPort(u.Hostname(), port)
+			return l, nil
 		}
-		l.sockets = append(l.sockets, socket)
-		if _, port, err = net.SplitHostPort(socket.Addr().String()); err != nil {
-			return nil, err
+		if u.Port() != "" {
+			break
 		}
 	}
-	u.Host = net.JoinHostPort(u.Hostname(), port)
-	return l, nil
+	return nil, fmt.Errorf("%s: %w", u.Host, errors.Join(ErrPortTaken, describe(err)))
 }
 
-func orZero(port string) string {
-	if port == "" {
-		return "0"
+// listen opens one port at all the hosts, or none.
+func (l *Listener) listen(hosts []string, port string) (string, error) {
+	for i, host := range hosts {
+		socket, err := new(net.ListenConfig).Listen(context.Background(), "tcp", net.JoinHostPort(host, port))
+		if err != nil && i > 0 && !inUse(err) {
+			continue // a machine without IPv6
+		}
+		if err == nil {
+			l.sockets = append(l.sockets, socket)
+			_, port, err = net.SplitHostPort(socket.Addr().String())
+		}
+		if err != nil {
+			l.Close()
+			l.sockets = nil
+			return "", err
+		}
 	}
-	return port
+	return port, nil
+}
+
+// inUse reports that somebody has the address, who would get what the browser sends
+// there.
+func inUse(err error) bool {
+	const wsaAccess, wsaInUse = syscall.Errno(10013), syscall.Errno(10048) // another user's, one's own
+	return errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, wsaAccess) || errors.Is(err, wsaInUse)
 }
 
 func redirectURL(redirect string) (*url.URL, error) {

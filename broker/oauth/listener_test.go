@@ -250,3 +250,29 @@ func TestListenRefusals(t *testing.T) {
 		t.Errorf("a port in use: %v", err)
 	}
 }
+
+// Browsers take localhost for ::1 first: who listens there gets the answer, if
+// anybody but this login does.
+func TestListenWhereOthersListen(t *testing.T) {
+	theirs, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skip("needs IPv6: no ::1 here")
+	}
+	defer theirs.Close()
+	_, port, err := net.SplitHostPort(theirs.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := Listen("http://localhost:" + port + "/cb")
+	if err == nil {
+		l.Close()
+	}
+	if !errors.Is(err, ErrPortTaken) {
+		t.Errorf("another one listens at ::1: %v", err)
+	}
+	left, err := net.Listen("tcp", "127.0.0.1:"+port)
+	if err != nil {
+		t.Fatalf("it still listens at 127.0.0.1: %v", err)
+	}
+	_ = left.Close()
+}

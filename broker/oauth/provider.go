@@ -228,16 +228,19 @@ func checkEnv(s string) error {
 	if s == "" {
 		return errors.New("a variable needs a name")
 	}
-	if steersPrograms().MatchString(s) {
-		return errors.New("this variable says what a program runs or loads; it is not for a token")
+	if upper := strings.ToUpper(s); !forTokens().MatchString(upper) || strings.HasPrefix(upper, "GIT_") || strings.HasPrefix(upper, "AUTHFERRY_") {
+		return fmt.Errorf("%s is no variable for a token: those end in _TOKEN, _KEY, _SECRET, _PASSWORD or _PAT, and are neither git's nor authferry's; "+
+			"where a program wants it in another one, name that at the call: authferry exec --env NAME -- COMMAND", s)
 	}
 	return nil
 }
 
-// steersPrograms are variables whose value is run or loaded: what a provider
-// issues must not become that, whoever wrote the provider's data.
-var steersPrograms = sync.OnceValue(func() *regexp.Regexp {
-	return regexp.MustCompile(`(?i)^(LD_.*|DYLD_.*|PATH|HOME|SHELL|IFS|ENV|BASH_ENV|PROMPT_COMMAND|PS4|BROWSER|.*EDITOR|VISUAL|.*PAGER|.*_COMMAND|GIT_SSH|.*_ASKPASS|.*OPT|.*_OPTIONS|PYTHON.*|PERL5LIB|RUBYLIB|CLASSPATH|AUTHFERRY_.*)$`)
+// forTokens are the variables that a provider's data may put a token into. Of the
+// others too many are run, loaded or sent somewhere by one program or another to
+// list those that are: what a person types after exec --env is their own word, what
+// a file says is not.
+var forTokens = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^([A-Z_][A-Z0-9_]*_)?(TOKEN|(API)?KEY|SECRET|PASSWORD|PAT)$`)
 })
 
 func checkParam(name string) error {

@@ -48,17 +48,11 @@ func LoadProviders(path string) (*Providers, error) {
 }
 
 func readProviders(path string) ([]byte, error) {
-	info, err := os.Stat(path)
+	data, err := atomicfile.Read(path, maxProviders)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxProviders {
-		return nil, fmt.Errorf("%s: it is no regular file of at most 1 MiB", path)
-	}
-	return os.ReadFile(path)
+	return data, err
 }
 
 // parseProviders reads a file with a table per provider.
@@ -153,11 +147,12 @@ func (ps *Providers) Remove(name string) error {
 	})
 }
 
-// rewrite changes the file as it is now, and replaces it in one step.
+// rewrite changes the file as it is now, and replaces it in one step. A link is read,
+// but what it leads to is whoever's it is.
 func (ps *Providers) rewrite(change func([]byte) ([]byte, error)) error {
 	path := ps.path
-	if target, err := filepath.EvalSymlinks(path); err == nil {
-		path = target
+	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("%s: it is no regular file", path)
 	}
 	data, err := readProviders(path)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 // "--" off before kong, which would make the first word of it the PROVIDER.
 type execCmd struct {
 	selection
-	Env    []string      `sep:"none" placeholder:"NAME" help:"Variable to put the token in, instead of the provider's own; may be repeated."`
+	Env    []string      `sep:"none" placeholder:"NAME" help:"Variable to put the token in, whatever its name, instead of the provider's own; may be repeated."`
 	MinTTL time.Duration `name:"min-ttl" default:"${min_ttl}" help:"Refresh first if the token is valid for less."`
 }
 

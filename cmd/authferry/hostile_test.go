@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -88,6 +89,52 @@ func TestHostileFolder(t *testing.T) {
 				t.Errorf("a refresh token was sent twice: %+v", l.Reuse)
 			}
 		})
+	}
+}
+
+// Whoever edits providers.toml does not choose where a login's token goes by the name
+// of a variable.
+func TestHostileVariables(t *testing.T) {
+	v := newVictim(t)
+	for _, name := range []string{"GIT_HTTP_USER_AGENT", "HTTPS_PROXY", "ACME_BASE_URL", "GIT_CONFIG_PARAMETERS", "MAKEFLAGS", "LD_PRELOAD", "AUTHFERRY_DIR"} {
+		for _, member := range []string{"env", "api_key_env"} {
+			provider := map[string]any{"token_endpoint": v.Server.URL + "/token", "client_id": "authferry-sim", member: []string{name}}
+			v.write("providers.toml", toml("sim", provider)+toml("anthropic", provider))
+			for _, account := range []string{"Ada", "Key"} {
+				got := v.Run("", "exec", "--account", account, "--", os.Args[0], "-test.list=^$")
+				if got.Code != 80 {
+					t.Errorf("%s = %s, exec for %s ended with %d: %s%s", member, name, account, got.Code, got.Out, got.Err)
+				}
+			}
+		}
+	}
+}
+
+// What changes a file of the folder changes, and copies, none that it leads to.
+func TestHostileLinks(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("needs Unix: symbolic links for everybody")
+	}
+	v := newVictim(t)
+	mine := filepath.Join(v.Root, "home", "credentials.toml")
+	v.write(mine, "[registry]\nclient_id = \"theirs\"\n")
+	for name, commands := range map[string][]string{
+		"config.toml":    {"config set failover false"},
+		"providers.toml": {"provider add eve --api-origin https://eve.example", "provider remove registry"},
+	} {
+		v.link(name, mine)
+		for _, args := range commands {
+			got := v.Run("", strings.Fields(args)...)
+			if got.Code != 80 || !strings.Contains(got.Err, name+" is a link") || !strings.Contains(got.Err, "hint: ") {
+				t.Errorf("%s ended with %d: %s", args, got.Code, got.Err)
+			}
+		}
+		if to, err := os.Readlink(filepath.Join(v.Dir, name)); err != nil || to != mine {
+			t.Errorf("%s leads to %q (%v)", name, to, err)
+		}
+	}
+	if data, err := os.ReadFile(mine); err != nil || string(data) != "[registry]\nclient_id = \"theirs\"\n" {
+		t.Errorf("the other file is %q (%v)", data, err)
 	}
 }
 
@@ -321,6 +368,27 @@ var hostile = []struct {
 				v.link(filepath.Join("locks", name+".holder"), filepath.Join(v.Root, "home", "mine"))
 			}
 		}
+	}},
+	{name: "links: files that never end", links: true, do: func(v *victim) {
+		v.link("config.toml", "/dev/zero")
+		v.link("providers.toml", "/dev/zero")
+		v.link(filepath.Join("vault", filepath.Base(v.vault()[0])), "/dev/zero")
+	}},
+	{name: "pipes that nobody writes to", links: true, do: func(v *victim) {
+		pipe := filepath.Join(v.Dir, "pipe")
+		if out, err := exec.CommandContext(v.T.Context(), "mkfifo", pipe).CombinedOutput(); err != nil {
+			v.T.Fatalf("%v: %s", err, out)
+		}
+		v.link("config.toml", pipe)
+		v.link("providers.toml", pipe)
+		v.link(filepath.Join("vault", filepath.Base(v.vault()[0])), pipe)
+	}},
+	{name: "index: a key file that is a pipe", links: true, do: func(v *victim) {
+		pipe := filepath.Join(v.Dir, "pipe")
+		if out, err := exec.CommandContext(v.T.Context(), "mkfifo", pipe).CombinedOutput(); err != nil {
+			v.T.Fatalf("%v: %s", err, out)
+		}
+		v.edit(func(index map[string]any, _ []map[string]any) { index["key_file"] = pipe })
 	}},
 	{name: "links: index and backup", links: true, do: func(v *victim) {
 		mine := filepath.Join(v.Root, "home", "mine")

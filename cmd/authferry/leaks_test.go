@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"encoding/base64"
+	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -120,6 +122,15 @@ func TestLeaksAreFound(t *testing.T) {
 	if quiet := s.silent(authferrytest.Outcome{Out: printed}, []string{"status"}); quiet == "" {
 		t.Error("a token on the stdout of status is not found")
 	}
+	verifier := "verifier-as-no-login-makes-it-of-43-characters"
+	res, err := http.PostForm(s.Server.URL+"/token", url.Values{"grant_type": {"authorization_code"}, "code": {"x"}, "client_id": {"authferry-sim"}, "code_verifier": {verifier}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	if quiet := s.silent(authferrytest.Outcome{Err: "debug: " + verifier}, []string{"login"}); quiet != verifier {
+		t.Error("a PKCE verifier is not found")
+	}
 	for _, name := range []string{"home/.cache/deep/log", "tmp/x", "authferry/index.json.tmp", "core"} {
 		path := filepath.Join(s.Root, filepath.FromSlash(name))
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -180,7 +191,7 @@ func (s *scene) wantSilence(got authferrytest.Outcome, args []string) {
 // silent returns the secret in what a command printed, or "".
 func (s *scene) silent(got authferrytest.Outcome, args []string) string {
 	asked := got.Code == 0 && len(args) > 0 && slices.Contains([]string{"token", "header", "helper"}, args[0])
-	for _, canary := range append([]string{theirSecret}, canaries...) {
+	for _, canary := range slices.Concat([]string{theirSecret}, authferrytest.SecretsOf(s.Server), canaries) {
 		allowed := asked && (canary == "afat_" || canary == apiKey)
 		if strings.Contains(got.Err, canary) || strings.Contains(got.Out, canary) && !allowed {
 			return canary

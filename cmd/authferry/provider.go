@@ -83,7 +83,7 @@ type providerAddCmd struct {
 	RedirectURI                 string   `name:"redirect-uri" placeholder:"URI" help:"Where the provider sends the browser back to."`
 	Header                      []string `sep:"none" placeholder:"'NAME: VALUE'" help:"Header that a request needs, with {token} in it; may be repeated."`
 	APIOrigin                   []string `name:"api-origin" sep:"none" placeholder:"URL" help:"Where tokens may be sent; may be repeated."`
-	Env                         []string `sep:"none" placeholder:"NAME" help:"Variable that exec puts the token in; may be repeated."`
+	Env                         []string `sep:"none" placeholder:"NAME" help:"Variable that exec puts the token in, called …_TOKEN, _KEY, _SECRET, _PASSWORD or _PAT; may be repeated."`
 	IdentityFrom                string   `enum:",id-token,userinfo,response" default:"" placeholder:"WHERE" help:"Where a login's identity stands: id-token, userinfo or response."`
 }
 

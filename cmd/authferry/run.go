@@ -309,6 +309,11 @@ func usageError(err error) error {
 	}
 	e := &broker.Error{Code: broker.Usage, Message: err.Error(), Hint: "authferry --help"}
 	if pe, ok := errors.AsType[*kong.ParseError](err); ok && pe.Context != nil {
+		// What should not be there may be a key that was meant for stdin.
+		e.Message, _, _ = strings.Cut(e.Message, " but got ")
+		if n := pe.Context.Selected(); n != nil && n.Leaf() && strings.HasPrefix(e.Message, "unexpected argument") {
+			e.Message = "unexpected argument, not shown as it may be a secret"
+		}
 		if path := pe.Context.Command(); path != "" {
 			e.Hint = "authferry " + commandWords(pe.Context) + " --help"
 		}

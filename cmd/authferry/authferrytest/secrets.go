@@ -10,10 +10,12 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 )
 
-// SecretsOf are all refresh tokens that s ever issued, and how its tokens begin.
+// SecretsOf are all refresh tokens that s ever issued, how its tokens begin, and the
+// PKCE verifiers that came to it.
 func SecretsOf(s *brokertest.Server) []string {
-	secrets := []string{"afat_", "afrt_"}
-	for _, f := range s.Ledger().Families {
+	l := s.Ledger()
+	secrets := append([]string{"afat_", "afrt_"}, l.Verifiers...)
+	for _, f := range l.Families {
 		for _, t := range f.RefreshTokens {
 			secrets = append(secrets, t.Token)
 		}

@@ -8,7 +8,7 @@ import (
 )
 
 // Diff shows the change as a unified diff, for a terminal. Other lines than those
-// that change are left out, of a long one what doesn't change, and of what goes
+// that change are left out, of those what doesn't change, and of what goes
 // with authferry's own entry the values that somebody put there: configuration
 // files hold secrets of others.
 func (c Change) Diff() string {
@@ -30,30 +30,26 @@ func (c Change) Diff() string {
 	old, now := linesOf(c.Before), linesOf(c.After)
 	for _, h := range hunks(old, now) {
 		fmt.Fprintf(&b, "@@ -%s +%s @@\n", span(h.old, h.oldEnd), span(h.now, h.nowEnd))
-		gone, come := old[h.old:h.oldEnd], now[h.now:h.nowEnd]
-		for i, line := range gone {
-			other := ""
-			if i < len(come) {
-				other = come[i]
-			}
-			b.WriteString("-" + essence(c.hidden(line), c.hidden(other)) + "\n")
+		gone, come := c.hidden(old[h.old:h.oldEnd]), c.hidden(now[h.now:h.nowEnd])
+		for _, line := range gone {
+			b.WriteString("-" + essence(line, come) + "\n")
 		}
-		for i, line := range come {
-			other := ""
-			if i < len(gone) {
-				other = gone[i]
-			}
-			b.WriteString("+" + essence(c.hidden(line), c.hidden(other)) + "\n")
+		for _, line := range come {
+			b.WriteString("+" + essence(line, gone) + "\n")
 		}
 	}
 	return b.String()
 }
 
-func (c Change) hidden(line string) string {
-	for _, text := range c.private {
-		line = strings.ReplaceAll(line, text, `"…"`)
+func (c Change) hidden(lines []string) (all []string) {
+	for _, line := range lines {
+		line = strings.TrimRight(line, "\r\n")
+		for _, text := range c.private {
+			line = strings.ReplaceAll(line, text, `"…"`)
+		}
+		all = append(all, line)
 	}
-	return line
+	return all
 }
 
 func linesOf(data []byte) (all []string) {
@@ -112,36 +108,44 @@ func meet(old, now []string, i, j int) (int, int) {
 	return len(old), len(now)
 }
 
-// essence is a line, or what sets a long one apart from other.
-func essence(line, other string) string {
-	const elided = 24
-	line, other = strings.TrimRight(line, "\r\n"), strings.TrimRight(other, "\r\n")
-	if other == "" {
-		return clean(line)
+// essence is what sets a line apart from the one of the others that is most like it.
+// What they share is there before and after, and may be a secret: of that only the
+// signs beside the difference are shown.
+func essence(line string, others []string) string {
+	var head, tail int
+	for _, other := range others {
+		if h, t := inCommon(line, other); h+t > head+tail {
+			head, tail = h, t
+		}
 	}
-	same := 0
-	for same < min(len(line), len(other)) && line[same] == other[same] {
-		same++
+	before, after := line[:head], line[len(line)-tail:]
+	word := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
+	if i := strings.LastIndexFunc(before, word); i >= 0 {
+		_, size := utf8.DecodeRuneInString(before[i:])
+		before = "…" + before[i+size:]
 	}
-	for same > 0 && same < len(line) && !utf8.RuneStart(line[same]) {
-		same--
+	if i := strings.IndexFunc(after, word); i >= 0 {
+		after = after[:i] + "…"
 	}
-	head, line, other := line[:same], line[same:], other[same:]
-	same = 0
-	for same < min(len(line), len(other)) && line[len(line)-1-same] == other[len(other)-1-same] {
-		same++
+	return clean(before + line[head:len(line)-tail] + after)
+}
+
+// inCommon is how much of a line's beginning, and of its end, is the other's as well.
+func inCommon(line, other string) (head, tail int) {
+	most := min(len(line), len(other))
+	for head < most && line[head] == other[head] {
+		head++
 	}
-	for same > 0 && !utf8.RuneStart(line[len(line)-same]) {
-		same--
+	for head > 0 && head < len(line) && !utf8.RuneStart(line[head]) {
+		head--
 	}
-	line, tail := line[:len(line)-same], line[len(line)-same:]
-	if len(head) > elided {
-		head = "…"
+	for tail < most-head && line[len(line)-1-tail] == other[len(other)-1-tail] {
+		tail++
 	}
-	if len(tail) > elided {
-		tail = "…"
+	for tail > 0 && !utf8.RuneStart(line[len(line)-tail]) {
+		tail--
 	}
-	return clean(head + line + tail)
+	return head, tail
 }
 
 // clean escapes what could move a cursor or hide text.

@@ -349,6 +349,42 @@ func TestDiffShowsOnlyTheChange(t *testing.T) {
 	}
 }
 
+// Nor of a short line is shown what stays as it was: it may hold a secret too.
+func TestDiffShowsNothingShort(t *testing.T) {
+	for _, test := range []struct{ client, path, before string }{
+		{"claude-code", ".claude/settings.json", `{"env":{"PW":"canary"}}`},
+		{"claude-code", ".claude/settings.json", `{"a":"canary"}`},
+		{"claude-code", ".claude/settings.json", "{\n  \"a\": \"canary\"\n}\n"},
+		{"claude-code", ".claude/settings.json", "{\n  \"a\": \"canary\"}"},
+		{"docker", ".docker/config.json", `{"a":"canary"}`},
+		{"docker", ".docker/config.json", `{"credHelpers":{},"a":"canary"}`},
+		{"mcp", ".claude.json", `{"mcpServers":{},"a":"canary"}`},
+		{"mcp", ".claude.json", `{"a":"canary","mcpServers":{"x":{}}}`},
+	} {
+		m := machine(t)
+		write(t, filepath.Join(m.Home, filepath.FromSlash(test.path)), test.before)
+		for _, undo := range []bool{false, true} {
+			for _, change := range put(t, client(t, test.client), m, choice, undo) {
+				if shown := change.Diff(); strings.Contains(shown, "canary") {
+					t.Errorf("%s of %q, undone %v: shown is\n%s", test.client, test.before, undo, shown)
+				}
+			}
+		}
+	}
+	for _, test := range [][2]string{
+		{"GOAUTH=netrc canary\n", "GOAUTH=netrc canary;authferry helper goauth\n"},
+		{"A=1\nGOAUTH=canary;off\n", "GOAUTH=canary;authferry helper goauth\n"},
+		{"a = 1\nb = canary", "# one\n# two\na = 1\nb = canary\n# three\n"},
+		{"x canary\ny\n", "new\nx canary z\ny\n"},
+	} {
+		for _, c := range []Change{{Path: "f", Before: []byte(test[0]), After: []byte(test[1])}, {Path: "f", Before: []byte(test[1]), After: []byte(test[0])}} {
+			if shown := c.Diff(); strings.Contains(shown, "canary") {
+				t.Errorf("%q to %q: shown is\n%s", c.Before, c.After, shown)
+			}
+		}
+	}
+}
+
 // Somebody gave authferry's own entry an environment: that goes with it, and is
 // not shown.
 func TestDiffHidesWhatGoesToo(t *testing.T) {

@@ -1,0 +1,3 @@
+package atomicfile
+
+const gently = 0 // a folder holds no pipe there

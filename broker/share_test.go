@@ -1,0 +1,45 @@
+package broker
+
+import (
+	"path/filepath"
+	"testing"
+
+	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/index"
+)
+
+// No path of index.json makes anybody ask a file server, which on Windows would log in
+// there.
+func TestNetworkShares(t *testing.T) {
+	for path, share := range map[string]bool{
+		`\\evil\share`: true, `//evil/share`: true, `\/evil/share`: true, `/\evil`: true, `\\?\UNC\evil\share`: true, `\??\UNC\evil\share`: true,
+		`C:\Users\ada`: false, `/home/ada`: false, `\Users`: false, "": false, "x": false,
+	} {
+		if onShare(path) != share {
+			t.Errorf("%s: %v", path, !share)
+		}
+	}
+	w := newWorld(t, brokertest.Config{})
+	key := w.keyFile()
+	for _, path := range []string{`\\evil\share\key`, `//evil/share/key`} {
+		if err := w.broker().update(t.Context(), index.Durable, func(i *index.Index) error { i.KeyFile = path; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := w.broker().KeystoreStatus(t.Context()); err != nil || s.Usable || CodeOf(s.Err) != KeystoreUnavailable {
+			t.Errorf("%s: %+v, %v", path, s, err)
+		}
+		named := New(Options{Dir: w.dir, KeyFile: key})
+		if s, err := named.KeystoreStatus(t.Context()); err != nil || !s.Usable {
+			t.Errorf("with a key file that the user named: %+v, %v", s, err)
+		}
+		if (&Broker{opt: Options{Dir: `\\home\ada`}}).strange(path) {
+			t.Error("a folder on a share can't have its key file there")
+		}
+		if w.broker().stillIn(t.Context(), &index.Account{Shared: path}) {
+			t.Error(path + " has been looked at")
+		}
+	}
+	if filepath.Separator == '/' && w.broker().strange("/home/ada/key") {
+		t.Error("a path of this machine is strange")
+	}
+}
