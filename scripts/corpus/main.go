@@ -71,7 +71,7 @@ func keep(ctx context.Context, pkg, target, cache string) (kept int, err error) 
 	if out, err := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-cover", "-coverpkg="+module+"/...", "-o", p.path, pkg).CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("%w\n%s", err, out)
 	}
-	known, err := p.reach(ctx, "^" + target + "$")
+	known, err := p.reach(ctx, "^"+target+"$")
 	if err != nil {
 		return 0, err
 	}
@@ -97,7 +97,7 @@ func keep(ctx context.Context, pkg, target, cache string) (kept int, err error) 
 		if err := os.WriteFile(path, data, 0o644); err != nil {
 			return 0, err
 		}
-		r, err := p.reach(ctx, "^" + target + "$/^" + name + "$")
+		r, err := p.reach(ctx, "^"+target+"$/^"+name+"$")
 		if err := errors.Join(err, os.Remove(path)); err != nil {
 			return 0, err
 		}
