@@ -138,13 +138,11 @@ func (d *doctor) copyItem(ctx context.Context, o *Broker, name string) error {
 func (d *doctor) clear(ctx context.Context, o *Broker, m manifest) error {
 	ids := append(accountIDs(d.idx), m.Accounts...)
 	slices.Sort(ids)
-	for _, id := range slices.Compact(ids) {
-		l, err := d.b.lock(ctx, d.b.index.RotationPath(id))
-		if err != nil {
-			return err
-		}
-		defer l.Release()
+	release, err := d.b.lockAll(ctx, slices.Compact(ids))
+	if err != nil {
+		return err
 	}
+	defer release()
 	return d.b.withManifest(ctx, d.idx, func(now *index.Index) error {
 		d.idx = now
 		alone, err := d.compare(ctx, o, m.Accounts)

@@ -12,7 +12,7 @@ import (
 // cutOffMigration moves the accounts to the file keystore and leaves everything in
 // the keychain, as a migration does that is killed right after its commit. It
 // returns what is in the keychain.
-func cutOffMigration(t *testing.T, store *pretended, dir string, b *Broker) map[string]keystore.Secret {
+func cutOffMigration(t *testing.T, store *pretended, b *Broker) map[string]keystore.Secret {
 	t.Helper()
 	_, idx := openedAt(t, b)
 	names := []string{manifestItem(idx)}
@@ -59,7 +59,7 @@ func TestDoctorOfKilledMigration(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	left := cutOffMigration(t, store, dir, at(dir))
+	left := cutOffMigration(t, store, at(dir))
 	if _, err := at(dir).Remove(t.Context(), "bob", RevokeNever); err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestDoctorKeepsWhatIsNewerElsewhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	left := cutOffMigration(t, store, dir, at(dir))
+	left := cutOffMigration(t, store, at(dir))
 	// The file keystore goes on; then an index of before names the keychain again.
 	b, idx := openedAt(t, at(dir))
 	stored, err := b.readGrants(t.Context(), idx, a.ID)

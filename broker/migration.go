@@ -21,25 +21,17 @@ func (b *Broker) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved i
 		return 0, err
 	}
 	ids := accountIDs(idx)
-	var locks []*index.Lock
-	defer func() {
-		for _, l := range locks {
-			l.Release()
-		}
-	}()
-	for _, id := range ids {
-		l, err := b.lock(ctx, b.index.RotationPath(id))
-		if err != nil {
-			return 0, err
-		}
-		locks = append(locks, l)
+	release, err := b.lockAll(ctx, ids)
+	if err != nil {
+		return 0, err
 	}
+	defer release()
 	// No account comes or goes while the manifest is locked.
 	l, err := b.lock(ctx, b.index.ManifestPath())
 	if err != nil {
 		return 0, err
 	}
-	locks = append(locks, l)
+	defer l.Release()
 	if idx, err = b.read(); err != nil {
 		return 0, err
 	}
@@ -96,6 +88,25 @@ func (b *Broker) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved i
 	}
 	m.clear(ctx)
 	return len(m.copied), nil
+}
+
+// lockAll takes the rotation locks of accounts, whose ids are in order.
+func (b *Broker) lockAll(ctx context.Context, ids []string) (release func(), err error) {
+	var locks []*index.Lock
+	release = func() {
+		for _, l := range locks {
+			l.Release()
+		}
+	}
+	for _, id := range ids {
+		l, err := b.lock(ctx, b.index.RotationPath(id))
+		if err != nil {
+			release()
+			return nil, err
+		}
+		locks = append(locks, l)
+	}
+	return release, nil
 }
 
 // migration is the items of a folder on their way.

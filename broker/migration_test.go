@@ -220,7 +220,7 @@ func TestMigrationWithoutManifest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Store.Delete(t.Context(), manifestItem(idx)); err != nil {
+	if err := store.Delete(t.Context(), manifestItem(idx)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := at(dir).MigrateKeystore(t.Context(), keystore.File); err != nil {

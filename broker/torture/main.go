@@ -101,22 +101,16 @@ type cell struct{ point, server string }
 
 // atServers finds the tests of cells, whose logs say what came of it.
 var (
-	atServers = regexp.MustCompile(`^TestKillPoints/(?P<server>[a-z-]+)/(?P<point>K\d+)$|^TestKilledWhileTheServerAnswers/(?P<server>[a-z-]+)_(?P<point>K\d+)$`)
+	atServers = regexp.MustCompile(`^TestKillPoints/([a-z-]+)/(K\d+)$|^TestKilledWhileTheServerAnswers/([a-z-]+)_(K\d+)$`)
 	cameOfIt  = regexp.MustCompile(`_test\.go:\d+: came of it: (.*)\n$`)
 )
 
 func cellOf(test string) (c cell, ok bool) {
 	m := atServers.FindStringSubmatch(test)
-	for i, name := range atServers.SubexpNames() {
-		switch {
-		case m == nil || m[i] == "":
-		case name == "point":
-			c.point = m[i]
-		case name == "server":
-			c.server = m[i]
-		}
+	if len(m) == 0 {
+		return c, false
 	}
-	return c, m != nil
+	return cell{point: m[2] + m[4], server: m[1] + m[3]}, true
 }
 
 func read(r io.Reader) (all []outcome, figures []string, cells map[cell]string, err error) {

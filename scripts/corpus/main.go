@@ -77,7 +77,7 @@ func keep(ctx context.Context, pkg, target, cache string) (kept int, err error) 
 	}
 
 	folder := filepath.Join(dir, "testdata", "fuzz", target)
-	if err := os.MkdirAll(folder, 0o755); err != nil {
+	if err := os.MkdirAll(folder, 0o750); err != nil {
 		return 0, err
 	}
 	defer os.Remove(folder) // where nothing was worth keeping
@@ -94,7 +94,7 @@ func keep(ctx context.Context, pkg, target, cache string) (kept int, err error) 
 			continue
 		}
 		// Only what stands there is run by its name.
-		if err := os.WriteFile(path, data, 0o644); err != nil {
+		if err := os.WriteFile(path, data, 0o600); err != nil {
 			return 0, err
 		}
 		r, err := p.reach(ctx, "^"+target+"$/^"+name+"$")
@@ -115,7 +115,7 @@ func keep(ctx context.Context, pkg, target, cache string) (kept int, err error) 
 		if gain == 0 {
 			return kept, nil
 		}
-		if err := os.WriteFile(filepath.Join(folder, best), content[best], 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(folder, best), content[best], 0o600); err != nil {
 			return kept, err
 		}
 		for block := range found[best] {
