@@ -33,6 +33,7 @@ func TestHostileFolder(t *testing.T) {
 	for _, attack := range attacks {
 		t.Run(attack.name, func(t *testing.T) {
 			t.Parallel()
+			unlessHurried(t)
 			if attack.links && runtime.GOOS == "windows" {
 				t.Skip("needs Unix: symbolic links for everybody")
 			}

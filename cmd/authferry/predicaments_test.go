@@ -65,8 +65,8 @@ var predicaments = map[string]func(*scene){
 			s.Must(fmt.Sprintf(`{"lease":"%s.%d","status":429,"headers":{"retry-after":"3600"},"body":"afat_x"}`, a.ID, a.Generation), "report")
 		}
 	},
-	"settings are a folder": func(s *scene) {
-		if err := os.Mkdir(filepath.Join(s.Dir, "config.toml"), 0o700); err != nil {
+	"settings are a link to themselves": func(s *scene) {
+		if err := os.Symlink("config.toml", filepath.Join(s.Dir, "config.toml")); err != nil {
 			s.T.Fatal(err)
 		}
 	},
