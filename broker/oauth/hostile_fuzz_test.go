@@ -219,7 +219,7 @@ func FuzzCallback(f *testing.F) {
 		a := NewAuthorization(p, Endpoint{TokenEndpoint: p.TokenEndpoint, ClientID: "me"}, "http://127.0.0.1:1/callback")
 		u, err := url.ParseRequestURI(strings.ReplaceAll(target, "=S", "="+a.state))
 		if err != nil {
-			t.Skip("net/http takes no such request")
+			return // net/http takes no such request
 		}
 		redirect, err := url.Parse("http://127.0.0.1:1/callback")
 		if err != nil {
