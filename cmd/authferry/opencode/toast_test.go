@@ -4,7 +4,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -31,7 +33,21 @@ func newScreen(t *testing.T, cmd *exec.Cmd) *screen {
 	s := &screen{t, filepath.Join(dir, "s")}
 	args := []string{"-f", os.DevNull, "new-session", "-d", "-x", "110", "-y", "30", "-c", cmd.Dir, "env", "-i"}
 	s.tmux(append(append(args, cmd.Env...), cmd.Args...)...)
-	t.Cleanup(func() { _ = exec.Command("tmux", "-S", s.socket, "kill-server").Run() })
+	pid, err := strconv.Atoi(strings.TrimSpace(s.tmux("display-message", "-p", "#{pane_pid}")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = exec.Command("tmux", "-S", s.socket, "kill-server").Run()
+		// It goes on writing into its home for a moment.
+		p, err := os.FindProcess(pid)
+		for n := 0; err == nil && p.Signal(syscall.Signal(0)) == nil && n < 600; n++ {
+			if n == 100 {
+				_ = p.Kill()
+			}
+			time.Sleep(50 * time.Millisecond)
+		}
+	})
 	return s
 }
 
