@@ -13,21 +13,28 @@ import (
 	"github.com/authferry/authferry/keystore/keystoretest"
 )
 
+// forgetting does something that index.json then knows nothing of, as one from a
+// backup does.
+func (w *world) forgetting(do func()) {
+	w.t.Helper()
+	path := filepath.Join(w.dir, "index.json")
+	before, err := os.ReadFile(path)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	do()
+	if err := os.WriteFile(path, before, 0o600); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 // An account is not called dead by an index that does not know of its new login:
 // the renewal was killed before its commit, or the index is one from before it.
 func TestDeadMarkIsOfAnOldLogin(t *testing.T) {
 	for name, behind := range map[string]func(*world, *index.Account){
 		"killed": func(w *world, _ *index.Account) { w.loginKilledAt("K14") },
 		"backup": func(w *world, _ *index.Account) {
-			path := filepath.Join(w.dir, "index.json")
-			before, err := os.ReadFile(path)
-			if err != nil {
-				w.t.Fatal(err)
-			}
-			w.mustLogin(ada, LoginRequest{})
-			if err := os.WriteFile(path, before, 0o600); err != nil {
-				w.t.Fatal(err)
-			}
+			w.forgetting(func() { w.mustLogin(ada, LoginRequest{}) })
 		},
 	} {
 		for _, how := range []string{"token", "pinned", "refresh"} {
@@ -65,18 +72,13 @@ func TestRenewalLeavesTheStoredLogin(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	w.knows(nil)
 	a := w.mustLogin(ada, LoginRequest{}).Account
-	path := filepath.Join(w.dir, "index.json")
-	before, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := w.broker().Refresh(t.Context(), a.ID); err != nil {
-		t.Fatal(err)
-	}
-	stored := w.account(a.ID).GrantSlot
-	if err := os.WriteFile(path, before, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	var stored string
+	w.forgetting(func() {
+		if _, err := w.broker().Refresh(t.Context(), a.ID); err != nil {
+			t.Fatal(err)
+		}
+		stored = w.account(a.ID).GrantSlot
+	})
 	w.mustLogin(ada, LoginRequest{})
 	if slot := w.account(a.ID).GrantSlot; slot == stored {
 		t.Errorf("the new login went to slot %s, where the old one was", slot)
