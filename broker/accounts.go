@@ -58,6 +58,15 @@ func (b *Broker) Add(ctx context.Context, n NewAccount) (*index.Account, error) 
 		return admissible(idx, &a, g.secret())
 	}
 
+	var added *index.Account
+	err = whileMoving(func() (err error) {
+		added, err = b.add(ctx, n, a, g, acc, check)
+		return err
+	})
+	return added, err
+}
+
+func (b *Broker) add(ctx context.Context, n NewAccount, a index.Account, g *grant, acc *access, check func(*index.Index) error) (*index.Account, error) {
 	// The index is made and checked first, so that a bad label or an unwritable
 	// folder costs no keystore write.
 	idx, err := b.prepare(ctx, check)

@@ -127,7 +127,11 @@ func (t *takeover) keep(ctx context.Context, c *candidate) (*index.Account, erro
 	if c.whole != "" {
 		return t.replace(ctx, c.whole, c.n)
 	}
-	if a, err := t.adopt(ctx, c.n); a != nil || err != nil {
+	var a *index.Account
+	if err := whileMoving(func() (err error) {
+		a, err = t.adopt(ctx, c.n)
+		return err
+	}); a != nil || err != nil {
 		return a, err
 	}
 	return t.Add(ctx, c.n)

@@ -140,28 +140,35 @@ func TestGenerationAboveIntents(t *testing.T) {
 	}
 }
 
-// An account that comes while the secrets move is neither lost nor left behind.
+// An account that comes while the secrets move goes where they went.
 func TestAddDuringMigration(t *testing.T) {
-	w := newWorld(t, brokertest.Config{})
-	store, dir, at := pretendKeychain(t)
-	if _, err := w.addTo(at(dir), "bob", time.Hour); err != nil {
-		t.Fatal(err)
-	}
-	var migrated error
-	store.onSet = func(name string) {
-		if strings.Contains(name, "/grant:") {
-			store.onSet = nil
-			_, migrated = at(dir).MigrateKeystore(t.Context(), keystore.File)
-		}
-	}
-	if _, err := w.addTo(at(dir), "ada", time.Hour); CodeOf(err) != LockTimeout || migrated != nil {
-		t.Errorf("added: %v; migrated: %v", err, migrated)
-	}
-	if views, err := at(dir).List(); err != nil || len(views) != 1 {
-		t.Errorf("%v, %v", views, err)
-	}
-	if tok, err := at(dir).Token(t.Context(), TokenRequest{}); err != nil || !w.good(tok.AccessToken.Reveal()) {
-		t.Errorf("after the migration: %v", err)
+	for _, at := range []string{"/grant:", "/access:"} {
+		t.Run(at, func(t *testing.T) {
+			w := newWorld(t, brokertest.Config{})
+			store, dir, open := pretendKeychain(t)
+			if _, err := w.addTo(open(dir), "bob", time.Hour); err != nil {
+				t.Fatal(err)
+			}
+			store.onSet = func(name string) {
+				if strings.Contains(name, at) {
+					store.onSet = nil
+					if _, err := open(dir).MigrateKeystore(t.Context(), keystore.File); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+			ada, err := w.addTo(open(dir), "ada", time.Hour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tok, err := open(dir).Token(t.Context(), TokenRequest{Selection: Selection{Account: ada.ID}}); err != nil || !w.good(tok.AccessToken.Reveal()) {
+				t.Errorf("afterwards: %v", err)
+			}
+			if left := itemsOf(t, dir); left != nil {
+				t.Errorf("the old keystore has %q", left)
+			}
+			w.noneLost()
+		})
 	}
 }
 

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 
 	"github.com/authferry/authferry/broker/index"
@@ -86,7 +87,8 @@ func parseManifest(s keystore.Secret, store string) manifest {
 }
 
 // withManifest runs do under the manifest's lock, in which no migration can begin.
-// One that ended since idx was read has emptied b.store: that is a LockTimeout.
+// One that ended since idx was read has emptied b.store: that is errMoved, a
+// LockTimeout.
 func (b *Broker) withManifest(ctx context.Context, idx *index.Index, do func(now *index.Index) error) error {
 	l, err := b.lock(ctx, b.index.ManifestPath())
 	if err != nil {
@@ -107,9 +109,24 @@ func (b *Broker) withManifest(ctx context.Context, idx *index.Index, do func(now
 // another keystore: there nobody would find it.
 func (b *Broker) unmoved(now, idx *index.Index) error {
 	if now.Store != idx.Store || now.Keystore != "" && now.Keystore != string(b.store.Kind()) {
-		return failf(LockTimeout, "the keystore was changed meanwhile; nothing was changed").hint("run the command again")
+		return errMoved
 	}
 	return nil
+}
+
+var errMoved = failf(LockTimeout, "the keystore was changed meanwhile; nothing was changed").hint("run the command again")
+
+// whileMoving does anew what a migration at that very moment got in the way of: do
+// opens the keystore that is the folder's then.
+func whileMoving(do func() error) error {
+	err := do()
+	for range 2 {
+		if !errors.Is(err, errMoved) {
+			break
+		}
+		err = do()
+	}
+	return err
 }
 
 // changeManifest changes the manifest under its own lock.

@@ -363,7 +363,7 @@ type persistence struct {
 func (p persistence) until(write func() error) error {
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
 		err := write()
-		if err == nil || time.Now().After(p.deadline) || CodeOf(err) == NoAccount {
+		if err == nil || time.Now().After(p.deadline) || CodeOf(err) == NoAccount || errors.Is(err, errMoved) {
 			return err
 		}
 		if p.tell != nil {

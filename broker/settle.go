@@ -19,14 +19,11 @@ import (
 func (l *login) exchange(ctx context.Context, nonce string, redeem func(context.Context) (*oauth.Token, error)) (*Login, error) {
 	whole := context.WithoutCancel(ctx)
 	defer hangOn()()
-	idx, err := l.b.prepare(whole, func(*index.Index) error { return nil })
+	idx, release, err := l.announce(whole)
 	if err != nil {
 		return nil, err
 	}
-	defer l.b.holdNew(whole, l.id)()
-	if err := l.b.changeManifest(whole, idx, func(m *manifest) { m.add(l.id) }); err != nil {
-		return nil, storeError(err)
-	}
+	defer release()
 	kept := false
 	defer func() {
 		if !kept {
@@ -47,6 +44,21 @@ func (l *login) exchange(ctx context.Context, nonce string, redeem func(context.
 	done, err := l.settle(whole, l.account(tok, who))
 	kept = err == nil && done.Account.ID == l.id
 	return done, err
+}
+
+// announce names the account-to-be in the manifest of the folder's keystore.
+func (l *login) announce(ctx context.Context) (idx *index.Index, release func(), err error) {
+	err = whileMoving(func() error {
+		if idx, err = l.b.prepare(ctx, func(*index.Index) error { return nil }); err != nil {
+			return err
+		}
+		release = l.b.holdNew(ctx, l.id)
+		if err = l.b.changeManifest(ctx, idx, func(m *manifest) { m.add(l.id) }); err != nil {
+			release()
+		}
+		return storeError(err)
+	})
+	return idx, release, err
 }
 
 // identify asks whose login it is. That a server can't be asked costs the name,
