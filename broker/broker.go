@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/authferry/authferry/broker/index"
@@ -139,9 +140,8 @@ func (b *Broker) load() (*index.Index, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return idx, err
 	}
-	if last, lastErr := b.index.LastGood(); lastErr == nil && len(last.Accounts) > 0 {
-		return nil, failf(IndexCorrupt, "index.json is missing; accounts in its last version: %d; their logins are still in the keystore", len(last.Accounts)).
-			hint("authferry doctor --fix")
+	if lost, ok := errors.AsType[*index.FileError](b.index.Lost()); ok {
+		return nil, failf(IndexCorrupt, "index.json %s; the logins are still in the keystore", strings.TrimPrefix(lost.Reason, "it ")).hint(fixHint)
 	}
 	return nil, err
 }

@@ -102,10 +102,7 @@ func (d *doctor) index(ctx context.Context) bool {
 		return false
 	}
 	d.idx = idx
-	switch {
-	case idx.Store == "" && d.b.hasVault():
-		return d.lost(ctx)
-	case idx.Store != "" && !d.place(ctx):
+	if idx.Store != "" && !d.place(ctx) {
 		return false
 	}
 	d.say("index", CheckOK, "", "%s", plural(len(d.idx.Accounts), "account"))

@@ -418,27 +418,31 @@ func TestDeadLoginWithLivingToken(t *testing.T) {
 	}
 }
 
-// A deleted index is not a new folder: what it pointed to is still there.
+// A deleted index is not a new folder: what it pointed to is still there, also where
+// its backup is from before the first account.
 func TestDeletedIndex(t *testing.T) {
-	w := newWorld(t, brokertest.Config{})
-	w.add("ada", time.Hour)
-	w.add("bob", time.Hour) // the last good copy is of the time before
-	if err := os.Remove(filepath.Join(w.dir, "index.json")); err != nil {
-		t.Fatal(err)
-	}
-	if got := w.ask(); got.err == nil || got.err.Code != IndexCorrupt {
-		t.Errorf("%+v", got)
-	}
-	// Nor for those who would add to it.
-	if _, err := w.addTo(w.broker(), "eve", time.Hour); CodeOf(err) != IndexCorrupt || !strings.Contains(err.Error(), "index.json is missing") {
-		t.Errorf("an account: %v", err)
-	}
-	if err := w.broker().AddProvider(t.Context(), testProvider(w.server.URL), keystore.NewSecret("s")); CodeOf(err) != IndexCorrupt {
-		t.Errorf("a client secret: %v", err)
-	}
-	w.doctor(true, CheckOK, "it was restored from its backup")
-	if n := len(w.accounts()); n != 2 { // one from the backup, one by the manifest
-		t.Errorf("%d accounts afterwards", n)
+	for _, users := range [][]string{{"ada"}, {"ada", "bob"}} {
+		w := newWorld(t, brokertest.Config{})
+		for _, user := range users {
+			w.add(user, time.Hour)
+		}
+		if err := os.Remove(filepath.Join(w.dir, "index.json")); err != nil {
+			t.Fatal(err)
+		}
+		if got := w.ask(); got.err == nil || got.err.Code != IndexCorrupt {
+			t.Errorf("%+v", got)
+		}
+		// Nor for those who would add to it.
+		if _, err := w.addTo(w.broker(), "eve", time.Hour); CodeOf(err) != IndexCorrupt || !strings.Contains(err.Error(), "index.json is missing") {
+			t.Errorf("an account: %v", err)
+		}
+		if err := w.broker().AddProvider(t.Context(), testProvider(w.server.URL), keystore.NewSecret("s")); CodeOf(err) != IndexCorrupt {
+			t.Errorf("a client secret: %v", err)
+		}
+		w.doctor(true, CheckOK, "it was restored from its backup")
+		if n := len(w.accounts()); n != len(users) { // one by the manifest, others from the backup
+			t.Errorf("%d accounts afterwards", n)
+		}
 	}
 }
 

@@ -50,13 +50,16 @@ func FileItems(dir, keyFile string) ([]string, error) {
 	if err != nil {
 		return nil, named("open", keyFile, err)
 	}
-	files, err := filepath.Glob(filepath.Join(dir, "*.age"))
-	if err != nil {
+	files, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, named("list", dir, err)
 	}
 	var names []string
-	for _, path := range files {
-		sealed, err := load(path)
+	for _, f := range files {
+		if filepath.Ext(f.Name()) != ".age" {
+			continue
+		}
+		sealed, err := load(filepath.Join(dir, f.Name()))
 		if err != nil {
 			continue
 		}

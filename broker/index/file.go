@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 const (
 	fileName = "index.json"
 	lockDir  = "locks"
+	vaultDir = "vault"
 
 	// maxSize is far above any real index: 10,000 accounts are 5 MB.
 	maxSize = 64 << 20
@@ -66,7 +68,7 @@ func (f *File) backupPath() string { return f.path() + ".bak" }
 // Read returns the index as it is now. It takes no lock and is one read of one
 // file. No index yet: an error that matches fs.ErrNotExist. One that can not be
 // used: a *FileError. Unknown fields are not read, so what Read returns is not
-// for Replace.
+// for Mend.
 func (f *File) Read() (*Index, error) { return load(f.path(), f.backupPath(), parse) }
 
 // LastGood returns the backup, for when Read says ErrCorrupt. Errors are those of
@@ -113,8 +115,7 @@ func at(path string, err error) error {
 // and nothing is written, nor where fn changed nothing, nor where the result
 // would be refused by Read. How long to wait for the lock is the context's to
 // say; see Acquire for that error. Those of reading are as from Read, except
-// that a missing index is none, unless its backup shows that it had accounts: a
-// new one would take the place of the only list of them (ErrCorrupt).
+// that a missing index is a new one, unless it is Lost.
 //
 // fn must not wait for a network, a keychain or a person, and must not call
 // Update. An error from syncing the folder comes when the change is already
@@ -151,22 +152,11 @@ func (f *File) Update(ctx context.Context, d Durability, fn func(*Index) error) 
 	return f.write(d, old, data)
 }
 
-// Replace writes ix in place of whatever is there, durably and under the lock. A
-// file that could not be used is kept as index.json.corrupt-<time>; one of a
-// newer schema is not replaced (ErrTooNew).
-func (f *File) Replace(ctx context.Context, ix *Index) error {
-	_, err := f.replace(ctx, ix, true)
-	return err
-}
-
-// Mend is Replace for an index that can't be used, and reports whether it did
-// anything: one that is good by now, because somebody else was faster, stays.
+// Mend writes ix in place of an index that can't be used, durably and under the lock,
+// and reports whether it did: one that is good by now, because somebody else was
+// faster, stays. The damaged file is kept as index.json.corrupt-<time>; one of a newer
+// schema is not replaced (ErrTooNew).
 func (f *File) Mend(ctx context.Context, ix *Index) (mended bool, err error) {
-	return f.replace(ctx, ix, false)
-}
-
-// replace leaves an index that can be used, unless that goes too.
-func (f *File) replace(ctx context.Context, ix *Index, goodToo bool) (replaced bool, err error) {
 	lock, err := f.acquire(ctx)
 	if err != nil {
 		return false, err
@@ -177,17 +167,15 @@ func (f *File) replace(ctx context.Context, ix *Index, goodToo bool) (replaced b
 	if err != nil {
 		return false, at(f.path(), err)
 	}
-	old, err := readFile(f.path(), f.backupPath())
+	there, err := readFile(f.path(), f.backupPath())
 	if err == nil {
-		_, err = parse(old)
+		_, err = parse(there)
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-	case err == nil && goodToo:
 	case err == nil:
 		return false, nil
 	case errors.Is(err, ErrCorrupt):
-		old = nil // no version to fall back to
 		aside := f.path() + ".corrupt-" + time.Now().UTC().Format("20060102T150405.000000000Z")
 		if err := putAside(f.path(), aside); err != nil {
 			return false, err
@@ -195,7 +183,7 @@ func (f *File) replace(ctx context.Context, ix *Index, goodToo bool) (replaced b
 	default:
 		return false, at(f.path(), err)
 	}
-	return true, f.write(Durable, old, data)
+	return true, f.write(Durable, nil, data) // no version to fall back to
 }
 
 // BackUp makes the backup the same as the index, durably: for after a change that
@@ -230,17 +218,14 @@ func (f *File) acquire(ctx context.Context) (*Lock, error) {
 	return Acquire(ctx, f.LockPath())
 }
 
-// first returns the index of a folder that has none. If a backup shows that this
-// folder once had one, its store id lives on: the keystore items of the lost
-// index, the manifest first of all, are found by nothing else.
+// first returns the index of a new folder.
 func (f *File) first() (*Index, error) {
 	path, err := RealPath(f.dir)
 	if err != nil {
 		return nil, err
 	}
-	last, lastErr := f.LastGood()
-	if lastErr == nil && len(last.Accounts) > 0 {
-		return nil, at(f.path(), corrupt("it is missing; accounts in its last version: %d", len(last.Accounts)))
+	if err := f.Lost(); err != nil {
+		return nil, err
 	}
 	alone, err := f.Alone()
 	if err == nil && alone {
@@ -249,11 +234,29 @@ func (f *File) first() (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
-	first := &Index{Schema: Schema, Store: NewStoreID(), Path: path}
-	if lastErr == nil && last.Path == path {
-		first.Store, first.Keystore, first.KeyFile = last.Store, last.Keystore, last.KeyFile
+	return &Index{Schema: Schema, Store: NewStoreID(), Path: path}, nil
+}
+
+// Lost says of a folder without an index why it is no new one (ErrCorrupt). The
+// keystore items of the index that it had, the manifest first of all, are found by
+// nothing but its store id.
+func (f *File) Lost() error {
+	last, err := f.LastGood()
+	switch {
+	case err == nil:
+		return at(f.path(), corrupt("it is missing; accounts in its last version: %d", len(last.Accounts)))
+	case !errors.Is(err, fs.ErrNotExist):
+		return at(f.path(), corrupt("it is missing, and its backup can't be used"))
+	case f.HasVault():
+		return at(f.path(), corrupt("it is missing, and %s has secrets", vaultDir))
 	}
-	return first, nil
+	return nil
+}
+
+// HasVault reports whether the folder has secrets in sealed files.
+func (f *File) HasVault() bool {
+	entries, _ := os.ReadDir(filepath.Join(f.dir, vaultDir))
+	return slices.ContainsFunc(entries, func(e os.DirEntry) bool { return filepath.Ext(e.Name()) == ".age" })
 }
 
 // Alone reports whether the folder is authferry's alone, which makes it 0700. One
@@ -266,7 +269,7 @@ func (f *File) Alone() (bool, error) {
 	}
 	for _, e := range entries {
 		name := e.Name()
-		if name != lockDir && name != "vault" && name != "key.age" && !strings.HasPrefix(name, fileName) &&
+		if name != lockDir && name != vaultDir && name != "key.age" && !strings.HasPrefix(name, fileName) &&
 			!strings.HasPrefix(name, atomicfile.Prefix) && filepath.Ext(name) != ".toml" {
 			return false, nil
 		}

@@ -249,7 +249,8 @@ func TestIndexThatIsNoFile(t *testing.T) {
 			}
 			last, err := f.LastGood()
 			must(t, err)
-			must(t, f.Replace(patience(t), last))
+			_, err = f.Mend(patience(t), last)
+			must(t, err)
 			_, err = f.Read()
 			must(t, err)
 			got, err := os.ReadFile(other.path())
@@ -261,13 +262,14 @@ func TestIndexThatIsNoFile(t *testing.T) {
 	}
 }
 
-func TestReplaceKeepsTheDamagedFile(t *testing.T) {
+func TestMendKeepsTheDamagedFile(t *testing.T) {
 	f := newFile(t)
 	must(t, os.WriteFile(f.path(), []byte("damaged"), 0o600))
 	last, err := f.LastGood()
 	must(t, err)
 	last.Accounts = []Account{newAccount("found again")}
-	must(t, f.Replace(patience(t), last))
+	_, err = f.Mend(patience(t), last)
+	must(t, err)
 
 	now, err := f.Read()
 	must(t, err)
@@ -287,34 +289,17 @@ func TestReplaceKeepsTheDamagedFile(t *testing.T) {
 	}
 }
 
-func TestReplaceLeavesANewerFile(t *testing.T) {
+func TestMendLeavesANewerFile(t *testing.T) {
 	f := newFile(t)
 	ix, err := f.LastGood()
 	must(t, err)
 	must(t, os.WriteFile(f.path(), []byte(`{"schema":99}`), 0o600))
-	if err := f.Replace(patience(t), ix); !errors.Is(err, ErrTooNew) {
-		t.Errorf("Replace = %v, want ErrTooNew", err)
+	if _, err := f.Mend(patience(t), ix); !errors.Is(err, ErrTooNew) {
+		t.Errorf("Mend = %v, want ErrTooNew", err)
 	}
 	if data, _ := os.ReadFile(f.path()); string(data) != `{"schema":99}` {
 		t.Errorf("the file is now %s", data)
 	}
-}
-
-func TestReplaceOfGoodOrMissingFile(t *testing.T) {
-	f := newFile(t)
-	ix, err := f.Read()
-	must(t, err)
-	ix.Store = NewStoreID()
-	must(t, f.Replace(patience(t), ix))
-	now, err := f.Read()
-	must(t, err)
-	if now.Store != ix.Store {
-		t.Errorf("store %s, want %s", now.Store, ix.Store)
-	}
-	empty := At(filepath.Join(t.TempDir(), "empty"))
-	must(t, empty.Replace(patience(t), ix))
-	_, err = empty.Read()
-	must(t, err)
 }
 
 // Two menders: the second one leaves what the first one made of it.
@@ -337,42 +322,32 @@ func TestMend(t *testing.T) {
 	}
 }
 
-// The items of a deleted index can be found only by its store id.
-func TestDeletedIndexKeepsItsStore(t *testing.T) {
-	f := newFile(t)
-	before, err := f.Read()
-	must(t, err)
-	must(t, os.Remove(f.path()))
-	must(t, f.Update(patience(t), Fast, func(ix *Index) error {
-		if ix.Store != before.Store || len(ix.Accounts) != 0 {
-			t.Errorf("new index: %+v", ix)
-		}
-		return nil
-	}))
-
-	copied := At(t.TempDir())
-	data, err := os.ReadFile(f.backupPath())
-	must(t, err)
-	must(t, os.WriteFile(copied.backupPath(), data, 0o600))
-	must(t, copied.Update(patience(t), Fast, func(ix *Index) error {
-		if ix.Store == before.Store {
-			t.Error("the backup of another folder lent its store id")
-		}
-		return nil
-	}))
-}
-
-// The backup of a deleted index is the only list of its accounts: it is not
-// overwritten by that of an empty one.
+// A deleted index is not made anew: the items of the one before are found only by its
+// store id, which stands in the backup if anywhere, and that is not overwritten.
 func TestDeletedIndexIsNotMadeAnew(t *testing.T) {
-	f := newFile(t)
-	must(t, f.Update(patience(t), Fast, func(ix *Index) error { ix.Accounts[0].Generation++; return nil }))
-	must(t, os.Remove(f.path()))
-	if err := f.Update(patience(t), Fast, func(*Index) error { return nil }); !errors.Is(err, ErrCorrupt) {
-		t.Errorf("Update = %v, want ErrCorrupt", err)
-	}
-	if last, err := f.LastGood(); err != nil || len(last.Accounts) != 1 {
-		t.Errorf("LastGood = %+v, %v", last, err)
+	for name, leave := range map[string]func(f *File){
+		"a backup with an account": func(f *File) {
+			must(t, f.Update(patience(t), Fast, func(ix *Index) error { ix.Accounts[0].Generation++; return nil }))
+		},
+		"that of the first account":   func(*File) {},
+		"a backup that can't be used": func(f *File) { must(t, os.WriteFile(f.backupPath(), []byte("{"), 0o600)) },
+		"one of a later version":      func(f *File) { must(t, os.WriteFile(f.backupPath(), []byte(`{"schema":9}`), 0o600)) },
+		"no backup, but sealed secrets": func(f *File) {
+			must(t, os.Remove(f.backupPath()))
+			must(t, os.Mkdir(filepath.Join(f.dir, vaultDir), 0o700))
+			must(t, os.WriteFile(filepath.Join(f.dir, vaultDir, "x.age"), nil, 0o600))
+		},
+	} {
+		f := newFile(t)
+		leave(f)
+		must(t, os.Remove(f.path()))
+		before, _ := os.ReadFile(f.backupPath())
+		if err := f.Update(patience(t), Fast, func(*Index) error { return nil }); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("%s: Update = %v, want ErrCorrupt", name, err)
+		}
+		if after, _ := os.ReadFile(f.backupPath()); string(after) != string(before) {
+			t.Errorf("%s: the backup was changed", name)
+		}
 	}
 }
 
