@@ -17,7 +17,12 @@ func (d *doctor) leftovers(ctx context.Context) {
 		return
 	}
 	m.Accounts = slices.DeleteFunc(m.Accounts, func(id string) bool { return !index.ValidID(id) })
-	alone, err := d.compare(ctx, o, m.Accounts)
+	// What is here may have been put here, with an index that names it.
+	err := sealsTo(m.KeyFile, d.b.opt.KeyFile, d.b.keyFile(d.idx), d.b.store.Kind())
+	var alone []string
+	if err == nil {
+		alone, err = d.compare(ctx, o, m)
+	}
 	switch {
 	case err != nil:
 		d.fail("leftovers", err)
@@ -37,9 +42,14 @@ func (d *doctor) leftovers(ctx context.Context) {
 }
 
 // compare returns the logins that o has alone. Where o has a newer state of one, it
-// is o that was used last, and nothing there is a leftover.
-func (d *doctor) compare(ctx context.Context, o *Broker, ids []string) (alone []string, err error) {
-	for _, id := range ids {
+// is o that was used last, and nothing there is a leftover. That a login was removed,
+// or is an account's here, has to stand in a keystore: index.json is no witness.
+func (d *doctor) compare(ctx context.Context, o *Broker, m manifest) (alone []string, err error) {
+	mine, err := d.b.readManifest(ctx, d.idx)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	for _, id := range m.Accounts {
 		there, err := o.readGrants(ctx, d.idx, id)
 		if err != nil {
 			return nil, err
@@ -50,36 +60,64 @@ func (d *doctor) compare(ctx context.Context, o *Broker, ids []string) (alone []
 		}
 		a := d.idx.Account(id)
 		switch {
-		case there.best == nil, a != nil && a.Removing:
+		case there.best == nil:
 		case here.best == nil:
-			if other := d.knownAs(there.best); other == nil || other.ID == id {
+			removed := a != nil && a.Removing && (slices.Contains(m.Removing, id) || slices.Contains(mine.Removing, id))
+			known, err := d.keptAs(ctx, there.best, id)
+			if err != nil {
+				return nil, err
+			}
+			if !removed && !known {
 				alone = append(alone, id)
 			}
 		case there.best.Generation > here.best.Generation,
 			there.best.Generation == here.best.Generation && !there.best.secret().Equal(here.best.secret()):
-			return nil, failf(KeystoreMismatch, "the %s keystore has a newer login than the %s keystore, which index.json names; nothing was deleted", o.store.Kind(), d.b.store.Kind()).
+			return nil, failf(KeystoreMismatch, "the %s keystore has a newer login than the %s keystore, which index.json names; nothing was changed", o.store.Kind(), d.b.store.Kind()).
 				hint("put back the index.json that was there last, if you have it; then %s", fixHint)
 		}
 	}
 	return alone, nil
 }
 
+// keptAs reports that another account here has the login g, or had it.
+func (d *doctor) keptAs(ctx context.Context, g *grant, id string) (bool, error) {
+	a := d.knownAs(g)
+	if a == nil || a.ID == id {
+		return false, nil
+	}
+	held, err := d.b.readGrants(ctx, d.idx, a.ID)
+	if err != nil || held.best == nil {
+		return false, err
+	}
+	return held.best.secret().Equal(g.secret()) || slices.Contains(held.best.Spent, fingerprint(g.secret())), nil
+}
+
 // fetch copies from o the logins that it has alone, and the client secrets that are
 // needed and not here.
 func (d *doctor) fetch(ctx context.Context, o *Broker, m manifest, alone []string) error {
-	needed, err := d.b.clientKeys(ctx, d.idx)
+	needed, err := d.b.grantClients(ctx, d.idx, accountIDs(d.idx))
 	if err != nil {
 		return err
+	}
+	ps, err := d.b.Providers()
+	if err != nil {
+		return err
+	}
+	for _, p := range ps.All() {
+		needed = append(needed, clientKey(p.Endpoint()))
 	}
 	for _, id := range alone {
 		stored, err := o.readGrants(ctx, d.idx, id)
 		if err != nil {
 			return err
 		}
-		if g := stored.best; g != nil && g.ClientSecret {
-			needed = append(needed, clientKey(g.Endpoint))
+		if stored.best == nil {
+			continue
 		}
-		if err := d.fetchLogin(ctx, o, id); err != nil {
+		if stored.best.ClientSecret {
+			needed = append(needed, clientKey(stored.best.Endpoint))
+		}
+		if err := d.fetchLogin(ctx, o, id, stored); err != nil {
 			return err
 		}
 	}
@@ -97,28 +135,33 @@ func (d *doctor) fetch(ctx context.Context, o *Broker, m manifest, alone []strin
 	return nil
 }
 
-func (d *doctor) fetchLogin(ctx context.Context, o *Broker, id string) error {
+// fetchLogin copies the state of a login that counts. The older ones have spent
+// refresh tokens: one that came alone would be sent again.
+func (d *doctor) fetchLogin(ctx context.Context, o *Broker, id string, there grants) error {
 	lock, err := d.b.lock(ctx, d.b.index.RotationPath(id))
 	if err != nil {
 		return err
 	}
 	defer lock.Release()
+	acc, accessSlot, err := o.accessOf(ctx, d.idx, id, there.best.Generation)
+	if err != nil {
+		return err
+	}
 	if err := d.b.changeManifest(ctx, d.idx, func(m *manifest) { m.add(id) }); err != nil {
 		return err
 	}
-	for _, name := range items(d.idx, id) {
-		if err := d.copyItem(ctx, o, name); err != nil {
+	if err := d.copyItem(ctx, o, grantItem(d.idx, id, there.slot)); err != nil {
+		return err
+	}
+	if acc != nil {
+		if err := d.copyItem(ctx, o, accessItem(d.idx, id, accessSlot)); err != nil {
 			return err
 		}
 	}
-	if d.idx.Account(id) != nil {
-		return nil
+	if d.idx.Account(id) == nil {
+		d.restore(ctx, id, there, true)
 	}
-	stored, err := d.b.readGrants(ctx, d.idx, id)
-	if err == nil && stored.best != nil {
-		d.restore(ctx, id, stored, true)
-	}
-	return err
+	return nil
 }
 
 func (d *doctor) copyItem(ctx context.Context, o *Broker, name string) error {
@@ -145,7 +188,7 @@ func (d *doctor) clear(ctx context.Context, o *Broker, m manifest) error {
 	defer release()
 	return d.b.withManifest(ctx, d.idx, func(now *index.Index) error {
 		d.idx = now
-		alone, err := d.compare(ctx, o, m.Accounts)
+		alone, err := d.compare(ctx, o, m)
 		if err != nil {
 			return err
 		}

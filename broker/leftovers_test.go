@@ -1,6 +1,9 @@
 package broker
 
 import (
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -122,9 +125,158 @@ func TestDoctorKeepsWhatIsNewerElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	wants(t, at(dir).Doctor(t.Context(), true), CheckFail, "the file keystore has a newer login than the keychain keystore")
+	if _, err := at(dir).MigrateKeystore(t.Context(), keystore.File); CodeOf(err) != KeystoreMismatch || !strings.Contains(err.Error(), "newer") {
+		t.Errorf("migrated: %v", err)
+	}
 	for name := range left {
 		if _, err := b.get(t.Context(), name); err != nil {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// A login that is only in the other keystore is not a leftover because index.json says
+// that it is being removed, or that another account had it.
+func TestDoctorBelievesNoIndexOfLeftovers(t *testing.T) {
+	for name, forge := range map[string]func(i *index.Index, ada, bob string){
+		"removing": func(i *index.Index, ada, _ string) { i.Account(ada).Removing = true },
+		"spent": func(i *index.Index, ada, bob string) {
+			i.Account(bob).Spent = []string{i.Account(ada).Fingerprint}
+			drop(i, ada)
+		},
+		"fingerprint": func(i *index.Index, ada, bob string) {
+			i.Account(bob).Fingerprint = i.Account(ada).Fingerprint
+			drop(i, ada)
+		},
+	} {
+		w := newWorld(t, brokertest.Config{})
+		store, dir, at := pretendKeychain(t)
+		var ids []string
+		for _, user := range []string{"ada", "bob"} {
+			a, err := w.addTo(at(dir), user, time.Hour)
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, a.ID)
+		}
+		cutOffMigration(t, store, at(dir))
+		b, idx := openedAt(t, at(dir))
+		err := b.deleteItems(t.Context(), idx, ids[0])
+		if err == nil {
+			err = b.update(t.Context(), index.Durable, func(i *index.Index) error { forge(i, ids[0], ids[1]); return nil })
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		at(dir).Doctor(t.Context(), true)
+		if stored, err := b.readGrants(t.Context(), idx, ids[0]); err != nil || stored.best == nil {
+			t.Errorf("%s: ada's login is gone: %v", name, err)
+		}
+	}
+}
+
+// Of a login with several generations the newest comes, and no other: an earlier one
+// that came alone would be sent again.
+func TestDoctorFetchesTheNewestState(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	store, dir, at := pretendKeychain(t)
+	a, err := w.addTo(at(dir), "ada", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, idx := openedAt(t, at(dir))
+	stored, err := b.readGrants(t.Context(), idx, a.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored.best.Generation = 5
+	v, err := stored.best.encode()
+	if err == nil {
+		err = b.set(t.Context(), grantItem(idx, a.ID, "c"), v)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	cutOffMigration(t, store, at(dir))
+	b, idx = openedAt(t, at(dir))
+	if err := b.deleteItems(t.Context(), idx, a.ID); err != nil {
+		t.Fatal(err)
+	}
+	if checks := b.Doctor(t.Context(), true); slices.ContainsFunc(checks, func(c Check) bool { return c.Name == "leftovers" && c.Status == CheckFail }) {
+		t.Errorf("%+v", checks)
+	}
+	for _, name := range items(idx, a.ID) {
+		if _, err := b.get(t.Context(), name); (err == nil) != (name == grantItem(idx, a.ID, "c")) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	w.noneLost()
+}
+
+// A client secret that no login needs yet is somebody's only copy as well.
+func TestDoctorFetchesClientSecrets(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	_, dir, at := pretendKeychain(t)
+	p := testProvider(w.server.URL)
+	p.AuthorizationEndpoint = w.server.URL + "/authorize"
+	if err := at(dir).AddProvider(t.Context(), p, keystore.NewSecret("shh")); err != nil {
+		t.Fatal(err)
+	}
+	if err := at(dir).update(t.Context(), index.Durable, func(i *index.Index) error {
+		i.Keystore, i.KeyFile = string(keystore.File), filepath.Join(filepath.Dir(dir), "key.txt")
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	wants(t, at(dir).Doctor(t.Context(), true), CheckOK, "a migration left in the keychain keystore")
+	b, idx := openedAt(t, at(dir))
+	if has, err := b.hasClientSecret(t.Context(), idx, p.Endpoint()); err != nil || !has {
+		t.Errorf("the client secret: %v, %v", has, err)
+	}
+}
+
+// Nor does doctor seal anything to a key file that index.json alone names, whatever
+// lies in the vault for it.
+func TestDoctorSealsToAChosenKeyAlone(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	store, dir, _ := pretendKeychain(t)
+	b := func() *Broker {
+		return New(Options{Dir: dir, OpenKeychain: func() keystore.Store { return store }})
+	}
+	a, err := w.addTo(b(), "ada", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := itemsOf(t, dir)
+	theirs := filepath.Join(t.TempDir(), "theirs.txt")
+	if err := keystore.InitKeyFile(theirs); err != nil {
+		t.Fatal(err)
+	}
+	if err := b().update(t.Context(), index.Durable, func(i *index.Index) error {
+		i.Keystore, i.KeyFile = string(keystore.File), theirs
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	forger, idx := openedAt(t, b())
+	for _, plant := range []func() error{
+		func() error {
+			return forger.changeManifest(t.Context(), idx, func(m *manifest) { m.add(a.ID) })
+		},
+		func() error {
+			v, err := (&grant{Account: a.ID, Generation: 9, Provider: "sim", RefreshToken: keystore.NewSecret("theirs")}).encode()
+			if err != nil {
+				return err
+			}
+			return forger.set(t.Context(), grantItem(idx, a.ID, "a"), v)
+		},
+	} {
+		if err := plant(); err != nil {
+			t.Fatal(err)
+		}
+		wants(t, b().Doctor(t.Context(), true), CheckFail, "was not chosen for what is in the keychain")
+		if now := itemsOf(t, dir); !slices.Equal(now, before) {
+			t.Errorf("the keychain has %q, want %q", now, before)
 		}
 	}
 }

@@ -13,17 +13,11 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// hasVault reports whether there are sealed files.
-func (b *Broker) hasVault() bool {
-	found, err := filepath.Glob(filepath.Join(b.vaultDir(), "*.age"))
-	return err == nil && len(found) > 0
-}
-
 // lost is about a folder without an index or a backup that could be used. What is
 // sealed in its vault says which store it had; with fix that gets an index, and
 // the checks after this one find its logins. It reports whether there is an index.
 func (d *doctor) lost(ctx context.Context) bool {
-	if !d.b.hasVault() {
+	if !d.b.index.HasVault() {
 		d.say("index", CheckFail, "", "index.json is damaged and so is its backup, and what a keychain has is found by the index alone: "+
 			"put either back from a backup of yours; if there is none, move both away, and log in again")
 		return false
@@ -113,8 +107,16 @@ func (d *doctor) other(ctx context.Context) (*Broker, manifest) {
 // that one again. It reports whether the folder has its keystore now.
 func (d *doctor) elsewhere(ctx context.Context) bool {
 	o, _ := d.other(ctx)
-	if o == nil || !o.hasLogin(ctx, d.idx) {
+	found, older := false, false
+	if o != nil {
+		found, older = o.logins(ctx, d.idx)
+	}
+	switch {
+	case !found:
 		d.say("manifest", CheckFail, "authferry keystore status", "this keystore has nothing of this folder: it is another session's or another daemon's, or its file is not there; no login is lost by that")
+		return false
+	case older: // an index from before a migration can't know more than this one took along
+		d.say("manifest", CheckFail, "authferry keystore status", "this keystore has nothing of this folder at this moment, and the %s keystore only what a migration left there, whose refresh tokens may be spent; the logins are in the one that was used last", o.store.Kind())
 		return false
 	}
 	has := o.store.Kind()
@@ -152,10 +154,14 @@ func (d *doctor) elsewhere(ctx context.Context) bool {
 	return true
 }
 
-// hasLogin reports whether b.store has a grant of any account.
-func (b *Broker) hasLogin(ctx context.Context, idx *index.Index) bool {
-	return slices.ContainsFunc(idx.Accounts, func(a index.Account) bool {
-		stored, err := b.readGrants(ctx, idx, a.ID)
-		return err == nil && stored.best != nil
-	})
+// logins reports whether b.store has a grant of any account, and whether one of them
+// is older than idx knows it to be.
+func (b *Broker) logins(ctx context.Context, idx *index.Index) (found, older bool) {
+	for i := range idx.Accounts {
+		a := &idx.Accounts[i]
+		if stored, err := b.readGrants(ctx, idx, a.ID); err == nil && stored.best != nil {
+			found, older = true, older || stored.best.Generation < a.Generation
+		}
+	}
+	return found, older
 }

@@ -162,6 +162,29 @@ func TestDoctorOfIndexFromBeforeMigration(t *testing.T) {
 	}
 }
 
+// What a migration left in the other keystore is not taken for the logins because the
+// right one has nothing at this moment.
+func TestDoctorDoesNotTurnBackToLeftovers(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	store, dir, at := pretendKeychain(t)
+	a, err := w.addTo(at(dir), "ada", time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cutOffMigration(t, store, at(dir))
+	if err := at(dir).update(t.Context(), index.Durable, func(i *index.Index) error {
+		i.Account(a.ID).Generation = 40 // it was refreshed since
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	removeAll(t, filepath.Join(dir, "vault")) // or not mounted
+	wants(t, at(dir).Doctor(t.Context(), true), CheckFail, "only what a migration left there")
+	if idx, err := at(dir).read(); err != nil || idx.Keystore != string(keystore.File) {
+		t.Errorf("%+v, %v", idx, err)
+	}
+}
+
 func openedAt(t *testing.T, b *Broker) (*Broker, *index.Index) {
 	t.Helper()
 	idx, err := b.read()

@@ -56,7 +56,7 @@ func (b *Broker) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved i
 	if err := m.list(ctx); err != nil {
 		return 0, storeError(err)
 	}
-	if err := m.sealsTo(b.opt.KeyFile, b.keyFile(idx), to); err != nil {
+	if err := sealsTo(m.keyFile, b.opt.KeyFile, b.keyFile(idx), to); err != nil {
 		return 0, err
 	}
 	if err := m.copy(ctx, to); err != nil {
@@ -121,14 +121,15 @@ type migration struct {
 }
 
 // sealsTo refuses a key file that only index.json names: whoever wrote that could
-// read what is sealed to it.
-func (m *migration) sealsTo(asked, path string, to keystore.Kind) error {
+// read what is sealed to it. chosen is a manifest's KeyFile, asked what the command
+// was told.
+func sealsTo(chosen, asked, path string, to keystore.Kind) error {
 	if to != keystore.File || asked != "" {
 		return nil
 	}
-	if sum, err := keystore.KeyFileSum(path); err == nil && sum != m.keyFile {
+	if sum, err := keystore.KeyFileSum(path); err == nil && sum != chosen {
 		return failf(KeystoreMismatch, "index.json names the key file %s, which was not chosen for what is in the keychain, or was changed since; nothing was moved", quote(path)).
-			hint("authferry keystore init --key-file %s, if it is yours; then run the command again", Arg(path))
+			hint("export AUTHFERRY_KEY_FILE=%s, if it is yours; then run the command again", Arg(path))
 	}
 	return nil
 }
@@ -174,8 +175,10 @@ func (m *migration) list(ctx context.Context) error {
 		}
 	}
 	if len(m.manifest.Accounts) > len(listed.Accounts) || len(m.manifest.Clients) > len(listed.Clients) {
+		whole := m.manifest
+		whole.KeyFile = listed.KeyFile
 		// A keystore that takes nothing any more can still be left.
-		_ = m.from.writeManifest(ctx, m.manifest)
+		_ = m.from.writeManifest(ctx, whole)
 	}
 	return nil
 }
@@ -192,8 +195,11 @@ func (m *migration) copy(ctx context.Context, to keystore.Kind) error {
 	if m.before, err = m.to.readManifest(ctx, m.idx); err != nil && !errors.Is(err, keystore.ErrDenied) {
 		return err
 	}
-	// It was left by a migration that was cut off, or is newer than an index from a
-	// backup: it stays listed until somebody has looked.
+	// It was left by a migration that was cut off, or the index is one from a backup:
+	// it stays listed until somebody has looked, and nothing newer is written over.
+	if _, err = (&doctor{b: m.from, idx: m.idx}).compare(ctx, m.to, m.before); err != nil {
+		return err
+	}
 	m.manifest.addAll(m.before)
 	if !m.manifest.empty() {
 		m.copied = append(m.copied, manifestItem(m.idx))
@@ -261,7 +267,7 @@ func notMoved(err error, from, to keystore.Kind) error {
 			hint("authferry keystore migrate %s", to).because(err)
 	}
 	e, ok := errors.AsType[*Error](storeError(err))
-	if !ok {
+	if !ok || e.Code == KeystoreMismatch {
 		return err
 	}
 	e.Message = fmt.Sprintf("the %s keystore did not take the secrets, so nothing was moved: all of them are still in the %s keystore", to, from)
