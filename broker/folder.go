@@ -136,7 +136,7 @@ func inWords(paths []string) string {
 // written down at this moment.
 func (d *doctor) place(ctx context.Context) bool {
 	err := d.b.checkFolder(d.idx)
-	if CodeOf(err) == Fenced && d.fix {
+	if CodeOf(err) == Fenced && d.fix && !isIn(d.idx.Path, d.b.opt.Dir) {
 		err = d.b.update(ctx, index.Durable, func(i *index.Index) error {
 			if i.Store != d.idx.Store || i.Path != d.idx.Path {
 				return failf(LockTimeout, "the folder was given another identity meanwhile; nothing was changed").hint("authferry doctor")

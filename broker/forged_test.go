@@ -139,8 +139,8 @@ func TestForgedTombstone(t *testing.T) {
 	w.clean()
 }
 
-// What lies in the folder, or only has an index's name, is not its original:
-// doctor --fix would leave the logins to it.
+// What only has an index's name is not the folder's original, and what lies in it,
+// with the same logins, may be a copy as well: doctor --fix leaves them to neither.
 func TestForgedOriginal(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	a := w.add("ada", time.Hour)
@@ -169,6 +169,17 @@ func TestForgedOriginal(t *testing.T) {
 	}
 	for path := range paths {
 		if err := w.broker().update(t.Context(), index.Durable, func(i *index.Index) error { i.Path = path; return nil }); err != nil {
+			t.Fatal(err)
+		}
+		if paths[path] != string(data) {
+			w.refreshes(a.ID)
+			continue
+		}
+		w.doctor(true, CheckFail, "in this folder, has the same logins")
+		if _, err := w.broker().Refresh(t.Context(), a.ID); CodeOf(err) != Fenced {
+			t.Errorf("%v", err)
+		}
+		if err := os.RemoveAll(path); err != nil {
 			t.Fatal(err)
 		}
 		w.refreshes(a.ID)

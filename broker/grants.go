@@ -200,22 +200,26 @@ func sameFolder(x, y string) bool {
 	return errA == nil && errB == nil && os.SameFile(a, b)
 }
 
-// isOriginal reports that the folder which the index says it came from is there,
-// and is not this one. One whose index can't be read at this moment is one all the
-// same; its locks tell it from a file that happens to be called so. Nothing in the
-// folder real itself is: that could be put there together with the index.
-func isOriginal(idx *index.Index, real string) bool {
-	for p := filepath.Clean(idx.Path); ; p = filepath.Dir(p) {
+// isIn reports that path is real, or somewhere in it.
+func isIn(path, real string) bool {
+	for p := filepath.Clean(path); ; p = filepath.Dir(p) {
 		if sameFolder(p, real) {
-			return false
+			return true
 		}
 		if p == filepath.Dir(p) {
-			break
+			return false
 		}
 	}
+}
+
+// isOriginal reports that the folder which the index says it came from is there. One
+// whose index can't be read at this moment is one all the same; its locks tell it from
+// a file that happens to be called so. That is not believed of what is in this folder:
+// it could be put there together with the index.
+func isOriginal(idx *index.Index, inside bool) bool {
 	at := index.At(idx.Path)
 	other, err := at.Read()
-	if _, unusable := errors.AsType[*index.FileError](err); unusable {
+	if _, unusable := errors.AsType[*index.FileError](err); unusable && !inside {
 		_, err := os.Lstat(at.LockPath())
 		return err == nil
 	}
@@ -245,7 +249,12 @@ func (b *Broker) checkFolder(idx *index.Index) error {
 	if idx.Path == real || sameFolder(idx.Path, real) {
 		return nil
 	}
-	if isOriginal(idx, real) {
+	switch inside := isIn(idx.Path, real); {
+	case !isOriginal(idx, inside):
+	case inside: // which of the two is the copy is not to be seen
+		return failf(Fenced, "%s, in this folder, has the same logins, and two folders can't own one; nothing was refreshed", quote(idx.Path)).
+			hint("export AUTHFERRY_DIR=%s if that is the one in use; else move it away", Arg(idx.Path))
+	default:
 		return failf(Fenced, "this folder is a copy of %s, and two folders can't own one login; nothing was refreshed", idx.Path).
 			hint("authferry doctor --fix gives the copy its own identity; the original keeps the logins")
 	}
