@@ -88,6 +88,9 @@ func (b *Broker) add(ctx context.Context, n NewAccount, a index.Account, g *gran
 	var refused error // by what the index says now, which asking again would not change
 	err = persist.until(func() error {
 		return b.update(ctx, index.Durable, func(i *index.Index) error {
+			if i.Account(a.ID) != nil {
+				return nil // it came this far, and only its folder could not be synced
+			}
 			if refused = check(i); refused == nil {
 				refused = b.unmoved(i, idx)
 			}

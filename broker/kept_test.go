@@ -67,6 +67,52 @@ func TestDeadMarkIsOfAnOldLogin(t *testing.T) {
 	}
 }
 
+// That is so as well where the refresh of the stored login then fails: the access token
+// of the one before still lives.
+func TestDeadMarkAndNoProvider(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	w.knows(nil)
+	a := w.mustLogin(ada, LoginRequest{}).Account
+	w.change(a.ID, func(a *index.Account) { a.Dead, a.ExpiresAt = a.Fingerprint, time.Now().Add(-time.Hour) })
+	w.loginKilledAt("K14")
+	f := brokertest.Faults()["503"]
+	f.On, f.Times = brokertest.OnRefresh, 9
+	w.server.Inject(f)
+	if got := w.ask(); !w.good(got.token) {
+		t.Errorf("%+v", got)
+	}
+}
+
+// Nor does an account need a login because its entry knows of no refresh token: the
+// login that brought one was killed before its commit.
+func TestAccessOnlyThatGotARefreshToken(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	login := testLogin(w.server.URL, "ada", "at", "", -time.Hour)
+	a, err := w.broker().Add(t.Context(), login)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := w.ask(); got.err == nil || got.err.Code != LoginNeeded {
+		t.Fatalf("%+v", got)
+	}
+	b, idx := w.opened()
+	stored, err := b.readGrants(t.Context(), idx, a.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored.best.Generation, stored.best.RefreshToken = 2, keystore.NewSecret(w.server.Issue("ada").RefreshToken)
+	v, err := stored.best.encode()
+	if err == nil {
+		err = b.set(t.Context(), grantItem(idx, a.ID, "b"), v)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := w.ask(); !w.good(got.token) {
+		t.Errorf("%+v", got)
+	}
+}
+
 // A login that renews writes over nothing that is stored now, however old the index.
 func TestRenewalLeavesTheStoredLogin(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})

@@ -87,22 +87,24 @@ func (b *Broker) settled(ctx context.Context, id string, r renewal) (bool, error
 	return false, err
 }
 
-// outdated reports that the login which the index knows to be dead is not the one
-// that is stored: a renewal was cut off before its commit, or the index came from a
-// backup.
+// outdated reports that the login which the index knows to be dead, or to have no
+// refresh token, is not the one that is stored: a renewal was cut off before its
+// commit, or the index came from a backup.
 func (b *Broker) outdated(ctx context.Context, idx *index.Index, a *index.Account) bool {
-	if a.Dead == "" || a.Dead != a.Fingerprint || b.open(idx) != nil {
+	if a.Dead != a.Fingerprint || b.open(idx) != nil {
 		return false
 	}
 	stored, err := b.readGrants(ctx, idx, a.ID)
-	return err == nil && stored.best != nil && fingerprint(stored.best.secret()) != a.Dead
+	return err == nil && stored.best != nil && fingerprint(stored.best.secret()) != a.Fingerprint
 }
 
 // revive looks whether a login of the selection is outdated, and has that rolled
-// forward. It is asked when all of them seem to be dead.
+// forward, which is done even if the refresh then fails. It is asked when all of them
+// seem to be dead.
 func (b *Broker) revive(ctx context.Context, idx *index.Index, sel selected) (revived bool) {
 	for _, a := range idx.Members(sel.pool) {
-		if !a.Disabled && b.outdated(ctx, idx, a) && b.renew(ctx, a, renewal{beyond: a.Generation}) == nil {
+		if !a.Disabled && b.outdated(ctx, idx, a) {
+			_ = b.renew(ctx, a, renewal{beyond: a.Generation})
 			return true
 		}
 	}
