@@ -108,15 +108,18 @@ func meet(old, now []string, i, j int) (int, int) {
 	return len(old), len(now)
 }
 
-// essence is what sets a line apart from the one of the others that is most like it.
-// What they share is there before and after, and may be a secret: of that only the
-// signs beside the difference are shown.
+// essence is what sets a line apart from the others: its beginning may be that of one
+// of them, its end that of another. What they share is there before and after, and may
+// be a secret: of that only the signs beside the difference are shown.
 func essence(line string, others []string) string {
 	var head, tail int
 	for _, other := range others {
-		if h, t := inCommon(line, other); h+t > head+tail {
-			head, tail = h, t
-		}
+		h, t := inCommon(line, other)
+		head, tail = max(head, h), max(tail, t)
+	}
+	tail = min(tail, len(line)-head)
+	for tail > 0 && !utf8.RuneStart(line[len(line)-tail]) {
+		tail--
 	}
 	before, after := line[:head], line[len(line)-tail:]
 	word := func(r rune) bool { return unicode.IsLetter(r) || unicode.IsDigit(r) }
@@ -130,7 +133,8 @@ func essence(line string, others []string) string {
 	return clean(before + line[head:len(line)-tail] + after)
 }
 
-// inCommon is how much of a line's beginning, and of its end, is the other's as well.
+// inCommon is how much of a line's beginning, and of its end, is the other's as well;
+// the two may overlap.
 func inCommon(line, other string) (head, tail int) {
 	most := min(len(line), len(other))
 	for head < most && line[head] == other[head] {
@@ -139,7 +143,7 @@ func inCommon(line, other string) (head, tail int) {
 	for head > 0 && head < len(line) && !utf8.RuneStart(line[head]) {
 		head--
 	}
-	for tail < most-head && line[len(line)-1-tail] == other[len(other)-1-tail] {
+	for tail < most && line[len(line)-1-tail] == other[len(other)-1-tail] {
 		tail++
 	}
 	for tail > 0 && !utf8.RuneStart(line[len(line)-tail]) {

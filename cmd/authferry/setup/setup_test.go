@@ -376,6 +376,7 @@ func TestDiffShowsNothingShort(t *testing.T) {
 		{"A=1\nGOAUTH=canary;off\n", "GOAUTH=canary;authferry helper goauth\n"},
 		{"a = 1\nb = canary", "# one\n# two\na = 1\nb = canary\n# three\n"},
 		{"x canary\ny\n", "new\nx canary z\ny\n"},
+		{`{"a":{"b":"old","c":1},"zz":"canary"}` + "\n", "{\"a\":{\"b\":\"new\",\n\"d\":2},\"zz\":\"canary\"}\n"},
 	} {
 		for _, c := range []Change{{Path: "f", Before: []byte(test[0]), After: []byte(test[1])}, {Path: "f", Before: []byte(test[1]), After: []byte(test[0])}} {
 			if shown := c.Diff(); strings.Contains(shown, "canary") {
