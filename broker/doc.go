@@ -137,7 +137,8 @@
 //
 // # What a crash leaves
 //
-// The K numbers name the points at which tests kill the rotator.
+// The K numbers name the points at which tests kill the rotator; from K17 on, the
+// command.
 //
 //	K1  waiting for a lock          nothing
 //	K2  after the rotation lock     nothing
@@ -161,17 +162,18 @@
 //	K15 access stored, no commit    rolled forward without a request
 //	K16 committed                   nothing
 //	K17 while printing              nothing
+//	K18 in login or import          import: the login in the other program's file,
+//	                                here, or in both; login: nothing, or as K21; the
+//	                                same command works
 //	K19 in remove                   a tombstone in manifest and index; remove or
 //	                                doctor finishes it
-//	K20 in keystore migrate         before the commit the old keystore counts,
-//	                                after it the new one; copies may be left over,
-//	                                and the manifest beside them lists them; doctor
-//	                                removes them
+//	K20 in rename or migrate        rename: as K6; migrate: before the commit the old
+//	                                keystore counts, after it the new one; copies may
+//	                                be left over, and the manifest beside them lists
+//	                                them; doctor removes them
 //	K21 in login, code exchanged    an account in the manifest that the index does
 //	                                not have; doctor names it. A renewal: the old
 //	                                login, or, once its grant is stored, as K14
-//	in import                       the login in the other program's file, here,
-//	                                or in both; the same command finishes it
 //
 // From K8 to K12 is the only window in which a login can be lost, and only at a
 // server without grace and with the rotator itself killed; the caller's death is

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"reflect"
 	"strconv"
 	"strings"
 	"sync"
@@ -194,6 +195,14 @@ func TestHoldsAreBounded(t *testing.T) {
 // beyond what the rules allow.
 func TestHostileReport(t *testing.T) {
 	w, a := pooled(t, "ada", "bob")
+	g := w.server.Issue("ada")
+	login := testLogin(w.server.URL, "office", g.AccessToken, g.RefreshToken, time.Hour)
+	login.Pool = "work"
+	office, err := w.broker().Add(t.Context(), login)
+	if err != nil {
+		t.Fatal(err)
+	}
+	others := []index.Account{w.account(a[1].ID), w.account(office.ID)}
 	bomb := map[string][]string{"retry-after": {"99999999"}, "date": {"Thu, 01 Jan 1970 00:00:00 GMT"}}
 	for i := range 20_000 {
 		bomb["x-ratelimit-reset-"+strconv.Itoa(i)] = []string{"999999h", strings.Repeat("9", 100)}
@@ -206,6 +215,20 @@ func TestHostileReport(t *testing.T) {
 	}
 	if e := w.account(a[0].ID); len(e.Holds) != 1 || len(e.Usage) > maxUsage {
 		t.Fatalf("%d holds, %d windows", len(e.Holds), len(e.Usage))
+	}
+	for _, before := range others {
+		if now := w.account(before.ID); !reflect.DeepEqual(now, before) {
+			t.Errorf("another account was %+v and is %+v", before, now)
+		}
+	}
+	if now := w.current("sim"); now != a[1].ID {
+		t.Errorf("the pool is at %s", now)
+	}
+	if now := w.current("work"); now != office.ID {
+		t.Errorf("the other pool is at %s", now)
+	}
+	if n := w.server.Ledger().TokenRequests; n != 0 {
+		t.Errorf("%d refreshes", n)
 	}
 }
 

@@ -72,7 +72,7 @@ var table = []row{
 	}},
 	{"K19", "killed in remove, at each call", "remove again works", "-", none, []string{everyCall + "/remove", "broker TestDoctorFinishesRemoval", onKeyring + "/remove", onService + "/remove"}},
 	{"K20", "killed in rename or migrate, at each call", token, once, none, []string{everyCall + "/rename", onKeyring, onService + "/keystore_migrate"}},
-	{"K21", "killed in a login that renews, at each call", token, once, none, []string{everyCall + "/login_again", "broker TestLoginKilled", onKeyring + "/login_again", onService + "/login_again"}},
+	{"K21", "killed in login, code exchanged; one that renews at each call", token, once, none, []string{everyCall + "/login_again", "broker TestLoginKilled", onKeyring + "/login_again", onService + "/login_again"}},
 
 	{"S1", "a server that does not rotate", token, once, none, []string{points + "/fixed", "broker/oauth TestS1ToS7Rotations"}},
 	{"S2", "rotates; reuse is invalid_grant", "login_needed on reuse", once, none, []string{server + "/S2", points + "/rotate"}},

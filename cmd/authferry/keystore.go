@@ -49,7 +49,7 @@ type keystoreInitCmd struct {
 	KeyFile    string        `placeholder:"PATH" help:"The key file; made where there is none. With --passphrase it may be left out."`
 	Passphrase bool          `help:"Seal the key file with a passphrase, for authferry keystore unlock."`
 	Stdin      bool          `name:"passphrase-stdin" help:"The same, with the passphrase from stdin."`
-	For        time.Duration `default:"12h" placeholder:"D" help:"How long it is unlocked from now."`
+	For        time.Duration `default:"12h" placeholder:"D" help:"How long it is unlocked from now; 12h by default."`
 }
 
 func (c *keystoreInitCmd) Run(a *app) error {
@@ -90,7 +90,7 @@ func (c *keystoreInitCmd) seal(a *app) error {
 
 type keystoreUnlockCmd struct {
 	jsonFlag
-	For   time.Duration `default:"12h" placeholder:"D" help:"Lock it again by itself after this time."`
+	For   time.Duration `default:"12h" placeholder:"D" help:"Lock it again by itself after this time; 12h by default."`
 	Stdin bool          `name:"passphrase-stdin" help:"Read the passphrase from stdin."`
 }
 

@@ -139,7 +139,7 @@ a limit is held until the time that the provider named, and the next takes over.
 	sections: []section{
 		{"ENVIRONMENT", [][2]string{
 			{"AUTHFERRY_DIR", "The folder of the index, settings and locks."},
-			{"AUTHFERRY_KEYSTORE", "keychain or file: which one a new folder uses."},
+			{"AUTHFERRY_KEYSTORE", "keychain or file: the one that a new folder uses; a folder with the other one is refused."},
 			{"AUTHFERRY_ACCOUNT, AUTHFERRY_POOL", "The same as --account and --pool."},
 			{"AUTHFERRY_KEY_FILE", "Path of the key file that opens the sealed files."},
 			{"AUTHFERRY_KEYCHAIN_TIMEOUT, AUTHFERRY_LOCK_TIMEOUT, AUTHFERRY_HTTP_TIMEOUT", "How long to wait, as 30s or 2m. By default 5s (2m where somebody can answer a prompt), 30s and 30s."},

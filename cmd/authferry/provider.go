@@ -56,7 +56,7 @@ func (c *providerShowCmd) Run(a *app) error {
 		{"userinfo endpoint", p.UserinfoEndpoint}, {"client id", p.ClientID}, {"token request", p.TokenRequest},
 		{"redirect uri", p.RedirectURI}, {"scopes", strings.Join(p.Scopes, " ")},
 		{"headers", strings.Join(p.TokenHeaders(), "; ")}, {"api origins", strings.Join(p.APIOrigins, " ")},
-		{"env", strings.Join(p.Env, " ")}, {"identity from", p.IdentityFrom},
+		{"env", strings.Join(p.Env, " ")}, {"api key env", strings.Join(p.APIKeyEnv, " ")}, {"identity from", p.IdentityFrom},
 	} {
 		if row[1] != "" {
 			t.add(row[0], row[1])
