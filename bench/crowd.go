@@ -77,7 +77,7 @@ func (b *bench) crowd(n int) ([]byte, error) {
 		ix.Pools[a.Pool] = index.Pool{Provider: a.Provider, Current: a.ID}
 	}
 	dir := b.path("crowd")
-	if err := index.At(dir).Replace(ctx, ix); err != nil {
+	if _, err := index.At(dir).Mend(ctx, ix); err != nil { // there is none
 		return nil, err
 	}
 	return os.ReadFile(filepath.Join(dir, "index.json"))
