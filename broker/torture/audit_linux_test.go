@@ -23,6 +23,7 @@ func (m *model) audit(before []index.Account, steps []*step) {
 		said := strings.Join(s.args, " ") + ": " + strconv.Itoa(r.code) + ": " + strings.TrimSpace(r.err)
 		switch {
 		case s.touched && r.code == -1, m.rotators && strings.Contains(r.err, "was killed twice"):
+		case s.args[0] == "keystore" && (r.code == 7 || r.code == 80): // somebody was added meanwhile; or it is there already
 		case r.code == -1, r.code == 1 && s.args[0] != "doctor", r.code == 2, r.code == 6, r.code == 7, r.code == 80, strings.Contains(r.err, "goroutine "):
 			m.broken("I5: not the true cause: %s", said)
 		case r.code == 0 && r.out == "" && slices.Contains(serving, s.args[0]):
@@ -35,6 +36,11 @@ func (m *model) audit(before []index.Account, steps []*step) {
 			m.broken("I6: a living token was withheld: %s", said)
 		case r.code == 4 && !s.login && !m.loses && !m.gone[s.about]:
 			m.broken("I4: %s", said)
+		}
+	}
+	for _, s := range steps {
+		if s.moved != "" {
+			m.movedWhole(s)
 		}
 	}
 	l := m.server.Ledger()
@@ -61,6 +67,23 @@ func (m *model) audit(before []index.Account, steps []*step) {
 	}
 	if all := m.accounts(); len(all) > 0 {
 		m.serves(all[m.r.IntN(len(all))])
+	}
+}
+
+// movedWhole finishes a takeover, after which the login is here, and nowhere else.
+func (m *model) movedWhole(s *step) {
+	path := s.args[2]
+	outlived(path)
+	if r := m.run("", s.args...); r.code != 0 && r.failure != "no_account" {
+		m.broken("I5: %s again: exit code %d: %s", strings.Join(s.args, " "), r.code, r.err)
+	}
+	if there, _ := inFile(path, s.moved, false); there {
+		m.broken("%s still has the login that was moved", path)
+	}
+	if all := m.accounts(); !slices.ContainsFunc(all, func(a index.Account) bool {
+		return a.Fingerprint == fingerprint(s.moved) || slices.Contains(a.Spent, fingerprint(s.moved))
+	}) {
+		m.broken("the login that was moved is nowhere")
 	}
 }
 
@@ -164,4 +187,5 @@ func (m *model) end() {
 		return
 	}
 	_ = os.RemoveAll(m.home)
+	_ = os.RemoveAll(m.elsewhere)
 }

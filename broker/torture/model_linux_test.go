@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -62,8 +64,9 @@ type model struct {
 	generations map[string]int  // the highest seen of each account
 	gone        map[string]bool // accounts whose login is lost
 	people      int
-	before      int // violations in other worlds
-	worries     int // rotators killed and outcomes made unknown: each may cost one recovery
+	elsewhere   string // where other programs keep their files
+	before      int    // violations in other worlds
+	worries     int    // rotators killed and outcomes made unknown: each may cost one recovery
 }
 
 const bystander = "bystander"
@@ -120,10 +123,13 @@ func newModel(t *testing.T, n *tally, how regime, keychain []string, from uint64
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &model{world: openWorld(t, program(t), home, server, keychain), regime: how, n: n, seed: from, number: number,
+	m := &model{world: openWorld(t, program(t), home, server, keychain), regime: how, n: n, seed: from, number: number, elsewhere: home + ".files",
 		r: rand.New(rand.NewPCG(from, uint64(number))), generations: map[string]int{}, gone: map[string]bool{}, before: n.violations} // #nosec G115 G404 -- a schedule that can be repeated
 	m.add(bystander, 24*time.Hour)
 	m.must("", "move", bystander, "--pool", "apart")
+	if keychain != nil { // now and then everything is moved to sealed files, or back
+		m.must("", "keystore", "init", "--key-file", filepath.Join(home, "key.txt"))
+	}
 	for range 3 {
 		m.newcomer(time.Duration(m.r.IntN(2)*2-1) * time.Hour)
 	}
@@ -146,6 +152,7 @@ type step struct {
 	args    []string
 	stdin   string
 	login   bool
+	moved   string // the refresh token that is in another program's file
 	about   string // the account, where it is about one
 	pid     int    // 0: not started yet
 	result  result
@@ -171,7 +178,7 @@ func (m *model) accounts() (all []index.Account) {
 func (m *model) choose(all []index.Account) *step {
 	a := all[m.r.IntN(len(all))]
 	on := func(args ...string) *step { return &step{args: args, about: a.ID} }
-	switch d := m.r.IntN(120); {
+	switch d := m.r.IntN(132); {
 	case d < 24:
 		return on("token", "--account", a.ID)
 	case d < 32:
@@ -224,9 +231,37 @@ func (m *model) choose(all []index.Account) *step {
 		return on("move", a.ID, "--pool", []string{"sim", "other"}[m.r.IntN(2)])
 	case d < 117:
 		return on("info", a.ID)
-	default:
+	case d < 120:
 		return on("holds", "clear", a.ID)
+	case d < 124:
+		return m.takeover()
+	case d < 126:
+		return &step{args: []string{"provider", "add", "sim", "--issuer", m.server.URL, "--client-id", "authferry-sim", "--api-origin", m.server.URL, "--env", "SIM_TOKEN"}}
+	case d < 127:
+		return &step{args: []string{"config", "set", "throttle_max", strconv.Itoa(1+m.r.IntN(9)) + "s"}}
+	case d < 129 && m.key == "":
+		return &step{args: []string{"keystore", "migrate", []string{"file", "keychain"}[m.r.IntN(2)]}}
+	default:
+		s := &step{args: []string{"login", "sim", "--no-browser", "--timeout", "1m", "--json"}, login: true}
+		for _, known := range all {
+			if known.Identity == "ada@example.com" {
+				s.args, s.about = append(s.args, "--renew", known.ID), known.ID
+			}
+		}
+		return s
 	}
+}
+
+// takeover moves a login out of another program's file.
+func (m *model) takeover() *step {
+	m.people++
+	g := m.server.Issue(fmt.Sprintf("p%d", m.people))
+	path := filepath.Join(m.elsewhere, strconv.Itoa(m.people), "auth.json")
+	text := fmt.Sprintf(`{"sim":{"type":"oauth","refresh":%q,"access":%q,"expires":%d}}`, g.RefreshToken, g.AccessToken, time.Now().Add(time.Hour).UnixMilli())
+	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
+		m.t.Fatal(err)
+	}
+	return &step{args: []string{"import", "opencode", path, "--move", "--json"}, moved: g.RefreshToken}
 }
 
 // want makes up a command that wants a token of an account, or a newer one.
