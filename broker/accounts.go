@@ -117,8 +117,8 @@ func newEntry(n NewAccount, now time.Time) (index.Account, error) {
 	pool := n.Pool
 	if pool == "" {
 		pool = n.Provider.Name
-	} else if pool, err = index.CheckLabel(pool); err != nil {
-		return index.Account{}, failf(Usage, "the pool's name does not do").because(err)
+	} else if pool, err = poolName(pool); err != nil {
+		return index.Account{}, err
 	}
 	a := index.Account{
 		ID: cmp.Or(n.id, index.NewID()), Label: label, Provider: n.Provider.Name, Pool: pool, Kind: KindOAuth,
@@ -144,8 +144,9 @@ func (b *Broker) holdNew(ctx context.Context, id string) (release func()) {
 	return l.Release
 }
 
-// enlist puts a new account last in its pool.
+// enlist puts a new account last in its pool, which may be there in another spelling.
 func enlist(idx *index.Index, a *index.Account) {
+	a.Pool, _, _ = findPool(idx, a.Pool)
 	a.Rank = len(idx.Members(a.Pool)) + 1
 	idx.Accounts = append(idx.Accounts, *a)
 	p := idx.Pools[a.Pool]
@@ -196,11 +197,8 @@ func admissible(idx *index.Index, a *index.Account, secret keystore.Secret) erro
 		return failf(LabelTaken, "this login is already here as %s; two accounts can't own one", quote(o.Label)).
 			hint("authferry info %s", Arg(o.Label))
 	}
-	if p, ok := idx.Pools[a.Pool]; ok && p.Provider != a.Provider && len(idx.Members(a.Pool)) > 0 {
-		return failf(Fenced, "pool %s is of provider %s, and a pool never mixes providers", quote(a.Pool), p.Provider).
-			hint("choose another --pool")
-	}
-	return nil
+	_, err := poolFor(idx, a.Pool, a.Provider)
+	return err
 }
 
 // knownAs is the account that has this refresh token or API key, or had it; nil:

@@ -209,7 +209,7 @@ func renewable(idx *index.Index, req LoginRequest, kind string) (id string, err 
 		case a.Kind != kind:
 			return "", failf(Usage, "account %s is an API key", quote(a.Label)).hint("authferry login %s --api-key-stdin --renew %s", a.Provider, Arg(a.Label))
 		}
-		return a.ID, inPool(a, req.Pool)
+		return a.ID, inPool(idx, a, req.Pool)
 	}
 	if req.Label != "" {
 		if _, err := index.CheckLabel(req.Label); err != nil {
@@ -221,10 +221,14 @@ func renewable(idx *index.Index, req LoginRequest, kind string) (id string, err 
 			}
 		}
 	}
-	if p, ok := idx.Pools[req.Pool]; ok && p.Provider != req.Provider && len(idx.Members(req.Pool)) > 0 {
-		return "", failf(Fenced, "pool %s is of provider %s, and a pool never mixes providers", quote(req.Pool), p.Provider).hint("choose another --pool")
+	if req.Pool == "" {
+		return "", nil
 	}
-	return "", nil
+	pool, err := poolName(req.Pool)
+	if err == nil {
+		_, err = poolFor(idx, pool, req.Provider)
+	}
+	return "", err
 }
 
 func labelTaken(a *index.Account) error {
@@ -236,8 +240,8 @@ func labelTaken(a *index.Account) error {
 }
 
 // inPool refuses to move an account on the side.
-func inPool(a *index.Account, pool string) error {
-	if pool == "" || index.EqualLabel(pool, a.Pool) {
+func inPool(idx *index.Index, a *index.Account, pool string) error {
+	if known, _, _ := findPool(idx, pool); pool == "" || known == a.Pool {
 		return nil
 	}
 	return failf(Fenced, "account %s is in pool %s; a login does not move it", quote(a.Label), quote(a.Pool)).

@@ -95,20 +95,37 @@ func (b *Broker) Enable(ctx context.Context, account string) (*index.Account, er
 	})
 }
 
+// poolName checks what a pool is to be called.
+func poolName(name string) (string, error) {
+	name, err := index.CheckLabel(name)
+	if err != nil {
+		return "", failf(Usage, "the pool's name does not do").because(err)
+	}
+	return name, nil
+}
+
+// poolFor is the pool that an account of provider gets into by name: one that is
+// there, or a new one. Errors: Fenced for a pool of another provider.
+func poolFor(idx *index.Index, name, provider string) (string, error) {
+	known, p, ok := findPool(idx, name)
+	if ok && p.Provider != provider {
+		return "", failf(Fenced, "pool %s is of provider %s, and a pool never mixes providers", quote(known), p.Provider).hint("choose another --pool")
+	}
+	return known, nil
+}
+
 // Move puts an account into another pool of its provider, as the last one
 // there; a pool that does not exist is made. Errors: NoAccount, Ambiguous,
 // Fenced (a pool of another provider), Usage (the name).
 func (b *Broker) Move(ctx context.Context, account, pool string) (*index.Account, error) {
-	name, err := index.CheckLabel(pool)
+	called, err := poolName(pool)
 	if err != nil {
-		return nil, failf(Usage, "the pool's name does not do").because(err)
+		return nil, err
 	}
 	return b.updated(ctx, account, func(idx *index.Index, a *index.Account) error {
-		if known, p, ok := findPool(idx, name); ok {
-			if p.Provider != a.Provider {
-				return failf(Fenced, "pool %s is of provider %s, and a pool never mixes providers", quote(known), p.Provider).hint("choose another --pool")
-			}
-			name = known
+		name, err := poolFor(idx, called, a.Provider)
+		if err != nil {
+			return err
 		}
 		from := a.Pool
 		if from == name {

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/index"
 )
 
@@ -63,6 +64,80 @@ func TestOrderAndMoveKeepTheRanks(t *testing.T) {
 	equal(t, labelsOf(t, w, "sim"), "bob", "cat", "ada")
 	if _, err := b.Move(t.Context(), "ada", "a/b"); CodeOf(err) != Usage {
 		t.Error(err)
+	}
+}
+
+// addIn imports a login of user at provider into pool.
+func (w *world) addIn(provider, pool, user string) (*index.Account, error) {
+	w.t.Helper()
+	g := w.server.Issue(user)
+	n := testLogin(w.server.URL, user, g.AccessToken, g.RefreshToken, time.Hour)
+	n.Provider.Name, n.Pool = provider, pool
+	return w.broker().Add(w.t.Context(), n)
+}
+
+// A pool is found by its name in any case, whoever joins it or asks for it, so no
+// second one comes to be and none of another provider's accounts gets into it.
+func TestAPoolHasOneSpelling(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	for user, pool := range map[string]string{"ada": "work", "bob": "Work", "cat": " WORK "} {
+		if _, err := w.addIn("sim", pool, user); err != nil {
+			t.Fatal(err)
+		}
+	}
+	idx, err := index.At(w.dir).Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pools := poolsOf(idx, "")
+	if len(pools) != 1 || len(idx.Pools) != 1 || len(labelsOf(t, w, pools[0])) != 3 {
+		t.Fatalf("%q %+v", pools, idx.Pools)
+	}
+	if _, err := w.addIn("other", "wORK", "dan"); CodeOf(err) != Fenced {
+		t.Errorf("another provider's account: %v", err)
+	}
+	if _, err := renewable(idx, LoginRequest{Provider: "other", Pool: "wORK"}, KindOAuth); CodeOf(err) != Fenced {
+		t.Errorf("another provider's login: %v", err)
+	}
+	if _, err := renewable(idx, LoginRequest{Provider: "other", Pool: "a/b"}, KindOAuth); CodeOf(err) != Usage {
+		t.Errorf("a login into a pool that can't be: %v", err)
+	}
+	for _, s := range []Selection{{Pool: "wOrk"}, {EnvPool: "wOrk"}, {Pool: "wOrk", Account: "cat"}} {
+		if _, err := w.broker().Token(t.Context(), TokenRequest{Selection: s}); err != nil {
+			t.Errorf("%+v: %v", s, err)
+		}
+	}
+}
+
+// Where a folder has several spellings, each is found by its own name, and what
+// is none of them is not guessed.
+func TestAnExactPoolNameWins(t *testing.T) {
+	w, a := pooled(t, "ada", "bob")
+	w.edit(a[0].ID, func(a *index.Account) { a.Pool = "work" })
+	if err := index.At(w.dir).Update(t.Context(), index.Fast, func(idx *index.Index) error {
+		idx.Accounts[1].Pool = "WORK"
+		idx.Pools = map[string]index.Pool{"work": {Provider: "sim"}, "WORK": {Provider: "sim"}}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	b := w.broker()
+	for i, pool := range []string{"work", "WORK"} {
+		if tok, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Pool: pool}}); err != nil || tok.Account.ID != a[i].ID {
+			t.Errorf("%s: %v", pool, err)
+		}
+		if _, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Pool: pool, Account: a[1-i].ID}}); CodeOf(err) != Fenced {
+			t.Errorf("outside of %s: %v", pool, err)
+		}
+		if c, err := w.addIn("sim", pool, []string{"cat", "dan"}[i]); err != nil || c.Pool != pool {
+			t.Errorf("%s: %+v, %v", pool, c, err)
+		}
+	}
+	if _, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Pool: "Work"}}); CodeOf(err) != NoAccount {
+		t.Errorf("neither: %v", err)
+	}
+	if moved, err := b.Move(t.Context(), "bob", "work"); err != nil || moved.Pool != "work" {
+		t.Errorf("%+v, %v", moved, err)
 	}
 }
 

@@ -77,7 +77,7 @@ func (b *Broker) resolveIn(idx *index.Index, s Selection, fence, account string,
 		if err != nil {
 			return selected{}, err
 		}
-		if fence != "" && !index.EqualLabel(a.Pool, fence) {
+		if pool, _, _ := findPool(idx, fence); fence != "" && pool != a.Pool {
 			return selected{}, failf(Fenced, "account %s is in pool %s, outside of pool %s", quote(a.Label), quote(a.Pool), quote(fence)).
 				hint("authferry token --account %s --pool %s", Arg(a.Label), Arg(a.Pool))
 		}
@@ -219,13 +219,23 @@ func quoted(names []string) string {
 	return strings.Join(words, ", ")
 }
 
+// findPool finds the pool that a person calls name: the one of just that name, or
+// the only one that differs from it in case alone. Where there is none, name is
+// what a new one would be called.
 func findPool(idx *index.Index, name string) (string, index.Pool, bool) {
+	var alike []string
 	for _, n := range poolsOf(idx, "") {
-		if index.EqualLabel(n, name) {
+		if n == name {
 			return n, idx.Pools[n], true
 		}
+		if index.EqualLabel(n, name) {
+			alike = append(alike, n)
+		}
 	}
-	return "", index.Pool{}, false
+	if len(alike) != 1 {
+		return name, index.Pool{}, false
+	}
+	return alike[0], idx.Pools[alike[0]], true
 }
 
 // nearest returns the binding of the closest parent of dir: for provider, or,

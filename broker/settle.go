@@ -105,7 +105,7 @@ func (l *login) settle(ctx context.Context, n NewAccount) (*Login, error) {
 			return nil, err
 		}
 		if home != nil {
-			if err := inPool(home, l.req.Pool); err != nil {
+			if err := inPool(idx, home, l.req.Pool); err != nil {
 				return nil, err
 			}
 			if l.req.Label != "" && !index.EqualLabel(l.req.Label, home.Label) {

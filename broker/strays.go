@@ -188,7 +188,7 @@ func (d *doctor) restore(ctx context.Context, id string, stored grants, disabled
 			return nil // whoever was logging in has finished
 		}
 		a.Label = freeLabel(i, NewAccount{Provider: oauth.Provider{Name: g.Provider}})
-		if p, ok := i.Pools[a.Pool]; ok && p.Provider != a.Provider && len(i.Members(a.Pool)) > 0 {
+		if _, err := poolFor(i, a.Pool, a.Provider); err != nil {
 			a.Pool = a.Label
 		}
 		enlist(i, &a)

@@ -395,8 +395,9 @@ func (t *takeover) outcome() *Takeover {
 		if !c.n.APIKey.Empty() {
 			kind = KindAPIKey
 		}
+		pool, _, _ := findPool(t.idx, c.n.Provider.Name)
 		l := TakeoverLogin{
-			Entry: c.login.Entry, Label: c.n.Label, Was: c.was, Provider: c.n.Provider.Name, Pool: c.n.Provider.Name, Kind: kind,
+			Entry: c.login.Entry, Label: c.n.Label, Was: c.was, Provider: c.n.Provider.Name, Pool: pool, Kind: kind,
 			Identity: c.n.Identity.Name, ExpiresAt: c.n.ExpiresAt.Truncate(time.Second),
 		}
 		if a := t.idx.Account(c.whole); a != nil {

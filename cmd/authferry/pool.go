@@ -112,7 +112,10 @@ type moveCmd struct {
 
 func (c *moveCmd) Run(a *app) error {
 	acc, err := a.broker.Move(a.ctx, c.Account, c.Pool)
-	return a.changed(acc, err, c.JSON, fmt.Sprintf("is in pool %q", c.Pool))
+	if err != nil {
+		return err
+	}
+	return a.changed(acc, nil, c.JSON, fmt.Sprintf("is in pool %q", acc.Pool))
 }
 
 type orderCmd struct {
