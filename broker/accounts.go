@@ -187,7 +187,7 @@ func admissible(idx *index.Index, a *index.Account, secret keystore.Secret) erro
 	for _, o := range idx.Accounts {
 		if o.Provider == a.Provider && index.EqualLabel(o.Label, a.Label) && !o.Removing {
 			return failf(LabelTaken, "label %s is taken at %s", quote(a.Label), a.Provider).
-				hint("authferry rename %s NEW-LABEL, or choose another --label", Arg(o.Label))
+				hint("authferry rename %s NEW-LABEL, or choose another --label", argFor(idx, &o))
 		}
 	}
 	if o := knownAs(idx, a.Provider, a.Kind, secret); o != nil && o.Removing {
@@ -195,7 +195,7 @@ func admissible(idx *index.Index, a *index.Account, secret keystore.Secret) erro
 			hint("authferry doctor --fix, then run the command again")
 	} else if o != nil {
 		return failf(LabelTaken, "this login is already here as %s; two accounts can't own one", quote(o.Label)).
-			hint("authferry info %s", Arg(o.Label))
+			hint("authferry info %s", argFor(idx, o))
 	}
 	_, err := poolFor(idx, a.Pool, a.Provider)
 	return err

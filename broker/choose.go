@@ -139,7 +139,7 @@ func choose(idx *index.Index, sel selected, skip []string, now time.Time) choice
 		a := login[0]
 		return choice{err: loginNeeded(a)}
 	case len(members) > 0:
-		return choice{err: failf(NoAccount, "every account of pool %s is disabled", quote(sel.pool)).hint("authferry enable %s", Arg(members[0].Label))}
+		return choice{err: failf(NoAccount, "every account of pool %s is disabled", quote(sel.pool)).hint("authferry enable %s", argFor(idx, members[0]))}
 	}
 	return choice{err: failf(NoAccount, "pool %s has no account", quote(sel.pool)).hint("authferry list")}
 }
@@ -188,10 +188,10 @@ func choosePinned(idx *index.Index, sel selected, now time.Time) choice {
 	case a == nil || a.Removing || a.Pool != sel.pool:
 		return choice{err: failf(NoAccount, "that account is not in pool %s any more", quote(sel.pool)).hint("authferry list")}
 	case a.Disabled:
-		return choice{err: failf(NoAccount, "account %s is disabled", quote(a.Label)).hint("authferry enable %s", Arg(a.Label))}
+		return choice{err: failf(NoAccount, "account %s is disabled", quote(a.Label)).hint("authferry enable %s", argFor(idx, a))}
 	case heldUntil(a, sel.scope, now).After(now):
 		e := failf(AllHeld, "account %s is held until %s", quote(a.Label), heldUntil(a, sel.scope, now).Local().Format(time.RFC3339)).
-			hint("authferry token --wait --account %s, or authferry holds", Arg(a.Label))
+			hint("authferry token --wait --account %s, or authferry holds", argFor(idx, a))
 		e.RetryAt = heldUntil(a, sel.scope, now)
 		return choice{err: e}
 	}

@@ -198,12 +198,14 @@ func shownPage(p oauth.Provider) bool {
 // that only another login could have is refused here already.
 func renewable(idx *index.Index, req LoginRequest, kind string) (id string, err error) {
 	if req.Renew != "" {
-		a, err := FindAccount(idx, req.Renew, "")
-		switch {
-		case err != nil:
+		a, err := FindAccount(idx, req.Renew, req.Provider)
+		if err != nil {
+			if other, elsewhere := FindAccount(idx, req.Renew, ""); elsewhere == nil {
+				err = failf(Usage, "account %s is one of %s", quote(other.Label), other.Provider).hint("authferry login %s --renew %s", other.Provider, Arg(other.Label))
+			}
 			return "", err
-		case a.Provider != req.Provider:
-			return "", failf(Usage, "account %s is one of %s", quote(a.Label), a.Provider).hint("authferry login %s --renew %s", a.Provider, Arg(a.Label))
+		}
+		switch {
 		case a.Kind != kind && kind == KindAPIKey:
 			return "", failf(Usage, "account %s is no API key", quote(a.Label)).hint("authferry login %s --renew %s", a.Provider, Arg(a.Label))
 		case a.Kind != kind:
@@ -245,7 +247,7 @@ func inPool(idx *index.Index, a *index.Account, pool string) error {
 		return nil
 	}
 	return failf(Fenced, "account %s is in pool %s; a login does not move it", quote(a.Label), quote(a.Pool)).
-		hint("authferry move %s --pool %s", Arg(a.Label), Arg(pool))
+		hint("authferry move %s --pool %s", argFor(idx, a), Arg(pool))
 }
 
 // errNobody is the cause of a login's context when the person took too long.

@@ -13,7 +13,7 @@ import (
 func (b *Broker) Use(ctx context.Context, account string) (*index.Account, error) {
 	return b.updated(ctx, account, func(idx *index.Index, a *index.Account) error {
 		if a.Disabled {
-			return failf(NoAccount, "account %s is disabled", quote(a.Label)).hint("authferry enable %s", Arg(a.Label))
+			return failf(NoAccount, "account %s is disabled", quote(a.Label)).hint("authferry enable %s", argFor(idx, a))
 		}
 		p := idx.Pools[a.Pool]
 		p.Current = a.ID

@@ -79,12 +79,12 @@ func (b *Broker) resolveIn(idx *index.Index, s Selection, fence, account string,
 		}
 		if pool, _, _ := findPool(idx, fence); fence != "" && pool != a.Pool {
 			return selected{}, failf(Fenced, "account %s is in pool %s, outside of pool %s", quote(a.Label), quote(a.Pool), quote(fence)).
-				hint("authferry token --account %s --pool %s", Arg(a.Label), Arg(a.Pool))
+				hint("authferry token --account %s --pool %s", argFor(idx, a), Arg(a.Pool))
 		}
 		if s.Pool == "" {
 			if own := nearest(idx, s.Dir, a.Provider); own != nil && boundPool(idx, own) != a.Pool {
 				return selected{}, failf(Fenced, "this directory is bound to pool %s for provider %s, and account %s is outside of it", quote(boundPool(idx, own)), a.Provider, quote(a.Label)).
-					hint("authferry token --pool %s --account %s", Arg(a.Pool), Arg(a.Label))
+					hint("authferry token --pool %s --account %s", Arg(a.Pool), argFor(idx, a))
 			}
 		}
 		return selected{pool: a.Pool, prefer: a.ID, pinned: true}, nil
@@ -178,6 +178,14 @@ func FindAccount(idx *index.Index, name, provider string) (*index.Account, error
 		names = append(names, quote(a.Provider+"/"+a.Label))
 	}
 	return nil, failf(Ambiguous, "account %s exists at several providers: %s", quote(name), strings.Join(names, ", "))
+}
+
+// argFor names a in a command: by its label, unless FindAccount would need more.
+func argFor(idx *index.Index, a *index.Account) string {
+	if _, err := FindAccount(idx, a.Label, ""); err != nil {
+		return Arg(a.Provider + "/" + a.Label)
+	}
+	return Arg(a.Label)
 }
 
 func labels(idx *index.Index, provider string) string {
