@@ -118,8 +118,8 @@ func TestSoonestReset(t *testing.T) {
 	})
 }
 
-// The pool moves only from the lease's account, to a free one, and not again
-// for the same lease.
+// The pool moves only from an account that can't be used, to a free one, and not
+// again for the same lease.
 func TestMoveOnProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		idx := drawIndex(t)
@@ -128,18 +128,18 @@ func TestMoveOnProperties(t *testing.T) {
 		a := &idx.Accounts[i]
 		before := idx.Pools[a.Pool].Current
 		addHold(a, stated(testNow, time.Hour), testNow)
-		b.moveOn(idx, a, testNow)
+		b.moveOn(idx, a.Pool, testNow)
 		after := idx.Pools[a.Pool].Current
 		if after != before {
-			next := idx.Account(after)
+			next, was := idx.Account(after), cmp.Or(idx.Account(before), &index.Account{Disabled: true})
 			switch {
-			case before != a.ID:
-				t.Fatal("moved from an account that nobody reported")
+			case !was.Disabled && !was.Removing && !needsLogin(was, testNow) && !heldUntil(was, heldForScope, testNow).After(testNow):
+				t.Fatal("moved from an account that is free")
 			case next.Pool != a.Pool, next.Disabled, next.Removing, needsLogin(next, testNow), heldUntil(next, heldForScope, testNow).After(testNow):
 				t.Fatalf("moved to %+v", next)
 			}
 		}
-		b.moveOn(idx, a, testNow)
+		b.moveOn(idx, a.Pool, testNow)
 		if idx.Pools[a.Pool].Current != after {
 			t.Fatal("moved twice for one lease")
 		}

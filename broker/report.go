@@ -98,7 +98,7 @@ func (b *Broker) Report(ctx context.Context, s Selection, r ReportRequest) (*Rep
 			return nil, err
 		}
 	}
-	res.Account = View(idx, a, now)
+	res.Account = b.view(idx, a, now)
 	switch {
 	case v.Held():
 		err = b.afterHold(ctx, idx, a, sel, r, res)
@@ -154,9 +154,9 @@ func noteworthy(a *index.Account, v ratelimit.Verdict, scope string, now time.Ti
 		!slices.EqualFunc(after.Usage, a.Usage, func(x, y index.Usage) bool { return x.ReportedAt.Equal(y.ReportedAt) && x.Used == y.Used })
 }
 
-// record writes what v says about account id and, where the account is held and
-// current, moves its pool on. All of it is one change of the index, so that a
-// second report of the same lease finds the pool moved already.
+// record writes what v says about account id and, where that can't be used now,
+// moves its pool on. All of it is one change of the index, so that a second report
+// of the same lease finds the pool moved already.
 func (b *Broker) record(ctx context.Context, id string, v ratelimit.Verdict, scope string, now time.Time, res *ReportResult) (*index.Index, *index.Account, error) {
 	var idx *index.Index
 	var a *index.Account
@@ -172,23 +172,20 @@ func (b *Broker) record(ctx context.Context, id string, v ratelimit.Verdict, sco
 		if v.Held() {
 			h := viewHold(addHold(a, v, now))
 			res.Hold = &h
-			b.moveOn(i, a, now)
+			b.moveOn(i, a.Pool, now)
 		}
 		return nil
 	})
 	return idx, a, err
 }
 
-// moveOn makes another account current where a is and can't be used.
-func (b *Broker) moveOn(idx *index.Index, a *index.Account, now time.Time) {
-	p, c := idx.Pools[a.Pool], b.Config()
-	if p.Current != a.ID || !c.Failover || !a.Disabled && !heldUntil(a, heldForScope, now).After(now) {
-		return
-	}
-	next := choose(idx, selected{pool: a.Pool, soonest: c.Strategy == soonestReset}, nil, now).account
-	if next != nil && !needsLogin(next, now) {
+// moveOn makes the account current that pool would use now, if one is free: where
+// the one that was can't be used, the pool stays with who took its place.
+func (b *Broker) moveOn(idx *index.Index, pool string, now time.Time) {
+	next := b.currentOf(idx, pool, now).account
+	if p, ok := idx.Pools[pool]; ok && b.Config().Failover && next != nil && !needsLogin(next, now) {
 		p.Current = next.ID
-		idx.Pools[a.Pool] = p
+		idx.Pools[pool] = p
 	}
 }
 
@@ -223,7 +220,7 @@ func (b *Broker) afterRefusal(ctx context.Context, idx *index.Index, a *index.Ac
 	tok, err := b.handOut(ctx, idx, sel, r.MinTTL, rejected)
 	if now, readErr := b.read(); readErr == nil {
 		if after := now.Account(a.ID); after != nil {
-			res.Account = View(now, after, time.Now())
+			res.Account = b.view(now, after, time.Now())
 		}
 	}
 	switch e, _ := errors.AsType[*Error](err); {

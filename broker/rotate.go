@@ -179,7 +179,7 @@ func (e *exchange) recordIntent(ctx context.Context) error {
 	reached("K5")
 	now := time.Now()
 	fp := fingerprint(e.grant.RefreshToken)
-	err := e.change(ctx, index.Durable, func(a *index.Account) {
+	err := e.change(ctx, index.Durable, func(_ *index.Index, a *index.Account) {
 		attempt := 1
 		for _, in := range a.Intents {
 			if in.Fingerprint == fp {
@@ -252,7 +252,7 @@ func (e *exchange) store(ctx context.Context, l *index.Lock, tok *oauth.Token, b
 	}
 	reached("K15")
 	err = persist.until(func() error {
-		return e.change(ctx, index.Durable, func(a *index.Account) {
+		return e.change(ctx, index.Durable, func(_ *index.Index, a *index.Account) {
 			last := a.Failure
 			commit(a, &next, e.slot, acc, e.slot)
 			a.RefreshedAt = tok.ArrivedAt.UTC().Truncate(time.Second)
@@ -293,9 +293,10 @@ func (e *exchange) failed(ctx context.Context, cause error) error {
 	}
 	e.unknown = oe.Class == oauth.Unknown
 	var after *index.Account
-	err := e.change(ctx, index.Durable, func(a *index.Account) {
+	err := e.change(ctx, index.Durable, func(idx *index.Index, a *index.Account) {
 		if oe.Class == oauth.Dead {
 			a.Intents, a.Dead, a.Failure = nil, fp, nil
+			e.b.moveOn(idx, a.Pool, time.Now())
 		} else {
 			if !e.unknown {
 				e.dropIntent(a)
@@ -329,7 +330,7 @@ func (e *exchange) lookForAll(ctx context.Context) {
 	if left, known := acc.remaining(time.Now()); !known || left > 0 {
 		return
 	}
-	_ = e.change(ctx, index.Fast, func(a *index.Account) {
+	_ = e.change(ctx, index.Fast, func(_ *index.Index, a *index.Account) {
 		if a.Failure != nil && a.Generation == acc.Generation {
 			a.Failure.TokenOver = true
 		}
@@ -343,13 +344,13 @@ func (e *exchange) dropIntent(a *index.Account) {
 }
 
 // change applies one change to the account's entry.
-func (e *exchange) change(ctx context.Context, d index.Durability, change func(*index.Account)) error {
+func (e *exchange) change(ctx context.Context, d index.Durability, change func(*index.Index, *index.Account)) error {
 	return e.b.update(ctx, d, func(idx *index.Index) error {
 		a := idx.Account(e.account.ID)
 		if a == nil {
 			return failf(NoAccount, "the account was removed meanwhile").hint("authferry list")
 		}
-		change(a)
+		change(idx, a)
 		return nil
 	})
 }

@@ -67,11 +67,21 @@ type StatusView struct {
 	Pools    []PoolView `json:"pools"`
 }
 
-// View shows a at the moment now, as part of idx.
-func View(idx *index.Index, a *index.Account, now time.Time) AccountView {
+// currentOf is what pool would use now: that is what a person calls current.
+func (b *Broker) currentOf(idx *index.Index, pool string, now time.Time) choice {
+	return choose(idx, b.everyday(idx, selected{pool: pool}), nil, now)
+}
+
+// view shows a at the moment now, as part of idx.
+func (b *Broker) view(idx *index.Index, a *index.Account, now time.Time) AccountView {
+	return viewAccount(a, b.currentOf(idx, a.Pool, now).account, now)
+}
+
+// viewAccount shows a at the moment now; current is its pool's, nil where it has none.
+func viewAccount(a, current *index.Account, now time.Time) AccountView {
 	v := AccountView{
 		ID: a.ID, Label: a.Label, Provider: a.Provider, Pool: a.Pool, Kind: a.Kind, Identity: a.Identity,
-		State: StateOf(a, now), Current: idx.Pools[a.Pool].Current == a.ID, Rank: a.Rank, Generation: a.Generation,
+		State: StateOf(a, now), Current: current != nil && current.ID == a.ID, Rank: a.Rank, Generation: a.Generation,
 		ExpiresAt: seconds(a.ExpiresAt), RefreshExpiresAt: seconds(a.RefreshExpiresAt), AddedAt: seconds(a.AddedAt), RefreshedAt: seconds(a.RefreshedAt),
 	}
 	for _, h := range a.Holds {
@@ -104,8 +114,9 @@ func (b *Broker) List() ([]AccountView, error) {
 	views := []AccountView{}
 	parts := byPool(idx)
 	for _, pool := range poolsOf(idx, "") {
+		current := b.currentOf(parts[pool], pool, now).account
 		for _, a := range parts[pool].Members(pool) {
-			views = append(views, View(idx, a, now))
+			views = append(views, viewAccount(a, current, now))
 		}
 	}
 	return views, nil
@@ -121,7 +132,7 @@ func (b *Broker) Info(account string) (AccountView, error) {
 	if err != nil {
 		return AccountView{}, err
 	}
-	return View(idx, a, time.Now()), nil
+	return b.view(idx, a, time.Now()), nil
 }
 
 // ViewOf shows an account that a command returned, at this moment.
@@ -130,7 +141,7 @@ func (b *Broker) ViewOf(a *index.Account) AccountView {
 	if err != nil {
 		idx = &index.Index{}
 	}
-	return View(idx, a, time.Now())
+	return b.view(idx, a, time.Now())
 }
 
 // Status returns every pool with who is current and why.
@@ -151,10 +162,10 @@ func (b *Broker) Status() (*StatusView, error) {
 	for _, name := range poolsOf(idx, "") {
 		idx := parts[name]
 		p := PoolView{Name: name, Provider: idx.Pools[name].Provider, Accounts: []AccountView{}}
+		ch := b.currentOf(idx, name, now)
 		for _, a := range idx.Members(name) {
-			p.Accounts = append(p.Accounts, View(idx, a, now))
+			p.Accounts = append(p.Accounts, viewAccount(a, ch.account, now))
 		}
-		ch := choose(idx, b.everyday(idx, selected{pool: name}), nil, now)
 		p.Reason = ch.reason
 		for _, a := range idx.Members(name) {
 			if ch.account == nil || a.ID == ch.account.ID {
@@ -172,10 +183,6 @@ func (b *Broker) Status() (*StatusView, error) {
 			p.Current = ch.account.ID
 		} else if e, ok := errors.AsType[*Error](ch.err); ok {
 			p.Reason, p.RetryAt = e.Message, seconds(e.RetryAt)
-		}
-		// What would be used now is what a person calls current.
-		for i := range p.Accounts {
-			p.Accounts[i].Current = p.Accounts[i].ID == p.Current
 		}
 		s.Pools = append(s.Pools, p)
 	}
