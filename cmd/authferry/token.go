@@ -91,15 +91,10 @@ func newTokenDoc(t *broker.Token, now time.Time) tokenDoc {
 	return d
 }
 
-type headerCmd struct {
-	jsonFlag
-	selection
-	MinTTL   time.Duration `name:"min-ttl" default:"${min_ttl}" help:"Refresh first if the token is valid for less."`
-	Rejected string        `placeholder:"LEASE" help:"The API refused the token of this lease: print a newer one."`
-}
+type headerCmd struct{ tokenCmd }
 
 func (c *headerCmd) Run(a *app) error {
-	t, err := a.token(c.selection, c.MinTTL, c.Rejected)
+	t, err := c.get(a)
 	if err != nil {
 		return err
 	}
