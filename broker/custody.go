@@ -52,7 +52,7 @@ func (b *Broker) TakeOver(ctx context.Context, req TakeoverRequest) (*Takeover, 
 	if !req.Keep && req.Path != "" {
 		if err := t.file.Removable(); err != nil {
 			return nil, failf(Internal, "nothing could be taken out of %s, so nothing was changed", req.Path).
-				hint("authferry import %s --keep leaves the logins there as well", req.Source.Name).because(err)
+				hint("authferry import %s --keep%s leaves the logins there as well", req.Source.Name, t.pathArg()).because(err)
 		}
 	}
 	return t.do(ctx)

@@ -329,7 +329,7 @@ func (t *takeover) settle(c *candidate, client func(oauth.Provider) string) {
 	c.n.ClientID = client(p)
 	expired := !c.n.ExpiresAt.IsZero() && !c.n.ExpiresAt.After(time.Now())
 	if !c.n.RefreshToken.Empty() && c.n.ClientID == "" {
-		c.hint = fmt.Sprintf("authferry import %s --move --client-id ID, with the client that it was issued to", t.req.Source.Name)
+		c.hint = fmt.Sprintf("authferry import %s --move%s --client-id ID, with the client that it was issued to", t.req.Source.Name, t.pathArg())
 		switch {
 		case t.req.Keep && c.whole != "":
 			c.hint, c.held, c.reason = "", c.whole, "its access token is here already, and more of it could not be used: provider "+p.Name+" has no client id"
