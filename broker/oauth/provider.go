@@ -75,22 +75,20 @@ func (p Provider) Endpoint() Endpoint {
 }
 
 // TokenHeaders are the header templates for an access token.
-func (p Provider) TokenHeaders() []string { return orBearer(p.Headers) }
-
-// KeyHeaders are the header templates for an API key; Headers at a provider that
-// issues nothing else.
-func (p Provider) KeyHeaders() []string {
-	if len(p.APIKeyHeaders) == 0 && p.TokenEndpoint == "" {
-		return p.TokenHeaders()
-	}
-	return orBearer(p.APIKeyHeaders)
-}
-
-func orBearer(templates []string) []string {
-	if len(templates) == 0 {
+func (p Provider) TokenHeaders() []string {
+	if len(p.Headers) == 0 {
 		return []string{bearer}
 	}
-	return slices.Clone(templates)
+	return slices.Clone(p.Headers)
+}
+
+// KeyHeaders are the header templates for an API key: those for a token where the
+// provider has none of their own.
+func (p Provider) KeyHeaders() []string {
+	if len(p.APIKeyHeaders) == 0 {
+		return p.TokenHeaders()
+	}
+	return slices.Clone(p.APIKeyHeaders)
 }
 
 // KeyEnv is Env for an API key.

@@ -124,13 +124,13 @@ func TestExpand(t *testing.T) {
 	if got := Expand(p.KeyHeaders(), keystore.NewSecret("key")); len(got) != 1 || got[0].Name != "x-api-key" || got[0].Value.Reveal() != "key" {
 		t.Errorf("%d headers for a key", len(got))
 	}
-	for _, templates := range [][]string{Provider{}.TokenHeaders(), Provider{TokenEndpoint: "https://a.example/token", Headers: []string{"x: {token}"}}.KeyHeaders(), {"Authorization:Bearer {token}", "broken", "host: {token}"}} {
+	for _, templates := range [][]string{Provider{}.TokenHeaders(), Provider{TokenEndpoint: "https://a.example/token"}.KeyHeaders(), {"Authorization:Bearer {token}", "broken", "host: {token}"}} {
 		if got := Expand(templates, keystore.NewSecret("tok")); len(got) != 1 || got[0].Name != "authorization" || got[0].Value.Reveal() != "Bearer tok" {
 			t.Errorf("%q: %d headers", templates, len(got))
 		}
 	}
-	if got := (Provider{Headers: []string{"x: {token}"}}).KeyHeaders(); len(got) != 1 || got[0] != "x: {token}" {
-		t.Errorf("%q are the headers where there are keys alone", got)
+	if got := (Provider{TokenEndpoint: "https://a.example/token", Headers: []string{"x: {token}"}}).KeyHeaders(); len(got) != 1 || got[0] != "x: {token}" {
+		t.Errorf("%q are the headers for a key that has none of its own", got)
 	}
 	// A placeholder inside a token is part of the token.
 	if got := Expand([]string{"a: {token}"}, keystore.NewSecret("{token}")); got[0].Value.Reveal() != "{token}" {

@@ -44,6 +44,9 @@ func TestBuiltins(t *testing.T) {
 		if p.Issuer == "" || p.AuthorizationEndpoint == "" || p.TokenEndpoint == "" || p.IdentityFrom == "" || len(p.APIOrigins) == 0 || len(p.Env) == 0 || p.RedirectURI+p.PasteRedirectURI == "" || p.TermsURL == "" {
 			t.Errorf("%s lacks something", p.Name)
 		}
+		if len(p.Headers) > 0 && len(p.APIKeyHeaders) == 0 {
+			t.Errorf("%s says how a token is sent, and leaves out an API key, which would be sent likewise", p.Name)
+		}
 	}
 	if _, err := os.Stat(filepath.Dir(path)); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("reading made something")
