@@ -188,11 +188,16 @@ func (b *Broker) updated(ctx context.Context, account string, change func(*index
 }
 
 // ExecEnv returns the names of the variables in which programs of the
-// account's provider expect its token. Errors: Usage where none is known.
+// account's provider expect its token. Errors: Usage where none is known, or the
+// user's own providers can't be read.
 func (b *Broker) ExecEnv(a *index.Account) ([]string, error) {
 	const hint = "authferry exec --env NAME -- COMMAND"
-	p, err := b.Provider(a.Provider)
+	ps, err := b.Providers()
 	if err != nil {
+		return nil, err
+	}
+	p, ok := ps.Get(a.Provider)
+	if !ok {
 		return nil, failf(Usage, "provider %s is not known any more, so name the variable", a.Provider).hint(hint)
 	}
 	names := p.Env
