@@ -2,6 +2,8 @@ package broker
 
 import (
 	"testing"
+
+	"github.com/authferry/authferry/broker/index"
 )
 
 // What a selection comes to, and where its tokens may go, is told by the index and
@@ -50,5 +52,91 @@ func TestChosen(t *testing.T) {
 	}
 	if after := w.server.Ledger().TokenRequests; after != before {
 		t.Errorf("%d requests were made", after-before)
+	}
+}
+
+// spread is three accounts of provider sim, the last two in pool work, and one of
+// provider other.
+func spread(t *testing.T) (*world, []*index.Account) {
+	t.Helper()
+	w, a := pooled(t, "ada", "bob", "cat")
+	for _, x := range a[1:] {
+		if _, err := w.broker().Move(t.Context(), x.ID, "work"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dan, err := w.addIn("other", "", "dan")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w, append(a, dan)
+}
+
+// A refused token says by its lease which pool is meant where nothing else does,
+// and a generation that there never was is the stored one.
+func TestARejectedLeaseFindsItsPool(t *testing.T) {
+	w, a := spread(t)
+	b, bound := w.broker(), t.TempDir()
+	if _, err := b.Bind(t.Context(), bound, "", "sim"); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name     string
+		s        Selection
+		rejected string
+		want     string
+		code     Code
+	}{
+		{"a named pool", Selection{Pool: "sim"}, lease(a[1].ID, 1), "", Fenced},
+		{"a named account", Selection{Account: "cat"}, lease(a[1].ID, 1), "", Fenced},
+		{"the environment's pool", Selection{EnvPool: "other"}, lease(a[1].ID, 1), "", Fenced},
+		{"a bound directory", Selection{Dir: bound}, lease(a[1].ID, 1), "", Fenced},
+		{"another provider", Selection{Provider: "other"}, lease(a[1].ID, 1), "", Fenced},
+		{"nobody's", Selection{}, lease(index.NewID(), 1), "", NoAccount},
+		{"nothing", Selection{}, lease(a[1].ID, 1), lease(a[1].ID, 2), ""},
+		{"its provider", Selection{Provider: "sim"}, lease(a[2].ID, 1), lease(a[2].ID, 2), ""},
+		{"a directory that is bound for another provider", Selection{Dir: bound}, lease(a[3].ID, 1), lease(a[3].ID, 2), ""},
+		{"a generation that never was", Selection{}, lease(a[0].ID, 50), lease(a[0].ID, 2), ""},
+	} {
+		tok, err := b.Token(t.Context(), TokenRequest{Selection: test.s, Rejected: test.rejected})
+		switch {
+		case test.code != "" && (err == nil || CodeOf(err) != test.code):
+			t.Errorf("%s: %v, want %s", test.name, err, test.code)
+		case test.code == "" && err != nil:
+			t.Errorf("%s: %v", test.name, err)
+		case err == nil && tok.Lease != test.want:
+			t.Errorf("%s: %s, want %s", test.name, tok.Lease, test.want)
+		}
+	}
+}
+
+// Whatever is selected, a limit is a fact about the lease's account; the selection
+// is about who comes next.
+func TestAReportHoldsWhoeverIsSelected(t *testing.T) {
+	w, a := spread(t)
+	for _, test := range []struct {
+		name string
+		s    Selection
+		next *index.Account
+		code Code
+	}{
+		{"a pool of another provider", Selection{EnvPool: "other"}, a[3], ""},
+		{"that pool by a flag", Selection{Pool: "other"}, a[3], ""},
+		{"an account of another provider", Selection{EnvAccount: "dan"}, a[3], ""},
+		{"a pool of the same provider", Selection{EnvPool: "work"}, a[1], ""},
+		{"a pool that there is not", Selection{EnvPool: "nowhere"}, nil, NoAccount},
+		{"an account outside of the pool", Selection{Pool: "work", Account: "other/dan"}, nil, Fenced},
+	} {
+		w.edit(a[0].ID, func(a *index.Account) { a.Holds = nil })
+		r, err := w.broker().Report(t.Context(), test.s, limited(a[0], 60))
+		switch {
+		case test.code != "" && (err == nil || CodeOf(err) != test.code):
+			t.Errorf("%s: %v, want %s", test.name, err, test.code)
+		case test.code == "" && (err != nil || r.Action != Switch || r.Next == nil || r.Next.Account.ID != test.next.ID):
+			t.Errorf("%s: %+v, %v", test.name, r, err)
+		}
+		if n := len(w.account(a[0].ID).Holds); n != 1 {
+			t.Errorf("%s: %d holds", test.name, n)
+		}
 	}
 }

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -60,8 +59,9 @@ const maxScope = 128
 // what to do next. However many callers report one lease, at once or late, the
 // pool moves on by one account, and only from the lease's.
 //
-// The hold concerns the lease's account, whatever s says; s decides what Next
-// may be. Where s names nothing, that is the pool of the lease's account.
+// The hold concerns the lease's account, whatever s says, and is recorded even if
+// s is in error; s decides what Next may be. Where s names nothing, that is the
+// pool of the lease's account.
 // Errors are *Error: NoAccount for a lease of no account here, Usage for
 // malformed requests, and those of Token where Next can't be had.
 func (b *Broker) Report(ctx context.Context, s Selection, r ReportRequest) (*ReportResult, error) {
@@ -73,16 +73,9 @@ func (b *Broker) Report(ctx context.Context, s Selection, r ReportRequest) (*Rep
 	if err != nil {
 		return nil, err
 	}
-	a := idx.Account(id)
-	if a == nil || a.Removing {
-		return nil, failf(NoAccount, "the lease names an account that is not here (any more)").hint("authferry list")
-	}
-	sel, err := b.resolveReport(idx, s, a)
+	a, err := leased(idx, id)
 	if err != nil {
 		return nil, err
-	}
-	if sel.scope == "" {
-		sel.scope = r.HoldScope
 	}
 	now := time.Now()
 	v := ratelimit.Judge(ratelimit.Response{Status: r.Status, Header: r.Header, Body: r.Body,
@@ -99,6 +92,13 @@ func (b *Broker) Report(ctx context.Context, s Selection, r ReportRequest) (*Rep
 		}
 	}
 	res.Account = b.view(idx, a, now)
+	sel, err := b.resolveLease(idx, s, a)
+	if err != nil {
+		return nil, err
+	}
+	if sel.scope == "" {
+		sel.scope = r.HoldScope
+	}
 	switch {
 	case v.Held():
 		err = b.afterHold(ctx, idx, a, sel, r, res)
@@ -121,17 +121,6 @@ func (r *ReportRequest) check() (account string, generation int, err error) {
 		return "", 0, failf(Usage, "the report's hold_scope is not a short printable text")
 	}
 	return ParseLease(r.Lease)
-}
-
-// resolveReport is resolve, with the lease's own pool where s names none and
-// the directory is bound to none.
-func (b *Broker) resolveReport(idx *index.Index, s Selection, a *index.Account) (selected, error) {
-	named := cmp.Or(s.Account, s.Pool, s.EnvAccount, s.EnvPool) != ""
-	s.Provider = cmp.Or(s.Provider, a.Provider)
-	if !named && s.Provider == a.Provider && nearest(idx, s.Dir, s.Provider) == nil {
-		s.Pool = a.Pool
-	}
-	return b.resolve(idx, s)
 }
 
 // justIssued: authferry itself saw the token come in a moment ago.
@@ -206,7 +195,7 @@ func (b *Broker) afterHold(ctx context.Context, idx *index.Index, a *index.Accou
 // afterRefusal is for a 401: a newer token of the account, if there may be one.
 func (b *Broker) afterRefusal(ctx context.Context, idx *index.Index, a *index.Account, sel selected, r ReportRequest, generation int, res *ReportResult) error {
 	rejected := 0
-	if own, err := sel.narrow(idx, a.ID); err == nil {
+	if own, err := sel.narrow(a); err == nil {
 		sel, rejected = own, generation
 	}
 	if !r.Next {

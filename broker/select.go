@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -128,17 +129,39 @@ func (b *Broker) resolveIn(idx *index.Index, s Selection, fence, account string,
 	return selected{}, failf(Ambiguous, "which pool? there are: %s", poolNames(idx, s.Provider)).hint("authferry token --pool NAME")
 }
 
+// leased is the account that a lease names.
+func leased(idx *index.Index, id string) (*index.Account, error) {
+	a := idx.Account(id)
+	if a == nil || a.Removing {
+		return nil, failf(NoAccount, "the lease names an account that is not here (any more)").hint("authferry list")
+	}
+	return a, nil
+}
+
+// resolveLease is resolve for a caller that quotes a lease of a: what s names is
+// looked for at a's provider first, and where s names nothing, and the directory is
+// bound to nothing there, it means a's own pool.
+func (b *Broker) resolveLease(idx *index.Index, s Selection, a *index.Account) (selected, error) {
+	of := s
+	of.Provider = cmp.Or(s.Provider, a.Provider)
+	named := cmp.Or(s.Account, s.Pool, s.EnvAccount, s.EnvPool) != ""
+	if !named && of.Provider == a.Provider && nearest(idx, s.Dir, a.Provider) == nil {
+		of.Pool = a.Pool
+	}
+	sel, err := b.resolve(idx, of)
+	if err != nil && named {
+		return b.resolve(idx, s)
+	}
+	return sel, err
+}
+
 // narrow keeps the selection's fence and turns to one account in it: the one
 // that a lease names.
-func (sel selected) narrow(idx *index.Index, id string) (selected, error) {
-	a := idx.Account(id)
-	switch {
-	case a == nil:
-		return sel, failf(NoAccount, "the lease names an account that is not here (any more)").hint("authferry list")
-	case a.Pool != sel.pool, sel.pinned && sel.prefer != id:
+func (sel selected) narrow(a *index.Account) (selected, error) {
+	if a.Pool != sel.pool || sel.pinned && sel.prefer != a.ID {
 		return sel, failf(Fenced, "the lease is of account %s, outside of what was selected", quote(a.Label))
 	}
-	sel.prefer = id
+	sel.prefer = a.ID
 	return sel, nil
 }
 

@@ -20,7 +20,8 @@ const DefaultMinTTL = time.Minute
 type TokenRequest struct {
 	Selection
 	MinTTL time.Duration
-	// Rejected is the lease of a token that the API refused; empty: none.
+	// Rejected is the lease of a token that the API refused; empty: none. Where
+	// nothing is selected, it also finds the pool.
 	Rejected string
 	// Origin is where the caller will send the token, as oauth.Origin writes it;
 	// empty: it will heed Token.Origins. A token that may not go there is neither
@@ -71,23 +72,32 @@ func (b *Broker) Token(ctx context.Context, req TokenRequest) (*Token, error) {
 			return nil, err
 		}
 	}
-	sel, err := b.resolve(idx, req.Selection)
+	sel, rejected, err := b.asked(idx, req)
 	if err != nil {
 		return nil, err
 	}
 	sel.origin = req.Origin
-	rejected := 0
-	if req.Rejected != "" {
-		id, gen, err := ParseLease(req.Rejected)
-		if err != nil {
-			return nil, err
-		}
-		if sel, err = sel.narrow(idx, id); err != nil {
-			return nil, err
-		}
-		rejected = gen
-	}
 	return b.handOut(ctx, idx, sel, req.MinTTL, rejected)
+}
+
+// asked works out whose token req is about, and which generation of it was rejected.
+func (b *Broker) asked(idx *index.Index, req TokenRequest) (sel selected, rejected int, err error) {
+	if req.Rejected == "" {
+		sel, err = b.resolve(idx, req.Selection)
+		return sel, 0, err
+	}
+	id, generation, err := ParseLease(req.Rejected)
+	if err != nil {
+		return sel, 0, err
+	}
+	a, err := leased(idx, id)
+	if err != nil {
+		return sel, 0, err
+	}
+	if sel, err = b.resolveLease(idx, req.Selection, a); err == nil {
+		sel, err = sel.narrow(a)
+	}
+	return sel, min(generation, a.Generation), err
 }
 
 // handOut is Token for a selection that is worked out. rejected, over 0, is the
