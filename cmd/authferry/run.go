@@ -336,21 +336,26 @@ func commandWords(c *kong.Context) (words string) {
 
 // cutCommand takes off what follows the "--" of exec and complete.
 func cutCommand(args []string) (own, child []string) {
-	i := slices.Index(args, "--")
-	first := slices.IndexFunc(args, func(arg string) bool { return !strings.HasPrefix(arg, "-") })
+	i, first := slices.Index(args, "--"), commandAt(args)
 	if first < 0 || first > i || args[first] != "exec" && args[first] != "complete" {
 		return args, nil
 	}
 	return args[:i], args[i+1:]
 }
 
+// commandAt finds the word of args that names the command; -1: none does.
+func commandAt(args []string) int {
+	return slices.IndexFunc(args, func(arg string) bool { return !strings.HasPrefix(arg, "-") })
+}
+
 // asksForJSON looks for --json before the command line is parsed, because an
-// error in it has to be JSON as well.
+// error in it has to be JSON as well. What report says always is.
 func asksForJSON(args []string) bool {
 	if i := slices.Index(args, "--"); i >= 0 {
 		args = args[:i]
 	}
-	return slices.Contains(args, "--json")
+	at := commandAt(args)
+	return slices.Contains(args, "--json") || at >= 0 && args[at] == "report"
 }
 
 // options reads the environment variables that the contract names.

@@ -40,7 +40,7 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("exit code %d, want %s", code, args[0])
 	}
 	if code != 0 && args[1] == "authferry" {
-		asJSON := slices.Contains(args, "--json")
+		asJSON := asksForJSON(args[2:])
 		_, err := failureOf(errorPart(args[2:], ts.ReadFile("stdout"), asJSON), ts.ReadFile("stderr"), asJSON)
 		ts.Check(err)
 	}
