@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 
 	"github.com/authferry/authferry/broker"
@@ -10,8 +11,8 @@ import (
 type useCmd struct {
 	jsonFlag
 	Account string `arg:"" optional:"" help:"Label, PROVIDER/LABEL or id."`
-	Pool    string `short:"p" placeholder:"POOL" help:"Bind the directory to this pool instead of to one account."`
-	Dir     string `placeholder:"PATH" help:"Bind this directory, and what is below it."`
+	Pool    string `short:"p" placeholder:"POOL" help:"Bind a directory to this pool instead of to one account."`
+	Dir     string `placeholder:"PATH" help:"Bind this directory, and what is below it. --pool alone binds the current one."`
 	Unbind  bool   `help:"Take the bindings of --dir back."`
 }
 
@@ -23,8 +24,6 @@ func (c *useCmd) Validate() error {
 		return fmt.Errorf("--unbind goes with --dir alone")
 	case !c.Unbind && !one:
 		return fmt.Errorf("name an account or a --pool, and not both")
-	case c.Pool != "" && c.Dir == "":
-		return fmt.Errorf("--pool binds a directory: say which with --dir")
 	}
 	return nil
 }
@@ -50,7 +49,7 @@ func (c *useCmd) Run(a *app) error {
 		} else {
 			a.term.note("%s of %s removed", counted(len(gone), "binding"), c.Dir)
 		}
-	case c.Dir == "":
+	case c.Dir == "" && c.Pool == "":
 		acc, err := a.broker.Use(a.ctx, c.Account)
 		if err != nil {
 			return err
@@ -62,7 +61,7 @@ func (c *useCmd) Run(a *app) error {
 			a.term.warn(fmt.Sprintf("account %q can't be used now: %s", v.Label, v.State))
 		}
 	default:
-		bd, err := a.broker.Bind(a.ctx, c.Dir, c.Account, c.Pool)
+		bd, err := a.broker.Bind(a.ctx, cmp.Or(c.Dir, "."), c.Account, c.Pool)
 		if err != nil {
 			return err
 		}
