@@ -324,7 +324,7 @@ func (t *takeover) outrun(ids []string) error {
 	var names, commands []string
 	for _, id := range ids {
 		if a := idx.Account(id); a != nil {
-			names, commands = append(names, quote(a.Label)), append(commands, "authferry remove "+Arg(a.Label)+" --no-revoke")
+			names, commands = append(names, quote(a.Label)), append(commands, "authferry remove "+argFor(idx, a)+" --no-revoke")
 		}
 	}
 	if names == nil {

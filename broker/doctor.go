@@ -195,7 +195,7 @@ func (d *doctor) clock() {
 	ahead := time.Now().Add(2 * time.Minute)
 	for _, a := range d.idx.Accounts {
 		if used := cmp.Or(a.RefreshedAt, a.AddedAt); a.ObtainedAt.After(ahead) || used.After(ahead) {
-			d.say("clock", CheckWarning, "authferry refresh "+Arg(a.Label), "account %s was used in the future: this machine's clock is, or was, wrong", quote(a.Label))
+			d.say("clock", CheckWarning, "authferry refresh "+argFor(d.idx, &a), "account %s was used in the future: this machine's clock is, or was, wrong", quote(a.Label))
 			return
 		}
 	}

@@ -39,13 +39,13 @@ func (d *doctor) account(ctx context.Context, a *index.Account) {
 	case a.Kind == KindAPIKey && a.Generation > stored.best.Generation:
 		d.say(name, CheckWarning, renew, "the keystore is older than the index, as one from a backup is: this may be an API key from before")
 	case a.Generation > stored.best.Generation:
-		d.say(name, CheckWarning, "authferry refresh "+Arg(a.Label), "the keystore is older than the index, as one from a backup is: the provider may know a newer login than this")
+		d.say(name, CheckWarning, "authferry refresh "+argFor(d.idx, a), "the keystore is older than the index, as one from a backup is: the provider may know a newer login than this")
 	case needsLogin(a, now):
 		d.say(name, CheckWarning, renew, "the provider no longer accepts its login")
 	case a.Failure != nil:
-		d.say(name, CheckWarning, "authferry refresh "+Arg(a.Label), "its last refresh failed: %s", a.Failure.Message)
+		d.say(name, CheckWarning, "authferry refresh "+argFor(d.idx, a), "its last refresh failed: %s", a.Failure.Message)
 	case len(a.Intents) > 0:
-		d.say(name, CheckWarning, "authferry refresh "+Arg(a.Label), "a refresh was cut off, and what became of it is not known")
+		d.say(name, CheckWarning, "authferry refresh "+argFor(d.idx, a), "a refresh was cut off, and what became of it is not known")
 	case !a.RefreshExpiresAt.IsZero() && a.RefreshExpiresAt.Before(now.Add(endingSoon)):
 		d.say(name, CheckWarning, renew, "its login ends at %s", a.RefreshExpiresAt.Local().Format(time.DateTime))
 	default:

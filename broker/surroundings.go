@@ -90,7 +90,7 @@ func (d *doctor) twins() {
 			continue
 		}
 		if other := seen[a.Fingerprint]; other != nil {
-			d.say("shared login", CheckWarning, "authferry remove "+Arg(a.Label)+" --no-revoke", "accounts %s and %s have one login; whichever refreshes first logs the other out", quote(other.Label), quote(a.Label))
+			d.say("shared login", CheckWarning, "authferry remove "+argFor(d.idx, a)+" --no-revoke", "accounts %s and %s have one login; whichever refreshes first logs the other out", quote(other.Label), quote(a.Label))
 		}
 		seen[a.Fingerprint] = a
 	}
