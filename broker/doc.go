@@ -184,15 +184,19 @@
 // doctor.go and its neighbours. Doctor mends only what costs no login, and what it
 // mends it says.
 //
-//   - A damaged index comes from its backup; where that can't be used either, from
-//     the vault, whose items name their store (lost.go). Where they name two, as in
-//     a copied folder, it makes none: two folders can't own one login.
+//   - An index that is damaged or gone comes from its backup; where that can't be
+//     used either, from the vault, whose items name their store (lost.go). Where
+//     they name two, as in a copied folder, it makes none: two folders can't own one
+//     login. Nor is a new one made beside a backup or a vault (index.File.Lost).
 //   - An index that names a keystore with nothing of this folder, while the other
-//     one has its logins, is from before a migration and learns where they are.
+//     one has its logins, no older than it knows them, is from before a migration and
+//     learns where they are.
 //   - What a migration left in the other keystore goes, by its manifest and under a
 //     migration's locks (leftovers.go), if the index's keystore has it, no older. A
-//     login that is there alone comes here as a disabled account; a newer state of
-//     one means that nothing there is a leftover.
+//     login that is there alone comes here as a disabled account, in its newest
+//     state and no other; a newer state of one means that nothing there is a
+//     leftover. The index is no witness: whose a login is, that it was removed, and
+//     which key file was chosen stands in the keystores.
 //   - The other keystore is looked at only where that prompts nobody: not a locked
 //     keychain, and none on macOS, which does not say before it asks.
 //   - What the keystore has and the index has not is an account again (strays.go);
@@ -200,7 +204,8 @@
 //   - Only authferry's own names are closed to others or swept (folder.go): the
 //     folder may be a home folder.
 //   - Only a folder whose original is still there is a copy. One that was moved
-//     keeps its store, whatever else fails.
+//     keeps its store, whatever else fails. Where the original would be within the
+//     copy, it may have been put there: then neither gives its logins up.
 //
 // # Holds, and who is next
 //
