@@ -55,7 +55,7 @@ func TestWindowsUnderWine(t *testing.T) {
 			if tests, err := filepath.Glob(filepath.Join("..", test.pkg, "*_test.go")); err != nil || len(tests) == 0 {
 				t.Fatalf("%s has no tests: take it off the table or mend its name", test.pkg)
 			}
-			args := []string{"wine-test", "./" + test.pkg, "-test.v", "-test.timeout=5m"}
+			args := []string{"wine-test", "./" + test.pkg, "-test.v", "-test.timeout=10m"}
 			if test.run != "" {
 				args = append(args, "-test.run="+test.run)
 			}
