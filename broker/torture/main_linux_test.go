@@ -114,7 +114,7 @@ func (w *world) command(args ...string) *exec.Cmd {
 	cmd := exec.Command(w.bin, args...)
 	cmd.Env = slices.Clone(w.env)
 	cmd.Dir = w.home
-	cmd.WaitDelay = 2 * time.Second
+	cmd.WaitDelay = 30 * time.Second // a machine that pauses must not cost an output
 	return cmd
 }
 

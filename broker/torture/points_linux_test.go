@@ -163,7 +163,7 @@ func TestForkStorm(t *testing.T) {
 	for i, id := range ids {
 		work.Go(func() {
 			if got := w.run("", "token", "--account", id); got.code != 0 || !w.good(got.out) {
-				t.Errorf("account %d: exit code %d: %s", i, got.code, got.err)
+				t.Errorf("account %d: exit code %d: %q: %s", i, got.code, got.out, got.err)
 			}
 		})
 		if i%5 == 0 {
