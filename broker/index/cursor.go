@@ -166,6 +166,6 @@ func (c *cursor) str() (s string) {
 			return ""
 		}
 	}
-	c.lost = true
+	c.i, c.lost = len(c.s), true // not beyond it: a backslash may be the last there is
 	return ""
 }
