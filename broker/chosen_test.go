@@ -120,12 +120,12 @@ func TestAReportHoldsWhoeverIsSelected(t *testing.T) {
 		next *index.Account
 		code Code
 	}{
-		{"a pool of another provider", Selection{EnvPool: "other"}, a[3], ""},
-		{"that pool by a flag", Selection{Pool: "other"}, a[3], ""},
-		{"an account of another provider", Selection{EnvAccount: "dan"}, a[3], ""},
+		{"a pool of another provider", Selection{EnvPool: "other"}, nil, Fenced},
+		{"that pool by a flag", Selection{Pool: "other"}, nil, Fenced},
+		{"an account of another provider", Selection{EnvAccount: "dan"}, nil, NoAccount},
 		{"a pool of the same provider", Selection{EnvPool: "work"}, a[1], ""},
 		{"a pool that there is not", Selection{EnvPool: "nowhere"}, nil, NoAccount},
-		{"an account outside of the pool", Selection{Pool: "work", Account: "other/dan"}, nil, Fenced},
+		{"an account outside of the pool", Selection{Pool: "work", Account: "ada"}, nil, Fenced},
 	} {
 		w.edit(a[0].ID, func(a *index.Account) { a.Holds = nil })
 		r, err := w.broker().Report(t.Context(), test.s, limited(a[0], 60))
@@ -138,5 +138,10 @@ func TestAReportHoldsWhoeverIsSelected(t *testing.T) {
 		if n := len(w.account(a[0].ID).Holds); n != 1 {
 			t.Errorf("%s: %d holds", test.name, n)
 		}
+	}
+	only := limited(a[0], 60)
+	only.Next = false
+	if r, err := w.broker().Report(t.Context(), Selection{EnvPool: "other"}, only); err != nil || r.Action != Wait || r.Hold == nil {
+		t.Errorf("a verdict alone: %+v, %v", r, err)
 	}
 }

@@ -93,7 +93,11 @@ func (b *Broker) Report(ctx context.Context, s Selection, r ReportRequest) (*Rep
 	}
 	res.Account = b.view(idx, a, now)
 	sel, err := b.resolveLease(idx, s, a)
-	if err != nil {
+	switch {
+	case err == nil:
+	case !r.Next && s.Account == "" && s.Pool == "": // what the environment names is about Next
+		sel = selected{pool: a.Pool}
+	default:
 		return nil, err
 	}
 	if sel.scope == "" {

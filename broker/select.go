@@ -138,21 +138,17 @@ func leased(idx *index.Index, id string) (*index.Account, error) {
 	return a, nil
 }
 
-// resolveLease is resolve for a caller that quotes a lease of a: what s names is
-// looked for at a's provider first, and where s names nothing, and the directory is
-// bound to nothing there, it means a's own pool.
+// resolveLease is resolve for a caller that quotes a lease of a: unless it asks for
+// another, what s names is looked for at a's provider, for whose API the caller wants a
+// token; and where s names nothing, and the directory is bound to nothing there, it
+// means a's own pool.
 func (b *Broker) resolveLease(idx *index.Index, s Selection, a *index.Account) (selected, error) {
-	of := s
-	of.Provider = cmp.Or(s.Provider, a.Provider)
 	named := cmp.Or(s.Account, s.Pool, s.EnvAccount, s.EnvPool) != ""
-	if !named && of.Provider == a.Provider && nearest(idx, s.Dir, a.Provider) == nil {
-		of.Pool = a.Pool
+	s.Provider = cmp.Or(s.Provider, a.Provider)
+	if !named && s.Provider == a.Provider && nearest(idx, s.Dir, a.Provider) == nil {
+		s.Pool = a.Pool
 	}
-	sel, err := b.resolve(idx, of)
-	if err != nil && named {
-		return b.resolve(idx, s)
-	}
-	return sel, err
+	return b.resolve(idx, s)
 }
 
 // narrow keeps the selection's fence and turns to one account in it: the one
