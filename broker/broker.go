@@ -141,6 +141,9 @@ func (b *Broker) load() (*index.Index, error) {
 		return idx, err
 	}
 	if lost, ok := errors.AsType[*index.FileError](b.index.Lost()); ok {
+		if idx, err := b.index.Read(); !errors.Is(err, fs.ErrNotExist) {
+			return idx, err // somebody made the first one at this moment
+		}
 		return nil, failf(IndexCorrupt, "index.json %s; the logins are still in the keystore", strings.TrimPrefix(lost.Reason, "it ")).hint(fixHint)
 	}
 	return nil, err

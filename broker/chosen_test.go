@@ -122,7 +122,7 @@ func TestAReportHoldsWhoeverIsSelected(t *testing.T) {
 	}{
 		{"a pool of another provider", Selection{EnvPool: "other"}, nil, Fenced},
 		{"that pool by a flag", Selection{Pool: "other"}, nil, Fenced},
-		{"an account of another provider", Selection{EnvAccount: "dan"}, nil, NoAccount},
+		{"an account of another provider", Selection{EnvAccount: "dan"}, nil, Fenced},
 		{"a pool of the same provider", Selection{EnvPool: "work"}, a[1], ""},
 		{"a pool that there is not", Selection{EnvPool: "nowhere"}, nil, NoAccount},
 		{"an account outside of the pool", Selection{Pool: "work", Account: "ada"}, nil, Fenced},

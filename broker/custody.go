@@ -226,7 +226,7 @@ func (t *takeover) carryOver(ctx context.Context, o *Takeover) error {
 		return nil
 	}
 	for _, c := range t.candidates {
-		if a := c.n.Provider.Name; c.login.Current && c.reason == "" && c.held != "" && len(t.idx.Members(a)) == 0 {
+		if pool, _, _ := findPool(t.idx, c.n.Provider.Name); c.login.Current && c.reason == "" && c.held != "" && len(t.idx.Members(pool)) == 0 {
 			if _, err := t.Use(ctx, c.held); err != nil && CodeOf(err) != NoAccount {
 				return err
 			}

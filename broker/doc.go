@@ -187,7 +187,7 @@
 //   - An index that is damaged or gone comes from its backup; where that can't be
 //     used either, from the vault, whose items name their store (lost.go). Where
 //     they name two, as in a copied folder, it makes none: two folders can't own one
-//     login. Nor is a new one made beside a backup or a vault (index.File.Lost).
+//     login. Nor is a new one made beside a backup (index.File.Lost).
 //   - An index that names a keystore with nothing of this folder, while the other
 //     one has its logins, no older than it knows them, is from before a migration and
 //     learns where they are.

@@ -102,7 +102,10 @@ func (d *doctor) index(ctx context.Context) bool {
 		return false
 	}
 	d.idx = idx
-	if idx.Store != "" && !d.place(ctx) {
+	switch {
+	case idx.Store == "" && d.b.index.HasVault():
+		return d.lost(ctx)
+	case idx.Store != "" && !d.place(ctx):
 		return false
 	}
 	d.say("index", CheckOK, "", "%s", plural(len(d.idx.Accounts), "account"))

@@ -200,8 +200,12 @@ func sameFolder(x, y string) bool {
 	return errA == nil && errB == nil && os.SameFile(a, b)
 }
 
-// isIn reports that path is real, or somewhere in it.
+// isIn reports that path is real, or somewhere in it; a network share that real is not
+// on is not looked at.
 func isIn(path, real string) bool {
+	if onShare(path) && !onShare(real) {
+		return false
+	}
 	for p := filepath.Clean(path); ; p = filepath.Dir(p) {
 		if sameFolder(p, real) {
 			return true

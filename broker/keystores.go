@@ -65,7 +65,7 @@ func (b *Broker) probe(ctx context.Context, idx *index.Index) error {
 	if err := b.set(ctx, name, keystore.NewSecret("probe")); err != nil {
 		return err
 	}
-	return b.del(ctx, name)
+	return b.del(context.WithoutCancel(ctx), name) // an interrupt leaves none behind
 }
 
 // InitFileKeystore makes the folder use the file keystore with the key file at

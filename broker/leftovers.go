@@ -122,8 +122,13 @@ func (d *doctor) fetch(ctx context.Context, o *Broker, m manifest, alone []strin
 		}
 	}
 	for _, key := range m.Clients {
-		if _, err := d.b.get(ctx, d.idx.Store+"/client/"+key); !slices.Contains(needed, key) || !unwritten(err) {
+		if !slices.Contains(needed, key) {
 			continue
+		}
+		if _, err := d.b.get(ctx, d.idx.Store+"/client/"+key); err == nil {
+			continue
+		} else if !unwritten(err) {
+			return err
 		}
 		if err := d.b.changeManifest(ctx, d.idx, func(m *manifest) { m.addClient(key) }); err != nil {
 			return err

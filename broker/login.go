@@ -223,8 +223,11 @@ func renewable(idx *index.Index, req LoginRequest, kind string) (id string, err 
 			}
 		}
 	}
-	if req.Pool == "" {
-		return "", nil
+	if req.Pool == "" && len(poolsOf(idx, req.Provider)) > 0 {
+		return "", nil // it may renew an account, wherever that is
+	} else if req.Pool == "" {
+		_, err = poolFor(idx, req.Provider, req.Provider)
+		return "", err
 	}
 	pool, err := poolName(req.Pool)
 	if err == nil {

@@ -128,7 +128,7 @@ func sealsTo(chosen, asked, path string, to keystore.Kind) error {
 		return nil
 	}
 	if sum, err := keystore.KeyFileSum(path); err == nil && sum != chosen {
-		return failf(KeystoreMismatch, "index.json names the key file %s, which was not chosen for what is in the keychain, or was changed since; nothing was moved", quote(path)).
+		return failf(KeystoreMismatch, "index.json names the key file %s, which was not chosen for what is in the keychain, or was changed since; nothing was changed", quote(path)).
 			hint("export AUTHFERRY_KEY_FILE=%s, if it is yours; then run the command again", Arg(path))
 	}
 	return nil

@@ -109,6 +109,31 @@ func TestAPoolHasOneSpelling(t *testing.T) {
 	}
 }
 
+// So is a provider's own pool; and a login into one that is another provider's is
+// refused before anybody consents to it.
+func TestAProviderFindsItsPool(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	for user, pool := range map[string]string{"ada": "SIM", "bob": "work", "cat": ""} {
+		if _, err := w.addIn("sim", pool, user); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tok, err := w.broker().Token(t.Context(), TokenRequest{Selection: Selection{Provider: "sim"}})
+	if err != nil || !index.EqualLabel(tok.Account.Pool, "sim") {
+		t.Errorf("%+v, %v", tok, err)
+	}
+	idx, err := index.At(w.dir).Read()
+	if err != nil || len(poolsOf(idx, "")) != 2 {
+		t.Fatalf("%+v, %v", idx, err)
+	}
+	if _, err := renewable(idx, LoginRequest{Provider: "work"}, KindOAuth); CodeOf(err) != Fenced {
+		t.Errorf("a provider called as another one's pool: %v", err)
+	}
+	if _, err := renewable(idx, LoginRequest{Provider: "sim"}, KindOAuth); err != nil {
+		t.Errorf("one that has accounts: %v", err)
+	}
+}
+
 // Where a folder has several spellings, each is found by its own name, and what
 // is none of them is not guessed.
 func TestAnExactPoolNameWins(t *testing.T) {

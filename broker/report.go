@@ -96,7 +96,7 @@ func (b *Broker) Report(ctx context.Context, s Selection, r ReportRequest) (*Rep
 	switch {
 	case err == nil:
 	case !r.Next && s.Account == "" && s.Pool == "": // what the environment names is about Next
-		sel = selected{pool: a.Pool}
+		sel = b.everyday(idx, selected{pool: a.Pool, scope: s.Scope})
 	default:
 		return nil, err
 	}
@@ -147,8 +147,8 @@ func noteworthy(a *index.Account, v ratelimit.Verdict, scope string, now time.Ti
 		!slices.EqualFunc(after.Usage, a.Usage, func(x, y index.Usage) bool { return x.ReportedAt.Equal(y.ReportedAt) && x.Used == y.Used })
 }
 
-// record writes what v says about account id and, where that can't be used now,
-// moves its pool on. All of it is one change of the index, so that a second report
+// record writes what v says about account id and, where that was the one in use and
+// can't be any more, moves its pool on. All of it is one change of the index, so that a second report
 // of the same lease finds the pool moved already.
 func (b *Broker) record(ctx context.Context, id string, v ratelimit.Verdict, scope string, now time.Time, res *ReportResult) (*index.Index, *index.Account, error) {
 	var idx *index.Index
@@ -158,6 +158,7 @@ func (b *Broker) record(ctx context.Context, id string, v ratelimit.Verdict, sco
 			return failf(NoAccount, "the account was removed meanwhile").hint("authferry list")
 		}
 		forget(a, now)
+		used := b.currentOf(i, a.Pool, now).account
 		if v.Kind == ratelimit.Success {
 			refute(a, scope)
 		}
@@ -165,7 +166,9 @@ func (b *Broker) record(ctx context.Context, id string, v ratelimit.Verdict, sco
 		if v.Held() {
 			h := viewHold(addHold(a, v, now))
 			res.Hold = &h
-			b.moveOn(i, a.Pool, now)
+			if i.Pools[a.Pool].Current == id || used != nil && used.ID == id {
+				b.moveOn(i, a.Pool, now)
+			}
 		}
 		return nil
 	})
@@ -260,7 +263,7 @@ func (res *ReportResult) blocked(err error) error {
 func (b *Broker) warnStillHeld(a *index.Account, now time.Time) {
 	for _, h := range a.Holds {
 		if h.Scope == heldForScope && h.Proven && h.Until.After(now) && now.Sub(h.ProbedAt).Abs() < probeEvery {
-			b.opt.Warn("account " + quote(a.Label) + " answered although it is held; if the limit is over: authferry holds clear " + quote(a.Label))
+			b.opt.Warn("account " + quote(a.Label) + " answered although it is held; if the limit is over: authferry holds clear " + Arg(a.Label))
 			return
 		}
 	}

@@ -123,8 +123,9 @@ func (b *Broker) resolveIn(idx *index.Index, s Selection, fence, account string,
 		return selected{}, failf(NoAccount, "there is no account yet").hint("authferry login PROVIDER")
 	case len(pools) == 0:
 		return selected{}, failf(NoAccount, "there is no account of provider %s", s.Provider).hint("authferry login %s", Arg(s.Provider))
-	case s.Provider != "" && slices.Contains(pools, s.Provider):
-		return selected{pool: s.Provider}, nil
+	}
+	if own, p, ok := findPool(idx, s.Provider); s.Provider != "" && ok && p.Provider == s.Provider {
+		return selected{pool: own}, nil
 	}
 	return selected{}, failf(Ambiguous, "which pool? there are: %s", poolNames(idx, s.Provider)).hint("authferry token --pool NAME")
 }
@@ -148,14 +149,24 @@ func (b *Broker) resolveLease(idx *index.Index, s Selection, a *index.Account) (
 	if !named && s.Provider == a.Provider && nearest(idx, s.Dir, a.Provider) == nil {
 		s.Pool = a.Pool
 	}
-	return b.resolve(idx, s)
+	sel, err := b.resolve(idx, s)
+	if name := cmp.Or(s.Account, s.EnvAccount); CodeOf(err) == NoAccount && name != "" {
+		if _, elsewhere := FindAccount(idx, name, ""); elsewhere == nil {
+			err = outside(a)
+		}
+	}
+	return sel, err
+}
+
+func outside(a *index.Account) error {
+	return failf(Fenced, "the lease is of account %s, outside of what was selected", quote(a.Label))
 }
 
 // narrow keeps the selection's fence and turns to one account in it: the one
 // that a lease names.
 func (sel selected) narrow(a *index.Account) (selected, error) {
 	if a.Pool != sel.pool || sel.pinned && sel.prefer != a.ID {
-		return sel, failf(Fenced, "the lease is of account %s, outside of what was selected", quote(a.Label))
+		return sel, outside(a)
 	}
 	sel.prefer = a.ID
 	return sel, nil
@@ -201,10 +212,12 @@ func FindAccount(idx *index.Index, name, provider string) (*index.Account, error
 
 // argFor names a in a command: by its label, unless FindAccount would need more.
 func argFor(idx *index.Index, a *index.Account) string {
-	if _, err := FindAccount(idx, a.Label, ""); err != nil {
-		return Arg(a.Provider + "/" + a.Label)
+	for _, name := range []string{a.Label, a.Provider + "/" + a.Label} {
+		if found, err := FindAccount(idx, name, ""); err == nil && found.ID == a.ID {
+			return Arg(name)
+		}
 	}
-	return Arg(a.Label)
+	return a.ID
 }
 
 func labels(idx *index.Index, provider string) string {

@@ -35,6 +35,9 @@ func TestNetworkShares(t *testing.T) {
 		if (&Broker{opt: Options{Dir: `\\home\ada`}}).strange(path) {
 			t.Error("a folder on a share can't have its key file there")
 		}
+		if isIn(path, w.dir) {
+			t.Error(path + " is in this folder")
+		}
 		if w.broker().stillIn(t.Context(), &index.Account{Shared: path}) {
 			t.Error(path + " has been looked at")
 		}

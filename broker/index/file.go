@@ -247,8 +247,6 @@ func (f *File) Lost() error {
 		return at(f.path(), corrupt("it is missing; accounts in its last version: %d", len(last.Accounts)))
 	case !errors.Is(err, fs.ErrNotExist):
 		return at(f.path(), corrupt("it is missing, and its backup can't be used"))
-	case f.HasVault():
-		return at(f.path(), corrupt("it is missing, and %s has secrets", vaultDir))
 	}
 	return nil
 }

@@ -332,11 +332,6 @@ func TestDeletedIndexIsNotMadeAnew(t *testing.T) {
 		"that of the first account":   func(*File) {},
 		"a backup that can't be used": func(f *File) { must(t, os.WriteFile(f.backupPath(), []byte("{"), 0o600)) },
 		"one of a later version":      func(f *File) { must(t, os.WriteFile(f.backupPath(), []byte(`{"schema":9}`), 0o600)) },
-		"no backup, but sealed secrets": func(f *File) {
-			must(t, os.Remove(f.backupPath()))
-			must(t, os.Mkdir(filepath.Join(f.dir, vaultDir), 0o700))
-			must(t, os.WriteFile(filepath.Join(f.dir, vaultDir, "x.age"), nil, 0o600))
-		},
 	} {
 		f := newFile(t)
 		leave(f)
