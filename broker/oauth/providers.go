@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -63,7 +64,9 @@ func parseProviders(data []byte, source string) (map[string]Provider, error) {
 		ClientSecret any `toml:"client_secret"`
 	}
 	var tables map[string]table
-	if err := toml.Unmarshal(data, &tables); err != nil {
+	// What no field takes is not looked at closely, and the rest of the file could not
+	// be kept when an entry changes.
+	if err := cmp.Or(toml.Unmarshal(data, &tables), toml.Unmarshal(data, new(map[string]any))); err != nil {
 		if at, ok := errors.AsType[*toml.DecodeError](err); ok {
 			line, _ := at.Position()
 			return nil, fmt.Errorf("line %d: %s", line, strings.TrimPrefix(at.Error(), "toml: "))
