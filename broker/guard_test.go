@@ -51,6 +51,16 @@ func pretendKeychain(t *testing.T) (*pretended, string, func(dir string) *Broker
 	}
 }
 
+// kept is addTo where that has to work.
+func (w *world) kept(b *Broker, user string) *index.Account {
+	w.t.Helper()
+	a, err := w.addTo(b, user, time.Hour)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return a
+}
+
 func (w *world) addTo(b *Broker, user string, ttl time.Duration) (*index.Account, error) {
 	g := w.server.Issue(user)
 	return b.Add(w.t.Context(), testLogin(w.server.URL, user, g.AccessToken, g.RefreshToken, ttl))
@@ -146,9 +156,7 @@ func TestAddDuringMigration(t *testing.T) {
 		t.Run(at, func(t *testing.T) {
 			w := newWorld(t, brokertest.Config{})
 			store, dir, open := pretendKeychain(t)
-			if _, err := w.addTo(open(dir), "bob", time.Hour); err != nil {
-				t.Fatal(err)
-			}
+			w.kept(open(dir), "bob")
 			store.onSet = func(name string) {
 				if strings.Contains(name, at) {
 					store.onSet = nil
@@ -157,10 +165,7 @@ func TestAddDuringMigration(t *testing.T) {
 					}
 				}
 			}
-			ada, err := w.addTo(open(dir), "ada", time.Hour)
-			if err != nil {
-				t.Fatal(err)
-			}
+			ada := w.kept(open(dir), "ada")
 			if tok, err := open(dir).Token(t.Context(), TokenRequest{Selection: Selection{Account: ada.ID}}); err != nil || !w.good(tok.AccessToken.Reveal()) {
 				t.Errorf("afterwards: %v", err)
 			}
@@ -176,10 +181,7 @@ func TestAddDuringMigration(t *testing.T) {
 func TestMigrationHoldsEveryLock(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	_, dir, at := pretendKeychain(t)
-	bob, err := w.addTo(at(dir), "bob", time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
+	bob := w.kept(at(dir), "bob")
 	l, err := index.TryAcquire(index.At(dir).RotationPath(bob.ID))
 	if err != nil {
 		t.Fatal(err)
@@ -192,9 +194,7 @@ func TestMigrationHoldsEveryLock(t *testing.T) {
 	// Either it has read the accounts already, and notices; or it has not, and
 	// there is nothing to notice.
 	time.Sleep(100 * time.Millisecond)
-	if _, err := w.addTo(at(dir), "ada", time.Hour); err != nil {
-		t.Fatal(err)
-	}
+	w.kept(at(dir), "ada")
 	l.Release()
 	if err := <-done; err != nil && CodeOf(err) != LockTimeout {
 		t.Error(err)
@@ -210,10 +210,7 @@ func TestMigrationHoldsEveryLock(t *testing.T) {
 func TestRemoveInCopy(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	_, dir, at := pretendKeychain(t)
-	a, err := w.addTo(at(dir), "ada", time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := w.kept(at(dir), "ada")
 	other := filepath.Join(t.TempDir(), "copy")
 	copyFolder(t, dir, other)
 	if _, err := at(other).Remove(t.Context(), a.ID, RevokeOwn); CodeOf(err) != Fenced {

@@ -96,18 +96,9 @@ func TestAccessOnlyThatGotARefreshToken(t *testing.T) {
 		t.Fatalf("%+v", got)
 	}
 	b, idx := w.opened()
-	stored, err := b.readGrants(t.Context(), idx, a.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stored.best.Generation, stored.best.RefreshToken = 2, keystore.NewSecret(w.server.Issue("ada").RefreshToken)
-	v, err := stored.best.encode()
-	if err == nil {
-		err = b.set(t.Context(), grantItem(idx, a.ID, "b"), v)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	regrant(t, b, idx, a.ID, "b", func(g *grant) {
+		g.Generation, g.RefreshToken = 2, keystore.NewSecret(w.server.Issue("ada").RefreshToken)
+	})
 	if got := w.ask(); !w.good(got.token) {
 		t.Errorf("%+v", got)
 	}

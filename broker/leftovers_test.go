@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/index"
@@ -46,6 +45,23 @@ func cutOffMigration(t *testing.T, store *pretended, b *Broker) map[string]keyst
 	return there
 }
 
+// regrant writes the stored grant of an account, changed, into a slot.
+func regrant(t *testing.T, b *Broker, idx *index.Index, id, slot string, change func(*grant)) {
+	t.Helper()
+	stored, err := b.readGrants(t.Context(), idx, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	change(stored.best)
+	v, err := stored.best.encode()
+	if err == nil {
+		err = b.set(t.Context(), grantItem(idx, id, slot), v)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // K20: copies that a killed migration left are seen and removed. What is in them
 // alone, of an account that was removed since or that an older index never had,
 // comes back as an account that nothing uses.
@@ -58,9 +74,7 @@ func TestDoctorOfKilledMigration(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, user := range []string{"ada", "bob"} {
-		if _, err := w.addTo(at(dir), user, time.Hour); err != nil {
-			t.Fatal(err)
-		}
+		w.kept(at(dir), user)
 	}
 	left := cutOffMigration(t, store, at(dir))
 	if _, err := at(dir).Remove(t.Context(), "bob", RevokeNever); err != nil {
@@ -99,29 +113,15 @@ func TestDoctorOfKilledMigration(t *testing.T) {
 func TestDoctorKeepsWhatIsNewerElsewhere(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	store, dir, at := pretendKeychain(t)
-	a, err := w.addTo(at(dir), "ada", time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := w.kept(at(dir), "ada")
 	left := cutOffMigration(t, store, at(dir))
 	// The file keystore goes on; then an index of before names the keychain again.
 	b, idx := openedAt(t, at(dir))
-	stored, err := b.readGrants(t.Context(), idx, a.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stored.best.Generation++
-	v, err := stored.best.encode()
-	if err == nil {
-		err = b.set(t.Context(), grantItem(idx, a.ID, "b"), v)
-	}
-	if err == nil {
-		err = b.update(t.Context(), index.Durable, func(i *index.Index) error {
-			i.Keystore = string(keystore.Keychain)
-			return nil
-		})
-	}
-	if err != nil {
+	regrant(t, b, idx, a.ID, "b", func(g *grant) { g.Generation++ })
+	if err := b.update(t.Context(), index.Durable, func(i *index.Index) error {
+		i.Keystore = string(keystore.Keychain)
+		return nil
+	}); err != nil {
 		t.Fatal(err)
 	}
 	wants(t, at(dir).Doctor(t.Context(), true), CheckFail, "the file keystore has a newer login than the keychain keystore")
@@ -153,10 +153,7 @@ func TestDoctorBelievesNoIndexOfLeftovers(t *testing.T) {
 		store, dir, at := pretendKeychain(t)
 		var ids []string
 		for _, user := range []string{"ada", "bob"} {
-			a, err := w.addTo(at(dir), user, time.Hour)
-			if err != nil {
-				t.Fatal(err)
-			}
+			a := w.kept(at(dir), user)
 			ids = append(ids, a.ID)
 		}
 		cutOffMigration(t, store, at(dir))
@@ -180,23 +177,9 @@ func TestDoctorBelievesNoIndexOfLeftovers(t *testing.T) {
 func TestDoctorFetchesTheNewestState(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	store, dir, at := pretendKeychain(t)
-	a, err := w.addTo(at(dir), "ada", time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := w.kept(at(dir), "ada")
 	b, idx := openedAt(t, at(dir))
-	stored, err := b.readGrants(t.Context(), idx, a.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stored.best.Generation = 5
-	v, err := stored.best.encode()
-	if err == nil {
-		err = b.set(t.Context(), grantItem(idx, a.ID, "c"), v)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	regrant(t, b, idx, a.ID, "c", func(g *grant) { g.Generation = 5 })
 	cutOffMigration(t, store, at(dir))
 	b, idx = openedAt(t, at(dir))
 	if err := b.deleteItems(t.Context(), idx, a.ID); err != nil {
@@ -243,10 +226,7 @@ func TestDoctorSealsToAChosenKeyAlone(t *testing.T) {
 	b := func() *Broker {
 		return New(Options{Dir: dir, OpenKeychain: func() keystore.Store { return store }})
 	}
-	a, err := w.addTo(b(), "ada", time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := w.kept(b(), "ada")
 	before := itemsOf(t, dir)
 	theirs := filepath.Join(t.TempDir(), "theirs.txt")
 	if err := keystore.InitKeyFile(theirs); err != nil {

@@ -102,12 +102,10 @@ func TestDoctorOfLostManifest(t *testing.T) {
 	if err := at(dir).AddProvider(t.Context(), p, keystore.NewSecret("shh")); err != nil {
 		t.Fatal(err)
 	}
-	a, err := w.addTo(at(dir), "ada", time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := w.kept(at(dir), "ada")
 	for _, text := range []string{"", "{"} {
 		b, idx := openedAt(t, at(dir))
+		var err error
 		if text == "" {
 			err = b.del(t.Context(), manifestItem(idx))
 		} else {
@@ -134,9 +132,7 @@ func TestDoctorOfLostManifest(t *testing.T) {
 func TestDoctorOfIndexFromBeforeMigration(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	_, dir, at := pretendKeychain(t)
-	if _, err := w.addTo(at(dir), "ada", time.Hour); err != nil {
-		t.Fatal(err)
-	}
+	w.kept(at(dir), "ada")
 	path := filepath.Join(dir, "index.json")
 	for _, to := range []keystore.Kind{keystore.File, keystore.Keychain} {
 		before, err := os.ReadFile(path)
@@ -167,10 +163,7 @@ func TestDoctorOfIndexFromBeforeMigration(t *testing.T) {
 func TestDoctorDoesNotTurnBackToLeftovers(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	store, dir, at := pretendKeychain(t)
-	a, err := w.addTo(at(dir), "ada", time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
+	a := w.kept(at(dir), "ada")
 	cutOffMigration(t, store, at(dir))
 	if err := at(dir).update(t.Context(), index.Durable, func(i *index.Index) error {
 		i.Account(a.ID).Generation = 40 // it was refreshed since

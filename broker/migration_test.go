@@ -32,9 +32,7 @@ func itemsOf(t *testing.T, dir string) []string {
 func TestClientSecretDuringMigration(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	_, dir, at := pretendKeychain(t)
-	if _, err := w.addTo(at(dir), "bob", time.Hour); err != nil {
-		t.Fatal(err)
-	}
+	w.kept(at(dir), "bob")
 	b := at(dir)
 	idx, err := b.prepare(t.Context(), func(*index.Index) error { return nil })
 	if err != nil {
@@ -58,9 +56,7 @@ func TestClientSecretDuringMigration(t *testing.T) {
 func TestAdoptionDuringMigration(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	store, dir, at := pretendKeychain(t)
-	if _, err := w.addTo(at(dir), "bob", time.Hour); err != nil {
-		t.Fatal(err)
-	}
+	w.kept(at(dir), "bob")
 	login := testLogin(w.server.URL, "ada", "at", "rt", time.Hour)
 	access := login.AccessToken
 	login.AccessToken = keystore.Secret{}
@@ -101,9 +97,7 @@ func TestMigrationInterrupted(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	store, dir, at := pretendKeychain(t)
 	for _, user := range []string{"bob", "eve"} {
-		if _, err := w.addTo(at(dir), user, time.Hour); err != nil {
-			t.Fatal(err)
-		}
+		w.kept(at(dir), user)
 	}
 	interruptAt := func(op string, n int, to keystore.Kind) error {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -143,9 +137,7 @@ func TestMigrationInterrupted(t *testing.T) {
 func TestMigrationListsWhatIsLeft(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	store, dir, at := pretendKeychain(t)
-	if _, err := w.addTo(at(dir), "bob", time.Hour); err != nil {
-		t.Fatal(err)
-	}
+	w.kept(at(dir), "bob")
 	stuck := faultyKeychain(store, dir, func(c keystoretest.Call) (f keystoretest.Fault) {
 		if c.Op == "delete" && strings.Contains(c.Name, "/grant:") {
 			f.Cause = keystore.ErrDenied
@@ -167,9 +159,7 @@ func TestMigrationListsWhatIsLeft(t *testing.T) {
 	if _, err := at(dir).Remove(t.Context(), "bob", RevokeNever); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.addTo(at(dir), "eve", time.Hour); err != nil {
-		t.Fatal(err)
-	}
+	w.kept(at(dir), "eve")
 	if _, err := at(dir).MigrateKeystore(t.Context(), keystore.Keychain); err != nil {
 		t.Fatal(err)
 	}
@@ -186,9 +176,7 @@ func TestMigrationListsWhatIsLeft(t *testing.T) {
 func TestBackupAfterMigration(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	store, dir, at := pretendKeychain(t)
-	if _, err := w.addTo(at(dir), "bob", time.Hour); err != nil {
-		t.Fatal(err)
-	}
+	w.kept(at(dir), "bob")
 	b := faultyKeychain(store, dir, func(c keystoretest.Call) keystoretest.Fault {
 		if last, err := index.At(dir).LastGood(); c.Op == "delete" && (err != nil || last.Keystore != string(keystore.File)) {
 			t.Errorf("%+v, %v when %s goes", last, err, c.Name)
@@ -263,9 +251,7 @@ func TestMigrateSealsToAChosenKeyAlone(t *testing.T) {
 	b := func() *Broker {
 		return New(Options{Dir: dir, OpenKeychain: func() keystore.Store { return p }})
 	}
-	if _, err := w.addTo(b(), "ada", time.Hour); err != nil {
-		t.Fatal(err)
-	}
+	w.kept(b(), "ada")
 	keys := t.TempDir()
 	mine, theirs := filepath.Join(keys, "mine.txt"), filepath.Join(keys, "theirs.txt")
 	if err := keystore.InitKeyFile(theirs); err != nil {

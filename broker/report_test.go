@@ -195,10 +195,7 @@ func TestHoldsAreBounded(t *testing.T) {
 // beyond what the rules allow.
 func TestHostileReport(t *testing.T) {
 	w, a := pooled(t, "ada", "bob")
-	g := w.server.Issue("ada")
-	login := testLogin(w.server.URL, "office", g.AccessToken, g.RefreshToken, time.Hour)
-	login.Pool = "work"
-	office, err := w.broker().Add(t.Context(), login)
+	office, err := w.addIn("sim", "work", "office")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,10 +250,7 @@ func TestScopedHoldLeavesTheAccountCurrent(t *testing.T) {
 // Next never leaves the fence and never passes a pin.
 func TestReportHeedsFenceAndPin(t *testing.T) {
 	w, a := pooled(t, "ada", "bob")
-	g := w.server.Issue("ada")
-	login := testLogin(w.server.URL, "office", g.AccessToken, g.RefreshToken, time.Hour)
-	login.Pool = "work"
-	office, err := w.broker().Add(t.Context(), login)
+	office, err := w.addIn("sim", "work", "office")
 	if err != nil {
 		t.Fatal(err)
 	}
