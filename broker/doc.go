@@ -220,9 +220,9 @@
 //     over stays for an hour only where it was a guess that makes the next one
 //     longer.
 //   - The hold, the usage and the move of the pool to its next account are one
-//     change of the index. The pool moves only from an account that can't be
-//     used, so the second report of a lease finds it moved; and the folder is not
-//     synced, because losing it costs a refused request.
+//     change of the index. The pool moves only if the reported account was the
+//     one in use, so the second report of a lease finds it moved; and the folder is
+//     not synced, because losing it costs a refused request.
 //   - A login that ended at the provider moves the pool as well: the rotator does
 //     that as it marks it. What the pool would use now is what all call current.
 //   - A pool with nothing free under a stated hold of over an hour lets one

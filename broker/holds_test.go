@@ -127,8 +127,7 @@ func TestMoveOnProperties(t *testing.T) {
 		i := rapid.IntRange(0, len(idx.Accounts)-1).Draw(t, "reported")
 		a := &idx.Accounts[i]
 		before := idx.Pools[a.Pool].Current
-		addHold(a, stated(testNow, time.Hour), testNow)
-		b.moveOn(idx, a.Pool, testNow)
+		b.moveOn(idx, a, testNow, func() { addHold(a, stated(testNow, time.Hour), testNow) })
 		after := idx.Pools[a.Pool].Current
 		if after != before {
 			next, was := idx.Account(after), cmp.Or(idx.Account(before), &index.Account{Disabled: true})
@@ -139,7 +138,7 @@ func TestMoveOnProperties(t *testing.T) {
 				t.Fatalf("moved to %+v", next)
 			}
 		}
-		b.moveOn(idx, a.Pool, testNow)
+		b.moveOn(idx, a, testNow, func() {})
 		if idx.Pools[a.Pool].Current != after {
 			t.Fatal("moved twice for one lease")
 		}

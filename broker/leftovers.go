@@ -21,7 +21,7 @@ func (d *doctor) leftovers(ctx context.Context) {
 	err := sealsTo(m.KeyFile, d.b.opt.KeyFile, d.b.keyFile(d.idx), d.b.store.Kind())
 	var alone []string
 	if err == nil {
-		alone, err = d.compare(ctx, o, m)
+		alone, err = d.b.compare(ctx, d.idx, o, m)
 	}
 	switch {
 	case err != nil:
@@ -41,29 +41,30 @@ func (d *doctor) leftovers(ctx context.Context) {
 	}
 }
 
-// compare returns the logins that o has alone. Where o has a newer state of one, it
-// is o that was used last, and nothing there is a leftover. That a login was removed,
-// or is an account's here, has to stand in a keystore: index.json is no witness.
-func (d *doctor) compare(ctx context.Context, o *Broker, m manifest) (alone []string, err error) {
-	mine, err := d.b.readManifest(ctx, d.idx)
+// compare returns the logins of m, the manifest of o, that o has alone and b has not.
+// Where o has a newer state of one, it is o that was used last, and nothing there is a
+// leftover. That a login was removed, or is an account's here, has to stand in a
+// keystore: index.json is no witness.
+func (b *Broker) compare(ctx context.Context, idx *index.Index, o *Broker, m manifest) (alone []string, err error) {
+	mine, err := b.readManifest(ctx, idx)
 	if err != nil {
 		return nil, storeError(err)
 	}
 	for _, id := range m.Accounts {
-		there, err := o.readGrants(ctx, d.idx, id)
+		there, err := o.readGrants(ctx, idx, id)
 		if err != nil {
 			return nil, err
 		}
-		here, err := d.b.readGrants(ctx, d.idx, id)
+		here, err := b.readGrants(ctx, idx, id)
 		if err != nil {
 			return nil, err
 		}
-		a := d.idx.Account(id)
+		a := idx.Account(id)
 		switch {
 		case there.best == nil:
 		case here.best == nil:
 			removed := a != nil && a.Removing && (slices.Contains(m.Removing, id) || slices.Contains(mine.Removing, id))
-			known, err := d.keptAs(ctx, there.best, id)
+			known, err := b.heldByAnother(ctx, idx, there.best, id)
 			if err != nil {
 				return nil, err
 			}
@@ -72,20 +73,20 @@ func (d *doctor) compare(ctx context.Context, o *Broker, m manifest) (alone []st
 			}
 		case there.best.Generation > here.best.Generation,
 			there.best.Generation == here.best.Generation && !there.best.secret().Equal(here.best.secret()):
-			return nil, failf(KeystoreMismatch, "the %s keystore has a newer login than the %s keystore, which index.json names; nothing was changed", o.store.Kind(), d.b.store.Kind()).
+			return nil, failf(KeystoreMismatch, "the %s keystore has a newer login than the %s keystore, which index.json names; nothing was changed", o.store.Kind(), b.store.Kind()).
 				hint("put back the index.json that was there last, if you have it; then %s", fixHint)
 		}
 	}
 	return alone, nil
 }
 
-// keptAs reports that another account here has the login g, or had it.
-func (d *doctor) keptAs(ctx context.Context, g *grant, id string) (bool, error) {
-	a := d.knownAs(g)
+// heldByAnother reports that another account than id has the login g, or had it.
+func (b *Broker) heldByAnother(ctx context.Context, idx *index.Index, g *grant, id string) (bool, error) {
+	a := knownAs(idx, g.Provider, g.kind(), g.secret())
 	if a == nil || a.ID == id {
 		return false, nil
 	}
-	held, err := d.b.readGrants(ctx, d.idx, a.ID)
+	held, err := b.readGrants(ctx, idx, a.ID)
 	if err != nil || held.best == nil {
 		return false, err
 	}
@@ -193,7 +194,7 @@ func (d *doctor) clear(ctx context.Context, o *Broker, m manifest) error {
 	defer release()
 	return d.b.withManifest(ctx, d.idx, func(now *index.Index) error {
 		d.idx = now
-		alone, err := d.compare(ctx, o, m)
+		alone, err := d.b.compare(ctx, d.idx, o, m)
 		if err != nil {
 			return err
 		}

@@ -223,16 +223,16 @@ func renewable(idx *index.Index, req LoginRequest, kind string) (id string, err 
 			}
 		}
 	}
-	if req.Pool == "" && len(poolsOf(idx, req.Provider)) > 0 {
+	pool := req.Provider
+	switch {
+	case req.Pool != "":
+		if pool, err = poolName(req.Pool); err != nil {
+			return "", err
+		}
+	case len(poolsOf(idx, req.Provider)) > 0:
 		return "", nil // it may renew an account, wherever that is
-	} else if req.Pool == "" {
-		_, err = poolFor(idx, req.Provider, req.Provider)
-		return "", err
 	}
-	pool, err := poolName(req.Pool)
-	if err == nil {
-		_, err = poolFor(idx, pool, req.Provider)
-	}
+	_, err = poolFor(idx, pool, req.Provider)
 	return "", err
 }
 
@@ -246,7 +246,7 @@ func labelTaken(a *index.Account) error {
 
 // inPool refuses to move an account on the side.
 func inPool(idx *index.Index, a *index.Account, pool string) error {
-	if known, _, _ := findPool(idx, pool); pool == "" || known == a.Pool {
+	if pool == "" || isPool(idx, pool, a.Pool) {
 		return nil
 	}
 	return failf(Fenced, "account %s is in pool %s; a login does not move it", quote(a.Label), quote(a.Pool)).

@@ -197,7 +197,7 @@ func (m *migration) copy(ctx context.Context, to keystore.Kind) error {
 	}
 	// It was left by a migration that was cut off, or the index is one from a backup:
 	// it stays listed until somebody has looked, and nothing newer is written over.
-	if _, err = (&doctor{b: m.from, idx: m.idx}).compare(ctx, m.to, m.before); err != nil {
+	if _, err = m.from.compare(ctx, m.idx, m.to, m.before); err != nil {
 		return err
 	}
 	m.manifest.addAll(m.before)

@@ -81,8 +81,7 @@ func (b *Broker) Unbind(ctx context.Context, dir string) ([]index.Binding, error
 // moves on. Enable takes that back. Errors: NoAccount, Ambiguous.
 func (b *Broker) Disable(ctx context.Context, account string) (*index.Account, error) {
 	return b.updated(ctx, account, func(idx *index.Index, a *index.Account) error {
-		a.Disabled = true
-		b.moveOn(idx, a.Pool, time.Now())
+		b.moveOn(idx, a, time.Now(), func() { a.Disabled = true })
 		return nil
 	})
 }

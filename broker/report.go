@@ -147,9 +147,9 @@ func noteworthy(a *index.Account, v ratelimit.Verdict, scope string, now time.Ti
 		!slices.EqualFunc(after.Usage, a.Usage, func(x, y index.Usage) bool { return x.ReportedAt.Equal(y.ReportedAt) && x.Used == y.Used })
 }
 
-// record writes what v says about account id and, where that was the one in use and
-// can't be any more, moves its pool on. All of it is one change of the index, so that a second report
-// of the same lease finds the pool moved already.
+// record writes what v says about account id and moves its pool on. All of it is one
+// change of the index, so that a second report of the same lease finds the pool moved
+// already.
 func (b *Broker) record(ctx context.Context, id string, v ratelimit.Verdict, scope string, now time.Time, res *ReportResult) (*index.Index, *index.Account, error) {
 	var idx *index.Index
 	var a *index.Account
@@ -158,30 +158,33 @@ func (b *Broker) record(ctx context.Context, id string, v ratelimit.Verdict, sco
 			return failf(NoAccount, "the account was removed meanwhile").hint("authferry list")
 		}
 		forget(a, now)
-		used := b.currentOf(i, a.Pool, now).account
 		if v.Kind == ratelimit.Success {
 			refute(a, scope)
 		}
 		remember(a, v.Usage, now)
 		if v.Held() {
-			h := viewHold(addHold(a, v, now))
-			res.Hold = &h
-			if i.Pools[a.Pool].Current == id || used != nil && used.ID == id {
-				b.moveOn(i, a.Pool, now)
-			}
+			b.moveOn(i, a, now, func() {
+				h := viewHold(addHold(a, v, now))
+				res.Hold = &h
+			})
 		}
 		return nil
 	})
 	return idx, a, err
 }
 
-// moveOn makes the account current that pool would use now, if one is free: where
-// the one that was can't be used, the pool stays with who took its place.
-func (b *Broker) moveOn(idx *index.Index, pool string, now time.Time) {
-	next := b.currentOf(idx, pool, now).account
-	if p, ok := idx.Pools[pool]; ok && b.Config().Failover && next != nil && !needsLogin(next, now) {
+// moveOn makes a change after which a may not be usable. If a was the one in use, its
+// pool stays with who takes its place, if one is free.
+func (b *Broker) moveOn(idx *index.Index, a *index.Account, now time.Time, change func()) {
+	used := b.currentOf(idx, a.Pool, now).account
+	change()
+	p, ok := idx.Pools[a.Pool]
+	if !ok || !b.Config().Failover || p.Current != a.ID && (used == nil || used.ID != a.ID) {
+		return
+	}
+	if next := b.currentOf(idx, a.Pool, now).account; next != nil && !needsLogin(next, now) {
 		p.Current = next.ID
-		idx.Pools[pool] = p
+		idx.Pools[a.Pool] = p
 	}
 }
 

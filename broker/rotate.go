@@ -295,8 +295,7 @@ func (e *exchange) failed(ctx context.Context, cause error) error {
 	var after *index.Account
 	err := e.change(ctx, index.Durable, func(idx *index.Index, a *index.Account) {
 		if oe.Class == oauth.Dead {
-			a.Intents, a.Dead, a.Failure = nil, fp, nil
-			e.b.moveOn(idx, a.Pool, time.Now())
+			e.b.moveOn(idx, a, time.Now(), func() { a.Intents, a.Dead, a.Failure = nil, fp, nil })
 		} else {
 			if !e.unknown {
 				e.dropIntent(a)

@@ -78,7 +78,7 @@ func (b *Broker) resolveIn(idx *index.Index, s Selection, fence, account string,
 		if err != nil {
 			return selected{}, err
 		}
-		if pool, _, _ := findPool(idx, fence); fence != "" && pool != a.Pool {
+		if fence != "" && !isPool(idx, fence, a.Pool) {
 			return selected{}, failf(Fenced, "account %s is in pool %s, outside of pool %s", quote(a.Label), quote(a.Pool), quote(fence)).
 				hint("authferry token --account %s --pool %s", argFor(idx, a), Arg(a.Pool))
 		}
@@ -276,6 +276,12 @@ func findPool(idx *index.Index, name string) (string, index.Pool, bool) {
 		return name, index.Pool{}, false
 	}
 	return alike[0], idx.Pools[alike[0]], true
+}
+
+// isPool reports that who says name means pool.
+func isPool(idx *index.Index, name, pool string) bool {
+	known, _, _ := findPool(idx, name)
+	return known == pool
 }
 
 // nearest returns the binding of the closest parent of dir: for provider, or,
