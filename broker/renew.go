@@ -60,7 +60,7 @@ func (b *Broker) renew(ctx context.Context, a *index.Account, r renewal) error {
 			return report.err()
 		}
 		if try == 1 {
-			return failf(Internal, "the refresh of account %s was killed twice", quote(a.Label)).hint("authferry refresh %s", Arg(a.Label))
+			return failf(Internal, "the refresh of account %s was killed twice", quote(a.Label)).hint("authferry refresh %s", Arg(a.Provider+"/"+a.Label))
 		}
 	}
 }

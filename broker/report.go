@@ -111,7 +111,7 @@ func (b *Broker) Report(ctx context.Context, s Selection, r ReportRequest) (*Rep
 	case v.Retry():
 		res.Action, res.RetryAfter, res.RetryAt = Retry, v.RetryAfter, now.Add(v.RetryAfter)
 	case v.Kind == ratelimit.Success:
-		b.warnStillHeld(a, now)
+		b.warnStillHeld(idx, a, now)
 	}
 	return res, err
 }
@@ -263,10 +263,10 @@ func (res *ReportResult) blocked(err error) error {
 
 // warnStillHeld tells of a success in spite of a hold that the provider stated:
 // only a person takes that back.
-func (b *Broker) warnStillHeld(a *index.Account, now time.Time) {
+func (b *Broker) warnStillHeld(idx *index.Index, a *index.Account, now time.Time) {
 	for _, h := range a.Holds {
 		if h.Scope == heldForScope && h.Proven && h.Until.After(now) && now.Sub(h.ProbedAt).Abs() < probeEvery {
-			b.opt.Warn("account " + quote(a.Label) + " answered although it is held; if the limit is over: authferry holds clear " + Arg(a.Label))
+			b.opt.Warn("account " + quote(a.Label) + " answered although it is held; if the limit is over: authferry holds clear " + argFor(idx, a))
 			return
 		}
 	}

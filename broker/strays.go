@@ -199,9 +199,10 @@ func (d *doctor) restore(ctx context.Context, id string, stored grants, disabled
 		d.fail("manifest", err)
 		return
 	}
+	name := argFor(d.idx, &a)
 	if disabled {
-		d.say("manifest", CheckOK, "authferry enable "+Arg(a.Label)+", or authferry remove "+Arg(a.Label), "%s of %s was in the other keystore alone; it is an account here, as %s, and disabled", id, a.Provider, quote(a.Label))
+		d.say("manifest", CheckOK, "authferry enable "+name+", or authferry remove "+name, "%s of %s was in the other keystore alone; it is an account here, as %s, and disabled", id, a.Provider, quote(a.Label))
 		return
 	}
-	d.say("manifest", CheckOK, "authferry info "+Arg(a.Label), "%s of %s is an account again, as %s", id, a.Provider, quote(a.Label))
+	d.say("manifest", CheckOK, "authferry info "+name, "%s of %s is an account again, as %s", id, a.Provider, quote(a.Label))
 }

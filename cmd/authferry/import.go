@@ -45,7 +45,7 @@ func (c *importGrantCmd) Run(a *app) error {
 			Skipped  []struct{}           `json:"skipped"`
 		}{[]broker.AccountView{v}, []struct{}{}})
 	}
-	a.term.note("account %q of %s is in the %s; try: authferry token --account %s", v.Label, v.Provider, a.keystoreName(), broker.Arg(v.Label))
+	a.welcome(v.Provider, v.Label)
 	return nil
 }
 

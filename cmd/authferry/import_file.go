@@ -113,7 +113,7 @@ func (c *importFileCmd) tell(a *app, done *broker.Takeover) {
 				a.term.note("the label %q is taken or does not do: the account is called %q", l.Was, l.Label)
 			}
 		}
-		a.term.note("account %q of %s is in the %s; try: authferry token --account %s", acc.Label, acc.Provider, a.keystoreName(), broker.Arg(acc.Label))
+		a.welcome(acc.Provider, acc.Label)
 	}
 	switch {
 	case len(done.Accounts) == 0 && done.Removed == 0:

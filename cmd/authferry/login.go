@@ -62,9 +62,15 @@ func (c *loginCmd) Run(a *app) error {
 	if done.Renewed {
 		a.term.note("account %q of %s has a new login; its label and pool are as they were", v.Label, v.Provider)
 	} else {
-		a.term.note("account %q of %s is in the %s; try: authferry token --account %s", v.Label, v.Provider, a.keystoreName(), broker.Arg(v.Label))
+		a.welcome(v.Provider, v.Label)
 	}
 	return nil
+}
+
+// welcome says where a new account is and how to use it, whatever accounts of that
+// label other providers have.
+func (a *app) welcome(provider, label string) {
+	a.term.note("account %q of %s is in the %s; try: authferry token %s --account %s", label, provider, a.keystoreName(), provider, broker.Arg(label))
 }
 
 // takeOver offers, before the first account, the logins that other programs have.
