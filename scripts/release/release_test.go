@@ -71,11 +71,16 @@ func need(t *testing.T, programs ...string) {
 	}
 }
 
-// do runs a program that has to succeed, in an own home but for Go's caches.
+// do runs a program that has to succeed, in an own home but for Go's caches. It has
+// the time that the test has: a first build for six systems takes many minutes.
 func do(t *testing.T, dir, program string, args ...string) (stdout string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 9*time.Minute)
-	defer cancel()
+	ctx := t.Context()
+	if end, ok := t.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, end.Add(-30*time.Second))
+		defer cancel()
+	}
 	cmd := exec.CommandContext(ctx, program, args...)
 	cmd.Dir = dir
 	cmd.Env = hermetic(t)
