@@ -221,7 +221,7 @@ func TestDoctorDuringImport(t *testing.T) {
 				checks = at(dir).Doctor(t.Context(), true)
 			}
 		}
-		if _, err := w.addTo(at(dir), "ada", time.Hour); err != nil {
+		if _, err := w.addTo(at(dir), "ada"); err != nil {
 			t.Errorf("before the %s record: %v", record, err)
 		}
 		for _, c := range checks {

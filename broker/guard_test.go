@@ -54,16 +54,16 @@ func pretendKeychain(t *testing.T) (*pretended, string, func(dir string) *Broker
 // kept is addTo where that has to work.
 func (w *world) kept(b *Broker, user string) *index.Account {
 	w.t.Helper()
-	a, err := w.addTo(b, user, time.Hour)
+	a, err := w.addTo(b, user)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	return a
 }
 
-func (w *world) addTo(b *Broker, user string, ttl time.Duration) (*index.Account, error) {
+func (w *world) addTo(b *Broker, user string) (*index.Account, error) {
 	g := w.server.Issue(user)
-	return b.Add(w.t.Context(), testLogin(w.server.URL, user, g.AccessToken, g.RefreshToken, ttl))
+	return b.Add(w.t.Context(), testLogin(w.server.URL, user, g.AccessToken, g.RefreshToken, time.Hour))
 }
 
 // noneLost checks the ledger: no refresh token was used twice, no login is over.
@@ -430,7 +430,7 @@ func TestDeletedIndex(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 		// Nor for those who would add to it.
-		if _, err := w.addTo(w.broker(), "eve", time.Hour); CodeOf(err) != IndexCorrupt || !strings.Contains(err.Error(), "index.json is missing") {
+		if _, err := w.addTo(w.broker(), "eve"); CodeOf(err) != IndexCorrupt || !strings.Contains(err.Error(), "index.json is missing") {
 			t.Errorf("an account: %v", err)
 		}
 		if err := w.broker().AddProvider(t.Context(), testProvider(w.server.URL), keystore.NewSecret("s")); CodeOf(err) != IndexCorrupt {

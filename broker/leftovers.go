@@ -82,7 +82,7 @@ func (b *Broker) compare(ctx context.Context, idx *index.Index, o *Broker, m man
 
 // heldByAnother reports that another account than id has the login g, or had it.
 func (b *Broker) heldByAnother(ctx context.Context, idx *index.Index, g *grant, id string) (bool, error) {
-	a := knownAs(idx, g.Provider, g.kind(), g.secret())
+	a := g.knownAs(idx)
 	if a == nil || a.ID == id {
 		return false, nil
 	}

@@ -317,3 +317,8 @@ func (g *grant) secret() keystore.Secret {
 	}
 	return g.RefreshToken
 }
+
+// knownAs is the account that has the grant's secret, or had it; nil: none does.
+func (g *grant) knownAs(idx *index.Index) *index.Account {
+	return knownAs(idx, g.Provider, g.kind(), g.secret())
+}

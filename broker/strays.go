@@ -143,17 +143,13 @@ func (d *doctor) stray(ctx context.Context, id string) {
 		d.say("manifest", CheckOK, "", "forgot %s, a login that was never finished", id)
 	case stored.best == nil:
 		d.say("manifest", CheckWarning, fixHint, "a login was not finished: %s", id)
-	case d.knownAs(stored.best) != nil:
-		d.again(ctx, id, stored.best.secret(), d.knownAs(stored.best))
+	case stored.best.knownAs(d.idx) != nil:
+		d.again(ctx, id, stored.best.secret(), stored.best.knownAs(d.idx))
 	case d.fix:
 		d.restore(ctx, id, stored, false)
 	default:
 		d.say("manifest", CheckFail, fixHint, "the keystore has a login of %s that the index does not know: %s", stored.best.Provider, id)
 	}
-}
-
-func (d *doctor) knownAs(g *grant) *index.Account {
-	return knownAs(d.idx, g.Provider, g.kind(), g.secret())
 }
 
 // again is about a stray login that an account has as well: an import was cut off
