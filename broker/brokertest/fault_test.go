@@ -119,6 +119,37 @@ func TestFaultsReadAsMeant(t *testing.T) {
 	}
 }
 
+// Every dialect is the whole answer, spelled as it says; a refusal has none.
+func TestSpelled(t *testing.T) {
+	plain := jsonReply(200, map[string]any{"access_token": "A", "expires_in": 60, "refresh_token": "R"})
+	want := map[Spoil]string{
+		SpoilForm:       "access_token=A&expires_in=60&refresh_token=R",
+		SpoilSemicolon:  "note=a;b&access_token=A&expires_in=60&refresh_token=R",
+		SpoilPercent:    "note=100%&access_token=A&expires_in=60&refresh_token=R",
+		SpoilBOM:        "\ufeff" + string(plain.body),
+		SpoilGuard:      ")]}',\n" + string(plain.body),
+		SpoilNotice:     "<br />\n<b>Warning</b>:  Undefined array key {\"scope\"} in <b>/srv/token.php</b> on line <b>7</b><br />\n" + string(plain.body) + "\n",
+		SpoilLineEnds:   "{\"note\":\"two\r\nlines\"," + string(plain.body[1:]),
+		SpoilNaN:        `{"load":NaN,` + string(plain.body[1:]),
+		SpoilText:       `"{\"access_token\":\"A\",\"expires_in\":60,\"refresh_token\":\"R\"}"`,
+		SpoilList:       "[" + string(plain.body) + "]",
+		SpoilData:       `{"code":0,"message":"success","data":` + string(plain.body) + "}",
+		SpoilAuthedUser: `{"ok":true,"authed_user":` + string(plain.body) + "}",
+		SpoilNumbers:    `{"access_token":"A","expires_in":"60","refresh_token":"R"}`,
+		SpoilDuplicate:  `{"access_token":"not-this-one","expires_in":60,"refresh_token":"not-this-one",` + string(plain.body[1:]),
+	}
+	for _, spoil := range Spelled() {
+		a, err := spoil.apply(answer{200, plain.header.Clone(), plain.body})
+		if err != nil || want[spoil] != "" && string(a.body) != want[spoil] {
+			t.Errorf("%s: %v\n%s\nwant\n%s", spoil, err, a.body, want[spoil])
+		}
+		refused := invalidGrant("no").answer(ShapeRFC)
+		if a, err := spoil.apply(refused); err != nil || !bytes.Equal(a.body, refused.body) {
+			t.Errorf("%s: a refusal: %v %s", spoil, err, a.body)
+		}
+	}
+}
+
 // An odd token is odd for the client only: the server knows it.
 func TestOddTokensWork(t *testing.T) {
 	for name, f := range Faults() {

@@ -31,20 +31,14 @@ func Faults() map[string]Fault {
 		"stall-mid-body":    {Stall: CutMidBody},
 		"drip":              {Drip: time.Second},
 
-		"html":         {Status: 200, Header: htmlType, Body: portal},
-		"html-after":   {Status: 200, Header: htmlType, Body: portal, After: true},
-		"html-502":     {Status: 502, Header: htmlType, Body: "<html><body><h1>502 Bad Gateway</h1></body></html>"},
-		"empty":        {Status: 200},
-		"empty-after":  {Status: 200, After: true},
-		"no-token":     {Drop: []string{"access_token"}},
-		"huge":         {Pad: 10 << 20},
-		"truncated":    {Spoil: SpoilTruncate},
-		"gzip":         {Spoil: SpoilGzip},
-		"form":         {Spoil: SpoilForm},
-		"bom":          {Spoil: SpoilBOM},
-		"duplicate":    {Spoil: SpoilDuplicate},
-		"content-type": {Spoil: SpoilContentType},
-		"no-type":      {Spoil: SpoilNoType},
+		"html":        {Status: 200, Header: htmlType, Body: portal},
+		"html-after":  {Status: 200, Header: htmlType, Body: portal, After: true},
+		"html-502":    {Status: 502, Header: htmlType, Body: "<html><body><h1>502 Bad Gateway</h1></body></html>"},
+		"empty":       {Status: 200},
+		"empty-after": {Status: 200, After: true},
+		"no-token":    {Drop: []string{"access_token"}},
+		"huge":        {Pad: 10 << 20},
+		"truncated":   {Spoil: SpoilTruncate},
 
 		"429":                 {Status: 429},
 		"429-text":            {Status: 429, Header: map[string]string{"Content-Type": "text/plain"}, Body: "slow down"},
@@ -74,6 +68,9 @@ func Faults() map[string]Fault {
 		"date-ahead":      {DateOffset: 5 * time.Hour},
 		"date-behind":     {DateOffset: -5 * time.Hour},
 	}
+	for _, spoil := range Spelled() {
+		all[string(spoil)] = Fault{Spoil: spoil}
+	}
 	for name, value := range map[string]string{
 		"seconds": "30", "float": "1.5", "zero": "0", "negative": "-5", "absurd": "99999999999", "garbage": "soon",
 		"date":      time.Now().Add(30 * time.Second).UTC().Format(http.TimeFormat),
@@ -86,6 +83,9 @@ func Faults() map[string]Fault {
 		name := fmt.Sprint(status)
 		all[name] = Fault{Status: status, Body: `{"error":"server_error"}`}
 		all[name+"-after"] = Fault{Status: status, Body: `{"error":"server_error"}`, After: true}
+		page := fmt.Sprintf("<html><body><h1>%d %s</h1></body></html>", status, http.StatusText(status))
+		all["gateway-"+name] = Fault{Status: status, Header: htmlType, Body: page}
+		all["gateway-"+name+"-after"] = Fault{Status: status, Header: htmlType, Body: page, After: true}
 	}
 	for _, status := range []int{302, 307, 308} {
 		for where, to := range map[string]string{"self": "{self}/token", "other": "{other}/token"} {
