@@ -113,6 +113,13 @@
 // the last word. Until the new grant is stored the old one is untouched, and it is
 // not revoked: some servers would end the new one with it.
 //
+// What an answer leaves out is not empty. A login without a refresh token keeps the
+// one that is stored if both are proven to be the same login: of an identity that
+// both sides know, at the same token endpoint, for the same client. That refresh
+// token keeps its end, its revocation endpoint, the requests whose outcome is open,
+// and who else has it. One that is known to be dead is given up. missing_test.go has
+// the whole table.
+//
 // # Taking over
 //
 // takeover.go decides about every login of another program's file, custody.go

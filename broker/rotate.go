@@ -219,6 +219,9 @@ func (e *exchange) store(ctx context.Context, l *index.Lock, tok *oauth.Token, b
 	if tok.RefreshExpiresIn > 0 {
 		next.RefreshExpiresAt = tok.ArrivedAt.Add(tok.RefreshExpiresIn).UTC()
 	}
+	if granted := strings.Fields(tok.Scope); len(granted) > 0 {
+		next.Scopes = granted
+	}
 	grantValue, err := next.encode()
 	if err != nil {
 		return storeError(err)

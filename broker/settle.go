@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/authferry/authferry/broker/index"
@@ -80,6 +82,9 @@ func (l *login) account(tok *oauth.Token, who oauth.Identity) NewAccount {
 		AccessToken: tok.AccessToken, RefreshToken: tok.RefreshToken, TokenType: tok.TokenType,
 		Scopes: l.provider.Scopes, Identity: who, ObtainedAt: tok.ArrivedAt, id: l.id,
 	}
+	if granted := strings.Fields(tok.Scope); len(granted) > 0 {
+		n.Scopes = granted // RFC 6749 §5.1: as asked for, unless the answer says otherwise
+	}
 	if tok.ExpiresIn > 0 {
 		n.ExpiresAt = tok.ArrivedAt.Add(tok.ExpiresIn).UTC()
 	}
@@ -92,9 +97,6 @@ func (l *login) account(tok *oauth.Token, who oauth.Identity) NewAccount {
 // settle keeps the login where it belongs: in the account of its identity, or in
 // a new one. Another process may be doing the same for the same identity.
 func (l *login) settle(ctx context.Context, n NewAccount) (*Login, error) {
-	if n.RefreshToken.Empty() {
-		l.b.opt.Warn("the provider gave no refresh token; this login lasts as long as its access token")
-	}
 	for try := 1; ; try++ {
 		idx, err := l.b.readOrEmpty()
 		if err != nil {
@@ -115,6 +117,7 @@ func (l *login) settle(ctx context.Context, n NewAccount) (*Login, error) {
 			if err != nil {
 				return nil, err
 			}
+			l.warnOfEnd(a)
 			return &Login{Account: *a, Renewed: true}, nil
 		}
 		if l.req.Label == "" {
@@ -129,10 +132,18 @@ func (l *login) settle(ctx context.Context, n NewAccount) (*Login, error) {
 		if err != nil {
 			return nil, err
 		}
+		l.warnOfEnd(a)
 		if n.Identity.Subject == "" {
 			l.b.opt.Warn("the provider does not say whose login this is; the next one in its place needs --renew " + Arg(a.Label))
 		}
 		return &Login{Account: *a}, nil
+	}
+}
+
+// warnOfEnd tells of a login that can't be refreshed.
+func (l *login) warnOfEnd(a *index.Account) {
+	if a.Fingerprint == "" {
+		l.b.opt.Warn("the provider gave no refresh token; this login lasts as long as its access token")
 	}
 }
 
@@ -243,13 +254,12 @@ func (b *Broker) replace(ctx context.Context, id string, n NewAccount) (*index.A
 	g, acc := newRecords(id, n, now)
 	g.Generation = nextGeneration(a, old.best)
 	if o := old.best; o != nil {
-		switch {
-		case g.Owner.Subject == "":
-			g.Owner = o.Owner
-		case o.Owner.Subject != "" && o.Owner != g.Owner:
+		if o.Owner.Subject != "" && o.Owner != g.Owner && (g.Owner.Subject != "" || n.id != "") {
 			return nil, failf(LoginFailed, "account %s is of another user, whatever index.json says; nothing was changed", quote(a.Label)).
 				hint("authferry doctor --fix; then log in again")
 		}
+		g.inherit(o, a.Dead)
+		b.inheritAccess(ctx, idx, acc, o)
 		g.follow(o)
 	}
 	if g.ClientSecret, err = b.hasClientSecret(ctx, idx, g.Endpoint); err != nil {
@@ -279,14 +289,53 @@ func (b *Broker) replace(ctx context.Context, id string, n NewAccount) (*index.A
 			if renewed = i.Account(id); renewed == nil {
 				return failf(NoAccount, "the account was removed meanwhile").hint("authferry login %s", n.Provider.Name)
 			}
+			before := *renewed
 			commit(renewed, g, slot, acc, slot)
 			renewed.RefreshedAt, renewed.Shared, renewed.RejectedAt = now.Truncate(time.Second), "", time.Time{}
+			if fp := renewed.Fingerprint; fp != "" && fp == before.Fingerprint {
+				// Who else has this refresh token, and what became of a request with it, is as it was.
+				renewed.Shared = before.Shared
+				renewed.Intents = slices.DeleteFunc(before.Intents, func(in index.Intent) bool { return in.Fingerprint != fp })
+			}
 			if n.Identity.Subject != "" {
 				renewed.Identity = cmp.Or(n.Identity.Name, renewed.Identity)
 			}
 			return nil
 		})
 	})
+}
+
+// inherit keeps of the grant before what a new answer may leave out. A refresh token
+// stays only where it is proven to be the same login's: of the same identity, which
+// both sides know, at the same token endpoint, for the same client. It keeps its own
+// end and its own revocation endpoint. A new one has nothing of them, and one that is
+// known to be dead is given up.
+func (g *grant) inherit(old *grant, dead string) {
+	same := g.Owner.Subject != "" && g.Owner == old.Owner &&
+		g.Endpoint.TokenEndpoint == old.Endpoint.TokenEndpoint && g.Endpoint.ClientID == old.Endpoint.ClientID
+	if g.secret().Empty() && same && fingerprint(old.RefreshToken) != dead {
+		g.RefreshToken, g.Endpoint.RevocationEndpoint = old.RefreshToken, old.Endpoint.RevocationEndpoint
+	}
+	if !g.RefreshToken.Empty() && g.RefreshToken.Equal(old.RefreshToken) && g.RefreshExpiresAt.IsZero() {
+		g.RefreshExpiresAt = old.RefreshExpiresAt
+	}
+	if len(g.Scopes) == 0 && g.kind() == KindOAuth {
+		g.Scopes = old.Scopes
+	}
+	if g.Owner.Subject == "" {
+		g.Owner = old.Owner
+	}
+}
+
+// inheritAccess keeps what is known of an access token that is the same as before.
+func (b *Broker) inheritAccess(ctx context.Context, idx *index.Index, acc *access, old *grant) {
+	if acc == nil || !acc.ExpiresAt.IsZero() {
+		return
+	}
+	before, _, err := b.accessOf(ctx, idx, old.Account, old.Generation)
+	if err == nil && before != nil && before.AccessToken.Equal(acc.AccessToken) {
+		acc.ExpiresAt, acc.ObtainedAt, acc.Imported, acc.Boot = before.ExpiresAt, before.ObtainedAt, before.Imported, before.Boot
+	}
 }
 
 // lockForTokens waits longer than other commands do: the caller has tokens in
