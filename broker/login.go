@@ -181,6 +181,10 @@ func flowOf(p oauth.Provider, asked Flow) (Flow, error) {
 	if ways != nil {
 		return "", failf(Usage, "provider %s can't be logged in to by %s", p.Name, asked).hint("authferry login %s %s", p.Name, strings.Join(ways, " or "))
 	}
+	if p.TokenEndpoint != "" {
+		return "", failf(Usage, "provider %s has no authorization endpoint, so nobody can log in there", p.Name).
+			hint("authferry provider add %s --from %s --authorization-endpoint URL", p.Name, p.Name)
+	}
 	return "", noLogin(p)
 }
 

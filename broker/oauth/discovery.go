@@ -122,18 +122,15 @@ func (m *metadata) provider(openID bool) Provider {
 	case slices.Contains(m.AuthMethods, "none"):
 		p.AuthStyle = AuthNone
 	}
-	for _, s := range []string{"openid", "profile", "email", "offline_access"} {
+	for _, s := range []string{"openid", "profile", "email", offlineAccess} {
 		if slices.Contains(m.ScopesSupported, s) {
 			p.Scopes = append(p.Scopes, s)
 		}
 	}
-	if slices.Contains(p.Scopes, "offline_access") {
-		p.AuthorizeParams = map[string]string{"prompt": "consent"} // OpenID Connect Core §11 wants it for that scope
-	}
 	if openID {
 		p.IdentityFrom = IdentityFromIDToken
 	}
-	return p
+	return p.withConsent()
 }
 
 // checkDiscovered holds a discovered provider to more than Validate does: a

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"reflect"
 	"slices"
-	"strings"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
@@ -104,8 +103,7 @@ func newEntry(p Provider, data []byte) ([]byte, error) {
 	}
 	unknown := maps.Clone(old[p.Name])
 	for f := range reflect.TypeFor[Provider]().Fields() {
-		name, _, _ := strings.Cut(f.Tag.Get("toml"), ",")
-		delete(unknown, name)
+		delete(unknown, keyOf(f))
 	}
 	if len(unknown) == 0 {
 		return entry, nil

@@ -53,7 +53,7 @@ func (c *providerShowCmd) Run(a *app) error {
 		{"provider", p.Name}, {"source", p.Source}, {"issuer", p.Issuer},
 		{"authorization endpoint", p.AuthorizationEndpoint}, {"token endpoint", p.TokenEndpoint},
 		{"device authorization endpoint", p.DeviceAuthorizationEndpoint}, {"revocation endpoint", p.RevocationEndpoint},
-		{"userinfo endpoint", p.UserinfoEndpoint}, {"client id", p.ClientID}, {"token request", p.TokenRequest},
+		{"userinfo endpoint", p.UserinfoEndpoint}, {"client id", p.ClientID}, {"auth style", p.AuthStyle}, {"token request", p.TokenRequest},
 		{"redirect uri", p.RedirectURI}, {"scopes", strings.Join(p.Scopes, " ")},
 		{"headers", strings.Join(p.TokenHeaders(), "; ")}, {"api origins", strings.Join(p.APIOrigins, " ")},
 		{"env", strings.Join(p.Env, " ")}, {"api key env", strings.Join(p.APIKeyEnv, " ")}, {"identity from", p.IdentityFrom},
@@ -69,7 +69,7 @@ type providerAddCmd struct {
 	jsonFlag
 	Name string `arg:"" help:"What to call it: lower-case letters, digits, '-', '.', '_'."`
 
-	From                        string   `placeholder:"BUILTIN" help:"Start from this provider's data."`
+	From                        string   `placeholder:"BUILTIN" help:"Start from this provider's data. At another server, what belongs to this one's is left out."`
 	Issuer                      string   `placeholder:"URL" help:"Read the endpoints from this issuer's discovery document."`
 	AuthorizationEndpoint       string   `placeholder:"URL" help:"Where a person logs in."`
 	TokenEndpoint               string   `placeholder:"URL" help:"Where tokens are issued."`
@@ -88,29 +88,13 @@ type providerAddCmd struct {
 }
 
 func (c *providerAddCmd) Run(a *app) error {
-	p, err := c.base(a)
+	p, left, err := c.derive(a)
 	if err != nil {
 		return err
 	}
-	p.Name = c.Name
-	for field, value := range map[*string]string{
-		&p.AuthorizationEndpoint: c.AuthorizationEndpoint, &p.TokenEndpoint: c.TokenEndpoint,
-		&p.DeviceAuthorizationEndpoint: c.DeviceAuthorizationEndpoint, &p.RevocationEndpoint: c.RevocationEndpoint,
-		&p.UserinfoEndpoint: c.UserinfoEndpoint, &p.ClientID: c.ClientID, &p.TokenRequest: c.TokenRequest,
-		&p.RedirectURI: c.RedirectURI, &p.IdentityFrom: c.IdentityFrom,
-	} {
-		if value != "" {
-			*field = value
-		}
-	}
-	for field, values := range map[*[]string][]string{&p.Scopes: c.Scope, &p.Headers: c.Header, &p.APIOrigins: c.APIOrigin, &p.Env: c.Env} {
-		if values != nil {
-			*field = values
-		}
-	}
 	if p.TokenEndpoint == "" && (p.ClientID != "" || len(p.APIOrigins) == 0) { // one that issues API keys has none
 		return &broker.Error{
-			Code: broker.Usage, Message: "a provider needs a token endpoint, or the origin of an API that takes keys",
+			Code: broker.Usage, Message: "a provider needs a token endpoint, or the origin of an API that takes keys" + c.notTaken(left),
 			Hint: "authferry provider add " + c.Name + " --issuer URL, or --token-endpoint URL, or, for API keys alone, --api-origin URL",
 		}
 	}
@@ -126,6 +110,9 @@ func (c *providerAddCmd) Run(a *app) error {
 	if p, err = a.broker.Provider(c.Name); err != nil {
 		return err
 	}
+	if len(left) > 0 {
+		a.term.warn("provider " + p.Name + " is another server" + c.notTaken(left))
+	}
 	if c.JSON {
 		return a.printJSON(p)
 	}
@@ -133,37 +120,38 @@ func (c *providerAddCmd) Run(a *app) error {
 	return nil
 }
 
-// base is the data that the flags are laid over.
-func (c *providerAddCmd) base(a *app) (oauth.Provider, error) {
-	var p oauth.Provider
+// notTaken names what stays with the server of --from.
+func (c *providerAddCmd) notTaken(left []string) string {
+	if len(left) == 0 {
+		return ""
+	}
+	return "; not taken from " + c.From + ", because they belong to its server: " + strings.Join(left, ", ")
+}
+
+// derive lays what the flags name over what the issuer says of itself, and that over
+// the provider to start from. left are the keys of the latter that don't come along.
+func (c *providerAddCmd) derive(a *app) (p oauth.Provider, left []string, err error) {
+	named := oauth.Provider{
+		Issuer: c.Issuer, AuthorizationEndpoint: c.AuthorizationEndpoint, TokenEndpoint: c.TokenEndpoint,
+		DeviceAuthorizationEndpoint: c.DeviceAuthorizationEndpoint, RevocationEndpoint: c.RevocationEndpoint, UserinfoEndpoint: c.UserinfoEndpoint,
+		ClientID: c.ClientID, TokenRequest: c.TokenRequest, RedirectURI: c.RedirectURI, IdentityFrom: c.IdentityFrom,
+		Scopes: c.Scope, Headers: c.Header, APIOrigins: c.APIOrigin, Env: c.Env,
+	}
+	var found, base oauth.Provider
 	if c.From != "" {
-		var err error
-		if p, err = a.broker.Provider(c.From); err != nil {
-			return p, err
+		if base, err = a.broker.Provider(c.From); err != nil {
+			return p, nil, err
 		}
 	}
-	if c.Issuer == "" {
-		return p, nil
+	if c.Issuer != "" && c.TokenEndpoint == "" {
+		if found, err = a.broker.Discover(a.ctx, c.Issuer); err != nil {
+			return p, nil, err
+		}
+		named.Issuer = found.Issuer
 	}
-	if c.TokenEndpoint != "" {
-		p.Issuer = c.Issuer
-		return p, nil
-	}
-	found, err := a.broker.Discover(a.ctx, c.Issuer)
-	if err != nil {
-		return p, err
-	}
-	p.Issuer, p.AuthStyle, p.IssParameter = found.Issuer, found.AuthStyle, found.IssParameter
-	p.AuthorizationEndpoint, p.TokenEndpoint = found.AuthorizationEndpoint, found.TokenEndpoint
-	p.DeviceAuthorizationEndpoint, p.RevocationEndpoint = found.DeviceAuthorizationEndpoint, found.RevocationEndpoint
-	p.UserinfoEndpoint = found.UserinfoEndpoint
-	if len(p.Scopes) == 0 {
-		p.Scopes = found.Scopes
-	}
-	if p.IdentityFrom == "" {
-		p.IdentityFrom = found.IdentityFrom
-	}
-	return p, nil
+	p, left = oauth.Derive(named, found, base)
+	p.Name = c.Name
+	return p, left, nil
 }
 
 // readSecret reads one line from stdin, at most 64 KiB; at a terminal it asks for
