@@ -176,10 +176,7 @@ func (b *Broker) prepare(ctx context.Context, check func(*index.Index) error) (*
 	}); err != nil {
 		return nil, err
 	}
-	if err := b.checkFolder(&idx); err != nil {
-		return nil, err
-	}
-	return &idx, b.open(&idx)
+	return &idx, b.forChange(ctx, &idx)
 }
 
 // admissible says why a can't be added to idx.
@@ -393,10 +390,7 @@ func (b *Broker) Remove(ctx context.Context, account string, how Revocation) (*R
 	if a = idx.Account(a.ID); a == nil {
 		return nil, failf(NoAccount, "the account was removed meanwhile").hint("authferry list")
 	}
-	if err := b.checkFolder(idx); err != nil {
-		return nil, err
-	}
-	if err := b.open(idx); err != nil {
+	if err := b.forChange(ctx, idx); err != nil {
 		return nil, err
 	}
 	done := &Removal{Account: *a}

@@ -142,6 +142,12 @@
 // go: one that is damaged later must not bring back an empty keystore. Up to the
 // commit an interrupt takes everything back, after it none has an effect.
 //
+// Just before the commit the source's manifest says where everything went (moved.go).
+// While it says that, an index that names the source is either one from before, or of
+// a migration that was killed right there. The target decides: where it has a newer
+// login, or can't be asked, nothing is sent from the source and nothing is stored
+// there; where it has none, the source goes on.
+//
 // # What a crash leaves
 //
 // The K numbers name the points at which tests kill the rotator; from K17 on, the
@@ -197,7 +203,8 @@
 //     login. Nor is a new one made beside a backup (index.File.Lost).
 //   - An index that names a keystore with nothing of this folder, while the other
 //     one has its logins, no older than it knows them, is from before a migration and
-//     learns where they are.
+//     learns where they are. So is one that names a keystore whose manifest says that
+//     it was left, if no login in that is newer.
 //   - What a migration left in the other keystore goes, by its manifest and under a
 //     migration's locks (leftovers.go), if the index's keystore has it, no older. A
 //     login that is there alone comes here as a disabled account, in its newest

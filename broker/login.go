@@ -147,12 +147,11 @@ func noClient(p oauth.Provider) error {
 
 // ready fails where the keystore would refuse a secret. It leaves nothing behind.
 func (b *Broker) ready(ctx context.Context, idx *index.Index) error {
+	prepared := b.open
 	if idx.Store != "" {
-		if err := b.checkFolder(idx); err != nil {
-			return err
-		}
+		prepared = func(idx *index.Index) error { return b.forChange(ctx, idx) }
 	}
-	if err := b.open(idx); err != nil {
+	if err := prepared(idx); err != nil {
 		return err
 	}
 	return storeError(b.probe(ctx, idx))

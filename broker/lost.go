@@ -112,6 +112,9 @@ func (d *doctor) elsewhere(ctx context.Context) bool {
 		found, older = o.logins(ctx, d.idx)
 	}
 	switch {
+	case !found && d.b.index.HasVault() && d.b.keyFile(d.idx) == "":
+		d.say("manifest", CheckFail, "AUTHFERRY_KEY_FILE=PATH authferry doctor --fix", "this keystore has nothing of this folder, and which key file opens the vault beside index.json is not known; no login is lost by that")
+		return false
 	case !found:
 		d.say("manifest", CheckFail, "authferry keystore status", "this keystore has nothing of this folder: it is another session's or another daemon's, or its file is not there; no login is lost by that")
 		return false
@@ -124,32 +127,10 @@ func (d *doctor) elsewhere(ctx context.Context) bool {
 		d.say("manifest", CheckFail, fixHint, "the logins are in the %s keystore, and index.json, from before they were moved there, names another one", has)
 		return false
 	}
-	err := func() error {
-		l, err := d.b.lock(ctx, d.b.index.ManifestPath()) // no migration goes on
-		if err != nil {
-			return err
-		}
-		defer l.Release()
-		return d.b.update(ctx, index.Durable, func(i *index.Index) error {
-			if i.Store != d.idx.Store || i.Keystore != d.idx.Keystore {
-				return failf(LockTimeout, "the keystore was changed meanwhile; nothing was changed").hint("%s", fixHint)
-			}
-			i.Keystore = string(has)
-			if has == keystore.File {
-				i.KeyFile = d.b.keyFile(d.idx)
-			}
-			d.idx = i
-			return nil
-		})
-	}()
-	if err == nil {
-		err = d.b.backUp(ctx) // what is there would lead back
-	}
-	if err != nil {
+	if err := d.follow(ctx, o, d.b.keyFile(d.idx)); err != nil {
 		d.fail("manifest", err)
 		return false
 	}
-	d.b.store, d.b.opt.Keystore = o.store, ""
 	d.say("manifest", CheckOK, "", "index.json was from before the logins were moved to the %s keystore, and names that one again", has)
 	return true
 }

@@ -24,6 +24,8 @@ type manifest struct {
 	// keychain (keystore.KeyFileSum): index.json alone is no reason to seal anything
 	// to a key.
 	KeyFile string `json:"key_file,omitempty"`
+	// Moved is where a migration has moved everything; nil: it is here.
+	Moved *destination `json:"moved,omitempty"`
 }
 
 func (m *manifest) addClient(key string) {

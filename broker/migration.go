@@ -56,7 +56,7 @@ func (b *Broker) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved i
 	if err := m.list(ctx); err != nil {
 		return 0, storeError(err)
 	}
-	if err := sealsTo(m.keyFile, b.opt.KeyFile, b.keyFile(idx), to); err != nil {
+	if err := sealsTo(m.listed.KeyFile, b.opt.KeyFile, b.keyFile(idx), to); err != nil {
 		return 0, err
 	}
 	if err := m.copy(ctx, to); err != nil {
@@ -65,6 +65,8 @@ func (b *Broker) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved i
 	}
 	reached("K20")
 	ctx = context.WithoutCancel(ctx)
+	m.mark(ctx, to)
+	reached("K20 marked")
 	if err := b.update(ctx, index.Durable, func(i *index.Index) error {
 		if !slices.Equal(accountIDs(i), accountIDs(idx)) {
 			return failf(LockTimeout, "an account was added meanwhile; nothing was changed").hint("authferry keystore migrate %s", to)
@@ -81,6 +83,7 @@ func (b *Broker) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved i
 		}
 		return 0, err
 	}
+	reached("K20 committed")
 	b.store = target
 	if err := b.backUp(ctx); err != nil {
 		return 0, failf(Internal, "the secrets are in the %s keystore now, and in the old one still: the index's backup could not be brought up to date", to).
@@ -117,7 +120,8 @@ type migration struct {
 	before   manifest // what the target has of the folder already
 	names    []string // of the items, without the manifest
 	copied   []string
-	keyFile  string // manifest.KeyFile, of the source
+	listed   manifest // what the source has
+	marked   bool     // the source says where everything went
 }
 
 // sealsTo refuses a key file that only index.json names: whoever wrote that could
@@ -159,7 +163,6 @@ func (m *migration) list(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m.keyFile = listed.KeyFile
 	m.manifest = manifest{V: listed.V, Store: listed.Store}
 	if m.from.store.Kind() == keystore.File { // it may go back to the key that opens it now
 		m.manifest.KeyFile, _ = keystore.KeyFileSum(m.from.keyFile(m.idx))
@@ -174,13 +177,31 @@ func (m *migration) list(ctx context.Context) error {
 			m.names = append(m.names, items(m.idx, id)...)
 		}
 	}
+	m.listed = m.manifest
+	m.listed.KeyFile = listed.KeyFile
 	if len(m.manifest.Accounts) > len(listed.Accounts) || len(m.manifest.Clients) > len(listed.Clients) {
-		whole := m.manifest
-		whole.KeyFile = listed.KeyFile
 		// A keystore that takes nothing any more can still be left.
-		_ = m.from.writeManifest(ctx, whole)
+		_ = m.from.writeManifest(ctx, m.listed)
 	}
 	return nil
+}
+
+// mark has the source say where everything is, from just before the index names that:
+// an older index must not bring back what is left here.
+func (m *migration) mark(ctx context.Context, to keystore.Kind) {
+	if m.listed.empty() {
+		return
+	}
+	marked := m.listed
+	marked.Moved = &destination{Keystore: to}
+	if to == keystore.File {
+		marked.Moved.KeyFile = m.to.keyFile(m.idx)
+		marked.KeyFile, _ = keystore.KeyFileSum(marked.Moved.KeyFile)
+	}
+	m.marked = true // a write that fails may still arrive
+	if err := m.from.writeManifest(ctx, marked); err != nil {
+		m.from.opt.Warn(fmt.Sprintf("the %s keystore can't note that the logins were moved (%v); don't put an older index.json back", m.from.store.Kind(), storeError(err)))
+	}
 }
 
 // copy begins with the manifest, so that nothing gets there unseen.
@@ -230,6 +251,11 @@ func (m *migration) copy(ctx context.Context, to keystore.Kind) error {
 // undo deletes what was copied, the manifest last: as long as anything is left, it
 // says so.
 func (m *migration) undo(ctx context.Context) {
+	if m.marked {
+		if err := m.from.writeManifest(ctx, m.listed); err != nil {
+			return // it may say yet that everything is there
+		}
+	}
 	for _, name := range m.copied {
 		if name == manifestItem(m.idx) {
 			continue

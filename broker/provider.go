@@ -92,10 +92,7 @@ func (b *Broker) RemoveProvider(ctx context.Context, name string) error {
 		slices.ContainsFunc(ps.All(), func(o oauth.Provider) bool { return clientKey(o.Endpoint()) == clientKey(p.Endpoint()) }) {
 		return nil
 	}
-	if err := b.checkFolder(idx); err != nil {
-		return err
-	}
-	if err := b.open(idx); err != nil {
+	if err := b.forChange(ctx, idx); err != nil {
 		return err
 	}
 	if has, err := b.hasClientSecret(ctx, idx, p.Endpoint()); err != nil || !has {

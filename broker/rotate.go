@@ -76,14 +76,11 @@ func (b *Broker) rotateLocked(ctx context.Context, l *index.Lock, id string, r r
 	if err != nil {
 		return err
 	}
-	if err := b.checkFolder(idx); err != nil {
-		return err
-	}
 	a := idx.Account(id)
 	if a == nil || a.Removing {
 		return failf(NoAccount, "the account was removed meanwhile").hint("authferry list")
 	}
-	if err := b.open(idx); err != nil {
+	if err := b.forChange(ctx, idx); err != nil {
 		return err
 	}
 	// 1. The keystore is the truth, the index a pointer to it.

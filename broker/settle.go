@@ -238,7 +238,7 @@ func (b *Broker) replace(ctx context.Context, id string, n NewAccount) (*index.A
 	if a == nil || a.Removing {
 		return nil, failf(NoAccount, "the account was removed meanwhile; nothing was changed").hint("authferry login %s", n.Provider.Name)
 	}
-	if err := b.open(idx); err != nil {
+	if err := b.forChange(ctx, idx); err != nil {
 		return nil, err
 	}
 	old, err := b.readGrants(ctx, idx, id)

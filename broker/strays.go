@@ -22,6 +22,15 @@ func (d *doctor) manifest(ctx context.Context) bool {
 		d.fail("manifest", storeError(err))
 		return false
 	}
+	if m.Moved != nil && m.Moved.Keystore != d.b.store.Kind() {
+		if !d.moved(ctx, m) {
+			return false
+		}
+		if m, err = d.b.readManifest(ctx, d.idx); err != nil {
+			d.fail("manifest", storeError(err))
+			return false
+		}
+	}
 	if len(m.Accounts) == 0 && len(d.idx.Accounts) > 0 && d.foreign(ctx) {
 		if !d.elsewhere(ctx) {
 			return false

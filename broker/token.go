@@ -355,8 +355,14 @@ func lost(a *index.Account) error {
 // missing tells a lost grant from a keystore that is not the one it was stored
 // in: another session's keyring, a vault that is not mounted.
 func (b *Broker) missing(ctx context.Context, idx *index.Index, a *index.Account) error {
-	if _, err := b.get(ctx, manifestItem(idx)); unwritten(err) {
+	s, err := b.get(ctx, manifestItem(idx))
+	if unwritten(err) {
 		return failf(KeystoreUnavailable, "this keystore has nothing of this folder; is it another session's, or not mounted?").hint("authferry keystore status")
+	}
+	if err == nil {
+		if err := b.superseded(ctx, idx, parseManifest(s, idx.Store)); err != nil {
+			return err
+		}
 	}
 	return lost(a)
 }

@@ -1,0 +1,164 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/keystore/keystoretest"
+)
+
+// errKilled stands for the death of the process: nothing is taken back.
+var errKilled = errors.New("killed")
+
+// killed runs do until it panics with errKilled, if it does.
+func killed(do func()) (died bool) {
+	defer func() {
+		if p := recover(); p != nil {
+			if p != errKilled { //nolint:errorlint // a panic's value
+				panic(p)
+			}
+			died = true
+		}
+	}()
+	do()
+	return false
+}
+
+// killPoint is where a migration dies: at a point of its own, or at the n-th call of a
+// kind to the keychain.
+type killPoint struct {
+	point, op string
+	n         int
+}
+
+// An index from before a migration, whichever way it went and wherever it was killed,
+// never has a refresh token sent that was spent since; and doctor finds the login.
+func TestOldIndexAfterMigration(t *testing.T) {
+	points := []killPoint{{}, {point: "K20"}, {point: "K20 marked"}, {point: "K20 committed"}}
+	to := map[keystore.Kind][]killPoint{keystore.File: points, keystore.Keychain: points}
+	for _, n := range []int{1, 3, 9} {
+		to[keystore.File] = append(to[keystore.File], killPoint{op: "delete", n: n})
+		to[keystore.Keychain] = append(to[keystore.Keychain], killPoint{op: "write", n: n})
+	}
+	for to, points := range to {
+		for _, at := range points {
+			t.Run(fmt.Sprintf("to the %s, killed at %v", to, at), func(t *testing.T) { oldIndex(t, to, at, true) })
+			if at.point != "" {
+				t.Run(fmt.Sprintf("to the %s, killed at %v, not used since", to, at), func(t *testing.T) { oldIndex(t, to, at, false) })
+			}
+		}
+	}
+}
+
+func oldIndex(t *testing.T, to keystore.Kind, at killPoint, used bool) {
+	w := newWorld(t, brokertest.Config{Rotation: brokertest.Strict})
+	store, dir, atFolder := pretendKeychain(t)
+	if to == keystore.Keychain {
+		if _, err := atFolder(dir).InitFileKeystore(t.Context(), filepath.Join(filepath.Dir(dir), "key.txt")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Nobody names the key file: the index or the keychain has to know it.
+	here := func() *Broker {
+		return New(Options{Dir: dir, OpenKeychain: func() keystore.Store { return store }})
+	}
+	id := w.kept(here(), "ada").ID
+	rotate := func() error {
+		return here().rotate(t.Context(), id, renewal{beyond: w.generation(dir, id)}, false)
+	}
+	for range 2 { // an older slot has a token that is spent
+		if err := rotate(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before, err := os.ReadFile(filepath.Join(dir, "index.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	migrateUntil(t, store, dir, to, at)
+	if used {
+		for range 2 {
+			if err := rotate(); err != nil {
+				t.Fatalf("used on: %v", err)
+			}
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "index.json"), before, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	switch err := rotate(); CodeOf(err) {
+	case KeystoreMismatch:
+		if e, _ := errors.AsType[*Error](err); e.Hint != fixHint {
+			t.Errorf("the hint is %q", e.Hint)
+		}
+		if _, err := w.addTo(here(), "bob"); CodeOf(err) != KeystoreMismatch {
+			t.Errorf("another login is added: %v", err)
+		}
+		if _, err := here().Remove(t.Context(), id, RevokeOwn); CodeOf(err) != KeystoreMismatch {
+			t.Errorf("removed: %v", err)
+		}
+	case KeystoreUnavailable: // all of it is gone from there
+	default:
+		if err != nil {
+			t.Errorf("with the older index: %v", err)
+		}
+	}
+	w.noneLost()
+	doctor := here()
+	if at == (killPoint{}) { // the keychain has nothing left that could name it
+		doctor = atFolder(dir)
+	}
+	checks := doctor.Doctor(t.Context(), true)
+	if err := rotate(); err != nil {
+		t.Errorf("after doctor --fix: %v\n%v", err, checks)
+	}
+	for _, c := range here().Doctor(t.Context(), false) {
+		if c.Status == CheckFail || c.Name == "leftovers" {
+			t.Errorf("afterwards: %+v", c)
+		}
+	}
+	w.noneLost()
+}
+
+// migrateUntil moves everything to the other keystore, and dies on the way.
+func migrateUntil(t *testing.T, store keystore.Store, dir string, to keystore.Kind, at killPoint) {
+	t.Helper()
+	reached = func(point string) {
+		if point == at.point {
+			panic(errKilled)
+		}
+	}
+	defer func() { reached = func(string) {} }()
+	n := 0
+	dead := killed(func() {
+		_, err := faultyKeychain(store, dir, func(c keystoretest.Call) (f keystoretest.Fault) {
+			if c.Op == at.op {
+				if n++; n == at.n {
+					panic(errKilled)
+				}
+			}
+			return f
+		}).MigrateKeystore(t.Context(), to)
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	if survives := at == (killPoint{}) || at.op == "write" && n < at.n; dead == survives {
+		t.Fatalf("killed: %v", dead)
+	}
+}
+
+// generation is the account's in the folder dir.
+func (w *world) generation(dir, id string) int {
+	w.t.Helper()
+	idx, err := New(Options{Dir: dir}).read()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return idx.Account(id).Generation
+}
