@@ -470,7 +470,8 @@ func (b *Broker) Refresh(ctx context.Context, account string) (*index.Account, e
 	return a, nil
 }
 
-// drop removes an account's entry and what points to it.
+// drop removes an account's entry. A directory that is bound to it stays so, and gets
+// no token: that of another account would be outside of the fence.
 func drop(idx *index.Index, id string) {
 	a := idx.Account(id)
 	if a == nil {
@@ -478,7 +479,6 @@ func drop(idx *index.Index, id string) {
 	}
 	pool := a.Pool
 	idx.Accounts = slices.DeleteFunc(idx.Accounts, func(x index.Account) bool { return x.ID == id })
-	idx.Bindings = slices.DeleteFunc(idx.Bindings, func(x index.Binding) bool { return x.Account == id })
 	members := idx.Members(pool)
 	if len(members) == 0 {
 		delete(idx.Pools, pool)

@@ -25,14 +25,7 @@ func (b *Broker) Chosen(s Selection) (Chosen, error) {
 	if err != nil {
 		return Chosen{}, err
 	}
-	fence, account := s.Pool, s.Account
-	if fence == "" {
-		fence = s.EnvPool
-		if account == "" {
-			account = s.EnvAccount
-		}
-	}
-	sel, err := b.resolveIn(idx, s, fence, account, nil)
+	sel, err := b.resolveIn(idx, s)
 	if err != nil {
 		return Chosen{}, err
 	}

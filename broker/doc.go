@@ -51,6 +51,16 @@
 // any other. Where it names no account, the records say whose tokens may go there:
 // the index and the providers' data have no word in that.
 //
+// # Where the caller is
+//
+// binding.go, mounts.go. "Not known" is not "not bound": where a provider has bindings
+// and nobody can tell whether one is for the working directory, nothing is handed out
+// for that provider. Paths are compared first, and mostly decide. Else the system's
+// table of mounts says at which other paths the directory is to be seen, and which
+// bound paths lead to a file server; those are not looked at, the others are compared
+// as files. A binding outlives its account, its pool and its directory, and is taken
+// out by a person alone.
+//
 // # Locks
 //
 // In this order, never the reverse: import, gate, rotation, manifest, index. All

@@ -454,6 +454,9 @@ func TestHintsAreShellSafe(t *testing.T) {
 	}
 	dir := realDir(t, t.TempDir())
 	b := New(Options{Dir: filepath.Join(dir, "authferry")})
+	if err := os.MkdirAll(filepath.Join(dir, "p;touch pwned", "sub"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	bound := &index.Index{Bindings: []index.Binding{{Dir: filepath.Join(dir, "p;touch pwned"), Provider: "p", Account: "acc_aaaaaaaaaaaaaaaa"}}}
 	for _, s := range []Selection{{Dir: filepath.Join(dir, "p;touch pwned", "sub")}, {Provider: "p;touch pwned"}} {
 		_, err := b.resolve(bound, s)

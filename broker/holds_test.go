@@ -148,6 +148,7 @@ func TestMoveOnProperties(t *testing.T) {
 // Whatever flags, environment and bindings say: a fence that was named is kept,
 // or the answer is an error.
 func TestFenceProperties(t *testing.T) {
+	here := realDir(t, t.TempDir())
 	rapid.Check(t, func(t *rapid.T) {
 		idx := drawIndex(t)
 		b := &Broker{config: &defaultConfig}
@@ -160,10 +161,10 @@ func TestFenceProperties(t *testing.T) {
 			}
 			return ""
 		}
-		s := Selection{Pool: name("--pool"), EnvPool: name("AUTHFERRY_POOL"), Account: account("--account"), EnvAccount: account("AUTHFERRY_ACCOUNT"), Dir: "/bound"}
+		s := Selection{Pool: name("--pool"), EnvPool: name("AUTHFERRY_POOL"), Account: account("--account"), EnvAccount: account("AUTHFERRY_ACCOUNT"), Dir: here}
 		bound := name("binding")
 		if bound != "" {
-			idx.Bindings = []index.Binding{{Dir: "/bound", Provider: "sim", Pool: bound}}
+			idx.Bindings = []index.Binding{{Dir: here, Provider: "sim", Pool: bound}}
 		}
 		sel, err := b.resolve(idx, s)
 		if err != nil {

@@ -24,9 +24,10 @@ func (b *Broker) towards(ctx context.Context, idx *index.Index, s Selection, ori
 		return s, nil
 	}
 	var pools, providers []string
+	tied := false
 	for _, pool := range poolsOf(idx, "") {
 		provider := idx.Pools[pool].Provider
-		bound := nearest(idx, s.Dir, provider)
+		bound, unknown := b.bound(idx, s, provider)
 		if bound != nil && boundPool(idx, bound) != pool {
 			continue
 		}
@@ -37,6 +38,10 @@ func (b *Broker) towards(ctx context.Context, idx *index.Index, s Selection, ori
 		if !there {
 			continue
 		}
+		if unknown != nil {
+			return s, unknown
+		}
+		tied = tied || bound != nil
 		pools = append(pools, pool)
 		if !slices.Contains(providers, provider) {
 			providers = append(providers, provider)
@@ -47,7 +52,7 @@ func (b *Broker) towards(ctx context.Context, idx *index.Index, s Selection, ori
 		return s, failf(Fenced, "no account is for %s", origin).because(ErrOtherOrigin)
 	case len(providers) > 1:
 		return s, failf(Ambiguous, "which pool is for %s? there are: %s", origin, quoted(pools)).hint("name one: --pool NAME, or AUTHFERRY_POOL=NAME")
-	case len(pools) == 1 && nearest(idx, s.Dir, providers[0]) == nil:
+	case len(pools) == 1 && !tied:
 		s.Pool = pools[0]
 	default:
 		s.Provider = providers[0]

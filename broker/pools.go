@@ -2,9 +2,11 @@ package broker
 
 import (
 	"context"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/authferry/authferry/broker/index"
 )
@@ -30,8 +32,18 @@ func (b *Broker) Bind(ctx context.Context, dir, account, pool string) (*index.Bi
 	if err != nil {
 		return nil, failf(Usage, "there is no directory %s", quote(dir))
 	}
+	switch info, err := os.Stat(real); {
+	case err != nil || !info.IsDir():
+		return nil, failf(Usage, "%s is not a directory", quote(dir))
+	case !utf8.ValidString(real): // index.json is JSON, and would have another name there
+		return nil, failf(Usage, "the path of %s is not valid UTF-8; bind the directory above it", quote(dir))
+	}
 	if _, err := b.read(); err != nil {
 		return nil, err
+	}
+	m, err := b.mounted()
+	if err != nil {
+		return nil, failf(Internal, "the table of mounts can't be read").because(err)
 	}
 	bd := index.Binding{Dir: real}
 	return &bd, b.update(ctx, index.Durable, func(idx *index.Index) error {
@@ -48,7 +60,7 @@ func (b *Broker) Bind(ctx context.Context, dir, account, pool string) (*index.Bi
 			}
 			bd.Account, bd.Provider = a.ID, a.Provider
 		}
-		idx.Bindings = slices.DeleteFunc(idx.Bindings, func(o index.Binding) bool { return o.Dir == real && o.Provider == bd.Provider })
+		idx.Bindings = slices.DeleteFunc(idx.Bindings, func(o index.Binding) bool { return o.Provider == bd.Provider && m.same(o.Dir, real) })
 		idx.Bindings = append(idx.Bindings, bd)
 		return nil
 	})
@@ -56,22 +68,34 @@ func (b *Broker) Bind(ctx context.Context, dir, account, pool string) (*index.Bi
 
 // Unbind removes the bindings of dir itself and returns them.
 func (b *Broker) Unbind(ctx context.Context, dir string) ([]index.Binding, error) {
-	real, err := index.RealPath(dir)
-	if err != nil { // it may be gone, and its binding is to go as well
-		if real, err = filepath.Abs(dir); err != nil {
-			return nil, failf(Usage, "there is no directory %s", quote(dir))
-		}
+	given, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, failf(Usage, "there is no directory %s", quote(dir)).because(err)
 	}
-	if _, err := b.read(); err != nil {
+	idx, err := b.read()
+	if err != nil {
 		return nil, err
+	}
+	// What a binding says is taken as it is: the directory may be gone, or on a server
+	// that doesn't answer.
+	is := func(path string) bool { return path == dir || path == given }
+	if !slices.ContainsFunc(idx.Bindings, func(o index.Binding) bool { return is(o.Dir) }) {
+		if real, err := index.RealPath(dir); err == nil {
+			m, err := b.mounted()
+			if err != nil {
+				return nil, failf(Internal, "the table of mounts can't be read").because(err)
+			}
+			is = func(path string) bool { return m.same(path, real) }
+		}
 	}
 	var gone []index.Binding
 	return gone, b.update(ctx, index.Durable, func(idx *index.Index) error {
 		idx.Bindings = slices.DeleteFunc(idx.Bindings, func(o index.Binding) bool {
-			if o.Dir == real {
+			if is(o.Dir) {
 				gone = append(gone, o)
+				return true
 			}
-			return o.Dir == real
+			return false
 		})
 		return nil
 	})

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"cmp"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -15,6 +14,7 @@ type Selection struct {
 	Account, Pool, Provider string // --account, --pool, PROVIDER
 	EnvAccount, EnvPool     string // AUTHFERRY_ACCOUNT, AUTHFERRY_POOL
 	Dir                     string // the working directory, for bindings; empty: none apply
+	DirUnknown              bool   // there is one, and nobody can tell which: a binding may apply
 	Scope                   string // --hold-scope; empty: only holds on the whole account count
 }
 
@@ -35,18 +35,7 @@ type selected struct {
 // A pool from a flag or the environment is a fence, and a binding is one for
 // its own provider; an explicit --pool overrides environment and binding.
 func (b *Broker) resolve(idx *index.Index, s Selection) (selected, error) {
-	fence, account := s.Pool, s.Account
-	if fence == "" {
-		fence = s.EnvPool
-		if account == "" {
-			account = s.EnvAccount
-		}
-	}
-	var bound *index.Binding
-	if s.Pool == "" {
-		bound = nearest(idx, s.Dir, s.Provider)
-	}
-	sel, err := b.resolveIn(idx, s, fence, account, bound)
+	sel, err := b.resolveIn(idx, s)
 	if err != nil {
 		return selected{}, err
 	}
@@ -72,7 +61,11 @@ func (b *Broker) everyday(idx *index.Index, sel selected) selected {
 	return sel
 }
 
-func (b *Broker) resolveIn(idx *index.Index, s Selection, fence, account string, bound *index.Binding) (selected, error) {
+func (b *Broker) resolveIn(idx *index.Index, s Selection) (selected, error) {
+	fence, account := s.Pool, s.Account
+	if fence == "" {
+		fence, account = s.EnvPool, cmp.Or(account, s.EnvAccount)
+	}
 	if account != "" {
 		a, err := FindAccount(idx, account, s.Provider)
 		if err != nil {
@@ -83,8 +76,12 @@ func (b *Broker) resolveIn(idx *index.Index, s Selection, fence, account string,
 				hint("authferry token --account %s --pool %s", argFor(idx, a), Arg(a.Pool))
 		}
 		if s.Pool == "" {
-			if own := nearest(idx, s.Dir, a.Provider); own != nil && boundPool(idx, own) != a.Pool {
-				return selected{}, failf(Fenced, "this directory is bound to pool %s for provider %s, and account %s is outside of it", quote(boundPool(idx, own)), a.Provider, quote(a.Label)).
+			own, err := b.bound(idx, s, a.Provider)
+			if err != nil {
+				return selected{}, err
+			}
+			if own != nil && boundPool(idx, own) != a.Pool {
+				return selected{}, failf(Fenced, "this directory is bound to %s for provider %s, and account %s is outside of it", boundTo(idx, own), a.Provider, quote(a.Label)).
 					hint("authferry token --pool %s --account %s", Arg(a.Pool), argFor(idx, a))
 			}
 		}
@@ -99,21 +96,33 @@ func (b *Broker) resolveIn(idx *index.Index, s Selection, fence, account string,
 			return selected{}, failf(Fenced, "provider %s is outside of pool %s, which is of provider %s", s.Provider, quote(name), pool.Provider)
 		}
 		if s.Pool == "" {
-			if own := nearest(idx, s.Dir, pool.Provider); own != nil && boundPool(idx, own) != name {
-				return selected{}, failf(Fenced, "this directory is bound to pool %s for provider %s, and AUTHFERRY_POOL says %s", quote(boundPool(idx, own)), pool.Provider, quote(name)).
+			own, err := b.bound(idx, s, pool.Provider)
+			if err != nil {
+				return selected{}, err
+			}
+			if own != nil && boundPool(idx, own) != name {
+				return selected{}, failf(Fenced, "this directory is bound to %s for provider %s, and AUTHFERRY_POOL says %s", boundTo(idx, own), pool.Provider, quote(name)).
 					hint("authferry token --pool %s", Arg(name))
 			}
 		}
 		return selected{pool: name}, nil
 	}
+	bound, err := b.bound(idx, s, s.Provider)
+	if err != nil {
+		return selected{}, err
+	}
 	if bound != nil {
 		if bound.Account == "" {
+			if idx.Pools[bound.Pool].Provider != bound.Provider { // it ended, and the name may be another provider's by now
+				return selected{}, failf(NoAccount, "pool %s, which this directory is bound to, has no account of provider %s any more", quote(bound.Pool), bound.Provider).
+					hint("authferry use --unbind --dir %s", Arg(bound.Dir))
+			}
 			return selected{pool: bound.Pool}, nil
 		}
 		if a := idx.Account(bound.Account); a != nil {
 			return selected{pool: a.Pool, prefer: a.ID, pinned: true}, nil
 		}
-		return selected{}, failf(NoAccount, "the account that this directory is bound to was removed").hint("authferry use ACCOUNT --dir %s", Arg(bound.Dir))
+		return selected{}, failf(NoAccount, "the account that this directory is bound to was removed").hint("authferry use --unbind --dir %s", Arg(bound.Dir))
 	}
 	pools := poolsOf(idx, s.Provider)
 	switch {
@@ -146,8 +155,13 @@ func leased(idx *index.Index, id string) (*index.Account, error) {
 func (b *Broker) resolveLease(idx *index.Index, s Selection, a *index.Account) (selected, error) {
 	named := cmp.Or(s.Account, s.Pool, s.EnvAccount, s.EnvPool) != ""
 	s.Provider = cmp.Or(s.Provider, a.Provider)
-	if !named && s.Provider == a.Provider && nearest(idx, s.Dir, a.Provider) == nil {
-		s.Pool = a.Pool
+	if !named && s.Provider == a.Provider {
+		switch own, err := b.bound(idx, s, a.Provider); {
+		case err != nil:
+			return selected{}, err
+		case own == nil:
+			s.Pool = a.Pool
+		}
 	}
 	sel, err := b.resolve(idx, s)
 	if name := cmp.Or(s.Account, s.EnvAccount); CodeOf(err) == NoAccount && name != "" {
@@ -284,36 +298,17 @@ func isPool(idx *index.Index, name, pool string) bool {
 	return known == pool
 }
 
-// nearest returns the binding of the closest parent of dir: for provider, or,
-// where none is named, the only one there.
-func nearest(idx *index.Index, dir, provider string) *index.Binding {
-	if dir == "" || len(idx.Bindings) == 0 {
-		return nil
-	}
-	if real, err := filepath.EvalSymlinks(dir); err == nil {
-		dir = real
-	}
-	for {
-		var found []*index.Binding
-		for i := range idx.Bindings {
-			if bd := &idx.Bindings[i]; bd.Dir == dir && (provider == "" || bd.Provider == provider) {
-				found = append(found, bd)
-			}
-		}
-		if len(found) == 1 {
-			return found[0]
-		}
-		parent := filepath.Dir(dir)
-		if len(found) > 1 || parent == dir {
-			return nil
-		}
-		dir = parent
-	}
-}
-
 func boundPool(idx *index.Index, bd *index.Binding) string {
 	if a := idx.Account(bd.Account); a != nil {
 		return a.Pool
 	}
 	return bd.Pool
+}
+
+// boundTo names what bd is to, for a message.
+func boundTo(idx *index.Index, bd *index.Binding) string {
+	if bd.Account != "" && idx.Account(bd.Account) == nil {
+		return "an account that was removed"
+	}
+	return "pool " + quote(boundPool(idx, bd))
 }

@@ -183,11 +183,8 @@ type selection struct {
 
 func (s selection) resolve() broker.Selection {
 	dir, err := os.Getwd()
-	if err != nil {
-		dir = ""
-	}
 	return broker.Selection{
-		Account: s.Account, Pool: s.Pool, Provider: s.Provider, Dir: dir, Scope: s.HoldScope,
+		Account: s.Account, Pool: s.Pool, Provider: s.Provider, Dir: dir, DirUnknown: err != nil, Scope: s.HoldScope,
 		EnvAccount: os.Getenv("AUTHFERRY_ACCOUNT"), EnvPool: os.Getenv("AUTHFERRY_POOL"),
 	}
 }

@@ -1,0 +1,313 @@
+package broker
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"github.com/authferry/authferry/broker/index"
+)
+
+// bindings are a folder without a keystore, whose directories are bound: what is
+// selected there is decided by the index alone.
+type bindings struct {
+	t   *testing.T
+	dir string // everything is in it
+	b   *Broker
+	idx *index.Index
+}
+
+// newBindings has a pool p and a pool work of provider p, and a pool q of provider q.
+func newBindings(t *testing.T) *bindings {
+	t.Helper()
+	dir := realDir(t, t.TempDir())
+	return &bindings{t: t, dir: dir, b: New(Options{Dir: filepath.Join(dir, "authferry")}), idx: &index.Index{
+		Accounts: []index.Account{
+			{ID: "acc_aaaaaaaaaaaaaaaa", Label: "Home", Provider: "p", Pool: "p"},
+			{ID: "acc_bbbbbbbbbbbbbbbb", Label: "Work", Provider: "p", Pool: "work"},
+			{ID: "acc_cccccccccccccccc", Label: "Other", Provider: "q", Pool: "q"},
+		},
+		Pools: map[string]index.Pool{"p": {Provider: "p"}, "work": {Provider: "p"}, "q": {Provider: "q"}},
+	}}
+}
+
+// at makes a directory.
+func (w *bindings) at(path ...string) string {
+	w.t.Helper()
+	dir := filepath.Join(append([]string{w.dir}, path...)...)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		w.t.Fatal(err)
+	}
+	return dir
+}
+
+func (w *bindings) bind(dir, provider, pool string) {
+	w.idx.Bindings = append(w.idx.Bindings, index.Binding{Dir: dir, Provider: provider, Pool: pool})
+}
+
+func (w *bindings) link(to, from string) {
+	w.t.Helper()
+	if err := os.Symlink(to, from); err != nil {
+		w.t.Skip("needs symbolic links: ", err)
+	}
+	if _, err := filepath.EvalSymlinks(from); err != nil {
+		w.t.Skip("needs symbolic links: ", err) // Wine makes them and does not follow them
+	}
+}
+
+// expect checks which pool, or which error, a selection comes to.
+func (w *bindings) expect(what string, s Selection, want string) {
+	w.t.Helper()
+	sel, err := w.b.resolve(w.idx, s)
+	got := sel.pool
+	if err != nil {
+		got = string(CodeOf(err))
+	}
+	if got != want {
+		w.t.Errorf("%s: %s (%v), want %s", what, got, err, want)
+	}
+}
+
+// A directory that nobody knows is bound wherever there is a binding that it could have.
+func TestUnknownPlace(t *testing.T) {
+	w := newBindings(t)
+	gone := filepath.Join(w.dir, "gone")
+	for _, s := range []Selection{{DirUnknown: true}, {Dir: gone}} {
+		s.Provider = "p"
+		w.expect("nothing is bound", s, "p")
+	}
+	w.bind(w.at("job"), "p", "work")
+	for _, s := range []Selection{{DirUnknown: true}, {Dir: gone}, {Dir: filepath.Join(w.dir, "job", "gone")}} {
+		with := func(change func(*Selection)) Selection { own := s; change(&own); return own }
+		w.expect("nothing is named", s, "fenced")
+		w.expect("its provider", with(func(s *Selection) { s.Provider = "p" }), "fenced")
+		w.expect("another provider", with(func(s *Selection) { s.Provider = "q" }), "q")
+		w.expect("--account", with(func(s *Selection) { s.Account = "Work" }), "fenced")
+		w.expect("--account of another provider", with(func(s *Selection) { s.Account = "Other" }), "q")
+		w.expect("AUTHFERRY_POOL", with(func(s *Selection) { s.EnvPool = "work" }), "fenced")
+		w.expect("AUTHFERRY_ACCOUNT", with(func(s *Selection) { s.EnvAccount = "Home" }), "fenced")
+		w.expect("--pool", with(func(s *Selection) { s.Pool = "p" }), "p")
+		if _, err := w.b.resolveLease(w.idx, s, &w.idx.Accounts[0]); CodeOf(err) != Fenced {
+			t.Errorf("a lease: %v", err)
+		}
+	}
+	if _, err := w.b.Chosen(Selection{}); err != nil {
+		t.Errorf("what names nothing: %v", err)
+	}
+	w.expect("no directory counts", Selection{Provider: "p"}, "p")
+}
+
+// Another path to a bound directory is bound as well.
+func TestBindingByAnotherPath(t *testing.T) {
+	w := newBindings(t)
+	job, below := w.at("job"), w.at("job", "a", "b")
+	w.bind(job, "p", "work")
+	w.link(job, filepath.Join(w.dir, "link"))
+	w.expect("a link", Selection{Dir: filepath.Join(w.dir, "link", "a", "b"), Provider: "p"}, "work")
+	w.expect("beside it", Selection{Dir: w.at("home"), Provider: "p"}, "p")
+	w.expect("above it", Selection{Dir: w.dir, Provider: "p"}, "p")
+	if runtime.GOOS == "linux" {
+		t.Chdir(below)
+		w.expect("/proc", Selection{Dir: "/proc/self/cwd", Provider: "p"}, "work")
+		t.Chdir(w.dir)
+	}
+
+	// The directory is moved, and a link left in its place.
+	moved := filepath.Join(w.dir, "moved")
+	move(t, job, moved)
+	w.expect("moved, nothing in its place", Selection{Dir: filepath.Join(moved, "a"), Provider: "p"}, "p")
+	w.link(moved, job)
+	w.expect("moved", Selection{Dir: filepath.Join(moved, "a"), Provider: "p"}, "work")
+	w.expect("moved, by the link", Selection{Dir: filepath.Join(job, "a"), Provider: "p"}, "work")
+
+	// What is nearer wins, however it is found; at one place the path does.
+	w.bind(w.dir, "p", "p")
+	w.expect("moved, and above it", Selection{Dir: filepath.Join(moved, "a"), Provider: "p"}, "work")
+	w.bind(moved, "p", "p")
+	w.expect("bound by both paths", Selection{Dir: filepath.Join(moved, "a"), Provider: "p"}, "p")
+
+	// A loop of links leads nowhere, and nobody knows whether here.
+	w.idx.Bindings = nil
+	if err := os.Symlink(filepath.Join(w.dir, "loop"), filepath.Join(w.dir, "loop")); err != nil {
+		t.Fatal(err)
+	}
+	w.bind(filepath.Join(w.dir, "loop"), "p", "work")
+	w.expect("a loop", Selection{Dir: moved, Provider: "p"}, "fenced")
+}
+
+// What can't be looked at may be here.
+func TestBindingOutOfReach(t *testing.T) {
+	if runtime.GOOS == "windows" || os.Geteuid() == 0 {
+		t.Skip("needs a user from whom a directory can be closed")
+	}
+	w := newBindings(t)
+	closed := w.at("closed")
+	w.bind(w.at("closed", "job"), "p", "work")
+	if err := os.Chmod(closed, 0); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Chmod(closed, 0o700) })
+	w.expect("elsewhere", Selection{Dir: w.at("home"), Provider: "p"}, "fenced")
+	w.expect("in it", Selection{Dir: filepath.Join(closed, "job"), Provider: "p"}, "fenced")
+}
+
+// No file server is asked because index.json names it; whether its directory is this
+// one is then not known, unless their paths are the same.
+func TestBindingOnAServer(t *testing.T) {
+	w := newBindings(t)
+	home := w.at("home")
+	for _, share := range []string{"//server/share/job", `\\server\share\job`} {
+		w.idx.Bindings = nil
+		w.bind(share, "p", "work")
+		w.expect(share, Selection{Dir: home, Provider: "p"}, "fenced")
+		w.expect(share+", another provider", Selection{Dir: home, Provider: "q"}, "q")
+		w.expect(share+", --pool", Selection{Dir: home, Pool: "p"}, "p")
+		w.bind(home, "p", "p")
+		w.expect(share+", and here", Selection{Dir: w.at("home", "sub"), Provider: "p"}, "p")
+	}
+	if runtime.GOOS != "linux" {
+		t.Skip("needs a table of mounts")
+	}
+	server := w.at("server")
+	table, err := readMounts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	table = append(table, mount{id: "share", parent: (&mounts{table: table, top: topMount(table)}).at(w.dir).id, device: "0:999", root: "/", point: server})
+	readMounts = func() ([]mount, error) { return table, nil }
+	t.Cleanup(func() { readMounts = mountTable })
+	w.link(server, filepath.Join(w.dir, "to"))
+	for name, dir := range map[string]string{
+		"on it":           filepath.Join(server, "job"), // which isn't there: nobody looks
+		"by a link to it": filepath.Join(w.dir, "to", "a", "job"),
+	} {
+		w.idx.Bindings = nil
+		w.bind(dir, "p", "work")
+		w.expect(name, Selection{Dir: home, Provider: "p"}, "fenced")
+	}
+	job := w.at("server", "job")
+	w.idx.Bindings = nil
+	w.bind(job, "p", "work")
+	w.expect("the same path", Selection{Dir: w.at("server", "job", "sub"), Provider: "p"}, "work")
+	w.b = New(Options{Dir: w.at("server", "authferry")})
+	w.expect("the folder is there too", Selection{Dir: home, Provider: "p"}, "p")
+}
+
+// A directory that is bound for several providers is bound for the one that has accounts.
+func TestBindingForSeveralProviders(t *testing.T) {
+	w := newBindings(t)
+	job := w.at("job")
+	w.bind(job, "p", "work")
+	w.bind(job, "q", "q")
+	w.expect("both", Selection{Dir: job}, "ambiguous")
+	w.expect("one of them", Selection{Dir: job, Provider: "q"}, "q")
+
+	w.idx.Accounts = w.idx.Accounts[:2] // q's ended
+	delete(w.idx.Pools, "q")
+	w.expect("one has accounts", Selection{Dir: job}, "work")
+	w.idx.Accounts = w.idx.Accounts[:1] // and work
+	delete(w.idx.Pools, "work")
+	w.expect("one pool is left, outside of the fence", Selection{Dir: job}, "no_account")
+	w.expect("and its provider is named", Selection{Dir: job, Provider: "p"}, "no_account")
+	w.expect("elsewhere", Selection{Dir: w.dir}, "p")
+	w.idx.Accounts[0].Provider, w.idx.Pools["p"] = "r", index.Pool{Provider: "r"}
+	w.expect("a third provider's is left", Selection{Dir: job}, "no_account")
+}
+
+// What a directory is bound to may end, or its name come to mean something else: the
+// fence stands.
+func TestBindingToWhatEnded(t *testing.T) {
+	w := newBindings(t)
+	job := w.at("job")
+	w.idx.Bindings = []index.Binding{{Dir: job, Provider: "p", Account: "acc_bbbbbbbbbbbbbbbb"}}
+	w.expect("its account", Selection{Dir: job, Provider: "p"}, "work")
+	w.idx.Accounts[1].Pool = "elsewhere"
+	w.idx.Pools["elsewhere"] = index.Pool{Provider: "p"}
+	w.expect("its account was moved", Selection{Dir: job, Provider: "p"}, "elsewhere")
+	w.expect("AUTHFERRY_POOL is where it was", Selection{Dir: job, EnvPool: "p"}, "fenced")
+	drop(w.idx, "acc_bbbbbbbbbbbbbbbb")
+	w.expect("its account was removed", Selection{Dir: job, Provider: "p"}, "no_account")
+	w.expect("and another is named", Selection{Dir: job, Account: "Home"}, "fenced")
+	w.expect("or a pool, by the environment", Selection{Dir: job, EnvPool: "p"}, "fenced")
+
+	w.idx.Bindings = []index.Binding{{Dir: job, Provider: "p", Pool: "work"}}
+	delete(w.idx.Pools, "work")
+	w.expect("its pool ended", Selection{Dir: job, Provider: "p"}, "no_account")
+	w.idx.Accounts[1].Pool, w.idx.Pools["work"] = "work", index.Pool{Provider: "q"}
+	w.expect("another provider has a pool of that name", Selection{Dir: job, Provider: "p"}, "no_account")
+	w.expect("and nothing is named", Selection{Dir: job}, "no_account")
+}
+
+// A caller that says where it will send the token is fenced as well, unless nobody's
+// may go there.
+func TestUnknownPlaceForAnOrigin(t *testing.T) {
+	w, _ := spread(t)
+	b := w.broker()
+	if _, err := b.Bind(t.Context(), t.TempDir(), "", "work"); err != nil {
+		t.Fatal(err)
+	}
+	ask := func(s Selection, origin string) error {
+		_, err := b.Token(t.Context(), TokenRequest{Selection: s, Origin: origin})
+		return err
+	}
+	if err := ask(Selection{DirUnknown: true}, w.server.URL); CodeOf(err) != Fenced || errors.Is(err, ErrOtherOrigin) {
+		t.Error(err)
+	}
+	if err := ask(Selection{DirUnknown: true}, "https://elsewhere.example.com"); !errors.Is(err, ErrOtherOrigin) {
+		t.Errorf("elsewhere: %v", err)
+	}
+	if err := ask(Selection{DirUnknown: true, Pool: "work"}, w.server.URL); err != nil {
+		t.Errorf("--pool: %v", err)
+	}
+}
+
+// Bind keeps what will be found again, once.
+func TestBindWhatIsFoundAgain(t *testing.T) {
+	w, _ := pooled(t, "ada")
+	b, dir := w.broker(), realDir(t, t.TempDir())
+	job, link := filepath.Join(dir, "job"), filepath.Join(dir, "link")
+	for _, path := range []string{job, filepath.Join(dir, "file")} {
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := b.Bind(t.Context(), filepath.Join(dir, "file"), "", "sim"); CodeOf(err) != Usage {
+		t.Errorf("a file: %v", err)
+	}
+	if odd := filepath.Join(dir, "caf\xe9"); os.Mkdir(odd, 0o700) == nil && runtime.GOOS == "linux" {
+		if _, err := b.Bind(t.Context(), odd, "", "sim"); CodeOf(err) != Usage {
+			t.Errorf("a name that JSON can't have: %v", err)
+		}
+	}
+	if err := os.Remove(job); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(job, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Bind(t.Context(), job, "", "sim"); err != nil {
+		t.Fatal(err)
+	}
+	move(t, job, filepath.Join(dir, "moved"))
+	if err := os.Symlink(filepath.Join(dir, "moved"), job); err != nil {
+		t.Skip("needs symbolic links: ", err)
+	}
+	if _, err := os.Stat(job); err != nil {
+		t.Skip("needs symbolic links: ", err)
+	}
+	if err := os.Symlink(job, link); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Bind(t.Context(), link, "ada", ""); err != nil {
+		t.Fatal(err)
+	}
+	idx, err := b.read()
+	if err != nil || len(idx.Bindings) != 1 || idx.Bindings[0].Dir != filepath.Join(dir, "moved") {
+		t.Errorf("bound again: %+v, %v", idx.Bindings, err)
+	}
+	if gone, err := b.Unbind(t.Context(), link); err != nil || len(gone) != 1 {
+		t.Errorf("unbound by a link: %+v, %v", gone, err)
+	}
+}

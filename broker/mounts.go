@@ -1,0 +1,133 @@
+package broker
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/authferry/authferry/broker/index"
+)
+
+// mounts tells which paths lead to a file server, and which to one directory, without
+// a look at any of them: that alone can hang, or log in somewhere.
+type mounts struct {
+	table []mount // nil where the system has none
+	top   *mount  // the one at the root
+	own   *mount  // the one that authferry's folder is on, which was asked already
+	home  string  // that folder
+}
+
+// mount is one line of the system's table.
+type mount struct {
+	id, parent string
+	device     string // the same for all mounts of one file system
+	root       string // what of that is to be seen at point
+	point      string
+	local      bool // on a disk of this machine, or in its memory
+}
+
+// errOnServer is what stat says of a path that leads to a file server.
+var errOnServer = errors.New("it is on a file server, and nobody looked there")
+
+// readMounts is a variable for the tests.
+var readMounts = mountTable
+
+func (b *Broker) mounted() (*mounts, error) {
+	table, err := readMounts()
+	if err != nil {
+		return nil, err
+	}
+	m := &mounts{table: table, home: b.opt.Dir, top: topMount(table)}
+	if real, err := index.RealPath(b.opt.Dir); err == nil {
+		m.own = m.at(real)
+	}
+	return m, nil
+}
+
+// below returns path as seen from dir, beginning with a separator or empty, and
+// whether it is there at all.
+func below(dir, path string) (string, bool) {
+	if dir == string(filepath.Separator) {
+		return strings.TrimRight(path, string(filepath.Separator)), true
+	}
+	rest, ok := strings.CutPrefix(path, dir)
+	return rest, ok && (rest == "" || rest[0] == filepath.Separator)
+}
+
+// onServer reports that path, as it is written, is on a file server that authferry's
+// own folder is not on.
+func (m *mounts) onServer(path string) bool {
+	if onShare(path) {
+		return !onShare(m.home) || !strings.EqualFold(filepath.VolumeName(path), filepath.VolumeName(m.home))
+	}
+	return m.remote(path)
+}
+
+// maxLinks is how many links a path may have, as on Linux.
+const maxLinks = 40
+
+// stat is os.Stat that asks no file server: errOnServer, wrapped in a *fs.PathError.
+func (m *mounts) stat(path string) (fs.FileInfo, error) {
+	if !filepath.IsAbs(path) && !onShare(path) {
+		return nil, &fs.PathError{Op: "stat", Path: path, Err: fs.ErrNotExist} // no binding that was made is so
+	}
+	links := 0
+	real, err := m.resolve(path, &links)
+	if err != nil {
+		return nil, err
+	}
+	return os.Stat(real)
+}
+
+// resolve is filepath.EvalSymlinks that asks no file server.
+func (m *mounts) resolve(path string, links *int) (string, error) {
+	if m.onServer(path) {
+		return "", &fs.PathError{Op: "stat", Path: path, Err: errOnServer}
+	}
+	path = filepath.Clean(path)
+	parent := filepath.Dir(path)
+	if parent == path {
+		return path, nil
+	}
+	real, err := m.resolve(parent, links)
+	if err != nil {
+		return "", err
+	}
+	path = filepath.Join(real, filepath.Base(path))
+	if m.onServer(path) {
+		return "", &fs.PathError{Op: "stat", Path: path, Err: errOnServer}
+	}
+	info, err := os.Lstat(path)
+	switch {
+	case err != nil:
+		return "", err
+	case info.Mode()&fs.ModeSymlink == 0:
+		return path, nil
+	}
+	if *links++; *links > maxLinks {
+		return "", &fs.PathError{Op: "stat", Path: path, Err: errors.New("too many links")}
+	}
+	target, err := os.Readlink(path)
+	if err != nil {
+		return "", err
+	}
+	if !filepath.IsAbs(target) && !onShare(target) {
+		target = filepath.Join(real, target)
+	}
+	return m.resolve(target, links)
+}
+
+// same reports that path, which index.json names, leads to the directory real.
+func (m *mounts) same(path, real string) bool {
+	if path == real {
+		return true
+	}
+	info, err := m.stat(path)
+	if err != nil {
+		return false
+	}
+	own, err := os.Stat(real)
+	return err == nil && os.SameFile(own, info)
+}

@@ -1,0 +1,21 @@
+package broker
+
+import (
+	"path/filepath"
+
+	"golang.org/x/sys/windows"
+)
+
+func mountTable() ([]mount, error) { return nil, nil }
+
+func topMount([]mount) *mount { return nil }
+
+func (m *mounts) at(string) *mount { return nil }
+
+func (m *mounts) namesOf(string) []string { return nil }
+
+// remote reports that path is on a drive letter that stands for a network share.
+func (m *mounts) remote(path string) bool {
+	root, err := windows.UTF16PtrFromString(filepath.VolumeName(path) + `\`)
+	return err != nil || windows.GetDriveType(root) == windows.DRIVE_REMOTE
+}
