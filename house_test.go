@@ -26,6 +26,7 @@ var floors = []struct {
 	floor int
 }{
 	{"atomicfile", 0},
+	{"rawtext", 0},
 	{"keystore", 1},
 	{"broker/index", 2},
 	{"broker/migrate", 2},
@@ -161,6 +162,8 @@ func TestJudge(t *testing.T) {
 	}{
 		{"broker", module + "/broker/index", ""},
 		{"broker", module + "/keystore", ""},
+		{"keystore", module + "/rawtext", ""},
+		{"rawtext", module + "/atomicfile", "only point down"},
 		{"cmd/authferry", module + "/broker", ""},
 		{"cmd/authferry", module + "/cmd/authferry/helper", ""},
 		{"cmd/authferry-sim", module + "/broker/brokertest", ""},

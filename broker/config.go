@@ -12,6 +12,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"github.com/authferry/authferry/atomicfile"
+	"github.com/authferry/authferry/rawtext"
 )
 
 // Config is config.toml: what a person may choose about all accounts.
@@ -105,11 +106,13 @@ const maxConfig = 1 << 20
 
 // readConfigFile returns the file's text and what it says.
 func (b *Broker) readConfigFile() (text []byte, raw map[string]any, err error) {
-	text, err = atomicfile.Read(b.configPath(), maxConfig)
+	if text, err = atomicfile.Read(b.configPath(), maxConfig); err == nil {
+		text, err = rawtext.UTF8(text)
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil, nil
-	case errors.Is(err, atomicfile.ErrUnfit):
+	case errors.Is(err, atomicfile.ErrUnfit), errors.Is(err, rawtext.ErrNotText):
 		return nil, nil, failf(Usage, "config.toml can't be used").hint("mend or delete %s", b.configPath()).because(err)
 	case err != nil:
 		return nil, nil, failf(Internal, "config.toml can't be read").because(err)

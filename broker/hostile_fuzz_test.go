@@ -92,6 +92,7 @@ func FuzzConfigTOML(f *testing.F) {
 	for _, s := range []string{
 		"", "failover = false\nthrottle_max = '1m'\n", "failover = 7", "strategy = 'x'", "throttle_max = '900h'", "[failover]\nx=1", "# c\nfailover=true # d\n[other]\nx=1",
 		"a = '''\nfailover = 1\n'''\n", "failover.x = 1", "\"failover\" = false", "= =", "\xff",
+		"\ufefffailover = false\r\n", "f\x00a\x00=\x001\x00", "failover = false\n\x00\x00", "\xff\xfea",
 	} {
 		f.Add([]byte(s))
 	}

@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/migrate"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/rawtext"
 )
 
 // ImportOptions say whose grant it is.
@@ -66,29 +68,42 @@ func parseGrant(data []byte, now time.Time) (NewAccount, error) {
 	bad := func(message string) (NewAccount, error) {
 		return NewAccount{}, failf(Usage, "%s; nothing was changed", message).hint(form)
 	}
-	switch {
-	case len(data) > maxGrant:
+	if len(data) > maxGrant {
 		return bad("the grant on stdin is over 1 MiB")
-	case len(data) == 0:
+	}
+	text, err := rawtext.UTF8(data)
+	switch {
+	case err != nil:
+		return bad("stdin is not a grant in JSON: " + err.Error())
+	case len(text) == 0:
 		return bad("stdin is empty")
-	case json.Unmarshal(data, &doc) != nil:
+	case json.Unmarshal(text, &doc) != nil:
 		return bad("stdin is not a grant in JSON")
-	case doc.AccessToken == "":
+	}
+	accessToken, err := rawtext.Token(doc.AccessToken)
+	switch {
+	case err != nil:
+		return bad("invalid access_token: " + err.Error())
+	case accessToken == "":
 		return bad("the grant has no access_token")
 	}
-	if err := oauth.CheckAccessToken(doc.AccessToken); err != nil {
+	if err := oauth.CheckAccessToken(accessToken); err != nil {
 		return bad("the access_token can't be sent in a header: " + err.Error())
 	}
+	refreshToken, err := rawtext.Token(doc.RefreshToken)
+	if err != nil {
+		return bad("invalid refresh_token: " + err.Error())
+	}
 	n := NewAccount{
-		AccessToken: keystore.NewSecret(doc.AccessToken), RefreshToken: keystore.NewSecret(doc.RefreshToken),
+		AccessToken: keystore.NewSecret(accessToken), RefreshToken: keystore.NewSecret(refreshToken),
 		TokenType: doc.TokenType, Imported: true,
 	}
 	if n.TokenType != "" && oauth.CheckTokenType(n.TokenType) != nil {
 		return bad("the token_type is not Bearer")
 	}
-	at, err := moment(doc.ExpiresAt)
+	at, err := migrate.Moment(doc.ExpiresAt)
 	if err != nil {
-		return bad("expires_at is neither RFC 3339 nor seconds since 1970")
+		return bad("invalid expires_at: it is neither RFC 3339 nor seconds since 1970")
 	}
 	in, err := number(doc.ExpiresIn)
 	if err != nil {
@@ -105,25 +120,6 @@ func parseGrant(data []byte, now time.Time) (NewAccount, error) {
 		n.ExpiresAt = now.Add(tenYears).UTC()
 	}
 	return n, nil
-}
-
-// moment reads RFC 3339 or seconds since 1970; null and nothing are zero.
-func moment(raw json.RawMessage) (time.Time, error) {
-	var s string
-	if json.Unmarshal(raw, &s) == nil && s != "" {
-		if t, err := time.Parse(time.RFC3339, s); err == nil {
-			return t.UTC(), nil
-		}
-	}
-	sec, err := number(raw)
-	if err != nil || sec == 0 {
-		return time.Time{}, err
-	}
-	// Milliseconds are a common mistake, and would mean a token for millennia.
-	if sec < 0 || sec >= 1e11 {
-		return time.Time{}, errors.New("out of range")
-	}
-	return time.Unix(int64(sec), 0).UTC(), nil
 }
 
 // number reads a JSON number, or one in a string; null and nothing are 0.

@@ -301,7 +301,7 @@ func (b *Broker) LoginKey(ctx context.Context, req LoginRequest, key keystore.Se
 		return nil, err
 	}
 	if err := oauth.CheckAccessToken(key.Reveal()); err != nil {
-		return nil, failf(Usage, "stdin holds no API key: it has characters that no header can carry")
+		return nil, failf(Usage, "invalid API key: it has characters that no header can carry; nothing was changed")
 	}
 	if req.Label == "" && req.Renew == "" {
 		return nil, failf(Usage, "an API key needs a --label").hint("authferry login %s --api-key-stdin --label L", p.Name)

@@ -70,7 +70,8 @@ type takeover struct {
 	idx        *index.Index
 	names      []string // the file's, as the index has them; a link leads to it too
 	candidates []*candidate
-	shallow    bool // the keystore stays closed
+	shallow    bool           // the keystore stays closed
+	tried      map[string]int // the number that was last put behind a label
 }
 
 // PlanTakeover says what TakeOver would do now; it changes nothing. Errors: Usage
@@ -84,7 +85,7 @@ func (b *Broker) PlanTakeover(ctx context.Context, req TakeoverRequest) (*Takeov
 }
 
 func (b *Broker) newTakeover(ctx context.Context, req TakeoverRequest, shallow bool) (*takeover, error) {
-	t := &takeover{Broker: b, req: req, shallow: shallow}
+	t := &takeover{Broker: b, req: req, shallow: shallow, tried: map[string]int{}}
 	var err error
 	if t.file, err = b.openFile(ctx, req); err != nil {
 		return nil, err
@@ -367,11 +368,13 @@ func (t *takeover) name(c *candidate) {
 	if err != nil {
 		label = c.n.Provider.Name
 	}
-	for i := 1; ; i++ {
-		if i == 1 && err == nil {
-			continue // "Work" is followed by "Work-2"
-		}
-		suffix := "-" + strconv.Itoa(i)
+	first := c.n.Provider.Name + "/" + label
+	if t.tried[first] == 0 && err == nil {
+		t.tried[first] = 1 // "Work" is followed by "Work-2"
+	}
+	for {
+		t.tried[first]++
+		suffix := "-" + strconv.Itoa(t.tried[first])
 		runes := []rune(label)
 		c.n.Label = string(runes[:min(len(runes), 64-len(suffix))]) + suffix
 		if free(c.n.Label) {

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf16"
 
 	"github.com/authferry/authferry/atomicfile"
 	"github.com/authferry/authferry/keystore"
@@ -187,6 +188,14 @@ func TestAnotherKey(t *testing.T) {
 	}
 }
 
+func utf16LE(text string) string {
+	var b []byte
+	for _, unit := range utf16.Encode([]rune(text)) {
+		b = append(b, byte(unit), byte(unit>>8))
+	}
+	return string(b)
+}
+
 func TestKeyFiles(t *testing.T) {
 	_, dir, key := newVault(t)
 	good, err := os.ReadFile(key)
@@ -208,6 +217,10 @@ func TestKeyFiles(t *testing.T) {
 		cause error
 	}{
 		"comments and two keys": {"# a\n\n" + secret + "\n# b\n" + secret, nil},
+		"a byte order mark":     {"\ufeff" + secret + "\r\n", nil},
+		"UTF-16 of PowerShell":  {utf16LE("\ufeff# ü\r\n" + secret + "\r\n"), nil},
+		"NULs of a crash":       {secret + "\n\x00\x00", nil},
+		"nothing but NULs":      {"\x00\x00\x00\x00", keystore.ErrDenied},
 		"empty":                 {"", keystore.ErrDenied},
 		"comments only":         {"# a\n", keystore.ErrDenied},
 		"cut":                   {secret[:40], keystore.ErrDenied},

@@ -12,6 +12,7 @@ import (
 	"filippo.io/age"
 
 	"github.com/authferry/authferry/atomicfile"
+	"github.com/authferry/authferry/rawtext"
 )
 
 var errNoKey = errors.New("it holds no age key such as age-keygen makes")
@@ -63,7 +64,13 @@ func loadKeyFile(path string) ([]byte, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &Error{Cause: ErrUnavailable, Err: fmt.Errorf("the key file is missing: %w", err)}
 	}
-	return data, err
+	if err != nil || bytes.HasPrefix(data, []byte(sealedBinary)) {
+		return data, err
+	}
+	if text, err := rawtext.UTF8(data); err == nil {
+		data = text // Windows' editors and shells put a mark before it, or write UTF-16
+	}
+	return data, nil
 }
 
 // readKeyFile returns the first identity of an age key file and its recipient.

@@ -24,13 +24,9 @@ func claims(token string) *node {
 	return n
 }
 
-// expiry is a JWT's own, in seconds (RFC 7519 §4.1.4); zero where it says none.
+// expiry is a JWT's own (RFC 7519 §4.1.4); zero where it says none.
 func expiry(token string) time.Time {
-	f, ok := claims(token).get("exp").number()
-	if !ok || f <= 0 || f > 253402300799 {
-		return time.Time{}
-	}
-	return time.Unix(int64(f), 0).UTC()
+	return claims(token).get("exp").moment()
 }
 
 // identityIn is whose login an ID token names.

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/rawtext"
 )
 
 // claudeCode keeps {"claudeAiOauth": {…}} beside members that are not the login's.
@@ -57,9 +58,9 @@ func parseClaudeCode(f *File) error {
 	l := Login{
 		Entry: entry, Provider: "anthropic",
 		AccessToken: keystore.NewSecret(v.get("accessToken").text()), RefreshToken: keystore.NewSecret(v.get("refreshToken").text()),
-		ExpiresAt: v.get("expiresAt").moment(), RefreshExpiresAt: v.get("refreshTokenExpiresAt").moment(),
-		Scopes: v.get("scopes").words(),
+		RefreshExpiresAt: v.get("refreshTokenExpiresAt").moment(), Scopes: v.get("scopes").words(),
 	}
+	l.expires(v.get("expiresAt"))
 	if l.Secret().Empty() {
 		f.skip(entry, "it is empty")
 		return nil
@@ -82,6 +83,9 @@ func claudeName(path string) string {
 	}
 	data, _, err := read(beside)
 	if err != nil {
+		return ""
+	}
+	if data, err = rawtext.UTF8(data); err != nil {
 		return ""
 	}
 	root, err := parse(data)

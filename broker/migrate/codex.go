@@ -70,8 +70,8 @@ func parseCodex(f *File) error {
 		return nil
 	}
 	l.ExpiresAt = expiry(l.AccessToken.Reveal())
-	if last, err := time.Parse(time.RFC3339, f.root.get("last_refresh").text()); err == nil && l.ExpiresAt.IsZero() {
-		l.ExpiresAt = last.Add(codexLifetime).UTC()
+	if last := f.root.get("last_refresh").moment(); !last.IsZero() && l.ExpiresAt.IsZero() {
+		l.ExpiresAt = last.Add(codexLifetime)
 	}
 	names := []string{"tokens", "last_refresh"}
 	if mode == "chatgpt" || mode == "chatgptAuthTokens" {

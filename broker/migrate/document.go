@@ -1,9 +1,9 @@
 package migrate
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,18 +35,12 @@ var (
 	errRepeated = errors.New("a member stands in it twice, and which one counts is not clear")
 )
 
-var bom = []byte("\ufeff")
-
 // parse reads a whole JSON text. Its depth is bounded by json.Valid.
-func parse(data []byte) (*node, error) {
-	text := data
-	if bytes.HasPrefix(data, bom) {
-		text = data[len(bom):]
-	}
+func parse(text []byte) (*node, error) {
 	if !json.Valid(text) {
 		return nil, errNotJSON
 	}
-	s := scanner{data: data, at: len(data) - len(text)}
+	s := scanner{data: text}
 	n := s.value()
 	if s.repeated {
 		return nil, errRepeated
@@ -172,27 +166,27 @@ func (n *node) words() []string {
 
 func (n *node) is(literal string) bool { return n != nil && string(n.raw) == literal }
 
-// number is the value of a number; ok is false for anything else.
+// number is the value of a number, which may be in quotes; ok is false for anything
+// else.
 func (n *node) number() (f float64, ok bool) {
 	if n == nil {
 		return 0, false
 	}
-	f, err := strconv.ParseFloat(string(n.raw), 64)
-	return f, err == nil
+	text := string(n.raw)
+	if n.kind() == '"' {
+		text = n.text()
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	return f, err == nil && !math.IsNaN(f)
 }
 
-// moment is a time since 1970, in milliseconds as these programs write it; a
-// number too small for that (it would be before March 1973) is in seconds.
+// moment is a member's time; zero where it says none, or none that can be read.
 func (n *node) moment() time.Time {
-	const firstMilliseconds, lastMilliseconds = 1e11, 253402300799e3 // to the end of year 9999
-	f, ok := n.number()
-	switch {
-	case !ok || f <= 0:
+	if n == nil {
 		return time.Time{}
-	case f < firstMilliseconds:
-		return time.Unix(int64(f), 0).UTC()
 	}
-	return time.UnixMilli(int64(min(f, lastMilliseconds))).UTC()
+	t, _ := Moment(n.raw)
+	return t
 }
 
 // span is where the i-th member or element of n begins and ends.

@@ -3,11 +3,17 @@ package migrate
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strconv"
+
+	"github.com/authferry/authferry/rawtext"
 )
+
+// maxLogins is far above what anybody has: each is held against all the others.
+const maxLogins = 1000
 
 // maxFile is far above any such file and keeps a wrong one from filling memory.
 const maxFile = 1 << 20
@@ -26,6 +32,8 @@ type File struct {
 
 	target   string // Path without links
 	data     []byte
+	text     []byte // data as UTF-8
+	form     rawtext.Form
 	root     *node
 	pointers []pointer
 }
@@ -91,21 +99,31 @@ func (f *File) bad(err error) error {
 }
 
 func (f *File) parse() (err error) {
-	if len(bytes.TrimSpace(f.data)) == 0 {
+	if f.text, f.form, err = rawtext.Decode(f.data); err != nil {
+		return err
+	}
+	if len(bytes.TrimSpace(f.text)) == 0 {
 		return errors.New("it is empty")
 	}
-	if f.root, err = parse(f.data); err != nil {
+	if f.root, err = parse(f.text); err != nil {
 		return err
 	}
 	if !f.root.isObject() {
 		return errForeign
 	}
-	return f.Source.parse(f)
+	if err := f.Source.parse(f); err != nil {
+		return err
+	}
+	if len(f.Logins)+len(f.Skipped) > maxLogins {
+		return errTooMany
+	}
+	return nil
 }
 
 var (
 	errForeign  = errors.New("it is not in the format of that program")
 	errTooBig   = errors.New("it is over 1 MiB, which no file of logins is")
+	errTooMany  = fmt.Errorf("it has over %d logins, which no such file has", maxLogins)
 	errUnsteady = errors.New("it changes while it is read; close the program that it belongs to")
 )
 
@@ -170,6 +188,10 @@ func readOnce(path string) ([]byte, os.FileInfo, error) {
 
 // take notes a login, skip an entry that is none.
 func (f *File) take(l Login, cut ...item) {
+	if reason := l.clean(); reason != "" {
+		f.skip(l.Entry, reason)
+		return
+	}
 	l.cut = cut
 	f.Logins = append(f.Logins, l)
 }

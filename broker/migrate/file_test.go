@@ -186,7 +186,7 @@ func TestFormats(t *testing.T) {
 				{Entry: "Home", Label: "Home", Provider: "anthropic", ExpiresAt: time.Unix(1795453200, 0).UTC(), HeldUntil: time.Unix(1795453300, 0).UTC()},
 				{Entry: "Old", Label: "Old", Provider: "anthropic", Current: true},
 			},
-			secrets: "a1 r1 -\na2 r2 -\na3 r3 -",
+			secrets: "a1 r1 -\na2 r2 -\n- r3 -",
 			skipped: []Skipped{{"Demo", "it is one of the plugin's demo accounts"}},
 			remove:  []int{0, 1}, failover: "false",
 			left: `{"type":"multi-oauth","accounts":[

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+
+	"github.com/authferry/authferry/rawtext"
 )
 
 // Whatever stands in a file, each program's reader finds its logins or refuses it,
@@ -48,7 +50,7 @@ func thereAndOut(t *testing.T, s Source, data []byte) {
 			t.Fatalf("%s: login %d: %v", s.Name, i, err)
 		}
 		left, _ := file.Without([]Login{l})
-		if !json.Valid(bytes.TrimPrefix(left, bom)) {
+		if text, err := rawtext.UTF8(left); err != nil || !json.Valid(text) {
 			t.Fatalf("%s: without login %d it is no JSON:\n%s", s.Name, i, left)
 		}
 		again, err := Parse(s, "there", left)

@@ -24,9 +24,9 @@ func parseGemini(f *File) error {
 	l := Login{
 		Entry: entry, Provider: "google",
 		AccessToken: keystore.NewSecret(f.root.get("access_token").text()), RefreshToken: keystore.NewSecret(f.root.get("refresh_token").text()),
-		ExpiresAt: f.root.get("expiry_date").moment(), Scopes: f.root.get("scope").words(),
-		Identity: identityIn(f.root.get("id_token").text()),
+		Scopes: f.root.get("scope").words(), Identity: identityIn(f.root.get("id_token").text()),
 	}
+	l.expires(f.root.get("expiry_date"))
 	if l.Secret().Empty() {
 		f.skip(entry, "it is empty")
 		return nil

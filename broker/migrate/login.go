@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/rawtext"
 )
 
 // Login is one login that a file holds: tokens, of which at least one is there,
@@ -24,7 +25,43 @@ type Login struct {
 	Disabled  bool      // switched off there
 	Current   bool      // the one that was in use there
 
-	cut []item
+	unclear bool // whether the access token is over is not clear
+	cut     []item
+}
+
+// expires sets when the access token ends. One whose end is written and can't be
+// read, or is 0, as some programs write "to be refreshed", is nothing to rely on
+// where there is a refresh token to make a better one.
+func (l *Login) expires(n *node) {
+	if n.absent() {
+		return
+	}
+	var err error
+	l.ExpiresAt, err = Moment(n.raw)
+	if zero, ok := n.number(); (err != nil || ok && zero == 0) && !l.RefreshToken.Empty() {
+		l.AccessToken = keystore.Secret{}
+	} else {
+		l.unclear = err != nil
+	}
+}
+
+// clean leaves each secret as its issuer wrote it. What it returns is why there is
+// no such secret.
+func (l *Login) clean() (reason string) {
+	for _, s := range []*keystore.Secret{&l.APIKey, &l.RefreshToken, &l.AccessToken} {
+		text, err := rawtext.Token(s.Reveal())
+		if err != nil && s != &l.AccessToken || err != nil && l.RefreshToken.Empty() {
+			return "its token or key has an invisible character within"
+		}
+		*s = keystore.NewSecret(text) // none for a damaged one that can be refreshed
+	}
+	if l.Secret().Empty() {
+		return "it is empty"
+	}
+	if l.unclear {
+		return "its access token has no refresh token, and when it ends can't be read"
+	}
+	return ""
 }
 
 // Identity is whose login it is by the file's own word, which nobody checked.

@@ -46,9 +46,9 @@ func parseMultiAuth(f *File) error {
 		l := Login{
 			Entry: entry, Provider: "anthropic", Label: v.get(names.label).text(),
 			AccessToken: keystore.NewSecret(v.get(names.access).text()), RefreshToken: keystore.NewSecret(v.get(names.refresh).text()),
-			ExpiresAt: v.get(names.expires).moment(), HeldUntil: v.get(names.held).moment(),
-			Current: i == current,
+			HeldUntil: v.get(names.held).moment(), Current: i == current,
 		}
+		l.expires(v.get(names.expires))
 		l.Identity.Name = v.get("email").text()
 		switch {
 		case l.Secret().Empty():

@@ -37,10 +37,7 @@ func parseOpenCode(f *File) error {
 				refresh, _, _ = strings.Cut(refresh, "|")
 			}
 			l.RefreshToken, l.AccessToken = keystore.NewSecret(refresh), keystore.NewSecret(v.get("access").text())
-			l.ExpiresAt = v.get("expires").moment()
-			if at, ok := v.get("expires").number(); ok && at <= 0 && refresh != "" {
-				l.AccessToken = keystore.Secret{} // how OpenCode writes "to be refreshed"
-			}
+			l.expires(v.get("expires"))
 			l.Identity.Name = claims(l.AccessToken.Reveal()).get("https://api.openai.com/profile").get("email").text()
 		case "api":
 			if wrong := notText(v, "key"); wrong != "" {

@@ -90,7 +90,7 @@ func (f *File) unchanged() (os.FileInfo, error) {
 	return info, err
 }
 
-// Without is the text without the logins. gone reports that the whole file, or
+// Without is the file's content without the logins, in its own encoding. gone reports that the whole file, or
 // item, goes with them.
 func (f *File) Without(logins []Login) (left []byte, gone bool) {
 	parents := map[*node]map[int]bool{}
@@ -109,13 +109,17 @@ func (f *File) Without(logins []Login) (left []byte, gone bool) {
 	for _, p := range f.pointers {
 		if v, ok := p.number.number(); ok && len(parents[p.list]) > 0 {
 			if i := moved(int(v), parents[p.list]); i != int(v) {
-				edits = append(edits, edit{p.number.start, p.number.end, strconv.Itoa(i)})
+				with := strconv.Itoa(i)
+				if p.number.kind() == '"' {
+					with = strconv.Quote(with)
+				}
+				edits = append(edits, edit{p.number.start, p.number.end, with})
 			}
 		}
 	}
-	left = apply(f.data, edits)
+	left = apply(f.text, edits)
 	root, err := parse(left)
-	return left, err == nil && f.Source.over != nil && f.Source.over(root)
+	return f.form.Encode(left), err == nil && f.Source.over != nil && f.Source.over(root)
 }
 
 // moved is what index i of a list is without the ones that are gone; one that is

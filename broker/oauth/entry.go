@@ -123,5 +123,3 @@ func lineOf(data []byte, name string) int {
 	}
 	return bytes.Count(data[:spans[0].from], []byte("\n")) + 1
 }
-
-func withoutBOM(data []byte) []byte { return bytes.TrimPrefix(data, []byte("\ufeff")) }

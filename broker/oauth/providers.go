@@ -14,6 +14,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"github.com/authferry/authferry/atomicfile"
+	"github.com/authferry/authferry/rawtext"
 )
 
 //go:embed builtin.toml
@@ -53,12 +54,17 @@ func readProviders(path string) ([]byte, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	return data, err
+	if err != nil {
+		return nil, err
+	}
+	if data, err = rawtext.UTF8(data); err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return data, nil
 }
 
 // parseProviders reads a file with a table per provider.
 func parseProviders(data []byte, source string) (map[string]Provider, error) {
-	data = withoutBOM(data)
 	type table struct {
 		Provider
 		ClientSecret any `toml:"client_secret"`
@@ -161,7 +167,7 @@ func (ps *Providers) rewrite(change func([]byte) ([]byte, error)) error {
 	if err != nil {
 		return err
 	}
-	if data, err = change(withoutBOM(data)); err != nil {
+	if data, err = change(data); err != nil {
 		return err
 	}
 	own, err := parseProviders(data, SourceOwn)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf16"
 
 	"github.com/pelletier/go-toml/v2"
 )
@@ -164,6 +165,14 @@ token_endpoint = "https://last.example.com/token"
 		t.Errorf("got\n%s\nwant\n%s", got, without)
 	}
 
+	write(utf16LE("\ufeff" + before))
+	if err := load(t, path).Remove("test"); err != nil {
+		t.Fatal(err)
+	}
+	if got := read(); got != without {
+		t.Errorf("from UTF-16: got\n%s\nwant\n%s", got, without)
+	}
+
 	write("\ufeff" + strings.ReplaceAll(before, "\n", "\r\n"))
 	ps := load(t, path)
 	p, _ := ps.Get("test")
@@ -223,6 +232,14 @@ func TestLinkedFile(t *testing.T) {
 	}
 }
 
+func utf16LE(text string) string {
+	var b []byte
+	for _, unit := range utf16.Encode([]rune(text)) {
+		b = append(b, byte(unit), byte(unit>>8))
+	}
+	return string(b)
+}
+
 func TestDamagedFiles(t *testing.T) {
 	for _, test := range []struct{ file, want string }{
 		{"[a]\nclient_id = \"x\n", "line 2"},
@@ -232,7 +249,8 @@ func TestDamagedFiles(t *testing.T) {
 		{"[ok]\n\n# note\n[Bad]\n", `line 4: provider "Bad": a provider's name`},
 		{"[a]\n[b]\ntoken_endpoint = \"http://example.com/\"\n", `line 2: provider "b": token_endpoint: neither https nor loopback`},
 		{"[a]\nclient_secret = \"hush\"\n", "--client-secret-stdin"},
-		{"\x00", "line 1"},
+		{"\x00", "no text"},
+		{"[a]\x00\nb = 1\n", "no text"},
 	} {
 		path := filepath.Join(t.TempDir(), "providers.toml")
 		if err := os.WriteFile(path, []byte(test.file), 0o600); err != nil {

@@ -26,7 +26,8 @@ type importGrantCmd struct {
 // Help is shown by --help.
 func (c *importGrantCmd) Help() string {
 	return `Reads {"access_token":"…","refresh_token":"…","expires_in":3600} from stdin
-("expires_at" instead of "expires_in": RFC 3339 or seconds since 1970).
+("expires_at" instead of "expires_in": RFC 3339, or seconds or milliseconds since
+1970). UTF-8 or UTF-16.
 Without a refresh token it serves until the access token expires.`
 }
 

@@ -147,7 +147,7 @@ func (c *keystoreLockCmd) Run(a *app) error {
 // passphrase gets one from stdin, or asks at the terminal; a new one twice.
 func (a *app) passphrase(stdin, fresh bool) (keystore.Secret, error) {
 	if stdin {
-		return a.readSecret("passphrase")
+		return a.readLine("passphrase")
 	}
 	if !a.present() {
 		return keystore.Secret{}, &broker.Error{Code: broker.Usage, Message: "there is no terminal to ask for the passphrase at", Hint: "--passphrase-stdin reads it from a pipe"}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"io"
 	"strings"
 
 	"github.com/authferry/authferry/broker"
@@ -152,29 +151,6 @@ func (c *providerAddCmd) derive(a *app) (p oauth.Provider, left []string, err er
 	p, left = oauth.Derive(named, found, base)
 	p.Name = c.Name
 	return p, left, nil
-}
-
-// readSecret reads one line from stdin, at most 64 KiB; at a terminal it asks for
-// what that is to be, and shows nothing of it.
-func (a *app) readSecret(what string) (keystore.Secret, error) {
-	if a.present() {
-		return a.askHidden(strings.ToUpper(what[:1])+what[1:]+": ", what)
-	}
-	if isTerminal(a.in) {
-		return keystore.Secret{}, &broker.Error{Code: broker.Usage, Message: "nobody can be asked for the " + what + " here", Hint: "pipe it in: … <FILE"}
-	}
-	data, err := io.ReadAll(io.LimitReader(a.input(), 64<<10))
-	if err != nil && a.ctx.Err() != nil {
-		return keystore.Secret{}, &broker.Error{Code: broker.Cancelled, Message: "interrupted; nothing was changed"}
-	}
-	if err != nil {
-		return keystore.Secret{}, &broker.Error{Code: broker.Usage, Message: "stdin can't be read", Err: err}
-	}
-	s := strings.TrimRight(string(data), "\r\n")
-	if s == "" || strings.ContainsAny(s, "\r\n\x00") {
-		return keystore.Secret{}, &broker.Error{Code: broker.Usage, Message: "stdin holds no secret of one line"}
-	}
-	return keystore.NewSecret(s), nil
 }
 
 type providerRemoveCmd struct {

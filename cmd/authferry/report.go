@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/rawtext"
 )
 
 type reportCmd struct {
@@ -96,6 +97,9 @@ func readReport(in io.Reader) (broker.ReportRequest, error) {
 		return bad("stdin is empty")
 	case len(data) > maxReport:
 		return bad("the report on stdin is over 16 MB")
+	}
+	if data, err = rawtext.UTF8(data); err != nil {
+		return bad("stdin is not a report in JSON: " + err.Error())
 	}
 	var d reportDoc
 	if err := json.Unmarshal(data, &d); err != nil {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/rawtext"
 )
 
 // The rules of output. What a command was asked for goes to stdout and nothing
@@ -110,7 +111,11 @@ func (a *app) askHidden(prompt, what string) (keystore.Secret, error) {
 		if got.err != nil || len(got.line) == 0 {
 			return keystore.Secret{}, &broker.Error{Code: broker.Cancelled, Message: "no " + what + " was given; nothing was changed"}
 		}
-		return keystore.NewSecret(string(got.line)), nil
+		line, err := rawtext.Line(got.line)
+		if err != nil {
+			return keystore.Secret{}, badSecret(what, err)
+		}
+		return keystore.NewSecret(line), nil
 	case <-a.ctx.Done():
 		_ = term.Restore(fd, before) // else the shell shows no typing
 		return keystore.Secret{}, &broker.Error{Code: broker.Cancelled, Message: "interrupted; nothing was changed"}

@@ -1,0 +1,71 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/rawtext"
+)
+
+// maxSecretLine is far above any secret that a person has to bring.
+const maxSecretLine = 64 << 10
+
+var errNothing = errors.New("it is empty")
+
+// readSecret reads an API key or a client secret, which what names, from one line of
+// stdin or from the terminal. It is never kept with something around it that its
+// issuer didn't write: that goes, or the secret is refused.
+func (a *app) readSecret(what string) (keystore.Secret, error) {
+	line, err := a.readLine(what)
+	if err != nil {
+		return keystore.Secret{}, err
+	}
+	s, err := rawtext.Token(line.Reveal())
+	switch {
+	case err != nil:
+	case s == "":
+		err = errNothing
+	case rawtext.Unquote(s) != s:
+		err = rawtext.ErrQuoted
+	default:
+		return keystore.NewSecret(s), nil
+	}
+	return keystore.Secret{}, badSecret(what, err)
+}
+
+// readLine reads one line from stdin, at most 64 KiB, without its end; at a terminal
+// it asks for what that is to be, and shows nothing of it.
+func (a *app) readLine(what string) (keystore.Secret, error) {
+	if a.present() {
+		return a.askHidden(strings.ToUpper(what[:1])+what[1:]+": ", what)
+	}
+	if isTerminal(a.in) {
+		return keystore.Secret{}, &broker.Error{Code: broker.Usage, Message: "nobody can be asked for the " + what + " here", Hint: "pipe it in: … <FILE"}
+	}
+	data, err := io.ReadAll(io.LimitReader(a.input(), maxSecretLine+1))
+	if err != nil && a.ctx.Err() != nil {
+		return keystore.Secret{}, &broker.Error{Code: broker.Cancelled, Message: "interrupted; nothing was changed"}
+	}
+	if err != nil {
+		return keystore.Secret{}, &broker.Error{Code: broker.Usage, Message: "stdin can't be read", Err: err}
+	}
+	if len(data) > maxSecretLine {
+		return keystore.Secret{}, badSecret(what, errors.New("it is over 64 KiB"))
+	}
+	s, err := rawtext.Line(data)
+	if err == nil && s == "" {
+		err = errNothing
+	}
+	if err != nil {
+		return keystore.Secret{}, badSecret(what, err)
+	}
+	return keystore.NewSecret(s), nil
+}
+
+func badSecret(what string, err error) error {
+	return &broker.Error{Code: broker.Usage, Message: fmt.Sprintf("invalid %s: %v; nothing was changed", what, err)}
+}

@@ -1,0 +1,199 @@
+// Package rawtext reads text as other programs, editors and people leave it: with
+// a byte order mark, as UTF-16, padded with NULs after a crash, pasted with a
+// terminal's marks around it. What is certainly no part of a text goes; what may
+// be one is kept or refused, never guessed at. No error holds anything of a text.
+package rawtext
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"strings"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// Errors of this package.
+var (
+	ErrNotText   = errors.New("it is no text in UTF-8 or UTF-16")
+	ErrInvisible = errors.New("it has an invisible character within")
+	ErrQuoted    = errors.New("it is in quotes, which may be part of it")
+	ErrLines     = errors.New("it is not one line")
+)
+
+const mark = '\ufeff' // the byte order mark
+
+// Form is how a text was written.
+type Form struct {
+	order binary.ByteOrder // of UTF-16; nil: UTF-8
+	marks int              // byte order marks before it
+	nuls  int              // NULs behind it
+}
+
+// Decode returns data as UTF-8, without byte order marks before it and NULs behind
+// it. UTF-16 is known by its mark or, where it holds no more than Latin-1, by the NUL
+// in place of every second byte. An error is ErrNotText: a NUL within, nothing but
+// NULs (what a crash lost is not empty), or broken UTF-16. Broken UTF-8 passes, for
+// its reader to judge.
+func Decode(data []byte) ([]byte, Form, error) {
+	var f Form
+	switch {
+	case bytes.HasPrefix(data, []byte{0xff, 0xfe}):
+		f.order = binary.LittleEndian
+	case bytes.HasPrefix(data, []byte{0xfe, 0xff}):
+		f.order = binary.BigEndian
+	case everySecondIsNUL(data, 1):
+		f.order = binary.LittleEndian
+	case everySecondIsNUL(data, 0):
+		f.order = binary.BigEndian
+	}
+	text := data
+	if f.order != nil {
+		var ok bool
+		if text, ok = fromUTF16(data, f.order); !ok {
+			return nil, f, ErrNotText
+		}
+	}
+	for m := []byte(string(mark)); bytes.HasPrefix(text, m); text = text[len(m):] {
+		f.marks++
+	}
+	whole := len(text)
+	text = bytes.TrimRight(text, "\x00")
+	f.nuls = whole - len(text)
+	if bytes.IndexByte(text, 0) >= 0 || len(text) == 0 && f.nuls > 0 {
+		return nil, f, ErrNotText
+	}
+	return text, f, nil
+}
+
+// Encode returns text in the form, so that what Decode was given comes back.
+func (f Form) Encode(text []byte) []byte {
+	var all []byte
+	for range f.marks {
+		all = utf8.AppendRune(all, mark)
+	}
+	all = append(append(all, text...), make([]byte, f.nuls)...)
+	if f.order == nil {
+		return all
+	}
+	var coded []byte
+	for _, unit := range utf16.Encode([]rune(string(all))) {
+		coded = append(coded, 0, 0)
+		f.order.PutUint16(coded[len(coded)-2:], unit)
+	}
+	return coded
+}
+
+// everySecondIsNUL reports that of each pair of bytes the one at place is NUL, and
+// the other one of the first pair is not.
+func everySecondIsNUL(data []byte, place int) bool {
+	if len(data) < 2 || len(data)%2 != 0 || data[1-place] == 0 {
+		return false
+	}
+	for i := place; i < len(data); i += 2 {
+		if data[i] != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func fromUTF16(data []byte, order binary.ByteOrder) (text []byte, ok bool) {
+	if len(data)%2 != 0 {
+		return nil, false
+	}
+	for i := 0; i < len(data); i += 2 {
+		r := rune(order.Uint16(data[i:]))
+		if utf16.IsSurrogate(r) {
+			if i += 2; i == len(data) {
+				return nil, false
+			}
+			if r = utf16.DecodeRune(r, rune(order.Uint16(data[i:]))); r == unicode.ReplacementChar {
+				return nil, false
+			}
+		}
+		text = utf8.AppendRune(text, r)
+	}
+	return text, true
+}
+
+// UTF8 is Decode where the form does not matter.
+func UTF8(data []byte) ([]byte, error) {
+	text, _, err := Decode(data)
+	return text, err
+}
+
+// Line returns the one line that data holds, without its end and a terminal's marks
+// of pasted text; blanks stay. An error is ErrNotText or ErrLines.
+func Line(data []byte) (string, error) {
+	text, err := UTF8(data)
+	if err != nil {
+		return "", err
+	}
+	line := trim(string(text), "\r\n")
+	if strings.ContainsAny(line, "\r\n") {
+		return "", ErrLines
+	}
+	return line, nil
+}
+
+// The marks that a terminal puts around pasted text.
+var pasteMarks = []string{"\x1b[200~", "\x1b[201~"}
+
+// trim takes the characters of a set, and a terminal's marks, from both ends.
+func trim(s, cutset string) string {
+	for {
+		before := s
+		s = strings.Trim(s, cutset)
+		for _, m := range pasteMarks {
+			s = strings.TrimSuffix(strings.TrimPrefix(s, m), m)
+		}
+		if s == before {
+			return s
+		}
+	}
+}
+
+// Token returns a secret as its issuer wrote it: without the blanks, line ends,
+// marks and invisible characters around it, which no token has. An error is
+// ErrInvisible: one of them is within, other than a blank, and what was meant can't
+// be known.
+func Token(s string) (string, error) {
+	for {
+		before := s
+		s = strings.TrimFunc(trim(s, ""), func(r rune) bool { return unicode.IsSpace(r) || invisible(r) && r != '\x1b' })
+		if s == before {
+			break
+		}
+	}
+	if strings.ContainsFunc(s, invisible) || !utf8.ValidString(s) {
+		return "", ErrInvisible
+	}
+	return s, nil
+}
+
+// invisible is what nobody sees in a secret and no server would take as one.
+func invisible(r rune) bool {
+	return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == unicode.ReplacementChar || r != ' ' && unicode.IsSpace(r)
+}
+
+// quotes are the pairs that people and shells put around a text.
+var quotes = []string{`""`, "''", "``", "“”", "‘’", "«»", "<>"}
+
+// Unquote returns s without the pairs of quotes around it.
+func Unquote(s string) string {
+	for {
+		before := s
+		for _, pair := range quotes {
+			left, size := utf8.DecodeRuneInString(pair)
+			inner, ok := strings.CutPrefix(s, string(left))
+			if inner, end := strings.CutSuffix(inner, pair[size:]); ok && end {
+				s = strings.TrimSpace(inner)
+			}
+		}
+		if s == before {
+			return s
+		}
+	}
+}
