@@ -153,7 +153,7 @@ func (b *Broker) load() (*index.Index, error) {
 func (b *Broker) update(ctx context.Context, d index.Durability, change func(*index.Index) error) error {
 	ctx, over := b.within(ctx, b.opt.LockTimeout, forLock(b.index.LockPath()))
 	defer over()
-	err := b.index.Update(ctx, d, change)
+	err := ownerError(b.index.Update(ctx, d, change), b.opt.Dir)
 	if errors.Is(err, index.ErrCorrupt) {
 		if _, why := b.load(); why != nil {
 			err = why // one that is missing is called that
@@ -170,12 +170,18 @@ func (b *Broker) get(ctx context.Context, name string) (keystore.Secret, error) 
 }
 
 func (b *Broker) set(ctx context.Context, name string, value keystore.Secret) error {
+	if err := b.mine(); err != nil {
+		return err
+	}
 	ctx, over := b.within(ctx, b.opt.KeychainTimeout, b.forStore())
 	defer over()
 	return b.store.Set(ctx, name, value)
 }
 
 func (b *Broker) del(ctx context.Context, name string) error {
+	if err := b.mine(); err != nil {
+		return err
+	}
 	ctx, over := b.within(ctx, b.opt.KeychainTimeout, b.forStore())
 	defer over()
 	return b.store.Delete(ctx, name)

@@ -202,6 +202,9 @@ func replaceLine(text, key, line string) string {
 // noLink refuses to change a file of the folder that is a link: the other file would
 // be changed, or copied here, and be it one of secrets.
 func (b *Broker) noLink(name string) error {
+	if err := b.mine(); err != nil {
+		return err
+	}
 	path := filepath.Join(b.opt.Dir, name)
 	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
 		return failf(Usage, "%s is a link, and what it leads to is not changed", name).

@@ -20,6 +20,9 @@
 //     refresh token that is still the stored one.
 //  8. There is no silent downgrade: a folder has one keystore, recorded in its
 //     index, for accounts and client secrets alike.
+//  9. A folder of another user (index.Mine) is read and nothing else: no lock, no
+//     file and no folder is made there, and nothing of it is sent. Root's is
+//     nobody else's.
 //
 // # Records and slots
 //
@@ -226,7 +229,8 @@
 //   - What the keystore has and the index has not is an account again (strays.go);
 //     a manifest that was lost or cut short is written anew.
 //   - Only authferry's own names are closed to others or swept (folder.go): the
-//     folder may be a home folder.
+//     folder may be a home folder. No owner is changed: what another user has there
+//     is named, with the command that gives it back (owner.go).
 //   - Only a folder whose original is still there is a copy. One that was moved
 //     keeps its store, whatever else fails. Where the original would be within the
 //     copy, it may have been put there: then neither gives its logins up.

@@ -38,6 +38,9 @@ const fixHint = "authferry doctor --fix"
 // checks then say how things are afterwards.
 func (b *Broker) Doctor(ctx context.Context, fix bool) []Check {
 	d := &doctor{b: b, fix: fix}
+	if !d.owner() {
+		return d.checks
+	}
 	d.folder()
 	if d.index(ctx) {
 		if d.keystore(ctx) && d.idx.Store != "" && d.manifest(ctx) {

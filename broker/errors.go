@@ -130,6 +130,9 @@ func indexError(err error) error {
 	if _, ok := errors.AsType[*Error](err); ok {
 		return err
 	}
+	if owned, ok := errors.AsType[*index.OwnerError](err); ok {
+		return ownerError(owned, owned.Path)
+	}
 	if lt, ok := errors.AsType[*index.LockTimeoutError](err); ok {
 		return failf(LockTimeout, "%s; nothing was changed", lt.Error()).hint("run the command again, or wait longer: AUTHFERRY_LOCK_TIMEOUT=2m")
 	}

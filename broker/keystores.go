@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -85,6 +86,9 @@ func (b *Broker) initFile(ctx context.Context, path string, makeKey func(path st
 	}
 	idx, err := b.readOrEmpty()
 	if err != nil {
+		return "", err
+	}
+	if err := cmp.Or(b.mine(), ownerError(index.Mine(filepath.Dir(path)), b.opt.Dir)); err != nil {
 		return "", err
 	}
 	sealed := idx.Keystore == string(keystore.File) && (len(idx.Accounts) > 0 || keystore.HasItem(b.vaultDir(), manifestItem(idx)))

@@ -31,7 +31,7 @@ type Lock struct {
 // When the context's deadline passes first, the error is a *LockTimeoutError;
 // when it is cancelled, one that matches context.Canceled. A path that is not a
 // regular file or can not be opened, and a file system that can not lock, are
-// errors at once.
+// errors at once; so is a folder that is another user's, an *OwnerError.
 func Acquire(ctx context.Context, path string) (*Lock, error) {
 	for {
 		if ctx.Err() != nil {
@@ -103,10 +103,14 @@ func prepare(path string) (*flock.Flock, error) {
 	if path == "" {
 		return nil, errors.New("a lock needs a well-formed account id")
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	dir := filepath.Dir(path)
+	if err := cmp.Or(Mine(filepath.Dir(dir)), Mine(dir)); err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, lockError(path, err)
 	}
-	if info, err := os.Lstat(filepath.Dir(path)); err != nil || !info.IsDir() {
+	if info, err := os.Lstat(dir); err != nil || !info.IsDir() {
 		return nil, lockError(path, cmp.Or(err, errors.New("the folder of the locks is a link, which might lead anywhere")))
 	}
 	info, err := os.Lstat(path)

@@ -1,0 +1,8 @@
+//go:build unix
+
+package broker
+
+import "golang.org/x/sys/unix"
+
+// writable reports that this user may make files in dir.
+func writable(dir string) bool { return unix.Access(dir, unix.W_OK) == nil }

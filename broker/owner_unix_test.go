@@ -1,0 +1,174 @@
+//go:build unix
+
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/keystore"
+)
+
+const somebody = 12345 // a user who is not this one
+
+// give makes path, and what is in it, somebody's.
+func give(t *testing.T, path string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, who alone gives folders away")
+	}
+	if err := filepath.WalkDir(path, func(path string, _ fs.DirEntry, err error) error {
+		return errors.Join(err, os.Lchown(path, somebody, somebody))
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// tree is all that is in a folder, with owners and times of change.
+func tree(t *testing.T, dir string) string {
+	t.Helper()
+	var b strings.Builder
+	if err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err == nil {
+			uid, _ := index.Owner(info)
+			fmt.Fprintln(&b, path, uid, info.Mode(), info.ModTime().UnixNano(), info.Sys().(*syscall.Stat_t).Ino)
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// changes are commands that write, each by its name.
+func (w *world) changes() map[string]func(*Broker) error {
+	ctx := context.Background()
+	login := testLogin(w.server.URL, "eve", "at-eve", "rt-eve", time.Hour)
+	return map[string]func(*Broker) error{
+		"add":    func(b *Broker) error { _, err := b.Add(ctx, login); return err },
+		"config": func(b *Broker) error { return b.ConfigSet("failover", "false") },
+		"provider": func(b *Broker) error {
+			return b.AddProvider(ctx, testProvider(w.server.URL), keystore.Secret{})
+		},
+		"init": func(b *Broker) error {
+			_, err := b.InitFileKeystore(ctx, filepath.Join(b.opt.Dir, "new-key"))
+			return err
+		},
+		"login key": func(b *Broker) error {
+			_, err := b.LoginKey(ctx, LoginRequest{Provider: "openai", Label: "k"}, keystore.NewSecret("sk-1"))
+			return err
+		},
+		"login": func(b *Broker) error {
+			_, err := b.Login(ctx, LoginRequest{Provider: "openai", ClientID: "c", Flow: FlowPaste}, Person{})
+			return err
+		},
+	}
+}
+
+// In another user's folder (root's, by sudo -E) nothing is made, written or sent, and
+// whose it is is said; a token that still lives is handed out.
+func TestFolderOfAnother(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	ada, bob := w.add("ada", time.Hour), w.add("bob", -time.Second)
+	give(t, w.dir)
+	before := tree(t, w.dir)
+	if tok, err := w.broker().Token(t.Context(), TokenRequest{Selection: Selection{Account: "ada"}}); err != nil || !w.good(tok.AccessToken.Reveal()) {
+		t.Errorf("a valid token: %v", err)
+	}
+	changes := w.changes()
+	changes["token"] = func(b *Broker) error {
+		_, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Account: "bob"}})
+		return err
+	}
+	changes["refresh"] = func(b *Broker) error { _, err := b.Refresh(t.Context(), "ada"); return err }
+	changes["rotator"] = func(b *Broker) error { return b.rotate(t.Context(), ada.ID, renewal{beyond: 9}, false) }
+	changes["background rotator"] = func(b *Broker) error { return b.rotate(t.Context(), ada.ID, renewal{beyond: 9}, true) }
+	changes["rename"] = func(b *Broker) error { _, err := b.Rename(t.Context(), "ada", "eva"); return err }
+	changes["remove"] = func(b *Broker) error { _, err := b.Remove(t.Context(), bob.ID, RevokeOwn); return err }
+	changes["migrate"] = func(b *Broker) error { _, err := b.MigrateKeystore(t.Context(), keystore.Keychain); return err }
+	changes["probe"] = func(b *Broker) error {
+		s, err := b.KeystoreStatus(t.Context())
+		return errors.Join(err, s.Err)
+	}
+	for name, change := range changes {
+		err := change(w.broker())
+		if CodeOf(err) != Fenced || !strings.Contains(err.Error(), "belongs to user 12345") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if e, _ := errors.AsType[*Error](err); e == nil || e.Hint != "sudo -u '#12345' env AUTHFERRY_DIR="+w.dir+" authferry status" {
+			t.Errorf("%s: the hint is %+v", name, e)
+		}
+	}
+	wants(t, w.broker().Doctor(t.Context(), true), CheckFail, "belongs to user 12345")
+	if now := tree(t, w.dir); now != before {
+		t.Errorf("the folder was\n%s\nand is\n%s", before, now)
+	}
+	if l := w.server.Ledger(); l.TokenRequests != 0 {
+		t.Errorf("%d requests", l.TokenRequests)
+	}
+}
+
+// Nor is a folder made in another user's; in root's it is.
+func TestNewFolderOfAnother(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	home := filepath.Join(t.TempDir(), "home")
+	if err := os.MkdirAll(filepath.Join(home, ".config"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	give(t, home)
+	before := tree(t, home)
+	for name, change := range w.changes() {
+		if err := change(New(Options{Dir: filepath.Join(home, ".config", "authferry"), Keystore: keystore.File, KeyFile: w.keyFile()})); CodeOf(err) != Fenced {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := New(Options{Dir: filepath.Join(t.TempDir(), "authferry")}).InitFileKeystore(t.Context(), filepath.Join(home, "key")); CodeOf(err) != Fenced {
+		t.Errorf("a key file: %v", err)
+	}
+	if now := tree(t, home); now != before {
+		t.Errorf("it was\n%s\nand is\n%s", before, now)
+	}
+}
+
+// What root left in a user's folder is named, with the command that gives it back.
+func TestDoctorOfFilesOfAnother(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	w.add("ada", time.Hour)
+	give(t, w.dir)
+	index := filepath.Join(w.dir, "index.json")
+	if err := os.Chown(index, 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	hint := func() string {
+		for _, c := range w.broker().Doctor(t.Context(), false) {
+			if c.Name == "owner" && strings.Contains(c.Message, index+" belongs to another user than 12345") {
+				return c.Hint
+			}
+		}
+		return ""
+	}
+	if got, want := hint(), "sudo chown -R 12345:12345 "+w.dir; got != want {
+		t.Errorf("the hint is %q, want %q", got, want)
+	}
+	// In a home folder nothing else is touched.
+	if err := os.Mkdir(filepath.Join(w.dir, "Documents"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := hint(), "sudo chown -R 12345:12345 "+index; got != want {
+		t.Errorf("in a home folder: the hint is %q, want %q", got, want)
+	}
+}
