@@ -3,7 +3,6 @@ package broker
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -413,7 +412,7 @@ func (b *Broker) Remove(ctx context.Context, account string, how Revocation) (*R
 	reached("K19")
 	if revoke && stored.best != nil && !stored.best.RefreshToken.Empty() && stored.best.Endpoint.RevocationEndpoint != "" {
 		if err := b.revoke(ctx, idx, stored.best); err != nil {
-			done.Warning = fmt.Sprintf("the provider did not revoke the login: %v", err)
+			done.Warning = notRevoked(stored.best, err)
 		} else {
 			done.Revoked = true
 		}
@@ -428,19 +427,6 @@ func (b *Broker) Remove(ctx context.Context, account string, how Revocation) (*R
 		drop(idx, a.ID)
 		return nil
 	})
-}
-
-func (b *Broker) revoke(ctx context.Context, idx *index.Index, g *grant) error {
-	e, err := b.endpoint(ctx, idx, g)
-	if err != nil {
-		return err
-	}
-	if err := b.checkRevocation(ctx, idx, g); err != nil {
-		return err
-	}
-	ctx, over := b.within(ctx, b.opt.HTTPTimeout, func() string { return "waiting for the provider to revoke the login" })
-	defer over()
-	return b.opt.Client.Revoke(ctx, e, g.RefreshToken, "refresh_token")
 }
 
 // Refresh rotates an account's grant now, for a person who wants to know

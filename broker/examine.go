@@ -112,8 +112,11 @@ func (d *doctor) tombstone(ctx context.Context, name string, a *index.Account) {
 		return
 	}
 	told := "the provider was not told"
-	if done != nil && done.Revoked {
+	switch {
+	case done != nil && done.Revoked:
 		told = "the login was revoked at the provider"
+	case done != nil && done.Warning != "":
+		told = done.Warning
 	}
 	d.say(name, CheckOK, "", "its removal is finished; %s", told)
 }

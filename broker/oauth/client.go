@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"time"
 
@@ -61,30 +60,6 @@ func (c *Client) Refresh(ctx context.Context, e Endpoint, refreshToken keystore.
 		x.err = &Error{Class: Misconfigured, Err: errNoURL}
 	}
 	return x.token, x.err
-}
-
-// Revoke asks e's revocation endpoint to end token (RFC 7009). hint is
-// "refresh_token" or "access_token". A token that the server does not know any
-// more counts as revoked. The error is an *Error.
-func (c *Client) Revoke(ctx context.Context, e Endpoint, token keystore.Secret, hint string) error {
-	ctx, cancel := c.withTimeout(ctx)
-	defer cancel()
-	form := url.Values{"token": {token.Reveal()}}
-	if hint != "" {
-		form.Set("token_type_hint", hint)
-	}
-	a, err := c.ask(ctx, e, e.RevocationEndpoint, form)
-	if err != nil {
-		return err
-	}
-	if a.status >= 200 && a.status <= 299 {
-		return nil
-	}
-	refused := a.refusal(e, token, e.ClientSecret)
-	if refused.Class == Dead || refused.Code == "invalid_token" {
-		return nil
-	}
-	return refused
 }
 
 func (c *Client) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {

@@ -281,12 +281,29 @@ func TestRevoke(t *testing.T) {
 		{200, "", ""}, {204, "", ""}, {400, `{"error":"invalid_token"}`, ""}, {400, `{"error":"invalid_grant"}`, ""},
 		{400, `{"error":"unsupported_token_type"}`, Misconfigured}, {401, `{"error":"invalid_client"}`, Misconfigured},
 		{503, "", Throttled}, {500, "", Unknown}, {302, "", Unknown}, {404, "<html>", Misconfigured},
+		// A 2xx that does not say so.
+		{200, "<html>log in to the wifi</html>", Unknown}, {200, "\ufeff<!doctype html>", Unknown}, {203, "<p>", Unknown},
+		{200, "please log in", Unknown}, {200, `{"ok":tru`, Unknown},
+		{200, `{"ok":false,"error":"invalid_auth"}`, Misconfigured}, {200, `{"ok":false}`, Misconfigured}, {200, `{"ok":"false"}`, Misconfigured},
+		{200, `{"success":false}`, Misconfigured}, {200, `{"revoked":false}`, Misconfigured}, {200, `{"error":"server_error"}`, Unknown},
+		{200, `{"error":{"code":"forbidden"}}`, Misconfigured}, {200, `{"errors":["x"]}`, Misconfigured}, {200, `{"error":true}`, Misconfigured},
+		{200, `{"status":"error"}`, Misconfigured}, {200, `{"status":403}`, Misconfigured}, {200, `[{"ok":false}]`, Misconfigured},
+		{200, `{"data":{"success":false}}`, Misconfigured}, {200, "false", Misconfigured}, {200, "error=invalid_client", Misconfigured},
+		{200, `{"ok":false,"error":"invalid_token"}`, ""},
+		// And one that does.
+		{200, "{}", ""}, {200, "[]", ""}, {200, "null", ""}, {200, "true", ""}, {200, "\"OK\"", ""}, {200, "OK\n", ""}, {200, "\ufeff{}", ""}, {202, "", ""},
+		{200, `{"ok":true,"revoked":true}`, ""}, {200, `{"status":"ok","error":null,"errors":[]}`, ""}, {200, `{"success":1,"code":200}`, ""},
+		{200, `{"message":"Token revoked"}`, ""}, {200, `{"ok":true,"error":""}`, ""},
 	} {
 		r, n := fixed(t, test.status, nil, map[bool]string{false: test.body}[test.status == 204])
 		err := r.own(r.client.Revoke(t.Context(), r.endpoint, r.token, "refresh_token"))
 		if got := classOf(err); got != test.want || *n != 1 {
 			t.Errorf("%d %s: %q after %d requests, want %q", test.status, test.body, got, *n, test.want)
 		}
+	}
+	page, _ := fixed(t, 200, map[string]string{"Content-Type": "text/html; charset=utf-8"}, "welcome to the hotel")
+	if err := page.own(page.client.Revoke(t.Context(), page.endpoint, page.token, "")); classOf(err) != Unknown || !strings.Contains(err.Error(), "captive portal") {
+		t.Errorf("a page without a tag: %v", err)
 	}
 }
 

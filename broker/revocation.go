@@ -1,0 +1,32 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/url"
+
+	"github.com/authferry/authferry/broker/index"
+)
+
+// notRevoked says who did not end a login, and where a person can.
+func notRevoked(g *grant, err error) string {
+	where := cmp.Or(g.Endpoint.Issuer, g.Endpoint.TokenEndpoint)
+	if u, parseErr := url.Parse(where); parseErr == nil {
+		where = u.Host
+	}
+	return fmt.Sprintf("the provider did not revoke the login: %v; it may still be valid: end it in the settings of your account at %s", err, where)
+}
+
+func (b *Broker) revoke(ctx context.Context, idx *index.Index, g *grant) error {
+	e, err := b.endpoint(ctx, idx, g)
+	if err != nil {
+		return err
+	}
+	if err := b.checkRevocation(ctx, idx, g); err != nil {
+		return err
+	}
+	ctx, over := b.within(ctx, b.opt.HTTPTimeout, func() string { return "waiting for the provider to revoke the login" })
+	defer over()
+	return b.opt.Client.Revoke(ctx, e, g.RefreshToken, "refresh_token")
+}
