@@ -62,24 +62,28 @@ type Broker struct {
 
 // DefaultKeyFile is the key file that the environment names: AUTHFERRY_KEY_FILE,
 // else the credential "authferry-key" of a systemd service, if it was given one.
-// Empty: the one that the index records.
-func DefaultKeyFile() string {
+// Empty: the one that the index records. Errors: Usage for a path that nobody expanded.
+func DefaultKeyFile() (string, error) {
 	if path := os.Getenv("AUTHFERRY_KEY_FILE"); path != "" {
-		return path
+		return path, asWritten("AUTHFERRY_KEY_FILE", path)
 	}
 	if dir := os.Getenv("CREDENTIALS_DIRECTORY"); dir != "" {
 		path := filepath.Join(dir, "authferry-key")
 		if _, err := os.Stat(path); err == nil {
-			return path
+			return path, nil
 		}
 	}
-	return ""
+	return "", nil
 }
 
 // DefaultDir is AUTHFERRY_DIR, else authferry's folder in the user's
-// configuration folder (on Windows the one that does not roam).
+// configuration folder (on Windows the one that does not roam). Errors: Usage for a
+// path that nobody expanded, or where there is no home folder.
 func DefaultDir() (string, error) {
 	if dir := os.Getenv("AUTHFERRY_DIR"); dir != "" {
+		if err := asWritten("AUTHFERRY_DIR", dir); err != nil {
+			return "", err
+		}
 		return filepath.Abs(dir)
 	}
 	if runtime.GOOS == "windows" {
@@ -88,6 +92,9 @@ func DefaultDir() (string, error) {
 		}
 	}
 	dir, err := os.UserConfigDir()
+	if err == nil && !filepath.IsAbs(dir) { // HOME=~, say
+		err = errors.New("its path is not absolute: " + quote(dir))
+	}
 	if err != nil {
 		return "", failf(Usage, "there is no home folder to keep accounts in").hint("set AUTHFERRY_DIR to a folder of yours").because(err)
 	}

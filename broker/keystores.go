@@ -75,6 +75,9 @@ func (b *Broker) probe(ctx context.Context, idx *index.Index) error {
 // them then.
 // The returned text warns of a key file that lies beside the vault it opens; it may be empty.
 func (b *Broker) InitFileKeystore(ctx context.Context, path string) (warning string, err error) {
+	if err := asWritten("--key-file", path); err != nil {
+		return "", err
+	}
 	return b.initFile(ctx, path, keystore.InitKeyFile)
 }
 

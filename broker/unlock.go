@@ -48,6 +48,9 @@ func sessionFolder() string {
 // fresh says that the passphrase is a new one, which the person had better
 // enter twice.
 func (b *Broker) InitSealedKeystore(ctx context.Context, path string, span time.Duration, ask func(fresh bool) (keystore.Secret, error)) (Unlocked, error) {
+	if err := asWritten("--key-file", path); err != nil {
+		return Unlocked{}, err
+	}
 	if path == "" {
 		path = filepath.Join(b.opt.Dir, "key.age")
 	}

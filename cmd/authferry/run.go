@@ -361,8 +361,12 @@ func options(g *globals, term *terminal) (broker.Options, error) {
 	if err != nil {
 		return broker.Options{}, err
 	}
+	keyFile, err := broker.DefaultKeyFile()
+	if err != nil {
+		return broker.Options{}, err
+	}
 	opt := broker.Options{
-		Dir: dir, Keystore: keystore.Kind(os.Getenv("AUTHFERRY_KEYSTORE")), KeyFile: broker.DefaultKeyFile(),
+		Dir: dir, Keystore: keystore.Kind(os.Getenv("AUTHFERRY_KEYSTORE")), KeyFile: keyFile,
 		Warn: term.warn, Client: oauth.Client{Version: version()},
 	}
 	if g.Verbose {

@@ -1,0 +1,84 @@
+package broker
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"unicode"
+)
+
+// asWritten refuses a path, given by that name, that was meant to be expanded and was
+// not: by systemd, cron, docker or a .env file, which are no shells. A folder of that
+// very name would be another one in every working directory. Empty is fine, and so is
+// the absolute path of something that is there.
+func asWritten(name, path string) error {
+	why := oddity(path)
+	if why == "" {
+		return nil
+	}
+	if _, err := os.Lstat(path); err == nil && filepath.IsAbs(path) {
+		return nil
+	}
+	err := failf(Usage, "%s is %s: %s; write the whole path", name, quote(path), why)
+	switch meant := expand(path); {
+	case meant == "":
+		return err
+	case strings.HasPrefix(name, "-"):
+		return err.hint("authferry keystore init %s %s", name, Arg(meant))
+	default:
+		return err.hint("export %s=%s", name, Arg(meant))
+	}
+}
+
+// oddity says what in path a shell would have taken off or put something else in the
+// place of; empty: nothing.
+func oddity(path string) string {
+	switch {
+	case path == "":
+		return ""
+	case strings.TrimSpace(path) != path || strings.ContainsFunc(path, unicode.IsControl):
+		return "white space or a control character is part of it, as of a line that ends in CR LF"
+	case strings.ContainsAny(path[:1], `"'`) || strings.ContainsAny(path[len(path)-1:], `"'`):
+		return "the quotes are part of it, as nobody took them off"
+	case path[0] == '~', path[0] == '%', strings.ContainsRune(path, '`'):
+		return "nobody expanded it"
+	}
+	for rest := path; ; {
+		_, after, ok := strings.Cut(rest, "$")
+		if !ok {
+			break
+		}
+		if after != "" && (after[0] == '{' || after[0] == '(' || inName(rune(after[0]))) {
+			return "nobody expanded it"
+		}
+		rest = after
+	}
+	if parts := strings.Split(path, "%"); len(parts) > 2 && parts[1] != "" && !strings.ContainsFunc(parts[1], func(r rune) bool { return !inName(r) }) {
+		return "nobody expanded it"
+	}
+	return ""
+}
+
+// inName reports that r may be in the name of a variable, on Windows too.
+func inName(r rune) bool {
+	return r == '_' || r == '(' || r == ')' || r < unicode.MaxASCII && (unicode.IsLetter(r) || unicode.IsDigit(r))
+}
+
+// expand is the absolute path that path was meant to be, or empty.
+func expand(path string) string {
+	path = strings.Trim(strings.TrimSpace(path), `"'`)
+	if rest, ok := strings.CutPrefix(path, "~"); ok && (rest == "" || os.IsPathSeparator(rest[0])) {
+		if home, err := os.UserHomeDir(); err == nil {
+			path = home + rest
+		}
+	}
+	known := true
+	path = os.Expand(path, func(name string) string {
+		known = known && os.Getenv(name) != ""
+		return os.Getenv(name)
+	})
+	if !known || !filepath.IsAbs(path) || oddity(path) != "" {
+		return ""
+	}
+	return filepath.Clean(path)
+}

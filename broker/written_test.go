@@ -1,0 +1,61 @@
+package broker
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A path that was meant for a shell and never saw one is no path.
+func TestPathsThatNobodyExpanded(t *testing.T) {
+	home := realDir(t, t.TempDir())
+	t.Setenv("HOME", home)
+	t.Setenv("USERPROFILE", home)
+	t.Setenv("SOMEWHERE", home)
+	t.Setenv("NOWHERE", "")
+	for path, meant := range map[string]string{
+		"~": home, "~/x": filepath.Join(home, "x"), "~ada/x": "", "$SOMEWHERE/x": filepath.Join(home, "x"), "${SOMEWHERE}/x": filepath.Join(home, "x"),
+		"$NOWHERE": "", "x/$NOWHERE/y": "", "${XDG_CONFIG_HOME:-~/.config}/x": "", "$(pwd)/x": "", "`pwd`/x": "", "$env:LOCALAPPDATA\\x": "",
+		"%LOCALAPPDATA%\\x": "", "%h/x": "", "%ProgramFiles(x86)%": "", "C:\\Users\\%USERNAME%\\x": "",
+		`"` + home + `"`: home, "'" + home + "'": home, home + `"`: home, home + "\r": home, " " + home: home, home + "/x\ny": "", `"~/x"`: filepath.Join(home, "x"),
+		filepath.Join(home, "$SOME", "x"): "",
+	} {
+		for name, find := range map[string]func() error{
+			"AUTHFERRY_DIR":      func() error { _, err := DefaultDir(); return err },
+			"AUTHFERRY_KEY_FILE": func() error { _, err := DefaultKeyFile(); return err },
+		} {
+			t.Setenv(name, path)
+			e, ok := errors.AsType[*Error](find())
+			if !ok || e.Code != Usage || !strings.HasPrefix(e.Message, name+" is ") {
+				t.Errorf("%s=%q: %v", name, path, e)
+				continue
+			}
+			if want := "export " + name + "=" + Arg(meant); meant != "" && e.Hint != want || meant == "" && e.Hint != "" {
+				t.Errorf("%s=%q: hint %q, want %q", name, path, e.Hint, want)
+			}
+			t.Setenv(name, "")
+		}
+		b := New(Options{Dir: filepath.Join(home, "af")})
+		if _, err := b.InitFileKeystore(t.Context(), path); CodeOf(err) != Usage {
+			t.Errorf("--key-file %q: %v", path, err)
+		}
+		if _, err := b.InitSealedKeystore(t.Context(), path, 0, nil); CodeOf(err) != Usage {
+			t.Errorf("--passphrase --key-file %q: %v", path, err)
+		}
+	}
+	odd := filepath.Join(home, "svc$account")
+	if err := os.Mkdir(odd, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{home, "x", "./~x", "a~b", filepath.Join(home, "50%"), filepath.Join(home, "100% of 5%"), filepath.Join(home, "c$"), odd, filepath.Join(home, "it's")} {
+		t.Setenv("AUTHFERRY_DIR", path)
+		if _, err := DefaultDir(); err != nil {
+			t.Errorf("%q: %v", path, err)
+		}
+	}
+	if entries, err := os.ReadDir(home); err != nil || len(entries) != 1 {
+		t.Errorf("something was made: %v, %v", entries, err)
+	}
+}
