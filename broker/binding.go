@@ -51,10 +51,13 @@ func (b *Broker) bound(idx *index.Index, s Selection, provider string) (*index.B
 	return found[0], nil
 }
 
+// placeError is why the working directory is unknown.
+type placeError struct{ error }
+
 // noPlace is the error for a directory whose binding is not known.
 func noPlace(why error) *Error {
 	return failf(Fenced, "the working directory is unknown, and there are directories that are bound to a pool or an account").
-		hint("cd").because(why)
+		hint("cd").because(placeError{why})
 }
 
 // nearest returns those of bindings that are for dir or the closest of its parents,

@@ -23,6 +23,10 @@ type TokenRequest struct {
 	// Rejected is the lease of a token that the API refused; empty: none. Where
 	// nothing is selected, it also finds the pool.
 	Rejected string
+	// User is whose token the caller says it wants: a label or an identity; empty: it
+	// doesn't say. Where none that the selection allows is called so, the error wraps
+	// ErrOtherUser.
+	User string
 	// Origin is where the caller will send the token, as oauth.Origin writes it;
 	// empty: it will heed Token.Origins. A token that may not go there is neither
 	// handed out nor refreshed for it: the error wraps ErrOtherOrigin. Where
@@ -66,6 +70,11 @@ func (b *Broker) Token(ctx context.Context, req TokenRequest) (*Token, error) {
 	idx, err := b.read()
 	if err != nil {
 		return nil, err
+	}
+	if req.User != "" {
+		if req.Selection, err = b.asUser(ctx, idx, req.Selection, req.User, req.Origin); err != nil {
+			return nil, err
+		}
 	}
 	if req.Origin != "" {
 		if req.Selection, err = b.towards(ctx, idx, req.Selection, req.Origin); err != nil {

@@ -75,15 +75,19 @@ func mustBeTold(s selection, protocol string) error {
 		Hint: "authferry helper " + protocol + " --account ACCOUNT, or --pool POOL"}
 }
 
-// tokenFor is the token that the caller will send to origin; empty: it will send
-// it to the token's origins. Nil: none of the selected may go there.
-func (a *app) tokenFor(origin string, w whose, minTTL time.Duration, rejected string) (*broker.Token, error) {
+// target is where a program will send a token, as one of the token's origins; empty:
+// it heeds those. user is the name in its URL, if there is one: whose token it wants.
+type target struct{ origin, user string }
+
+// tokenFor is a token for to. Nil: none of the selected may go there, or is that
+// user's.
+func (a *app) tokenFor(to target, w whose, minTTL time.Duration, rejected string) (*broker.Token, error) {
 	if minTTL < 0 {
 		return nil, &broker.Error{Code: broker.Usage, Message: "--min-ttl can't be negative"}
 	}
-	t, err := a.broker.Token(a.ctx, broker.TokenRequest{Selection: w.selection().resolve(), MinTTL: minTTL, Rejected: rejected, Origin: origin})
+	t, err := a.broker.Token(a.ctx, broker.TokenRequest{Selection: w.selection().resolve(), MinTTL: minTTL, Rejected: rejected, Origin: to.origin, User: to.user})
 	switch {
-	case errors.Is(err, broker.ErrOtherOrigin):
+	case errors.Is(err, broker.ErrOtherOrigin), errors.Is(err, broker.ErrOtherUser):
 		return nil, nil
 	case err != nil && a.ctx.Err() != nil:
 		return nil, errInterrupted
@@ -144,11 +148,15 @@ func (c *gitCmd) Run(a *app) error {
 	case r.Origin == "" || r.Op == helper.Erase && r.Refused.Empty():
 		return nil
 	}
+	to := target{r.Origin, r.Username}
+	if r.Username == c.Username || helper.AnyUser(r.Username) {
+		to.user = ""
+	}
 	minTTL := c.MinTTL
 	if r.Op == helper.Erase {
 		minTTL = 0
 	}
-	t, err := a.tokenFor(r.Origin, c.whose, minTTL, "")
+	t, err := a.tokenFor(to, c.whose, minTTL, "")
 	switch {
 	case err != nil:
 		return inALine(err)
@@ -157,7 +165,7 @@ func (c *gitCmd) Run(a *app) error {
 	case r.Op == helper.Get:
 		return a.print(helper.EncodeGit(r, c.Username, t))
 	case refused(r, t):
-		_, err = a.tokenFor(r.Origin, c.whose, 0, t.Lease)
+		_, err = a.tokenFor(to, c.whose, 0, t.Lease)
 	}
 	return inALine(err)
 }
@@ -193,7 +201,7 @@ func (c *dockerCmd) answer(a *app) ([]byte, error) {
 	case r.Op == helper.Version:
 		return []byte("authferry " + version() + "\n"), nil
 	case r.Origin != "", r.Op == helper.List && told(c.selection()):
-		if t, err = a.tokenFor(r.Origin, c.whose, c.MinTTL, ""); err != nil {
+		if t, err = a.tokenFor(target{r.Origin, r.User}, c.whose, c.MinTTL, ""); err != nil {
 			return nil, err
 		}
 	}
@@ -231,7 +239,7 @@ func (c *kubernetesCmd) Run(a *app) error {
 	}
 	var t *broker.Token
 	if r.Origin != "" || !r.Cluster {
-		if t, err = a.tokenFor(r.Origin, c.whose, c.MinTTL, ""); err != nil {
+		if t, err = a.tokenFor(target{r.Origin, r.User}, c.whose, c.MinTTL, ""); err != nil {
 			return inALine(err)
 		}
 	}
@@ -259,7 +267,7 @@ func (c *terraformCmd) Run(a *app) error {
 	}
 	var t *broker.Token
 	if r.Origin != "" {
-		if t, err = a.tokenFor(r.Origin, c.whose, c.MinTTL, ""); err != nil {
+		if t, err = a.tokenFor(target{origin: r.Origin}, c.whose, c.MinTTL, ""); err != nil {
 			return inALine(err)
 		}
 	}
@@ -317,7 +325,7 @@ func (c *cargoCmd) answer(a *app, line []byte) ([]byte, *helper.CargoError) {
 	case r.Origin == "":
 		return nil, &helper.CargoError{Kind: helper.CargoURLNotSupported}
 	}
-	t, err := a.tokenFor(r.Origin, w, w.MinTTL, "")
+	t, err := a.tokenFor(target{r.Origin, r.User}, w, w.MinTTL, "")
 	if err == nil && t == nil {
 		return nil, &helper.CargoError{Kind: helper.CargoURLNotSupported}
 	}

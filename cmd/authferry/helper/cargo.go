@@ -33,6 +33,7 @@ const (
 type Cargo struct {
 	Op     string   // get, login, logout, or one that is not known
 	Origin string   // of the registry's index; empty: none that a token may be sent to
+	User   string   // in that index's URL; empty: none
 	Args   []string // the words of the configuration behind the program's path
 }
 
@@ -57,7 +58,7 @@ func ParseCargo(line []byte) (Cargo, *CargoError) {
 		return r, &CargoError{CargoOther, err.Error()}
 	}
 	index, _ := strings.CutPrefix(doc.Registry.IndexURL, "sparse+")
-	return Cargo{Op: doc.Kind, Origin: originOf(index), Args: doc.Args}, nil
+	return Cargo{Op: doc.Kind, Origin: originOf(index), User: userOf(index), Args: doc.Args}, nil
 }
 
 // EncodeCargo is t for every operation on its registry, until it expires. Cargo

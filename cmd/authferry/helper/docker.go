@@ -24,6 +24,7 @@ type Docker struct {
 	Op     Op
 	Server string // as docker wrote it
 	Origin string // of Server, https where it names no scheme; empty: none that a token may be sent to
+	User   string // in Server; empty: none
 	Secret keystore.Secret
 }
 
@@ -69,7 +70,7 @@ func ParseDocker(op string, in io.Reader) (Docker, error) {
 		return r, err
 	}
 	if strings.Contains(r.Server, "://") {
-		r.Origin = originOf(r.Server)
+		r.Origin, r.User = originOf(r.Server), userOf(r.Server)
 	} else {
 		host, _, _ := strings.Cut(r.Server, "/")
 		r.Origin = hostOrigin(host)

@@ -30,6 +30,11 @@ type Git struct {
 	Bearer bool
 }
 
+// AnyUser reports a user name that forges want beside a token, whosever it is.
+func AnyUser(name string) bool {
+	return slices.Contains([]string{"oauth2", "x-access-token", "x-token-auth", "oauth2accesstoken"}, name)
+}
+
 // ParseGit reads the operation and the attributes on stdin. An operation that
 // is not known, or needs nothing, is returned without reading them: the
 // protocol wants it ignored.

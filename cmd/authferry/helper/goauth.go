@@ -14,6 +14,7 @@ import (
 type GoAuth struct {
 	URL    string // empty: the first call
 	Origin string // of URL; empty: none that a token may be sent to
+	User   string // in URL; empty: none
 	Status int    // of the server's answer; 0: none was given
 	Header map[string][]string
 }
@@ -29,6 +30,7 @@ func ParseGoAuth(raw string, in io.Reader) (GoAuth, error) {
 	if err := clean(raw); err != nil {
 		return r, err
 	}
+	r.User = userOf(raw)
 	if r.Origin = originOf(raw); !strings.HasPrefix(r.Origin, "https:") {
 		r.Origin = "" // go sends credentials over https alone
 	}

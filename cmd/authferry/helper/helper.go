@@ -89,6 +89,15 @@ func originOf(raw string) string {
 	return origin
 }
 
+// userOf is the user name in a URL; empty: none.
+func userOf(raw string) string {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return ""
+	}
+	return u.User.Username()
+}
+
 // hostOrigin is originOf for a host, with or without a port: https.
 func hostOrigin(host string) string {
 	if strings.ContainsAny(host, "/\\?#@") {

@@ -16,6 +16,7 @@ type Kubernetes struct {
 	Version string // of the answer, such as client.authentication.k8s.io/v1
 	Cluster bool   // it says which cluster it is about
 	Origin  string // of the cluster's API server; empty: none that a token may be sent to
+	User    string // in that server's URL; empty: none
 }
 
 // ParseKubernetes reads the variable KUBERNETES_EXEC_INFO. Empty stands for v1
@@ -48,7 +49,7 @@ func ParseKubernetes(info string) (Kubernetes, error) {
 		if err := clean(c.Server); err != nil {
 			return r, err
 		}
-		r.Cluster, r.Origin = true, originOf(c.Server)
+		r.Cluster, r.Origin, r.User = true, originOf(c.Server), userOf(c.Server)
 	}
 	return r, nil
 }

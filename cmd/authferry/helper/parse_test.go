@@ -112,6 +112,9 @@ func TestGoAuthIsParsed(t *testing.T) {
 	if got, err := ParseGoAuth("", strings.NewReader("\x00")); err != nil || !reflect.DeepEqual(got, GoAuth{}) {
 		t.Errorf("the first call: %+v, %v", got, err)
 	}
+	if got, err := ParseGoAuth("https://bob@api.example.com/m", strings.NewReader("")); err != nil || got.Origin != api || got.User != "bob" {
+		t.Errorf("a user in the URL: %+v, %v", got, err)
+	}
 	for _, test := range []struct{ url, in, origin, err string }{
 		{url: api, in: "", origin: api},
 		{url: api, in: "HTTP/1.1 401\n\n", origin: api},
@@ -174,6 +177,9 @@ func TestDockerIsParsed(t *testing.T) {
 			t.Errorf("%s %.60q: %+v, %v", test.op, test.in, got, err)
 		}
 	}
+	if got, err := ParseDocker("get", strings.NewReader("https://bob%40example.com@api.example.com/v1/")); err != nil || got.Origin != api || got.User != "bob@example.com" {
+		t.Errorf("a user in the URL: %+v, %v", got, err)
+	}
 	if _, err := ParseDocker("store", strings.NewReader("secret")); err == nil || strings.Contains(err.Error(), "secret") {
 		t.Errorf("no JSON: %v", err)
 	}
@@ -192,9 +198,10 @@ func TestKubernetesIsParsed(t *testing.T) {
 		{in: "", want: Kubernetes{Version: v1}},
 		{in: info(v1, `{"interactive":true}`), want: Kubernetes{Version: v1}},
 		{in: info(beta, `{}`), want: Kubernetes{Version: beta}},
-		{in: info(v1, `{"cluster":{"server":"https://api.example.com:443/k","certificate-authority-data":"x"}}`), want: Kubernetes{v1, true, api}},
-		{in: info(v1, `{"cluster":{"server":"http://api.example.com"}}`), want: Kubernetes{v1, true, ""}},
-		{in: info(v1, `{"cluster":{}}`), want: Kubernetes{v1, true, ""}},
+		{in: info(v1, `{"cluster":{"server":"https://api.example.com:443/k","certificate-authority-data":"x"}}`), want: Kubernetes{v1, true, api, ""}},
+		{in: info(v1, `{"cluster":{"server":"https://bob@api.example.com"}}`), want: Kubernetes{v1, true, api, "bob"}},
+		{in: info(v1, `{"cluster":{"server":"http://api.example.com"}}`), want: Kubernetes{v1, true, "", ""}},
+		{in: info(v1, `{"cluster":{}}`), want: Kubernetes{v1, true, "", ""}},
 		{in: info("client.authentication.k8s.io/v1alpha1", `{}`), err: "another version"},
 		{in: info(v1, `{"cluster":{"server":"https://evil\u000a"}}`), err: "control character"},
 		{in: `{"kind":"Pod","apiVersion":"v1"}`, err: "not an ExecCredential"},
@@ -219,6 +226,9 @@ func TestCargoIsParsed(t *testing.T) {
 		t.Errorf("%+v, %v", got, failure)
 	}
 	if got, failure := ParseCargo([]byte(`{"v":1,"kind":"get","registry":{"index-url":"ssh://git@api.example.com/x"}}`)); failure != nil || got.Origin != "" {
+		t.Errorf("%+v, %v", got, failure)
+	}
+	if got, failure := ParseCargo([]byte(`{"v":1,"kind":"get","registry":{"index-url":"sparse+https://bob:x@api.example.com/x/"}}`)); failure != nil || got.Origin != api || got.User != "bob" {
 		t.Errorf("%+v, %v", got, failure)
 	}
 	for in, want := range map[string]string{

@@ -1,0 +1,69 @@
+package broker
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/authferry/authferry/broker/index"
+)
+
+// Who is named gets what is theirs, or nothing: another one's token never.
+func TestAsUser(t *testing.T) {
+	w := newBindings(t)
+	home, work, other := &w.idx.Accounts[0], &w.idx.Accounts[1], &w.idx.Accounts[2]
+	home.Identity, work.Identity, other.Subject = "ada@example.com", "ada@work.example.com", "12345"
+	job := w.at("job")
+	w.bind(job, "p", "work")
+	check := func(s Selection, user, want string) {
+		t.Helper()
+		got, err := w.b.asUser(t.Context(), w.idx, s, user, "")
+		switch {
+		case want == "" && !errors.Is(err, ErrOtherUser), want != "" && index.ValidID(want) && (err != nil || got.Account != want),
+			want != "" && !index.ValidID(want) && string(CodeOf(err)) != want:
+			t.Errorf("%q, %+v: %q, %v; want %q", user, s, got.Account, err, want)
+		}
+	}
+	for user, want := range map[string]string{
+		"Home": home.ID, "home": home.ID, "ada@example.com": home.ID, "ADA@example.com": home.ID, home.ID: home.ID, "12345": other.ID,
+		"ada": "", "nobody": "", "p/Home": "", "1": "", "acc_dddddddddddddddd": "", "\xff": "", "ada@example.com ": "",
+	} {
+		check(Selection{}, user, want)
+	}
+	for _, test := range []struct {
+		s          Selection
+		user, want string
+	}{
+		{Selection{Account: "Work"}, "Home", ""},
+		{Selection{Account: "Work"}, "Work", work.ID},
+		{Selection{Account: "Work"}, "ada@work.example.com", work.ID},
+		{Selection{Account: "Nobody"}, "Home", "no_account"},
+		{Selection{EnvAccount: "Work"}, "Home", ""},
+		{Selection{EnvAccount: "Work"}, "Work", work.ID},
+		{Selection{EnvAccount: "Work", Pool: "p"}, "Home", home.ID},
+		{Selection{Pool: "work"}, "Home", ""},
+		{Selection{Pool: "work"}, "Work", work.ID},
+		{Selection{EnvPool: "work"}, "Home", ""},
+		{Selection{EnvPool: "work"}, "Other", ""},
+		{Selection{Provider: "q"}, "Home", ""},
+		{Selection{Dir: job}, "Home", ""},
+		{Selection{Dir: job}, "Work", work.ID},
+		{Selection{Dir: job}, "Other", other.ID},
+		{Selection{Dir: job, Pool: "p"}, "Home", home.ID},
+		{Selection{DirUnknown: true}, "Home", "fenced"},
+		{Selection{DirUnknown: true}, "Other", other.ID},
+	} {
+		check(test.s, test.user, test.want)
+	}
+	if _, err := w.b.asUser(t.Context(), w.idx, Selection{DirUnknown: true}, "Home", ""); errors.Is(err, ErrOtherUser) {
+		t.Error("an unknown place is no opinion")
+	}
+
+	other.Label, other.Identity = "Home", "ada@example.com"
+	check(Selection{}, "Home", "ambiguous")
+	check(Selection{Pool: "p"}, "Home", home.ID)
+	other.Label = "ada@example.com" // a label is before an identity
+	check(Selection{}, "ada@example.com", other.ID)
+	check(Selection{Pool: "p"}, "ada@example.com", home.ID)
+	home.Removing = true
+	check(Selection{}, "Home", "")
+}
