@@ -213,8 +213,9 @@ func (t *takeover) admit(c *candidate) {
 	if oauth.CheckAccessToken(l.AccessToken.Reveal()) != nil {
 		c.n.AccessToken = keystore.Secret{} // the refresh token makes a better one
 	}
-	if l.Identity.Issuer == p.Issuer {
+	if p.IsIssuer(l.Identity.Issuer) {
 		c.n.Identity = oauth.Identity(l.Identity)
+		c.n.Identity.Issuer = p.Issuer
 	}
 	if name := c.n.Identity.Name; len(name) > 254 || strings.ContainsFunc(name, unicode.IsControl) {
 		c.n.Identity.Name = ""

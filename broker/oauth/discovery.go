@@ -12,24 +12,49 @@ import (
 
 // metadata is what is read of OpenID Connect Discovery 1.0 §3 and RFC 8414 §2.
 type metadata struct {
-	Issuer                      string   `json:"issuer"`
-	AuthorizationEndpoint       string   `json:"authorization_endpoint"`
-	TokenEndpoint               string   `json:"token_endpoint"`
-	DeviceAuthorizationEndpoint string   `json:"device_authorization_endpoint"`
-	RevocationEndpoint          string   `json:"revocation_endpoint"`
-	UserinfoEndpoint            string   `json:"userinfo_endpoint"`
-	ScopesSupported             []string `json:"scopes_supported"`
-	AuthMethods                 []string `json:"token_endpoint_auth_methods_supported"`
-	IssParameter                bool     `json:"authorization_response_iss_parameter_supported"`
+	Issuer                      string
+	AuthorizationEndpoint       string
+	TokenEndpoint               string
+	DeviceAuthorizationEndpoint string
+	RevocationEndpoint          string
+	UserinfoEndpoint            string
+	ScopesSupported             []string
+	AuthMethods                 []string
+	IssParameter                bool
+}
+
+// parseMetadata reads a document; nil: it is none. A member of another type than it
+// should have counts as missing, or as the list that it is one of.
+func parseMetadata(body []byte) *metadata {
+	var m members
+	if decodeJSON(body, &m.fields) != nil || m.text("issuer") == "" {
+		return nil
+	}
+	iss := strings.Trim(string(m.fields["authorization_response_iss_parameter_supported"]), `"`)
+	return &metadata{
+		Issuer: m.text("issuer"), AuthorizationEndpoint: m.text("authorization_endpoint"), TokenEndpoint: m.text("token_endpoint"),
+		DeviceAuthorizationEndpoint: m.text("device_authorization_endpoint"), RevocationEndpoint: m.text("revocation_endpoint"),
+		UserinfoEndpoint: m.text("userinfo_endpoint"), ScopesSupported: strings.Fields(m.words("scopes_supported")),
+		AuthMethods: strings.Fields(m.words("token_endpoint_auth_methods_supported")), IssParameter: iss == "true",
+	}
 }
 
 const maxRedirects = 5
 
-// Discover reads a provider's data from its issuer: OpenID Connect discovery
-// first, then RFC 8414. The document must name the very issuer that was asked
-// (RFC 8414 §3.3), with endpoints that a secret may be sent to; redirects are
-// followed within the issuer's origin only. The Provider has no name yet. The
-// error is an *Error; nothing that is asked here carries a secret.
+// IssuerError says that a discovery document is of another issuer than it was asked
+// for. Ask is that issuer where it is at the same server, empty where it is not.
+type IssuerError struct{ Issuer, Ask string }
+
+func (e *IssuerError) Error() string {
+	return fmt.Sprintf("the document is of issuer %q; ask for that one if it is meant", shorten(e.Issuer))
+}
+
+// Discover reads a provider's data from its issuer, or from the address of the
+// document itself. It looks where OpenID Connect Discovery has it, then where RFC 8414
+// does, then where only either's path is. The document must name the very issuer that
+// was asked (RFC 8414 §3.3), with endpoints that a secret may be sent to; redirects are
+// followed within the issuer's origin only. The Provider has no name yet. The error is
+// an *Error, which may wrap an *IssuerError; nothing that is asked here carries a secret.
 func (c *Client) Discover(ctx context.Context, issuer string) (Provider, error) {
 	fail := func(class Class, err error) (Provider, error) { return Provider{}, &Error{Class: class, Err: err} }
 	u, err := url.Parse(issuer)
@@ -44,29 +69,83 @@ func (c *Client) Discover(ctx context.Context, issuer string) (Provider, error) 
 	}
 	ctx, cancel := c.withTimeout(ctx)
 	defer cancel()
-	path := strings.TrimSuffix(u.EscapedPath(), "/")
-	openID := u.Scheme + "://" + u.Host + path + "/.well-known/openid-configuration"
-	plain := u.Scheme + "://" + u.Host + "/.well-known/oauth-authorization-server" + path
-
-	doc, err := c.metadata(ctx, openID)
-	fromOpenID := err == nil
-	if refused, ok := errors.AsType[*Error](err); ok && refused.Status != 0 {
-		var again error
-		if doc, again = c.metadata(ctx, plain); again == nil {
-			err = nil
+	server := u.Scheme + "://" + u.Host
+	path, isDocument := withoutWellKnown(strings.TrimSuffix(u.EscapedPath(), "/"))
+	if isDocument {
+		issuer = server + path
+	}
+	places := []string{server + path + openIDConfiguration, server + authorizationServer + path}
+	if path != "" {
+		places = append(places, server+openIDConfiguration+path, server+path+authorizationServer)
+	}
+	var first error
+	for _, at := range places {
+		doc, err := c.metadata(ctx, at)
+		if err == nil {
+			if err = doc.isOf(issuer); isDocument && doc.Issuer == issuer+"/" {
+				err = nil // with a slash or without, an issuer's document has the same address
+			}
+		}
+		if err == nil {
+			p := doc.provider(strings.Contains(at, openIDConfiguration))
+			if err := p.checkDiscovered(loopback(u.Hostname())); err != nil {
+				return fail(Misconfigured, err)
+			}
+			return p, nil
+		}
+		if first == nil || isIssuerError(err) && !isIssuerError(first) {
+			first = err
+		}
+		if failed, ok := errors.AsType[*Error](err); !ok || failed.Status == 0 && !isIssuerError(err) {
+			break // nobody answers there
 		}
 	}
-	if err != nil {
-		return Provider{}, err
+	return Provider{}, first
+}
+
+// The well-known addresses of OpenID Connect Discovery §4.1 and RFC 8414 §3.1.
+const (
+	openIDConfiguration = "/.well-known/openid-configuration"
+	authorizationServer = "/.well-known/oauth-authorization-server"
+)
+
+// withoutWellKnown takes a document's own part out of the path of its address.
+func withoutWellKnown(path string) (rest string, was bool) {
+	for _, part := range []string{openIDConfiguration, authorizationServer} {
+		if before, ok := strings.CutSuffix(path, part); ok {
+			return before, true
+		}
+		if after, ok := strings.CutPrefix(path, part+"/"); ok {
+			return "/" + after, true
+		}
 	}
-	if doc.Issuer != issuer {
-		return fail(Misconfigured, fmt.Errorf("the document is of issuer %q; ask for that one if it is meant", shorten(doc.Issuer)))
+	return path, false
+}
+
+// manyTenants are what stands for every tenant in an address of Microsoft's.
+var manyTenants = []string{"common", "organizations", "consumers"}
+
+// isOf reports whether the document is of that issuer, or of all the tenants that
+// issuer stands for.
+func (m *metadata) isOf(issuer string) error {
+	if m.Issuer == issuer {
+		return nil
 	}
-	p := doc.provider(fromOpenID)
-	if err := p.checkDiscovered(loopback(u.Hostname())); err != nil {
-		return fail(Misconfigured, err)
+	for _, all := range manyTenants {
+		if strings.Contains(m.Issuer, "/"+tenant+"/") && strings.Replace(m.Issuer, tenant, all, 1) == issuer {
+			return nil
+		}
 	}
-	return p, nil
+	wrong := &IssuerError{Issuer: m.Issuer}
+	if sameOrigin(m.Issuer, issuer) && CheckURL(m.Issuer) == nil {
+		wrong.Ask = m.Issuer
+	}
+	return &Error{Class: Misconfigured, Err: wrong}
+}
+
+func isIssuerError(err error) bool {
+	_, ok := errors.AsType[*IssuerError](err)
+	return ok
 }
 
 // metadata reads one document. An *Error with a Status says that the server
@@ -101,11 +180,11 @@ func (c *Client) metadata(ctx context.Context, address string) (*metadata, error
 	case a.cut != nil:
 		return nil, a.fail(Unknown, a.cut)
 	}
-	var doc metadata
-	if err := decodeJSON(a.body, &doc); err != nil || doc.Issuer == "" {
+	doc := parseMetadata(a.body)
+	if doc == nil {
 		return nil, a.fail(Misconfigured, errors.New("there is no discovery document"))
 	}
-	return &doc, nil
+	return doc, nil
 }
 
 func (m *metadata) provider(openID bool) Provider {
@@ -123,11 +202,12 @@ func (m *metadata) provider(openID bool) Provider {
 		p.AuthStyle = AuthNone
 	}
 	for _, s := range []string{"openid", "profile", "email", offlineAccess} {
-		if slices.Contains(m.ScopesSupported, s) {
+		// The list is optional, and need not be complete; openid makes it OpenID Connect.
+		if slices.Contains(m.ScopesSupported, s) || s == "openid" && openID {
 			p.Scopes = append(p.Scopes, s)
 		}
 	}
-	if openID {
+	if slices.Contains(p.Scopes, "openid") {
 		p.IdentityFrom = IdentityFromIDToken
 	}
 	return p.withConsent()

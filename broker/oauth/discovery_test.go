@@ -70,6 +70,10 @@ func TestDiscoverPlaces(t *testing.T) {
 		{"with a path, RFC 8414", "/tenant", map[string]string{plainPath + "/tenant": `{"issuer":"{self}/tenant","token_endpoint":"{self}/b"}`}, "/b", ""},
 		{"with a slash", "/tenant/", map[string]string{"/tenant" + openIDPath: `{"issuer":"{self}/tenant/","token_endpoint":"{self}/a"}`}, "/a", IdentityFromIDToken},
 		{"moved on the same server", "", map[string]string{openIDPath: "-> /moved", "/moved": `{"issuer":"{self}","token_endpoint":"{self}/a"}`}, "/a", IdentityFromIDToken},
+		{"with a path, inserted", "/tenant", map[string]string{openIDPath + "/tenant": `{"issuer":"{self}/tenant","token_endpoint":"{self}/a"}`}, "/a", IdentityFromIDToken},
+		{"with a path, RFC 8414, appended", "/tenant", map[string]string{"/tenant" + plainPath: `{"issuer":"{self}/tenant","token_endpoint":"{self}/b"}`}, "/b", ""},
+		{"another one's first", "/tenant", map[string]string{"/tenant" + openIDPath: `{"issuer":"{self}","token_endpoint":"{self}/x"}`, plainPath + "/tenant": `{"issuer":"{self}/tenant","token_endpoint":"{self}/b"}`}, "/b", ""},
+		{"RFC 8414 with openid", "", map[string]string{plainPath: `{"issuer":"{self}","token_endpoint":"{self}/b","scopes_supported":["openid"]}`}, "/b", IdentityFromIDToken},
 		{"byte order mark", "", map[string]string{openIDPath: "\ufeff" + `{"issuer":"{self}","token_endpoint":"{self}/a"}`}, "/a", IdentityFromIDToken},
 	} {
 		url, _ := site(t, test.pages)
@@ -160,5 +164,82 @@ func TestDiscoverOffline(t *testing.T) {
 	_, err := (&Client{}).Discover(t.Context(), url)
 	if e, _ := errors.AsType[*Error](err); e == nil || e.Class != Unsent {
 		t.Errorf("%v", err)
+	}
+}
+
+// The issuer that is kept is the document's own, where the address of the document was
+// given, or what Microsoft has in place of a tenant.
+func TestDiscoverIssuers(t *testing.T) {
+	const doc = `{"issuer":"{self}%s","token_endpoint":"{self}/t"}`
+	for _, test := range []struct{ asked, at, issuer, want string }{
+		{openIDPath, openIDPath, "", ""},
+		{openIDPath + "/", openIDPath, "", ""},
+		{openIDPath, openIDPath, "/", "/"}, // Auth0
+		{plainPath, plainPath, "", ""},
+		{"/tenant" + openIDPath, "/tenant" + openIDPath, "/tenant", "/tenant"},
+		{"/tenant" + openIDPath, "/tenant" + openIDPath, "/tenant/", "/tenant/"},
+		{plainPath + "/tenant", plainPath + "/tenant", "/tenant", "/tenant"},
+		{openIDPath + "/tenant", openIDPath + "/tenant", "/tenant", "/tenant"},
+		{"/common/v2.0", "/common/v2.0" + openIDPath, "/{tenantid}/v2.0", "/{tenantid}/v2.0"},
+		{"/organizations/v2.0", "/organizations/v2.0" + openIDPath, "/{tenantid}/v2.0", "/{tenantid}/v2.0"},
+		{"/common/v2.0" + openIDPath, "/common/v2.0" + openIDPath, "/{tenantid}/v2.0", "/{tenantid}/v2.0"},
+		{openIDPath, openIDPath, "/other", "refused"},
+		{openIDPath, openIDPath, ".evil.example", "refused"},
+		{"/contoso/v2.0", "/contoso/v2.0" + openIDPath, "/{tenantid}/v2.0", "refused"}, // one tenant's login is not everybody's
+		{"/common/v2.0", "/common/v2.0" + openIDPath, "/{tenantid}/v1.0", "refused"},
+		{"/common/v2.0", "/common/v2.0" + openIDPath, "/contoso/v2.0", "refused"},
+	} {
+		url, _ := site(t, map[string]string{test.at: fmt.Sprintf(doc, test.issuer)})
+		p, err := (&Client{}).Discover(t.Context(), url+test.asked)
+		if test.want == "refused" {
+			wrong, _ := errors.AsType[*IssuerError](err)
+			if ask := url + test.issuer; wrong == nil || wrong.Issuer != ask || wrong.Ask != "" && wrong.Ask != ask || strings.Contains(ask, "evil") && wrong.Ask != "" {
+				t.Errorf("%s: %v", test.asked, err)
+			}
+			continue
+		}
+		if p.Name = "x"; err != nil || p.Issuer != url+test.want || p.Validate() != nil {
+			t.Errorf("%s: %q, %v", test.asked, p.Issuer, err)
+		}
+	}
+}
+
+// One member that is not as it should be does not make the rest unreadable.
+func TestDiscoverOddMembers(t *testing.T) {
+	for member, want := range map[string]Provider{
+		`"scopes_supported":"openid email"`:                                                {Scopes: []string{"openid", "email"}},
+		`"scopes_supported":null`:                                                          {},
+		`"scopes_supported":[]`:                                                            {},
+		`"scopes_supported":["email",7]`:                                                   {},
+		`"scopes_supported":{"a":1}`:                                                       {},
+		`"authorization_response_iss_parameter_supported":"true"`:                          {IssParameter: true},
+		`"authorization_response_iss_parameter_supported":"false"`:                         {},
+		`"authorization_response_iss_parameter_supported":1`:                               {},
+		`"revocation_endpoint":false`:                                                      {},
+		`"revocation_endpoint":null,"userinfo_endpoint":[],"authorization_endpoint":{}`:    {},
+		`"device_authorization_endpoint":""`:                                               {},
+		`"token_endpoint_auth_methods_supported":"client_secret_post"`:                     {AuthStyle: AuthParams},
+		`"token_endpoint_auth_methods_supported":["none",null]`:                            {AuthStyle: AuthNone},
+		`"token_endpoint_auth_methods_supported":"client_secret_basic client_secret_post"`: {AuthStyle: AuthParams},
+		`"x":NaN`: {Issuer: "none"},
+	} {
+		url, _ := site(t, map[string]string{openIDPath: `{"issuer":"{self}","token_endpoint":"{self}/t",` + member + `}`})
+		got, err := (&Client{}).Discover(t.Context(), url)
+		if want.Issuer == "none" {
+			if err == nil {
+				t.Errorf("%s was read", member)
+			}
+			continue
+		}
+		want.Issuer, want.TokenEndpoint, want.IdentityFrom = url, url+"/t", IdentityFromIDToken
+		if want.Scopes == nil {
+			want.Scopes = []string{"openid"}
+		}
+		if want.AuthStyle == "" {
+			want.AuthStyle = AuthHeader
+		}
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %v\ngot  %+v\nwant %+v", member, err, got, want)
+		}
 	}
 }

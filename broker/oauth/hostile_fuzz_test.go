@@ -76,7 +76,7 @@ func FuzzAnswer(f *testing.F) {
 		authorized(t, c)
 		named(t, c)
 		for _, token := range []string{string(body), "e30." + base64.RawURLEncoding.EncodeToString(body) + ".e30"} {
-			if id, err := identityOf(token, Endpoint{Issuer: "https://as.example", ClientID: "me"}, "N", time.Now()); err == nil && id.Subject == "" {
+			if id, err := identityOf(token, Provider{}, Endpoint{Issuer: "https://as.example", ClientID: "me"}, "N", time.Now()); err == nil && id.Subject == "" {
 				t.Error("an ID token names nobody")
 			}
 		}

@@ -38,7 +38,7 @@ func (c *Client) Identify(ctx context.Context, p Provider, e Endpoint, t *Token,
 		if t.IDToken.Empty() {
 			return Identity{}, nil
 		}
-		id, err := identityOf(t.IDToken.Reveal(), e, nonce, t.ArrivedAt)
+		id, err := identityOf(t.IDToken.Reveal(), p, e, nonce, t.ArrivedAt)
 		if err != nil || id.Name != "" || e.UserinfoEndpoint == "" {
 			return id, err
 		}
@@ -61,12 +61,12 @@ func (c *Client) Identify(ctx context.Context, p Provider, e Endpoint, t *Token,
 // identityOf reads an ID token and checks its claims (OpenID Connect Core
 // §3.1.3.7). It came from the token endpoint itself over TLS or loopback, which
 // by point 6 of that stands in for its signature.
-func identityOf(token string, e Endpoint, nonce string, now time.Time) (Identity, error) {
+func identityOf(token string, p Provider, e Endpoint, nonce string, now time.Time) (Identity, error) {
 	m, err := claimsOf(token)
 	if err != nil {
 		return Identity{}, err
 	}
-	issuer, audience := m.text("iss"), strings.Fields(m.words("aud"))
+	issuer, audience := p.canonical(m.text("iss")), strings.Fields(m.words("aud"))
 	switch {
 	case issuer == "" || e.Issuer != "" && issuer != strings.ReplaceAll(e.Issuer, tenant, m.text("tid")):
 		return Identity{}, errors.New("the ID token is of another issuer")

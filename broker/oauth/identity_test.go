@@ -30,6 +30,40 @@ func idToken(t *testing.T, change map[string]any) string {
 	return "e30." + base64.RawURLEncoding.EncodeToString(body) + ".c2ln"
 }
 
+// A server may name itself in more than one way, if the provider's data says so; it is
+// one identity all the same.
+func TestIssuerAliases(t *testing.T) {
+	google := mustGet(t, "google")
+	google.ClientID = "me"
+	for name, row := range map[string]struct {
+		p    Provider
+		iss  string
+		want string
+	}{
+		"with scheme":        {google, "https://accounts.google.com", google.Issuer},
+		"without":            {google, "accounts.google.com", google.Issuer},
+		"plain http":         {google, "http://accounts.google.com", ""},
+		"with a slash":       {google, "accounts.google.com/", ""},
+		"another":            {google, "accounts.google.com.evil.example", ""},
+		"where nobody says":  {Provider{Issuer: "https://as.example", ClientID: "me"}, "as.example", ""},
+		"with a slash alone": {Provider{Issuer: "https://as.example", ClientID: "me"}, "https://as.example/", ""},
+		"the other way":      {Provider{Issuer: "https://as.example", IssuerAliases: []string{"https://as.example/"}, ClientID: "me"}, "https://as.example/", "https://as.example"},
+		"without an issuer":  {Provider{IssuerAliases: []string{"as.example"}, ClientID: "me"}, "as.example", "as.example"},
+	} {
+		row.p.IdentityFrom = IdentityFromIDToken
+		e := row.p.Endpoint()
+		e.UserinfoEndpoint = ""
+		tok := &Token{IDToken: keystore.NewSecret(idToken(t, map[string]any{"iss": row.iss})), ArrivedAt: time.Now()}
+		id, err := (&Client{}).Identify(t.Context(), row.p, e, tok, "N")
+		if (err == nil) != (row.want != "") || id.Issuer != row.want {
+			t.Errorf("%s: %+v, %v", name, id, err)
+		}
+		if got := row.p.IsIssuer(row.iss); got != (row.want != "" && row.p.Issuer != "") {
+			t.Errorf("%s: its own %v", name, got)
+		}
+	}
+}
+
 func TestIDTokenClaims(t *testing.T) {
 	type m = map[string]any
 	for name, row := range map[string]struct {
@@ -57,7 +91,7 @@ func TestIDTokenClaims(t *testing.T) {
 		"no end":             {m{"exp": nil}, "https://as.example", "over"},
 	} {
 		e := Endpoint{Issuer: row.issuer, ClientID: "me"}
-		id, err := identityOf(idToken(t, row.change), e, "N", time.Now())
+		id, err := identityOf(idToken(t, row.change), Provider{}, e, "N", time.Now())
 		switch {
 		case row.want == "" && (err != nil || id.Subject != "s1" || id.Name != "ada@example.com"):
 			t.Errorf("%s: %+v, %v", name, id, err)
@@ -65,12 +99,12 @@ func TestIDTokenClaims(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	org, err := identityOf(idToken(t, m{"https://api.openai.com/auth": m{"chatgpt_account_id": "team"}}), Endpoint{ClientID: "me"}, "N", time.Now())
+	org, err := identityOf(idToken(t, m{"https://api.openai.com/auth": m{"chatgpt_account_id": "team"}}), Provider{}, Endpoint{ClientID: "me"}, "N", time.Now())
 	if err != nil || org.Organization != "team" {
 		t.Errorf("%+v, %v", org, err)
 	}
 	for _, bad := range []string{"", "a.b", "a.b.c", "e30.e30", "e30.!.x", "e30." + base64.RawURLEncoding.EncodeToString([]byte(`{"sub":`)) + ".x"} {
-		if _, err := identityOf(bad, Endpoint{}, "", time.Now()); err == nil || bad != "" && strings.Contains(err.Error(), bad) {
+		if _, err := identityOf(bad, Provider{}, Endpoint{}, "", time.Now()); err == nil || bad != "" && strings.Contains(err.Error(), bad) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}

@@ -17,15 +17,18 @@ type Provider struct {
 	Name   string `toml:"-" json:"name"`
 	Source string `toml:"-" json:"source,omitempty"` // SourceBuiltin or SourceOwn
 
-	Issuer                      string `toml:"issuer,omitempty" json:"issuer,omitempty"`
-	AuthorizationEndpoint       string `toml:"authorization_endpoint,omitempty" json:"authorization_endpoint,omitempty"`
-	TokenEndpoint               string `toml:"token_endpoint,omitempty" json:"token_endpoint,omitempty"`
-	DeviceAuthorizationEndpoint string `toml:"device_authorization_endpoint,omitempty" json:"device_authorization_endpoint,omitempty"`
-	RevocationEndpoint          string `toml:"revocation_endpoint,omitempty" json:"revocation_endpoint,omitempty"`
-	UserinfoEndpoint            string `toml:"userinfo_endpoint,omitempty" json:"userinfo_endpoint,omitempty"`
+	Issuer string `toml:"issuer,omitempty" json:"issuer,omitempty"`
+	// IssuerAliases are other names that the server has for itself: Google's ID tokens
+	// name accounts.google.com, without a scheme, as well.
+	IssuerAliases               []string `toml:"issuer_aliases,omitempty" json:"issuer_aliases,omitempty"`
+	AuthorizationEndpoint       string   `toml:"authorization_endpoint,omitempty" json:"authorization_endpoint,omitempty"`
+	TokenEndpoint               string   `toml:"token_endpoint,omitempty" json:"token_endpoint,omitempty"`
+	DeviceAuthorizationEndpoint string   `toml:"device_authorization_endpoint,omitempty" json:"device_authorization_endpoint,omitempty"`
+	RevocationEndpoint          string   `toml:"revocation_endpoint,omitempty" json:"revocation_endpoint,omitempty"`
+	UserinfoEndpoint            string   `toml:"userinfo_endpoint,omitempty" json:"userinfo_endpoint,omitempty"`
 
 	ClientID     string   `toml:"client_id,omitempty" json:"client_id,omitempty"`
-	AuthStyle    string   `toml:"auth_style,omitempty" json:"auth_style,omitempty"`       // an Auth… constant; empty: params
+	AuthStyle    string   `toml:"auth_style,omitempty" json:"auth_style,omitempty"`       // an Auth… constant; empty: params, or what a login finds out
 	TokenRequest string   `toml:"token_request,omitempty" json:"token_request,omitempty"` // an Encoding… constant; empty: form
 	Scopes       []string `toml:"scopes,omitempty" json:"scopes,omitempty"`
 
@@ -72,6 +75,20 @@ func (p Provider) Endpoint() Endpoint {
 		Issuer: p.Issuer, TokenEndpoint: p.TokenEndpoint, RevocationEndpoint: p.RevocationEndpoint, UserinfoEndpoint: p.UserinfoEndpoint,
 		ClientID: p.ClientID, AuthStyle: p.AuthStyle, Encoding: p.TokenRequest, DeadCodes: slices.Clone(p.DeadCodes),
 	}
+}
+
+// canonical returns p's issuer for any of the names that it has, and every other issuer
+// as it is.
+func (p Provider) canonical(issuer string) string {
+	if p.Issuer != "" && slices.Contains(p.IssuerAliases, issuer) {
+		return p.Issuer
+	}
+	return issuer
+}
+
+// IsIssuer reports whether issuer is a name of p's.
+func (p Provider) IsIssuer(issuer string) bool {
+	return issuer != "" && p.canonical(issuer) == p.Issuer
 }
 
 // TokenHeaders are the header templates for an access token.
@@ -142,6 +159,7 @@ func (p Provider) Validate() error {
 	}{
 		{"client_id", []string{p.ClientID}, printable},
 		{"terms_notice", []string{p.TermsNotice}, oneLine},
+		{"issuer_aliases", p.IssuerAliases, checkScope},
 		{"scopes", p.Scopes, checkScope},
 		{"dead_codes", p.DeadCodes, checkMessage},
 		{"env", slices.Concat(p.Env, p.APIKeyEnv), checkEnv},

@@ -10,7 +10,7 @@ import (
 
 func sample() Provider {
 	return Provider{
-		Name: "my.own-1", Issuer: "https://id.example.com", AuthorizationEndpoint: "https://id.example.com/authorize", TokenEndpoint: "http://127.0.0.1:8080/token",
+		Name: "my.own-1", Issuer: "https://id.example.com", IssuerAliases: []string{"id.example.com"}, AuthorizationEndpoint: "https://id.example.com/authorize", TokenEndpoint: "http://127.0.0.1:8080/token",
 		DeviceAuthorizationEndpoint: "https://id.example.com/device", RevocationEndpoint: "https://id.example.com/revoke", UserinfoEndpoint: "https://id.example.com/me",
 		ClientID: "abc", AuthStyle: AuthHeader, TokenRequest: EncodingJSON, Scopes: []string{"openid", "offline_access"},
 		RedirectURI: "http://127.0.0.1/cb", PasteRedirectURI: "https://id.example.com/code", PasteStateless: true, AuthorizeParams: map[string]string{"prompt": "consent"},
@@ -50,6 +50,7 @@ func TestValidate(t *testing.T) {
 		{"terms_url", func(p *Provider) { p.TermsURL = "terms" }},
 		{"terms_notice", func(p *Provider) { p.TermsNotice = "\x1b[31mred" }},
 		{"client_id", func(p *Provider) { p.ClientID = "a\nb" }},
+		{"issuer_aliases", func(p *Provider) { p.IssuerAliases = []string{""} }},
 		{"auth_style", func(p *Provider) { p.AuthStyle = "auto" }},
 		{"token_request", func(p *Provider) { p.TokenRequest = "xml" }},
 		{"identity_from", func(p *Provider) { p.IdentityFrom = "guess" }},
