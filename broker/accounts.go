@@ -16,8 +16,11 @@ import (
 type NewAccount struct {
 	Provider oauth.Provider
 	ClientID string // overrides the provider's
-	Label    string // empty: the identity, else provider + number
-	Pool     string // empty: the provider's own
+	// AuthStyle is how the token endpoint took the client's secret, where the provider
+	// does not say.
+	AuthStyle string
+	Label     string // empty: the identity, else provider + number
+	Pool      string // empty: the provider's own
 
 	AccessToken, RefreshToken keystore.Secret
 	TokenType                 string
@@ -218,6 +221,7 @@ func newRecords(id string, n NewAccount, now time.Time) (*grant, *access) {
 	if n.ClientID != "" {
 		endpoint.ClientID = n.ClientID
 	}
+	endpoint.AuthStyle = cmp.Or(endpoint.AuthStyle, n.AuthStyle)
 	g := &grant{
 		Account: id, Generation: 1, Provider: p.Name,
 		RefreshToken: n.RefreshToken, Endpoint: endpoint,

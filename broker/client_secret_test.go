@@ -184,3 +184,22 @@ func TestDoctorMissesClientSecret(t *testing.T) {
 	}
 	w.doctor(false, CheckFail, "no client secret")
 }
+
+// A provider without discovery that takes the client's secret by HTTP Basic alone: the
+// login finds out, and every later request does likewise.
+func TestLoginByBasic(t *testing.T) {
+	w := newWorld(t, brokertest.Config{ClientSecret: "s", ClientAuth: "client_secret_basic"})
+	p := testProvider(w.server.URL)
+	p.AuthorizationEndpoint = w.server.URL + "/authorize"
+	if err := w.broker().AddProvider(t.Context(), p, keystore.NewSecret("s")); err != nil {
+		t.Fatal(err)
+	}
+	a := w.mustLogin(ada, LoginRequest{}).Account
+	if style := w.stored(a.ID).Endpoint.AuthStyle; style != oauth.AuthHeader {
+		t.Errorf("%q", style)
+	}
+	w.refreshes(a.ID)
+	if done, err := w.broker().Remove(t.Context(), a.ID, RevokeOwn); err != nil || !done.Revoked {
+		t.Errorf("%+v, %v", done, err)
+	}
+}

@@ -47,7 +47,9 @@ func (l *login) redeem(ctx context.Context, a *oauth.Authorization, answer *oaut
 func (l *login) tokens(ctx context.Context, a *oauth.Authorization, code keystore.Secret) (*oauth.Token, error) {
 	until, _ := ctx.Deadline()
 	defer l.b.opt.Progress(Step{forProvider(l.provider.Name), until})()
-	return l.b.opt.Client.Exchange(ctx, a, code)
+	tok, err := l.b.opt.Client.Exchange(ctx, a, code)
+	l.endpoint.AuthStyle = a.AuthStyle()
+	return tok, err
 }
 
 func (l *login) page(done *Login, err error) oauth.Page {
@@ -119,6 +121,8 @@ func (l *login) byDevice(ctx context.Context, who Person) (*Login, error) {
 	who.Enter(d)
 	// The poll that succeeds is the exchange, so what it writes comes before.
 	return l.exchange(ctx, "", func(context.Context) (*oauth.Token, error) {
-		return l.b.opt.Client.Redeem(ctx, d)
+		tok, err := l.b.opt.Client.Redeem(ctx, d)
+		l.endpoint.AuthStyle = d.AuthStyle()
+		return tok, err
 	})
 }

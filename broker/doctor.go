@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -210,11 +211,16 @@ func (d *doctor) clock() {
 
 func (d *doctor) settings() {
 	_, err := d.b.loadConfig()
+	var ps *oauth.Providers
 	if err == nil {
-		_, err = d.b.Providers()
+		ps, err = d.b.Providers()
 	}
 	if err != nil {
 		d.fail("settings", err)
+		return
+	}
+	for name, keys := range ps.Unknown() {
+		d.say("settings", CheckWarning, "authferry provider show "+name, "%s", ignored(name, keys))
 		return
 	}
 	d.say("settings", CheckOK, "", "config.toml and providers.toml are readable")

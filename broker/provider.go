@@ -2,8 +2,10 @@ package broker
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
@@ -29,7 +31,23 @@ func (b *Broker) Provider(name string) (oauth.Provider, error) {
 	if !ok {
 		return p, failf(Usage, "there is no provider %s", quote(name)).hint("authferry provider list, or authferry provider add %s --issuer URL", name)
 	}
+	if keys := ps.Unknown()[name]; keys != nil {
+		b.opt.Warn(ignored(name, keys))
+	}
 	return p, nil
+}
+
+// ignored says which keys of a provider in providers.toml have no effect.
+func ignored(name string, keys []string) string {
+	const most = 3
+	quoted := make([]string, 0, most)
+	for _, key := range keys[:min(len(keys), most)] {
+		quoted = append(quoted, quote(key))
+	}
+	if more := len(keys) - most; more > 0 {
+		quoted = append(quoted, fmt.Sprintf("and %d more", more))
+	}
+	return fmt.Sprintf("providers.toml: provider %s: unknown key %s is ignored; docs/providers.md lists the known ones", quote(name), strings.Join(quoted, ", "))
 }
 
 // AddProvider keeps p as the user's own and its client's secret, if there is

@@ -78,7 +78,7 @@ func (l *login) identify(ctx context.Context, tok *oauth.Token, nonce string) (o
 
 func (l *login) account(tok *oauth.Token, who oauth.Identity) NewAccount {
 	n := NewAccount{
-		Provider: l.provider, ClientID: l.endpoint.ClientID, Label: l.req.Label, Pool: l.req.Pool,
+		Provider: l.provider, ClientID: l.endpoint.ClientID, AuthStyle: l.endpoint.AuthStyle, Label: l.req.Label, Pool: l.req.Pool,
 		AccessToken: tok.AccessToken, RefreshToken: tok.RefreshToken, TokenType: tok.TokenType,
 		Scopes: l.provider.Scopes, Identity: who, ObtainedAt: tok.ArrivedAt, id: l.id,
 	}

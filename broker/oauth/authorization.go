@@ -110,7 +110,7 @@ func (a *Authorization) code(q url.Values) (keystore.Secret, error) {
 	}
 	// RFC 9207 §2.4: an answer of another issuer is discarded, its errors too.
 	if known := a.provider.Issuer; known != "" && !strings.Contains(known, tenant) &&
-		(q.Has("iss") && q.Get("iss") != known || !q.Has("iss") && a.provider.IssParameter) {
+		(q.Has("iss") && !a.provider.IsIssuer(q.Get("iss")) || !q.Has("iss") && a.provider.IssParameter) {
 		return keystore.Secret{}, errIssuer
 	}
 	if code := q.Get("error"); code != "" {
@@ -174,9 +174,26 @@ func (a *Authorization) endsAt(u *url.URL) bool {
 	return err == nil && originOf(u) == originOf(to) && strings.TrimSuffix(u.Path, "/") == strings.TrimSuffix(to.Path, "/")
 }
 
-// Exchange redeems the code, once (RFC 6749 §4.1.3). The error is an *Error; a
-// code that is spent, too old or another client's is of class Dead.
+// Exchange redeems the code, once (RFC 6749 §4.1.3), and a second time where the
+// client was refused and may have to show its secret in another way. The error is an
+// *Error; a code that is spent, too old or another client's is of class Dead.
 func (c *Client) Exchange(ctx context.Context, a *Authorization, code keystore.Secret) (*Token, error) {
+	t, err := c.redeem(ctx, a, code)
+	if other, refused := a.endpoint.otherStyle(err); refused {
+		before := a.endpoint
+		a.endpoint = other
+		if again, err := c.redeem(ctx, a, code); again != nil {
+			return again, err
+		}
+		a.endpoint = before
+	}
+	return t, err
+}
+
+// AuthStyle is how a's token endpoint takes the client's secret.
+func (a *Authorization) AuthStyle() string { return a.endpoint.AuthStyle }
+
+func (c *Client) redeem(ctx context.Context, a *Authorization, code keystore.Secret) (*Token, error) {
 	ctx, cancel := c.withTimeout(ctx)
 	defer cancel()
 	x := &exchange{client: c, endpoint: a.endpoint, secrets: []keystore.Secret{code, a.verifier, a.endpoint.ClientSecret}}

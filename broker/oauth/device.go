@@ -1,8 +1,11 @@
 package oauth
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -53,6 +56,28 @@ func (c *Client) AuthorizeDevice(ctx context.Context, p Provider, e Endpoint) (*
 	if !sameOrigin(p.DeviceAuthorizationEndpoint, e.TokenEndpoint) {
 		e.ClientSecret = keystore.Secret{} // it is for the token endpoint's server
 	}
+	a, err := c.askForDevice(ctx, p, e)
+	if other, refused := e.otherStyle(err); refused {
+		if again, err := c.askForDevice(ctx, p, other); err == nil {
+			a, whole.AuthStyle = again, other.AuthStyle
+		}
+	}
+	if a == nil {
+		return nil, err
+	}
+	d, code := newDevice(a)
+	d.endpoint, d.code = whole, keystore.NewSecret(code)
+	switch err := d.check(); {
+	case err == nil:
+		return &d, nil
+	case a.cut != nil:
+		return nil, a.fail(Unknown, a.cut)
+	default:
+		return nil, a.fail(Misconfigured, err)
+	}
+}
+
+func (c *Client) askForDevice(ctx context.Context, p Provider, e Endpoint) (*answer, error) {
 	form := url.Values{}
 	if len(p.Scopes) > 0 {
 		form.Set("scope", strings.Join(p.Scopes, " "))
@@ -61,39 +86,17 @@ func (c *Client) AuthorizeDevice(ctx context.Context, p Provider, e Endpoint) (*
 	if err != nil {
 		return nil, err
 	}
-	if a.status < 200 || a.status > 299 {
+	if a.status < 200 || a.status > 299 || looseMembers(a).refuses() {
 		return nil, a.refusal(e, e.ClientSecret)
 	}
-	m, err := parse(a.body, a.cut)
-	if err == nil && m.refuses() {
-		return nil, a.refusal(e, e.ClientSecret)
+	if errors.Is(a.cut, errTooBig) || bytes.HasPrefix(bytes.TrimSpace(a.body), []byte("<")) {
+		return nil, a.fail(Unknown, cmp.Or(a.cut, errHTML))
 	}
-	if err == nil {
-		err = m.cut
-	}
-	if err != nil {
-		return nil, a.fail(Unknown, err)
-	}
-	d := &Device{
-		UserCode: m.text("user_code"), VerificationURI: m.text("verification_uri"), VerificationURIComplete: m.text("verification_uri_complete"),
-		endpoint: whole, code: keystore.NewSecret(m.text("device_code")), interval: m.seconds("interval"),
-	}
-	if d.VerificationURI == "" {
-		d.VerificationURI = m.text("verification_url") // as drafts of the RFC had it
-	}
-	if d.interval == 0 {
-		d.interval = devicePause
-	}
-	life := m.seconds("expires_in")
-	if life == 0 {
-		life = deviceLife
-	}
-	d.ExpiresAt = a.arrived.Add(life)
-	if err := d.check(); err != nil {
-		return nil, a.fail(Misconfigured, err)
-	}
-	return d, nil
+	return a, nil
 }
+
+// AuthStyle is how d's token endpoint takes the client's secret.
+func (d *Device) AuthStyle() string { return d.endpoint.AuthStyle }
 
 // check keeps a person from being shown an address that is no web page's.
 func (d *Device) check() error {
@@ -122,21 +125,25 @@ func (c *Client) Redeem(ctx context.Context, d *Device) (*Token, error) {
 		if !time.Now().Before(d.ExpiresAt) {
 			return nil, &RefusedError{Code: "expired_token"}
 		}
-		t, err := c.poll(ctx, d, form)
+		t, said, err := c.poll(ctx, d, form)
 		failed, ok := errors.AsType[*Error](err)
 		if !ok {
 			return t, err
 		}
-		switch failed.Code {
-		case "authorization_pending":
-			wait = d.interval
+		switch said {
+		case pollPending:
+			wait = max(d.interval, failed.RetryAfter)
 			continue
-		case "slow_down":
+		case pollFaster:
 			d.interval += 5 * time.Second
-			wait = d.interval
+			wait = max(d.interval, failed.RetryAfter)
 			continue
-		case "access_denied", "expired_token":
-			return nil, &RefusedError{Code: failed.Code}
+		case pollDenied, pollExpired:
+			return nil, &RefusedError{Code: said}
+		}
+		if other, refused := d.endpoint.otherStyle(failed); refused {
+			d.endpoint = other
+			continue
 		}
 		switch failed.Class {
 		case Throttled, Unsent, Unknown:
@@ -154,14 +161,18 @@ func sameOrigin(a, b string) bool {
 	return errX == nil && errY == nil && originOf(x) == originOf(y)
 }
 
-func (c *Client) poll(ctx context.Context, d *Device, form url.Values) (*Token, error) {
+// poll asks once. said is which of RFC 8628's answers came in place of tokens.
+func (c *Client) poll(ctx context.Context, d *Device, form url.Values) (t *Token, said string, err error) {
 	ctx, cancel := c.withTimeout(ctx)
 	defer cancel()
-	a, err := c.ask(ctx, d.endpoint, d.endpoint.TokenEndpoint, form)
+	a, err := c.ask(ctx, d.endpoint, d.endpoint.TokenEndpoint, maps.Clone(form))
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	return a.grant(d.endpoint, d.code, d.endpoint.ClientSecret)
+	if t, err = a.grant(d.endpoint, d.code, d.endpoint.ClientSecret); t == nil {
+		said = a.pollSays()
+	}
+	return t, said, err
 }
 
 // ask sends a form to one of the server's endpoints, with what names the client.

@@ -3,8 +3,10 @@ package oauth
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
 	"golang.org/x/oauth2"
@@ -54,6 +56,21 @@ func (e Endpoint) style() oauth2.AuthStyle {
 		return oauth2.AuthStyleInHeader
 	}
 	return oauth2.AuthStyleInParams
+}
+
+// otherStyle is e with the client's secret shown by HTTP Basic, where nobody said how
+// the server takes it and it has just refused the client without that. It is for a
+// code, which a refused client doesn't spend, and never for a refresh token.
+func (e Endpoint) otherStyle(refused error) (Endpoint, bool) {
+	failed, ok := errors.AsType[*Error](refused)
+	if !ok || failed.Class != Misconfigured || e.AuthStyle != "" || e.ClientSecret.Empty() {
+		return e, false
+	}
+	if failed.Status != http.StatusUnauthorized && !slices.Contains([]string{"invalid_client", "unauthorized_client", "invalid_request"}, failed.Code) {
+		return e, false
+	}
+	e.AuthStyle = AuthHeader
+	return e, true
 }
 
 var (

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
@@ -102,9 +103,7 @@ func newEntry(p Provider, data []byte) ([]byte, error) {
 		return nil, err
 	}
 	unknown := maps.Clone(old[p.Name])
-	for f := range reflect.TypeFor[Provider]().Fields() {
-		delete(unknown, keyOf(f))
-	}
+	maps.DeleteFunc(unknown, func(key string, _ any) bool { return known(key) })
 	if len(unknown) == 0 {
 		return entry, nil
 	}
@@ -113,6 +112,16 @@ func newEntry(p Provider, data []byte) ([]byte, error) {
 	}
 	maps.Copy(fresh[p.Name], unknown)
 	return toml.Marshal(fresh)
+}
+
+// known reports that key is one of a Provider's; the decoder takes it in any case.
+func known(key string) bool {
+	for f := range reflect.TypeFor[Provider]().Fields() {
+		if strings.EqualFold(keyOf(f), key) {
+			return true
+		}
+	}
+	return false
 }
 
 // lineOf is the line on which provider name begins; 1 if that is not known.

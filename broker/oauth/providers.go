@@ -29,6 +29,7 @@ type Providers struct {
 	path    string
 	builtin map[string]Provider
 	own     map[string]Provider
+	data    []byte // the user's file
 }
 
 // LoadProviders reads the user's file at path; there need not be one. The error
@@ -46,6 +47,7 @@ func LoadProviders(path string) (*Providers, error) {
 	if ps.own, err = parseProviders(data, SourceOwn); err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
+	ps.data = data
 	return ps, nil
 }
 
@@ -101,6 +103,25 @@ func (ps *Providers) Get(name string) (Provider, bool) {
 	}
 	p, ok := ps.builtin[name]
 	return p, ok
+}
+
+// Unknown returns, by provider, the keys in the user's file that this version doesn't
+// know: misspelt ones, or those of a newer version. They are kept, and have no effect.
+func (ps *Providers) Unknown() map[string][]string {
+	var tables map[string]map[string]any
+	if toml.Unmarshal(ps.data, &tables) != nil {
+		return nil
+	}
+	unknown := map[string][]string{}
+	for name, table := range tables {
+		for key := range table {
+			if !known(key) {
+				unknown[name] = append(unknown[name], key)
+			}
+		}
+		slices.Sort(unknown[name])
+	}
+	return unknown
 }
 
 // All returns every provider by name; a built-in that is replaced is left out.
@@ -180,6 +201,6 @@ func (ps *Providers) rewrite(change func([]byte) ([]byte, error)) error {
 	if err := atomicfile.Write(path, data, 0o600, nil); err != nil {
 		return err
 	}
-	ps.own = own
+	ps.own, ps.data = own, data
 	return nil
 }

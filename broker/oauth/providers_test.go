@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -310,4 +311,33 @@ func FuzzProvidersTOML(f *testing.F) {
 			t.Fatalf("got  %+v\nwant %+v", ps.own, before)
 		}
 	})
+}
+
+// What a provider's table may have is documented, and what has no effect is named.
+func TestKeys(t *testing.T) {
+	page, err := os.ReadFile("../../docs/providers.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for f := range reflect.TypeFor[Provider]().Fields() {
+		if key := keyOf(f); key != "-" && !regexp.MustCompile("(?m)^\\|.*`"+key+"`.* \\|").Match(page) {
+			t.Errorf("docs/providers.md does not list %s", key)
+		}
+	}
+	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z_]+)` \\| [^|]*\\|$").FindAllSubmatch(page, -1) {
+		if key := string(row[1]); !known(key) && !slices.Contains([]string{AuthParams, AuthHeader, AuthNone}, key) {
+			t.Errorf("docs/providers.md lists %s, which nothing reads", key)
+		}
+	}
+	path := filepath.Join(t.TempDir(), "providers.toml")
+	if err := os.WriteFile(path, []byte("[a]\nclient_id='x'\ntoken_endpoint_auth_method='basic'\nScopes=['x']\n[a.deep]\n[b]\nclient_id='y'\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ps := load(t, path)
+	if got, want := ps.Unknown(), map[string][]string{"a": {"deep", "token_endpoint_auth_method"}}; !reflect.DeepEqual(got, want) {
+		t.Errorf("%v", got)
+	}
+	if err := ps.Remove("a"); err != nil || len(ps.Unknown()) != 0 {
+		t.Errorf("%v, %v", ps.Unknown(), err)
+	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"strings"
 
 	"github.com/authferry/authferry/broker"
@@ -77,6 +78,7 @@ type providerAddCmd struct {
 	UserinfoEndpoint            string   `placeholder:"URL" help:"Where it is asked whose login it is."`
 	ClientID                    string   `name:"client-id" placeholder:"ID" help:"Client id of your own registration at the provider."`
 	ClientSecretStdin           bool     `help:"Read that client's secret from stdin; it is kept in the keystore."`
+	AuthStyle                   string   `enum:",params,header,none" default:"" placeholder:"HOW" help:"How that secret is shown at the token endpoint: params, header (HTTP Basic) or none; by default a login finds out."`
 	Scope                       []string `sep:"none" placeholder:"SCOPE" help:"Scope to ask for; may be repeated."`
 	TokenRequest                string   `enum:",form,json" default:"" placeholder:"HOW" help:"How the token endpoint is spoken to: form or json."`
 	RedirectURI                 string   `name:"redirect-uri" placeholder:"URI" help:"Where the provider sends the browser back to."`
@@ -133,7 +135,7 @@ func (c *providerAddCmd) derive(a *app) (p oauth.Provider, left []string, err er
 	named := oauth.Provider{
 		Issuer: c.Issuer, AuthorizationEndpoint: c.AuthorizationEndpoint, TokenEndpoint: c.TokenEndpoint,
 		DeviceAuthorizationEndpoint: c.DeviceAuthorizationEndpoint, RevocationEndpoint: c.RevocationEndpoint, UserinfoEndpoint: c.UserinfoEndpoint,
-		ClientID: c.ClientID, TokenRequest: c.TokenRequest, RedirectURI: c.RedirectURI, IdentityFrom: c.IdentityFrom,
+		ClientID: c.ClientID, AuthStyle: c.AuthStyle, TokenRequest: c.TokenRequest, RedirectURI: c.RedirectURI, IdentityFrom: c.IdentityFrom,
 		Scopes: c.Scope, Headers: c.Header, APIOrigins: c.APIOrigin, Env: c.Env,
 	}
 	var found, base oauth.Provider
@@ -144,13 +146,44 @@ func (c *providerAddCmd) derive(a *app) (p oauth.Provider, left []string, err er
 	}
 	if c.Issuer != "" && c.TokenEndpoint == "" {
 		if found, err = a.broker.Discover(a.ctx, c.Issuer); err != nil {
-			return p, nil, err
+			return p, nil, c.otherIssuer(err)
 		}
 		named.Issuer = found.Issuer
 	}
 	p, left = oauth.Derive(named, found, base)
 	p.Name = c.Name
 	return p, left, nil
+}
+
+// otherIssuer adds the command that asks for the issuer which the document is of.
+func (c *providerAddCmd) otherIssuer(err error) error {
+	e, known := errors.AsType[*broker.Error](err)
+	wrong, other := errors.AsType[*oauth.IssuerError](err)
+	if !known || !other || wrong.Ask == "" {
+		return err
+	}
+	command := "authferry provider add " + c.Name
+	for _, flag := range []struct {
+		name   string
+		values []string
+	}{
+		{"from", []string{c.From}}, {"issuer", []string{wrong.Ask}}, {"authorization-endpoint", []string{c.AuthorizationEndpoint}},
+		{"device-authorization-endpoint", []string{c.DeviceAuthorizationEndpoint}}, {"revocation-endpoint", []string{c.RevocationEndpoint}},
+		{"userinfo-endpoint", []string{c.UserinfoEndpoint}}, {"client-id", []string{c.ClientID}}, {"auth-style", []string{c.AuthStyle}}, {"scope", c.Scope},
+		{"token-request", []string{c.TokenRequest}}, {"redirect-uri", []string{c.RedirectURI}}, {"header", c.Header},
+		{"api-origin", c.APIOrigin}, {"env", c.Env}, {"identity-from", []string{c.IdentityFrom}},
+	} {
+		for _, value := range flag.values {
+			if value != "" {
+				command += " --" + flag.name + " " + broker.Arg(value)
+			}
+		}
+	}
+	if c.ClientSecretStdin {
+		command += " --client-secret-stdin"
+	}
+	e.Hint = command
+	return e
 }
 
 type providerRemoveCmd struct {

@@ -1,0 +1,161 @@
+package oauth
+
+import (
+	"cmp"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// What a server says to a poll before there are tokens.
+const (
+	pollPending = "authorization_pending"
+	pollFaster  = "slow_down"
+	pollDenied  = "access_denied"
+	pollExpired = "expired_token"
+)
+
+// pollWords are the codes of RFC 8628 §3.5 and what else servers say in their place.
+var pollWords = map[string]string{
+	pollPending: pollPending, "pending": pollPending, // {"status":"pending"}
+	pollFaster: pollFaster, "polling_too_frequently": pollFaster,
+	pollDenied: pollDenied, "denied": pollDenied, "declined": pollDenied, "user_denied": pollDenied,
+	"authorization_declined": pollDenied, "authorization_denied": pollDenied, // Microsoft says the first
+	pollExpired: pollExpired, "expired": pollExpired, "token_expired": pollExpired,
+	"code_expired": pollExpired, "device_code_expired": pollExpired, "expired_device_code": pollExpired, // Microsoft's older endpoint says the first
+}
+
+// pollStatuses are for an answer without a body, as Trakt's.
+var pollStatuses = map[int]string{
+	http.StatusBadRequest: pollPending, http.StatusPreconditionRequired: pollPending,
+	http.StatusGone: pollExpired, http.StatusTeapot: pollDenied, http.StatusTooManyRequests: pollFaster,
+}
+
+// pollMembers are where servers put such a code, the best place first.
+var pollMembers = []string{"error", "error_code", "errorCode", "code", "message", "detail", "type", "__type", "reason", "status", "error_description"}
+
+// pollSays is which of the four an answer without tokens says; empty: something else.
+// A member has to be the code, whole; that it is somewhere in a text says nothing.
+func (a *answer) pollSays() string {
+	body := strings.TrimSpace(string(a.body))
+	if body == "" {
+		if a.status >= 200 && a.status <= 299 {
+			return pollPending
+		}
+		return pollStatuses[a.status]
+	}
+	if said := pollWords[snake(strings.Trim(body, `"`))]; said != "" {
+		return said
+	}
+	m := looseMembers(a)
+	for _, from := range []members{m, m.object("error"), m.object("data")} {
+		for _, name := range pollMembers {
+			if said := pollWords[snake(from.text(name))]; said != "" {
+				return said
+			}
+		}
+	}
+	if a.status == http.StatusAccepted {
+		return pollPending
+	}
+	return ""
+}
+
+// snake writes a code as RFC 6749 would: authorization_pending for
+// AuthorizationPendingException and "Authorization pending".
+func snake(s string) string {
+	if len(s) > maxCode {
+		return ""
+	}
+	var b strings.Builder
+	for i, r := range strings.TrimSuffix(s, "Exception") {
+		switch {
+		case r == ' ' || r == '-':
+			b.WriteByte('_')
+		case r >= 'A' && r <= 'Z':
+			if i > 0 && s[i-1] >= 'a' && s[i-1] <= 'z' {
+				b.WriteByte('_')
+			}
+			b.WriteRune(r - 'A' + 'a')
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return strings.TrimRight(b.String(), ".!")
+}
+
+// looseMembers are the members of an answer in JSON, or of any form.
+func looseMembers(a *answer) members {
+	if m, err := parse(a.body, a.cut); err == nil && m.fields != nil {
+		return m
+	}
+	form, err := url.ParseQuery(strings.TrimSpace(string(a.body)))
+	if err != nil || len(form) == 0 || slices.Contains(a.body, '<') {
+		return members{}
+	}
+	m := members{fields: map[string]json.RawMessage{}, cut: a.cut}
+	for name := range form {
+		if m.fields[name], err = json.Marshal(form.Get(name)); err != nil {
+			return members{}
+		}
+	}
+	return m
+}
+
+// newDevice reads the answer of a device authorization endpoint (RFC 8628 §3.2) as
+// servers write it: also as a form, in camelCase, one level down, and with an address
+// to be typed, which has no scheme.
+func newDevice(a *answer) (d Device, code string) {
+	m := looseMembers(a)
+	if inner := m.object("data"); m.word("device_code") == "" && inner.fields != nil {
+		m = inner
+	}
+	d = Device{
+		UserCode:                m.word("user_code"),
+		VerificationURI:         withScheme(cmp.Or(m.word("verification_uri"), m.word("verification_url"))),
+		VerificationURIComplete: withScheme(cmp.Or(m.word("verification_uri_complete"), m.word("verification_url_complete"))),
+		interval:                m.seconds(m.spelled("interval")),
+	}
+	life := m.seconds(m.spelled("expires_in"))
+	if life == 0 {
+		life = deviceLife
+	}
+	if d.interval == 0 || d.interval >= life { // milliseconds, say
+		d.interval = devicePause
+	}
+	d.interval = max(d.interval, time.Second)
+	d.ExpiresAt = a.arrived.Add(life)
+	return d, m.word("device_code")
+}
+
+// word returns a member that is a text or a whole number, in either spelling.
+func (m members) word(name string) string {
+	name = m.spelled(name)
+	return cmp.Or(m.text(name), wholeNumber(m.fields[name]))
+}
+
+// spelled is name, or in camelCase where m has it so.
+func (m members) spelled(name string) string {
+	if _, ok := m.fields[name]; ok {
+		return name
+	}
+	parts := strings.Split(name, "_")
+	for i, p := range parts[1:] {
+		parts[i+1] = strings.ToUpper(p[:1]) + p[1:]
+	}
+	if camel := strings.Join(parts, ""); m.fields[camel] != nil {
+		return camel
+	}
+	return name
+}
+
+// withScheme completes an address as people type it.
+func withScheme(address string) string {
+	if address == "" || strings.Contains(address, "://") {
+		return address
+	}
+	return "https://" + strings.TrimPrefix(address, "//")
+}
