@@ -16,7 +16,16 @@ const REPORTED_BODY = 64 << 10 // characters of a refusal that authferry reads
 const WATCHED_BODY = 256 << 10 // characters of a stream that are held back at most
 const WATCHED_TIME = 60_000 // ms, likewise
 const USAGE_EVERY = 60_000 // ms between two reports of one account's successes
-const FOREIGN = ["authorization", "proxy-authorization", "x-api-key", "x-goog-api-key", "api-key", "cookie"]
+const FOREIGN = ["authorization", "x-api-key", "x-goog-api-key", "api-key", "cookie", "cookie2"]
+
+// What a project sets for its requests must not say where they go, or how a proxy on
+// the way is to read them: by these names (RFC 9110 and others), and by any of these
+// words, as proxies and gateways have them (X-Forwarded-Host, X-Original-URL, Via).
+const FRAMING = ["connection", "content-length", "expect", "http2-settings", "keep-alive", "max-forwards", "te", "trailer", "transfer-encoding", "upgrade"]
+const ROUTING = new RegExp(
+  `(^|[^a-z])(addr|address|alt|authority|backend|destination|endpoint|forward|forwarded|host|hostname|ip|method|origin|original|override|path|port|proto|protocol|proxied|proxy|rewrite|route|router|routing|scheme|server|target|upstream|uri|url|via)([^a-z]|$)`,
+)
+const steers = (header) => FRAMING.includes(header) || ROUTING.test(header)
 
 // How long authferry waits for the keychain, for another process and for the
 // provider, unless the user says otherwise. It then says itself what it waited
@@ -230,7 +239,7 @@ function opening(text) {
 async function send(request, lease, provider) {
   let { url, method, body } = request
   const headers = new Headers(request.headers)
-  for (const header of FOREIGN) headers.delete(header)
+  for (const header of [...headers.keys()]) if (FOREIGN.includes(header) || steers(header)) headers.delete(header)
   for (const [header, value] of Object.entries(lease.headers)) {
     const own = header.toLowerCase() === "anthropic-beta" ? headers.get(header)?.split(",").map((flag) => flag.trim()) : undefined
     headers.set(header, own ? [...new Set([...value.split(",").map((flag) => flag.trim()), ...own])].join(",") : value)
@@ -241,7 +250,7 @@ async function send(request, lease, provider) {
       `OpenCode's configuration sends ${provider} to ${origin}, where this account's token may not go; nothing was sent (authferry status, and baseURL in opencode.json)`,
     )
   for (let hop = 0; ; hop++) {
-    const response = await fetch(url, { ...request.init, method, headers, body, redirect: "manual" })
+    const response = await fetch(url, { ...request.options, method, headers, body, redirect: "manual" })
     const to = [301, 302, 303, 307, 308].includes(response.status) && response.headers.get("location")
     if (!to) return response
     response.body?.cancel().catch(() => {})
@@ -350,7 +359,8 @@ async function server({ client, directory }) {
     const plain = new Request(input, init)
     const body = plain.body ? await plain.arrayBuffer() : undefined
     const signal = init.signal ?? plain.signal
-    const request = { url: plain.url, method: plain.method, headers: plain.headers, body, init: { ...init, signal }, signal }
+    const options = { signal, ...("timeout" in init && { timeout: init.timeout }) } // and no proxy, socket or TLS settings
+    const request = { url: plain.url, method: plain.method, headers: plain.headers, body, options, signal }
     const model = modelOf(request.url, body)
     const scope = model && `model:${model}`
     const ask = { cwd: directory, signal, provider: selection.provider }

@@ -138,6 +138,29 @@ test("foreign credentials are dropped, other headers stay", async () => {
   expect(who()).toEqual(["Personal"])
 })
 
+test("a project's headers don't say where a request goes", async () => {
+  const { ask } = await load()
+  const steering = {
+    Host: "evil.example.com", "X-Forwarded-Host": "evil.example.com", x_forwarded_host: "evil.example.com", Forwarded: "host=evil.example.com", Via: "1.1 evil",
+    "X-Forwarded-For": "127.0.0.1", "X-Real-IP": "127.0.0.1", "True-Client-IP": "127.0.0.1", "X-Original-URL": "/admin", "X-Rewrite-URL": "/admin", "X-Original-Host": "evil",
+    "X-HTTP-Method-Override": "DELETE", "X-HTTP-Method": "DELETE", "Proxy-Authorization": "x", "Proxy-Connection": "close", "X-Upstream": "evil", "Helicone-Target-URL": "https://evil",
+    "X-Backend-Server": "evil", "X-Portkey-Custom-Host": "evil", Upgrade: "h2c", "HTTP2-Settings": "x", TE: "trailers", "Transfer-Encoding": "chunked", Expect: "100-continue",
+    "Max-Forwards": "0", "Keep-Alive": "timeout=1", Origin: "https://evil", Cookie: "a=b", Destination: "https://evil", "X-Envoy-Original-Path": "/admin", "Alt-Used": "evil",
+  }
+  const plain = { "x-title": "t", "http-referer": "https://app", "x-stainless-retry-count": "0", "x-session-affinity": "s", "openai-organization": "o", "x-goog-user-project": "p", "x-shipping": "1" }
+  for (const [header, value] of Object.entries(steering)) await post(ask, { headers: { ...plain, [header]: value } })
+  expect(seen.length).toBe(Object.keys(steering).length)
+  for (const [i, [header, value]] of Object.entries(steering).entries()) {
+    expect([header, seen[i].headers[header.toLowerCase()]]).not.toEqual([header, value])
+    expect(seen[i]).toMatchObject({ method: "POST", who: "Personal", headers: { ...plain, host: new URL(API).host } })
+  }
+  await post(ask, { headers: { Connection: "close, authorization", "Content-Length": "1" } })
+  expect(seen.at(-1)).toMatchObject({ who: "Personal", body: expect.stringContaining("model") })
+  expect(seen.at(-1).headers.connection ?? "").not.toContain("authorization")
+  await post(ask, { headers: { "anthropic-beta": "mine" }, proxy: elsewhere.url.origin, unix: "/nowhere" })
+  expect(seen.at(-1).headers.host).toBe(new URL(API).host)
+})
+
 test("every form of a request arrives whole", async () => {
   const { ask } = await load()
   const url = `${API}/v1/x`
