@@ -279,7 +279,7 @@ func (l *login) failed(err error) error {
 	if e, ok := errors.AsType[*oauth.Error](err); ok {
 		switch e.Class {
 		case oauth.Unsent:
-			return failf(ProviderUnreachable, "%v; nothing was changed", e).hint("%s", again)
+			return failf(ProviderUnreachable, "%v; nothing was changed", e).hint("%s", cmp.Or(e.Advice(), again))
 		case oauth.Dead:
 			return failf(LoginFailed, "the provider refused the code: it was used already or is too old; nothing was changed").hint("%s", again)
 		case oauth.Misconfigured:

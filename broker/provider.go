@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -131,8 +132,12 @@ func (b *Broker) Discover(ctx context.Context, issuer string) (oauth.Provider, e
 		return p, failf(Cancelled, "interrupted; nothing was changed")
 	}
 	if err != nil {
-		return p, failf(ProviderUnreachable, "discovery at %s failed", issuer).
+		failed := failf(ProviderUnreachable, "discovery at %s failed", issuer).
 			hint("check the URL, or name the endpoints: --authorization-endpoint … --token-endpoint …").because(err)
+		if e, ok := errors.AsType[*oauth.Error](err); ok && e.Advice() != "" {
+			failed.Hint = e.Advice()
+		}
+		return p, failed
 	}
 	return p, nil
 }

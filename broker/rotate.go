@@ -310,7 +310,11 @@ func (e *exchange) failed(ctx context.Context, cause error) error {
 	if oe.Class == oauth.Dead {
 		return loginNeeded(after)
 	}
-	return failureError(after)
+	refused := failureError(after)
+	if advice := oe.Advice(); advice != "" { // said once, to those who waited for this
+		refused.Hint = advice
+	}
+	return refused
 }
 
 // lookForAll looks whether the access token is over, and notes it in the failure

@@ -3,8 +3,8 @@ package oauth
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -23,6 +23,8 @@ type Client struct {
 	Timeout time.Duration
 	// Version is what the User-Agent says of this program.
 	Version string
+
+	proxy func(*http.Request) (*url.URL, error) // nil: the environment's
 }
 
 const (
@@ -74,17 +76,7 @@ func (c *Client) transport() http.RoundTripper {
 	if c.Transport != nil {
 		return c.Transport()
 	}
-	var http1 http.Protocols
-	http1.SetHTTP1(true)
-	return &http.Transport{
-		Proxy:                  http.ProxyFromEnvironment,
-		DialContext:            (&net.Dialer{Timeout: connectTimeout}).DialContext,
-		TLSHandshakeTimeout:    connectTimeout,
-		MaxResponseHeaderBytes: maxHeader,
-		DisableKeepAlives:      true,
-		DisableCompression:     true,
-		Protocols:              &http1,
-	}
+	return newRoute(c.proxy)
 }
 
 func (c *Client) userAgent() string {

@@ -1,15 +1,8 @@
 package oauth
 
 import (
-	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
-	"net"
-	"strings"
-	"syscall"
 	"time"
 )
 
@@ -74,62 +67,12 @@ func (e *Error) Error() string {
 // Unwrap makes the underlying error reachable.
 func (e *Error) Unwrap() error { return e.Err }
 
-// failure is a transport's error in words of this package: net/http's own quote
-// URLs and what the server sent.
-type failure struct {
-	text  string
-	cause error
-}
-
-func (f *failure) Error() string { return f.text }
-
-func (f *failure) Unwrap() error { return f.cause }
-
-func describe(err error) error {
-	say := func(text string, cause error) error { return &failure{text, cause} }
-	if dns, ok := errors.AsType[*net.DNSError](err); ok {
-		if dns.IsNotFound {
-			return say("its host name was not found", dns)
-		}
-		return say("its host name could not be looked up", dns)
+// Advice is the command that helps where this machine's surroundings are in the way:
+// a proxy, or an authority that isn't trusted. It may be empty.
+func (e *Error) Advice() string {
+	f, ok := errors.AsType[*failure](e.Err)
+	if !ok {
+		return ""
 	}
-	if host, ok := errors.AsType[x509.HostnameError](err); ok {
-		return say("its certificate is for another host", host)
-	}
-	if cert, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
-		if cert.Reason == x509.Expired {
-			return say("its certificate is expired or not valid yet", cert)
-		}
-		return say("its certificate is not valid", cert)
-	}
-	if ca, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return say("its certificate is signed by an unknown authority", ca)
-	}
-	if cert, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return say("its certificate does not verify", cert)
-	}
-	if rec, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-		return say("it does not speak TLS", rec)
-	}
-	if alert, ok := errors.AsType[tls.AlertError](err); ok {
-		return say(alert.Error(), alert)
-	}
-	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "proxyconnect" {
-		return say("the proxy that the environment names did not connect", op)
-	}
-	if errors.Is(err, context.Canceled) {
-		return say("cancelled", context.Canceled)
-	}
-	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
-		return say("timed out", context.DeadlineExceeded)
-	}
-	if errno, ok := errors.AsType[syscall.Errno](err); ok {
-		// Windows has a sentence where others have a phrase.
-		text := strings.TrimSuffix(errno.Error(), ".")
-		return say(strings.ToLower(text[:1])+text[1:], errno)
-	}
-	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return say("the connection was closed", io.ErrUnexpectedEOF)
-	}
-	return errors.New("the connection failed")
+	return f.advice
 }

@@ -43,7 +43,7 @@ func newRig(t *testing.T, cfg brokertest.Config) *rig {
 
 // over is the client's own transport with other roots.
 func (c *Client) over(conf *tls.Config) http.RoundTripper {
-	own, ok := c.transport().(*http.Transport)
+	own, ok := c.transport().(*route)
 	if ok {
 		own.TLSClientConfig = conf
 	}

@@ -1,0 +1,169 @@
+package oauth
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/authferry/authferry/atomicfile"
+)
+
+// failure is a transport's error in words of this package: net/http's own quote
+// URLs, which can hold a password, and what a server sent.
+type failure struct {
+	text   string
+	advice string // the command that helps; may be empty
+	cause  error
+}
+
+func (f *failure) Error() string { return f.text }
+
+func (f *failure) Unwrap() error { return f.cause }
+
+func say(text string, cause error) *failure { return &failure{text: text, cause: cause} }
+
+// describe says why a connection, or an answer on it, did not come about.
+func describe(err error) error {
+	if f, ok := errors.AsType[*failure](err); ok {
+		return f
+	}
+	if f := describeTLS(err); f != nil {
+		return f
+	}
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		if dns.IsNotFound {
+			return say("the host "+dns.Name+" was not found", dns)
+		}
+		return say("the host "+dns.Name+" could not be looked up", dns)
+	}
+	if errors.Is(err, context.Canceled) {
+		return say("cancelled", context.Canceled)
+	}
+	if timedOut(err) {
+		return say("timed out", context.DeadlineExceeded)
+	}
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		// Windows has a sentence where others have a phrase.
+		text := strings.TrimSuffix(errno.Error(), ".")
+		return say(strings.ToLower(text[:1])+text[1:], errno)
+	}
+	if closed(err) {
+		return say("the connection was closed", io.ErrUnexpectedEOF)
+	}
+	return errors.New("the connection failed")
+}
+
+func timedOut(err error) bool {
+	timeout, ok := errors.AsType[net.Error](err)
+	return ok && timeout.Timeout()
+}
+
+func closed(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
+
+// describeTLS returns nil for what is no failure of TLS.
+func describeTLS(err error) *failure {
+	if host, ok := errors.AsType[x509.HostnameError](err); ok {
+		text := "its certificate is for another host"
+		if host.Certificate != nil && len(host.Certificate.DNSNames) > 0 && hostLike(host.Certificate.DNSNames[0]) {
+			text += ", " + host.Certificate.DNSNames[0]
+		}
+		return say(text, host)
+	}
+	if cert, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
+		if cert.Reason != x509.Expired || cert.Cert == nil {
+			return say("its certificate is not valid", cert)
+		}
+		f := say("its certificate expired on "+cert.Cert.NotAfter.UTC().Format(time.DateOnly), cert)
+		if now := time.Now(); now.Before(cert.Cert.NotBefore) {
+			f.text = "its certificate is not valid before " + cert.Cert.NotBefore.UTC().Format(time.DateOnly) +
+				", and this machine's clock shows " + now.UTC().Format(time.DateOnly)
+			f.advice = "authferry doctor"
+		}
+		return f
+	}
+	if ca, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return untrusted(ca)
+	}
+	if roots, ok := errors.AsType[x509.SystemRootsError](err); ok {
+		return untrusted(roots)
+	}
+	if cert, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return say("its certificate does not verify", cert)
+	}
+	if rec, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return say("it does not speak TLS", rec)
+	}
+	if errors.Is(err, http.ErrSchemeMismatch) {
+		return say("it does not speak TLS", http.ErrSchemeMismatch)
+	}
+	if alert, ok := errors.AsType[tls.AlertError](err); ok {
+		return say(alert.Error(), alert)
+	}
+	return nil
+}
+
+// hostLike keeps what a certificate says from being more than a name.
+func hostLike(name string) bool {
+	return len(name) <= 100 && !strings.ContainsFunc(name, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("-.*", r)
+	})
+}
+
+// untrusted says what this system knows of the authorities that sign certificates,
+// and how it learns of one more.
+func untrusted(cause error) *failure {
+	f := say("its certificate is signed by an unknown authority", cause)
+	switch runtime.GOOS {
+	case "darwin":
+		f.advice = "security add-trusted-cert -k ~/Library/Keychains/login.keychain-db CA.pem"
+		return f
+	case "windows":
+		f.advice = "certutil -user -addstore Root CA.pem"
+		return f
+	}
+	f.advice = "export SSL_CERT_FILE=CA.pem"
+	if file := os.Getenv("SSL_CERT_FILE"); file != "" {
+		if why := unfitAuthorities(file); why != "" {
+			f.text += ": SSL_CERT_FILE is " + file + ", and " + why
+		} else {
+			f.text = "its certificate is signed by an unknown authority, one that is not in the file of SSL_CERT_FILE, " + file
+		}
+		return f
+	}
+	for _, dir := range filepath.SplitList(os.Getenv("SSL_CERT_DIR")) {
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			f.text += ": SSL_CERT_DIR is " + dir + ", and that is no folder"
+			return f
+		}
+	}
+	if pool, err := x509.SystemCertPool(); err != nil || pool.Equal(x509.NewCertPool()) {
+		f.text = "its certificate can't be checked: this system has no certificates of authorities, as the package ca-certificates has them"
+	}
+	return f
+}
+
+// maxAuthorities is far above any file of certificates.
+const maxAuthorities = 16 << 20
+
+func unfitAuthorities(file string) string {
+	data, err := atomicfile.Read(file, maxAuthorities)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return "there is no such file"
+	case err != nil:
+		return "that can't be read"
+	case !x509.NewCertPool().AppendCertsFromPEM(data):
+		return "that has no certificate in PEM"
+	}
+	return ""
+}

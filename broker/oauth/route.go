@@ -1,0 +1,162 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+)
+
+// route is the way to the server of one request, through a proxy where the
+// environment names one. Its errors say at which of the two it ended, and hold
+// neither a proxy's password nor what it sent.
+type route struct {
+	http.Transport
+	lookup func(*http.Request) (*url.URL, error)
+
+	mu      sync.Mutex
+	proxy   *url.URL // that the request goes through; nil: none
+	through bool     // it made the connection
+}
+
+func newRoute(lookup func(*http.Request) (*url.URL, error)) *route {
+	if lookup == nil {
+		lookup = http.ProxyFromEnvironment
+	}
+	r := &route{lookup: lookup}
+	var http1 http.Protocols
+	http1.SetHTTP1(true)
+	r.Transport = http.Transport{
+		Proxy:                  r.choose,
+		OnProxyConnectResponse: r.connected,
+		DialContext:            (&net.Dialer{Timeout: connectTimeout}).DialContext,
+		TLSHandshakeTimeout:    connectTimeout,
+		MaxResponseHeaderBytes: maxHeader,
+		DisableKeepAlives:      true,
+		DisableCompression:     true,
+		Protocols:              &http1,
+	}
+	return r
+}
+
+// RoundTrip is http.RoundTripper's.
+func (r *route) RoundTrip(req *http.Request) (*http.Response, error) {
+	res, err := r.Transport.RoundTrip(req)
+	if err != nil {
+		return res, r.describe(err)
+	}
+	return res, nil
+}
+
+// choose is http.Transport's Proxy, for a request that leaves this machine: the only
+// http URLs are its own, which no proxy is asked for.
+func (r *route) choose(req *http.Request) (*url.URL, error) {
+	u, err := r.lookup(req)
+	if err != nil || u != nil && (u.Hostname() == "" || strings.HasSuffix(u.Host, ":")) {
+		return nil, &failure{text: proxyVariable() + " is not the address of a proxy", advice: setProxy("HOST:PORT"), cause: errNoURL}
+	}
+	if u == nil {
+		return nil, nil //nolint:nilnil // http.Transport's word for no proxy
+	}
+	switch u.Scheme {
+	case "http", "https", "socks5", "socks5h":
+	default:
+		return nil, &failure{text: proxyVariable() + " names a proxy of an unknown kind: http, https and socks5 are known", advice: setProxy("HOST:PORT"), cause: errNoURL}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.proxy = u
+	return u, nil
+}
+
+// connected is http.Transport's OnProxyConnectResponse.
+func (r *route) connected(_ context.Context, proxy *url.URL, req *http.Request, res *http.Response) error {
+	if res.StatusCode == http.StatusOK {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.through = true
+		return nil
+	}
+	target, _, err := net.SplitHostPort(req.Host)
+	if err != nil {
+		target = req.Host
+	}
+	f := &failure{cause: errors.New(http.StatusText(res.StatusCode))}
+	switch code := res.StatusCode; {
+	case code == http.StatusProxyAuthRequired && proxy.User == nil:
+		f.text = "wants a user name and a password"
+		f.advice = setProxy("USER:PASSWORD@" + proxy.Host)
+	case code == http.StatusProxyAuthRequired:
+		f.text = "refuses the user name or the password in " + proxyVariable()
+		f.advice = setProxy("USER:PASSWORD@" + proxy.Host)
+	case code >= 300 && code <= 399, code == http.StatusNetworkAuthenticationRequired:
+		f.text = "leads elsewhere, as a captive portal does before one logs in to the network"
+	case code == http.StatusBadGateway, code == http.StatusServiceUnavailable, code == http.StatusGatewayTimeout:
+		f.text = "can't reach " + target
+	default:
+		f.text = "does not let connections to " + target + " through"
+		f.advice = setVariable("NO_PROXY", target)
+	}
+	f.text = fmt.Sprintf("the proxy %s %s (HTTP %d)", proxy.Host, f.text, res.StatusCode)
+	return f
+}
+
+// describe says where the way ended, and why.
+func (r *route) describe(err error) error {
+	r.mu.Lock()
+	proxy, through := r.proxy, r.through
+	r.mu.Unlock()
+	if f, ok := errors.AsType[*failure](err); ok || proxy == nil {
+		if ok {
+			return f
+		}
+		return describe(err)
+	}
+	op, _ := errors.AsType[*net.OpError](err)
+	toProxy := op != nil && (op.Op == "proxyconnect" || strings.HasPrefix(op.Op, "socks"))
+	socks := strings.HasPrefix(proxy.Scheme, "socks")
+	switch f := describeTLS(err); {
+	case errors.Is(err, context.Canceled):
+		return describe(err)
+	case toProxy && f != nil && proxy.Scheme == "https":
+		f.text = fmt.Sprintf("the proxy %s in %s can't be used: %s", proxy.Host, proxyVariable(), f.text)
+		return f
+	case toProxy, !through && !socks && f == nil:
+		why := describe(err)
+		if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "socks connect" && op.Err != nil {
+			why = say("it refuses", op.Err)
+		}
+		return &failure{
+			text:   fmt.Sprintf("the proxy %s in %s can't be reached: %v", proxy.Host, proxyVariable(), why),
+			advice: setProxy("HOST:PORT"), cause: why,
+		}
+	case f != nil:
+		f.text += fmt.Sprintf("; the connection goes through the proxy %s, which may answer in its place", proxy.Host)
+		return f
+	}
+	why := describe(err)
+	return say(fmt.Sprintf("%v; the connection goes through the proxy %s", why, proxy.Host), why)
+}
+
+// proxyVariable is the one that net/http takes the proxy of an https request from.
+func proxyVariable() string {
+	if os.Getenv("HTTPS_PROXY") == "" && os.Getenv("https_proxy") != "" {
+		return "https_proxy"
+	}
+	return "HTTPS_PROXY"
+}
+
+func setProxy(address string) string { return setVariable(proxyVariable(), "http://"+address) }
+
+func setVariable(name, value string) string {
+	if runtime.GOOS == "windows" {
+		return "set " + name + "=" + value
+	}
+	return "export " + name + "=" + value
+}
