@@ -19,6 +19,8 @@ const (
 	Unknown Class = "unknown"
 	// Dead: invalid_grant or its kin; this refresh token is spent or revoked.
 	Dead Class = "dead"
+	// Refused: this grant was refused, with a code that isn't known to be final; unspent.
+	Refused Class = "refused"
 	// Misconfigured: the client or the request was refused; unspent.
 	Misconfigured Class = "misconfigured"
 	// BadToken: the grant was renewed, but the access token is missing or can't
@@ -47,6 +49,8 @@ func (e *Error) Error() string {
 		s = "the provider gave no usable answer"
 	case Dead:
 		s = "the provider no longer accepts this login"
+	case Refused:
+		s = "the provider refused this login"
 	case Misconfigured:
 		s = "the provider refused the client or the request"
 	case BadToken:

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/pelletier/go-toml/v2"
 
@@ -37,7 +38,7 @@ type Providers struct {
 func LoadProviders(path string) (*Providers, error) {
 	ps := &Providers{path: path}
 	var err error
-	if ps.builtin, err = parseProviders(builtinTOML, SourceBuiltin); err != nil {
+	if ps.builtin, err = parseBuiltins(); err != nil {
 		return nil, fmt.Errorf("the built-in providers: %w", err)
 	}
 	data, err := readProviders(path)
@@ -49,6 +50,36 @@ func LoadProviders(path string) (*Providers, error) {
 	}
 	ps.data = data
 	return ps, nil
+}
+
+// parseBuiltins reads builtin.toml once.
+var parseBuiltins = sync.OnceValues(func() (map[string]Provider, error) {
+	return parseProviders(builtinTOML, SourceBuiltin)
+})
+
+// anyProvider is the table of builtin.toml with what holds of every provider.
+const anyProvider = "*"
+
+var finalAnywhere = sync.OnceValue(func() []string {
+	var f struct {
+		Any Provider `toml:"*"`
+	}
+	_ = toml.Unmarshal(builtinTOML, &f) // a test holds that it can be read
+	return f.Any.DeadCodes
+})
+
+// final are the codes and messages after which e's refresh token is over for good: those
+// that its grant pinned, those of any server, and those of the built-in provider that has
+// e's token endpoint, which may have learned some since the grant was made.
+func (e Endpoint) final() []string {
+	codes := slices.Concat(e.DeadCodes, finalAnywhere())
+	builtin, _ := parseBuiltins()
+	for _, p := range builtin {
+		if p.TokenEndpoint != "" && p.TokenEndpoint == e.TokenEndpoint {
+			codes = append(codes, p.DeadCodes...)
+		}
+	}
+	return codes
 }
 
 func readProviders(path string) ([]byte, error) {
@@ -83,6 +114,9 @@ func parseProviders(data []byte, source string) (map[string]Provider, error) {
 	}
 	all := make(map[string]Provider, len(tables))
 	for name, t := range tables {
+		if name == anyProvider && source == SourceBuiltin {
+			continue
+		}
 		t.Name, t.Source = name, source
 		err := t.Validate()
 		if t.ClientSecret != nil {

@@ -23,7 +23,7 @@ func (a *answer) refusal(e Endpoint, secrets ...keystore.Secret) *Error {
 		message = strings.TrimSpace(string(a.body))
 	}
 	refused := a.fail("", nil)
-	refused.Class, refused.Code = classify(a.status, codes, message, e.DeadCodes)
+	refused.Class, refused.Code = classify(a.status, codes, message, e.final())
 	if !a.sent && (refused.Class == Dead || refused.Class == Unknown) {
 		refused.Class = Unsent // it answered without having seen the token
 	}
@@ -53,24 +53,26 @@ func (m members) reasons() (codes []string, message string) {
 	}
 	add(m.text("error"))
 	for _, from := range []members{m.object("error"), m} {
-		add(from.text("code"))
+		for _, name := range []string{"code", "error_code", "errorCode"} {
+			add(from.text(name))
+		}
 		if kind := from.text("type"); kind != "error" {
 			add(kind)
 		}
 		add(from.text("status"))
-		if message == "" {
-			message = strings.TrimSpace(from.text("message"))
+		for _, name := range []string{"message", "msg", "error_description"} {
+			if message == "" {
+				message = strings.TrimSpace(from.text(name))
+			}
 		}
-	}
-	if message == "" {
-		message = strings.TrimSpace(m.text("error_description"))
 	}
 	return codes, message
 }
 
 // classify returns what the status and the body of an answer mean, and the code
-// that decided or comes first.
-func classify(status int, codes []string, message string, deadCodes []string) (Class, string) {
+// that decided or comes first. final are the codes and whole messages after which a
+// refresh token is over for good; a part of a message never is.
+func classify(status int, codes []string, message string, final []string) (Class, string) {
 	first := ""
 	if len(codes) > 0 {
 		first = codes[0]
@@ -81,25 +83,48 @@ func classify(status int, codes []string, message string, deadCodes []string) (C
 	case status < 200, status >= 300 && status <= 399, status >= 500, status == http.StatusRequestTimeout:
 		return Unknown, first
 	}
-	for _, code := range codes {
-		switch code {
-		case "invalid_grant", "refresh_token_reused", "refresh_token_expired", "refresh_token_invalidated":
-			return Dead, code
-		}
-		if slices.Contains(deadCodes, code) {
-			return Dead, code
-		}
-	}
-	if message != "" && slices.Contains(deadCodes, message) {
-		return Dead, first
-	}
 	switch first {
 	case "temporarily_unavailable", "slow_down", "rate_limited", "rate_limit_error", "rate_limit_exceeded", "overloaded_error":
 		return Throttled, first
 	case "server_error", "api_error", "internal_error":
 		return Unknown, first
 	}
+	// It is the client that is refused, whatever else is said.
+	if slices.Contains(codes, "invalid_client") {
+		return Misconfigured, "invalid_client"
+	}
+	for _, code := range codes {
+		if code == "invalid_grant" || slices.Contains(final, code) {
+			return Dead, code
+		}
+	}
+	if message != "" && slices.Contains(final, message) {
+		return Dead, first
+	}
+	if status < 500 && ofTheGrant(codes, message) {
+		return Refused, first
+	}
 	return Misconfigured, first
+}
+
+// ofTheGrant reports that a refusal is about this grant, by the names in its codes, or
+// in its text where it has no code; not about the client or the request. That is less
+// than final: it tells the trouble of one account from that of all.
+func ofTheGrant(codes []string, message string) bool {
+	for _, code := range codes {
+		switch code {
+		case "invalid_request", "unauthorized_client", "unsupported_grant_type", "unsupported_token_type":
+			return false
+		}
+		words := strings.FieldsFunc(strings.ToLower(code), func(r rune) bool { return r < 'a' || r > 'z' })
+		for _, name := range []string{"grant", "token", "session", "user", "account", "login", "consent", "interaction", "mfa"} {
+			if slices.Contains(words, name) {
+				return true
+			}
+		}
+	}
+	message = strings.ToLower(message)
+	return len(codes) == 0 && (strings.Contains(message, "refresh token") || strings.Contains(message, "refresh_token") || strings.Contains(message, "authorization grant"))
 }
 
 const maxCode = 48

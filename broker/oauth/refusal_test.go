@@ -20,7 +20,8 @@ func TestRefusals(t *testing.T) {
 	}{
 		{"RFC 6749", 400, `{"error":"invalid_grant"}`, nil, Dead, "invalid_grant"},
 		{"as a form", 200, `error=bad_refresh_token&error_description=The+refresh+token+passed+is+incorrect`, []string{"bad_refresh_token"}, Dead, "bad_refresh_token"},
-		{"as a form, not listed", 200, `error=bad_refresh_token`, nil, Misconfigured, "bad_refresh_token"},
+		{"as a form, known of any server", 200, `error=bad_refresh_token`, nil, Dead, "bad_refresh_token"},
+		{"as a form, not listed", 200, `error=odd_refresh_token`, nil, Refused, "odd_refresh_token"},
 		{"object with type", 400, `{"type":"error","error":{"type":"invalid_grant","message":"m"}}`, nil, Dead, "invalid_grant"},
 		{"object with code", 401, `{"error":{"type":"invalid_request_error","code":"refresh_token_expired"}}`, nil, Dead, "refresh_token_expired"},
 		{"object with a number", 400, `{"error":{"code":400,"message":"m","status":"INVALID_ARGUMENT"}}`, nil, Misconfigured, "INVALID_ARGUMENT"},
@@ -32,7 +33,7 @@ func TestRefusals(t *testing.T) {
 		{"text that has the code in it", 400, "invalid_grant: no", nil, Misconfigured, ""},
 		{"description that has the code in it", 400, `{"error":"invalid_request","error_description":"not an invalid_grant"}`, nil, Misconfigured, "invalid_request"},
 		{"another member has the code in it", 400, `{"error":"invalid_request","hint":"invalid_grant"}`, nil, Misconfigured, "invalid_request"},
-		{"other case", 400, `{"error":"INVALID_GRANT"}`, nil, Misconfigured, "INVALID_GRANT"},
+		{"other case", 400, `{"error":"INVALID_GRANT"}`, nil, Refused, "INVALID_GRANT"},
 		{"no JSON", 400, `{"error":"invalid_gr`, nil, Misconfigured, ""},
 		{"web page", 403, `<html>invalid_grant</html>`, []string{"<html>invalid_grant</html>"}, Misconfigured, ""},
 		{"busy for now", 400, `{"error":"temporarily_unavailable"}`, nil, Throttled, "temporarily_unavailable"},
@@ -56,6 +57,65 @@ func TestRefusals(t *testing.T) {
 		} else if err.Class != test.want || err.Code != test.code || err.Status != test.status {
 			t.Errorf("%s: %s %q: %v; want %s %q", test.name, err.Class, err.Code, err, test.want, test.code)
 		}
+	}
+}
+
+// What servers answer, other than invalid_grant, to a refresh token that is over for
+// good; and what is near to it and says something else. No code is listed by the
+// provider's own data here.
+func TestFinalAnywhere(t *testing.T) {
+	const openAI = "https://auth.openai.com/oauth/token"
+	for _, test := range []struct {
+		name     string
+		status   int
+		body     string
+		endpoint string
+		want     Class
+	}{
+		{"OpenAI, session terminated", 401, `{"error":{"message":"m","type":"invalid_request_error","param":null,"code":"app_session_terminated"}}`, "", Dead},
+		{"OpenAI, session expired", 400, `{"error":{"message":"m","type":"invalid_request_error","code":"app_session_expired"}}`, "", Dead},
+		{"OpenAI, invalid", 401, `{"error":{"type":"invalid_request_error","code":"invalid_refresh_token"}}`, "", Dead},
+		{"OpenAI, at the top", 401, `{"code":"app_session_terminated","message":"m"}`, "", Dead},
+		{"OpenAI, token_expired", 401, `{"error":{"type":"invalid_request_error","code":"token_expired"}}`, openAI, Dead},
+		{"token_expired at another server", 401, `{"error":{"type":"invalid_request_error","code":"token_expired"}}`, "", Refused},
+		{"Slack", 200, `{"ok":false,"error":"invalid_refresh_token"}`, "", Dead},
+		{"GitHub Enterprise Server", 200, `error=bad_refresh_token&error_description=x`, "", Dead},
+		{"HubSpot", 400, `{"status":"BAD_REFRESH_TOKEN","message":"missing or invalid refresh token","correlationId":"0"}`, "", Dead},
+		{"Twitch", 400, `{"status":400,"message":"Invalid refresh token"}`, "", Dead},
+		{"Square", 401, `{"message":"Invalid refresh token","type":"service.not_authorized"}`, "", Dead},
+		{"Qwen", 400, `{"error":"invalid_request","error_description":"Invalid refresh token or client_id"}`, "", Dead},
+		{"Supabase", 400, `{"code":400,"error_code":"refresh_token_not_found","msg":"Invalid Refresh Token: Refresh Token Not Found"}`, "", Dead},
+		{"Supabase, used", 400, `{"code":400,"error_code":"refresh_token_already_used","msg":"Invalid Refresh Token: Already Used"}`, "", Dead},
+		{"Firebase", 400, `{"error":{"code":400,"message":"INVALID_REFRESH_TOKEN","status":"INVALID_ARGUMENT"}}`, "", Dead},
+		{"Firebase, user", 400, `{"error":{"code":400,"message":"USER_DISABLED","status":"INVALID_ARGUMENT"}}`, "", Dead},
+		{"Atlassian", 403, `{"error":"unauthorized_client","error_description":"refresh_token is invalid"}`, "", Dead},
+		{"Microsoft", 400, `{"error":"interaction_required","error_codes":[50076]}`, "https://login.microsoftonline.com/common/oauth2/v2.0/token", Dead},
+
+		{"part of a text", 400, `{"error":"invalid_request","error_description":"Invalid refresh token or client_id, try later"}`, "", Misconfigured},
+		{"a text around it", 400, `{"message":"Sorry: Invalid refresh token"}`, "", Refused},
+		{"the request, in words", 400, `{"error":"invalid_request","error_description":"Missing parameter: refresh_token"}`, "", Misconfigured},
+		{"the client, whatever else", 401, `{"error":"invalid_client","error_description":"Invalid refresh token"}`, "", Misconfigured},
+		{"the client, and a code", 401, `{"error":"invalid_client","code":"invalid_refresh_token"}`, "", Misconfigured},
+		{"busy", 429, `{"error":"invalid_refresh_token"}`, "", Throttled},
+		{"busy, in words", 400, `{"error":"slow_down","error_description":"Invalid refresh token"}`, "", Throttled},
+		{"failing", 500, `{"error":"app_session_terminated"}`, "", Unknown},
+		{"failing gateway", 502, `{"message":"Invalid refresh token"}`, "", Unknown},
+		{"failing, as a 400", 400, `{"error":"server_error","error_description":"Invalid refresh token"}`, "", Unknown},
+
+		{"names the grant", 400, `{"error":"user_suspended"}`, "", Refused},
+		{"names the session", 403, `{"error":{"code":"session_locked"}}`, "", Refused},
+		{"names the grant in words alone", 400, `{"message":"The provided authorization grant is invalid"}`, "", Refused},
+		{"names a type of grant", 400, `{"error":"unsupported_grant_type"}`, "", Misconfigured},
+		{"names nothing", 403, `{"error":"forbidden"}`, "", Misconfigured},
+		{"says nothing", 401, ``, "", Misconfigured},
+	} {
+		a := &answer{status: test.status, body: []byte(test.body), sent: true, arrived: time.Now()}
+		if got := a.refusal(Endpoint{TokenEndpoint: test.endpoint}); got.Class != test.want {
+			t.Errorf("%s: %s (%v), want %s", test.name, got.Class, got, test.want)
+		}
+	}
+	if len(finalAnywhere()) == 0 {
+		t.Error("builtin.toml lists nothing for any provider")
 	}
 }
 

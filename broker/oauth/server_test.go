@@ -237,7 +237,7 @@ func TestS17Errors(t *testing.T) {
 	}{
 		"error-rfc": {Dead, "invalid_grant"}, "error-object": {Dead, "invalid_grant"}, "error-nested": {Dead, "refresh_token_reused"},
 		"error-401": {Dead, "invalid_grant"}, "error-200": {Dead, "invalid_grant"},
-		"error-text": {Misconfigured, ""}, "error-401-empty": {Misconfigured, ""}, "error-403": {Misconfigured, "access_denied"},
+		"error-text": {Refused, ""}, "error-401-empty": {Misconfigured, ""}, "error-403": {Misconfigured, "access_denied"},
 		"slow-down": {Throttled, "slow_down"}, "pending": {Misconfigured, "authorization_pending"},
 	} {
 		r := under(t, fault)
