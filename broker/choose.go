@@ -2,6 +2,7 @@ package broker
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"time"
 
@@ -72,7 +73,59 @@ func lives(a *index.Account, now time.Time) bool {
 
 // refused: the API would not have the access token that is stored, and no newer
 // one came of it.
-func refused(a *index.Account) bool { return a.RejectedAt.After(a.ObtainedAt) }
+func refused(a *index.Account) bool {
+	return a.RejectedAt.After(a.ObtainedAt) || a.RefusedGeneration > 0 && a.RefusedGeneration == a.Generation
+}
+
+// ready: by the index, a has a token that can be handed out without a refresh.
+func ready(a *index.Account, now time.Time) bool {
+	return a.Kind == KindAPIKey || lives(a, now) && !refused(a)
+}
+
+// passing is an account whose token could not be had, and why.
+type passing struct {
+	id  string
+	err error
+}
+
+type passings []passing
+
+// of is why account id was passed over; nil: it was not.
+func (p passings) of(id string) error {
+	for _, x := range p {
+		if x.id == id {
+			return x.err
+		}
+	}
+	return nil
+}
+
+// shared reports that one of them had a trouble that is not its own.
+func (p passings) shared() bool {
+	return slices.ContainsFunc(p, func(x passing) bool { return !ownTrouble(x.err) })
+}
+
+// ownTrouble tells the trouble of one account from one that the others may have as
+// well. Its own: the login is dead, refused by name, or without a refresh token; or the
+// API refuses its tokens. Then another account is used, and refreshed if need be. Not
+// its own: a throttle, an outage, a refused client, a lock. Then another one is used only
+// with the token that it has: an outage must not walk through the pool.
+func ownTrouble(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && (e.Code == LoginNeeded || e.own)
+}
+
+// passable reports that err is about getting one account's token, so that another
+// account may have one; what concerns the folder, the keystore or the caller is not.
+func passable(err error) bool {
+	switch CodeOf(err) {
+	case LoginNeeded, ProviderRefused, ProviderUnreachable, LockTimeout:
+		return true
+	case NoAccount: // removed meanwhile
+		return true
+	}
+	return false
+}
 
 // heldUntil returns the end of the longest hold on the whole account or on
 // scope; a past moment or zero is none.
@@ -90,49 +143,64 @@ func heldUntil(a *index.Account, scope string, now time.Time) time.Time {
 type choice struct {
 	account *index.Account
 	reason  string
-	last    bool // it needs a login, and nothing else is free
+	last    bool // it needs a login or was refused, and nothing else is free
+	asIs    bool // only with the token that it has
 	err     error
 }
 
 // choose is the whole rule of who gets used. Pinned: that account or nothing.
 // Else the preferred or current one of the pool while it is free, else the next
 // free one by rank, else one that needs a login while its token still lives.
-// Accounts in skip are taken to need a login.
-func choose(idx *index.Index, sel selected, skip []string, now time.Time) choice {
+// Accounts in passed are no longer free: this caller could not have their token.
+// What troubles them decides whether another one may be refreshed (ownTrouble).
+func choose(idx *index.Index, sel selected, passed passings, now time.Time) choice {
 	if sel.pinned {
 		return choosePinned(idx, sel, now)
 	}
 	members := idx.Members(sel.pool)
 	prefer := cmp.Or(sel.prefer, idx.Pools[sel.pool].Current)
-	var free, last, held, login []*index.Account
+	asIs := passed.shared()
+	var free, last, worn, stuck, held, login []*index.Account
 	for _, a := range members {
-		dead := slices.Contains(skip, a.ID)
+		why := passed.of(a.ID)
 		switch until := heldUntil(a, sel.scope, now); {
 		case a.Disabled:
 		case until.After(now):
 			held = append(held, a)
-		case dead || needsLogin(a, now):
+		case CodeOf(why) == LoginNeeded || needsLogin(a, now):
 			login = append(login, a)
-			if !dead && lives(a, now) && !refused(a) {
+			if needsLogin(a, now) && lives(a, now) && !refused(a) {
 				last = append(last, a)
+			} else if !needsLogin(a, now) && lives(a, now) && refused(a) {
+				worn = append(worn, a)
 			}
+		case why != nil:
+			stuck = append(stuck, a)
+			if lives(a, now) && refused(a) {
+				worn = append(worn, a)
+			}
+		case asIs && !ready(a, now):
 		default:
 			free = append(free, a)
 		}
 	}
 	for _, a := range free {
 		if a.ID == prefer {
-			return choice{account: a, reason: "current and free"}
+			return choice{account: a, asIs: asIs, reason: "current and free"}
 		}
 	}
 	switch {
 	case len(free) > 0 && sel.soonest:
 		slices.SortStableFunc(free, func(x, y *index.Account) int { return compareEnds(windowEnd(x, now), windowEnd(y, now)) })
-		return choice{account: free[0], reason: insteadOf(idx.Account(prefer), sel.scope, now) + "the free one whose quota window ends first"}
+		return choice{account: free[0], asIs: asIs, reason: insteadOf(idx.Account(prefer), sel.scope, now) + "the free one whose quota window ends first"}
 	case len(free) > 0:
-		return choice{account: free[0], reason: insteadOf(idx.Account(prefer), sel.scope, now) + "the first free one by rank"}
+		return choice{account: free[0], asIs: asIs, reason: insteadOf(idx.Account(prefer), sel.scope, now) + "the first free one by rank"}
 	case len(last) > 0:
 		return choice{account: last[0], last: true, reason: "needs a login, but its token still lives and no other account is free"}
+	case len(worn) > 0:
+		return choice{account: worn[0], last: true, reason: "its token was refused, but it still lives and no other account is free"}
+	case len(stuck) > 0:
+		return choice{err: passed.blocking(stuck, held, sel.scope, now)}
 	case len(held) > 0:
 		return choice{err: allHeld(sel.pool, held, login, sel.scope, now)}
 	case len(login) > 0:
@@ -142,6 +210,37 @@ func choose(idx *index.Index, sel selected, skip []string, now time.Time) choice
 		return choice{err: failf(NoAccount, "every account of pool %s is disabled", quote(sel.pool)).hint("authferry enable %s", argFor(idx, members[0]))}
 	}
 	return choice{err: failf(NoAccount, "pool %s has no account", quote(sel.pool)).hint("authferry list")}
+}
+
+// blocking is the error where the accounts that are free can't serve: the first of
+// their troubles, with the first moment at which any account may be of use.
+func (p passings) blocking(stuck, held []*index.Account, scope string, now time.Time) error {
+	var first *Error
+	var soonest time.Time
+	earlier := func(t time.Time) {
+		if !t.IsZero() && (soonest.IsZero() || t.Before(soonest)) {
+			soonest = t
+		}
+	}
+	for _, x := range p {
+		if !slices.ContainsFunc(stuck, func(a *index.Account) bool { return a.ID == x.id }) {
+			continue
+		}
+		e, ok := errors.AsType[*Error](x.err)
+		if !ok {
+			return x.err
+		}
+		if first == nil {
+			first = e
+		}
+		earlier(e.RetryAt)
+	}
+	for _, a := range held {
+		earlier(heldUntil(a, scope, now))
+	}
+	e := *first
+	e.RetryAt, e.someHeld = soonest, len(held) > 0
+	return &e
 }
 
 // windowEnd is when the first of a's quota windows ends; zero: none is known.

@@ -54,6 +54,16 @@
 // any other. Where it names no account, the records say whose tokens may go there:
 // the index and the providers' data have no word in that.
 //
+// One account's trouble doesn't stop its pool (handout.go). An account whose token
+// can't be had now is passed over for the next one of the pool; choose has the rule.
+// Whether that one may be refreshed for it depends on whose the trouble is
+// (ownTrouble): what others may share, an outage say, starts no second refresh. Who is
+// current stays. A token that the API refused is noted in the index by its generation,
+// and no longer handed out while another account is free.
+//
+// The selection is worked out again after every wait, for a lock, a refresh, a keystore
+// or a free account: pool, pin, fence and holds count as they are then.
+//
 // # Where the caller is
 //
 // binding.go, mounts.go. "Not known" is not "not bound": where a provider has bindings

@@ -49,6 +49,9 @@ type Error struct {
 	Hint    string
 	RetryAt time.Time
 	Err     error
+
+	someHeld bool // waiting may help: an account of the pool is held, and no other can serve
+	own      bool // it is the account's own trouble, whatever the code: see ownTrouble
 }
 
 func (e *Error) Error() string {
@@ -75,6 +78,12 @@ func failf(code Code, format string, args ...any) *Error {
 
 func (e *Error) hint(format string, args ...any) *Error {
 	e.Hint = fmt.Sprintf(format, args...)
+	return e
+}
+
+// itsOwn marks e as the account's own trouble (ownTrouble).
+func (e *Error) itsOwn() *Error {
+	e.own = true
 	return e
 }
 

@@ -81,10 +81,22 @@ func (b *Broker) settled(ctx context.Context, id string, r renewal) (bool, error
 		return true, nil
 	}
 	err = refusal(a, r, time.Now())
-	if CodeOf(err) == LoginNeeded && b.outdated(ctx, idx, a) {
+	switch {
+	case CodeOf(err) == LoginNeeded && b.outdated(ctx, idx, a):
 		return false, nil // the rotator rolls the index forward
+	case err != nil && r.rejected && a.Failure == nil && b.rotating(a.ID):
+		return false, nil // a caller that was killed left it behind; the next rotator waits for it
 	}
 	return false, err
+}
+
+// rotating reports that a rotator of account id is at work.
+func (b *Broker) rotating(id string) bool {
+	l, err := index.TryAcquire(b.index.RotationPath(id))
+	if err == nil {
+		l.Release()
+	}
+	return err != nil
 }
 
 // outdated reports that the login which the index knows to be dead, or to have no
@@ -124,7 +136,7 @@ func refusal(a *index.Account, r renewal, now time.Time) error {
 		return failureError(a)
 	case r.rejected && now.Sub(a.RejectedAt) < rejectedEvery && a.RejectedAt.Before(now.Add(clockTolerance)):
 		e := failf(ProviderRefused, "account %s: the API refused two tokens in a row; the next refresh for that reason waits", quote(a.Label))
-		e.RetryAt = a.RejectedAt.Add(rejectedEvery)
+		e.RetryAt, e.own = a.RejectedAt.Add(rejectedEvery), true
 		return e
 	}
 	return nil
@@ -140,7 +152,7 @@ func failureError(a *index.Account) *Error {
 	if a.Failure.Class == classMisconfigured {
 		e.Hint = "authferry provider show " + a.Provider
 	}
-	e.RetryAt = a.Failure.NextTryAt
+	e.RetryAt, e.own = a.Failure.NextTryAt, a.Failure.Class == classRefused
 	return e
 }
 
@@ -264,6 +276,7 @@ type reportError struct {
 	Message string    `json:"message"`
 	Hint    string    `json:"hint,omitempty"`
 	RetryAt time.Time `json:"retry_at,omitzero"`
+	Own     bool      `json:"own,omitempty"` // Error.own
 }
 
 func newReport(err error) report {
@@ -272,7 +285,7 @@ func newReport(err error) report {
 	}
 	r := reportError{Code: CodeOf(err), Message: err.Error()}
 	if e, ok := errors.AsType[*Error](err); ok {
-		r.Hint, r.RetryAt = e.Hint, e.RetryAt
+		r.Hint, r.RetryAt, r.Own = e.Hint, e.RetryAt, e.own
 	}
 	return report{Error: &r}
 }
@@ -281,7 +294,7 @@ func (r *report) err() error {
 	if r.Error == nil {
 		return nil
 	}
-	return &Error{Code: r.Error.Code, Message: r.Error.Message, Hint: r.Error.Hint, RetryAt: r.Error.RetryAt}
+	return &Error{Code: r.Error.Code, Message: r.Error.Message, Hint: r.Error.Hint, RetryAt: r.Error.RetryAt, own: r.Error.Own}
 }
 
 // RotateCommand is the hidden command that this program runs itself with.

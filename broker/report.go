@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -86,13 +87,17 @@ func (b *Broker) Report(ctx context.Context, s Selection, r ReportRequest) (*Rep
 	}
 
 	res := &ReportResult{Action: None}
-	if noteworthy(a, v, r.HoldScope, now) {
-		if idx, a, err = b.record(ctx, id, v, r.HoldScope, now, res); err != nil {
+	if noteworthy(a, v, r.HoldScope, generation, now) {
+		if idx, a, err = b.record(ctx, id, v, r.HoldScope, generation, now, res); err != nil {
 			return nil, err
 		}
 	}
 	res.Account = b.view(idx, a, now)
-	sel, err := b.resolveLease(idx, s, a)
+	if s.Scope == "" {
+		s.Scope = r.HoldScope
+	}
+	want := b.wantedAfter(id, s, generation, v)
+	sel, _, err := want(idx)
 	switch {
 	case err == nil:
 	case !r.Next && s.Account == "" && s.Pool == "": // what the environment names is about Next
@@ -100,20 +105,46 @@ func (b *Broker) Report(ctx context.Context, s Selection, r ReportRequest) (*Rep
 	default:
 		return nil, err
 	}
-	if sel.scope == "" {
-		sel.scope = r.HoldScope
-	}
 	switch {
 	case v.Held():
-		err = b.afterHold(ctx, idx, a, sel, r, res)
+		err = b.afterHold(ctx, idx, a, sel, want, r, res)
 	case v.Kind == ratelimit.Auth:
-		err = b.afterRefusal(ctx, idx, a, sel, r, min(generation, a.Generation), res)
+		err = b.afterRefusal(ctx, idx, a, sel, want, r, generation, res)
 	case v.Retry():
-		res.Action, res.RetryAfter, res.RetryAt = Retry, v.RetryAfter, now.Add(v.RetryAfter)
+		res.Action, res.RetryAt = Retry, now.Add(v.RetryAfter)
+		res.RetryAfter = v.RetryAfter
 	case v.Kind == ratelimit.Success:
 		b.warnStillHeld(idx, a, now)
 	}
 	return res, err
+}
+
+// wantedAfter is what a caller that reports a lease of account id goes on with: after a
+// refused token a newer one of that account, where its selection has it.
+func (b *Broker) wantedAfter(id string, s Selection, generation int, v ratelimit.Verdict) wanted {
+	pool := ""
+	return func(idx *index.Index) (selected, int, error) {
+		a, err := leased(idx, id)
+		if err != nil {
+			if pool == "" {
+				return selected{}, 0, err
+			}
+			a = &index.Account{ID: id, Provider: idx.Pools[pool].Provider, Pool: pool} // it was removed meanwhile
+		}
+		sel, err := b.resolveLease(idx, s, a)
+		if pool != "" {
+			sel, _, err = b.keepPool(idx, s, pool, sel, 0, err)
+		} else if err == nil && cmp.Or(s.Account, s.EnvAccount) == "" {
+			pool = sel.pool
+		}
+		if err != nil || v.Held() || v.Kind != ratelimit.Auth {
+			return sel, 0, err
+		}
+		if own, outside := sel.narrow(a); outside == nil {
+			return own, min(generation, a.Generation), nil
+		}
+		return sel, 0, nil
+	}
 }
 
 func (r *ReportRequest) check() (account string, generation int, err error) {
@@ -133,7 +164,7 @@ func justIssued(a *index.Account, now time.Time) bool {
 }
 
 // noteworthy reports whether v changes anything in a's entry.
-func noteworthy(a *index.Account, v ratelimit.Verdict, scope string, now time.Time) bool {
+func noteworthy(a *index.Account, v ratelimit.Verdict, scope string, generation int, now time.Time) bool {
 	if v.Held() {
 		return true
 	}
@@ -143,14 +174,27 @@ func noteworthy(a *index.Account, v ratelimit.Verdict, scope string, now time.Ti
 		refute(&after, scope)
 	}
 	remember(&after, v.Usage, now)
-	return len(after.Holds) != len(a.Holds) ||
+	return marks(a, v, generation) || len(after.Holds) != len(a.Holds) ||
 		!slices.EqualFunc(after.Usage, a.Usage, func(x, y index.Usage) bool { return x.ReportedAt.Equal(y.ReportedAt) && x.Used == y.Used })
+}
+
+// marks reports that v tells something new of a's current access token: that the API
+// refuses it, or no longer does.
+func marks(a *index.Account, v ratelimit.Verdict, generation int) bool {
+	marked := a.RefusedGeneration == a.Generation
+	switch {
+	case a.Kind == KindAPIKey || generation < a.Generation:
+		return false
+	case v.Kind == ratelimit.Auth:
+		return !marked
+	}
+	return v.Kind == ratelimit.Success && marked
 }
 
 // record writes what v says about account id and moves its pool on. All of it is one
 // change of the index, so that a second report of the same lease finds the pool moved
 // already.
-func (b *Broker) record(ctx context.Context, id string, v ratelimit.Verdict, scope string, now time.Time, res *ReportResult) (*index.Index, *index.Account, error) {
+func (b *Broker) record(ctx context.Context, id string, v ratelimit.Verdict, scope string, generation int, now time.Time, res *ReportResult) (*index.Index, *index.Account, error) {
 	var idx *index.Index
 	var a *index.Account
 	err := b.update(ctx, index.Fast, func(i *index.Index) error {
@@ -160,6 +204,12 @@ func (b *Broker) record(ctx context.Context, id string, v ratelimit.Verdict, sco
 		forget(a, now)
 		if v.Kind == ratelimit.Success {
 			refute(a, scope)
+		}
+		if marks(a, v, generation) {
+			a.RefusedGeneration = 0
+			if v.Kind == ratelimit.Auth {
+				a.RefusedGeneration = a.Generation
+			}
 		}
 		remember(a, v.Usage, now)
 		if v.Held() {
@@ -189,44 +239,63 @@ func (b *Broker) moveOn(idx *index.Index, a *index.Account, now time.Time, chang
 }
 
 // afterHold says where to go on from an account that is held.
-func (b *Broker) afterHold(ctx context.Context, idx *index.Index, a *index.Account, sel selected, r ReportRequest, res *ReportResult) error {
+func (b *Broker) afterHold(ctx context.Context, idx *index.Index, a *index.Account, sel selected, want wanted, r ReportRequest, res *ReportResult) error {
 	res.Action, res.RetryAt = Switch, res.Hold.Until
 	if !r.Next {
 		return res.blocked(choose(idx, sel, nil, time.Now()).err)
 	}
-	tok, err := b.handOut(ctx, idx, sel, r.MinTTL, 0)
-	if err != nil {
-		return res.blocked(err)
+	tok, err := b.handOut(ctx, want, r.MinTTL)
+	switch e, _ := errors.AsType[*Error](err); {
+	case err == nil:
+		res.goOn(tok, a)
+		return nil
+	case e != nil && (e.Code == ProviderRefused || e.Code == ProviderUnreachable):
+		// Another one is free, and its token can't be had now.
+		b.opt.Warn(e.Error())
+		res.Action = Wait
+		if !e.RetryAt.IsZero() {
+			res.RetryAt = e.RetryAt
+		}
+		return nil
 	}
-	res.goOn(tok, a)
-	return nil
+	return res.blocked(err)
 }
 
-// afterRefusal is for a 401: a newer token of the account, if there may be one.
-func (b *Broker) afterRefusal(ctx context.Context, idx *index.Index, a *index.Account, sel selected, r ReportRequest, generation int, res *ReportResult) error {
-	rejected := 0
-	if own, err := sel.narrow(a); err == nil {
-		sel, rejected = own, generation
-	}
+// afterRefusal is for a 401: a newer token of the account, if there may be one, else
+// another account's.
+func (b *Broker) afterRefusal(ctx context.Context, idx *index.Index, a *index.Account, sel selected, want wanted, r ReportRequest, generation int, res *ReportResult) error {
 	if !r.Next {
-		c := choose(idx, sel, nil, time.Now())
+		var passed passings
+		why := refusal(a, renewal{rejected: true}, time.Now())
+		if generation >= a.Generation && why != nil {
+			passed = passings{{a.ID, why}}
+		}
+		c := choose(idx, sel, passed, time.Now())
 		res.Action = Retry
 		if c.account != nil && c.account.ID != a.ID {
 			res.Action = Switch
 		}
-		return res.blocked(c.err)
+		if c.err == nil {
+			return nil
+		}
+		return b.later(c.err, res)
 	}
-	tok, err := b.handOut(ctx, idx, sel, r.MinTTL, rejected)
+	tok, err := b.handOut(ctx, want, r.MinTTL)
 	if now, readErr := b.read(); readErr == nil {
 		if after := now.Account(a.ID); after != nil {
 			res.Account = b.view(now, after, time.Now())
 		}
 	}
-	switch e, _ := errors.AsType[*Error](err); {
-	case err == nil:
+	if err == nil {
 		res.goOn(tok, a)
 		return nil
-	case e != nil && (e.Code == ProviderRefused || e.Code == ProviderUnreachable) && !e.RetryAt.IsZero():
+	}
+	return b.later(err, res)
+}
+
+// later is for a refused token in whose place none can be had now.
+func (b *Broker) later(err error, res *ReportResult) error {
+	if e, _ := errors.AsType[*Error](err); e != nil && (e.Code == ProviderRefused || e.Code == ProviderUnreachable) && !e.RetryAt.IsZero() {
 		// The provider refreshes nothing now; the login is kept.
 		b.opt.Warn(e.Error())
 		res.Action, res.RetryAt = Retry, e.RetryAt
@@ -240,7 +309,7 @@ func (b *Broker) afterRefusal(ctx context.Context, idx *index.Index, a *index.Ac
 func (res *ReportResult) goOn(tok *Token, reported *index.Account) {
 	res.Next, res.Action = tok, Switch
 	if tok.Account.ID == reported.ID {
-		res.Action = Retry
+		res.Action, res.RetryAt = Retry, time.Time{} // at once
 	}
 }
 

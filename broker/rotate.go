@@ -36,6 +36,7 @@ const (
 	classUnsent        = string(oauth.Unsent)
 	classUnknown       = string(oauth.Unknown)
 	classMisconfigured = string(oauth.Misconfigured)
+	classRefused       = string(oauth.Refused)
 )
 
 // reached marks a point of the rotation for tests that kill the process there.
@@ -393,7 +394,7 @@ func nextFailure(last *index.Failure, cause error, now time.Time) *index.Failure
 		switch {
 		case oe.RetryAfter > 0:
 			pause = oe.RetryAfter
-		case oe.Class == oauth.Misconfigured:
+		case oe.Class == oauth.Misconfigured || oe.Class == oauth.Refused:
 			pause = longest
 		}
 	}

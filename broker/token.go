@@ -64,29 +64,10 @@ func ParseLease(s string) (account string, generation int, err error) {
 // enough time left is stored it takes one index read and one keystore read and
 // waits for nobody; else it has the grant rotated, once for all callers.
 //
-// An unpinned account whose login turns out to be dead is passed over with a
-// warning for the next free one of its pool. Errors are *Error.
+// An unpinned account whose token can't be had now is passed over with a warning
+// for the next one of its pool that can serve (choose). Errors are *Error.
 func (b *Broker) Token(ctx context.Context, req TokenRequest) (*Token, error) {
-	idx, err := b.read()
-	if err != nil {
-		return nil, err
-	}
-	if req.User != "" {
-		if req.Selection, err = b.asUser(ctx, idx, req.Selection, req.User, req.Origin); err != nil {
-			return nil, err
-		}
-	}
-	if req.Origin != "" {
-		if req.Selection, err = b.towards(ctx, idx, req.Selection, req.Origin); err != nil {
-			return nil, err
-		}
-	}
-	sel, rejected, err := b.asked(idx, req)
-	if err != nil {
-		return nil, err
-	}
-	sel.origin = req.Origin
-	return b.handOut(ctx, idx, sel, req.MinTTL, rejected)
+	return b.handOut(ctx, b.wanted(ctx, req), req.MinTTL)
 }
 
 // asked works out whose token req is about, and which generation of it was rejected.
@@ -109,61 +90,16 @@ func (b *Broker) asked(idx *index.Index, req TokenRequest) (sel selected, reject
 	return sel, min(generation, a.Generation), err
 }
 
-// handOut is Token for a selection that is worked out. rejected, over 0, is the
-// generation of sel.prefer that the API refused.
-func (b *Broker) handOut(ctx context.Context, idx *index.Index, sel selected, minTTL time.Duration, rejected int) (*Token, error) {
-	var skip []string
-	looked := false
-	for {
-		choice := choose(idx, sel, skip, time.Now())
-		if CodeOf(choice.err) == LoginNeeded && !looked {
-			if looked = true; b.revive(ctx, idx, sel) {
-				var err error
-				if idx, err = b.read(); err != nil {
-					return nil, err
-				}
-				continue
-			}
-		}
-		if CodeOf(choice.err) == AllHeld {
-			if a := b.letThrough(ctx, idx, sel); a != nil {
-				choice.account, choice.err = a, nil
-			}
-		}
-		if choice.err != nil {
-			return nil, b.unlessElsewhere(ctx, idx, sel, choice.err)
-		}
-		floor := 0
-		if rejected > 0 && choice.account.ID == sel.prefer {
-			floor = rejected
-		}
-		alone := sel.pinned || choice.last
-		tok, err := b.serve(ctx, idx, choice.account, serving{minTTL: minTTL, floor: floor, alone: alone, origin: sel.origin})
-		if err == nil {
-			return tok, nil
-		}
-		if CodeOf(err) != LoginNeeded || alone {
-			return nil, err
-		}
-		if idx, err = b.read(); err != nil {
-			return nil, err
-		}
-		// One that is marked by now is no longer free; it may still be the last resort.
-		if a := idx.Account(choice.account.ID); a != nil && !needsLogin(a, time.Now()) {
-			skip = append(skip, a.ID)
-		}
-		if next := choose(idx, sel, skip, time.Now()); next.err == nil {
-			b.opt.Warn("account " + quote(choice.account.Label) + " needs a new login (authferry login " + choice.account.Provider + " --renew " + Arg(choice.account.Label) + "); using " + quote(next.account.Label))
-		}
-	}
-}
-
 // serving is how an account's token is wanted.
 type serving struct {
 	minTTL time.Duration
 	floor  int    // newer than this generation
 	alone  bool   // there is no other account to use instead
 	origin string // for it; empty: for any
+	// asIs: no refresh is started for it that anybody waits for; quiet: nor one behind.
+	asIs, quiet bool
+	failed      error  // why its refresh failed already; nil: it did not
+	waits       func() // called before others are waited for; may be nil
 }
 
 func (want serving) allows(origins []string) bool {
@@ -172,7 +108,8 @@ func (want serving) allows(origins []string) bool {
 
 // serve returns a token of a, refreshing it first where that is needed. A token
 // that still lives is never withheld because of a lock, a refresh, a limit or an
-// outage; because the login is dead only if another account can be used.
+// outage; because the login is dead, or the API refused the token, only if another
+// account can be used.
 func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, want serving) (*Token, error) {
 	if err := b.open(idx); err != nil {
 		return nil, err
@@ -196,7 +133,7 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 		}
 		return b.serveAPIKey(ctx, now, na, want)
 	}
-	var failure, err error
+	failure, err := want.failed, error(nil)
 	for try := 0; ; try++ {
 		// A herd at expiry need not ask the keychain for what the index knows to
 		// be over, nor after a failure for what the rotator looked at already. Only
@@ -216,19 +153,21 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 		if acc != nil && !want.allows(acc.Origins) {
 			return nil, otherOrigin(a, want.origin)
 		}
-		usable := acc != nil && acc.Generation > want.floor
-		if usable {
-			switch acc.judge(time.Now(), want.minTTL) {
-			case soft:
+		worn := refused(a)
+		if acc != nil && acc.Generation > want.floor {
+			state := acc.judge(time.Now(), want.minTTL)
+			switch {
+			case worn || state == stale:
+			case state == soft && !want.quiet:
 				b.refreshBehind(a)
 				return acc.token(a), nil
-			case fresh:
+			default:
 				return acc.token(a), nil
-			case stale:
 			}
-			elsewhere := !want.alone && CodeOf(failure) == LoginNeeded
-			if left, _ := acc.remaining(time.Now()); left > 0 && !elsewhere && (failure != nil || a.Fingerprint == "" || try == 3) {
-				b.warnShort(a, left, failure)
+			elsewhere := !want.alone && (worn || CodeOf(failure) == LoginNeeded)
+			last := failure != nil || a.Fingerprint == "" || want.asIs || try == 3
+			if left, _ := acc.remaining(time.Now()); left > 0 && !elsewhere && last {
+				b.warnServed(a, left, failure, worn)
 				return acc.token(a), nil
 			}
 		}
@@ -251,7 +190,13 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 				continue
 			}
 		}
-		failure = b.renew(ctx, a, renewal{beyond: a.Generation, rejected: want.floor > 0 && a.Generation <= want.floor})
+		if want.asIs {
+			return nil, failf(ProviderRefused, "account %s has no token that is still valid, and none is asked for now", quote(a.Label))
+		}
+		if want.waits != nil {
+			want.waits()
+		}
+		failure = b.renew(ctx, a, renewal{beyond: a.Generation, rejected: worn && lives(a, time.Now()) || want.floor > 0 && a.Generation <= want.floor})
 		if idx, err = b.read(); err != nil {
 			return nil, err
 		}
@@ -271,8 +216,12 @@ func seemsOver(a *index.Account, now time.Time) bool {
 	return !a.ExpiresAt.IsZero() && !a.ExpiresAt.After(now)
 }
 
-func (b *Broker) warnShort(a *index.Account, left time.Duration, failure error) {
+// warnServed says what is wrong with a token that is handed out for want of a better one.
+func (b *Broker) warnServed(a *index.Account, left time.Duration, failure error, worn bool) {
 	m := "account " + quote(a.Label) + ": the token is valid for only " + left.Round(time.Second).String() + " more"
+	if worn {
+		m = "account " + quote(a.Label) + ": the API refused this token"
+	}
 	if failure != nil {
 		m += " and could not be refreshed: " + failure.Error()
 	}
@@ -321,7 +270,7 @@ func (b *Broker) oldAccess(ctx context.Context, idx *index.Index, a *index.Accou
 func (b *Broker) serveAPIKey(ctx context.Context, idx *index.Index, a *index.Account, want serving) (*Token, error) {
 	if want.floor >= a.Generation {
 		return nil, failf(ProviderRefused, "the API key of account %s was refused, and a key can't be refreshed", quote(a.Label)).
-			hint("authferry login %s --api-key-stdin --renew %s", a.Provider, Arg(a.Label))
+			hint("authferry login %s --api-key-stdin --renew %s", a.Provider, Arg(a.Label)).itsOwn()
 	}
 	g, err := b.readGrant(ctx, idx, a.ID, a.GrantSlot)
 	if err != nil {

@@ -10,23 +10,22 @@ import (
 // account early.
 const waitStep = 2 * time.Second
 
-// WaitToken is Token that waits while every account is held: until one is
-// free, at most for longest; zero: without limit. waiting is told once until
+// WaitToken is Token that waits while every account is held, or what is not held
+// can't serve now: until one is free, at most for longest; zero: without limit. waiting is told once until
 // when that will probably take.
 func (b *Broker) WaitToken(ctx context.Context, req TokenRequest, longest time.Duration, waiting func(until time.Time)) (*Token, error) {
 	var deadline time.Time
 	if longest > 0 {
 		deadline = time.Now().Add(longest)
 	}
+	want := b.wanted(ctx, req)
 	for told := false; ; told = true {
-		tok, err := b.Token(ctx, req)
-		if CodeOf(err) != AllHeld {
+		tok, err := b.handOut(ctx, want, req.MinTTL)
+		e, ok := errors.AsType[*Error](err)
+		if !ok || e.Code != AllHeld && !e.someHeld {
 			return tok, err
 		}
-		now, until := time.Now(), time.Time{}
-		if e, ok := errors.AsType[*Error](err); ok {
-			until = e.RetryAt
-		}
+		now, until := time.Now(), e.RetryAt
 		if !told {
 			waiting(until)
 		}

@@ -136,7 +136,7 @@ func (a *Account) fault() string {
 		return "has a malformed provider"
 	case !validName(a.Pool):
 		return "has a malformed pool"
-	case !ValidCount(a.Generation):
+	case !ValidCount(a.Generation), !ValidCount(a.RefusedGeneration):
 		return "has an impossible generation"
 	case a.Failure != nil && !ValidCount(a.Failure.Count):
 		return "has an impossible number of failures"

@@ -67,6 +67,7 @@ func (c *cursor) account() (a Account) {
 	}
 	c.text("dead", &a.Dead)
 	c.moment("rejected_at", &a.RejectedAt)
+	c.number("refused_generation", &a.RefusedGeneration)
 	list(c, "holds", &a.Holds, (*cursor).hold)
 	list(c, "usage", &a.Usage, (*cursor).usage)
 	c.end()

@@ -75,6 +75,9 @@ type Account struct {
 	Dead string `json:"dead,omitempty"`
 	// RejectedAt is when a refresh was last forced by "that token was refused".
 	RejectedAt time.Time `json:"rejected_at,omitzero"`
+	// RefusedGeneration is the generation whose access token the API refused; it
+	// says nothing once the generation is another.
+	RefusedGeneration int `json:"refused_generation,omitempty"`
 
 	Holds []Hold  `json:"holds,omitempty"`
 	Usage []Usage `json:"usage,omitempty"`

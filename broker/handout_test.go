@@ -1,0 +1,402 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/index"
+)
+
+// The account in use is in trouble and the next one is there, valid or due for a
+// refresh: whose token is handed out, who is asked, and who stays current.
+func TestPassedOver(t *testing.T) {
+	fault := func(status int, body string) brokertest.Fault {
+		return brokertest.Fault{User: "ada", Status: status, Body: body, Times: -1}
+	}
+	patience := fault(429, `{"error":"rate_limited"}`)
+	patience.Header = map[string]string{"Retry-After": "3600"}
+	for _, row := range []struct {
+		name   string
+		fault  brokertest.Fault
+		own    bool // the account's own trouble
+		moves  bool // and the pool goes on for good
+		sends  int  // of ada's refresh token
+		pinned Code
+	}{
+		{"invalid_grant", fault(400, `{"error":"invalid_grant"}`), true, true, 1, LoginNeeded},
+		{"final by another name", fault(401, `{"error":{"code":"app_session_terminated"}}`), true, true, 1, LoginNeeded},
+		{"names the grant", fault(400, `{"error":"user_suspended"}`), true, false, 1, ProviderRefused},
+		{"429 for an hour", patience, false, false, 1, ProviderRefused},
+		{"429", fault(429, ""), false, false, 1, ProviderRefused},
+		{"500", fault(500, ""), false, false, 2, ProviderUnreachable}, // the second is the recovery
+		{"502", fault(502, "<html>"), false, false, 2, ProviderUnreachable},
+		{"invalid_client", fault(401, `{"error":"invalid_client"}`), false, false, 1, ProviderRefused},
+		{"a web page", fault(200, "<html>portal</html>"), false, false, 2, ProviderUnreachable},
+	} {
+		for _, due := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, the next one due %v", row.name, due), func(t *testing.T) {
+				t.Parallel()
+				w := newWorld(t, brokertest.Config{Users: []string{"ada", "bob", "cat"}})
+				ada := w.add("ada", -time.Second)
+				ttl := time.Hour
+				if due {
+					ttl = -time.Second
+				}
+				bob := w.add("bob", ttl)
+				w.server.Inject(row.fault)
+				warned := ""
+				b := New(Options{Dir: w.dir, Warn: func(m string) { warned += m + "\n" }})
+				for range 2 { // the second knows of the trouble from the index
+					tok, err := b.Token(t.Context(), TokenRequest{MinTTL: DefaultMinTTL})
+					w.change(ada.ID, func(a *index.Account) {
+						if a.Failure != nil { // a slow machine takes longer than a short one lasts
+							a.Failure.NextTryAt = a.Failure.NextTryAt.Add(time.Minute)
+						}
+					})
+					if due && !row.own {
+						e, _ := errors.AsType[*Error](err)
+						if e == nil || e.Code != row.pinned || e.RetryAt.IsZero() {
+							t.Fatalf("%+v, %v", tok, err)
+						}
+						continue
+					}
+					if err != nil || tok.Account.ID != bob.ID {
+						t.Fatalf("%+v, %v", tok, err)
+					}
+					if !strings.Contains(warned, `account "ada"`) || !strings.Contains(warned, `using "bob"`) {
+						if !row.moves {
+							t.Errorf("warned: %q", warned)
+						}
+					}
+					warned = ""
+				}
+				l := w.server.Ledger()
+				want := row.sends
+				if due && row.own {
+					want++
+				}
+				if n := sends(l); n != want {
+					t.Errorf("%d refresh tokens were sent, want %d", n, want)
+				}
+				if moved := w.current("sim") == bob.ID; moved != row.moves {
+					t.Errorf("bob is current: %v", moved)
+				}
+				if _, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Account: "ada"}, MinTTL: DefaultMinTTL}); CodeOf(err) != row.pinned {
+					t.Errorf("pinned: %v, want %s", err, row.pinned)
+				} else if e, _ := errors.AsType[*Error](err); row.pinned != LoginNeeded && e.RetryAt.IsZero() {
+					t.Errorf("pinned, without a time: %v", err)
+				}
+			})
+		}
+	}
+}
+
+// An outage does not walk through the pool: however many accounts are due, one of
+// them is asked for, and nothing is refreshed behind either.
+func TestOutageDoesNotWalkThroughThePool(t *testing.T) {
+	w := newWorld(t, brokertest.Config{Users: []string{"ada", "bob", "cat", "dan"}})
+	w.add("ada", -time.Second)
+	w.add("bob", -time.Second)
+	w.add("cat", -time.Second)
+	dan := w.add("dan", 100*time.Second)
+	w.lengthen(dan.ID) // in its soft margin
+	w.server.Inject(brokertest.Fault{Status: 429, Header: map[string]string{"Retry-After": "50"}, Times: -1})
+	for range 5 {
+		tok, err := w.broker().Token(t.Context(), TokenRequest{MinTTL: DefaultMinTTL})
+		if err != nil || tok.Account.ID != dan.ID {
+			t.Fatalf("%v, %v", tok, err)
+		}
+	}
+	w.waitForRotators()
+	if n := w.server.Ledger().TokenRequests; n != 1 {
+		t.Errorf("%d token requests, want 1", n)
+	}
+}
+
+// What is free but can't serve is told with the first moment at which anything may
+// help, and a caller that waits is served by whom that is.
+func TestFreeButOfNoUse(t *testing.T) {
+	w := newWorld(t, brokertest.Config{Users: []string{"ada", "bob"}})
+	ada := w.add("ada", time.Hour)
+	w.add("bob", -time.Second)
+	w.server.Inject(brokertest.Fault{User: "bob", Status: 429, Header: map[string]string{"Retry-After": "3600"}, Times: -1})
+	until := time.Now().Add(700 * time.Millisecond)
+	w.edit(ada.ID, func(a *index.Account) {
+		a.Holds = []index.Hold{{Scope: "*", Until: until, Source: "retry-after", Proven: true, ReportedAt: time.Now()}}
+	})
+	b := w.broker()
+	_, err := b.Token(t.Context(), TokenRequest{})
+	if e, _ := errors.AsType[*Error](err); e == nil || e.Code != ProviderRefused || !e.RetryAt.Equal(until.UTC()) && e.RetryAt.Sub(until).Abs() > time.Millisecond {
+		t.Fatalf("%v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	tok, err := b.WaitToken(ctx, TokenRequest{}, 0, func(time.Time) {})
+	if err != nil || tok.Account.ID != ada.ID {
+		t.Fatalf("%v, %v", tok, err)
+	}
+}
+
+// A token that the API refused is not handed out again while another account is free,
+// to nobody, whatever becomes of its refresh.
+func TestRefusedTokenIsNotHandedOutAgain(t *testing.T) {
+	for name, fault := range map[string]brokertest.Fault{
+		"no answer": {User: "ada", Status: 500, Times: -1},
+		"throttled": {User: "ada", Status: 429, Header: map[string]string{"Retry-After": "600"}, Times: -1},
+		"refused":   {User: "ada", Status: 400, Body: `{"error":"user_suspended"}`, Times: -1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w, a := pooled(t, "ada", "bob")
+			w.server.Inject(fault)
+			one := lease(a[0].ID, 1)
+			refused := ReportRequest{Lease: one, Status: 401, Next: true}
+			if r := w.report(Selection{}, refused); r.Action != Switch || r.Next == nil || r.Next.Account.ID != a[1].ID {
+				t.Fatalf("reported: %s %+v", r.Action, r.Next)
+			}
+			for _, rejected := range []string{"", one, ""} {
+				tok, err := w.broker().Token(t.Context(), TokenRequest{MinTTL: DefaultMinTTL, Rejected: rejected})
+				if err != nil || tok.Account.ID != a[1].ID {
+					t.Fatalf("rejected %q: %v, %v", rejected, tok, err)
+				}
+			}
+			if got := w.current("sim"); got != a[0].ID {
+				t.Errorf("current is %s", got)
+			}
+			// Pinned, and where the other one is no use, it is better than nothing, but not
+			// for who says that it was refused.
+			if tok, err := w.broker().Token(t.Context(), TokenRequest{Selection: Selection{Account: "ada"}}); err != nil || tok.Lease != one {
+				t.Errorf("pinned: %v, %v", tok, err)
+			}
+			if _, err := w.broker().Token(t.Context(), TokenRequest{Selection: Selection{Account: "ada"}, Rejected: one}); CodeOf(err) != ProviderRefused && CodeOf(err) != ProviderUnreachable {
+				t.Errorf("pinned and rejected: %v", err)
+			}
+			if _, err := w.broker().Disable(t.Context(), "bob"); err != nil {
+				t.Fatal(err)
+			}
+			if tok, err := w.broker().Token(t.Context(), TokenRequest{}); err != nil || tok.Lease != one {
+				t.Errorf("alone: %v, %v", tok, err)
+			}
+			if r := w.report(Selection{}, refused); r.Action != Retry || r.Next != nil || r.RetryAt.IsZero() || r.RetryAfter <= 0 {
+				t.Errorf("alone, reported: %+v", r)
+			}
+		})
+	}
+}
+
+// A 401 that is only reported is remembered as well; a success with that token, or a
+// newer one, ends it.
+func TestReportedRefusalIsRemembered(t *testing.T) {
+	w, a := pooled(t, "ada", "bob")
+	one := lease(a[0].ID, 1)
+	w.report(Selection{}, ReportRequest{Lease: one, Status: 401})
+	w.report(Selection{}, ReportRequest{Lease: one, Status: 200})
+	if tok, err := w.broker().Token(t.Context(), TokenRequest{}); err != nil || tok.Lease != one {
+		t.Fatalf("after a success: %v, %v", tok, err)
+	}
+	w.report(Selection{}, ReportRequest{Lease: one, Status: 401})
+	if tok, err := w.broker().Token(t.Context(), TokenRequest{}); err != nil || tok.Lease != lease(a[0].ID, 2) {
+		t.Fatalf("after the refusal: %v, %v", tok, err)
+	}
+	if n := w.server.Ledger().TokenRequests; n != 1 {
+		t.Errorf("%d token requests", n)
+	}
+	// It can't be refreshed again so soon: the next report says that another one is used.
+	w.edit(a[0].ID, func(a *index.Account) { a.ObtainedAt = a.ObtainedAt.Add(-time.Minute) })
+	if r := w.report(Selection{}, ReportRequest{Lease: lease(a[0].ID, 2), Status: 401}); r.Action != Switch {
+		t.Errorf("%s", r.Action)
+	}
+}
+
+// A key that was refused is left alone for a moment where another account serves.
+func TestRejectedKey(t *testing.T) {
+	w, a := pooled(t, "ada", "bob")
+	w.edit(a[0].ID, func(a *index.Account) { a.Kind = KindAPIKey })
+	tok, err := w.broker().Token(t.Context(), TokenRequest{Rejected: lease(a[0].ID, 1)})
+	if err != nil || tok.Account.ID != a[1].ID {
+		t.Fatalf("%v, %v", tok, err)
+	}
+	if h := w.account(a[0].ID).Holds; len(h) != 1 || h[0].Proven {
+		t.Errorf("%+v", h)
+	}
+	if _, err := w.broker().Disable(t.Context(), "bob"); err != nil {
+		t.Fatal(err)
+	}
+	w.edit(a[0].ID, func(a *index.Account) { a.Holds = nil })
+	if _, err := w.broker().Token(t.Context(), TokenRequest{Rejected: lease(a[0].ID, 1)}); CodeOf(err) != ProviderRefused {
+		t.Errorf("alone: %v", err)
+	}
+}
+
+// What a person does to an account while a caller waits for its refresh counts for
+// that caller.
+func TestLeftWhileWaiting(t *testing.T) {
+	ctx := context.Background()
+	removing := func(b *Broker, _ string) error {
+		return b.update(ctx, index.Fast, func(idx *index.Index) error {
+			a, err := FindAccount(idx, "ada", "")
+			if err == nil {
+				a.Removing = true
+			}
+			return err
+		})
+	}
+	for _, row := range []struct {
+		name   string
+		ask    TokenRequest
+		change func(b *Broker, dir string) error
+		want   Code // "": bob's token
+		still  bool // ada's is right
+	}{
+		{name: "disabled", change: func(b *Broker, _ string) error { _, err := b.Disable(ctx, "ada"); return err }},
+		{name: "moved", change: func(b *Broker, _ string) error { _, err := b.Move(ctx, "ada", "personal"); return err }},
+		{name: "being removed", change: removing},
+		{name: "held", change: func(b *Broker, _ string) error {
+			return b.update(ctx, index.Fast, func(idx *index.Index) error {
+				a, err := FindAccount(idx, "ada", "")
+				if err == nil {
+					a.Holds = []index.Hold{{Scope: "*", Until: time.Now().Add(time.Hour), Source: "x", Proven: true, ReportedAt: time.Now()}}
+				}
+				return err
+			})
+		}},
+		{name: "moved, provider named", ask: TokenRequest{Selection: Selection{Provider: "sim"}}, change: func(b *Broker, _ string) error { _, err := b.Move(ctx, "ada", "personal"); return err }},
+		{name: "moved, pool named", ask: TokenRequest{Selection: Selection{Pool: "sim"}}, change: func(b *Broker, _ string) error { _, err := b.Move(ctx, "ada", "personal"); return err }},
+		{name: "moved, pool in the environment", ask: TokenRequest{Selection: Selection{EnvPool: "sim"}}, change: func(b *Broker, _ string) error { _, err := b.Move(ctx, "ada", "personal"); return err }},
+		{name: "both moved", change: func(b *Broker, _ string) error {
+			_, err := b.Move(ctx, "ada", "personal")
+			if err == nil {
+				_, err = b.Move(ctx, "bob", "personal")
+			}
+			return err
+		}, want: Fenced},
+		{name: "pinned and disabled", ask: TokenRequest{Selection: Selection{Account: "ada"}}, want: NoAccount, change: func(b *Broker, _ string) error { _, err := b.Disable(ctx, "ada"); return err }},
+		{name: "pinned and removed", ask: TokenRequest{Selection: Selection{Account: "ada"}}, want: NoAccount, change: removing},
+		{name: "pinned, fenced and moved", ask: TokenRequest{Selection: Selection{Account: "ada", Pool: "sim"}}, want: Fenced, change: func(b *Broker, _ string) error { _, err := b.Move(ctx, "ada", "personal"); return err }},
+		{name: "pinned and moved, no fence", ask: TokenRequest{Selection: Selection{Account: "ada"}}, still: true, change: func(b *Broker, _ string) error { _, err := b.Move(ctx, "ada", "personal"); return err }},
+		{name: "directory bound meanwhile", want: Fenced, change: func(b *Broker, dir string) error {
+			if _, err := b.Move(ctx, "ada", "personal"); err != nil {
+				return err
+			}
+			_, err := b.Bind(ctx, dir, "", "personal")
+			return err
+		}},
+		{name: "nothing", still: true, change: func(*Broker, string) error { return nil }},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, brokertest.Config{Users: []string{"ada", "bob"}})
+			release := make(chan struct{})
+			w.server.Inject(brokertest.Fault{User: "ada", Until: release})
+			ada := w.add("ada", -time.Second)
+			bob := w.add("bob", time.Hour)
+			dir := t.TempDir()
+			row.ask.Dir, row.ask.MinTTL = dir, DefaultMinTTL
+			type got struct {
+				tok *Token
+				err error
+			}
+			done := make(chan got)
+			go func() {
+				tok, err := w.broker().Token(t.Context(), row.ask)
+				done <- got{tok, err}
+			}()
+			w.await("a refresh", func(l brokertest.Ledger) bool { return l.Inflight["ada"] == 1 })
+			err := row.change(New(Options{Dir: w.dir, Warn: func(string) {}}), dir)
+			close(release)
+			g := <-done
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := bob.ID
+			if row.still {
+				want = ada.ID
+			}
+			switch {
+			case row.want != "" && (CodeOf(g.err) != row.want || g.tok != nil):
+				t.Errorf("%v, %v; want %s", g.tok, g.err, row.want)
+			case row.want == "" && (g.err != nil || g.tok.Account.ID != want):
+				t.Errorf("%v, %v; want %s", g.tok, g.err, want)
+			}
+		})
+	}
+}
+
+// Who waits for an account to be free, after a lease whose pool nobody named, stays
+// in that pool although the account leaves it.
+func TestLeftWhileEveryoneIsHeld(t *testing.T) {
+	w, a := pooled(t, "ada", "bob")
+	for _, x := range a {
+		w.edit(x.ID, func(a *index.Account) {
+			a.Holds = []index.Hold{{Scope: "*", Until: time.Now().Add(time.Hour), Source: "x", Proven: true, ReportedAt: time.Now()}}
+		})
+	}
+	b := w.broker()
+	tok, err := b.WaitToken(t.Context(), TokenRequest{Rejected: lease(a[0].ID, 1)}, 0, func(time.Time) {
+		if _, err := b.Move(t.Context(), "ada", "personal"); err != nil {
+			t.Error(err)
+		}
+		for _, x := range a {
+			w.edit(x.ID, func(a *index.Account) { a.Holds = nil })
+		}
+	})
+	if err != nil || tok.Account.ID != a[1].ID {
+		t.Fatalf("%v, %v", tok, err)
+	}
+}
+
+// The rule on its own: who was passed over is not chosen while another one is free,
+// and one that is due for a refresh not after a trouble that others may share.
+func TestChoosePassesOver(t *testing.T) {
+	troubles := []*Error{
+		failf(LoginNeeded, "dead"), failf(ProviderRefused, "named").itsOwn(),
+		failf(ProviderRefused, "throttled"), failf(ProviderUnreachable, "down"), failf(LockTimeout, "stuck"),
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		idx := drawIndex(t)
+		for i := range idx.Accounts {
+			if rapid.IntRange(0, 3).Draw(t, "refused") == 0 {
+				idx.Accounts[i].Generation, idx.Accounts[i].RefusedGeneration = 3, 3
+			}
+		}
+		sel := selected{pool: "p", soonest: rapid.Bool().Draw(t, "soonest")}
+		var passed passings
+		own := true
+		for _, a := range idx.Members("p") {
+			if rapid.IntRange(0, 2).Draw(t, "passed") == 0 {
+				e := *rapid.SampledFrom(troubles).Draw(t, "trouble")
+				e.RetryAt = testNow.Add(time.Duration(rapid.IntRange(1, 100).Draw(t, "retry")) * time.Minute)
+				passed = append(passed, passing{a.ID, &e})
+				own = own && ownTrouble(&e)
+			}
+		}
+		could := func(a *index.Account) bool {
+			return passed.of(a.ID) == nil && !a.Disabled && !heldUntil(a, "", testNow).After(testNow) && !needsLogin(a, testNow) && (own || ready(a, testNow))
+		}
+		any := false
+		for _, a := range idx.Members("p") {
+			any = any || could(a)
+		}
+		c := choose(idx, sel, passed, testNow)
+		switch {
+		case any && (c.account == nil || !could(c.account) || c.last):
+			t.Fatalf("an account can serve, and it is %+v", c)
+		case any && c.asIs == own:
+			t.Fatalf("own %v, as it is %v", own, c.asIs)
+		case !any && c.account != nil && (!c.last || !lives(c.account, testNow) || c.account.Disabled || heldUntil(c.account, "", testNow).After(testNow)):
+			t.Fatalf("the last resort is %+v", c.account)
+		case c.err != nil && CodeOf(c.err) == Internal:
+			t.Fatal(c.err)
+		}
+		if e, ok := errors.AsType[*Error](c.err); ok && e.someHeld && e.RetryAt.IsZero() {
+			t.Fatal("held, and without a time")
+		}
+	})
+}
