@@ -43,7 +43,7 @@ type ReportResult struct {
 	Action     Action
 	Account    AccountView   // the lease's, as it is now
 	Hold       *HoldView     // the hold on it that the answer speaks of
-	RetryAfter time.Duration // with Retry
+	RetryAfter time.Duration // with Retry; with Wait until RetryAt
 	RetryAt    time.Time     // zero where there is no such moment
 	Next       *Token        // nil where nothing is to be sent, or it was not asked for
 }
@@ -115,6 +115,9 @@ func (b *Broker) Report(ctx context.Context, s Selection, r ReportRequest) (*Rep
 		res.RetryAfter = v.RetryAfter
 	case v.Kind == ratelimit.Success:
 		b.warnStillHeld(idx, a, now)
+	}
+	if res.Action == Wait && !res.RetryAt.IsZero() {
+		res.RetryAfter = max(0, time.Until(res.RetryAt))
 	}
 	return res, err
 }

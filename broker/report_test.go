@@ -257,6 +257,8 @@ func TestReportHeedsFenceAndPin(t *testing.T) {
 	// A pinned account that is held is waited for.
 	if r := w.report(Selection{Account: "ada"}, limited(a[0], 3600)); r.Action != Wait || r.Next != nil || r.RetryAt.IsZero() {
 		t.Fatalf("pinned: %s", r.Action)
+	} else if late := time.Until(r.RetryAt) - r.RetryAfter; r.RetryAfter <= 0 || late > time.Millisecond {
+		t.Errorf("retry after %v, at %v", r.RetryAfter, r.RetryAt)
 	}
 	// A report from outside of the fence is a fact about its account, and
 	// changes nothing about where to go on.
