@@ -2,6 +2,7 @@ package broker
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -175,6 +176,23 @@ func TestLoginWithoutSecondRefreshToken(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	w.refreshes(a.ID)
+}
+
+// A provider that was added without prompt=consent is told of it where it matters.
+func TestLoginWarnsOfMissingConsent(t *testing.T) {
+	w := newWorld(t, brokertest.Config{TokenFields: func(string) map[string]any { return map[string]any{"refresh_token": nil} }})
+	for want, params := range map[bool]map[string]string{true: nil, false: {"prompt": "consent"}} {
+		w.knows(func(p *oauth.Provider) { p.AuthorizeParams = params })
+		var warned string
+		b := w.broker()
+		b.opt.Warn = func(m string) { warned += m }
+		if _, err := b.Login(t.Context(), LoginRequest{Provider: "sim"}, w.browser().person()); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(warned, "no refresh token") || strings.Contains(warned, `prompt = "consent"`) != want {
+			t.Errorf("%v: %s", params, warned)
+		}
+	}
 }
 
 // An import that brings the refresh token of an access token that is here already

@@ -142,9 +142,14 @@ func (l *login) settle(ctx context.Context, n NewAccount) (*Login, error) {
 
 // warnOfEnd tells of a login that can't be refreshed.
 func (l *login) warnOfEnd(a *index.Account) {
-	if a.Fingerprint == "" {
-		l.b.opt.Warn("the provider gave no refresh token; this login lasts as long as its access token")
+	if a.Fingerprint != "" {
+		return
 	}
+	text := "the provider gave no refresh token; this login lasts as long as its access token"
+	if slices.Contains(l.provider.Scopes, "offline_access") && l.provider.AuthorizeParams["prompt"] == "" {
+		text += `; for offline_access it may want extra_authorize_params = { prompt = "consent" } in providers.toml`
+	}
+	l.b.opt.Warn(text)
 }
 
 // loginPatience is how long a login that was just made is kept in memory while
