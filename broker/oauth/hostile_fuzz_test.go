@@ -57,6 +57,8 @@ func FuzzAnswer(f *testing.F) {
 		`{"sub":"hush_secret","name":"\u001b[2J\n"}`, `{"id":1e99}`, `{"sub":{}}`,
 		`{"iss":"https://as.example","aud":["me"],"sub":"x","exp":99999999999,"nonce":"N","https://api.openai.com/auth":{"chatgpt_account_id":"o"}}`,
 
+		"device_code=d&user_code=U&verification_uri=as.example%2Fd", `{"data":{"deviceCode":1,"userCode":2,"verificationUrl":"//as.example"}}`,
+		`{"errors":[{"errorType":"AuthorizationPendingException"}]}`, `"slow_down"`, `{"issuer":"https://as.example","scopes_supported":{},"token_endpoint":"https://as.example/t"}`,
 		"<html>", "[]", "null", "",
 	} {
 		after := []string{"", "30", "1.5", "-1", "1e400", "NaN", "Mon, 23 Nov 2026 09:00:40 GMT"}[i%7]
@@ -74,6 +76,9 @@ func FuzzAnswer(f *testing.F) {
 		c := says{status, body}.client()
 		discovered(t, c)
 		authorized(t, c)
+		if said := (&answer{status: status, body: body}).pollSays(); !slices.Contains([]string{"", pollPending, pollFaster, pollDenied, pollExpired}, said) {
+			t.Errorf("a poll says %q", said)
+		}
 		named(t, c)
 		for _, token := range []string{string(body), "e30." + base64.RawURLEncoding.EncodeToString(body) + ".e30"} {
 			if id, err := identityOf(token, Provider{}, Endpoint{Issuer: "https://as.example", ClientID: "me"}, "N", time.Now()); err == nil && id.Subject == "" {
@@ -121,7 +126,7 @@ func refused(t *testing.T, status int, body []byte) {
 	if strings.Contains(text, hush.Reveal()) || len(text) > 250 || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r > '~' }) {
 		t.Fatalf("%q", text)
 	}
-	if !slices.Contains([]Class{Throttled, Unknown, Dead, Misconfigured}, got.Class) {
+	if !slices.Contains([]Class{Throttled, Unknown, Dead, Refused, Misconfigured}, got.Class) {
 		t.Fatalf("class %q", got.Class)
 	}
 	if got.Class == Dead && (status < 200 || status > 499 || status > 299 && status < 400) {

@@ -35,7 +35,7 @@ var pollStatuses = map[int]string{
 }
 
 // pollMembers are where servers put such a code, the best place first.
-var pollMembers = []string{"error", "error_code", "errorCode", "code", "message", "detail", "type", "__type", "reason", "status", "error_description"}
+var pollMembers = []string{"error", "error_code", "errorCode", "code", "message", "detail", "type", "errorType", "__type", "reason", "status", "error_description"}
 
 // pollSays is which of the four an answer without tokens says; empty: something else.
 // A member has to be the code, whole; that it is somewhere in a text says nothing.
@@ -51,7 +51,7 @@ func (a *answer) pollSays() string {
 		return said
 	}
 	m := looseMembers(a)
-	for _, from := range []members{m, m.object("error"), m.object("data")} {
+	for _, from := range append([]members{m, m.object("error"), m.object("data")}, m.list("errors")...) {
 		for _, name := range pollMembers {
 			if said := pollWords[snake(from.text(name))]; said != "" {
 				return said
@@ -62,6 +62,18 @@ func (a *answer) pollSays() string {
 		return pollPending
 	}
 	return ""
+}
+
+// list returns the objects of a member that is a list of them.
+func (m members) list(name string) (all []members) {
+	var inner []map[string]json.RawMessage
+	if json.Unmarshal(m.fields[name], &inner) != nil {
+		return nil
+	}
+	for _, fields := range inner {
+		all = append(all, members{fields: fields})
+	}
+	return all
 }
 
 // snake writes a code as RFC 6749 would: authorization_pending for

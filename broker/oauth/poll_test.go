@@ -41,6 +41,7 @@ func TestPollDialects(t *testing.T) {
 		"one level down":            {200, `{"data":{"status":"PENDING"}}`, pollPending},
 		"as an object":              {403, `{"error":{"code":"authorization_pending","message":"wait"}}`, pollPending},
 		"AWS":                       {400, `{"__type":"AuthorizationPendingException"}`, pollPending},
+		"a list":                    {400, `{"success":false,"errors":[{"errorType":"authorization_pending"}]}`, pollPending},
 		"camelCase":                 {400, `{"errorCode":"authorizationPending"}`, pollPending},
 		"in words":                  {400, `{"error":"E1","message":"Authorization pending."}`, pollPending},
 		"plain text":                {400, "authorization_pending\n", pollPending},
