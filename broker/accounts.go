@@ -75,6 +75,11 @@ func (b *Broker) add(ctx context.Context, n NewAccount, a index.Account, g *gran
 	if err != nil {
 		return nil, err
 	}
+	b, release, err := b.hold()
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	if g.ClientSecret, err = b.hasClientSecret(ctx, idx, g.Endpoint); err != nil {
 		return nil, err
 	}
@@ -167,7 +172,7 @@ func enlist(idx *index.Index, a *index.Account) {
 // disk does so when the first secret is in it.
 func (b *Broker) prepare(ctx context.Context, check func(*index.Index) error) (*index.Index, error) {
 	var idx index.Index
-	if err := b.update(ctx, index.Durable, func(i *index.Index) error {
+	if err := b.updateOrMake(ctx, index.Durable, func(i *index.Index) error {
 		kind, err := b.kind(i)
 		if err != nil {
 			return err
@@ -374,6 +379,11 @@ func (how Revocation) of(a *index.Account) bool {
 // deletes the secrets, and last the entry. A crash on the way leaves an entry
 // marked as being removed, which Remove or doctor finishes.
 func (b *Broker) Remove(ctx context.Context, account string, how Revocation) (*Removal, error) {
+	b, release, err := b.hold()
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	idx, err := b.read()
 	if err != nil {
 		return nil, err
@@ -382,7 +392,7 @@ func (b *Broker) Remove(ctx context.Context, account string, how Revocation) (*R
 	if err != nil {
 		return nil, err
 	}
-	l, err := b.lock(ctx, b.index.RotationPath(a.ID))
+	l, err := b.lockAccount(ctx, a.ID)
 	if err != nil {
 		return nil, err
 	}

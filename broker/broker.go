@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -58,6 +59,7 @@ type Broker struct {
 	index  *index.File
 	store  keystore.Store // opened on first use
 	config *Config        // likewise
+	held   bool           // index is held on to
 }
 
 // DefaultKeyFile is the key file that the environment names: AUTHFERRY_KEY_FILE,
@@ -123,7 +125,7 @@ func New(opt Options) *Broker {
 	if opt.Log == nil {
 		opt.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Broker{opt: opt, index: index.At(opt.Dir)}
+	return &Broker{opt: opt, index: index.At(opt.Dir).Existing()}
 }
 
 // read returns the index as it is now; a folder without one has no account.
@@ -156,11 +158,24 @@ func (b *Broker) load() (*index.Index, error) {
 	return nil, err
 }
 
-// update changes the index under its lock.
+// update changes the index that there is under its lock.
 func (b *Broker) update(ctx context.Context, d index.Durability, change func(*index.Index) error) error {
+	return b.updateIn(ctx, b.index, d, change)
+}
+
+// updateOrMake is update for commands that may be the first in a folder: it makes the
+// folder and its index, but not those that work under way has lost.
+func (b *Broker) updateOrMake(ctx context.Context, d index.Durability, change func(*index.Index) error) error {
+	if b.held {
+		return b.update(ctx, d, change)
+	}
+	return b.updateIn(ctx, index.At(b.opt.Dir), d, change)
+}
+
+func (b *Broker) updateIn(ctx context.Context, f *index.File, d index.Durability, change func(*index.Index) error) error {
 	ctx, over := b.within(ctx, b.opt.LockTimeout, forLock(b.index.LockPath()))
 	defer over()
-	err := ownerError(b.index.Update(ctx, d, change), b.opt.Dir)
+	err := ownerError(f.Update(ctx, d, change), b.opt.Dir)
 	if errors.Is(err, index.ErrCorrupt) {
 		if _, why := b.load(); why != nil {
 			err = why // one that is missing is called that
@@ -171,13 +186,16 @@ func (b *Broker) update(ctx context.Context, d index.Durability, change func(*in
 
 // get, set and del are the store's calls within the keychain's time-out.
 func (b *Broker) get(ctx context.Context, name string) (keystore.Secret, error) {
+	if err := b.still(); err != nil {
+		return keystore.Secret{}, err
+	}
 	ctx, over := b.within(ctx, b.opt.KeychainTimeout, b.forStore())
 	defer over()
 	return b.store.Get(ctx, name)
 }
 
 func (b *Broker) set(ctx context.Context, name string, value keystore.Secret) error {
-	if err := b.mine(); err != nil {
+	if err := cmp.Or(b.still(), b.mine()); err != nil {
 		return err
 	}
 	ctx, over := b.within(ctx, b.opt.KeychainTimeout, b.forStore())
@@ -186,7 +204,7 @@ func (b *Broker) set(ctx context.Context, name string, value keystore.Secret) er
 }
 
 func (b *Broker) del(ctx context.Context, name string) error {
-	if err := b.mine(); err != nil {
+	if err := cmp.Or(b.still(), b.mine()); err != nil {
 		return err
 	}
 	ctx, over := b.within(ctx, b.opt.KeychainTimeout, b.forStore())

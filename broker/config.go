@@ -214,8 +214,8 @@ func (b *Broker) noLink(name string) error {
 }
 
 func (b *Broker) writeConfig(text string) error {
-	if err := os.MkdirAll(b.opt.Dir, 0o700); err != nil {
-		return failf(Internal, "the folder can't be made").because(err)
+	if err := b.makeFolder(); err != nil {
+		return err
 	}
 	if err := atomicfile.Write(b.configPath(), []byte(text), 0o600, nil); err != nil {
 		return failf(Internal, "config.toml can't be written").because(err)

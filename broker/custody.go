@@ -40,6 +40,9 @@ func (b *Broker) TakeOver(ctx context.Context, req TakeoverRequest) (*Takeover, 
 	if !t.busy() {
 		return t.outcome(), nil
 	}
+	if err := b.makeFolder(); err != nil {
+		return nil, err
+	}
 	lock, err := b.lock(ctx, b.index.ImportPath())
 	if err != nil {
 		return nil, err

@@ -77,7 +77,12 @@
 // # Locks
 //
 // In this order, never the reverse: import, gate, rotation, manifest, index. All
-// are kernel locks on files that are never deleted.
+// are kernel locks on files that are never deleted. Others delete them all the same
+// (cleaners, rsync --delete), and then two processes have one lock; so no lock alone is
+// believed. The rotation lock is confirmed before the first byte leaves, within the
+// change that writes the intent, and an intent of a process that lives counts as the
+// lock, for whoever takes it (hold.go: lockAccount). An index is replaced only while its
+// lock's file is the locked one.
 //
 //   - The gate (<id>.gate) is held by the one caller that wants a rotation, and
 //     passes the herd one by one: who gets it looks at the index and mostly finds
@@ -115,7 +120,8 @@
 //  5. Send once: no redirect, no retry by the transport, a body kept until a
 //     tolerant parser has the tokens out of it.
 //  6. A token came: grant, access, index commit, in this order. A keystore that
-//     refuses now is asked again for ten minutes with the tokens in memory.
+//     refuses now is asked again for ten minutes with the tokens in memory; so is a
+//     folder that is gone.
 //  7. None came. invalid_grant and its kin: read the grants again; another
 //     refresh token is stored now: adopt it, else the account needs a login, for
 //     that fingerprint. Throttled or never sent: unspent, back off. Outcome
@@ -123,6 +129,17 @@
 //     (servers' grace), then back-off, then only when a token is needed. Once
 //     the failure is recorded, the rotator looks whether the access token is
 //     over, and notes it there: those who waited then need not look.
+//
+// # The folder under work
+//
+// Work that must not end halfway (a rotation, a login, an import, a removal, a migration)
+// holds on to the folder that it opened (index.File.Hold), by a handle and by its store
+// id, and looks before every write. Only a command that may be the first makes a folder,
+// a first index, or what a vault lies in; nothing that is under way does. A folder that is
+// moved is followed (Linux tells where to); what is deleted may come back, from a copy
+// too. Until then it is as a disk that is full: a rotation asks again for ten minutes, a
+// login for one, and what has its tokens elsewhere as well (import) fails. If a
+// copy stands where the folder was, it gets the new tokens too: what it has is spent.
 //
 // # Login
 //

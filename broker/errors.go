@@ -146,6 +146,8 @@ func indexError(err error) error {
 		return failf(LockTimeout, "%s; nothing was changed", lt.Error()).hint("run the command again, or wait longer: AUTHFERRY_LOCK_TIMEOUT=2m")
 	}
 	switch {
+	case errors.Is(err, index.ErrGone):
+		return failf(LockTimeout, "the folder was moved, deleted or replaced meanwhile").hint("run the command again").because(err)
 	case errors.Is(err, index.ErrTooNew):
 		return failf(IndexTooNew, "index.json was written by a newer authferry").hint("install the newer version; the file was left as it is").because(err)
 	case errors.Is(err, index.ErrCorrupt):

@@ -44,6 +44,8 @@ func (d *doctor) account(ctx context.Context, a *index.Account) {
 		d.say(name, CheckWarning, renew, "the provider no longer accepts its login")
 	case a.Failure != nil:
 		d.say(name, CheckWarning, "authferry refresh "+argFor(d.idx, a), "its last refresh failed: %s", a.Failure.Message)
+	case a.UnderWay() != nil:
+		d.say(name, CheckOK, "", "process %d is refreshing it", a.UnderWay().PID)
 	case len(a.Intents) > 0:
 		d.say(name, CheckWarning, "authferry refresh "+argFor(d.idx, a), "a refresh was cut off, and what became of it is not known")
 	case !a.RefreshExpiresAt.IsZero() && a.RefreshExpiresAt.Before(now.Add(endingSoon)):
@@ -69,7 +71,7 @@ func (d *doctor) behind(ctx context.Context, name string, a *index.Account) {
 		d.say(name, CheckWarning, fixHint, "the index is behind the keystore")
 		return
 	}
-	lock, err := d.b.lock(ctx, d.b.index.RotationPath(a.ID))
+	lock, err := d.b.lockAccount(ctx, a.ID)
 	if err == nil {
 		defer lock.Release()
 		var stored grants

@@ -267,14 +267,10 @@ func TestAgeAndSignalsAfterTheAnswer(t *testing.T) {
 		}
 	}
 	t.Cleanup(func() { reached = func(string) {} })
-	b := w.broker()
-	if err := b.rotate(ctx, a.ID, renewal{beyond: 1}, false); err != nil {
+	if err := w.broker().rotate(ctx, a.ID, renewal{beyond: 1}, false); err != nil {
 		t.Fatal(err)
 	}
-	idx, err := b.read()
-	if err != nil {
-		t.Fatal(err)
-	}
+	b, idx := openedAt(t, w.broker())
 	acc, err := b.readAccess(t.Context(), idx, idx.Account(a.ID))
 	if err != nil {
 		t.Fatal(err)

@@ -57,6 +57,11 @@ const probePrefix = "probe/"
 // store yet, or no lock to be had, it is one of its own.
 func (b *Broker) probe(ctx context.Context, idx *index.Index) error {
 	name := probePrefix + index.NewStoreID()
+	if idx.Store == "" && b.store.Kind() == keystore.File {
+		if err := b.makeFolder(); err != nil {
+			return err
+		}
+	}
 	if idx.Store != "" {
 		if l, err := b.lock(ctx, b.index.ProbePath()); err == nil {
 			defer l.Release()
@@ -138,7 +143,7 @@ func (b *Broker) initFile(ctx context.Context, path string, makeKey func(path st
 			return "", err
 		}
 	}
-	return warning, b.update(ctx, index.Durable, func(i *index.Index) error {
+	return warning, b.updateOrMake(ctx, index.Durable, func(i *index.Index) error {
 		i.KeyFile = path
 		if len(i.Accounts) == 0 && !stays || i.Keystore == "" {
 			i.Keystore = string(keystore.File)

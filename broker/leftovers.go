@@ -144,7 +144,7 @@ func (d *doctor) fetch(ctx context.Context, o *Broker, m manifest, alone []strin
 // fetchLogin copies the state of a login that counts. The older ones have spent
 // refresh tokens: one that came alone would be sent again.
 func (d *doctor) fetchLogin(ctx context.Context, o *Broker, id string, there grants) error {
-	lock, err := d.b.lock(ctx, d.b.index.RotationPath(id))
+	lock, err := d.b.lockAccount(ctx, id)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,11 @@ import (
 // it is there, its backup too before the old copies go. An interrupt before that
 // takes back what was copied; one after it changes nothing. moved counts the items.
 func (b *Broker) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved int, err error) {
+	b, let, err := b.hold()
+	if err != nil {
+		return 0, err
+	}
+	defer let()
 	idx, err := b.read()
 	if err != nil {
 		return 0, err
@@ -102,7 +107,7 @@ func (b *Broker) lockAll(ctx context.Context, ids []string) (release func(), err
 		}
 	}
 	for _, id := range ids {
-		l, err := b.lock(ctx, b.index.RotationPath(id))
+		l, err := b.lockAccount(ctx, id)
 		if err != nil {
 			release()
 			return nil, err

@@ -161,7 +161,7 @@ func failureError(a *index.Account) *Error {
 // here is the caller's concern: it has a valid token.
 func (b *Broker) refreshBehind(a *index.Account) {
 	now := time.Now()
-	if refusal(a, renewal{}, now) != nil {
+	if refusal(a, renewal{}, now) != nil || a.UnderWay() != nil {
 		return
 	}
 	if n := len(a.Intents); n > 0 && now.Sub(a.Intents[n-1].StartedAt) > recoveryWindow {
@@ -259,6 +259,13 @@ func (b *Broker) tooSlow(id string) error {
 
 // lock acquires the lock at path within the caller's time-out.
 func (b *Broker) lock(ctx context.Context, path string) (*index.Lock, error) {
+	was := b.index.Dir()
+	if err := b.index.Still(); err != nil {
+		return nil, indexError(err)
+	}
+	if rel, err := filepath.Rel(was, path); err == nil && filepath.IsLocal(rel) {
+		path = filepath.Join(b.index.Dir(), rel) // it may have been moved
+	}
 	ctx, over := b.within(ctx, b.opt.LockTimeout, forLock(path))
 	defer over()
 	l, err := index.Acquire(ctx, path)

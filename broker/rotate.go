@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -55,14 +56,32 @@ func (b *Broker) Rotate(ctx context.Context, id string, beyond int, rejected, ba
 }
 
 func (b *Broker) rotate(ctx context.Context, id string, r renewal, background bool) error {
-	path := b.index.RotationPath(id)
+	b, release, err := b.hold()
+	if err != nil {
+		return err
+	}
+	defer release()
+	for range 2 {
+		// Nothing was sent: whoever came meanwhile is waited for.
+		if err := b.rotateOnce(ctx, id, r, background); !errors.Is(err, index.ErrLost) {
+			return err
+		}
+	}
+	return b.rotateOnce(ctx, id, r, background)
+}
+
+func (b *Broker) rotateOnce(ctx context.Context, id string, r renewal, background bool) error {
 	var l *index.Lock
 	var err error
 	if background {
-		if l, err = index.TryAcquire(path); err != nil {
-			return indexError(err)
+		if l, err = index.TryAcquire(b.index.RotationPath(id)); err != nil {
+			return indexError(ownerError(err, b.opt.Dir))
 		}
-	} else if l, err = b.lock(ctx, path); err != nil {
+		if in, err := b.underWay(id); err != nil || in != nil {
+			l.Release()
+			return cmp.Or(err, indexError(index.ErrBusy))
+		}
+	} else if l, err = b.lockAccount(ctx, id); err != nil {
 		return err
 	}
 	defer l.Release()
@@ -163,7 +182,7 @@ func (e *exchange) run(ctx context.Context, l *index.Lock) error {
 	sendCtx, cancel := context.WithTimeout(ctx, providerPatience)
 	defer cancel()
 	// 4. and 5. The intent is durable before the first byte of the token leaves.
-	tok, err := e.b.opt.Client.Refresh(sendCtx, e.endpoint, e.grant.RefreshToken, func() error { return e.recordIntent(ctx) })
+	tok, err := e.b.opt.Client.Refresh(sendCtx, e.endpoint, e.grant.RefreshToken, func() error { return e.recordIntent(ctx, l) })
 	reached("K11")
 	if tok == nil {
 		return e.failed(ctx, err)
@@ -173,18 +192,27 @@ func (e *exchange) run(ctx context.Context, l *index.Lock) error {
 
 // recordIntent runs inside the request, when the connection stands and nothing
 // of the body is sent.
-func (e *exchange) recordIntent(ctx context.Context) error {
+func (e *exchange) recordIntent(ctx context.Context, l *index.Lock) error {
 	reached("K5")
 	now := time.Now()
 	fp := fingerprint(e.grant.RefreshToken)
+	var lost error // the lock; somebody else may have taken another one of its name
 	err := e.change(ctx, index.Durable, func(_ *index.Index, a *index.Account) {
+		if lost = l.Confirm(); lost == nil && a.UnderWay() != nil {
+			lost = index.ErrLost
+		}
+		if lost != nil {
+			return
+		}
 		attempt := 1
 		for _, in := range a.Intents {
 			if in.Fingerprint == fp {
 				attempt = min(max(attempt, in.Attempt+1), index.MaxCount)
 			}
 		}
-		a.Intents = append(a.Intents, newIntent(e.slot, e.generation, fp, attempt, now))
+		in := newIntent(e.slot, e.generation, fp, attempt, now)
+		in.Process = index.ThisProcess()
+		a.Intents = append(a.Intents, in)
 		if len(a.Intents) > len(slots) {
 			a.Intents = a.Intents[len(a.Intents)-len(slots):]
 		}
@@ -192,6 +220,10 @@ func (e *exchange) recordIntent(ctx context.Context) error {
 			a.RejectedAt = now
 		}
 	})
+	if err == nil && lost != nil {
+		err = failf(LockTimeout, "account %s: somebody deleted or replaced the lock of this refresh; nothing was sent", quote(e.account.Label)).
+			hint("authferry refresh %s", argFor(e.idx, e.account)).because(lost)
+	}
 	if err != nil {
 		return err
 	}
@@ -220,23 +252,40 @@ func (e *exchange) store(ctx context.Context, l *index.Lock, tok *oauth.Token, b
 	if granted := strings.Fields(tok.Scope); len(granted) > 0 {
 		next.Scopes = granted
 	}
-	grantValue, err := next.encode()
-	if err != nil {
-		return storeError(err)
-	}
 	var acc *access
-	var accessValue keystore.Secret
 	if badToken == nil {
 		acc = newAccess(&next, tok)
-		if accessValue, err = acc.encode(); err != nil {
-			return storeError(err)
-		}
 	}
 	// Nothing comes between the answer and the write; only a keystore that takes
 	// its time is worth telling about.
 	slow := time.AfterFunc(200*time.Millisecond, func() { l.SetHolder(stateStoring) })
 	defer slow.Stop()
-	persist := persistence{deadline: time.Now().Add(storePatience)}
+	err := e.write(ctx, persistence{deadline: time.Now().Add(storePatience)}, &next, acc, func(a *index.Account) {
+		last := a.Failure
+		commit(a, &next, e.slot, acc, e.slot)
+		a.RefreshedAt = tok.ArrivedAt.UTC().Truncate(time.Second)
+		if badToken != nil {
+			a.Failure = nextFailure(last, badToken, time.Now())
+		}
+	})
+	reached("K16")
+	if err == nil {
+		if err := e.home(ctx, &next, acc); err != nil {
+			e.b.opt.Log.Warn("the folder at the old place did not get the new tokens", "account", e.account.ID, "error", err)
+		}
+	}
+	if err == nil && badToken != nil {
+		return failf(ProviderRefused, "account %s: %s; the login is kept", quote(e.account.Label), badToken)
+	}
+	return err
+}
+
+// write keeps a grant and its access token (nil: none), and then changes the entry.
+func (e *exchange) write(ctx context.Context, persist persistence, g *grant, acc *access, enter func(*index.Account)) error {
+	grantValue, err := g.encode()
+	if err != nil {
+		return storeError(err)
+	}
 	if err := persist.until(func() error {
 		return e.b.set(ctx, grantItem(e.idx, e.account.ID, e.slot), grantValue)
 	}); err != nil {
@@ -245,6 +294,10 @@ func (e *exchange) store(ctx context.Context, l *index.Lock, tok *oauth.Token, b
 	}
 	reached("K14")
 	if acc != nil {
+		accessValue, err := acc.encode()
+		if err != nil {
+			return storeError(err)
+		}
 		if err := persist.until(func() error {
 			return e.b.set(ctx, accessItem(e.idx, e.account.ID, e.slot), accessValue)
 		}); err != nil {
@@ -252,21 +305,9 @@ func (e *exchange) store(ctx context.Context, l *index.Lock, tok *oauth.Token, b
 		}
 	}
 	reached("K15")
-	err = persist.until(func() error {
-		return e.change(ctx, index.Durable, func(_ *index.Index, a *index.Account) {
-			last := a.Failure
-			commit(a, &next, e.slot, acc, e.slot)
-			a.RefreshedAt = tok.ArrivedAt.UTC().Truncate(time.Second)
-			if badToken != nil {
-				a.Failure = nextFailure(last, badToken, time.Now())
-			}
-		})
+	return persist.until(func() error {
+		return e.change(ctx, index.Durable, func(_ *index.Index, a *index.Account) { enter(a) })
 	})
-	reached("K16")
-	if err == nil && badToken != nil {
-		return failf(ProviderRefused, "account %s: %s; the login is kept", quote(e.account.Label), badToken)
-	}
-	return err
 }
 
 // failed is step 7: what the failure means for the refresh token.
@@ -298,7 +339,9 @@ func (e *exchange) failed(ctx context.Context, cause error) error {
 		if oe.Class == oauth.Dead {
 			e.b.moveOn(idx, a, time.Now(), func() { a.Intents, a.Dead, a.Failure = nil, fp, nil })
 		} else {
-			if !e.unknown {
+			if e.unknown {
+				e.giveUp(a)
+			} else {
 				e.dropIntent(a)
 			}
 			a.Failure = nextFailure(a.Failure, oe, time.Now())
@@ -345,6 +388,15 @@ func (e *exchange) lookForAll(ctx context.Context) {
 // stay; what became of those is as unknown as it was.
 func (e *exchange) dropIntent(a *index.Account) {
 	a.Intents = slices.DeleteFunc(a.Intents, func(in index.Intent) bool { return in.Slot == e.slot && in.Generation == e.generation })
+}
+
+// giveUp notes in this exchange's intent that nobody waits for the answer any more.
+func (e *exchange) giveUp(a *index.Account) {
+	for i := range a.Intents {
+		if in := &a.Intents[i]; in.Slot == e.slot && in.Generation == e.generation {
+			in.Process = ""
+		}
+	}
 }
 
 // change applies one change to the account's entry.

@@ -26,6 +26,12 @@ func (l *login) exchange(ctx context.Context, nonce string, redeem func(context.
 		return nil, err
 	}
 	defer release()
+	held, let, err := l.b.hold()
+	if err != nil {
+		return nil, err
+	}
+	defer let()
+	l.b = held
 	kept := false
 	defer func() {
 		if !kept {
@@ -43,7 +49,15 @@ func (l *login) exchange(ctx context.Context, nonce string, redeem func(context.
 	if err != nil {
 		return nil, l.failed(err)
 	}
-	done, err := l.settle(whole, l.account(tok, who))
+	n := l.account(tok, who)
+	var done *Login
+	waiting := l.b.patience(n).until(func() error {
+		if done, err = l.settle(whole, n); errors.Is(err, index.ErrGone) {
+			return err
+		}
+		return nil
+	})
+	err = cmp.Or(waiting, err)
 	kept = err == nil && done.Account.ID == l.id
 	return done, err
 }
@@ -230,7 +244,12 @@ func freeLabel(idx *index.Index, n NewAccount) string {
 // does: into a slot that nothing current names, the index last. Label, pool, rank
 // and holds stay.
 func (b *Broker) replace(ctx context.Context, id string, n NewAccount) (*index.Account, error) {
-	lock, err := b.lockForTokens(ctx, b.index.RotationPath(id))
+	b, release, err := b.hold()
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	lock, err := b.lockForTokens(ctx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -345,16 +364,15 @@ func (b *Broker) inheritAccess(ctx context.Context, idx *index.Index, acc *acces
 
 // lockForTokens waits longer than other commands do: the caller has tokens in
 // hand that exist nowhere else.
-func (b *Broker) lockForTokens(ctx context.Context, path string) (*index.Lock, error) {
-	l, err := b.lock(ctx, path)
+func (b *Broker) lockForTokens(ctx context.Context, id string) (*index.Lock, error) {
+	l, err := b.lockAccount(ctx, id)
 	if CodeOf(err) != LockTimeout {
 		return l, err
 	}
 	b.opt.Warn(err.Error() + "; the new login waits for it")
-	ctx, over := b.within(ctx, storePatience, forLock(path))
+	ctx, over := b.within(ctx, storePatience, forLock(b.index.RotationPath(id)))
 	defer over()
-	l, err = index.Acquire(ctx, path)
-	return l, indexError(err)
+	return b.acquireAccount(ctx, id)
 }
 
 func (g *grant) kind() string {

@@ -20,7 +20,7 @@ import (
 )
 
 // OpenFile returns the store of sealed age files in the folder dir, which the
-// first Set makes (0700). An item is one file, named by the hex SHA-256 of the
+// first Set makes (0700), but not what dir lies in. An item is one file, named by the hex SHA-256 of the
 // item's name: JSON with name and value, sealed to the first identity of
 // keyFile, so that `age -d -i keyFile FILE` shows it.
 //
@@ -40,6 +40,18 @@ func OpenFile(dir, keyFile string) (Store, error) {
 		return nil, named("open", dir, &Error{Cause: ErrDenied, Err: errNoFolder})
 	}
 	return &vault{dir: dir, identity: identity, recipient: recipient, lane: newLane()}, nil
+}
+
+// FileAt returns the file store s for the same items in another folder: the one that
+// they were in was moved. Any other store is returned as it is.
+func FileAt(s Store, dir string) Store {
+	v, ok := s.(*vault)
+	if !ok {
+		return s
+	}
+	moved := *v
+	moved.dir = dir
+	return &moved
 }
 
 // FileItems returns the names of the items in a folder of sealed files, sorted.

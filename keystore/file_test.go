@@ -25,6 +25,9 @@ import (
 func newVault(t testing.TB) (s keystore.Store, dir, key string) {
 	t.Helper()
 	dir, key = filepath.Join(t.TempDir(), "authferry", "vault"), filepath.Join(t.TempDir(), "keys", "key.txt")
+	if err := os.Mkdir(filepath.Dir(dir), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	if err := keystore.InitKeyFile(key); err != nil {
 		t.Fatal(err)
 	}

@@ -13,7 +13,12 @@ import (
 // replace puts data in the place of the file at path, durably, for this user alone.
 func replace(path string, data []byte) error {
 	dir := filepath.Dir(path)
-	if err := makeFolder(dir); err != nil {
+	// What it lies in is not made: it may have been moved away a moment ago.
+	if err := os.Mkdir(dir, 0o700); err == nil {
+		if err := atomicfile.SyncFolder(filepath.Dir(dir)); err != nil {
+			return err
+		}
+	} else if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	if err := atomicfile.Write(path, data, 0o600, nil); err != nil {

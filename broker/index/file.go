@@ -2,6 +2,7 @@ package index
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -25,7 +26,13 @@ const (
 
 // File is the index of one folder. It is safe for concurrent use, as the file
 // itself is between processes.
-type File struct{ dir string }
+type File struct {
+	dir      string
+	existing bool     // nothing is made where the folder or the index is missing
+	held     *os.File // the folder that Hold opened; nil: whatever is at dir
+	home     string   // where it was
+	store    string   // whose index it had; empty: not known yet
+}
 
 // At returns the index of the folder dir. It touches nothing on disk.
 func At(dir string) *File { return &File{dir: dir} }
@@ -69,7 +76,16 @@ func (f *File) backupPath() string { return f.path() + ".bak" }
 // file. No index yet: an error that matches fs.ErrNotExist. One that can not be
 // used: a *FileError. Unknown fields are not read, so what Read returns is not
 // for Mend.
-func (f *File) Read() (*Index, error) { return load(f.path(), f.backupPath(), parse) }
+func (f *File) Read() (*Index, error) {
+	if err := f.Still(); err != nil {
+		return nil, err
+	}
+	ix, err := load(f.path(), f.backupPath(), parse)
+	if err != nil {
+		return nil, f.missed(err)
+	}
+	return ix, f.belongs(ix)
+}
 
 // LastGood returns the backup, for when Read says ErrCorrupt. Errors are those of
 // Read.
@@ -121,6 +137,15 @@ func at(path string, err error) error {
 // Update. An error from syncing the folder comes when the change is already
 // visible.
 func (f *File) Update(ctx context.Context, d Durability, fn func(*Index) error) error {
+	for range 3 {
+		if err := f.update(ctx, d, fn); !errors.Is(err, ErrLost) {
+			return err
+		}
+	}
+	return f.update(ctx, d, fn)
+}
+
+func (f *File) update(ctx context.Context, d Durability, fn func(*Index) error) error {
 	lock, err := f.acquire(ctx)
 	if err != nil {
 		return err
@@ -133,8 +158,13 @@ func (f *File) Update(ctx context.Context, d Durability, fn func(*Index) error) 
 	case err == nil:
 		ix, err = parseKeeping(old)
 		err = at(f.path(), err)
+	case errors.Is(err, fs.ErrNotExist) && f.existing:
+		err = cmp.Or(f.Lost(), f.missed(err))
 	case errors.Is(err, fs.ErrNotExist):
 		ix, err = f.first()
+	}
+	if err == nil {
+		err = f.belongs(ix)
 	}
 	if err != nil {
 		return err
@@ -149,7 +179,17 @@ func (f *File) Update(ctx context.Context, d Durability, fn func(*Index) error) 
 	if old != nil && bytes.Equal(old, data) {
 		return nil
 	}
-	return f.write(d, old, data)
+	// Both may have been taken away meanwhile.
+	if err := cmp.Or(f.Still(), lock.Confirm()); err != nil {
+		return err
+	}
+	if err := f.write(d, old, data); err != nil {
+		return err
+	}
+	if f.held != nil {
+		f.store = ix.Store // which doctor may have changed
+	}
+	return nil
 }
 
 // Mend writes ix in place of an index that can't be used, durably and under the lock,
@@ -215,7 +255,26 @@ func (f *File) BackUp(ctx context.Context) error {
 }
 
 func (f *File) acquire(ctx context.Context) (*Lock, error) {
-	return Acquire(ctx, f.LockPath())
+	if err := f.Still(); err != nil {
+		return nil, err
+	}
+	if !f.existing {
+		if err := Mine(f.dir); err != nil {
+			return nil, err
+		}
+		if err := os.MkdirAll(f.dir, 0o700); err != nil {
+			return nil, err
+		}
+	}
+	lock, err := Acquire(ctx, f.LockPath())
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Still(); err != nil {
+		lock.Release()
+		return nil, err
+	}
+	return lock, nil
 }
 
 // first returns the index of a new folder.

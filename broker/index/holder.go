@@ -53,6 +53,9 @@ const (
 // secret. Pid and time stand there from the start. A failure to write is no
 // failure of the holder.
 func (l *Lock) SetHolder(state string) {
+	if l.Confirm() != nil {
+		return // there it would name the wrong one
+	}
 	h := l.holder
 	h.State = state
 	data, err := marshal(h)

@@ -25,8 +25,9 @@ type Lock struct {
 	holder Holder
 }
 
-// Acquire takes the lock at path and waits for it as long as ctx allows. Folder
-// (0700) and file (0600) are made where they are missing. It is not reentrant.
+// Acquire takes the lock at path and waits for it as long as ctx allows. The locks'
+// folder (0700) and the file (0600) are made where they are missing, but not what the
+// folder lies in. It is not reentrant.
 //
 // When the context's deadline passes first, the error is a *LockTimeoutError;
 // when it is cancelled, one that matches context.Canceled. A path that is not a
@@ -94,6 +95,18 @@ func TryAcquire(path string) (*Lock, error) {
 	}
 }
 
+// ErrLost says that somebody deleted or replaced a lock's file: the next to come holds
+// another one.
+var ErrLost = errors.New("the lock's file was deleted or replaced")
+
+// Confirm returns ErrLost unless the file at the lock's path is still the locked one.
+func (l *Lock) Confirm() error {
+	if !same(l.path, l.file) {
+		return lockError(l.path, ErrLost)
+	}
+	return nil
+}
+
 // Release gives the lock back. A second call does nothing.
 func (l *Lock) Release() { _ = l.file.Unlock() }
 
@@ -107,7 +120,8 @@ func prepare(path string) (*flock.Flock, error) {
 	if err := cmp.Or(Mine(filepath.Dir(dir)), Mine(dir)); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	// The folder itself is not made: it may have been moved away a moment ago.
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, lockError(path, err)
 	}
 	if info, err := os.Lstat(dir); err != nil || !info.IsDir() {
@@ -128,17 +142,23 @@ func prepare(path string) (*flock.Flock, error) {
 // may have deleted or replaced it while this process waited, and then the next
 // to come locks another file.
 func confirm(path string, file *flock.Flock) *Lock {
-	locked, err := file.Stat()
-	if err == nil {
-		var there os.FileInfo
-		if there, err = os.Lstat(path); err == nil && os.SameFile(locked, there) {
-			l := &Lock{path: path, file: file, holder: Holder{PID: os.Getpid(), StartedAt: time.Now(), Command: startedAs()}}
-			l.SetHolder("")
-			return l
-		}
+	if !same(path, file) {
+		file.Unlock()
+		return nil
 	}
-	file.Unlock()
-	return nil
+	l := &Lock{path: path, file: file, holder: Holder{PID: os.Getpid(), StartedAt: time.Now(), Command: startedAs()}}
+	l.SetHolder("")
+	return l
+}
+
+// same reports that the locked file is the one at path.
+func same(path string, file *flock.Flock) bool {
+	locked, err := file.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Lstat(path)
+	return err == nil && os.SameFile(locked, there)
 }
 
 func lockError(path string, err error) error {

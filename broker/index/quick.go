@@ -82,6 +82,7 @@ func (c *cursor) intent() (in Intent) {
 	c.number("attempt", &in.Attempt)
 	c.number("pid", &in.PID)
 	c.moment("started_at", &in.StartedAt)
+	c.text("process", &in.Process)
 	c.end()
 	return in
 }

@@ -94,6 +94,9 @@ type Intent struct {
 	Attempt     int       `json:"attempt"`     // 1, or more for a recorded recovery
 	PID         int       `json:"pid"`
 	StartedAt   time.Time `json:"started_at"`
+	// Process is ThisProcess of the one that waits for the answer; empty: nobody does
+	// any more, or it is not known.
+	Process string `json:"process,omitempty"`
 
 	Extra map[string]json.RawMessage `json:"-"`
 }

@@ -1,0 +1,15 @@
+package index
+
+import (
+	"os"
+	"strconv"
+)
+
+// whereIs returns the path of an open folder, which it may have no more.
+func whereIs(folder *os.File) string {
+	path, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(int(folder.Fd()))) // #nosec G115 -- a descriptor
+	if err != nil {
+		return ""
+	}
+	return path
+}

@@ -1,0 +1,17 @@
+package index
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// processName is when a process began. A zombie has no name.
+func processName(pid int) string {
+	const zombie = 5 // SZOMB of sys/proc.h
+	p, err := unix.SysctlKinfoProc("kern.proc.pid", pid)
+	if err != nil || int(p.Proc.P_pid) != pid || p.Proc.P_stat == zombie {
+		return ""
+	}
+	return fmt.Sprintf("%d.%06d", p.Proc.P_starttime.Sec, p.Proc.P_starttime.Usec)
+}

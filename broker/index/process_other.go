@@ -1,0 +1,6 @@
+//go:build !linux && !darwin && !windows
+
+package index
+
+// processName is not known.
+func processName(int) string { return "" }
