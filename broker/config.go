@@ -1,7 +1,10 @@
 package broker
 
 import (
+	"cmp"
+	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -12,6 +15,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"github.com/authferry/authferry/atomicfile"
+	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/rawtext"
 )
 
@@ -71,14 +75,17 @@ func setBool(field func(*Config) *bool) func(*Config, string) error {
 
 func (b *Broker) configPath() string { return filepath.Join(b.opt.Dir, "config.toml") }
 
-// Config returns the folder's settings. A config.toml that can't be read is
-// warned about and counts as empty: it must not cost a token.
+// Config returns the folder's settings. What can't be read of config.toml is warned
+// about and counts as not set: it must not cost a token. But failover=false is a pin,
+// and one that may be there holds.
 func (b *Broker) Config() Config {
 	if b.config == nil {
 		c, err := b.loadConfig()
-		if err != nil {
+		switch {
+		case err != nil && !c.Failover:
+			b.opt.Warn(err.Error() + "; there is no failover until it can be read")
+		case err != nil:
 			b.opt.Warn(err.Error())
-			c = defaultConfig
 		}
 		b.config = &c
 	}
@@ -89,16 +96,20 @@ func (b *Broker) loadConfig() (Config, error) {
 	c := defaultConfig
 	_, raw, err := b.readConfigFile()
 	if err != nil {
+		c.Failover = false
 		return c, err
 	}
 	for _, s := range settings {
-		if v, ok := raw[s.key]; ok {
-			if err := s.set(&c, toString(v)); err != nil {
-				return c, failf(Usage, "config.toml: %s %v", s.key, err).hint("authferry config set %s VALUE", s.key)
-			}
+		v, ok := raw[s.key]
+		if !ok {
+			continue
+		}
+		if bad := s.set(&c, toString(v)); bad != nil {
+			err = cmp.Or(err, error(failf(Usage, "config.toml: %s %v", s.key, bad).hint("authferry config set %s VALUE", s.key)))
+			c.Failover = c.Failover && s.key != "failover"
 		}
 	}
-	return c, nil
+	return c, err
 }
 
 // maxConfig is far above any real file.
@@ -157,8 +168,8 @@ func (b *Broker) ConfigGet(key string) (any, error) {
 }
 
 // ConfigSet changes one setting; other lines of config.toml, comments included,
-// stay as they are. Errors: Usage.
-func (b *Broker) ConfigSet(key, value string) error {
+// stay as they are. Errors: Usage, LockTimeout.
+func (b *Broker) ConfigSet(ctx context.Context, key, value string) error {
 	for _, s := range settings {
 		if s.key != key {
 			continue
@@ -167,9 +178,11 @@ func (b *Broker) ConfigSet(key, value string) error {
 		if err := s.set(&c, value); err != nil {
 			return failf(Usage, "%s %v", key, err)
 		}
-		if err := b.noLink("config.toml"); err != nil {
+		l, err := b.lockSettings(ctx, "config.toml")
+		if err != nil {
 			return err
 		}
+		defer l.Release()
 		text, _, err := b.readConfigFile()
 		if err != nil {
 			return err
@@ -178,7 +191,12 @@ func (b *Broker) ConfigSet(key, value string) error {
 		if err != nil {
 			return err
 		}
-		return b.writeConfig(replaceLine(string(text), key, string(line)))
+		changed := replaceLine(string(text), key, string(line))
+		var after map[string]any
+		if toml.Unmarshal([]byte(changed), &after) != nil || toString(after[key]) != fmt.Sprint(s.get(&c)) || len(changed) > maxConfig {
+			return failf(Usage, "config.toml can't take that setting as it is written; it was left as it is").hint("mend or delete %s", b.configPath())
+		}
+		return b.writeConfig(l, changed)
 	}
 	return unknownKey(key)
 }
@@ -199,6 +217,28 @@ func replaceLine(text, key, line string) string {
 	return line + text // at the top: below a [table] it would be a member of that
 }
 
+// lockSettings is held from before config.toml or providers.toml, one file of that
+// name, is read until it is changed: what another process sets at the same time stays.
+func (b *Broker) lockSettings(ctx context.Context, name string) (*index.Lock, error) {
+	if err := cmp.Or(b.noLink(name), b.makeFolder()); err != nil {
+		return nil, err
+	}
+	return b.lock(ctx, b.index.SettingsPath())
+}
+
+// LockSetup is held by who changes other programs' configuration, from before it is
+// read. Errors: LockTimeout.
+func (b *Broker) LockSetup(ctx context.Context) (release func(), err error) {
+	if err := b.makeFolder(); err != nil {
+		return nil, err
+	}
+	l, err := b.lock(ctx, b.index.SetupPath())
+	if err != nil {
+		return nil, err
+	}
+	return l.Release, nil
+}
+
 // noLink refuses to change a file of the folder that is a link: the other file would
 // be changed, or copied here, and be it one of secrets.
 func (b *Broker) noLink(name string) error {
@@ -213,11 +253,9 @@ func (b *Broker) noLink(name string) error {
 	return nil
 }
 
-func (b *Broker) writeConfig(text string) error {
-	if err := b.makeFolder(); err != nil {
-		return err
-	}
-	if err := atomicfile.Write(b.configPath(), []byte(text), 0o600, nil); err != nil {
+// writeConfig replaces config.toml while l is held.
+func (b *Broker) writeConfig(l *index.Lock, text string) error {
+	if err := atomicfile.Write(b.configPath(), []byte(text), 0o600, l.Confirm); err != nil {
 		return failf(Internal, "config.toml can't be written").because(err)
 	}
 	return nil

@@ -239,7 +239,7 @@ func (t *takeover) carryOver(ctx context.Context, o *Takeover) error {
 	case on == nil || *on == t.Config().Failover:
 	case len(t.idx.Accounts) == 0 && !*on:
 		t.opt.Warn("failover is off, as it was in " + t.file.Path + "; authferry config set failover true turns it on")
-		return t.ConfigSet("failover", "false")
+		return t.ConfigSet(ctx, "failover", "false")
 	default:
 		t.opt.Warn(fmt.Sprintf("in %s failover was %s; here it is not: authferry config set failover %t", t.file.Path, onOff(*on), *on))
 	}

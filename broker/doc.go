@@ -76,8 +76,8 @@
 //
 // # Locks
 //
-// In this order, never the reverse: import, gate, rotation, manifest, index. All
-// are kernel locks on files that are never deleted. Others delete them all the same
+// In this order, never the reverse: import, settings, gate, rotation, manifest, index.
+// All are kernel locks on files that are never deleted. Others delete them all the same
 // (cleaners, rsync --delete), and then two processes have one lock; so no lock alone is
 // believed. The rotation lock is confirmed before the first byte leaves, within the
 // change that writes the intent, and an intent of a process that lives counts as the
@@ -95,6 +95,9 @@
 //     beside the grants, client secrets too, and by keystore migrate. Who gets it
 //     looks whether its keystore is still the folder's: while it waited, a migration
 //     may have emptied it.
+//   - The settings lock is held by who changes config.toml or providers.toml, from
+//     before it is read, and until a provider's client secret is stored or gone.
+//   - The setup lock is taken alone, by who changes other programs' configuration.
 //   - The import lock is held by who takes logins over, so that two of them make
 //     one account.
 //   - The probe lock is taken alone, by whoever tries the keystore: the probe is

@@ -60,7 +60,7 @@ func (w *world) changes() map[string]func(*Broker) error {
 	login := testLogin(w.server.URL, "eve", "at-eve", "rt-eve", time.Hour)
 	return map[string]func(*Broker) error{
 		"add":    func(b *Broker) error { _, err := b.Add(ctx, login); return err },
-		"config": func(b *Broker) error { return b.ConfigSet("failover", "false") },
+		"config": func(b *Broker) error { return b.ConfigSet(context.Background(), "failover", "false") },
 		"provider": func(b *Broker) error {
 			return b.AddProvider(ctx, testProvider(w.server.URL), keystore.Secret{})
 		},

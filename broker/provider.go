@@ -57,13 +57,15 @@ func (b *Broker) AddProvider(ctx context.Context, p oauth.Provider, secret keyst
 	if err := p.Validate(); err != nil {
 		return failf(Usage, "provider %s does not do", quote(p.Name)).because(err)
 	}
-	if err := b.noLink("providers.toml"); err != nil {
+	if !secret.Empty() && p.ClientID == "" {
+		return failf(Usage, "a client secret needs its --client-id")
+	}
+	l, err := b.lockSettings(ctx, "providers.toml")
+	if err != nil {
 		return err
 	}
+	defer l.Release()
 	if !secret.Empty() {
-		if p.ClientID == "" {
-			return failf(Usage, "a client secret needs its --client-id")
-		}
 		idx, err := b.prepare(ctx, func(*index.Index) error { return nil })
 		if err != nil {
 			return err
@@ -86,11 +88,13 @@ func (b *Broker) AddProvider(ctx context.Context, p oauth.Provider, secret keyst
 // name is back. Accounts stay as they are: their records pin what they need.
 // The client's secret goes when no account can need it any more.
 func (b *Broker) RemoveProvider(ctx context.Context, name string) error {
-	p, err := b.Provider(name)
+	l, err := b.lockSettings(ctx, "providers.toml")
 	if err != nil {
 		return err
 	}
-	if err := b.noLink("providers.toml"); err != nil {
+	defer l.Release()
+	p, err := b.Provider(name)
+	if err != nil {
 		return err
 	}
 	ps, err := b.Providers()

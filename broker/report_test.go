@@ -282,7 +282,7 @@ func TestReportHeedsFenceAndPin(t *testing.T) {
 // failover=false: the current account is as good as pinned.
 func TestWithoutFailoverThePoolStays(t *testing.T) {
 	w, a := pooled(t, "ada", "bob")
-	if err := w.broker().ConfigSet("failover", "false"); err != nil {
+	if err := w.broker().ConfigSet(t.Context(), "failover", "false"); err != nil {
 		t.Fatal(err)
 	}
 	if r := w.report(Selection{}, limited(a[0], 3600)); r.Action != Wait || r.Next != nil || w.current("sim") != a[0].ID {

@@ -52,6 +52,12 @@ func (f *File) ManifestPath() string { return f.lockPath("manifest.lock") }
 // ImportPath returns the lock of whoever takes logins over.
 func (f *File) ImportPath() string { return f.lockPath("import.lock") }
 
+// SettingsPath returns the lock of whoever changes config.toml or providers.toml.
+func (f *File) SettingsPath() string { return f.lockPath("settings.lock") }
+
+// SetupPath returns the lock of whoever changes other programs' configuration.
+func (f *File) SetupPath() string { return f.lockPath("setup.lock") }
+
 // ProbePath returns the lock of whoever tries the keystore.
 func (f *File) ProbePath() string { return f.lockPath("probe.lock") }
 

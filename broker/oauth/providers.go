@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"bytes"
 	"cmp"
 	_ "embed"
 	"errors"
@@ -218,11 +219,12 @@ func (ps *Providers) rewrite(change func([]byte) ([]byte, error)) error {
 	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
 		return fmt.Errorf("%s: it is no regular file", path)
 	}
-	data, err := readProviders(path)
+	before, err := readProviders(path)
 	if err != nil {
 		return err
 	}
-	if data, err = change(data); err != nil {
+	data, err := change(before)
+	if err != nil {
 		return err
 	}
 	own, err := parseProviders(data, SourceOwn)
@@ -232,7 +234,14 @@ func (ps *Providers) rewrite(change func([]byte) ([]byte, error)) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	if err := atomicfile.Write(path, data, 0o600, nil); err != nil {
+	still := func() error { // an editor takes no lock
+		now, err := readProviders(path)
+		if err == nil && !bytes.Equal(now, before) {
+			err = fmt.Errorf("%s has changed meanwhile; run the command again", path)
+		}
+		return err
+	}
+	if err := atomicfile.Write(path, data, 0o600, still); err != nil {
 		return err
 	}
 	ps.own, ps.data = own, data

@@ -62,14 +62,9 @@ func (c *setupCmd) Run(a *app) error {
 			return err
 		}
 	}
-	changes, err := client.Plan(m, choice, c.Undo)
+	changes, err := c.change(a, func() ([]setup.Change, error) { return client.Plan(m, choice, c.Undo) })
 	if err != nil {
 		return setupError(err)
-	}
-	if len(changes) > 0 && !c.Print {
-		if err := c.write(a, changes); err != nil {
-			return err
-		}
 	}
 	if err := c.report(a, client, m, choice, changes); err != nil || !client.Logins || c.Undo || c.Print || c.JSON {
 		return err
@@ -177,21 +172,40 @@ func shortened(diff string) string {
 	return diff
 }
 
-// write shows the changes, asks where there is somebody to ask, and makes them.
-func (c *setupCmd) write(a *app, changes []setup.Change) error {
+// change plans the changes, shows them, asks where there is somebody to ask, and makes
+// them. Two of it at once take turns; nobody waits for a person, whose answer is about
+// what was shown and nothing newer.
+func (c *setupCmd) change(a *app, plan func() ([]setup.Change, error)) ([]setup.Change, error) {
+	asks := !c.Yes && !a.term.noInput && isTerminal(a.in) && isTerminal(a.err)
+	if !c.Print && !asks {
+		release, err := a.broker.LockSetup(a.ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer release()
+	}
+	changes, err := plan()
+	if err != nil || len(changes) == 0 || c.Print {
+		return changes, err
+	}
 	if !a.term.quiet {
 		for _, change := range changes {
 			_, _ = io.WriteString(a.err, shortened(change.Diff()))
 		}
 	}
-	if !c.Yes && !a.term.noInput && isTerminal(a.in) && isTerminal(a.err) {
+	if asks {
 		_, _ = io.WriteString(a.err, "Write this? [Y/n] ")
 		answer, err := bufio.NewReader(a.input()).ReadString('\n')
 		if answer = strings.ToLower(strings.TrimSpace(answer)); err != nil || answer != "" && answer != "y" && answer != "yes" {
-			return &broker.Error{Code: broker.Cancelled, Message: "nothing was changed"}
+			return nil, &broker.Error{Code: broker.Cancelled, Message: "nothing was changed"}
 		}
+		release, err := a.broker.LockSetup(a.ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer release()
 	}
-	return setupError(setup.ApplyAll(changes))
+	return changes, setup.ApplyAll(changes)
 }
 
 // setupError makes what the package complains of an error with a hint.

@@ -42,12 +42,8 @@ func ApplyAll(changes []Change) error {
 // Apply makes the change: the file is replaced as a whole, keeps its mode, and
 // where it is a link (as dotfile managers make them) the link stays.
 func (c Change) Apply() error {
-	now, err := read(c.Path, c.Link)
-	if err != nil {
+	if err := c.unchanged(); err != nil {
 		return err
-	}
-	if !same(now, c.Before) {
-		return &fs.PathError{Op: "change", Path: c.Path, Err: ErrChanged}
 	}
 	path := c.Path
 	switch {
@@ -57,7 +53,8 @@ func (c Change) Apply() error {
 		return os.Remove(path)
 	}
 	// What a link leads to is changed, not the link, also where there is nothing yet.
-	if path, err = follow(path); err != nil {
+	path, err := follow(path)
+	if err != nil {
 		return err
 	}
 	if c.After == nil {
@@ -72,7 +69,16 @@ func (c Change) Apply() error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	return atomicfile.Write(path, c.After, mode, nil)
+	return atomicfile.Write(path, c.After, mode, c.unchanged)
+}
+
+// unchanged is an error where the file is no longer as the plan found it.
+func (c Change) unchanged() error {
+	now, err := read(c.Path, c.Link)
+	if err == nil && !same(now, c.Before) {
+		err = &fs.PathError{Op: "change", Path: c.Path, Err: ErrChanged}
+	}
+	return err
 }
 
 // errReadOnly: somebody protected that file, and replacing it would not even ask.

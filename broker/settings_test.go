@@ -1,0 +1,77 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/keystore"
+)
+
+// What several processes set at once is all kept.
+func TestSettingsOfManyAtOnce(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, brokertest.Config{})
+	set := []func(*Broker) error{
+		func(b *Broker) error { return b.ConfigSet(t.Context(), "failover", "false") },
+		func(b *Broker) error { return b.ConfigSet(t.Context(), "strategy", soonestReset) },
+		func(b *Broker) error { return b.ConfigSet(t.Context(), "throttle_max", "20s") },
+		func(b *Broker) error { return b.ConfigSet(t.Context(), "terms_notice", "false") },
+		func(b *Broker) error { return b.RemoveProvider(t.Context(), "old") },
+	}
+	old := testProvider(w.server.URL)
+	old.Name = "old"
+	if err := w.broker().AddProvider(t.Context(), old, keystore.NewSecret("hush")); err != nil {
+		t.Fatal(err)
+	}
+	const many = 12
+	for i := range many {
+		p := testProvider(w.server.URL)
+		p.Name = fmt.Sprintf("p%d", i)
+		secret := keystore.Secret{}
+		if p.ClientID = p.Name; i%2 == 0 {
+			secret = keystore.NewSecret("hush")
+		}
+		set = append(set, func(b *Broker) error { return b.AddProvider(t.Context(), p, secret) })
+	}
+	errs := make([]error, len(set))
+	var all sync.WaitGroup
+	for i, f := range set {
+		b := New(Options{Dir: w.dir})
+		all.Go(func() { errs[i] = f(b) })
+	}
+	all.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	b := w.broker()
+	if got := b.Config(); got != (Config{Strategy: soonestReset, ThrottleMax: 20 * time.Second}) {
+		t.Errorf("%+v", got)
+	}
+	ps, err := b.Providers()
+	if err != nil {
+		t.Fatal(err)
+	}
+	idx, err := b.read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.open(idx); err != nil {
+		t.Fatal(err)
+	}
+	for i := range many {
+		p, ok := ps.Get(fmt.Sprintf("p%d", i))
+		if has, err := b.hasClientSecret(t.Context(), idx, p.Endpoint()); !ok || err != nil || has != (i%2 == 0) {
+			t.Errorf("p%d: there %v, with a secret %v (%v)", i, ok, has, err)
+		}
+	}
+	if _, ok := ps.Get("old"); ok {
+		t.Error("the one that was removed is there")
+	}
+	if has, err := b.hasClientSecret(t.Context(), idx, old.Endpoint()); err != nil || has {
+		t.Errorf("its secret is there: %v, %v", has, err)
+	}
+}
