@@ -1,8 +1,12 @@
 package broker
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -73,5 +77,26 @@ func TestSettingsOfManyAtOnce(t *testing.T) {
 	}
 	if has, err := b.hasClientSecret(t.Context(), idx, old.Endpoint()); err != nil || has {
 		t.Errorf("its secret is there: %v, %v", has, err)
+	}
+}
+
+// A hostile config.toml is no work: every token reads it.
+func TestConfigOfAllowedSizeIsNoWork(t *testing.T) {
+	b := New(Options{Dir: t.TempDir()})
+	path := filepath.Join(b.opt.Dir, "config.toml")
+	if err := os.WriteFile(path, bytes.Repeat([]byte("#"), maxConfig+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.loadConfig(); CodeOf(err) != Usage {
+		t.Errorf("over the limit: %v", err)
+	}
+	if c := b.Config(); c.Failover {
+		t.Error("failover, though nobody knows")
+	}
+	if err := os.WriteFile(path, []byte(strings.Repeat("#", maxConfig-4)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.ConfigSet(t.Context(), "failover", "false"); CodeOf(err) != Usage {
+		t.Errorf("what would be over the limit: %v", err)
 	}
 }

@@ -22,8 +22,11 @@ import (
 //go:embed builtin.toml
 var builtinTOML []byte
 
-// maxProviders is far above any real file.
-const maxProviders = 1 << 20
+// What a providers.toml has at most is far above any real file, and little work.
+const (
+	maxProviders    = 256 << 10
+	maxProviderKeys = 4000
+)
 
 // Providers are the built-in providers, overlaid by the user's own: one of the
 // same name replaces the built-in one. They are not safe for concurrent use.
@@ -102,6 +105,9 @@ func parseProviders(data []byte, source string) (map[string]Provider, error) {
 	type table struct {
 		Provider
 		ClientSecret any `toml:"client_secret"`
+	}
+	if n := rawtext.Keys(data); n > maxProviderKeys {
+		return nil, fmt.Errorf("it has %d keys and tables, and may have %d", n, maxProviderKeys)
 	}
 	var tables map[string]table
 	// What no field takes is not looked at closely, and the rest of the file could not
@@ -228,6 +234,9 @@ func (ps *Providers) rewrite(change func([]byte) ([]byte, error)) error {
 		return err
 	}
 	own, err := parseProviders(data, SourceOwn)
+	if err == nil && len(data) > maxProviders {
+		err = fmt.Errorf("it would have more than %d bytes", maxProviders)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}

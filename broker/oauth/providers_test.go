@@ -3,6 +3,7 @@ package oauth
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,6 +16,8 @@ import (
 	"unicode/utf16"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"github.com/authferry/authferry/rawtext"
 )
 
 func load(t *testing.T, path string) *Providers {
@@ -276,6 +279,43 @@ func TestDamagedFiles(t *testing.T) {
 	}
 }
 
+// A file of allowed size is little work for every login: the parser compares each key
+// with all others. What would be too much is not written either.
+func TestProvidersBounds(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "providers.toml")
+	for name, file := range map[string]string{
+		"keys":    strings.Repeat("k=1\n", maxProviderKeys+1),
+		"tables":  strings.Repeat("[k]\n", maxProviderKeys+1),
+		"inline":  "k={a=1" + strings.Repeat(",b=1", maxProviderKeys) + "}",
+		"arrays":  "k=" + strings.Repeat("[", maxProviderKeys),
+		"bytes":   strings.Repeat("#", maxProviders+1),
+		"comment": strings.Repeat("#\n", maxProviders/2+1),
+	} {
+		if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := LoadProviders(path); err == nil || !strings.Contains(err.Error(), "at most") && !strings.Contains(err.Error(), "may have") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	full := "[a]\n"
+	for i := range maxProviderKeys - 5 {
+		full += fmt.Sprintf("k%d=1\n", i)
+	}
+	for name, file := range map[string]string{"keys": full, "bytes": strings.Repeat("#", maxProviders-10) + "\n"} {
+		if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		ps := load(t, path)
+		if err := ps.Add(sample()); err == nil {
+			t.Errorf("%s: added", name)
+		}
+		if after, err := os.ReadFile(path); err != nil || string(after) != file {
+			t.Errorf("%s: the file changed (%v)", name, err)
+		}
+	}
+}
+
 // Whatever a file holds: if it is read at all, an entry can be added and taken
 // out again, and the others are as they were.
 func FuzzProvidersTOML(f *testing.F) {
@@ -287,8 +327,8 @@ func FuzzProvidersTOML(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		before, err := parseProviders(data, SourceOwn)
-		if err != nil {
-			return
+		if err != nil || len(data) > maxProviders/2 || rawtext.Keys(data) > maxProviderKeys/2 {
+			return // no more fits in, it may be
 		}
 		path := filepath.Join(t.TempDir(), "providers.toml")
 		if err := os.WriteFile(path, data, 0o600); err != nil {

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/tailscale/hujson"
+
+	"github.com/authferry/authferry/rawtext"
 )
 
 // Files of JSON, with or without comments, get members. What is inserted goes
@@ -25,6 +27,9 @@ type document struct {
 func parseJSON(now []byte) (*document, error) {
 	d := new(document)
 	d.mark, d.text = cutMark(now)
+	if rawtext.Deeper([]byte(d.text), maxDepth) {
+		return nil, refuse("it nests more than %d deep; it was left as it is", maxDepth)
+	}
 	root, err := hujson.Parse([]byte(d.text))
 	if err != nil {
 		// Not in the parser's words, which quote what stands there: it may be a secret.

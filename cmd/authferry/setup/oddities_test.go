@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/authferry/authferry/atomicfile"
 )
 
 // What a parser stumbles over may be somebody's key: the place alone is told.
@@ -194,5 +196,52 @@ func TestDropKeepsComments(t *testing.T) {
 		if _, err := parseJSON(after); want != "" && err != nil {
 			t.Errorf("%q can't be read: %v", after, err)
 		}
+	}
+}
+
+// A file that would be hours of work, or the end of the program, is left alone.
+func TestFilesOutOfBounds(t *testing.T) {
+	deep := `{"a":` + strings.Repeat("[", maxDepth) + strings.Repeat("]", maxDepth) + "}"
+	for _, test := range []struct{ client, content, want string }{
+		{"claude-code", deep, "nests more than"},
+		{"docker", strings.Repeat(`{"a":`, 1<<20), "nests more than"},
+		{"mcp", deep, "nests more than"},
+		{"codex", strings.Repeat("[a]\n", maxTOMLKeys+1), "more than 8000 keys"},
+		{"cargo", "a = {" + strings.Repeat("k=1,", maxTOMLKeys+1) + "}", "more than 8000 keys"},
+		{"git", strings.Repeat("#", maxFile+1), "no regular file of at most 32 MB"},
+	} {
+		t.Run(test.client, func(t *testing.T) {
+			c, m := client(t, test.client), machine(t)
+			all, err := c.Files(m, choice)
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, all[0].Path, test.content)
+			_, stateErr := c.State(m)
+			_, putErr := c.Plan(m, choice, false)
+			_, takeErr := c.Plan(m, choice, true)
+			for _, err := range []error{stateErr, putErr, takeErr} {
+				if _, ok := errors.AsType[*Refusal](err); !ok || !strings.Contains(err.Error(), test.want) {
+					t.Errorf("got %v, want %s", err, test.want)
+				}
+			}
+		})
+	}
+}
+
+// Who changes the file at the last moment is not overwritten.
+func TestChangedAtTheLastMoment(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	write(t, path, "old")
+	c := Change{Path: path, Before: []byte("old"), After: []byte("new")}
+	if err := c.unchanged(); err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, "theirs")
+	if err := atomicfile.Write(path, c.After, 0o600, c.unchanged); !errors.Is(err, ErrChanged) {
+		t.Error(err)
+	}
+	if err := c.Apply(); !errors.Is(err, ErrChanged) {
+		t.Error(err)
 	}
 }

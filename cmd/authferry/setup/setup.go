@@ -12,7 +12,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
+
+	"github.com/authferry/authferry/atomicfile"
 )
 
 // Machine is where the clients' programs and files are looked for.
@@ -163,16 +164,25 @@ func (c Client) Plan(m Machine, choice Choice, undo bool) ([]Change, error) {
 // same tells no file from an empty one.
 func same(a, b []byte) bool { return (a == nil) == (b == nil) && bytes.Equal(a, b) }
 
+// What a client's file has at most: more is no configuration, and much work.
+const (
+	maxFile     = 32 << 20
+	maxTOMLKeys = 8000
+	maxDepth    = 1000
+)
+
 // read returns nil for a file that isn't there, and never nil for one that is.
 func read(path, link string) ([]byte, error) {
 	if link != "" {
 		return readLink(path, link)
 	}
-	data, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
+	data, err := atomicfile.Read(path, maxFile)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
-	}
-	if err == nil && data == nil {
+	case errors.Is(err, atomicfile.ErrUnfit):
+		return nil, refuse("it is no regular file of at most %d MB; it was left as it is", maxFile>>20)
+	case err == nil && data == nil:
 		data = []byte{}
 	}
 	return data, err

@@ -5,11 +5,16 @@ import (
 	"fmt"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"github.com/authferry/authferry/rawtext"
 )
 
 // parseTOML reads a file for what stands there; changes are made to its lines.
 func parseTOML(now []byte) (map[string]any, error) {
 	var all map[string]any
+	if rawtext.Keys(now) > maxTOMLKeys {
+		return nil, refuse("it has more than %d keys; it was left as it is", maxTOMLKeys)
+	}
 	if err := toml.Unmarshal([]byte(textOf(now)), &all); err != nil {
 		// Not in the parser's words, which quote what stands there: it may be a secret.
 		where := ""
