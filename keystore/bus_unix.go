@@ -51,17 +51,22 @@ func quiet(item string) bool {
 		return false
 	}
 	running := false
-	if err := s.BusObject().Call("org.freedesktop.DBus.NameHasOwner", 0, "org.freedesktop.secrets").Store(&running); err != nil || !running {
+	if err := s.BusObject().Call("org.freedesktop.DBus.NameHasOwner", 0, serviceName).Store(&running); err != nil || !running {
 		return false
 	}
 	collection := s.GetLoginCollection()
-	if locked, err := collection.GetProperty("org.freedesktop.Secret.Collection.Locked"); err != nil || locked.Value() != false {
+	if login, there := lockedAt(s, loginPath); there {
+		if r := besideLogin(login); r != nil {
+			collection = s.Object(serviceName, r.homeOf(item))
+		}
+	}
+	if locked, there := lockedAt(s, collection.Path()); locked || !there {
 		return false
 	}
 	found, err := s.SearchItems(collection, map[string]string{"username": item, "service": Service})
 	if err != nil || len(found) == 0 {
 		return false
 	}
-	locked, err := s.Object("org.freedesktop.secrets", found[0]).GetProperty("org.freedesktop.Secret.Item.Locked")
+	locked, err := s.Object(serviceName, found[0]).GetProperty("org.freedesktop.Secret.Item.Locked")
 	return err == nil && locked.Value() == false
 }

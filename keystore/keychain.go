@@ -5,8 +5,6 @@ import (
 	"errors"
 	"runtime"
 	"strings"
-
-	"github.com/zalando/go-keyring"
 )
 
 // OpenKeychain returns the keychain of the person who is logged in: the macOS
@@ -37,9 +35,9 @@ func (library) Get(item string) (string, error) {
 	if err := reachable(); err != nil {
 		return "", err
 	}
-	text, err := keyring.Get(Service, item)
+	text, err := getItem(item)
 	if vanished(err) {
-		text, err = keyring.Get(Service, item)
+		text, err = getItem(item)
 	}
 	return text, err
 }
@@ -48,16 +46,16 @@ func (library) Set(item, text string) error {
 	if err := reachable(); err != nil {
 		return err
 	}
-	return keyring.Set(Service, item, text)
+	return setItem(item, text)
 }
 
 func (library) Delete(item string) error {
 	if err := reachable(); err != nil {
 		return err
 	}
-	err := keyring.Delete(Service, item)
+	err := deleteItem(item)
 	if vanished(err) {
-		err = keyring.Delete(Service, item)
+		err = deleteItem(item)
 	}
 	return err
 }

@@ -123,3 +123,56 @@ func TestGnomeKeyringTakesManyClients(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// A default keyring that is open serves beside a "login" that is locked, and what is
+// in a keyring is found there whatever is locked, open or the default later.
+func TestDefaultBesideLogin(t *testing.T) {
+	const manifest, other = "store/manifest", "other/acc_0/grant:a"
+	ring := ks.GnomeKeyring(t)
+	c := newClient(t, "keychain", ring.Env)
+	ring.Default(t)
+	gets := func(name string) request { return request{Op: "get", Name: name} }
+	sets := func(name string) request { return request{Op: "set", Name: name, Value: "new"} }
+
+	// Nothing of ours anywhere, and "login" locked: the open one takes it.
+	ring.Lock(t)
+	c.wantCause(gets(item), keystore.ErrNotFound)
+	c.set(manifest, "m")
+	c.set(item, long)
+	c.want(item, long)
+	if a := c.do(request{Op: "look for", Name: item}); a.Value != "true" {
+		t.Errorf("looking for it: %+v", a)
+	}
+	// "login" is opened: it stays where it is, and so does what comes new to its folder.
+	ring.Unlock(t)
+	c.want(item, long)
+	c.set(item, "newer")
+	c.set(item+"b", "beside")
+	ring.Lock(t)
+	c.want(item, "newer")
+	c.want(item+"b", "beside")
+	// Another folder, while "login" is open, is in "login" as ever, and locked with it.
+	ring.Unlock(t)
+	c.set(other, "in login")
+	c.set("other/manifest", "m")
+	c.want(other, "in login")
+	ring.Lock(t)
+	c.wantCause(gets(other), keystore.ErrLocked)
+	c.wantCause(sets(other), keystore.ErrLocked)
+	c.wantCause(sets(other+"b"), keystore.ErrLocked)
+	c.wantCause(gets("third/manifest"), keystore.ErrLocked) // nobody can tell what "login" has
+	c.want(item, "newer")
+	// And the other way round.
+	ring.Unlock(t)
+	ring.LockDefault(t)
+	c.want(other, "in login")
+	c.set(other, "still in login")
+	c.wantCause(gets(item), keystore.ErrLocked)
+	c.wantCause(sets(item), keystore.ErrLocked)
+	c.wantCause(sets(item+"c"), keystore.ErrLocked)
+	ring.UnlockDefault(t)
+	c.want(item, "newer")
+	c.wantCause(request{Op: "delete", Name: item}, nil)
+	c.wantCause(gets(item), keystore.ErrNotFound)
+	c.want(other, "still in login")
+}

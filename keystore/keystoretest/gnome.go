@@ -36,6 +36,7 @@ type Keyring struct {
 	daemon *daemon
 	conn   *dbus.Conn
 	home   string
+	other  dbus.ObjectPath // the default one, if Default made it
 }
 
 const keyringPassword = "the test's own"
@@ -70,9 +71,66 @@ func (k *Keyring) start(t testing.TB, flags ...string) {
 }
 
 // Lock locks the login collection. Nobody is there to answer a prompt.
-func (k *Keyring) Lock(t testing.TB) {
+func (k *Keyring) Lock(t testing.TB) { t.Helper(); k.lock(t, loginPath) }
+
+func (k *Keyring) lock(t testing.TB, path dbus.ObjectPath) {
 	t.Helper()
-	if err := k.conn.Object(busName, servicePath).Call(serviceIface+".Lock", 0, []dbus.ObjectPath{loginPath}).Err; err != nil {
+	if err := k.conn.Object(busName, servicePath).Call(serviceIface+".Lock", 0, []dbus.ObjectPath{path}).Err; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Default makes an open keyring of another name the default one.
+func (k *Keyring) Default(t testing.TB) {
+	t.Helper()
+	service := k.conn.Object(busName, servicePath)
+	var nothing dbus.Variant
+	var session, made dbus.ObjectPath
+	if err := service.Call(serviceIface+".SearchItems", 0, map[string]string{"program": "other"}).Err; err != nil {
+		t.Fatal(err)
+	}
+	if err := service.Call(serviceIface+".OpenSession", 0, "plain", dbus.MakeVariant("")).Store(&nothing, &session); err != nil {
+		t.Fatal(err)
+	}
+	password := struct {
+		Session           dbus.ObjectPath
+		Parameters, Value []byte
+		ContentType       string
+	}{session, []byte{}, []byte(keyringPassword), "text/plain"}
+	// The daemon's own way round a prompt for the new keyring's password.
+	if err := service.Call("org.gnome.keyring.InternalUnsupportedGuiltRiddenInterface.CreateWithMasterPassword", 0,
+		map[string]dbus.Variant{collectionIface + ".Label": dbus.MakeVariant("work")}, password).Store(&made); err != nil {
+		t.Fatal(err)
+	}
+	if err := service.Call(serviceIface+".SetAlias", 0, "default", made).Err; err != nil {
+		t.Fatal(err)
+	}
+	k.other = made
+}
+
+// LockDefault locks what Default made; Unlock opens the login collection again.
+func (k *Keyring) LockDefault(t testing.TB) { t.Helper(); k.lock(t, k.other) }
+
+// Unlock opens the login collection, without a restart.
+func (k *Keyring) Unlock(t testing.TB) { t.Helper(); k.unlock(t, loginPath) }
+
+// UnlockDefault opens what Default made.
+func (k *Keyring) UnlockDefault(t testing.TB) { t.Helper(); k.unlock(t, k.other) }
+
+func (k *Keyring) unlock(t testing.TB, path dbus.ObjectPath) {
+	t.Helper()
+	service := k.conn.Object(busName, servicePath)
+	var nothing dbus.Variant
+	var session dbus.ObjectPath
+	if err := service.Call(serviceIface+".OpenSession", 0, "plain", dbus.MakeVariant("")).Store(&nothing, &session); err != nil {
+		t.Fatal(err)
+	}
+	password := struct {
+		Session           dbus.ObjectPath
+		Parameters, Value []byte
+		ContentType       string
+	}{session, []byte{}, []byte(keyringPassword), "text/plain"}
+	if err := service.Call("org.gnome.keyring.InternalUnsupportedGuiltRiddenInterface.UnlockWithMasterPassword", 0, path, password).Err; err != nil {
 		t.Fatal(err)
 	}
 }
