@@ -60,6 +60,7 @@ type Broker struct {
 	store  keystore.Store // opened on first use
 	config *Config        // likewise
 	held   bool           // index is held on to
+	kept   *kept          // a Keeper's memory; nil: none
 }
 
 // DefaultKeyFile is the key file that the environment names: AUTHFERRY_KEY_FILE,
@@ -145,7 +146,7 @@ func (b *Broker) readOrEmpty() (*index.Index, error) {
 
 // load tells a new folder from one whose index was deleted.
 func (b *Broker) load() (*index.Index, error) {
-	idx, err := b.index.Read()
+	idx, err := b.readIndex()
 	if !errors.Is(err, fs.ErrNotExist) {
 		return idx, err
 	}
@@ -156,6 +157,14 @@ func (b *Broker) load() (*index.Index, error) {
 		return nil, failf(IndexCorrupt, "index.json %s; the logins are still in the keystore", strings.TrimPrefix(lost.Reason, "it ")).hint(fixHint)
 	}
 	return nil, err
+}
+
+// readIndex reads the index, or has it from a Keeper's memory. Work under way reads.
+func (b *Broker) readIndex() (*index.Index, error) {
+	if b.held {
+		return b.index.Read()
+	}
+	return b.kept.index(b.index)
 }
 
 // update changes the index that there is under its lock.

@@ -164,7 +164,7 @@ func choose(idx *index.Index, sel selected, passed passings, now time.Time) choi
 	for _, a := range members {
 		why := passed.of(a.ID)
 		switch until := heldUntil(a, sel.scope, now); {
-		case a.Disabled:
+		case a.Disabled, slices.Contains(sel.except, a.ID):
 		case until.After(now):
 			held = append(held, a)
 		case CodeOf(why) == LoginNeeded || needsLogin(a, now):

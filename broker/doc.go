@@ -49,6 +49,11 @@
 // token that still lives is never withheld because of a lock, a refresh, a limit
 // or an outage.
 //
+// keeper.go is for a program that stays: it has the index in memory for as long as the
+// file is the same one, and each account's token for as long as the index names its
+// generation. What it keeps spares reading; it decides nothing. The keystore is not
+// asked again then, so a keychain that is locked meanwhile stops nothing that runs.
+//
 // A caller that names the origin to which it will send the token (origin.go) gets
 // one whose record has that origin in it, or none, and nothing is refreshed for
 // any other. Where it names no account, the records say whose tokens may go there:

@@ -37,7 +37,10 @@ func (b *Broker) wanted(ctx context.Context, req TokenRequest) wanted {
 		} else if err == nil && cmp.Or(req.Account, req.EnvAccount) == "" {
 			pool = sel.pool
 		}
-		sel.origin = req.Origin
+		sel.origin, sel.except = req.Origin, req.Except
+		if req.Stay != "" && sel.prefer == "" && idx.Pools[sel.pool].Current == req.StayBy {
+			sel.prefer = req.Stay
+		}
 		return sel, rejected, err
 	}
 }
@@ -113,6 +116,7 @@ func (b *Broker) handOut(ctx context.Context, want wanted, minTTL time.Duration)
 		tok, err := b.serve(ctx, idx, a, s)
 		if err == nil && !waited && time.Since(asked) < noWait {
 			b.passedOver(ctx, idx, passed, sel.prefer, rejected, tok)
+			tok.Current = idx.Pools[sel.pool].Current
 			return tok, nil
 		}
 		failure := err
@@ -131,6 +135,7 @@ func (b *Broker) handOut(ctx context.Context, want wanted, minTTL time.Duration)
 		switch {
 		case failure == nil && sel.admits(now, probe, time.Now()):
 			b.passedOver(ctx, idx, passed, sel.prefer, rejected, tok)
+			tok.Current = idx.Pools[sel.pool].Current
 			return tok, nil
 		case failure == nil:
 			continue

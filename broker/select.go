@@ -28,6 +28,7 @@ type selected struct {
 	// the one that ranks first.
 	soonest bool
 	origin  string // where the token will be sent; empty: the caller sees to that
+	except  []string
 }
 
 // resolve finds the pool, and the account if one is named, in the order of the

@@ -32,6 +32,12 @@ type TokenRequest struct {
 	// handed out nor refreshed for it: the error wraps ErrOtherOrigin. Where
 	// nothing is selected, it also finds the pool.
 	Origin string
+	// Stay is an account to stay with while it is free, and StayBy the Token.Current
+	// under which it was chosen: where somebody made another account current since,
+	// that counts more. Neither pins.
+	Stay, StayBy string
+	// Except are accounts that the caller has no use for.
+	Except []string
 }
 
 // Token is one hand-out.
@@ -43,6 +49,7 @@ type Token struct {
 	Origins     []string       // where they may be sent, and nowhere else
 	Lease       string         // "<account id>.<generation>"
 	Account     index.Account
+	Current     string // id of the account that is current in its pool; empty: none was named yet
 }
 
 // Lease names a hand-out of an account's token.
@@ -111,8 +118,10 @@ func (want serving) allows(origins []string) bool {
 // outage; because the login is dead, or the API refused the token, only if another
 // account can be used.
 func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, want serving) (*Token, error) {
-	if err := b.open(idx); err != nil {
-		return nil, err
+	if !b.kept.has(idx, a) {
+		if err := b.open(idx); err != nil {
+			return nil, err
+		}
 	}
 	if a.Kind == KindAPIKey {
 		tok, err := b.serveAPIKey(ctx, idx, a, want)
@@ -234,6 +243,9 @@ func (b *Broker) readAccess(ctx context.Context, idx *index.Index, a *index.Acco
 	if a.AccessSlot == "" {
 		return nil, nil
 	}
+	if acc := b.kept.access(idx, a); acc != nil {
+		return acc, nil
+	}
 	s, err := b.get(ctx, accessItem(idx, a.ID, a.AccessSlot))
 	if unwritten(err) {
 		return nil, nil
@@ -242,6 +254,7 @@ func (b *Broker) readAccess(ctx context.Context, idx *index.Index, a *index.Acco
 		return nil, storeError(err)
 	}
 	if acc, err := decodeAccess(s); err == nil && acc.Account == a.ID && acc.Generation == a.Generation {
+		b.kept.keep(idx, a, acc, nil)
 		return acc, nil
 	}
 	return nil, nil
@@ -272,6 +285,26 @@ func (b *Broker) serveAPIKey(ctx context.Context, idx *index.Index, a *index.Acc
 		return nil, failf(ProviderRefused, "the API key of account %s was refused, and a key can't be refreshed", quote(a.Label)).
 			hint("authferry login %s --api-key-stdin --renew %s", a.Provider, Arg(a.Label)).itsOwn()
 	}
+	g := b.kept.key(idx, a)
+	if g == nil {
+		var err error
+		if g, err = b.readAPIKey(ctx, idx, a); err != nil {
+			return nil, err
+		}
+		b.kept.keep(idx, a, nil, g)
+	}
+	if !want.allows(g.Origins) {
+		return nil, otherOrigin(a, want.origin)
+	}
+	return &Token{
+		AccessToken: g.APIKey, TokenType: "Bearer",
+		Headers: oauth.Expand(g.Headers, g.APIKey), Origins: g.Origins,
+		Lease: lease(a.ID, g.Generation), Account: *a,
+	}, nil
+}
+
+// readAPIKey returns the grant that has a's key.
+func (b *Broker) readAPIKey(ctx context.Context, idx *index.Index, a *index.Account) (*grant, error) {
 	g, err := b.readGrant(ctx, idx, a.ID, a.GrantSlot)
 	if err != nil {
 		return nil, err
@@ -286,14 +319,7 @@ func (b *Broker) serveAPIKey(ctx context.Context, idx *index.Index, a *index.Acc
 	if g == nil || g.APIKey.Empty() {
 		return nil, b.missing(ctx, idx, a)
 	}
-	if !want.allows(g.Origins) {
-		return nil, otherOrigin(a, want.origin)
-	}
-	return &Token{
-		AccessToken: g.APIKey, TokenType: "Bearer",
-		Headers: oauth.Expand(g.Headers, g.APIKey), Origins: g.Origins,
-		Lease: lease(a.ID, g.Generation), Account: *a,
-	}, nil
+	return g, nil
 }
 
 func (acc *access) token(a *index.Account) *Token {

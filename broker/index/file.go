@@ -93,6 +93,10 @@ func (f *File) Read() (*Index, error) {
 	return ix, f.belongs(ix)
 }
 
+// Stat describes the file that Read reads, so that a caller can tell whether it is
+// still the one that was read.
+func (f *File) Stat() (fs.FileInfo, error) { return os.Lstat(f.path()) }
+
 // LastGood returns the backup, for when Read says ErrCorrupt. Errors are those of
 // Read.
 func (f *File) LastGood() (*Index, error) { return load(f.backupPath(), f.path(), parseKeeping) }
