@@ -246,6 +246,9 @@ func (b *Broker) readAccess(ctx context.Context, idx *index.Index, a *index.Acco
 	if acc := b.kept.access(idx, a); acc != nil {
 		return acc, nil
 	}
+	if err := b.open(idx); err != nil { // done already, unless it was just forgotten
+		return nil, err
+	}
 	s, err := b.get(ctx, accessItem(idx, a.ID, a.AccessSlot))
 	if unwritten(err) {
 		return nil, nil
@@ -305,6 +308,9 @@ func (b *Broker) serveAPIKey(ctx context.Context, idx *index.Index, a *index.Acc
 
 // readAPIKey returns the grant that has a's key.
 func (b *Broker) readAPIKey(ctx context.Context, idx *index.Index, a *index.Account) (*grant, error) {
+	if err := b.open(idx); err != nil {
+		return nil, err
+	}
 	g, err := b.readGrant(ctx, idx, a.ID, a.GrantSlot)
 	if err != nil {
 		return nil, err

@@ -1,0 +1,177 @@
+package serve
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"math"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/authferry/authferry/broker"
+)
+
+// Kind is what is wrong.
+type Kind int
+
+// The kinds. Of the first ones nothing was asked and nothing sent.
+const (
+	BadKey      Kind = iota + 1 // wrong key, or none
+	BadHost                     // Host is none of the listener's
+	FromPage                    // a page in a browser asks
+	BadTarget                   // the request's target is none that can be passed on
+	BadMethod                   // TRACE
+	Unknown                     // no such provider here, or no path of its model API
+	NoUpgrade                   // a WebSocket is asked for
+	Unreadable                  // the request's body broke off
+	AllHeld                     // no account is free; RetryAt, if it is known
+	LoginNeeded                 // every account needs a login
+	NotAllowed                  // a fence, or no account: Err
+	NoToken                     // keystore, lock or provider: Err
+	Unreachable                 // the API gave no answer
+	Redirected                  // the API sends the client elsewhere
+)
+
+// Trouble is why a client gets no answer of the API. It is an error.
+type Trouble struct {
+	Kind     Kind
+	Provider string // empty: not known
+	Pool     string // the one that was asked for; empty: none was named
+	RetryAt  time.Time
+	Err      error // a *broker.Error where Kind is about an account
+}
+
+func (t *Trouble) Error() string {
+	if t.Err != nil {
+		return "serve: " + t.Err.Error()
+	}
+	return "serve: trouble " + strconv.Itoa(int(t.Kind))
+}
+
+// Unwrap returns t.Err.
+func (t *Trouble) Unwrap() error { return t.Err }
+
+// Code is the broker's code, where the trouble is the broker's.
+func (t *Trouble) Code() broker.Code { return broker.CodeOf(t.Err) }
+
+// status is what the clients of an API understand at once.
+func (t *Trouble) status(a api) int {
+	switch t.Kind {
+	case BadKey:
+		return http.StatusUnauthorized
+	case BadHost, FromPage:
+		return http.StatusForbidden
+	case BadTarget, Unreadable:
+		return http.StatusBadRequest
+	case BadMethod:
+		return http.StatusMethodNotAllowed
+	case Unknown:
+		return http.StatusNotFound
+	case NoUpgrade:
+		return http.StatusUpgradeRequired
+	case AllHeld:
+		return http.StatusTooManyRequests
+	case Unreachable, Redirected:
+		return http.StatusBadGateway
+	case LoginNeeded, NotAllowed, NoToken:
+	}
+	switch {
+	case a == responses: // all else is tried again, for up to half a minute
+		return http.StatusBadRequest
+	case t.Kind == NoToken:
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusForbidden // not 401: that makes a client ask for another key
+}
+
+// fail is ReverseProxy's ErrorHandler.
+func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
+	c, _ := r.Context().Value(callKey{}).(*call)
+	if c == nil || r.Context().Err() != nil {
+		panic(http.ErrAbortHandler) // nobody listens
+	}
+	t, ok := errors.AsType[*Trouble](err)
+	if !ok {
+		t = &Trouble{Kind: Unreachable, Provider: c.provider, Err: err}
+	}
+	p.answer(w, r, c.api, *t)
+}
+
+// answer writes the one answer that makes the clients of an API say the sentence at
+// once, instead of trying again.
+func (p *Proxy) answer(w http.ResponseWriter, r *http.Request, a api, t Trouble) {
+	status := t.status(a)
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "no-store")
+	if t.Kind != Unreachable { // which may be over when the client tries again
+		h.Set("X-Should-Retry", "false")
+	}
+	if t.Kind == NoUpgrade {
+		h.Set("Upgrade", "HTTP/1.1")
+		h.Set("Connection", "Upgrade")
+	}
+	if t.Kind == BadMethod {
+		h.Set("Allow", "GET, POST")
+	}
+	if seconds := untilSeconds(t.RetryAt); t.Kind == AllHeld && seconds > 0 && (a == messages || a == other) {
+		h.Set("Retry-After", strconv.FormatInt(seconds, 10))
+	}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(envelope(a, status, t.RetryAt, strings.ToValidUTF8(p.opt.Say(t), "")))
+	h.Set("Content-Length", strconv.Itoa(b.Len()))
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(b.Bytes())
+	}
+}
+
+func untilSeconds(at time.Time) int64 {
+	if at.IsZero() {
+		return 0
+	}
+	return max(1, int64(math.Ceil(time.Until(at).Seconds())))
+}
+
+// envelope is an error as a provider would put it.
+func envelope(a api, status int, until time.Time, message string) any {
+	kind := kinds[status]
+	if kind == [2]string{} {
+		kind = [2]string{"api_error", "UNAVAILABLE"}
+	}
+	limited := status == http.StatusTooManyRequests
+	switch a {
+	case gemini:
+		e := map[string]any{"code": status, "message": message, "status": kind[1]}
+		if s := untilSeconds(until); limited && s > 0 {
+			e["details"] = []any{map[string]any{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": strconv.FormatInt(s, 10) + "s"}}
+		}
+		return map[string]any{"error": e}
+	case responses, chat:
+		e := map[string]any{"type": kind[0], "code": nil, "param": nil, "message": message}
+		if limited {
+			e["type"], e["code"] = "usage_limit_reached", "usage_limit_reached"
+			if !until.IsZero() && a == responses {
+				e["resets_at"] = until.Unix()
+			}
+		}
+		return map[string]any{"error": e}
+	case messages, other:
+	}
+	return map[string]any{"type": "error", "error": map[string]any{"type": kind[0], "message": message}}
+}
+
+// kinds are what providers call a status: Anthropic, and with it OpenAI; Google.
+var kinds = map[int][2]string{
+	http.StatusBadRequest:       {"invalid_request_error", "INVALID_ARGUMENT"},
+	http.StatusUnauthorized:     {"authentication_error", "UNAUTHENTICATED"},
+	http.StatusForbidden:        {"permission_error", "PERMISSION_DENIED"},
+	http.StatusNotFound:         {"not_found_error", "NOT_FOUND"},
+	http.StatusMethodNotAllowed: {"invalid_request_error", "UNIMPLEMENTED"},
+	http.StatusUpgradeRequired:  {"invalid_request_error", "UNIMPLEMENTED"},
+	http.StatusTooManyRequests:  {"rate_limit_error", "RESOURCE_EXHAUSTED"},
+}

@@ -1,0 +1,136 @@
+package serve
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net/http"
+	"regexp"
+	"slices"
+	"time"
+)
+
+// MaxBody is the largest body that is kept in memory to be sent again.
+const MaxBody = 32 << 20
+
+// call is one request of a client.
+type call struct {
+	provider string
+	route    Route
+	path     string // behind the provider's name, escaped as it came
+	api      api
+	health   bool // answered here
+	unknown  bool // nobody who showed the key
+
+	body    []byte
+	more    io.Reader // what comes behind body; not nil: it can be sent only once
+	length  int64     // of the whole; -1: not known
+	scope   string    // of holds: "model:ID"; empty: none is known
+	session string    // empty: none is known
+	bound   bool      // it names what only one account has
+
+	started  time.Time
+	account  string // label of the one that was asked last, for the log
+	attempts int
+}
+
+// read takes r's body in, up to MaxBody, and looks for what the choice of an account
+// depends on.
+func (c *call) read(r *http.Request) error {
+	c.length = r.ContentLength
+	var b bytes.Buffer
+	if n := r.ContentLength; n > 0 && n <= MaxBody {
+		b.Grow(int(n) + bytes.MinRead)
+	}
+	if _, err := b.ReadFrom(io.LimitReader(r.Body, MaxBody+1)); err != nil {
+		return err
+	}
+	c.body = b.Bytes()
+	if len(c.body) > MaxBody {
+		c.more = r.Body
+	} else {
+		c.length = int64(len(c.body))
+	}
+	said := topLevel(c.body, c.api.fields()...)
+	c.scope = scopeOf(c.path, said["model"])
+	c.session = sessionOf(r.Header, said["prompt_cache_key"])
+	for _, field := range accountFields {
+		c.bound = c.bound || !slices.Contains([]string{"", "null", `""`}, string(said[field]))
+	}
+	return nil
+}
+
+// again reports that the request can be sent more than once.
+func (c *call) again() bool { return c.more == nil }
+
+// upload is the body for one attempt.
+func (c *call) upload() io.ReadCloser {
+	switch {
+	case c.length == 0:
+		return http.NoBody
+	case c.more != nil:
+		return io.NopCloser(io.MultiReader(bytes.NewReader(c.body), c.more))
+	}
+	return &upload{data: c.body}
+}
+
+// upload lets go of the body once it is sent: the request that it is part of lives as
+// long as its answer.
+type upload struct {
+	data []byte
+}
+
+var errUploadClosed = errors.New("the body is closed")
+
+func (u *upload) Read(p []byte) (int, error) {
+	n := copy(p, u.data)
+	if u.data = u.data[n:]; len(u.data) == 0 {
+		u.data = nil
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (u *upload) Close() error { return nil }
+
+var (
+	modelInPath = regexp.MustCompile(`/models/([^/:?]+)`)
+	modelID     = regexp.MustCompile(`^[\x21-\x7e]{1,100}$`)
+)
+
+// scopeOf is the scope of a hold on the model that a request names in its body or, as
+// Google's do, in its path; as it is written there.
+func scopeOf(path string, field []byte) string {
+	model, ok := text(field)
+	if !ok {
+		if m := modelInPath.FindStringSubmatch(path); m != nil {
+			model = m[1]
+		}
+	}
+	if !modelID.MatchString(model) {
+		return ""
+	}
+	return "model:" + model
+}
+
+// sessionHeaders are what clients name a conversation by, the surest first.
+var sessionHeaders = []string{"X-Claude-Code-Session-Id", "Session-Id", "Session_id", "Thread-Id"}
+
+func sessionOf(h http.Header, cacheKey []byte) string {
+	id := ""
+	for _, name := range sessionHeaders {
+		if id = h.Get(name); id != "" {
+			break
+		}
+	}
+	if id == "" {
+		id, _ = text(cacheKey)
+	}
+	if id == "" {
+		id = h.Get("X-Client-Request-Id")
+	}
+	if len(id) > 200 {
+		return ""
+	}
+	return id
+}

@@ -1,0 +1,110 @@
+package serve
+
+import (
+	"bytes"
+	"encoding/json"
+)
+
+// topLevel returns the values of some fields of a JSON object, as they stand there. It
+// reads no more than it has to and checks nothing: a body is the API's to judge. What
+// is no object has no fields; where a field stands twice, the first counts.
+func topLevel(body []byte, names ...string) map[string]json.RawMessage {
+	found := map[string]json.RawMessage{}
+	at := space(body, 0)
+	if len(names) == 0 || at == len(body) || body[at] != '{' {
+		return found
+	}
+	at++
+	for len(found) < len(names) {
+		if at = space(body, at); at == len(body) || body[at] != '"' {
+			return found
+		}
+		end := stringEnd(body, at)
+		name, ok := text(body[at:end])
+		if at = space(body, end); !ok || at == len(body) || body[at] != ':' {
+			return found
+		}
+		at = space(body, at+1)
+		end = valueEnd(body, at)
+		if end == at {
+			return found
+		}
+		for _, n := range names {
+			if _, twice := found[n]; n == name && !twice {
+				found[n] = body[at:end]
+			}
+		}
+		if at = space(body, end); at == len(body) || body[at] != ',' {
+			return found
+		}
+		at++
+	}
+	return found
+}
+
+// text is a JSON string's value.
+func text(raw []byte) (string, bool) {
+	if len(raw) < 2 || raw[0] != '"' || raw[len(raw)-1] != '"' {
+		return "", false
+	}
+	if inner := raw[1 : len(raw)-1]; bytes.IndexByte(inner, '\\') < 0 {
+		return string(inner), true
+	}
+	var s string
+	err := json.Unmarshal(raw, &s)
+	return s, err == nil
+}
+
+func space(b []byte, at int) int {
+	for at < len(b) && (b[at] == ' ' || b[at] == '\t' || b[at] == '\n' || b[at] == '\r') {
+		at++
+	}
+	return at
+}
+
+// stringEnd returns where the string that begins at b[at] is over; len(b) if it is not.
+func stringEnd(b []byte, at int) int {
+	for at++; ; at++ {
+		i := bytes.IndexByte(b[at:], '"')
+		if i < 0 {
+			return len(b)
+		}
+		escapes := 0
+		for i-escapes > 0 && b[at+i-escapes-1] == '\\' {
+			escapes++
+		}
+		if at += i; escapes%2 == 0 {
+			return at + 1
+		}
+	}
+}
+
+// valueEnd returns where the value that begins at b[at] is over.
+func valueEnd(b []byte, at int) int {
+	depth := 0
+	for at < len(b) {
+		switch b[at] {
+		case '"':
+			at = stringEnd(b, at)
+			if depth == 0 {
+				return at
+			}
+			continue
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth == 0 {
+				return at // of a number or word
+			}
+			if depth--; depth == 0 {
+				return at + 1
+			}
+		case ',', ' ', '\t', '\n', '\r':
+			if depth == 0 {
+				return at
+			}
+		}
+		at++
+	}
+	return at
+}

@@ -1,0 +1,269 @@
+package serve
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/keystore"
+)
+
+// Broker is what the proxy asks for each request. A *broker.Keeper is one.
+type Broker interface {
+	Token(context.Context, broker.TokenRequest) (*broker.Token, error)
+	Report(context.Context, broker.Selection, broker.ReportRequest) (*broker.ReportResult, error)
+}
+
+// Route is what one provider's part of the proxy serves.
+type Route struct {
+	Selection broker.Selection
+	// Paths are what may be asked for: a path prefix, which ends where a segment or
+	// its ":" does, after a method and a space if it is for that method alone.
+	Paths []string
+}
+
+// Options say what a Proxy serves, and to whom. Broker, Routes, Key, Hosts and Say are
+// required.
+type Options struct {
+	Broker Broker
+	Routes map[string]Route // by provider: the first segment of a request's path
+	Key    keystore.Secret  // what a client has to show
+	Hosts  []string         // what Host may be, with the port: see HostsOf
+	// Say makes the sentence that a person gets to read. It has to be one line.
+	Say func(Trouble) string
+
+	// Patience is how long a request waits at most, in all, for an account that is
+	// free soon; zero: not at all.
+	Patience time.Duration
+	// Strange says that clients have logins of their own, which a 403 could make them
+	// drop: it becomes a 400.
+	Strange bool
+	// Log gets one line for each request; nil: none.
+	Log *slog.Logger
+	// Transport is for tests that need a network with faults; nil: NewTransport.
+	Transport http.RoundTripper
+}
+
+// Proxy is the http.Handler. It is safe for concurrent use.
+type Proxy struct {
+	opt       Options
+	key       [sha256.Size]byte
+	transport http.RoundTripper
+	reverse   *httputil.ReverseProxy
+	ramps     ramps
+	sessions  sessions
+	reports   successes
+	strangers limiter
+}
+
+// New makes a Proxy. It opens nothing.
+func New(opt Options) *Proxy {
+	p := &Proxy{opt: opt, key: sha256.Sum256([]byte(opt.Key.Reveal())), transport: opt.Transport}
+	if p.transport == nil {
+		p.transport = NewTransport()
+	}
+	if p.opt.Log == nil {
+		p.opt.Log = slog.New(slog.DiscardHandler)
+	}
+	p.reverse = &httputil.ReverseProxy{
+		Rewrite:      func(*httputil.ProxyRequest) {}, // it makes ReverseProxy add nothing; send does the rest
+		Transport:    roundTripper(p.relay),
+		ErrorHandler: p.fail,
+		ErrorLog:     log.New(io.Discard, "", 0),
+		BufferPool:   &copyBuffers,
+	}
+	return p
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// NewTransport is the connection to APIs. It speaks HTTP/1.1: over one connection of
+// HTTP/2 parallel uploads would queue. No time-out ends an answer that is slow to
+// begin; the client's patience does.
+func NewTransport() *http.Transport {
+	t := &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment, // never for loopback
+		DialContext:           (&net.Dialer{Timeout: 30 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
+		TLSHandshakeTimeout:   10 * time.Second,
+		IdleConnTimeout:       60 * time.Second,
+		MaxIdleConnsPerHost:   64,
+		DisableCompression:    true,
+		ExpectContinueTimeout: time.Second,
+		Protocols:             new(http.Protocols),
+	}
+	t.Protocols.SetHTTP1(true)
+	return t
+}
+
+// copyBuffers hold what is on its way down. A thousand idle streams have one each.
+var copyBuffers = buffers{pool: sync.Pool{New: func() any { b := make([]byte, 8<<10); return &b }}}
+
+type buffers struct{ pool sync.Pool }
+
+func (b *buffers) Get() []byte { return *b.pool.Get().(*[]byte) }
+
+func (b *buffers) Put(buffer []byte) { b.pool.Put(&buffer) }
+
+// HostsOf returns what clients of a listener at addr write into Host.
+func HostsOf(addr net.Addr) []string {
+	_, port, err := net.SplitHostPort(addr.String())
+	if err != nil {
+		return nil
+	}
+	var hosts []string
+	for _, name := range []string{"127.0.0.1", "localhost", "::1"} {
+		hosts = append(hosts, net.JoinHostPort(name, port))
+	}
+	return hosts
+}
+
+// Serve answers what comes in at l until ctx ends; it then gives the streams that are
+// under way drain to end by themselves. It closes l, and returns when nothing of the
+// proxy is running any more.
+func (p *Proxy) Serve(ctx context.Context, l net.Listener, drain time.Duration) error {
+	server := &http.Server{
+		Handler:                      p,
+		DisableGeneralOptionsHandler: true,
+		ReadHeaderTimeout:            10 * time.Second,
+		IdleTimeout:                  2 * time.Minute,
+		MaxHeaderBytes:               256 << 10,
+		ErrorLog:                     log.New(io.Discard, "", 0), // it would quote what clients send
+		Protocols:                    new(http.Protocols),
+	}
+	server.Protocols.SetHTTP1(true)
+	stopped := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+		defer cancel()
+		if server.Shutdown(patience) != nil {
+			_ = server.Close()
+		}
+	})
+	err := server.Serve(l)
+	if !stop() {
+		<-stopped
+	}
+	p.Close()
+	if errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return err
+}
+
+// Close ends idle connections and waits for what is still being reported. Nothing may
+// be asked of p afterwards.
+func (p *Proxy) Close() {
+	p.reports.wait()
+	if t, ok := p.transport.(*http.Transport); ok {
+		t.CloseIdleConnections()
+	}
+}
+
+// ServeHTTP answers one request.
+func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	started := time.Now()
+	out := &writer{ResponseWriter: w, control: http.NewResponseController(w)}
+	c := &call{started: started}
+	defer func() { p.note(c, r, out) }()
+	if t := p.enter(c, r); t != nil {
+		p.answer(out, r, c.api, *t)
+		return
+	}
+	if c.health {
+		out.WriteHeader(http.StatusOK)
+		return
+	}
+	if err := c.read(r); err != nil {
+		p.answer(out, r, c.api, Trouble{Kind: Unreadable, Provider: c.provider})
+		return
+	}
+	inner := r.WithContext(context.WithValue(r.Context(), callKey{}, c))
+	inner.Body, inner.ContentLength = http.NoBody, 0 // relay has it
+	p.reverse.ServeHTTP(out, inner)
+}
+
+type callKey struct{}
+
+// note writes what a request came to into the log.
+func (p *Proxy) note(c *call, r *http.Request, w *writer) {
+	if c.unknown && !p.strangers.allow() {
+		return
+	}
+	level := slog.LevelInfo
+	if r.Context().Err() != nil {
+		level = slog.LevelWarn // abandoned
+	}
+	p.opt.Log.Log(context.WithoutCancel(r.Context()), level, "request",
+		"provider", c.provider, "api", c.api.String(), "account", c.account, "status", w.status, "bytes", w.bytes,
+		"attempts", c.attempts, "abandoned", r.Context().Err() != nil, "took", time.Since(c.started).Round(time.Millisecond))
+}
+
+// writer counts, and gives up on a client that reads nothing for so long.
+type writer struct {
+	http.ResponseWriter
+	control *http.ResponseController
+	status  int
+	bytes   int64
+	renewed time.Time
+}
+
+// stuck is for how long a client may read nothing of what it asked for.
+const stuck = 10 * time.Minute
+
+func (w *writer) WriteHeader(status int) {
+	if status >= 200 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *writer) Write(data []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	if now := time.Now(); now.Sub(w.renewed) > stuck/10 {
+		w.renewed = now
+		_ = w.control.SetWriteDeadline(now.Add(stuck)) // not every ResponseWriter has one
+	}
+	n, err := w.ResponseWriter.Write(data)
+	w.bytes += int64(n)
+	return n, err
+}
+
+// Unwrap is for http.ResponseController: ReverseProxy flushes by it.
+func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// limiter lets one of many events through every second.
+type limiter struct {
+	mu   sync.Mutex
+	next time.Time
+}
+
+func (l *limiter) allow() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	if now.Before(l.next) {
+		return false
+	}
+	l.next = now.Add(time.Second)
+	return true
+}
+
+func sameFold(list []string, s string) bool {
+	return slices.ContainsFunc(list, func(o string) bool { return strings.EqualFold(o, s) })
+}

@@ -1,0 +1,152 @@
+package serve
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// An account that the pool moves to gets one request, then two, then three.
+func TestRamp(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var all ramps
+		at, _, _ := all.enter(t.Context(), "sim", "", "ada")
+		at.leave(accepted)
+
+		var mu sync.Mutex
+		inside, most := 0, []int{}
+		var done sync.WaitGroup
+		for range 12 {
+			done.Go(func() {
+				at, _, err := all.enter(t.Context(), "sim", "", "bob")
+				if at == nil || err != nil {
+					t.Error("turned away", err)
+					return
+				}
+				mu.Lock()
+				inside++
+				most = append(most, inside)
+				mu.Unlock()
+				time.Sleep(300 * time.Millisecond)
+				mu.Lock()
+				inside--
+				mu.Unlock()
+				at.leave(accepted)
+			})
+			synctest.Wait()
+		}
+		done.Wait()
+		if slices.Max(most[:1]) != 1 || slices.Max(most[:3]) > 2 || slices.Max(most[:6]) > 4 {
+			t.Errorf("at once: %v", most)
+		}
+	})
+}
+
+// Who waits for one that is refused asks the broker again; who leaves isn't missed; an
+// answer that takes long lets one more in every second.
+func TestRampTurnsBack(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var all ramps
+		first, _, _ := all.enter(t.Context(), "sim", "", "ada")
+		first.leave(refused)
+		probe, waited, _ := all.enter(t.Context(), "sim", "", "ada")
+		if probe == nil || waited {
+			t.Fatal("nobody looks whether the limit is over")
+		}
+		var again, gone atomic.Int32
+		ctx, leave := context.WithCancel(t.Context())
+		for i := range 20 {
+			ctx := ctx
+			if i > 0 {
+				ctx = t.Context()
+			}
+			go func() {
+				switch at, waited, err := all.enter(ctx, "sim", "", "ada"); {
+				case err != nil:
+					gone.Add(1)
+				case at == nil && waited:
+					again.Add(1)
+				}
+			}()
+		}
+		synctest.Wait()
+		leave()
+		synctest.Wait()
+		probe.leave(refused)
+		probe.leave(accepted) // only the first counts
+		synctest.Wait()
+		if again.Load() != 19 || gone.Load() != 1 {
+			t.Errorf("%d ask again, %d left", again.Load(), gone.Load())
+		}
+
+		slow, _, _ := all.enter(t.Context(), "sim", "", "ada")
+		started := time.Now()
+		for i := range 3 {
+			at, waited, err := all.enter(t.Context(), "sim", "", "ada")
+			if at == nil || !waited || err != nil || time.Since(started) != time.Duration(i+1)*rampEvery {
+				t.Errorf("number %d came in after %v", i+2, time.Since(started))
+			}
+		}
+		slow.leave(neither)
+	})
+}
+
+// 64 sessions meet a limit at once: the next account refuses few of them, and the pool
+// moves by one.
+func TestStorm(t *testing.T) {
+	t.Parallel()
+	for _, next := range []string{"free", "limited"} {
+		w := newWorld(t, "ada", "bob").open()
+		var arrived sync.WaitGroup
+		arrived.Add(64)
+		hour := map[string]string{"Retry-After": "3600"}
+		w.api.will(func(rw http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("X-Who") == "ada" {
+				arrived.Done()
+				arrived.Wait() // all are under way
+			} else {
+				time.Sleep(5 * time.Millisecond)
+			}
+			limited := []string{"ada"}
+			if next == "limited" {
+				limited = append(limited, "bob")
+			}
+			limits(429, hour, "", limited...)(rw, r)
+		})
+		var ok, said atomic.Int32
+		var all sync.WaitGroup
+		for i := range 64 {
+			all.Go(func() {
+				switch res := w.post(messagesPath, aModel, "X-Claude-Code-Session-Id", strconv.Itoa(i)); {
+				case res.body == "ok bob":
+					ok.Add(1)
+				case res.status == 429 && strings.Contains(res.body, "trouble"):
+					said.Add(1)
+				default:
+					t.Errorf("%d %q %v", res.status, res.body, res.err)
+				}
+			})
+		}
+		all.Wait()
+		bobs := strings.Count(w.api.asked(), "bob")
+		switch {
+		case next == "free" && (ok.Load() != 64 || bobs != 64):
+			t.Errorf("%d answers, %d requests at bob's", ok.Load(), bobs)
+		case next == "limited" && (said.Load() != 64 || bobs > 8):
+			t.Errorf("%d sentences, %d refusals at bob's", said.Load(), bobs)
+		}
+		if got := strings.Count(w.api.asked(), "ada"); got != 64 {
+			t.Errorf("%d requests at ada's", got)
+		}
+		w.stop()
+	}
+}

@@ -1,0 +1,90 @@
+package serve
+
+import (
+	"sync"
+	"time"
+
+	"github.com/authferry/authferry/broker"
+)
+
+// maxSessions is more than anybody talks in at once.
+const maxSessions = 4096
+
+// sessions remember which account answered each conversation last, for each scope.
+type sessions struct {
+	mu sync.Mutex
+	by map[string]stay
+}
+
+type stay struct {
+	account, current string // as in TokenRequest
+	at               time.Time
+}
+
+func (s *sessions) key(c *call) string { return c.provider + "\x00" + c.scope + "\x00" + c.session }
+
+// of is where c's conversation is; empty: it is nowhere yet.
+func (s *sessions) of(c *call) (account, current string) {
+	if c.session == "" {
+		return "", ""
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.by[s.key(c)]
+	return st.account, st.current
+}
+
+func (s *sessions) put(c *call, tok *broker.Token) {
+	if c.session == "" {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.by == nil {
+		s.by = map[string]stay{}
+	}
+	key := s.key(c)
+	if _, known := s.by[key]; !known && len(s.by) >= maxSessions {
+		oldest := ""
+		for k, st := range s.by {
+			if oldest == "" || st.at.Before(s.by[oldest].at) {
+				oldest = k
+			}
+		}
+		delete(s.by, oldest)
+	}
+	s.by[key] = stay{tok.Account.ID, tok.Current, time.Now()}
+}
+
+// successes says which accepted answers are reported: they prove guessed holds wrong
+// and say how full the quota is, which nobody needs to know every second.
+type successes struct {
+	mu     sync.Mutex
+	last   map[string]time.Time // by account and scope
+	behind sync.WaitGroup
+}
+
+const reportEvery = time.Minute
+
+func (s *successes) due(account, scope string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.last == nil {
+		s.last = map[string]time.Time{}
+	}
+	key, now := account+" "+scope, time.Now()
+	if now.Sub(s.last[key]) < reportEvery {
+		return false
+	}
+	s.last[key] = now
+	return true
+}
+
+// refused makes the next success of the account worth a report.
+func (s *successes) refused(account, scope string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.last, account+" "+scope)
+}
+
+func (s *successes) wait() { s.behind.Wait() }

@@ -1,0 +1,170 @@
+package serve
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"time"
+)
+
+const (
+	maxHeld     = 256 << 10 // of a stream that are held back before its first content
+	maxPatience = 20 * time.Second
+	maxRefusal  = 64 << 10 // of a refusal's body that are read for the broker
+	slowRefusal = 5 * time.Second
+)
+
+// body is an answer's body of which the beginning was read before it is given on.
+// What was read and what follows is what the API sent, byte for byte.
+type body struct {
+	from    io.ReadCloser
+	held    []byte
+	err     error         // what comes after held; nil: more does
+	reading chan struct{} // closed when a read that is under way has ended; nil: none is
+	chunk   []byte
+	n       int
+	readErr error
+	seen    func(p []byte, err error) // gets everything once, as it comes; nil: nobody does
+}
+
+// fill reads into b.held until enough says so, the body is over, or patience and
+// context are. It returns false for the last two.
+func (b *body) fill(ctx context.Context, patience time.Duration, enough func() bool) bool {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	for b.err == nil && !enough() {
+		b.start()
+		select {
+		case <-b.reading:
+			b.take()
+		case <-timer.C:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
+
+func (b *body) start() {
+	if b.reading != nil {
+		return
+	}
+	if b.chunk == nil {
+		b.chunk = make([]byte, 4<<10)
+	}
+	done := make(chan struct{})
+	b.reading = done
+	go func() {
+		b.n, b.readErr = b.from.Read(b.chunk)
+		close(done)
+	}()
+}
+
+func (b *body) take() {
+	b.held = append(b.held, b.chunk[:b.n]...)
+	b.err = b.readErr
+	b.reading = nil
+	if b.seen != nil {
+		b.seen(b.chunk[:b.n], b.err)
+	}
+}
+
+// Read gives on what was held back, and then what comes.
+func (b *body) Read(p []byte) (int, error) {
+	if len(b.held) == 0 && b.reading != nil {
+		<-b.reading
+		b.take()
+	}
+	if len(b.held) > 0 {
+		n := copy(p, b.held)
+		if b.held = b.held[n:]; len(b.held) == 0 {
+			b.held = nil
+		}
+		return n, nil
+	}
+	if b.reading == nil {
+		b.chunk = nil
+	}
+	if b.err != nil {
+		return 0, b.err
+	}
+	n, err := b.from.Read(p)
+	if b.seen != nil {
+		b.seen(p[:n], err)
+	}
+	return n, err
+}
+
+// Close ends the answer: a read that is under way returns.
+func (b *body) Close() error { return b.from.Close() }
+
+// stream is a body of events.
+type stream struct {
+	body
+	api     api
+	events  events
+	opening meaning // of its first event that is more than a prelude
+	refusal []byte  // data of the first event that is a limit; nil: none is
+	told    bool    // onLimit was
+	ended   bool    // its last event came
+	onLimit func(data []byte)
+}
+
+func newStream(from io.ReadCloser, a api) *stream {
+	s := &stream{body: body{from: from}, api: a}
+	s.events.emit = s.event
+	s.seen = s.see
+	return s
+}
+
+func (s *stream) see(p []byte, err error) {
+	s.events.feed(p)
+	if err == io.EOF { //nolint:errorlint // as a Reader returns it
+		s.events.end()
+	}
+}
+
+// event takes one event in. One that was too long to look at is content.
+func (s *stream) event(data []byte) {
+	s.ended = s.ended || data != nil && s.api.isLast(data)
+	if s.opening == early {
+		s.opening = content
+		if data != nil {
+			s.opening = s.api.read(data)
+		}
+		if s.opening == limit {
+			s.refusal = bytes.Clone(data)
+		}
+		return
+	}
+	if s.refusal == nil && s.api.isLimit(data) {
+		s.refusal = bytes.Clone(data)
+	}
+}
+
+// open reads until the first event that is more than a prelude, and reports whether
+// that is a limit. If it isn't, the stream begins: what was read is given on, and a
+// limit that comes later is told to onLimit before it is given on.
+func (s *stream) open(ctx context.Context, onLimit func(data []byte)) (refused bool) {
+	s.fill(ctx, maxPatience, func() bool { return s.opening != early || len(s.held) >= maxHeld })
+	if s.opening == limit {
+		s.told = true // by the caller
+		return true
+	}
+	s.opening, s.onLimit = content, onLimit
+	return false
+}
+
+// Read gives the stream on. One that ends too soon ends as a broken one does.
+func (s *stream) Read(p []byte) (int, error) {
+	n, err := s.body.Read(p)
+	if s.refusal != nil && !s.told {
+		s.told = true
+		s.onLimit(s.refusal)
+	}
+	if err == io.EOF && !s.ended { //nolint:errorlint // as a Reader returns it
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
