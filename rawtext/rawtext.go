@@ -31,6 +31,9 @@ type Form struct {
 	nuls  int              // NULs behind it
 }
 
+// Plain reports that it is UTF-8 with nothing behind it.
+func (f Form) Plain() bool { return f.order == nil && f.nuls == 0 }
+
 // Decode returns data as UTF-8, without byte order marks before it and NULs behind
 // it. UTF-16 is known by its mark or, where it holds no more than Latin-1, by the NUL
 // in place of every second byte. An error is ErrNotText: a NUL within, nothing but
@@ -171,6 +174,20 @@ func Token(s string) (string, error) {
 		return "", ErrInvisible
 	}
 	return s, nil
+}
+
+// Visible returns what a person meant to paste: without a terminal's marks and the
+// characters that nobody sees, wherever they are; blanks and line ends stay.
+func Visible(s string) string {
+	for _, m := range pasteMarks {
+		s = strings.ReplaceAll(s, m, "")
+	}
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsSpace(r) && invisible(r) {
+			return -1
+		}
+		return r
+	}, s)
 }
 
 // invisible is what nobody sees in a secret and no server would take as one.

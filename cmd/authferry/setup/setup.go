@@ -14,6 +14,7 @@ import (
 	"io/fs"
 
 	"github.com/authferry/authferry/atomicfile"
+	"github.com/authferry/authferry/rawtext"
 )
 
 // Machine is where the clients' programs and files are looked for.
@@ -182,8 +183,14 @@ func read(path, link string) ([]byte, error) {
 		return nil, nil
 	case errors.Is(err, atomicfile.ErrUnfit):
 		return nil, refuse("it is no regular file of at most %d MB; it was left as it is", maxFile>>20)
-	case err == nil && data == nil:
+	case err != nil:
+		return nil, err
+	case data == nil:
 		data = []byte{}
 	}
-	return data, err
+	// No client reads anything but UTF-8: to change such a file would not help.
+	if _, form, err := rawtext.Decode(data); err != nil || !form.Plain() {
+		return nil, refuse("it is UTF-16, or has NULs in it; save it as UTF-8, it was left as it is")
+	}
+	return data, nil
 }

@@ -198,6 +198,8 @@ func TestRefusals(t *testing.T) {
 		{"go", "GOAUTH=off\n", "GOAUTH is off"},
 		{"docker", `{"auths": {"x": "canary"}`, "not JSON"},
 		{"docker", "", "not JSON"},
+		{"docker", "\xff\xfe{\x00}\x00", "UTF-16"},
+		{"git", "[user]\n\x00\x00", "NULs"},
 		{"docker", "[]", "no JSON object"},
 		{"docker", `{"credHelpers": {"one.example": "ecr canary"}}`, `the helper "ecr canary" already`},
 		{"docker", `{"credHelpers": ["canary"]}`, "not an object"},
