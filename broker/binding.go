@@ -2,6 +2,7 @@ package broker
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -60,6 +61,9 @@ func noPlace(why error) *Error {
 		hint("cd").because(placeError{why})
 }
 
+// maxCompared is how many bindings of an index are compared as files, by each token.
+const maxCompared = 1000
+
 // nearest returns those of bindings that are for dir or the closest of its parents,
 // one for each provider. A parent is compared with them by its path first, then by
 // the other paths at which it is mounted, and as a file: the path of a binding may be
@@ -76,6 +80,10 @@ func (b *Broker) nearest(bindings []*index.Binding, dir string) ([]*index.Bindin
 	}
 	if len(near.found) > 0 && near.steps == 0 || len(near.found) == len(bindings) {
 		return near.found, nil
+	}
+	if len(bindings) > maxCompared {
+		return nil, noPlace(fmt.Errorf("over %d directories are bound, too many to compare", maxCompared)).
+			hint("authferry use --unbind --dir %s", Arg(bindings[0].Dir))
 	}
 	m, err := b.mounted()
 	if err != nil {
@@ -113,6 +121,37 @@ func (b *Broker) nearest(bindings []*index.Binding, dir string) ([]*index.Bindin
 		return near.found, nil
 	}
 	return nil, unseen
+}
+
+// bindings warns of those that have lost what they bind, or bind to, or keep other
+// directories from being told apart.
+func (d *doctor) bindings() {
+	if len(d.idx.Bindings) == 0 {
+		return
+	}
+	m, err := d.b.mounted()
+	if err != nil || len(d.idx.Bindings) > maxCompared {
+		d.say("bindings", CheckWarning, "", "nobody can tell which directory is bound; nearly all get no token of a provider that has bindings")
+		return
+	}
+	for i := range d.idx.Bindings {
+		bd := &d.idx.Bindings[i]
+		why := ""
+		_, err := m.stat(bd.Dir)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			why = "is gone; if it was moved, its binding stayed behind"
+		case err != nil:
+			why = "can't be looked at, so directories elsewhere that are not bound get no token of provider " + bd.Provider
+		case bd.Account != "" && d.idx.Account(bd.Account) == nil:
+			why = "is bound to an account that was removed, and gets no token of provider " + bd.Provider
+		case bd.Pool != "" && d.idx.Pools[bd.Pool].Provider != bd.Provider:
+			why = "is bound to pool " + quote(bd.Pool) + ", which has no account of provider " + bd.Provider + " any more"
+		default:
+			continue
+		}
+		d.say("bindings", CheckWarning, "authferry use --unbind --dir "+Arg(bd.Dir), "%s %s", quote(bd.Dir), why)
+	}
 }
 
 // matches are the bindings that are the fewest steps up from a directory.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/authferry/authferry/broker/index"
@@ -195,6 +196,18 @@ func TestBindingOnAServer(t *testing.T) {
 	w.expect("the folder is there too", Selection{Dir: home, Provider: "p"}, "p")
 }
 
+// A hostile index is no work.
+func TestVeryManyBindings(t *testing.T) {
+	w := newBindings(t)
+	here := w.at("here")
+	for range maxCompared + 1 {
+		w.bind(w.at("there"), "p", "work")
+	}
+	w.expect("elsewhere", Selection{Dir: here, Provider: "p"}, "fenced")
+	w.bind(here, "p", "p")
+	w.expect("here", Selection{Dir: here, Provider: "p"}, "p")
+}
+
 // A directory that is bound for several providers is bound for the one that has accounts.
 func TestBindingForSeveralProviders(t *testing.T) {
 	w := newBindings(t)
@@ -260,6 +273,30 @@ func TestUnknownPlaceForAnOrigin(t *testing.T) {
 	}
 	if err := ask(Selection{DirUnknown: true, Pool: "work"}, w.server.URL); err != nil {
 		t.Errorf("--pool: %v", err)
+	}
+}
+
+// Doctor names the bindings that people have forgotten.
+func TestDoctorBindings(t *testing.T) {
+	w, a := pooled(t, "ada", "bob")
+	b, dir := w.broker(), realDir(t, t.TempDir())
+	if err := b.update(t.Context(), index.Durable, func(idx *index.Index) error {
+		idx.Bindings = []index.Binding{
+			{Dir: dir, Provider: "sim", Pool: "sim"}, {Dir: filepath.Join(dir, "gone"), Provider: "sim", Pool: "sim"}, {Dir: "//server/x", Provider: "sim", Pool: "sim"},
+			{Dir: dir, Provider: "other", Pool: "sim"}, {Dir: dir, Provider: "third", Account: index.NewID()}, {Dir: dir, Provider: "fourth", Account: a[0].ID},
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	var said []string
+	for _, c := range b.Doctor(t.Context(), false) {
+		if c.Name == "bindings" {
+			said = append(said, c.Message)
+		}
+	}
+	if len(said) != 4 || !strings.Contains(said[0], "is gone") || !strings.Contains(said[1], "can't be looked at") || !strings.Contains(said[2], "no account of provider other") || !strings.Contains(said[3], "was removed") {
+		t.Errorf("%q", said)
 	}
 }
 

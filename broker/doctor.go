@@ -52,6 +52,7 @@ func (b *Broker) Doctor(ctx context.Context, fix bool) []Check {
 			}
 			d.twins()
 		}
+		d.bindings()
 		d.locks()
 		d.clock()
 	}
