@@ -143,10 +143,7 @@ func (a *Authorization) Pasted(text string) (keystore.Secret, error) {
 		query = u.RawQuery
 	}
 	if isURL || strings.HasPrefix(text, "?") || strings.HasPrefix(text, "code=") || strings.Contains(text, "&") {
-		q, err := url.ParseQuery(strings.TrimPrefix(query, "?"))
-		if err != nil {
-			return keystore.Secret{}, errNoCode
-		}
+		q := parameters(strings.TrimPrefix(query, "?"))
 		if !q.Has("state") && !q.Has("iss") && (q.Has("code") || q.Has("error")) {
 			return keystore.Secret{}, errNoState
 		}

@@ -159,7 +159,7 @@ type silence struct{}
 func (silence) Write(p []byte) (int, error) { return len(p), nil }
 
 func (l *Listener) knock(w http.ResponseWriter, r *http.Request, a *Authorization) {
-	q, err := url.ParseQuery(r.URL.RawQuery)
+	q := parameters(r.URL.RawQuery)
 	refuse := func(status int, text string) { http.Error(w, text, status) }
 	switch {
 	case !strings.EqualFold(r.Host, l.redirect.Host): // a page that had its own name lead here
@@ -169,7 +169,7 @@ func (l *Listener) knock(w http.ResponseWriter, r *http.Request, a *Authorizatio
 	case r.Method != http.MethodGet:
 		w.Header().Set("Allow", http.MethodGet)
 		refuse(http.StatusMethodNotAllowed, "GET only")
-	case err != nil || !a.matches(q):
+	case !a.matches(q):
 		refuse(http.StatusBadRequest, errForeign.Error())
 	case !l.taken.CompareAndSwap(false, true):
 		refuse(http.StatusConflict, "this login was answered already")

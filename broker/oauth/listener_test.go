@@ -146,7 +146,10 @@ func TestKnocks(t *testing.T) {
 		{"wrong state", "GET", address + "?code=C&state=guess", host, nil, 400},
 		{"wrong state with an error", "GET", address + "?error=access_denied&state=guess", host, nil, 400},
 		{"state twice", "GET", address + "?" + good + "&state=guess", host, nil, 400},
-		{"broken query", "GET", address + "?%zz&" + good, host, nil, 400},
+		{"state twice, one behind a semicolon", "GET", address + "?" + good + ";state=guess", host, nil, 400},
+		{"more than the state", "GET", address + "?code=C&state=" + a.state + ";x", host, nil, 400},
+		{"a stray percent sign in the state", "GET", address + "?code=C&state=%" + a.state, host, nil, 400},
+		{"no state behind a stray percent sign", "GET", address + "?%zz&code=C", host, nil, 400},
 		{"foreign host", "GET", address + "?" + good, "evil.example", nil, 421},
 		{"another name of this machine", "GET", address + "?" + good, "localhost:" + l.redirect.Port(), nil, 421},
 		{"no port in the host", "GET", address + "?" + good, "127.0.0.1", nil, 421},
@@ -220,6 +223,69 @@ func TestWaitEnds(t *testing.T) {
 	if c, err := net.Dial("tcp", l.redirect.Host); err == nil {
 		_ = c.Close()
 		t.Error("it still listens")
+	}
+}
+
+// A server that puts its redirect together by hand leaves characters in it that
+// others encode. The answer is read all the same: a refusal is told at once, and a
+// code is kept as it came.
+func TestCallbackByHand(t *testing.T) {
+	for _, row := range []struct {
+		query  string // S: the state
+		code   string
+		denied string // what the server says to people
+	}{
+		{query: "code=C&state=S&scope=openid;email", code: "C"},
+		{query: "code=C&state=S&error_description=50%25%20;x", code: "C"},
+		{query: "code=C&state=S&note=100%", code: "C"},
+		{query: "%zz&code=C&state=S", code: "C"},
+		{query: "code=C&state=S&a=%u00e9&%=1", code: "C"},
+		{query: "code=C;state=S", code: "C"},
+		{query: "code=C;state=S;hd=example.com;prompt=consent", code: "C"},
+		{query: "code=C;state=S&scope=a;b", code: "C"},
+		{query: "code=C&amp;state=S&amp;scope=a", code: "C"},
+		{query: "code=a;b%&state=S", code: "a;b%"},
+		{query: "code=4/0A+b%2Bc%2f=;%zz%4&state=S", code: "4/0A+b+c/=;%zz%4"},
+		{query: "state=S&code=a;b=c", code: "a;b=c"},
+		{query: "error=access_denied&state=S&error_description=a;b+100%", denied: "a;b 100%"},
+		{query: "error=access_denied;error_description=no%21;state=S", denied: "no!"},
+		{query: "error=access_denied&error_description=The+user+said+no;+try+again&state=S", denied: "The user said no; try again"},
+	} {
+		l := listen(t, "")
+		a := NewAuthorization(Provider{Issuer: "https://as.example"}, Endpoint{}, l.Redirect())
+		query := strings.Replace(row.query, "=S", "="+a.state, 1)
+		came := wait(t, l, a)
+		shown := browse(t, l.Redirect()+"?"+query)
+		select {
+		case answer := <-came:
+			answer.Answer(Page{Title: "Read"})
+			byBrowser, err := answer.Code, answer.Err
+			pasted, errPasted := a.Pasted(l.Redirect() + "?" + query)
+			if byBrowser.Reveal() != row.code || pasted.Reveal() != row.code || fmt.Sprint(err) != fmt.Sprint(errPasted) {
+				t.Errorf("%s: %q, %v; pasted: %q, %v", row.query, byBrowser.Reveal(), err, pasted.Reveal(), errPasted)
+			}
+			refused, ok := errors.AsType[*RefusedError](err)
+			if ok != (row.denied != "") || ok && (refused.Code != "access_denied" || refused.Description != row.denied) {
+				t.Errorf("%s: %v", row.query, err)
+			}
+		case page := <-shown:
+			t.Errorf("%s: the login waits on; the page: %s", row.query, page)
+		}
+		l.Close()
+	}
+	// What says something twice is refused, however it is separated.
+	a := NewAuthorization(Provider{}, Endpoint{}, "http://127.0.0.1:1/callback")
+	for _, query := range []string{"code=C&state=S&code=D", "code=C;code=D&state=S", "code=C&state=S;code=D", "code=C;state=S;state=S", "code=C;state=S;iss=x;iss=y"} {
+		if code, err := a.Pasted("?" + strings.ReplaceAll(query, "=S", "="+a.state)); err == nil {
+			t.Errorf("%s: %q is taken", query, code.Reveal())
+		}
+	}
+}
+
+// A query of nothing but separators takes no longer than any other.
+func TestParametersOfManySemicolons(t *testing.T) {
+	if q := parameters(strings.Repeat(";", 1<<20) + "&state=S" + strings.Repeat(";%", 1<<18)); !strings.HasPrefix(q.Get("state"), "S;%") {
+		t.Error("the state is not found")
 	}
 }
 
