@@ -40,15 +40,14 @@ func TestIssuerAliases(t *testing.T) {
 		iss  string
 		want string
 	}{
-		"with scheme":        {google, "https://accounts.google.com", google.Issuer},
-		"without":            {google, "accounts.google.com", google.Issuer},
-		"plain http":         {google, "http://accounts.google.com", ""},
-		"with a slash":       {google, "accounts.google.com/", ""},
-		"another":            {google, "accounts.google.com.evil.example", ""},
-		"where nobody says":  {Provider{Issuer: "https://as.example", ClientID: "me"}, "as.example", ""},
-		"with a slash alone": {Provider{Issuer: "https://as.example", ClientID: "me"}, "https://as.example/", ""},
-		"the other way":      {Provider{Issuer: "https://as.example", IssuerAliases: []string{"https://as.example/"}, ClientID: "me"}, "https://as.example/", "https://as.example"},
-		"without an issuer":  {Provider{IssuerAliases: []string{"as.example"}, ClientID: "me"}, "as.example", "as.example"},
+		"with scheme":       {google, "https://accounts.google.com", google.Issuer},
+		"without":           {google, "accounts.google.com", google.Issuer},
+		"plain http":        {google, "http://accounts.google.com", ""},
+		"with a slash":      {google, "accounts.google.com/", ""},
+		"another":           {google, "accounts.google.com.evil.example", ""},
+		"where nobody says": {Provider{Issuer: "https://as.example", ClientID: "me"}, "as.example", ""},
+		"the other way":     {Provider{Issuer: "https://as.example", IssuerAliases: []string{"https://as.example/"}, ClientID: "me"}, "https://as.example/", "https://as.example"},
+		"without an issuer": {Provider{IssuerAliases: []string{"as.example"}, ClientID: "me"}, "as.example", "as.example"},
 	} {
 		row.p.IdentityFrom = IdentityFromIDToken
 		e := row.p.Endpoint()
@@ -85,7 +84,18 @@ func TestIDTokenClaims(t *testing.T) {
 		"no audience":        {m{"aud": nil}, "https://as.example", "another client"},
 		"another party":      {m{"azp": "you"}, "https://as.example", "another client"},
 		"another nonce":      {m{"nonce": "M"}, "https://as.example", "nonce"},
-		"no nonce":           {m{"nonce": nil}, "https://as.example", "nonce"},
+		"no nonce":           {m{"nonce": nil}, "https://as.example", ""},
+		"empty nonce":        {m{"nonce": ""}, "https://as.example", "nonce"},
+		"nonce of no text":   {m{"nonce": 7}, "https://as.example", "nonce"},
+		"a slash more":       {m{"iss": "https://as.example/"}, "https://as.example", ""},
+		"a slash less":       {m{}, "https://as.example/", ""},
+		"tenant and a slash": {m{"iss": "https://as.example/T1/", "tid": "T1"}, "https://as.example/{tenantid}", ""},
+		"another path":       {m{"iss": "https://as.example/x/"}, "https://as.example", "another issuer"},
+		"end as text":        {m{"exp": fmt.Sprint(time.Now().Add(time.Hour).Unix())}, "https://as.example", ""},
+		"over, as text":      {m{"exp": fmt.Sprint(time.Now().Add(-time.Hour).Unix())}, "https://as.example", "over"},
+		"end in words":       {m{"exp": "tomorrow"}, "https://as.example", "over"},
+		"end NaN":            {m{"exp": "NaN"}, "https://as.example", "over"},
+		"a list as subject":  {m{"sub": []string{"s1"}}, "https://as.example", "nobody"},
 		"nobody":             {m{"sub": ""}, "https://as.example", "nobody"},
 		"over":               {m{"exp": time.Now().Add(-time.Hour).Unix()}, "https://as.example", "over"},
 		"no end":             {m{"exp": nil}, "https://as.example", "over"},
@@ -93,7 +103,7 @@ func TestIDTokenClaims(t *testing.T) {
 		e := Endpoint{Issuer: row.issuer, ClientID: "me"}
 		id, err := identityOf(idToken(t, row.change), Provider{}, e, "N", time.Now())
 		switch {
-		case row.want == "" && (err != nil || id.Subject != "s1" || id.Name != "ada@example.com"):
+		case row.want == "" && (err != nil || id.Subject != "s1" || row.issuer != "" && !strings.Contains(row.issuer, "{") && id.Issuer != row.issuer || id.Name != "ada@example.com"):
 			t.Errorf("%s: %+v, %v", name, id, err)
 		case row.want != "" && (err == nil || !strings.Contains(err.Error(), row.want)):
 			t.Errorf("%s: %v", name, err)
@@ -103,9 +113,27 @@ func TestIDTokenClaims(t *testing.T) {
 	if err != nil || org.Organization != "team" {
 		t.Errorf("%+v, %v", org, err)
 	}
+	number, err := identityOf(idToken(t, m{"sub": 12345}), Provider{}, Endpoint{ClientID: "me"}, "N", time.Now())
+	if err != nil || number.Subject != "12345" {
+		t.Errorf("%+v, %v", number, err)
+	}
 	for _, bad := range []string{"", "a.b", "a.b.c", "e30.e30", "e30.!.x", "e30." + base64.RawURLEncoding.EncodeToString([]byte(`{"sub":`)) + ".x"} {
 		if _, err := identityOf(bad, Provider{}, Endpoint{}, "", time.Now()); err == nil || bad != "" && strings.Contains(err.Error(), bad) {
 			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
+// An encrypted ID token is for its reader alone; userinfo says the same, where there
+// is one.
+func TestEncryptedIDToken(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"sub":"s","email":"a@b"}`) }))
+	defer s.Close()
+	tok := &Token{AccessToken: keystore.NewSecret("AT"), IDToken: keystore.NewSecret("eyJhbGciOiJSU0EtT0FFUCJ9.a.b.c.d"), ArrivedAt: time.Now()}
+	for endpoint, want := range map[string]Identity{"": {}, s.URL: {Issuer: "https://as.example", Subject: "s", Name: "a@b"}} {
+		id, err := (&Client{}).Identify(t.Context(), Provider{IdentityFrom: IdentityFromIDToken}, Endpoint{Issuer: "https://as.example", UserinfoEndpoint: endpoint}, tok, "N")
+		if err != nil || id != want {
+			t.Errorf("%q: %+v, %v", endpoint, id, err)
 		}
 	}
 }
