@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
@@ -45,8 +46,7 @@ func (l *login) redeem(ctx context.Context, a *oauth.Authorization, answer *oaut
 }
 
 func (l *login) tokens(ctx context.Context, a *oauth.Authorization, code keystore.Secret) (*oauth.Token, error) {
-	until, _ := ctx.Deadline()
-	defer l.b.opt.Progress(Step{forProvider(l.provider.Name), until})()
+	defer l.b.opt.Progress(Step{forProvider(l.provider.Name), time.Now().Add(l.b.opt.HTTPTimeout)})()
 	tok, err := l.b.opt.Client.Exchange(ctx, a, code)
 	l.endpoint.AuthStyle = a.AuthStyle()
 	return tok, err

@@ -40,7 +40,8 @@ func TestMain(m *testing.M) {
 	}
 	b := New(Options{Dir: os.Getenv("AUTHFERRY_DIR"), KeyFile: os.Getenv("AUTHFERRY_KEY_FILE"),
 		KeychainTimeout: envDuration("AUTHFERRY_KEYCHAIN_TIMEOUT"), LockTimeout: envDuration("AUTHFERRY_LOCK_TIMEOUT"), HTTPTimeout: envDuration("AUTHFERRY_HTTP_TIMEOUT"),
-		Warn: func(m string) { fmt.Fprintln(os.Stderr, "warning:", m) }})
+		Client: oauth.Client{Timeout: envDuration("TEST_PATIENCE")},
+		Warn:   func(m string) { fmt.Fprintln(os.Stderr, "warning:", m) }})
 	var err error
 	switch args := os.Args[1:]; args[0] {
 	case RotateCommand:

@@ -21,12 +21,12 @@ const (
 	// refresh token may be sent again at once: servers with a grace period
 	// grant 30 s (RFC 9700 §4.14.2 leaves it to them).
 	recoveryWindow = 25 * time.Second
-	// providerPatience is how long a rotator waits for the provider, whatever
-	// its caller's patience.
-	providerPatience = 3 * time.Minute
 	// storePatience is how long new tokens are kept in memory while the
-	// keystore refuses them.
+	// keystore refuses them, stops of this process not counted.
 	storePatience = 10 * time.Minute
+	// longestWrite is how long the keystore may take for new tokens, whatever their
+	// caller would wait for.
+	longestWrite = 2 * time.Minute
 	// lookPatience is how long callers who will hear of a failure wait for a look
 	// into the keystore that only spares them theirs.
 	lookPatience = 2 * time.Second
@@ -179,10 +179,9 @@ func (e *exchange) run(ctx context.Context, l *index.Lock) error {
 	e.slot = index.FreeSlot(*e.account, index.GrantRecord)
 	e.generation = nextGeneration(e.account, e.grant)
 	l.SetHolder(stateRequesting)
-	sendCtx, cancel := context.WithTimeout(ctx, providerPatience)
-	defer cancel()
-	// 4. and 5. The intent is durable before the first byte of the token leaves.
-	tok, err := e.b.opt.Client.Refresh(sendCtx, e.endpoint, e.grant.RefreshToken, func() error { return e.recordIntent(ctx, l) })
+	// 4. and 5. The intent is durable before the first byte of the token leaves. How
+	// long the provider may take is the client's, whatever the caller's patience.
+	tok, err := e.b.opt.Client.Refresh(ctx, e.endpoint, e.grant.RefreshToken, func() error { return e.recordIntent(ctx, l) })
 	reached("K11")
 	if tok == nil {
 		return e.failed(ctx, err)
@@ -229,7 +228,7 @@ func (e *exchange) recordIntent(ctx context.Context, l *index.Lock) error {
 	}
 	e.sentAt, e.sentBoot = now, bootNow()
 	// What its caller would wait for is no measure for what comes now.
-	e.b.opt.KeychainTimeout = max(e.b.opt.KeychainTimeout, 2*time.Minute)
+	e.b.opt.KeychainTimeout = max(e.b.opt.KeychainTimeout, longestWrite)
 	e.b.opt.LockTimeout = max(e.b.opt.LockTimeout, 30*time.Second)
 	reached("K7")
 	return nil
@@ -418,8 +417,14 @@ type persistence struct {
 }
 
 func (p persistence) until(write func() error) error {
+	last := time.Now()
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
 		err := write()
+		// No write takes longer; the rest of the time this process was stopped.
+		if stopped := time.Since(last) - longestWrite - pause; stopped > 0 {
+			p.deadline = p.deadline.Add(stopped)
+		}
+		last = time.Now()
 		if err == nil || time.Now().After(p.deadline) || CodeOf(err) == NoAccount || errors.Is(err, errMoved) {
 			return err
 		}

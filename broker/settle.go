@@ -38,7 +38,7 @@ func (l *login) exchange(ctx context.Context, nonce string, redeem func(context.
 			l.b.discard(whole, idx, l.id)
 		}
 	}()
-	bounded, cancel := context.WithTimeout(whole, l.b.opt.HTTPTimeout)
+	bounded, cancel := oauth.WithPatience(whole, l.b.opt.HTTPTimeout)
 	defer cancel()
 	tok, err := redeem(bounded)
 	if err != nil {

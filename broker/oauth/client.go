@@ -19,7 +19,8 @@ type Client struct {
 	// Transport makes the transport of one request; nil: a fresh http.Transport
 	// with the proxy from the environment. It is for tests that put faults in.
 	Transport func() http.RoundTripper
-	// Timeout bounds one request, besides the context; zero: 3 minutes.
+	// Timeout bounds the wait for one request, besides the context, as WithPatience
+	// counts it; zero: 3 minutes.
 	Timeout time.Duration
 	// Version is what the User-Agent says of this program.
 	Version string
@@ -53,11 +54,8 @@ func (c *Client) Refresh(ctx context.Context, e Endpoint, refreshToken keystore.
 		Endpoint: oauth2.Endpoint{TokenURL: e.TokenEndpoint, AuthStyle: e.style()},
 	}
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, &http.Client{Transport: x})
-	t, err := conf.TokenSource(ctx, &oauth2.Token{RefreshToken: refreshToken.Reveal()}).Token()
-	switch {
-	case err == nil:
-		x.token.TokenType = t.Type()
-	case x.err == nil:
+	_, err := conf.TokenSource(ctx, &oauth2.Token{RefreshToken: refreshToken.Reveal()}).Token()
+	if err != nil && x.err == nil {
 		// x/oauth2 could not even make the request; its error quotes the URL.
 		x.err = &Error{Class: Misconfigured, Err: errNoURL}
 	}
@@ -69,7 +67,7 @@ func (c *Client) withTimeout(ctx context.Context) (context.Context, context.Canc
 	if d <= 0 {
 		d = defaultTimeout
 	}
-	return context.WithTimeout(ctx, d)
+	return WithPatience(ctx, d)
 }
 
 func (c *Client) transport() http.RoundTripper {
