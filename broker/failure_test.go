@@ -52,7 +52,11 @@ func TestServerFaults(t *testing.T) {
 	}{
 		{name: "S2 reuse refused", kind: brokertest.Rotate, fault: brokertest.Fault{Status: 400, Body: `{"error":"invalid_grant"}`}, want: LoginNeeded, sends: 1, after: LoginNeeded},
 		{name: "S10 429 with Retry-After", fault: brokertest.Fault{Status: 429, Header: map[string]string{"Retry-After": "7"}}, want: ProviderRefused, sends: 1},
-		{name: "S11 503 before rotating", fault: brokertest.Fault{Status: 503}, want: ProviderRefused, sends: 1},
+		{name: "S11 503 of the server", fault: faults["503"], want: ProviderRefused, sends: 1},
+		{name: "S11 503 with Retry-After", fault: brokertest.Fault{Status: 503, Header: map[string]string{"Retry-After": "7"}, Body: "<html>"}, want: ProviderRefused, sends: 1},
+		{name: "S11 503 of a gateway before rotating", fault: faults["gateway-503"], sends: 2},
+		{name: "S11 503 of a gateway before rotating, twice", fault: brokertest.Fault{Status: 503, Times: 2}, want: ProviderUnreachable, sends: 2},
+		{name: "S11 503 of a gateway after rotating, server with grace", fault: faults["gateway-503-after"], kind: brokertest.GraceSame, sends: 2},
 		{name: "S11 500 before rotating, twice", fault: brokertest.Fault{Status: 500, Times: 2}, want: ProviderUnreachable, sends: 2},
 		{name: "S11 502 before rotating, once", fault: brokertest.Fault{Status: 502}, sends: 2},
 		{name: "S11 500 after rotating, server with grace", kind: brokertest.GraceSame, fault: brokertest.Fault{Status: 500, After: true}, sends: 2},

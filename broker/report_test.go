@@ -346,7 +346,7 @@ func TestReportFindsTheGrantDead(t *testing.T) {
 // kept, and the caller hears when to come again.
 func TestReportWhileTheTokenEndpointIsDown(t *testing.T) {
 	w, a := pooled(t, "ada")
-	w.server.Inject(brokertest.Fault{On: brokertest.OnRefresh, Status: 503, Times: 1})
+	w.server.Inject(brokertest.Fault{On: brokertest.OnRefresh, Status: 503, Times: 2}) // the recovery fails too
 	r := w.report(Selection{}, ReportRequest{Lease: lease(a[0].ID, 1), Status: 401, Next: true})
 	if r.Action != Retry || r.Next != nil || r.RetryAt.IsZero() || r.Account.State == NeedsLogin {
 		t.Fatalf("%s %+v", r.Action, r)

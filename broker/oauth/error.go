@@ -13,7 +13,7 @@ type Class string
 const (
 	// Unsent: it failed before the first byte of the body left; unspent.
 	Unsent Class = "unsent"
-	// Throttled: 429, 503 or a code to that effect; unspent.
+	// Throttled: 429, the server's own 503, or a code to that effect; unspent.
 	Throttled Class = "throttled"
 	// Unknown: it was sent, and what the server did is not known.
 	Unknown Class = "unknown"

@@ -280,7 +280,7 @@ func TestRevoke(t *testing.T) {
 	}{
 		{200, "", ""}, {204, "", ""}, {400, `{"error":"invalid_token"}`, ""}, {400, `{"error":"invalid_grant"}`, ""},
 		{400, `{"error":"unsupported_token_type"}`, Misconfigured}, {401, `{"error":"invalid_client"}`, Misconfigured},
-		{503, "", Throttled}, {500, "", Unknown}, {302, "", Unknown}, {404, "<html>", Misconfigured},
+		{503, "", Unknown}, {500, "", Unknown}, {302, "", Unknown}, {404, "<html>", Misconfigured},
 		// A 2xx that does not say so.
 		{200, "<html>log in to the wifi</html>", Unknown}, {200, "\ufeff<!doctype html>", Unknown}, {203, "<p>", Unknown},
 		{200, "please log in", Unknown}, {200, `{"ok":tru`, Unknown},

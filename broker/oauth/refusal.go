@@ -9,9 +9,18 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// refuses reports whether an answer is an error whatever its status says.
+// refuses reports whether an answer is an error whatever its status says. Some
+// say in an error's place that there is none.
 func (m members) refuses() bool {
-	return m.text("error") != "" || m.object("error").fields != nil
+	if inner := m.object("error"); inner.fields != nil {
+		return !harmless(inner.text("code"))
+	}
+	code := m.text("error")
+	return code != "" && !harmless(code)
+}
+
+func harmless(code string) bool {
+	return slices.Contains([]string{"ok", "success", "none", "0", "false"}, strings.ToLower(code))
 }
 
 // refusal says what an answer means that grants nothing. It decides on the
@@ -23,7 +32,11 @@ func (a *answer) refusal(e Endpoint, secrets ...keystore.Secret) *Error {
 		message = strings.TrimSpace(string(a.body))
 	}
 	refused := a.fail("", nil)
-	refused.Class, refused.Code = classify(a.status, codes, message, e.final())
+	status := a.status
+	if status == http.StatusServiceUnavailable && !a.unspent(m, codes) {
+		status = http.StatusBadGateway
+	}
+	refused.Class, refused.Code = classify(status, codes, message, e.final())
 	if !a.sent && (refused.Class == Dead || refused.Class == Unknown) {
 		refused.Class = Unsent // it answered without having seen the token
 	}
@@ -38,6 +51,30 @@ func (a *answer) refusal(e Endpoint, secrets ...keystore.Secret) *Error {
 	}
 	return refused
 }
+
+// unspent reports that a 503 is the authorization server's own, or of somebody who
+// asks to come back later: an OAuth error document, a code that asks to wait, or
+// Retry-After. Any other can be a gateway's that lost the answer, as with a 502.
+func (a *answer) unspent(m members, codes []string) bool {
+	if a.header.Get("Retry-After") != "" || a.header.Get("Retry-After-Ms") != "" {
+		return true
+	}
+	if slices.ContainsFunc(codes, func(code string) bool { return slices.Contains(busyCodes, code) }) {
+		return true
+	}
+	code := m.text("error")
+	return slices.Contains(standardCodes, code) || code != "" && presentable(code, nil) && m.text("error_description") != ""
+}
+
+var (
+	// busyCodes ask to wait.
+	busyCodes = []string{"temporarily_unavailable", "slow_down", "rate_limited", "rate_limit_error", "rate_limit_exceeded", "overloaded_error"}
+	// standardCodes are those of RFC 6749 §4.1.2.1 and §5.2 beyond.
+	standardCodes = []string{
+		"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope",
+		"access_denied", "server_error",
+	}
+)
 
 // maxMessage is the length up to which a text can be a message of a provider.
 const maxMessage = 512
@@ -83,9 +120,10 @@ func classify(status int, codes []string, message string, final []string) (Class
 	case status < 200, status >= 300 && status <= 399, status >= 500, status == http.StatusRequestTimeout:
 		return Unknown, first
 	}
-	switch first {
-	case "temporarily_unavailable", "slow_down", "rate_limited", "rate_limit_error", "rate_limit_exceeded", "overloaded_error":
+	if slices.Contains(busyCodes, first) {
 		return Throttled, first
+	}
+	switch first {
 	case "server_error", "api_error", "internal_error":
 		return Unknown, first
 	}

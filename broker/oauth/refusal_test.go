@@ -41,6 +41,17 @@ func TestRefusals(t *testing.T) {
 		{"definitive code of a failing server", 500, `{"error":"invalid_grant"}`, nil, Unknown, "invalid_grant"},
 		{"definitive code of a busy server", 429, `{"error":"invalid_grant"}`, nil, Throttled, "invalid_grant"},
 		{"overloaded", 529, `{"error":{"type":"overloaded_error"}}`, nil, Unknown, "overloaded_error"},
+		{"busy, says the server", 503, `{"error":"temporarily_unavailable"}`, nil, Throttled, "temporarily_unavailable"},
+		{"busy, in the words of RFC 6749", 503, `{"error":"server_error"}`, nil, Throttled, "server_error"},
+		{"busy, with a description", 503, `{"error":"maintenance","error_description":"back soon"}`, nil, Throttled, "maintenance"},
+		{"busy, as an object", 503, `{"type":"error","error":{"type":"overloaded_error"}}`, nil, Throttled, "overloaded_error"},
+		{"gateway: nothing", 503, "", nil, Unknown, ""},
+		{"gateway: a page", 503, "<html><body><h1>503 Service Unavailable</h1>", nil, Unknown, ""},
+		{"gateway: a text", 503, "upstream connect error or disconnect/reset before headers", nil, Unknown, ""},
+		{"gateway: a message", 503, `{"message":"Service Unavailable"}`, nil, Unknown, ""},
+		{"gateway: its status", 503, `{"timestamp":"2026-11-23T09:00:00Z","status":503,"error":"Service Unavailable","path":"/token"}`, nil, Unknown, ""},
+		{"gateway: an object", 503, `{"error":{"code":503,"message":"The service is unavailable.","status":"UNAVAILABLE"}}`, nil, Unknown, "UNAVAILABLE"},
+		{"gateway: a fault", 503, `{"fault":{"faultstring":"The Service is temporarily unavailable","detail":{"errorcode":"messaging.adaptors.http.flow.ServiceUnavailable"}}}`, nil, Unknown, ""},
 		{"request time-out", 408, ``, nil, Unknown, ""},
 		{"not found", 404, `{"error":"Not Found"}`, nil, Misconfigured, ""},
 		{"teapot", 418, `[]`, nil, Misconfigured, ""},
@@ -116,6 +127,15 @@ func TestFinalAnywhere(t *testing.T) {
 	}
 	if len(finalAnywhere()) == 0 {
 		t.Error("builtin.toml lists nothing for any provider")
+	}
+}
+
+// A 503 that says when to come back did not spend the token, whatever it brings.
+func TestUnavailableForAWhile(t *testing.T) {
+	for _, header := range []map[string]string{{"Retry-After": "7"}, {"Retry-After": "Mon, 23 Nov 2026 09:00:40 GMT"}, {"Retry-After-Ms": "1500"}} {
+		r, _ := fixed(t, 503, header, "<html>")
+		tok, err := r.refresh()
+		r.is(tok, err, Throttled)
 	}
 }
 
