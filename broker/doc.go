@@ -125,14 +125,22 @@
 //  4. Connect. The intent is written to the index and synced in the first Read
 //     of the request's body: after DNS, TCP and TLS, before the first byte of
 //     the token. So being offline never leaves an unknown outcome.
-//  5. Send once: no redirect, no retry by the transport, a body kept until a
-//     tolerant parser has the tokens out of it.
+//  5. Send once: no redirect, no retry by the transport. A 2xx is searched for the
+//     tokens, whatever is around them, before its outcome is called unknown: only
+//     an object with an access token counts, nothing within an error does, and what
+//     was sent is no new token. How long the provider may take is counted while this
+//     process runs: one that was stopped reads what its socket has before it gives up.
 //  6. A token came: grant, access, index commit, in this order. A keystore that
 //     refuses now is asked again for ten minutes with the tokens in memory; so is a
 //     folder that is gone.
 //  7. None came. invalid_grant and its kin: read the grants again; another
 //     refresh token is stored now: adopt it, else the account needs a login, for
-//     that fingerprint. Throttled or never sent: unspent, back off. Outcome
+//     that fingerprint. But one that was found in an odd answer (Salvaged) may have
+//     been none: the grant before it, which is in its slot still, is stored again as
+//     the newest and has one more try (restore.go; a crash on the way leaves either
+//     as the newest, and the next rotator goes on from there). Throttled or never
+//     sent: unspent, back off; so is a 503 that the server says itself, by an OAuth
+//     error or Retry-After. A gateway's 503 is as unknown as its 502. Outcome
 //     unknown: the intent stays; one recovery at once within 25 s of the send
 //     (servers' grace), then back-off, then only when a token is needed. Once
 //     the failure is recorded, the rotator looks whether the access token is

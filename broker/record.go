@@ -35,6 +35,9 @@ type grant struct {
 	// RefreshExpiresAt is when the provider ends the login; zero: unknown.
 	RefreshExpiresAt time.Time
 	Owner            oauth.Identity // whose login it is, without the name; empty: nobody said
+	// Salvaged: the refresh token was found in an answer that was not a plain one. If
+	// it is refused, the one before it has another try.
+	Salvaged bool
 	// Spent are the fingerprints of the refresh tokens before, the newest last.
 	Spent []string
 }
@@ -70,6 +73,7 @@ type grantWire struct {
 	Issuer           string         `json:"issuer,omitempty"`
 	Subject          string         `json:"subject,omitempty"`
 	Organization     string         `json:"organization,omitempty"`
+	Salvaged         bool           `json:"salvaged,omitempty"`
 	Spent            []string       `json:"spent,omitempty"`
 }
 
@@ -101,7 +105,7 @@ func (g *grant) encode() (keystore.Secret, error) {
 		Endpoint: g.Endpoint, ClientSecret: g.ClientSecret, Scopes: g.Scopes,
 		Headers: g.Headers, Origins: g.Origins, RefreshExpiresAt: g.RefreshExpiresAt,
 		Issuer: g.Owner.Issuer, Subject: g.Owner.Subject, Organization: g.Owner.Organization,
-		Spent: g.Spent,
+		Salvaged: g.Salvaged, Spent: g.Spent,
 	})
 }
 
@@ -121,8 +125,8 @@ func decodeGrant(s keystore.Secret) (*grant, error) {
 		RefreshToken: keystore.NewSecret(w.RefreshToken), APIKey: keystore.NewSecret(w.APIKey),
 		Endpoint: w.Endpoint, ClientSecret: w.ClientSecret, Scopes: w.Scopes,
 		Headers: w.Headers, Origins: w.Origins, RefreshExpiresAt: w.RefreshExpiresAt,
-		Owner: oauth.Identity{Issuer: w.Issuer, Subject: w.Subject, Organization: w.Organization},
-		Spent: w.Spent,
+		Owner:    oauth.Identity{Issuer: w.Issuer, Subject: w.Subject, Organization: w.Organization},
+		Salvaged: w.Salvaged, Spent: w.Spent,
 	}, nil
 }
 

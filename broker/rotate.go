@@ -142,7 +142,13 @@ func (b *Broker) rotateLocked(ctx context.Context, l *index.Lock, id string, r r
 	for attempt := 1; ; attempt++ {
 		e := &exchange{b: b, idx: idx, account: a, grant: stored.best, endpoint: endpoint, rejected: r.rejected}
 		err := e.run(ctx, l)
-		if !e.unknown || attempt == 2 || elapsed(e.sentAt, e.sentBoot) > recoveryWindow {
+		switch {
+		case e.restored != nil:
+			stored.best, attempt = e.restored, 0
+			if endpoint, err = b.endpoint(ctx, idx, stored.best); err != nil {
+				return err
+			}
+		case !e.unknown || attempt == 2 || elapsed(e.sentAt, e.sentBoot) > recoveryWindow:
 			if err != nil {
 				e.lookForAll(ctx)
 			}
@@ -172,7 +178,8 @@ type exchange struct {
 	generation int
 	sentAt     time.Time // zero: nothing was sent
 	sentBoot   bootStamp
-	unknown    bool // sent, and what became of it is not known
+	unknown    bool   // sent, and what became of it is not known
+	restored   *grant // is stored again, in place of a salvaged one that was refused
 }
 
 func (e *exchange) run(ctx context.Context, l *index.Lock) error {
@@ -245,6 +252,7 @@ func (e *exchange) store(ctx context.Context, l *index.Lock, tok *oauth.Token, b
 		next.RefreshToken = tok.RefreshToken
 	}
 	next.follow(e.grant)
+	next.Salvaged = tok.Salvaged && !tok.RefreshToken.Empty()
 	if tok.RefreshExpiresIn > 0 {
 		next.RefreshExpiresAt = tok.ArrivedAt.Add(tok.RefreshExpiresIn).UTC()
 	}
@@ -330,6 +338,11 @@ func (e *exchange) failed(ctx context.Context, cause error) error {
 		if stored.best != nil && fingerprint(stored.best.RefreshToken) != fp {
 			_, err := e.b.rollForward(ctx, e.idx, e.account, stored)
 			return err
+		}
+		if e.grant.Salvaged {
+			if restored, err := e.restore(ctx); restored || err != nil {
+				return err
+			}
 		}
 	}
 	e.unknown = oe.Class == oauth.Unknown

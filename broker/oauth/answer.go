@@ -3,6 +3,7 @@ package oauth
 import (
 	"bytes"
 	"compress/gzip"
+	"compress/zlib"
 	"errors"
 	"io"
 	"net/http"
@@ -33,16 +34,28 @@ func readAnswer(res *http.Response, sent bool) *answer {
 	if a.cut != nil && !errors.Is(a.cut, errTooBig) {
 		a.cut = describe(a.cut)
 	}
-	// Not by Content-Encoding: some compress without saying so.
-	if bytes.HasPrefix(a.body, []byte{0x1f, 0x8b}) {
-		a.decompress()
-	}
+	a.decompress()
 	return a
 }
 
+// decompress goes by the first bytes, not by Content-Encoding: some compress
+// without saying so, or twice.
 func (a *answer) decompress() {
-	var err error
-	z, err := gzip.NewReader(bytes.NewReader(a.body))
+	for range 3 {
+		switch body := bytes.NewReader(a.body); {
+		case bytes.HasPrefix(a.body, []byte{0x1f, 0x8b}):
+			z, err := gzip.NewReader(body)
+			a.unpack(z, err)
+		case len(a.body) > 1 && a.body[0] == 0x78 && (uint(a.body[0])<<8|uint(a.body[1]))%31 == 0: // RFC 1950 §2.2
+			z, err := zlib.NewReader(body)
+			a.unpack(z, err)
+		default:
+			return
+		}
+	}
+}
+
+func (a *answer) unpack(z io.Reader, err error) {
 	a.body = nil
 	if err == nil {
 		a.body, err = readCapped(z)

@@ -2,17 +2,21 @@ package oauth
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"net/url"
 	"strings"
 	"time"
+	"unicode/utf16"
 )
 
 // members are those of an answer's JSON object, or the fields of a form.
 type members struct {
 	fields map[string]json.RawMessage
 	cut    error // there were more, and why they are missing
+	odd    bool  // something else came with them, or one of them twice
+	echo   bool  // the refresh token among them is the one that was sent
 }
 
 var (
@@ -27,30 +31,56 @@ var (
 // a missing or damaged part are found all the same; of those only strings count
 // (half a number is a number).
 func parse(body []byte, cut error) (members, error) {
-	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff")))
+	text := strings.TrimSpace(plainText(body))
+	for _, guard := range guards {
+		text = strings.TrimSpace(strings.TrimPrefix(text, guard))
+	}
 	switch {
-	case len(body) == 0 && cut != nil:
+	case text == "" && cut != nil:
 		return members{}, cut
-	case len(body) == 0:
+	case text == "":
 		return members{}, errEmpty
-	case body[0] == '<':
+	case text[0] == '<':
 		return members{}, errHTML
-	case body[0] == '{':
-		m := parseObject(body)
+	case text[0] == '{':
+		m := parseObject([]byte(text))
 		if m.cut != nil && cut != nil {
 			m.cut = cut
 		}
 		return m, nil
 	}
-	return parseForm(string(body), cut)
+	return parseForm(text, cut)
+}
+
+// guards stand before JSON so that no other site's page can run it as a script.
+var guards = []string{")]}',", ")]}'", ")]}", "while(1);", "while (1);", "for(;;);", "for (;;);", "{}&&"}
+
+// plainText is a text in UTF-8, whichever Unicode encoding it came in.
+func plainText(body []byte) string {
+	order := binary.ByteOrder(nil)
+	switch {
+	case bytes.HasPrefix(body, []byte{0xff, 0xfe}), len(body) > 3 && body[0] != 0 && body[1] == 0 && body[3] == 0:
+		order = binary.LittleEndian
+	case bytes.HasPrefix(body, []byte{0xfe, 0xff}), len(body) > 3 && body[0] == 0 && body[1] != 0 && body[2] == 0:
+		order = binary.BigEndian
+	default:
+		return strings.TrimPrefix(string(body), "\ufeff")
+	}
+	units := make([]uint16, 0, len(body)/2)
+	for ; len(body) > 1; body = body[2:] {
+		units = append(units, order.Uint16(body))
+	}
+	return strings.TrimPrefix(string(utf16.Decode(units)), "\ufeff")
 }
 
 func parseObject(body []byte) members {
 	m := members{fields: map[string]json.RawMessage{}}
-	if m.read(json.NewDecoder(bytes.NewReader(body))) == nil {
+	dec := json.NewDecoder(bytes.NewReader(body))
+	if m.read(dec) == nil {
+		m.odd = m.odd || len(bytes.TrimSpace(body[dec.InputOffset():])) > 0
 		return m
 	}
-	m.cut = errBroken
+	m.cut, m.odd = errBroken, true
 	for name, value := range m.fields {
 		if value[0] != '"' {
 			delete(m.fields, name)
@@ -61,7 +91,7 @@ func parseObject(body []byte) members {
 
 // read takes one object's members, as far as they can be read; of two with one
 // name the last counts. What follows the object does not matter.
-func (m members) read(dec *json.Decoder) error {
+func (m *members) read(dec *json.Decoder) error {
 	if _, err := dec.Token(); err != nil { // the opening brace
 		return err
 	}
@@ -78,6 +108,8 @@ func (m members) read(dec *json.Decoder) error {
 		if err := dec.Decode(&value); err != nil {
 			return err
 		}
+		_, twice := m.fields[key]
+		m.odd = m.odd || twice
 		m.fields[key] = value
 	}
 	_, err := dec.Token() // the closing one
@@ -85,23 +117,28 @@ func (m members) read(dec *json.Decoder) error {
 }
 
 func parseForm(body string, cut error) (members, error) {
-	if cut != nil {
-		body = body[:max(0, strings.LastIndexByte(body, '&'))]
-	}
-	values, err := url.ParseQuery(body)
-	if err != nil || !values.Has("access_token") && !values.Has("refresh_token") && !values.Has("error") {
+	values := formFields(body, cut)
+	if !values.Has("access_token") && !values.Has("refresh_token") && !values.Has("error") {
 		if cut != nil {
 			return members{}, cut
 		}
 		return members{}, errFormat
 	}
-	m := members{fields: map[string]json.RawMessage{}, cut: cut}
+	_, err := url.ParseQuery(body)
+	m := members{fields: map[string]json.RawMessage{}, cut: cut, odd: err != nil}
 	for name := range values {
-		if m.fields[name], err = json.Marshal(values.Get(name)); err != nil {
-			return members{}, errFormat
-		}
+		m.fields[name] = textMember(values.Get(name))
 	}
 	return m, nil
+}
+
+// formFields reads a form as parameters does; what a cut may have shortened is not
+// in it.
+func formFields(body string, cut error) url.Values {
+	if cut != nil {
+		body = body[:max(0, strings.LastIndexByte(body, '&'))]
+	}
+	return parameters(body)
 }
 
 // text returns a member that is a string; "" for any other.
@@ -135,7 +172,7 @@ func (m members) object(name string) members {
 
 // decodeJSON reads a whole document. The error does not quote it.
 func decodeJSON(body []byte, v any) error {
-	if json.Unmarshal(bytes.TrimPrefix(body, []byte("\ufeff")), v) != nil {
+	if json.Unmarshal([]byte(plainText(body)), v) != nil {
 		return errFormat
 	}
 	return nil

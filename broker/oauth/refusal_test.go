@@ -212,9 +212,17 @@ func TestCheckAccessToken(t *testing.T) {
 			t.Errorf("%q: %v", s, err)
 		}
 	}
-	for s, good := range map[string]bool{"": true, "Bearer": true, "bEARER": true, "mac": false, "DPoP": false, "Bearer ": false} {
-		if (CheckTokenType(s) == nil) != good {
-			t.Errorf("%q", s)
+	for _, s := range []string{
+		"", "Bearer", "bEARER", "bearer ", " Bearer", "Bearer Token", "BearerToken", "bearer_token", "bot", "user", "application", "client", "JWT", "access_token", "oauth2",
+		"urn:ietf:params:oauth:token-type:access_token", "Basic", "machine", "popular", "Token",
+	} {
+		if err := CheckTokenType(s); err != nil {
+			t.Errorf("%q: %v", s, err)
+		}
+	}
+	for _, s := range []string{"DPoP", "dpop ", "DPOP", "mac", "MAC", "hmac-sha-256", "PoP", "urn:ietf:params:oauth:token-type:pop", "http_signature", "HoK", "N_A", "n_a", "Bearer DPoP"} {
+		if CheckTokenType(s) == nil {
+			t.Errorf("%q can be sent without a proof", s)
 		}
 	}
 }

@@ -184,7 +184,7 @@ func TestS15RecoversARefreshToken(t *testing.T) {
 		{"cut in the access token", `{"refresh_token":"r","access_token":"a`, "", "r", true},
 		{"too big", `{"refresh_token":"r","access_token":"a","junk":"` + big + `"}`, "a", "r", false},
 		{"too big for the access token", `{"refresh_token":"r","junk":"` + big + `","access_token":"a"}`, "", "r", true},
-		{"damaged", `{"refresh_token":"r","expires_in":nope,"access_token":"a"}`, "", "r", true},
+		{"damaged", `{"refresh_token":"r","expires_in":nope,"access_token":"a"}`, "a", "r", false},
 		{"garbage behind", `{"refresh_token":"r","access_token":"a"}<!-- served by 7 -->`, "a", "r", false},
 		{"no access token", `{"refresh_token":"r","token_type":"Bearer"}`, "", "r", true},
 		{"with an error", `{"refresh_token":"r","error":"server_error"}`, "", "r", true},

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,11 +20,12 @@ type Token struct {
 	AccessToken      keystore.Secret
 	RefreshToken     keystore.Secret // empty: the one that was sent stays
 	IDToken          keystore.Secret
-	TokenType        string        // "Bearer"
+	TokenType        string        // "Bearer", whatever the answer calls it
 	ExpiresIn        time.Duration // of the access token; 0: unknown
 	RefreshExpiresIn time.Duration // 0: unknown
 	Scope            string        // empty: as asked for
 	ArrivedAt        time.Time     // when the answer came, by this machine's clock
+	Salvaged         bool          // the answer was not a plain one: the tokens may be none
 
 	// Whose token it is, where the answer itself says so.
 	Account      Party // ID and e-mail address
@@ -36,7 +38,7 @@ type Party struct{ ID, Name string }
 var (
 	errNoAccess  = errors.New("there is no access token in the answer")
 	errVSCHAR    = errors.New("the access token has characters that no header can carry")
-	errTokenType = errors.New("the token is not a bearer token")
+	errTokenType = errors.New("the token is not a bearer token; it needs a key or a proof as well")
 )
 
 // CheckAccessToken reports whether s can be sent as an access token: printable
@@ -57,39 +59,61 @@ func CheckAccessToken(s string) error {
 	return nil
 }
 
-// CheckTokenType accepts "Bearer" in any case (RFC 6749 §7.1), and nothing at
-// all, which means it.
+// CheckTokenType refuses a token that only works together with a key or another
+// proof, or not at all. Any other is sent as the provider's headers say: what
+// servers call a bearer token has many names (RFC 6749 §7.1 has "Bearer").
 func CheckTokenType(s string) error {
-	if s == "" || strings.EqualFold(s, "Bearer") {
-		return nil
+	words := strings.FieldsFunc(strings.ToLower(s), func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') })
+	if strings.Join(words, "_") == "n_a" || slices.ContainsFunc(words, func(w string) bool { return slices.Contains(boundTypes, w) }) {
+		return errTokenType
 	}
-	return errTokenType
+	return nil
 }
 
+// boundTypes are the words in the token types of RFC 9449 (DPoP), RFC 9201 (PoP),
+// the drafts of MAC and HTTP signature tokens, and their kin.
+var boundTypes = []string{"dpop", "pop", "mac", "hmac", "hok", "gnap", "signature", "httpsig", "sigv4"}
+
+// bearerType is how every token that can be sent is described.
+const bearerType = "Bearer"
+
 // grant makes a Token of a 2xx answer, or the *Error that the answer is. With
-// class BadToken it returns both.
+// class BadToken it returns both. secrets are those of the request.
 func (a *answer) grant(e Endpoint, secrets ...keystore.Secret) (*Token, error) {
 	if a.status < 200 || a.status > 299 {
 		return nil, a.refusal(e, secrets...)
 	}
-	m, err := parse(a.body, a.cut)
-	if err != nil {
-		return nil, a.fail(Unknown, err)
+	var sent echoes
+	for _, s := range secrets {
+		sent = append(sent, s.Reveal())
 	}
-	access, refresh := m.text("access_token"), m.text("refresh_token")
-	if access == "" && refresh == "" && m.refuses() {
+	m, err := parse(a.body, a.cut)
+	access, refresh := m.tokens(sent)
+	refused := err == nil && access == "" && m.refuses()
+	if refused && refresh == "" {
 		return nil, a.refusal(e, secrets...)
 	}
-	if m.cut != nil && refresh == "" {
-		return nil, a.fail(Unknown, m.cut)
+	plain := err == nil && access != "" && m.cut == nil && (refresh != "" || !m.odd)
+	searched := false
+	if !plain && !refused {
+		if found, ok := search(a.body, a.cut, sent); ok {
+			m, err, searched = found, nil, true
+			access, refresh = m.tokens(sent)
+		}
 	}
-	if access == "" && refresh == "" {
+	switch {
+	case err != nil:
+		return nil, a.fail(Unknown, err)
+	case m.cut != nil && refresh == "" && !(m.echo && access != ""):
+		return nil, a.fail(Unknown, m.cut)
+	case access == "" && refresh == "":
 		return nil, a.fail(Unknown, errNoAccess)
 	}
 	t := &Token{
 		AccessToken: keystore.NewSecret(access), RefreshToken: keystore.NewSecret(refresh), IDToken: keystore.NewSecret(m.text("id_token")),
-		TokenType: m.text("token_type"), Scope: m.words("scope"), ArrivedAt: a.arrived,
+		TokenType: bearerType, Scope: m.words("scope"), ArrivedAt: a.arrived,
 		ExpiresIn: m.seconds("expires_in"), RefreshExpiresIn: m.seconds("refresh_token_expires_in"),
+		Salvaged: searched || access == "" || m.cut != nil,
 	}
 	if t.RefreshExpiresIn == 0 {
 		t.RefreshExpiresIn = m.seconds("refresh_expires_in")
@@ -101,10 +125,21 @@ func (a *answer) grant(e Endpoint, secrets ...keystore.Secret) (*Token, error) {
 	if err := CheckAccessToken(access); err != nil {
 		return t, a.fail(BadToken, err)
 	}
-	if err := CheckTokenType(t.TokenType); err != nil {
+	if err := CheckTokenType(m.text("token_type")); err != nil {
 		return t, a.fail(BadToken, err)
 	}
 	return t, nil
+}
+
+// tokens returns the new ones among m.
+func (m *members) tokens(sent echoes) (access, refresh string) {
+	if access = m.text("access_token"); sent.has(access) {
+		access = ""
+	}
+	if refresh = m.text("refresh_token"); sent.has(refresh) {
+		refresh, m.echo = "", true
+	}
+	return access, refresh
 }
 
 // lifetime reads a number of seconds in any of the forms that servers use. 0 is

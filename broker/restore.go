@@ -1,0 +1,48 @@
+package broker
+
+import (
+	"context"
+	"slices"
+
+	"github.com/authferry/authferry/broker/index"
+)
+
+// restore stores the grant before a salvaged one again, as the newest, because the
+// provider refused the salvaged refresh token: what was found in its answer may not
+// have been one. So the one before has one more try, by the rules of any other, and a
+// process that is killed meanwhile leaves it for the next. It returns false where
+// that grant is gone.
+func (e *exchange) restore(ctx context.Context) (bool, error) {
+	before, err := e.before(ctx)
+	if before == nil || err != nil {
+		return false, err
+	}
+	next := *before
+	next.Generation, next.Salvaged = e.generation, false
+	next.Spent = slices.DeleteFunc(slices.Clone(e.grant.Spent), func(fp string) bool { return fp == fingerprint(before.RefreshToken) })
+	next.Spent = addSpent(next.Spent, fingerprint(e.grant.RefreshToken))
+	if err := e.write(ctx, persistence{}, &next, nil, func(a *index.Account) { commit(a, &next, e.slot, nil, "") }); err != nil {
+		return false, err
+	}
+	e.restored = &next
+	return true, nil
+}
+
+// before finds the grant whose place e's took; nil: it is gone.
+func (e *exchange) before(ctx context.Context) (*grant, error) {
+	if len(e.grant.Spent) == 0 {
+		return nil, nil
+	}
+	var before *grant
+	for _, slot := range slots {
+		g, err := e.b.readGrant(ctx, e.idx, e.account.ID, slot)
+		if err != nil {
+			return nil, err
+		}
+		if g != nil && g.Generation < e.grant.Generation && fingerprint(g.RefreshToken) == e.grant.Spent[len(e.grant.Spent)-1] &&
+			(before == nil || g.Generation > before.Generation) {
+			before = g
+		}
+	}
+	return before, nil
+}
