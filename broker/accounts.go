@@ -194,7 +194,8 @@ func admissible(idx *index.Index, a *index.Account, secret keystore.Secret) erro
 				hint("authferry rename %s NEW-LABEL, or choose another --label", argFor(idx, &o))
 		}
 	}
-	if o := knownAs(idx, a.Provider, a.Kind, secret); o != nil && o.Removing {
+	owner := oauth.Identity{Issuer: a.Issuer, Subject: a.Subject}
+	if o := knownAs(idx, a.Provider, a.Kind, secret, owner); o != nil && o.Removing {
 		return failf(LabelTaken, "this login is here already, in account %s, whose removal was cut off; nothing was added", quote(o.Label)).
 			hint("authferry doctor --fix, then run the command again")
 	} else if o != nil {
@@ -206,11 +207,15 @@ func admissible(idx *index.Index, a *index.Account, secret keystore.Secret) erro
 }
 
 // knownAs is the account that has this refresh token or API key, or had it; nil:
-// none does. A refresh token is known whatever the provider is called; an API key
-// may be for a gateway that stands for several.
-func knownAs(idx *index.Index, provider, kind string, secret keystore.Secret) *index.Account {
+// none does. A refresh token is known whatever the provider is called, unless both
+// sides say whose it is, and of which issuer: two servers can have the same token. An
+// API key may be for a gateway that stands for several.
+func knownAs(idx *index.Index, provider, kind string, secret keystore.Secret, owner oauth.Identity) *index.Account {
 	fp := fingerprint(secret)
 	i := slices.IndexFunc(idx.Accounts, func(o index.Account) bool {
+		if owner.Subject != "" && o.Subject != "" && owner.Issuer != o.Issuer {
+			return false
+		}
 		return fp != "" && (o.Fingerprint == fp || slices.Contains(o.Spent, fp)) && (kind != KindAPIKey || o.Provider == provider)
 	})
 	if i < 0 {

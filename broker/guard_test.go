@@ -14,6 +14,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -91,6 +92,32 @@ func TestSpentGrantIsNotImported(t *testing.T) {
 		t.Errorf("the second import: %v", err)
 	}
 	w.noneLost()
+}
+
+// Two servers may give the same refresh token. It is one login unless both sides say
+// whose it is, and of which issuer.
+func TestSameTokenOfAnotherServer(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	login := func(label, issuer, subject string) error {
+		n := testLogin(w.server.URL, label, "at", "rt", time.Hour)
+		n.Identity = oauth.Identity{Issuer: issuer, Subject: subject}
+		_, err := w.broker().Add(t.Context(), n)
+		return err
+	}
+	if err := login("one", "https://a.example", "1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := login("two", "https://b.example", "1"); err != nil {
+		t.Errorf("another issuer's: %v", err)
+	}
+	for label, subject := range map[string]string{"same issuer": "2", "nobody says whose": ""} {
+		if err := login(label, "https://a.example", subject); CodeOf(err) != LabelTaken {
+			t.Errorf("%s: %v", label, err)
+		}
+	}
+	if err := login("another issuer, nobody says whose", "https://c.example", ""); CodeOf(err) != LabelTaken {
+		t.Errorf("%v", err)
+	}
 }
 
 // A living token is served when the refresh brings no token that can be used.

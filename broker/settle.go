@@ -392,5 +392,5 @@ func (g *grant) secret() keystore.Secret {
 
 // knownAs is the account that has the grant's secret, or had it; nil: none does.
 func (g *grant) knownAs(idx *index.Index) *index.Account {
-	return knownAs(idx, g.Provider, g.kind(), g.secret())
+	return knownAs(idx, g.Provider, g.kind(), g.secret(), g.Owner)
 }
