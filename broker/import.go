@@ -96,10 +96,10 @@ func parseGrant(data []byte, now time.Time) (NewAccount, error) {
 	}
 	n := NewAccount{
 		AccessToken: keystore.NewSecret(accessToken), RefreshToken: keystore.NewSecret(refreshToken),
-		TokenType: doc.TokenType, Imported: true,
+		Imported: true,
 	}
-	if n.TokenType != "" && oauth.CheckTokenType(n.TokenType) != nil {
-		return bad("the token_type is not Bearer")
+	if oauth.CheckTokenType(doc.TokenType) != nil {
+		return bad("invalid token_type: such a token needs a key or a proof as well")
 	}
 	at, err := migrate.Moment(doc.ExpiresAt)
 	if err != nil {

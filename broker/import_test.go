@@ -37,6 +37,8 @@ func TestParseGrant(t *testing.T) {
 		{`{"access_token":"at","refresh_token":"rt","expires_at":null}`, time.Time{}, ""},
 		{`{"access_token":"at","refresh_token":"rt","expires_at":"soon"}`, time.Time{}, "invalid expires_at"},
 		{`{"access_token":"at","refresh_token":"rt","expires_at":-1}`, time.Time{}, "invalid expires_at"},
+		{`{"access_token":"at","refresh_token":"rt","token_type":"bot"}`, time.Time{}, ""},
+		{`{"access_token":"at","refresh_token":"rt","token_type":"DPoP"}`, time.Time{}, "invalid token_type"},
 		{`{"access_token":"at","refresh_token":"r\u200bt"}`, time.Time{}, "invalid refresh_token"},
 		{`{"access_token":"a\u200bt"}`, time.Time{}, "invalid access_token"},
 		{`{"access_token":"\ufeff"}`, time.Time{}, "no access_token"},
@@ -49,7 +51,7 @@ func TestParseGrant(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), test.err) {
 				t.Errorf("%q: got %v, want an error about %s", test.in, err, test.err)
 			}
-		case err != nil || n.AccessToken.Reveal() != "at" || n.RefreshToken.Reveal() != "rt" || !n.ExpiresAt.Equal(test.expires):
+		case err != nil || n.AccessToken.Reveal() != "at" || n.RefreshToken.Reveal() != "rt" || n.TokenType != "" || !n.ExpiresAt.Equal(test.expires):
 			t.Errorf("%q: got %q, %q until %v, %v", test.in, n.AccessToken.Reveal(), n.RefreshToken.Reveal(), n.ExpiresAt, err)
 		}
 	}
