@@ -235,7 +235,7 @@ func newRecords(id string, n NewAccount, now time.Time) (*grant, *access) {
 	g := &grant{
 		Account: id, Generation: 1, Provider: p.Name,
 		RefreshToken: n.RefreshToken, Endpoint: endpoint,
-		Scopes: n.Scopes, Headers: p.TokenHeaders(), Origins: p.APIOrigins,
+		Scopes: n.Scopes, Headers: p.TokenHeaders(), Origins: p.APIOrigins, API: p.API(),
 		RefreshExpiresAt: n.RefreshExpiresAt,
 	}
 	if who := n.Identity; who.Subject != "" {
@@ -257,7 +257,7 @@ func newRecords(id string, n NewAccount, now time.Time) (*grant, *access) {
 	return g, &access{
 		Account: id, Generation: 1, AccessToken: n.AccessToken, TokenType: tokenType,
 		ExpiresAt: n.ExpiresAt, ObtainedAt: now, Imported: n.Imported, Boot: bootNow(),
-		Headers: g.Headers, Origins: g.Origins,
+		Headers: g.Headers, Origins: g.Origins, API: g.API,
 	}
 }
 

@@ -180,7 +180,7 @@ func newAccess(g *grant, tok *oauth.Token) *access {
 		Account: g.Account, Generation: g.Generation,
 		AccessToken: tok.AccessToken, TokenType: tok.TokenType,
 		ObtainedAt: tok.ArrivedAt.UTC(), Boot: bootNow(),
-		Headers: g.Headers, Origins: g.Origins,
+		Headers: g.Headers, Origins: g.Origins, API: g.API,
 	}
 	if tok.ExpiresIn > 0 {
 		a.ExpiresAt = a.ObtainedAt.Add(tok.ExpiresIn)

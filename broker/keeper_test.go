@@ -110,6 +110,9 @@ func TestKeeperIsForManyGoroutines(t *testing.T) {
 	for range 16 {
 		all.Go(func() {
 			tok, err := k.Token(t.Context(), TokenRequest{})
+			if err != nil && CodeOf(err) == AllHeld {
+				return // the others were faster
+			}
 			if err != nil {
 				t.Error(err)
 				return

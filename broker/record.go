@@ -32,6 +32,7 @@ type grant struct {
 	Scopes       []string
 	Headers      []string // templates, copied into every access record
 	Origins      []string // likewise
+	API          oauth.API
 	// RefreshExpiresAt is when the provider ends the login; zero: unknown.
 	RefreshExpiresAt time.Time
 	Owner            oauth.Identity // whose login it is, without the name; empty: nobody said
@@ -55,6 +56,7 @@ type access struct {
 	Boot        bootStamp // when it was obtained, by a clock that nobody sets
 	Headers     []string
 	Origins     []string
+	API         oauth.API // without Paths in a record from before there was a proxy
 }
 
 type grantWire struct {
@@ -69,6 +71,7 @@ type grantWire struct {
 	Scopes           []string       `json:"scopes,omitempty"`
 	Headers          []string       `json:"headers"`
 	Origins          []string       `json:"origins"`
+	API              oauth.API      `json:"api,omitzero"`
 	RefreshExpiresAt time.Time      `json:"refresh_expires_at,omitzero"`
 	Issuer           string         `json:"issuer,omitempty"`
 	Subject          string         `json:"subject,omitempty"`
@@ -89,6 +92,7 @@ type accessWire struct {
 	Boot        bootStamp `json:"boot,omitzero"`
 	Headers     []string  `json:"headers"`
 	Origins     []string  `json:"origins"`
+	API         oauth.API `json:"api,omitzero"`
 }
 
 // errNewerRecord: skipping such a record would bring the one before it back,
@@ -103,7 +107,7 @@ func (g *grant) encode() (keystore.Secret, error) {
 		V: recordVersion, Account: g.Account, Generation: g.Generation, Provider: g.Provider,
 		RefreshToken: g.RefreshToken.Reveal(), APIKey: g.APIKey.Reveal(),
 		Endpoint: g.Endpoint, ClientSecret: g.ClientSecret, Scopes: g.Scopes,
-		Headers: g.Headers, Origins: g.Origins, RefreshExpiresAt: g.RefreshExpiresAt,
+		Headers: g.Headers, Origins: g.Origins, API: g.API, RefreshExpiresAt: g.RefreshExpiresAt,
 		Issuer: g.Owner.Issuer, Subject: g.Owner.Subject, Organization: g.Owner.Organization,
 		Salvaged: g.Salvaged, Spent: g.Spent,
 	})
@@ -124,7 +128,7 @@ func decodeGrant(s keystore.Secret) (*grant, error) {
 		Account: w.Account, Generation: w.Generation, Provider: w.Provider,
 		RefreshToken: keystore.NewSecret(w.RefreshToken), APIKey: keystore.NewSecret(w.APIKey),
 		Endpoint: w.Endpoint, ClientSecret: w.ClientSecret, Scopes: w.Scopes,
-		Headers: w.Headers, Origins: w.Origins, RefreshExpiresAt: w.RefreshExpiresAt,
+		Headers: w.Headers, Origins: w.Origins, API: w.API, RefreshExpiresAt: w.RefreshExpiresAt,
 		Owner:    oauth.Identity{Issuer: w.Issuer, Subject: w.Subject, Organization: w.Organization},
 		Salvaged: w.Salvaged, Spent: w.Spent,
 	}, nil
@@ -135,7 +139,7 @@ func (acc *access) encode() (keystore.Secret, error) {
 		V: recordVersion, Account: acc.Account, Generation: acc.Generation,
 		AccessToken: acc.AccessToken.Reveal(), TokenType: acc.TokenType,
 		ExpiresAt: acc.ExpiresAt, ObtainedAt: acc.ObtainedAt, Imported: acc.Imported, Boot: acc.Boot,
-		Headers: acc.Headers, Origins: acc.Origins,
+		Headers: acc.Headers, Origins: acc.Origins, API: acc.API,
 	})
 }
 
@@ -154,7 +158,7 @@ func decodeAccess(s keystore.Secret) (*access, error) {
 		Account: w.Account, Generation: w.Generation,
 		AccessToken: keystore.NewSecret(w.AccessToken), TokenType: w.TokenType,
 		ExpiresAt: w.ExpiresAt, ObtainedAt: w.ObtainedAt, Imported: w.Imported, Boot: w.Boot,
-		Headers: w.Headers, Origins: w.Origins,
+		Headers: w.Headers, Origins: w.Origins, API: w.API,
 	}, nil
 }
 

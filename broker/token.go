@@ -47,6 +47,7 @@ type Token struct {
 	ExpiresAt   time.Time      // this machine's time; zero: unknown
 	Headers     []oauth.Header // all that a request needs
 	Origins     []string       // where they may be sent, and nowhere else
+	API         oauth.API      // where the proxy sends them, and for what
 	Lease       string         // "<account id>.<generation>"
 	Account     index.Account
 	Current     string // id of the account that is current in its pool; empty: none was named yet
@@ -301,7 +302,7 @@ func (b *Broker) serveAPIKey(ctx context.Context, idx *index.Index, a *index.Acc
 	}
 	return &Token{
 		AccessToken: g.APIKey, TokenType: "Bearer",
-		Headers: oauth.Expand(g.Headers, g.APIKey), Origins: g.Origins,
+		Headers: oauth.Expand(g.Headers, g.APIKey), Origins: g.Origins, API: g.API,
 		Lease: lease(a.ID, g.Generation), Account: *a,
 	}, nil
 }
@@ -331,7 +332,7 @@ func (b *Broker) readAPIKey(ctx context.Context, idx *index.Index, a *index.Acco
 func (acc *access) token(a *index.Account) *Token {
 	return &Token{
 		AccessToken: acc.AccessToken, TokenType: acc.TokenType, ExpiresAt: acc.ExpiresAt,
-		Headers: oauth.Expand(acc.Headers, acc.AccessToken), Origins: acc.Origins,
+		Headers: oauth.Expand(acc.Headers, acc.AccessToken), Origins: acc.Origins, API: acc.API,
 		Lease: lease(acc.Account, acc.Generation), Account: *a,
 	}
 }

@@ -43,10 +43,10 @@ func (p *Proxy) enter(c *call, r *http.Request) *Trouble {
 	c.provider, c.route, c.path = provider, route, "/"+rest
 	c.api = apiOf(c.path)
 	switch {
+	case r.Header.Get("Upgrade") != "": // at once: a client that hears of no path tries for seconds
+		return refuse(NoUpgrade)
 	case !listed(route.Paths, r.Method, c.path):
 		return refuse(Unknown)
-	case r.Header.Get("Upgrade") != "":
-		return refuse(NoUpgrade)
 	}
 	return nil
 }

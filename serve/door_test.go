@@ -244,6 +244,32 @@ func TestUpstreamIsTheRecords(t *testing.T) {
 	}
 }
 
+// The record's own base and paths count, whatever the route says.
+func TestPinnedAPI(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).open()
+	p := w.provider()
+	p.APIBase, p.APIPaths = w.api.URL+"/deep/api", []string{"POST /v1/messages"}
+	w.add(brokerAccount("ada", p, p.APIOrigins))
+	w.api.will(limits(0, nil, ""))
+	if res := w.post(messagesPath, "{}"); res.body != "ok ada" || w.api.all()[0].path != "/deep/api/v1/messages" {
+		t.Errorf("%d %q: %v", res.status, res.body, w.api.all())
+	}
+	w.api.will(limits(0, nil, ""))
+	if res := w.post("/v1/files", "{}"); res.status != 404 || len(w.api.all()) != 0 {
+		t.Errorf("a path outside of the record: %d", res.status)
+	}
+	w.api.will(func(rw http.ResponseWriter, r *http.Request) {
+		rw.Header().Set("Location", r.Header.Get("X-To"))
+		rw.WriteHeader(307)
+	})
+	for to, want := range map[string]string{"/deep/api/v1/x": "/sim/v1/x", "x": "/sim/v1/x", "/v1/x": "", "/deep/apix": ""} {
+		if got := w.post(messagesPath, "{}", "X-To", to).header.Get("Location"); got != want {
+			t.Errorf("a redirect to %s goes to %q", to, got)
+		}
+	}
+}
+
 func TestListed(t *testing.T) {
 	t.Parallel()
 	paths := []string{"POST /v1/messages", "GET /v1/models", "/v1beta/models", "POST /v1/chat/"}

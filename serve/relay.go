@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/oauth"
 )
 
 // lastAttempt is the try of a throttled request after which the broker no longer says
@@ -335,6 +337,9 @@ func (t *turn) send(ctx context.Context, tok *broker.Token) (*http.Response, err
 	if err != nil {
 		return nil, t.trouble(&broker.Error{Code: broker.Fenced, Err: err})
 	}
+	if pinned := tok.API.Paths; len(pinned) > 0 && !listed(pinned, t.out.Method, t.path) {
+		return nil, &Trouble{Kind: Unknown, Provider: t.provider}
+	}
 	r := t.out.Clone(ctx)
 	r.URL.Scheme, r.URL.Host, r.Host = base.Scheme, base.Host, base.Host
 	r.URL.Path, r.URL.RawPath = join(base, t.path)
@@ -365,12 +370,19 @@ func (t *turn) send(ctx context.Context, tok *broker.Token) (*http.Response, err
 	return res, t.keepHome(res, base)
 }
 
-// baseOf is where tok's API is.
+// baseOf is where tok's API is, by its own record.
 func baseOf(tok *broker.Token) (*url.URL, error) {
 	if len(tok.Origins) == 0 {
 		return nil, errors.New("its record names no API")
 	}
-	return url.Parse(tok.Origins[0])
+	base, err := url.Parse(cmp.Or(tok.API.Base, tok.Origins[0]))
+	if err != nil {
+		return nil, errors.New("its record names no URL")
+	}
+	if origin, err := oauth.Origin(base.Scheme + "://" + base.Host); err != nil || !slices.Contains(tok.Origins, origin) {
+		return nil, errors.New("its record names an API where the token may not go")
+	}
+	return base, nil
 }
 
 // join puts an escaped path behind the base's.

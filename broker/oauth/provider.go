@@ -48,6 +48,8 @@ type Provider struct {
 	Headers       []string `toml:"headers,omitempty" json:"headers,omitempty"`
 	APIKeyHeaders []string `toml:"api_key_headers,omitempty" json:"api_key_headers,omitempty"`
 	APIOrigins    []string `toml:"api_origins,omitempty" json:"api_origins,omitempty"` // where tokens may be sent
+	APIBase       string   `toml:"api_base,omitempty" json:"api_base,omitempty"`       // as in API
+	APIPaths      []string `toml:"api_paths,omitempty" json:"api_paths,omitempty"`     // likewise
 	Env           []string `toml:"env,omitempty" json:"env,omitempty"`                 // variables for the token in exec
 	APIKeyEnv     []string `toml:"api_key_env,omitempty" json:"api_key_env,omitempty"` // likewise for an API key
 	DeadCodes     []string `toml:"dead_codes,omitempty" json:"dead_codes,omitempty"`   // as in Endpoint
@@ -164,6 +166,8 @@ func (p Provider) Validate() error {
 		{"dead_codes", p.DeadCodes, checkMessage},
 		{"env", slices.Concat(p.Env, p.APIKeyEnv), checkEnv},
 		{"api_origins", p.APIOrigins, func(s string) error { _, err := Origin(s); return err }},
+		{"api_base", []string{p.APIBase}, func(s string) error { return checkBase(s, p.APIOrigins) }},
+		{"api_paths", p.APIPaths, checkPath},
 		{"extra_authorize_params", slices.Sorted(maps.Keys(p.AuthorizeParams)), checkParam},
 		{"extra_authorize_params", slices.Sorted(maps.Values(p.AuthorizeParams)), printable},
 	} {

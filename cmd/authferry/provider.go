@@ -56,6 +56,7 @@ func (c *providerShowCmd) Run(a *app) error {
 		{"userinfo endpoint", p.UserinfoEndpoint}, {"client id", p.ClientID}, {"auth style", p.AuthStyle}, {"token request", p.TokenRequest},
 		{"redirect uri", p.RedirectURI}, {"scopes", strings.Join(p.Scopes, " ")},
 		{"headers", strings.Join(p.TokenHeaders(), "; ")}, {"api origins", strings.Join(p.APIOrigins, " ")},
+		{"api base", p.APIBase}, {"api paths", strings.Join(p.APIPaths, ", ")},
 		{"env", strings.Join(p.Env, " ")}, {"api key env", strings.Join(p.APIKeyEnv, " ")}, {"identity from", p.IdentityFrom},
 	} {
 		if row[1] != "" {
@@ -84,6 +85,7 @@ type providerAddCmd struct {
 	RedirectURI                 string   `name:"redirect-uri" placeholder:"URI" help:"Where the provider sends the browser back to."`
 	Header                      []string `sep:"none" placeholder:"'NAME: VALUE'" help:"Header that a request needs, with {token} in it; may be repeated."`
 	APIOrigin                   []string `name:"api-origin" sep:"none" placeholder:"URL" help:"Where tokens may be sent; may be repeated."`
+	APIPath                     []string `name:"api-path" sep:"none" placeholder:"PREFIX" help:"Path of the API that the proxy passes on, by default all; may be repeated."`
 	Env                         []string `sep:"none" placeholder:"NAME" help:"Variable that exec puts the token in, called …_TOKEN, _KEY, _SECRET, _PASSWORD or _PAT; may be repeated."`
 	IdentityFrom                string   `enum:",id-token,userinfo,response" default:"" placeholder:"WHERE" help:"Where a login's identity stands: id-token, userinfo or response."`
 }
@@ -136,7 +138,7 @@ func (c *providerAddCmd) derive(a *app) (p oauth.Provider, left []string, err er
 		Issuer: c.Issuer, AuthorizationEndpoint: c.AuthorizationEndpoint, TokenEndpoint: c.TokenEndpoint,
 		DeviceAuthorizationEndpoint: c.DeviceAuthorizationEndpoint, RevocationEndpoint: c.RevocationEndpoint, UserinfoEndpoint: c.UserinfoEndpoint,
 		ClientID: c.ClientID, AuthStyle: c.AuthStyle, TokenRequest: c.TokenRequest, RedirectURI: c.RedirectURI, IdentityFrom: c.IdentityFrom,
-		Scopes: c.Scope, Headers: c.Header, APIOrigins: c.APIOrigin, Env: c.Env,
+		Scopes: c.Scope, Headers: c.Header, APIOrigins: c.APIOrigin, APIPaths: c.APIPath, Env: c.Env,
 	}
 	var found, base oauth.Provider
 	if c.From != "" {
@@ -171,7 +173,7 @@ func (c *providerAddCmd) otherIssuer(err error) error {
 		{"device-authorization-endpoint", []string{c.DeviceAuthorizationEndpoint}}, {"revocation-endpoint", []string{c.RevocationEndpoint}},
 		{"userinfo-endpoint", []string{c.UserinfoEndpoint}}, {"client-id", []string{c.ClientID}}, {"auth-style", []string{c.AuthStyle}}, {"scope", c.Scope},
 		{"token-request", []string{c.TokenRequest}}, {"redirect-uri", []string{c.RedirectURI}}, {"header", c.Header},
-		{"api-origin", c.APIOrigin}, {"env", c.Env}, {"identity-from", []string{c.IdentityFrom}},
+		{"api-origin", c.APIOrigin}, {"api-path", c.APIPath}, {"env", c.Env}, {"identity-from", []string{c.IdentityFrom}},
 	} {
 		for _, value := range flag.values {
 			if value != "" {

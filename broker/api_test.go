@@ -1,0 +1,46 @@
+package broker
+
+import (
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/keystore"
+)
+
+// Where the proxy sends an account's token is pinned at its login, and comes along
+// through a rotation.
+func TestAPIIsPinned(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, brokertest.Config{})
+	want := oauth.API{Base: w.server.URL + "/v2", Paths: []string{"POST /chat"}}
+	g := w.server.Issue("ada")
+	login := testLogin(w.server.URL, "ada", g.AccessToken, g.RefreshToken, time.Hour)
+	login.Provider.APIBase, login.Provider.APIPaths = want.Base, want.Paths
+	ada, err := w.broker().Add(t.Context(), login)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := NewAccount{Provider: login.Provider, Label: "key", APIKey: keystore.NewSecret("a-key")}
+	if _, err := w.broker().Add(t.Context(), key); err != nil {
+		t.Fatal(err)
+	}
+	check := func(label string) {
+		t.Helper()
+		tok, err := w.broker().Token(t.Context(), TokenRequest{Selection: Selection{Account: label}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(tok.API, want) {
+			t.Errorf("%s: %+v, want %+v", label, tok.API, want)
+		}
+	}
+	check("ada")
+	check("key")
+	if _, err := w.broker().Refresh(t.Context(), ada.ID); err != nil {
+		t.Fatal(err)
+	}
+	check("ada")
+}

@@ -1,0 +1,70 @@
+package oauth
+
+import (
+	"errors"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// API is a provider's model API, as the proxy passes requests on to it.
+type API struct {
+	// Base is the URL that a request's path is put behind; empty: the first origin
+	// that the token may be sent to.
+	Base string `json:"base,omitempty"`
+	// Paths are all that may be asked for: path prefixes that end where a segment or
+	// its ":" does, after a method and a space if one is for that method alone.
+	Paths []string `json:"paths,omitempty"`
+}
+
+// API is what p says of its model API. A provider of a person's own that says nothing
+// is one as a whole; a built-in one that says nothing has none.
+func (p Provider) API() API {
+	if len(p.APIPaths) == 0 && p.Source != SourceBuiltin {
+		return API{p.APIBase, []string{"/"}}
+	}
+	return API{p.APIBase, slices.Clone(p.APIPaths)}
+}
+
+var methods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+
+func checkPath(entry string) error {
+	path := entry
+	if method, rest, ok := strings.Cut(entry, " "); ok {
+		if !slices.Contains(methods, method) {
+			return errors.New("it is not a path, nor a method and a path: POST /v1/messages")
+		}
+		path = rest
+	}
+	switch {
+	case !strings.HasPrefix(path, "/"):
+		return errors.New("a path begins with /")
+	case strings.ContainsFunc(path, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(`%?#\;`, r) }),
+		strings.Contains(path, "//"), slices.Contains(strings.Split(path, "/"), "."), slices.Contains(strings.Split(path, "/"), ".."):
+		return errors.New("it is not a plain path")
+	}
+	return nil
+}
+
+// checkBase wants a URL at one of the origins, with a plain path or none.
+func checkBase(base string, origins []string) error {
+	if base == "" {
+		return nil
+	}
+	u, err := url.Parse(base)
+	if err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return errors.New("it is not a plain URL")
+	}
+	origin, err := Origin(u.Scheme + "://" + u.Host)
+	if err != nil {
+		return err
+	}
+	known := slices.ContainsFunc(origins, func(o string) bool { o, err := Origin(o); return err == nil && o == origin })
+	if !known {
+		return errors.New("it is at none of the api_origins")
+	}
+	if u.Path == "" {
+		return nil
+	}
+	return checkPath(u.EscapedPath())
+}
