@@ -129,6 +129,17 @@ func TestTokenNeverHasAMark(t *testing.T) {
 	}
 }
 
+func TestVisible(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"\x1b[200~a b\x1b[201~\r\n": "a b\r\n", "\u200ba\ufeffb\x00": "ab", "a\tb": "a\tb", "\x1b[20\x1b[200~0~a": "[200~a",
+	} {
+		if got := rawtext.Visible(text); got != want {
+			t.Errorf("%q: got %q, want %q", text, got, want)
+		}
+	}
+}
+
 func TestUnquote(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{

@@ -125,52 +125,6 @@ func (a *Authorization) code(q url.Values) (keystore.Secret, error) {
 	return keystore.NewSecret(q.Get("code")), nil
 }
 
-// Pasted takes the code out of what a person copied from the last page:
-// CODE#STATE, the page's whole address, or the query of that. A bare code does
-// only where the provider's page shows no state. The error of an answer that the
-// server gave is a *RefusedError; none quotes the text.
-func (a *Authorization) Pasted(text string) (keystore.Secret, error) {
-	text = strings.TrimSpace(text)
-	query, isURL := text, strings.Contains(text, "://")
-	if isURL {
-		u, err := url.Parse(text)
-		if err != nil {
-			return keystore.Secret{}, errNoURL
-		}
-		if !a.endsAt(u) {
-			return keystore.Secret{}, errOtherURL
-		}
-		query = u.RawQuery
-	}
-	if isURL || strings.HasPrefix(text, "?") || strings.HasPrefix(text, "code=") || strings.Contains(text, "&") {
-		q := parameters(strings.TrimPrefix(query, "?"))
-		if !q.Has("state") && !q.Has("iss") && (q.Has("code") || q.Has("error")) {
-			return keystore.Secret{}, errNoState
-		}
-		return a.code(q)
-	}
-	i := strings.LastIndexByte(text, '#')
-	switch {
-	case text == "" || i == 0:
-		return keystore.Secret{}, errNoCode
-	case i > 0:
-		// Nothing but code and state is in this form, so there is no iss to check.
-		if subtle.ConstantTimeCompare([]byte(text[i+1:]), []byte(a.state)) != 1 {
-			return keystore.Secret{}, errForeign
-		}
-		return keystore.NewSecret(text[:i]), nil
-	case !a.provider.PasteStateless:
-		return keystore.Secret{}, errNoState
-	}
-	return keystore.NewSecret(text), nil
-}
-
-// endsAt reports whether u is the redirect URI with something added.
-func (a *Authorization) endsAt(u *url.URL) bool {
-	to, err := url.Parse(a.redirect)
-	return err == nil && originOf(u) == originOf(to) && strings.TrimSuffix(u.Path, "/") == strings.TrimSuffix(to.Path, "/")
-}
-
 // Exchange redeems the code, once (RFC 6749 §4.1.3), and a second time where the
 // client was refused and may have to show its secret in another way. The error is an
 // *Error; a code that is spent, too old or another client's is of class Dead.

@@ -183,9 +183,12 @@ func TestEveryRequestNamesTheProxy(t *testing.T) {
 	for name, ask := range map[string]func() error{
 		"discovery": func() error { _, err := c.Discover(t.Context(), at); return err },
 		"refresh":   func() error { _, err := c.Refresh(t.Context(), e, keystore.NewSecret("rt"), nil); return err },
-		"code":      func() error { _, err := c.Exchange(t.Context(), NewAuthorization(p, e, "http://127.0.0.1/"), keystore.NewSecret("c")); return err },
-		"device":    func() error { _, err := c.AuthorizeDevice(t.Context(), p, e); return err },
-		"revoke":    func() error { return c.Revoke(t.Context(), e, keystore.NewSecret("rt"), "") },
+		"code": func() error {
+			_, err := c.Exchange(t.Context(), NewAuthorization(p, e, "http://127.0.0.1/"), keystore.NewSecret("c"))
+			return err
+		},
+		"device": func() error { _, err := c.AuthorizeDevice(t.Context(), p, e); return err },
+		"revoke": func() error { return c.Revoke(t.Context(), e, keystore.NewSecret("rt"), "") },
 		"userinfo": func() error {
 			_, err := c.Identify(t.Context(), p, e, &Token{AccessToken: keystore.NewSecret("at")}, "")
 			return err

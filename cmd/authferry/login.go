@@ -1,13 +1,9 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
-	"context"
 	"fmt"
-	"io"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/authferry/authferry/broker"
@@ -103,7 +99,7 @@ type signIn struct {
 	*app
 	json, browser bool
 	provider      string
-	lines         *bufio.Reader
+	pasted        chan pastedLine // nil: not read yet
 
 	until time.Time // when nobody is waited for any more
 	over  func()    // ends the step that shows it
@@ -151,41 +147,6 @@ func (s *signIn) show(address string) {
 	}
 	if s.term.live {
 		s.term.note("If no browser shows it, open the address in one on this machine.")
-	}
-}
-
-// maxPasted is far above any redirect URL.
-const maxPasted = 64 << 10
-
-// paste reads one line; it gives up waiting when ctx ends.
-func (s *signIn) paste(ctx context.Context) (string, error) {
-	s.over() // the line is the person's now
-	if s.lines == nil {
-		s.lines = bufio.NewReader(io.LimitReader(s.in, maxPasted))
-	}
-	if isTerminal(s.in) && !s.term.noInput {
-		s.term.note("Then paste the code, or the address of the last page, here:")
-	}
-	type result struct {
-		line string
-		err  error
-	}
-	read := make(chan result, 1)
-	go func() {
-		line, err := s.lines.ReadString('\n')
-		if strings.TrimSpace(line) != "" {
-			err = nil
-		}
-		read <- result{line, err}
-	}()
-	select {
-	case r := <-read:
-		if r.err != nil {
-			return "", &broker.Error{Code: broker.LoginFailed, Message: "stdin ended without the code; nothing was changed", Hint: "authferry login " + s.provider + " --flow paste"}
-		}
-		return r.line, nil
-	case <-ctx.Done():
-		return "", context.Cause(ctx)
 	}
 }
 
