@@ -26,6 +26,7 @@ var floors = []struct {
 	floor int
 }{
 	{"atomicfile", 0},
+	{"proofs", 0},
 	{"rawtext", 0},
 	{"keystore", 1},
 	{"broker/index", 2},
@@ -58,6 +59,7 @@ var testSupport = map[string]string{
 	"broker/brokertest":           "cmd/authferry-sim",
 	"broker/torture":              "",
 	"cmd/authferry/authferrytest": "",
+	"proofs":                      "",
 }
 
 func supportsTests(dir string) bool {
@@ -250,8 +252,14 @@ func walk(t *testing.T, visit func(path string, content []byte)) {
 			return err
 		}
 		name := entry.Name()
+		if name == ".git" { // a file in a worktree
+			if entry.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		}
 		if entry.IsDir() {
-			if name == ".git" || name == "node_modules" || name == "dist" {
+			if name == "node_modules" || name == "dist" {
 				return fs.SkipDir
 			}
 			if slices.Contains(vagueFolders, name) {

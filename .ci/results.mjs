@@ -2,13 +2,13 @@
 // line, the output of what failed, what was skipped and why. Ends with an error
 // when something failed or was skipped without being allowed to: a machine on
 // which everything was installed has no reason to skip. The allowed reasons are
-// regular expressions, one a line, in the file that the argument names; without
-// an argument every reason will do.
+// regular expressions: one a line in the file that the first argument names, and the
+// arguments after it; without an argument every reason will do.
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 
-const [,, file] = process.argv;
-const allowed = (file ? readFileSync(file, 'utf8').split('\n') : ['.?'])
+const [,, file, ...more] = process.argv;
+const allowed = (file ? [...readFileSync(file, 'utf8').split('\n'), ...more] : ['.?'])
   .map((line) => line.replace(/#.*/, '').trim()).filter(Boolean)
   .map((line) => new RegExp(line));
 

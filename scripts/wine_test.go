@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/authferry/authferry/proofs"
 )
 
 // windows lists what runs under Wine and what can't.
@@ -41,9 +43,7 @@ var ownKeychain = []string{"AUTHFERRY_TEST_SYSTEM_KEYCHAIN=1"}
 // What is written for Windows also runs there: the credential manager, file
 // locks, detached processes and atomic replacement.
 func TestWindowsUnderWine(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs a minute: leave out -short")
-	}
+	proofs.Only(t, "every package under Wine takes a minute")
 	for _, program := range []string{"/usr/lib/wine/wine64", "x86_64-w64-mingw32-gcc", "bash"} {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Skip("needs wine64 and gcc-mingw-w64-x86-64: apt-get install wine64 gcc-mingw-w64-x86-64")

@@ -11,6 +11,8 @@ import (
 	"testing/iotest"
 	"testing/synctest"
 	"time"
+
+	"github.com/authferry/authferry/proofs"
 )
 
 // scripts are streams of each API: what comes before content, content, the end, and a
@@ -106,10 +108,7 @@ func TestStreamFailover(t *testing.T) {
 	for a, s := range scripts {
 		good := s.early + s.content + s.last
 		bad := s.early + s.limit
-		step := 1
-		if testing.Short() {
-			step = 7
-		}
+		step := proofs.Size(7, 1)
 		for cut := 0; cut <= len(bad); cut += step {
 			w.free("ada", "bob")
 			w.api.will(either("ada", streams(bad[:cut], bad[cut:]), streams(good)))

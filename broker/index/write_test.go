@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/atomicfile"
+	"github.com/authferry/authferry/proofs"
 )
 
 func init() {
@@ -95,10 +96,7 @@ func TestManyGoroutinesLoseNothing(t *testing.T) {
 // Wherever a writer is killed, index and backup are there and whole, also for
 // those who read meanwhile.
 func TestKilledWriter(t *testing.T) {
-	rounds := 60
-	if testing.Short() {
-		rounds = 10
-	}
+	rounds := proofs.Size(10, 60)
 	f := newFile(t)
 	must(t, f.Update(patience(t), Fast, func(ix *Index) error { ix.Accounts[0].Generation++; return nil }))
 	stop := make(chan struct{})

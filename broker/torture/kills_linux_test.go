@@ -15,6 +15,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/keystore/keystoretest"
+	"github.com/authferry/authferry/proofs"
 )
 
 // operation is a command whose processes are killed at each system call that
@@ -446,15 +447,10 @@ func (o operation) victims() []victim {
 
 // sampled is at how many calls to kill; 0 is all of them.
 func sampled(n int) int {
-	switch {
-	case *full:
+	if *full {
 		return 0
-	case testing.Short():
-		return 1
-	case brokertest.Brief():
-		return max(1, n/3)
 	}
-	return n
+	return proofs.Size(1, n)
 }
 
 // The same on a real gnome-keyring: a rotation at every call, as ever, and each of

@@ -25,7 +25,7 @@ import (
 
 var (
 	full     = flag.Bool("full", false, "kill at every system call, not at a sample of them")
-	duration = flag.Duration("duration", 0, "how long to run random schedules (default: half a minute, or less with -short or without a keyring)")
+	duration = flag.Duration("duration", 0, "how long to run random schedules (default: half a minute where the proofs run, else a moment)")
 	seed     = flag.Uint64("seed", 0, "the seed of the random schedules; 0: another one each time")
 )
 

@@ -17,6 +17,7 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/keystore/keystoretest"
+	"github.com/authferry/authferry/proofs"
 )
 
 // regime says what may happen in a world, and so what may come of it.
@@ -77,10 +78,7 @@ const bystander = "bystander"
 func TestRandomSchedules(t *testing.T) {
 	span, from := *duration, *seed
 	if span == 0 {
-		span = 25 * time.Second
-		if brokertest.Brief() {
-			span = 8 * time.Second
-		}
+		span = time.Duration(proofs.Size(5, 25)) * time.Second
 	}
 	if from == 0 {
 		from = rand.Uint64N(1_000_000)

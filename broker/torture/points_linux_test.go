@@ -12,6 +12,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/keystore/keystoretest"
+	"github.com/authferry/authferry/proofs"
 )
 
 // await returns when the ledger is as wanted.
@@ -149,10 +150,7 @@ func TestChildrenHoldNoLocks(t *testing.T) {
 
 // P5: everything at once on many accounts: no deadlock, and one refresh each.
 func TestForkStorm(t *testing.T) {
-	accounts := 100
-	if brokertest.Brief() {
-		accounts = 25
-	}
+	accounts := proofs.Size(25, 100)
 	w := newWorld(t, brokertest.New(t, strict), nil)
 	var ids []string
 	for i := range accounts {
@@ -232,10 +230,7 @@ func TestTwoDaemons(t *testing.T) {
 
 // C14: a keyring that other programs have filled is slower, and that is all.
 func TestFullKeyring(t *testing.T) {
-	items := 150
-	if brokertest.Brief() {
-		items = 20
-	}
+	items := proofs.Size(20, 150)
 	if *full {
 		items = 2000
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/proofs"
 )
 
 // TestMain lets the test binary stand for a program that refreshes without
@@ -105,9 +106,7 @@ func TestDemoCatchesANaiveProgram(t *testing.T) {
 }
 
 func TestDemo(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs a minute for building authferry: run without -short")
-	}
+	proofs.Only(t, "the demo with the built program")
 	dir := private(t)
 	out, text := piped()
 	if code := run(t.Context(), []string{"demo"}, out, out); code != 0 {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
+	"github.com/authferry/authferry/proofs"
 )
 
 // stateChanging are the system calls by which a program changes files.
@@ -21,9 +22,7 @@ var stateChanging = []string{"write", "fsync", "ftruncate", "fchmod", "linkat", 
 // A move that is killed before any of its system calls that change something has
 // lost no login: it is in the file, or here, or both. Doing it again finishes it.
 func TestMoveSurvivesBeingKilled(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs some twenty seconds: run without -short")
-	}
+	proofs.Only(t, "a kill before each system call of a move")
 	if out, err := exec.Command("strace", "-f", "-o", os.DevNull, "true").CombinedOutput(); err != nil {
 		t.Skipf("needs strace: apt-get install strace, and leave to trace: %v %s", err, out)
 	}

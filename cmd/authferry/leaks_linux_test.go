@@ -20,6 +20,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
+	"github.com/authferry/authferry/proofs"
 )
 
 // traced are the system calls by which a program hands something to another one,
@@ -35,9 +36,7 @@ var (
 // environment, and no file gets one, be it for a moment and wherever it is: every
 // such call of every process that comes of every command is looked at.
 func TestNoLeaksInSystemCalls(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs a minute: run without -short")
-	}
+	proofs.Only(t, "every command under strace")
 	if os.Getuid() != 0 {
 		t.Skip("needs root: authferry shows its memory to nobody else")
 	}

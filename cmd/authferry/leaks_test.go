@@ -19,6 +19,7 @@ import (
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
+	"github.com/authferry/authferry/proofs"
 )
 
 const (
@@ -51,17 +52,13 @@ func TestNoLeaks(t *testing.T) {
 			}
 		}
 	})
-	sample := len(predicaments)
-	if brokertest.Brief() {
-		sample = 4 // others each time
-	}
+	sample := proofs.Size(4, len(predicaments)) // others each time
 	for name, prepare := range predicaments {
 		if sample--; sample < 0 {
 			break
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			unlessHurried(t)
 			s := newScene(t, brokertest.Config{ClientSecret: clientSecret})
 			s.settle()
 			var but *regexp.Regexp
@@ -69,7 +66,7 @@ func TestNoLeaks(t *testing.T) {
 			if prepare != nil {
 				prepare(s)
 				but = unmoved
-			} else if !brokertest.Brief() {
+			} else if proofs.On() {
 				modes = [][]string{nil, {"--json"}, {"--verbose"}, {"--quiet"}, {"--no-input"}}
 			}
 			for _, mode := range modes {
@@ -86,15 +83,6 @@ func TestNoLeaks(t *testing.T) {
 				t.Error(err)
 			}
 		})
-	}
-}
-
-// unlessHurried skips a case of very many where the time that go test has will be
-// needed for the tests after this one.
-func unlessHurried(t *testing.T) {
-	t.Helper()
-	if end, ok := t.Deadline(); ok && time.Until(end) < 6*time.Minute {
-		t.Skip("left out on a slow machine: go test -timeout 30m runs it")
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/proofs"
 )
 
 // A loop of 200 requests, each with processes of its own, against an API that
@@ -21,11 +22,9 @@ import (
 // at its limit and not before, nothing is held for longer than the API said, and
 // where all are held the loop waits.
 func TestLoopOfRequestsNeedsNobody(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs half a minute: run without -short")
-	}
+	proofs.Only(t, "two loops of 200 requests, each with processes of its own")
 	total, quota := 200, 10
-	if brokertest.Brief() || runtime.GOOS == "windows" { // there starting a process takes its time
+	if runtime.GOOS == "windows" { // there starting a process takes its time
 		total, quota = 40, 4
 	}
 	for _, dialect := range []brokertest.Dialect{brokertest.DialectAnthropic, brokertest.DialectCodex} {

@@ -13,6 +13,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/proofs"
 )
 
 // TestMain makes this test binary the authferry command, under all its names, for
@@ -42,11 +43,13 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// condition knows [mounts] and [userns]: this process may make mount namespaces,
-// and those of a user, who is root there.
+// condition knows [proofs], and [mounts] and [userns]: this process may make mount
+// namespaces, and those of a user, who is root there.
 func condition(name string) (bool, error) {
 	switch name {
 	case "mounts":
+	case "proofs":
+		return proofs.On(), nil
 	case "userns":
 		return exec.Command("unshare", "--user", "--map-root-user", "--mount", "--net", "sh", "-c", "ip link set lo up && mount -t tmpfs none /run && unshare --user --map-user=1000 --map-group=1000 true").Run() == nil, nil
 	default:

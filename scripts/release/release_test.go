@@ -20,6 +20,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/authferry/authferry/proofs"
 )
 
 const stampedVersion = "1.2.3-rc.1"
@@ -28,9 +30,7 @@ const stampedVersion = "1.2.3-rc.1"
 // them is what its package manager expects: installed, run and removed where it
 // can be.
 func TestRelease(t *testing.T) {
-	if testing.Short() {
-		t.Skip("needs a minute: leave out -short")
-	}
+	proofs.Only(t, "packs a release twice")
 	need(t, "bash", "git", "npm", "rpm") // without them it would be a minute of building twice
 	first := source(t)
 	second := filepath.Join(t.TempDir(), "another", "folder")

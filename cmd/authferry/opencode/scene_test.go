@@ -19,6 +19,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
+	"github.com/authferry/authferry/proofs"
 )
 
 func TestMain(m *testing.M) { authferrytest.Main(m) }
@@ -45,12 +46,10 @@ type openCode struct {
 	models  *modelAPI
 }
 
-// openCodeProgram skips the test where OpenCode is absent, or time is short.
+// openCodeProgram skips the test where OpenCode is absent, or the proofs are off.
 func openCodeProgram(t *testing.T) string {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("needs a minute: leave out -short")
-	}
+	proofs.Only(t, "starts OpenCode")
 	path := os.Getenv("AUTHFERRY_OPENCODE")
 	if path == "" {
 		path = filepath.Join("node_modules", "opencode-linux-x64", "bin", "opencode")
