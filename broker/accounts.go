@@ -448,33 +448,6 @@ func (b *Broker) Remove(ctx context.Context, account string, how Revocation) (*R
 	})
 }
 
-// Refresh rotates an account's grant now, for a person who wants to know
-// whether the login still works, and returns the account as it then is. A
-// caller that waited while another one rotated adopts that result.
-func (b *Broker) Refresh(ctx context.Context, account string) (*index.Account, error) {
-	idx, err := b.read()
-	if err != nil {
-		return nil, err
-	}
-	a, err := FindAccount(idx, account, "")
-	if err != nil {
-		return nil, err
-	}
-	if a.Kind == KindAPIKey {
-		return nil, failf(Usage, "account %s is an API key, which is never refreshed", quote(a.Label))
-	}
-	if err := b.renew(ctx, a, renewal{beyond: a.Generation}); err != nil {
-		return nil, err
-	}
-	if idx, err = b.read(); err != nil {
-		return nil, err
-	}
-	if a = idx.Account(a.ID); a == nil {
-		return nil, failf(NoAccount, "the account was removed meanwhile").hint("authferry list")
-	}
-	return a, nil
-}
-
 // drop removes an account's entry. A directory that is bound to it stays so, and gets
 // no token: that of another account would be outside of the fence.
 func drop(idx *index.Index, id string) {

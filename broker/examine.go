@@ -43,7 +43,11 @@ func (d *doctor) account(ctx context.Context, a *index.Account) {
 	case needsLogin(a, now):
 		d.say(name, CheckWarning, renew, "the provider no longer accepts its login")
 	case a.Failure != nil:
-		d.say(name, CheckWarning, "authferry refresh "+argFor(d.idx, a), "its last refresh failed: %s", a.Failure.Message)
+		again := "authferry refresh " + argFor(d.idx, a)
+		if backingOff(a, now) && a.Failure.Stated {
+			again += " --now"
+		}
+		d.say(name, CheckWarning, again, "its last refresh failed: %s", a.Failure.Message)
 	case a.UnderWay() != nil:
 		d.say(name, CheckOK, "", "process %d is refreshing it", a.UnderWay().PID)
 	case len(a.Intents) > 0:

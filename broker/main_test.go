@@ -46,7 +46,8 @@ func TestMain(m *testing.M) {
 	switch args := os.Args[1:]; args[0] {
 	case RotateCommand:
 		beyond, _ := strconv.Atoi(args[2])
-		err = b.Rotate(context.Background(), args[1], beyond, slices.Contains(args, "--rejected"), slices.Contains(args, "--background"), os.Stdout)
+		err = b.Rotate(context.Background(), args[1], beyond, Rotation{Rejected: slices.Contains(args, "--rejected"), Background: slices.Contains(args, "--background"),
+			Person: slices.Contains(args, "--person"), Now: slices.Contains(args, "--now")}, os.Stdout)
 	case "add":
 		_, err = b.Add(context.Background(), testLogin(os.Getenv("TEST_SERVER"), args[1], args[2], args[3], -time.Second))
 	case "login":

@@ -19,6 +19,27 @@ import (
 type renewal struct {
 	beyond   int  // rotate unless the stored generation is already higher
 	rejected bool // because the API refused the token of that generation
+
+	// person: somebody asks for it, who may always try again: a back-off of our own
+	// does not count. now: nor does one that the provider asked for, once in forcedEvery.
+	// A failure after since is adopted: it came while this one was waited for.
+	person, now bool
+	since       time.Time
+}
+
+// forcedEvery is how often a person may have a refresh of an account sent whatever the
+// provider asked for.
+const forcedEvery = 30 * time.Second
+
+// setsAside reports that r sets aside the back-off after f.
+func (r renewal) setsAside(f *index.Failure) bool {
+	return (r.now || r.person && !f.Stated) && !f.At.After(r.since)
+}
+
+// backingOff reports that a's last refresh failed and the next one waits.
+func backingOff(a *index.Account, now time.Time) bool {
+	f := a.Failure
+	return f != nil && f.NextTryAt.After(now) && f.NextTryAt.Before(now.Add(longestBackOff)) && !f.At.After(now.Add(clockTolerance))
 }
 
 // rejectedEvery is how often a refused token may force a refresh of an account:
@@ -132,7 +153,11 @@ func refusal(a *index.Account, r renewal, now time.Time) error {
 	switch {
 	case a.Fingerprint == "" || a.Fingerprint == a.Dead:
 		return loginNeeded(a)
-	case a.Failure != nil && a.Failure.NextTryAt.After(now) && a.Failure.NextTryAt.Before(now.Add(longestBackOff)) && !a.Failure.At.After(now.Add(clockTolerance)):
+	case r.now && now.Sub(a.ForcedAt).Abs() < forcedEvery && !(a.Failure != nil && a.Failure.At.After(r.since)):
+		e := failf(ProviderRefused, "account %s: --now sent a refresh %v ago; the next one waits", quote(a.Label), now.Sub(a.ForcedAt).Abs().Round(time.Second))
+		e.RetryAt = a.ForcedAt.Add(forcedEvery)
+		return e
+	case backingOff(a, now) && !r.setsAside(a.Failure):
 		return failureError(a)
 	case r.rejected && now.Sub(a.RejectedAt) < rejectedEvery && a.RejectedAt.Before(now.Add(clockTolerance)):
 		e := failf(ProviderRefused, "account %s: the API refused two tokens in a row; the next refresh for that reason waits", quote(a.Label))
@@ -324,6 +349,12 @@ func (b *Broker) rotatorCommand(id string, r renewal, behind bool) (*exec.Cmd, e
 	}
 	if behind {
 		args = append(args, "--background")
+	}
+	if r.person {
+		args = append(args, "--person")
+	}
+	if r.now {
+		args = append(args, "--now")
 	}
 	// No context: it is to outlive the caller.
 	cmd := exec.CommandContext(context.Background(), self) // #nosec G204 -- this program itself

@@ -43,13 +43,21 @@ const (
 // reached marks a point of the rotation for tests that kill the process there.
 var reached = func(_ string) {}
 
+// Rotation is why the rotator was started, and how.
+type Rotation struct {
+	Rejected   bool // the API refused the token
+	Background bool // leave at once if another rotator is at work
+	Person     bool // a person asks: no back-off of our own counts
+	Now        bool // nor one that the provider asked for
+}
+
 // Rotate is the rotator: it makes the generation of account id greater than
 // beyond, and writes one line about the outcome to out. It must have a process
 // of its own, started by the Broker of a caller: it ignores the signals that
-// end one. background: leave at once if another rotator is at work.
-func (b *Broker) Rotate(ctx context.Context, id string, beyond int, rejected, background bool, out io.Writer) error {
+// end one.
+func (b *Broker) Rotate(ctx context.Context, id string, beyond int, how Rotation, out io.Writer) error {
 	deafen()
-	err := b.rotate(ctx, id, renewal{beyond: beyond, rejected: rejected}, background)
+	err := b.rotate(ctx, id, renewal{beyond: beyond, rejected: how.Rejected, person: how.Person, now: how.Now, since: time.Now()}, how.Background)
 	// Whoever waited may be gone; the outcome is stored all the same.
 	_ = json.NewEncoder(out).Encode(newReport(err))
 	return err
@@ -140,7 +148,7 @@ func (b *Broker) rotateLocked(ctx context.Context, l *index.Lock, id string, r r
 	defer letGo()
 	ctx = context.WithoutCancel(ctx) // from here on only the end of the work ends it
 	for attempt := 1; ; attempt++ {
-		e := &exchange{b: b, idx: idx, account: a, grant: stored.best, endpoint: endpoint, rejected: r.rejected}
+		e := &exchange{b: b, idx: idx, account: a, grant: stored.best, endpoint: endpoint, rejected: r.rejected, forced: r.now}
 		err := e.run(ctx, l)
 		switch {
 		case e.restored != nil:
@@ -173,6 +181,7 @@ type exchange struct {
 	grant    *grant
 	endpoint oauth.Endpoint
 	rejected bool
+	forced   bool // by a person, whatever the provider asked for
 
 	slot       string // where the new grant goes
 	generation int
@@ -224,6 +233,9 @@ func (e *exchange) recordIntent(ctx context.Context, l *index.Lock) error {
 		}
 		if e.rejected {
 			a.RejectedAt = now
+		}
+		if e.forced {
+			a.ForcedAt = now
 		}
 	})
 	if err == nil && lost != nil {
@@ -452,9 +464,12 @@ func (p persistence) until(write func() error) error {
 // nextFailure records why a rotation failed and when the next may try: 1, 2,
 // 4 … 60 s with full jitter, or what the provider asked for.
 func nextFailure(last *index.Failure, cause error, now time.Time) *index.Failure {
-	f := &index.Failure{Count: 1, Message: cause.Error(), At: now.UTC()}
+	f := &index.Failure{Count: 1, Message: cause.Error(), At: now.UTC(), Since: now.UTC()}
 	if last != nil {
 		f.Count = min(max(last.Count, 0), index.MaxCount-1) + 1
+		if f.Since = last.Since; f.Since.IsZero() {
+			f.Since = last.At
+		}
 	}
 	const longest, shortest = time.Minute, 200 * time.Millisecond
 	pause := min(time.Second<<min(f.Count-1, 6), longest)
@@ -463,7 +478,7 @@ func nextFailure(last *index.Failure, cause error, now time.Time) *index.Failure
 		f.Class = string(oe.Class)
 		switch {
 		case oe.RetryAfter > 0:
-			pause = oe.RetryAfter
+			pause, f.Stated = oe.RetryAfter, true
 		case oe.Class == oauth.Misconfigured || oe.Class == oauth.Refused:
 			pause = longest
 		}

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
@@ -11,22 +12,33 @@ import (
 
 // AccountView is an account as list, info and status show it. No secret.
 type AccountView struct {
-	ID               string      `json:"id"`
-	Label            string      `json:"label"`
-	Provider         string      `json:"provider"`
-	Pool             string      `json:"pool"`
-	Kind             string      `json:"kind"`
-	Identity         string      `json:"identity,omitempty"`
-	State            State       `json:"state"`
-	Current          bool        `json:"current"`
-	Rank             int         `json:"rank"`
-	Generation       int         `json:"generation"`
-	ExpiresAt        time.Time   `json:"expires_at,omitzero"`
-	RefreshExpiresAt time.Time   `json:"refresh_expires_at,omitzero"`
-	AddedAt          time.Time   `json:"added_at"`
-	RefreshedAt      time.Time   `json:"refreshed_at,omitzero"`
-	Holds            []HoldView  `json:"holds,omitempty"`
-	Usage            []UsageView `json:"usage,omitempty"`
+	ID               string    `json:"id"`
+	Label            string    `json:"label"`
+	Provider         string    `json:"provider"`
+	Pool             string    `json:"pool"`
+	Kind             string    `json:"kind"`
+	Identity         string    `json:"identity,omitempty"`
+	State            State     `json:"state"`
+	Current          bool      `json:"current"`
+	Rank             int       `json:"rank"`
+	Generation       int       `json:"generation"`
+	ExpiresAt        time.Time `json:"expires_at,omitzero"`
+	RefreshExpiresAt time.Time `json:"refresh_expires_at,omitzero"`
+	AddedAt          time.Time `json:"added_at"`
+	RefreshedAt      time.Time `json:"refreshed_at,omitzero"`
+	// Backoff is there while the next refresh waits because the last one failed.
+	Backoff *BackoffView `json:"backoff,omitempty"`
+	Holds   []HoldView   `json:"holds,omitempty"`
+	Usage   []UsageView  `json:"usage,omitempty"`
+}
+
+// BackoffView says since when refreshes fail, when the next one may try, and why.
+// Stated: the provider asked for that time.
+type BackoffView struct {
+	Since  time.Time `json:"since"`
+	Until  time.Time `json:"until"`
+	Reason string    `json:"reason"`
+	Stated bool      `json:"stated"`
 }
 
 // HoldView is a hold that is not over.
@@ -83,6 +95,9 @@ func viewAccount(a, current *index.Account, now time.Time) AccountView {
 		ID: a.ID, Label: a.Label, Provider: a.Provider, Pool: a.Pool, Kind: a.Kind, Identity: a.Identity,
 		State: StateOf(a, now), Current: current != nil && current.ID == a.ID, Rank: a.Rank, Generation: a.Generation,
 		ExpiresAt: seconds(a.ExpiresAt), RefreshExpiresAt: seconds(a.RefreshExpiresAt), AddedAt: seconds(a.AddedAt), RefreshedAt: seconds(a.RefreshedAt),
+	}
+	if f := a.Failure; backingOff(a, now) && a.Kind != KindAPIKey && !needsLogin(a, now) {
+		v.Backoff = &BackoffView{Since: seconds(cmp.Or(f.Since, f.At)), Until: seconds(f.NextTryAt), Reason: f.Message, Stated: f.Stated}
 	}
 	for _, h := range a.Holds {
 		if h.Until.After(now) {
@@ -167,6 +182,9 @@ func (b *Broker) Status() (*StatusView, error) {
 			p.Accounts = append(p.Accounts, viewAccount(a, ch.account, now))
 		}
 		p.Reason = ch.reason
+		if ch.account != nil && c.Failover {
+			p.Reason = b.meanwhile(idx, name, ch, now)
+		}
 		for _, a := range idx.Members(name) {
 			if ch.account == nil || a.ID == ch.account.ID {
 				break
@@ -188,6 +206,21 @@ func (b *Broker) Status() (*StatusView, error) {
 	}
 	slices.SortFunc(s.Pools, func(x, y PoolView) int { return strings.Compare(x.Provider+"\x00"+x.Name, y.Provider+"\x00"+y.Name) })
 	return s, nil
+}
+
+// meanwhile is why a pool's current account is that, and who serves for it while its
+// token can't be had.
+func (b *Broker) meanwhile(idx *index.Index, pool string, ch choice, now time.Time) string {
+	a := ch.account
+	if !backingOff(a, now) || ready(a, now) {
+		return ch.reason
+	}
+	why := quote(a.Label) + " can't be refreshed until " + a.Failure.NextTryAt.Local().Format(time.RFC3339) + " (" + a.Failure.Message + "); "
+	next := choose(idx, b.everyday(idx, selected{pool: pool}), passings{{a.ID, failureError(a)}}, now)
+	if next.account == nil || next.account.ID == a.ID {
+		return why + "no other account can serve"
+	}
+	return why + quote(next.account.Label) + " serves meanwhile"
 }
 
 // byPool takes idx apart, so that who looks at every pool looks at every account

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	if args := os.Args[1:]; strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe") == "authferry" && args[0] == broker.RotateCommand {
 		beyond, _ := strconv.Atoi(args[2])
 		b := broker.New(broker.Options{Dir: os.Getenv("AUTHFERRY_DIR")})
-		if b.Rotate(context.Background(), args[1], beyond, slices.Contains(args, "--rejected"), slices.Contains(args, "--background"), os.Stdout) != nil {
+		if b.Rotate(context.Background(), args[1], beyond, broker.Rotation{Rejected: slices.Contains(args, "--rejected"), Background: slices.Contains(args, "--background")}, os.Stdout) != nil {
 			os.Exit(1)
 		}
 		os.Exit(0)

@@ -68,6 +68,7 @@ func (c *cursor) account() (a Account) {
 	c.text("dead", &a.Dead)
 	c.moment("rejected_at", &a.RejectedAt)
 	c.number("refused_generation", &a.RefusedGeneration)
+	c.moment("forced_at", &a.ForcedAt)
 	list(c, "holds", &a.Holds, (*cursor).hold)
 	list(c, "usage", &a.Usage, (*cursor).usage)
 	c.end()
@@ -94,6 +95,8 @@ func (c *cursor) failure() (f Failure) {
 	c.number("count", &f.Count)
 	c.moment("next_try_at", &f.NextTryAt)
 	c.moment("at", &f.At)
+	c.moment("since", &f.Since)
+	c.flag("stated", &f.Stated)
 	c.flag("token_over", &f.TokenOver)
 	c.end()
 	return f

@@ -78,6 +78,9 @@ type Account struct {
 	// RefusedGeneration is the generation whose access token the API refused; it
 	// says nothing once the generation is another.
 	RefusedGeneration int `json:"refused_generation,omitempty"`
+	// ForcedAt is when a refresh was last sent for a person whatever the provider had
+	// asked for.
+	ForcedAt time.Time `json:"forced_at,omitzero"`
 
 	Holds []Hold  `json:"holds,omitempty"`
 	Usage []Usage `json:"usage,omitempty"`
@@ -107,7 +110,10 @@ type Failure struct {
 	Message   string    `json:"message,omitempty"` // no secret, no raw response
 	Count     int       `json:"count"`
 	NextTryAt time.Time `json:"next_try_at"`
-	At        time.Time `json:"at,omitzero"` // when it failed; zero: not recorded
+	At        time.Time `json:"at,omitzero"`    // when it failed; zero: not recorded
+	Since     time.Time `json:"since,omitzero"` // when the first of Count failed
+	// Stated: NextTryAt is what the provider asked for, not a back-off of our own.
+	Stated bool `json:"stated,omitempty"`
 	// TokenOver: the rotator found the access token in the keystore and saw that
 	// it is over, so that nobody needs to look again.
 	TokenOver bool `json:"token_over,omitempty"`

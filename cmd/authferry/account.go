@@ -10,15 +10,72 @@ import (
 
 type refreshCmd struct {
 	jsonFlag
-	Account string `arg:"" help:"Label, PROVIDER/LABEL or id."`
+	Account string `arg:"" optional:"" help:"Label, PROVIDER/LABEL or id."`
+	All     bool   `help:"Every account, but none before a time that its provider stated."`
+	Now     bool   `help:"Even if the provider asked to wait; once in 30 seconds."`
 }
 
 func (c *refreshCmd) Run(a *app) error {
-	acc, err := a.broker.Refresh(a.ctx, c.Account)
+	switch {
+	case c.All == (c.Account != ""):
+		return &broker.Error{Code: broker.Usage, Message: "name one account, or --all"}
+	case c.All:
+		return c.all(a)
+	}
+	refresh := a.broker.Refresh
+	if c.Now {
+		refresh = a.broker.RefreshNow
+	}
+	acc, err := refresh(a.ctx, c.Account)
 	if err != nil {
 		return err
 	}
 	return a.showAccount(a.broker.ViewOf(acc), c.JSON)
+}
+
+// all refreshes every account, and says of each what came of it. The code of its error
+// is that of the first account that failed.
+func (c *refreshCmd) all(a *app) error {
+	done, err := a.broker.RefreshAll(a.ctx)
+	if err != nil {
+		return err
+	}
+	type failedDoc struct {
+		Account broker.AccountView `json:"account"`
+		Error   errorBody          `json:"error"`
+	}
+	doc := struct {
+		Accounts []broker.AccountView `json:"accounts"`
+		Failed   []failedDoc          `json:"failed"`
+	}{[]broker.AccountView{}, []failedDoc{}}
+	var first *broker.Error
+	for _, r := range done {
+		v := a.broker.ViewOf(&r.Account)
+		if r.Err == nil {
+			doc.Accounts = append(doc.Accounts, v)
+			if !c.JSON {
+				a.term.note("account %q of %s is refreshed", v.Label, v.Provider)
+			}
+			continue
+		}
+		doc.Failed = append(doc.Failed, failedDoc{v, newErrorBody(r.Err)})
+		if !c.JSON {
+			a.term.warn(r.Err.Error())
+		}
+		if first == nil {
+			first = r.Err
+		}
+	}
+	if c.JSON {
+		if err := a.printJSON(doc); err != nil {
+			return err
+		}
+	}
+	if first == nil {
+		return nil
+	}
+	return reported{&broker.Error{Code: first.Code, Hint: "authferry status",
+		Message: fmt.Sprintf("%d of %s could not be refreshed", len(doc.Failed), counted(len(done), "account"))}}
 }
 
 type accountDoc struct {

@@ -102,6 +102,9 @@ authferry rename ada@example.com Work
 authferry rename github/Work Forge`,
 		"refresh": `
 authferry refresh Work
+# the provider asked to wait, and you know better
+authferry refresh Work --now
+authferry refresh --all
 authferry refresh Work --json | jq -r .expires_at`,
 		"remove": `
 authferry remove Work

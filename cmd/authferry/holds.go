@@ -63,14 +63,22 @@ type holdsClearCmd struct {
 }
 
 func (c *holdsClearCmd) Run(a *app) error {
-	cleared, err := a.broker.ClearHolds(a.ctx, c.Account, c.Scope)
+	before, err := a.broker.Info(c.Account)
+	if err != nil {
+		return err
+	}
+	cleared, err := a.broker.ClearHolds(a.ctx, before.ID, c.Scope)
 	if err != nil {
 		return err
 	}
 	if c.JSON {
 		return a.printJSON(holdsDoc{cleared})
 	}
-	if len(cleared) == 0 {
+	waited := before.Backoff != nil && c.Scope == ""
+	if waited {
+		a.term.note("account %q: its next refresh doesn't wait until %s any more", before.Label, before.Backoff.Until.Local().Format(time.DateTime))
+	}
+	if len(cleared) == 0 && !waited {
 		a.term.note("account %q has no such hold", c.Account)
 	}
 	for _, h := range cleared {

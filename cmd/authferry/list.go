@@ -70,6 +70,9 @@ func (a *app) showAccount(v broker.AccountView, asJSON bool) error {
 			t.add(row.name, row.at.Local().Format(time.DateTime)+" ("+relative(row.at, now)+")")
 		}
 	}
+	if b := v.Backoff; b != nil {
+		t.add("refresh", backoffText(b, now)+": "+b.Reason)
+	}
 	for _, u := range v.Usage {
 		t.add("used of "+u.Window, usageText(u, now))
 	}
@@ -85,6 +88,9 @@ func stateText(v broker.AccountView, now time.Time) string {
 	case broker.NeedsLogin:
 		return "login needed"
 	case broker.RefreshDue:
+		if v.Backoff != nil {
+			return "refresh fails, next try in " + left(v.Backoff.Until, now)
+		}
 		return "refresh due at the next use"
 	case broker.Held:
 		for _, h := range v.Holds {
@@ -98,6 +104,15 @@ func stateText(v broker.AccountView, now time.Time) string {
 		}
 	}
 	return string(v.State)
+}
+
+// backoffText says since when refreshes fail, and until when none is tried.
+func backoffText(b *broker.BackoffView, now time.Time) string {
+	text := "failing since " + b.Since.Local().Format(time.DateTime) + ", next try " + b.Until.Local().Format(time.DateTime) + " (" + relative(b.Until, now) + ")"
+	if b.Stated {
+		text += ", as the provider asked"
+	}
+	return text
 }
 
 // left is the time until t in its two largest units: 7h 56m.

@@ -140,6 +140,14 @@ func (p *page) account(v broker.AccountView, labels, states int, now time.Time) 
 		p.line(line)
 		p.row(len(current)+labels+2, v.Usage)
 	}
+	if b := v.Backoff; b != nil {
+		for i, text := range wrap("refresh "+backoffText(b, now)+": "+printable(b.Reason), p.width-len(other)) {
+			if i > 0 {
+				text = "  " + text
+			}
+			p.line(other + text)
+		}
+	}
 	for _, h := range v.Holds {
 		if h.Scope != "*" {
 			p.line(other + p.bold(shorten(printable(h.Scope), p.width/2)) + " held, " + left(h.Until, now) + " left")

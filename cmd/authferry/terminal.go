@@ -177,12 +177,18 @@ func (t *terminal) note(format string, args ...any) {
 }
 
 type errorDoc struct {
-	Error struct {
-		Code    broker.Code `json:"code"`
-		Message string      `json:"message"`
-		Hint    string      `json:"hint,omitempty"`
-		RetryAt time.Time   `json:"retry_at,omitzero"`
-	} `json:"error"`
+	Error errorBody `json:"error"`
+}
+
+type errorBody struct {
+	Code    broker.Code `json:"code"`
+	Message string      `json:"message"`
+	Hint    string      `json:"hint,omitempty"`
+	RetryAt time.Time   `json:"retry_at,omitzero"`
+}
+
+func newErrorBody(e *broker.Error) errorBody {
+	return errorBody{Code: e.Code, Message: e.Error(), Hint: e.Hint, RetryAt: e.RetryAt.UTC().Truncate(time.Second)}
 }
 
 // fail tells of err, in words and with asJSON also as a document, and returns
@@ -197,10 +203,7 @@ func (t *terminal) fail(err error, asJSON bool) int {
 		t.say("hint", e.Hint)
 	}
 	if asJSON {
-		var d errorDoc
-		d.Error.Code, d.Error.Message, d.Error.Hint = e.Code, e.Error(), e.Hint
-		d.Error.RetryAt = e.RetryAt.UTC().Truncate(time.Second)
-		_ = printJSON(t.out, d)
+		_ = printJSON(t.out, errorDoc{newErrorBody(e)})
 	}
 	if code, ok := exitCodes[e.Code]; ok {
 		return code

@@ -116,8 +116,11 @@ type rotateCmd struct {
 	Beyond     int    `arg:""`
 	Rejected   bool
 	Background bool
+	Person     bool
+	Now        bool
 }
 
 func (c *rotateCmd) Run(a *app) error {
-	return a.broker.Rotate(a.ctx, c.Account, c.Beyond, c.Rejected, c.Background, a.out)
+	return a.broker.Rotate(a.ctx, c.Account, c.Beyond,
+		broker.Rotation{Rejected: c.Rejected, Background: c.Background, Person: c.Person, Now: c.Now}, a.out)
 }

@@ -1,0 +1,95 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/authferry/authferry/broker/index"
+)
+
+// Refresh rotates an account's grant now, for a person who wants to know whether the
+// login still works, and returns the account as it then is. A back-off of authferry's
+// own does not count; one that the provider asked for does. A caller that waited while
+// another one rotated adopts that result.
+func (b *Broker) Refresh(ctx context.Context, account string) (*index.Account, error) {
+	return b.refreshFor(ctx, account, renewal{person: true, since: time.Now()})
+}
+
+// RefreshNow is Refresh even where the provider asked to wait, once in 30 s.
+func (b *Broker) RefreshNow(ctx context.Context, account string) (*index.Account, error) {
+	return b.refreshFor(ctx, account, renewal{person: true, now: true, since: time.Now()})
+}
+
+func (b *Broker) refreshFor(ctx context.Context, account string, r renewal) (*index.Account, error) {
+	idx, err := b.read()
+	if err != nil {
+		return nil, err
+	}
+	a, err := FindAccount(idx, account, "")
+	if err != nil {
+		return nil, err
+	}
+	if a.Kind == KindAPIKey {
+		return nil, failf(Usage, "account %s is an API key, which is never refreshed", quote(a.Label))
+	}
+	return b.refresh(ctx, a, r)
+}
+
+func (b *Broker) refresh(ctx context.Context, a *index.Account, r renewal) (*index.Account, error) {
+	r.beyond = a.Generation
+	err := b.renew(ctx, a, r)
+	idx, readErr := b.read()
+	if readErr != nil {
+		return nil, readErr
+	}
+	after := idx.Account(a.ID)
+	if e, ok := errors.AsType[*Error](err); ok && !r.now && e.Hint == "" && after != nil && after.Failure != nil && after.Failure.Stated {
+		e.Hint = "authferry refresh " + argFor(idx, after) + " --now"
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case after == nil:
+		return nil, failf(NoAccount, "the account was removed meanwhile").hint("authferry list")
+	}
+	return after, nil
+}
+
+// Refreshed is what RefreshAll did for one account.
+type Refreshed struct {
+	Account index.Account
+	Err     *Error // nil: it was refreshed
+}
+
+// RefreshAll is Refresh for every account that has a refresh token and is not
+// disabled, one after the other; never before a time that a provider stated.
+func (b *Broker) RefreshAll(ctx context.Context) ([]Refreshed, error) {
+	r := renewal{person: true, since: time.Now()}
+	idx, err := b.readOrEmpty()
+	if err != nil {
+		return nil, err
+	}
+	var all []Refreshed
+	for _, pool := range poolsOf(idx, "") {
+		for _, a := range idx.Members(pool) {
+			if a.Kind == KindAPIKey || a.Disabled || a.Fingerprint == "" {
+				continue
+			}
+			after, err := b.refresh(ctx, a, r)
+			if CodeOf(err) == Cancelled {
+				return all, err
+			}
+			done := Refreshed{Account: *a}
+			if err == nil {
+				done.Account = *after
+			} else if e, ok := errors.AsType[*Error](err); ok {
+				done.Err = e
+			} else {
+				done.Err = failf(Internal, "account %s could not be refreshed", quote(a.Label)).because(err)
+			}
+			all = append(all, done)
+		}
+	}
+	return all, nil
+}
