@@ -97,7 +97,7 @@ func viewAccount(a, current *index.Account, now time.Time) AccountView {
 		ExpiresAt: seconds(a.ExpiresAt), RefreshExpiresAt: seconds(a.RefreshExpiresAt), AddedAt: seconds(a.AddedAt), RefreshedAt: seconds(a.RefreshedAt),
 	}
 	if f := a.Failure; backingOff(a, now) && a.Kind != KindAPIKey && !needsLogin(a, now) {
-		v.Backoff = &BackoffView{Since: seconds(cmp.Or(f.Since, f.At)), Until: seconds(f.NextTryAt), Reason: f.Message, Stated: f.Stated}
+		v.Backoff = &BackoffView{Since: seconds(cmp.Or(f.Since, f.At)), Until: secondsUp(f.NextTryAt), Reason: f.Message, Stated: f.Stated}
 	}
 	for _, h := range a.Holds {
 		if h.Until.After(now) {
@@ -113,7 +113,19 @@ func viewAccount(a, current *index.Account, now time.Time) AccountView {
 }
 
 func viewHold(h index.Hold) HoldView {
-	return HoldView{h.Scope, seconds(h.Until), h.Source, h.Proven, h.Cut, seconds(h.ReportedAt)}
+	until := secondsUp(h.Until)
+	if h.Cut { // a cap is not exceeded
+		until = seconds(h.Until)
+	}
+	return HoldView{h.Scope, until, h.Source, h.Proven, h.Cut, seconds(h.ReportedAt)}
+}
+
+// secondsUp is for the end of a wait, which is not shown earlier than it is.
+func secondsUp(t time.Time) time.Time {
+	if whole := seconds(t); whole.Equal(t) {
+		return whole
+	}
+	return seconds(t.Add(time.Second))
 }
 
 func seconds(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
@@ -200,7 +212,7 @@ func (b *Broker) Status() (*StatusView, error) {
 		if ch.account != nil {
 			p.Current = ch.account.ID
 		} else if e, ok := errors.AsType[*Error](ch.err); ok {
-			p.Reason, p.RetryAt = e.Message, seconds(e.RetryAt)
+			p.Reason, p.RetryAt = e.Message, secondsUp(e.RetryAt)
 		}
 		s.Pools = append(s.Pools, p)
 	}

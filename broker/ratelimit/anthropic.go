@@ -17,11 +17,10 @@ const (
 func (said *reading) anthropic() {
 	h := said.header
 	reset := func(name string) signal {
-		seconds, _ := number(h[name])
-		return signal{at: said.epoch(seconds), source: name}
+		return signal{at: said.stamp(h[name]), source: name}
 	}
 	// The sum of all windows. Its reset is that of the window that rejects.
-	whole := signal{kind: Spent, source: unified + "status"}.until(reset(unified + "reset"))
+	whole := signal{kind: Spent, window: true, source: unified + "status"}.until(reset(unified + "reset"))
 
 	rejected := false
 	for _, window := range said.windows() {
@@ -31,7 +30,7 @@ func (said *reading) anthropic() {
 		}
 		if status := unified + window + "-status"; h[status] == "rejected" {
 			rejected = true
-			said.add(signal{kind: Spent, model: ofOneModel(window), source: status}.until(whole).until(own))
+			said.add(signal{kind: Spent, window: true, model: ofOneModel(window), source: status}.until(whole).until(own))
 		}
 	}
 
@@ -50,7 +49,7 @@ func (said *reading) anthropic() {
 	for _, unit := range []string{"requests", "tokens", "input-tokens", "output-tokens"} {
 		if remaining := bucket + unit + "-remaining"; h[remaining] == "0" {
 			name := bucket + unit + "-reset"
-			said.add(signal{kind: Throttle, source: remaining}.until(signal{at: said.stamp(h[name]), source: name}))
+			said.add(signal{kind: Throttle, bucket: true, source: remaining}.until(signal{at: said.when(h[name]), source: name}))
 		}
 	}
 }

@@ -2,9 +2,11 @@ package ratelimit
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
+	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -14,18 +16,44 @@ import (
 //	{"error":{"type":"usage_limit_reached","resets_in_seconds":60,…}}   OpenAI
 //	{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[…]}}  Google
 //
-// A nil *failure is none.
+// or, where the status says already that it is one, at the top of the document. A nil
+// *failure is none.
 type failure struct {
 	fields  object
+	path    string // of fields, with a point at its end
+	top     object // what is around fields; nil: they are at the top
 	details []object
+	text    string // what it says to people, where that has no field of its own
 }
 
 type object map[string]any
 
 // findFailure looks for an error in a body: at the top of a JSON document, or
 // in an event of a stream. Text that a model wrote is never at such a place.
-func findFailure(body []byte) *failure {
-	body = bytes.TrimSpace(body)
+// refused: the status says that it is an error, so that its top may be one as well, or
+// a text.
+func findFailure(body []byte, refused bool) *failure {
+	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff")))
+	f := findError(body)
+	if f != nil || !refused || len(body) == 0 || body[0] == '<' {
+		return f
+	}
+	var top object
+	if json.Unmarshal(body, &top) == nil {
+		f = &failure{fields: top, text: top.text("error")}
+		f.detail()
+		return f
+	}
+	if body[0] != '{' && body[0] != '[' && len(body) <= maxText {
+		return &failure{text: string(body)}
+	}
+	return nil
+}
+
+// maxText is the length up to which a body can be a sentence.
+const maxText = 1 << 10
+
+func findError(body []byte) *failure {
 	if len(body) > 0 && (body[0] == '{' || body[0] == '[') {
 		return failureIn(body)
 	}
@@ -74,8 +102,13 @@ func newFailure(top object) *failure {
 	if fields == nil {
 		return nil
 	}
-	f := &failure{fields: fields}
-	switch details := fields["details"].(type) {
+	f := &failure{fields: fields, path: "error.", top: top}
+	f.detail()
+	return f
+}
+
+func (f *failure) detail() {
+	switch details := f.fields["details"].(type) {
 	case []any: // Google
 		for _, d := range details {
 			f.details = append(f.details, asObject(d))
@@ -83,7 +116,19 @@ func newFailure(top object) *failure {
 	case map[string]any: // Anthropic
 		f.details = append(f.details, details)
 	}
-	return f
+}
+
+// message is what f says to people.
+func (f *failure) message() (text, source string) {
+	for _, field := range []string{"message", "detail", "msg", "error_description", "title"} {
+		if text := f.fields.text(field); text != "" {
+			return text, f.path + field
+		}
+	}
+	if f.text != "" {
+		return f.text, "body"
+	}
+	return f.top.text("message"), "message"
 }
 
 // names returns what the error is called, the most telling name first, and
@@ -95,11 +140,18 @@ func (f *failure) names() (names, sources []string) {
 		}
 	}
 	for _, d := range f.details {
-		add(d, "error.details.", "reason")
-		add(d, "error.details.", "error_code")
+		add(d, f.path+"details.", "reason")
+		add(d, f.path+"details.", "error_code")
 	}
-	for _, field := range []string{"code", "type", "status"} {
-		add(f.fields, "error.", field)
+	errs, _ := f.fields["errors"].([]any) // Google's older APIs
+	for _, e := range errs {
+		add(asObject(e), f.path+"errors.", "reason")
+	}
+	for _, field := range []string{"code", "type", "status", "reason", "error_code"} {
+		add(f.fields, f.path, field)
+	}
+	if kind := f.fields.text("__type"); kind != "" { // AWS: a namespace, # and a name
+		names, sources = append(names, kind[strings.LastIndex(kind, "#")+1:]), append(sources, f.path+"__type")
 	}
 	return names, sources
 }
@@ -122,6 +174,18 @@ func (f *failure) meaning() (kind Kind, source string) {
 	if f == nil {
 		return "", ""
 	}
+	kind, source = f.byName()
+	if kind == "" || kind == Request || kind == Policy {
+		text, at := f.message()
+		if known := knownText(text); known != "" {
+			return known, at
+		}
+	}
+	return kind, source
+}
+
+// byName is meaning, going by the error's names alone.
+func (f *failure) byName() (kind Kind, source string) {
 	names, sources := f.names()
 	for i, name := range names {
 		if kind := meaningOf(name); kind != "" {
@@ -129,16 +193,27 @@ func (f *failure) meaning() (kind Kind, source string) {
 		}
 	}
 	if status, ok := f.fields.number("code"); ok && status >= 400 && status < 600 {
-		return kindOf(int(status)), "error.code"
+		return kindOf(int(status)), f.path + "code"
 	}
 	return "", ""
 }
 
 func meaningOf(name string) Kind {
 	switch name {
-	case "usage_limit_reached", "insufficient_quota", "billing_error", "credits_required", "QUOTA_EXHAUSTED":
+	case "usage_limit_reached", "insufficient_quota", "billing_error", "credits_required", "QUOTA_EXHAUSTED",
+		// OpenAI and those that follow it: no money, or no account any more.
+		"billing_hard_limit_reached", "billing_not_active", "insufficient_balance", "insufficient_credits", "quota_exceeded", "usage_not_included",
+		"account_deactivated", "account_suspended", "access_terminated", "organization_restricted", "organization_disabled", "organization_deactivated",
+		"exceeded_current_quota_error", "budget_exceeded", // Moonshot, LiteLLM
+		"Arrearage", "AllocationQuota.FreeTierOnly", // DashScope
+		// Google, by the names of its older APIs and of google.rpc.ErrorInfo.
+		"dailyLimitExceeded", "dailyLimitExceededUnreg", "quotaExceeded", "limitExceeded", "variableTermLimitExceeded", "downloadQuotaExceeded", "servingLimitExceeded",
+		"BILLING_DISABLED", "CONSUMER_SUSPENDED", "VALIDATION_REQUIRED",
+		"ServiceQuotaExceededException": // AWS
 		return Spent
-	case "rate_limit_error", "rate_limit_exceeded", "RATE_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED":
+	case "rate_limit_error", "rate_limit_exceeded", "RATE_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED",
+		"rateLimitExceeded", "userRateLimitExceeded", "userRateLimitExceededUnreg", "concurrentLimitExceeded", "sharingRateLimitExceeded",
+		"too_many_requests", "rate_limited", "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded", "Throttling":
 		return Throttle
 	case "overloaded_error", "server_is_overloaded", "slow_down", "MODEL_CAPACITY_EXHAUSTED", "UNAVAILABLE":
 		return Overload
@@ -166,34 +241,81 @@ func (said *reading) body() {
 	said.add(signal{kind: kind, model: f.ofOneModel(), source: source}.until(signal{at: at, source: field}))
 }
 
-// times returns the first usable time of f: durations before dates, because
-// they need no clock but this one, and the sentence for people last.
+// times returns the latest time that f states, in its fields and in its sentence: what
+// it says twice it may have rounded once.
 func (said *reading) times(f *failure) (at time.Time, source string) {
-	seconds, _ := f.fields.number("resets_in_seconds")
-	epoch, _ := f.fields.number("resets_at")
-	var delay, stamp, retry string
-	for _, d := range f.details {
-		meta := asObject(d["metadata"])
-		delay = cmp.Or(delay, meta.text("quotaResetDelay"))
-		stamp = cmp.Or(stamp, meta.text("quotaResetTimeStamp"))
-		retry = cmp.Or(retry, d.text("retryDelay"))
-	}
-	for _, t := range []struct {
-		at     time.Time
-		source string
-	}{
-		{said.in(seconds), "error.resets_in_seconds"},
-		{said.epoch(epoch), "error.resets_at"},
-		{said.duration(delay), "error.details.metadata.quotaResetDelay"},
-		{said.stamp(stamp), "error.details.metadata.quotaResetTimeStamp"},
-		{said.duration(retry), "error.details.retryDelay"},
-		{said.phrase(f.fields.text("message")), "error.message"},
-	} {
-		if !t.at.IsZero() {
-			return t.at, t.source
+	later := func(t time.Time, from string) {
+		if t.After(at) {
+			at, source = t, from
 		}
 	}
-	return time.Time{}, ""
+	said.fieldTimes(f.fields, f.path, 3, later)
+	said.fieldTimes(f.top, "", 0, later)
+	for _, name := range []string{"parameters", "metadata"} { // Telegram
+		said.fieldTimes(asObject(f.top[name]), name+".", 1, later)
+	}
+	text, from := f.message()
+	later(said.phrase(text), from)
+	return at, source
+}
+
+// fieldTimes tells of every time in o, and in what o has in it.
+func (said *reading) fieldTimes(o object, path string, depth int, tell func(time.Time, string)) {
+	names := slices.Sorted(maps.Keys(o))
+	slices.Reverse(names) // of two that agree it is resets_in_seconds, not resets_at
+	for _, name := range names {
+		unit, isTime := timeField(name)
+		switch v := o[name].(type) {
+		case float64:
+			if isTime {
+				tell(said.wait(strconv.FormatFloat(v, 'f', -1, 64), unit), path+name)
+			}
+		case string:
+			if isTime {
+				tell(said.wait(v, unit), path+name)
+			}
+		case map[string]any:
+			if seconds, ok := object(v).number("seconds"); ok && isTime { // a Duration of protobuf
+				nanos, _ := object(v).number("nanos")
+				tell(said.amount(seconds+nanos/1e9), path+name)
+			} else if depth > 0 {
+				said.fieldTimes(v, path+name+".", depth-1, tell)
+			}
+		case []any:
+			for _, e := range v {
+				if depth > 0 {
+					said.fieldTimes(asObject(e), path+name+".", depth-1, tell)
+				}
+			}
+		}
+	}
+}
+
+// timeField reports that a member of this name, however it is written, is a wait or the
+// moment at which one ends, and the unit of its number.
+func timeField(name string) (unit time.Duration, ok bool) {
+	name = strings.NewReplacer("_", "", "-", "", " ", "").Replace(strings.ToLower(name))
+	name = strings.TrimPrefix(strings.TrimPrefix(name, "x"), "ratelimit")
+	unit = time.Second
+	for _, fine := range []string{"milliseconds", "millis", "ms"} {
+		if short, found := strings.CutSuffix(name, fine); found && short != "" {
+			name, unit = strings.TrimSuffix(short, "in"), time.Millisecond
+			break
+		}
+	}
+	for _, coarse := range []string{"seconds", "secs", "sec"} {
+		if short, found := strings.CutSuffix(name, coarse); found && short != "" {
+			name = strings.TrimSuffix(short, "in")
+		}
+	}
+	switch name {
+	case "retryafter", "retryin", "retryat", "retry", "retrydelay", "tryagainin", "nextretryat", "nextavailableat", "availableat", "availablein",
+		"wait", "waitfor", "waittime", "waituntil", "blockeduntil", "lockeduntil",
+		"reset", "resets", "resetat", "resetsat", "resetin", "resetsin", "resetafter", "resetsafter", "resettime", "resettimestamp", "resetdate", "resetdelay",
+		"quotaresetdelay", "quotaresettimestamp", "quotaresettime", "quotaresetat":
+		return unit, true
+	}
+	return unit, false
 }
 
 // ofOneModel reports whether f is about a quota that every model has for itself:

@@ -2,8 +2,10 @@ package ratelimit
 
 import (
 	"math"
+	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -39,7 +41,7 @@ func (c clock) in(seconds float64) time.Time {
 	if !(seconds > 0 && seconds <= absurd.Seconds()) {
 		return time.Time{}
 	}
-	return c.after(time.Duration(seconds * float64(time.Second)))
+	return c.after(nanoseconds(seconds * float64(time.Second)))
 }
 
 func (c clock) after(d time.Duration) time.Time {
@@ -49,57 +51,119 @@ func (c clock) after(d time.Duration) time.Time {
 	return c.now.Add(d)
 }
 
-// epoch takes the server's seconds since 1970.
-func (c clock) epoch(seconds float64) time.Time {
-	if !(seconds > 0 && seconds < 1e12) { // beyond, time.Unix may wrap around
+// epoch takes the server's time since 1970, in seconds; in milli-, micro- or
+// nanoseconds where that would be thousands of years from now.
+func (c clock) epoch(f float64) time.Time {
+	switch {
+	case f >= 1e17:
+		f /= 1e9
+	case f >= 1e14:
+		f /= 1e6
+	case f >= 1e11:
+		f /= 1e3
+	}
+	if !(f > 0 && f < 1e11) { // beyond, time.Unix may wrap around
 		return time.Time{}
 	}
-	whole, fraction := math.Modf(seconds)
-	return c.local(time.Unix(int64(whole), int64(fraction*1e9)))
+	whole, fraction := math.Modf(f)
+	return c.local(time.Unix(int64(whole), int64(math.Ceil(fraction*1e9))))
 }
 
-// stamp takes RFC 3339.
+// stamp takes what is an epoch or a date, however small its number is.
 func (c clock) stamp(s string) time.Time {
-	t, err := time.Parse(time.RFC3339, s)
-	if err != nil {
+	if f, ok := number(s); ok {
+		return c.epoch(f)
+	}
+	return c.when(s)
+}
+
+// smallestEpoch is what a number of seconds has to be at least to be an epoch: 2001,
+// or a delay of thirty years.
+const smallestEpoch = 1e9
+
+// amount takes a number: a delay in seconds, or an epoch.
+func (c clock) amount(f float64) time.Time {
+	if f >= smallestEpoch {
+		return c.epoch(f)
+	}
+	return c.in(f)
+}
+
+// when takes a value in whatever form servers use: a number, a duration, a date; or a
+// list of them, of which the longest counts.
+func (c clock) when(s string) time.Time {
+	s = strings.TrimSpace(s)
+	if t := c.one(s); !t.IsZero() || !strings.Contains(s, ",") {
+		return t
+	}
+	var longest time.Time
+	parts := strings.Split(s, ",")
+	for i := range parts {
+		for _, text := range []string{parts[i], strings.Join(parts[i:min(i+2, len(parts))], ",")} { // a date has a comma of its own
+			if t := c.one(strings.TrimSpace(text)); t.After(longest) {
+				longest = t
+			}
+		}
+	}
+	return longest
+}
+
+func (c clock) one(s string) time.Time {
+	if f, ok := number(s); ok {
+		return c.amount(f)
+	}
+	if d, rest, ok := span(s); ok && strings.TrimSpace(rest) == "" {
+		return c.after(d)
+	}
+	t, rest := date(s)
+	if strings.TrimSpace(rest) != "" {
 		return time.Time{}
 	}
 	return c.local(t)
 }
 
-// duration takes "1m30s", or plain seconds.
-func (c clock) duration(s string) time.Time {
-	if seconds, ok := number(s); ok {
-		return c.in(seconds)
-	}
-	d, err := time.ParseDuration(s)
-	if err != nil {
-		return time.Time{}
-	}
-	return c.after(d)
-}
-
-// phrase finds a wait in a sentence made for people, "… try again in 35.883s."
-// or "… in 17 seconds".
+// phrase finds the longest wait in a sentence made for people: "… try again in 35.883s.",
+// "… resets in 1 hour 30 minutes", "… regain access on 2026-12-01 at 00:00 UTC".
 func (c clock) phrase(message string) time.Time {
-	message = strings.ToLower(message)
-	for _, lead := range []string{"reset after ", "resets in ", "retry in ", "retry after ", "try again in "} {
-		_, rest, ok := strings.Cut(message, lead)
-		if !ok {
-			continue
-		}
-		wait, unit, _ := strings.Cut(rest, " ")
-		for _, word := range []string{"second", "minute", "hour"} {
-			if strings.HasPrefix(unit, word) {
-				wait += word[:1]
+	var longest time.Time
+	for _, at := range waits().FindAllStringIndex(message, maxPhrases) {
+		text := message[at[1]:]
+		t := time.Time{}
+		if d, _, ok := span(text); ok {
+			t = c.after(d)
+		} else if bare := leading(text, func(b byte) bool { return b >= '0' && b <= '9' || b == '.' }); bare != "" {
+			if f, ok := number(strings.TrimRight(bare, ".")); ok {
+				t = c.amount(f)
 			}
 		}
-		if d, err := time.ParseDuration(strings.TrimRight(wait, ".,;:!)*")); err == nil {
-			return c.after(d)
+		if on, _ := date(text); !on.IsZero() {
+			t = c.local(on)
+		}
+		if t.After(longest) {
+			longest = t
 		}
 	}
-	return time.Time{}
+	for _, at := range moments().FindAllStringIndex(message, maxPhrases) {
+		if t, _ := date(message[at[1]:]); c.local(t).After(longest) {
+			longest = c.local(t)
+		}
+	}
+	return longest
 }
+
+// maxPhrases is more than any message has.
+const maxPhrases = 16
+
+var (
+	// waits ends where a duration begins that is a wait, and not a window's length.
+	waits = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?i)\b(?:(?:again|retry|retrying|retried|resets?|available|replenish(?:ed|es)?|renew(?:ed|s)?|refresh(?:ed|es)?|access|lifted|restored|unblocked|resumes?|recovers?|back)(?:[ ]+[a-z]+){0,3}?[ ]+(?:in|after)|retry[ -]after:?|(?:wait|waiting)(?:[ ]+(?:for|at least|another))*)[ ]+(?:about[ ]+|approximately[ ]+|around[ ]+|another[ ]+|at least[ ]+|~[ ]*)?`)
+	})
+	// moments ends where a date may begin.
+	moments = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`(?i)\b(?:on|at|until|till|after|from|resets?|is|date|time)[ :=]+`)
+	})
+)
 
 // number reads a finite number.
 func number(s string) (float64, bool) {

@@ -6,9 +6,8 @@ func (said *reading) gitHub() {
 	if said.header["x-github-request-id"] == "" || said.header["x-ratelimit-remaining"] != "0" {
 		return
 	}
-	epoch, _ := number(said.header["x-ratelimit-reset"])
-	said.add(signal{kind: Spent, source: "x-ratelimit-remaining"}.
-		until(signal{at: said.epoch(epoch), source: "x-ratelimit-reset"}))
+	said.add(signal{kind: Spent, window: true, source: "x-ratelimit-remaining"}.
+		until(signal{at: said.stamp(said.header["x-ratelimit-reset"]), source: "x-ratelimit-reset"}))
 }
 
 // refusedByGitHub reports whether a 403 is a limit: the hourly quota is used

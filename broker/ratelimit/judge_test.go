@@ -170,7 +170,21 @@ func TestRetryAfter(t *testing.T) {
 		{name: "infinite", status: 429, header: h{"retry-after": "Inf"}, want: guess},
 		{name: "out of range", status: 429, header: h{"retry-after": "1e999"}, want: guess},
 		{name: "absurd", status: 429, header: h{"retry-after": "1e18"}, want: guess},
-		{name: "an epoch where a delay belongs", status: 429, header: h{"retry-after": "1786552320"}, want: guess},
+		{name: "an epoch where a delay belongs", status: 429, header: h{"retry-after": "1786552320"}, want: held(hour, "retry-after")},
+		{name: "an epoch in milliseconds", status: 429, header: h{"retry-after": "1786552320000"}, want: held(hour, "retry-after")},
+		{name: "an epoch gone by", status: 429, header: h{"retry-after": "1786548000"}, want: guess},
+		{name: "with a unit", status: 429, header: h{"retry-after": "30s"}, want: held(30*second, "retry-after")},
+		{name: "with a word", status: 429, header: h{"retry-after": "2 days"}, want: cut},
+		{name: "with two", status: 429, header: h{"retry-after": "1 hour 30 minutes"}, want: held(90*minute, "retry-after")},
+		{name: "a list", status: 429, header: h{"retry-after": "30, 3600, 60"}, want: held(hour, "retry-after")},
+		{name: "a list of dates", status: 429, header: h{"retry-after": "Wed, 12 Aug 2026 15:40:00 GMT, Wed, 12 Aug 2026 16:32:00 GMT"}, want: held(hour, "retry-after")},
+		{name: "a list of both", status: 429, header: h{"retry-after": "30, Wed, 12 Aug 2026 15:40:00 GMT"}, want: held(8*minute, "retry-after")},
+		{name: "milliseconds that say less", status: 429, header: h{"retry-after-ms": "250", "retry-after": "60"}, want: held(minute, "retry-after")},
+		{name: "milliseconds that say more", status: 429, header: h{"retry-after-ms": "60000", "retry-after": "1"}, want: held(minute, "retry-after-ms")},
+		{name: "RFC 3339", status: 429, header: h{"retry-after": "2026-08-12T16:32:00Z"}, want: held(hour, "retry-after")},
+		{name: "an ISO duration", status: 429, header: h{"retry-after": "PT1H30M"}, want: held(90*minute, "retry-after")},
+		{name: "the body says more", status: 429, header: h{"retry-after": "5"}, want: held(40*second, "error.retry_after"), body: `{"error":{"retry_after":40}}`},
+		{name: "the body says less", status: 429, header: h{"retry-after": "40"}, want: held(40*second, "retry-after"), body: `{"error":{"retry_after":5}}`},
 		{name: "empty", status: 429, header: h{"retry-after": ""}, want: guess},
 		{name: "words", status: 429, header: h{"retry-after": "in a while"}, want: guess},
 		{name: "a day", status: 429, header: h{"retry-after": "86400"}, want: held(day, "retry-after")},
@@ -182,9 +196,15 @@ func TestRetryAfter(t *testing.T) {
 	})
 }
 
-func TestHeaderListTakesTheFirstValue(t *testing.T) {
-	v := Judge(Response{Status: 429, Header: map[string][]string{"Retry-After": {"", "40", "50"}}, Now: now})
-	compare(t, v, want{kind: Throttle, hold: 40 * second, source: "retry-after"}.verdict())
+func TestOfAHeadersValuesTheLongestCounts(t *testing.T) {
+	v := Judge(Response{Status: 429, Header: map[string][]string{"Retry-After": {"", "40", "50", "5"}}, Now: now})
+	compare(t, v, want{kind: Throttle, hold: 50 * second, source: "retry-after"}.verdict())
+}
+
+// A throttle that a person lets wait for long is no shorter the third time.
+func TestThirdThrottleIsNotShorter(t *testing.T) {
+	v := Judge(Response{Status: 429, Attempt: 3, Header: h{"retry-after": "1800"}.list(), ThrottleMax: time.Hour, Now: now})
+	compare(t, v, want{kind: Throttle, hold: 30 * minute, source: "retry-after"}.verdict())
 }
 
 func TestModelScopeWithoutAHoldScope(t *testing.T) {

@@ -8,7 +8,7 @@ func (said *reading) openAI() {
 	for _, unit := range []string{"requests", "tokens"} {
 		if remaining := "x-ratelimit-remaining-" + unit; said.header[remaining] == "0" {
 			name := "x-ratelimit-reset-" + unit
-			said.add(signal{kind: Throttle, source: remaining}.until(signal{at: said.duration(said.header[name]), source: name}))
+			said.add(signal{kind: Throttle, bucket: true, source: remaining}.until(signal{at: said.when(said.header[name]), source: name}))
 		}
 	}
 }
@@ -24,11 +24,9 @@ func (said *reading) codex() {
 		if !ok || length == "0" {
 			continue
 		}
-		after, _ := number(said.header[prefix+"reset-after-seconds"])
-		epoch, _ := number(said.header[prefix+"reset-at"])
-		s := signal{kind: Spent, source: prefix + "used-percent"}.
-			until(signal{at: said.epoch(epoch), source: prefix + "reset-at"}).
-			until(signal{at: said.in(after), source: prefix + "reset-after-seconds"})
+		s := signal{kind: Spent, window: true, source: prefix + "used-percent"}.
+			until(signal{at: said.stamp(said.header[prefix+"reset-at"]), source: prefix + "reset-at"}).
+			until(signal{at: said.when(said.header[prefix+"reset-after-seconds"]), source: prefix + "reset-after-seconds"})
 		said.use(windowName(length, slot), percent/100, s.at)
 		if percent >= 100 {
 			said.add(s)

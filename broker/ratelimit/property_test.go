@@ -63,10 +63,10 @@ var (
 		"100", "300", "10080", "allowed", "allowed_warning", "rejected", "five_hour", "seven_day_opus", "out_of_credits",
 		"1786548719", "1786552320", "1786989600", "1999999999", "9999999999", "1786552320000", "9223372036854775807",
 		"12ms", "6s", "1m30s", "108h48m20.79s", "-3s", "9999999h", "2026-08-12T15:33:00Z", "2019-01-01T00:00:00+14:00", "9999-12-31T23:59:59Z",
-		"Wed, 12 Aug 2026 15:40:00 GMT", "Thu, 01 Jan 1970 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT", "Mon, 01 Jan 0001 00:00:00 GMT",
+		"1 hour 30 minutes", "30, 3600", "\"a\";r=0;t=50", "08:56:31", "PT1H", "Wed, 12 Aug 2026 15:40:00 GMT", "Thu, 01 Jan 1970 00:00:00 GMT", "Fri, 31 Dec 9999 23:59:59 GMT", "Mon, 01 Jan 0001 00:00:00 GMT",
 	}
 	names = []string{
-		"Date", "Retry-After", "Retry-After-Ms", "X-Github-Request-Id", "X-Ratelimit-Remaining", "X-Ratelimit-Reset",
+		"Date", "Retry-After", "Retry-After-Ms", "X-Github-Request-Id", "Ratelimit", "Ratelimit-Policy", "Ratelimit-Reset", "X-Ratelimit-Reset-After", "X-Ratelimit-Remaining", "X-Ratelimit-Reset",
 		"X-Ratelimit-Remaining-Requests", "X-Ratelimit-Reset-Requests", "X-Ratelimit-Remaining-Tokens", "X-Ratelimit-Reset-Tokens",
 		"X-Codex-Primary-Used-Percent", "X-Codex-Primary-Window-Minutes", "X-Codex-Primary-Reset-After-Seconds", "X-Codex-Primary-Reset-At",
 		"X-Codex-Secondary-Used-Percent", "X-Codex-Secondary-Reset-At",
@@ -77,6 +77,7 @@ var (
 		"Anthropic-Ratelimit-Unified-7d_opus-Status", "Anthropic-Ratelimit-Unified-7d_opus-Reset", "Anthropic-Ratelimit-Unified-Overage-Disabled-Reason",
 	}
 	bodies = []string{
+		`{"error":{"retry_after":"1 hour 30 minutes","reset_at":1786552320000}}`, `{"message":"Resets in 2 days; you will regain access on 2026-09-01 at 00:00 UTC.","retryAfterMs":5}`,
 		"", "{}", "[]", "null", "{", "data: ", "rate limited",
 		`{"type":"error","error":{"type":"rate_limit_error"}}`, `{"type":"error","error":{"type":"overloaded_error"}}`,
 		`{"type":"error","error":{"type":"rate_limit_error","details":{"error_code":"credits_required"}}}`,

@@ -120,7 +120,7 @@ func TestAnthropicSubscription(t *testing.T) {
 		{
 			name: "a reset in milliseconds", status: 429,
 			header: h{unified + "5h-status": "rejected", unified + "5h-reset": "1786552320000", "retry-after": "600"},
-			want:   want{kind: Spent, hold: 10 * minute, source: "retry-after"},
+			want:   want{kind: Spent, hold: hour, source: unified + "5h-reset"},
 		},
 		{
 			name: "a reset by a server's clock that is two hours ahead", status: 429,
@@ -242,7 +242,7 @@ func TestGoogle(t *testing.T) {
 		{
 			name: "days until the quota is back", status: 429,
 			body: `{ "error": { "code": 429, "message": "Individual quota reached. Contact your administrator to enable overages. Resets in 108h48m29s.", "status": "RESOURCE_EXHAUSTED", "details": [ { "@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "QUOTA_EXHAUSTED", "domain": "cloudcode-pa.googleapis.com", "metadata": { "uiMessage": "true", "model": "gemini-3.5-flash-low", "quotaResetDelay": "108h48m20.79s", "quotaResetTimeStamp": "2026-08-17T04:20:20Z" } }, { "@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "391609.79s" } ] } }`,
-			want: want{kind: Spent, hold: 108*hour + 48*minute + 20*second + 790*time.Millisecond, scope: model, source: "error.details.metadata.quotaResetDelay"},
+			want: want{kind: Spent, hold: 108*hour + 48*minute + 29*second, scope: model, source: "error.message"},
 		},
 		{
 			name: "two seconds until the quota is back is no throttle", status: 429,
@@ -272,7 +272,7 @@ func TestGoogle(t *testing.T) {
 		{
 			name: "one model's quota per minute", status: 429,
 			body: `{"error":{"code":429,"message":"You exceeded your current quota. Please retry in 53.016342224s.","status":"RESOURCE_EXHAUSTED","details":[{"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{"quotaId":"GenerateContentPaidTierInputTokensPerModelPerMinute","quotaDimensions":{"location":"global","model":"gemini-2.5-pro"}}]},{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"53s"}]}}`,
-			want: want{kind: Throttle, hold: 53 * second, scope: model, source: "error.details.retryDelay"},
+			want: want{kind: Throttle, hold: 53016342224, scope: model, source: "error.message"},
 		},
 		{
 			name: "nothing but the name", status: 429,

@@ -8,12 +8,17 @@ import (
 	"time"
 )
 
+// maxValue is above any header's value that says something about a limit, in bytes.
+const maxValue = 4 << 10
+
 // signal is one thing that a provider said about a limit.
 type signal struct {
 	kind    Kind          // Spent or Throttle
 	at      time.Time     // when it ends; zero: not said
 	longest time.Duration // the cap for a hold that rests on it
 	model   bool          // it is about one model, not about the account
+	window  bool          // a quota's window, with its own end: Retry-After does not outlast it
+	bucket  bool          // what is full again by then: Retry-After says when there is enough
 	source  string
 }
 
@@ -31,25 +36,35 @@ func read(r Response) *reading {
 	said := &reading{
 		clock:   newClock(r.Now, h["date"]),
 		header:  h,
-		failure: findFailure(r.Body[:min(len(r.Body), maxBody)]),
+		failure: findFailure(r.Body[:min(len(r.Body), maxBody)], r.Status >= 400),
 	}
 	said.body()
 	said.anthropic()
 	said.openAI()
 	said.codex()
 	said.gitHub()
+	said.ietf()
+	said.kin()
 	slices.SortFunc(said.usage, func(a, b Window) int { return strings.Compare(a.Window, b.Window) })
 	return said
 }
 
-// flatten keeps the first value of every header. Names that differ in case
-// alone are one header.
+// flatten joins the values of every header with a comma, as RFC 9110, section 5.3 has
+// it. Names that differ in case alone are one header.
+//
+// What is beyond maxValue is nobody's limit.
 func flatten(header map[string][]string) map[string]string {
 	flat := make(map[string]string, len(header))
 	for _, name := range slices.Sorted(maps.Keys(header)) {
 		lower := strings.ToLower(name)
 		for _, value := range header[name] {
-			flat[lower] = cmp.Or(flat[lower], strings.TrimSpace(value))
+			if value = strings.TrimSpace(value[:min(len(value), maxValue)]); len(flat[lower]) > maxValue {
+				break
+			}
+			if value != "" && flat[lower] != "" && flat[lower] != value {
+				value = flat[lower] + ", " + value
+			}
+			flat[lower] = cmp.Or(value, flat[lower])
 		}
 	}
 	return flat
@@ -80,6 +95,30 @@ func (said *reading) last(kind Kind) (best signal, found bool) {
 	return best, found
 }
 
+// told returns the throttle that ends last of those that are no bucket.
+func (said *reading) told() (best signal, found bool) {
+	for _, s := range said.signals {
+		if s.kind == Throttle && !s.bucket && (!found || s.at.After(best.at)) {
+			best, found = s, true
+		}
+	}
+	return best, found
+}
+
+// later returns s with the time of t, if that ends later, the caps considered.
+func (s signal) later(t signal, now time.Time) signal {
+	end := func(s signal) time.Time {
+		if last := now.Add(s.longest); s.at.After(last) {
+			return last
+		}
+		return s.at
+	}
+	if end(t).After(end(s)) {
+		return s.until(t)
+	}
+	return s
+}
+
 // until returns s with the time of t, if t has one.
 func (s signal) until(t signal) signal {
 	if !t.at.IsZero() {
@@ -88,29 +127,29 @@ func (s signal) until(t signal) signal {
 	return s
 }
 
-// retryAfter reads Retry-After (RFC 9110, section 10.2.3: seconds or a date;
-// fractions occur) and Retry-After-Ms, which is finer and therefore first.
+// retryAfter reads Retry-After (RFC 9110, section 10.2.3: seconds or a date; other
+// forms occur), and Retry-After-Ms. The latter is finer where both say the same;
+// where they don't, the longer one counts.
 func (said *reading) retryAfter() signal {
-	s := signal{longest: RetryAfterCap}
-	if ms, ok := number(said.header["retry-after-ms"]); ok {
-		s.at, s.source = said.wait(ms/1000), "retry-after-ms"
-	}
-	if s.at.IsZero() {
-		s.source = "retry-after"
-		value := said.header["retry-after"]
-		if seconds, ok := number(value); ok {
-			s.at = said.wait(seconds)
-		} else {
-			s.at = said.local(httpDate(value))
+	seconds := signal{longest: RetryAfterCap, at: said.wait(said.header["retry-after"], time.Second), source: "retry-after"}
+	for _, name := range []string{"retry-after-ms", "x-ms-retry-after-ms"} {
+		fine := signal{longest: RetryAfterCap, at: said.wait(said.header[name], time.Millisecond), source: name}
+		if apart := seconds.at.Sub(fine.at); !fine.at.IsZero() && (seconds.at.IsZero() || apart < time.Second) {
+			seconds = fine
 		}
 	}
-	return s
+	return seconds
 }
 
-// wait is in, but "now", said of a limit, means soon.
-func (c clock) wait(seconds float64) time.Time {
-	if seconds == 0 {
-		seconds = 1
+// wait is when, in a unit, but "now", said of a limit, means soon.
+func (c clock) wait(s string, unit time.Duration) time.Time {
+	if f, ok := number(s); ok {
+		if f == 0 {
+			return c.in(1)
+		}
+		if f < smallestEpoch {
+			return c.in(f * unit.Seconds())
+		}
 	}
-	return c.in(seconds)
+	return c.when(s)
 }

@@ -8,20 +8,27 @@
 //     any other 4xx the request's own fault, the rest nothing.
 //  2. An error inside a 2xx body, be it JSON or an event of a stream, counts as
 //     if it had been the status. A 429 or 5xx whose body speaks of capacity is an
-//     overload. GitHub says 403 for a limit; there its headers decide.
+//     overload. GitHub says 403 for a limit; there its headers decide. A 400 or 403
+//     is a limit where its body says so by a name (body.go) or a sentence (text.go)
+//     that is known: credit or quota is used up, the account or its organization has
+//     no access any more. What is about the request stays that.
 //  3. What the provider says about quota counts only with a limit (402, 429, or
 //     an error that means one): a success is never a hold, however full a window.
 //  4. Only rejected windows count. Those of the whole account come before those
 //     of one model, and among them the one that resets last. A rejected window
 //     without a usable time takes the one of Retry-After.
-//  5. Without a rejected window it is a throttle: the wait is that of
-//     Retry-After-Ms, else Retry-After, else the longest that the body and the
-//     exhausted buckets state. Up to Response.ThrottleMax it is worth waiting for, twice;
+//  5. Without a rejected window it is a throttle: the wait is the longer one of
+//     Retry-After and the body's; where there is no Retry-After, an exhausted
+//     bucket's counts too. Up to Response.ThrottleMax it is worth waiting for, twice;
 //     the third attempt makes a guessed hold. A longer wait is a hold.
 //  6. A limit without any time is a guessed hold.
 //  7. An overload is retried after 1, 2, 4 … 60 s by attempt, or later where the
 //     provider asks for it, and never later than 60 s. It is never a hold.
-//  8. A time that is past, negative, not finite or over fifty years ahead is as if
+//  8. A time is never read shorter than it was said: of several, in a list, a body
+//     or a sentence, the longest counts, a date without a zone is where it is latest,
+//     and fractions are rounded up. Seconds, other units, epochs in any unit, dates
+//     and durations are told apart by their form (clock.go, span.go, date.go).
+//  9. A time that is past, negative, not finite or over fifty years ahead is as if
 //     it had not been said. A wait of nought is one second. A longer hold than
 //     the caps allow is cut.
 //
@@ -136,6 +143,10 @@ func Judge(r Response) Verdict {
 		v.Kind = Overload
 	case v.Kind == Policy && said.refusedByGitHub():
 		v.Kind = Throttle
+	case r.Status == 400 || r.Status == 403:
+		if kind := said.failure.kind(); kind == Spent || kind == Throttle {
+			v.Kind = kind
+		}
 	}
 	if v.Kind == Throttle && spent {
 		v.Kind = Spent
@@ -148,13 +159,16 @@ func Judge(r Response) Verdict {
 		wait := max(asked.at.Sub(r.Now), other.at.Sub(r.Now))
 		v.RetryAfter = max(backoff(r.Attempt), min(wait, maxBackoff))
 	case Spent:
-		if rejected.at.IsZero() {
-			rejected = rejected.until(asked)
+		if rejected.at.IsZero() || !rejected.window {
+			rejected = rejected.later(asked, r.Now)
 		}
 		v.hold(r, rejected)
 	case Throttle:
 		refill, _ := said.last(Throttle)
-		refill = refill.until(asked)
+		if !asked.at.IsZero() {
+			told, _ := said.told()
+			refill = refill.until(told.later(asked, r.Now))
+		}
 		wait := refill.at.Sub(r.Now)
 		switch {
 		case wait <= 0 || wait > r.ThrottleMax:
@@ -162,7 +176,9 @@ func Judge(r Response) Verdict {
 		case r.Attempt < lastAttempt:
 			v.RetryAfter = wait
 		default:
-			refill.at = time.Time{}
+			if wait <= FirstGuess { // a guess is no shorter than what was said
+				refill.at = time.Time{}
+			}
 			v.hold(r, refill)
 		}
 	}

@@ -75,7 +75,7 @@ func (c *reportCmd) Run(a *app) error {
 		return err
 	}
 	d := verdictDoc{Action: res.Action, Account: res.Account, Hold: res.Hold,
-		RetryAfterMS: res.RetryAfter.Milliseconds(), RetryAt: res.RetryAt.UTC().Truncate(time.Second)}
+		RetryAfterMS: (res.RetryAfter + time.Millisecond - 1).Milliseconds(), RetryAt: up(res.RetryAt)}
 	if res.Next != nil {
 		next := newTokenDoc(res.Next, time.Now())
 		d.Next = &next

@@ -187,8 +187,16 @@ type errorBody struct {
 	RetryAt time.Time   `json:"retry_at,omitzero"`
 }
 
+// up is t in whole seconds, not earlier: who comes back then must not be too early.
+func up(t time.Time) time.Time {
+	if t.IsZero() {
+		return t
+	}
+	return t.Add(time.Second - 1).UTC().Truncate(time.Second)
+}
+
 func newErrorBody(e *broker.Error) errorBody {
-	return errorBody{Code: e.Code, Message: e.Error(), Hint: e.Hint, RetryAt: e.RetryAt.UTC().Truncate(time.Second)}
+	return errorBody{Code: e.Code, Message: e.Error(), Hint: e.Hint, RetryAt: up(e.RetryAt)}
 }
 
 // fail tells of err, in words and with asJSON also as a document, and returns
