@@ -50,7 +50,8 @@ func newMachine(t *testing.T) *machine {
 func fileMachine(t *testing.T) *machine {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "authferry")
-	m := &machine{t, dir, []string{"AUTHFERRY_DIR=" + dir, "BROWSER=person", "NO_COLOR=1", "AUTHFERRY_KEY_FILE=" + filepath.Join(t.TempDir(), "key.txt")}}
+	home := t.TempDir()
+	m := &machine{t, dir, []string{"HOME=" + home, "USERPROFILE=" + home, "XDG_CONFIG_HOME=", "XDG_DATA_HOME=", "TF_CLI_CONFIG_FILE=", "AUTHFERRY_DIR=" + dir, "BROWSER=person", "NO_COLOR=1", "AUTHFERRY_KEY_FILE=" + filepath.Join(t.TempDir(), "key.txt")}}
 	m.must("keystore", "init", "--key-file", filepath.Join(t.TempDir(), "key.txt"))
 	m.env = slices.DeleteFunc(m.env, func(e string) bool { return strings.HasPrefix(e, "AUTHFERRY_KEY_FILE=") })
 	return m
