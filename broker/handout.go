@@ -104,6 +104,14 @@ func (b *Broker) handOut(ctx context.Context, want wanted, minTTL time.Duration)
 			return nil, b.unlessElsewhere(ctx, idx, sel, c.err)
 		}
 		a, asked := c.account, time.Now()
+		if !sel.pinned && !c.last && passed.of(a.ID) == nil && b.stuck(a, asked) {
+			// Another one that can serve is not kept waiting for it.
+			other := append(slices.Clone(passed), passing{a.ID, b.tooSlow(a.ID)})
+			if next := choose(idx, sel, other, asked); next.account != nil && !next.last {
+				passed = other
+				continue
+			}
+		}
 		waited := false
 		s := serving{minTTL: minTTL, alone: sel.pinned || c.last, origin: sel.origin, asIs: c.asIs, quiet: c.asIs && passed.outage(idx, asked),
 			failed: passed.of(a.ID), waits: func() { waited = true }}
@@ -163,6 +171,16 @@ const noWait = 50 * time.Millisecond
 func (sel selected) admits(a *index.Account, letThrough bool, now time.Time) bool {
 	return a != nil && !a.Removing && !a.Disabled && a.Pool == sel.pool && (!sel.pinned || a.ID == sel.prefer) &&
 		(letThrough || !heldUntil(a, sel.scope, now).After(now))
+}
+
+// stuck reports that a needs a refresh, and that one has been under way for longer than
+// a caller waits.
+func (b *Broker) stuck(a *index.Account, now time.Time) bool {
+	if len(a.Intents) == 0 || ready(a, now) {
+		return false
+	}
+	in := a.UnderWay()
+	return in != nil && now.Sub(in.StartedAt) > b.opt.HTTPTimeout
 }
 
 // outage reports that one of them failed a moment ago for a reason that others may

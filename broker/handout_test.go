@@ -352,6 +352,42 @@ func TestLeftWhileEveryoneIsHeld(t *testing.T) {
 	}
 }
 
+// A refresh that hangs at the provider is waited for once, for a caller's patience; after
+// that nobody waits for it whom another account can serve.
+func TestStuckRefreshIsPassedOver(t *testing.T) {
+	if index.ThisProcess() == "" {
+		t.Skip("this system does not tell whether a process still runs")
+	}
+	w := newWorld(t, brokertest.Config{Users: []string{"ada", "bob"}})
+	release := make(chan struct{})
+	w.server.Inject(brokertest.Fault{User: "ada", Until: release})
+	defer func() { close(release); w.waitForRotators() }()
+	ada := w.add("ada", -time.Second)
+	bob := w.add("bob", time.Hour)
+	patient := func(d time.Duration) *Broker {
+		return New(Options{Dir: w.dir, HTTPTimeout: d, Warn: func(m string) { t.Log(m) }})
+	}
+	if tok, err := patient(200*time.Millisecond).Token(t.Context(), TokenRequest{}); err != nil || tok.Account.ID != bob.ID {
+		t.Fatalf("%v, %v", tok, err)
+	}
+	w.await("a refresh", func(l brokertest.Ledger) bool { return l.Inflight["ada"] == 1 })
+	// Nobody holds what a caller would have to wait for: it isn't asked for.
+	gate, err := index.TryAcquire(index.At(w.dir).GatePath(ada.ID))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer gate.Release()
+	w.edit(ada.ID, func(a *index.Account) { a.Intents[0].StartedAt = time.Now().Add(-time.Hour) })
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if tok, err := patient(time.Minute).Token(ctx, TokenRequest{}); err != nil || tok.Account.ID != bob.ID {
+		t.Fatalf("%v, %v", tok, err)
+	}
+	if n := w.server.Ledger().Inflight["ada"]; n != 1 {
+		t.Errorf("%d requests under way", n)
+	}
+}
+
 // The rule on its own: who was passed over is not chosen while another one is free,
 // and one that is due for a refresh not after a trouble that others may share.
 func TestChoosePassesOver(t *testing.T) {
