@@ -152,6 +152,8 @@ func TestRetryAfter(t *testing.T) {
 		{after: "1.5", want: 1500 * time.Millisecond},
 		{after: "0"}, {after: "-5"}, {after: "NaN"}, {after: "Inf"}, {after: "-Inf"}, {after: "1e400"}, {after: "soon"}, {after: "99999999999"},
 		{after: "86401", want: 24 * time.Hour},
+		{after: "30, 90, 60", want: 90 * time.Second}, {after: "2 minutes", want: 2 * time.Minute}, {after: "1h30m", want: 90 * time.Minute},
+		{after: "1795435240", want: 40 * time.Second}, {after: "1795435240000", want: 40 * time.Second}, {after: "2026-11-23T12:00:40Z", want: 40 * time.Second},
 		{after: "2592000", want: 24 * time.Hour},
 		{ms: "1500", want: 1500 * time.Millisecond},
 		{after: "30", ms: "1500", want: 30 * time.Second},

@@ -127,6 +127,18 @@ func (s signal) until(t signal) signal {
 	return s
 }
 
+// RetryAfter returns how long Retry-After or Retry-After-Ms of an answer that came at
+// now asks to wait, in whatever form; 0: nothing usable is said, or not to wait.
+func RetryAfter(header map[string][]string, now time.Time) time.Duration {
+	h := flatten(header)
+	maps.DeleteFunc(h, func(_, value string) bool { f, ok := number(value); return ok && f == 0 })
+	said := reading{clock: newClock(now, h["date"]), header: h}
+	if at := said.retryAfter().at; !at.IsZero() {
+		return at.Sub(now)
+	}
+	return 0
+}
+
 // retryAfter reads Retry-After (RFC 9110, section 10.2.3: seconds or a date; other
 // forms occur), and Retry-After-Ms. The latter is finer where both say the same;
 // where they don't, the longer one counts.
