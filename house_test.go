@@ -28,6 +28,7 @@ var floors = []struct {
 	{"atomicfile", 0},
 	{"proofs", 0},
 	{"rawtext", 0},
+	{"testenv", 0},
 	{"keystore", 1},
 	{"broker/ratelimit", 1},
 	{"broker/index", 2},
@@ -60,6 +61,7 @@ var testSupport = map[string]string{
 	"broker/torture":              "",
 	"cmd/authferry/authferrytest": "",
 	"proofs":                      "",
+	"testenv":                     "",
 }
 
 func supportsTests(dir string) bool {

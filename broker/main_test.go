@@ -20,13 +20,14 @@ import (
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/testenv"
 )
 
 // TestMain makes the test binary a small authferry when it is started as one:
 // "token" and the rotator, with a seam that kills the process at a point.
 func TestMain(m *testing.M) {
 	if name := strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe"); name != "authferry" {
-		os.Exit(m.Run())
+		os.Exit(testenv.Alone(m).Run())
 	}
 	if path := os.Getenv("TEST_POINTS"); path != "" {
 		reached = func(p string) { note(path, p) }

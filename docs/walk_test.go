@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/testenv"
 )
 
 // What getting-started.md tells a newcomer to type at the simulator works in that
@@ -66,7 +67,7 @@ var built = sync.OnceValues(func() (string, error) {
 var builtDir string
 
 func TestMain(m *testing.M) {
-	code := m.Run()
+	code := testenv.Alone(m).Run()
 	if builtDir != "" {
 		_ = os.RemoveAll(builtDir)
 	}

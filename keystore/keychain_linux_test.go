@@ -13,7 +13,6 @@ import (
 )
 
 func TestGnomeKeyringConforms(t *testing.T) {
-	const inside = "KEYSTORE_TEST_CONFORMANCE"
 	if os.Getenv(inside) != "" {
 		ks.Run(t, func(testing.TB) keystore.Store { return keystore.OpenKeychain() })
 		return

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/atomicfile"
+	"github.com/authferry/authferry/testenv"
 )
 
 // The test binary is also the other process: with this in its environment it
@@ -23,7 +24,7 @@ var roles = map[string]func(args []string) error{}
 func TestMain(m *testing.M) {
 	role := os.Getenv(roleEnv)
 	if role == "" {
-		os.Exit(m.Run())
+		os.Exit(testenv.Alone(m).Run())
 	}
 	if err := roles[role](os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, err)

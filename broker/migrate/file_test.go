@@ -14,7 +14,10 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/atomicfile"
+	"github.com/authferry/authferry/testenv"
 )
+
+func TestMain(m *testing.M) { os.Exit(testenv.Alone(m).Run()) }
 
 // put writes a file of this user's in a folder of its own.
 func put(t *testing.T, name, content string) string {

@@ -21,6 +21,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/testenv"
 )
 
 var (
@@ -36,7 +37,7 @@ func TestMain(m *testing.M) {
 	if role := roles[os.Getenv("TORTURE_ROLE")]; role != nil {
 		os.Exit(role(os.Args[1:]))
 	}
-	code := m.Run()
+	code := testenv.Alone(m).Run()
 	if built.dir != "" {
 		_ = os.RemoveAll(built.dir)
 	}

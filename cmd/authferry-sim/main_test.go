@@ -14,6 +14,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/proofs"
+	"github.com/authferry/authferry/testenv"
 )
 
 // TestMain lets the test binary stand for a program that refreshes without
@@ -22,7 +23,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv("SIM_TEST_NAIVE") == "1" {
 		os.Exit(naive(os.Args[1:]))
 	}
-	os.Exit(m.Run())
+	os.Exit(testenv.Alone(m).Run())
 }
 
 // naive does what programs do that share a login file: each refreshes by

@@ -8,12 +8,14 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/proofs"
+	"github.com/authferry/authferry/testenv"
 )
 
 // TestMain makes this test binary the authferry command, under all its names, for
@@ -25,7 +27,10 @@ func TestMain(m *testing.M) {
 	}
 	// Mostly the tests wait for processes, and those for time to pass.
 	_ = flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
-	testscript.Main(m, commands)
+	if _, is := commands[strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe")]; is {
+		testscript.Main(m, commands)
+	}
+	testscript.Main(testenv.Alone(m), commands)
 }
 
 // TestScripts runs every command, and every exit code that it can have, as a

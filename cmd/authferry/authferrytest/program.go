@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 // names are what other programs call authferry when they want its help.
@@ -47,7 +49,7 @@ func Built(t *testing.T) string {
 
 // Main runs a package's tests, removes what [Built] made and exits.
 func Main(m *testing.M) {
-	code := m.Run()
+	code := testenv.Alone(m).Run()
 	if builtDir != "" {
 		_ = os.RemoveAll(builtDir)
 	}

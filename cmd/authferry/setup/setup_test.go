@@ -12,7 +12,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/authferry/authferry/testenv"
 )
+
+func TestMain(m *testing.M) { os.Exit(testenv.Alone(m).Run()) }
 
 // machine is a home of its own, with the programs that this machine has.
 func machine(t *testing.T, env ...string) Machine {

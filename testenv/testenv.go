@@ -1,0 +1,103 @@
+// Package testenv keeps a package's tests away from the set-ups of whoever runs them:
+// their home, their variables, and what other programs find by the name of authferry.
+package testenv
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Tests are a package's, as TestMain has them.
+type Tests interface{ Run() int }
+
+// theirs are the variables by which a machine tells authferry, and the programs that it
+// serves, where things are and how to talk.
+var theirs = regexp.MustCompile(`^(AUTHFERRY_|XDG_|TF_|GIT_|DOCKER_|KUBECONFIG$|CARGO_HOME$|CODEX_|CLAUDE|ANTHROPIC_|OPENAI_|GEMINI_|GOAUTH$|DBUS_|GNOME_|SSH_|DISPLAY$|WAYLAND_DISPLAY$|BROWSER$|NO_COLOR$|CLICOLOR|FORCE_COLOR$|COLUMNS$|LC_|LANG$|LANGUAGE$|(?i:[a-z]+_proxy)$)`)
+
+// ours are those of them by which tests are asked for.
+var ours = []string{"AUTHFERRY_PROOFS", "AUTHFERRY_TEST_SYSTEM_KEYCHAIN", "AUTHFERRY_AI_CLIENTS", "AUTHFERRY_OPENCODE"}
+
+// Alone gives this process a home of its own and an environment without the machine's
+// set-ups. The home goes when the tests that it returns have run.
+func Alone(tests Tests) Tests {
+	home, err := os.MkdirTemp("", "authferry-home-")
+	if err != nil {
+		panic(err)
+	}
+	keep(home)
+	for _, v := range os.Environ() {
+		if name, _, _ := strings.Cut(v, "="); theirs.MatchString(name) && !slices.Contains(ours, name) {
+			set(name, "")
+		}
+	}
+	set("HOME", home)
+	set("USERPROFILE", home)
+	set("APPDATA", filepath.Join(home, "AppData", "Roaming"))
+	set("LOCALAPPDATA", filepath.Join(home, "AppData", "Local"))
+	set("PATH", path(home, os.Getenv("PATH")))
+	return alone{tests, home}
+}
+
+type alone struct {
+	Tests
+	home string
+}
+
+func (a alone) Run() int {
+	defer func() { _ = os.RemoveAll(a.home) }()
+	return a.Tests.Run()
+}
+
+// keep names the places of what Go and Rust have in the home that is left, so that
+// nothing is fetched or compiled again.
+func keep(home string) {
+	if output, err := exec.Command("go", "env", "-json", "GOCACHE", "GOMODCACHE", "GOPATH", "GOENV").Output(); err == nil {
+		places := map[string]string{}
+		_ = json.Unmarshal(output, &places)
+		for name, place := range places {
+			set(name, place)
+		}
+	}
+	if old, err := os.UserHomeDir(); err == nil && os.Getenv("RUSTUP_HOME") == "" {
+		set("RUSTUP_HOME", filepath.Join(old, ".rustup"))
+	}
+}
+
+// set changes a variable; empty takes it away.
+func set(name, value string) {
+	change := os.Unsetenv(name)
+	if value != "" {
+		change = os.Setenv(name, value)
+	}
+	if change != nil {
+		panic(change)
+	}
+}
+
+// path is list without programs that are called after authferry: a folder with such a
+// one is replaced by one of links to all the others.
+func path(home, list string) string {
+	folders := filepath.SplitList(list)
+	for i, folder := range folders {
+		if named, _ := filepath.Glob(filepath.Join(folder, "*authferry*")); len(named) == 0 {
+			continue
+		}
+		others, err := os.MkdirTemp(home, "bin-")
+		if err != nil {
+			panic(err)
+		}
+		entries, _ := os.ReadDir(folder)
+		for _, e := range entries {
+			if !strings.Contains(e.Name(), "authferry") {
+				_ = os.Symlink(filepath.Join(folder, e.Name()), filepath.Join(others, e.Name()))
+			}
+		}
+		folders[i] = others
+	}
+	return strings.Join(folders, string(filepath.ListSeparator))
+}
