@@ -61,6 +61,7 @@ type Broker struct {
 	config *Config        // likewise
 	held   bool           // index is held on to
 	kept   *kept          // a Keeper's memory; nil: none
+	spare  *reserve       // of a rotator
 }
 
 // DefaultKeyFile is the key file that the environment names: AUTHFERRY_KEY_FILE,

@@ -15,9 +15,12 @@ func startDetached(cmd *exec.Cmd) error {
 	return cmd.Start()
 }
 
-// deafen makes this process ignore what usually ends one: hang-ups, interrupts
-// and a reader that went away.
-func deafen() { signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGPIPE) }
+// deafen makes this process ignore what usually ends one: hang-ups, interrupts,
+// a reader that went away, and the signals of limits that a write or the processor's
+// time has come to: the write fails, and is tried again.
+func deafen() {
+	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGPIPE, syscall.SIGXFSZ, syscall.SIGXCPU)
+}
 
 // hangOn ignores that the terminal closed, or who reads what is printed, until the
 // returned function is called.

@@ -120,8 +120,12 @@
 //     Callers look at the index for that before they start a rotator, but for the
 //     dead mark they look into the keystore as well: the index may be from before
 //     the login that is stored now.
-//  3. Preflight: write a value of the expected size to an item of its own. A
-//     keystore that refuses ends it here with nothing spent.
+//  3. Preflight: write a value as big as both records together to an item of its own.
+//     A keystore that refuses ends it here with nothing spent. What keeping the tokens
+//     takes of this system is set aside (reserve.go): descriptors at the very beginning,
+//     memory and threads just before the intent. Without those nothing is sent; a limit
+//     that comes later finds them there. One on the size of files makes a write fail,
+//     which is tried again.
 //  4. Connect. The intent is written to the index and synced in the first Read
 //     of the request's body: after DNS, TCP and TLS, before the first byte of
 //     the token. So being offline never leaves an unknown outcome.

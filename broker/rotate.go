@@ -13,7 +13,6 @@ import (
 
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
-	"github.com/authferry/authferry/keystore"
 )
 
 const (
@@ -57,7 +56,11 @@ type Rotation struct {
 // end one.
 func (b *Broker) Rotate(ctx context.Context, id string, beyond int, how Rotation, out io.Writer) error {
 	deafen()
-	err := b.rotate(ctx, id, renewal{beyond: beyond, rejected: how.Rejected, person: how.Person, now: how.Now, since: time.Now()}, how.Background)
+	var err error
+	if b.spare, err = newReserve(); err == nil {
+		defer b.spare.release()
+		err = b.rotate(ctx, id, renewal{beyond: beyond, rejected: how.Rejected, person: how.Person, now: how.Now, since: time.Now()}, how.Background)
+	}
 	// Whoever waited may be gone; the outcome is stored all the same.
 	_ = json.NewEncoder(out).Encode(newReport(err))
 	return err
@@ -135,11 +138,7 @@ func (b *Broker) rotateLocked(ctx context.Context, l *index.Lock, id string, r r
 		return err
 	}
 	// 3. Preflight: a keystore that refuses now ends it here, nothing spent.
-	probe, err := stored.best.encode()
-	if err != nil {
-		return storeError(err)
-	}
-	if err := b.set(ctx, probeItem(idx, id), keystore.NewSecret(strings.Repeat("x", len(probe.Reveal())))); err != nil {
+	if err := b.preflight(ctx, idx, a, stored.best); err != nil {
 		return storeError(err)
 	}
 	reached("K4")
@@ -199,6 +198,7 @@ func (e *exchange) run(ctx context.Context, l *index.Lock) error {
 	// long the provider may take is the client's, whatever the caller's patience.
 	tok, err := e.b.opt.Client.Refresh(ctx, e.endpoint, e.grant.RefreshToken, func() error { return e.recordIntent(ctx, l) })
 	reached("K11")
+	e.b.spare.release()
 	if tok == nil {
 		return e.failed(ctx, err)
 	}
@@ -209,6 +209,7 @@ func (e *exchange) run(ctx context.Context, l *index.Lock) error {
 // of the body is sent.
 func (e *exchange) recordIntent(ctx context.Context, l *index.Lock) error {
 	reached("K5")
+	e.b.spare.stockUp()
 	now := time.Now()
 	fp := fingerprint(e.grant.RefreshToken)
 	var lost error // the lock; somebody else may have taken another one of its name

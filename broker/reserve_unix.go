@@ -1,0 +1,34 @@
+//go:build unix
+
+package broker
+
+import "syscall"
+
+// spareFiles is how many files are open at once, at most, while new tokens are kept.
+const spareFiles = 4
+
+// newReserve opens spare files. It comes first of all: the numbers that are the lowest
+// can be had again, whatever the limit is by then.
+func newReserve() (*reserve, error) {
+	r := &reserve{}
+	for range spareFiles {
+		fd, err := syscall.Open("/dev/null", syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+		if err != nil {
+			r.release()
+			return nil, failf(Internal, "this process may not open enough files; nothing was sent").because(err)
+		}
+		r.files = append(r.files, fd)
+	}
+	return r, nil
+}
+
+// release lets others open as many files as were set aside.
+func (r *reserve) release() {
+	if r == nil {
+		return
+	}
+	for _, fd := range r.files {
+		_ = syscall.Close(fd)
+	}
+	r.files = nil
+}
