@@ -14,15 +14,22 @@ import (
 )
 
 // audit holds a round's outcome to the invariants.
-func (m *model) audit(before []index.Account, steps []*step) {
+func (m *model) audit(struck blow, before []index.Account, steps []*step) {
 	for _, b := range m.sound() {
 		m.broken("%s", b)
+	}
+	if _, err := os.Lstat(m.dir + asideSuffix); err == nil {
+		m.broken("the folder was made anew where it was for a while")
 	}
 	for _, s := range steps {
 		r := s.result
 		said := strings.Join(s.args, " ") + ": " + strconv.Itoa(r.code) + ": " + strings.TrimSpace(r.err)
 		switch {
 		case s.touched && r.code == -1, m.rotators && strings.Contains(r.err, "was killed twice"):
+		case s.login && struck.ofFolder() && len(m.weather) == 1 && r.code != 0:
+			m.broken("I5: a login was lost: %s", said)
+		case struck != "" && slices.Contains([]int{3, 6, 7, 8}, r.code): // there was no folder, or somebody had a lock
+		case s.args[0] == "provider" && r.code == 80: // it was removed meanwhile
 		case s.args[0] == "keystore" && (r.code == 7 || r.code == 80): // somebody was added meanwhile; or it is there already
 		case r.code == -1, r.code == 1 && s.args[0] != "doctor", r.code == 2, r.code == 6, r.code == 7, r.code == 80, strings.Contains(r.err, "goroutine "):
 			m.broken("I5: not the true cause: %s", said)
@@ -65,6 +72,7 @@ func (m *model) audit(before []index.Account, steps []*step) {
 		}
 		m.generations[a.ID] = a.Generation
 	}
+	m.keptSettings(steps)
 	if all := m.accounts(); len(all) > 0 {
 		m.serves(all[m.r.IntN(len(all))])
 	}
@@ -154,6 +162,11 @@ func fingerprint(refreshToken string) string {
 // end asks for every account once more, has doctor mend what is left, and removes
 // everything.
 func (m *model) end() {
+	if m.n.violations > m.before { // what follows would say the same
+		m.server.Close()
+		m.t.Logf("kept for a look: %s", m.home)
+		return
+	}
 	for _, a := range m.accounts() {
 		m.serves(a)
 		if r := m.run("", "refresh", a.ID); r.code != 0 && !m.explained(a) {
@@ -182,7 +195,7 @@ func (m *model) end() {
 		}
 	}
 	m.server.Close()
-	if m.n.violations > m.before && m.n.violations < 5 {
+	if m.n.violations > m.before {
 		m.t.Logf("kept for a look: %s", m.home)
 		return
 	}

@@ -38,35 +38,46 @@ func TestMain(m *testing.M) {
 		os.Exit(role(os.Args[1:]))
 	}
 	code := testenv.Alone(m).Run()
-	if built.dir != "" {
-		_ = os.RemoveAll(built.dir)
+	if builds.dir != "" {
+		_ = os.RemoveAll(builds.dir)
 	}
 	os.Exit(code)
 }
 
-var built struct {
-	sync.Once
-	dir, path string
-	err       error
+var builds struct {
+	sync.Mutex
+	dir   string
+	paths map[string]string
 }
 
 // program is the path of the real authferry, built once.
 func program(t *testing.T) string {
 	t.Helper()
-	built.Do(func() {
-		if built.dir, built.err = os.MkdirTemp("", "authferry-torture"); built.err != nil {
-			return
-		}
-		built.path = filepath.Join(built.dir, "authferry")
-		cmd := exec.Command("go", "build", "-o", built.path, "github.com/authferry/authferry/cmd/authferry")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			built.err = fmt.Errorf("%w: %s", err, out)
-		}
-	})
-	if built.err != nil {
-		t.Fatal(built.err)
+	return compiled(t, "authferry", func(string) []string { return nil })
+}
+
+// compiled builds the program as flags say, once, and returns its path.
+func compiled(t *testing.T, name string, flags func(dir string) []string) string {
+	t.Helper()
+	builds.Lock()
+	defer builds.Unlock()
+	if path := builds.paths[name]; path != "" {
+		return path
 	}
-	return built.path
+	if builds.dir == "" {
+		var err error
+		if builds.dir, err = os.MkdirTemp("", "authferry-torture"); err != nil {
+			t.Fatal(err)
+		}
+		builds.paths = map[string]string{}
+	}
+	path := filepath.Join(builds.dir, name)
+	args := append([]string{"build", "-o", path}, flags(builds.dir)...)
+	if out, err := exec.Command("go", append(args, "github.com/authferry/authferry/cmd/authferry")...).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	builds.paths[name] = path
+	return path
 }
 
 // world is a folder with its keystore, used by the real program against an
@@ -260,12 +271,12 @@ func (w *world) good(token string) bool {
 	return res.StatusCode == http.StatusOK
 }
 
-// running are the processes that work on the world's folder, where the system
-// has a /proc that tells.
+// running are the processes that work on the world's folder, or where it was moved
+// to, where the system has a /proc that tells.
 func (w *world) running() (pids []string) {
 	environs, _ := filepath.Glob("/proc/[0-9]*/environ")
 	for _, path := range environs {
-		if data, err := os.ReadFile(path); err == nil && bytes.Contains(data, []byte("\x00AUTHFERRY_DIR="+w.dir+"\x00")) {
+		if data, err := os.ReadFile(path); err == nil && bytes.Contains(data, []byte("\x00AUTHFERRY_DIR="+w.dir)) {
 			pids = append(pids, filepath.Base(filepath.Dir(path)))
 		}
 	}

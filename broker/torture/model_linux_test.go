@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,24 +33,32 @@ type regime struct {
 // Faults that spend nothing, or are noticed as such, and ones after which nobody
 // knows.
 var (
-	unspent = []string{"429-seconds", "503", "reset-accept", "invalid-client", "429-garbage"}
-	unknown = []string{"500", "502-after", "drop-after", "html", "truncated", "empty-after", "reset-mid-body", "token-type-mac", "reset-request"}
+	unspent  = []string{"429-seconds", "503", "reset-accept", "invalid-client", "429-garbage", "gateway-502", "gateway-503", "gateway-504", "html"}
+	unknown  = []string{"500", "502-after", "drop-after", "truncated", "empty-after", "reset-mid-body", "token-type-mac", "reset-request", "gateway-502-after", "gateway-503-after", "gateway-504-after", "html-after"}
+	gateways = regexp.MustCompile("^(gateway|html)")
 )
 
 var regimes = []regime{
 	{name: "strict server, callers die", rotation: brokertest.Strict, faults: unspent},
 	{name: "server with grace, all die", rotation: brokertest.GraceNew, rotators: true, faults: slices.Concat(unspent, unknown)},
 	{name: "strict server, all die", rotation: brokertest.Strict, rotators: true, faults: unspent, loses: true},
+	{name: "server that names no refresh token", rotation: brokertest.OmitRefresh, rotators: true, faults: slices.Concat(unspent, unknown)},
 }
 
 // tally is what happened in all.
 type tally struct {
-	worlds, rounds, steps, kills, rotatorKills, stalls, faults, rotations, reuses, lost, violations int
+	worlds, rounds, steps, kills, rotatorKills, stalls, faults, gateways, dialects, settings, rotations, reuses, lost, violations int
+
+	blows map[blow]int
 }
 
 func (n tally) String() string {
-	return fmt.Sprintf("%d worlds, %d rounds, %d steps, %d kills (%d of rotators), %d stalls, %d faults, %d rotations, %d spent tokens sent again, %d logins lost, %d violations",
-		n.worlds, n.rounds, n.steps, n.kills, n.rotatorKills, n.stalls, n.faults, n.rotations, n.reuses, n.lost, n.violations)
+	text := fmt.Sprintf("%d worlds, %d rounds, %d steps, %d kills (%d of rotators), %d stalls, ", n.worlds, n.rounds, n.steps, n.kills, n.rotatorKills, n.stalls)
+	for _, b := range blows {
+		text += fmt.Sprintf("%d times %s, ", n.blows[b], b)
+	}
+	return text + fmt.Sprintf("%d faults (%d of gateways), %d dialects, %d settings changed, %d rotations, %d spent tokens sent again, %d logins lost, %d violations",
+		n.faults, n.gateways, n.dialects, n.settings, n.rotations, n.reuses, n.lost, n.violations)
 }
 
 // model is one world under random commands, kills, stalls and faults.
@@ -62,8 +71,12 @@ type model struct {
 	number int
 	round  int
 
-	generations map[string]int  // the highest seen of each account
-	gone        map[string]bool // accounts whose login is lost
+	weather   []string // what goes wrong in this round, besides kills
+	impatient bool     // it is the program that tests can outlast
+
+	generations map[string]int    // the highest seen of each account
+	gone        map[string]bool   // accounts whose login is lost
+	set         map[string]string // settings, as they were after the last round
 	people      int
 	elsewhere   string // where other programs keep their files
 	before      int    // violations in other worlds
@@ -84,7 +97,7 @@ func TestRandomSchedules(t *testing.T) {
 		from = rand.Uint64N(1_000_000)
 	}
 	t.Logf("seed %d (again with -args -duration %v -seed %d)", from, span, from)
-	var n tally
+	n := tally{blows: map[blow]int{}}
 	var keychain, keyring []string
 	for end := time.Now().Add(span); time.Now().Before(end) && n.violations < 20; n.worlds++ {
 		how := regimes[n.worlds%len(regimes)]
@@ -95,12 +108,12 @@ func TestRandomSchedules(t *testing.T) {
 			}
 			keychain = keyring
 		}
-		m := newModel(t, &n, how, keychain, from, n.worlds)
+		m := newModel(t, &n, how, keychain, from)
 		rounds := 30
 		if *duration == 0 {
 			rounds = 10
 		}
-		for ; m.round < rounds && time.Now().Before(end); m.round++ {
+		for ; m.round < rounds && time.Now().Before(end) && n.violations == m.before; m.round++ {
 			m.play()
 		}
 		m.end()
@@ -111,7 +124,7 @@ func TestRandomSchedules(t *testing.T) {
 	t.Logf("seed %d: %v", from, n)
 }
 
-func newModel(t *testing.T, n *tally, how regime, keychain []string, from uint64, number int) *model {
+func newModel(t *testing.T, n *tally, how regime, keychain []string, from uint64) *model {
 	cfg := brokertest.Config{Rotation: how.rotation, Grace: 24 * time.Hour, SignedIn: "ada@example.com"}
 	home, err := os.MkdirTemp("", "af")
 	if err != nil {
@@ -121,8 +134,12 @@ func newModel(t *testing.T, n *tally, how regime, keychain []string, from uint64
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &model{world: openWorld(t, program(t), home, server, keychain), regime: how, n: n, seed: from, number: number, elsewhere: home + ".files",
-		r: rand.New(rand.NewPCG(from, uint64(number))), generations: map[string]int{}, gone: map[string]bool{}, before: n.violations} // #nosec G115 G404 -- a schedule that can be repeated
+	bin, short := program(t), *duration > 0 && (n.worlds+n.worlds/len(regimes))%2 == 1
+	if short {
+		bin = impatient(t)
+	}
+	m := &model{world: openWorld(t, bin, home, server, keychain), regime: how, n: n, seed: from, number: n.worlds, impatient: short, elsewhere: home + ".files",
+		r: rand.New(rand.NewPCG(from, uint64(n.worlds))), generations: map[string]int{}, gone: map[string]bool{}, before: n.violations} // #nosec G115 G404 -- a schedule that can be repeated
 	m.add(bystander, 24*time.Hour)
 	m.must("", "move", bystander, "--pool", "apart")
 	if keychain != nil { // now and then everything is moved to sealed files, or back
@@ -131,6 +148,7 @@ func newModel(t *testing.T, n *tally, how regime, keychain []string, from uint64
 	for range 3 {
 		m.newcomer(time.Duration(m.r.IntN(2)*2-1) * time.Hour)
 	}
+	m.set = m.settings()
 	return m
 }
 
@@ -142,7 +160,7 @@ func (m *model) newcomer(ttl time.Duration) {
 // broken reports a violation.
 func (m *model) broken(format string, args ...any) {
 	m.n.violations++
-	m.t.Errorf("seed %d, world %d (%s), round %d: %s", m.seed, m.number, m.name, m.round, fmt.Sprintf(format, args...))
+	m.t.Errorf("seed %d, world %d (%s), round %d (%s): %s", m.seed, m.number, m.name, m.round, strings.Join(m.weather, ", "), fmt.Sprintf(format, args...))
 }
 
 // step is one command under way.
@@ -152,6 +170,8 @@ type step struct {
 	login   bool
 	moved   string // the refresh token that is in another program's file
 	about   string // the account, where it is about one
+	sets    setting
+	dir     string // the folder, where it is at another place than the world's
 	pid     int    // 0: not started yet
 	result  result
 	touched bool // killed, by us
@@ -190,7 +210,7 @@ func (m *model) choose(all []index.Account) *step {
 	case d < 66:
 		return &step{args: []string{[]string{"list", "status", "holds"}[m.r.IntN(3)]}}
 	case d < 70:
-		return on("rename", a.ID, fmt.Sprintf("label %d", m.r.IntN(1000)))
+		return m.relabel(a)
 	case d < 76:
 		s := on("report", "--next")
 		s.stdin = fmt.Sprintf(`{"lease":"%s.%d","status":429,"headers":{"retry-after":"%d"}}`, a.ID, a.Generation, 1+m.r.IntN(3))
@@ -208,7 +228,7 @@ func (m *model) choose(all []index.Account) *step {
 		user := fmt.Sprintf("p%d", m.people)
 		return &step{args: []string{"import", "grant", "sim", "--label", user}, stdin: m.grant(user, time.Duration(m.r.IntN(2)*2-1)*time.Hour)}
 	case d < 93:
-		return &step{args: []string{"login", "sim", "--no-browser", "--timeout", "1m", "--json"}, login: true}
+		return m.login()
 	case d < 96 && len(all) > 2:
 		return on("remove", a.ID, "--yes")
 	case d < 98:
@@ -233,14 +253,14 @@ func (m *model) choose(all []index.Account) *step {
 		return on("holds", "clear", a.ID)
 	case d < 124:
 		return m.takeover()
-	case d < 126:
+	case d < 125:
 		return &step{args: []string{"provider", "add", "sim", "--issuer", m.server.URL, "--client-id", "authferry-sim", "--api-origin", m.server.URL, "--env", "SIM_TOKEN"}}
 	case d < 127:
-		return &step{args: []string{"config", "set", "throttle_max", strconv.Itoa(1+m.r.IntN(9)) + "s"}}
+		return m.changeSetting(all)
 	case d < 129 && m.key == "":
 		return &step{args: []string{"keystore", "migrate", []string{"file", "keychain"}[m.r.IntN(2)]}}
 	default:
-		s := &step{args: []string{"login", "sim", "--no-browser", "--timeout", "1m", "--json"}, login: true}
+		s := m.login()
 		for _, known := range all {
 			if known.Identity == "ada@example.com" {
 				s.args, s.about = append(s.args, "--renew", known.ID), known.ID
@@ -248,6 +268,10 @@ func (m *model) choose(all []index.Account) *step {
 		}
 		return s
 	}
+}
+
+func (m *model) login() *step {
+	return &step{args: []string{"login", "sim", "--no-browser", "--timeout", "1m", "--json"}, login: true}
 }
 
 // takeover moves a login out of another program's file.
@@ -276,33 +300,41 @@ func (m *model) play() {
 		m.newcomer(-time.Second)
 		all = m.accounts()
 	}
+	if m.r.IntN(12) == 0 {
+		m.relocate()
+	}
+	struck := m.chooseBlow()
+	if m.weather = nil; struck != "" {
+		m.weather = append(m.weather, string(struck))
+	}
 	steps := make([]*step, 1+m.r.IntN(7))
 	crowd := all[m.r.IntN(len(all))] // half of the rounds are about one account
 	crowded := m.r.IntN(2) == 0
+	settings := m.r.IntN(8) == 0 // some are about settings
 	for i := range steps {
-		if steps[i] = m.choose(all); crowded && m.r.IntN(5) > 0 {
+		switch steps[i] = m.choose(all); {
+		case struck.ofFolder() && m.r.IntN(6) == 0: // what can't make a folder
+			steps[i] = m.relabel(crowd)
+		case struck.ofFolder() || crowded && m.r.IntN(5) > 0:
 			steps[i] = m.want(crowd)
+		case settings:
+			steps[i] = m.changeSetting(all)
 		}
 	}
-	if m.r.IntN(5) < 2 {
-		name := m.faults[m.r.IntN(len(m.faults))]
-		f := brokertest.Faults()[name]
-		f.On, f.Times = brokertest.OnRefresh, 1+m.r.IntN(2)
-		m.server.Inject(f)
-		m.n.faults++
-		if !slices.Contains(unspent, name) {
-			m.worries += f.Times
-		}
+	if (struck == away || struck == elsewhere) && m.r.IntN(5) == 0 {
+		steps = []*step{m.login()} // alone: it may not have opened the folder while others are at the provider
 	}
-	latency := time.Duration(m.r.IntN(150)) * time.Millisecond
-	if err := m.server.Configure(func(c *brokertest.Config) { c.Latency = latency }); err != nil {
-		m.t.Fatal(err)
-	}
+	m.spoil(struck, all, steps)
+	requests := m.server.TokenRequests()
 	if m.r.IntN(4) == 0 {
 		m.allowRetry(m.t)
 	}
 	var work, done sync.WaitGroup
-	for _, s := range steps {
+	patience := time.Minute
+	if struck == frozen {
+		patience = time.Second
+	}
+	start := func(s *step) {
 		started := make(chan struct{})
 		done.Go(func() {
 			defer func() {
@@ -312,7 +344,10 @@ func (m *model) play() {
 			}()
 			cmd := m.command(s.args...)
 			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-			cmd.Env = append(cmd.Env, "AUTHFERRY_LOCK_TIMEOUT=60s", "AUTHFERRY_HTTP_TIMEOUT=60s")
+			cmd.Env = append(cmd.Env, "AUTHFERRY_LOCK_TIMEOUT="+patience.String(), "AUTHFERRY_HTTP_TIMEOUT="+patience.String())
+			if s.dir != "" {
+				cmd.Env = append(cmd.Env, "AUTHFERRY_DIR="+s.dir)
+			}
 			s.result = m.attempt(cmd, attempt{stdin: s.stdin, login: s.login, started: func(pid int) {
 				chaos.Lock()
 				s.pid = pid
@@ -322,7 +357,9 @@ func (m *model) play() {
 		})
 		<-started
 	}
-	m.n.steps += len(steps)
+	for _, s := range steps {
+		start(s)
+	}
 	for range m.r.IntN(6) {
 		wait, kind, which := time.Duration(m.r.IntN([]int{12, 40, 120}[m.r.IntN(3)]))*time.Millisecond, m.r.IntN(10), m.r.IntN(len(steps))
 		pause := time.Duration(30+m.r.IntN(250)) * time.Millisecond
@@ -337,11 +374,16 @@ func (m *model) play() {
 			m.strike(steps[which], kind, pause)
 		})
 	}
+	if struck != "" {
+		more := m.inflict(struck, requests, steps, func() *step { return m.want(crowd) }, start)
+		steps = append(steps, more...)
+	}
+	m.n.steps += len(steps)
 	work.Wait()
 	done.Wait()
 	m.settle()
 	m.server.ClearFaults()
-	m.audit(all, steps)
+	m.audit(struck, all, steps)
 }
 
 var chaos sync.Mutex // guards the tally and touched

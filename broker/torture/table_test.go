@@ -22,7 +22,7 @@ func TestTable(t *testing.T) {
 			t.Errorf("the row of %s has a gap", r.number)
 		}
 	}
-	for letter, last := range map[string]int{"I": 10, "K": 21, "S": 26, "C": 18, "D": 12, "T": 7, "P": 10} {
+	for letter, last := range map[string]int{"I": 11, "K": 21, "S": 28, "C": 18, "D": 15, "T": 7, "P": 11} {
 		for n := 1; n <= last; n++ {
 			number := fmt.Sprint(letter, n)
 			if _, ok := rows[number]; !ok {
