@@ -240,9 +240,18 @@ func onShare(path string) bool {
 
 // checkFolder refuses to rotate in a copy of a folder whose original is still
 // there: both would own the same grants. A folder that was moved just learns
-// its new path.
+// its new path. Work under way was checked where it began, and goes with its folder.
 func (b *Broker) checkFolder(idx *index.Index) error {
+	if err := b.index.Still(); err != nil {
+		return indexError(err)
+	}
+	if b.index.Dir() != b.index.Home() {
+		return nil
+	}
 	real, err := index.RealPath(b.opt.Dir)
+	if err != nil && b.held {
+		err = index.ErrGone // at this moment
+	}
 	if err != nil {
 		return indexError(err)
 	}

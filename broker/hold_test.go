@@ -2,10 +2,12 @@ package broker
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -226,18 +228,62 @@ func TestFolderGoneInTheWindow(t *testing.T) {
 	}
 }
 
-// A login whose code was exchanged waits for its folder as a rotation does.
+// A login whose code was exchanged goes with its folder, or waits for it, as a rotation
+// does.
 func TestFolderGoneInLogin(t *testing.T) {
-	w := newWorld(t, brokertest.Config{})
-	w.knows(func(*oauth.Provider) {})
-	aside := filepath.Join(t.TempDir(), "aside")
-	when(t, "K21", func() {
-		copyFolder(t, w.dir, aside)
-		removeAll(t, w.dir)
-		time.AfterFunc(250*time.Millisecond, func() { absent(t, w.dir); copyFolder(t, aside, w.dir) })
-	})
-	a := w.mustLogin("ada@example.com", LoginRequest{Provider: "sim"}).Account
-	w.refreshes(a.ID)
+	for name, test := range map[string]struct {
+		before, gone, back func(w *world, aside string)
+		afterwards         bool // it comes back when the login has ended
+	}{
+		"deleted, and back from a copy": {
+			before: func(w *world, aside string) { copyFolder(w.t, w.dir, aside) },
+			gone:   func(w *world, _ string) { removeAll(w.t, w.dir) },
+			back:   func(w *world, aside string) { copyFolder(w.t, aside, w.dir) },
+		},
+		"moved, and back later": {
+			gone: func(w *world, aside string) { move(w.t, w.dir, aside) },
+			back: func(w *world, aside string) { move(w.t, aside, w.dir) },
+		},
+		"moved, and back afterwards": {
+			gone:       func(w *world, aside string) { move(w.t, w.dir, aside) },
+			back:       func(w *world, aside string) { move(w.t, aside, w.dir) },
+			afterwards: true,
+		},
+	} {
+		for _, renewed := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, renewed %v", name, renewed), func(t *testing.T) {
+				if runtime.GOOS == "windows" && test.before == nil || runtime.GOOS != "linux" && test.afterwards {
+					t.Skip("needs a system where a folder that is in use can be moved, or that tells where to")
+				}
+				w := newWorld(t, brokertest.Config{})
+				w.knows(func(*oauth.Provider) {})
+				if renewed {
+					w.mustLogin("ada@example.com", LoginRequest{Provider: "sim"})
+				}
+				aside := filepath.Join(t.TempDir(), "aside")
+				back := func() { absent(t, w.dir); test.back(w, aside) }
+				var moving sync.WaitGroup
+				t.Cleanup(moving.Wait)
+				when(t, "K21", func() {
+					if test.before != nil {
+						test.before(w, aside)
+					}
+					test.gone(w, aside)
+					if !test.afterwards {
+						moving.Go(func() { time.Sleep(250 * time.Millisecond); back() })
+					}
+				})
+				l, err := w.login("ada@example.com", LoginRequest{Provider: "sim"})
+				if moving.Wait(); test.afterwards {
+					back()
+				}
+				if err != nil || l.Renewed != renewed {
+					t.Fatalf("%+v, %v", l, err)
+				}
+				w.refreshes(l.Account.ID)
+			})
+		}
+	}
 }
 
 // What has its tokens elsewhere too gives up, and makes no folder with half of them.
