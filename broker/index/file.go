@@ -189,15 +189,34 @@ func (f *File) update(ctx context.Context, d Durability, fn func(*Index) error) 
 	if old != nil && bytes.Equal(old, data) {
 		return nil
 	}
-	// Both may have been taken away meanwhile.
 	if err := cmp.Or(f.Still(), lock.Confirm()); err != nil {
 		return err
 	}
-	if err := f.write(d, old, data); err != nil {
-		return err
+	if err := f.write(d, old, data, func() error { return f.unchanged(lock, old) }); err != nil {
+		return f.missed(err)
 	}
 	if f.held != nil {
 		f.store = ix.Store // which doctor may have changed
+	}
+	return nil
+}
+
+// unchanged reports that what was read under lock is still what there is to replace.
+// Folder and lock may have been taken away meanwhile, and whoever had the lock before
+// may write late.
+func (f *File) unchanged(lock *Lock, old []byte) error {
+	dir := f.dir
+	if err := f.Still(); err != nil {
+		return err
+	}
+	if f.dir != dir {
+		return ErrGone // what is to replace it was written where it was
+	}
+	if err := lock.Confirm(); err != nil {
+		return err
+	}
+	if now, err := readFile(f.path(), f.backupPath()); err == nil && !bytes.Equal(now, old) {
+		return lockError(lock.path, ErrLost)
 	}
 	return nil
 }
@@ -233,7 +252,7 @@ func (f *File) Mend(ctx context.Context, ix *Index) (mended bool, err error) {
 	default:
 		return false, at(f.path(), err)
 	}
-	return true, f.write(Durable, nil, data) // no version to fall back to
+	return true, f.write(Durable, nil, data, nil) // no version to fall back to
 }
 
 // BackUp makes the backup the same as the index, durably: for after a change that

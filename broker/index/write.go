@@ -25,8 +25,9 @@ const (
 const tempAge = 10 * time.Minute
 
 // write replaces index.json by data. Where it holds old now, that becomes the
-// backup first, so that at no instant either of the two is missing or partial.
-func (f *File) write(d Durability, old, data []byte) error {
+// backup first, so that at no instant either of the two is missing or partial. still,
+// unless nil, is asked last, and its error ends it with index.json as it is.
+func (f *File) write(d Durability, old, data []byte, still func() error) error {
 	temp, err := f.writeTemp(data)
 	if err != nil {
 		return err
@@ -35,6 +36,11 @@ func (f *File) write(d Durability, old, data []byte) error {
 	if old != nil {
 		// A backup that is being read keeps its content, which is as good.
 		if err := f.keep(old); err != nil && !inUse(err) {
+			return err
+		}
+	}
+	if still != nil {
+		if err := still(); err != nil {
 			return err
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -243,5 +244,71 @@ func TestBackupInUse(t *testing.T) {
 	}
 	if left := tempFiles(t, f); left != nil {
 		t.Errorf("left behind: %v", left)
+	}
+}
+
+// Whoever deletes the locks lets two write at once. Neither change is lost.
+func TestLocksDeletedInUpdate(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("needs a system where a file that is locked can be deleted")
+	}
+	for name, when := range map[string]func(first func()){
+		"while the change is made": func(first func()) { first() },
+		"while it is written": func(first func()) {
+			rename = func(from, to string) error {
+				rename = os.Rename
+				first()
+				return rename(from, to)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func() { rename = os.Rename }()
+			f := At(t.TempDir())
+			label := func(add string) func(*Index) error {
+				return func(ix *Index) error {
+					ix.Pools[add] = Pool{Provider: add}
+					return nil
+				}
+			}
+			must(t, f.Update(patience(t), Durable, func(ix *Index) error { ix.Pools = map[string]Pool{}; return label("one")(ix) }))
+			struck := false
+			must(t, f.Update(patience(t), Durable, func(ix *Index) error {
+				if !struck {
+					struck = true
+					when(func() {
+						must(t, os.Remove(f.LockPath()))
+						must(t, At(f.dir).Update(patience(t), Durable, label("two")))
+					})
+				}
+				return label("three")(ix)
+			}))
+			ix, err := f.Read()
+			must(t, err)
+			if len(ix.Pools) != 3 {
+				t.Errorf("%v", ix.Pools)
+			}
+		})
+	}
+	// One that lost its lock writes late, under the feet of the one that has it now.
+	f := At(t.TempDir())
+	must(t, f.Update(patience(t), Durable, func(ix *Index) error { ix.Pools = map[string]Pool{"one": {Provider: "one"}}; return nil }))
+	struck := false
+	must(t, f.Update(patience(t), Durable, func(ix *Index) error {
+		if !struck {
+			struck = true
+			late := *ix
+			late.Pools = map[string]Pool{"one": {Provider: "one"}, "two": {Provider: "two"}}
+			data, err := encode(&late)
+			must(t, err)
+			must(t, f.write(Durable, nil, data, nil))
+		}
+		ix.Pools["three"] = Pool{Provider: "three"}
+		return nil
+	}))
+	ix, err := f.Read()
+	must(t, err)
+	if len(ix.Pools) != 3 {
+		t.Errorf("a late change is lost: %v", ix.Pools)
 	}
 }
