@@ -79,7 +79,7 @@ func identityOf(token string, p Provider, e Endpoint, nonce string, now time.Tim
 	if known := strings.ReplaceAll(e.Issuer, tenant, m.text("tid")); known != "" && strings.TrimSuffix(issuer, "/") == strings.TrimSuffix(known, "/") {
 		issuer = known
 	}
-	subject := cmp.Or(m.text("sub"), wholeNumber(m.fields["sub"]))
+	subject := m.subject("sub")
 	switch {
 	case issuer == "" || e.Issuer != "" && issuer != strings.ReplaceAll(e.Issuer, tenant, m.text("tid")):
 		return Identity{}, errors.New("the ID token is of another issuer")
@@ -156,15 +156,21 @@ func (c *Client) userinfo(ctx context.Context, e Endpoint, t *Token) (Identity, 
 	}
 	account, organization := m.object("account"), m.object("organization")
 	id := Identity{Issuer: e.Issuer, Organization: organization.text("uuid"), Name: nameIn(m)}
-	for _, from := range []string{m.text("sub"), account.text("uuid"), m.text("id"), wholeNumber(m.fields["id"])} {
-		if id.Subject == "" {
-			id.Subject = from
-		}
-	}
+	id.Subject = cmp.Or(m.subject("sub"), account.subject("uuid"), m.subject("id"))
 	if id.Name == "" {
 		id.Name = nameIn(account)
 	}
 	return id, nil
+}
+
+// subject returns a member that says who somebody is. What only fills the place says
+// nothing, or two people who are both nobody would be one.
+func (m members) subject(name string) string {
+	s := cmp.Or(m.text(name), wholeNumber(m.fields[name]))
+	if isNothing(s) {
+		return ""
+	}
+	return s
 }
 
 // nameIn is how a person would recognise the account.

@@ -97,6 +97,8 @@ func TestIDTokenClaims(t *testing.T) {
 		"end NaN":            {m{"exp": "NaN"}, "https://as.example", "over"},
 		"a list as subject":  {m{"sub": []string{"s1"}}, "https://as.example", "nobody"},
 		"nobody":             {m{"sub": ""}, "https://as.example", "nobody"},
+		"a blank as subject": {m{"sub": " "}, "https://as.example", "nobody"},
+		"null as text":       {m{"sub": "null"}, "https://as.example", "nobody"},
 		"over":               {m{"exp": time.Now().Add(-time.Hour).Unix()}, "https://as.example", "over"},
 		"no end":             {m{"exp": nil}, "https://as.example", "over"},
 	} {
@@ -145,8 +147,10 @@ func TestUserinfoForms(t *testing.T) {
 		`{"id":"x9","name":"Ada"}`:                                                      {Subject: "x9", Name: "Ada"},
 		`{"account":{"uuid":"u","email":"a@b"},"organization":{"uuid":"o","name":"O"}}`: {Subject: "u", Organization: "o", Name: "a@b"},
 		`{"sub":"s","email":"a\u001b[2Jb"}`:                                             {Subject: "s"},
-		`{"id":1.5}`:                                                                    {},
-		`{}`:                                                                            {},
+		`{"sub":" ","id":"x9"}`:                                                         {Subject: "x9"},
+		`{"sub":"null","account":{"uuid":"\t"},"id":"undefined","login":"octocat"}`:     {Name: "octocat"},
+		`{"id":1.5}`: {},
+		`{}`:         {},
 	} {
 		s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if r.Header.Get("Authorization") != "Bearer AT" {

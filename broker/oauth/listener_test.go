@@ -249,6 +249,7 @@ func TestCallbackByHand(t *testing.T) {
 		{query: "state=S&code=a;b=c", code: "a;b=c"},
 		{query: "error=access_denied&state=S&error_description=a;b+100%", denied: "a;b 100%"},
 		{query: "error=access_denied;error_description=no%21;state=S", denied: "no!"},
+		{query: "?error=access_denied&error_description=no&state=S", denied: "no"},
 		{query: "error=access_denied&error_description=The+user+said+no;+try+again&state=S", denied: "The user said no; try again"},
 	} {
 		l := listen(t, "")

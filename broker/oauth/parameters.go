@@ -8,9 +8,10 @@ import (
 // parameters reads the query of a redirect, or a form, as those that are put together
 // by hand need it. A ';' belongs to the value (RFC 3986 §3.4) unless what follows is
 // plainly the next parameter; a '%' without two digits means itself; and so does a '+'
-// in a code or token, which has no space.
+// in a code or token, which has no space. A '?' before the first is left out.
 func parameters(raw string) url.Values {
 	q := url.Values{}
+	raw = strings.TrimLeft(raw, "?")
 	all := !strings.Contains(raw, "&")
 	for raw != "" {
 		var one string

@@ -102,7 +102,10 @@ func (o *object) set(name string, value json.RawMessage, sent echoes) {
 	}
 	if name == "access_token" || name == "refresh_token" {
 		var s string
-		if json.Unmarshal(value, &s) == nil && sent.has(s) {
+		if json.Unmarshal(value, &s) != nil || isNothing(s) {
+			return
+		}
+		if sent.has(s) {
 			o.echo = o.echo || name == "refresh_token"
 			return
 		}

@@ -27,6 +27,9 @@ func TestSearch(t *testing.T) {
 		"form, ampersands as entities":    "access_token=new-at&amp;refresh_token=new-rt&amp;expires_in=3600",
 		"form, a line each":               "token_type=bearer\r\naccess_token=new-at\r\nrefresh_token=new-rt\r\nexpires_in=3600\r\n",
 		"form behind a page":              "<br />\n<b>Notice</b>: x in <b>t.php</b>\naccess_token=new-at&refresh_token=new-rt&expires_in=3600",
+		"form behind a question mark":     "?access_token=new-at&refresh_token=new-rt&expires_in=3600",
+		"the access token further in":     `{"refresh_token":"new-rt","token":{"access_token":"new-at","expires_in":3600}}`,
+		"twice, the last one a blank":     `{"access_token":"new-at","expires_in":3600,"refresh_token":"new-rt","refresh_token":" "}`,
 		"form with JSON in a field":       "result=" + strings.NewReplacer(`"`, "%22", "{", "%7B", "}", "%7D").Replace(tokens) + "&ok=1",
 		"behind a notice":                 "<br />\n<b>Notice</b>: Undefined index: x in <b>/www/{t}.php</b> on line <b>7</b><br />\n" + tokens,
 		"behind a warning with an open {": "Warning: it's an open { and a \" here\n" + tokens,
@@ -112,6 +115,8 @@ func TestSearchFindsNothing(t *testing.T) {
 		`{"data":{"access_token":"a","refresh_token":"r`:                                                   Unknown,
 		`{"data":{"access_token":"a"`:                                                                      Unknown,
 		`{"access_token":"a","refresh_token":r}`:                                                           Unknown,
+		`{"access_token":" ","refresh_token":"\n"}`:                                                        Unknown,
+		`access_token=null&refresh_token=undefined`:                                                        Unknown,
 		`{"access_token":"","refresh_token":""}`:                                                           Unknown,
 		`<form><input name="access_token" value="x"></form>`:                                               Unknown,
 		"{\"access_token\":\"a\x00b\",\"refresh_token\":\"r\"}":                                            BadToken,
@@ -128,6 +133,8 @@ func TestSearchWithoutRotation(t *testing.T) {
 	for _, body := range []string{
 		`{"data":{"access_token":"new-at"}}`, `[{"access_token":"new-at","refresh_token":"afrt_secret"}]`, `{"access_token":"new-at","expires_in":NaN}`,
 		`{"access_token":"new-at","refresh_token":"afrt_secret","expi`,
+		`{"access_token":"new-at","refresh_token":" \t"}`, `{"access_token":"new-at","refresh_token":"null"}`, `access_token=new-at&refresh_token=undefined`,
+		`{"access_token":"new-at","refresh_token":["x"]}`, `[{"access_token":"new-at","refresh_token":"  "}]`,
 	} {
 		r, _ := fixed(t, 200, nil, body)
 		if tok, err := r.refresh(); err != nil || tok.AccessToken.Reveal() != "new-at" || !tok.RefreshToken.Empty() {

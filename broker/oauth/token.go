@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"math"
@@ -97,8 +98,10 @@ func (a *answer) grant(e Endpoint, secrets ...keystore.Secret) (*Token, error) {
 	searched := false
 	if !plain && !refused {
 		if found, ok := search(a.body, a.cut, sent); ok {
+			outer := refresh // in its own place, with the access token further in
 			m, err, searched = found, nil, true
 			access, refresh = m.tokens(sent)
+			refresh = cmp.Or(refresh, outer)
 		}
 	}
 	switch {
@@ -119,7 +122,7 @@ func (a *answer) grant(e Endpoint, secrets ...keystore.Secret) (*Token, error) {
 		t.RefreshExpiresIn = m.seconds("refresh_expires_in")
 	}
 	account, organization := m.object("account"), m.object("organization")
-	t.Account = Party{account.text("uuid"), account.text("email_address")}
+	t.Account = Party{account.subject("uuid"), account.text("email_address")}
 	t.Organization = Party{organization.text("uuid"), organization.text("name")}
 
 	if err := CheckAccessToken(access); err != nil {
@@ -133,13 +136,22 @@ func (a *answer) grant(e Endpoint, secrets ...keystore.Secret) (*Token, error) {
 
 // tokens returns the new ones among m.
 func (m *members) tokens(sent echoes) (access, refresh string) {
-	if access = m.text("access_token"); sent.has(access) {
+	if access = m.text("access_token"); sent.has(access) || isNothing(access) {
 		access = ""
 	}
 	if refresh = m.text("refresh_token"); sent.has(refresh) {
 		refresh, m.echo = "", true
+	} else if isNothing(refresh) {
+		refresh = ""
 	}
 	return access, refresh
+}
+
+// isNothing reports that the text of a token or a user's id only stands for one that is
+// missing: blanks, or a language's word for no value that was made into a text.
+func isNothing(s string) bool {
+	s = strings.TrimSpace(s)
+	return s == "" || slices.Contains([]string{"null", "undefined", "None", "nil"}, s)
 }
 
 // lifetime reads a number of seconds in any of the forms that servers use. 0 is
