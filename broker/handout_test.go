@@ -356,7 +356,7 @@ func TestLeftWhileEveryoneIsHeld(t *testing.T) {
 // that nobody waits for it whom another account can serve.
 func TestStuckRefreshIsPassedOver(t *testing.T) {
 	if index.ThisProcess() == "" {
-		t.Skip("this system does not tell whether a process still runs")
+		t.Skip("needs a system that tells whether a process still runs")
 	}
 	w := newWorld(t, brokertest.Config{Users: []string{"ada", "bob"}})
 	release := make(chan struct{})
