@@ -39,6 +39,7 @@ func (d *doctor) folder() {
 	}
 	var closed, removed []string
 	if d.fix {
+		d.b.sweepProxies()
 		open, closed = mended(open, func(path string) error {
 			info, err := os.Lstat(path)
 			if err != nil {
@@ -70,7 +71,7 @@ func (d *doctor) folder() {
 // Names that authferry gives to what it writes.
 var (
 	ownInFolder = regexp.MustCompile(`^(index\.json.*|config\.toml|providers\.toml|key\.age|\.authferry-.*\.tmp)$`)
-	ownInLocks  = regexp.MustCompile(`^(.+\.(lock|gate|holder)|\.authferry-.*\.tmp)$`)
+	ownInLocks  = regexp.MustCompile(`^(.+\.(lock|gate|holder|proxy)|\.authferry-.*\.tmp)$`)
 	ownInVault  = regexp.MustCompile(`^([0-9a-f]{64}\.age|\.authferry-.*\.tmp)$`)
 )
 

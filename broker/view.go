@@ -74,9 +74,10 @@ type StatusView struct {
 	Keystore struct {
 		Kind string `json:"kind"`
 	} `json:"keystore"`
-	Failover bool       `json:"failover"`
-	Strategy string     `json:"strategy"`
-	Pools    []PoolView `json:"pools"`
+	Failover bool        `json:"failover"`
+	Strategy string      `json:"strategy"`
+	Pools    []PoolView  `json:"pools"`
+	Proxies  []ProxyView `json:"proxies"` // that are running, the oldest first
 }
 
 // currentOf is what pool would use now: that is what a person calls current.
@@ -183,7 +184,7 @@ func (b *Broker) Status() (*StatusView, error) {
 	}
 	now := time.Now()
 	c := b.Config()
-	s := &StatusView{Failover: c.Failover, Strategy: c.Strategy, Pools: []PoolView{}}
+	s := &StatusView{Failover: c.Failover, Strategy: c.Strategy, Pools: []PoolView{}, Proxies: b.Proxies()}
 	s.Keystore.Kind = string(kind)
 	parts := byPool(idx)
 	for _, name := range poolsOf(idx, "") {

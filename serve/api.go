@@ -3,7 +3,6 @@ package serve
 import (
 	"bytes"
 	"encoding/json"
-	"regexp"
 	"strings"
 
 	"github.com/authferry/authferry/broker/ratelimit"
@@ -24,8 +23,6 @@ func (a api) String() string {
 	return [...]string{"other", "messages", "responses", "chat", "gemini"}[a]
 }
 
-var geminiMethod = regexp.MustCompile(`/(models|tunedModels)/[^/]+:[A-Za-z]+$`)
-
 func apiOf(path string) api {
 	segments := strings.Split(strings.TrimSuffix(path, "/"), "/")
 	for i, s := range segments {
@@ -36,10 +33,9 @@ func apiOf(path string) api {
 			return responses
 		case s == "chat" && i+1 < len(segments) && segments[i+1] == "completions":
 			return chat
+		case (s == "models" || s == "tunedModels") && i+2 == len(segments) && strings.Contains(segments[i+1], ":"):
+			return gemini
 		}
-	}
-	if geminiMethod.MatchString(path) {
-		return gemini
 	}
 	return other
 }

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"regexp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -93,21 +93,17 @@ func (u *upload) Read(p []byte) (int, error) {
 
 func (u *upload) Close() error { return nil }
 
-var (
-	modelInPath = regexp.MustCompile(`/models/([^/:?]+)`)
-	modelID     = regexp.MustCompile(`^[\x21-\x7e]{1,100}$`)
-)
-
 // scopeOf is the scope of a hold on the model that a request names in its body or, as
 // Google's do, in its path; as it is written there.
 func scopeOf(path string, field []byte) string {
 	model, ok := text(field)
-	if !ok {
-		if m := modelInPath.FindStringSubmatch(path); m != nil {
-			model = m[1]
+	if _, rest, found := strings.Cut(path, "/models/"); found && !ok {
+		model = rest
+		if i := strings.IndexAny(rest, "/:?"); i >= 0 {
+			model = rest[:i]
 		}
 	}
-	if !modelID.MatchString(model) {
+	if model == "" || len(model) > 100 || strings.ContainsFunc(model, func(r rune) bool { return r < '!' || r > '~' }) {
 		return ""
 	}
 	return "model:" + model

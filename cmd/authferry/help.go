@@ -122,6 +122,12 @@ authferry token --rejected acc_k3m7q2x5n4p6r8t2.7`,
 authferry header github |
   curl -H @- https://api.github.com/user
 authferry header --account Work --json`,
+		"run": `
+# Claude Code goes on with the next account at a limit
+authferry run -- claude
+authferry run --pool work -- codex
+# your own program: see AUTHFERRY_PROXY_URL
+authferry run acme -- ./agent.sh`,
 		"exec": `
 authferry exec github -- gh api user
 authferry exec --pool work --env API_TOKEN -- ./deploy.sh`,

@@ -21,7 +21,7 @@ import (
 // TestMain makes this test binary the authferry command, under all its names, for
 // the scripts and for the rotators that they cause.
 func TestMain(m *testing.M) {
-	commands := map[string]func(){"authferry": main, "printenv-and-exit": printenvAndExit, "person": person, "careless": careless}
+	commands := map[string]func(){"authferry": main, "printenv-and-exit": printenvAndExit, "person": person, "careless": careless, "ask-proxy": askProxy}
 	for name := range links {
 		commands[name] = main
 	}

@@ -47,6 +47,7 @@ type grammar struct {
 
 	Token  tokenCmd  `cmd:"" group:"Tokens:" help:"Print a valid access token."`
 	Header headerCmd `cmd:"" group:"Tokens:" help:"Print every header that a request needs, one a line."`
+	Run    runCmd    `cmd:"" group:"Tokens:" help:"Run an AI client so that it goes on with another account at a limit."`
 	Exec   execCmd   `cmd:"" group:"Tokens:" help:"Run a command with the token in its environment."`
 
 	Use     useCmd     `cmd:"" group:"More than one account:" help:"Make an account current in its pool, or bind a directory."`
@@ -195,6 +196,8 @@ type app struct {
 	ctx    context.Context
 	term   *terminal
 	broker *broker.Broker
+	// options are what broker was made with.
+	options broker.Options
 	// child is what stands behind the "--": the command that exec is to run, or
 	// the words that complete is asked about.
 	child []string
@@ -240,7 +243,7 @@ func run(ctx context.Context, args []string, s streams, catch func()) (code int)
 	if term.live = term.follow(flags.Verbose); term.live {
 		opt.Progress = term.step
 	}
-	err = command(&app{streams: s, ctx: ctx, term: term, broker: broker.New(opt), child: child})
+	err = command(&app{streams: s, ctx: ctx, term: term, broker: broker.New(opt), options: opt, child: child})
 	if err == nil {
 		return exitOK
 	}
@@ -331,10 +334,10 @@ func commandWords(c *kong.Context) (words string) {
 	return words
 }
 
-// cutCommand takes off what follows the "--" of exec and complete.
+// cutCommand takes off what follows the "--" of exec, run and complete.
 func cutCommand(args []string) (own, child []string) {
 	i, first := slices.Index(args, "--"), commandAt(args)
-	if first < 0 || first > i || args[first] != "exec" && args[first] != "complete" {
+	if first < 0 || first > i || args[first] != "exec" && args[first] != "run" && args[first] != "complete" {
 		return args, nil
 	}
 	return args[:i], args[i+1:]

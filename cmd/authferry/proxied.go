@@ -1,0 +1,287 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/serve"
+)
+
+// runCmd has no argument for the command itself, as execCmd hasn't.
+type runCmd struct {
+	Providers []string `arg:"" optional:"" name:"provider" help:"Provider to serve; may be repeated. By default those that the command speaks to."`
+	Account   string   `short:"a" placeholder:"ACCOUNT" help:"This account and no other: a label, PROVIDER/LABEL or id."`
+	Pool      string   `short:"p" placeholder:"POOL" help:"The accounts of this pool."`
+}
+
+// Help is shown below the flags.
+func (c *runCmd) Help() string {
+	return "The command and its arguments follow after --. It gets a proxy on this machine in place of the API, for as long as it runs."
+}
+
+// clients are the programs that are known to speak to one provider.
+var clients = map[string]string{"claude": "anthropic", "codex": "openai", "gemini": "google"}
+
+// spoken are the providers that any other program may speak to.
+var spoken = []string{"anthropic", "openai", "google"}
+
+func (c *runCmd) Run(a *app) error {
+	if len(a.child) == 0 {
+		hint := "authferry run -- COMMAND ARGUMENTS"
+		if len(c.Providers) > 0 && clients[c.Providers[0]] != "" {
+			hint = "authferry run -- " + c.Providers[0]
+		}
+		return &broker.Error{Code: broker.Usage, Message: "there is no command to run", Hint: hint}
+	}
+	path, err := exec.LookPath(a.child[0])
+	if err != nil {
+		return &childError{code: notRunnable(err), err: fmt.Errorf("%s can't be run: %w", a.child[0], reason(err))}
+	}
+	served, err := c.serve(a)
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it waits for nothing
+	if err != nil {
+		return &broker.Error{Code: broker.Internal, Message: "no port could be opened on 127.0.0.1", Err: err}
+	}
+	program := programOf(a.child[0])
+	withdraw, err := a.broker.Announce(broker.ProxyView{Program: program, Providers: served.names(), Pools: served.pools(), Listen: l.Addr().String()})
+	if err != nil {
+		_ = l.Close()
+		return err
+	}
+	defer withdraw()
+
+	key := keystore.NewSecret(rand.Text())
+	// What is said now would be in the middle of the command's own screen.
+	opt := a.options
+	opt.Warn, opt.Waiting, opt.Progress = nil, nil, nil
+	proxy := serve.New(serve.Options{
+		Broker: broker.NewKeeper(opt), Routes: served.routes(), Key: key, Hosts: serve.HostsOf(l.Addr()),
+		Say: sentence, Patience: a.broker.Config().ThrottleMax, Log: opt.Log,
+	})
+	ctx, end := context.WithCancel(context.WithoutCancel(a.ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = proxy.Serve(ctx, l, 0)
+	}()
+	defer func() {
+		end()
+		<-done
+	}()
+
+	p := proxied{served: served, program: program, url: "http://" + l.Addr().String(), key: key}
+	argv, note := p.arguments(a.child)
+	if note != "" {
+		a.term.warn(note)
+	}
+	return runChild(path, argv, p.environment(os.Environ()))
+}
+
+// programOf is what a command is called.
+func programOf(command string) string {
+	name := filepath.Base(command)
+	if ext := strings.ToLower(filepath.Ext(name)); slices.Contains([]string{".exe", ".cmd", ".bat", ".ps1", ".js"}, ext) {
+		name = name[:len(name)-len(ext)]
+	}
+	return name
+}
+
+// servedProvider is one provider as the command gets to see it.
+type servedProvider struct {
+	name, pool string
+	route      serve.Route
+	logins     bool // its accounts are a person's logins, not API keys
+}
+
+type servedProviders []servedProvider
+
+func (s servedProviders) names() (names []string) {
+	for _, p := range s {
+		names = append(names, p.name)
+	}
+	return names
+}
+
+func (s servedProviders) pools() (pools []string) {
+	for _, p := range s {
+		pools = append(pools, p.pool)
+	}
+	return pools
+}
+
+func (s servedProviders) routes() map[string]serve.Route {
+	routes := map[string]serve.Route{}
+	for _, p := range s {
+		routes[p.name] = p.route
+	}
+	return routes
+}
+
+// serve works out which providers the command gets, and whose accounts.
+func (c *runCmd) serve(a *app) (servedProviders, error) {
+	names := c.Providers
+	if len(names) == 0 {
+		if name := clients[programOf(a.child[0])]; name != "" {
+			names = []string{name}
+		}
+	}
+	if len(names) > 0 {
+		var served servedProviders
+		for _, name := range names {
+			if slices.ContainsFunc(served, func(p servedProvider) bool { return p.name == name }) {
+				continue
+			}
+			p, err := c.serveOne(a, name)
+			if err != nil {
+				return nil, err
+			}
+			served = append(served, p)
+		}
+		return served, nil
+	}
+	var served servedProviders
+	var why error
+	for _, name := range spoken {
+		p, err := c.serveOne(a, name)
+		switch code := broker.CodeOf(err); {
+		case err == nil:
+			served = append(served, p)
+		case code == broker.IndexCorrupt || code == broker.IndexTooNew || code == broker.Internal:
+			return nil, err
+		case why == nil || code != broker.NoAccount:
+			why = err
+		}
+	}
+	if len(served) > 0 {
+		return served, nil
+	}
+	if broker.CodeOf(why) == broker.NoAccount && c.Account == "" && c.Pool == "" {
+		return nil, &broker.Error{Code: broker.NoAccount, Message: "there is no account of " + strings.Join(spoken, ", ") + " to run it with",
+			Hint: "authferry login anthropic --label Personal --api-key-stdin"}
+	}
+	return nil, why
+}
+
+func (c *runCmd) serveOne(a *app, name string) (p servedProvider, err error) {
+	data, err := a.broker.Provider(name)
+	if err != nil {
+		return p, err
+	}
+	s := selection{Provider: name, Account: c.Account, Pool: c.Pool}.resolve()
+	chosen, err := a.broker.Chosen(s)
+	if err != nil {
+		return p, err
+	}
+	p = servedProvider{name: name, pool: chosen.Pool, route: serve.Route{Selection: s, Paths: data.API().Paths}, logins: true}
+	if len(p.route.Paths) == 0 {
+		return p, &broker.Error{Code: broker.Usage, Message: "provider " + name + " has no model API that is known here",
+			Hint: "authferry provider add " + name + " --from " + name + " --api-path PREFIX"}
+	}
+	views, err := a.broker.List()
+	if err != nil {
+		return p, err
+	}
+	for _, v := range views {
+		if v.Pool == chosen.Pool && v.State != broker.Disabled && v.Kind != broker.KindOAuth && (chosen.Account == "" || v.ID == chosen.Account) {
+			p.logins = false
+		}
+	}
+	if p.logins && name == "openai" && data.Source == oauth.SourceBuiltin {
+		return p, &broker.Error{Code: broker.Fenced, Message: "the openai accounts here are ChatGPT logins, which are for no API that run serves",
+			Hint: "authferry login openai --label L --api-key-stdin"}
+	}
+	return p, nil
+}
+
+// sentence is what a client's user gets to read.
+func sentence(t serve.Trouble) string {
+	const again = "Start this program again with: authferry run -- COMMAND"
+	provider := t.Provider
+	if provider == "" {
+		provider = "this API"
+	}
+	e := brokerError(t)
+	switch t.Kind {
+	case serve.BadKey:
+		return "authferry: no key of this proxy came along. " + again
+	case serve.BadHost, serve.FromPage:
+		return "authferry: this proxy is for programs that authferry run has started, not for web pages."
+	case serve.BadTarget, serve.BadMethod:
+		return "authferry: this request can't be passed on."
+	case serve.Unknown:
+		return "authferry: this path is no part of the model API that is passed on."
+	case serve.NoUpgrade:
+		return "authferry: no WebSockets here; use plain requests."
+	case serve.Unreadable:
+		return "authferry: the request broke off."
+	case serve.Unreachable:
+		return "authferry: " + provider + " gave no answer. The accounts are as they were."
+	case serve.Redirected:
+		return "authferry: " + provider + " redirects to another server, where no token may go."
+	case serve.AllHeld:
+		when := "now"
+		if !t.RetryAt.IsZero() {
+			when = "before " + clock(t.RetryAt, time.Now())
+		}
+		whose := "No " + provider + " account is free "
+		if t.Pool != "" {
+			whose = "No account of pool " + printable(t.Pool) + " is free "
+		}
+		return whose + when + ". See: authferry status"
+	case serve.LoginNeeded:
+		return "A login is needed" + reasonOf(e) + ". In a terminal: " + hintOr(e, "authferry login "+provider)
+	case serve.NotAllowed:
+		return "No account can be used here" + reasonOf(e) + ". In a terminal: " + hintOr(e, "authferry status")
+	case serve.NoToken:
+		return "No token can be had now" + reasonOf(e) + ". In a terminal: " + hintOr(e, "authferry doctor")
+	}
+	return "authferry: something went wrong. In a terminal: authferry doctor"
+}
+
+func brokerError(t serve.Trouble) *broker.Error {
+	if e, ok := t.Err.(*broker.Error); ok { //nolint:errorlint // it is one or there is none
+		return e
+	}
+	return &broker.Error{}
+}
+
+func reasonOf(e *broker.Error) string {
+	if e.Message == "" {
+		return ""
+	}
+	return ": " + printable(e.Message)
+}
+
+func hintOr(e *broker.Error, otherwise string) string {
+	if e.Hint != "" {
+		return printable(e.Hint)
+	}
+	return otherwise
+}
+
+// clock is a moment in local time, with the day where that isn't today.
+func clock(at, now time.Time) string {
+	at = at.Local()
+	if at.Second() > 0 { // not a minute too early
+		at = at.Add(time.Minute)
+	}
+	y, m, d := at.Date()
+	if ny, nm, nd := now.Local().Date(); y == ny && m == nm && d == nd {
+		return at.Format("15:04")
+	}
+	return at.Format("Mon 2 Jan 15:04")
+}

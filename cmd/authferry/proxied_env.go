@@ -1,0 +1,211 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"github.com/authferry/authferry/atomicfile"
+	"github.com/authferry/authferry/keystore"
+)
+
+// proxied is what a command is told of its proxy.
+type proxied struct {
+	served  servedProviders
+	program string
+	url     string // of the proxy, without a slash at its end
+	key     keystore.Secret
+}
+
+// keyVariable holds the proxy's key; nothing else of authferry reads it.
+const keyVariable = "AUTHFERRY_PROXY_KEY"
+
+// otherWays are the variables by which clients find a key, a base URL, a socket or a
+// cloud of their own. A name that ends in "*" is a prefix.
+var otherWays = map[string][]string{
+	"anthropic": {
+		"ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL", "ANTHROPIC_UNIX_SOCKET", "ANTHROPIC_CUSTOM_HEADERS", "ANTHROPIC_PROFILE",
+		"ANTHROPIC_BEDROCK_*", "ANTHROPIC_VERTEX_*", "ANTHROPIC_FOUNDRY_*", "ANTHROPIC_AWS_*", "ANTHROPIC_IDENTITY_TOKEN*", "AWS_BEARER_TOKEN_BEDROCK",
+		"CLAUDE_CODE_USE_*", "CLAUDE_CODE_SKIP_*_AUTH", "CLAUDE_CODE_OAUTH_*", "CLAUDE_CODE_API_KEY_*", "CLAUDE_CODE_API_BASE_URL", "CLAUDE_CODE_CUSTOM_OAUTH_URL",
+	},
+	"openai": {
+		"OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_API_BASE", "OPENAI_API_HOST", "OPENAI_ADMIN_KEY", "OPENAI_API_TYPE", "OPENAI_ORG_ID", "OPENAI_ORGANIZATION",
+		"OPENAI_PROJECT_ID", "OPENAI_PROJECT", "AZURE_OPENAI_*", "CODEX_API_KEY", "CODEX_ACCESS_TOKEN",
+	},
+	"google": {
+		"GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_GENAI_API_KEY", "GOOGLE_GEMINI_BASE_URL", "GOOGLE_VERTEX_BASE_URL", "GOOGLE_GENAI_USE_VERTEXAI",
+		"GOOGLE_GENAI_USE_GCA", "GOOGLE_CLOUD_ACCESS_TOKEN", "CODE_ASSIST_ENDPOINT", "GEMINI_CLI_CUSTOM_HEADERS",
+	},
+	"": {keyVariable, "AUTHFERRY_PROXY_URL", "AUTHFERRY_PROXY_URL_*"}, // of a run around this one
+}
+
+// matches reports that a variable is one of the names.
+func matches(names []string, variable string) bool {
+	return slices.ContainsFunc(names, func(name string) bool {
+		before, after, pattern := strings.Cut(name, "*")
+		if !pattern {
+			return containsName([]string{name}, variable)
+		}
+		return len(variable) >= len(before)+len(after) && strings.HasPrefix(variable, before) && strings.HasSuffix(variable, after)
+	})
+}
+
+// environment is env for the command: the proxy, and no other way to a key.
+func (p *proxied) environment(env []string) []string {
+	taken := otherWays[""]
+	for _, s := range p.served {
+		taken = append(slices.Clone(taken), otherWays[s.name]...)
+	}
+	var out []string
+	behindProxy := false
+	for _, e := range env {
+		name, value, _ := strings.Cut(e, "=")
+		behindProxy = behindProxy || value != "" && slices.Contains([]string{"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}, strings.ToUpper(name))
+		if !matches(taken, name) {
+			out = append(out, e)
+		}
+	}
+	if behindProxy { // this proxy isn't behind that one
+		out = reachDirectly(out)
+	}
+	key := p.key.Reveal()
+	set := func(name, value string) { out = append(out, name+"="+value) }
+	set(keyVariable, key)
+	for _, s := range p.served {
+		url := p.url + "/" + s.name
+		set("AUTHFERRY_PROXY_URL_"+variableName(s.name), url)
+		if len(p.served) == 1 {
+			set("AUTHFERRY_PROXY_URL", url)
+		}
+		switch s.name {
+		case "anthropic":
+			set("ANTHROPIC_BASE_URL", url)
+			if s.logins {
+				set("CLAUDE_CODE_OAUTH_TOKEN", key) // so that Claude Code knows it is a subscription
+			}
+			if !s.logins || p.program != "claude" {
+				set("ANTHROPIC_AUTH_TOKEN", key)
+			}
+		case "openai":
+			set("OPENAI_BASE_URL", url+"/v1")
+			set("OPENAI_API_KEY", key)
+		case "google":
+			set("GOOGLE_GEMINI_BASE_URL", url)
+			set("GEMINI_API_KEY", key)
+		}
+	}
+	return out
+}
+
+func variableName(provider string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '_'
+	}, strings.ToUpper(provider))
+}
+
+// reachDirectly adds this machine to what is reached without the network's proxy.
+func reachDirectly(env []string) []string {
+	const here = "127.0.0.1,localhost"
+	for _, name := range []string{"NO_PROXY", "no_proxy"} {
+		i := slices.IndexFunc(env, func(e string) bool { return strings.HasPrefix(e, name+"=") })
+		switch {
+		case i < 0:
+			env = append(env, name+"="+here)
+		case env[i] == name+"=":
+			env[i] += here
+		default:
+			env[i] += "," + here
+		}
+	}
+	return env
+}
+
+// arguments is the command with what overrides its own settings; never the key. note is
+// what a person should know.
+func (p *proxied) arguments(command []string) (argv []string, note string) {
+	var own []string
+	switch p.program {
+	case "claude":
+		if !p.serves("anthropic") {
+			return command, ""
+		}
+		if slices.ContainsFunc(command[1:], func(arg string) bool { return arg == "--settings" || strings.HasPrefix(arg, "--settings=") }) {
+			return command, "--settings is yours, so a base URL, token or apiKeyHelper in your settings files is not overridden"
+		}
+		key, helper := p.claudeKey(), ""
+		home, _ := os.UserHomeDir()
+		if path := claudeSettingsFile(key, os.Getenv("CLAUDE_CONFIG_DIR"), home); path != "" {
+			if runtime.GOOS == "windows" {
+				note = path + " sets " + key + ", which wins over the key of this proxy; take it out there"
+			} else { // then by a helper, which wins over nothing but is all that is left
+				key, helper = "", "printenv "+keyVariable
+			}
+		}
+		own = []string{"--settings", p.claudeSettings(key, helper)}
+	case "codex":
+		if !p.serves("openai") {
+			return command, ""
+		}
+		for _, setting := range []string{
+			`model_provider="authferry"`, `model_providers.authferry.name="authferry"`,
+			`model_providers.authferry.base_url="` + p.url + `/openai/v1"`,
+			`model_providers.authferry.wire_api="responses"`, `model_providers.authferry.env_key="` + keyVariable + `"`,
+		} {
+			own = append(own, "-c", setting)
+		}
+	}
+	return slices.Concat(command[:1], own, command[1:]), note
+}
+
+func (p *proxied) serves(provider string) bool { return slices.Contains(p.served.names(), provider) }
+
+// claudeSettings wins over every settings file but a managed one: an env block there
+// would win over the environment, and a helper would hand this proxy a real key. What is
+// empty counts as not set; key is the variable that has to stay, and helper a command
+// that prints what it has.
+func (p *proxied) claudeSettings(key, helper string) string {
+	env := map[string]string{"ANTHROPIC_BASE_URL": p.url + "/anthropic"}
+	for _, name := range []string{"ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"} {
+		if name != key {
+			env[name] = ""
+		}
+	}
+	for _, name := range []string{"ANTHROPIC_UNIX_SOCKET", "CLAUDE_CODE_USE_BEDROCK", "CLAUDE_CODE_USE_VERTEX", "CLAUDE_CODE_USE_FOUNDRY"} {
+		env[name] = ""
+	}
+	text, _ := json.Marshal(map[string]any{"env": env, "apiKeyHelper": helper})
+	return string(text)
+}
+
+// claudeKey is the variable that Claude Code has the proxy's key in. It can't be set on
+// the command line, where everybody could read it.
+func (p *proxied) claudeKey() string {
+	i := slices.IndexFunc(p.served, func(s servedProvider) bool { return s.name == "anthropic" })
+	if p.served[i].logins {
+		return "CLAUDE_CODE_OAUTH_TOKEN"
+	}
+	return "ANTHROPIC_AUTH_TOKEN"
+}
+
+// claudeSettingsFile is one that puts something else in that variable; empty: none does.
+func claudeSettingsFile(variable, configDir, home string) string {
+	if configDir == "" {
+		configDir = filepath.Join(home, ".claude")
+	}
+	for _, path := range []string{filepath.Join(configDir, "settings.json"), filepath.Join(".claude", "settings.json"), filepath.Join(".claude", "settings.local.json")} {
+		var doc struct {
+			Env map[string]any `json:"env"`
+		}
+		data, err := atomicfile.Read(path, 1<<20)
+		if err == nil && json.Unmarshal(data, &doc) == nil && doc.Env[variable] != nil {
+			return path
+		}
+	}
+	return ""
+}
