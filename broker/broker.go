@@ -185,7 +185,7 @@ func (b *Broker) updateOrMake(ctx context.Context, d index.Durability, change fu
 func (b *Broker) updateIn(ctx context.Context, f *index.File, d index.Durability, change func(*index.Index) error) error {
 	ctx, over := b.within(ctx, b.opt.LockTimeout, forLock(b.index.LockPath()))
 	defer over()
-	err := ownerError(f.Update(ctx, d, change), b.opt.Dir)
+	err := b.ownerError(f.Update(ctx, d, change))
 	if errors.Is(err, index.ErrCorrupt) {
 		if _, why := b.load(); why != nil {
 			err = why // one that is missing is called that

@@ -20,7 +20,7 @@
 //     refresh token that is still the stored one.
 //  8. There is no silent downgrade: a folder has one keystore, recorded in its
 //     index, for accounts and client secrets alike.
-//  9. A folder of another user (index.Mine) is read and nothing else: no lock, no
+//  9. A folder of another user (atomicfile.Mine) is read and nothing else: no lock, no
 //     file and no folder is made there, and nothing of it is sent. Root's is
 //     nobody else's.
 //

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/authferry/authferry/atomicfile"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/keystore"
 )
@@ -139,8 +140,8 @@ func indexError(err error) error {
 	if _, ok := errors.AsType[*Error](err); ok {
 		return err
 	}
-	if owned, ok := errors.AsType[*index.OwnerError](err); ok {
-		return ownerError(owned, owned.Path)
+	if owned, ok := errors.AsType[*atomicfile.OwnerError](err); ok {
+		return OwnerError(owned, statusIn(owned.Path))
 	}
 	if lt, ok := errors.AsType[*index.LockTimeoutError](err); ok {
 		return failf(LockTimeout, "%s; nothing was changed", lt.Error()).hint("run the command again, or wait longer: AUTHFERRY_LOCK_TIMEOUT=2m")

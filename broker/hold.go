@@ -70,7 +70,7 @@ func (b *Broker) acquireAccount(ctx context.Context, id string) (*index.Lock, er
 	path := b.index.RotationPath(id)
 	l, err := index.Acquire(ctx, path)
 	if err != nil {
-		return nil, indexError(ownerError(err, b.opt.Dir))
+		return nil, indexError(b.ownerError(err))
 	}
 	for {
 		in, err := b.underWay(id)

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/authferry/authferry/atomicfile"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/keystore"
 )
@@ -96,7 +97,7 @@ func (b *Broker) initFile(ctx context.Context, path string, makeKey func(path st
 	if err != nil {
 		return "", err
 	}
-	if err := cmp.Or(b.mine(), ownerError(index.Mine(filepath.Dir(path)), b.opt.Dir)); err != nil {
+	if err := cmp.Or(b.mine(), b.ownerError(atomicfile.Mine(filepath.Dir(path)))); err != nil {
 		return "", err
 	}
 	sealed := idx.Keystore == string(keystore.File) && (len(idx.Accounts) > 0 || keystore.HasItem(b.vaultDir(), manifestItem(idx)))

@@ -10,19 +10,22 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/atomicfile"
 )
 
 // mine refuses to write in another user's folder, and so to spend anything that is
 // kept there: root's command (sudo -E, a container's entry point) would lock that user
 // out of it, and what it writes could be led elsewhere. Locks look for themselves.
 func (b *Broker) mine() error {
-	return ownerError(cmp.Or(index.Mine(b.opt.Dir), index.Mine(b.vaultDir())), b.opt.Dir)
+	return b.ownerError(cmp.Or(atomicfile.Mine(b.opt.Dir), atomicfile.Mine(b.vaultDir())))
 }
 
-// ownerError puts an *index.OwnerError into words, and leaves any other as it is.
-func ownerError(err error, dir string) error {
-	e, ok := errors.AsType[*index.OwnerError](err)
+func (b *Broker) ownerError(err error) error { return OwnerError(err, statusIn(b.opt.Dir)) }
+
+// OwnerError makes of an *atomicfile.OwnerError an *Error with code Fenced, whose hint
+// runs the command as the owner. Any other error it leaves as it is.
+func OwnerError(err error, command string) error {
+	e, ok := errors.AsType[*atomicfile.OwnerError](err)
 	if !ok {
 		return err
 	}
@@ -33,8 +36,11 @@ func ownerError(err error, dir string) error {
 	}
 	me := userName(uint32(os.Geteuid())) // #nosec G115 -- never negative where there are owners
 	return failf(Fenced, "%s belongs to user %s, and this is user %s: nothing was sent and nothing was changed", e.Path, who, me).
-		hint("sudo -u %s env AUTHFERRY_DIR=%s authferry status", Arg(as), Arg(dir))
+		hint("sudo -u %s %s", Arg(as), command)
 }
+
+// statusIn looks at another folder.
+func statusIn(dir string) string { return "env AUTHFERRY_DIR=" + Arg(dir) + " authferry status" }
 
 // userName is the name of a user, else the number.
 func userName(uid uint32) string {
@@ -53,7 +59,7 @@ func (d *doctor) owner() bool {
 	if err != nil {
 		return true
 	}
-	of, known := index.Owner(info)
+	of, known := atomicfile.Owner(info)
 	if !known {
 		return true
 	}
@@ -65,7 +71,7 @@ func (d *doctor) owner() bool {
 	var wrong []string
 	for _, path := range d.b.ownFiles(alone) {
 		if info, err := os.Lstat(path); err == nil {
-			if uid, _ := index.Owner(info); uid != of && (path != dir || !writable(dir)) {
+			if uid, _ := atomicfile.Owner(info); uid != of && (path != dir || !writable(dir)) {
 				wrong = append(wrong, path)
 			}
 		}
@@ -88,7 +94,7 @@ func ownerAndGroup(uid uint32, dir os.FileInfo) string {
 	if _, err := strconv.Atoi(name); err != nil {
 		return Arg(name) + ":"
 	}
-	if gid, ok := index.Group(dir); ok {
+	if gid, ok := atomicfile.Group(dir); ok {
 		name += ":" + strconv.FormatUint(uint64(gid), 10)
 	}
 	return name

@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authferry/authferry/atomicfile"
 	"github.com/authferry/authferry/broker/brokertest"
-	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -44,7 +44,7 @@ func tree(t *testing.T, dir string) string {
 		}
 		info, err := e.Info()
 		if err == nil {
-			uid, _ := index.Owner(info)
+			uid, _ := atomicfile.Owner(info)
 			fmt.Fprintln(&b, path, uid, info.Mode(), info.ModTime().UnixNano(), info.Sys().(*syscall.Stat_t).Ino)
 		}
 		return err

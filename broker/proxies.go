@@ -37,7 +37,7 @@ func (b *Broker) Announce(v ProxyView) (withdraw func(), err error) {
 	path := filepath.Join(b.opt.Dir, "locks", "run-"+strings.ToLower(rand.Text()[:16])+proxySuffix)
 	lock, err := index.TryAcquire(path + ".lock")
 	if err != nil {
-		return nil, indexError(ownerError(err, b.opt.Dir))
+		return nil, indexError(b.ownerError(err))
 	}
 	withdraw = func() {
 		removeProxy(path)

@@ -294,7 +294,7 @@ func (b *Broker) lock(ctx context.Context, path string) (*index.Lock, error) {
 	ctx, over := b.within(ctx, b.opt.LockTimeout, forLock(path))
 	defer over()
 	l, err := index.Acquire(ctx, path)
-	return l, indexError(ownerError(err, b.opt.Dir))
+	return l, indexError(b.ownerError(err))
 }
 
 // report is what a rotator tells the process that waits for it: one line of

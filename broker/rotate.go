@@ -86,7 +86,7 @@ func (b *Broker) rotateOnce(ctx context.Context, id string, r renewal, backgroun
 	var err error
 	if background {
 		if l, err = index.TryAcquire(b.index.RotationPath(id)); err != nil {
-			return indexError(ownerError(err, b.opt.Dir))
+			return indexError(b.ownerError(err))
 		}
 		if in, err := b.underWay(id); err != nil || in != nil {
 			l.Release()

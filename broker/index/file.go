@@ -288,7 +288,7 @@ func (f *File) acquire(ctx context.Context) (*Lock, error) {
 		return nil, err
 	}
 	if !f.existing {
-		if err := Mine(f.dir); err != nil {
+		if err := atomicfile.Mine(f.dir); err != nil {
 			return nil, err
 		}
 		if err := os.MkdirAll(f.dir, 0o700); err != nil {

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/authferry/authferry/atomicfile"
 	"github.com/gofrs/flock"
 )
 
@@ -117,7 +118,7 @@ func prepare(path string) (*flock.Flock, error) {
 		return nil, errors.New("a lock needs a well-formed account id")
 	}
 	dir := filepath.Dir(path)
-	if err := cmp.Or(Mine(filepath.Dir(dir)), Mine(dir)); err != nil {
+	if err := cmp.Or(atomicfile.Mine(filepath.Dir(dir)), atomicfile.Mine(dir)); err != nil {
 		return nil, err
 	}
 	// The folder itself is not made: it may have been moved away a moment ago.

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/authferry/authferry/atomicfile"
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/cmd/authferry/setup"
 )
@@ -64,7 +65,7 @@ func (c *setupCmd) Run(a *app) error {
 	}
 	changes, err := c.change(a, func() ([]setup.Change, error) { return client.Plan(m, choice, c.Undo) })
 	if err != nil {
-		return setupError(err)
+		return setupError(err, c.Client)
 	}
 	if err := c.report(a, client, m, choice, changes); err != nil || !client.Logins || c.Undo || c.Print || c.JSON {
 		return err
@@ -209,12 +210,15 @@ func (c *setupCmd) change(a *app, plan func() ([]setup.Change, error)) ([]setup.
 }
 
 // setupError makes what the package complains of an error with a hint.
-func setupError(err error) error {
+func setupError(err error, client string) error {
 	if r, ok := errors.AsType[*setup.Refusal](err); ok {
 		return &broker.Error{Code: broker.Usage, Message: err.Error(), Hint: r.Edit}
 	}
 	if errors.Is(err, setup.ErrMap) {
 		return &broker.Error{Code: broker.Usage, Message: err.Error(), Hint: "authferry provider list"}
+	}
+	if owned, ok := errors.AsType[*atomicfile.OwnerError](err); ok {
+		return broker.OwnerError(owned, "-H authferry setup "+broker.Arg(client))
 	}
 	return err
 }

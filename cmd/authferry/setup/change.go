@@ -40,20 +40,26 @@ func ApplyAll(changes []Change) error {
 }
 
 // Apply makes the change: the file is replaced as a whole, keeps its mode, and
-// where it is a link (as dotfile managers make them) the link stays.
+// where it is a link (as dotfile managers make them) the link stays. One of another
+// user is left alone: the error is an *atomicfile.OwnerError.
 func (c Change) Apply() error {
 	if err := c.unchanged(); err != nil {
 		return err
 	}
-	path := c.Path
-	switch {
-	case c.Link != "" && c.After != nil:
-		return writeLink(path, string(c.After))
-	case c.Link != "":
-		return os.Remove(path)
+	if c.Link != "" {
+		if err := atomicfile.Mine(filepath.Dir(c.Path)); err != nil {
+			return err
+		}
+		if c.After == nil {
+			return os.Remove(c.Path)
+		}
+		return writeLink(c.Path, string(c.After))
 	}
 	// What a link leads to is changed, not the link, also where there is nothing yet.
-	path, err := follow(path)
+	path, err := follow(c.Path)
+	if err == nil {
+		err = atomicfile.Mine(path) // what takes a file's place would be this user's
+	}
 	if err != nil {
 		return err
 	}
