@@ -13,12 +13,11 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
-	"github.com/authferry/authferry/testenv"
+	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 )
 
 // What getting-started.md tells a newcomer to type at the simulator works in that
@@ -51,28 +50,7 @@ func TestGettingStarted(t *testing.T) {
 	}
 }
 
-// built is the program, until the last test is done.
-var built = sync.OnceValues(func() (string, error) {
-	var err error
-	if builtDir, err = os.MkdirTemp("", "authferry-docs-"); err != nil {
-		return "", err
-	}
-	path := filepath.Join(builtDir, "authferry")
-	if out, err := exec.Command("go", "build", "-o", path, "../cmd/authferry").CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build: %w\n%s", err, out)
-	}
-	return path, nil
-})
-
-var builtDir string
-
-func TestMain(m *testing.M) {
-	code := testenv.Alone(m).Run()
-	if builtDir != "" {
-		_ = os.RemoveAll(builtDir)
-	}
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { os.Exit(authferrytest.Alone(m).Run()) }
 
 // person is somebody who has installed authferry and follows a document: with a home
 // of their own, and a browser that approves.
@@ -100,11 +78,7 @@ func newPerson(t *testing.T, programs ...string) *person {
 			t.Fatal(err)
 		}
 	}
-	program, err := built()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(program, filepath.Join(bin, "authferry")); err != nil {
+	if err := os.Symlink(authferrytest.Built(t), filepath.Join(bin, "authferry")); err != nil {
 		t.Fatal(err)
 	}
 	p.file("bin/browser", "#!/bin/sh\nexec curl -s -L \"$1\" -o "+os.DevNull+"\n", 0o700)

@@ -54,6 +54,7 @@ func startChromium(t *testing.T) *chromium {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), program, "--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir="+profile(t), "--remote-debugging-pipe")
+	cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
 	cmd.ExtraFiles = []*os.File{toRead, toWrite}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -152,6 +153,7 @@ const measure = `(() => {
 // The page that ends a login can be read by day and by night, on a desk and on a
 // phone, however long the names in it are; with -artifacts the pictures are kept.
 func TestPageOnEveryScreen(t *testing.T) {
+	t.Parallel()
 	b := startChromium(t)
 	long := strings.Repeat("averylongnamewithoutabreak", 3) + "@example.com"
 	s := brokertest.New(t, brokertest.Config{Users: []string{long}})

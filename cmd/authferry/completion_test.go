@@ -36,6 +36,7 @@ var completionTests = []struct {
 }
 
 func TestCompletion(t *testing.T) {
+	t.Parallel()
 	s := completionScene(t)
 	for _, c := range append(completionTests, []struct {
 		words []string
@@ -80,6 +81,7 @@ func completionScene(t *testing.T) *scene {
 // A label is somebody else's word: within quotes that the person opened it must not
 // become a command when the line is run.
 func TestCompletionWithinQuotes(t *testing.T) {
+	t.Parallel()
 	path, err := exec.LookPath("bash")
 	if err != nil {
 		t.Skip("needs bash: apt-get install bash")
@@ -132,6 +134,7 @@ func (s *scene) bin() string {
 // Each shell runs its script on each command line. What it would put there is
 // read with the shell's own rules for quotes.
 func TestCompletionInShells(t *testing.T) {
+	t.Parallel()
 	shells := map[string]struct {
 		args []string // they come before the words
 		get  string
@@ -155,6 +158,7 @@ complete -C (string join ' ' -- $line) | string split -f 1 \t`},
 	}
 	for name, shell := range shells {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			path, err := exec.LookPath(name)
 			if err != nil {
 				t.Skip("needs " + name + ": apt-get install " + name)

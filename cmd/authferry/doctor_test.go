@@ -13,6 +13,7 @@ import (
 // OpenCode says nothing where its plugin is of another version or can't be loaded,
 // so that doctor has to.
 func TestDoctorLooksAtOpenCodesPlugin(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, brokertest.Config{})
 	check := func() *broker.Check {
 		var found struct{ Checks []broker.Check }

@@ -93,6 +93,7 @@ func TestHostileFolder(t *testing.T) {
 // Whoever edits providers.toml does not choose where a login's token goes by the name
 // of a variable.
 func TestHostileVariables(t *testing.T) {
+	t.Parallel()
 	v := newVictim(t)
 	for _, name := range []string{"GIT_HTTP_USER_AGENT", "HTTPS_PROXY", "ACME_BASE_URL", "GIT_CONFIG_PARAMETERS", "MAKEFLAGS", "LD_PRELOAD", "AUTHFERRY_DIR"} {
 		for _, member := range []string{"env", "api_key_env"} {
@@ -110,6 +111,7 @@ func TestHostileVariables(t *testing.T) {
 
 // What changes a file of the folder changes, and copies, none that it leads to.
 func TestHostileLinks(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS == "windows" {
 		t.Skip("needs Unix: symbolic links for everybody")
 	}
@@ -138,6 +140,7 @@ func TestHostileLinks(t *testing.T) {
 
 // The attacks above are told from a folder that is as it should be.
 func TestHostileFolderControl(t *testing.T) {
+	t.Parallel()
 	v := newVictim(t)
 	v.Must("", "refresh", "Bob")
 	v.Must("", "token", "--account", "Ada")

@@ -22,6 +22,7 @@ var stateChanging = []string{"write", "fsync", "ftruncate", "fchmod", "linkat", 
 // A move that is killed before any of its system calls that change something has
 // lost no login: it is in the file, or here, or both. Doing it again finishes it.
 func TestMoveSurvivesBeingKilled(t *testing.T) {
+	t.Parallel()
 	proofs.Only(t, "a kill before each system call of a move")
 	if out, err := exec.Command("strace", "-f", "-o", os.DevNull, "true").CombinedOutput(); err != nil {
 		t.Skipf("needs strace: apt-get install strace, and leave to trace: %v %s", err, out)

@@ -148,6 +148,7 @@ func TestInterruptedWhileWaiting(t *testing.T) {
 // A token whose keychain says nothing is interrupted as well, though signals are
 // caught only once it waits.
 func TestInterruptedAtAMuteKeychain(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS != "linux" {
 		t.Skip("needs Linux: the keychain here is not a Secret Service")
 	}

@@ -36,6 +36,7 @@ var (
 // environment, and no file gets one, be it for a moment and wherever it is: every
 // such call of every process that comes of every command is looked at.
 func TestNoLeaksInSystemCalls(t *testing.T) {
+	t.Parallel()
 	proofs.Only(t, "every command under strace")
 	if os.Getuid() != 0 {
 		t.Skip("needs root: authferry shows its memory to nobody else")
@@ -138,6 +139,7 @@ func (s *scene) own(path string) bool {
 // A person at a terminal sees no secret either, and is asked what only a person
 // can answer.
 func TestNoLeaksOnATerminal(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, brokertest.Config{ClientSecret: clientSecret})
 	s.settle()
 	s.theirSettings()

@@ -143,6 +143,7 @@ func configure(ts *testscript.TestScript, _ bool, args []string) {
 // The whole way with a server that nobody here wrote, and a real keyring: login,
 // the same person again, somebody else, refresh, remove.
 func TestLoginAtRealServer(t *testing.T) {
+	t.Parallel()
 	m := newMachine(t)
 	as := oidc.Start(t)
 	m.must("provider", "add", "real", "--issuer", as.URL, "--client-id", oidc.ClientID, "--api-origin", as.URL)
@@ -225,6 +226,7 @@ func TestLoginAtRealServer(t *testing.T) {
 // The paste flow in all its forms, through a pipe: what a person copies from the
 // last page.
 func TestPasteForms(t *testing.T) {
+	t.Parallel()
 	s := brokertest.New(t, brokertest.Config{})
 	m := fileMachine(t)
 	m.must("provider", "add", "sim", "--issuer", s.URL, "--client-id", "authferry-sim", "--redirect-uri", s.URL+"/code")

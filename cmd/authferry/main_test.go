@@ -14,8 +14,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 	"github.com/authferry/authferry/proofs"
-	"github.com/authferry/authferry/testenv"
 )
 
 // TestMain makes this test binary the authferry command, under all its names, for
@@ -26,11 +26,11 @@ func TestMain(m *testing.M) {
 		commands[name] = main
 	}
 	// Mostly the tests wait for processes, and those for time to pass.
-	_ = flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0)))
+	_ = flag.Set("test.parallel", strconv.Itoa(4*runtime.GOMAXPROCS(0)))
 	if _, is := commands[strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe")]; is {
 		testscript.Main(m, commands)
 	}
-	testscript.Main(testenv.Alone(m), commands)
+	testscript.Main(authferrytest.Alone(m), commands)
 }
 
 // TestScripts runs every command, and every exit code that it can have, as a

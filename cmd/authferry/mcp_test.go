@@ -49,6 +49,7 @@ func ask(t *testing.T, cmd *exec.Cmd) (*mcp.ClientSession, *bytes.Buffer) {
 // The official client gets one read-only tool, and from it the accounts of what
 // was selected and never a token.
 func TestMCP(t *testing.T) {
+	t.Parallel()
 	s := mcpScene(t)
 	for name, test := range map[string]struct {
 		args, labels []string
@@ -125,6 +126,7 @@ func noSecret(t *testing.T, s *scene, said string) {
 // What is no message gets an error and does no harm; what was asked before stdin
 // ended is answered; nothing but messages is on stdout.
 func TestMCPHostile(t *testing.T) {
+	t.Parallel()
 	s := mcpScene(t)
 	call := func(id string) string {
 		return `{"jsonrpc":"2.0","id":` + id + `,"method":"tools/call","params":{"name":"auth_status"}}`
@@ -204,6 +206,7 @@ func TestMCPHostile(t *testing.T) {
 
 // The pool may go while the server runs: the caller is told, and the server stays.
 func TestMCPPoolGone(t *testing.T) {
+	t.Parallel()
 	s := mcpScene(t)
 	session, said := ask(t, s.Command("mcp", "--pool", "openai"))
 	s.Must("", "remove", "Key", "--yes")
@@ -222,6 +225,7 @@ func TestMCPPoolGone(t *testing.T) {
 
 // It ends at SIGTERM although a client keeps its stdin open.
 func TestMCPTerminated(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS == "windows" {
 		t.Skip("needs signals: Windows has none")
 	}

@@ -86,20 +86,28 @@ func TestProgressOfARefresh(t *testing.T) {
 
 // Who wants no progress, or has no terminal for it, gets none.
 func TestProgressIsForTerminals(t *testing.T) {
-	t.Parallel()
-	m := withAda(t)
 	elsewhere := filepath.Join(t.TempDir(), "stderr")
-	for _, line := range []string{"authferry refresh Ada --quiet", "authferry refresh Ada --json 2>" + elsewhere} {
-		if written, code := m.onTerminal("", line); code != 0 || strings.Contains(written, "waiting") || strings.Contains(written, "\x1b") {
-			t.Errorf("%s: exit code %d, %q", line, code, written)
-		}
-	}
-	if said, err := os.ReadFile(elsewhere); err != nil || len(said) != 0 {
-		t.Errorf("%q, %v", said, err)
-	}
-	written, code := m.onTerminal("TERM=dumb", "authferry refresh Ada")
-	if code != 0 || strings.Count(written, `waiting for sim to refresh account "Ada"`) != 1 || strings.Contains(written, "\x1b") {
-		t.Errorf("at a dumb terminal: exit code %d, %q", code, written)
+	for name, test := range map[string]struct {
+		env, line string
+		steps     int
+	}{
+		"quiet":         {"", "authferry refresh Ada --quiet", 0},
+		"elsewhere":     {"", "authferry refresh Ada --json 2>" + elsewhere, 0},
+		"dumb terminal": {"TERM=dumb", "authferry refresh Ada", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			written, code := withAda(t).onTerminal(test.env, test.line)
+			if code != 0 || strings.Count(written, "waiting") != test.steps || strings.Contains(written, "\x1b") {
+				t.Errorf("exit code %d, %q", code, written)
+			}
+			if test.steps > 0 && !strings.Contains(written, `waiting for sim to refresh account "Ada"`) {
+				t.Errorf("waiting for something else: %q", written)
+			}
+			if said, err := os.ReadFile(elsewhere); name == "elsewhere" && (err != nil || len(said) != 0) {
+				t.Errorf("%q, %v", said, err)
+			}
+		})
 	}
 }
 
@@ -135,16 +143,18 @@ func TestProgressOfAKeychain(t *testing.T) {
 
 // Who logs in sees for how long that can still be done.
 func TestProgressOfALogin(t *testing.T) {
-	t.Parallel()
-	s := brokertest.New(t, brokertest.Config{Consent: brokertest.Ask})
-	m := fileMachine(t)
-	m.must("provider", "add", "sim", "--issuer", s.URL, "--client-id", "authferry-sim")
 	for flow, waiting := range map[string]string{"browser": "for you to log in there", "device": "for you to enter the code"} {
-		written, code := m.onTerminal("", "authferry login sim --no-browser --timeout 4s --flow "+flow)
-		has(t, written, "waiting "+waiting+`, \ds left`)
-		seen := remains(written)
-		if last := strings.Join(seen[max(0, len(seen)-2):], "\n"); code != exitLogin || !strings.HasPrefix(last, "authferry: error: nobody finished the login within 4s") {
-			t.Errorf("%s: exit code %d, and left is %q", flow, code, seen)
-		}
+		t.Run(flow, func(t *testing.T) {
+			t.Parallel()
+			s := brokertest.New(t, brokertest.Config{Consent: brokertest.Ask})
+			m := fileMachine(t)
+			m.must("provider", "add", "sim", "--issuer", s.URL, "--client-id", "authferry-sim")
+			written, code := m.onTerminal("", "authferry login sim --no-browser --timeout 4s --flow "+flow)
+			has(t, written, "waiting "+waiting+`, \ds left`)
+			seen := remains(written)
+			if last := strings.Join(seen[max(0, len(seen)-2):], "\n"); code != exitLogin || !strings.HasPrefix(last, "authferry: error: nobody finished the login within 4s") {
+				t.Errorf("exit code %d, and left is %q", code, seen)
+			}
+		})
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -32,19 +31,11 @@ type session struct {
 
 func newSession(t *testing.T) *session {
 	t.Helper()
-	for _, program := range []string{"go", "secret-tool"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("needs %s: %v", program, err)
-		}
+	if _, err := exec.LookPath("secret-tool"); err != nil {
+		t.Skipf("needs secret-tool: %v", err)
 	}
 	k := keystoretest.GnomeKeyring(t)
-	s := &session{t: t, program: filepath.Join(t.TempDir(), "authferry"), dir: filepath.Join(t.TempDir(), "folder")}
-	if runtime.GOOS == "windows" {
-		s.program += ".exe"
-	}
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", s.program, ".").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	s := &session{t: t, program: authferrytest.Built(t), dir: filepath.Join(t.TempDir(), "folder")}
 	own := func(v string) bool { return strings.HasPrefix(v, "AUTHFERRY_") }
 	s.env = append(slices.DeleteFunc(os.Environ(), own), k.Env...)
 	s.env = append(s.env, "AUTHFERRY_DIR="+s.dir, "NO_COLOR=1")

@@ -13,6 +13,7 @@ import (
 // certified OpenID provider that revokes a login when a refresh token is used
 // twice, and a keyring of a desktop.
 func TestRealLife(t *testing.T) {
+	t.Parallel()
 	p := oidc.Start(t, "AT_TTL=4")
 	s := newSession(t)
 	s.discover(p)
@@ -77,6 +78,7 @@ func expire(t *testing.T, p *oidc.Provider, token string) {
 // nothing is sent more often than it says, and the login is kept whenever it can
 // be.
 func TestRealFaults(t *testing.T) {
+	t.Parallel()
 	p := oidc.Start(t)
 	s := newSession(t)
 	s.discover(p)
@@ -99,8 +101,8 @@ func TestRealFaults(t *testing.T) {
 			code: exitLogin, error: "login_needed", requests: 2, refreshes: 1, later: exitLogin},
 		{label: "throttled", fault: oidc.Fault{Times: 1, Status: 429},
 			code: exitProvider, error: "provider_refused", requests: 1},
-		{label: "down", fault: oidc.Fault{Times: 1, Status: 503},
-			code: exitProvider, error: "provider_refused", requests: 1},
+		{label: "down", fault: oidc.Fault{Times: 1, Status: 503}, // not the server's own words: a gateway's, for all one knows
+			code: exitProvider, error: "provider_unreachable", requests: 1},
 		{label: "broken, twice", fault: oidc.Fault{Times: 2, Status: 500},
 			code: exitProvider, error: "provider_unreachable", requests: 2},
 		{label: "slow", fault: oidc.Fault{Times: 1, Delay: 3 * time.Second}, env: []string{"AUTHFERRY_HTTP_TIMEOUT=1s"},
@@ -173,6 +175,7 @@ func TestRealFaults(t *testing.T) {
 // A login whose answer was lost on the way, at a provider that revokes at the
 // first reuse, is gone. It is the only one, and nobody has to wait for it.
 func TestRealLoss(t *testing.T) {
+	t.Parallel()
 	p := oidc.Start(t)
 	s := newSession(t)
 	s.discover(p)

@@ -89,6 +89,7 @@ func TestReadReport(t *testing.T) {
 // Fifty programs run into one limit at the same moment: the pool moves by one
 // account, and all of them go on with the same one.
 func TestFiftyProcessesReportOneLease(t *testing.T) {
+	t.Parallel()
 	users := []string{"ada", "bob", "cat"}
 	l := &loop{t: t, dir: t.TempDir(), server: brokertest.New(t, brokertest.Config{Users: users})}
 	l.populate(users)

@@ -34,7 +34,7 @@ var built = sync.OnceValues(func() (program string, err error) {
 })
 
 // Built is the path of the program as it is installed, under all its names. It is
-// built once, for a package whose TestMain is [Main].
+// built once, for a package whose tests are [Alone].
 func Built(t *testing.T) string {
 	t.Helper()
 	if _, err := exec.LookPath("go"); err != nil {
@@ -47,13 +47,18 @@ func Built(t *testing.T) string {
 	return program
 }
 
-// Main runs a package's tests, removes what [Built] made and exits.
-func Main(m *testing.M) {
-	code := testenv.Alone(m).Run()
-	if builtDir != "" {
-		_ = os.RemoveAll(builtDir)
-	}
-	os.Exit(code)
+// Alone is [testenv.Alone], and removes what [Built] made when the tests have run.
+func Alone(tests testenv.Tests) testenv.Tests { return alone{testenv.Alone(tests)} }
+
+type alone struct{ testenv.Tests }
+
+func (a alone) Run() int {
+	defer func() {
+		if builtDir != "" {
+			_ = os.RemoveAll(builtDir)
+		}
+	}()
+	return a.Tests.Run()
 }
 
 // Exe is a program's file name.

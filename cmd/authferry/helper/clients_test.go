@@ -27,7 +27,7 @@ import (
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 )
 
-func TestMain(m *testing.M) { authferrytest.Main(m) }
+func TestMain(m *testing.M) { os.Exit(authferrytest.Alone(m).Run()) }
 
 // These tests run the real clients of the helper protocols. Each talks to a site
 // of its own on loopback, which lets in whom the API of the scene's authorization

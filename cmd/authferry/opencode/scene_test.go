@@ -22,7 +22,7 @@ import (
 	"github.com/authferry/authferry/proofs"
 )
 
-func TestMain(m *testing.M) { authferrytest.Main(m) }
+func TestMain(m *testing.M) { os.Exit(authferrytest.Alone(m).Run()) }
 
 // newScene has the program as it is installed: the test binary's own start would be
 // part of what is measured.
