@@ -28,6 +28,7 @@ type NewAccount struct {
 	RefreshExpiresAt          time.Time
 	Scopes                    []string
 	APIKey                    keystore.Secret // instead of tokens
+	LongLived                 bool            // AccessToken is a long-lived one, and all there is
 	Identity                  oauth.Identity
 	ObtainedAt                time.Time // zero: now
 	// Imported: authferry did not see the token's issue, so its lifetime is
@@ -57,7 +58,7 @@ func (b *Broker) Add(ctx context.Context, n NewAccount) (*index.Account, error) 
 		if ownerOf(idx, a.Provider, n.Identity) != nil {
 			return errSameIdentity
 		}
-		return admissible(idx, &a, g.secret())
+		return admissible(idx, &a, n.credential())
 	}
 
 	var added *index.Account
@@ -195,26 +196,35 @@ func admissible(idx *index.Index, a *index.Account, secret keystore.Secret) erro
 		}
 	}
 	owner := oauth.Identity{Issuer: a.Issuer, Subject: a.Subject}
-	if o := knownAs(idx, a.Provider, a.Kind, secret, owner); o != nil && o.Removing {
-		return failf(LabelTaken, "this login is here already, in account %s, whose removal was cut off; nothing was added", quote(o.Label)).
-			hint("authferry doctor --fix, then run the command again")
-	} else if o != nil {
-		return failf(LabelTaken, "this login is already here as %s; two accounts can't own one", quote(o.Label)).
-			hint("authferry info %s", argFor(idx, o))
+	if o := knownAs(idx, a.Provider, a.Kind, secret, owner); o != nil {
+		return alreadyHere(idx, o)
 	}
 	_, err := poolFor(idx, a.Pool, a.Provider)
 	return err
 }
 
-// knownAs is the account that has this refresh token or API key, or had it; nil:
-// none does. A refresh token is known whatever the provider is called, unless both
-// sides say whose it is, and of which issuer: two servers can have the same token. An
-// API key may be for a gateway that stands for several.
+// alreadyHere is the error for a login, key or token that account o has.
+func alreadyHere(idx *index.Index, o *index.Account) error {
+	if o.Removing {
+		return failf(LabelTaken, "this login is here already, in account %s, whose removal was cut off; nothing was added", quote(o.Label)).
+			hint("authferry doctor --fix, then run the command again")
+	}
+	return failf(LabelTaken, "this login is already here as %s; two accounts can't own one", quote(o.Label)).
+		hint("authferry info %s", argFor(idx, o))
+}
+
+// knownAs is the account that has this refresh token, API key or long-lived token, or
+// had it; nil: none does. A refresh token is known whatever the provider is called,
+// unless both sides say whose it is, and of which issuer: two servers can have the same
+// token. A key or a long-lived token may be for a gateway that stands for several.
 func knownAs(idx *index.Index, provider, kind string, secret keystore.Secret, owner oauth.Identity) *index.Account {
 	fp := fingerprint(secret)
 	i := slices.IndexFunc(idx.Accounts, func(o index.Account) bool {
 		if owner.Subject != "" && o.Subject != "" && owner.Issuer != o.Issuer {
 			return false
+		}
+		if fp != "" && o.TokenFingerprint == fp {
+			return o.Provider == provider
 		}
 		return fp != "" && (o.Fingerprint == fp || slices.Contains(o.Spent, fp)) && (kind != KindAPIKey || o.Provider == provider)
 	})
@@ -246,6 +256,9 @@ func newRecords(id string, n NewAccount, now time.Time) (*grant, *access) {
 	}
 	if n.AccessToken.Empty() {
 		return g, nil
+	}
+	if n.LongLived {
+		g.TokenFingerprint = fingerprint(n.AccessToken)
 	}
 	if !n.ObtainedAt.IsZero() {
 		now = n.ObtainedAt.UTC()

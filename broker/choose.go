@@ -39,8 +39,8 @@ func StateOf(a *index.Account, now time.Time) State {
 		return NeedsLogin
 	case heldUntil(a, heldForScope, now).After(now):
 		return Held
-	case a.Kind == KindAPIKey:
-		return Valid
+	case a.Kind == KindAPIKey || a.Fingerprint == "":
+		return Valid // there is nothing to be refreshed
 	case a.AccessSlot == "":
 		return RefreshDue
 	case !a.ExpiresAt.IsZero() && a.ExpiresAt.Sub(now) < refreshDueTTL && !shortLived(a, now):
@@ -55,13 +55,13 @@ func shortLived(a *index.Account, now time.Time) bool {
 }
 
 // needsLogin: the provider refused the very refresh token that is stored, or
-// there is none and the access token is over.
+// there is none and the access token is over or refused for good.
 func needsLogin(a *index.Account, now time.Time) bool {
 	if a.Kind == KindAPIKey {
 		return false
 	}
 	if a.Fingerprint == "" {
-		return a.AccessSlot == "" || !a.ExpiresAt.IsZero() && !a.ExpiresAt.After(now)
+		return a.AccessSlot == "" || rejectedForGood(a) || !a.ExpiresAt.IsZero() && !a.ExpiresAt.After(now)
 	}
 	return a.Dead == a.Fingerprint
 }
@@ -72,8 +72,11 @@ func lives(a *index.Account, now time.Time) bool {
 }
 
 // refused: the API would not have the access token that is stored, and no newer
-// one came of it.
+// one came of it. A long-lived token is held first, and tried again.
 func refused(a *index.Account) bool {
+	if longLived(a) {
+		return rejectedForGood(a)
+	}
 	return a.RejectedAt.After(a.ObtainedAt) || a.RefusedGeneration > 0 && a.RefusedGeneration == a.Generation
 }
 
@@ -307,16 +310,20 @@ func allHeld(pool string, held, login []*index.Account, scope string, now time.T
 	e.Hint = "authferry token --wait, or authferry holds"
 	for _, a := range login {
 		e.Message += "; " + quote(a.Label) + " needs a login"
-		e.Hint = "authferry login " + a.Provider + " --renew " + Arg(a.Label)
+		e.Hint = RenewCommand(a)
 	}
 	return e
 }
 
 func loginNeeded(a *index.Account) error {
-	if a.Fingerprint == "" {
-		return failf(LoginNeeded, "account %s has no refresh token, so it can't be refreshed", quote(a.Label)).
-			hint("authferry login %s --renew %s", a.Provider, Arg(a.Label))
+	e := failf(LoginNeeded, "account %s needs a new login; the old one ended at the provider", quote(a.Label))
+	switch {
+	case rejectedForGood(a):
+		e = failf(LoginNeeded, "account %s needs a new token; the API refuses the old one", quote(a.Label))
+	case longLived(a):
+		e = failf(LoginNeeded, "account %s needs a new token; the old one ended %s", quote(a.Label), atTime(a.ExpiresAt))
+	case a.Fingerprint == "":
+		e = failf(LoginNeeded, "account %s has no refresh token, so it can't be refreshed", quote(a.Label))
 	}
-	return failf(LoginNeeded, "account %s needs a new login; the old one ended at the provider", quote(a.Label)).
-		hint("authferry login %s --renew %s", a.Provider, Arg(a.Label))
+	return e.hint("%s", RenewCommand(a))
 }

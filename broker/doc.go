@@ -17,7 +17,8 @@
 //     header templates stand inside the keystore's records; what stands there is
 //     used and nothing else.
 //  7. An account needs a login only when the provider refused for good the very
-//     refresh token that is still the stored one.
+//     refresh token that is still the stored one. Without one: when its access
+//     token is over, or the API refused a long-lived one again after its hold.
 //  8. There is no silent downgrade: a folder has one keystore, recorded in its
 //     index, for accounts and client secrets alike.
 //  9. A folder of another user (atomicfile.Mine) is read and nothing else: no lock, no
@@ -179,6 +180,13 @@
 // token keeps its end, its revocation endpoint, the requests whose outcome is open,
 // and who else has it. One that is known to be dead is given up. missing_test.go has
 // the whole table.
+//
+// longlived.go is for what a person brings instead: an API key, or a long-lived token
+// without a refresh token. The provider's data tells by its beginning what it is; a
+// refresh token or an admin key is never stored. The fingerprint of such a token is in
+// its grant, and from there in the index: so one token is one account, and a 401 is
+// about the account, as it is for a key. Its first one is a guessed hold, which a
+// success proves wrong; the next one after that hold is the end of the login.
 //
 // # Taking over
 //

@@ -9,16 +9,10 @@ import (
 	"github.com/authferry/authferry/broker/migrate"
 )
 
-// endingSoon is how long before the end of a login doctor warns.
-const endingSoon = 3 * 24 * time.Hour
-
 // account holds one entry of the index against the keystore, which is the truth.
 func (d *doctor) account(ctx context.Context, a *index.Account) {
 	name := "account " + a.Provider + "/" + a.Label
-	renew := "authferry login " + a.Provider + " --renew " + Arg(a.Label)
-	if a.Kind == KindAPIKey {
-		renew = "authferry login " + a.Provider + " --api-key-stdin --renew " + Arg(a.Label)
-	}
+	renew := RenewCommand(a)
 	if a.Removing {
 		d.tombstone(ctx, name, a)
 		return
@@ -40,6 +34,8 @@ func (d *doctor) account(ctx context.Context, a *index.Account) {
 		d.say(name, CheckWarning, renew, "the keystore is older than the index, as one from a backup is: this may be an API key from before")
 	case a.Generation > stored.best.Generation:
 		d.say(name, CheckWarning, "authferry refresh "+argFor(d.idx, a), "the keystore is older than the index, as one from a backup is: the provider may know a newer login than this")
+	case needsLogin(a, now) && a.Fingerprint == "" && !rejectedForGood(a):
+		d.say(name, CheckWarning, renew, "its token is over, and it has no refresh token")
 	case needsLogin(a, now):
 		d.say(name, CheckWarning, renew, "the provider no longer accepts its login")
 	case a.Failure != nil:
@@ -52,8 +48,10 @@ func (d *doctor) account(ctx context.Context, a *index.Account) {
 		d.say(name, CheckOK, "", "process %d is refreshing it", a.UnderWay().PID)
 	case len(a.Intents) > 0:
 		d.say(name, CheckWarning, "authferry refresh "+argFor(d.idx, a), "a refresh was cut off, and what became of it is not known")
-	case !a.RefreshExpiresAt.IsZero() && a.RefreshExpiresAt.Before(now.Add(endingSoon)):
-		d.say(name, CheckWarning, renew, "its login ends at %s", a.RefreshExpiresAt.Local().Format(time.DateTime))
+	case !EndsSoon(a, now).IsZero():
+		d.say(name, CheckWarning, renew, "its login ends at %s", EndsSoon(a, now).Local().Format(time.DateTime))
+	case a.Kind == KindOAuth && a.Fingerprint == "":
+		d.say(name, CheckOK, "", "index and keystore agree; it has no refresh token, and ends %s", atTime(a.ExpiresAt))
 	default:
 		if _, err := d.b.endpoint(ctx, d.idx, stored.best); err != nil { // its client secret is gone
 			d.fail(name, err)

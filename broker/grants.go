@@ -155,6 +155,7 @@ func commit(a *index.Account, g *grant, grantSlot string, acc *access, accessSlo
 		a.Spent = addSpent(a.Spent, a.Fingerprint)
 	}
 	a.Generation, a.GrantSlot, a.Fingerprint = g.Generation, grantSlot, fp
+	a.TokenFingerprint = g.TokenFingerprint
 	a.RefreshExpiresAt = g.RefreshExpiresAt
 	if g.Owner.Subject != "" {
 		a.Issuer, a.Subject, a.Organization = g.Owner.Issuer, g.Owner.Subject, g.Owner.Organization

@@ -147,7 +147,7 @@ func (b *Broker) handOut(ctx context.Context, want wanted, minTTL time.Duration)
 			return tok, nil
 		case failure == nil:
 			continue
-		case now != nil && now.Generation == refusedNow && !refused(now) && now.Kind != KindAPIKey:
+		case now != nil && now.Generation == refusedNow && !refused(now) && !fixed(now):
 			if idx, err = b.markRefused(ctx, now.ID, refusedNow); err != nil {
 				return nil, err
 			}
@@ -202,7 +202,7 @@ func (b *Broker) passedOver(ctx context.Context, idx *index.Index, passed passin
 		}
 		why := x.err.Error()
 		if CodeOf(x.err) == LoginNeeded {
-			why = "account " + quote(a.Label) + " needs a new login (authferry login " + a.Provider + " --renew " + Arg(a.Label) + ")"
+			why = "account " + quote(a.Label) + " needs a new login (" + RenewCommand(a) + ")"
 		}
 		b.opt.Warn(why + "; using " + quote(tok.Account.Label))
 		if a.Kind == KindAPIKey && a.ID == prefer && rejected >= a.Generation {

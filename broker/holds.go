@@ -128,8 +128,8 @@ func (b *Broker) Holds() ([]AccountHold, error) {
 
 // ClearHolds removes the holds of an account, or with scope not empty the one
 // on that scope, and returns those that were in force. Without a scope it also
-// ends the wait of a refresh that failed, whoever asked for it: a person knows
-// better. Errors: NoAccount, Ambiguous.
+// ends the wait of a refresh that failed, whoever asked for it, and has a long-lived
+// token tried again that the API refused: a person knows better. Errors: NoAccount, Ambiguous.
 func (b *Broker) ClearHolds(ctx context.Context, account, scope string) ([]AccountHold, error) {
 	cleared := []AccountHold{}
 	err := b.updateAccount(ctx, account, func(_ *index.Index, a *index.Account) error {
@@ -145,6 +145,9 @@ func (b *Broker) ClearHolds(ctx context.Context, account, scope string) ([]Accou
 		})
 		if scope == "" && a.Failure != nil && a.Failure.NextTryAt.After(now) {
 			a.Failure.NextTryAt = now.UTC()
+		}
+		if scope == "" {
+			forgive(a)
 		}
 		return nil
 	})

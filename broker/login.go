@@ -33,6 +33,8 @@ type LoginRequest struct {
 	Renew    string        // the account whose login this has to be; empty: whoever logs in
 	Flow     Flow          // empty: what the provider's data allows, in the order above
 	Timeout  time.Duration // how long the person may take; zero: five minutes
+	// ExpiresIn is how long a long-lived token lasts; zero: the provider's data says.
+	ExpiresIn time.Duration
 }
 
 // Person is how Login reaches the one who logs in. The fields that the flow needs
@@ -47,6 +49,8 @@ type Person struct {
 type Login struct {
 	Account index.Account
 	Renewed bool // an account that was there has a new grant
+	// LongLived: it is a long-lived token, even if it was given as an API key.
+	LongLived bool
 }
 
 const defaultLoginTimeout = 5 * time.Minute
@@ -210,9 +214,9 @@ func renewable(idx *index.Index, req LoginRequest, kind string) (id string, err 
 		}
 		switch {
 		case a.Kind != kind && kind == KindAPIKey:
-			return "", failf(Usage, "account %s is no API key", quote(a.Label)).hint("authferry login %s --renew %s", a.Provider, Arg(a.Label))
+			return "", failf(Usage, "account %s is no API key", quote(a.Label)).hint("%s", RenewCommand(a))
 		case a.Kind != kind:
-			return "", failf(Usage, "account %s is an API key", quote(a.Label)).hint("authferry login %s --api-key-stdin --renew %s", a.Provider, Arg(a.Label))
+			return "", failf(Usage, "account %s is an API key", quote(a.Label)).hint("%s", RenewCommand(a))
 		}
 		return a.ID, inPool(idx, a, req.Pool)
 	}
@@ -240,11 +244,7 @@ func renewable(idx *index.Index, req LoginRequest, kind string) (id string, err 
 }
 
 func labelTaken(a *index.Account) error {
-	e := failf(LabelTaken, "label %s is taken at %s", quote(a.Label), a.Provider)
-	if a.Kind == KindAPIKey {
-		return e.hint("authferry login %s --api-key-stdin --renew %s, or choose another --label", a.Provider, Arg(a.Label))
-	}
-	return e.hint("authferry login %s --renew %s, or choose another --label", a.Provider, Arg(a.Label))
+	return failf(LabelTaken, "label %s is taken at %s", quote(a.Label), a.Provider).hint("%s, or choose another --label", RenewCommand(a))
 }
 
 // inPool refuses to move an account on the side.
@@ -294,40 +294,19 @@ func (l *login) failed(err error) error {
 }
 
 // LoginKey keeps an API key: as a new account, which needs a label, or in place
-// of that of the account Renew. Errors: as from Login.
+// of that of the account Renew. What begins as a long-lived token is kept as one.
+// Errors: as from Login.
 func (b *Broker) LoginKey(ctx context.Context, req LoginRequest, key keystore.Secret) (*Login, error) {
 	p, err := b.Provider(req.Provider)
 	if err != nil {
 		return nil, err
 	}
-	if err := oauth.CheckAccessToken(key.Reveal()); err != nil {
-		return nil, failf(Usage, "invalid API key: it has characters that no header can carry; nothing was changed")
+	kind := p.Recognize(key)
+	if kind == oauth.LongLivedToken {
+		return b.LoginToken(ctx, req, key)
 	}
-	if req.Label == "" && req.Renew == "" {
-		return nil, failf(Usage, "an API key needs a --label").hint("authferry login %s --api-key-stdin --label L", p.Name)
-	}
-	idx, err := b.readOrEmpty()
-	if err != nil {
+	if err := req.unfit(p, kind); err != nil {
 		return nil, err
 	}
-	id, err := renewable(idx, req, KindAPIKey)
-	if err != nil {
-		return nil, err
-	}
-	if err := b.ready(ctx, idx); err != nil {
-		return nil, err
-	}
-	n := NewAccount{Provider: p, Label: req.Label, Pool: req.Pool, APIKey: key}
-	if id == "" {
-		a, err := b.Add(ctx, n)
-		if err != nil {
-			return nil, err
-		}
-		return &Login{Account: *a}, nil
-	}
-	a, err := b.replace(ctx, id, n)
-	if err != nil {
-		return nil, err
-	}
-	return &Login{Account: *a, Renewed: true}, nil
+	return b.loginStatic(ctx, req, NewAccount{Provider: p, Label: req.Label, Pool: req.Pool, APIKey: key})
 }

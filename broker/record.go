@@ -27,12 +27,15 @@ type grant struct {
 	Provider     string
 	RefreshToken keystore.Secret // empty: the access token is all there is
 	APIKey       keystore.Secret
-	Endpoint     oauth.Endpoint // without the client secret, which has its own item
-	ClientSecret bool           // the client has one
-	Scopes       []string
-	Headers      []string // templates, copied into every access record
-	Origins      []string // likewise
-	API          oauth.API
+	// TokenFingerprint is that of the access token where it is a long-lived one, and
+	// all there is; empty: it is not.
+	TokenFingerprint string
+	Endpoint         oauth.Endpoint // without the client secret, which has its own item
+	ClientSecret     bool           // the client has one
+	Scopes           []string
+	Headers          []string // templates, copied into every access record
+	Origins          []string // likewise
+	API              oauth.API
 	// RefreshExpiresAt is when the provider ends the login; zero: unknown.
 	RefreshExpiresAt time.Time
 	Owner            oauth.Identity // whose login it is, without the name; empty: nobody said
@@ -66,6 +69,7 @@ type grantWire struct {
 	Provider         string         `json:"provider"`
 	RefreshToken     string         `json:"refresh_token,omitempty"`
 	APIKey           string         `json:"api_key,omitempty"`
+	TokenFingerprint string         `json:"token_fingerprint,omitempty"`
 	Endpoint         oauth.Endpoint `json:"endpoint"`
 	ClientSecret     bool           `json:"client_secret,omitempty"`
 	Scopes           []string       `json:"scopes,omitempty"`
@@ -105,7 +109,7 @@ var errGeneration = errors.New("the record has an impossible generation")
 func (g *grant) encode() (keystore.Secret, error) {
 	return encodeRecord(grantWire{
 		V: recordVersion, Account: g.Account, Generation: g.Generation, Provider: g.Provider,
-		RefreshToken: g.RefreshToken.Reveal(), APIKey: g.APIKey.Reveal(),
+		RefreshToken: g.RefreshToken.Reveal(), APIKey: g.APIKey.Reveal(), TokenFingerprint: g.TokenFingerprint,
 		Endpoint: g.Endpoint, ClientSecret: g.ClientSecret, Scopes: g.Scopes,
 		Headers: g.Headers, Origins: g.Origins, API: g.API, RefreshExpiresAt: g.RefreshExpiresAt,
 		Issuer: g.Owner.Issuer, Subject: g.Owner.Subject, Organization: g.Owner.Organization,
@@ -126,7 +130,7 @@ func decodeGrant(s keystore.Secret) (*grant, error) {
 	}
 	return &grant{
 		Account: w.Account, Generation: w.Generation, Provider: w.Provider,
-		RefreshToken: keystore.NewSecret(w.RefreshToken), APIKey: keystore.NewSecret(w.APIKey),
+		RefreshToken: keystore.NewSecret(w.RefreshToken), APIKey: keystore.NewSecret(w.APIKey), TokenFingerprint: w.TokenFingerprint,
 		Endpoint: w.Endpoint, ClientSecret: w.ClientSecret, Scopes: w.Scopes,
 		Headers: w.Headers, Origins: w.Origins, API: w.API, RefreshExpiresAt: w.RefreshExpiresAt,
 		Owner:    oauth.Identity{Issuer: w.Issuer, Subject: w.Subject, Organization: w.Organization},

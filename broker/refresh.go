@@ -33,6 +33,9 @@ func (b *Broker) refreshFor(ctx context.Context, account string, r renewal) (*in
 	if a.Kind == KindAPIKey {
 		return nil, failf(Usage, "account %s is an API key, which is never refreshed", quote(a.Label))
 	}
+	if longLived(a) {
+		return nil, failf(Usage, "account %s is a long-lived token, which is never refreshed; it ends %s", quote(a.Label), atTime(a.ExpiresAt)).hint("%s", RenewCommand(a))
+	}
 	return b.refresh(ctx, a, r)
 }
 

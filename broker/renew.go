@@ -124,11 +124,11 @@ func (b *Broker) rotating(id string) bool {
 // refresh token, is not the one that is stored: a renewal was cut off before its
 // commit, or the index came from a backup.
 func (b *Broker) outdated(ctx context.Context, idx *index.Index, a *index.Account) bool {
-	if a.Dead != a.Fingerprint || b.open(idx) != nil {
+	if a.Dead != a.Fingerprint && !rejectedForGood(a) || b.open(idx) != nil {
 		return false
 	}
 	stored, err := b.readGrants(ctx, idx, a.ID)
-	return err == nil && stored.best != nil && fingerprint(stored.best.secret()) != a.Fingerprint
+	return err == nil && stored.best != nil && (fingerprint(stored.best.secret()) != a.Fingerprint || stored.best.TokenFingerprint != a.TokenFingerprint)
 }
 
 // revive looks whether a login of the selection is outdated, and has that rolled

@@ -82,7 +82,7 @@ func (b *Broker) Report(ctx context.Context, s Selection, r ReportRequest) (*Rep
 	v := ratelimit.Judge(ratelimit.Response{Status: r.Status, Header: r.Header, Body: r.Body,
 		HoldScope: r.HoldScope, Attempt: max(1, r.Attempt), ThrottleMax: b.Config().ThrottleMax, Now: now})
 	current := generation >= a.Generation
-	if v.Kind == ratelimit.Auth && current && (a.Kind == KindAPIKey || justIssued(a, now)) {
+	if v.Kind == ratelimit.Auth && current && (fixed(a) || justIssued(a, now)) {
 		v.Until, v.Scope, v.Source = now.Add(ratelimit.FirstGuess), ratelimit.AllScopes, "status "+strconv.Itoa(r.Status)
 	}
 
@@ -91,6 +91,9 @@ func (b *Broker) Report(ctx context.Context, s Selection, r ReportRequest) (*Rep
 		if idx, a, err = b.record(ctx, id, v, r.HoldScope, generation, now, res); err != nil {
 			return nil, err
 		}
+	}
+	if res.Hold == nil {
+		v.Until = time.Time{} // a long-lived token whose end this is
 	}
 	res.Account = b.view(idx, a, now)
 	if s.Scope == "" {
@@ -207,6 +210,9 @@ func (b *Broker) record(ctx context.Context, id string, v ratelimit.Verdict, sco
 		forget(a, now)
 		if v.Kind == ratelimit.Success {
 			refute(a, scope)
+		}
+		if v.Kind == ratelimit.Auth && longLived(a) && b.strike(i, a, generation, now) {
+			v.Until = time.Time{}
 		}
 		if marks(a, v, generation) {
 			a.RefusedGeneration = 0

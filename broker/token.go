@@ -143,6 +143,11 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 		}
 		return b.serveAPIKey(ctx, now, na, want)
 	}
+	if longLived(a) && want.floor >= a.Generation {
+		if err := b.refuseLongLived(ctx, a); err != nil {
+			return nil, err
+		}
+	}
 	failure, err := want.failed, error(nil)
 	for try := 0; ; try++ {
 		// A herd at expiry need not ask the keychain for what the index knows to
@@ -174,7 +179,7 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 			default:
 				return acc.token(a), nil
 			}
-			elsewhere := !want.alone && (worn || CodeOf(failure) == LoginNeeded)
+			elsewhere := rejectedForGood(a) || !want.alone && (worn || CodeOf(failure) == LoginNeeded)
 			last := failure != nil || a.Fingerprint == "" || want.asIs || try == 3
 			if left, _ := acc.remaining(time.Now()); left > 0 && !elsewhere && last {
 				b.warnServed(a, left, failure, worn)
@@ -287,7 +292,7 @@ func (b *Broker) oldAccess(ctx context.Context, idx *index.Index, a *index.Accou
 func (b *Broker) serveAPIKey(ctx context.Context, idx *index.Index, a *index.Account, want serving) (*Token, error) {
 	if want.floor >= a.Generation {
 		return nil, failf(ProviderRefused, "the API key of account %s was refused, and a key can't be refreshed", quote(a.Label)).
-			hint("authferry login %s --api-key-stdin --renew %s", a.Provider, Arg(a.Label)).itsOwn()
+			hint("%s", RenewCommand(a)).itsOwn()
 	}
 	g := b.kept.key(idx, a)
 	if g == nil {
@@ -340,7 +345,7 @@ func (acc *access) token(a *index.Account) *Token {
 // lost is the error for an account whose grant the keystore no longer has.
 func lost(a *index.Account) error {
 	return failf(LoginNeeded, "the keystore has no login of account %s any more", quote(a.Label)).
-		hint("authferry login %s --renew %s", a.Provider, Arg(a.Label))
+		hint("%s", RenewCommand(a))
 }
 
 // missing tells a lost grant from a keystore that is not the one it was stored

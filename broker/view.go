@@ -12,17 +12,19 @@ import (
 
 // AccountView is an account as list, info and status show it. No secret.
 type AccountView struct {
-	ID               string    `json:"id"`
-	Label            string    `json:"label"`
-	Provider         string    `json:"provider"`
-	Pool             string    `json:"pool"`
-	Kind             string    `json:"kind"`
-	Identity         string    `json:"identity,omitempty"`
-	State            State     `json:"state"`
-	Current          bool      `json:"current"`
-	Rank             int       `json:"rank"`
-	Generation       int       `json:"generation"`
-	ExpiresAt        time.Time `json:"expires_at,omitzero"`
+	ID         string    `json:"id"`
+	Label      string    `json:"label"`
+	Provider   string    `json:"provider"`
+	Pool       string    `json:"pool"`
+	Kind       string    `json:"kind"`
+	Identity   string    `json:"identity,omitempty"`
+	State      State     `json:"state"`
+	Current    bool      `json:"current"`
+	Rank       int       `json:"rank"`
+	Generation int       `json:"generation"`
+	ExpiresAt  time.Time `json:"expires_at,omitzero"`
+	// NoRefresh: there is no refresh token, so the login ends with its access token.
+	NoRefresh        bool      `json:"no_refresh,omitempty"`
 	RefreshExpiresAt time.Time `json:"refresh_expires_at,omitzero"`
 	AddedAt          time.Time `json:"added_at"`
 	RefreshedAt      time.Time `json:"refreshed_at,omitzero"`
@@ -30,6 +32,11 @@ type AccountView struct {
 	Backoff *BackoffView `json:"backoff,omitempty"`
 	Holds   []HoldView   `json:"holds,omitempty"`
 	Usage   []UsageView  `json:"usage,omitempty"`
+
+	// EndsSoon is when the login ends, if that is so soon that a person should know.
+	EndsSoon time.Time `json:"-"`
+	// Renew is the command that gives the account a new login.
+	Renew string `json:"-"`
 }
 
 // BackoffView says since when refreshes fail, when the next one may try, and why.
@@ -96,6 +103,7 @@ func viewAccount(a, current *index.Account, now time.Time) AccountView {
 		ID: a.ID, Label: a.Label, Provider: a.Provider, Pool: a.Pool, Kind: a.Kind, Identity: a.Identity,
 		State: StateOf(a, now), Current: current != nil && current.ID == a.ID, Rank: a.Rank, Generation: a.Generation,
 		ExpiresAt: seconds(a.ExpiresAt), RefreshExpiresAt: seconds(a.RefreshExpiresAt), AddedAt: seconds(a.AddedAt), RefreshedAt: seconds(a.RefreshedAt),
+		NoRefresh: a.Kind == KindOAuth && a.Fingerprint == "", Renew: RenewCommand(a), EndsSoon: EndsSoon(a, now),
 	}
 	if f := a.Failure; backingOff(a, now) && a.Kind != KindAPIKey && !needsLogin(a, now) {
 		v.Backoff = &BackoffView{Since: seconds(cmp.Or(f.Since, f.At)), Until: secondsUp(f.NextTryAt), Reason: f.Message, Stated: f.Stated}

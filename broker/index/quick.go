@@ -54,6 +54,7 @@ func (c *cursor) account() (a Account) {
 	c.text("grant_slot", &a.GrantSlot)
 	c.text("access_slot", &a.AccessSlot)
 	c.text("fingerprint", &a.Fingerprint)
+	c.text("token_fingerprint", &a.TokenFingerprint)
 	list(c, "spent", &a.Spent, (*cursor).str)
 	c.moment("expires_at", &a.ExpiresAt)
 	c.moment("obtained_at", &a.ObtainedAt)

@@ -57,6 +57,9 @@ type Account struct {
 	// Fingerprint is the truncated hash of the stored refresh token or API key;
 	// empty where the grant has none.
 	Fingerprint string `json:"fingerprint,omitempty"`
+	// TokenFingerprint is that of a long-lived token, which is all there is of such a
+	// login; empty: the account is no such one.
+	TokenFingerprint string `json:"token_fingerprint,omitempty"`
 
 	// Spent are the fingerprints of the refresh tokens before, the newest last:
 	// who imports one of them again would have it sent twice.
@@ -70,8 +73,8 @@ type Account struct {
 
 	Intents []Intent `json:"intents,omitempty"`
 	Failure *Failure `json:"failure,omitempty"`
-	// Dead is the fingerprint of a refresh token that the provider refused for
-	// good; it says nothing once another refresh token is stored.
+	// Dead is the fingerprint of a refresh token that the provider refused for good, or
+	// of a long-lived token that the API did; it says nothing once another one is stored.
 	Dead string `json:"dead,omitempty"`
 	// RejectedAt is when a refresh was last forced by "that token was refused".
 	RejectedAt time.Time `json:"rejected_at,omitzero"`

@@ -54,6 +54,12 @@ type Provider struct {
 	APIKeyEnv     []string `toml:"api_key_env,omitempty" json:"api_key_env,omitempty"` // likewise for an API key
 	DeadCodes     []string `toml:"dead_codes,omitempty" json:"dead_codes,omitempty"`   // as in Endpoint
 
+	// Prefixes are how this provider's credentials begin, TokenLifetime how long a
+	// long-lived token lasts, and TokenCommand what makes one.
+	Prefixes      map[Credential][]string `toml:"prefixes,omitempty" json:"prefixes,omitempty"`
+	TokenLifetime string                  `toml:"token_lifetime,omitempty" json:"token_lifetime,omitempty"`
+	TokenCommand  string                  `toml:"token_command,omitempty" json:"token_command,omitempty"`
+
 	TermsURL    string `toml:"terms_url,omitempty" json:"terms_url,omitempty"`
 	TermsNotice string `toml:"terms_notice,omitempty" json:"terms_notice,omitempty"` // what a person should know of them
 }
@@ -183,7 +189,7 @@ func (p Provider) Validate() error {
 	if err := checkHeaders(p.APIKeyHeaders); err != nil {
 		return fmt.Errorf("api_key_headers: %w", err)
 	}
-	return nil
+	return p.checkCredentials()
 }
 
 // normal is p with its origins in their comparable form; p is valid.

@@ -61,6 +61,8 @@ authferry login google --client-id ID
 authferry login github --client-id ID --flow device
 # a key instead of a login
 authferry login openai --label Work --api-key-stdin <key
+# a token for a year, of claude setup-token
+authferry login anthropic --label Work --token-stdin
 # the provider says that the login is over
 authferry login google --renew Work`,
 		"status": `

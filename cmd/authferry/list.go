@@ -23,6 +23,7 @@ func (c *listCmd) Run(a *app) error {
 		a.term.note("no account yet; add one: authferry login PROVIDER")
 		return nil
 	}
+	a.warnEnding(views)
 	t := newTable("ACCOUNT", "PROVIDER", "POOL", "STATE", "IDENTITY", "ID")
 	t.spare, t.whole = []int{5, 4}, []int{3, 5}
 	for _, v := range views {
@@ -62,10 +63,18 @@ func (a *app) showAccount(v broker.AccountView, asJSON bool) error {
 	}
 	t.add("state", stateText(v, now))
 	t.add("generation", strconv.Itoa(v.Generation))
+	expiry := "token expires"
+	if v.NoRefresh {
+		t.add("refresh token", "none")
+		expiry = "ends"
+		if v.ExpiresAt.IsZero() {
+			t.add(expiry, endText(v.ExpiresAt, now))
+		}
+	}
 	for _, row := range []struct {
 		name string
 		at   time.Time
-	}{{"token expires", v.ExpiresAt}, {"login ends", v.RefreshExpiresAt}, {"added", v.AddedAt}, {"refreshed", v.RefreshedAt}} {
+	}{{expiry, v.ExpiresAt}, {"login ends", v.RefreshExpiresAt}, {"added", v.AddedAt}, {"refreshed", v.RefreshedAt}} {
 		if !row.at.IsZero() {
 			t.add(row.name, row.at.Local().Format(time.DateTime)+" ("+relative(row.at, now)+")")
 		}
@@ -99,11 +108,24 @@ func stateText(v broker.AccountView, now time.Time) string {
 			}
 		}
 	case broker.Valid:
-		if !v.ExpiresAt.IsZero() {
+		switch {
+		case v.NoRefresh && v.ExpiresAt.IsZero():
+			return "valid, end not known"
+		case v.NoRefresh:
+			return "valid, ends " + relative(v.ExpiresAt, now)
+		case !v.ExpiresAt.IsZero():
 			return "valid, " + left(v.ExpiresAt, now) + " left"
 		}
 	}
 	return string(v.State)
+}
+
+// endText is when a login ends that has no refresh token.
+func endText(end, now time.Time) string {
+	if end.IsZero() {
+		return "at a time that is not known"
+	}
+	return "at " + end.Local().Format(time.DateTime) + " (" + relative(end, now) + ")"
 }
 
 // backoffText says since when refreshes fail, and until when none is tried.

@@ -20,7 +20,9 @@ type loginCmd struct {
 	ClientID    string        `name:"client-id" placeholder:"ID" help:"Client id of your own registration at the provider."`
 	Renew       string        `placeholder:"ACCOUNT" help:"Give this account a new login, and refuse anybody else's."`
 	Timeout     time.Duration `default:"5m" help:"How long to wait for the login."`
-	APIKeyStdin bool          `name:"api-key-stdin" help:"Keep an API key, read from stdin, instead of logging in."`
+	APIKeyStdin bool          `name:"api-key-stdin" xor:"stdin" help:"Keep an API key, read from stdin, instead of logging in."`
+	TokenStdin  bool          `name:"token-stdin" xor:"stdin" help:"Keep a long-lived token, read from stdin, instead of logging in."`
+	ExpiresIn   string        `name:"expires-in" placeholder:"D" help:"How long that token lasts, as 365d or 12h; by default what is known of the provider's."`
 }
 
 // Help is shown by --help.
@@ -29,7 +31,10 @@ func (c *loginCmd) Help() string {
 machine without a browser: --flow device where the provider has it, else
 --flow paste, and open the address anywhere.
 
-Logging in again as the same user renews the login of that account.`
+Logging in again as the same user renews the login of that account.
+
+--token-stdin is for a token that lasts for months and has no refresh token, as
+claude setup-token makes one. Its end is told a month ahead.`
 }
 
 func (c *loginCmd) Run(a *app) error {
@@ -39,6 +44,15 @@ func (c *loginCmd) Run(a *app) error {
 	req := broker.LoginRequest{
 		Provider: c.Provider, ClientID: c.ClientID, Label: c.Label, Pool: c.Pool, Renew: c.Renew, Flow: broker.Flow(c.Flow), Timeout: c.Timeout,
 	}
+	if c.ExpiresIn != "" {
+		var err error
+		if req.ExpiresIn, err = oauth.ParseLifetime(c.ExpiresIn); err != nil {
+			return &broker.Error{Code: broker.Usage, Message: "invalid --expires-in: " + err.Error()}
+		}
+		if !c.TokenStdin {
+			return &broker.Error{Code: broker.Usage, Message: "--expires-in goes with --token-stdin"}
+		}
+	}
 	if taken, err := c.takeOver(a); taken || err != nil {
 		return err
 	}
@@ -47,6 +61,9 @@ func (c *loginCmd) Run(a *app) error {
 		return err
 	}
 	v := a.broker.ViewOf(&done.Account)
+	if done.LongLived && c.APIKeyStdin {
+		a.term.note("this is a long-lived token of %s, not an API key: it is kept as --token-stdin keeps it", v.Provider)
+	}
 	a.warnEnding([]broker.AccountView{v})
 	if c.JSON {
 		return a.printJSON(struct {
@@ -60,6 +77,7 @@ func (c *loginCmd) Run(a *app) error {
 	} else {
 		a.welcome(v.Provider, v.Label)
 	}
+	a.noteEnd(v)
 	return nil
 }
 
@@ -69,24 +87,38 @@ func (a *app) welcome(provider, label string) {
 	a.term.note("account %q of %s is in the %s; try: authferry token %s --account %s", label, provider, a.keystoreName(), provider, broker.Arg(label))
 }
 
+// noteEnd says when a login without a refresh token ends.
+func (a *app) noteEnd(v broker.AccountView) {
+	if v.NoRefresh {
+		a.term.note("it has no refresh token, and ends %s", endText(v.ExpiresAt, time.Now()))
+	}
+}
+
 // takeOver offers, before the first account, the logins that other programs have.
 func (c *loginCmd) takeOver(a *app) (taken bool, err error) {
-	if all, err := a.broker.List(); err != nil || len(all) > 0 || c.APIKeyStdin || c.Renew != "" {
+	if all, err := a.broker.List(); err != nil || len(all) > 0 || c.APIKeyStdin || c.TokenStdin || c.Renew != "" {
 		return false, nil //nolint:nilerr // the login itself says it better
 	}
 	return a.offerImport(c.Provider, c.ClientID, !c.JSON)
 }
 
 func (c *loginCmd) login(a *app, req broker.LoginRequest) (*broker.Login, error) {
-	if c.APIKeyStdin {
-		if c.Flow != "" || c.ClientID != "" {
-			return nil, &broker.Error{Code: broker.Usage, Message: "--api-key-stdin goes with neither --flow nor --client-id"}
+	if c.APIKeyStdin || c.TokenStdin {
+		flag, what, keep := "--api-key-stdin", "API key", a.broker.LoginKey
+		if c.TokenStdin {
+			flag, what, keep = "--token-stdin", "token", a.broker.LoginToken
 		}
-		key, err := a.readSecret("API key")
+		if c.Flow != "" || c.ClientID != "" {
+			return nil, &broker.Error{Code: broker.Usage, Message: flag + " goes with neither --flow nor --client-id"}
+		}
+		if c.TokenStdin {
+			(&signIn{app: a, provider: c.Provider}).terms()
+		}
+		secret, err := a.readSecret(what)
 		if err != nil {
 			return nil, err
 		}
-		return a.broker.LoginKey(a.ctx, req, key)
+		return keep(a.ctx, req, secret)
 	}
 	s := &signIn{app: a, json: c.JSON, browser: !c.NoBrowser && !a.term.noInput, provider: c.Provider,
 		until: time.Now().Add(c.Timeout), over: func() {}}
@@ -179,12 +211,28 @@ func (s *signIn) enter(d *oauth.Device) {
 	s.over = s.term.step(broker.Step{Doing: func() string { return "waiting for you to enter the code" }, Until: until})
 }
 
-// warnEnding tells of logins that the provider ends soon.
+// warnEnding tells of logins that end soon.
 func (a *app) warnEnding(all []broker.AccountView) {
-	now := time.Now()
 	for _, v := range all {
-		if !v.RefreshExpiresAt.IsZero() && v.State != broker.NeedsLogin && v.RefreshExpiresAt.Sub(now) < loginEndsSoon {
-			a.term.warn(fmt.Sprintf("the login of account %q ends %s; renew it: authferry login %s --renew %s", v.Label, relative(v.RefreshExpiresAt, now), v.Provider, broker.Arg(v.Label)))
-		}
+		a.warnEnd(v.Label, v.EndsSoon, v.Renew)
 	}
+}
+
+func (a *app) warnEnd(label string, end time.Time, renew string) {
+	if !end.IsZero() {
+		a.term.warn(fmt.Sprintf("the login of account %q ends %s; renew it: %s", label, relative(end, time.Now()), renew))
+	}
+}
+
+// lastDays is when a login's end is said at every use, even if nobody may be looking.
+const lastDays = 3 * 24 * time.Hour
+
+// warnInUse is warnEnding for a token that is handed out.
+func (a *app) warnInUse(t *broker.Token) {
+	now := time.Now()
+	end := broker.EndsSoon(&t.Account, now)
+	if end.IsZero() || end.Sub(now) > lastDays && !isTerminal(a.err) {
+		return
+	}
+	a.warnEnd(t.Account.Label, end, broker.RenewCommand(&t.Account))
 }

@@ -56,6 +56,7 @@ func (c *useCmd) Run(a *app) error {
 		}
 		v := a.broker.ViewOf(acc)
 		doc.Account = &v
+		a.warnEnding([]broker.AccountView{v})
 		a.term.note("account %q is now current in pool %q", v.Label, v.Pool)
 		if v.State == broker.Held || v.State == broker.NeedsLogin {
 			a.term.warn(fmt.Sprintf("account %q can't be used now: %s", v.Label, v.State))

@@ -43,8 +43,6 @@ func (c *statusCmd) Run(a *app) error {
 const (
 	narrowest, widest, usualWidth = 60, 200, 80
 	barWidth, narrowBar           = 10, 6
-	// loginEndsSoon is how long before a login ends at the provider status says so.
-	loginEndsSoon = 3 * 24 * time.Hour
 )
 
 // page is a status for people. Everything that colour or a symbol says stands
@@ -153,8 +151,8 @@ func (p *page) account(v broker.AccountView, labels, states int, now time.Time) 
 			p.line(other + p.bold(shorten(printable(h.Scope), p.width/2)) + " held, " + left(h.Until, now) + " left")
 		}
 	}
-	if !v.RefreshExpiresAt.IsZero() && v.State != broker.NeedsLogin && v.RefreshExpiresAt.Sub(now) < loginEndsSoon {
-		p.line(other + p.bold("the login ends "+relative(v.RefreshExpiresAt, now)) + ": authferry login " + v.Provider)
+	if !v.EndsSoon.IsZero() {
+		p.line(other + p.bold("the login ends "+relative(v.EndsSoon, now)) + ": " + v.Renew)
 	}
 }
 

@@ -37,10 +37,14 @@ func (c *tokenCmd) get(a *app) (*broker.Token, error) {
 	}
 	over := func() {}
 	defer func() { over() }()
-	return a.broker.WaitToken(a.ctx, broker.TokenRequest{Selection: c.resolve(), MinTTL: c.MinTTL, Rejected: c.Rejected}, c.MaxWait, func(until time.Time) {
+	t, err := a.broker.WaitToken(a.ctx, broker.TokenRequest{Selection: c.resolve(), MinTTL: c.MinTTL, Rejected: c.Rejected}, c.MaxWait, func(until time.Time) {
 		a.term.note("every account is held; the first is free %s, at %s", relative(until, time.Now()), until.Local().Format(time.TimeOnly))
 		over = a.term.step(broker.Step{Doing: func() string { return "waiting for an account to be free" }, Until: until})
 	})
+	if err == nil {
+		a.warnInUse(t)
+	}
+	return t, err
 }
 
 func (a *app) token(s selection, minTTL time.Duration, rejected string) (*broker.Token, error) {
@@ -48,6 +52,9 @@ func (a *app) token(s selection, minTTL time.Duration, rejected string) (*broker
 		return nil, &broker.Error{Code: broker.Usage, Message: "--min-ttl can't be negative"}
 	}
 	t, err := a.broker.Token(a.ctx, broker.TokenRequest{Selection: s.resolve(), MinTTL: minTTL, Rejected: rejected})
+	if err == nil {
+		a.warnInUse(t)
+	}
 	if err != nil && a.ctx.Err() != nil {
 		// Whatever else went wrong did so because of that.
 		return nil, errInterrupted

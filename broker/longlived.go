@@ -1,0 +1,209 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"time"
+
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/ratelimit"
+	"github.com/authferry/authferry/keystore"
+)
+
+// LoginToken keeps a long-lived bearer token without a refresh token, as services issue
+// for programs: as a new account, which needs a label, or in place of that of the account
+// Renew. It lasts for req.ExpiresIn, else for as long as the provider's data says of
+// tokens that begin like this one. Errors: as from Login.
+func (b *Broker) LoginToken(ctx context.Context, req LoginRequest, token keystore.Secret) (*Login, error) {
+	p, err := b.Provider(req.Provider)
+	if err != nil {
+		return nil, err
+	}
+	kind := p.Recognize(token)
+	if err := req.unfit(p, kind); err != nil {
+		return nil, err
+	}
+	if kind == oauth.APIKey {
+		return nil, failf(Usage, "this is an API key of %s, not a token; nothing was changed", p.Name).hint("authferry login %s --api-key-stdin%s", p.Name, req.named())
+	}
+	lifetime := req.ExpiresIn
+	if lifetime == 0 && kind == oauth.LongLivedToken {
+		lifetime = p.Lifetime()
+	}
+	n := NewAccount{Provider: p, Label: req.Label, Pool: req.Pool, AccessToken: token, LongLived: true, Imported: true}
+	if lifetime > 0 {
+		n.ExpiresAt = time.Now().Add(lifetime).UTC()
+	}
+	done, err := b.loginStatic(ctx, req, n)
+	if done != nil {
+		done.LongLived = true
+	}
+	return done, err
+}
+
+// unfit is the error for a credential that must not be kept as a key or token.
+func (req LoginRequest) unfit(p oauth.Provider, kind oauth.Credential) error {
+	switch kind {
+	case oauth.RefreshToken:
+		how, instead := "--api-key-stdin", ""
+		if p.TokenCommand != "" {
+			how, instead = "--token-stdin", " ("+p.TokenCommand+" makes one for other programs)"
+		}
+		return failf(Usage, "this is a refresh token of %s, which only the program that it was issued to can use%s; nothing was changed", p.Name, instead).
+			hint("authferry login %s %s%s", p.Name, how, req.named())
+	case oauth.AdminKey:
+		return failf(Usage, "this is an admin key of %s, which is for managing an organization and not for the API; nothing was changed", p.Name).
+			hint("authferry login %s --api-key-stdin%s", p.Name, req.named())
+	}
+	return nil
+}
+
+// named is the label or the account of req as flags of a command.
+func (req LoginRequest) named() string {
+	if req.Renew != "" {
+		return " --renew " + Arg(req.Renew)
+	}
+	return " --label " + Arg(cmp.Or(req.Label, "L"))
+}
+
+// loginStatic keeps an API key or a long-lived token.
+func (b *Broker) loginStatic(ctx context.Context, req LoginRequest, n NewAccount) (*Login, error) {
+	flag, article, what, kind := "--api-key-stdin", "an ", "API key", KindAPIKey
+	if n.LongLived {
+		flag, article, what, kind = "--token-stdin", "a ", "token", KindOAuth
+	}
+	if err := oauth.CheckAccessToken(n.credential().Reveal()); err != nil {
+		return nil, failf(Usage, "invalid %s: it has characters that no header can carry; nothing was changed", what)
+	}
+	if req.Label == "" && req.Renew == "" {
+		return nil, failf(Usage, "%s needs a --label", article+what).hint("authferry login %s %s%s", n.Provider.Name, flag, req.named())
+	}
+	idx, err := b.readOrEmpty()
+	if err != nil {
+		return nil, err
+	}
+	id, err := renewable(idx, req, kind)
+	if err != nil {
+		return nil, err
+	}
+	if a := idx.Account(id); a != nil && n.LongLived && a.Fingerprint != "" {
+		return nil, failf(Usage, "account %s has a login with a refresh token, and a token can't take its place; nothing was changed", quote(a.Label)).
+			hint("authferry login %s --token-stdin --label L", a.Provider)
+	}
+	if o := knownAs(idx, n.Provider.Name, kind, n.credential(), oauth.Identity{}); o != nil && o.ID != id {
+		return nil, alreadyHere(idx, o)
+	}
+	if err := b.ready(ctx, idx); err != nil {
+		return nil, err
+	}
+	if id == "" {
+		a, err := b.Add(ctx, n)
+		if err != nil {
+			return nil, err
+		}
+		return &Login{Account: *a}, nil
+	}
+	a, err := b.replace(ctx, id, n)
+	if err != nil {
+		return nil, err
+	}
+	return &Login{Account: *a, Renewed: true}, nil
+}
+
+// credential is what n's grant is made of, or a long-lived token.
+func (n NewAccount) credential() keystore.Secret {
+	if n.LongLived {
+		return n.AccessToken
+	}
+	return n.grantSecret()
+}
+
+// longLived reports that a is a long-lived token.
+func longLived(a *index.Account) bool { return a.TokenFingerprint != "" }
+
+// fixed reports that a's credential is never refreshed: what the API says against it is
+// about the account.
+func fixed(a *index.Account) bool { return a.Kind == KindAPIKey || longLived(a) }
+
+// rejectedForGood: the API refused a's long-lived token, and again after the hold.
+func rejectedForGood(a *index.Account) bool { return longLived(a) && a.Dead == a.TokenFingerprint }
+
+// strike takes a 401 to the token of that generation into account. The first one holds
+// the account for a moment, as it does an API key; one that comes after that hold ends
+// the login. It reports whether there is to be no hold.
+func (b *Broker) strike(idx *index.Index, a *index.Account, generation int, now time.Time) (over bool) {
+	switch {
+	case generation < a.Generation || rejectedForGood(a):
+		return true
+	case a.RefusedGeneration != a.Generation || heldUntil(a, heldForScope, now).After(now):
+		return false
+	}
+	b.moveOn(idx, a, now, func() { a.Dead = a.TokenFingerprint })
+	return true
+}
+
+// forgive makes a long-lived token usable again that the API refused: a person knows
+// better.
+func forgive(a *index.Account) {
+	if longLived(a) {
+		a.RefusedGeneration, a.Dead = 0, ""
+	}
+}
+
+// refuseLongLived records that the API refused a's long-lived token, and returns the error
+// for that; nil: a has another one by now.
+func (b *Broker) refuseLongLived(ctx context.Context, a *index.Account) error {
+	now := time.Now()
+	v := ratelimit.Verdict{Kind: ratelimit.Auth, Until: now.Add(ratelimit.FirstGuess), Scope: ratelimit.AllScopes, Source: "rejected"}
+	_, after, err := b.record(ctx, a.ID, v, "", a.Generation, now, &ReportResult{})
+	switch {
+	case err != nil:
+		return err
+	case after.Generation > a.Generation:
+		return nil
+	case needsLogin(after, now):
+		return loginNeeded(after)
+	}
+	return failf(ProviderRefused, "the token of account %s was refused, and it can't be refreshed", quote(a.Label)).hint("%s", RenewCommand(a)).itsOwn()
+}
+
+// RenewCommand is the command that gives a a new login.
+func RenewCommand(a *index.Account) string {
+	how := ""
+	switch {
+	case a.Kind == KindAPIKey:
+		how = " --api-key-stdin"
+	case longLived(a):
+		how = " --token-stdin"
+	}
+	return "authferry login " + a.Provider + how + " --renew " + Arg(a.Label)
+}
+
+const (
+	// endingSoon is how long before the end of a login a person is told, and
+	// tokenEndingSoon likewise for a long-lived token, whose end nobody expects.
+	endingSoon      = 3 * 24 * time.Hour
+	tokenEndingSoon = 30 * 24 * time.Hour
+)
+
+// atTime is when something ends, in words.
+func atTime(end time.Time) string {
+	if end.IsZero() {
+		return "at a time that is not known"
+	}
+	return "at " + end.Local().Format(time.DateTime)
+}
+
+// EndsSoon returns when a's login ends, if that is so near that a person should know;
+// else zero.
+func EndsSoon(a *index.Account, now time.Time) time.Time {
+	end, ahead := a.RefreshExpiresAt, endingSoon
+	if longLived(a) {
+		end, ahead = a.ExpiresAt, tokenEndingSoon
+	}
+	if end.IsZero() || end.After(now.Add(ahead)) || needsLogin(a, now) {
+		return time.Time{}
+	}
+	return end
+}

@@ -1,0 +1,288 @@
+package broker
+
+import (
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/keystore"
+)
+
+// token keeps a long-lived token of Anthropic's.
+func (w *world) token(label, token string) *index.Account {
+	w.t.Helper()
+	done, err := w.broker().LoginToken(w.t.Context(), LoginRequest{Provider: "anthropic", Label: label}, keystore.NewSecret(token))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return &done.Account
+}
+
+// later ends the holds of an account, as time would.
+func (w *world) later(id string) {
+	w.t.Helper()
+	w.edit(id, func(a *index.Account) {
+		for i := range a.Holds {
+			a.Holds[i].Until = time.Now().Add(-2 * straggler).UTC()
+		}
+	})
+}
+
+// What a person brings is told apart by its beginning, and what can't be used here is
+// refused before anything is stored.
+func TestCredentials(t *testing.T) {
+	const (
+		asToken = true
+		asKey   = false
+	)
+	for _, row := range []struct {
+		provider, secret string
+		asToken          bool
+		want             Code   // empty: it is kept
+		kind             string // then
+		header           string
+		lifetime         time.Duration
+	}{
+		{"anthropic", "sk-ant-oat01-x", asToken, "", KindOAuth, "authorization: Bearer", 365 * 24 * time.Hour},
+		{"anthropic", "sk-ant-oat01-x", asKey, "", KindOAuth, "authorization: Bearer", 365 * 24 * time.Hour},
+		{"anthropic", "gateway-x", asToken, "", KindOAuth, "authorization: Bearer", 0},
+		{"anthropic", "gateway-x", asKey, "", KindAPIKey, "x-api-key:", 0},
+		{"anthropic", "sk-ant-api03-x", asKey, "", KindAPIKey, "x-api-key:", 0},
+		{"anthropic", "sk-ant-api03-x", asToken, Usage, "", "", 0},
+		{"anthropic", "sk-ant-ort01-x", asToken, Usage, "", "", 0},
+		{"anthropic", "sk-ant-ort01-x", asKey, Usage, "", "", 0},
+		{"anthropic", "sk-ant-admin01-x", asToken, Usage, "", "", 0},
+		{"anthropic", "sk-ant-admin01-x", asKey, Usage, "", "", 0},
+		{"openai", "sk-admin-x", asKey, Usage, "", "", 0},
+		{"openai", "sk-proj-x", asKey, "", KindAPIKey, "authorization: Bearer", 0},
+		{"google", "1//0x", asToken, Usage, "", "", 0},
+		{"github", "ghr_x", asKey, Usage, "", "", 0},
+		{"github", "github_pat_x", asToken, "", KindOAuth, "authorization: Bearer", 0},
+	} {
+		t.Run(row.provider+" "+row.secret, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, brokertest.Config{})
+			b := w.broker()
+			login := b.LoginKey
+			if row.asToken {
+				login = b.LoginToken
+			}
+			done, err := login(t.Context(), LoginRequest{Provider: row.provider, Label: "L"}, keystore.NewSecret(row.secret))
+			if (err == nil) != (row.want == "") || err != nil && CodeOf(err) != row.want {
+				t.Fatalf("%v, want %q", err, row.want)
+			}
+			if err != nil {
+				if strings.Contains(err.Error(), row.secret) {
+					t.Errorf("the secret is in the error: %v", err)
+				}
+				if all, err := w.broker().List(); err != nil || len(all) > 0 {
+					t.Errorf("stored all the same: %v, %v", all, err)
+				}
+				return
+			}
+			a := done.Account
+			if a.Kind != row.kind || done.LongLived != (row.kind == KindOAuth) {
+				t.Errorf("kind %s, long-lived %v", a.Kind, done.LongLived)
+			}
+			if end := a.ExpiresAt; end.IsZero() != (row.lifetime == 0) || row.lifetime > 0 && time.Until(end).Round(time.Hour) != row.lifetime {
+				t.Errorf("it ends %v, want %v from now", end, row.lifetime)
+			}
+			tok, err := w.broker().Token(t.Context(), TokenRequest{MinTTL: DefaultMinTTL})
+			if err != nil || tok.AccessToken.Reveal() != row.secret {
+				t.Fatalf("%v, %v", tok, err)
+			}
+			if h := tok.Headers[0]; !strings.HasPrefix(h.Name+": "+h.Value.Reveal(), row.header) {
+				t.Errorf("header %s", h.Name)
+			}
+		})
+	}
+}
+
+// One key or token is one account, whichever way it came.
+func TestSameCredentialTwice(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	login := func(asToken bool, secret string, req LoginRequest) error {
+		req.Provider = "anthropic"
+		keep := w.broker().LoginKey
+		if asToken {
+			keep = w.broker().LoginToken
+		}
+		_, err := keep(t.Context(), req, keystore.NewSecret(secret))
+		return err
+	}
+	w.token("One", "sk-ant-oat01-one")
+	w.token("Two", "sk-ant-oat01-two")
+	if err := login(false, "sk-ant-api03-key", LoginRequest{Label: "Key"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, row := range []struct {
+		asToken bool
+		secret  string
+		req     LoginRequest
+		want    Code
+		names   string
+	}{
+		{true, "sk-ant-oat01-one", LoginRequest{Label: "Other"}, LabelTaken, `"One"`},
+		{false, "sk-ant-oat01-one", LoginRequest{Label: "Other"}, LabelTaken, `"One"`},
+		{true, "sk-ant-oat01-one", LoginRequest{Renew: "Two"}, LabelTaken, `"One"`},
+		{true, "sk-ant-oat01-one", LoginRequest{Renew: "One"}, "", ""},
+		{false, "sk-ant-api03-key", LoginRequest{Label: "Other"}, LabelTaken, `"Key"`},
+		{true, "sk-ant-oat01-new", LoginRequest{Label: "one"}, LabelTaken, `"One"`},
+		{true, "sk-ant-oat01-new", LoginRequest{Renew: "Key"}, Usage, `"Key"`},
+		{false, "sk-ant-api03-new", LoginRequest{Renew: "One"}, Usage, `"One"`},
+		{true, "sk-ant-oat01-new", LoginRequest{}, Usage, ""},
+	} {
+		err := login(row.asToken, row.secret, row.req)
+		if (err == nil) != (row.want == "") || err != nil && (CodeOf(err) != row.want || !strings.Contains(err.Error(), row.names)) {
+			t.Errorf("%s, %+v: %v, want %q", row.secret, row.req, err, row.want)
+		}
+	}
+	if all, err := w.broker().List(); err != nil || len(all) != 3 {
+		t.Errorf("%d accounts, %v", len(all), err)
+	}
+	ada := w.add("ada", time.Hour)
+	_, err := w.broker().LoginToken(t.Context(), LoginRequest{Provider: "anthropic", Renew: ada.Label}, keystore.NewSecret("sk-ant-oat01-new"))
+	if CodeOf(err) != Usage {
+		t.Errorf("another provider's account: %v", err)
+	}
+}
+
+// A long-lived token that the API refuses is held for a minute, as an API key is, however
+// many callers say so. If it is refused again after that, it needs a login.
+func TestLongLivedTokenRefused(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	one, two := w.token("One", "sk-ant-oat01-one"), w.token("Two", "sk-ant-oat01-two")
+	refused := func(a *index.Account) ReportRequest {
+		return ReportRequest{Lease: lease(a.ID, 1), Status: 401, Next: true}
+	}
+	var wg sync.WaitGroup
+	for range 10 {
+		wg.Go(func() {
+			res, err := w.broker().Report(t.Context(), Selection{}, refused(one))
+			if err != nil || res.Action != Switch || res.Next == nil || res.Next.Account.ID != two.ID {
+				t.Errorf("%+v, %v", res, err)
+			}
+		})
+	}
+	wg.Wait()
+	if a := w.account(one.ID); StateOf(&a, time.Now()) != Held || a.Holds[0].Proven || time.Until(a.Holds[0].Until) > time.Minute {
+		t.Fatalf("after the first refusal: %+v", a)
+	}
+	w.later(one.ID)
+	if a := w.account(one.ID); StateOf(&a, time.Now()) != Valid {
+		t.Fatal("after the hold it is not tried again")
+	}
+	// A success in between proves the first refusal wrong.
+	w.report(Selection{}, ReportRequest{Lease: lease(one.ID, 1), Status: 200})
+	w.report(Selection{}, refused(one))
+	if a := w.account(one.ID); StateOf(&a, time.Now()) != Held {
+		t.Fatalf("a refusal after a success: %s", StateOf(&a, time.Now()))
+	}
+	w.later(one.ID)
+	res := w.report(Selection{}, refused(one))
+	if res.Action != Switch || res.Next == nil || res.Next.Account.ID != two.ID || res.Account.State != NeedsLogin {
+		t.Fatalf("again after the hold: %+v", res)
+	}
+	pinned := TokenRequest{Selection: Selection{Account: "One"}}
+	if tok, err := w.broker().Token(t.Context(), pinned); CodeOf(err) != LoginNeeded {
+		t.Errorf("pinned: %v, %v", tok, err)
+	} else if hint := err.(*Error).Hint; hint != "authferry login anthropic --token-stdin --renew One" {
+		t.Errorf("hint %q", hint)
+	}
+
+	// The other one, with nobody to go on to, and without --next.
+	if res := w.report(Selection{}, ReportRequest{Lease: lease(two.ID, 1), Status: 401}); res.Action != Wait || res.RetryAt.IsZero() {
+		t.Errorf("nothing free: %+v", res)
+	}
+	w.later(two.ID)
+	if res := w.report(Selection{}, ReportRequest{Lease: lease(two.ID, 1), Status: 401}); res.Action != LogIn || res.Hold != nil {
+		t.Errorf("no account any more: %+v", res)
+	}
+	if _, err := w.broker().Token(t.Context(), TokenRequest{}); CodeOf(err) != LoginNeeded {
+		t.Errorf("no account any more: %v", err)
+	}
+
+	// A person brings a new one, or knows better.
+	done, err := w.broker().LoginToken(t.Context(), LoginRequest{Provider: "anthropic", Renew: "One"}, keystore.NewSecret("sk-ant-oat01-three"))
+	if err != nil || !done.Renewed {
+		t.Fatal(err)
+	}
+	if tok, err := w.broker().Token(t.Context(), TokenRequest{}); err != nil || tok.AccessToken.Reveal() != "sk-ant-oat01-three" {
+		t.Errorf("after the renewal: %v, %v", tok, err)
+	}
+	if res := w.report(Selection{}, refused(one)); res.Action != Retry || res.Next == nil || res.Next.Lease != lease(one.ID, 2) || res.Account.State != Valid {
+		t.Errorf("a late refusal of the old token: %+v", res)
+	}
+	if _, err := w.broker().ClearHolds(t.Context(), "Two", ""); err != nil {
+		t.Fatal(err)
+	}
+	if a := w.account(two.ID); StateOf(&a, time.Now()) != Valid {
+		t.Errorf("cleared: %s", StateOf(&a, time.Now()))
+	}
+}
+
+// token --rejected says the same as a report of 401.
+func TestLongLivedTokenRejected(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	one := w.token("One", "sk-ant-oat01-one")
+	rejected := TokenRequest{Rejected: lease(one.ID, 1)}
+	if _, err := w.broker().Token(t.Context(), rejected); CodeOf(err) != AllHeld {
+		t.Errorf("alone: %v", err)
+	}
+	w.later(one.ID)
+	if _, err := w.broker().Token(t.Context(), TokenRequest{}); err != nil {
+		t.Errorf("after the hold: %v", err)
+	}
+	two := w.token("Two", "sk-ant-oat01-two")
+	tok, err := w.broker().Token(t.Context(), rejected)
+	if err != nil || tok.Account.ID != two.ID {
+		t.Errorf("again: %+v, %v", tok, err)
+	}
+	if a := w.account(one.ID); StateOf(&a, time.Now()) != NeedsLogin {
+		t.Errorf("again: %s", StateOf(&a, time.Now()))
+	}
+	pinned := TokenRequest{Selection: Selection{Account: "Two"}, Rejected: lease(two.ID, 1)}
+	if _, err := w.broker().Token(t.Context(), pinned); CodeOf(err) != ProviderRefused {
+		t.Errorf("pinned: %v", err)
+	}
+	w.later(two.ID)
+	if _, err := w.broker().Token(t.Context(), pinned); CodeOf(err) != LoginNeeded {
+		t.Errorf("pinned, again: %v", err)
+	}
+}
+
+// A token's end is known everywhere: a month ahead to people, and to the choice.
+func TestLongLivedTokenEnds(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	a := w.token("One", "sk-ant-oat01-one")
+	for _, row := range []struct {
+		left  time.Duration
+		soon  bool
+		state State
+	}{
+		{31 * 24 * time.Hour, false, Valid},
+		{29 * 24 * time.Hour, true, Valid},
+		{time.Second, true, Valid}, // there is nothing to be refreshed
+		{-time.Second, false, NeedsLogin},
+	} {
+		now := a.ExpiresAt.Add(-row.left)
+		if soon := !EndsSoon(a, now).IsZero(); soon != row.soon || StateOf(a, now) != row.state {
+			t.Errorf("%v before: soon %v, %s", row.left, soon, StateOf(a, now))
+		}
+	}
+	if v := w.broker().ViewOf(a); !v.NoRefresh || v.ExpiresAt.IsZero() || !v.EndsSoon.IsZero() {
+		t.Errorf("%+v", v)
+	}
+	if _, err := w.broker().Refresh(t.Context(), "One"); CodeOf(err) != Usage {
+		t.Errorf("refresh: %v", err)
+	}
+	checks := w.broker().Doctor(t.Context(), false)
+	for _, c := range checks {
+		if c.Status != CheckOK {
+			t.Errorf("doctor: %+v", c)
+		}
+	}
+}

@@ -1,0 +1,95 @@
+package oauth
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/authferry/authferry/keystore"
+)
+
+// Credential is what a secret is that a person brings, as far as its beginning tells.
+type Credential string
+
+// The kinds of credential. The empty one is unknown.
+const (
+	LongLivedToken Credential = "token" // a bearer token for programs, without a refresh token
+	APIKey         Credential = "api_key"
+	RefreshToken   Credential = "refresh_token" // belongs to the client that it was issued to
+	AdminKey       Credential = "admin_key"     // for an organization, not for an API's users
+)
+
+var credentials = []Credential{LongLivedToken, APIKey, RefreshToken, AdminKey}
+
+// Recognize says what secret is by the longest of p's prefixes that it begins with.
+func (p Provider) Recognize(secret keystore.Secret) Credential {
+	var found Credential
+	longest := 0
+	for kind, prefixes := range p.Prefixes {
+		for _, prefix := range prefixes {
+			if len(prefix) > longest && strings.HasPrefix(secret.Reveal(), prefix) {
+				found, longest = kind, len(prefix)
+			}
+		}
+	}
+	return found
+}
+
+// Lifetime is how long a long-lived token of p lasts from its issue on; 0: unknown.
+func (p Provider) Lifetime() time.Duration {
+	d, _ := ParseLifetime(p.TokenLifetime)
+	return d
+}
+
+// longestLifetime is as long as any token is said to live.
+const longestLifetime = 10 * 365 * 24 * time.Hour
+
+// ParseLifetime reads a Go duration or a number of days, "365d". More than ten years
+// are ten years.
+func ParseLifetime(s string) (time.Duration, error) {
+	d, err := time.ParseDuration(s)
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		var n float64
+		n, err = strconv.ParseFloat(days, 64)
+		d = time.Duration(min(n, longestLifetime.Hours()/24) * 24 * float64(time.Hour))
+		if math.IsNaN(n) || !decimal(days) {
+			err = errors.New("not a number of days")
+		}
+	}
+	if err != nil || d <= 0 {
+		return 0, errors.New("a lifetime looks like 365d, or like 12h30m")
+	}
+	return min(d, longestLifetime), nil
+}
+
+func decimal(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return (r < '0' || r > '9') && r != '.' })
+}
+
+// checkCredentials names the first thing about p's credentials that is invalid.
+func (p Provider) checkCredentials() error {
+	for _, kind := range slices.Sorted(maps.Keys(p.Prefixes)) {
+		if !slices.Contains(credentials, kind) {
+			return fmt.Errorf("prefixes: %q is none of token, api_key, refresh_token, admin_key", string(kind))
+		}
+		for _, prefix := range p.Prefixes[kind] {
+			if prefix == "" || len(prefix) > maxName || CheckAccessToken(prefix) != nil {
+				return fmt.Errorf("prefixes: a prefix is 1 to %d characters of a token", maxName)
+			}
+		}
+	}
+	if p.TokenLifetime != "" {
+		if _, err := ParseLifetime(p.TokenLifetime); err != nil {
+			return fmt.Errorf("token_lifetime: %w", err)
+		}
+	}
+	if err := printable(p.TokenCommand); err != nil {
+		return fmt.Errorf("token_command: %w", err)
+	}
+	return nil
+}
