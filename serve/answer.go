@@ -38,7 +38,7 @@ const (
 type Trouble struct {
 	Kind     Kind
 	Provider string // empty: not known
-	Pool     string // the one that was asked for; empty: none was named
+	Pool     string // whose accounts were meant; empty: not known
 	RetryAt  time.Time
 	Err      error // a *broker.Error where Kind is about an account
 }

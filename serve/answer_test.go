@@ -56,11 +56,12 @@ func TestNothingIsFree(t *testing.T) {
 		w := newWorld(t)
 		w.opt.Broker = brokenBroker{failure(code)}
 		w.opt.Say = func(t Trouble) string {
-			if t.Code() != code || t.Provider != "sim" {
+			if t.Code() != code || t.Provider != "sim" || t.Pool != "work" {
 				return "wrong facts"
 			}
 			return "line <one>"
 		}
+		w.opt.Routes["sim"] = Route{Selection: broker.Selection{Provider: "sim"}, Pool: "work", Paths: []string{"/"}}
 		w.open().api.will(limits(0, nil, ""))
 		for _, want := range wants {
 			res := w.post(want.path, aModel)

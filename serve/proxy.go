@@ -28,6 +28,7 @@ type Broker interface {
 // Route is what one provider's part of the proxy serves.
 type Route struct {
 	Selection broker.Selection
+	Pool      string // that Selection comes to, for Trouble; it selects nothing
 	// Paths are what may be asked for: a path prefix, which ends where a segment or
 	// its ":" does, after a method and a space if it is for that method alone.
 	Paths []string

@@ -48,7 +48,7 @@ func (t *turn) mayGo(id string) bool {
 // is a *Trouble or the context's.
 func (p *Proxy) relay(out *http.Request) (*http.Response, error) {
 	c, _ := out.Context().Value(callKey{}).(*call)
-	t := &turn{call: c, p: p, out: out, pool: c.route.Selection.Pool, sent: map[string]int{}, refreshed: map[string]bool{}, throttled: map[string]bool{}}
+	t := &turn{call: c, p: p, out: out, pool: c.route.Pool, sent: map[string]int{}, refreshed: map[string]bool{}, throttled: map[string]bool{}}
 	defer func() { c.body = nil }() // an answer may take long
 	ctx := out.Context()
 	var next *broker.Token

@@ -186,7 +186,7 @@ func (c *runCmd) serveOne(a *app, name string) (p servedProvider, err error) {
 	if err != nil {
 		return p, err
 	}
-	p = servedProvider{name: name, pool: chosen.Pool, route: serve.Route{Selection: s, Paths: data.API().Paths}, logins: true}
+	p = servedProvider{name: name, pool: chosen.Pool, route: serve.Route{Selection: s, Pool: chosen.Pool, Paths: data.API().Paths}, logins: true}
 	if len(p.route.Paths) == 0 {
 		return p, &broker.Error{Code: broker.Usage, Message: "provider " + name + " has no model API that is known here",
 			Hint: "authferry provider add " + name + " --from " + name + " --api-path PREFIX"}

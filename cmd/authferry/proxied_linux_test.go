@@ -1,6 +1,8 @@
 package main
 
 import (
+	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -8,6 +10,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/proofs"
 )
 
 // SIGKILL of run itself takes its command along on Linux; what it leaves is no proxy any
@@ -16,7 +21,7 @@ func TestRunKilled(t *testing.T) {
 	t.Parallel()
 	s := newRunScene(t)
 	for _, sweep := range [][]string{{"doctor", "--fix"}, {"run", "sim", "--", "ask-proxy"}} {
-		r := s.startRun()
+		r := s.startRun("--wait")
 		_ = r.cmd.Process.Kill()
 		if code := r.end(); code != -1 {
 			t.Errorf("exit code %d", code)
@@ -34,11 +39,44 @@ func TestRunKilled(t *testing.T) {
 	}
 }
 
+// Proxies that are killed under load, while a limit is met and forgotten again and again,
+// hurt nothing: the others go on, and holds, index and logins are as they should be.
+func TestRunsKilledUnderLoad(t *testing.T) {
+	t.Parallel()
+	s := newRunScene(t)
+	s.Must(s.Grant("bob", time.Hour), "import", "grant", "sim", "--label", "Bob")
+	s.Server.Inject(brokertest.Fault{On: brokertest.OnAPI, User: "ada", Times: -1, Status: 429, Header: map[string]string{"retry-after": "600"}})
+	steady := s.startRun("--hammer")
+	for range proofs.Size(4, 60) {
+		victim := s.startRun("--hammer")
+		s.Must("", "holds", "clear", "Ada")
+		s.Must("", "use", "Ada")
+		time.Sleep(rand.N(40 * time.Millisecond))
+		_ = victim.cmd.Process.Kill()
+		victim.end()
+		victim.gone("SIGKILL")
+	}
+	_ = steady.stdin.Close()
+	said, _ := io.ReadAll(steady.out)
+	if err := steady.cmd.Wait(); err != nil || len(said) > 0 {
+		t.Errorf("the other one: %v, %s", err, said)
+	}
+	s.Must("", "holds", "clear", "Ada")
+	s.Must("", "doctor", "--fix")
+	s.nothingLeft("doctor --fix")
+	for _, who := range []string{"Ada", "Bob"} {
+		s.Must("", "refresh", who, "--now")
+	}
+	if l := s.Server.Ledger(); l.Revoked() != 0 || l.Refreshes("ada") != 1 || l.Refreshes("bob") != 1 {
+		t.Errorf("%d refreshes of ada, %d of bob, %d revoked", l.Refreshes("ada"), l.Refreshes("bob"), l.Revoked())
+	}
+}
+
 // A command that stops itself stops its job too, and goes on with it.
 func TestRunStops(t *testing.T) {
 	t.Parallel()
 	s := newRunScene(t)
-	r := s.startRun()
+	r := s.startRun("--wait")
 	state := func(pid int, want string) {
 		t.Helper()
 		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {

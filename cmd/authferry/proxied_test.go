@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,7 +22,7 @@ import (
 
 // askProxy is a command for run to run: it asks for paths and prints what came. --env
 // prints its environment, --run another command's output, --wait lives until its
-// standard input ends.
+// standard input ends, and --hammer asks until then, and prints what isn't an answer.
 func askProxy() {
 	url, key, code := os.Getenv("AUTHFERRY_PROXY_URL"), os.Getenv(keyVariable), 0
 	args := os.Args[1:]
@@ -29,7 +30,7 @@ func askProxy() {
 		arg := args[0]
 		args = args[1:]
 		value := ""
-		if strings.HasPrefix(arg, "--") && arg != "--env" && arg != "--wait" {
+		if strings.HasPrefix(arg, "--") && arg != "--env" && arg != "--wait" && arg != "--hammer" {
 			value, args = args[0], args[1:]
 		}
 		switch arg {
@@ -55,11 +56,38 @@ func askProxy() {
 		case "--wait":
 			fmt.Println("ready", os.Getpid())
 			_, _ = io.Copy(io.Discard, os.Stdin)
+		case "--hammer":
+			fmt.Println("ready", os.Getpid())
+			over := make(chan struct{})
+			go func() {
+				_, _ = io.Copy(io.Discard, os.Stdin)
+				close(over)
+			}()
+			hammer(url+"/api/x", key, over)
 		default:
 			fmt.Println(askOnce(url+arg, key))
 		}
 	}
 	os.Exit(code)
+}
+
+func hammer(url, key string, over <-chan struct{}) {
+	var all sync.WaitGroup
+	for range 4 {
+		all.Go(func() {
+			for {
+				select {
+				case <-over:
+					return
+				default:
+				}
+				if got := askOnce(url, key); !strings.HasPrefix(got, "200 ") {
+					fmt.Println(got)
+				}
+			}
+		})
+	}
+	all.Wait()
 }
 
 func askOnce(url, key string) string {

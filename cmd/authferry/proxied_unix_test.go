@@ -30,9 +30,9 @@ type running struct {
 	listen string
 }
 
-func (s *scene) startRun() *running {
+func (s *scene) startRun(how string) *running {
 	s.T.Helper()
-	r := &running{s: s, cmd: s.Command("run", "sim", "--", "ask-proxy", "--wait")}
+	r := &running{s: s, cmd: s.Command("run", "sim", "--", "ask-proxy", how)}
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stdin, err := r.cmd.StdinPipe()
 	if err != nil {
@@ -130,7 +130,7 @@ func TestRunEnds(t *testing.T) {
 		if i >= len(ends) {
 			e = ends[rand.IntN(len(ends))]
 		}
-		r := s.startRun()
+		r := s.startRun("--wait")
 		e.do(r)
 		if code := r.end(); code != e.code {
 			t.Errorf("%s: exit code %d, want %d", e.how, code, e.code)

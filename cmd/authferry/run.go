@@ -80,6 +80,7 @@ type grammar struct {
 var hot = map[string]func() any{
 	"header":  func() any { return new(headerCmd) },
 	"report":  func() any { return new(reportCmd) },
+	"run":     func() any { return new(runCmd) },
 	"exec":    func() any { return new(execCmd) },
 	"status":  func() any { return new(statusCmd) },
 	"list":    func() any { return new(listCmd) },

@@ -173,7 +173,7 @@ func runUntil(t *testing.T, cmd *exec.Cmd, done <-chan struct{}) string {
 	case <-time.After(time.Minute):
 		t.Error("it never asked")
 	}
-	time.Sleep(time.Second) // in which nothing else may be asked
+	time.Sleep(time.Second)                         // in which nothing else may be asked
 	if cmd.Process.Signal(syscall.SIGTERM) != nil { // there are none on Windows
 		_ = cmd.Process.Kill()
 	}
