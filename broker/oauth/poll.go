@@ -3,6 +3,7 @@ package oauth
 import (
 	"cmp"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -22,8 +23,9 @@ const (
 var pollWords = map[string]string{
 	pollPending: pollPending, "pending": pollPending, // {"status":"pending"}
 	pollFaster: pollFaster, "polling_too_frequently": pollFaster,
-	pollDenied: pollDenied, "denied": pollDenied, "declined": pollDenied, "user_denied": pollDenied,
-	"authorization_declined": pollDenied, "authorization_denied": pollDenied, // Microsoft says the first
+	pollDenied: pollDenied, "denied": pollDenied, "declined": pollDenied, "rejected": pollDenied, "cancelled": pollDenied, "canceled": pollDenied,
+	"user_denied": pollDenied, "user_rejected": pollDenied, "user_cancelled": pollDenied, "user_canceled": pollDenied,
+	"authorization_declined": pollDenied, "authorization_denied": pollDenied, "authorization_rejected": pollDenied, // Microsoft says the first
 	pollExpired: pollExpired, "expired": pollExpired, "token_expired": pollExpired,
 	"code_expired": pollExpired, "device_code_expired": pollExpired, "expired_device_code": pollExpired, // Microsoft's older endpoint says the first
 }
@@ -51,7 +53,7 @@ func (a *answer) pollSays() string {
 		return said
 	}
 	m := looseMembers(a)
-	for _, from := range append([]members{m, m.object("error"), m.object("data")}, m.list("errors")...) {
+	for _, from := range append([]members{m, m.object("error"), m.object("data"), m.object("result")}, m.list("errors")...) {
 		for _, name := range pollMembers {
 			if said := pollWords[snake(from.text(name))]; said != "" {
 				return said
@@ -77,9 +79,10 @@ func (m members) list(name string) (all []members) {
 }
 
 // snake writes a code as RFC 6749 would: authorization_pending for
-// AuthorizationPendingException and "Authorization pending".
+// AuthorizationPendingException, also with its namespace before a '#' as AWS has
+// it, and for "Authorization pending".
 func snake(s string) string {
-	if len(s) > maxCode {
+	if s = s[strings.LastIndexByte(s, '#')+1:]; len(s) > maxCode {
 		return ""
 	}
 	var b strings.Builder
@@ -118,24 +121,27 @@ func looseMembers(a *answer) members {
 }
 
 // newDevice reads the answer of a device authorization endpoint (RFC 8628 §3.2) as
-// servers write it: also as a form, in camelCase, one level down, and with an address
-// to be typed, which has no scheme.
+// servers write it: also as a form, in camelCase, one level down, with an address to
+// be typed, which has no scheme, or with nothing but the one that has the code in it.
 func newDevice(a *answer) (d Device, code string) {
 	m := looseMembers(a)
-	if inner := m.object("data"); m.word("device_code") == "" && inner.fields != nil {
-		m = inner
+	for _, name := range slices.Sorted(maps.Keys(m.fields)) { // "data" mostly, or "result"
+		if inner := m.object(name); m.word("device_code") == "" && inner.word("device_code") != "" {
+			m = inner
+		}
 	}
+	whole := withScheme(cmp.Or(m.word("verification_uri_complete"), m.word("verification_url_complete")))
 	d = Device{
 		UserCode:                m.word("user_code"),
-		VerificationURI:         withScheme(cmp.Or(m.word("verification_uri"), m.word("verification_url"))),
-		VerificationURIComplete: withScheme(cmp.Or(m.word("verification_uri_complete"), m.word("verification_url_complete"))),
+		VerificationURI:         cmp.Or(withScheme(cmp.Or(m.word("verification_uri"), m.word("verification_url"))), whole),
+		VerificationURIComplete: whole,
 		interval:                m.seconds(m.spelled("interval")),
 	}
 	life := m.seconds(m.spelled("expires_in"))
 	if life == 0 {
 		life = deviceLife
 	}
-	if d.interval == 0 || d.interval >= life { // milliseconds, say
+	if d.interval == 0 || d.interval >= life || d.interval >= 1000*time.Second { // milliseconds, say
 		d.interval = devicePause
 	}
 	d.interval = max(d.interval, time.Second)
