@@ -42,8 +42,12 @@ func parseMetadata(body []byte) *metadata {
 const maxRedirects = 5
 
 // IssuerError says that a discovery document is of another issuer than it was asked
-// for. Ask is that issuer where it is at the same server, empty where it is not.
-type IssuerError struct{ Issuer, Ask string }
+// for. Ask is that issuer where it is at the same server, empty where it is not; Found
+// is what the document says then, for a person to decide on.
+type IssuerError struct {
+	Issuer, Ask string
+	Found       Provider
+}
 
 func (e *IssuerError) Error() string {
 	return fmt.Sprintf("the document is of issuer %q; ask for that one if it is meant", shorten(e.Issuer))
@@ -53,8 +57,9 @@ func (e *IssuerError) Error() string {
 // document itself. It looks where OpenID Connect Discovery has it, then where RFC 8414
 // does, then where only either's path is. The document must name the very issuer that
 // was asked (RFC 8414 §3.3), with endpoints that a secret may be sent to; redirects are
-// followed within the issuer's origin only. The Provider has no name yet. The error is
-// an *Error, which may wrap an *IssuerError; nothing that is asked here carries a secret.
+// followed within the issuer's origin only. The address of a document may have a query,
+// an issuer has none. The Provider has no name yet. The error is an *Error, which may
+// wrap an *IssuerError; nothing that is asked here carries a secret.
 func (c *Client) Discover(ctx context.Context, issuer string) (Provider, error) {
 	fail := func(class Class, err error) (Provider, error) { return Provider{}, &Error{Class: class, Err: err} }
 	u, err := url.Parse(issuer)
@@ -64,19 +69,22 @@ func (c *Client) Discover(ctx context.Context, issuer string) (Provider, error) 
 	if err := checkParsedURL(u); err != nil {
 		return fail(Misconfigured, err)
 	}
-	if u.RawQuery != "" {
+	server := u.Scheme + "://" + u.Host
+	path, isDocument := withoutWellKnown(strings.TrimSuffix(u.EscapedPath(), "/"))
+	if u.RawQuery != "" && !isDocument {
 		return fail(Misconfigured, errors.New("an issuer has no query"))
 	}
 	ctx, cancel := c.withTimeout(ctx)
 	defer cancel()
-	server := u.Scheme + "://" + u.Host
-	path, isDocument := withoutWellKnown(strings.TrimSuffix(u.EscapedPath(), "/"))
 	if isDocument {
 		issuer = server + path
 	}
 	places := []string{server + path + openIDConfiguration, server + authorizationServer + path}
 	if path != "" {
 		places = append(places, server+openIDConfiguration+path, server+path+authorizationServer)
+	}
+	if u.RawQuery != "" { // as Azure AD B2C names the policy
+		places = []string{u.String()}
 	}
 	var first error
 	for _, at := range places {
@@ -92,6 +100,11 @@ func (c *Client) Discover(ctx context.Context, issuer string) (Provider, error) 
 				return fail(Misconfigured, err)
 			}
 			return p, nil
+		}
+		if wrong, ok := errors.AsType[*IssuerError](err); ok && wrong.Ask != "" {
+			if p := doc.provider(strings.Contains(at, openIDConfiguration)); p.checkDiscovered(loopback(u.Hostname())) == nil {
+				wrong.Found = p
+			}
 		}
 		if first == nil || isIssuerError(err) && !isIssuerError(first) {
 			first = err
@@ -193,10 +206,12 @@ func (m *metadata) provider(openID bool) Provider {
 		DeviceAuthorizationEndpoint: m.DeviceAuthorizationEndpoint, RevocationEndpoint: m.RevocationEndpoint,
 		UserinfoEndpoint: m.UserinfoEndpoint, IssParameter: m.IssParameter,
 	}
+	post, basic := slices.Contains(m.AuthMethods, "client_secret_post"), slices.Contains(m.AuthMethods, "client_secret_basic")
 	switch {
-	case slices.Contains(m.AuthMethods, "client_secret_post"):
+	case post && basic: // often one for each client (Ory, Auth0, OneLogin): a login finds out
+	case post:
 		p.AuthStyle = AuthParams
-	case len(m.AuthMethods) == 0 || slices.Contains(m.AuthMethods, "client_secret_basic"):
+	case basic || len(m.AuthMethods) == 0:
 		p.AuthStyle = AuthHeader // what a missing list means
 	case slices.Contains(m.AuthMethods, "none"):
 		p.AuthStyle = AuthNone

@@ -139,8 +139,9 @@ func TestDiscoverPointsNowhereLocal(t *testing.T) {
 
 func TestDiscoverAuthStyles(t *testing.T) {
 	for methods, want := range map[string]string{
-		``: AuthHeader, `[]`: AuthHeader, `["client_secret_basic"]`: AuthHeader, `["client_secret_basic","client_secret_post"]`: AuthParams,
-		`["none"]`: AuthNone, `["none","client_secret_basic"]`: AuthHeader, `["private_key_jwt"]`: "",
+		``: AuthHeader, `[]`: AuthHeader, `["client_secret_basic"]`: AuthHeader, `["client_secret_basic","client_secret_post"]`: "",
+		`["client_secret_post","none"]`: AuthParams,
+		`["none"]`:                      AuthNone, `["none","client_secret_basic"]`: AuthHeader, `["private_key_jwt"]`: "",
 	} {
 		var m metadata
 		if methods != "" {
@@ -180,6 +181,7 @@ func TestDiscoverIssuers(t *testing.T) {
 		{"/tenant" + openIDPath, "/tenant" + openIDPath, "/tenant/", "/tenant/"},
 		{plainPath + "/tenant", plainPath + "/tenant", "/tenant", "/tenant"},
 		{openIDPath + "/tenant", openIDPath + "/tenant", "/tenant", "/tenant"},
+		{openIDPath + "?p=policy", openIDPath, "", ""}, // Azure AD B2C
 		{"/common/v2.0", "/common/v2.0" + openIDPath, "/{tenantid}/v2.0", "/{tenantid}/v2.0"},
 		{"/organizations/v2.0", "/organizations/v2.0" + openIDPath, "/{tenantid}/v2.0", "/{tenantid}/v2.0"},
 		{"/common/v2.0" + openIDPath, "/common/v2.0" + openIDPath, "/{tenantid}/v2.0", "/{tenantid}/v2.0"},
@@ -196,6 +198,9 @@ func TestDiscoverIssuers(t *testing.T) {
 			if ask := url + test.issuer; wrong == nil || wrong.Issuer != ask || wrong.Ask != "" && wrong.Ask != ask || strings.Contains(ask, "evil") && wrong.Ask != "" {
 				t.Errorf("%s: %v", test.asked, err)
 			}
+			if wrong != nil && (wrong.Ask != "") != (wrong.Found.TokenEndpoint == url+"/t") {
+				t.Errorf("%s: %+v", test.asked, wrong.Found)
+			}
 			continue
 		}
 		if p.Name = "x"; err != nil || p.Issuer != url+test.want || p.Validate() != nil {
@@ -207,20 +212,20 @@ func TestDiscoverIssuers(t *testing.T) {
 // One member that is not as it should be does not make the rest unreadable.
 func TestDiscoverOddMembers(t *testing.T) {
 	for member, want := range map[string]Provider{
-		`"scopes_supported":"openid email"`:                                                {Scopes: []string{"openid", "email"}},
-		`"scopes_supported":null`:                                                          {},
-		`"scopes_supported":[]`:                                                            {},
-		`"scopes_supported":["email",7]`:                                                   {},
-		`"scopes_supported":{"a":1}`:                                                       {},
-		`"authorization_response_iss_parameter_supported":"true"`:                          {IssParameter: true},
-		`"authorization_response_iss_parameter_supported":"false"`:                         {},
-		`"authorization_response_iss_parameter_supported":1`:                               {},
-		`"revocation_endpoint":false`:                                                      {},
-		`"revocation_endpoint":null,"userinfo_endpoint":[],"authorization_endpoint":{}`:    {},
-		`"device_authorization_endpoint":""`:                                               {},
-		`"token_endpoint_auth_methods_supported":"client_secret_post"`:                     {AuthStyle: AuthParams},
-		`"token_endpoint_auth_methods_supported":["none",null]`:                            {AuthStyle: AuthNone},
-		`"token_endpoint_auth_methods_supported":"client_secret_basic client_secret_post"`: {AuthStyle: AuthParams},
+		`"scopes_supported":"openid email"`:                                             {Scopes: []string{"openid", "email"}},
+		`"scopes_supported":null`:                                                       {},
+		`"scopes_supported":[]`:                                                         {},
+		`"scopes_supported":["email",7]`:                                                {},
+		`"scopes_supported":{"a":1}`:                                                    {},
+		`"authorization_response_iss_parameter_supported":"true"`:                       {IssParameter: true},
+		`"authorization_response_iss_parameter_supported":"false"`:                      {},
+		`"authorization_response_iss_parameter_supported":1`:                            {},
+		`"revocation_endpoint":false`:                                                   {},
+		`"revocation_endpoint":null,"userinfo_endpoint":[],"authorization_endpoint":{}`: {},
+		`"device_authorization_endpoint":""`:                                            {},
+		`"token_endpoint_auth_methods_supported":"client_secret_post"`:                  {AuthStyle: AuthParams},
+		`"token_endpoint_auth_methods_supported":["none",null]`:                         {AuthStyle: AuthNone},
+		`"token_endpoint_auth_methods_supported":"private_key_jwt client_secret_post"`:  {AuthStyle: AuthParams},
 		`"x":NaN`: {Issuer: "none"},
 	} {
 		url, _ := site(t, map[string]string{openIDPath: `{"issuer":"{self}","token_endpoint":"{self}/t",` + member + `}`})

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"strings"
 
@@ -148,7 +149,7 @@ func (c *providerAddCmd) derive(a *app) (p oauth.Provider, left []string, err er
 	}
 	if c.Issuer != "" && c.TokenEndpoint == "" {
 		if found, err = a.broker.Discover(a.ctx, c.Issuer); err != nil {
-			return p, nil, c.otherIssuer(err)
+			return p, nil, c.otherIssuer(a, err)
 		}
 		named.Issuer = found.Issuer
 	}
@@ -157,21 +158,54 @@ func (c *providerAddCmd) derive(a *app) (p oauth.Provider, left []string, err er
 	return p, left, nil
 }
 
-// otherIssuer adds the command that asks for the issuer which the document is of.
-func (c *providerAddCmd) otherIssuer(err error) error {
+// otherIssuer adds the command that asks for the issuer which the document is of or,
+// where that has no document of its own, names what this one says.
+func (c *providerAddCmd) otherIssuer(a *app, err error) error {
 	e, known := errors.AsType[*broker.Error](err)
 	wrong, other := errors.AsType[*oauth.IssuerError](err)
 	if !known || !other || wrong.Ask == "" {
 		return err
 	}
+	meant := *c
+	meant.Issuer = wrong.Ask
+	if _, err := a.broker.Discover(a.ctx, wrong.Ask); err != nil {
+		if wrong.Found.TokenEndpoint == "" {
+			return e
+		}
+		meant.take(wrong.Found)
+	}
+	e.Hint = meant.command()
+	return e
+}
+
+// take names what p says and no flag does.
+func (c *providerAddCmd) take(p oauth.Provider) {
+	for _, f := range []struct {
+		flag  *string
+		found string
+	}{
+		{&c.AuthorizationEndpoint, p.AuthorizationEndpoint}, {&c.TokenEndpoint, p.TokenEndpoint},
+		{&c.DeviceAuthorizationEndpoint, p.DeviceAuthorizationEndpoint}, {&c.RevocationEndpoint, p.RevocationEndpoint},
+		{&c.UserinfoEndpoint, p.UserinfoEndpoint}, {&c.AuthStyle, p.AuthStyle}, {&c.IdentityFrom, p.IdentityFrom},
+	} {
+		*f.flag = cmp.Or(*f.flag, f.found)
+	}
+	if len(c.Scope) == 0 {
+		c.Scope = p.Scopes
+	}
+}
+
+// command is c as a person would type it.
+func (c *providerAddCmd) command() string {
 	command := "authferry provider add " + c.Name
 	for _, flag := range []struct {
 		name   string
 		values []string
 	}{
-		{"from", []string{c.From}}, {"issuer", []string{wrong.Ask}}, {"authorization-endpoint", []string{c.AuthorizationEndpoint}},
-		{"device-authorization-endpoint", []string{c.DeviceAuthorizationEndpoint}}, {"revocation-endpoint", []string{c.RevocationEndpoint}},
-		{"userinfo-endpoint", []string{c.UserinfoEndpoint}}, {"client-id", []string{c.ClientID}}, {"auth-style", []string{c.AuthStyle}}, {"scope", c.Scope},
+		{"from", []string{c.From}}, {"issuer", []string{c.Issuer}}, {"authorization-endpoint", []string{c.AuthorizationEndpoint}},
+		{"token-endpoint", []string{c.TokenEndpoint}}, {"device-authorization-endpoint", []string{c.DeviceAuthorizationEndpoint}},
+		{"revocation-endpoint", []string{c.RevocationEndpoint}}, {"userinfo-endpoint", []string{c.UserinfoEndpoint}},
+		{"client-id", []string{c.ClientID}}, {"auth-style", []string{c.AuthStyle}}, {"scope", c.Scope},
 		{"token-request", []string{c.TokenRequest}}, {"redirect-uri", []string{c.RedirectURI}}, {"header", c.Header},
 		{"api-origin", c.APIOrigin}, {"api-path", c.APIPath}, {"env", c.Env}, {"identity-from", []string{c.IdentityFrom}},
 	} {
@@ -184,8 +218,7 @@ func (c *providerAddCmd) otherIssuer(err error) error {
 	if c.ClientSecretStdin {
 		command += " --client-secret-stdin"
 	}
-	e.Hint = command
-	return e
+	return command
 }
 
 type providerRemoveCmd struct {
