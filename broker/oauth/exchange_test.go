@@ -288,12 +288,13 @@ func TestRevoke(t *testing.T) {
 		{200, `{"success":false}`, Misconfigured}, {200, `{"revoked":false}`, Misconfigured}, {200, `{"error":"server_error"}`, Unknown},
 		{200, `{"error":{"code":"forbidden"}}`, Misconfigured}, {200, `{"errors":["x"]}`, Misconfigured}, {200, `{"error":true}`, Misconfigured},
 		{200, `{"status":"error"}`, Misconfigured}, {200, `{"status":403}`, Misconfigured}, {200, `[{"ok":false}]`, Misconfigured},
+		{200, `{"errcode":40013,"errmsg":"x"}`, Misconfigured}, {200, `{"captive":true,"user-portal-url":"https://x"}`, Misconfigured}, {200, `{"active":true}`, Misconfigured},
 		{200, `{"data":{"success":false}}`, Misconfigured}, {200, "false", Misconfigured}, {200, "error=invalid_client", Misconfigured},
 		{200, `{"ok":false,"error":"invalid_token"}`, ""},
 		// And one that does.
 		{200, "{}", ""}, {200, "[]", ""}, {200, "null", ""}, {200, "true", ""}, {200, "\"OK\"", ""}, {200, "OK\n", ""}, {200, "\ufeff{}", ""}, {202, "", ""},
 		{200, `{"ok":true,"revoked":true}`, ""}, {200, `{"status":"ok","error":null,"errors":[]}`, ""}, {200, `{"success":1,"code":200}`, ""},
-		{200, `{"message":"Token revoked"}`, ""}, {200, `{"ok":true,"error":""}`, ""},
+		{200, `{"message":"Token revoked"}`, ""}, {200, `{"ok":true,"error":""}`, ""}, {200, `{"errcode":0,"active":false}`, ""},
 	} {
 		r, n := fixed(t, test.status, nil, map[bool]string{false: test.body}[test.status == 204])
 		err := r.own(r.client.Revoke(t.Context(), r.endpoint, r.token, "refresh_token"))

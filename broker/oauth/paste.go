@@ -45,7 +45,8 @@ var (
 )
 
 // readings are what text may mean, the likeliest first: all of it as one word that a
-// terminal wrapped, each of its words, what follows the words "code" and "state".
+// terminal wrapped, each of its words, code and state as two words, what follows the
+// words "code" and "state".
 func readings(text string) (all []reading) {
 	text = strings.TrimSpace(strings.ReplaceAll(rawtext.Visible(text), "&amp;", "&"))
 	code, state := labelledCode.FindStringSubmatch(text), labelledState.FindStringSubmatch(text)
@@ -64,14 +65,24 @@ func readings(text string) (all []reading) {
 		if plain, err := url.QueryUnescape(bare); err == nil && !strings.Contains(bare, "://") && strings.Contains(plain, "://") {
 			all = append(all, reading{plain, false, false})
 		}
+		if code, state, ok := strings.Cut(bare, "%23"); ok && pair {
+			all = append(all, reading{code + "#" + state, true, false})
+		}
 	}
 	wrapped := !strings.ContainsAny(text, " \t")
 	add(strings.Join(words, ""), wrapped, wrapped)
-	if len(words) < 2 {
+	if len(words) > 1 {
+		for _, w := range words {
+			add(w, true, false)
+		}
+	} else if !strings.HasPrefix(text, "{") {
 		return all
 	}
-	for _, w := range words {
-		add(w, true, false)
+	if len(words) == 3 && words[1] == "#" {
+		words = []string{words[0], words[2]}
+	}
+	if len(words) == 2 {
+		all = append(all, reading{strings.TrimRight(words[0], "#") + "#" + strings.TrimLeft(words[1], "#"), true, false})
 	}
 	if code != nil && state != nil {
 		all = append(all, reading{code[1] + "#" + state[1], true, false})

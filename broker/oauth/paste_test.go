@@ -26,6 +26,7 @@ func TestPastedAsPeopleDo(t *testing.T) {
 			query, "?" + query, "#" + query, query + "#_=_", "'" + query + "'", query[:9] + "\n" + query[9:],
 			code + "#" + a.state, `"` + code + "#" + a.state + `"`, "Code: " + code + "#" + a.state, "code:" + code + "#" + a.state, "Code:\n" + code + "#" + a.state, "code:" + code + " state:" + a.state, "Your code is " + code + "#" + a.state + ".",
 			"Code: " + code + "\nState: " + a.state + "\n", `{"code": "` + code + `", "state": "` + a.state + `"}`, code + "#" + a.state[:10] + "\n" + a.state[10:],
+			code + " # " + a.state, code + " " + a.state, code + "\n" + a.state, code + "# " + a.state, code + "%23" + a.state, `{"code":"` + code + `","state":"` + a.state + `"}`,
 		} {
 			if got, err := a.Pasted(text); err != nil || got.Reveal() != code {
 				t.Errorf("%q: got %q, %v", text, got.Reveal(), err)
@@ -39,7 +40,7 @@ func TestPastedAsPeopleDo(t *testing.T) {
 			}
 		}
 		for text, want := range map[string]error{
-			`"` + code + `#XXXX"`: errForeign, "Code: " + code + "\nState: XXXX": errForeign, "code: " + code: errNoState, "It says " + code + " now": errNoState,
+			`"` + code + `#XXXX"`: errForeign, code + " XXXX": errForeign, a.state + " " + code: errForeign, "Code: " + code + "\nState: XXXX": errForeign, "code: " + code: errNoState, "It says " + code + " now": errNoState,
 			strings.Replace(whole, a.state, a.state+"x", 1): errForeign, strings.Replace(whole, a.state, strings.ToLower(a.state), 1): errForeign,
 			"https://evil.example/callback?" + query: errOtherURL, "evil.example/callback?" + query: errOtherURL, "http://127.0.0.1.evil.example/callback?" + query: errOtherURL,
 			strings.Replace(whole, "?", "/other?", 1): errOtherURL,

@@ -101,6 +101,10 @@ func denies(v any) bool {
 				if !void(value) {
 					return true
 				}
+			case "errcode", "errno", "error_no", "iserror", "is_error", "failed", "failure", "captive", "active": // RFC 8908 has captive, RFC 7662 active
+				if !void(value) {
+					return true
+				}
 			case "ok", "success", "successful", "succeeded", "revoked":
 				if no(value) {
 					return true
