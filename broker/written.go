@@ -30,12 +30,16 @@ func asWritten(name, path string) error {
 	}
 }
 
+const byteOrderMark = "\ufeff"
+
 // oddity says what in path a shell would have taken off or put something else in the
 // place of; empty: nothing.
 func oddity(path string) string {
 	switch {
 	case path == "":
 		return ""
+	case strings.HasPrefix(path, byteOrderMark):
+		return "a byte order mark is part of it, as of a file that Windows' tools wrote"
 	case strings.TrimSpace(path) != path || strings.ContainsFunc(path, unicode.IsControl):
 		return "white space or a control character is part of it, as of a line that ends in CR LF"
 	case strings.ContainsAny(path[:1], `"'`) || strings.ContainsAny(path[len(path)-1:], `"'`):
@@ -66,7 +70,7 @@ func inName(r rune) bool {
 
 // expand is the absolute path that path was meant to be, or empty.
 func expand(path string) string {
-	path = strings.Trim(strings.TrimSpace(path), `"'`)
+	path = strings.Trim(strings.TrimSpace(strings.TrimPrefix(path, byteOrderMark)), `"'`)
 	if rest, ok := strings.CutPrefix(path, "~"); ok && (rest == "" || os.IsPathSeparator(rest[0])) {
 		if home, err := os.UserHomeDir(); err == nil {
 			path = home + rest

@@ -20,7 +20,7 @@ func TestPathsThatNobodyExpanded(t *testing.T) {
 		"$NOWHERE": "", "x/$NOWHERE/y": "", "${XDG_CONFIG_HOME:-~/.config}/x": "", "$(pwd)/x": "", "`pwd`/x": "", "$env:LOCALAPPDATA\\x": "",
 		"%LOCALAPPDATA%\\x": "", "%h/x": "", "%ProgramFiles(x86)%": "", "C:\\Users\\%USERNAME%\\x": "",
 		`"` + home + `"`: home, "'" + home + "'": home, home + `"`: home, home + "\r": home, " " + home: home, home + "/x\ny": "", `"~/x"`: filepath.Join(home, "x"),
-		filepath.Join(home, "$SOME", "x"): "",
+		filepath.Join(home, "$SOME", "x"): "", "\ufeff" + home: home, "\ufeff~/x": filepath.Join(home, "x"),
 	} {
 		for name, find := range map[string]func() error{
 			"AUTHFERRY_DIR":      func() error { _, err := DefaultDir(); return err },

@@ -25,7 +25,8 @@ type Client struct {
 	// Version is what the User-Agent says of this program.
 	Version string
 
-	proxy func(*http.Request) (*url.URL, error) // nil: the environment's
+	proxy         func(*http.Request) (*url.URL, error) // nil: the environment's
+	proxyPatience time.Duration                         // zero: as for a connection
 }
 
 const (
@@ -74,7 +75,11 @@ func (c *Client) transport() http.RoundTripper {
 	if c.Transport != nil {
 		return c.Transport()
 	}
-	return newRoute(c.proxy)
+	r := newRoute(c.proxy)
+	if c.proxyPatience > 0 {
+		r.patience = c.proxyPatience
+	}
+	return r
 }
 
 func (c *Client) userAgent() string {

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"os"
 	"runtime"
 	"strings"
 	"sync"
+	"time"
 )
 
 // route is the way to the server of one request, through a proxy where the
@@ -18,24 +20,27 @@ import (
 // neither a proxy's password nor what it sent.
 type route struct {
 	http.Transport
-	lookup func(*http.Request) (*url.URL, error)
+	lookup   func(*http.Request) (*url.URL, error)
+	patience time.Duration // with a proxy that hangs
 
 	mu      sync.Mutex
 	proxy   *url.URL // that the request goes through; nil: none
 	through bool     // it made the connection
+	conn    net.Conn // to the proxy or, without one, to the server
 }
 
 func newRoute(lookup func(*http.Request) (*url.URL, error)) *route {
 	if lookup == nil {
 		lookup = http.ProxyFromEnvironment
 	}
-	r := &route{lookup: lookup}
+	r := &route{lookup: lookup, patience: connectTimeout}
 	var http1 http.Protocols
 	http1.SetHTTP1(true)
 	r.Transport = http.Transport{
 		Proxy:                  r.choose,
+		GetProxyConnectHeader:  r.connecting,
 		OnProxyConnectResponse: r.connected,
-		DialContext:            (&net.Dialer{Timeout: connectTimeout}).DialContext,
+		DialContext:            r.dial,
 		TLSHandshakeTimeout:    connectTimeout,
 		MaxResponseHeaderBytes: maxHeader,
 		DisableKeepAlives:      true,
@@ -47,7 +52,8 @@ func newRoute(lookup func(*http.Request) (*url.URL, error)) *route {
 
 // RoundTrip is http.RoundTripper's.
 func (r *route) RoundTrip(req *http.Request) (*http.Response, error) {
-	res, err := r.Transport.RoundTrip(req)
+	trace := &httptrace.ClientTrace{TLSHandshakeStart: func() { r.allow(0) }} // that has a time-out of its own
+	res, err := r.Transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
 	if err != nil {
 		return res, r.describe(err)
 	}
@@ -75,9 +81,47 @@ func (r *route) choose(req *http.Request) (*url.URL, error) {
 	return u, nil
 }
 
+// dial is http.Transport's DialContext. A proxy has as long to speak as it has to be
+// there: net/http would wait for one that hangs until the request's own time is over.
+func (r *route) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := (&net.Dialer{Timeout: connectTimeout}).DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	r.conn = conn
+	proxied := r.proxy != nil
+	r.mu.Unlock()
+	if proxied {
+		r.allow(r.patience)
+	}
+	return conn, nil
+}
+
+// connecting is http.Transport's GetProxyConnectHeader.
+func (r *route) connecting(context.Context, *url.URL, string) (http.Header, error) {
+	r.allow(r.patience)
+	return nil, nil //nolint:nilnil // http.Transport's word for no header
+}
+
+// allow gives the connection so long from now on; 0: for ever.
+func (r *route) allow(d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.conn == nil {
+		return
+	}
+	var until time.Time
+	if d > 0 {
+		until = time.Now().Add(d)
+	}
+	_ = r.conn.SetDeadline(until) // one that is closed has no time to allow
+}
+
 // connected is http.Transport's OnProxyConnectResponse.
 func (r *route) connected(_ context.Context, proxy *url.URL, req *http.Request, res *http.Response) error {
 	if res.StatusCode == http.StatusOK {
+		r.allow(0)
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.through = true
@@ -129,7 +173,7 @@ func (r *route) describe(err error) error {
 		return f
 	case toProxy, !through && !socks && f == nil:
 		why := describe(err)
-		if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "socks connect" && op.Err != nil {
+		if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "socks connect" && op.Err != nil && !timedOut(err) {
 			why = say("it refuses", op.Err)
 		}
 		return &failure{

@@ -117,7 +117,7 @@ func TestProxyIsNamed(t *testing.T) {
 		{"no HTTP", "SSH-2.0-x\r\n", "", user, "", "in HTTPS_PROXY can't be reached", "HTTPS_PROXY=http://HOST:PORT"},
 		{"hangs", "hang", "", user, "", "in HTTPS_PROXY can't be reached: timed out", "HTTPS_PROXY=http://HOST:PORT"},
 		{"no TLS to the proxy", "", "", user, "https", "in HTTPS_PROXY can't be", ""},
-		{"no SOCKS", "hang", "", user, "socks5", "timed out; the connection goes through the proxy 127.0.0.1:", ""},
+		{"no SOCKS", "hang", "", user, "socks5", "in HTTPS_PROXY can't be reached: timed out", "HTTPS_PROXY=http://HOST:PORT"},
 		{"unknown CA", "HTTP/1.1 200 OK\r\n\r\n", target, user, "", "its certificate is signed by an unknown authority", ""},
 		{"a page in place of TLS", "HTTP/1.1 200 OK\r\n\r\n", notTLS, user, "", "it does not speak TLS; the connection goes through the proxy 127.0.0.1:", ""},
 		{"unknown kind", "", "", user, "socks9", "HTTPS_PROXY names a proxy of an unknown kind", "HTTPS_PROXY=http://HOST:PORT"},
@@ -138,7 +138,7 @@ func TestProxyIsNamed(t *testing.T) {
 			}
 			c := &Client{Timeout: time.Minute}
 			if test.answer == "hang" {
-				c.Timeout = 50 * time.Millisecond
+				c.proxyPatience = 50 * time.Millisecond // a request has far longer
 			}
 			endpoint := ""
 			if test.name == "unknown CA" { // and nothing else
