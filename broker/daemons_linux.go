@@ -2,6 +2,8 @@ package broker
 
 import (
 	"bytes"
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -42,11 +44,12 @@ func mine(dir string) bool {
 	return string(uid) == strconv.Itoa(syscall.Getuid())
 }
 
-// sameHome holds as well where nobody may look.
+// sameHome holds as well where nobody may look, but not for a process that has ended
+// or has yet to begin.
 func sameHome(dir string) bool {
 	env, err := os.ReadFile(filepath.Join(dir, "environ"))
-	if err != nil {
-		return true
+	if err != nil || len(env) == 0 {
+		return errors.Is(err, fs.ErrPermission)
 	}
 	for v := range bytes.SplitSeq(env, []byte{0}) {
 		for _, name := range []string{"HOME", "XDG_DATA_HOME"} {

@@ -1,16 +1,20 @@
 package broker
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// A second daemon for the same home is found, one for another home is not.
+// A second daemon for the same home is found; one for another home is not, nor one that
+// has ended.
 func TestKeyringDaemons(t *testing.T) {
 	home := t.TempDir()
 	t.Setenv("HOME", home)
@@ -38,8 +42,22 @@ func TestKeyringDaemons(t *testing.T) {
 		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 		started = append(started, cmd.Process.Pid)
 	}
+	ended := exec.CommandContext(t.Context(), path, "0")
+	ended.Env = []string{"HOME=" + home}
+	if err := ended.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ended.Wait() })
+	for state := ""; state != "Z"; time.Sleep(time.Millisecond) { // nobody has waited for it yet
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", ended.Process.Pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(string(stat), ") ")
+		state = rest[:1]
+	}
 	now := keyringDaemons()
-	if !slices.Contains(now, started[0]) || !slices.Contains(now, started[1]) || slices.Contains(now, started[2]) {
+	if !slices.Contains(now, started[0]) || !slices.Contains(now, started[1]) || slices.Contains(now, started[2]) || slices.Contains(now, ended.Process.Pid) {
 		t.Errorf("started %v: found %v, before %v", started, now, before)
 	}
 }
