@@ -428,8 +428,10 @@ func (o operation) on(t *testing.T, keychain func(*testing.T) []string, part str
 // Every process of every command that changes something, killed at every system
 // call by which it does: the next command works or names the true cause.
 func TestKillAtEverySystemCall(t *testing.T) {
+	t.Parallel()
 	for _, o := range slices.Concat(operations(), takeovers()) {
 		t.Run(o.name, func(t *testing.T) {
+			t.Parallel()
 			for _, who := range o.victims() {
 				o.sweep(t, nil, who, sampled(6))
 			}
@@ -456,12 +458,14 @@ func sampled(n int) int {
 // The same on a real gnome-keyring: a rotation at every call, as ever, and each of
 // the others, if time is no matter, at calls all along its way, others each time.
 func TestKillAtEverySystemCallOnKeyring(t *testing.T) {
+	t.Parallel()
 	onKeychain(t, func(t *testing.T) []string { return keystoretest.GnomeKeyring(t).Env }, sampled(2), 25)
 }
 
 // And on a Secret Service that takes its time over each call, so that the calls
 // after one that is under way are reached by a kill as well.
 func TestKillAtSystemCallsOnSecretService(t *testing.T) {
+	t.Parallel()
 	env := func(t *testing.T) []string { return keystoretest.SecretService(t, keystoretest.Slow).Env }
 	if !*full {
 		rotation("rotate, strict server", strict, "").sweep(t, env, rotator, 2)
@@ -473,6 +477,7 @@ func TestKillAtSystemCallsOnSecretService(t *testing.T) {
 func onKeychain(t *testing.T, env func(*testing.T) []string, sample, others int) {
 	for _, o := range []operation{rotation("rotate, strict server", strict, ""), rotation("rotate a long token", strict, "refresh-4200")} {
 		t.Run(o.name, func(t *testing.T) {
+			t.Parallel()
 			for _, who := range o.victims() {
 				o.sweep(t, env, who, sample)
 			}
@@ -485,6 +490,9 @@ func onKeychain(t *testing.T, env func(*testing.T) []string, sample, others int)
 		if o.inVault || strings.HasPrefix(o.name, "rotate") {
 			continue
 		}
-		t.Run(o.name, func(t *testing.T) { o.sweep(t, env, caller, others) })
+		t.Run(o.name, func(t *testing.T) {
+			t.Parallel()
+			o.sweep(t, env, caller, others)
+		})
 	}
 }

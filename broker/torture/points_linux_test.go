@@ -41,6 +41,7 @@ func (w *world) requester(t *testing.T, id string) int {
 // not answered, and when it has read half of the answer. Only a server without
 // grace makes that cost the login.
 func TestKilledWhileTheServerAnswers(t *testing.T) {
+	t.Parallel()
 	for _, kind := range []brokertest.Rotation{brokertest.Fixed, brokertest.Rotate, brokertest.Strict, brokertest.GraceSame, brokertest.GraceNew} {
 		for point, cut := range map[string]brokertest.Cut{"K9": brokertest.CutHeaders, "K10": brokertest.CutMidBody} {
 			t.Run(fmt.Sprint(kind, " ", point), func(t *testing.T) {
@@ -91,6 +92,7 @@ func TestKilledWhileTheServerAnswers(t *testing.T) {
 // Nobody refreshes beside it; they are told who holds it; who needs no refresh is
 // served; and when it goes on, its work was not in vain.
 func TestStoppedRotator(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, brokertest.New(t, strict), nil)
 	id := w.add("ada", 50*time.Second) // still alive, and less than --min-ttl
 	release := make(chan struct{})
@@ -123,6 +125,7 @@ func TestStoppedRotator(t *testing.T) {
 
 // P4: what a command starts inherits none of its locks.
 func TestChildrenHoldNoLocks(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, brokertest.New(t, strict), nil)
 	id := w.add("ada", -time.Second)
 	ready := filepath.Join(w.home, "ready")
@@ -150,6 +153,7 @@ func TestChildrenHoldNoLocks(t *testing.T) {
 
 // P5: everything at once on many accounts: no deadlock, and one refresh each.
 func TestForkStorm(t *testing.T) {
+	t.Parallel()
 	accounts := proofs.Size(25, 100)
 	w := newWorld(t, brokertest.New(t, strict), nil)
 	var ids []string
@@ -179,6 +183,7 @@ func TestForkStorm(t *testing.T) {
 // P8: a process with hardly any file descriptors says so and spends nothing, or
 // works.
 func TestFewDescriptors(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, brokertest.New(t, strict), nil)
 	for limit := 3; limit <= 16; limit++ {
 		user := fmt.Sprintf("u%d", limit)
@@ -207,6 +212,7 @@ func TestFewDescriptors(t *testing.T) {
 // in turn they see each other's writes, or say what they miss; no refresh token
 // is sent twice.
 func TestTwoDaemons(t *testing.T) {
+	t.Parallel()
 	k := keystoretest.GnomeKeyring(t)
 	other := k.Second(t)
 	w := newWorld(t, brokertest.New(t, brokertest.Config{Rotation: brokertest.Strict}), k.Env)
@@ -230,6 +236,7 @@ func TestTwoDaemons(t *testing.T) {
 
 // C14: a keyring that other programs have filled is slower, and that is all.
 func TestFullKeyring(t *testing.T) {
+	t.Parallel()
 	items := proofs.Size(20, 150)
 	if *full {
 		items = 2000
@@ -256,6 +263,7 @@ func TestFullKeyring(t *testing.T) {
 // The stored token is tried, as after an unknown outcome, and only the provider
 // can say that the login is over.
 func TestKeystoreFromBackup(t *testing.T) {
+	t.Parallel()
 	for kind, want := range map[brokertest.Rotation]int{brokertest.Fixed: 0, brokertest.GraceNew: 0, brokertest.Strict: 4} {
 		t.Run(string(kind), func(t *testing.T) {
 			w := newWorld(t, brokertest.New(t, brokertest.Config{Rotation: kind}), nil)
@@ -283,6 +291,7 @@ func TestKeystoreFromBackup(t *testing.T) {
 
 // D11: no HOME, no AUTHFERRY_DIR: a plain error, and nothing is written anywhere.
 func TestNoHome(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, brokertest.New(t, strict), nil)
 	cmd := w.command("list")
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
