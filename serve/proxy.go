@@ -229,6 +229,7 @@ func (w *writer) WriteHeader(status int) {
 	if status >= 200 {
 		w.status = status
 	}
+	w.renew()
 	w.ResponseWriter.WriteHeader(status)
 }
 
@@ -236,13 +237,17 @@ func (w *writer) Write(data []byte) (int, error) {
 	if w.status == 0 {
 		w.status = http.StatusOK
 	}
+	w.renew()
+	n, err := w.ResponseWriter.Write(data)
+	w.bytes += int64(n)
+	return n, err
+}
+
+func (w *writer) renew() {
 	if now := time.Now(); now.Sub(w.renewed) > stuck/10 {
 		w.renewed = now
 		_ = w.control.SetWriteDeadline(now.Add(stuck)) // not every ResponseWriter has one
 	}
-	n, err := w.ResponseWriter.Write(data)
-	w.bytes += int64(n)
-	return n, err
 }
 
 // Unwrap is for http.ResponseController: ReverseProxy flushes by it.

@@ -2,6 +2,7 @@ package serve
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 )
@@ -14,6 +15,8 @@ const (
 	rampEvery = time.Second
 	// rampEnd is how many at once need no more care.
 	rampEnd = 32
+	// maxRamps is more than anybody has of accounts and models.
+	maxRamps = 1024
 )
 
 // ramps let requests in at an account: all of them, or, at one that is new or whose
@@ -64,6 +67,10 @@ func (all *ramps) enter(ctx context.Context, provider, scope, account string) (p
 	who, key := provider+" "+scope, account+" "+scope
 	r := all.by[key]
 	if r == nil {
+		if len(all.by) >= maxRamps {
+			maps.DeleteFunc(all.by, func(_ string, r *ramp) bool { return r.inside == 0 && r.changed == nil })
+			clear(all.last)
+		}
 		r = &ramp{}
 		all.by[key] = r
 	}

@@ -175,6 +175,7 @@ func (t *turn) try(ctx context.Context, tok *broker.Token, at *place) (*http.Res
 	if t.throttled[id] && t.otherFree(ctx) {
 		report.Attempt = lastAttempt // it was waited for once: that is enough
 	}
+	t.p.reports.refused(id, t.scope)
 	v, err := t.report(ctx, report)
 	if ctx.Err() != nil {
 		_ = res.Body.Close()
@@ -183,7 +184,6 @@ func (t *turn) try(ctx context.Context, tok *broker.Token, at *place) (*http.Res
 	if err == nil && v.Hold != nil {
 		at.leave(refused)
 		t.until = v.Hold.Until
-		t.p.reports.refused(id, t.scope)
 	}
 	next, pass, err := t.follow(ctx, id, status, v, err)
 	if pass {
@@ -285,18 +285,15 @@ func (t *turn) report(ctx context.Context, r broker.ReportRequest) (*broker.Repo
 func (t *turn) limited(tok *broker.Token, h http.Header, data []byte) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.out.Context()), slowRefusal)
 	defer cancel()
-	_, _ = t.report(ctx, broker.ReportRequest{Lease: tok.Lease, Status: http.StatusOK, Header: h, Body: data, HoldScope: t.scope, Attempt: lastAttempt})
 	t.p.reports.refused(tok.Account.ID, t.scope)
+	_, _ = t.report(ctx, broker.ReportRequest{Lease: tok.Lease, Status: http.StatusOK, Header: h, Body: data, HoldScope: t.scope, Attempt: lastAttempt})
 }
 
 // succeeded tells the broker of an answer, now and then, behind the client's back.
 func (t *turn) succeeded(tok *broker.Token, res *http.Response) {
-	if res.StatusCode >= 300 || !t.p.reports.due(tok.Account.ID, t.scope) {
-		return
-	}
 	r := broker.ReportRequest{Lease: tok.Lease, Status: res.StatusCode, Header: res.Header.Clone(), HoldScope: t.scope}
 	ctx := context.WithoutCancel(t.out.Context())
-	t.p.reports.behind.Go(func() {
+	t.p.reports.tell(tok.Account.ID, t.scope, func() {
 		ctx, cancel := context.WithTimeout(ctx, slowRefusal)
 		defer cancel()
 		_, _ = t.report(ctx, r)
@@ -340,7 +337,8 @@ func (t *turn) send(ctx context.Context, tok *broker.Token) (*http.Response, err
 	if pinned := tok.API.Paths; len(pinned) > 0 && !listed(pinned, t.out.Method, t.path) {
 		return nil, &Trouble{Kind: Unknown, Provider: t.provider}
 	}
-	r := t.out.Clone(ctx)
+	mine, end := context.WithCancel(ctx)
+	r := t.out.Clone(mine)
 	r.URL.Scheme, r.URL.Host, r.Host = base.Scheme, base.Host, base.Host
 	r.URL.Path, r.URL.RawPath = join(base, t.path)
 	r.URL.RawQuery = t.p.withoutKeys(r.URL.RawQuery)
@@ -359,14 +357,17 @@ func (t *turn) send(ctx context.Context, tok *broker.Token) (*http.Response, err
 	}
 	res, err := t.p.transport.RoundTrip(r) //nolint:bodyclose // the caller's
 	if ctx.Err() != nil {
+		end()
 		if err == nil {
 			_ = res.Body.Close()
 		}
 		return nil, ctx.Err()
 	}
 	if err != nil {
+		end()
 		return nil, &Trouble{Kind: Unreachable, Provider: t.provider, Err: errors.New("no answer from " + base.Host)}
 	}
+	res.Body = watch(res.Body, end)
 	return res, t.keepHome(res, base)
 }
 

@@ -57,34 +57,57 @@ func (s *sessions) put(c *call, tok *broker.Token) {
 }
 
 // successes says which accepted answers are reported: they prove guessed holds wrong
-// and say how full the quota is, which nobody needs to know every second.
+// and say how full the quota is, which nobody needs to know every second. None is
+// reported after a refusal that came later, whose hold it would undo.
 type successes struct {
-	mu     sync.Mutex
-	last   map[string]time.Time // by account and scope
-	behind sync.WaitGroup
+	mu       sync.Mutex
+	last     map[string]time.Time // by account and scope
+	refusals map[string]int       // by account, so far
+	sending  sync.Mutex           // held while one is reported
+	behind   sync.WaitGroup
 }
 
 const reportEvery = time.Minute
 
-func (s *successes) due(account, scope string) bool {
+// tell has report called behind the caller's back, unless that was done a moment ago.
+func (s *successes) tell(account, scope string, report func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.last == nil {
-		s.last = map[string]time.Time{}
+		s.last, s.refusals = map[string]time.Time{}, map[string]int{}
 	}
 	key, now := account+" "+scope, time.Now()
 	if now.Sub(s.last[key]) < reportEvery {
-		return false
+		return
+	}
+	if len(s.last) >= maxSessions {
+		clear(s.last)
 	}
 	s.last[key] = now
-	return true
+	refusals := s.refusals[account]
+	s.behind.Go(func() {
+		s.sending.Lock()
+		defer s.sending.Unlock()
+		s.mu.Lock()
+		late := s.refusals[account] != refusals
+		s.mu.Unlock()
+		if !late {
+			report()
+		}
+	})
 }
 
-// refused makes the next success of the account worth a report.
+// refused is for before a refusal is reported: when it returns, no success from before is
+// under way any more. The next one is worth a report.
 func (s *successes) refused(account, scope string) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.last, account+" "+scope)
+	if s.refusals != nil {
+		s.refusals[account]++
+		delete(s.last, account+" "+scope)
+	}
+	s.mu.Unlock()
+	s.sending.Lock()
+	defer s.sending.Unlock()
 }
 
 func (s *successes) wait() { s.behind.Wait() }

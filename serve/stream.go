@@ -99,6 +99,38 @@ func (b *body) Read(p []byte) (int, error) {
 // Close ends the answer: a read that is under way returns.
 func (b *body) Close() error { return b.from.Close() }
 
+// silence is for how long an API may say nothing in the middle of an answer. Clients
+// give up sooner; this is for those that don't.
+const silence = 10 * time.Minute
+
+// watched is a body that ends with an error where the API is silent for too long.
+type watched struct {
+	from  io.ReadCloser
+	timer *time.Timer
+	end   context.CancelFunc // of the request
+}
+
+// watch returns body, which lives until it is closed or end is called.
+func watch(body io.ReadCloser, end context.CancelFunc) io.ReadCloser {
+	timer := time.AfterFunc(silence, end)
+	timer.Stop()
+	return &watched{body, timer, end}
+}
+
+func (w *watched) Read(p []byte) (int, error) {
+	w.timer.Reset(silence)
+	defer w.timer.Stop()
+	return w.from.Read(p)
+}
+
+// Close ends the request as well.
+func (w *watched) Close() error {
+	err := w.from.Close()
+	w.timer.Stop()
+	w.end()
+	return err
+}
+
 // stream is a body of events.
 type stream struct {
 	body

@@ -231,6 +231,29 @@ func TestSlowStream(t *testing.T) {
 	})
 }
 
+// An API that falls silent for good ends the answer, as a broken one.
+func TestSilence(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r, w := io.Pipe()
+		body := watch(r, func() { _ = w.CloseWithError(context.Canceled) })
+		go func() {
+			for range 3 {
+				time.Sleep(silence - time.Second)
+				_, _ = io.WriteString(w, "x")
+			}
+		}()
+		started := time.Now()
+		all, err := io.ReadAll(body)
+		if string(all) != "xxx" || !errors.Is(err, context.Canceled) || time.Since(started) != 4*silence-3*time.Second {
+			t.Errorf("%q, %v after %v", all, err, time.Since(started))
+		}
+		if err := body.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A stream that is left while a read is under way leaves nothing behind.
 func TestLeftStream(t *testing.T) {
 	t.Parallel()
