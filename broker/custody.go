@@ -80,7 +80,8 @@ func (t *takeover) refusal() error {
 	if refused == nil {
 		return nil
 	}
-	return failf(Usage, "the login %s of %s can't be taken: %s; nothing was changed", quote(refused.login.Entry), t.req.Source.Title, refused.reason).hint("%s", refused.hint)
+	return failf(Usage, "the login %s of %s can't be taken: %s (%s); nothing was changed",
+		quote(refused.login.Entry), t.req.Source.Title, refused.reason, refused.n.Provider.TokenAdvice()).hint("%s", refused.hint)
 }
 
 func (t *takeover) do(ctx context.Context) (*Takeover, error) {
@@ -437,6 +438,13 @@ type Importable struct {
 	Source migrate.Source
 	Path   string
 	Logins []TakeoverLogin
+	Advice []Advice // about those that can't be refreshed here
+}
+
+// Refreshable reports that a login of the provider, or with "" of any, can be taken over
+// to stay.
+func (f Importable) Refreshable(provider string) bool {
+	return slices.ContainsFunc(f.Logins, func(l TakeoverLogin) bool { return !l.alien && (provider == "" || l.Provider == provider) })
 }
 
 // Importable looks in every usual place. It touches neither network nor keystore,
@@ -457,8 +465,8 @@ func (b *Broker) Importable(ctx context.Context) []Importable {
 					c.reason = "" // what it lacks, a flag brings
 				}
 			}
-			if logins := t.outcome().Logins; logins != nil {
-				all = append(all, Importable{s, path, logins})
+			if o := t.outcome(); o.Logins != nil {
+				all = append(all, Importable{s, path, o.Logins, o.Advice})
 			}
 		}
 	}

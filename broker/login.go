@@ -114,7 +114,7 @@ func (b *Broker) newLogin(ctx context.Context, req LoginRequest) (*login, error)
 	}
 	l.endpoint.ClientID = cmp.Or(req.ClientID, p.ClientID)
 	if l.endpoint.ClientID == "" && l.renew == "" {
-		return nil, noClient(p)
+		return nil, req.noClient(p)
 	}
 	if err := b.ready(ctx, idx); err != nil {
 		return nil, err
@@ -126,7 +126,7 @@ func (b *Broker) newLogin(ctx context.Context, req LoginRequest) (*login, error)
 			return nil, err
 		}
 		if old.best == nil || old.best.Endpoint.TokenEndpoint != p.TokenEndpoint || old.best.Endpoint.ClientID == "" {
-			return nil, noClient(p)
+			return nil, req.noClient(p)
 		}
 		l.endpoint.ClientID = old.best.Endpoint.ClientID
 	}
@@ -140,9 +140,13 @@ func (b *Broker) newLogin(ctx context.Context, req LoginRequest) (*login, error)
 	return l, nil
 }
 
-func noClient(p oauth.Provider) error {
-	e := failf(Usage, "provider %s needs the client id of your own registration there; authferry has none", p.Name).
-		hint("authferry login %s --client-id ID", p.Name)
+func (req LoginRequest) noClient(p oauth.Provider) error {
+	e := failf(Usage, "provider %s needs the client id of your own registration there; authferry has none", p.Name)
+	if p.TokenCommand != "" {
+		e.Message += "; " + p.TokenAdvice()
+		return e.hint("authferry login %s --token-stdin%s", p.Name, req.named())
+	}
+	e = e.hint("authferry login %s --client-id ID", p.Name)
 	if len(p.APIKeyHeaders) > 0 || len(p.APIKeyEnv) > 0 {
 		e.Hint += fmt.Sprintf(", or with an API key: authferry login %s --api-key-stdin --label L", p.Name)
 	}

@@ -87,7 +87,7 @@ func (b *Broker) loginStatic(ctx context.Context, req LoginRequest, n NewAccount
 	if err != nil {
 		return nil, err
 	}
-	if a := idx.Account(id); a != nil && n.LongLived && a.Fingerprint != "" {
+	if a := idx.Account(id); a != nil && n.LongLived && a.Fingerprint != "" && a.Dead != a.Fingerprint {
 		return nil, failf(Usage, "account %s has a login with a refresh token, and a token can't take its place; nothing was changed", quote(a.Label)).
 			hint("authferry login %s --token-stdin --label L", a.Provider)
 	}

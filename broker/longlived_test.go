@@ -286,3 +286,66 @@ func TestLongLivedTokenEnds(t *testing.T) {
 		}
 	}
 }
+
+// Another program's file may have a long-lived token as an API key.
+func TestTakeOverLongLivedToken(t *testing.T) {
+	n := newNewcomer(t, `{"anthropic":{"type":"api","key":"sk-ant-oat01-canary"},"openai":{"type":"api","key":"sk-admin-canary"}}`)
+	if _, err := n.takeOver(true); err != nil {
+		t.Fatal(err)
+	}
+	all := n.accounts()
+	if len(all) != 1 || all[0].Kind != KindOAuth || !longLived(&all[0]) || !all[0].ExpiresAt.IsZero() {
+		t.Fatalf("%+v", all)
+	}
+	tok, err := n.b.Token(t.Context(), TokenRequest{})
+	if err != nil || len(tok.Headers) != 2 || tok.Headers[0].Name != "authorization" {
+		t.Errorf("%v, %v", tok, err)
+	}
+	again, err := n.takeOver(false)
+	if err != nil || len(again.Accounts) > 0 || again.Removed != 1 {
+		t.Errorf("%+v, %v", again, err)
+	}
+	if left := n.content(); strings.Contains(left, "sk-ant-oat") || !strings.Contains(left, "sk-admin-canary") {
+		t.Errorf("the file: %s", left)
+	}
+}
+
+// A login with a refresh token that still works isn't given up for a token.
+func TestTokenInPlaceOfALogin(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	p, err := w.broker().Provider("anthropic")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for label, refresh := range map[string]string{"Whole": "refresh", "Access": ""} {
+		n := NewAccount{Provider: p, ClientID: "mine", Label: label, AccessToken: keystore.NewSecret("access-" + label), RefreshToken: keystore.NewSecret(refresh), ExpiresAt: time.Now().Add(time.Hour)}
+		if _, err := w.broker().Add(t.Context(), n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	renew := func(label string) error {
+		_, err := w.broker().LoginToken(t.Context(), LoginRequest{Provider: "anthropic", Renew: label}, keystore.NewSecret("sk-ant-oat01-"+label))
+		return err
+	}
+	if err := renew("Access"); err != nil {
+		t.Error(err)
+	}
+	if err := renew("Whole"); CodeOf(err) != Usage {
+		t.Errorf("%v", err)
+	}
+	all, err := w.broker().readOrEmpty()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range all.Accounts {
+		if a := &all.Accounts[i]; a.Label == "Whole" {
+			w.edit(a.ID, func(a *index.Account) { a.Dead = a.Fingerprint })
+		}
+	}
+	if err := renew("Whole"); err != nil {
+		t.Error(err)
+	}
+	if tok, err := w.broker().Token(t.Context(), TokenRequest{Selection: Selection{Account: "Whole"}}); err != nil || tok.AccessToken.Reveal() != "sk-ant-oat01-Whole" {
+		t.Errorf("%v, %v", tok, err)
+	}
+}

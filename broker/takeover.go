@@ -35,6 +35,9 @@ type Takeover struct {
 	Accounts    []index.Account   // that were made
 	Removed     int               // entries that the file no longer has
 	Finish      string            // the command that takes the logins out of the file
+	LogIn       string            // the command that logs the other program in again
+	Idle        bool              // there is nothing to do
+	Advice      []Advice          // about the logins that can't be refreshed here
 }
 
 // TakeoverLogin is one login that is to be taken over. No secret.
@@ -47,6 +50,21 @@ type TakeoverLogin struct {
 	Kind      string    `json:"kind"`
 	Identity  string    `json:"identity,omitempty"`
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	NoRefresh bool      `json:"no_refresh,omitempty"` // it ends with its access token
+
+	alien bool // as in candidate
+}
+
+// Advice is about a provider's logins that can't be refreshed here: which they are, what
+// to use instead, and the command for that.
+type Advice struct{ Text, Command string }
+
+func adviseOn(p oauth.Provider) Advice {
+	flag := "--api-key-stdin"
+	if p.TokenCommand != "" {
+		flag = "--token-stdin"
+	}
+	return Advice{"a login of " + p.Name + " can't be refreshed here: " + p.TokenAdvice(), "authferry login " + p.Name + " " + flag + " --label L"}
 }
 
 // candidate is one login of a file, and what is to become of it.
@@ -59,6 +77,7 @@ type candidate struct {
 	twin   bool   // the file has it a second time
 	whole  string // the account that has its access token, and is to get the rest
 	hint   string // refused, and the command that helps
+	alien  bool   // its refresh token is another client's
 }
 
 // takeover is one that is under way.
@@ -210,7 +229,14 @@ func (t *takeover) admit(c *candidate) {
 		ExpiresAt: within(l.ExpiresAt), RefreshExpiresAt: l.RefreshExpiresAt, Imported: true,
 		Identity: oauth.Identity{Name: l.Identity.Name}, Disabled: l.Disabled,
 	}
-	if oauth.CheckAccessToken(l.AccessToken.Reveal()) != nil {
+	switch what := p.Recognize(l.APIKey); what {
+	case oauth.LongLivedToken: // how old it is, nobody says
+		c.n.AccessToken, c.n.APIKey, c.n.LongLived = l.APIKey, keystore.Secret{}, true
+	case oauth.RefreshToken, oauth.AdminKey:
+		c.reason = "it is no API key, but " + map[oauth.Credential]string{oauth.RefreshToken: "a refresh token", oauth.AdminKey: "an admin key"}[what]
+		return
+	}
+	if !c.n.LongLived && oauth.CheckAccessToken(l.AccessToken.Reveal()) != nil {
 		c.n.AccessToken = keystore.Secret{} // the refresh token makes a better one
 	}
 	if p.IsIssuer(l.Identity.Issuer) {
@@ -249,7 +275,7 @@ func (t *takeover) compare(ctx context.Context, c *candidate) error {
 			continue
 		}
 		switch {
-		case fp != "" && a.Fingerprint == fp:
+		case fp != "" && (a.Fingerprint == fp || a.TokenFingerprint == fp):
 			c.held, c.reason = a.ID, "it is here already as "+quote(a.Label)
 		case fp != "" && slices.Contains(a.Spent, fp):
 			c.held, c.reason = a.ID, "it is an earlier state of account "+quote(a.Label)+", which was refreshed since"
@@ -331,7 +357,11 @@ func (t *takeover) settle(c *candidate, client func(oauth.Provider) string) {
 	c.n.ClientID = client(p)
 	expired := !c.n.ExpiresAt.IsZero() && !c.n.ExpiresAt.After(time.Now())
 	if !c.n.RefreshToken.Empty() && c.n.ClientID == "" {
-		c.hint = fmt.Sprintf("authferry import %s --move%s --client-id ID, with the client that it was issued to", t.req.Source.Name, t.pathArg())
+		c.alien = true
+		c.hint = fmt.Sprintf("authferry import %s --move%s --client-id ID", t.req.Source.Name, t.pathArg())
+		if p.TokenCommand != "" {
+			c.hint = adviseOn(p).Command
+		}
 		switch {
 		case t.req.Keep && c.whole != "":
 			c.hint, c.held, c.reason = "", c.whole, "its access token is here already, and more of it could not be used: provider "+p.Name+" has no client id"
@@ -389,8 +419,12 @@ func (t *takeover) outcome() *Takeover {
 	o := &Takeover{
 		Title: t.req.Source.Title, Path: t.file.Path, Skipped: slices.Clone(t.file.Skipped),
 		Finish: "authferry import " + t.req.Source.Name + " --move" + t.pathArg(),
+		LogIn:  t.req.Source.Login, Idle: !t.busy(),
 	}
 	for _, c := range t.candidates {
+		if a := adviseOn(c.n.Provider); c.alien && !slices.Contains(o.Advice, a) {
+			o.Advice = append(o.Advice, a)
+		}
 		if c.reason != "" {
 			o.Skipped = append(o.Skipped, migrate.Skipped{Entry: c.login.Entry, Reason: c.reason})
 			continue
@@ -403,6 +437,7 @@ func (t *takeover) outcome() *Takeover {
 		l := TakeoverLogin{
 			Entry: c.login.Entry, Label: c.n.Label, Was: c.was, Provider: c.n.Provider.Name, Pool: pool, Kind: kind,
 			Identity: c.n.Identity.Name, ExpiresAt: c.n.ExpiresAt.Truncate(time.Second),
+			NoRefresh: kind == KindOAuth && c.n.RefreshToken.Empty() || c.alien, alien: c.alien,
 		}
 		if a := t.idx.Account(c.whole); a != nil {
 			l.Label, l.Was, l.Pool = a.Label, "", a.Pool

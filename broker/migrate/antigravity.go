@@ -11,7 +11,7 @@ import (
 // It keeps no access tokens. What it remembers of limits is by model, but for
 // one cool-down.
 var antigravity = Source{
-	Name: "antigravity", Title: "OpenCode's Antigravity plugin",
+	Name: "antigravity", Title: "OpenCode's Antigravity plugin", Login: "opencode auth login",
 	places: func(home string) []string {
 		const name = "antigravity-accounts.json"
 		return append([]string{

@@ -16,7 +16,7 @@ import (
 
 // claudeCode keeps {"claudeAiOauth": {…}} beside members that are not the login's.
 var claudeCode = Source{
-	Name: "claude-code", Title: "Claude Code",
+	Name: "claude-code", Title: "Claude Code", Login: "claude auth login",
 	places: func(home string) []string {
 		return []string{filepath.Join(folder("CLAUDE_CONFIG_DIR", home, ".claude"), ".credentials.json")}
 	},

@@ -10,7 +10,7 @@ import (
 
 // codex keeps {"auth_mode", "OPENAI_API_KEY", "tokens": {…}, "last_refresh"}.
 var codex = Source{
-	Name: "codex", Title: "Codex",
+	Name: "codex", Title: "Codex", Login: "codex login",
 	places: func(home string) []string {
 		return []string{filepath.Join(folder("CODEX_HOME", home, ".codex"), "auth.json")}
 	},

@@ -9,7 +9,7 @@ import (
 // gemini keeps one login, {"access_token", "refresh_token", "id_token"?,
 // "expiry_date", "scope"}, and is logged out when there is no such file.
 var gemini = Source{
-	Name: "gemini", Title: "Gemini CLI",
+	Name: "gemini", Title: "Gemini CLI", Login: "gemini",
 	places: func(home string) []string { return []string{filepath.Join(home, ".gemini", "oauth_creds.json")} },
 	parse:  parseGemini,
 	over:   func(root *node) bool { return root.find("access_token") < 0 && root.find("refresh_token") < 0 },

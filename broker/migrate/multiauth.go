@@ -12,7 +12,7 @@ import (
 // two forms: {"type": "multi-oauth", "accounts": […], "currentAccountIndex",
 // "autoFailover"} and {"version": 1, "accounts": […], "activeIndex"}.
 var multiAuth = Source{
-	Name: "multi-auth", Title: "OpenCode's multi-auth plugin",
+	Name: "multi-auth", Title: "OpenCode's multi-auth plugin", Login: "opencode auth login",
 	places: func(home string) []string {
 		return []string{
 			filepath.Join(home, ".config", "opencode", "multi-auth.json"),

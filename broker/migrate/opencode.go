@@ -9,7 +9,7 @@ import (
 
 // openCode keeps {"PROVIDER": {"type": "oauth" | "api" | "wellknown", …}}.
 var openCode = Source{
-	Name: "opencode", Title: "OpenCode",
+	Name: "opencode", Title: "OpenCode", Login: "opencode auth login",
 	places: func(home string) []string {
 		return append([]string{filepath.Join(folder("XDG_DATA_HOME", home, ".local", "share"), "opencode", "auth.json")},
 			windowsFolder("LOCALAPPDATA", "opencode", "auth.json")...)

@@ -11,6 +11,7 @@ import (
 type Source struct {
 	Name  string // as in `authferry import NAME`
 	Title string
+	Login string // the command that logs the program in
 
 	places func(home string) []string
 	parse  func(*File) error

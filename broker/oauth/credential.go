@@ -46,6 +46,14 @@ func (p Provider) Lifetime() time.Duration {
 	return d
 }
 
+// TokenAdvice says what to use where no login of p can be refreshed.
+func (p Provider) TokenAdvice() string {
+	if p.TokenCommand != "" {
+		return "use " + p.TokenCommand + ", or an API key"
+	}
+	return "use an API key, or name its client with --client-id"
+}
+
 // longestLifetime is as long as any token is said to live.
 const longestLifetime = 10 * 365 * 24 * time.Hour
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/authferry/authferry/broker"
@@ -45,12 +46,25 @@ func (c *homeCmd) Run(a *app) error {
 		next = []string{"authferry provider list", "authferry login PROVIDER"}
 	}
 	if found := a.importable(); found != nil {
-		var names []string
+		var names, commands []string
+		var advice []broker.Advice
 		for _, f := range found {
 			names = append(names, inWords(f))
+			if f.Refreshable("") {
+				commands = append(commands, "authferry import "+f.Source.Name)
+			}
+			for _, one := range f.Advice {
+				if !slices.Contains(advice, one) {
+					advice = append(advice, one)
+				}
+			}
 		}
 		t.add("found", "logins of "+strings.Join(names, ", "))
-		next = append(next, "authferry import "+found[0].Source.Name)
+		for _, one := range advice {
+			t.add("", one.Text)
+			commands = append(commands, one.Command)
+		}
+		next = append(next, commands[0])
 	}
 	if len(next) == 0 {
 		next = []string{"authferry status", "authferry token"}

@@ -47,6 +47,7 @@ func (c *importGrantCmd) Run(a *app) error {
 		}{[]broker.AccountView{v}, []struct{}{}})
 	}
 	a.welcome(v.Provider, v.Label)
+	a.noteEnd(v)
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -114,6 +115,7 @@ func (c *importFileCmd) tell(a *app, done *broker.Takeover) {
 			}
 		}
 		a.welcome(acc.Provider, acc.Label)
+		a.noteEnd(a.broker.ViewOf(acc))
 	}
 	switch {
 	case len(done.Accounts) == 0 && done.Removed == 0:
@@ -123,7 +125,8 @@ func (c *importFileCmd) tell(a *app, done *broker.Takeover) {
 	case c.Keep:
 		a.term.warn(fmt.Sprintf("%s still has these logins: whichever program refreshes first logs the other out; %s ends that", done.Path, done.Finish))
 	case done.Removed > 0:
-		a.term.note("%s no longer has them", done.Path)
+		a.term.note("%s no longer has them; to log %s in again:", done.Path, done.Title)
+		a.term.note("%s", done.LogIn)
 	}
 }
 
@@ -160,6 +163,9 @@ func planTable(plan *broker.Takeover) *table {
 		if l.Was != "" {
 			as += fmt.Sprintf(" (%q is taken or does not do)", l.Was)
 		}
+		if l.NoRefresh {
+			as += ", which ends " + endText(l.ExpiresAt, time.Now())
+		}
 		t.add("  "+l.Entry, as)
 	}
 	for _, s := range plan.Skipped {
@@ -168,38 +174,67 @@ func planTable(plan *broker.Takeover) *table {
 	if len(plan.Logins)+len(plan.Skipped) == 0 {
 		t.add("  no logins")
 	}
+	for _, advice := range plan.Advice {
+		t.add(advice.Text)
+		t.add("  " + advice.Command)
+	}
 	return t
 }
 
-// choose asks whether to move or to keep.
+// choose asks whether to move or to keep, where there is something of which that is
+// the question. Where nothing can be taken, what comes next says why.
 func (c *importFileCmd) choose(a *app, reqs []broker.TakeoverRequest) error {
-	const flags = "--move or --keep"
-	for _, req := range reqs {
-		plan, err := a.broker.PlanTakeover(a.ctx, req)
-		switch {
-		case err != nil:
+	question, flags := "Move them here, keep them in both places, or leave it? [move/keep/N]", "--move or --keep"
+	idle, plans, err := c.plans(a, reqs, false)
+	if err != nil {
+		return err
+	}
+	if idle {
+		question, flags = "Keep them in both places until they end, or leave it? [keep/N]", "--keep"
+		if idle, plans, err = c.plans(a, reqs, true); err != nil {
 			return err
-		case !a.present():
-			continue
+		}
+	}
+	advised := slices.ContainsFunc(plans, func(p *broker.Takeover) bool { return len(p.Advice) > 0 })
+	if idle && (advised || a.present()) {
+		return nil
+	}
+	for _, plan := range plans {
+		if !a.present() {
+			break
 		}
 		t := planTable(plan)
 		if err := t.print(a.err, a.term.columns(a.err)); err != nil {
 			return err
 		}
 	}
-	answer, err := a.ask("Move them here, keep them in both places, or leave it? [move/keep/N]", flags)
+	answer, err := a.ask(question, flags)
 	if err != nil {
 		return err
 	}
-	switch answer {
-	case "m", "move":
+	switch {
+	case flags != "--keep" && (answer == "m" || answer == "move"):
 		c.Move = true
-	case "k", "keep":
+	case answer == "k" || answer == "keep":
 		c.Keep = true
 	default:
 		return &broker.Error{Code: broker.Cancelled, Message: "nothing was changed"}
 	}
 	return nil
+}
+
+// plans are what would be done; idle: nothing.
+func (c *importFileCmd) plans(a *app, reqs []broker.TakeoverRequest, keep bool) (idle bool, all []*broker.Takeover, err error) {
+	idle = true
+	for _, req := range reqs {
+		req.Keep = keep
+		plan, err := a.broker.PlanTakeover(a.ctx, req)
+		if err != nil {
+			return false, nil, err
+		}
+		idle, all = idle && plan.Idle, append(all, plan)
+	}
+	return idle, all, nil
 }
 
 // importable are the logins of other programs that could be taken over. It touches
@@ -219,12 +254,21 @@ func inWords(f broker.Importable) string {
 
 // offerImport names the logins that other programs have and, where ask, asks a
 // person whether to take over those of a program; a provider narrows that to
-// programs with a login of it. taken reports that this was done.
+// programs with a login of it that can be refreshed here. taken reports that this was
+// done.
 func (a *app) offerImport(provider, clientID string, ask bool) (taken bool, err error) {
 	for _, f := range a.importable() {
-		a.term.note("found logins of %s in %s; authferry import %s takes them over", inWords(f), f.Path, f.Source.Name)
+		if f.Refreshable("") {
+			a.term.note("found logins of %s in %s; authferry import %s takes them over", inWords(f), f.Path, f.Source.Name)
+		} else {
+			a.term.note("found logins of %s in %s", inWords(f), f.Path)
+		}
+		for _, advice := range f.Advice {
+			a.term.note("%s: %s", advice.Text, advice.Command)
+		}
 		fits := func(l broker.TakeoverLogin) bool { return provider == "" || l.Provider == provider }
-		if !ask || !a.present() || !slices.ContainsFunc(f.Logins, fits) {
+		lasting := f.Refreshable(provider) || clientID != "" && slices.ContainsFunc(f.Logins, fits)
+		if !ask || !a.present() || !lasting {
 			continue
 		}
 		answer, err := a.ask(fmt.Sprintf("Take over the logins of %s? [y/N]", f.Source.Title), "authferry import "+f.Source.Name)
