@@ -72,7 +72,7 @@ func (m *model) audit(struck blow, before []index.Account, steps []*step) {
 		}
 		m.generations[a.ID] = a.Generation
 	}
-	m.keptSettings(steps)
+	m.keptSettings(struck, steps)
 	if all := m.accounts(); len(all) > 0 {
 		m.serves(all[m.r.IntN(len(all))])
 	}

@@ -173,7 +173,6 @@ func (m *model) inflict(b blow, requests int, steps []*step, want func() *step, 
 		m.worries += 2 * len(m.accounts())
 		clear(m.generations)
 		m.set = nil
-		_ = os.RemoveAll(aside)
 	case emptied:
 		files, _ := filepath.Glob(filepath.Join(m.dir, "locks", "*"))
 		for _, path := range files {

@@ -382,6 +382,9 @@ func (m *model) play() {
 	work.Wait()
 	done.Wait()
 	m.settle()
+	if struck == restored { // whoever was at work in it is done
+		_ = os.RemoveAll(m.dir + asideSuffix)
+	}
 	m.server.ClearFaults()
 	m.audit(struck, all, steps)
 }

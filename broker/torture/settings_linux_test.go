@@ -102,20 +102,21 @@ func (m *model) parse(name string, to any) {
 
 // keptSettings holds what is set now to what was before the round and what its
 // commands said that they had set.
-func (m *model) keptSettings(steps []*step) {
+func (m *model) keptSettings(struck blow, steps []*step) {
 	before, now := m.set, m.settings()
 	m.set = now
 	if before == nil {
 		return
 	}
-	done, perhaps := map[string][]string{}, map[string][]string{}
+	done, perhaps, said := map[string][]string{}, map[string][]string{}, map[string]string{}
 	for _, s := range steps {
+		said[s.sets.of] += fmt.Sprintf("; %q: exit code %d", s.sets.is, s.result.code)
 		switch of := s.sets.of; {
 		case of == "":
 		case s.result.code == 0:
 			m.n.settings++
 			done[of] = append(done[of], s.sets.is)
-		case s.touched:
+		case s.touched, struck.ofFolder(): // what is moved in the instant after the change is missed
 			perhaps[of] = append(perhaps[of], s.sets.is)
 		}
 	}
@@ -134,7 +135,7 @@ func (m *model) keptSettings(steps []*step) {
 			may = append(may, before[of])
 		}
 		if !slices.Contains(may, now[of]) {
-			m.broken("I11: %s is %q, and not %q: a change was lost", of, now[of], may)
+			m.broken("I11: %s is %q, and not %q: a change was lost (before: %q%s)", of, now[of], may, before[of], said[of])
 		}
 	}
 }
