@@ -47,7 +47,7 @@ var table = []row{
 	{"I8", "the index parses and is its owner's alone, at any instant", token, once, none, []string{"broker/index TestKilledWriter", everyCall}},
 	{"I9", "no lock and no process is left", token, once, none, []string{everyCall, random}},
 	{"I10", "other accounts do not notice", token, once, none, []string{random}},
-	{"I11", "settings, providers, bindings and labels that processes change at once are all kept", "-", "-", none, []string{random}},
+	{"I11", "settings, providers, bindings and labels that processes change at once are all kept", "-", "-", none, []string{"broker TestSettingsOfManyAtOnce", "broker/index TestLocksDeletedInUpdate", random}},
 
 	{"K1", "killed waiting for a lock", token, once, none, []string{"broker TestKilledCallers", "broker/index TestKilledHolderHoldsNothing", underWine + "/broker"}},
 	{"K2", "killed with the rotation lock", token, once, none, []string{points + "/K2", underWine + "/broker"}},
@@ -102,7 +102,7 @@ var table = []row{
 	{"S25", "an idle connection is closed", token, once, none, []string{server + "/S25", "broker/oauth TestS25ConnectionIsNew"}},
 	{"S26", "any latency, longer than the caller waits", "provider_unreachable; then a token", once, none, []string{"broker/oauth TestS26Latency", "broker TestImpatientCaller"}},
 	{"S27", "a gateway's 502, 503, 504 or page, before the request was carried out or after", "a token, or provider_unreachable", atMost2, "one after it, at a server without grace", []string{random}},
-	{"S28", "good answers in the dialects of real servers", token, once, none, []string{random}},
+	{"S28", "good answers in the dialects of real servers", token, once, none, []string{"broker/oauth TestSearch", random}},
 
 	{"C1", "locked from the start", "keystore_locked", "0", none, []string{before + "/C1", "keystore TestFaults/C1:", "keystore TestGnomeKeyringFaults"}},
 	{"C2", "locks between preflight and write", "keystore_locked; then a token", once, none, []string{after + "/C2", "keystore TestLocksInBetween"}},
@@ -135,9 +135,9 @@ var table = []row{
 	{"D10", "a rename that is refused for a while", token, once, none, []string{"broker/index TestFileInUse", "atomicfile TestPatiently", underWine + "/broker"}},
 	{"D11", "no HOME, two folders, no umask", "a token, or the cause", once, none, []string{torture + "TestNoHome", "broker/index TestTwoFoldersShareNoStore", "broker/index TestNoUmask"}},
 	{"D12", "hundreds of stray files", token, once, none, []string{"broker/index TestStrayTempFilesAreSwept", "keystore TestStrayFiles"}},
-	{"D13", "the folder is moved away and back, or used at another path meanwhile", "a token, or the cause", once, none, []string{random}},
+	{"D13", "the folder is moved away and back, or used at another path meanwhile", "a token, or the cause", once, none, []string{"broker TestFolderGoneInTheWindow", "broker TestFolderGoneInLogin", random}},
 	{"D14", "the folder is put back from a copy while refreshing", "a token, or login_needed", atMost2, fromK8, []string{random}},
-	{"D15", "locks/ is emptied or removed while refreshing", token, once, none, []string{random}},
+	{"D15", "locks/ is emptied or removed while refreshing", token, once, none, []string{"broker TestLocksDeletedInTheWindow", "broker/index TestLocksDeletedInUpdate", random}},
 
 	{"T1", "the clock is set back or forward", token, once, none, []string{"broker TestJudgeByBootClock"}},
 	{"T2", "obtained in the future", "refreshed before it is trusted", once, none, []string{"broker TestJudge/T2"}},
@@ -157,5 +157,5 @@ var table = []row{
 	{"P8", "16 file descriptors, and fewer", "a token, or the cause", once, none, []string{torture + "TestFewDescriptors"}},
 	{"P9", "an old and a new version side by side", token, "0", none, []string{"broker/index TestEveryTypeOfTheSchemaKeepsUnknownFields", "broker/index TestRoundTripKeepsEverything", "cmd/authferry TestScripts/index"}},
 	{"P10", "one login imported twice", "label_taken", once, none, []string{"broker TestSpentGrantIsNotImported"}},
-	{"P11", "frozen for longer than it would wait for the provider", token, once, none, []string{random}},
+	{"P11", "frozen for longer than it would wait for the provider", token, once, none, []string{"broker TestFrozenRotator", random}},
 }
