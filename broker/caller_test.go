@@ -17,11 +17,13 @@ import (
 func TestKilledCallers(t *testing.T) {
 	cfg := brokertest.Config{Rotation: brokertest.Strict, Latency: 20 * time.Millisecond, AccessTTL: time.Hour}
 	t.Run("file", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t, cfg)
 		w.add("ada", -time.Second)
 		w.killCallers(rounds(t, 25))
 	})
 	t.Run("keychain", func(t *testing.T) {
+		t.Parallel()
 		expiredInKeychain(t, cfg, keystoretest.GnomeKeyring(t).Env).killCallers(rounds(t, 5))
 	})
 }

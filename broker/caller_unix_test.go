@@ -32,6 +32,7 @@ func startApart(t *testing.T, cmd *exec.Cmd) (kill func(whole bool)) {
 func TestSignalledRotator(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGTERM} {
 		t.Run(sig.String(), func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, brokertest.Config{Rotation: brokertest.Strict})
 			release := make(chan struct{})
 			w.server.Inject(brokertest.Fault{Until: release})

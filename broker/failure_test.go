@@ -361,6 +361,7 @@ func TestFailoverFromDeadLogin(t *testing.T) {
 func TestOddTokens(t *testing.T) {
 	for _, kind := range []brokertest.Rotation{brokertest.OmitRefresh, brokertest.BlankRefresh, brokertest.SameRefresh, brokertest.KeepsOld, brokertest.KillsAccess} {
 		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, brokertest.Config{Rotation: kind})
 			a := w.add("ada", -time.Second)
 			for range 3 {
@@ -372,6 +373,7 @@ func TestOddTokens(t *testing.T) {
 		})
 	}
 	t.Run("S21 50 KB", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t, brokertest.Config{})
 		a := w.add("ada", -time.Second)
 		big := string(make50KB())

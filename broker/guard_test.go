@@ -128,6 +128,7 @@ func TestLivingTokenOutlivesBadAnswers(t *testing.T) {
 		"nothing in the answer, before rotating": {Status: 200, Body: `{}`, Times: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newWorld(t, brokertest.Config{Rotation: brokertest.GraceSame})
 			w.add("ada", 50*time.Second)
 			w.server.Inject(fault)
@@ -137,6 +138,7 @@ func TestLivingTokenOutlivesBadAnswers(t *testing.T) {
 		})
 	}
 	t.Run("rotator killed after the grant was stored, then 429", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t, brokertest.Config{})
 		w.add("ada", 50*time.Second)
 		w.server.Inject(brokertest.Fault{Status: 429, Skip: 1})

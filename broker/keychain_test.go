@@ -60,6 +60,7 @@ func expiredInKeychain(t *testing.T, cfg brokertest.Config, env []string) *world
 // The main job on a real gnome-keyring: any number of processes at expiry, one
 // token request, no secret in a file.
 func TestRealKeyring(t *testing.T) {
+	t.Parallel()
 	k := keystoretest.GnomeKeyring(t)
 	for _, n := range herds(t) {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
@@ -150,6 +151,7 @@ func TestNoBus(t *testing.T) {
 		"mute": {keystoretest.MuteBus, KeystoreTimeout},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := keychainWorld(t, brokertest.Config{}, []string{"AUTHFERRY_KEYCHAIN_TIMEOUT=700ms"})
 			w.env = append(w.env, row.bus(t)...)
 			if got := w.addInChild("ada"); got.err == nil || got.err.Code != row.want {
@@ -207,6 +209,7 @@ func TestKeychainFailsAfterSpending(t *testing.T) {
 // C9: a write that a killed rotator left under way comes late and harms nothing:
 // it is to a slot of its own.
 func TestLateWrite(t *testing.T) {
+	t.Parallel()
 	s := keystoretest.SecretService(t, keystoretest.Normal)
 	w := keychainWorld(t, brokertest.Config{Rotation: brokertest.GraceNew}, s.Env)
 	if got := w.addInChild("ada"); got.err != nil {
@@ -272,6 +275,7 @@ func TestDeletedItems(t *testing.T) {
 // C17, C6: the keyring daemon is killed and comes back locked: a clear error,
 // nothing lost.
 func TestKilledDaemon(t *testing.T) {
+	t.Parallel()
 	k := keystoretest.GnomeKeyring(t)
 	w := keychainWorld(t, brokertest.Config{}, k.Env)
 	if got := w.addInChild("ada"); got.err != nil {

@@ -52,8 +52,11 @@ func TestLimitsInTheWindow(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, brokertest.Config{Rotation: brokertest.Strict, Latency: 300 * time.Millisecond})
+			t.Parallel()
+			w := newWorld(t, brokertest.Config{Rotation: brokertest.Strict})
 			a := w.add("ada", -time.Second)
+			release := make(chan struct{})
+			w.server.Inject(brokertest.Fault{Until: release, After: true})
 			rotator := w.command()
 			rotator.Args = []string{"authferry", RotateCommand, a.ID, "1"}
 			done := make(chan answer, 1)
@@ -68,6 +71,7 @@ func TestLimitsInTheWindow(t *testing.T) {
 			if err := unix.Prlimit(pid, test.resource, &unix.Rlimit{Cur: limit, Max: before.Max}, nil); err != nil {
 				t.Fatal(err)
 			}
+			close(release)
 			if test.lifted {
 				select {
 				case got := <-done:

@@ -21,12 +21,14 @@ import (
 func TestWindow(t *testing.T) {
 	cfg := brokertest.Config{Rotation: brokertest.Strict, Latency: 100 * time.Millisecond}
 	t.Run("file", func(t *testing.T) {
+		t.Parallel()
 		w := newWorld(t, cfg)
 		w.add("ada", -time.Second)
 		w.measureWindow(rounds(t, 8))
 		killRandomRotators(t, newWorld, cfg, rounds(t, 8))
 	})
 	t.Run("keychain", func(t *testing.T) {
+		t.Parallel()
 		k := keystoretest.GnomeKeyring(t)
 		expiredInKeychain(t, cfg, k.Env).measureWindow(rounds(t, 4))
 		killRandomRotators(t, func(t *testing.T, cfg brokertest.Config) *world {

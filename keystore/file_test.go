@@ -61,6 +61,7 @@ func TestFileConforms(t *testing.T) {
 
 // K12: a writer is killed at any instant.
 func TestFileSurvivesKilledWriters(t *testing.T) {
+	t.Parallel()
 	_, dir, key := newVault(t)
 	where, err := json.Marshal([]string{dir, key})
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 )
 
 func TestGnomeKeyringConforms(t *testing.T) {
+	t.Parallel()
 	if os.Getenv(inside) != "" {
 		ks.Run(t, func(testing.TB) keystore.Store { return keystore.OpenKeychain() })
 		return
@@ -27,6 +28,7 @@ func TestGnomeKeyringConforms(t *testing.T) {
 
 // C1, C6, C17: what becomes of a real keyring in a session.
 func TestGnomeKeyringFaults(t *testing.T) {
+	t.Parallel()
 	ring := ks.GnomeKeyring(t)
 	c := newClient(t, "keychain", ring.Env)
 	c.set(item, "value")
@@ -96,12 +98,14 @@ func TestSecretToolShowsTheValue(t *testing.T) {
 
 // C9, K12, K13: a writer is killed at any instant.
 func TestGnomeKeyringSurvivesKilledWriters(t *testing.T) {
+	t.Parallel()
 	ring := ks.GnomeKeyring(t)
 	killWriters(t, "keychain", ring.Env)
 }
 
 // C18: many processes at once.
 func TestGnomeKeyringTakesManyClients(t *testing.T) {
+	t.Parallel()
 	ring := ks.GnomeKeyring(t)
 	clients := make([]*client, 64)
 	for i := range clients {

@@ -47,8 +47,9 @@ func TestFaults(t *testing.T) {
 		"C12: disk full":                      {mode: ks.Full, set: keystore.ErrDenied},
 		"slow":                                {mode: ks.Slow},
 	} {
-		t.Run(name, func(t *testing.T) {
-			for _, value := range []string{"new", long} {
+		for _, value := range []string{"new", long} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
 				service := ks.SecretService(t, ks.Normal)
 				used := newClient(t, "keychain", service.Env)
 				used.set(item, "old")
@@ -69,8 +70,8 @@ func TestFaults(t *testing.T) {
 					service = ks.SecretService(t, tt.mode)
 				}
 				newClient(t, "keychain", service.Env).wantCause(set, tt.set)
-			}
-		})
+			})
+		}
 	}
 }
 
@@ -101,6 +102,7 @@ func TestNoBus(t *testing.T) {
 		"mute": {env: ks.MuteBus(t), cause: keystore.ErrTimeout, timeout: shortly},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			c := newClient(t, "keychain", tt.env)
 			for _, op := range []string{"get", "set", "delete"} {
 				c.wantCause(request{Op: op, Name: item, Timeout: tt.timeout}, tt.cause)
@@ -131,6 +133,7 @@ func TestLocksInBetween(t *testing.T) {
 // C3, C9: a write that was given up and is stored later does not come after the
 // next write of the same process.
 func TestLateWrite(t *testing.T) {
+	t.Parallel()
 	needsSecretService(t)
 	service := ks.SecretService(t, ks.Normal)
 	c := newClient(t, "keychain", service.Env)

@@ -4,11 +4,14 @@ package testenv
 
 import (
 	"encoding/json"
+	"flag"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -23,7 +26,8 @@ var theirs = regexp.MustCompile(`^(AUTHFERRY_|XDG_|TF_|GIT_|DOCKER_|KUBECONFIG$|
 var ours = []string{"AUTHFERRY_PROOFS", "AUTHFERRY_TEST_SYSTEM_KEYCHAIN", "AUTHFERRY_AI_CLIENTS", "AUTHFERRY_OPENCODE"}
 
 // Alone gives this process a home of its own and an environment without the machine's
-// set-ups. The home goes when the tests that it returns have run.
+// set-ups, and lets more tests run at once. The home goes when the tests that it returns
+// have run.
 func Alone(tests Tests) Tests {
 	home, err := os.MkdirTemp("", "authferry-home-")
 	if err != nil {
@@ -40,6 +44,8 @@ func Alone(tests Tests) Tests {
 	set("APPDATA", filepath.Join(home, "AppData", "Roaming"))
 	set("LOCALAPPDATA", filepath.Join(home, "AppData", "Local"))
 	set("PATH", path(home, os.Getenv("PATH")))
+	// Mostly tests wait for processes, and those for time to pass.
+	_ = flag.Set("test.parallel", strconv.Itoa(4*runtime.GOMAXPROCS(0)))
 	return alone{tests, home}
 }
 

@@ -1,13 +1,10 @@
 package main
 
 import (
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -25,8 +22,6 @@ func TestMain(m *testing.M) {
 	for name := range links {
 		commands[name] = main
 	}
-	// Mostly the tests wait for processes, and those for time to pass.
-	_ = flag.Set("test.parallel", strconv.Itoa(4*runtime.GOMAXPROCS(0)))
 	if _, is := commands[strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe")]; is {
 		testscript.Main(m, commands)
 	}
