@@ -152,7 +152,7 @@ func TestStay(t *testing.T) {
 		t.Errorf("got %s, want the account to stay with", got)
 	}
 	pinned := stay
-	pinned.Selection.Account = "eve"
+	pinned.Account = "eve"
 	if got := token(pinned).Account.ID; got != eve.ID {
 		t.Errorf("got %s, want the pinned one", got)
 	}

@@ -174,7 +174,7 @@ func TestRefusedToken(t *testing.T) {
 			rw.Header().Set("Content-Type", "application/json")
 			_ = json.NewEncoder(rw).Encode(map[string]any{"access_token": fresh, "refresh_token": "next", "expires_in": 3600, "token_type": "Bearer"})
 		case strings.Contains(refusing, r.Header.Get("X-Who")):
-			rw.WriteHeader(401)
+			rw.WriteHeader(http.StatusUnauthorized)
 		default:
 			_, _ = rw.Write([]byte("ok " + r.Header.Get("X-Who")))
 		}

@@ -2,7 +2,6 @@ package serve
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"net/http"
 	"slices"
@@ -79,8 +78,6 @@ func (c *call) upload() io.ReadCloser {
 type upload struct {
 	data []byte
 }
-
-var errUploadClosed = errors.New("the body is closed")
 
 func (u *upload) Read(p []byte) (int, error) {
 	n := copy(p, u.data)

@@ -169,7 +169,7 @@ func TestCanaries(t *testing.T) {
 		},
 		"away": func(rw http.ResponseWriter, _ *http.Request) {
 			rw.Header().Set("Location", "https://elsewhere.example/")
-			rw.WriteHeader(302)
+			rw.WriteHeader(http.StatusFound)
 		},
 	} {
 		w.free("ada", "bob")
@@ -261,7 +261,7 @@ func TestPinnedAPI(t *testing.T) {
 	}
 	w.api.will(func(rw http.ResponseWriter, r *http.Request) {
 		rw.Header().Set("Location", r.Header.Get("X-To"))
-		rw.WriteHeader(307)
+		rw.WriteHeader(http.StatusTemporaryRedirect)
 	})
 	for to, want := range map[string]string{"/deep/api/v1/x": "/sim/v1/x", "x": "/sim/v1/x", "/v1/x": "", "/deep/apix": ""} {
 		if got := w.post(messagesPath, "{}", "X-To", to).header.Get("Location"); got != want {

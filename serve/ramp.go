@@ -123,12 +123,12 @@ func (p *place) leave(how outcome) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	r.inside--
-	switch {
-	case how == refused:
+	switch how {
+	case refused:
 		all.last[p.who] = p.account
 		r.room = 1
 		r.refusals++
-	case how == accepted:
+	case accepted:
 		all.last[p.who] = p.account
 		if r.refusals != p.refusals {
 			break // it went in before somebody else was refused

@@ -233,7 +233,7 @@ func (t *turn) follow(ctx context.Context, id string, status int, v *broker.Repo
 	case err != nil && status != http.StatusBadRequest && status != http.StatusForbidden:
 		return nil, false, t.trouble(err)
 	case err != nil, v.Action == broker.None:
-		return nil, true, nil
+		return nil, true, nil //nolint:nilerr // the API's own words say more
 	case v.Action == broker.Retry && status == http.StatusUnauthorized:
 		if !t.again() || v.Next == nil || t.refreshed[id] {
 			return nil, false, t.trouble(&broker.Error{Code: broker.ProviderRefused, RetryAt: v.RetryAt})
@@ -355,7 +355,7 @@ func (t *turn) send(ctx context.Context, tok *broker.Token) (*http.Response, err
 	if c := t.call; c.length > 0 && c.again() && r.Header["Idempotency-Key"] == nil && r.Header["X-Idempotency-Key"] == nil {
 		r.GetBody = func() (io.ReadCloser, error) { return &upload{data: c.body}, nil }
 	}
-	res, err := t.p.transport.RoundTrip(r) //nolint:bodyclose // the caller's
+	res, err := t.p.transport.RoundTrip(r)
 	if ctx.Err() != nil {
 		end()
 		if err == nil {

@@ -101,13 +101,16 @@ func (s *successes) tell(account, scope string, report func()) {
 // under way any more. The next one is worth a report.
 func (s *successes) refused(account, scope string) {
 	s.mu.Lock()
-	if s.refusals != nil {
-		s.refusals[account]++
-		delete(s.last, account+" "+scope)
+	if s.refusals == nil {
+		s.last, s.refusals = map[string]time.Time{}, map[string]int{}
 	}
+	s.refusals[account]++
 	s.mu.Unlock()
 	s.sending.Lock()
 	defer s.sending.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.last, account+" "+scope)
 }
 
 func (s *successes) wait() { s.behind.Wait() }

@@ -27,9 +27,9 @@ type body struct {
 	seen    func(p []byte, err error) // gets everything once, as it comes; nil: nobody does
 }
 
-// fill reads into b.held until enough says so, the body is over, or patience and
-// context are. It returns false for the last two.
-func (b *body) fill(ctx context.Context, patience time.Duration, enough func() bool) bool {
+// fill reads into b.held until enough says so, the body is over, or patience or context
+// are.
+func (b *body) fill(ctx context.Context, patience time.Duration, enough func() bool) {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	for b.err == nil && !enough() {
@@ -38,12 +38,11 @@ func (b *body) fill(ctx context.Context, patience time.Duration, enough func() b
 		case <-b.reading:
 			b.take()
 		case <-timer.C:
-			return false
+			return
 		case <-ctx.Done():
-			return false
+			return
 		}
 	}
-	return true
 }
 
 func (b *body) start() {

@@ -90,6 +90,6 @@ func inForeground() bool {
 		return false
 	}
 	defer func() { _ = tty.Close() }()
-	group, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCGPGRP) //nolint:gosec // a file's number
+	group, err := unix.IoctlGetInt(int(tty.Fd()), unix.TIOCGPGRP)
 	return err == nil && group == syscall.Getpgrp()
 }

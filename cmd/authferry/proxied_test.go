@@ -48,7 +48,7 @@ func askProxy() {
 			}
 		case "--run":
 			words := strings.Fields(value)
-			out, err := exec.Command(words[0], words[1:]...).Output() //nolint:noctx // the test's time is its end
+			out, err := exec.Command(words[0], words[1:]...).Output()
 			if err != nil {
 				fmt.Println(err)
 			}
@@ -91,7 +91,7 @@ func hammer(url, key string, over <-chan struct{}) {
 }
 
 func askOnce(url, key string) string {
-	request, err := http.NewRequest(http.MethodPost, url, strings.NewReader("{}")) //nolint:noctx // as above
+	request, err := http.NewRequest(http.MethodPost, url, strings.NewReader("{}"))
 	if err != nil {
 		return err.Error()
 	}
