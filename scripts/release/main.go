@@ -5,9 +5,13 @@ package main
 import (
 	"bytes"
 	"cmp"
+	"compress/gzip"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -66,7 +70,6 @@ type release struct {
 	time    time.Time // of the commit: the age of every file
 	url     string    // where the files will be fetched from
 	dist    string
-	stage   string // in dist until everything is packed: a folder per target with its program
 }
 
 func newRelease(ctx context.Context, version string) (*release, error) {
@@ -98,7 +101,6 @@ func newRelease(ctx context.Context, version string) (*release, error) {
 		time:    time.Unix(unix, 0).UTC(),
 		url:     cmp.Or(strings.TrimRight(os.Getenv("RELEASE_URL"), "/"), "https://github.com/authferry/authferry/releases/download/v"+version),
 		dist:    "dist",
-		stage:   filepath.Join("dist", "stage"),
 	}, nil
 }
 
@@ -139,44 +141,83 @@ func (r *release) pack(ctx context.Context) error {
 	if err := os.RemoveAll(r.dist); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(r.stage, 0o755); err != nil { // #nosec G301 -- to be published
+	fmt.Printf("authferry %s (%s)\n", r.version, r.commit)
+	stage := filepath.Join(r.dist, "stage") // as .goreleaser.yaml says
+	if err := r.goreleaser(ctx); err != nil {
 		return err
 	}
-	fmt.Printf("authferry %s (%s)\n", r.version, r.commit)
-	for _, t := range targets {
-		if err := r.build(ctx, t); err != nil {
-			return err
+	for _, made := range []string{"*.tar.gz", "*.zip", "*.deb", "*.rpm", "*.cdx.json", "homebrew/*.rb", "scoop/*.json"} {
+		files, err := filepath.Glob(filepath.Join(stage, made))
+		if err != nil || len(files) == 0 {
+			return fmt.Errorf("GoReleaser made no %s: %w", made, err)
 		}
-		if err := r.archive(t); err != nil {
-			return err
+		for _, file := range files {
+			if err := os.Rename(file, filepath.Join(r.dist, filepath.Base(file))); err != nil {
+				return err
+			}
 		}
 	}
-	for _, step := range []func(context.Context) error{r.linuxPackages, r.billsOfMaterials, r.npm, r.manifests, r.finish} {
-		if err := step(ctx); err != nil {
-			return err
-		}
+	if err := r.npm(stage); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(stage); err != nil {
+		return err
+	}
+	return r.sums()
+}
+
+// goreleaser makes what .goreleaser.yaml says.
+func (r *release) goreleaser(ctx context.Context) error {
+	temp, err := os.MkdirTemp("", "authferry-release-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(temp) // #nosec G104 -- of no use any more
+	manual := filepath.Join(temp, "authferry.1.gz")
+	if err := gzipFile(manual, "docs/authferry.1"); err != nil {
+		return err
+	}
+	program, err := tool(ctx, "goreleaser")
+	if err != nil {
+		return err
+	}
+	gomod, err := tool(ctx, "cyclonedx-gomod")
+	if err != nil {
+		return err
+	}
+	caches, err := exec.CommandContext(ctx, "go", "env", "GOCACHE", "GOMODCACHE").Output()
+	if err != nil {
+		return fmt.Errorf("go env: %w", err)
+	}
+	cache, modules, _ := strings.Cut(strings.TrimSpace(string(caches)), "\n")
+	cmd := exec.CommandContext(ctx, program, "release", "--clean", "--skip=publish,validate")
+	cmd.Env = append(os.Environ(), "GORELEASER_CURRENT_TAG=v"+r.version, "COMMIT="+r.commit, "MANUAL="+manual, "RELEASE_URL="+r.url,
+		"GOCACHE="+cache, "GOMODCACHE="+strings.TrimSpace(modules),
+		// It wants a remote, which a copy of the repository need not have.
+		"GIT_CONFIG_COUNT=1", "GIT_CONFIG_KEY_0=remote.origin.url", "GIT_CONFIG_VALUE_0=https://github.com/authferry/authferry",
+		"PATH="+filepath.Dir(gomod)+string(filepath.ListSeparator)+os.Getenv("PATH"))
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("goreleaser: %w", err)
 	}
 	return nil
 }
 
-// build makes the program of one target. Its bytes depend on the source, the
-// version, the commit and the Go toolchain: not on the folder, and not on what
-// Go would find out about the repository by itself.
-func (r *release) build(ctx context.Context, t target) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-mod=readonly",
-		"-ldflags", "-s -w -X main.stamped="+r.version+" -X main.stampedCommit="+r.commit,
-		"-o", r.program(t), "./cmd/authferry")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS="+t.os, "GOARCH="+t.arch,
-		"GOAMD64=v1", "GOARM64=v8.0", "GOFLAGS=", "GOEXPERIMENT=")
-	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
-	if err := cmd.Run(); err != nil {
-		return fmt.Errorf("go build for %s: %w", t, err)
+func gzipFile(to, from string) error {
+	content, err := os.ReadFile(from)
+	if err != nil {
+		return err
 	}
-	return show(r.program(t))
-}
-
-func (r *release) program(t target) string {
-	return filepath.Join(r.stage, t.String(), t.program())
+	return create(to, func(w io.Writer) error {
+		zipped, err := gzip.NewWriterLevel(w, gzip.BestCompression)
+		if err != nil {
+			return err
+		}
+		if _, err := zipped.Write(content); err != nil {
+			return err
+		}
+		return zipped.Close()
+	})
 }
 
 // tool is the path of one of tools/release, built for this machine whatever it
@@ -192,12 +233,32 @@ func tool(ctx context.Context, name string) (string, error) {
 	return strings.TrimSpace(string(path)), nil
 }
 
-// run shows what a tool says only if it fails.
-func run(ctx context.Context, env []string, program string, args ...string) error {
-	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Env = append(os.Environ(), env...)
-	if output, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w\n%s", filepath.Base(program), err, output)
+// sums writes SHA256SUMS, as sha256sum --check reads it, and says what there is.
+func (r *release) sums() error {
+	entries, err := os.ReadDir(r.dist)
+	if err != nil {
+		return err
 	}
-	return nil
+	var sums bytes.Buffer
+	for _, entry := range entries {
+		path := filepath.Join(r.dist, entry.Name())
+		sum, err := checksum(path)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&sums, "%s  %s\n", sum, entry.Name())
+		if info, err := entry.Info(); err == nil {
+			fmt.Printf("%6.1f MB  %s\n", float64(info.Size())/1e6, path)
+		}
+	}
+	return os.WriteFile(filepath.Join(r.dist, "SHA256SUMS"), sums.Bytes(), 0o644) // #nosec G306 -- to be published
+}
+
+func checksum(path string) (string, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:]), nil
 }
