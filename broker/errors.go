@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"runtime"
 	"strings"
 	"time"
 
@@ -113,7 +114,7 @@ func storeError(err error) error {
 	switch {
 	case errors.Is(err, keystore.ErrLocked):
 		e = failf(KeystoreLocked, "the keychain is locked; nothing was changed").
-			hint("unlock your login keyring, then run the command again")
+			hint("%s", unlocking(runtime.GOOS))
 	case errors.Is(err, keystore.ErrUnavailable):
 		e = failf(KeystoreUnavailable, "no keystore is reachable from this session").
 			hint("authferry keystore status shows what was tried; without a keychain: authferry keystore init --key-file PATH")
@@ -130,6 +131,13 @@ func storeError(err error) error {
 		e = failf(Internal, "the keystore failed")
 	}
 	return e.because(err)
+}
+
+func unlocking(goos string) string {
+	if goos == "darwin" {
+		return "security unlock-keychain"
+	}
+	return "unlock your login keyring, then run the command again"
 }
 
 // indexError turns an error of the index or of a lock into one to act on.

@@ -1,6 +1,7 @@
 package keystore
 
 import (
+	"encoding/base64"
 	"errors"
 	"strings"
 	"syscall"
@@ -34,6 +35,9 @@ func classify(goos string, err error) error {
 // classifySecurity goes by the exit status of /usr/bin/security, the low byte of
 // an OSStatus (Security/SecBase.h); the library drops its text.
 func classifySecurity(err error) error {
+	if _, cut := errors.AsType[base64.CorruptInputError](err); cut {
+		return ErrDamaged // the item is there, and not what the library stores
+	}
 	exit, ok := errors.AsType[interface {
 		error
 		ExitCode() int
@@ -47,7 +51,8 @@ func classifySecurity(err error) error {
 	case 36, // errSecInteractionNotAllowed -25308: locked, and nobody to ask (SSH)
 		29: // errSecInteractionRequired -25315
 		return ErrLocked
-	case 37, // errSecNoDefaultKeychain -25307
+	case -1, // it was killed
+		37, // errSecNoDefaultKeychain -25307
 		50, // errSecNoSuchKeychain -25294
 		53: // errSecNotAvailable -25291
 		return ErrUnavailable

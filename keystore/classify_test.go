@@ -1,6 +1,7 @@
 package keystore
 
 import (
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -53,7 +54,9 @@ func TestClassify(t *testing.T) {
 		{"darwin", exitStatus(128), ErrDenied},
 		{"darwin", exitStatus(37), ErrUnavailable},
 		{"darwin", exitStatus(50), ErrUnavailable},
+		{"darwin", base64.CorruptInputError(3), ErrDamaged},
 		{"darwin", exitStatus(1), ErrDenied},
+		{"darwin", exitStatus(-1), ErrUnavailable}, // as os/exec has it of one that a signal ended
 		{"darwin", &os.PathError{Op: "fork/exec", Path: "/usr/bin/security", Err: os.ErrNotExist}, ErrUnavailable},
 
 		{"windows", syscall.Errno(1168), ErrNotFound},

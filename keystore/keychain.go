@@ -180,7 +180,7 @@ func (k *keychain) countParts(ctx context.Context, name string) (n int, err erro
 	for n < maxParts {
 		if _, err := k.get(ctx, partName(name, n+1)); errors.Is(err, ErrNotFound) {
 			break
-		} else if err != nil {
+		} else if err != nil && !errors.Is(err, ErrDamaged) {
 			return n, err
 		}
 		n++
@@ -208,9 +208,9 @@ func (k *keychain) put(ctx context.Context, item, text string) error {
 		switch {
 		case errors.Is(err, ErrNotFound):
 			return &Error{Cause: ErrDenied, Err: errMissing}
-		case err != nil:
+		case err != nil && !errors.Is(err, ErrDamaged):
 			return err
-		case got == text:
+		case err == nil && got == text:
 			return nil
 		case again:
 			return &Error{Cause: ErrDenied, Err: errDiffers}

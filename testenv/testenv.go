@@ -34,8 +34,13 @@ func Alone(tests Tests) Tests {
 		panic(err)
 	}
 	keep(home)
+	kept := ours
+	if os.Getenv("AUTHFERRY_TEST_SYSTEM_KEYCHAIN") != "" {
+		kept = append(slices.Clone(ours), "DBUS_SESSION_BUS_ADDRESS")
+		keepKeychain(home)
+	}
 	for _, v := range os.Environ() {
-		if name, _, _ := strings.Cut(v, "="); theirs.MatchString(name) && !slices.Contains(ours, name) {
+		if name, _, _ := strings.Cut(v, "="); theirs.MatchString(name) && !slices.Contains(kept, name) {
 			set(name, "")
 		}
 	}
@@ -57,6 +62,25 @@ type alone struct {
 func (a alone) Run() int {
 	defer func() { _ = os.RemoveAll(a.home) }()
 	return a.Tests.Run()
+}
+
+// keepKeychain lets macOS find the keychain, which it looks for in the home that HOME
+// names: which one is the default, and where the login keychain is.
+func keepKeychain(home string) {
+	old, err := os.UserHomeDir()
+	if err != nil || runtime.GOOS != "darwin" {
+		return
+	}
+	for _, name := range []string{"Library/Keychains", "Library/Preferences/com.apple.security.plist"} {
+		link := filepath.Join(home, name)
+		err = os.MkdirAll(filepath.Dir(link), 0o700)
+		if err == nil {
+			err = os.Symlink(filepath.Join(old, name), link)
+		}
+		if err != nil {
+			panic(err)
+		}
+	}
 }
 
 // keep names the places of what Go and Rust have in the home that is left, so that
