@@ -212,7 +212,7 @@ func renewable(idx *index.Index, req LoginRequest, kind string) (id string, err 
 		a, err := FindAccount(idx, req.Renew, req.Provider)
 		if err != nil {
 			if other, elsewhere := FindAccount(idx, req.Renew, ""); elsewhere == nil {
-				err = failf(Usage, "account %s is one of %s", quote(other.Label), other.Provider).hint("authferry login %s --renew %s", other.Provider, Arg(other.Label))
+				err = failf(Usage, "account %s is one of %s", quote(other.Label), other.Provider).hint("%s", RenewCommand(other))
 			}
 			return "", err
 		}
@@ -305,11 +305,10 @@ func (b *Broker) LoginKey(ctx context.Context, req LoginRequest, key keystore.Se
 	if err != nil {
 		return nil, err
 	}
-	kind := p.Recognize(key)
-	if kind == oauth.LongLivedToken {
+	if p.Recognize(key) == oauth.LongLivedToken {
 		return b.LoginToken(ctx, req, key)
 	}
-	if err := req.unfit(p, kind); err != nil {
+	if err := req.unfit(p, key); err != nil {
 		return nil, err
 	}
 	return b.loginStatic(ctx, req, NewAccount{Provider: p, Label: req.Label, Pool: req.Pool, APIKey: key})

@@ -3,6 +3,7 @@ package broker
 import (
 	"cmp"
 	"context"
+	"strings"
 	"time"
 
 	"github.com/authferry/authferry/broker/index"
@@ -21,7 +22,7 @@ func (b *Broker) LoginToken(ctx context.Context, req LoginRequest, token keystor
 		return nil, err
 	}
 	kind := p.Recognize(token)
-	if err := req.unfit(p, kind); err != nil {
+	if err := req.unfit(p, token); err != nil {
 		return nil, err
 	}
 	if kind == oauth.APIKey {
@@ -42,9 +43,18 @@ func (b *Broker) LoginToken(ctx context.Context, req LoginRequest, token keystor
 	return done, err
 }
 
-// unfit is the error for a credential that must not be kept as a key or token.
-func (req LoginRequest) unfit(p oauth.Provider, kind oauth.Credential) error {
-	switch kind {
+// unfit is the error for a credential that must not be kept as a key or token, or has
+// something around it by which it isn't recognized.
+func (req LoginRequest) unfit(p oauth.Provider, secret keystore.Secret) error {
+	text := secret.Reveal()
+	last := text[strings.LastIndexAny(text, " =:")+1:]
+	switch {
+	case strings.Contains(text, " "):
+		return failf(Usage, "invalid token or key: it has a space within; nothing was changed")
+	case last != text && p.Recognize(keystore.NewSecret(last)) != "":
+		return failf(Usage, "invalid token or key: there is something before it, as in NAME=VALUE; nothing was changed")
+	}
+	switch p.Recognize(secret) {
 	case oauth.RefreshToken:
 		how, instead := "--api-key-stdin", ""
 		if p.TokenCommand != "" {

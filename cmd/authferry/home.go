@@ -31,7 +31,7 @@ func (c *homeCmd) Run(a *app) error {
 			count++
 			names = append(names, v.Label)
 			if v.State == broker.NeedsLogin {
-				next = append(next, fmt.Sprintf("authferry login %s --renew %s", v.Provider, broker.Arg(v.Label)))
+				next = append(next, v.Renew)
 			}
 		}
 		if len(names) > 4 {
