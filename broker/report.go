@@ -46,6 +46,7 @@ type ReportResult struct {
 	RetryAfter time.Duration // with Retry; with Wait until RetryAt
 	RetryAt    time.Time     // zero where there is no such moment
 	Next       *Token        // nil where nothing is to be sent, or it was not asked for
+	Login      *Error        // with LogIn: whose, and the command for that
 }
 
 // tokenJustIssued is how old a token is at most for its refusal to be about the
@@ -333,6 +334,7 @@ func (res *ReportResult) blocked(err error) error {
 		res.Action = Wait
 	case LoginNeeded:
 		res.Action, res.RetryAt = LogIn, time.Time{}
+		res.Login, _ = errors.AsType[*Error](err)
 	default:
 		return err
 	}

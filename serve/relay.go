@@ -252,7 +252,7 @@ func (t *turn) follow(ctx context.Context, id string, status int, v *broker.Repo
 		t.throttled[id] = true // if it is this one that is free soon
 		return nil, false, nil
 	case v.Action == broker.LogIn:
-		return nil, false, t.trouble(&broker.Error{Code: broker.LoginNeeded})
+		return nil, false, t.trouble(cmp.Or(v.Login, &broker.Error{Code: broker.LoginNeeded}))
 	case tied, v.Next == nil, !t.mayGo(v.Next.Account.ID):
 		return nil, false, t.held(v.RetryAt)
 	}
