@@ -20,10 +20,12 @@ const FOREIGN = ["authorization", "x-api-key", "x-goog-api-key", "api-key", "coo
 
 // What a project sets for its requests must not say where they go, or how a proxy on
 // the way is to read them: by these names (RFC 9110 and others), and by any of these
-// words, as proxies and gateways have them (X-Forwarded-Host, X-Original-URL, Via).
+// words, as proxies and gateways have them (X-Forwarded-Host, X-Original-URL, Via,
+// Helicone-OpenAI-Api-Base, X-Portkey-Provider). The last ones count within a word too.
 const FRAMING = ["connection", "content-length", "expect", "http2-settings", "keep-alive", "max-forwards", "te", "trailer", "transfer-encoding", "upgrade"]
 const ROUTING = new RegExp(
-  `(^|[^a-z])(addr|address|alt|authority|backend|destination|endpoint|forward|forwarded|host|hostname|ip|method|origin|original|override|path|port|proto|protocol|proxied|proxy|rewrite|route|router|routing|scheme|server|target|upstream|uri|url|via)([^a-z]|$)`,
+  `(^|[^a-z])(addr|address|alt|authority|base|cluster|config|dest|dst|domain|endpoint|gateway|ip|location|method|origin|original|path|port|proto|protocol|provider|proxied|route|router|routing|scheme|server|service|sni|subdomain|svc|target|uri|via)([^a-z]|$)` +
+    `|backend|baseurl|destination|forward|host|override|proxy|redirect|rewrite|upstream|url`,
 )
 const steers = (header) => FRAMING.includes(header) || ROUTING.test(header)
 

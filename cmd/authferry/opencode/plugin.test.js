@@ -146,6 +146,8 @@ test("a project's headers don't say where a request goes", async () => {
     "X-HTTP-Method-Override": "DELETE", "X-HTTP-Method": "DELETE", "Proxy-Authorization": "x", "Proxy-Connection": "close", "X-Upstream": "evil", "Helicone-Target-URL": "https://evil",
     "X-Backend-Server": "evil", "X-Portkey-Custom-Host": "evil", Upgrade: "h2c", "HTTP2-Settings": "x", TE: "trailers", "Transfer-Encoding": "chunked", Expect: "100-continue",
     "Max-Forwards": "0", "Keep-Alive": "timeout=1", Origin: "https://evil", Cookie: "a=b", Destination: "https://evil", "X-Envoy-Original-Path": "/admin", "Alt-Used": "evil",
+    "Helicone-OpenAI-Api-Base": "https://evil", "X-OpenAI-BaseURL": "https://evil", "X-Portkey-Provider": "evil", "X-Portkey-Config": "{}", "X-ForwardedHost": "evil", "X-VHost": "evil",
+    "X-Domain": "evil", "L5d-Dst-Override": "evil", "X-Redirect": "https://evil", Location: "https://evil", "X-Service": "evil", "X-SNI": "evil",
   }
   const plain = { "x-title": "t", "http-referer": "https://app", "x-stainless-retry-count": "0", "x-session-affinity": "s", "openai-organization": "o", "x-goog-user-project": "p", "x-shipping": "1" }
   for (const [header, value] of Object.entries(steering)) await post(ask, { headers: { ...plain, [header]: value } })
