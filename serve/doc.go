@@ -7,6 +7,7 @@
 //
 //  1. A token goes to the API base that its own record pins, and nowhere else: not
 //     where the client's Host, URL, query or headers say, not along with a redirect.
+//     Headers that say such a thing to gateways are dropped (steering.go).
 //  2. Nothing that a client uses as a credential goes up: every header that could be
 //     one is dropped, and everything else that has the proxy's key in it.
 //  3. Nothing that is added to an answer has a token in it: no header, no error, no

@@ -177,7 +177,8 @@ func TestCanaries(t *testing.T) {
 		r := w.request(http.MethodPost, messagesPath+"?key="+alien+"&beta=true&api_key=x&%6bey=y&a=1"+localKey, "body-canary",
 			"Authorization", "Bearer "+localKey, "X-Api-Key", alien, "Api-Key", alien, "X-Goog-Api-Key", localKey, "Cookie", "a="+alien,
 			"Proxy-Authorization", "Basic "+alien, "Chatgpt-Account-Id", alien, "X-Custom", "mine: "+localKey, "X-Plain", "kept",
-			"X-Forwarded-For", "10.0.0.1", "Forwarded", "for=10.0.0.1",
+			"X-Forwarded-For", "10.0.0.1", "Forwarded", "for=10.0.0.1", "X-Forwarded-Host", alien, "X-Http-Method-Override", alien, "X-Original-Url", alien,
+			"Helicone-Openai-Api-Base", alien, "X-Portkey-Provider", alien,
 			"Anthropic-Beta", "common-beta, mine-beta", "Connection", "Authorization, Anthropic-Beta, X-Hop", "X-Hop", "x", "Expect", "100-continue")
 		r.Trailer = http.Header{"Authorization": {"Bearer " + alien}}
 		r.ContentLength = -1

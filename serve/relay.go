@@ -396,7 +396,8 @@ func join(base *url.URL, path string) (plain, raw string) {
 	return plain, raw
 }
 
-// clean takes every credential out of a client's headers, and what has the key in it.
+// clean takes every credential out of a client's headers, what has the key in it, and
+// what would say where the request goes.
 func (p *Proxy) clean(h http.Header) {
 	for _, name := range credentials {
 		h.Del(name)
@@ -404,7 +405,7 @@ func (p *Proxy) clean(h http.Header) {
 	h.Del("Expect") // the body is here already
 	key := p.opt.Key.Reveal()
 	for name, values := range h {
-		if slices.ContainsFunc(values, func(v string) bool { return strings.Contains(v, key) }) {
+		if steers(name) || slices.ContainsFunc(values, func(v string) bool { return strings.Contains(v, key) }) {
 			delete(h, name)
 		}
 	}

@@ -27,7 +27,7 @@ const ROUTING = new RegExp(
   `(^|[^a-z])(addr|address|alt|authority|base|cluster|config|dest|dst|domain|endpoint|gateway|ip|location|method|origin|original|path|port|proto|protocol|provider|proxied|route|router|routing|scheme|server|service|sni|subdomain|svc|target|uri|via)([^a-z]|$)` +
     `|backend|baseurl|destination|forward|host|override|proxy|redirect|rewrite|upstream|url`,
 )
-const steers = (header) => FRAMING.includes(header) || ROUTING.test(header)
+const steers = (header) => FRAMING.includes(header) || (ROUTING.test(header) && header !== "x-server-timeout") // Google's SDK sets that one
 
 // How long authferry waits for the keychain, for another process and for the
 // provider, unless the user says otherwise. It then says itself what it waited

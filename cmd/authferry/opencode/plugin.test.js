@@ -149,7 +149,7 @@ test("a project's headers don't say where a request goes", async () => {
     "Helicone-OpenAI-Api-Base": "https://evil", "X-OpenAI-BaseURL": "https://evil", "X-Portkey-Provider": "evil", "X-Portkey-Config": "{}", "X-ForwardedHost": "evil", "X-VHost": "evil",
     "X-Domain": "evil", "L5d-Dst-Override": "evil", "X-Redirect": "https://evil", Location: "https://evil", "X-Service": "evil", "X-SNI": "evil",
   }
-  const plain = { "x-title": "t", "http-referer": "https://app", "x-stainless-retry-count": "0", "x-session-affinity": "s", "openai-organization": "o", "x-goog-user-project": "p", "x-shipping": "1" }
+  const plain = { "x-title": "t", "http-referer": "https://app", "x-stainless-retry-count": "0", "x-session-affinity": "s", "openai-organization": "o", "x-goog-user-project": "p", "x-shipping": "1", "x-server-timeout": "600" }
   for (const [header, value] of Object.entries(steering)) await post(ask, { headers: { ...plain, [header]: value } })
   expect(seen.length).toBe(Object.keys(steering).length)
   for (const [i, [header, value]] of Object.entries(steering).entries()) {
