@@ -211,8 +211,8 @@ func (m *metadata) provider(openID bool) Provider {
 	case post && basic: // often one for each client (Ory, Auth0, OneLogin): a login finds out
 	case post:
 		p.AuthStyle = AuthParams
-	case basic || len(m.AuthMethods) == 0:
-		p.AuthStyle = AuthHeader // what a missing list means
+	case basic:
+		p.AuthStyle = AuthHeader
 	case slices.Contains(m.AuthMethods, "none"):
 		p.AuthStyle = AuthNone
 	}

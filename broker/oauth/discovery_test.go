@@ -139,7 +139,8 @@ func TestDiscoverPointsNowhereLocal(t *testing.T) {
 
 func TestDiscoverAuthStyles(t *testing.T) {
 	for methods, want := range map[string]string{
-		``: AuthHeader, `[]`: AuthHeader, `["client_secret_basic"]`: AuthHeader, `["client_secret_basic","client_secret_post"]`: "",
+		// A missing list means Basic, but LinkedIn has none and takes the body alone.
+		``: "", `[]`: "", `["client_secret_basic"]`: AuthHeader, `["client_secret_basic","client_secret_post"]`: "",
 		`["client_secret_post","none"]`: AuthParams,
 		`["none"]`:                      AuthNone, `["none","client_secret_basic"]`: AuthHeader, `["private_key_jwt"]`: "",
 	} {
@@ -239,9 +240,6 @@ func TestDiscoverOddMembers(t *testing.T) {
 		want.Issuer, want.TokenEndpoint, want.IdentityFrom = url, url+"/t", IdentityFromIDToken
 		if want.Scopes == nil {
 			want.Scopes = []string{"openid"}
-		}
-		if want.AuthStyle == "" {
-			want.AuthStyle = AuthHeader
 		}
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%s: %v\ngot  %+v\nwant %+v", member, err, got, want)
