@@ -66,7 +66,7 @@ const maxCompared = 1000
 
 // nearest returns those of bindings that are for dir or the closest of its parents,
 // one for each provider. A parent is compared with them by its path first, then by
-// the other paths at which it is mounted, and as a file: the path of a binding may be
+// the other paths at which it is mounted or lies below an overlay, and as a file: the path of a binding may be
 // a link by now, or say the same in another case. What index.json names on a file
 // server is not looked at; unless the path decides, the place is then unknown.
 func (b *Broker) nearest(bindings []*index.Binding, dir string) ([]*index.Binding, error) {
@@ -92,7 +92,7 @@ func (b *Broker) nearest(bindings []*index.Binding, dir string) ([]*index.Bindin
 	var also matches
 	names := m.namesOf(real)
 	for _, bd := range bindings {
-		for _, name := range names {
+		for _, name := range slices.Concat(names, m.layersOf(real)) {
 			also.add(bd, stepsUp(name, bd.Dir))
 		}
 	}

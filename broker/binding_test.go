@@ -196,6 +196,26 @@ func TestBindingOnAServer(t *testing.T) {
 	w.expect("the folder is there too", Selection{Dir: home, Provider: "p"}, "p")
 }
 
+// What is to be seen through an overlay is bound as it is below it.
+func TestBindingBelowAnOverlay(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("needs a table of mounts")
+	}
+	w := newBindings(t)
+	merged := w.at("merged")
+	table, err := readMounts()
+	if err != nil {
+		t.Fatal(err)
+	}
+	table = append(table, mount{id: "overlay", parent: (&mounts{table: table, top: topMount(table)}).at(w.dir).id, device: "0:999", root: "/", point: merged,
+		local: true, layers: []string{filepath.Join(w.dir, "lower"), filepath.Join(w.dir, "upper")}})
+	readMounts = func() ([]mount, error) { return table, nil }
+	t.Cleanup(func() { readMounts = mountTable })
+	w.bind(filepath.Join(w.dir, "upper", "job"), "p", "work") // not there by that path any more
+	w.expect("in it", Selection{Dir: w.at("merged", "job", "sub"), Provider: "p"}, "work")
+	w.expect("beside it", Selection{Dir: w.at("merged", "other"), Provider: "p"}, "p")
+}
+
 // A hostile index is no work.
 func TestVeryManyBindings(t *testing.T) {
 	w := newBindings(t)

@@ -25,7 +25,8 @@ type mount struct {
 	device     string // the same for all mounts of one file system
 	root       string // what of that is to be seen at point
 	point      string
-	local      bool // on a disk of this machine, or in its memory
+	local      bool     // on a disk of this machine, or in its memory
+	layers     []string // of an overlay: the directories that are to be seen through it
 }
 
 // errOnServer is what stat says of a path that leads to a file server.
@@ -117,6 +118,20 @@ func (m *mounts) resolve(path string, links *int) (string, error) {
 		target = filepath.Join(real, target)
 	}
 	return m.resolve(target, links)
+}
+
+// layersOf returns the paths at which the directory of a path is to be found below an
+// overlay. They may lead anywhere, and are not looked at.
+func (m *mounts) layersOf(path string) (names []string) {
+	at := m.at(path)
+	if at == nil {
+		return nil
+	}
+	rest, _ := below(at.point, path)
+	for _, layer := range at.layers {
+		names = append(names, filepath.Join(layer, at.root, rest))
+	}
+	return names
 }
 
 // same reports that path, which index.json names, leads to the directory real.

@@ -26,10 +26,31 @@ func parseMounts(text string) ([]mount, error) {
 		if !ok || len(fields) < 5 || len(kind) < 1 {
 			return nil, errors.New("the table of mounts can't be read")
 		}
-		table = append(table, mount{id: fields[0], parent: fields[1], device: fields[2],
-			root: unescaped(fields[3]), point: unescaped(fields[4]), local: localMount(fields[2], kind[0])})
+		e := mount{id: fields[0], parent: fields[1], device: fields[2],
+			root: unescaped(fields[3]), point: unescaped(fields[4]), local: localMount(fields[2], kind[0])}
+		if kind[0] == "overlay" && len(kind) > 2 {
+			e.layers = layersIn(kind[2])
+		}
+		table = append(table, e)
 	}
 	return table, nil
+}
+
+// layersIn finds the directories in the options of an overlay, as the kernel's
+// overlayfs.rst has them. One whose name has a comma or a colon is not found.
+func layersIn(options string) (layers []string) {
+	for option := range strings.SplitSeq(options, ",") {
+		name, value, _ := strings.Cut(option, "=")
+		switch name {
+		case "upperdir", "lowerdir+":
+			layers = append(layers, unescaped(value))
+		case "lowerdir":
+			for dir := range strings.SplitSeq(value, ":") {
+				layers = append(layers, unescaped(dir))
+			}
+		}
+	}
+	return slices.DeleteFunc(layers, func(dir string) bool { return !filepath.IsAbs(dir) })
 }
 
 // unescaped undoes the octal numbers for white space and backslashes.

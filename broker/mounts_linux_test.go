@@ -20,6 +20,7 @@ func TestMounts(t *testing.T) {
 38 37 254:2 / /auto/disk rw - ext4 /dev/vdc rw
 39 27 0:54 / /pool rw - zfs pool rw
 40 30 0:55 / /srv/alias/sub rw - tmpfs tmpfs rw
+41 27 0:56 / /merged rw - overlay o rw,lowerdir=/home/ada/two\040words:relative:/srv,upperdir=/home/ada/up,workdir=/home/ada/wk,lowerdir+=/opt/a
 `)
 	if err != nil {
 		t.Fatal(err)
@@ -40,6 +41,13 @@ func TestMounts(t *testing.T) {
 	} {
 		if got := m.namesOf(path); !slices.Equal(got, names) {
 			t.Errorf("%s is also %q, want %q", path, got, names)
+		}
+	}
+	for path, names := range map[string][]string{
+		"/merged": {"/home/ada/two words", "/srv", "/home/ada/up", "/opt/a"}, "/merged/x": {"/home/ada/two words/x", "/srv/x", "/home/ada/up/x", "/opt/a/x"}, "/home/ada/up": nil, "/": nil,
+	} {
+		if got := m.layersOf(path); !slices.Equal(got, names) {
+			t.Errorf("below %s is %q, want %q", path, got, names)
 		}
 	}
 	for path, remote := range map[string]bool{
