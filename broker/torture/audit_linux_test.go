@@ -56,8 +56,8 @@ func (m *model) audit(struck blow, before []index.Account, steps []*step) {
 			m.broken("I2: %d refreshes of %s at once", n, user)
 		}
 	}
-	if len(l.Reuse) > m.worries {
-		m.broken("I1: %d spent refresh tokens were sent, after %d events that may cost a recovery", len(l.Reuse), m.worries)
+	if n := len(l.Reuse) - secondTries(l); n > m.worries {
+		m.broken("I1: %d spent refresh tokens were sent, after %d events that may cost a recovery", n, m.worries)
 	}
 	if l.Elsewhere > 0 {
 		m.broken("something went to another host")
@@ -201,4 +201,26 @@ func (m *model) end() {
 	}
 	_ = os.RemoveAll(m.home)
 	_ = os.RemoveAll(m.elsewhere)
+}
+
+// secondTries counts the spent refresh tokens that were sent because the one that came
+// in their place was refused, unspent: that one may have been found in an odd answer, and
+// the one before it then has one try. The login was over already.
+func secondTries(l brokertest.Ledger) int {
+	n := 0
+	for _, f := range l.Families {
+		for i := 1; i < len(f.RefreshTokens); i++ {
+			before, next := f.RefreshTokens[i-1], f.RefreshTokens[i]
+			refused := slices.IndexFunc(next.Sends, func(s brokertest.Send) bool { return s.Outcome == brokertest.Refused })
+			if refused < 0 || !next.SpentAt.IsZero() {
+				continue
+			}
+			if slices.ContainsFunc(l.Reuse, func(r brokertest.Reuse) bool {
+				return r.Family == f.ID && r.Token == before.Token && r.At.After(next.Sends[refused].At)
+			}) {
+				n++
+			}
+		}
+	}
+	return n
 }
