@@ -106,7 +106,7 @@ func openWorld(t testing.TB, bin, home string, server *brokertest.Server, keycha
 	w.env = append(slices.DeleteFunc(os.Environ(), func(e string) bool { return !strings.HasPrefix(e, "PATH=") }),
 		"HOME="+home, "TMPDIR="+os.TempDir(), "XDG_RUNTIME_DIR="+home, "DBUS_SESSION_BUS_ADDRESS=unix:path="+filepath.Join(home, "none"), "DISPLAY=", "WAYLAND_DISPLAY=")
 	w.env = append(w.env, keychain...)
-	w.env = append(w.env, "AUTHFERRY_DIR="+w.dir)
+	w.env = append(w.env, "AUTHFERRY_DIR="+w.dir, "AUTHFERRY_KEYCHAIN_TIMEOUT=1m") // a busy machine's keychain is slow
 	if keychain == nil {
 		w.key = filepath.Join(home, "key.txt")
 		w.must("", "keystore", "init", "--key-file", w.key)

@@ -43,7 +43,7 @@ func newMachine(t *testing.T) *machine {
 	t.Helper()
 	k := keystoretest.GnomeKeyring(t)
 	dir := filepath.Join(t.TempDir(), "authferry")
-	return &machine{t, dir, append(slices.Clone(k.Env), "AUTHFERRY_DIR="+dir, "BROWSER=person", "NO_COLOR=1")}
+	return &machine{t, dir, append(slices.Clone(k.Env), "AUTHFERRY_DIR="+dir, "AUTHFERRY_KEYCHAIN_TIMEOUT=1m", "BROWSER=person", "NO_COLOR=1")}
 }
 
 // fileMachine has the file keystore.

@@ -38,7 +38,7 @@ func newSession(t *testing.T) *session {
 	s := &session{t: t, program: authferrytest.Built(t), dir: filepath.Join(t.TempDir(), "folder")}
 	own := func(v string) bool { return strings.HasPrefix(v, "AUTHFERRY_") }
 	s.env = append(slices.DeleteFunc(os.Environ(), own), k.Env...)
-	s.env = append(s.env, "AUTHFERRY_DIR="+s.dir, "NO_COLOR=1")
+	s.env = append(s.env, "AUTHFERRY_DIR="+s.dir, "AUTHFERRY_KEYCHAIN_TIMEOUT=1m", "NO_COLOR=1")
 	return s
 }
 
