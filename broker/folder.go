@@ -91,8 +91,8 @@ func (b *Broker) ownFiles(alone bool) (paths []string) {
 		if info, err := os.Lstat(part.dir); err != nil || part.dir != dir && !info.IsDir() {
 			continue
 		}
-		entries, _ := os.ReadDir(part.dir)
-		whole := part.dir != dir && len(entries) > 0
+		entries, err := os.ReadDir(part.dir)
+		whole := part.dir != dir && (len(entries) > 0 || alone && err != nil)
 		for _, e := range entries {
 			if part.own.MatchString(e.Name()) && !e.IsDir() {
 				paths = append(paths, filepath.Join(part.dir, e.Name()))

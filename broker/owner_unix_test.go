@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -170,5 +171,24 @@ func TestDoctorOfFilesOfAnother(t *testing.T) {
 	}
 	if got, want := hint(), "sudo chown -R 12345:12345 "+index; got != want {
 		t.Errorf("in a home folder: the hint is %q, want %q", got, want)
+	}
+}
+
+// A folder of authferry's own that only somebody else may look into is named too.
+func TestOwnFolderThatIsClosed(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may look into every folder")
+	}
+	w := newWorld(t, brokertest.Config{})
+	w.add("ada", time.Hour)
+	locks := filepath.Join(w.dir, "locks")
+	if err := os.Chmod(locks, 0); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Chmod(locks, 0o700) })
+	for alone, want := range map[bool]bool{true: true, false: false} {
+		if got := slices.Contains(w.broker().ownFiles(alone), locks); got != want {
+			t.Errorf("alone %v: %v", alone, got)
+		}
 	}
 }
