@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -33,7 +34,7 @@ func (b *Broker) still() error {
 	if b.store.Kind() != keystore.File {
 		return nil
 	}
-	if err := b.index.Still(); err != nil {
+	if err := cmp.Or(b.index.Still(), b.index.VaultStill()); err != nil {
 		return indexError(err)
 	}
 	if dir := b.index.Dir(); dir != b.opt.Dir {

@@ -170,6 +170,13 @@ func TestFolderGoneInTheWindow(t *testing.T) {
 				copyFolder(w.t, aside+".copy", w.dir)
 			},
 		},
+		"its vault is moved, and back later": {
+			gone: func(w *world, aside string) { move(w.t, filepath.Join(w.dir, "vault"), aside) },
+			back: func(w *world, aside string) {
+				absent(w.t, filepath.Join(w.dir, "vault"))
+				move(w.t, aside, filepath.Join(w.dir, "vault"))
+			},
+		},
 		"its vault is deleted": {
 			gone: func(w *world, _ string) { removeAll(w.t, filepath.Join(w.dir, "vault")) },
 		},

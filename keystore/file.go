@@ -2,7 +2,6 @@ package keystore
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -20,11 +19,10 @@ import (
 	"github.com/authferry/authferry/atomicfile"
 )
 
-// OpenFile returns the store of sealed age files in the folder dir. Where there is none,
-// the first Set makes it (0700), but not what dir lies in; one that is gone later was
-// moved away, and is missed, because in a new one every other item would be missing.
-// An item is one file, named by the hex SHA-256 of the item's name: JSON with name and
-// value, sealed to the first identity of keyFile, so that `age -d -i keyFile FILE` shows it.
+// OpenFile returns the store of sealed age files in the folder dir, which the
+// first Set makes (0700), but not what dir lies in. An item is one file, named by the hex SHA-256 of the
+// item's name: JSON with name and value, sealed to the first identity of
+// keyFile, so that `age -d -i keyFile FILE` shows it.
 //
 // Age authenticates what is read, not who wrote it. The recipient is therefore
 // derived from the identity and stored nowhere.
@@ -38,11 +36,10 @@ func OpenFile(dir, keyFile string) (Store, error) {
 		return nil, named("open", keyFile, err)
 	}
 	// A folder that somebody brought along must not lead elsewhere.
-	info, err := os.Lstat(dir)
-	if err == nil && !info.IsDir() {
+	if info, err := os.Lstat(dir); err == nil && !info.IsDir() {
 		return nil, named("open", dir, &Error{Cause: ErrDenied, Err: errNoFolder})
 	}
-	return &vault{dir: dir, found: err == nil, identity: identity, recipient: recipient, lane: newLane()}, nil
+	return &vault{dir: dir, identity: identity, recipient: recipient, lane: newLane()}, nil
 }
 
 // FileAt returns the file store s for the same items in another folder: the one that
@@ -95,7 +92,6 @@ func HasItem(dir, name string) bool {
 
 type vault struct {
 	dir       string
-	found     bool // it was there when it was opened
 	identity  age.Identity
 	recipient age.Recipient
 	lane      lane
@@ -114,7 +110,6 @@ const maxFile = 8 * MaxSize
 var (
 	errOtherName = errors.New("the file was sealed under another name")
 	errNoFolder  = errors.New("the vault is a link or no folder; move what it leads to in its place")
-	errGone      = errors.New("the vault's folder is gone since; put it back")
 	errOtherKey  = errors.New("the file is sealed to another key")
 )
 
@@ -163,31 +158,12 @@ func (v *vault) path(name string) string {
 func (v *vault) read(name string) (string, error) {
 	sealed, err := load(v.path(name))
 	if errors.Is(err, fs.ErrNotExist) {
-		return "", cmp.Or(v.gone(), error(&Error{Cause: ErrNotFound}))
+		return "", &Error{Cause: ErrNotFound}
 	}
 	if err != nil {
 		return "", err
 	}
 	return unseal(sealed, name, v.identity)
-}
-
-// gone is an error if the folder was there and is no longer.
-func (v *vault) gone() error {
-	if _, err := os.Lstat(v.dir); v.found && errors.Is(err, fs.ErrNotExist) {
-		return &Error{Cause: ErrUnavailable, Err: errGone}
-	}
-	return nil
-}
-
-// replace makes the folder only for its first item.
-func (v *vault) replace(path string, sealed []byte) error {
-	if !v.found {
-		return replaceIn(v.dir, path, sealed)
-	}
-	if err := v.gone(); err != nil {
-		return err
-	}
-	return replace(path, sealed)
 }
 
 func (v *vault) write(ctx context.Context, name, value string) error {
@@ -198,7 +174,7 @@ func (v *vault) write(ctx context.Context, name, value string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := v.replace(v.path(name), sealed); err != nil {
+	if err := replace(v.path(name), sealed); err != nil {
 		return err
 	}
 	got, err := v.read(name)

@@ -307,31 +307,6 @@ func TestVaultThatLeadsElsewhere(t *testing.T) {
 	}
 }
 
-// A vault that is moved away while it is in use is missed, not made anew with one item.
-func TestVaultThatIsGone(t *testing.T) {
-	first, dir, key := newVault(t)
-	mustSet(t, first, "old")
-	s, err := keystore.OpenFile(dir, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(dir, dir+".away"); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Set(context.Background(), item, keystore.NewSecret("new")); !errors.Is(err, keystore.ErrUnavailable) {
-		t.Errorf("written: %v", err)
-	}
-	if _, err := s.Get(context.Background(), item); !errors.Is(err, keystore.ErrUnavailable) {
-		t.Errorf("read: %v", err)
-	}
-	if err := os.Rename(dir+".away", dir); err != nil {
-		t.Fatalf("it was made: %v", err)
-	}
-	if err := s.Set(context.Background(), item, keystore.NewSecret("new")); err != nil {
-		t.Errorf("it is back: %v", err)
-	}
-}
-
 // What killed writers left goes; what a writer is writing now stays.
 func TestStrayFiles(t *testing.T) {
 	s, dir, _ := newVault(t)

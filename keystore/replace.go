@@ -10,9 +10,10 @@ import (
 	"github.com/authferry/authferry/atomicfile"
 )
 
-// replaceIn is replace in a folder that it makes if it has to, but not what that lies
-// in: this may have been moved away a moment ago.
-func replaceIn(dir, path string, data []byte) error {
+// replace puts data in the place of the file at path, durably, for this user alone.
+func replace(path string, data []byte) error {
+	dir := filepath.Dir(path)
+	// What it lies in is not made: it may have been moved away a moment ago.
 	if err := os.Mkdir(dir, 0o700); err == nil {
 		if err := atomicfile.SyncFolder(filepath.Dir(dir)); err != nil {
 			return err
@@ -20,12 +21,6 @@ func replaceIn(dir, path string, data []byte) error {
 	} else if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return replace(path, data)
-}
-
-// replace puts data in the place of the file at path, durably, for this user alone.
-func replace(path string, data []byte) error {
-	dir := filepath.Dir(path)
 	if err := atomicfile.Write(path, data, 0o600, nil); err != nil {
 		return err
 	}

@@ -30,6 +30,7 @@ type File struct {
 	dir      string
 	existing bool     // nothing is made where the folder or the index is missing
 	held     *os.File // the folder that Hold opened; nil: whatever is at dir
+	vault    *os.File // the vault in that; nil: there was none
 	home     string   // where it was
 	store    string   // whose index it had; empty: not known yet
 }

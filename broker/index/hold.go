@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path/filepath"
 )
 
 // ErrGone says that the folder which is held on to is not to be had at this moment: it
@@ -24,18 +25,43 @@ func (f *File) Hold() (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &File{dir: f.dir, home: f.dir, existing: true, held: folder}
+	h := &File{dir: f.dir, home: f.dir, existing: true}
+	h.take(folder)
 	if ix, err := h.Read(); err == nil {
 		h.store = ix.Store
 	}
 	return h, nil
 }
 
+// take holds on to an open folder, and to the vault in it if there is one.
+func (f *File) take(folder *os.File) {
+	f.held = folder
+	f.vault, _ = os.Open(filepath.Join(folder.Name(), vaultDir))
+}
+
 // Release ends a Hold.
 func (f *File) Release() {
-	if f.held != nil {
-		_ = f.held.Close()
+	for _, folder := range []*os.File{f.held, f.vault} {
+		if folder != nil {
+			_ = folder.Close()
+		}
 	}
+}
+
+// VaultStill returns ErrGone where the vault of the folder that is held on to was moved
+// away: a new one would have nothing of it, and be in its way when it is put back. One
+// that was deleted may be made again.
+func (f *File) VaultStill() error {
+	if f.vault == nil {
+		return nil
+	}
+	if _, err := os.Lstat(filepath.Join(f.dir, vaultDir)); !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if info, err := f.vault.Stat(); err == nil && !deleted(info) {
+		return ErrGone
+	}
+	return nil
 }
 
 // Home returns the path at which the folder was when it was opened.
@@ -61,7 +87,8 @@ func (f *File) Still() error {
 	if ix, err := At(f.home).Read(); err == nil && f.store != "" && ix.Store == f.store {
 		if folder, err := os.Open(f.home); err == nil {
 			f.Release()
-			f.held, f.dir = folder, f.home
+			f.take(folder)
+			f.dir = f.home
 			return nil
 		}
 	}
