@@ -294,7 +294,8 @@ func TestRevoke(t *testing.T) {
 		// And one that does.
 		{200, "{}", ""}, {200, "[]", ""}, {200, "null", ""}, {200, "true", ""}, {200, "\"OK\"", ""}, {200, "OK\n", ""}, {200, "\ufeff{}", ""}, {202, "", ""},
 		{200, `{"ok":true,"revoked":true}`, ""}, {200, `{"status":"ok","error":null,"errors":[]}`, ""}, {200, `{"success":1,"code":200}`, ""},
-		{200, `{"message":"Token revoked"}`, ""}, {200, `{"ok":true,"error":""}`, ""}, {200, `{"errcode":0,"active":false}`, ""},
+		{200, `{"message":"Token revoked"}`, ""}, {200, `{"ok":true,"error":""}`, ""}, {200, `{"errcode":0,"active":false}`, ""}, {200, `{"request_id":"1"}`, ""},
+		{200, `{"message":"Unauthenticated."}`, Misconfigured}, {200, `{"detail":"Revocation failed"}`, Misconfigured},
 	} {
 		r, n := fixed(t, test.status, nil, map[bool]string{false: test.body}[test.status == 204])
 		err := r.own(r.client.Revoke(t.Context(), r.endpoint, r.token, "refresh_token"))

@@ -109,6 +109,10 @@ func denies(v any) bool {
 				if no(value) {
 					return true
 				}
+			case "message", "msg", "detail", "reason":
+				if text, ok := value.(string); ok && negative(text) {
+					return true
+				}
 			case "status", "result", "code":
 				if text, ok := value.(string); ok && slices.Contains([]string{"error", "fail", "failed", "failure", "denied", "false", "ko"}, strings.ToLower(text)) {
 					return true
@@ -156,6 +160,12 @@ func no(v any) bool {
 		return slices.Contains([]string{"false", "no", "0", "error", "failed"}, strings.ToLower(v))
 	}
 	return false
+}
+
+// negative reports whether a sentence says that something went wrong.
+func negative(text string) bool {
+	text = strings.ToLower(text)
+	return slices.ContainsFunc([]string{"fail", "error", "invalid", "unauth", "denied", "forbidden", "not "}, func(word string) bool { return strings.Contains(text, word) })
 }
 
 // affirmative reports whether a plain text says that it was done.
