@@ -160,7 +160,7 @@ func choose(idx *index.Index, sel selected, passed passings, now time.Time) choi
 	if sel.pinned {
 		return choosePinned(idx, sel, now)
 	}
-	members := idx.Members(sel.pool)
+	members := sel.members(idx)
 	prefer := cmp.Or(sel.prefer, idx.Pools[sel.pool].Current)
 	asIs := passed.shared()
 	var free, last, worn, stuck, held, login []*index.Account
@@ -211,6 +211,9 @@ func choose(idx *index.Index, sel selected, passed passings, now time.Time) choi
 		return choice{err: loginNeeded(a)}
 	case len(members) > 0:
 		return choice{err: failf(NoAccount, "every account of pool %s is disabled", quote(sel.pool)).hint("authferry enable %s", argFor(idx, members[0]))}
+	}
+	if logins := idx.Members(sel.pool); len(logins) > 0 {
+		return choice{err: needsKey(logins[0])}
 	}
 	return choice{err: failf(NoAccount, "pool %s has no account", quote(sel.pool)).hint("authferry list")}
 }
@@ -291,6 +294,8 @@ func choosePinned(idx *index.Index, sel selected, now time.Time) choice {
 		return choice{err: failf(NoAccount, "that account is not in pool %s any more", quote(sel.pool)).hint("authferry list")}
 	case a.Disabled:
 		return choice{err: failf(NoAccount, "account %s is disabled", quote(a.Label)).hint("authferry enable %s", argFor(idx, a))}
+	case !sel.takes(a):
+		return choice{err: needsKey(a)}
 	case heldUntil(a, sel.scope, now).After(now):
 		e := failf(AllHeld, "account %s is held until %s", quote(a.Label), heldUntil(a, sel.scope, now).Local().Format(time.RFC3339)).
 			hint("authferry token --wait --account %s, or authferry holds", argFor(idx, a))
@@ -313,6 +318,12 @@ func allHeld(pool string, held, login []*index.Account, scope string, now time.T
 		e.Hint = RenewCommand(a)
 	}
 	return e
+}
+
+// needsKey is for an account that is none of an API key, where one is wanted.
+func needsKey(a *index.Account) error {
+	return failf(Fenced, "account %s is a login, and this API of provider %s takes API keys only", quote(a.Label), a.Provider).
+		hint("authferry login %s --label Key --api-key-stdin", Arg(a.Provider))
 }
 
 func loginNeeded(a *index.Account) error {

@@ -57,7 +57,7 @@ func (b *Broker) keepPool(idx *index.Index, s Selection, pool string, sel select
 	}
 	free := s.Pool == "" && s.EnvPool == "" && bound == nil
 	if free && len(idx.Members(pool)) > 0 && (err == nil || CodeOf(err) == Ambiguous || CodeOf(err) == Fenced) {
-		return b.everyday(idx, selected{pool: pool, scope: s.Scope}), 0, nil
+		return b.everyday(idx, selected{pool: pool, scope: s.Scope, keys: s.KeysOnly}), 0, nil
 	}
 	if err == nil {
 		err = failf(Fenced, "the selection means another pool than %s since this command began; nothing was handed out", quote(pool)).hint("authferry status")
@@ -169,7 +169,7 @@ const noWait = 50 * time.Millisecond
 // admits reports that a may be handed out for sel: it is in the pool, is the one that
 // is pinned, and is neither disabled nor, unless its caller is let through, held.
 func (sel selected) admits(a *index.Account, letThrough bool, now time.Time) bool {
-	return a != nil && !a.Removing && !a.Disabled && a.Pool == sel.pool && (!sel.pinned || a.ID == sel.prefer) &&
+	return a != nil && !a.Removing && !a.Disabled && a.Pool == sel.pool && sel.takes(a) && (!sel.pinned || a.ID == sel.prefer) &&
 		(letThrough || !heldUntil(a, sel.scope, now).After(now))
 }
 

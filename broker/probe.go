@@ -46,7 +46,7 @@ func (b *Broker) letThrough(ctx context.Context, idx *index.Index, sel selected)
 func probeCandidate(idx *index.Index, sel selected, now time.Time) *index.Account {
 	var best *index.Account
 	var oldest time.Time
-	for _, a := range idx.Members(sel.pool) {
+	for _, a := range sel.members(idx) {
 		if a.Disabled || needsLogin(a, now) {
 			continue
 		}

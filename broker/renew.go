@@ -135,7 +135,7 @@ func (b *Broker) outdated(ctx context.Context, idx *index.Index, a *index.Accoun
 // forward, which is done even if the refresh then fails. It is asked when all of them
 // seem to be dead.
 func (b *Broker) revive(ctx context.Context, idx *index.Index, sel selected) (revived bool) {
-	for _, a := range idx.Members(sel.pool) {
+	for _, a := range sel.members(idx) {
 		if !a.Disabled && b.outdated(ctx, idx, a) {
 			_ = b.renew(ctx, a, renewal{beyond: a.Generation})
 			return true

@@ -105,7 +105,7 @@ func (b *Broker) Report(ctx context.Context, s Selection, r ReportRequest) (*Rep
 	switch {
 	case err == nil:
 	case !r.Next && s.Account == "" && s.Pool == "": // what the environment names is about Next
-		sel = b.everyday(idx, selected{pool: a.Pool, scope: s.Scope})
+		sel = b.everyday(idx, selected{pool: a.Pool, scope: s.Scope, keys: s.KeysOnly})
 	default:
 		return nil, err
 	}

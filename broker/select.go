@@ -16,6 +16,7 @@ type Selection struct {
 	Dir                     string // the working directory, for bindings; empty: none apply
 	DirUnknown              bool   // there is one, and nobody can tell which: a binding may apply
 	Scope                   string // --hold-scope; empty: only holds on the whole account count
+	KeysOnly                bool   // the token is for an API that takes API keys, and no login's
 }
 
 // selected is a Selection worked out against an index.
@@ -24,6 +25,7 @@ type selected struct {
 	prefer string // account id; empty: the pool's current
 	pinned bool   // prefer or nothing
 	scope  string
+	keys   bool // API keys only
 	// soonest: among free accounts the one whose quota window ends first, not
 	// the one that ranks first.
 	soonest bool
@@ -40,7 +42,7 @@ func (b *Broker) resolve(idx *index.Index, s Selection) (selected, error) {
 	if err != nil {
 		return selected{}, err
 	}
-	sel.scope = s.Scope
+	sel.scope, sel.keys = s.Scope, s.KeysOnly
 	return b.everyday(idx, sel), nil
 }
 
@@ -55,12 +57,20 @@ func (b *Broker) everyday(idx *index.Index, sel selected) selected {
 	sel.pinned = true
 	if sel.prefer = idx.Pools[sel.pool].Current; idx.Account(sel.prefer) == nil {
 		sel.prefer = ""
-		if members := idx.Members(sel.pool); len(members) > 0 {
+		if members := sel.members(idx); len(members) > 0 {
 			sel.prefer = members[0].ID
 		}
 	}
 	return sel
 }
+
+// members are the accounts that may be handed out, by rank.
+func (sel selected) members(idx *index.Index) []*index.Account {
+	return slices.DeleteFunc(idx.Members(sel.pool), func(a *index.Account) bool { return !sel.takes(a) })
+}
+
+// takes reports that a is of a kind that is of use.
+func (sel selected) takes(a *index.Account) bool { return !sel.keys || a.Kind == KindAPIKey }
 
 func (b *Broker) resolveIn(idx *index.Index, s Selection) (selected, error) {
 	fence, account := s.Pool, s.Account

@@ -12,6 +12,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/keystore"
 )
 
 // raw sends text as it is and reads one answer.
@@ -268,6 +271,42 @@ func TestPinnedAPI(t *testing.T) {
 		if got := w.post(messagesPath, "{}", "X-To", to).header.Get("Location"); got != want {
 			t.Errorf("a redirect to %s goes to %q", to, got)
 		}
+	}
+}
+
+// A login's token doesn't go to an API that takes API keys only, and stands in nobody's way.
+func TestKeysOnlyAPI(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "login")
+	route := w.opt.Routes["sim"]
+	route.KeyOrigins = []string{w.api.URL}
+	w.opt.Routes["sim"] = route
+	w.open()
+	w.api.will(limits(0, nil, ""))
+	if res := w.post(messagesPath, "{}"); res.status != 403 || len(w.api.all()) != 0 {
+		t.Errorf("a selection that doesn't know: %d after %d requests", res.status, len(w.api.all()))
+	}
+
+	w.stop()
+	route.Selection.KeysOnly = true
+	w.opt.Routes["sim"] = route
+	w.open()
+	if res := w.post(messagesPath, "{}"); res.status != 403 || len(w.api.all()) != 0 {
+		t.Errorf("a login alone: %d after %d requests", res.status, len(w.api.all()))
+	}
+	for _, label := range []string{"ada", "bob"} {
+		w.add(broker.NewAccount{Label: label, Provider: w.provider(), APIKey: keystore.NewSecret("token-" + label)})
+	}
+	if _, err := w.b.Use(t.Context(), "login"); err != nil {
+		t.Fatal(err)
+	}
+	w.api.will(limits(429, map[string]string{"Retry-After": "3600"}, "", "ada"))
+	if res := w.post(messagesPath, "{}"); res.body != "ok bob" || w.api.asked() != "ada bob" {
+		t.Errorf("%d %q: asked %q", res.status, res.body, w.api.asked())
+	}
+	w.api.will(limits(429, map[string]string{"Retry-After": "3600"}, "", "bob"))
+	if res := w.post(messagesPath, "{}"); res.status != 429 || w.api.asked() != "bob" {
+		t.Errorf("%d %q: asked %q", res.status, res.body, w.api.asked())
 	}
 }
 

@@ -145,7 +145,7 @@ func newWorld(t testing.TB, labels ...string) *world {
 	}
 	w.opt = Options{
 		Broker: broker.NewKeeper(broker.Options{Dir: w.dir}), Key: keystore.NewSecret(localKey),
-		Routes:   map[string]Route{"sim": {Selection: broker.Selection{Provider: "sim"}, Paths: []string{"/v1", "/v1beta", "HEAD /healthz"}}},
+		Routes:   map[string]Route{"sim": {Selection: broker.Selection{Provider: "sim"}, Paths: []string{"/v1", "/v1beta", "HEAD /healthz"}, Lists: []string{"anthropic-beta"}}},
 		Say:      func(t Trouble) string { return "trouble " + strconv.Itoa(int(t.Kind)) },
 		Patience: 10 * time.Second,
 	}

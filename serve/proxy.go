@@ -32,6 +32,11 @@ type Route struct {
 	// Paths are what may be asked for: a path prefix, which ends where a segment or
 	// its ":" does, after a method and a space if it is for that method alone.
 	Paths []string
+	// KeyOrigins are APIs that take API keys alone: no login's token goes there. Where
+	// the Selection's accounts may be of both kinds, it has to say KeysOnly.
+	KeyOrigins []string
+	// Lists are headers, in lower case, in which a client's values stay beside a token's.
+	Lists []string
 }
 
 // Options say what a Proxy serves, and to whom. Broker, Routes, Key, Hosts and Say are

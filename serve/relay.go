@@ -334,6 +334,9 @@ func (t *turn) send(ctx context.Context, tok *broker.Token) (*http.Response, err
 	if err != nil {
 		return nil, t.trouble(&broker.Error{Code: broker.Fenced, Err: err})
 	}
+	if origin := originOf(base); tok.Account.Kind != broker.KindAPIKey && slices.Contains(t.route.KeyOrigins, origin) {
+		return nil, t.trouble(&broker.Error{Code: broker.Fenced, Message: "this login's token is not for " + origin})
+	}
 	if pinned := tok.API.Paths; len(pinned) > 0 && !listed(pinned, t.out.Method, t.path) {
 		return nil, &Trouble{Kind: Unknown, Provider: t.provider}
 	}
@@ -344,7 +347,7 @@ func (t *turn) send(ctx context.Context, tok *broker.Token) (*http.Response, err
 	r.URL.RawQuery = t.p.withoutKeys(r.URL.RawQuery)
 	r.RequestURI, r.Trailer, r.Close = "", nil, false
 	t.p.clean(r.Header)
-	put(r.Header, tok)
+	put(r.Header, tok, t.route.Lists)
 	if t.api != other {
 		r.Header.Set("Accept-Encoding", "identity") // what is compressed can't be looked at
 	}
@@ -380,10 +383,16 @@ func baseOf(tok *broker.Token) (*url.URL, error) {
 	if err != nil {
 		return nil, errors.New("its record names no URL")
 	}
-	if origin, err := oauth.Origin(base.Scheme + "://" + base.Host); err != nil || !slices.Contains(tok.Origins, origin) {
+	if origin := originOf(base); origin == "" || !slices.Contains(tok.Origins, origin) {
 		return nil, errors.New("its record names an API where the token may not go")
 	}
 	return base, nil
+}
+
+// originOf is empty where base has none that a token may be sent to.
+func originOf(base *url.URL) string {
+	origin, _ := oauth.Origin(base.Scheme + "://" + base.Host)
+	return origin
 }
 
 // join puts an escaped path behind the base's.
@@ -431,11 +440,11 @@ func (p *Proxy) withoutKeys(query string) string {
 	return strings.Join(kept, "&")
 }
 
-// put sets tok's headers. A list of beta features is added to the client's own.
-func put(h http.Header, tok *broker.Token) {
+// put sets tok's headers. Those in lists are added to what the client's have.
+func put(h http.Header, tok *broker.Token, lists []string) {
 	for _, own := range tok.Headers {
 		value := own.Value.Reveal()
-		if strings.HasSuffix(own.Name, "-beta") {
+		if slices.Contains(lists, own.Name) {
 			var all []string
 			for _, list := range append([]string{value}, h.Values(own.Name)...) {
 				for item := range strings.SplitSeq(list, ",") {

@@ -26,6 +26,28 @@ func (p Provider) API() API {
 	return API{p.APIBase, slices.Clone(p.APIPaths)}
 }
 
+// TakesKeysOnly reports that the model API of p takes API keys, and no login's token.
+func (p Provider) TakesKeysOnly() bool {
+	base := p.APIBase
+	if base == "" && len(p.APIOrigins) > 0 {
+		base = p.APIOrigins[0]
+	}
+	u, err := url.Parse(base)
+	if err != nil {
+		return false
+	}
+	origin, err := Origin(u.Scheme + "://" + u.Host)
+	return err == nil && slices.Contains(p.APIKeyOrigins, origin)
+}
+
+// Lists are the headers of p whose value is a list, in lower case.
+func (p Provider) Lists() (names []string) {
+	for _, name := range slices.Concat(p.ListHeaders, anywhere().ListHeaders) {
+		names = append(names, strings.ToLower(name))
+	}
+	return names
+}
+
 var methods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 
 func checkPath(entry string) error {

@@ -61,6 +61,13 @@ func splitHeader(template string) (name, value string, err error) {
 	return name, value, nil
 }
 
+func checkHeaderName(name string) error {
+	if name == "" || strings.ContainsFunc(name, notTchar) {
+		return errors.New("it is not the name of a header")
+	}
+	return nil
+}
+
 // notTchar is RFC 9110 §5.6.2.
 func notTchar(r rune) bool {
 	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("!#$%&'*+-.^_`|~", r)

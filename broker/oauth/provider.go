@@ -47,12 +47,14 @@ type Provider struct {
 	// Headers and APIKeyHeaders are templates, "authorization: Bearer {token}".
 	Headers       []string `toml:"headers,omitempty" json:"headers,omitempty"`
 	APIKeyHeaders []string `toml:"api_key_headers,omitempty" json:"api_key_headers,omitempty"`
-	APIOrigins    []string `toml:"api_origins,omitempty" json:"api_origins,omitempty"` // where tokens may be sent
-	APIBase       string   `toml:"api_base,omitempty" json:"api_base,omitempty"`       // as in API
-	APIPaths      []string `toml:"api_paths,omitempty" json:"api_paths,omitempty"`     // likewise
-	Env           []string `toml:"env,omitempty" json:"env,omitempty"`                 // variables for the token in exec
-	APIKeyEnv     []string `toml:"api_key_env,omitempty" json:"api_key_env,omitempty"` // likewise for an API key
-	DeadCodes     []string `toml:"dead_codes,omitempty" json:"dead_codes,omitempty"`   // as in Endpoint
+	APIOrigins    []string `toml:"api_origins,omitempty" json:"api_origins,omitempty"`         // where tokens may be sent
+	APIBase       string   `toml:"api_base,omitempty" json:"api_base,omitempty"`               // as in API
+	APIPaths      []string `toml:"api_paths,omitempty" json:"api_paths,omitempty"`             // likewise
+	APIKeyOrigins []string `toml:"api_key_origins,omitempty" json:"api_key_origins,omitempty"` // APIs that take API keys alone, and no login's token
+	ListHeaders   []string `toml:"list_headers,omitempty" json:"list_headers,omitempty"`       // headers whose value is a list
+	Env           []string `toml:"env,omitempty" json:"env,omitempty"`                         // variables for the token in exec
+	APIKeyEnv     []string `toml:"api_key_env,omitempty" json:"api_key_env,omitempty"`         // likewise for an API key
+	DeadCodes     []string `toml:"dead_codes,omitempty" json:"dead_codes,omitempty"`           // as in Endpoint
 
 	// Prefixes are how this provider's credentials begin, TokenLifetime how long a
 	// long-lived token lasts, and TokenCommand what makes one.
@@ -172,6 +174,8 @@ func (p Provider) Validate() error {
 		{"dead_codes", p.DeadCodes, checkMessage},
 		{"env", slices.Concat(p.Env, p.APIKeyEnv), checkEnv},
 		{"api_origins", p.APIOrigins, func(s string) error { _, err := Origin(s); return err }},
+		{"api_key_origins", p.APIKeyOrigins, func(s string) error { _, err := Origin(s); return err }},
+		{"list_headers", p.ListHeaders, checkHeaderName},
 		{"api_base", []string{p.APIBase}, func(s string) error { return checkBase(s, p.APIOrigins) }},
 		{"api_paths", p.APIPaths, checkPath},
 		{"extra_authorize_params", slices.Sorted(maps.Keys(p.AuthorizeParams)), checkParam},
@@ -194,14 +198,17 @@ func (p Provider) Validate() error {
 
 // normal is p with its origins in their comparable form; p is valid.
 func (p Provider) normal() Provider {
-	var origins []string
-	for _, raw := range p.APIOrigins {
-		if o, err := Origin(raw); err == nil && !slices.Contains(origins, o) {
+	p.APIOrigins, p.APIKeyOrigins = comparableOrigins(p.APIOrigins), comparableOrigins(p.APIKeyOrigins)
+	return p
+}
+
+func comparableOrigins(raw []string) (origins []string) {
+	for _, r := range raw {
+		if o, err := Origin(r); err == nil && !slices.Contains(origins, o) {
 			origins = append(origins, o)
 		}
 	}
-	p.APIOrigins = origins
-	return p
+	return origins
 }
 
 const maxName = 64

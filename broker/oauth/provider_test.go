@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,7 +16,7 @@ func sample() Provider {
 		ClientID: "abc", AuthStyle: AuthHeader, TokenRequest: EncodingJSON, Scopes: []string{"openid", "offline_access"},
 		RedirectURI: "http://127.0.0.1/cb", PasteRedirectURI: "https://id.example.com/code", PasteStateless: true, AuthorizeParams: map[string]string{"prompt": "consent"},
 		IssParameter: true, IdentityFrom: IdentityFromUserinfo, Headers: []string{"authorization: Bearer {token}", "x-beta: one, two"}, APIKeyHeaders: []string{"x-api-key: {token}"},
-		APIOrigins: []string{"https://api.example.com"}, APIBase: "https://api.example.com/v2", APIPaths: []string{"/chat", "GET /models"}, Env: []string{"A_TOKEN"}, APIKeyEnv: []string{"A_KEY"}, DeadCodes: []string{"gone for good"},
+		APIOrigins: []string{"https://api.example.com"}, APIBase: "https://api.example.com/v2", APIPaths: []string{"/chat", "GET /models"}, APIKeyOrigins: []string{"https://api.example.com"}, ListHeaders: []string{"X-Flags"}, Env: []string{"A_TOKEN"}, APIKeyEnv: []string{"A_KEY"}, DeadCodes: []string{"gone for good"},
 		TermsURL: "https://example.com/terms", TermsNotice: "Lies die Nutzungsbedingungen – bitte.",
 	}
 }
@@ -61,6 +62,8 @@ func TestValidate(t *testing.T) {
 		{"api_base: it is not a plain path", func(p *Provider) { p.APIBase = "https://api.example.com/v2/../v1" }},
 		{"api_base", func(p *Provider) { p.APIBase = "http://api.example.com" }},
 		{"api_paths: a path begins", func(p *Provider) { p.APIPaths = []string{"v1"} }},
+		{"api_key_origins: ", func(p *Provider) { p.APIKeyOrigins = []string{"api.example.com"} }},
+		{"list_headers: it is not the name", func(p *Provider) { p.ListHeaders = []string{"x-flags: a"} }},
 		{"api_paths: it is not a path, nor", func(p *Provider) { p.APIPaths = []string{"FETCH /v1"} }},
 		{"api_paths: a path begins", func(p *Provider) { p.APIPaths = []string{"GET  /v1"} }},
 		{"api_paths: a path begins", func(p *Provider) { p.APIPaths = []string{""} }},
@@ -185,5 +188,31 @@ func TestVariablesThatSteerPrograms(t *testing.T) {
 	builtin, err := parseProviders(builtinTOML, SourceBuiltin) // which are held to it as well
 	if err != nil || len(builtin) == 0 {
 		t.Error(err)
+	}
+}
+
+func TestTakesKeysOnly(t *testing.T) {
+	t.Parallel()
+	const here, there = "https://api.example.com", "https://other.example.com"
+	for _, test := range []struct {
+		p    Provider
+		want bool
+	}{
+		{Provider{APIOrigins: []string{here}}, false},
+		{Provider{APIOrigins: []string{here}, APIKeyOrigins: []string{here}}, true},
+		{Provider{APIOrigins: []string{there, here}, APIKeyOrigins: []string{here}}, false},
+		{Provider{APIOrigins: []string{there, here}, APIKeyOrigins: []string{here}, APIBase: here + "/v2"}, true},
+		{Provider{APIKeyOrigins: []string{here}}, false},
+	} {
+		if got := test.p.TakesKeysOnly(); got != test.want {
+			t.Errorf("%+v: %t", test.p, got)
+		}
+	}
+	builtin, err := parseBuiltins()
+	if err != nil || !builtin["openai"].TakesKeysOnly() || builtin["anthropic"].TakesKeysOnly() || builtin["google"].TakesKeysOnly() {
+		t.Error(err)
+	}
+	if got := (Provider{ListHeaders: []string{"X-Flags"}}).Lists(); !slices.Equal(got, []string{"x-flags", "anthropic-beta", "openai-beta"}) {
+		t.Errorf("%q", got)
 	}
 }

@@ -64,19 +64,19 @@ var parseBuiltins = sync.OnceValues(func() (map[string]Provider, error) {
 // anyProvider is the table of builtin.toml with what holds of every provider.
 const anyProvider = "*"
 
-var finalAnywhere = sync.OnceValue(func() []string {
+var anywhere = sync.OnceValue(func() Provider {
 	var f struct {
 		Any Provider `toml:"*"`
 	}
 	_ = toml.Unmarshal(builtinTOML, &f) // a test holds that it can be read
-	return f.Any.DeadCodes
+	return f.Any
 })
 
 // final are the codes and messages after which e's refresh token is over for good: those
 // that its grant pinned, those of any server, and those of the built-in provider that has
 // e's token endpoint, which may have learned some since the grant was made.
 func (e Endpoint) final() []string {
-	codes := slices.Concat(e.DeadCodes, finalAnywhere())
+	codes := slices.Concat(e.DeadCodes, anywhere().DeadCodes)
 	builtin, _ := parseBuiltins()
 	for _, p := range builtin {
 		if p.TokenEndpoint != "" && p.TokenEndpoint == e.TokenEndpoint {

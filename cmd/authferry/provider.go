@@ -58,6 +58,7 @@ func (c *providerShowCmd) Run(a *app) error {
 		{"redirect uri", p.RedirectURI}, {"scopes", strings.Join(p.Scopes, " ")},
 		{"headers", strings.Join(p.TokenHeaders(), "; ")}, {"api origins", strings.Join(p.APIOrigins, " ")},
 		{"api base", p.APIBase}, {"api paths", strings.Join(p.APIPaths, ", ")},
+		{"api key origins", strings.Join(p.APIKeyOrigins, " ")}, {"list headers", strings.Join(p.ListHeaders, " ")},
 		{"env", strings.Join(p.Env, " ")}, {"api key env", strings.Join(p.APIKeyEnv, " ")}, {"identity from", p.IdentityFrom},
 	} {
 		if row[1] != "" {

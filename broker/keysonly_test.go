@@ -1,0 +1,84 @@
+package broker
+
+import (
+	"testing"
+	"time"
+
+	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/keystore"
+)
+
+// Where an API takes API keys only, no login's token is handed out for it, whoever is
+// current, named or free, and nothing is refreshed on the way.
+func TestKeysOnly(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, brokertest.Config{})
+	login := w.add("ada", -time.Minute)
+	keyed := func(label string) *index.Account {
+		a, err := w.broker().Add(t.Context(), NewAccount{Provider: testLogin(w.server.URL, "", "", "", 0).Provider, Label: label, APIKey: keystore.NewSecret("key of " + label)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	key, other := keyed("bob"), keyed("eve")
+	b := w.broker()
+	if _, err := b.Use(t.Context(), login.ID); err != nil {
+		t.Fatal(err)
+	}
+	chosen := func(s Selection) (string, Code) {
+		t.Helper()
+		s.KeysOnly = true
+		idx, err := b.read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		sel, err := b.resolve(idx, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := choose(idx, sel, nil, time.Now())
+		if c.err != nil {
+			return "", CodeOf(c.err)
+		}
+		return c.account.Label, ""
+	}
+	check := func(s Selection, want string, code Code) {
+		t.Helper()
+		if got, c := chosen(s); got != want || c != code {
+			t.Errorf("%+v: %q, %q; want %q, %q", s, got, c, want, code)
+		}
+	}
+	check(Selection{}, "bob", "")
+	check(Selection{Account: "eve"}, "eve", "")
+	check(Selection{Account: "ada"}, "", Fenced)
+	if _, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Account: "ada", KeysOnly: true}}); CodeOf(err) != Fenced {
+		t.Errorf("a pinned login: %v", err)
+	}
+	hold := func(a *index.Account) *ReportResult {
+		t.Helper()
+		r, err := b.Report(t.Context(), Selection{KeysOnly: true}, limited(a, 3600))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	if r := hold(key); r.Action != Switch {
+		t.Errorf("%+v", r)
+	}
+	check(Selection{}, "eve", "")
+	if r := hold(other); r.Action != Wait || r.RetryAt.IsZero() {
+		t.Errorf("%+v", r)
+	}
+	check(Selection{}, "", AllHeld)
+	for _, a := range []*index.Account{key, other} {
+		if _, err := b.Remove(t.Context(), a.ID, RevokeNever); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check(Selection{}, "", Fenced)
+	if n := w.server.Ledger().TokenRequests; n != 0 {
+		t.Errorf("%d refreshes", n)
+	}
+}
