@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker"
-	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/serve"
 )
@@ -84,8 +83,8 @@ func (c *runCmd) Run(a *app) error {
 	}()
 
 	p := proxied{served: served, program: program, url: "http://" + l.Addr().String(), key: key}
-	argv, note := p.arguments(a.child)
-	if note != "" {
+	argv, notes := p.arguments(a.child)
+	for _, note := range append(served.notes(), notes...) {
 		a.term.warn(note)
 	}
 	return runChild(path, argv, p.environment(os.Environ()))
@@ -104,7 +103,8 @@ func programOf(command string) string {
 type servedProvider struct {
 	name, pool string
 	route      serve.Route
-	logins     bool // its accounts are a person's logins, not API keys
+	logins     bool     // its accounts are a person's logins, not API keys
+	passed     []string // labels of those that its API doesn't take
 }
 
 type servedProviders []servedProvider
@@ -186,7 +186,9 @@ func (c *runCmd) serveOne(a *app, name string) (p servedProvider, err error) {
 	if err != nil {
 		return p, err
 	}
-	p = servedProvider{name: name, pool: chosen.Pool, route: serve.Route{Selection: s, Pool: chosen.Pool, Paths: data.API().Paths}, logins: true}
+	s.KeysOnly = data.TakesKeysOnly()
+	p = servedProvider{name: name, pool: chosen.Pool, logins: true,
+		route: serve.Route{Selection: s, Pool: chosen.Pool, Paths: data.API().Paths, KeyOrigins: data.APIKeyOrigins, Lists: data.Lists()}}
 	if len(p.route.Paths) == 0 {
 		return p, &broker.Error{Code: broker.Usage, Message: "provider " + name + " has no model API that is known here",
 			Hint: "authferry provider add " + name + " --from " + name + " --api-path PREFIX"}
@@ -196,15 +198,32 @@ func (c *runCmd) serveOne(a *app, name string) (p servedProvider, err error) {
 		return p, err
 	}
 	for _, v := range views {
-		if v.Pool == chosen.Pool && v.State != broker.Disabled && v.Kind != broker.KindOAuth && (chosen.Account == "" || v.ID == chosen.Account) {
+		switch {
+		case v.Pool != chosen.Pool || v.State == broker.Disabled || chosen.Account != "" && v.ID != chosen.Account:
+		case v.Kind == broker.KindOAuth:
+			p.passed = append(p.passed, v.Label)
+		default:
 			p.logins = false
 		}
 	}
-	if p.logins && name == "openai" && data.Source == oauth.SourceBuiltin {
-		return p, &broker.Error{Code: broker.Fenced, Message: "the openai accounts here are ChatGPT logins, which are for no API that run serves",
-			Hint: "authferry login openai --label L --api-key-stdin"}
+	if !s.KeysOnly {
+		p.passed = nil
+	}
+	if p.logins && s.KeysOnly {
+		return p, &broker.Error{Code: broker.Fenced, Message: "the " + name + " accounts here are logins, and the API that run serves takes API keys only",
+			Hint: "authferry login " + name + " --label Key --api-key-stdin"}
 	}
 	return p, nil
+}
+
+// notes are what a person should know before the command has the screen.
+func (s servedProviders) notes() (notes []string) {
+	for _, p := range s {
+		for _, label := range p.passed {
+			notes = append(notes, "account "+printable(label)+" is passed over: it is a login, and the API of "+p.name+" takes API keys only")
+		}
+	}
+	return notes
 }
 
 // sentence is what a client's user gets to read.

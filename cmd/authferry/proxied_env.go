@@ -1,12 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
+
+	"github.com/tailscale/hujson"
 
 	"github.com/authferry/authferry/atomicfile"
 	"github.com/authferry/authferry/keystore"
@@ -37,7 +41,7 @@ var otherWays = map[string][]string{
 	},
 	"google": {
 		"GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_GENAI_API_KEY", "GOOGLE_GEMINI_BASE_URL", "GOOGLE_VERTEX_BASE_URL", "GOOGLE_GENAI_USE_VERTEXAI",
-		"GOOGLE_GENAI_USE_GCA", "GOOGLE_CLOUD_ACCESS_TOKEN", "CODE_ASSIST_ENDPOINT", "GEMINI_CLI_CUSTOM_HEADERS",
+		"GOOGLE_GENAI_USE_GCA", "GOOGLE_CLOUD_ACCESS_TOKEN", "CODE_ASSIST_ENDPOINT", "GEMINI_CLI_CUSTOM_HEADERS", "GEMINI_CLI_USE_COMPUTE_ADC", "CLOUD_SHELL",
 	},
 	"": {keyVariable, "AUTHFERRY_PROXY_URL", "AUTHFERRY_PROXY_URL_*"}, // of a run around this one
 }
@@ -97,6 +101,14 @@ func (p *proxied) environment(env []string) []string {
 			set("GEMINI_API_KEY", key)
 		}
 	}
+	if p.program == "gemini" && p.serves("google") {
+		// It takes from .env files what its environment doesn't have, even empty.
+		for _, name := range otherWays["google"] {
+			if !slices.ContainsFunc(out, func(e string) bool { return strings.HasPrefix(e, name+"=") }) {
+				set(name, "")
+			}
+		}
+	}
 	return out
 }
 
@@ -126,23 +138,23 @@ func reachDirectly(env []string) []string {
 	return env
 }
 
-// arguments is the command with what overrides its own settings; never the key. note is
-// what a person should know.
-func (p *proxied) arguments(command []string) (argv []string, note string) {
+// arguments is the command with what overrides its own settings; never the key. notes
+// are what a person should know.
+func (p *proxied) arguments(command []string) (argv, notes []string) {
 	var own []string
 	switch p.program {
 	case "claude":
 		if !p.serves("anthropic") {
-			return command, ""
+			return command, nil
 		}
 		if slices.ContainsFunc(command[1:], func(arg string) bool { return arg == "--settings" || strings.HasPrefix(arg, "--settings=") }) {
-			return command, "--settings is yours, so a base URL, token or apiKeyHelper in your settings files is not overridden"
+			return command, []string{"--settings is yours, so a base URL, token or apiKeyHelper in your settings files is not overridden"}
 		}
 		key, helper := p.claudeKey(), ""
 		home, _ := os.UserHomeDir()
 		if path := claudeSettingsFile(key, os.Getenv("CLAUDE_CONFIG_DIR"), home); path != "" {
 			if runtime.GOOS == "windows" {
-				note = path + " sets " + key + ", which wins over the key of this proxy; take it out there"
+				notes = append(notes, path+" sets "+key+", which wins over the key of this proxy; take it out there")
 			} else { // then by a helper, which wins over nothing but is all that is left
 				key, helper = "", "printenv "+keyVariable
 			}
@@ -150,7 +162,7 @@ func (p *proxied) arguments(command []string) (argv []string, note string) {
 		own = []string{"--settings", p.claudeSettings(key, helper)}
 	case "codex":
 		if !p.serves("openai") {
-			return command, ""
+			return command, nil
 		}
 		for _, setting := range []string{
 			`model_provider="authferry"`, `model_providers.authferry.name="authferry"`,
@@ -159,8 +171,13 @@ func (p *proxied) arguments(command []string) (argv []string, note string) {
 		} {
 			own = append(own, "-c", setting)
 		}
+	case "gemini": // no flag of it, and no file of a person's own, wins over its settings
+		home, _ := os.UserHomeDir()
+		if note := geminiNote(cmp.Or(os.Getenv("GEMINI_CLI_HOME"), home)); note != "" && p.serves("google") {
+			notes = append(notes, note)
+		}
 	}
-	return slices.Concat(command[:1], own, command[1:]), note
+	return slices.Concat(command[:1], own, command[1:]), notes
 }
 
 func (p *proxied) serves(provider string) bool { return slices.Contains(p.served.names(), provider) }
@@ -208,4 +225,48 @@ func claudeSettingsFile(variable, configDir, home string) string {
 		}
 	}
 	return ""
+}
+
+// geminiNote says what keeps Gemini CLI from asking this proxy: only with this setting
+// does it take both a base URL and a key from its environment. Empty: nothing does.
+func geminiNote(home string) string {
+	const wanted = "gemini-api-key"
+	own := filepath.Join(home, ".gemini", "settings.json")
+	for _, path := range []string{geminiSystemSettings(), filepath.Join(".gemini", "settings.json"), own} {
+		var doc struct {
+			Security struct {
+				Auth struct {
+					SelectedType string `json:"selectedType"`
+				} `json:"auth"`
+			} `json:"security"`
+		}
+		data, err := atomicfile.Read(path, 1<<20)
+		if plain, err := hujson.Standardize(append(data, '\n')); err == nil {
+			data = plain
+		}
+		if err != nil || json.Unmarshal(data, &doc) != nil {
+			continue
+		}
+		switch how := doc.Security.Auth.SelectedType; how {
+		case "":
+		case wanted:
+			return ""
+		default:
+			return fmt.Sprintf("Gemini CLI will not use this proxy: %s has %q as security.auth.selectedType; change it to %q", printable(path), how, wanted)
+		}
+	}
+	return fmt.Sprintf(`Gemini CLI may refuse to start: set {"security": {"auth": {"selectedType": %q}}} in %s`, wanted, printable(own))
+}
+
+func geminiSystemSettings() string {
+	if path := os.Getenv("GEMINI_CLI_SYSTEM_SETTINGS_PATH"); path != "" {
+		return path
+	}
+	switch runtime.GOOS {
+	case "darwin":
+		return "/Library/Application Support/GeminiCli/settings.json"
+	case "windows":
+		return `C:\ProgramData\gemini-cli\settings.json`
+	}
+	return "/etc/gemini-cli/settings.json"
 }

@@ -170,8 +170,8 @@ func TestProxiedArguments(t *testing.T) {
 	t.Setenv("CLAUDE_CONFIG_DIR", "")
 	t.Chdir(t.TempDir())
 	arguments := func(p *proxied, command ...string) (string, string) {
-		argv, note := p.arguments(command)
-		all := strings.Join(argv, " ")
+		argv, notes := p.arguments(command)
+		all, note := strings.Join(argv, " "), strings.Join(notes, "\n")
 		if strings.Contains(all, "the-key") || strings.Contains(note, "the-key") {
 			t.Errorf("the key is in %s %s", all, note)
 		}
@@ -227,6 +227,53 @@ func TestProxiedArguments(t *testing.T) {
 	for _, p := range []*proxied{testProxied("codex", servedProvider{name: "anthropic"}), testProxied("claude", servedProvider{name: "openai"}), testProxied("agent", servedProvider{name: "openai"})} {
 		if argv, note := arguments(p, p.program, "x"); argv != p.program+" x" || note != "" {
 			t.Errorf("%s, %q", argv, note)
+		}
+	}
+}
+
+// Gemini CLI has nothing on its command line that would override its settings.
+func TestProxiedGemini(t *testing.T) {
+	home, system := t.TempDir(), filepath.Join(t.TempDir(), "settings.json")
+	t.Setenv("HOME", home)
+	t.Setenv("USERPROFILE", home)
+	t.Setenv("GEMINI_CLI_HOME", "")
+	t.Setenv("GEMINI_CLI_SYSTEM_SETTINGS_PATH", system)
+	t.Chdir(t.TempDir())
+	own := filepath.Join(home, ".gemini", "settings.json")
+	for _, dir := range []string{filepath.Dir(own), ".gemini"} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := testProxied("gemini", servedProvider{name: "google"})
+	const key, login = `{"security":{"auth":{"selectedType":"gemini-api-key"}}}`, `{"security":{"auth":{"selectedType":"oauth-personal",}}} // mine`
+	for _, step := range []struct{ path, text, note string }{
+		{own, "", own},
+		{own, `{"security":{}}`, "may refuse to start"},
+		{own, key, ""},
+		{filepath.Join(".gemini", "settings.json"), login, filepath.Join(".gemini", "settings.json") + ` has "oauth-personal"`},
+		{system, key, ""},
+		{system, `{"security":{"auth":{"selectedType":"gateway"}}}`, system + ` has "gateway"`},
+	} {
+		if err := os.WriteFile(step.path, []byte(step.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		argv, notes := p.arguments([]string{"gemini", "-p", "hi"})
+		note := strings.Join(notes, "\n")
+		if strings.Join(argv, " ") != "gemini -p hi" || !strings.Contains(note, step.note) || (step.note == "") != (note == "") {
+			t.Errorf("%s: %q, %q", step.text, argv, note)
+		}
+	}
+	if _, notes := testProxied("gemini", servedProvider{name: "openai"}).arguments([]string{"gemini"}); notes != nil {
+		t.Error(notes)
+	}
+
+	// What it doesn't have at all it takes from a .env file.
+	env := p.environment([]string{"GOOGLE_API_KEY=real", "CLOUD_SHELL=true"})
+	for _, want := range []string{"GEMINI_API_KEY=the-key", "GOOGLE_GEMINI_BASE_URL=http://127.0.0.1:1/google", "GOOGLE_API_KEY=", "GOOGLE_GENAI_USE_VERTEXAI=", "CODE_ASSIST_ENDPOINT=", "CLOUD_SHELL="} {
+		name, _, _ := strings.Cut(want, "=")
+		if n := slices.IndexFunc(env, func(e string) bool { return strings.HasPrefix(e, name+"=") }); n < 0 || env[n] != want {
+			t.Errorf("no %s in %q", want, env)
 		}
 	}
 }
