@@ -162,6 +162,9 @@ func sameBytes(t *testing.T, one, other string) {
 	if len(sums) != len(others) {
 		t.Errorf("%d files in one folder, %d in the other", len(sums), len(others))
 	}
+	for _, name := range slices.Sorted(maps.Keys(sums)) {
+		t.Logf("%s  %s", sums[name], name)
+	}
 }
 
 func readSums(t *testing.T, dist string) map[string]string {
