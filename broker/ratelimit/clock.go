@@ -92,7 +92,7 @@ func (c clock) amount(f float64) time.Time {
 // when takes a value in whatever form servers use: a number, a duration, a date; or a
 // list of them, of which the longest counts.
 func (c clock) when(s string) time.Time {
-	s = strings.TrimSpace(s)
+	s = strings.Trim(s, " \t\"'")
 	if t := c.one(s); !t.IsZero() || !strings.Contains(s, ",") {
 		return t
 	}

@@ -28,7 +28,7 @@ var texts = []struct {
 	{"organization has been restricted", "", Spent},
 	// xAI, whose error is a text.
 	{"your team", "used all available credits", Spent},
-	{"your newly created team doesn't have any credits", "", Spent},
+	{"your newly created team", "doesn't have any credits", Spent},
 	// OpenRouter.
 	{"key limit exceeded", "", Spent},
 	{"insufficient credits", "", Spent},
