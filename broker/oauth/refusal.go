@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
@@ -27,6 +28,9 @@ func harmless(code string) bool {
 // members of the body, never on a text being somewhere in it.
 func (a *answer) refusal(e Endpoint, secrets ...keystore.Secret) *Error {
 	m, err := parse(a.body, a.cut)
+	if one, ok := onlyOne(a.body); ok && errors.Is(err, errFormat) {
+		m, err = parse(one, a.cut)
+	}
 	codes, message := m.reasons()
 	if errors.Is(err, errFormat) && len(a.body) <= maxMessage {
 		message = strings.TrimSpace(string(a.body))
@@ -81,7 +85,7 @@ const maxMessage = 512
 
 // reasons returns an error answer's codes, the most telling first, and what it
 // says to people: RFC 6749's {"error":"code"}, an object in its place with
-// type or code, or those members at the top.
+// type or code, those members at the top, or the only one of a list "errors".
 func (m members) reasons() (codes []string, message string) {
 	add := func(s string) {
 		if s != "" {
@@ -89,7 +93,11 @@ func (m members) reasons() (codes []string, message string) {
 		}
 	}
 	add(m.text("error"))
-	for _, from := range []members{m.object("error"), m} {
+	from := []members{m.object("error"), m}
+	if one, ok := onlyOne(m.fields["errors"]); ok {
+		from = append(from, parseObject(one))
+	}
+	for _, from := range from {
 		for _, name := range []string{"code", "error_code", "errorCode"} {
 			add(from.text(name))
 		}
@@ -163,6 +171,15 @@ func ofTheGrant(codes []string, message string) bool {
 	}
 	message = strings.ToLower(message)
 	return len(codes) == 0 && (strings.Contains(message, "refresh token") || strings.Contains(message, "refresh_token") || strings.Contains(message, "authorization grant"))
+}
+
+// onlyOne is the object that is alone in a list.
+func onlyOne(body []byte) (one json.RawMessage, ok bool) {
+	var list []json.RawMessage
+	if json.Unmarshal(body, &list) != nil || len(list) != 1 || list[0][0] != '{' {
+		return nil, false
+	}
+	return list[0], true
 }
 
 const maxCode = 48
