@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -171,35 +172,34 @@ func (b *Broker) ConfigGet(key string) (any, error) {
 // ConfigSet changes one setting; other lines of config.toml, comments included,
 // stay as they are. Errors: Usage, LockTimeout.
 func (b *Broker) ConfigSet(ctx context.Context, key, value string) error {
-	for _, s := range settings {
-		if s.key != key {
-			continue
-		}
-		c := defaultConfig
-		if err := s.set(&c, value); err != nil {
-			return failf(Usage, "%s %v", key, err)
-		}
-		l, err := b.lockSettings(ctx, "config.toml")
-		if err != nil {
-			return err
-		}
-		defer l.Release()
-		text, _, err := b.readConfigFile()
-		if err != nil {
-			return err
-		}
-		line, err := toml.Marshal(map[string]any{key: s.get(&c)})
-		if err != nil {
-			return err
-		}
-		changed := replaceLine(string(text), key, string(line))
-		var after map[string]any
-		if toml.Unmarshal([]byte(changed), &after) != nil || toString(after[key]) != fmt.Sprint(s.get(&c)) || len(changed) > maxConfig {
-			return failf(Usage, "config.toml can't take that setting as it is written; it was left as it is").hint("mend or delete %s", b.configPath())
-		}
-		return b.writeConfig(l, changed)
+	i := slices.IndexFunc(settings, func(s setting) bool { return s.key == key })
+	if i < 0 {
+		return unknownKey(key)
 	}
-	return unknownKey(key)
+	c := defaultConfig
+	if err := settings[i].set(&c, value); err != nil {
+		return failf(Usage, "%s %v", key, err)
+	}
+	set := settings[i].get(&c)
+	l, err := b.lockSettings(ctx, "config.toml")
+	if err != nil {
+		return err
+	}
+	defer l.Release()
+	text, _, err := b.readConfigFile()
+	if err != nil {
+		return err
+	}
+	line, err := toml.Marshal(map[string]any{key: set})
+	if err != nil {
+		return err
+	}
+	changed := replaceLine(string(text), key, string(line))
+	var after map[string]any
+	if toml.Unmarshal([]byte(changed), &after) != nil || toString(after[key]) != fmt.Sprint(set) || len(changed) > maxConfig {
+		return failf(Usage, "config.toml can't take that setting as it is written; it was left as it is").hint("mend or delete %s", b.configPath())
+	}
+	return b.writeConfig(l, changed)
 }
 
 func unknownKey(key string) error {

@@ -19,7 +19,7 @@ var errKilled = errors.New("killed")
 func killed(do func()) (died bool) {
 	defer func() {
 		if p := recover(); p != nil {
-			if p != errKilled { //nolint:errorlint // a panic's value
+			if p != errKilled { // a panic's value
 				panic(p)
 			}
 			died = true

@@ -15,7 +15,7 @@ import (
 // keep what comes although the system gives it nothing more by then. A nil reserve, of
 // one that has no process of its own, does nothing.
 type reserve struct {
-	files   []int // open ones, to be closed when others are needed
+	files   spares
 	stocked bool
 }
 

@@ -7,6 +7,9 @@ import "syscall"
 // spareFiles is how many files are open at once, at most, while new tokens are kept.
 const spareFiles = 4
 
+// spares are open files, to be closed when others are needed.
+type spares []int
+
 // newReserve opens spare files. It comes first of all: the numbers that are the lowest
 // can be had again, whatever the limit is by then.
 func newReserve() (*reserve, error) {

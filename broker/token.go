@@ -148,7 +148,8 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 			return nil, err
 		}
 	}
-	failure, err := want.failed, error(nil)
+	failure := want.failed
+	var err error
 	for try := 0; ; try++ {
 		// A herd at expiry need not ask the keychain for what the index knows to
 		// be over, nor after a failure for what the rotator looked at already. Only

@@ -13,7 +13,7 @@ func processName(pid int) string {
 	if err != nil {
 		return ""
 	}
-	defer windows.CloseHandle(h)
+	defer func() { _ = windows.CloseHandle(h) }()
 	if event, err := windows.WaitForSingleObject(h, 0); err != nil || event != uint32(windows.WAIT_TIMEOUT) {
 		return ""
 	}

@@ -57,7 +57,7 @@ var guards = []string{")]}',", ")]}'", ")]}", "while(1);", "while (1);", "for(;;
 
 // plainText is a text in UTF-8, whichever Unicode encoding it came in.
 func plainText(body []byte) string {
-	order := binary.ByteOrder(nil)
+	var order binary.ByteOrder
 	switch {
 	case bytes.HasPrefix(body, []byte{0xff, 0xfe}), len(body) > 3 && body[0] != 0 && body[1] == 0 && body[3] == 0:
 		order = binary.LittleEndian

@@ -2,8 +2,10 @@ package oauth
 
 import (
 	"crypto/subtle"
+	"errors"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/authferry/authferry/keystore"
@@ -19,9 +21,8 @@ func (a *Authorization) Pasted(text string) (keystore.Secret, error) {
 	first := errNoCode
 	for i, reading := range readings(text) {
 		code, err := a.pasted(reading)
-		switch err {
-		case errForeign, errNoCode, errNoState, errOtherURL: // it may mean something else
-		default:
+		vague := func(known error) bool { return errors.Is(err, known) } // it may mean something else
+		if !slices.ContainsFunc([]error{errForeign, errNoCode, errNoState, errOtherURL}, vague) {
 			return code, err
 		}
 		if i == 0 {
@@ -134,7 +135,7 @@ func (a *Authorization) queryIn(text string) (query string, isURL bool, err erro
 			query, fragment, _ = strings.Cut(query, "#")
 		}
 	}
-	inFragment := query == "" && strings.Contains(fragment, "=") // response_mode=fragment
+	inFragment := query == "" && strings.Contains(fragment, "=") // as some response modes have it
 	switch {
 	case strings.Contains(address, "://"), address != "" && query != "" && !strings.Contains(address, "="):
 		if !a.endsAt(address) {

@@ -214,9 +214,10 @@ func (s *scanner) object(within *object, depth int) *object {
 // name reads a member's name and the colon behind it. Where there is none it steps
 // over what can't be the beginning of one.
 func (s *scanner) name() (string, bool) {
-	name, end := "", s.at
-	switch c := s.text[s.at]; {
-	case c == '"' || c == '\'':
+	var name string
+	end := s.at
+	switch s.text[s.at] {
+	case '"', '\'':
 		after, ok := s.endOfString()
 		if !ok {
 			s.at++

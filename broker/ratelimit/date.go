@@ -71,7 +71,7 @@ func date(s string) (t time.Time, rest string) {
 	whole := year + " " + month + " " + day + " " + clock
 	rest = s[len(m[0]):]
 	east, known := zones[m[12]]
-	if m[12] != "" && strings.Contains("+-", m[12][:1]) { // +02:00
+	if m[12] != "" && (m[12][0] == '+' || m[12][0] == '-') { // +02:00
 		if t, err := time.Parse("2006 "+monthLayout+" 02 "+layout+" -0700", whole+" "+strings.Replace(m[12], ":", "", 1)); err == nil {
 			return t, rest
 		}

@@ -375,8 +375,7 @@ func (m *model) play() {
 		})
 	}
 	if struck != "" {
-		more := m.inflict(struck, requests, steps, func() *step { return m.want(crowd) }, start)
-		steps = append(steps, more...)
+		steps = slices.Concat(steps, m.inflict(struck, requests, steps, func() *step { return m.want(crowd) }, start))
 	}
 	m.n.steps += len(steps)
 	work.Wait()

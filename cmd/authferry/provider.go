@@ -198,7 +198,7 @@ func (c *providerAddCmd) take(p oauth.Provider) {
 
 // command is c as a person would type it.
 func (c *providerAddCmd) command() string {
-	command := "authferry provider add " + c.Name
+	words := []string{"authferry provider add", c.Name}
 	for _, flag := range []struct {
 		name   string
 		values []string
@@ -212,14 +212,14 @@ func (c *providerAddCmd) command() string {
 	} {
 		for _, value := range flag.values {
 			if value != "" {
-				command += " --" + flag.name + " " + broker.Arg(value)
+				words = append(words, "--"+flag.name, broker.Arg(value))
 			}
 		}
 	}
 	if c.ClientSecretStdin {
-		command += " --client-secret-stdin"
+		words = append(words, "--client-secret-stdin")
 	}
-	return command
+	return strings.Join(words, " ")
 }
 
 type providerRemoveCmd struct {
