@@ -40,6 +40,7 @@ func TestParseGrant(t *testing.T) {
 		{`{"access_token":"at","refresh_token":"rt","token_type":"bot"}`, time.Time{}, ""},
 		{`{"access_token":"at","refresh_token":"rt","token_type":"DPoP"}`, time.Time{}, "invalid token_type"},
 		{`{"access_token":"at","refresh_token":"r\u200bt"}`, time.Time{}, "invalid refresh_token"},
+		{`{"access_token":"at","refresh_token":"null"}`, time.Time{}, "invalid refresh_token"},
 		{`{"access_token":"a\u200bt"}`, time.Time{}, "invalid access_token"},
 		{`{"access_token":"\ufeff"}`, time.Time{}, "no access_token"},
 		{"\ufeff", time.Time{}, "stdin is empty"},

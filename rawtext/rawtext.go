@@ -20,6 +20,7 @@ var (
 	ErrInvisible = errors.New("it has an invisible character within")
 	ErrQuoted    = errors.New("it is in quotes, which may be part of it")
 	ErrLines     = errors.New("it is not one line")
+	ErrNothing   = errors.New("it is a program's word for no value, not the value")
 )
 
 const mark = '\ufeff' // the byte order mark
@@ -161,7 +162,7 @@ func trim(s, cutset string) string {
 // Token returns a secret as its issuer wrote it: without the blanks, line ends,
 // marks and invisible characters around it, which no token has. An error is
 // ErrInvisible: one of them is within, other than a blank, and what was meant can't
-// be known.
+// be known; or ErrNothing.
 func Token(s string) (string, error) {
 	for {
 		before := s
@@ -173,7 +174,20 @@ func Token(s string) (string, error) {
 	if strings.ContainsFunc(s, invisible) || !utf8.ValidString(s) {
 		return "", ErrInvisible
 	}
+	if s != "" && Nothing(s) {
+		return "", ErrNothing
+	}
 	return s, nil
+}
+
+// Nothing reports that a text in a value's place only says that there is none: blanks,
+// or the word that languages have for it, as jq -r and templates write it.
+func Nothing(s string) bool {
+	switch strings.TrimSpace(s) {
+	case "", "null", "undefined", "None", "nil":
+		return true
+	}
+	return false
 }
 
 // Visible returns what a person meant to paste: without a terminal's marks and the

@@ -1,6 +1,7 @@
 package migrate
 
 import (
+	"errors"
 	"time"
 
 	"github.com/authferry/authferry/keystore"
@@ -50,6 +51,9 @@ func (l *Login) expires(n *node) {
 func (l *Login) clean() (reason string) {
 	for _, s := range []*keystore.Secret{&l.APIKey, &l.RefreshToken, &l.AccessToken} {
 		text, err := rawtext.Token(s.Reveal())
+		if errors.Is(err, rawtext.ErrNothing) {
+			err = nil
+		}
 		if err != nil && s != &l.AccessToken || err != nil && l.RefreshToken.Empty() {
 			return "its token or key has an invisible character within"
 		}

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/authferry/authferry/keystore"
 )
 
 func TestPlaces(t *testing.T) {
@@ -79,5 +81,13 @@ func TestClaudeName(t *testing.T) {
 	t.Setenv("CLAUDE_CONFIG_DIR", "/home/ada/work")
 	if service, _ := claudeItem(); service != "Claude Code-credentials-5010972d" {
 		t.Errorf("%s", service)
+	}
+}
+
+// A script's word for no value is no refresh token.
+func TestWordForNoValue(t *testing.T) {
+	l := Login{RefreshToken: keystore.NewSecret("null"), AccessToken: keystore.NewSecret("at")}
+	if reason := l.clean(); reason != "" || !l.RefreshToken.Empty() || l.AccessToken.Reveal() != "at" {
+		t.Errorf("%q: %q", reason, l.RefreshToken.Reveal())
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/authferry/authferry/rawtext"
 )
 
 // Identity is whose login it is. Issuer, Subject and Organization together never
@@ -167,7 +169,7 @@ func (c *Client) userinfo(ctx context.Context, e Endpoint, t *Token) (Identity, 
 // nothing, or two people who are both nobody would be one.
 func (m members) subject(name string) string {
 	s := cmp.Or(m.text(name), wholeNumber(m.fields[name]))
-	if isNothing(s) {
+	if rawtext.Nothing(s) {
 		return ""
 	}
 	return s

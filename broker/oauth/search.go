@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/authferry/authferry/rawtext"
 )
 
 // A successful answer can have its tokens where RFC 6749 §5.1 has none: behind a
@@ -102,7 +104,7 @@ func (o *object) set(name string, value json.RawMessage, sent echoes) {
 	}
 	if name == "access_token" || name == "refresh_token" {
 		var s string
-		if json.Unmarshal(value, &s) != nil || isNothing(s) {
+		if json.Unmarshal(value, &s) != nil || rawtext.Nothing(s) {
 			return
 		}
 		if sent.has(s) {

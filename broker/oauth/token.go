@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/rawtext"
 )
 
 // maxLifetime is what a longer expires_in is cut to: ten years.
@@ -136,22 +137,15 @@ func (a *answer) grant(e Endpoint, secrets ...keystore.Secret) (*Token, error) {
 
 // tokens returns the new ones among m.
 func (m *members) tokens(sent echoes) (access, refresh string) {
-	if access = m.text("access_token"); sent.has(access) || isNothing(access) {
+	if access = m.text("access_token"); sent.has(access) || rawtext.Nothing(access) {
 		access = ""
 	}
 	if refresh = m.text("refresh_token"); sent.has(refresh) {
 		refresh, m.echo = "", true
-	} else if isNothing(refresh) {
+	} else if rawtext.Nothing(refresh) {
 		refresh = ""
 	}
 	return access, refresh
-}
-
-// isNothing reports that the text of a token or a user's id only stands for one that is
-// missing: blanks, or a language's word for no value that was made into a text.
-func isNothing(s string) bool {
-	s = strings.TrimSpace(s)
-	return s == "" || slices.Contains([]string{"null", "undefined", "None", "nil"}, s)
 }
 
 // lifetime reads a number of seconds in any of the forms that servers use. 0 is
