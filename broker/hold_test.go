@@ -215,7 +215,7 @@ func TestFolderGoneInTheWindow(t *testing.T) {
 				time.AfterFunc(250*time.Millisecond, func() { test.back(w, aside); returned <- true })
 			})
 			if err := w.broker().rotate(t.Context(), a.ID, renewal{beyond: 1}, false); err != nil {
-				t.Error(err)
+				t.Fatal(err)
 			}
 			<-returned
 			if test.after != nil {
