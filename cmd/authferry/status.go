@@ -152,7 +152,16 @@ func (p *page) account(v broker.AccountView, labels, states int, now time.Time) 
 		}
 	}
 	if !v.EndsSoon.IsZero() {
-		p.line(other + p.bold("the login ends "+relative(v.EndsSoon, now)) + ": " + v.Renew)
+		ends := "the login ends " + relative(v.EndsSoon, now)
+		switch {
+		case cells(other+ends+": "+v.Renew) <= p.width:
+			p.line(other + p.bold(ends) + ": " + v.Renew)
+		case cells(other+v.Renew) <= p.width: // a command that is cut in two can't be pasted
+			p.line(other + p.bold(ends) + ":")
+			p.line(other + v.Renew)
+		default:
+			p.line(other + p.bold(ends))
+		}
 	}
 }
 
