@@ -68,11 +68,12 @@ func (d *doctor) folder() {
 	}
 }
 
-// Names that authferry gives to what it writes.
-var (
-	ownInFolder = regexp.MustCompile(`^(index\.json.*|config\.toml|providers\.toml|key\.age|\.authferry-.*\.tmp)$`)
-	ownInLocks  = regexp.MustCompile(`^(.+\.(lock|gate|holder|proxy)|\.authferry-.*\.tmp)$`)
-	ownInVault  = regexp.MustCompile(`^([0-9a-f]{64}\.age|\.authferry-.*\.tmp)$`)
+// Names that authferry gives to what it writes, as regular expressions. They are
+// compiled where they are needed: not at the start of every command.
+const (
+	ownInFolder = `^(index\.json.*|config\.toml|providers\.toml|key\.age|\.authferry-.*\.tmp)$`
+	ownInLocks  = `^(.+\.(lock|gate|holder|proxy)|\.authferry-.*\.tmp)$`
+	ownInVault  = `^([0-9a-f]{64}\.age|\.authferry-.*\.tmp)$`
 )
 
 // ownFiles are the paths of what is authferry's in its folder, the folder itself
@@ -84,17 +85,17 @@ func (b *Broker) ownFiles(alone bool) (paths []string) {
 		paths = append(paths, dir)
 	}
 	for _, part := range []struct {
-		dir string
-		own *regexp.Regexp
+		dir, own string
 	}{{dir, ownInFolder}, {filepath.Join(dir, "locks"), ownInLocks}, {b.vaultDir(), ownInVault}} {
 		// What a link leads to is elsewhere.
 		if info, err := os.Lstat(part.dir); err != nil || part.dir != dir && !info.IsDir() {
 			continue
 		}
+		own := regexp.MustCompile(part.own)
 		entries, err := os.ReadDir(part.dir)
 		whole := part.dir != dir && (len(entries) > 0 || alone && err != nil)
 		for _, e := range entries {
-			if part.own.MatchString(e.Name()) && !e.IsDir() {
+			if own.MatchString(e.Name()) && !e.IsDir() {
 				paths = append(paths, filepath.Join(part.dir, e.Name()))
 			} else {
 				whole = false

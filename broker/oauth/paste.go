@@ -39,19 +39,16 @@ type reading struct {
 	alone bool // nothing was left out of it, so it may be a code
 }
 
-var (
-	label         = regexp.MustCompile(`(?i)^code\s*:\s*`)
-	labelledCode  = regexp.MustCompile(`(?i)\bcode\b["']?\s*[:=]\s*["']?([^\s"',&]+)`)
-	labelledState = regexp.MustCompile(`(?i)\bstate\b["']?\s*[:=]\s*["']?([^\s"',&]+)`)
-)
-
 // readings are what text may mean, the likeliest first: all of it as one word that a
 // terminal wrapped, each of its words, code and state as two words, what follows the
 // words "code" and "state".
 func readings(text string) (all []reading) {
 	text = strings.TrimSpace(strings.ReplaceAll(rawtext.Visible(text), "&amp;", "&"))
-	code, state := labelledCode.FindStringSubmatch(text), labelledState.FindStringSubmatch(text)
-	text = label.ReplaceAllString(text, "")
+	labelled := func(name string) []string {
+		return regexp.MustCompile(`(?i)\b` + name + `\b["']?\s*[:=]\s*["']?([^\s"',&]+)`).FindStringSubmatch(text)
+	}
+	code, state := labelled("code"), labelled("state")
+	text = regexp.MustCompile(`(?i)^code\s*:\s*`).ReplaceAllString(text, "")
 	words := strings.Fields(text)
 	add := func(s string, pair, alone bool) {
 		bare := rawtext.Unquote(s)
