@@ -17,6 +17,7 @@ import (
 // What go-keyring does on macOS, over a program that stands in for Apple's there: these
 // tests, built as for a Mac, run once more.
 func TestMacOS(t *testing.T) {
+	t.Parallel()
 	state := os.Getenv("SECURITY_STATE")
 	if os.Getenv(inside) == "" || state == "" {
 		mac := ks.NewMac(t, "..")
