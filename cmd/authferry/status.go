@@ -31,6 +31,9 @@ func (c *statusCmd) Run(a *app) error {
 		a.warnEnding(pool.Accounts)
 		p.pool(pool, now)
 	}
+	for _, proxy := range s.Proxies {
+		p.proxy(proxy, now)
+	}
 	failover := "on"
 	if !s.Failover {
 		failover = "off"
@@ -106,6 +109,17 @@ func (p *page) pool(pool broker.PoolView, now time.Time) {
 		p.wrapped("next to be free: ", next+", "+relative(when, now))
 	}
 	p.line("")
+}
+
+// proxy shows an authferry run that serves a command.
+func (p *page) proxy(v broker.ProxyView, now time.Time) {
+	text := fmt.Sprintf("%s (pid %d), since %s, with accounts of %s", cmp.Or(printable(v.Program), "a proxy"), v.PID, clock(v.Since.Truncate(time.Minute), now), printable(strings.Join(v.Pools, ", ")))
+	for i, line := range wrap("running: "+text, p.width-2) {
+		if i > 0 {
+			line = "  " + line
+		}
+		p.line(p.dim(line))
+	}
 }
 
 // account is one line where there is room, else the windows go below it.

@@ -28,6 +28,7 @@ func TestStatusFits(t *testing.T) {
 	for columns := narrowest; columns <= widest; columns++ {
 		p := &page{width: columns}
 		p.pool(samplePool(now), now)
+		p.proxy(broker.ProxyView{PID: 4711, Program: "claude", Since: now.Add(-24 * time.Hour), Pools: []string{"team", "another-pool", "日本語の長いラベルはどこまで続くのか"}}, now)
 		text := p.text.String()
 		for line := range strings.Lines(text) {
 			if n := cells(strings.TrimSuffix(line, "\n")); n > columns {
@@ -35,7 +36,7 @@ func TestStatusFits(t *testing.T) {
 			}
 		}
 		for _, want := range []string{"team · acme · 4 accounts", "current  Work", "held, 2m 30s left", "valid, 7h 56m left", "login needed", "disabled",
-			"100%", "64%", "99%", "130%", "model:opus held, 2h left", "next to be free: Personal, in 2m 30s", "the login ends in 2d 2h", `evil\u001b`} {
+			"100%", "64%", "99%", "130%", "model:opus held, 2h left", "next to be free: Personal, in 2m 30s", "the login ends in 2d 2h", "running: claude (pid 4711), since ", `evil\u001b`} {
 			if !strings.Contains(text, want) {
 				t.Fatalf("%d columns: no %q in\n%s", columns, want, text)
 			}
