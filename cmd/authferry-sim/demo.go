@@ -81,6 +81,7 @@ type demo struct {
 	demoCmd
 	stage
 	server  *brokertest.Server
+	models  *modelAPI
 	hold    chan struct{} // closed: the server may answer
 	orphans int           // processes that settle had to end
 }
@@ -96,6 +97,8 @@ func (d *demo) play(ctx context.Context) ([]claim, error) {
 		return nil, err
 	}
 	defer d.server.Close()
+	d.models = d.newModelAPI()
+	defer d.models.Close()
 	defer func() {
 		d.orphans = d.settle(func() bool {
 			l := d.server.Ledger()
@@ -115,7 +118,11 @@ func (d *demo) play(ctx context.Context) ([]claim, error) {
 		return nil, err
 	}
 	third, err := d.actThree(ctx)
-	return slices.Concat(first, second, third), err
+	if err != nil {
+		return nil, err
+	}
+	fourth, err := d.actFour(ctx)
+	return slices.Concat(first, second, third, fourth), err
 }
 
 // prepare makes a keystore, a provider and two accounts, all in the stage.
@@ -125,7 +132,7 @@ func (d *demo) prepare(ctx context.Context) error {
 	if err := d.run(ctx, "", "keystore", "init", "--key-file", filepath.Join(d.dir, "key")); err != nil {
 		return err
 	}
-	if err := d.run(ctx, "", "provider", "add", "sim", "--issuer", d.server.URL, "--client-id", "authferry-sim", "--api-origin", d.server.URL); err != nil {
+	if err := d.run(ctx, "", "provider", "add", "sim", "--issuer", d.server.URL, "--client-id", "authferry-sim", "--api-origin", d.models.URL, "--api-origin", d.server.URL); err != nil {
 		return err
 	}
 	issued := time.Now()

@@ -15,8 +15,9 @@ import (
 )
 
 type grammar struct {
-	Serve serveCmd `cmd:"" help:"Run the authorization server until Ctrl-C."`
-	Demo  demoCmd  `cmd:"" help:"Build authferry and show what it does when many programs want one token."`
+	Serve  serveCmd  `cmd:"" help:"Run the authorization server until Ctrl-C."`
+	Client clientCmd `cmd:"" hidden:""`
+	Demo   demoCmd   `cmd:"" help:"Build authferry and show what it does when many programs want one token."`
 }
 
 func main() {
