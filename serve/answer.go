@@ -103,6 +103,9 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 // once, instead of trying again.
 func (p *Proxy) answer(w http.ResponseWriter, r *http.Request, a api, t Trouble) {
 	status := t.status(a)
+	if status == http.StatusTooManyRequests && waitsOut(r) {
+		status = http.StatusBadRequest
+	}
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
@@ -116,7 +119,7 @@ func (p *Proxy) answer(w http.ResponseWriter, r *http.Request, a api, t Trouble)
 	if t.Kind == BadMethod {
 		h.Set("Allow", "GET, POST")
 	}
-	if seconds := untilSeconds(t.RetryAt); t.Kind == AllHeld && seconds > 0 && (a == messages || a == other) {
+	if seconds := untilSeconds(t.RetryAt); status == http.StatusTooManyRequests && seconds > 0 && (a == messages || a == other) {
 		h.Set("Retry-After", strconv.FormatInt(seconds, 10))
 	}
 	var b bytes.Buffer
@@ -129,6 +132,10 @@ func (p *Proxy) answer(w http.ResponseWriter, r *http.Request, a api, t Trouble)
 		_, _ = w.Write(b.Bytes())
 	}
 }
+
+// waitsOut reports a client that waits in silence for as long as a 429 says, hours as
+// well, and tries again whatever else says that it is one. OpenCode does.
+func waitsOut(r *http.Request) bool { return strings.HasPrefix(r.UserAgent(), "opencode/") }
 
 func untilSeconds(at time.Time) int64 {
 	if at.IsZero() {

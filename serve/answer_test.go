@@ -120,6 +120,13 @@ func TestAllAreLimited(t *testing.T) {
 	if second := w.post(messagesPath, aModel); second.status != 429 || len(w.api.all()) != 3 {
 		t.Errorf("%d after %q", second.status, w.api.asked())
 	}
+	// OpenCode would wait for ten minutes, and for a word in the text as well.
+	for _, path := range []string{messagesPath, responsesPath, chatPath} {
+		res := w.post(path, aModel, "User-Agent", "opencode/1.18.33 ai-sdk/anthropic/3")
+		if res.status != 400 || res.header.Get("Retry-After") != "" || strings.Contains(res.body, "limit") || !strings.Contains(res.body, "trouble 9") {
+			t.Errorf("%s: %d %v %s", path, res.status, res.header, res.body)
+		}
+	}
 }
 
 // What the broker can't say after a refusal is no reason to say nothing.

@@ -101,6 +101,9 @@ func (p *proxied) environment(env []string) []string {
 			set("GEMINI_API_KEY", key)
 		}
 	}
+	if p.program == "opencode" {
+		out = p.openCode(out)
+	}
 	if p.program == "gemini" && p.serves("google") {
 		// It takes from .env files what its environment doesn't have, even empty.
 		for _, name := range otherWays["google"] {
@@ -225,6 +228,39 @@ func claudeSettingsFile(variable, configDir, home string) string {
 		}
 	}
 	return ""
+}
+
+// openCodeVariable is configuration that OpenCode lays over its files.
+const openCodeVariable = "OPENCODE_CONFIG_CONTENT"
+
+// openCode adds the proxy to that: of itself OpenCode wants another base URL than Claude
+// Code, and takes no key from the same variable. What else is there stays.
+func (p *proxied) openCode(env []string) []string {
+	config := map[string]any{}
+	env = slices.Clone(env)
+	i := slices.IndexFunc(env, func(e string) bool { return strings.HasPrefix(e, openCodeVariable+"=") })
+	if i >= 0 {
+		if plain, err := hujson.Standardize([]byte(env[i][len(openCodeVariable)+1:] + "\n")); err != nil || json.Unmarshal(plain, &config) != nil {
+			return env // OpenCode says so
+		}
+		env = slices.Delete(env, i, i+1)
+	}
+	table := func(in map[string]any, key string) map[string]any {
+		t, ok := in[key].(map[string]any)
+		if !ok {
+			t = map[string]any{}
+			in[key] = t
+		}
+		return t
+	}
+	for name, version := range map[string]string{"anthropic": "/v1", "openai": "/v1", "google": "/v1beta"} {
+		if p.serves(name) {
+			options := table(table(table(config, "provider"), name), "options")
+			options["baseURL"], options["apiKey"] = p.url+"/"+name+version, "{env:"+keyVariable+"}"
+		}
+	}
+	text, _ := json.Marshal(config)
+	return append(env, openCodeVariable+"="+string(text))
 }
 
 // geminiNote says what keeps Gemini CLI from asking this proxy: only with this setting

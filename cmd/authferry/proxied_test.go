@@ -278,6 +278,42 @@ func TestProxiedGemini(t *testing.T) {
 	}
 }
 
+// OpenCode gets the proxy in configuration that it lays over its own, which stays; the key
+// is not in it.
+func TestProxiedOpenCode(t *testing.T) {
+	t.Parallel()
+	p := testProxied("opencode", servedProvider{name: "anthropic"}, servedProvider{name: "google"})
+	config := func(before ...string) (text string) {
+		t.Helper()
+		for _, e := range p.environment(before) {
+			if value, ok := strings.CutPrefix(e, openCodeVariable+"="); ok {
+				if text != "" {
+					t.Error("it is there twice")
+				}
+				text = value
+			}
+		}
+		if strings.Contains(text, "the-key") {
+			t.Errorf("the key is in %s", text)
+		}
+		return text
+	}
+	const key = `"apiKey":"{env:AUTHFERRY_PROXY_KEY}"`
+	want := `{"provider":{"anthropic":{"options":{` + key + `,"baseURL":"http://127.0.0.1:1/anthropic/v1"}},"google":{"options":{` + key + `,"baseURL":"http://127.0.0.1:1/google/v1beta"}}}}`
+	if got := config("PATH=/bin"); got != want {
+		t.Errorf("%s, want %s", got, want)
+	}
+	got := config(openCodeVariable + `={"model":"m", "provider":{"anthropic":{"name":"A","options":{"apiKey":"real","timeout":5}},"x":{}}} // mine`)
+	for _, part := range []string{`"model":"m"`, `"name":"A"`, `"timeout":5`, `"x":{}`, key + `,"baseURL":"http://127.0.0.1:1/anthropic/v1"`} {
+		if !strings.Contains(got, part) || strings.Contains(got, "real") {
+			t.Errorf("no %s in %s", part, got)
+		}
+	}
+	if got := config(openCodeVariable + "={"); got != "{" {
+		t.Errorf("%s: OpenCode says what is wrong with that", got)
+	}
+}
+
 func TestProgramOf(t *testing.T) {
 	t.Parallel()
 	for command, want := range map[string]string{"claude": "claude", "/opt/bin/claude": "claude", "claude.exe": "claude", "codex.cmd": "codex", "my.agent": "my.agent"} {
