@@ -13,9 +13,12 @@ import (
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 )
 
-// The versions that were tried. They are some 600 MB together, so nobody installs
-// them unasked.
-var aiClients = []string{"@anthropic-ai/claude-code@2.1.197", "@openai/codex@0.169.0"}
+// The versions that were tried, the SDKs' last. They are some 900 MB together, so nobody
+// installs them unasked.
+var aiClients = []string{
+	"@anthropic-ai/claude-code@2.1.197", "@openai/codex@0.169.0", "@google/gemini-cli@0.61.0",
+	"@anthropic-ai/sdk@1.14.0", "openai@6.49.0", "@google/genai@2.32.0",
+}
 
 // aiPrograms installs the clients, unless AUTHFERRY_AI_CLIENTS names a folder in which
 // they are, and returns the folder of their commands.
@@ -23,7 +26,7 @@ func aiPrograms(t *testing.T) string {
 	t.Helper()
 	dir := os.Getenv("AUTHFERRY_AI_CLIENTS")
 	if dir == "" {
-		t.Skip("needs AUTHFERRY_AI_CLIENTS=1: scripts/ai-clients installs Claude Code and Codex for a while")
+		t.Skip("needs AUTHFERRY_AI_CLIENTS=1: scripts/ai-clients installs Claude Code, Codex and others for a while")
 	}
 	if dir == "1" {
 		dir = t.TempDir()
