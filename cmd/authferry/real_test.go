@@ -101,8 +101,10 @@ func TestRealFaults(t *testing.T) {
 			code: exitLogin, error: "login_needed", requests: 2, refreshes: 1, later: exitLogin},
 		{label: "throttled", fault: oidc.Fault{Times: 1, Status: 429},
 			code: exitProvider, error: "provider_refused", requests: 1},
-		{label: "down", fault: oidc.Fault{Times: 1, Status: 503}, // not the server's own words: a gateway's, for all one knows
-			code: exitProvider, error: "provider_unreachable", requests: 1},
+		// Not the server's own words: a gateway's, for all one knows, with one recovery.
+		{label: "down", fault: oidc.Fault{Times: 1, Status: 503}, requests: 2, refreshes: 1},
+		{label: "down, twice", fault: oidc.Fault{Times: 2, Status: 503},
+			code: exitProvider, error: "provider_unreachable", requests: 2},
 		{label: "broken, twice", fault: oidc.Fault{Times: 2, Status: 500},
 			code: exitProvider, error: "provider_unreachable", requests: 2},
 		{label: "slow", fault: oidc.Fault{Times: 1, Delay: 3 * time.Second}, env: []string{"AUTHFERRY_HTTP_TIMEOUT=1s"},

@@ -74,6 +74,9 @@ const token = async (req, res) => {
   const now = fault.times > 0 ? fault : {};
   fault.times -= 1;
   if (now.delay_ms) await sleep(now.delay_ms);
+  if (now.drop === 'before' || now.status) {
+    for await (const chunk of req) void chunk; // who answers before that has not seen the token
+  }
   if (now.drop === 'before') return req.socket.destroy();
   if (now.status) {
     if (now.retry_after) res.setHeader('retry-after', now.retry_after);
