@@ -13,11 +13,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 )
 
 // keyedAPI answers by the key that comes, and keeps a list of whose came.
@@ -202,6 +202,10 @@ func runClients(t *testing.T) []runClient {
 		googleAll    = "No account of pool google is free before"
 		login        = "A login is needed"
 	)
+	openCodeEnv := []string{"OPENCODE_DISABLE_MODELS_FETCH=1", "OPENCODE_DISABLE_AUTOUPDATE=1", "OPENCODE_DISABLE_DEFAULT_PLUGINS=1", "OPENCODE_DISABLE_LSP_DOWNLOAD=1", "OPENCODE_DISABLE_EXTERNAL_SKILLS=1"}
+	openCodeProject := func(s *scene) {
+		s.Write("opencode.json", `{"agent":{"title":{"disable":true}},"model":"anthropic/claude-sonnet-4-5","small_model":"anthropic/claude-haiku-4-5","autoupdate":false,"share":"disabled"}`)
+	}
 	gone := "error:" // a stream that breaks off is the SDK's user's to begin again
 	return []runClient{
 		{name: "claude", provider: "anthropic", command: program("claude", "-p", "hi"), api: anthropicAPI, all: anthropicAll, login: login,
@@ -220,9 +224,14 @@ func runClients(t *testing.T) []runClient {
 				s.Write("home/.gemini/.env", "GOOGLE_API_KEY=key-dotenv\nGOOGLE_GENAI_USE_VERTEXAI=true\nGOOGLE_GEMINI_BASE_URL=http://127.0.0.1:9\n")
 			}},
 		{name: "opencode", provider: "anthropic", command: openCode, api: anthropicAPI, all: anthropicAll, login: login, twice: true,
-			env: []string{"OPENCODE_DISABLE_MODELS_FETCH=1", "OPENCODE_DISABLE_AUTOUPDATE=1", "OPENCODE_DISABLE_DEFAULT_PLUGINS=1", "OPENCODE_DISABLE_LSP_DOWNLOAD=1", "OPENCODE_DISABLE_EXTERNAL_SKILLS=1"},
+			env: openCodeEnv, setUp: openCodeProject},
+		{name: "opencode with the plugin", provider: "anthropic", command: openCode, api: anthropicAPI, all: anthropicAll, login: login, twice: true,
+			env: openCodeEnv,
 			setUp: func(s *scene) {
-				s.Write("opencode.json", `{"agent":{"title":{"disable":true}},"model":"anthropic/claude-sonnet-4-5","small_model":"anthropic/claude-haiku-4-5","autoupdate":false,"share":"disabled"}`)
+				s.Write("home/.config/opencode/package-lock.json", `{"packages":{"":{"dependencies":{"@opencode-ai/plugin":"*"}}}}`)
+				s.Write("home/.config/opencode/node_modules/x/y", "")
+				openCodeProject(s)
+				authferrytest.SetUpOpenCode(s.T, filepath.Join(s.Root, "home"), s.Program)
 			}},
 		{name: "sdk anthropic", provider: "anthropic", command: sdk(t, "anthropic"), api: anthropicAPI, all: anthropicAll, login: login},
 		{name: "sdk anthropic stream", provider: "anthropic", command: sdk(t, "anthropic", "stream"), api: anthropicAPI, all: anthropicAll, login: login, again: "ada", late: gone},
@@ -395,11 +404,12 @@ func TestAIClientsCodexWebSocket(t *testing.T) {
 	t.Logf("asked %q in %v", api.all(), time.Since(began).Round(100*time.Millisecond))
 }
 
-// runUntil ends cmd as a person would, a moment after done.
+// runUntil ends cmd, and all that it started, a moment after done.
 func runUntil(t *testing.T, cmd *exec.Cmd, done <-chan struct{}) string {
 	t.Helper()
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &out, &out, 5*time.Second
+	ownGroup(cmd)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -408,10 +418,8 @@ func runUntil(t *testing.T, cmd *exec.Cmd, done <-chan struct{}) string {
 	case <-time.After(time.Minute):
 		t.Error("it never asked")
 	}
-	time.Sleep(time.Second)                         // in which nothing else may be asked
-	if cmd.Process.Signal(syscall.SIGTERM) != nil { // there are none on Windows
-		_ = cmd.Process.Kill()
-	}
+	time.Sleep(time.Second) // in which nothing else may be asked
+	endGroup(cmd)
 	_ = cmd.Wait()
 	return out.String()
 }

@@ -452,6 +452,8 @@ async function server({ client, directory }) {
     async config(config) {
       for (const [id, selection] of await served()) {
         const provider = ((config.provider ??= {})[id] ??= {})
+        const proxy = process.env["AUTHFERRY_PROXY_URL_" + selection.provider.toUpperCase().replace(/[^A-Z0-9]/g, "_")]
+        if (proxy && provider.options?.baseURL?.startsWith(proxy + "/")) continue // authferry run does it all
         provider.options = { ...provider.options, apiKey: PLACEHOLDER, fetch: fetchFor(selection) }
       }
     },

@@ -127,6 +127,14 @@ test("a provider without accounts is left alone, and so is what else the user se
   await (await plugin.server({ client: {}, directory: SCRATCH })).config(config)
   expect(config.provider.openai).toEqual({ options: { apiKey: "own" } })
   expect(config.provider.acme).toMatchObject({ name: "Mine", options: { baseURL: API, timeout: 5, apiKey: "authferry" } })
+  // what authferry run serves is not the plugin's
+  process.env.AUTHFERRY_PROXY_URL_ACME = "http://127.0.0.1:1/acme"
+  for (const [baseURL, apiKey] of [["http://127.0.0.1:1/acme/v1", "key"], ["http://127.0.0.1:12/acme/v1", "authferry"]]) {
+    const under = { provider: { acme: { options: { baseURL, apiKey: "key" } } } }
+    await (await plugin.server({ client: {}, directory: SCRATCH })).config(under)
+    expect(under.provider.acme.options.apiKey).toBe(apiKey)
+  }
+  delete process.env.AUTHFERRY_PROXY_URL_ACME
 })
 
 test("foreign credentials are dropped, other headers stay", async () => {
