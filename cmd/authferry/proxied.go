@@ -190,7 +190,7 @@ func (c *runCmd) serveOne(a *app, name string) (p servedProvider, err error) {
 	p = servedProvider{name: name, pool: chosen.Pool, logins: true,
 		route: serve.Route{Selection: s, Pool: chosen.Pool, Paths: data.API().Paths, KeyOrigins: data.APIKeyOrigins, Lists: data.Lists()}}
 	if len(p.route.Paths) == 0 {
-		return p, &broker.Error{Code: broker.Usage, Message: "provider " + name + " has no model API that is known here",
+		return p, &broker.Error{Code: broker.Usage, Message: "authferry knows no model API of provider " + name,
 			Hint: "authferry provider add " + name + " --from " + name + " --api-path PREFIX"}
 	}
 	views, err := a.broker.List()
@@ -220,7 +220,7 @@ func (c *runCmd) serveOne(a *app, name string) (p servedProvider, err error) {
 func (s servedProviders) notes() (notes []string) {
 	for _, p := range s {
 		for _, label := range p.passed {
-			notes = append(notes, "account "+printable(label)+" is passed over: it is a login, and the API of "+p.name+" takes API keys only")
+			notes = append(notes, "account "+printable(label)+" is skipped: it is a login, and the API of "+p.name+" takes API keys only")
 		}
 	}
 	return notes
@@ -228,7 +228,7 @@ func (s servedProviders) notes() (notes []string) {
 
 // sentence is what a client's user gets to read.
 func sentence(t serve.Trouble) string {
-	const again = "Start this program again with: authferry run -- COMMAND"
+	const again = "Restart the program with: authferry run -- COMMAND"
 	provider := t.Provider
 	if provider == "" {
 		provider = "this API"
@@ -236,21 +236,21 @@ func sentence(t serve.Trouble) string {
 	e := brokerError(t)
 	switch t.Kind {
 	case serve.BadKey:
-		return "authferry: no key of this proxy came along. " + again
+		return "authferry: the request has no valid key of this proxy. " + again
 	case serve.BadHost, serve.FromPage:
-		return "authferry: this proxy is for programs that authferry run has started, not for web pages."
+		return "authferry: this proxy is for programs started by authferry run, not for web pages."
 	case serve.BadTarget, serve.BadMethod:
 		return "authferry: this request can't be passed on."
 	case serve.Unknown:
-		return "authferry: this path is no part of the model API that is passed on."
+		return "authferry: this path is not part of the model API, so it is not passed on."
 	case serve.NoUpgrade:
-		return "authferry: no WebSockets here; use plain requests."
+		return "authferry: WebSockets are not supported here; use plain requests."
 	case serve.Unreadable:
-		return "authferry: the request broke off."
+		return "authferry: the request was cut off."
 	case serve.Unreachable:
-		return "authferry: " + provider + " gave no answer. The accounts are as they were."
+		return "authferry: " + provider + " did not answer. No account is held for it."
 	case serve.Redirected:
-		return "authferry: " + provider + " redirects to another server, where no token may go."
+		return "authferry: " + provider + " redirects to another server, and no token is sent there."
 	case serve.AllHeld:
 		when := "now"
 		if !t.RetryAt.IsZero() {
@@ -266,7 +266,7 @@ func sentence(t serve.Trouble) string {
 	case serve.NotAllowed:
 		return "No account can be used here" + reasonOf(e) + ". In a terminal: " + hintOr(e, "authferry status")
 	case serve.NoToken:
-		return "No token can be had now" + reasonOf(e) + ". In a terminal: " + hintOr(e, "authferry doctor")
+		return "No token is available now" + reasonOf(e) + ". In a terminal: " + hintOr(e, "authferry doctor")
 	}
 	return "authferry: something went wrong. In a terminal: authferry doctor"
 }
