@@ -136,7 +136,7 @@ func (d *doctor) bindings() {
 	}
 	for i := range d.idx.Bindings {
 		bd := &d.idx.Bindings[i]
-		why := ""
+		var why string
 		_, err := m.stat(bd.Dir)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):

@@ -3,6 +3,7 @@
 package testenv
 
 import (
+	"context"
 	"encoding/json"
 	"flag"
 	"os"
@@ -33,7 +34,7 @@ func Alone(tests Tests) Tests {
 	if err != nil {
 		panic(err)
 	}
-	keep(home)
+	keep()
 	kept := ours
 	if os.Getenv("AUTHFERRY_TEST_SYSTEM_KEYCHAIN") != "" {
 		kept = append(slices.Clone(ours), "DBUS_SESSION_BUS_ADDRESS")
@@ -85,8 +86,8 @@ func keepKeychain(home string) {
 
 // keep names the places of what Go and Rust have in the home that is left, so that
 // nothing is fetched or compiled again.
-func keep(home string) {
-	if output, err := exec.Command("go", "env", "-json", "GOCACHE", "GOMODCACHE", "GOPATH", "GOENV").Output(); err == nil {
+func keep() {
+	if output, err := exec.CommandContext(context.Background(), "go", "env", "-json", "GOCACHE", "GOMODCACHE", "GOPATH", "GOENV").Output(); err == nil {
 		places := map[string]string{}
 		_ = json.Unmarshal(output, &places)
 		for name, place := range places {
