@@ -119,7 +119,7 @@ func (c *clientCmd) prompt(ctx context.Context, s *session) {
 
 // actFour runs a client that streams, and never asks authferry anything.
 func (d *demo) actFour(ctx context.Context) ([]claim, error) {
-	d.title("Act 4: a client that knows nothing of accounts is moved in mid-session")
+	d.title("Act 4: a streaming client is moved in mid-session")
 	d.para(fmt.Sprintf("`authferry run` starts a client that sends %d prompts and reads streams. %q answers %d of them; then its limit comes inside a stream that began with 200. The client sees one address and one key.",
 		prompts, work, answers))
 	if err := d.server.Configure(func(c *brokertest.Config) { c.Quota = brokertest.Quota{} }); err != nil {
