@@ -6,7 +6,8 @@
 // # What always holds
 //
 //  1. A token goes to the API base that its own record pins, and nowhere else: not
-//     where the client's Host, URL, query or headers say, not along with a redirect.
+//     where the client's Host, URL, query or headers say, not along with a redirect;
+//     and a login's not to an API that takes API keys only.
 //     Headers that say such a thing to gateways are dropped (steering.go).
 //  2. Nothing that a client uses as a credential goes up: every header that could be
 //     one is dropped, and everything else that has the proxy's key in it.
@@ -55,6 +56,7 @@
 //
 // # When nothing is free
 //
-// answer.go has the one answer per API that makes its clients say a sentence at once.
+// answer.go has the one answer per API that makes its clients say a sentence at once;
+// OpenCode, which waits out a 429 in silence, gets a 400.
 // The sentence comes from whoever made the Proxy; here are only the facts (Trouble).
 package serve
