@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
 )
@@ -93,7 +94,8 @@ func (c *clientCmd) prompt(ctx context.Context, s *session) {
 		return
 	}
 	r.Header.Set("X-Api-Key", os.Getenv("AUTHFERRY_PROXY_KEY"))
-	resp, err := http.DefaultClient.Do(r) // #nosec G704 -- likewise
+	client := &http.Client{Timeout: 10 * time.Second}
+	resp, err := client.Do(r) // #nosec G704 -- likewise
 	if err != nil {
 		s.Errors++
 		return
