@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/godbus/dbus/v5"
@@ -54,19 +55,7 @@ func quiet(item string) bool {
 	if err := s.BusObject().Call("org.freedesktop.DBus.NameHasOwner", 0, serviceName).Store(&running); err != nil || !running {
 		return false
 	}
-	collection := s.GetLoginCollection()
-	if login, there := lockedAt(s, loginPath); there {
-		if r := besideLogin(login); r != nil {
-			collection = s.Object(serviceName, r.homeOf(item))
-		}
-	}
-	if locked, there := lockedAt(s, collection.Path()); locked || !there {
-		return false
-	}
-	found, err := s.SearchItems(collection, map[string]string{"username": item, "service": Service})
-	if err != nil || len(found) == 0 {
-		return false
-	}
-	locked, err := s.Object(serviceName, found[0]).GetProperty("org.freedesktop.Secret.Item.Locked")
-	return err == nil && locked.Value() == false
+	open, locked, err := search(s, map[string]string{"username": item, "service": Service})
+	home := keyringOf(append(slices.Clone(open), locked...))
+	return err == nil && home != "" && keyringOf(open) == home
 }

@@ -26,48 +26,99 @@ const (
 )
 
 func getItem(item string) (string, error) {
-	locked, there := lockedLogin()
-	if !there || !locked {
-		text, err := keyring.Get(Service, item)
-		if !there || !errors.Is(err, keyring.ErrNotFound) {
-			return text, err
-		}
-	}
-	if r := besideLogin(locked); r != nil && r.homeOf(item) != loginPath {
+	if r := besideLogin(item); r != nil {
 		return r.get(item)
-	}
-	if !locked {
-		return "", keyring.ErrNotFound
 	}
 	return keyring.Get(Service, item)
 }
 
 func setItem(item, text string) error {
-	if locked, there := lockedLogin(); there {
-		if r := besideLogin(locked); r != nil && r.homeOf(item) != loginPath {
-			return r.set(item, text)
-		}
+	if r := besideLogin(item); r != nil {
+		return r.set(item, text)
 	}
 	return keyring.Set(Service, item, text)
 }
 
 func deleteItem(item string) error {
-	if locked, there := lockedLogin(); there {
-		if r := besideLogin(locked); r != nil && r.homeOf(item) != loginPath {
-			return r.delete(item)
-		}
+	if r := besideLogin(item); r != nil {
+		return r.delete(item)
 	}
 	return keyring.Delete(Service, item)
 }
 
-// lockedLogin asks for the keyring "login"; there is false where nothing is known of
-// it, and then the library finds out why.
-func lockedLogin() (locked, there bool) {
+// ring is a keyring that is not "login".
+type ring struct {
+	service *secretservice.SecretService
+	path    dbus.ObjectPath
+}
+
+// besideLogin returns the keyring of an item: where it is, else where its folder's
+// manifest is, else the default one where "login" is locked and has nothing of
+// authferry's. Nil: it is "login", or whatever the library takes.
+//
+// A keyring is asked whether it is locked only where nothing else decides: that
+// question, asked while another process writes, can end gnome-keyring-daemon.
+func besideLogin(item string) *ring {
 	s, err := secretservice.NewSecretService()
 	if err != nil {
-		return false, false
+		return nil
 	}
-	return lockedAt(s, loginPath)
+	if path := holding(s, map[string]string{"username": item, "service": Service}); path != "" {
+		return beside(s, path)
+	}
+	var other dbus.ObjectPath
+	err = s.Object(serviceName, servicePath).Call("org.freedesktop.Secret.Service.ReadAlias", 0, "default").Store(&other)
+	if err != nil || other == "/" || other == loginPath {
+		return nil
+	}
+	store, _, _ := strings.Cut(item, "/")
+	if path := holding(s, map[string]string{"username": store + "/manifest", "service": Service}); path != "" {
+		return beside(s, path)
+	}
+	if locked, there := lockedAt(s, loginPath); !there || !locked {
+		return nil
+	}
+	if locked, there := lockedAt(s, other); !there || locked || holding(s, map[string]string{"service": Service}) == loginPath {
+		return nil
+	}
+	return beside(s, other)
+}
+
+func beside(s *secretservice.SecretService, path dbus.ObjectPath) *ring {
+	if path == loginPath {
+		return nil
+	}
+	return &ring{s, path}
+}
+
+// holding is the keyring, locked or not, that has an item with these attributes;
+// "login" where several have, empty where none has or nobody can tell.
+func holding(s *secretservice.SecretService, attributes map[string]string) dbus.ObjectPath {
+	open, locked, err := search(s, attributes)
+	if err != nil {
+		return ""
+	}
+	return keyringOf(append(open, locked...))
+}
+
+// search looks into all keyrings; nobody is asked for a password.
+func search(s *secretservice.SecretService, attributes map[string]string) (open, locked []dbus.ObjectPath, err error) {
+	err = s.Object(serviceName, servicePath).Call("org.freedesktop.Secret.Service.SearchItems", 0, attributes).Store(&open, &locked)
+	return open, locked, err
+}
+
+// keyringOf is the keyring that items are in; "login" before any other.
+func keyringOf(items []dbus.ObjectPath) (found dbus.ObjectPath) {
+	for _, item := range items {
+		path := dbus.ObjectPath(item[:max(0, strings.LastIndexByte(string(item), '/'))])
+		if path == loginPath {
+			return path
+		}
+		if found == "" {
+			found = path
+		}
+	}
+	return found
 }
 
 func lockedAt(s *secretservice.SecretService, path dbus.ObjectPath) (locked, there bool) {
@@ -77,58 +128,6 @@ func lockedAt(s *secretservice.SecretService, path dbus.ObjectPath) (locked, the
 	}
 	locked, there = v.Value().(bool)
 	return locked, there
-}
-
-// ring is the default keyring where that is another one than "login".
-type ring struct {
-	service     *secretservice.SecretService
-	path        dbus.ObjectPath
-	locked      bool
-	loginLocked bool
-}
-
-// besideLogin returns nil where "login" is the default keyring, or there is no other.
-func besideLogin(loginLocked bool) *ring {
-	s, err := secretservice.NewSecretService()
-	if err != nil {
-		return nil
-	}
-	r := &ring{service: s, loginLocked: loginLocked}
-	err = s.Object(serviceName, servicePath).Call("org.freedesktop.Secret.Service.ReadAlias", 0, "default").Store(&r.path)
-	if err != nil || r.path == "/" || r.path == loginPath {
-		return nil
-	}
-	var there bool
-	if r.locked, there = lockedAt(s, r.path); !there {
-		return nil
-	}
-	return r
-}
-
-// homeOf is the keyring of an item: where it is, else where its folder's manifest is,
-// else "login" or, where that is locked and has nothing of authferry's, this one.
-func (r *ring) homeOf(item string) dbus.ObjectPath {
-	store, _, _ := strings.Cut(item, "/")
-	for _, name := range []string{item, store + "/manifest"} {
-		for _, path := range []dbus.ObjectPath{loginPath, r.path} {
-			if len(r.find(path, map[string]string{"username": name, "service": Service})) > 0 {
-				return path
-			}
-		}
-	}
-	if r.loginLocked && !r.locked && len(r.find(loginPath, map[string]string{"service": Service})) == 0 {
-		return r.path
-	}
-	return loginPath
-}
-
-// find looks into a keyring, which may be locked.
-func (r *ring) find(path dbus.ObjectPath, attributes map[string]string) []dbus.ObjectPath {
-	found, err := r.service.SearchItems(r.service.Object(serviceName, path), attributes)
-	if err != nil {
-		return nil
-	}
-	return found
 }
 
 func (r *ring) item(name string) (dbus.ObjectPath, error) {
