@@ -130,6 +130,22 @@ func TestLocksInBetween(t *testing.T) {
 	}
 }
 
+// The question whether a keyring is locked ends gnome-keyring-daemon where another
+// process writes at that moment, so what is done all the time doesn't ask it.
+func TestNoKeyringIsAskedWhetherItIsLocked(t *testing.T) {
+	needsSecretService(t)
+	t.Parallel()
+	service := ks.SecretService(t, ks.Normal)
+	c := newClient(t, "keychain", service.Env)
+	c.set(item, long)
+	c.want(item, long)
+	c.do(request{Op: "delete", Name: item})
+	c.wantCause(request{Op: "get", Name: item}, keystore.ErrNotFound)
+	if calls := service.Calls(); slices.Contains(calls, "Get Locked") {
+		t.Errorf("calls: %q", calls)
+	}
+}
+
 // C3, C9: a write that was given up and is stored later does not come after the
 // next write of the same process.
 func TestLateWrite(t *testing.T) {

@@ -84,6 +84,7 @@ func SecretService(t testing.TB, mode Mode) *Service {
 	s.export(collectionObject{s}, defaultPath, collectionIface)
 	s.export(serviceObject{s}, servicePath, serviceIface)
 	s.export(propertiesObject{s}, servicePath, propertyIface)
+	s.export(propertiesObject{s}, loginPath, propertyIface)
 	s.own(t)
 	s.SetMode(t, mode)
 	t.Cleanup(func() { s.end(Normal) })
