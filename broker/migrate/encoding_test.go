@@ -65,15 +65,15 @@ func TestSecretsOfAFileHaveNoMarks(t *testing.T) {
 	} {
 		path := put(t, "auth.json", fmt.Sprintf(form, test.access, test.refresh))
 		f := open(t, claudeCode, path)
-		got := ""
+		var got strings.Builder
 		for _, l := range f.Logins {
-			got += l.AccessToken.Reveal() + " " + l.RefreshToken.Reveal()
+			got.WriteString(l.AccessToken.Reveal() + " " + l.RefreshToken.Reveal())
 		}
 		for _, s := range f.Skipped {
-			got += s.Reason
+			got.WriteString(s.Reason)
 		}
-		if got != test.want {
-			t.Errorf("%s, %s: got %q, want %q", test.access, test.refresh, got, test.want)
+		if got.String() != test.want {
+			t.Errorf("%s, %s: got %q, want %q", test.access, test.refresh, got.String(), test.want)
 		}
 	}
 }
@@ -99,15 +99,15 @@ func TestUnclearExpiry(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := ""
+		var got strings.Builder
 		for _, l := range f.Logins {
-			got += l.AccessToken.Reveal() + " " + l.RefreshToken.Reveal() + " " + l.ExpiresAt.Format("2006")
+			got.WriteString(l.AccessToken.Reveal() + " " + l.RefreshToken.Reveal() + " " + l.ExpiresAt.Format("2006"))
 		}
 		for _, s := range f.Skipped {
-			got += s.Reason
+			got.WriteString(s.Reason)
 		}
-		if got != test.want {
-			t.Errorf("%s, %q: got %q, want %q", test.expires, test.refresh, got, test.want)
+		if got.String() != test.want {
+			t.Errorf("%s, %q: got %q, want %q", test.expires, test.refresh, got.String(), test.want)
 		}
 	}
 }

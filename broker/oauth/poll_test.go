@@ -112,12 +112,12 @@ func TestPollPauses(t *testing.T) {
 	if err != nil || tok.AccessToken.Reveal() != "a" {
 		t.Fatal(err)
 	}
-	got := ""
+	var got strings.Builder
 	for _, p := range *pauses {
-		got += fmt.Sprint(int(p.Seconds()), " ")
+		fmt.Fprint(&got, int(p.Seconds()), " ")
 	}
-	if got != "1 1 40 6 11 90 60 " {
-		t.Errorf("pauses: %s", got)
+	if got.String() != "1 1 40 6 11 90 60 " {
+		t.Errorf("pauses: %s", got.String())
 	}
 }
 

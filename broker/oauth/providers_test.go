@@ -298,11 +298,12 @@ func TestProvidersBounds(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	full := "[a]\n"
+	var full strings.Builder
+	full.WriteString("[a]\n")
 	for i := range maxProviderKeys - 5 {
-		full += fmt.Sprintf("k%d=1\n", i)
+		fmt.Fprintf(&full, "k%d=1\n", i)
 	}
-	for name, file := range map[string]string{"keys": full, "bytes": strings.Repeat("#", maxProviders-10) + "\n"} {
+	for name, file := range map[string]string{"keys": full.String(), "bytes": strings.Repeat("#", maxProviders-10) + "\n"} {
 		if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
 			t.Fatal(err)
 		}

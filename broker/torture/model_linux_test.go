@@ -53,11 +53,12 @@ type tally struct {
 }
 
 func (n tally) String() string {
-	text := fmt.Sprintf("%d worlds, %d rounds, %d steps, %d kills (%d of rotators), %d stalls, ", n.worlds, n.rounds, n.steps, n.kills, n.rotatorKills, n.stalls)
+	var text strings.Builder
+	fmt.Fprintf(&text, "%d worlds, %d rounds, %d steps, %d kills (%d of rotators), %d stalls, ", n.worlds, n.rounds, n.steps, n.kills, n.rotatorKills, n.stalls)
 	for _, b := range blows {
-		text += fmt.Sprintf("%d times %s, ", n.blows[b], b)
+		fmt.Fprintf(&text, "%d times %s, ", n.blows[b], b)
 	}
-	return text + fmt.Sprintf("%d faults (%d of gateways), %d dialects, %d settings changed, %d rotations, %d spent tokens sent again, %d logins lost, %d violations",
+	return text.String() + fmt.Sprintf("%d faults (%d of gateways), %d dialects, %d settings changed, %d rotations, %d spent tokens sent again, %d logins lost, %d violations",
 		n.faults, n.gateways, n.dialects, n.settings, n.rotations, n.reuses, n.lost, n.violations)
 }
 
