@@ -28,7 +28,11 @@ const (
 // or as ctx does. It has no deadline but that of ctx.
 func WithPatience(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	p := &patience{Context: ctx, done: make(chan struct{})}
-	go p.run(d)
+	if err := ctx.Err(); err != nil {
+		p.end(err)
+	} else {
+		go p.run(d)
+	}
 	return p, func() { p.end(context.Canceled) }
 }
 
