@@ -110,7 +110,7 @@ func search(s *secretservice.SecretService, attributes map[string]string) (open,
 // keyringOf is the keyring that items are in; "login" before any other.
 func keyringOf(items []dbus.ObjectPath) (found dbus.ObjectPath) {
 	for _, item := range items {
-		path := dbus.ObjectPath(item[:max(0, strings.LastIndexByte(string(item), '/'))])
+		path := item[:max(0, strings.LastIndexByte(string(item), '/'))]
 		if path == loginPath {
 			return path
 		}
