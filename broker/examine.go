@@ -1,7 +1,9 @@
 package broker
 
 import (
+	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -132,4 +134,32 @@ func (b *Broker) stillIn(ctx context.Context, a *index.Account) bool {
 		t, err := b.newTakeover(ctx, TakeoverRequest{Source: s, Path: a.Shared}, true)
 		return err == nil && slices.ContainsFunc(t.candidates, func(c *candidate) bool { return c.n.Provider.Name == a.Provider })
 	})
+}
+
+// shared finds the accounts whose login another program's file has too, and the
+// command that ends it.
+func (b *Broker) shared(ctx context.Context) map[string]Check {
+	found := map[string]Check{}
+	for _, s := range migrate.Sources() {
+		for _, path := range s.Present() {
+			t, err := b.newTakeover(ctx, TakeoverRequest{Source: s, Path: path}, true)
+			if err != nil {
+				continue
+			}
+			for _, c := range t.candidates {
+				if id := cmp.Or(c.held, c.whole); id != "" {
+					hint := "authferry import " + s.Name + " --move"
+					if c.hint != "" {
+						hint += " --client-id ID"
+					}
+					message := "%s (%s) has this login too; whichever refreshes first logs the other out"
+					if !c.login.APIKey.Empty() {
+						message = "%s (%s) has this API key too, for every program to read"
+					}
+					found[id] = Check{Status: CheckWarning, Hint: hint, Message: fmt.Sprintf(message, s.Title, path)}
+				}
+			}
+		}
+	}
+	return found
 }
