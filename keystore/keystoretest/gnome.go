@@ -84,28 +84,30 @@ func (k *Keyring) lock(t testing.TB, path dbus.ObjectPath) {
 func (k *Keyring) Default(t testing.TB) {
 	t.Helper()
 	service := k.conn.Object(busName, servicePath)
-	var nothing dbus.Variant
-	var session, made dbus.ObjectPath
+	var made dbus.ObjectPath
 	if err := service.Call(serviceIface+".SearchItems", 0, map[string]string{"program": "other"}).Err; err != nil {
 		t.Fatal(err)
 	}
-	if err := service.Call(serviceIface+".OpenSession", 0, "plain", dbus.MakeVariant("")).Store(&nothing, &session); err != nil {
-		t.Fatal(err)
-	}
-	password := struct {
-		Session           dbus.ObjectPath
-		Parameters, Value []byte
-		ContentType       string
-	}{session, []byte{}, []byte(keyringPassword), "text/plain"}
 	// The daemon's own way round a prompt for the new keyring's password.
 	if err := service.Call("org.gnome.keyring.InternalUnsupportedGuiltRiddenInterface.CreateWithMasterPassword", 0,
-		map[string]dbus.Variant{collectionIface + ".Label": dbus.MakeVariant("work")}, password).Store(&made); err != nil {
+		map[string]dbus.Variant{collectionIface + ".Label": dbus.MakeVariant("work")}, k.password(t)).Store(&made); err != nil {
 		t.Fatal(err)
 	}
 	if err := service.Call(serviceIface+".SetAlias", 0, "default", made).Err; err != nil {
 		t.Fatal(err)
 	}
 	k.other = made
+}
+
+// password is the keyrings' password, in a session of its own.
+func (k *Keyring) password(t testing.TB) secret {
+	t.Helper()
+	var nothing dbus.Variant
+	var session dbus.ObjectPath
+	if err := k.conn.Object(busName, servicePath).Call(serviceIface+".OpenSession", 0, "plain", dbus.MakeVariant("")).Store(&nothing, &session); err != nil {
+		t.Fatal(err)
+	}
+	return secret{session, []byte{}, []byte(keyringPassword), "text/plain"}
 }
 
 // LockDefault locks what Default made; Unlock opens the login collection again.
@@ -120,17 +122,7 @@ func (k *Keyring) UnlockDefault(t testing.TB) { t.Helper(); k.unlock(t, k.other)
 func (k *Keyring) unlock(t testing.TB, path dbus.ObjectPath) {
 	t.Helper()
 	service := k.conn.Object(busName, servicePath)
-	var nothing dbus.Variant
-	var session dbus.ObjectPath
-	if err := service.Call(serviceIface+".OpenSession", 0, "plain", dbus.MakeVariant("")).Store(&nothing, &session); err != nil {
-		t.Fatal(err)
-	}
-	password := struct {
-		Session           dbus.ObjectPath
-		Parameters, Value []byte
-		ContentType       string
-	}{session, []byte{}, []byte(keyringPassword), "text/plain"}
-	if err := service.Call("org.gnome.keyring.InternalUnsupportedGuiltRiddenInterface.UnlockWithMasterPassword", 0, path, password).Err; err != nil {
+	if err := service.Call("org.gnome.keyring.InternalUnsupportedGuiltRiddenInterface.UnlockWithMasterPassword", 0, path, k.password(t)).Err; err != nil {
 		t.Fatal(err)
 	}
 }
