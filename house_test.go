@@ -161,6 +161,19 @@ func judge(dir, imported string) string {
 	return ""
 }
 
+// What somebody might import says that its API is no promise.
+func TestGoAPIIsNoPromise(t *testing.T) {
+	for _, dir := range []string{"broker", "broker/oauth", "keystore", "serve"} {
+		text, err := exec.Command("go", "doc", "./"+dir).Output() // #nosec G204 -- a folder of ours
+		if err != nil {
+			t.Fatalf("go doc ./%s: %v", dir, err)
+		}
+		if !bytes.Contains(bytes.Join(bytes.Fields(text), []byte(" ")), []byte("API may change in any release")) {
+			t.Errorf("%s: its package comment doesn't say that its Go API may change in any release", dir)
+		}
+	}
+}
+
 func TestJudge(t *testing.T) {
 	for _, test := range []struct {
 		dir, imported, want string

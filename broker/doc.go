@@ -2,6 +2,9 @@
 // packages below it know one thing each: index the metadata, oauth the wire,
 // ratelimit a provider's signals, keystore the secrets at rest.
 //
+// Its Go API may change in any release, and so may that of every other package of this
+// module. What stays stable is the program's command line, its JSON and its exit codes.
+//
 // # What always holds
 //
 //  1. A secret is only in the keystore, in the memory of the process that needs

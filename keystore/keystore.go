@@ -1,6 +1,8 @@
 // Package keystore keeps secrets at rest: in the OS keychain (macOS Keychain,
 // Windows Credential Manager, Secret Service) or in a folder of sealed age
 // files. It knows nothing of OAuth; an item is a name and a value.
+//
+// Its Go API may change in any release; package broker says what stays stable.
 package keystore
 
 import (

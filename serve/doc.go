@@ -59,4 +59,6 @@
 // answer.go has the one answer per API that makes its clients say a sentence at once;
 // OpenCode, which waits out a 429 in silence, gets a 400.
 // The sentence comes from whoever made the Proxy; here are only the facts (Trouble).
+//
+// Its Go API may change in any release; package broker says what stays stable.
 package serve

@@ -22,4 +22,6 @@
 // the wait goes on. One code is exchanged once.
 //
 // No text of an error holds a secret or a part of an answer's body.
+//
+// Its Go API may change in any release; package broker says what stays stable.
 package oauth

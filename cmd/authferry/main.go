@@ -1,5 +1,8 @@
 // Command authferry keeps OAuth grants and API keys in the keychain and hands
 // out access tokens that are valid, to any number of programs at once.
+//
+// Its command line, its JSON and its exit codes are what other programs can rely on; no
+// Go package of this module is.
 package main
 
 import (
