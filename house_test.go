@@ -30,6 +30,7 @@ var floors = []struct {
 	{"rawtext", 0},
 	{"testenv", 0},
 	{"keystore", 1},
+	{"broker/lock", 1},
 	{"broker/ratelimit", 1},
 	{"broker/index", 2},
 	{"broker/migrate", 2},
@@ -48,7 +49,7 @@ var floors = []struct {
 var owners = map[string]string{
 	"github.com/zalando/go-keyring": "keystore",
 	"filippo.io/age":                "keystore",
-	"github.com/gofrs/flock":        "broker/index",
+	"github.com/gofrs/flock":        "broker/lock",
 	"golang.org/x/oauth2":           "broker/oauth",
 	"github.com/alecthomas/kong":    "cmd",
 }
@@ -156,7 +157,7 @@ func judge(dir, imported string) string {
 	case from == to:
 		return ""
 	case below >= floor:
-		return dir + " imports " + target + ": imports only point down (cmd → serve → broker → index, oauth, ratelimit, migrate → keystore)"
+		return dir + " imports " + target + ": imports only point down (cmd → serve → broker → index, oauth, migrate → lock, ratelimit, keystore)"
 	}
 	return ""
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
 )
@@ -145,7 +146,7 @@ func newEntry(n NewAccount, now time.Time) (index.Account, error) {
 // a folder where there is no lock to be had, no account can be added, and what
 // comes next says why.
 func (b *Broker) holdNew(ctx context.Context, id string) (release func()) {
-	l, err := b.lock(ctx, b.index.RotationPath(id))
+	l, err := b.lock(ctx, lock.Rotation(id))
 	if err != nil {
 		return func() {}
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
 )
@@ -183,7 +184,7 @@ func (b *Broker) updateOrMake(ctx context.Context, d index.Durability, change fu
 }
 
 func (b *Broker) updateIn(ctx context.Context, f *index.File, d index.Durability, change func(*index.Index) error) error {
-	ctx, over := b.within(ctx, b.opt.LockTimeout, forLock(b.index.LockPath()))
+	ctx, over := b.within(ctx, b.opt.LockTimeout, forLock(lock.Index.In(b.index.Dir())))
 	defer over()
 	err := b.ownerError(f.Update(ctx, d, change))
 	if errors.Is(err, index.ErrCorrupt) {

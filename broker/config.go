@@ -16,7 +16,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"github.com/authferry/authferry/atomicfile"
-	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/rawtext"
 )
 
@@ -220,11 +220,11 @@ func replaceLine(text, key, line string) string {
 
 // lockSettings is held from before config.toml or providers.toml, one file of that
 // name, is read until it is changed: what another process sets at the same time stays.
-func (b *Broker) lockSettings(ctx context.Context, name string) (*index.Lock, error) {
+func (b *Broker) lockSettings(ctx context.Context, name string) (*lock.Lock, error) {
 	if err := cmp.Or(b.noLink(name), b.makeFolder()); err != nil {
 		return nil, err
 	}
-	return b.lock(ctx, b.index.SettingsPath())
+	return b.lock(ctx, lock.Settings)
 }
 
 // LockSetup is held by who changes other programs' configuration, from before it is
@@ -233,7 +233,7 @@ func (b *Broker) LockSetup(ctx context.Context) (release func(), err error) {
 	if err := b.makeFolder(); err != nil {
 		return nil, err
 	}
-	l, err := b.lock(ctx, b.index.SetupPath())
+	l, err := b.lock(ctx, lock.Setup)
 	if err != nil {
 		return nil, err
 	}
@@ -255,7 +255,7 @@ func (b *Broker) noLink(name string) error {
 }
 
 // writeConfig replaces config.toml while l is held.
-func (b *Broker) writeConfig(l *index.Lock, text string) error {
+func (b *Broker) writeConfig(l *lock.Lock, text string) error {
 	if err := atomicfile.Write(b.configPath(), []byte(text), 0o600, l.Confirm); err != nil {
 		return failf(Internal, "config.toml can't be written").because(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/migrate"
 	"github.com/authferry/authferry/keystore"
 )
@@ -42,7 +43,7 @@ func (b *Broker) TakeOver(ctx context.Context, req TakeoverRequest) (*Takeover, 
 	if err := b.makeFolder(); err != nil {
 		return nil, err
 	}
-	lock, err := b.lock(ctx, b.index.ImportPath())
+	lock, err := b.lock(ctx, lock.Import)
 	if err != nil {
 		return nil, err
 	}

@@ -85,10 +85,8 @@
 //
 // # Locks
 //
-// In this order, never the reverse: import, settings, gate, rotation, manifest, index.
-// All are kernel locks on files that are never deleted. Others delete them all the same
-// (cleaners, rsync --delete), and then two processes have one lock; so no lock alone is
-// believed. The rotation lock is confirmed before the first byte leaves, within the
+// lock/order.go has the order in which they are taken. No lock alone is believed: the
+// rotation lock is confirmed before the first byte leaves, within the
 // change that writes the intent, and an intent of a process that lives counts as the
 // lock, for whoever takes it (hold.go: lockAccount). An index is replaced only while its
 // lock's file is the locked one.

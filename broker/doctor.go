@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
 )
@@ -120,7 +121,7 @@ func (d *doctor) index(ctx context.Context) bool {
 // mendIndex puts ix in the place of an index that can't be used, and returns what
 // is there then: another doctor may have been faster.
 func (d *doctor) mendIndex(ctx context.Context, ix *index.Index, how string) (*index.Index, error) {
-	ctx, over := d.b.within(ctx, d.b.opt.LockTimeout, forLock(d.b.index.LockPath()))
+	ctx, over := d.b.within(ctx, d.b.opt.LockTimeout, forLock(lock.Index.In(d.b.index.Dir())))
 	defer over()
 	mended, err := d.b.index.Mend(ctx, ix)
 	if err != nil {
@@ -156,15 +157,15 @@ func (d *doctor) locks() {
 		return // a new folder stays as it is
 	}
 	f := d.b.index
-	quiet := d.lock(f.LockPath(), "the index", indexPatience)
+	quiet := d.lock(lock.Index.In(f.Dir()), "the index", indexPatience)
 	for _, l := range []struct{ path, of string }{
-		{f.ManifestPath(), "the manifest"}, {f.ProbePath(), "the keystore's probe"}, {f.ImportPath(), "the import"},
+		{lock.Manifest.In(f.Dir()), "the manifest"}, {lock.Probe.In(f.Dir()), "the keystore's probe"}, {lock.Import.In(f.Dir()), "the import"},
 	} {
 		quiet = d.lock(l.path, l.of, storePatience) && quiet
 	}
 	for _, a := range d.idx.Accounts {
-		quiet = d.lock(f.RotationPath(a.ID), "account "+quote(a.Label), storePatience) && quiet
-		quiet = d.lock(f.GatePath(a.ID), "the gate of account "+quote(a.Label), storePatience) && quiet
+		quiet = d.lock(lock.Rotation(a.ID).In(f.Dir()), "account "+quote(a.Label), storePatience) && quiet
+		quiet = d.lock(lock.Gate(a.ID).In(f.Dir()), "the gate of account "+quote(a.Label), storePatience) && quiet
 	}
 	if quiet {
 		d.say("locks", CheckOK, "", "locks work, and nobody holds one")
@@ -177,16 +178,16 @@ const indexPatience = 10 * time.Second
 
 // lock reports whether one is free. One that was never taken is.
 func (d *doctor) lock(path, of string, patience time.Duration) (free bool) {
-	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) && path != d.b.index.LockPath() {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) && path != lock.Index.In(d.b.index.Dir()) {
 		return true
 	}
-	l, err := index.TryAcquire(path)
+	l, err := lock.TryAcquire(path)
 	switch {
 	case err == nil:
 		l.Release()
 		return true
-	case errors.Is(err, index.ErrBusy):
-		h, _ := index.ReadHolder(path)
+	case errors.Is(err, lock.ErrBusy):
+		h, _ := lock.ReadHolder(path)
 		status := CheckOK
 		if time.Since(h.StartedAt) > patience {
 			status = CheckWarning

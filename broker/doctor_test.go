@@ -10,6 +10,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
 )
 
@@ -195,7 +196,7 @@ func TestDoctorFindings(t *testing.T) {
 	w.mustLogin(ada, LoginRequest{Renew: a.ID})
 	w.healthy()
 
-	lock, err := index.Acquire(t.Context(), b.index.RotationPath(a.ID))
+	lock, err := lock.Acquire(t.Context(), lock.Rotation(a.ID).In(b.index.Dir()))
 	if err != nil {
 		t.Fatal(err)
 	}

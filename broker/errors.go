@@ -11,6 +11,7 @@ import (
 
 	"github.com/authferry/authferry/atomicfile"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -151,7 +152,7 @@ func indexError(err error) error {
 	if owned, ok := errors.AsType[*atomicfile.OwnerError](err); ok {
 		return OwnerError(owned, statusIn(owned.Path))
 	}
-	if lt, ok := errors.AsType[*index.LockTimeoutError](err); ok {
+	if lt, ok := errors.AsType[*lock.TimeoutError](err); ok {
 		return failf(LockTimeout, "%s; nothing was changed", lt.Error()).hint("run the command again, or wait longer: AUTHFERRY_LOCK_TIMEOUT=2m")
 	}
 	switch {

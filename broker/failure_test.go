@@ -10,6 +10,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -233,7 +234,7 @@ func TestValidTokenIsNeverWithheld(t *testing.T) {
 			w.server.Inject(brokertest.Fault{Status: 400, Body: `{"error":"invalid_grant"}`, Times: -1})
 		},
 		"rotation lock held": func(w *world, id string) {
-			l, err := index.TryAcquire(index.At(w.dir).RotationPath(id))
+			l, err := lock.TryAcquire(lock.Rotation(id).In(w.dir))
 			if err != nil {
 				w.t.Fatal(err)
 			}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/authferry/authferry/atomicfile"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 )
 
 // folder checks who else may read it, and what killed processes left in it.
@@ -86,7 +87,7 @@ func (b *Broker) ownFiles(alone bool) (paths []string) {
 	}
 	for _, part := range []struct {
 		dir, own string
-	}{{dir, ownInFolder}, {filepath.Join(dir, "locks"), ownInLocks}, {b.vaultDir(), ownInVault}} {
+	}{{dir, ownInFolder}, {lock.Folder(dir), ownInLocks}, {b.vaultDir(), ownInVault}} {
 		// What a link leads to is elsewhere.
 		if info, err := os.Lstat(part.dir); err != nil || part.dir != dir && !info.IsDir() {
 			continue

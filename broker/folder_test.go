@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
-	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 )
 
 // D5: an index restored from a backup does not bring a spent refresh token back.
@@ -56,7 +56,7 @@ func TestIndexThatCantBeChanged(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, brokertest.Config{})
 	w.add("ada", -time.Second)
-	l, err := index.TryAcquire(filepath.Join(w.dir, "locks", "index.lock"))
+	l, err := lock.TryAcquire(filepath.Join(w.dir, "locks", "index.lock"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func TestDoctorOfMovedFolder(t *testing.T) {
 	was := w.dir
 	w.dir = filepath.Join(t.TempDir(), "moved")
 	move(t, was, w.dir)
-	l, err := index.TryAcquire(index.At(w.dir).LockPath())
+	l, err := lock.TryAcquire(lock.Index.In(w.dir))
 	if err != nil {
 		t.Fatal(err)
 	}

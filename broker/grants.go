@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
 )
 
@@ -225,7 +226,7 @@ func isOriginal(idx *index.Index, inside bool) bool {
 	at := index.At(idx.Path)
 	other, err := at.Read()
 	if _, unusable := errors.AsType[*index.FileError](err); unusable && !inside {
-		_, err := os.Lstat(at.LockPath())
+		_, err := os.Lstat(lock.Index.In(at.Dir()))
 		return err == nil
 	}
 	return err == nil && other.Store == idx.Store

@@ -14,6 +14,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
 )
@@ -211,7 +212,7 @@ func TestMigrationHoldsEveryLock(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	_, dir, at := pretendKeychain(t)
 	bob := w.kept(at(dir), "bob")
-	l, err := index.TryAcquire(index.At(dir).RotationPath(bob.ID))
+	l, err := lock.TryAcquire(lock.Rotation(bob.ID).In(dir))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -352,7 +353,7 @@ func TestBindingAgainstEnvironment(t *testing.T) {
 func TestStoppedGateHolder(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	a := w.add("ada", -time.Second)
-	l, err := index.TryAcquire(index.At(w.dir).GatePath(a.ID))
+	l, err := lock.TryAcquire(lock.Gate(a.ID).In(w.dir))
 	if err != nil {
 		t.Fatal(err)
 	}

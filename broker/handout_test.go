@@ -12,6 +12,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 )
 
 // The account in use is in trouble and the next one is there, valid or due for a
@@ -357,7 +358,7 @@ func TestLeftWhileEveryoneIsHeld(t *testing.T) {
 // A refresh that hangs at the provider is waited for once, for a caller's patience; after
 // that nobody waits for it whom another account can serve.
 func TestStuckRefreshIsPassedOver(t *testing.T) {
-	if index.ThisProcess() == "" {
+	if lock.ThisProcess() == "" {
 		t.Skip("needs a system that tells whether a process still runs")
 	}
 	w := newWorld(t, brokertest.Config{Users: []string{"ada", "bob"}})
@@ -374,7 +375,7 @@ func TestStuckRefreshIsPassedOver(t *testing.T) {
 	}
 	w.await("a refresh", func(l brokertest.Ledger) bool { return l.Inflight["ada"] == 1 })
 	// Nobody holds what a caller would have to wait for: it isn't asked for.
-	gate, err := index.TryAcquire(index.At(w.dir).GatePath(ada.ID))
+	gate, err := lock.TryAcquire(lock.Gate(ada.ID).In(w.dir))
 	if err != nil {
 		t.Fatal(err)
 	}

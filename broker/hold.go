@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -58,18 +59,18 @@ func (b *Broker) makeFolder() error {
 // lockAccount acquires the rotation lock of account id within the caller's time-out. An
 // intent of a process that lives counts as the lock: its file may have been deleted
 // while that process waits for the provider, or stores what came.
-func (b *Broker) lockAccount(ctx context.Context, id string) (*index.Lock, error) {
-	ctx, over := b.within(ctx, b.opt.LockTimeout, forLock(b.index.RotationPath(id)))
+func (b *Broker) lockAccount(ctx context.Context, id string) (*lock.Lock, error) {
+	ctx, over := b.within(ctx, b.opt.LockTimeout, forLock(lock.Rotation(id).In(b.index.Dir())))
 	defer over()
 	return b.acquireAccount(ctx, id)
 }
 
-func (b *Broker) acquireAccount(ctx context.Context, id string) (*index.Lock, error) {
+func (b *Broker) acquireAccount(ctx context.Context, id string) (*lock.Lock, error) {
 	if err := b.index.Still(); err != nil {
 		return nil, indexError(err)
 	}
-	path := b.index.RotationPath(id)
-	l, err := index.Acquire(ctx, path)
+	path := lock.Rotation(id).In(b.index.Dir())
+	l, err := lock.Acquire(ctx, path)
 	if err != nil {
 		return nil, indexError(b.ownerError(err))
 	}
@@ -85,7 +86,7 @@ func (b *Broker) acquireAccount(ctx context.Context, id string) (*index.Lock, er
 			case <-ctx.Done():
 				err = indexError(ctx.Err())
 				if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-					err = indexError(&index.LockTimeoutError{Path: path, Holder: index.Holder{PID: in.PID, StartedAt: in.StartedAt, State: stateRequesting}})
+					err = indexError(&lock.TimeoutError{Path: path, Holder: lock.Holder{PID: in.PID, StartedAt: in.StartedAt, State: stateRequesting}})
 				}
 			}
 		}
@@ -127,7 +128,7 @@ func (e *exchange) home(ctx context.Context, next *grant, acc *access) error {
 	if idx.Store != e.idx.Store || a == nil {
 		return nil // some other folder
 	}
-	l, err := index.TryAcquire(b.index.RotationPath(a.ID))
+	l, err := lock.TryAcquire(lock.Rotation(a.ID).In(b.index.Dir()))
 	if err != nil {
 		return err
 	}

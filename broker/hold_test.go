@@ -13,6 +13,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
 )
@@ -101,14 +102,14 @@ func TestLockDeletedBeforeTheSend(t *testing.T) {
 	w := newWorld(t, brokertest.Config{Rotation: brokertest.Strict})
 	a := w.add("ada", -time.Second)
 	b := w.broker()
-	var other *index.Lock
+	var other *lock.Lock
 	when(t, "K5", func() {
-		path := b.index.RotationPath(a.ID)
+		path := lock.Rotation(a.ID).In(b.index.Dir())
 		if err := os.Remove(path); err != nil {
 			t.Skipf("needs a system where a file that is locked can be deleted: %v", err)
 		}
 		var err error
-		if other, err = index.TryAcquire(path); err != nil {
+		if other, err = lock.TryAcquire(path); err != nil {
 			t.Fatal(err)
 		}
 		time.AfterFunc(50*time.Millisecond, func() {

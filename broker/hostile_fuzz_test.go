@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -147,7 +147,7 @@ func FuzzLease(f *testing.F) {
 			}
 			return
 		}
-		path := index.At("folder").RotationPath(account)
+		path := lock.Rotation(account).In("folder")
 		if generation < 0 || filepath.Dir(path) != filepath.Join("folder", "locks") {
 			t.Fatalf("%q: %q, %d", text, account, generation)
 		}

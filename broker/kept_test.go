@@ -9,6 +9,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/keystore/keystoretest"
 )
@@ -258,7 +259,7 @@ func TestNewLoginWaits(t *testing.T) {
 		if refusals++; refusals <= 2 {
 			return keystoretest.Fault{Cause: keystore.ErrLocked}
 		}
-		if l, err := index.TryAcquire(index.At(w.dir).LockPath()); err == nil {
+		if l, err := lock.TryAcquire(lock.Index.In(w.dir)); err == nil {
 			time.AfterFunc(700*time.Millisecond, l.Release)
 		}
 		return keystoretest.Fault{}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/authferry/authferry/atomicfile"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -64,7 +65,7 @@ func (b *Broker) probe(ctx context.Context, idx *index.Index) error {
 		}
 	}
 	if idx.Store != "" {
-		if l, err := b.lock(ctx, b.index.ProbePath()); err == nil {
+		if l, err := b.lock(ctx, lock.Probe); err == nil {
 			defer l.Release()
 			name = trialItem(idx)
 		}
@@ -130,7 +131,7 @@ func (b *Broker) initFile(ctx context.Context, path string, makeKey func(path st
 		warning = "the key file lies in the same folder as the vault that it opens; whoever copies the folder has both"
 	}
 	// Nothing gets into the keychain while it is asked whether it is empty.
-	l, err := b.lock(ctx, b.index.ManifestPath())
+	l, err := b.lock(ctx, lock.Manifest)
 	if err != nil {
 		return "", err
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/testenv"
@@ -243,7 +244,7 @@ func (w *world) waitForRotators() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for _, path := range locks {
-		if l, err := index.Acquire(ctx, path); err == nil {
+		if l, err := lock.Acquire(ctx, path); err == nil {
 			l.Release()
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -92,7 +93,7 @@ func parseManifest(s keystore.Secret, store string) manifest {
 // One that ended since idx was read has emptied b.store: that is errMoved, a
 // LockTimeout.
 func (b *Broker) withManifest(ctx context.Context, idx *index.Index, do func(now *index.Index) error) error {
-	l, err := b.lock(ctx, b.index.ManifestPath())
+	l, err := b.lock(ctx, lock.Manifest)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -32,7 +33,7 @@ func (b *Broker) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved i
 	}
 	defer release()
 	// No account comes or goes while the manifest is locked.
-	l, err := b.lock(ctx, b.index.ManifestPath())
+	l, err := b.lock(ctx, lock.Manifest)
 	if err != nil {
 		return 0, err
 	}
@@ -100,7 +101,7 @@ func (b *Broker) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved i
 
 // lockAll takes the rotation locks of accounts, whose ids are in order.
 func (b *Broker) lockAll(ctx context.Context, ids []string) (release func(), err error) {
-	var locks []*index.Lock
+	var locks []*lock.Lock
 	release = func() {
 		for _, l := range locks {
 			l.Release()
@@ -152,7 +153,7 @@ func (b *Broker) over(s keystore.Store) *Broker {
 
 // backUp makes the index's backup the same as the index.
 func (b *Broker) backUp(ctx context.Context) error {
-	ctx, over := b.within(ctx, b.opt.LockTimeout, forLock(b.index.LockPath()))
+	ctx, over := b.within(ctx, b.opt.LockTimeout, forLock(lock.Index.In(b.index.Dir())))
 	defer over()
 	return b.index.BackUp(ctx)
 }

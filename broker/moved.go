@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -152,7 +153,7 @@ func (d *doctor) moved(ctx context.Context, m manifest) bool {
 
 // follow makes the index, and its backup, name the keystore of o.
 func (d *doctor) follow(ctx context.Context, o *Broker, keyFile string) error {
-	l, err := d.b.lock(ctx, d.b.index.ManifestPath()) // no migration goes on
+	l, err := d.b.lock(ctx, lock.Manifest) // no migration goes on
 	if err != nil {
 		return err
 	}

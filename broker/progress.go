@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -34,7 +35,7 @@ func (b *Broker) within(ctx context.Context, d time.Duration, doing func() strin
 // forLock says whose the lock at path is.
 func forLock(path string) func() string {
 	return func() string {
-		h, err := index.ReadHolder(path)
+		h, err := lock.ReadHolder(path)
 		if err != nil {
 			return "waiting for another authferry"
 		}
@@ -63,9 +64,9 @@ func (b *Broker) forStore() func() string {
 
 // forRotation says what the rotator of a is busy with.
 func (b *Broker) forRotation(a *index.Account) func() string {
-	path := b.index.RotationPath(a.ID)
+	path := lock.Rotation(a.ID).In(b.index.Dir())
 	return func() string {
-		if h, err := index.ReadHolder(path); err == nil && h.State == stateStoring {
+		if h, err := lock.ReadHolder(path); err == nil && h.State == stateStoring {
 			return "waiting for the keystore to take the new tokens of account " + quote(a.Label)
 		}
 		return fmt.Sprintf("waiting for %s to refresh account %s", a.Provider, quote(a.Label))

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/atomicfile"
-	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 )
 
 // ProxyView is a proxy that is running on this folder's accounts. No secret.
@@ -34,14 +34,14 @@ const (
 // called. What a process that was killed left is swept at this occasion.
 func (b *Broker) Announce(v ProxyView) (withdraw func(), err error) {
 	b.sweepProxies()
-	path := filepath.Join(b.opt.Dir, "locks", "run-"+strings.ToLower(rand.Text()[:16])+proxySuffix)
-	lock, err := index.TryAcquire(path + ".lock")
+	path := filepath.Join(lock.Folder(b.opt.Dir), "run-"+strings.ToLower(rand.Text()[:16])+proxySuffix)
+	l, err := lock.TryAcquire(path + ".lock")
 	if err != nil {
 		return nil, indexError(b.ownerError(err))
 	}
 	withdraw = func() {
 		removeProxy(path)
-		lock.Release()
+		l.Release()
 	}
 	v.PID, v.Since = os.Getpid(), seconds(time.Now())
 	data, err := json.Marshal(v)
@@ -73,7 +73,7 @@ func (b *Broker) sweepProxies() { b.eachProxy(func(string) {}, removeProxy) }
 
 // eachProxy calls running or over for each file, the latter under its lock.
 func (b *Broker) eachProxy(running, over func(path string)) {
-	dir := filepath.Join(b.opt.Dir, "locks")
+	dir := lock.Folder(b.opt.Dir)
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
 		if !strings.HasPrefix(e.Name(), "run-") || filepath.Ext(e.Name()) != proxySuffix || !e.Type().IsRegular() {
@@ -84,12 +84,12 @@ func (b *Broker) eachProxy(running, over func(path string)) {
 			over(path)
 			continue
 		}
-		switch lock, err := index.TryAcquire(path + ".lock"); {
-		case errors.Is(err, index.ErrBusy):
+		switch l, err := lock.TryAcquire(path + ".lock"); {
+		case errors.Is(err, lock.ErrBusy):
 			running(path)
 		case err == nil:
 			over(path)
-			lock.Release()
+			l.Release()
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 )
 
 // renewal is one caller's wish for a newer token.
@@ -51,7 +52,7 @@ const rejectedEvery = 30 * time.Second
 // everybody else waits for the gate and adopts what came of it.
 func (b *Broker) renew(ctx context.Context, a *index.Account, r renewal) error {
 	b.opt.Waiting()
-	gate, err := b.lock(ctx, b.index.GatePath(a.ID))
+	gate, err := b.lock(ctx, lock.Gate(a.ID))
 	switch {
 	case err == nil:
 		defer gate.Release()
@@ -60,7 +61,7 @@ func (b *Broker) renew(ctx context.Context, a *index.Account, r renewal) error {
 	default:
 		// Held by somebody who is stopped, say. The gate only spares work; if
 		// nobody rotates, it is in nobody's way.
-		rotation, busy := index.TryAcquire(b.index.RotationPath(a.ID))
+		rotation, busy := lock.TryAcquire(lock.Rotation(a.ID).In(b.index.Dir()))
 		if busy != nil {
 			return err
 		}
@@ -113,7 +114,7 @@ func (b *Broker) settled(ctx context.Context, id string, r renewal) (bool, error
 
 // rotating reports that a rotator of account id is at work.
 func (b *Broker) rotating(id string) bool {
-	l, err := index.TryAcquire(b.index.RotationPath(id))
+	l, err := lock.TryAcquire(lock.Rotation(id).In(b.index.Dir()))
 	if err == nil {
 		l.Release()
 	}
@@ -193,16 +194,16 @@ func (b *Broker) refreshBehind(a *index.Account) {
 		return // outcome unknown and past every grace: probe it when it is needed
 	}
 	const justStarted = 2 * time.Second
-	h, err := index.ReadHolder(b.index.GatePath(a.ID))
+	h, err := lock.ReadHolder(lock.Gate(a.ID).In(b.index.Dir()))
 	if err == nil && h.State == stateBehind && now.Sub(h.StartedAt).Abs() < justStarted {
 		return
 	}
-	gate, err := index.TryAcquire(b.index.GatePath(a.ID))
+	gate, err := lock.TryAcquire(lock.Gate(a.ID).In(b.index.Dir()))
 	if err != nil {
 		return
 	}
 	defer gate.Release()
-	rotation, err := index.TryAcquire(b.index.RotationPath(a.ID))
+	rotation, err := lock.TryAcquire(lock.Rotation(a.ID).In(b.index.Dir()))
 	if err != nil {
 		return
 	}
@@ -273,7 +274,7 @@ func (b *Broker) runRotator(ctx context.Context, a *index.Account, r renewal) (*
 
 // tooSlow says what the rotator is still busy with.
 func (b *Broker) tooSlow(id string) error {
-	h, _ := index.ReadHolder(b.index.RotationPath(id))
+	h, _ := lock.ReadHolder(lock.Rotation(id).In(b.index.Dir()))
 	if h.State == stateStoring {
 		return failf(KeystoreTimeout, "new tokens are there, but the keystore has not taken them yet; process %d goes on trying", h.PID).
 			hint("authferry keystore status")
@@ -282,18 +283,19 @@ func (b *Broker) tooSlow(id string) error {
 	return e.hint("run the command again, or wait longer: AUTHFERRY_HTTP_TIMEOUT=2m")
 }
 
-// lock acquires the lock at path within the caller's time-out.
-func (b *Broker) lock(ctx context.Context, path string) (*index.Lock, error) {
-	was := b.index.Dir()
+// lock acquires a lock of the folder, which may have been moved, within the caller's
+// time-out.
+func (b *Broker) lock(ctx context.Context, name lock.Name) (*lock.Lock, error) {
 	if err := b.index.Still(); err != nil {
 		return nil, indexError(err)
 	}
-	if rel, err := filepath.Rel(was, path); err == nil && filepath.IsLocal(rel) {
-		path = filepath.Join(b.index.Dir(), rel) // it may have been moved
-	}
+	return b.acquire(ctx, name.In(b.index.Dir()))
+}
+
+func (b *Broker) acquire(ctx context.Context, path string) (*lock.Lock, error) {
 	ctx, over := b.within(ctx, b.opt.LockTimeout, forLock(path))
 	defer over()
-	l, err := index.Acquire(ctx, path)
+	l, err := lock.Acquire(ctx, path)
 	return l, indexError(b.ownerError(err))
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
 )
 
@@ -74,7 +75,7 @@ func (b *Broker) rotate(ctx context.Context, id string, r renewal, background bo
 	defer release()
 	for range 2 {
 		// Nothing was sent: whoever came meanwhile is waited for.
-		if err := b.rotateOnce(ctx, id, r, background); !errors.Is(err, index.ErrLost) {
+		if err := b.rotateOnce(ctx, id, r, background); !errors.Is(err, lock.ErrLost) {
 			return err
 		}
 	}
@@ -82,15 +83,15 @@ func (b *Broker) rotate(ctx context.Context, id string, r renewal, background bo
 }
 
 func (b *Broker) rotateOnce(ctx context.Context, id string, r renewal, background bool) error {
-	var l *index.Lock
+	var l *lock.Lock
 	var err error
 	if background {
-		if l, err = index.TryAcquire(b.index.RotationPath(id)); err != nil {
+		if l, err = lock.TryAcquire(lock.Rotation(id).In(b.index.Dir())); err != nil {
 			return indexError(b.ownerError(err))
 		}
 		if in, err := b.underWay(id); err != nil || in != nil {
 			l.Release()
-			return cmp.Or(err, indexError(index.ErrBusy))
+			return cmp.Or(err, indexError(lock.ErrBusy))
 		}
 	} else if l, err = b.lockAccount(ctx, id); err != nil {
 		return err
@@ -102,7 +103,7 @@ func (b *Broker) rotateOnce(ctx context.Context, id string, r renewal, backgroun
 
 // rotateLocked is the rotation protocol, under the rotation lock l of account
 // id; doc.go has its steps and what a crash leaves at each.
-func (b *Broker) rotateLocked(ctx context.Context, l *index.Lock, id string, r renewal) error {
+func (b *Broker) rotateLocked(ctx context.Context, l *lock.Lock, id string, r renewal) error {
 	idx, err := b.read()
 	if err != nil {
 		return err
@@ -190,7 +191,7 @@ type exchange struct {
 	restored   *grant // is stored again, in place of a salvaged one that was refused
 }
 
-func (e *exchange) run(ctx context.Context, l *index.Lock) error {
+func (e *exchange) run(ctx context.Context, l *lock.Lock) error {
 	e.slot = index.FreeSlot(*e.account, index.GrantRecord)
 	e.generation = nextGeneration(e.account, e.grant)
 	l.SetHolder(stateRequesting)
@@ -207,7 +208,7 @@ func (e *exchange) run(ctx context.Context, l *index.Lock) error {
 
 // recordIntent runs inside the request, when the connection stands and nothing
 // of the body is sent.
-func (e *exchange) recordIntent(ctx context.Context, l *index.Lock) error {
+func (e *exchange) recordIntent(ctx context.Context, l *lock.Lock) error {
 	reached("K5")
 	e.b.spare.stockUp()
 	now := time.Now()
@@ -215,7 +216,7 @@ func (e *exchange) recordIntent(ctx context.Context, l *index.Lock) error {
 	var lost error // the lock; somebody else may have taken another one of its name
 	err := e.change(ctx, index.Durable, func(_ *index.Index, a *index.Account) {
 		if lost = l.Confirm(); lost == nil && a.UnderWay() != nil {
-			lost = index.ErrLost
+			lost = lock.ErrLost
 		}
 		if lost != nil {
 			return
@@ -227,7 +228,7 @@ func (e *exchange) recordIntent(ctx context.Context, l *index.Lock) error {
 			}
 		}
 		in := newIntent(e.slot, e.generation, fp, attempt, now)
-		in.Process = index.ThisProcess()
+		in.Process = lock.ThisProcess()
 		a.Intents = append(a.Intents, in)
 		if len(a.Intents) > len(slots) {
 			a.Intents = a.Intents[len(a.Intents)-len(slots):]
@@ -258,7 +259,7 @@ func (e *exchange) recordIntent(ctx context.Context, l *index.Lock) error {
 // the index. Whatever refuses is asked again for as long as storePatience:
 // these tokens exist nowhere else. badToken: the access token is unusable, but
 // the refresh token that came with it counts.
-func (e *exchange) store(ctx context.Context, l *index.Lock, tok *oauth.Token, badToken error) error {
+func (e *exchange) store(ctx context.Context, l *lock.Lock, tok *oauth.Token, badToken error) error {
 	next := *e.grant
 	next.Generation = e.generation
 	if !tok.RefreshToken.Empty() {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
 )
@@ -364,13 +365,13 @@ func (b *Broker) inheritAccess(ctx context.Context, idx *index.Index, acc *acces
 
 // lockForTokens waits longer than other commands do: the caller has tokens in
 // hand that exist nowhere else.
-func (b *Broker) lockForTokens(ctx context.Context, id string) (*index.Lock, error) {
+func (b *Broker) lockForTokens(ctx context.Context, id string) (*lock.Lock, error) {
 	l, err := b.lockAccount(ctx, id)
 	if CodeOf(err) != LockTimeout {
 		return l, err
 	}
 	b.opt.Warn(err.Error() + "; the new login waits for it")
-	ctx, over := b.within(ctx, storePatience, forLock(b.index.RotationPath(id)))
+	ctx, over := b.within(ctx, storePatience, forLock(lock.Rotation(id).In(b.index.Dir())))
 	defer over()
 	return b.acquireAccount(ctx, id)
 }

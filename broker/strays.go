@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
 )
@@ -129,8 +130,8 @@ func (d *doctor) foreign(ctx context.Context) bool {
 // stray looks at an account of the manifest that the index does not have. Whoever
 // makes an account holds its lock until the index has it.
 func (d *doctor) stray(ctx context.Context, id string) {
-	l, err := index.TryAcquire(d.b.index.RotationPath(id))
-	if errors.Is(err, index.ErrBusy) {
+	l, err := lock.TryAcquire(lock.Rotation(id).In(d.b.index.Dir()))
+	if errors.Is(err, lock.ErrBusy) {
 		d.say("manifest", CheckOK, "", "a login is being kept at this moment: %s", id)
 		return
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -104,8 +105,8 @@ func TestDoctorOldKeystore(t *testing.T) {
 func TestDoctorOldHolder(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	a := w.add("ada", time.Hour)
-	path := index.At(w.dir).RotationPath(a.ID)
-	l, err := index.TryAcquire(path)
+	path := lock.Rotation(a.ID).In(w.dir)
+	l, err := lock.TryAcquire(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,10 +124,10 @@ func TestDoctorSeesLocks(t *testing.T) {
 	a := w.add("ada", time.Hour)
 	f := index.At(w.dir)
 	for path, says := range map[string]string{
-		f.LockPath(): "the index is held", f.ManifestPath(): "the manifest is held", f.ImportPath(): "the import is held",
-		f.RotationPath(a.ID): "account \"ada\" is held", f.GatePath(a.ID): "the gate of account \"ada\" is held",
+		lock.Index.In(f.Dir()): "the index is held", lock.Manifest.In(f.Dir()): "the manifest is held", lock.Import.In(f.Dir()): "the import is held",
+		lock.Rotation(a.ID).In(f.Dir()): "account \"ada\" is held", lock.Gate(a.ID).In(f.Dir()): "the gate of account \"ada\" is held",
 	} {
-		l, err := index.TryAcquire(path)
+		l, err := lock.TryAcquire(path)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -135,7 +136,7 @@ func TestDoctorSeesLocks(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := CheckOK
-		if path == f.LockPath() {
+		if path == lock.Index.In(f.Dir()) {
 			want = CheckWarning
 		}
 		w.doctor(false, want, says+" by process 7")

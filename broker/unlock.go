@@ -8,7 +8,7 @@ import (
 	"runtime"
 	"time"
 
-	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -123,20 +123,22 @@ func (b *Broker) UnlockKeystore(ctx context.Context, span time.Duration, ask fun
 // lockSession keeps others from the session's folder. To open or seal a key file
 // takes a second and 256 MB, so it is done one at a time. Those who waited pay as
 // well: that another's passphrase was right says nothing of theirs.
-func (b *Broker) lockSession(ctx context.Context) (*index.Lock, error) {
+func (b *Broker) lockSession(ctx context.Context) (*lock.Lock, error) {
 	dir, err := keystore.MakeSessionFolder()
 	if err != nil {
 		return nil, noSession(err)
 	}
-	return b.lock(ctx, unlockPath(dir))
+	return b.acquire(ctx, unlockPath(dir))
 }
 
-func unlockPath(sessionFolder string) string { return filepath.Join(sessionFolder, "unlock.lock") }
+func unlockPath(sessionFolder string) string {
+	return filepath.Join(sessionFolder, string(lock.Unlock))
+}
 
 // dropOver removes unlocked keys whose time is over, unless somebody unlocks now.
 func dropOver() {
 	keystore.DropOver(func(dir string) (func(), error) {
-		l, err := index.TryAcquire(unlockPath(dir))
+		l, err := lock.TryAcquire(unlockPath(dir))
 		if err != nil {
 			return nil, err
 		}

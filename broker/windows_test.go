@@ -18,6 +18,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -175,7 +176,7 @@ func TestJobs(t *testing.T) {
 			answered := make(chan struct{})
 			w.server.Inject(brokertest.Fault{Until: answered, After: true})
 			// The caller starts nothing before it is in the job.
-			gate, err := index.Acquire(t.Context(), index.At(w.dir).GatePath(a.ID))
+			gate, err := lock.Acquire(t.Context(), lock.Gate(a.ID).In(w.dir))
 			if err != nil {
 				t.Fatal(err)
 			}

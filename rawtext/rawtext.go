@@ -228,3 +228,13 @@ func Unquote(s string) string {
 		}
 	}
 }
+
+// Steers reports the characters that steer a terminal or hide in it: controls,
+// line separators, and format characters, among them all that turn the
+// direction of text.
+func Steers(r rune) bool {
+	if r < utf8.RuneSelf {
+		return r < ' ' || r == 0x7f
+	}
+	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
+}

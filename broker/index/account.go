@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"crypto/rand"
 	"slices"
+
+	"github.com/authferry/authferry/broker/lock"
 )
 
 const idPrefix = "acc_"
@@ -140,3 +142,14 @@ func newest(intents []Intent, slot string) *Intent {
 }
 
 func validSlot(s string) bool { return len(s) == 1 && s[0] >= 'a' && s[0] <= 'd' }
+
+// UnderWay returns the intent whose process is still waiting for its answer, or has it
+// and is storing it; nil: there is none but this process's own.
+func (a *Account) UnderWay() *Intent {
+	for i := range a.Intents {
+		if in := &a.Intents[i]; lock.Alive(in.PID, in.Process) {
+			return in
+		}
+	}
+	return nil
+}

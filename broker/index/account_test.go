@@ -26,10 +26,6 @@ func TestIDs(t *testing.T) {
 		if ValidID(s) {
 			t.Errorf("ValidID(%q)", s)
 		}
-		f := At("folder")
-		if f.GatePath(s) != "" || f.RotationPath(s) != "" {
-			t.Errorf("%q names a lock", s)
-		}
 	}
 }
 

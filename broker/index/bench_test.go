@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"testing"
+
+	"github.com/authferry/authferry/broker/lock"
 )
 
 var sizes = []int{1, 10, 100, 1000, 10_000}
@@ -44,9 +46,9 @@ func BenchmarkUpdate(b *testing.B) {
 }
 
 func BenchmarkAcquire(b *testing.B) {
-	path := At(b.TempDir()).ManifestPath()
+	path := lock.Manifest.In(b.TempDir())
 	for b.Loop() {
-		lock, err := Acquire(b.Context(), path)
+		lock, err := lock.Acquire(b.Context(), path)
 		must(b, err)
 		lock.Release()
 	}

@@ -1,5 +1,5 @@
 // Package index is the folder's directory of accounts: index.json, which holds
-// metadata and no secret, and the kernel locks beside it.
+// metadata and no secret.
 //
 // # The file
 //
@@ -22,15 +22,4 @@
 //
 // A change that is Durable outlives a power cut once it has returned; a Fast
 // one may be undone by it.
-//
-// # The locks
-//
-// Locks are kernel locks on files in locks/ that are never deleted, so a dead
-// holder holds nothing and no lock has an age. Their paths depend on the folder
-// alone. Whoever takes several takes them in this order, and never the reverse:
-//
-//	locks/<account>.gate   who wants a rotation
-//	locks/<account>.lock   who rotates; two accounts: in order of their ids
-//	locks/manifest.lock    who changes the list of what is in the keystore
-//	locks/index.lock       who changes the index; taken by Update, Replace and Mend
 package index

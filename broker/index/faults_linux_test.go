@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/authferry/authferry/atomicfile"
+	"github.com/authferry/authferry/broker/lock"
 )
 
 // Faults of the file system, made by the kernel: system calls that fail in a
@@ -89,10 +90,10 @@ func lockWithFailingFlock(args []string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 	defer cancel()
-	_, err = Acquire(ctx, args[0])
-	_, tryErr := TryAcquire(args[0])
-	timeout, _ := errors.AsType[*LockTimeoutError](err)
-	fmt.Println(timeout != nil, errors.Is(err, errno), tryErr == ErrBusy, errors.Is(tryErr, errno))
+	_, err = lock.Acquire(ctx, args[0])
+	_, tryErr := lock.TryAcquire(args[0])
+	timeout, _ := errors.AsType[*lock.TimeoutError](err)
+	fmt.Println(timeout != nil, errors.Is(err, errno), tryErr == lock.ErrBusy, errors.Is(tryErr, errno))
 	return nil
 }
 
@@ -106,7 +107,7 @@ func TestFileSystemThatCanNotLock(t *testing.T) {
 		syscall.EAGAIN: timesOut,
 	} {
 		t.Run(errno.Error(), func(t *testing.T) {
-			p := start(t, "lock with failing flock", lockPath(t), strconv.Itoa(int(errno)))
+			p := start(t, "lock with failing flock", lock.Probe.In(t.TempDir()), strconv.Itoa(int(errno)))
 			if got := play(t, p); got != want {
 				t.Errorf("(Acquire timed out, is the error; TryAcquire is busy, is the error) = %s, want %s", got, want)
 			}
@@ -260,7 +261,7 @@ func readOnlyDisk(f *File) error {
 	if err := grow(f, 1); !errors.Is(err, syscall.EROFS) {
 		return fmt.Errorf("a change on a read-only disk: %w", err)
 	}
-	if _, err := TryAcquire(f.ManifestPath()); !errors.Is(err, syscall.EROFS) {
+	if _, err := lock.TryAcquire(lock.Manifest.In(f.Dir())); !errors.Is(err, syscall.EROFS) {
 		return fmt.Errorf("a new lock on a read-only disk: %w", err)
 	}
 	return intact(f)

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,11 +14,11 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/atomicfile"
+	"github.com/authferry/authferry/broker/lock"
 )
 
 const (
 	fileName = "index.json"
-	lockDir  = "locks"
 	vaultDir = "vault"
 
 	// maxSize is far above any real index: 10,000 accounts are 5 MB.
@@ -40,40 +41,6 @@ func At(dir string) *File { return &File{dir: dir} }
 
 // Dir returns the folder.
 func (f *File) Dir() string { return f.dir }
-
-// GatePath returns the lock of whoever wants account id rotated.
-func (f *File) GatePath(id string) string { return f.accountLock(id, ".gate") }
-
-// RotationPath returns the lock of whoever rotates account id.
-func (f *File) RotationPath(id string) string { return f.accountLock(id, ".lock") }
-
-// ManifestPath returns the lock of whoever changes the manifest.
-func (f *File) ManifestPath() string { return f.lockPath("manifest.lock") }
-
-// ImportPath returns the lock of whoever takes logins over.
-func (f *File) ImportPath() string { return f.lockPath("import.lock") }
-
-// SettingsPath returns the lock of whoever changes config.toml or providers.toml.
-func (f *File) SettingsPath() string { return f.lockPath("settings.lock") }
-
-// SetupPath returns the lock of whoever changes other programs' configuration.
-func (f *File) SetupPath() string { return f.lockPath("setup.lock") }
-
-// ProbePath returns the lock of whoever tries the keystore.
-func (f *File) ProbePath() string { return f.lockPath("probe.lock") }
-
-// LockPath returns the lock of whoever changes the index.
-func (f *File) LockPath() string { return f.lockPath("index.lock") }
-
-// accountLock returns no path for what is no account id: taking it fails.
-func (f *File) accountLock(id, suffix string) string {
-	if !ValidID(id) {
-		return ""
-	}
-	return f.lockPath(id + suffix)
-}
-
-func (f *File) lockPath(name string) string { return filepath.Join(f.dir, lockDir, name) }
 
 func (f *File) path() string { return filepath.Join(f.dir, fileName) }
 
@@ -149,7 +116,7 @@ func at(path string, err error) error {
 // visible.
 func (f *File) Update(ctx context.Context, d Durability, fn func(*Index) error) error {
 	for range 3 {
-		if err := f.update(ctx, d, fn); !errors.Is(err, ErrLost) {
+		if err := f.update(ctx, d, fn); !errors.Is(err, lock.ErrLost) {
 			return err
 		}
 	}
@@ -157,11 +124,11 @@ func (f *File) Update(ctx context.Context, d Durability, fn func(*Index) error) 
 }
 
 func (f *File) update(ctx context.Context, d Durability, fn func(*Index) error) error {
-	lock, err := f.acquire(ctx)
+	l, err := f.acquire(ctx)
 	if err != nil {
 		return err
 	}
-	defer lock.Release()
+	defer l.Release()
 
 	var ix *Index
 	old, err := readFile(f.path(), f.backupPath())
@@ -190,10 +157,10 @@ func (f *File) update(ctx context.Context, d Durability, fn func(*Index) error) 
 	if old != nil && bytes.Equal(old, data) {
 		return nil
 	}
-	if err := cmp.Or(f.Still(), lock.Confirm()); err != nil {
+	if err := cmp.Or(f.Still(), l.Confirm()); err != nil {
 		return err
 	}
-	if err := f.write(d, old, data, func() error { return f.unchanged(lock, old) }); err != nil {
+	if err := f.write(d, old, data, func() error { return f.unchanged(l, old) }); err != nil {
 		return f.missed(err)
 	}
 	if f.held != nil {
@@ -202,10 +169,10 @@ func (f *File) update(ctx context.Context, d Durability, fn func(*Index) error) 
 	return nil
 }
 
-// unchanged reports that what was read under lock is still what there is to replace.
+// unchanged reports that what was read under the lock l is still what there is to replace.
 // Folder and lock may have been taken away meanwhile, and whoever had the lock before
 // may write late.
-func (f *File) unchanged(lock *Lock, old []byte) error {
+func (f *File) unchanged(l *lock.Lock, old []byte) error {
 	dir := f.dir
 	if err := f.Still(); err != nil {
 		return err
@@ -213,11 +180,11 @@ func (f *File) unchanged(lock *Lock, old []byte) error {
 	if f.dir != dir {
 		return ErrGone // what is to replace it was written where it was
 	}
-	if err := lock.Confirm(); err != nil {
+	if err := l.Confirm(); err != nil {
 		return err
 	}
 	if now, err := readFile(f.path(), f.backupPath()); err == nil && !bytes.Equal(now, old) {
-		return lockError(lock.path, ErrLost)
+		return fmt.Errorf("somebody else changed it under the same lock: %w", lock.ErrLost)
 	}
 	return nil
 }
@@ -227,11 +194,11 @@ func (f *File) unchanged(lock *Lock, old []byte) error {
 // faster, stays. The damaged file is kept as index.json.corrupt-<time>; one of a newer
 // schema is not replaced (ErrTooNew).
 func (f *File) Mend(ctx context.Context, ix *Index) (mended bool, err error) {
-	lock, err := f.acquire(ctx)
+	l, err := f.acquire(ctx)
 	if err != nil {
 		return false, err
 	}
-	defer lock.Release()
+	defer l.Release()
 
 	data, err := encode(ix)
 	if err != nil {
@@ -260,11 +227,11 @@ func (f *File) Mend(ctx context.Context, ix *Index) (mended bool, err error) {
 // makes the version before it useless. It is a copy, not a link, so that what
 // damages one file spares the other. Errors are those of Update.
 func (f *File) BackUp(ctx context.Context) error {
-	lock, err := f.acquire(ctx)
+	l, err := f.acquire(ctx)
 	if err != nil {
 		return err
 	}
-	defer lock.Release()
+	defer l.Release()
 
 	data, err := readFile(f.path(), f.backupPath())
 	if err == nil {
@@ -284,7 +251,7 @@ func (f *File) BackUp(ctx context.Context) error {
 	return atomicfile.SyncFolder(f.dir)
 }
 
-func (f *File) acquire(ctx context.Context) (*Lock, error) {
+func (f *File) acquire(ctx context.Context) (*lock.Lock, error) {
 	if err := f.Still(); err != nil {
 		return nil, err
 	}
@@ -296,15 +263,15 @@ func (f *File) acquire(ctx context.Context) (*Lock, error) {
 			return nil, err
 		}
 	}
-	lock, err := Acquire(ctx, f.LockPath())
+	l, err := lock.Acquire(ctx, lock.Index.In(f.dir))
 	if err != nil {
 		return nil, err
 	}
 	if err := f.Still(); err != nil {
-		lock.Release()
+		l.Release()
 		return nil, err
 	}
-	return lock, nil
+	return l, nil
 }
 
 // first returns the index of a new folder.
@@ -356,7 +323,7 @@ func (f *File) Alone() (bool, error) {
 	}
 	for _, e := range entries {
 		name := e.Name()
-		if name != lockDir && name != vaultDir && name != "key.age" && !strings.HasPrefix(name, fileName) &&
+		if name != filepath.Base(lock.Folder(f.dir)) && name != vaultDir && name != "key.age" && !strings.HasPrefix(name, fileName) &&
 			!strings.HasPrefix(name, atomicfile.Prefix) && filepath.Ext(name) != ".toml" {
 			return false, nil
 		}

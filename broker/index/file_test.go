@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/authferry/authferry/broker/lock"
 )
 
 func TestReadOfMissingIndex(t *testing.T) {
@@ -38,11 +40,11 @@ func TestFirstUpdateMakesTheIndex(t *testing.T) {
 	}))
 	if runtime.GOOS != "windows" {
 		for path, want := range map[string]fs.FileMode{
-			f.Dir():                         fs.ModeDir | 0o700,
-			filepath.Join(f.Dir(), "locks"): fs.ModeDir | 0o700,
-			f.path():                        0o600,
-			f.lockPath("index.lock"):        0o600,
-			f.lockPath("index.lock.holder"): 0o600,
+			f.Dir():                            fs.ModeDir | 0o700,
+			filepath.Join(f.Dir(), "locks"):    fs.ModeDir | 0o700,
+			f.path():                           0o600,
+			lock.Index.In(f.Dir()):             0o600,
+			lock.Index.In(f.Dir()) + ".holder": 0o600,
 		} {
 			info, err := os.Stat(path)
 			must(t, err)
@@ -410,13 +412,13 @@ func TestRealPath(t *testing.T) {
 
 func TestUpdateWaitsNoLongerThanItsContext(t *testing.T) {
 	f := newFile(t)
-	lock, err := f.acquire(patience(t))
+	l, err := f.acquire(patience(t))
 	must(t, err)
-	defer lock.Release()
+	defer l.Release()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 	defer cancel()
 	err = f.Update(ctx, Fast, func(*Index) error { t.Error("fn was called"); return nil })
-	if _, ok := errors.AsType[*LockTimeoutError](err); !ok {
+	if _, ok := errors.AsType[*lock.TimeoutError](err); !ok {
 		t.Errorf("Update = %v, want a LockTimeoutError", err)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
+
+	"github.com/authferry/authferry/rawtext"
 )
 
 const maxLabel = 64 // runes
@@ -53,7 +55,7 @@ func checkLabelForm(s string) error {
 			return errors.New(`a label has no "/": that separates it from the provider`)
 		case r == utf8.RuneError:
 			return errors.New("a label is valid UTF-8")
-		case hidden(r):
+		case rawtext.Steers(r):
 			return errors.New("a label has no control or formatting character")
 		}
 		digits = digits && unicode.IsDigit(r)
@@ -62,14 +64,4 @@ func checkLabelForm(s string) error {
 		return errors.New("a label is not a number: which account that means would change")
 	}
 	return nil
-}
-
-// hidden reports the characters that steer a terminal or hide in it: controls,
-// line separators, and format characters, among them all that turn the
-// direction of text.
-func hidden(r rune) bool {
-	if r < utf8.RuneSelf {
-		return r < ' ' || r == 0x7f
-	}
-	return unicode.In(r, unicode.Cc, unicode.Cf, unicode.Zl, unicode.Zp)
 }

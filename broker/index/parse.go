@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/authferry/authferry/rawtext"
 )
 
 // Causes of a *FileError.
@@ -173,7 +175,7 @@ func validName(s string) bool {
 		return false
 	}
 	for _, r := range s {
-		if r == utf8.RuneError || r == '/' || hidden(r) {
+		if r == utf8.RuneError || r == '/' || rawtext.Steers(r) {
 			return false
 		}
 	}

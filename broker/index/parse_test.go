@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/authferry/authferry/broker/lock"
 )
 
 // Every type of the schema must keep the fields that a later version adds.
@@ -324,7 +326,7 @@ func FuzzParse(f *testing.F) {
 			if !ValidCount(a.Generation) {
 				t.Fatalf("generation %d", a.Generation)
 			}
-			for _, path := range []string{file.GatePath(a.ID), file.RotationPath(a.ID)} {
+			for _, path := range []string{lock.Gate(a.ID).In(file.Dir()), lock.Rotation(a.ID).In(file.Dir())} {
 				if filepath.Dir(path) != filepath.Join("folder", "locks") {
 					t.Fatalf("%q names the lock %s", a.ID, path)
 				}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/atomicfile"
+	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/proofs"
 )
 
@@ -277,7 +278,7 @@ func TestLocksDeletedInUpdate(t *testing.T) {
 				if !struck {
 					struck = true
 					when(func() {
-						must(t, os.Remove(f.LockPath()))
+						must(t, os.Remove(lock.Index.In(f.Dir())))
 						must(t, At(f.dir).Update(patience(t), Durable, label("two")))
 					})
 				}

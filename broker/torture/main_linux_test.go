@@ -21,6 +21,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/testenv"
 )
 
@@ -293,7 +294,7 @@ func (w *world) settle() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for _, path := range locks {
-		if l, err := index.Acquire(ctx, path); err == nil {
+		if l, err := lock.Acquire(ctx, path); err == nil {
 			l.Release()
 		}
 	}
@@ -311,7 +312,7 @@ func (w *world) sound() (broken []string) {
 	}
 	locks, _ := filepath.Glob(filepath.Join(w.dir, "locks", "*.lock"))
 	for _, path := range locks {
-		l, err := index.TryAcquire(path)
+		l, err := lock.TryAcquire(path)
 		if err != nil {
 			broken = append(broken, "I9: "+err.Error())
 			continue

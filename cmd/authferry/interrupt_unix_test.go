@@ -15,6 +15,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 	"github.com/authferry/authferry/keystore"
 )
@@ -115,7 +116,7 @@ func TestInterruptedWhileWaiting(t *testing.T) {
 			})
 
 			t.Run("lock", func(t *testing.T) {
-				l, err := index.Acquire(t.Context(), filepath.Join(s.Dir, "locks", "index.lock"))
+				l, err := lock.Acquire(t.Context(), filepath.Join(s.Dir, "locks", "index.lock"))
 				if err != nil {
 					t.Fatal(err)
 				}

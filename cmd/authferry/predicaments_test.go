@@ -10,6 +10,7 @@ import (
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/keystore/keystoretest"
 )
 
@@ -142,10 +143,10 @@ func (s *scene) lockAll() {
 		if a.Kind == broker.KindAPIKey {
 			continue // a key that was typed in is held for minutes rather than lost
 		}
-		paths = append(paths, f.GatePath(a.ID), f.RotationPath(a.ID))
+		paths = append(paths, lock.Gate(a.ID).In(f.Dir()), lock.Rotation(a.ID).In(f.Dir()))
 	}
 	for _, path := range paths {
-		l, err := index.Acquire(s.T.Context(), path)
+		l, err := lock.Acquire(s.T.Context(), path)
 		if err != nil {
 			s.T.Fatal(err)
 		}

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
-	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/keystore/keystoretest"
 )
 
@@ -115,7 +115,7 @@ func TestProgressIsForTerminals(t *testing.T) {
 func TestProgressOfALock(t *testing.T) {
 	t.Parallel()
 	m := withAda(t)
-	lock, err := index.Acquire(t.Context(), index.At(m.dir).LockPath())
+	lock, err := lock.Acquire(t.Context(), lock.Index.In(m.dir))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,14 +5,14 @@ import (
 	"testing"
 
 	"github.com/authferry/authferry/broker/brokertest"
-	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 )
 
 // scene is a user of this test binary.
 type scene struct {
 	*authferrytest.Scene
-	locks []*index.Lock // that the test itself holds
+	locks []*lock.Lock // that the test itself holds
 }
 
 func newScene(t *testing.T, cfg brokertest.Config) *scene {

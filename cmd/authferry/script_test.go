@@ -17,7 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/authferry/authferry/broker/brokertest"
-	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 )
 
@@ -229,7 +229,7 @@ func hold(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	l, err := index.Acquire(ctx, ts.MkAbs(args[0]))
+	l, err := lock.Acquire(ctx, ts.MkAbs(args[0]))
 	ts.Check(err)
 	held[args[0]] = l.Release
 	ts.Defer(l.Release)

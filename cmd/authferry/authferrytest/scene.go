@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
-	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
 )
 
 // Scene is one user without a keychain: a home, a folder with the file keystore,
@@ -164,7 +164,7 @@ func (s *Scene) Rest() {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	for _, path := range locks {
-		if l, err := index.Acquire(ctx, path); err == nil {
+		if l, err := lock.Acquire(ctx, path); err == nil {
 			l.Release()
 		}
 	}

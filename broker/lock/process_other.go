@@ -1,6 +1,6 @@
 //go:build !linux && !darwin && !windows
 
-package index
+package lock
 
 // processName is not known.
 func processName(int) string { return "" }

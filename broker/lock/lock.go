@@ -1,4 +1,4 @@
-package index
+package lock
 
 import (
 	"cmp"
@@ -11,8 +11,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/authferry/authferry/atomicfile"
 	"github.com/gofrs/flock"
+
+	"github.com/authferry/authferry/atomicfile"
 )
 
 // ErrBusy is what TryAcquire returns while another holds the lock.
@@ -174,17 +175,17 @@ func gaveUp(ctx context.Context, path string) error {
 		return lockError(path, ctx.Err())
 	}
 	holder, _ := ReadHolder(path)
-	return &LockTimeoutError{Path: path, Holder: holder}
+	return &TimeoutError{Path: path, Holder: holder}
 }
 
-// LockTimeoutError says that a lock was not obtained before the deadline. It
+// TimeoutError says that a lock was not obtained before the deadline. It
 // matches context.DeadlineExceeded.
-type LockTimeoutError struct {
+type TimeoutError struct {
 	Path   string
 	Holder Holder // the zero Holder where it is not known
 }
 
-func (e *LockTimeoutError) Error() string {
+func (e *TimeoutError) Error() string {
 	if e.Holder.PID == 0 {
 		return fmt.Sprintf("the lock %s was not obtained in time", e.Path)
 	}
@@ -196,4 +197,4 @@ func (e *LockTimeoutError) Error() string {
 }
 
 // Unwrap returns context.DeadlineExceeded.
-func (e *LockTimeoutError) Unwrap() error { return context.DeadlineExceeded }
+func (e *TimeoutError) Unwrap() error { return context.DeadlineExceeded }

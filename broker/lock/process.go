@@ -1,4 +1,4 @@
-package index
+package lock
 
 import (
 	"os"
@@ -13,15 +13,4 @@ var ThisProcess = sync.OnceValue(func() string { return processName(os.Getpid())
 // (ThisProcess), still runs. One that can't be seen, as in another container, does not.
 func Alive(pid int, name string) bool {
 	return name != "" && pid > 0 && pid != os.Getpid() && processName(pid) == name
-}
-
-// UnderWay returns the intent whose process is still waiting for its answer, or has it
-// and is storing it; nil: there is none but this process's own.
-func (a *Account) UnderWay() *Intent {
-	for i := range a.Intents {
-		if in := &a.Intents[i]; Alive(in.PID, in.Process) {
-			return in
-		}
-	}
-	return nil
 }

@@ -1,4 +1,4 @@
-package index
+package lock
 
 import (
 	"context"
@@ -47,7 +47,6 @@ func lockPath(t *testing.T) string { return filepath.Join(t.TempDir(), "locks", 
 func TestLockExcludesAnotherProcess(t *testing.T) {
 	path := lockPath(t)
 	holder := start(t, "hold", path, "storing the new grant")
-	holder.line(t)
 
 	if _, err := TryAcquire(path); err != ErrBusy {
 		t.Errorf("TryAcquire = %v, want ErrBusy", err)
@@ -55,12 +54,12 @@ func TestLockExcludesAnotherProcess(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	_, err := Acquire(ctx, path)
-	timeout, ok := errors.AsType[*LockTimeoutError](err)
+	timeout, ok := errors.AsType[*TimeoutError](err)
 	if !ok || !errors.Is(err, context.DeadlineExceeded) {
-		t.Fatalf("Acquire = %v, want a LockTimeoutError", err)
+		t.Fatalf("Acquire = %v, want a TimeoutError", err)
 	}
 	if timeout.Path != path || timeout.Holder.PID != holder.Process.Pid || timeout.Holder.StartedAt.IsZero() {
-		t.Errorf("LockTimeoutError %+v", timeout)
+		t.Errorf("TimeoutError %+v", timeout)
 	}
 	for _, want := range []string{path, fmt.Sprintf("process %d (%s) since 20", holder.Process.Pid, strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe")), "(storing the new grant)"} {
 		if !strings.Contains(err.Error(), want) {
@@ -88,7 +87,6 @@ func TestLockBlocksAnotherProcess(t *testing.T) {
 	lock, err := Acquire(patience(t), path)
 	must(t, err)
 	waiter := start(t, "wait", path, mark)
-	waiter.line(t)
 	time.Sleep(50 * time.Millisecond) // lets a lock that does not block show it
 	must(t, os.WriteFile(mark, nil, 0o600))
 	lock.Release()
@@ -98,7 +96,6 @@ func TestLockBlocksAnotherProcess(t *testing.T) {
 func TestKilledHolderHoldsNothing(t *testing.T) {
 	path := lockPath(t)
 	holder := start(t, "hold", path, "")
-	holder.line(t)
 	must(t, holder.Process.Kill())
 	holder.Wait()
 	lock, err := Acquire(patience(t), path)
@@ -118,7 +115,7 @@ func TestCancelledAcquire(t *testing.T) {
 	}()
 	cancel()
 	err = <-done
-	if _, timeout := errors.AsType[*LockTimeoutError](err); timeout || !errors.Is(err, context.Canceled) {
+	if _, timeout := errors.AsType[*TimeoutError](err); timeout || !errors.Is(err, context.Canceled) {
 		t.Errorf("Acquire = %v, want context.Canceled", err)
 	}
 	lock.Release()
@@ -214,8 +211,12 @@ func TestLockPathThatIsNoFile(t *testing.T) {
 	if _, err := os.Lstat(victim); !errors.Is(err, fs.ErrNotExist) {
 		t.Error("the target of the link was made")
 	}
-	if _, err := Acquire(patience(t), At("folder").GatePath("../../x")); err == nil {
-		t.Error("a malformed id was locked")
+	for _, id := range []string{"", "../../x", "acc_../../../../etc", `acc_..\x`, "acc_aaaaaaaaaaaaaaa\x00", "acc_aaaaaaaaaaaaaa\u00e9"} {
+		for _, n := range []Name{Gate(id), Rotation(id)} {
+			if _, err := Acquire(patience(t), n.In("folder")); n != "" || err == nil {
+				t.Errorf("%q names a lock", id)
+			}
+		}
 	}
 }
 

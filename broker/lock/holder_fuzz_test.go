@@ -1,9 +1,11 @@
-package index
+package lock
 
 import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/authferry/authferry/rawtext"
 )
 
 // Whatever stands in a holder file, what is shown of it can't steer a terminal.
@@ -22,8 +24,8 @@ func FuzzHolder(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for _, r := range (&LockTimeoutError{Path: "p", Holder: h}).Error() {
-			if hidden(r) {
+		for _, r := range (&TimeoutError{Path: "p", Holder: h}).Error() {
+			if rawtext.Steers(r) {
 				t.Fatalf("%q", h.State)
 			}
 		}

@@ -1,4 +1,4 @@
-package index
+package lock
 
 import (
 	"bytes"
@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/atomicfile"
+	"github.com/authferry/authferry/rawtext"
 )
 
 // Holder is who took a lock last. It stands in a file of its own because on
@@ -58,7 +59,7 @@ func (l *Lock) SetHolder(state string) {
 	}
 	h := l.holder
 	h.State = state
-	data, err := marshal(h)
+	data, err := json.Marshal(h)
 	if err != nil {
 		return
 	}
@@ -103,7 +104,7 @@ func ReadHolder(path string) (Holder, error) {
 // shown is text without what steers a terminal.
 func shown(text string) string {
 	return strings.Map(func(r rune) rune {
-		if hidden(r) {
+		if rawtext.Steers(r) {
 			return -1
 		}
 		return r
