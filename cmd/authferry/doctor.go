@@ -10,7 +10,7 @@ import (
 
 type doctorCmd struct {
 	jsonFlag
-	Fix bool `help:"Mend what can be mended without losing a login."`
+	Fix bool `help:"Fix what can be fixed without losing a login."`
 }
 
 func (c *doctorCmd) Run(a *app) error {

@@ -140,7 +140,7 @@ authferry use Personal
 authferry use --pool work --dir ~/work
 authferry use --unbind --dir ~/work`,
 		"report": `
-# tell of a 429, and go on with the next account's token
+# report a 429, and go on with the next account's token
 authferry report --next <answer.json
 echo '{"lease":"LEASE","status":429}' | authferry report`,
 		"holds": `
@@ -206,7 +206,7 @@ authferry keystore status
 authferry keystore status --json | jq .usable`,
 		"keystore init": `
 authferry keystore init --key-file ~/.authferry-key
-# nothing lies open on the disk: unlock it each day
+# a key file with a passphrase: unlock it each day
 authferry keystore init --passphrase`,
 		"keystore unlock": `
 authferry keystore unlock

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"io"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -112,5 +113,30 @@ func TestCommandGroups(t *testing.T) {
 	}
 	if want := []string{"Accounts:", "Tokens:", "More than one account:", "Other programs:", "Authferry itself:", "Flags:", "Examples:"}; !slices.Equal(titles, want) {
 		t.Errorf("%q, want %q", titles, want)
+	}
+}
+
+// The manual has each command in one heading, and is short enough to be read.
+func TestManual(t *testing.T) {
+	var page bytes.Buffer
+	if err := new(manCmd).Run(&app{streams: streams{out: &page, err: io.Discard}}); err != nil {
+		t.Fatal(err)
+	}
+	if lines := bytes.Count(page.Bytes(), []byte("\n")); lines > 600 {
+		t.Errorf("the manual has %d lines", lines)
+	}
+	headings := map[string]int{}
+	for _, m := range regexp.MustCompile(`(?m)^\.SS "\\fB(.*?)(?: \(\w+\))?\\fR`).FindAllStringSubmatch(page.String(), -1) {
+		siblings := strings.Split(strings.ReplaceAll(m[1], `\-`, "-"), "|")
+		headings[siblings[0]]++
+		group := siblings[0][:strings.LastIndex(siblings[0], " ")+1]
+		for _, name := range siblings[1:] {
+			headings[group+name]++
+		}
+	}
+	for _, n := range commands(t)[1:] {
+		if len(n.Children) == 0 && headings[commandName(n)] != 1 {
+			t.Errorf("authferry %s is in %d headings", commandName(n), headings[commandName(n)])
+		}
 	}
 }

@@ -51,7 +51,7 @@ func helperArgs(program string, args []string) []string {
 type whose struct {
 	Account   string        `short:"a" placeholder:"ACCOUNT" help:"This account and no other: a label, PROVIDER/LABEL or id."`
 	Pool      string        `short:"p" placeholder:"POOL" help:"An account of this pool."`
-	HoldScope string        `placeholder:"SCOPE" help:"Heed holds on this scope as well."`
+	HoldScope string        `placeholder:"SCOPE" help:"Also respect holds on this scope (model:opus, say)."`
 	MinTTL    time.Duration `name:"min-ttl" default:"5m" help:"Refresh first if the token is valid for less."`
 }
 

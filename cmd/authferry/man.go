@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -26,17 +27,62 @@ func (*manCmd) Run(a *app) error {
 	p.text(`\fBauthferry\fR \fICOMMAND\fR [\fIFLAGS\fR]`)
 	p.request("SH", "DESCRIPTION")
 	p.text(roff(manual.description))
+	commands := manCommands(k.Model.Node)
+	flags, args := sharedWords(commands)
 	p.request("SH", "COMMANDS")
-	p.commands(k.Model.Node)
-	p.request("SH", "FLAGS OF EVERY COMMAND")
+	for _, siblings := range commands {
+		p.command(siblings, flags, args)
+	}
+	p.request("SH", "WORDS OF SEVERAL COMMANDS")
+	p.text(".PD 0")
+	p.arguments(args)
 	p.flags(k.Model.Flags)
+	p.flags(flags)
 	for _, s := range manual.sections {
+		p.text(".PD")
 		p.request("SH", s.title)
+		p.text(".PD 0")
 		for _, row := range s.rows {
-			p.entry(`\fB`+roff(row[0])+`\fR`, row[1])
+			p.entry(row[0], row[1])
 		}
 	}
 	return p.err
+}
+
+// manCommands are the commands that people are told of. Those that differ only in their
+// name, as import's clients do, are together.
+func manCommands(n *kong.Node) (all [][]*kong.Node) {
+	for _, c := range n.Children {
+		last := len(all) - 1
+		switch {
+		case c.Hidden:
+		case len(c.Children) > 0:
+			all = append(all, manCommands(c)...)
+		case last >= 0 && all[last][0].Target.Type() == c.Target.Type():
+			all[last] = append(all[last], c)
+		default:
+			all = append(all, []*kong.Node{c})
+		}
+	}
+	return all
+}
+
+// sharedWords are the flags and arguments that mean the same in more than one command.
+func sharedWords(commands [][]*kong.Node) (flags []*kong.Flag, args []*kong.Positional) {
+	count := map[string]int{}
+	for _, siblings := range commands {
+		for _, f := range siblings[0].Flags {
+			if count[f.String()+f.Help]++; count[f.String()+f.Help] == 2 {
+				flags = append(flags, f)
+			}
+		}
+		for _, arg := range siblings[0].Positional {
+			if count[arg.Name+arg.Help]++; count[arg.Name+arg.Help] == 2 {
+				args = append(args, arg)
+			}
+		}
+	}
+	return flags, args
 }
 
 // manPage writes man's macros (groff_man(7)).
@@ -58,37 +104,60 @@ func (p *manPage) request(macro string, args ...string) {
 	p.text("." + macro + " " + strings.Join(args, " "))
 }
 
-// entry is a term and what it means. The term is roff, the meaning is not.
+// entry is a term and what it means.
 func (p *manPage) entry(term, meaning string) {
-	p.text(".TP\n" + term + "\n" + roff(meaning))
+	p.request("IP", `\fB`+roff(term)+`\fR`, "4")
+	p.text(roff(meaning))
 }
 
-func (p *manPage) commands(n *kong.Node) {
-	for _, c := range n.Children {
-		switch {
-		case c.Hidden:
-			continue
-		case len(c.Children) > 0:
-			p.commands(c)
-			continue
+// command describes one command, or several that differ only in their name. Of words that
+// others have too it has the names alone.
+func (p *manPage) command(siblings []*kong.Node, flags []*kong.Flag, args []*kong.Positional) {
+	c, help := siblings[0], siblings[0].Help
+	heading := `\fB` + roff(strings.TrimPrefix(c.FullPath(), "authferry "))
+	for _, other := range siblings[1:] {
+		heading += "|" + roff(other.Name)
+		help = c.Parent.Help
+	}
+	heading += `\fR`
+	var ownArgs []*kong.Positional
+	for _, arg := range c.Positional {
+		heading += " " + roff(arg.Summary())
+		if !slices.ContainsFunc(args, func(s *kong.Positional) bool { return s.Name == arg.Name && s.Help == arg.Help }) {
+			ownArgs = append(ownArgs, arg)
 		}
-		words := []string{`\fB` + roff(c.FullPath()) + `\fR`}
-		for _, arg := range c.Positional {
-			words = append(words, roff(arg.Summary()))
+	}
+	var ownFlags []*kong.Flag
+	for _, f := range c.Flags {
+		if !slices.ContainsFunc(flags, func(s *kong.Flag) bool { return s.String() == f.String() && s.Help == f.Help }) {
+			ownFlags = append(ownFlags, f)
+		} else {
+			heading += roff(" [--" + f.Name + "]")
 		}
-		p.request("SS", strings.TrimPrefix(strings.Join(words, " "), `\fBauthferry `))
-		p.text(roff(c.Help))
-		if c.Detail != "" {
-			p.text(".PP\n.nf\n" + roff(c.Detail) + "\n.fi")
+	}
+	p.request("SS", heading)
+	p.text(roff(help))
+	for paragraph := range strings.SplitSeq(c.Detail, "\n\n") {
+		if paragraph != "" {
+			p.text(".PP\n" + roff(paragraph))
 		}
-		for _, arg := range c.Positional {
-			if arg.Help != "" {
-				p.entry(`\fI`+roff(arg.Summary())+`\fR`, arg.Help)
-			}
-		}
-		p.flags(c.Flags)
-		if lines := examplesOf(commandName(c)); lines != nil {
-			p.text(".PP\nExamples:\n.RS 4\n.nf\n" + roff(strings.Join(lines, "\n")) + "\n.fi\n.RE")
+	}
+	if len(ownArgs)+len(ownFlags) > 0 {
+		p.text(".PD 0")
+		p.arguments(ownArgs)
+		p.flags(ownFlags)
+		p.text(".PD")
+	}
+	// Without a comment they only repeat what stands above.
+	if lines := strings.Join(examplesOf(commandName(c)), "\n"); strings.Contains(lines, "# ") {
+		p.text(".PP\n.EX\n" + roff(lines) + "\n.EE")
+	}
+}
+
+func (p *manPage) arguments(args []*kong.Positional) {
+	for _, arg := range args {
+		if arg.Help != "" {
+			p.entry(strings.Trim(arg.Summary(), "[]"), arg.Help)
 		}
 	}
 }
@@ -96,7 +165,7 @@ func (p *manPage) commands(n *kong.Node) {
 func (p *manPage) flags(flags []*kong.Flag) {
 	for _, f := range flags {
 		if !f.Hidden {
-			p.entry(`\fB`+roff(f.String())+`\fR`, f.Help)
+			p.entry(f.String(), f.Help)
 		}
 	}
 }
@@ -133,18 +202,19 @@ var manual = struct {
 }{
 	description: `Access tokens, refresh tokens and API keys are kept in the keychain of the
 system (or, where you chose it, in sealed files), and handed to any number of
-programs at once. A refresh token is spent once, whoever asks and whoever dies.
-Several accounts of a provider stand in for each other in pools: one that has hit
-a limit is held until the time that the provider named, and the next takes over.`,
+programs at once. Each refresh token is used exactly once, even if a process is
+killed midway. Several accounts of a provider stand in for each other in pools: one
+that has hit a limit is held until the time that the provider named, and the next
+takes over.`,
 	sections: []section{
 		{"ENVIRONMENT", [][2]string{
 			{"AUTHFERRY_DIR", "The folder of the index, settings and locks."},
-			{"AUTHFERRY_KEYSTORE", "keychain or file: the one that a new folder uses; a folder with the other one is refused."},
+			{"AUTHFERRY_KEYSTORE", "keychain or file: where a new folder keeps its secrets; a folder that uses the other one is refused."},
 			{"AUTHFERRY_ACCOUNT, AUTHFERRY_POOL", "The same as --account and --pool."},
 			{"AUTHFERRY_KEY_FILE", "Path of the key file that opens the sealed files."},
 			{"AUTHFERRY_KEYCHAIN_TIMEOUT, AUTHFERRY_LOCK_TIMEOUT, AUTHFERRY_HTTP_TIMEOUT", "How long to wait, as 30s or 2m. By default 5s (2m where somebody can answer a prompt), 30s and 30s."},
 			{"NO_COLOR, CLICOLOR=0, CLICOLOR_FORCE", "No colours; likewise; colours without a terminal too."},
-			{"COLUMNS", "How wide the terminal is, where it is not to be asked."},
+			{"COLUMNS", "How wide the terminal is; by default the terminal is asked."},
 		}},
 		{"EXIT STATUS", [][2]string{
 			{"0", "Done."},
@@ -153,7 +223,7 @@ a limit is held until the time that the provider named, and the next takes over.
 			{"3", "No such account, none yet, or more than one that could be meant; or the label is taken."},
 			{"4", "A login is needed, or was denied, failed or timed out."},
 			{"5", "Every account of the pool is held."},
-			{"6", "The keystore is locked, absent, refuses, is another one, or the secret is too big for it."},
+			{"6", "The keystore is locked, missing or refuses, is not the one asked for, or the secret is too big for it."},
 			{"7", "A lock was not obtained in time."},
 			{"8", "The provider can't be reached, or refuses for now."},
 			{"9", "A fence: the account is outside of the pool that was asked for."},

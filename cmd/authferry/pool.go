@@ -13,7 +13,7 @@ type useCmd struct {
 	Account string `arg:"" optional:"" help:"Label, PROVIDER/LABEL or id."`
 	Pool    string `short:"p" placeholder:"POOL" help:"Bind a directory to this pool instead of to one account."`
 	Dir     string `placeholder:"PATH" help:"Bind this directory, and what is below it. --pool alone binds the current one."`
-	Unbind  bool   `help:"Take the bindings of --dir back."`
+	Unbind  bool   `help:"Remove the bindings of --dir."`
 }
 
 // Validate is called by kong.

@@ -76,14 +76,14 @@ type providerAddCmd struct {
 	Issuer                      string   `placeholder:"URL" help:"Read the endpoints from this issuer's discovery document."`
 	AuthorizationEndpoint       string   `placeholder:"URL" help:"Where a person logs in."`
 	TokenEndpoint               string   `placeholder:"URL" help:"Where tokens are issued."`
-	DeviceAuthorizationEndpoint string   `placeholder:"URL" help:"Where a login by code begins."`
+	DeviceAuthorizationEndpoint string   `placeholder:"URL" help:"Where a device login begins."`
 	RevocationEndpoint          string   `placeholder:"URL" help:"Where a login is revoked."`
-	UserinfoEndpoint            string   `placeholder:"URL" help:"Where it is asked whose login it is."`
+	UserinfoEndpoint            string   `placeholder:"URL" help:"Where to ask whose login it is."`
 	ClientID                    string   `name:"client-id" placeholder:"ID" help:"Client id of your own registration at the provider."`
 	ClientSecretStdin           bool     `help:"Read that client's secret from stdin; it is kept in the keystore."`
-	AuthStyle                   string   `enum:",params,header,none" default:"" placeholder:"HOW" help:"How that secret is shown at the token endpoint: params, header (HTTP Basic) or none; by default a login finds out."`
+	AuthStyle                   string   `enum:",params,header,none" default:"" placeholder:"HOW" help:"How that secret is sent to the token endpoint: params, header (HTTP Basic) or none; by default a login finds out."`
 	Scope                       []string `sep:"none" placeholder:"SCOPE" help:"Scope to ask for; may be repeated."`
-	TokenRequest                string   `enum:",form,json" default:"" placeholder:"HOW" help:"How the token endpoint is spoken to: form or json."`
+	TokenRequest                string   `enum:",form,json" default:"" placeholder:"HOW" help:"Form of the token requests: form or json."`
 	RedirectURI                 string   `name:"redirect-uri" placeholder:"URI" help:"Where the provider sends the browser back to."`
 	Header                      []string `sep:"none" placeholder:"'NAME: VALUE'" help:"Header that a request needs, with {token} in it; may be repeated."`
 	APIOrigin                   []string `name:"api-origin" sep:"none" placeholder:"URL" help:"Where tokens may be sent; may be repeated."`

@@ -51,10 +51,10 @@ type grammar struct {
 	Exec   execCmd   `cmd:"" group:"Tokens:" help:"Run a command with the token in its environment."`
 
 	Use     useCmd     `cmd:"" group:"More than one account:" help:"Make an account current in its pool, or bind a directory."`
-	Report  reportCmd  `cmd:"" group:"More than one account:" help:"Tell of an API's answer, on stdin: what to do next?"`
+	Report  reportCmd  `cmd:"" group:"More than one account:" help:"Report an API's answer (JSON on stdin) and get the next step."`
 	Holds   holdsCmd   `cmd:"" group:"More than one account:" help:"Show the holds, or clear those of an account."`
-	Disable disableCmd `cmd:"" group:"More than one account:" help:"Keep an account out of selection."`
-	Enable  enableCmd  `cmd:"" group:"More than one account:" help:"Take that back."`
+	Disable disableCmd `cmd:"" group:"More than one account:" help:"Stop using an account until it is enabled again."`
+	Enable  enableCmd  `cmd:"" group:"More than one account:" help:"Use a disabled account again."`
 	Move    moveCmd    `cmd:"" group:"More than one account:" help:"Put an account into another pool."`
 	Order   orderCmd   `cmd:"" group:"More than one account:" help:"Change an account's rank in its pool."`
 
@@ -62,7 +62,7 @@ type grammar struct {
 	Helper helperCmd `cmd:"" group:"Other programs:" help:"Answer a program's own credential protocol."`
 	MCP    mcpCmd    `cmd:"" group:"Other programs:" name:"mcp" help:"Serve the status to an agent, over the Model Context Protocol."`
 
-	Doctor     doctorCmd     `cmd:"" group:"Authferry itself:" help:"Look for trouble, and mend what is safe to mend."`
+	Doctor     doctorCmd     `cmd:"" group:"Authferry itself:" help:"Look for trouble, and fix what is safe to fix."`
 	Keystore   keystoreCmd   `cmd:"" group:"Authferry itself:" help:"Show, choose or change where secrets are kept."`
 	Provider   providerCmd   `cmd:"" group:"Authferry itself:" help:"Show and change the providers."`
 	Config     configCmd     `cmd:"" group:"Authferry itself:" help:"Show and change settings."`
@@ -180,7 +180,7 @@ type selection struct {
 	Provider  string `arg:"" optional:"" help:"Provider whose account to use."`
 	Account   string `short:"a" placeholder:"ACCOUNT" help:"This account and no other: a label, PROVIDER/LABEL or id."`
 	Pool      string `short:"p" placeholder:"POOL" help:"An account of this pool."`
-	HoldScope string `placeholder:"SCOPE" help:"Heed holds on this scope (model:opus, say) as well."`
+	HoldScope string `placeholder:"SCOPE" help:"Also respect holds on this scope (model:opus, say)."`
 }
 
 func (s selection) resolve() broker.Selection {
