@@ -65,6 +65,8 @@
 //
 // One account's trouble doesn't stop its pool (handout.go). An account whose token
 // can't be had now is passed over for the next one of the pool; choose has the rule.
+// Where a provider's API takes API keys alone, its logins are left to those who name one,
+// while the pool has a key (everyday).
 // Whether that one may be refreshed for it depends on whose the trouble is
 // (ownTrouble): what others may share, an outage say, starts no second refresh. Who is
 // current stays. A token that the API refused is noted in the index by its generation,

@@ -46,12 +46,17 @@ func (b *Broker) resolve(idx *index.Index, s Selection) (selected, error) {
 	return b.everyday(idx, sel), nil
 }
 
-// everyday adds what the configuration says about every selection: the strategy,
-// and without failover the current account is as good as pinned.
+// everyday adds what holds for every selection: the strategy, without failover the
+// current account is as good as pinned, and a login whose provider's API takes no login's
+// token is left to those who name it, while the pool has an API key.
 func (b *Broker) everyday(idx *index.Index, sel selected) selected {
 	c := b.Config()
 	sel.soonest = c.Strategy == soonestReset
-	if sel.pinned || c.Failover {
+	if sel.pinned {
+		return sel
+	}
+	if c.Failover {
+		sel.keys = sel.keys || b.keysServe(idx, sel.pool)
 		return sel
 	}
 	sel.pinned = true
@@ -62,6 +67,22 @@ func (b *Broker) everyday(idx *index.Index, sel selected) selected {
 		}
 	}
 	return sel
+}
+
+// keysServe reports that the pool has logins and API keys, and its provider's API takes
+// the keys alone.
+func (b *Broker) keysServe(idx *index.Index, pool string) bool {
+	logins, keys := false, false
+	for _, a := range idx.Accounts {
+		if a.Pool == pool && !a.Removing && !a.Disabled {
+			logins, keys = logins || a.Kind != KindAPIKey, keys || a.Kind == KindAPIKey
+		}
+	}
+	if !logins || !keys { // nearly always, and then the providers' data isn't read
+		return false
+	}
+	p, err := b.Provider(idx.Pools[pool].Provider)
+	return err == nil && p.TakesKeysOnly()
 }
 
 // members are the accounts that may be handed out, by rank.

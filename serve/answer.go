@@ -121,6 +121,13 @@ func (p *Proxy) answer(w http.ResponseWriter, r *http.Request, a api, t Trouble)
 	}
 	if seconds := untilSeconds(t.RetryAt); status == http.StatusTooManyRequests && seconds > 0 && (a == messages || a == other) {
 		h.Set("Retry-After", strconv.FormatInt(seconds, 10))
+		if a == messages {
+			// By the time alone Claude Code, where it takes the key for a subscription's, says
+			// "not your usage limit". It doesn't know this claim, and says "usage limit".
+			h.Set("Anthropic-Ratelimit-Unified-Status", "rejected")
+			h.Set("Anthropic-Ratelimit-Unified-Reset", strconv.FormatInt(t.RetryAt.Unix(), 10))
+			h.Set("Anthropic-Ratelimit-Unified-Representative-Claim", "pool")
+		}
 	}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -80,6 +81,11 @@ func TestNothingIsFree(t *testing.T) {
 			if after := res.header.Get("Retry-After"); (after != "") != (want.has == "Retry-After") || after != "" && !strings.HasPrefix(after, "35") && after != "3600" {
 				t.Errorf("%s at %s: Retry-After is %q", code, want.path, after)
 			}
+			const unified = "Anthropic-Ratelimit-Unified-"
+			if claim, reset := res.header.Get(unified+"Representative-Claim"), res.header.Get(unified+"Reset"); (claim != "") != (want.path == messagesPath && want.status == 429) ||
+				claim != "" && (reset != strconv.FormatInt(at.Unix(), 10) || res.header.Get(unified+"Status") != "rejected") {
+				t.Errorf("%s at %s: claim %q, reset %q", code, want.path, claim, reset)
+			}
 			if reset := doc.Error.ResetsAt; reset != 0 && reset != at.Unix() || (reset != 0) != (want.has == "resets_at") {
 				t.Errorf("%s at %s: resets at %d", code, want.path, reset)
 			}
@@ -101,7 +107,7 @@ func TestNoTimeIsMadeUp(t *testing.T) {
 	w.open()
 	for _, path := range []string{messagesPath, responsesPath, geminiPath} {
 		res := w.post(path, "{}")
-		if res.status != 429 || res.header.Get("Retry-After") != "" || strings.Contains(res.body, "resets_at") || strings.Contains(res.body, "retryDelay") {
+		if res.status != 429 || res.header.Get("Retry-After") != "" || strings.Contains(res.body, "resets_at") || strings.Contains(res.body, "retryDelay") || res.header.Get("Anthropic-Ratelimit-Unified-Reset") != "" {
 			t.Errorf("%s: %d %v %s", path, res.status, res.header, res.body)
 		}
 	}

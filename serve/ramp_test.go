@@ -100,53 +100,61 @@ func TestRampTurnsBack(t *testing.T) {
 	})
 }
 
-// 64 sessions meet a limit at once: the next account refuses few of them, and the pool
-// moves by one.
+// 64 sessions meet a limit at once, at an API that takes its time to say so: the next
+// account refuses few of them, and the pool moves by one account for each that is held.
 func TestStorm(t *testing.T) {
 	t.Parallel()
-	for _, next := range []string{"free", "limited"} {
-		w := newWorld(t, "ada", "bob").open()
-		var arrived sync.WaitGroup
-		arrived.Add(64)
-		hour := map[string]string{"Retry-After": "3600"}
-		w.api.will(func(rw http.ResponseWriter, r *http.Request) {
-			if r.Header.Get("X-Who") == "ada" {
-				arrived.Done()
-				arrived.Wait() // all are under way
-			} else {
-				time.Sleep(5 * time.Millisecond)
-			}
-			limited := []string{"ada"}
-			if next == "limited" {
-				limited = append(limited, "bob")
-			}
-			limits(429, hour, "", limited...)(rw, r)
-		})
-		var ok, said atomic.Int32
-		var all sync.WaitGroup
-		for i := range 64 {
-			all.Go(func() {
-				switch res := w.post(messagesPath, aModel, "X-Claude-Code-Session-Id", strconv.Itoa(i)); {
-				case res.body == "ok bob":
-					ok.Add(1)
-				case res.status == 429 && strings.Contains(res.body, "trouble"):
-					said.Add(1)
-				default:
-					t.Errorf("%d %q %v", res.status, res.body, res.err)
+	for _, test := range []struct{ limited, serves string }{{"ada", "bob"}, {"ada bob", "eve"}, {"ada bob eve", ""}} {
+		t.Run(test.limited, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, "ada", "bob", "eve").open()
+			var arrived sync.WaitGroup
+			arrived.Add(64)
+			w.api.will(func(rw http.ResponseWriter, r *http.Request) {
+				if r.Header.Get("X-Who") == "ada" {
+					arrived.Done()
+					arrived.Wait() // all are under way
 				}
+				time.Sleep(300 * time.Millisecond)
+				limits(429, map[string]string{"Retry-After": "3600"}, "", strings.Fields(test.limited)...)(rw, r)
 			})
-		}
-		all.Wait()
-		bobs := strings.Count(w.api.asked(), "bob")
-		switch {
-		case next == "free" && (ok.Load() != 64 || bobs != 64):
-			t.Errorf("%d answers, %d requests at bob's", ok.Load(), bobs)
-		case next == "limited" && (said.Load() != 64 || bobs > 8):
-			t.Errorf("%d sentences, %d refusals at bob's", said.Load(), bobs)
-		}
-		if got := strings.Count(w.api.asked(), "ada"); got != 64 {
-			t.Errorf("%d requests at ada's", got)
-		}
-		w.stop()
+			var served, said atomic.Int32
+			var all sync.WaitGroup
+			for i := range 64 {
+				all.Go(func() {
+					switch res := w.post(messagesPath, aModel, "X-Claude-Code-Session-Id", strconv.Itoa(i)); {
+					case test.serves != "" && res.body == "ok "+test.serves:
+						served.Add(1)
+					case test.serves == "" && res.status == 429 && strings.Contains(res.body, "trouble"):
+						said.Add(1)
+					default:
+						t.Errorf("%d %q %v", res.status, res.body, res.err)
+					}
+				})
+			}
+			all.Wait()
+			asked := map[string]int{}
+			for who := range strings.FieldsSeq(w.api.asked()) {
+				asked[who]++
+			}
+			t.Logf("asked: %v", asked)
+			for who, n := range asked {
+				switch {
+				case (who == "ada" || who == test.serves) && n != 64:
+					t.Errorf("%d requests at %s's, want 64", n, who)
+				case who != "ada" && who != test.serves && (n > 8 || !strings.Contains(test.limited, who)):
+					t.Errorf("%d requests at %s's", n, who)
+				}
+			}
+			status, err := w.b.Status()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, a := range status.Pools[0].Accounts {
+				if a.Current != (a.Label == test.serves) {
+					t.Errorf("%s is current: %t", a.Label, a.Current)
+				}
+			}
+		})
 	}
 }

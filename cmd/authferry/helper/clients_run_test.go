@@ -165,6 +165,8 @@ type runClient struct {
 	again          string // whose keys come after a limit behind content, where not "ada bob"
 	late           string // what it says then, where not the answer
 	twice          bool   // it asks several times for one prompt
+	tokens         bool   // the accounts are a subscription's, as claude setup-token makes them
+	after          func(s *scene)
 }
 
 func program(name string, args ...string) func(string) []string {
@@ -216,6 +218,20 @@ func runClients(t *testing.T) []runClient {
 				s.Write("home/.claude/settings.json", fmt.Sprintf(`{"apiKeyHelper":%q,"env":{"ANTHROPIC_BASE_URL":"http://127.0.0.1:9","ANTHROPIC_API_KEY":"key-settings"}}`,
 					"'"+s.named("authferry")+"' helper api-key --pool anthropic"))
 			}},
+		{name: "claude with a token in its settings", provider: "anthropic", command: program("claude", "-p", "hi"), api: anthropicAPI, all: anthropicAll, login: login,
+			env: []string{"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1", "DISABLE_AUTOUPDATER=1"},
+			setUp: func(s *scene) {
+				s.Write("home/.claude/settings.json", `{"env":{"ANTHROPIC_BASE_URL":"http://127.0.0.1:9","ANTHROPIC_AUTH_TOKEN":"key-settings"}}`)
+			}},
+		{name: "claude with subscriptions", provider: "anthropic", command: program("claude", "-p", "hi"), api: anthropicAPI, tokens: true, login: login,
+			all:   "You've hit your usage limit · resets",
+			env:   []string{"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC=1", "DISABLE_AUTOUPDATER=1"},
+			setUp: func(s *scene) { s.Write(claudeLogin, claudeLoginText) },
+			after: func(s *scene) {
+				if got, err := os.ReadFile(filepath.Join(s.Root, claudeLogin)); err != nil || string(got) != claudeLoginText {
+					s.T.Errorf("the login that Claude Code has: %s, %v", got, err)
+				}
+			}},
 		{name: "codex", provider: "openai", command: program("codex", "exec", "--skip-git-repo-check", "hi"), api: responsesAPI,
 			all: "hit your usage limit. Try again at", login: login},
 		{name: "gemini", provider: "google", command: program("gemini", "--skip-trust", "-m", "gemini-2.5-flash", "-p", "hi"), api: geminiAPI, all: googleAll, login: login,
@@ -243,6 +259,12 @@ func runClients(t *testing.T) []runClient {
 		{name: "sdk google stream", provider: "google", command: sdk(t, "google", "stream"), api: geminiAPI, all: googleAll, login: login, again: "ada", late: gone},
 	}
 }
+
+// claudeLogin is where Claude Code keeps a login of its own, which nothing here may cost.
+const (
+	claudeLogin     = "home/.claude/.credentials.json"
+	claudeLoginText = `{"claudeAiOauth":{"accessToken":"key-own","refreshToken":"own-refresh","expiresAt":4102444800000,"scopes":["user:inference"],"subscriptionType":"max"}}`
+)
 
 // AI clients and SDKs under authferry run: no limit reaches them while an account is
 // free, and when none is they say so after as many requests as there are accounts.
@@ -325,7 +347,14 @@ func TestAIClientsUnderRun(t *testing.T) {
 				}
 				s.Must("", add...)
 				for _, who := range []string{"ada", "bob"} {
-					s.Must("key-"+who, "login", client.provider, "--label", who, "--api-key-stdin")
+					how := "--api-key-stdin"
+					if client.tokens {
+						how = "--token-stdin"
+					}
+					s.Must("key-"+who, "login", client.provider, "--label", who, how)
+				}
+				if client.after != nil {
+					defer client.after(s)
 				}
 				if row.first != nil {
 					row.first(s)
