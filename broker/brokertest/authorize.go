@@ -51,7 +51,8 @@ func (s *Server) authorize(r *request) answer {
 	})
 	p := r.params
 	to := p.Get("redirect_uri")
-	if p.Get("client_id") != r.cfg.ClientID || !s.redirectAllowed(r.cfg, to) {
+	known := s.clientOf(r.cfg, p.Get("client_id"))
+	if known == nil || !known.takes(to) || !s.redirectAllowed(r.cfg, to) {
 		return htmlReply(http.StatusBadRequest, pageData{Title: "Wrong request", Text: "The client or its redirect URI is not known here."})
 	}
 	switch {
@@ -81,7 +82,7 @@ func (s *Server) authorize(r *request) answer {
 		fields[name] = p.Get(name)
 	}
 	return htmlReply(http.StatusOK, pageData{
-		Title: "Log in", Text: r.cfg.ClientID + " asks for: " + p.Get("scope"),
+		Title: "Log in", Text: p.Get("client_id") + " asks for: " + p.Get("scope"),
 		Users: userList(r.cfg, user), Fields: fields,
 	})
 }
@@ -96,7 +97,7 @@ func (s *Server) newCode(r *request, user string) string {
 	p := r.params
 	c := &code{
 		value: token("afac_"), user: user, scope: p.Get("scope"), nonce: p.Get("nonce"),
-		redirect: p.Get("redirect_uri"), challenge: p.Get("code_challenge"), expires: s.now().Add(time.Minute),
+		client: p.Get("client_id"), resource: p.Get("resource"), redirect: p.Get("redirect_uri"), challenge: p.Get("code_challenge"), expires: s.now().Add(time.Minute),
 	}
 	s.books.change(func() { s.books.codes[c.value] = c })
 	return c.value

@@ -19,6 +19,7 @@ type books struct {
 	codes    map[string]*code
 	devices  map[string]*device
 	keys     map[string]string // API key to user
+	clients  map[string]*client
 
 	inflight    map[string]int // refresh requests, by user
 	maxInflight map[string]int
@@ -31,9 +32,11 @@ type books struct {
 
 type family struct {
 	id       int
+	client   string
 	user     string
 	scope    string
 	nonce    string
+	resource string // it is for (RFC 8707); empty: any
 	issued   time.Time
 	revoked  time.Time
 	why      string
@@ -69,7 +72,7 @@ func newBooks() *books {
 	return &books{
 		changed: make(chan struct{}),
 		refresh: map[string]*refreshToken{}, access: map[string]*accessToken{},
-		codes: map[string]*code{}, devices: map[string]*device{}, keys: map[string]string{},
+		codes: map[string]*code{}, devices: map[string]*device{}, keys: map[string]string{}, clients: map[string]*client{},
 		inflight: map[string]int{}, maxInflight: map[string]int{},
 		api: map[string]int{}, windows: map[string]*window{},
 	}
@@ -88,7 +91,7 @@ func token(prefix string) string { return prefix + rand.Text() }
 
 // open starts a family; the caller holds the lock, as for all that follow.
 func (b *books) open(now time.Time, cfg Config, user, scope, nonce string) (*family, pair) {
-	f := &family{id: len(b.families) + 1, user: user, scope: scope, nonce: nonce, issued: now}
+	f := &family{id: len(b.families) + 1, client: cfg.ClientID, user: user, scope: scope, nonce: nonce, issued: now}
 	b.families = append(b.families, f)
 	return f, pair{b.mintAccess(now, cfg, f), b.mintRefresh(now, cfg, f)}
 }

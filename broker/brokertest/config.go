@@ -36,6 +36,7 @@ type Config struct {
 	DeviceTTL      time.Duration // zero: 10m
 
 	Quota Quota // of the API; the zero value limits nothing
+	MCP   *MCP  // nil: it has none to do with MCP servers
 }
 
 // Consent is what happens at /authorize and /device.
@@ -72,6 +73,9 @@ func (c Config) withDefaults() Config {
 		c.Users = []string{"ada@example.com", "bob@example.com"}
 	}
 	set(&c.SignedIn, c.Users[0])
+	if c.MCP == nil {
+		c.MCP = new(MCP)
+	}
 	return c
 }
 

@@ -27,7 +27,7 @@ type device struct {
 
 // deviceAuthorization is the endpoint of RFC 8628 section 3.1.
 func (s *Server) deviceAuthorization(r *request) answer {
-	if refused := r.authenticate(); refused != nil {
+	if refused := s.authenticate(r); refused != nil {
 		return refused.answer(r.cfg.Errors)
 	}
 	d := &device{

@@ -25,6 +25,8 @@ const (
 	OnUserinfo   Endpoint = "userinfo"
 	OnMetadata   Endpoint = "metadata"
 	OnAPI        Endpoint = "api"
+	OnRegister   Endpoint = "register"
+	OnMCP        Endpoint = "mcp"
 )
 
 // Cut is a place in an exchange.

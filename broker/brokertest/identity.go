@@ -37,7 +37,7 @@ func claims(user string) map[string]any {
 // idToken signs an ID token with RS256 (OpenID Connect Core section 2).
 func (s *Server) idToken(now time.Time, r *request, f *family) (string, error) {
 	body := claims(r.subject)
-	body["iss"], body["aud"], body["iat"], body["exp"] = s.URL, r.cfg.ClientID, now.Unix(), now.Add(r.cfg.AccessTTL).Unix()
+	body["iss"], body["aud"], body["iat"], body["exp"] = s.URL, f.client, now.Unix(), now.Add(r.cfg.AccessTTL).Unix()
 	if f.nonce != "" {
 		body["nonce"] = f.nonce
 	}
@@ -74,13 +74,16 @@ func (s *Server) jwks(*request) answer {
 // metadata is the document of OpenID Connect Discovery and of RFC 8414.
 func (s *Server) metadata(r *request) answer {
 	methods := []string{"none"}
+	if r.cfg.MCP.Registrations.Secret {
+		methods = []string{"client_secret_basic"}
+	}
 	if r.cfg.ClientSecret != "" {
 		methods = []string{"client_secret_basic", "client_secret_post"}
 	}
 	if r.cfg.ClientAuth != "" {
 		methods = []string{r.cfg.ClientAuth}
 	}
-	return jsonReply(http.StatusOK, map[string]any{
+	doc := map[string]any{
 		"issuer":                                         s.URL,
 		"authorization_endpoint":                         s.URL + "/authorize",
 		"token_endpoint":                                 s.URL + "/token",
@@ -98,7 +101,13 @@ func (s *Server) metadata(r *request) answer {
 		"subject_types_supported":                        []string{"public"},
 		"id_token_signing_alg_values_supported":          []string{"RS256"},
 		"authorization_response_iss_parameter_supported": true,
-	})
+		"registration_endpoint":                          s.URL + "/register",
+		"client_id_metadata_document_supported":          r.cfg.MCP.Registrations.Documents,
+	}
+	if change := r.cfg.MCP.Server; change != nil {
+		change(doc)
+	}
+	return jsonReply(http.StatusOK, doc)
 }
 
 // userinfo follows OpenID Connect Core section 5.3.
@@ -145,7 +154,7 @@ func (s *Server) introspect(r *request) answer {
 // revocation follows RFC 7009: a refresh token takes its whole login with it,
 // an unknown token is no error.
 func (s *Server) revocation(r *request) answer {
-	if refused := r.authenticate(); refused != nil {
+	if refused := s.authenticate(r); refused != nil {
 		return refused.answer(r.cfg.Errors)
 	}
 	now, value := s.now(), r.params.Get("token")

@@ -30,6 +30,9 @@ type Counts struct {
 	Unauthorized   int `json:"unauthorized"`    // bearers refused by the API or userinfo
 	Limited        int `json:"limited"`         // API requests over the quota
 	Elsewhere      int `json:"elsewhere"`       // requests at OtherURL
+	// Registrations and Unregistrations are the clients that were made and deleted.
+	Registrations   int `json:"registrations"`
+	Unregistrations int `json:"unregistrations"`
 	// ElsewhereBytes is the length of the bodies that came to OtherURL.
 	ElsewhereBytes int `json:"elsewhere_bytes"`
 }

@@ -70,7 +70,7 @@ func (s *Server) read(on Endpoint, w http.ResponseWriter, r *http.Request) (*req
 		return req, err
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
-	if on != OnAPI {
+	if on != OnAPI && on != OnRegister && on != OnMCP {
 		if req.params, req.json, err = readParams(r.Header.Get("Content-Type"), body); err != nil {
 			req.params = url.Values{}
 		}

@@ -211,6 +211,11 @@ func (s *Server) routes() http.Handler {
 		{"POST /introspect", OnIntrospect, s.introspect},
 		{"/userinfo", OnUserinfo, s.userinfo},
 		{"/api/", OnAPI, s.api},
+		{"GET " + resourceMetadata + "/", OnMetadata, s.protected},
+		{"POST /register", OnRegister, s.register},
+		{"DELETE /register/", OnRegister, s.unregister},
+		{"POST /mcp", OnMCP, s.mcp},
+		{"POST /at/{name}/mcp", OnMCP, s.mcp},
 	} {
 		mux.Handle(r.pattern, s.at(r.on, r.handle))
 	}

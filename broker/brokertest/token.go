@@ -17,7 +17,7 @@ func (s *Server) token(r *request) answer {
 	if refused := r.wrongEncoding(); refused != nil {
 		return refused.answer(r.cfg.Errors)
 	}
-	if refused := r.authenticate(); refused != nil {
+	if refused := s.authenticate(r); refused != nil {
 		a := refused.answer(r.cfg.Errors)
 		if r.Header.Get("Authorization") != "" {
 			a.header.Set("WWW-Authenticate", `Basic realm="authferry-sim"`)
@@ -31,10 +31,13 @@ func (s *Server) token(r *request) answer {
 	s.books.change(func() {
 		switch r.params.Get("grant_type") {
 		case "authorization_code":
-			f, p, refused = s.books.redeem(now, r)
+			f, p, refused = s.books.redeem(now, r, s.target)
 		case "refresh_token":
 			if r.send == nil {
 				refused = invalidGrant("refresh token not found or invalid")
+				return
+			}
+			if refused = s.target(r, s.books.refresh[r.params.Get("refresh_token")].family.resource); refused != nil {
 				return
 			}
 			if p, refused = s.books.renew(now, r.cfg, r.params.Get("refresh_token"), r.send); refused == nil {
@@ -94,7 +97,7 @@ func (r *request) wrongEncoding() *refusal {
 }
 
 // authenticate follows RFC 6749 section 2.3.
-func (r *request) authenticate() *refusal {
+func (s *Server) authenticate(r *request) *refusal {
 	id, secret, method := r.params.Get("client_id"), r.params.Get("client_secret"), "none"
 	if secret != "" {
 		method = "client_secret_post"
@@ -109,12 +112,13 @@ func (r *request) authenticate() *refusal {
 			return invalidClient("the client secret is not encoded")
 		}
 	}
+	known := s.clientOf(r.cfg, id)
 	switch {
-	case id != r.cfg.ClientID:
+	case known == nil:
 		return invalidClient("unknown client")
-	case r.cfg.ClientAuth != "" && method != r.cfg.ClientAuth:
-		return invalidClient("the client must authenticate by " + r.cfg.ClientAuth)
-	case subtle.ConstantTimeCompare([]byte(secret), []byte(r.cfg.ClientSecret)) != 1:
+	case known.method != "" && method != known.method:
+		return invalidClient("the client must authenticate by " + known.method)
+	case subtle.ConstantTimeCompare([]byte(secret), []byte(known.secret)) != 1:
 		return invalidClient("wrong client secret")
 	}
 	return nil
@@ -130,6 +134,8 @@ type code struct {
 	user      string
 	scope     string
 	nonce     string
+	client    string
+	resource  string
 	redirect  string
 	challenge string
 	expires   time.Time
@@ -138,7 +144,7 @@ type code struct {
 
 // redeem follows RFC 6749 section 4.1.3 and RFC 7636 section 4.6. A code that
 // comes again ends the login that it made (RFC 6749 section 4.1.2).
-func (b *books) redeem(now time.Time, r *request) (*family, pair, *refusal) {
+func (b *books) redeem(now time.Time, r *request, target func(*request, string) *refusal) (*family, pair, *refusal) {
 	c := b.codes[r.params.Get("code")]
 	switch {
 	case c == nil:
@@ -148,12 +154,18 @@ func (b *books) redeem(now time.Time, r *request) (*family, pair, *refusal) {
 		return nil, pair{}, invalidGrant("authorization code already used, the login was revoked")
 	case !now.Before(c.expires):
 		return nil, pair{}, invalidGrant("authorization code expired")
+	case r.params.Has("client_id") && c.client != r.params.Get("client_id"):
+		return nil, pair{}, invalidGrant("the code is another client's")
 	case c.redirect != r.params.Get("redirect_uri"):
 		return nil, pair{}, invalidGrant("another redirect_uri than in the authorization request")
 	case c.challenge != challenge(r.params.Get("code_verifier")):
 		return nil, pair{}, invalidGrant("the code_verifier does not fit")
 	}
+	if refused := target(r, c.resource); refused != nil {
+		return nil, pair{}, refused
+	}
 	f, p := b.open(now, r.cfg, c.user, c.scope, c.nonce)
+	f.client, f.resource = c.client, c.resource
 	c.family = f
 	return f, p, nil
 }

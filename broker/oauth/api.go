@@ -18,8 +18,12 @@ type API struct {
 }
 
 // API is what p says of its model API. A provider of a person's own that says nothing
-// is one as a whole; a built-in one that says nothing has none.
+// is one as a whole; a built-in one that says nothing has none, and neither has a remote
+// MCP server.
 func (p Provider) API() API {
+	if p.MCP != "" {
+		return API{}
+	}
 	if len(p.APIPaths) == 0 && p.Source != SourceBuiltin {
 		return API{p.APIBase, []string{"/"}}
 	}

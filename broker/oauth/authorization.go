@@ -49,6 +49,9 @@ func (a *Authorization) URL() string {
 	for name, value := range a.provider.AuthorizeParams {
 		options = append(options, oauth2.SetAuthURLParam(name, value))
 	}
+	if a.endpoint.Resource != "" {
+		options = append(options, oauth2.SetAuthURLParam("resource", a.endpoint.Resource))
+	}
 	return a.config().AuthCodeURL(a.state, options...)
 }
 

@@ -3,6 +3,7 @@ package oauth
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -27,6 +28,8 @@ type Client struct {
 
 	proxy         func(*http.Request) (*url.URL, error) // nil: the environment's
 	proxyPatience time.Duration                         // zero: as for a connection
+	within        *exploration                          // nil: the addresses are a record's or a person's
+	resolver      *net.Resolver                         // nil: the system's
 }
 
 const (
@@ -76,6 +79,7 @@ func (c *Client) transport() http.RoundTripper {
 		return c.Transport()
 	}
 	r := newRoute(c.proxy)
+	r.within, r.resolver = c.within, c.resolver
 	if c.proxyPatience > 0 {
 		r.patience = c.proxyPatience
 	}

@@ -82,6 +82,9 @@ func (c *Client) askForDevice(ctx context.Context, p Provider, e Endpoint) (*ans
 	if len(p.Scopes) > 0 {
 		form.Set("scope", strings.Join(p.Scopes, " "))
 	}
+	if e.Resource != "" {
+		form.Set("resource", e.Resource)
+	}
 	a, err := c.ask(ctx, e, p.DeviceAuthorizationEndpoint, form)
 	if err != nil {
 		return nil, err

@@ -21,6 +21,10 @@ type metadata struct {
 	ScopesSupported             []string
 	AuthMethods                 []string
 	IssParameter                bool
+
+	RegistrationEndpoint string   // RFC 7591
+	ChallengeMethods     []string // of PKCE
+	ClientDocuments      bool     // a client id may be the address of its metadata
 }
 
 // parseMetadata reads a document; nil: it is none. A member of another type than it
@@ -30,12 +34,14 @@ func parseMetadata(body []byte) *metadata {
 	if decodeJSON(body, &m.fields) != nil || m.text("issuer") == "" {
 		return nil
 	}
-	iss := strings.Trim(string(m.fields["authorization_response_iss_parameter_supported"]), `"`)
+	says := func(name string) bool { return strings.Trim(string(m.fields[name]), `"`) == "true" }
 	return &metadata{
 		Issuer: m.text("issuer"), AuthorizationEndpoint: m.text("authorization_endpoint"), TokenEndpoint: m.text("token_endpoint"),
 		DeviceAuthorizationEndpoint: m.text("device_authorization_endpoint"), RevocationEndpoint: m.text("revocation_endpoint"),
 		UserinfoEndpoint: m.text("userinfo_endpoint"), ScopesSupported: strings.Fields(m.words("scopes_supported")),
-		AuthMethods: strings.Fields(m.words("token_endpoint_auth_methods_supported")), IssParameter: iss == "true",
+		AuthMethods: strings.Fields(m.words("token_endpoint_auth_methods_supported")), IssParameter: says("authorization_response_iss_parameter_supported"),
+		RegistrationEndpoint: m.text("registration_endpoint"), ChallengeMethods: strings.Fields(m.words("code_challenge_methods_supported")),
+		ClientDocuments: says("client_id_metadata_document_supported"),
 	}
 }
 
@@ -164,6 +170,21 @@ func isIssuerError(err error) bool {
 // metadata reads one document. An *Error with a Status says that the server
 // answered, but not with such a document.
 func (c *Client) metadata(ctx context.Context, address string) (*metadata, error) {
+	a, err := c.get(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	doc := parseMetadata(a.body)
+	if doc == nil {
+		return nil, a.fail(Misconfigured, errNoDocument)
+	}
+	return doc, nil
+}
+
+var errNoDocument = errors.New("there is no discovery document")
+
+// get reads what is at an address, whole, and follows redirects within its origin.
+func (c *Client) get(ctx context.Context, address string) (*answer, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
 	if err != nil {
 		return nil, &Error{Class: Misconfigured, Err: errNoURL}
@@ -189,15 +210,11 @@ func (c *Client) metadata(ctx context.Context, address string) (*metadata, error
 	case a.status == http.StatusTooManyRequests || a.status >= 500:
 		return nil, a.fail(Throttled, nil)
 	case a.status != http.StatusOK:
-		return nil, a.fail(Misconfigured, errors.New("there is no discovery document"))
+		return nil, a.fail(Misconfigured, errNoDocument)
 	case a.cut != nil:
 		return nil, a.fail(Unknown, a.cut)
 	}
-	doc := parseMetadata(a.body)
-	if doc == nil {
-		return nil, a.fail(Misconfigured, errors.New("there is no discovery document"))
-	}
-	return doc, nil
+	return a, nil
 }
 
 func (m *metadata) provider(openID bool) Provider {

@@ -38,6 +38,8 @@ type Endpoint struct {
 	AuthStyle          string   `json:"auth_style,omitempty"` // an Auth… constant
 	Encoding           string   `json:"encoding,omitempty"`   // an Encoding… constant
 	DeadCodes          []string `json:"dead_codes,omitempty"` // error codes or whole messages that mean Dead
+	// Resource is named in every request for a token (RFC 8707); empty: none is.
+	Resource string `json:"resource,omitempty"`
 
 	ClientSecret keystore.Secret `json:"-"`
 }

@@ -43,6 +43,9 @@ func (x *exchange) send(req *http.Request) (*Token, error) {
 	body, err := io.ReadAll(req.Body)
 	_ = req.Body.Close()
 	req = req.Clone(req.Context())
+	if r := x.endpoint.Resource; r != "" { // x/oauth2 has no way to name it in a refresh
+		body = append(body, "&resource="+url.QueryEscape(r)...)
+	}
 	if err == nil && x.endpoint.Encoding == EncodingJSON {
 		body, err = formToJSON(body)
 		req.Header.Set("Content-Type", jsonType)

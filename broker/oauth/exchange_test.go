@@ -137,7 +137,7 @@ func TestRequest(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name, style, encoding string
-		secret                string
+		secret, resource      string
 		body, contentType     string
 		basic                 bool
 	}{
@@ -146,6 +146,8 @@ func TestRequest(t *testing.T) {
 		{name: "header", style: AuthHeader, secret: "hu sh&", body: "grant_type=refresh_token&refresh_token=a%3C%26%22%E9%8D%B5", contentType: formType, basic: true},
 		{name: "header without a secret", style: AuthHeader, body: "client_id=a%2Fb&grant_type=refresh_token&refresh_token=a%3C%26%22%E9%8D%B5", contentType: formType},
 		{name: "json", encoding: EncodingJSON, secret: "hush", body: `{"client_id":"a/b","client_secret":"hush","grant_type":"refresh_token","refresh_token":"a<&\"鍵"}`, contentType: jsonType},
+		{name: "for a resource", resource: "https://a.example/mcp", body: "client_id=a%2Fb&grant_type=refresh_token&refresh_token=a%3C%26%22%E9%8D%B5&resource=https%3A%2F%2Fa.example%2Fmcp", contentType: formType},
+		{name: "json for a resource", encoding: EncodingJSON, resource: "https://a.example/mcp", body: `{"client_id":"a/b","grant_type":"refresh_token","refresh_token":"a<&\"鍵","resource":"https://a.example/mcp"}`, contentType: jsonType},
 		{name: "json with header", encoding: EncodingJSON, style: AuthHeader, secret: "hu sh&", body: `{"grant_type":"refresh_token","refresh_token":"a<&\"鍵"}`, contentType: jsonType, basic: true},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -156,7 +158,7 @@ func TestRequest(t *testing.T) {
 				_, _ = io.WriteString(w, `{"access_token":"x"}`)
 			}))
 			defer s.Close()
-			e := Endpoint{TokenEndpoint: s.URL + "/t?tenant=1", ClientID: "a/b", ClientSecret: keystore.NewSecret(test.secret), AuthStyle: test.style, Encoding: test.encoding}
+			e := Endpoint{TokenEndpoint: s.URL + "/t?tenant=1", ClientID: "a/b", ClientSecret: keystore.NewSecret(test.secret), AuthStyle: test.style, Encoding: test.encoding, Resource: test.resource}
 			if _, err := (&Client{Version: "1.2.3"}).Refresh(t.Context(), e, keystore.NewSecret("a<&\"鍵"), nil); err != nil {
 				t.Fatal(err)
 			}

@@ -108,6 +108,8 @@ func (a *Authorization) pasted(r reading) (keystore.Secret, error) {
 		return keystore.Secret{}, errNoCode
 	case i > 0 && !r.pair:
 		return keystore.Secret{}, errForeign
+	case i > 0 && a.provider.Resource != "" && a.provider.IssParameter:
+		return keystore.Secret{}, errNoState // all of the address has the issuer in it as well
 	case i > 0:
 		// Nothing but code and state is in this form, so there is no iss to check.
 		if subtle.ConstantTimeCompare([]byte(text[i+1:]), []byte(a.state)) != 1 {

@@ -62,6 +62,13 @@ type Provider struct {
 	TokenLifetime string                  `toml:"token_lifetime,omitempty" json:"token_lifetime,omitempty"`
 	TokenCommand  string                  `toml:"token_command,omitempty" json:"token_command,omitempty"`
 
+	// MCP is the address of the remote MCP server that this provider's tokens are for,
+	// and Resource its name for itself (RFC 8707). Registration is how ClientID came to
+	// be; empty: a person gave it.
+	MCP          string `toml:"mcp,omitempty" json:"mcp,omitempty"`
+	Resource     string `toml:"resource,omitempty" json:"resource,omitempty"`
+	Registration string `toml:"registration,omitempty" json:"registration,omitempty"` // a Registration… constant
+
 	TermsURL    string `toml:"terms_url,omitempty" json:"terms_url,omitempty"`
 	TermsNotice string `toml:"terms_notice,omitempty" json:"terms_notice,omitempty"` // what a person should know of them
 }
@@ -70,6 +77,13 @@ type Provider struct {
 const (
 	SourceBuiltin = "builtin"
 	SourceOwn     = "own"
+)
+
+// How a client of a remote MCP server's authorization server came to be one.
+const (
+	RegistrationGiven    = "given"    // a person registered it
+	RegistrationDocument = "document" // its id is the address of its metadata
+	RegistrationDynamic  = "dynamic"  // authferry registered it (RFC 7591)
 )
 
 // Where the identity of a login stands.
@@ -84,6 +98,7 @@ func (p Provider) Endpoint() Endpoint {
 	return Endpoint{
 		Issuer: p.Issuer, TokenEndpoint: p.TokenEndpoint, RevocationEndpoint: p.RevocationEndpoint, UserinfoEndpoint: p.UserinfoEndpoint,
 		ClientID: p.ClientID, AuthStyle: p.AuthStyle, Encoding: p.TokenRequest, DeadCodes: slices.Clone(p.DeadCodes),
+		Resource: p.Resource,
 	}
 }
 
@@ -141,7 +156,7 @@ func (p Provider) Validate() error {
 		{"issuer", p.Issuer}, {"authorization_endpoint", p.AuthorizationEndpoint}, {"token_endpoint", p.TokenEndpoint},
 		{"device_authorization_endpoint", p.DeviceAuthorizationEndpoint}, {"revocation_endpoint", p.RevocationEndpoint},
 		{"userinfo_endpoint", p.UserinfoEndpoint}, {"redirect_uri", p.RedirectURI}, {"paste_redirect_uri", p.PasteRedirectURI},
-		{"terms_url", p.TermsURL},
+		{"terms_url", p.TermsURL}, {"mcp", p.MCP}, {"resource", p.Resource},
 	} {
 		if f.url == "" {
 			continue
@@ -156,6 +171,7 @@ func (p Provider) Validate() error {
 	}{
 		{"auth_style", p.AuthStyle, []string{AuthParams, AuthHeader, AuthNone}},
 		{"token_request", p.TokenRequest, []string{EncodingForm, EncodingJSON}},
+		{"registration", p.Registration, []string{RegistrationGiven, RegistrationDocument, RegistrationDynamic}},
 		{"identity_from", p.IdentityFrom, []string{IdentityFromIDToken, IdentityFromUserinfo, IdentityFromResponse}},
 	} {
 		if f.value != "" && !slices.Contains(f.known, f.value) {
@@ -187,6 +203,11 @@ func (p Provider) Validate() error {
 			}
 		}
 	}
+	if p.MCP != "" || p.Resource != "" {
+		if err := p.checkService(); err != nil {
+			return err
+		}
+	}
 	if err := checkHeaders(p.Headers); err != nil {
 		return fmt.Errorf("headers: %w", err)
 	}
@@ -194,6 +215,20 @@ func (p Provider) Validate() error {
 		return fmt.Errorf("api_key_headers: %w", err)
 	}
 	return p.checkCredentials()
+}
+
+// checkService holds that a remote MCP server's tokens go to it alone.
+func (p Provider) checkService() error {
+	if err := CheckServer(p.MCP); err != nil {
+		return fmt.Errorf("mcp: %w", err)
+	}
+	if !Covers(p.Resource, p.MCP) {
+		return errors.New("resource: it is not that of the server at mcp")
+	}
+	if len(p.APIOrigins) > 0 || p.APIBase != "" {
+		return errors.New("api_origins: the tokens of a remote MCP server go to that server alone")
+	}
+	return nil
 }
 
 // normal is p with its origins in their comparable form; p is valid.

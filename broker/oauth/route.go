@@ -22,6 +22,8 @@ type route struct {
 	http.Transport
 	lookup   func(*http.Request) (*url.URL, error)
 	patience time.Duration // with a proxy that hangs
+	within   *exploration  // nil: it may go anywhere
+	resolver *net.Resolver // nil: the system's
 
 	mu      sync.Mutex
 	proxy   *url.URL // that the request goes through; nil: none
@@ -52,12 +54,31 @@ func newRoute(lookup func(*http.Request) (*url.URL, error)) *route {
 
 // RoundTrip is http.RoundTripper's.
 func (r *route) RoundTrip(req *http.Request) (*http.Response, error) {
+	if r.within != nil {
+		if err := r.within.begin(); err != nil {
+			return nil, err
+		}
+	}
 	trace := &httptrace.ClientTrace{TLSHandshakeStart: func() { r.allow(0) }} // that has a time-out of its own
 	res, err := r.Transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
 	if err != nil {
 		return res, r.describe(err)
 	}
+	if r.within != nil {
+		r.within.arrived(r.reach(req.URL))
+	}
 	return res, nil
+}
+
+// reach is where the answer came from. Behind a proxy, which looks names up itself, the
+// URL's host is all that is known.
+func (r *route) reach(u *url.URL) (reach, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.proxy != nil {
+		return nameReach(u)
+	}
+	return addressReach(r.conn.RemoteAddr().String())
 }
 
 // choose is http.Transport's Proxy, for a request that leaves this machine: the only
@@ -75,6 +96,11 @@ func (r *route) choose(req *http.Request) (*url.URL, error) {
 	default:
 		return nil, &failure{text: proxyVariable() + " names a proxy of an unknown kind: http, https and socks5 are known", advice: setProxy("HOST:PORT"), cause: errNoURL}
 	}
+	if r.within != nil {
+		if err := r.within.admit(nameReach(req.URL)); err != nil {
+			return nil, err
+		}
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.proxy = u
@@ -84,7 +110,13 @@ func (r *route) choose(req *http.Request) (*url.URL, error) {
 // dial is http.Transport's DialContext. A proxy has as long to speak as it has to be
 // there: net/http would wait for one that hangs until the request's own time is over.
 func (r *route) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	conn, err := (&net.Dialer{Timeout: connectTimeout}).DialContext(ctx, network, address)
+	dialer := &net.Dialer{Timeout: connectTimeout, Resolver: r.resolver}
+	r.mu.Lock()
+	if r.within != nil && r.proxy == nil {
+		dialer.ControlContext = r.within.dialed
+	}
+	r.mu.Unlock()
+	conn, err := dialer.DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
