@@ -114,15 +114,15 @@ func (p *manPage) entry(term, meaning string) {
 // others have too it has the names alone.
 func (p *manPage) command(siblings []*kong.Node, flags []*kong.Flag, args []*kong.Positional) {
 	c, help := siblings[0], siblings[0].Help
-	heading := `\fB` + roff(strings.TrimPrefix(c.FullPath(), "authferry "))
+	names := []string{strings.TrimPrefix(c.FullPath(), "authferry ")}
 	for _, other := range siblings[1:] {
-		heading += "|" + roff(other.Name)
+		names = append(names, other.Name)
 		help = c.Parent.Help
 	}
-	heading += `\fR`
+	heading := []string{`\fB` + roff(strings.Join(names, "|")) + `\fR`}
 	var ownArgs []*kong.Positional
 	for _, arg := range c.Positional {
-		heading += " " + roff(arg.Summary())
+		heading = append(heading, roff(arg.Summary()))
 		if !slices.ContainsFunc(args, func(s *kong.Positional) bool { return s.Name == arg.Name && s.Help == arg.Help }) {
 			ownArgs = append(ownArgs, arg)
 		}
@@ -132,10 +132,10 @@ func (p *manPage) command(siblings []*kong.Node, flags []*kong.Flag, args []*kon
 		if !slices.ContainsFunc(flags, func(s *kong.Flag) bool { return s.String() == f.String() && s.Help == f.Help }) {
 			ownFlags = append(ownFlags, f)
 		} else {
-			heading += roff(" [--" + f.Name + "]")
+			heading = append(heading, roff("[--"+f.Name+"]"))
 		}
 	}
-	p.request("SS", heading)
+	p.request("SS", strings.Join(heading, " "))
 	p.text(roff(help))
 	for paragraph := range strings.SplitSeq(c.Detail, "\n\n") {
 		if paragraph != "" {
