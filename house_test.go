@@ -45,7 +45,7 @@ var floors = []struct {
 	{"scripts", 6},
 }
 
-// owners are the only folders whose programs import these modules.
+// owners are the only folders that import these modules, in tests as well.
 var owners = map[string]string{
 	"github.com/zalando/go-keyring": "keystore",
 	"filippo.io/age":                "keystore",
@@ -77,11 +77,15 @@ func supportsTests(dir string) bool {
 type listed struct {
 	ImportPath string
 	Imports    []string // of the program, not of its tests
+
+	TestImports, XTestImports []string
 }
 
-func packages(t *testing.T, goos string) []listed {
+// packages are those of one of the house's modules.
+func packages(t *testing.T, dir, goos string) []listed {
 	t.Helper()
-	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Imports", "./...")
+	cmd := exec.Command("go", "list", "-e", "-json=ImportPath,Imports,TestImports,XTestImports", "./...")
+	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOOS="+goos, "CGO_ENABLED=0")
 	output, err := cmd.Output()
 	if err != nil {
@@ -113,15 +117,22 @@ func floorOf(dir string) (folder string, floor int) {
 }
 
 func TestArrowsPointDown(t *testing.T) {
-	for _, goos := range []string{"linux", "darwin", "windows"} {
-		for _, p := range packages(t, goos) {
+	for _, m := range []struct{ dir, goos string }{{".", "linux"}, {".", "darwin"}, {".", "windows"}, {"bench", "linux"}} {
+		for _, p := range packages(t, m.dir, m.goos) {
 			if p.ImportPath == module {
 				continue // this test
 			}
 			dir := strings.TrimPrefix(p.ImportPath, module+"/")
+			var complaints []string
 			for _, imported := range p.Imports {
-				if complaint := judge(dir, imported); complaint != "" {
-					t.Errorf("%s: %s", goos, complaint)
+				complaints = append(complaints, judge(dir, imported))
+			}
+			for _, imported := range slices.Concat(p.TestImports, p.XTestImports) {
+				complaints = append(complaints, judgeOwner(dir, imported))
+			}
+			for _, complaint := range complaints {
+				if complaint != "" {
+					t.Errorf("%s: %s", m.goos, complaint)
 				}
 			}
 			if folder, _ := floorOf(dir); folder == "" {
@@ -131,19 +142,28 @@ func TestArrowsPointDown(t *testing.T) {
 	}
 }
 
-// judge says what is wrong with the import, if anything.
-func judge(dir, imported string) string {
+// judgeOwner says whose the imported module is, if it isn't this folder's. The bench
+// is no part of the program.
+func judgeOwner(dir, imported string) string {
 	for path, owner := range owners {
-		if within(imported, path) && !within(dir, owner) {
+		if within(imported, path) && !within(dir, owner) && !within(dir, "bench") {
 			return dir + " imports " + imported + ": only " + owner + " does; ask it for what you need"
 		}
+	}
+	return ""
+}
+
+// judge says what is wrong with the import, if anything.
+func judge(dir, imported string) string {
+	if complaint := judgeOwner(dir, imported); complaint != "" {
+		return complaint
 	}
 	target, ours := strings.CutPrefix(imported, module+"/")
 	if !ours {
 		return ""
 	}
 	for support, user := range testSupport {
-		if within(target, support) && !supportsTests(dir) && (user == "" || !within(dir, user)) {
+		if within(target, support) && !supportsTests(dir) && !within(dir, "bench") && (user == "" || !within(dir, user)) {
 			return dir + " imports " + target + ": that is for tests, import it in a _test.go file"
 		}
 	}
@@ -192,6 +212,8 @@ func TestJudge(t *testing.T) {
 		{"cmd/authferry-sim", module + "/broker/brokertest", ""},
 		{"broker/brokertest/oidc", module + "/broker/brokertest", ""},
 		{"keystore", "filippo.io/age", ""},
+		{"bench", "github.com/zalando/go-keyring", ""},
+		{"bench", module + "/broker/brokertest", ""},
 		{"keystore", "filippo.io/age/armor", ""},
 		{"broker", "filippo.io/age", "only keystore does"},
 		{"broker/index", "golang.org/x/oauth2", "only broker/oauth does"},

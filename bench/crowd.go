@@ -8,50 +8,44 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/index"
+	"github.com/zalando/go-keyring"
 )
 
 // accounts measures the hot path by how many accounts there are.
-func (b *bench) accounts() (result, error) {
-	r := result{
-		text:   "A stored token, by the number of accounts in the index.",
-		header: []string{"accounts", "index KB", "token ms", "p95 ms", "status --json ms", "token, of 10 accounts"},
-		unit:   "ms, median and p95",
-	}
+func (b *bench) accounts() (*table, error) {
 	path := filepath.Join(os.Getenv("AUTHFERRY_DIR"), "index.json")
 	original, err := os.ReadFile(path)
 	if err != nil {
-		return r, err
+		return nil, err
 	}
 	defer func() { _ = os.WriteFile(path, original, 0o600) }()
-	counts := []int{1, 10, 100, 1000, 10_000}
-	var programs []program
-	var sizes []int
-	for _, n := range counts {
-		crowd, err := b.crowd(n)
-		if err != nil {
-			return r, err
-		}
-		sizes = append(sizes, len(crowd))
-		put := func(*program) error { return os.WriteFile(path, crowd, 0o600) }
-		token := b.token("--account", "bench")
-		token.each = put
-		programs = append(programs, token, program{name: "status", args: []string{b.path("authferry"), "status", "--json"}, each: put})
-	}
-	runs, err := alternate(b.rounds(40), programs)
-	if err != nil {
-		return r, err
-	}
-	ten := median(runs[2], wall)
-	for i, n := range counts {
-		token, status := runs[2*i], runs[2*i+1]
-		m := median(token, wall)
-		r.add(fmt.Sprint(n), f0(float64(sizes[i])/1024), f1(ms(m)), f1(ms(quantile(token, 0.95, wall))), f1(ms(median(status, wall))), f2(ratio(m, ten))+" ×")
-		r.bars = append(r.bars, bar{fmt.Sprint(n), ms(m), ms(quantile(token, 0.95, wall)), true})
-		if n == 100 {
-			r.atMost("100 accounts, of 10", 1.15, ratio(m, ten), "×")
+	t := &table{text: "By the number of accounts in the index."}
+	for _, command := range []string{"token", "status --json"} {
+		for _, n := range []int{1, 10, 100, 1000, 10_000} {
+			crowd, err := b.crowd(n)
+			if err != nil {
+				return nil, err
+			}
+			args := append([]string{b.path("authferry")}, strings.Fields(command)...)
+			if command == "token" {
+				args = append(args, "--account", "bench")
+			}
+			r := b.program(fmt.Sprintf("%s, %d", command, n), "", args...).against(command + ", 10")
+			unprepared := r.sample
+			r.sample = func() (run, error) {
+				if err := os.WriteFile(path, crowd, 0o600); err != nil {
+					return run{}, err
+				}
+				return unprepared()
+			}
+			t.add(r)
 		}
 	}
-	return r, nil
+	if err := b.alternate(t, 50, 20*time.Second); err != nil {
+		return nil, err
+	}
+	t.goal("token of 100 accounts, of 10", "≤", 1.15, "×", t.ratio("token, 100", "token, 10", wall))
+	return t, nil
 }
 
 // crowd is the content of an index with the account bench and n-1 more like it,
@@ -77,6 +71,9 @@ func (b *bench) crowd(n int) ([]byte, error) {
 		ix.Pools[a.Pool] = index.Pool{Provider: a.Provider, Current: a.ID}
 	}
 	dir := b.path("crowd")
+	if err := os.RemoveAll(dir); err != nil {
+		return nil, err
+	}
 	if _, err := index.At(dir).Mend(ctx, ix); err != nil { // there is none
 		return nil, err
 	}
@@ -85,38 +82,27 @@ func (b *bench) crowd(n int) ([]byte, error) {
 
 // keyring measures the hot path, and a rotation, with many items of other
 // programs in the same keyring.
-func (b *bench) keyring() (result, error) {
-	items := b.rounds(1000)
-	r := result{
-		text:   fmt.Sprintf("The same collection, without and with %d items of 400 bytes that belong to other programs.", items),
-		header: []string{"other items", "authferry token ms", "bare Get ms", "ratio", "a rotation ms"},
+func (b *bench) keyring() (*table, error) {
+	items := 1000
+	if b.quick {
+		items /= 10
 	}
-	programs := []program{b.token("--account", "bench"), b.bare()}
+	t := &table{text: fmt.Sprintf("The same collection, without and with %d items of 400 bytes that belong to other programs.", items)}
 	for _, others := range []int{0, items} {
 		for i := range others {
-			if err := store(strings.Repeat("x", 400), "secret-tool", "store", "--label=other", "service", "other", "username", fmt.Sprint(i)); err != nil {
-				return r, err
+			if err := keyring.Set("other", fmt.Sprint(i), strings.Repeat("x", 400)); err != nil {
+				return nil, err
 			}
 		}
-		runs, err := alternate(b.rounds(100), programs)
-		if err != nil {
-			return r, err
+		name := func(what string) string { return fmt.Sprintf("%s, %d others", what, others) }
+		t.add(b.token(name(ours), "--account", "bench").against(name(bare)), b.other(name(bare), "bare"))
+		if err := b.alternate(t, 100, 3*time.Second); err != nil {
+			return nil, err
 		}
-		var rotations []run
-		for i := range b.rounds(10) {
-			label := expiring(others, i)
-			if err := b.addAccount(nil, label, 1); err != nil {
-				return r, err
-			}
-			time.Sleep(1100 * time.Millisecond)
-			one, err := once(b.token("--account", label))
-			if err != nil {
-				return r, err
-			}
-			rotations = append(rotations, one)
+		t.add(row{name: name("a rotation"), sample: b.expired(1)})
+		if err := b.alternate(t, 10, 6*time.Second); err != nil {
+			return nil, err
 		}
-		token, bare := median(runs[0], wall), median(runs[1], wall)
-		r.add(fmt.Sprint(others), f1(ms(token)), f1(ms(bare)), f2(ratio(token, bare))+" ×", f0(ms(median(rotations, wall))))
 	}
-	return r, nil
+	return t, nil
 }

@@ -1,75 +1,69 @@
 package main
 
 import (
+	"encoding/csv"
+	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
+	"os/exec"
 	"strings"
 )
 
-// document puts the figures between their markers in performance.md, and the
-// plots beside it. The machine and the goals are written where everything was
+// document puts the figures between their markers in performance.md. The machine and the goals are written where everything was
 // measured.
-func document(dir string, all []result, complete bool) error {
-	path := filepath.Join(dir, "performance.md")
+func document(path, where string, all []*table, complete bool) error {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	text := string(data)
-	var goals []goal
-	for _, r := range all {
-		goals = append(goals, r.goals...)
-		body := r.text + "\n\n" + markdown(r.header, r.rows)
-		if len(r.bars) > 0 {
-			plot := "performance-" + r.name + ".svg"
-			if err := os.WriteFile(filepath.Join(dir, plot), chart(r.title, r.unit, r.bars), 0o644); err != nil { // #nosec G306 -- a picture for everyone
-				return err
-			}
-			body += fmt.Sprintf("\n![%s](%s)\n", r.title, plot)
-		}
-		if text, err = between(text, r.name, body); err != nil {
-			return err
-		}
+	bodies := map[string]string{}
+	for _, t := range all {
+		bodies[t.name] = t.markdown()
 	}
 	if complete {
-		var rows [][]string
-		for _, g := range goals {
-			rows = append(rows, g.row())
+		bodies["machine"], bodies["goals"] = where+"\n", goals(all)
+	}
+	text := string(data)
+	for part, body := range bodies {
+		begin, end := "<!-- bench:"+part+" -->\n", "<!-- /bench:"+part+" -->"
+		before, rest, ok := strings.Cut(text, begin)
+		_, after, closed := strings.Cut(rest, end)
+		if !ok || !closed {
+			return fmt.Errorf("%s has no markers of %s", path, part)
 		}
-		if text, err = between(text, "machine", machine()+".\n"); err != nil {
-			return err
-		}
-		if text, err = between(text, "goals", markdown(goalHeader, rows)); err != nil {
-			return err
-		}
+		text = before + begin + body + end + after
 	}
 	return os.WriteFile(path, []byte(text), 0o644) // #nosec G306 -- a document for everyone
 }
 
-// between replaces what stands between the markers of a part.
-func between(text, part, body string) (string, error) {
-	begin, end := "<!-- bench:"+part+" -->\n", "<!-- /bench:"+part+" -->"
-	before, rest, ok := strings.Cut(text, begin)
-	_, after, closed := strings.Cut(rest, end)
-	if !ok || !closed {
-		return "", fmt.Errorf("docs/performance.md has no markers of %s", part)
+// history appends what was measured to a file that a spreadsheet or gnuplot reads: a
+// line for each row, ratios empty where it is compared with none.
+func history(path, where string, all []*table) error {
+	commit, err := exec.CommandContext(ctx, "git", "describe", "--always", "--dirty", "--exclude=*").Output()
+	if err != nil {
+		return fmt.Errorf("git describe: %w", err)
 	}
-	return before + begin + body + end + after, nil
-}
-
-func markdown(header []string, rows [][]string) string {
-	var b strings.Builder
-	line := func(cells []string) { b.WriteString("| " + strings.Join(cells, " | ") + " |\n") }
-	line(header)
-	rule := make([]string, len(header))
-	for i := range rule {
-		rule[i] = "---:"
+	date, machine, _ := strings.Cut(where, ": ")
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644) // #nosec G302 -- figures for everyone
+	if err != nil {
+		return err
 	}
-	rule[0] = "---"
-	line(rule)
-	for _, row := range rows {
-		line(row)
+	w := csv.NewWriter(file)
+	if end, err := file.Seek(0, 2); err == nil && end == 0 {
+		_ = w.Write([]string{"date", "commit", "machine", "part", "row", "median_ms", "cpu_ms", "page_faults", "of", "times", "low", "high"})
 	}
-	return b.String()
+	number := func(v float64) string { return fmt.Sprintf("%.3f", v) }
+	for _, t := range all {
+		for _, r := range t.rows {
+			line := []string{date, strings.TrimSpace(string(commit)), machine, t.name, r.name, number(quantile(r.runs, 0.5, wall)),
+				number(quantile(r.runs, 0.5, cpu)), number(quantile(r.runs, 0.5, faults)), r.of, "", "", ""}
+			if r.of != "" {
+				times := t.ratio(r.name, r.of, wall)
+				line = append(line[:9], number(times.value), number(times.low), number(times.high))
+			}
+			_ = w.Write(line)
+		}
+	}
+	w.Flush()
+	return errors.Join(w.Error(), file.Close())
 }

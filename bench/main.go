@@ -1,7 +1,10 @@
-// Command bench measures authferry against its peers, in one run on one
-// machine, on a bus, a gnome-keyring and a HOME of its own; nothing of yours is
-// touched. scripts/bench runs all of it and puts the figures into
-// docs/performance.md.
+// Command bench measures authferry beside other programs, on a bus, a gnome-keyring
+// and a HOME of its own; nothing of yours is touched. scripts/bench runs it.
+//
+// What is measured is a table of rows. A row is run many times, in turn with the
+// other rows of its table, so that whatever else the machine does hits all alike; what
+// is compared is medians, and each comparison has the interval that the true one is
+// in, 19 times of 20.
 package main
 
 import (
@@ -22,7 +25,7 @@ var ctx = context.Background()
 // index is last.
 var parts = []struct {
 	name, title string
-	run         func(*bench) (result, error)
+	run         func(*bench) (*table, error)
 }{
 	{"hit", "A stored token", (*bench).hit},
 	{"commands", "Status and list", (*bench).commands},
@@ -37,61 +40,82 @@ var parts = []struct {
 }
 
 func main() {
-	only := flag.String("only", "", "measure only these parts, with commas between: "+partNames())
-	quick := flag.Bool("quick", false, "few runs, for a first look; written nowhere")
-	write := flag.Bool("write", false, "put the figures and plots of what was measured into docs")
+	var names []string
+	for _, p := range parts {
+		names = append(names, p.name)
+	}
+	only := flag.String("only", "", "measure only these parts, with commas between: "+strings.Join(names, ","))
+	quick := flag.Bool("quick", false, "a tenth of the runs, for a first look; written nowhere")
+	write := flag.Bool("write", false, "put what was measured into ../docs/performance.md and history.csv")
 	flag.Parse()
-	if err := measure(*only, *quick, *write && !*quick); err != nil {
+	wanted := names
+	if *only != "" {
+		wanted = strings.Split(*only, ",")
+	}
+	for _, name := range wanted {
+		if !slices.Contains(names, name) {
+			fmt.Fprintf(os.Stderr, "bench: there is no part %q; there are: %s\n", name, strings.Join(names, ","))
+			os.Exit(1)
+		}
+	}
+	run := privately // runs this program again
+	if os.Getenv(private) != "" {
+		run = func() error { return measure(wanted, *quick, *write && !*quick) }
+	}
+	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func partNames() string {
-	var names []string
-	for _, p := range parts {
-		names = append(names, p.name)
-	}
-	return strings.Join(names, ",")
-}
+// tooNoisy is how far from its own time the same program may seem to be.
+const tooNoisy = 0.05
 
-func measure(only string, quick, write bool) error {
-	wanted := strings.Split(only, ",")
-	for _, name := range wanted {
-		if only != "" && !slices.Contains(strings.Split(partNames(), ","), name) {
-			return fmt.Errorf("there is no part %q; there are: %s", name, partNames())
-		}
-	}
-	if os.Getenv(private) == "" {
-		return privately() // runs this program again
-	}
+func measure(wanted []string, quick, write bool) error {
 	b, err := prepare(quick)
-	if b != nil {
-		defer b.close()
-	}
 	if err != nil {
 		return err
 	}
-	fmt.Println(machine())
-	var all []result
+	defer b.server.Close()
+	where := machine()
+	fmt.Println(where)
+	noise, failed := b.noise()
+	var all []*table
 	for _, p := range parts {
-		if only != "" && !slices.Contains(wanted, p.name) {
+		if !slices.Contains(wanted, p.name) {
 			continue
 		}
 		begun := time.Now()
-		r, partErr := p.run(b)
+		t, err := p.run(b)
 		fmt.Fprintf(os.Stderr, "bench: %s took %v\n", p.name, time.Since(begun).Round(time.Second))
-		if partErr != nil {
-			err = errors.Join(err, fmt.Errorf("%s: %w", p.name, partErr))
+		if err != nil {
+			failed = errors.Join(failed, fmt.Errorf("%s: %w", p.name, err))
 			continue
 		}
-		r.name, r.title = p.name, p.title
-		r.print(os.Stdout)
-		all = append(all, r)
+		t.name, t.title = p.name, p.title
+		fmt.Printf("\n## %s (%s)\n\n%s", t.title, t.name, t.markdown())
+		all = append(all, t)
 	}
-	printGoals(os.Stdout, all)
+	afterwards, err := b.noise()
+	failed = errors.Join(failed, err)
+	noise = max(noise, afterwards)
+	fmt.Printf("\n## Goals\n\n%s\nThe same program took up to %.0f %% more or less than itself.\n", goals(all), 100*noise)
+	if noise > tooNoisy {
+		return errors.Join(failed, errors.New("this machine is too noisy to judge by, and nothing was written; again when it is quiet: scripts/bench"))
+	}
 	if write {
-		err = errors.Join(err, document("docs", all, only == ""))
+		failed = errors.Join(failed, history("history.csv", where, all), document("../docs/performance.md", where, all, len(all) == len(parts)))
 	}
-	return err
+	return failed
+}
+
+// noise is how far from its own time the same program may seem to be here and now.
+func (b *bench) noise() (float64, error) {
+	var t table
+	t.add(b.program("one", "", b.path("hello")), b.program("other", "", b.path("hello")))
+	if err := b.alternate(&t, 300, 3*time.Second); err != nil {
+		return 0, err
+	}
+	same := t.ratio("one", "other", wall)
+	return max(same.high-1, 1-same.low), nil
 }

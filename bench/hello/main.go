@@ -1,5 +1,3 @@
-//go:build ignore
-
 // Hello is what any Go program costs.
 package main
 

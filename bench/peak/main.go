@@ -1,11 +1,10 @@
-//go:build ignore
-
 // Peak runs its arguments and prints the peak memory of that process in bytes.
 // A process begins its life as a copy of the one that starts it, so that has to
 // be a small one.
 package main
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -13,7 +12,7 @@ import (
 )
 
 func main() {
-	cmd := exec.Command(os.Args[1], os.Args[2:]...)
+	cmd := exec.CommandContext(context.Background(), os.Args[1], os.Args[2:]...)
 	cmd.Stdin, cmd.Stderr = os.Stdin, os.Stderr
 	if err := cmd.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -1,5 +1,3 @@
-//go:build ignore
-
 // Bare is the floor that authferry is measured against: one go-keyring Get and
 // nothing else.
 package main
