@@ -4,7 +4,6 @@ package keystore
 
 import (
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/godbus/dbus/v5"
@@ -26,6 +25,9 @@ const (
 )
 
 func getItem(item string) (string, error) {
+	if text, err := login.get(item); !errors.Is(err, errLong) {
+		return text, err
+	}
 	if r := besideLogin(item); r != nil {
 		return r.get(item)
 	}
@@ -33,6 +35,9 @@ func getItem(item string) (string, error) {
 }
 
 func setItem(item, text string) error {
+	if err := login.set(item, text); !errors.Is(err, errLong) {
+		return err
+	}
 	if r := besideLogin(item); r != nil {
 		return r.set(item, text)
 	}
@@ -170,8 +175,8 @@ func (r *ring) set(name, text string) error {
 		return err
 	}
 	defer func() { _ = r.service.Close(session) }()
-	return r.service.CreateItem(r.service.Object(serviceName, r.path), fmt.Sprintf("Password for '%s' on '%s'", name, Service),
-		map[string]string{"username": name, "service": Service}, secretservice.NewSecret(session.Path(), text))
+	return r.service.CreateItem(r.service.Object(serviceName, r.path), label(name),
+		attributes(name), secretservice.NewSecret(session.Path(), text))
 }
 
 func (r *ring) delete(name string) error {

@@ -247,18 +247,31 @@ func TestReadsBeforeItWrites(t *testing.T) {
 	}
 }
 
-// The read of a short value is one read of the keychain.
-func TestGetReadsOnce(t *testing.T) {
+// What is in "login", open and once, takes the fewest calls that there can be: the
+// first one of a process opens the session for all that come.
+func TestCalls(t *testing.T) {
 	needsSecretService(t)
 	service := ks.SecretService(t, ks.Normal)
 	newClient(t, "keychain", service.Env).set(item, "value")
-	before := len(service.Calls())
-	newClient(t, "keychain", service.Env).want(item, "value")
-	calls := service.Calls()[before:]
-	if n := strings.Count(strings.Join(calls, " "), "GetSecret"); n != 1 {
-		t.Errorf("%d reads: %q", n, calls)
+	c := newClient(t, "keychain", service.Env)
+	for _, tt := range []struct {
+		r    request
+		want string
+	}{
+		{request{Op: "get", Name: item}, "SearchItems OpenSession GetSecret"},
+		{request{Op: "get", Name: item}, "SearchItems GetSecret"},
+		// Are there parts, and a head; the item; the same read back.
+		{request{Op: "set", Name: item, Value: "new"}, "SearchItems SearchItems SearchItems CreateItem SearchItems GetSecret"},
+		{request{Op: "get", Name: item}, "SearchItems GetSecret"},
+	} {
+		before := len(service.Calls())
+		c.wantCause(tt.r, nil)
+		if got := strings.Join(service.Calls()[before:], " "); got != tt.want {
+			t.Errorf("%s: calls %s, want %s", tt.r.Op, got, tt.want)
+		}
 	}
-	if got := service.Items()[0].Value; !strings.HasSuffix(got, "\nvalue") {
+	c.want(item, "new")
+	if got := service.Items()[0].Value; !strings.HasSuffix(got, "\nnew") {
 		t.Errorf("item = %q, want the value in plain after the head", got)
 	}
 }

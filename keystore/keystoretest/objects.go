@@ -93,8 +93,11 @@ func (o serviceObject) ReadAlias(string) (dbus.ObjectPath, *dbus.Error) {
 }
 
 func (o collectionObject) SearchItems(attributes map[string]string) ([]dbus.ObjectPath, *dbus.Error) {
-	_, leave := o.s.enter("SearchItems")
+	mode, leave := o.s.enter("SearchItems")
 	defer leave()
+	if mode == NoCollection {
+		return nil, failure("org.freedesktop.DBus.Error.UnknownMethod", "Object does not exist at path “"+string(loginPath)+"”")
+	}
 	paths := []dbus.ObjectPath{}
 	for _, i := range o.s.find(attributes) {
 		paths = append(paths, i.path)
@@ -107,9 +110,10 @@ func (o collectionObject) CreateItem(properties map[string]dbus.Variant, made se
 	defer leave()
 	attributes, _ := properties["org.freedesktop.Secret.Item.Attributes"].Value().(map[string]string)
 	value := made.Value
-	switch mode {
-	case Locked:
+	if mode.locks() {
 		return noPath, noPath, failure("org.freedesktop.Secret.Error.IsLocked", "the collection is locked")
+	}
+	switch mode {
 	case Full:
 		return noPath, noPath, failure("org.freedesktop.DBus.Error.Failed", "no space left on device")
 	case Crashing:
@@ -142,7 +146,7 @@ func (o itemObject) GetSecret(session dbus.ObjectPath) (secret, *dbus.Error) {
 	defer leave()
 	value := o.i.value
 	switch {
-	case mode == Locked:
+	case mode.locks():
 		return secret{}, failure("org.freedesktop.Secret.Error.IsLocked", "the item is locked")
 	case !slices.Contains(o.s.items, o.i):
 		return secret{}, failure("org.freedesktop.Secret.Error.NoSuchObject", "the item is gone")
@@ -157,7 +161,7 @@ func (o itemObject) GetSecret(session dbus.ObjectPath) (secret, *dbus.Error) {
 func (o itemObject) Delete() (prompt dbus.ObjectPath, _ *dbus.Error) {
 	mode, leave := o.s.enter("Delete")
 	defer leave()
-	if mode == Locked {
+	if mode.locks() {
 		return noPath, failure("org.freedesktop.Secret.Error.IsLocked", "the collection is locked")
 	}
 	o.s.items = slices.DeleteFunc(o.s.items, func(i *secretItem) bool { return i == o.i })

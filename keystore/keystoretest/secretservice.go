@@ -37,6 +37,12 @@ const (
 	Crashing             // the service leaves the bus in the middle of creating an item
 )
 
+// locks reports that the collection is locked; the modes differ in what comes of
+// unlocking it.
+func (m Mode) locks() bool {
+	return m == Locked || m == PromptHanging || m == UnlockDismissed || m == PromptKillsBus
+}
+
 // slowness is what Slow adds to every call.
 const slowness = 10 * time.Millisecond
 
