@@ -32,6 +32,7 @@ var floors = []struct {
 	{"keystore", 1},
 	{"broker/lock", 1},
 	{"broker/ratelimit", 1},
+	{"broker/fault", 2},
 	{"broker/index", 2},
 	{"broker/migrate", 2},
 	{"broker/oauth", 2},
@@ -177,7 +178,7 @@ func judge(dir, imported string) string {
 	case from == to:
 		return ""
 	case below >= floor:
-		return dir + " imports " + target + ": imports only point down (cmd → serve → broker → index, oauth, migrate → lock, ratelimit, keystore)"
+		return dir + " imports " + target + ": imports only point down (cmd → serve → broker → fault, index, oauth, migrate → lock, ratelimit, keystore)"
 	}
 	return ""
 }
@@ -201,6 +202,7 @@ func TestJudge(t *testing.T) {
 	}{
 		{"broker", module + "/broker/index", ""},
 		{"broker", module + "/keystore", ""},
+		{"broker/fault", module + "/broker", "only point down"},
 		{"keystore", module + "/rawtext", ""},
 		{"rawtext", module + "/atomicfile", "only point down"},
 		{"cmd/authferry", module + "/broker", ""},

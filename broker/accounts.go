@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
@@ -121,7 +122,7 @@ func (b *Broker) add(ctx context.Context, n NewAccount, a index.Account, g *gran
 func newEntry(n NewAccount, now time.Time) (index.Account, error) {
 	label, err := index.CheckLabel(n.Label)
 	if err != nil {
-		return index.Account{}, failf(Usage, "the label does not do").because(err)
+		return index.Account{}, fault.Errorf(fault.Usage, "the label does not do").Because(err)
 	}
 	pool := n.Pool
 	if pool == "" {
@@ -192,8 +193,8 @@ func (b *Broker) prepare(ctx context.Context, check func(*index.Index) error) (*
 func admissible(idx *index.Index, a *index.Account, secret keystore.Secret) error {
 	for _, o := range idx.Accounts {
 		if o.Provider == a.Provider && index.EqualLabel(o.Label, a.Label) && !o.Removing {
-			return failf(LabelTaken, "label %s is taken at %s", quote(a.Label), a.Provider).
-				hint("authferry rename %s NEW-LABEL, or choose another --label", argFor(idx, &o))
+			return fault.Errorf(fault.LabelTaken, "label %s is taken at %s", quote(a.Label), a.Provider).
+				WithHint("authferry rename %s NEW-LABEL, or choose another --label", argFor(idx, &o))
 		}
 	}
 	owner := oauth.Identity{Issuer: a.Issuer, Subject: a.Subject}
@@ -207,11 +208,11 @@ func admissible(idx *index.Index, a *index.Account, secret keystore.Secret) erro
 // alreadyHere is the error for a login, key or token that account o has.
 func alreadyHere(idx *index.Index, o *index.Account) error {
 	if o.Removing {
-		return failf(LabelTaken, "this login is here already, in account %s, whose removal was cut off; nothing was added", quote(o.Label)).
-			hint("authferry doctor --fix, then run the command again")
+		return fault.Errorf(fault.LabelTaken, "this login is here already, in account %s, whose removal was cut off; nothing was added", quote(o.Label)).
+			WithHint("authferry doctor --fix, then run the command again")
 	}
-	return failf(LabelTaken, "this login is already here as %s; two accounts can't own one", quote(o.Label)).
-		hint("authferry info %s", argFor(idx, o))
+	return fault.Errorf(fault.LabelTaken, "this login is already here as %s; two accounts can't own one", quote(o.Label)).
+		WithHint("authferry info %s", argFor(idx, o))
 }
 
 // knownAs is the account that has this refresh token, API key or long-lived token, or
@@ -332,14 +333,14 @@ func (b *Broker) deleteItems(ctx context.Context, idx *index.Index, id string) e
 func (b *Broker) Rename(ctx context.Context, account, label string) (*index.Account, error) {
 	label, err := index.CheckLabel(label)
 	if err != nil {
-		return nil, failf(Usage, "the label does not do").because(err)
+		return nil, fault.Errorf(fault.Usage, "the label does not do").Because(err)
 	}
 	var renamed *index.Account
 	err = b.updateAccount(ctx, account, func(idx *index.Index, a *index.Account) error {
 		for i := range idx.Accounts {
 			o := &idx.Accounts[i]
 			if o.ID != a.ID && o.Provider == a.Provider && index.EqualLabel(o.Label, label) && !o.Removing {
-				return failf(LabelTaken, "label %s is taken at %s", quote(label), a.Provider).hint("choose another one")
+				return fault.Errorf(fault.LabelTaken, "label %s is taken at %s", quote(label), a.Provider).WithHint("choose another one")
 			}
 		}
 		a.Label, renamed = label, a
@@ -420,7 +421,7 @@ func (b *Broker) Remove(ctx context.Context, account string, how Revocation) (*R
 		return nil, err
 	}
 	if a = idx.Account(a.ID); a == nil {
-		return nil, failf(NoAccount, "the account was removed meanwhile").hint("authferry list")
+		return nil, fault.Errorf(fault.NoAccount, "the account was removed meanwhile").WithHint("authferry list")
 	}
 	if err := b.forChange(ctx, idx); err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 )
 
@@ -46,8 +47,8 @@ func (b *Broker) bound(idx *index.Index, s Selection, provider string) (*index.B
 	case len(found) == 0:
 		return nil, nil
 	case len(found) > 1 && len(poolsOf(idx, found[0].Provider)) > 0:
-		return nil, failf(Ambiguous, "which provider? this directory is bound for %s and for %s", found[0].Provider, found[1].Provider).
-			hint("authferry token %s", Arg(found[0].Provider))
+		return nil, fault.Errorf(fault.Ambiguous, "which provider? this directory is bound for %s and for %s", found[0].Provider, found[1].Provider).
+			WithHint("authferry token %s", Arg(found[0].Provider))
 	}
 	return found[0], nil
 }
@@ -56,9 +57,9 @@ func (b *Broker) bound(idx *index.Index, s Selection, provider string) (*index.B
 type placeError struct{ error }
 
 // noPlace is the error for a directory whose binding is not known.
-func noPlace(why error) *Error {
-	return failf(Fenced, "the working directory is unknown, and there are directories that are bound to a pool or an account").
-		hint("cd").because(placeError{why})
+func noPlace(why error) *fault.Error {
+	return fault.Errorf(fault.Fenced, "the working directory is unknown, and there are directories that are bound to a pool or an account").
+		WithHint("cd").Because(placeError{why})
 }
 
 // maxCompared is how many bindings of an index are compared as files, by each token.
@@ -83,7 +84,7 @@ func (b *Broker) nearest(bindings []*index.Binding, dir string) ([]*index.Bindin
 	}
 	if len(bindings) > maxCompared {
 		return nil, noPlace(fmt.Errorf("over %d directories are bound, too many to compare", maxCompared)).
-			hint("authferry use --unbind --dir %s", Arg(bindings[0].Dir))
+			WithHint("authferry use --unbind --dir %s", Arg(bindings[0].Dir))
 	}
 	m, err := b.mounted()
 	if err != nil {
@@ -103,7 +104,7 @@ func (b *Broker) nearest(bindings []*index.Binding, dir string) ([]*index.Bindin
 		case errors.Is(err, fs.ErrNotExist):
 			continue
 		case err != nil:
-			unseen = noPlace(err).hint("authferry use --unbind --dir %s", Arg(bd.Dir))
+			unseen = noPlace(err).WithHint("authferry use --unbind --dir %s", Arg(bd.Dir))
 			continue
 		}
 		for _, name := range append(names, real) {
@@ -179,8 +180,8 @@ func (m *matches) contradiction() error {
 	for i, x := range m.found {
 		for _, y := range m.found[:i] {
 			if x.Provider == y.Provider {
-				return failf(Fenced, "this directory is bound twice, as %s and as %s", quote(y.Dir), quote(x.Dir)).
-					hint("authferry use --unbind --dir %s", Arg(x.Dir))
+				return fault.Errorf(fault.Fenced, "this directory is bound twice, as %s and as %s", quote(y.Dir), quote(x.Dir)).
+					WithHint("authferry use --unbind --dir %s", Arg(x.Dir))
 			}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 )
 
@@ -64,7 +65,7 @@ func (w *bindings) expect(what string, s Selection, want string) {
 	sel, err := w.b.resolve(w.idx, s)
 	got := sel.pool
 	if err != nil {
-		got = string(CodeOf(err))
+		got = string(fault.CodeOf(err))
 	}
 	if got != want {
 		w.t.Errorf("%s: %s (%v), want %s", what, got, err, want)
@@ -90,7 +91,7 @@ func TestUnknownPlace(t *testing.T) {
 		w.expect("AUTHFERRY_POOL", with(func(s *Selection) { s.EnvPool = "work" }), "fenced")
 		w.expect("AUTHFERRY_ACCOUNT", with(func(s *Selection) { s.EnvAccount = "Home" }), "fenced")
 		w.expect("--pool", with(func(s *Selection) { s.Pool = "p" }), "p")
-		if _, err := w.b.resolveLease(w.idx, s, &w.idx.Accounts[0]); CodeOf(err) != Fenced {
+		if _, err := w.b.resolveLease(w.idx, s, &w.idx.Accounts[0]); fault.CodeOf(err) != fault.Fenced {
 			t.Errorf("a lease: %v", err)
 		}
 	}
@@ -288,7 +289,7 @@ func TestUnknownPlaceForAnOrigin(t *testing.T) {
 		_, err := b.Token(t.Context(), TokenRequest{Selection: s, Origin: origin})
 		return err
 	}
-	if err := ask(Selection{DirUnknown: true}, w.server.URL); CodeOf(err) != Fenced || errors.Is(err, ErrOtherOrigin) {
+	if err := ask(Selection{DirUnknown: true}, w.server.URL); fault.CodeOf(err) != fault.Fenced || errors.Is(err, ErrOtherOrigin) {
 		t.Error(err)
 	}
 	if err := ask(Selection{DirUnknown: true}, "https://elsewhere.example.com"); !errors.Is(err, ErrOtherOrigin) {
@@ -333,11 +334,11 @@ func TestBindWhatIsFoundAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := b.Bind(t.Context(), filepath.Join(dir, "file"), "", "sim"); CodeOf(err) != Usage {
+	if _, err := b.Bind(t.Context(), filepath.Join(dir, "file"), "", "sim"); fault.CodeOf(err) != fault.Usage {
 		t.Errorf("a file: %v", err)
 	}
 	if odd := filepath.Join(dir, "caf\xe9"); os.Mkdir(odd, 0o700) == nil && runtime.GOOS == "linux" {
-		if _, err := b.Bind(t.Context(), odd, "", "sim"); CodeOf(err) != Usage {
+		if _, err := b.Bind(t.Context(), odd, "", "sim"); fault.CodeOf(err) != fault.Usage {
 			t.Errorf("a name that JSON can't have: %v", err)
 		}
 	}

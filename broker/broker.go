@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
@@ -101,7 +102,7 @@ func DefaultDir() (string, error) {
 		err = errors.New("its path is not absolute: " + quote(dir))
 	}
 	if err != nil {
-		return "", failf(Usage, "there is no home folder to keep accounts in").hint("set AUTHFERRY_DIR to a folder of yours").because(err)
+		return "", fault.Errorf(fault.Usage, "there is no home folder to keep accounts in").WithHint("set AUTHFERRY_DIR to a folder of yours").Because(err)
 	}
 	return filepath.Join(dir, "authferry"), nil
 }
@@ -156,7 +157,7 @@ func (b *Broker) load() (*index.Index, error) {
 		if idx, err := b.index.Read(); !errors.Is(err, fs.ErrNotExist) {
 			return idx, err // somebody made the first one at this moment
 		}
-		return nil, failf(IndexCorrupt, "index.json %s; the logins are still in the keystore", strings.TrimPrefix(lost.Reason, "it ")).hint(fixHint)
+		return nil, fault.Errorf(fault.IndexCorrupt, "index.json %s; the logins are still in the keystore", strings.TrimPrefix(lost.Reason, "it ")).WithHint(fixHint)
 	}
 	return nil, err
 }
@@ -256,7 +257,7 @@ func (b *Broker) kind(idx *index.Index) (keystore.Kind, error) {
 	switch asked {
 	case "", keystore.Keychain, keystore.File:
 	default:
-		return "", failf(Usage, "AUTHFERRY_KEYSTORE is %q, not keychain or file", string(asked))
+		return "", fault.Errorf(fault.Usage, "AUTHFERRY_KEYSTORE is %q, not keychain or file", string(asked))
 	}
 	switch {
 	case recorded == "" && asked == "":
@@ -264,8 +265,8 @@ func (b *Broker) kind(idx *index.Index) (keystore.Kind, error) {
 	case recorded == "":
 		return asked, nil
 	case asked != "" && asked != recorded:
-		return "", failf(KeystoreMismatch, "the accounts of this folder live in the %s keystore, and AUTHFERRY_KEYSTORE says %s", recorded, asked).
-			hint("authferry keystore migrate %s, or unset AUTHFERRY_KEYSTORE", asked)
+		return "", fault.Errorf(fault.KeystoreMismatch, "the accounts of this folder live in the %s keystore, and AUTHFERRY_KEYSTORE says %s", recorded, asked).
+			WithHint("authferry keystore migrate %s, or unset AUTHFERRY_KEYSTORE", asked)
 	}
 	return recorded, nil
 }
@@ -281,8 +282,8 @@ func (b *Broker) open(idx *index.Index) error {
 		return nil
 	}
 	if kind == keystore.File && b.opt.KeyFile == "" && b.strange(idx.KeyFile) {
-		return failf(KeystoreUnavailable, "index.json says that the key file is on the network share %s; nobody looked there", quote(idx.KeyFile)).
-			hint("if that is yours: export AUTHFERRY_KEY_FILE=PATH")
+		return fault.Errorf(fault.KeystoreUnavailable, "index.json says that the key file is on the network share %s; nobody looked there", quote(idx.KeyFile)).
+			WithHint("if that is yours: export AUTHFERRY_KEY_FILE=PATH")
 	}
 	b.store, err = b.openKind(kind, b.keyFile(idx))
 	return err
@@ -296,8 +297,8 @@ func (b *Broker) openKind(kind keystore.Kind, keyFile string) (keystore.Store, e
 		return keystore.OpenKeychain(), nil
 	}
 	if keyFile == "" {
-		return nil, failf(KeystoreUnavailable, "the file keystore has no key file yet").
-			hint("authferry keystore init --key-file PATH, or set AUTHFERRY_KEY_FILE")
+		return nil, fault.Errorf(fault.KeystoreUnavailable, "the file keystore has no key file yet").
+			WithHint("authferry keystore init --key-file PATH, or set AUTHFERRY_KEY_FILE")
 	}
 	s, err := keystore.OpenFile(b.vaultDir(), keyFile)
 	if errors.Is(err, keystore.ErrLocked) {
@@ -310,7 +311,7 @@ func (b *Broker) openKind(kind keystore.Kind, keyFile string) (keystore.Store, e
 	return s, nil
 }
 
-func keyFileError(keyFile string, err error) *Error {
-	return failf(KeystoreUnavailable, "the file keystore's key file can't be used").
-		hint("mount or restore %s, or point AUTHFERRY_KEY_FILE at it", keyFile).because(err)
+func keyFileError(keyFile string, err error) *fault.Error {
+	return fault.Errorf(fault.KeystoreUnavailable, "the file keystore's key file can't be used").
+		WithHint("mount or restore %s, or point AUTHFERRY_KEY_FILE at it", keyFile).Because(err)
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 )
 
@@ -114,17 +115,17 @@ func (p passings) shared() bool {
 // its own: a throttle, an outage, a refused client, a lock. Then another one is used only
 // with the token that it has: an outage must not walk through the pool.
 func ownTrouble(err error) bool {
-	e, ok := errors.AsType[*Error](err)
-	return ok && (e.Code == LoginNeeded || e.own)
+	e, ok := errors.AsType[*fault.Error](err)
+	return ok && (e.Code == fault.LoginNeeded || e.Own)
 }
 
 // passable reports that err is about getting one account's token, so that another
 // account may have one; what concerns the folder, the keystore or the caller is not.
 func passable(err error) bool {
-	switch CodeOf(err) {
-	case LoginNeeded, ProviderRefused, ProviderUnreachable, LockTimeout:
+	switch fault.CodeOf(err) {
+	case fault.LoginNeeded, fault.ProviderRefused, fault.ProviderUnreachable, fault.LockTimeout:
 		return true
-	case NoAccount: // removed meanwhile
+	case fault.NoAccount: // removed meanwhile
 		return true
 	}
 	return false
@@ -170,7 +171,7 @@ func choose(idx *index.Index, sel selected, passed passings, now time.Time) choi
 		case a.Disabled, slices.Contains(sel.except, a.ID):
 		case until.After(now):
 			held = append(held, a)
-		case CodeOf(why) == LoginNeeded || needsLogin(a, now):
+		case fault.CodeOf(why) == fault.LoginNeeded || needsLogin(a, now):
 			login = append(login, a)
 			if needsLogin(a, now) && lives(a, now) && !refused(a) {
 				last = append(last, a)
@@ -210,18 +211,18 @@ func choose(idx *index.Index, sel selected, passed passings, now time.Time) choi
 		a := login[0]
 		return choice{err: loginNeeded(a)}
 	case len(members) > 0:
-		return choice{err: failf(NoAccount, "every account of pool %s is disabled", quote(sel.pool)).hint("authferry enable %s", argFor(idx, members[0]))}
+		return choice{err: fault.Errorf(fault.NoAccount, "every account of pool %s is disabled", quote(sel.pool)).WithHint("authferry enable %s", argFor(idx, members[0]))}
 	}
 	if logins := idx.Members(sel.pool); len(logins) > 0 {
 		return choice{err: needsKey(logins[0])}
 	}
-	return choice{err: failf(NoAccount, "pool %s has no account", quote(sel.pool)).hint("authferry list")}
+	return choice{err: fault.Errorf(fault.NoAccount, "pool %s has no account", quote(sel.pool)).WithHint("authferry list")}
 }
 
 // blocking is the error where the accounts that are free can't serve: the first of
 // their troubles, with the first moment at which any account may be of use.
 func (p passings) blocking(stuck, held []*index.Account, scope string, now time.Time) error {
-	var first *Error
+	var first *fault.Error
 	var soonest time.Time
 	earlier := func(t time.Time) {
 		if !t.IsZero() && (soonest.IsZero() || t.Before(soonest)) {
@@ -232,7 +233,7 @@ func (p passings) blocking(stuck, held []*index.Account, scope string, now time.
 		if !slices.ContainsFunc(stuck, func(a *index.Account) bool { return a.ID == x.id }) {
 			continue
 		}
-		e, ok := errors.AsType[*Error](x.err)
+		e, ok := errors.AsType[*fault.Error](x.err)
 		if !ok {
 			return x.err
 		}
@@ -245,7 +246,7 @@ func (p passings) blocking(stuck, held []*index.Account, scope string, now time.
 		earlier(heldUntil(a, scope, now))
 	}
 	e := *first
-	e.RetryAt, e.someHeld = soonest, len(held) > 0
+	e.RetryAt, e.SomeHeld = soonest, len(held) > 0
 	return &e
 }
 
@@ -291,14 +292,14 @@ func choosePinned(idx *index.Index, sel selected, now time.Time) choice {
 	a := idx.Account(sel.prefer)
 	switch {
 	case a == nil || a.Removing || a.Pool != sel.pool:
-		return choice{err: failf(NoAccount, "that account is not in pool %s any more", quote(sel.pool)).hint("authferry list")}
+		return choice{err: fault.Errorf(fault.NoAccount, "that account is not in pool %s any more", quote(sel.pool)).WithHint("authferry list")}
 	case a.Disabled:
-		return choice{err: failf(NoAccount, "account %s is disabled", quote(a.Label)).hint("authferry enable %s", argFor(idx, a))}
+		return choice{err: fault.Errorf(fault.NoAccount, "account %s is disabled", quote(a.Label)).WithHint("authferry enable %s", argFor(idx, a))}
 	case !sel.takes(a):
 		return choice{err: needsKey(a)}
 	case heldUntil(a, sel.scope, now).After(now):
-		e := failf(AllHeld, "account %s is held until %s", quote(a.Label), heldUntil(a, sel.scope, now).Local().Format(time.RFC3339)).
-			hint("authferry token --wait --account %s, or authferry holds", argFor(idx, a))
+		e := fault.Errorf(fault.AllHeld, "account %s is held until %s", quote(a.Label), heldUntil(a, sel.scope, now).Local().Format(time.RFC3339)).
+			WithHint("authferry token --wait --account %s, or authferry holds", argFor(idx, a))
 		e.RetryAt = heldUntil(a, sel.scope, now)
 		return choice{err: e}
 	}
@@ -310,7 +311,7 @@ func allHeld(pool string, held, login []*index.Account, scope string, now time.T
 		return heldUntil(x, scope, now).Compare(heldUntil(y, scope, now))
 	})
 	until := heldUntil(soonest, scope, now)
-	e := failf(AllHeld, "no account of pool %s is free before %s (%s)", quote(pool), until.Local().Format(time.RFC3339), quote(soonest.Label))
+	e := fault.Errorf(fault.AllHeld, "no account of pool %s is free before %s (%s)", quote(pool), until.Local().Format(time.RFC3339), quote(soonest.Label))
 	e.RetryAt = until
 	e.Hint = "authferry token --wait, or authferry holds"
 	for _, a := range login {
@@ -322,19 +323,19 @@ func allHeld(pool string, held, login []*index.Account, scope string, now time.T
 
 // needsKey is for an account that is none of an API key, where one is wanted.
 func needsKey(a *index.Account) error {
-	return failf(Fenced, "account %s is a login, and this API of provider %s takes API keys only", quote(a.Label), a.Provider).
-		hint("authferry login %s --label Key --api-key-stdin", Arg(a.Provider))
+	return fault.Errorf(fault.Fenced, "account %s is a login, and this API of provider %s takes API keys only", quote(a.Label), a.Provider).
+		WithHint("authferry login %s --label Key --api-key-stdin", Arg(a.Provider))
 }
 
 func loginNeeded(a *index.Account) error {
-	e := failf(LoginNeeded, "account %s needs a new login; the old one ended at the provider", quote(a.Label))
+	e := fault.Errorf(fault.LoginNeeded, "account %s needs a new login; the old one ended at the provider", quote(a.Label))
 	switch {
 	case rejectedForGood(a):
-		e = failf(LoginNeeded, "account %s needs a new token; the API refuses the old one", quote(a.Label))
+		e = fault.Errorf(fault.LoginNeeded, "account %s needs a new token; the API refuses the old one", quote(a.Label))
 	case longLived(a):
-		e = failf(LoginNeeded, "account %s needs a new token; the old one ended %s", quote(a.Label), atTime(a.ExpiresAt))
+		e = fault.Errorf(fault.LoginNeeded, "account %s needs a new token; the old one ended %s", quote(a.Label), atTime(a.ExpiresAt))
 	case a.Fingerprint == "":
-		e = failf(LoginNeeded, "account %s has no refresh token, so it can't be refreshed", quote(a.Label))
+		e = fault.Errorf(fault.LoginNeeded, "account %s has no refresh token, so it can't be refreshed", quote(a.Label))
 	}
-	return e.hint("%s", RenewCommand(a))
+	return e.WithHint("%s", RenewCommand(a))
 }

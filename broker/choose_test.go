@@ -7,6 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 )
 
@@ -65,10 +66,10 @@ func TestChooseProperties(t *testing.T) {
 			if len(free) > 0 {
 				t.Fatalf("%d accounts are free and none was chosen: %v", len(free), got.err)
 			}
-			if CodeOf(got.err) == Internal {
+			if fault.CodeOf(got.err) == fault.Internal {
 				t.Fatalf("no reason: %v", got.err)
 			}
-			if e := got.err.(*Error); e.Code == AllHeld && !e.RetryAt.After(testNow) {
+			if e := got.err.(*fault.Error); e.Code == fault.AllHeld && !e.RetryAt.After(testNow) {
 				t.Fatalf("all held until %v, which is over", e.RetryAt)
 			}
 		case got.account.Pool != "p":

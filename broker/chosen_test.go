@@ -3,6 +3,7 @@ package broker
 import (
 	"testing"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 )
 
@@ -22,7 +23,7 @@ func TestChosen(t *testing.T) {
 		name string
 		s    Selection
 		want Chosen
-		code Code
+		code fault.Code
 	}{
 		{"nothing", Selection{Dir: t.TempDir()}, Chosen{}, ""},
 		{"an account", Selection{Account: "bob"}, Chosen{"sim", "work", a[1].ID}, ""},
@@ -31,13 +32,13 @@ func TestChosen(t *testing.T) {
 		{"the environment's pool", Selection{EnvPool: "work"}, Chosen{"sim", "work", ""}, ""},
 		{"the environment's account", Selection{EnvAccount: "ada"}, Chosen{"sim", "sim", a[0].ID}, ""},
 		{"a pool before the environment's account", Selection{Pool: "work", EnvAccount: "ada"}, Chosen{"sim", "work", ""}, ""},
-		{"outside of the pool", Selection{Pool: "work", Account: "ada"}, Chosen{}, Fenced},
-		{"outside of the environment's pool", Selection{EnvPool: "work", Provider: "other"}, Chosen{}, Fenced},
-		{"nobody", Selection{Account: "nobody"}, Chosen{}, NoAccount},
-		{"nowhere", Selection{Pool: "nowhere"}, Chosen{}, NoAccount},
+		{"outside of the pool", Selection{Pool: "work", Account: "ada"}, Chosen{}, fault.Fenced},
+		{"outside of the environment's pool", Selection{EnvPool: "work", Provider: "other"}, Chosen{}, fault.Fenced},
+		{"nobody", Selection{Account: "nobody"}, Chosen{}, fault.NoAccount},
+		{"nowhere", Selection{Pool: "nowhere"}, Chosen{}, fault.NoAccount},
 	} {
 		got, err := b.Chosen(test.s)
-		if got != test.want || (err == nil) != (test.code == "") || err != nil && CodeOf(err) != test.code {
+		if got != test.want || (err == nil) != (test.code == "") || err != nil && fault.CodeOf(err) != test.code {
 			t.Errorf("%s: %+v, %v, want %+v, %s", test.name, got, err, test.want, test.code)
 			continue
 		}
@@ -85,14 +86,14 @@ func TestARejectedLeaseFindsItsPool(t *testing.T) {
 		s        Selection
 		rejected string
 		want     string
-		code     Code
+		code     fault.Code
 	}{
-		{"a named pool", Selection{Pool: "sim"}, lease(a[1].ID, 1), "", Fenced},
-		{"a named account", Selection{Account: "cat"}, lease(a[1].ID, 1), "", Fenced},
-		{"the environment's pool", Selection{EnvPool: "other"}, lease(a[1].ID, 1), "", Fenced},
-		{"a bound directory", Selection{Dir: bound}, lease(a[1].ID, 1), "", Fenced},
-		{"another provider", Selection{Provider: "other"}, lease(a[1].ID, 1), "", Fenced},
-		{"nobody's", Selection{}, lease(index.NewID(), 1), "", NoAccount},
+		{"a named pool", Selection{Pool: "sim"}, lease(a[1].ID, 1), "", fault.Fenced},
+		{"a named account", Selection{Account: "cat"}, lease(a[1].ID, 1), "", fault.Fenced},
+		{"the environment's pool", Selection{EnvPool: "other"}, lease(a[1].ID, 1), "", fault.Fenced},
+		{"a bound directory", Selection{Dir: bound}, lease(a[1].ID, 1), "", fault.Fenced},
+		{"another provider", Selection{Provider: "other"}, lease(a[1].ID, 1), "", fault.Fenced},
+		{"nobody's", Selection{}, lease(index.NewID(), 1), "", fault.NoAccount},
 		{"nothing", Selection{}, lease(a[1].ID, 1), lease(a[1].ID, 2), ""},
 		{"its provider", Selection{Provider: "sim"}, lease(a[2].ID, 1), lease(a[2].ID, 2), ""},
 		{"a directory that is bound for another provider", Selection{Dir: bound}, lease(a[3].ID, 1), lease(a[3].ID, 2), ""},
@@ -100,7 +101,7 @@ func TestARejectedLeaseFindsItsPool(t *testing.T) {
 	} {
 		tok, err := b.Token(t.Context(), TokenRequest{Selection: test.s, Rejected: test.rejected})
 		switch {
-		case test.code != "" && (err == nil || CodeOf(err) != test.code):
+		case test.code != "" && (err == nil || fault.CodeOf(err) != test.code):
 			t.Errorf("%s: %v, want %s", test.name, err, test.code)
 		case test.code == "" && err != nil:
 			t.Errorf("%s: %v", test.name, err)
@@ -118,19 +119,19 @@ func TestAReportHoldsWhoeverIsSelected(t *testing.T) {
 		name string
 		s    Selection
 		next *index.Account
-		code Code
+		code fault.Code
 	}{
-		{"a pool of another provider", Selection{EnvPool: "other"}, nil, Fenced},
-		{"that pool by a flag", Selection{Pool: "other"}, nil, Fenced},
-		{"an account of another provider", Selection{EnvAccount: "dan"}, nil, Fenced},
+		{"a pool of another provider", Selection{EnvPool: "other"}, nil, fault.Fenced},
+		{"that pool by a flag", Selection{Pool: "other"}, nil, fault.Fenced},
+		{"an account of another provider", Selection{EnvAccount: "dan"}, nil, fault.Fenced},
 		{"a pool of the same provider", Selection{EnvPool: "work"}, a[1], ""},
-		{"a pool that there is not", Selection{EnvPool: "nowhere"}, nil, NoAccount},
-		{"an account outside of the pool", Selection{Pool: "work", Account: "ada"}, nil, Fenced},
+		{"a pool that there is not", Selection{EnvPool: "nowhere"}, nil, fault.NoAccount},
+		{"an account outside of the pool", Selection{Pool: "work", Account: "ada"}, nil, fault.Fenced},
 	} {
 		w.edit(a[0].ID, func(a *index.Account) { a.Holds = nil })
 		r, err := w.broker().Report(t.Context(), test.s, limited(a[0], 60))
 		switch {
-		case test.code != "" && (err == nil || CodeOf(err) != test.code):
+		case test.code != "" && (err == nil || fault.CodeOf(err) != test.code):
 			t.Errorf("%s: %v, want %s", test.name, err, test.code)
 		case test.code == "" && (err != nil || r.Action != Switch || r.Next == nil || r.Next.Account.ID != test.next.ID):
 			t.Errorf("%s: %+v, %v", test.name, r, err)

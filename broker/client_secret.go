@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"slices"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
@@ -57,7 +58,7 @@ func (b *Broker) checkRevocation(ctx context.Context, idx *index.Index, g *grant
 	}
 	cs, err := b.readClientSecret(ctx, idx, g.Endpoint)
 	if err == nil && cs.RevocationEndpoint != g.Endpoint.RevocationEndpoint {
-		err = failf(ProviderRefused, "the client secret is not meant for %s", g.Endpoint.RevocationEndpoint)
+		err = fault.Errorf(fault.ProviderRefused, "the client secret is not meant for %s", g.Endpoint.RevocationEndpoint)
 	}
 	return err
 }
@@ -73,8 +74,8 @@ func (b *Broker) endpoint(ctx context.Context, idx *index.Index, g *grant) (oaut
 		return e, err
 	}
 	if cs.Secret == "" {
-		return e, failf(ProviderRefused, "the keystore has no client secret for %s, client %s", e.TokenEndpoint, quote(e.ClientID)).
-			hint("authferry provider add %s --client-secret-stdin …", g.Provider)
+		return e, fault.Errorf(fault.ProviderRefused, "the keystore has no client secret for %s, client %s", e.TokenEndpoint, quote(e.ClientID)).
+			WithHint("authferry provider add %s --client-secret-stdin …", g.Provider)
 	}
 	e.ClientSecret = keystore.NewSecret(cs.Secret)
 	return e, nil

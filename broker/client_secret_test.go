@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
@@ -128,7 +129,7 @@ func TestInitOverClientSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, key := range []string{other, none} {
-		if _, err := w.broker().InitFileKeystore(t.Context(), key); CodeOf(err) != KeystoreMismatch {
+		if _, err := w.broker().InitFileKeystore(t.Context(), key); fault.CodeOf(err) != fault.KeystoreMismatch {
 			t.Errorf("%v", err)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"github.com/authferry/authferry/atomicfile"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/rawtext"
 )
@@ -106,7 +107,7 @@ func (b *Broker) loadConfig() (Config, error) {
 			continue
 		}
 		if bad := s.set(&c, toString(v)); bad != nil {
-			err = cmp.Or(err, error(failf(Usage, "config.toml: %s %v", s.key, bad).hint("authferry config set %s VALUE", s.key)))
+			err = cmp.Or(err, error(fault.Errorf(fault.Usage, "config.toml: %s %v", s.key, bad).WithHint("authferry config set %s VALUE", s.key)))
 			c.Failover = c.Failover && s.key != "failover"
 		}
 	}
@@ -126,12 +127,12 @@ func (b *Broker) readConfigFile() (text []byte, raw map[string]any, err error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil, nil
 	case errors.Is(err, atomicfile.ErrUnfit), errors.Is(err, rawtext.ErrNotText):
-		return nil, nil, failf(Usage, "config.toml can't be used").hint("mend or delete %s", b.configPath()).because(err)
+		return nil, nil, fault.Errorf(fault.Usage, "config.toml can't be used").WithHint("mend or delete %s", b.configPath()).Because(err)
 	case err != nil:
-		return nil, nil, failf(Internal, "config.toml can't be read").because(err)
+		return nil, nil, fault.Errorf(fault.Internal, "config.toml can't be read").Because(err)
 	}
 	if err := toml.Unmarshal(text, &raw); err != nil {
-		return nil, nil, failf(Usage, "config.toml is not valid TOML").hint("mend or delete %s", b.configPath()).because(err)
+		return nil, nil, fault.Errorf(fault.Usage, "config.toml is not valid TOML").WithHint("mend or delete %s", b.configPath()).Because(err)
 	}
 	return text, raw, nil
 }
@@ -178,7 +179,7 @@ func (b *Broker) ConfigSet(ctx context.Context, key, value string) error {
 	}
 	c := defaultConfig
 	if err := settings[i].set(&c, value); err != nil {
-		return failf(Usage, "%s %v", key, err)
+		return fault.Errorf(fault.Usage, "%s %v", key, err)
 	}
 	set := settings[i].get(&c)
 	l, err := b.lockSettings(ctx, "config.toml")
@@ -197,13 +198,13 @@ func (b *Broker) ConfigSet(ctx context.Context, key, value string) error {
 	changed := replaceLine(string(text), key, string(line))
 	var after map[string]any
 	if toml.Unmarshal([]byte(changed), &after) != nil || toString(after[key]) != fmt.Sprint(set) || len(changed) > maxConfig {
-		return failf(Usage, "config.toml can't take that setting as it is written; it was left as it is").hint("mend or delete %s", b.configPath())
+		return fault.Errorf(fault.Usage, "config.toml can't take that setting as it is written; it was left as it is").WithHint("mend or delete %s", b.configPath())
 	}
 	return b.writeConfig(l, changed)
 }
 
 func unknownKey(key string) error {
-	return failf(Usage, "there is no setting %s; there are: %s", quote(key), strings.Join(ConfigKeys(), ", "))
+	return fault.Errorf(fault.Usage, "there is no setting %s; there are: %s", quote(key), strings.Join(ConfigKeys(), ", "))
 }
 
 // replaceLine puts line in the place of the one that sets key, else at the top.
@@ -248,8 +249,8 @@ func (b *Broker) noLink(name string) error {
 	}
 	path := filepath.Join(b.opt.Dir, name)
 	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
-		return failf(Usage, "%s is a link, and what it leads to is not changed", name).
-			hint("edit that file yourself, or take the link away: rm %s", Arg(path))
+		return fault.Errorf(fault.Usage, "%s is a link, and what it leads to is not changed", name).
+			WithHint("edit that file yourself, or take the link away: rm %s", Arg(path))
 	}
 	return nil
 }
@@ -257,7 +258,7 @@ func (b *Broker) noLink(name string) error {
 // writeConfig replaces config.toml while l is held.
 func (b *Broker) writeConfig(l *lock.Lock, text string) error {
 	if err := atomicfile.Write(b.configPath(), []byte(text), 0o600, l.Confirm); err != nil {
-		return failf(Internal, "config.toml can't be written").because(err)
+		return fault.Errorf(fault.Internal, "config.toml can't be written").Because(err)
 	}
 	return nil
 }

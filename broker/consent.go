@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
 )
@@ -18,11 +19,11 @@ import (
 func (l *login) byBrowser(ctx context.Context, who Person) (*Login, error) {
 	listener, err := oauth.Listen(l.provider.RedirectURI)
 	if errors.Is(err, oauth.ErrPortTaken) {
-		return nil, failf(LoginFailed, "the port of the redirect URI %s is taken: another login, or the program that it belongs to", l.provider.RedirectURI).
-			hint("end that one, or: authferry login %s --flow paste", l.provider.Name)
+		return nil, fault.Errorf(fault.LoginFailed, "the port of the redirect URI %s is taken: another login, or the program that it belongs to", l.provider.RedirectURI).
+			WithHint("end that one, or: authferry login %s --flow paste", l.provider.Name)
 	}
 	if err != nil {
-		return nil, failf(LoginFailed, "the redirect URI of provider %s can't be listened at", l.provider.Name).because(err)
+		return nil, fault.Errorf(fault.LoginFailed, "the redirect URI of provider %s can't be listened at", l.provider.Name).Because(err)
 	}
 	defer listener.Close()
 	a := oauth.NewAuthorization(l.provider, l.endpoint, listener.Redirect())
@@ -53,7 +54,7 @@ func (l *login) tokens(ctx context.Context, a *oauth.Authorization, code keystor
 }
 
 func (l *login) page(done *Login, err error) oauth.Page {
-	if e, ok := errors.AsType[*Error](err); ok {
+	if e, ok := errors.AsType[*fault.Error](err); ok {
 		text := e.Error()
 		return oauth.Page{Title: "Not logged in", Text: strings.ToUpper(text[:1]) + text[1:] + ".", Next: e.Hint}
 	}

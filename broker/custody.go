@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/migrate"
@@ -54,8 +55,8 @@ func (b *Broker) TakeOver(ctx context.Context, req TakeoverRequest) (*Takeover, 
 	}
 	if !req.Keep && req.Path != "" {
 		if err := t.file.Removable(); err != nil {
-			return nil, failf(Internal, "nothing could be taken out of %s, so nothing was changed", req.Path).
-				hint("authferry import %s --keep%s leaves the logins there as well", req.Source.Name, t.pathArg()).because(err)
+			return nil, fault.Errorf(fault.Internal, "nothing could be taken out of %s, so nothing was changed", req.Path).
+				WithHint("authferry import %s --keep%s leaves the logins there as well", req.Source.Name, t.pathArg()).Because(err)
 		}
 	}
 	return t.do(ctx)
@@ -80,8 +81,8 @@ func (t *takeover) refusal() error {
 	if refused == nil {
 		return nil
 	}
-	return failf(Usage, "the login %s of %s can't be taken: %s (%s); nothing was changed",
-		quote(refused.login.Entry), t.req.Source.Title, refused.reason, refused.n.Provider.TokenAdvice()).hint("%s", refused.hint)
+	return fault.Errorf(fault.Usage, "the login %s of %s can't be taken: %s (%s); nothing was changed",
+		quote(refused.login.Entry), t.req.Source.Title, refused.reason, refused.n.Provider.TokenAdvice()).WithHint("%s", refused.hint)
 }
 
 func (t *takeover) do(ctx context.Context) (*Takeover, error) {
@@ -98,7 +99,7 @@ func (t *takeover) do(ctx context.Context) (*Takeover, error) {
 		}
 		// From here on an interrupt waits: it would leave the login half taken.
 		a, err := t.keep(context.WithoutCancel(ctx), c)
-		if errors.Is(err, errSameIdentity) || CodeOf(err) == LabelTaken {
+		if errors.Is(err, errSameIdentity) || fault.CodeOf(err) == fault.LabelTaken {
 			o.Skipped = append(o.Skipped, migrate.Skipped{Entry: c.login.Entry, Reason: err.Error()})
 			continue
 		}
@@ -108,7 +109,7 @@ func (t *takeover) do(ctx context.Context) (*Takeover, error) {
 		c.held = a.ID
 		o.Accounts = append(o.Accounts, *a)
 		if failed = ctx.Err(); failed != nil {
-			failed = failf(Cancelled, "interrupted; what was taken so far stays taken")
+			failed = fault.Errorf(fault.Cancelled, "interrupted; what was taken so far stays taken")
 			break
 		}
 	}
@@ -185,7 +186,7 @@ func (t *takeover) adopt(ctx context.Context, n NewAccount) (*index.Account, err
 		commit(&a, stored.best, stored.slot, acc, slot)
 		return &a, t.update(ctx, index.Durable, func(i *index.Index) error {
 			if i.Account(id) != nil {
-				return failf(LabelTaken, "it was found and restored meanwhile")
+				return fault.Errorf(fault.LabelTaken, "it was found and restored meanwhile")
 			}
 			if err := admissible(i, &a, stored.best.secret()); err != nil {
 				return err
@@ -231,7 +232,7 @@ func (t *takeover) carryOver(ctx context.Context, o *Takeover) error {
 	}
 	for _, c := range t.candidates {
 		if pool, _, _ := findPool(t.idx, c.n.Provider.Name); c.login.Current && c.reason == "" && c.held != "" && len(t.idx.Members(pool)) == 0 {
-			if _, err := t.Use(ctx, c.held); err != nil && CodeOf(err) != NoAccount {
+			if _, err := t.Use(ctx, c.held); err != nil && fault.CodeOf(err) != fault.NoAccount {
 				return err
 			}
 		}
@@ -298,7 +299,7 @@ func (t *takeover) release(ctx context.Context, o *Takeover) error {
 // since it was read.
 func (t *takeover) gone(ctx context.Context, ids []string) (gone []string) {
 	now, err := t.openFile(ctx, t.req)
-	if err != nil && CodeOf(err) != NoAccount {
+	if err != nil && fault.CodeOf(err) != fault.NoAccount {
 		return nil
 	}
 	for _, c := range t.candidates {
@@ -334,8 +335,8 @@ func (t *takeover) outrun(ids []string) error {
 	if names == nil {
 		return nil
 	}
-	return failf(Fenced, "another import, or %s itself, took the login of %s out of %s at the same moment; it is in this store too, and two can't own one login", t.req.Source.Title, strings.Join(names, ", "), t.file.Path).
-		hint("%s, if another AUTHFERRY_DIR has it", strings.Join(commands, "; "))
+	return fault.Errorf(fault.Fenced, "another import, or %s itself, took the login of %s out of %s at the same moment; it is in this store too, and two can't own one login", t.req.Source.Title, strings.Join(names, ", "), t.file.Path).
+		WithHint("%s, if another AUTHFERRY_DIR has it", strings.Join(commands, "; "))
 }
 
 func (t *takeover) remove(ctx context.Context, going []migrate.Login) error {
@@ -377,7 +378,7 @@ func (t *takeover) confirm(ctx context.Context, c *candidate) error {
 	}
 	a := idx.Account(c.held)
 	if a == nil || a.Removing {
-		return failf(NoAccount, "the account was removed meanwhile")
+		return fault.Errorf(fault.NoAccount, "the account was removed meanwhile")
 	}
 	if err := t.open(idx); err != nil {
 		return err
@@ -387,7 +388,7 @@ func (t *takeover) confirm(ctx context.Context, c *candidate) error {
 	case err != nil:
 		return err
 	case stored.best == nil:
-		return failf(KeystoreDenied, "the keystore does not have it")
+		return fault.Errorf(fault.KeystoreDenied, "the keystore does not have it")
 	}
 	secret := c.login.Secret()
 	if stored.best.secret().Equal(secret) || !stored.best.secret().Empty() && slices.Contains(stored.best.Spent, fingerprint(secret)) {
@@ -395,7 +396,7 @@ func (t *takeover) confirm(ctx context.Context, c *candidate) error {
 	}
 	acc, _, err := t.accessOf(ctx, idx, a.ID, stored.best.Generation)
 	if err == nil && (acc == nil || !acc.AccessToken.Equal(secret)) {
-		err = failf(KeystoreDenied, "the keystore has another one")
+		err = fault.Errorf(fault.KeystoreDenied, "the keystore has another one")
 	}
 	return err
 }

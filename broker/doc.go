@@ -1,6 +1,6 @@
 // Package broker decides who gets which token now. It owns every rule; the
-// packages below it know one thing each: index the metadata, oauth the wire,
-// ratelimit a provider's signals, keystore the secrets at rest.
+// packages below it know one thing each: fault how to fail, index the metadata,
+// oauth the wire, ratelimit a provider's signals, keystore the secrets at rest.
 //
 // Its Go API may change in any release, and so may that of every other package of this
 // module. What stays stable is the program's command line, its JSON and its exit codes.

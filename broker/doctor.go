@@ -9,6 +9,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
@@ -77,7 +78,7 @@ func (d *doctor) say(name string, status CheckStatus, hint, format string, args 
 // fail reports err with its own hint.
 func (d *doctor) fail(name string, err error) {
 	hint := ""
-	if e, ok := errors.AsType[*Error](err); ok {
+	if e, ok := errors.AsType[*fault.Error](err); ok {
 		hint = e.Hint
 	}
 	d.say(name, CheckFail, hint, "%v", err)
@@ -86,7 +87,7 @@ func (d *doctor) fail(name string, err error) {
 // index reads the index, and reports whether there is a usable one.
 func (d *doctor) index(ctx context.Context) bool {
 	idx, err := d.b.readOrEmpty()
-	if CodeOf(err) == IndexCorrupt {
+	if fault.CodeOf(err) == fault.IndexCorrupt {
 		good, lastErr := d.b.index.LastGood()
 		switch {
 		case errors.Is(lastErr, fs.ErrNotExist), errors.Is(lastErr, index.ErrCorrupt):

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -16,17 +17,17 @@ func TestKeystoreErrors(t *testing.T) {
 	}
 	for _, row := range []struct {
 		err  error
-		code Code
+		code fault.Code
 		text string
 	}{
-		{cause(keystore.ErrUnavailable, errors.New("dial unix /run/bus: no such file")), KeystoreUnavailable, "no keystore is reachable from this session: dial unix /run/bus: no such file"},
-		{cause(keystore.ErrLocked, nil), KeystoreLocked, "the keychain is locked; nothing was changed"},
-		{cause(keystore.ErrTimeout, context.DeadlineExceeded), KeystoreTimeout, "the keychain did not answer in time; nothing was lost"},
-		{cause(keystore.ErrTimeout, context.Canceled), Cancelled, "interrupted while the keystore was waited for; nothing was lost"},
+		{cause(keystore.ErrUnavailable, errors.New("dial unix /run/bus: no such file")), fault.KeystoreUnavailable, "no keystore is reachable from this session: dial unix /run/bus: no such file"},
+		{cause(keystore.ErrLocked, nil), fault.KeystoreLocked, "the keychain is locked; nothing was changed"},
+		{cause(keystore.ErrTimeout, context.DeadlineExceeded), fault.KeystoreTimeout, "the keychain did not answer in time; nothing was lost"},
+		{cause(keystore.ErrTimeout, context.Canceled), fault.Cancelled, "interrupted while the keystore was waited for; nothing was lost"},
 	} {
 		got := storeError(row.err)
-		if CodeOf(got) != row.code || got.Error() != row.text {
-			t.Errorf("%v: %s, %q", row.err, CodeOf(got), got)
+		if fault.CodeOf(got) != row.code || got.Error() != row.text {
+			t.Errorf("%v: %s, %q", row.err, fault.CodeOf(got), got)
 		}
 		if !errors.Is(got, errors.Unwrap(got)) || !errors.Is(got, row.err) {
 			t.Errorf("%q does not lead to its cause", got)

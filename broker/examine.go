@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/migrate"
 )
@@ -113,7 +114,7 @@ func (d *doctor) tombstone(ctx context.Context, name string, a *index.Account) {
 		return
 	}
 	done, err := d.b.Remove(ctx, a.ID, RevokeAsAsked)
-	if err != nil && CodeOf(err) != NoAccount {
+	if err != nil && fault.CodeOf(err) != fault.NoAccount {
 		d.fail(name, err)
 		return
 	}

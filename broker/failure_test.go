@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/keystore"
@@ -47,31 +48,31 @@ func TestServerFaults(t *testing.T) {
 		name  string
 		fault brokertest.Fault
 		kind  brokertest.Rotation
-		want  Code // "": served
+		want  fault.Code // "": served
 		sends int
-		after Code // what the next call gets when the fault and the back-off are over; "": served
+		after fault.Code // what the next call gets when the fault and the back-off are over; "": served
 	}{
-		{name: "S2 reuse refused", kind: brokertest.Rotate, fault: brokertest.Fault{Status: 400, Body: `{"error":"invalid_grant"}`}, want: LoginNeeded, sends: 1, after: LoginNeeded},
-		{name: "S10 429 with Retry-After", fault: brokertest.Fault{Status: 429, Header: map[string]string{"Retry-After": "7"}}, want: ProviderRefused, sends: 1},
-		{name: "S11 503 of the server", fault: faults["503"], want: ProviderRefused, sends: 1},
-		{name: "S11 503 with Retry-After", fault: brokertest.Fault{Status: 503, Header: map[string]string{"Retry-After": "7"}, Body: "<html>"}, want: ProviderRefused, sends: 1},
+		{name: "S2 reuse refused", kind: brokertest.Rotate, fault: brokertest.Fault{Status: 400, Body: `{"error":"invalid_grant"}`}, want: fault.LoginNeeded, sends: 1, after: fault.LoginNeeded},
+		{name: "S10 429 with Retry-After", fault: brokertest.Fault{Status: 429, Header: map[string]string{"Retry-After": "7"}}, want: fault.ProviderRefused, sends: 1},
+		{name: "S11 503 of the server", fault: faults["503"], want: fault.ProviderRefused, sends: 1},
+		{name: "S11 503 with Retry-After", fault: brokertest.Fault{Status: 503, Header: map[string]string{"Retry-After": "7"}, Body: "<html>"}, want: fault.ProviderRefused, sends: 1},
 		{name: "S11 503 of a gateway before rotating", fault: faults["gateway-503"], sends: 2},
-		{name: "S11 503 of a gateway before rotating, twice", fault: brokertest.Fault{Status: 503, Times: 2}, want: ProviderUnreachable, sends: 2},
+		{name: "S11 503 of a gateway before rotating, twice", fault: brokertest.Fault{Status: 503, Times: 2}, want: fault.ProviderUnreachable, sends: 2},
 		{name: "S11 503 of a gateway after rotating, server with grace", fault: faults["gateway-503-after"], kind: brokertest.GraceSame, sends: 2},
-		{name: "S11 500 before rotating, twice", fault: brokertest.Fault{Status: 500, Times: 2}, want: ProviderUnreachable, sends: 2},
+		{name: "S11 500 before rotating, twice", fault: brokertest.Fault{Status: 500, Times: 2}, want: fault.ProviderUnreachable, sends: 2},
 		{name: "S11 502 before rotating, once", fault: brokertest.Fault{Status: 502}, sends: 2},
 		{name: "S11 500 after rotating, server with grace", kind: brokertest.GraceSame, fault: brokertest.Fault{Status: 500, After: true}, sends: 2},
-		{name: "S12 reset after rotation, strict", fault: brokertest.Fault{Reset: brokertest.CutMidHeaders, After: true}, want: LoginNeeded, sends: 2, after: LoginNeeded},
+		{name: "S12 reset after rotation, strict", fault: brokertest.Fault{Reset: brokertest.CutMidHeaders, After: true}, want: fault.LoginNeeded, sends: 2, after: fault.LoginNeeded},
 		{name: "S12 reset after rotation, grace", kind: brokertest.GraceNew, fault: brokertest.Fault{Reset: brokertest.CutMidBody, After: true}, sends: 2},
 		{name: "S15 HTML", fault: faults["html"], sends: 2},
 		{name: "S15 HTML after rotating, server with grace", fault: faults["html-after"], kind: brokertest.GraceSame, sends: 2},
-		{name: "S17 error as an object", fault: faults["error-object"], want: LoginNeeded, sends: 1, after: LoginNeeded},
-		{name: "S17 nested code", fault: faults["error-nested"], want: LoginNeeded, sends: 1, after: LoginNeeded},
-		{name: "S18 invalid_client", fault: faults["invalid-client"], want: ProviderRefused, sends: 1},
-		{name: "S10 429, Retry-After absurd", fault: faults["429-absurd"], want: ProviderRefused, sends: 1},
-		{name: "S10 429, Retry-After negative", fault: faults["429-negative"], want: ProviderRefused, sends: 1},
-		{name: "S10 429, Retry-After as a date", fault: faults["429-date"], want: ProviderRefused, sends: 1},
-		{name: "S12 reset after rotation, unheard", fault: faults["drop-after"], want: LoginNeeded, sends: 2, after: LoginNeeded},
+		{name: "S17 error as an object", fault: faults["error-object"], want: fault.LoginNeeded, sends: 1, after: fault.LoginNeeded},
+		{name: "S17 nested code", fault: faults["error-nested"], want: fault.LoginNeeded, sends: 1, after: fault.LoginNeeded},
+		{name: "S18 invalid_client", fault: faults["invalid-client"], want: fault.ProviderRefused, sends: 1},
+		{name: "S10 429, Retry-After absurd", fault: faults["429-absurd"], want: fault.ProviderRefused, sends: 1},
+		{name: "S10 429, Retry-After negative", fault: faults["429-negative"], want: fault.ProviderRefused, sends: 1},
+		{name: "S10 429, Retry-After as a date", fault: faults["429-date"], want: fault.ProviderRefused, sends: 1},
+		{name: "S12 reset after rotation, unheard", fault: faults["drop-after"], want: fault.LoginNeeded, sends: 2, after: fault.LoginNeeded},
 		{name: "S14 307 to another host", fault: faults["redirect-307-other"], sends: 2},
 		{name: "S14 302 to itself", fault: faults["redirect-302-self"], sends: 2},
 		{name: "S15 empty", fault: faults["empty"], sends: 2},
@@ -89,14 +90,14 @@ func TestServerFaults(t *testing.T) {
 		{name: "S16 expires_in zero", fault: faults["expires-zero"], sends: 1},
 		{name: "S16 expires_in null", fault: faults["expires-null"], sends: 1},
 		{name: "S16 expires_in missing", fault: faults["expires-missing"], sends: 1},
-		{name: "S17 free text", fault: faults["error-text"], want: ProviderRefused, sends: 1},
-		{name: "S17 200 with an error", fault: faults["error-200"], want: LoginNeeded, sends: 1, after: LoginNeeded},
-		{name: "S17 401 without a code", fault: faults["error-401-empty"], want: ProviderRefused, sends: 1},
-		{name: "S18 unauthorized_client", fault: faults["unauthorized-client"], want: ProviderRefused, sends: 1},
+		{name: "S17 free text", fault: faults["error-text"], want: fault.ProviderRefused, sends: 1},
+		{name: "S17 200 with an error", fault: faults["error-200"], want: fault.LoginNeeded, sends: 1, after: fault.LoginNeeded},
+		{name: "S17 401 without a code", fault: faults["error-401-empty"], want: fault.ProviderRefused, sends: 1},
+		{name: "S18 unauthorized_client", fault: faults["unauthorized-client"], want: fault.ProviderRefused, sends: 1},
 		{name: "S19 scope reduced", fault: faults["scope-reduced"], sends: 1},
 		{name: "S20 subject changed", fault: faults["subject-changed"], sends: 1},
-		{name: "S21 access token with a newline", fault: faults["access-newline"], want: ProviderRefused, sends: 1},
-		{name: "S21 access token of an unknown type", fault: faults["token-type-mac"], want: ProviderRefused, sends: 1},
+		{name: "S21 access token with a newline", fault: faults["access-newline"], want: fault.ProviderRefused, sends: 1},
+		{name: "S21 access token of an unknown type", fault: faults["token-type-mac"], want: fault.ProviderRefused, sends: 1},
 		{name: "S21 refresh token with a newline", fault: faults["refresh-newline"], sends: 1},
 		{name: "S21 refresh token with NUL", fault: faults["refresh-nul"], sends: 1},
 		{name: "S21 refresh token of 64 KB", fault: faults["refresh-64k"], sends: 1},
@@ -118,7 +119,7 @@ func TestServerFaults(t *testing.T) {
 			if n := sends(w.server.Ledger()); n != row.sends {
 				t.Errorf("the refresh token was sent %d times, want %d", n, row.sends)
 			}
-			if row.want == ProviderRefused || row.want == ProviderUnreachable {
+			if row.want == fault.ProviderRefused || row.want == fault.ProviderUnreachable {
 				// Nobody asks again before the back-off is over, which is made long
 				// here: a slow machine takes longer than a short one lasts.
 				w.change(a.ID, func(a *index.Account) { a.Failure.NextTryAt = a.Failure.NextTryAt.Add(time.Minute) })
@@ -141,7 +142,7 @@ func TestServerFaults(t *testing.T) {
 			if l := w.server.Ledger(); l.Elsewhere != 0 {
 				t.Error("something went to another host")
 			}
-			if acc := w.account(a.ID); (acc.Dead != "") != (row.after == LoginNeeded) {
+			if acc := w.account(a.ID); (acc.Dead != "") != (row.after == fault.LoginNeeded) {
 				t.Errorf("the dead mark is %q", acc.Dead)
 			}
 		})
@@ -155,7 +156,7 @@ func TestResetAtAccept(t *testing.T) {
 	a := w.add("ada", -time.Second)
 	w.server.Inject(brokertest.Faults()["reset-accept"])
 	got := w.ask()
-	if n := sends(w.server.Ledger()); got.err != nil && (got.err.Code != ProviderUnreachable || n != 0 || w.account(a.ID).Intents != nil) {
+	if n := sends(w.server.Ledger()); got.err != nil && (got.err.Code != fault.ProviderUnreachable || n != 0 || w.account(a.ID).Intents != nil) {
 		t.Fatalf("%v, sent %d times, intents %v", got.err, n, w.account(a.ID).Intents)
 	}
 	w.allowRetry(a.ID)
@@ -176,7 +177,7 @@ func TestFailingEndpointUnderLoad(t *testing.T) {
 	}
 	wg.Wait()
 	for _, got := range answers {
-		if got.err == nil || got.err.Code != ProviderRefused || time.Until(got.err.RetryAt) > time.Minute {
+		if got.err == nil || got.err.Code != fault.ProviderRefused || time.Until(got.err.RetryAt) > time.Minute {
 			t.Fatalf("got %+v", got)
 		}
 	}
@@ -191,7 +192,7 @@ func TestBackOffAsksNoKeystore(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	w.add("ada", -time.Second)
 	w.server.Inject(brokertest.Fault{Status: 429, Header: map[string]string{"Retry-After": "600"}, Times: -1})
-	if got := w.ask(); got.err == nil || got.err.Code != ProviderRefused {
+	if got := w.ask(); got.err == nil || got.err.Code != fault.ProviderRefused {
 		t.Fatalf("got %+v", got)
 	}
 	items, err := filepath.Glob(filepath.Join(w.dir, "vault", "*.age"))
@@ -203,7 +204,7 @@ func TestBackOffAsksNoKeystore(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := w.ask(); got.err == nil || got.err.Code != ProviderRefused || got.err.RetryAt.IsZero() {
+	if got := w.ask(); got.err == nil || got.err.Code != fault.ProviderRefused || got.err.RetryAt.IsZero() {
 		t.Errorf("within the back-off: %+v", got)
 	}
 }
@@ -330,7 +331,7 @@ func TestRejected(t *testing.T) {
 		t.Errorf("a late report of the old token: %+v", again)
 	}
 	third := w.ask("TEST_REJECTED=" + lease(a.ID, 2))
-	if third.err == nil || third.err.Code != ProviderRefused || third.err.RetryAt.IsZero() {
+	if third.err == nil || third.err.Code != fault.ProviderRefused || third.err.RetryAt.IsZero() {
 		t.Errorf("a second refresh within 30 s: %+v", third)
 	}
 	if n := sends(w.server.Ledger()); n != 1 {
@@ -352,7 +353,7 @@ func TestFailoverFromDeadLogin(t *testing.T) {
 	if acc := w.account(dead.ID); StateOf(&acc, time.Now()) != NeedsLogin {
 		t.Error("the dead login is not marked")
 	}
-	if _, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Account: "ada"}, MinTTL: DefaultMinTTL}); CodeOf(err) != LoginNeeded {
+	if _, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Account: "ada"}, MinTTL: DefaultMinTTL}); fault.CodeOf(err) != fault.LoginNeeded {
 		t.Errorf("pinned: %v", err)
 	}
 }
@@ -415,7 +416,7 @@ func TestKeystoreFails(t *testing.T) {
 	key := w.keyFile()
 	hidden := key + ".away"
 	move(t, key, hidden)
-	if got := w.ask(); got.err == nil || got.err.Code != KeystoreUnavailable {
+	if got := w.ask(); got.err == nil || got.err.Code != fault.KeystoreUnavailable {
 		t.Fatalf("%+v", got)
 	}
 	if n := sends(w.server.Ledger()); n != 0 {
@@ -425,7 +426,7 @@ func TestKeystoreFails(t *testing.T) {
 	if got := w.ask(); got.err != nil || !w.good(got.token) {
 		t.Fatalf("%+v", got)
 	}
-	if _, err := New(Options{Dir: w.dir, Keystore: keystore.Keychain}).Token(ctx, TokenRequest{}); CodeOf(err) != KeystoreMismatch {
+	if _, err := New(Options{Dir: w.dir, Keystore: keystore.Keychain}).Token(ctx, TokenRequest{}); fault.CodeOf(err) != fault.KeystoreMismatch {
 		t.Errorf("naming the other keystore: %v", err)
 	}
 }
@@ -437,7 +438,7 @@ func TestImpatientCaller(t *testing.T) {
 	release := make(chan struct{})
 	w.server.Inject(brokertest.Fault{Until: release})
 	w.add("ada", -time.Second)
-	if got := w.ask("AUTHFERRY_HTTP_TIMEOUT=500ms"); got.err == nil || got.err.Code != ProviderUnreachable {
+	if got := w.ask("AUTHFERRY_HTTP_TIMEOUT=500ms"); got.err == nil || got.err.Code != fault.ProviderUnreachable {
 		t.Errorf("%+v", got)
 	}
 	close(release)

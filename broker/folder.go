@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/atomicfile"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 )
@@ -139,10 +140,10 @@ func inWords(paths []string) string {
 // written down at this moment.
 func (d *doctor) place(ctx context.Context) bool {
 	err := d.b.checkFolder(d.idx)
-	if CodeOf(err) == Fenced && d.fix && !isIn(d.idx.Path, d.b.opt.Dir) {
+	if fault.CodeOf(err) == fault.Fenced && d.fix && !isIn(d.idx.Path, d.b.opt.Dir) {
 		err = d.b.update(ctx, index.Durable, func(i *index.Index) error {
 			if i.Store != d.idx.Store || i.Path != d.idx.Path {
-				return failf(LockTimeout, "the folder was given another identity meanwhile; nothing was changed").hint("authferry doctor")
+				return fault.Errorf(fault.LockTimeout, "the folder was given another identity meanwhile; nothing was changed").WithHint("authferry doctor")
 			}
 			real, err := index.RealPath(d.b.opt.Dir)
 			i.Store, i.Path = index.NewStoreID(), real
@@ -159,7 +160,7 @@ func (d *doctor) place(ctx context.Context) bool {
 		}
 	}
 	switch {
-	case CodeOf(err) == Fenced:
+	case fault.CodeOf(err) == fault.Fenced:
 		d.fail("copy", err)
 	case err != nil:
 		d.fail("folder", err)

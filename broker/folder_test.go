@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/lock"
 )
 
@@ -38,7 +39,7 @@ func TestCopiedFolder(t *testing.T) {
 	original := w.dir
 	w.dir = t.TempDir() + "/copy"
 	copyFolder(t, original, w.dir)
-	if got := w.ask(); got.err == nil || got.err.Code != Fenced {
+	if got := w.ask(); got.err == nil || got.err.Code != fault.Fenced {
 		t.Fatalf("in the copy: %+v", got)
 	}
 	if n := sends(w.server.Ledger()); n != 0 {
@@ -63,7 +64,7 @@ func TestIndexThatCantBeChanged(t *testing.T) {
 	w.env = append(w.env, "AUTHFERRY_LOCK_TIMEOUT=300ms")
 	got := w.ask()
 	l.Release()
-	if got.err == nil || got.err.Code != LockTimeout {
+	if got.err == nil || got.err.Code != fault.LockTimeout {
 		t.Errorf("%+v", got)
 	}
 	if n := sends(w.server.Ledger()); n != 0 {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
 )
@@ -99,12 +100,12 @@ func TestForgedIdentity(t *testing.T) {
 	w.change(his.ID, func(a *index.Account) { a.Subject = hers.Subject })
 	w.change(hers.ID, func(a *index.Account) { a.Subject = his.Subject })
 	for _, user := range []string{ada, bob} {
-		if _, err := w.login(user, LoginRequest{}); CodeOf(err) != LoginFailed {
+		if _, err := w.login(user, LoginRequest{}); fault.CodeOf(err) != fault.LoginFailed {
 			t.Errorf("%s: %v", user, err)
 		}
 	}
 	w.change(his.ID, func(a *index.Account) { a.Subject = "" })
-	if _, err := w.login(ada, LoginRequest{Renew: his.ID}); CodeOf(err) != LoginFailed {
+	if _, err := w.login(ada, LoginRequest{Renew: his.ID}); fault.CodeOf(err) != fault.LoginFailed {
 		t.Errorf("renewed: %v", err)
 	}
 	for _, c := range w.broker().Doctor(t.Context(), true) {
@@ -176,7 +177,7 @@ func TestForgedOriginal(t *testing.T) {
 			continue
 		}
 		w.doctor(true, CheckFail, "in this folder, has the same logins")
-		if _, err := w.broker().Refresh(t.Context(), a.ID); CodeOf(err) != Fenced {
+		if _, err := w.broker().Refresh(t.Context(), a.ID); fault.CodeOf(err) != fault.Fenced {
 			t.Errorf("%v", err)
 		}
 		if err := os.RemoveAll(path); err != nil {
@@ -214,7 +215,7 @@ func TestForgedSpent(t *testing.T) {
 // A count of failures is no way around the back-off.
 func TestForgedFailures(t *testing.T) {
 	for _, last := range []*index.Failure{{Count: -50}, {Count: -1}, {}, {Count: index.MaxCount}, {Count: math.MaxInt}} {
-		f := nextFailure(last, failf(Internal, "x"), time.Now())
+		f := nextFailure(last, fault.Errorf(fault.Internal, "x"), time.Now())
 		if !index.ValidCount(f.Count) || time.Until(f.NextTryAt) > time.Minute {
 			t.Errorf("%+v: %+v", last, f)
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
@@ -57,7 +58,7 @@ func (b *Broker) readGrant(ctx context.Context, idx *index.Index, id, slot strin
 	g, err := decodeGrant(s)
 	switch {
 	case errors.Is(err, errNewerRecord):
-		return nil, failf(IndexTooNew, "this account's login was stored by a newer authferry").hint("install the newer version; nothing was changed")
+		return nil, fault.Errorf(fault.IndexTooNew, "this account's login was stored by a newer authferry").WithHint("install the newer version; nothing was changed")
 	case err == nil && g.Account == id:
 		return g, nil
 	}
@@ -80,7 +81,7 @@ func (b *Broker) rollForward(ctx context.Context, idx *index.Index, a *index.Acc
 	var rolled *index.Account
 	err = b.update(ctx, index.Durable, func(idx *index.Index) error {
 		if rolled = idx.Account(a.ID); rolled == nil {
-			return failf(NoAccount, "the account was removed meanwhile").hint("authferry list")
+			return fault.Errorf(fault.NoAccount, "the account was removed meanwhile").WithHint("authferry list")
 		}
 		g := *stored.best
 		g.Generation = max(g.Generation, rolled.Generation)
@@ -258,8 +259,8 @@ func (b *Broker) checkFolder(idx *index.Index) error {
 		return indexError(err)
 	}
 	if onShare(idx.Path) && !onShare(real) {
-		return failf(Fenced, "index.json says that this folder came from the network share %s; nothing was refreshed", quote(idx.Path)).
-			hint("authferry doctor --fix")
+		return fault.Errorf(fault.Fenced, "index.json says that this folder came from the network share %s; nothing was refreshed", quote(idx.Path)).
+			WithHint("authferry doctor --fix")
 	}
 	if idx.Path == real || sameFolder(idx.Path, real) {
 		return nil
@@ -267,11 +268,11 @@ func (b *Broker) checkFolder(idx *index.Index) error {
 	switch inside := isIn(idx.Path, real); {
 	case !isOriginal(idx, inside):
 	case inside: // which of the two is the copy is not to be seen
-		return failf(Fenced, "%s, in this folder, has the same logins, and two folders can't own one; nothing was refreshed", quote(idx.Path)).
-			hint("export AUTHFERRY_DIR=%s if that is the one in use; else move it away", Arg(idx.Path))
+		return fault.Errorf(fault.Fenced, "%s, in this folder, has the same logins, and two folders can't own one; nothing was refreshed", quote(idx.Path)).
+			WithHint("export AUTHFERRY_DIR=%s if that is the one in use; else move it away", Arg(idx.Path))
 	default:
-		return failf(Fenced, "this folder is a copy of %s, and two folders can't own one login; nothing was refreshed", idx.Path).
-			hint("authferry doctor --fix gives the copy its own identity; the original keeps the logins")
+		return fault.Errorf(fault.Fenced, "this folder is a copy of %s, and two folders can't own one login; nothing was refreshed", idx.Path).
+			WithHint("authferry doctor --fix gives the copy its own identity; the original keeps the logins")
 	}
 	return b.update(context.Background(), index.Durable, func(idx *index.Index) error {
 		idx.Path = real

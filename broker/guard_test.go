@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
@@ -89,7 +90,7 @@ func TestSpentGrantIsNotImported(t *testing.T) {
 		t.Fatal(got.err)
 	}
 	login.Label = "again"
-	if _, err := w.broker().Add(t.Context(), login); CodeOf(err) != LabelTaken {
+	if _, err := w.broker().Add(t.Context(), login); fault.CodeOf(err) != fault.LabelTaken {
 		t.Errorf("the second import: %v", err)
 	}
 	w.noneLost()
@@ -112,18 +113,18 @@ func TestSameTokenOfAnotherServer(t *testing.T) {
 		t.Errorf("another issuer's: %v", err)
 	}
 	for label, subject := range map[string]string{"same issuer": "2", "nobody says whose": ""} {
-		if err := login(label, "https://a.example", subject); CodeOf(err) != LabelTaken {
+		if err := login(label, "https://a.example", subject); fault.CodeOf(err) != fault.LabelTaken {
 			t.Errorf("%s: %v", label, err)
 		}
 	}
-	if err := login("another issuer, nobody says whose", "https://c.example", ""); CodeOf(err) != LabelTaken {
+	if err := login("another issuer, nobody says whose", "https://c.example", ""); fault.CodeOf(err) != fault.LabelTaken {
 		t.Errorf("%v", err)
 	}
 }
 
 // A living token is served when the refresh brings no token that can be used.
 func TestLivingTokenOutlivesBadAnswers(t *testing.T) {
-	for name, fault := range map[string]brokertest.Fault{
+	for name, answer := range map[string]brokertest.Fault{
 		"unknown token type":                     brokertest.Faults()["token-type-mac"],
 		"nothing in the answer, after rotating":  {Status: 200, Body: `{}`, After: true, Times: 1},
 		"nothing in the answer, before rotating": {Status: 200, Body: `{}`, Times: 1},
@@ -132,7 +133,7 @@ func TestLivingTokenOutlivesBadAnswers(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, brokertest.Config{Rotation: brokertest.GraceSame})
 			w.add("ada", 50*time.Second)
-			w.server.Inject(fault)
+			w.server.Inject(answer)
 			if got := w.ask(); got.err != nil || !w.good(got.token) {
 				t.Errorf("%+v", got)
 			}
@@ -226,7 +227,7 @@ func TestMigrationHoldsEveryLock(t *testing.T) {
 	time.Sleep(100 * time.Millisecond)
 	w.kept(at(dir), "ada")
 	l.Release()
-	if err := <-done; err != nil && CodeOf(err) != LockTimeout {
+	if err := <-done; err != nil && fault.CodeOf(err) != fault.LockTimeout {
 		t.Error(err)
 	}
 	for _, label := range []string{"ada", "bob"} {
@@ -243,7 +244,7 @@ func TestRemoveInCopy(t *testing.T) {
 	a := w.kept(at(dir), "ada")
 	other := filepath.Join(t.TempDir(), "copy")
 	copyFolder(t, dir, other)
-	if _, err := at(other).Remove(t.Context(), a.ID, RevokeOwn); CodeOf(err) != Fenced {
+	if _, err := at(other).Remove(t.Context(), a.ID, RevokeOwn); fault.CodeOf(err) != fault.Fenced {
 		t.Errorf("in the copy: %v", err)
 	}
 	if _, err := at(dir).Token(t.Context(), TokenRequest{}); err != nil {
@@ -267,7 +268,7 @@ func TestCopyOfUnreadableOriginal(t *testing.T) {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if got := w.ask("AUTHFERRY_DIR=" + other); got.err == nil || got.err.Code != Fenced {
+		if got := w.ask("AUTHFERRY_DIR=" + other); got.err == nil || got.err.Code != fault.Fenced {
 			t.Errorf("in the copy: %+v", got)
 		}
 	}
@@ -317,7 +318,7 @@ func TestForeignKeystore(t *testing.T) {
 	w.add("ada", time.Hour)
 	vault := filepath.Join(w.dir, "vault")
 	move(t, vault, vault+".away")
-	if got := w.ask(); got.err == nil || got.err.Code != KeystoreUnavailable {
+	if got := w.ask(); got.err == nil || got.err.Code != fault.KeystoreUnavailable {
 		t.Errorf("%+v", got)
 	}
 	move(t, vault+".away", vault)
@@ -337,7 +338,7 @@ func TestBindingAgainstEnvironment(t *testing.T) {
 	}
 	for _, s := range []Selection{{EnvAccount: "Home"}, {EnvPool: "home"}, {Account: "Home"}} {
 		s.Dir = dir
-		if _, err := b.resolve(idx, s); CodeOf(err) != Fenced {
+		if _, err := b.resolve(idx, s); fault.CodeOf(err) != fault.Fenced {
 			t.Errorf("%+v: %v", s, err)
 		}
 	}
@@ -412,9 +413,9 @@ func TestClientSecretStaysAtItsEndpoints(t *testing.T) {
 func TestBackOffGrowsOverBadAnswers(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	a := w.add("ada", -time.Second)
-	fault := brokertest.Faults()["token-type-mac"]
-	fault.Times = -1
-	w.server.Inject(fault)
+	answer := brokertest.Faults()["token-type-mac"]
+	answer.Times = -1
+	w.server.Inject(answer)
 	for range 3 {
 		w.ask()
 		w.allowRetry(a.ID)
@@ -452,14 +453,14 @@ func TestDeletedIndex(t *testing.T) {
 		if err := os.Remove(filepath.Join(w.dir, "index.json")); err != nil {
 			t.Fatal(err)
 		}
-		if got := w.ask(); got.err == nil || got.err.Code != IndexCorrupt {
+		if got := w.ask(); got.err == nil || got.err.Code != fault.IndexCorrupt {
 			t.Errorf("%+v", got)
 		}
 		// Nor for those who would add to it.
-		if _, err := w.addTo(w.broker(), "eve"); CodeOf(err) != IndexCorrupt || !strings.Contains(err.Error(), "index.json is missing") {
+		if _, err := w.addTo(w.broker(), "eve"); fault.CodeOf(err) != fault.IndexCorrupt || !strings.Contains(err.Error(), "index.json is missing") {
 			t.Errorf("an account: %v", err)
 		}
-		if err := w.broker().AddProvider(t.Context(), testProvider(w.server.URL), keystore.NewSecret("s")); CodeOf(err) != IndexCorrupt {
+		if err := w.broker().AddProvider(t.Context(), testProvider(w.server.URL), keystore.NewSecret("s")); fault.CodeOf(err) != fault.IndexCorrupt {
 			t.Errorf("a client secret: %v", err)
 		}
 		w.doctor(true, CheckOK, "it was restored from its backup")
@@ -486,7 +487,7 @@ func TestHintsAreShellSafe(t *testing.T) {
 	bound := &index.Index{Bindings: []index.Binding{{Dir: filepath.Join(dir, "p;touch pwned"), Provider: "p", Account: "acc_aaaaaaaaaaaaaaaa"}}}
 	for _, s := range []Selection{{Dir: filepath.Join(dir, "p;touch pwned", "sub")}, {Provider: "p;touch pwned"}} {
 		_, err := b.resolve(bound, s)
-		if e, ok := errors.AsType[*Error](err); !ok || !strings.Contains(e.Hint, "p;touch pwned'") {
+		if e, ok := errors.AsType[*fault.Error](err); !ok || !strings.Contains(e.Hint, "p;touch pwned'") {
 			t.Errorf("%v", err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/ratelimit"
 )
@@ -56,11 +57,11 @@ func (b *Broker) keepPool(idx *index.Index, s Selection, pool string, sel select
 		return selected{}, 0, unknown
 	}
 	free := s.Pool == "" && s.EnvPool == "" && bound == nil
-	if free && len(idx.Members(pool)) > 0 && (err == nil || CodeOf(err) == Ambiguous || CodeOf(err) == Fenced) {
+	if free && len(idx.Members(pool)) > 0 && (err == nil || fault.CodeOf(err) == fault.Ambiguous || fault.CodeOf(err) == fault.Fenced) {
 		return b.everyday(idx, selected{pool: pool, scope: s.Scope, keys: s.KeysOnly}), 0, nil
 	}
 	if err == nil {
-		err = failf(Fenced, "the selection means another pool than %s since this command began; nothing was handed out", quote(pool)).hint("authferry status")
+		err = fault.Errorf(fault.Fenced, "the selection means another pool than %s since this command began; nothing was handed out", quote(pool)).WithHint("authferry status")
 	}
 	return selected{}, 0, err
 }
@@ -83,7 +84,7 @@ func (b *Broker) handOut(ctx context.Context, want wanted, minTTL time.Duration)
 	looked := false
 	for {
 		c := choose(idx, sel, passed, time.Now())
-		if CodeOf(c.err) == LoginNeeded && !looked {
+		if fault.CodeOf(c.err) == fault.LoginNeeded && !looked {
 			if looked = true; b.revive(ctx, idx, sel) {
 				if idx, err = b.read(); err != nil {
 					return nil, err
@@ -95,7 +96,7 @@ func (b *Broker) handOut(ctx context.Context, want wanted, minTTL time.Duration)
 			}
 		}
 		probe := false
-		if CodeOf(c.err) == AllHeld {
+		if fault.CodeOf(c.err) == fault.AllHeld {
 			if a := b.letThrough(ctx, idx, sel); a != nil {
 				c.account, c.err, probe = a, nil, true
 			}
@@ -201,7 +202,7 @@ func (b *Broker) passedOver(ctx context.Context, idx *index.Index, passed passin
 			continue
 		}
 		why := x.err.Error()
-		if CodeOf(x.err) == LoginNeeded {
+		if fault.CodeOf(x.err) == fault.LoginNeeded {
 			why = "account " + quote(a.Label) + " needs a new login (" + RenewCommand(a) + ")"
 		}
 		b.opt.Warn(why + "; using " + quote(tok.Account.Label))

@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 )
@@ -18,10 +19,10 @@ import (
 // The account in use is in trouble and the next one is there, valid or due for a
 // refresh: whose token is handed out, who is asked, and who stays current.
 func TestPassedOver(t *testing.T) {
-	fault := func(status int, body string) brokertest.Fault {
+	answer := func(status int, body string) brokertest.Fault {
 		return brokertest.Fault{User: "ada", Status: status, Body: body, Times: -1}
 	}
-	patience := fault(429, `{"error":"rate_limited"}`)
+	patience := answer(429, `{"error":"rate_limited"}`)
 	patience.Header = map[string]string{"Retry-After": "3600"}
 	for _, row := range []struct {
 		name   string
@@ -29,17 +30,17 @@ func TestPassedOver(t *testing.T) {
 		own    bool // the account's own trouble
 		moves  bool // and the pool goes on for good
 		sends  int  // of ada's refresh token
-		pinned Code
+		pinned fault.Code
 	}{
-		{"invalid_grant", fault(400, `{"error":"invalid_grant"}`), true, true, 1, LoginNeeded},
-		{"final by another name", fault(401, `{"error":{"code":"app_session_terminated"}}`), true, true, 1, LoginNeeded},
-		{"names the grant", fault(400, `{"error":"user_suspended"}`), true, false, 1, ProviderRefused},
-		{"429 for an hour", patience, false, false, 1, ProviderRefused},
-		{"429", fault(429, ""), false, false, 1, ProviderRefused},
-		{"500", fault(500, ""), false, false, 2, ProviderUnreachable}, // the second is the recovery
-		{"502", fault(502, "<html>"), false, false, 2, ProviderUnreachable},
-		{"invalid_client", fault(401, `{"error":"invalid_client"}`), false, false, 1, ProviderRefused},
-		{"a web page", fault(200, "<html>portal</html>"), false, false, 2, ProviderUnreachable},
+		{"invalid_grant", answer(400, `{"error":"invalid_grant"}`), true, true, 1, fault.LoginNeeded},
+		{"final by another name", answer(401, `{"error":{"code":"app_session_terminated"}}`), true, true, 1, fault.LoginNeeded},
+		{"names the grant", answer(400, `{"error":"user_suspended"}`), true, false, 1, fault.ProviderRefused},
+		{"429 for an hour", patience, false, false, 1, fault.ProviderRefused},
+		{"429", answer(429, ""), false, false, 1, fault.ProviderRefused},
+		{"500", answer(500, ""), false, false, 2, fault.ProviderUnreachable}, // the second is the recovery
+		{"502", answer(502, "<html>"), false, false, 2, fault.ProviderUnreachable},
+		{"invalid_client", answer(401, `{"error":"invalid_client"}`), false, false, 1, fault.ProviderRefused},
+		{"a web page", answer(200, "<html>portal</html>"), false, false, 2, fault.ProviderUnreachable},
 	} {
 		for _, due := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, the next one due %v", row.name, due), func(t *testing.T) {
@@ -62,7 +63,7 @@ func TestPassedOver(t *testing.T) {
 						}
 					})
 					if due && !row.own {
-						e, _ := errors.AsType[*Error](err)
+						e, _ := errors.AsType[*fault.Error](err)
 						if e == nil || e.Code != row.pinned || e.RetryAt.IsZero() {
 							t.Fatalf("%+v, %v", tok, err)
 						}
@@ -89,9 +90,9 @@ func TestPassedOver(t *testing.T) {
 				if moved := w.current("sim") == bob.ID; moved != row.moves {
 					t.Errorf("bob is current: %v", moved)
 				}
-				if _, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Account: "ada"}, MinTTL: DefaultMinTTL}); CodeOf(err) != row.pinned {
+				if _, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Account: "ada"}, MinTTL: DefaultMinTTL}); fault.CodeOf(err) != row.pinned {
 					t.Errorf("pinned: %v, want %s", err, row.pinned)
-				} else if e, _ := errors.AsType[*Error](err); row.pinned != LoginNeeded && e.RetryAt.IsZero() {
+				} else if e, _ := errors.AsType[*fault.Error](err); row.pinned != fault.LoginNeeded && e.RetryAt.IsZero() {
 					t.Errorf("pinned, without a time: %v", err)
 				}
 			})
@@ -135,7 +136,7 @@ func TestFreeButOfNoUse(t *testing.T) {
 	})
 	b := w.broker()
 	_, err := b.Token(t.Context(), TokenRequest{})
-	if e, _ := errors.AsType[*Error](err); e == nil || e.Code != ProviderRefused || !e.RetryAt.Equal(until.UTC()) && e.RetryAt.Sub(until).Abs() > time.Millisecond {
+	if e, _ := errors.AsType[*fault.Error](err); e == nil || e.Code != fault.ProviderRefused || !e.RetryAt.Equal(until.UTC()) && e.RetryAt.Sub(until).Abs() > time.Millisecond {
 		t.Fatalf("%v", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -149,7 +150,7 @@ func TestFreeButOfNoUse(t *testing.T) {
 // A token that the API refused is not handed out again while another account is free,
 // to nobody, whatever becomes of its refresh.
 func TestRefusedTokenIsNotHandedOutAgain(t *testing.T) {
-	for name, fault := range map[string]brokertest.Fault{
+	for name, broken := range map[string]brokertest.Fault{
 		"no answer": {User: "ada", Status: 500, Times: -1},
 		"throttled": {User: "ada", Status: 429, Header: map[string]string{"Retry-After": "600"}, Times: -1},
 		"refused":   {User: "ada", Status: 400, Body: `{"error":"user_suspended"}`, Times: -1},
@@ -157,7 +158,7 @@ func TestRefusedTokenIsNotHandedOutAgain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w, a := pooled(t, "ada", "bob")
-			w.server.Inject(fault)
+			w.server.Inject(broken)
 			one := lease(a[0].ID, 1)
 			refused := ReportRequest{Lease: one, Status: 401, Next: true}
 			if r := w.report(Selection{}, refused); r.Action != Switch || r.Next == nil || r.Next.Account.ID != a[1].ID {
@@ -177,7 +178,7 @@ func TestRefusedTokenIsNotHandedOutAgain(t *testing.T) {
 			if tok, err := w.broker().Token(t.Context(), TokenRequest{Selection: Selection{Account: "ada"}}); err != nil || tok.Lease != one {
 				t.Errorf("pinned: %v, %v", tok, err)
 			}
-			if _, err := w.broker().Token(t.Context(), TokenRequest{Selection: Selection{Account: "ada"}, Rejected: one}); CodeOf(err) != ProviderRefused && CodeOf(err) != ProviderUnreachable {
+			if _, err := w.broker().Token(t.Context(), TokenRequest{Selection: Selection{Account: "ada"}, Rejected: one}); fault.CodeOf(err) != fault.ProviderRefused && fault.CodeOf(err) != fault.ProviderUnreachable {
 				t.Errorf("pinned and rejected: %v", err)
 			}
 			if _, err := w.broker().Disable(t.Context(), "bob"); err != nil {
@@ -232,7 +233,7 @@ func TestRejectedKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.edit(a[0].ID, func(a *index.Account) { a.Holds = nil })
-	if _, err := w.broker().Token(t.Context(), TokenRequest{Rejected: lease(a[0].ID, 1)}); CodeOf(err) != ProviderRefused {
+	if _, err := w.broker().Token(t.Context(), TokenRequest{Rejected: lease(a[0].ID, 1)}); fault.CodeOf(err) != fault.ProviderRefused {
 		t.Errorf("alone: %v", err)
 	}
 }
@@ -254,8 +255,8 @@ func TestLeftWhileWaiting(t *testing.T) {
 		name   string
 		ask    TokenRequest
 		change func(b *Broker, dir string) error
-		want   Code // "": bob's token
-		still  bool // ada's is right
+		want   fault.Code // "": bob's token
+		still  bool       // ada's is right
 	}{
 		{name: "disabled", change: func(b *Broker, _ string) error { _, err := b.Disable(ctx, "ada"); return err }},
 		{name: "moved", change: func(b *Broker, _ string) error { _, err := b.Move(ctx, "ada", "personal"); return err }},
@@ -278,12 +279,12 @@ func TestLeftWhileWaiting(t *testing.T) {
 				_, err = b.Move(ctx, "bob", "personal")
 			}
 			return err
-		}, want: Fenced},
-		{name: "pinned and disabled", ask: TokenRequest{Selection: Selection{Account: "ada"}}, want: NoAccount, change: func(b *Broker, _ string) error { _, err := b.Disable(ctx, "ada"); return err }},
-		{name: "pinned and removed", ask: TokenRequest{Selection: Selection{Account: "ada"}}, want: NoAccount, change: removing},
-		{name: "pinned, fenced and moved", ask: TokenRequest{Selection: Selection{Account: "ada", Pool: "sim"}}, want: Fenced, change: func(b *Broker, _ string) error { _, err := b.Move(ctx, "ada", "personal"); return err }},
+		}, want: fault.Fenced},
+		{name: "pinned and disabled", ask: TokenRequest{Selection: Selection{Account: "ada"}}, want: fault.NoAccount, change: func(b *Broker, _ string) error { _, err := b.Disable(ctx, "ada"); return err }},
+		{name: "pinned and removed", ask: TokenRequest{Selection: Selection{Account: "ada"}}, want: fault.NoAccount, change: removing},
+		{name: "pinned, fenced and moved", ask: TokenRequest{Selection: Selection{Account: "ada", Pool: "sim"}}, want: fault.Fenced, change: func(b *Broker, _ string) error { _, err := b.Move(ctx, "ada", "personal"); return err }},
 		{name: "pinned and moved, no fence", ask: TokenRequest{Selection: Selection{Account: "ada"}}, still: true, change: func(b *Broker, _ string) error { _, err := b.Move(ctx, "ada", "personal"); return err }},
-		{name: "directory bound meanwhile", want: Fenced, change: func(b *Broker, dir string) error {
+		{name: "directory bound meanwhile", want: fault.Fenced, change: func(b *Broker, dir string) error {
 			if _, err := b.Move(ctx, "ada", "personal"); err != nil {
 				return err
 			}
@@ -322,7 +323,7 @@ func TestLeftWhileWaiting(t *testing.T) {
 				want = ada.ID
 			}
 			switch {
-			case row.want != "" && (CodeOf(g.err) != row.want || g.tok != nil):
+			case row.want != "" && (fault.CodeOf(g.err) != row.want || g.tok != nil):
 				t.Errorf("%v, %v; want %s", g.tok, g.err, row.want)
 			case row.want == "" && (g.err != nil || g.tok.Account.ID != want):
 				t.Errorf("%v, %v; want %s", g.tok, g.err, want)
@@ -394,9 +395,9 @@ func TestStuckRefreshIsPassedOver(t *testing.T) {
 // The rule on its own: who was passed over is not chosen while another one is free,
 // and one that is due for a refresh not after a trouble that others may share.
 func TestChoosePassesOver(t *testing.T) {
-	troubles := []*Error{
-		failf(LoginNeeded, "dead"), failf(ProviderRefused, "named").itsOwn(),
-		failf(ProviderRefused, "throttled"), failf(ProviderUnreachable, "down"), failf(LockTimeout, "stuck"),
+	troubles := []*fault.Error{
+		fault.Errorf(fault.LoginNeeded, "dead"), fault.Errorf(fault.ProviderRefused, "named").ItsOwn(),
+		fault.Errorf(fault.ProviderRefused, "throttled"), fault.Errorf(fault.ProviderUnreachable, "down"), fault.Errorf(fault.LockTimeout, "stuck"),
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		idx := drawIndex(t)
@@ -431,10 +432,10 @@ func TestChoosePassesOver(t *testing.T) {
 			t.Fatalf("own %v, as it is %v", own, c.asIs)
 		case !any && c.account != nil && (!c.last || !lives(c.account, testNow) || c.account.Disabled || heldUntil(c.account, "", testNow).After(testNow)):
 			t.Fatalf("the last resort is %+v", c.account)
-		case c.err != nil && CodeOf(c.err) == Internal:
+		case c.err != nil && fault.CodeOf(c.err) == fault.Internal:
 			t.Fatal(c.err)
 		}
-		if e, ok := errors.AsType[*Error](c.err); ok && e.someHeld && e.RetryAt.IsZero() {
+		if e, ok := errors.AsType[*fault.Error](c.err); ok && e.SomeHeld && e.RetryAt.IsZero() {
 			t.Fatal("held, and without a time")
 		}
 	})

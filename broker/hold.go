@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/keystore"
@@ -51,7 +52,7 @@ func (b *Broker) makeFolder() error {
 		return err
 	}
 	if err := os.MkdirAll(b.opt.Dir, 0o700); err != nil {
-		return failf(Internal, "the folder can't be made").because(err)
+		return fault.Errorf(fault.Internal, "the folder can't be made").Because(err)
 	}
 	return nil
 }

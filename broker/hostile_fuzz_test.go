@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/keystore"
 )
@@ -103,7 +104,7 @@ func FuzzConfigTOML(f *testing.F) {
 		}
 		c, err := b.loadConfig()
 		if err != nil {
-			if e, ok := errors.AsType[*Error](err); !ok || e.Code != Usage {
+			if e, ok := errors.AsType[*fault.Error](err); !ok || e.Code != fault.Usage {
 				t.Fatal(err)
 			}
 			return
@@ -126,7 +127,7 @@ func FuzzRotatorReport(f *testing.F) {
 			return
 		}
 		if err := r.err(); err != nil {
-			if _, ok := errors.AsType[*Error](err); !ok {
+			if _, ok := errors.AsType[*fault.Error](err); !ok {
 				t.Fatalf("%T", err)
 			}
 		}

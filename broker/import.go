@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/migrate"
 	"github.com/authferry/authferry/broker/oauth"
@@ -35,10 +36,10 @@ func (b *Broker) ImportGrant(ctx context.Context, r io.Reader, opt ImportOptions
 	}
 	data, err := io.ReadAll(io.LimitReader(r, maxGrant+1))
 	if err != nil && ctx.Err() != nil {
-		return nil, failf(Cancelled, "interrupted; nothing was changed")
+		return nil, fault.Errorf(fault.Cancelled, "interrupted; nothing was changed")
 	}
 	if err != nil {
-		return nil, failf(Usage, "stdin can't be read").because(err)
+		return nil, fault.Errorf(fault.Usage, "stdin can't be read").Because(err)
 	}
 	n, err := parseGrant(data, time.Now())
 	if err != nil {
@@ -48,8 +49,8 @@ func (b *Broker) ImportGrant(ctx context.Context, r io.Reader, opt ImportOptions
 		return nil, noLogin(p)
 	}
 	if opt.ClientID == "" && p.ClientID == "" && !n.RefreshToken.Empty() {
-		return nil, failf(Usage, "which client was this grant issued to? provider %s has no client id, and without it the grant can't be refreshed", p.Name).
-			hint("authferry import grant %s --label %s --client-id ID", p.Name, Arg(opt.Label))
+		return nil, fault.Errorf(fault.Usage, "which client was this grant issued to? provider %s has no client id, and without it the grant can't be refreshed", p.Name).
+			WithHint("authferry import grant %s --label %s --client-id ID", p.Name, Arg(opt.Label))
 	}
 	n.Provider, n.Label, n.Pool, n.ClientID = p, opt.Label, opt.Pool, opt.ClientID
 	return b.Add(ctx, n)
@@ -66,7 +67,7 @@ func parseGrant(data []byte, now time.Time) (NewAccount, error) {
 		ExpiresIn    json.RawMessage `json:"expires_in"`
 	}
 	bad := func(message string) (NewAccount, error) {
-		return NewAccount{}, failf(Usage, "%s; nothing was changed", message).hint(form)
+		return NewAccount{}, fault.Errorf(fault.Usage, "%s; nothing was changed", message).WithHint(form)
 	}
 	if len(data) > maxGrant {
 		return bad("the grant on stdin is over 1 MiB")

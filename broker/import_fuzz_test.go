@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/oauth"
 )
 
@@ -35,8 +36,8 @@ func FuzzImportGrant(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		n, err := parseGrant(data, now)
 		if err != nil {
-			e, ok := errors.AsType[*Error](err)
-			if !ok || e.Code != Usage || e.Hint == "" {
+			e, ok := errors.AsType[*fault.Error](err)
+			if !ok || e.Code != fault.Usage || e.Hint == "" {
 				t.Fatalf("not a usage error with a hint: %v", err)
 			}
 			if strings.Contains(e.Error()+e.Hint, secret) || strings.ContainsAny(e.Error(), "\r\n") {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/fault"
 )
 
 // age makes the index's file old enough to be told from the next version.
@@ -110,7 +111,7 @@ func TestKeeperIsForManyGoroutines(t *testing.T) {
 	for range 16 {
 		all.Go(func() {
 			tok, err := k.Token(t.Context(), TokenRequest{})
-			if err != nil && CodeOf(err) == AllHeld {
+			if err != nil && fault.CodeOf(err) == fault.AllHeld {
 				return // the others were faster
 			}
 			if err != nil {

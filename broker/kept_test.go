@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/keystore"
@@ -93,7 +94,7 @@ func TestAccessOnlyThatGotARefreshToken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := w.ask(); got.err == nil || got.err.Code != LoginNeeded {
+	if got := w.ask(); got.err == nil || got.err.Code != fault.LoginNeeded {
 		t.Fatalf("%+v", got)
 	}
 	b, idx := w.opened()
@@ -171,7 +172,7 @@ func TestHintOfACutOffRemoval(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.change(w.only().ID, func(a *index.Account) { a.Removing = true })
-	if err := add(); CodeOf(err) != LabelTaken || !strings.Contains(err.(*Error).Hint, "doctor --fix") {
+	if err := add(); fault.CodeOf(err) != fault.LabelTaken || !strings.Contains(err.(*fault.Error).Hint, "doctor --fix") {
 		t.Errorf("%v", err)
 	}
 }
@@ -238,7 +239,7 @@ func TestNewLoginWaits(t *testing.T) {
 		}
 		return keystoretest.Fault{}
 	})
-	if err := login(); CodeOf(err) != KeystoreTimeout {
+	if err := login(); fault.CodeOf(err) != fault.KeystoreTimeout {
 		t.Fatalf("%v", err)
 	}
 	store.Inject(nil)

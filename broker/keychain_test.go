@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/keystore/keystoretest"
 )
@@ -94,18 +95,18 @@ func TestKeychainFaultsBeforeSpending(t *testing.T) {
 	for _, row := range []struct {
 		name string
 		mode keystoretest.Mode
-		want Code
+		want fault.Code
 	}{
-		{"C1 locked", keystoretest.Locked, KeystoreLocked},
-		{"C3 prompt never answered", keystoretest.PromptHanging, KeystoreTimeout},
-		{"C4 prompt to unlock dismissed", keystoretest.UnlockDismissed, KeystoreLocked},
-		{"C4 prompt to create dismissed", keystoretest.CreateDismissed, KeystoreDenied},
-		{"C5 no owner", keystoretest.NoOwner, KeystoreUnavailable},
-		{"C5 no collection", keystoretest.NoCollection, KeystoreUnavailable},
-		{"C6 hanging", keystoretest.Hanging, KeystoreTimeout},
-		{"C7 stores nothing", keystoretest.Losing, KeystoreDenied},
-		{"C7 stores half", keystoretest.Truncating, KeystoreDenied},
-		{"C7 stores an empty secret", keystoretest.Emptying, KeystoreDenied},
+		{"C1 locked", keystoretest.Locked, fault.KeystoreLocked},
+		{"C3 prompt never answered", keystoretest.PromptHanging, fault.KeystoreTimeout},
+		{"C4 prompt to unlock dismissed", keystoretest.UnlockDismissed, fault.KeystoreLocked},
+		{"C4 prompt to create dismissed", keystoretest.CreateDismissed, fault.KeystoreDenied},
+		{"C5 no owner", keystoretest.NoOwner, fault.KeystoreUnavailable},
+		{"C5 no collection", keystoretest.NoCollection, fault.KeystoreUnavailable},
+		{"C6 hanging", keystoretest.Hanging, fault.KeystoreTimeout},
+		{"C7 stores nothing", keystoretest.Losing, fault.KeystoreDenied},
+		{"C7 stores half", keystoretest.Truncating, fault.KeystoreDenied},
+		{"C7 stores an empty secret", keystoretest.Emptying, fault.KeystoreDenied},
 		{"C12 full", keystoretest.Full, ""},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -145,10 +146,10 @@ func TestKeychainFaultsBeforeSpending(t *testing.T) {
 func TestNoBus(t *testing.T) {
 	for name, row := range map[string]struct {
 		bus  func(testing.TB) []string
-		want Code
+		want fault.Code
 	}{
-		"dead": {keystoretest.DeadBus, KeystoreUnavailable},
-		"mute": {keystoretest.MuteBus, KeystoreTimeout},
+		"dead": {keystoretest.DeadBus, fault.KeystoreUnavailable},
+		"mute": {keystoretest.MuteBus, fault.KeystoreTimeout},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -191,7 +192,7 @@ func TestKeychainFailsAfterSpending(t *testing.T) {
 			s.SetMode(t, row.mode)
 			close(release)
 			got := <-done
-			if got.err == nil || got.err.Code != KeystoreTimeout && got.err.Code != KeystoreLocked {
+			if got.err == nil || got.err.Code != fault.KeystoreTimeout && got.err.Code != fault.KeystoreLocked {
 				t.Errorf("while the keychain refuses: %+v", got)
 			}
 			s.SetMode(t, keystoretest.Normal)
@@ -267,7 +268,7 @@ func TestDeletedItems(t *testing.T) {
 		}
 	}
 	got := w.ask()
-	if got.err == nil || got.err.Code != LoginNeeded {
+	if got.err == nil || got.err.Code != fault.LoginNeeded {
 		t.Fatalf("%+v", got)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/keystore"
 )
@@ -27,7 +28,7 @@ func TestKeysOnly(t *testing.T) {
 	if _, err := b.Use(t.Context(), login.ID); err != nil {
 		t.Fatal(err)
 	}
-	chosen := func(s Selection) (string, Code) {
+	chosen := func(s Selection) (string, fault.Code) {
 		t.Helper()
 		s.KeysOnly = true
 		idx, err := b.read()
@@ -40,11 +41,11 @@ func TestKeysOnly(t *testing.T) {
 		}
 		c := choose(idx, sel, nil, time.Now())
 		if c.err != nil {
-			return "", CodeOf(c.err)
+			return "", fault.CodeOf(c.err)
 		}
 		return c.account.Label, ""
 	}
-	check := func(s Selection, want string, code Code) {
+	check := func(s Selection, want string, code fault.Code) {
 		t.Helper()
 		if got, c := chosen(s); got != want || c != code {
 			t.Errorf("%+v: %q, %q; want %q, %q", s, got, c, want, code)
@@ -52,8 +53,8 @@ func TestKeysOnly(t *testing.T) {
 	}
 	check(Selection{}, "bob", "")
 	check(Selection{Account: "eve"}, "eve", "")
-	check(Selection{Account: "ada"}, "", Fenced)
-	if _, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Account: "ada", KeysOnly: true}}); CodeOf(err) != Fenced {
+	check(Selection{Account: "ada"}, "", fault.Fenced)
+	if _, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Account: "ada", KeysOnly: true}}); fault.CodeOf(err) != fault.Fenced {
 		t.Errorf("a pinned login: %v", err)
 	}
 	hold := func(a *index.Account) *ReportResult {
@@ -71,13 +72,13 @@ func TestKeysOnly(t *testing.T) {
 	if r := hold(other); r.Action != Wait || r.RetryAt.IsZero() {
 		t.Errorf("%+v", r)
 	}
-	check(Selection{}, "", AllHeld)
+	check(Selection{}, "", fault.AllHeld)
 	for _, a := range []*index.Account{key, other} {
 		if _, err := b.Remove(t.Context(), a.ID, RevokeNever); err != nil {
 			t.Fatal(err)
 		}
 	}
-	check(Selection{}, "", Fenced)
+	check(Selection{}, "", fault.Fenced)
 	if n := w.server.Ledger().TokenRequests; n != 0 {
 		t.Errorf("%d refreshes", n)
 	}

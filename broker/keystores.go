@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/atomicfile"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/keystore"
@@ -92,7 +93,7 @@ func (b *Broker) InitFileKeystore(ctx context.Context, path string) (warning str
 func (b *Broker) initFile(ctx context.Context, path string, makeKey func(path string) error) (warning string, err error) {
 	path, err = filepath.Abs(path)
 	if err != nil {
-		return "", failf(Usage, "the key file's path does not do").because(err)
+		return "", fault.Errorf(fault.Usage, "the key file's path does not do").Because(err)
 	}
 	idx, err := b.readOrEmpty()
 	if err != nil {
@@ -104,17 +105,17 @@ func (b *Broker) initFile(ctx context.Context, path string, makeKey func(path st
 	sealed := idx.Keystore == string(keystore.File) && (len(idx.Accounts) > 0 || keystore.HasItem(b.vaultDir(), manifestItem(idx)))
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		if sealed {
-			return "", failf(KeystoreMismatch, "the vault of this folder is sealed to another key file, %s", idx.KeyFile).
-				hint("restore that key file; a new one could not open the vault")
+			return "", fault.Errorf(fault.KeystoreMismatch, "the vault of this folder is sealed to another key file, %s", idx.KeyFile).
+				WithHint("restore that key file; a new one could not open the vault")
 		}
 		if err := makeKey(path); err != nil {
-			if own, ok := errors.AsType[*Error](err); ok {
+			if own, ok := errors.AsType[*fault.Error](err); ok {
 				return "", own
 			}
-			return "", failf(KeystoreDenied, "the key file can't be made").because(err)
+			return "", fault.Errorf(fault.KeystoreDenied, "the key file can't be made").Because(err)
 		}
 	} else if err != nil {
-		return "", failf(KeystoreUnavailable, "the key file can't be looked at").because(err)
+		return "", fault.Errorf(fault.KeystoreUnavailable, "the key file can't be looked at").Because(err)
 	}
 	if b.store, err = b.openKind(keystore.File, path); err != nil {
 		return "", err
@@ -214,8 +215,8 @@ func (b *Broker) exposed(keyFile string) bool {
 // opens checks that b.store can read what is stored.
 func (b *Broker) opens(ctx context.Context, idx *index.Index) error {
 	if _, err := b.get(ctx, manifestItem(idx)); err != nil {
-		return failf(KeystoreMismatch, "this key file does not open the vault of this folder; nothing was changed").
-			hint("use the key file that it was made with: %s", idx.KeyFile).because(err)
+		return fault.Errorf(fault.KeystoreMismatch, "this key file does not open the vault of this folder; nothing was changed").
+			WithHint("use the key file that it was made with: %s", idx.KeyFile).Because(err)
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 )
 
@@ -73,8 +74,8 @@ func (b *Broker) compare(ctx context.Context, idx *index.Index, o *Broker, m man
 			}
 		case there.best.Generation > here.best.Generation,
 			there.best.Generation == here.best.Generation && !there.best.secret().Equal(here.best.secret()):
-			return nil, failf(KeystoreMismatch, "the %s keystore has a newer login than the %s keystore, which index.json names; nothing was changed", o.store.Kind(), b.store.Kind()).
-				hint("put back the index.json that was there last, if you have it; then %s", fixHint)
+			return nil, fault.Errorf(fault.KeystoreMismatch, "the %s keystore has a newer login than the %s keystore, which index.json names; nothing was changed", o.store.Kind(), b.store.Kind()).
+				WithHint("put back the index.json that was there last, if you have it; then %s", fixHint)
 		}
 	}
 	return alone, nil
@@ -199,7 +200,7 @@ func (d *doctor) clear(ctx context.Context, o *Broker, m manifest) error {
 			return err
 		}
 		if len(alone) > 0 {
-			return failf(LockTimeout, "an account was changed meanwhile; nothing was deleted").hint("%s", fixHint)
+			return fault.Errorf(fault.LockTimeout, "an account was changed meanwhile; nothing was deleted").WithHint("%s", fixHint)
 		}
 		names := []string{trialItem(now)}
 		for _, key := range m.Clients {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/keystore"
 )
@@ -96,7 +97,7 @@ func TestDoctorOfKilledMigration(t *testing.T) {
 	}
 	for user, want := range map[string]string{"": "ada", "sim-1": "sim-1"} {
 		tok, err := at(dir).Token(t.Context(), TokenRequest{Selection: Selection{Account: user}})
-		if CodeOf(err) == NoAccount && user != "" {
+		if fault.CodeOf(err) == fault.NoAccount && user != "" {
 			continue // disabled
 		}
 		if err != nil || tok.Account.Label != want || !w.good(tok.AccessToken.Reveal()) {
@@ -125,7 +126,7 @@ func TestDoctorKeepsWhatIsNewerElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	wants(t, at(dir).Doctor(t.Context(), true), CheckFail, "the file keystore has a newer login than the keychain keystore")
-	if _, err := at(dir).MigrateKeystore(t.Context(), keystore.File); CodeOf(err) != KeystoreMismatch || !strings.Contains(err.Error(), "newer") {
+	if _, err := at(dir).MigrateKeystore(t.Context(), keystore.File); fault.CodeOf(err) != fault.KeystoreMismatch || !strings.Contains(err.Error(), "newer") {
 		t.Errorf("migrated: %v", err)
 	}
 	for name := range left {

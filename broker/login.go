@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
@@ -141,12 +142,12 @@ func (b *Broker) newLogin(ctx context.Context, req LoginRequest) (*login, error)
 }
 
 func (req LoginRequest) noClient(p oauth.Provider) error {
-	e := failf(Usage, "provider %s needs the client id of your own registration there; authferry has none", p.Name)
+	e := fault.Errorf(fault.Usage, "provider %s needs the client id of your own registration there; authferry has none", p.Name)
 	if p.TokenCommand != "" {
 		e.Message += "; " + p.TokenAdvice()
-		return e.hint("authferry login %s --token-stdin%s", p.Name, req.named())
+		return e.WithHint("authferry login %s --token-stdin%s", p.Name, req.named())
 	}
-	e = e.hint("authferry login %s --client-id ID", p.Name)
+	e = e.WithHint("authferry login %s --client-id ID", p.Name)
 	if len(p.APIKeyHeaders) > 0 || len(p.APIKeyEnv) > 0 {
 		e.Hint += fmt.Sprintf(", or with an API key: authferry login %s --api-key-stdin --label L", p.Name)
 	}
@@ -186,17 +187,17 @@ func flowOf(p oauth.Provider, asked Flow) (Flow, error) {
 		}
 	}
 	if ways != nil {
-		return "", failf(Usage, "provider %s can't be logged in to by %s", p.Name, asked).hint("authferry login %s %s", p.Name, strings.Join(ways, " or "))
+		return "", fault.Errorf(fault.Usage, "provider %s can't be logged in to by %s", p.Name, asked).WithHint("authferry login %s %s", p.Name, strings.Join(ways, " or "))
 	}
 	if p.TokenEndpoint != "" {
-		return "", failf(Usage, "provider %s has no authorization endpoint, so nobody can log in there", p.Name).
-			hint("authferry provider add %s --from %s --authorization-endpoint URL", p.Name, p.Name)
+		return "", fault.Errorf(fault.Usage, "provider %s has no authorization endpoint, so nobody can log in there", p.Name).
+			WithHint("authferry provider add %s --from %s --authorization-endpoint URL", p.Name, p.Name)
 	}
 	return "", noLogin(p)
 }
 
 func noLogin(p oauth.Provider) error {
-	return failf(Usage, "provider %s has no login, only API keys", p.Name).hint("authferry login %s --api-key-stdin --label L", p.Name)
+	return fault.Errorf(fault.Usage, "provider %s has no login, only API keys", p.Name).WithHint("authferry login %s --api-key-stdin --label L", p.Name)
 }
 
 // shownPage: the redirect URI is a page elsewhere, which shows the code.
@@ -212,21 +213,21 @@ func renewable(idx *index.Index, req LoginRequest, kind string) (id string, err 
 		a, err := FindAccount(idx, req.Renew, req.Provider)
 		if err != nil {
 			if other, elsewhere := FindAccount(idx, req.Renew, ""); elsewhere == nil {
-				err = failf(Usage, "account %s is one of %s", quote(other.Label), other.Provider).hint("%s", RenewCommand(other))
+				err = fault.Errorf(fault.Usage, "account %s is one of %s", quote(other.Label), other.Provider).WithHint("%s", RenewCommand(other))
 			}
 			return "", err
 		}
 		switch {
 		case a.Kind != kind && kind == KindAPIKey:
-			return "", failf(Usage, "account %s is no API key", quote(a.Label)).hint("%s", RenewCommand(a))
+			return "", fault.Errorf(fault.Usage, "account %s is no API key", quote(a.Label)).WithHint("%s", RenewCommand(a))
 		case a.Kind != kind:
-			return "", failf(Usage, "account %s is an API key", quote(a.Label)).hint("%s", RenewCommand(a))
+			return "", fault.Errorf(fault.Usage, "account %s is an API key", quote(a.Label)).WithHint("%s", RenewCommand(a))
 		}
 		return a.ID, inPool(idx, a, req.Pool)
 	}
 	if req.Label != "" {
 		if _, err := index.CheckLabel(req.Label); err != nil {
-			return "", failf(Usage, "the label does not do").because(err)
+			return "", fault.Errorf(fault.Usage, "the label does not do").Because(err)
 		}
 		for _, a := range idx.Labelled(req.Provider, req.Label) {
 			if a.Subject == "" || kind == KindAPIKey {
@@ -248,7 +249,7 @@ func renewable(idx *index.Index, req LoginRequest, kind string) (id string, err 
 }
 
 func labelTaken(a *index.Account) error {
-	return failf(LabelTaken, "label %s is taken at %s", quote(a.Label), a.Provider).hint("%s, or choose another --label", RenewCommand(a))
+	return fault.Errorf(fault.LabelTaken, "label %s is taken at %s", quote(a.Label), a.Provider).WithHint("%s, or choose another --label", RenewCommand(a))
 }
 
 // inPool refuses to move an account on the side.
@@ -256,8 +257,8 @@ func inPool(idx *index.Index, a *index.Account, pool string) error {
 	if pool == "" || isPool(idx, pool, a.Pool) {
 		return nil
 	}
-	return failf(Fenced, "account %s is in pool %s; a login does not move it", quote(a.Label), quote(a.Pool)).
-		hint("authferry move %s --pool %s", argFor(idx, a), Arg(pool))
+	return fault.Errorf(fault.Fenced, "account %s is in pool %s; a login does not move it", quote(a.Label), quote(a.Pool)).
+		WithHint("authferry move %s --pool %s", argFor(idx, a), Arg(pool))
 }
 
 // errNobody is the cause of a login's context when the person took too long.
@@ -267,7 +268,7 @@ func (e errNobody) Error() string { return fmt.Sprintf("nobody finished the logi
 
 // failed puts into words why a login did not come about.
 func (l *login) failed(err error) error {
-	if _, ok := errors.AsType[*Error](err); ok {
+	if _, ok := errors.AsType[*fault.Error](err); ok {
 		return err
 	}
 	again := fmt.Sprintf("authferry login %s", l.provider.Name)
@@ -275,26 +276,26 @@ func (l *login) failed(err error) error {
 		again += " --renew " + Arg(l.req.Renew)
 	}
 	if nobody, ok := errors.AsType[errNobody](err); ok {
-		return failf(LoginFailed, "%v; nothing was changed", nobody).hint("%s --timeout 15m", again)
+		return fault.Errorf(fault.LoginFailed, "%v; nothing was changed", nobody).WithHint("%s --timeout 15m", again)
 	}
 	if refused, ok := errors.AsType[*oauth.RefusedError](err); ok {
-		return failf(LoginFailed, "%v; nothing was changed", refused).hint("%s", again)
+		return fault.Errorf(fault.LoginFailed, "%v; nothing was changed", refused).WithHint("%s", again)
 	}
 	if e, ok := errors.AsType[*oauth.Error](err); ok {
 		switch e.Class {
 		case oauth.Unsent:
-			return failf(ProviderUnreachable, "%v; nothing was changed", e).hint("%s", cmp.Or(e.Advice(), again))
+			return fault.Errorf(fault.ProviderUnreachable, "%v; nothing was changed", e).WithHint("%s", cmp.Or(e.Advice(), again))
 		case oauth.Dead:
-			return failf(LoginFailed, "the provider refused the code: it was used already or is too old; nothing was changed").hint("%s", again)
+			return fault.Errorf(fault.LoginFailed, "the provider refused the code: it was used already or is too old; nothing was changed").WithHint("%s", again)
 		case oauth.Misconfigured:
-			return failf(LoginFailed, "%v; nothing was changed", e).hint("authferry provider show %s has the client id and redirect URI, which must be registered there for this flow", l.provider.Name)
+			return fault.Errorf(fault.LoginFailed, "%v; nothing was changed", e).WithHint("authferry provider show %s has the client id and redirect URI, which must be registered there for this flow", l.provider.Name)
 		}
-		return failf(LoginFailed, "%v; nothing was changed", e).hint("%s", again)
+		return fault.Errorf(fault.LoginFailed, "%v; nothing was changed", e).WithHint("%s", again)
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return failf(Cancelled, "interrupted; nothing was changed")
+		return fault.Errorf(fault.Cancelled, "interrupted; nothing was changed")
 	}
-	return failf(LoginFailed, "%v; nothing was changed", err).hint("%s", again)
+	return fault.Errorf(fault.LoginFailed, "%v; nothing was changed", err).WithHint("%s", again)
 }
 
 // LoginKey keeps an API key: as a new account, which needs a label, or in place

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
@@ -134,13 +135,13 @@ func TestLogin(t *testing.T) {
 	if !again.Renewed || again.Account.ID != a.ID || again.Account.Label != ada || again.Account.Generation != 2 || len(w.accounts()) != 2 {
 		t.Errorf("%+v", again)
 	}
-	if _, err := w.login(ada, LoginRequest{Pool: "work"}); CodeOf(err) != Fenced {
+	if _, err := w.login(ada, LoginRequest{Pool: "work"}); fault.CodeOf(err) != fault.Fenced {
 		t.Errorf("renewal into another pool: %v", err)
 	}
 	if _, err := w.login(ada, LoginRequest{Label: "Work"}); err != nil {
 		t.Errorf("a label of another, for a login that has one: %v", err)
 	}
-	if _, err := w.login(bob, LoginRequest{Renew: ada}); CodeOf(err) != LoginFailed || !strings.Contains(err.Error(), `that of account "Work"`) {
+	if _, err := w.login(bob, LoginRequest{Renew: ada}); fault.CodeOf(err) != fault.LoginFailed || !strings.Contains(err.Error(), `that of account "Work"`) {
 		t.Errorf("--renew as another user: %v", err)
 	}
 	w.mustLogin(ada, LoginRequest{Renew: a.ID})
@@ -183,14 +184,14 @@ func TestLoginForImported(t *testing.T) {
 	w.knows(nil)
 	old := w.add(ada, time.Hour)
 	_, err := w.login(ada, LoginRequest{Label: old.Label})
-	if e, ok := errors.AsType[*Error](err); !ok || e.Code != LabelTaken || !strings.Contains(e.Hint, "--renew") {
+	if e, ok := errors.AsType[*fault.Error](err); !ok || e.Code != fault.LabelTaken || !strings.Contains(e.Hint, "--renew") {
 		t.Errorf("%v", err)
 	}
 	if n := w.server.Ledger().Authorizations; n != 0 {
 		t.Errorf("somebody was asked to log in for nothing, %d times", n)
 	}
 	w.server.Revoke(ada)
-	if _, err := w.broker().Refresh(t.Context(), old.ID); CodeOf(err) != LoginNeeded {
+	if _, err := w.broker().Refresh(t.Context(), old.ID); fault.CodeOf(err) != fault.LoginNeeded {
 		t.Fatalf("%v", err)
 	}
 	done := w.mustLogin(ada, LoginRequest{Renew: old.Label})
@@ -208,23 +209,23 @@ func TestLoginFailures(t *testing.T) {
 	for name, row := range map[string]struct {
 		arrange func(*world)
 		req     LoginRequest
-		want    Code
+		want    fault.Code
 		says    string
 	}{
-		"denied":           {func(w *world) { w.set(func(c *brokertest.Config) { c.Consent = brokertest.Deny }) }, LoginRequest{}, LoginFailed, "denied"},
-		"denied by paste":  {func(w *world) { w.set(func(c *brokertest.Config) { c.Consent = brokertest.Deny }) }, LoginRequest{Flow: FlowPaste}, LoginFailed, "denied"},
-		"nobody comes":     {func(w *world) { w.set(func(c *brokertest.Config) { c.Consent = brokertest.Ask }) }, LoginRequest{Timeout: 50 * time.Millisecond}, LoginFailed, "within 50ms"},
-		"exchange refused": {func(w *world) { w.fault("error-rfc") }, LoginRequest{}, LoginFailed, "refused the code"},
-		"exchange fails":   {func(w *world) { w.fault("500") }, LoginRequest{}, LoginFailed, "no usable answer"},
-		"answer lost":      {func(w *world) { w.fault("drop-after") }, LoginRequest{}, LoginFailed, "no usable answer"},
-		"client refused":   {func(w *world) { w.fault("invalid-client") }, LoginRequest{}, LoginFailed, "invalid_client"},
-		"somebody else":    {func(w *world) { w.fault("subject-changed") }, LoginRequest{Renew: "Me"}, LoginFailed, "is \"ada@example.com\", and this login is"},
-		"unknown account":  {func(*world) {}, LoginRequest{Renew: "nobody"}, NoAccount, ""},
-		"unusable label":   {func(*world) {}, LoginRequest{Label: "a/b"}, Usage, "label"},
-		"label of another": {func(w *world) { w.set(func(c *brokertest.Config) { c.SignedIn = bob }) }, LoginRequest{Label: "me"}, LabelTaken, "taken"},
-		"no such flow":     {func(w *world) { w.knows(func(p *oauth.Provider) { p.DeviceAuthorizationEndpoint = "" }) }, LoginRequest{Flow: FlowDevice}, Usage, "can't be logged in to by device"},
-		"only API keys":    {func(w *world) { w.knows(func(p *oauth.Provider) { p.TokenEndpoint = "" }) }, LoginRequest{}, Usage, "only API keys"},
-		"no client id":     {func(w *world) { w.knows(func(p *oauth.Provider) { p.ClientID = "" }) }, LoginRequest{}, Usage, "client id"},
+		"denied":           {func(w *world) { w.set(func(c *brokertest.Config) { c.Consent = brokertest.Deny }) }, LoginRequest{}, fault.LoginFailed, "denied"},
+		"denied by paste":  {func(w *world) { w.set(func(c *brokertest.Config) { c.Consent = brokertest.Deny }) }, LoginRequest{Flow: FlowPaste}, fault.LoginFailed, "denied"},
+		"nobody comes":     {func(w *world) { w.set(func(c *brokertest.Config) { c.Consent = brokertest.Ask }) }, LoginRequest{Timeout: 50 * time.Millisecond}, fault.LoginFailed, "within 50ms"},
+		"exchange refused": {func(w *world) { w.fault("error-rfc") }, LoginRequest{}, fault.LoginFailed, "refused the code"},
+		"exchange fails":   {func(w *world) { w.fault("500") }, LoginRequest{}, fault.LoginFailed, "no usable answer"},
+		"answer lost":      {func(w *world) { w.fault("drop-after") }, LoginRequest{}, fault.LoginFailed, "no usable answer"},
+		"client refused":   {func(w *world) { w.fault("invalid-client") }, LoginRequest{}, fault.LoginFailed, "invalid_client"},
+		"somebody else":    {func(w *world) { w.fault("subject-changed") }, LoginRequest{Renew: "Me"}, fault.LoginFailed, "is \"ada@example.com\", and this login is"},
+		"unknown account":  {func(*world) {}, LoginRequest{Renew: "nobody"}, fault.NoAccount, ""},
+		"unusable label":   {func(*world) {}, LoginRequest{Label: "a/b"}, fault.Usage, "label"},
+		"label of another": {func(w *world) { w.set(func(c *brokertest.Config) { c.SignedIn = bob }) }, LoginRequest{Label: "me"}, fault.LabelTaken, "taken"},
+		"no such flow":     {func(w *world) { w.knows(func(p *oauth.Provider) { p.DeviceAuthorizationEndpoint = "" }) }, LoginRequest{Flow: FlowDevice}, fault.Usage, "can't be logged in to by device"},
+		"only API keys":    {func(w *world) { w.knows(func(p *oauth.Provider) { p.TokenEndpoint = "" }) }, LoginRequest{}, fault.Usage, "only API keys"},
+		"no client id":     {func(w *world) { w.knows(func(p *oauth.Provider) { p.ClientID = "" }) }, LoginRequest{}, fault.Usage, "client id"},
 		"keystore refuses": {func(w *world) {
 			_ = os.Rename(filepath.Join(w.dir, "vault"), filepath.Join(w.dir, "away"))
 			_ = os.WriteFile(filepath.Join(w.dir, "vault"), nil, 0o600)
@@ -232,7 +233,7 @@ func TestLoginFailures(t *testing.T) {
 		// Port 1: that of a closed server may be another one's by now.
 		"server not there": {func(w *world) {
 			w.knows(func(p *oauth.Provider) { p.DeviceAuthorizationEndpoint = "http://127.0.0.1:1/device" })
-		}, LoginRequest{Flow: FlowDevice}, ProviderUnreachable, "could not be asked"},
+		}, LoginRequest{Flow: FlowDevice}, fault.ProviderUnreachable, "could not be asked"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -244,8 +245,8 @@ func TestLoginFailures(t *testing.T) {
 			req.Provider = "sim"
 			br := w.browser()
 			_, err := w.broker().Login(t.Context(), req, br.person())
-			if err == nil || row.want != "" && CodeOf(err) != row.want || !strings.Contains(err.Error(), row.says) {
-				t.Errorf("%s: %v", CodeOf(err), err)
+			if err == nil || row.want != "" && fault.CodeOf(err) != row.want || !strings.Contains(err.Error(), row.says) {
+				t.Errorf("%s: %v", fault.CodeOf(err), err)
 			}
 			if name == "denied" {
 				if page := <-br.pages; !strings.Contains(page, "The login was denied") || !strings.Contains(page, "authferry login sim") {
@@ -299,7 +300,7 @@ func TestPasteLogin(t *testing.T) {
 		t.Errorf("the third line is good: %v", err)
 	}
 	who.Paste = func(context.Context) (string, error) { return "", io.EOF }
-	if _, err := w.broker().Login(t.Context(), LoginRequest{Provider: "sim", Flow: FlowPaste}, who); CodeOf(err) != LoginFailed {
+	if _, err := w.broker().Login(t.Context(), LoginRequest{Provider: "sim", Flow: FlowPaste}, who); fault.CodeOf(err) != fault.LoginFailed {
 		t.Errorf("%v", err)
 	}
 	w.clean()
@@ -333,7 +334,7 @@ func TestAPIKey(t *testing.T) {
 	}
 	w.noSecretInFiles()
 	for name, again := range map[string]LoginRequest{"the same label": req, "the same key": {Provider: "sim", Label: "Other"}} {
-		if _, err := w.broker().LoginKey(t.Context(), again, tok.AccessToken); CodeOf(err) != LabelTaken {
+		if _, err := w.broker().LoginKey(t.Context(), again, tok.AccessToken); fault.CodeOf(err) != fault.LabelTaken {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -349,11 +350,11 @@ func TestAPIKey(t *testing.T) {
 		req LoginRequest
 		key string
 	}{"no label": {LoginRequest{Provider: "sim"}, "k"}, "no key": {req, ""}, "two lines": {req, "a\nb"}} {
-		if _, err := w.broker().LoginKey(t.Context(), bad.req, key(bad.key)); CodeOf(err) != Usage {
+		if _, err := w.broker().LoginKey(t.Context(), bad.req, key(bad.key)); fault.CodeOf(err) != fault.Usage {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := w.login(ada, LoginRequest{Renew: "Key"}); CodeOf(err) != Usage {
+	if _, err := w.login(ada, LoginRequest{Renew: "Key"}); fault.CodeOf(err) != fault.Usage {
 		t.Errorf("a login in the place of a key: %v", err)
 	}
 }

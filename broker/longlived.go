@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/ratelimit"
@@ -26,7 +27,7 @@ func (b *Broker) LoginToken(ctx context.Context, req LoginRequest, token keystor
 		return nil, err
 	}
 	if kind == oauth.APIKey {
-		return nil, failf(Usage, "this is an API key of %s, not a token; nothing was changed", p.Name).hint("authferry login %s --api-key-stdin%s", p.Name, req.named())
+		return nil, fault.Errorf(fault.Usage, "this is an API key of %s, not a token; nothing was changed", p.Name).WithHint("authferry login %s --api-key-stdin%s", p.Name, req.named())
 	}
 	lifetime := req.ExpiresIn
 	if lifetime == 0 && kind == oauth.LongLivedToken {
@@ -50,9 +51,9 @@ func (req LoginRequest) unfit(p oauth.Provider, secret keystore.Secret) error {
 	last := text[strings.LastIndexAny(text, " =:")+1:]
 	switch {
 	case strings.Contains(text, " "):
-		return failf(Usage, "invalid token or key: it has a space within; nothing was changed")
+		return fault.Errorf(fault.Usage, "invalid token or key: it has a space within; nothing was changed")
 	case last != text && p.Recognize(keystore.NewSecret(last)) != "":
-		return failf(Usage, "invalid token or key: there is something before it, as in NAME=VALUE; nothing was changed")
+		return fault.Errorf(fault.Usage, "invalid token or key: there is something before it, as in NAME=VALUE; nothing was changed")
 	}
 	switch p.Recognize(secret) {
 	case oauth.RefreshToken:
@@ -60,11 +61,11 @@ func (req LoginRequest) unfit(p oauth.Provider, secret keystore.Secret) error {
 		if p.TokenCommand != "" {
 			how, instead = "--token-stdin", " ("+p.TokenCommand+" makes one for other programs)"
 		}
-		return failf(Usage, "this is a refresh token of %s, which only the program that it was issued to can use%s; nothing was changed", p.Name, instead).
-			hint("authferry login %s %s%s", p.Name, how, req.named())
+		return fault.Errorf(fault.Usage, "this is a refresh token of %s, which only the program that it was issued to can use%s; nothing was changed", p.Name, instead).
+			WithHint("authferry login %s %s%s", p.Name, how, req.named())
 	case oauth.AdminKey:
-		return failf(Usage, "this is an admin key of %s, which is for managing an organization and not for the API; nothing was changed", p.Name).
-			hint("authferry login %s --api-key-stdin%s", p.Name, req.named())
+		return fault.Errorf(fault.Usage, "this is an admin key of %s, which is for managing an organization and not for the API; nothing was changed", p.Name).
+			WithHint("authferry login %s --api-key-stdin%s", p.Name, req.named())
 	}
 	return nil
 }
@@ -84,10 +85,10 @@ func (b *Broker) loginStatic(ctx context.Context, req LoginRequest, n NewAccount
 		flag, article, what, kind = "--token-stdin", "a ", "token", KindOAuth
 	}
 	if err := oauth.CheckAccessToken(n.credential().Reveal()); err != nil {
-		return nil, failf(Usage, "invalid %s: it has characters that no header can carry; nothing was changed", what)
+		return nil, fault.Errorf(fault.Usage, "invalid %s: it has characters that no header can carry; nothing was changed", what)
 	}
 	if req.Label == "" && req.Renew == "" {
-		return nil, failf(Usage, "%s needs a --label", article+what).hint("authferry login %s %s%s", n.Provider.Name, flag, req.named())
+		return nil, fault.Errorf(fault.Usage, "%s needs a --label", article+what).WithHint("authferry login %s %s%s", n.Provider.Name, flag, req.named())
 	}
 	idx, err := b.readOrEmpty()
 	if err != nil {
@@ -98,8 +99,8 @@ func (b *Broker) loginStatic(ctx context.Context, req LoginRequest, n NewAccount
 		return nil, err
 	}
 	if a := idx.Account(id); a != nil && n.LongLived && a.Fingerprint != "" && a.Dead != a.Fingerprint {
-		return nil, failf(Usage, "account %s has a login with a refresh token, and a token can't take its place; nothing was changed", quote(a.Label)).
-			hint("authferry login %s --token-stdin --label L", a.Provider)
+		return nil, fault.Errorf(fault.Usage, "account %s has a login with a refresh token, and a token can't take its place; nothing was changed", quote(a.Label)).
+			WithHint("authferry login %s --token-stdin --label L", a.Provider)
 	}
 	if o := knownAs(idx, n.Provider.Name, kind, n.credential(), oauth.Identity{}); o != nil && o.ID != id {
 		return nil, alreadyHere(idx, o)
@@ -175,7 +176,7 @@ func (b *Broker) refuseLongLived(ctx context.Context, a *index.Account) error {
 	case needsLogin(after, now):
 		return loginNeeded(after)
 	}
-	return failf(ProviderRefused, "the token of account %s was refused, and it can't be refreshed", quote(a.Label)).hint("%s", RenewCommand(a)).itsOwn()
+	return fault.Errorf(fault.ProviderRefused, "the token of account %s was refused, and it can't be refreshed", quote(a.Label)).WithHint("%s", RenewCommand(a)).ItsOwn()
 }
 
 // RenewCommand is the command that gives a a new login.

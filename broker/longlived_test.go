@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/keystore"
 )
@@ -41,8 +42,8 @@ func TestCredentials(t *testing.T) {
 	for _, row := range []struct {
 		provider, secret string
 		asToken          bool
-		want             Code   // empty: it is kept
-		kind             string // then
+		want             fault.Code // empty: it is kept
+		kind             string     // then
 		header           string
 		lifetime         time.Duration
 	}{
@@ -51,20 +52,20 @@ func TestCredentials(t *testing.T) {
 		{"anthropic", "gateway-x", asToken, "", KindOAuth, "authorization: Bearer", 0},
 		{"anthropic", "gateway-x", asKey, "", KindAPIKey, "x-api-key:", 0},
 		{"anthropic", "sk-ant-api03-x", asKey, "", KindAPIKey, "x-api-key:", 0},
-		{"anthropic", "sk-ant-api03-x", asToken, Usage, "", "", 0},
-		{"anthropic", "sk-ant-ort01-x", asToken, Usage, "", "", 0},
-		{"anthropic", "sk-ant-ort01-x", asKey, Usage, "", "", 0},
-		{"anthropic", "sk-ant-admin01-x", asToken, Usage, "", "", 0},
-		{"anthropic", "sk-ant-admin01-x", asKey, Usage, "", "", 0},
-		{"anthropic", "Bearer sk-ant-ort01-x", asToken, Usage, "", "", 0},
-		{"anthropic", "Bearer gateway-x", asKey, Usage, "", "", 0},
-		{"anthropic", "CLAUDE_CODE_OAUTH_TOKEN=sk-ant-oat01-x", asToken, Usage, "", "", 0},
-		{"anthropic", "x-api-key:sk-ant-admin01-x", asKey, Usage, "", "", 0},
+		{"anthropic", "sk-ant-api03-x", asToken, fault.Usage, "", "", 0},
+		{"anthropic", "sk-ant-ort01-x", asToken, fault.Usage, "", "", 0},
+		{"anthropic", "sk-ant-ort01-x", asKey, fault.Usage, "", "", 0},
+		{"anthropic", "sk-ant-admin01-x", asToken, fault.Usage, "", "", 0},
+		{"anthropic", "sk-ant-admin01-x", asKey, fault.Usage, "", "", 0},
+		{"anthropic", "Bearer sk-ant-ort01-x", asToken, fault.Usage, "", "", 0},
+		{"anthropic", "Bearer gateway-x", asKey, fault.Usage, "", "", 0},
+		{"anthropic", "CLAUDE_CODE_OAUTH_TOKEN=sk-ant-oat01-x", asToken, fault.Usage, "", "", 0},
+		{"anthropic", "x-api-key:sk-ant-admin01-x", asKey, fault.Usage, "", "", 0},
 		{"anthropic", "gateway=x:y==", asKey, "", KindAPIKey, "x-api-key:", 0},
-		{"openai", "sk-admin-x", asKey, Usage, "", "", 0},
+		{"openai", "sk-admin-x", asKey, fault.Usage, "", "", 0},
 		{"openai", "sk-proj-x", asKey, "", KindAPIKey, "authorization: Bearer", 0},
-		{"google", "1//0x", asToken, Usage, "", "", 0},
-		{"github", "ghr_x", asKey, Usage, "", "", 0},
+		{"google", "1//0x", asToken, fault.Usage, "", "", 0},
+		{"github", "ghr_x", asKey, fault.Usage, "", "", 0},
 		{"github", "github_pat_x", asToken, "", KindOAuth, "authorization: Bearer", 0},
 	} {
 		t.Run(row.provider+" "+row.secret, func(t *testing.T) {
@@ -76,7 +77,7 @@ func TestCredentials(t *testing.T) {
 				login = b.LoginToken
 			}
 			done, err := login(t.Context(), LoginRequest{Provider: row.provider, Label: "L"}, keystore.NewSecret(row.secret))
-			if (err == nil) != (row.want == "") || err != nil && CodeOf(err) != row.want {
+			if (err == nil) != (row.want == "") || err != nil && fault.CodeOf(err) != row.want {
 				t.Fatalf("%v, want %q", err, row.want)
 			}
 			if err != nil {
@@ -127,21 +128,21 @@ func TestSameCredentialTwice(t *testing.T) {
 		asToken bool
 		secret  string
 		req     LoginRequest
-		want    Code
+		want    fault.Code
 		names   string
 	}{
-		{true, "sk-ant-oat01-one", LoginRequest{Label: "Other"}, LabelTaken, `"One"`},
-		{false, "sk-ant-oat01-one", LoginRequest{Label: "Other"}, LabelTaken, `"One"`},
-		{true, "sk-ant-oat01-one", LoginRequest{Renew: "Two"}, LabelTaken, `"One"`},
+		{true, "sk-ant-oat01-one", LoginRequest{Label: "Other"}, fault.LabelTaken, `"One"`},
+		{false, "sk-ant-oat01-one", LoginRequest{Label: "Other"}, fault.LabelTaken, `"One"`},
+		{true, "sk-ant-oat01-one", LoginRequest{Renew: "Two"}, fault.LabelTaken, `"One"`},
 		{true, "sk-ant-oat01-one", LoginRequest{Renew: "One"}, "", ""},
-		{false, "sk-ant-api03-key", LoginRequest{Label: "Other"}, LabelTaken, `"Key"`},
-		{true, "sk-ant-oat01-new", LoginRequest{Label: "one"}, LabelTaken, `"One"`},
-		{true, "sk-ant-oat01-new", LoginRequest{Renew: "Key"}, Usage, `"Key"`},
-		{false, "sk-ant-api03-new", LoginRequest{Renew: "One"}, Usage, `"One"`},
-		{true, "sk-ant-oat01-new", LoginRequest{}, Usage, ""},
+		{false, "sk-ant-api03-key", LoginRequest{Label: "Other"}, fault.LabelTaken, `"Key"`},
+		{true, "sk-ant-oat01-new", LoginRequest{Label: "one"}, fault.LabelTaken, `"One"`},
+		{true, "sk-ant-oat01-new", LoginRequest{Renew: "Key"}, fault.Usage, `"Key"`},
+		{false, "sk-ant-api03-new", LoginRequest{Renew: "One"}, fault.Usage, `"One"`},
+		{true, "sk-ant-oat01-new", LoginRequest{}, fault.Usage, ""},
 	} {
 		err := login(row.asToken, row.secret, row.req)
-		if (err == nil) != (row.want == "") || err != nil && (CodeOf(err) != row.want || !strings.Contains(err.Error(), row.names)) {
+		if (err == nil) != (row.want == "") || err != nil && (fault.CodeOf(err) != row.want || !strings.Contains(err.Error(), row.names)) {
 			t.Errorf("%s, %+v: %v, want %q", row.secret, row.req, err, row.want)
 		}
 	}
@@ -150,7 +151,7 @@ func TestSameCredentialTwice(t *testing.T) {
 	}
 	ada := w.add("ada", time.Hour)
 	_, err := w.broker().LoginToken(t.Context(), LoginRequest{Provider: "anthropic", Renew: ada.Label}, keystore.NewSecret("sk-ant-oat01-new"))
-	if CodeOf(err) != Usage {
+	if fault.CodeOf(err) != fault.Usage {
 		t.Errorf("another provider's account: %v", err)
 	}
 }
@@ -192,9 +193,9 @@ func TestLongLivedTokenRefused(t *testing.T) {
 		t.Fatalf("again after the hold: %+v", res)
 	}
 	pinned := TokenRequest{Selection: Selection{Account: "One"}}
-	if tok, err := w.broker().Token(t.Context(), pinned); CodeOf(err) != LoginNeeded {
+	if tok, err := w.broker().Token(t.Context(), pinned); fault.CodeOf(err) != fault.LoginNeeded {
 		t.Errorf("pinned: %v, %v", tok, err)
-	} else if hint := err.(*Error).Hint; hint != "authferry login anthropic --token-stdin --renew One" {
+	} else if hint := err.(*fault.Error).Hint; hint != "authferry login anthropic --token-stdin --renew One" {
 		t.Errorf("hint %q", hint)
 	}
 
@@ -206,7 +207,7 @@ func TestLongLivedTokenRefused(t *testing.T) {
 	if res := w.report(Selection{}, ReportRequest{Lease: lease(two.ID, 1), Status: 401}); res.Action != LogIn || res.Hold != nil || res.Login == nil || res.Login.Hint != "authferry login anthropic --token-stdin --renew One" {
 		t.Errorf("no account any more: %+v", res)
 	}
-	if _, err := w.broker().Token(t.Context(), TokenRequest{}); CodeOf(err) != LoginNeeded {
+	if _, err := w.broker().Token(t.Context(), TokenRequest{}); fault.CodeOf(err) != fault.LoginNeeded {
 		t.Errorf("no account any more: %v", err)
 	}
 
@@ -234,7 +235,7 @@ func TestLongLivedTokenRejected(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	one := w.token("One", "sk-ant-oat01-one")
 	rejected := TokenRequest{Rejected: lease(one.ID, 1)}
-	if _, err := w.broker().Token(t.Context(), rejected); CodeOf(err) != AllHeld {
+	if _, err := w.broker().Token(t.Context(), rejected); fault.CodeOf(err) != fault.AllHeld {
 		t.Errorf("alone: %v", err)
 	}
 	w.later(one.ID)
@@ -250,11 +251,11 @@ func TestLongLivedTokenRejected(t *testing.T) {
 		t.Errorf("again: %s", StateOf(&a, time.Now()))
 	}
 	pinned := TokenRequest{Selection: Selection{Account: "Two"}, Rejected: lease(two.ID, 1)}
-	if _, err := w.broker().Token(t.Context(), pinned); CodeOf(err) != ProviderRefused {
+	if _, err := w.broker().Token(t.Context(), pinned); fault.CodeOf(err) != fault.ProviderRefused {
 		t.Errorf("pinned: %v", err)
 	}
 	w.later(two.ID)
-	if _, err := w.broker().Token(t.Context(), pinned); CodeOf(err) != LoginNeeded {
+	if _, err := w.broker().Token(t.Context(), pinned); fault.CodeOf(err) != fault.LoginNeeded {
 		t.Errorf("pinned, again: %v", err)
 	}
 }
@@ -281,7 +282,7 @@ func TestLongLivedTokenEnds(t *testing.T) {
 	if v := w.broker().ViewOf(a); !v.NoRefresh || v.ExpiresAt.IsZero() || !v.EndsSoon.IsZero() {
 		t.Errorf("%+v", v)
 	}
-	if _, err := w.broker().Refresh(t.Context(), "One"); CodeOf(err) != Usage {
+	if _, err := w.broker().Refresh(t.Context(), "One"); fault.CodeOf(err) != fault.Usage {
 		t.Errorf("refresh: %v", err)
 	}
 	checks := w.broker().Doctor(t.Context(), false)
@@ -335,7 +336,7 @@ func TestTokenInPlaceOfALogin(t *testing.T) {
 	if err := renew("Access"); err != nil {
 		t.Error(err)
 	}
-	if err := renew("Whole"); CodeOf(err) != Usage {
+	if err := renew("Whole"); fault.CodeOf(err) != fault.Usage {
 		t.Errorf("%v", err)
 	}
 	all, err := w.broker().readOrEmpty()

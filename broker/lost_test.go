@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/keystore"
 )
@@ -88,7 +89,7 @@ func TestDoctorWithoutAnyIndexOfACopy(t *testing.T) {
 	}
 	b = New(Options{Dir: w.dir, KeyFile: idx.KeyFile})
 	wants(t, b.Doctor(t.Context(), true), CheckFail, "the vault has the logins of 2 folders")
-	if _, err := b.read(); CodeOf(err) != IndexCorrupt {
+	if _, err := b.read(); fault.CodeOf(err) != fault.IndexCorrupt {
 		t.Errorf("%v", err)
 	}
 }

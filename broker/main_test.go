@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
@@ -183,7 +184,7 @@ func (w *world) command(env ...string) *exec.Cmd {
 // answer is what such a process said.
 type answer struct {
 	token string
-	err   *Error
+	err   *fault.Error
 	text  string
 }
 
@@ -200,11 +201,11 @@ func (w *world) run(cmd *exec.Cmd) answer {
 	for line := range strings.Lines(errs.String()) {
 		var r report
 		if json.Unmarshal([]byte(line), &r) == nil && r.err() != nil {
-			a.err, _ = errors.AsType[*Error](r.err())
+			a.err, _ = errors.AsType[*fault.Error](r.err())
 		}
 	}
 	if a.err == nil {
-		a.err = failf(Internal, "%v: %s", err, errs.String())
+		a.err = fault.Errorf(fault.Internal, "%v: %s", err, errs.String())
 	}
 	return a
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/keystore"
@@ -117,7 +118,7 @@ func (b *Broker) unmoved(now, idx *index.Index) error {
 	return nil
 }
 
-var errMoved = failf(LockTimeout, "the keystore was changed meanwhile; nothing was changed").hint("run the command again")
+var errMoved = fault.Errorf(fault.LockTimeout, "the keystore was changed meanwhile; nothing was changed").WithHint("run the command again")
 
 // whileMoving does anew what a migration at that very moment got in the way of: do
 // opens the keystore that is the folder's then.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync/atomic"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/keystore"
@@ -42,14 +43,14 @@ func (b *Broker) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved i
 		return 0, err
 	}
 	if now := accountIDs(idx); !slices.Equal(now, ids) {
-		return 0, failf(LockTimeout, "an account was added or removed meanwhile; nothing was changed").hint("authferry keystore migrate %s", to)
+		return 0, fault.Errorf(fault.LockTimeout, "an account was added or removed meanwhile; nothing was changed").WithHint("authferry keystore migrate %s", to)
 	}
 	b.opt.Keystore = "" // the recorded one is the source, whatever is asked for
 	if err := b.checkFolder(idx); err != nil {
 		return 0, err
 	}
 	if idx.Keystore == string(to) {
-		return 0, failf(Usage, "the accounts of this folder already live in the %s keystore", to).hint("authferry keystore status")
+		return 0, fault.Errorf(fault.Usage, "the accounts of this folder already live in the %s keystore", to).WithHint("authferry keystore status")
 	}
 	if err := b.open(idx); err != nil {
 		return 0, err
@@ -75,7 +76,7 @@ func (b *Broker) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved i
 	reached("K20 marked")
 	if err := b.update(ctx, index.Durable, func(i *index.Index) error {
 		if !slices.Equal(accountIDs(i), accountIDs(idx)) {
-			return failf(LockTimeout, "an account was added meanwhile; nothing was changed").hint("authferry keystore migrate %s", to)
+			return fault.Errorf(fault.LockTimeout, "an account was added meanwhile; nothing was changed").WithHint("authferry keystore migrate %s", to)
 		}
 		i.Keystore = string(to)
 		if to == keystore.File {
@@ -92,8 +93,8 @@ func (b *Broker) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved i
 	reached("K20 committed")
 	b.store = target
 	if err := b.backUp(ctx); err != nil {
-		return 0, failf(Internal, "the secrets are in the %s keystore now, and in the old one still: the index's backup could not be brought up to date", to).
-			hint("authferry doctor --fix").because(err)
+		return 0, fault.Errorf(fault.Internal, "the secrets are in the %s keystore now, and in the old one still: the index's backup could not be brought up to date", to).
+			WithHint("authferry doctor --fix").Because(err)
 	}
 	m.clear(ctx)
 	return len(m.copied), nil
@@ -138,8 +139,8 @@ func sealsTo(chosen, asked, path string, to keystore.Kind) error {
 		return nil
 	}
 	if sum, err := keystore.KeyFileSum(path); err == nil && sum != chosen {
-		return failf(KeystoreMismatch, "index.json names the key file %s, which was not chosen for what is in the keychain, or was changed since; nothing was changed", quote(path)).
-			hint("export AUTHFERRY_KEY_FILE=%s, if it is yours; then run the command again", Arg(path))
+		return fault.Errorf(fault.KeystoreMismatch, "index.json names the key file %s, which was not chosen for what is in the keychain, or was changed since; nothing was changed", quote(path)).
+			WithHint("export AUTHFERRY_KEY_FILE=%s, if it is yours; then run the command again", Arg(path))
 	}
 	return nil
 }
@@ -295,11 +296,11 @@ func (m *migration) clear(ctx context.Context) {
 // notMoved says where the secrets still are.
 func notMoved(err error, from, to keystore.Kind) error {
 	if errors.Is(err, context.Canceled) {
-		return failf(Cancelled, "interrupted, so nothing was moved: all secrets are still in the %s keystore", from).
-			hint("authferry keystore migrate %s", to).because(err)
+		return fault.Errorf(fault.Cancelled, "interrupted, so nothing was moved: all secrets are still in the %s keystore", from).
+			WithHint("authferry keystore migrate %s", to).Because(err)
 	}
-	e, ok := errors.AsType[*Error](storeError(err))
-	if !ok || e.Code == KeystoreMismatch {
+	e, ok := errors.AsType[*fault.Error](storeError(err))
+	if !ok || e.Code == fault.KeystoreMismatch {
 		return err
 	}
 	e.Message = fmt.Sprintf("the %s keystore did not take the secrets, so nothing was moved: all of them are still in the %s keystore", to, from)

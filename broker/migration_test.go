@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/keystore/keystoretest"
@@ -41,7 +42,7 @@ func TestClientSecretDuringMigration(t *testing.T) {
 	if _, err := at(dir).MigrateKeystore(t.Context(), keystore.File); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.setClientSecret(t.Context(), idx, testProvider(w.server.URL).Endpoint(), keystore.NewSecret("s")); CodeOf(err) != LockTimeout {
+	if err := b.setClientSecret(t.Context(), idx, testProvider(w.server.URL).Endpoint(), keystore.NewSecret("s")); fault.CodeOf(err) != fault.LockTimeout {
 		t.Errorf("%v", err)
 	}
 	if left := itemsOf(t, dir); left != nil {
@@ -76,7 +77,7 @@ func TestAdoptionDuringMigration(t *testing.T) {
 		}
 	}
 	login.AccessToken = access
-	if _, err := (&takeover{Broker: at(dir)}).adopt(t.Context(), login); CodeOf(err) != LockTimeout {
+	if _, err := (&takeover{Broker: at(dir)}).adopt(t.Context(), login); fault.CodeOf(err) != fault.LockTimeout {
 		t.Errorf("%v", err)
 	}
 	if tok, err := at(dir).Token(t.Context(), TokenRequest{}); err != nil || !w.good(tok.AccessToken.Reveal()) {
@@ -119,7 +120,7 @@ func TestMigrationInterrupted(t *testing.T) {
 		t.Errorf("the old keystore has %q", left)
 	}
 	err := interruptAt("write", 3, keystore.Keychain)
-	if e, ok := errors.AsType[*Error](err); !ok || e.Code != Cancelled || !strings.HasPrefix(e.Message, "interrupted, so nothing was moved") || e.Hint != "authferry keystore migrate keychain" {
+	if e, ok := errors.AsType[*fault.Error](err); !ok || e.Code != fault.Cancelled || !strings.HasPrefix(e.Message, "interrupted, so nothing was moved") || e.Hint != "authferry keystore migrate keychain" {
 		t.Errorf("%+v", err)
 	}
 	if left := itemsOf(t, dir); left != nil {
@@ -264,8 +265,8 @@ func TestMigrateSealsToAChosenKeyAlone(t *testing.T) {
 	}
 	refused := func() {
 		t.Helper()
-		if _, err := b().MigrateKeystore(t.Context(), keystore.File); CodeOf(err) != KeystoreMismatch {
-			t.Errorf("%v, want %s", err, KeystoreMismatch)
+		if _, err := b().MigrateKeystore(t.Context(), keystore.File); fault.CodeOf(err) != fault.KeystoreMismatch {
+			t.Errorf("%v, want %s", err, fault.KeystoreMismatch)
 		}
 		if _, err := os.Stat(filepath.Join(dir, "vault")); err == nil {
 			if items, _ := os.ReadDir(filepath.Join(dir, "vault")); len(items) > 0 {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
@@ -97,7 +98,7 @@ func TestMissingIsNotEmpty(t *testing.T) {
 				row.after(&next)
 			}
 			_, err = b.replace(t.Context(), a.ID, next)
-			if row.want.refused != (CodeOf(err) == LoginFailed) || !row.want.refused && err != nil {
+			if row.want.refused != (fault.CodeOf(err) == fault.LoginFailed) || !row.want.refused && err != nil {
 				t.Fatalf("%v", err)
 			}
 			g, now := w.stored(a.ID), w.account(a.ID)
@@ -172,7 +173,7 @@ func TestLoginWithoutSecondRefreshToken(t *testing.T) {
 	if err != nil || done.Renewed || done.Account.Fingerprint != "" || len(warned) != 2 {
 		t.Fatalf("%+v, %v, %q", done, err, warned)
 	}
-	if _, err = b.Login(t.Context(), LoginRequest{Provider: "sim", Renew: a.ID}, w.browser().person()); CodeOf(err) != LoginFailed {
+	if _, err = b.Login(t.Context(), LoginRequest{Provider: "sim", Renew: a.ID}, w.browser().person()); fault.CodeOf(err) != fault.LoginFailed {
 		t.Errorf("%v", err)
 	}
 	w.refreshes(a.ID)

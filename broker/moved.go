@@ -5,6 +5,7 @@ import (
 	"context"
 	"slices"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/keystore"
@@ -57,8 +58,8 @@ func (b *Broker) superseded(ctx context.Context, idx *index.Index, m manifest) e
 }
 
 func movedAway(to, from keystore.Kind) error {
-	return failf(KeystoreMismatch, "the logins were moved to the %s keystore, and index.json, from before that, names the %s keystore; nothing was sent and nothing was changed", to, from).
-		hint(fixHint)
+	return fault.Errorf(fault.KeystoreMismatch, "the logins were moved to the %s keystore, and index.json, from before that, names the %s keystore; nothing was sent and nothing was changed", to, from).
+		WithHint(fixHint)
 }
 
 // movedTo is this Broker over the keystore that m names. A key file is believed that
@@ -160,7 +161,7 @@ func (d *doctor) follow(ctx context.Context, o *Broker, keyFile string) error {
 	defer l.Release()
 	if err := d.b.update(ctx, index.Durable, func(i *index.Index) error {
 		if i.Store != d.idx.Store || i.Keystore != d.idx.Keystore {
-			return failf(LockTimeout, "the keystore was changed meanwhile; nothing was changed").hint("%s", fixHint)
+			return fault.Errorf(fault.LockTimeout, "the keystore was changed meanwhile; nothing was changed").WithHint("%s", fixHint)
 		}
 		i.Keystore = string(o.store.Kind())
 		if o.store.Kind() == keystore.File {

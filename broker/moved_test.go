@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/keystore/keystoretest"
 )
@@ -91,18 +92,18 @@ func oldIndex(t *testing.T, to keystore.Kind, at killPoint, used bool) {
 	if err := os.WriteFile(filepath.Join(dir, "index.json"), before, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	switch err := rotate(); CodeOf(err) {
-	case KeystoreMismatch:
-		if e, _ := errors.AsType[*Error](err); e.Hint != fixHint {
+	switch err := rotate(); fault.CodeOf(err) {
+	case fault.KeystoreMismatch:
+		if e, _ := errors.AsType[*fault.Error](err); e.Hint != fixHint {
 			t.Errorf("the hint is %q", e.Hint)
 		}
-		if _, err := w.addTo(here(), "bob"); CodeOf(err) != KeystoreMismatch {
+		if _, err := w.addTo(here(), "bob"); fault.CodeOf(err) != fault.KeystoreMismatch {
 			t.Errorf("another login is added: %v", err)
 		}
-		if _, err := here().Remove(t.Context(), id, RevokeOwn); CodeOf(err) != KeystoreMismatch {
+		if _, err := here().Remove(t.Context(), id, RevokeOwn); fault.CodeOf(err) != fault.KeystoreMismatch {
 			t.Errorf("removed: %v", err)
 		}
-	case KeystoreUnavailable: // all of it is gone from there
+	case fault.KeystoreUnavailable: // all of it is gone from there
 	default:
 		if err != nil {
 			t.Errorf("with the older index: %v", err)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 )
 
@@ -49,9 +50,9 @@ func (b *Broker) towards(ctx context.Context, idx *index.Index, s Selection, ori
 	}
 	switch {
 	case len(pools) == 0:
-		return s, failf(Fenced, "no account is for %s", origin).because(ErrOtherOrigin)
+		return s, fault.Errorf(fault.Fenced, "no account is for %s", origin).Because(ErrOtherOrigin)
 	case len(providers) > 1:
-		return s, failf(Ambiguous, "which pool is for %s? there are: %s", origin, quoted(pools)).hint("name one: --pool NAME, or AUTHFERRY_POOL=NAME")
+		return s, fault.Errorf(fault.Ambiguous, "which pool is for %s? there are: %s", origin, quoted(pools)).WithHint("name one: --pool NAME, or AUTHFERRY_POOL=NAME")
 	case len(pools) == 1 && !tied:
 		s.Pool = pools[0]
 	default:
@@ -88,7 +89,7 @@ func (b *Broker) reaches(ctx context.Context, idx *index.Index, sel selected, or
 
 // otherOrigin is the error for a token of a that may not go to origin.
 func otherOrigin(a *index.Account, origin string) error {
-	return failf(Fenced, "account %s is not for %s", quote(a.Label), origin).because(ErrOtherOrigin)
+	return fault.Errorf(fault.Fenced, "account %s is not for %s", quote(a.Label), origin).Because(ErrOtherOrigin)
 }
 
 // unlessElsewhere is err, the reason why nobody's token can be had, where the
@@ -102,5 +103,5 @@ func (b *Broker) unlessElsewhere(ctx context.Context, idx *index.Index, sel sele
 	if readErr != nil || there {
 		return err
 	}
-	return failf(Fenced, "pool %s is not for %s", quote(sel.pool), sel.origin).because(ErrOtherOrigin)
+	return fault.Errorf(fault.Fenced, "pool %s is not for %s", quote(sel.pool), sel.origin).Because(ErrOtherOrigin)
 }

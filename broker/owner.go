@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/authferry/authferry/atomicfile"
+	"github.com/authferry/authferry/broker/fault"
 )
 
 // mine refuses to write in another user's folder, and so to spend anything that is
@@ -35,8 +36,8 @@ func OwnerError(err error, command string) error {
 		as = "#" + who // to sudo a number is a name
 	}
 	me := userName(uint32(os.Geteuid())) // #nosec G115 -- never negative where there are owners
-	return failf(Fenced, "%s belongs to user %s, and this is user %s: nothing was sent and nothing was changed", e.Path, who, me).
-		hint("sudo -u %s %s", Arg(as), command)
+	return fault.Errorf(fault.Fenced, "%s belongs to user %s, and this is user %s: nothing was sent and nothing was changed", e.Path, who, me).
+		WithHint("sudo -u %s %s", Arg(as), command)
 }
 
 // statusIn looks at another folder.

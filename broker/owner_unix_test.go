@@ -17,6 +17,7 @@ import (
 
 	"github.com/authferry/authferry/atomicfile"
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -107,10 +108,10 @@ func TestFolderOfAnother(t *testing.T) {
 	}
 	for name, change := range changes {
 		err := change(w.broker())
-		if CodeOf(err) != Fenced || !strings.Contains(err.Error(), "belongs to user 12345") {
+		if fault.CodeOf(err) != fault.Fenced || !strings.Contains(err.Error(), "belongs to user 12345") {
 			t.Errorf("%s: %v", name, err)
 		}
-		if e, _ := errors.AsType[*Error](err); e == nil || e.Hint != "sudo -u '#12345' env AUTHFERRY_DIR="+w.dir+" authferry status" {
+		if e, _ := errors.AsType[*fault.Error](err); e == nil || e.Hint != "sudo -u '#12345' env AUTHFERRY_DIR="+w.dir+" authferry status" {
 			t.Errorf("%s: the hint is %+v", name, e)
 		}
 	}
@@ -133,11 +134,11 @@ func TestNewFolderOfAnother(t *testing.T) {
 	give(t, home)
 	before := tree(t, home)
 	for name, change := range w.changes() {
-		if err := change(New(Options{Dir: filepath.Join(home, ".config", "authferry"), Keystore: keystore.File, KeyFile: w.keyFile()})); CodeOf(err) != Fenced {
+		if err := change(New(Options{Dir: filepath.Join(home, ".config", "authferry"), Keystore: keystore.File, KeyFile: w.keyFile()})); fault.CodeOf(err) != fault.Fenced {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := New(Options{Dir: filepath.Join(t.TempDir(), "authferry")}).InitFileKeystore(t.Context(), filepath.Join(home, "key")); CodeOf(err) != Fenced {
+	if _, err := New(Options{Dir: filepath.Join(t.TempDir(), "authferry")}).InitFileKeystore(t.Context(), filepath.Join(home, "key")); fault.CodeOf(err) != fault.Fenced {
 		t.Errorf("a key file: %v", err)
 	}
 	if now := tree(t, home); now != before {

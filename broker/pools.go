@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 )
 
@@ -15,7 +16,7 @@ import (
 func (b *Broker) Use(ctx context.Context, account string) (*index.Account, error) {
 	return b.updated(ctx, account, func(idx *index.Index, a *index.Account) error {
 		if a.Disabled {
-			return failf(NoAccount, "account %s is disabled", quote(a.Label)).hint("authferry enable %s", argFor(idx, a))
+			return fault.Errorf(fault.NoAccount, "account %s is disabled", quote(a.Label)).WithHint("authferry enable %s", argFor(idx, a))
 		}
 		p := idx.Pools[a.Pool]
 		p.Current = a.ID
@@ -30,27 +31,27 @@ func (b *Broker) Use(ctx context.Context, account string) (*index.Account, error
 func (b *Broker) Bind(ctx context.Context, dir, account, pool string) (*index.Binding, error) {
 	real, err := index.RealPath(dir)
 	if err != nil {
-		return nil, failf(Usage, "there is no directory %s", quote(dir))
+		return nil, fault.Errorf(fault.Usage, "there is no directory %s", quote(dir))
 	}
 	switch info, err := os.Stat(real); {
 	case err != nil || !info.IsDir():
-		return nil, failf(Usage, "%s is not a directory", quote(dir))
+		return nil, fault.Errorf(fault.Usage, "%s is not a directory", quote(dir))
 	case !utf8.ValidString(real): // index.json is JSON, and would have another name there
-		return nil, failf(Usage, "the path of %s is not valid UTF-8; bind the directory above it", quote(dir))
+		return nil, fault.Errorf(fault.Usage, "the path of %s is not valid UTF-8; bind the directory above it", quote(dir))
 	}
 	if _, err := b.read(); err != nil {
 		return nil, err
 	}
 	m, err := b.mounted()
 	if err != nil {
-		return nil, failf(Internal, "the table of mounts can't be read").because(err)
+		return nil, fault.Errorf(fault.Internal, "the table of mounts can't be read").Because(err)
 	}
 	bd := index.Binding{Dir: real}
 	return &bd, b.update(ctx, index.Durable, func(idx *index.Index) error {
 		if pool != "" {
 			name, p, ok := findPool(idx, pool)
 			if !ok {
-				return failf(NoAccount, "there is no pool %s; there are: %s", quote(pool), poolNames(idx, "")).hint("authferry list")
+				return fault.Errorf(fault.NoAccount, "there is no pool %s; there are: %s", quote(pool), poolNames(idx, "")).WithHint("authferry list")
 			}
 			bd.Pool, bd.Provider = name, p.Provider
 		} else {
@@ -70,7 +71,7 @@ func (b *Broker) Bind(ctx context.Context, dir, account, pool string) (*index.Bi
 func (b *Broker) Unbind(ctx context.Context, dir string) ([]index.Binding, error) {
 	given, err := filepath.Abs(dir)
 	if err != nil {
-		return nil, failf(Usage, "there is no directory %s", quote(dir)).because(err)
+		return nil, fault.Errorf(fault.Usage, "there is no directory %s", quote(dir)).Because(err)
 	}
 	idx, err := b.read()
 	if err != nil {
@@ -83,7 +84,7 @@ func (b *Broker) Unbind(ctx context.Context, dir string) ([]index.Binding, error
 		if real, err := index.RealPath(dir); err == nil {
 			m, err := b.mounted()
 			if err != nil {
-				return nil, failf(Internal, "the table of mounts can't be read").because(err)
+				return nil, fault.Errorf(fault.Internal, "the table of mounts can't be read").Because(err)
 			}
 			is = func(path string) bool { return m.same(path, real) }
 		}
@@ -122,7 +123,7 @@ func (b *Broker) Enable(ctx context.Context, account string) (*index.Account, er
 func poolName(name string) (string, error) {
 	name, err := index.CheckLabel(name)
 	if err != nil {
-		return "", failf(Usage, "the pool's name does not do").because(err)
+		return "", fault.Errorf(fault.Usage, "the pool's name does not do").Because(err)
 	}
 	return name, nil
 }
@@ -132,7 +133,7 @@ func poolName(name string) (string, error) {
 func poolFor(idx *index.Index, name, provider string) (string, error) {
 	known, p, ok := findPool(idx, name)
 	if ok && p.Provider != provider {
-		return "", failf(Fenced, "pool %s is of provider %s, and a pool never mixes providers", quote(known), p.Provider).hint("choose another --pool")
+		return "", fault.Errorf(fault.Fenced, "pool %s is of provider %s, and a pool never mixes providers", quote(known), p.Provider).WithHint("choose another --pool")
 	}
 	return known, nil
 }
@@ -179,7 +180,7 @@ func (b *Broker) Move(ctx context.Context, account, pool string) (*index.Account
 // the end. Errors: NoAccount, Ambiguous, Usage.
 func (b *Broker) Order(ctx context.Context, account string, n int) (*index.Account, error) {
 	if n < 1 {
-		return nil, failf(Usage, "ranks count from 1")
+		return nil, fault.Errorf(fault.Usage, "ranks count from 1")
 	}
 	return b.updated(ctx, account, func(idx *index.Index, a *index.Account) error {
 		members := idx.Members(a.Pool)
@@ -221,14 +222,14 @@ func (b *Broker) ExecEnv(a *index.Account) ([]string, error) {
 	}
 	p, ok := ps.Get(a.Provider)
 	if !ok {
-		return nil, failf(Usage, "provider %s is not known any more, so name the variable", a.Provider).hint(hint)
+		return nil, fault.Errorf(fault.Usage, "provider %s is not known any more, so name the variable", a.Provider).WithHint(hint)
 	}
 	names := p.Env
 	if a.Kind == KindAPIKey {
 		names = p.KeyEnv()
 	}
 	if len(names) == 0 {
-		return nil, failf(Usage, "provider %s names no variable for its token", a.Provider).hint(hint)
+		return nil, fault.Errorf(fault.Usage, "provider %s names no variable for its token", a.Provider).WithHint(hint)
 	}
 	return names, nil
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 )
 
@@ -51,7 +52,7 @@ func TestOrderAndMoveKeepTheRanks(t *testing.T) {
 	equal(t, labelsOf(t, w, "sim"), "cat", "ada", "bob")
 	must(b.Order(t.Context(), "cat", 99))
 	equal(t, labelsOf(t, w, "sim"), "ada", "bob", "cat")
-	if _, err := b.Order(t.Context(), "cat", 0); CodeOf(err) != Usage {
+	if _, err := b.Order(t.Context(), "cat", 0); fault.CodeOf(err) != fault.Usage {
 		t.Error(err)
 	}
 	must(b.Move(t.Context(), "ada", "work"))
@@ -62,7 +63,7 @@ func TestOrderAndMoveKeepTheRanks(t *testing.T) {
 	}
 	must(b.Move(t.Context(), "ada", "SIM"))
 	equal(t, labelsOf(t, w, "sim"), "bob", "cat", "ada")
-	if _, err := b.Move(t.Context(), "ada", "a/b"); CodeOf(err) != Usage {
+	if _, err := b.Move(t.Context(), "ada", "a/b"); fault.CodeOf(err) != fault.Usage {
 		t.Error(err)
 	}
 }
@@ -93,13 +94,13 @@ func TestAPoolHasOneSpelling(t *testing.T) {
 	if len(pools) != 1 || len(idx.Pools) != 1 || len(labelsOf(t, w, pools[0])) != 3 {
 		t.Fatalf("%q %+v", pools, idx.Pools)
 	}
-	if _, err := w.addIn("other", "wORK", "dan"); CodeOf(err) != Fenced {
+	if _, err := w.addIn("other", "wORK", "dan"); fault.CodeOf(err) != fault.Fenced {
 		t.Errorf("another provider's account: %v", err)
 	}
-	if _, err := renewable(idx, LoginRequest{Provider: "other", Pool: "wORK"}, KindOAuth); CodeOf(err) != Fenced {
+	if _, err := renewable(idx, LoginRequest{Provider: "other", Pool: "wORK"}, KindOAuth); fault.CodeOf(err) != fault.Fenced {
 		t.Errorf("another provider's login: %v", err)
 	}
-	if _, err := renewable(idx, LoginRequest{Provider: "other", Pool: "a/b"}, KindOAuth); CodeOf(err) != Usage {
+	if _, err := renewable(idx, LoginRequest{Provider: "other", Pool: "a/b"}, KindOAuth); fault.CodeOf(err) != fault.Usage {
 		t.Errorf("a login into a pool that can't be: %v", err)
 	}
 	for _, s := range []Selection{{Pool: "wOrk"}, {EnvPool: "wOrk"}, {Pool: "wOrk", Account: "cat"}} {
@@ -126,7 +127,7 @@ func TestAProviderFindsItsPool(t *testing.T) {
 	if err != nil || len(poolsOf(idx, "")) != 2 {
 		t.Fatalf("%+v, %v", idx, err)
 	}
-	if _, err := renewable(idx, LoginRequest{Provider: "work"}, KindOAuth); CodeOf(err) != Fenced {
+	if _, err := renewable(idx, LoginRequest{Provider: "work"}, KindOAuth); fault.CodeOf(err) != fault.Fenced {
 		t.Errorf("a provider called as another one's pool: %v", err)
 	}
 	if _, err := renewable(idx, LoginRequest{Provider: "sim"}, KindOAuth); err != nil {
@@ -151,14 +152,14 @@ func TestAnExactPoolNameWins(t *testing.T) {
 		if tok, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Pool: pool}}); err != nil || tok.Account.ID != a[i].ID {
 			t.Errorf("%s: %v", pool, err)
 		}
-		if _, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Pool: pool, Account: a[1-i].ID}}); CodeOf(err) != Fenced {
+		if _, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Pool: pool, Account: a[1-i].ID}}); fault.CodeOf(err) != fault.Fenced {
 			t.Errorf("outside of %s: %v", pool, err)
 		}
 		if c, err := w.addIn("sim", pool, []string{"cat", "dan"}[i]); err != nil || c.Pool != pool {
 			t.Errorf("%s: %+v, %v", pool, c, err)
 		}
 	}
-	if _, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Pool: "Work"}}); CodeOf(err) != NoAccount {
+	if _, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Pool: "Work"}}); fault.CodeOf(err) != fault.NoAccount {
 		t.Errorf("neither: %v", err)
 	}
 	if moved, err := b.Move(t.Context(), "bob", "work"); err != nil || moved.Pool != "work" {
@@ -175,7 +176,7 @@ func TestUseAndDisableMoveThePool(t *testing.T) {
 	if _, err := b.Disable(t.Context(), "bob"); err != nil || w.current("sim") != a[0].ID {
 		t.Fatal(err, w.current("sim"))
 	}
-	if _, err := b.Use(t.Context(), "bob"); CodeOf(err) != NoAccount {
+	if _, err := b.Use(t.Context(), "bob"); fault.CodeOf(err) != fault.NoAccount {
 		t.Fatal(err)
 	}
 	if _, err := b.Enable(t.Context(), "bob"); err != nil || StateOf(new(w.account(a[1].ID)), time.Now()) != Valid {
@@ -212,7 +213,7 @@ func TestBinding(t *testing.T) {
 			t.Errorf("in %s: %v", dir, err)
 		}
 	}
-	if _, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Dir: below, Account: "ada"}}); CodeOf(err) != Fenced {
+	if _, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Dir: below, Account: "ada"}}); fault.CodeOf(err) != fault.Fenced {
 		t.Errorf("the fence: %v", err)
 	}
 	if _, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Dir: filepath.Dir(project), Provider: "sim"}}); err != nil {
@@ -231,7 +232,7 @@ func TestBinding(t *testing.T) {
 	if gone, err := b.Unbind(t.Context(), below); err != nil || len(gone) != 1 {
 		t.Fatal(gone, err)
 	}
-	if _, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Dir: below}}); CodeOf(err) != AllHeld {
+	if _, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Dir: below}}); fault.CodeOf(err) != fault.AllHeld {
 		t.Error(err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
@@ -17,7 +18,7 @@ import (
 func (b *Broker) Providers() (*oauth.Providers, error) {
 	ps, err := oauth.LoadProviders(filepath.Join(b.opt.Dir, "providers.toml"))
 	if err != nil {
-		return nil, failf(Usage, "providers.toml does not do").hint("mend or delete %s", filepath.Join(b.opt.Dir, "providers.toml")).because(err)
+		return nil, fault.Errorf(fault.Usage, "providers.toml does not do").WithHint("mend or delete %s", filepath.Join(b.opt.Dir, "providers.toml")).Because(err)
 	}
 	return ps, nil
 }
@@ -30,7 +31,7 @@ func (b *Broker) Provider(name string) (oauth.Provider, error) {
 	}
 	p, ok := ps.Get(name)
 	if !ok {
-		return p, failf(Usage, "there is no provider %s", quote(name)).hint("authferry provider list, or authferry provider add %s --issuer URL", name)
+		return p, fault.Errorf(fault.Usage, "there is no provider %s", quote(name)).WithHint("authferry provider list, or authferry provider add %s --issuer URL", name)
 	}
 	if keys := ps.Unknown()[name]; keys != nil {
 		b.opt.Warn(ignored(name, keys))
@@ -55,10 +56,10 @@ func ignored(name string, keys []string) string {
 // one, in the keystore. Existing accounts keep what they were logged in with.
 func (b *Broker) AddProvider(ctx context.Context, p oauth.Provider, secret keystore.Secret) error {
 	if err := p.Validate(); err != nil {
-		return failf(Usage, "provider %s does not do", quote(p.Name)).because(err)
+		return fault.Errorf(fault.Usage, "provider %s does not do", quote(p.Name)).Because(err)
 	}
 	if !secret.Empty() && p.ClientID == "" {
-		return failf(Usage, "a client secret needs its --client-id")
+		return fault.Errorf(fault.Usage, "a client secret needs its --client-id")
 	}
 	l, err := b.lockSettings(ctx, "providers.toml")
 	if err != nil {
@@ -79,7 +80,7 @@ func (b *Broker) AddProvider(ctx context.Context, p oauth.Provider, secret keyst
 		return err
 	}
 	if err := ps.Add(p); err != nil {
-		return failf(Internal, "providers.toml can't be changed").because(err)
+		return fault.Errorf(fault.Internal, "providers.toml can't be changed").Because(err)
 	}
 	return nil
 }
@@ -102,7 +103,7 @@ func (b *Broker) RemoveProvider(ctx context.Context, name string) error {
 		return err
 	}
 	if err := ps.Remove(name); err != nil {
-		return failf(Usage, "provider %s is not one of your own", quote(name)).hint("authferry provider list").because(err)
+		return fault.Errorf(fault.Usage, "provider %s is not one of your own", quote(name)).WithHint("authferry provider list").Because(err)
 	}
 	idx, err := b.readOrEmpty()
 	if err != nil || idx.Store == "" || p.ClientID == "" {
@@ -127,17 +128,17 @@ func (b *Broker) RemoveProvider(ctx context.Context, name string) error {
 // Discover reads a provider's endpoints from its issuer's discovery document.
 func (b *Broker) Discover(ctx context.Context, issuer string) (oauth.Provider, error) {
 	if err := oauth.CheckURL(issuer); err != nil {
-		return oauth.Provider{}, failf(Usage, "the issuer's URL does not do").because(err)
+		return oauth.Provider{}, fault.Errorf(fault.Usage, "the issuer's URL does not do").Because(err)
 	}
 	timed, over := b.within(ctx, b.opt.HTTPTimeout, forProvider(issuer))
 	defer over()
 	p, err := b.opt.Client.Discover(timed, issuer)
 	if err != nil && ctx.Err() != nil {
-		return p, failf(Cancelled, "interrupted; nothing was changed")
+		return p, fault.Errorf(fault.Cancelled, "interrupted; nothing was changed")
 	}
 	if err != nil {
-		failed := failf(ProviderUnreachable, "discovery at %s failed", issuer).
-			hint("check the URL, or name the endpoints: --authorization-endpoint … --token-endpoint …").because(err)
+		failed := fault.Errorf(fault.ProviderUnreachable, "discovery at %s failed", issuer).
+			WithHint("check the URL, or name the endpoints: --authorization-endpoint … --token-endpoint …").Because(err)
 		if e, ok := errors.AsType[*oauth.Error](err); ok && e.Advice() != "" {
 			failed.Hint = e.Advice()
 		}

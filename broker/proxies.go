@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/atomicfile"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/lock"
 )
 
@@ -50,7 +51,7 @@ func (b *Broker) Announce(v ProxyView) (withdraw func(), err error) {
 	}
 	if err != nil {
 		withdraw()
-		return nil, failf(Internal, "the proxy could not be made known").because(err)
+		return nil, fault.Errorf(fault.Internal, "the proxy could not be made known").Because(err)
 	}
 	return withdraw, nil
 }

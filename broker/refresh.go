@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 )
 
@@ -31,10 +32,10 @@ func (b *Broker) refreshFor(ctx context.Context, account string, r renewal) (*in
 		return nil, err
 	}
 	if a.Kind == KindAPIKey {
-		return nil, failf(Usage, "account %s is an API key, which is never refreshed", quote(a.Label))
+		return nil, fault.Errorf(fault.Usage, "account %s is an API key, which is never refreshed", quote(a.Label))
 	}
 	if longLived(a) {
-		return nil, failf(Usage, "account %s is a long-lived token, which is never refreshed; it ends %s", quote(a.Label), atTime(a.ExpiresAt)).hint("%s", RenewCommand(a))
+		return nil, fault.Errorf(fault.Usage, "account %s is a long-lived token, which is never refreshed; it ends %s", quote(a.Label), atTime(a.ExpiresAt)).WithHint("%s", RenewCommand(a))
 	}
 	return b.refresh(ctx, a, r)
 }
@@ -47,14 +48,14 @@ func (b *Broker) refresh(ctx context.Context, a *index.Account, r renewal) (*ind
 		return nil, readErr
 	}
 	after := idx.Account(a.ID)
-	if e, ok := errors.AsType[*Error](err); ok && !r.now && e.Hint == "" && after != nil && after.Failure != nil && after.Failure.Stated {
+	if e, ok := errors.AsType[*fault.Error](err); ok && !r.now && e.Hint == "" && after != nil && after.Failure != nil && after.Failure.Stated {
 		e.Hint = "authferry refresh " + argFor(idx, after) + " --now"
 	}
 	switch {
 	case err != nil:
 		return nil, err
 	case after == nil:
-		return nil, failf(NoAccount, "the account was removed meanwhile").hint("authferry list")
+		return nil, fault.Errorf(fault.NoAccount, "the account was removed meanwhile").WithHint("authferry list")
 	}
 	return after, nil
 }
@@ -62,7 +63,7 @@ func (b *Broker) refresh(ctx context.Context, a *index.Account, r renewal) (*ind
 // Refreshed is what RefreshAll did for one account.
 type Refreshed struct {
 	Account index.Account
-	Err     *Error // nil: it was refreshed
+	Err     *fault.Error // nil: it was refreshed
 }
 
 // RefreshAll is Refresh for every account that has a refresh token and is not
@@ -80,16 +81,16 @@ func (b *Broker) RefreshAll(ctx context.Context) ([]Refreshed, error) {
 				continue
 			}
 			after, err := b.refresh(ctx, a, r)
-			if CodeOf(err) == Cancelled {
+			if fault.CodeOf(err) == fault.Cancelled {
 				return all, err
 			}
 			done := Refreshed{Account: *a}
 			if err == nil {
 				done.Account = *after
-			} else if e, ok := errors.AsType[*Error](err); ok {
+			} else if e, ok := errors.AsType[*fault.Error](err); ok {
 				done.Err = e
 			} else {
-				done.Err = failf(Internal, "account %s could not be refreshed", quote(a.Label)).because(err)
+				done.Err = fault.Errorf(fault.Internal, "account %s could not be refreshed", quote(a.Label)).Because(err)
 			}
 			all = append(all, done)
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 )
 
@@ -36,7 +37,7 @@ func TestAPersonTriesAgain(t *testing.T) {
 				w.server.ClearFaults()
 				w.server.Inject(row.fault)
 				w.expire(a.ID)
-				if _, err := b.Token(t.Context(), TokenRequest{}); CodeOf(err) != ProviderRefused {
+				if _, err := b.Token(t.Context(), TokenRequest{}); fault.CodeOf(err) != fault.ProviderRefused {
 					t.Fatalf("token: %v", err)
 				}
 				w.change(a.ID, func(a *index.Account) { // a slow machine takes longer than a short one lasts
@@ -54,11 +55,11 @@ func TestAPersonTriesAgain(t *testing.T) {
 			if err != nil || !strings.Contains(s.Pools[0].Reason, "can't be refreshed until") {
 				t.Errorf("%+v, %v", s, err)
 			}
-			if _, err := b.Token(t.Context(), TokenRequest{}); CodeOf(err) != ProviderRefused {
+			if _, err := b.Token(t.Context(), TokenRequest{}); fault.CodeOf(err) != fault.ProviderRefused {
 				t.Errorf("a token within the back-off: %v", err)
 			}
 			_, err = b.Refresh(t.Context(), "ada")
-			if e, _ := errors.AsType[*Error](err); row.stated != (err != nil) || row.stated && (e.RetryAt.IsZero() || e.Hint != "authferry refresh ada --now") {
+			if e, _ := errors.AsType[*fault.Error](err); row.stated != (err != nil) || row.stated && (e.RetryAt.IsZero() || e.Hint != "authferry refresh ada --now") {
 				t.Errorf("refresh: %v", err)
 			}
 			fail()
@@ -70,7 +71,7 @@ func TestAPersonTriesAgain(t *testing.T) {
 			}
 			n := w.server.Ledger().TokenRequests
 			_, err = b.RefreshNow(t.Context(), "ada")
-			if e, _ := errors.AsType[*Error](err); e == nil || e.Code != ProviderRefused || e.RetryAt.IsZero() || w.server.Ledger().TokenRequests != n {
+			if e, _ := errors.AsType[*fault.Error](err); e == nil || e.Code != fault.ProviderRefused || e.RetryAt.IsZero() || w.server.Ledger().TokenRequests != n {
 				t.Errorf("refresh --now again: %v", err)
 			}
 			fail()
@@ -111,7 +112,7 @@ func TestRefreshesAtOnceAreOne(t *testing.T) {
 	close(release)
 	wg.Wait()
 	for _, err := range errs {
-		if CodeOf(err) != ProviderRefused {
+		if fault.CodeOf(err) != fault.ProviderRefused {
 			t.Error(err)
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 )
@@ -56,7 +57,7 @@ func (b *Broker) renew(ctx context.Context, a *index.Account, r renewal) error {
 	switch {
 	case err == nil:
 		defer gate.Release()
-	case CodeOf(err) != LockTimeout:
+	case fault.CodeOf(err) != fault.LockTimeout:
 		return err
 	default:
 		// Held by somebody who is stopped, say. The gate only spares work; if
@@ -82,7 +83,7 @@ func (b *Broker) renew(ctx context.Context, a *index.Account, r renewal) error {
 			return report.err()
 		}
 		if try == 1 {
-			return failf(Internal, "the refresh of account %s was killed twice", quote(a.Label)).hint("authferry refresh %s", Arg(a.Provider+"/"+a.Label))
+			return fault.Errorf(fault.Internal, "the refresh of account %s was killed twice", quote(a.Label)).WithHint("authferry refresh %s", Arg(a.Provider+"/"+a.Label))
 		}
 	}
 }
@@ -97,14 +98,14 @@ func (b *Broker) settled(ctx context.Context, id string, r renewal) (bool, error
 	}
 	a := idx.Account(id)
 	if a == nil || a.Removing {
-		return false, failf(NoAccount, "the account was removed meanwhile").hint("authferry list")
+		return false, fault.Errorf(fault.NoAccount, "the account was removed meanwhile").WithHint("authferry list")
 	}
 	if a.Generation > r.beyond && a.AccessSlot != "" {
 		return true, nil
 	}
 	err = refusal(a, r, time.Now())
 	switch {
-	case CodeOf(err) == LoginNeeded && b.outdated(ctx, idx, a):
+	case fault.CodeOf(err) == fault.LoginNeeded && b.outdated(ctx, idx, a):
 		return false, nil // the rotator rolls the index forward
 	case err != nil && r.rejected && a.Failure == nil && b.rotating(a.ID):
 		return false, nil // a caller that was killed left it behind; the next rotator waits for it
@@ -155,30 +156,30 @@ func refusal(a *index.Account, r renewal, now time.Time) error {
 	case a.Fingerprint == "" || a.Fingerprint == a.Dead:
 		return loginNeeded(a)
 	case r.now && now.Sub(a.ForcedAt).Abs() < forcedEvery && !(a.Failure != nil && a.Failure.At.After(r.since)):
-		e := failf(ProviderRefused, "account %s: --now sent a refresh %v ago; the next one waits", quote(a.Label), now.Sub(a.ForcedAt).Abs().Round(time.Second))
+		e := fault.Errorf(fault.ProviderRefused, "account %s: --now sent a refresh %v ago; the next one waits", quote(a.Label), now.Sub(a.ForcedAt).Abs().Round(time.Second))
 		e.RetryAt = a.ForcedAt.Add(forcedEvery)
 		return e
 	case backingOff(a, now) && !r.setsAside(a.Failure):
 		return failureError(a)
 	case r.rejected && now.Sub(a.RejectedAt) < rejectedEvery && a.RejectedAt.Before(now.Add(clockTolerance)):
-		e := failf(ProviderRefused, "account %s: the API refused two tokens in a row; the next refresh for that reason waits", quote(a.Label))
-		e.RetryAt, e.own = a.RejectedAt.Add(rejectedEvery), true
+		e := fault.Errorf(fault.ProviderRefused, "account %s: the API refused two tokens in a row; the next refresh for that reason waits", quote(a.Label))
+		e.RetryAt, e.Own = a.RejectedAt.Add(rejectedEvery), true
 		return e
 	}
 	return nil
 }
 
 // failureError tells of the recorded failure of a's last rotation.
-func failureError(a *index.Account) *Error {
-	code := ProviderRefused
+func failureError(a *index.Account) *fault.Error {
+	code := fault.ProviderRefused
 	if a.Failure.Class == classUnsent || a.Failure.Class == classUnknown {
-		code = ProviderUnreachable
+		code = fault.ProviderUnreachable
 	}
-	e := failf(code, "account %s: %s; the login is kept", quote(a.Label), a.Failure.Message)
+	e := fault.Errorf(code, "account %s: %s; the login is kept", quote(a.Label), a.Failure.Message)
 	if a.Failure.Class == classMisconfigured {
 		e.Hint = "authferry provider show " + a.Provider
 	}
-	e.RetryAt, e.own = a.Failure.NextTryAt, a.Failure.Class == classRefused
+	e.RetryAt, e.Own = a.Failure.NextTryAt, a.Failure.Class == classRefused
 	return e
 }
 
@@ -233,14 +234,14 @@ func (b *Broker) runRotator(ctx context.Context, a *index.Account, r renewal) (*
 	}
 	read, write, err := os.Pipe()
 	if err != nil {
-		return nil, failf(Internal, "no pipe for the refresh").because(err)
+		return nil, fault.Errorf(fault.Internal, "no pipe for the refresh").Because(err)
 	}
 	defer read.Close()
 	cmd.Stdout = write
 	err = startDetached(cmd)
 	_ = write.Close()
 	if err != nil {
-		return nil, failf(Internal, "the refresh could not be started").because(err)
+		return nil, fault.Errorf(fault.Internal, "the refresh could not be started").Because(err)
 	}
 	go func() { _ = cmd.Wait() }()
 
@@ -266,7 +267,7 @@ func (b *Broker) runRotator(ctx context.Context, a *index.Account, r renewal) (*
 	case got := <-answers:
 		return got.r, got.err
 	case <-ctx.Done():
-		return nil, failf(Cancelled, "interrupted; the refresh goes on in the background and its result is kept").because(ctx.Err())
+		return nil, fault.Errorf(fault.Cancelled, "interrupted; the refresh goes on in the background and its result is kept").Because(ctx.Err())
 	case <-timer.C:
 		return nil, b.tooSlow(a.ID)
 	}
@@ -276,11 +277,11 @@ func (b *Broker) runRotator(ctx context.Context, a *index.Account, r renewal) (*
 func (b *Broker) tooSlow(id string) error {
 	h, _ := lock.ReadHolder(lock.Rotation(id).In(b.index.Dir()))
 	if h.State == stateStoring {
-		return failf(KeystoreTimeout, "new tokens are there, but the keystore has not taken them yet; process %d goes on trying", h.PID).
-			hint("authferry keystore status")
+		return fault.Errorf(fault.KeystoreTimeout, "new tokens are there, but the keystore has not taken them yet; process %d goes on trying", h.PID).
+			WithHint("authferry keystore status")
 	}
-	e := failf(ProviderUnreachable, "the provider did not answer within %v; the refresh goes on in the background and its result is kept", b.opt.HTTPTimeout)
-	return e.hint("run the command again, or wait longer: AUTHFERRY_HTTP_TIMEOUT=2m")
+	e := fault.Errorf(fault.ProviderUnreachable, "the provider did not answer within %v; the refresh goes on in the background and its result is kept", b.opt.HTTPTimeout)
+	return e.WithHint("run the command again, or wait longer: AUTHFERRY_HTTP_TIMEOUT=2m")
 }
 
 // lock acquires a lock of the folder, which may have been moved, within the caller's
@@ -306,20 +307,20 @@ type report struct {
 }
 
 type reportError struct {
-	Code    Code      `json:"code"`
-	Message string    `json:"message"`
-	Hint    string    `json:"hint,omitempty"`
-	RetryAt time.Time `json:"retry_at,omitzero"`
-	Own     bool      `json:"own,omitempty"` // Error.own
+	Code    fault.Code `json:"code"`
+	Message string     `json:"message"`
+	Hint    string     `json:"hint,omitempty"`
+	RetryAt time.Time  `json:"retry_at,omitzero"`
+	Own     bool       `json:"own,omitempty"` // Error.own
 }
 
 func newReport(err error) report {
 	if err == nil {
 		return report{}
 	}
-	r := reportError{Code: CodeOf(err), Message: err.Error()}
-	if e, ok := errors.AsType[*Error](err); ok {
-		r.Hint, r.RetryAt, r.Own = e.Hint, e.RetryAt, e.own
+	r := reportError{Code: fault.CodeOf(err), Message: err.Error()}
+	if e, ok := errors.AsType[*fault.Error](err); ok {
+		r.Hint, r.RetryAt, r.Own = e.Hint, e.RetryAt, e.Own
 	}
 	return report{Error: &r}
 }
@@ -328,7 +329,7 @@ func (r *report) err() error {
 	if r.Error == nil {
 		return nil
 	}
-	return &Error{Code: r.Error.Code, Message: r.Error.Message, Hint: r.Error.Hint, RetryAt: r.Error.RetryAt, own: r.Error.Own}
+	return &fault.Error{Code: r.Error.Code, Message: r.Error.Message, Hint: r.Error.Hint, RetryAt: r.Error.RetryAt, Own: r.Error.Own}
 }
 
 // RotateCommand is the hidden command that this program runs itself with.
@@ -341,7 +342,7 @@ func (b *Broker) rotatorCommand(id string, r renewal, behind bool) (*exec.Cmd, e
 	if self == "" {
 		exe, err := os.Executable()
 		if err != nil {
-			return nil, failf(Internal, "the path of authferry itself is not known").because(err)
+			return nil, fault.Errorf(fault.Internal, "the path of authferry itself is not known").Because(err)
 		}
 		self = exe
 	}

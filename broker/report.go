@@ -10,6 +10,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/ratelimit"
 )
@@ -46,7 +47,7 @@ type ReportResult struct {
 	RetryAfter time.Duration // with Retry; with Wait until RetryAt
 	RetryAt    time.Time     // zero where there is no such moment
 	Next       *Token        // nil where nothing is to be sent, or it was not asked for
-	Login      *Error        // with LogIn: whose, and the command for that
+	Login      *fault.Error  // with LogIn: whose, and the command for that
 }
 
 // tokenJustIssued is how old a token is at most for its refusal to be about the
@@ -157,10 +158,10 @@ func (b *Broker) wantedAfter(id string, s Selection, generation int, v ratelimit
 func (r *ReportRequest) check() (account string, generation int, err error) {
 	switch {
 	case r.Status != 0 && (r.Status < 100 || r.Status > 599):
-		return "", 0, failf(Usage, "the report's status is no HTTP status")
+		return "", 0, fault.Errorf(fault.Usage, "the report's status is no HTTP status")
 	case utf8.RuneCountInString(r.HoldScope) > maxScope, !utf8.ValidString(r.HoldScope),
 		slices.ContainsFunc([]rune(r.HoldScope), func(c rune) bool { return !unicode.IsPrint(c) }):
-		return "", 0, failf(Usage, "the report's hold_scope is not a short printable text")
+		return "", 0, fault.Errorf(fault.Usage, "the report's hold_scope is not a short printable text")
 	}
 	return ParseLease(r.Lease)
 }
@@ -206,7 +207,7 @@ func (b *Broker) record(ctx context.Context, id string, v ratelimit.Verdict, sco
 	var a *index.Account
 	err := b.update(ctx, index.Fast, func(i *index.Index) error {
 		if idx, a = i, i.Account(id); a == nil || a.Removing {
-			return failf(NoAccount, "the account was removed meanwhile").hint("authferry list")
+			return fault.Errorf(fault.NoAccount, "the account was removed meanwhile").WithHint("authferry list")
 		}
 		forget(a, now)
 		if v.Kind == ratelimit.Success {
@@ -255,11 +256,11 @@ func (b *Broker) afterHold(ctx context.Context, idx *index.Index, a *index.Accou
 		return res.blocked(choose(idx, sel, nil, time.Now()).err)
 	}
 	tok, err := b.handOut(ctx, want, r.MinTTL)
-	switch e, _ := errors.AsType[*Error](err); {
+	switch e, _ := errors.AsType[*fault.Error](err); {
 	case err == nil:
 		res.goOn(tok, a)
 		return nil
-	case e != nil && (e.Code == ProviderRefused || e.Code == ProviderUnreachable):
+	case e != nil && (e.Code == fault.ProviderRefused || e.Code == fault.ProviderUnreachable):
 		// Another one is free, and its token can't be had now.
 		b.opt.Warn(e.Error())
 		res.Action = Wait
@@ -305,7 +306,7 @@ func (b *Broker) afterRefusal(ctx context.Context, idx *index.Index, a *index.Ac
 
 // later is for a refused token in whose place none can be had now.
 func (b *Broker) later(err error, res *ReportResult) error {
-	if e, _ := errors.AsType[*Error](err); e != nil && (e.Code == ProviderRefused || e.Code == ProviderUnreachable) && !e.RetryAt.IsZero() {
+	if e, _ := errors.AsType[*fault.Error](err); e != nil && (e.Code == fault.ProviderRefused || e.Code == fault.ProviderUnreachable) && !e.RetryAt.IsZero() {
 		// The provider refreshes nothing now; the login is kept.
 		b.opt.Warn(e.Error())
 		res.Action, res.RetryAt = Retry, e.RetryAt
@@ -326,15 +327,15 @@ func (res *ReportResult) goOn(tok *Token, reported *index.Account) {
 // blocked turns "no account is free" into what the caller should do; any other
 // error stays one.
 func (res *ReportResult) blocked(err error) error {
-	switch CodeOf(err) {
-	case AllHeld:
-		if e, ok := errors.AsType[*Error](err); ok {
+	switch fault.CodeOf(err) {
+	case fault.AllHeld:
+		if e, ok := errors.AsType[*fault.Error](err); ok {
 			res.RetryAt = e.RetryAt
 		}
 		res.Action = Wait
-	case LoginNeeded:
+	case fault.LoginNeeded:
 		res.Action, res.RetryAt = LogIn, time.Time{}
-		res.Login, _ = errors.AsType[*Error](err)
+		res.Login, _ = errors.AsType[*fault.Error](err)
 	default:
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 )
 
@@ -156,20 +157,20 @@ func TestReportRefusesWhatIsNoReport(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		r    ReportRequest
-		want Code
+		want fault.Code
 	}{
-		{"no lease", ReportRequest{Status: 429}, Usage},
-		{"not a lease", ReportRequest{Lease: "acc_x.1", Status: 429}, Usage},
-		{"path in the lease", ReportRequest{Lease: "../../etc/passwd.1", Status: 429}, Usage},
-		{"negative generation", ReportRequest{Lease: a[0].ID + ".-1", Status: 429}, Usage},
-		{"huge generation", ReportRequest{Lease: a[0].ID + ".99999999999999999999", Status: 429}, Usage},
-		{"unknown account", ReportRequest{Lease: "acc_aaaaaaaaaaaaaaaa.1", Status: 429}, NoAccount},
-		{"negative status", ReportRequest{Lease: lease(a[0].ID, 1), Status: -1}, Usage},
-		{"status beyond", ReportRequest{Lease: lease(a[0].ID, 1), Status: 4290}, Usage},
-		{"long scope", ReportRequest{Lease: lease(a[0].ID, 1), Status: 429, HoldScope: strings.Repeat("x", 129)}, Usage},
-		{"scope that moves the cursor", ReportRequest{Lease: lease(a[0].ID, 1), Status: 429, HoldScope: "\x1b[2J"}, Usage},
+		{"no lease", ReportRequest{Status: 429}, fault.Usage},
+		{"not a lease", ReportRequest{Lease: "acc_x.1", Status: 429}, fault.Usage},
+		{"path in the lease", ReportRequest{Lease: "../../etc/passwd.1", Status: 429}, fault.Usage},
+		{"negative generation", ReportRequest{Lease: a[0].ID + ".-1", Status: 429}, fault.Usage},
+		{"huge generation", ReportRequest{Lease: a[0].ID + ".99999999999999999999", Status: 429}, fault.Usage},
+		{"unknown account", ReportRequest{Lease: "acc_aaaaaaaaaaaaaaaa.1", Status: 429}, fault.NoAccount},
+		{"negative status", ReportRequest{Lease: lease(a[0].ID, 1), Status: -1}, fault.Usage},
+		{"status beyond", ReportRequest{Lease: lease(a[0].ID, 1), Status: 4290}, fault.Usage},
+		{"long scope", ReportRequest{Lease: lease(a[0].ID, 1), Status: 429, HoldScope: strings.Repeat("x", 129)}, fault.Usage},
+		{"scope that moves the cursor", ReportRequest{Lease: lease(a[0].ID, 1), Status: 429, HoldScope: "\x1b[2J"}, fault.Usage},
 	} {
-		if _, err := w.broker().Report(t.Context(), Selection{}, test.r); CodeOf(err) != test.want {
+		if _, err := w.broker().Report(t.Context(), Selection{}, test.r); fault.CodeOf(err) != test.want {
 			t.Errorf("%s: %v", test.name, err)
 		}
 	}
@@ -271,10 +272,10 @@ func TestReportHeedsFenceAndPin(t *testing.T) {
 	if r := w.report(Selection{}, limited(office, 3600)); r.Action != Wait || r.Next != nil {
 		t.Fatalf("the other pool is spent and %s said %+v", r.Action, r.Next)
 	}
-	if _, err := w.broker().Report(t.Context(), Selection{Pool: "work", Account: "ada"}, limited(a[0], 60)); CodeOf(err) != Fenced {
+	if _, err := w.broker().Report(t.Context(), Selection{Pool: "work", Account: "ada"}, limited(a[0], 60)); fault.CodeOf(err) != fault.Fenced {
 		t.Errorf("an account outside of the named pool: %v", err)
 	}
-	if _, err := w.broker().Report(t.Context(), Selection{Provider: "other", Pool: "work"}, limited(a[0], 60)); CodeOf(err) != Fenced {
+	if _, err := w.broker().Report(t.Context(), Selection{Provider: "other", Pool: "work"}, limited(a[0], 60)); fault.CodeOf(err) != fault.Fenced {
 		t.Errorf("a provider outside of the named pool: %v", err)
 	}
 }
@@ -288,7 +289,7 @@ func TestWithoutFailoverThePoolStays(t *testing.T) {
 	if r := w.report(Selection{}, limited(a[0], 3600)); r.Action != Wait || r.Next != nil || w.current("sim") != a[0].ID {
 		t.Fatalf("%s, current %s", r.Action, w.current("sim"))
 	}
-	if _, err := w.broker().Token(t.Context(), TokenRequest{}); CodeOf(err) != AllHeld {
+	if _, err := w.broker().Token(t.Context(), TokenRequest{}); fault.CodeOf(err) != fault.AllHeld {
 		t.Fatal(err)
 	}
 }
@@ -395,7 +396,7 @@ func TestProbe(t *testing.T) {
 		_, err := w.broker().Token(t.Context(), TokenRequest{})
 		return err
 	}
-	if CodeOf(token()) != AllHeld {
+	if fault.CodeOf(token()) != fault.AllHeld {
 		t.Fatal("let through at once")
 	}
 	age := func(by time.Duration) {
@@ -423,7 +424,7 @@ func TestProbe(t *testing.T) {
 			switch {
 			case err == nil:
 				through++
-			case CodeOf(err) != AllHeld:
+			case fault.CodeOf(err) != fault.AllHeld:
 				t.Error(err)
 			}
 		}

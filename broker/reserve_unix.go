@@ -2,7 +2,11 @@
 
 package broker
 
-import "syscall"
+import (
+	"syscall"
+
+	"github.com/authferry/authferry/broker/fault"
+)
 
 // spareFiles is how many files are open at once, at most, while new tokens are kept.
 const spareFiles = 4
@@ -18,7 +22,7 @@ func newReserve() (*reserve, error) {
 		fd, err := syscall.Open("/dev/null", syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
 		if err != nil {
 			r.release()
-			return nil, failf(Internal, "this process may not open enough files; nothing was sent").because(err)
+			return nil, fault.Errorf(fault.Internal, "this process may not open enough files; nothing was sent").Because(err)
 		}
 		r.files = append(r.files, fd)
 	}

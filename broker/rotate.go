@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
@@ -110,7 +111,7 @@ func (b *Broker) rotateLocked(ctx context.Context, l *lock.Lock, id string, r re
 	}
 	a := idx.Account(id)
 	if a == nil || a.Removing {
-		return failf(NoAccount, "the account was removed meanwhile").hint("authferry list")
+		return fault.Errorf(fault.NoAccount, "the account was removed meanwhile").WithHint("authferry list")
 	}
 	if err := b.forChange(ctx, idx); err != nil {
 		return err
@@ -168,7 +169,7 @@ func (b *Broker) rotateLocked(ctx context.Context, l *lock.Lock, id string, r re
 			return err
 		}
 		if a = idx.Account(id); a == nil {
-			return failf(NoAccount, "the account was removed meanwhile").hint("authferry list")
+			return fault.Errorf(fault.NoAccount, "the account was removed meanwhile").WithHint("authferry list")
 		}
 	}
 }
@@ -241,8 +242,8 @@ func (e *exchange) recordIntent(ctx context.Context, l *lock.Lock) error {
 		}
 	})
 	if err == nil && lost != nil {
-		err = failf(LockTimeout, "account %s: somebody deleted or replaced the lock of this refresh; nothing was sent", quote(e.account.Label)).
-			hint("authferry refresh %s", argFor(e.idx, e.account)).because(lost)
+		err = fault.Errorf(fault.LockTimeout, "account %s: somebody deleted or replaced the lock of this refresh; nothing was sent", quote(e.account.Label)).
+			WithHint("authferry refresh %s", argFor(e.idx, e.account)).Because(lost)
 	}
 	if err != nil {
 		return err
@@ -296,7 +297,7 @@ func (e *exchange) store(ctx context.Context, l *lock.Lock, tok *oauth.Token, ba
 		}
 	}
 	if err == nil && badToken != nil {
-		return failf(ProviderRefused, "account %s: %s; the login is kept", quote(e.account.Label), badToken)
+		return fault.Errorf(fault.ProviderRefused, "account %s: %s; the login is kept", quote(e.account.Label), badToken)
 	}
 	return err
 }
@@ -334,13 +335,13 @@ func (e *exchange) write(ctx context.Context, persist persistence, g *grant, acc
 // failed is step 7: what the failure means for the refresh token.
 func (e *exchange) failed(ctx context.Context, cause error) error {
 	if e.sentAt.IsZero() {
-		if be, ok := errors.AsType[*Error](cause); ok {
+		if be, ok := errors.AsType[*fault.Error](cause); ok {
 			return be // the index could not take the intent: nothing was sent
 		}
 	}
 	oe, ok := errors.AsType[*oauth.Error](cause)
 	if !ok {
-		return failf(Internal, "the refresh of account %s failed", quote(e.account.Label)).because(cause)
+		return fault.Errorf(fault.Internal, "the refresh of account %s failed", quote(e.account.Label)).Because(cause)
 	}
 	fp := fingerprint(e.grant.RefreshToken)
 	if oe.Class == oauth.Dead {
@@ -430,7 +431,7 @@ func (e *exchange) change(ctx context.Context, d index.Durability, change func(*
 	return e.b.update(ctx, d, func(idx *index.Index) error {
 		a := idx.Account(e.account.ID)
 		if a == nil {
-			return failf(NoAccount, "the account was removed meanwhile").hint("authferry list")
+			return fault.Errorf(fault.NoAccount, "the account was removed meanwhile").WithHint("authferry list")
 		}
 		change(idx, a)
 		return nil
@@ -452,7 +453,7 @@ func (p persistence) until(write func() error) error {
 			p.deadline = p.deadline.Add(stopped)
 		}
 		last = time.Now()
-		if err == nil || time.Now().After(p.deadline) || CodeOf(err) == NoAccount || errors.Is(err, errMoved) {
+		if err == nil || time.Now().After(p.deadline) || fault.CodeOf(err) == fault.NoAccount || errors.Is(err, errMoved) {
 			return err
 		}
 		if p.tell != nil {

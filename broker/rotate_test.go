@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/proofs"
 )
 
@@ -140,7 +141,7 @@ func killRotators(t *testing.T, open func(*testing.T, brokertest.Config) *world,
 					got := w.ask("TEST_KILL_AT="+p.at, "TEST_KILL_ONCE="+filepath.Join(t.TempDir(), "killed"))
 					l := w.server.Ledger()
 					if p.want == window && (kind == brokertest.Rotate || kind == brokertest.Strict) {
-						if got.err == nil || got.err.Code != LoginNeeded {
+						if got.err == nil || got.err.Code != fault.LoginNeeded {
 							t.Fatalf("got %+v; want login_needed, because the provider refused the stored refresh token", got)
 						}
 						if acc := w.account(a.ID); acc.Dead != acc.Fingerprint {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/fault"
 )
 
 // A server that spends each refresh token for good is understood in every dialect,
@@ -38,11 +39,11 @@ func TestSalvagedTokenIsRefused(t *testing.T) {
 		spent bool // the server had spent the refresh token, and the new one is lost
 		kind  brokertest.Rotation
 		point string // where the rotator is killed once
-		want  Code
+		want  fault.Code
 	}{
 		{name: "unspent", kind: brokertest.Strict},
 		{name: "spent, fixed", kind: brokertest.Fixed, spent: true},
-		{name: "spent, strict", kind: brokertest.Strict, spent: true, want: LoginNeeded},
+		{name: "spent, strict", kind: brokertest.Strict, spent: true, want: fault.LoginNeeded},
 		{name: "unspent, killed when it had the refusal", kind: brokertest.Strict, point: "K11"},
 		{name: "unspent, killed when it was restored", kind: brokertest.Strict, point: "K14"},
 		{name: "unspent, killed when the index had it", kind: brokertest.Strict, point: "K15"},

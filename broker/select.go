@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 )
 
@@ -104,8 +105,8 @@ func (b *Broker) resolveIn(idx *index.Index, s Selection) (selected, error) {
 			return selected{}, err
 		}
 		if fence != "" && !isPool(idx, fence, a.Pool) {
-			return selected{}, failf(Fenced, "account %s is in pool %s, outside of pool %s", quote(a.Label), quote(a.Pool), quote(fence)).
-				hint("authferry token --account %s --pool %s", argFor(idx, a), Arg(a.Pool))
+			return selected{}, fault.Errorf(fault.Fenced, "account %s is in pool %s, outside of pool %s", quote(a.Label), quote(a.Pool), quote(fence)).
+				WithHint("authferry token --account %s --pool %s", argFor(idx, a), Arg(a.Pool))
 		}
 		if s.Pool == "" {
 			own, err := b.bound(idx, s, a.Provider)
@@ -113,8 +114,8 @@ func (b *Broker) resolveIn(idx *index.Index, s Selection) (selected, error) {
 				return selected{}, err
 			}
 			if own != nil && boundPool(idx, own) != a.Pool {
-				return selected{}, failf(Fenced, "this directory is bound to %s for provider %s, and account %s is outside of it", boundTo(idx, own), a.Provider, quote(a.Label)).
-					hint("authferry token --pool %s --account %s", Arg(a.Pool), argFor(idx, a))
+				return selected{}, fault.Errorf(fault.Fenced, "this directory is bound to %s for provider %s, and account %s is outside of it", boundTo(idx, own), a.Provider, quote(a.Label)).
+					WithHint("authferry token --pool %s --account %s", Arg(a.Pool), argFor(idx, a))
 			}
 		}
 		return selected{pool: a.Pool, prefer: a.ID, pinned: true}, nil
@@ -122,10 +123,10 @@ func (b *Broker) resolveIn(idx *index.Index, s Selection) (selected, error) {
 	if fence != "" {
 		name, pool, ok := findPool(idx, fence)
 		if !ok {
-			return selected{}, failf(NoAccount, "there is no pool %s; there are: %s", quote(fence), poolNames(idx, ""))
+			return selected{}, fault.Errorf(fault.NoAccount, "there is no pool %s; there are: %s", quote(fence), poolNames(idx, ""))
 		}
 		if s.Provider != "" && pool.Provider != s.Provider {
-			return selected{}, failf(Fenced, "provider %s is outside of pool %s, which is of provider %s", s.Provider, quote(name), pool.Provider)
+			return selected{}, fault.Errorf(fault.Fenced, "provider %s is outside of pool %s, which is of provider %s", s.Provider, quote(name), pool.Provider)
 		}
 		if s.Pool == "" {
 			own, err := b.bound(idx, s, pool.Provider)
@@ -133,8 +134,8 @@ func (b *Broker) resolveIn(idx *index.Index, s Selection) (selected, error) {
 				return selected{}, err
 			}
 			if own != nil && boundPool(idx, own) != name {
-				return selected{}, failf(Fenced, "this directory is bound to %s for provider %s, and AUTHFERRY_POOL says %s", boundTo(idx, own), pool.Provider, quote(name)).
-					hint("authferry token --pool %s", Arg(name))
+				return selected{}, fault.Errorf(fault.Fenced, "this directory is bound to %s for provider %s, and AUTHFERRY_POOL says %s", boundTo(idx, own), pool.Provider, quote(name)).
+					WithHint("authferry token --pool %s", Arg(name))
 			}
 		}
 		return selected{pool: name}, nil
@@ -146,36 +147,36 @@ func (b *Broker) resolveIn(idx *index.Index, s Selection) (selected, error) {
 	if bound != nil {
 		if bound.Account == "" {
 			if idx.Pools[bound.Pool].Provider != bound.Provider { // it ended, and the name may be another provider's by now
-				return selected{}, failf(NoAccount, "pool %s, which this directory is bound to, has no account of provider %s any more", quote(bound.Pool), bound.Provider).
-					hint("authferry use --unbind --dir %s", Arg(bound.Dir))
+				return selected{}, fault.Errorf(fault.NoAccount, "pool %s, which this directory is bound to, has no account of provider %s any more", quote(bound.Pool), bound.Provider).
+					WithHint("authferry use --unbind --dir %s", Arg(bound.Dir))
 			}
 			return selected{pool: bound.Pool}, nil
 		}
 		if a := idx.Account(bound.Account); a != nil {
 			return selected{pool: a.Pool, prefer: a.ID, pinned: true}, nil
 		}
-		return selected{}, failf(NoAccount, "the account that this directory is bound to was removed").hint("authferry use --unbind --dir %s", Arg(bound.Dir))
+		return selected{}, fault.Errorf(fault.NoAccount, "the account that this directory is bound to was removed").WithHint("authferry use --unbind --dir %s", Arg(bound.Dir))
 	}
 	pools := poolsOf(idx, s.Provider)
 	switch {
 	case len(pools) == 1:
 		return selected{pool: pools[0]}, nil
 	case len(pools) == 0 && s.Provider == "":
-		return selected{}, failf(NoAccount, "there is no account yet").hint("authferry login PROVIDER")
+		return selected{}, fault.Errorf(fault.NoAccount, "there is no account yet").WithHint("authferry login PROVIDER")
 	case len(pools) == 0:
-		return selected{}, failf(NoAccount, "there is no account of provider %s", s.Provider).hint("authferry login %s", Arg(s.Provider))
+		return selected{}, fault.Errorf(fault.NoAccount, "there is no account of provider %s", s.Provider).WithHint("authferry login %s", Arg(s.Provider))
 	}
 	if own, p, ok := findPool(idx, s.Provider); s.Provider != "" && ok && p.Provider == s.Provider {
 		return selected{pool: own}, nil
 	}
-	return selected{}, failf(Ambiguous, "which pool? there are: %s", poolNames(idx, s.Provider)).hint("authferry token --pool NAME")
+	return selected{}, fault.Errorf(fault.Ambiguous, "which pool? there are: %s", poolNames(idx, s.Provider)).WithHint("authferry token --pool NAME")
 }
 
 // leased is the account that a lease names.
 func leased(idx *index.Index, id string) (*index.Account, error) {
 	a := idx.Account(id)
 	if a == nil || a.Removing {
-		return nil, failf(NoAccount, "the lease names an account that is not here (any more)").hint("authferry list")
+		return nil, fault.Errorf(fault.NoAccount, "the lease names an account that is not here (any more)").WithHint("authferry list")
 	}
 	return a, nil
 }
@@ -196,7 +197,7 @@ func (b *Broker) resolveLease(idx *index.Index, s Selection, a *index.Account) (
 		}
 	}
 	sel, err := b.resolve(idx, s)
-	if name := cmp.Or(s.Account, s.EnvAccount); CodeOf(err) == NoAccount && name != "" {
+	if name := cmp.Or(s.Account, s.EnvAccount); fault.CodeOf(err) == fault.NoAccount && name != "" {
 		if _, elsewhere := FindAccount(idx, name, ""); elsewhere == nil {
 			err = outside(a)
 		}
@@ -205,7 +206,7 @@ func (b *Broker) resolveLease(idx *index.Index, s Selection, a *index.Account) (
 }
 
 func outside(a *index.Account) error {
-	return failf(Fenced, "the lease is of account %s, outside of what was selected", quote(a.Label))
+	return fault.Errorf(fault.Fenced, "the lease is of account %s, outside of what was selected", quote(a.Label))
 }
 
 // narrow keeps the selection's fence and turns to one account in it: the one
@@ -225,12 +226,12 @@ func FindAccount(idx *index.Index, name, provider string) (*index.Account, error
 		if a := idx.Account(name); a != nil && (provider == "" || a.Provider == provider) {
 			return a, nil
 		}
-		return nil, failf(NoAccount, "there is no account %s", name).hint("authferry list")
+		return nil, fault.Errorf(fault.NoAccount, "there is no account %s", name).WithHint("authferry list")
 	}
 	label := name
 	if p, l, ok := strings.Cut(name, "/"); ok {
 		if provider != "" && p != provider {
-			return nil, failf(NoAccount, "account %s is not of provider %s", quote(name), provider)
+			return nil, fault.Errorf(fault.NoAccount, "account %s is not of provider %s", quote(name), provider)
 		}
 		provider, label = p, l
 	}
@@ -245,15 +246,15 @@ func FindAccount(idx *index.Index, name, provider string) (*index.Account, error
 		return found[0], nil
 	case 0:
 		if len(idx.Accounts) == 0 {
-			return nil, failf(NoAccount, "there is no account yet").hint("authferry login PROVIDER")
+			return nil, fault.Errorf(fault.NoAccount, "there is no account yet").WithHint("authferry login PROVIDER")
 		}
-		return nil, failf(NoAccount, "there is no account %s; there are: %s", quote(name), labels(idx, provider))
+		return nil, fault.Errorf(fault.NoAccount, "there is no account %s; there are: %s", quote(name), labels(idx, provider))
 	}
 	var names []string
 	for _, a := range found {
 		names = append(names, quote(a.Provider+"/"+a.Label))
 	}
-	return nil, failf(Ambiguous, "account %s exists at several providers: %s", quote(name), strings.Join(names, ", "))
+	return nil, fault.Errorf(fault.Ambiguous, "account %s exists at several providers: %s", quote(name), strings.Join(names, ", "))
 }
 
 // argFor names a in a command: by its label, unless FindAccount would need more.

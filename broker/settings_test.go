@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -87,7 +88,7 @@ func TestConfigOfAllowedSizeIsNoWork(t *testing.T) {
 	if err := os.WriteFile(path, bytes.Repeat([]byte("#"), maxConfig+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.loadConfig(); CodeOf(err) != Usage {
+	if _, err := b.loadConfig(); fault.CodeOf(err) != fault.Usage {
 		t.Errorf("over the limit: %v", err)
 	}
 	if c := b.Config(); c.Failover {
@@ -96,7 +97,7 @@ func TestConfigOfAllowedSizeIsNoWork(t *testing.T) {
 	if err := os.WriteFile(path, []byte(strings.Repeat("#", maxConfig-4)+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.ConfigSet(t.Context(), "failover", "false"); CodeOf(err) != Usage {
+	if err := b.ConfigSet(t.Context(), "failover", "false"); fault.CodeOf(err) != fault.Usage {
 		t.Errorf("what would be over the limit: %v", err)
 	}
 }

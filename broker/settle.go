@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
@@ -141,7 +142,7 @@ func (l *login) settle(ctx context.Context, n NewAccount) (*Login, error) {
 			return nil, labelTaken(taken[0])
 		}
 		a, err := l.b.Add(ctx, n)
-		if try < 5 && (errors.Is(err, errSameIdentity) || CodeOf(err) == LabelTaken && l.req.Label == "") {
+		if try < 5 && (errors.Is(err, errSameIdentity) || fault.CodeOf(err) == fault.LabelTaken && l.req.Label == "") {
 			continue // somebody else was first: look again
 		}
 		if err != nil {
@@ -194,13 +195,13 @@ func (l *login) home(idx *index.Index, n NewAccount) (*index.Account, error) {
 	a := idx.Account(l.renew)
 	switch {
 	case a == nil || a.Removing:
-		return nil, failf(NoAccount, "the account was removed meanwhile; nothing was changed").hint("authferry login %s", l.provider.Name)
+		return nil, fault.Errorf(fault.NoAccount, "the account was removed meanwhile; nothing was changed").WithHint("authferry login %s", l.provider.Name)
 	case owner != nil && owner.ID != a.ID:
-		return nil, failf(LoginFailed, "this login is that of account %s, not of %s; nothing was changed", quote(owner.Label), quote(a.Label)).
-			hint("authferry login %s --renew %s, and log in as the other user", a.Provider, Arg(a.Label))
+		return nil, fault.Errorf(fault.LoginFailed, "this login is that of account %s, not of %s; nothing was changed", quote(owner.Label), quote(a.Label)).
+			WithHint("authferry login %s --renew %s, and log in as the other user", a.Provider, Arg(a.Label))
 	case a.Subject != "" && (owner == nil || who.Subject == ""):
-		return nil, failf(LoginFailed, "account %s is %s, and this login is %s; nothing was changed", quote(a.Label), quote(cmp.Or(a.Identity, a.Subject)), quote(cmp.Or(who.Name, who.Subject, "of somebody unknown"))).
-			hint("authferry login %s --renew %s, and log in as the right user; or without --renew for a new account", a.Provider, Arg(a.Label))
+		return nil, fault.Errorf(fault.LoginFailed, "account %s is %s, and this login is %s; nothing was changed", quote(a.Label), quote(cmp.Or(a.Identity, a.Subject)), quote(cmp.Or(who.Name, who.Subject, "of somebody unknown"))).
+			WithHint("authferry login %s --renew %s, and log in as the right user; or without --renew for a new account", a.Provider, Arg(a.Label))
 	}
 	return a, nil
 }
@@ -261,7 +262,7 @@ func (b *Broker) replace(ctx context.Context, id string, n NewAccount) (*index.A
 	}
 	a := idx.Account(id)
 	if a == nil || a.Removing {
-		return nil, failf(NoAccount, "the account was removed meanwhile; nothing was changed").hint("authferry login %s", n.Provider.Name)
+		return nil, fault.Errorf(fault.NoAccount, "the account was removed meanwhile; nothing was changed").WithHint("authferry login %s", n.Provider.Name)
 	}
 	if err := b.forChange(ctx, idx); err != nil {
 		return nil, err
@@ -280,8 +281,8 @@ func (b *Broker) replace(ctx context.Context, id string, n NewAccount) (*index.A
 	g.Generation = nextGeneration(a, old.best)
 	if o := old.best; o != nil {
 		if o.Owner.Subject != "" && o.Owner != g.Owner && (g.Owner.Subject != "" || n.id != "") {
-			return nil, failf(LoginFailed, "account %s is of another user, whatever index.json says; nothing was changed", quote(a.Label)).
-				hint("authferry doctor --fix; then log in again")
+			return nil, fault.Errorf(fault.LoginFailed, "account %s is of another user, whatever index.json says; nothing was changed", quote(a.Label)).
+				WithHint("authferry doctor --fix; then log in again")
 		}
 		g.inherit(o, a.Dead)
 		b.inheritAccess(ctx, idx, acc, o)
@@ -312,7 +313,7 @@ func (b *Broker) replace(ctx context.Context, id string, n NewAccount) (*index.A
 	return renewed, persist.until(func() error {
 		return b.update(ctx, index.Durable, func(i *index.Index) error {
 			if renewed = i.Account(id); renewed == nil {
-				return failf(NoAccount, "the account was removed meanwhile").hint("authferry login %s", n.Provider.Name)
+				return fault.Errorf(fault.NoAccount, "the account was removed meanwhile").WithHint("authferry login %s", n.Provider.Name)
 			}
 			before := *renewed
 			commit(renewed, g, slot, acc, slot)
@@ -367,7 +368,7 @@ func (b *Broker) inheritAccess(ctx context.Context, idx *index.Index, acc *acces
 // hand that exist nowhere else.
 func (b *Broker) lockForTokens(ctx context.Context, id string) (*lock.Lock, error) {
 	l, err := b.lockAccount(ctx, id)
-	if CodeOf(err) != LockTimeout {
+	if fault.CodeOf(err) != fault.LockTimeout {
 		return l, err
 	}
 	b.opt.Warn(err.Error() + "; the new login waits for it")

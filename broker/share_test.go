@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 )
 
@@ -25,7 +26,7 @@ func TestNetworkShares(t *testing.T) {
 		if err := w.broker().update(t.Context(), index.Durable, func(i *index.Index) error { i.KeyFile = path; return nil }); err != nil {
 			t.Fatal(err)
 		}
-		if s, err := w.broker().KeystoreStatus(t.Context()); err != nil || s.Usable || CodeOf(s.Err) != KeystoreUnavailable {
+		if s, err := w.broker().KeystoreStatus(t.Context()); err != nil || s.Usable || fault.CodeOf(s.Err) != fault.KeystoreUnavailable {
 			t.Errorf("%s: %+v, %v", path, s, err)
 		}
 		named := New(Options{Dir: w.dir, KeyFile: key})

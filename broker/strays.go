@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
@@ -88,7 +89,7 @@ func (d *doctor) listed(ctx context.Context, clients []string) {
 	}
 	now, readErr := d.b.read()
 	if err != nil || readErr != nil {
-		if err = cmp.Or(readErr, storeError(err)); CodeOf(err) != Usage { // that of providers.toml has a check of its own
+		if err = cmp.Or(readErr, storeError(err)); fault.CodeOf(err) != fault.Usage { // that of providers.toml has a check of its own
 			d.fail("manifest", err)
 		}
 		return

@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/migrate"
 	"github.com/authferry/authferry/broker/oauth"
@@ -158,17 +159,17 @@ func fileError(err error, req TakeoverRequest) error {
 		return nil
 	}
 	if bad, ok := errors.AsType[*migrate.BadFileError](err); ok {
-		return failf(Usage, "nothing can be taken over from %s: %s; nothing was changed", bad.Path, bad.Reason)
+		return fault.Errorf(fault.Usage, "nothing can be taken over from %s: %s; nothing was changed", bad.Path, bad.Reason)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		where := req.Path
 		if where == "" {
 			where = strings.Join(req.Source.Places(), " or ")
 		}
-		return failf(NoAccount, "there are no logins of %s here: no file %s", req.Source.Title, where).
-			hint("authferry import %s PATH", req.Source.Name)
+		return fault.Errorf(fault.NoAccount, "there are no logins of %s here: no file %s", req.Source.Title, where).
+			WithHint("authferry import %s PATH", req.Source.Name)
 	}
-	return failf(Internal, "the logins of %s can't be read; nothing was changed", req.Source.Title).because(err)
+	return fault.Errorf(fault.Internal, "the logins of %s can't be read; nothing was changed", req.Source.Title).Because(err)
 }
 
 // plan decides about every login of the file.
@@ -336,8 +337,8 @@ func (t *takeover) clientOf() (func(oauth.Provider) string, error) {
 		meant = distinct(without)
 	}
 	if t.req.ClientID != "" && len(meant) != 1 && len(all) > 0 {
-		return nil, failf(Usage, "--client-id is for the logins of one provider, and the file has some of %s; nothing was changed", strings.Join(distinct(all), " and ")).
-			hint("authferry provider add NAME --from NAME --client-id ID, for each of them; then leave --client-id out")
+		return nil, fault.Errorf(fault.Usage, "--client-id is for the logins of one provider, and the file has some of %s; nothing was changed", strings.Join(distinct(all), " and ")).
+			WithHint("authferry provider add NAME --from NAME --client-id ID, for each of them; then leave --client-id out")
 	}
 	return func(p oauth.Provider) string {
 		if t.req.ClientID != "" && slices.Contains(meant, p.Name) {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/migrate"
 	"github.com/authferry/authferry/keystore"
@@ -135,7 +136,7 @@ func TestTakeOverWithAFailingKeystore(t *testing.T) {
 	two := `{"sim":` + entry("r1") + `,"openai":{"type":"api","key":"k1"}}`
 	for name, test := range map[string]struct {
 		fault    func(keystoretest.Call) keystoretest.Fault
-		code     Code
+		code     fault.Code
 		accounts int
 		left     string
 	}{
@@ -144,7 +145,7 @@ func TestTakeOverWithAFailingKeystore(t *testing.T) {
 				return keystoretest.Fault{Cause: keystore.ErrDenied}
 			}
 			return keystoretest.Fault{}
-		}, KeystoreDenied, 0, two},
+		}, fault.KeystoreDenied, 0, two},
 		"refuses the second": {func() func(keystoretest.Call) keystoretest.Fault {
 			writes := 0
 			return func(c keystoretest.Call) keystoretest.Fault {
@@ -156,7 +157,7 @@ func TestTakeOverWithAFailingKeystore(t *testing.T) {
 				}
 				return keystoretest.Fault{}
 			}
-		}(), KeystoreLocked, 1, `{"openai":{"type":"api","key":"k1"}}`},
+		}(), fault.KeystoreLocked, 1, `{"openai":{"type":"api","key":"k1"}}`},
 		"lies": {func(c keystoretest.Call) keystoretest.Fault {
 			return keystoretest.Fault{Lose: grantWrite(c)}
 		}, "", 2, two},
@@ -165,7 +166,7 @@ func TestTakeOverWithAFailingKeystore(t *testing.T) {
 			n := newNewcomer(t, two)
 			n.faulty(test.fault)
 			_, err := n.takeOver(false)
-			if test.code == "" && err != nil || test.code != "" && CodeOf(err) != test.code {
+			if test.code == "" && err != nil || test.code != "" && fault.CodeOf(err) != test.code {
 				t.Errorf("%v, want %s", err, test.code)
 			}
 			if got := n.accounts(); len(got) != test.accounts {
@@ -221,8 +222,8 @@ func TestTakeOverIntoTwoStores(t *testing.T) {
 				return keystoretest.Fault{}
 			})
 			done, err := n.takeOver(false)
-			e, ok := errors.AsType[*Error](err)
-			if !ok || e.Code != Fenced || e.Hint != "authferry remove sim-1 --no-revoke, if another AUTHFERRY_DIR has it" || done.Removed != 0 {
+			e, ok := errors.AsType[*fault.Error](err)
+			if !ok || e.Code != fault.Fenced || e.Hint != "authferry remove sim-1 --no-revoke, if another AUTHFERRY_DIR has it" || done.Removed != 0 {
 				t.Fatalf("%+v, %v", done, err)
 			}
 			if len(n.said) != 0 {
@@ -259,7 +260,7 @@ func TestTakeOverIntoStoresAtOnce(t *testing.T) {
 			switch has := len(s.accounts()); {
 			case took[i] > 0 && has == 2 && outcomes[i] == nil:
 				owners++
-			case took[i] > 0, has > 0 && CodeOf(outcomes[i]) != Fenced, has == 0 && outcomes[i] != nil:
+			case took[i] > 0, has > 0 && fault.CodeOf(outcomes[i]) != fault.Fenced, has == 0 && outcomes[i] != nil:
 				t.Errorf("%d accounts, %d entries removed: %v", has, took[i], outcomes[i])
 			}
 		}

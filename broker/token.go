@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
@@ -63,7 +64,7 @@ func ParseLease(s string) (account string, generation int, err error) {
 	account, gen, ok := strings.Cut(s, ".")
 	generation, convErr := strconv.Atoi(gen)
 	if !ok || convErr != nil || generation < 0 || !index.ValidID(account) {
-		return "", 0, failf(Usage, "not a lease: a lease looks like acc_k3m….7, as token --json prints it")
+		return "", 0, fault.Errorf(fault.Usage, "not a lease: a lease looks like acc_k3m….7, as token --json prints it")
 	}
 	return account, generation, nil
 }
@@ -180,7 +181,7 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 			default:
 				return acc.token(a), nil
 			}
-			elsewhere := rejectedForGood(a) || !want.alone && (worn || CodeOf(failure) == LoginNeeded)
+			elsewhere := rejectedForGood(a) || !want.alone && (worn || fault.CodeOf(failure) == fault.LoginNeeded)
 			last := failure != nil || a.Fingerprint == "" || want.asIs || try == 3
 			if left, _ := acc.remaining(time.Now()); left > 0 && !elsewhere && last {
 				b.warnServed(a, left, failure, worn)
@@ -191,7 +192,7 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 		case failure != nil:
 			return nil, failure
 		case try == 3:
-			return nil, failf(ProviderRefused, "the provider of account %s issues tokens that are over at once", quote(a.Label)).hint("check this machine's clock, then: authferry refresh %s", argFor(idx, a))
+			return nil, fault.Errorf(fault.ProviderRefused, "the provider of account %s issues tokens that are over at once", quote(a.Label)).WithHint("check this machine's clock, then: authferry refresh %s", argFor(idx, a))
 		case acc == nil && try == 0 && !over:
 			// The index may have moved on since it was read.
 			now, err := b.read()
@@ -207,7 +208,7 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 			}
 		}
 		if want.asIs {
-			return nil, failf(ProviderRefused, "account %s has no token that is still valid, and none is asked for now", quote(a.Label))
+			return nil, fault.Errorf(fault.ProviderRefused, "account %s has no token that is still valid, and none is asked for now", quote(a.Label))
 		}
 		if want.waits != nil {
 			want.waits()
@@ -218,7 +219,7 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 		}
 		label := a.Label
 		if a = idx.Account(a.ID); a == nil || a.Removing {
-			return nil, failf(NoAccount, "account %s was removed meanwhile", quote(label))
+			return nil, fault.Errorf(fault.NoAccount, "account %s was removed meanwhile", quote(label))
 		}
 		if err := b.open(idx); err != nil {
 			return nil, err
@@ -292,8 +293,8 @@ func (b *Broker) oldAccess(ctx context.Context, idx *index.Index, a *index.Accou
 
 func (b *Broker) serveAPIKey(ctx context.Context, idx *index.Index, a *index.Account, want serving) (*Token, error) {
 	if want.floor >= a.Generation {
-		return nil, failf(ProviderRefused, "the API key of account %s was refused, and a key can't be refreshed", quote(a.Label)).
-			hint("%s", RenewCommand(a)).itsOwn()
+		return nil, fault.Errorf(fault.ProviderRefused, "the API key of account %s was refused, and a key can't be refreshed", quote(a.Label)).
+			WithHint("%s", RenewCommand(a)).ItsOwn()
 	}
 	g := b.kept.key(idx, a)
 	if g == nil {
@@ -345,8 +346,8 @@ func (acc *access) token(a *index.Account) *Token {
 
 // lost is the error for an account whose grant the keystore no longer has.
 func lost(a *index.Account) error {
-	return failf(LoginNeeded, "the keystore has no login of account %s any more", quote(a.Label)).
-		hint("%s", RenewCommand(a))
+	return fault.Errorf(fault.LoginNeeded, "the keystore has no login of account %s any more", quote(a.Label)).
+		WithHint("%s", RenewCommand(a))
 }
 
 // missing tells a lost grant from a keystore that is not the one it was stored
@@ -354,7 +355,7 @@ func lost(a *index.Account) error {
 func (b *Broker) missing(ctx context.Context, idx *index.Index, a *index.Account) error {
 	s, err := b.get(ctx, manifestItem(idx))
 	if unwritten(err) {
-		return failf(KeystoreUnavailable, "this keystore has nothing of this folder; is it another session's, or not mounted?").hint("authferry keystore status")
+		return fault.Errorf(fault.KeystoreUnavailable, "this keystore has nothing of this folder; is it another session's, or not mounted?").WithHint("authferry keystore status")
 	}
 	if err == nil {
 		if err := b.superseded(ctx, idx, parseManifest(s, idx.Store)); err != nil {

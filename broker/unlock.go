@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/keystore"
 )
@@ -22,16 +23,16 @@ type Unlocked struct {
 const unlockHint = "authferry keystore unlock"
 
 // sealedError says what a call meets that finds the key file locked.
-func sealedError(keyFile string, err error) *Error {
+func sealedError(keyFile string, err error) *fault.Error {
 	if errors.Is(err, keystore.ErrNoSession) {
 		return noSession(err)
 	}
-	return failf(KeystoreLocked, "the key file %s is sealed with a passphrase and not unlocked; nothing was changed", keyFile).hint(unlockHint).because(err)
+	return fault.Errorf(fault.KeystoreLocked, "the key file %s is sealed with a passphrase and not unlocked; nothing was changed", keyFile).WithHint(unlockHint).Because(err)
 }
 
-func noSession(err error) *Error {
-	return failf(KeystoreLocked, "the key file is sealed with a passphrase, and there is no folder to unlock it into").
-		hint("export XDG_RUNTIME_DIR=%s, or any folder of yours in memory; without one, use a key file: authferry keystore init --key-file PATH", sessionFolder()).because(err)
+func noSession(err error) *fault.Error {
+	return fault.Errorf(fault.KeystoreLocked, "the key file is sealed with a passphrase, and there is no folder to unlock it into").
+		WithHint("export XDG_RUNTIME_DIR=%s, or any folder of yours in memory; without one, use a key file: authferry keystore init --key-file PATH", sessionFolder()).Because(err)
 }
 
 // sessionFolder is what a shell makes the usual XDG_RUNTIME_DIR of.
@@ -56,7 +57,7 @@ func (b *Broker) InitSealedKeystore(ctx context.Context, path string, span time.
 	}
 	path, err := filepath.Abs(path)
 	if err != nil {
-		return Unlocked{}, failf(Usage, "the key file's path does not do").because(err)
+		return Unlocked{}, fault.Errorf(fault.Usage, "the key file's path does not do").Because(err)
 	}
 	if _, err := keystore.MakeSessionFolder(); err != nil {
 		return Unlocked{}, noSession(err)
@@ -65,10 +66,10 @@ func (b *Broker) InitSealedKeystore(ctx context.Context, path string, span time.
 	fresh := errors.Is(err, keystore.ErrUnavailable)
 	switch {
 	case err != nil && !fresh:
-		return Unlocked{}, failf(KeystoreDenied, "the key file can't be read").because(err)
+		return Unlocked{}, fault.Errorf(fault.KeystoreDenied, "the key file can't be read").Because(err)
 	case !fresh && !sealed:
-		return Unlocked{}, failf(Usage, "%s is a key file without a passphrase; nothing was changed", path).
-			hint("age -p -o NEW %s seals it; then authferry keystore init --passphrase --key-file NEW", Arg(path))
+		return Unlocked{}, fault.Errorf(fault.Usage, "%s is a key file without a passphrase; nothing was changed", path).
+			WithHint("age -p -o NEW %s seals it; then authferry keystore init --passphrase --key-file NEW", Arg(path))
 	}
 	passphrase, err := ask(fresh)
 	if err != nil {
@@ -90,8 +91,8 @@ func (b *Broker) InitSealedKeystore(ctx context.Context, path string, span time.
 			return err
 		}
 		if u, err = unlock(path, passphrase, span); err != nil {
-			return failf(KeystoreDenied, "the key file %s was made, but not unlocked", path).
-				hint("authferry keystore init --passphrase --key-file %s", Arg(path)).because(errors.Unwrap(err))
+			return fault.Errorf(fault.KeystoreDenied, "the key file %s was made, but not unlocked", path).
+				WithHint("authferry keystore init --passphrase --key-file %s", Arg(path)).Because(errors.Unwrap(err))
 		}
 		return nil
 	})
@@ -150,7 +151,7 @@ func dropOver() {
 func unlock(path string, passphrase keystore.Secret, span time.Duration) (Unlocked, error) {
 	until, inMemory, err := keystore.Unlock(path, passphrase, span)
 	if err != nil {
-		return Unlocked{}, failf(KeystoreDenied, "the key file was not unlocked; nothing was changed").hint(unlockHint).because(err)
+		return Unlocked{}, fault.Errorf(fault.KeystoreDenied, "the key file was not unlocked; nothing was changed").WithHint(unlockHint).Because(err)
 	}
 	return Unlocked{Until: until, OnDisk: !inMemory}, nil
 }
@@ -162,16 +163,16 @@ func (b *Broker) LockKeystore() error {
 	removed, err := keystore.Lock()
 	if removed == 0 && (err == nil || errors.Is(err, keystore.ErrNoSession)) {
 		_, none := b.sealedKeyFile()
-		if own, ok := errors.AsType[*Error](none); ok && own.Code == Usage {
+		if own, ok := errors.AsType[*fault.Error](none); ok && own.Code == fault.Usage {
 			return none
 		}
 	}
 	switch {
 	case errors.Is(err, keystore.ErrNoSession):
-		return failf(KeystoreUnavailable, "nothing was locked").
-			hint("export XDG_RUNTIME_DIR=%s, or whatever it was when you unlocked; then authferry keystore lock", sessionFolder()).because(err)
+		return fault.Errorf(fault.KeystoreUnavailable, "nothing was locked").
+			WithHint("export XDG_RUNTIME_DIR=%s, or whatever it was when you unlocked; then authferry keystore lock", sessionFolder()).Because(err)
 	case err != nil:
-		return failf(KeystoreDenied, "not every key could be removed from the session's folder").because(err)
+		return fault.Errorf(fault.KeystoreDenied, "not every key could be removed from the session's folder").Because(err)
 	}
 	return nil
 }
@@ -188,14 +189,14 @@ func (b *Broker) sealedKeyFile() (string, error) {
 	}
 	path := b.keyFile(idx)
 	if path == "" {
-		return "", failf(Usage, "the %s keystore is not opened by a passphrase", kind).hint("authferry keystore init --passphrase")
+		return "", fault.Errorf(fault.Usage, "the %s keystore is not opened by a passphrase", kind).WithHint("authferry keystore init --passphrase")
 	}
 	sealed, err := keystore.KeyFileSealed(path)
 	if err != nil {
 		return "", keyFileError(path, err)
 	}
 	if !sealed {
-		return "", failf(Usage, "the key file %s is not sealed with a passphrase: there is nothing to lock or unlock", path).hint("authferry keystore status")
+		return "", fault.Errorf(fault.Usage, "the key file %s is not sealed with a passphrase: there is nothing to lock or unlock", path).WithHint("authferry keystore status")
 	}
 	return path, nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 )
 
@@ -39,7 +40,7 @@ func (b *Broker) asUser(ctx context.Context, idx *index.Index, s Selection, user
 			own := s
 			own.Account = a.ID
 			_, err := b.resolve(idx, own)
-			if _, unknown := errors.AsType[placeError](err); CodeOf(err) == Fenced && !unknown {
+			if _, unknown := errors.AsType[placeError](err); fault.CodeOf(err) == fault.Fenced && !unknown {
 				continue
 			}
 			there := origin == ""
@@ -58,13 +59,13 @@ func (b *Broker) asUser(ctx context.Context, idx *index.Index, s Selection, user
 			}
 		}
 		if len(found) > 1 {
-			return s, failf(Ambiguous, "which account is %s? there are: %s and %s", quote(user), quote(found[0].Provider+"/"+found[0].Label), quote(found[1].Provider+"/"+found[1].Label)).
-				hint("name one: --account %s", argFor(idx, found[0]))
+			return s, fault.Errorf(fault.Ambiguous, "which account is %s? there are: %s and %s", quote(user), quote(found[0].Provider+"/"+found[0].Label), quote(found[1].Provider+"/"+found[1].Label)).
+				WithHint("name one: --account %s", argFor(idx, found[0]))
 		}
 		if len(found) == 1 {
 			s.Account = found[0].ID
 			return s, nil
 		}
 	}
-	return s, failf(Fenced, "no account that may be used here is called %s", quote(user)).because(ErrOtherUser)
+	return s, fault.Errorf(fault.Fenced, "no account that may be used here is called %s", quote(user)).Because(ErrOtherUser)
 }

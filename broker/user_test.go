@@ -4,6 +4,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 )
 
@@ -19,7 +20,7 @@ func TestAsUser(t *testing.T) {
 		got, err := w.b.asUser(t.Context(), w.idx, s, user, "")
 		switch {
 		case want == "" && !errors.Is(err, ErrOtherUser), want != "" && index.ValidID(want) && (err != nil || got.Account != want),
-			want != "" && !index.ValidID(want) && string(CodeOf(err)) != want:
+			want != "" && !index.ValidID(want) && string(fault.CodeOf(err)) != want:
 			t.Errorf("%q, %+v: %q, %v; want %q", user, s, got.Account, err, want)
 		}
 	}

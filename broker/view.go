@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 )
 
@@ -220,7 +221,7 @@ func (b *Broker) Status() (*StatusView, error) {
 		}
 		if ch.account != nil {
 			p.Current = ch.account.ID
-		} else if e, ok := errors.AsType[*Error](ch.err); ok {
+		} else if e, ok := errors.AsType[*fault.Error](ch.err); ok {
 			p.Reason, p.RetryAt = e.Message, secondsUp(e.RetryAt)
 		}
 		s.Pools = append(s.Pools, p)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/authferry/authferry/broker/fault"
 )
 
 // waitStep is how often a waiting caller looks whether somebody freed an
@@ -21,8 +23,8 @@ func (b *Broker) WaitToken(ctx context.Context, req TokenRequest, longest time.D
 	want := b.wanted(ctx, req)
 	for told := false; ; told = true {
 		tok, err := b.handOut(ctx, want, req.MinTTL)
-		e, ok := errors.AsType[*Error](err)
-		if !ok || e.Code != AllHeld && !e.someHeld {
+		e, ok := errors.AsType[*fault.Error](err)
+		if !ok || e.Code != fault.AllHeld && !e.SomeHeld {
 			return tok, err
 		}
 		now, until := time.Now(), e.RetryAt
@@ -38,7 +40,7 @@ func (b *Broker) WaitToken(ctx context.Context, req TokenRequest, longest time.D
 		}
 		select {
 		case <-ctx.Done():
-			return nil, failf(Cancelled, "interrupted").because(ctx.Err())
+			return nil, fault.Errorf(fault.Cancelled, "interrupted").Because(ctx.Err())
 		case <-time.After(pause):
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/keystore/keystoretest"
 )
 
@@ -116,7 +117,7 @@ func killRandomRotators(t *testing.T, open func(*testing.T, brokertest.Config) *
 		got, reuses := w.ask(), len(w.server.Ledger().Reuse)
 		switch {
 		case got.err == nil && w.good(got.token) && reuses == 0:
-		case got.err != nil && got.err.Code == LoginNeeded && reuses == 1:
+		case got.err != nil && got.err.Code == fault.LoginNeeded && reuses == 1:
 			lost++
 		default:
 			t.Errorf("round %d: %+v, %d reuses", round, got, reuses)

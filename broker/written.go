@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"strings"
 	"unicode"
+
+	"github.com/authferry/authferry/broker/fault"
 )
 
 // asWritten refuses a path, given by that name, that was meant to be expanded and was
@@ -19,14 +21,14 @@ func asWritten(name, path string) error {
 	if _, err := os.Lstat(path); err == nil && filepath.IsAbs(path) {
 		return nil
 	}
-	err := failf(Usage, "%s is %s: %s; write the whole path", name, quote(path), why)
+	err := fault.Errorf(fault.Usage, "%s is %s: %s; write the whole path", name, quote(path), why)
 	switch meant := expand(path); {
 	case meant == "":
 		return err
 	case strings.HasPrefix(name, "-"):
-		return err.hint("authferry keystore init %s %s", name, Arg(meant))
+		return err.WithHint("authferry keystore init %s %s", name, Arg(meant))
 	default:
-		return err.hint("export %s=%s", name, Arg(meant))
+		return err.WithHint("export %s=%s", name, Arg(meant))
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/authferry/authferry/broker/fault"
 )
 
 // A path that was meant for a shell and never saw one is no path.
@@ -27,8 +29,8 @@ func TestPathsThatNobodyExpanded(t *testing.T) {
 			"AUTHFERRY_KEY_FILE": func() error { _, err := DefaultKeyFile(); return err },
 		} {
 			t.Setenv(name, path)
-			e, ok := errors.AsType[*Error](find())
-			if !ok || e.Code != Usage || !strings.HasPrefix(e.Message, name+" is ") {
+			e, ok := errors.AsType[*fault.Error](find())
+			if !ok || e.Code != fault.Usage || !strings.HasPrefix(e.Message, name+" is ") {
 				t.Errorf("%s=%q: %v", name, path, e)
 				continue
 			}
@@ -38,10 +40,10 @@ func TestPathsThatNobodyExpanded(t *testing.T) {
 			t.Setenv(name, "")
 		}
 		b := New(Options{Dir: filepath.Join(home, "af")})
-		if _, err := b.InitFileKeystore(t.Context(), path); CodeOf(err) != Usage {
+		if _, err := b.InitFileKeystore(t.Context(), path); fault.CodeOf(err) != fault.Usage {
 			t.Errorf("--key-file %q: %v", path, err)
 		}
-		if _, err := b.InitSealedKeystore(t.Context(), path, 0, nil); CodeOf(err) != Usage {
+		if _, err := b.InitSealedKeystore(t.Context(), path, 0, nil); fault.CodeOf(err) != fault.Usage {
 			t.Errorf("--passphrase --key-file %q: %v", path, err)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/fault"
 )
 
 // Kind is what is wrong.
@@ -40,7 +40,7 @@ type Trouble struct {
 	Provider string // empty: not known
 	Pool     string // whose accounts were meant; empty: not known
 	RetryAt  time.Time
-	Err      error // a *broker.Error where Kind is about an account
+	Err      error // a *fault.Error where Kind is about an account
 }
 
 func (t *Trouble) Error() string {
@@ -54,7 +54,7 @@ func (t *Trouble) Error() string {
 func (t *Trouble) Unwrap() error { return t.Err }
 
 // Code is the broker's code, where the trouble is the broker's.
-func (t *Trouble) Code() broker.Code { return broker.CodeOf(t.Err) }
+func (t *Trouble) Code() fault.Code { return fault.CodeOf(t.Err) }
 
 // status is what the clients of an API understand at once.
 func (t *Trouble) status(a api) int {

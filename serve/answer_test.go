@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -28,31 +29,31 @@ func (b brokenBroker) Report(context.Context, broker.Selection, broker.ReportReq
 func TestNothingIsFree(t *testing.T) {
 	t.Parallel()
 	at := time.Now().Add(time.Hour).Truncate(time.Second)
-	failure := func(c broker.Code) error { return &broker.Error{Code: c, Message: "why", RetryAt: at} }
+	failure := func(c fault.Code) error { return &fault.Error{Code: c, Message: "why", RetryAt: at} }
 	type want struct {
 		path, message string
 		status        int
 		kind          string // of the error
 		has           string // header or field
 	}
-	for code, wants := range map[broker.Code][]want{
-		broker.AllHeld: {
+	for code, wants := range map[fault.Code][]want{
+		fault.AllHeld: {
 			{messagesPath, "error.message", 429, `"type":"rate_limit_error"`, "Retry-After"},
 			{"/v1/models", "error.message", 429, `"type":"rate_limit_error"`, "Retry-After"},
 			{responsesPath, "error.message", 429, `"type":"usage_limit_reached"`, "resets_at"},
 			{chatPath, "error.message", 429, `"code":"usage_limit_reached"`, ""},
 			{geminiPath, "error.message", 429, `"status":"RESOURCE_EXHAUSTED"`, "retryDelay"},
 		},
-		broker.LoginNeeded: {
+		fault.LoginNeeded: {
 			{messagesPath, "", 403, `"type":"permission_error"`, ""}, {responsesPath, "", 400, `"type":"invalid_request_error"`, ""},
 			{chatPath, "", 403, `"type":"permission_error"`, ""}, {geminiPath, "", 403, `"status":"PERMISSION_DENIED"`, ""},
 		},
-		broker.Fenced:              {{messagesPath, "", 403, `"type":"permission_error"`, ""}, {responsesPath, "", 400, "", ""}},
-		broker.NoAccount:           {{messagesPath, "", 403, "", ""}, {responsesPath, "", 400, "", ""}},
-		broker.KeystoreLocked:      {{messagesPath, "", 503, `"type":"api_error"`, ""}, {responsesPath, "", 400, "", ""}, {geminiPath, "", 503, `"status":"UNAVAILABLE"`, ""}},
-		broker.LockTimeout:         {{messagesPath, "", 503, "", ""}, {chatPath, "", 503, "", ""}},
-		broker.ProviderUnreachable: {{messagesPath, "", 503, "", ""}, {responsesPath, "", 400, "", ""}},
-		broker.Internal:            {{messagesPath, "", 503, "", ""}},
+		fault.Fenced:              {{messagesPath, "", 403, `"type":"permission_error"`, ""}, {responsesPath, "", 400, "", ""}},
+		fault.NoAccount:           {{messagesPath, "", 403, "", ""}, {responsesPath, "", 400, "", ""}},
+		fault.KeystoreLocked:      {{messagesPath, "", 503, `"type":"api_error"`, ""}, {responsesPath, "", 400, "", ""}, {geminiPath, "", 503, `"status":"UNAVAILABLE"`, ""}},
+		fault.LockTimeout:         {{messagesPath, "", 503, "", ""}, {chatPath, "", 503, "", ""}},
+		fault.ProviderUnreachable: {{messagesPath, "", 503, "", ""}, {responsesPath, "", 400, "", ""}},
+		fault.Internal:            {{messagesPath, "", 503, "", ""}},
 	} {
 		w := newWorld(t)
 		w.opt.Broker = brokenBroker{failure(code)}
@@ -103,7 +104,7 @@ func TestNothingIsFree(t *testing.T) {
 func TestNoTimeIsMadeUp(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.opt.Broker = brokenBroker{&broker.Error{Code: broker.AllHeld}}
+	w.opt.Broker = brokenBroker{&fault.Error{Code: fault.AllHeld}}
 	w.open()
 	for _, path := range []string{messagesPath, responsesPath, geminiPath} {
 		res := w.post(path, "{}")
@@ -155,7 +156,7 @@ func TestReportFails(t *testing.T) {
 type deafBroker struct{ Broker }
 
 func (deafBroker) Report(context.Context, broker.Selection, broker.ReportRequest) (*broker.ReportResult, error) {
-	return nil, &broker.Error{Code: broker.LockTimeout}
+	return nil, &fault.Error{Code: fault.LockTimeout}
 }
 
 // An API that isn't there is the network's trouble: clients may try again.

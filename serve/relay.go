@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/oauth"
 )
 
@@ -115,8 +116,8 @@ func (t *turn) token(ctx context.Context) (*broker.Token, error) {
 		if err == nil {
 			return tok, nil
 		}
-		e, ok := errors.AsType[*broker.Error](err)
-		if !ok || e.Code != broker.AllHeld || e.RetryAt.IsZero() {
+		e, ok := errors.AsType[*fault.Error](err)
+		if !ok || e.Code != fault.AllHeld || e.RetryAt.IsZero() {
 			return nil, t.trouble(err)
 		}
 		if soon := max(time.Until(e.RetryAt), time.Millisecond); !t.wait(ctx, soon) {
@@ -236,7 +237,7 @@ func (t *turn) follow(ctx context.Context, id string, status int, v *broker.Repo
 		return nil, true, nil //nolint:nilerr // the API's own words say more
 	case v.Action == broker.Retry && status == http.StatusUnauthorized:
 		if !t.again() || v.Next == nil || t.refreshed[id] {
-			return nil, false, t.trouble(&broker.Error{Code: broker.ProviderRefused, RetryAt: v.RetryAt})
+			return nil, false, t.trouble(&fault.Error{Code: fault.ProviderRefused, RetryAt: v.RetryAt})
 		}
 		t.refreshed[id] = true
 		return v.Next, false, nil
@@ -252,7 +253,7 @@ func (t *turn) follow(ctx context.Context, id string, status int, v *broker.Repo
 		t.throttled[id] = true // if it is this one that is free soon
 		return nil, false, nil
 	case v.Action == broker.LogIn:
-		return nil, false, t.trouble(cmp.Or(v.Login, &broker.Error{Code: broker.LoginNeeded}))
+		return nil, false, t.trouble(cmp.Or(v.Login, &fault.Error{Code: fault.LoginNeeded}))
 	case tied, v.Next == nil, !t.mayGo(v.Next.Account.ID):
 		return nil, false, t.held(v.RetryAt)
 	}
@@ -302,24 +303,24 @@ func (t *turn) succeeded(tok *broker.Token, res *http.Response) {
 
 // trouble is an error of the broker as the client gets to hear of it.
 func (t *turn) trouble(err error) *Trouble {
-	e, ok := errors.AsType[*broker.Error](err)
+	e, ok := errors.AsType[*fault.Error](err)
 	if !ok {
-		e = &broker.Error{Code: broker.Internal, Err: err}
+		e = &fault.Error{Code: fault.Internal, Err: err}
 	}
 	k := NoToken
 	switch e.Code {
-	case broker.AllHeld:
+	case fault.AllHeld:
 		k = AllHeld
-	case broker.LoginNeeded, broker.LoginFailed:
+	case fault.LoginNeeded, fault.LoginFailed:
 		k = LoginNeeded
-	case broker.Fenced, broker.NoAccount, broker.Ambiguous, broker.Usage:
+	case fault.Fenced, fault.NoAccount, fault.Ambiguous, fault.Usage:
 		k = NotAllowed
 	}
 	return &Trouble{Kind: k, Provider: t.provider, Pool: t.pool, RetryAt: e.RetryAt, Err: e}
 }
 
 func (t *turn) held(until time.Time) *Trouble {
-	return t.trouble(&broker.Error{Code: broker.AllHeld, RetryAt: until})
+	return t.trouble(&fault.Error{Code: fault.AllHeld, RetryAt: until})
 }
 
 // credentials are the headers by which clients show who they are. None goes up.
@@ -332,10 +333,10 @@ var credentials = []string{
 func (t *turn) send(ctx context.Context, tok *broker.Token) (*http.Response, error) {
 	base, err := baseOf(tok)
 	if err != nil {
-		return nil, t.trouble(&broker.Error{Code: broker.Fenced, Err: err})
+		return nil, t.trouble(&fault.Error{Code: fault.Fenced, Err: err})
 	}
 	if origin := originOf(base); tok.Account.Kind != broker.KindAPIKey && slices.Contains(t.route.KeyOrigins, origin) {
-		return nil, t.trouble(&broker.Error{Code: broker.Fenced, Message: "this login's token is not for " + origin})
+		return nil, t.trouble(&fault.Error{Code: fault.Fenced, Message: "this login's token is not for " + origin})
 	}
 	if pinned := tok.API.Paths; len(pinned) > 0 && !listed(pinned, t.out.Method, t.path) {
 		return nil, &Trouble{Kind: Unknown, Provider: t.provider}

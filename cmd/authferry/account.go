@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/fault"
 )
 
 type refreshCmd struct {
@@ -18,7 +19,7 @@ type refreshCmd struct {
 func (c *refreshCmd) Run(a *app) error {
 	switch {
 	case c.All == (c.Account != ""):
-		return &broker.Error{Code: broker.Usage, Message: "name one account, or --all"}
+		return &fault.Error{Code: fault.Usage, Message: "name one account, or --all"}
 	case c.All:
 		return c.all(a)
 	}
@@ -48,7 +49,7 @@ func (c *refreshCmd) all(a *app) error {
 		Accounts []broker.AccountView `json:"accounts"`
 		Failed   []failedDoc          `json:"failed"`
 	}{[]broker.AccountView{}, []failedDoc{}}
-	var first *broker.Error
+	var first *fault.Error
 	for _, r := range done {
 		v := a.broker.ViewOf(&r.Account)
 		if r.Err == nil {
@@ -74,7 +75,7 @@ func (c *refreshCmd) all(a *app) error {
 	if first == nil {
 		return nil
 	}
-	return reported{&broker.Error{Code: first.Code, Hint: "authferry status",
+	return reported{&fault.Error{Code: first.Code, Hint: "authferry status",
 		Message: fmt.Sprintf("%d of %s could not be refreshed", len(doc.Failed), counted(len(done), "account"))}}
 }
 
@@ -152,7 +153,7 @@ func (a *app) confirm(question, flag string) error {
 	if err != nil || answer == "y" || answer == "yes" {
 		return err
 	}
-	return &broker.Error{Code: broker.Cancelled, Message: "nothing was changed"}
+	return &fault.Error{Code: fault.Cancelled, Message: "nothing was changed"}
 }
 
 // present reports that there is a person to ask.
@@ -162,12 +163,12 @@ func (a *app) present() bool { return !a.term.noInput && isTerminal(a.in) && isT
 // error that names the flag.
 func (a *app) ask(question, flag string) (string, error) {
 	if !a.present() {
-		return "", &broker.Error{Code: broker.Usage, Message: "nobody can be asked here", Hint: "say it with " + flag}
+		return "", &fault.Error{Code: fault.Usage, Message: "nobody can be asked here", Hint: "say it with " + flag}
 	}
 	_, _ = fmt.Fprintf(a.err, "%s ", printable(question))
 	answer, _ := bufio.NewReader(a.input()).ReadString('\n')
 	if a.ctx.Err() != nil {
-		return "", &broker.Error{Code: broker.Cancelled, Message: "interrupted; nothing was changed"}
+		return "", &fault.Error{Code: fault.Cancelled, Message: "interrupted; nothing was changed"}
 	}
 	return strings.ToLower(strings.TrimSpace(answer)), nil
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/cmd/authferry/setup"
 )
 
@@ -35,7 +36,7 @@ func (c *doctorCmd) Run(a *app) error {
 	if failed == 0 {
 		return nil
 	}
-	e := &broker.Error{Code: broker.Internal, Message: fmt.Sprintf("%d of %d checks failed", failed, len(checks)), Hint: "authferry doctor --fix mends what it can; below each line is what else helps"}
+	e := &fault.Error{Code: fault.Internal, Message: fmt.Sprintf("%d of %d checks failed", failed, len(checks)), Hint: "authferry doctor --fix mends what it can; below each line is what else helps"}
 	return reported{e}
 }
 

@@ -15,8 +15,8 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/fault"
 )
 
 // theirSecret stands in the configuration of other programs.
@@ -141,7 +141,7 @@ func (s *scene) theirSettings() {
 // tryEverything runs every command in one mode and wants no secret where none
 // belongs. Whether a command succeeds is not the question here; met is told how it
 // failed. but leaves commands out.
-func (s *scene) tryEverything(mode []string, met func(broker.Code), but *regexp.Regexp) {
+func (s *scene) tryEverything(mode []string, met func(fault.Code), but *regexp.Regexp) {
 	s.T.Helper()
 	s.theirSettings()
 	for _, c := range s.everything() {

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/fault"
 )
 
 // execCmd has no argument for the command itself: parse takes what follows
@@ -33,11 +33,11 @@ const (
 
 func (c *execCmd) Run(a *app) error {
 	if len(a.child) == 0 {
-		return &broker.Error{Code: broker.Usage, Message: "there is no command to run", Hint: "authferry exec [PROVIDER] -- COMMAND ARGUMENTS"}
+		return &fault.Error{Code: fault.Usage, Message: "there is no command to run", Hint: "authferry exec [PROVIDER] -- COMMAND ARGUMENTS"}
 	}
 	for _, name := range c.Env {
 		if name == "" || strings.ContainsAny(name, "=\x00") {
-			return &broker.Error{Code: broker.Usage, Message: "--env takes the name of a variable"}
+			return &fault.Error{Code: fault.Usage, Message: "--env takes the name of a variable"}
 		}
 	}
 	// The command is looked for first: a mistyped one costs no refresh.

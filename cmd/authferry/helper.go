@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/cmd/authferry/helper"
 )
 
@@ -71,7 +72,7 @@ func mustBeTold(s selection, protocol string) error {
 	if told(s) {
 		return nil
 	}
-	return &broker.Error{Code: broker.Usage, Message: "a helper has to be told whose token to print",
+	return &fault.Error{Code: fault.Usage, Message: "a helper has to be told whose token to print",
 		Hint: "authferry helper " + protocol + " --account ACCOUNT, or --pool POOL"}
 }
 
@@ -83,7 +84,7 @@ type target struct{ origin, user string }
 // user's.
 func (a *app) tokenFor(to target, w whose, minTTL time.Duration, rejected string) (*broker.Token, error) {
 	if minTTL < 0 {
-		return nil, &broker.Error{Code: broker.Usage, Message: "--min-ttl can't be negative"}
+		return nil, &fault.Error{Code: fault.Usage, Message: "--min-ttl can't be negative"}
 	}
 	t, err := a.broker.Token(a.ctx, broker.TokenRequest{Selection: w.selection().resolve(), MinTTL: minTTL, Rejected: rejected, Origin: to.origin, User: to.user})
 	switch {
@@ -98,16 +99,16 @@ func (a *app) tokenFor(to target, w whose, minTTL time.Duration, rejected string
 // inALine is err with its hint in one line: programs show a helper's words in the
 // middle of their own.
 func inALine(err error) error {
-	e, ok := errors.AsType[*broker.Error](err)
+	e, ok := errors.AsType[*fault.Error](err)
 	if !ok || e.Hint == "" {
 		return err
 	}
-	return &broker.Error{Code: e.Code, Message: e.Error() + " (" + e.Hint + ")", RetryAt: e.RetryAt}
+	return &fault.Error{Code: e.Code, Message: e.Error() + " (" + e.Hint + ")", RetryAt: e.RetryAt}
 }
 
 // malformed is a request that can't be answered.
 func malformed(err error) error {
-	return &broker.Error{Code: broker.Usage, Message: err.Error()}
+	return &fault.Error{Code: fault.Usage, Message: err.Error()}
 }
 
 // print writes an encoder's document, or returns its error.
@@ -212,12 +213,12 @@ func (c *dockerCmd) answer(a *app) ([]byte, error) {
 		if t != nil && t.AccessToken.Equal(r.Secret) {
 			return nil, nil // docker login with what it got from here
 		}
-		return nil, &broker.Error{Message: "authferry takes no logins from docker; nothing was stored", Hint: "authferry login PROVIDER"}
+		return nil, &fault.Error{Message: "authferry takes no logins from docker; nothing was stored", Hint: "authferry login PROVIDER"}
 	case helper.Erase:
 		if t == nil {
 			return nil, nil
 		}
-		return nil, &broker.Error{Message: "docker can't end this login; it was kept", Hint: "authferry remove " + t.Account.ID}
+		return nil, &fault.Error{Message: "docker can't end this login; it was kept", Hint: "authferry remove " + t.Account.ID}
 	}
 	if t == nil {
 		return nil, helper.ErrDockerNotFound
@@ -244,7 +245,7 @@ func (c *kubernetesCmd) Run(a *app) error {
 		}
 	}
 	if t == nil {
-		return &broker.Error{Code: broker.Fenced, Message: "no token here is for the cluster's server; nothing was printed (authferry token --json shows a token's origins)"}
+		return &fault.Error{Code: fault.Fenced, Message: "no token here is for the cluster's server; nothing was printed (authferry token --json shows a token's origins)"}
 	}
 	return a.print(helper.EncodeKubernetes(r, t))
 }
@@ -261,9 +262,9 @@ func (c *terraformCmd) Run(a *app) error {
 	case err != nil:
 		return malformed(err)
 	case r.Op == helper.Store:
-		return &broker.Error{Code: broker.Fenced, Message: "authferry takes no logins from terraform; nothing was stored (authferry login PROVIDER)"}
+		return &fault.Error{Code: fault.Fenced, Message: "authferry takes no logins from terraform; nothing was stored (authferry login PROVIDER)"}
 	case r.Op == helper.Forget:
-		return &broker.Error{Code: broker.Fenced, Message: "terraform can't end this login; it was kept (authferry remove ACCOUNT)"}
+		return &fault.Error{Code: fault.Fenced, Message: "terraform can't end this login; it was kept (authferry remove ACCOUNT)"}
 	}
 	var t *broker.Token
 	if r.Origin != "" {

@@ -11,6 +11,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/migrate"
 )
@@ -218,7 +219,7 @@ func (c *importFileCmd) choose(a *app, reqs []broker.TakeoverRequest) error {
 	case answer == "k" || answer == "keep":
 		c.Keep = true
 	default:
-		return &broker.Error{Code: broker.Cancelled, Message: "nothing was changed"}
+		return &fault.Error{Code: fault.Cancelled, Message: "nothing was changed"}
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -57,7 +58,7 @@ func (c *keystoreInitCmd) Run(a *app) error {
 		return c.seal(a)
 	}
 	if c.KeyFile == "" {
-		return &broker.Error{Code: broker.Usage, Message: "--key-file or --passphrase is missing", Hint: "authferry keystore init --key-file PATH"}
+		return &fault.Error{Code: fault.Usage, Message: "--key-file or --passphrase is missing", Hint: "authferry keystore init --key-file PATH"}
 	}
 	warning, err := a.broker.InitFileKeystore(a.ctx, c.KeyFile)
 	if err != nil {
@@ -112,7 +113,7 @@ func (c *keystoreUnlockCmd) Run(a *app) error {
 
 func checkSpan(d time.Duration) error {
 	if d < time.Second {
-		return &broker.Error{Code: broker.Usage, Message: "--for must be a second or more"}
+		return &fault.Error{Code: fault.Usage, Message: "--for must be a second or more"}
 	}
 	return nil
 }
@@ -150,7 +151,7 @@ func (a *app) passphrase(stdin, fresh bool) (keystore.Secret, error) {
 		return a.readLine("passphrase")
 	}
 	if !a.present() {
-		return keystore.Secret{}, &broker.Error{Code: broker.Usage, Message: "there is no terminal to ask for the passphrase at", Hint: "--passphrase-stdin reads it from a pipe"}
+		return keystore.Secret{}, &fault.Error{Code: fault.Usage, Message: "there is no terminal to ask for the passphrase at", Hint: "--passphrase-stdin reads it from a pipe"}
 	}
 	first, err := a.askHidden("Passphrase: ", "passphrase")
 	if err != nil || !fresh {
@@ -158,7 +159,7 @@ func (a *app) passphrase(stdin, fresh bool) (keystore.Secret, error) {
 	}
 	again, err := a.askHidden("The same again: ", "passphrase")
 	if err == nil && !first.Equal(again) {
-		err = &broker.Error{Code: broker.Usage, Message: "the two passphrases differ; nothing was made"}
+		err = &fault.Error{Code: fault.Usage, Message: "the two passphrases differ; nothing was made"}
 	}
 	return first, err
 }

@@ -16,8 +16,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 	"github.com/authferry/authferry/proofs"
 )
@@ -40,8 +40,8 @@ var canaries = []string{
 // the keystore and onto the stdout that was asked for it.
 func TestNoLeaks(t *testing.T) {
 	var mu sync.Mutex
-	met, ran := map[broker.Code]bool{broker.Cancelled: true}, 0 // which takes a terminal
-	meet := func(c broker.Code) {
+	met, ran := map[fault.Code]bool{fault.Cancelled: true}, 0 // which takes a terminal
+	meet := func(c fault.Code) {
 		mu.Lock()
 		defer mu.Unlock()
 		met[c] = true

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/oauth"
 )
 
@@ -39,7 +40,7 @@ claude setup-token makes one. Its end is told a month ahead.`
 
 func (c *loginCmd) Run(a *app) error {
 	if c.Timeout <= 0 {
-		return &broker.Error{Code: broker.Usage, Message: "--timeout must be more than 0"}
+		return &fault.Error{Code: fault.Usage, Message: "--timeout must be more than 0"}
 	}
 	req := broker.LoginRequest{
 		Provider: c.Provider, ClientID: c.ClientID, Label: c.Label, Pool: c.Pool, Renew: c.Renew, Flow: broker.Flow(c.Flow), Timeout: c.Timeout,
@@ -47,10 +48,10 @@ func (c *loginCmd) Run(a *app) error {
 	if c.ExpiresIn != "" {
 		var err error
 		if req.ExpiresIn, err = oauth.ParseLifetime(c.ExpiresIn); err != nil {
-			return &broker.Error{Code: broker.Usage, Message: "invalid --expires-in: " + err.Error()}
+			return &fault.Error{Code: fault.Usage, Message: "invalid --expires-in: " + err.Error()}
 		}
 		if !c.TokenStdin {
-			return &broker.Error{Code: broker.Usage, Message: "--expires-in goes with --token-stdin"}
+			return &fault.Error{Code: fault.Usage, Message: "--expires-in goes with --token-stdin"}
 		}
 	}
 	if taken, err := c.takeOver(a); taken || err != nil {
@@ -109,7 +110,7 @@ func (c *loginCmd) login(a *app, req broker.LoginRequest) (*broker.Login, error)
 			flag, what, keep = "--token-stdin", "token", a.broker.LoginToken
 		}
 		if c.Flow != "" || c.ClientID != "" {
-			return nil, &broker.Error{Code: broker.Usage, Message: flag + " goes with neither --flow nor --client-id"}
+			return nil, &fault.Error{Code: fault.Usage, Message: flag + " goes with neither --flow nor --client-id"}
 		}
 		if c.TokenStdin {
 			(&signIn{app: a, provider: c.Provider}).terms()

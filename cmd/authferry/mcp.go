@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/cmd/authferry/mcp"
 )
 
@@ -16,7 +17,7 @@ type mcpCmd struct{ selection }
 func (c *mcpCmd) Run(a *app) error {
 	s := c.resolve()
 	if _, err := a.broker.Chosen(s); err != nil {
-		if e, ok := errors.AsType[*broker.Error](err); ok && e.Code == broker.Ambiguous {
+		if e, ok := errors.AsType[*fault.Error](err); ok && e.Code == fault.Ambiguous {
 			e.Hint = "authferry mcp --pool POOL"
 		}
 		return err
@@ -35,7 +36,7 @@ func (c *mcpCmd) Run(a *app) error {
 	}}
 	err := server.Serve(a.input(), a.out)
 	if a.ctx.Err() != nil {
-		return &broker.Error{Code: broker.Cancelled, Message: "interrupted"}
+		return &fault.Error{Code: fault.Cancelled, Message: "interrupted"}
 	}
 	return err
 }

@@ -9,7 +9,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/fault"
 )
 
 const (
@@ -50,7 +50,7 @@ func (s *signIn) paste(ctx context.Context) (string, error) {
 			blank := strings.TrimSpace(text.String()) == ""
 			switch {
 			case blank && (!open || line.err != nil):
-				return "", &broker.Error{Code: broker.LoginFailed, Message: "stdin ended without the code; nothing was changed", Hint: "authferry login " + s.provider + " --flow paste"}
+				return "", &fault.Error{Code: fault.LoginFailed, Message: "stdin ended without the code; nothing was changed", Hint: "authferry login " + s.provider + " --flow paste"}
 			case blank:
 				continue
 			case !open || line.err != nil:

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
 )
@@ -98,8 +99,8 @@ func (c *providerAddCmd) Run(a *app) error {
 		return err
 	}
 	if p.TokenEndpoint == "" && (p.ClientID != "" || len(p.APIOrigins) == 0) { // one that issues API keys has none
-		return &broker.Error{
-			Code: broker.Usage, Message: "a provider needs a token endpoint, or the origin of an API that takes keys" + c.notTaken(left),
+		return &fault.Error{
+			Code: fault.Usage, Message: "a provider needs a token endpoint, or the origin of an API that takes keys" + c.notTaken(left),
 			Hint: "authferry provider add " + c.Name + " --issuer URL, or --token-endpoint URL, or, for API keys alone, --api-origin URL",
 		}
 	}
@@ -162,7 +163,7 @@ func (c *providerAddCmd) derive(a *app) (p oauth.Provider, left []string, err er
 // otherIssuer adds the command that asks for the issuer which the document is of or,
 // where that has no document of its own, names what this one says.
 func (c *providerAddCmd) otherIssuer(a *app, err error) error {
-	e, known := errors.AsType[*broker.Error](err)
+	e, known := errors.AsType[*fault.Error](err)
 	wrong, other := errors.AsType[*oauth.IssuerError](err)
 	if !known || !other || wrong.Ask == "" {
 		return err

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/serve"
 )
@@ -41,7 +42,7 @@ func (c *runCmd) Run(a *app) error {
 		if len(c.Providers) > 0 && clients[c.Providers[0]] != "" {
 			hint = "authferry run -- " + c.Providers[0]
 		}
-		return &broker.Error{Code: broker.Usage, Message: "there is no command to run", Hint: hint}
+		return &fault.Error{Code: fault.Usage, Message: "there is no command to run", Hint: hint}
 	}
 	path, err := exec.LookPath(a.child[0])
 	if err != nil {
@@ -53,7 +54,7 @@ func (c *runCmd) Run(a *app) error {
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it waits for nothing
 	if err != nil {
-		return &broker.Error{Code: broker.Internal, Message: "no port could be opened on 127.0.0.1", Err: err}
+		return &fault.Error{Code: fault.Internal, Message: "no port could be opened on 127.0.0.1", Err: err}
 	}
 	program := programOf(a.child[0])
 	withdraw, err := a.broker.Announce(broker.ProxyView{Program: program, Providers: served.names(), Pools: served.pools(), Listen: l.Addr().String()})
@@ -157,20 +158,20 @@ func (c *runCmd) serve(a *app) (servedProviders, error) {
 	var why error
 	for _, name := range spoken {
 		p, err := c.serveOne(a, name)
-		switch code := broker.CodeOf(err); {
+		switch code := fault.CodeOf(err); {
 		case err == nil:
 			served = append(served, p)
-		case code == broker.IndexCorrupt || code == broker.IndexTooNew || code == broker.Internal:
+		case code == fault.IndexCorrupt || code == fault.IndexTooNew || code == fault.Internal:
 			return nil, err
-		case why == nil || code != broker.NoAccount:
+		case why == nil || code != fault.NoAccount:
 			why = err
 		}
 	}
 	if len(served) > 0 {
 		return served, nil
 	}
-	if broker.CodeOf(why) == broker.NoAccount && c.Account == "" && c.Pool == "" {
-		return nil, &broker.Error{Code: broker.NoAccount, Message: "there is no account of " + strings.Join(spoken, ", ") + " to run it with",
+	if fault.CodeOf(why) == fault.NoAccount && c.Account == "" && c.Pool == "" {
+		return nil, &fault.Error{Code: fault.NoAccount, Message: "there is no account of " + strings.Join(spoken, ", ") + " to run it with",
 			Hint: "authferry login anthropic --label Personal --api-key-stdin"}
 	}
 	return nil, why
@@ -190,7 +191,7 @@ func (c *runCmd) serveOne(a *app, name string) (p servedProvider, err error) {
 	p = servedProvider{name: name, pool: chosen.Pool, logins: true,
 		route: serve.Route{Selection: s, Pool: chosen.Pool, Paths: data.API().Paths, KeyOrigins: data.APIKeyOrigins, Lists: data.Lists()}}
 	if len(p.route.Paths) == 0 {
-		return p, &broker.Error{Code: broker.Usage, Message: "authferry knows no model API of provider " + name,
+		return p, &fault.Error{Code: fault.Usage, Message: "authferry knows no model API of provider " + name,
 			Hint: "authferry provider add " + name + " --from " + name + " --api-path PREFIX"}
 	}
 	views, err := a.broker.List()
@@ -210,7 +211,7 @@ func (c *runCmd) serveOne(a *app, name string) (p servedProvider, err error) {
 		p.passed = nil
 	}
 	if p.logins && s.KeysOnly {
-		return p, &broker.Error{Code: broker.Fenced, Message: "the " + name + " accounts here are logins, and the API that run serves takes API keys only",
+		return p, &fault.Error{Code: fault.Fenced, Message: "the " + name + " accounts here are logins, and the API that run serves takes API keys only",
 			Hint: "authferry login " + name + " --label Key --api-key-stdin"}
 	}
 	return p, nil
@@ -271,21 +272,21 @@ func sentence(t serve.Trouble) string {
 	return "authferry: something went wrong. In a terminal: authferry doctor"
 }
 
-func brokerError(t serve.Trouble) *broker.Error {
-	if e, ok := t.Err.(*broker.Error); ok { //nolint:errorlint // it is one or there is none
+func brokerError(t serve.Trouble) *fault.Error {
+	if e, ok := t.Err.(*fault.Error); ok { //nolint:errorlint // it is one or there is none
 		return e
 	}
-	return &broker.Error{}
+	return &fault.Error{}
 }
 
-func reasonOf(e *broker.Error) string {
+func reasonOf(e *fault.Error) string {
 	if e.Message == "" {
 		return ""
 	}
 	return ": " + printable(e.Message)
 }
 
-func hintOr(e *broker.Error, otherwise string) string {
+func hintOr(e *fault.Error, otherwise string) string {
 	if e.Hint != "" {
 		return printable(e.Hint)
 	}

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/serve"
 )
@@ -329,7 +329,7 @@ func TestSentences(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 11, 30, 14, 4, 30, 0, time.Local)
 	for kind := serve.BadKey; kind <= serve.Redirected; kind++ {
-		for _, err := range []error{nil, &broker.Error{Code: broker.LoginNeeded, Message: "account \"x\x1b[1m\ny\" needs a login", Hint: "authferry login sim --renew x"}} {
+		for _, err := range []error{nil, &fault.Error{Code: fault.LoginNeeded, Message: "account \"x\x1b[1m\ny\" needs a login", Hint: "authferry login sim --renew x"}} {
 			for _, tr := range []serve.Trouble{{Kind: kind, Err: err}, {Kind: kind, Provider: "sim", Pool: "work\n", RetryAt: at, Err: err}} {
 				s := sentence(tr)
 				if s == "" || strings.ContainsAny(s, "\n\x1b") || strings.Contains(s, "something went wrong") {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/rawtext"
 )
 
@@ -61,13 +62,13 @@ func (c *reportCmd) Run(a *app) error {
 	}
 	r, err := readReport(in)
 	if err != nil && a.ctx.Err() != nil {
-		return &broker.Error{Code: broker.Cancelled, Message: "interrupted; nothing was changed"}
+		return &fault.Error{Code: fault.Cancelled, Message: "interrupted; nothing was changed"}
 	}
 	if err != nil {
 		return err
 	}
 	if c.MinTTL < 0 {
-		return &broker.Error{Code: broker.Usage, Message: "--min-ttl can't be negative"}
+		return &fault.Error{Code: fault.Usage, Message: "--min-ttl can't be negative"}
 	}
 	r.Next, r.MinTTL = c.Next, c.MinTTL
 	res, err := a.broker.Report(a.ctx, c.resolve(), r)
@@ -86,7 +87,7 @@ func (c *reportCmd) Run(a *app) error {
 // readReport reads one report. What is wrong with it is told without quoting it.
 func readReport(in io.Reader) (broker.ReportRequest, error) {
 	bad := func(why string) (broker.ReportRequest, error) {
-		return broker.ReportRequest{}, &broker.Error{Code: broker.Usage, Message: why + "; nothing was changed",
+		return broker.ReportRequest{}, &fault.Error{Code: fault.Usage, Message: why + "; nothing was changed",
 			Hint: `echo '{"lease":"LEASE","status":429,"headers":{"retry-after":"30"}}' | authferry report`}
 	}
 	data, err := io.ReadAll(io.LimitReader(in, maxReport+1))

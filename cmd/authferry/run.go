@@ -14,6 +14,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
 )
@@ -157,7 +158,7 @@ func noEmptyFlag(c *kong.Context) error {
 		if p.Flag == nil || p.Flag.Target.Kind() != reflect.String || p.Flag.Target.String() != "" {
 			continue
 		}
-		return &broker.Error{Code: broker.Usage, Message: "--" + p.Flag.Name + " has no value", Hint: "authferry " + commandWords(c) + " --help"}
+		return &fault.Error{Code: fault.Usage, Message: "--" + p.Flag.Name + " has no value", Hint: "authferry " + commandWords(c) + " --help"}
 	}
 	return nil
 }
@@ -270,25 +271,25 @@ type reported struct{ error }
 // hinted gives an error that has no hint the command that tells more. A helper's
 // words are shown in the middle of another program's.
 func hinted(err error, args []string) error {
-	e, ok := errors.AsType[*broker.Error](err)
+	e, ok := errors.AsType[*fault.Error](err)
 	switch {
 	case !ok:
-		e = &broker.Error{Code: broker.Internal, Message: err.Error()}
+		e = &fault.Error{Code: fault.Internal, Message: err.Error()}
 	case e.Hint != "":
 		return err
 	}
 	hint := ""
 	switch e.Code {
-	case broker.Cancelled:
+	case fault.Cancelled:
 		return err
-	case broker.Usage:
+	case fault.Usage:
 		var c *kong.Context
 		if c, _, err = parse(args, streams{out: io.Discard, err: io.Discard}); err == nil {
 			hint = "authferry " + commandWords(c) + " --help"
 		}
-	case broker.NoAccount, broker.Ambiguous, broker.LabelTaken:
+	case fault.NoAccount, fault.Ambiguous, fault.LabelTaken:
 		hint = "authferry list"
-	case broker.LoginNeeded, broker.LoginFailed, broker.AllHeld, broker.Fenced, broker.ProviderUnreachable, broker.ProviderRefused:
+	case fault.LoginNeeded, fault.LoginFailed, fault.AllHeld, fault.Fenced, fault.ProviderUnreachable, fault.ProviderRefused:
 		if hint = "authferry status"; !e.RetryAt.IsZero() {
 			hint = "run the command again " + relative(e.RetryAt, time.Now()) + "; how things are: authferry status"
 		}
@@ -305,10 +306,10 @@ func hinted(err error, args []string) error {
 
 // usageError makes kong's complaint one of ours.
 func usageError(err error) error {
-	if _, ok := errors.AsType[*broker.Error](err); ok {
+	if _, ok := errors.AsType[*fault.Error](err); ok {
 		return err
 	}
-	e := &broker.Error{Code: broker.Usage, Message: err.Error(), Hint: "authferry --help"}
+	e := &fault.Error{Code: fault.Usage, Message: err.Error(), Hint: "authferry --help"}
 	if pe, ok := errors.AsType[*kong.ParseError](err); ok && pe.Context != nil {
 		// What should not be there may be a key that was meant for stdin.
 		e.Message, _, _ = strings.Cut(e.Message, " but got ")
@@ -387,7 +388,7 @@ func options(g *globals, term *terminal) (broker.Options, error) {
 			continue
 		}
 		if *d, err = time.ParseDuration(v); err != nil || *d <= 0 {
-			return opt, &broker.Error{Code: broker.Usage, Message: name + " is not a duration", Hint: "write it as 30s, 2m or 1m30s"}
+			return opt, &fault.Error{Code: fault.Usage, Message: name + " is not a duration", Hint: "write it as 30s, 2m or 1m30s"}
 		}
 	}
 	return opt, nil
@@ -410,16 +411,16 @@ const (
 	exitTerminated = 143
 )
 
-var exitCodes = map[broker.Code]int{
-	broker.NoAccount: exitAccount, broker.Ambiguous: exitAccount, broker.LabelTaken: exitAccount,
-	broker.LoginNeeded: exitLogin, broker.LoginFailed: exitLogin,
-	broker.AllHeld:        exitHeld,
-	broker.KeystoreLocked: exitKeystore, broker.KeystoreUnavailable: exitKeystore, broker.KeystoreDenied: exitKeystore,
-	broker.KeystoreTimeout: exitKeystore, broker.KeystoreMismatch: exitKeystore, broker.SecretTooBig: exitKeystore,
-	broker.LockTimeout:         exitLock,
-	broker.ProviderUnreachable: exitProvider, broker.ProviderRefused: exitProvider,
-	broker.Fenced:       exitFenced,
-	broker.Usage:        exitUsage,
-	broker.Cancelled:    exitDeclined,
-	broker.IndexCorrupt: exitOther, broker.IndexTooNew: exitOther, broker.Internal: exitOther,
+var exitCodes = map[fault.Code]int{
+	fault.NoAccount: exitAccount, fault.Ambiguous: exitAccount, fault.LabelTaken: exitAccount,
+	fault.LoginNeeded: exitLogin, fault.LoginFailed: exitLogin,
+	fault.AllHeld:        exitHeld,
+	fault.KeystoreLocked: exitKeystore, fault.KeystoreUnavailable: exitKeystore, fault.KeystoreDenied: exitKeystore,
+	fault.KeystoreTimeout: exitKeystore, fault.KeystoreMismatch: exitKeystore, fault.SecretTooBig: exitKeystore,
+	fault.LockTimeout:         exitLock,
+	fault.ProviderUnreachable: exitProvider, fault.ProviderRefused: exitProvider,
+	fault.Fenced:       exitFenced,
+	fault.Usage:        exitUsage,
+	fault.Cancelled:    exitDeclined,
+	fault.IndexCorrupt: exitOther, fault.IndexTooNew: exitOther, fault.Internal: exitOther,
 }

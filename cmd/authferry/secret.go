@@ -6,7 +6,7 @@ import (
 	"io"
 	"strings"
 
-	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/rawtext"
 )
@@ -44,14 +44,14 @@ func (a *app) readLine(what string) (keystore.Secret, error) {
 		return a.askHidden(strings.ToUpper(what[:1])+what[1:]+": ", what)
 	}
 	if isTerminal(a.in) {
-		return keystore.Secret{}, &broker.Error{Code: broker.Usage, Message: "nobody can be asked for the " + what + " here", Hint: "pipe it in: … <FILE"}
+		return keystore.Secret{}, &fault.Error{Code: fault.Usage, Message: "nobody can be asked for the " + what + " here", Hint: "pipe it in: … <FILE"}
 	}
 	data, err := io.ReadAll(io.LimitReader(a.input(), maxSecretLine+1))
 	if err != nil && a.ctx.Err() != nil {
-		return keystore.Secret{}, &broker.Error{Code: broker.Cancelled, Message: "interrupted; nothing was changed"}
+		return keystore.Secret{}, &fault.Error{Code: fault.Cancelled, Message: "interrupted; nothing was changed"}
 	}
 	if err != nil {
-		return keystore.Secret{}, &broker.Error{Code: broker.Usage, Message: "stdin can't be read", Err: err}
+		return keystore.Secret{}, &fault.Error{Code: fault.Usage, Message: "stdin can't be read", Err: err}
 	}
 	if len(data) > maxSecretLine {
 		return keystore.Secret{}, badSecret(what, errors.New("it is over 64 KiB"))
@@ -67,5 +67,5 @@ func (a *app) readLine(what string) (keystore.Secret, error) {
 }
 
 func badSecret(what string, err error) error {
-	return &broker.Error{Code: broker.Usage, Message: fmt.Sprintf("invalid %s: %v; nothing was changed", what, err)}
+	return &fault.Error{Code: fault.Usage, Message: fmt.Sprintf("invalid %s: %v; nothing was changed", what, err)}
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"unicode/utf16"
 
-	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/fault"
 )
 
 // utf16Of is text as PowerShell's redirection writes it.
@@ -53,7 +53,7 @@ func TestReadSecret(t *testing.T) {
 		switch {
 		case test.err == "" && (err != nil || got.Reveal() != test.want):
 			t.Errorf("%.20q: got %q, %v", test.in, got.Reveal(), err)
-		case test.err != "" && (broker.CodeOf(err) != broker.Usage || !strings.Contains(err.Error(), test.err)):
+		case test.err != "" && (fault.CodeOf(err) != fault.Usage || !strings.Contains(err.Error(), test.err)):
 			t.Errorf("%.20q: got %q, %v, want an error about %q", test.in, got.Reveal(), err, test.err)
 		case err != nil && strings.Contains(err.Error(), "-x"):
 			t.Errorf("%.20q: the error quotes it: %v", test.in, err)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/authferry/authferry/atomicfile"
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/cmd/authferry/setup"
 )
 
@@ -46,7 +47,7 @@ func (c *setupCmd) Run(a *app) error {
 	clients := setup.Clients()
 	i := slices.IndexFunc(clients, func(known setup.Client) bool { return known.Name == c.Client })
 	if i < 0 {
-		return &broker.Error{Code: broker.Usage, Message: fmt.Sprintf("setup doesn't know a client %q", c.Client), Hint: "authferry setup"}
+		return &fault.Error{Code: fault.Usage, Message: fmt.Sprintf("setup doesn't know a client %q", c.Client), Hint: "authferry setup"}
 	}
 	client := clients[i]
 	for _, provider := range c.Map {
@@ -103,7 +104,7 @@ func (c *setupCmd) choose(a *app, client setup.Client) (setup.Choice, error) {
 		return setup.Choice{Provider: c.Provider, Map: c.Map}, nil
 	}
 	chosen, err := a.broker.Chosen(broker.Selection{Account: c.Account, Pool: c.Pool, Provider: c.Provider})
-	if e, ok := errors.AsType[*broker.Error](err); ok && e.Code == broker.Ambiguous {
+	if e, ok := errors.AsType[*fault.Error](err); ok && e.Code == fault.Ambiguous {
 		e.Hint = fmt.Sprintf("authferry setup %s --pool POOL, or --account ACCOUNT", client.Name)
 	}
 	if err != nil {
@@ -133,7 +134,7 @@ func onlyPool(a *app, client setup.Client) (broker.Chosen, error) {
 	}
 	switch len(s.Pools) {
 	case 0:
-		return broker.Chosen{}, &broker.Error{Code: broker.NoAccount, Message: "there is no account yet", Hint: "authferry login PROVIDER"}
+		return broker.Chosen{}, &fault.Error{Code: fault.NoAccount, Message: "there is no account yet", Hint: "authferry login PROVIDER"}
 	case 1:
 		return broker.Chosen{Provider: s.Pools[0].Provider, Pool: s.Pools[0].Name}, nil
 	}
@@ -141,8 +142,8 @@ func onlyPool(a *app, client setup.Client) (broker.Chosen, error) {
 	for i, p := range s.Pools {
 		names[i] = p.Name
 	}
-	return broker.Chosen{}, &broker.Error{
-		Code: broker.Ambiguous, Message: fmt.Sprintf("whose token is %s to get? there are the pools %s", client.Title, strings.Join(names, ", ")),
+	return broker.Chosen{}, &fault.Error{
+		Code: fault.Ambiguous, Message: fmt.Sprintf("whose token is %s to get? there are the pools %s", client.Title, strings.Join(names, ", ")),
 		Hint: fmt.Sprintf("authferry setup %s --pool POOL, or --account ACCOUNT", client.Name),
 	}
 }
@@ -155,7 +156,7 @@ func hosts(given []string) (origins []string, err error) {
 		}
 		u, err := url.Parse(host)
 		if err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http" || strings.ContainsAny(host, "\"\\ ") {
-			return nil, &broker.Error{Code: broker.Usage, Message: "--host takes a URL or a host name", Hint: "--host https://registry.example.com"}
+			return nil, &fault.Error{Code: fault.Usage, Message: "--host takes a URL or a host name", Hint: "--host https://registry.example.com"}
 		}
 		origins = append(origins, strings.TrimSuffix(host, "/"))
 	}
@@ -198,7 +199,7 @@ func (c *setupCmd) change(a *app, plan func() ([]setup.Change, error)) ([]setup.
 		_, _ = io.WriteString(a.err, "Write this? [Y/n] ")
 		answer, err := bufio.NewReader(a.input()).ReadString('\n')
 		if answer = strings.ToLower(strings.TrimSpace(answer)); err != nil || answer != "" && answer != "y" && answer != "yes" {
-			return nil, &broker.Error{Code: broker.Cancelled, Message: "nothing was changed"}
+			return nil, &fault.Error{Code: fault.Cancelled, Message: "nothing was changed"}
 		}
 		release, err := a.broker.LockSetup(a.ctx)
 		if err != nil {
@@ -212,10 +213,10 @@ func (c *setupCmd) change(a *app, plan func() ([]setup.Change, error)) ([]setup.
 // setupError makes what the package complains of an error with a hint.
 func setupError(err error, client string) error {
 	if r, ok := errors.AsType[*setup.Refusal](err); ok {
-		return &broker.Error{Code: broker.Usage, Message: err.Error(), Hint: r.Edit}
+		return &fault.Error{Code: fault.Usage, Message: err.Error(), Hint: r.Edit}
 	}
 	if errors.Is(err, setup.ErrMap) {
-		return &broker.Error{Code: broker.Usage, Message: err.Error(), Hint: "authferry provider list"}
+		return &fault.Error{Code: fault.Usage, Message: err.Error(), Hint: "authferry provider list"}
 	}
 	if owned, ok := errors.AsType[*atomicfile.OwnerError](err); ok {
 		return broker.OwnerError(owned, "-H authferry setup "+broker.Arg(client))
@@ -280,7 +281,7 @@ type clientDoc struct {
 // list tells of every client whether it is installed and whether it is set up.
 func (c *setupCmd) list(a *app, m setup.Machine) error {
 	if c.Undo || c.Print {
-		return &broker.Error{Code: broker.Usage, Message: "which client?", Hint: "authferry setup"}
+		return &fault.Error{Code: fault.Usage, Message: "which client?", Hint: "authferry setup"}
 	}
 	docs := []clientDoc{}
 	t := newTable("CLIENT", "STATE", "PROGRAM")

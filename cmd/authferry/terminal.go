@@ -16,7 +16,7 @@ import (
 
 	"golang.org/x/term"
 
-	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/rawtext"
 )
@@ -88,12 +88,12 @@ func (r interruptible) Read(p []byte) (int, error) {
 func (a *app) askHidden(prompt, what string) (keystore.Secret, error) {
 	f, ok := a.in.(*os.File)
 	if !ok {
-		return keystore.Secret{}, &broker.Error{Code: broker.Usage, Message: "stdin is not a terminal"}
+		return keystore.Secret{}, &fault.Error{Code: fault.Usage, Message: "stdin is not a terminal"}
 	}
 	fd := int(f.Fd()) // #nosec G115 -- a file descriptor is small
 	before, err := term.GetState(fd)
 	if err != nil {
-		return keystore.Secret{}, &broker.Error{Code: broker.Usage, Message: "the terminal can't be read", Err: err}
+		return keystore.Secret{}, &fault.Error{Code: fault.Usage, Message: "the terminal can't be read", Err: err}
 	}
 	_, _ = fmt.Fprint(a.err, prompt)
 	defer func() { _, _ = fmt.Fprintln(a.err) }()
@@ -109,7 +109,7 @@ func (a *app) askHidden(prompt, what string) (keystore.Secret, error) {
 	select {
 	case got := <-done:
 		if got.err != nil || len(got.line) == 0 {
-			return keystore.Secret{}, &broker.Error{Code: broker.Cancelled, Message: "no " + what + " was given; nothing was changed"}
+			return keystore.Secret{}, &fault.Error{Code: fault.Cancelled, Message: "no " + what + " was given; nothing was changed"}
 		}
 		line, err := rawtext.Line(got.line)
 		if err != nil {
@@ -118,7 +118,7 @@ func (a *app) askHidden(prompt, what string) (keystore.Secret, error) {
 		return keystore.NewSecret(line), nil
 	case <-a.ctx.Done():
 		_ = term.Restore(fd, before) // else the shell shows no typing
-		return keystore.Secret{}, &broker.Error{Code: broker.Cancelled, Message: "interrupted; nothing was changed"}
+		return keystore.Secret{}, &fault.Error{Code: fault.Cancelled, Message: "interrupted; nothing was changed"}
 	}
 }
 
@@ -181,10 +181,10 @@ type errorDoc struct {
 }
 
 type errorBody struct {
-	Code    broker.Code `json:"code"`
-	Message string      `json:"message"`
-	Hint    string      `json:"hint,omitempty"`
-	RetryAt time.Time   `json:"retry_at,omitzero"`
+	Code    fault.Code `json:"code"`
+	Message string     `json:"message"`
+	Hint    string     `json:"hint,omitempty"`
+	RetryAt time.Time  `json:"retry_at,omitzero"`
 }
 
 // up is t in whole seconds, not earlier: who comes back then must not be too early.
@@ -195,16 +195,16 @@ func up(t time.Time) time.Time {
 	return t.Add(time.Second - 1).UTC().Truncate(time.Second)
 }
 
-func newErrorBody(e *broker.Error) errorBody {
+func newErrorBody(e *fault.Error) errorBody {
 	return errorBody{Code: e.Code, Message: e.Error(), Hint: e.Hint, RetryAt: up(e.RetryAt)}
 }
 
 // fail tells of err, in words and with asJSON also as a document, and returns
 // the exit code.
 func (t *terminal) fail(err error, asJSON bool) int {
-	e, ok := errors.AsType[*broker.Error](err)
+	e, ok := errors.AsType[*fault.Error](err)
 	if !ok {
-		e = &broker.Error{Code: broker.Internal, Message: err.Error()}
+		e = &fault.Error{Code: fault.Internal, Message: err.Error()}
 	}
 	t.say("error", e.Error())
 	if e.Hint != "" {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/fault"
 )
 
 type tokenCmd struct {
@@ -31,7 +32,7 @@ func (c *tokenCmd) Run(a *app) error {
 func (c *tokenCmd) get(a *app) (*broker.Token, error) {
 	switch {
 	case c.MaxWait < 0:
-		return nil, &broker.Error{Code: broker.Usage, Message: "--max-wait can't be negative"}
+		return nil, &fault.Error{Code: fault.Usage, Message: "--max-wait can't be negative"}
 	case !c.Wait && c.MaxWait == 0, c.MinTTL < 0:
 		return a.token(c.selection, c.MinTTL, c.Rejected)
 	}
@@ -49,7 +50,7 @@ func (c *tokenCmd) get(a *app) (*broker.Token, error) {
 
 func (a *app) token(s selection, minTTL time.Duration, rejected string) (*broker.Token, error) {
 	if minTTL < 0 {
-		return nil, &broker.Error{Code: broker.Usage, Message: "--min-ttl can't be negative"}
+		return nil, &fault.Error{Code: fault.Usage, Message: "--min-ttl can't be negative"}
 	}
 	t, err := a.broker.Token(a.ctx, broker.TokenRequest{Selection: s.resolve(), MinTTL: minTTL, Rejected: rejected})
 	if err == nil {
@@ -62,7 +63,7 @@ func (a *app) token(s selection, minTTL time.Duration, rejected string) (*broker
 	return t, err
 }
 
-var errInterrupted = &broker.Error{Code: broker.Cancelled, Message: "interrupted; a refresh that was under way goes on in the background and its result is kept"}
+var errInterrupted = &fault.Error{Code: fault.Cancelled, Message: "interrupted; a refresh that was under way goes on in the background and its result is kept"}
 
 // tokenDoc is what plugins and tools read. It holds the secret in the clear:
 // that is what stdout was asked for.
