@@ -10,6 +10,7 @@ import (
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -71,7 +72,7 @@ func (b *Broker) Add(ctx context.Context, n NewAccount) (*index.Account, error) 
 	return added, err
 }
 
-func (b *Broker) add(ctx context.Context, n NewAccount, a index.Account, g *grant, acc *access, check func(*index.Index) error) (*index.Account, error) {
+func (b *Broker) add(ctx context.Context, n NewAccount, a index.Account, g *record.Grant, acc *record.Access, check func(*index.Index) error) (*index.Account, error) {
 	// The index is made and checked first, so that a bad label or an unwritable
 	// folder costs no keystore write.
 	idx, err := b.prepare(ctx, check)
@@ -131,13 +132,13 @@ func newEntry(n NewAccount, now time.Time) (index.Account, error) {
 		return index.Account{}, err
 	}
 	a := index.Account{
-		ID: cmp.Or(n.id, index.NewID()), Label: label, Provider: n.Provider.Name, Pool: pool, Kind: KindOAuth,
+		ID: cmp.Or(n.id, index.NewID()), Label: label, Provider: n.Provider.Name, Pool: pool, Kind: index.KindOAuth,
 		Issuer: cmp.Or(n.Identity.Issuer, n.Provider.Issuer), Subject: n.Identity.Subject, Organization: n.Identity.Organization,
 		Identity: n.Identity.Name, AddedAt: now.Truncate(time.Second),
 		Shared: n.Shared, Holds: n.Holds, Disabled: n.Disabled,
 	}
 	if !n.APIKey.Empty() {
-		a.Kind = KindAPIKey
+		a.Kind = index.KindAPIKey
 	}
 	return a, nil
 }
@@ -220,7 +221,7 @@ func alreadyHere(idx *index.Index, o *index.Account) error {
 // unless both sides say whose it is, and of which issuer: two servers can have the same
 // token. A key or a long-lived token may be for a gateway that stands for several.
 func knownAs(idx *index.Index, provider, kind string, secret keystore.Secret, owner oauth.Identity) *index.Account {
-	fp := fingerprint(secret)
+	fp := record.Fingerprint(secret)
 	i := slices.IndexFunc(idx.Accounts, func(o index.Account) bool {
 		if owner.Subject != "" && o.Subject != "" && owner.Issuer != o.Issuer {
 			return false
@@ -228,7 +229,7 @@ func knownAs(idx *index.Index, provider, kind string, secret keystore.Secret, ow
 		if fp != "" && o.TokenFingerprint == fp {
 			return o.Provider == provider
 		}
-		return fp != "" && (o.Fingerprint == fp || slices.Contains(o.Spent, fp)) && (kind != KindAPIKey || o.Provider == provider)
+		return fp != "" && (o.Fingerprint == fp || slices.Contains(o.Spent, fp)) && (kind != index.KindAPIKey || o.Provider == provider)
 	})
 	if i < 0 {
 		return nil
@@ -237,14 +238,14 @@ func knownAs(idx *index.Index, provider, kind string, secret keystore.Secret, ow
 }
 
 // newRecords pins in the records everything that decides where a secret may go.
-func newRecords(id string, n NewAccount, now time.Time) (*grant, *access) {
+func newRecords(id string, n NewAccount, now time.Time) (*record.Grant, *record.Access) {
 	p := n.Provider
 	endpoint := p.Endpoint()
 	if n.ClientID != "" {
 		endpoint.ClientID = n.ClientID
 	}
 	endpoint.AuthStyle = cmp.Or(endpoint.AuthStyle, n.AuthStyle)
-	g := &grant{
+	g := &record.Grant{
 		Account: id, Generation: 1, Provider: p.Name,
 		RefreshToken: n.RefreshToken, Endpoint: endpoint,
 		Scopes: n.Scopes, Headers: p.TokenHeaders(), Origins: p.APIOrigins, API: p.API(),
@@ -260,7 +261,7 @@ func newRecords(id string, n NewAccount, now time.Time) (*grant, *access) {
 		return g, nil
 	}
 	if n.LongLived {
-		g.TokenFingerprint = fingerprint(n.AccessToken)
+		g.TokenFingerprint = record.Fingerprint(n.AccessToken)
 	}
 	if !n.ObtainedAt.IsZero() {
 		now = n.ObtainedAt.UTC()
@@ -269,30 +270,30 @@ func newRecords(id string, n NewAccount, now time.Time) (*grant, *access) {
 	if tokenType == "" {
 		tokenType = "Bearer"
 	}
-	return g, &access{
+	return g, &record.Access{
 		Account: id, Generation: 1, AccessToken: n.AccessToken, TokenType: tokenType,
-		ExpiresAt: n.ExpiresAt, ObtainedAt: now, Imported: n.Imported, Boot: bootNow(),
+		ExpiresAt: n.ExpiresAt, ObtainedAt: now, Imported: n.Imported, Boot: record.BootNow(),
 		Headers: g.Headers, Origins: g.Origins, API: g.API,
 	}
 }
 
 // secure writes an account's first records, the manifest before them so that a
 // crash leaves no secret that nobody knows of.
-func (b *Broker) secure(ctx context.Context, idx *index.Index, a *index.Account, g *grant, acc *access) error {
-	if err := b.changeManifest(ctx, idx, func(m *manifest) { m.add(a.ID) }); err != nil {
+func (b *Broker) secure(ctx context.Context, idx *index.Index, a *index.Account, g *record.Grant, acc *record.Access) error {
+	if err := b.changeManifest(ctx, idx, func(m *record.Manifest) { m.Add(a.ID) }); err != nil {
 		return err
 	}
-	v, err := g.encode()
+	v, err := g.Encode()
 	if err != nil {
 		return err
 	}
-	if err := b.set(ctx, grantItem(idx, a.ID, "a"), v); err != nil || acc == nil {
+	if err := b.set(ctx, record.GrantItem(idx, a.ID, "a"), v); err != nil || acc == nil {
 		return err
 	}
-	if v, err = acc.encode(); err != nil {
+	if v, err = acc.Encode(); err != nil {
 		return err
 	}
-	return b.set(ctx, accessItem(idx, a.ID, "a"), v)
+	return b.set(ctx, record.AccessItem(idx, a.ID, "a"), v)
 }
 
 // discard deletes every item of an account that came to nothing, as well as it can.
@@ -307,20 +308,11 @@ func (b *Broker) discard(ctx context.Context, idx *index.Index, id string) {
 		b.opt.Log.Warn("leftovers in the keystore", "account", id, "error", err)
 		return
 	}
-	_ = b.changeManifest(ctx, idx, func(m *manifest) { m.remove(id) })
-}
-
-// items are the names of all items that an account may have.
-func items(idx *index.Index, id string) []string {
-	names := []string{probeItem(idx, id)}
-	for _, s := range slots {
-		names = append(names, accessItem(idx, id, s), grantItem(idx, id, s))
-	}
-	return names
+	_ = b.changeManifest(ctx, idx, func(m *record.Manifest) { m.Remove(id) })
 }
 
 func (b *Broker) deleteItems(ctx context.Context, idx *index.Index, id string) error {
-	for _, name := range items(idx, id) {
+	for _, name := range record.Items(idx, id) {
 		if err := b.del(ctx, name); err != nil {
 			return err
 		}
@@ -432,7 +424,7 @@ func (b *Broker) Remove(ctx context.Context, account string, how Revocation) (*R
 		return nil, err
 	}
 	revoke := how.of(a)
-	if err := b.changeManifest(ctx, idx, func(m *manifest) { m.bury(a.ID) }); err != nil {
+	if err := b.changeManifest(ctx, idx, func(m *record.Manifest) { m.Bury(a.ID) }); err != nil {
 		return nil, storeError(err)
 	}
 	if err := b.update(ctx, index.Durable, func(idx *index.Index) error {
@@ -444,9 +436,9 @@ func (b *Broker) Remove(ctx context.Context, account string, how Revocation) (*R
 		return nil, err
 	}
 	reached("K19")
-	if revoke && stored.best != nil && !stored.best.RefreshToken.Empty() && stored.best.Endpoint.RevocationEndpoint != "" {
-		if err := b.revoke(ctx, idx, stored.best); err != nil {
-			done.Warning = notRevoked(stored.best, err)
+	if revoke && stored.Best != nil && !stored.Best.RefreshToken.Empty() && stored.Best.Endpoint.RevocationEndpoint != "" {
+		if err := b.revoke(ctx, idx, stored.Best); err != nil {
+			done.Warning = notRevoked(stored.Best, err)
 		} else {
 			done.Revoked = true
 		}
@@ -454,7 +446,7 @@ func (b *Broker) Remove(ctx context.Context, account string, how Revocation) (*R
 	if err := b.deleteItems(ctx, idx, a.ID); err != nil {
 		return nil, storeError(err)
 	}
-	if err := b.changeManifest(ctx, idx, func(m *manifest) { m.remove(a.ID) }); err != nil {
+	if err := b.changeManifest(ctx, idx, func(m *record.Manifest) { m.Remove(a.ID) }); err != nil {
 		return nil, storeError(err)
 	}
 	return done, b.update(ctx, index.Durable, func(idx *index.Index) error {

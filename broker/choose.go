@@ -10,12 +10,6 @@ import (
 	"github.com/authferry/authferry/broker/index"
 )
 
-// The kinds of account.
-const (
-	KindOAuth  = "oauth"
-	KindAPIKey = "api-key"
-)
-
 // State is what an account is good for, the first that applies.
 type State string
 
@@ -40,7 +34,7 @@ func StateOf(a *index.Account, now time.Time) State {
 		return NeedsLogin
 	case heldUntil(a, heldForScope, now).After(now):
 		return Held
-	case a.Kind == KindAPIKey || a.Fingerprint == "":
+	case a.Kind == index.KindAPIKey || a.Fingerprint == "":
 		return Valid // there is nothing to be refreshed
 	case a.AccessSlot == "":
 		return RefreshDue
@@ -58,7 +52,7 @@ func shortLived(a *index.Account, now time.Time) bool {
 // needsLogin: the provider refused the very refresh token that is stored, or
 // there is none and the access token is over or refused for good.
 func needsLogin(a *index.Account, now time.Time) bool {
-	if a.Kind == KindAPIKey {
+	if a.Kind == index.KindAPIKey {
 		return false
 	}
 	if a.Fingerprint == "" {
@@ -83,7 +77,7 @@ func refused(a *index.Account) bool {
 
 // ready: by the index, a has a token that can be handed out without a refresh.
 func ready(a *index.Account, now time.Time) bool {
-	return a.Kind == KindAPIKey || lives(a, now) && !refused(a)
+	return a.Kind == index.KindAPIKey || lives(a, now) && !refused(a)
 }
 
 // passing is an account whose token could not be had, and why.

@@ -19,7 +19,7 @@ func drawIndex(t *rapid.T) *index.Index {
 	idx := &index.Index{Pools: map[string]index.Pool{"p": {Provider: "sim"}, "fenced": {Provider: "sim"}}}
 	n := rapid.IntRange(0, 6).Draw(t, "accounts")
 	for i := range n + 2 {
-		a := index.Account{ID: fmt.Sprintf("acc_%016d", i), Label: fmt.Sprint("label ", i), Provider: "sim", Pool: "p", Kind: KindOAuth,
+		a := index.Account{ID: fmt.Sprintf("acc_%016d", i), Label: fmt.Sprint("label ", i), Provider: "sim", Pool: "p", Kind: index.KindOAuth,
 			Rank: rapid.IntRange(1, 4).Draw(t, "rank"), Fingerprint: "f", AccessSlot: "a", ExpiresAt: testNow.Add(time.Hour), AddedAt: testNow}
 		if i >= n {
 			a.Pool = "fenced"
@@ -126,7 +126,7 @@ func BenchmarkChoose(b *testing.B) {
 	for _, n := range []int{1, 10, 1000} {
 		idx := &index.Index{Pools: map[string]index.Pool{"p": {Provider: "sim"}}}
 		for i := range n {
-			idx.Accounts = append(idx.Accounts, index.Account{ID: fmt.Sprintf("acc_%016d", i), Pool: "p", Kind: KindOAuth, Rank: i + 1, Fingerprint: "f",
+			idx.Accounts = append(idx.Accounts, index.Account{ID: fmt.Sprintf("acc_%016d", i), Pool: "p", Kind: index.KindOAuth, Rank: i + 1, Fingerprint: "f",
 				Holds: []index.Hold{{Scope: "*", Until: testNow.Add(time.Minute)}}})
 		}
 		b.Run(fmt.Sprint(n), func(b *testing.B) {

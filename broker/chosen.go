@@ -59,8 +59,8 @@ func (b *Broker) Origins(ctx context.Context, c Chosen) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		if stored.best != nil {
-			origins = append(origins, stored.best.Origins...)
+		if stored.Best != nil {
+			origins = append(origins, stored.Best.Origins...)
 		}
 	}
 	slices.Sort(origins)

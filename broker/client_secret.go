@@ -2,47 +2,30 @@ package broker
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"slices"
 
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 )
 
-// clientSecret is the keystore item of a confidential client's secret. It names
-// the token endpoint and the client that it is for, and goes to no other.
-type clientSecret struct {
-	V             int    `json:"v"`
-	TokenEndpoint string `json:"token_endpoint"`
-	ClientID      string `json:"client_id"`
-	// RevocationEndpoint is the other place that it may go to; may be empty.
-	RevocationEndpoint string `json:"revocation_endpoint,omitempty"`
-	Secret             string `json:"secret"`
-}
-
-func clientKey(e oauth.Endpoint) string {
-	sum := sha256.Sum256([]byte(e.TokenEndpoint + "\x00" + e.ClientID))
-	return hex.EncodeToString(sum[:8])
-}
-
 // readClientSecret returns the item of e's client, its zero value where there
 // is none.
-func (b *Broker) readClientSecret(ctx context.Context, idx *index.Index, e oauth.Endpoint) (clientSecret, error) {
-	s, err := b.get(ctx, clientItem(idx, e))
+func (b *Broker) readClientSecret(ctx context.Context, idx *index.Index, e oauth.Endpoint) (record.ClientSecret, error) {
+	s, err := b.get(ctx, record.ClientItem(idx, e))
 	if unwritten(err) {
-		return clientSecret{}, nil
+		return record.ClientSecret{}, nil
 	}
 	if err != nil {
-		return clientSecret{}, storeError(err)
+		return record.ClientSecret{}, storeError(err)
 	}
-	var cs clientSecret
-	if decodeRecord(s, &cs) == nil && cs.TokenEndpoint == e.TokenEndpoint && cs.ClientID == e.ClientID {
+	var cs record.ClientSecret
+	if record.DecodeRecord(s, &cs) == nil && cs.TokenEndpoint == e.TokenEndpoint && cs.ClientID == e.ClientID {
 		return cs, nil
 	}
-	return clientSecret{}, nil
+	return record.ClientSecret{}, nil
 }
 
 func (b *Broker) hasClientSecret(ctx context.Context, idx *index.Index, e oauth.Endpoint) (bool, error) {
@@ -52,7 +35,7 @@ func (b *Broker) hasClientSecret(ctx context.Context, idx *index.Index, e oauth.
 
 // checkRevocation refuses to send a client secret to a revocation endpoint that
 // it was not given for.
-func (b *Broker) checkRevocation(ctx context.Context, idx *index.Index, g *grant) error {
+func (b *Broker) checkRevocation(ctx context.Context, idx *index.Index, g *record.Grant) error {
 	if !g.ClientSecret {
 		return nil
 	}
@@ -64,7 +47,7 @@ func (b *Broker) checkRevocation(ctx context.Context, idx *index.Index, g *grant
 }
 
 // endpoint completes what the grant pins with the client's secret.
-func (b *Broker) endpoint(ctx context.Context, idx *index.Index, g *grant) (oauth.Endpoint, error) {
+func (b *Broker) endpoint(ctx context.Context, idx *index.Index, g *record.Grant) (oauth.Endpoint, error) {
 	e := g.Endpoint
 	if !g.ClientSecret {
 		return e, nil
@@ -84,16 +67,16 @@ func (b *Broker) endpoint(ctx context.Context, idx *index.Index, g *grant) (oaut
 // setClientSecret keeps the secret of e's client, and records the keystore that has
 // it, as no migration can go on in between.
 func (b *Broker) setClientSecret(ctx context.Context, idx *index.Index, e oauth.Endpoint, secret keystore.Secret) error {
-	v, err := encodeRecord(clientSecret{V: recordVersion, TokenEndpoint: e.TokenEndpoint, ClientID: e.ClientID,
+	v, err := record.EncodeRecord(record.ClientSecret{V: record.RecordVersion, TokenEndpoint: e.TokenEndpoint, ClientID: e.ClientID,
 		RevocationEndpoint: e.RevocationEndpoint, Secret: secret.Reveal()})
 	if err != nil {
 		return storeError(err)
 	}
 	return storeError(b.withManifest(ctx, idx, func(now *index.Index) error {
-		if err := b.rewriteManifest(ctx, now, func(m *manifest) { m.addClient(clientKey(e)) }); err != nil {
+		if err := b.rewriteManifest(ctx, now, func(m *record.Manifest) { m.AddClient(record.ClientKey(e)) }); err != nil {
 			return err
 		}
-		if err := b.set(ctx, clientItem(idx, e), v); err != nil {
+		if err := b.set(ctx, record.ClientItem(idx, e), v); err != nil {
 			return err
 		}
 		return b.update(ctx, index.Durable, func(i *index.Index) error {
@@ -114,16 +97,16 @@ func (b *Broker) dropClientSecret(ctx context.Context, idx *index.Index, e oauth
 			return err
 		}
 		for _, id := range accountIDs(now) {
-			m.add(id)
+			m.Add(id)
 		}
 		needed, err := b.grantClients(ctx, now, m.Accounts)
-		if err != nil || slices.Contains(needed, clientKey(e)) {
+		if err != nil || slices.Contains(needed, record.ClientKey(e)) {
 			return err
 		}
-		if err := b.del(ctx, clientItem(idx, e)); err != nil {
+		if err := b.del(ctx, record.ClientItem(idx, e)); err != nil {
 			return err
 		}
-		return b.rewriteManifest(ctx, now, func(m *manifest) { m.dropClient(clientKey(e)) })
+		return b.rewriteManifest(ctx, now, func(m *record.Manifest) { m.DropClient(record.ClientKey(e)) })
 	}))
 }
 
@@ -139,7 +122,7 @@ func (b *Broker) clientKeys(ctx context.Context, idx *index.Index) ([]string, er
 		return nil, err
 	}
 	for _, p := range ps.All() {
-		key := clientKey(p.Endpoint())
+		key := record.ClientKey(p.Endpoint())
 		if p.ClientID == "" || slices.Contains(keys, key) {
 			continue
 		}
@@ -164,8 +147,8 @@ func (b *Broker) grantClients(ctx context.Context, idx *index.Index, ids []strin
 		if err != nil {
 			return nil, err
 		}
-		if g := stored.best; g != nil && g.ClientSecret && !slices.Contains(keys, clientKey(g.Endpoint)) {
-			keys = append(keys, clientKey(g.Endpoint))
+		if g := stored.Best; g != nil && g.ClientSecret && !slices.Contains(keys, record.ClientKey(g.Endpoint)) {
+			keys = append(keys, record.ClientKey(g.Endpoint))
 		}
 	}
 	return keys, nil

@@ -11,6 +11,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -107,7 +108,7 @@ func TestManifestFindsClientSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	b, idx := w.opened()
-	if err := b.del(t.Context(), manifestItem(idx)); err != nil {
+	if err := b.del(t.Context(), record.ManifestItem(idx)); err != nil {
 		t.Fatal(err)
 	}
 	w.add("bob", time.Hour)
@@ -180,7 +181,7 @@ func TestDoctorMissesClientSecret(t *testing.T) {
 	w.addAt(w.broker(), p)
 	w.healthy()
 	b, idx := w.opened()
-	if err := b.del(t.Context(), idx.Store+"/client/"+clientKey(p.Endpoint())); err != nil {
+	if err := b.del(t.Context(), idx.Store+"/client/"+record.ClientKey(p.Endpoint())); err != nil {
 		t.Fatal(err)
 	}
 	w.doctor(false, CheckFail, "no client secret")

@@ -13,6 +13,7 @@ import (
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/migrate"
+	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -165,10 +166,10 @@ func (t *takeover) adopt(ctx context.Context, n NewAccount) (*index.Account, err
 		if err != nil {
 			return nil, err
 		}
-		if g := stored.best; g == nil || g.secret().Empty() || g.Provider != n.Provider.Name || fingerprint(g.secret()) != fingerprint(n.grantSecret()) {
+		if g := stored.Best; g == nil || g.Secret().Empty() || g.Provider != n.Provider.Name || record.Fingerprint(g.Secret()) != record.Fingerprint(n.grantSecret()) {
 			continue
 		}
-		acc, slot, err := t.accessOf(ctx, idx, id, stored.best.Generation)
+		acc, slot, err := t.accessOf(ctx, idx, id, stored.Best.Generation)
 		if err != nil {
 			return nil, err
 		}
@@ -176,19 +177,19 @@ func (t *takeover) adopt(ctx context.Context, n NewAccount) (*index.Account, err
 			if acc, err = t.storeAccess(ctx, idx, id, n, stored); err != nil {
 				return nil, err
 			}
-			slot = stored.slot
+			slot = stored.Slot
 		}
 		n.id = id
 		a, err := newEntry(n, time.Now().UTC())
 		if err != nil {
 			return nil, err
 		}
-		commit(&a, stored.best, stored.slot, acc, slot)
+		commit(&a, stored.Best, stored.Slot, acc, slot)
 		return &a, t.update(ctx, index.Durable, func(i *index.Index) error {
 			if i.Account(id) != nil {
 				return fault.Errorf(fault.LabelTaken, "it was found and restored meanwhile")
 			}
-			if err := admissible(i, &a, stored.best.secret()); err != nil {
+			if err := admissible(i, &a, stored.Best.Secret()); err != nil {
 				return err
 			}
 			if err := t.unmoved(i, idx); err != nil {
@@ -203,17 +204,17 @@ func (t *takeover) adopt(ctx context.Context, n NewAccount) (*index.Account, err
 }
 
 // storeAccess stores the access token of n, if it has one, beside a stored grant.
-func (b *Broker) storeAccess(ctx context.Context, idx *index.Index, id string, n NewAccount, stored grants) (*access, error) {
+func (b *Broker) storeAccess(ctx context.Context, idx *index.Index, id string, n NewAccount, stored record.Grants) (*record.Access, error) {
 	_, acc := newRecords(id, n, time.Now().UTC())
 	if acc == nil {
 		return nil, nil
 	}
-	acc.Generation = stored.best.Generation
-	v, err := acc.encode()
+	acc.Generation = stored.Best.Generation
+	v, err := acc.Encode()
 	if err != nil {
 		return nil, err
 	}
-	return acc, storeError(b.set(ctx, accessItem(idx, id, stored.slot), v))
+	return acc, storeError(b.set(ctx, record.AccessItem(idx, id, stored.Slot), v))
 }
 
 // grantSecret is what n's grant will be made of.
@@ -260,7 +261,7 @@ func (t *takeover) release(ctx context.Context, o *Takeover) error {
 	var going []migrate.Login
 	var ids []string
 	stored := map[string]bool{} // providers and fingerprints
-	key := func(c *candidate) string { return c.login.Provider + " " + fingerprint(c.login.Secret()) }
+	key := func(c *candidate) string { return c.login.Provider + " " + record.Fingerprint(c.login.Secret()) }
 	for _, c := range t.candidates {
 		if c.held == "" {
 			continue
@@ -387,14 +388,14 @@ func (t *takeover) confirm(ctx context.Context, c *candidate) error {
 	switch {
 	case err != nil:
 		return err
-	case stored.best == nil:
+	case stored.Best == nil:
 		return fault.Errorf(fault.KeystoreDenied, "the keystore does not have it")
 	}
 	secret := c.login.Secret()
-	if stored.best.secret().Equal(secret) || !stored.best.secret().Empty() && slices.Contains(stored.best.Spent, fingerprint(secret)) {
+	if stored.Best.Secret().Equal(secret) || !stored.Best.Secret().Empty() && slices.Contains(stored.Best.Spent, record.Fingerprint(secret)) {
 		return nil
 	}
-	acc, _, err := t.accessOf(ctx, idx, a.ID, stored.best.Generation)
+	acc, _, err := t.accessOf(ctx, idx, a.ID, stored.Best.Generation)
 	if err == nil && (acc == nil || !acc.AccessToken.Equal(secret)) {
 		err = fault.Errorf(fault.KeystoreDenied, "the keystore has another one")
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/migrate"
+	"github.com/authferry/authferry/broker/record"
 )
 
 // account holds one entry of the index against the keystore, which is the truth.
@@ -27,15 +28,15 @@ func (d *doctor) account(ctx context.Context, a *index.Account) {
 	}
 	now := time.Now()
 	switch {
-	case stored.best == nil && a.GrantSlot == "":
+	case stored.Best == nil && a.GrantSlot == "":
 		d.say(name, CheckFail, renew, "it was logged in by another folder, which this one is a copy of")
-	case stored.best == nil:
+	case stored.Best == nil:
 		d.say(name, CheckFail, renew, "the keystore has no login of it any more")
-	case a.Generation < stored.best.Generation || a.Generation == stored.best.Generation && a.GrantSlot != stored.slot || !stored.best.isOf(a):
+	case a.Generation < stored.Best.Generation || a.Generation == stored.Best.Generation && a.GrantSlot != stored.Slot || !stored.Best.IsOf(a):
 		d.behind(ctx, name, a)
-	case a.Kind == KindAPIKey && a.Generation > stored.best.Generation:
+	case a.Kind == index.KindAPIKey && a.Generation > stored.Best.Generation:
 		d.say(name, CheckWarning, renew, "the keystore is older than the index, as one from a backup is: this may be an API key from before")
-	case a.Generation > stored.best.Generation:
+	case a.Generation > stored.Best.Generation:
 		d.say(name, CheckWarning, "authferry refresh "+argFor(d.idx, a), "the keystore is older than the index, as one from a backup is: the provider may know a newer login than this")
 	case needsLogin(a, now) && a.Fingerprint == "" && !rejectedForGood(a):
 		d.say(name, CheckWarning, renew, "its token is over, and it has no refresh token")
@@ -53,10 +54,10 @@ func (d *doctor) account(ctx context.Context, a *index.Account) {
 		d.say(name, CheckWarning, "authferry refresh "+argFor(d.idx, a), "a refresh was cut off, and what became of it is not known")
 	case !EndsSoon(a, now).IsZero():
 		d.say(name, CheckWarning, renew, "its login ends at %s", EndsSoon(a, now).Local().Format(time.DateTime))
-	case a.Kind == KindOAuth && a.Fingerprint == "":
+	case a.Kind == index.KindOAuth && a.Fingerprint == "":
 		d.say(name, CheckOK, "", "index and keystore agree; it has no refresh token, and ends %s", atTime(a.ExpiresAt))
 	default:
-		if _, err := d.b.endpoint(ctx, d.idx, stored.best); err != nil { // its client secret is gone
+		if _, err := d.b.endpoint(ctx, d.idx, stored.Best); err != nil { // its client secret is gone
 			d.fail(name, err)
 		} else {
 			d.say(name, CheckOK, "", "index and keystore agree")
@@ -79,8 +80,8 @@ func (d *doctor) behind(ctx context.Context, name string, a *index.Account) {
 	lock, err := d.b.lockAccount(ctx, a.ID)
 	if err == nil {
 		defer lock.Release()
-		var stored grants
-		if stored, err = d.b.readGrants(ctx, d.idx, a.ID); err == nil && stored.best != nil {
+		var stored record.Grants
+		if stored, err = d.b.readGrants(ctx, d.idx, a.ID); err == nil && stored.Best != nil {
 			_, err = d.b.rollForward(ctx, d.idx, a, stored)
 		}
 	}
@@ -106,7 +107,7 @@ func (d *doctor) tombstone(ctx context.Context, name string, a *index.Account) {
 		return
 	}
 	switch {
-	case stored.best != nil && !slices.Contains(m.Removing, a.ID):
+	case stored.Best != nil && !slices.Contains(m.Removing, a.ID):
 		d.say(name, CheckWarning, "authferry remove "+a.ID, "index.json has it as being removed, and the keystore knows nothing of that; its login was left alone")
 		return
 	case !d.fix:

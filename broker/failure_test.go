@@ -12,6 +12,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
+	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -307,12 +308,12 @@ func (w *world) lengthen(id string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	acc.ObtainedAt, acc.Imported, acc.Boot = time.Now().Add(-time.Hour), false, bootStamp{}
-	v, err := acc.encode()
+	acc.ObtainedAt, acc.Imported, acc.Boot = time.Now().Add(-time.Hour), false, record.Boot{}
+	v, err := acc.Encode()
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if err := b.set(w.t.Context(), accessItem(idx, id, a.AccessSlot), v); err != nil {
+	if err := b.set(w.t.Context(), record.AccessItem(idx, id, a.AccessSlot), v); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -402,7 +403,7 @@ func make50KB() []byte {
 func (w *world) expire(id string) {
 	w.t.Helper()
 	b, idx := w.opened()
-	if err := b.del(w.t.Context(), accessItem(idx, id, idx.Account(id).AccessSlot)); err != nil {
+	if err := b.del(w.t.Context(), record.AccessItem(idx, id, idx.Account(id).AccessSlot)); err != nil {
 		w.t.Fatal(err)
 	}
 }

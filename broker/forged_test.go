@@ -13,13 +13,14 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/record"
 )
 
 // The index is no witness of anything that the keystore knows: what somebody
 // writes into it is over once the good one is back.
 
 // stored is the account's grant, as the keystore has it.
-func (w *world) stored(id string) *grant {
+func (w *world) stored(id string) *record.Grant {
 	w.t.Helper()
 	b := w.broker()
 	idx, err := b.read()
@@ -30,10 +31,10 @@ func (w *world) stored(id string) *grant {
 		w.t.Fatal(err)
 	}
 	found, err := b.readGrants(w.t.Context(), idx, id)
-	if err != nil || found.best == nil {
+	if err != nil || found.Best == nil {
 		w.t.Fatalf("no grant: %v", err)
 	}
-	return found.best
+	return found.Best
 }
 
 // A generation that the index alone has is not sealed into the next record: none
@@ -54,7 +55,7 @@ func TestForgedGeneration(t *testing.T) {
 			if _, err := w.broker().Refresh(t.Context(), a.ID); err != nil {
 				t.Fatal(err)
 			}
-			if g := w.stored(a.ID); g.Generation > 2+maxLead {
+			if g := w.stored(a.ID); g.Generation > 2+record.MaxLead {
 				t.Errorf("generation %d is stored", g.Generation)
 			}
 			w.change(a.ID, func(a *index.Account) { *a = good })
@@ -63,7 +64,7 @@ func TestForgedGeneration(t *testing.T) {
 			}
 			w.change(a.ID, forge)
 			w.mustLogin(ada, LoginRequest{Renew: a.ID})
-			if g := w.stored(a.ID); g.Generation > 4+2*maxLead {
+			if g := w.stored(a.ID); g.Generation > 4+2*record.MaxLead {
 				t.Errorf("generation %d is stored by a login", g.Generation)
 			}
 			w.noneLost()

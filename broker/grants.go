@@ -5,59 +5,51 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
-	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/record"
 )
-
-// grants is what the keystore has of an account: the record with the highest
-// generation, and its slot.
-type grants struct {
-	best *grant
-	slot string
-}
 
 // readGrants reads all four slots. One that is damaged or of another account
 // was not written; one that can't be read now is an error, because it could be
 // the newest.
-func (b *Broker) readGrants(ctx context.Context, idx *index.Index, id string) (grants, error) {
-	var found grants
+func (b *Broker) readGrants(ctx context.Context, idx *index.Index, id string) (record.Grants, error) {
+	var found record.Grants
 	pointed := ""
 	if a := idx.Account(id); a != nil {
 		pointed = a.GrantSlot
 	}
-	for _, slot := range slots {
+	for _, slot := range record.Slots {
 		g, err := b.readGrant(ctx, idx, id, slot)
 		if err != nil {
-			return grants{}, err
+			return record.Grants{}, err
 		}
 		if g == nil {
 			continue
 		}
-		if found.best == nil || g.Generation > found.best.Generation || g.Generation == found.best.Generation && slot == pointed {
-			found = grants{g, slot}
+		if found.Best == nil || g.Generation > found.Best.Generation || g.Generation == found.Best.Generation && slot == pointed {
+			found = record.Grants{Best: g, Slot: slot}
 		}
 	}
 	return found, nil
 }
 
 // readGrant reads one slot; nil is what was not written, or is another account's.
-func (b *Broker) readGrant(ctx context.Context, idx *index.Index, id, slot string) (*grant, error) {
-	s, err := b.get(ctx, grantItem(idx, id, slot))
+func (b *Broker) readGrant(ctx context.Context, idx *index.Index, id, slot string) (*record.Grant, error) {
+	s, err := b.get(ctx, record.GrantItem(idx, id, slot))
 	if unwritten(err) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, storeError(err)
 	}
-	g, err := decodeGrant(s)
+	g, err := record.DecodeGrant(s)
 	switch {
-	case errors.Is(err, errNewerRecord):
+	case errors.Is(err, record.ErrNewerRecord):
 		return nil, fault.Errorf(fault.IndexTooNew, "this account's login was stored by a newer authferry").WithHint("install the newer version; nothing was changed")
 	case err == nil && g.Account == id:
 		return g, nil
@@ -69,12 +61,12 @@ func (b *Broker) readGrant(ctx context.Context, idx *index.Index, id, slot strin
 // have ended between its last write and its commit, or the index may come from
 // a backup, which must not bring a spent refresh token back. It returns the
 // account as it then is.
-func (b *Broker) rollForward(ctx context.Context, idx *index.Index, a *index.Account, stored grants) (*index.Account, error) {
-	fp := fingerprint(stored.best.secret())
-	if a.GrantSlot == stored.slot && a.Fingerprint == fp && a.Generation >= stored.best.Generation && stored.best.isOf(a) {
+func (b *Broker) rollForward(ctx context.Context, idx *index.Index, a *index.Account, stored record.Grants) (*index.Account, error) {
+	fp := record.Fingerprint(stored.Best.Secret())
+	if a.GrantSlot == stored.Slot && a.Fingerprint == fp && a.Generation >= stored.Best.Generation && stored.Best.IsOf(a) {
 		return a, nil
 	}
-	acc, accessSlot, err := b.accessOf(ctx, idx, a.ID, stored.best.Generation)
+	acc, accessSlot, err := b.accessOf(ctx, idx, a.ID, stored.Best.Generation)
 	if err != nil {
 		return nil, err
 	}
@@ -83,78 +75,37 @@ func (b *Broker) rollForward(ctx context.Context, idx *index.Index, a *index.Acc
 		if rolled = idx.Account(a.ID); rolled == nil {
 			return fault.Errorf(fault.NoAccount, "the account was removed meanwhile").WithHint("authferry list")
 		}
-		g := *stored.best
+		g := *stored.Best
 		g.Generation = max(g.Generation, rolled.Generation)
-		commit(rolled, &g, stored.slot, acc, accessSlot)
+		commit(rolled, &g, stored.Slot, acc, accessSlot)
 		return nil
 	})
 	return rolled, err
 }
 
-// maxLead is how many generations the index may be ahead of the keystore, as it
-// is of one from a backup. What it says beyond that is not believed: it would
-// become the truth in the next record.
-const maxLead = 1 << 10
-
-// nextGeneration is that of the record to be written: above all that the
-// keystore and the index have, and above every request whose answer may still be
-// stored, late.
-func nextGeneration(a *index.Account, stored *grant) int {
-	known := 0
-	if stored != nil {
-		known = stored.Generation
-	}
-	claimed := a.Generation
-	for _, in := range a.Intents {
-		claimed = max(claimed, in.Generation)
-	}
-	return max(known, min(claimed, known+maxLead)) + 1
-}
-
-// isOf reports that the index does not say of a that it is somebody else's.
-func (g *grant) isOf(a *index.Account) bool {
-	return g.Owner.Subject == "" || g.Owner == oauth.Identity{Issuer: a.Issuer, Subject: a.Subject, Organization: a.Organization}
-}
-
 // accessOf finds the access record of a generation; nil: there is none.
-func (b *Broker) accessOf(ctx context.Context, idx *index.Index, id string, generation int) (acc *access, slot string, err error) {
-	for _, s := range slots {
-		v, err := b.get(ctx, accessItem(idx, id, s))
+func (b *Broker) accessOf(ctx context.Context, idx *index.Index, id string, generation int) (acc *record.Access, slot string, err error) {
+	for _, s := range record.Slots {
+		v, err := b.get(ctx, record.AccessItem(idx, id, s))
 		if unwritten(err) {
 			continue
 		}
 		if err != nil {
 			return nil, "", storeError(err)
 		}
-		if r, err := decodeAccess(v); err == nil && r.Account == id && r.Generation == generation {
+		if r, err := record.DecodeAccess(v); err == nil && r.Account == id && r.Generation == generation {
 			acc, slot = r, s
 		}
 	}
 	return acc, slot, nil
 }
 
-// rememberSpent is how many spent refresh tokens an account is known by.
-const rememberSpent = 16
-
-func addSpent(spent []string, fp string) []string {
-	spent = append(slices.Clone(spent), fp)
-	return spent[max(0, len(spent)-rememberSpent):]
-}
-
-// follow notes in g which refresh token it takes the place of.
-func (g *grant) follow(old *grant) {
-	g.Spent = old.Spent
-	if fp := fingerprint(old.secret()); fp != "" && !g.secret().Equal(old.secret()) {
-		g.Spent = addSpent(g.Spent, fp)
-	}
-}
-
 // commit points an index entry to new records; acc is nil where there is no
 // access token of that generation.
-func commit(a *index.Account, g *grant, grantSlot string, acc *access, accessSlot string) {
-	fp := fingerprint(g.secret())
+func commit(a *index.Account, g *record.Grant, grantSlot string, acc *record.Access, accessSlot string) {
+	fp := record.Fingerprint(g.Secret())
 	if a.Fingerprint != "" && a.Fingerprint != fp {
-		a.Spent = addSpent(a.Spent, a.Fingerprint)
+		a.Spent = record.AddSpent(a.Spent, a.Fingerprint)
 	}
 	a.Generation, a.GrantSlot, a.Fingerprint = g.Generation, grantSlot, fp
 	a.TokenFingerprint = g.TokenFingerprint
@@ -173,22 +124,6 @@ func commit(a *index.Account, g *grant, grantSlot string, acc *access, accessSlo
 	if a.Dead != a.Fingerprint {
 		a.Dead = ""
 	}
-}
-
-// newAccess makes the access record of a token that just came in. Its end is
-// the moment of arrival plus its lifetime, in this machine's time, so that
-// neither clock being wrong matters.
-func newAccess(g *grant, tok *oauth.Token) *access {
-	a := &access{
-		Account: g.Account, Generation: g.Generation,
-		AccessToken: tok.AccessToken, TokenType: tok.TokenType,
-		ObtainedAt: tok.ArrivedAt.UTC(), Boot: bootNow(),
-		Headers: g.Headers, Origins: g.Origins, API: g.API,
-	}
-	if tok.ExpiresIn > 0 {
-		a.ExpiresAt = a.ObtainedAt.Add(tok.ExpiresIn)
-	}
-	return a
 }
 
 func newIntent(slot string, generation int, fp string, attempt int, now time.Time) index.Intent {

@@ -17,6 +17,7 @@ import (
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -287,7 +288,9 @@ func TestAgeAndSignalsAfterTheAnswer(t *testing.T) {
 	w := newWorld(t, brokertest.Config{AccessTTL: 10 * time.Minute})
 	a := w.add("ada", -time.Second)
 	uptime := time.Hour
-	withBootClock(t, func() bootStamp { return bootStamp{"this", uptime} })
+	old := record.BootNow
+	t.Cleanup(func() { record.BootNow = old })
+	record.BootNow = func() record.Boot { return record.Boot{ID: "this", At: uptime} }
 	ctx, cancel := context.WithCancel(t.Context())
 	reached = func(point string) {
 		switch point {
@@ -306,7 +309,7 @@ func TestAgeAndSignalsAfterTheAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if left, _ := acc.remaining(time.Now()); left > time.Minute {
+	if left, _ := acc.Remaining(time.Now()); left > time.Minute {
 		t.Errorf("%v left of 10 minutes, 9 minutes later", left)
 	}
 }

@@ -206,7 +206,7 @@ func (b *Broker) passedOver(ctx context.Context, idx *index.Index, passed passin
 			why = "account " + quote(a.Label) + " needs a new login (" + RenewCommand(a) + ")"
 		}
 		b.opt.Warn(why + "; using " + quote(tok.Account.Label))
-		if a.Kind == KindAPIKey && a.ID == prefer && rejected >= a.Generation {
+		if a.Kind == index.KindAPIKey && a.ID == prefer && rejected >= a.Generation {
 			now := time.Now()
 			v := ratelimit.Verdict{Kind: ratelimit.Auth, Until: now.Add(ratelimit.FirstGuess), Scope: ratelimit.AllScopes, Source: "rejected"}
 			_, _, _ = b.record(ctx, a.ID, v, "", rejected, now, &ReportResult{}) // what it costs is one more refused request

@@ -221,7 +221,7 @@ func TestReportedRefusalIsRemembered(t *testing.T) {
 // A key that was refused is left alone for a moment where another account serves.
 func TestRejectedKey(t *testing.T) {
 	w, a := pooled(t, "ada", "bob")
-	w.edit(a[0].ID, func(a *index.Account) { a.Kind = KindAPIKey })
+	w.edit(a[0].ID, func(a *index.Account) { a.Kind = index.KindAPIKey })
 	tok, err := w.broker().Token(t.Context(), TokenRequest{Rejected: lease(a[0].ID, 1)})
 	if err != nil || tok.Account.ID != a[1].ID {
 		t.Fatalf("%v, %v", tok, err)

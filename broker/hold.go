@@ -11,6 +11,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
+	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -110,7 +111,7 @@ func (b *Broker) underWay(id string) (*index.Intent, error) {
 
 // home stores new tokens once more where the folder was when the rotation began, if one
 // that was put back from a copy is there by now: what that has is spent.
-func (e *exchange) home(ctx context.Context, next *grant, acc *access) error {
+func (e *exchange) home(ctx context.Context, next *record.Grant, acc *record.Access) error {
 	if e.b.index.Home() == e.b.index.Dir() {
 		return nil
 	}
@@ -141,7 +142,7 @@ func (e *exchange) home(ctx context.Context, next *grant, acc *access) error {
 	if err != nil {
 		return err
 	}
-	if stored.best == nil || !slices.Contains(next.Spent, fingerprint(stored.best.secret())) {
+	if stored.Best == nil || !slices.Contains(next.Spent, record.Fingerprint(stored.Best.Secret())) {
 		return nil
 	}
 	there := &exchange{b: b, idx: idx, account: a, slot: index.FreeSlot(*a, index.GrantRecord)}

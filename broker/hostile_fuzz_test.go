@@ -5,87 +5,13 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/lock"
-	"github.com/authferry/authferry/keystore"
 )
-
-// Whatever stands in a keystore item, it is a record that survives a round trip
-// or an error that quotes nothing of it.
-func FuzzRecord(f *testing.F) {
-	g := grant{Account: "acc_aaaaaaaaaaaaaaaa", Generation: 3, Provider: "p", RefreshToken: keystore.NewSecret("canary"), Headers: []string{"a: {token}"}, Origins: []string{"https://a.example"}}
-	acc := access{Account: "acc_aaaaaaaaaaaaaaaa", Generation: 3, AccessToken: keystore.NewSecret("canary"), ObtainedAt: time.Unix(1, 0).UTC(), ExpiresAt: time.Unix(9, 0).UTC()}
-	for _, encode := range []func() (keystore.Secret, error){g.encode, acc.encode} {
-		s, err := encode()
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(s.Reveal())
-		f.Add(strings.Replace(s.Reveal(), `"v":1`, `"v":2`, 1))
-		f.Add(s.Reveal()[:len(s.Reveal())/2])
-	}
-	for _, s := range []string{"", "null", "[]", "canary", `{"v":"canary"}`, `{"v":1,"generation":1e99}`, `{"v":1,"access_token":"canary","expires_at":"canary"}`, `{"v":-1,"access_token":"canary"}`} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		quiet := func(err error) {
-			if strings.Contains(err.Error(), "canary") {
-				t.Fatalf("the error quotes the record: %v", err)
-			}
-		}
-		if g, err := decodeGrant(keystore.NewSecret(text)); err != nil {
-			quiet(err)
-		} else if again, err := g.encode(); err == nil { // a time may be one that JSON has no form for
-			twice, err := decodeGrant(again)
-			if err != nil || !twice.RefreshToken.Equal(g.RefreshToken) || !twice.APIKey.Equal(g.APIKey) || twice.Generation != g.Generation || twice.Endpoint.TokenEndpoint != g.Endpoint.TokenEndpoint {
-				t.Fatalf("%+v became %+v, %v", g, twice, err)
-			}
-		}
-		acc, err := decodeAccess(keystore.NewSecret(text))
-		if err != nil {
-			quiet(err)
-			return
-		}
-		if acc.AccessToken.Empty() {
-			t.Fatal("a record without a token")
-		}
-		if left, known := acc.remaining(time.Now()); known && !acc.ExpiresAt.IsZero() && left > acc.ExpiresAt.Sub(acc.ObtainedAt) {
-			t.Fatalf("%v left of %v", left, acc.ExpiresAt.Sub(acc.ObtainedAt))
-		}
-	})
-}
-
-// Whatever the manifest holds, it lists accounts of this folder's store or
-// nothing, and doctor asks the keystore for no other item.
-func FuzzManifest(f *testing.F) {
-	const store = "aaaaaaaaaaaaaaaa"
-	for _, s := range []string{
-		`{"v":1,"store":"aaaaaaaaaaaaaaaa","accounts":["acc_aaaaaaaaaaaaaaaa"],"clients":["x"]}`, `{"v":1,"store":"b","accounts":["acc_aaaaaaaaaaaaaaaa"]}`,
-		`{"store":"aaaaaaaaaaaaaaaa","accounts":["../x",""]}`, `{"accounts":7}`, "null", "[]", "", "{",
-	} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		m := parseManifest(keystore.NewSecret(text), store)
-		if m.Store != store || m.V != recordVersion {
-			t.Fatalf("%+v", m)
-		}
-		m.add("acc_bbbbbbbbbbbbbbbb")
-		m.add("acc_bbbbbbbbbbbbbbbb")
-		if n := len(m.Accounts); m.Accounts[n-1] == "acc_bbbbbbbbbbbbbbbb" && slices.Index(m.Accounts, "acc_bbbbbbbbbbbbbbbb") != n-1 {
-			t.Fatalf("%q", m.Accounts)
-		}
-		m.remove("acc_bbbbbbbbbbbbbbbb")
-		if slices.Contains(m.Accounts, "acc_bbbbbbbbbbbbbbbb") {
-			t.Fatalf("%q", m.Accounts)
-		}
-	})
-}
 
 // Whatever stands in config.toml, its settings are within their bounds or there
 // is an error on one line; and setting one keeps the rest readable.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/record"
 )
 
 // Keeper is a Broker for a program that stays and asks for every request of its own:
@@ -50,8 +51,8 @@ type kept struct {
 // keptToken is an account's access record, or the grant of an API key.
 type keptToken struct {
 	store  string // the index's, and the keystore's kind
-	access *access
-	grant  *grant
+	access *record.Access
+	grant  *record.Grant
 }
 
 // settledAge is how old a file has to be for its time to tell it from the next
@@ -89,7 +90,7 @@ func (k *kept) index(f *index.File) (*index.Index, error) {
 func storeOf(idx *index.Index) string { return idx.Keystore + "/" + idx.Store }
 
 // access returns a's record if it is the one that idx speaks of.
-func (k *kept) access(idx *index.Index, a *index.Account) *access {
+func (k *kept) access(idx *index.Index, a *index.Account) *record.Access {
 	if t := k.token(idx, a); t.access != nil && t.access.Generation == a.Generation {
 		return t.access
 	}
@@ -97,7 +98,7 @@ func (k *kept) access(idx *index.Index, a *index.Account) *access {
 }
 
 // key is access for an API key.
-func (k *kept) key(idx *index.Index, a *index.Account) *grant {
+func (k *kept) key(idx *index.Index, a *index.Account) *record.Grant {
 	if t := k.token(idx, a); t.grant != nil && t.grant.Generation == a.Generation {
 		return t.grant
 	}
@@ -122,7 +123,7 @@ func (k *kept) token(idx *index.Index, a *index.Account) keptToken {
 }
 
 // keep remembers what the keystore said: acc or g.
-func (k *kept) keep(idx *index.Index, a *index.Account, acc *access, g *grant) {
+func (k *kept) keep(idx *index.Index, a *index.Account, acc *record.Access, g *record.Grant) {
 	if k == nil {
 		return
 	}

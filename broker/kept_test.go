@@ -11,6 +11,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
+	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/keystore/keystoretest"
 )
@@ -98,7 +99,7 @@ func TestAccessOnlyThatGotARefreshToken(t *testing.T) {
 		t.Fatalf("%+v", got)
 	}
 	b, idx := w.opened()
-	regrant(t, b, idx, a.ID, "b", func(g *grant) {
+	regrant(t, b, idx, a.ID, "b", func(g *record.Grant) {
 		g.Generation, g.RefreshToken = 2, keystore.NewSecret(w.server.Issue("ada").RefreshToken)
 	})
 	if got := w.ask(); !w.good(got.token) {

@@ -15,6 +15,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
+	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -68,7 +69,7 @@ func (b *Broker) probe(ctx context.Context, idx *index.Index) error {
 	if idx.Store != "" {
 		if l, err := b.lock(ctx, lock.Probe); err == nil {
 			defer l.Release()
-			name = trialItem(idx)
+			name = record.TrialItem(idx)
 		}
 	}
 	if err := b.set(ctx, name, keystore.NewSecret("probe")); err != nil {
@@ -102,7 +103,7 @@ func (b *Broker) initFile(ctx context.Context, path string, makeKey func(path st
 	if err := cmp.Or(b.mine(), b.ownerError(atomicfile.Mine(filepath.Dir(path)))); err != nil {
 		return "", err
 	}
-	sealed := idx.Keystore == string(keystore.File) && (len(idx.Accounts) > 0 || keystore.HasItem(b.vaultDir(), manifestItem(idx)))
+	sealed := idx.Keystore == string(keystore.File) && (len(idx.Accounts) > 0 || keystore.HasItem(b.vaultDir(), record.ManifestItem(idx)))
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		if sealed {
 			return "", fault.Errorf(fault.KeystoreMismatch, "the vault of this folder is sealed to another key file, %s", idx.KeyFile).
@@ -167,7 +168,7 @@ func (b *Broker) chooseKeyFile(ctx context.Context, idx *index.Index, path strin
 	}
 	s, err := b.openKind(keystore.Keychain, "")
 	if err == nil {
-		err = b.over(s).rewriteManifest(ctx, idx, func(m *manifest) { m.KeyFile = sum })
+		err = b.over(s).rewriteManifest(ctx, idx, func(m *record.Manifest) { m.KeyFile = sum })
 	}
 	if err != nil { // without it there is nothing to migrate either
 		b.opt.Warn(fmt.Sprintf("the keychain can't be asked (%v); before secrets are moved out of it, run this command again", storeError(err)))
@@ -188,14 +189,14 @@ func (b *Broker) inKeychain(ctx context.Context, idx *index.Index) bool {
 	}
 	chain := b.over(s)
 	m, err := chain.readManifest(ctx, idx)
-	if err == nil && m.empty() {
+	if err == nil && m.Empty() {
 		m.Clients, err = chain.clientKeys(ctx, idx)
 	}
 	if err != nil {
 		b.opt.Warn(fmt.Sprintf("it is not known whether the keychain has client secrets of this folder (%v); authferry provider add NAME --client-secret-stdin brings one again", storeError(err)))
 		return false
 	}
-	if m.empty() {
+	if m.Empty() {
 		return false
 	}
 	b.opt.Warn("the client secrets of this folder are in the keychain, and stay there until: authferry keystore migrate file")
@@ -214,7 +215,7 @@ func (b *Broker) exposed(keyFile string) bool {
 
 // opens checks that b.store can read what is stored.
 func (b *Broker) opens(ctx context.Context, idx *index.Index) error {
-	if _, err := b.get(ctx, manifestItem(idx)); err != nil {
+	if _, err := b.get(ctx, record.ManifestItem(idx)); err != nil {
 		return fault.Errorf(fault.KeystoreMismatch, "this key file does not open the vault of this folder; nothing was changed").
 			WithHint("use the key file that it was made with: %s", idx.KeyFile).Because(err)
 	}

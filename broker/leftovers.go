@@ -6,6 +6,7 @@ import (
 
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/record"
 )
 
 // leftovers looks for what a migration that was cut off left in the other keystore.
@@ -46,7 +47,7 @@ func (d *doctor) leftovers(ctx context.Context) {
 // Where o has a newer state of one, it is o that was used last, and nothing there is a
 // leftover. That a login was removed, or is an account's here, has to stand in a
 // keystore: index.json is no witness.
-func (b *Broker) compare(ctx context.Context, idx *index.Index, o *Broker, m manifest) (alone []string, err error) {
+func (b *Broker) compare(ctx context.Context, idx *index.Index, o *Broker, m record.Manifest) (alone []string, err error) {
 	mine, err := b.readManifest(ctx, idx)
 	if err != nil {
 		return nil, storeError(err)
@@ -62,18 +63,18 @@ func (b *Broker) compare(ctx context.Context, idx *index.Index, o *Broker, m man
 		}
 		a := idx.Account(id)
 		switch {
-		case there.best == nil:
-		case here.best == nil:
+		case there.Best == nil:
+		case here.Best == nil:
 			removed := a != nil && a.Removing && (slices.Contains(m.Removing, id) || slices.Contains(mine.Removing, id))
-			known, err := b.heldByAnother(ctx, idx, there.best, id)
+			known, err := b.heldByAnother(ctx, idx, there.Best, id)
 			if err != nil {
 				return nil, err
 			}
 			if !removed && !known {
 				alone = append(alone, id)
 			}
-		case there.best.Generation > here.best.Generation,
-			there.best.Generation == here.best.Generation && !there.best.secret().Equal(here.best.secret()):
+		case there.Best.Generation > here.Best.Generation,
+			there.Best.Generation == here.Best.Generation && !there.Best.Secret().Equal(here.Best.Secret()):
 			return nil, fault.Errorf(fault.KeystoreMismatch, "the %s keystore has a newer login than the %s keystore, which index.json names; nothing was changed", o.store.Kind(), b.store.Kind()).
 				WithHint("put back the index.json that was there last, if you have it; then %s", fixHint)
 		}
@@ -82,21 +83,21 @@ func (b *Broker) compare(ctx context.Context, idx *index.Index, o *Broker, m man
 }
 
 // heldByAnother reports that another account than id has the login g, or had it.
-func (b *Broker) heldByAnother(ctx context.Context, idx *index.Index, g *grant, id string) (bool, error) {
-	a := g.knownAs(idx)
+func (b *Broker) heldByAnother(ctx context.Context, idx *index.Index, g *record.Grant, id string) (bool, error) {
+	a := ownerOfGrant(idx, g)
 	if a == nil || a.ID == id {
 		return false, nil
 	}
 	held, err := b.readGrants(ctx, idx, a.ID)
-	if err != nil || held.best == nil {
+	if err != nil || held.Best == nil {
 		return false, err
 	}
-	return held.best.secret().Equal(g.secret()) || slices.Contains(held.best.Spent, fingerprint(g.secret())), nil
+	return held.Best.Secret().Equal(g.Secret()) || slices.Contains(held.Best.Spent, record.Fingerprint(g.Secret())), nil
 }
 
 // fetch copies from o the logins that it has alone, and the client secrets that are
 // needed and not here.
-func (d *doctor) fetch(ctx context.Context, o *Broker, m manifest, alone []string) error {
+func (d *doctor) fetch(ctx context.Context, o *Broker, m record.Manifest, alone []string) error {
 	needed, err := d.b.grantClients(ctx, d.idx, accountIDs(d.idx))
 	if err != nil {
 		return err
@@ -106,18 +107,18 @@ func (d *doctor) fetch(ctx context.Context, o *Broker, m manifest, alone []strin
 		return err
 	}
 	for _, p := range ps.All() {
-		needed = append(needed, clientKey(p.Endpoint()))
+		needed = append(needed, record.ClientKey(p.Endpoint()))
 	}
 	for _, id := range alone {
 		stored, err := o.readGrants(ctx, d.idx, id)
 		if err != nil {
 			return err
 		}
-		if stored.best == nil {
+		if stored.Best == nil {
 			continue
 		}
-		if stored.best.ClientSecret {
-			needed = append(needed, clientKey(stored.best.Endpoint))
+		if stored.Best.ClientSecret {
+			needed = append(needed, record.ClientKey(stored.Best.Endpoint))
 		}
 		if err := d.fetchLogin(ctx, o, id, stored); err != nil {
 			return err
@@ -132,7 +133,7 @@ func (d *doctor) fetch(ctx context.Context, o *Broker, m manifest, alone []strin
 		} else if !unwritten(err) {
 			return err
 		}
-		if err := d.b.changeManifest(ctx, d.idx, func(m *manifest) { m.addClient(key) }); err != nil {
+		if err := d.b.changeManifest(ctx, d.idx, func(m *record.Manifest) { m.AddClient(key) }); err != nil {
 			return err
 		}
 		if err := d.copyItem(ctx, o, d.idx.Store+"/client/"+key); err != nil {
@@ -144,24 +145,24 @@ func (d *doctor) fetch(ctx context.Context, o *Broker, m manifest, alone []strin
 
 // fetchLogin copies the state of a login that counts. The older ones have spent
 // refresh tokens: one that came alone would be sent again.
-func (d *doctor) fetchLogin(ctx context.Context, o *Broker, id string, there grants) error {
+func (d *doctor) fetchLogin(ctx context.Context, o *Broker, id string, there record.Grants) error {
 	lock, err := d.b.lockAccount(ctx, id)
 	if err != nil {
 		return err
 	}
 	defer lock.Release()
-	acc, accessSlot, err := o.accessOf(ctx, d.idx, id, there.best.Generation)
+	acc, accessSlot, err := o.accessOf(ctx, d.idx, id, there.Best.Generation)
 	if err != nil {
 		return err
 	}
-	if err := d.b.changeManifest(ctx, d.idx, func(m *manifest) { m.add(id) }); err != nil {
+	if err := d.b.changeManifest(ctx, d.idx, func(m *record.Manifest) { m.Add(id) }); err != nil {
 		return err
 	}
-	if err := d.copyItem(ctx, o, grantItem(d.idx, id, there.slot)); err != nil {
+	if err := d.copyItem(ctx, o, record.GrantItem(d.idx, id, there.Slot)); err != nil {
 		return err
 	}
 	if acc != nil {
-		if err := d.copyItem(ctx, o, accessItem(d.idx, id, accessSlot)); err != nil {
+		if err := d.copyItem(ctx, o, record.AccessItem(d.idx, id, accessSlot)); err != nil {
 			return err
 		}
 	}
@@ -185,7 +186,7 @@ func (d *doctor) copyItem(ctx context.Context, o *Broker, name string) error {
 // clear deletes from o what is of these accounts and clients, under the locks of a
 // migration: no login goes anywhere meanwhile. The manifest is last, so that what
 // remains of it is found again.
-func (d *doctor) clear(ctx context.Context, o *Broker, m manifest) error {
+func (d *doctor) clear(ctx context.Context, o *Broker, m record.Manifest) error {
 	ids := append(accountIDs(d.idx), m.Accounts...)
 	slices.Sort(ids)
 	release, err := d.b.lockAll(ctx, slices.Compact(ids))
@@ -202,14 +203,14 @@ func (d *doctor) clear(ctx context.Context, o *Broker, m manifest) error {
 		if len(alone) > 0 {
 			return fault.Errorf(fault.LockTimeout, "an account was changed meanwhile; nothing was deleted").WithHint("%s", fixHint)
 		}
-		names := []string{trialItem(now)}
+		names := []string{record.TrialItem(now)}
 		for _, key := range m.Clients {
 			names = append(names, now.Store+"/client/"+key)
 		}
 		for _, id := range m.Accounts {
-			names = append(names, items(now, id)...)
+			names = append(names, record.Items(now, id)...)
 		}
-		for _, name := range append(names, manifestItem(now)) {
+		for _, name := range append(names, record.ManifestItem(now)) {
 			if err := o.del(ctx, name); err != nil {
 				return err
 			}

@@ -9,6 +9,7 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -18,7 +19,7 @@ import (
 func cutOffMigration(t *testing.T, store *pretended, b *Broker) map[string]keystore.Secret {
 	t.Helper()
 	_, idx := openedAt(t, b)
-	names := []string{manifestItem(idx)}
+	names := []string{record.ManifestItem(idx)}
 	m, err := b.readManifest(t.Context(), idx)
 	if err != nil {
 		t.Fatal(err)
@@ -27,7 +28,7 @@ func cutOffMigration(t *testing.T, store *pretended, b *Broker) map[string]keyst
 		names = append(names, idx.Store+"/client/"+key)
 	}
 	for _, id := range m.Accounts {
-		names = append(names, items(idx, id)...)
+		names = append(names, record.Items(idx, id)...)
 	}
 	there := map[string]keystore.Secret{}
 	for _, name := range names {
@@ -47,16 +48,16 @@ func cutOffMigration(t *testing.T, store *pretended, b *Broker) map[string]keyst
 }
 
 // regrant writes the stored grant of an account, changed, into a slot.
-func regrant(t *testing.T, b *Broker, idx *index.Index, id, slot string, change func(*grant)) {
+func regrant(t *testing.T, b *Broker, idx *index.Index, id, slot string, change func(*record.Grant)) {
 	t.Helper()
 	stored, err := b.readGrants(t.Context(), idx, id)
 	if err != nil {
 		t.Fatal(err)
 	}
-	change(stored.best)
-	v, err := stored.best.encode()
+	change(stored.Best)
+	v, err := stored.Best.Encode()
 	if err == nil {
-		err = b.set(t.Context(), grantItem(idx, id, slot), v)
+		err = b.set(t.Context(), record.GrantItem(idx, id, slot), v)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +119,7 @@ func TestDoctorKeepsWhatIsNewerElsewhere(t *testing.T) {
 	left := cutOffMigration(t, store, at(dir))
 	// The file keystore goes on; then an index of before names the keychain again.
 	b, idx := openedAt(t, at(dir))
-	regrant(t, b, idx, a.ID, "b", func(g *grant) { g.Generation++ })
+	regrant(t, b, idx, a.ID, "b", func(g *record.Grant) { g.Generation++ })
 	if err := b.update(t.Context(), index.Durable, func(i *index.Index) error {
 		i.Keystore = string(keystore.Keychain)
 		return nil
@@ -167,7 +168,7 @@ func TestDoctorBelievesNoIndexOfLeftovers(t *testing.T) {
 			t.Fatal(err)
 		}
 		at(dir).Doctor(t.Context(), true)
-		if stored, err := b.readGrants(t.Context(), idx, ids[0]); err != nil || stored.best == nil {
+		if stored, err := b.readGrants(t.Context(), idx, ids[0]); err != nil || stored.Best == nil {
 			t.Errorf("%s: ada's login is gone: %v", name, err)
 		}
 	}
@@ -180,7 +181,7 @@ func TestDoctorFetchesTheNewestState(t *testing.T) {
 	store, dir, at := pretendKeychain(t)
 	a := w.kept(at(dir), "ada")
 	b, idx := openedAt(t, at(dir))
-	regrant(t, b, idx, a.ID, "c", func(g *grant) { g.Generation = 5 })
+	regrant(t, b, idx, a.ID, "c", func(g *record.Grant) { g.Generation = 5 })
 	cutOffMigration(t, store, at(dir))
 	b, idx = openedAt(t, at(dir))
 	if err := b.deleteItems(t.Context(), idx, a.ID); err != nil {
@@ -189,8 +190,8 @@ func TestDoctorFetchesTheNewestState(t *testing.T) {
 	if checks := b.Doctor(t.Context(), true); slices.ContainsFunc(checks, func(c Check) bool { return c.Name == "leftovers" && c.Status == CheckFail }) {
 		t.Errorf("%+v", checks)
 	}
-	for _, name := range items(idx, a.ID) {
-		if _, err := b.get(t.Context(), name); (err == nil) != (name == grantItem(idx, a.ID, "c")) {
+	for _, name := range record.Items(idx, a.ID) {
+		if _, err := b.get(t.Context(), name); (err == nil) != (name == record.GrantItem(idx, a.ID, "c")) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -242,14 +243,14 @@ func TestDoctorSealsToAChosenKeyAlone(t *testing.T) {
 	forger, idx := openedAt(t, b())
 	for _, plant := range []func() error{
 		func() error {
-			return forger.changeManifest(t.Context(), idx, func(m *manifest) { m.add(a.ID) })
+			return forger.changeManifest(t.Context(), idx, func(m *record.Manifest) { m.Add(a.ID) })
 		},
 		func() error {
-			v, err := (&grant{Account: a.ID, Generation: 9, Provider: "sim", RefreshToken: keystore.NewSecret("theirs")}).encode()
+			v, err := (&record.Grant{Account: a.ID, Generation: 9, Provider: "sim", RefreshToken: keystore.NewSecret("theirs")}).Encode()
 			if err != nil {
 				return err
 			}
-			return forger.set(t.Context(), grantItem(idx, a.ID, "a"), v)
+			return forger.set(t.Context(), record.GrantItem(idx, a.ID, "a"), v)
 		},
 	} {
 		if err := plant(); err != nil {

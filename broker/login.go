@@ -110,7 +110,7 @@ func (b *Broker) newLogin(ctx context.Context, req LoginRequest) (*login, error)
 	if l.flow, err = flowOf(p, req.Flow); err != nil {
 		return nil, err
 	}
-	if l.renew, err = renewable(idx, req, KindOAuth); err != nil {
+	if l.renew, err = renewable(idx, req, index.KindOAuth); err != nil {
 		return nil, err
 	}
 	l.endpoint.ClientID = cmp.Or(req.ClientID, p.ClientID)
@@ -126,10 +126,10 @@ func (b *Broker) newLogin(ctx context.Context, req LoginRequest) (*login, error)
 		if err != nil {
 			return nil, err
 		}
-		if old.best == nil || old.best.Endpoint.TokenEndpoint != p.TokenEndpoint || old.best.Endpoint.ClientID == "" {
+		if old.Best == nil || old.Best.Endpoint.TokenEndpoint != p.TokenEndpoint || old.Best.Endpoint.ClientID == "" {
 			return nil, req.noClient(p)
 		}
-		l.endpoint.ClientID = old.best.Endpoint.ClientID
+		l.endpoint.ClientID = old.Best.Endpoint.ClientID
 	}
 	if idx.Store != "" {
 		cs, err := b.readClientSecret(ctx, idx, l.endpoint)
@@ -218,7 +218,7 @@ func renewable(idx *index.Index, req LoginRequest, kind string) (id string, err 
 			return "", err
 		}
 		switch {
-		case a.Kind != kind && kind == KindAPIKey:
+		case a.Kind != kind && kind == index.KindAPIKey:
 			return "", fault.Errorf(fault.Usage, "account %s is no API key", quote(a.Label)).WithHint("%s", RenewCommand(a))
 		case a.Kind != kind:
 			return "", fault.Errorf(fault.Usage, "account %s is an API key", quote(a.Label)).WithHint("%s", RenewCommand(a))
@@ -230,7 +230,7 @@ func renewable(idx *index.Index, req LoginRequest, kind string) (id string, err 
 			return "", fault.Errorf(fault.Usage, "the label does not do").Because(err)
 		}
 		for _, a := range idx.Labelled(req.Provider, req.Label) {
-			if a.Subject == "" || kind == KindAPIKey {
+			if a.Subject == "" || kind == index.KindAPIKey {
 				return "", labelTaken(a)
 			}
 		}

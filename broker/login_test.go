@@ -121,7 +121,7 @@ func TestLogin(t *testing.T) {
 	w.knows(nil)
 	done := w.mustLogin(ada, LoginRequest{})
 	a := done.Account
-	if done.Renewed || a.Label != ada || a.Identity != ada || a.Subject != brokertest.Subject(ada) || a.Issuer != w.server.URL || a.Kind != KindOAuth ||
+	if done.Renewed || a.Label != ada || a.Identity != ada || a.Subject != brokertest.Subject(ada) || a.Issuer != w.server.URL || a.Kind != index.KindOAuth ||
 		a.Pool != "sim" || a.Generation != 1 || time.Until(a.RefreshExpiresAt) < 23*time.Hour {
 		t.Errorf("%+v", done)
 	}
@@ -322,7 +322,7 @@ func TestAPIKey(t *testing.T) {
 	key := func(s string) keystore.Secret { return keystore.NewSecret(s) }
 	req := LoginRequest{Provider: "sim", Label: "Key"}
 	done, err := w.broker().LoginKey(t.Context(), req, key(w.server.IssueKey(ada)))
-	if err != nil || done.Account.Kind != KindAPIKey || done.Account.Generation != 1 || StateOf(&done.Account, time.Now()) != Valid {
+	if err != nil || done.Account.Kind != index.KindAPIKey || done.Account.Generation != 1 || StateOf(&done.Account, time.Now()) != Valid {
 		t.Fatalf("%+v, %v", done, err)
 	}
 	tok, err := w.broker().Token(t.Context(), TokenRequest{})

@@ -80,9 +80,9 @@ func (req LoginRequest) named() string {
 
 // loginStatic keeps an API key or a long-lived token.
 func (b *Broker) loginStatic(ctx context.Context, req LoginRequest, n NewAccount) (*Login, error) {
-	flag, article, what, kind := "--api-key-stdin", "an ", "API key", KindAPIKey
+	flag, article, what, kind := "--api-key-stdin", "an ", "API key", index.KindAPIKey
 	if n.LongLived {
-		flag, article, what, kind = "--token-stdin", "a ", "token", KindOAuth
+		flag, article, what, kind = "--token-stdin", "a ", "token", index.KindOAuth
 	}
 	if err := oauth.CheckAccessToken(n.credential().Reveal()); err != nil {
 		return nil, fault.Errorf(fault.Usage, "invalid %s: it has characters that no header can carry; nothing was changed", what)
@@ -135,7 +135,7 @@ func longLived(a *index.Account) bool { return a.TokenFingerprint != "" }
 
 // fixed reports that a's credential is never refreshed: what the API says against it is
 // about the account.
-func fixed(a *index.Account) bool { return a.Kind == KindAPIKey || longLived(a) }
+func fixed(a *index.Account) bool { return a.Kind == index.KindAPIKey || longLived(a) }
 
 // rejectedForGood: the API refused a's long-lived token, and again after the hold.
 func rejectedForGood(a *index.Account) bool { return longLived(a) && a.Dead == a.TokenFingerprint }
@@ -183,7 +183,7 @@ func (b *Broker) refuseLongLived(ctx context.Context, a *index.Account) error {
 func RenewCommand(a *index.Account) string {
 	how := ""
 	switch {
-	case a.Kind == KindAPIKey:
+	case a.Kind == index.KindAPIKey:
 		how = " --api-key-stdin"
 	case longLived(a):
 		how = " --token-stdin"

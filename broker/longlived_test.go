@@ -47,11 +47,11 @@ func TestCredentials(t *testing.T) {
 		header           string
 		lifetime         time.Duration
 	}{
-		{"anthropic", "sk-ant-oat01-x", asToken, "", KindOAuth, "authorization: Bearer", 365 * 24 * time.Hour},
-		{"anthropic", "sk-ant-oat01-x", asKey, "", KindOAuth, "authorization: Bearer", 365 * 24 * time.Hour},
-		{"anthropic", "gateway-x", asToken, "", KindOAuth, "authorization: Bearer", 0},
-		{"anthropic", "gateway-x", asKey, "", KindAPIKey, "x-api-key:", 0},
-		{"anthropic", "sk-ant-api03-x", asKey, "", KindAPIKey, "x-api-key:", 0},
+		{"anthropic", "sk-ant-oat01-x", asToken, "", index.KindOAuth, "authorization: Bearer", 365 * 24 * time.Hour},
+		{"anthropic", "sk-ant-oat01-x", asKey, "", index.KindOAuth, "authorization: Bearer", 365 * 24 * time.Hour},
+		{"anthropic", "gateway-x", asToken, "", index.KindOAuth, "authorization: Bearer", 0},
+		{"anthropic", "gateway-x", asKey, "", index.KindAPIKey, "x-api-key:", 0},
+		{"anthropic", "sk-ant-api03-x", asKey, "", index.KindAPIKey, "x-api-key:", 0},
 		{"anthropic", "sk-ant-api03-x", asToken, fault.Usage, "", "", 0},
 		{"anthropic", "sk-ant-ort01-x", asToken, fault.Usage, "", "", 0},
 		{"anthropic", "sk-ant-ort01-x", asKey, fault.Usage, "", "", 0},
@@ -61,12 +61,12 @@ func TestCredentials(t *testing.T) {
 		{"anthropic", "Bearer gateway-x", asKey, fault.Usage, "", "", 0},
 		{"anthropic", "CLAUDE_CODE_OAUTH_TOKEN=sk-ant-oat01-x", asToken, fault.Usage, "", "", 0},
 		{"anthropic", "x-api-key:sk-ant-admin01-x", asKey, fault.Usage, "", "", 0},
-		{"anthropic", "gateway=x:y==", asKey, "", KindAPIKey, "x-api-key:", 0},
+		{"anthropic", "gateway=x:y==", asKey, "", index.KindAPIKey, "x-api-key:", 0},
 		{"openai", "sk-admin-x", asKey, fault.Usage, "", "", 0},
-		{"openai", "sk-proj-x", asKey, "", KindAPIKey, "authorization: Bearer", 0},
+		{"openai", "sk-proj-x", asKey, "", index.KindAPIKey, "authorization: Bearer", 0},
 		{"google", "1//0x", asToken, fault.Usage, "", "", 0},
 		{"github", "ghr_x", asKey, fault.Usage, "", "", 0},
-		{"github", "github_pat_x", asToken, "", KindOAuth, "authorization: Bearer", 0},
+		{"github", "github_pat_x", asToken, "", index.KindOAuth, "authorization: Bearer", 0},
 	} {
 		t.Run(row.provider+" "+row.secret, func(t *testing.T) {
 			t.Parallel()
@@ -90,7 +90,7 @@ func TestCredentials(t *testing.T) {
 				return
 			}
 			a := done.Account
-			if a.Kind != row.kind || done.LongLived != (row.kind == KindOAuth) {
+			if a.Kind != row.kind || done.LongLived != (row.kind == index.KindOAuth) {
 				t.Errorf("kind %s, long-lived %v", a.Kind, done.LongLived)
 			}
 			if end := a.ExpiresAt; end.IsZero() != (row.lifetime == 0) || row.lifetime > 0 && time.Until(end).Round(time.Hour) != row.lifetime {
@@ -300,7 +300,7 @@ func TestTakeOverLongLivedToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := n.accounts()
-	if len(all) != 1 || all[0].Kind != KindOAuth || !longLived(&all[0]) || !all[0].ExpiresAt.IsZero() {
+	if len(all) != 1 || all[0].Kind != index.KindOAuth || !longLived(&all[0]) || !all[0].ExpiresAt.IsZero() {
 		t.Fatalf("%+v", all)
 	}
 	tok, err := n.b.Token(t.Context(), TokenRequest{})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -71,33 +72,33 @@ func (d *doctor) lost(ctx context.Context) bool {
 
 // other is this Broker over the keystore that the folder does not use, and what
 // that has of it; nil where it has nothing, or where looking would trouble somebody.
-func (d *doctor) other(ctx context.Context) (*Broker, manifest) {
+func (d *doctor) other(ctx context.Context) (*Broker, record.Manifest) {
 	kind := keystore.Keychain
 	if d.b.store.Kind() == kind {
 		kind = keystore.File
 	} else if d.b.opt.OpenKeychain == nil {
 		bounded, cancel := context.WithTimeout(ctx, min(d.b.opt.KeychainTimeout, 2*time.Second)) // nobody asked for it
 		defer cancel()
-		if !keystore.InKeychain(bounded, manifestItem(d.idx)) {
-			return nil, manifest{}
+		if !keystore.InKeychain(bounded, record.ManifestItem(d.idx)) {
+			return nil, record.Manifest{}
 		}
 	}
 	keyFile := d.b.keyFile(d.idx)
 	s, err := d.b.openKind(kind, keyFile)
 	if err != nil {
-		return nil, manifest{}
+		return nil, record.Manifest{}
 	}
 	o := d.b.over(s)
 	m, err := o.readManifest(ctx, d.idx)
 	if err != nil {
-		return nil, manifest{}
+		return nil, record.Manifest{}
 	}
 	if kind == keystore.File {
 		names, _ := keystore.FileItems(d.b.vaultDir(), keyFile)
-		m.addItems(names)
+		m.AddItems(names)
 	}
-	if m.empty() {
-		return nil, manifest{}
+	if m.Empty() {
+		return nil, record.Manifest{}
 	}
 	return o, m
 }
@@ -140,8 +141,8 @@ func (d *doctor) elsewhere(ctx context.Context) bool {
 func (b *Broker) logins(ctx context.Context, idx *index.Index) (found, older bool) {
 	for i := range idx.Accounts {
 		a := &idx.Accounts[i]
-		if stored, err := b.readGrants(ctx, idx, a.ID); err == nil && stored.best != nil {
-			found, older = true, older || stored.best.Generation < a.Generation
+		if stored, err := b.readGrants(ctx, idx, a.ID); err == nil && stored.Best != nil {
+			found, older = true, older || stored.Best.Generation < a.Generation
 		}
 	}
 	return found, older

@@ -9,6 +9,7 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -58,8 +59,8 @@ func TestDoctorWithoutAnyIndex(t *testing.T) {
 		for _, a := range now.Accounts {
 			kinds[a.Kind] = a.ID
 		}
-		w.refreshes(kinds[KindOAuth])
-		if tok, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Account: kinds[KindAPIKey]}}); err != nil || tok.AccessToken.Reveal() != "the-key" {
+		w.refreshes(kinds[index.KindOAuth])
+		if tok, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Account: kinds[index.KindAPIKey]}}); err != nil || tok.AccessToken.Reveal() != "the-key" {
 			t.Errorf("the API key: %v", err)
 		}
 		if has, err := b.hasClientSecret(t.Context(), now, p.Endpoint()); err != nil || !has {
@@ -75,9 +76,9 @@ func TestDoctorWithoutAnyIndexOfACopy(t *testing.T) {
 	b, idx := w.opened()
 	other := *idx
 	other.Store = index.NewStoreID()
-	v, err := b.get(t.Context(), grantItem(idx, idx.Accounts[0].ID, "a"))
+	v, err := b.get(t.Context(), record.GrantItem(idx, idx.Accounts[0].ID, "a"))
 	if err == nil {
-		err = b.set(t.Context(), grantItem(&other, idx.Accounts[0].ID, "a"), v)
+		err = b.set(t.Context(), record.GrantItem(&other, idx.Accounts[0].ID, "a"), v)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -108,9 +109,9 @@ func TestDoctorOfLostManifest(t *testing.T) {
 		b, idx := openedAt(t, at(dir))
 		var err error
 		if text == "" {
-			err = b.del(t.Context(), manifestItem(idx))
+			err = b.del(t.Context(), record.ManifestItem(idx))
 		} else {
-			err = b.set(t.Context(), manifestItem(idx), keystore.NewSecret(text))
+			err = b.set(t.Context(), record.ManifestItem(idx), keystore.NewSecret(text))
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -118,7 +119,7 @@ func TestDoctorOfLostManifest(t *testing.T) {
 		wants(t, at(dir).Doctor(t.Context(), false), CheckWarning, "list of what it has of this folder is lost or not complete")
 		wants(t, at(dir).Doctor(t.Context(), true), CheckOK, "list of what it has of this folder is complete again")
 		m, err := b.readManifest(t.Context(), idx)
-		if err != nil || len(m.Accounts) != 1 || m.Accounts[0] != a.ID || len(m.Clients) != 1 || m.Clients[0] != clientKey(p.Endpoint()) {
+		if err != nil || len(m.Accounts) != 1 || m.Accounts[0] != a.ID || len(m.Clients) != 1 || m.Clients[0] != record.ClientKey(p.Endpoint()) {
 			t.Errorf("%+v, %v", m, err)
 		}
 	}

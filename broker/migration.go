@@ -10,6 +10,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
+	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -123,12 +124,12 @@ func (b *Broker) lockAll(ctx context.Context, ids []string) (release func(), err
 type migration struct {
 	idx      *index.Index
 	from, to *Broker
-	manifest manifest // of all that is moved, and of what was left there before
-	before   manifest // what the target has of the folder already
-	names    []string // of the items, without the manifest
+	manifest record.Manifest // of all that is moved, and of what was left there before
+	before   record.Manifest // what the target has of the folder already
+	names    []string        // of the items, without the manifest
 	copied   []string
-	listed   manifest // what the source has
-	marked   bool     // the source says where everything went
+	listed   record.Manifest // what the source has
+	marked   bool            // the source says where everything went
 }
 
 // sealsTo refuses a key file that only index.json names: whoever wrote that could
@@ -170,18 +171,18 @@ func (m *migration) list(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m.manifest = manifest{V: listed.V, Store: listed.Store}
+	m.manifest = record.Manifest{V: listed.V, Store: listed.Store}
 	if m.from.store.Kind() == keystore.File { // it may go back to the key that opens it now
 		m.manifest.KeyFile, _ = keystore.KeyFileSum(m.from.keyFile(m.idx))
 	}
-	m.manifest.addAll(listed)
-	m.manifest.addAll(manifest{Accounts: accountIDs(m.idx), Clients: clients})
+	m.manifest.AddAll(listed)
+	m.manifest.AddAll(record.Manifest{Accounts: accountIDs(m.idx), Clients: clients})
 	for _, key := range m.manifest.Clients {
 		m.names = append(m.names, m.idx.Store+"/client/"+key)
 	}
 	for _, id := range m.manifest.Accounts {
 		if index.ValidID(id) {
-			m.names = append(m.names, items(m.idx, id)...)
+			m.names = append(m.names, record.Items(m.idx, id)...)
 		}
 	}
 	m.listed = m.manifest
@@ -196,11 +197,11 @@ func (m *migration) list(ctx context.Context) error {
 // mark has the source say where everything is, from just before the index names that:
 // an older index must not bring back what is left here.
 func (m *migration) mark(ctx context.Context, to keystore.Kind) {
-	if m.listed.empty() {
+	if m.listed.Empty() {
 		return
 	}
 	marked := m.listed
-	marked.Moved = &destination{Keystore: to}
+	marked.Moved = &record.Destination{Keystore: to}
 	if to == keystore.File {
 		marked.Moved.KeyFile = m.to.keyFile(m.idx)
 		marked.KeyFile, _ = keystore.KeyFileSum(marked.Moved.KeyFile)
@@ -228,9 +229,9 @@ func (m *migration) copy(ctx context.Context, to keystore.Kind) error {
 	if _, err = m.from.compare(ctx, m.idx, m.to, m.before); err != nil {
 		return err
 	}
-	m.manifest.addAll(m.before)
-	if !m.manifest.empty() {
-		m.copied = append(m.copied, manifestItem(m.idx))
+	m.manifest.AddAll(m.before)
+	if !m.manifest.Empty() {
+		m.copied = append(m.copied, record.ManifestItem(m.idx))
 		if err := m.to.writeManifest(ctx, m.manifest); err != nil {
 			return err
 		}
@@ -264,7 +265,7 @@ func (m *migration) undo(ctx context.Context) {
 		}
 	}
 	for _, name := range m.copied {
-		if name == manifestItem(m.idx) {
+		if name == record.ManifestItem(m.idx) {
 			continue
 		}
 		if err := m.to.del(ctx, name); err != nil {
@@ -288,8 +289,8 @@ func (m *migration) clear(ctx context.Context) {
 	if left {
 		return
 	}
-	if err := m.from.del(ctx, manifestItem(m.idx)); err != nil {
-		m.from.opt.Warn("the old keystore still has " + manifestItem(m.idx) + ": " + storeError(err).Error())
+	if err := m.from.del(ctx, record.ManifestItem(m.idx)); err != nil {
+		m.from.opt.Warn("the old keystore still has " + record.ManifestItem(m.idx) + ": " + storeError(err).Error())
 	}
 }
 

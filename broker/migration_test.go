@@ -13,6 +13,7 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/keystore/keystoretest"
 )
@@ -153,7 +154,7 @@ func TestMigrationListsWhatIsLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	left := itemsOf(t, dir)
-	if len(left) != 2 || !slices.Contains(left, manifestItem(idx)) {
+	if len(left) != 2 || !slices.Contains(left, record.ManifestItem(idx)) {
 		t.Errorf("the old keystore has %q", left)
 	}
 	// An account that is gone by now is still listed when the secrets come back.
@@ -209,7 +210,7 @@ func TestMigrationWithoutManifest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Delete(t.Context(), manifestItem(idx)); err != nil {
+	if err := store.Delete(t.Context(), record.ManifestItem(idx)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := at(dir).MigrateKeystore(t.Context(), keystore.File); err != nil {

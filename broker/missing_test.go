@@ -10,6 +10,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -108,7 +109,7 @@ func TestMissingIsNotEmpty(t *testing.T) {
 				}
 				return
 			}
-			if got := g.RefreshToken.Reveal(); got != row.want.refresh || now.Fingerprint != fingerprint(g.RefreshToken) {
+			if got := g.RefreshToken.Reveal(); got != row.want.refresh || now.Fingerprint != record.Fingerprint(g.RefreshToken) {
 				t.Errorf("the refresh token is %q, want %q", got, row.want.refresh)
 			}
 			if got := g.RefreshExpiresAt.Equal(ends); got != row.want.ends || now.RefreshExpiresAt.IsZero() == got {

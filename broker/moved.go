@@ -8,15 +8,9 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
+	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 )
-
-// destination is where a migration moved everything, as the manifest of the keystore
-// that it left says. The index can't be asked for that: it may be one from before.
-type destination struct {
-	Keystore keystore.Kind `json:"keystore"`
-	KeyFile  string        `json:"key_file,omitempty"` // of the file keystore
-}
 
 // forChange prepares b for a change of what the folder's keystore has, or for sending
 // a refresh token that is in it: the folder is no copy of another one, the keystore is
@@ -42,7 +36,7 @@ func (b *Broker) forChange(ctx context.Context, idx *index.Index) error {
 // moved, and one of them was used where it is now: a refresh token that stayed here is
 // spent. What can't be asked counts as used. Where nothing there is newer, the migration
 // was killed just before its commit, and the index is right.
-func (b *Broker) superseded(ctx context.Context, idx *index.Index, m manifest) error {
+func (b *Broker) superseded(ctx context.Context, idx *index.Index, m record.Manifest) error {
 	if m.Moved == nil || m.Moved.Keystore == b.store.Kind() {
 		return nil
 	}
@@ -64,7 +58,7 @@ func movedAway(to, from keystore.Kind) error {
 
 // movedTo is this Broker over the keystore that m names. A key file is believed that
 // the caller or the keystore names, not one of index.json.
-func (b *Broker) movedTo(idx *index.Index, m manifest) (*Broker, error) {
+func (b *Broker) movedTo(idx *index.Index, m record.Manifest) (*Broker, error) {
 	asked := ""
 	if b.opt.KeyFile != "" {
 		asked = b.keyFile(idx)
@@ -78,7 +72,7 @@ func (b *Broker) movedTo(idx *index.Index, m manifest) (*Broker, error) {
 
 // ages compares the logins of b with those of o: whether one is newer here, and
 // whether one is newer there, or only there.
-func (b *Broker) ages(ctx context.Context, idx *index.Index, o *Broker, m manifest) (here, there bool, err error) {
+func (b *Broker) ages(ctx context.Context, idx *index.Index, o *Broker, m record.Manifest) (here, there bool, err error) {
 	ids := append(accountIDs(idx), m.Accounts...)
 	slices.Sort(ids)
 	for _, id := range slices.Compact(ids) {
@@ -93,14 +87,14 @@ func (b *Broker) ages(ctx context.Context, idx *index.Index, o *Broker, m manife
 		if err != nil {
 			return false, false, err
 		}
-		switch a, z := mine.best, other.best; {
+		switch a, z := mine.Best, other.Best; {
 		case z == nil:
 			here = here || a != nil
 		case a == nil || z.Generation > a.Generation:
 			there = true
 		case a.Generation > z.Generation:
 			here = true
-		case !a.secret().Equal(z.secret()):
+		case !a.Secret().Equal(z.Secret()):
 			here, there = true, true
 		}
 	}
@@ -109,7 +103,7 @@ func (b *Broker) ages(ctx context.Context, idx *index.Index, o *Broker, m manife
 
 // moved is about a keystore whose manifest says that a migration left it, and that the
 // index names all the same. It reports whether the folder has its keystore now.
-func (d *doctor) moved(ctx context.Context, m manifest) bool {
+func (d *doctor) moved(ctx context.Context, m record.Manifest) bool {
 	o, err := d.b.movedTo(d.idx, m)
 	if err != nil {
 		d.fail("manifest", err)
@@ -123,7 +117,7 @@ func (d *doctor) moved(ctx context.Context, m manifest) bool {
 		return false
 	case !there: // killed before its commit: what it copied is looked after as any leftover
 		if d.fix {
-			if err := d.b.changeManifest(ctx, d.idx, func(m *manifest) { m.Moved = nil }); err != nil {
+			if err := d.b.changeManifest(ctx, d.idx, func(m *record.Manifest) { m.Moved = nil }); err != nil {
 				d.fail("manifest", storeError(err))
 				return false
 			}

@@ -77,7 +77,7 @@ func (b *Broker) reaches(ctx context.Context, idx *index.Index, sel selected, or
 	if err := b.open(idx); err != nil {
 		return false, err
 	}
-	if a.Kind != KindAPIKey {
+	if a.Kind != index.KindAPIKey {
 		acc, err := b.readAccess(ctx, idx, a)
 		if acc != nil || err != nil {
 			return acc != nil && slices.Contains(acc.Origins, origin), err

@@ -225,7 +225,7 @@ func (b *Broker) ExecEnv(a *index.Account) ([]string, error) {
 		return nil, fault.Errorf(fault.Usage, "provider %s is not known any more, so name the variable", a.Provider).WithHint(hint)
 	}
 	names := p.Env
-	if a.Kind == KindAPIKey {
+	if a.Kind == index.KindAPIKey {
 		names = p.KeyEnv()
 	}
 	if len(names) == 0 {

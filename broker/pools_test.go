@@ -97,10 +97,10 @@ func TestAPoolHasOneSpelling(t *testing.T) {
 	if _, err := w.addIn("other", "wORK", "dan"); fault.CodeOf(err) != fault.Fenced {
 		t.Errorf("another provider's account: %v", err)
 	}
-	if _, err := renewable(idx, LoginRequest{Provider: "other", Pool: "wORK"}, KindOAuth); fault.CodeOf(err) != fault.Fenced {
+	if _, err := renewable(idx, LoginRequest{Provider: "other", Pool: "wORK"}, index.KindOAuth); fault.CodeOf(err) != fault.Fenced {
 		t.Errorf("another provider's login: %v", err)
 	}
-	if _, err := renewable(idx, LoginRequest{Provider: "other", Pool: "a/b"}, KindOAuth); fault.CodeOf(err) != fault.Usage {
+	if _, err := renewable(idx, LoginRequest{Provider: "other", Pool: "a/b"}, index.KindOAuth); fault.CodeOf(err) != fault.Usage {
 		t.Errorf("a login into a pool that can't be: %v", err)
 	}
 	for _, s := range []Selection{{Pool: "wOrk"}, {EnvPool: "wOrk"}, {Pool: "wOrk", Account: "cat"}} {
@@ -127,10 +127,10 @@ func TestAProviderFindsItsPool(t *testing.T) {
 	if err != nil || len(poolsOf(idx, "")) != 2 {
 		t.Fatalf("%+v, %v", idx, err)
 	}
-	if _, err := renewable(idx, LoginRequest{Provider: "work"}, KindOAuth); fault.CodeOf(err) != fault.Fenced {
+	if _, err := renewable(idx, LoginRequest{Provider: "work"}, index.KindOAuth); fault.CodeOf(err) != fault.Fenced {
 		t.Errorf("a provider called as another one's pool: %v", err)
 	}
-	if _, err := renewable(idx, LoginRequest{Provider: "sim"}, KindOAuth); err != nil {
+	if _, err := renewable(idx, LoginRequest{Provider: "sim"}, index.KindOAuth); err != nil {
 		t.Errorf("one that has accounts: %v", err)
 	}
 }

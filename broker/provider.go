@@ -11,6 +11,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -113,7 +114,7 @@ func (b *Broker) RemoveProvider(ctx context.Context, name string) error {
 		return err
 	}
 	if slices.ContainsFunc(idx.Accounts, func(a index.Account) bool { return a.Provider == name }) ||
-		slices.ContainsFunc(ps.All(), func(o oauth.Provider) bool { return clientKey(o.Endpoint()) == clientKey(p.Endpoint()) }) {
+		slices.ContainsFunc(ps.All(), func(o oauth.Provider) bool { return record.ClientKey(o.Endpoint()) == record.ClientKey(p.Endpoint()) }) {
 		return nil
 	}
 	if err := b.forChange(ctx, idx); err != nil {

@@ -31,7 +31,7 @@ func (b *Broker) refreshFor(ctx context.Context, account string, r renewal) (*in
 	if err != nil {
 		return nil, err
 	}
-	if a.Kind == KindAPIKey {
+	if a.Kind == index.KindAPIKey {
 		return nil, fault.Errorf(fault.Usage, "account %s is an API key, which is never refreshed", quote(a.Label))
 	}
 	if longLived(a) {
@@ -77,7 +77,7 @@ func (b *Broker) RefreshAll(ctx context.Context) ([]Refreshed, error) {
 	var all []Refreshed
 	for _, pool := range poolsOf(idx, "") {
 		for _, a := range idx.Members(pool) {
-			if a.Kind == KindAPIKey || a.Disabled || a.Fingerprint == "" {
+			if a.Kind == index.KindAPIKey || a.Disabled || a.Fingerprint == "" {
 				continue
 			}
 			after, err := b.refresh(ctx, a, r)

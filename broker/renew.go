@@ -15,6 +15,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
+	"github.com/authferry/authferry/broker/record"
 )
 
 // renewal is one caller's wish for a newer token.
@@ -41,7 +42,7 @@ func (r renewal) setsAside(f *index.Failure) bool {
 // backingOff reports that a's last refresh failed and the next one waits.
 func backingOff(a *index.Account, now time.Time) bool {
 	f := a.Failure
-	return f != nil && f.NextTryAt.After(now) && f.NextTryAt.Before(now.Add(longestBackOff)) && !f.At.After(now.Add(clockTolerance))
+	return f != nil && f.NextTryAt.After(now) && f.NextTryAt.Before(now.Add(longestBackOff)) && !f.At.After(now.Add(record.ClockTolerance))
 }
 
 // rejectedEvery is how often a refused token may force a refresh of an account:
@@ -130,7 +131,7 @@ func (b *Broker) outdated(ctx context.Context, idx *index.Index, a *index.Accoun
 		return false
 	}
 	stored, err := b.readGrants(ctx, idx, a.ID)
-	return err == nil && stored.best != nil && (fingerprint(stored.best.secret()) != a.Fingerprint || stored.best.TokenFingerprint != a.TokenFingerprint)
+	return err == nil && stored.Best != nil && (record.Fingerprint(stored.Best.Secret()) != a.Fingerprint || stored.Best.TokenFingerprint != a.TokenFingerprint)
 }
 
 // revive looks whether a login of the selection is outdated, and has that rolled
@@ -161,7 +162,7 @@ func refusal(a *index.Account, r renewal, now time.Time) error {
 		return e
 	case backingOff(a, now) && !r.setsAside(a.Failure):
 		return failureError(a)
-	case r.rejected && now.Sub(a.RejectedAt) < rejectedEvery && a.RejectedAt.Before(now.Add(clockTolerance)):
+	case r.rejected && now.Sub(a.RejectedAt) < rejectedEvery && a.RejectedAt.Before(now.Add(record.ClockTolerance)):
 		e := fault.Errorf(fault.ProviderRefused, "account %s: the API refused two tokens in a row; the next refresh for that reason waits", quote(a.Label))
 		e.RetryAt, e.Own = a.RejectedAt.Add(rejectedEvery), true
 		return e

@@ -191,7 +191,7 @@ func noteworthy(a *index.Account, v ratelimit.Verdict, scope string, generation 
 func marks(a *index.Account, v ratelimit.Verdict, generation int) bool {
 	marked := a.RefusedGeneration == a.Generation
 	switch {
-	case a.Kind == KindAPIKey || generation < a.Generation:
+	case a.Kind == index.KindAPIKey || generation < a.Generation:
 		return false
 	case v.Kind == ratelimit.Auth:
 		return !marked

@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -96,18 +97,18 @@ func makeThreads() {
 
 // preflight writes an item as big as both records that are to come will be together,
 // judged by those that there are.
-func (b *Broker) preflight(ctx context.Context, idx *index.Index, a *index.Account, g *grant) error {
-	v, err := g.encode()
+func (b *Broker) preflight(ctx context.Context, idx *index.Index, a *index.Account, g *record.Grant) error {
+	v, err := g.Encode()
 	if err != nil {
 		return err
 	}
 	size := 2 * len(v.Reveal())
 	if a.AccessSlot != "" {
-		acc, err := b.get(ctx, accessItem(idx, a.ID, a.AccessSlot))
+		acc, err := b.get(ctx, record.AccessItem(idx, a.ID, a.AccessSlot))
 		if err != nil && !unwritten(err) {
 			return err
 		}
 		size = len(v.Reveal()) + max(len(acc.Reveal()), len(v.Reveal()))
 	}
-	return b.set(ctx, probeItem(idx, a.ID), keystore.NewSecret(strings.Repeat("x", min(size, keystore.MaxSize))))
+	return b.set(ctx, record.ProbeItem(idx, a.ID), keystore.NewSecret(strings.Repeat("x", min(size, keystore.MaxSize))))
 }

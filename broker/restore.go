@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/record"
 )
 
 // restore stores the grant before a salvaged one again, as the newest, because the
@@ -19,8 +20,8 @@ func (e *exchange) restore(ctx context.Context) (bool, error) {
 	}
 	next := *before
 	next.Generation, next.Salvaged = e.generation, false
-	next.Spent = slices.DeleteFunc(slices.Clone(e.grant.Spent), func(fp string) bool { return fp == fingerprint(before.RefreshToken) })
-	next.Spent = addSpent(next.Spent, fingerprint(e.grant.RefreshToken))
+	next.Spent = slices.DeleteFunc(slices.Clone(e.grant.Spent), func(fp string) bool { return fp == record.Fingerprint(before.RefreshToken) })
+	next.Spent = record.AddSpent(next.Spent, record.Fingerprint(e.grant.RefreshToken))
 	if err := e.write(ctx, persistence{}, &next, nil, func(a *index.Account) { commit(a, &next, e.slot, nil, "") }); err != nil {
 		return false, err
 	}
@@ -29,17 +30,17 @@ func (e *exchange) restore(ctx context.Context) (bool, error) {
 }
 
 // before finds the grant whose place e's took; nil: it is gone.
-func (e *exchange) before(ctx context.Context) (*grant, error) {
+func (e *exchange) before(ctx context.Context) (*record.Grant, error) {
 	if len(e.grant.Spent) == 0 {
 		return nil, nil
 	}
-	var before *grant
-	for _, slot := range slots {
+	var before *record.Grant
+	for _, slot := range record.Slots {
 		g, err := e.b.readGrant(ctx, e.idx, e.account.ID, slot)
 		if err != nil {
 			return nil, err
 		}
-		if g != nil && g.Generation < e.grant.Generation && fingerprint(g.RefreshToken) == e.grant.Spent[len(e.grant.Spent)-1] &&
+		if g != nil && g.Generation < e.grant.Generation && record.Fingerprint(g.RefreshToken) == e.grant.Spent[len(e.grant.Spent)-1] &&
 			(before == nil || g.Generation > before.Generation) {
 			before = g
 		}

@@ -9,10 +9,11 @@ import (
 
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/record"
 )
 
 // notRevoked says who did not end a login, and where a person can.
-func notRevoked(g *grant, err error) string {
+func notRevoked(g *record.Grant, err error) string {
 	where := cmp.Or(g.Endpoint.Issuer, g.Endpoint.TokenEndpoint)
 	if u, parseErr := url.Parse(where); parseErr == nil {
 		where = u.Host
@@ -23,7 +24,7 @@ func notRevoked(g *grant, err error) string {
 	return fmt.Sprintf("the provider did not revoke the login: %v; it may still be valid: end it in the settings of your account at %s", err, where)
 }
 
-func (b *Broker) revoke(ctx context.Context, idx *index.Index, g *grant) error {
+func (b *Broker) revoke(ctx context.Context, idx *index.Index, g *record.Grant) error {
 	e, err := b.endpoint(ctx, idx, g)
 	if err != nil {
 		return err

@@ -15,6 +15,7 @@ import (
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/record"
 )
 
 const (
@@ -121,7 +122,7 @@ func (b *Broker) rotateLocked(ctx context.Context, l *lock.Lock, id string, r re
 	if err != nil {
 		return err
 	}
-	if stored.best == nil {
+	if stored.Best == nil {
 		return b.missing(ctx, idx, a)
 	}
 	if a, err = b.rollForward(ctx, idx, a, stored); err != nil {
@@ -135,12 +136,12 @@ func (b *Broker) rotateLocked(ctx context.Context, l *lock.Lock, id string, r re
 	if err := refusal(a, r, time.Now()); err != nil {
 		return err
 	}
-	endpoint, err := b.endpoint(ctx, idx, stored.best)
+	endpoint, err := b.endpoint(ctx, idx, stored.Best)
 	if err != nil {
 		return err
 	}
 	// 3. Preflight: a keystore that refuses now ends it here, nothing spent.
-	if err := b.preflight(ctx, idx, a, stored.best); err != nil {
+	if err := b.preflight(ctx, idx, a, stored.Best); err != nil {
 		return storeError(err)
 	}
 	reached("K4")
@@ -149,15 +150,15 @@ func (b *Broker) rotateLocked(ctx context.Context, l *lock.Lock, id string, r re
 	defer letGo()
 	ctx = context.WithoutCancel(ctx) // from here on only the end of the work ends it
 	for attempt := 1; ; attempt++ {
-		e := &exchange{b: b, idx: idx, account: a, grant: stored.best, endpoint: endpoint, rejected: r.rejected, forced: r.now}
+		e := &exchange{b: b, idx: idx, account: a, grant: stored.Best, endpoint: endpoint, rejected: r.rejected, forced: r.now}
 		err := e.run(ctx, l)
 		switch {
 		case e.restored != nil:
-			stored.best, attempt = e.restored, 0
-			if endpoint, err = b.endpoint(ctx, idx, stored.best); err != nil {
+			stored.Best, attempt = e.restored, 0
+			if endpoint, err = b.endpoint(ctx, idx, stored.Best); err != nil {
 				return err
 			}
-		case !e.unknown || attempt == 2 || elapsed(e.sentAt, e.sentBoot) > recoveryWindow:
+		case !e.unknown || attempt == 2 || record.Elapsed(e.sentAt, e.sentBoot) > recoveryWindow:
 			if err != nil {
 				e.lookForAll(ctx)
 			}
@@ -179,7 +180,7 @@ type exchange struct {
 	b        *Broker
 	idx      *index.Index
 	account  *index.Account
-	grant    *grant
+	grant    *record.Grant
 	endpoint oauth.Endpoint
 	rejected bool
 	forced   bool // by a person, whatever the provider asked for
@@ -187,14 +188,14 @@ type exchange struct {
 	slot       string // where the new grant goes
 	generation int
 	sentAt     time.Time // zero: nothing was sent
-	sentBoot   bootStamp
-	unknown    bool   // sent, and what became of it is not known
-	restored   *grant // is stored again, in place of a salvaged one that was refused
+	sentBoot   record.Boot
+	unknown    bool          // sent, and what became of it is not known
+	restored   *record.Grant // is stored again, in place of a salvaged one that was refused
 }
 
 func (e *exchange) run(ctx context.Context, l *lock.Lock) error {
 	e.slot = index.FreeSlot(*e.account, index.GrantRecord)
-	e.generation = nextGeneration(e.account, e.grant)
+	e.generation = record.NextGeneration(e.account, e.grant)
 	l.SetHolder(stateRequesting)
 	// 4. and 5. The intent is durable before the first byte of the token leaves. How
 	// long the provider may take is the client's, whatever the caller's patience.
@@ -213,7 +214,7 @@ func (e *exchange) recordIntent(ctx context.Context, l *lock.Lock) error {
 	reached("K5")
 	e.b.spare.stockUp()
 	now := time.Now()
-	fp := fingerprint(e.grant.RefreshToken)
+	fp := record.Fingerprint(e.grant.RefreshToken)
 	var lost error // the lock; somebody else may have taken another one of its name
 	err := e.change(ctx, index.Durable, func(_ *index.Index, a *index.Account) {
 		if lost = l.Confirm(); lost == nil && a.UnderWay() != nil {
@@ -231,8 +232,8 @@ func (e *exchange) recordIntent(ctx context.Context, l *lock.Lock) error {
 		in := newIntent(e.slot, e.generation, fp, attempt, now)
 		in.Process = lock.ThisProcess()
 		a.Intents = append(a.Intents, in)
-		if len(a.Intents) > len(slots) {
-			a.Intents = a.Intents[len(a.Intents)-len(slots):]
+		if len(a.Intents) > len(record.Slots) {
+			a.Intents = a.Intents[len(a.Intents)-len(record.Slots):]
 		}
 		if e.rejected {
 			a.RejectedAt = now
@@ -248,7 +249,7 @@ func (e *exchange) recordIntent(ctx context.Context, l *lock.Lock) error {
 	if err != nil {
 		return err
 	}
-	e.sentAt, e.sentBoot = now, bootNow()
+	e.sentAt, e.sentBoot = now, record.BootNow()
 	// What its caller would wait for is no measure for what comes now.
 	e.b.opt.KeychainTimeout = max(e.b.opt.KeychainTimeout, longestWrite)
 	e.b.opt.LockTimeout = max(e.b.opt.LockTimeout, 30*time.Second)
@@ -266,7 +267,7 @@ func (e *exchange) store(ctx context.Context, l *lock.Lock, tok *oauth.Token, ba
 	if !tok.RefreshToken.Empty() {
 		next.RefreshToken = tok.RefreshToken
 	}
-	next.follow(e.grant)
+	next.Follow(e.grant)
 	next.Salvaged = tok.Salvaged && !tok.RefreshToken.Empty()
 	if tok.RefreshExpiresIn > 0 {
 		next.RefreshExpiresAt = tok.ArrivedAt.Add(tok.RefreshExpiresIn).UTC()
@@ -274,9 +275,9 @@ func (e *exchange) store(ctx context.Context, l *lock.Lock, tok *oauth.Token, ba
 	if granted := strings.Fields(tok.Scope); len(granted) > 0 {
 		next.Scopes = granted
 	}
-	var acc *access
+	var acc *record.Access
 	if badToken == nil {
-		acc = newAccess(&next, tok)
+		acc = record.NewAccess(&next, tok)
 	}
 	// Nothing comes between the answer and the write; only a keystore that takes
 	// its time is worth telling about.
@@ -303,25 +304,25 @@ func (e *exchange) store(ctx context.Context, l *lock.Lock, tok *oauth.Token, ba
 }
 
 // write keeps a grant and its access token (nil: none), and then changes the entry.
-func (e *exchange) write(ctx context.Context, persist persistence, g *grant, acc *access, enter func(*index.Account)) error {
-	grantValue, err := g.encode()
+func (e *exchange) write(ctx context.Context, persist persistence, g *record.Grant, acc *record.Access, enter func(*index.Account)) error {
+	grantValue, err := g.Encode()
 	if err != nil {
 		return storeError(err)
 	}
 	if err := persist.until(func() error {
-		return e.b.set(ctx, grantItem(e.idx, e.account.ID, e.slot), grantValue)
+		return e.b.set(ctx, record.GrantItem(e.idx, e.account.ID, e.slot), grantValue)
 	}); err != nil {
 		e.unknown = false
 		return storeError(err)
 	}
 	reached("K14")
 	if acc != nil {
-		accessValue, err := acc.encode()
+		accessValue, err := acc.Encode()
 		if err != nil {
 			return storeError(err)
 		}
 		if err := persist.until(func() error {
-			return e.b.set(ctx, accessItem(e.idx, e.account.ID, e.slot), accessValue)
+			return e.b.set(ctx, record.AccessItem(e.idx, e.account.ID, e.slot), accessValue)
 		}); err != nil {
 			return storeError(err)
 		}
@@ -343,14 +344,14 @@ func (e *exchange) failed(ctx context.Context, cause error) error {
 	if !ok {
 		return fault.Errorf(fault.Internal, "the refresh of account %s failed", quote(e.account.Label)).Because(cause)
 	}
-	fp := fingerprint(e.grant.RefreshToken)
+	fp := record.Fingerprint(e.grant.RefreshToken)
 	if oe.Class == oauth.Dead {
 		// Definitive only for the refresh token that is stored now.
 		stored, err := e.b.readGrants(ctx, e.idx, e.account.ID)
 		if err != nil {
 			return err
 		}
-		if stored.best != nil && fingerprint(stored.best.RefreshToken) != fp {
+		if stored.Best != nil && record.Fingerprint(stored.Best.RefreshToken) != fp {
 			_, err := e.b.rollForward(ctx, e.idx, e.account, stored)
 			return err
 		}
@@ -401,7 +402,7 @@ func (e *exchange) lookForAll(ctx context.Context) {
 	if err != nil || acc == nil {
 		return
 	}
-	if left, known := acc.remaining(time.Now()); !known || left > 0 {
+	if left, known := acc.Remaining(time.Now()); !known || left > 0 {
 		return
 	}
 	_ = e.change(ctx, index.Fast, func(_ *index.Index, a *index.Account) {

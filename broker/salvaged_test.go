@@ -6,6 +6,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/record"
 )
 
 // A server that spends each refresh token for good is understood in every dialect,
@@ -72,7 +73,7 @@ func TestSalvagedTokenIsRefused(t *testing.T) {
 				if got.err == nil || got.err.Code != row.want || requests != 2 {
 					t.Fatalf("%+v after %d requests, want %s after 2", got, requests, row.want)
 				}
-				if acc := w.account(a.ID); acc.Dead != acc.Fingerprint || acc.Fingerprint != fingerprint(old) {
+				if acc := w.account(a.ID); acc.Dead != acc.Fingerprint || acc.Fingerprint != record.Fingerprint(old) {
 					t.Error("the refresh token that is stored is not the one that is marked")
 				}
 				if again := w.ask(); again.err == nil || again.err.Code != row.want || w.server.TokenRequests() != before+2 {

@@ -76,7 +76,7 @@ func (b *Broker) keysServe(idx *index.Index, pool string) bool {
 	logins, keys := false, false
 	for _, a := range idx.Accounts {
 		if a.Pool == pool && !a.Removing && !a.Disabled {
-			logins, keys = logins || a.Kind != KindAPIKey, keys || a.Kind == KindAPIKey
+			logins, keys = logins || a.Kind != index.KindAPIKey, keys || a.Kind == index.KindAPIKey
 		}
 	}
 	if !logins || !keys { // nearly always, and then the providers' data isn't read
@@ -92,7 +92,7 @@ func (sel selected) members(idx *index.Index) []*index.Account {
 }
 
 // takes reports that a is of a kind that is of use.
-func (sel selected) takes(a *index.Account) bool { return !sel.keys || a.Kind == KindAPIKey }
+func (sel selected) takes(a *index.Account) bool { return !sel.keys || a.Kind == index.KindAPIKey }
 
 func (b *Broker) resolveIn(idx *index.Index, s Selection) (selected, error) {
 	fence, account := s.Pool, s.Account

@@ -13,6 +13,7 @@ import (
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -71,7 +72,7 @@ func (l *login) announce(ctx context.Context) (idx *index.Index, release func(),
 			return err
 		}
 		release = l.b.holdNew(ctx, l.id)
-		if err = l.b.changeManifest(ctx, idx, func(m *manifest) { m.add(l.id) }); err != nil {
+		if err = l.b.changeManifest(ctx, idx, func(m *record.Manifest) { m.Add(l.id) }); err != nil {
 			release()
 		}
 		return storeError(err)
@@ -187,7 +188,7 @@ func (l *login) home(idx *index.Index, n NewAccount) (*index.Account, error) {
 	who := n.Identity
 	owner := ownerOf(idx, l.provider.Name, who)
 	if owner == nil {
-		owner = holderOf(idx, l.provider.Name, fingerprint(n.RefreshToken))
+		owner = holderOf(idx, l.provider.Name, record.Fingerprint(n.RefreshToken))
 	}
 	if l.renew == "" {
 		return owner, nil
@@ -209,7 +210,7 @@ func (l *login) home(idx *index.Index, n NewAccount) (*index.Account, error) {
 // ownerOf finds the account of an identity.
 func ownerOf(idx *index.Index, provider string, who oauth.Identity) *index.Account {
 	for i := range idx.Accounts {
-		if a := &idx.Accounts[i]; who.Subject != "" && !a.Removing && a.Provider == provider && a.Kind == KindOAuth &&
+		if a := &idx.Accounts[i]; who.Subject != "" && !a.Removing && a.Provider == provider && a.Kind == index.KindOAuth &&
 			a.Subject == who.Subject && a.Issuer == who.Issuer && a.Organization == who.Organization {
 			return a
 		}
@@ -271,39 +272,39 @@ func (b *Broker) replace(ctx context.Context, id string, n NewAccount) (*index.A
 	if err != nil {
 		return nil, err
 	}
-	if old.best != nil { // what is stored now must not be what is written over
+	if old.Best != nil { // what is stored now must not be what is written over
 		if a, err = b.rollForward(ctx, idx, a, old); err != nil {
 			return nil, err
 		}
 	}
 	now := time.Now().UTC()
 	g, acc := newRecords(id, n, now)
-	g.Generation = nextGeneration(a, old.best)
-	if o := old.best; o != nil {
+	g.Generation = record.NextGeneration(a, old.Best)
+	if o := old.Best; o != nil {
 		if o.Owner.Subject != "" && o.Owner != g.Owner && (g.Owner.Subject != "" || n.id != "") {
 			return nil, fault.Errorf(fault.LoginFailed, "account %s is of another user, whatever index.json says; nothing was changed", quote(a.Label)).
 				WithHint("authferry doctor --fix; then log in again")
 		}
-		g.inherit(o, a.Dead)
+		g.Inherit(o, a.Dead)
 		b.inheritAccess(ctx, idx, acc, o)
-		g.follow(o)
+		g.Follow(o)
 	}
 	if g.ClientSecret, err = b.hasClientSecret(ctx, idx, g.Endpoint); err != nil {
 		return nil, err
 	}
 	slot := index.FreeSlot(*a, index.GrantRecord)
-	grantValue, err := g.encode()
+	grantValue, err := g.Encode()
 	if err != nil {
 		return nil, storeError(err)
 	}
 	persist := b.patience(n)
-	err = persist.until(func() error { return b.set(ctx, grantItem(idx, id, slot), grantValue) })
+	err = persist.until(func() error { return b.set(ctx, record.GrantItem(idx, id, slot), grantValue) })
 	reached("K14")
 	if err == nil && acc != nil {
 		acc.Generation = g.Generation
 		var accessValue keystore.Secret
-		if accessValue, err = acc.encode(); err == nil {
-			err = persist.until(func() error { return b.set(ctx, accessItem(idx, id, slot), accessValue) })
+		if accessValue, err = acc.Encode(); err == nil {
+			err = persist.until(func() error { return b.set(ctx, record.AccessItem(idx, id, slot), accessValue) })
 		}
 	}
 	if err != nil {
@@ -331,30 +332,8 @@ func (b *Broker) replace(ctx context.Context, id string, n NewAccount) (*index.A
 	})
 }
 
-// inherit keeps of the grant before what a new answer may leave out. A refresh token
-// stays only where it is proven to be the same login's: of the same identity, which
-// both sides know, at the same token endpoint, for the same client. It keeps its own
-// end and its own revocation endpoint. A new one has nothing of them, and one that is
-// known to be dead is given up.
-func (g *grant) inherit(old *grant, dead string) {
-	same := g.Owner.Subject != "" && g.Owner == old.Owner &&
-		g.Endpoint.TokenEndpoint == old.Endpoint.TokenEndpoint && g.Endpoint.ClientID == old.Endpoint.ClientID
-	if g.secret().Empty() && same && fingerprint(old.RefreshToken) != dead {
-		g.RefreshToken, g.Endpoint.RevocationEndpoint = old.RefreshToken, old.Endpoint.RevocationEndpoint
-	}
-	if !g.RefreshToken.Empty() && g.RefreshToken.Equal(old.RefreshToken) && g.RefreshExpiresAt.IsZero() {
-		g.RefreshExpiresAt = old.RefreshExpiresAt
-	}
-	if len(g.Scopes) == 0 && g.kind() == KindOAuth {
-		g.Scopes = old.Scopes
-	}
-	if g.Owner.Subject == "" {
-		g.Owner = old.Owner
-	}
-}
-
 // inheritAccess keeps what is known of an access token that is the same as before.
-func (b *Broker) inheritAccess(ctx context.Context, idx *index.Index, acc *access, old *grant) {
+func (b *Broker) inheritAccess(ctx context.Context, idx *index.Index, acc *record.Access, old *record.Grant) {
 	if acc == nil || !acc.ExpiresAt.IsZero() {
 		return
 	}
@@ -377,22 +356,7 @@ func (b *Broker) lockForTokens(ctx context.Context, id string) (*lock.Lock, erro
 	return b.acquireAccount(ctx, id)
 }
 
-func (g *grant) kind() string {
-	if g.APIKey.Empty() {
-		return KindOAuth
-	}
-	return KindAPIKey
-}
-
-// secret is what the grant is made of.
-func (g *grant) secret() keystore.Secret {
-	if !g.APIKey.Empty() {
-		return g.APIKey
-	}
-	return g.RefreshToken
-}
-
-// knownAs is the account that has the grant's secret, or had it; nil: none does.
-func (g *grant) knownAs(idx *index.Index) *index.Account {
-	return knownAs(idx, g.Provider, g.kind(), g.secret(), g.Owner)
+// ownerOfGrant is the account that has the secret of g, or had it; nil: none does.
+func ownerOfGrant(idx *index.Index, g *record.Grant) *index.Account {
+	return knownAs(idx, g.Provider, g.Kind(), g.Secret(), g.Owner)
 }

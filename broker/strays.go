@@ -5,13 +5,13 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -44,7 +44,7 @@ func (d *doctor) manifest(ctx context.Context) bool {
 		if vault, err = keystore.FileItems(d.b.vaultDir(), d.b.keyFile(d.idx)); err != nil {
 			d.fail("vault", storeError(err))
 		}
-		m.addItems(vault)
+		m.AddItems(vault)
 	}
 	strays := 0
 	for _, id := range m.Accounts {
@@ -62,21 +62,6 @@ func (d *doctor) manifest(ctx context.Context) bool {
 		d.strangers(ctx, vault, &m)
 	}
 	return true
-}
-
-// addItems adds what these items of the manifest's store are of.
-func (m *manifest) addItems(names []string) {
-	for _, name := range names {
-		item, ours := strings.CutPrefix(name, m.Store+"/")
-		of, what, _ := strings.Cut(item, "/")
-		switch {
-		case !ours:
-		case of == "client":
-			m.addClient(what)
-		case index.ValidID(of):
-			m.add(of)
-		}
-	}
 }
 
 // listed looks whether the manifest names all that is stored: a write of it may
@@ -102,9 +87,9 @@ func (d *doctor) listed(ctx context.Context, clients []string) {
 	case !d.fix:
 		d.say("manifest", CheckWarning, fixHint, "the keystore's own list of what it has of this folder is lost or not complete")
 	default:
-		if err := d.b.changeManifest(ctx, d.idx, func(m *manifest) {
+		if err := d.b.changeManifest(ctx, d.idx, func(m *record.Manifest) {
 			for _, key := range clients {
-				m.addClient(key)
+				m.AddClient(key)
 			}
 		}); err != nil {
 			d.fail("manifest", storeError(err))
@@ -118,7 +103,7 @@ func (d *doctor) listed(ctx context.Context, clients []string) {
 func (d *doctor) foreign(ctx context.Context) bool {
 	for i := range d.idx.Accounts {
 		if a := &d.idx.Accounts[i]; a.GrantSlot != "" {
-			if stored, err := d.b.readGrants(ctx, d.idx, a.ID); err != nil || stored.best != nil {
+			if stored, err := d.b.readGrants(ctx, d.idx, a.ID); err != nil || stored.Best != nil {
 				return false
 			}
 		} else {
@@ -149,17 +134,17 @@ func (d *doctor) stray(ctx context.Context, id string) {
 	switch {
 	case err != nil:
 		d.fail("manifest", err)
-	case stored.best == nil && d.fix:
+	case stored.Best == nil && d.fix:
 		d.b.discard(ctx, d.idx, id)
 		d.say("manifest", CheckOK, "", "forgot %s, a login that was never finished", id)
-	case stored.best == nil:
+	case stored.Best == nil:
 		d.say("manifest", CheckWarning, fixHint, "a login was not finished: %s", id)
-	case stored.best.knownAs(d.idx) != nil:
-		d.again(ctx, id, stored.best.secret(), stored.best.knownAs(d.idx))
+	case ownerOfGrant(d.idx, stored.Best) != nil:
+		d.again(ctx, id, stored.Best.Secret(), ownerOfGrant(d.idx, stored.Best))
 	case d.fix:
 		d.restore(ctx, id, stored, false)
 	default:
-		d.say("manifest", CheckFail, fixHint, "the keystore has a login of %s that the index does not know: %s", stored.best.Provider, id)
+		d.say("manifest", CheckFail, fixHint, "the keystore has a login of %s that the index does not know: %s", stored.Best.Provider, id)
 	}
 }
 
@@ -170,7 +155,7 @@ func (d *doctor) again(ctx context.Context, id string, secret keystore.Secret, h
 	switch {
 	case err != nil:
 		d.fail("manifest", err)
-	case held.best == nil || !held.best.secret().Equal(secret):
+	case held.Best == nil || !held.Best.Secret().Equal(secret):
 		d.say("manifest", CheckWarning, "", "the keystore has an earlier state of account %s's login: %s", quote(holder.Label), id)
 	case d.fix:
 		d.b.discard(ctx, d.idx, id)
@@ -181,15 +166,15 @@ func (d *doctor) again(ctx context.Context, id string, secret keystore.Secret, h
 }
 
 // restore gives a stray login an account again, under a name that a person may change.
-func (d *doctor) restore(ctx context.Context, id string, stored grants, disabled bool) {
-	g := stored.best
+func (d *doctor) restore(ctx context.Context, id string, stored record.Grants, disabled bool) {
+	g := stored.Best
 	acc, accessSlot, err := d.b.accessOf(ctx, d.idx, id, g.Generation)
 	if err != nil {
 		d.fail("manifest", err)
 		return
 	}
-	a := index.Account{ID: id, Provider: g.Provider, Pool: g.Provider, Kind: g.kind(), Issuer: g.Endpoint.Issuer, AddedAt: time.Now().UTC().Truncate(time.Second), Disabled: disabled}
-	commit(&a, g, stored.slot, acc, accessSlot) // all there is, where the provider gave no refresh token
+	a := index.Account{ID: id, Provider: g.Provider, Pool: g.Provider, Kind: g.Kind(), Issuer: g.Endpoint.Issuer, AddedAt: time.Now().UTC().Truncate(time.Second), Disabled: disabled}
+	commit(&a, g, stored.Slot, acc, accessSlot) // all there is, where the provider gave no refresh token
 	err = d.b.update(ctx, index.Durable, func(i *index.Index) error {
 		if i.Account(id) != nil {
 			return nil // whoever was logging in has finished

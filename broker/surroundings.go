@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/record"
 )
 
 // fileSystem is a variable for the tests.
@@ -43,14 +44,14 @@ func (d *doctor) keyFileModes() {
 
 // strangers looks through the vault for items of no account. Those of a probe
 // that was killed can go; of others nobody knows whose they are.
-func (d *doctor) strangers(ctx context.Context, names []string, m *manifest) {
-	known := map[string]bool{manifestItem(d.idx): true, trialItem(d.idx): true}
+func (d *doctor) strangers(ctx context.Context, names []string, m *record.Manifest) {
+	known := map[string]bool{record.ManifestItem(d.idx): true, record.TrialItem(d.idx): true}
 	for _, key := range m.Clients {
 		known[d.idx.Store+"/client/"+key] = true
 	}
 	for _, id := range append(accountIDs(d.idx), m.Accounts...) {
 		if index.ValidID(id) {
-			for _, name := range items(d.idx, id) {
+			for _, name := range record.Items(d.idx, id) {
 				known[name] = true
 			}
 		}
@@ -86,7 +87,7 @@ func (d *doctor) twins() {
 	seen := map[string]*index.Account{}
 	for i := range d.idx.Accounts {
 		a := &d.idx.Accounts[i]
-		if a.Fingerprint == "" || a.Kind == KindAPIKey {
+		if a.Fingerprint == "" || a.Kind == index.KindAPIKey {
 			continue
 		}
 		if other := seen[a.Fingerprint]; other != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/authferry/authferry/broker/migrate"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/ratelimit"
+	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -185,7 +186,7 @@ func (t *takeover) plan(ctx context.Context) error {
 		}
 		// One refresh token is one login, whatever it is called; one API key can be
 		// for a gateway that stands for several providers.
-		key := fingerprint(c.login.Secret())
+		key := record.Fingerprint(c.login.Secret())
 		if !c.login.APIKey.Empty() {
 			key += " " + c.login.Provider
 		}
@@ -269,7 +270,7 @@ func within(at time.Time) time.Time {
 
 // compare looks whether the login is here already: its grant, or its user.
 func (t *takeover) compare(ctx context.Context, c *candidate) error {
-	fp := fingerprint(cmp.Or(c.login.APIKey, c.login.RefreshToken))
+	fp := record.Fingerprint(cmp.Or(c.login.APIKey, c.login.RefreshToken))
 	for i := range t.idx.Accounts {
 		a := &t.idx.Accounts[i]
 		if a.Removing || a.Provider != c.n.Provider.Name {
@@ -280,7 +281,7 @@ func (t *takeover) compare(ctx context.Context, c *candidate) error {
 			c.held, c.reason = a.ID, "it is here already as "+quote(a.Label)
 		case fp != "" && slices.Contains(a.Spent, fp):
 			c.held, c.reason = a.ID, "it is an earlier state of account "+quote(a.Label)+", which was refreshed since"
-		case a.Fingerprint == "" && a.Kind == KindOAuth && c.login.APIKey.Empty():
+		case a.Fingerprint == "" && a.Kind == index.KindOAuth && c.login.APIKey.Empty():
 			same, err := t.sameAccess(ctx, a, c)
 			if err != nil {
 				return err
@@ -430,15 +431,15 @@ func (t *takeover) outcome() *Takeover {
 			o.Skipped = append(o.Skipped, migrate.Skipped{Entry: c.login.Entry, Reason: c.reason})
 			continue
 		}
-		kind := KindOAuth
+		kind := index.KindOAuth
 		if !c.n.APIKey.Empty() {
-			kind = KindAPIKey
+			kind = index.KindAPIKey
 		}
 		pool, _, _ := findPool(t.idx, c.n.Provider.Name)
 		l := TakeoverLogin{
 			Entry: c.login.Entry, Label: c.n.Label, Was: c.was, Provider: c.n.Provider.Name, Pool: pool, Kind: kind,
 			Identity: c.n.Identity.Name, ExpiresAt: c.n.ExpiresAt.Truncate(time.Second),
-			NoRefresh: kind == KindOAuth && c.n.RefreshToken.Empty() || c.alien, alien: c.alien,
+			NoRefresh: kind == index.KindOAuth && c.n.RefreshToken.Empty() || c.alien, alien: c.alien,
 		}
 		if a := t.idx.Account(c.whole); a != nil {
 			l.Label, l.Was, l.Pool = a.Label, "", a.Pool

@@ -10,6 +10,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -125,7 +126,7 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 			return nil, err
 		}
 	}
-	if a.Kind == KindAPIKey {
+	if a.Kind == index.KindAPIKey {
 		tok, err := b.serveAPIKey(ctx, idx, a, want)
 		if err == nil {
 			return tok, nil
@@ -156,7 +157,7 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 		// be over, nor after a failure for what the rotator looked at already. Only
 		// the keychain knows where a token may go.
 		over := want.origin == "" && a.Fingerprint != "" && seemsOver(a, time.Now()) && (try == 0 || a.Failure != nil && a.Failure.TokenOver)
-		var acc *access
+		var acc *record.Access
 		if !over {
 			if acc, err = b.readAccess(ctx, idx, a); err != nil {
 				return nil, err
@@ -172,20 +173,20 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 		}
 		worn := refused(a)
 		if acc != nil && acc.Generation > want.floor {
-			state := acc.judge(time.Now(), want.minTTL)
+			state := acc.Judge(time.Now(), want.minTTL)
 			switch {
-			case worn || state == stale:
-			case state == soft && !want.quiet:
+			case worn || state == record.Stale:
+			case state == record.Soft && !want.quiet:
 				b.refreshBehind(a)
-				return acc.token(a), nil
+				return tokenOf(acc, a), nil
 			default:
-				return acc.token(a), nil
+				return tokenOf(acc, a), nil
 			}
 			elsewhere := rejectedForGood(a) || !want.alone && (worn || fault.CodeOf(failure) == fault.LoginNeeded)
 			last := failure != nil || a.Fingerprint == "" || want.asIs || try == 3
-			if left, _ := acc.remaining(time.Now()); left > 0 && !elsewhere && last {
+			if left, _ := acc.Remaining(time.Now()); left > 0 && !elsewhere && last {
 				b.warnServed(a, left, failure, worn)
-				return acc.token(a), nil
+				return tokenOf(acc, a), nil
 			}
 		}
 		switch {
@@ -247,7 +248,7 @@ func (b *Broker) warnServed(a *index.Account, left time.Duration, failure error,
 
 // readAccess returns the access record that the index points to, nil where
 // there is none that fits.
-func (b *Broker) readAccess(ctx context.Context, idx *index.Index, a *index.Account) (*access, error) {
+func (b *Broker) readAccess(ctx context.Context, idx *index.Index, a *index.Account) (*record.Access, error) {
 	if a.AccessSlot == "" {
 		return nil, nil
 	}
@@ -257,14 +258,14 @@ func (b *Broker) readAccess(ctx context.Context, idx *index.Index, a *index.Acco
 	if err := b.open(idx); err != nil { // done already, unless it was just forgotten
 		return nil, err
 	}
-	s, err := b.get(ctx, accessItem(idx, a.ID, a.AccessSlot))
+	s, err := b.get(ctx, record.AccessItem(idx, a.ID, a.AccessSlot))
 	if unwritten(err) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, storeError(err)
 	}
-	if acc, err := decodeAccess(s); err == nil && acc.Account == a.ID && acc.Generation == a.Generation {
+	if acc, err := record.DecodeAccess(s); err == nil && acc.Account == a.ID && acc.Generation == a.Generation {
 		b.kept.keep(idx, a, acc, nil)
 		return acc, nil
 	}
@@ -273,17 +274,17 @@ func (b *Broker) readAccess(ctx context.Context, idx *index.Index, a *index.Acco
 
 // oldAccess looks for a token that still lives in any slot: a rotation may have
 // brought a new refresh token and no access token that can be used.
-func (b *Broker) oldAccess(ctx context.Context, idx *index.Index, a *index.Account) (*access, error) {
-	var best *access
-	for _, slot := range slots {
-		s, err := b.get(ctx, accessItem(idx, a.ID, slot))
+func (b *Broker) oldAccess(ctx context.Context, idx *index.Index, a *index.Account) (*record.Access, error) {
+	var best *record.Access
+	for _, slot := range record.Slots {
+		s, err := b.get(ctx, record.AccessItem(idx, a.ID, slot))
 		if unwritten(err) {
 			continue
 		}
 		if err != nil {
 			return nil, storeError(err)
 		}
-		acc, err := decodeAccess(s)
+		acc, err := record.DecodeAccess(s)
 		if err == nil && acc.Account == a.ID && acc.Generation <= a.Generation && (best == nil || acc.Generation > best.Generation) {
 			best = acc
 		}
@@ -315,7 +316,7 @@ func (b *Broker) serveAPIKey(ctx context.Context, idx *index.Index, a *index.Acc
 }
 
 // readAPIKey returns the grant that has a's key.
-func (b *Broker) readAPIKey(ctx context.Context, idx *index.Index, a *index.Account) (*grant, error) {
+func (b *Broker) readAPIKey(ctx context.Context, idx *index.Index, a *index.Account) (*record.Grant, error) {
 	if err := b.open(idx); err != nil {
 		return nil, err
 	}
@@ -328,7 +329,7 @@ func (b *Broker) readAPIKey(ctx context.Context, idx *index.Index, a *index.Acco
 		if err != nil {
 			return nil, err
 		}
-		g = all.best
+		g = all.Best
 	}
 	if g == nil || g.APIKey.Empty() {
 		return nil, b.missing(ctx, idx, a)
@@ -336,7 +337,7 @@ func (b *Broker) readAPIKey(ctx context.Context, idx *index.Index, a *index.Acco
 	return g, nil
 }
 
-func (acc *access) token(a *index.Account) *Token {
+func tokenOf(acc *record.Access, a *index.Account) *Token {
 	return &Token{
 		AccessToken: acc.AccessToken, TokenType: acc.TokenType, ExpiresAt: acc.ExpiresAt,
 		Headers: oauth.Expand(acc.Headers, acc.AccessToken), Origins: acc.Origins, API: acc.API,
@@ -353,12 +354,12 @@ func lost(a *index.Account) error {
 // missing tells a lost grant from a keystore that is not the one it was stored
 // in: another session's keyring, a vault that is not mounted.
 func (b *Broker) missing(ctx context.Context, idx *index.Index, a *index.Account) error {
-	s, err := b.get(ctx, manifestItem(idx))
+	s, err := b.get(ctx, record.ManifestItem(idx))
 	if unwritten(err) {
 		return fault.Errorf(fault.KeystoreUnavailable, "this keystore has nothing of this folder; is it another session's, or not mounted?").WithHint("authferry keystore status")
 	}
 	if err == nil {
-		if err := b.superseded(ctx, idx, parseManifest(s, idx.Store)); err != nil {
+		if err := b.superseded(ctx, idx, record.ParseManifest(s, idx.Store)); err != nil {
 			return err
 		}
 	}

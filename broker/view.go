@@ -104,9 +104,9 @@ func viewAccount(a, current *index.Account, now time.Time) AccountView {
 		ID: a.ID, Label: a.Label, Provider: a.Provider, Pool: a.Pool, Kind: a.Kind, Identity: a.Identity,
 		State: StateOf(a, now), Current: current != nil && current.ID == a.ID, Rank: a.Rank, Generation: a.Generation,
 		ExpiresAt: seconds(a.ExpiresAt), RefreshExpiresAt: seconds(a.RefreshExpiresAt), AddedAt: seconds(a.AddedAt), RefreshedAt: seconds(a.RefreshedAt),
-		NoRefresh: a.Kind == KindOAuth && a.Fingerprint == "", Renew: RenewCommand(a), EndsSoon: EndsSoon(a, now),
+		NoRefresh: a.Kind == index.KindOAuth && a.Fingerprint == "", Renew: RenewCommand(a), EndsSoon: EndsSoon(a, now),
 	}
-	if f := a.Failure; backingOff(a, now) && a.Kind != KindAPIKey && !needsLogin(a, now) {
+	if f := a.Failure; backingOff(a, now) && a.Kind != index.KindAPIKey && !needsLogin(a, now) {
 		v.Backoff = &BackoffView{Since: seconds(cmp.Or(f.Since, f.At)), Until: secondsUp(f.NextTryAt), Reason: f.Message, Stated: f.Stated}
 	}
 	for _, h := range a.Holds {

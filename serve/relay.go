@@ -13,6 +13,7 @@ import (
 
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
 )
 
@@ -335,7 +336,7 @@ func (t *turn) send(ctx context.Context, tok *broker.Token) (*http.Response, err
 	if err != nil {
 		return nil, t.trouble(&fault.Error{Code: fault.Fenced, Err: err})
 	}
-	if origin := originOf(base); tok.Account.Kind != broker.KindAPIKey && slices.Contains(t.route.KeyOrigins, origin) {
+	if origin := originOf(base); tok.Account.Kind != index.KindAPIKey && slices.Contains(t.route.KeyOrigins, origin) {
 		return nil, t.trouble(&fault.Error{Code: fault.Fenced, Message: "this login's token is not for " + origin})
 	}
 	if pinned := tok.API.Paths; len(pinned) > 0 && !listed(pinned, t.out.Method, t.path) {

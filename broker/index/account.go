@@ -153,3 +153,9 @@ func (a *Account) UnderWay() *Intent {
 	}
 	return nil
 }
+
+// The kinds of account.
+const (
+	KindOAuth  = "oauth"
+	KindAPIKey = "api-key"
+)

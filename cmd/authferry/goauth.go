@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/cmd/authferry/helper"
 )
 
@@ -57,7 +58,7 @@ func (c *goAuthCmd) goOn(a *app, r helper.GoAuth, t *broker.Token) (*broker.Toke
 	if !c.hadToken(a, r.Origin) {
 		return t, nil
 	}
-	if r.Status == http.StatusUnauthorized && t.Account.Kind != broker.KindAPIKey {
+	if r.Status == http.StatusUnauthorized && t.Account.Kind != index.KindAPIKey {
 		if time.Since(t.Account.RefreshedAt).Abs() < afterRefresh {
 			return t, nil
 		}

@@ -121,7 +121,7 @@ func (c *importFileCmd) tell(a *app, done *broker.Takeover) {
 	switch {
 	case len(done.Accounts) == 0 && done.Removed == 0:
 		a.term.note("nothing was taken over from %s", done.Path)
-	case c.Keep && !slices.ContainsFunc(done.Accounts, func(acc index.Account) bool { return acc.Kind == broker.KindOAuth }):
+	case c.Keep && !slices.ContainsFunc(done.Accounts, func(acc index.Account) bool { return acc.Kind == index.KindOAuth }):
 		a.term.warn(fmt.Sprintf("%s still has them, for every program to read; %s ends that", done.Path, done.Finish))
 	case c.Keep:
 		a.term.warn(fmt.Sprintf("%s still has these logins: whichever program refreshes first logs the other out; %s ends that", done.Path, done.Finish))

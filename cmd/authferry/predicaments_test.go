@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"slices"
 
-	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
@@ -140,7 +139,7 @@ func (s *scene) lockAll() {
 	}
 	paths := []string{filepath.Join(s.Dir, "locks", "index.lock")}
 	for _, a := range idx.Accounts {
-		if a.Kind == broker.KindAPIKey {
+		if a.Kind == index.KindAPIKey {
 			continue // a key that was typed in is held for minutes rather than lost
 		}
 		paths = append(paths, lock.Gate(a.ID).In(f.Dir()), lock.Rotation(a.ID).In(f.Dir()))

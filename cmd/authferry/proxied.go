@@ -14,6 +14,7 @@ import (
 
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/serve"
 )
@@ -201,7 +202,7 @@ func (c *runCmd) serveOne(a *app, name string) (p servedProvider, err error) {
 	for _, v := range views {
 		switch {
 		case v.Pool != chosen.Pool || v.State == broker.Disabled || chosen.Account != "" && v.ID != chosen.Account:
-		case v.Kind == broker.KindOAuth:
+		case v.Kind == index.KindOAuth:
 			p.passed = append(p.passed, v.Label)
 		default:
 			p.logins = false

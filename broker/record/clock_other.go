@@ -1,7 +1,7 @@
 //go:build !linux
 
-package broker
+package record
 
 // readBootClock: without an id of the boot, a boot clock can't be told from the
 // one of the next boot.
-func readBootClock() bootStamp { return bootStamp{} }
+func readBootClock() Boot { return Boot{} }

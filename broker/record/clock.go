@@ -1,85 +1,85 @@
-package broker
+package record
 
 import (
 	"hash/fnv"
 	"time"
 )
 
-// bootStamp is a moment on the clock that counts from boot, suspend included,
+// Boot is a moment on the clock that counts from boot, suspend included,
 // and that nobody sets. ID tells one boot from the next; empty where the
 // system has no such clock, and then wall-clock time has to do.
-type bootStamp struct {
+type Boot struct {
 	ID string        `json:"id,omitempty"`
 	At time.Duration `json:"at,omitempty"`
 }
 
 // now is the wall clock and bootNow the boot clock; only tests replace the latter.
-var bootNow = readBootClock
+var BootNow = readBootClock
 
-// remaining returns how long the token is still good for, and whether anything is known
+// Remaining returns how long the token is still good for, and whether anything is known
 // of its expiry. By the boot clock where that has run on since (then no setting
 // of the wall clock matters), else by the wall clock, never more than the
 // token's whole lifetime.
-func (acc *access) remaining(now time.Time) (left time.Duration, known bool) {
+func (acc *Access) Remaining(now time.Time) (left time.Duration, known bool) {
 	if acc.ExpiresAt.IsZero() {
 		return 0, false
 	}
 	lifetime := acc.ExpiresAt.Sub(acc.ObtainedAt)
-	if b := bootNow(); acc.Boot.ID != "" && b.ID == acc.Boot.ID && b.At >= acc.Boot.At {
+	if b := BootNow(); acc.Boot.ID != "" && b.ID == acc.Boot.ID && b.At >= acc.Boot.At {
 		return lifetime - (b.At - acc.Boot.At), true
 	}
 	return min(acc.ExpiresAt.Sub(now), lifetime), true
 }
 
-// elapsed is how long ago a moment was: by the boot clock, which goes on while the
+// Elapsed is how long ago a moment was: by the boot clock, which goes on while the
 // machine sleeps, where it was that boot, else by the wall clock.
-func elapsed(at time.Time, boot bootStamp) time.Duration {
-	if b := bootNow(); boot.ID != "" && b.ID == boot.ID {
+func Elapsed(at time.Time, boot Boot) time.Duration {
+	if b := BootNow(); boot.ID != "" && b.ID == boot.ID {
 		return b.At - boot.At
 	}
 	return time.Now().Round(0).Sub(at.Round(0))
 }
 
-// clockTolerance is how far in the future a token may have been obtained before
+// ClockTolerance is how far in the future a token may have been obtained before
 // the clock, and with it the expiry, is in doubt.
-const clockTolerance = 2 * time.Minute
+const ClockTolerance = 2 * time.Minute
 
 // suspect reports that the token was obtained in the future: the clock was set back
 // since, and only a refresh tells how old the token is.
-func (acc *access) suspect(now time.Time) bool {
-	b := bootNow()
-	return acc.ObtainedAt.After(now.Add(clockTolerance)) && (acc.Boot.ID == "" || b.ID != acc.Boot.ID)
+func (acc *Access) suspect(now time.Time) bool {
+	b := BootNow()
+	return acc.ObtainedAt.After(now.Add(ClockTolerance)) && (acc.Boot.ID == "" || b.ID != acc.Boot.ID)
 }
 
 type freshness int
 
 const (
 	fresh freshness = iota // hand it out
-	soft                   // hand it out, and have it refreshed in the background
-	stale                  // refresh first
+	Soft                   // hand it out, and have it refreshed in the background
+	Stale                  // refresh first
 )
 
-// judge says what to do with an access token for a caller who needs it for
+// Judge says what to do with an access token for a caller who needs it for
 // minTTL. Short-lived tokens: one with more than half of its lifetime left is
 // always good enough, where authferry saw its issue.
-func (acc *access) judge(now time.Time, minTTL time.Duration) freshness {
-	left, known := acc.remaining(now)
+func (acc *Access) Judge(now time.Time, minTTL time.Duration) freshness {
+	left, known := acc.Remaining(now)
 	switch {
 	case !known:
 		return fresh
-	case acc.suspect(now), now.After(acc.ExpiresAt.Add(clockTolerance)):
+	case acc.suspect(now), now.After(acc.ExpiresAt.Add(ClockTolerance)):
 		// One clock says that it is over. It is still served if a refresh fails.
-		return stale
+		return Stale
 	}
 	lifetime := acc.ExpiresAt.Sub(acc.ObtainedAt)
 	if left > lifetime/2 && !acc.Imported {
 		return fresh
 	}
 	if left < minTTL || left <= 0 {
-		return stale
+		return Stale
 	}
 	if left < softMargin(acc.Account, minTTL, lifetime) {
-		return soft
+		return Soft
 	}
 	return fresh
 }

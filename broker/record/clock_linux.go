@@ -1,4 +1,4 @@
-package broker
+package record
 
 import (
 	"os"
@@ -17,10 +17,10 @@ var bootID = sync.OnceValue(func() string {
 	return strings.TrimSpace(string(id))
 })
 
-func readBootClock() bootStamp {
+func readBootClock() Boot {
 	var ts unix.Timespec
 	if unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts) != nil {
-		return bootStamp{}
+		return Boot{}
 	}
-	return bootStamp{ID: bootID(), At: time.Duration(ts.Nano())}
+	return Boot{ID: bootID(), At: time.Duration(ts.Nano())}
 }

@@ -1,21 +1,21 @@
-package broker
+package record
 
 import (
 	"testing"
 	"time"
 )
 
-func withBootClock(t *testing.T, f func() bootStamp) {
+func withBootClock(t *testing.T, f func() Boot) {
 	t.Helper()
-	old := bootNow
-	bootNow = f
-	t.Cleanup(func() { bootNow = old })
+	old := BootNow
+	BootNow = f
+	t.Cleanup(func() { BootNow = old })
 }
 
 // How long a token is good for, and what a caller who needs it for a minute is
 // told, by either clock. T1 to T6 of the fault list are rows here.
 func TestJudge(t *testing.T) {
-	withBootClock(t, func() bootStamp { return bootStamp{} })
+	withBootClock(t, func() Boot { return Boot{} })
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	for _, row := range []struct {
 		name     string
@@ -26,24 +26,24 @@ func TestJudge(t *testing.T) {
 		want     freshness
 	}{
 		{"new", 0, time.Hour, false, time.Minute, fresh},
-		{"inside the soft margin", 55 * time.Minute, time.Hour, false, time.Minute, soft},
-		{"below min-ttl", 59*time.Minute + 30*time.Second, time.Hour, false, time.Minute, stale},
-		{"T5 at the very end", time.Hour, time.Hour, false, 0, stale},
+		{"inside the soft margin", 55 * time.Minute, time.Hour, false, time.Minute, Soft},
+		{"below min-ttl", 59*time.Minute + 30*time.Second, time.Hour, false, time.Minute, Stale},
+		{"T5 at the very end", time.Hour, time.Hour, false, 0, Stale},
 		{"unknown lifetime", 100 * time.Hour, 0, false, time.Minute, fresh},
 		{"T6 short-lived, more than half left", 10 * time.Second, 30 * time.Second, false, time.Minute, fresh},
-		{"T6 short-lived, less than half left", 20 * time.Second, 30 * time.Second, false, time.Minute, stale},
-		{"imported, goes by min-ttl alone", 0, 30 * time.Second, true, time.Minute, stale},
+		{"T6 short-lived, less than half left", 20 * time.Second, 30 * time.Second, false, time.Minute, Stale},
+		{"imported, goes by min-ttl alone", 0, 30 * time.Second, true, time.Minute, Stale},
 		{"imported and long", 0, time.Hour, true, time.Minute, fresh},
-		{"T2 obtained in the future", -4 * time.Hour, time.Hour, false, time.Minute, stale},
+		{"T2 obtained in the future", -4 * time.Hour, time.Hour, false, time.Minute, Stale},
 		{"T2 obtained in the future, lifetime unknown", -4 * time.Hour, 0, false, time.Minute, fresh},
 		{"a little clock drift", -time.Minute, time.Hour, false, time.Minute, fresh},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			a := access{Account: "acc_aaaaaaaaaaaaaaaa", ObtainedAt: now.Add(-row.obtained), Imported: row.imported}
+			a := Access{Account: "acc_aaaaaaaaaaaaaaaa", ObtainedAt: now.Add(-row.obtained), Imported: row.imported}
 			if row.lifetime > 0 {
 				a.ExpiresAt = a.ObtainedAt.Add(row.lifetime)
 			}
-			if got := a.judge(now, row.minTTL); got != row.want {
+			if got := a.Judge(now, row.minTTL); got != row.want {
 				t.Errorf("judge = %v, want %v", got, row.want)
 			}
 		})
@@ -54,26 +54,26 @@ func TestJudge(t *testing.T) {
 // suspended machine's token has aged.
 func TestJudgeByBootClock(t *testing.T) {
 	uptime := 10 * time.Hour
-	withBootClock(t, func() bootStamp { return bootStamp{"this", uptime} })
+	withBootClock(t, func() Boot { return Boot{"this", uptime} })
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	a := access{Account: "acc_aaaaaaaaaaaaaaaa", ObtainedAt: now, ExpiresAt: now.Add(time.Hour), Boot: bootStamp{"this", uptime}}
+	a := Access{Account: "acc_aaaaaaaaaaaaaaaa", ObtainedAt: now, ExpiresAt: now.Add(time.Hour), Boot: Boot{"this", uptime}}
 	uptime += 10 * time.Minute
 	for _, wall := range []time.Time{now.Add(10 * time.Minute), now.Add(-4 * time.Hour)} {
-		if got := a.judge(wall, time.Minute); got != fresh {
+		if got := a.Judge(wall, time.Minute); got != fresh {
 			t.Errorf("wall clock %v: judge = %v, want fresh", wall, got)
 		}
 	}
 	// A machine whose boot clock stood still: over by the wall clock is over.
-	if got := a.judge(now.AddDate(0, 0, 1), time.Minute); got != stale {
+	if got := a.Judge(now.AddDate(0, 0, 1), time.Minute); got != Stale {
 		t.Errorf("a day later by the wall clock: judge = %v, want stale", got)
 	}
 	uptime += time.Hour
-	if got := a.judge(now, time.Minute); got != stale {
+	if got := a.Judge(now, time.Minute); got != Stale {
 		t.Errorf("after an hour of suspend: judge = %v, want stale", got)
 	}
 	// T4: after a reboot the wall clock has to do.
 	a.Boot.ID = "another"
-	if got := a.judge(now.Add(time.Minute), time.Minute); got != fresh {
+	if got := a.Judge(now.Add(time.Minute), time.Minute); got != fresh {
 		t.Errorf("after a reboot: judge = %v, want fresh", got)
 	}
 }
