@@ -74,7 +74,7 @@ func (d *doctor) folder() {
 // compiled where they are needed: not at the start of every command.
 const (
 	ownInFolder = `^(index\.json.*|config\.toml|providers\.toml|key\.age|\.authferry-.*\.tmp)$`
-	ownInLocks  = `^(.+\.(lock|gate|holder|proxy)|\.authferry-.*\.tmp)$`
+	ownInLocks  = `^(.+\.(lock|gate|holder|proxy)|serve\.sock|\.authferry-.*\.tmp)$`
 	ownInVault  = `^([0-9a-f]{64}\.age|\.authferry-.*\.tmp)$`
 )
 

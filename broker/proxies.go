@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -56,6 +57,35 @@ func (b *Broker) Announce(v ProxyView) (withdraw func(), err error) {
 	return withdraw, nil
 }
 
+// ServeProgram is the Program of a ProxyView that is authferry serve, and ServeSocket the
+// socket in locks/ at which it is asked for its key.
+const (
+	ServeProgram = "authferry serve"
+	ServeSocket  = "serve.sock"
+)
+
+// A serve that is told to end gives its lock back when it no longer listens; the next one
+// may be started a moment earlier.
+const serveLockTimeout = 2 * time.Second
+
+// LockServe takes the lock that one authferry serve of this folder holds while it
+// listens. While another one does, the error has code LockTimeout.
+func (b *Broker) LockServe(ctx context.Context) (release func(), err error) {
+	if err := b.makeFolder(); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, serveLockTimeout)
+	defer cancel()
+	l, err := lock.Acquire(ctx, lock.Serve.In(b.opt.Dir))
+	if held, ok := errors.AsType[*lock.TimeoutError](err); ok {
+		return nil, fault.Errorf(fault.LockTimeout, "authferry serve is running on this folder already: %s", held.Holder).WithHint("authferry status")
+	}
+	if err != nil {
+		return nil, indexError(b.ownerError(err))
+	}
+	return l.Release, nil
+}
+
 // Proxies returns the proxies that are running, the oldest first.
 func (b *Broker) Proxies() []ProxyView {
 	views := []ProxyView{}
@@ -70,7 +100,17 @@ func (b *Broker) Proxies() []ProxyView {
 }
 
 // sweepProxies removes the files of proxies that were killed.
-func (b *Broker) sweepProxies() { b.eachProxy(func(string) {}, removeProxy) }
+func (b *Broker) sweepProxies() {
+	b.eachProxy(func(string) {}, removeProxy)
+	socket := filepath.Join(lock.Folder(b.opt.Dir), ServeSocket)
+	if info, err := os.Lstat(socket); err != nil || info.Mode().Type() != fs.ModeSocket {
+		return
+	}
+	if l, err := lock.TryAcquire(lock.Serve.In(b.opt.Dir)); err == nil {
+		_ = os.Remove(socket) // or the next serve does
+		l.Release()
+	}
+}
 
 // eachProxy calls running or over for each file, the latter under its lock.
 func (b *Broker) eachProxy(running, over func(path string)) {

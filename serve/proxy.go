@@ -3,7 +3,6 @@ package serve
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"io"
 	"log"
 	"log/slog"
@@ -13,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/authferry/authferry/broker"
@@ -71,6 +71,8 @@ type Proxy struct {
 	sessions  sessions
 	reports   successes
 	strangers limiter
+	ending    atomic.Bool  // nobody is to send another request on the same connection
+	open      atomic.Int64 // connections
 }
 
 // New makes a Proxy. It opens nothing.
@@ -136,9 +138,13 @@ func HostsOf(addr net.Addr) []string {
 	return hosts
 }
 
-// Serve answers what comes in at l until ctx ends; it then gives the streams that are
-// under way drain to end by themselves. It closes l, and returns when nothing of the
-// proxy is running any more.
+// lastRequest is how long the clients of a proxy that ends have to send a request on a
+// connection that is open: it is answered, and they hear that it was the last.
+const lastRequest = time.Second
+
+// Serve answers what comes in at l until ctx ends; it then closes l, and gives the answers
+// that are under way drain to end by themselves; with none it breaks them off. It returns
+// when nothing of the proxy is running any more.
 func (p *Proxy) Serve(ctx context.Context, l net.Listener, drain time.Duration) error {
 	server := &http.Server{
 		Handler:                      p,
@@ -148,6 +154,15 @@ func (p *Proxy) Serve(ctx context.Context, l net.Listener, drain time.Duration) 
 		MaxHeaderBytes:               256 << 10,
 		ErrorLog:                     log.New(io.Discard, "", 0), // it would quote what clients send
 		Protocols:                    new(http.Protocols),
+		ConnState: func(_ net.Conn, state http.ConnState) {
+			switch state {
+			case http.StateNew:
+				p.open.Add(1)
+			case http.StateClosed:
+				p.open.Add(-1)
+			case http.StateActive, http.StateIdle, http.StateHijacked: // the last never
+			}
+		},
 	}
 	server.Protocols.SetHTTP1(true)
 	stopped := make(chan struct{})
@@ -155,6 +170,13 @@ func (p *Proxy) Serve(ctx context.Context, l net.Listener, drain time.Duration) 
 		defer close(stopped)
 		patience, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
 		defer cancel()
+		if drain > 0 {
+			p.ending.Store(true)
+			_ = l.Close()
+			for began := time.Now(); p.open.Load() > 0 && time.Since(began) < min(lastRequest, drain); {
+				time.Sleep(10 * time.Millisecond)
+			}
+		}
 		if server.Shutdown(patience) != nil {
 			_ = server.Close()
 		}
@@ -162,11 +184,9 @@ func (p *Proxy) Serve(ctx context.Context, l net.Listener, drain time.Duration) 
 	err := server.Serve(l)
 	if !stop() {
 		<-stopped
+		err = nil
 	}
 	p.Close()
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
-	}
 	return err
 }
 
@@ -185,6 +205,9 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	out := &writer{ResponseWriter: w, control: http.NewResponseController(w)}
 	c := &call{started: started}
 	defer func() { p.note(c, r, out) }()
+	if p.ending.Load() {
+		w.Header().Set("Connection", "close")
+	}
 	if t := p.enter(c, r); t != nil {
 		p.answer(out, r, c.api, *t)
 		return

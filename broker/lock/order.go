@@ -12,6 +12,7 @@ type Name string
 // never the reverse. Gate and Rotation stand between Settings and Manifest; two
 // accounts' are taken in the order of their ids.
 const (
+	Serve    Name = "serve.lock"    // the authferry serve of the folder, as long as it listens
 	Import   Name = "import.lock"   // who takes logins over
 	Settings Name = "settings.lock" // who changes config.toml or providers.toml
 	Manifest Name = "manifest.lock" // who changes what the keystore has beside the grants

@@ -85,6 +85,7 @@ func (s *scene) everything() []commandLine {
 		{args: "helper kubernetes --account Ada"}, {args: "helper kubernetes"}, {args: "helper kubernetes --account Bob"},
 		{cargo("get"), "helper cargo"}, {cargo("login"), "helper cargo"}, {cargo("get")[:60], "helper cargo"},
 		{args: "helper terraform --account Ada get " + host}, {`{"token":"afat_x"}`, "helper terraform store " + host}, {args: "helper terraform forget " + host},
+		{args: "serve --listen 0.0.0.0:8417"}, {args: "serve nowhere"}, {args: "helper proxy-key"}, {args: "helper proxy-key http://127.0.0.1:1"},
 		{args: "run sim --account Ada -- true"}, {args: "run sim --account Bob -- nothing-like-it"}, {args: "run -- true"},
 		{args: "exec --account Ada --env T -- true"}, {args: "exec --account Bob -- true"}, {args: "exec --account Ada -- nothing-like-it"},
 		{args: "holds list"}, {args: "holds clear Ada"}, {args: "use Bob"}, {args: "use --pool sim"}, {args: "disable Ada"}, {args: "enable Ada"},

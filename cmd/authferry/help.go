@@ -130,6 +130,10 @@ authferry run -- claude
 authferry run --pool work -- codex
 # your own program: see AUTHFERRY_PROXY_URL
 authferry run acme -- ./agent.sh`,
+		"serve": `
+authferry serve
+authferry serve acme --pool work --listen 127.0.0.1:9000
+OPENAI_API_KEY=$(authferry helper proxy-key) ./agent.sh`,
 		"exec": `
 authferry exec github -- gh api user
 authferry exec --pool work --env API_TOKEN -- ./deploy.sh`,
@@ -169,6 +173,9 @@ authferry setup git --undo`,
 # setup enters these into a program's configuration
 authferry setup git
 authferry helper api-key --account Work`,
+		"helper proxy-key": `
+authferry helper proxy-key
+authferry helper proxy-key http://127.0.0.1:8417`,
 		"helper api-key": `
 authferry helper api-key --account Work
 authferry helper api-key --pool work --min-ttl 30m`,

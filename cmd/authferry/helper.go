@@ -20,6 +20,7 @@ import (
 // credential.
 type helperCmd struct {
 	APIKey     apiKeyCmd     `cmd:"" name:"api-key" help:"Print the token alone, for a program that runs a command to get its key."`
+	ProxyKey   proxyKeyCmd   `cmd:"" name:"proxy-key" help:"Print the key of the authferry serve that is running."`
 	GoAuth     goAuthCmd     `cmd:"" name:"goauth" help:"Answer the go command (GOAUTH)."`
 	Git        gitCmd        `cmd:"" help:"Answer git (credential.helper)."`
 	Docker     dockerCmd     `cmd:"" help:"Answer docker (credHelpers)."`

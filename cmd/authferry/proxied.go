@@ -49,7 +49,11 @@ func (c *runCmd) Run(a *app) error {
 	if err != nil {
 		return &childError{code: notRunnable(err), err: fmt.Errorf("%s can't be run: %w", a.child[0], reason(err))}
 	}
-	served, err := c.serve(a)
+	names := c.Providers
+	if name := clients[programOf(a.child[0])]; len(names) == 0 && name != "" {
+		names = []string{name}
+	}
+	served, err := a.served(names, selection{Account: c.Account, Pool: c.Pool}.resolve())
 	if err != nil {
 		return err
 	}
@@ -66,13 +70,7 @@ func (c *runCmd) Run(a *app) error {
 	defer withdraw()
 
 	key := keystore.NewSecret(rand.Text())
-	// What is said now would be in the middle of the command's own screen.
-	opt := a.options
-	opt.Warn, opt.Waiting, opt.Progress = nil, nil, nil
-	proxy := serve.New(serve.Options{
-		Broker: broker.NewKeeper(opt), Routes: served.routes(), Key: key, Hosts: serve.HostsOf(l.Addr()),
-		Say: sentence, Patience: a.broker.Config().ThrottleMax, Log: opt.Log,
-	})
+	proxy := a.proxy(served, serve.Options{Key: key, Hosts: serve.HostsOf(l.Addr()), Say: sentence})
 	ctx, end := context.WithCancel(context.WithoutCancel(a.ctx))
 	done := make(chan struct{})
 	go func() {
@@ -90,6 +88,15 @@ func (c *runCmd) Run(a *app) error {
 		a.term.warn(note)
 	}
 	return runChild(path, argv, p.environment(os.Environ()))
+}
+
+// proxy completes opt. It says nothing: that would be in the middle of the command's own
+// screen.
+func (a *app) proxy(served servedProviders, opt serve.Options) *serve.Proxy {
+	own := a.options
+	own.Warn, own.Waiting, own.Progress = nil, nil, nil
+	opt.Broker, opt.Routes, opt.Patience, opt.Log = broker.NewKeeper(own), served.routes(), a.broker.Config().ThrottleMax, own.Log
+	return serve.New(opt)
 }
 
 // programOf is what a command is called.
@@ -133,21 +140,16 @@ func (s servedProviders) routes() map[string]serve.Route {
 	return routes
 }
 
-// serve works out which providers the command gets, and whose accounts.
-func (c *runCmd) serve(a *app) (servedProviders, error) {
-	names := c.Providers
-	if len(names) == 0 {
-		if name := clients[programOf(a.child[0])]; name != "" {
-			names = []string{name}
-		}
-	}
+// served works out which providers a proxy serves, by name or those that programs speak
+// to, and whose accounts.
+func (a *app) served(names []string, s broker.Selection) (servedProviders, error) {
 	if len(names) > 0 {
 		var served servedProviders
 		for _, name := range names {
 			if slices.ContainsFunc(served, func(p servedProvider) bool { return p.name == name }) {
 				continue
 			}
-			p, err := c.serveOne(a, name)
+			p, err := a.servedOne(name, s)
 			if err != nil {
 				return nil, err
 			}
@@ -158,7 +160,7 @@ func (c *runCmd) serve(a *app) (servedProviders, error) {
 	var served servedProviders
 	var why error
 	for _, name := range spoken {
-		p, err := c.serveOne(a, name)
+		p, err := a.servedOne(name, s)
 		switch code := fault.CodeOf(err); {
 		case err == nil:
 			served = append(served, p)
@@ -171,19 +173,19 @@ func (c *runCmd) serve(a *app) (servedProviders, error) {
 	if len(served) > 0 {
 		return served, nil
 	}
-	if fault.CodeOf(why) == fault.NoAccount && c.Account == "" && c.Pool == "" {
-		return nil, &fault.Error{Code: fault.NoAccount, Message: "there is no account of " + strings.Join(spoken, ", ") + " to run it with",
+	if fault.CodeOf(why) == fault.NoAccount && s.Account == "" && s.Pool == "" {
+		return nil, &fault.Error{Code: fault.NoAccount, Message: "there is no account of " + strings.Join(spoken, ", ") + " yet",
 			Hint: "authferry login anthropic --label Personal --api-key-stdin"}
 	}
 	return nil, why
 }
 
-func (c *runCmd) serveOne(a *app, name string) (p servedProvider, err error) {
+func (a *app) servedOne(name string, s broker.Selection) (p servedProvider, err error) {
 	data, err := a.broker.Provider(name)
 	if err != nil {
 		return p, err
 	}
-	s := selection{Provider: name, Account: c.Account, Pool: c.Pool}.resolve()
+	s.Provider = name
 	chosen, err := a.broker.Chosen(s)
 	if err != nil {
 		return p, err
@@ -212,7 +214,7 @@ func (c *runCmd) serveOne(a *app, name string) (p servedProvider, err error) {
 		p.passed = nil
 	}
 	if p.logins && s.KeysOnly {
-		return p, &fault.Error{Code: fault.Fenced, Message: "the " + name + " accounts here are logins, and the API that run serves takes API keys only",
+		return p, &fault.Error{Code: fault.Fenced, Message: "the " + name + " accounts here are logins, and the API that is served takes API keys only",
 			Hint: "authferry login " + name + " --label Key --api-key-stdin"}
 	}
 	return p, nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -38,6 +39,12 @@ func askProxy() {
 			key = value
 		case "--exit":
 			code, _ = strconv.Atoi(value)
+		case "--knock":
+			if _, key, err := knockForKey(context.Background(), value); err != nil {
+				fmt.Println("no key:", err)
+			} else {
+				fmt.Println("key:", key.Reveal())
+			}
 		case "--provider":
 			url = os.Getenv("AUTHFERRY_PROXY_URL_" + variableName(value))
 		case "--env":

@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/proofs"
 )
@@ -60,8 +59,6 @@ func (s *scene) startRun(how string) *running {
 	}
 	return r
 }
-
-func (s *scene) proxies() []broker.ProxyView { return broker.New(broker.Options{Dir: s.Dir}).Proxies() }
 
 // end waits for run, and returns its exit code; -1: a signal ended it.
 func (r *running) end() int {

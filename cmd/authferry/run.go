@@ -49,6 +49,7 @@ type grammar struct {
 	Token  tokenCmd  `cmd:"" group:"Tokens:" help:"Print a valid access token."`
 	Header headerCmd `cmd:"" group:"Tokens:" help:"Print every header that a request needs, one a line."`
 	Run    runCmd    `cmd:"" group:"Tokens:" help:"Run an AI client so that it goes on with another account at a limit."`
+	Serve  serveCmd  `cmd:"" group:"Tokens:" help:"Do the same for programs started elsewhere, such as editors."`
 	Exec   execCmd   `cmd:"" group:"Tokens:" help:"Run a command with the token in its environment."`
 
 	Use     useCmd     `cmd:"" group:"More than one account:" help:"Make an account current in its pool, or bind a directory."`
@@ -93,6 +94,7 @@ var hot = map[string]func() any{
 // hotHelpers are the same for the words behind "helper", without that word.
 var hotHelpers = map[string]func() any{
 	"api-key":    func() any { return new(apiKeyCmd) },
+	"proxy-key":  func() any { return new(proxyKeyCmd) },
 	"goauth":     func() any { return new(goAuthCmd) },
 	"git":        func() any { return new(gitCmd) },
 	"docker":     func() any { return new(dockerCmd) },
@@ -168,7 +170,7 @@ func newParser(grammar any, s streams, more ...kong.Option) (*kong.Kong, error) 
 		kong.Description("Keeps logins in the keychain and hands out access tokens that are valid."),
 		kong.Writers(s.out, s.err), kong.Exit(func(c int) { panic(exit(c)) }),
 		kong.Help(printHelp), kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, FlagsLast: true}),
-		kong.Vars{"min_ttl": broker.DefaultMinTTL.String()})...)
+		kong.Vars{"min_ttl": broker.DefaultMinTTL.String(), "serve_address": defaultServeAddress})...)
 }
 
 // jsonFlag is embedded by every command whose result is a document.

@@ -4,6 +4,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
@@ -23,3 +24,5 @@ func newScene(t *testing.T, cfg brokertest.Config) *scene {
 	}
 	return &scene{Scene: authferrytest.New(t, self, cfg)}
 }
+
+func (s *scene) proxies() []broker.ProxyView { return broker.New(broker.Options{Dir: s.Dir}).Proxies() }

@@ -111,9 +111,13 @@ func (p *page) pool(pool broker.PoolView, now time.Time) {
 	p.line("")
 }
 
-// proxy shows an authferry run that serves a command.
+// proxy shows an authferry serve, or a run that serves a command.
 func (p *page) proxy(v broker.ProxyView, now time.Time) {
-	text := fmt.Sprintf("%s (pid %d), since %s, with accounts of %s", cmp.Or(printable(v.Program), "a proxy"), v.PID, clock(v.Since.Truncate(time.Minute), now), printable(strings.Join(v.Pools, ", ")))
+	where := ""
+	if v.Program == broker.ServeProgram {
+		where = " at " + printable(v.Listen)
+	}
+	text := fmt.Sprintf("%s (pid %d)%s, since %s, with accounts of %s", cmp.Or(printable(v.Program), "a proxy"), v.PID, where, clock(v.Since.Truncate(time.Minute), now), printable(strings.Join(v.Pools, ", ")))
 	for i, line := range wrap("running: "+text, p.width-2) {
 		if i > 0 {
 			line = "  " + line

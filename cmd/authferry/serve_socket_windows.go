@@ -1,0 +1,16 @@
+package main
+
+import (
+	"net"
+	"os"
+)
+
+// bindUnix makes a socket that is open to whom its folder is open to.
+func bindUnix(path string) (net.Listener, error) {
+	return net.Listen("unix", path) //nolint:noctx // it waits for nothing
+}
+
+func ownFolder(dir string) error {
+	_, err := os.Stat(dir)
+	return err
+}
