@@ -126,7 +126,7 @@ func TestManual(t *testing.T) {
 		t.Errorf("the manual has %d lines", lines)
 	}
 	headings := map[string]int{}
-	for _, m := range regexp.MustCompile(`(?m)^\.SS "\\fB(.*?)(?: \(\w+\))?\\fR`).FindAllStringSubmatch(page.String(), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^\.CM "\\fB(.*?)(?: \(\w+\))?\\fR`).FindAllStringSubmatch(page.String(), -1) {
 		siblings := strings.Split(strings.ReplaceAll(m[1], `\-`, "-"), "|")
 		headings[siblings[0]]++
 		group := siblings[0][:strings.LastIndex(siblings[0], " ")+1]

@@ -27,21 +27,20 @@ func (*manCmd) Run(a *app) error {
 	p.text(`\fBauthferry\fR \fICOMMAND\fR [\fIFLAGS\fR]`)
 	p.request("SH", "DESCRIPTION")
 	p.text(roff(manual.description))
+	// What follows has room above its heading and none between its entries.
+	p.text(".de CM\n.PD\n.SS \\\\$1\n.PD 0\n..\n.de PT\n.PD\n.SH \\\\$1\n.PD 0\n..")
 	commands := manCommands(k.Model.Node)
 	flags, args := sharedWords(commands)
 	p.request("SH", "COMMANDS")
 	for _, siblings := range commands {
 		p.command(siblings, flags, args)
 	}
-	p.request("SH", "WORDS OF SEVERAL COMMANDS")
-	p.text(".PD 0")
+	p.request("PT", "WORDS OF SEVERAL COMMANDS")
 	p.arguments(args)
 	p.flags(k.Model.Flags)
 	p.flags(flags)
 	for _, s := range manual.sections {
-		p.text(".PD")
-		p.request("SH", s.title)
-		p.text(".PD 0")
+		p.request("PT", s.title)
 		for _, row := range s.rows {
 			p.entry(row[0], row[1])
 		}
@@ -135,22 +134,18 @@ func (p *manPage) command(siblings []*kong.Node, flags []*kong.Flag, args []*kon
 			heading = append(heading, roff("[--"+f.Name+"]"))
 		}
 	}
-	p.request("SS", strings.Join(heading, " "))
+	p.request("CM", strings.Join(heading, " "))
 	p.text(roff(help))
 	for paragraph := range strings.SplitSeq(c.Detail, "\n\n") {
 		if paragraph != "" {
-			p.text(".PP\n" + roff(paragraph))
+			p.text(".sp\n" + roff(paragraph))
 		}
 	}
-	if len(ownArgs)+len(ownFlags) > 0 {
-		p.text(".PD 0")
-		p.arguments(ownArgs)
-		p.flags(ownFlags)
-		p.text(".PD")
-	}
+	p.arguments(ownArgs)
+	p.flags(ownFlags)
 	// Without a comment they only repeat what stands above.
 	if lines := strings.Join(examplesOf(commandName(c)), "\n"); strings.Contains(lines, "# ") {
-		p.text(".PP\n.EX\n" + roff(lines) + "\n.EE")
+		p.text(".sp\n.PP\n.EX\n" + roff(lines) + "\n.EE")
 	}
 }
 
