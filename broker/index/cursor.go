@@ -14,6 +14,7 @@ type cursor struct {
 	i     int
 	first bool // nothing of this object or list was read yet
 	lost  bool
+	time  []byte // room for the text of a moment
 }
 
 func (c *cursor) space() {
@@ -117,7 +118,8 @@ func (c *cursor) moment(name string, to *time.Time) {
 	}
 	c.space()
 	start := c.i
-	if c.str(); !c.lost && to.UnmarshalJSON([]byte(c.s[start:c.i])) != nil {
+	c.str()
+	if c.time = append(c.time[:0], c.s[start:c.i]...); !c.lost && to.UnmarshalJSON(c.time) != nil {
 		c.lost = true
 	}
 }
@@ -143,21 +145,17 @@ func (c *cursor) run(chars string) string {
 	return c.s[start:c.i]
 }
 
-func (c *cursor) str() (s string) {
+func (c *cursor) str() string {
 	c.take('"')
 	start, escaped := c.i, false
 	for ; c.i < len(c.s); c.i++ {
 		switch char := c.s[c.i]; {
 		case char == '"' && !escaped:
-			s = c.s[start:c.i]
 			c.i++
-			return s
+			return c.s[start : c.i-1]
 		case char == '"':
 			c.i++
-			if json.Unmarshal([]byte(c.s[start-1:c.i]), &s) != nil {
-				c.lost = true
-			}
-			return s
+			return c.unescape(c.s[start-1 : c.i])
 		case char == '\\':
 			escaped = true
 			c.i++
@@ -168,4 +166,12 @@ func (c *cursor) str() (s string) {
 	}
 	c.i, c.lost = len(c.s), true // not beyond it: a backslash may be the last there is
 	return ""
+}
+
+// unescape is apart from str because its result is on the heap.
+func (c *cursor) unescape(quoted string) (s string) {
+	if json.Unmarshal([]byte(quoted), &s) != nil {
+		c.lost = true
+	}
+	return s
 }

@@ -1,6 +1,10 @@
 package index
 
-import "unicode/utf8"
+import (
+	"slices"
+	"unicode/utf8"
+	"unsafe"
+)
 
 // quickParse reads what encode writes: every field at most once, in the order of
 // the schema, and none that the schema does not know. It takes only what it is
@@ -12,14 +16,15 @@ func quickParse(data []byte) (*Index, bool) {
 		return nil, false
 	}
 	ix := new(Index)
-	c := &cursor{s: string(data)}
+	// No copy: in a new process every page of one is a fault. Nothing writes to data.
+	c := &cursor{s: unsafe.String(unsafe.SliceData(data), len(data))} // #nosec G103
 	c.open('{')
 	c.number("schema", &ix.Schema)
 	c.text("store", &ix.Store)
 	c.text("keystore", &ix.Keystore)
 	c.text("key_file", &ix.KeyFile)
 	c.text("path", &ix.Path)
-	list(c, "accounts", &ix.Accounts, (*cursor).account)
+	c.accounts(&ix.Accounts)
 	if c.key("pools") {
 		ix.Pools = map[string]Pool{}
 		for c.open('{'); c.more('}'); {
@@ -34,7 +39,28 @@ func quickParse(data []byte) (*Index, bool) {
 	return ix, !c.lost && c.i == len(c.s)
 }
 
-func (c *cursor) account() (a Account) {
+// shortest is about the least that an account takes, so that a file of empty ones
+// asks for no more room than one of as many bytes may need.
+const shortest = 128
+
+// accounts is list, but makes room for as many as there may be once it has seen the
+// first one.
+func (c *cursor) accounts(to *[]Account) {
+	if !c.key("accounts") {
+		return
+	}
+	*to = []Account{}
+	for c.open('['); c.more(']'); {
+		start, n := c.i, len(*to)
+		*to = append(*to, Account{})
+		c.account(&(*to)[n])
+		if n == 0 {
+			*to = slices.Grow(*to, len(c.s[c.i:])/max(c.i-start, shortest))
+		}
+	}
+}
+
+func (c *cursor) account(a *Account) {
 	c.open('{')
 	c.text("id", &a.ID)
 	c.text("label", &a.Label)
@@ -73,7 +99,6 @@ func (c *cursor) account() (a Account) {
 	list(c, "holds", &a.Holds, (*cursor).hold)
 	list(c, "usage", &a.Usage, (*cursor).usage)
 	c.end()
-	return a
 }
 
 func (c *cursor) intent() (in Intent) {
