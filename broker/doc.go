@@ -60,17 +60,16 @@
 //
 // A caller that names the origin to which it will send the token (origin.go) gets
 // one whose record has that origin in it, or none, and nothing is refreshed for
-// any other. Where it names no account, the records say whose tokens may go there:
-// the index and the providers' data have no word in that.
+// any other. Where it names no account, the records say whose tokens may go there, and
+// the index and the providers' data can't add to that.
 //
 // One account's trouble doesn't stop its pool (handout.go). An account whose token
 // can't be had now is passed over for the next one of the pool; choose has the rule.
-// Where a provider's API takes API keys alone, its logins are left to those who name one,
-// while the pool has a key (everyday).
 // Whether that one may be refreshed for it depends on whose the trouble is
 // (ownTrouble): what others may share, an outage say, starts no second refresh. Who is
 // current stays. A token that the API refused is noted in the index by its generation,
-// and no longer handed out while another account is free.
+// and no longer handed out while another account is free. Where a provider's API takes
+// API keys alone, its logins are left to those who name one, while the pool has a key.
 //
 // The selection is worked out again after every wait, for a lock, a refresh, a keystore
 // or a free account: pool, pin, fence and holds count as they are then.

@@ -38,7 +38,9 @@ func (b *Broker) wanted(ctx context.Context, req TokenRequest) wanted {
 		} else if err == nil && cmp.Or(req.Account, req.EnvAccount) == "" {
 			pool = sel.pool
 		}
-		sel.origin, sel.except = req.Origin, req.Except
+		if sel.origin, sel.except = req.Origin, req.Except; sel.origin != "" && !sel.pinned && err == nil {
+			sel.keys = req.KeysOnly || b.keysServe(idx, sel)
+		}
 		if req.Stay != "" && sel.prefer == "" && idx.Pools[sel.pool].Current == req.StayBy {
 			sel.prefer = req.Stay
 		}

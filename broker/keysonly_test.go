@@ -83,3 +83,44 @@ func TestKeysOnly(t *testing.T) {
 		t.Errorf("%d refreshes", n)
 	}
 }
+
+// In a pool of both kinds nobody has to say so: who names no account gets a key for an API
+// that takes the keys alone, and for one that nobody knows.
+func TestKeysServe(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, brokertest.Config{})
+	b := w.broker()
+	p, err := b.Provider("openai")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.APIOrigins = append(p.APIOrigins, "https://chat.example.com")
+	for _, n := range []NewAccount{
+		{Label: "ada", Provider: p, Imported: true, AccessToken: keystore.NewSecret("login of ada")},
+		{Label: "bob", Provider: p, APIKey: keystore.NewSecret("key of bob")},
+	} {
+		if _, err := b.Add(t.Context(), n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, test := range []struct {
+		req  TokenRequest
+		want string
+	}{
+		{TokenRequest{}, "bob"},
+		{TokenRequest{Selection: Selection{Account: "ada"}}, "ada"},
+		{TokenRequest{Origin: "https://api.openai.com"}, "bob"},
+		{TokenRequest{Origin: "https://chat.example.com"}, "ada"},
+	} {
+		tok, err := b.Token(t.Context(), test.req)
+		if err != nil || tok.Account.Label != test.want {
+			t.Errorf("%+v: %+v, %v; want %s", test.req, tok, err, test.want)
+		}
+	}
+	if _, err := b.Disable(t.Context(), "bob"); err != nil {
+		t.Fatal(err)
+	}
+	if tok, err := b.Token(t.Context(), TokenRequest{}); err != nil || tok.Account.Label != "ada" {
+		t.Errorf("without a key: %+v, %v", tok, err)
+	}
+}

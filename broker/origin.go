@@ -32,7 +32,7 @@ func (b *Broker) towards(ctx context.Context, idx *index.Index, s Selection, ori
 		if bound != nil && boundPool(idx, bound) != pool {
 			continue
 		}
-		there, err := b.reaches(ctx, idx, b.everyday(idx, selected{pool: pool}), origin)
+		there, err := b.reaches(ctx, idx, b.everyday(idx, selected{pool: pool, origin: origin}), origin)
 		if err != nil {
 			return s, err
 		}

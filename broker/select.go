@@ -57,7 +57,7 @@ func (b *Broker) everyday(idx *index.Index, sel selected) selected {
 		return sel
 	}
 	if c.Failover {
-		sel.keys = sel.keys || b.keysServe(idx, sel.pool)
+		sel.keys = sel.keys || b.keysServe(idx, sel)
 		return sel
 	}
 	sel.pinned = true
@@ -70,20 +70,26 @@ func (b *Broker) everyday(idx *index.Index, sel selected) selected {
 	return sel
 }
 
-// keysServe reports that the pool has logins and API keys, and its provider's API takes
-// the keys alone.
-func (b *Broker) keysServe(idx *index.Index, pool string) bool {
+// keysServe reports that the pool has logins and API keys, and the API takes the keys
+// alone: the one that the token is for, or where that isn't known its provider's.
+func (b *Broker) keysServe(idx *index.Index, sel selected) bool {
 	logins, keys := false, false
-	for _, a := range idx.Accounts {
-		if a.Pool == pool && !a.Removing && !a.Disabled {
+	for i := range idx.Accounts {
+		if a := &idx.Accounts[i]; a.Pool == sel.pool && !a.Removing && !a.Disabled {
 			logins, keys = logins || a.Kind != index.KindAPIKey, keys || a.Kind == index.KindAPIKey
 		}
 	}
 	if !logins || !keys { // nearly always, and then the providers' data isn't read
 		return false
 	}
-	p, err := b.Provider(idx.Pools[pool].Provider)
-	return err == nil && p.TakesKeysOnly()
+	p, err := b.Provider(idx.Pools[sel.pool].Provider)
+	switch {
+	case err != nil:
+		return false
+	case sel.origin != "":
+		return slices.Contains(p.APIKeyOrigins, sel.origin)
+	}
+	return p.TakesKeysOnly()
 }
 
 // members are the accounts that may be handed out, by rank.

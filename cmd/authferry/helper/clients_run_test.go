@@ -366,6 +366,7 @@ func TestAIClientsUnderRun(t *testing.T) {
 					if held := s.Held(); held != "" || !strings.HasPrefix(api.all(), "ada") || strings.Contains(api.all(), "bob") {
 						t.Errorf("asked %q, held %q\n%s", api.all(), held, out)
 					}
+					t.Logf("asked %q in its first second: %s", api.all(), out)
 					return
 				}
 				cmd.WaitDelay = 5 * time.Second
