@@ -26,6 +26,7 @@ func build(dir string) error {
 		{"bare", ".", []string{"./bare"}},
 		{"hello", ".", []string{"./hello"}},
 		{"peak", ".", []string{"./peak"}},
+		{"reverse", ".", []string{"./reverse"}},
 	} {
 		if err := compile(p.in, filepath.Join(dir, p.out), p.args...); err != nil {
 			return err

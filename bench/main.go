@@ -35,6 +35,9 @@ var parts = []struct {
 	{"parallel", "Many at once", (*bench).parallel},
 	{"expiry", "Many at the moment of expiry", (*bench).expiry},
 	{"failing", "A token endpoint that fails", (*bench).failing},
+	{"proxy", "A request through the proxy", (*bench).proxy},
+	{"streams", "Many streams through the proxy", (*bench).streams},
+	{"start", "A command under authferry run", (*bench).start},
 	{"accounts", "Many accounts", (*bench).accounts},
 	{"keyring", "A full keyring", (*bench).keyring},
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -73,7 +74,12 @@ type Proxy struct {
 	strangers limiter
 	ending    atomic.Bool  // nobody is to send another request on the same connection
 	open      atomic.Int64 // connections
+	quiet     *time.Timer
 }
+
+// quietAfter is how long no request has to begin until memory is given back: what big
+// prompts took would stay with the process for minutes.
+const quietAfter = 5 * time.Second
 
 // New makes a Proxy. It opens nothing.
 func New(opt Options) *Proxy {
@@ -84,6 +90,8 @@ func New(opt Options) *Proxy {
 	if p.opt.Log == nil {
 		p.opt.Log = slog.New(slog.DiscardHandler)
 	}
+	p.quiet = time.AfterFunc(quietAfter, debug.FreeOSMemory)
+	p.quiet.Stop()
 	p.reverse = &httputil.ReverseProxy{
 		Rewrite:      func(*httputil.ProxyRequest) {}, // it makes ReverseProxy add nothing; send does the rest
 		Transport:    roundTripper(p.relay),
@@ -117,7 +125,7 @@ func NewTransport() *http.Transport {
 }
 
 // copyBuffers hold what is on its way down. A thousand idle streams have one each.
-var copyBuffers = buffers{pool: sync.Pool{New: func() any { b := make([]byte, 8<<10); return &b }}}
+var copyBuffers = buffers{pool: sync.Pool{New: func() any { b := make([]byte, 4<<10); return &b }}}
 
 type buffers struct{ pool sync.Pool }
 
@@ -193,6 +201,7 @@ func (p *Proxy) Serve(ctx context.Context, l net.Listener, drain time.Duration) 
 // Close ends idle connections and waits for what is still being reported. Nothing may
 // be asked of p afterwards.
 func (p *Proxy) Close() {
+	p.quiet.Stop()
 	p.reports.wait()
 	if t, ok := p.transport.(*http.Transport); ok {
 		t.CloseIdleConnections()
@@ -220,6 +229,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.answer(out, r, c.api, Trouble{Kind: Unreadable, Provider: c.provider})
 		return
 	}
+	p.quiet.Reset(quietAfter)
 	inner := r.WithContext(context.WithValue(r.Context(), callKey{}, c))
 	inner.Body, inner.ContentLength = http.NoBody, 0 // relay has it
 	p.reverse.ServeHTTP(out, inner)

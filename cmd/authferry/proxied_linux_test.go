@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -69,6 +70,37 @@ func TestRunsKilledUnderLoad(t *testing.T) {
 	}
 	if l := s.Server.Ledger(); l.Revoked() != 0 || l.Refreshes("ada") != 1 || l.Refreshes("bob") != 1 {
 		t.Errorf("%d refreshes of ada, %d of bob, %d revoked", l.Refreshes("ada"), l.Refreshes("bob"), l.Revoked())
+	}
+}
+
+// In a terminal: what its keys send comes to the command once, and when it is closed,
+// nothing is left.
+func TestRunInTerminal(t *testing.T) {
+	t.Parallel()
+	s := newRunScene(t)
+	for _, end := range []struct {
+		how  string
+		do   func(master *os.File)
+		code int
+	}{
+		{"Ctrl-C", func(m *os.File) { _, _ = m.WriteString("\x03") }, 130},
+		{"Ctrl-D", func(m *os.File) { _, _ = m.WriteString("\x04") }, 0},
+		{"a closed terminal", func(m *os.File) { _ = m.Close() }, 129},
+	} {
+		master, terminal := openTerminal(t)
+		r := &running{s: s, cmd: s.Command("run", "sim", "--", "ask-proxy", "--wait"), out: bufio.NewReader(master)}
+		r.cmd.Stdin, r.cmd.Stdout, r.cmd.Stderr = terminal, terminal, terminal
+		r.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+		r.begin()
+		_ = terminal.Close()
+		end.do(master)
+		err := r.cmd.Wait()
+		if code := r.cmd.ProcessState.ExitCode(); code != end.code {
+			t.Errorf("%s: exit code %d, want %d (%v)", end.how, code, end.code, err)
+		}
+		_ = master.Close()
+		r.gone(end.how)
+		s.nothingLeft(end.how)
 	}
 }
 

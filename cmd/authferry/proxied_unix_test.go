@@ -41,11 +41,19 @@ func (s *scene) startRun(how string) *running {
 	if err != nil {
 		s.T.Fatal(err)
 	}
+	r.stdin, r.out = stdin, bufio.NewReader(stdout)
+	r.begin()
+	return r
+}
+
+// begin starts run, and waits for its command.
+func (r *running) begin() {
+	s := r.s
+	s.T.Helper()
 	if err := r.cmd.Start(); err != nil {
 		s.T.Fatal(err)
 	}
 	s.T.Cleanup(func() { _ = syscall.Kill(-r.cmd.Process.Pid, syscall.SIGKILL) })
-	r.stdin, r.out = stdin, bufio.NewReader(stdout)
 	if _, err := fmt.Fscanf(r.out, "ready %d\n", &r.child); err != nil {
 		s.T.Fatal(err)
 	}
@@ -57,7 +65,6 @@ func (s *scene) startRun(how string) *running {
 	if r.listen == "" {
 		s.T.Fatalf("run is not known: %+v", s.proxies())
 	}
-	return r
 }
 
 // end waits for run, and returns its exit code; -1: a signal ended it.
