@@ -1,6 +1,5 @@
-// Command picture draws the pictures of the documents anew from the real program,
-// for invented accounts in a folder of its own: what a terminal shows (SVG), and
-// the page that ends a login in a browser (PNG, which needs chromium).
+// Command picture draws what a terminal shows of the real program, for invented
+// accounts in a folder of its own.
 //
 //	go generate ./scripts/picture
 package main
@@ -34,12 +33,12 @@ func draw(folder string) error {
 	defer os.RemoveAll(dir)
 	// Without a version of its own the program would name the commit.
 	build := exec.CommandContext(context.Background(), "go", "build", "-ldflags=-X main.stamped=1.0.0", "-o", dir+string(filepath.Separator),
-		"github.com/authferry/authferry/cmd/authferry", "github.com/authferry/authferry/cmd/authferry-sim") // #nosec G204
+		"github.com/authferry/authferry/cmd/authferry") // #nosec G204
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		return fmt.Errorf("go build: %w", err)
 	}
-	for _, picture := range []func(dir, folder string) error{firstRun, status, failure, callbacks} {
+	for _, picture := range []func(dir, folder string) error{firstRun, status, failure} {
 		if err := picture(dir, folder); err != nil {
 			return err
 		}

@@ -1,4 +1,4 @@
-package main
+package scripts
 
 import (
 	"archive/tar"
@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -120,7 +122,7 @@ func hermetic(t *testing.T) []string {
 // repository of its own with one tagged commit.
 func source(t *testing.T) string {
 	t.Helper()
-	root, dir := filepath.Join("..", ".."), filepath.Join(t.TempDir(), "source")
+	root, dir := "..", filepath.Join(t.TempDir(), "source")
 	list, err := exec.Command("git", "-C", root, "ls-files", "--cached", "--others", "--exclude-standard", "-z").Output()
 	if err != nil {
 		t.Skip("needs a git checkout of this repository")
@@ -198,8 +200,8 @@ func (p *packed) files(t *testing.T) {
 	}
 	sums := readSums(t, p.dist)
 	for _, name := range want {
-		sum, err := checksum(p.path("%s", name))
-		if err != nil {
+		content, err := os.ReadFile(p.path("%s", name))
+		if sum := fmt.Sprintf("%x", sha256.Sum256(content)); err != nil {
 			t.Error(err)
 		} else if sums[name] != sum {
 			t.Errorf("%s: SHA256SUMS says %q, it is %q", name, sums[name], sum)
@@ -357,27 +359,50 @@ func (p *packed) runs(t *testing.T, program ...string) {
 	}
 }
 
-func TestVersions(t *testing.T) {
-	for version, want := range map[string]string{
-		"1.2.3": "1.2.3", "v1.2.3": "1.2.3", "0.0.0-devel": "0.0.0-devel", "1.2.3-rc.1": "1.2.3-rc.1",
-		"v1.2.3-4-g0123456789ab-dirty": "1.2.3-4-g0123456789ab-dirty",
-		"1.2":                          "", "": "", "01.2.3": "", "1.2.3-": "", "1.2.3+5": "", "1.2.3 -X a=b": "", "vv1.2.3": "", "main": "",
+// What a release is called and where its files will be is said before anything is built.
+func TestReleaseName(t *testing.T) {
+	need(t, "bash", "git")
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "go"), []byte("#!/bin/sh\nexit 1\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	const usual = "https://github.com/authferry/authferry/releases/download/v"
+	for _, test := range []struct{ version, url, want string }{
+		{"1.2.3", "", "authferry 1.2.3 (" + usual + "1.2.3"},
+		{"v1.2.3", "", "authferry 1.2.3 (" + usual + "1.2.3"},
+		{"0.0.0-devel", "", "authferry 0.0.0-devel (" + usual + "0.0.0-devel"},
+		{"1.2.3-rc.1", "https://mirror.example/authferry/", "authferry 1.2.3-rc.1 (https://mirror.example/authferry"},
+		{"v1.2.3-4-g0123456789ab-dirty", "", "authferry 1.2.3-4-g0123456789ab-dirty (" + usual + "1.2.3-4-g0123456789ab-dirty"},
+		{"1.2", "", ""}, {"", "", ""}, {"01.2.3", "", ""}, {"1.2.3-", "", ""}, {"1.2.3+5", "", ""}, {"1.2.3 -X a=b", "", ""}, {"vv1.2.3", "", ""}, {"main", "", ""},
 	} {
-		got, err := parseVersion(version)
-		if got != want || (err == nil) != (want != "") {
-			t.Errorf("%q: %q, %v", version, got, err)
+		cmd := exec.CommandContext(t.Context(), "bash", "package", test.version)
+		cmd.Env = append(os.Environ(), "RELEASE_URL="+test.url, "PATH="+dir+string(os.PathListSeparator)+os.Getenv("PATH"))
+		out, err := cmd.Output()
+		if got := commitOf.ReplaceAllString(strings.TrimSpace(string(out)), "("); got != test.want || err == nil {
+			t.Errorf("%q, %q: %q, %v, want %q", test.version, test.url, got, err, test.want)
 		}
 	}
 }
 
-// The targets are those that the templates name.
-func TestTargetsOfNode(t *testing.T) {
-	var got []string
-	for _, target := range targets {
-		got = append(got, nodePlatform(target))
+var commitOf = regexp.MustCompile(`\([0-9a-f]{40}(-dirty)?\), to be fetched from `)
+
+// target is a platform, by Go's names.
+type target struct{ os, arch string }
+
+var targets = []target{
+	{"linux", "amd64"}, {"linux", "arm64"}, {"darwin", "amd64"}, {"darwin", "arm64"}, {"windows", "amd64"}, {"windows", "arm64"},
+}
+
+func (t target) String() string { return t.os + "-" + t.arch }
+
+func (t target) program() string {
+	if t.os == "windows" {
+		return "authferry.exe"
 	}
-	want := []string{"linux-x64", "linux-arm64", "darwin-x64", "darwin-arm64", "win32-x64", "win32-arm64"}
-	if !slices.Equal(got, want) {
-		t.Errorf("%q", got)
-	}
+	return "authferry"
+}
+
+// node names a target as process.platform and process.arch do.
+func (t target) node() string {
+	return strings.NewReplacer("windows", "win32", "amd64", "x64").Replace(t.String())
 }

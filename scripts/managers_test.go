@@ -1,4 +1,4 @@
-package main
+package scripts
 
 import (
 	"bytes"
@@ -166,7 +166,7 @@ func (p *packed) npm(t *testing.T) {
 	file := p.path("authferry-%s.tgz", stampedVersion)
 	want := []string{"package/package.json", "package/LICENSE", "package/README.md", "package/bin/authferry.js"}
 	for _, target := range targets {
-		want = append(want, "package/bin/"+nodePlatform(target)+"/"+target.program())
+		want = append(want, "package/bin/"+target.node()+"/"+target.program())
 	}
 	modes(t, unpackTarGz(t, file), want)
 
@@ -338,21 +338,6 @@ func (p *packed) sbom(t *testing.T) {
 		}
 		if bytes.Contains(content, []byte(p.dist)) {
 			t.Errorf("%s names a folder of this machine", target)
-		}
-	}
-}
-
-// Whoever publishes the files elsewhere says where.
-func TestReleaseURL(t *testing.T) {
-	need(t, "git")
-	t.Chdir(filepath.Join("..", ".."))
-	for set, want := range map[string]string{
-		"":                                  "https://github.com/authferry/authferry/releases/download/v1.2.3",
-		"https://mirror.example/authferry/": "https://mirror.example/authferry",
-	} {
-		t.Setenv("RELEASE_URL", set)
-		if r, err := newRelease(t.Context(), "1.2.3"); err != nil || r.url != want {
-			t.Errorf("%q: %v, %v", set, r, err)
 		}
 	}
 }

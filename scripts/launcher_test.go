@@ -1,4 +1,4 @@
-package main
+package scripts
 
 import (
 	"bufio"
@@ -20,7 +20,7 @@ func launcher(t *testing.T, script string) string {
 		t.Skip("needs a system with sh: run it on Linux or macOS")
 	}
 	need(t, "node")
-	content, err := os.ReadFile(filepath.Join("..", "..", "packaging", "npm", "authferry.js"))
+	content, err := os.ReadFile(filepath.Join("..", "packaging", "npm", "authferry.js"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +32,7 @@ func launcher(t *testing.T, script string) string {
 	if script == "" {
 		return path
 	}
-	dir = filepath.Join(dir, nodePlatform(target{runtime.GOOS, runtime.GOARCH}))
+	dir = filepath.Join(dir, target{runtime.GOOS, runtime.GOARCH}.node())
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
