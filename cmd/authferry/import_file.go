@@ -123,6 +123,8 @@ func (c *importFileCmd) tell(a *app, done *broker.Takeover) {
 		a.term.note("nothing was taken over from %s", done.Path)
 	case c.Keep && !slices.ContainsFunc(done.Accounts, func(acc index.Account) bool { return acc.Kind == index.KindOAuth }):
 		a.term.warn(fmt.Sprintf("%s still has them, for every program to read; %s ends that", done.Path, done.Finish))
+	case c.Keep && !slices.ContainsFunc(done.Accounts, func(acc index.Account) bool { return acc.Fingerprint != "" }):
+		a.term.note("%s stays as it is: %s goes on refreshing what it has there", done.Path, done.Title)
 	case c.Keep:
 		a.term.warn(fmt.Sprintf("%s still has these logins: whichever program refreshes first logs the other out; %s ends that", done.Path, done.Finish))
 	case done.Removed > 0:

@@ -16,8 +16,8 @@ import (
 // The versions that were tried, the SDKs' last. They are some 900 MB together, so nobody
 // installs them unasked.
 var aiClients = []string{
-	"@anthropic-ai/claude-code@2.1.197", "@openai/codex@0.169.0", "@google/gemini-cli@0.61.0",
-	"@anthropic-ai/sdk@1.14.0", "openai@6.49.0", "@google/genai@2.32.0",
+	"@anthropic-ai/claude-code@2.1.332", "@openai/codex@0.171.0", "@google/gemini-cli@0.61.0",
+	"@anthropic-ai/sdk@1.14.0", "openai@7.59.0", "@google/genai@3.3.0",
 }
 
 // aiPrograms installs the clients, unless AUTHFERRY_AI_CLIENTS names a folder in which
