@@ -26,6 +26,7 @@ import (
 type loginKeyring struct {
 	conn    *dbus.Conn
 	session dbus.ObjectPath
+	known   string // the name whose item and parts belong to "login", as found out last
 }
 
 // login is used by one operation at a time: those of the process's lane.
@@ -42,19 +43,13 @@ func (l *loginKeyring) get(item string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if len(found) == 0 {
-		// A part is looked for where its head is, and nowhere else.
-		if head, _, part := strings.Cut(item, "#"); part {
-			if _, found, err := l.find(head); err == nil && len(found) == 1 {
-				return "", keyring.ErrNotFound
-			}
-		}
-		return "", missing(s, item)
+	if found == "" {
+		return "", keyring.ErrNotFound
 	}
 	if err := l.open(s); err != nil {
 		return "", errLong
 	}
-	secret, err := s.GetSecret(found[0], l.session)
+	secret, err := s.GetSecret(found, l.session)
 	if err != nil {
 		l.session = "" // it may be of a daemon that was restarted
 		return "", errLong
@@ -62,11 +57,19 @@ func (l *loginKeyring) get(item string) (string, error) {
 	return string(secret.Value), nil
 }
 
-// set stores an item that is in "login" already, or in no keyring while "login" is
-// the default one.
+// set follows a get of the item or of its parts, which mostly found out where they
+// belong.
 func (l *loginKeyring) set(item, text string) error {
-	s, found, err := l.find(item)
-	if err != nil || len(found) == 0 && !errors.Is(missing(s, item), keyring.ErrNotFound) || l.open(s) != nil {
+	s, err := secretservice.NewSecretService()
+	if err != nil {
+		return errLong
+	}
+	if l.known != headOf(item) || l.conn != s.Conn {
+		if _, _, err := l.find(item); err != nil {
+			return err
+		}
+	}
+	if l.open(s) != nil {
 		return errLong
 	}
 	err = s.CreateItem(s.Object(serviceName, loginPath), label(item), attributes(item), secretservice.NewSecret(l.session, text))
@@ -77,47 +80,66 @@ func (l *loginKeyring) set(item, text string) error {
 	return nil
 }
 
-// find returns the one item of that name in "login", or none.
-func (l *loginKeyring) find(item string) (*secretservice.SecretService, []dbus.ObjectPath, error) {
+// find returns where in "login" an item is; empty: it would be there, and is not.
+func (l *loginKeyring) find(item string) (*secretservice.SecretService, dbus.ObjectPath, error) {
+	l.known = ""
 	s, err := secretservice.NewSecretService()
 	if err != nil {
-		return nil, nil, errLong
+		return nil, "", errLong
 	}
-	found, err := s.SearchItems(s.Object(serviceName, loginPath), attributes(item))
-	if err != nil || len(found) > 1 {
-		return nil, nil, errLong
+	if l.conn != s.Conn {
+		l.conn, l.session = s.Conn, ""
 	}
+	found, err := inLogin(s, item)
+	head, at := headOf(item), found
+	if err == nil && found == "" && head != item { // a part is where its head is
+		at, err = inLogin(s, head)
+	}
+	if err != nil || at == "" && !belongs(s, head) {
+		return nil, "", errLong
+	}
+	l.known = head
 	return s, found, nil
 }
 
-// missing is keyring.ErrNotFound for an item that is in no keyring, if "login" is
-// open, and the default one.
-func missing(s *secretservice.SecretService, item string) error {
+func headOf(item string) string {
+	head, _, _ := strings.Cut(item, "#")
+	return head
+}
+
+// inLogin is the one item of that name in "login", or empty.
+func inLogin(s *secretservice.SecretService, item string) (dbus.ObjectPath, error) {
+	found, err := s.SearchItems(s.Object(serviceName, loginPath), attributes(item))
+	if err != nil || len(found) > 1 {
+		return "", errLong
+	}
+	return append(found, "")[0], nil
+}
+
+// belongs reports that "login" is open and the default keyring, and none has the item.
+func belongs(s *secretservice.SecretService, item string) bool {
 	var unlocked []dbus.ObjectPath
 	var prompt, standard dbus.ObjectPath
 	service := s.Object(serviceName, servicePath)
 	if err := service.Call("org.freedesktop.Secret.Service.ReadAlias", 0, "default").Store(&standard); err != nil || standard != loginPath {
-		return errLong
+		return false
 	}
 	if err := service.Call("org.freedesktop.Secret.Service.Unlock", 0, []dbus.ObjectPath{loginPath}).Store(&unlocked, &prompt); err != nil || prompt != "/" || len(unlocked) != 1 {
-		return errLong
+		return false
 	}
-	if open, locked, err := search(s, attributes(item)); err != nil || len(open)+len(locked) > 0 {
-		return errLong
-	}
-	return keyring.ErrNotFound
+	open, locked, err := search(s, attributes(item))
+	return err == nil && len(open)+len(locked) == 0
 }
 
 func (l *loginKeyring) open(s *secretservice.SecretService) error {
-	if l.conn == s.Conn && l.session != "" {
+	if l.session != "" {
 		return nil
 	}
 	session, err := s.OpenSession()
-	if err != nil {
-		return err
+	if err == nil {
+		l.session = session.Path()
 	}
-	l.conn, l.session = s.Conn, session.Path()
-	return nil
+	return err
 }
 
 func label(item string) string { return fmt.Sprintf("Password for '%s' on '%s'", item, Service) }

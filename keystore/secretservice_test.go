@@ -260,8 +260,8 @@ func TestCalls(t *testing.T) {
 	}{
 		{request{Op: "get", Name: item}, "SearchItems OpenSession GetSecret"},
 		{request{Op: "get", Name: item}, "SearchItems GetSecret"},
-		// Are there parts, and a head; the item; the same read back.
-		{request{Op: "set", Name: item, Value: "new"}, "SearchItems SearchItems SearchItems CreateItem SearchItems GetSecret"},
+		// Are there parts, and the item itself; it is written, and read back.
+		{request{Op: "set", Name: item, Value: "new"}, "SearchItems SearchItems CreateItem SearchItems GetSecret"},
 		{request{Op: "get", Name: item}, "SearchItems GetSecret"},
 	} {
 		before := len(service.Calls())
