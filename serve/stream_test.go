@@ -15,12 +15,11 @@ import (
 	"github.com/authferry/authferry/proofs"
 )
 
+type script struct{ path, early, content, last, limit string }
+
 // scripts are streams of each API: what comes before content, content, the end, and a
 // limit. Line ends differ on purpose.
-var scripts = map[api]struct {
-	path                        string
-	early, content, last, limit string
-}{
+var scripts = map[api]script{
 	messages: {
 		messagesPath,
 		"event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"usage\":{\"input_tokens\":1}}}\n\n: comment\n\nevent: ping\ndata: {\"type\":\"ping\"}\n\n",
