@@ -290,7 +290,7 @@ func (b *bench) streams() (*table, error) {
 	for _, w := range all {
 		t.add(w.lag(straight, n))
 	}
-	if err := b.alternate(t, 12, time.Minute); err != nil {
+	if err := b.alternate(t, 10, 90*time.Second); err != nil {
 		return nil, err
 	}
 	t.goal("added to a chunk, 95th percentile", "≤", 5, "ms", t.estimate(func(q quantiles) float64 { return q(proxied, 0.5, wall) - q(straight, 0.5, wall) }))

@@ -25,7 +25,7 @@ const (
 )
 
 const (
-	chunks = 50 // of a paced stream
+	chunks = 100 // of a paced stream: an answer of two seconds
 	pace   = 20 * time.Millisecond
 )
 
