@@ -41,7 +41,6 @@ func (d *doctor) folder() {
 	}
 	var closed, removed []string
 	if d.fix {
-		d.b.sweepProxies()
 		open, closed = mended(open, func(path string) error {
 			info, err := os.Lstat(path)
 			if err != nil {
@@ -51,6 +50,14 @@ func (d *doctor) folder() {
 		})
 		left, removed = mended(left, os.Remove)
 	}
+	d.b.eachLeftProxy(func(path string) {
+		if d.fix {
+			removeProxy(path)
+			removed = append(removed, path)
+		} else {
+			left = append(left, path)
+		}
+	})
 	switch {
 	case len(open) > 0:
 		d.say("folder", CheckFail, fixHint, "others may read %s", inWords(open))

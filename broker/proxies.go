@@ -99,15 +99,19 @@ func (b *Broker) Proxies() []ProxyView {
 	return views
 }
 
-// sweepProxies removes the files of proxies that were killed.
-func (b *Broker) sweepProxies() {
-	b.eachProxy(func(string) {}, removeProxy)
+// sweepProxies removes what proxies that were killed left.
+func (b *Broker) sweepProxies() { b.eachLeftProxy(removeProxy) }
+
+// eachLeftProxy calls left for what a proxy that was killed left, under the lock of that
+// one.
+func (b *Broker) eachLeftProxy(left func(path string)) {
+	b.eachProxy(func(string) {}, left)
 	socket := filepath.Join(lock.Folder(b.opt.Dir), ServeSocket)
 	if info, err := os.Lstat(socket); err != nil || info.Mode().Type() != fs.ModeSocket {
 		return
 	}
 	if l, err := lock.TryAcquire(lock.Serve.In(b.opt.Dir)); err == nil {
-		_ = os.Remove(socket) // or the next serve does
+		left(socket)
 		l.Release()
 	}
 }

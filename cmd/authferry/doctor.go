@@ -16,7 +16,8 @@ type doctorCmd struct {
 
 func (c *doctorCmd) Run(a *app) error {
 	over := a.term.step(broker.Step{Doing: func() string { return "examining the keystore and every account" }})
-	checks := append(a.broker.Doctor(a.ctx, c.Fix), clientChecks()...)
+	checks := append(a.broker.Doctor(a.ctx, c.Fix), a.proxyChecks()...)
+	checks = append(checks, clientChecks()...)
 	over()
 	failed := 0
 	for _, check := range checks {
@@ -48,7 +49,7 @@ func clientChecks() (checks []broker.Check) {
 		return nil
 	}
 	for _, client := range setup.Clients() {
-		check := broker.Check{Name: client.Name, Hint: "authferry setup " + client.Name}
+		check := broker.Check{Name: client.Name, Hint: setupAgain(m, client)}
 		switch state, err := client.State(m); {
 		case err != nil:
 			check.Status, check.Message = broker.CheckWarning, err.Error()
@@ -62,6 +63,15 @@ func clientChecks() (checks []broker.Check) {
 		checks = append(checks, check)
 	}
 	return checks
+}
+
+// setupAgain sets a client up for what it is set up for.
+func setupAgain(m setup.Machine, client setup.Client) string {
+	again := "authferry setup " + client.Name
+	if url := client.Proxy(m); url != "" {
+		again += " --proxy --listen " + strings.TrimPrefix(url, "http://")
+	}
+	return again
 }
 
 func (a *app) showChecks(checks []broker.Check) error {

@@ -66,7 +66,7 @@ func (s *scene) everything() []commandLine {
 		{args: "keystore status"}, {args: "keystore init --key-file " + filepath.Join(s.Root, "key.txt")}, {args: "keystore migrate file"},
 		{args: "config list"}, {args: "config get failover"}, {args: "config set failover true"}, {args: "config set failover afresh"},
 		{args: "setup"}, {args: "setup git --print"}, {args: "setup claude-code --account Bob --print"}, {args: "setup codex --account Ada --print"},
-		{args: "setup claude-code --pool sim --yes"}, {args: "setup claude-code --undo"}, {args: "setup mcp --for claude-code --for codex --for opencode --yes"},
+		{args: "setup claude-code --pool sim --yes"}, {args: "setup claude-code --proxy --yes"}, {args: "setup codex --proxy --print"}, {args: "setup serve sim --print"}, {args: "setup claude-code --undo"}, {args: "setup mcp --for claude-code --for codex --for opencode --yes"},
 		{args: "setup mcp --undo --print"}, {args: "setup mcp --undo"}, {args: "setup docker --pool sim --print"}, {args: "setup opencode --print"},
 		{`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"auth_status"}}`, "mcp"}, {grant, "mcp --pool sim"},
 		{args: "version"}, {args: "--help"}, {args: "frobnicate"}, {args: ""}, {args: "man"}, {args: "complete -- token --account "},

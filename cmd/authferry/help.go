@@ -168,6 +168,8 @@ authferry setup
 authferry setup git --print
 authferry setup opencode --pool work
 authferry setup docker --host registry.example.com
+authferry setup serve
+authferry setup claude-code --proxy
 authferry setup git --undo`,
 		"helper": `
 # setup enters these into a program's configuration

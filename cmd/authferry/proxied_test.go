@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -39,6 +40,13 @@ func askProxy() {
 			key = value
 		case "--exit":
 			code, _ = strconv.Atoi(value)
+		case "--squat":
+			l, err := net.Listen("tcp", value)
+			fmt.Println("ready", err)
+			if err == nil {
+				_, _ = io.Copy(io.Discard, os.Stdin)
+				_ = l.Close()
+			}
 		case "--knock":
 			if _, key, err := knockForKey(context.Background(), value); err != nil {
 				fmt.Println("no key:", err)

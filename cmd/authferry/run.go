@@ -16,6 +16,7 @@ import (
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/cmd/authferry/setup"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -170,7 +171,7 @@ func newParser(grammar any, s streams, more ...kong.Option) (*kong.Kong, error) 
 		kong.Description("Keeps logins in the keychain and hands out access tokens that are valid."),
 		kong.Writers(s.out, s.err), kong.Exit(func(c int) { panic(exit(c)) }),
 		kong.Help(printHelp), kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, FlagsLast: true}),
-		kong.Vars{"min_ttl": broker.DefaultMinTTL.String(), "serve_address": defaultServeAddress})...)
+		kong.Vars{"min_ttl": broker.DefaultMinTTL.String(), "serve_address": setup.DefaultListen})...)
 }
 
 // jsonFlag is embedded by every command whose result is a document.

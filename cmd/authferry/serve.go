@@ -32,9 +32,6 @@ func (c *serveCmd) Help() string {
 	return "Clients get the key of this proxy from: authferry helper proxy-key. Ctrl-C lets the answers under way end, a second one doesn't."
 }
 
-// defaultServeAddress is where clients are set up to look.
-const defaultServeAddress = "127.0.0.1:8417"
-
 // drain is how long an answer that is under way may go on after the end.
 const drain = 30 * time.Second
 

@@ -11,6 +11,7 @@ import (
 	"github.com/coreos/go-systemd/v22/activation"
 
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/cmd/authferry/setup"
 	"github.com/authferry/authferry/serve"
 )
 
@@ -44,7 +45,7 @@ func (c *serveCmd) listener() (net.Listener, error) {
 	}
 	address := c.Listen
 	if address == "" {
-		address = defaultServeAddress
+		address = setup.DefaultListen
 	}
 	if path, ok := strings.CutPrefix(address, unixPrefix); ok {
 		return listenUnix(path)
@@ -72,7 +73,7 @@ func checkAddress(address string) error {
 }
 
 func notLoopback() error {
-	return &fault.Error{Code: fault.Usage, Message: "serve listens on this machine alone: 127.0.0.1:PORT, [::1]:PORT or unix:PATH", Hint: "authferry serve --listen " + defaultServeAddress}
+	return &fault.Error{Code: fault.Usage, Message: "serve listens on this machine alone: 127.0.0.1:PORT, [::1]:PORT or unix:PATH", Hint: "authferry serve --listen " + setup.DefaultListen}
 }
 
 // reasonOfListen is the system's own word: the rest is in the message.

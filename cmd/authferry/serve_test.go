@@ -94,20 +94,6 @@ func (v *served) key() string {
 
 func (v *served) ask(key string) string { return askOnce(v.url+"/sim/api/x", key) }
 
-// end waits for it and returns its exit code.
-func (v *served) end() int {
-	v.s.T.Helper()
-	_, _ = io.Copy(io.Discard, v.out)
-	err := v.cmd.Wait()
-	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
-		return exit.ExitCode()
-	}
-	if err != nil {
-		v.s.T.Fatal(err)
-	}
-	return 0
-}
-
 func (s *scene) noServe(after string) {
 	s.T.Helper()
 	for _, args := range [][]string{{"helper", "proxy-key"}, {"helper", "proxy-key", "http://127.0.0.1:1"}} {

@@ -3,13 +3,18 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,6 +27,20 @@ import (
 )
 
 func (v *served) signal(sig os.Signal) { _ = v.cmd.Process.Signal(sig) }
+
+// end waits for it and returns its exit code.
+func (v *served) end() int {
+	v.s.T.Helper()
+	_, _ = io.Copy(io.Discard, v.out)
+	err := v.cmd.Wait()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return exit.ExitCode()
+	}
+	if err != nil {
+		v.s.T.Fatal(err)
+	}
+	return 0
+}
 
 // nothingOfServe wants no trace of one that has ended.
 func (s *scene) nothingOfServe(after string) {
@@ -351,20 +370,28 @@ func TestServeAndAnotherUser(t *testing.T) {
 	}
 	s := newServeScene(t, nil)
 	v := s.serve()
-	for dir := s.Dir; dir != filepath.Dir(dir) && dir != os.TempDir(); dir = filepath.Dir(dir) {
-		if dir != s.Dir {
-			if err := os.Chmod(dir, 0o755); err != nil { // as a home may be
-				t.Fatal(err)
-			}
+	cmd := s.asNobody("--knock", s.Dir, "--key", "guess", "/api/x")
+	cmd.Env = []string{"AUTHFERRY_PROXY_URL=" + v.url + "/sim"}
+	got := s.Finish(cmd)
+	if !strings.Contains(got.Out, "no key: ") || !strings.Contains(got.Out, "permission denied") || !strings.Contains(got.Out, "401 ") || strings.Contains(got.Out, v.key()) {
+		t.Errorf("%d %s%s", got.Code, got.Out, got.Err)
+	}
+}
+
+// asNobody is ask-proxy of another user, who may enter all but the folder itself.
+func (s *scene) asNobody(args ...string) *exec.Cmd {
+	s.T.Helper()
+	for dir := filepath.Dir(s.Dir); dir != filepath.Dir(dir) && dir != os.TempDir(); dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o755); err != nil {
+			s.T.Fatal(err)
 		}
 	}
 	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
+	var data []byte
+	if err == nil {
+		data, err = os.ReadFile(self)
 	}
-	program := filepath.Join(s.Root, "bin", "ask-proxy")
-	s.bin()
-	data, err := os.ReadFile(self)
+	program := filepath.Join(s.bin(), "ask-proxy")
 	if err == nil {
 		err = os.WriteFile(program, data, 0o755)
 	}
@@ -372,13 +399,95 @@ func TestServeAndAnotherUser(t *testing.T) {
 		err = os.Chmod(filepath.Dir(program), 0o755)
 	}
 	if err != nil {
+		s.T.Fatal(err)
+	}
+	cmd := exec.CommandContext(s.T.Context(), program, args...)
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	return cmd
+}
+
+// doctor says of its proxy checks.
+func (s *scene) doctorOf(name string) string {
+	s.T.Helper()
+	var doc struct{ Checks []broker.Check }
+	if err := json.Unmarshal([]byte(s.Run("", "doctor", "--json").Out), &doc); err != nil {
+		s.T.Fatal(err)
+	}
+	var all []string
+	for _, c := range doc.Checks {
+		if c.Name == name {
+			all = append(all, string(c.Status)+": "+c.Message+" ("+c.Hint+")")
+		}
+	}
+	return strings.Join(all, "\n")
+}
+
+// doctor tells whether the serve that clients are set up for is there, and what else has
+// its place.
+func TestServeDoctor(t *testing.T) {
+	t.Parallel()
+	s := newServeScene(t, nil)
+	wants := func(name string, parts ...string) {
+		t.Helper()
+		got := s.doctorOf(name)
+		for _, part := range parts {
+			if !strings.Contains(got, part) {
+				t.Errorf("doctor says %q, not %q", got, part)
+			}
+		}
+		if len(parts) == 0 && got != "" {
+			t.Errorf("doctor says %q", got)
+		}
+	}
+	wants("proxy")
+	v := s.serve()
+	address := strings.TrimPrefix(v.url, "http://")
+	s.Must("", "setup", "claude-code", "sim", "--proxy", "--yes") // which is for the one that runs
+	wants("proxy", fmt.Sprintf("ok: authferry serve (pid %d) listens at %s since ", v.cmd.Process.Pid, address))
+	wants("claude-code", "ok: Claude Code is set up ")
+	v.signal(syscall.SIGKILL)
+	v.end()
+	wants("proxy", "warning: Claude Code is set up for authferry serve at "+address+", and none is running (authferry serve --listen "+address+")")
+	wants("leftovers", "warning: a process that was killed left ", broker.ServeSocket)
+	s.Must("", "doctor", "--fix")
+	wants("leftovers")
+
+	squatter, err := net.Listen("tcp", address)
+	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), program, "--knock", s.Dir, "--key", "guess", "/api/x")
-	cmd.Env, cmd.Dir = []string{"AUTHFERRY_PROXY_URL=" + v.url + "/sim"}, "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-	got := s.Finish(cmd)
-	if !strings.Contains(got.Out, "no key: ") || !strings.Contains(got.Out, "permission denied") || !strings.Contains(got.Out, "401 ") || strings.Contains(got.Out, v.key()) {
-		t.Errorf("%d %s%s", got.Code, got.Out, got.Err)
+	wants("proxy", "warning: Claude Code is set up for authferry serve at "+address+", and another program has that port")
+	w := s.serve()
+	wants("proxy", "warning: Claude Code is set up for authferry serve at "+address+", which listens at "+strings.TrimPrefix(w.url, "http://")+" (authferry setup claude-code --proxy)")
+	s.Must("", "setup", "claude-code", "sim", "--proxy", "--yes")
+	if got := s.doctorOf("proxy"); strings.Contains(got, "warning") {
+		t.Errorf("doctor says %q", got)
 	}
+	_ = squatter.Close()
+	w.signal(syscall.SIGTERM)
+	w.end()
+	if runtime.GOOS != "linux" || os.Getuid() != 0 {
+		return
+	}
+	address = strings.TrimPrefix(w.url, "http://")
+	nobody := s.asNobody("--squat", address)
+	stdin, err := nobody.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := nobody.StdoutPipe()
+	if err == nil {
+		err = nobody.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, _ := bufio.NewReader(stdout).ReadString('\n')
+	if line != "ready <nil>\n" {
+		t.Fatalf("the other user can't listen: %s", line)
+	}
+	wants("proxy", "fail: Claude Code is set up for authferry serve at "+address+", and user ", " has that port; nothing is sent there (authferry serve --listen 127.0.0.1:PORT)")
+	_ = stdin.Close()
+	_ = nobody.Wait()
 }

@@ -31,6 +31,8 @@ type setupCmd struct {
 	Host     []string          `placeholder:"URL" help:"Host to set it up for; else those that the chosen accounts' tokens may go to."`
 	For      []string          `placeholder:"CLIENT" help:"With mcp: enter the server here, installed or not."`
 	Map      map[string]string `placeholder:"CLIENT_PROVIDER=PROVIDER" help:"With opencode: which provider's accounts serve one of its providers."`
+	Proxy    bool              `help:"With claude-code and codex: have it use authferry serve, so that it goes on with another account at a limit."`
+	Listen   string            `placeholder:"ADDRESS" help:"With serve, and with --proxy: where serve listens, by default ${serve_address}."`
 	Print    bool              `xor:"write" help:"Show the change and don't make it."`
 	Undo     bool              `help:"Take it out again."`
 	Yes      bool              `short:"y" xor:"write" help:"Don't ask."`
@@ -100,6 +102,14 @@ func thisMachine() (setup.Machine, error) {
 // choose works out what the client is to be set up for. Environment and directory
 // don't count: what is written down is for every call.
 func (c *setupCmd) choose(a *app, client setup.Client) (setup.Choice, error) {
+	switch {
+	case c.Proxy && client.Proxied == "", c.Listen != "" && !c.Proxy && client.Name != "serve":
+		return setup.Choice{}, &fault.Error{Code: fault.Usage, Message: "setup " + client.Name + " takes no --proxy and no --listen", Hint: "authferry setup " + client.Name}
+	case c.Proxy:
+		return c.chooseProxy(a, client)
+	case client.Name == "serve":
+		return c.chooseService(a)
+	}
 	if client.Providers && c.Account == "" && c.Pool == "" {
 		return setup.Choice{Provider: c.Provider, Map: c.Map}, nil
 	}
@@ -123,6 +133,52 @@ func (c *setupCmd) choose(a *app, client setup.Client) (setup.Choice, error) {
 		choice.Origins, err = a.broker.Origins(a.ctx, chosen)
 	}
 	return choice, err
+}
+
+// chooseProxy is for a client of authferry serve, which has the choice of accounts.
+func (c *setupCmd) chooseProxy(a *app, client setup.Client) (setup.Choice, error) {
+	if c.Account != "" || c.Pool != "" || len(c.Host) > 0 {
+		return setup.Choice{}, &fault.Error{Code: fault.Usage, Message: "whose accounts a proxy uses is said to authferry serve",
+			Hint: "authferry setup serve --pool POOL"}
+	}
+	listen := c.Listen
+	for _, v := range a.broker.Proxies() {
+		if v.Program == broker.ServeProgram && listen == "" {
+			listen = v.Listen
+		}
+	}
+	listen = cmp.Or(listen, setup.DefaultListen)
+	if err := checkAddress(listen); err != nil {
+		return setup.Choice{}, err // a Unix socket is no URL
+	}
+	provider := cmp.Or(c.Provider, client.Proxied)
+	if _, err := a.broker.Provider(provider); err != nil {
+		return setup.Choice{}, err
+	}
+	return setup.Choice{Provider: provider, Proxy: "http://" + listen}, nil
+}
+
+// chooseService works out what is to be served with every session.
+func (c *setupCmd) chooseService(a *app) (setup.Choice, error) {
+	if path, ok := strings.CutPrefix(c.Listen, unixPrefix); ok && !filepath.IsAbs(path) || !ok && c.Listen != "" && checkAddress(c.Listen) != nil {
+		return setup.Choice{}, notLoopback()
+	}
+	var names []string
+	if c.Provider != "" {
+		names = []string{c.Provider}
+	}
+	if _, err := a.served(names, broker.Selection{Account: c.Account, Pool: c.Pool}); err != nil {
+		return setup.Choice{}, err
+	}
+	choice := setup.Choice{Provider: c.Provider, Pool: c.Pool, Listen: c.Listen}
+	if c.Account != "" {
+		chosen, err := a.broker.Chosen(broker.Selection{Account: c.Account, Provider: c.Provider})
+		if err != nil {
+			return setup.Choice{}, err
+		}
+		choice.Provider, choice.Account = chosen.Provider, chosen.Account
+	}
+	return choice, nil
 }
 
 // onlyPool is for a client that names no host to its helper, so that an account or
@@ -241,20 +297,28 @@ func (c *setupCmd) report(a *app, client setup.Client, m setup.Machine, choice s
 	for _, change := range changes {
 		doc.Changes = append(doc.Changes, changeDoc{change.Path, change.Diff()})
 	}
-	if client.Next != nil && !c.Undo {
+	files, err := client.Files(m, choice)
+	if err != nil {
+		return err
+	}
+	switch {
+	case c.Undo && client.After != nil && (len(changes) > 0 || len(files) == 0):
+		doc.Next = client.After(m)
+	case !c.Undo && client.Next != nil:
 		doc.Next = client.Next(m, choice)
 	}
 	if c.JSON {
 		return a.printJSON(doc)
 	}
 	switch {
-	case c.Print:
+	case c.Print && len(files) > 0:
 		for _, change := range doc.Changes {
 			if _, err := io.WriteString(a.out, change.Diff); err != nil {
 				return err
 			}
 		}
 		return nil
+	case len(files) == 0: // it is set up by commands alone
 	case len(changes) == 0 && c.Undo:
 		a.term.note("%s is not set up; nothing was changed", client.Name)
 	case len(changes) == 0:

@@ -7,50 +7,132 @@ import (
 )
 
 // claudeCode: settings.json, apiKeyHelper: a shell's command line whose output is
-// the key, asked again every five minutes and after a 401.
+// the key, asked again every five minutes and after a 401. With a proxy the base URL
+// is its, and so is the key.
 var claudeCode = Client{
-	Name: "claude-code", Title: "Claude Code", Programs: []string{"claude"}, Asks: true,
+	Name: "claude-code", Title: "Claude Code", Programs: []string{"claude"}, Asks: true, Proxied: "anthropic",
 	Files: func(m Machine, c Choice) ([]File, error) {
-		path := []string{"apiKeyHelper"}
 		return []File{{
 			Path: filepath.Join(claudeDir(m), "settings.json"), Mode: 0o600,
 			Put: func(now []byte) ([]byte, error) {
 				if now != nil {
-					if line, there, err := claudeHelper(now, path); err != nil {
+					if line, there, err := claudeHelper(now); err != nil {
 						return nil, err
-					} else if there && !callsUs(line, "api-key") {
+					} else if there && !callsUs(line, "api-key") && !callsUs(line, "proxy-key") {
 						return nil, refuse("apiKeyHelper is %q already", program(line)).instead("take apiKeyHelper out of that file")
 					}
 				}
-				return setJSON(now, path, shellLine(m, helper(m, c, "api-key")))
+				now, err := dropClaudeBase(now)
+				if err != nil {
+					return nil, err
+				}
+				if c.Proxy == "" {
+					return setJSON(now, helperPath, shellLine(m, helper(m, c, "api-key")))
+				}
+				if err := noClaudeKeys(now); err != nil {
+					return nil, err
+				}
+				if now, err = setJSON(now, helperPath, shellLine(m, proxyKey(m, c))); err != nil {
+					return nil, err
+				}
+				return setJSON(now, basePath, claudeBase(c))
 			},
 			Take: func(now []byte) ([]byte, error) {
 				if now == nil {
 					return nil, nil
 				}
-				line, _, err := claudeHelper(now, path)
-				if err != nil || !callsUs(line, "api-key") {
+				line, _, err := claudeHelper(now)
+				if err != nil || !callsUs(line, "api-key") && !callsUs(line, "proxy-key") {
 					return now, err
 				}
-				return dropJSON(now, path)
+				if now, err = dropClaudeBase(now); err != nil {
+					return nil, err
+				}
+				return dropJSON(now, helperPath)
 			},
 			Current: func(now []byte) bool {
-				line, _, err := claudeHelper(now, path)
+				line, _, err := claudeHelper(now)
+				if url := proxyOf(line); url != "" {
+					var base string
+					d, _ := parseJSON(now)
+					_, _ = d.decode(basePath, &base)
+					return strings.HasPrefix(line, shellLine(m, proxyKey(m, Choice{}))) && strings.HasPrefix(base, url+"/")
+				}
 				return err == nil && strings.HasPrefix(line, shellLine(m, helper(m, Choice{}, "api-key")))
+			},
+			Proxy: func(now []byte) string {
+				line, _, _ := claudeHelper(now)
+				return proxyOf(line)
 			},
 		}}, nil
 	},
+	Next: func(_ Machine, c Choice) []string {
+		if c.Proxy == "" {
+			return nil
+		}
+		return []string{"Claude Code then needs authferry serve to be running; to start it with every session: authferry setup serve"}
+	},
+}
+
+var (
+	helperPath = []string{"apiKeyHelper"}
+	basePath   = []string{"env", "ANTHROPIC_BASE_URL"}
+)
+
+func claudeBase(c Choice) string { return c.Proxy + "/" + c.Provider }
+
+// dropClaudeBase takes the base URL out that belongs to a helper of a proxy.
+func dropClaudeBase(now []byte) ([]byte, error) {
+	if now == nil {
+		return nil, nil
+	}
+	line, _, err := claudeHelper(now)
+	url := proxyOf(line)
+	if err != nil || url == "" {
+		return now, err
+	}
+	d, err := parseJSON(now)
+	if err != nil {
+		return nil, err
+	}
+	var base string
+	if there, err := d.decode(basePath, &base); err != nil || !there || !strings.HasPrefix(base, url+"/") {
+		return now, err
+	}
+	return dropJSON(now, basePath)
+}
+
+// noClaudeKeys refuses what would win over the proxy's address and key: a real key would
+// be sent in its place.
+func noClaudeKeys(now []byte) error {
+	if now == nil {
+		return nil
+	}
+	d, err := parseJSON(now)
+	if err != nil {
+		return err
+	}
+	for _, name := range []string{"ANTHROPIC_BASE_URL", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_API_KEY", "CLAUDE_CODE_OAUTH_TOKEN"} {
+		found, err := d.find([]string{"env", name})
+		if err != nil {
+			return err
+		}
+		if len(found) == 2 {
+			return refuse("env has %s already, which would win over the proxy", name).instead("take %s out of env in that file", name)
+		}
+	}
+	return nil
 }
 
 func claudeDir(m Machine) string {
 	return cmp.Or(m.Getenv("CLAUDE_CONFIG_DIR"), filepath.Join(m.Home, ".claude"))
 }
 
-func claudeHelper(now []byte, path []string) (line string, there bool, err error) {
+func claudeHelper(now []byte) (line string, there bool, err error) {
 	d, err := parseJSON(now)
 	if err != nil {
 		return "", false, err
 	}
-	there, err = d.decode(path, &line)
+	there, err = d.decode(helperPath, &line)
 	return line, there, err
 }

@@ -10,36 +10,57 @@ import (
 // codex: config.toml, [model_providers.NAME.auth]: a command whose output is the
 // token, asked again at every interval and after a 401.
 var codex = Client{
-	Name: "codex", Title: "Codex", Programs: []string{"codex"}, Asks: true, Hosts: true,
+	Name: "codex", Title: "Codex", Programs: []string{"codex"}, Asks: true, Hosts: true, Proxied: "openai",
 	Files: func(m Machine, c Choice) ([]File, error) {
 		return []File{{
 			Path: codexConfig(m), Mode: 0o600,
 			Put: func(now []byte) ([]byte, error) {
-				if len(c.Origins) == 0 {
+				base, words, wait := c.Proxy+"/"+c.Provider+"/v1", proxyKey(m, c), "60000"
+				switch {
+				case c.Proxy != "":
+				case len(c.Origins) == 0:
 					return nil, noHosts
-				}
-				if len(c.Origins) > 1 {
+				case len(c.Origins) > 1:
 					return nil, refuse("the chosen account has more than one API: %s", strings.Join(c.Origins, ", ")).instead("name the one for Codex with --host URL")
+				default:
+					base, words, wait = apiBase(c.Origins[0]), helper(m, c, "api-key"), "30000"
 				}
-				words := helper(m, c, "api-key")
 				return putTables(now, "codex", []string{"model_providers", "authferry"}, []string{
 					"[model_providers.authferry]",
 					`name = "authferry"`,
-					"base_url = " + quoted(apiBase(c.Origins[0])),
+					"base_url = " + quoted(base),
 					`wire_api = "responses"`,
 					"[model_providers.authferry.auth]",
 					"command = " + quoted(words[0]),
 					"args = " + quotedList(words[1:]),
-					"timeout_ms = 30000",
+					"timeout_ms = " + wait,
 					"refresh_interval_ms = 300000",
 				})
 			},
 			Take:    func(now []byte) ([]byte, error) { return takeTables(now, "codex") },
 			Current: func(now []byte) bool { return blockHas(now, "codex", "command = "+quoted(m.Binary)) },
+			Proxy: func(now []byte) string {
+				_, text := cutMark(now)
+				r, err := findBlock(text, "codex")
+				if err != nil || r == nil {
+					return ""
+				}
+				for _, line := range r.body {
+					if _, list, ok := strings.Cut(line, `"proxy-key", "`); ok {
+						url, _, _ := strings.Cut(list, `"`)
+						return url
+					}
+				}
+				return ""
+			},
 		}}, nil
 	},
-	Next: func(m Machine, _ Choice) []string {
-		return []string{`to use it always, write model_provider = "authferry" at the top of ` + codexConfig(m), `to use it once: codex -c model_provider=authferry`}
+	Next: func(m Machine, c Choice) []string {
+		lines := []string{`to use it always, write model_provider = "authferry" at the top of ` + codexConfig(m), `to use it once: codex -c model_provider=authferry`}
+		if c.Proxy != "" {
+			lines = append(lines, "Codex then needs authferry serve to be running; to start it with every session: authferry setup serve")
+		}
+		return lines
 	},
 }
 

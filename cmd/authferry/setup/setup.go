@@ -32,6 +32,8 @@ type Choice struct {
 	Provider, Account, Pool string
 	Origins                 []string          // where the chosen account's tokens may go
 	Map                     map[string]string // the client's own names of providers, to authferry's
+	Proxy                   string            // URL of the authferry serve that the client is to use; empty: none
+	Listen                  string            // where that one is to listen, as --listen takes it
 	For                     []string          // the clients that get authferry's MCP server; none: those that are installed
 }
 
@@ -47,9 +49,14 @@ type Client struct {
 	// that it has providers of its own, so that one can be chosen and no pool; Logins
 	// that it keeps logins itself, which can be taken over.
 	Asks, Hosts, Providers, Logins bool
+	// Proxied is the provider whose API it speaks, if it can be set up for authferry
+	// serve.
+	Proxied string
 	// Next returns what is left for the person to do once the files are written, a
 	// line each. Nil: nothing is.
 	Next func(Machine, Choice) []string
+	// After is Next for when it is undone.
+	After func(Machine) []string
 }
 
 // File is one file of a client's configuration.
@@ -65,6 +72,10 @@ type File struct {
 	// Current reports whether the file, which has authferry in it, is as this
 	// authferry would write it.
 	Current func(now []byte) bool
+
+	// Proxy is the URL of the authferry serve that the file names; empty: none. Nil: it
+	// never does.
+	Proxy func(now []byte) string
 
 	// Private returns what in the file goes when authferry is taken out, and is not
 	// authferry's: texts that a diff does not show. Nil: nothing is.
@@ -129,6 +140,20 @@ func (c Client) State(m Machine) (State, error) {
 		return Outdated, nil
 	}
 	return state, nil
+}
+
+// Proxy is the URL of the authferry serve that the client is set up for; empty: none.
+func (c Client) Proxy(m Machine) string {
+	files, err := c.Files(m, Choice{})
+	if err != nil {
+		return ""
+	}
+	for _, f := range files {
+		if now, err := read(f.Path, f.Link); err == nil && now != nil && f.Proxy != nil {
+			return f.Proxy(now)
+		}
+	}
+	return ""
 }
 
 // Plan returns what setting up, or undoing it, would change. None is none.

@@ -30,6 +30,24 @@ func helper(m Machine, c Choice, protocol string) []string {
 	return append([]string{m.Binary, "helper", protocol}, c.selection()...)
 }
 
+// proxyKey is what a client is to call for the key of the authferry serve at c.Proxy.
+func proxyKey(m Machine, c Choice) []string {
+	words := []string{m.Binary, "helper", "proxy-key"}
+	if c.Proxy != "" {
+		words = append(words, c.Proxy)
+	}
+	return words
+}
+
+// proxyOf is the URL in a command line that calls proxyKey; empty: it is none.
+func proxyOf(line string) string {
+	if !callsUs(line, "proxy-key") {
+		return ""
+	}
+	_, url, _ := strings.Cut(line, " helper proxy-key ")
+	return strings.Trim(strings.TrimSpace(url), `'"`)
+}
+
 // shellLine writes words for a shell: sh, and on Windows cmd as well, which knows
 // no single quotes and takes forward slashes.
 func shellLine(m Machine, words []string) string {

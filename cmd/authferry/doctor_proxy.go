@@ -1,0 +1,88 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"net"
+	"os"
+	"os/user"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/cmd/authferry/setup"
+)
+
+// proxyChecks looks whether the authferry serve that clients are set up for is there, and
+// who is in its place.
+func (a *app) proxyChecks() (checks []broker.Check) {
+	say := func(status broker.CheckStatus, hint, format string, args ...any) {
+		checks = append(checks, broker.Check{Name: "proxy", Status: status, Message: fmt.Sprintf(format, args...), Hint: hint})
+	}
+	running := slices.DeleteFunc(a.broker.Proxies(), func(v broker.ProxyView) bool { return v.Program != broker.ServeProgram })
+	for _, v := range running {
+		say(broker.CheckOK, "", "authferry serve (pid %d) listens at %s since %s", v.PID, printable(v.Listen), clock(v.Since.Truncate(time.Minute), time.Now()))
+	}
+	m, err := thisMachine()
+	if err != nil {
+		return checks
+	}
+	unit := "" // where the session starts one
+	for _, client := range setup.Clients() {
+		address := strings.TrimPrefix(client.Proxy(m), "http://")
+		title := client.Title
+		if client.Name == "serve" {
+			unit, title = address, "the session"
+		}
+		there := func(v broker.ProxyView) bool { return v.Listen == address }
+		if address == "" || slices.ContainsFunc(running, there) {
+			continue
+		}
+		serve := "authferry serve"
+		if address != setup.DefaultListen {
+			serve += " --listen " + broker.Arg(address)
+		}
+		if len(running) > 0 {
+			if client.Name != "serve" {
+				say(broker.CheckWarning, "authferry setup "+client.Name+" --proxy", "%s is set up for authferry serve at %s, which listens at %s", title, address, printable(running[0].Listen))
+			}
+			continue
+		}
+		owner, taken := a.whoListens(address)
+		switch {
+		case owner != "":
+			say(broker.CheckFail, "authferry serve --listen 127.0.0.1:PORT", "%s is set up for authferry serve at %s, and user %s has that port; nothing is sent there", title, address, owner)
+		case taken && unit != address && client.Name != "serve":
+			say(broker.CheckWarning, "", "%s is set up for authferry serve at %s, and another program has that port; nothing is sent there", title, address)
+		case client.Name == "serve":
+			say(broker.CheckWarning, setup.StartService(m), "authferry serve is set up to run with every session, and doesn't run")
+		case !taken:
+			say(broker.CheckWarning, serve, "%s is set up for authferry serve at %s, and none is running", title, address)
+		}
+	}
+	return checks
+}
+
+// whoListens says whether an address is taken, and by which other user, if that is known.
+func (a *app) whoListens(address string) (owner string, taken bool) {
+	network := "tcp"
+	if path, ok := strings.CutPrefix(address, unixPrefix); ok {
+		network, address = "unix", path
+	}
+	if uid, ok := portOwner(address); ok && uid != os.Geteuid() {
+		name := strconv.Itoa(uid)
+		if u, err := user.LookupId(name); err == nil {
+			name = cmp.Or(u.Username, name)
+		}
+		return name, true
+	}
+	d := net.Dialer{Timeout: time.Second}
+	conn, err := d.DialContext(a.ctx, network, address) // #nosec G704 -- on this machine
+	if err != nil {
+		return "", false
+	}
+	_ = conn.Close() // nothing was sent
+	return "", true
+}
