@@ -38,7 +38,7 @@ func draw(folder string) error {
 	if err := build.Run(); err != nil {
 		return fmt.Errorf("go build: %w", err)
 	}
-	for _, picture := range []func(dir, folder string) error{firstRun, status, failure} {
+	for _, picture := range []func(dir, folder string) error{firstRun, status, failure, setup, doctor} {
 		if err := picture(dir, folder); err != nil {
 			return err
 		}
@@ -65,4 +65,18 @@ func failure(dir, folder string) error {
 	return s.write(filepath.Join(folder, "error.svg"),
 		shown{"authferry token", s.fail("token")},
 		shown{"authferry token --pool acme --account Work", s.fail("token", "--pool", "acme", "--account", "Work")})
+}
+
+// setup is the change that sets git up.
+func setup(dir, folder string) error {
+	s := newStage(dir, "used")
+	s.path = os.Getenv("PATH") // where git is
+	return s.write(filepath.Join(folder, "setup.svg"), shown{"authferry setup git --pool work --print", s.run("", "setup", "git", "--pool", "work", "--print")})
+}
+
+// doctor is a folder in which all is well.
+func doctor(dir, folder string) error {
+	s := newStage(dir, "used")
+	s.wide = 2 * columns // its lines have the folder's real name, which is longer than the one shown
+	return s.write(filepath.Join(folder, "doctor.svg"), shown{"authferry doctor", s.run("", "doctor")})
 }

@@ -17,12 +17,14 @@ import (
 // stage is a user's home and folder; err is the first thing that went wrong.
 type stage struct {
 	home, program string
+	path          string // of other programs: none by default, as what is installed differs
+	wide          int    // the terminal that the program is told of
 	err           error
 }
 
 // newStage has the programs in dir, and a home that name tells from others.
 func newStage(dir, name string) *stage {
-	s := &stage{home: filepath.Join(dir, name), program: filepath.Join(dir, "authferry")}
+	s := &stage{home: filepath.Join(dir, name), program: filepath.Join(dir, "authferry"), wide: columns}
 	s.err = os.MkdirAll(s.home, 0o700)
 	return s
 }
@@ -31,7 +33,7 @@ func (s *stage) command(args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(context.Background(), s.program, args...) // #nosec G204
 	cmd.Env = []string{
 		"AUTHFERRY_DIR=" + filepath.Join(s.home, "authferry"), "HOME=" + s.home, "USERPROFILE=" + s.home,
-		"CLICOLOR_FORCE=1", "COLUMNS=" + strconv.Itoa(columns),
+		"PATH=" + s.path, "CLICOLOR_FORCE=1", "COLUMNS=" + strconv.Itoa(s.wide),
 	}
 	return cmd
 }
@@ -49,7 +51,7 @@ func (s *stage) run(stdin string, args ...string) string {
 	if err != nil {
 		s.err = fmt.Errorf("authferry %q: %w: %s", args, err, errs.String())
 	}
-	return string(out)
+	return strings.NewReplacer("\t", "       ", s.program, "/usr/bin/authferry", s.home, "~").Replace(string(out))
 }
 
 // fail returns what a command that has to fail says to a person.
