@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
-	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
@@ -42,9 +42,9 @@ type NewAccount struct {
 	Holds    []index.Hold // that it comes with
 	Disabled bool
 
-	// id is empty for a new one; otherwise its rotation lock is held already, and
-	// the tokens exist nowhere else.
-	id string
+	// lock is the account-to-be's rotation lock where that is held already, and the
+	// tokens exist nowhere else; else nil.
+	lock *folder.Rotation
 }
 
 // Add keeps a new login. The secrets are in the keystore before the index names
@@ -52,20 +52,23 @@ type NewAccount struct {
 // LabelTaken, Usage (the label), and those of keystore and index.
 func (b *Broker) Add(ctx context.Context, n NewAccount) (*index.Account, error) {
 	now := time.Now().UTC()
-	a, err := newEntry(n, now)
+	id := index.NewID()
+	if n.lock != nil {
+		id = n.lock.Account
+	}
+	a, err := newEntry(id, n, now)
 	if err != nil {
 		return nil, err
 	}
-	g, acc := newRecords(a.ID, n, now)
+	g, acc := newRecords(id, n, now)
 	check := func(idx *index.Index) error {
 		if ownerOf(idx, a.Provider, n.Identity) != nil {
 			return errSameIdentity
 		}
 		return admissible(idx, &a, n.credential())
 	}
-
 	var added *index.Account
-	err = whileMoving(func() (err error) {
+	err = folder.WhileMoving(func() (err error) {
 		added, err = b.add(ctx, n, a, g, acc, check)
 		return err
 	})
@@ -75,52 +78,42 @@ func (b *Broker) Add(ctx context.Context, n NewAccount) (*index.Account, error) 
 func (b *Broker) add(ctx context.Context, n NewAccount, a index.Account, g *record.Grant, acc *record.Access, check func(*index.Index) error) (*index.Account, error) {
 	// The index is made and checked first, so that a bad label or an unwritable
 	// folder costs no keystore write.
-	idx, err := b.prepare(ctx, check)
+	o, err := b.Prepare(ctx, check)
 	if err != nil {
 		return nil, err
 	}
-	b, release, err := b.hold()
+	o, release, err := o.Hold()
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	if g.ClientSecret, err = b.hasClientSecret(ctx, idx, g.Endpoint); err != nil {
+	if g.ClientSecret, err = o.Store.HasClientSecret(ctx, g.Endpoint); err != nil {
 		return nil, err
 	}
-	if n.id == "" {
-		defer b.holdNew(ctx, a.ID)()
+	lock := n.lock
+	if lock == nil {
+		if lock, err = o.LockNew(ctx, a.ID); err != nil {
+			return nil, err
+		}
+		defer lock.Release()
 	}
+	// The manifest is before the records, so that a crash leaves no secret that nobody
+	// knows of.
 	persist := b.patience(n)
-	if err := persist.until(func() error { return b.secure(ctx, idx, &a, g, acc) }); err != nil {
-		b.discard(ctx, idx, a.ID)
-		return nil, storeError(err)
+	err = persist.Until(func() error { return o.ChangeManifest(ctx, func(m *record.Manifest) { m.Add(a.ID) }) })
+	var added *index.Account
+	if err == nil {
+		added, err = o.Commit(ctx, lock, folder.Login{Slot: "a", Grant: g, Access: acc, New: &a, Check: check, Patience: persist})
 	}
-	commit(&a, g, "a", acc, "a")
-	var refused error // by what the index says now, which asking again would not change
-	err = persist.until(func() error {
-		return b.update(ctx, index.Durable, func(i *index.Index) error {
-			if i.Account(a.ID) != nil {
-				return nil // it came this far, and only its folder could not be synced
-			}
-			if refused = check(i); refused == nil {
-				refused = b.unmoved(i, idx)
-			}
-			if refused == nil {
-				i.Keystore = idx.Keystore // the first secret decides
-				enlist(i, &a)
-			}
-			return nil
-		})
-	})
-	if err := cmp.Or(err, refused); err != nil {
-		b.discard(ctx, idx, a.ID)
+	if err != nil {
+		o.Discard(ctx, a.ID)
 		return nil, err
 	}
-	return &a, nil
+	return added, nil
 }
 
 // newEntry is what the index will say of n.
-func newEntry(n NewAccount, now time.Time) (index.Account, error) {
+func newEntry(id string, n NewAccount, now time.Time) (index.Account, error) {
 	label, err := index.CheckLabel(n.Label)
 	if err != nil {
 		return index.Account{}, fault.Errorf(fault.Usage, "the label does not do").Because(err)
@@ -132,7 +125,7 @@ func newEntry(n NewAccount, now time.Time) (index.Account, error) {
 		return index.Account{}, err
 	}
 	a := index.Account{
-		ID: cmp.Or(n.id, index.NewID()), Label: label, Provider: n.Provider.Name, Pool: pool, Kind: index.KindOAuth,
+		ID: id, Label: label, Provider: n.Provider.Name, Pool: pool, Kind: index.KindOAuth,
 		Issuer: cmp.Or(n.Identity.Issuer, n.Provider.Issuer), Subject: n.Identity.Subject, Organization: n.Identity.Organization,
 		Identity: n.Identity.Name, AddedAt: now.Truncate(time.Second),
 		Shared: n.Shared, Holds: n.Holds, Disabled: n.Disabled,
@@ -141,53 +134,6 @@ func newEntry(n NewAccount, now time.Time) (index.Account, error) {
 		a.Kind = index.KindAPIKey
 	}
 	return a, nil
-}
-
-// holdNew takes the rotation lock of an account that is not in the index yet, so
-// that doctor does not take it for one that was given up. Nobody else wants it; in
-// a folder where there is no lock to be had, no account can be added, and what
-// comes next says why.
-func (b *Broker) holdNew(ctx context.Context, id string) (release func()) {
-	l, err := b.lock(ctx, lock.Rotation(id))
-	if err != nil {
-		return func() {}
-	}
-	return l.Release
-}
-
-// enlist puts a new account last in its pool, which may be there in another spelling.
-func enlist(idx *index.Index, a *index.Account) {
-	a.Pool, _, _ = findPool(idx, a.Pool)
-	a.Rank = len(idx.Members(a.Pool)) + 1
-	idx.Accounts = append(idx.Accounts, *a)
-	p := idx.Pools[a.Pool]
-	p.Provider = a.Provider
-	if idx.Account(p.Current) == nil {
-		p.Current = a.ID
-	}
-	if idx.Pools == nil {
-		idx.Pools = map[string]index.Pool{}
-	}
-	idx.Pools[a.Pool] = p
-}
-
-// prepare makes the folder and its index where there are none, asks check, and
-// opens the keystore. The index that it returns names that keystore; the one on
-// disk does so when the first secret is in it.
-func (b *Broker) prepare(ctx context.Context, check func(*index.Index) error) (*index.Index, error) {
-	var idx index.Index
-	if err := b.updateOrMake(ctx, index.Durable, func(i *index.Index) error {
-		kind, err := b.kind(i)
-		if err != nil {
-			return err
-		}
-		idx = *i
-		idx.Keystore = string(kind)
-		return check(i)
-	}); err != nil {
-		return nil, err
-	}
-	return &idx, b.forChange(ctx, &idx)
 }
 
 // admissible says why a can't be added to idx.
@@ -199,7 +145,7 @@ func admissible(idx *index.Index, a *index.Account, secret keystore.Secret) erro
 		}
 	}
 	owner := oauth.Identity{Issuer: a.Issuer, Subject: a.Subject}
-	if o := knownAs(idx, a.Provider, a.Kind, secret, owner); o != nil {
+	if o := record.KnownAs(idx, a.Provider, a.Kind, secret, owner); o != nil {
 		return alreadyHere(idx, o)
 	}
 	_, err := poolFor(idx, a.Pool, a.Provider)
@@ -214,27 +160,6 @@ func alreadyHere(idx *index.Index, o *index.Account) error {
 	}
 	return fault.Errorf(fault.LabelTaken, "this login is already here as %s; two accounts can't own one", quote(o.Label)).
 		WithHint("authferry info %s", argFor(idx, o))
-}
-
-// knownAs is the account that has this refresh token, API key or long-lived token, or
-// had it; nil: none does. A refresh token is known whatever the provider is called,
-// unless both sides say whose it is, and of which issuer: two servers can have the same
-// token. A key or a long-lived token may be for a gateway that stands for several.
-func knownAs(idx *index.Index, provider, kind string, secret keystore.Secret, owner oauth.Identity) *index.Account {
-	fp := record.Fingerprint(secret)
-	i := slices.IndexFunc(idx.Accounts, func(o index.Account) bool {
-		if owner.Subject != "" && o.Subject != "" && owner.Issuer != o.Issuer {
-			return false
-		}
-		if fp != "" && o.TokenFingerprint == fp {
-			return o.Provider == provider
-		}
-		return fp != "" && (o.Fingerprint == fp || slices.Contains(o.Spent, fp)) && (kind != index.KindAPIKey || o.Provider == provider)
-	})
-	if i < 0 {
-		return nil
-	}
-	return &idx.Accounts[i]
 }
 
 // newRecords pins in the records everything that decides where a secret may go.
@@ -277,49 +202,6 @@ func newRecords(id string, n NewAccount, now time.Time) (*record.Grant, *record.
 	}
 }
 
-// secure writes an account's first records, the manifest before them so that a
-// crash leaves no secret that nobody knows of.
-func (b *Broker) secure(ctx context.Context, idx *index.Index, a *index.Account, g *record.Grant, acc *record.Access) error {
-	if err := b.changeManifest(ctx, idx, func(m *record.Manifest) { m.Add(a.ID) }); err != nil {
-		return err
-	}
-	v, err := g.Encode()
-	if err != nil {
-		return err
-	}
-	if err := b.set(ctx, record.GrantItem(idx, a.ID, "a"), v); err != nil || acc == nil {
-		return err
-	}
-	if v, err = acc.Encode(); err != nil {
-		return err
-	}
-	return b.set(ctx, record.AccessItem(idx, a.ID, "a"), v)
-}
-
-// discard deletes every item of an account that came to nothing, as well as it can.
-// What it can't delete the manifest goes on naming. Somebody may have found the
-// records and given them an entry; then they stay.
-func (b *Broker) discard(ctx context.Context, idx *index.Index, id string) {
-	ctx = context.WithoutCancel(ctx)
-	if now, err := b.readOrEmpty(); err != nil || now.Account(id) != nil {
-		return
-	}
-	if err := b.deleteItems(ctx, idx, id); err != nil {
-		b.opt.Log.Warn("leftovers in the keystore", "account", id, "error", err)
-		return
-	}
-	_ = b.changeManifest(ctx, idx, func(m *record.Manifest) { m.Remove(id) })
-}
-
-func (b *Broker) deleteItems(ctx context.Context, idx *index.Index, id string) error {
-	for _, name := range record.Items(idx, id) {
-		if err := b.del(ctx, name); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // Rename changes an account's label and nothing else. Errors: NoAccount,
 // Ambiguous, LabelTaken, Usage.
 func (b *Broker) Rename(ctx context.Context, account, label string) (*index.Account, error) {
@@ -343,10 +225,10 @@ func (b *Broker) Rename(ctx context.Context, account, label string) (*index.Acco
 
 // updateAccount changes one account's entry, found by what the user called it.
 func (b *Broker) updateAccount(ctx context.Context, account string, change func(*index.Index, *index.Account) error) error {
-	if _, err := b.read(); err != nil {
+	if _, err := b.Read(); err != nil {
 		return err // a folder without an index is not made just to find nothing in it
 	}
-	return b.update(ctx, index.Durable, func(idx *index.Index) error {
+	return b.Update(ctx, index.Durable, func(idx *index.Index) error {
 		a, err := FindAccount(idx, account, "")
 		if err != nil {
 			return err
@@ -391,12 +273,13 @@ func (how Revocation) of(a *index.Account) bool {
 // deletes the secrets, and last the entry. A crash on the way leaves an entry
 // marked as being removed, which Remove or doctor finishes.
 func (b *Broker) Remove(ctx context.Context, account string, how Revocation) (*Removal, error) {
-	b, release, err := b.hold()
+	f, release, err := b.Hold()
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	idx, err := b.read()
+	b = b.in(f)
+	idx, err := b.Read()
 	if err != nil {
 		return nil, err
 	}
@@ -404,30 +287,31 @@ func (b *Broker) Remove(ctx context.Context, account string, how Revocation) (*R
 	if err != nil {
 		return nil, err
 	}
-	l, err := b.lockAccount(ctx, a.ID)
+	l, err := b.LockAccount(ctx, a.ID, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer l.Release()
-	if idx, err = b.read(); err != nil {
+	if idx, err = b.Read(); err != nil {
 		return nil, err
 	}
 	if a = idx.Account(a.ID); a == nil {
-		return nil, fault.Errorf(fault.NoAccount, "the account was removed meanwhile").WithHint("authferry list")
+		return nil, folder.Removed()
 	}
-	if err := b.forChange(ctx, idx); err != nil {
+	o, err := b.OpenForChange(ctx, idx)
+	if err != nil {
 		return nil, err
 	}
 	done := &Removal{Account: *a}
-	stored, err := b.readGrants(ctx, idx, a.ID)
+	stored, err := o.Grants(ctx, a.ID)
 	if err != nil {
 		return nil, err
 	}
 	revoke := how.of(a)
-	if err := b.changeManifest(ctx, idx, func(m *record.Manifest) { m.Bury(a.ID) }); err != nil {
-		return nil, storeError(err)
+	if err := o.ChangeManifest(ctx, func(m *record.Manifest) { m.Bury(a.ID) }); err != nil {
+		return nil, err
 	}
-	if err := b.update(ctx, index.Durable, func(idx *index.Index) error {
+	if err := b.Update(ctx, index.Durable, func(idx *index.Index) error {
 		if t := idx.Account(a.ID); t != nil {
 			t.Removing, t.Revoke = true, revoke
 		}
@@ -435,21 +319,21 @@ func (b *Broker) Remove(ctx context.Context, account string, how Revocation) (*R
 	}); err != nil {
 		return nil, err
 	}
-	reached("K19")
+	folder.Reached("K19")
 	if revoke && stored.Best != nil && !stored.Best.RefreshToken.Empty() && stored.Best.Endpoint.RevocationEndpoint != "" {
-		if err := b.revoke(ctx, idx, stored.Best); err != nil {
+		if err := endLogin(ctx, o, stored.Best); err != nil {
 			done.Warning = notRevoked(stored.Best, err)
 		} else {
 			done.Revoked = true
 		}
 	}
-	if err := b.deleteItems(ctx, idx, a.ID); err != nil {
-		return nil, storeError(err)
+	if err := o.DeleteItems(ctx, a.ID); err != nil {
+		return nil, err
 	}
-	if err := b.changeManifest(ctx, idx, func(m *record.Manifest) { m.Remove(a.ID) }); err != nil {
-		return nil, storeError(err)
+	if err := o.ChangeManifest(ctx, func(m *record.Manifest) { m.Remove(a.ID) }); err != nil {
+		return nil, err
 	}
-	return done, b.update(ctx, index.Durable, func(idx *index.Index) error {
+	return done, b.Update(ctx, index.Durable, func(idx *index.Index) error {
 		drop(idx, a.ID)
 		return nil
 	})

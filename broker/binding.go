@@ -37,7 +37,7 @@ func (b *Broker) bound(idx *index.Index, s Selection, provider string) (*index.B
 	}
 	found, err := b.nearest(all, s.Dir)
 	if len(found) > 1 {
-		if alive := slices.DeleteFunc(slices.Clone(found), func(bd *index.Binding) bool { return len(poolsOf(idx, bd.Provider)) == 0 }); len(alive) > 0 {
+		if alive := slices.DeleteFunc(slices.Clone(found), func(bd *index.Binding) bool { return len(idx.PoolsOf(bd.Provider)) == 0 }); len(alive) > 0 {
 			found = alive
 		}
 	}
@@ -46,9 +46,9 @@ func (b *Broker) bound(idx *index.Index, s Selection, provider string) (*index.B
 		return nil, err
 	case len(found) == 0:
 		return nil, nil
-	case len(found) > 1 && len(poolsOf(idx, found[0].Provider)) > 0:
+	case len(found) > 1 && len(idx.PoolsOf(found[0].Provider)) > 0:
 		return nil, fault.Errorf(fault.Ambiguous, "which provider? this directory is bound for %s and for %s", found[0].Provider, found[1].Provider).
-			WithHint("authferry token %s", Arg(found[0].Provider))
+			WithHint("authferry token %s", fault.Arg(found[0].Provider))
 	}
 	return found[0], nil
 }
@@ -84,7 +84,7 @@ func (b *Broker) nearest(bindings []*index.Binding, dir string) ([]*index.Bindin
 	}
 	if len(bindings) > maxCompared {
 		return nil, noPlace(fmt.Errorf("over %d directories are bound, too many to compare", maxCompared)).
-			WithHint("authferry use --unbind --dir %s", Arg(bindings[0].Dir))
+			WithHint("authferry use --unbind --dir %s", fault.Arg(bindings[0].Dir))
 	}
 	m, err := b.mounted()
 	if err != nil {
@@ -104,7 +104,7 @@ func (b *Broker) nearest(bindings []*index.Binding, dir string) ([]*index.Bindin
 		case errors.Is(err, fs.ErrNotExist):
 			continue
 		case err != nil:
-			unseen = noPlace(err).WithHint("authferry use --unbind --dir %s", Arg(bd.Dir))
+			unseen = noPlace(err).WithHint("authferry use --unbind --dir %s", fault.Arg(bd.Dir))
 			continue
 		}
 		for _, name := range append(names, real) {
@@ -151,7 +151,7 @@ func (d *doctor) bindings() {
 		default:
 			continue
 		}
-		d.say("bindings", CheckWarning, "authferry use --unbind --dir "+Arg(bd.Dir), "%s %s", quote(bd.Dir), why)
+		d.say("bindings", CheckWarning, "authferry use --unbind --dir "+fault.Arg(bd.Dir), "%s %s", quote(bd.Dir), why)
 	}
 }
 
@@ -181,7 +181,7 @@ func (m *matches) contradiction() error {
 		for _, y := range m.found[:i] {
 			if x.Provider == y.Provider {
 				return fault.Errorf(fault.Fenced, "this directory is bound twice, as %s and as %s", quote(y.Dir), quote(x.Dir)).
-					WithHint("authferry use --unbind --dir %s", Arg(x.Dir))
+					WithHint("authferry use --unbind --dir %s", fault.Arg(x.Dir))
 			}
 		}
 	}

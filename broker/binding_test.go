@@ -304,7 +304,7 @@ func TestUnknownPlaceForAnOrigin(t *testing.T) {
 func TestDoctorBindings(t *testing.T) {
 	w, a := pooled(t, "ada", "bob")
 	b, dir := w.broker(), realDir(t, t.TempDir())
-	if err := b.update(t.Context(), index.Durable, func(idx *index.Index) error {
+	if err := b.Update(t.Context(), index.Durable, func(idx *index.Index) error {
 		idx.Bindings = []index.Binding{
 			{Dir: dir, Provider: "sim", Pool: "sim"}, {Dir: filepath.Join(dir, "gone"), Provider: "sim", Pool: "sim"}, {Dir: "//server/x", Provider: "sim", Pool: "sim"},
 			{Dir: dir, Provider: "other", Pool: "sim"}, {Dir: dir, Provider: "third", Account: index.NewID()}, {Dir: dir, Provider: "fourth", Account: a[0].ID},
@@ -364,7 +364,7 @@ func TestBindWhatIsFoundAgain(t *testing.T) {
 	if _, err := b.Bind(t.Context(), link, "ada", ""); err != nil {
 		t.Fatal(err)
 	}
-	idx, err := b.read()
+	idx, err := b.Read()
 	if err != nil || len(idx.Bindings) != 1 || idx.Bindings[0].Dir != filepath.Join(dir, "moved") {
 		t.Errorf("bound again: %+v, %v", idx.Bindings, err)
 	}

@@ -318,7 +318,7 @@ func allHeld(pool string, held, login []*index.Account, scope string, now time.T
 // needsKey is for an account that is none of an API key, where one is wanted.
 func needsKey(a *index.Account) error {
 	return fault.Errorf(fault.Fenced, "account %s is a login, and this API of provider %s takes API keys only", quote(a.Label), a.Provider).
-		WithHint("authferry login %s --label Key --api-key-stdin", Arg(a.Provider))
+		WithHint("authferry login %s --label Key --api-key-stdin", fault.Arg(a.Provider))
 }
 
 func loginNeeded(a *index.Account) error {

@@ -110,7 +110,7 @@ func TestChooseInAPart(t *testing.T) {
 			idx.Pools["p"] = index.Pool{Provider: "sim", Current: rapid.SampledFrom(idx.Accounts).Draw(t, "elsewhere").ID}
 		}
 		parts := byPool(idx)
-		for _, pool := range poolsOf(idx, "") {
+		for _, pool := range idx.PoolsOf("") {
 			for _, sel := range []selected{{pool: pool}, {pool: pool, soonest: true}, {pool: pool, prefer: idx.Pools[pool].Current, pinned: true}} {
 				whole, part := choose(idx, sel, nil, testNow), choose(parts[pool], sel, nil, testNow)
 				if (whole.account == nil) != (part.account == nil) || whole.account != nil && whole.account.ID != part.account.ID ||

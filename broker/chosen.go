@@ -21,7 +21,7 @@ func (b *Broker) Chosen(s Selection) (Chosen, error) {
 	if s.Account == "" && s.Pool == "" && s.Provider == "" && s.EnvAccount == "" && s.EnvPool == "" {
 		return Chosen{}, nil
 	}
-	idx, err := b.read()
+	idx, err := b.Read()
 	if err != nil {
 		return Chosen{}, err
 	}
@@ -39,14 +39,15 @@ func (b *Broker) Chosen(s Selection) (Chosen, error) {
 // Origins returns where tokens of what was chosen may go, as their records in
 // the keystore say, sorted. It touches no network.
 func (b *Broker) Origins(ctx context.Context, c Chosen) ([]string, error) {
-	idx, err := b.readOrEmpty()
+	idx, err := b.ReadOrEmpty()
 	if err != nil {
 		return nil, err
 	}
 	if len(idx.Accounts) == 0 {
 		return nil, nil
 	}
-	if err := b.open(idx); err != nil {
+	o, err := b.Open(idx)
+	if err != nil {
 		return nil, err
 	}
 	var origins []string
@@ -55,7 +56,7 @@ func (b *Broker) Origins(ctx context.Context, c Chosen) ([]string, error) {
 		if a.Removing || !c.includes(a) {
 			continue
 		}
-		stored, err := b.readGrants(ctx, idx, a.ID)
+		stored, err := o.Grants(ctx, a.ID)
 		if err != nil {
 			return nil, err
 		}

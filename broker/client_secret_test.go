@@ -38,14 +38,7 @@ func (w *world) addAt(b *Broker, p oauth.Provider) *index.Account {
 // hasSecret reports whether the folder's keystore has p's client secret.
 func (w *world) hasSecret(b *Broker, p oauth.Provider) bool {
 	w.t.Helper()
-	idx, err := b.read()
-	if err == nil {
-		err = b.open(idx)
-	}
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	has, err := b.hasClientSecret(w.t.Context(), idx, p.Endpoint())
+	has, err := open(w.t, b).Store.HasClientSecret(w.t.Context(), p.Endpoint())
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -108,11 +101,11 @@ func TestManifestFindsClientSecrets(t *testing.T) {
 		t.Fatal(err)
 	}
 	b, idx := w.opened()
-	if err := b.del(t.Context(), record.ManifestItem(idx)); err != nil {
+	if err := raw(t, b).Delete(t.Context(), record.ManifestItem(idx.Store)); err != nil {
 		t.Fatal(err)
 	}
 	w.add("bob", time.Hour)
-	m, err := b.readManifest(t.Context(), idx)
+	m, err := open(t, b).Store.Manifest(t.Context())
 	if err != nil || len(m.Accounts) != 2 || len(m.Clients) != 2 {
 		t.Errorf("%+v, %v", m, err)
 	}
@@ -156,7 +149,7 @@ func TestInitBesideClientSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	b, said := at(dir), ""
-	b.opt.Warn = func(m string) { said += m }
+	b.Warn = func(m string) { said += m }
 	if _, err := b.InitFileKeystore(t.Context(), filepath.Join(filepath.Dir(dir), "key.txt")); err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +174,7 @@ func TestDoctorMissesClientSecret(t *testing.T) {
 	w.addAt(w.broker(), p)
 	w.healthy()
 	b, idx := w.opened()
-	if err := b.del(t.Context(), idx.Store+"/client/"+record.ClientKey(p.Endpoint())); err != nil {
+	if err := raw(t, b).Delete(t.Context(), idx.Store+"/client/"+record.ClientKey(p.Endpoint())); err != nil {
 		t.Fatal(err)
 	}
 	w.doctor(false, CheckFail, "no client secret")

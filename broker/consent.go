@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
 )
@@ -47,8 +48,8 @@ func (l *login) redeem(ctx context.Context, a *oauth.Authorization, answer *oaut
 }
 
 func (l *login) tokens(ctx context.Context, a *oauth.Authorization, code keystore.Secret) (*oauth.Token, error) {
-	defer l.b.opt.Progress(Step{forProvider(l.provider.Name), time.Now().Add(l.b.opt.HTTPTimeout)})()
-	tok, err := l.b.opt.Client.Exchange(ctx, a, code)
+	defer l.b.Progress(folder.Step{Doing: forProvider(l.provider.Name), Until: time.Now().Add(l.b.HTTPTimeout)})()
+	tok, err := l.b.Client.Exchange(ctx, a, code)
 	l.endpoint.AuthStyle = a.AuthStyle()
 	return tok, err
 }
@@ -92,7 +93,7 @@ func (l *login) byPaste(ctx context.Context, who Person) (*Login, error) {
 			return nil, l.failed(err)
 		}
 		refused = err
-		l.b.opt.Warn(err.Error())
+		l.b.Warn(err.Error())
 	}
 	return nil, l.failed(refused)
 }
@@ -113,8 +114,8 @@ func pasteRedirect(p oauth.Provider) (string, error) {
 }
 
 func (l *login) byDevice(ctx context.Context, who Person) (*Login, error) {
-	over := l.b.opt.Progress(Step{Doing: forProvider(l.provider.Name)})
-	d, err := l.b.opt.Client.AuthorizeDevice(ctx, l.provider, l.endpoint)
+	over := l.b.Progress(folder.Step{Doing: forProvider(l.provider.Name)})
+	d, err := l.b.Client.AuthorizeDevice(ctx, l.provider, l.endpoint)
 	over()
 	if err != nil {
 		return nil, l.failed(err)
@@ -122,7 +123,7 @@ func (l *login) byDevice(ctx context.Context, who Person) (*Login, error) {
 	who.Enter(d)
 	// The poll that succeeds is the exchange, so what it writes comes before.
 	return l.exchange(ctx, "", func(context.Context) (*oauth.Token, error) {
-		tok, err := l.b.opt.Client.Redeem(ctx, d)
+		tok, err := l.b.Client.Redeem(ctx, d)
 		l.endpoint.AuthStyle = d.AuthStyle()
 		return tok, err
 	})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/migrate"
@@ -37,15 +38,15 @@ func (b *Broker) TakeOver(ctx context.Context, req TakeoverRequest) (*Takeover, 
 		return nil, err
 	}
 	if t.file.OpenTo != "" {
-		b.opt.Warn(fmt.Sprintf("%s may be read by %s, so its logins may be known: a new login each is the safe way", t.file.Path, t.file.OpenTo))
+		b.Warn(fmt.Sprintf("%s may be read by %s, so its logins may be known: a new login each is the safe way", t.file.Path, t.file.OpenTo))
 	}
 	if !t.busy() {
 		return t.outcome(), nil
 	}
-	if err := b.makeFolder(); err != nil {
+	if err := b.Make(); err != nil {
 		return nil, err
 	}
-	lock, err := b.lock(ctx, lock.Import)
+	lock, err := b.Lock(ctx, lock.Import)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +91,7 @@ func (t *takeover) do(ctx context.Context) (*Takeover, error) {
 	o := t.outcome()
 	var failed error
 	var at atomic.Int32
-	defer t.opt.Progress(Step{Doing: func() string {
+	defer t.Progress(folder.Step{Doing: func() string {
 		return fmt.Sprintf("taking over the logins of %s, %d of %d", t.req.Source.Title, at.Load(), len(t.candidates))
 	}})()
 	for _, c := range t.candidates {
@@ -134,7 +135,7 @@ func (t *takeover) keep(ctx context.Context, c *candidate) (*index.Account, erro
 		return t.replace(ctx, c.whole, c.n)
 	}
 	var a *index.Account
-	if err := whileMoving(func() (err error) {
+	if err := folder.WhileMoving(func() (err error) {
 		a, err = t.adopt(ctx, c.n)
 		return err
 	}); a != nil || err != nil {
@@ -147,74 +148,55 @@ func (t *takeover) keep(ctx context.Context, c *candidate) (*index.Account, erro
 // n, and gives it an entry. Added once more it would have two accounts as soon as
 // doctor finds the first.
 func (t *takeover) adopt(ctx context.Context, n NewAccount) (*index.Account, error) {
-	idx, err := t.readOrEmpty()
+	idx, err := t.ReadOrEmpty()
 	if err != nil || idx.Store == "" {
 		return nil, err
 	}
-	if err := t.open(idx); err != nil {
+	o, err := t.Open(idx)
+	if err != nil {
 		return nil, err
 	}
-	m, err := t.readManifest(ctx, idx)
+	m, err := o.Store.Manifest(ctx)
 	if err != nil {
-		return nil, storeError(err)
+		return nil, err
 	}
 	for _, id := range m.Accounts {
 		if !index.ValidID(id) || idx.Account(id) != nil {
 			continue
 		}
-		stored, err := t.readGrants(ctx, idx, id)
+		stored, err := o.Grants(ctx, id)
 		if err != nil {
 			return nil, err
 		}
-		if g := stored.Best; g == nil || g.Secret().Empty() || g.Provider != n.Provider.Name || record.Fingerprint(g.Secret()) != record.Fingerprint(n.grantSecret()) {
+		g := stored.Best
+		if g == nil || g.Secret().Empty() || g.Provider != n.Provider.Name || record.Fingerprint(g.Secret()) != record.Fingerprint(n.grantSecret()) {
 			continue
 		}
-		acc, slot, err := t.accessOf(ctx, idx, id, stored.Best.Generation)
+		now := time.Now().UTC()
+		acc, slot, err := o.Store.AccessOf(ctx, id, g.Generation)
 		if err != nil {
 			return nil, err
 		}
 		if acc == nil {
-			if acc, err = t.storeAccess(ctx, idx, id, n, stored); err != nil {
-				return nil, err
+			if _, acc = newRecords(id, n, now); acc != nil {
+				acc.Generation = g.Generation
 			}
-			slot = stored.Slot
 		}
-		n.id = id
-		a, err := newEntry(n, time.Now().UTC())
+		a, err := newEntry(id, n, now)
 		if err != nil {
 			return nil, err
 		}
-		commit(&a, stored.Best, stored.Slot, acc, slot)
-		return &a, t.update(ctx, index.Durable, func(i *index.Index) error {
-			if i.Account(id) != nil {
-				return fault.Errorf(fault.LabelTaken, "it was found and restored meanwhile")
-			}
-			if err := admissible(i, &a, stored.Best.Secret()); err != nil {
-				return err
-			}
-			if err := t.unmoved(i, idx); err != nil {
-				return err
-			}
-			i.Keystore = string(t.store.Kind())
-			enlist(i, &a)
-			return nil
+		l, err := o.LockNew(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		defer l.Release()
+		return o.Commit(ctx, l, folder.Login{
+			Slot: stored.Slot, Grant: g, Stored: true, Access: acc, AccessSlot: slot, New: &a,
+			Check: func(i *index.Index) error { return admissible(i, &a, g.Secret()) },
 		})
 	}
 	return nil, nil
-}
-
-// storeAccess stores the access token of n, if it has one, beside a stored grant.
-func (b *Broker) storeAccess(ctx context.Context, idx *index.Index, id string, n NewAccount, stored record.Grants) (*record.Access, error) {
-	_, acc := newRecords(id, n, time.Now().UTC())
-	if acc == nil {
-		return nil, nil
-	}
-	acc.Generation = stored.Best.Generation
-	v, err := acc.Encode()
-	if err != nil {
-		return nil, err
-	}
-	return acc, storeError(b.set(ctx, record.AccessItem(idx, id, stored.Slot), v))
 }
 
 // grantSecret is what n's grant will be made of.
@@ -232,7 +214,7 @@ func (t *takeover) carryOver(ctx context.Context, o *Takeover) error {
 		return nil
 	}
 	for _, c := range t.candidates {
-		if pool, _, _ := findPool(t.idx, c.n.Provider.Name); c.login.Current && c.reason == "" && c.held != "" && len(t.idx.Members(pool)) == 0 {
+		if pool, _, _ := t.idx.FindPool(c.n.Provider.Name); c.login.Current && c.reason == "" && c.held != "" && len(t.idx.Members(pool)) == 0 {
 			if _, err := t.Use(ctx, c.held); err != nil && fault.CodeOf(err) != fault.NoAccount {
 				return err
 			}
@@ -241,10 +223,10 @@ func (t *takeover) carryOver(ctx context.Context, o *Takeover) error {
 	switch on := t.file.Failover; {
 	case on == nil || *on == t.Config().Failover:
 	case len(t.idx.Accounts) == 0 && !*on:
-		t.opt.Warn("failover is off, as it was in " + t.file.Path + "; authferry config set failover true turns it on")
+		t.Warn("failover is off, as it was in " + t.file.Path + "; authferry config set failover true turns it on")
 		return t.ConfigSet(ctx, "failover", "false")
 	default:
-		t.opt.Warn(fmt.Sprintf("in %s failover was %s; here it is not: authferry config set failover %t", t.file.Path, onOff(*on), *on))
+		t.Warn(fmt.Sprintf("in %s failover was %s; here it is not: authferry config set failover %t", t.file.Path, onOff(*on), *on))
 	}
 	return nil
 }
@@ -267,7 +249,7 @@ func (t *takeover) release(ctx context.Context, o *Takeover) error {
 			continue
 		}
 		if err := t.confirm(ctx, c); err != nil {
-			t.opt.Warn(fmt.Sprintf("login %s stays in %s: %v", quote(c.login.Entry), t.file.Path, err))
+			t.Warn(fmt.Sprintf("login %s stays in %s: %v", quote(c.login.Entry), t.file.Path, err))
 			continue
 		}
 		going, ids = append(going, c.login), append(ids, c.held)
@@ -284,7 +266,7 @@ func (t *takeover) release(ctx context.Context, o *Takeover) error {
 	if err := t.remove(ctx, going); err != nil {
 		gone := t.gone(ctx, ids)
 		if len(gone) < len(ids) {
-			t.opt.Warn(fmt.Sprintf("the logins are here, and %s still has them too (%v); whichever program refreshes first logs the other out; finish it: %s",
+			t.Warn(fmt.Sprintf("the logins are here, and %s still has them too (%v); whichever program refreshes first logs the other out; finish it: %s",
 				t.file.Path, err, o.Finish))
 		}
 		if err := t.share(ctx, ids, t.file.Path); err != nil {
@@ -323,7 +305,7 @@ func (t *takeover) outrun(ids []string) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	idx, err := t.readOrEmpty()
+	idx, err := t.ReadOrEmpty()
 	if err != nil {
 		return err
 	}
@@ -346,7 +328,7 @@ func (t *takeover) remove(ctx context.Context, going []migrate.Login) error {
 	}
 	linked, err := t.file.Remove(going)
 	if linked {
-		t.opt.Warn(t.file.Path + " had another name, a hard link, under which what it was can still be read; delete that as well")
+		t.Warn(t.file.Path + " had another name, a hard link, under which what it was can still be read; delete that as well")
 	}
 	return err
 }
@@ -365,7 +347,7 @@ func (t *takeover) removeItem(ctx context.Context, going []migrate.Login) error 
 		return migrate.ErrChanged
 	}
 	item, _ := foreignItem(t.req.Source)
-	ctx, cancel := context.WithTimeout(ctx, t.opt.KeychainTimeout)
+	ctx, cancel := context.WithTimeout(ctx, t.KeychainTimeout)
 	defer cancel()
 	return item.Delete(ctx)
 }
@@ -373,7 +355,7 @@ func (t *takeover) removeItem(ctx context.Context, going []migrate.Login) error 
 // confirm reads the candidate's login back: the index names it, and the keystore
 // has it, or what it became. Of which the index is no witness.
 func (t *takeover) confirm(ctx context.Context, c *candidate) error {
-	idx, err := t.read()
+	idx, err := t.Read()
 	if err != nil {
 		return err
 	}
@@ -381,10 +363,11 @@ func (t *takeover) confirm(ctx context.Context, c *candidate) error {
 	if a == nil || a.Removing {
 		return fault.Errorf(fault.NoAccount, "the account was removed meanwhile")
 	}
-	if err := t.open(idx); err != nil {
+	o, err := t.Open(idx)
+	if err != nil {
 		return err
 	}
-	stored, err := t.readGrants(ctx, idx, a.ID)
+	stored, err := o.Grants(ctx, a.ID)
 	switch {
 	case err != nil:
 		return err
@@ -395,7 +378,7 @@ func (t *takeover) confirm(ctx context.Context, c *candidate) error {
 	if stored.Best.Secret().Equal(secret) || !stored.Best.Secret().Empty() && slices.Contains(stored.Best.Spent, record.Fingerprint(secret)) {
 		return nil
 	}
-	acc, _, err := t.accessOf(ctx, idx, a.ID, stored.Best.Generation)
+	acc, _, err := o.Store.AccessOf(ctx, a.ID, stored.Best.Generation)
 	if err == nil && (acc == nil || !acc.AccessToken.Equal(secret)) {
 		err = fault.Errorf(fault.KeystoreDenied, "the keystore has another one")
 	}
@@ -415,7 +398,7 @@ func (t *takeover) held() (ids []string) {
 // share notes that another program's file has the logins of these accounts too,
 // or with where empty that it no longer does.
 func (t *takeover) share(ctx context.Context, ids []string, where string) error {
-	idx, err := t.readOrEmpty()
+	idx, err := t.ReadOrEmpty()
 	if err != nil {
 		return err
 	}
@@ -425,7 +408,7 @@ func (t *takeover) share(ctx context.Context, ids []string, where string) error 
 	if !slices.ContainsFunc(ids, func(id string) bool { return differs(idx.Account(id)) }) {
 		return nil
 	}
-	return t.update(ctx, index.Durable, func(i *index.Index) error {
+	return t.Update(ctx, index.Durable, func(i *index.Index) error {
 		for _, id := range ids {
 			if a := i.Account(id); differs(a) {
 				a.Shared = where

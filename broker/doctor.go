@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
@@ -67,6 +68,7 @@ type doctor struct {
 	b      *Broker
 	fix    bool
 	idx    *index.Index
+	o      *folder.Opened   // once the keystore works
 	shared map[string]Check // by account: another program has its login too
 	checks []Check
 }
@@ -86,14 +88,14 @@ func (d *doctor) fail(name string, err error) {
 
 // index reads the index, and reports whether there is a usable one.
 func (d *doctor) index(ctx context.Context) bool {
-	idx, err := d.b.readOrEmpty()
+	idx, err := d.b.ReadOrEmpty()
 	if fault.CodeOf(err) == fault.IndexCorrupt {
-		good, lastErr := d.b.index.LastGood()
+		good, lastErr := d.b.File().LastGood()
 		switch {
 		case errors.Is(lastErr, fs.ErrNotExist), errors.Is(lastErr, index.ErrCorrupt):
 			return d.lost(ctx)
 		case lastErr != nil:
-			d.fail("index", indexError(lastErr))
+			d.fail("index", folder.Fault(lastErr))
 			return false
 		case !d.fix:
 			d.say("index", CheckFail, fixHint, "index.json is damaged; accounts in its backup: %d", len(good.Accounts))
@@ -105,12 +107,12 @@ func (d *doctor) index(ctx context.Context) bool {
 		}
 	}
 	if err != nil {
-		d.fail("index", indexError(err))
+		d.fail("index", folder.Fault(err))
 		return false
 	}
 	d.idx = idx
 	switch {
-	case idx.Store == "" && d.b.index.HasVault():
+	case idx.Store == "" && d.b.File().HasVault():
 		return d.lost(ctx)
 	case idx.Store != "" && !d.place(ctx):
 		return false
@@ -122,18 +124,16 @@ func (d *doctor) index(ctx context.Context) bool {
 // mendIndex puts ix in the place of an index that can't be used, and returns what
 // is there then: another doctor may have been faster.
 func (d *doctor) mendIndex(ctx context.Context, ix *index.Index, how string) (*index.Index, error) {
-	ctx, over := d.b.within(ctx, d.b.opt.LockTimeout, forLock(lock.Index.In(d.b.index.Dir())))
-	defer over()
-	mended, err := d.b.index.Mend(ctx, ix)
+	now, mended, err := d.b.Mend(ctx, ix)
 	if err != nil {
-		return nil, indexError(err)
+		return nil, err
 	}
 	if mended {
 		d.say("index", CheckOK, "", "index.json was damaged; it was %s", how)
 	} else {
 		d.say("index", CheckOK, "", "index.json was damaged; somebody else mended it meanwhile")
 	}
-	return d.b.read()
+	return now, nil
 }
 
 // keystore probes it, and reports whether it works.
@@ -144,6 +144,10 @@ func (d *doctor) keystore(ctx context.Context) bool {
 		return false
 	}
 	d.say("keystore", CheckOK, "", "%s: %s: written, read and deleted a probe", s.Kind, s.Backend)
+	if d.o, err = d.b.Open(d.idx); err != nil {
+		d.fail("keystore", err)
+		return false
+	}
 	if s.Kind == string(keystore.File) {
 		d.keyFileModes()
 	} else {
@@ -157,16 +161,16 @@ func (d *doctor) locks() {
 	if d.idx.Store == "" {
 		return // a new folder stays as it is
 	}
-	f := d.b.index
-	quiet := d.lock(lock.Index.In(f.Dir()), "the index", indexPatience)
-	for _, l := range []struct{ path, of string }{
-		{lock.Manifest.In(f.Dir()), "the manifest"}, {lock.Probe.In(f.Dir()), "the keystore's probe"}, {lock.Import.In(f.Dir()), "the import"},
-	} {
-		quiet = d.lock(l.path, l.of, storePatience) && quiet
+	quiet := d.lock(lock.Index, "the index", indexPatience)
+	for _, l := range []struct {
+		name lock.Name
+		of   string
+	}{{lock.Manifest, "the manifest"}, {lock.Probe, "the keystore's probe"}, {lock.Import, "the import"}} {
+		quiet = d.lock(l.name, l.of, folder.StorePatience) && quiet
 	}
 	for _, a := range d.idx.Accounts {
-		quiet = d.lock(lock.Rotation(a.ID).In(f.Dir()), "account "+quote(a.Label), storePatience) && quiet
-		quiet = d.lock(lock.Gate(a.ID).In(f.Dir()), "the gate of account "+quote(a.Label), storePatience) && quiet
+		quiet = d.lock(lock.Rotation(a.ID), "account "+quote(a.Label), folder.StorePatience) && quiet
+		quiet = d.lock(lock.Gate(a.ID), "the gate of account "+quote(a.Label), folder.StorePatience) && quiet
 	}
 	if quiet {
 		d.say("locks", CheckOK, "", "locks work, and nobody holds one")
@@ -178,24 +182,24 @@ func (d *doctor) locks() {
 const indexPatience = 10 * time.Second
 
 // lock reports whether one is free. One that was never taken is.
-func (d *doctor) lock(path, of string, patience time.Duration) (free bool) {
-	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) && path != lock.Index.In(d.b.index.Dir()) {
+func (d *doctor) lock(name lock.Name, of string, patience time.Duration) (free bool) {
+	if _, err := os.Lstat(name.In(d.b.Dir)); errors.Is(err, fs.ErrNotExist) && name != lock.Index {
 		return true
 	}
-	l, err := lock.TryAcquire(path)
+	l, err := d.b.TryLock(name)
 	switch {
 	case err == nil:
 		l.Release()
 		return true
 	case errors.Is(err, lock.ErrBusy):
-		h, _ := lock.ReadHolder(path)
+		h, _ := d.b.Holder(name)
 		status := CheckOK
 		if time.Since(h.StartedAt) > patience {
 			status = CheckWarning
 		}
 		d.say("locks", status, "", "%s is held by %s since %s (%s)", of, h, h.StartedAt.Local().Format(time.TimeOnly), cmp.Or(h.State, "at work"))
 	default:
-		d.fail("locks", indexError(err))
+		d.fail("locks", folder.Fault(err))
 	}
 	return false
 }
@@ -213,7 +217,7 @@ func (d *doctor) clock() {
 }
 
 func (d *doctor) settings() {
-	_, err := d.b.loadConfig()
+	_, err := d.b.LoadConfig()
 	var ps *oauth.Providers
 	if err == nil {
 		ps, err = d.b.Providers()
@@ -223,7 +227,7 @@ func (d *doctor) settings() {
 		return
 	}
 	for name, keys := range ps.Unknown() {
-		d.say("settings", CheckWarning, "authferry provider show "+name, "%s", ignored(name, keys))
+		d.say("settings", CheckWarning, "authferry provider show "+name, "%s", folder.Ignored(name, keys))
 		return
 	}
 	d.say("settings", CheckOK, "", "config.toml and providers.toml are readable")

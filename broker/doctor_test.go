@@ -163,7 +163,7 @@ func TestDoctorFindings(t *testing.T) {
 	} {
 		var before index.Account
 		edit := func(f func(*index.Account)) {
-			if err := w.broker().update(t.Context(), index.Durable, func(i *index.Index) error { f(i.Account(a.ID)); return nil }); err != nil {
+			if err := w.broker().Update(t.Context(), index.Durable, func(i *index.Index) error { f(i.Account(a.ID)); return nil }); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -172,7 +172,7 @@ func TestDoctorFindings(t *testing.T) {
 		edit(func(x *index.Account) { *x = before })
 	}
 	w.healthy()
-	if err := w.broker().update(t.Context(), index.Durable, func(i *index.Index) error { i.Account(a.ID).Shared = theirs; return nil }); err != nil {
+	if err := w.broker().Update(t.Context(), index.Durable, func(i *index.Index) error { i.Account(a.ID).Shared = theirs; return nil }); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(theirs, []byte(`{}`), 0o600); err != nil {
@@ -182,21 +182,14 @@ func TestDoctorFindings(t *testing.T) {
 
 	// The keystore lost the login: only a person can mend that.
 	b := w.broker()
-	idx, err := b.read()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := b.open(idx); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.deleteItems(t.Context(), idx, a.ID); err != nil {
+	if err := open(t, b).DeleteItems(t.Context(), a.ID); err != nil {
 		t.Fatal(err)
 	}
 	w.doctor(true, CheckFail, "the keystore has no login of it any more")
 	w.mustLogin(ada, LoginRequest{Renew: a.ID})
 	w.healthy()
 
-	lock, err := lock.Acquire(t.Context(), lock.Rotation(a.ID).In(b.index.Dir()))
+	lock, err := lock.Acquire(t.Context(), lock.Rotation(a.ID).In(b.File().Dir()))
 	if err != nil {
 		t.Fatal(err)
 	}

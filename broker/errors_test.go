@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -25,7 +26,7 @@ func TestKeystoreErrors(t *testing.T) {
 		{cause(keystore.ErrTimeout, context.DeadlineExceeded), fault.KeystoreTimeout, "the keychain did not answer in time; nothing was lost"},
 		{cause(keystore.ErrTimeout, context.Canceled), fault.Cancelled, "interrupted while the keystore was waited for; nothing was lost"},
 	} {
-		got := storeError(row.err)
+		got := record.Fault(row.err)
 		if fault.CodeOf(got) != row.code || got.Error() != row.text {
 			t.Errorf("%v: %s, %q", row.err, fault.CodeOf(got), got)
 		}

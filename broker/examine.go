@@ -21,7 +21,7 @@ func (d *doctor) account(ctx context.Context, a *index.Account) {
 		d.tombstone(ctx, name, a)
 		return
 	}
-	stored, err := d.b.readGrants(ctx, d.idx, a.ID)
+	stored, err := d.o.Grants(ctx, a.ID)
 	if err != nil {
 		d.fail(name, err)
 		return
@@ -57,7 +57,7 @@ func (d *doctor) account(ctx context.Context, a *index.Account) {
 	case a.Kind == index.KindOAuth && a.Fingerprint == "":
 		d.say(name, CheckOK, "", "index and keystore agree; it has no refresh token, and ends %s", atTime(a.ExpiresAt))
 	default:
-		if _, err := d.b.endpoint(ctx, d.idx, stored.Best); err != nil { // its client secret is gone
+		if _, err := d.o.Store.Endpoint(ctx, stored.Best); err != nil { // its client secret is gone
 			d.fail(name, err)
 		} else {
 			d.say(name, CheckOK, "", "index and keystore agree")
@@ -77,12 +77,12 @@ func (d *doctor) behind(ctx context.Context, name string, a *index.Account) {
 		d.say(name, CheckWarning, fixHint, "the index is behind the keystore")
 		return
 	}
-	lock, err := d.b.lockAccount(ctx, a.ID)
+	lock, err := d.b.LockAccount(ctx, a.ID, 0)
 	if err == nil {
 		defer lock.Release()
 		var stored record.Grants
-		if stored, err = d.b.readGrants(ctx, d.idx, a.ID); err == nil && stored.Best != nil {
-			_, err = d.b.rollForward(ctx, d.idx, a, stored)
+		if stored, err = d.o.Grants(ctx, a.ID); err == nil && stored.Best != nil {
+			_, err = d.o.RollForward(ctx, a, stored)
 		}
 	}
 	if err != nil {
@@ -96,12 +96,12 @@ func (d *doctor) behind(ctx context.Context, name string, a *index.Account) {
 // person asked for it, its secrets were to be deleted, so that is safe to finish;
 // whether the provider was told is not known, but whether it was to be.
 func (d *doctor) tombstone(ctx context.Context, name string, a *index.Account) {
-	m, err := d.b.readManifest(ctx, d.idx)
+	m, err := d.o.Store.Manifest(ctx)
 	if err != nil {
-		d.fail(name, storeError(err))
+		d.fail(name, record.Fault(err))
 		return
 	}
-	stored, err := d.b.readGrants(ctx, d.idx, a.ID)
+	stored, err := d.o.Grants(ctx, a.ID)
 	if err != nil {
 		d.fail(name, err)
 		return
@@ -132,7 +132,7 @@ func (d *doctor) tombstone(ctx context.Context, name string, a *index.Account) {
 // stillIn reports whether the file that the account was taken from, and left in,
 // has a login of its provider yet: the other program may have refreshed it since.
 func (b *Broker) stillIn(ctx context.Context, a *index.Account) bool {
-	return !b.strange(a.Shared) && slices.ContainsFunc(migrate.Sources(), func(s migrate.Source) bool {
+	return !b.Strange(a.Shared) && slices.ContainsFunc(migrate.Sources(), func(s migrate.Source) bool {
 		t, err := b.newTakeover(ctx, TakeoverRequest{Source: s, Path: a.Shared}, true)
 		return err == nil && slices.ContainsFunc(t.candidates, func(c *candidate) bool { return c.n.Provider.Name == a.Provider })
 	})

@@ -285,18 +285,11 @@ func TestRefreshBehind(t *testing.T) {
 	}
 }
 
-// opened is a broker whose keystore is open, and the index as it is.
+// opened is openedAt for the world's own.
 func (w *world) opened() (*Broker, *index.Index) {
 	w.t.Helper()
 	b := w.broker()
-	idx, err := b.read()
-	if err == nil {
-		err = b.open(idx)
-	}
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return b, idx
+	return b, open(w.t, b).Index
 }
 
 // lengthen makes an imported token look as if it had been issued an hour ago.
@@ -304,7 +297,7 @@ func (w *world) lengthen(id string) {
 	w.t.Helper()
 	b, idx := w.opened()
 	a := idx.Account(id)
-	acc, err := b.readAccess(w.t.Context(), idx, a)
+	acc, err := b.Access(w.t.Context(), idx, a)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -313,7 +306,7 @@ func (w *world) lengthen(id string) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if err := b.set(w.t.Context(), record.AccessItem(idx, id, a.AccessSlot), v); err != nil {
+	if err := raw(w.t, b).Set(w.t.Context(), record.AccessItem(idx.Store, id, a.AccessSlot), v); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -403,7 +396,7 @@ func make50KB() []byte {
 func (w *world) expire(id string) {
 	w.t.Helper()
 	b, idx := w.opened()
-	if err := b.del(w.t.Context(), record.AccessItem(idx, id, idx.Account(id).AccessSlot)); err != nil {
+	if err := raw(w.t, b).Delete(w.t.Context(), record.AccessItem(idx.Store, id, idx.Account(id).AccessSlot)); err != nil {
 		w.t.Fatal(err)
 	}
 }

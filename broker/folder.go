@@ -14,19 +14,20 @@ import (
 
 	"github.com/authferry/authferry/atomicfile"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 )
 
 // folder checks who else may read it, and what killed processes left in it.
 func (d *doctor) folder() {
-	dir := d.b.opt.Dir
+	dir := d.b.Dir
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		d.say("folder", CheckOK, "", "%s is not there yet; the first account makes it", dir)
 		return
 	}
 	var open, left []string
-	alone, _ := d.b.index.Alone()
+	alone, _ := d.b.File().Alone()
 	for _, path := range d.b.ownFiles(alone) {
 		info, err := os.Lstat(path)
 		if err != nil {
@@ -89,13 +90,13 @@ const (
 // where it is that as a whole. AUTHFERRY_DIR may be a home folder, in which
 // anything else is a person's own, also in a folder there that is called vault.
 func (b *Broker) ownFiles(alone bool) (paths []string) {
-	dir := b.opt.Dir
+	dir := b.Dir
 	if alone {
 		paths = append(paths, dir)
 	}
 	for _, part := range []struct {
 		dir, own string
-	}{{dir, ownInFolder}, {lock.Folder(dir), ownInLocks}, {b.vaultDir(), ownInVault}} {
+	}{{dir, ownInFolder}, {lock.Folder(dir), ownInLocks}, {b.Vault(), ownInVault}} {
 		// What a link leads to is elsewhere.
 		if info, err := os.Lstat(part.dir); err != nil || part.dir != dir && !info.IsDir() {
 			continue
@@ -146,13 +147,13 @@ func inWords(paths []string) string {
 // A folder that was moved keeps its store, also where its new path can't be
 // written down at this moment.
 func (d *doctor) place(ctx context.Context) bool {
-	err := d.b.checkFolder(d.idx)
-	if fault.CodeOf(err) == fault.Fenced && d.fix && !isIn(d.idx.Path, d.b.opt.Dir) {
-		err = d.b.update(ctx, index.Durable, func(i *index.Index) error {
+	err := d.b.CheckPlace(d.idx)
+	if fault.CodeOf(err) == fault.Fenced && d.fix && !folder.IsIn(d.idx.Path, d.b.Dir) {
+		err = d.b.Update(ctx, index.Durable, func(i *index.Index) error {
 			if i.Store != d.idx.Store || i.Path != d.idx.Path {
 				return fault.Errorf(fault.LockTimeout, "the folder was given another identity meanwhile; nothing was changed").WithHint("authferry doctor")
 			}
-			real, err := index.RealPath(d.b.opt.Dir)
+			real, err := index.RealPath(d.b.Dir)
 			i.Store, i.Path = index.NewStoreID(), real
 			for n := range i.Accounts {
 				a := &i.Accounts[n]

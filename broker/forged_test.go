@@ -23,14 +23,7 @@ import (
 func (w *world) stored(id string) *record.Grant {
 	w.t.Helper()
 	b := w.broker()
-	idx, err := b.read()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	if err := b.open(idx); err != nil {
-		w.t.Fatal(err)
-	}
-	found, err := b.readGrants(w.t.Context(), idx, id)
+	found, err := open(w.t, b).Grants(w.t.Context(), id)
 	if err != nil || found.Best == nil {
 		w.t.Fatalf("no grant: %v", err)
 	}
@@ -81,7 +74,7 @@ func TestProviderNames(t *testing.T) {
 			i.Pools = map[string]index.Pool{"p": {Provider: name}}
 			return nil
 		})
-		if takes := (oauth.Provider{Name: name}).Validate() == nil; takes != (err == nil) || takes && Arg(name) != name {
+		if takes := (oauth.Provider{Name: name}).Validate() == nil; takes != (err == nil) || takes && fault.Arg(name) != name {
 			t.Errorf("%q: providers %v, index %v", name, takes, err)
 		}
 	}
@@ -170,7 +163,7 @@ func TestForgedOriginal(t *testing.T) {
 		paths[filepath.Join(link, "x")] = ""
 	}
 	for path := range paths {
-		if err := w.broker().update(t.Context(), index.Durable, func(i *index.Index) error { i.Path = path; return nil }); err != nil {
+		if err := w.broker().Update(t.Context(), index.Durable, func(i *index.Index) error { i.Path = path; return nil }); err != nil {
 			t.Fatal(err)
 		}
 		if paths[path] != string(data) {
@@ -200,7 +193,7 @@ func TestForgedSpent(t *testing.T) {
 	}
 	decoy := n.add("decoy", time.Hour)
 	before := n.content()
-	if err := n.b.update(t.Context(), index.Durable, func(i *index.Index) error {
+	if err := n.b.Update(t.Context(), index.Durable, func(i *index.Index) error {
 		hers := i.Accounts[0]
 		drop(i, hers.ID)
 		i.Account(decoy.ID).Spent = []string{hers.Fingerprint}

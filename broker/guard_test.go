@@ -14,6 +14,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
@@ -292,7 +293,7 @@ func TestAgeAndSignalsAfterTheAnswer(t *testing.T) {
 	t.Cleanup(func() { record.BootNow = old })
 	record.BootNow = func() record.Boot { return record.Boot{ID: "this", At: uptime} }
 	ctx, cancel := context.WithCancel(t.Context())
-	reached = func(point string) {
+	folder.Reached = func(point string) {
 		switch point {
 		case "K11":
 			cancel()
@@ -300,12 +301,12 @@ func TestAgeAndSignalsAfterTheAnswer(t *testing.T) {
 			uptime += 9 * time.Minute
 		}
 	}
-	t.Cleanup(func() { reached = func(string) {} })
+	t.Cleanup(func() { folder.Reached = func(string) {} })
 	if err := w.broker().rotate(ctx, a.ID, renewal{beyond: 1}, false); err != nil {
 		t.Fatal(err)
 	}
 	b, idx := openedAt(t, w.broker())
-	acc, err := b.readAccess(t.Context(), idx, idx.Account(a.ID))
+	acc, err := b.Access(t.Context(), idx, idx.Account(a.ID))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -478,7 +479,7 @@ func TestHintsAreShellSafe(t *testing.T) {
 	for in, want := range map[string]string{
 		"Work": "Work", "me@example.com": "me@example.com", "two words": "'two words'", "a$(touch x)": "'a$(touch x)'", "it's": `'it'\''s'`, "": "''",
 	} {
-		if got := Arg(in); got != want {
+		if got := fault.Arg(in); got != want {
 			t.Errorf("%q: %s, want %s", in, got, want)
 		}
 	}

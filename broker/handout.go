@@ -74,7 +74,7 @@ const recently = time.Minute
 // handOut is Token for what want selects. Of the accounts that choose gives, one
 // after the other, it takes the first whose token can be had.
 func (b *Broker) handOut(ctx context.Context, want wanted, minTTL time.Duration) (*Token, error) {
-	idx, err := b.read()
+	idx, err := b.Read()
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +88,7 @@ func (b *Broker) handOut(ctx context.Context, want wanted, minTTL time.Duration)
 		c := choose(idx, sel, passed, time.Now())
 		if fault.CodeOf(c.err) == fault.LoginNeeded && !looked {
 			if looked = true; b.revive(ctx, idx, sel) {
-				if idx, err = b.read(); err != nil {
+				if idx, err = b.Read(); err != nil {
 					return nil, err
 				}
 				if sel, rejected, err = want(idx); err != nil {
@@ -135,7 +135,7 @@ func (b *Broker) handOut(ctx context.Context, want wanted, minTTL time.Duration)
 			return nil, failure
 		}
 		// Others may have changed what this caller may have while it waited.
-		if idx, err = b.read(); err != nil {
+		if idx, err = b.Read(); err != nil {
 			return nil, err
 		}
 		refusedNow := s.floor
@@ -183,7 +183,7 @@ func (b *Broker) stuck(a *index.Account, now time.Time) bool {
 		return false
 	}
 	in := a.UnderWay()
-	return in != nil && now.Sub(in.StartedAt) > b.opt.HTTPTimeout
+	return in != nil && now.Sub(in.StartedAt) > b.HTTPTimeout
 }
 
 // outage reports that one of them failed a moment ago for a reason that others may
@@ -207,7 +207,7 @@ func (b *Broker) passedOver(ctx context.Context, idx *index.Index, passed passin
 		if fault.CodeOf(x.err) == fault.LoginNeeded {
 			why = "account " + quote(a.Label) + " needs a new login (" + RenewCommand(a) + ")"
 		}
-		b.opt.Warn(why + "; using " + quote(tok.Account.Label))
+		b.Warn(why + "; using " + quote(tok.Account.Label))
 		if a.Kind == index.KindAPIKey && a.ID == prefer && rejected >= a.Generation {
 			now := time.Now()
 			v := ratelimit.Verdict{Kind: ratelimit.Auth, Until: now.Add(ratelimit.FirstGuess), Scope: ratelimit.AllScopes, Source: "rejected"}
@@ -219,7 +219,7 @@ func (b *Broker) passedOver(ctx context.Context, idx *index.Index, passed passin
 // markRefused notes that the API refused the access token of that generation.
 func (b *Broker) markRefused(ctx context.Context, id string, generation int) (*index.Index, error) {
 	var idx *index.Index
-	err := b.update(ctx, index.Fast, func(i *index.Index) error {
+	err := b.Update(ctx, index.Fast, func(i *index.Index) error {
 		if a := i.Account(id); a != nil && a.Generation == generation {
 			a.RefusedGeneration = generation
 		}

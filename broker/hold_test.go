@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
@@ -21,14 +22,14 @@ import (
 // when has do run the first time that this process comes to a point of its work.
 func when(t *testing.T, point string, do func()) {
 	t.Helper()
-	reached = func(p string) {
+	folder.Reached = func(p string) {
 		if p == point && do != nil {
 			now := do
 			do = nil
 			now()
 		}
 	}
-	t.Cleanup(func() { reached = func(string) {} })
+	t.Cleanup(func() { folder.Reached = func(string) {} })
 }
 
 func absent(t *testing.T, path string) {
@@ -104,7 +105,7 @@ func TestLockDeletedBeforeTheSend(t *testing.T) {
 	b := w.broker()
 	var other *lock.Lock
 	when(t, "K5", func() {
-		path := lock.Rotation(a.ID).In(b.index.Dir())
+		path := lock.Rotation(a.ID).In(b.File().Dir())
 		if err := os.Remove(path); err != nil {
 			t.Skipf("needs a system where a file that is locked can be deleted: %v", err)
 		}

@@ -123,7 +123,7 @@ func TestSoonestReset(t *testing.T) {
 func TestMoveOnProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		idx := drawIndex(t)
-		b := &Broker{config: &defaultConfig}
+		b := New(Options{})
 		i := rapid.IntRange(0, len(idx.Accounts)-1).Draw(t, "reported")
 		a := &idx.Accounts[i]
 		before := idx.Pools[a.Pool].Current
@@ -151,7 +151,7 @@ func TestFenceProperties(t *testing.T) {
 	here := realDir(t, t.TempDir())
 	rapid.Check(t, func(t *rapid.T) {
 		idx := drawIndex(t)
-		b := &Broker{config: &defaultConfig}
+		b := New(Options{})
 		name := func(what string) string {
 			return rapid.SampledFrom([]string{"", "", "p", "fenced"}).Draw(t, what)
 		}

@@ -3,43 +3,13 @@ package broker
 import (
 	"encoding/json"
 	"errors"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/lock"
 )
-
-// Whatever stands in config.toml, its settings are within their bounds or there
-// is an error on one line; and setting one keeps the rest readable.
-func FuzzConfigTOML(f *testing.F) {
-	for _, s := range []string{
-		"", "failover = false\nthrottle_max = '1m'\n", "failover = 7", "strategy = 'x'", "throttle_max = '900h'", "[failover]\nx=1", "# c\nfailover=true # d\n[other]\nx=1",
-		"a = '''\nfailover = 1\n'''\n", "failover.x = 1", "\"failover\" = false", "= =", "\xff",
-		"\ufefffailover = false\r\n", "f\x00a\x00=\x001\x00", "failover = false\n\x00\x00", "\xff\xfea",
-	} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		b := New(Options{Dir: t.TempDir()})
-		if err := os.WriteFile(b.configPath(), data, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		c, err := b.loadConfig()
-		if err != nil {
-			if e, ok := errors.AsType[*fault.Error](err); !ok || e.Code != fault.Usage {
-				t.Fatal(err)
-			}
-			return
-		}
-		if c.Strategy != sticky && c.Strategy != soonestReset || c.ThrottleMax < 0 || c.ThrottleMax > 10*time.Minute {
-			t.Fatalf("%+v", c)
-		}
-	})
-}
 
 // Whatever a rotator writes into its report pipe, the caller makes an Error of it
 // that has a code.

@@ -50,7 +50,7 @@ func (b *Broker) ImportGrant(ctx context.Context, r io.Reader, opt ImportOptions
 	}
 	if opt.ClientID == "" && p.ClientID == "" && !n.RefreshToken.Empty() {
 		return nil, fault.Errorf(fault.Usage, "which client was this grant issued to? provider %s has no client id, and without it the grant can't be refreshed", p.Name).
-			WithHint("authferry import grant %s --label %s --client-id ID", p.Name, Arg(opt.Label))
+			WithHint("authferry import grant %s --label %s --client-id ID", p.Name, fault.Arg(opt.Label))
 	}
 	n.Provider, n.Label, n.Pool, n.ClientID = p, opt.Label, opt.Pool, opt.ClientID
 	return b.Add(ctx, n)

@@ -78,26 +78,8 @@ func TestKeeperSeesWhatOthersWrite(t *testing.T) {
 	if got := ask(); got != again.ID {
 		t.Errorf("after a new login: %s, want %s", got, again.ID)
 	}
-	if k.kept.tokens[ada.ID].access != nil {
+	if k.opt.Memory.Has(open(t, w.broker()).Index, ada) {
 		t.Error("the token of an account that is gone is still in memory")
-	}
-}
-
-// A file that was just written may be followed by another with the same time.
-func TestKeeperDoesNotTrustAFreshFile(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t, brokertest.Config{})
-	w.add("ada", time.Hour)
-	k := NewKeeper(Options{Dir: w.dir})
-	now := time.Now().Add(time.Hour) // fresh for as long as this test takes
-	if err := os.Chtimes(filepath.Join(w.dir, "index.json"), now, now); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := k.Token(t.Context(), TokenRequest{}); err != nil {
-		t.Fatal(err)
-	}
-	if k.kept.file != nil {
-		t.Error("the index is kept by a time that the next version may have as well")
 	}
 }
 

@@ -31,7 +31,7 @@ func TestKeysOnly(t *testing.T) {
 	chosen := func(s Selection) (string, fault.Code) {
 		t.Helper()
 		s.KeysOnly = true
-		idx, err := b.read()
+		idx, err := b.Read()
 		if err != nil {
 			t.Fatal(err)
 		}

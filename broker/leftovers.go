@@ -4,7 +4,7 @@ import (
 	"context"
 	"slices"
 
-	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/record"
 )
@@ -20,85 +20,34 @@ func (d *doctor) leftovers(ctx context.Context) {
 	}
 	m.Accounts = slices.DeleteFunc(m.Accounts, func(id string) bool { return !index.ValidID(id) })
 	// What is here may have been put here, with an index that names it.
-	err := sealsTo(m.KeyFile, d.b.opt.KeyFile, d.b.keyFile(d.idx), d.b.store.Kind())
+	err := d.b.SealsTo(m.KeyFile, d.b.KeyFileOf(d.idx), d.o.Store.Kind())
 	var alone []string
 	if err == nil {
-		alone, err = d.b.compare(ctx, d.idx, o, m)
+		alone, err = d.o.Alone(ctx, o, m)
 	}
 	switch {
 	case err != nil:
 		d.fail("leftovers", err)
 	case !d.fix:
-		d.say("leftovers", CheckWarning, fixHint, "the %s keystore has secrets of this folder too, as a migration that was cut off leaves them", o.store.Kind())
+		d.say("leftovers", CheckWarning, fixHint, "the %s keystore has secrets of this folder too, as a migration that was cut off leaves them", o.Store.Kind())
 	default:
 		err = d.fetch(ctx, o, m, alone)
 		if err == nil {
-			err = d.clear(ctx, o, m)
+			err = d.o.ClearFrom(ctx, o, m)
+			d.idx = d.o.Index
 		}
 		if err != nil {
-			d.fail("leftovers", storeError(err))
+			d.fail("leftovers", err)
 			return
 		}
-		d.say("leftovers", CheckOK, "", "removed the secrets of this folder that a migration left in the %s keystore", o.store.Kind())
+		d.say("leftovers", CheckOK, "", "removed the secrets of this folder that a migration left in the %s keystore", o.Store.Kind())
 	}
-}
-
-// compare returns the logins of m, the manifest of o, that o has alone and b has not.
-// Where o has a newer state of one, it is o that was used last, and nothing there is a
-// leftover. That a login was removed, or is an account's here, has to stand in a
-// keystore: index.json is no witness.
-func (b *Broker) compare(ctx context.Context, idx *index.Index, o *Broker, m record.Manifest) (alone []string, err error) {
-	mine, err := b.readManifest(ctx, idx)
-	if err != nil {
-		return nil, storeError(err)
-	}
-	for _, id := range m.Accounts {
-		there, err := o.readGrants(ctx, idx, id)
-		if err != nil {
-			return nil, err
-		}
-		here, err := b.readGrants(ctx, idx, id)
-		if err != nil {
-			return nil, err
-		}
-		a := idx.Account(id)
-		switch {
-		case there.Best == nil:
-		case here.Best == nil:
-			removed := a != nil && a.Removing && (slices.Contains(m.Removing, id) || slices.Contains(mine.Removing, id))
-			known, err := b.heldByAnother(ctx, idx, there.Best, id)
-			if err != nil {
-				return nil, err
-			}
-			if !removed && !known {
-				alone = append(alone, id)
-			}
-		case there.Best.Generation > here.Best.Generation,
-			there.Best.Generation == here.Best.Generation && !there.Best.Secret().Equal(here.Best.Secret()):
-			return nil, fault.Errorf(fault.KeystoreMismatch, "the %s keystore has a newer login than the %s keystore, which index.json names; nothing was changed", o.store.Kind(), b.store.Kind()).
-				WithHint("put back the index.json that was there last, if you have it; then %s", fixHint)
-		}
-	}
-	return alone, nil
-}
-
-// heldByAnother reports that another account than id has the login g, or had it.
-func (b *Broker) heldByAnother(ctx context.Context, idx *index.Index, g *record.Grant, id string) (bool, error) {
-	a := ownerOfGrant(idx, g)
-	if a == nil || a.ID == id {
-		return false, nil
-	}
-	held, err := b.readGrants(ctx, idx, a.ID)
-	if err != nil || held.Best == nil {
-		return false, err
-	}
-	return held.Best.Secret().Equal(g.Secret()) || slices.Contains(held.Best.Spent, record.Fingerprint(g.Secret())), nil
 }
 
 // fetch copies from o the logins that it has alone, and the client secrets that are
 // needed and not here.
-func (d *doctor) fetch(ctx context.Context, o *Broker, m record.Manifest, alone []string) error {
-	needed, err := d.b.grantClients(ctx, d.idx, accountIDs(d.idx))
+func (d *doctor) fetch(ctx context.Context, o *folder.Opened, m record.Manifest, alone []string) error {
+	needed, err := d.o.NeededClients(ctx, folder.AccountIDs(d.idx))
 	if err != nil {
 		return err
 	}
@@ -110,7 +59,7 @@ func (d *doctor) fetch(ctx context.Context, o *Broker, m record.Manifest, alone 
 		needed = append(needed, record.ClientKey(p.Endpoint()))
 	}
 	for _, id := range alone {
-		stored, err := o.readGrants(ctx, d.idx, id)
+		stored, err := o.Grants(ctx, id)
 		if err != nil {
 			return err
 		}
@@ -128,15 +77,16 @@ func (d *doctor) fetch(ctx context.Context, o *Broker, m record.Manifest, alone 
 		if !slices.Contains(needed, key) {
 			continue
 		}
-		if _, err := d.b.get(ctx, d.idx.Store+"/client/"+key); err == nil {
+		item := record.ClientItem(d.idx.Store, key)
+		if has, err := d.o.Store.Has(ctx, item); err != nil {
+			return err
+		} else if has {
 			continue
-		} else if !unwritten(err) {
+		}
+		if err := d.o.ChangeManifest(ctx, func(m *record.Manifest) { m.AddClient(key) }); err != nil {
 			return err
 		}
-		if err := d.b.changeManifest(ctx, d.idx, func(m *record.Manifest) { m.AddClient(key) }); err != nil {
-			return err
-		}
-		if err := d.copyItem(ctx, o, d.idx.Store+"/client/"+key); err != nil {
+		if _, err := d.o.Store.Copy(ctx, o.Store, item); err != nil {
 			return err
 		}
 	}
@@ -145,76 +95,29 @@ func (d *doctor) fetch(ctx context.Context, o *Broker, m record.Manifest, alone 
 
 // fetchLogin copies the state of a login that counts. The older ones have spent
 // refresh tokens: one that came alone would be sent again.
-func (d *doctor) fetchLogin(ctx context.Context, o *Broker, id string, there record.Grants) error {
-	lock, err := d.b.lockAccount(ctx, id)
+func (d *doctor) fetchLogin(ctx context.Context, o *folder.Opened, id string, there record.Grants) error {
+	lock, err := d.b.LockAccount(ctx, id, 0)
 	if err != nil {
 		return err
 	}
 	defer lock.Release()
-	acc, accessSlot, err := o.accessOf(ctx, d.idx, id, there.Best.Generation)
+	acc, accessSlot, err := o.Store.AccessOf(ctx, id, there.Best.Generation)
 	if err != nil {
 		return err
 	}
-	if err := d.b.changeManifest(ctx, d.idx, func(m *record.Manifest) { m.Add(id) }); err != nil {
+	if err := d.o.ChangeManifest(ctx, func(m *record.Manifest) { m.Add(id) }); err != nil {
 		return err
 	}
-	if err := d.copyItem(ctx, o, record.GrantItem(d.idx, id, there.Slot)); err != nil {
+	if _, err := d.o.Store.Copy(ctx, o.Store, record.GrantItem(d.idx.Store, id, there.Slot)); err != nil {
 		return err
 	}
 	if acc != nil {
-		if err := d.copyItem(ctx, o, record.AccessItem(d.idx, id, accessSlot)); err != nil {
+		if _, err := d.o.Store.Copy(ctx, o.Store, record.AccessItem(d.idx.Store, id, accessSlot)); err != nil {
 			return err
 		}
 	}
 	if d.idx.Account(id) == nil {
-		d.restore(ctx, id, there, true)
+		d.restore(ctx, lock, there, true)
 	}
 	return nil
-}
-
-func (d *doctor) copyItem(ctx context.Context, o *Broker, name string) error {
-	v, err := o.get(ctx, name)
-	if unwritten(err) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return d.b.set(ctx, name, v)
-}
-
-// clear deletes from o what is of these accounts and clients, under the locks of a
-// migration: no login goes anywhere meanwhile. The manifest is last, so that what
-// remains of it is found again.
-func (d *doctor) clear(ctx context.Context, o *Broker, m record.Manifest) error {
-	ids := append(accountIDs(d.idx), m.Accounts...)
-	slices.Sort(ids)
-	release, err := d.b.lockAll(ctx, slices.Compact(ids))
-	if err != nil {
-		return err
-	}
-	defer release()
-	return d.b.withManifest(ctx, d.idx, func(now *index.Index) error {
-		d.idx = now
-		alone, err := d.b.compare(ctx, d.idx, o, m)
-		if err != nil {
-			return err
-		}
-		if len(alone) > 0 {
-			return fault.Errorf(fault.LockTimeout, "an account was changed meanwhile; nothing was deleted").WithHint("%s", fixHint)
-		}
-		names := []string{record.TrialItem(now)}
-		for _, key := range m.Clients {
-			names = append(names, now.Store+"/client/"+key)
-		}
-		for _, id := range m.Accounts {
-			names = append(names, record.Items(now, id)...)
-		}
-		for _, name := range append(names, record.ManifestItem(now)) {
-			if err := o.del(ctx, name); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
 }

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"errors"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,8 +20,8 @@ import (
 func cutOffMigration(t *testing.T, store *pretended, b *Broker) map[string]keystore.Secret {
 	t.Helper()
 	_, idx := openedAt(t, b)
-	names := []string{record.ManifestItem(idx)}
-	m, err := b.readManifest(t.Context(), idx)
+	names := []string{record.ManifestItem(idx.Store)}
+	m, err := open(t, b).Store.Manifest(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +29,7 @@ func cutOffMigration(t *testing.T, store *pretended, b *Broker) map[string]keyst
 		names = append(names, idx.Store+"/client/"+key)
 	}
 	for _, id := range m.Accounts {
-		names = append(names, record.Items(idx, id)...)
+		names = append(names, record.Items(idx.Store, id)...)
 	}
 	there := map[string]keystore.Secret{}
 	for _, name := range names {
@@ -50,14 +51,14 @@ func cutOffMigration(t *testing.T, store *pretended, b *Broker) map[string]keyst
 // regrant writes the stored grant of an account, changed, into a slot.
 func regrant(t *testing.T, b *Broker, idx *index.Index, id, slot string, change func(*record.Grant)) {
 	t.Helper()
-	stored, err := b.readGrants(t.Context(), idx, id)
+	stored, err := open(t, b).Grants(t.Context(), id)
 	if err != nil {
 		t.Fatal(err)
 	}
 	change(stored.Best)
 	v, err := stored.Best.Encode()
 	if err == nil {
-		err = b.set(t.Context(), record.GrantItem(idx, id, slot), v)
+		err = raw(t, b).Set(t.Context(), record.GrantItem(idx.Store, id, slot), v)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -87,7 +88,7 @@ func TestDoctorOfKilledMigration(t *testing.T) {
 	wants(t, checks, CheckOK, "was in the other keystore alone; it is an account here, as \"sim-1\", and disabled")
 	wants(t, checks, CheckOK, "removed the secrets of this folder that a migration left in the keychain keystore")
 	for name := range left {
-		if _, err := store.Get(t.Context(), name); !unwritten(err) {
+		if _, err := store.Get(t.Context(), name); !errors.Is(err, keystore.ErrNotFound) {
 			t.Errorf("%s is still there: %v", name, err)
 		}
 	}
@@ -105,8 +106,7 @@ func TestDoctorOfKilledMigration(t *testing.T) {
 			t.Errorf("%q: %v", user, err)
 		}
 	}
-	b, idx := openedAt(t, at(dir))
-	if has, err := b.hasClientSecret(t.Context(), idx, p.Endpoint()); err != nil || !has {
+	if has, err := open(t, at(dir)).Store.HasClientSecret(t.Context(), p.Endpoint()); err != nil || !has {
 		t.Errorf("the client secret: %v, %v", has, err)
 	}
 }
@@ -120,7 +120,7 @@ func TestDoctorKeepsWhatIsNewerElsewhere(t *testing.T) {
 	// The file keystore goes on; then an index of before names the keychain again.
 	b, idx := openedAt(t, at(dir))
 	regrant(t, b, idx, a.ID, "b", func(g *record.Grant) { g.Generation++ })
-	if err := b.update(t.Context(), index.Durable, func(i *index.Index) error {
+	if err := b.Update(t.Context(), index.Durable, func(i *index.Index) error {
 		i.Keystore = string(keystore.Keychain)
 		return nil
 	}); err != nil {
@@ -131,7 +131,7 @@ func TestDoctorKeepsWhatIsNewerElsewhere(t *testing.T) {
 		t.Errorf("migrated: %v", err)
 	}
 	for name := range left {
-		if _, err := b.get(t.Context(), name); err != nil {
+		if _, err := raw(t, b).Get(t.Context(), name); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -159,16 +159,16 @@ func TestDoctorBelievesNoIndexOfLeftovers(t *testing.T) {
 			ids = append(ids, a.ID)
 		}
 		cutOffMigration(t, store, at(dir))
-		b, idx := openedAt(t, at(dir))
-		err := b.deleteItems(t.Context(), idx, ids[0])
+		b := at(dir)
+		err := open(t, b).DeleteItems(t.Context(), ids[0])
 		if err == nil {
-			err = b.update(t.Context(), index.Durable, func(i *index.Index) error { forge(i, ids[0], ids[1]); return nil })
+			err = b.Update(t.Context(), index.Durable, func(i *index.Index) error { forge(i, ids[0], ids[1]); return nil })
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
 		at(dir).Doctor(t.Context(), true)
-		if stored, err := b.readGrants(t.Context(), idx, ids[0]); err != nil || stored.Best == nil {
+		if stored, err := open(t, b).Grants(t.Context(), ids[0]); err != nil || stored.Best == nil {
 			t.Errorf("%s: ada's login is gone: %v", name, err)
 		}
 	}
@@ -184,14 +184,14 @@ func TestDoctorFetchesTheNewestState(t *testing.T) {
 	regrant(t, b, idx, a.ID, "c", func(g *record.Grant) { g.Generation = 5 })
 	cutOffMigration(t, store, at(dir))
 	b, idx = openedAt(t, at(dir))
-	if err := b.deleteItems(t.Context(), idx, a.ID); err != nil {
+	if err := open(t, b).DeleteItems(t.Context(), a.ID); err != nil {
 		t.Fatal(err)
 	}
 	if checks := b.Doctor(t.Context(), true); slices.ContainsFunc(checks, func(c Check) bool { return c.Name == "leftovers" && c.Status == CheckFail }) {
 		t.Errorf("%+v", checks)
 	}
-	for _, name := range record.Items(idx, a.ID) {
-		if _, err := b.get(t.Context(), name); (err == nil) != (name == record.GrantItem(idx, a.ID, "c")) {
+	for _, name := range record.Items(idx.Store, a.ID) {
+		if _, err := raw(t, b).Get(t.Context(), name); (err == nil) != (name == record.GrantItem(idx.Store, a.ID, "c")) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -207,15 +207,14 @@ func TestDoctorFetchesClientSecrets(t *testing.T) {
 	if err := at(dir).AddProvider(t.Context(), p, keystore.NewSecret("shh")); err != nil {
 		t.Fatal(err)
 	}
-	if err := at(dir).update(t.Context(), index.Durable, func(i *index.Index) error {
+	if err := at(dir).Update(t.Context(), index.Durable, func(i *index.Index) error {
 		i.Keystore, i.KeyFile = string(keystore.File), filepath.Join(filepath.Dir(dir), "key.txt")
 		return nil
 	}); err != nil {
 		t.Fatal(err)
 	}
 	wants(t, at(dir).Doctor(t.Context(), true), CheckOK, "a migration left in the keychain keystore")
-	b, idx := openedAt(t, at(dir))
-	if has, err := b.hasClientSecret(t.Context(), idx, p.Endpoint()); err != nil || !has {
+	if has, err := open(t, at(dir)).Store.HasClientSecret(t.Context(), p.Endpoint()); err != nil || !has {
 		t.Errorf("the client secret: %v, %v", has, err)
 	}
 }
@@ -234,7 +233,7 @@ func TestDoctorSealsToAChosenKeyAlone(t *testing.T) {
 	if err := keystore.InitKeyFile(theirs); err != nil {
 		t.Fatal(err)
 	}
-	if err := b().update(t.Context(), index.Durable, func(i *index.Index) error {
+	if err := b().Update(t.Context(), index.Durable, func(i *index.Index) error {
 		i.Keystore, i.KeyFile = string(keystore.File), theirs
 		return nil
 	}); err != nil {
@@ -243,14 +242,14 @@ func TestDoctorSealsToAChosenKeyAlone(t *testing.T) {
 	forger, idx := openedAt(t, b())
 	for _, plant := range []func() error{
 		func() error {
-			return forger.changeManifest(t.Context(), idx, func(m *record.Manifest) { m.Add(a.ID) })
+			return open(t, forger).ChangeManifest(t.Context(), func(m *record.Manifest) { m.Add(a.ID) })
 		},
 		func() error {
 			v, err := (&record.Grant{Account: a.ID, Generation: 9, Provider: "sim", RefreshToken: keystore.NewSecret("theirs")}).Encode()
 			if err != nil {
 				return err
 			}
-			return forger.set(t.Context(), record.GrantItem(idx, a.ID, "a"), v)
+			return raw(t, forger).Set(t.Context(), record.GrantItem(idx.Store, a.ID, "a"), v)
 		},
 	} {
 		if err := plant(); err != nil {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
@@ -91,9 +92,9 @@ type login struct {
 	req      LoginRequest
 	flow     Flow
 	provider oauth.Provider
-	endpoint oauth.Endpoint // with the client's secret
-	renew    string         // account id
-	id       string         // of the account, if it becomes a new one
+	endpoint oauth.Endpoint   // with the client's secret
+	renew    string           // account id
+	lock     *folder.Rotation // of the account, if it becomes a new one
 }
 
 // newLogin refuses what can be refused before a person is troubled.
@@ -102,11 +103,11 @@ func (b *Broker) newLogin(ctx context.Context, req LoginRequest) (*login, error)
 	if err != nil {
 		return nil, err
 	}
-	idx, err := b.readOrEmpty()
+	idx, err := b.ReadOrEmpty()
 	if err != nil {
 		return nil, err
 	}
-	l := &login{b: b, req: req, provider: p, endpoint: p.Endpoint(), id: index.NewID()}
+	l := &login{b: b, req: req, provider: p, endpoint: p.Endpoint()}
 	if l.flow, err = flowOf(p, req.Flow); err != nil {
 		return nil, err
 	}
@@ -117,12 +118,13 @@ func (b *Broker) newLogin(ctx context.Context, req LoginRequest) (*login, error)
 	if l.endpoint.ClientID == "" && l.renew == "" {
 		return nil, req.noClient(p)
 	}
-	if err := b.ready(ctx, idx); err != nil {
+	o, err := b.Ready(ctx, idx)
+	if err != nil {
 		return nil, err
 	}
 	if l.endpoint.ClientID == "" {
 		// The client that the old login belongs to, if it is the same server's.
-		old, err := b.readGrants(ctx, idx, l.renew)
+		old, err := o.Grants(ctx, l.renew)
 		if err != nil {
 			return nil, err
 		}
@@ -132,7 +134,7 @@ func (b *Broker) newLogin(ctx context.Context, req LoginRequest) (*login, error)
 		l.endpoint.ClientID = old.Best.Endpoint.ClientID
 	}
 	if idx.Store != "" {
-		cs, err := b.readClientSecret(ctx, idx, l.endpoint)
+		cs, err := o.Store.ClientSecret(ctx, l.endpoint)
 		if err != nil {
 			return nil, err
 		}
@@ -152,18 +154,6 @@ func (req LoginRequest) noClient(p oauth.Provider) error {
 		e.Hint += fmt.Sprintf(", or with an API key: authferry login %s --api-key-stdin --label L", p.Name)
 	}
 	return e
-}
-
-// ready fails where the keystore would refuse a secret. It leaves nothing behind.
-func (b *Broker) ready(ctx context.Context, idx *index.Index) error {
-	prepared := b.open
-	if idx.Store != "" {
-		prepared = func(idx *index.Index) error { return b.forChange(ctx, idx) }
-	}
-	if err := prepared(idx); err != nil {
-		return err
-	}
-	return storeError(b.probe(ctx, idx))
 }
 
 // flowOf is the flow that was asked for, or the provider's first.
@@ -241,7 +231,7 @@ func renewable(idx *index.Index, req LoginRequest, kind string) (id string, err 
 		if pool, err = poolName(req.Pool); err != nil {
 			return "", err
 		}
-	case len(poolsOf(idx, req.Provider)) > 0:
+	case len(idx.PoolsOf(req.Provider)) > 0:
 		return "", nil // it may renew an account, wherever that is
 	}
 	_, err = poolFor(idx, pool, req.Provider)
@@ -258,7 +248,7 @@ func inPool(idx *index.Index, a *index.Account, pool string) error {
 		return nil
 	}
 	return fault.Errorf(fault.Fenced, "account %s is in pool %s; a login does not move it", quote(a.Label), quote(a.Pool)).
-		WithHint("authferry move %s --pool %s", argFor(idx, a), Arg(pool))
+		WithHint("authferry move %s --pool %s", argFor(idx, a), fault.Arg(pool))
 }
 
 // errNobody is the cause of a login's context when the person took too long.
@@ -273,7 +263,7 @@ func (l *login) failed(err error) error {
 	}
 	again := fmt.Sprintf("authferry login %s", l.provider.Name)
 	if l.renew != "" {
-		again += " --renew " + Arg(l.req.Renew)
+		again += " --renew " + fault.Arg(l.req.Renew)
 	}
 	if nobody, ok := errors.AsType[errNobody](err); ok {
 		return fault.Errorf(fault.LoginFailed, "%v; nothing was changed", nobody).WithHint("%s --timeout 15m", again)

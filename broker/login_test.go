@@ -109,7 +109,7 @@ func (w *world) mustLogin(user string, req LoginRequest) *Login {
 
 func (w *world) accounts() []index.Account {
 	w.t.Helper()
-	idx, err := w.broker().readOrEmpty()
+	idx, err := w.broker().ReadOrEmpty()
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -164,14 +164,11 @@ func (w *world) refreshes(id string) {
 func (w *world) clean() {
 	w.t.Helper()
 	b := w.broker()
-	idx, err := b.readOrEmpty()
+	idx, err := b.ReadOrEmpty()
 	if err != nil || idx.Store == "" {
 		return
 	}
-	if err := b.open(idx); err != nil {
-		w.t.Fatal(err)
-	}
-	m, err := b.readManifest(w.t.Context(), idx)
+	m, err := open(w.t, b).Store.Manifest(w.t.Context())
 	if err != nil || len(m.Accounts) != len(idx.Accounts) {
 		w.t.Errorf("the manifest lists %v, %v; there are %d accounts", m.Accounts, err, len(idx.Accounts))
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/ratelimit"
+	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -73,9 +74,9 @@ func (req LoginRequest) unfit(p oauth.Provider, secret keystore.Secret) error {
 // named is the label or the account of req as flags of a command.
 func (req LoginRequest) named() string {
 	if req.Renew != "" {
-		return " --renew " + Arg(req.Renew)
+		return " --renew " + fault.Arg(req.Renew)
 	}
-	return " --label " + Arg(cmp.Or(req.Label, "L"))
+	return " --label " + fault.Arg(cmp.Or(req.Label, "L"))
 }
 
 // loginStatic keeps an API key or a long-lived token.
@@ -90,7 +91,7 @@ func (b *Broker) loginStatic(ctx context.Context, req LoginRequest, n NewAccount
 	if req.Label == "" && req.Renew == "" {
 		return nil, fault.Errorf(fault.Usage, "%s needs a --label", article+what).WithHint("authferry login %s %s%s", n.Provider.Name, flag, req.named())
 	}
-	idx, err := b.readOrEmpty()
+	idx, err := b.ReadOrEmpty()
 	if err != nil {
 		return nil, err
 	}
@@ -102,10 +103,10 @@ func (b *Broker) loginStatic(ctx context.Context, req LoginRequest, n NewAccount
 		return nil, fault.Errorf(fault.Usage, "account %s has a login with a refresh token, and a token can't take its place; nothing was changed", quote(a.Label)).
 			WithHint("authferry login %s --token-stdin --label L", a.Provider)
 	}
-	if o := knownAs(idx, n.Provider.Name, kind, n.credential(), oauth.Identity{}); o != nil && o.ID != id {
+	if o := record.KnownAs(idx, n.Provider.Name, kind, n.credential(), oauth.Identity{}); o != nil && o.ID != id {
 		return nil, alreadyHere(idx, o)
 	}
-	if err := b.ready(ctx, idx); err != nil {
+	if _, err := b.Ready(ctx, idx); err != nil {
 		return nil, err
 	}
 	if id == "" {
@@ -188,7 +189,7 @@ func RenewCommand(a *index.Account) string {
 	case longLived(a):
 		how = " --token-stdin"
 	}
-	return "authferry login " + a.Provider + how + " --renew " + Arg(a.Label)
+	return "authferry login " + a.Provider + how + " --renew " + fault.Arg(a.Label)
 }
 
 const (

@@ -339,7 +339,7 @@ func TestTokenInPlaceOfALogin(t *testing.T) {
 	if err := renew("Whole"); fault.CodeOf(err) != fault.Usage {
 		t.Errorf("%v", err)
 	}
-	all, err := w.broker().readOrEmpty()
+	all, err := w.broker().ReadOrEmpty()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
@@ -18,26 +19,26 @@ import (
 // sealed in its vault says which store it had; with fix that gets an index, and
 // the checks after this one find its logins. It reports whether there is an index.
 func (d *doctor) lost(ctx context.Context) bool {
-	if !d.b.index.HasVault() {
+	if !d.b.File().HasVault() {
 		d.say("index", CheckFail, "", "index.json is damaged and so is its backup, and what a keychain has is found by the index alone: "+
 			"put either back from a backup of yours; if there is none, move both away, and log in again")
 		return false
 	}
-	keyFile := d.b.keyFile(&index.Index{})
-	if own := filepath.Join(d.b.opt.Dir, "key.age"); keyFile == "" {
+	keyFile := d.b.KeyFileOf(&index.Index{})
+	if own := filepath.Join(d.b.Dir, "key.age"); keyFile == "" {
 		if _, err := os.Stat(own); err != nil {
 			d.say("index", CheckFail, "AUTHFERRY_KEY_FILE=PATH authferry doctor --fix", "index.json and its backup can't be used; with the key file of its vault they can be made anew")
 			return false
 		}
 		keyFile = own
 	}
-	names, err := keystore.FileItems(d.b.vaultDir(), keyFile)
+	names, err := keystore.FileItems(d.b.Vault(), keyFile)
 	switch {
 	case errors.Is(err, keystore.ErrLocked):
-		d.fail("index", sealedError(keyFile, err))
+		d.fail("index", folder.SealedError(keyFile, err))
 		return false
 	case err != nil:
-		d.fail("index", keyFileError(keyFile, err))
+		d.fail("index", folder.KeyFileError(keyFile, err))
 		return false
 	}
 	var stores []string
@@ -57,9 +58,9 @@ func (d *doctor) lost(ctx context.Context) bool {
 		d.say("index", CheckFail, fixHint, "index.json and its backup can't be used; the logins in the vault can be had again, without labels, pools and holds")
 		return false
 	}
-	path, err := index.RealPath(d.b.opt.Dir)
+	path, err := index.RealPath(d.b.Dir)
 	if err != nil {
-		d.fail("index", indexError(err))
+		d.fail("index", folder.Fault(err))
 		return false
 	}
 	if d.idx, err = d.mendIndex(ctx, &index.Index{Schema: index.Schema, Store: stores[0], Path: path, Keystore: string(keystore.File), KeyFile: keyFile},
@@ -70,31 +71,30 @@ func (d *doctor) lost(ctx context.Context) bool {
 	return true
 }
 
-// other is this Broker over the keystore that the folder does not use, and what
+// other is the folder over the keystore that the folder does not use, and what
 // that has of it; nil where it has nothing, or where looking would trouble somebody.
-func (d *doctor) other(ctx context.Context) (*Broker, record.Manifest) {
+func (d *doctor) other(ctx context.Context) (*folder.Opened, record.Manifest) {
 	kind := keystore.Keychain
-	if d.b.store.Kind() == kind {
+	if d.o.Store.Kind() == kind {
 		kind = keystore.File
-	} else if d.b.opt.OpenKeychain == nil {
-		bounded, cancel := context.WithTimeout(ctx, min(d.b.opt.KeychainTimeout, 2*time.Second)) // nobody asked for it
+	} else if d.b.OpenKeychain == nil {
+		bounded, cancel := context.WithTimeout(ctx, min(d.b.KeychainTimeout, 2*time.Second)) // nobody asked for it
 		defer cancel()
-		if !keystore.InKeychain(bounded, record.ManifestItem(d.idx)) {
+		if !keystore.InKeychain(bounded, record.ManifestItem(d.idx.Store)) {
 			return nil, record.Manifest{}
 		}
 	}
-	keyFile := d.b.keyFile(d.idx)
-	s, err := d.b.openKind(kind, keyFile)
+	keyFile := d.b.KeyFileOf(d.idx)
+	o, err := d.o.Over(kind, keyFile)
 	if err != nil {
 		return nil, record.Manifest{}
 	}
-	o := d.b.over(s)
-	m, err := o.readManifest(ctx, d.idx)
+	m, err := o.Store.Manifest(ctx)
 	if err != nil {
 		return nil, record.Manifest{}
 	}
 	if kind == keystore.File {
-		names, _ := keystore.FileItems(d.b.vaultDir(), keyFile)
+		names, _ := keystore.FileItems(d.b.Vault(), keyFile)
 		m.AddItems(names)
 	}
 	if m.Empty() {
@@ -110,25 +110,25 @@ func (d *doctor) elsewhere(ctx context.Context) bool {
 	o, _ := d.other(ctx)
 	found, older := false, false
 	if o != nil {
-		found, older = o.logins(ctx, d.idx)
+		found, older = logins(ctx, o)
 	}
 	switch {
-	case !found && d.b.index.HasVault() && d.b.keyFile(d.idx) == "":
+	case !found && d.b.File().HasVault() && d.b.KeyFileOf(d.idx) == "":
 		d.say("manifest", CheckFail, "AUTHFERRY_KEY_FILE=PATH authferry doctor --fix", "this keystore has nothing of this folder, and which key file opens the vault beside index.json is not known; no login is lost by that")
 		return false
 	case !found:
 		d.say("manifest", CheckFail, "authferry keystore status", "this keystore has nothing of this folder: it is another session's or another daemon's, or its file is not there; no login is lost by that")
 		return false
 	case older: // an index from before a migration can't know more than this one took along
-		d.say("manifest", CheckFail, "authferry keystore status", "this keystore has nothing of this folder at this moment, and the %s keystore only what a migration left there, whose refresh tokens may be spent; the logins are in the one that was used last", o.store.Kind())
+		d.say("manifest", CheckFail, "authferry keystore status", "this keystore has nothing of this folder at this moment, and the %s keystore only what a migration left there, whose refresh tokens may be spent; the logins are in the one that was used last", o.Store.Kind())
 		return false
 	}
-	has := o.store.Kind()
+	has := o.Store.Kind()
 	if !d.fix {
 		d.say("manifest", CheckFail, fixHint, "the logins are in the %s keystore, and index.json, from before they were moved there, names another one", has)
 		return false
 	}
-	if err := d.follow(ctx, o, d.b.keyFile(d.idx)); err != nil {
+	if err := d.follow(ctx, o, d.b.KeyFileOf(d.idx)); err != nil {
 		d.fail("manifest", err)
 		return false
 	}
@@ -136,12 +136,12 @@ func (d *doctor) elsewhere(ctx context.Context) bool {
 	return true
 }
 
-// logins reports whether b.store has a grant of any account, and whether one of them
-// is older than idx knows it to be.
-func (b *Broker) logins(ctx context.Context, idx *index.Index) (found, older bool) {
-	for i := range idx.Accounts {
-		a := &idx.Accounts[i]
-		if stored, err := b.readGrants(ctx, idx, a.ID); err == nil && stored.Best != nil {
+// logins reports whether o's store has a grant of any account, and whether one of them
+// is older than the index knows it to be.
+func logins(ctx context.Context, o *folder.Opened) (found, older bool) {
+	for i := range o.Index.Accounts {
+		a := &o.Index.Accounts[i]
+		if stored, err := o.Grants(ctx, a.ID); err == nil && stored.Best != nil {
 			found, older = true, older || stored.Best.Generation < a.Generation
 		}
 	}

@@ -63,7 +63,7 @@ func TestDoctorWithoutAnyIndex(t *testing.T) {
 		if tok, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Account: kinds[index.KindAPIKey]}}); err != nil || tok.AccessToken.Reveal() != "the-key" {
 			t.Errorf("the API key: %v", err)
 		}
-		if has, err := b.hasClientSecret(t.Context(), now, p.Endpoint()); err != nil || !has {
+		if has, err := open(t, b).Store.HasClientSecret(t.Context(), p.Endpoint()); err != nil || !has {
 			t.Errorf("the client secret: %v, %v", has, err)
 		}
 	}
@@ -76,9 +76,9 @@ func TestDoctorWithoutAnyIndexOfACopy(t *testing.T) {
 	b, idx := w.opened()
 	other := *idx
 	other.Store = index.NewStoreID()
-	v, err := b.get(t.Context(), record.GrantItem(idx, idx.Accounts[0].ID, "a"))
+	v, err := raw(t, b).Get(t.Context(), record.GrantItem(idx.Store, idx.Accounts[0].ID, "a"))
 	if err == nil {
-		err = b.set(t.Context(), record.GrantItem(&other, idx.Accounts[0].ID, "a"), v)
+		err = raw(t, b).Set(t.Context(), record.GrantItem(other.Store, idx.Accounts[0].ID, "a"), v)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -90,7 +90,7 @@ func TestDoctorWithoutAnyIndexOfACopy(t *testing.T) {
 	}
 	b = New(Options{Dir: w.dir, KeyFile: idx.KeyFile})
 	wants(t, b.Doctor(t.Context(), true), CheckFail, "the vault has the logins of 2 folders")
-	if _, err := b.read(); fault.CodeOf(err) != fault.IndexCorrupt {
+	if _, err := b.Read(); fault.CodeOf(err) != fault.IndexCorrupt {
 		t.Errorf("%v", err)
 	}
 }
@@ -109,16 +109,16 @@ func TestDoctorOfLostManifest(t *testing.T) {
 		b, idx := openedAt(t, at(dir))
 		var err error
 		if text == "" {
-			err = b.del(t.Context(), record.ManifestItem(idx))
+			err = raw(t, b).Delete(t.Context(), record.ManifestItem(idx.Store))
 		} else {
-			err = b.set(t.Context(), record.ManifestItem(idx), keystore.NewSecret(text))
+			err = raw(t, b).Set(t.Context(), record.ManifestItem(idx.Store), keystore.NewSecret(text))
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
 		wants(t, at(dir).Doctor(t.Context(), false), CheckWarning, "list of what it has of this folder is lost or not complete")
 		wants(t, at(dir).Doctor(t.Context(), true), CheckOK, "list of what it has of this folder is complete again")
-		m, err := b.readManifest(t.Context(), idx)
+		m, err := open(t, b).Store.Manifest(t.Context())
 		if err != nil || len(m.Accounts) != 1 || m.Accounts[0] != a.ID || len(m.Clients) != 1 || m.Clients[0] != record.ClientKey(p.Endpoint()) {
 			t.Errorf("%+v, %v", m, err)
 		}
@@ -167,7 +167,7 @@ func TestDoctorDoesNotTurnBackToLeftovers(t *testing.T) {
 	store, dir, at := pretendKeychain(t)
 	a := w.kept(at(dir), "ada")
 	cutOffMigration(t, store, at(dir))
-	if err := at(dir).update(t.Context(), index.Durable, func(i *index.Index) error {
+	if err := at(dir).Update(t.Context(), index.Durable, func(i *index.Index) error {
 		i.Account(a.ID).Generation = 40 // it was refreshed since
 		return nil
 	}); err != nil {
@@ -175,19 +175,13 @@ func TestDoctorDoesNotTurnBackToLeftovers(t *testing.T) {
 	}
 	removeAll(t, filepath.Join(dir, "vault")) // or not mounted
 	wants(t, at(dir).Doctor(t.Context(), true), CheckFail, "only what a migration left there")
-	if idx, err := at(dir).read(); err != nil || idx.Keystore != string(keystore.File) {
+	if idx, err := at(dir).Read(); err != nil || idx.Keystore != string(keystore.File) {
 		t.Errorf("%+v, %v", idx, err)
 	}
 }
 
+// openedAt is a broker whose keystore can be opened, and the index as it is.
 func openedAt(t *testing.T, b *Broker) (*Broker, *index.Index) {
 	t.Helper()
-	idx, err := b.read()
-	if err == nil {
-		err = b.open(idx)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b, idx
+	return b, open(t, b).Index
 }

@@ -18,6 +18,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
@@ -32,10 +33,10 @@ func TestMain(m *testing.M) {
 		os.Exit(testenv.Alone(m).Run())
 	}
 	if path := os.Getenv("TEST_POINTS"); path != "" {
-		reached = func(p string) { note(path, p) }
+		folder.Reached = func(p string) { note(path, p) }
 	}
 	if point := os.Getenv("TEST_KILL_AT"); point != "" {
-		reached = func(p string) {
+		folder.Reached = func(p string) {
 			if p == point && claim(os.Getenv("TEST_KILL_ONCE")) {
 				killSelf()
 			}
@@ -85,7 +86,7 @@ func envDuration(name string) time.Duration {
 	return d
 }
 
-// note writes down when a point was reached.
+// note writes down when a point was folder.Reached.
 func note(path, point string) {
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err == nil {
@@ -262,4 +263,39 @@ func (w *world) processes() int {
 		}
 	}
 	return n
+}
+
+// open is the folder of b with its keystore open.
+func open(t testing.TB, b *Broker) *folder.Opened {
+	t.Helper()
+	idx, err := b.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := b.Open(idx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// raw is the keystore of b's folder, item by item.
+func raw(t testing.TB, b *Broker) keystore.Store {
+	t.Helper()
+	idx, err := b.Read()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kind, err := b.Kind(idx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if kind == keystore.Keychain {
+		return b.OpenKeychain()
+	}
+	s, err := keystore.OpenFile(b.Vault(), b.KeyFileOf(idx))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
 }

@@ -36,14 +36,14 @@ func TestClientSecretDuringMigration(t *testing.T) {
 	_, dir, at := pretendKeychain(t)
 	w.kept(at(dir), "bob")
 	b := at(dir)
-	idx, err := b.prepare(t.Context(), func(*index.Index) error { return nil })
+	o, err := b.Prepare(t.Context(), func(*index.Index) error { return nil })
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := at(dir).MigrateKeystore(t.Context(), keystore.File); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.setClientSecret(t.Context(), idx, testProvider(w.server.URL).Endpoint(), keystore.NewSecret("s")); fault.CodeOf(err) != fault.LockTimeout {
+	if err := o.SetClientSecret(t.Context(), testProvider(w.server.URL).Endpoint(), keystore.NewSecret("s")); fault.CodeOf(err) != fault.LockTimeout {
 		t.Errorf("%v", err)
 	}
 	if left := itemsOf(t, dir); left != nil {
@@ -66,7 +66,7 @@ func TestAdoptionDuringMigration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := at(dir).update(t.Context(), index.Durable, func(i *index.Index) error { drop(i, a.ID); return nil }); err != nil {
+	if err := at(dir).Update(t.Context(), index.Durable, func(i *index.Index) error { drop(i, a.ID); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	store.onSet = func(name string) {
@@ -149,12 +149,12 @@ func TestMigrationListsWhatIsLeft(t *testing.T) {
 	if _, err := stuck.MigrateKeystore(t.Context(), keystore.File); err != nil {
 		t.Fatal(err)
 	}
-	idx, err := at(dir).read()
+	idx, err := at(dir).Read()
 	if err != nil {
 		t.Fatal(err)
 	}
 	left := itemsOf(t, dir)
-	if len(left) != 2 || !slices.Contains(left, record.ManifestItem(idx)) {
+	if len(left) != 2 || !slices.Contains(left, record.ManifestItem(idx.Store)) {
 		t.Errorf("the old keystore has %q", left)
 	}
 	// An account that is gone by now is still listed when the secrets come back.
@@ -166,10 +166,7 @@ func TestMigrationListsWhatIsLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := at(dir)
-	if err := b.open(&index.Index{Keystore: string(keystore.Keychain)}); err != nil {
-		t.Fatal(err)
-	}
-	if m, err := b.readManifest(t.Context(), idx); err != nil || len(m.Accounts) != 2 {
+	if m, err := open(t, b).Store.Manifest(t.Context()); err != nil || len(m.Accounts) != 2 {
 		t.Errorf("%+v, %v", m, err)
 	}
 }
@@ -206,11 +203,11 @@ func TestMigrationWithoutManifest(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.addAt(at(dir), p)
-	idx, err := at(dir).read()
+	idx, err := at(dir).Read()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := store.Delete(t.Context(), record.ManifestItem(idx)); err != nil {
+	if err := store.Delete(t.Context(), record.ManifestItem(idx.Store)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := at(dir).MigrateKeystore(t.Context(), keystore.File); err != nil {
@@ -233,7 +230,7 @@ func TestAPIKeyDuringMigration(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := at(dir)
-	idx, err := b.read()
+	idx, err := b.Read()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/record"
@@ -91,7 +92,7 @@ func TestMissingIsNotEmpty(t *testing.T) {
 			})
 			next := first()
 			next.AccessToken, next.RefreshToken = keystore.NewSecret("at-2"), keystore.Secret{}
-			next.ExpiresAt, next.RefreshExpiresAt, next.id = time.Time{}, time.Time{}, index.NewID()
+			next.ExpiresAt, next.RefreshExpiresAt, next.lock = time.Time{}, time.Time{}, &folder.Rotation{}
 			next.Scopes = nil
 			next.Provider.RevocationEndpoint = "https://evil.example.com/revoke"
 			next.Provider.APIOrigins = []string{"https://api.example.com"}
@@ -147,7 +148,7 @@ func TestLoginWithoutSecondRefreshToken(t *testing.T) {
 	})
 	var warned []string
 	b := w.broker()
-	b.opt.Warn = func(m string) { warned = append(warned, m) }
+	b.Warn = func(m string) { warned = append(warned, m) }
 	done, err := b.Login(t.Context(), LoginRequest{Provider: "sim"}, w.browser().person())
 	if err != nil || !done.Renewed || done.Account.Fingerprint != a.Fingerprint || !done.Account.RefreshExpiresAt.Equal(a.RefreshExpiresAt) || len(warned) != 0 {
 		t.Fatalf("%+v, %v, %q", done, err, warned)
@@ -187,7 +188,7 @@ func TestLoginWarnsOfMissingConsent(t *testing.T) {
 		w.knows(func(p *oauth.Provider) { p.AuthorizeParams = params })
 		var warned string
 		b := w.broker()
-		b.opt.Warn = func(m string) { warned += m }
+		b.Warn = func(m string) { warned += m }
 		if _, err := b.Login(t.Context(), LoginRequest{Provider: "sim"}, w.browser().person()); err != nil {
 			t.Fatal(err)
 		}

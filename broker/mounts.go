@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 )
 
@@ -40,8 +41,8 @@ func (b *Broker) mounted() (*mounts, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &mounts{table: table, home: b.opt.Dir, top: topMount(table)}
-	if real, err := index.RealPath(b.opt.Dir); err == nil {
+	m := &mounts{table: table, home: b.Dir, top: topMount(table)}
+	if real, err := index.RealPath(b.Dir); err == nil {
 		m.own = m.at(real)
 	}
 	return m, nil
@@ -60,8 +61,8 @@ func below(dir, path string) (string, bool) {
 // onServer reports that path, as it is written, is on a file server that authferry's
 // own folder is not on.
 func (m *mounts) onServer(path string) bool {
-	if onShare(path) {
-		return !onShare(m.home) || !strings.EqualFold(filepath.VolumeName(path), filepath.VolumeName(m.home))
+	if folder.OnShare(path) {
+		return !folder.OnShare(m.home) || !strings.EqualFold(filepath.VolumeName(path), filepath.VolumeName(m.home))
 	}
 	return m.remote(path)
 }
@@ -71,7 +72,7 @@ const maxLinks = 40
 
 // stat is os.Stat that asks no file server: errOnServer, wrapped in a *fs.PathError.
 func (m *mounts) stat(path string) (fs.FileInfo, error) {
-	if !filepath.IsAbs(path) && !onShare(path) {
+	if !filepath.IsAbs(path) && !folder.OnShare(path) {
 		return nil, &fs.PathError{Op: "stat", Path: path, Err: fs.ErrNotExist} // no binding that was made is so
 	}
 	links := 0
@@ -114,7 +115,7 @@ func (m *mounts) resolve(path string, links *int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if !filepath.IsAbs(target) && !onShare(target) {
+	if !filepath.IsAbs(target) && !folder.OnShare(target) {
 		target = filepath.Join(real, target)
 	}
 	return m.resolve(target, links)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/keystore/keystoretest"
 )
@@ -129,12 +130,12 @@ func oldIndex(t *testing.T, to keystore.Kind, at killPoint, used bool) {
 // migrateUntil moves everything to the other keystore, and dies on the way.
 func migrateUntil(t *testing.T, store keystore.Store, dir string, to keystore.Kind, at killPoint) {
 	t.Helper()
-	reached = func(point string) {
+	folder.Reached = func(point string) {
 		if point == at.point {
 			panic(errKilled)
 		}
 	}
-	defer func() { reached = func(string) {} }()
+	defer func() { folder.Reached = func(string) {} }()
 	n := 0
 	dead := killed(func() {
 		_, err := faultyKeychain(store, dir, func(c keystoretest.Call) (f keystoretest.Fault) {
@@ -157,7 +158,7 @@ func migrateUntil(t *testing.T, store keystore.Store, dir string, to keystore.Ki
 // generation is the account's in the folder dir.
 func (w *world) generation(dir, id string) int {
 	w.t.Helper()
-	idx, err := New(Options{Dir: dir}).read()
+	idx, err := New(Options{Dir: dir}).Read()
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -26,7 +26,7 @@ func (b *Broker) towards(ctx context.Context, idx *index.Index, s Selection, ori
 	}
 	var pools, providers []string
 	tied := false
-	for _, pool := range poolsOf(idx, "") {
+	for _, pool := range idx.PoolsOf("") {
 		provider := idx.Pools[pool].Provider
 		bound, unknown := b.bound(idx, s, provider)
 		if bound != nil && boundPool(idx, bound) != pool {
@@ -74,16 +74,17 @@ func (b *Broker) reaches(ctx context.Context, idx *index.Index, sel selected, or
 	if a == nil {
 		return false, nil
 	}
-	if err := b.open(idx); err != nil {
+	o, err := b.Open(idx)
+	if err != nil {
 		return false, err
 	}
 	if a.Kind != index.KindAPIKey {
-		acc, err := b.readAccess(ctx, idx, a)
+		acc, err := b.Access(ctx, idx, a)
 		if acc != nil || err != nil {
 			return acc != nil && slices.Contains(acc.Origins, origin), err
 		}
 	}
-	g, err := b.readGrant(ctx, idx, a.ID, a.GrantSlot)
+	g, err := o.Store.Grant(ctx, a.ID, a.GrantSlot)
 	return g != nil && slices.Contains(g.Origins, origin), err
 }
 

@@ -67,7 +67,7 @@ func (w *world) changes() map[string]func(*Broker) error {
 			return b.AddProvider(ctx, testProvider(w.server.URL), keystore.Secret{})
 		},
 		"init": func(b *Broker) error {
-			_, err := b.InitFileKeystore(ctx, filepath.Join(b.opt.Dir, "new-key"))
+			_, err := b.InitFileKeystore(ctx, filepath.Join(b.Dir, "new-key"))
 			return err
 		},
 		"login key": func(b *Broker) error {

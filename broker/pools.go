@@ -39,7 +39,7 @@ func (b *Broker) Bind(ctx context.Context, dir, account, pool string) (*index.Bi
 	case !utf8.ValidString(real): // index.json is JSON, and would have another name there
 		return nil, fault.Errorf(fault.Usage, "the path of %s is not valid UTF-8; bind the directory above it", quote(dir))
 	}
-	if _, err := b.read(); err != nil {
+	if _, err := b.Read(); err != nil {
 		return nil, err
 	}
 	m, err := b.mounted()
@@ -47,9 +47,9 @@ func (b *Broker) Bind(ctx context.Context, dir, account, pool string) (*index.Bi
 		return nil, fault.Errorf(fault.Internal, "the table of mounts can't be read").Because(err)
 	}
 	bd := index.Binding{Dir: real}
-	return &bd, b.update(ctx, index.Durable, func(idx *index.Index) error {
+	return &bd, b.Update(ctx, index.Durable, func(idx *index.Index) error {
 		if pool != "" {
-			name, p, ok := findPool(idx, pool)
+			name, p, ok := idx.FindPool(pool)
 			if !ok {
 				return fault.Errorf(fault.NoAccount, "there is no pool %s; there are: %s", quote(pool), poolNames(idx, "")).WithHint("authferry list")
 			}
@@ -73,7 +73,7 @@ func (b *Broker) Unbind(ctx context.Context, dir string) ([]index.Binding, error
 	if err != nil {
 		return nil, fault.Errorf(fault.Usage, "there is no directory %s", quote(dir)).Because(err)
 	}
-	idx, err := b.read()
+	idx, err := b.Read()
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func (b *Broker) Unbind(ctx context.Context, dir string) ([]index.Binding, error
 		}
 	}
 	var gone []index.Binding
-	return gone, b.update(ctx, index.Durable, func(idx *index.Index) error {
+	return gone, b.Update(ctx, index.Durable, func(idx *index.Index) error {
 		idx.Bindings = slices.DeleteFunc(idx.Bindings, func(o index.Binding) bool {
 			if is(o.Dir) {
 				gone = append(gone, o)
@@ -131,7 +131,7 @@ func poolName(name string) (string, error) {
 // poolFor is the pool that an account of provider gets into by name: one that is
 // there, or a new one. Errors: Fenced for a pool of another provider.
 func poolFor(idx *index.Index, name, provider string) (string, error) {
-	known, p, ok := findPool(idx, name)
+	known, p, ok := idx.FindPool(name)
 	if ok && p.Provider != provider {
 		return "", fault.Errorf(fault.Fenced, "pool %s is of provider %s, and a pool never mixes providers", quote(known), p.Provider).WithHint("choose another --pool")
 	}

@@ -90,7 +90,7 @@ func TestAPoolHasOneSpelling(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pools := poolsOf(idx, "")
+	pools := idx.PoolsOf("")
 	if len(pools) != 1 || len(idx.Pools) != 1 || len(labelsOf(t, w, pools[0])) != 3 {
 		t.Fatalf("%q %+v", pools, idx.Pools)
 	}
@@ -124,7 +124,7 @@ func TestAProviderFindsItsPool(t *testing.T) {
 		t.Errorf("%+v, %v", tok, err)
 	}
 	idx, err := index.At(w.dir).Read()
-	if err != nil || len(poolsOf(idx, "")) != 2 {
+	if err != nil || len(idx.PoolsOf("")) != 2 {
 		t.Fatalf("%+v, %v", idx, err)
 	}
 	if _, err := renewable(idx, LoginRequest{Provider: "work"}, index.KindOAuth); fault.CodeOf(err) != fault.Fenced {

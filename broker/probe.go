@@ -23,7 +23,7 @@ func (b *Broker) letThrough(ctx context.Context, idx *index.Index, sel selected)
 		return nil
 	}
 	var let *index.Account
-	err := b.update(ctx, index.Fast, func(idx *index.Index) error {
+	err := b.Update(ctx, index.Fast, func(idx *index.Index) error {
 		now := time.Now()
 		if let = probeCandidate(idx, sel, now); let == nil {
 			return nil

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/keystore/keystoretest"
 )
@@ -16,7 +17,7 @@ import (
 // steps are what a Broker said that it was doing, each told when it was over.
 type steps struct{ begun, over []string }
 
-func (s *steps) progress(step Step) func() {
+func (s *steps) progress(step folder.Step) func() {
 	s.begun = append(s.begun, step.Doing())
 	return func() { s.over = append(s.over, step.Doing()) }
 }

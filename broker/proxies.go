@@ -36,10 +36,10 @@ const (
 // called. What a process that was killed left is swept at this occasion.
 func (b *Broker) Announce(v ProxyView) (withdraw func(), err error) {
 	b.sweepProxies()
-	path := filepath.Join(lock.Folder(b.opt.Dir), "run-"+strings.ToLower(rand.Text()[:16])+proxySuffix)
+	path := filepath.Join(lock.Folder(b.Dir), "run-"+strings.ToLower(rand.Text()[:16])+proxySuffix)
 	l, err := lock.TryAcquire(path + ".lock")
 	if err != nil {
-		return nil, indexError(b.ownerError(err))
+		return nil, b.Fault(err)
 	}
 	withdraw = func() {
 		removeProxy(path)
@@ -71,17 +71,17 @@ const serveLockTimeout = 2 * time.Second
 // LockServe takes the lock that one authferry serve of this folder holds while it
 // listens. While another one does, the error has code LockTimeout.
 func (b *Broker) LockServe(ctx context.Context) (release func(), err error) {
-	if err := b.makeFolder(); err != nil {
+	if err := b.Make(); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, serveLockTimeout)
 	defer cancel()
-	l, err := lock.Acquire(ctx, lock.Serve.In(b.opt.Dir))
+	l, err := lock.Acquire(ctx, lock.Serve.In(b.Dir))
 	if held, ok := errors.AsType[*lock.TimeoutError](err); ok {
 		return nil, fault.Errorf(fault.LockTimeout, "authferry serve is running on this folder already: %s", held.Holder).WithHint("authferry status")
 	}
 	if err != nil {
-		return nil, indexError(b.ownerError(err))
+		return nil, b.Fault(err)
 	}
 	return l.Release, nil
 }
@@ -106,11 +106,11 @@ func (b *Broker) sweepProxies() { b.eachLeftProxy(removeProxy) }
 // one.
 func (b *Broker) eachLeftProxy(left func(path string)) {
 	b.eachProxy(func(string) {}, left)
-	socket := filepath.Join(lock.Folder(b.opt.Dir), ServeSocket)
+	socket := filepath.Join(lock.Folder(b.Dir), ServeSocket)
 	if info, err := os.Lstat(socket); err != nil || info.Mode().Type() != fs.ModeSocket {
 		return
 	}
-	if l, err := lock.TryAcquire(lock.Serve.In(b.opt.Dir)); err == nil {
+	if l, err := lock.TryAcquire(lock.Serve.In(b.Dir)); err == nil {
 		left(socket)
 		l.Release()
 	}
@@ -118,7 +118,7 @@ func (b *Broker) eachLeftProxy(left func(path string)) {
 
 // eachProxy calls running or over for each file, the latter under its lock.
 func (b *Broker) eachProxy(running, over func(path string)) {
-	dir := lock.Folder(b.opt.Dir)
+	dir := lock.Folder(b.Dir)
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
 		if !strings.HasPrefix(e.Name(), "run-") || filepath.Ext(e.Name()) != proxySuffix || !e.Type().IsRegular() {

@@ -23,7 +23,7 @@ func (b *Broker) RefreshNow(ctx context.Context, account string) (*index.Account
 }
 
 func (b *Broker) refreshFor(ctx context.Context, account string, r renewal) (*index.Account, error) {
-	idx, err := b.read()
+	idx, err := b.Read()
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +43,7 @@ func (b *Broker) refreshFor(ctx context.Context, account string, r renewal) (*in
 func (b *Broker) refresh(ctx context.Context, a *index.Account, r renewal) (*index.Account, error) {
 	r.beyond = a.Generation
 	err := b.renew(ctx, a, r)
-	idx, readErr := b.read()
+	idx, readErr := b.Read()
 	if readErr != nil {
 		return nil, readErr
 	}
@@ -70,12 +70,12 @@ type Refreshed struct {
 // disabled, one after the other; never before a time that a provider stated.
 func (b *Broker) RefreshAll(ctx context.Context) ([]Refreshed, error) {
 	r := renewal{person: true, since: time.Now()}
-	idx, err := b.readOrEmpty()
+	idx, err := b.ReadOrEmpty()
 	if err != nil {
 		return nil, err
 	}
 	var all []Refreshed
-	for _, pool := range poolsOf(idx, "") {
+	for _, pool := range idx.PoolsOf("") {
 		for _, a := range idx.Members(pool) {
 			if a.Kind == index.KindAPIKey || a.Disabled || a.Fingerprint == "" {
 				continue

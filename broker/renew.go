@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/record"
@@ -53,8 +54,8 @@ const rejectedEvery = 30 * time.Second
 // reason why it is not. Only the process that holds the gate starts a rotator;
 // everybody else waits for the gate and adopts what came of it.
 func (b *Broker) renew(ctx context.Context, a *index.Account, r renewal) error {
-	b.opt.Waiting()
-	gate, err := b.lock(ctx, lock.Gate(a.ID))
+	b.Waiting()
+	gate, err := b.Lock(ctx, lock.Gate(a.ID))
 	switch {
 	case err == nil:
 		defer gate.Release()
@@ -63,11 +64,9 @@ func (b *Broker) renew(ctx context.Context, a *index.Account, r renewal) error {
 	default:
 		// Held by somebody who is stopped, say. The gate only spares work; if
 		// nobody rotates, it is in nobody's way.
-		rotation, busy := lock.TryAcquire(lock.Rotation(a.ID).In(b.index.Dir()))
-		if busy != nil {
+		if b.Rotating(a.ID) {
 			return err
 		}
-		rotation.Release()
 	}
 	// A rotator that is killed is started again once: what it left behind is
 	// what the next one recovers from.
@@ -84,7 +83,7 @@ func (b *Broker) renew(ctx context.Context, a *index.Account, r renewal) error {
 			return report.err()
 		}
 		if try == 1 {
-			return fault.Errorf(fault.Internal, "the refresh of account %s was killed twice", quote(a.Label)).WithHint("authferry refresh %s", Arg(a.Provider+"/"+a.Label))
+			return fault.Errorf(fault.Internal, "the refresh of account %s was killed twice", quote(a.Label)).WithHint("authferry refresh %s", fault.Arg(a.Provider+"/"+a.Label))
 		}
 	}
 }
@@ -93,13 +92,13 @@ func (b *Broker) renew(ctx context.Context, a *index.Account, r renewal) error {
 // (back-off, dead mark), judged by the index: it is asked under the gate, where a
 // herd passes one by one. Only that a login is needed is not taken from the index.
 func (b *Broker) settled(ctx context.Context, id string, r renewal) (bool, error) {
-	idx, err := b.read()
+	idx, err := b.Read()
 	if err != nil {
 		return false, err
 	}
-	a := idx.Account(id)
-	if a == nil || a.Removing {
-		return false, fault.Errorf(fault.NoAccount, "the account was removed meanwhile").WithHint("authferry list")
+	a, err := folder.Living(idx, id)
+	if err != nil {
+		return false, err
 	}
 	if a.Generation > r.beyond && a.AccessSlot != "" {
 		return true, nil
@@ -108,29 +107,24 @@ func (b *Broker) settled(ctx context.Context, id string, r renewal) (bool, error
 	switch {
 	case fault.CodeOf(err) == fault.LoginNeeded && b.outdated(ctx, idx, a):
 		return false, nil // the rotator rolls the index forward
-	case err != nil && r.rejected && a.Failure == nil && b.rotating(a.ID):
+	case err != nil && r.rejected && a.Failure == nil && b.Rotating(a.ID):
 		return false, nil // a caller that was killed left it behind; the next rotator waits for it
 	}
 	return false, err
-}
-
-// rotating reports that a rotator of account id is at work.
-func (b *Broker) rotating(id string) bool {
-	l, err := lock.TryAcquire(lock.Rotation(id).In(b.index.Dir()))
-	if err == nil {
-		l.Release()
-	}
-	return err != nil
 }
 
 // outdated reports that the login which the index knows to be dead, or to have no
 // refresh token, is not the one that is stored: a renewal was cut off before its
 // commit, or the index came from a backup.
 func (b *Broker) outdated(ctx context.Context, idx *index.Index, a *index.Account) bool {
-	if a.Dead != a.Fingerprint && !rejectedForGood(a) || b.open(idx) != nil {
+	if a.Dead != a.Fingerprint && !rejectedForGood(a) {
 		return false
 	}
-	stored, err := b.readGrants(ctx, idx, a.ID)
+	o, err := b.Open(idx)
+	if err != nil {
+		return false
+	}
+	stored, err := o.Grants(ctx, a.ID)
 	return err == nil && stored.Best != nil && (record.Fingerprint(stored.Best.Secret()) != a.Fingerprint || stored.Best.TokenFingerprint != a.TokenFingerprint)
 }
 
@@ -196,20 +190,18 @@ func (b *Broker) refreshBehind(a *index.Account) {
 		return // outcome unknown and past every grace: probe it when it is needed
 	}
 	const justStarted = 2 * time.Second
-	h, err := lock.ReadHolder(lock.Gate(a.ID).In(b.index.Dir()))
+	h, err := b.Holder(lock.Gate(a.ID))
 	if err == nil && h.State == stateBehind && now.Sub(h.StartedAt).Abs() < justStarted {
 		return
 	}
-	gate, err := lock.TryAcquire(lock.Gate(a.ID).In(b.index.Dir()))
+	gate, err := b.TryLock(lock.Gate(a.ID))
 	if err != nil {
 		return
 	}
 	defer gate.Release()
-	rotation, err := lock.TryAcquire(lock.Rotation(a.ID).In(b.index.Dir()))
-	if err != nil {
+	if b.Rotating(a.ID) {
 		return
 	}
-	rotation.Release()
 	gate.SetHolder(stateBehind)
 	if cmd, err := b.rotatorCommand(a.ID, renewal{beyond: a.Generation}, true); err == nil {
 		if startDetached(cmd) == nil {
@@ -218,12 +210,8 @@ func (b *Broker) refreshBehind(a *index.Account) {
 	}
 }
 
-// What a lock's holder says it is doing.
-const (
-	stateBehind     = "refreshing in the background"
-	stateRequesting = "waiting for the provider"
-	stateStoring    = "storing new tokens"
-)
+// stateBehind is what the gate's holder says it is doing.
+const stateBehind = "refreshing in the background"
 
 // runRotator starts a rotator and waits for its report, at most as long as the
 // caller waits for a provider; the rotator goes on without it. A nil report
@@ -261,8 +249,8 @@ func (b *Broker) runRotator(ctx context.Context, a *index.Account, r renewal) (*
 		err = json.Unmarshal(line, &rep)
 		answers <- answer{&rep, err}
 	}()
-	defer b.opt.Progress(Step{b.forRotation(a), time.Now().Add(b.opt.HTTPTimeout)})()
-	timer := time.NewTimer(b.opt.HTTPTimeout)
+	defer b.Progress(folder.Step{Doing: b.forRotation(a), Until: time.Now().Add(b.HTTPTimeout)})()
+	timer := time.NewTimer(b.HTTPTimeout)
 	defer timer.Stop()
 	select {
 	case got := <-answers:
@@ -276,29 +264,13 @@ func (b *Broker) runRotator(ctx context.Context, a *index.Account, r renewal) (*
 
 // tooSlow says what the rotator is still busy with.
 func (b *Broker) tooSlow(id string) error {
-	h, _ := lock.ReadHolder(lock.Rotation(id).In(b.index.Dir()))
-	if h.State == stateStoring {
+	h, _ := b.Holder(lock.Rotation(id))
+	if h.State == folder.Storing {
 		return fault.Errorf(fault.KeystoreTimeout, "new tokens are there, but the keystore has not taken them yet; process %d goes on trying", h.PID).
 			WithHint("authferry keystore status")
 	}
-	e := fault.Errorf(fault.ProviderUnreachable, "the provider did not answer within %v; the refresh goes on in the background and its result is kept", b.opt.HTTPTimeout)
+	e := fault.Errorf(fault.ProviderUnreachable, "the provider did not answer within %v; the refresh goes on in the background and its result is kept", b.HTTPTimeout)
 	return e.WithHint("run the command again, or wait longer: AUTHFERRY_HTTP_TIMEOUT=2m")
-}
-
-// lock acquires a lock of the folder, which may have been moved, within the caller's
-// time-out.
-func (b *Broker) lock(ctx context.Context, name lock.Name) (*lock.Lock, error) {
-	if err := b.index.Still(); err != nil {
-		return nil, indexError(err)
-	}
-	return b.acquire(ctx, name.In(b.index.Dir()))
-}
-
-func (b *Broker) acquire(ctx context.Context, path string) (*lock.Lock, error) {
-	ctx, over := b.within(ctx, b.opt.LockTimeout, forLock(path))
-	defer over()
-	l, err := lock.Acquire(ctx, path)
-	return l, indexError(b.ownerError(err))
 }
 
 // report is what a rotator tells the process that waits for it: one line of
@@ -339,7 +311,7 @@ const RotateCommand = "rotate"
 // rotatorCommand is this same binary in a session of its own: the death of the
 // caller, of its process group or of its terminal must not cost a grant.
 func (b *Broker) rotatorCommand(id string, r renewal, behind bool) (*exec.Cmd, error) {
-	self := b.opt.Self
+	self := b.Self
 	if self == "" {
 		exe, err := os.Executable()
 		if err != nil {
@@ -363,11 +335,11 @@ func (b *Broker) rotatorCommand(id string, r renewal, behind bool) (*exec.Cmd, e
 	// No context: it is to outlive the caller.
 	cmd := exec.CommandContext(context.Background(), self) // #nosec G204 -- this program itself
 	cmd.Args = args
-	cmd.Dir = b.opt.Dir
-	cmd.Env = append(os.Environ(), "AUTHFERRY_DIR="+b.opt.Dir, "AUTHFERRY_LOCK_TIMEOUT="+b.opt.LockTimeout.String(),
-		"AUTHFERRY_KEYCHAIN_TIMEOUT="+b.opt.KeychainTimeout.String())
-	if b.opt.KeyFile != "" {
-		abs, err := filepath.Abs(b.opt.KeyFile)
+	cmd.Dir = b.Dir
+	cmd.Env = append(os.Environ(), "AUTHFERRY_DIR="+b.Dir, "AUTHFERRY_LOCK_TIMEOUT="+b.LockTimeout.String(),
+		"AUTHFERRY_KEYCHAIN_TIMEOUT="+b.KeychainTimeout.String())
+	if b.KeyFile != "" {
+		abs, err := filepath.Abs(b.KeyFile)
 		if err != nil {
 			return nil, fmt.Errorf("AUTHFERRY_KEY_FILE: %w", err)
 		}

@@ -72,7 +72,7 @@ func (b *Broker) Report(ctx context.Context, s Selection, r ReportRequest) (*Rep
 	if err != nil {
 		return nil, err
 	}
-	idx, err := b.read()
+	idx, err := b.Read()
 	if err != nil {
 		return nil, err
 	}
@@ -205,7 +205,7 @@ func marks(a *index.Account, v ratelimit.Verdict, generation int) bool {
 func (b *Broker) record(ctx context.Context, id string, v ratelimit.Verdict, scope string, generation int, now time.Time, res *ReportResult) (*index.Index, *index.Account, error) {
 	var idx *index.Index
 	var a *index.Account
-	err := b.update(ctx, index.Fast, func(i *index.Index) error {
+	err := b.Update(ctx, index.Fast, func(i *index.Index) error {
 		if idx, a = i, i.Account(id); a == nil || a.Removing {
 			return fault.Errorf(fault.NoAccount, "the account was removed meanwhile").WithHint("authferry list")
 		}
@@ -262,7 +262,7 @@ func (b *Broker) afterHold(ctx context.Context, idx *index.Index, a *index.Accou
 		return nil
 	case e != nil && (e.Code == fault.ProviderRefused || e.Code == fault.ProviderUnreachable):
 		// Another one is free, and its token can't be had now.
-		b.opt.Warn(e.Error())
+		b.Warn(e.Error())
 		res.Action = Wait
 		if !e.RetryAt.IsZero() {
 			res.RetryAt = e.RetryAt
@@ -292,7 +292,7 @@ func (b *Broker) afterRefusal(ctx context.Context, idx *index.Index, a *index.Ac
 		return b.later(c.err, res)
 	}
 	tok, err := b.handOut(ctx, want, r.MinTTL)
-	if now, readErr := b.read(); readErr == nil {
+	if now, readErr := b.Read(); readErr == nil {
 		if after := now.Account(a.ID); after != nil {
 			res.Account = b.view(now, after, time.Now())
 		}
@@ -308,7 +308,7 @@ func (b *Broker) afterRefusal(ctx context.Context, idx *index.Index, a *index.Ac
 func (b *Broker) later(err error, res *ReportResult) error {
 	if e, _ := errors.AsType[*fault.Error](err); e != nil && (e.Code == fault.ProviderRefused || e.Code == fault.ProviderUnreachable) && !e.RetryAt.IsZero() {
 		// The provider refreshes nothing now; the login is kept.
-		b.opt.Warn(e.Error())
+		b.Warn(e.Error())
 		res.Action, res.RetryAt = Retry, e.RetryAt
 		res.RetryAfter = max(0, time.Until(e.RetryAt))
 		return nil
@@ -347,7 +347,7 @@ func (res *ReportResult) blocked(err error) error {
 func (b *Broker) warnStillHeld(idx *index.Index, a *index.Account, now time.Time) {
 	for _, h := range a.Holds {
 		if h.Scope == heldForScope && h.Proven && h.Until.After(now) && now.Sub(h.ProbedAt).Abs() < probeEvery {
-			b.opt.Warn("account " + quote(a.Label) + " answered although it is held; if the limit is over: authferry holds clear " + argFor(idx, a))
+			b.Warn("account " + quote(a.Label) + " answered although it is held; if the limit is over: authferry holds clear " + argFor(idx, a))
 			return
 		}
 	}

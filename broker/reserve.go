@@ -1,15 +1,9 @@
 package broker
 
 import (
-	"context"
 	"runtime"
 	"runtime/debug"
-	"strings"
 	"sync"
-
-	"github.com/authferry/authferry/broker/index"
-	"github.com/authferry/authferry/broker/record"
-	"github.com/authferry/authferry/keystore"
 )
 
 // reserve is what a rotator sets aside before it sends a refresh token, so that it can
@@ -93,22 +87,4 @@ func makeThreads() {
 	ready.Wait()
 	close(leave)
 	done.Wait()
-}
-
-// preflight writes an item as big as both records that are to come will be together,
-// judged by those that there are.
-func (b *Broker) preflight(ctx context.Context, idx *index.Index, a *index.Account, g *record.Grant) error {
-	v, err := g.Encode()
-	if err != nil {
-		return err
-	}
-	size := 2 * len(v.Reveal())
-	if a.AccessSlot != "" {
-		acc, err := b.get(ctx, record.AccessItem(idx, a.ID, a.AccessSlot))
-		if err != nil && !unwritten(err) {
-			return err
-		}
-		size = len(v.Reveal()) + max(len(acc.Reveal()), len(v.Reveal()))
-	}
-	return b.set(ctx, record.ProbeItem(idx, a.ID), keystore.NewSecret(strings.Repeat("x", min(size, keystore.MaxSize))))
 }

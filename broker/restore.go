@@ -4,7 +4,7 @@ import (
 	"context"
 	"slices"
 
-	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/record"
 )
 
@@ -13,7 +13,7 @@ import (
 // have been one. So the one before has one more try, by the rules of any other, and a
 // process that is killed meanwhile leaves it for the next. It returns false where
 // that grant is gone.
-func (e *exchange) restore(ctx context.Context) (bool, error) {
+func (e *exchange) restore(ctx context.Context, l *folder.Rotation) (bool, error) {
 	before, err := e.before(ctx)
 	if before == nil || err != nil {
 		return false, err
@@ -22,7 +22,7 @@ func (e *exchange) restore(ctx context.Context) (bool, error) {
 	next.Generation, next.Salvaged = e.generation, false
 	next.Spent = slices.DeleteFunc(slices.Clone(e.grant.Spent), func(fp string) bool { return fp == record.Fingerprint(before.RefreshToken) })
 	next.Spent = record.AddSpent(next.Spent, record.Fingerprint(e.grant.RefreshToken))
-	if err := e.write(ctx, persistence{}, &next, nil, func(a *index.Account) { commit(a, &next, e.slot, nil, "") }); err != nil {
+	if _, err := e.Commit(ctx, l, folder.Login{Slot: e.slot, Grant: &next}); err != nil {
 		return false, err
 	}
 	e.restored = &next
@@ -36,7 +36,7 @@ func (e *exchange) before(ctx context.Context) (*record.Grant, error) {
 	}
 	var before *record.Grant
 	for _, slot := range record.Slots {
-		g, err := e.b.readGrant(ctx, e.idx, e.account.ID, slot)
+		g, err := e.Store.Grant(ctx, e.account.ID, slot)
 		if err != nil {
 			return nil, err
 		}

@@ -7,9 +7,10 @@ import (
 	"fmt"
 	"net/url"
 
-	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/record"
+
+	"github.com/authferry/authferry/broker/folder"
 )
 
 // notRevoked says who did not end a login, and where a person can.
@@ -24,15 +25,15 @@ func notRevoked(g *record.Grant, err error) string {
 	return fmt.Sprintf("the provider did not revoke the login: %v; it may still be valid: end it in the settings of your account at %s", err, where)
 }
 
-func (b *Broker) revoke(ctx context.Context, idx *index.Index, g *record.Grant) error {
-	e, err := b.endpoint(ctx, idx, g)
+func endLogin(ctx context.Context, o *folder.Opened, g *record.Grant) error {
+	e, err := o.Store.Endpoint(ctx, g)
 	if err != nil {
 		return err
 	}
-	if err := b.checkRevocation(ctx, idx, g); err != nil {
+	if err := o.Store.CheckRevocation(ctx, g); err != nil {
 		return err
 	}
-	ctx, over := b.within(ctx, b.opt.HTTPTimeout, func() string { return "waiting for the provider to revoke the login" })
+	ctx, over := o.Within(ctx, o.HTTPTimeout, func() string { return "waiting for the provider to revoke the login" })
 	defer over()
-	return b.opt.Client.Revoke(ctx, e, g.RefreshToken, "refresh_token")
+	return o.Client.Revoke(ctx, e, g.RefreshToken, "refresh_token")
 }

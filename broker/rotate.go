@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,6 +11,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
@@ -23,12 +23,6 @@ const (
 	// refresh token may be sent again at once: servers with a grace period
 	// grant 30 s (RFC 9700 §4.14.2 leaves it to them).
 	recoveryWindow = 25 * time.Second
-	// storePatience is how long new tokens are kept in memory while the
-	// keystore refuses them, stops of this process not counted.
-	storePatience = 10 * time.Minute
-	// longestWrite is how long the keystore may take for new tokens, whatever their
-	// caller would wait for.
-	longestWrite = 2 * time.Minute
 	// lookPatience is how long callers who will hear of a failure wait for a look
 	// into the keystore that only spares them theirs.
 	lookPatience = 2 * time.Second
@@ -41,9 +35,6 @@ const (
 	classMisconfigured = string(oauth.Misconfigured)
 	classRefused       = string(oauth.Refused)
 )
-
-// reached marks a point of the rotation for tests that kill the process there.
-var reached = func(_ string) {}
 
 // Rotation is why the rotator was started, and how.
 type Rotation struct {
@@ -70,11 +61,12 @@ func (b *Broker) Rotate(ctx context.Context, id string, beyond int, how Rotation
 }
 
 func (b *Broker) rotate(ctx context.Context, id string, r renewal, background bool) error {
-	b, release, err := b.hold()
+	held, release, err := b.Hold()
 	if err != nil {
 		return err
 	}
 	defer release()
+	b = b.in(held)
 	for range 2 {
 		// Nothing was sent: whoever came meanwhile is waited for.
 		if err := b.rotateOnce(ctx, id, r, background); !errors.Is(err, lock.ErrLost) {
@@ -84,51 +76,51 @@ func (b *Broker) rotate(ctx context.Context, id string, r renewal, background bo
 	return b.rotateOnce(ctx, id, r, background)
 }
 
-func (b *Broker) rotateOnce(ctx context.Context, id string, r renewal, background bool) error {
-	var l *lock.Lock
-	var err error
+func (b *Broker) rotateOnce(ctx context.Context, id string, r renewal, background bool) (err error) {
+	var l *folder.Rotation
 	if background {
-		if l, err = lock.TryAcquire(lock.Rotation(id).In(b.index.Dir())); err != nil {
-			return indexError(b.ownerError(err))
-		}
-		if in, err := b.underWay(id); err != nil || in != nil {
-			l.Release()
-			return cmp.Or(err, indexError(lock.ErrBusy))
-		}
-	} else if l, err = b.lockAccount(ctx, id); err != nil {
-		return err
+		l, err = b.TryLockAccount(id)
+	} else {
+		l, err = b.LockAccount(ctx, id, 0)
 	}
-	defer l.Release()
-	reached("K2")
-	return b.rotateLocked(ctx, l, id, r)
-}
-
-// rotateLocked is the rotation protocol, under the rotation lock l of account
-// id; doc.go has its steps and what a crash leaves at each.
-func (b *Broker) rotateLocked(ctx context.Context, l *lock.Lock, id string, r renewal) error {
-	idx, err := b.read()
 	if err != nil {
 		return err
 	}
-	a := idx.Account(id)
-	if a == nil || a.Removing {
-		return fault.Errorf(fault.NoAccount, "the account was removed meanwhile").WithHint("authferry list")
+	defer l.Release()
+	folder.Reached("K2")
+	return b.rotateLocked(ctx, l, r)
+}
+
+// rotateLocked is the rotation protocol, under the account's rotation lock; doc.go has
+// its steps and what a crash leaves at each.
+func (b *Broker) rotateLocked(ctx context.Context, l *folder.Rotation, r renewal) error {
+	idx, err := b.Read()
+	if err != nil {
+		return err
 	}
-	if err := b.forChange(ctx, idx); err != nil {
+	a, err := folder.Living(idx, l.Account)
+	if err != nil {
+		return err
+	}
+	o, err := b.OpenForChange(ctx, idx)
+	if err != nil {
 		return err
 	}
 	// 1. The keystore is the truth, the index a pointer to it.
-	stored, err := b.readGrants(ctx, idx, id)
+	stored, err := o.Grants(ctx, a.ID)
 	if err != nil {
 		return err
 	}
 	if stored.Best == nil {
-		return b.missing(ctx, idx, a)
+		if err := o.Missing(ctx); err != nil {
+			return err
+		}
+		return lost(a)
 	}
-	if a, err = b.rollForward(ctx, idx, a, stored); err != nil {
+	if a, err = o.RollForward(ctx, a, stored); err != nil {
 		return err
 	}
-	reached("K3")
+	folder.Reached("K3")
 	if a.Generation > r.beyond && a.AccessSlot != "" {
 		return nil
 	}
@@ -136,26 +128,26 @@ func (b *Broker) rotateLocked(ctx context.Context, l *lock.Lock, id string, r re
 	if err := refusal(a, r, time.Now()); err != nil {
 		return err
 	}
-	endpoint, err := b.endpoint(ctx, idx, stored.Best)
+	endpoint, err := o.Store.Endpoint(ctx, stored.Best)
 	if err != nil {
 		return err
 	}
 	// 3. Preflight: a keystore that refuses now ends it here, nothing spent.
-	if err := b.preflight(ctx, idx, a, stored.Best); err != nil {
-		return storeError(err)
+	if err := o.Store.Preflight(ctx, stored.Best, a.AccessSlot); err != nil {
+		return err
 	}
-	reached("K4")
+	folder.Reached("K4")
 
 	letGo := holdFast()
 	defer letGo()
 	ctx = context.WithoutCancel(ctx) // from here on only the end of the work ends it
 	for attempt := 1; ; attempt++ {
-		e := &exchange{b: b, idx: idx, account: a, grant: stored.Best, endpoint: endpoint, rejected: r.rejected, forced: r.now}
+		e := &exchange{Opened: o, b: b, account: a, grant: stored.Best, endpoint: endpoint, rejected: r.rejected, forced: r.now}
 		err := e.run(ctx, l)
 		switch {
 		case e.restored != nil:
 			stored.Best, attempt = e.restored, 0
-			if endpoint, err = b.endpoint(ctx, idx, stored.Best); err != nil {
+			if endpoint, err = o.Store.Endpoint(ctx, stored.Best); err != nil {
 				return err
 			}
 		case !e.unknown || attempt == 2 || record.Elapsed(e.sentAt, e.sentBoot) > recoveryWindow:
@@ -166,19 +158,22 @@ func (b *Broker) rotateLocked(ctx context.Context, l *lock.Lock, id string, r re
 		}
 		// One recovery at once, recorded in the intent, within the grace that
 		// servers grant.
-		if idx, err = b.read(); err != nil {
+		if idx, err = b.Read(); err != nil {
 			return err
 		}
-		if a = idx.Account(id); a == nil {
-			return fault.Errorf(fault.NoAccount, "the account was removed meanwhile").WithHint("authferry list")
+		if a = idx.Account(a.ID); a == nil {
+			return folder.Removed()
+		}
+		if o, err = b.Open(idx); err != nil {
+			return err
 		}
 	}
 }
 
 // exchange is one request with one refresh token, and what comes of it.
 type exchange struct {
-	b        *Broker
-	idx      *index.Index
+	*folder.Opened
+	b        *Broker // whose pool goes on
 	account  *index.Account
 	grant    *record.Grant
 	endpoint oauth.Endpoint
@@ -193,30 +188,30 @@ type exchange struct {
 	restored   *record.Grant // is stored again, in place of a salvaged one that was refused
 }
 
-func (e *exchange) run(ctx context.Context, l *lock.Lock) error {
+func (e *exchange) run(ctx context.Context, l *folder.Rotation) error {
 	e.slot = index.FreeSlot(*e.account, index.GrantRecord)
 	e.generation = record.NextGeneration(e.account, e.grant)
-	l.SetHolder(stateRequesting)
+	l.SetHolder(folder.Requesting)
 	// 4. and 5. The intent is durable before the first byte of the token leaves. How
 	// long the provider may take is the client's, whatever the caller's patience.
-	tok, err := e.b.opt.Client.Refresh(ctx, e.endpoint, e.grant.RefreshToken, func() error { return e.recordIntent(ctx, l) })
-	reached("K11")
+	tok, err := e.Client.Refresh(ctx, e.endpoint, e.grant.RefreshToken, func() error { return e.recordIntent(ctx, l) })
+	folder.Reached("K11")
 	e.b.spare.release()
 	if tok == nil {
-		return e.failed(ctx, err)
+		return e.failed(ctx, l, err)
 	}
 	return e.store(ctx, l, tok, err)
 }
 
 // recordIntent runs inside the request, when the connection stands and nothing
 // of the body is sent.
-func (e *exchange) recordIntent(ctx context.Context, l *lock.Lock) error {
-	reached("K5")
+func (e *exchange) recordIntent(ctx context.Context, l *folder.Rotation) error {
+	folder.Reached("K5")
 	e.b.spare.stockUp()
 	now := time.Now()
 	fp := record.Fingerprint(e.grant.RefreshToken)
 	var lost error // the lock; somebody else may have taken another one of its name
-	err := e.change(ctx, index.Durable, func(_ *index.Index, a *index.Account) {
+	err := e.Change(ctx, index.Durable, e.account.ID, func(_ *index.Index, a *index.Account) {
 		if lost = l.Confirm(); lost == nil && a.UnderWay() != nil {
 			lost = lock.ErrLost
 		}
@@ -244,24 +239,24 @@ func (e *exchange) recordIntent(ctx context.Context, l *lock.Lock) error {
 	})
 	if err == nil && lost != nil {
 		err = fault.Errorf(fault.LockTimeout, "account %s: somebody deleted or replaced the lock of this refresh; nothing was sent", quote(e.account.Label)).
-			WithHint("authferry refresh %s", argFor(e.idx, e.account)).Because(lost)
+			WithHint("authferry refresh %s", argFor(e.Index, e.account)).Because(lost)
 	}
 	if err != nil {
 		return err
 	}
 	e.sentAt, e.sentBoot = now, record.BootNow()
 	// What its caller would wait for is no measure for what comes now.
-	e.b.opt.KeychainTimeout = max(e.b.opt.KeychainTimeout, longestWrite)
-	e.b.opt.LockTimeout = max(e.b.opt.LockTimeout, 30*time.Second)
-	reached("K7")
+	e.KeychainTimeout = max(e.KeychainTimeout, folder.LongestWrite)
+	e.LockTimeout = max(e.LockTimeout, 30*time.Second)
+	folder.Reached("K7")
 	return nil
 }
 
 // store is step 6: the grant before anything else, then the access token, then
-// the index. Whatever refuses is asked again for as long as storePatience:
+// the index. Whatever refuses is asked again for as long as folder.StorePatience:
 // these tokens exist nowhere else. badToken: the access token is unusable, but
 // the refresh token that came with it counts.
-func (e *exchange) store(ctx context.Context, l *lock.Lock, tok *oauth.Token, badToken error) error {
+func (e *exchange) store(ctx context.Context, l *folder.Rotation, tok *oauth.Token, badToken error) error {
 	next := *e.grant
 	next.Generation = e.generation
 	if !tok.RefreshToken.Empty() {
@@ -281,20 +276,19 @@ func (e *exchange) store(ctx context.Context, l *lock.Lock, tok *oauth.Token, ba
 	}
 	// Nothing comes between the answer and the write; only a keystore that takes
 	// its time is worth telling about.
-	slow := time.AfterFunc(200*time.Millisecond, func() { l.SetHolder(stateStoring) })
+	slow := time.AfterFunc(200*time.Millisecond, func() { l.SetHolder(folder.Storing) })
 	defer slow.Stop()
-	err := e.write(ctx, persistence{deadline: time.Now().Add(storePatience)}, &next, acc, func(a *index.Account) {
-		last := a.Failure
-		commit(a, &next, e.slot, acc, e.slot)
-		a.RefreshedAt = tok.ArrivedAt.UTC().Truncate(time.Second)
-		if badToken != nil {
-			a.Failure = nextFailure(last, badToken, time.Now())
-		}
-	})
-	reached("K16")
+	_, err := e.Commit(ctx, l, folder.Login{Slot: e.slot, Grant: &next, Access: acc, Patience: folder.Patience{Deadline: time.Now().Add(folder.StorePatience)},
+		Enter: func(_ *index.Index, a, before *index.Account) {
+			a.RefreshedAt = tok.ArrivedAt.UTC().Truncate(time.Second)
+			if badToken != nil {
+				a.Failure = nextFailure(before.Failure, badToken, time.Now())
+			}
+		}})
+	folder.Reached("K16")
 	if err == nil {
 		if err := e.home(ctx, &next, acc); err != nil {
-			e.b.opt.Log.Warn("the folder at the old place did not get the new tokens", "account", e.account.ID, "error", err)
+			e.Log.Warn("the folder at the old place did not get the new tokens", "account", e.account.ID, "error", err)
 		}
 	}
 	if err == nil && badToken != nil {
@@ -303,38 +297,8 @@ func (e *exchange) store(ctx context.Context, l *lock.Lock, tok *oauth.Token, ba
 	return err
 }
 
-// write keeps a grant and its access token (nil: none), and then changes the entry.
-func (e *exchange) write(ctx context.Context, persist persistence, g *record.Grant, acc *record.Access, enter func(*index.Account)) error {
-	grantValue, err := g.Encode()
-	if err != nil {
-		return storeError(err)
-	}
-	if err := persist.until(func() error {
-		return e.b.set(ctx, record.GrantItem(e.idx, e.account.ID, e.slot), grantValue)
-	}); err != nil {
-		e.unknown = false
-		return storeError(err)
-	}
-	reached("K14")
-	if acc != nil {
-		accessValue, err := acc.Encode()
-		if err != nil {
-			return storeError(err)
-		}
-		if err := persist.until(func() error {
-			return e.b.set(ctx, record.AccessItem(e.idx, e.account.ID, e.slot), accessValue)
-		}); err != nil {
-			return storeError(err)
-		}
-	}
-	reached("K15")
-	return persist.until(func() error {
-		return e.change(ctx, index.Durable, func(_ *index.Index, a *index.Account) { enter(a) })
-	})
-}
-
 // failed is step 7: what the failure means for the refresh token.
-func (e *exchange) failed(ctx context.Context, cause error) error {
+func (e *exchange) failed(ctx context.Context, l *folder.Rotation, cause error) error {
 	if e.sentAt.IsZero() {
 		if be, ok := errors.AsType[*fault.Error](cause); ok {
 			return be // the index could not take the intent: nothing was sent
@@ -347,23 +311,23 @@ func (e *exchange) failed(ctx context.Context, cause error) error {
 	fp := record.Fingerprint(e.grant.RefreshToken)
 	if oe.Class == oauth.Dead {
 		// Definitive only for the refresh token that is stored now.
-		stored, err := e.b.readGrants(ctx, e.idx, e.account.ID)
+		stored, err := e.Grants(ctx, e.account.ID)
 		if err != nil {
 			return err
 		}
 		if stored.Best != nil && record.Fingerprint(stored.Best.RefreshToken) != fp {
-			_, err := e.b.rollForward(ctx, e.idx, e.account, stored)
+			_, err := e.RollForward(ctx, e.account, stored)
 			return err
 		}
 		if e.grant.Salvaged {
-			if restored, err := e.restore(ctx); restored || err != nil {
+			if restored, err := e.restore(ctx, l); restored || err != nil {
 				return err
 			}
 		}
 	}
 	e.unknown = oe.Class == oauth.Unknown
 	var after *index.Account
-	err := e.change(ctx, index.Durable, func(idx *index.Index, a *index.Account) {
+	err := e.Change(ctx, index.Durable, e.account.ID, func(idx *index.Index, a *index.Account) {
 		if oe.Class == oauth.Dead {
 			e.b.moveOn(idx, a, time.Now(), func() { a.Intents, a.Dead, a.Failure = nil, fp, nil })
 		} else {
@@ -398,14 +362,14 @@ func (e *exchange) lookForAll(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookPatience)
 	defer cancel()
-	acc, err := e.b.readAccess(ctx, e.idx, e.account)
+	acc, err := e.Access(ctx, e.Index, e.account)
 	if err != nil || acc == nil {
 		return
 	}
 	if left, known := acc.Remaining(time.Now()); !known || left > 0 {
 		return
 	}
-	_ = e.change(ctx, index.Fast, func(_ *index.Index, a *index.Account) {
+	_ = e.Change(ctx, index.Fast, e.account.ID, func(_ *index.Index, a *index.Account) {
 		if a.Failure != nil && a.Generation == acc.Generation {
 			a.Failure.TokenOver = true
 		}
@@ -424,44 +388,6 @@ func (e *exchange) giveUp(a *index.Account) {
 		if in := &a.Intents[i]; in.Slot == e.slot && in.Generation == e.generation {
 			in.Process = ""
 		}
-	}
-}
-
-// change applies one change to the account's entry.
-func (e *exchange) change(ctx context.Context, d index.Durability, change func(*index.Index, *index.Account)) error {
-	return e.b.update(ctx, d, func(idx *index.Index) error {
-		a := idx.Account(e.account.ID)
-		if a == nil {
-			return fault.Errorf(fault.NoAccount, "the account was removed meanwhile").WithHint("authferry list")
-		}
-		change(idx, a)
-		return nil
-	})
-}
-
-// persistence asks again, with growing pauses, until its deadline.
-type persistence struct {
-	deadline time.Time
-	tell     func(message string) // of what refuses, once; nil: nobody
-}
-
-func (p persistence) until(write func() error) error {
-	last := time.Now()
-	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
-		err := write()
-		// No write takes longer; the rest of the time this process was stopped.
-		if stopped := time.Since(last) - longestWrite - pause; stopped > 0 {
-			p.deadline = p.deadline.Add(stopped)
-		}
-		last = time.Now()
-		if err == nil || time.Now().After(p.deadline) || fault.CodeOf(err) == fault.NoAccount || errors.Is(err, errMoved) {
-			return err
-		}
-		if p.tell != nil {
-			p.tell(err.Error() + "; the new login waits for it")
-			p.tell = nil
-		}
-		time.Sleep(pause)
 	}
 }
 

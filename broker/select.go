@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 )
 
@@ -52,7 +53,7 @@ func (b *Broker) resolve(idx *index.Index, s Selection) (selected, error) {
 // token is left to those who name it, while the pool has an API key.
 func (b *Broker) everyday(idx *index.Index, sel selected) selected {
 	c := b.Config()
-	sel.soonest = c.Strategy == soonestReset
+	sel.soonest = c.Strategy == folder.SoonestReset
 	if sel.pinned {
 		return sel
 	}
@@ -112,7 +113,7 @@ func (b *Broker) resolveIn(idx *index.Index, s Selection) (selected, error) {
 		}
 		if fence != "" && !isPool(idx, fence, a.Pool) {
 			return selected{}, fault.Errorf(fault.Fenced, "account %s is in pool %s, outside of pool %s", quote(a.Label), quote(a.Pool), quote(fence)).
-				WithHint("authferry token --account %s --pool %s", argFor(idx, a), Arg(a.Pool))
+				WithHint("authferry token --account %s --pool %s", argFor(idx, a), fault.Arg(a.Pool))
 		}
 		if s.Pool == "" {
 			own, err := b.bound(idx, s, a.Provider)
@@ -121,13 +122,13 @@ func (b *Broker) resolveIn(idx *index.Index, s Selection) (selected, error) {
 			}
 			if own != nil && boundPool(idx, own) != a.Pool {
 				return selected{}, fault.Errorf(fault.Fenced, "this directory is bound to %s for provider %s, and account %s is outside of it", boundTo(idx, own), a.Provider, quote(a.Label)).
-					WithHint("authferry token --pool %s --account %s", Arg(a.Pool), argFor(idx, a))
+					WithHint("authferry token --pool %s --account %s", fault.Arg(a.Pool), argFor(idx, a))
 			}
 		}
 		return selected{pool: a.Pool, prefer: a.ID, pinned: true}, nil
 	}
 	if fence != "" {
-		name, pool, ok := findPool(idx, fence)
+		name, pool, ok := idx.FindPool(fence)
 		if !ok {
 			return selected{}, fault.Errorf(fault.NoAccount, "there is no pool %s; there are: %s", quote(fence), poolNames(idx, ""))
 		}
@@ -141,7 +142,7 @@ func (b *Broker) resolveIn(idx *index.Index, s Selection) (selected, error) {
 			}
 			if own != nil && boundPool(idx, own) != name {
 				return selected{}, fault.Errorf(fault.Fenced, "this directory is bound to %s for provider %s, and AUTHFERRY_POOL says %s", boundTo(idx, own), pool.Provider, quote(name)).
-					WithHint("authferry token --pool %s", Arg(name))
+					WithHint("authferry token --pool %s", fault.Arg(name))
 			}
 		}
 		return selected{pool: name}, nil
@@ -154,25 +155,25 @@ func (b *Broker) resolveIn(idx *index.Index, s Selection) (selected, error) {
 		if bound.Account == "" {
 			if idx.Pools[bound.Pool].Provider != bound.Provider { // it ended, and the name may be another provider's by now
 				return selected{}, fault.Errorf(fault.NoAccount, "pool %s, which this directory is bound to, has no account of provider %s any more", quote(bound.Pool), bound.Provider).
-					WithHint("authferry use --unbind --dir %s", Arg(bound.Dir))
+					WithHint("authferry use --unbind --dir %s", fault.Arg(bound.Dir))
 			}
 			return selected{pool: bound.Pool}, nil
 		}
 		if a := idx.Account(bound.Account); a != nil {
 			return selected{pool: a.Pool, prefer: a.ID, pinned: true}, nil
 		}
-		return selected{}, fault.Errorf(fault.NoAccount, "the account that this directory is bound to was removed").WithHint("authferry use --unbind --dir %s", Arg(bound.Dir))
+		return selected{}, fault.Errorf(fault.NoAccount, "the account that this directory is bound to was removed").WithHint("authferry use --unbind --dir %s", fault.Arg(bound.Dir))
 	}
-	pools := poolsOf(idx, s.Provider)
+	pools := idx.PoolsOf(s.Provider)
 	switch {
 	case len(pools) == 1:
 		return selected{pool: pools[0]}, nil
 	case len(pools) == 0 && s.Provider == "":
 		return selected{}, fault.Errorf(fault.NoAccount, "there is no account yet").WithHint("authferry login PROVIDER")
 	case len(pools) == 0:
-		return selected{}, fault.Errorf(fault.NoAccount, "there is no account of provider %s", s.Provider).WithHint("authferry login %s", Arg(s.Provider))
+		return selected{}, fault.Errorf(fault.NoAccount, "there is no account of provider %s", s.Provider).WithHint("authferry login %s", fault.Arg(s.Provider))
 	}
-	if own, p, ok := findPool(idx, s.Provider); s.Provider != "" && ok && p.Provider == s.Provider {
+	if own, p, ok := idx.FindPool(s.Provider); s.Provider != "" && ok && p.Provider == s.Provider {
 		return selected{pool: own}, nil
 	}
 	return selected{}, fault.Errorf(fault.Ambiguous, "which pool? there are: %s", poolNames(idx, s.Provider)).WithHint("authferry token --pool NAME")
@@ -267,7 +268,7 @@ func FindAccount(idx *index.Index, name, provider string) (*index.Account, error
 func argFor(idx *index.Index, a *index.Account) string {
 	for _, name := range []string{a.Label, a.Provider + "/" + a.Label} {
 		if found, err := FindAccount(idx, name, ""); err == nil && found.ID == a.ID {
-			return Arg(name)
+			return fault.Arg(name)
 		}
 	}
 	return a.ID
@@ -286,20 +287,7 @@ func labels(idx *index.Index, provider string) string {
 	return strings.Join(names, ", ")
 }
 
-// poolsOf returns the names of the pools that have accounts, of one provider or
-// of all, sorted.
-func poolsOf(idx *index.Index, provider string) []string {
-	var names []string
-	for _, a := range idx.Accounts {
-		if (provider == "" || a.Provider == provider) && !a.Removing {
-			names = append(names, a.Pool)
-		}
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
-}
-
-func poolNames(idx *index.Index, provider string) string { return quoted(poolsOf(idx, provider)) }
+func poolNames(idx *index.Index, provider string) string { return quoted(idx.PoolsOf(provider)) }
 
 func quoted(names []string) string {
 	if len(names) == 0 {
@@ -312,28 +300,9 @@ func quoted(names []string) string {
 	return strings.Join(words, ", ")
 }
 
-// findPool finds the pool that a person calls name: the one of just that name, or
-// the only one that differs from it in case alone. Where there is none, name is
-// what a new one would be called.
-func findPool(idx *index.Index, name string) (string, index.Pool, bool) {
-	var alike []string
-	for _, n := range poolsOf(idx, "") {
-		if n == name {
-			return n, idx.Pools[n], true
-		}
-		if index.EqualLabel(n, name) {
-			alike = append(alike, n)
-		}
-	}
-	if len(alike) != 1 {
-		return name, index.Pool{}, false
-	}
-	return alike[0], idx.Pools[alike[0]], true
-}
-
 // isPool reports that who says name means pool.
 func isPool(idx *index.Index, name, pool string) bool {
-	known, _, _ := findPool(idx, name)
+	known, _, _ := idx.FindPool(name)
 	return known == pool
 }
 

@@ -1,18 +1,14 @@
 package broker
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
-	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -22,7 +18,7 @@ func TestSettingsOfManyAtOnce(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	set := []func(*Broker) error{
 		func(b *Broker) error { return b.ConfigSet(t.Context(), "failover", "false") },
-		func(b *Broker) error { return b.ConfigSet(t.Context(), "strategy", soonestReset) },
+		func(b *Broker) error { return b.ConfigSet(t.Context(), "strategy", folder.SoonestReset) },
 		func(b *Broker) error { return b.ConfigSet(t.Context(), "throttle_max", "20s") },
 		func(b *Broker) error { return b.ConfigSet(t.Context(), "terms_notice", "false") },
 		func(b *Broker) error { return b.RemoveProvider(t.Context(), "old") },
@@ -53,51 +49,23 @@ func TestSettingsOfManyAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := w.broker()
-	if got := b.Config(); got != (Config{Strategy: soonestReset, ThrottleMax: 20 * time.Second}) {
+	if got := b.Config(); got != (folder.Config{Strategy: folder.SoonestReset, ThrottleMax: 20 * time.Second}) {
 		t.Errorf("%+v", got)
 	}
 	ps, err := b.Providers()
 	if err != nil {
 		t.Fatal(err)
 	}
-	idx, err := b.read()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := b.open(idx); err != nil {
-		t.Fatal(err)
-	}
 	for i := range many {
 		p, ok := ps.Get(fmt.Sprintf("p%d", i))
-		if has, err := b.hasClientSecret(t.Context(), idx, p.Endpoint()); !ok || err != nil || has != (i%2 == 0) {
+		if has, err := open(t, b).Store.HasClientSecret(t.Context(), p.Endpoint()); !ok || err != nil || has != (i%2 == 0) {
 			t.Errorf("p%d: there %v, with a secret %v (%v)", i, ok, has, err)
 		}
 	}
 	if _, ok := ps.Get("old"); ok {
 		t.Error("the one that was removed is there")
 	}
-	if has, err := b.hasClientSecret(t.Context(), idx, old.Endpoint()); err != nil || has {
+	if has, err := open(t, b).Store.HasClientSecret(t.Context(), old.Endpoint()); err != nil || has {
 		t.Errorf("its secret is there: %v, %v", has, err)
-	}
-}
-
-// A hostile config.toml is no work: every token reads it.
-func TestConfigOfAllowedSizeIsNoWork(t *testing.T) {
-	b := New(Options{Dir: t.TempDir()})
-	path := filepath.Join(b.opt.Dir, "config.toml")
-	if err := os.WriteFile(path, bytes.Repeat([]byte("#"), maxConfig+1), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := b.loadConfig(); fault.CodeOf(err) != fault.Usage {
-		t.Errorf("over the limit: %v", err)
-	}
-	if c := b.Config(); c.Failover {
-		t.Error("failover, though nobody knows")
-	}
-	if err := os.WriteFile(path, []byte(strings.Repeat("#", maxConfig-4)+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.ConfigSet(t.Context(), "failover", "false"); fault.CodeOf(err) != fault.Usage {
-		t.Errorf("what would be over the limit: %v", err)
 	}
 }

@@ -10,11 +10,10 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
-	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/record"
-	"github.com/authferry/authferry/keystore"
 )
 
 // exchange gets the tokens by redeem and keeps them. From here on an interrupt
@@ -24,70 +23,74 @@ import (
 func (l *login) exchange(ctx context.Context, nonce string, redeem func(context.Context) (*oauth.Token, error)) (*Login, error) {
 	whole := context.WithoutCancel(ctx)
 	defer hangOn()()
-	idx, release, err := l.announce(whole)
+	o, err := l.announce(whole)
 	if err != nil {
 		return nil, err
 	}
-	defer release()
-	held, let, err := l.b.hold()
+	defer l.lock.Release()
+	o, let, err := o.Hold()
 	if err != nil {
 		return nil, err
 	}
 	defer let()
-	l.b = held
+	l.b = l.b.in(o.Folder)
 	kept := false
 	defer func() {
 		if !kept {
-			l.b.discard(whole, idx, l.id)
+			o.Discard(whole, l.lock.Account)
 		}
 	}()
-	bounded, cancel := oauth.WithPatience(whole, l.b.opt.HTTPTimeout)
+	bounded, cancel := oauth.WithPatience(whole, l.b.HTTPTimeout)
 	defer cancel()
 	tok, err := redeem(bounded)
 	if err != nil {
 		return nil, l.failed(err)
 	}
-	reached("K21")
+	folder.Reached("K21")
 	who, err := l.identify(whole, tok, nonce)
 	if err != nil {
 		return nil, l.failed(err)
 	}
 	n := l.account(tok, who)
 	var done *Login
-	waiting := l.b.patience(n).until(func() error {
+	patience := l.b.patience(n)
+	waiting := patience.Until(func() error {
 		if done, err = l.settle(whole, n); errors.Is(err, index.ErrGone) {
 			return err
 		}
 		return nil
 	})
 	err = cmp.Or(waiting, err)
-	kept = err == nil && done.Account.ID == l.id
+	kept = err == nil && done.Account.ID == l.lock.Account
 	return done, err
 }
 
-// announce names the account-to-be in the manifest of the folder's keystore.
-func (l *login) announce(ctx context.Context) (idx *index.Index, release func(), err error) {
-	err = whileMoving(func() error {
-		if idx, err = l.b.prepare(ctx, func(*index.Index) error { return nil }); err != nil {
+// announce names the account-to-be in the manifest of the folder's keystore, and takes
+// its rotation lock.
+func (l *login) announce(ctx context.Context) (o *folder.Opened, err error) {
+	err = folder.WhileMoving(func() error {
+		if o, err = l.b.Prepare(ctx, func(*index.Index) error { return nil }); err != nil {
 			return err
 		}
-		release = l.b.holdNew(ctx, l.id)
-		if err = l.b.changeManifest(ctx, idx, func(m *record.Manifest) { m.Add(l.id) }); err != nil {
-			release()
+		if l.lock, err = l.b.LockNew(ctx, index.NewID()); err != nil {
+			return err
 		}
-		return storeError(err)
+		if err = o.ChangeManifest(ctx, func(m *record.Manifest) { m.Add(l.lock.Account) }); err != nil {
+			l.lock.Release()
+		}
+		return err
 	})
-	return idx, release, err
+	return o, err
 }
 
 // identify asks whose login it is. That a server can't be asked costs the name,
 // not the login; an ID token that is not for us costs the login.
 func (l *login) identify(ctx context.Context, tok *oauth.Token, nonce string) (oauth.Identity, error) {
-	ctx, over := l.b.within(ctx, l.b.opt.HTTPTimeout, forProvider(l.provider.Name))
+	ctx, over := l.b.Within(ctx, l.b.HTTPTimeout, forProvider(l.provider.Name))
 	defer over()
-	who, err := l.b.opt.Client.Identify(ctx, l.provider, l.endpoint, tok, nonce)
+	who, err := l.b.Client.Identify(ctx, l.provider, l.endpoint, tok, nonce)
 	if e, ok := errors.AsType[*oauth.Error](err); ok {
-		l.b.opt.Log.Warn("the userinfo endpoint failed", "provider", l.provider.Name, "error", e)
+		l.b.Log.Warn("the userinfo endpoint failed", "provider", l.provider.Name, "error", e)
 		return oauth.Identity{}, nil
 	}
 	return who, err
@@ -97,7 +100,7 @@ func (l *login) account(tok *oauth.Token, who oauth.Identity) NewAccount {
 	n := NewAccount{
 		Provider: l.provider, ClientID: l.endpoint.ClientID, AuthStyle: l.endpoint.AuthStyle, Label: l.req.Label, Pool: l.req.Pool,
 		AccessToken: tok.AccessToken, RefreshToken: tok.RefreshToken, TokenType: tok.TokenType,
-		Scopes: l.provider.Scopes, Identity: who, ObtainedAt: tok.ArrivedAt, id: l.id,
+		Scopes: l.provider.Scopes, Identity: who, ObtainedAt: tok.ArrivedAt, lock: l.lock,
 	}
 	if granted := strings.Fields(tok.Scope); len(granted) > 0 {
 		n.Scopes = granted // RFC 6749 §5.1: as asked for, unless the answer says otherwise
@@ -115,7 +118,7 @@ func (l *login) account(tok *oauth.Token, who oauth.Identity) NewAccount {
 // a new one. Another process may be doing the same for the same identity.
 func (l *login) settle(ctx context.Context, n NewAccount) (*Login, error) {
 	for try := 1; ; try++ {
-		idx, err := l.b.readOrEmpty()
+		idx, err := l.b.ReadOrEmpty()
 		if err != nil {
 			return nil, err
 		}
@@ -128,7 +131,7 @@ func (l *login) settle(ctx context.Context, n NewAccount) (*Login, error) {
 				return nil, err
 			}
 			if l.req.Label != "" && !index.EqualLabel(l.req.Label, home.Label) {
-				l.b.opt.Warn("this login belongs to account " + quote(home.Label) + ", which keeps its label; authferry rename changes it")
+				l.b.Warn("this login belongs to account " + quote(home.Label) + ", which keeps its label; authferry rename changes it")
 			}
 			a, err := l.b.replace(ctx, home.ID, n)
 			if err != nil {
@@ -151,7 +154,7 @@ func (l *login) settle(ctx context.Context, n NewAccount) (*Login, error) {
 		}
 		l.warnOfEnd(a)
 		if n.Identity.Subject == "" {
-			l.b.opt.Warn("the provider does not say whose login this is; the next one in its place needs --renew " + Arg(a.Label))
+			l.b.Warn("the provider does not say whose login this is; the next one in its place needs --renew " + fault.Arg(a.Label))
 		}
 		return &Login{Account: *a}, nil
 	}
@@ -166,7 +169,7 @@ func (l *login) warnOfEnd(a *index.Account) {
 	if slices.Contains(l.provider.Scopes, "offline_access") && l.provider.AuthorizeParams["prompt"] == "" {
 		text += `; for offline_access it may want extra_authorize_params = { prompt = "consent" } in providers.toml`
 	}
-	l.b.opt.Warn(text)
+	l.b.Warn(text)
 }
 
 // loginPatience is how long a login that was just made is kept in memory while
@@ -174,11 +177,11 @@ func (l *login) warnOfEnd(a *index.Account) {
 var loginPatience = time.Minute
 
 // patience is for the writes that keep n.
-func (b *Broker) patience(n NewAccount) persistence {
-	if n.id == "" {
-		return persistence{}
+func (b *Broker) patience(n NewAccount) folder.Patience {
+	if n.lock == nil {
+		return folder.Patience{}
 	}
-	return persistence{time.Now().Add(loginPatience), b.opt.Warn}
+	return folder.Patience{Deadline: time.Now().Add(loginPatience), Tell: b.Warn}
 }
 
 var errSameIdentity = errors.New("an account has this identity already")
@@ -199,10 +202,10 @@ func (l *login) home(idx *index.Index, n NewAccount) (*index.Account, error) {
 		return nil, fault.Errorf(fault.NoAccount, "the account was removed meanwhile; nothing was changed").WithHint("authferry login %s", l.provider.Name)
 	case owner != nil && owner.ID != a.ID:
 		return nil, fault.Errorf(fault.LoginFailed, "this login is that of account %s, not of %s; nothing was changed", quote(owner.Label), quote(a.Label)).
-			WithHint("authferry login %s --renew %s, and log in as the other user", a.Provider, Arg(a.Label))
+			WithHint("authferry login %s --renew %s, and log in as the other user", a.Provider, fault.Arg(a.Label))
 	case a.Subject != "" && (owner == nil || who.Subject == ""):
 		return nil, fault.Errorf(fault.LoginFailed, "account %s is %s, and this login is %s; nothing was changed", quote(a.Label), quote(cmp.Or(a.Identity, a.Subject)), quote(cmp.Or(who.Name, who.Subject, "of somebody unknown"))).
-			WithHint("authferry login %s --renew %s, and log in as the right user; or without --renew for a new account", a.Provider, Arg(a.Label))
+			WithHint("authferry login %s --renew %s, and log in as the right user; or without --renew for a new account", a.Provider, fault.Arg(a.Label))
 	}
 	return a, nil
 }
@@ -247,77 +250,58 @@ func freeLabel(idx *index.Index, n NewAccount) string {
 // does: into a slot that nothing current names, the index last. Label, pool, rank
 // and holds stay.
 func (b *Broker) replace(ctx context.Context, id string, n NewAccount) (*index.Account, error) {
-	b, release, err := b.hold()
+	f, release, err := b.Hold()
 	if err != nil {
 		return nil, err
 	}
 	defer release()
-	lock, err := b.lockForTokens(ctx, id)
+	lock, err := lockForTokens(ctx, f, id)
 	if err != nil {
 		return nil, err
 	}
 	defer lock.Release()
-	idx, err := b.read()
+	idx, err := f.Read()
 	if err != nil {
 		return nil, err
 	}
-	a := idx.Account(id)
-	if a == nil || a.Removing {
+	a, err := folder.Living(idx, id)
+	if err != nil {
 		return nil, fault.Errorf(fault.NoAccount, "the account was removed meanwhile; nothing was changed").WithHint("authferry login %s", n.Provider.Name)
 	}
-	if err := b.forChange(ctx, idx); err != nil {
+	o, err := f.OpenForChange(ctx, idx)
+	if err != nil {
 		return nil, err
 	}
-	old, err := b.readGrants(ctx, idx, id)
+	old, err := o.Grants(ctx, id)
 	if err != nil {
 		return nil, err
 	}
 	if old.Best != nil { // what is stored now must not be what is written over
-		if a, err = b.rollForward(ctx, idx, a, old); err != nil {
+		if a, err = o.RollForward(ctx, a, old); err != nil {
 			return nil, err
 		}
 	}
 	now := time.Now().UTC()
 	g, acc := newRecords(id, n, now)
 	g.Generation = record.NextGeneration(a, old.Best)
-	if o := old.Best; o != nil {
-		if o.Owner.Subject != "" && o.Owner != g.Owner && (g.Owner.Subject != "" || n.id != "") {
+	if before := old.Best; before != nil {
+		if before.Owner.Subject != "" && before.Owner != g.Owner && (g.Owner.Subject != "" || n.lock != nil) {
 			return nil, fault.Errorf(fault.LoginFailed, "account %s is of another user, whatever index.json says; nothing was changed", quote(a.Label)).
 				WithHint("authferry doctor --fix; then log in again")
 		}
-		g.Inherit(o, a.Dead)
-		b.inheritAccess(ctx, idx, acc, o)
-		g.Follow(o)
+		g.Inherit(before, a.Dead)
+		inheritAccess(ctx, o, acc, before)
+		g.Follow(before)
 	}
-	if g.ClientSecret, err = b.hasClientSecret(ctx, idx, g.Endpoint); err != nil {
+	if acc != nil {
+		acc.Generation = g.Generation
+	}
+	if g.ClientSecret, err = o.Store.HasClientSecret(ctx, g.Endpoint); err != nil {
 		return nil, err
 	}
-	slot := index.FreeSlot(*a, index.GrantRecord)
-	grantValue, err := g.Encode()
-	if err != nil {
-		return nil, storeError(err)
-	}
-	persist := b.patience(n)
-	err = persist.until(func() error { return b.set(ctx, record.GrantItem(idx, id, slot), grantValue) })
-	reached("K14")
-	if err == nil && acc != nil {
-		acc.Generation = g.Generation
-		var accessValue keystore.Secret
-		if accessValue, err = acc.Encode(); err == nil {
-			err = persist.until(func() error { return b.set(ctx, record.AccessItem(idx, id, slot), accessValue) })
-		}
-	}
-	if err != nil {
-		return nil, storeError(err)
-	}
-	var renewed *index.Account
-	return renewed, persist.until(func() error {
-		return b.update(ctx, index.Durable, func(i *index.Index) error {
-			if renewed = i.Account(id); renewed == nil {
-				return fault.Errorf(fault.NoAccount, "the account was removed meanwhile").WithHint("authferry login %s", n.Provider.Name)
-			}
-			before := *renewed
-			commit(renewed, g, slot, acc, slot)
+	return o.Commit(ctx, lock, folder.Login{
+		Slot: index.FreeSlot(*a, index.GrantRecord), Grant: g, Access: acc, Patience: b.patience(n),
+		Enter: func(_ *index.Index, renewed, before *index.Account) {
 			renewed.RefreshedAt, renewed.Shared, renewed.RejectedAt = now.Truncate(time.Second), "", time.Time{}
 			if fp := renewed.Fingerprint; fp != "" && fp == before.Fingerprint {
 				// Who else has this refresh token, and what became of a request with it, is as it was.
@@ -327,17 +311,16 @@ func (b *Broker) replace(ctx context.Context, id string, n NewAccount) (*index.A
 			if n.Identity.Subject != "" {
 				renewed.Identity = cmp.Or(n.Identity.Name, renewed.Identity)
 			}
-			return nil
-		})
+		},
 	})
 }
 
 // inheritAccess keeps what is known of an access token that is the same as before.
-func (b *Broker) inheritAccess(ctx context.Context, idx *index.Index, acc *record.Access, old *record.Grant) {
+func inheritAccess(ctx context.Context, o *folder.Opened, acc *record.Access, old *record.Grant) {
 	if acc == nil || !acc.ExpiresAt.IsZero() {
 		return
 	}
-	before, _, err := b.accessOf(ctx, idx, old.Account, old.Generation)
+	before, _, err := o.Store.AccessOf(ctx, old.Account, old.Generation)
 	if err == nil && before != nil && before.AccessToken.Equal(acc.AccessToken) {
 		acc.ExpiresAt, acc.ObtainedAt, acc.Imported, acc.Boot = before.ExpiresAt, before.ObtainedAt, before.Imported, before.Boot
 	}
@@ -345,18 +328,11 @@ func (b *Broker) inheritAccess(ctx context.Context, idx *index.Index, acc *recor
 
 // lockForTokens waits longer than other commands do: the caller has tokens in
 // hand that exist nowhere else.
-func (b *Broker) lockForTokens(ctx context.Context, id string) (*lock.Lock, error) {
-	l, err := b.lockAccount(ctx, id)
+func lockForTokens(ctx context.Context, f *folder.Folder, id string) (*folder.Rotation, error) {
+	l, err := f.LockAccount(ctx, id, 0)
 	if fault.CodeOf(err) != fault.LockTimeout {
 		return l, err
 	}
-	b.opt.Warn(err.Error() + "; the new login waits for it")
-	ctx, over := b.within(ctx, storePatience, forLock(lock.Rotation(id).In(b.index.Dir())))
-	defer over()
-	return b.acquireAccount(ctx, id)
-}
-
-// ownerOfGrant is the account that has the secret of g, or had it; nil: none does.
-func ownerOfGrant(idx *index.Index, g *record.Grant) *index.Account {
-	return knownAs(idx, g.Provider, g.Kind(), g.Secret(), g.Owner)
+	f.Warn(err.Error() + "; the new login waits for it")
+	return f.LockAccount(ctx, id, folder.StorePatience)
 }

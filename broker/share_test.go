@@ -6,6 +6,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 )
 
@@ -16,14 +17,14 @@ func TestNetworkShares(t *testing.T) {
 		`\\evil\share`: true, `//evil/share`: true, `\/evil/share`: true, `/\evil`: true, `\\?\UNC\evil\share`: true, `\??\UNC\evil\share`: true,
 		`C:\Users\ada`: false, `/home/ada`: false, `\Users`: false, "": false, "x": false,
 	} {
-		if onShare(path) != share {
+		if folder.OnShare(path) != share {
 			t.Errorf("%s: %v", path, !share)
 		}
 	}
 	w := newWorld(t, brokertest.Config{})
 	key := w.keyFile()
 	for _, path := range []string{`\\evil\share\key`, `//evil/share/key`} {
-		if err := w.broker().update(t.Context(), index.Durable, func(i *index.Index) error { i.KeyFile = path; return nil }); err != nil {
+		if err := w.broker().Update(t.Context(), index.Durable, func(i *index.Index) error { i.KeyFile = path; return nil }); err != nil {
 			t.Fatal(err)
 		}
 		if s, err := w.broker().KeystoreStatus(t.Context()); err != nil || s.Usable || fault.CodeOf(s.Err) != fault.KeystoreUnavailable {
@@ -33,17 +34,17 @@ func TestNetworkShares(t *testing.T) {
 		if s, err := named.KeystoreStatus(t.Context()); err != nil || !s.Usable {
 			t.Errorf("with a key file that the user named: %+v, %v", s, err)
 		}
-		if (&Broker{opt: Options{Dir: `\\home\ada`}}).strange(path) {
+		if New(Options{Dir: `\\home\ada`}).Strange(path) {
 			t.Error("a folder on a share can't have its key file there")
 		}
-		if isIn(path, w.dir) {
+		if folder.IsIn(path, w.dir) {
 			t.Error(path + " is in this folder")
 		}
 		if w.broker().stillIn(t.Context(), &index.Account{Shared: path}) {
 			t.Error(path + " has been looked at")
 		}
 	}
-	if filepath.Separator == '/' && w.broker().strange("/home/ada/key") {
+	if filepath.Separator == '/' && w.broker().Strange("/home/ada/key") {
 		t.Error("a path of this machine is strange")
 	}
 }

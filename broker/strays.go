@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
@@ -19,17 +20,17 @@ import (
 // login that was cut off, or an index that is older than the keystore. It reports
 // whether the keystore is this folder's at all.
 func (d *doctor) manifest(ctx context.Context) bool {
-	m, err := d.b.readManifest(ctx, d.idx)
+	m, err := d.o.Store.Manifest(ctx)
 	if err != nil {
-		d.fail("manifest", storeError(err))
+		d.fail("manifest", err)
 		return false
 	}
-	if m.Moved != nil && m.Moved.Keystore != d.b.store.Kind() {
+	if m.Moved != nil && m.Moved.Keystore != d.o.Store.Kind() {
 		if !d.moved(ctx, m) {
 			return false
 		}
-		if m, err = d.b.readManifest(ctx, d.idx); err != nil {
-			d.fail("manifest", storeError(err))
+		if m, err = d.o.Store.Manifest(ctx); err != nil {
+			d.fail("manifest", err)
 			return false
 		}
 	}
@@ -40,9 +41,9 @@ func (d *doctor) manifest(ctx context.Context) bool {
 		return d.manifest(ctx)
 	}
 	var vault []string
-	if d.b.store.Kind() == keystore.File {
-		if vault, err = keystore.FileItems(d.b.vaultDir(), d.b.keyFile(d.idx)); err != nil {
-			d.fail("vault", storeError(err))
+	if d.o.Store.Kind() == keystore.File {
+		if vault, err = keystore.FileItems(d.b.Vault(), d.b.KeyFileOf(d.idx)); err != nil {
+			d.fail("vault", record.Fault(err))
 		}
 		m.AddItems(vault)
 	}
@@ -58,7 +59,7 @@ func (d *doctor) manifest(ctx context.Context) bool {
 		d.say("manifest", CheckOK, "", "the keystore has no secrets that the index does not know")
 	}
 	d.listed(ctx, m.Clients)
-	if d.b.store.Kind() == keystore.File {
+	if d.o.Store.Kind() == keystore.File {
 		d.strangers(ctx, vault, &m)
 	}
 	return true
@@ -67,14 +68,14 @@ func (d *doctor) manifest(ctx context.Context) bool {
 // listed looks whether the manifest names all that is stored: a write of it may
 // have been cut short, and what it does not name, a lost index takes along.
 func (d *doctor) listed(ctx context.Context, clients []string) {
-	m, err := d.b.readManifest(ctx, d.idx)
+	m, err := d.o.Store.Manifest(ctx)
 	var needed []string
 	if err == nil {
-		needed, err = d.b.clientKeys(ctx, d.idx)
+		needed, err = d.o.Clients(ctx)
 	}
-	now, readErr := d.b.read()
+	now, readErr := d.b.Read()
 	if err != nil || readErr != nil {
-		if err = cmp.Or(readErr, storeError(err)); fault.CodeOf(err) != fault.Usage { // that of providers.toml has a check of its own
+		if err = cmp.Or(readErr, err); fault.CodeOf(err) != fault.Usage { // that of providers.toml has a check of its own
 			d.fail("manifest", err)
 		}
 		return
@@ -87,12 +88,12 @@ func (d *doctor) listed(ctx context.Context, clients []string) {
 	case !d.fix:
 		d.say("manifest", CheckWarning, fixHint, "the keystore's own list of what it has of this folder is lost or not complete")
 	default:
-		if err := d.b.changeManifest(ctx, d.idx, func(m *record.Manifest) {
+		if err := d.o.ChangeManifest(ctx, func(m *record.Manifest) {
 			for _, key := range clients {
 				m.AddClient(key)
 			}
 		}); err != nil {
-			d.fail("manifest", storeError(err))
+			d.fail("manifest", err)
 			return
 		}
 		d.say("manifest", CheckOK, "", "the keystore's own list of what it has of this folder is complete again")
@@ -103,7 +104,7 @@ func (d *doctor) listed(ctx context.Context, clients []string) {
 func (d *doctor) foreign(ctx context.Context) bool {
 	for i := range d.idx.Accounts {
 		if a := &d.idx.Accounts[i]; a.GrantSlot != "" {
-			if stored, err := d.b.readGrants(ctx, d.idx, a.ID); err != nil || stored.Best != nil {
+			if stored, err := d.o.Grants(ctx, a.ID); err != nil || stored.Best != nil {
 				return false
 			}
 		} else {
@@ -116,33 +117,33 @@ func (d *doctor) foreign(ctx context.Context) bool {
 // stray looks at an account of the manifest that the index does not have. Whoever
 // makes an account holds its lock until the index has it.
 func (d *doctor) stray(ctx context.Context, id string) {
-	l, err := lock.TryAcquire(lock.Rotation(id).In(d.b.index.Dir()))
+	l, err := d.b.TryLock(lock.Rotation(id))
 	if errors.Is(err, lock.ErrBusy) {
 		d.say("manifest", CheckOK, "", "a login is being kept at this moment: %s", id)
 		return
 	}
 	if err != nil {
-		d.fail("manifest", indexError(err))
+		d.fail("manifest", folder.Fault(err))
 		return
 	}
 	defer l.Release()
-	if now, err := d.b.read(); err == nil && now.Account(id) != nil {
+	if now, err := d.b.Read(); err == nil && now.Account(id) != nil {
 		d.say("manifest", CheckOK, "", "a login was finished at this moment: %s", id)
 		return
 	}
-	stored, err := d.b.readGrants(ctx, d.idx, id)
+	stored, err := d.o.Grants(ctx, id)
 	switch {
 	case err != nil:
 		d.fail("manifest", err)
 	case stored.Best == nil && d.fix:
-		d.b.discard(ctx, d.idx, id)
+		d.o.Discard(ctx, id)
 		d.say("manifest", CheckOK, "", "forgot %s, a login that was never finished", id)
 	case stored.Best == nil:
 		d.say("manifest", CheckWarning, fixHint, "a login was not finished: %s", id)
-	case ownerOfGrant(d.idx, stored.Best) != nil:
-		d.again(ctx, id, stored.Best.Secret(), ownerOfGrant(d.idx, stored.Best))
+	case stored.Best.KnownIn(d.idx) != nil:
+		d.again(ctx, id, stored.Best.Secret(), stored.Best.KnownIn(d.idx))
 	case d.fix:
-		d.restore(ctx, id, stored, false)
+		d.restore(ctx, &folder.Rotation{Lock: l, Account: id}, stored, false)
 	default:
 		d.say("manifest", CheckFail, fixHint, "the keystore has a login of %s that the index does not know: %s", stored.Best.Provider, id)
 	}
@@ -151,14 +152,14 @@ func (d *doctor) stray(ctx context.Context, id string) {
 // again is about a stray login that an account has as well: an import was cut off
 // and then made anew. It is forgotten if the keystore bears that out.
 func (d *doctor) again(ctx context.Context, id string, secret keystore.Secret, holder *index.Account) {
-	held, err := d.b.readGrants(ctx, d.idx, holder.ID)
+	held, err := d.o.Grants(ctx, holder.ID)
 	switch {
 	case err != nil:
 		d.fail("manifest", err)
 	case held.Best == nil || !held.Best.Secret().Equal(secret):
 		d.say("manifest", CheckWarning, "", "the keystore has an earlier state of account %s's login: %s", quote(holder.Label), id)
 	case d.fix:
-		d.b.discard(ctx, d.idx, id)
+		d.o.Discard(ctx, id)
 		d.say("manifest", CheckOK, "", "forgot %s, which account %s was made from anew", id, quote(holder.Label))
 	default:
 		d.say("manifest", CheckWarning, fixHint, "a login was not finished, and then kept as account %s: %s", quote(holder.Label), id)
@@ -166,26 +167,24 @@ func (d *doctor) again(ctx context.Context, id string, secret keystore.Secret, h
 }
 
 // restore gives a stray login an account again, under a name that a person may change.
-func (d *doctor) restore(ctx context.Context, id string, stored record.Grants, disabled bool) {
-	g := stored.Best
-	acc, accessSlot, err := d.b.accessOf(ctx, d.idx, id, g.Generation)
+func (d *doctor) restore(ctx context.Context, l *folder.Rotation, stored record.Grants, disabled bool) {
+	g, id := stored.Best, l.Account
+	acc, accessSlot, err := d.o.Store.AccessOf(ctx, id, g.Generation)
 	if err != nil {
 		d.fail("manifest", err)
 		return
 	}
 	a := index.Account{ID: id, Provider: g.Provider, Pool: g.Provider, Kind: g.Kind(), Issuer: g.Endpoint.Issuer, AddedAt: time.Now().UTC().Truncate(time.Second), Disabled: disabled}
-	commit(&a, g, stored.Slot, acc, accessSlot) // all there is, where the provider gave no refresh token
-	err = d.b.update(ctx, index.Durable, func(i *index.Index) error {
-		if i.Account(id) != nil {
-			return nil // whoever was logging in has finished
-		}
-		a.Label = freeLabel(i, NewAccount{Provider: oauth.Provider{Name: g.Provider}})
-		if _, err := poolFor(i, a.Pool, a.Provider); err != nil {
-			a.Pool = a.Label
-		}
-		enlist(i, &a)
-		d.idx = i
-		return nil
+	_, err = d.o.Commit(ctx, l, folder.Login{
+		Slot: stored.Slot, Grant: g, Stored: true, Access: acc, AccessSlot: accessSlot, New: &a, // all there is, where the provider gave no refresh token
+		Check: func(i *index.Index) error {
+			a.Label = freeLabel(i, NewAccount{Provider: oauth.Provider{Name: g.Provider}})
+			if _, err := poolFor(i, a.Pool, a.Provider); err != nil {
+				a.Pool = a.Label
+			}
+			d.idx, d.o.Index = i, i
+			return nil
+		},
 	})
 	if err != nil {
 		d.fail("manifest", err)

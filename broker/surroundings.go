@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"strings"
 
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/record"
 )
@@ -16,9 +18,9 @@ var fileSystem = networkFileSystem
 
 // disk warns of file systems whose locks may not reach other machines, or hang.
 func (d *doctor) disk() {
-	if name := fileSystem(d.b.opt.Dir); name != "" {
+	if name := fileSystem(d.b.Dir); name != "" {
 		d.say("file system", CheckWarning, "export AUTHFERRY_DIR=A_FOLDER_ON_A_LOCAL_DISK",
-			"%s is on %s: locks may not reach other machines there, and can hang; two machines that share a login lose it", d.b.opt.Dir, name)
+			"%s is on %s: locks may not reach other machines there, and can hang; two machines that share a login lose it", d.b.Dir, name)
 	}
 }
 
@@ -33,35 +35,30 @@ func (d *doctor) daemons() {
 
 // keyFileModes warns of a key file that others may read.
 func (d *doctor) keyFileModes() {
-	path := d.b.keyFile(d.idx)
-	if d.b.exposed(path) {
+	path := d.b.KeyFileOf(d.idx)
+	if d.b.Exposed(path) {
 		d.say("key file", CheckWarning, "", "%s lies in the same folder as the vault that it opens; whoever copies the folder has both", path)
 	}
 	if info, err := os.Stat(path); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
-		d.say("key file", CheckWarning, "chmod 600 "+Arg(path), "others may read %s, which opens the vault", path)
+		d.say("key file", CheckWarning, "chmod 600 "+fault.Arg(path), "others may read %s, which opens the vault", path)
 	}
 }
 
 // strangers looks through the vault for items of no account. Those of a probe
 // that was killed can go; of others nobody knows whose they are.
 func (d *doctor) strangers(ctx context.Context, names []string, m *record.Manifest) {
-	known := map[string]bool{record.ManifestItem(d.idx): true, record.TrialItem(d.idx): true}
-	for _, key := range m.Clients {
-		known[d.idx.Store+"/client/"+key] = true
-	}
-	for _, id := range append(accountIDs(d.idx), m.Accounts...) {
-		if index.ValidID(id) {
-			for _, name := range record.Items(d.idx, id) {
-				known[name] = true
-			}
-		}
+	known := map[string]bool{record.ManifestItem(d.idx.Store): true, record.TrialItem(d.idx.Store): true}
+	all := record.Manifest{Store: d.idx.Store, Accounts: folder.AccountIDs(d.idx)}
+	all.AddAll(*m)
+	for _, name := range all.Items() {
+		known[name] = true
 	}
 	probes, swept, strange := 0, 0, 0
 	for _, name := range names {
 		switch {
 		case known[name]:
-		case strings.HasPrefix(name, probePrefix):
-			if d.fix && d.b.del(ctx, name) == nil {
+		case strings.HasPrefix(name, record.ProbePrefix):
+			if d.fix && d.o.Store.Delete(ctx, name) == nil {
 				swept++
 			} else {
 				probes++

@@ -41,26 +41,19 @@ func TestDoctorSurroundings(t *testing.T) {
 
 	// A probe that was cut off is swept; of strangers nobody knows whose they are.
 	b := w.broker()
-	idx, err := b.read()
-	if err == nil {
-		err = b.open(idx)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, name := range []string{"probe/x", "bbbbbbbbbbbbbbbb/acc_bbbbbbbbbbbbbbbb/grant:a"} {
-		if err := b.set(t.Context(), name, keystore.NewSecret("x")); err != nil {
+		if err := raw(t, b).Set(t.Context(), name, keystore.NewSecret("x")); err != nil {
 			t.Fatal(err)
 		}
 	}
 	w.doctor(false, CheckWarning, "a probe that was cut off left 1 item")
 	w.doctor(true, CheckOK, "removed 1 item that a probe left")
 	w.doctor(false, CheckWarning, "the vault has 1 item of no account here")
-	names, err := keystore.FileItems(b.vaultDir(), key)
+	names, err := keystore.FileItems(b.Vault(), key)
 	if err != nil || slices.Contains(names, "probe/x") || !slices.Contains(names, "bbbbbbbbbbbbbbbb/acc_bbbbbbbbbbbbbbbb/grant:a") {
 		t.Errorf("%q, %v", names, err)
 	}
-	if err := b.del(t.Context(), "bbbbbbbbbbbbbbbb/acc_bbbbbbbbbbbbbbbb/grant:a"); err != nil {
+	if err := raw(t, b).Delete(t.Context(), "bbbbbbbbbbbbbbbb/acc_bbbbbbbbbbbbbbbb/grant:a"); err != nil {
 		t.Fatal(err)
 	}
 	w.healthy()

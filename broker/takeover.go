@@ -114,11 +114,11 @@ func (b *Broker) newTakeover(ctx context.Context, req TakeoverRequest, shallow b
 	if t.providers, err = b.Providers(); err != nil {
 		return nil, err
 	}
-	if t.idx, err = b.readOrEmpty(); err != nil {
+	if t.idx, err = b.ReadOrEmpty(); err != nil {
 		return nil, err
 	}
 	for _, a := range t.idx.Accounts {
-		if a.Shared != "" && (a.Shared == t.file.Path || !b.strange(a.Shared)) && t.file.At(a.Shared) {
+		if a.Shared != "" && (a.Shared == t.file.Path || !b.Strange(a.Shared)) && t.file.At(a.Shared) {
 			t.names = append(t.names, a.Shared)
 		}
 	}
@@ -137,14 +137,14 @@ func (b *Broker) openFile(ctx context.Context, req TakeoverRequest) (*migrate.Fi
 	if !ok {
 		return nil, fileError(fs.ErrNotExist, req)
 	}
-	ctx, cancel := context.WithTimeout(ctx, b.opt.KeychainTimeout)
+	ctx, cancel := context.WithTimeout(ctx, b.KeychainTimeout)
 	defer cancel()
 	v, err := item.Get(ctx)
 	if errors.Is(err, keystore.ErrNotFound) {
 		return nil, fileError(fs.ErrNotExist, req)
 	}
 	if err != nil {
-		return nil, storeError(err)
+		return nil, record.Fault(err)
 	}
 	f, err := migrate.Parse(req.Source, "the keychain item "+item.Service, []byte(v.Reveal()))
 	return f, fileError(err, req)
@@ -314,10 +314,11 @@ func (t *takeover) sameAccess(ctx context.Context, a *index.Account, c *candidat
 	if t.shallow || c.login.AccessToken.Empty() {
 		return slices.Contains(t.names, a.Shared), nil // as good as one can say without the keystore
 	}
-	if err := t.open(t.idx); err != nil {
+	o, err := t.Open(t.idx)
+	if err != nil {
 		return false, err
 	}
-	acc, _, err := t.accessOf(ctx, t.idx, a.ID, a.Generation)
+	acc, _, err := o.Store.AccessOf(ctx, a.ID, a.Generation)
 	return acc != nil && acc.AccessToken.Equal(c.login.AccessToken), err
 }
 
@@ -435,7 +436,7 @@ func (t *takeover) outcome() *Takeover {
 		if !c.n.APIKey.Empty() {
 			kind = index.KindAPIKey
 		}
-		pool, _, _ := findPool(t.idx, c.n.Provider.Name)
+		pool, _, _ := t.idx.FindPool(c.n.Provider.Name)
 		l := TakeoverLogin{
 			Entry: c.login.Entry, Label: c.n.Label, Was: c.was, Provider: c.n.Provider.Name, Pool: pool, Kind: kind,
 			Identity: c.n.Identity.Name, ExpiresAt: c.n.ExpiresAt.Truncate(time.Second),
@@ -454,5 +455,5 @@ func (t *takeover) pathArg() string {
 	if t.req.Path == "" || slices.Contains(t.req.Source.Places(), t.req.Path) {
 		return ""
 	}
-	return " " + Arg(t.req.Path)
+	return " " + fault.Arg(t.req.Path)
 }

@@ -70,7 +70,7 @@ func (n *newcomer) takeOver(keep bool) (*Takeover, error) {
 
 func (n *newcomer) accounts() []index.Account {
 	n.t.Helper()
-	idx, err := n.b.readOrEmpty()
+	idx, err := n.b.ReadOrEmpty()
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -80,16 +80,13 @@ func (n *newcomer) accounts() []index.Account {
 // faulty puts faults into the keystore.
 func (n *newcomer) faulty(fault func(keystoretest.Call) keystoretest.Fault) {
 	n.t.Helper()
-	idx, err := n.b.readOrEmpty()
-	if err == nil {
-		err = n.b.open(idx)
+	opt := n.b.Options
+	opt.Faults = func(s keystore.Store) keystore.Store {
+		f := keystoretest.NewFaulty(s)
+		f.Inject(fault)
+		return f
 	}
-	if err != nil {
-		n.t.Fatal(err)
-	}
-	f := keystoretest.NewFaulty(n.b.store)
-	f.Inject(fault)
-	n.b.store = f
+	n.b = New(opt)
 }
 
 func grantWrite(c keystoretest.Call) bool {
@@ -178,7 +175,8 @@ func TestTakeOverWithAFailingKeystore(t *testing.T) {
 			if test.accounts == 2 {
 				return // a keystore that lies has no remedy
 			}
-			n.b.store = nil // opened again, without faults
+			n.b.Faults = nil
+			n.b = New(n.b.Options)
 			if _, err := n.takeOver(false); err != nil || n.content() != `{}` || len(n.accounts()) != 2 {
 				t.Errorf("again: %v: %s, %d accounts", err, n.content(), len(n.accounts()))
 			}
@@ -338,7 +336,7 @@ func TestTakeOverAdopts(t *testing.T) {
 	if err != nil || len(done.Accounts) != 1 {
 		t.Fatalf("%+v, %v", done, err)
 	}
-	if err := n.b.update(t.Context(), index.Durable, func(i *index.Index) error {
+	if err := n.b.Update(t.Context(), index.Durable, func(i *index.Index) error {
 		i.Accounts, i.Pools = nil, nil
 		return nil
 	}); err != nil {

@@ -121,8 +121,8 @@ func (want serving) allows(origins []string) bool {
 // outage; because the login is dead, or the API refused the token, only if another
 // account can be used.
 func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, want serving) (*Token, error) {
-	if !b.kept.has(idx, a) {
-		if err := b.open(idx); err != nil {
+	if !b.Memory.Has(idx, a) {
+		if _, err := b.Open(idx); err != nil {
 			return nil, err
 		}
 	}
@@ -132,15 +132,12 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 			return tok, nil
 		}
 		// The index may have moved on since it was read.
-		now, readErr := b.read()
+		now, readErr := b.Read()
 		if readErr != nil {
 			return nil, err
 		}
 		na := now.Account(a.ID)
 		if na == nil || na.Removing || na.Generation == a.Generation && now.Keystore == idx.Keystore {
-			return nil, err
-		}
-		if err := b.open(now); err != nil {
 			return nil, err
 		}
 		return b.serveAPIKey(ctx, now, na, want)
@@ -159,12 +156,16 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 		over := want.origin == "" && a.Fingerprint != "" && seemsOver(a, time.Now()) && (try == 0 || a.Failure != nil && a.Failure.TokenOver)
 		var acc *record.Access
 		if !over {
-			if acc, err = b.readAccess(ctx, idx, a); err != nil {
+			if acc, err = b.Access(ctx, idx, a); err != nil {
 				return nil, err
 			}
 		}
 		if acc == nil && failure != nil && !over {
-			if acc, err = b.oldAccess(ctx, idx, a); err != nil {
+			o, err := b.Open(idx)
+			if err != nil {
+				return nil, err
+			}
+			if acc, err = o.Store.LatestAccess(ctx, a.ID, a.Generation); err != nil {
 				return nil, err
 			}
 		}
@@ -196,13 +197,13 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 			return nil, fault.Errorf(fault.ProviderRefused, "the provider of account %s issues tokens that are over at once", quote(a.Label)).WithHint("check this machine's clock, then: authferry refresh %s", argFor(idx, a))
 		case acc == nil && try == 0 && !over:
 			// The index may have moved on since it was read.
-			now, err := b.read()
+			now, err := b.Read()
 			if err != nil {
 				return nil, err
 			}
 			if na := now.Account(a.ID); na != nil && (na.Generation != a.Generation || na.AccessSlot != a.AccessSlot || now.Keystore != idx.Keystore) {
 				idx, a = now, na
-				if err := b.open(idx); err != nil {
+				if _, err := b.Open(idx); err != nil {
 					return nil, err
 				}
 				continue
@@ -215,14 +216,14 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 			want.waits()
 		}
 		failure = b.renew(ctx, a, renewal{beyond: a.Generation, rejected: worn && lives(a, time.Now()) || want.floor > 0 && a.Generation <= want.floor})
-		if idx, err = b.read(); err != nil {
+		if idx, err = b.Read(); err != nil {
 			return nil, err
 		}
 		label := a.Label
 		if a = idx.Account(a.ID); a == nil || a.Removing {
 			return nil, fault.Errorf(fault.NoAccount, "account %s was removed meanwhile", quote(label))
 		}
-		if err := b.open(idx); err != nil {
+		if _, err := b.Open(idx); err != nil {
 			return nil, err
 		}
 	}
@@ -243,53 +244,7 @@ func (b *Broker) warnServed(a *index.Account, left time.Duration, failure error,
 	if failure != nil {
 		m += " and could not be refreshed: " + failure.Error()
 	}
-	b.opt.Warn(m)
-}
-
-// readAccess returns the access record that the index points to, nil where
-// there is none that fits.
-func (b *Broker) readAccess(ctx context.Context, idx *index.Index, a *index.Account) (*record.Access, error) {
-	if a.AccessSlot == "" {
-		return nil, nil
-	}
-	if acc := b.kept.access(idx, a); acc != nil {
-		return acc, nil
-	}
-	if err := b.open(idx); err != nil { // done already, unless it was just forgotten
-		return nil, err
-	}
-	s, err := b.get(ctx, record.AccessItem(idx, a.ID, a.AccessSlot))
-	if unwritten(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, storeError(err)
-	}
-	if acc, err := record.DecodeAccess(s); err == nil && acc.Account == a.ID && acc.Generation == a.Generation {
-		b.kept.keep(idx, a, acc, nil)
-		return acc, nil
-	}
-	return nil, nil
-}
-
-// oldAccess looks for a token that still lives in any slot: a rotation may have
-// brought a new refresh token and no access token that can be used.
-func (b *Broker) oldAccess(ctx context.Context, idx *index.Index, a *index.Account) (*record.Access, error) {
-	var best *record.Access
-	for _, slot := range record.Slots {
-		s, err := b.get(ctx, record.AccessItem(idx, a.ID, slot))
-		if unwritten(err) {
-			continue
-		}
-		if err != nil {
-			return nil, storeError(err)
-		}
-		acc, err := record.DecodeAccess(s)
-		if err == nil && acc.Account == a.ID && acc.Generation <= a.Generation && (best == nil || acc.Generation > best.Generation) {
-			best = acc
-		}
-	}
-	return best, nil
+	b.Warn(m)
 }
 
 func (b *Broker) serveAPIKey(ctx context.Context, idx *index.Index, a *index.Account, want serving) (*Token, error) {
@@ -297,13 +252,12 @@ func (b *Broker) serveAPIKey(ctx context.Context, idx *index.Index, a *index.Acc
 		return nil, fault.Errorf(fault.ProviderRefused, "the API key of account %s was refused, and a key can't be refreshed", quote(a.Label)).
 			WithHint("%s", RenewCommand(a)).ItsOwn()
 	}
-	g := b.kept.key(idx, a)
+	g, err := b.APIKey(ctx, idx, a)
+	if err != nil {
+		return nil, err
+	}
 	if g == nil {
-		var err error
-		if g, err = b.readAPIKey(ctx, idx, a); err != nil {
-			return nil, err
-		}
-		b.kept.keep(idx, a, nil, g)
+		return nil, lost(a)
 	}
 	if !want.allows(g.Origins) {
 		return nil, otherOrigin(a, want.origin)
@@ -313,28 +267,6 @@ func (b *Broker) serveAPIKey(ctx context.Context, idx *index.Index, a *index.Acc
 		Headers: oauth.Expand(g.Headers, g.APIKey), Origins: g.Origins, API: g.API,
 		Lease: lease(a.ID, g.Generation), Account: *a,
 	}, nil
-}
-
-// readAPIKey returns the grant that has a's key.
-func (b *Broker) readAPIKey(ctx context.Context, idx *index.Index, a *index.Account) (*record.Grant, error) {
-	if err := b.open(idx); err != nil {
-		return nil, err
-	}
-	g, err := b.readGrant(ctx, idx, a.ID, a.GrantSlot)
-	if err != nil {
-		return nil, err
-	}
-	if g == nil || g.Generation != a.Generation {
-		all, err := b.readGrants(ctx, idx, a.ID)
-		if err != nil {
-			return nil, err
-		}
-		g = all.Best
-	}
-	if g == nil || g.APIKey.Empty() {
-		return nil, b.missing(ctx, idx, a)
-	}
-	return g, nil
 }
 
 func tokenOf(acc *record.Access, a *index.Account) *Token {
@@ -351,32 +283,5 @@ func lost(a *index.Account) error {
 		WithHint("%s", RenewCommand(a))
 }
 
-// missing tells a lost grant from a keystore that is not the one it was stored
-// in: another session's keyring, a vault that is not mounted.
-func (b *Broker) missing(ctx context.Context, idx *index.Index, a *index.Account) error {
-	s, err := b.get(ctx, record.ManifestItem(idx))
-	if unwritten(err) {
-		return fault.Errorf(fault.KeystoreUnavailable, "this keystore has nothing of this folder; is it another session's, or not mounted?").WithHint("authferry keystore status")
-	}
-	if err == nil {
-		if err := b.superseded(ctx, idx, record.ParseManifest(s, idx.Store)); err != nil {
-			return err
-		}
-	}
-	return lost(a)
-}
-
 // quote shows a name in a message.
 func quote(name string) string { return strconv.Quote(name) }
-
-// Arg writes a word of a command so that a shell takes it as one, whatever is in
-// it: names come from files and providers, and hints are pasted.
-func Arg(word string) string {
-	plain := func(r rune) bool {
-		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("@._+:/-", r)
-	}
-	if word != "" && !strings.ContainsFunc(word, func(r rune) bool { return !plain(r) }) {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
-}

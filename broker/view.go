@@ -143,14 +143,14 @@ func seconds(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
 // List returns every account, by provider, pool and rank. It touches neither
 // network nor keystore, as do Info and Status.
 func (b *Broker) List() ([]AccountView, error) {
-	idx, err := b.readOrEmpty()
+	idx, err := b.ReadOrEmpty()
 	if err != nil {
 		return nil, err
 	}
 	now := time.Now()
 	views := []AccountView{}
 	parts := byPool(idx)
-	for _, pool := range poolsOf(idx, "") {
+	for _, pool := range idx.PoolsOf("") {
 		current := b.currentOf(parts[pool], pool, now).account
 		for _, a := range parts[pool].Members(pool) {
 			views = append(views, viewAccount(a, current, now))
@@ -161,7 +161,7 @@ func (b *Broker) List() ([]AccountView, error) {
 
 // Info returns one account. Errors: NoAccount, Ambiguous.
 func (b *Broker) Info(account string) (AccountView, error) {
-	idx, err := b.read()
+	idx, err := b.Read()
 	if err != nil {
 		return AccountView{}, err
 	}
@@ -174,7 +174,7 @@ func (b *Broker) Info(account string) (AccountView, error) {
 
 // ViewOf shows an account that a command returned, at this moment.
 func (b *Broker) ViewOf(a *index.Account) AccountView {
-	idx, err := b.readOrEmpty()
+	idx, err := b.ReadOrEmpty()
 	if err != nil {
 		idx = &index.Index{}
 	}
@@ -183,11 +183,11 @@ func (b *Broker) ViewOf(a *index.Account) AccountView {
 
 // Status returns every pool with who is current and why.
 func (b *Broker) Status() (*StatusView, error) {
-	idx, err := b.readOrEmpty()
+	idx, err := b.ReadOrEmpty()
 	if err != nil {
 		return nil, err
 	}
-	kind, err := b.kind(idx)
+	kind, err := b.Kind(idx)
 	if err != nil {
 		return nil, err
 	}
@@ -196,7 +196,7 @@ func (b *Broker) Status() (*StatusView, error) {
 	s := &StatusView{Failover: c.Failover, Strategy: c.Strategy, Pools: []PoolView{}, Proxies: b.Proxies()}
 	s.Keystore.Kind = string(kind)
 	parts := byPool(idx)
-	for _, name := range poolsOf(idx, "") {
+	for _, name := range idx.PoolsOf("") {
 		idx := parts[name]
 		p := PoolView{Name: name, Provider: idx.Pools[name].Provider, Accounts: []AccountView{}}
 		ch := b.currentOf(idx, name, now)

@@ -56,8 +56,9 @@ type accessWire struct {
 	API         oauth.API `json:"api,omitzero"`
 }
 
+// Encode returns the record as it is stored.
 func (acc *Access) Encode() (keystore.Secret, error) {
-	return EncodeRecord(accessWire{
+	return encodeRecord(accessWire{
 		V: RecordVersion, Account: acc.Account, Generation: acc.Generation,
 		AccessToken: acc.AccessToken.Reveal(), TokenType: acc.TokenType,
 		ExpiresAt: acc.ExpiresAt, ObtainedAt: acc.ObtainedAt, Imported: acc.Imported, Boot: acc.Boot,
@@ -65,9 +66,10 @@ func (acc *Access) Encode() (keystore.Secret, error) {
 	})
 }
 
+// DecodeAccess reads what Encode returned. No error quotes it.
 func DecodeAccess(s keystore.Secret) (*Access, error) {
 	var w accessWire
-	if err := DecodeRecord(s, &w); err != nil {
+	if err := decodeRecord(s, &w); err != nil {
 		return nil, err
 	}
 	if w.V != RecordVersion || w.AccessToken == "" {

@@ -18,6 +18,7 @@ type ClientSecret struct {
 	Secret             string `json:"secret"`
 }
 
+// ClientKey names e's client at its token endpoint.
 func ClientKey(e oauth.Endpoint) string {
 	sum := sha256.Sum256([]byte(e.TokenEndpoint + "\x00" + e.ClientID))
 	return hex.EncodeToString(sum[:8])

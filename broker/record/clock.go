@@ -13,7 +13,7 @@ type Boot struct {
 	At time.Duration `json:"at,omitempty"`
 }
 
-// now is the wall clock and bootNow the boot clock; only tests replace the latter.
+// BootNow is the boot clock; only tests replace it.
 var BootNow = readBootClock
 
 // Remaining returns how long the token is still good for, and whether anything is known
@@ -51,10 +51,11 @@ func (acc *Access) suspect(now time.Time) bool {
 	return acc.ObtainedAt.After(now.Add(ClockTolerance)) && (acc.Boot.ID == "" || b.ID != acc.Boot.ID)
 }
 
-type freshness int
+// Freshness is what to do with an access token.
+type Freshness int
 
 const (
-	fresh freshness = iota // hand it out
+	fresh Freshness = iota // hand it out
 	Soft                   // hand it out, and have it refreshed in the background
 	Stale                  // refresh first
 )
@@ -62,7 +63,7 @@ const (
 // Judge says what to do with an access token for a caller who needs it for
 // minTTL. Short-lived tokens: one with more than half of its lifetime left is
 // always good enough, where authferry saw its issue.
-func (acc *Access) Judge(now time.Time, minTTL time.Duration) freshness {
+func (acc *Access) Judge(now time.Time, minTTL time.Duration) Freshness {
 	left, known := acc.Remaining(now)
 	switch {
 	case !known:

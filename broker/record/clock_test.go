@@ -23,7 +23,7 @@ func TestJudge(t *testing.T) {
 		lifetime time.Duration // 0: unknown
 		imported bool
 		minTTL   time.Duration
-		want     freshness
+		want     Freshness
 	}{
 		{"new", 0, time.Hour, false, time.Minute, fresh},
 		{"inside the soft margin", 55 * time.Minute, time.Hour, false, time.Minute, Soft},

@@ -48,6 +48,7 @@ func (g *Grant) IsOf(a *index.Account) bool {
 // rememberSpent is how many spent refresh tokens an account is known by.
 const rememberSpent = 16
 
+// AddSpent adds a fingerprint to those of spent refresh tokens, and forgets the oldest.
 func AddSpent(spent []string, fp string) []string {
 	spent = append(slices.Clone(spent), fp)
 	return spent[max(0, len(spent)-rememberSpent):]
@@ -117,13 +118,14 @@ type grantWire struct {
 
 // errNewerRecord: skipping such a record would bring the one before it back,
 // with a refresh token that is spent.
-var ErrNewerRecord = errors.New("the record is of a newer authferry")
+var errNewerRecord = errors.New("the record is of a newer authferry")
 
 // errGeneration: nothing could come after such a record, no new login either.
 var errGeneration = errors.New("the record has an impossible generation")
 
+// Encode returns the record as it is stored.
 func (g *Grant) Encode() (keystore.Secret, error) {
-	return EncodeRecord(grantWire{
+	return encodeRecord(grantWire{
 		V: RecordVersion, Account: g.Account, Generation: g.Generation, Provider: g.Provider,
 		RefreshToken: g.RefreshToken.Reveal(), APIKey: g.APIKey.Reveal(), TokenFingerprint: g.TokenFingerprint,
 		Endpoint: g.Endpoint, ClientSecret: g.ClientSecret, Scopes: g.Scopes,
@@ -133,13 +135,14 @@ func (g *Grant) Encode() (keystore.Secret, error) {
 	})
 }
 
+// DecodeGrant reads what Encode returned. No error quotes it.
 func DecodeGrant(s keystore.Secret) (*Grant, error) {
 	var w grantWire
-	if err := DecodeRecord(s, &w); err != nil {
+	if err := decodeRecord(s, &w); err != nil {
 		return nil, err
 	}
 	if w.V > RecordVersion {
-		return nil, ErrNewerRecord
+		return nil, errNewerRecord
 	}
 	if !index.ValidCount(w.Generation) {
 		return nil, errGeneration
@@ -154,9 +157,9 @@ func DecodeGrant(s keystore.Secret) (*Grant, error) {
 	}, nil
 }
 
-// EncodeRecord keeps the token readable to a person who looks into the
+// encodeRecord keeps the token readable to a person who looks into the
 // keychain: no HTML escapes.
-func EncodeRecord(w any) (keystore.Secret, error) {
+func encodeRecord(w any) (keystore.Secret, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
@@ -166,8 +169,8 @@ func EncodeRecord(w any) (keystore.Secret, error) {
 	return keystore.NewSecret(string(bytes.TrimSuffix(b.Bytes(), []byte("\n")))), nil
 }
 
-// DecodeRecord hides json's error: it can quote the input.
-func DecodeRecord(s keystore.Secret, w any) error {
+// decodeRecord hides json's error: it can quote the input.
+func decodeRecord(s keystore.Secret, w any) error {
 	if json.Unmarshal([]byte(s.Reveal()), w) != nil {
 		return fmt.Errorf("not a record of authferry")
 	}
@@ -196,6 +199,7 @@ func (g *Grant) Inherit(old *Grant, dead string) {
 	}
 }
 
+// Kind is that of the account: index.KindOAuth or index.KindAPIKey.
 func (g *Grant) Kind() string {
 	if g.APIKey.Empty() {
 		return index.KindOAuth

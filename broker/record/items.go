@@ -1,42 +1,51 @@
 package record
 
-import (
-	"github.com/authferry/authferry/broker/index"
-	"github.com/authferry/authferry/broker/oauth"
-)
+import "github.com/authferry/authferry/broker/index"
+
+// Slots are where an account's records of one kind may be.
+var Slots = []string{"a", "b", "c", "d"}
+
+// The names of items. Every one starts with the store id of the folder, so that two
+// folders never share an item.
+
+// GrantItem is the name of an account's grant in a slot.
+func GrantItem(store, account, slot string) string { return store + "/" + account + "/grant:" + slot }
+
+// AccessItem is the name of an account's access record in a slot.
+func AccessItem(store, account, slot string) string { return store + "/" + account + "/access:" + slot }
+
+// ClientItem is the name of a client's secret. It is by ClientKey, not by provider: an
+// account keeps the client that it was logged in with when the provider's data changes.
+func ClientItem(store, key string) string { return store + "/client/" + key }
+
+// ManifestItem is the name of the manifest.
+func ManifestItem(store string) string { return store + "/manifest" }
+
+// TrialItem is what a person's command tries the keystore with.
+func TrialItem(store string) string { return store + "/probe" }
+
+// probeItem is what a rotation tries the keystore with.
+func probeItem(store, account string) string { return store + "/" + account + "/probe" }
 
 // Items are the names of all items that an account may have.
-func Items(idx *index.Index, id string) []string {
-	names := []string{ProbeItem(idx, id)}
+func Items(store, account string) []string {
+	names := []string{probeItem(store, account)}
 	for _, s := range Slots {
-		names = append(names, AccessItem(idx, id, s), GrantItem(idx, id, s))
+		names = append(names, AccessItem(store, account, s), GrantItem(store, account, s))
 	}
 	return names
 }
 
-// Item names. Every one starts with the store id, so that two folders never
-// share an item.
-func GrantItem(idx *index.Index, account, slot string) string {
-	return idx.Store + "/" + account + "/grant:" + slot
+// Items are the names of all items that the manifest lists, without its own.
+func (m *Manifest) Items() []string {
+	var names []string
+	for _, key := range m.Clients {
+		names = append(names, ClientItem(m.Store, key))
+	}
+	for _, id := range m.Accounts {
+		if index.ValidID(id) {
+			names = append(names, Items(m.Store, id)...)
+		}
+	}
+	return names
 }
-
-func AccessItem(idx *index.Index, account, slot string) string {
-	return idx.Store + "/" + account + "/access:" + slot
-}
-
-func ProbeItem(idx *index.Index, account string) string {
-	return idx.Store + "/" + account + "/probe"
-}
-
-// ClientItem is by endpoint and client, not by provider: an account keeps the
-// client that it was logged in with when the provider's data changes.
-func ClientItem(idx *index.Index, e oauth.Endpoint) string {
-	return idx.Store + "/client/" + ClientKey(e)
-}
-
-// TrialItem is what a person's command tries the keystore with.
-func TrialItem(idx *index.Index) string { return idx.Store + "/probe" }
-
-func ManifestItem(idx *index.Index) string { return idx.Store + "/manifest" }
-
-var Slots = []string{"a", "b", "c", "d"}

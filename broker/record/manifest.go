@@ -27,18 +27,21 @@ type Manifest struct {
 	Moved *Destination `json:"moved,omitempty"`
 }
 
+// AddClient adds a client's ClientKey.
 func (m *Manifest) AddClient(key string) {
 	if !slices.Contains(m.Clients, key) {
 		m.Clients = append(m.Clients, key)
 	}
 }
 
+// Add adds an account.
 func (m *Manifest) Add(id string) {
 	if !slices.Contains(m.Accounts, id) {
 		m.Accounts = append(m.Accounts, id)
 	}
 }
 
+// AddAll adds what more lists.
 func (m *Manifest) AddAll(more Manifest) {
 	for _, id := range more.Accounts {
 		m.Add(id)
@@ -51,13 +54,16 @@ func (m *Manifest) AddAll(more Manifest) {
 	}
 }
 
+// Empty reports that nothing is listed.
 func (m *Manifest) Empty() bool { return len(m.Accounts)+len(m.Clients) == 0 }
 
+// Remove takes an account out.
 func (m *Manifest) Remove(id string) {
 	is := func(x string) bool { return x == id }
 	m.Accounts, m.Removing = slices.DeleteFunc(m.Accounts, is), slices.DeleteFunc(m.Removing, is)
 }
 
+// Bury notes that a person had the account removed.
 func (m *Manifest) Bury(id string) {
 	if !slices.Contains(m.Removing, id) {
 		m.Removing = append(m.Removing, id)
@@ -74,6 +80,7 @@ func ParseManifest(s keystore.Secret, store string) Manifest {
 	return m
 }
 
+// DropClient takes a client out.
 func (m *Manifest) DropClient(key string) {
 	m.Clients = slices.DeleteFunc(m.Clients, func(x string) bool { return x == key })
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/cmd/authferry/setup"
 )
 
@@ -164,7 +164,7 @@ func (a *app) valuesOf(v *kong.Value, provider string) (candidates []candidate, 
 	case "provider", "from":
 		return a.providerNames(), false
 	case "key":
-		for _, key := range broker.ConfigKeys() {
+		for _, key := range folder.ConfigKeys() {
 			candidates = append(candidates, candidate{key, ""})
 		}
 		return candidates, false

@@ -3,7 +3,7 @@ package main
 import (
 	"fmt"
 
-	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/folder"
 )
 
 type configCmd struct {
@@ -49,7 +49,7 @@ type configListCmd struct{ jsonFlag }
 
 func (c *configListCmd) Run(a *app) error {
 	all := map[string]any{}
-	for _, key := range broker.ConfigKeys() {
+	for _, key := range folder.ConfigKeys() {
 		v, err := a.broker.ConfigGet(key)
 		if err != nil {
 			return err

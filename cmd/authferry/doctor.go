@@ -6,6 +6,7 @@ import (
 
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/cmd/authferry/setup"
 )
 
@@ -15,7 +16,7 @@ type doctorCmd struct {
 }
 
 func (c *doctorCmd) Run(a *app) error {
-	over := a.term.step(broker.Step{Doing: func() string { return "examining the keystore and every account" }})
+	over := a.term.step(folder.Step{Doing: func() string { return "examining the keystore and every account" }})
 	checks := append(a.broker.Doctor(a.ctx, c.Fix), a.proxyChecks()...)
 	checks = append(checks, clientChecks()...)
 	over()

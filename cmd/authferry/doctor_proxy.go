@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/cmd/authferry/setup"
 )
 
@@ -42,7 +43,7 @@ func (a *app) proxyChecks() (checks []broker.Check) {
 		}
 		serve := "authferry serve"
 		if address != setup.DefaultListen {
-			serve += " --listen " + broker.Arg(address)
+			serve += " --listen " + fault.Arg(address)
 		}
 		if len(running) > 0 {
 			if client.Name != "serve" {

@@ -4,8 +4,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -118,7 +118,7 @@ func checkSpan(d time.Duration) error {
 	return nil
 }
 
-func (a *app) tellUnlocked(u broker.Unlocked, j jsonFlag) error {
+func (a *app) tellUnlocked(u folder.Unlocked, j jsonFlag) error {
 	if u.OnDisk {
 		a.term.warn("the folder of XDG_RUNTIME_DIR is not known to be in memory: the unlocked key may be on a disk until it is locked")
 	}

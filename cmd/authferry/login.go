@@ -8,6 +8,7 @@ import (
 
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/oauth"
 )
 
@@ -85,7 +86,7 @@ func (c *loginCmd) Run(a *app) error {
 // welcome says where a new account is and how to use it, whatever accounts of that
 // label other providers have.
 func (a *app) welcome(provider, label string) {
-	a.term.note("account %q of %s is in the %s; try: authferry token %s --account %s", label, provider, a.keystoreName(), provider, broker.Arg(label))
+	a.term.note("account %q of %s is in the %s; try: authferry token %s --account %s", label, provider, a.keystoreName(), provider, fault.Arg(label))
 }
 
 // noteEnd says when a login without a refresh token ends.
@@ -163,7 +164,7 @@ func (s *signIn) open(address string) {
 		_, _ = fmt.Fprintln(s.err, address)
 	}
 	s.show(address)
-	s.over = s.term.step(broker.Step{Doing: func() string { return "waiting for you to log in there" }, Until: s.until})
+	s.over = s.term.step(folder.Step{Doing: func() string { return "waiting for you to log in there" }, Until: s.until})
 }
 
 // show opens address in a browser, where there may be one.
@@ -209,7 +210,7 @@ func (s *signIn) enter(d *oauth.Device) {
 	if d.ExpiresAt.Before(until) {
 		until = d.ExpiresAt
 	}
-	s.over = s.term.step(broker.Step{Doing: func() string { return "waiting for you to enter the code" }, Until: until})
+	s.over = s.term.step(folder.Step{Doing: func() string { return "waiting for you to enter the code" }, Until: until})
 }
 
 // warnEnding tells of logins that end soon.

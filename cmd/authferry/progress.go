@@ -7,7 +7,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/folder"
 )
 
 // patience is how long a step may take before a person is told of it.
@@ -24,7 +24,7 @@ type progress struct {
 }
 
 type step struct {
-	broker.Step
+	folder.Step
 	since time.Time
 	told  bool
 }
@@ -35,7 +35,7 @@ func (t *terminal) follow(verbose bool) bool {
 }
 
 // step begins one; the returned function ends it.
-func (t *terminal) step(s broker.Step) (over func()) {
+func (t *terminal) step(s folder.Step) (over func()) {
 	if !t.live {
 		return func() {}
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
@@ -213,7 +212,7 @@ func (c *providerAddCmd) command() string {
 	} {
 		for _, value := range flag.values {
 			if value != "" {
-				words = append(words, "--"+flag.name, broker.Arg(value))
+				words = append(words, "--"+flag.name, fault.Arg(value))
 			}
 		}
 	}

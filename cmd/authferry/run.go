@@ -15,6 +15,7 @@ import (
 
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/cmd/authferry/setup"
 	"github.com/authferry/authferry/keystore"
@@ -365,11 +366,11 @@ func asksForJSON(args []string) bool {
 
 // options reads the environment variables that the contract names.
 func options(g *globals, term *terminal) (broker.Options, error) {
-	dir, err := broker.DefaultDir()
+	dir, err := folder.DefaultDir()
 	if err != nil {
 		return broker.Options{}, err
 	}
-	keyFile, err := broker.DefaultKeyFile()
+	keyFile, err := folder.DefaultKeyFile()
 	if err != nil {
 		return broker.Options{}, err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/authferry/authferry/atomicfile"
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/cmd/authferry/setup"
 )
 
@@ -275,7 +276,7 @@ func setupError(err error, client string) error {
 		return &fault.Error{Code: fault.Usage, Message: err.Error(), Hint: "authferry provider list"}
 	}
 	if owned, ok := errors.AsType[*atomicfile.OwnerError](err); ok {
-		return broker.OwnerError(owned, "-H authferry setup "+broker.Arg(client))
+		return folder.OwnerError(owned, "-H authferry setup "+fault.Arg(client))
 	}
 	return err
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 )
 
 type tokenCmd struct {
@@ -40,7 +41,7 @@ func (c *tokenCmd) get(a *app) (*broker.Token, error) {
 	defer func() { over() }()
 	t, err := a.broker.WaitToken(a.ctx, broker.TokenRequest{Selection: c.resolve(), MinTTL: c.MinTTL, Rejected: c.Rejected}, c.MaxWait, func(until time.Time) {
 		a.term.note("every account is held; the first is free %s, at %s", relative(until, time.Now()), until.Local().Format(time.TimeOnly))
-		over = a.term.step(broker.Step{Doing: func() string { return "waiting for an account to be free" }, Until: until})
+		over = a.term.step(folder.Step{Doing: func() string { return "waiting for an account to be free" }, Until: until})
 	})
 	if err == nil {
 		a.warnInUse(t)

@@ -1,4 +1,4 @@
-package broker
+package folder
 
 import (
 	"cmp"
@@ -31,11 +31,11 @@ type Config struct {
 
 // The strategies.
 const (
-	sticky       = "sticky"
-	soonestReset = "soonest-reset"
+	Sticky       = "sticky"
+	SoonestReset = "soonest-reset"
 )
 
-var defaultConfig = Config{Failover: true, Strategy: sticky, ThrottleMax: 10 * time.Second, TermsNotice: true}
+var defaultConfig = Config{Failover: true, Strategy: Sticky, ThrottleMax: 10 * time.Second, TermsNotice: true}
 
 // setting is one key of config.toml: how it reads and how it is checked.
 type setting struct {
@@ -47,8 +47,8 @@ type setting struct {
 var settings = []setting{
 	{"failover", func(c *Config) any { return c.Failover }, setBool(func(c *Config) *bool { return &c.Failover })},
 	{"strategy", func(c *Config) any { return c.Strategy }, func(c *Config, v string) error {
-		if v != sticky && v != soonestReset {
-			return errors.New("must be sticky or soonest-reset")
+		if v != Sticky && v != SoonestReset {
+			return errors.New("must be Sticky or soonest-reset")
 		}
 		c.Strategy = v
 		return nil
@@ -75,28 +75,29 @@ func setBool(field func(*Config) *bool) func(*Config, string) error {
 	}
 }
 
-func (b *Broker) configPath() string { return filepath.Join(b.opt.Dir, "config.toml") }
+func (f *Folder) configPath() string { return filepath.Join(f.Dir, "config.toml") }
 
 // Config returns the folder's settings. What can't be read of config.toml is warned
 // about and counts as not set: it must not cost a token. But failover=false is a pin,
 // and one that may be there holds.
-func (b *Broker) Config() Config {
-	if b.config == nil {
-		c, err := b.loadConfig()
+func (f *Folder) Config() Config {
+	if f.config == nil {
+		c, err := f.LoadConfig()
 		switch {
 		case err != nil && !c.Failover:
-			b.opt.Warn(err.Error() + "; there is no failover until it can be read")
+			f.Warn(err.Error() + "; there is no failover until it can be read")
 		case err != nil:
-			b.opt.Warn(err.Error())
+			f.Warn(err.Error())
 		}
-		b.config = &c
+		f.config = &c
 	}
-	return *b.config
+	return *f.config
 }
 
-func (b *Broker) loadConfig() (Config, error) {
+// LoadConfig reads config.toml. With an error come the settings that can be relied on.
+func (f *Folder) LoadConfig() (Config, error) {
 	c := defaultConfig
-	_, raw, err := b.readConfigFile()
+	_, raw, err := f.readConfigFile()
 	if err != nil {
 		c.Failover = false
 		return c, err
@@ -119,20 +120,20 @@ func (b *Broker) loadConfig() (Config, error) {
 const maxConfig = 16 << 10
 
 // readConfigFile returns the file's text and what it says.
-func (b *Broker) readConfigFile() (text []byte, raw map[string]any, err error) {
-	if text, err = atomicfile.Read(b.configPath(), maxConfig); err == nil {
+func (f *Folder) readConfigFile() (text []byte, raw map[string]any, err error) {
+	if text, err = atomicfile.Read(f.configPath(), maxConfig); err == nil {
 		text, err = rawtext.UTF8(text)
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil, nil
 	case errors.Is(err, atomicfile.ErrUnfit), errors.Is(err, rawtext.ErrNotText):
-		return nil, nil, fault.Errorf(fault.Usage, "config.toml can't be used").WithHint("mend or delete %s", b.configPath()).Because(err)
+		return nil, nil, fault.Errorf(fault.Usage, "config.toml can't be used").WithHint("mend or delete %s", f.configPath()).Because(err)
 	case err != nil:
 		return nil, nil, fault.Errorf(fault.Internal, "config.toml can't be read").Because(err)
 	}
 	if err := toml.Unmarshal(text, &raw); err != nil {
-		return nil, nil, fault.Errorf(fault.Usage, "config.toml is not valid TOML").WithHint("mend or delete %s", b.configPath()).Because(err)
+		return nil, nil, fault.Errorf(fault.Usage, "config.toml is not valid TOML").WithHint("mend or delete %s", f.configPath()).Because(err)
 	}
 	return text, raw, nil
 }
@@ -157,8 +158,8 @@ func ConfigKeys() []string {
 }
 
 // ConfigGet returns the value of one setting. Errors: Usage.
-func (b *Broker) ConfigGet(key string) (any, error) {
-	c, err := b.loadConfig()
+func (f *Folder) ConfigGet(key string) (any, error) {
+	c, err := f.LoadConfig()
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +173,7 @@ func (b *Broker) ConfigGet(key string) (any, error) {
 
 // ConfigSet changes one setting; other lines of config.toml, comments included,
 // stay as they are. Errors: Usage, LockTimeout.
-func (b *Broker) ConfigSet(ctx context.Context, key, value string) error {
+func (f *Folder) ConfigSet(ctx context.Context, key, value string) error {
 	i := slices.IndexFunc(settings, func(s setting) bool { return s.key == key })
 	if i < 0 {
 		return unknownKey(key)
@@ -182,12 +183,12 @@ func (b *Broker) ConfigSet(ctx context.Context, key, value string) error {
 		return fault.Errorf(fault.Usage, "%s %v", key, err)
 	}
 	set := settings[i].get(&c)
-	l, err := b.lockSettings(ctx, "config.toml")
+	l, err := f.lockSettings(ctx, "config.toml")
 	if err != nil {
 		return err
 	}
 	defer l.Release()
-	text, _, err := b.readConfigFile()
+	text, _, err := f.readConfigFile()
 	if err != nil {
 		return err
 	}
@@ -198,13 +199,13 @@ func (b *Broker) ConfigSet(ctx context.Context, key, value string) error {
 	changed := replaceLine(string(text), key, string(line))
 	var after map[string]any
 	if toml.Unmarshal([]byte(changed), &after) != nil || toString(after[key]) != fmt.Sprint(set) || len(changed) > maxConfig {
-		return fault.Errorf(fault.Usage, "config.toml can't take that setting as it is written; it was left as it is").WithHint("mend or delete %s", b.configPath())
+		return fault.Errorf(fault.Usage, "config.toml can't take that setting as it is written; it was left as it is").WithHint("mend or delete %s", f.configPath())
 	}
-	return b.writeConfig(l, changed)
+	return f.writeConfig(l, changed)
 }
 
 func unknownKey(key string) error {
-	return fault.Errorf(fault.Usage, "there is no setting %s; there are: %s", quote(key), strings.Join(ConfigKeys(), ", "))
+	return fault.Errorf(fault.Usage, "there is no setting %s; there are: %s", strconv.Quote(key), strings.Join(ConfigKeys(), ", "))
 }
 
 // replaceLine puts line in the place of the one that sets key, else at the top.
@@ -221,20 +222,20 @@ func replaceLine(text, key, line string) string {
 
 // lockSettings is held from before config.toml or providers.toml, one file of that
 // name, is read until it is changed: what another process sets at the same time stays.
-func (b *Broker) lockSettings(ctx context.Context, name string) (*lock.Lock, error) {
-	if err := cmp.Or(b.noLink(name), b.makeFolder()); err != nil {
+func (f *Folder) lockSettings(ctx context.Context, name string) (*lock.Lock, error) {
+	if err := cmp.Or(f.noLink(name), f.Make()); err != nil {
 		return nil, err
 	}
-	return b.lock(ctx, lock.Settings)
+	return f.Lock(ctx, lock.Settings)
 }
 
 // LockSetup is held by who changes other programs' configuration, from before it is
 // read. Errors: LockTimeout.
-func (b *Broker) LockSetup(ctx context.Context) (release func(), err error) {
-	if err := b.makeFolder(); err != nil {
+func (f *Folder) LockSetup(ctx context.Context) (release func(), err error) {
+	if err := f.Make(); err != nil {
 		return nil, err
 	}
-	l, err := b.lock(ctx, lock.Setup)
+	l, err := f.Lock(ctx, lock.Setup)
 	if err != nil {
 		return nil, err
 	}
@@ -243,21 +244,21 @@ func (b *Broker) LockSetup(ctx context.Context) (release func(), err error) {
 
 // noLink refuses to change a file of the folder that is a link: the other file would
 // be changed, or copied here, and be it one of secrets.
-func (b *Broker) noLink(name string) error {
-	if err := b.mine(); err != nil {
+func (f *Folder) noLink(name string) error {
+	if err := f.Mine(); err != nil {
 		return err
 	}
-	path := filepath.Join(b.opt.Dir, name)
+	path := filepath.Join(f.Dir, name)
 	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
 		return fault.Errorf(fault.Usage, "%s is a link, and what it leads to is not changed", name).
-			WithHint("edit that file yourself, or take the link away: rm %s", Arg(path))
+			WithHint("edit that file yourself, or take the link away: rm %s", fault.Arg(path))
 	}
 	return nil
 }
 
 // writeConfig replaces config.toml while l is held.
-func (b *Broker) writeConfig(l *lock.Lock, text string) error {
-	if err := atomicfile.Write(b.configPath(), []byte(text), 0o600, l.Confirm); err != nil {
+func (f *Folder) writeConfig(l *lock.Lock, text string) error {
+	if err := atomicfile.Write(f.configPath(), []byte(text), 0o600, l.Confirm); err != nil {
 		return fault.Errorf(fault.Internal, "config.toml can't be written").Because(err)
 	}
 	return nil

@@ -1,8 +1,11 @@
-package broker
+package folder
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -21,14 +24,14 @@ func asWritten(name, path string) error {
 	if _, err := os.Lstat(path); err == nil && filepath.IsAbs(path) {
 		return nil
 	}
-	err := fault.Errorf(fault.Usage, "%s is %s: %s; write the whole path", name, quote(path), why)
+	err := fault.Errorf(fault.Usage, "%s is %s: %s; write the whole path", name, strconv.Quote(path), why)
 	switch meant := expand(path); {
 	case meant == "":
 		return err
 	case strings.HasPrefix(name, "-"):
-		return err.WithHint("authferry keystore init %s %s", name, Arg(meant))
+		return err.WithHint("authferry keystore init %s %s", name, fault.Arg(meant))
 	default:
-		return err.WithHint("export %s=%s", name, Arg(meant))
+		return err.WithHint("export %s=%s", name, fault.Arg(meant))
 	}
 }
 
@@ -87,4 +90,45 @@ func expand(path string) string {
 		return ""
 	}
 	return filepath.Clean(path)
+}
+
+// DefaultKeyFile is the key file that the environment names: AUTHFERRY_KEY_FILE,
+// else the credential "authferry-key" of a systemd service, if it was given one.
+// Empty: the one that the index records. Errors: Usage for a path that nobody expanded.
+func DefaultKeyFile() (string, error) {
+	if path := os.Getenv("AUTHFERRY_KEY_FILE"); path != "" {
+		return path, asWritten("AUTHFERRY_KEY_FILE", path)
+	}
+	if dir := os.Getenv("CREDENTIALS_DIRECTORY"); dir != "" {
+		path := filepath.Join(dir, "authferry-key")
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		}
+	}
+	return "", nil
+}
+
+// DefaultDir is AUTHFERRY_DIR, else authferry's folder in the user's
+// configuration folder (on Windows the one that does not roam). Errors: Usage for a
+// path that nobody expanded, or where there is no home folder.
+func DefaultDir() (string, error) {
+	if dir := os.Getenv("AUTHFERRY_DIR"); dir != "" {
+		if err := asWritten("AUTHFERRY_DIR", dir); err != nil {
+			return "", err
+		}
+		return filepath.Abs(dir)
+	}
+	if runtime.GOOS == "windows" {
+		if dir := os.Getenv("LocalAppData"); dir != "" {
+			return filepath.Join(dir, "authferry"), nil
+		}
+	}
+	dir, err := os.UserConfigDir()
+	if err == nil && !filepath.IsAbs(dir) { // HOME=~, say
+		err = errors.New("its path is not absolute: " + strconv.Quote(dir))
+	}
+	if err != nil {
+		return "", fault.Errorf(fault.Usage, "there is no home folder to keep accounts in").WithHint("set AUTHFERRY_DIR to a folder of yours").Because(err)
+	}
+	return filepath.Join(dir, "authferry"), nil
 }

@@ -1,4 +1,4 @@
-package broker
+package folder
 
 import (
 	"context"
@@ -22,8 +22,8 @@ type Unlocked struct {
 
 const unlockHint = "authferry keystore unlock"
 
-// sealedError says what a call meets that finds the key file locked.
-func sealedError(keyFile string, err error) *fault.Error {
+// SealedError says what a call meets that finds the key file locked.
+func SealedError(keyFile string, err error) *fault.Error {
 	if errors.Is(err, keystore.ErrNoSession) {
 		return noSession(err)
 	}
@@ -48,12 +48,12 @@ func sessionFolder() string {
 // for key.age in the folder. ask is called once everything else is in place;
 // fresh says that the passphrase is a new one, which the person had better
 // enter twice.
-func (b *Broker) InitSealedKeystore(ctx context.Context, path string, span time.Duration, ask func(fresh bool) (keystore.Secret, error)) (Unlocked, error) {
+func (f *Folder) InitSealedKeystore(ctx context.Context, path string, span time.Duration, ask func(fresh bool) (keystore.Secret, error)) (Unlocked, error) {
 	if err := asWritten("--key-file", path); err != nil {
 		return Unlocked{}, err
 	}
 	if path == "" {
-		path = filepath.Join(b.opt.Dir, "key.age")
+		path = filepath.Join(f.Dir, "key.age")
 	}
 	path, err := filepath.Abs(path)
 	if err != nil {
@@ -69,13 +69,13 @@ func (b *Broker) InitSealedKeystore(ctx context.Context, path string, span time.
 		return Unlocked{}, fault.Errorf(fault.KeystoreDenied, "the key file can't be read").Because(err)
 	case !fresh && !sealed:
 		return Unlocked{}, fault.Errorf(fault.Usage, "%s is a key file without a passphrase; nothing was changed", path).
-			WithHint("age -p -o NEW %s seals it; then authferry keystore init --passphrase --key-file NEW", Arg(path))
+			WithHint("age -p -o NEW %s seals it; then authferry keystore init --passphrase --key-file NEW", fault.Arg(path))
 	}
 	passphrase, err := ask(fresh)
 	if err != nil {
 		return Unlocked{}, err
 	}
-	l, err := b.lockSession(ctx)
+	l, err := f.lockSession(ctx)
 	if err != nil {
 		return Unlocked{}, err
 	}
@@ -86,13 +86,13 @@ func (b *Broker) InitSealedKeystore(ctx context.Context, path string, span time.
 			return Unlocked{}, err
 		}
 	}
-	_, err = b.initFile(ctx, path, func(path string) error {
+	_, err = f.initFile(ctx, path, func(path string) error {
 		if err := keystore.InitSealedKeyFile(path, passphrase); err != nil {
 			return err
 		}
 		if u, err = unlock(path, passphrase, span); err != nil {
 			return fault.Errorf(fault.KeystoreDenied, "the key file %s was made, but not unlocked", path).
-				WithHint("authferry keystore init --passphrase --key-file %s", Arg(path)).Because(errors.Unwrap(err))
+				WithHint("authferry keystore init --passphrase --key-file %s", fault.Arg(path)).Because(errors.Unwrap(err))
 		}
 		return nil
 	})
@@ -101,8 +101,8 @@ func (b *Broker) InitSealedKeystore(ctx context.Context, path string, span time.
 
 // UnlockKeystore opens the folder's sealed key file, for as long as given. ask
 // gets the passphrase of a person, once it is clear that it is needed.
-func (b *Broker) UnlockKeystore(ctx context.Context, span time.Duration, ask func() (keystore.Secret, error)) (Unlocked, error) {
-	path, err := b.sealedKeyFile()
+func (f *Folder) UnlockKeystore(ctx context.Context, span time.Duration, ask func() (keystore.Secret, error)) (Unlocked, error) {
+	path, err := f.sealedKeyFile()
 	if err != nil {
 		return Unlocked{}, err
 	}
@@ -113,7 +113,7 @@ func (b *Broker) UnlockKeystore(ctx context.Context, span time.Duration, ask fun
 	if err != nil {
 		return Unlocked{}, err
 	}
-	l, err := b.lockSession(ctx)
+	l, err := f.lockSession(ctx)
 	if err != nil {
 		return Unlocked{}, err
 	}
@@ -124,12 +124,12 @@ func (b *Broker) UnlockKeystore(ctx context.Context, span time.Duration, ask fun
 // lockSession keeps others from the session's folder. To open or seal a key file
 // takes a second and 256 MB, so it is done one at a time. Those who waited pay as
 // well: that another's passphrase was right says nothing of theirs.
-func (b *Broker) lockSession(ctx context.Context) (*lock.Lock, error) {
+func (f *Folder) lockSession(ctx context.Context) (*lock.Lock, error) {
 	dir, err := keystore.MakeSessionFolder()
 	if err != nil {
 		return nil, noSession(err)
 	}
-	return b.acquire(ctx, unlockPath(dir))
+	return f.acquire(ctx, unlockPath(dir))
 }
 
 func unlockPath(sessionFolder string) string {
@@ -159,10 +159,10 @@ func unlock(path string, passphrase keystore.Secret, span time.Duration) (Unlock
 // LockKeystore forgets every key that was unlocked in this session, that of
 // another folder too. It needs no key file. Nothing unlocked is no error where
 // the folder's key file is sealed with a passphrase, or is gone.
-func (b *Broker) LockKeystore() error {
+func (f *Folder) LockKeystore() error {
 	removed, err := keystore.Lock()
 	if removed == 0 && (err == nil || errors.Is(err, keystore.ErrNoSession)) {
-		_, none := b.sealedKeyFile()
+		_, none := f.sealedKeyFile()
 		if own, ok := errors.AsType[*fault.Error](none); ok && own.Code == fault.Usage {
 			return none
 		}
@@ -178,22 +178,22 @@ func (b *Broker) LockKeystore() error {
 }
 
 // sealedKeyFile is the key file of the folder, which has to be a sealed one.
-func (b *Broker) sealedKeyFile() (string, error) {
-	idx, err := b.readOrEmpty()
+func (f *Folder) sealedKeyFile() (string, error) {
+	idx, err := f.ReadOrEmpty()
 	if err != nil {
 		return "", err
 	}
-	kind, err := b.kind(idx)
+	kind, err := f.Kind(idx)
 	if err != nil {
 		return "", err
 	}
-	path := b.keyFile(idx)
+	path := f.KeyFileOf(idx)
 	if path == "" {
 		return "", fault.Errorf(fault.Usage, "the %s keystore is not opened by a passphrase", kind).WithHint("authferry keystore init --passphrase")
 	}
 	sealed, err := keystore.KeyFileSealed(path)
 	if err != nil {
-		return "", keyFileError(path, err)
+		return "", KeyFileError(path, err)
 	}
 	if !sealed {
 		return "", fault.Errorf(fault.Usage, "the key file %s is not sealed with a passphrase: there is nothing to lock or unlock", path).WithHint("authferry keystore status")

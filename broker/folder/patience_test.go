@@ -1,4 +1,4 @@
-package broker
+package folder
 
 import (
 	"errors"
@@ -12,9 +12,9 @@ import (
 func TestPersistenceOfAStoppedProcess(t *testing.T) {
 	refused := errors.New("refused")
 	synctest.Test(t, func(t *testing.T) {
-		p := persistence{deadline: time.Now().Add(storePatience)}
+		p := Patience{Deadline: time.Now().Add(StorePatience)}
 		tries := 0
-		if err := p.until(func() error {
+		if err := p.Until(func() error {
 			if tries++; tries <= 3 {
 				time.Sleep(3 * time.Hour)
 				return refused
@@ -24,7 +24,7 @@ func TestPersistenceOfAStoppedProcess(t *testing.T) {
 			t.Errorf("%v after %d tries", err, tries)
 		}
 		began := time.Now()
-		if err := p.until(func() error { time.Sleep(time.Minute); return refused }); err == nil || time.Since(began) > time.Hour {
+		if err := p.Until(func() error { time.Sleep(time.Minute); return refused }); err == nil || time.Since(began) > time.Hour {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
 	})

@@ -1,4 +1,4 @@
-package broker
+package folder
 
 import (
 	"errors"
@@ -8,11 +8,12 @@ import (
 	"testing"
 
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/index"
 )
 
 // A path that was meant for a shell and never saw one is no path.
 func TestPathsThatNobodyExpanded(t *testing.T) {
-	home := realDir(t, t.TempDir())
+	home := must(index.RealPath(t.TempDir()))
 	t.Setenv("HOME", home)
 	t.Setenv("USERPROFILE", home)
 	t.Setenv("SOMEWHERE", home)
@@ -34,7 +35,7 @@ func TestPathsThatNobodyExpanded(t *testing.T) {
 				t.Errorf("%s=%q: %v", name, path, e)
 				continue
 			}
-			if want := "export " + name + "=" + Arg(meant); meant != "" && e.Hint != want || meant == "" && e.Hint != "" {
+			if want := "export " + name + "=" + fault.Arg(meant); meant != "" && e.Hint != want || meant == "" && e.Hint != "" {
 				t.Errorf("%s=%q: hint %q, want %q", name, path, e.Hint, want)
 			}
 			t.Setenv(name, "")
@@ -60,4 +61,11 @@ func TestPathsThatNobodyExpanded(t *testing.T) {
 	if entries, err := os.ReadDir(home); err != nil || len(entries) != 1 {
 		t.Errorf("something was made: %v, %v", entries, err)
 	}
+}
+
+func must(path string, err error) string {
+	if err != nil {
+		panic(err)
+	}
+	return path
 }

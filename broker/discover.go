@@ -1,0 +1,31 @@
+package broker
+
+import (
+	"context"
+	"errors"
+
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/oauth"
+)
+
+// Discover reads a provider's endpoints from its issuer's discovery document.
+func (b *Broker) Discover(ctx context.Context, issuer string) (oauth.Provider, error) {
+	if err := oauth.CheckURL(issuer); err != nil {
+		return oauth.Provider{}, fault.Errorf(fault.Usage, "the issuer's URL does not do").Because(err)
+	}
+	timed, over := b.Within(ctx, b.HTTPTimeout, forProvider(issuer))
+	defer over()
+	p, err := b.Client.Discover(timed, issuer)
+	if err != nil && ctx.Err() != nil {
+		return p, fault.Errorf(fault.Cancelled, "interrupted; nothing was changed")
+	}
+	if err != nil {
+		failed := fault.Errorf(fault.ProviderUnreachable, "discovery at %s failed", issuer).
+			WithHint("check the URL, or name the endpoints: --authorization-endpoint … --token-endpoint …").Because(err)
+		if e, ok := errors.AsType[*oauth.Error](err); ok && e.Advice() != "" {
+			failed.Hint = e.Advice()
+		}
+		return p, failed
+	}
+	return p, nil
+}

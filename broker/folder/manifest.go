@@ -1,0 +1,214 @@
+package folder
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/record"
+	"github.com/authferry/authferry/keystore"
+)
+
+// WithManifest runs do under the manifest's lock, in which no migration can begin, with
+// the index as it is then. One that ended since o was opened has emptied its store: that
+// is a LockTimeout, and WhileMoving does it anew.
+func (o *Opened) WithManifest(ctx context.Context, do func(now *Opened) error) error {
+	l, err := o.Lock(ctx, lock.Manifest)
+	if err != nil {
+		return err
+	}
+	defer l.Release()
+	now, err := o.ReadOrEmpty()
+	if err != nil {
+		return err
+	}
+	if err := o.unmoved(now); err != nil {
+		return err
+	}
+	return do(o.at(now))
+}
+
+// unmoved refuses to keep anything in o's store where now, the index as it is, has
+// another keystore: there nobody would find it.
+func (o *Opened) unmoved(now *index.Index) error {
+	if now.Store != o.Index.Store || now.Keystore != "" && now.Keystore != string(o.Store.Kind()) {
+		return errMoved
+	}
+	return nil
+}
+
+var errMoved = fault.Errorf(fault.LockTimeout, "the keystore was changed meanwhile; nothing was changed").WithHint("run the command again")
+
+// WhileMoving does anew what a migration at that very moment got in the way of: do
+// opens the keystore that is the folder's then.
+func WhileMoving(do func() error) error {
+	err := do()
+	for range 2 {
+		if !errors.Is(err, errMoved) {
+			break
+		}
+		err = do()
+	}
+	return err
+}
+
+// ChangeManifest changes the manifest under its own lock.
+func (o *Opened) ChangeManifest(ctx context.Context, change func(*record.Manifest)) error {
+	return o.WithManifest(ctx, func(now *Opened) error { return now.rewriteManifest(ctx, change) })
+}
+
+// rewriteManifest is ChangeManifest for whoever has the lock. The manifest is
+// overwritten in place, and a write that is cut short leaves a damaged item: so the
+// index's accounts are always added again, and the client secrets looked for where
+// nothing is listed.
+func (o *Opened) rewriteManifest(ctx context.Context, change func(*record.Manifest)) error {
+	m, err := o.Store.Manifest(ctx)
+	if err == nil && m.Empty() {
+		m.Clients, err = o.Clients(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	for _, id := range AccountIDs(o.Index) {
+		m.Add(id)
+	}
+	change(&m)
+	return o.Store.SetManifest(ctx, m)
+}
+
+// Discard deletes every item of an account that came to nothing, as well as it can.
+// What it can't delete the manifest goes on naming. Somebody may have found the
+// records and given them an entry; then they stay.
+func (o *Opened) Discard(ctx context.Context, id string) {
+	ctx = context.WithoutCancel(ctx)
+	if now, err := o.ReadOrEmpty(); err != nil || now.Account(id) != nil {
+		return
+	}
+	if err := o.DeleteItems(ctx, id); err != nil {
+		o.Log.Warn("leftovers in the keystore", "account", id, "error", err)
+		return
+	}
+	_ = o.ChangeManifest(ctx, func(m *record.Manifest) { m.Remove(id) })
+}
+
+// DeleteItems deletes every item that an account may have.
+func (o *Opened) DeleteItems(ctx context.Context, id string) error {
+	return o.Store.Delete(ctx, record.Items(o.Index.Store, id)...)
+}
+
+// Missing tells a lost grant from a keystore that is not the one it was stored
+// in: another session's keyring, a vault that is not mounted. nil: it is lost.
+func (o *Opened) Missing(ctx context.Context) error {
+	found, err := o.Store.Has(ctx, record.ManifestItem(o.Index.Store))
+	if err == nil && !found {
+		return fault.Errorf(fault.KeystoreUnavailable, "this keystore has nothing of this folder; is it another session's, or not mounted?").WithHint("authferry keystore status")
+	}
+	if err != nil {
+		return nil
+	}
+	m, err := o.Store.Manifest(ctx)
+	if err != nil {
+		return nil
+	}
+	return o.superseded(ctx, m)
+}
+
+// SetClientSecret keeps the secret of e's client, and records the keystore that has
+// it, as no migration can go on in between.
+func (o *Opened) SetClientSecret(ctx context.Context, e oauth.Endpoint, secret keystore.Secret) error {
+	return o.WithManifest(ctx, func(now *Opened) error {
+		if err := now.rewriteManifest(ctx, func(m *record.Manifest) { m.AddClient(record.ClientKey(e)) }); err != nil {
+			return err
+		}
+		if err := o.Store.SetClientSecret(ctx, e, secret); err != nil {
+			return err
+		}
+		return o.Update(ctx, index.Durable, func(i *index.Index) error {
+			if err := o.unmoved(i); err != nil {
+				return err
+			}
+			i.Keystore = o.Index.Keystore
+			return nil
+		})
+	})
+}
+
+// DropClientSecret deletes the secret of e's client, unless a stored login needs it.
+func (o *Opened) DropClientSecret(ctx context.Context, e oauth.Endpoint) error {
+	return o.WithManifest(ctx, func(now *Opened) error {
+		m, err := o.Store.Manifest(ctx)
+		if err != nil {
+			return err
+		}
+		for _, id := range AccountIDs(now.Index) {
+			m.Add(id)
+		}
+		key := record.ClientKey(e)
+		needed, err := now.NeededClients(ctx, m.Accounts)
+		if err != nil || slices.Contains(needed, key) {
+			return err
+		}
+		if err := o.Store.Delete(ctx, record.ClientItem(m.Store, key)); err != nil {
+			return err
+		}
+		return now.rewriteManifest(ctx, func(m *record.Manifest) { m.DropClient(key) })
+	})
+}
+
+// Clients finds the client secrets that are stored by the providers and grants
+// that there are: a manifest may have been lost.
+func (o *Opened) Clients(ctx context.Context) ([]string, error) {
+	keys, err := o.NeededClients(ctx, AccountIDs(o.Index))
+	if err != nil {
+		return nil, err
+	}
+	ps, err := o.Providers()
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range ps.All() {
+		key := record.ClientKey(p.Endpoint())
+		if p.ClientID == "" || slices.Contains(keys, key) {
+			continue
+		}
+		has, err := o.Store.HasClientSecret(ctx, p.Endpoint())
+		if err != nil {
+			return nil, err
+		}
+		if has {
+			keys = append(keys, key)
+		}
+	}
+	return keys, nil
+}
+
+// NeededClients are the clients whose secret the stored logins of these accounts need.
+func (o *Opened) NeededClients(ctx context.Context, ids []string) (keys []string, err error) {
+	for _, id := range ids {
+		if !index.ValidID(id) {
+			continue
+		}
+		stored, err := o.Grants(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if g := stored.Best; g != nil && g.ClientSecret && !slices.Contains(keys, record.ClientKey(g.Endpoint)) {
+			keys = append(keys, record.ClientKey(g.Endpoint))
+		}
+	}
+	return keys, nil
+}
+
+// AccountIDs are the ids of all accounts, in order.
+func AccountIDs(idx *index.Index) []string {
+	var ids []string
+	for _, a := range idx.Accounts {
+		ids = append(ids, a.ID)
+	}
+	slices.Sort(ids)
+	return ids
+}

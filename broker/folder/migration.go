@@ -1,0 +1,248 @@
+package folder
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
+	"github.com/authferry/authferry/broker/record"
+	"github.com/authferry/authferry/keystore"
+)
+
+// MigrateKeystore moves every secret to the other keystore. It holds every
+// account's rotation lock; the index names the new keystore only when all of
+// it is there, its backup too before the old copies go. An interrupt before that
+// takes back what was copied; one after it changes nothing. moved counts the items.
+func (f *Folder) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved int, err error) {
+	f, let, err := f.Hold()
+	if err != nil {
+		return 0, err
+	}
+	defer let()
+	idx, err := f.Read()
+	if err != nil {
+		return 0, err
+	}
+	ids := AccountIDs(idx)
+	release, err := f.LockAll(ctx, ids)
+	if err != nil {
+		return 0, err
+	}
+	defer release()
+	// No account comes or goes while the manifest is locked.
+	l, err := f.Lock(ctx, lock.Manifest)
+	if err != nil {
+		return 0, err
+	}
+	defer l.Release()
+	if idx, err = f.Read(); err != nil {
+		return 0, err
+	}
+	if now := AccountIDs(idx); !slices.Equal(now, ids) {
+		return 0, fault.Errorf(fault.LockTimeout, "an account was added or removed meanwhile; nothing was changed").WithHint("authferry keystore migrate %s", to)
+	}
+	f.Keystore = "" // the recorded one is the source, whatever is asked for
+	if err := f.CheckPlace(idx); err != nil {
+		return 0, err
+	}
+	if idx.Keystore == string(to) {
+		return 0, fault.Errorf(fault.Usage, "the accounts of this folder already live in the %s keystore", to).WithHint("authferry keystore status")
+	}
+	from, err := f.Open(idx)
+	if err != nil {
+		return 0, err
+	}
+	target, err := from.Over(to, f.KeyFileOf(idx))
+	if err != nil {
+		return 0, err
+	}
+	m := &migration{from: from, to: target, kind: to}
+	if err := m.list(ctx); err != nil {
+		return 0, err
+	}
+	if err := f.SealsTo(m.listed.KeyFile, f.KeyFileOf(idx), to); err != nil {
+		return 0, err
+	}
+	if err := m.copy(ctx); err != nil {
+		m.undo(context.WithoutCancel(ctx))
+		return 0, notMoved(err, from.Store.Kind(), to)
+	}
+	Reached("K20")
+	ctx = context.WithoutCancel(ctx)
+	m.mark(ctx)
+	Reached("K20 marked")
+	if err := f.Update(ctx, index.Durable, func(i *index.Index) error {
+		if !slices.Equal(AccountIDs(i), AccountIDs(idx)) {
+			return fault.Errorf(fault.LockTimeout, "an account was added meanwhile; nothing was changed").WithHint("authferry keystore migrate %s", to)
+		}
+		i.Keystore = string(to)
+		if to == keystore.File {
+			i.KeyFile = f.KeyFileOf(idx)
+		}
+		return nil
+	}); err != nil {
+		// Some errors come when the change is visible already.
+		if now, readErr := f.Read(); readErr == nil && now.Keystore == idx.Keystore {
+			m.undo(ctx)
+		}
+		return 0, err
+	}
+	Reached("K20 committed")
+	if err := f.BackUp(ctx); err != nil {
+		return 0, fault.Errorf(fault.Internal, "the secrets are in the %s keystore now, and in the old one still: the index's backup could not be brought up to date", to).
+			WithHint("authferry doctor --fix").Because(err)
+	}
+	m.clear(ctx)
+	return len(m.copied), nil
+}
+
+// migration is the items of a folder on their way.
+type migration struct {
+	from, to *Opened
+	kind     keystore.Kind   // of to
+	manifest record.Manifest // of all that is moved, and of what was left there before
+	before   record.Manifest // what the target has of the folder already
+	names    []string        // of the items, without the manifest
+	copied   []string
+	listed   record.Manifest // what the source has
+	marked   bool            // the source says where everything went
+}
+
+// list finds what there is to move, also where the manifest was lost. It is written
+// anew if it was: from then on either keystore says what is left in it.
+func (m *migration) list(ctx context.Context) error {
+	listed, err := m.from.Store.Manifest(ctx)
+	if err != nil {
+		return err
+	}
+	clients, err := m.from.Clients(ctx)
+	if err != nil {
+		return err
+	}
+	m.manifest = record.Manifest{V: listed.V, Store: listed.Store}
+	if m.from.Store.Kind() == keystore.File { // it may go back to the key that opens it now
+		m.manifest.KeyFile, _ = keystore.KeyFileSum(m.from.KeyFileOf(m.from.Index))
+	}
+	m.manifest.AddAll(listed)
+	m.manifest.AddAll(record.Manifest{Accounts: AccountIDs(m.from.Index), Clients: clients})
+	m.names = m.manifest.Items()
+	m.listed = m.manifest
+	m.listed.KeyFile = listed.KeyFile
+	if len(m.manifest.Accounts) > len(listed.Accounts) || len(m.manifest.Clients) > len(listed.Clients) {
+		// A keystore that takes nothing any more can still be left.
+		_ = m.from.Store.SetManifest(ctx, m.listed)
+	}
+	return nil
+}
+
+// mark has the source say where everything is, from just before the index names that:
+// an older index must not bring back what is left here.
+func (m *migration) mark(ctx context.Context) {
+	if m.listed.Empty() {
+		return
+	}
+	marked, to := m.listed, m.kind
+	marked.Moved = &record.Destination{Keystore: to}
+	if to == keystore.File {
+		marked.Moved.KeyFile = m.to.KeyFileOf(m.to.Index)
+		marked.KeyFile, _ = keystore.KeyFileSum(marked.Moved.KeyFile)
+	}
+	m.marked = true // a write that fails may still arrive
+	if err := m.from.Store.SetManifest(ctx, marked); err != nil {
+		m.from.Warn(fmt.Sprintf("the %s keystore can't note that the logins were moved (%v); don't put an older index.json back", m.from.Store.Kind(), err))
+	}
+}
+
+// copy begins with the manifest, so that nothing gets there unseen.
+func (m *migration) copy(ctx context.Context) error {
+	var done atomic.Int32
+	defer m.to.Progress(Step{Doing: func() string {
+		return fmt.Sprintf("moving secrets to the %s keystore, %d of %d", m.kind, done.Load(), len(m.names)+1)
+	}})()
+	done.Add(1)
+	var err error
+	// What is sealed to another key is lost already.
+	if m.before, err = m.to.Store.Manifest(ctx); err != nil && !errors.Is(err, keystore.ErrDenied) {
+		return err
+	}
+	// It was left by a migration that was cut off, or the index is one from a backup:
+	// it stays listed until somebody has looked, and nothing newer is written over.
+	if _, err = m.from.Alone(ctx, m.to, m.before); err != nil {
+		return err
+	}
+	m.manifest.AddAll(m.before)
+	if !m.manifest.Empty() {
+		m.copied = append(m.copied, record.ManifestItem(m.manifest.Store))
+		if err := m.to.Store.SetManifest(ctx, m.manifest); err != nil {
+			return err
+		}
+	}
+	for _, name := range m.names {
+		done.Add(1)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		found, err := m.to.Store.Copy(ctx, m.from.Store, name)
+		if found {
+			m.copied = append(m.copied, name) // a write that fails may still arrive
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// undo deletes what was copied, the manifest last: as long as anything is left, it
+// says so.
+func (m *migration) undo(ctx context.Context) {
+	if m.marked {
+		if err := m.from.Store.SetManifest(ctx, m.listed); err != nil {
+			return // it may say yet that everything is there
+		}
+	}
+	if len(m.copied) > 1 {
+		if err := m.to.Store.Delete(ctx, m.copied[1:]...); err != nil {
+			m.to.Warn(fmt.Sprintf("the %s keystore still has copies: %v", m.kind, err))
+			return
+		}
+	}
+	_ = m.to.Store.SetManifest(ctx, m.before)
+}
+
+// clear deletes what was moved from where it was, the manifest last for the same
+// reason.
+func (m *migration) clear(ctx context.Context) {
+	left := false
+	for _, name := range append(m.names, record.ManifestItem(m.manifest.Store)) {
+		if left && name == record.ManifestItem(m.manifest.Store) {
+			return
+		}
+		if err := m.from.Store.Delete(ctx, name); err != nil {
+			left = true
+			m.from.Warn("the old keystore still has " + name + ": " + err.Error())
+		}
+	}
+}
+
+// notMoved says where the secrets still are.
+func notMoved(err error, from, to keystore.Kind) error {
+	if errors.Is(err, context.Canceled) {
+		return fault.Errorf(fault.Cancelled, "interrupted, so nothing was moved: all secrets are still in the %s keystore", from).
+			WithHint("authferry keystore migrate %s", to).Because(err)
+	}
+	e, ok := errors.AsType[*fault.Error](err)
+	if !ok || e.Code == fault.KeystoreMismatch {
+		return err
+	}
+	e.Message = fmt.Sprintf("the %s keystore did not take the secrets, so nothing was moved: all of them are still in the %s keystore", to, from)
+	if to == keystore.Keychain {
+		e.Hint = "authferry keystore migrate keychain, in a session with an unlocked keychain: a desktop's, not one of SSH or cron"
+	}
+	return e
+}

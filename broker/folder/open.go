@@ -1,0 +1,288 @@
+package folder
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"path/filepath"
+
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/record"
+	"github.com/authferry/authferry/keystore"
+)
+
+// Opened is a folder with its index as it was read, and with what the keystore that
+// this names has of the folder.
+type Opened struct {
+	*Folder
+	Index *index.Index
+	Store *record.Store
+}
+
+// Open opens the keystore that idx records. The keychain is not touched by it.
+func (f *Folder) Open(idx *index.Index) (*Opened, error) {
+	kind, err := f.Kind(idx)
+	if err != nil {
+		return nil, err
+	}
+	if f.keys == nil || f.keys.Kind() != kind {
+		if kind == keystore.File && f.KeyFile == "" && f.Strange(idx.KeyFile) {
+			return nil, fault.Errorf(fault.KeystoreUnavailable, "index.json says that the key file is on the network share %q; nobody looked there", idx.KeyFile).
+				WithHint("if that is yours: export AUTHFERRY_KEY_FILE=PATH")
+		}
+		if f.keys, err = f.openKind(kind, f.KeyFileOf(idx)); err != nil {
+			return nil, err
+		}
+		if f.Faults != nil {
+			f.keys = f.Faults(f.keys)
+		}
+	}
+	return f.over(idx, f.keys), nil
+}
+
+func (f *Folder) over(idx *index.Index, keys keystore.Store) *Opened {
+	return &Opened{f, idx, record.At(idx.Store, &guarded{keystore.FileAt(keys, f.Vault()), f, f.Dir})}
+}
+
+// OpenForChange is Open for a change of what the folder's keystore has, or for sending
+// a refresh token that is in it: the folder is no copy of another one, and no migration
+// has left the keystore.
+func (f *Folder) OpenForChange(ctx context.Context, idx *index.Index) (*Opened, error) {
+	if err := f.CheckPlace(idx); err != nil {
+		return nil, err
+	}
+	o, err := f.Open(idx)
+	if err != nil || len(idx.Accounts) == 0 {
+		return o, err
+	}
+	m, err := o.Store.Manifest(ctx)
+	if err == nil {
+		err = o.superseded(ctx, m)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return o, nil
+}
+
+// Prepare makes the folder and its index where there are none, asks check, and opens
+// the keystore for a change. The index that comes with it names that keystore; the one
+// on disk does so when the first secret is in it.
+func (f *Folder) Prepare(ctx context.Context, check func(*index.Index) error) (*Opened, error) {
+	var idx index.Index
+	if err := f.UpdateOrMake(ctx, index.Durable, func(i *index.Index) error {
+		kind, err := f.Kind(i)
+		if err != nil {
+			return err
+		}
+		idx = *i
+		idx.Keystore = string(kind)
+		return check(i)
+	}); err != nil {
+		return nil, err
+	}
+	return f.OpenForChange(ctx, &idx)
+}
+
+// Ready is OpenForChange where the keystore takes a secret. It leaves nothing behind.
+func (f *Folder) Ready(ctx context.Context, idx *index.Index) (o *Opened, err error) {
+	if idx.Store == "" {
+		o, err = f.Open(idx)
+	} else {
+		o, err = f.OpenForChange(ctx, idx)
+	}
+	if err == nil {
+		err = o.Probe(ctx)
+	}
+	return o, err
+}
+
+// at is o with the index as it is now.
+func (o *Opened) at(now *index.Index) *Opened { return &Opened{o.Folder, now, o.Store} }
+
+// Grants is what the keystore has of an account.
+func (o *Opened) Grants(ctx context.Context, account string) (record.Grants, error) {
+	pointed := ""
+	if a := o.Index.Account(account); a != nil {
+		pointed = a.GrantSlot
+	}
+	return o.Store.Grants(ctx, account, pointed)
+}
+
+// Access returns the access record that idx points to, from memory if it is kept there;
+// nil where there is none that fits.
+func (f *Folder) Access(ctx context.Context, idx *index.Index, a *index.Account) (*record.Access, error) {
+	if a.AccessSlot == "" {
+		return nil, nil
+	}
+	if acc := f.Memory.Access(idx, a); acc != nil {
+		return acc, nil
+	}
+	o, err := f.Open(idx)
+	if err != nil {
+		return nil, err
+	}
+	acc, err := o.Store.Access(ctx, a.ID, a.AccessSlot)
+	if err != nil || acc == nil || acc.Generation != a.Generation {
+		return nil, err
+	}
+	f.Memory.Keep(idx, a, acc, nil)
+	return acc, nil
+}
+
+// APIKey returns the grant that has a's key, from memory if it is kept there; nil: the
+// keystore has none.
+func (f *Folder) APIKey(ctx context.Context, idx *index.Index, a *index.Account) (*record.Grant, error) {
+	if g := f.Memory.Key(idx, a); g != nil {
+		return g, nil
+	}
+	o, err := f.Open(idx)
+	if err != nil {
+		return nil, err
+	}
+	g, err := o.Store.Grant(ctx, a.ID, a.GrantSlot)
+	if err != nil {
+		return nil, err
+	}
+	if g == nil || g.Generation != a.Generation {
+		all, err := o.Grants(ctx, a.ID)
+		if err != nil {
+			return nil, err
+		}
+		g = all.Best
+	}
+	if g == nil || g.APIKey.Empty() {
+		return nil, o.Missing(ctx)
+	}
+	f.Memory.Keep(idx, a, nil, g)
+	return g, nil
+}
+
+// guarded is a keystore within the keychain's time-out. Before its vault is read or
+// written the folder is found again; a keychain is nobody's folder, and takes what it
+// is given.
+type guarded struct {
+	keystore.Store
+	f   *Folder
+	dir string // of f when the store was opened
+}
+
+func (g *guarded) still() error {
+	if g.Kind() != keystore.File {
+		return nil
+	}
+	f := g.f
+	if err := cmp.Or(f.index.Still(), f.index.VaultStill()); err != nil {
+		return Fault(err)
+	}
+	if f.Dir = f.index.Dir(); f.Dir != g.dir {
+		g.Store, g.dir = keystore.FileAt(g.Store, f.Vault()), f.Dir
+	}
+	return nil
+}
+
+func (g *guarded) Get(ctx context.Context, name string) (keystore.Secret, error) {
+	if err := g.still(); err != nil {
+		return keystore.Secret{}, err
+	}
+	ctx, over := g.f.Within(ctx, g.f.KeychainTimeout, g.waiting())
+	defer over()
+	return g.Store.Get(ctx, name)
+}
+
+func (g *guarded) Set(ctx context.Context, name string, value keystore.Secret) error {
+	if err := cmp.Or(g.still(), g.f.Mine()); err != nil {
+		return err
+	}
+	ctx, over := g.f.Within(ctx, g.f.KeychainTimeout, g.waiting())
+	defer over()
+	return g.Store.Set(ctx, name, value)
+}
+
+func (g *guarded) Delete(ctx context.Context, name string) error {
+	if err := cmp.Or(g.still(), g.f.Mine()); err != nil {
+		return err
+	}
+	ctx, over := g.f.Within(ctx, g.f.KeychainTimeout, g.waiting())
+	defer over()
+	return g.Store.Delete(ctx, name)
+}
+
+// waiting thinks of a prompt: nothing else makes a keystore take long.
+func (g *guarded) waiting() func() string {
+	kind, backend := g.Kind(), g.Backend()
+	return func() string {
+		if kind == keystore.Keychain {
+			return "waiting for the " + backend + ", which may be asking you something"
+		}
+		return "waiting for the " + backend
+	}
+}
+
+// Strange reports that path, which index.json names, is on a network share that this
+// folder is not on.
+func (f *Folder) Strange(path string) bool { return OnShare(path) && !OnShare(f.Dir) }
+
+// KeyFileOf is the path of the file keystore's key file, or empty.
+func (f *Folder) KeyFileOf(idx *index.Index) string {
+	asked := f.KeyFile
+	if asked == "" && f.Strange(idx.KeyFile) {
+		return ""
+	}
+	if asked == "" {
+		return idx.KeyFile
+	}
+	if abs, err := filepath.Abs(asked); err == nil {
+		return abs
+	}
+	return asked
+}
+
+// Kind is the keystore that the folder has, or will have.
+func (f *Folder) Kind(idx *index.Index) (keystore.Kind, error) {
+	recorded, asked := keystore.Kind(idx.Keystore), f.Keystore
+	switch asked {
+	case "", keystore.Keychain, keystore.File:
+	default:
+		return "", fault.Errorf(fault.Usage, "AUTHFERRY_KEYSTORE is %q, not keychain or file", string(asked))
+	}
+	switch {
+	case recorded == "" && asked == "":
+		return keystore.Keychain, nil
+	case recorded == "":
+		return asked, nil
+	case asked != "" && asked != recorded:
+		return "", fault.Errorf(fault.KeystoreMismatch, "the accounts of this folder live in the %s keystore, and AUTHFERRY_KEYSTORE says %s", recorded, asked).
+			WithHint("authferry keystore migrate %s, or unset AUTHFERRY_KEYSTORE", asked)
+	}
+	return recorded, nil
+}
+
+func (f *Folder) openKind(kind keystore.Kind, keyFile string) (keystore.Store, error) {
+	if kind == keystore.Keychain {
+		if f.OpenKeychain != nil {
+			return f.OpenKeychain(), nil
+		}
+		return keystore.OpenKeychain(), nil
+	}
+	if keyFile == "" {
+		return nil, fault.Errorf(fault.KeystoreUnavailable, "the file keystore has no key file yet").
+			WithHint("authferry keystore init --key-file PATH, or set AUTHFERRY_KEY_FILE")
+	}
+	s, err := keystore.OpenFile(f.Vault(), keyFile)
+	if errors.Is(err, keystore.ErrLocked) {
+		dropOver()
+		return nil, SealedError(keyFile, err)
+	}
+	if err != nil {
+		return nil, KeyFileError(keyFile, err)
+	}
+	return s, nil
+}
+
+// KeyFileError is the error for a key file that can't be used.
+func KeyFileError(keyFile string, err error) *fault.Error {
+	return fault.Errorf(fault.KeystoreUnavailable, "the file keystore's key file can't be used").
+		WithHint("mount or restore %s, or point AUTHFERRY_KEY_FILE at it", keyFile).Because(err)
+}

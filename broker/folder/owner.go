@@ -1,0 +1,50 @@
+package folder
+
+import (
+	"cmp"
+	"errors"
+	"os"
+	"os/user"
+	"strconv"
+
+	"github.com/authferry/authferry/atomicfile"
+	"github.com/authferry/authferry/broker/fault"
+)
+
+// Mine refuses to write in another user's folder, and so to spend anything that is
+// kept there: root's command (sudo -E, a container's entry point) would lock that user
+// out of it, and what it writes could be led elsewhere. Locks look for themselves.
+func (f *Folder) Mine() error {
+	return f.ownerError(cmp.Or(atomicfile.Mine(f.Dir), atomicfile.Mine(f.Vault())))
+}
+
+func (f *Folder) ownerError(err error) error { return OwnerError(err, statusIn(f.Dir)) }
+
+// OwnerError makes of an *atomicfile.OwnerError an *Error with code Fenced, whose hint
+// runs the command as the owner. Any other error it leaves as it is.
+func OwnerError(err error, command string) error {
+	e, ok := errors.AsType[*atomicfile.OwnerError](err)
+	if !ok {
+		return err
+	}
+	who := UserName(e.UID)
+	as := who
+	if _, err := strconv.Atoi(who); err == nil {
+		as = "#" + who // to sudo a number is a name
+	}
+	me := UserName(uint32(os.Geteuid())) // #nosec G115 -- never negative where there are owners
+	return fault.Errorf(fault.Fenced, "%s belongs to user %s, and this is user %s: nothing was sent and nothing was changed", e.Path, who, me).
+		WithHint("sudo -u %s %s", fault.Arg(as), command)
+}
+
+// statusIn looks at another folder.
+func statusIn(dir string) string { return "env AUTHFERRY_DIR=" + fault.Arg(dir) + " authferry status" }
+
+// UserName is the name of a user, else the number.
+func UserName(uid uint32) string {
+	id := strconv.FormatUint(uint64(uid), 10)
+	if u, err := user.LookupId(id); err == nil {
+		return u.Username
+	}
+	return id
+}

@@ -1,0 +1,128 @@
+package folder
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/record"
+	"github.com/authferry/authferry/keystore"
+)
+
+// Providers returns the built-in providers, overlaid by the user's own.
+func (f *Folder) Providers() (*oauth.Providers, error) {
+	ps, err := oauth.LoadProviders(filepath.Join(f.Dir, "providers.toml"))
+	if err != nil {
+		return nil, fault.Errorf(fault.Usage, "providers.toml does not do").WithHint("mend or delete %s", filepath.Join(f.Dir, "providers.toml")).Because(err)
+	}
+	return ps, nil
+}
+
+// Provider returns one provider. Errors: Usage for an unknown one.
+func (f *Folder) Provider(name string) (oauth.Provider, error) {
+	ps, err := f.Providers()
+	if err != nil {
+		return oauth.Provider{}, err
+	}
+	p, ok := ps.Get(name)
+	if !ok {
+		return p, fault.Errorf(fault.Usage, "there is no provider %s", strconv.Quote(name)).WithHint("authferry provider list, or authferry provider add %s --issuer URL", name)
+	}
+	if keys := ps.Unknown()[name]; keys != nil {
+		f.Warn(Ignored(name, keys))
+	}
+	return p, nil
+}
+
+// Ignored says which keys of a provider in providers.toml have no effect.
+func Ignored(name string, keys []string) string {
+	const most = 3
+	quoted := make([]string, 0, most)
+	for _, key := range keys[:min(len(keys), most)] {
+		quoted = append(quoted, strconv.Quote(key))
+	}
+	if more := len(keys) - most; more > 0 {
+		quoted = append(quoted, fmt.Sprintf("and %d more", more))
+	}
+	return fmt.Sprintf("providers.toml: provider %s: unknown key %s is ignored; docs/providers.md lists the known ones", strconv.Quote(name), strings.Join(quoted, ", "))
+}
+
+// AddProvider keeps p as the user's own and its client's secret, if there is
+// one, in the keystore. Existing accounts keep what they were logged in with.
+func (f *Folder) AddProvider(ctx context.Context, p oauth.Provider, secret keystore.Secret) error {
+	if err := p.Validate(); err != nil {
+		return fault.Errorf(fault.Usage, "provider %s does not do", strconv.Quote(p.Name)).Because(err)
+	}
+	if !secret.Empty() && p.ClientID == "" {
+		return fault.Errorf(fault.Usage, "a client secret needs its --client-id")
+	}
+	l, err := f.lockSettings(ctx, "providers.toml")
+	if err != nil {
+		return err
+	}
+	defer l.Release()
+	if !secret.Empty() {
+		o, err := f.Prepare(ctx, func(*index.Index) error { return nil })
+		if err != nil {
+			return err
+		}
+		if err := o.SetClientSecret(ctx, p.Endpoint(), secret); err != nil {
+			return err
+		}
+	}
+	ps, err := f.Providers()
+	if err != nil {
+		return err
+	}
+	if err := ps.Add(p); err != nil {
+		return fault.Errorf(fault.Internal, "providers.toml can't be changed").Because(err)
+	}
+	return nil
+}
+
+// RemoveProvider removes one of the user's own providers; a built-in of that
+// name is back. Accounts stay as they are: their records pin what they need.
+// The client's secret goes when no account can need it any more.
+func (f *Folder) RemoveProvider(ctx context.Context, name string) error {
+	l, err := f.lockSettings(ctx, "providers.toml")
+	if err != nil {
+		return err
+	}
+	defer l.Release()
+	p, err := f.Provider(name)
+	if err != nil {
+		return err
+	}
+	ps, err := f.Providers()
+	if err != nil {
+		return err
+	}
+	if err := ps.Remove(name); err != nil {
+		return fault.Errorf(fault.Usage, "provider %s is not one of your own", strconv.Quote(name)).WithHint("authferry provider list").Because(err)
+	}
+	idx, err := f.ReadOrEmpty()
+	if err != nil || idx.Store == "" || p.ClientID == "" {
+		return err
+	}
+	if ps, err = f.Providers(); err != nil {
+		return err
+	}
+	if slices.ContainsFunc(idx.Accounts, func(a index.Account) bool { return a.Provider == name }) ||
+		slices.ContainsFunc(ps.All(), func(o oauth.Provider) bool { return record.ClientKey(o.Endpoint()) == record.ClientKey(p.Endpoint()) }) {
+		return nil
+	}
+	o, err := f.OpenForChange(ctx, idx)
+	if err != nil {
+		return err
+	}
+	if has, err := o.Store.HasClientSecret(ctx, p.Endpoint()); err != nil || !has {
+		return err
+	}
+	return o.DropClientSecret(ctx, p.Endpoint())
+}

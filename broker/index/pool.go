@@ -1,0 +1,52 @@
+package index
+
+import "slices"
+
+// PoolsOf returns the names of the pools that have accounts, of one provider or
+// of all, sorted.
+func (ix *Index) PoolsOf(provider string) []string {
+	var names []string
+	for _, a := range ix.Accounts {
+		if (provider == "" || a.Provider == provider) && !a.Removing {
+			names = append(names, a.Pool)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// FindPool finds the pool that a person calls name: the one of just that name, or
+// the only one that differs from it in case alone. Where there is none, name is
+// what a new one would be called.
+func (ix *Index) FindPool(name string) (string, Pool, bool) {
+	var alike []string
+	for _, n := range ix.PoolsOf("") {
+		if n == name {
+			return n, ix.Pools[n], true
+		}
+		if EqualLabel(n, name) {
+			alike = append(alike, n)
+		}
+	}
+	if len(alike) != 1 {
+		return name, Pool{}, false
+	}
+	return alike[0], ix.Pools[alike[0]], true
+}
+
+// Enlist puts a new account last in its pool, which may be there in another spelling.
+func (ix *Index) Enlist(a Account) *Account {
+	a.Pool, _, _ = ix.FindPool(a.Pool)
+	a.Rank = len(ix.Members(a.Pool)) + 1
+	ix.Accounts = append(ix.Accounts, a)
+	p := ix.Pools[a.Pool]
+	p.Provider = a.Provider
+	if ix.Account(p.Current) == nil {
+		p.Current = a.ID
+	}
+	if ix.Pools == nil {
+		ix.Pools = map[string]Pool{}
+	}
+	ix.Pools[a.Pool] = p
+	return ix.Account(a.ID)
+}
