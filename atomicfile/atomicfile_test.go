@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/atomicfile"
+	"github.com/authferry/authferry/testenv"
 )
 
 func TestWrite(t *testing.T) {
@@ -19,9 +20,7 @@ func TestWrite(t *testing.T) {
 	path := filepath.Join(dir, "file")
 	for _, mode := range []fs.FileMode{0o600, 0o640, 0o755, 0o600} {
 		data := []byte(mode.String())
-		if err := atomicfile.Write(path, data, mode, nil); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, atomicfile.Write(path, data, mode, nil))
 		expect(t, path, string(data))
 		if info, err := os.Stat(path); err != nil || runtime.GOOS != "windows" && info.Mode() != mode {
 			t.Errorf("%v: the file's mode is %v (%v)", mode, info.Mode(), err)
@@ -69,9 +68,7 @@ func TestWriteIsWhole(t *testing.T) {
 func TestWriteRefused(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "file")
-	if err := os.WriteFile(path, []byte("old"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.WriteFile(path, []byte("old"), 0o600))
 	changed := errors.New("changed")
 	if err := atomicfile.Write(path, []byte("new"), 0o600, func() error { return changed }); !errors.Is(err, changed) {
 		t.Errorf("a refused write: %v", err)
@@ -80,9 +77,7 @@ func TestWriteRefused(t *testing.T) {
 	alone(t, dir)
 
 	folder := filepath.Join(dir, "folder")
-	if err := os.MkdirAll(filepath.Join(folder, "in"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.MkdirAll(filepath.Join(folder, "in"), 0o700))
 	if err := atomicfile.Write(folder, []byte("new"), 0o600, nil); err == nil {
 		t.Error("a folder was replaced")
 	}
@@ -97,15 +92,11 @@ func TestWriteRefused(t *testing.T) {
 func TestWriteReplacesLink(t *testing.T) {
 	dir := t.TempDir()
 	path, outside := filepath.Join(dir, "file"), filepath.Join(t.TempDir(), "mine")
-	if err := os.WriteFile(outside, []byte("mine"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.WriteFile(outside, []byte("mine"), 0o600))
 	if err := os.Symlink(outside, path); err != nil {
 		t.Skipf("needs symbolic links: %v", err)
 	}
-	if err := atomicfile.Write(path, []byte("new"), 0o600, nil); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, atomicfile.Write(path, []byte("new"), 0o600, nil))
 	expect(t, path, "new")
 	expect(t, outside, "mine")
 }
@@ -115,17 +106,11 @@ func TestSweep(t *testing.T) {
 	name := func(s string) string { return filepath.Join(dir, s) }
 	old := time.Now().Add(-time.Hour)
 	for _, s := range []string{"a.tmp", ".authferry-1", ".authferry-1.tmp", ".authferry-2.tmp"} {
-		if err := errors.Join(os.WriteFile(name(s), nil, 0o600), os.Chtimes(name(s), old, old)); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, errors.Join(os.WriteFile(name(s), nil, 0o600), os.Chtimes(name(s), old, old)))
 	}
 	now := time.Now()
-	if err := os.Chtimes(name(".authferry-2.tmp"), now, now); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(name(".authferry-3.tmp"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Chtimes(name(".authferry-2.tmp"), now, now))
+	testenv.Must(t, os.Mkdir(name(".authferry-3.tmp"), 0o700))
 	atomicfile.Sweep(dir, 30*time.Minute)
 	for s, want := range map[string]bool{"a.tmp": true, ".authferry-1": true, ".authferry-1.tmp": false, ".authferry-2.tmp": true, ".authferry-3.tmp": true} {
 		if _, err := os.Lstat(name(s)); (err == nil) != want {

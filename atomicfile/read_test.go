@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/authferry/authferry/atomicfile"
+	"github.com/authferry/authferry/testenv"
 )
 
 func TestRead(t *testing.T) {
@@ -16,9 +17,7 @@ func TestRead(t *testing.T) {
 	path := filepath.Join(dir, "file")
 	for size, fits := range map[int]bool{0: true, 1: true, 999: true, 1000: true, 1001: false, 100_000: false} {
 		want := strings.Repeat("x", size)
-		if err := os.WriteFile(path, []byte(want), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.WriteFile(path, []byte(want), 0o600))
 		data, err := atomicfile.Read(path, 1000)
 		if fits && (err != nil || string(data) != want) || !fits && (!errors.Is(err, atomicfile.ErrUnfit) || data != nil) {
 			t.Errorf("%d bytes: %d are read (%v)", size, len(data), err)

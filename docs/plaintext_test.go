@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 // plaintext has for each section of plaintext.md what a user's files hold, the
@@ -56,9 +58,7 @@ const canary, canaryEncoded = "canary-plaintext", "YWRhOmNhbmFyeS1wbGFpbnRleHQ="
 // and authferry hands it out.
 func TestPlaintext(t *testing.T) {
 	text, err := os.ReadFile("plaintext.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	sections := map[string]string{}
 	for part := range strings.SplitSeq(string(text), "\n## ") {
 		title, body, _ := strings.Cut(part, "\n")

@@ -13,15 +13,14 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 	"github.com/authferry/authferry/proofs"
+	"github.com/authferry/authferry/testenv"
 )
 
 // recipe is the snippet of a language in a section of recipes.md.
 func recipe(t *testing.T, section, language string) string {
 	t.Helper()
 	text, err := os.ReadFile("recipes.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	_, body, _ := strings.Cut(string(text), "\n## "+section+"\n")
 	body, _, _ = strings.Cut(body, "\n## ")
 	_, snippet, found := strings.Cut(body, "\n```"+language+"\n")
@@ -39,9 +38,7 @@ func acme(t *testing.T, programs ...string) (p *person, server *brokertest.Serve
 	server = brokertest.New(t, brokertest.Config{AccessTTL: time.Hour})
 	grant := server.Issue("ada")
 	content, err := json.Marshal(map[string]any{"access_token": grant.AccessToken, "refresh_token": grant.RefreshToken, "expires_in": 3600})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	p.file("grant.json", string(content), 0o600)
 	sh := p.shell()
 	sh.run("authferry keystore init --key-file ~/key.txt")
@@ -96,18 +93,14 @@ func TestActionRecipe(t *testing.T) {
 	if err != nil || strings.Count(string(got), "canary-of-the-repository") != 1 {
 		t.Errorf("%v: the agent sees\n%s", err, got)
 	}
-	if err := os.Remove(filepath.Join(p.home, "agent-env")); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Remove(filepath.Join(p.home, "agent-env")))
 	p.nowhere("canary-of-the-repository")
 }
 
 func TestActionRecipeIsAWorkflow(t *testing.T) {
 	proofs.Only(t, "builds actionlint")
 	file := filepath.Join(t.TempDir(), "agent.yml")
-	if err := os.WriteFile(file, []byte(recipe(t, "A GitHub Action", "yaml")), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.WriteFile(file, []byte(recipe(t, "A GitHub Action", "yaml")), 0o600))
 	if out, err := exec.CommandContext(t.Context(), "go", "tool", "-modfile=../tools/actionlint/go.mod", "actionlint", "-shellcheck=", "-pyflakes=", file).CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}
@@ -121,9 +114,7 @@ func TestSystemdRecipe(t *testing.T) {
 	unit := recipe(t, "A systemd unit", "ini")
 	file := filepath.Join(t.TempDir(), "agent.service")
 	installed := regexp.MustCompile(`(?m)^ExecStart=\S+`).ReplaceAllString(unit, "ExecStart="+authferrytest.Built(t))
-	if err := os.WriteFile(file, []byte(installed), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.WriteFile(file, []byte(installed), 0o600))
 	out, err := exec.CommandContext(t.Context(), "systemd-analyze", "--man=no", "verify", file).CombinedOutput()
 	for line := range strings.Lines(string(out)) { // others are of the machine's own units
 		if strings.Contains(line, "agent.service") && !strings.Contains(line, "Unit configuration has fatal error") {

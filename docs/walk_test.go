@@ -18,6 +18,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
+	"github.com/authferry/authferry/testenv"
 )
 
 // What getting-started.md tells a newcomer to type at the simulator works in that
@@ -26,9 +27,7 @@ import (
 func TestGettingStarted(t *testing.T) {
 	p := newPerson(t, "curl")
 	text, err := os.ReadFile("getting-started.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	server := brokertest.New(t, brokertest.Config{Rotation: brokertest.Strict, AccessTTL: time.Hour})
 	steps := walk(strings.ReplaceAll(string(text), "http://127.0.0.1:4780", server.URL))
 	if len(steps) < 12 {
@@ -37,9 +36,7 @@ func TestGettingStarted(t *testing.T) {
 	sh := p.shell()
 	for _, step := range steps {
 		if user := regexp.MustCompile(`# as (\S+)`).FindStringSubmatch(step.command); user != nil {
-			if err := server.Configure(func(c *brokertest.Config) { c.SignedIn = user[1] }); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, server.Configure(func(c *brokertest.Config) { c.SignedIn = user[1] }))
 		}
 		if got := sh.run(step.command); !step.want.MatchString(got) {
 			t.Fatalf("$ %s\n%s\nis not as %s", step.command, got, step.want)
@@ -74,13 +71,9 @@ func newPerson(t *testing.T, programs ...string) *person {
 	p := &person{t: t, home: t.TempDir()}
 	bin, tmp := filepath.Join(p.home, "bin"), filepath.Join(t.TempDir(), "tmp")
 	for _, dir := range []string{bin, tmp} {
-		if err := os.Mkdir(dir, 0o700); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.Mkdir(dir, 0o700))
 	}
-	if err := os.Symlink(authferrytest.Built(t), filepath.Join(bin, "authferry")); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Symlink(authferrytest.Built(t), filepath.Join(bin, "authferry")))
 	p.file("bin/browser", "#!/bin/sh\nexec curl -s -L \"$1\" -o "+os.DevNull+"\n", 0o700)
 	// A machine's own settings tell programs where their files are; rustup looks for
 	// its toolchains in the home of whoever runs this.
@@ -160,17 +153,11 @@ func (p *person) shell() *shell {
 	cmd := exec.CommandContext(t.Context(), "bash", "--norc", "-e")
 	cmd.Env, cmd.Dir = p.env, p.home
 	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	cmd.Stderr = cmd.Stdout
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, cmd.Start())
 	t.Cleanup(func() {
 		_ = in.Close()
 		_ = cmd.Wait()

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 // C5: without a bus, none may be started.
@@ -16,9 +18,7 @@ func TestBusFound(t *testing.T) {
 		filepath.Join(session, "dbus-session"): "DBUS_SESSION_BUS_ADDRESS=unix:abstract=/dbus-x\n",
 		filepath.Join(odd, "dbus-session"):     "nothing\n",
 	} {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.WriteFile(path, []byte(text), 0o600))
 	}
 	for _, tt := range []struct {
 		address, dir string

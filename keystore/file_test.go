@@ -19,22 +19,17 @@ import (
 	"github.com/authferry/authferry/atomicfile"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/keystore/keystoretest"
+	"github.com/authferry/authferry/testenv"
 )
 
 // newVault is a file store of its own.
 func newVault(t testing.TB) (s keystore.Store, dir, key string) {
 	t.Helper()
 	dir, key = filepath.Join(t.TempDir(), "authferry", "vault"), filepath.Join(t.TempDir(), "keys", "key.txt")
-	if err := os.Mkdir(filepath.Dir(dir), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := keystore.InitKeyFile(key); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Mkdir(filepath.Dir(dir), 0o700))
+	testenv.Must(t, keystore.InitKeyFile(key))
 	s, err := keystore.OpenFile(dir, key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	return s, dir, key
 }
 
@@ -52,9 +47,7 @@ func TestFileConforms(t *testing.T) {
 	_, dir, key := newVault(t)
 	keystoretest.Run(t, func(t testing.TB) keystore.Store {
 		s, err := keystore.OpenFile(dir, key)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		return s
 	})
 }
@@ -64,9 +57,7 @@ func TestFileSurvivesKilledWriters(t *testing.T) {
 	t.Parallel()
 	_, dir, key := newVault(t)
 	where, err := json.Marshal([]string{dir, key})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	killWriters(t, string(where), nil)
 }
 
@@ -107,9 +98,7 @@ func TestAgeOpensTheFile(t *testing.T) {
 	for _, key := range []string{own, made} {
 		dir := filepath.Join(t.TempDir(), "vault")
 		s, err := keystore.OpenFile(dir, key)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		for value, want := range map[string]string{
 			`<é>"`: `{"name":"` + item + `","value":"<é>\""}`,
 			"\xff": `{"name":"` + item + `","value_base64":"/w=="}`,
@@ -130,14 +119,10 @@ func TestDamagedFile(t *testing.T) {
 	mustSet(t, s, "value")
 	file := sealedFile(t, dir)
 	sealed, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	for i := range sealed {
 		for _, data := range [][]byte{sealed[:i], append(bytes.Clone(sealed[:i]), append([]byte{sealed[i] ^ 4}, sealed[i+1:]...)...)} {
-			if err := os.WriteFile(file, data, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, os.WriteFile(file, data, 0o600))
 			if _, err := s.Get(t.Context(), item); !errors.Is(err, keystore.ErrDamaged) && !errors.Is(err, keystore.ErrDenied) {
 				t.Fatalf("byte %d: %v", i, err)
 			}
@@ -147,9 +132,7 @@ func TestDamagedFile(t *testing.T) {
 		"empty": nil, "cut": sealed[:len(sealed)-1], "longer": append(bytes.Clone(sealed), 0), "text": []byte("hello"),
 		"huge": bytes.Repeat([]byte("a"), 9*keystore.MaxSize),
 	} {
-		if err := os.WriteFile(file, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.WriteFile(file, data, 0o600))
 		if _, err := s.Get(t.Context(), item); !errors.Is(err, keystore.ErrDamaged) {
 			t.Errorf("%s: %v, want ErrDamaged", name, err)
 		}
@@ -167,15 +150,9 @@ func sealedUnder(t *testing.T, dir, key, name, path string) string {
 	t.Helper()
 	beside := filepath.Join(filepath.Dir(dir), "beside")
 	s, err := keystore.OpenFile(beside, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Set(t.Context(), name, keystore.NewSecret("x")); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(sealedFile(t, beside), path); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
+	testenv.Must(t, s.Set(t.Context(), name, keystore.NewSecret("x")))
+	testenv.Must(t, os.Rename(sealedFile(t, beside), path))
 	return name
 }
 
@@ -184,9 +161,7 @@ func TestAnotherKey(t *testing.T) {
 	mustSet(t, s, "value")
 	_, _, key := newVault(t)
 	other, err := keystore.OpenFile(dir, key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	if _, err := other.Get(t.Context(), item); !errors.Is(err, keystore.ErrDenied) || !strings.Contains(err.Error(), "another key") {
 		t.Errorf("error = %v, want ErrDenied that names the reason", err)
 	}
@@ -203,9 +178,7 @@ func utf16LE(text string) string {
 func TestKeyFiles(t *testing.T) {
 	_, dir, key := newVault(t)
 	good, err := os.ReadFile(key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	if !regexp.MustCompile(`^# created: \S+\nAGE-SECRET-KEY-1[0-9A-Z]+\n$`).Match(good) {
 		t.Errorf("the key file is not one of age-keygen's kind")
 	}
@@ -232,9 +205,7 @@ func TestKeyFiles(t *testing.T) {
 		"not a key":             {"-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA", keystore.ErrDenied},
 	} {
 		path := filepath.Join(t.TempDir(), "key")
-		if err := os.WriteFile(path, []byte(tt.text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.WriteFile(path, []byte(tt.text), 0o600))
 		_, err := keystore.OpenFile(dir, path)
 		if !errors.Is(err, tt.cause) {
 			t.Errorf("%s: %v, want %v", name, err, tt.cause)
@@ -260,9 +231,7 @@ func TestKeyFileThatIsNoFile(t *testing.T) {
 	}
 	dir := t.TempDir()
 	key, link, pipe, long := filepath.Join(dir, "key"), filepath.Join(dir, "link"), filepath.Join(dir, "pipe"), filepath.Join(dir, "long")
-	if err := errors.Join(keystore.InitKeyFile(key), os.Symlink(key, link), exec.CommandContext(t.Context(), "mkfifo", pipe).Run(), os.WriteFile(long, make([]byte, 1<<20), 0o600)); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, errors.Join(keystore.InitKeyFile(key), os.Symlink(key, link), exec.CommandContext(t.Context(), "mkfifo", pipe).Run(), os.WriteFile(long, make([]byte, 1<<20), 0o600)))
 	if _, err := keystore.OpenFile(filepath.Join(dir, "vault"), link); err != nil {
 		t.Errorf("a link: %v", err)
 	}
@@ -277,9 +246,7 @@ func TestSymbolicLinkIsReplaced(t *testing.T) {
 	s, dir, _ := newVault(t)
 	mustSet(t, s, "value")
 	file, outside := sealedFile(t, dir), filepath.Join(t.TempDir(), "outside")
-	if err := os.WriteFile(outside, []byte("mine"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.WriteFile(outside, []byte("mine"), 0o600))
 	if err := errors.Join(os.Remove(file), os.Symlink(outside, file)); err != nil {
 		t.Skipf("needs symbolic links: %v", err)
 	}
@@ -296,9 +263,7 @@ func TestSymbolicLinkIsReplaced(t *testing.T) {
 func TestVaultThatLeadsElsewhere(t *testing.T) {
 	s, dir, key := newVault(t)
 	mustSet(t, s, "value")
-	if err := os.Rename(dir, dir+".elsewhere"); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Rename(dir, dir+".elsewhere"))
 	if err := os.Symlink(dir+".elsewhere", dir); err != nil {
 		t.Skipf("needs symbolic links: %v", err)
 	}
@@ -313,13 +278,9 @@ func TestStrayFiles(t *testing.T) {
 	mustSet(t, s, "value")
 	old, fresh := filepath.Join(dir, ".authferry-1.tmp"), filepath.Join(dir, ".authferry-2.tmp")
 	for _, path := range []string{old, fresh} {
-		if err := os.WriteFile(path, nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.WriteFile(path, nil, 0o600))
 	}
-	if err := os.Chtimes(old, time.Now(), time.Now().Add(-2*time.Hour)); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Chtimes(old, time.Now(), time.Now().Add(-2*time.Hour)))
 	mustSet(t, s, "again")
 	if _, err := os.Stat(old); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the old one: %v", err)
@@ -334,9 +295,7 @@ func TestReadOnlyVault(t *testing.T) {
 	s, dir, _ := newVault(t)
 	mustSet(t, s, "old")
 	file := sealedFile(t, dir)
-	if err := errors.Join(os.Remove(file), os.Mkdir(file, 0o700), os.WriteFile(filepath.Join(file, "in"), nil, 0o600)); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, errors.Join(os.Remove(file), os.Mkdir(file, 0o700), os.WriteFile(filepath.Join(file, "in"), nil, 0o600)))
 	if err := s.Set(context.Background(), item, keystore.NewSecret("new")); !errors.Is(err, keystore.ErrDenied) {
 		t.Errorf("error = %v, want ErrDenied", err)
 	}

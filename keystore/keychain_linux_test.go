@@ -10,6 +10,7 @@ import (
 
 	"github.com/authferry/authferry/keystore"
 	ks "github.com/authferry/authferry/keystore/keystoretest"
+	"github.com/authferry/authferry/testenv"
 )
 
 func TestGnomeKeyringConforms(t *testing.T) {
@@ -88,9 +89,7 @@ func TestSecretToolShowsTheValue(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), "secret-tool", "lookup", "service", "authferry", "username", item)
 	cmd.Env = append(os.Environ(), ring.Env...)
 	out, err := cmd.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	if !strings.HasSuffix(string(out), "\n"+`{"v":1}`) {
 		t.Errorf("secret-tool shows %q", out)
 	}

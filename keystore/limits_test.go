@@ -14,6 +14,7 @@ import (
 
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/keystore/keystoretest"
+	"github.com/authferry/authferry/testenv"
 )
 
 // foreign is a keychain in memory with the limits of another system. It takes as
@@ -211,7 +212,5 @@ func (panicking) Delete(string) error        { panic("hunter2") }
 
 func mustSet(t testing.TB, s keystore.Store, value string) {
 	t.Helper()
-	if err := s.Set(t.Context(), item, keystore.NewSecret(value)); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, s.Set(t.Context(), item, keystore.NewSecret(value)))
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/authferry/authferry/keystore"
 	ks "github.com/authferry/authferry/keystore/keystoretest"
 	"github.com/authferry/authferry/proofs"
+	"github.com/authferry/authferry/testenv"
 )
 
 // What go-keyring does on macOS, over a program that stands in for Apple's there: these
@@ -127,9 +128,7 @@ func macLocked(t *testing.T) {
 // the library leaves one behind when a value is too big for it.
 func macProcesses(t *testing.T, state string) {
 	log := filepath.Join(state, "log")
-	if err := os.Remove(log); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Remove(log))
 	c := newClient(t, "keychain", nil)
 	for _, size := range []int{1, 1999, 2001, 2990, 3010, 4097, keystore.MaxSize + 1} {
 		var cause error
@@ -139,9 +138,7 @@ func macProcesses(t *testing.T, state string) {
 		c.wantCause(request{Op: "set", Name: strings.Repeat("n", 200), Value: strings.Repeat("s", size)}, cause)
 	}
 	content, err := os.ReadFile(log)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	if found := regexp.MustCompile(`.*(base64|sss).*`).Find(content); found != nil {
 		t.Errorf("in an argument list: %s", found)
 	}

@@ -118,16 +118,10 @@ func newClient(t *testing.T, where string, env []string) *client {
 	cmd.Env = append(append(os.Environ(), env...), clientEnv+"="+where)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
+	testenv.Must(t, cmd.Start())
 	t.Cleanup(func() {
 		_ = in.Close()
 		_ = cmd.Process.Kill()
@@ -198,9 +192,7 @@ func killWriters(t *testing.T, where string, env []string) {
 		}
 		writer.send(request{Op: "set", Name: item, Value: written(i)})
 		time.Sleep(time.Duration(i) * time.Millisecond)
-		if err := writer.cmd.Process.Kill(); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, writer.cmd.Process.Kill())
 		_ = writer.cmd.Wait()
 		a := reader.do(request{Op: "get", Name: item})
 		if a.Cause != "" && a.Cause != keystore.ErrDamaged.Error() {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"filippo.io/age/armor"
+	"github.com/authferry/authferry/testenv"
 )
 
 const phrase = "correct horse battery staple"
@@ -37,9 +38,7 @@ func session(t *testing.T) (run, keyFile string) {
 	run = t.TempDir()
 	t.Setenv("XDG_RUNTIME_DIR", run)
 	keyFile = filepath.Join(t.TempDir(), "key.age")
-	if err := InitSealedKeyFile(keyFile, NewSecret(phrase)); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, InitSealedKeyFile(keyFile, NewSecret(phrase)))
 	return run, keyFile
 }
 
@@ -61,19 +60,13 @@ func TestUnlock(t *testing.T) {
 		t.Error(err)
 	}
 	until, _, err := Unlock(keyFile, NewSecret(phrase), time.Hour)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	if got, err := UnlockedUntil(keyFile); err != nil || !got.Equal(until) || time.Until(got) > time.Hour {
 		t.Errorf("until %v, %v", got, err)
 	}
 	store, err := OpenFile(vault, keyFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := store.Set(t.Context(), "name", NewSecret("value")); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
+	testenv.Must(t, store.Set(t.Context(), "name", NewSecret("value")))
 	left, err := filepath.Glob(filepath.Join(run, "authferry", "*"))
 	if err != nil || len(left) != 1 {
 		t.Fatalf("%v, %v", left, err)
@@ -102,19 +95,13 @@ func TestUnlock(t *testing.T) {
 func reseal(t *testing.T, keyFile, from, to string) {
 	t.Helper()
 	sealed, err := os.ReadFile(keyFile)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	key, err := openKey(sealed, NewSecret(from))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	if sealed, err = sealKey(key, NewSecret(to)); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(keyFile, sealed, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.WriteFile(keyFile, sealed, 0o600))
 }
 
 func TestLockLeavesNoKey(t *testing.T) {
@@ -127,14 +114,10 @@ func TestLockLeavesNoKey(t *testing.T) {
 			}
 		},
 		"the key file is gone": func(t *testing.T, _, keyFile string) {
-			if err := os.Remove(keyFile); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, os.Remove(keyFile))
 		},
 		"an unlock was killed": func(t *testing.T, run, _ string) {
-			if err := os.WriteFile(filepath.Join(run, Service, ".authferry-1.tmp"), []byte("key"), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, os.WriteFile(filepath.Join(run, Service, ".authferry-1.tmp"), []byte("key"), 0o600))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -157,9 +140,7 @@ func TestLockLeavesNoKey(t *testing.T) {
 func TestLockFollowsNoLink(t *testing.T) {
 	run, _ := session(t)
 	other := filepath.Join(t.TempDir(), "mine.key")
-	if err := errors.Join(os.WriteFile(other, nil, 0o600), os.Symlink(filepath.Dir(other), filepath.Join(run, Service))); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, errors.Join(os.WriteFile(other, nil, 0o600), os.Symlink(filepath.Dir(other), filepath.Join(run, Service))))
 	if _, err := Lock(); !errors.Is(err, ErrDenied) {
 		t.Error(err)
 	}
@@ -244,9 +225,7 @@ func TestForeignSession(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			run := t.TempDir()
 			t.Setenv("XDG_RUNTIME_DIR", run)
-			if err := spoil(run); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, spoil(run))
 			t.Cleanup(func() { _ = os.Chmod(run, 0o700) })
 			if _, err := MakeSessionFolder(); !errors.Is(err, ErrNoSession) {
 				t.Errorf("made: %v", err)
@@ -284,9 +263,7 @@ func TestUnlockedIsTrustedOnlyIf(t *testing.T) {
 	}
 	key := all[0]
 	content, err := os.ReadFile(key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	mode := func(path string, to fs.FileMode) func() error { return func() error { return os.Chmod(path, to) } }
 	for name, spoil := range map[string]func() error{
 		"others may read the key":     mode(key, 0o640),
@@ -306,23 +283,17 @@ func TestUnlockedIsTrustedOnlyIf(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			sealed, err := os.ReadFile(keyFile)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, err)
 			if _, err := OpenFile(t.TempDir(), keyFile); err != nil {
 				t.Fatalf("before: %v", err)
 			}
-			if err := spoil(); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, spoil())
 			if _, err := OpenFile(t.TempDir(), keyFile); err == nil {
 				t.Error("it was trusted")
 			} else if strings.Contains(err.Error(), "AGE-SECRET") {
 				t.Error("the error holds the key")
 			}
-			if err := errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700), os.WriteFile(key, content, 0o600), os.WriteFile(keyFile, sealed, 0o600)); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, errors.Join(os.RemoveAll(dir), os.Mkdir(dir, 0o700), os.WriteFile(key, content, 0o600), os.WriteFile(keyFile, sealed, 0o600)))
 		})
 	}
 	t.Setenv("XDG_RUNTIME_DIR", "")
@@ -336,9 +307,7 @@ func TestMemoryFolder(t *testing.T) {
 		t.Skip("needs Linux: elsewhere nothing is known to be in memory")
 	}
 	mounts, err := os.ReadFile("/proc/mounts")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	if memoryFolder("/proc") {
 		t.Error("/proc passes for memory that a key can be kept in")
 	}
@@ -371,18 +340,12 @@ func TestAgeOpensSealedKeyFile(t *testing.T) {
 // try: 2^18 rounds of scrypt. (The other tests make it cheap.)
 func TestGuessIsDear(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "key.age")
-	if err := InitSealedKeyFile(path, NewSecret(phrase)); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, InitSealedKeyFile(path, NewSecret(phrase)))
 	sealed, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	defer sealed.Close()
 	text, err := io.ReadAll(armor.NewReader(sealed))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	header, _, _ := strings.Cut(string(text), "\n---")
 	if !regexp.MustCompile(`^age-encryption\.org/v1\n-> scrypt \S{22} 18\n\S+$`).MatchString(header) {
 		t.Errorf("its header: %q", header)

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"filippo.io/age"
+	"github.com/authferry/authferry/testenv"
 )
 
 // Whatever stands in a file, it yields the value of the asked name or an error.
@@ -29,15 +30,11 @@ func FuzzUnseal(f *testing.F) {
 		if seals { // the plaintext is what someone else wrote
 			var file bytes.Buffer
 			w, err := age.Encrypt(&file, identity.Recipient())
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, err)
 			if _, err := w.Write(data); err != nil {
 				t.Fatal(err)
 			}
-			if err := w.Close(); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, w.Close())
 			data = file.Bytes()
 		}
 		value, err := unseal(data, "name", identity)
@@ -48,9 +45,7 @@ func FuzzUnseal(f *testing.F) {
 			return
 		}
 		again, err := seal("name", value, identity.Recipient())
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		if got, err := unseal(again, "name", identity); err != nil || got != value {
 			t.Fatalf("sealed again: %v", err)
 		}

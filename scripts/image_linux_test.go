@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/authferry/authferry/proofs"
+	"github.com/authferry/authferry/testenv"
 )
 
 // The container image is authferry and certificates, and works for a user who is nobody,
@@ -26,9 +27,7 @@ func TestImage(t *testing.T) {
 	dir := t.TempDir()
 	conf := filepath.Join(dir, "storage.conf")
 	settings := "[storage]\ndriver = \"vfs\"\ngraphroot = \"" + filepath.Join(dir, "graph") + "\"\nrunroot = \"" + filepath.Join(dir, "run") + "\"\n"
-	if err := os.WriteFile(conf, []byte(settings), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.WriteFile(conf, []byte(settings), 0o600))
 	do := func(stdin string, args ...string) string {
 		t.Helper()
 		cmd := exec.CommandContext(context.WithoutCancel(t.Context()), args[0], args[1:]...) // also when it is cleaned up
@@ -70,13 +69,9 @@ func TestImage(t *testing.T) {
 	const nobody = 65532
 	key, volume := filepath.Join(dir, "key.txt"), filepath.Join(dir, "volume")
 	do("", "go", "run", "filippo.io/age/cmd/age-keygen", "-o", key)
-	if err := os.Mkdir(volume, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Mkdir(volume, 0o700))
 	for _, path := range []string{key, volume} {
-		if err := os.Chown(path, nobody, nobody); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.Chown(path, nobody, nobody))
 	}
 	authferry := func(stdin string, args ...string) string {
 		t.Helper()

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 // launcher is the npm package's, with a shell script as this platform's program.
@@ -21,24 +23,16 @@ func launcher(t *testing.T, script string) string {
 	}
 	need(t, "node")
 	content, err := os.ReadFile(filepath.Join("..", "packaging", "npm", "authferry.js"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	dir := t.TempDir()
 	path := filepath.Join(dir, "authferry.js")
-	if err := os.WriteFile(path, content, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.WriteFile(path, content, 0o644))
 	if script == "" {
 		return path
 	}
 	dir = filepath.Join(dir, target{runtime.GOOS, runtime.GOARCH}.node())
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "authferry"), []byte("#!/bin/sh\n"+script), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Mkdir(dir, 0o755))
+	testenv.Must(t, os.WriteFile(filepath.Join(dir, "authferry"), []byte("#!/bin/sh\n"+script), 0o755))
 	return path
 }
 
@@ -66,19 +60,13 @@ for s in TERM INT HUP; do trap "echo $s; exit 5" $s; done
 echo ready
 for i in $(seq 600); do sleep 0.05; done`))
 			stdout, err := cmd.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, err)
+			testenv.Must(t, cmd.Start())
 			lines := bufio.NewReader(stdout)
 			if line, err := lines.ReadString('\n'); line != "ready\n" {
 				t.Fatalf("%q, %v", line, err)
 			}
-			if err := cmd.Process.Signal(signal); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, cmd.Process.Signal(signal))
 			rest, err := io.ReadAll(lines)
 			_ = cmd.Wait()
 			want := map[syscall.Signal]string{syscall.SIGTERM: "TERM\n", syscall.SIGINT: "INT\n", syscall.SIGHUP: "HUP\n"}[signal]

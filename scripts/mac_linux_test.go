@@ -9,6 +9,7 @@ import (
 
 	ks "github.com/authferry/authferry/keystore/keystoretest"
 	"github.com/authferry/authferry/proofs"
+	"github.com/authferry/authferry/testenv"
 )
 
 // What the nightly run tries on a Mac runs here too, so that it is the Mac that fails
@@ -19,9 +20,7 @@ func TestMac(t *testing.T) {
 	authferry := filepath.Join(t.TempDir(), "authferry")
 	mac.Build(t, authferry, "./cmd/authferry")
 	for program, says := range map[string]string{"uname": "Darwin", "uuidgen": "a-password"} {
-		if err := os.WriteFile(filepath.Join(mac.Path, program), []byte("#!/bin/sh\necho "+says+"\n"), 0o700); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.WriteFile(filepath.Join(mac.Path, program), []byte("#!/bin/sh\necho "+says+"\n"), 0o700))
 	}
 	home := t.TempDir()
 	cmd := exec.CommandContext(t.Context(), "bash", filepath.Join("..", ".ci", "keychain"), "bash", filepath.Join("..", ".ci", "mac"), authferry)

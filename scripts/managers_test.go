@@ -10,6 +10,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 // installedFiles are what deb and rpm have in common.
@@ -40,13 +42,9 @@ func (p *packed) deb(t *testing.T) {
 	root := t.TempDir()
 	state := filepath.Join(root, "var", "lib", "dpkg")
 	for _, folder := range []string{"info", "updates"} {
-		if err := os.MkdirAll(filepath.Join(state, folder), 0o755); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.MkdirAll(filepath.Join(state, folder), 0o755))
 	}
-	if err := os.WriteFile(filepath.Join(state, "status"), nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.WriteFile(filepath.Join(state, "status"), nil, 0o644))
 	// A container may have been told to leave out manual pages.
 	install := func(deb string) { do(t, "", "dpkg", "--root="+root, "--path-include=*", "--install", deb) }
 	version := func() string {
@@ -57,16 +55,12 @@ func (p *packed) deb(t *testing.T) {
 	do(t, "", "dpkg-deb", "--raw-extract", deb, older)
 	control := filepath.Join(older, "DEBIAN", "control")
 	content, err := os.ReadFile(control)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	for name, content := range map[string][]byte{
 		control: bytes.Replace(content, []byte("1.2.3~rc.1"), []byte("1.2.2"), 1),
 		filepath.Join(older, "usr", "share", "doc", "authferry", "gone"): nil,
 	} {
-		if err := os.WriteFile(name, content, 0o644); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.WriteFile(name, content, 0o644))
 	}
 	do(t, "", "dpkg-deb", "--build", older, older+".deb")
 	for _, step := range []struct{ deb, want string }{{older + ".deb", "1.2.2"}, {deb, "1.2.3~rc.1"}} {
@@ -236,9 +230,7 @@ Authferry.new.install if Dir.exist?('completion')
 func (p *packed) homebrew(t *testing.T) {
 	need(t, "ruby")
 	script := filepath.Join(t.TempDir(), "homebrew.rb")
-	if err := os.WriteFile(script, []byte(homebrew), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.WriteFile(script, []byte(homebrew), 0o644))
 	sums := readSums(t, p.dist)
 	for _, target := range targets {
 		if target.os == "windows" {
@@ -248,12 +240,8 @@ func (p *packed) homebrew(t *testing.T) {
 		dir, prefix := t.TempDir(), t.TempDir()
 		for name, f := range unpackTarGz(t, p.path("%s.tar.gz", folder)) {
 			to := filepath.Join(dir, strings.TrimPrefix(name, folder+"/"))
-			if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(to, f.content, f.mode); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, os.MkdirAll(filepath.Dir(to), 0o755))
+			testenv.Must(t, os.WriteFile(to, f.content, f.mode))
 		}
 		got := do(t, dir, "ruby", script, target.os, target.arch, prefix, p.path("authferry.rb"))
 		want := fmt.Sprintf("version %s\nurl https://github.com/authferry/authferry/releases/download/v%[1]s/%s.tar.gz\nsha256 %s\n",
@@ -277,9 +265,7 @@ func (p *packed) homebrew(t *testing.T) {
 
 func (p *packed) scoop(t *testing.T) {
 	content, err := os.ReadFile(p.path("authferry.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	var manifest struct {
 		Version      string
 		Architecture map[string]struct {
@@ -287,9 +273,7 @@ func (p *packed) scoop(t *testing.T) {
 			Bin       []string
 		}
 	}
-	if err := json.Unmarshal(content, &manifest); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, json.Unmarshal(content, &manifest))
 	if manifest.Version != stampedVersion {
 		t.Errorf("version %q", manifest.Version)
 	}
@@ -312,9 +296,7 @@ func (p *packed) scoop(t *testing.T) {
 func (p *packed) sbom(t *testing.T) {
 	for _, target := range targets {
 		content, err := os.ReadFile(p.path("authferry-%s-%s.cdx.json", stampedVersion, target))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		var bill struct {
 			BOMFormat string
 			Metadata  struct {
@@ -322,9 +304,7 @@ func (p *packed) sbom(t *testing.T) {
 			}
 			Components []struct{ Name, Version string }
 		}
-		if err := json.Unmarshal(content, &bill); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, json.Unmarshal(content, &bill))
 		if c := bill.Metadata.Component; bill.BOMFormat != "CycloneDX" || c.Name != "github.com/authferry/authferry" || c.Version != "v"+stampedVersion {
 			t.Errorf("%s: %s of %+v", target, bill.BOMFormat, c)
 		}

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/proofs"
+	"github.com/authferry/authferry/testenv"
 )
 
 const stampedVersion = "1.2.3-rc.1"
@@ -98,13 +99,9 @@ func do(t *testing.T, dir, program string, args ...string) (stdout string) {
 func hermetic(t *testing.T) []string {
 	t.Helper()
 	output, err := exec.Command("go", "env", "-json", "GOCACHE", "GOMODCACHE").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	var caches map[string]string
-	if err := json.Unmarshal(output, &caches); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, json.Unmarshal(output, &caches))
 	home := t.TempDir()
 	env := append(os.Environ(), "HOME="+home, "AUTHFERRY_DIR="+filepath.Join(home, "authferry"), "AUTHFERRY_KEYSTORE=file",
 		"npm_config_cache="+filepath.Join(home, "npm"), "npm_config_update_notifier=false",
@@ -136,15 +133,9 @@ func source(t *testing.T) string {
 			t.Fatal(err)
 		}
 		content, err := os.ReadFile(from)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(to, content, info.Mode().Perm()); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
+		testenv.Must(t, os.MkdirAll(filepath.Dir(to), 0o755))
+		testenv.Must(t, os.WriteFile(to, content, info.Mode().Perm()))
 	}
 	do(t, dir, "git", "init", "-q", "-b", "main")
 	do(t, dir, "git", "add", "--all")
@@ -172,9 +163,7 @@ func sameBytes(t *testing.T, one, other string) {
 func readSums(t *testing.T, dist string) map[string]string {
 	t.Helper()
 	content, err := os.ReadFile(filepath.Join(dist, "SHA256SUMS"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	sums := map[string]string{}
 	for line := range strings.Lines(string(content)) {
 		sum, name, _ := strings.Cut(strings.TrimSpace(line), "  ")
@@ -208,9 +197,7 @@ func (p *packed) files(t *testing.T) {
 		}
 	}
 	entries, err := os.ReadDir(p.dist)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	for _, entry := range entries {
 		if name := entry.Name(); name != "SHA256SUMS" && !slices.Contains(want, name) {
 			t.Errorf("%s is there as well", name)
@@ -244,9 +231,7 @@ func unpackTar(t *testing.T, r io.Reader) map[string]packedFile {
 			continue
 		}
 		content, err := io.ReadAll(archive)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		files[strings.TrimPrefix(header.Name, "./")] = packedFile{os.FileMode(header.Mode).Perm(), content}
 	}
 }
@@ -254,35 +239,25 @@ func unpackTar(t *testing.T, r io.Reader) map[string]packedFile {
 func unpackTarGz(t *testing.T, path string) map[string]packedFile {
 	t.Helper()
 	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	defer f.Close()
 	r, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	return unpackTar(t, r)
 }
 
 func unpackZip(t *testing.T, path string) map[string]packedFile {
 	t.Helper()
 	r, err := zip.OpenReader(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	defer r.Close()
 	files := map[string]packedFile{}
 	for _, entry := range r.File {
 		f, err := entry.Open()
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		content, err := io.ReadAll(f)
 		f.Close()
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		files[entry.Name] = packedFile{entry.Mode().Perm(), content}
 	}
 	return files
@@ -328,9 +303,7 @@ func (p *packed) archives(t *testing.T) {
 			continue
 		}
 		installed := filepath.Join(t.TempDir(), target.program())
-		if err := os.WriteFile(installed, program, 0o755); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.WriteFile(installed, program, 0o755))
 		p.runs(t, installed)
 		for _, shell := range []string{"bash", "zsh", "fish"} {
 			if packed := files[folder+"/completion/authferry."+shell].content; do(t, "", installed, "completion", shell) != string(packed) {
@@ -363,9 +336,7 @@ func (p *packed) runs(t *testing.T, program ...string) {
 func TestReleaseName(t *testing.T) {
 	need(t, "bash", "git")
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "go"), []byte("#!/bin/sh\nexit 1\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.WriteFile(filepath.Join(dir, "go"), []byte("#!/bin/sh\nexit 1\n"), 0o755))
 	const usual = "https://github.com/authferry/authferry/releases/download/v"
 	for _, test := range []struct{ version, url, want string }{
 		{"1.2.3", "", "authferry 1.2.3 (" + usual + "1.2.3"},

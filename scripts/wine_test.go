@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/proofs"
+	"github.com/authferry/authferry/testenv"
 )
 
 // windows lists what runs under Wine and what can't.
@@ -89,9 +90,7 @@ func wineTest(t *testing.T, env []string, args ...string) (output string, err er
 	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
 	script, err := filepath.Abs(args[0])
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	cmd := exec.CommandContext(ctx, "bash", append([]string{script}, args[1:]...)...)
 	cmd.Dir = ".."
 	cmd.Env = append(os.Environ(), env...)

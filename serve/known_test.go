@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"slices"
 	"testing"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 // known are the bugs that users of other proxies of this kind reported, in the order in
@@ -58,9 +60,7 @@ func TestKnownBugs(t *testing.T) {
 		}
 		for _, f := range files {
 			source, err := os.ReadFile(f)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, err)
 			for _, name := range regexp.MustCompile(`(?m)^func ((Test|Fuzz)\w+)\(`).FindAllSubmatch(source, -1) {
 				there = append(there, string(name[1]))
 			}

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 // An account that the pool moves to gets one request, then two, then three.
@@ -147,9 +149,7 @@ func TestStorm(t *testing.T) {
 				}
 			}
 			status, err := w.b.Status()
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, err)
 			for _, a := range status.Pools[0].Accounts {
 				if a.Current != (a.Label == test.serves) {
 					t.Errorf("%s is current: %t", a.Label, a.Current)

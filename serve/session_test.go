@@ -8,6 +8,7 @@ import (
 
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/testenv"
 )
 
 // A success is reported once a minute, and never after a refusal that came later.
@@ -55,9 +56,7 @@ func TestMemoryIsBounded(t *testing.T) {
 			p.sessions.put(c, tok)
 		}
 		at, _, err := p.ramps.enter(t.Context(), "sim", c.scope, "acc")
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		at.leave(accepted)
 		p.reports.tell("acc", c.scope, func() {})
 	}

@@ -4,6 +4,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 func TestSteers(t *testing.T) {
@@ -31,9 +33,7 @@ func TestSteers(t *testing.T) {
 func TestThePluginHasTheSameWords(t *testing.T) {
 	t.Parallel()
 	source, err := os.ReadFile("../cmd/authferry/opencode/plugin.js")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	for _, list := range []string{"(" + strings.Join(steeringWords, "|") + ")([^a-z]|$)", "`|" + strings.Join(steeringParts, "|") + "`"} {
 		if !strings.Contains(string(source), list) {
 			t.Errorf("the plugin has another list than %s", list)

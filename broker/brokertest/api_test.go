@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 func TestAPIWithoutQuota(t *testing.T) {
@@ -60,13 +62,9 @@ func TestControl(t *testing.T) {
 	send := func(order string) got {
 		t.Helper()
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+"/_control", strings.NewReader(order))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		g, err := do(t, s, r)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		return g
 	}
 	g := send(`{"issue":"ada@example.com"}`)

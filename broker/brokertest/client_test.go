@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 // got is an answer as a client sees it.
@@ -46,9 +48,7 @@ func post(t *testing.T, s *Server, path string, pairs ...string) (got, error) {
 		form.Set(pairs[i], pairs[i+1])
 	}
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+path, strings.NewReader(form.Encode()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	return do(t, s, r)
 }
@@ -70,9 +70,7 @@ func refresh(t *testing.T, s *Server, token string) got {
 func get(t *testing.T, s *Server, path, bearer string) got {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	if bearer != "" {
 		r.Header.Set("Authorization", "Bearer "+bearer)
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 // Every named fault strikes once, does to the refresh token what it says, and
@@ -32,9 +34,7 @@ func TestEveryNamedFault(t *testing.T) {
 			}
 			form := "grant_type=refresh_token&client_id=authferry-sim&refresh_token=" + g.RefreshToken
 			r, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL+"/token", strings.NewReader(form))
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, err)
 			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 			answer, err := do(t, s, r)
 			switch broken := f.Reset != "" && f.Reset != CutIdle || f.Stall != ""; {
@@ -192,9 +192,7 @@ func TestIdleClose(t *testing.T) {
 	key := s.IssueKey(ada)
 	ask := func(c *http.Client, method string) error {
 		r, err := http.NewRequestWithContext(t.Context(), method, s.URL+"/api/x", strings.NewReader("body"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		r.Header.Set("X-Api-Key", key)
 		resp, err := c.Do(r)
 		if err == nil {
@@ -203,9 +201,7 @@ func TestIdleClose(t *testing.T) {
 		}
 		return err
 	}
-	if err := ask(client, http.MethodPost); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, ask(client, http.MethodPost))
 	if err := ask(client, http.MethodPost); err == nil {
 		t.Error("the second request on the connection was answered")
 	}
@@ -223,9 +219,7 @@ func TestUntil(t *testing.T) {
 	s.Inject(Fault{Until: release})
 	done := make(chan got)
 	go func() { done <- refresh(t, s, g.RefreshToken) }()
-	if err := s.WaitFor(t.Context(), func(l Ledger) bool { return l.Inflight[ada] == 1 && l.Refreshes(ada) == 1 }); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, s.WaitFor(t.Context(), func(l Ledger) bool { return l.Inflight[ada] == 1 && l.Refreshes(ada) == 1 }))
 	select {
 	case a := <-done:
 		t.Fatalf("answered while held back: %d", a.status)
@@ -240,9 +234,7 @@ func TestElsewhere(t *testing.T) {
 	s := New(t, Config{})
 	s.Inject(Faults()["redirect-307-other"])
 	resp, err := http.Post(s.URL+"/token", "application/x-www-form-urlencoded", strings.NewReader("refresh_token=x"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	_ = resp.Body.Close()
 	if l := s.Ledger(); l.Elsewhere != 1 || l.ElsewhereBytes == 0 {
 		t.Errorf("elsewhere: %d requests, %d bytes", l.Elsewhere, l.ElsewhereBytes)
@@ -269,9 +261,7 @@ func TestTLS(t *testing.T) {
 	for kind, works := range map[TLS]bool{TLSGood: true, TLSExpired: false, TLSWrongHost: false} {
 		s := New(t, Config{TLS: kind})
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+"/.well-known/openid-configuration", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		if _, err = do(t, s, r); (err == nil) != works {
 			t.Errorf("%s: %v", kind, err)
 		}
@@ -280,9 +270,7 @@ func TestTLS(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.URL, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	if _, err = do(t, s, r); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("a handshake that never ends: %v", err)
 	}

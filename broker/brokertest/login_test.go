@@ -12,6 +12,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 const verifier = "a-verifier-of-at-least-forty-three-characters-x"
@@ -32,9 +34,7 @@ func landed(t *testing.T, g got) url.Values {
 	t.Helper()
 	expect(t, "authorize", g, 302)
 	to, err := url.Parse(g.header.Get("Location"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	return to.Query()
 }
 
@@ -81,9 +81,7 @@ func verified(t *testing.T, s *Server, token string) map[string]any {
 	}
 	decode := func(text string) []byte {
 		b, err := base64.RawURLEncoding.DecodeString(text)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		return b
 	}
 	key := &rsa.PublicKey{N: new(big.Int).SetBytes(decode(set.Keys[0].N)), E: int(new(big.Int).SetBytes(decode(set.Keys[0].E)).Int64())}
@@ -92,9 +90,7 @@ func verified(t *testing.T, s *Server, token string) map[string]any {
 		t.Fatalf("ID token: %v", err)
 	}
 	var body map[string]any
-	if err := json.Unmarshal(decode(parts[1]), &body); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, json.Unmarshal(decode(parts[1]), &body))
 	if body["iss"] != s.URL || body["aud"] != "authferry-sim" || body["nonce"] != "n1" {
 		t.Errorf("claims: %v", body)
 	}
@@ -212,17 +208,13 @@ func TestClientAuthentication(t *testing.T) {
 			c.form.Set("grant_type", "refresh_token")
 			c.form.Set("refresh_token", s.Issue(ada).RefreshToken)
 			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+"/token", strings.NewReader(c.form.Encode()))
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, err)
 			r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 			if c.set != nil {
 				c.set(r)
 			}
 			g, err := do(t, s, r)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, err)
 			expect(t, "token", g, c.status)
 			if c.status == 401 {
 				if g.text("error") != "invalid_client" || s.Ledger().Families[0].RefreshTokens[0].SpentAt != (time.Time{}) {
@@ -242,14 +234,10 @@ func TestTokenRequestEncoding(t *testing.T) {
 			s := New(t, Config{TokenRequest: takes})
 			body := strings.Replace(c.body, "%", s.Issue(ada).RefreshToken, 1)
 			r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.URL+"/token", strings.NewReader(body))
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, err)
 			r.Header.Set("Content-Type", c.contentType)
 			g, err := do(t, s, r)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, err)
 			if ok := g.status == 200; ok != (takes == "" || takes == c.want) {
 				t.Errorf("%s at a server that takes %q: %d", c.want, takes, g.status)
 			}
@@ -294,9 +282,7 @@ func TestDeviceFlow(t *testing.T) {
 	says("redeemed", poll(d), "invalid_grant")
 
 	denied := begin()
-	if err := s.DecideDevice(denied.text("user_code"), ""); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, s.DecideDevice(denied.text("user_code"), ""))
 	says("denied", poll(denied), "access_denied")
 	late := begin()
 	s.Advance(time.Hour)

@@ -90,12 +90,7 @@ func (p *process) finish(t testing.TB) {
 	}
 }
 
-func must(t testing.TB, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
-}
+var must = testenv.Must
 
 // patience is for what must come about; no test waits for it to pass.
 func patience(t testing.TB) context.Context {

@@ -8,6 +8,7 @@ import (
 	"unicode/utf16"
 
 	"github.com/authferry/authferry/rawtext"
+	"github.com/authferry/authferry/testenv"
 )
 
 func wide(order int, text string) string {
@@ -96,9 +97,7 @@ func TestUnclearExpiry(t *testing.T) {
 		{`"1999-12-31"`, "", "at  1999"},
 	} {
 		f, err := Parse(gemini, "there", fmt.Appendf(nil, `{"access_token":"at","refresh_token":"%s","expiry_date":%s}`, test.refresh, test.expires))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		var got strings.Builder
 		for _, l := range f.Logins {
 			got.WriteString(l.AccessToken.Reveal() + " " + l.RefreshToken.Reveal() + " " + l.ExpiresAt.Format("2006"))
@@ -116,9 +115,7 @@ func TestUnclearExpiry(t *testing.T) {
 func TestQuotedPosition(t *testing.T) {
 	t.Parallel()
 	f, err := Parse(antigravity, "there", []byte(`{"version":4,"accounts":[{"refreshToken":"a"},{"refreshToken":"b"}],"activeIndex":"1"}`))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	if !f.Logins[1].Current {
 		t.Error("the second one is not the current one")
 	}

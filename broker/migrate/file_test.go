@@ -23,27 +23,21 @@ func TestMain(m *testing.M) { os.Exit(testenv.Alone(m).Run()) }
 func put(t *testing.T, name, content string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.WriteFile(path, []byte(content), 0o600))
 	return path
 }
 
 func open(t *testing.T, s Source, path string) *File {
 	t.Helper()
 	f, err := Open(s, path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	return f
 }
 
 func content(t *testing.T, path string) string {
 	t.Helper()
 	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	return string(data)
 }
 
@@ -351,13 +345,9 @@ func TestRemoveKeepsModeAndLink(t *testing.T) {
 		t.Skip("needs a Unix file mode, and links that anybody may make")
 	}
 	path := put(t, "real.json", `{"a":{"type":"api","key":"1"},"b":{"type":"api","key":"2"}}`)
-	if err := os.Chmod(path, 0o640); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Chmod(path, 0o640))
 	link := filepath.Join(t.TempDir(), "auth.json")
-	if err := os.Symlink(path, link); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Symlink(path, link))
 	f := open(t, openCode, link)
 	if f.OpenTo != "its group" {
 		t.Errorf("open to %q", f.OpenTo)
@@ -373,9 +363,7 @@ func TestRemoveKeepsModeAndLink(t *testing.T) {
 		t.Errorf("the link leads to %q, %v", to, err)
 	}
 	second := filepath.Join(t.TempDir(), "second.json")
-	if err := os.Link(path, second); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Link(path, second))
 	f = open(t, openCode, path)
 	if linked, err := f.Remove(f.Logins); err != nil || !linked {
 		t.Errorf("a file with two names: %v, %v", linked, err)
@@ -394,9 +382,7 @@ func TestRemoveAfterAChange(t *testing.T) {
 	} {
 		path := put(t, "auth.json", before)
 		f := open(t, openCode, path)
-		if err := change(path); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, change(path))
 		if _, err := f.Remove(f.Logins); !errors.Is(err, ErrChanged) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -415,14 +401,10 @@ func TestRemoveSweeps(t *testing.T) {
 	stray := filepath.Join(filepath.Dir(path), atomicfile.Prefix+"1"+atomicfile.Suffix)
 	other := filepath.Join(filepath.Dir(path), "other.tmp")
 	for _, p := range []string{stray, other} {
-		if err := os.WriteFile(p, nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.WriteFile(p, nil, 0o600))
 	}
 	f := open(t, openCode, path)
-	if err := f.Removable(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, f.Removable())
 	if _, err := f.Remove(f.Logins); err != nil {
 		t.Fatal(err)
 	}
@@ -473,17 +455,13 @@ func TestOtherProgramsLock(t *testing.T) {
 	text := `{"claudeAiOauth":{"accessToken":"a","refreshToken":"r","expiresAt":0}}`
 	path := put(t, ".credentials.json", text)
 	lock := filepath.Join(filepath.Dir(path), ".oauth_refresh.lock")
-	if err := os.Mkdir(lock, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Mkdir(lock, 0o700))
 	f := open(t, claudeCode, path)
 	if _, err := f.Remove(f.Logins); !errors.Is(err, ErrBusy) || content(t, path) != text {
 		t.Errorf("%v: %s", err, content(t, path))
 	}
 	old := time.Now().Add(-2 * staleLock)
-	if err := os.Chtimes(lock, old, old); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Chtimes(lock, old, old))
 	if _, err := f.Remove(f.Logins); err != nil || content(t, path) != `{}` {
 		t.Errorf("%v: %s", err, content(t, path))
 	}

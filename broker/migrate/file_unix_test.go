@@ -8,18 +8,16 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 // What is no regular file is neither waited for nor read without end.
 func TestNoRegularFile(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "auth.json")
-	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, syscall.Mkfifo(pipe, 0o600))
 	link := filepath.Join(t.TempDir(), "auth.json")
-	if err := os.Symlink("/dev/zero", link); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Symlink("/dev/zero", link))
 	for path, want := range map[string]string{pipe: "it is a pipe", link: "it is a device", "/dev/null": "it is a device"} {
 		if _, err := Open(openCode, path); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", path, err)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/testenv"
 )
 
 func TestPlaces(t *testing.T) {
@@ -42,9 +43,7 @@ func TestPlaces(t *testing.T) {
 			t.Errorf("%s: %s", test.source.Name, got)
 		}
 		path := at(other, test.end)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, nil, 0o600)); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, nil, 0o600)))
 		if got := test.source.Present(); len(got) != 1 || got[0] != path {
 			t.Errorf("%s: present: %v", test.source.Name, got)
 		}

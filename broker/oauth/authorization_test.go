@@ -9,6 +9,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/testenv"
 )
 
 // loginRig is a server, its data by discovery, and a client.
@@ -17,9 +18,7 @@ func loginRig(t *testing.T, cfg brokertest.Config) (*brokertest.Server, *Client,
 	s := brokertest.New(t, cfg)
 	c := &Client{}
 	p, err := c.Discover(t.Context(), s.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	p.Name, p.ClientID = "sim", "authferry-sim"
 	return s, c, p, p.Endpoint()
 }
@@ -28,9 +27,7 @@ func loginRig(t *testing.T, cfg brokertest.Config) (*brokertest.Server, *Client,
 func follow(t *testing.T, address string) (*http.Response, string) {
 	t.Helper()
 	res, err := (&http.Client{}).Get(address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	defer res.Body.Close()
 	a := readAnswer(res, true)
 	return res, string(a.body)
@@ -42,9 +39,7 @@ func TestAuthorizationURL(t *testing.T) {
 	e := Endpoint{ClientID: "me", ClientSecret: keystore.NewSecret("afcs_secret")}
 	a := NewAuthorization(p, e, "http://127.0.0.1:7/callback")
 	u, err := url.Parse(a.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	q := u.Query()
 	for name, want := range map[string]string{
 		"tenant": "1", "response_type": "code", "client_id": "me", "redirect_uri": "http://127.0.0.1:7/callback", "scope": "openid x",
@@ -130,9 +125,7 @@ func TestExchange(t *testing.T) {
 			a := NewAuthorization(p, e, s.URL+"/code")
 			res, _ := follow(t, a.URL())
 			code, err := a.Pasted(res.Request.URL.String())
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, err)
 			tok, err := c.Exchange(t.Context(), a, code)
 			if err != nil || tok.RefreshToken.Empty() || tok.AccessToken.Empty() {
 				t.Fatalf("%v", err)
@@ -165,9 +158,7 @@ func TestExchangeFaults(t *testing.T) {
 		a := NewAuthorization(p, e, s.URL+"/code")
 		res, _ := follow(t, a.URL())
 		code, err := a.Pasted(res.Request.URL.String())
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		_, err = c.Exchange(t.Context(), a, code)
 		if err == nil || strings.Contains(err.Error(), code.Reveal()) || strings.Contains(err.Error(), a.verifier.Reveal()) {
 			t.Errorf("%s: %v", fault, err)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/testenv"
 )
 
 func TestParseLifetime(t *testing.T) {
@@ -24,9 +25,7 @@ func TestParseLifetime(t *testing.T) {
 // The longest prefix says what a secret is.
 func TestRecognize(t *testing.T) {
 	p := Provider{Name: "p", Prefixes: map[Credential][]string{APIKey: {"sk-"}, AdminKey: {"sk-admin-"}, LongLivedToken: {"tok_", "pat-"}}}
-	if err := p.Validate(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, p.Validate())
 	for secret, want := range map[string]Credential{"sk-x": APIKey, "sk-admin-x": AdminKey, "sk-admin": APIKey, "pat-1": LongLivedToken, "SK-x": "", "": "", "x": ""} {
 		if got := p.Recognize(keystore.NewSecret(secret)); got != want {
 			t.Errorf("%q is %q, want %q", secret, got, want)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/testenv"
 )
 
 // What belongs to a server stays there: of every provider that can be started from,
@@ -48,9 +49,7 @@ func TestDeriveElsewhere(t *testing.T) {
 				}
 			}
 			text, err := json.Marshal(got)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, err)
 			own, _ := json.Marshal(named)
 			for _, host := range hostsOf(base) {
 				if !strings.Contains(string(own), host) && strings.Contains(string(text), host) {
@@ -131,9 +130,7 @@ func mustGet(t *testing.T, name string) Provider {
 func TestDeriveKeepsWhatIsFound(t *testing.T) {
 	s := brokertest.New(t, brokertest.Config{})
 	found, err := (&Client{}).Discover(t.Context(), s.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	for name, base := range map[string]Provider{"from nothing": {}, "from another server's": mustGet(t, "google"), "from itself": {Issuer: s.URL, TokenEndpoint: found.TokenEndpoint}} {
 		got, _ := Derive(Provider{Issuer: s.URL, ClientID: "mine"}, found, base)
 		for i, f := range reflect.VisibleFields(reflect.TypeFor[Provider]()) {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/testenv"
 )
 
 // paced makes pauses short and lists them; between runs in each.
@@ -32,9 +33,7 @@ func paced(t *testing.T, between func(n int)) *[]time.Duration {
 func TestDeviceLogin(t *testing.T) {
 	s, c, p, e := loginRig(t, brokertest.Config{Consent: brokertest.Ask, DeviceInterval: 3 * time.Second})
 	d, err := c.AuthorizeDevice(t.Context(), p, e)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	if d.VerificationURI != s.URL+"/device" || !strings.Contains(d.VerificationURIComplete, d.UserCode) || d.interval != 3*time.Second {
 		t.Errorf("%+v", d)
 	}
@@ -50,9 +49,7 @@ func TestDeviceLogin(t *testing.T) {
 		}
 	})
 	tok, err := c.Redeem(t.Context(), d)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	id, err := c.Identify(t.Context(), p, e, tok, "")
 	if err != nil || id.Name != "bob@example.com" {
 		t.Errorf("%+v %v", id, err)
@@ -75,9 +72,7 @@ func TestDeviceRefusals(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s, c, p, e := loginRig(t, row.cfg)
 			d, err := c.AuthorizeDevice(t.Context(), p, e)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, err)
 			paced(t, func(int) { s.Advance(row.late) })
 			_, err = c.Redeem(t.Context(), d)
 			if refused, ok := errors.AsType[*RefusedError](err); !ok || refused.Code != row.want {
@@ -102,9 +97,7 @@ func TestDeviceRefusals(t *testing.T) {
 func TestDeviceTrouble(t *testing.T) {
 	s, c, p, e := loginRig(t, brokertest.Config{})
 	d, err := c.AuthorizeDevice(t.Context(), p, e)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	for _, fault := range []string{"503", "reset-accept", "429-seconds"} {
 		s.Inject(brokertest.Faults()[fault])
 	}

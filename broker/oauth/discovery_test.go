@@ -11,14 +11,13 @@ import (
 	"testing"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/testenv"
 )
 
 func TestDiscover(t *testing.T) {
 	s := brokertest.New(t, brokertest.Config{})
 	got, err := (&Client{}).Discover(t.Context(), s.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	want := Provider{
 		Issuer: s.URL, AuthorizationEndpoint: s.URL + "/authorize", TokenEndpoint: s.URL + "/token", DeviceAuthorizationEndpoint: s.URL + "/device_authorization",
 		RevocationEndpoint: s.URL + "/revoke", UserinfoEndpoint: s.URL + "/userinfo", AuthStyle: AuthNone, IssParameter: true, IdentityFrom: IdentityFromIDToken, Scopes: got.Scopes,
@@ -146,9 +145,7 @@ func TestDiscoverAuthStyles(t *testing.T) {
 	} {
 		var m metadata
 		if methods != "" {
-			if err := json.Unmarshal([]byte(methods), &m.AuthMethods); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, json.Unmarshal([]byte(methods), &m.AuthMethods))
 		}
 		if got := m.provider(true).AuthStyle; got != want {
 			t.Errorf("%s: %q, want %q", methods, got, want)

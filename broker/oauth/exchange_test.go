@@ -16,6 +16,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/testenv"
 )
 
 // What ends before the first byte of the body does not spend the token, and no
@@ -53,9 +54,7 @@ func TestBeforeSendRunsWhenConnected(t *testing.T) {
 	}
 
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	r.endpoint.TokenEndpoint = "http://" + l.Addr().String()
 	_ = l.Close()
 	tok, refused := r.refresh()
@@ -257,9 +256,7 @@ func TestTimeouts(t *testing.T) {
 
 func TestRevoke(t *testing.T) {
 	r := newRig(t, brokertest.Config{})
-	if err := r.client.Revoke(t.Context(), r.endpoint, r.token, "refresh_token"); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, r.client.Revoke(t.Context(), r.endpoint, r.token, "refresh_token"))
 	if r.server.Revoked() != 1 {
 		t.Error("nothing is revoked")
 	}

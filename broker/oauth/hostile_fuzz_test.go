@@ -15,6 +15,7 @@ import (
 
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/rawtext"
+	"github.com/authferry/authferry/testenv"
 )
 
 // says is a server that has one answer to everything.
@@ -239,9 +240,7 @@ func FuzzCallback(f *testing.F) {
 			return // net/http takes no such request
 		}
 		redirect, err := url.Parse("http://127.0.0.1:1/callback")
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		l := &Listener{redirect: redirect, came: make(chan *Callback, 2)}
 		answered := 0
 		for range 2 {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/testenv"
 )
 
 func idToken(t *testing.T, change map[string]any) string {
@@ -24,9 +25,7 @@ func idToken(t *testing.T, change map[string]any) string {
 		}
 	}
 	body, err := json.Marshal(claims)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	return "e30." + base64.RawURLEncoding.EncodeToString(body) + ".c2ln"
 }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/testenv"
 )
 
 // wait serves the login a in the background.
@@ -34,9 +35,7 @@ func wait(t *testing.T, l *Listener, a *Authorization) <-chan *Callback {
 func listen(t *testing.T, redirect string) *Listener {
 	t.Helper()
 	l, err := Listen(redirect)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	return l
 }
 
@@ -78,9 +77,7 @@ func TestBrowserLogin(t *testing.T) {
 				t.Fatal(answer.Err)
 			}
 			tok, err := c.Exchange(t.Context(), a, answer.Code)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, err)
 			answer.Answer(Page{OK: true, Title: "Logged in as <ada>", Text: "to sim"})
 			l.Close()
 			page := <-shown
@@ -124,9 +121,7 @@ func TestKnocks(t *testing.T) {
 
 	knock := func(method, address, host string, body io.Reader) int {
 		req, err := http.NewRequestWithContext(t.Context(), method, address, body)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		req.Host = host
 		client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
 		res, err := client.Do(req)
@@ -168,9 +163,7 @@ func TestKnocks(t *testing.T) {
 	var slow []net.Conn // slow ones hang there all the while
 	for range 20 {
 		c, err := net.Dial("tcp", host)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		defer c.Close()
 		_, _ = c.Write([]byte("GET /callback?co"))
 		slow = append(slow, c)
@@ -327,9 +320,7 @@ func TestListenWhereOthersListen(t *testing.T) {
 	}
 	defer theirs.Close()
 	_, port, err := net.SplitHostPort(theirs.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	l, err := Listen("http://localhost:" + port + "/cb")
 	if err == nil {
 		l.Close()

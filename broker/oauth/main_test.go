@@ -157,9 +157,7 @@ type wire struct {
 func newWire(t *testing.T, answer func(net.Conn)) *wire {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	t.Cleanup(func() { _ = l.Close() })
 	w := &wire{url: "http://" + l.Addr().String(), end: make(chan struct{})}
 	go func() {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/testenv"
 )
 
 // What servers say to a poll, and how it is understood.
@@ -239,9 +240,7 @@ func TestDeviceSecretByBasic(t *testing.T) {
 	e.AuthStyle, e.ClientSecret = "", keystore.NewSecret("hush")
 	paced(t, nil)
 	d, err := c.AuthorizeDevice(t.Context(), p, e)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	if d.AuthStyle() != AuthHeader {
 		t.Errorf("%q", d.AuthStyle())
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/testenv"
 )
 
 func sample() Provider {
@@ -22,9 +23,7 @@ func sample() Provider {
 }
 
 func TestValidate(t *testing.T) {
-	if err := sample().Validate(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, sample().Validate())
 	if err := (Provider{Name: "keys"}).Validate(); err != nil {
 		t.Errorf("a service that issues API keys: %v", err)
 	}

@@ -18,14 +18,13 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"github.com/authferry/authferry/rawtext"
+	"github.com/authferry/authferry/testenv"
 )
 
 func load(t *testing.T, path string) *Providers {
 	t.Helper()
 	ps, err := LoadProviders(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	return ps
 }
 
@@ -69,9 +68,7 @@ func TestAddAndRemove(t *testing.T) {
 	ps := load(t, path)
 	p := sample()
 	p.APIOrigins = []string{"https://API.example.com:443/", "https://api.example.com"}
-	if err := ps.Add(p); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, ps.Add(p))
 	want := sample()
 	want.Source = SourceOwn
 	for _, ps := range []*Providers{ps, load(t, path)} {
@@ -80,26 +77,20 @@ func TestAddAndRemove(t *testing.T) {
 		}
 	}
 	info, err := os.Stat(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	if runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v", info.Mode())
 	}
 
 	mine := Provider{Name: "openai", TokenEndpoint: "https://id.example.com/token"}
-	if err := ps.Add(mine); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, ps.Add(mine))
 	if got, _ := load(t, path).Get("openai"); got.Source != SourceOwn || got.AuthorizationEndpoint != "" || got.APIOrigins != nil {
 		t.Errorf("something of the built-in one is left: %+v", got)
 	}
 	if got := names(ps); !slices.Contains(got, "openai own") || slices.Contains(got, "openai builtin") {
 		t.Errorf("%q", got)
 	}
-	if err := ps.Remove("openai"); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, ps.Remove("openai"))
 	if got, _ := load(t, path).Get("openai"); got.Source != SourceBuiltin {
 		t.Errorf("%+v", got)
 	}
@@ -145,16 +136,12 @@ token_endpoint = "https://last.example.com/token"
 	path := filepath.Join(t.TempDir(), "providers.toml")
 	write := func(s string) {
 		t.Helper()
-		if err := os.WriteFile(path, []byte(s), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.WriteFile(path, []byte(s), 0o600))
 	}
 	read := func() string {
 		t.Helper()
 		data, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		return string(data)
 	}
 	head, rest, _ := strings.Cut(before, "[test]")
@@ -162,17 +149,13 @@ token_endpoint = "https://last.example.com/token"
 	without := head + "\n# about the last one" + tail
 
 	write(before)
-	if err := load(t, path).Remove("test"); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, load(t, path).Remove("test"))
 	if got := read(); got != without {
 		t.Errorf("got\n%s\nwant\n%s", got, without)
 	}
 
 	write(utf16LE("\ufeff" + before))
-	if err := load(t, path).Remove("test"); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, load(t, path).Remove("test"))
 	if got := read(); got != without {
 		t.Errorf("from UTF-16: got\n%s\nwant\n%s", got, without)
 	}
@@ -181,17 +164,13 @@ token_endpoint = "https://last.example.com/token"
 	ps := load(t, path)
 	p, _ := ps.Get("test")
 	p.ClientID = "y"
-	if err := ps.Add(p); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, ps.Add(p))
 	after := read()
 	if !strings.HasPrefix(after, strings.ReplaceAll(without, "\n", "\r\n")) || strings.Contains(after, "inside test") {
 		t.Errorf("got\n%s", after)
 	}
 	var doc map[string]map[string]any
-	if err := toml.Unmarshal([]byte(after), &doc); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, toml.Unmarshal([]byte(after), &doc))
 	if test := doc["test"]; test["client_id"] != "y" || !reflect.DeepEqual(test["future"], []any{"kept"}) || test["terms_notice"] != "[work]" {
 		t.Errorf("%v", test)
 	}
@@ -203,9 +182,7 @@ token_endpoint = "https://last.example.com/token"
 	write("flat.client_id = 'a'\ninline = { client_id = 'b' }\nflat.scopes = ['s']\n[other]\nclient_id = 'c'\n[flat.extra_authorize_params]\nx = 'y'\n")
 	ps = load(t, path)
 	for _, name := range []string{"flat", "inline"} {
-		if err := ps.Remove(name); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, ps.Remove(name))
 	}
 	if got := read(); got != "[other]\nclient_id = 'c'\n" {
 		t.Errorf("%q", got)
@@ -215,9 +192,7 @@ token_endpoint = "https://last.example.com/token"
 func TestLinkedFile(t *testing.T) {
 	dir := t.TempDir()
 	real, link := filepath.Join(dir, "dotfiles.toml"), filepath.Join(dir, "providers.toml")
-	if err := os.WriteFile(real, []byte("[a]\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.WriteFile(real, []byte("[a]\n"), 0o600))
 	if err := os.Symlink(real, link); err != nil {
 		t.Skip("needs symbolic links: " + err.Error())
 	}
@@ -257,9 +232,7 @@ func TestDamagedFiles(t *testing.T) {
 		{"[a]\x00\nb = 1\n", "no text"},
 	} {
 		path := filepath.Join(t.TempDir(), "providers.toml")
-		if err := os.WriteFile(path, []byte(test.file), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.WriteFile(path, []byte(test.file), 0o600))
 		_, err := LoadProviders(path)
 		if err == nil || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), path) || strings.Contains(err.Error(), "hush") {
 			t.Errorf("%q: %v", test.file, err)
@@ -271,9 +244,7 @@ func TestDamagedFiles(t *testing.T) {
 	// Damaged after it was read: not overwritten.
 	path := filepath.Join(t.TempDir(), "providers.toml")
 	ps := load(t, path)
-	if err := os.WriteFile(path, []byte("[a\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.WriteFile(path, []byte("[a\n"), 0o600))
 	if ps.Add(Provider{Name: "b"}) == nil || ps.Remove("a") == nil {
 		t.Error("a damaged file was changed")
 	}
@@ -291,9 +262,7 @@ func TestProvidersBounds(t *testing.T) {
 		"bytes":   strings.Repeat("#", maxProviders+1),
 		"comment": strings.Repeat("#\n", maxProviders/2+1),
 	} {
-		if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.WriteFile(path, []byte(file), 0o600))
 		if _, err := LoadProviders(path); err == nil || !strings.Contains(err.Error(), "at most") && !strings.Contains(err.Error(), "may have") {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -304,9 +273,7 @@ func TestProvidersBounds(t *testing.T) {
 		fmt.Fprintf(&full, "k%d=1\n", i)
 	}
 	for name, file := range map[string]string{"keys": full.String(), "bytes": strings.Repeat("#", maxProviders-10) + "\n"} {
-		if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.WriteFile(path, []byte(file), 0o600))
 		ps := load(t, path)
 		if err := ps.Add(sample()); err == nil {
 			t.Errorf("%s: added", name)
@@ -332,9 +299,7 @@ func FuzzProvidersTOML(f *testing.F) {
 			return // no more fits in, it may be
 		}
 		path := filepath.Join(t.TempDir(), "providers.toml")
-		if err := os.WriteFile(path, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.WriteFile(path, data, 0o600))
 		ps := load(t, path)
 		added := sample()
 		added.Name, added.Source = "zz", SourceOwn
@@ -357,9 +322,7 @@ func FuzzProvidersTOML(f *testing.F) {
 // What a provider's table may have is documented, and what has no effect is named.
 func TestKeys(t *testing.T) {
 	page, err := os.ReadFile("../../docs/providers.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	for f := range reflect.TypeFor[Provider]().Fields() {
 		if key := keyOf(f); key != "-" && !regexp.MustCompile("(?m)^\\|.*`"+key+"`.* \\|").Match(page) {
 			t.Errorf("docs/providers.md does not list %s", key)
@@ -371,9 +334,7 @@ func TestKeys(t *testing.T) {
 		}
 	}
 	path := filepath.Join(t.TempDir(), "providers.toml")
-	if err := os.WriteFile(path, []byte("[a]\nclient_id='x'\ntoken_endpoint_auth_method='basic'\nScopes=['x']\n[a.deep]\n[b]\nclient_id='y'\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.WriteFile(path, []byte("[a]\nclient_id='x'\ntoken_endpoint_auth_method='basic'\nScopes=['x']\n[a.deep]\n[b]\nclient_id='y'\n"), 0o600))
 	ps := load(t, path)
 	if got, want := ps.Unknown(), map[string][]string{"a": {"deep", "token_endpoint_auth_method"}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("%v", got)

@@ -20,6 +20,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/testenv"
 )
 
 // place is a server of documents, which it keeps in a map and asks for by path. An
@@ -247,9 +248,7 @@ func TestExplorationStaysFar(t *testing.T) {
 func resolver(t *testing.T, answers map[string][]string) *net.Resolver {
 	t.Helper()
 	c, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	t.Cleanup(func() { _ = c.Close() })
 	looked := map[string]int{}
 	go func() {
@@ -288,9 +287,7 @@ func resolver(t *testing.T, answers map[string][]string) *net.Resolver {
 func TestNameThatChanges(t *testing.T) {
 	s := newPlace(t, map[string]string{"/": goodAS})
 	_, port, err := net.SplitHostPort(strings.TrimPrefix(s.url, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	for _, limit := range []reach{public, private} {
 		c := &Client{resolver: resolver(t, map[string][]string{"rebind.example.": {"127.0.0.1"}}), within: &exploration{known: true, limit: limit}}
 		_, err = c.get(t.Context(), "http://rebind.example:"+port+"/")
@@ -311,9 +308,7 @@ func TestNameThatChanges(t *testing.T) {
 // is to go by.
 func TestExplorationThroughProxy(t *testing.T) {
 	proxy, err := url.Parse("http://127.0.0.1:1")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	c := &Client{proxy: func(*http.Request) (*url.URL, error) { return proxy, nil }, within: &exploration{known: true, limit: public}}
 	for _, at := range []string{"https://169.254.169.254/", "https://10.0.0.1/", "https://localhost./"} {
 		if _, err := c.get(t.Context(), at); !errors.Is(err, errNear) && !errors.Is(err, errNobody) {
@@ -344,9 +339,7 @@ func found(t *testing.T, answer string) (*Remote, *place) {
 	t.Helper()
 	s := newPlace(t, map[string]string{"/mcp": "Bearer", atMCP: goodMCP, plainPath: goodAS, "/register": answer})
 	r, err := (&Client{}).FindRemote(t.Context(), s.url+"/mcp", "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	return r, s
 }
 
@@ -355,9 +348,7 @@ const redirectHere = "http://127.0.0.1:4711/callback"
 func TestRegister(t *testing.T) {
 	r, s := found(t, `{"client_id":"c1","redirect_uris":["`+redirectHere+`"],"registration_client_uri":"{self}/register/c1","registration_access_token":"rt"}`)
 	reg, err := r.Register(t.Context(), redirectHere, []string{"read"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	want := &Registration{Issuer: s.url, Resource: s.url + "/mcp", ClientID: "c1", RedirectURI: redirectHere, AuthStyle: AuthNone, At: reg.At,
 		URI: s.url + "/register/c1", Token: keystore.NewSecret("rt")}
 	if !reflect.DeepEqual(reg, want) {

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/testenv"
 )
 
 const proxyPassword = "hunter2"
@@ -32,9 +33,7 @@ const proxyPassword = "hunter2"
 func fakeProxy(t *testing.T, answer, target string) *url.URL {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	t.Cleanup(func() { _ = l.Close() })
 	go func() {
 		for {
@@ -207,19 +206,13 @@ func TestEveryRequestNamesTheProxy(t *testing.T) {
 func certified(t *testing.T, from, to time.Time) (*httptest.Server, *tls.Config) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: from, NotAfter: to, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	pool := x509.NewCertPool()
 	pool.AddCert(cert)
 	s := httptest.NewUnstartedServer(http.NotFoundHandler())
@@ -258,9 +251,7 @@ func TestUnknownAuthority(t *testing.T) {
 	server := httptest.NewTLSServer(http.NotFoundHandler())
 	t.Cleanup(server.Close)
 	garbage := filepath.Join(t.TempDir(), "ca.pem")
-	if err := os.WriteFile(garbage, []byte("garbage"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.WriteFile(garbage, []byte("garbage"), 0o600))
 	for _, test := range []struct{ file, dir, text string }{
 		{"", "", "its certificate "},
 		{filepath.Join(t.TempDir(), "missing.pem"), "", "there is no such file"},

@@ -93,9 +93,7 @@ func nothingLeft(t *testing.T, dir string) {
 func TestDemoCatchesANaiveProgram(t *testing.T) {
 	dir := private(t)
 	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	t.Setenv("SIM_TEST_NAIVE", "1")
 	out, text := piped()
 	if code := run(t.Context(), []string{"demo", "--authferry", self, "--callers", "6", "--kill", "2"}, out, out); code != 1 {
@@ -134,9 +132,7 @@ func TestDemo(t *testing.T) {
 func TestDemoInterrupted(t *testing.T) {
 	dir := private(t)
 	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	t.Setenv("SIM_TEST_NAIVE", "1")
 	for _, at := range []string{"authferry demo", "Act 1"} {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -176,9 +172,7 @@ func TestServe(t *testing.T) {
 	buffer := make([]byte, 4096)
 	for !strings.Contains(text.String(), "Ctrl-C") {
 		n, err := r.Read(buffer)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		text.Write(buffer[:n])
 	}
 	_, rest, ok := strings.Cut(text.String(), "--issuer ")
@@ -187,9 +181,7 @@ func TestServe(t *testing.T) {
 		t.Fatalf("no issuer in:\n%s", text.String())
 	}
 	resp, err := http.Post(issuer+"/_control", "application/json", strings.NewReader(`{"issue":"eve@example.com"}`))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	var g brokertest.Grant
 	err = json.NewDecoder(resp.Body).Decode(&g)
 	_ = resp.Body.Close()

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/testenv"
 )
 
 // chromium is a browser without a window, by the DevTools protocol over pipes.
@@ -46,19 +47,13 @@ func startChromium(t *testing.T) *chromium {
 		t.Skip("needs chromium: a browser that runs without a display")
 	}
 	toRead, in, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	out, toWrite, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	cmd := exec.CommandContext(t.Context(), program, "--headless", "--no-sandbox", "--disable-gpu", "--user-data-dir="+profile(t), "--remote-debugging-pipe")
 	cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir())
 	cmd.ExtraFiles = []*os.File{toRead, toWrite}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, cmd.Start())
 	_, _ = toRead.Close(), toWrite.Close()
 	b := &chromium{t: t, in: in, out: bufio.NewReader(out)}
 	t.Cleanup(func() {
@@ -66,9 +61,7 @@ func startChromium(t *testing.T) *chromium {
 		_ = cmd.Wait()
 		_ = out.Close()
 	})
-	if err := out.SetReadDeadline(time.Now().Add(2 * time.Minute)); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, out.SetReadDeadline(time.Now().Add(2*time.Minute)))
 	var target struct{ TargetID string }
 	b.call("Target.createTarget", map[string]any{"url": "about:blank"}, &target)
 	var attached struct{ SessionID string }
@@ -163,17 +156,11 @@ func TestPageOnEveryScreen(t *testing.T) {
 		consent     brokertest.Consent
 		title, text string
 	}{{brokertest.Approve, "Logged in as " + long, "Logged in as " + long}, {brokertest.Deny, "Not logged in", "The login was denied"}} {
-		if err := s.Configure(func(c *brokertest.Config) { c.Consent, c.SignedIn = row.consent, long }); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, s.Configure(func(c *brokertest.Config) { c.Consent, c.SignedIn = row.consent, long }))
 		cmd := m.command("login", "sim", "--no-browser")
 		stderr, err := cmd.StderrPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
+		testenv.Must(t, cmd.Start())
 		said := bufio.NewReader(stderr)
 		b.call("Page.navigate", map[string]any{"url": urlIn(t, said)}, nil)
 		_, _ = io.Copy(io.Discard, said)
@@ -235,7 +222,5 @@ func (b *chromium) look(t *testing.T, name, title, scheme string, width int) {
 	if err != nil || !bytes.HasPrefix(picture, []byte("\x89PNG")) {
 		t.Fatalf("no picture of the page: %v", err)
 	}
-	if err := os.WriteFile(filepath.Join(t.ArtifactDir(), name+".png"), picture, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.WriteFile(filepath.Join(t.ArtifactDir(), name+".png"), picture, 0o600))
 }

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/testenv"
 )
 
 // A process that holds secrets leaves no core dump, though the limits would
@@ -33,9 +34,7 @@ func TestNoLeaksInCores(t *testing.T) {
 		if err == nil {
 			err = cmd.Start()
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		if _, err := io.WriteString(stdin, apiKey+"\n"); err != nil {
 			t.Fatal(err)
 		}
@@ -48,9 +47,7 @@ func TestNoLeaksInCores(t *testing.T) {
 				t.Errorf("%v\n%s", err, limits)
 			}
 		}
-		if err := cmd.Process.Signal(syscall.SIGABRT); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, cmd.Process.Signal(syscall.SIGABRT))
 		_ = cmd.Wait()
 		status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
 		if !ok || !status.Signaled() || !strings.Contains(errs.String(), "goroutine ") {

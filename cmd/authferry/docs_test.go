@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/authferry/authferry/testenv"
 	"mvdan.cc/sh/v3/syntax"
 )
 
@@ -18,9 +19,7 @@ func TestDocumentedCommands(t *testing.T) {
 	count := 0
 	for _, file := range documents(t) {
 		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		for _, script := range scripts(string(text)) {
 			for _, args := range commandLines(t, file, script) {
 				count++
@@ -133,9 +132,7 @@ func refuses(args []string) (complaint string) {
 // Whoever has an error's code finds it in the documents.
 func TestDocumentedErrorCodes(t *testing.T) {
 	text, err := os.ReadFile("../../docs/troubleshooting.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	for code, exit := range exitCodes {
 		row := regexp.MustCompile("(?m)^\\| `" + string(code) + "` \\| ([0-9, ]+) \\|").FindStringSubmatch(string(text))
 		if row == nil {
@@ -150,9 +147,7 @@ func TestDocumentedErrorCodes(t *testing.T) {
 func TestDocumentedLinks(t *testing.T) {
 	for _, file := range documents(t) {
 		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		for _, m := range regexp.MustCompile(`\]\(([^)#:]+)[^):]*\)`).FindAllStringSubmatch(string(text), -1) {
 			if _, err := os.Stat(filepath.Join(filepath.Dir(file), m[1])); err != nil {
 				t.Errorf("%s: %v", file, err)
@@ -164,8 +159,6 @@ func TestDocumentedLinks(t *testing.T) {
 func documents(t *testing.T) []string {
 	t.Helper()
 	files, err := filepath.Glob("../../docs/*.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	return append(files, "../../README.md", "../../SECURITY.md", "../../CONTRIBUTING.md", "../../CHANGELOG.md")
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
+	"github.com/authferry/authferry/testenv"
 )
 
 // OpenCode says nothing where its plugin is of another version or can't be loaded,
@@ -17,9 +18,7 @@ func TestDoctorLooksAtOpenCodesPlugin(t *testing.T) {
 	s := newScene(t, brokertest.Config{})
 	check := func() *broker.Check {
 		var found struct{ Checks []broker.Check }
-		if err := json.Unmarshal([]byte(s.Must("", "doctor", "--json").Out), &found); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, json.Unmarshal([]byte(s.Must("", "doctor", "--json").Out), &found))
 		for _, c := range found.Checks {
 			if c.Name == "opencode" {
 				return &c
@@ -31,9 +30,7 @@ func TestDoctorLooksAtOpenCodesPlugin(t *testing.T) {
 		t.Errorf("not set up: %+v", *c)
 	}
 	m, err := thisMachine()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	home := filepath.Join(s.Root, "home")
 	authferrytest.SetUpOpenCode(t, home, m.Binary)
 	if c := check(); c == nil || c.Status != broker.CheckOK {

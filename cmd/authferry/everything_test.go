@@ -17,6 +17,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/testenv"
 )
 
 // theirSecret stands in the configuration of other programs.
@@ -174,9 +175,7 @@ func inMode(args, mode []string) []string {
 // No command is left out of everything.
 func TestEverythingIsEverything(t *testing.T) {
 	k, err := newParser(new(grammar), streams{out: io.Discard, err: io.Discard})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	var tried []string
 	s := newScene(t, brokertest.Config{})
 	for _, c := range s.everything() {

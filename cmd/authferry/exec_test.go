@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 // On every system: the command has the token in its environment, and its exit
@@ -24,9 +26,7 @@ func TestExecPassesTheTokenAndTheExitCode(t *testing.T) {
 		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 			return out.String() + errs.String(), exit.ExitCode()
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		return out.String(), 0
 	}
 	for _, args := range [][]string{

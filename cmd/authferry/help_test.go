@@ -10,15 +10,14 @@ import (
 	"testing"
 
 	"github.com/alecthomas/kong"
+	"github.com/authferry/authferry/testenv"
 )
 
 // commands are all that a person is told of.
 func commands(t *testing.T) (all []*kong.Node) {
 	t.Helper()
 	k, err := newParser(new(grammar), streams{out: io.Discard, err: io.Discard})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	var walk func(n *kong.Node)
 	walk = func(n *kong.Node) {
 		all = append(all, n)
@@ -119,9 +118,7 @@ func TestCommandGroups(t *testing.T) {
 // The manual has each command in one heading, and is short enough to be read.
 func TestManual(t *testing.T) {
 	var page bytes.Buffer
-	if err := new(manCmd).Run(&app{streams: streams{out: &page, err: io.Discard}}); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, new(manCmd).Run(&app{streams: streams{out: &page, err: io.Discard}}))
 	if lines := bytes.Count(page.Bytes(), []byte("\n")); lines > 600 {
 		t.Errorf("the manual has %d lines", lines)
 	}

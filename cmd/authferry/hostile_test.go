@@ -19,6 +19,7 @@ import (
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/proofs"
+	"github.com/authferry/authferry/testenv"
 )
 
 // Whoever edits the files of the folder (an attacker with a synced folder, a
@@ -149,9 +150,7 @@ func TestHostileFolderControl(t *testing.T) {
 		t.Error(got.Out)
 	}
 	res, err := http.Post(v.evil.URL, "text/plain", bytes.NewReader([]byte("x")))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	_ = res.Body.Close()
 	if len(v.heard.requests) != 1 {
 		t.Error("the attacker's server does not listen")

@@ -14,6 +14,7 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 	"github.com/authferry/authferry/proofs"
+	"github.com/authferry/authferry/testenv"
 )
 
 // stateChanging are the system calls by which a program changes files.
@@ -71,15 +72,9 @@ func newMove(t *testing.T) *move {
 		"sim":   map[string]any{"type": "oauth", "refresh": g.RefreshToken, "access": g.AccessToken, "expires": 4102358400000},
 		"other": map[string]any{"type": "api", "key": "stays"},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.MkdirAll(filepath.Dir(m.file), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(m.file, doc, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
+	testenv.Must(t, os.MkdirAll(filepath.Dir(m.file), 0o700))
+	testenv.Must(t, os.WriteFile(m.file, doc, 0o600))
 	return m
 }
 

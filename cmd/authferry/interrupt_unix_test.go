@@ -18,6 +18,7 @@ import (
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/testenv"
 )
 
 var signals = map[syscall.Signal]int{syscall.SIGINT: exitInterrupt, syscall.SIGTERM: exitTerminated}
@@ -117,9 +118,7 @@ func TestInterruptedWhileWaiting(t *testing.T) {
 
 			t.Run("lock", func(t *testing.T) {
 				l, err := lock.Acquire(t.Context(), filepath.Join(s.Dir, "locks", "index.lock"))
-				if err != nil {
-					t.Fatal(err)
-				}
+				testenv.Must(t, err)
 				defer l.Release()
 				for _, args := range [][]string{{"rename", "Ada", "Eve"}, {"rename", "Ada", "Eve", "--json"}} {
 					s.wantInterrupted(s.afterAWhile(sig, nil, args...), code, args)
@@ -132,9 +131,7 @@ func TestInterruptedWhileWaiting(t *testing.T) {
 					{"provider", "add", "secret", "--token-endpoint", s.Server.URL + "/token", "--client-id", "x", "--client-secret-stdin"},
 				} {
 					r, w, err := os.Pipe()
-					if err != nil {
-						t.Fatal(err)
-					}
+					testenv.Must(t, err)
 					s.wantInterrupted(s.afterAWhile(sig, r, args...), code, args)
 					_, _ = r.Close(), w.Close()
 				}
@@ -163,14 +160,10 @@ func TestInterruptedAtAMuteKeychain(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir, err := os.MkdirTemp("", "bus") // the path of a socket has to be short
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	mute, err := net.Listen("unix", filepath.Join(dir, "mute"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	t.Cleanup(func() { _ = mute.Close() })
 	s.Env = append(s.Env, "DBUS_SESSION_BUS_ADDRESS=unix:path="+mute.Addr().String(), "AUTHFERRY_KEYCHAIN_TIMEOUT=1m")
 	for sig, code := range signals {

@@ -21,6 +21,7 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 	"github.com/authferry/authferry/proofs"
+	"github.com/authferry/authferry/testenv"
 )
 
 // traced are the system calls by which a program hands something to another one,
@@ -60,9 +61,7 @@ func TestNoLeaksInSystemCalls(t *testing.T) {
 		cmd.Stdin = strings.NewReader(c.stdin)
 		s.wantSilence(s.Finish(cmd), args)
 		trace, err := os.ReadFile(log)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		for line := range strings.Lines(string(trace)) {
 			kind, wrong := s.judge(line, secrets)
 			switch {
@@ -212,21 +211,13 @@ func openTerminal(t *testing.T) (master, terminal *os.File) {
 		t.Skipf("needs terminals: mount devpts: %v", err)
 	}
 	fd := int(master.Fd()) // #nosec G115 -- a file descriptor is small
-	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0))
 	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	mode, err := unix.IoctlGetTermios(fd, unix.TCGETS)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	mode.Lflag &^= unix.ECHO
-	if err := unix.IoctlSetTermios(fd, unix.TCSETS, mode); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, unix.IoctlSetTermios(fd, unix.TCSETS, mode))
 	if terminal, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0); err != nil {
 		t.Fatal(err)
 	}

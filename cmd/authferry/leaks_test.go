@@ -20,6 +20,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 	"github.com/authferry/authferry/proofs"
+	"github.com/authferry/authferry/testenv"
 )
 
 const (
@@ -111,9 +112,7 @@ func (s *scene) leaked() error {
 func TestLeaksAreFound(t *testing.T) {
 	s := newScene(t, brokertest.Config{})
 	s.Must(s.Grant("ada", time.Hour), "import", "grant", "anthropic", "--label", "Ada", "--client-id", "x")
-	if err := s.leaked(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, s.leaked())
 	printed := s.Must("", "token").Out
 	if quiet := s.silent(authferrytest.Outcome{Err: "warning: " + printed}, []string{"token"}); quiet == "" {
 		t.Error("a token on stderr is not found")
@@ -123,27 +122,19 @@ func TestLeaksAreFound(t *testing.T) {
 	}
 	verifier := "verifier-as-no-login-makes-it-of-43-characters"
 	res, err := http.PostForm(s.Server.URL+"/token", url.Values{"grant_type": {"authorization_code"}, "code": {"x"}, "client_id": {"authferry-sim"}, "code_verifier": {verifier}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	_ = res.Body.Close()
 	if quiet := s.silent(authferrytest.Outcome{Err: "debug: " + verifier}, []string{"login"}); quiet != verifier {
 		t.Error("a PKCE verifier is not found")
 	}
 	for _, name := range []string{"home/.cache/deep/log", "tmp/x", "authferry/index.json.tmp", "core"} {
 		path := filepath.Join(s.Root, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte("\x00\x7fELF"+printed), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.MkdirAll(filepath.Dir(path), 0o700))
+		testenv.Must(t, os.WriteFile(path, []byte("\x00\x7fELF"+printed), 0o600))
 		if s.leaked() == nil {
 			t.Errorf("a token in %s is not found", name)
 		}
-		if err := os.Remove(path); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.Remove(path))
 	}
 	if runtime.GOOS != "linux" {
 		return
@@ -152,16 +143,12 @@ func TestLeaksAreFound(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), "sh", "-c", "echo ready; read -r line", token) // as a careless program would
 	cmd.Env = append(s.Env, "TOKEN="+token)
 	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	stdout, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	if _, err := stdout.Read(make([]byte, 6)); err != nil {
 		t.Fatal(err)
 	}
@@ -212,9 +199,7 @@ func TestNoLeaksWhileRotating(t *testing.T) {
 	s.Server.Inject(brokertest.Fault{Until: answer, After: true})
 	cmd := s.Command("token", "--verbose")
 	cmd.Stdout, cmd.Stderr = new(bytes.Buffer), new(bytes.Buffer)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, cmd.Start())
 	s.Await("the refresh", func(l brokertest.Ledger) bool { return l.Inflight["ada"] == 1 })
 
 	secrets := append(authferrytest.SecretsOf(s.Server), canaries...)

@@ -28,6 +28,7 @@ import (
 	"github.com/authferry/authferry/broker/brokertest/oidc"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/keystore/keystoretest"
+	"github.com/authferry/authferry/testenv"
 )
 
 // machine is one on which authferry is installed, each command a process of its
@@ -167,20 +168,14 @@ func TestLoginAtRealServer(t *testing.T) {
 	m.must("refresh", first.Account.ID)
 	device := m.command("login", "real", "--flow", "device", "--json", "--label", "Bob")
 	out, err := device.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := device.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
+	testenv.Must(t, device.Start())
 	lines := bufio.NewScanner(out)
 	lines.Scan()
 	var code struct {
 		Complete string `json:"verification_uri_complete"`
 	}
-	if err := json.Unmarshal(lines.Bytes(), &code); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, json.Unmarshal(lines.Bytes(), &code))
 	oidc.SignIn(t, code.Complete, "bob")
 	lines.Scan()
 	bob := m.account(lines.Text())
@@ -245,22 +240,14 @@ func TestPasteForms(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cmd := m.command("login", "sim", "--flow", "paste", "--no-browser")
 			stdin, err := cmd.StdinPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, err)
 			stderr, err := cmd.StderrPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, err)
+			testenv.Must(t, cmd.Start())
 			said := bufio.NewReader(stderr)
 			address := urlIn(t, said)
 			res, err := http.Get(address)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, err)
 			_ = res.Body.Close()
 			before := s.Ledger().TokenRequests
 			fmt.Fprintln(stdin, form.paste(res.Request.URL.String()))
@@ -283,9 +270,7 @@ func TestPasteForms(t *testing.T) {
 func query(t *testing.T, address string) map[string]string {
 	t.Helper()
 	req, err := http.NewRequest(http.MethodGet, address, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	q := map[string]string{}
 	for name, v := range req.URL.Query() {
 		q[name] = v[0]
@@ -322,17 +307,11 @@ func TestInterruptedLogin(t *testing.T) {
 			t.Fatal(err)
 		}
 		stderr, err := cmd.StderrPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
+		testenv.Must(t, cmd.Start())
 		said := bufio.NewReader(stderr)
 		urlIn(t, said)
-		if err := cmd.Process.Signal(os.Interrupt); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, cmd.Process.Signal(os.Interrupt))
 		rest, _ := io.ReadAll(said)
 		_ = cmd.Wait()
 		if got := cmd.ProcessState.ExitCode(); got != exitInterrupt || !strings.Contains(string(rest), "nothing was changed") {
@@ -354,19 +333,13 @@ func TestHostileAnswer(t *testing.T) {
 	m.must("provider", "add", "sim", "--issuer", s.URL, "--client-id", "authferry-sim")
 	cmd := m.command("login", "sim", "--no-browser")
 	stderr, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
+	testenv.Must(t, cmd.Start())
 	said := bufio.NewReader(stderr)
 	q := query(t, urlIn(t, said))
 	const hostile = "%1b%5B2J%0aauthferry:+error:+fake%3Cscript%3Ealert(1)%3C/script%3E"
 	res, err := http.Get(q["redirect_uri"] + "?error=server_error&error_description=" + hostile + "&iss=" + s.URL + "&state=" + q["state"])
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	page, _ := io.ReadAll(res.Body)
 	_ = res.Body.Close()
 	rest, _ := io.ReadAll(said)
@@ -394,9 +367,7 @@ func TestWebPage(t *testing.T) {
 // Every module of the code is where a camera looks for it.
 func TestQR(t *testing.T) {
 	code, err := qr.Encode("https://as.example/device?user_code=BCDF-GHJK", qr.L)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	lines := strings.Split(strings.TrimSuffix(drawQR(code), "\n"), "\n")
 	for y := range code.Size {
 		row := []rune(strings.TrimSuffix(strings.TrimPrefix(lines[(y+qrQuiet)/2], "\x1b[30;107m"), "\x1b[0m"))

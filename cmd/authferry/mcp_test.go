@@ -17,6 +17,7 @@ import (
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
+	"github.com/authferry/authferry/testenv"
 )
 
 const keyCanary = "canary-api-key"
@@ -79,13 +80,9 @@ func TestMCP(t *testing.T) {
 			}
 			text := result.Content[0].(*mcp.TextContent).Text
 			document, err := json.Marshal(result.StructuredContent)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, err)
 			var view broker.StatusView
-			if err := json.Unmarshal(document, &view); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, json.Unmarshal(document, &view))
 			var labels []string
 			for _, p := range view.Pools {
 				for _, v := range p.Accounts {
@@ -232,25 +229,17 @@ func TestMCPTerminated(t *testing.T) {
 	s := mcpScene(t)
 	cmd := s.Command("mcp")
 	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
+	testenv.Must(t, cmd.Start())
 	if _, err := in.Write([]byte(`{"jsonrpc":"2.0","id":1,"method":"ping"}` + "\n")); err != nil {
 		t.Fatal(err)
 	}
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || !strings.Contains(line, `"id":1`) {
 		t.Fatalf("%q, %v", line, err)
 	}
-	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, cmd.Process.Signal(syscall.SIGTERM))
 	_ = cmd.Wait()
 	if code := cmd.ProcessState.ExitCode(); code != exitTerminated {
 		t.Errorf("exit code %d, want %d", code, exitTerminated)

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/authferry/authferry/testenv"
 	"golang.org/x/sys/unix"
 )
 
@@ -20,9 +21,7 @@ func TestPasteOfALongLine(t *testing.T) {
 		s.in = terminal
 		fd := int(terminal.Fd())
 		before, err := unix.IoctlGetTermios(fd, unix.TCGETS)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		shown := &prompted{is: func() { _, _ = io.WriteString(master, typed) }}
 		s.term.err = shown
 		if got, err := s.paste(t.Context()); err != nil || got != want {

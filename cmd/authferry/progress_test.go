@@ -15,6 +15,7 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/keystore/keystoretest"
+	"github.com/authferry/authferry/testenv"
 )
 
 // onTerminal runs a shell's command line at a terminal of 80 columns, and returns
@@ -62,9 +63,7 @@ func withAda(t *testing.T) *machine {
 	m.must("provider", "add", "sim", "--issuer", s.URL, "--client-id", "authferry-sim")
 	g := s.Issue("ada")
 	doc, err := json.Marshal(map[string]any{"access_token": g.AccessToken, "refresh_token": g.RefreshToken, "expires_at": time.Now().Add(-time.Minute).Unix()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	cmd := m.command("import", "grant", "sim", "--label", "Ada")
 	cmd.Stdin = strings.NewReader(string(doc))
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -116,9 +115,7 @@ func TestProgressOfALock(t *testing.T) {
 	t.Parallel()
 	m := withAda(t)
 	lock, err := lock.Acquire(t.Context(), lock.Index.In(m.dir))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	defer lock.Release()
 	own := fmt.Sprintf(`process %d \(%s\)`, os.Getpid(), regexp.QuoteMeta(filepath.Base(os.Args[0])))
 	written, code := m.onTerminal("AUTHFERRY_LOCK_TIMEOUT=4s", "authferry rename Ada Eve")

@@ -20,6 +20,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/serve"
+	"github.com/authferry/authferry/testenv"
 )
 
 // askProxy is a command for run to run: it asks for paths and prints what came. --env
@@ -216,12 +217,8 @@ func TestProxiedArguments(t *testing.T) {
 	}
 	// A settings file would put its own token in the key's place.
 	path := filepath.Join(home, ".claude", "settings.json")
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(`{"env":{"ANTHROPIC_AUTH_TOKEN":"real"}}`), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.MkdirAll(filepath.Dir(path), 0o700))
+	testenv.Must(t, os.WriteFile(path, []byte(`{"env":{"ANTHROPIC_AUTH_TOKEN":"real"}}`), 0o600))
 	argv, note := arguments(keys, "claude", "-p")
 	if doc := settings(argv + " -p"); (*doc.Helper == "") == (note == "") {
 		t.Errorf("%s, %q", argv, note)
@@ -256,9 +253,7 @@ func TestProxiedGemini(t *testing.T) {
 	t.Chdir(t.TempDir())
 	own := filepath.Join(home, ".gemini", "settings.json")
 	for _, dir := range []string{filepath.Dir(own), ".gemini"} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.MkdirAll(dir, 0o700))
 	}
 	p := testProxied("gemini", servedProvider{name: "google"})
 	const key, login = `{"security":{"auth":{"selectedType":"gemini-api-key"}}}`, `{"security":{"auth":{"selectedType":"oauth-personal",}}} // mine`
@@ -270,9 +265,7 @@ func TestProxiedGemini(t *testing.T) {
 		{system, key, ""},
 		{system, `{"security":{"auth":{"selectedType":"gateway"}}}`, system + ` has "gateway"`},
 	} {
-		if err := os.WriteFile(step.path, []byte(step.text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.WriteFile(step.path, []byte(step.text), 0o600))
 		argv, notes := p.arguments([]string{"gemini", "-p", "hi"})
 		note := strings.Join(notes, "\n")
 		if strings.Join(argv, " ") != "gemini -p hi" || !strings.Contains(note, step.note) || (step.note == "") != (note == "") {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest/oidc"
+	"github.com/authferry/authferry/testenv"
 )
 
 // The whole life of a login between counterparts that nobody here wrote: a
@@ -164,9 +165,7 @@ func TestRealFaults(t *testing.T) {
 	var list struct {
 		Accounts []struct{ Label, State string }
 	}
-	if err := json.Unmarshal([]byte(s.must("", "list", "--json")), &list); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, json.Unmarshal([]byte(s.must("", "list", "--json")), &list))
 	for _, a := range list.Accounts {
 		if lost := a.Label == "dropped after"; lost != (a.State == "login_needed") {
 			t.Errorf("%s is %s", a.Label, a.State)

@@ -8,6 +8,7 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
+	"github.com/authferry/authferry/testenv"
 )
 
 // scene is a user of this test binary.
@@ -19,9 +20,7 @@ type scene struct {
 func newScene(t *testing.T, cfg brokertest.Config) *scene {
 	t.Helper()
 	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	return &scene{Scene: authferrytest.New(t, self, cfg)}
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
+	"github.com/authferry/authferry/testenv"
 )
 
 // served is a serve that runs.
@@ -182,9 +183,7 @@ func TestServeSquatter(t *testing.T) {
 	_ = v.cmd.Process.Kill()
 	_ = v.cmd.Wait()
 	squatter, err := net.Listen("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	defer func() { _ = squatter.Close() }()
 	heard := make(chan string, 10)
 	go func() {

@@ -3,6 +3,8 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 // How many columns terminals give to text: as tmux has it.
@@ -44,9 +46,7 @@ func accountsTable() *table {
 func TestTableFits(t *testing.T) {
 	for columns := narrowest; columns <= widest; columns++ {
 		var b strings.Builder
-		if err := accountsTable().print(&b, columns); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, accountsTable().print(&b, columns))
 		text := b.String()
 		at := -1
 		for i, line := range strings.Split(strings.TrimSuffix(text, "\n"), "\n") {
@@ -83,9 +83,7 @@ func TestTableOfFacts(t *testing.T) {
 	facts.add("", "authferry login acme --renew 'A long label'")
 	facts.add("endpoint", "https://login.example.com/oauth2/v2.0/token")
 	var b strings.Builder
-	if err := facts.print(&b, 30); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, facts.print(&b, 30))
 	const want = `a title that is longer than
 all that follows and has no
 column

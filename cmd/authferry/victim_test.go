@@ -19,6 +19,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/testenv"
 )
 
 // victim has two logins and an API key; next to it is a server of an attacker's,
@@ -59,9 +60,7 @@ func newVictim(t *testing.T) *victim {
 	v.Must(apiKey, "login", "anthropic", "--api-key-stdin", "--label", "Key")
 	v.program = filepath.Join(v.Root, "program")
 	v.write(v.program, "#!/bin/sh\ntouch "+filepath.Join(v.Root, "marker")+"\n")
-	if err := os.Chmod(v.program, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Chmod(v.program, 0o700))
 	return v
 }
 

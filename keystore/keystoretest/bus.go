@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authferry/authferry/testenv"
 	"github.com/godbus/dbus/v5"
 )
 
@@ -43,9 +44,7 @@ func newBus(t testing.TB) *privateBus {
 	needs(t, "dbus-daemon", "sh")
 	dir := shortDir(t)
 	socket, config := filepath.Join(dir, "bus"), filepath.Join(dir, "bus.conf")
-	if err := os.WriteFile(config, fmt.Appendf(nil, busConfig, socket), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.WriteFile(config, fmt.Appendf(nil, busConfig, socket), 0o600))
 	b := &privateBus{address: "unix:path=" + socket}
 	b.daemon = startDaemon(t, nil, "", "dbus-daemon", "--nofork", "--nopidfile", "--nosyslog", "--config-file="+config)
 	eventually(t, "the message bus", func() bool {
@@ -61,9 +60,7 @@ func newBus(t testing.TB) *privateBus {
 func (b *privateBus) connect(t testing.TB) *dbus.Conn {
 	t.Helper()
 	conn, err := dbus.Connect(b.address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
 	return conn
 }
@@ -78,9 +75,7 @@ func DeadBus(t testing.TB) (env []string) {
 func MuteBus(t testing.TB) (env []string) {
 	socket := filepath.Join(shortDir(t), "mute")
 	l, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	t.Cleanup(func() { _ = l.Close() })
 	return []string{"DBUS_SESSION_BUS_ADDRESS=unix:path=" + socket}
 }
@@ -105,28 +100,18 @@ func startDaemon(t testing.TB, env []string, input string, argv ...string) *daem
 	cmd := exec.Command("sh", append([]string{"-c", watch, "sh", input}, argv...)...)
 	cmd.Env = append(os.Environ(), env...)
 	leash, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
+	testenv.Must(t, cmd.Start())
 	t.Cleanup(func() {
 		_ = leash.Close()
 		_ = cmd.Wait()
 	})
 	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	pid, err := strconv.Atoi(strings.TrimSpace(line))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	d := &daemon{name: argv[0]}
 	if d.process, err = os.FindProcess(pid); err != nil {
 		t.Fatal(err)
@@ -155,9 +140,7 @@ func needs(t testing.TB, programs ...string) {
 func shortDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "af")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	return dir
 }

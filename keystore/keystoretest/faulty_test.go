@@ -11,18 +11,15 @@ import (
 
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/keystore/keystoretest"
+	"github.com/authferry/authferry/testenv"
 )
 
 func faulty(t *testing.T) *keystoretest.Faulty {
 	t.Helper()
 	key := filepath.Join(t.TempDir(), "key")
-	if err := keystore.InitKeyFile(key); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, keystore.InitKeyFile(key))
 	s, err := keystore.OpenFile(filepath.Join(t.TempDir(), "vault"), key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	return keystoretest.NewFaulty(s)
 }
 
@@ -59,9 +56,7 @@ func TestFaults(t *testing.T) {
 					t.Cleanup(cancel)
 					return ctx
 				}
-				if err := f.Set(within(), "a", keystore.NewSecret("old")); err != nil {
-					t.Fatal(err)
-				}
+				testenv.Must(t, f.Set(within(), "a", keystore.NewSecret("old")))
 				f.Inject(always(tt.fault))
 				if err := f.Set(within(), "a", keystore.NewSecret("new")); !errors.Is(err, tt.set) {
 					t.Errorf("Set: %v, want %v", err, tt.set)

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/authferry/authferry/testenv"
 	"github.com/godbus/dbus/v5"
 )
 
@@ -53,9 +54,7 @@ func GnomeKeyring(t testing.TB) *Keyring {
 		"XDG_RUNTIME_DIR": "run", "XDG_DATA_HOME": "data", "XDG_CONFIG_HOME": "config", "XDG_CACHE_HOME": "cache", "XDG_STATE_HOME": "state",
 	} {
 		path := filepath.Join(home, folder)
-		if err := os.Mkdir(path, 0o700); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.Mkdir(path, 0o700))
 		k.Env = append(k.Env, name+"="+path)
 	}
 	k.conn = k.bus.connect(t)
@@ -75,9 +74,7 @@ func (k *Keyring) Lock(t testing.TB) { t.Helper(); k.lock(t, loginPath) }
 
 func (k *Keyring) lock(t testing.TB, path dbus.ObjectPath) {
 	t.Helper()
-	if err := k.conn.Object(busName, servicePath).Call(serviceIface+".Lock", 0, []dbus.ObjectPath{path}).Err; err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, k.conn.Object(busName, servicePath).Call(serviceIface+".Lock", 0, []dbus.ObjectPath{path}).Err)
 }
 
 // Default makes an open keyring of another name the default one.
@@ -85,17 +82,13 @@ func (k *Keyring) Default(t testing.TB) {
 	t.Helper()
 	service := k.conn.Object(busName, servicePath)
 	var made dbus.ObjectPath
-	if err := service.Call(serviceIface+".SearchItems", 0, map[string]string{"program": "other"}).Err; err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, service.Call(serviceIface+".SearchItems", 0, map[string]string{"program": "other"}).Err)
 	// The daemon's own way round a prompt for the new keyring's password.
 	if err := service.Call("org.gnome.keyring.InternalUnsupportedGuiltRiddenInterface.CreateWithMasterPassword", 0,
 		map[string]dbus.Variant{collectionIface + ".Label": dbus.MakeVariant("work")}, k.password(t)).Store(&made); err != nil {
 		t.Fatal(err)
 	}
-	if err := service.Call(serviceIface+".SetAlias", 0, "default", made).Err; err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, service.Call(serviceIface+".SetAlias", 0, "default", made).Err)
 	k.other = made
 }
 
@@ -104,9 +97,7 @@ func (k *Keyring) password(t testing.TB) secret {
 	t.Helper()
 	var nothing dbus.Variant
 	var session dbus.ObjectPath
-	if err := k.conn.Object(busName, servicePath).Call(serviceIface+".OpenSession", 0, "plain", dbus.MakeVariant("")).Store(&nothing, &session); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, k.conn.Object(busName, servicePath).Call(serviceIface+".OpenSession", 0, "plain", dbus.MakeVariant("")).Store(&nothing, &session))
 	return secret{session, []byte{}, []byte(keyringPassword), "text/plain"}
 }
 
@@ -122,9 +113,7 @@ func (k *Keyring) UnlockDefault(t testing.TB) { t.Helper(); k.unlock(t, k.other)
 func (k *Keyring) unlock(t testing.TB, path dbus.ObjectPath) {
 	t.Helper()
 	service := k.conn.Object(busName, servicePath)
-	if err := service.Call("org.gnome.keyring.InternalUnsupportedGuiltRiddenInterface.UnlockWithMasterPassword", 0, path, k.password(t)).Err; err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, service.Call("org.gnome.keyring.InternalUnsupportedGuiltRiddenInterface.UnlockWithMasterPassword", 0, path, k.password(t)).Err)
 }
 
 // Second starts another daemon on the same keyring files, with a bus of its own,
@@ -134,9 +123,7 @@ func (k *Keyring) Second(t testing.TB) (env []string) {
 	t.Helper()
 	other := &Keyring{bus: newBus(t), home: k.home}
 	run := filepath.Join(k.home, "run2")
-	if err := os.Mkdir(run, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Mkdir(run, 0o700))
 	other.Env = append(slices.Clone(k.Env), "DBUS_SESSION_BUS_ADDRESS="+other.bus.address, "XDG_RUNTIME_DIR="+run)
 	other.conn = other.bus.connect(t)
 	other.start(t, "--unlock")
@@ -151,12 +138,8 @@ func (k *Keyring) Fill(t testing.TB, n int) {
 	var nothing dbus.Variant
 	var session dbus.ObjectPath
 	// A search first: a session as a daemon's first call can abort it.
-	if err := service.Call(serviceIface+".SearchItems", 0, map[string]string{"program": "other"}).Err; err != nil {
-		t.Fatal(err)
-	}
-	if err := service.Call(serviceIface+".OpenSession", 0, "plain", dbus.MakeVariant("")).Store(&nothing, &session); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, service.Call(serviceIface+".SearchItems", 0, map[string]string{"program": "other"}).Err)
+	testenv.Must(t, service.Call(serviceIface+".OpenSession", 0, "plain", dbus.MakeVariant("")).Store(&nothing, &session))
 	type secret struct {
 		Session     dbus.ObjectPath
 		Parameters  []byte

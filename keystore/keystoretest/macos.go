@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 // Mac builds programs of this module that take the system for macOS: go-keyring's file
@@ -36,24 +38,16 @@ func NewMac(t testing.TB, root string) *Mac {
 	}
 	dir := t.TempDir()
 	root, err := filepath.Abs(root)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	m := &Mac{root: root, Path: filepath.Join(dir, "bin"), state: filepath.Join(dir, "state")}
 	m.Env = []string{"SECURITY_STATE=" + m.state, "SECURITY_PATH=" + m.Path}
-	if err := os.Mkdir(m.state, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Mkdir(m.state, 0o700))
 	program := filepath.Join(m.Path, "security")
 	m.run(t, "build", "-o", program, "./keystore/keystoretest/security")
 
 	copied := filepath.Join(dir, "go-keyring")
-	if err := os.CopyFS(copied, os.DirFS(strings.TrimSpace(m.run(t, "list", "-m", "-f", "{{.Dir}}", keyring)))); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Remove(filepath.Join(copied, "keyring_unix.go")); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.CopyFS(copied, os.DirFS(strings.TrimSpace(m.run(t, "list", "-m", "-f", "{{.Dir}}", keyring)))))
+	testenv.Must(t, os.Remove(filepath.Join(copied, "keyring_unix.go")))
 	source := read(t, filepath.Join(copied, "keyring_darwin.go"))
 	if strings.Count(source, `"/usr/bin/security"`) != 1 {
 		t.Fatal("go-keyring runs another program on macOS than it did")
@@ -93,14 +87,10 @@ func (m *Mac) overlay(t testing.TB, dir string) string {
 			}
 			return nil
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 	}
 	content, err := json.Marshal(map[string]any{"Replace": replaced})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	path := filepath.Join(dir, "overlay.json")
 	write(t, path, string(content))
 	return path
@@ -127,9 +117,7 @@ func BreakMac(t testing.TB, state, fault string) {
 	t.Helper()
 	next := filepath.Join(state, "fault.new")
 	write(t, next, fault)
-	if err := os.Rename(next, filepath.Join(state, "fault")); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Rename(next, filepath.Join(state, "fault")))
 }
 
 func (m *Mac) run(t testing.TB, command string, args ...string) string {
@@ -149,15 +137,11 @@ func (m *Mac) run(t testing.TB, command string, args ...string) string {
 func read(t testing.TB, path string) string {
 	t.Helper()
 	content, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	return string(content)
 }
 
 func write(t testing.TB, path, content string) {
 	t.Helper()
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.WriteFile(path, []byte(content), 0o600))
 }

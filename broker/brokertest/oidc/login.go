@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 // Grant is a successful answer of the token endpoint (RFC 6749, section 5.1).
@@ -72,9 +74,7 @@ func (p *Provider) Login(t testing.TB, user string) Grant {
 		"redirect_uri":  {redirect},
 		"code_verifier": {verifier},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	return grant
 }
 
@@ -111,9 +111,7 @@ func (p *Provider) token(form url.Values) (Grant, error) {
 func (p *Provider) Active(t testing.TB, token string) bool {
 	t.Helper()
 	resp, err := http.PostForm(p.URL+"/token/introspection", url.Values{"client_id": {ClientID}, "token": {token}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	defer func() { _ = resp.Body.Close() }()
 	var state struct {
 		Active bool `json:"active"`

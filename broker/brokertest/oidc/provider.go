@@ -15,6 +15,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 // ClientID is the one client: public, native (any port of a loopback redirect
@@ -50,16 +52,10 @@ func Start(t testing.TB, env ...string) *Provider {
 	var complaints bytes.Buffer
 	server.Stderr = &complaints
 	stdin, err := server.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	stdout, err := server.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
+	testenv.Must(t, server.Start())
 	line, err := bufio.NewReader(stdout).ReadString('\n')
 	t.Cleanup(func() {
 		_ = stdin.Close() // the server ends with its standard input
@@ -77,9 +73,7 @@ func Start(t testing.TB, env ...string) *Provider {
 func folder(t testing.TB) string {
 	t.Helper()
 	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	for {
 		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
 			return filepath.Join(dir, "broker", "brokertest", "oidc")
@@ -140,13 +134,9 @@ func (p *Provider) Fail(t testing.TB, f Fault) {
 		"retry_after": f.RetryAfter,
 		"drop":        f.Drop,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	resp, err := http.Post(p.URL+"/control/fault", "application/json", bytes.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	_ = resp.Body.Close()
 	if resp.StatusCode != http.StatusNoContent {
 		t.Fatalf("setting a fault: %s", resp.Status)
@@ -157,16 +147,12 @@ func (p *Provider) Fail(t testing.TB, f Fault) {
 func get(t testing.TB, url, token string, document any) {
 	t.Helper()
 	req, err := http.NewRequest(http.MethodGet, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode != http.StatusOK {
 		t.Fatalf("GET %s: %s", url, resp.Status)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 func refusedWith(err error, code string) bool {
@@ -39,9 +41,7 @@ func TestReuseRevokesTheGrant(t *testing.T) {
 	p := Start(t)
 	ada, bob := p.Login(t, "ada"), p.Login(t, "bob")
 	next, err := p.Refresh(ada.RefreshToken)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	if next.RefreshToken == ada.RefreshToken || !p.Active(t, next.RefreshToken) {
 		t.Fatal("the refresh did not rotate")
 	}
@@ -111,26 +111,20 @@ func TestDelay(t *testing.T) {
 func TestDeviceFlow(t *testing.T) {
 	p := Start(t)
 	resp, err := http.PostForm(p.URL+"/device/auth", url.Values{"client_id": {ClientID}, "scope": {Scope}, "prompt": {"consent"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	defer func() { _ = resp.Body.Close() }()
 	var device struct {
 		Code     string `json:"device_code"`
 		Complete string `json:"verification_uri_complete"`
 	}
-	if err := json.NewDecoder(resp.Body).Decode(&device); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, json.NewDecoder(resp.Body).Decode(&device))
 	form := url.Values{"grant_type": {"urn:ietf:params:oauth:grant-type:device_code"}, "device_code": {device.Code}}
 	if _, err := p.token(form); !refusedWith(err, "authorization_pending") {
 		t.Fatalf("before the person agreed: %v, want authorization_pending", err)
 	}
 	SignIn(t, device.Complete, "ada")
 	grant, err := p.token(form)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	if got := p.Subject(t, grant.AccessToken); got != "ada" {
 		t.Errorf("subject %q", got)
 	}
@@ -143,9 +137,7 @@ func TestRevocation(t *testing.T) {
 	p := Start(t)
 	grant := p.Login(t, "ada")
 	resp, err := http.PostForm(p.URL+"/token/revocation", url.Values{"client_id": {ClientID}, "token": {grant.RefreshToken}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	_ = resp.Body.Close()
 	if p.Active(t, grant.RefreshToken) || p.Active(t, grant.AccessToken) {
 		t.Error("revoking the refresh token left a token alive")

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/authferry/authferry/cmd/authferry/setup"
+	"github.com/authferry/authferry/testenv"
 )
 
 // SetUpOpenCode does for home what program's setup opencode does.
@@ -19,8 +20,6 @@ func SetUpOpenCode(t *testing.T, home, program string) {
 		if err != nil || len(changes) != 1 {
 			t.Fatalf("%d changes, %v", len(changes), err)
 		}
-		if err := changes[0].Apply(); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, changes[0].Apply())
 	}
 }

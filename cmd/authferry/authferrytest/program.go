@@ -41,9 +41,7 @@ func Built(t *testing.T) string {
 		t.Skip("needs go: install Go")
 	}
 	program, err := built()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	return program
 }
 

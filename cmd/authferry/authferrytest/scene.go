@@ -18,6 +18,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/lock"
+	"github.com/authferry/authferry/testenv"
 )
 
 // Scene is one user without a keychain: a home, a folder with the file keystore,
@@ -42,9 +43,7 @@ func New(t *testing.T, program string, cfg brokertest.Config) *Scene {
 	s := &Scene{T: t, Program: program, Server: brokertest.New(t, cfg), Root: t.TempDir()}
 	s.Dir = filepath.Join(s.Root, "authferry")
 	for _, name := range []string{"home", "tmp", "run"} {
-		if err := os.Mkdir(filepath.Join(s.Root, name), 0o700); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.Mkdir(filepath.Join(s.Root, name), 0o700))
 	}
 	own := func(v string) bool { return strings.HasPrefix(v, "AUTHFERRY_") || theirs.MatchString(v) }
 	home, tmp := filepath.Join(s.Root, "home"), filepath.Join(s.Root, "tmp")

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/testenv"
 )
 
 // crates serves a sparse index with one crate; everything in it needs a token.
@@ -57,12 +58,8 @@ func TestCargoClient(t *testing.T) {
 			".cargo/config.toml": "[registries.site]\nindex = \"sparse+" + c.URL + "/index/\"\ncredential-provider = [" + provider + "]\n" +
 				"[http]\ncainfo = " + strconv.Quote(filepath.ToSlash(c.certificate())) + "\n[net]\nretry = 1\n",
 		} {
-			if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700))
+			testenv.Must(t, os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600))
 		}
 		return s.with(dir, []string{"CARGO_HOME=" + t.TempDir(), "RUSTUP_HOME=" + toolchains, "CARGO_TERM_COLOR=never", "CARGO_HTTP_PROXY="}, cargo, args...)
 	}

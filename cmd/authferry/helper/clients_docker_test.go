@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/testenv"
 )
 
 // registry serves one image without layers.
@@ -41,9 +42,7 @@ func TestDockerClient(t *testing.T) {
 	c.logIn("ada")
 	_ = c.s.named("docker-credential-authferry")
 	config, err := json.Marshal(map[string]any{"credHelpers": map[string]string{c.host(): "authferry"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	path := s.Write("docker/config.json", string(config))
 	env := []string{"DOCKER_CONFIG=" + filepath.Dir(path), "DOCKER_HOST=tcp://127.0.0.1:1", "DOCKER_CLI_EXPERIMENTAL=enabled"}
 	inspect := func(env []string) outcome {

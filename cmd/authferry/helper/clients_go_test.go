@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/testenv"
 )
 
 // moduleProxy serves one module.
@@ -24,13 +25,9 @@ func moduleProxy(t *testing.T) http.Handler {
 		if err == nil {
 			_, err = w.Write([]byte(content))
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 	}
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, z.Close())
 	mux := http.NewServeMux()
 	for path, content := range map[string][]byte{
 		"list": []byte("v1.0.0\n"), "v1.0.0.info": []byte(`{"Version":"v1.0.0"}`), "v1.0.0.mod": []byte(gomod), "v1.0.0.zip": archive.Bytes(),

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/testenv"
 )
 
 // apiServer is as much of the Kubernetes API as kubectl needs to show pods.
@@ -44,9 +45,7 @@ func TestKubernetesClient(t *testing.T) {
 			}}}},
 		}
 		data, err := json.Marshal(doc)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		return s.Write("kubeconfig", string(data))
 	}
 	pods := func(config string) outcome {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
+	"github.com/authferry/authferry/testenv"
 )
 
 // keyedAPI answers by the key that comes, and keeps a list of whose came.
@@ -189,9 +190,7 @@ func openCode(bin string) []string {
 
 func sdk(t *testing.T, args ...string) func(string) []string {
 	script, err := filepath.Abs(filepath.Join("testdata", "sdk.mjs"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	return func(bin string) []string {
 		return append([]string{"node", script, filepath.Dir(filepath.Dir(bin))}, args...)
 	}
@@ -440,9 +439,7 @@ func runUntil(t *testing.T, cmd *exec.Cmd, done <-chan struct{}) string {
 	var out strings.Builder
 	cmd.Stdout, cmd.Stderr, cmd.WaitDelay = &out, &out, 5*time.Second
 	ownGroup(cmd)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, cmd.Start())
 	select {
 	case <-done:
 	case <-time.After(time.Minute):

@@ -11,6 +11,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
+	"github.com/authferry/authferry/testenv"
 )
 
 func TestTerraformClient(t *testing.T) {
@@ -44,19 +45,13 @@ func TestTerraformClient(t *testing.T) {
 	// The program is found by its name in the plugins' folder.
 	home := filepath.Join(s.Root, "home")
 	plugins := filepath.Join(home, ".terraform.d", "plugins")
-	if err := os.MkdirAll(plugins, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.MkdirAll(plugins, 0o700))
 	name := authferrytest.Exe("terraform-credentials-authferry")
-	if err := os.Symlink(c.s.named(name), filepath.Join(plugins, name)); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Symlink(c.s.named(name), filepath.Join(plugins, name)))
 	get := func(args string) outcome {
 		t.Helper()
 		dir := t.TempDir()
-		if err := os.WriteFile(filepath.Join(dir, "main.tf"), []byte("module \"net\" {\n  source  = \""+c.host()+"/team/net/sim\"\n  version = \"1.0.0\"\n}\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.WriteFile(filepath.Join(dir, "main.tf"), []byte("module \"net\" {\n  source  = \""+c.host()+"/team/net/sim\"\n  version = \"1.0.0\"\n}\n"), 0o600))
 		rc := s.Write("terraformrc", "credentials_helper \"authferry\" {\n  args = ["+args+"]\n}\n")
 		return s.with(dir, []string{"TF_CLI_CONFIG_FILE=" + rc, "CHECKPOINT_DISABLE=1", "SSL_CERT_FILE=" + c.certificate()}, terraform, "get", "-no-color")
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/testenv"
 )
 
 // Whatever comes in, each line of what goes out is one JSON-RPC message, and there
@@ -26,9 +27,7 @@ func FuzzServe(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		var out bytes.Buffer
-		if err := server.Serve(bytes.NewReader(in), &out); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, server.Serve(bytes.NewReader(in), &out))
 		if asked, answered := bytes.Count(in, []byte("\n"))+1, strings.Count(out.String(), "\n"); answered > asked {
 			t.Errorf("%d lines were answered with %d", asked, answered)
 		}

@@ -5,14 +5,14 @@ import (
 	"reflect"
 	"regexp"
 	"testing"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 func plugin(t *testing.T, s Settings) []byte {
 	t.Helper()
 	file, err := Plugin(s)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	return file
 }
 

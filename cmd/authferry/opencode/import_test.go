@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
+	"github.com/authferry/authferry/testenv"
 )
 
 // OpenCode itself starts and lists what it has: as before after --keep, and after
@@ -26,12 +27,8 @@ func TestOpenCodeAfterImport(t *testing.T) {
   "openai": {"type": "api", "key": "canary-key"},
   "openrouter": {"type": "api", "key": "stays"}
 }`
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, []byte(before), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.MkdirAll(filepath.Dir(file), 0o700))
+	testenv.Must(t, os.WriteFile(file, []byte(before), 0o600))
 	has := func(want ...string) {
 		t.Helper()
 		if got := credentials(t, program, home); !slices.Equal(got, want) {

@@ -20,6 +20,7 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 	"github.com/authferry/authferry/proofs"
+	"github.com/authferry/authferry/testenv"
 )
 
 func TestMain(m *testing.M) { os.Exit(authferrytest.Alone(m).Run()) }
@@ -80,9 +81,7 @@ func newOpenCode(t *testing.T, ttl time.Duration) *openCode {
 	home := filepath.Join(o.Root, "home")
 	config := filepath.Join(home, ".config", "opencode")
 	o.file(filepath.Join(config, "package-lock.json"), `{"packages":{"":{"dependencies":{"@opencode-ai/plugin":"*"}}}}`)
-	if err := os.MkdirAll(filepath.Join(config, "node_modules"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.MkdirAll(filepath.Join(config, "node_modules"), 0o700))
 	o.configure(o.models.URL, true)
 
 	o.install(o.Program)

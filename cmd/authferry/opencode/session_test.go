@@ -19,6 +19,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/cmd/authferry/opencode"
+	"github.com/authferry/authferry/testenv"
 )
 
 const anthropicLimit = `{"type":"error","error":{"type":"rate_limit_error","message":"This request would exceed your account's rate limit. Please try again later."}}`
@@ -127,15 +128,11 @@ func TestOpenCodeStatusTool(t *testing.T) {
 // The permissions in docs/opencode.md keep the agent's shell from authferry.
 func TestOpenCodeDeniesTheAgentTheToken(t *testing.T) {
 	page, err := os.ReadFile(filepath.Join("..", "..", "..", "docs", "opencode.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	_, block, _ := strings.Cut(string(page), "```json\n")
 	block, _, _ = strings.Cut(block, "```")
 	var rules map[string]any
-	if err := json.Unmarshal([]byte(block), &rules); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, json.Unmarshal([]byte(block), &rules))
 	o := newOpenCode(t, time.Hour)
 	ask := func(command string) string {
 		before := len(o.models.requests("result"))
@@ -208,9 +205,7 @@ func TestOpenCodeSessionsShareOneRefresh(t *testing.T) {
 	var all sync.WaitGroup
 	for range 3 {
 		cmd := o.opencode("run", "--print-logs", "hi")
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, cmd.Start())
 		all.Go(func() {
 			if err := cmd.Wait(); err != nil {
 				t.Errorf("%v\n%s", err, cmd.Stderr)
@@ -272,12 +267,8 @@ func TestOpenCodeKnowsNoSecret(t *testing.T) {
 	cmd := o.opencode("serve", "--port", "0", "--print-logs")
 	cmd.Stdout = nil
 	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
+	testenv.Must(t, cmd.Start())
 	defer func() {
 		_ = cmd.Process.Kill()
 		_ = cmd.Wait()
@@ -291,14 +282,10 @@ func TestOpenCodeKnowsNoSecret(t *testing.T) {
 	}
 	for _, path := range []string{"/config", "/config/providers", "/provider"} {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url+path, http.NoBody)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		req.Header.Set("X-Opencode-Directory", o.project)
 		res, err := http.DefaultClient.Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		body, err := io.ReadAll(res.Body)
 		_ = res.Body.Close()
 		if err != nil || res.StatusCode != http.StatusOK || !bytes.Contains(body, []byte("anthropic")) {
@@ -318,27 +305,17 @@ func TestOpenCodePluginInItsRuntime(t *testing.T) {
 	program := openCodeProgram(t)
 	s := newScene(t)
 	grants, err := json.Marshal(map[string]string{personal: s.Grant(personalUser, time.Hour), work: s.Grant(workUser, time.Hour)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	plugin, err := opencode.Plugin(opencode.Settings{Binary: s.Program, Providers: map[string]opencode.Selection{
 		"acme": {Provider: "acme"}, "openai": {Provider: "openai"},
 	}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	tests, err := os.ReadFile("plugin.test.js")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	dir := filepath.Join(s.Root, "plugin")
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Mkdir(dir, 0o700))
 	for name, content := range map[string][]byte{"authferry.js": plugin, "plugin.test.js": tests} {
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.WriteFile(filepath.Join(dir, name), content, 0o600))
 	}
 	cmd := exec.CommandContext(t.Context(), program, "test", "--timeout", "120000", "plugin.test.js")
 	cmd.Dir = dir

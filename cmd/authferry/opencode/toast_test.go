@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/testenv"
 )
 
 // screen is a terminal that a program runs in and that a test can read.
@@ -26,17 +27,13 @@ func newScreen(t *testing.T, cmd *exec.Cmd) *screen {
 		t.Skip("needs tmux: apt-get install tmux")
 	}
 	dir, err := os.MkdirTemp("", "authferry-tmux-") // a socket's path is short
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	s := &screen{t, filepath.Join(dir, "s")}
 	args := []string{"-f", os.DevNull, "new-session", "-d", "-x", "110", "-y", "30", "-c", cmd.Dir, "env", "-i"}
 	s.tmux(append(append(args, cmd.Env...), cmd.Args...)...)
 	pid, err := strconv.Atoi(strings.TrimSpace(s.tmux("display-message", "-p", "#{pane_pid}")))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	t.Cleanup(func() {
 		_ = exec.Command("tmux", "-S", s.socket, "kill-server").Run()
 		// It goes on writing into its home for a moment.
@@ -100,8 +97,6 @@ func TestOpenCodeToast(t *testing.T) {
 		for i := range lines {
 			lines[i] = strings.TrimRight(lines[i], " ")
 		}
-		if err := os.WriteFile(path, []byte(strings.Trim(strings.Join(lines, "\n"), "\n")+"\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.WriteFile(path, []byte(strings.Trim(strings.Join(lines, "\n"), "\n")+"\n"), 0o600))
 	}
 }

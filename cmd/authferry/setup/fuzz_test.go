@@ -2,6 +2,8 @@ package setup
 
 import (
 	"testing"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 // Whatever a file holds: either it is refused, or what is put in can be taken out
@@ -30,9 +32,7 @@ func FuzzThereAndBack(f *testing.F) {
 		}
 		m := Machine{OS: "linux", Home: "/home/me", Binary: "/opt/bin/authferry", Getenv: func(string) string { return "" }, LookPath: func(string) (string, error) { return "", nil }}
 		all, err := c.Files(m, choice)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		for _, file := range all {
 			if file.Link != "" {
 				continue

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/authferry/authferry/atomicfile"
+	"github.com/authferry/authferry/testenv"
 )
 
 // What a parser stumbles over may be somebody's key: the place alone is told.
@@ -24,9 +25,7 @@ func TestBrokenFileShowsNothing(t *testing.T) {
 		t.Run(test.client, func(t *testing.T) {
 			c, m := client(t, test.client), machine(t)
 			all, err := c.Files(m, choice)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, err)
 			write(t, all[0].Path, test.content)
 			_, stateErr := c.State(m)
 			_, putErr := c.Plan(m, choice, false)
@@ -213,9 +212,7 @@ func TestFilesOutOfBounds(t *testing.T) {
 		t.Run(test.client, func(t *testing.T) {
 			c, m := client(t, test.client), machine(t)
 			all, err := c.Files(m, choice)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, err)
 			write(t, all[0].Path, test.content)
 			_, stateErr := c.State(m)
 			_, putErr := c.Plan(m, choice, false)
@@ -234,9 +231,7 @@ func TestChangedAtTheLastMoment(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	write(t, path, "old")
 	c := Change{Path: path, Before: []byte("old"), After: []byte("new")}
-	if err := c.unchanged(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, c.unchanged())
 	write(t, path, "theirs")
 	if err := atomicfile.Write(path, c.After, 0o600, c.unchanged); !errors.Is(err, ErrChanged) {
 		t.Error(err)

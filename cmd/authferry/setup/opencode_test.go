@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/authferry/authferry/cmd/authferry/opencode"
+	"github.com/authferry/authferry/testenv"
 )
 
 func desk(t *testing.T) Machine {
@@ -23,13 +24,9 @@ func desk(t *testing.T) Machine {
 func setPluginUp(t *testing.T, m Machine, c Choice, undo bool) int {
 	t.Helper()
 	changes, err := openCode.Plan(m, c, undo)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	for _, change := range changes {
-		if err := change.Apply(); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, change.Apply())
 	}
 	return len(changes)
 }
@@ -37,18 +34,14 @@ func setPluginUp(t *testing.T, m Machine, c Choice, undo bool) int {
 func stateOfPlugin(t *testing.T, m Machine) State {
 	t.Helper()
 	s, err := openCode.State(m)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	return s
 }
 
 func pluginSettings(t *testing.T, m Machine) opencode.Settings {
 	t.Helper()
 	file, err := os.ReadFile(pluginPath(m))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	s, ours := opencode.Read(file)
 	if !ours {
 		t.Fatalf("%s isn't authferry's", pluginPath(m))
@@ -59,14 +52,10 @@ func pluginSettings(t *testing.T, m Machine) opencode.Settings {
 func TestOpenCodeComesAndGoes(t *testing.T) {
 	m := desk(t)
 	folder := filepath.Join(m.Home, ".config", "opencode")
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.MkdirAll(folder, 0o700))
 	theirs := filepath.Join(folder, "opencode.jsonc")
 	const config = "{ // mine\n  \"theme\": \"nord\",\n}\n"
-	if err := os.WriteFile(theirs, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.WriteFile(theirs, []byte(config), 0o600))
 
 	if got := stateOfPlugin(t, m); got != Absent {
 		t.Errorf("before: %s", got)
@@ -109,12 +98,8 @@ func TestOpenCodeOutdated(t *testing.T) {
 		"without settings":   func(file []byte) []byte { return bytes.Replace(file, []byte("const SETTINGS"), []byte("const S"), 1) },
 	} {
 		file, err := os.ReadFile(pluginPath(m))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(pluginPath(m), change(file), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
+		testenv.Must(t, os.WriteFile(pluginPath(m), change(file), 0o600))
 		if got := stateOfPlugin(t, m); got != Outdated {
 			t.Errorf("%s: %s, want outdated", name, got)
 		}
@@ -168,13 +153,9 @@ func TestOpenCodeChoice(t *testing.T) {
 
 func TestOpenCodeLeavesAStrangersPlugin(t *testing.T) {
 	m := desk(t)
-	if err := os.MkdirAll(filepath.Dir(pluginPath(m)), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.MkdirAll(filepath.Dir(pluginPath(m)), 0o700))
 	const theirs = "export default { id: 'authferry', server() {} }\n"
-	if err := os.WriteFile(pluginPath(m), []byte(theirs), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.WriteFile(pluginPath(m), []byte(theirs), 0o600))
 	if _, err := openCode.Plan(m, Choice{}, false); err == nil || !strings.Contains(err.Error(), "authferry.js") {
 		t.Errorf("error %v, want one that names the file", err)
 	}

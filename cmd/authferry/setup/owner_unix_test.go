@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/authferry/authferry/atomicfile"
+	"github.com/authferry/authferry/testenv"
 )
 
 const somebody = 12345 // a user who is not this one
@@ -27,9 +28,7 @@ func TestFilesOfAnother(t *testing.T) {
 		m := machine(t)
 		file := filepath.Join(m.Home, ".gitconfig")
 		if there {
-			if err := os.WriteFile(file, []byte("[user]\n"), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, os.WriteFile(file, []byte("[user]\n"), 0o600))
 		}
 		changes, err := git.Plan(m, choice, false)
 		if err != nil || len(changes) == 0 {
@@ -47,9 +46,7 @@ func TestFilesOfAnother(t *testing.T) {
 			t.Errorf("the file is %q", now)
 		}
 		link := Change{Path: filepath.Join(m.Home, "bin", "docker-credential-x"), Link: m.Binary, After: []byte(m.Binary)}
-		if err := os.Chown(filepath.Dir(link.Path), somebody, somebody); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.Chown(filepath.Dir(link.Path), somebody, somebody))
 		if err := link.Apply(); !isOwned(err) {
 			t.Errorf("a link: %v", err)
 		}

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 // The clients themselves are asked what they read out of the files that setup
@@ -21,13 +23,9 @@ func awkward(t *testing.T) Machine {
 		return m
 	}
 	dir := filepath.Join(m.Home, "it's \"mine\" $HOME", "bin")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.MkdirAll(dir, 0o700))
 	m.Binary = filepath.Join(dir, "authferry")
-	if err := os.WriteFile(m.Binary, []byte("#!/bin/sh\nprintf '%s\\n' \"$0\" \"$@\" >\"$SAID\"\necho username=u; echo password=p\n"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.WriteFile(m.Binary, []byte("#!/bin/sh\nprintf '%s\\n' \"$0\" \"$@\" >\"$SAID\"\necho username=u; echo password=p\n"), 0o700))
 	return m
 }
 
@@ -106,9 +104,7 @@ func TestGoReadsIt(t *testing.T) {
 	m := machine(t)
 	p := realClient{name: "go", get: "https://go.dev/doc/install", m: m}
 	file, err := goEnvFile(m)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	p.env = []string{"AppData=" + m.Getenv("AppData")}
 	if output, err := p.run(t, "", "env", "GOENV"); err != nil || strings.TrimSpace(output) != file {
 		t.Errorf("go has its configuration at %q, %v, want %q", output, err, file)
@@ -178,9 +174,7 @@ func TestKubectlReadsIt(t *testing.T) {
 func TestDockerReadsIt(t *testing.T) {
 	p := realClient{name: "docker", get: "https://docs.docker.com/engine/install", m: machine(t)}
 	write(t, p.m.Binary, "#!/bin/sh\nprintf '%s\\n' \"$0\" \"$@\" >\"$SAID\"\ncat >/dev/null\necho '{\"ServerURL\":\"127.0.0.1:1\",\"Username\":\"u\",\"Secret\":\"p\"}'\n")
-	if err := os.Chmod(p.m.Binary, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Chmod(p.m.Binary, 0o700))
 	mine := choice
 	mine.Origins = []string{"https://127.0.0.1:1"}
 	put(t, client(t, "docker"), p.m, mine, false)
@@ -218,9 +212,7 @@ func TestCargoReadsIt(t *testing.T) {
 func TestTerraformReadsIt(t *testing.T) {
 	p := realClient{name: "terraform", get: "https://developer.hashicorp.com/terraform/install", m: machine(t)}
 	write(t, p.m.Binary, "#!/bin/sh\nprintf '%s\\n' \"$0\" \"$@\" >\"$SAID\"\necho '{}'\n")
-	if err := os.Chmod(p.m.Binary, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Chmod(p.m.Binary, 0o700))
 	write(t, filepath.Join(p.m.Home, ".terraformrc"), "# mine\ncredentials \"app.example\" {\n  token = \"x\"\n}")
 	put(t, client(t, "terraform"), p.m, choice, false)
 	if output, err := p.run(t, "", "version"); err != nil || strings.Contains(output, "problems with the CLI configuration") {

@@ -23,13 +23,9 @@ func machine(t *testing.T, env ...string) Machine {
 	t.Helper()
 	home := t.TempDir()
 	bin := filepath.Join(home, "bin")
-	if err := os.Mkdir(bin, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Mkdir(bin, 0o700))
 	binary := filepath.Join(bin, "authferry")
-	if err := os.WriteFile(binary, []byte("#!/bin/sh\nexit 1\n"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.WriteFile(binary, []byte("#!/bin/sh\nexit 1\n"), 0o700))
 	vars := map[string]string{"PATH": bin, "AppData": filepath.Join(home, "AppData"), "APPDATA": filepath.Join(home, "AppData")}
 	for _, v := range env {
 		name, value, _ := strings.Cut(v, "=")
@@ -51,12 +47,8 @@ var choice = Choice{
 func put(t *testing.T, c Client, m Machine, choice Choice, undo bool) []Change {
 	t.Helper()
 	changes, err := c.Plan(m, choice, undo)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := ApplyAll(changes); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
+	testenv.Must(t, ApplyAll(changes))
 	return changes
 }
 
@@ -139,9 +131,7 @@ func thereAndBack(t *testing.T, c Client, absent bool, text string) {
 	needs(t, c.Name)
 	m := machine(t)
 	all, err := c.Files(m, choice)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	before := map[string][]byte{}
 	for _, f := range all {
 		if f.Link != "" || absent {
@@ -185,12 +175,8 @@ func thereAndBack(t *testing.T, c Client, absent bool, text string) {
 
 func write(t *testing.T, path, content string) {
 	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(content), 0o640); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.MkdirAll(filepath.Dir(path), 0o700))
+	testenv.Must(t, os.WriteFile(path, []byte(content), 0o640))
 }
 
 // A file that can't be read, or in which somebody else stands where authferry
@@ -234,9 +220,7 @@ func TestRefusals(t *testing.T) {
 			c := client(t, test.client)
 			m := machine(t)
 			all, err := c.Files(m, choice)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, err)
 			write(t, all[0].Path, test.content)
 			changes, err := c.Plan(m, choice, false)
 			refusal, ok := errors.AsType[*Refusal](err)
@@ -268,16 +252,12 @@ func TestLinkedFile(t *testing.T) {
 	real := filepath.Join(m.Home, "dotfiles", "claude.json")
 	write(t, real, "{}\n")
 	path := filepath.Join(m.Home, ".claude", "settings.json")
-	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Mkdir(filepath.Dir(path), 0o700))
 	err := os.Symlink(filepath.Join("..", "dotfiles", "claude.json"), path)
 	if _, readErr := os.Readlink(path); runtime.GOOS == "windows" && (err != nil || readErr != nil) {
 		t.Skip("needs links: a Windows without developer mode has none")
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	put(t, client(t, "claude-code"), m, choice, false)
 	if target, err := os.Readlink(path); err != nil || filepath.Base(target) != "claude.json" {
 		t.Errorf("the link is %q, %v", target, err)
@@ -301,14 +281,10 @@ func TestNotMine(t *testing.T) {
 	m := machine(t)
 	c := client(t, "mcp")
 	all, err := c.Files(m, choice)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	write(t, all[0].Path, "{}\n")
 	changes, err := c.Plan(m, choice, false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	last := all[len(all)-1].Path
 	write(t, last, "{\"mine\": 1}\n")
 	if err := ApplyAll(changes); !errors.Is(err, ErrChanged) {
@@ -322,9 +298,7 @@ func TestNotMine(t *testing.T) {
 	if _, err := os.Stat(all[1].Path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%s was left there: %v", all[1].Path, err)
 	}
-	if err := os.Chmod(last, 0o400); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Chmod(last, 0o400))
 	if changes, err = c.Plan(m, choice, false); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,16 @@
+package testenv
+
+// T is a test, or what stands for one.
+type T interface {
+	Helper()
+	Fatal(args ...any)
+}
+
+// Must ends the test where there is an error. A nil pointer of a type of its own is one,
+// too: what has such a type is compared with nil.
+func Must(t T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
