@@ -30,7 +30,7 @@
 //
 // # Records and slots
 //
-// An account has two kinds of record in the keystore (record.go): the grant
+// An account has two kinds of record in the keystore (package record): the grant
 // (refresh token or API key, and where it may be sent) and access (one access
 // token, and where it may be sent). Each kind has four slots, a to d. A rotation
 // writes both records to one slot that neither the index nor an unresolved
@@ -49,7 +49,7 @@
 // read the index once more, and then rotate.
 //
 // A token whose end is near but not too near is handed out while a rotation
-// starts behind (clock.go has the margin); below --min-ttl the caller waits. A
+// starts behind (record.Access.Judge has the margin); below --min-ttl the caller waits. A
 // token that still lives is never withheld because of a lock, a refresh, a limit
 // or an outage.
 //
@@ -89,7 +89,7 @@
 // lock/order.go has the order in which they are taken. No lock alone is believed: the
 // rotation lock is confirmed before the first byte leaves, within the
 // change that writes the intent, and an intent of a process that lives counts as the
-// lock, for whoever takes it (hold.go: lockAccount). An index is replaced only while its
+// lock, for whoever takes it (folder: LockAccount). An index is replaced only while its
 // lock's file is the locked one.
 //
 //   - The gate (<id>.gate) is held by the one caller that wants a rotation, and
@@ -99,17 +99,11 @@
 //     keystore migrate. It alone makes rule 2 true. A login and an import hold the
 //     one of the account that they make, until the index has it; doctor tells by
 //     that a login under way from one that was cut off.
-//   - The manifest lock is held by who changes what the keystore has of the folder
-//     beside the grants, client secrets too, and by keystore migrate. Who gets it
-//     looks whether its keystore is still the folder's: while it waited, a migration
-//     may have emptied it.
-//   - The settings lock is held by who changes config.toml or providers.toml, from
-//     before it is read, and until a provider's client secret is stored or gone.
 //   - The setup lock is taken alone, by who changes other programs' configuration.
 //   - The import lock is held by who takes logins over, so that two of them make
 //     one account.
-//   - The probe lock is taken alone, by whoever tries the keystore: the probe is
-//     one item, so that the next one takes away what a killed one left.
+//
+// The manifest's, the settings' and the probe's lock stand with folder.
 //
 // # Rotation
 //
@@ -137,7 +131,7 @@
 //     an object with an access token counts, nothing within an error does, and what
 //     was sent is no new token. How long the provider may take is counted while this
 //     process runs: one that was stopped reads what its socket has before it gives up.
-//  6. A token came: grant, access, index commit, in this order. A keystore that
+//  6. A token came: folder.Commit, so grant, access, index in this order. A keystore that
 //     refuses now is asked again for ten minutes with the tokens in memory; so is a
 //     folder that is gone.
 //  7. None came. invalid_grant and its kin: read the grants again; another
@@ -152,17 +146,6 @@
 //     (servers' grace), then back-off, then only when a token is needed. Once
 //     the failure is recorded, the rotator looks whether the access token is
 //     over, and notes it there: those who waited then need not look.
-//
-// # The folder under work
-//
-// Work that must not end halfway (a rotation, a login, an import, a removal, a migration)
-// holds on to the folder that it opened (index.File.Hold), by a handle and by its store
-// id, and looks before every write. Only a command that may be the first makes a folder,
-// a first index, or what a vault lies in; nothing that is under way does. A folder that is
-// moved is followed (Linux tells where to); what is deleted may come back, from a copy
-// too. Until then it is as a disk that is full: a rotation asks again for ten minutes, a
-// login for one, and what has its tokens elsewhere as well (import) fails. If a
-// copy stands where the folder was, it gets the new tokens too: what it has is spent.
 //
 // # Login
 //
@@ -202,21 +185,6 @@
 // grant: the index's word is not enough), and takes just that out of the file;
 // what an import that was cut off left in the keystore, and the manifest names, it
 // adopts. A grant without a client to refresh it is not moved: it would end here.
-//
-// # Moving to the other keystore
-//
-// migration.go. The manifest is the first item to arrive and the last to go, on
-// both sides and also where the move is taken back, so that copies which a crash
-// leaves can be found. What the target lists already stays listed. Once the index
-// names the new keystore, its backup is made to as well, and then the old copies
-// go: one that is damaged later must not bring back an empty keystore. Up to the
-// commit an interrupt takes everything back, after it none has an effect.
-//
-// Just before the commit the source's manifest says where everything went (moved.go).
-// While it says that, an index that names the source is either one from before, or of
-// a migration that was killed right there. The target decides: where it has a newer
-// login, or can't be asked, nothing is sent from the source and nothing is stored
-// there; where it has none, the source goes on.
 //
 // # What a crash leaves
 //

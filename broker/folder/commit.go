@@ -92,7 +92,7 @@ func (o *Opened) Commit(ctx context.Context, l *Rotation, login Login) (*index.A
 				return Removed()
 			}
 			before := *entry
-			Point(entry, g, login.Slot, acc, cmp.Or(login.AccessSlot, login.Slot))
+			point(entry, g, login.Slot, acc, cmp.Or(login.AccessSlot, login.Slot))
 			if login.Enter != nil {
 				login.Enter(i, entry, &before)
 			}
@@ -123,7 +123,7 @@ func (o *Opened) RollForward(ctx context.Context, a *index.Account, stored recor
 		rolled = now
 		g := *stored.Best
 		g.Generation = max(g.Generation, rolled.Generation)
-		Point(rolled, &g, stored.Slot, acc, accessSlot)
+		point(rolled, &g, stored.Slot, acc, accessSlot)
 	})
 	return rolled, err
 }
@@ -140,9 +140,9 @@ func (f *Folder) Change(ctx context.Context, d index.Durability, id string, chan
 	})
 }
 
-// Point makes an index entry point to new records; acc is nil where there is no
+// point makes an index entry point to new records; acc is nil where there is no
 // access token of that generation.
-func Point(a *index.Account, g *record.Grant, grantSlot string, acc *record.Access, accessSlot string) {
+func point(a *index.Account, g *record.Grant, grantSlot string, acc *record.Access, accessSlot string) {
 	fp := record.Fingerprint(g.Secret())
 	if a.Fingerprint != "" && a.Fingerprint != fp {
 		a.Spent = record.AddSpent(a.Spent, a.Fingerprint)

@@ -159,11 +159,11 @@ func (f *Folder) update(ctx context.Context, file *index.File, d index.Durabilit
 }
 
 func (f *Folder) waitForIndex(ctx context.Context) (context.Context, func()) {
-	return f.Within(ctx, f.LockTimeout, ForLock(lock.Index.In(f.index.Dir())))
+	return f.Within(ctx, f.LockTimeout, forLock(lock.Index.In(f.index.Dir())))
 }
 
-// BackUp makes the index's backup the same as the index.
-func (f *Folder) BackUp(ctx context.Context) error {
+// backUp makes the index's backup the same as the index.
+func (f *Folder) backUp(ctx context.Context) error {
 	ctx, over := f.waitForIndex(ctx)
 	defer over()
 	return f.index.BackUp(ctx)

@@ -46,7 +46,7 @@ func (f *Folder) Lock(ctx context.Context, name lock.Name) (*lock.Lock, error) {
 }
 
 func (f *Folder) acquire(ctx context.Context, path string) (*lock.Lock, error) {
-	ctx, over := f.Within(ctx, f.LockTimeout, ForLock(path))
+	ctx, over := f.Within(ctx, f.LockTimeout, forLock(path))
 	defer over()
 	l, err := lock.Acquire(ctx, path)
 	return l, f.Fault(err)
@@ -82,7 +82,7 @@ const (
 // or stores what came.
 func (f *Folder) LockAccount(ctx context.Context, id string, longest time.Duration) (*Rotation, error) {
 	path := lock.Rotation(id).In(f.index.Dir())
-	ctx, over := f.Within(ctx, cmp.Or(longest, f.LockTimeout), ForLock(path))
+	ctx, over := f.Within(ctx, cmp.Or(longest, f.LockTimeout), forLock(path))
 	defer over()
 	if err := f.index.Still(); err != nil {
 		return nil, Fault(err)
@@ -136,8 +136,8 @@ func (f *Folder) LockNew(ctx context.Context, id string) (*Rotation, error) {
 	return &Rotation{l, id}, nil
 }
 
-// LockAll takes the rotation locks of accounts, whose ids are in order.
-func (f *Folder) LockAll(ctx context.Context, ids []string) (release func(), err error) {
+// lockAll takes the rotation locks of accounts, whose ids are in order.
+func (f *Folder) lockAll(ctx context.Context, ids []string) (release func(), err error) {
 	var locks []*Rotation
 	release = func() {
 		for _, l := range locks {

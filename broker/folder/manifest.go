@@ -13,10 +13,10 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// WithManifest runs do under the manifest's lock, in which no migration can begin, with
+// withManifest runs do under the manifest's lock, in which no migration can begin, with
 // the index as it is then. One that ended since o was opened has emptied its store: that
 // is a LockTimeout, and WhileMoving does it anew.
-func (o *Opened) WithManifest(ctx context.Context, do func(now *Opened) error) error {
+func (o *Opened) withManifest(ctx context.Context, do func(now *Opened) error) error {
 	l, err := o.Lock(ctx, lock.Manifest)
 	if err != nil {
 		return err
@@ -58,7 +58,7 @@ func WhileMoving(do func() error) error {
 
 // ChangeManifest changes the manifest under its own lock.
 func (o *Opened) ChangeManifest(ctx context.Context, change func(*record.Manifest)) error {
-	return o.WithManifest(ctx, func(now *Opened) error { return now.rewriteManifest(ctx, change) })
+	return o.withManifest(ctx, func(now *Opened) error { return now.rewriteManifest(ctx, change) })
 }
 
 // rewriteManifest is ChangeManifest for whoever has the lock. The manifest is
@@ -120,7 +120,7 @@ func (o *Opened) Missing(ctx context.Context) error {
 // SetClientSecret keeps the secret of e's client, and records the keystore that has
 // it, as no migration can go on in between.
 func (o *Opened) SetClientSecret(ctx context.Context, e oauth.Endpoint, secret keystore.Secret) error {
-	return o.WithManifest(ctx, func(now *Opened) error {
+	return o.withManifest(ctx, func(now *Opened) error {
 		if err := now.rewriteManifest(ctx, func(m *record.Manifest) { m.AddClient(record.ClientKey(e)) }); err != nil {
 			return err
 		}
@@ -139,7 +139,7 @@ func (o *Opened) SetClientSecret(ctx context.Context, e oauth.Endpoint, secret k
 
 // DropClientSecret deletes the secret of e's client, unless a stored login needs it.
 func (o *Opened) DropClientSecret(ctx context.Context, e oauth.Endpoint) error {
-	return o.WithManifest(ctx, func(now *Opened) error {
+	return o.withManifest(ctx, func(now *Opened) error {
 		m, err := o.Store.Manifest(ctx)
 		if err != nil {
 			return err

@@ -29,7 +29,7 @@ func (f *Folder) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved i
 		return 0, err
 	}
 	ids := AccountIDs(idx)
-	release, err := f.LockAll(ctx, ids)
+	release, err := f.lockAll(ctx, ids)
 	if err != nil {
 		return 0, err
 	}
@@ -93,7 +93,7 @@ func (f *Folder) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved i
 		return 0, err
 	}
 	Reached("K20 committed")
-	if err := f.BackUp(ctx); err != nil {
+	if err := f.backUp(ctx); err != nil {
 		return 0, fault.Errorf(fault.Internal, "the secrets are in the %s keystore now, and in the old one still: the index's backup could not be brought up to date", to).
 			WithHint("authferry doctor --fix").Because(err)
 	}

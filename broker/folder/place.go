@@ -13,9 +13,9 @@ import (
 	"github.com/authferry/authferry/broker/lock"
 )
 
-// SameFolder reports that two paths lead to one folder: a bind mount, or another
+// sameFolder reports that two paths lead to one folder: a bind mount, or another
 // case where case doesn't matter.
-func SameFolder(x, y string) bool {
+func sameFolder(x, y string) bool {
 	a, errA := os.Stat(x)
 	b, errB := os.Stat(y)
 	return errA == nil && errB == nil && os.SameFile(a, b)
@@ -28,7 +28,7 @@ func IsIn(path, real string) bool {
 		return false
 	}
 	for p := filepath.Clean(path); ; p = filepath.Dir(p) {
-		if SameFolder(p, real) {
+		if sameFolder(p, real) {
 			return true
 		}
 		if p == filepath.Dir(p) {
@@ -80,7 +80,7 @@ func (f *Folder) CheckPlace(idx *index.Index) error {
 		return fault.Errorf(fault.Fenced, "index.json says that this folder came from the network share %s; nothing was refreshed", strconv.Quote(idx.Path)).
 			WithHint("authferry doctor --fix")
 	}
-	if idx.Path == real || SameFolder(idx.Path, real) {
+	if idx.Path == real || sameFolder(idx.Path, real) {
 		return nil
 	}
 	switch inside := IsIn(idx.Path, real); {

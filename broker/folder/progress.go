@@ -30,8 +30,8 @@ func (f *Folder) Within(ctx context.Context, d time.Duration, doing func() strin
 	}
 }
 
-// ForLock says whose the lock at path is.
-func ForLock(path string) func() string {
+// forLock says whose the lock at path is.
+func forLock(path string) func() string {
 	return func() string {
 		h, err := lock.ReadHolder(path)
 		if err != nil {

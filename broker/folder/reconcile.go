@@ -177,13 +177,13 @@ func (o *Opened) Follow(ctx context.Context, other *Opened, keyFile string) (*Op
 		return nil, err
 	}
 	o.Keystore, o.keys = "", nil
-	return &now, o.BackUp(ctx) // what is there would lead back
+	return &now, o.backUp(ctx) // what is there would lead back
 }
 
 // LockAccounts takes the rotation locks of the index's accounts and of those that m
 // lists.
 func (o *Opened) LockAccounts(ctx context.Context, m record.Manifest) (release func(), err error) {
-	return o.LockAll(ctx, o.accountsAnd(m))
+	return o.lockAll(ctx, o.accountsAnd(m))
 }
 
 // ClearFrom deletes from other what m lists, its manifest, if nothing of it is there
@@ -195,7 +195,7 @@ func (o *Opened) ClearFrom(ctx context.Context, other *Opened, m record.Manifest
 		return err
 	}
 	defer release()
-	return o.WithManifest(ctx, func(now *Opened) error {
+	return o.withManifest(ctx, func(now *Opened) error {
 		o.Index = now.Index
 		alone, err := now.Alone(ctx, other, m)
 		if err != nil {

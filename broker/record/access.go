@@ -66,8 +66,8 @@ func (acc *Access) Encode() (keystore.Secret, error) {
 	})
 }
 
-// DecodeAccess reads what Encode returned. No error quotes it.
-func DecodeAccess(s keystore.Secret) (*Access, error) {
+// decodeAccess reads what Encode returned. No error quotes it.
+func decodeAccess(s keystore.Secret) (*Access, error) {
 	var w accessWire
 	if err := decodeRecord(s, &w); err != nil {
 		return nil, err

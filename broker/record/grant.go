@@ -135,8 +135,8 @@ func (g *Grant) Encode() (keystore.Secret, error) {
 	})
 }
 
-// DecodeGrant reads what Encode returned. No error quotes it.
-func DecodeGrant(s keystore.Secret) (*Grant, error) {
+// decodeGrant reads what Encode returned. No error quotes it.
+func decodeGrant(s keystore.Secret) (*Grant, error) {
 	var w grantWire
 	if err := decodeRecord(s, &w); err != nil {
 		return nil, err

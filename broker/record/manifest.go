@@ -70,8 +70,8 @@ func (m *Manifest) Bury(id string) {
 	}
 }
 
-// ParseManifest returns the manifest of a store; any other lists nothing.
-func ParseManifest(s keystore.Secret, store string) Manifest {
+// parseManifest returns the manifest of a store; any other lists nothing.
+func parseManifest(s keystore.Secret, store string) Manifest {
 	var m Manifest
 	if json.Unmarshal([]byte(s.Reveal()), &m) != nil || m.Store != store {
 		m = Manifest{}

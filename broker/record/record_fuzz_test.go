@@ -32,15 +32,15 @@ func FuzzRecord(f *testing.F) {
 				t.Fatalf("the error quotes the record: %v", err)
 			}
 		}
-		if g, err := DecodeGrant(keystore.NewSecret(text)); err != nil {
+		if g, err := decodeGrant(keystore.NewSecret(text)); err != nil {
 			quiet(err)
 		} else if again, err := g.Encode(); err == nil { // a time may be one that JSON has no form for
-			twice, err := DecodeGrant(again)
+			twice, err := decodeGrant(again)
 			if err != nil || !twice.RefreshToken.Equal(g.RefreshToken) || !twice.APIKey.Equal(g.APIKey) || twice.Generation != g.Generation || twice.Endpoint.TokenEndpoint != g.Endpoint.TokenEndpoint {
 				t.Fatalf("%+v became %+v, %v", g, twice, err)
 			}
 		}
-		acc, err := DecodeAccess(keystore.NewSecret(text))
+		acc, err := decodeAccess(keystore.NewSecret(text))
 		if err != nil {
 			quiet(err)
 			return
@@ -65,7 +65,7 @@ func FuzzManifest(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		m := ParseManifest(keystore.NewSecret(text), store)
+		m := parseManifest(keystore.NewSecret(text), store)
 		if m.Store != store || m.V != RecordVersion {
 			t.Fatalf("%+v", m)
 		}

@@ -98,7 +98,7 @@ func (s *Store) Grant(ctx context.Context, account, slot string) (*Grant, error)
 	if !found || err != nil {
 		return nil, err
 	}
-	g, err := DecodeGrant(v)
+	g, err := decodeGrant(v)
 	switch {
 	case errors.Is(err, errNewerRecord):
 		return nil, fault.Errorf(fault.IndexTooNew, "this account's login was stored by a newer authferry").WithHint("install the newer version; nothing was changed")
@@ -119,7 +119,7 @@ func (s *Store) Access(ctx context.Context, account, slot string) (*Access, erro
 	if !found || err != nil {
 		return nil, err
 	}
-	if acc, err := DecodeAccess(v); err == nil && acc.Account == account {
+	if acc, err := decodeAccess(v); err == nil && acc.Account == account {
 		return acc, nil
 	}
 	return nil, nil
@@ -200,7 +200,7 @@ func (s *Store) Manifest(ctx context.Context) (Manifest, error) {
 	if err != nil || !found {
 		return Manifest{V: RecordVersion, Store: s.id}, err
 	}
-	return ParseManifest(v, s.id), nil
+	return parseManifest(v, s.id), nil
 }
 
 // SetManifest replaces the manifest; one that lists nothing is deleted.
