@@ -36,9 +36,15 @@ func (b *bench) hit() (*table, error) {
 	if err := b.alternate(t, 300, 30*time.Second); err != nil {
 		return nil, err
 	}
-	t.goal("a stored token, of a bare Get", "≤", 1.1, "×", t.ratio(ours, bare, wall))
-	t.goal("its CPU time, of a bare Get's", "≤", 1.15, "×", t.ratio(ours, bare, cpu))
-	t.goal("p95 of its own median, of a bare Get's", "≤", 1.1, "×", t.estimate(func(q quantiles) float64 {
+	t.goal("a stored token, of a bare Get", "≤", 0.85, "×", t.ratio(ours, bare, wall))
+	t.goal("its CPU time, of a bare Get's", "≤", 0.85, "×", t.ratio(ours, bare, cpu))
+	t.goal("its page faults, of a bare Get's", "≤", 1, "×", t.ratio(ours, bare, faults))
+	of := 0.45 // where pages are cheap; secret-tool touches fewer of them
+	if quantile(t.row(hello).runs, 0.5, wall) > 2 {
+		of = 0.65
+	}
+	t.goal("a stored token, of secret-tool", "≤", of, "×", t.ratio(ours, "secret-tool lookup", wall))
+	t.goal("p95 of its own median, of a bare Get's", "≤", 1, "×", t.estimate(func(q quantiles) float64 {
 		return q(ours, 0.95, wall) / q(ours, 0.5, wall) / (q(bare, 0.95, wall) / q(bare, 0.5, wall))
 	}))
 	var peak float64
@@ -70,7 +76,7 @@ func (b *bench) commands() (*table, error) {
 	if err := b.alternate(t, 150, 12*time.Second); err != nil {
 		return nil, err
 	}
-	t.goal("status, of the same imports idle", "≤", 1.5, "×", t.ratio("authferry status", idle, wall))
+	t.goal("status, of the same imports idle", "≤", 1.2, "×", t.ratio("authferry status", idle, wall))
 	return t, nil
 }
 
@@ -88,7 +94,11 @@ func (b *bench) file() (*table, error) {
 	args := append(append([]string{"env"}, sealed...), b.path("authferry"), "token")
 	t.add(b.program("authferry token, file keystore", "", args...).against(keychain), b.token(keychain, "--account", "bench"))
 	t.add(b.other(idle, "idle").against(keychain))
-	return t, b.alternate(t, 150, 8*time.Second)
+	if err := b.alternate(t, 150, 8*time.Second); err != nil {
+		return nil, err
+	}
+	t.goal("the file keystore, of the keychain", "≤", 0.5, "×", t.ratio("authferry token, file keystore", keychain, wall))
+	return t, nil
 }
 
 // next measures what a refused request costs: one report that holds the account,
@@ -131,5 +141,9 @@ func (b *bench) next() (*table, error) {
 	}
 	t := &table{text: "A 429, reported: the account is held, its pool moves on, the next token is printed, all in one call."}
 	t.add(b.token(ours, "--account", "bench", "--json"), row{name: "authferry report --next", of: ours, sample: report})
-	return t, b.alternate(t, 100, 15*time.Second)
+	if err := b.alternate(t, 100, 15*time.Second); err != nil {
+		return nil, err
+	}
+	t.goal("report --next, of a token", "≤", 1.2, "×", t.ratio("authferry report --next", ours, wall))
+	return t, nil
 }

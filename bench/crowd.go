@@ -44,7 +44,8 @@ func (b *bench) accounts() (*table, error) {
 	if err := b.alternate(t, 50, 20*time.Second); err != nil {
 		return nil, err
 	}
-	t.goal("token of 100 accounts, of 10", "≤", 1.15, "×", t.ratio("token, 100", "token, 10", wall))
+	t.goal("token of 1000 accounts, of 10", "≤", 1.3, "×", t.ratio("token, 1000", "token, 10", wall))
+	t.goal("token of 10000 accounts, of 10", "≤", 3, "×", t.ratio("token, 10000", "token, 10", wall))
 	return t, nil
 }
 
