@@ -35,6 +35,24 @@ func TestQuickTokenIsKong(t *testing.T) {
 	}
 }
 
+func TestQuickViewIsKong(t *testing.T) {
+	for _, args := range [][]string{{"status"}, {"status", "--json"}, {"list"}, {"list", "--json"}} {
+		got, ok := quickView(args)
+		parsed, flags, err := parse(args, streams{in: strings.NewReader(""), out: io.Discard, err: io.Discard})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := parsed.Selected().Target.Addr().Interface(); !ok || !reflect.DeepEqual(got, want) || *flags != (globals{}) {
+			t.Errorf("%q: %+v (%v), kong says %+v", args, got, ok, want)
+		}
+	}
+	for _, args := range [][]string{nil, {"ls"}, {"status", "--help"}, {"status", "--json=false"}, {"list", "--json", "--json"}, {"list", ""}} {
+		if got, ok := quickView(args); ok {
+			t.Errorf("%q: %+v", args, got)
+		}
+	}
+}
+
 // A command that is parsed by itself is the one of the grammar.
 func TestHotCommandsAreOfTheGrammar(t *testing.T) {
 	whole := map[string]reflect.Type{}

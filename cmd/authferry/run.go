@@ -123,6 +123,9 @@ func commandOf(args []string, s streams) (command func(*app) error, flags *globa
 	if c, flags, ok := quickToken(args); ok {
 		return c.Run, flags, true, nil
 	}
+	if c, ok := quickView(args); ok {
+		return c.Run, new(globals), true, nil
+	}
 	c, flags, err := parse(args, s)
 	if err != nil {
 		return nil, nil, false, err
