@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tailscale/hujson"
 )
 
 // node is a value in a JSON text, with its place there.
@@ -35,83 +37,47 @@ var (
 	errRepeated = errors.New("a member stands in it twice, and which one counts is not clear")
 )
 
-// parse reads a whole JSON text. Its depth is bounded by json.Valid.
+// parse reads a whole JSON text, without the comments that hujson takes as well. Its
+// depth is bounded by json.Valid.
 func parse(text []byte) (*node, error) {
 	if !json.Valid(text) {
 		return nil, errNotJSON
 	}
-	s := scanner{data: text}
-	n := s.value()
-	if s.repeated {
-		return nil, errRepeated
+	v, err := hujson.Parse(text)
+	if err != nil {
+		return nil, errNotJSON
+	}
+	return nodeOf(text, &v)
+}
+
+func nodeOf(text []byte, v *hujson.Value) (*node, error) {
+	n := &node{raw: text[v.StartOffset:v.EndOffset], start: v.StartOffset, end: v.EndOffset}
+	switch v := v.Value.(type) {
+	case *hujson.Object:
+		names := map[string]bool{}
+		for i := range v.Members {
+			m := &v.Members[i]
+			value, err := nodeOf(text, &m.Value)
+			if err != nil {
+				return nil, err
+			}
+			name := m.Name.Value.(hujson.Literal).String()
+			if names[name] {
+				return nil, errRepeated
+			}
+			names[name] = true
+			n.members = append(n.members, member{name, m.Name.StartOffset, value})
+		}
+	case *hujson.Array:
+		for i := range v.Elements {
+			element, err := nodeOf(text, &v.Elements[i])
+			if err != nil {
+				return nil, err
+			}
+			n.elements = append(n.elements, element)
+		}
 	}
 	return n, nil
-}
-
-// scanner walks over a valid text, so it checks nothing.
-type scanner struct {
-	data     []byte
-	at       int
-	repeated bool
-}
-
-func (s *scanner) skip(cutset string) {
-	for s.at < len(s.data) && strings.IndexByte(cutset, s.data[s.at]) >= 0 {
-		s.at++
-	}
-}
-
-const space = " \t\r\n"
-
-func (s *scanner) value() *node {
-	s.skip(space)
-	n := &node{start: s.at}
-	switch s.data[s.at] {
-	case '{':
-		s.object(n)
-	case '[':
-		s.at++
-		for s.skip(space); s.data[s.at] != ']'; s.skip(space + ",") {
-			n.elements = append(n.elements, s.value())
-		}
-		s.at++
-	case '"':
-		_ = s.text()
-	default:
-		for s.at < len(s.data) && strings.IndexByte(space+",]}", s.data[s.at]) < 0 {
-			s.at++
-		}
-	}
-	n.end = s.at
-	n.raw = s.data[n.start:n.end]
-	return n
-}
-
-func (s *scanner) object(n *node) {
-	s.at++
-	names := map[string]bool{}
-	for s.skip(space); s.data[s.at] != '}'; s.skip(space + ",") {
-		m := member{start: s.at}
-		m.name = s.text()
-		s.skip(space + ":")
-		m.value = s.value()
-		s.repeated = s.repeated || names[m.name]
-		names[m.name] = true
-		n.members = append(n.members, m)
-	}
-	s.at++
-}
-
-func (s *scanner) text() (v string) {
-	start := s.at
-	for s.at++; s.data[s.at] != '"'; s.at++ {
-		if s.data[s.at] == '\\' {
-			s.at++
-		}
-	}
-	s.at++
-	_ = json.Unmarshal(s.data[start:s.at], &v)
-	return v
 }
 
 func (n *node) kind() byte {
