@@ -306,13 +306,25 @@ func allHeld(pool string, held, login []*index.Account, scope string, now time.T
 	})
 	until := heldUntil(soonest, scope, now)
 	e := fault.Errorf(fault.AllHeld, "no account of pool %s is free before %s (%s)", quote(pool), until.Local().Format(time.RFC3339), quote(soonest.Label))
-	e.RetryAt = until
 	e.Hint = "authferry token --wait, or authferry holds"
+	if !slices.ContainsFunc(held, func(a *index.Account) bool { return spent(a, scope, now) }) {
+		e = fault.Errorf(fault.AllHeld, "the API refuses the tokens of pool %s; %s is tried again after %s", quote(pool), quote(soonest.Label), until.Local().Format(time.RFC3339)).
+			WithHint("%s", RenewCommand(soonest))
+		e.Refused = true
+	}
+	e.RetryAt = until
 	for _, a := range login {
 		e.Message += "; " + quote(a.Label) + " needs a login"
 		e.Hint = RenewCommand(a)
 	}
 	return e
+}
+
+// spent: a is held, and not for a token that the API refused.
+func spent(a *index.Account, scope string, now time.Time) bool {
+	return slices.ContainsFunc(a.Holds, func(h index.Hold) bool {
+		return (h.Scope == heldForScope || h.Scope == scope) && h.Until.After(now) && h.Source != refusedSource
+	})
 }
 
 // needsKey is for an account that is none of an API key, where one is wanted.

@@ -204,7 +204,7 @@ func TestLongLivedTokenRefused(t *testing.T) {
 		t.Errorf("nothing free: %+v", res)
 	}
 	w.later(two.ID)
-	if res := w.report(Selection{}, ReportRequest{Lease: lease(two.ID, 1), Status: 401}); res.Action != LogIn || res.Hold != nil || res.Login == nil || res.Login.Hint != "authferry login anthropic --token-stdin --renew One" {
+	if res := w.report(Selection{}, ReportRequest{Lease: lease(two.ID, 1), Status: 401}); res.Action != LogIn || res.Hold != nil || res.Why == nil || res.Why.Hint != "authferry login anthropic --token-stdin --renew One" {
 		t.Errorf("no account any more: %+v", res)
 	}
 	if _, err := w.broker().Token(t.Context(), TokenRequest{}); fault.CodeOf(err) != fault.LoginNeeded {

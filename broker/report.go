@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strconv"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -47,12 +46,15 @@ type ReportResult struct {
 	RetryAfter time.Duration // with Retry; with Wait until RetryAt
 	RetryAt    time.Time     // zero where there is no such moment
 	Next       *Token        // nil where nothing is to be sent, or it was not asked for
-	Login      *fault.Error  // with LogIn: whose, and the command for that
+	Why        *fault.Error  // with LogIn and Wait: why no other account is used; nil: it isn't known
 }
 
 // tokenJustIssued is how old a token is at most for its refusal to be about the
 // account: another new one would be refused as well.
 const tokenJustIssued = 30 * time.Second
+
+// refusedSource is where a hold is from that no limit is the reason of.
+const refusedSource = "status 401"
 
 // maxScope bounds a caller's name for a scope, in runes.
 const maxScope = 128
@@ -85,7 +87,7 @@ func (b *Broker) Report(ctx context.Context, s Selection, r ReportRequest) (*Rep
 		HoldScope: r.HoldScope, Attempt: max(1, r.Attempt), ThrottleMax: b.Config().ThrottleMax, Now: now})
 	current := generation >= a.Generation
 	if v.Kind == ratelimit.Auth && current && (fixed(a) || justIssued(a, now)) {
-		v.Until, v.Scope, v.Source = now.Add(ratelimit.FirstGuess), ratelimit.AllScopes, "status "+strconv.Itoa(r.Status)
+		v.Until, v.Scope, v.Source = now.Add(ratelimit.FirstGuess), ratelimit.AllScopes, refusedSource
 	}
 
 	res := &ReportResult{Action: None}
@@ -329,13 +331,13 @@ func (res *ReportResult) goOn(tok *Token, reported *index.Account) {
 func (res *ReportResult) blocked(err error) error {
 	switch fault.CodeOf(err) {
 	case fault.AllHeld:
-		if e, ok := errors.AsType[*fault.Error](err); ok {
-			res.RetryAt = e.RetryAt
-		}
 		res.Action = Wait
+		if res.Why, _ = errors.AsType[*fault.Error](err); res.Why != nil {
+			res.RetryAt = res.Why.RetryAt
+		}
 	case fault.LoginNeeded:
 		res.Action, res.RetryAt = LogIn, time.Time{}
-		res.Login, _ = errors.AsType[*fault.Error](err)
+		res.Why, _ = errors.AsType[*fault.Error](err)
 	default:
 		return err
 	}

@@ -27,7 +27,7 @@ const (
 	NoUpgrade                   // a WebSocket is asked for
 	Unreadable                  // the request's body broke off
 	AllHeld                     // no account is free; RetryAt, if it is known
-	LoginNeeded                 // every account needs a login
+	LoginNeeded                 // every account needs a login, or the API refuses their tokens
 	NotAllowed                  // a fence, or no account: Err
 	NoToken                     // keystore, lock or provider: Err
 	Unreachable                 // the API gave no answer

@@ -254,7 +254,9 @@ func (t *turn) follow(ctx context.Context, id string, status int, v *broker.Repo
 		t.throttled[id] = true // if it is this one that is free soon
 		return nil, false, nil
 	case v.Action == broker.LogIn:
-		return nil, false, t.trouble(cmp.Or(v.Login, &fault.Error{Code: fault.LoginNeeded}))
+		return nil, false, t.trouble(cmp.Or(v.Why, &fault.Error{Code: fault.LoginNeeded}))
+	case v.Action == broker.Wait && v.Why != nil:
+		return nil, false, t.trouble(v.Why)
 	case tied, v.Next == nil, !t.mayGo(v.Next.Account.ID):
 		return nil, false, t.held(v.RetryAt)
 	}
@@ -309,12 +311,12 @@ func (t *turn) trouble(err error) *Trouble {
 		e = &fault.Error{Code: fault.Internal, Err: err}
 	}
 	k := NoToken
-	switch e.Code {
-	case fault.AllHeld:
+	switch {
+	case e.Code == fault.AllHeld && !e.Refused:
 		k = AllHeld
-	case fault.LoginNeeded, fault.LoginFailed:
+	case slices.Contains([]fault.Code{fault.AllHeld, fault.LoginNeeded, fault.LoginFailed}, e.Code):
 		k = LoginNeeded
-	case fault.Fenced, fault.NoAccount, fault.Ambiguous, fault.Usage:
+	case slices.Contains([]fault.Code{fault.Fenced, fault.NoAccount, fault.Ambiguous, fault.Usage}, e.Code):
 		k = NotAllowed
 	}
 	return &Trouble{Kind: k, Provider: t.provider, Pool: t.pool, RetryAt: e.RetryAt, Err: e}

@@ -52,6 +52,7 @@ type Error struct {
 
 	SomeHeld bool // waiting may help: an account of the pool is held, and no other can serve
 	Own      bool // it is the account's own trouble, whatever the code
+	Refused  bool // no limit holds the accounts, but that the API refuses their tokens
 }
 
 func (e *Error) Error() string {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -187,6 +188,13 @@ func (a *app) servedOne(name string, s broker.Selection) (p servedProvider, err 
 	}
 	s.Provider = name
 	chosen, err := a.broker.Chosen(s)
+	if fault.CodeOf(err) == fault.NoAccount && cmp.Or(s.Account, s.EnvAccount, s.Pool, s.EnvPool) == "" && slices.Contains(spoken, name) {
+		how, makes := "--api-key-stdin", ""
+		if data.TokenCommand != "" { // which makes one of a subscription's
+			how, makes = "--token-stdin", "; "+data.TokenCommand+" makes a token for one"
+		}
+		return p, &fault.Error{Code: fault.NoAccount, Message: "there is no account of " + name + " yet" + makes, Hint: "authferry login " + name + " " + how + " --label Personal"}
+	}
 	if err != nil {
 		return p, err
 	}
