@@ -13,7 +13,7 @@ import (
 )
 
 // loginKeyring is the short way to the items of "login": search, open a session, get
-// the secret. The library takes eight calls for that, because it also asks which
+// the secret. The library takes seven calls for that, because it also asks which
 // keyrings there are, and unlocks both keyring and item.
 //
 // The short way prompts nobody. Whatever is not as usual (locked,
