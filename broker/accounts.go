@@ -116,7 +116,7 @@ func (b *Broker) add(ctx context.Context, n NewAccount, a index.Account, g *reco
 func newEntry(id string, n NewAccount, now time.Time) (index.Account, error) {
 	label, err := index.CheckLabel(n.Label)
 	if err != nil {
-		return index.Account{}, fault.Errorf(fault.Usage, "the label does not do").Because(err)
+		return index.Account{}, fault.Errorf(fault.Usage, "invalid label").Because(err)
 	}
 	pool := n.Pool
 	if pool == "" {
@@ -207,7 +207,7 @@ func newRecords(id string, n NewAccount, now time.Time) (*record.Grant, *record.
 func (b *Broker) Rename(ctx context.Context, account, label string) (*index.Account, error) {
 	label, err := index.CheckLabel(label)
 	if err != nil {
-		return nil, fault.Errorf(fault.Usage, "the label does not do").Because(err)
+		return nil, fault.Errorf(fault.Usage, "invalid label").Because(err)
 	}
 	var renamed *index.Account
 	err = b.updateAccount(ctx, account, func(idx *index.Index, a *index.Account) error {

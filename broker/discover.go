@@ -11,7 +11,7 @@ import (
 // Discover reads a provider's endpoints from its issuer's discovery document.
 func (b *Broker) Discover(ctx context.Context, issuer string) (oauth.Provider, error) {
 	if err := oauth.CheckURL(issuer); err != nil {
-		return oauth.Provider{}, fault.Errorf(fault.Usage, "the issuer's URL does not do").Because(err)
+		return oauth.Provider{}, fault.Errorf(fault.Usage, "invalid issuer URL").Because(err)
 	}
 	timed, over := b.Within(ctx, b.HTTPTimeout, forProvider(issuer))
 	defer over()

@@ -217,7 +217,7 @@ func renewable(idx *index.Index, req LoginRequest, kind string) (id string, err 
 	}
 	if req.Label != "" {
 		if _, err := index.CheckLabel(req.Label); err != nil {
-			return "", fault.Errorf(fault.Usage, "the label does not do").Because(err)
+			return "", fault.Errorf(fault.Usage, "invalid label").Because(err)
 		}
 		for _, a := range idx.Labelled(req.Provider, req.Label) {
 			if a.Subject == "" || kind == index.KindAPIKey {

@@ -123,7 +123,7 @@ func (b *Broker) Enable(ctx context.Context, account string) (*index.Account, er
 func poolName(name string) (string, error) {
 	name, err := index.CheckLabel(name)
 	if err != nil {
-		return "", fault.Errorf(fault.Usage, "the pool's name does not do").Because(err)
+		return "", fault.Errorf(fault.Usage, "invalid pool name").Because(err)
 	}
 	return name, nil
 }

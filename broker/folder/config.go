@@ -128,12 +128,12 @@ func (f *Folder) readConfigFile() (text []byte, raw map[string]any, err error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil, nil
 	case errors.Is(err, atomicfile.ErrUnfit), errors.Is(err, rawtext.ErrNotText):
-		return nil, nil, fault.Errorf(fault.Usage, "config.toml can't be used").WithHint("mend or delete %s", f.configPath()).Because(err)
+		return nil, nil, fault.Errorf(fault.Usage, "config.toml can't be used").WithHint("fix or delete %s", f.configPath()).Because(err)
 	case err != nil:
 		return nil, nil, fault.Errorf(fault.Internal, "config.toml can't be read").Because(err)
 	}
 	if err := toml.Unmarshal(text, &raw); err != nil {
-		return nil, nil, fault.Errorf(fault.Usage, "config.toml is not valid TOML").WithHint("mend or delete %s", f.configPath()).Because(err)
+		return nil, nil, fault.Errorf(fault.Usage, "config.toml is not valid TOML").WithHint("fix or delete %s", f.configPath()).Because(err)
 	}
 	return text, raw, nil
 }
@@ -199,7 +199,7 @@ func (f *Folder) ConfigSet(ctx context.Context, key, value string) error {
 	changed := replaceLine(string(text), key, string(line))
 	var after map[string]any
 	if toml.Unmarshal([]byte(changed), &after) != nil || toString(after[key]) != fmt.Sprint(set) || len(changed) > maxConfig {
-		return fault.Errorf(fault.Usage, "config.toml can't take that setting as it is written; it was left as it is").WithHint("mend or delete %s", f.configPath())
+		return fault.Errorf(fault.Usage, "config.toml can't take that setting as it is written; it was left as it is").WithHint("fix or delete %s", f.configPath())
 	}
 	return f.writeConfig(l, changed)
 }

@@ -88,7 +88,7 @@ func (f *Folder) InitFileKeystore(ctx context.Context, path string) (warning str
 func (f *Folder) initFile(ctx context.Context, path string, makeKey func(path string) error) (warning string, err error) {
 	path, err = filepath.Abs(path)
 	if err != nil {
-		return "", fault.Errorf(fault.Usage, "the key file's path does not do").Because(err)
+		return "", fault.Errorf(fault.Usage, "invalid path of the key file").Because(err)
 	}
 	idx, err := f.ReadOrEmpty()
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 func (f *Folder) Providers() (*oauth.Providers, error) {
 	ps, err := oauth.LoadProviders(filepath.Join(f.Dir, "providers.toml"))
 	if err != nil {
-		return nil, fault.Errorf(fault.Usage, "providers.toml does not do").WithHint("mend or delete %s", filepath.Join(f.Dir, "providers.toml")).Because(err)
+		return nil, fault.Errorf(fault.Usage, "providers.toml is invalid").WithHint("fix or delete %s", filepath.Join(f.Dir, "providers.toml")).Because(err)
 	}
 	return ps, nil
 }
@@ -57,7 +57,7 @@ func Ignored(name string, keys []string) string {
 // one, in the keystore. Existing accounts keep what they were logged in with.
 func (f *Folder) AddProvider(ctx context.Context, p oauth.Provider, secret keystore.Secret) error {
 	if err := p.Validate(); err != nil {
-		return fault.Errorf(fault.Usage, "provider %s does not do", strconv.Quote(p.Name)).Because(err)
+		return fault.Errorf(fault.Usage, "provider %s is invalid", strconv.Quote(p.Name)).Because(err)
 	}
 	if !secret.Empty() && p.ClientID == "" {
 		return fault.Errorf(fault.Usage, "a client secret needs its --client-id")

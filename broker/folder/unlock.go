@@ -57,7 +57,7 @@ func (f *Folder) InitSealedKeystore(ctx context.Context, path string, span time.
 	}
 	path, err := filepath.Abs(path)
 	if err != nil {
-		return Unlocked{}, fault.Errorf(fault.Usage, "the key file's path does not do").Because(err)
+		return Unlocked{}, fault.Errorf(fault.Usage, "invalid path of the key file").Because(err)
 	}
 	if _, err := keystore.MakeSessionFolder(); err != nil {
 		return Unlocked{}, noSession(err)

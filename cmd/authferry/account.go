@@ -163,7 +163,7 @@ func (a *app) present() bool { return !a.term.noInput && isTerminal(a.in) && isT
 // error that names the flag.
 func (a *app) ask(question, flag string) (string, error) {
 	if !a.present() {
-		return "", &fault.Error{Code: fault.Usage, Message: "nobody can be asked here", Hint: "say it with " + flag}
+		return "", &fault.Error{Code: fault.Usage, Message: "needs an answer, but there is no terminal to ask on", Hint: "add " + flag}
 	}
 	_, _ = fmt.Fprintf(a.err, "%s ", printable(question))
 	answer, _ := bufio.NewReader(a.input()).ReadString('\n')

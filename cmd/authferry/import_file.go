@@ -112,7 +112,7 @@ func (c *importFileCmd) tell(a *app, done *broker.Takeover) {
 		acc := &done.Accounts[i]
 		for _, l := range done.Logins {
 			if l.Label == acc.Label && l.Provider == acc.Provider && l.Was != "" {
-				a.term.note("the label %q is taken or does not do: the account is called %q", l.Was, l.Label)
+				a.term.note("the label %q is taken or invalid: the account is called %q", l.Was, l.Label)
 			}
 		}
 		a.welcome(acc.Provider, acc.Label)
@@ -164,7 +164,7 @@ func planTable(plan *broker.Takeover) *table {
 	for _, l := range plan.Logins {
 		as := fmt.Sprintf("becomes account %q of %s", l.Label, l.Provider)
 		if l.Was != "" {
-			as += fmt.Sprintf(" (%q is taken or does not do)", l.Was)
+			as += fmt.Sprintf(" (%q is taken or invalid)", l.Was)
 		}
 		if l.NoRefresh {
 			as += ", which ends " + endText(l.ExpiresAt, time.Now())

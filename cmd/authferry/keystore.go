@@ -68,7 +68,7 @@ func (c *keystoreInitCmd) Run(a *app) error {
 		a.term.warn(warning)
 	}
 	if !c.JSON {
-		a.term.note("secrets are kept in sealed files, opened by %s; whoever loses that file loses the logins", c.KeyFile)
+		a.term.note("secrets are kept in sealed files, opened by %s; if you lose that file, the logins are gone", c.KeyFile)
 	}
 	return (&keystoreStatusCmd{c.jsonFlag}).Run(a)
 }
@@ -141,7 +141,7 @@ func (c *keystoreLockCmd) Run(a *app) error {
 		}
 		return a.printJSON(s)
 	}
-	a.term.note("locked; again: authferry keystore unlock")
+	a.term.note("locked; unlock with: authferry keystore unlock")
 	return nil
 }
 
@@ -157,7 +157,7 @@ func (a *app) passphrase(stdin, fresh bool) (keystore.Secret, error) {
 	if err != nil || !fresh {
 		return first, err
 	}
-	again, err := a.askHidden("The same again: ", "passphrase")
+	again, err := a.askHidden("Repeat it: ", "passphrase")
 	if err == nil && !first.Equal(again) {
 		err = &fault.Error{Code: fault.Usage, Message: "the two passphrases differ; nothing was made"}
 	}

@@ -323,7 +323,7 @@ func (c *setupCmd) report(a *app, client setup.Client, m setup.Machine, choice s
 	case len(changes) == 0 && c.Undo:
 		a.term.note("%s is not set up; nothing was changed", client.Name)
 	case len(changes) == 0:
-		a.term.note("%s is as it is to be; nothing was changed", client.Name)
+		a.term.note("%s is already set up; nothing was changed", client.Name)
 	case c.Undo:
 		a.term.note("%s is as it was before", client.Name)
 	default:

@@ -230,7 +230,7 @@ func usageText(u broker.UsageView, now time.Time) string {
 	if u.ResetsAt.IsZero() {
 		return percent(u.Used)
 	}
-	return percent(u.Used) + ", starts anew " + relative(u.ResetsAt, now)
+	return percent(u.Used) + ", resets " + relative(u.ResetsAt, now)
 }
 
 // wrapped prints a named sentence within the page's width.
