@@ -48,7 +48,7 @@ var settings = []setting{
 	{"failover", func(c *Config) any { return c.Failover }, setBool(func(c *Config) *bool { return &c.Failover })},
 	{"strategy", func(c *Config) any { return c.Strategy }, func(c *Config, v string) error {
 		if v != Sticky && v != SoonestReset {
-			return errors.New("must be Sticky or soonest-reset")
+			return errors.New("must be sticky or soonest-reset")
 		}
 		c.Strategy = v
 		return nil
