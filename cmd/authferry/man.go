@@ -26,7 +26,7 @@ func (*manCmd) Run(a *app) error {
 	p.request("SH", "SYNOPSIS")
 	p.text(`\fBauthferry\fR \fICOMMAND\fR [\fIFLAGS\fR]`)
 	p.request("SH", "DESCRIPTION")
-	p.text(roff(manual.description))
+	p.text(roff(description))
 	// What follows has room above its heading and none between its entries.
 	p.text(".de CM\n.PD\n.SS \\\\$1\n.PD 0\n..\n.de PT\n.PD\n.SH \\\\$1\n.PD 0\n..")
 	commands := manCommands(k.Model.Node)
@@ -39,7 +39,7 @@ func (*manCmd) Run(a *app) error {
 	p.arguments(args)
 	p.flags(k.Model.Flags)
 	p.flags(flags)
-	for _, s := range manual.sections {
+	for _, s := range sections() {
 		p.request("PT", s.title)
 		for _, row := range s.rows {
 			p.entry(row[0], row[1])
@@ -190,18 +190,16 @@ func roff(s string) string {
 	return strings.Join(lines, "\n")
 }
 
-// manual is what the grammar does not say.
-var manual = struct {
-	description string
-	sections    []section
-}{
-	description: `Access tokens, refresh tokens and API keys are kept in the keychain of the
+// description and sections are what the grammar does not say.
+const description = `Access tokens, refresh tokens and API keys are kept in the keychain of the
 system (or, where you chose it, in sealed files), and handed to any number of
 programs at once. Each refresh token is used exactly once, even if a process is
 killed midway. Several accounts of a provider stand in for each other in pools: one
 that has hit a limit is held until the time that the provider named, and the next
-takes over.`,
-	sections: []section{
+takes over.`
+
+func sections() []section {
+	return []section{
 		{"ENVIRONMENT", [][2]string{
 			{"AUTHFERRY_DIR", "The folder of the index, settings and locks."},
 			{"AUTHFERRY_KEYSTORE", "keychain or file: where a new folder keeps its secrets; a folder that uses the other one is refused."},
@@ -212,28 +210,33 @@ takes over.`,
 			{"COLUMNS", "How wide the terminal is; by default the terminal is asked."},
 		}},
 		{"EXIT STATUS", [][2]string{
-			{"0", "Done."},
-			{"1", "Another error."},
-			{"2", "A prompt was declined."},
-			{"3", "No such account, none yet, or more than one that could be meant; or the label is taken."},
-			{"4", "A login is needed, or was denied, failed or timed out."},
-			{"5", "Every account of the pool is held."},
-			{"6", "The keystore is locked, missing or refuses, is not the one asked for, or the secret is too big for it."},
-			{"7", "A lock was not obtained in time."},
-			{"8", "The provider can't be reached, or refuses for now."},
-			{"9", "A fence: the account is outside of the pool that was asked for."},
-			{"80", "The command line can't be understood."},
-			{"130, 143", "Interrupted; terminated."},
+			{codes(exitOK), "Done."},
+			{codes(exitOther), "Another error."},
+			{codes(exitDeclined), "A prompt was declined."},
+			{codes(exitAccount), "No such account, none yet, or more than one that could be meant; or the label is taken."},
+			{codes(exitLogin), "A login is needed, or was denied, failed or timed out."},
+			{codes(exitHeld), "Every account of the pool is held."},
+			{codes(exitKeystore), "The keystore is locked, missing or refuses, is not the one asked for, or the secret is too big for it."},
+			{codes(exitLock), "A lock was not obtained in time."},
+			{codes(exitProvider), "The provider can't be reached, or refuses for now."},
+			{codes(exitFenced), "A fence: the account is outside of the pool that was asked for."},
+			{codes(exitUsage), "The command line can't be understood."},
+			{codes(exitInterrupt, exitTerminated), "Interrupted; terminated."},
 		}},
 		{"FILES", [][2]string{
 			{"index.json", "What accounts there are. No secrets."},
 			{"providers.toml, config.toml", "Your own providers, and settings. No secrets."},
 			{"vault/", "The sealed files, where these are used."},
 		}},
-	},
+	}
 }
 
 type section struct {
 	title string
 	rows  [][2]string
+}
+
+// codes are exit codes of one meaning.
+func codes(same ...int) string {
+	return strings.ReplaceAll(strings.Trim(fmt.Sprint(same), "[]"), " ", ", ")
 }
