@@ -122,7 +122,8 @@ func passable(err error) bool {
 	case fault.NoAccount: // removed meanwhile
 		return true
 	}
-	return false
+	_, no := errors.AsType[notStarted](err)
+	return no
 }
 
 // heldUntil returns the end of the longest hold on the whole account or on

@@ -56,7 +56,8 @@
 // keeper.go is for a program that stays: it has the index in memory for as long as the
 // file is the same one, and each account's token for as long as the index names its
 // generation. What it keeps spares reading; it decides nothing. The keystore is not
-// asked again then, so a keychain that is locked meanwhile stops nothing that runs.
+// asked again then, so a keychain that is locked meanwhile stops nothing that runs: an
+// account whose token is in memory stands in for one whose token isn't.
 //
 // A caller that names the origin to which it will send the token (origin.go) gets
 // one whose record has that origin in it, or none, and nothing is refreshed for

@@ -132,7 +132,9 @@ func (b *Broker) handOut(ctx context.Context, want wanted, minTTL time.Duration)
 		}
 		failure := err
 		if failure != nil && !passable(failure) {
-			return nil, failure
+			if sel.pinned || !b.inMemory(idx, sel.pool, a, failure, &passed) {
+				return nil, failure
+			}
 		}
 		// Others may have changed what this caller may have while it waited.
 		if idx, err = b.Read(); err != nil {

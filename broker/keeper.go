@@ -3,7 +3,9 @@ package broker
 import (
 	"context"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
+	"github.com/authferry/authferry/broker/index"
 )
 
 // Keeper is a Broker for a program that stays and asks for every request of its own:
@@ -32,3 +34,24 @@ func (k *Keeper) Report(ctx context.Context, s Selection, r ReportRequest) (*Rep
 
 // broker is one for one call: a Broker is not for several goroutines.
 func (k *Keeper) broker() *Broker { return New(k.opt) }
+
+// inMemory passes over, for a keystore that was locked or went away while a was wanted,
+// each account of the pool whose token isn't in memory. It reports whether one is left: that
+// needs no keystore.
+func (b *Broker) inMemory(idx *index.Index, pool string, a *index.Account, failure error, passed *passings) (left bool) {
+	switch fault.CodeOf(failure) {
+	case fault.KeystoreLocked, fault.KeystoreUnavailable, fault.KeystoreDenied, fault.KeystoreTimeout:
+	default:
+		return false
+	}
+	for _, other := range idx.Members(pool) {
+		switch {
+		case passed.of(other.ID) != nil:
+		case other.ID != a.ID && b.Memory.Has(idx, other):
+			left = true
+		default:
+			*passed = append(*passed, passing{other.ID, failure})
+		}
+	}
+	return left
+}

@@ -186,3 +186,37 @@ func BenchmarkKeeper(b *testing.B) {
 		}
 	}
 }
+
+// Where the keystore went away, an account whose token is in memory stands in for one
+// whose newer token isn't; with none there is the keystore's error.
+func TestKeeperWithoutItsKeystore(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, brokertest.Config{})
+	ada, bob := w.add("ada", time.Hour), w.add("bob", time.Hour)
+	k := NewKeeper(Options{Dir: w.dir})
+	for _, id := range []string{bob.ID, ada.ID} {
+		if _, err := w.broker().Use(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		if tok, err := k.Token(t.Context(), TokenRequest{}); err != nil || tok.Account.ID != id {
+			t.Fatalf("%v, %v", tok, err)
+		}
+	}
+	if _, err := w.broker().RefreshNow(t.Context(), ada.ID); err != nil {
+		t.Fatal(err)
+	}
+	vault := filepath.Join(w.dir, "vault")
+	if err := os.Rename(vault, vault+"-away"); err != nil {
+		t.Fatal(err)
+	}
+	if tok, err := k.Token(t.Context(), TokenRequest{}); err != nil || tok.Account.ID != bob.ID {
+		t.Errorf("%v, %v; want bob's, which is in memory", tok, err)
+	}
+	if _, err := k.Token(t.Context(), TokenRequest{Selection: Selection{Account: ada.ID}}); err == nil {
+		t.Error("a pinned account got another one's token")
+	}
+	want := fault.KeystoreUnavailable
+	if _, err := NewKeeper(Options{Dir: w.dir}).Token(t.Context(), TokenRequest{}); fault.CodeOf(err) != want {
+		t.Errorf("%v, want %s", err, want)
+	}
+}

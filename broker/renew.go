@@ -213,6 +213,10 @@ func (b *Broker) refreshBehind(a *index.Account) {
 // stateBehind is what the gate's holder says it is doing.
 const stateBehind = "refreshing in the background"
 
+// notStarted is why there is no rotator: too many processes, say, or a program that was
+// moved away under one that stays.
+type notStarted struct{ error }
+
 // runRotator starts a rotator and waits for its report, at most as long as the
 // caller waits for a provider; the rotator goes on without it. A nil report
 // means that the rotator died.
@@ -230,7 +234,7 @@ func (b *Broker) runRotator(ctx context.Context, a *index.Account, r renewal) (*
 	err = startDetached(cmd)
 	_ = write.Close()
 	if err != nil {
-		return nil, fault.Errorf(fault.Internal, "the refresh could not be started").Because(err)
+		return nil, fault.Errorf(fault.Internal, "the refresh could not be started").Because(notStarted{err})
 	}
 	go func() { _ = cmd.Wait() }()
 

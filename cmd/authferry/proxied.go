@@ -96,6 +96,9 @@ func (c *runCmd) Run(a *app) error {
 func (a *app) proxy(served servedProviders, opt serve.Options) *serve.Proxy {
 	own := a.options
 	own.Warn, own.Waiting, own.Progress = nil, nil, nil
+	if m, err := thisMachine(); err == nil {
+		own.Self = m.Binary // by a name that outlives an update, if there is one: a proxy may run for weeks
+	}
 	opt.Broker, opt.Routes, opt.Patience, opt.Log = broker.NewKeeper(own), served.routes(), a.broker.Config().ThrottleMax, own.Log
 	return serve.New(opt)
 }
