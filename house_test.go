@@ -6,6 +6,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io"
 	"io/fs"
 	"os"
@@ -33,19 +36,19 @@ var floors = []struct {
 	{"broker/lock", 1},
 	{"broker/ratelimit", 1},
 	{"broker/fault", 2},
-	{"broker/index", 2},
-	{"broker/migrate", 2},
-	{"broker/oauth", 2},
-	{"broker/record", 3},
-	{"broker/folder", 4},
-	{"broker/brokertest", 5},
-	{"broker/torture", 5},
-	{"broker", 5},
-	{"serve", 6},
-	{"cmd", 7},
-	{"bench", 8},
-	{"docs", 8},
-	{"scripts", 8},
+	{"broker/index", 3},
+	{"broker/migrate", 3},
+	{"broker/oauth", 3},
+	{"broker/record", 4},
+	{"broker/folder", 5},
+	{"broker/brokertest", 6},
+	{"broker/torture", 6},
+	{"broker", 6},
+	{"serve", 7},
+	{"cmd", 8},
+	{"bench", 9},
+	{"docs", 9},
+	{"scripts", 9},
 }
 
 // owners are the only folders that import these modules, in tests as well.
@@ -239,6 +242,40 @@ func TestJudge(t *testing.T) {
 			t.Errorf("%s imports %s: got %q, want %q", test.dir, test.imported, got, test.want)
 		}
 	}
+}
+
+// The library says what helps as a fault.Remedy; how that is typed, cmd/authferry/hint.go
+// alone knows. bench and scripts are programs that run authferry, and name what they ran.
+func TestOnlyCommandsKnowCommandLines(t *testing.T) {
+	grammar, err := os.ReadFile("cmd/authferry/run.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var words []string
+	for _, m := range regexp.MustCompile("(?m)^\\t[A-Z]\\w+ +(\\w+)Cmd +`cmd:").FindAllSubmatch(grammar, -1) {
+		words = append(words, strings.ToLower(string(m[1])))
+	}
+	if len(words) < 25 {
+		t.Fatalf("the commands are %q", words)
+	}
+	line := regexp.MustCompile(`\bauthferry (` + strings.Join(words, "|") + `)\b(-|[^-]|$)`)
+	walk(t, func(path string, content []byte) {
+		top, _, _ := strings.Cut(path, string(filepath.Separator))
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || slices.Contains([]string{"cmd", "bench", "scripts"}, top) || supportsTests(filepath.ToSlash(filepath.Dir(path))) {
+			return
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, content, 0)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			if l, ok := n.(*ast.BasicLit); ok && l.Kind == token.STRING && l.Value != `"authferry serve"` && line.MatchString(l.Value) { // that program's own name
+				t.Errorf("%s: %s is a command line: give the error a fault.Remedy, and cmd/authferry/hint.go its command", path, l.Value)
+			}
+			return true
+		})
+	})
 }
 
 // A folder's name says what is in it; these say that nobody knew.

@@ -3,6 +3,7 @@ package broker
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -141,7 +142,7 @@ func admissible(idx *index.Index, a *index.Account, secret keystore.Secret) erro
 	for _, o := range idx.Accounts {
 		if o.Provider == a.Provider && index.EqualLabel(o.Label, a.Label) && !o.Removing {
 			return fault.Errorf(fault.LabelTaken, "label %s is taken at %s", quote(a.Label), a.Provider).
-				WithHint("authferry rename %s NEW-LABEL, or choose another --label", argFor(idx, &o))
+				Try(fault.Remedy{Do: fault.Again, Label: "L"}, fault.Remedy{Do: fault.Rename, Account: reference(idx, &o)})
 		}
 	}
 	owner := oauth.Identity{Issuer: a.Issuer, Subject: a.Subject}
@@ -156,10 +157,10 @@ func admissible(idx *index.Index, a *index.Account, secret keystore.Secret) erro
 func alreadyHere(idx *index.Index, o *index.Account) error {
 	if o.Removing {
 		return fault.Errorf(fault.LabelTaken, "this login is here already, in account %s, whose removal was cut off; nothing was added", quote(o.Label)).
-			WithHint("authferry doctor --fix, then run the command again")
+			Try(fault.Remedy{Do: fault.Fix}, fault.Remedy{Do: fault.Again})
 	}
 	return fault.Errorf(fault.LabelTaken, "this login is already here as %s; two accounts can't own one", quote(o.Label)).
-		WithHint("authferry info %s", argFor(idx, o))
+		Try(fault.Remedy{Do: fault.ShowAccount, Account: reference(idx, o)})
 }
 
 // newRecords pins in the records everything that decides where a secret may go.
@@ -214,7 +215,7 @@ func (b *Broker) Rename(ctx context.Context, account, label string) (*index.Acco
 		for i := range idx.Accounts {
 			o := &idx.Accounts[i]
 			if o.ID != a.ID && o.Provider == a.Provider && index.EqualLabel(o.Label, label) && !o.Removing {
-				return fault.Errorf(fault.LabelTaken, "label %s is taken at %s", quote(label), a.Provider).WithHint("choose another one")
+				return fault.Errorf(fault.LabelTaken, "label %s is taken at %s", quote(label), a.Provider).Try(fault.Remedy{Do: fault.ListAccounts})
 			}
 		}
 		a.Label, renamed = label, a
@@ -241,7 +242,8 @@ func (b *Broker) updateAccount(ctx context.Context, account string, change func(
 type Removal struct {
 	Account index.Account
 	Revoked bool
-	Warning string // why it was not revoked, if it was tried
+	Warning string         // why it was not revoked, if it was tried
+	Next    []fault.Remedy // what helps with that
 }
 
 // Revocation says whether Remove ends the login at the provider too.
@@ -323,6 +325,11 @@ func (b *Broker) Remove(ctx context.Context, account string, how Revocation) (*R
 	if revoke && stored.Best != nil && !stored.Best.RefreshToken.Empty() && stored.Best.Endpoint.RevocationEndpoint != "" {
 		if err := endLogin(ctx, o, stored.Best); err != nil {
 			done.Warning = notRevoked(stored.Best, err)
+			if e, ok := errors.AsType[*oauth.Error](err); ok {
+				if next, ok := e.Remedy(); ok {
+					done.Next = []fault.Remedy{next}
+				}
+			}
 		} else {
 			done.Revoked = true
 		}

@@ -48,7 +48,7 @@ func (b *Broker) bound(idx *index.Index, s Selection, provider string) (*index.B
 		return nil, nil
 	case len(found) > 1 && len(idx.PoolsOf(found[0].Provider)) > 0:
 		return nil, fault.Errorf(fault.Ambiguous, "which provider? this directory is bound for %s and for %s", found[0].Provider, found[1].Provider).
-			WithHint("authferry token %s", fault.Arg(found[0].Provider))
+			Try(fault.Remedy{Do: fault.Again, Provider: found[0].Provider}, fault.Remedy{Do: fault.Again, Provider: found[1].Provider})
 	}
 	return found[0], nil
 }
@@ -59,7 +59,7 @@ type placeError struct{ error }
 // noPlace is the error for a directory whose binding is not known.
 func noPlace(why error) *fault.Error {
 	return fault.Errorf(fault.Fenced, "the working directory is unknown, and there are directories that are bound to a pool or an account").
-		WithHint("cd").Because(placeError{why})
+		Try(fault.Remedy{Do: fault.LeaveFolder}).Because(placeError{why})
 }
 
 // maxCompared is how many bindings of an index are compared as files, by each token.
@@ -84,7 +84,7 @@ func (b *Broker) nearest(bindings []*index.Binding, dir string) ([]*index.Bindin
 	}
 	if len(bindings) > maxCompared {
 		return nil, noPlace(fmt.Errorf("over %d directories are bound, too many to compare", maxCompared)).
-			WithHint("authferry use --unbind --dir %s", fault.Arg(bindings[0].Dir))
+			Try(fault.Remedy{Do: fault.Unbind, Path: bindings[0].Dir})
 	}
 	m, err := b.mounted()
 	if err != nil {
@@ -104,7 +104,7 @@ func (b *Broker) nearest(bindings []*index.Binding, dir string) ([]*index.Bindin
 		case errors.Is(err, fs.ErrNotExist):
 			continue
 		case err != nil:
-			unseen = noPlace(err).WithHint("authferry use --unbind --dir %s", fault.Arg(bd.Dir))
+			unseen = noPlace(err).Try(fault.Remedy{Do: fault.Unbind, Path: bd.Dir})
 			continue
 		}
 		for _, name := range append(names, real) {
@@ -132,7 +132,7 @@ func (d *doctor) bindings() {
 	}
 	m, err := d.b.mounted()
 	if err != nil || len(d.idx.Bindings) > maxCompared {
-		d.say("bindings", CheckWarning, "", "nobody can tell which directory is bound; nearly all get no token of a provider that has bindings")
+		d.say("bindings", CheckWarning, "nobody can tell which directory is bound; nearly all get no token of a provider that has bindings")
 		return
 	}
 	for i := range d.idx.Bindings {
@@ -151,7 +151,7 @@ func (d *doctor) bindings() {
 		default:
 			continue
 		}
-		d.say("bindings", CheckWarning, "authferry use --unbind --dir "+fault.Arg(bd.Dir), "%s %s", quote(bd.Dir), why)
+		d.try("bindings", CheckWarning, fault.Remedy{Do: fault.Unbind, Path: bd.Dir}, "%s %s", quote(bd.Dir), why)
 	}
 }
 
@@ -181,7 +181,7 @@ func (m *matches) contradiction() error {
 		for _, y := range m.found[:i] {
 			if x.Provider == y.Provider {
 				return fault.Errorf(fault.Fenced, "this directory is bound twice, as %s and as %s", quote(y.Dir), quote(x.Dir)).
-					WithHint("authferry use --unbind --dir %s", fault.Arg(x.Dir))
+					Try(fault.Remedy{Do: fault.Unbind, Path: x.Dir})
 			}
 		}
 	}

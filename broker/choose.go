@@ -206,12 +206,12 @@ func choose(idx *index.Index, sel selected, passed passings, now time.Time) choi
 		a := login[0]
 		return choice{err: loginNeeded(a)}
 	case len(members) > 0:
-		return choice{err: fault.Errorf(fault.NoAccount, "every account of pool %s is disabled", quote(sel.pool)).WithHint("authferry enable %s", argFor(idx, members[0]))}
+		return choice{err: fault.Errorf(fault.NoAccount, "every account of pool %s is disabled", quote(sel.pool)).Try(fault.Remedy{Do: fault.Enable, Account: reference(idx, members[0])})}
 	}
 	if logins := idx.Members(sel.pool); len(logins) > 0 {
 		return choice{err: needsKey(logins[0])}
 	}
-	return choice{err: fault.Errorf(fault.NoAccount, "pool %s has no account", quote(sel.pool)).WithHint("authferry list")}
+	return choice{err: fault.Errorf(fault.NoAccount, "pool %s has no account", quote(sel.pool)).Try(fault.Remedy{Do: fault.ListAccounts})}
 }
 
 // blocking is the error where the accounts that are free can't serve: the first of
@@ -287,14 +287,14 @@ func choosePinned(idx *index.Index, sel selected, now time.Time) choice {
 	a := idx.Account(sel.prefer)
 	switch {
 	case a == nil || a.Removing || a.Pool != sel.pool:
-		return choice{err: fault.Errorf(fault.NoAccount, "that account is not in pool %s any more", quote(sel.pool)).WithHint("authferry list")}
+		return choice{err: fault.Errorf(fault.NoAccount, "that account is not in pool %s any more", quote(sel.pool)).Try(fault.Remedy{Do: fault.ListAccounts})}
 	case a.Disabled:
-		return choice{err: fault.Errorf(fault.NoAccount, "account %s is disabled", quote(a.Label)).WithHint("authferry enable %s", argFor(idx, a))}
+		return choice{err: fault.Errorf(fault.NoAccount, "account %s is disabled", quote(a.Label)).Try(fault.Remedy{Do: fault.Enable, Account: reference(idx, a)})}
 	case !sel.takes(a):
 		return choice{err: needsKey(a)}
 	case heldUntil(a, sel.scope, now).After(now):
 		e := fault.Errorf(fault.AllHeld, "account %s is held until %s", quote(a.Label), heldUntil(a, sel.scope, now).Local().Format(time.RFC3339)).
-			WithHint("authferry token --wait --account %s, or authferry holds", argFor(idx, a))
+			Try(fault.Remedy{Do: fault.Wait}, fault.Remedy{Do: fault.ShowHolds})
 		e.RetryAt = heldUntil(a, sel.scope, now)
 		return choice{err: e}
 	}
@@ -307,17 +307,17 @@ func allHeld(pool string, held, login []*index.Account, scope string, now time.T
 	})
 	until := heldUntil(soonest, scope, now)
 	e := fault.Errorf(fault.AllHeld, "no account of pool %s is free before %s (%s)", quote(pool), until.Local().Format(time.RFC3339), quote(soonest.Label))
-	e.Hint = "authferry token --wait, or authferry holds"
 	if !slices.ContainsFunc(held, func(a *index.Account) bool { return spent(a, scope, now) }) {
 		e = fault.Errorf(fault.AllHeld, "the API refuses the tokens of pool %s; %s is tried again after %s", quote(pool), quote(soonest.Label), until.Local().Format(time.RFC3339)).
-			WithHint("%s", RenewCommand(soonest))
+			Try(Renewal(soonest))
 		e.Refused = true
 	}
 	e.RetryAt = until
 	for _, a := range login {
 		e.Message += "; " + quote(a.Label) + " needs a login"
-		e.Hint = RenewCommand(a)
+		e.Next = append(e.Next, Renewal(a))
 	}
+	e.Next = append(e.Next, fault.Remedy{Do: fault.Wait}, fault.Remedy{Do: fault.ShowHolds})
 	return e
 }
 
@@ -331,7 +331,7 @@ func spent(a *index.Account, scope string, now time.Time) bool {
 // needsKey is for an account that is none of an API key, where one is wanted.
 func needsKey(a *index.Account) error {
 	return fault.Errorf(fault.Fenced, "account %s is a login, and this API of provider %s takes API keys only", quote(a.Label), a.Provider).
-		WithHint("authferry login %s --label Key --api-key-stdin", fault.Arg(a.Provider))
+		Try(fault.Remedy{Do: fault.Login, Provider: a.Provider, How: fault.APIKey, Label: "Key"})
 }
 
 func loginNeeded(a *index.Account) error {
@@ -344,5 +344,5 @@ func loginNeeded(a *index.Account) error {
 	case a.Fingerprint == "":
 		e = fault.Errorf(fault.LoginNeeded, "account %s has no refresh token, so it can't be refreshed", quote(a.Label))
 	}
-	return e.WithHint("%s", RenewCommand(a))
+	return e.Try(Renewal(a))
 }

@@ -149,7 +149,7 @@ func TestInitBesideClientSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	b, said := at(dir), ""
-	b.Warn = func(m string) { said += m }
+	b.Warn = func(m string, _ ...fault.Remedy) { said += m }
 	if _, err := b.InitFileKeystore(t.Context(), filepath.Join(filepath.Dir(dir), "key.txt")); err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ func (l *login) byBrowser(ctx context.Context, who Person) (*Login, error) {
 	listener, err := oauth.Listen(l.provider.RedirectURI)
 	if errors.Is(err, oauth.ErrPortTaken) {
 		return nil, fault.Errorf(fault.LoginFailed, "the port of the redirect URI %s is taken: another login, or the program that it belongs to", l.provider.RedirectURI).
-			WithHint("end that one, or: authferry login %s --flow paste", l.provider.Name)
+			Try(fault.Remedy{Do: fault.Again, How: fault.Paste})
 	}
 	if err != nil {
 		return nil, fault.Errorf(fault.LoginFailed, "the redirect URI of provider %s can't be listened at", l.provider.Name).Because(err)
@@ -57,7 +57,7 @@ func (l *login) tokens(ctx context.Context, a *oauth.Authorization, code keystor
 func (l *login) page(done *Login, err error) oauth.Page {
 	if e, ok := errors.AsType[*fault.Error](err); ok {
 		text := e.Error()
-		return oauth.Page{Title: "Not logged in", Text: strings.ToUpper(text[:1]) + text[1:] + ".", Next: e.Hint}
+		return oauth.Page{Title: "Not logged in", Text: strings.ToUpper(text[:1]) + text[1:] + ".", Next: l.b.Hint(e)}
 	}
 	name := cmp.Or(done.Account.Identity, done.Account.Label)
 	text := fmt.Sprintf("Your %s login is in the keystore as account “%s”.", l.provider.Name, done.Account.Label)

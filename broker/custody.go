@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -58,7 +59,7 @@ func (b *Broker) TakeOver(ctx context.Context, req TakeoverRequest) (*Takeover, 
 	if !req.Keep && req.Path != "" {
 		if err := t.file.Removable(); err != nil {
 			return nil, fault.Errorf(fault.Internal, "nothing could be taken out of %s, so nothing was changed", req.Path).
-				WithHint("authferry import %s --keep%s leaves the logins there as well", req.Source.Name, t.pathArg()).Because(err)
+				Try(fault.Remedy{Do: fault.Import, Name: req.Source.Name, Path: t.unusualPath(), How: fault.Keeping}).Because(err)
 		}
 	}
 	return t.do(ctx)
@@ -76,7 +77,7 @@ func (t *takeover) refusal() error {
 		if c.reason == "" || c.held != "" {
 			return nil
 		}
-		if c.hint != "" && refused == nil {
+		if c.alien && c.next != nil && refused == nil {
 			refused = c
 		}
 	}
@@ -84,7 +85,7 @@ func (t *takeover) refusal() error {
 		return nil
 	}
 	return fault.Errorf(fault.Usage, "the login %s of %s can't be taken: %s (%s); nothing was changed",
-		quote(refused.login.Entry), t.req.Source.Title, refused.reason, refused.n.Provider.TokenAdvice()).WithHint("%s", refused.hint)
+		quote(refused.login.Entry), t.req.Source.Title, refused.reason, refused.n.Provider.TokenAdvice()).Try(*refused.next)
 }
 
 func (t *takeover) do(ctx context.Context) (*Takeover, error) {
@@ -102,7 +103,7 @@ func (t *takeover) do(ctx context.Context) (*Takeover, error) {
 		// From here on an interrupt waits: it would leave the login half taken.
 		a, err := t.keep(context.WithoutCancel(ctx), c)
 		if errors.Is(err, errSameIdentity) || fault.CodeOf(err) == fault.LabelTaken {
-			o.Skipped = append(o.Skipped, migrate.Skipped{Entry: c.login.Entry, Reason: err.Error()})
+			o.Skipped = append(o.Skipped, SkippedLogin{Skipped: migrate.Skipped{Entry: c.login.Entry, Reason: err.Error()}})
 			continue
 		}
 		if failed = err; failed != nil {
@@ -223,10 +224,10 @@ func (t *takeover) carryOver(ctx context.Context, o *Takeover) error {
 	switch on := t.file.Failover; {
 	case on == nil || *on == t.Config().Failover:
 	case len(t.idx.Accounts) == 0 && !*on:
-		t.Warn("failover is off, as it was in " + t.file.Path + "; authferry config set failover true turns it on")
+		t.Warn("failover is off, as it was in "+t.file.Path, fault.Remedy{Do: fault.SetSetting, Name: "failover", Value: "true"})
 		return t.ConfigSet(ctx, "failover", "false")
 	default:
-		t.Warn(fmt.Sprintf("in %s failover was %s; here it is not: authferry config set failover %t", t.file.Path, onOff(*on), *on))
+		t.Warn(fmt.Sprintf("in %s failover was %s; here it is not", t.file.Path, onOff(*on)), fault.Remedy{Do: fault.SetSetting, Name: "failover", Value: strconv.FormatBool(*on)})
 	}
 	return nil
 }
@@ -266,8 +267,8 @@ func (t *takeover) release(ctx context.Context, o *Takeover) error {
 	if err := t.remove(ctx, going); err != nil {
 		gone := t.gone(ctx, ids)
 		if len(gone) < len(ids) {
-			t.Warn(fmt.Sprintf("the logins are here, and %s still has them too (%v); whichever program refreshes first logs the other out; finish it: %s",
-				t.file.Path, err, o.Finish))
+			t.Warn(fmt.Sprintf("the logins are here, and %s still has them too (%v); whichever program refreshes first logs the other out",
+				t.file.Path, err), o.Finish)
 		}
 		if err := t.share(ctx, ids, t.file.Path); err != nil {
 			return err
@@ -309,17 +310,18 @@ func (t *takeover) outrun(ids []string) error {
 	if err != nil {
 		return err
 	}
-	var names, commands []string
+	var names []string
+	var next []fault.Remedy
 	for _, id := range ids {
 		if a := idx.Account(id); a != nil {
-			names, commands = append(names, quote(a.Label)), append(commands, "authferry remove "+argFor(idx, a)+" --no-revoke")
+			names, next = append(names, quote(a.Label)), append(next, fault.Remedy{Do: fault.RemoveHere, Account: reference(idx, a)})
 		}
 	}
 	if names == nil {
 		return nil
 	}
-	return fault.Errorf(fault.Fenced, "another import, or %s itself, took the login of %s out of %s at the same moment; it is in this store too, and two can't own one login", t.req.Source.Title, strings.Join(names, ", "), t.file.Path).
-		WithHint("%s, if another AUTHFERRY_DIR has it", strings.Join(commands, "; "))
+	return fault.Errorf(fault.Fenced, "another import, or %s itself, took the login of %s out of %s at the same moment; it is in this store too, and two can't own one login. If another AUTHFERRY_DIR has it, remove it here", t.req.Source.Title, strings.Join(names, ", "), t.file.Path).
+		Try(next...)
 }
 
 func (t *takeover) remove(ctx context.Context, going []migrate.Login) error {
@@ -446,7 +448,7 @@ func (b *Broker) Importable(ctx context.Context) []Importable {
 				switch {
 				case c.whole != "":
 					c.reason = "a part of it is here"
-				case c.hint != "":
+				case c.alien && c.next != nil:
 					c.reason = "" // what it lacks, a flag brings
 				}
 			}

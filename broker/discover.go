@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/oauth"
 )
 
@@ -21,11 +22,23 @@ func (b *Broker) Discover(ctx context.Context, issuer string) (oauth.Provider, e
 	}
 	if err != nil {
 		failed := fault.Errorf(fault.ProviderUnreachable, "discovery at %s failed", issuer).
-			WithHint("check the URL, or name the endpoints: --authorization-endpoint … --token-endpoint …").Because(err)
-		if e, ok := errors.AsType[*oauth.Error](err); ok && e.Advice() != "" {
-			failed.Hint = e.Advice()
+			Try(fault.Remedy{Do: fault.Again, Name: "token-endpoint", Value: "URL"}).Because(err)
+		if e, ok := errors.AsType[*oauth.Error](err); ok {
+			if next, ok := e.Remedy(); ok {
+				failed.Next = []fault.Remedy{next}
+			}
 		}
 		return p, failed
 	}
 	return p, nil
+}
+
+// toLogIn is what makes a first account of a provider.
+func (b *Broker) toLogIn(name string) []fault.Remedy {
+	if ps, err := b.Providers(); err == nil {
+		if _, known := ps.Get(name); !known {
+			return folder.OtherProvider(name)
+		}
+	}
+	return []fault.Remedy{{Do: fault.Login, Provider: name}}
 }

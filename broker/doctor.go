@@ -19,10 +19,10 @@ import (
 
 // Check is one thing that Doctor looked at.
 type Check struct {
-	Name    string      `json:"name"`
-	Status  CheckStatus `json:"status"`
-	Message string      `json:"message"`
-	Hint    string      `json:"hint,omitempty"` // the command that mends it
+	Name    string
+	Status  CheckStatus
+	Message string
+	Next    []fault.Remedy // what mends it
 }
 
 // CheckStatus is how a Check came out.
@@ -35,7 +35,8 @@ const (
 	CheckFail    CheckStatus = "fail"    // something does not work
 )
 
-const fixHint = "authferry doctor --fix"
+// fixing is what mends what doctor itself can.
+var fixing = fault.Remedy{Do: fault.Fix}
 
 // Doctor looks at folder, index, keystore, locks and accounts. It asks no
 // provider. With fix it also mends what can be mended without losing a login; the
@@ -73,17 +74,26 @@ type doctor struct {
 	checks []Check
 }
 
-func (d *doctor) say(name string, status CheckStatus, hint, format string, args ...any) {
-	d.checks = append(d.checks, Check{name, status, fmt.Sprintf(format, args...), hint})
+func (d *doctor) say(name string, status CheckStatus, format string, args ...any) {
+	d.advise(name, status, nil, format, args...)
 }
 
-// fail reports err with its own hint.
+// try is say with what mends it.
+func (d *doctor) try(name string, status CheckStatus, next fault.Remedy, format string, args ...any) {
+	d.advise(name, status, []fault.Remedy{next}, format, args...)
+}
+
+func (d *doctor) advise(name string, status CheckStatus, next []fault.Remedy, format string, args ...any) {
+	d.checks = append(d.checks, Check{name, status, fmt.Sprintf(format, args...), next})
+}
+
+// fail reports err with what helps.
 func (d *doctor) fail(name string, err error) {
-	hint := ""
+	var next []fault.Remedy
 	if e, ok := errors.AsType[*fault.Error](err); ok {
-		hint = e.Hint
+		next = e.Next
 	}
-	d.say(name, CheckFail, hint, "%v", err)
+	d.advise(name, CheckFail, next, "%v", err)
 }
 
 // index reads the index, and reports whether there is a usable one.
@@ -98,7 +108,7 @@ func (d *doctor) index(ctx context.Context) bool {
 			d.fail("index", folder.Fault(lastErr))
 			return false
 		case !d.fix:
-			d.say("index", CheckFail, fixHint, "index.json is damaged; accounts in its backup: %d", len(good.Accounts))
+			d.try("index", CheckFail, fixing, "index.json is damaged; accounts in its backup: %d", len(good.Accounts))
 			return false
 		}
 		if idx, err = d.mendIndex(ctx, good, "restored from its backup"); err != nil {
@@ -117,7 +127,7 @@ func (d *doctor) index(ctx context.Context) bool {
 	case idx.Store != "" && !d.place(ctx):
 		return false
 	}
-	d.say("index", CheckOK, "", "%s", plural(len(d.idx.Accounts), "account"))
+	d.say("index", CheckOK, "%s", plural(len(d.idx.Accounts), "account"))
 	return true
 }
 
@@ -129,9 +139,9 @@ func (d *doctor) mendIndex(ctx context.Context, ix *index.Index, how string) (*i
 		return nil, err
 	}
 	if mended {
-		d.say("index", CheckOK, "", "index.json was damaged; it was %s", how)
+		d.say("index", CheckOK, "index.json was damaged; it was %s", how)
 	} else {
-		d.say("index", CheckOK, "", "index.json was damaged; somebody else mended it meanwhile")
+		d.say("index", CheckOK, "index.json was damaged; somebody else mended it meanwhile")
 	}
 	return now, nil
 }
@@ -143,7 +153,7 @@ func (d *doctor) keystore(ctx context.Context) bool {
 		d.fail("keystore", err)
 		return false
 	}
-	d.say("keystore", CheckOK, "", "%s: %s: written, read and deleted a probe", s.Kind, s.Backend)
+	d.say("keystore", CheckOK, "%s: %s: written, read and deleted a probe", s.Kind, s.Backend)
 	if d.o, err = d.b.Open(d.idx); err != nil {
 		d.fail("keystore", err)
 		return false
@@ -173,7 +183,7 @@ func (d *doctor) locks() {
 		quiet = d.lock(lock.Gate(a.ID), "the gate of account "+quote(a.Label), folder.StorePatience) && quiet
 	}
 	if quiet {
-		d.say("locks", CheckOK, "", "locks work, and nobody holds one")
+		d.say("locks", CheckOK, "locks work, and nobody holds one")
 	}
 }
 
@@ -197,7 +207,7 @@ func (d *doctor) lock(name lock.Name, of string, patience time.Duration) (free b
 		if time.Since(h.StartedAt) > patience {
 			status = CheckWarning
 		}
-		d.say("locks", status, "", "%s is held by %s since %s (%s)", of, h, h.StartedAt.Local().Format(time.TimeOnly), cmp.Or(h.State, "at work"))
+		d.say("locks", status, "%s is held by %s since %s (%s)", of, h, h.StartedAt.Local().Format(time.TimeOnly), cmp.Or(h.State, "at work"))
 	default:
 		d.fail("locks", folder.Fault(err))
 	}
@@ -209,11 +219,11 @@ func (d *doctor) clock() {
 	ahead := time.Now().Add(2 * time.Minute)
 	for _, a := range d.idx.Accounts {
 		if used := cmp.Or(a.RefreshedAt, a.AddedAt); a.ObtainedAt.After(ahead) || used.After(ahead) {
-			d.say("clock", CheckWarning, "authferry refresh "+argFor(d.idx, &a), "account %s was used in the future: this machine's clock is, or was, wrong", quote(a.Label))
+			d.try("clock", CheckWarning, fault.Remedy{Do: fault.Refresh, Account: reference(d.idx, &a)}, "account %s was used in the future: this machine's clock is, or was, wrong", quote(a.Label))
 			return
 		}
 	}
-	d.say("clock", CheckOK, "", "the clock looks right")
+	d.say("clock", CheckOK, "the clock looks right")
 }
 
 func (d *doctor) settings() {
@@ -227,10 +237,10 @@ func (d *doctor) settings() {
 		return
 	}
 	for name, keys := range ps.Unknown() {
-		d.say("settings", CheckWarning, "authferry provider show "+name, "%s", folder.Ignored(name, keys))
+		d.try("settings", CheckWarning, fault.Remedy{Do: fault.ShowProvider, Provider: name}, "%s", folder.Ignored(name, keys))
 		return
 	}
-	d.say("settings", CheckOK, "", "config.toml and providers.toml are readable")
+	d.say("settings", CheckOK, "config.toml and providers.toml are readable")
 }
 
 func plural(n int, noun string) string {

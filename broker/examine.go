@@ -16,7 +16,7 @@ import (
 // account holds one entry of the index against the keystore, which is the truth.
 func (d *doctor) account(ctx context.Context, a *index.Account) {
 	name := "account " + a.Provider + "/" + a.Label
-	renew := RenewCommand(a)
+	renew := Renewal(a)
 	if a.Removing {
 		d.tombstone(ctx, name, a)
 		return
@@ -29,44 +29,44 @@ func (d *doctor) account(ctx context.Context, a *index.Account) {
 	now := time.Now()
 	switch {
 	case stored.Best == nil && a.GrantSlot == "":
-		d.say(name, CheckFail, renew, "it was logged in by another folder, which this one is a copy of")
+		d.try(name, CheckFail, renew, "it was logged in by another folder, which this one is a copy of")
 	case stored.Best == nil:
-		d.say(name, CheckFail, renew, "the keystore has no login of it any more")
+		d.try(name, CheckFail, renew, "the keystore has no login of it any more")
 	case a.Generation < stored.Best.Generation || a.Generation == stored.Best.Generation && a.GrantSlot != stored.Slot || !stored.Best.IsOf(a):
 		d.behind(ctx, name, a)
 	case a.Kind == index.KindAPIKey && a.Generation > stored.Best.Generation:
-		d.say(name, CheckWarning, renew, "the keystore is older than the index, as one from a backup is: this may be an API key from before")
+		d.try(name, CheckWarning, renew, "the keystore is older than the index, as one from a backup is: this may be an API key from before")
 	case a.Generation > stored.Best.Generation:
-		d.say(name, CheckWarning, "authferry refresh "+argFor(d.idx, a), "the keystore is older than the index, as one from a backup is: the provider may know a newer login than this")
+		d.try(name, CheckWarning, fault.Remedy{Do: fault.Refresh, Account: reference(d.idx, a)}, "the keystore is older than the index, as one from a backup is: the provider may know a newer login than this")
 	case needsLogin(a, now) && a.Fingerprint == "" && !rejectedForGood(a):
-		d.say(name, CheckWarning, renew, "its token is over, and it has no refresh token")
+		d.try(name, CheckWarning, renew, "its token is over, and it has no refresh token")
 	case needsLogin(a, now):
-		d.say(name, CheckWarning, renew, "the provider no longer accepts its login")
+		d.try(name, CheckWarning, renew, "the provider no longer accepts its login")
 	case a.Failure != nil:
-		again := "authferry refresh " + argFor(d.idx, a)
+		again := fault.Remedy{Do: fault.Refresh, Account: reference(d.idx, a)}
 		if backingOff(a, now) && a.Failure.Stated {
-			again += " --now"
+			again.Do = fault.RefreshNow
 		}
-		d.say(name, CheckWarning, again, "its last refresh failed: %s", a.Failure.Message)
+		d.try(name, CheckWarning, again, "its last refresh failed: %s", a.Failure.Message)
 	case a.UnderWay() != nil:
-		d.say(name, CheckOK, "", "process %d is refreshing it", a.UnderWay().PID)
+		d.say(name, CheckOK, "process %d is refreshing it", a.UnderWay().PID)
 	case len(a.Intents) > 0:
-		d.say(name, CheckWarning, "authferry refresh "+argFor(d.idx, a), "a refresh was cut off, and what became of it is not known")
+		d.try(name, CheckWarning, fault.Remedy{Do: fault.Refresh, Account: reference(d.idx, a)}, "a refresh was cut off, and what became of it is not known")
 	case !EndsSoon(a, now).IsZero():
-		d.say(name, CheckWarning, renew, "its login ends at %s", EndsSoon(a, now).Local().Format(time.DateTime))
+		d.try(name, CheckWarning, renew, "its login ends at %s", EndsSoon(a, now).Local().Format(time.DateTime))
 	case a.Kind == index.KindOAuth && a.Fingerprint == "":
-		d.say(name, CheckOK, "", "index and keystore agree; it has no refresh token, and ends %s", atTime(a.ExpiresAt))
+		d.say(name, CheckOK, "index and keystore agree; it has no refresh token, and ends %s", atTime(a.ExpiresAt))
 	default:
 		if _, err := d.o.Store.Endpoint(ctx, stored.Best); err != nil { // its client secret is gone
 			d.fail(name, err)
 		} else {
-			d.say(name, CheckOK, "", "index and keystore agree")
+			d.say(name, CheckOK, "index and keystore agree")
 		}
 	}
 	if c, ok := d.shared[a.ID]; ok {
-		d.say(name, c.Status, c.Hint, "%s", c.Message)
+		d.advise(name, c.Status, c.Next, "%s", c.Message)
 	} else if a.Shared != "" && d.b.stillIn(ctx, a) {
-		d.say(name, CheckWarning, renew, "%s has this login too; whichever refreshes first logs the other out", a.Shared)
+		d.try(name, CheckWarning, renew, "%s has this login too; whichever refreshes first logs the other out", a.Shared)
 	}
 }
 
@@ -74,7 +74,7 @@ func (d *doctor) account(ctx context.Context, a *index.Account) {
 // or a backup that was restored. The next refresh would mend it by itself.
 func (d *doctor) behind(ctx context.Context, name string, a *index.Account) {
 	if !d.fix {
-		d.say(name, CheckWarning, fixHint, "the index is behind the keystore")
+		d.try(name, CheckWarning, fixing, "the index is behind the keystore")
 		return
 	}
 	lock, err := d.b.LockAccount(ctx, a.ID, 0)
@@ -89,7 +89,7 @@ func (d *doctor) behind(ctx context.Context, name string, a *index.Account) {
 		d.fail(name, err)
 		return
 	}
-	d.say(name, CheckOK, "", "the index follows the keystore again")
+	d.say(name, CheckOK, "the index follows the keystore again")
 }
 
 // tombstone is a removal that was cut off. Where the keystore bears out that a
@@ -108,10 +108,10 @@ func (d *doctor) tombstone(ctx context.Context, name string, a *index.Account) {
 	}
 	switch {
 	case stored.Best != nil && !slices.Contains(m.Removing, a.ID):
-		d.say(name, CheckWarning, "authferry remove "+a.ID, "index.json has it as being removed, and the keystore knows nothing of that; its login was left alone")
+		d.try(name, CheckWarning, fault.Remedy{Do: fault.Remove, Account: a.ID}, "index.json has it as being removed, and the keystore knows nothing of that; its login was left alone")
 		return
 	case !d.fix:
-		d.say(name, CheckWarning, fixHint, "its removal was cut off")
+		d.try(name, CheckWarning, fixing, "its removal was cut off")
 		return
 	}
 	done, err := d.b.Remove(ctx, a.ID, RevokeAsAsked)
@@ -126,7 +126,7 @@ func (d *doctor) tombstone(ctx context.Context, name string, a *index.Account) {
 	case done != nil && done.Warning != "":
 		told = done.Warning
 	}
-	d.say(name, CheckOK, "", "its removal is finished; %s", told)
+	d.say(name, CheckOK, "its removal is finished; %s", told)
 }
 
 // stillIn reports whether the file that the account was taken from, and left in,
@@ -150,15 +150,15 @@ func (b *Broker) shared(ctx context.Context) map[string]Check {
 			}
 			for _, c := range t.candidates {
 				if id := cmp.Or(c.held, c.whole); id != "" {
-					hint := "authferry import " + s.Name + " --move"
-					if c.hint != "" {
-						hint += " --client-id ID"
+					next := fault.Remedy{Do: fault.Import, Name: s.Name}
+					if c.next != nil {
+						next.Value = "ID" // of the client
 					}
 					message := "%s (%s) has this login too; whichever refreshes first logs the other out"
 					if !c.login.APIKey.Empty() {
 						message = "%s (%s) has this API key too, for every program to read"
 					}
-					found[id] = Check{Status: CheckWarning, Hint: hint, Message: fmt.Sprintf(message, s.Title, path)}
+					found[id] = Check{Status: CheckWarning, Next: []fault.Remedy{next}, Message: fmt.Sprintf(message, s.Title, path)}
 				}
 			}
 		}

@@ -23,7 +23,7 @@ import (
 func (d *doctor) folder() {
 	dir := d.b.Dir
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		d.say("folder", CheckOK, "", "%s is not there yet; the first account makes it", dir)
+		d.say("folder", CheckOK, "%s is not there yet; the first account makes it", dir)
 		return
 	}
 	var open, left []string
@@ -61,20 +61,20 @@ func (d *doctor) folder() {
 	})
 	switch {
 	case len(open) > 0:
-		d.say("folder", CheckFail, fixHint, "others may read %s", inWords(open))
+		d.try("folder", CheckFail, fixing, "others may read %s", inWords(open))
 	case len(closed) > 0:
-		d.say("folder", CheckOK, "", "closed to others: %s", inWords(closed))
+		d.say("folder", CheckOK, "closed to others: %s", inWords(closed))
 	case alone:
-		d.say("folder", CheckOK, "", "%s is yours alone", dir)
+		d.say("folder", CheckOK, "%s is yours alone", dir)
 	default:
-		d.say("folder", CheckOK, "", "what authferry has in %s is yours alone", dir)
+		d.say("folder", CheckOK, "what authferry has in %s is yours alone", dir)
 	}
 	d.disk()
 	if len(left) > 0 {
-		d.say("leftovers", CheckWarning, fixHint, "a process that was killed left %s", inWords(left))
+		d.try("leftovers", CheckWarning, fixing, "a process that was killed left %s", inWords(left))
 	}
 	if len(removed) > 0 {
-		d.say("leftovers", CheckOK, "", "removed what a process that was killed left: %s", inWords(removed))
+		d.say("leftovers", CheckOK, "removed what a process that was killed left: %s", inWords(removed))
 	}
 }
 
@@ -151,7 +151,7 @@ func (d *doctor) place(ctx context.Context) bool {
 	if fault.CodeOf(err) == fault.Fenced && d.fix && !folder.IsIn(d.idx.Path, d.b.Dir) {
 		err = d.b.Update(ctx, index.Durable, func(i *index.Index) error {
 			if i.Store != d.idx.Store || i.Path != d.idx.Path {
-				return fault.Errorf(fault.LockTimeout, "the folder was given another identity meanwhile; nothing was changed").WithHint("authferry doctor")
+				return fault.Errorf(fault.LockTimeout, "the folder was given another identity meanwhile; nothing was changed").Try(fault.Remedy{Do: fault.Doctor})
 			}
 			real, err := index.RealPath(d.b.Dir)
 			i.Store, i.Path = index.NewStoreID(), real
@@ -164,7 +164,7 @@ func (d *doctor) place(ctx context.Context) bool {
 			return err
 		})
 		if err == nil {
-			d.say("copy", CheckOK, "", "this folder was a copy of another one and is one of its own now; the logins stayed there")
+			d.say("copy", CheckOK, "this folder was a copy of another one and is one of its own now; the logins stayed there")
 		}
 	}
 	switch {

@@ -63,7 +63,7 @@ func (b *Broker) keepPool(idx *index.Index, s Selection, pool string, sel select
 		return b.everyday(idx, selected{pool: pool, scope: s.Scope, keys: s.KeysOnly}), 0, nil
 	}
 	if err == nil {
-		err = fault.Errorf(fault.Fenced, "the selection means another pool than %s since this command began; nothing was handed out", quote(pool)).WithHint("authferry status")
+		err = fault.Errorf(fault.Fenced, "the selection means another pool than %s since this command began; nothing was handed out", quote(pool)).Try(fault.Remedy{Do: fault.Status})
 	}
 	return selected{}, 0, err
 }
@@ -207,7 +207,7 @@ func (b *Broker) passedOver(ctx context.Context, idx *index.Index, passed passin
 		}
 		why := x.err.Error()
 		if fault.CodeOf(x.err) == fault.LoginNeeded {
-			why = "account " + quote(a.Label) + " needs a new login (" + RenewCommand(a) + ")"
+			why = "account " + quote(a.Label) + " needs a new login"
 		}
 		b.Warn(why + "; using " + quote(tok.Account.Label))
 		if a.Kind == index.KindAPIKey && a.ID == prefer && rejected >= a.Generation {

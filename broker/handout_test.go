@@ -54,7 +54,7 @@ func TestPassedOver(t *testing.T) {
 				bob := w.add("bob", ttl)
 				w.server.Inject(row.fault)
 				warned := ""
-				b := New(Options{Dir: w.dir, Warn: func(m string) { warned += m + "\n" }})
+				b := New(Options{Dir: w.dir, Warn: func(m string, _ ...fault.Remedy) { warned += m + "\n" }})
 				for range 2 { // the second knows of the trouble from the index
 					tok, err := b.Token(t.Context(), TokenRequest{MinTTL: DefaultMinTTL})
 					w.change(ada.ID, func(a *index.Account) {
@@ -312,7 +312,7 @@ func TestLeftWhileWaiting(t *testing.T) {
 				done <- got{tok, err}
 			}()
 			w.await("a refresh", func(l brokertest.Ledger) bool { return l.Inflight["ada"] == 1 })
-			err := row.change(New(Options{Dir: w.dir, Warn: func(string) {}}), dir)
+			err := row.change(New(Options{Dir: w.dir, Warn: func(string, ...fault.Remedy) {}}), dir)
 			close(release)
 			g := <-done
 			if err != nil {
@@ -369,7 +369,7 @@ func TestStuckRefreshIsPassedOver(t *testing.T) {
 	ada := w.add("ada", -time.Second)
 	bob := w.add("bob", time.Hour)
 	patient := func(d time.Duration) *Broker {
-		return New(Options{Dir: w.dir, HTTPTimeout: d, Warn: func(m string) { t.Log(m) }})
+		return New(Options{Dir: w.dir, HTTPTimeout: d, Warn: func(m string, _ ...fault.Remedy) { t.Log(m) }})
 	}
 	if tok, err := patient(200*time.Millisecond).Token(t.Context(), TokenRequest{}); err != nil || tok.Account.ID != bob.ID {
 		t.Fatalf("%v, %v", tok, err)

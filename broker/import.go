@@ -50,7 +50,7 @@ func (b *Broker) ImportGrant(ctx context.Context, r io.Reader, opt ImportOptions
 	}
 	if opt.ClientID == "" && p.ClientID == "" && !n.RefreshToken.Empty() {
 		return nil, fault.Errorf(fault.Usage, "which client was this grant issued to? provider %s has no client id, and without it the grant can't be refreshed", p.Name).
-			WithHint("authferry import grant %s --label %s --client-id ID", p.Name, fault.Arg(opt.Label))
+			Try(fault.Remedy{Do: fault.ImportGrant, Provider: p.Name, Label: opt.Label, Value: "ID"})
 	}
 	n.Provider, n.Label, n.Pool, n.ClientID = p, opt.Label, opt.Pool, opt.ClientID
 	return b.Add(ctx, n)
@@ -58,7 +58,6 @@ func (b *Broker) ImportGrant(ctx context.Context, r io.Reader, opt ImportOptions
 
 // parseGrant reads the document of import grant. Nothing of it is in an error.
 func parseGrant(data []byte, now time.Time) (NewAccount, error) {
-	const form = `echo '{"access_token":"…","refresh_token":"…","expires_in":3600}' | authferry import grant PROVIDER --label L`
 	var doc struct {
 		AccessToken  string          `json:"access_token"`
 		RefreshToken string          `json:"refresh_token"`
@@ -67,7 +66,7 @@ func parseGrant(data []byte, now time.Time) (NewAccount, error) {
 		ExpiresIn    json.RawMessage `json:"expires_in"`
 	}
 	bad := func(message string) (NewAccount, error) {
-		return NewAccount{}, fault.Errorf(fault.Usage, "%s; nothing was changed", message).WithHint(form)
+		return NewAccount{}, fault.Errorf(fault.Usage, "%s; nothing was changed", message).Try(fault.Remedy{Do: fault.ImportGrant})
 	}
 	if len(data) > maxGrant {
 		return bad("the grant on stdin is over 1 MiB")

@@ -3,6 +3,7 @@ package broker
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -173,7 +174,7 @@ func TestHintOfACutOffRemoval(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.change(w.only().ID, func(a *index.Account) { a.Removing = true })
-	if err := add(); fault.CodeOf(err) != fault.LabelTaken || !strings.Contains(err.(*fault.Error).Hint, "doctor --fix") {
+	if err := add(); fault.CodeOf(err) != fault.LabelTaken || !slices.Contains(err.(*fault.Error).Next, fixing) {
 		t.Errorf("%v", err)
 	}
 }

@@ -29,7 +29,7 @@ func (d *doctor) leftovers(ctx context.Context) {
 	case err != nil:
 		d.fail("leftovers", err)
 	case !d.fix:
-		d.say("leftovers", CheckWarning, fixHint, "the %s keystore has secrets of this folder too, as a migration that was cut off leaves them", o.Store.Kind())
+		d.try("leftovers", CheckWarning, fixing, "the %s keystore has secrets of this folder too, as a migration that was cut off leaves them", o.Store.Kind())
 	default:
 		err = d.fetch(ctx, o, m, alone)
 		if err == nil {
@@ -40,7 +40,7 @@ func (d *doctor) leftovers(ctx context.Context) {
 			d.fail("leftovers", err)
 			return
 		}
-		d.say("leftovers", CheckOK, "", "removed the secrets of this folder that a migration left in the %s keystore", o.Store.Kind())
+		d.say("leftovers", CheckOK, "removed the secrets of this folder that a migration left in the %s keystore", o.Store.Kind())
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/authferry/authferry/broker/fault"
@@ -147,11 +146,15 @@ func (req LoginRequest) noClient(p oauth.Provider) error {
 	e := fault.Errorf(fault.Usage, "provider %s needs the client id of your own registration there; authferry has none", p.Name)
 	if p.TokenCommand != "" {
 		e.Message += "; " + p.TokenAdvice()
-		return e.WithHint("authferry login %s --token-stdin%s", p.Name, req.named())
+		next := fault.Remedy{Do: fault.Again, How: fault.Token}
+		if req.Label == "" && req.Renew == "" {
+			next.Label = "L"
+		}
+		return e.Try(next)
 	}
-	e = e.WithHint("authferry login %s --client-id ID", p.Name)
+	e.Next = []fault.Remedy{{Do: fault.Again, Name: "client-id", Value: "ID"}}
 	if len(p.APIKeyHeaders) > 0 || len(p.APIKeyEnv) > 0 {
-		e.Hint += fmt.Sprintf(", or with an API key: authferry login %s --api-key-stdin --label L", p.Name)
+		e.Next = append(e.Next, withKey(p.Name))
 	}
 	return e
 }
@@ -167,27 +170,32 @@ func flowOf(p oauth.Provider, asked Flow) (Flow, error) {
 	if p.TokenEndpoint == "" {
 		clear(can)
 	}
-	var ways []string
+	var ways []fault.Remedy
 	for _, f := range []Flow{FlowBrowser, FlowPaste, FlowDevice} {
 		if can[f] && (asked == "" || asked == f) {
 			return f, nil
 		}
 		if can[f] {
-			ways = append(ways, "--flow "+string(f))
+			ways = append(ways, fault.Remedy{Do: fault.Again, How: fault.How(f)})
 		}
 	}
 	if ways != nil {
-		return "", fault.Errorf(fault.Usage, "provider %s can't be logged in to by %s", p.Name, asked).WithHint("authferry login %s %s", p.Name, strings.Join(ways, " or "))
+		return "", fault.Errorf(fault.Usage, "provider %s can't be logged in to by %s", p.Name, asked).Try(ways...)
 	}
 	if p.TokenEndpoint != "" {
 		return "", fault.Errorf(fault.Usage, "provider %s has no authorization endpoint, so nobody can log in there", p.Name).
-			WithHint("authferry provider add %s --from %s --authorization-endpoint URL", p.Name, p.Name)
+			Try(fault.Remedy{Do: fault.AmendProvider, Provider: p.Name, Name: "authorization-endpoint"})
 	}
 	return "", noLogin(p)
 }
 
 func noLogin(p oauth.Provider) error {
-	return fault.Errorf(fault.Usage, "provider %s has no login, only API keys", p.Name).WithHint("authferry login %s --api-key-stdin --label L", p.Name)
+	return fault.Errorf(fault.Usage, "provider %s has no login, only API keys", p.Name).Try(withKey(p.Name))
+}
+
+// withKey is a login by an API key.
+func withKey(provider string) fault.Remedy {
+	return fault.Remedy{Do: fault.Login, Provider: provider, How: fault.APIKey, Label: "L"}
 }
 
 // shownPage: the redirect URI is a page elsewhere, which shows the code.
@@ -203,15 +211,15 @@ func renewable(idx *index.Index, req LoginRequest, kind string) (id string, err 
 		a, err := FindAccount(idx, req.Renew, req.Provider)
 		if err != nil {
 			if other, elsewhere := FindAccount(idx, req.Renew, ""); elsewhere == nil {
-				err = fault.Errorf(fault.Usage, "account %s is one of %s", quote(other.Label), other.Provider).WithHint("%s", RenewCommand(other))
+				err = fault.Errorf(fault.Usage, "account %s is one of %s", quote(other.Label), other.Provider).Try(Renewal(other))
 			}
 			return "", err
 		}
 		switch {
 		case a.Kind != kind && kind == index.KindAPIKey:
-			return "", fault.Errorf(fault.Usage, "account %s is no API key", quote(a.Label)).WithHint("%s", RenewCommand(a))
+			return "", fault.Errorf(fault.Usage, "account %s is no API key", quote(a.Label)).Try(Renewal(a))
 		case a.Kind != kind:
-			return "", fault.Errorf(fault.Usage, "account %s is an API key", quote(a.Label)).WithHint("%s", RenewCommand(a))
+			return "", fault.Errorf(fault.Usage, "account %s is an API key", quote(a.Label)).Try(Renewal(a))
 		}
 		return a.ID, inPool(idx, a, req.Pool)
 	}
@@ -239,7 +247,7 @@ func renewable(idx *index.Index, req LoginRequest, kind string) (id string, err 
 }
 
 func labelTaken(a *index.Account) error {
-	return fault.Errorf(fault.LabelTaken, "label %s is taken at %s", quote(a.Label), a.Provider).WithHint("%s, or choose another --label", RenewCommand(a))
+	return fault.Errorf(fault.LabelTaken, "label %s is taken at %s", quote(a.Label), a.Provider).Try(Renewal(a), fault.Remedy{Do: fault.Again, Label: "L"})
 }
 
 // inPool refuses to move an account on the side.
@@ -248,7 +256,7 @@ func inPool(idx *index.Index, a *index.Account, pool string) error {
 		return nil
 	}
 	return fault.Errorf(fault.Fenced, "account %s is in pool %s; a login does not move it", quote(a.Label), quote(a.Pool)).
-		WithHint("authferry move %s --pool %s", argFor(idx, a), fault.Arg(pool))
+		Try(fault.Remedy{Do: fault.Move, Account: reference(idx, a), Pool: pool})
 }
 
 // errNobody is the cause of a login's context when the person took too long.
@@ -261,31 +269,31 @@ func (l *login) failed(err error) error {
 	if _, ok := errors.AsType[*fault.Error](err); ok {
 		return err
 	}
-	again := fmt.Sprintf("authferry login %s", l.provider.Name)
-	if l.renew != "" {
-		again += " --renew " + fault.Arg(l.req.Renew)
-	}
+	again := fault.Remedy{Do: fault.Again}
 	if nobody, ok := errors.AsType[errNobody](err); ok {
-		return fault.Errorf(fault.LoginFailed, "%v; nothing was changed", nobody).WithHint("%s --timeout 15m", again)
+		return fault.Errorf(fault.LoginFailed, "%v; nothing was changed", nobody).Try(fault.Remedy{Do: fault.Again, Name: "timeout", Value: "15m"})
 	}
 	if refused, ok := errors.AsType[*oauth.RefusedError](err); ok {
-		return fault.Errorf(fault.LoginFailed, "%v; nothing was changed", refused).WithHint("%s", again)
+		return fault.Errorf(fault.LoginFailed, "%v; nothing was changed", refused).Try(again)
 	}
 	if e, ok := errors.AsType[*oauth.Error](err); ok {
 		switch e.Class {
 		case oauth.Unsent:
-			return fault.Errorf(fault.ProviderUnreachable, "%v; nothing was changed", e).WithHint("%s", cmp.Or(e.Advice(), again))
+			if next, ok := e.Remedy(); ok {
+				again = next
+			}
+			return fault.Errorf(fault.ProviderUnreachable, "%v; nothing was changed", e).Try(again)
 		case oauth.Dead:
-			return fault.Errorf(fault.LoginFailed, "the provider refused the code: it was used already or is too old; nothing was changed").WithHint("%s", again)
+			return fault.Errorf(fault.LoginFailed, "the provider refused the code: it was used already or is too old; nothing was changed").Try(again)
 		case oauth.Misconfigured:
-			return fault.Errorf(fault.LoginFailed, "%v; nothing was changed", e).WithHint("authferry provider show %s has the client id and redirect URI, which must be registered there for this flow", l.provider.Name)
+			return fault.Errorf(fault.LoginFailed, "%v; nothing was changed", e).Try(fault.Remedy{Do: fault.ShowProvider, Provider: l.provider.Name})
 		}
-		return fault.Errorf(fault.LoginFailed, "%v; nothing was changed", e).WithHint("%s", again)
+		return fault.Errorf(fault.LoginFailed, "%v; nothing was changed", e).Try(again)
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return fault.Errorf(fault.Cancelled, "interrupted; nothing was changed")
 	}
-	return fault.Errorf(fault.LoginFailed, "%v; nothing was changed", err).WithHint("%s", again)
+	return fault.Errorf(fault.LoginFailed, "%v; nothing was changed", err).Try(again)
 }
 
 // LoginKey keeps an API key: as a new account, which needs a label, or in place

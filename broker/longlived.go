@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -28,7 +27,7 @@ func (b *Broker) LoginToken(ctx context.Context, req LoginRequest, token keystor
 		return nil, err
 	}
 	if kind == oauth.APIKey {
-		return nil, fault.Errorf(fault.Usage, "this is an API key of %s, not a token; nothing was changed", p.Name).WithHint("authferry login %s --api-key-stdin%s", p.Name, req.named())
+		return nil, fault.Errorf(fault.Usage, "this is an API key of %s, not a token; nothing was changed", p.Name).Try(fault.Remedy{Do: fault.Again, How: fault.APIKey})
 	}
 	lifetime := req.ExpiresIn
 	if lifetime == 0 && kind == oauth.LongLivedToken {
@@ -58,38 +57,30 @@ func (req LoginRequest) unfit(p oauth.Provider, secret keystore.Secret) error {
 	}
 	switch p.Recognize(secret) {
 	case oauth.RefreshToken:
-		how, instead := "--api-key-stdin", ""
+		how, instead := fault.APIKey, ""
 		if p.TokenCommand != "" {
-			how, instead = "--token-stdin", " ("+p.TokenCommand+" makes one for other programs)"
+			how, instead = fault.Token, " ("+p.TokenCommand+" makes one for other programs)"
 		}
 		return fault.Errorf(fault.Usage, "this is a refresh token of %s, which only the program that it was issued to can use%s; nothing was changed", p.Name, instead).
-			WithHint("authferry login %s %s%s", p.Name, how, req.named())
+			Try(fault.Remedy{Do: fault.Again, How: how})
 	case oauth.AdminKey:
 		return fault.Errorf(fault.Usage, "this is an admin key of %s, which is for managing an organization and not for the API; nothing was changed", p.Name).
-			WithHint("authferry login %s --api-key-stdin%s", p.Name, req.named())
+			Try(fault.Remedy{Do: fault.Again, How: fault.APIKey})
 	}
 	return nil
 }
 
-// named is the label or the account of req as flags of a command.
-func (req LoginRequest) named() string {
-	if req.Renew != "" {
-		return " --renew " + fault.Arg(req.Renew)
-	}
-	return " --label " + fault.Arg(cmp.Or(req.Label, "L"))
-}
-
 // loginStatic keeps an API key or a long-lived token.
 func (b *Broker) loginStatic(ctx context.Context, req LoginRequest, n NewAccount) (*Login, error) {
-	flag, article, what, kind := "--api-key-stdin", "an ", "API key", index.KindAPIKey
+	article, what, kind := "an ", "API key", index.KindAPIKey
 	if n.LongLived {
-		flag, article, what, kind = "--token-stdin", "a ", "token", index.KindOAuth
+		article, what, kind = "a ", "token", index.KindOAuth
 	}
 	if err := oauth.CheckAccessToken(n.credential().Reveal()); err != nil {
 		return nil, fault.Errorf(fault.Usage, "invalid %s: it has characters that no header can carry; nothing was changed", what)
 	}
 	if req.Label == "" && req.Renew == "" {
-		return nil, fault.Errorf(fault.Usage, "%s needs a --label", article+what).WithHint("authferry login %s %s%s", n.Provider.Name, flag, req.named())
+		return nil, fault.Errorf(fault.Usage, "%s needs a --label", article+what).Try(fault.Remedy{Do: fault.Again, Label: "L"})
 	}
 	idx, err := b.ReadOrEmpty()
 	if err != nil {
@@ -101,7 +92,7 @@ func (b *Broker) loginStatic(ctx context.Context, req LoginRequest, n NewAccount
 	}
 	if a := idx.Account(id); a != nil && n.LongLived && a.Fingerprint != "" && a.Dead != a.Fingerprint {
 		return nil, fault.Errorf(fault.Usage, "account %s has a login with a refresh token, and a token can't take its place; nothing was changed", quote(a.Label)).
-			WithHint("authferry login %s --token-stdin --label L", a.Provider)
+			Try(fault.Remedy{Do: fault.Login, Provider: a.Provider, How: fault.Token, Label: "L"})
 	}
 	if o := record.KnownAs(idx, n.Provider.Name, kind, n.credential(), oauth.Identity{}); o != nil && o.ID != id {
 		return nil, alreadyHere(idx, o)
@@ -177,19 +168,19 @@ func (b *Broker) refuseLongLived(ctx context.Context, a *index.Account) error {
 	case needsLogin(after, now):
 		return loginNeeded(after)
 	}
-	return fault.Errorf(fault.ProviderRefused, "the token of account %s was refused, and it can't be refreshed", quote(a.Label)).WithHint("%s", RenewCommand(a)).ItsOwn()
+	return fault.Errorf(fault.ProviderRefused, "the token of account %s was refused, and it can't be refreshed", quote(a.Label)).Try(Renewal(a)).ItsOwn()
 }
 
-// RenewCommand is the command that gives a a new login.
-func RenewCommand(a *index.Account) string {
-	how := ""
+// Renewal is what gives a a new login.
+func Renewal(a *index.Account) fault.Remedy {
+	r := fault.Remedy{Do: fault.Login, Provider: a.Provider, Account: a.Label}
 	switch {
 	case a.Kind == index.KindAPIKey:
-		how = " --api-key-stdin"
+		r.How = fault.APIKey
 	case longLived(a):
-		how = " --token-stdin"
+		r.How = fault.Token
 	}
-	return "authferry login " + a.Provider + how + " --renew " + fault.Arg(a.Label)
+	return r
 }
 
 const (

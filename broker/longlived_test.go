@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -195,8 +196,8 @@ func TestLongLivedTokenRefused(t *testing.T) {
 	pinned := TokenRequest{Selection: Selection{Account: "One"}}
 	if tok, err := w.broker().Token(t.Context(), pinned); fault.CodeOf(err) != fault.LoginNeeded {
 		t.Errorf("pinned: %v, %v", tok, err)
-	} else if hint := err.(*fault.Error).Hint; hint != "authferry login anthropic --token-stdin --renew One" {
-		t.Errorf("hint %q", hint)
+	} else if next := err.(*fault.Error).Next; !slices.Equal(next, renewOne) {
+		t.Errorf("next %v", next)
 	}
 
 	// The other one, with nobody to go on to, and without --next.
@@ -204,7 +205,7 @@ func TestLongLivedTokenRefused(t *testing.T) {
 		t.Errorf("nothing free: %+v", res)
 	}
 	w.later(two.ID)
-	if res := w.report(Selection{}, ReportRequest{Lease: lease(two.ID, 1), Status: 401}); res.Action != LogIn || res.Hold != nil || res.Why == nil || res.Why.Hint != "authferry login anthropic --token-stdin --renew One" {
+	if res := w.report(Selection{}, ReportRequest{Lease: lease(two.ID, 1), Status: 401}); res.Action != LogIn || res.Hold != nil || res.Why == nil || !slices.Equal(res.Why.Next, renewOne) {
 		t.Errorf("no account any more: %+v", res)
 	}
 	if _, err := w.broker().Token(t.Context(), TokenRequest{}); fault.CodeOf(err) != fault.LoginNeeded {
@@ -355,3 +356,5 @@ func TestTokenInPlaceOfALogin(t *testing.T) {
 		t.Errorf("%v, %v", tok, err)
 	}
 }
+
+var renewOne = []fault.Remedy{{Do: fault.Login, Provider: "anthropic", Account: "One", How: fault.Token}}

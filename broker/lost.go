@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/record"
@@ -20,14 +21,14 @@ import (
 // the checks after this one find its logins. It reports whether there is an index.
 func (d *doctor) lost(ctx context.Context) bool {
 	if !d.b.File().HasVault() {
-		d.say("index", CheckFail, "", "index.json is damaged and so is its backup, and what a keychain has is found by the index alone: "+
+		d.say("index", CheckFail, "index.json is damaged and so is its backup, and what a keychain has is found by the index alone: "+
 			"put either back from a backup of yours; if there is none, move both away, and log in again")
 		return false
 	}
 	keyFile := d.b.KeyFileOf(&index.Index{})
 	if own := filepath.Join(d.b.Dir, "key.age"); keyFile == "" {
 		if _, err := os.Stat(own); err != nil {
-			d.say("index", CheckFail, "AUTHFERRY_KEY_FILE=PATH authferry doctor --fix", "index.json and its backup can't be used; with the key file of its vault they can be made anew")
+			d.try("index", CheckFail, fault.Remedy{Do: fault.FixWithKey}, "index.json and its backup can't be used; with the key file of its vault they can be made anew")
 			return false
 		}
 		keyFile = own
@@ -49,13 +50,13 @@ func (d *doctor) lost(ctx context.Context) bool {
 	}
 	switch {
 	case len(stores) == 0:
-		d.say("index", CheckFail, "", "index.json and its backup can't be used, and %s opens no login in the vault; is it the right key file?", keyFile)
+		d.say("index", CheckFail, "index.json and its backup can't be used, and %s opens no login in the vault; is it the right key file?", keyFile)
 		return false
 	case len(stores) > 1:
-		d.say("index", CheckFail, "", "index.json and its backup can't be used, and the vault has the logins of %d folders, as a copied folder leaves them; only the index knew which one this is: put it back from a backup of yours", len(stores))
+		d.say("index", CheckFail, "index.json and its backup can't be used, and the vault has the logins of %d folders, as a copied folder leaves them; only the index knew which one this is: put it back from a backup of yours", len(stores))
 		return false
 	case !d.fix:
-		d.say("index", CheckFail, fixHint, "index.json and its backup can't be used; the logins in the vault can be had again, without labels, pools and holds")
+		d.try("index", CheckFail, fixing, "index.json and its backup can't be used; the logins in the vault can be had again, without labels, pools and holds")
 		return false
 	}
 	path, err := index.RealPath(d.b.Dir)
@@ -114,25 +115,25 @@ func (d *doctor) elsewhere(ctx context.Context) bool {
 	}
 	switch {
 	case !found && d.b.File().HasVault() && d.b.KeyFileOf(d.idx) == "":
-		d.say("manifest", CheckFail, "AUTHFERRY_KEY_FILE=PATH authferry doctor --fix", "this keystore has nothing of this folder, and which key file opens the vault beside index.json is not known; no login is lost by that")
+		d.try("manifest", CheckFail, fault.Remedy{Do: fault.FixWithKey}, "this keystore has nothing of this folder, and which key file opens the vault beside index.json is not known; no login is lost by that")
 		return false
 	case !found:
-		d.say("manifest", CheckFail, "authferry keystore status", "this keystore has nothing of this folder: it is another session's or another daemon's, or its file is not there; no login is lost by that")
+		d.try("manifest", CheckFail, fault.Remedy{Do: fault.ShowKeystore}, "this keystore has nothing of this folder: it is another session's or another daemon's, or its file is not there; no login is lost by that")
 		return false
 	case older: // an index from before a migration can't know more than this one took along
-		d.say("manifest", CheckFail, "authferry keystore status", "this keystore has nothing of this folder at this moment, and the %s keystore only what a migration left there, whose refresh tokens may be spent; the logins are in the one that was used last", o.Store.Kind())
+		d.try("manifest", CheckFail, fault.Remedy{Do: fault.ShowKeystore}, "this keystore has nothing of this folder at this moment, and the %s keystore only what a migration left there, whose refresh tokens may be spent; the logins are in the one that was used last", o.Store.Kind())
 		return false
 	}
 	has := o.Store.Kind()
 	if !d.fix {
-		d.say("manifest", CheckFail, fixHint, "the logins are in the %s keystore, and index.json, from before they were moved there, names another one", has)
+		d.try("manifest", CheckFail, fixing, "the logins are in the %s keystore, and index.json, from before they were moved there, names another one", has)
 		return false
 	}
 	if err := d.follow(ctx, o, d.b.KeyFileOf(d.idx)); err != nil {
 		d.fail("manifest", err)
 		return false
 	}
-	d.say("manifest", CheckOK, "", "index.json was from before the logins were moved to the %s keystore, and names that one again", has)
+	d.say("manifest", CheckOK, "index.json was from before the logins were moved to the %s keystore, and names that one again", has)
 	return true
 }
 

@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 	b := New(Options{Dir: os.Getenv("AUTHFERRY_DIR"), KeyFile: os.Getenv("AUTHFERRY_KEY_FILE"),
 		KeychainTimeout: envDuration("AUTHFERRY_KEYCHAIN_TIMEOUT"), LockTimeout: envDuration("AUTHFERRY_LOCK_TIMEOUT"), HTTPTimeout: envDuration("AUTHFERRY_HTTP_TIMEOUT"),
 		Client: oauth.Client{Timeout: envDuration("TEST_PATIENCE")},
-		Warn:   func(m string) { fmt.Fprintln(os.Stderr, "warning:", m) }})
+		Warn:   func(m string, _ ...fault.Remedy) { fmt.Fprintln(os.Stderr, "warning:", m) }})
 	var err error
 	switch args := os.Args[1:]; args[0] {
 	case RotateCommand:
@@ -130,7 +130,8 @@ func newWorld(t *testing.T, cfg brokertest.Config) *world {
 
 // broker makes a Broker in this process; a rotation still runs in its own.
 func (w *world) broker() *Broker {
-	return New(Options{Dir: w.dir, Warn: func(m string) { w.t.Log("warning: " + m) }})
+	return New(Options{Dir: w.dir, Warn: func(m string, _ ...fault.Remedy) { w.t.Log("warning: " + m) },
+		Hint: func(e *fault.Error) string { return fmt.Sprint(e.Next) }})
 }
 
 func testProvider(server string) oauth.Provider {

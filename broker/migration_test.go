@@ -121,7 +121,7 @@ func TestMigrationInterrupted(t *testing.T) {
 		t.Errorf("the old keystore has %q", left)
 	}
 	err := interruptAt("write", 3, keystore.Keychain)
-	if e, ok := errors.AsType[*fault.Error](err); !ok || e.Code != fault.Cancelled || !strings.HasPrefix(e.Message, "interrupted, so nothing was moved") || e.Hint != "authferry keystore migrate keychain" {
+	if e, ok := errors.AsType[*fault.Error](err); !ok || e.Code != fault.Cancelled || !strings.HasPrefix(e.Message, "interrupted, so nothing was moved") || !slices.Equal(e.Next, []fault.Remedy{{Do: fault.MigrateKeystore, Value: "keychain"}}) {
 		t.Errorf("%+v", err)
 	}
 	if left := itemsOf(t, dir); left != nil {

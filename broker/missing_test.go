@@ -148,7 +148,7 @@ func TestLoginWithoutSecondRefreshToken(t *testing.T) {
 	})
 	var warned []string
 	b := w.broker()
-	b.Warn = func(m string) { warned = append(warned, m) }
+	b.Warn = func(m string, _ ...fault.Remedy) { warned = append(warned, m) }
 	done, err := b.Login(t.Context(), LoginRequest{Provider: "sim"}, w.browser().person())
 	if err != nil || !done.Renewed || done.Account.Fingerprint != a.Fingerprint || !done.Account.RefreshExpiresAt.Equal(a.RefreshExpiresAt) || len(warned) != 0 {
 		t.Fatalf("%+v, %v, %q", done, err, warned)
@@ -188,7 +188,7 @@ func TestLoginWarnsOfMissingConsent(t *testing.T) {
 		w.knows(func(p *oauth.Provider) { p.AuthorizeParams = params })
 		var warned string
 		b := w.broker()
-		b.Warn = func(m string) { warned += m }
+		b.Warn = func(m string, _ ...fault.Remedy) { warned += m }
 		if _, err := b.Login(t.Context(), LoginRequest{Provider: "sim"}, w.browser().person()); err != nil {
 			t.Fatal(err)
 		}

@@ -31,7 +31,7 @@ func (d *doctor) moved(ctx context.Context, m record.Manifest) bool {
 		}
 		return true
 	case here:
-		d.say("manifest", CheckFail, "", "the logins were moved to the %s keystore, but some were used in the %s keystore since; nothing was changed: put back the index.json that was there last, if you have it", to, from)
+		d.say("manifest", CheckFail, "the logins were moved to the %s keystore, but some were used in the %s keystore since; nothing was changed: put back the index.json that was there last, if you have it", to, from)
 		return false
 	case !d.fix:
 		d.fail("manifest", folder.MovedAway(to, from))
@@ -47,7 +47,7 @@ func (d *doctor) moved(ctx context.Context, m record.Manifest) bool {
 		d.fail("manifest", err)
 		return false
 	}
-	d.say("manifest", CheckOK, "", "index.json was from before the logins were moved to the %s keystore, and names that one again", to)
+	d.say("manifest", CheckOK, "index.json was from before the logins were moved to the %s keystore, and names that one again", to)
 	return true
 }
 

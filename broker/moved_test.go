@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/authferry/authferry/broker/brokertest"
@@ -95,8 +96,8 @@ func oldIndex(t *testing.T, to keystore.Kind, at killPoint, used bool) {
 	}
 	switch err := rotate(); fault.CodeOf(err) {
 	case fault.KeystoreMismatch:
-		if e, _ := errors.AsType[*fault.Error](err); e.Hint != fixHint {
-			t.Errorf("the hint is %q", e.Hint)
+		if e, _ := errors.AsType[*fault.Error](err); !slices.Equal(e.Next, []fault.Remedy{fixing}) {
+			t.Errorf("next is %v", e.Next)
 		}
 		if _, err := w.addTo(here(), "bob"); fault.CodeOf(err) != fault.KeystoreMismatch {
 			t.Errorf("another login is added: %v", err)

@@ -52,7 +52,7 @@ func (b *Broker) towards(ctx context.Context, idx *index.Index, s Selection, ori
 	case len(pools) == 0:
 		return s, fault.Errorf(fault.Fenced, "no account is for %s", origin).Because(ErrOtherOrigin)
 	case len(providers) > 1:
-		return s, fault.Errorf(fault.Ambiguous, "which pool is for %s? there are: %s", origin, quoted(pools)).WithHint("name one: --pool NAME, or AUTHFERRY_POOL=NAME")
+		return s, fault.Errorf(fault.Ambiguous, "which pool is for %s? there are: %s", origin, quoted(pools)).Try(oneOf(pools)...)
 	case len(pools) == 1 && !tied:
 		s.Pool = pools[0]
 	default:
@@ -105,4 +105,13 @@ func (b *Broker) unlessElsewhere(ctx context.Context, idx *index.Index, sel sele
 		return err
 	}
 	return fault.Errorf(fault.Fenced, "pool %s is not for %s", quote(sel.pool), sel.origin).Because(ErrOtherOrigin)
+}
+
+// oneOf is the command that was given, for each of the pools that it may have meant.
+func oneOf(pools []string) (next []fault.Remedy) {
+	const most = 3
+	for _, pool := range pools[:min(len(pools), most)] {
+		next = append(next, fault.Remedy{Do: fault.Again, Pool: pool})
+	}
+	return next
 }

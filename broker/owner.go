@@ -38,8 +38,11 @@ func (d *doctor) owner() bool {
 		}
 	}
 	if len(wrong) > 0 {
-		d.say("owner", CheckFail, "sudo chown -R "+ownerAndGroup(of, info)+" "+given(dir, alone, wrong),
-			"%s belongs to another user than %s, whose folder this is", inWords(wrong), folder.UserName(of))
+		var next []fault.Remedy
+		for _, path := range given(dir, alone, wrong) {
+			next = append(next, fault.Remedy{Do: fault.GiveBack, Name: ownerAndGroup(of, info), Path: path})
+		}
+		d.advise("owner", CheckFail, next, "%s belongs to another user than %s, whose folder this is", inWords(wrong), folder.UserName(of))
 	}
 	if err := d.b.Mine(); err != nil {
 		d.fail("folder", err)
@@ -53,7 +56,7 @@ func (d *doctor) owner() bool {
 func ownerAndGroup(uid uint32, dir os.FileInfo) string {
 	name := folder.UserName(uid)
 	if _, err := strconv.Atoi(name); err != nil {
-		return fault.Arg(name) + ":"
+		return name + ":"
 	}
 	if gid, ok := atomicfile.Group(dir); ok {
 		name += ":" + strconv.FormatUint(uint64(gid), 10)
@@ -61,18 +64,18 @@ func ownerAndGroup(uid uint32, dir os.FileInfo) string {
 	return name
 }
 
-// given are the arguments of chown -R: the folder, or where it has more in it than
+// given are what chown -R is for: the folder, or where it has more in it than
 // authferry's, what is authferry's and wrong.
-func given(dir string, alone bool, wrong []string) string {
+func given(dir string, alone bool, wrong []string) []string {
 	if alone {
-		return fault.Arg(dir)
+		return []string{dir}
 	}
 	var paths []string
 	for _, path := range wrong {
 		if rel, err := filepath.Rel(dir, path); err == nil {
 			top, _, _ := strings.Cut(rel, string(filepath.Separator))
-			paths = append(paths, fault.Arg(filepath.Join(dir, top)))
+			paths = append(paths, filepath.Join(dir, top))
 		}
 	}
-	return strings.Join(slices.Compact(paths), " ")
+	return slices.Compact(paths)
 }

@@ -111,7 +111,7 @@ func TestFolderOfAnother(t *testing.T) {
 		if fault.CodeOf(err) != fault.Fenced || !strings.Contains(err.Error(), "belongs to user 12345") {
 			t.Errorf("%s: %v", name, err)
 		}
-		if e, _ := errors.AsType[*fault.Error](err); e == nil || e.Hint != "sudo -u '#12345' env AUTHFERRY_DIR="+w.dir+" authferry status" {
+		if e, _ := errors.AsType[*fault.Error](err); e == nil || !slices.Equal(e.Next, []fault.Remedy{{Do: fault.AsOwner, Name: "#12345", Path: w.dir}}) {
 			t.Errorf("%s: the hint is %+v", name, e)
 		}
 	}
@@ -155,23 +155,23 @@ func TestDoctorOfFilesOfAnother(t *testing.T) {
 	if err := os.Chown(index, 0, 0); err != nil {
 		t.Fatal(err)
 	}
-	hint := func() string {
+	next := func() []fault.Remedy {
 		for _, c := range w.broker().Doctor(t.Context(), false) {
 			if c.Name == "owner" && strings.Contains(c.Message, index+" belongs to another user than 12345") {
-				return c.Hint
+				return c.Next
 			}
 		}
-		return ""
+		return nil
 	}
-	if got, want := hint(), "sudo chown -R 12345:12345 "+w.dir; got != want {
-		t.Errorf("the hint is %q, want %q", got, want)
+	if got, want := next(), (fault.Remedy{Do: fault.GiveBack, Name: "12345:12345", Path: w.dir}); len(got) != 1 || got[0] != want {
+		t.Errorf("got %v, want %v", got, want)
 	}
 	// In a home folder nothing else is touched.
 	if err := os.Mkdir(filepath.Join(w.dir, "Documents"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if got, want := hint(), "sudo chown -R 12345:12345 "+index; got != want {
-		t.Errorf("in a home folder: the hint is %q, want %q", got, want)
+	if got, want := next(), (fault.Remedy{Do: fault.GiveBack, Name: "12345:12345", Path: index}); len(got) != 1 || got[0] != want {
+		t.Errorf("in a home folder: got %v, want %v", got, want)
 	}
 }
 

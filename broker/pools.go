@@ -16,7 +16,7 @@ import (
 func (b *Broker) Use(ctx context.Context, account string) (*index.Account, error) {
 	return b.updated(ctx, account, func(idx *index.Index, a *index.Account) error {
 		if a.Disabled {
-			return fault.Errorf(fault.NoAccount, "account %s is disabled", quote(a.Label)).WithHint("authferry enable %s", argFor(idx, a))
+			return fault.Errorf(fault.NoAccount, "account %s is disabled", quote(a.Label)).Try(fault.Remedy{Do: fault.Enable, Account: reference(idx, a)})
 		}
 		p := idx.Pools[a.Pool]
 		p.Current = a.ID
@@ -51,7 +51,7 @@ func (b *Broker) Bind(ctx context.Context, dir, account, pool string) (*index.Bi
 		if pool != "" {
 			name, p, ok := idx.FindPool(pool)
 			if !ok {
-				return fault.Errorf(fault.NoAccount, "there is no pool %s; there are: %s", quote(pool), poolNames(idx, "")).WithHint("authferry list")
+				return fault.Errorf(fault.NoAccount, "there is no pool %s; there are: %s", quote(pool), poolNames(idx, "")).Try(fault.Remedy{Do: fault.ListAccounts})
 			}
 			bd.Pool, bd.Provider = name, p.Provider
 		} else {
@@ -133,7 +133,7 @@ func poolName(name string) (string, error) {
 func poolFor(idx *index.Index, name, provider string) (string, error) {
 	known, p, ok := idx.FindPool(name)
 	if ok && p.Provider != provider {
-		return "", fault.Errorf(fault.Fenced, "pool %s is of provider %s, and a pool never mixes providers", quote(known), p.Provider).WithHint("choose another --pool")
+		return "", fault.Errorf(fault.Fenced, "pool %s is of provider %s, and a pool never mixes providers", quote(known), p.Provider).Try(fault.Remedy{Do: fault.Again, Pool: "POOL"})
 	}
 	return known, nil
 }
@@ -215,21 +215,20 @@ func (b *Broker) updated(ctx context.Context, account string, change func(*index
 // account's provider expect its token. Errors: Usage where none is known, or the
 // user's own providers can't be read.
 func (b *Broker) ExecEnv(a *index.Account) ([]string, error) {
-	const hint = "authferry exec --env NAME -- COMMAND"
 	ps, err := b.Providers()
 	if err != nil {
 		return nil, err
 	}
 	p, ok := ps.Get(a.Provider)
 	if !ok {
-		return nil, fault.Errorf(fault.Usage, "provider %s is not known any more, so name the variable", a.Provider).WithHint(hint)
+		return nil, fault.Errorf(fault.Usage, "provider %s is not known any more, so name the variable", a.Provider).Try(fault.Remedy{Do: fault.Again, Name: "env", Value: "NAME"})
 	}
 	names := p.Env
 	if a.Kind == index.KindAPIKey {
 		names = p.KeyEnv()
 	}
 	if len(names) == 0 {
-		return nil, fault.Errorf(fault.Usage, "provider %s names no variable for its token", a.Provider).WithHint(hint)
+		return nil, fault.Errorf(fault.Usage, "provider %s names no variable for its token", a.Provider).Try(fault.Remedy{Do: fault.Again, Name: "env", Value: "NAME"})
 	}
 	return names, nil
 }

@@ -78,7 +78,7 @@ func (b *Broker) LockServe(ctx context.Context) (release func(), err error) {
 	defer cancel()
 	l, err := lock.Acquire(ctx, lock.Serve.In(b.Dir))
 	if held, ok := errors.AsType[*lock.TimeoutError](err); ok {
-		return nil, fault.Errorf(fault.LockTimeout, "authferry serve is running on this folder already: %s", held.Holder).WithHint("authferry status")
+		return nil, fault.Errorf(fault.LockTimeout, "another serve is running on this folder already: %s", held.Holder).Try(fault.Remedy{Do: fault.Status})
 	}
 	if err != nil {
 		return nil, b.Fault(err)

@@ -35,7 +35,7 @@ func (b *Broker) refreshFor(ctx context.Context, account string, r renewal) (*in
 		return nil, fault.Errorf(fault.Usage, "account %s is an API key, which is never refreshed", quote(a.Label))
 	}
 	if longLived(a) {
-		return nil, fault.Errorf(fault.Usage, "account %s is a long-lived token, which is never refreshed; it ends %s", quote(a.Label), atTime(a.ExpiresAt)).WithHint("%s", RenewCommand(a))
+		return nil, fault.Errorf(fault.Usage, "account %s is a long-lived token, which is never refreshed; it ends %s", quote(a.Label), atTime(a.ExpiresAt)).Try(Renewal(a))
 	}
 	return b.refresh(ctx, a, r)
 }
@@ -48,14 +48,14 @@ func (b *Broker) refresh(ctx context.Context, a *index.Account, r renewal) (*ind
 		return nil, readErr
 	}
 	after := idx.Account(a.ID)
-	if e, ok := errors.AsType[*fault.Error](err); ok && !r.now && e.Hint == "" && after != nil && after.Failure != nil && after.Failure.Stated {
-		e.Hint = "authferry refresh " + argFor(idx, after) + " --now"
+	if e, ok := errors.AsType[*fault.Error](err); ok && !r.now && len(e.Next) == 0 && after != nil && after.Failure != nil && after.Failure.Stated {
+		e.Next = []fault.Remedy{{Do: fault.RefreshNow, Account: reference(idx, after)}}
 	}
 	switch {
 	case err != nil:
 		return nil, err
 	case after == nil:
-		return nil, fault.Errorf(fault.NoAccount, "the account was removed meanwhile").WithHint("authferry list")
+		return nil, fault.Errorf(fault.NoAccount, "the account was removed meanwhile").Try(fault.Remedy{Do: fault.ListAccounts})
 	}
 	return after, nil
 }

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -59,7 +60,7 @@ func TestAPersonTriesAgain(t *testing.T) {
 				t.Errorf("a token within the back-off: %v", err)
 			}
 			_, err = b.Refresh(t.Context(), "ada")
-			if e, _ := errors.AsType[*fault.Error](err); row.stated != (err != nil) || row.stated && (e.RetryAt.IsZero() || e.Hint != "authferry refresh ada --now") {
+			if e, _ := errors.AsType[*fault.Error](err); row.stated != (err != nil) || row.stated && (e.RetryAt.IsZero() || !slices.Equal(e.Next, []fault.Remedy{{Do: fault.RefreshNow, Account: "ada"}})) {
 				t.Errorf("refresh: %v", err)
 			}
 			fail()

@@ -83,7 +83,7 @@ func (b *Broker) renew(ctx context.Context, a *index.Account, r renewal) error {
 			return report.err()
 		}
 		if try == 1 {
-			return fault.Errorf(fault.Internal, "the refresh of account %s was killed twice", quote(a.Label)).WithHint("authferry refresh %s", fault.Arg(a.Provider+"/"+a.Label))
+			return fault.Errorf(fault.Internal, "the refresh of account %s was killed twice", quote(a.Label)).Try(fault.Remedy{Do: fault.Refresh, Account: a.ID})
 		}
 	}
 }
@@ -172,7 +172,7 @@ func failureError(a *index.Account) *fault.Error {
 	}
 	e := fault.Errorf(code, "account %s: %s; the login is kept", quote(a.Label), a.Failure.Message)
 	if a.Failure.Class == classMisconfigured {
-		e.Hint = "authferry provider show " + a.Provider
+		e.Next = []fault.Remedy{{Do: fault.ShowProvider, Provider: a.Provider}}
 	}
 	e.RetryAt, e.Own = a.Failure.NextTryAt, a.Failure.Class == classRefused
 	return e
@@ -271,10 +271,10 @@ func (b *Broker) tooSlow(id string) error {
 	h, _ := b.Holder(lock.Rotation(id))
 	if h.State == folder.Storing {
 		return fault.Errorf(fault.KeystoreTimeout, "new tokens are there, but the keystore has not taken them yet; process %d goes on trying", h.PID).
-			WithHint("authferry keystore status")
+			Try(fault.Remedy{Do: fault.ShowKeystore})
 	}
 	e := fault.Errorf(fault.ProviderUnreachable, "the provider did not answer within %v; the refresh goes on in the background and its result is kept", b.HTTPTimeout)
-	return e.WithHint("run the command again, or wait longer: AUTHFERRY_HTTP_TIMEOUT=2m")
+	return e.Try(fault.Remedy{Do: fault.WithVariable, Name: "AUTHFERRY_HTTP_TIMEOUT", Value: "2m"})
 }
 
 // report is what a rotator tells the process that waits for it: one line of
@@ -284,11 +284,11 @@ type report struct {
 }
 
 type reportError struct {
-	Code    fault.Code `json:"code"`
-	Message string     `json:"message"`
-	Hint    string     `json:"hint,omitempty"`
-	RetryAt time.Time  `json:"retry_at,omitzero"`
-	Own     bool       `json:"own,omitempty"` // Error.own
+	Code    fault.Code     `json:"code"`
+	Message string         `json:"message"`
+	Next    []fault.Remedy `json:"next,omitempty"`
+	RetryAt time.Time      `json:"retry_at,omitzero"`
+	Own     bool           `json:"own,omitempty"` // Error.own
 }
 
 func newReport(err error) report {
@@ -297,7 +297,7 @@ func newReport(err error) report {
 	}
 	r := reportError{Code: fault.CodeOf(err), Message: err.Error()}
 	if e, ok := errors.AsType[*fault.Error](err); ok {
-		r.Hint, r.RetryAt, r.Own = e.Hint, e.RetryAt, e.Own
+		r.Next, r.RetryAt, r.Own = e.Next, e.RetryAt, e.Own
 	}
 	return report{Error: &r}
 }
@@ -306,7 +306,7 @@ func (r *report) err() error {
 	if r.Error == nil {
 		return nil
 	}
-	return &fault.Error{Code: r.Error.Code, Message: r.Error.Message, Hint: r.Error.Hint, RetryAt: r.Error.RetryAt, Own: r.Error.Own}
+	return &fault.Error{Code: r.Error.Code, Message: r.Error.Message, Next: r.Error.Next, RetryAt: r.Error.RetryAt, Own: r.Error.Own}
 }
 
 // RotateCommand is the hidden command that this program runs itself with.

@@ -209,7 +209,7 @@ func (b *Broker) record(ctx context.Context, id string, v ratelimit.Verdict, sco
 	var a *index.Account
 	err := b.Update(ctx, index.Fast, func(i *index.Index) error {
 		if idx, a = i, i.Account(id); a == nil || a.Removing {
-			return fault.Errorf(fault.NoAccount, "the account was removed meanwhile").WithHint("authferry list")
+			return fault.Errorf(fault.NoAccount, "the account was removed meanwhile").Try(fault.Remedy{Do: fault.ListAccounts})
 		}
 		forget(a, now)
 		if v.Kind == ratelimit.Success {
@@ -349,7 +349,7 @@ func (res *ReportResult) blocked(err error) error {
 func (b *Broker) warnStillHeld(idx *index.Index, a *index.Account, now time.Time) {
 	for _, h := range a.Holds {
 		if h.Scope == heldForScope && h.Proven && h.Until.After(now) && now.Sub(h.ProbedAt).Abs() < probeEvery {
-			b.Warn("account " + quote(a.Label) + " answered although it is held; if the limit is over: authferry holds clear " + argFor(idx, a))
+			b.Warn("account "+quote(a.Label)+" answered although it is held; if the limit is over, clear its holds", fault.Remedy{Do: fault.ClearHolds, Account: reference(idx, a)})
 			return
 		}
 	}

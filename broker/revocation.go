@@ -3,11 +3,9 @@ package broker
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"net/url"
 
-	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/record"
 
 	"github.com/authferry/authferry/broker/folder"
@@ -18,9 +16,6 @@ func notRevoked(g *record.Grant, err error) string {
 	where := cmp.Or(g.Endpoint.Issuer, g.Endpoint.TokenEndpoint)
 	if u, parseErr := url.Parse(where); parseErr == nil {
 		where = u.Host
-	}
-	if e, ok := errors.AsType[*oauth.Error](err); ok && e.Advice() != "" {
-		err = fmt.Errorf("%w (what helps: %s)", err, e.Advice())
 	}
 	return fmt.Sprintf("the provider did not revoke the login: %v; it may still be valid: end it in the settings of your account at %s", err, where)
 }

@@ -239,7 +239,7 @@ func (e *exchange) recordIntent(ctx context.Context, l *folder.Rotation) error {
 	})
 	if err == nil && lost != nil {
 		err = fault.Errorf(fault.LockTimeout, "account %s: somebody deleted or replaced the lock of this refresh; nothing was sent", quote(e.account.Label)).
-			WithHint("authferry refresh %s", argFor(e.Index, e.account)).Because(lost)
+			Try(fault.Remedy{Do: fault.Refresh, Account: reference(e.Index, e.account)}).Because(lost)
 	}
 	if err != nil {
 		return err
@@ -347,8 +347,8 @@ func (e *exchange) failed(ctx context.Context, l *folder.Rotation, cause error) 
 		return loginNeeded(after)
 	}
 	refused := failureError(after)
-	if advice := oe.Advice(); advice != "" { // said once, to those who waited for this
-		refused.Hint = advice
+	if next, ok := oe.Remedy(); ok { // said once, to those who waited for this
+		refused.Next = []fault.Remedy{next}
 	}
 	return refused
 }

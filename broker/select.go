@@ -113,7 +113,7 @@ func (b *Broker) resolveIn(idx *index.Index, s Selection) (selected, error) {
 		}
 		if fence != "" && !isPool(idx, fence, a.Pool) {
 			return selected{}, fault.Errorf(fault.Fenced, "account %s is in pool %s, outside of pool %s", quote(a.Label), quote(a.Pool), quote(fence)).
-				WithHint("authferry token --account %s --pool %s", argFor(idx, a), fault.Arg(a.Pool))
+				Try(fault.Remedy{Do: fault.Again, Account: reference(idx, a), Pool: a.Pool})
 		}
 		if s.Pool == "" {
 			own, err := b.bound(idx, s, a.Provider)
@@ -122,7 +122,7 @@ func (b *Broker) resolveIn(idx *index.Index, s Selection) (selected, error) {
 			}
 			if own != nil && boundPool(idx, own) != a.Pool {
 				return selected{}, fault.Errorf(fault.Fenced, "this directory is bound to %s for provider %s, and account %s is outside of it", boundTo(idx, own), a.Provider, quote(a.Label)).
-					WithHint("authferry token --pool %s --account %s", fault.Arg(a.Pool), argFor(idx, a))
+					Try(fault.Remedy{Do: fault.Again, Account: reference(idx, a), Pool: a.Pool})
 			}
 		}
 		return selected{pool: a.Pool, prefer: a.ID, pinned: true}, nil
@@ -142,7 +142,7 @@ func (b *Broker) resolveIn(idx *index.Index, s Selection) (selected, error) {
 			}
 			if own != nil && boundPool(idx, own) != name {
 				return selected{}, fault.Errorf(fault.Fenced, "this directory is bound to %s for provider %s, and AUTHFERRY_POOL says %s", boundTo(idx, own), pool.Provider, quote(name)).
-					WithHint("authferry token --pool %s", fault.Arg(name))
+					Try(fault.Remedy{Do: fault.Again, Pool: name})
 			}
 		}
 		return selected{pool: name}, nil
@@ -155,35 +155,35 @@ func (b *Broker) resolveIn(idx *index.Index, s Selection) (selected, error) {
 		if bound.Account == "" {
 			if idx.Pools[bound.Pool].Provider != bound.Provider { // it ended, and the name may be another provider's by now
 				return selected{}, fault.Errorf(fault.NoAccount, "pool %s, which this directory is bound to, has no account of provider %s any more", quote(bound.Pool), bound.Provider).
-					WithHint("authferry use --unbind --dir %s", fault.Arg(bound.Dir))
+					Try(fault.Remedy{Do: fault.Unbind, Path: bound.Dir})
 			}
 			return selected{pool: bound.Pool}, nil
 		}
 		if a := idx.Account(bound.Account); a != nil {
 			return selected{pool: a.Pool, prefer: a.ID, pinned: true}, nil
 		}
-		return selected{}, fault.Errorf(fault.NoAccount, "the account that this directory is bound to was removed").WithHint("authferry use --unbind --dir %s", fault.Arg(bound.Dir))
+		return selected{}, fault.Errorf(fault.NoAccount, "the account that this directory is bound to was removed").Try(fault.Remedy{Do: fault.Unbind, Path: bound.Dir})
 	}
 	pools := idx.PoolsOf(s.Provider)
 	switch {
 	case len(pools) == 1:
 		return selected{pool: pools[0]}, nil
 	case len(pools) == 0 && s.Provider == "":
-		return selected{}, fault.Errorf(fault.NoAccount, "there is no account yet").WithHint("authferry login PROVIDER")
+		return selected{}, fault.Errorf(fault.NoAccount, "there is no account yet").Try(fault.Remedy{Do: fault.ListProviders})
 	case len(pools) == 0:
-		return selected{}, fault.Errorf(fault.NoAccount, "there is no account of provider %s", s.Provider).WithHint("authferry login %s", fault.Arg(s.Provider))
+		return selected{}, fault.Errorf(fault.NoAccount, "there is no account of provider %s", s.Provider).Try(b.toLogIn(s.Provider)...)
 	}
 	if own, p, ok := idx.FindPool(s.Provider); s.Provider != "" && ok && p.Provider == s.Provider {
 		return selected{pool: own}, nil
 	}
-	return selected{}, fault.Errorf(fault.Ambiguous, "which pool? there are: %s", poolNames(idx, s.Provider)).WithHint("authferry token --pool NAME")
+	return selected{}, fault.Errorf(fault.Ambiguous, "which pool? there are: %s", poolNames(idx, s.Provider)).Try(oneOf(pools)...)
 }
 
 // leased is the account that a lease names.
 func leased(idx *index.Index, id string) (*index.Account, error) {
 	a := idx.Account(id)
 	if a == nil || a.Removing {
-		return nil, fault.Errorf(fault.NoAccount, "the lease names an account that is not here (any more)").WithHint("authferry list")
+		return nil, fault.Errorf(fault.NoAccount, "the lease names an account that is not here (any more)").Try(fault.Remedy{Do: fault.ListAccounts})
 	}
 	return a, nil
 }
@@ -233,7 +233,7 @@ func FindAccount(idx *index.Index, name, provider string) (*index.Account, error
 		if a := idx.Account(name); a != nil && (provider == "" || a.Provider == provider) {
 			return a, nil
 		}
-		return nil, fault.Errorf(fault.NoAccount, "there is no account %s", name).WithHint("authferry list")
+		return nil, fault.Errorf(fault.NoAccount, "there is no account %s", name).Try(fault.Remedy{Do: fault.ListAccounts})
 	}
 	label := name
 	if p, l, ok := strings.Cut(name, "/"); ok {
@@ -253,7 +253,7 @@ func FindAccount(idx *index.Index, name, provider string) (*index.Account, error
 		return found[0], nil
 	case 0:
 		if len(idx.Accounts) == 0 {
-			return nil, fault.Errorf(fault.NoAccount, "there is no account yet").WithHint("authferry login PROVIDER")
+			return nil, fault.Errorf(fault.NoAccount, "there is no account yet").Try(fault.Remedy{Do: fault.ListProviders})
 		}
 		return nil, fault.Errorf(fault.NoAccount, "there is no account %s; there are: %s", quote(name), labels(idx, provider))
 	}
@@ -264,11 +264,11 @@ func FindAccount(idx *index.Index, name, provider string) (*index.Account, error
 	return nil, fault.Errorf(fault.Ambiguous, "account %s exists at several providers: %s", quote(name), strings.Join(names, ", "))
 }
 
-// argFor names a in a command: by its label, unless FindAccount would need more.
-func argFor(idx *index.Index, a *index.Account) string {
+// reference names a for a command: by its label, unless FindAccount would need more.
+func reference(idx *index.Index, a *index.Account) string {
 	for _, name := range []string{a.Label, a.Provider + "/" + a.Label} {
 		if found, err := FindAccount(idx, name, ""); err == nil && found.ID == a.ID {
-			return fault.Arg(name)
+			return name
 		}
 	}
 	return a.ID

@@ -131,7 +131,7 @@ func (l *login) settle(ctx context.Context, n NewAccount) (*Login, error) {
 				return nil, err
 			}
 			if l.req.Label != "" && !index.EqualLabel(l.req.Label, home.Label) {
-				l.b.Warn("this login belongs to account " + quote(home.Label) + ", which keeps its label; authferry rename changes it")
+				l.b.Warn("this login belongs to account "+quote(home.Label)+", which keeps its label", fault.Remedy{Do: fault.Rename, Account: home.ID})
 			}
 			a, err := l.b.replace(ctx, home.ID, n)
 			if err != nil {
@@ -154,7 +154,7 @@ func (l *login) settle(ctx context.Context, n NewAccount) (*Login, error) {
 		}
 		l.warnOfEnd(a)
 		if n.Identity.Subject == "" {
-			l.b.Warn("the provider does not say whose login this is; the next one in its place needs --renew " + fault.Arg(a.Label))
+			l.b.Warn("the provider does not say whose login this is; to renew it later, name it with --renew", Renewal(a))
 		}
 		return &Login{Account: *a}, nil
 	}
@@ -181,7 +181,7 @@ func (b *Broker) patience(n NewAccount) folder.Patience {
 	if n.lock == nil {
 		return folder.Patience{}
 	}
-	return folder.Patience{Deadline: time.Now().Add(loginPatience), Tell: b.Warn}
+	return folder.Patience{Deadline: time.Now().Add(loginPatience), Tell: func(message string) { b.Warn(message) }}
 }
 
 var errSameIdentity = errors.New("an account has this identity already")
@@ -199,13 +199,13 @@ func (l *login) home(idx *index.Index, n NewAccount) (*index.Account, error) {
 	a := idx.Account(l.renew)
 	switch {
 	case a == nil || a.Removing:
-		return nil, fault.Errorf(fault.NoAccount, "the account was removed meanwhile; nothing was changed").WithHint("authferry login %s", l.provider.Name)
+		return nil, fault.Errorf(fault.NoAccount, "the account was removed meanwhile; nothing was changed").Try(fault.Remedy{Do: fault.Login, Provider: l.provider.Name})
 	case owner != nil && owner.ID != a.ID:
 		return nil, fault.Errorf(fault.LoginFailed, "this login is that of account %s, not of %s; nothing was changed", quote(owner.Label), quote(a.Label)).
-			WithHint("authferry login %s --renew %s, and log in as the other user", a.Provider, fault.Arg(a.Label))
+			Try(fault.Remedy{Do: fault.Login, Provider: a.Provider, Account: a.Label})
 	case a.Subject != "" && (owner == nil || who.Subject == ""):
 		return nil, fault.Errorf(fault.LoginFailed, "account %s is %s, and this login is %s; nothing was changed", quote(a.Label), quote(cmp.Or(a.Identity, a.Subject)), quote(cmp.Or(who.Name, who.Subject, "of somebody unknown"))).
-			WithHint("authferry login %s --renew %s, and log in as the right user; or without --renew for a new account", a.Provider, fault.Arg(a.Label))
+			Try(fault.Remedy{Do: fault.Again}, fault.Remedy{Do: fault.Login, Provider: a.Provider})
 	}
 	return a, nil
 }
@@ -266,7 +266,7 @@ func (b *Broker) replace(ctx context.Context, id string, n NewAccount) (*index.A
 	}
 	a, err := folder.Living(idx, id)
 	if err != nil {
-		return nil, fault.Errorf(fault.NoAccount, "the account was removed meanwhile; nothing was changed").WithHint("authferry login %s", n.Provider.Name)
+		return nil, fault.Errorf(fault.NoAccount, "the account was removed meanwhile; nothing was changed").Try(fault.Remedy{Do: fault.Login, Provider: n.Provider.Name})
 	}
 	o, err := f.OpenForChange(ctx, idx)
 	if err != nil {
@@ -287,7 +287,7 @@ func (b *Broker) replace(ctx context.Context, id string, n NewAccount) (*index.A
 	if before := old.Best; before != nil {
 		if before.Owner.Subject != "" && before.Owner != g.Owner && (g.Owner.Subject != "" || n.lock != nil) {
 			return nil, fault.Errorf(fault.LoginFailed, "account %s is of another user, whatever index.json says; nothing was changed", quote(a.Label)).
-				WithHint("authferry doctor --fix; then log in again")
+				Try(fault.Remedy{Do: fault.Fix}, fault.Remedy{Do: fault.Again})
 		}
 		g.Inherit(before, a.Dead)
 		inheritAccess(ctx, o, acc, before)

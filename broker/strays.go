@@ -56,7 +56,7 @@ func (d *doctor) manifest(ctx context.Context) bool {
 		d.stray(ctx, id)
 	}
 	if strays == 0 {
-		d.say("manifest", CheckOK, "", "the keystore has no secrets that the index does not know")
+		d.say("manifest", CheckOK, "the keystore has no secrets that the index does not know")
 	}
 	d.listed(ctx, m.Clients)
 	if d.o.Store.Kind() == keystore.File {
@@ -86,7 +86,7 @@ func (d *doctor) listed(ctx context.Context, clients []string) {
 	switch {
 	case !lacks:
 	case !d.fix:
-		d.say("manifest", CheckWarning, fixHint, "the keystore's own list of what it has of this folder is lost or not complete")
+		d.try("manifest", CheckWarning, fixing, "the keystore's own list of what it has of this folder is lost or not complete")
 	default:
 		if err := d.o.ChangeManifest(ctx, func(m *record.Manifest) {
 			for _, key := range clients {
@@ -96,7 +96,7 @@ func (d *doctor) listed(ctx context.Context, clients []string) {
 			d.fail("manifest", err)
 			return
 		}
-		d.say("manifest", CheckOK, "", "the keystore's own list of what it has of this folder is complete again")
+		d.say("manifest", CheckOK, "the keystore's own list of what it has of this folder is complete again")
 	}
 }
 
@@ -119,7 +119,7 @@ func (d *doctor) foreign(ctx context.Context) bool {
 func (d *doctor) stray(ctx context.Context, id string) {
 	l, err := d.b.TryLock(lock.Rotation(id))
 	if errors.Is(err, lock.ErrBusy) {
-		d.say("manifest", CheckOK, "", "a login is being kept at this moment: %s", id)
+		d.say("manifest", CheckOK, "a login is being kept at this moment: %s", id)
 		return
 	}
 	if err != nil {
@@ -128,7 +128,7 @@ func (d *doctor) stray(ctx context.Context, id string) {
 	}
 	defer l.Release()
 	if now, err := d.b.Read(); err == nil && now.Account(id) != nil {
-		d.say("manifest", CheckOK, "", "a login was finished at this moment: %s", id)
+		d.say("manifest", CheckOK, "a login was finished at this moment: %s", id)
 		return
 	}
 	stored, err := d.o.Grants(ctx, id)
@@ -137,15 +137,15 @@ func (d *doctor) stray(ctx context.Context, id string) {
 		d.fail("manifest", err)
 	case stored.Best == nil && d.fix:
 		d.o.Discard(ctx, id)
-		d.say("manifest", CheckOK, "", "forgot %s, a login that was never finished", id)
+		d.say("manifest", CheckOK, "forgot %s, a login that was never finished", id)
 	case stored.Best == nil:
-		d.say("manifest", CheckWarning, fixHint, "a login was not finished: %s", id)
+		d.try("manifest", CheckWarning, fixing, "a login was not finished: %s", id)
 	case stored.Best.KnownIn(d.idx) != nil:
 		d.again(ctx, id, stored.Best.Secret(), stored.Best.KnownIn(d.idx))
 	case d.fix:
 		d.restore(ctx, &folder.Rotation{Lock: l, Account: id}, stored, false)
 	default:
-		d.say("manifest", CheckFail, fixHint, "the keystore has a login of %s that the index does not know: %s", stored.Best.Provider, id)
+		d.try("manifest", CheckFail, fixing, "the keystore has a login of %s that the index does not know: %s", stored.Best.Provider, id)
 	}
 }
 
@@ -157,12 +157,12 @@ func (d *doctor) again(ctx context.Context, id string, secret keystore.Secret, h
 	case err != nil:
 		d.fail("manifest", err)
 	case held.Best == nil || !held.Best.Secret().Equal(secret):
-		d.say("manifest", CheckWarning, "", "the keystore has an earlier state of account %s's login: %s", quote(holder.Label), id)
+		d.say("manifest", CheckWarning, "the keystore has an earlier state of account %s's login: %s", quote(holder.Label), id)
 	case d.fix:
 		d.o.Discard(ctx, id)
-		d.say("manifest", CheckOK, "", "forgot %s, which account %s was made from anew", id, quote(holder.Label))
+		d.say("manifest", CheckOK, "forgot %s, which account %s was made from anew", id, quote(holder.Label))
 	default:
-		d.say("manifest", CheckWarning, fixHint, "a login was not finished, and then kept as account %s: %s", quote(holder.Label), id)
+		d.try("manifest", CheckWarning, fixing, "a login was not finished, and then kept as account %s: %s", quote(holder.Label), id)
 	}
 }
 
@@ -190,10 +190,10 @@ func (d *doctor) restore(ctx context.Context, l *folder.Rotation, stored record.
 		d.fail("manifest", err)
 		return
 	}
-	name := argFor(d.idx, &a)
+	name := reference(d.idx, &a)
 	if disabled {
-		d.say("manifest", CheckOK, "authferry enable "+name+", or authferry remove "+name, "%s of %s was in the other keystore alone; it is an account here, as %s, and disabled", id, a.Provider, quote(a.Label))
+		d.advise("manifest", CheckOK, []fault.Remedy{{Do: fault.Enable, Account: name}, {Do: fault.Remove, Account: name}}, "%s of %s was in the other keystore alone; it is an account here, as %s, and disabled", id, a.Provider, quote(a.Label))
 		return
 	}
-	d.say("manifest", CheckOK, "authferry info "+name, "%s of %s is an account again, as %s", id, a.Provider, quote(a.Label))
+	d.try("manifest", CheckOK, fault.Remedy{Do: fault.ShowAccount, Account: name}, "%s of %s is an account again, as %s", id, a.Provider, quote(a.Label))
 }

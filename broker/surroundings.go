@@ -19,7 +19,7 @@ var fileSystem = networkFileSystem
 // disk warns of file systems whose locks may not reach other machines, or hang.
 func (d *doctor) disk() {
 	if name := fileSystem(d.b.Dir); name != "" {
-		d.say("file system", CheckWarning, "export AUTHFERRY_DIR=A_FOLDER_ON_A_LOCAL_DISK",
+		d.try("file system", CheckWarning, fault.Remedy{Do: fault.SetVariable, Name: "AUTHFERRY_DIR", Value: "A_FOLDER_ON_A_LOCAL_DISK"},
 			"%s is on %s: locks may not reach other machines there, and can hang; two machines that share a login lose it", d.b.Dir, name)
 	}
 }
@@ -28,7 +28,7 @@ func (d *doctor) disk() {
 func (d *doctor) daemons() {
 	if pids := keyringDaemons(); len(pids) > 1 {
 		// Which of them the bus leads to, the bus alone knows.
-		d.say("keyring daemons", CheckWarning, "busctl --user status org.freedesktop.secrets",
+		d.try("keyring daemons", CheckWarning, fault.Remedy{Do: fault.ShowDaemons},
 			"processes %s are keyring daemons of yours for the same keyring: what one stores the other overwrites; end those that your session does not use", strings.Trim(fmt.Sprint(pids), "[]"))
 	}
 }
@@ -37,10 +37,10 @@ func (d *doctor) daemons() {
 func (d *doctor) keyFileModes() {
 	path := d.b.KeyFileOf(d.idx)
 	if d.b.Exposed(path) {
-		d.say("key file", CheckWarning, "", "%s lies in the same folder as the vault that it opens; whoever copies the folder has both", path)
+		d.say("key file", CheckWarning, "%s lies in the same folder as the vault that it opens; whoever copies the folder has both", path)
 	}
 	if info, err := os.Stat(path); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
-		d.say("key file", CheckWarning, "chmod 600 "+fault.Arg(path), "others may read %s, which opens the vault", path)
+		d.try("key file", CheckWarning, fault.Remedy{Do: fault.ProtectFile, Path: path}, "others may read %s, which opens the vault", path)
 	}
 }
 
@@ -68,13 +68,13 @@ func (d *doctor) strangers(ctx context.Context, names []string, m *record.Manife
 		}
 	}
 	if probes > 0 {
-		d.say("vault", CheckWarning, fixHint, "a probe that was cut off left %s", plural(probes, "item"))
+		d.try("vault", CheckWarning, fixing, "a probe that was cut off left %s", plural(probes, "item"))
 	}
 	if swept > 0 {
-		d.say("vault", CheckOK, "", "removed %s that a probe left, which was cut off", plural(swept, "item"))
+		d.say("vault", CheckOK, "removed %s that a probe left, which was cut off", plural(swept, "item"))
 	}
 	if strange > 0 {
-		d.say("vault", CheckWarning, "", "the vault has %s of no account here, as a copied folder or an index of another time leaves them", plural(strange, "item"))
+		d.say("vault", CheckWarning, "the vault has %s of no account here, as a copied folder or an index of another time leaves them", plural(strange, "item"))
 	}
 }
 
@@ -88,7 +88,7 @@ func (d *doctor) twins() {
 			continue
 		}
 		if other := seen[a.Fingerprint]; other != nil {
-			d.say("shared login", CheckWarning, "authferry remove "+argFor(d.idx, a)+" --no-revoke", "accounts %s and %s have one login; whichever refreshes first logs the other out", quote(other.Label), quote(a.Label))
+			d.try("shared login", CheckWarning, fault.Remedy{Do: fault.RemoveHere, Account: reference(d.idx, a)}, "accounts %s and %s have one login; whichever refreshes first logs the other out", quote(other.Label), quote(a.Label))
 		}
 		seen[a.Fingerprint] = a
 	}

@@ -32,14 +32,14 @@ type TakeoverRequest struct {
 // Takeover is what taking over the logins of one file comes to.
 type Takeover struct {
 	Title, Path string
-	Logins      []TakeoverLogin   // that are to be taken
-	Skipped     []migrate.Skipped // that are not, and why
-	Accounts    []index.Account   // that were made
-	Removed     int               // entries that the file no longer has
-	Finish      string            // the command that takes the logins out of the file
-	LogIn       string            // the command that logs the other program in again
-	Idle        bool              // there is nothing to do
-	Advice      []Advice          // about the logins that can't be refreshed here
+	Logins      []TakeoverLogin // that are to be taken
+	Skipped     []SkippedLogin  // that are not, and why
+	Accounts    []index.Account // that were made
+	Removed     int             // entries that the file no longer has
+	Finish      fault.Remedy    // what takes the logins out of the file
+	LogIn       string          // the command that logs the other program in again
+	Idle        bool            // there is nothing to do
+	Advice      []Advice        // about the logins that can't be refreshed here
 }
 
 // TakeoverLogin is one login that is to be taken over. No secret.
@@ -58,28 +58,37 @@ type TakeoverLogin struct {
 }
 
 // Advice is about a provider's logins that can't be refreshed here: which they are, what
-// to use instead, and the command for that.
-type Advice struct{ Text, Command string }
+// to use instead, and how.
+type Advice struct {
+	Text string
+	Next fault.Remedy
+}
+
+// SkippedLogin is a login that is not taken over, and what could be done about it.
+type SkippedLogin struct {
+	migrate.Skipped
+	Next []fault.Remedy `json:"-"`
+}
 
 func adviseOn(p oauth.Provider) Advice {
-	flag := "--api-key-stdin"
+	how := fault.APIKey
 	if p.TokenCommand != "" {
-		flag = "--token-stdin"
+		how = fault.Token
 	}
-	return Advice{"a login of " + p.Name + " can't be refreshed here: " + p.TokenAdvice(), "authferry login " + p.Name + " " + flag + " --label L"}
+	return Advice{"a login of " + p.Name + " can't be refreshed here: " + p.TokenAdvice(), fault.Remedy{Do: fault.Login, Provider: p.Name, How: how, Label: "L"}}
 }
 
 // candidate is one login of a file, and what is to become of it.
 type candidate struct {
 	login  migrate.Login
 	n      NewAccount
-	was    string // the label that it can't have
-	reason string // why it is skipped; empty: it is taken
-	held   string // the account that has this very grant already
-	twin   bool   // the file has it a second time
-	whole  string // the account that has its access token, and is to get the rest
-	hint   string // refused, and the command that helps
-	alien  bool   // its refresh token is another client's
+	was    string        // the label that it can't have
+	reason string        // why it is skipped; empty: it is taken
+	held   string        // the account that has this very grant already
+	twin   bool          // the file has it a second time
+	whole  string        // the account that has its access token, and is to get the rest
+	next   *fault.Remedy // refused, and what helps
+	alien  bool          // its refresh token is another client's
 }
 
 // takeover is one that is under way.
@@ -168,7 +177,7 @@ func fileError(err error, req TakeoverRequest) error {
 			where = strings.Join(req.Source.Places(), " or ")
 		}
 		return fault.Errorf(fault.NoAccount, "there are no logins of %s here: no file %s", req.Source.Title, where).
-			WithHint("authferry import %s PATH", req.Source.Name)
+			Try(fault.Remedy{Do: fault.Import, Name: req.Source.Name, Path: "PATH"})
 	}
 	return fault.Errorf(fault.Internal, "the logins of %s can't be read; nothing was changed", req.Source.Title).Because(err)
 }
@@ -218,7 +227,7 @@ func (t *takeover) admit(c *candidate) {
 	if !known {
 		c.reason = fmt.Sprintf("there is no provider %s here", quote(l.Provider))
 		if (oauth.Provider{Name: l.Provider}).Validate() == nil {
-			c.reason += fmt.Sprintf("; authferry provider add %s --issuer URL makes one of a server with a token endpoint", l.Provider)
+			c.next = &fault.Remedy{Do: fault.AddProvider, Provider: l.Provider}
 		}
 		return
 	}
@@ -340,7 +349,7 @@ func (t *takeover) clientOf() (func(oauth.Provider) string, error) {
 	}
 	if t.req.ClientID != "" && len(meant) != 1 && len(all) > 0 {
 		return nil, fault.Errorf(fault.Usage, "--client-id is for the logins of one provider, and the file has some of %s; nothing was changed", strings.Join(distinct(all), " and ")).
-			WithHint("authferry provider add NAME --from NAME --client-id ID, for each of them; then leave --client-id out")
+			Try(clientOfEach(distinct(all))...)
 	}
 	return func(p oauth.Provider) string {
 		if t.req.ClientID != "" && slices.Contains(meant, p.Name) {
@@ -348,6 +357,14 @@ func (t *takeover) clientOf() (func(oauth.Provider) string, error) {
 		}
 		return p.ClientID
 	}, nil
+}
+
+// clientOfEach gives each provider its client id.
+func clientOfEach(providers []string) (next []fault.Remedy) {
+	for _, name := range providers {
+		next = append(next, fault.Remedy{Do: fault.AmendProvider, Provider: name, Name: "client-id"})
+	}
+	return next
 }
 
 func distinct(names []string) []string {
@@ -361,13 +378,14 @@ func (t *takeover) settle(c *candidate, client func(oauth.Provider) string) {
 	expired := !c.n.ExpiresAt.IsZero() && !c.n.ExpiresAt.After(time.Now())
 	if !c.n.RefreshToken.Empty() && c.n.ClientID == "" {
 		c.alien = true
-		c.hint = fmt.Sprintf("authferry import %s --move%s --client-id ID", t.req.Source.Name, t.pathArg())
+		next := fault.Remedy{Do: fault.Import, Name: t.req.Source.Name, Path: t.unusualPath(), Value: "ID"}
 		if p.TokenCommand != "" {
-			c.hint = adviseOn(p).Command
+			next = adviseOn(p).Next
 		}
+		c.next = &next
 		switch {
 		case t.req.Keep && c.whole != "":
-			c.hint, c.held, c.reason = "", c.whole, "its access token is here already, and more of it could not be used: provider "+p.Name+" has no client id"
+			c.next, c.held, c.reason = nil, c.whole, "its access token is here already, and more of it could not be used: provider "+p.Name+" has no client id"
 			return
 		case !t.req.Keep:
 			c.reason = fmt.Sprintf("it could not be refreshed here: provider %s has no client id", p.Name)
@@ -376,7 +394,7 @@ func (t *takeover) settle(c *candidate, client func(oauth.Provider) string) {
 			c.reason = fmt.Sprintf("its access token is over, and it could not be refreshed here: provider %s has no client id", p.Name)
 			return
 		}
-		c.hint, c.n.RefreshToken = "", keystore.Secret{} // what is not here can't log the other program out
+		c.next, c.n.RefreshToken = nil, keystore.Secret{} // what is not here can't log the other program out
 	}
 	if c.n.RefreshToken.Empty() && c.n.APIKey.Empty() && (expired || c.n.AccessToken.Empty()) {
 		c.reason = "its access token is over, and there is no refresh token"
@@ -420,8 +438,8 @@ func (t *takeover) name(c *candidate) {
 // outcome is the plan as a person sees it.
 func (t *takeover) outcome() *Takeover {
 	o := &Takeover{
-		Title: t.req.Source.Title, Path: t.file.Path, Skipped: slices.Clone(t.file.Skipped),
-		Finish: "authferry import " + t.req.Source.Name + " --move" + t.pathArg(),
+		Title: t.req.Source.Title, Path: t.file.Path, Skipped: skipped(t.file.Skipped),
+		Finish: fault.Remedy{Do: fault.Import, Name: t.req.Source.Name, Path: t.unusualPath()},
 		LogIn:  t.req.Source.Login, Idle: !t.busy(),
 	}
 	for _, c := range t.candidates {
@@ -429,7 +447,11 @@ func (t *takeover) outcome() *Takeover {
 			o.Advice = append(o.Advice, a)
 		}
 		if c.reason != "" {
-			o.Skipped = append(o.Skipped, migrate.Skipped{Entry: c.login.Entry, Reason: c.reason})
+			s := SkippedLogin{Skipped: migrate.Skipped{Entry: c.login.Entry, Reason: c.reason}}
+			if c.next != nil && !c.alien {
+				s.Next = []fault.Remedy{*c.next}
+			}
+			o.Skipped = append(o.Skipped, s)
 			continue
 		}
 		kind := index.KindOAuth
@@ -450,10 +472,17 @@ func (t *takeover) outcome() *Takeover {
 	return o
 }
 
-// pathArg names the file in a command, where it is not at its usual place.
-func (t *takeover) pathArg() string {
+func skipped(all []migrate.Skipped) (logins []SkippedLogin) {
+	for _, s := range all {
+		logins = append(logins, SkippedLogin{Skipped: s})
+	}
+	return logins
+}
+
+// unusualPath names the file where it is not at its usual place.
+func (t *takeover) unusualPath() string {
 	if t.req.Path == "" || slices.Contains(t.req.Source.Places(), t.req.Path) {
 		return ""
 	}
-	return " " + fault.Arg(t.req.Path)
+	return t.req.Path
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -26,13 +27,14 @@ type newcomer struct {
 	file string
 	b    *Broker
 	said []string // warnings
+	next []fault.Remedy
 }
 
 func newNewcomer(t *testing.T, content string) *newcomer {
 	t.Helper()
 	n := &newcomer{world: newWorld(t, brokertest.Config{}), file: filepath.Join(t.TempDir(), "auth.json")}
 	n.write(content)
-	n.b = New(Options{Dir: n.dir, LockTimeout: 30 * time.Second, Warn: func(m string) { n.said = append(n.said, m) }})
+	n.b = New(Options{Dir: n.dir, LockTimeout: 30 * time.Second, Warn: func(m string, next ...fault.Remedy) { n.said, n.next = append(n.said, m), append(n.next, next...) }})
 	if err := n.b.AddProvider(t.Context(), testProvider(n.server.URL), keystore.Secret{}); err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +120,7 @@ func TestTakeOverFromAChangingFile(t *testing.T) {
 	if n.content() != later {
 		t.Errorf("the file is now %s", n.content())
 	}
-	if len(n.said) != 1 || !strings.Contains(n.said[0], "the file changed meanwhile") || !strings.Contains(n.said[0], "authferry import opencode --move "+n.file) {
+	if len(n.said) != 1 || !strings.Contains(n.said[0], "the file changed meanwhile") || !slices.Equal(n.next, []fault.Remedy{{Do: fault.Import, Name: "opencode", Path: n.file}}) {
 		t.Errorf("said: %q", n.said)
 	}
 	if done, err = n.takeOver(false); err != nil || done.Removed != 1 || n.content() != `{"new":{"type":"api","key":"k"}}` {
@@ -221,7 +223,7 @@ func TestTakeOverIntoTwoStores(t *testing.T) {
 			})
 			done, err := n.takeOver(false)
 			e, ok := errors.AsType[*fault.Error](err)
-			if !ok || e.Code != fault.Fenced || e.Hint != "authferry remove sim-1 --no-revoke, if another AUTHFERRY_DIR has it" || done.Removed != 0 {
+			if !ok || e.Code != fault.Fenced || !slices.Equal(e.Next, []fault.Remedy{{Do: fault.RemoveHere, Account: "sim-1"}}) || done.Removed != 0 {
 				t.Fatalf("%+v, %v", done, err)
 			}
 			if len(n.said) != 0 {

@@ -194,7 +194,7 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 		case failure != nil:
 			return nil, failure
 		case try == 3:
-			return nil, fault.Errorf(fault.ProviderRefused, "the provider of account %s issues tokens that are over at once", quote(a.Label)).WithHint("check this machine's clock, then: authferry refresh %s", argFor(idx, a))
+			return nil, fault.Errorf(fault.ProviderRefused, "the provider of account %s issues tokens that are over at once; is this machine's clock right?", quote(a.Label)).Try(fault.Remedy{Do: fault.Refresh, Account: reference(idx, a)})
 		case acc == nil && try == 0 && !over:
 			// The index may have moved on since it was read.
 			now, err := b.Read()
@@ -250,7 +250,7 @@ func (b *Broker) warnServed(a *index.Account, left time.Duration, failure error,
 func (b *Broker) serveAPIKey(ctx context.Context, idx *index.Index, a *index.Account, want serving) (*Token, error) {
 	if want.floor >= a.Generation {
 		return nil, fault.Errorf(fault.ProviderRefused, "the API key of account %s was refused, and a key can't be refreshed", quote(a.Label)).
-			WithHint("%s", RenewCommand(a)).ItsOwn()
+			Try(Renewal(a)).ItsOwn()
 	}
 	g, err := b.APIKey(ctx, idx, a)
 	if err != nil {
@@ -280,7 +280,7 @@ func tokenOf(acc *record.Access, a *index.Account) *Token {
 // lost is the error for an account whose grant the keystore no longer has.
 func lost(a *index.Account) error {
 	return fault.Errorf(fault.LoginNeeded, "the keystore has no login of account %s any more", quote(a.Label)).
-		WithHint("%s", RenewCommand(a))
+		Try(Renewal(a))
 }
 
 // quote shows a name in a message.

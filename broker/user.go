@@ -60,7 +60,7 @@ func (b *Broker) asUser(ctx context.Context, idx *index.Index, s Selection, user
 		}
 		if len(found) > 1 {
 			return s, fault.Errorf(fault.Ambiguous, "which account is %s? there are: %s and %s", quote(user), quote(found[0].Provider+"/"+found[0].Label), quote(found[1].Provider+"/"+found[1].Label)).
-				WithHint("name one: --account %s", argFor(idx, found[0]))
+				Try(fault.Remedy{Do: fault.Again, Account: reference(idx, found[0])})
 		}
 		if len(found) == 1 {
 			s.Account = found[0].ID

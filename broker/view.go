@@ -36,8 +36,8 @@ type AccountView struct {
 
 	// EndsSoon is when the login ends, if that is so soon that a person should know.
 	EndsSoon time.Time `json:"-"`
-	// Renew is the command that gives the account a new login.
-	Renew string `json:"-"`
+	// Renew is what gives the account a new login.
+	Renew fault.Remedy `json:"-"`
 }
 
 // BackoffView says since when refreshes fail, when the next one may try, and why.
@@ -104,7 +104,7 @@ func viewAccount(a, current *index.Account, now time.Time) AccountView {
 		ID: a.ID, Label: a.Label, Provider: a.Provider, Pool: a.Pool, Kind: a.Kind, Identity: a.Identity,
 		State: StateOf(a, now), Current: current != nil && current.ID == a.ID, Rank: a.Rank, Generation: a.Generation,
 		ExpiresAt: seconds(a.ExpiresAt), RefreshExpiresAt: seconds(a.RefreshExpiresAt), AddedAt: seconds(a.AddedAt), RefreshedAt: seconds(a.RefreshedAt),
-		NoRefresh: a.Kind == index.KindOAuth && a.Fingerprint == "", Renew: RenewCommand(a), EndsSoon: EndsSoon(a, now),
+		NoRefresh: a.Kind == index.KindOAuth && a.Fingerprint == "", Renew: Renewal(a), EndsSoon: EndsSoon(a, now),
 	}
 	if f := a.Failure; backingOff(a, now) && a.Kind != index.KindAPIKey && !needsLogin(a, now) {
 		v.Backoff = &BackoffView{Since: seconds(cmp.Or(f.Since, f.At)), Until: secondsUp(f.NextTryAt), Reason: f.Message, Stated: f.Stated}

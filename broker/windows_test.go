@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/windows"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/keystore"
@@ -144,7 +145,7 @@ func TestCredentialManagerMigration(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, to := range []keystore.Kind{keystore.File, keystore.Keychain} {
-		b := New(Options{Dir: w.dir, KeyFile: key, Warn: func(m string) { t.Error("warning: " + m) }})
+		b := New(Options{Dir: w.dir, KeyFile: key, Warn: func(m string, _ ...fault.Remedy) { t.Error("warning: " + m) }})
 		if _, err := b.MigrateKeystore(t.Context(), to); err != nil {
 			t.Fatalf("to %s: %v", to, err)
 		}

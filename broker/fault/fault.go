@@ -41,12 +41,12 @@ const (
 )
 
 // Error is what the exported functions of broker return on failure.
-// Message is one line without a secret; Hint, where there is one, is the exact
-// command to run next; RetryAt, where it is known, is when trying again helps.
+// Message is one line without a secret; Next is what a person can do about it, the best
+// first; RetryAt, where it is known, is when trying again helps.
 type Error struct {
 	Code    Code
 	Message string
-	Hint    string
+	Next    []Remedy
 	RetryAt time.Time
 	Err     error
 
@@ -78,9 +78,9 @@ func Errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
-// WithHint sets the command to run next, made as by fmt.Sprintf.
-func (e *Error) WithHint(format string, args ...any) *Error {
-	e.Hint = fmt.Sprintf(format, args...)
+// Try sets what a person can do next, the best first.
+func (e *Error) Try(next ...Remedy) *Error {
+	e.Next = next
 	return e
 }
 

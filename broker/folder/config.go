@@ -108,7 +108,7 @@ func (f *Folder) LoadConfig() (Config, error) {
 			continue
 		}
 		if bad := s.set(&c, toString(v)); bad != nil {
-			err = cmp.Or(err, error(fault.Errorf(fault.Usage, "config.toml: %s %v", s.key, bad).WithHint("authferry config set %s VALUE", s.key)))
+			err = cmp.Or(err, error(fault.Errorf(fault.Usage, "config.toml: %s %v", s.key, bad).Try(fault.Remedy{Do: fault.SetSetting, Name: s.key})))
 			c.Failover = c.Failover && s.key != "failover"
 		}
 	}
@@ -128,12 +128,12 @@ func (f *Folder) readConfigFile() (text []byte, raw map[string]any, err error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil, nil
 	case errors.Is(err, atomicfile.ErrUnfit), errors.Is(err, rawtext.ErrNotText):
-		return nil, nil, fault.Errorf(fault.Usage, "config.toml can't be used").WithHint("fix or delete %s", f.configPath()).Because(err)
+		return nil, nil, fault.Errorf(fault.Usage, "config.toml can't be used").Try(fault.Remedy{Do: fault.EditFile, Path: f.configPath()}).Because(err)
 	case err != nil:
 		return nil, nil, fault.Errorf(fault.Internal, "config.toml can't be read").Because(err)
 	}
 	if err := toml.Unmarshal(text, &raw); err != nil {
-		return nil, nil, fault.Errorf(fault.Usage, "config.toml is not valid TOML").WithHint("fix or delete %s", f.configPath()).Because(err)
+		return nil, nil, fault.Errorf(fault.Usage, "config.toml is not valid TOML").Try(fault.Remedy{Do: fault.EditFile, Path: f.configPath()}).Because(err)
 	}
 	return text, raw, nil
 }
@@ -199,7 +199,7 @@ func (f *Folder) ConfigSet(ctx context.Context, key, value string) error {
 	changed := replaceLine(string(text), key, string(line))
 	var after map[string]any
 	if toml.Unmarshal([]byte(changed), &after) != nil || toString(after[key]) != fmt.Sprint(set) || len(changed) > maxConfig {
-		return fault.Errorf(fault.Usage, "config.toml can't take that setting as it is written; it was left as it is").WithHint("fix or delete %s", f.configPath())
+		return fault.Errorf(fault.Usage, "config.toml can't take that setting as it is written; it was left as it is").Try(fault.Remedy{Do: fault.EditFile, Path: f.configPath()})
 	}
 	return f.writeConfig(l, changed)
 }
@@ -251,7 +251,7 @@ func (f *Folder) noLink(name string) error {
 	path := filepath.Join(f.Dir, name)
 	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
 		return fault.Errorf(fault.Usage, "%s is a link, and what it leads to is not changed", name).
-			WithHint("edit that file yourself, or take the link away: rm %s", fault.Arg(path))
+			Try(fault.Remedy{Do: fault.EditFile, Path: path}, fault.Remedy{Do: fault.DeleteFile, Path: path})
 	}
 	return nil
 }

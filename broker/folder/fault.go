@@ -20,20 +20,20 @@ func Fault(err error) error {
 		return err
 	}
 	if owned, ok := errors.AsType[*atomicfile.OwnerError](err); ok {
-		return OwnerError(owned, statusIn(owned.Path))
+		return OwnerError(owned, owned.Path)
 	}
 	if lt, ok := errors.AsType[*lock.TimeoutError](err); ok {
-		return fault.Errorf(fault.LockTimeout, "%s; nothing was changed", lt.Error()).WithHint("run the command again, or wait longer: AUTHFERRY_LOCK_TIMEOUT=2m")
+		return fault.Errorf(fault.LockTimeout, "%s; nothing was changed", lt.Error()).Try(fault.Remedy{Do: fault.WithVariable, Name: "AUTHFERRY_LOCK_TIMEOUT", Value: "2m"})
 	}
 	switch {
 	case errors.Is(err, index.ErrGone):
-		return fault.Errorf(fault.LockTimeout, "the folder was moved, deleted or replaced meanwhile").WithHint("run the command again").Because(err)
+		return fault.Errorf(fault.LockTimeout, "the folder was moved, deleted or replaced meanwhile").Try(fault.Remedy{Do: fault.Again}).Because(err)
 	case errors.Is(err, index.ErrTooNew):
-		return fault.Errorf(fault.IndexTooNew, "index.json was written by a newer authferry").WithHint("install the newer version; the file was left as it is").Because(err)
+		return fault.Errorf(fault.IndexTooNew, "index.json was written by a newer authferry; it was left as it is").Try(fault.Remedy{Do: fault.ShowVersion}).Because(err)
 	case errors.Is(err, index.ErrCorrupt):
-		return fault.Errorf(fault.IndexCorrupt, "index.json is damaged; it was left as it is, and the logins are still in the keystore").WithHint("authferry doctor --fix").Because(err)
+		return fault.Errorf(fault.IndexCorrupt, "index.json is damaged; it was left as it is, and the logins are still in the keystore").Try(fault.Remedy{Do: fault.Fix}).Because(err)
 	case errors.Is(err, fs.ErrNotExist):
-		return fault.Errorf(fault.NoAccount, "there is no account yet").WithHint("authferry login PROVIDER")
+		return fault.Errorf(fault.NoAccount, "there is no account yet").Try(fault.Remedy{Do: fault.ListProviders})
 	case errors.Is(err, context.Canceled):
 		return fault.Errorf(fault.Cancelled, "interrupted").Because(err)
 	}

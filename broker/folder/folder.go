@@ -36,7 +36,10 @@ type Options struct {
 	// rotate; empty: os.Executable.
 	Self string
 	// Warn is told what a person should know though the command succeeded.
-	Warn func(message string)
+	Warn func(message string, next ...fault.Remedy)
+	// Hint is how a person types what an error says to do next, for the page that a
+	// login shows in the browser; nil: nothing is shown.
+	Hint func(*fault.Error) string
 	// Waiting is called before a call waits for a rotation, any number of times;
 	// nil: not.
 	Waiting func()
@@ -66,7 +69,10 @@ func (opt *Options) complete() {
 		}
 	}
 	if opt.Warn == nil {
-		opt.Warn = func(string) {}
+		opt.Warn = func(string, ...fault.Remedy) {}
+	}
+	if opt.Hint == nil {
+		opt.Hint = func(*fault.Error) string { return "" }
 	}
 	if opt.Waiting == nil {
 		opt.Waiting = func() {}
@@ -127,7 +133,7 @@ func (f *Folder) load() (*index.Index, error) {
 		if idx, err := f.index.Read(); !errors.Is(err, fs.ErrNotExist) {
 			return idx, err // somebody made the first one at this moment
 		}
-		return nil, fault.Errorf(fault.IndexCorrupt, "index.json %s; the logins are still in the keystore", strings.TrimPrefix(lost.Reason, "it ")).WithHint(fixHint)
+		return nil, fault.Errorf(fault.IndexCorrupt, "index.json %s; the logins are still in the keystore", strings.TrimPrefix(lost.Reason, "it ")).Try(fault.Remedy{Do: fault.Fix})
 	}
 	return nil, err
 }
@@ -197,5 +203,3 @@ func (f *Folder) Make() error {
 
 // Vault is where the file keystore keeps its items.
 func (f *Folder) Vault() string { return filepath.Join(f.Dir, "vault") }
-
-const fixHint = "authferry doctor --fix"

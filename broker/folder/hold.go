@@ -186,5 +186,5 @@ func Living(idx *index.Index, id string) (*index.Account, error) {
 
 // Removed is the error for an account that was removed while others worked on it.
 func Removed() *fault.Error {
-	return fault.Errorf(fault.NoAccount, "the account was removed meanwhile").WithHint("authferry list")
+	return fault.Errorf(fault.NoAccount, "the account was removed meanwhile").Try(fault.Remedy{Do: fault.ListAccounts})
 }

@@ -100,8 +100,8 @@ func (f *Folder) initFile(ctx context.Context, path string, makeKey func(path st
 	sealed := idx.Keystore == string(keystore.File) && (len(idx.Accounts) > 0 || keystore.HasItem(f.Vault(), record.ManifestItem(idx.Store)))
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		if sealed {
-			return "", fault.Errorf(fault.KeystoreMismatch, "the vault of this folder is sealed to another key file, %s", idx.KeyFile).
-				WithHint("restore that key file; a new one could not open the vault")
+			return "", fault.Errorf(fault.KeystoreMismatch, "the vault of this folder is sealed to another key file, %s: restore that one; a new one could not open the vault", idx.KeyFile).
+				Try(fault.Remedy{Do: fault.LookAtFile, Path: idx.KeyFile})
 		}
 		if err := makeKey(path); err != nil {
 			if own, ok := errors.AsType[*fault.Error](err); ok {
@@ -189,13 +189,13 @@ func (f *Folder) inKeychain(ctx context.Context, idx *index.Index) bool {
 		m.Clients, err = chain.Clients(ctx)
 	}
 	if err != nil {
-		f.Warn(fmt.Sprintf("it is not known whether the keychain has client secrets of this folder (%v); authferry provider add NAME --client-secret-stdin brings one again", record.Fault(err)))
+		f.Warn(fmt.Sprintf("it is not known whether the keychain has client secrets of this folder (%v); one that is missing has to be given again", record.Fault(err)), fault.Remedy{Do: fault.StoreSecret})
 		return false
 	}
 	if m.Empty() {
 		return false
 	}
-	f.Warn("the client secrets of this folder are in the keychain, and stay there until: authferry keystore migrate file")
+	f.Warn("the client secrets of this folder are in the keychain, and stay there until they are moved", fault.Remedy{Do: fault.MigrateKeystore, Value: "file"})
 	return true
 }
 
@@ -214,7 +214,7 @@ func (o *Opened) readable(ctx context.Context) error {
 	found, err := o.Store.Has(ctx, record.ManifestItem(o.Index.Store))
 	if err != nil || !found {
 		return fault.Errorf(fault.KeystoreMismatch, "this key file does not open the vault of this folder; nothing was changed").
-			WithHint("use the key file that it was made with: %s", o.Index.KeyFile).Because(err)
+			Try(fault.Remedy{Do: fault.InitKeystore, Path: o.Index.KeyFile}).Because(err)
 	}
 	return nil
 }

@@ -41,7 +41,7 @@ func (o *Opened) unmoved(now *index.Index) error {
 	return nil
 }
 
-var errMoved = fault.Errorf(fault.LockTimeout, "the keystore was changed meanwhile; nothing was changed").WithHint("run the command again")
+var errMoved = fault.Errorf(fault.LockTimeout, "the keystore was changed meanwhile; nothing was changed").Try(fault.Remedy{Do: fault.Again})
 
 // WhileMoving does anew what a migration at that very moment got in the way of: do
 // opens the keystore that is the folder's then.
@@ -105,7 +105,7 @@ func (o *Opened) DeleteItems(ctx context.Context, id string) error {
 func (o *Opened) Missing(ctx context.Context) error {
 	found, err := o.Store.Has(ctx, record.ManifestItem(o.Index.Store))
 	if err == nil && !found {
-		return fault.Errorf(fault.KeystoreUnavailable, "this keystore has nothing of this folder; is it another session's, or not mounted?").WithHint("authferry keystore status")
+		return fault.Errorf(fault.KeystoreUnavailable, "this keystore has nothing of this folder; is it another session's, or not mounted?").Try(fault.Remedy{Do: fault.ShowKeystore})
 	}
 	if err != nil {
 		return nil

@@ -44,14 +44,14 @@ func (f *Folder) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved i
 		return 0, err
 	}
 	if now := AccountIDs(idx); !slices.Equal(now, ids) {
-		return 0, fault.Errorf(fault.LockTimeout, "an account was added or removed meanwhile; nothing was changed").WithHint("authferry keystore migrate %s", to)
+		return 0, fault.Errorf(fault.LockTimeout, "an account was added or removed meanwhile; nothing was changed").Try(fault.Remedy{Do: fault.MigrateKeystore, Value: string(to)})
 	}
 	f.Keystore = "" // the recorded one is the source, whatever is asked for
 	if err := f.CheckPlace(idx); err != nil {
 		return 0, err
 	}
 	if idx.Keystore == string(to) {
-		return 0, fault.Errorf(fault.Usage, "the accounts of this folder already live in the %s keystore", to).WithHint("authferry keystore status")
+		return 0, fault.Errorf(fault.Usage, "the accounts of this folder already live in the %s keystore", to).Try(fault.Remedy{Do: fault.ShowKeystore})
 	}
 	from, err := f.Open(idx)
 	if err != nil {
@@ -78,7 +78,7 @@ func (f *Folder) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved i
 	Reached("K20 marked")
 	if err := f.Update(ctx, index.Durable, func(i *index.Index) error {
 		if !slices.Equal(AccountIDs(i), AccountIDs(idx)) {
-			return fault.Errorf(fault.LockTimeout, "an account was added meanwhile; nothing was changed").WithHint("authferry keystore migrate %s", to)
+			return fault.Errorf(fault.LockTimeout, "an account was added meanwhile; nothing was changed").Try(fault.Remedy{Do: fault.MigrateKeystore, Value: string(to)})
 		}
 		i.Keystore = string(to)
 		if to == keystore.File {
@@ -95,7 +95,7 @@ func (f *Folder) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved i
 	Reached("K20 committed")
 	if err := f.backUp(ctx); err != nil {
 		return 0, fault.Errorf(fault.Internal, "the secrets are in the %s keystore now, and in the old one still: the index's backup could not be brought up to date", to).
-			WithHint("authferry doctor --fix").Because(err)
+			Try(fault.Remedy{Do: fault.Fix}).Because(err)
 	}
 	m.clear(ctx)
 	return len(m.copied), nil
@@ -234,7 +234,7 @@ func (m *migration) clear(ctx context.Context) {
 func notMoved(err error, from, to keystore.Kind) error {
 	if errors.Is(err, context.Canceled) {
 		return fault.Errorf(fault.Cancelled, "interrupted, so nothing was moved: all secrets are still in the %s keystore", from).
-			WithHint("authferry keystore migrate %s", to).Because(err)
+			Try(fault.Remedy{Do: fault.MigrateKeystore, Value: string(to)}).Because(err)
 	}
 	e, ok := errors.AsType[*fault.Error](err)
 	if !ok || e.Code == fault.KeystoreMismatch {
@@ -242,7 +242,7 @@ func notMoved(err error, from, to keystore.Kind) error {
 	}
 	e.Message = fmt.Sprintf("the %s keystore did not take the secrets, so nothing was moved: all of them are still in the %s keystore", to, from)
 	if to == keystore.Keychain {
-		e.Hint = "authferry keystore migrate keychain, in a session with an unlocked keychain: a desktop's, not one of SSH or cron"
+		e.Next = []fault.Remedy{{Do: fault.MigrateKeystore, Value: "keychain"}}
 	}
 	return e
 }

@@ -29,7 +29,7 @@ func (f *Folder) Open(idx *index.Index) (*Opened, error) {
 	if f.keys == nil || f.keys.Kind() != kind {
 		if kind == keystore.File && f.KeyFile == "" && f.Strange(idx.KeyFile) {
 			return nil, fault.Errorf(fault.KeystoreUnavailable, "index.json says that the key file is on the network share %q; nobody looked there", idx.KeyFile).
-				WithHint("if that is yours: export AUTHFERRY_KEY_FILE=PATH")
+				Try(fault.Remedy{Do: fault.SetVariable, Name: "AUTHFERRY_KEY_FILE", Value: "PATH"})
 		}
 		if f.keys, err = f.openKind(kind, f.KeyFileOf(idx)); err != nil {
 			return nil, err
@@ -254,7 +254,7 @@ func (f *Folder) Kind(idx *index.Index) (keystore.Kind, error) {
 		return asked, nil
 	case asked != "" && asked != recorded:
 		return "", fault.Errorf(fault.KeystoreMismatch, "the accounts of this folder live in the %s keystore, and AUTHFERRY_KEYSTORE says %s", recorded, asked).
-			WithHint("authferry keystore migrate %s, or unset AUTHFERRY_KEYSTORE", asked)
+			Try(fault.Remedy{Do: fault.WithoutVariable, Name: "AUTHFERRY_KEYSTORE"}, fault.Remedy{Do: fault.MigrateKeystore, Value: string(asked)})
 	}
 	return recorded, nil
 }
@@ -268,7 +268,7 @@ func (f *Folder) openKind(kind keystore.Kind, keyFile string) (keystore.Store, e
 	}
 	if keyFile == "" {
 		return nil, fault.Errorf(fault.KeystoreUnavailable, "the file keystore has no key file yet").
-			WithHint("authferry keystore init --key-file PATH, or set AUTHFERRY_KEY_FILE")
+			Try(fault.Remedy{Do: fault.InitKeystore}, fault.Remedy{Do: fault.SetVariable, Name: "AUTHFERRY_KEY_FILE", Value: "PATH"})
 	}
 	s, err := keystore.OpenFile(f.Vault(), keyFile)
 	if errors.Is(err, keystore.ErrLocked) {
@@ -283,6 +283,6 @@ func (f *Folder) openKind(kind keystore.Kind, keyFile string) (keystore.Store, e
 
 // KeyFileError is the error for a key file that can't be used.
 func KeyFileError(keyFile string, err error) *fault.Error {
-	return fault.Errorf(fault.KeystoreUnavailable, "the file keystore's key file can't be used").
-		WithHint("mount or restore %s, or point AUTHFERRY_KEY_FILE at it", keyFile).Because(err)
+	return fault.Errorf(fault.KeystoreUnavailable, "the file keystore's key file %s can't be used: mount or restore it, or name another place", keyFile).
+		Try(fault.Remedy{Do: fault.LookAtFile, Path: keyFile}, fault.Remedy{Do: fault.SetVariable, Name: "AUTHFERRY_KEY_FILE", Value: "PATH"}).Because(err)
 }

@@ -18,11 +18,11 @@ func (f *Folder) Mine() error {
 	return f.ownerError(cmp.Or(atomicfile.Mine(f.Dir), atomicfile.Mine(f.Vault())))
 }
 
-func (f *Folder) ownerError(err error) error { return OwnerError(err, statusIn(f.Dir)) }
+func (f *Folder) ownerError(err error) error { return OwnerError(err, f.Dir) }
 
-// OwnerError makes of an *atomicfile.OwnerError an *Error with code Fenced, whose hint
-// runs the command as the owner. Any other error it leaves as it is.
-func OwnerError(err error, command string) error {
+// OwnerError makes of an *atomicfile.OwnerError an error with code Fenced, which names
+// the owner of the folder. Any other error it leaves as it is.
+func OwnerError(err error, dir string) error {
 	e, ok := errors.AsType[*atomicfile.OwnerError](err)
 	if !ok {
 		return err
@@ -34,11 +34,8 @@ func OwnerError(err error, command string) error {
 	}
 	me := UserName(uint32(os.Geteuid())) // #nosec G115 -- never negative where there are owners
 	return fault.Errorf(fault.Fenced, "%s belongs to user %s, and this is user %s: nothing was sent and nothing was changed", e.Path, who, me).
-		WithHint("sudo -u %s %s", fault.Arg(as), command)
+		Try(fault.Remedy{Do: fault.AsOwner, Name: as, Path: dir})
 }
-
-// statusIn looks at another folder.
-func statusIn(dir string) string { return "env AUTHFERRY_DIR=" + fault.Arg(dir) + " authferry status" }
 
 // UserName is the name of a user, else the number.
 func UserName(uid uint32) string {

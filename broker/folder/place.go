@@ -78,7 +78,7 @@ func (f *Folder) CheckPlace(idx *index.Index) error {
 	}
 	if OnShare(idx.Path) && !OnShare(real) {
 		return fault.Errorf(fault.Fenced, "index.json says that this folder came from the network share %s; nothing was refreshed", strconv.Quote(idx.Path)).
-			WithHint("authferry doctor --fix")
+			Try(fault.Remedy{Do: fault.Fix})
 	}
 	if idx.Path == real || sameFolder(idx.Path, real) {
 		return nil
@@ -86,11 +86,11 @@ func (f *Folder) CheckPlace(idx *index.Index) error {
 	switch inside := IsIn(idx.Path, real); {
 	case !isOriginal(idx, inside):
 	case inside: // which of the two is the copy is not to be seen
-		return fault.Errorf(fault.Fenced, "%s, in this folder, has the same logins, and two folders can't own one; nothing was refreshed", strconv.Quote(idx.Path)).
-			WithHint("export AUTHFERRY_DIR=%s if that is the one in use; else move it away", fault.Arg(idx.Path))
+		return fault.Errorf(fault.Fenced, "%s, in this folder, has the same logins, and two folders can't own one; nothing was refreshed. Use the one that is right, and move the other away", strconv.Quote(idx.Path)).
+			Try(fault.Remedy{Do: fault.SetVariable, Name: "AUTHFERRY_DIR", Value: idx.Path})
 	default:
 		return fault.Errorf(fault.Fenced, "this folder is a copy of %s, and two folders can't own one login; nothing was refreshed", idx.Path).
-			WithHint("authferry doctor --fix gives the copy its own identity; the original keeps the logins")
+			Try(fault.Remedy{Do: fault.Fix})
 	}
 	return f.Update(context.Background(), index.Durable, func(idx *index.Index) error {
 		idx.Path = real

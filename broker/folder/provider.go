@@ -19,7 +19,7 @@ import (
 func (f *Folder) Providers() (*oauth.Providers, error) {
 	ps, err := oauth.LoadProviders(filepath.Join(f.Dir, "providers.toml"))
 	if err != nil {
-		return nil, fault.Errorf(fault.Usage, "providers.toml is invalid").WithHint("fix or delete %s", filepath.Join(f.Dir, "providers.toml")).Because(err)
+		return nil, fault.Errorf(fault.Usage, "providers.toml is invalid").Try(fault.Remedy{Do: fault.EditFile, Path: filepath.Join(f.Dir, "providers.toml")}).Because(err)
 	}
 	return ps, nil
 }
@@ -32,12 +32,21 @@ func (f *Folder) Provider(name string) (oauth.Provider, error) {
 	}
 	p, ok := ps.Get(name)
 	if !ok {
-		return p, fault.Errorf(fault.Usage, "there is no provider %s", strconv.Quote(name)).WithHint("authferry provider list, or authferry provider add %s --issuer URL", name)
+		return p, fault.Errorf(fault.Usage, "there is no provider %s", strconv.Quote(name)).Try(OtherProvider(name)...)
 	}
 	if keys := ps.Unknown()[name]; keys != nil {
 		f.Warn(Ignored(name, keys))
 	}
 	return p, nil
+}
+
+// OtherProvider is what helps who named a provider that is not there.
+func OtherProvider(name string) []fault.Remedy {
+	next := []fault.Remedy{{Do: fault.ListProviders}}
+	if (oauth.Provider{Name: name}).Validate() == nil {
+		next = append(next, fault.Remedy{Do: fault.AddProvider, Provider: name})
+	}
+	return next
 }
 
 // Ignored says which keys of a provider in providers.toml have no effect.
@@ -104,7 +113,7 @@ func (f *Folder) RemoveProvider(ctx context.Context, name string) error {
 		return err
 	}
 	if err := ps.Remove(name); err != nil {
-		return fault.Errorf(fault.Usage, "provider %s is not one of your own", strconv.Quote(name)).WithHint("authferry provider list").Because(err)
+		return fault.Errorf(fault.Usage, "provider %s is not one of your own", strconv.Quote(name)).Try(fault.Remedy{Do: fault.ListProviders}).Because(err)
 	}
 	idx, err := f.ReadOrEmpty()
 	if err != nil || idx.Store == "" || p.ClientID == "" {

@@ -34,7 +34,7 @@ func (o *Opened) superseded(ctx context.Context, m record.Manifest) error {
 // MovedAway is the error for an index from before the logins were moved.
 func MovedAway(to, from keystore.Kind) error {
 	return fault.Errorf(fault.KeystoreMismatch, "the logins were moved to the %s keystore, and index.json, from before that, names the %s keystore; nothing was sent and nothing was changed", to, from).
-		WithHint(fixHint)
+		Try(fault.Remedy{Do: fault.Fix})
 }
 
 // MovedTo is o over the keystore that m says everything was moved to. A key file is
@@ -122,7 +122,7 @@ func (o *Opened) Alone(ctx context.Context, other *Opened, m record.Manifest) (a
 		case there.Best.Generation > here.Best.Generation,
 			there.Best.Generation == here.Best.Generation && !there.Best.Secret().Equal(here.Best.Secret()):
 			return nil, fault.Errorf(fault.KeystoreMismatch, "the %s keystore has a newer login than the %s keystore, which index.json names; nothing was changed", other.Store.Kind(), o.Store.Kind()).
-				WithHint("put back the index.json that was there last, if you have it; then %s", fixHint)
+				Try(fault.Remedy{Do: fault.Fix})
 		}
 	}
 	return alone, nil
@@ -149,7 +149,7 @@ func (f *Folder) SealsTo(chosen, path string, to keystore.Kind) error {
 	}
 	if sum, err := keystore.KeyFileSum(path); err == nil && sum != chosen {
 		return fault.Errorf(fault.KeystoreMismatch, "index.json names the key file %q, which was not chosen for what is in the keychain, or was changed since; nothing was changed", path).
-			WithHint("export AUTHFERRY_KEY_FILE=%s, if it is yours; then run the command again", fault.Arg(path))
+			Try(fault.Remedy{Do: fault.WithVariable, Name: "AUTHFERRY_KEY_FILE", Value: path})
 	}
 	return nil
 }
@@ -165,7 +165,7 @@ func (o *Opened) Follow(ctx context.Context, other *Opened, keyFile string) (*Op
 	now := *other
 	if err := o.Update(ctx, index.Durable, func(i *index.Index) error {
 		if i.Store != o.Index.Store || i.Keystore != o.Index.Keystore {
-			return fault.Errorf(fault.LockTimeout, "the keystore was changed meanwhile; nothing was changed").WithHint("%s", fixHint)
+			return fault.Errorf(fault.LockTimeout, "the keystore was changed meanwhile; nothing was changed").Try(fault.Remedy{Do: fault.Fix})
 		}
 		i.Keystore = string(other.Store.Kind())
 		if other.Store.Kind() == keystore.File {
@@ -202,7 +202,7 @@ func (o *Opened) ClearFrom(ctx context.Context, other *Opened, m record.Manifest
 			return err
 		}
 		if len(alone) > 0 {
-			return fault.Errorf(fault.LockTimeout, "an account was changed meanwhile; nothing was deleted").WithHint("%s", fixHint)
+			return fault.Errorf(fault.LockTimeout, "an account was changed meanwhile; nothing was deleted").Try(fault.Remedy{Do: fault.Fix})
 		}
 		store := now.Index.Store
 		return other.Store.Delete(ctx, slices.Concat([]string{record.TrialItem(store)}, m.Items(), []string{record.ManifestItem(store)})...)

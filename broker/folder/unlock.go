@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"runtime"
 	"time"
 
 	"github.com/authferry/authferry/broker/fault"
@@ -20,27 +19,17 @@ type Unlocked struct {
 	OnDisk bool
 }
 
-const unlockHint = "authferry keystore unlock"
-
 // SealedError says what a call meets that finds the key file locked.
 func SealedError(keyFile string, err error) *fault.Error {
 	if errors.Is(err, keystore.ErrNoSession) {
 		return noSession(err)
 	}
-	return fault.Errorf(fault.KeystoreLocked, "the key file %s is sealed with a passphrase and not unlocked; nothing was changed", keyFile).WithHint(unlockHint).Because(err)
+	return fault.Errorf(fault.KeystoreLocked, "the key file %s is sealed with a passphrase and not unlocked; nothing was changed", keyFile).Try(fault.Remedy{Do: fault.UnlockKeyFile}).Because(err)
 }
 
 func noSession(err error) *fault.Error {
 	return fault.Errorf(fault.KeystoreLocked, "the key file is sealed with a passphrase, and there is no folder to unlock it into").
-		WithHint("export XDG_RUNTIME_DIR=%s, or any folder of yours in memory; without one, use a key file: authferry keystore init --key-file PATH", sessionFolder()).Because(err)
-}
-
-// sessionFolder is what a shell makes the usual XDG_RUNTIME_DIR of.
-func sessionFolder() string {
-	if runtime.GOOS == "linux" {
-		return "/run/user/$(id -u)"
-	}
-	return "$TMPDIR" // macOS has none, and makes this one for each user
+		Try(fault.Remedy{Do: fault.SessionFolder}, fault.Remedy{Do: fault.InitKeystore}).Because(err)
 }
 
 // InitSealedKeystore is InitFileKeystore with a key file that is sealed with a
@@ -69,7 +58,7 @@ func (f *Folder) InitSealedKeystore(ctx context.Context, path string, span time.
 		return Unlocked{}, fault.Errorf(fault.KeystoreDenied, "the key file can't be read").Because(err)
 	case !fresh && !sealed:
 		return Unlocked{}, fault.Errorf(fault.Usage, "%s is a key file without a passphrase; nothing was changed", path).
-			WithHint("age -p -o NEW %s seals it; then authferry keystore init --passphrase --key-file NEW", fault.Arg(path))
+			Try(fault.Remedy{Do: fault.SealKeyFile, Path: path})
 	}
 	passphrase, err := ask(fresh)
 	if err != nil {
@@ -92,7 +81,7 @@ func (f *Folder) InitSealedKeystore(ctx context.Context, path string, span time.
 		}
 		if u, err = unlock(path, passphrase, span); err != nil {
 			return fault.Errorf(fault.KeystoreDenied, "the key file %s was made, but not unlocked", path).
-				WithHint("authferry keystore init --passphrase --key-file %s", fault.Arg(path)).Because(errors.Unwrap(err))
+				Try(fault.Remedy{Do: fault.SealKeystore, Path: path}).Because(errors.Unwrap(err))
 		}
 		return nil
 	})
@@ -151,7 +140,7 @@ func dropOver() {
 func unlock(path string, passphrase keystore.Secret, span time.Duration) (Unlocked, error) {
 	until, inMemory, err := keystore.Unlock(path, passphrase, span)
 	if err != nil {
-		return Unlocked{}, fault.Errorf(fault.KeystoreDenied, "the key file was not unlocked; nothing was changed").WithHint(unlockHint).Because(err)
+		return Unlocked{}, fault.Errorf(fault.KeystoreDenied, "the key file was not unlocked; nothing was changed").Try(fault.Remedy{Do: fault.UnlockKeyFile}).Because(err)
 	}
 	return Unlocked{Until: until, OnDisk: !inMemory}, nil
 }
@@ -170,7 +159,7 @@ func (f *Folder) LockKeystore() error {
 	switch {
 	case errors.Is(err, keystore.ErrNoSession):
 		return fault.Errorf(fault.KeystoreUnavailable, "nothing was locked").
-			WithHint("export XDG_RUNTIME_DIR=%s, or whatever it was when you unlocked; then authferry keystore lock", sessionFolder()).Because(err)
+			Try(fault.Remedy{Do: fault.SessionFolder}).Because(err)
 	case err != nil:
 		return fault.Errorf(fault.KeystoreDenied, "not every key could be removed from the session's folder").Because(err)
 	}
@@ -189,14 +178,14 @@ func (f *Folder) sealedKeyFile() (string, error) {
 	}
 	path := f.KeyFileOf(idx)
 	if path == "" {
-		return "", fault.Errorf(fault.Usage, "the %s keystore is not opened by a passphrase", kind).WithHint("authferry keystore init --passphrase")
+		return "", fault.Errorf(fault.Usage, "the %s keystore is not opened by a passphrase", kind).Try(fault.Remedy{Do: fault.SealKeystore})
 	}
 	sealed, err := keystore.KeyFileSealed(path)
 	if err != nil {
 		return "", KeyFileError(path, err)
 	}
 	if !sealed {
-		return "", fault.Errorf(fault.Usage, "the key file %s is not sealed with a passphrase: there is nothing to lock or unlock", path).WithHint("authferry keystore status")
+		return "", fault.Errorf(fault.Usage, "the key file %s is not sealed with a passphrase: there is nothing to lock or unlock", path).Try(fault.Remedy{Do: fault.ShowKeystore})
 	}
 	return path, nil
 }

@@ -29,9 +29,9 @@ func asWritten(name, path string) error {
 	case meant == "":
 		return err
 	case strings.HasPrefix(name, "-"):
-		return err.WithHint("authferry keystore init %s %s", name, fault.Arg(meant))
+		return err.Try(fault.Remedy{Do: fault.Again, Name: strings.TrimPrefix(name, "--"), Value: meant})
 	default:
-		return err.WithHint("export %s=%s", name, fault.Arg(meant))
+		return err.Try(fault.Remedy{Do: fault.SetVariable, Name: name, Value: meant})
 	}
 }
 
@@ -128,7 +128,7 @@ func DefaultDir() (string, error) {
 		err = errors.New("its path is not absolute: " + strconv.Quote(dir))
 	}
 	if err != nil {
-		return "", fault.Errorf(fault.Usage, "there is no home folder to keep accounts in").WithHint("set AUTHFERRY_DIR to a folder of yours").Because(err)
+		return "", fault.Errorf(fault.Usage, "there is no home folder to keep accounts in").Try(fault.Remedy{Do: fault.SetVariable, Name: "AUTHFERRY_DIR", Value: "FOLDER"}).Because(err)
 	}
 	return filepath.Join(dir, "authferry"), nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -35,8 +36,9 @@ func TestPathsThatNobodyExpanded(t *testing.T) {
 				t.Errorf("%s=%q: %v", name, path, e)
 				continue
 			}
-			if want := "export " + name + "=" + fault.Arg(meant); meant != "" && e.Hint != want || meant == "" && e.Hint != "" {
-				t.Errorf("%s=%q: hint %q, want %q", name, path, e.Hint, want)
+			want := fault.Remedy{Do: fault.SetVariable, Name: name, Value: meant}
+			if meant != "" && !slices.Equal(e.Next, []fault.Remedy{want}) || meant == "" && e.Next != nil {
+				t.Errorf("%s=%q: %v, want %v", name, path, e.Next, want)
 			}
 			t.Setenv(name, "")
 		}

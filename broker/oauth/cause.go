@@ -16,14 +16,15 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/atomicfile"
+	"github.com/authferry/authferry/broker/fault"
 )
 
 // failure is a transport's error in words of this package: net/http's own quote
 // URLs, which can hold a password, and what a server sent.
 type failure struct {
-	text   string
-	advice string // the command that helps; may be empty
-	cause  error
+	text  string
+	next  fault.Remedy // what helps; may be empty
+	cause error
 }
 
 func (f *failure) Error() string { return f.text }
@@ -87,7 +88,7 @@ func describeTLS(err error) *failure {
 		if now := time.Now(); now.Before(cert.Cert.NotBefore) {
 			f.text = "its certificate is not valid before " + cert.Cert.NotBefore.UTC().Format(time.DateOnly) +
 				", and this machine's clock shows " + now.UTC().Format(time.DateOnly)
-			f.advice = "authferry doctor"
+			f.next = fault.Remedy{Do: fault.Doctor}
 		}
 		return f
 	}
@@ -123,15 +124,10 @@ func hostLike(name string) bool {
 // and how it learns of one more.
 func untrusted(cause error) *failure {
 	f := say("its certificate is signed by an unknown authority", cause)
-	switch runtime.GOOS {
-	case "darwin":
-		f.advice = "security add-trusted-cert -k ~/Library/Keychains/login.keychain-db CA.pem"
-		return f
-	case "windows":
-		f.advice = "certutil -user -addstore Root CA.pem"
+	f.next = fault.Remedy{Do: fault.TrustCA}
+	if runtime.GOOS == "darwin" || runtime.GOOS == "windows" {
 		return f
 	}
-	f.advice = "export SSL_CERT_FILE=CA.pem"
 	if file := os.Getenv("SSL_CERT_FILE"); file != "" {
 		if why := unfitAuthorities(file); why != "" {
 			f.text += ": SSL_CERT_FILE is " + file + ", and " + why

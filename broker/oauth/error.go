@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/authferry/authferry/broker/fault"
 )
 
 // Class says what a failed request means for the refresh token that it carried.
@@ -71,12 +73,12 @@ func (e *Error) Error() string {
 // Unwrap makes the underlying error reachable.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Advice is the command that helps where this machine's surroundings are in the way:
-// a proxy, or an authority that isn't trusted. It may be empty.
-func (e *Error) Advice() string {
+// Remedy is what helps where this machine's surroundings are in the way: a proxy, or an
+// authority that isn't trusted. False: nothing is known to.
+func (e *Error) Remedy() (fault.Remedy, bool) {
 	f, ok := errors.AsType[*failure](e.Err)
-	if !ok {
-		return ""
+	if !ok || f.next.Do == "" {
+		return fault.Remedy{}, false
 	}
-	return f.advice
+	return f.next, true
 }

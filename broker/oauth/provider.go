@@ -298,7 +298,7 @@ func checkEnv(s string) error {
 	}
 	if upper := strings.ToUpper(s); !forTokens().MatchString(upper) || strings.HasPrefix(upper, "GIT_") || strings.HasPrefix(upper, "AUTHFERRY_") {
 		return fmt.Errorf("%s is no variable for a token: those end in _TOKEN, _KEY, _SECRET, _PASSWORD or _PAT, and are neither git's nor authferry's; "+
-			"where a program wants it in another one, name that at the call: authferry exec --env NAME -- COMMAND", s)
+			"where a program wants it in another one, name that at the call (exec --env NAME)", s)
 	}
 	return nil
 }

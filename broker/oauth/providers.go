@@ -127,7 +127,7 @@ func parseProviders(data []byte, source string) (map[string]Provider, error) {
 		t.Name, t.Source = name, source
 		err := t.Validate()
 		if t.ClientSecret != nil {
-			err = fmt.Errorf("a client_secret does not belong in this file: authferry provider add %s --client-secret-stdin keeps it in the keystore", name)
+			err = fmt.Errorf("a client_secret does not belong in this file; the keystore keeps it (--client-secret-stdin)")
 		}
 		if err != nil {
 			return nil, fmt.Errorf("line %d: provider %q: %w", lineOf(data, name), name, err)

@@ -9,10 +9,11 @@ import (
 	"net/http/httptrace"
 	"net/url"
 	"os"
-	"runtime"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/authferry/authferry/broker/fault"
 )
 
 // route is the way to the server of one request, through a proxy where the
@@ -86,7 +87,7 @@ func (r *route) reach(u *url.URL) (reach, error) {
 func (r *route) choose(req *http.Request) (*url.URL, error) {
 	u, err := r.lookup(req)
 	if err != nil || u != nil && (u.Hostname() == "" || strings.HasSuffix(u.Host, ":")) {
-		return nil, &failure{text: proxyVariable() + " is not the address of a proxy", advice: setProxy("HOST:PORT"), cause: errNoURL}
+		return nil, &failure{text: proxyVariable() + " is not the address of a proxy", next: setProxy("HOST:PORT"), cause: errNoURL}
 	}
 	if u == nil {
 		return nil, nil //nolint:nilnil // http.Transport's word for no proxy
@@ -94,7 +95,7 @@ func (r *route) choose(req *http.Request) (*url.URL, error) {
 	switch u.Scheme {
 	case "http", "https", "socks5", "socks5h":
 	default:
-		return nil, &failure{text: proxyVariable() + " names a proxy of an unknown kind: http, https and socks5 are known", advice: setProxy("HOST:PORT"), cause: errNoURL}
+		return nil, &failure{text: proxyVariable() + " names a proxy of an unknown kind: http, https and socks5 are known", next: setProxy("HOST:PORT"), cause: errNoURL}
 	}
 	if r.within != nil {
 		if err := r.within.admit(nameReach(req.URL)); err != nil {
@@ -167,17 +168,17 @@ func (r *route) connected(_ context.Context, proxy *url.URL, req *http.Request, 
 	switch code := res.StatusCode; {
 	case code == http.StatusProxyAuthRequired && proxy.User == nil:
 		f.text = "wants a user name and a password"
-		f.advice = setProxy("USER:PASSWORD@" + proxy.Host)
+		f.next = setProxy("USER:PASSWORD@" + proxy.Host)
 	case code == http.StatusProxyAuthRequired:
 		f.text = "refuses the user name or the password in " + proxyVariable()
-		f.advice = setProxy("USER:PASSWORD@" + proxy.Host)
+		f.next = setProxy("USER:PASSWORD@" + proxy.Host)
 	case code >= 300 && code <= 399, code == http.StatusNetworkAuthenticationRequired:
 		f.text = "leads elsewhere, as a captive portal does before one logs in to the network"
 	case code == http.StatusBadGateway, code == http.StatusServiceUnavailable, code == http.StatusGatewayTimeout:
 		f.text = "can't reach " + target
 	default:
 		f.text = "does not let connections to " + target + " through"
-		f.advice = setVariable("NO_PROXY", target)
+		f.next = setVariable("NO_PROXY", target)
 	}
 	f.text = fmt.Sprintf("the proxy %s %s (HTTP %d)", proxy.Host, f.text, res.StatusCode)
 	return f
@@ -209,8 +210,8 @@ func (r *route) describe(err error) error {
 			why = say("it refuses", op.Err)
 		}
 		return &failure{
-			text:   fmt.Sprintf("the proxy %s in %s can't be reached: %v", proxy.Host, proxyVariable(), why),
-			advice: setProxy("HOST:PORT"), cause: why,
+			text: fmt.Sprintf("the proxy %s in %s can't be reached: %v", proxy.Host, proxyVariable(), why),
+			next: setProxy("HOST:PORT"), cause: why,
 		}
 	case f != nil:
 		f.text += fmt.Sprintf("; the connection goes through the proxy %s, which may answer in its place", proxy.Host)
@@ -228,11 +229,8 @@ func proxyVariable() string {
 	return "HTTPS_PROXY"
 }
 
-func setProxy(address string) string { return setVariable(proxyVariable(), "http://"+address) }
+func setProxy(address string) fault.Remedy { return setVariable(proxyVariable(), "http://"+address) }
 
-func setVariable(name, value string) string {
-	if runtime.GOOS == "windows" {
-		return "set " + name + "=" + value
-	}
-	return "export " + name + "=" + value
+func setVariable(name, value string) fault.Remedy {
+	return fault.Remedy{Do: fault.SetVariable, Name: name, Value: value}
 }

@@ -3,7 +3,6 @@ package record
 import (
 	"context"
 	"errors"
-	"runtime"
 
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/keystore"
@@ -21,19 +20,19 @@ func Fault(err error) error {
 	switch {
 	case errors.Is(err, keystore.ErrLocked):
 		e = fault.Errorf(fault.KeystoreLocked, "the keychain is locked; nothing was changed").
-			WithHint("%s", unlocking(runtime.GOOS))
+			Try(fault.Remedy{Do: fault.UnlockKeychain}, fault.Remedy{Do: fault.Again})
 	case errors.Is(err, keystore.ErrUnavailable):
 		e = fault.Errorf(fault.KeystoreUnavailable, "no keystore is reachable from this session").
-			WithHint("authferry keystore status shows what was tried; without a keychain: authferry keystore init --key-file PATH")
+			Try(fault.Remedy{Do: fault.ShowKeystore}, fault.Remedy{Do: fault.InitKeystore})
 	case errors.Is(err, context.Canceled):
 		e = fault.Errorf(fault.Cancelled, "interrupted while the keystore was waited for; nothing was lost")
 	case errors.Is(err, keystore.ErrTimeout):
 		e = fault.Errorf(fault.KeystoreTimeout, "the keychain did not answer in time; nothing was lost").
-			WithHint("answer its prompt, or give it longer: AUTHFERRY_KEYCHAIN_TIMEOUT=120s")
+			Try(fault.Remedy{Do: fault.WithVariable, Name: "AUTHFERRY_KEYCHAIN_TIMEOUT", Value: "120s"})
 	case errors.Is(err, keystore.ErrTooBig):
 		e = fault.Errorf(fault.SecretTooBig, "the secret is too big for the keystore")
 	case errors.Is(err, keystore.ErrDenied), errors.Is(err, keystore.ErrDamaged), errors.Is(err, keystore.ErrNotFound):
-		e = fault.Errorf(fault.KeystoreDenied, "the keystore refused").WithHint("authferry keystore status")
+		e = fault.Errorf(fault.KeystoreDenied, "the keystore refused").Try(fault.Remedy{Do: fault.ShowKeystore})
 	default:
 		e = fault.Errorf(fault.Internal, "the keystore failed")
 	}

@@ -101,7 +101,7 @@ func (s *Store) Grant(ctx context.Context, account, slot string) (*Grant, error)
 	g, err := decodeGrant(v)
 	switch {
 	case errors.Is(err, errNewerRecord):
-		return nil, fault.Errorf(fault.IndexTooNew, "this account's login was stored by a newer authferry").WithHint("install the newer version; nothing was changed")
+		return nil, fault.Errorf(fault.IndexTooNew, "this account's login was stored by a newer authferry; nothing was changed").Try(fault.Remedy{Do: fault.ShowVersion})
 	case err == nil && g.Account == account:
 		return g, nil
 	}
@@ -253,7 +253,7 @@ func (s *Store) Endpoint(ctx context.Context, g *Grant) (oauth.Endpoint, error) 
 	}
 	if cs.Secret == "" {
 		return e, fault.Errorf(fault.ProviderRefused, "the keystore has no client secret for %s, client %q", e.TokenEndpoint, e.ClientID).
-			WithHint("authferry provider add %s --client-secret-stdin …", g.Provider)
+			Try(fault.Remedy{Do: fault.StoreSecret, Provider: g.Provider})
 	}
 	e.ClientSecret = keystore.NewSecret(cs.Secret)
 	return e, nil

@@ -59,7 +59,7 @@ func (c *refreshCmd) all(a *app) error {
 			}
 			continue
 		}
-		doc.Failed = append(doc.Failed, failedDoc{v, newErrorBody(r.Err)})
+		doc.Failed = append(doc.Failed, failedDoc{v, newErrorBody(r.Err, a.term.hints.of(r.Err))})
 		if !c.JSON {
 			a.term.warn(r.Err.Error())
 		}
@@ -75,7 +75,7 @@ func (c *refreshCmd) all(a *app) error {
 	if first == nil {
 		return nil
 	}
-	return reported{&fault.Error{Code: first.Code, Hint: "authferry status",
+	return reported{&fault.Error{Code: first.Code, Next: []fault.Remedy{{Do: fault.Status}},
 		Message: fmt.Sprintf("%d of %s could not be refreshed", len(doc.Failed), counted(len(done), "account"))}}
 }
 
@@ -115,7 +115,7 @@ func (c *removeCmd) Run(a *app) error {
 		return err
 	}
 	if !c.Yes {
-		if err := a.confirm(fmt.Sprintf("Remove account %q of %s and delete its login?", v.Label, v.Provider), "--yes"); err != nil {
+		if err := a.confirm(fmt.Sprintf("Remove account %q of %s and delete its login?", v.Label, v.Provider), "yes"); err != nil {
 			return err
 		}
 	}
@@ -160,10 +160,14 @@ func (a *app) confirm(question, flag string) error {
 func (a *app) present() bool { return !a.term.noInput && isTerminal(a.in) && isTerminal(a.err) }
 
 // ask returns a person's answer in lower case; without a person it is a usage
-// error that names the flag.
-func (a *app) ask(question, flag string) (string, error) {
+// error that names the flags that answer as well.
+func (a *app) ask(question string, flags ...string) (string, error) {
 	if !a.present() {
-		return "", &fault.Error{Code: fault.Usage, Message: "needs an answer, but there is no terminal to ask on", Hint: "add " + flag}
+		e := &fault.Error{Code: fault.Usage, Message: "needs an answer, but there is no terminal to ask on"}
+		for _, flag := range flags {
+			e.Next = append(e.Next, fault.Remedy{Do: fault.Again, Name: flag})
+		}
+		return "", e
 	}
 	_, _ = fmt.Fprintf(a.err, "%s ", printable(question))
 	answer, _ := bufio.NewReader(a.input()).ReadString('\n')

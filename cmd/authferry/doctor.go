@@ -28,8 +28,8 @@ func (c *doctorCmd) Run(a *app) error {
 	}
 	if c.JSON {
 		if err := a.printJSON(struct {
-			Checks []broker.Check `json:"checks"`
-		}{checks}); err != nil {
+			Checks []checkDoc `json:"checks"`
+		}{a.term.checkDocs(checks)}); err != nil {
 			return err
 		}
 	} else if err := a.showChecks(checks); err != nil {
@@ -38,8 +38,24 @@ func (c *doctorCmd) Run(a *app) error {
 	if failed == 0 {
 		return nil
 	}
-	e := &fault.Error{Code: fault.Internal, Message: fmt.Sprintf("%d of %d checks failed", failed, len(checks)), Hint: "authferry doctor --fix mends what it can; below each line is what else helps"}
+	e := &fault.Error{Code: fault.Internal, Message: fmt.Sprintf("%d of %d checks failed", failed, len(checks)), Next: []fault.Remedy{{Do: fault.Fix}}}
 	return reported{e}
+}
+
+// checkDoc is a check as a program reads it.
+type checkDoc struct {
+	Name    string             `json:"name"`
+	Status  broker.CheckStatus `json:"status"`
+	Message string             `json:"message"`
+	Hint    string             `json:"hint,omitempty"` // the commands that fix it, a line each
+}
+
+func (t *terminal) checkDocs(checks []broker.Check) []checkDoc {
+	docs := make([]checkDoc, len(checks))
+	for i, c := range checks {
+		docs[i] = checkDoc{c.Name, c.Status, c.Message, t.hints.lines(c.Next)}
+	}
+	return docs
 }
 
 // clientChecks looks at the programs that authferry is set up in: one that calls
@@ -50,14 +66,14 @@ func clientChecks() (checks []broker.Check) {
 		return nil
 	}
 	for _, client := range setup.Clients() {
-		check := broker.Check{Name: client.Name, Hint: setupAgain(m, client)}
+		check := broker.Check{Name: client.Name, Next: []fault.Remedy{{Do: plain, Value: setupAgain(m, client)}}}
 		switch state, err := client.State(m); {
 		case err != nil:
 			check.Status, check.Message = broker.CheckWarning, err.Error()
 		case state == setup.Outdated:
 			check.Status, check.Message = broker.CheckWarning, client.Title+" is set up for another version of authferry, or for one at another place"
 		case state == setup.Current:
-			check.Status, check.Message, check.Hint = broker.CheckOK, client.Title+" is set up", ""
+			check.Status, check.Message, check.Next = broker.CheckOK, client.Title+" is set up", nil
 		default:
 			continue
 		}
@@ -87,8 +103,8 @@ func (a *app) showChecks(checks []broker.Check) error {
 		if _, err := fmt.Fprintln(a.out, mark+hang(printable(check.Name+": "+check.Message), indent, columns)); err != nil {
 			return err
 		}
-		if check.Hint != "" {
-			if _, err := fmt.Fprintln(a.out, strings.Repeat(" ", indent)+hang(printable(check.Hint), indent, columns)); err != nil {
+		for hint := range strings.Lines(a.term.hints.lines(check.Next)) {
+			if _, err := fmt.Fprintln(a.out, strings.Repeat(" ", indent)+hang(printable(strings.TrimSuffix(hint, "\n")), indent, columns)); err != nil {
 				return err
 			}
 		}

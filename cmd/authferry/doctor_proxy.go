@@ -19,12 +19,16 @@ import (
 // proxyChecks looks whether the authferry serve that clients are set up for is there, and
 // who is in its place.
 func (a *app) proxyChecks() (checks []broker.Check) {
-	say := func(status broker.CheckStatus, hint, format string, args ...any) {
-		checks = append(checks, broker.Check{Name: "proxy", Status: status, Message: fmt.Sprintf(format, args...), Hint: hint})
+	say := func(status broker.CheckStatus, next fault.Remedy, format string, args ...any) {
+		check := broker.Check{Name: "proxy", Status: status, Message: fmt.Sprintf(format, args...)}
+		if next.Do != "" {
+			check.Next = []fault.Remedy{next}
+		}
+		checks = append(checks, check)
 	}
 	running := slices.DeleteFunc(a.broker.Proxies(), func(v broker.ProxyView) bool { return v.Program != broker.ServeProgram })
 	for _, v := range running {
-		say(broker.CheckOK, "", "authferry serve (pid %d) listens at %s since %s", v.PID, printable(v.Listen), clock(v.Since.Truncate(time.Minute), time.Now()))
+		say(broker.CheckOK, fault.Remedy{}, "authferry serve (pid %d) listens at %s since %s", v.PID, printable(v.Listen), clock(v.Since.Truncate(time.Minute), time.Now()))
 	}
 	m, err := thisMachine()
 	if err != nil {
@@ -41,24 +45,24 @@ func (a *app) proxyChecks() (checks []broker.Check) {
 		if address == "" || slices.ContainsFunc(running, there) {
 			continue
 		}
-		serve := "authferry serve"
+		serve := fault.Remedy{Do: serveAt}
 		if address != setup.DefaultListen {
-			serve += " --listen " + fault.Arg(address)
+			serve.Value = address
 		}
 		if len(running) > 0 {
 			if client.Name != "serve" {
-				say(broker.CheckWarning, "authferry setup "+client.Name+" --proxy", "%s is set up for authferry serve at %s, which listens at %s", title, address, printable(running[0].Listen))
+				say(broker.CheckWarning, fault.Remedy{Do: setUpIn, Name: client.Name, Value: "proxy"}, "%s is set up for authferry serve at %s, which listens at %s", title, address, printable(running[0].Listen))
 			}
 			continue
 		}
 		owner, taken := a.whoListens(address)
 		switch {
 		case owner != "":
-			say(broker.CheckFail, "authferry serve --listen 127.0.0.1:PORT", "%s is set up for authferry serve at %s, and user %s has that port; nothing is sent there", title, address, owner)
+			say(broker.CheckFail, fault.Remedy{Do: serveAt, Value: "127.0.0.1:PORT"}, "%s is set up for authferry serve at %s, and user %s has that port; nothing is sent there", title, address, owner)
 		case taken && unit != address && client.Name != "serve":
-			say(broker.CheckWarning, "", "%s is set up for authferry serve at %s, and another program has that port; nothing is sent there", title, address)
+			say(broker.CheckWarning, fault.Remedy{}, "%s is set up for authferry serve at %s, and another program has that port; nothing is sent there", title, address)
 		case client.Name == "serve":
-			say(broker.CheckWarning, setup.StartService(m), "authferry serve is set up to run with every session, and doesn't run")
+			say(broker.CheckWarning, fault.Remedy{Do: plain, Value: setup.StartService(m)}, "authferry serve is set up to run with every session, and doesn't run")
 		case !taken:
 			say(broker.CheckWarning, serve, "%s is set up for authferry serve at %s, and none is running", title, address)
 		}

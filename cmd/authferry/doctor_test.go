@@ -16,8 +16,8 @@ import (
 func TestDoctorLooksAtOpenCodesPlugin(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, brokertest.Config{})
-	check := func() *broker.Check {
-		var found struct{ Checks []broker.Check }
+	check := func() *checkDoc {
+		var found struct{ Checks []checkDoc }
 		testenv.Must(t, json.Unmarshal([]byte(s.Must("", "doctor", "--json").Out), &found))
 		for _, c := range found.Checks {
 			if c.Name == "opencode" {

@@ -33,7 +33,7 @@ const (
 
 func (c *execCmd) Run(a *app) error {
 	if len(a.child) == 0 {
-		return &fault.Error{Code: fault.Usage, Message: "there is no command to run", Hint: "authferry exec [PROVIDER] -- COMMAND ARGUMENTS"}
+		return &fault.Error{Code: fault.Usage, Message: "there is no command to run", Next: []fault.Remedy{{Do: execIt}}}
 	}
 	for _, name := range c.Env {
 		if name == "" || strings.ContainsAny(name, "=\x00") {

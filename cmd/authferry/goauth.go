@@ -42,7 +42,7 @@ func (c *goAuthCmd) Run(a *app) error {
 		t, err = c.goOn(a, r, t)
 	}
 	if err != nil || t == nil {
-		return inALine(err)
+		return a.inALine(err)
 	}
 	return a.print(helper.EncodeGoAuth(t))
 }

@@ -69,12 +69,12 @@ func told(s selection) bool {
 // mustBeTold leaves nothing to guess where the protocol names no host: what runs a
 // helper has no place to ask back, and a pool of somebody's own must not become
 // the answer by being the only one.
-func mustBeTold(s selection, protocol string) error {
+func mustBeTold(s selection) error {
 	if told(s) {
 		return nil
 	}
 	return &fault.Error{Code: fault.Usage, Message: "a helper has to be told whose token to print",
-		Hint: "authferry helper " + protocol + " --account ACCOUNT, or --pool POOL"}
+		Next: []fault.Remedy{{Do: fault.Again, Account: "ACCOUNT"}, {Do: fault.Again, Pool: "POOL"}}}
 }
 
 // target is where a program will send a token, as one of the token's origins; empty:
@@ -99,12 +99,16 @@ func (a *app) tokenFor(to target, w whose, minTTL time.Duration, rejected string
 
 // inALine is err with its hint in one line: programs show a helper's words in the
 // middle of their own.
-func inALine(err error) error {
+func (a *app) inALine(err error) error {
 	e, ok := errors.AsType[*fault.Error](err)
-	if !ok || e.Hint == "" {
+	if !ok {
 		return err
 	}
-	return &fault.Error{Code: e.Code, Message: e.Error() + " (" + e.Hint + ")", RetryAt: e.RetryAt}
+	hint, _, _ := strings.Cut(a.term.hints.of(e), "\n")
+	if hint == "" {
+		return err
+	}
+	return &fault.Error{Code: e.Code, Message: e.Error() + " (" + hint + ")", RetryAt: e.RetryAt}
 }
 
 // malformed is a request that can't be answered.
@@ -126,10 +130,10 @@ type apiKeyCmd struct {
 }
 
 func (c *apiKeyCmd) Run(a *app) error {
-	if err := mustBeTold(c.selection, "api-key"); err != nil {
+	if err := mustBeTold(c.selection); err != nil {
 		return err
 	}
-	return inALine((&tokenCmd{selection: c.selection, MinTTL: c.MinTTL}).Run(a))
+	return a.inALine((&tokenCmd{selection: c.selection, MinTTL: c.MinTTL}).Run(a))
 }
 
 type gitCmd struct {
@@ -161,7 +165,7 @@ func (c *gitCmd) Run(a *app) error {
 	t, err := a.tokenFor(to, c.whose, minTTL, "")
 	switch {
 	case err != nil:
-		return inALine(err)
+		return a.inALine(err)
 	case t == nil:
 		return nil
 	case r.Op == helper.Get:
@@ -169,7 +173,7 @@ func (c *gitCmd) Run(a *app) error {
 	case refused(r, t):
 		_, err = a.tokenFor(to, c.whose, 0, t.Lease)
 	}
-	return inALine(err)
+	return a.inALine(err)
 }
 
 // refused reports whether the erase is about t.
@@ -187,7 +191,7 @@ func (c *dockerCmd) Run(a *app) error {
 	if err == nil {
 		return a.print(document, nil)
 	}
-	if _, err := a.out.Write([]byte(printable(inALine(err).Error()) + "\n")); err != nil {
+	if _, err := a.out.Write([]byte(printable(a.inALine(err).Error()) + "\n")); err != nil {
 		return err
 	}
 	return &childError{code: exitOther}
@@ -214,12 +218,12 @@ func (c *dockerCmd) answer(a *app) ([]byte, error) {
 		if t != nil && t.AccessToken.Equal(r.Secret) {
 			return nil, nil // docker login with what it got from here
 		}
-		return nil, &fault.Error{Message: "authferry takes no logins from docker; nothing was stored", Hint: "authferry login PROVIDER"}
+		return nil, &fault.Error{Message: "authferry takes no logins from docker; nothing was stored", Next: []fault.Remedy{{Do: fault.ListProviders}}}
 	case helper.Erase:
 		if t == nil {
 			return nil, nil
 		}
-		return nil, &fault.Error{Message: "docker can't end this login; it was kept", Hint: "authferry remove " + t.Account.ID}
+		return nil, &fault.Error{Message: "docker can't end this login; it was kept", Next: []fault.Remedy{{Do: fault.Remove, Account: t.Account.ID}}}
 	}
 	if t == nil {
 		return nil, helper.ErrDockerNotFound
@@ -235,14 +239,14 @@ func (c *kubernetesCmd) Run(a *app) error {
 		return malformed(err)
 	}
 	if !r.Cluster {
-		if err := mustBeTold(c.selection(), "kubernetes"); err != nil {
-			return inALine(err)
+		if err := mustBeTold(c.selection()); err != nil {
+			return a.inALine(err)
 		}
 	}
 	var t *broker.Token
 	if r.Origin != "" || !r.Cluster {
 		if t, err = a.tokenFor(target{r.Origin, r.User}, c.whose, c.MinTTL, ""); err != nil {
-			return inALine(err)
+			return a.inALine(err)
 		}
 	}
 	if t == nil {
@@ -270,7 +274,7 @@ func (c *terraformCmd) Run(a *app) error {
 	var t *broker.Token
 	if r.Origin != "" {
 		if t, err = a.tokenFor(target{origin: r.Origin}, c.whose, c.MinTTL, ""); err != nil {
-			return inALine(err)
+			return a.inALine(err)
 		}
 	}
 	if t == nil {
@@ -336,7 +340,7 @@ func (c *cargoCmd) answer(a *app, line []byte) ([]byte, *helper.CargoError) {
 		document, err = helper.EncodeCargo(t)
 	}
 	if err != nil {
-		return nil, &helper.CargoError{Kind: helper.CargoOther, Message: inALine(err).Error()}
+		return nil, &helper.CargoError{Kind: helper.CargoOther, Message: a.inALine(err).Error()}
 	}
 	return document, nil
 }

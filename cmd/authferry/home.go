@@ -31,7 +31,7 @@ func (c *homeCmd) Run(a *app) error {
 			count++
 			names = append(names, v.Label)
 			if v.State == broker.NeedsLogin {
-				next = append(next, v.Renew)
+				next = append(next, a.term.hints.command(v.Renew))
 			}
 		}
 		if len(names) > 4 {
@@ -62,7 +62,7 @@ func (c *homeCmd) Run(a *app) error {
 		t.add("found", "logins of "+strings.Join(names, ", "))
 		for _, one := range advice {
 			t.add("", one.Text)
-			commands = append(commands, one.Command)
+			commands = append(commands, a.term.hints.command(one.Next))
 		}
 		next = append(next, commands[0])
 	}

@@ -57,7 +57,7 @@ func (c *importFileCmd) run(a *app, source migrate.Source) error {
 			reqs[i].Keep = c.Keep
 		}
 	}
-	views, skipped := []broker.AccountView{}, []migrate.Skipped{}
+	views, skipped := []broker.AccountView{}, []skippedDoc{}
 	var failed []error
 	for _, req := range reqs {
 		done, err := a.broker.TakeOver(a.ctx, req)
@@ -65,7 +65,7 @@ func (c *importFileCmd) run(a *app, source migrate.Source) error {
 		if done == nil {
 			continue
 		}
-		skipped = append(skipped, done.Skipped...)
+		skipped = append(skipped, a.term.skipped(done.Skipped)...)
 		for i := range done.Accounts {
 			views = append(views, a.broker.ViewOf(&done.Accounts[i]))
 		}
@@ -77,7 +77,7 @@ func (c *importFileCmd) run(a *app, source migrate.Source) error {
 	if c.JSON {
 		return a.printJSON(struct {
 			Accounts []broker.AccountView `json:"accounts"`
-			Skipped  []migrate.Skipped    `json:"skipped"`
+			Skipped  []skippedDoc         `json:"skipped"`
 		}{views, skipped})
 	}
 	return nil
@@ -107,6 +107,7 @@ func (c *importFileCmd) requests(source migrate.Source) []broker.TakeoverRequest
 func (c *importFileCmd) tell(a *app, done *broker.Takeover) {
 	for _, s := range done.Skipped {
 		a.term.note("skipped %q: %s", s.Entry, s.Reason)
+		a.term.hint(a.term.hints.lines(s.Next))
 	}
 	for i := range done.Accounts {
 		acc := &done.Accounts[i]
@@ -122,28 +123,45 @@ func (c *importFileCmd) tell(a *app, done *broker.Takeover) {
 	case len(done.Accounts) == 0 && done.Removed == 0:
 		a.term.note("nothing was taken over from %s", done.Path)
 	case c.Keep && !slices.ContainsFunc(done.Accounts, func(acc index.Account) bool { return acc.Kind == index.KindOAuth }):
-		a.term.warn(fmt.Sprintf("%s still has them, for every program to read; %s ends that", done.Path, done.Finish))
+		a.term.warn(done.Path+" still has them, for every program to read", done.Finish)
 	case c.Keep && !slices.ContainsFunc(done.Accounts, func(acc index.Account) bool { return acc.Fingerprint != "" }):
 		a.term.note("%s stays as it is: %s goes on refreshing what it has there", done.Path, done.Title)
 	case c.Keep:
-		a.term.warn(fmt.Sprintf("%s still has these logins: whichever program refreshes first logs the other out; %s ends that", done.Path, done.Finish))
+		a.term.warn(done.Path+" still has these logins: whichever program refreshes first logs the other out", done.Finish)
 	case done.Removed > 0:
 		a.term.note("%s no longer has them; to log %s in again:", done.Path, done.Title)
 		a.term.note("%s", done.LogIn)
 	}
 }
 
+// skippedDoc is a login that is not taken, as a program reads it.
+type skippedDoc struct {
+	Entry  string `json:"entry"`
+	Reason string `json:"reason"`
+}
+
+func (t *terminal) skipped(all []broker.SkippedLogin) (docs []skippedDoc) {
+	for _, s := range all {
+		reason := s.Reason
+		if hint := t.hints.lines(s.Next); hint != "" {
+			reason += ": " + hint
+		}
+		docs = append(docs, skippedDoc{s.Entry, reason})
+	}
+	return docs
+}
+
 // preview shows what would be done; it changes nothing.
 func (c *importFileCmd) preview(a *app, reqs []broker.TakeoverRequest) error {
-	logins, skipped := []broker.TakeoverLogin{}, []migrate.Skipped{}
+	logins, skipped := []broker.TakeoverLogin{}, []skippedDoc{}
 	for _, req := range reqs {
 		plan, err := a.broker.PlanTakeover(a.ctx, req)
 		if err != nil {
 			return err
 		}
-		logins, skipped = append(logins, plan.Logins...), append(skipped, plan.Skipped...)
+		logins, skipped = append(logins, plan.Logins...), append(skipped, a.term.skipped(plan.Skipped)...)
 		if !c.JSON {
-			t := planTable(plan)
+			t := a.term.planTable(plan)
 			if err := a.show(t); err != nil {
 				return err
 			}
@@ -154,13 +172,14 @@ func (c *importFileCmd) preview(a *app, reqs []broker.TakeoverRequest) error {
 	}
 	return a.printJSON(struct {
 		Accounts []broker.TakeoverLogin `json:"accounts"`
-		Skipped  []migrate.Skipped      `json:"skipped"`
+		Skipped  []skippedDoc           `json:"skipped"`
 	}{logins, skipped})
 }
 
-func planTable(plan *broker.Takeover) *table {
-	t := newTable()
-	t.add(plan.Title + ": " + plan.Path)
+func (t *terminal) planTable(plan *broker.Takeover) *table {
+	h := t.hints
+	rows := newTable()
+	rows.add(plan.Title + ": " + plan.Path)
 	for _, l := range plan.Logins {
 		as := fmt.Sprintf("becomes account %q of %s", l.Label, l.Provider)
 		if l.Was != "" {
@@ -169,31 +188,34 @@ func planTable(plan *broker.Takeover) *table {
 		if l.NoRefresh {
 			as += ", which ends " + endText(l.ExpiresAt, time.Now())
 		}
-		t.add("  "+l.Entry, as)
+		rows.add("  "+l.Entry, as)
 	}
 	for _, s := range plan.Skipped {
-		t.add("  "+s.Entry, "skipped: "+s.Reason)
+		rows.add("  "+s.Entry, "skipped: "+s.Reason)
+		for hint := range strings.Lines(h.lines(s.Next)) {
+			rows.add("", strings.TrimSuffix(hint, "\n"))
+		}
 	}
 	if len(plan.Logins)+len(plan.Skipped) == 0 {
-		t.add("  no logins")
+		rows.add("  no logins")
 	}
 	for _, advice := range plan.Advice {
-		t.add(advice.Text)
-		t.add("  " + advice.Command)
+		rows.add(advice.Text)
+		rows.add("  " + h.command(advice.Next))
 	}
-	return t
+	return rows
 }
 
 // choose asks whether to move or to keep, where there is something of which that is
 // the question. Where nothing can be taken, what comes next says why.
 func (c *importFileCmd) choose(a *app, reqs []broker.TakeoverRequest) error {
-	question, flags := "Move them here, keep them in both places, or leave it? [move/keep/N]", "--move or --keep"
+	question, flags := "Move them here, keep them in both places, or leave it? [move/keep/N]", []string{"move", "keep"}
 	idle, plans, err := c.plans(a, reqs, false)
 	if err != nil {
 		return err
 	}
 	if idle {
-		question, flags = "Keep them in both places until they end, or leave it? [keep/N]", "--keep"
+		question, flags = "Keep them in both places until they end, or leave it? [keep/N]", []string{"keep"}
 		if idle, plans, err = c.plans(a, reqs, true); err != nil {
 			return err
 		}
@@ -206,17 +228,17 @@ func (c *importFileCmd) choose(a *app, reqs []broker.TakeoverRequest) error {
 		if !a.present() {
 			break
 		}
-		t := planTable(plan)
+		t := a.term.planTable(plan)
 		if err := t.print(a.err, a.term.columns(a.err)); err != nil {
 			return err
 		}
 	}
-	answer, err := a.ask(question, flags)
+	answer, err := a.ask(question, flags...)
 	if err != nil {
 		return err
 	}
 	switch {
-	case flags != "--keep" && (answer == "m" || answer == "move"):
+	case len(flags) > 1 && (answer == "m" || answer == "move"):
 		c.Move = true
 	case answer == "k" || answer == "keep":
 		c.Keep = true
@@ -267,14 +289,14 @@ func (a *app) offerImport(provider, clientID string, ask bool) (taken bool, err 
 			a.term.note("found logins of %s in %s", inWords(f), f.Path)
 		}
 		for _, advice := range f.Advice {
-			a.term.note("%s: %s", advice.Text, advice.Command)
+			a.term.note("%s: %s", advice.Text, a.term.hints.command(advice.Next))
 		}
 		fits := func(l broker.TakeoverLogin) bool { return provider == "" || l.Provider == provider }
 		lasting := f.Refreshable(provider) || clientID != "" && slices.ContainsFunc(f.Logins, fits)
 		if !ask || !a.present() || !lasting {
 			continue
 		}
-		answer, err := a.ask(fmt.Sprintf("Take over the logins of %s? [y/N]", f.Source.Title), "authferry import "+f.Source.Name)
+		answer, err := a.ask(fmt.Sprintf("Take over the logins of %s? [y/N]", f.Source.Title))
 		if err != nil {
 			return taken, err
 		}

@@ -58,7 +58,7 @@ func (c *keystoreInitCmd) Run(a *app) error {
 		return c.seal(a)
 	}
 	if c.KeyFile == "" {
-		return &fault.Error{Code: fault.Usage, Message: "--key-file or --passphrase is missing", Hint: "authferry keystore init --key-file PATH"}
+		return &fault.Error{Code: fault.Usage, Message: "--key-file or --passphrase is missing", Next: []fault.Remedy{{Do: fault.Again, Name: "key-file", Value: "PATH"}, {Do: fault.Again, Name: "passphrase"}}}
 	}
 	warning, err := a.broker.InitFileKeystore(a.ctx, c.KeyFile)
 	if err != nil {
@@ -151,7 +151,7 @@ func (a *app) passphrase(stdin, fresh bool) (keystore.Secret, error) {
 		return a.readLine("passphrase")
 	}
 	if !a.present() {
-		return keystore.Secret{}, &fault.Error{Code: fault.Usage, Message: "there is no terminal to ask for the passphrase at", Hint: "--passphrase-stdin reads it from a pipe"}
+		return keystore.Secret{}, &fault.Error{Code: fault.Usage, Message: "there is no terminal to ask for the passphrase at", Next: []fault.Remedy{{Do: fault.Again, Name: "passphrase-stdin"}}}
 	}
 	first, err := a.askHidden("Passphrase: ", "passphrase")
 	if err != nil || !fresh {

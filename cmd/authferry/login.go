@@ -86,7 +86,7 @@ func (c *loginCmd) Run(a *app) error {
 // welcome says where a new account is and how to use it, whatever accounts of that
 // label other providers have.
 func (a *app) welcome(provider, label string) {
-	a.term.note("account %q of %s is in the %s; try: authferry token %s --account %s", label, provider, a.keystoreName(), provider, fault.Arg(label))
+	a.term.note("account %q of %s is in the %s; try: authferry token %s --account %s", label, provider, a.keystoreName(), provider, arg(label))
 }
 
 // noteEnd says when a login without a refresh token ends.
@@ -220,9 +220,9 @@ func (a *app) warnEnding(all []broker.AccountView) {
 	}
 }
 
-func (a *app) warnEnd(label string, end time.Time, renew string) {
+func (a *app) warnEnd(label string, end time.Time, renew fault.Remedy) {
 	if !end.IsZero() {
-		a.term.warn(fmt.Sprintf("the login of account %q ends %s; renew it: %s", label, relative(end, time.Now()), renew))
+		a.term.warn(fmt.Sprintf("the login of account %q ends %s; renew it", label, relative(end, time.Now())), renew)
 	}
 }
 
@@ -236,5 +236,5 @@ func (a *app) warnInUse(t *broker.Token) {
 	if end.IsZero() || end.Sub(now) > lastDays && !isTerminal(a.err) {
 		return
 	}
-	a.warnEnd(t.Account.Label, end, broker.RenewCommand(&t.Account))
+	a.warnEnd(t.Account.Label, end, broker.Renewal(&t.Account))
 }

@@ -18,7 +18,7 @@ func (c *mcpCmd) Run(a *app) error {
 	s := c.resolve()
 	if _, err := a.broker.Chosen(s); err != nil {
 		if e, ok := errors.AsType[*fault.Error](err); ok && e.Code == fault.Ambiguous {
-			e.Hint = "authferry mcp --pool POOL"
+			e.Next = []fault.Remedy{{Do: fault.Again, Pool: "POOL"}}
 		}
 		return err
 	}

@@ -50,7 +50,7 @@ func (s *signIn) paste(ctx context.Context) (string, error) {
 			blank := strings.TrimSpace(text.String()) == ""
 			switch {
 			case blank && (!open || line.err != nil):
-				return "", &fault.Error{Code: fault.LoginFailed, Message: "stdin ended without the code; nothing was changed", Hint: "authferry login " + s.provider + " --flow paste"}
+				return "", &fault.Error{Code: fault.LoginFailed, Message: "stdin ended without the code; nothing was changed", Next: []fault.Remedy{{Do: fault.Again, How: fault.Paste}}}
 			case blank:
 				continue
 			case !open || line.err != nil:

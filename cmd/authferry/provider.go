@@ -100,7 +100,7 @@ func (c *providerAddCmd) Run(a *app) error {
 	if p.TokenEndpoint == "" && (p.ClientID != "" || len(p.APIOrigins) == 0) { // one that issues API keys has none
 		return &fault.Error{
 			Code: fault.Usage, Message: "a provider needs a token endpoint, or the origin of an API that takes keys" + c.notTaken(left),
-			Hint: "authferry provider add " + c.Name + " --issuer URL, or --token-endpoint URL, or, for API keys alone, --api-origin URL",
+			Next: []fault.Remedy{{Do: fault.Again, Name: "issuer", Value: "URL"}, {Do: fault.Again, Name: "token-endpoint", Value: "URL"}, {Do: fault.Again, Name: "api-origin", Value: "URL"}},
 		}
 	}
 	var secret keystore.Secret
@@ -175,7 +175,7 @@ func (c *providerAddCmd) otherIssuer(a *app, err error) error {
 		}
 		meant.take(wrong.Found)
 	}
-	e.Hint = meant.command()
+	e.Next = []fault.Remedy{{Do: plain, Value: meant.command()}}
 	return e
 }
 
@@ -212,7 +212,7 @@ func (c *providerAddCmd) command() string {
 	} {
 		for _, value := range flag.values {
 			if value != "" {
-				words = append(words, "--"+flag.name, fault.Arg(value))
+				words = append(words, "--"+flag.name, arg(value))
 			}
 		}
 	}

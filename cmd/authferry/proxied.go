@@ -40,11 +40,11 @@ var spoken = []string{"anthropic", "openai", "google"}
 
 func (c *runCmd) Run(a *app) error {
 	if len(a.child) == 0 {
-		hint := "authferry run -- COMMAND ARGUMENTS"
+		next := fault.Remedy{Do: runIt}
 		if len(c.Providers) > 0 && clients[c.Providers[0]] != "" {
-			hint = "authferry run -- " + c.Providers[0]
+			next.Name = c.Providers[0]
 		}
-		return &fault.Error{Code: fault.Usage, Message: "there is no command to run", Hint: hint}
+		return &fault.Error{Code: fault.Usage, Message: "there is no command to run", Next: []fault.Remedy{next}}
 	}
 	path, err := exec.LookPath(a.child[0])
 	if err != nil {
@@ -179,7 +179,7 @@ func (a *app) served(names []string, s broker.Selection) (servedProviders, error
 	}
 	if fault.CodeOf(why) == fault.NoAccount && s.Account == "" && s.Pool == "" {
 		return nil, &fault.Error{Code: fault.NoAccount, Message: "there is no account of " + strings.Join(spoken, ", ") + " yet",
-			Hint: "authferry login anthropic --label Personal --api-key-stdin"}
+			Next: []fault.Remedy{{Do: fault.Login, Provider: "anthropic", Label: "Personal", How: fault.APIKey}}}
 	}
 	return nil, why
 }
@@ -192,11 +192,11 @@ func (a *app) servedOne(name string, s broker.Selection) (p servedProvider, err 
 	s.Provider = name
 	chosen, err := a.broker.Chosen(s)
 	if fault.CodeOf(err) == fault.NoAccount && cmp.Or(s.Account, s.EnvAccount, s.Pool, s.EnvPool) == "" && slices.Contains(spoken, name) {
-		how, makes := "--api-key-stdin", ""
+		how, makes := fault.APIKey, ""
 		if data.TokenCommand != "" { // which makes one of a subscription's
-			how, makes = "--token-stdin", "; "+data.TokenCommand+" makes a token for one"
+			how, makes = fault.Token, "; "+data.TokenCommand+" makes a token for one"
 		}
-		return p, &fault.Error{Code: fault.NoAccount, Message: "there is no account of " + name + " yet" + makes, Hint: "authferry login " + name + " " + how + " --label Personal"}
+		return p, &fault.Error{Code: fault.NoAccount, Message: "there is no account of " + name + " yet" + makes, Next: []fault.Remedy{{Do: fault.Login, Provider: name, How: how, Label: "Personal"}}}
 	}
 	if err != nil {
 		return p, err
@@ -206,7 +206,7 @@ func (a *app) servedOne(name string, s broker.Selection) (p servedProvider, err 
 		route: serve.Route{Selection: s, Pool: chosen.Pool, Paths: data.API().Paths, KeyOrigins: data.APIKeyOrigins, Lists: data.Lists()}}
 	if len(p.route.Paths) == 0 {
 		return p, &fault.Error{Code: fault.Usage, Message: "authferry knows no model API of provider " + name,
-			Hint: "authferry provider add " + name + " --from " + name + " --api-path PREFIX"}
+			Next: []fault.Remedy{{Do: fault.AmendProvider, Provider: name, Name: "api-path"}}}
 	}
 	views, err := a.broker.List()
 	if err != nil {
@@ -226,7 +226,7 @@ func (a *app) servedOne(name string, s broker.Selection) (p servedProvider, err 
 	}
 	if p.logins && s.KeysOnly {
 		return p, &fault.Error{Code: fault.Fenced, Message: "the " + name + " accounts here are logins, and the API that is served takes API keys only",
-			Hint: "authferry login " + name + " --label Key --api-key-stdin"}
+			Next: []fault.Remedy{{Do: fault.Login, Provider: name, Label: "Key", How: fault.APIKey}}}
 	}
 	return p, nil
 }
@@ -301,8 +301,10 @@ func reasonOf(e *fault.Error) string {
 }
 
 func hintOr(e *fault.Error, otherwise string) string {
-	if e.Hint != "" {
-		return printable(e.Hint)
+	if len(e.Next) > 0 {
+		command, _, _ := strings.Cut(newHints(nil, nil).of(e), "\n")
+		command, _, _ = strings.Cut(command, " # ")
+		return printable(command)
 	}
 	return otherwise
 }

@@ -337,7 +337,7 @@ func TestSentences(t *testing.T) {
 	t.Parallel()
 	at := time.Date(2026, 11, 30, 14, 4, 30, 0, time.Local)
 	for kind := serve.BadKey; kind <= serve.Redirected; kind++ {
-		for _, err := range []error{nil, &fault.Error{Code: fault.LoginNeeded, Message: "account \"x\x1b[1m\ny\" needs a login", Hint: "authferry login sim --renew x"}} {
+		for _, err := range []error{nil, &fault.Error{Code: fault.LoginNeeded, Message: "account \"x\x1b[1m\ny\" needs a login", Next: []fault.Remedy{{Do: fault.Login, Provider: "sim", Account: "x"}}}} {
 			for _, tr := range []serve.Trouble{{Kind: kind, Err: err}, {Kind: kind, Provider: "sim", Pool: "work\n", RetryAt: at, Err: err}} {
 				s := sentence(tr)
 				if s == "" || strings.ContainsAny(s, "\n\x1b") || strings.Contains(s, "something went wrong") {

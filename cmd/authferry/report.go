@@ -88,7 +88,7 @@ func (c *reportCmd) Run(a *app) error {
 func readReport(in io.Reader) (broker.ReportRequest, error) {
 	bad := func(why string) (broker.ReportRequest, error) {
 		return broker.ReportRequest{}, &fault.Error{Code: fault.Usage, Message: why + "; nothing was changed",
-			Hint: `echo '{"lease":"LEASE","status":429,"headers":{"retry-after":"30"}}' | authferry report`}
+			Next: []fault.Remedy{{Do: reportIt}}}
 	}
 	data, err := io.ReadAll(io.LimitReader(in, maxReport+1))
 	switch {

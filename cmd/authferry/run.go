@@ -165,7 +165,7 @@ func noEmptyFlag(c *kong.Context) error {
 		if p.Flag == nil || p.Flag.Target.Kind() != reflect.String || p.Flag.Target.String() != "" {
 			continue
 		}
-		return &fault.Error{Code: fault.Usage, Message: "--" + p.Flag.Name + " has no value", Hint: "authferry " + commandWords(c) + " --help"}
+		return &fault.Error{Code: fault.Usage, Message: "--" + p.Flag.Name + " has no value", Next: []fault.Remedy{{Do: help, Name: commandWords(c)}}}
 	}
 	return nil
 }
@@ -234,6 +234,7 @@ func run(ctx context.Context, args []string, s streams, catch func()) (code int)
 			panic(r)
 		}
 	}()
+	term.hints = newHints(args, child)
 	command, flags, quick, err := commandOf(args, s)
 	if err != nil {
 		return term.fail(usageError(err), wantJSON)
@@ -265,7 +266,7 @@ func run(ctx context.Context, args []string, s streams, catch func()) (code int)
 	if r, ok := errors.AsType[reported](err); ok {
 		wantJSON, err = false, r.error
 	}
-	code = term.fail(hinted(err, args), wantJSON)
+	code = term.fail(err, wantJSON)
 	if by, ok := errors.AsType[signalled](context.Cause(ctx)); ok {
 		code = by.exitCode()
 	}
@@ -275,48 +276,12 @@ func run(ctx context.Context, args []string, s streams, catch func()) (code int)
 // reported is an error whose command has printed its own document already.
 type reported struct{ error }
 
-// hinted gives an error that has no hint the command that tells more. A helper's
-// words are shown in the middle of another program's.
-func hinted(err error, args []string) error {
-	e, ok := errors.AsType[*fault.Error](err)
-	switch {
-	case !ok:
-		e = &fault.Error{Code: fault.Internal, Message: err.Error()}
-	case e.Hint != "":
-		return err
-	}
-	hint := ""
-	switch e.Code {
-	case fault.Cancelled:
-		return err
-	case fault.Usage:
-		var c *kong.Context
-		if c, _, err = parse(args, streams{out: io.Discard, err: io.Discard}); err == nil {
-			hint = "authferry " + commandWords(c) + " --help"
-		}
-	case fault.NoAccount, fault.Ambiguous, fault.LabelTaken:
-		hint = "authferry list"
-	case fault.LoginNeeded, fault.LoginFailed, fault.AllHeld, fault.Fenced, fault.ProviderUnreachable, fault.ProviderRefused:
-		if hint = "authferry status"; !e.RetryAt.IsZero() {
-			hint = "run the command again " + relative(e.RetryAt, time.Now()) + "; how things are: authferry status"
-		}
-	default:
-		hint = "authferry doctor"
-	}
-	if slices.Contains(args, "helper") {
-		hint = ""
-	}
-	own := *e
-	own.Hint = hint
-	return &own
-}
-
 // usageError makes kong's complaint one of ours.
 func usageError(err error) error {
 	if _, ok := errors.AsType[*fault.Error](err); ok {
 		return err
 	}
-	e := &fault.Error{Code: fault.Usage, Message: err.Error(), Hint: "authferry --help"}
+	e := &fault.Error{Code: fault.Usage, Message: err.Error(), Next: []fault.Remedy{{Do: help}}}
 	if pe, ok := errors.AsType[*kong.ParseError](err); ok && pe.Context != nil {
 		// What should not be there may be a key that was meant for stdin.
 		e.Message, _, _ = strings.Cut(e.Message, " but got ")
@@ -324,7 +289,7 @@ func usageError(err error) error {
 			e.Message = "unexpected argument, not shown as it may be a secret"
 		}
 		if path := pe.Context.Command(); path != "" {
-			e.Hint = "authferry " + commandWords(pe.Context) + " --help"
+			e.Next[0].Name = commandWords(pe.Context)
 		}
 	}
 	return e
@@ -379,7 +344,7 @@ func options(g *globals, term *terminal) (broker.Options, error) {
 	}
 	opt := broker.Options{
 		Dir: dir, Keystore: keystore.Kind(os.Getenv("AUTHFERRY_KEYSTORE")), KeyFile: keyFile,
-		Warn: term.warn, Client: oauth.Client{Version: version()},
+		Warn: term.warn, Hint: term.hints.of, Client: oauth.Client{Version: version()},
 	}
 	if g.Verbose {
 		opt.Log = slog.New(slog.NewTextHandler(term.err, &slog.HandlerOptions{Level: slog.LevelDebug}))
@@ -395,7 +360,7 @@ func options(g *globals, term *terminal) (broker.Options, error) {
 			continue
 		}
 		if *d, err = time.ParseDuration(v); err != nil || *d <= 0 {
-			return opt, &fault.Error{Code: fault.Usage, Message: name + " is not a duration", Hint: "write it as 30s, 2m or 1m30s"}
+			return opt, &fault.Error{Code: fault.Usage, Message: name + " is not a duration such as 30s, 2m or 1m30s", Next: []fault.Remedy{{Do: fault.WithVariable, Name: name, Value: "30s"}}}
 		}
 	}
 	return opt, nil

@@ -77,7 +77,7 @@ func errorPart(args []string, stdout string, asJSON bool) string {
 }
 
 // failureOf holds what a failing command printed to the form of every failure:
-// one line of error and at most one of hint at the end of stderr, and on stdout
+// one line of error and those of hints at the end of stderr, and on stdout
 // the same as a document, or nothing.
 func failureOf(stdout, stderr string, asJSON bool) (errorDoc, error) {
 	var f errorDoc
@@ -88,10 +88,17 @@ func failureOf(stdout, stderr string, asJSON bool) (errorDoc, error) {
 	_, said, _ := strings.Cut("\n"+stderr, "\n"+errorLine)
 	message, hint, hinted := strings.Cut(strings.TrimSuffix(said, "\n"), "\n")
 	if hinted {
-		var ok bool
-		if hint, ok = strings.CutPrefix(hint, hintLine); !ok || strings.Contains(hint, "\n") {
-			return f, errors.New("after the error stands something else than one hint")
+		lines := strings.Split(hint, "\n")
+		for i, line := range lines {
+			var ok bool
+			if lines[i], ok = strings.CutPrefix(line, hintLine); !ok {
+				return f, errors.New("after the error stands something else than hints")
+			}
+			if complaint := pasted(lines[i]); complaint != "" {
+				return f, fmt.Errorf("the hint %q can't be pasted: %s", lines[i], complaint)
+			}
 		}
+		hint = strings.Join(lines, "\n")
 	}
 	if word, _, _ := strings.Cut(message, " "); word != strings.ToUpper(word) && unicode.IsUpper(rune(word[0])) || strings.HasSuffix(strings.TrimSuffix(message, "..."), ".") {
 		return f, fmt.Errorf("not the form of a message: %q", message)
@@ -113,7 +120,7 @@ func failureOf(stdout, stderr string, asJSON bool) (errorDoc, error) {
 	if _, err := d.Token(); err != io.EOF {
 		return f, errors.New("stdout holds more than one document")
 	}
-	if printable(f.Error.Message) != message || printable(f.Error.Hint) != hint {
+	if printable(f.Error.Message) != message || printableLines(f.Error.Hint) != hint {
 		return f, fmt.Errorf("stderr says %q, %q and the document %q, %q", message, hint, f.Error.Message, f.Error.Hint)
 	}
 	if _, known := exitCodes[f.Error.Code]; !known {

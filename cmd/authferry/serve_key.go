@@ -126,14 +126,14 @@ func (c *proxyKeyCmd) Run(a *app) error {
 		url, key, err := knockForKey(a.ctx, a.options.Dir)
 		switch {
 		case err == nil && c.URL != "" && strings.TrimSuffix(c.URL, "/") != url:
-			return c.fail("authferry serve listens at "+url+", not at "+c.URL, "authferry serve --listen "+strings.TrimPrefix(c.URL, "http://"))
+			return c.fail(a, "authferry serve listens at "+url+", not at "+c.URL, strings.TrimPrefix(c.URL, "http://"))
 		case err == nil:
 			_, err = fmt.Fprintln(a.out, key.Reveal())
 			return err
 		}
 		left := time.Until(asked.Add(c.patience(a)))
 		if left <= 0 {
-			return c.fail("no authferry serve listens for this folder", "authferry serve")
+			return c.fail(a, "no authferry serve listens for this folder", "")
 		}
 		select {
 		case <-time.After(min(left, 50*time.Millisecond)):
@@ -160,6 +160,6 @@ func (c *proxyKeyCmd) patience(a *app) time.Duration {
 	return waitForStart
 }
 
-func (c *proxyKeyCmd) fail(message, hint string) error {
-	return inALine(&fault.Error{Code: fault.ProviderUnreachable, Message: message, Hint: hint})
+func (c *proxyKeyCmd) fail(a *app, message, address string) error {
+	return a.inALine(&fault.Error{Code: fault.ProviderUnreachable, Message: message, Next: []fault.Remedy{{Do: serveAt, Value: address}}})
 }

@@ -55,7 +55,7 @@ func (c *serveCmd) listener() (net.Listener, error) {
 	}
 	l, err := net.Listen("tcp", address) //nolint:noctx // it waits for nothing
 	if err != nil {
-		return nil, &fault.Error{Code: fault.Internal, Message: address + " can't be listened at; another program, or another user's serve, may have it", Hint: "authferry serve --listen 127.0.0.1:PORT", Err: reasonOfListen(err)}
+		return nil, &fault.Error{Code: fault.Internal, Message: address + " can't be listened at; another program, or another user's serve, may have it", Next: []fault.Remedy{{Do: serveAt, Value: "127.0.0.1:PORT"}}, Err: reasonOfListen(err)}
 	}
 	return l, nil
 }
@@ -73,7 +73,7 @@ func checkAddress(address string) error {
 }
 
 func notLoopback() error {
-	return &fault.Error{Code: fault.Usage, Message: "serve listens on this machine alone: 127.0.0.1:PORT, [::1]:PORT or unix:PATH", Hint: "authferry serve --listen " + setup.DefaultListen}
+	return &fault.Error{Code: fault.Usage, Message: "serve listens on this machine alone: 127.0.0.1:PORT, [::1]:PORT or unix:PATH", Next: []fault.Remedy{{Do: serveAt, Value: setup.DefaultListen}}}
 }
 
 // reasonOfListen is the system's own word: the rest is in the message.

@@ -410,7 +410,7 @@ func (s *scene) asNobody(args ...string) *exec.Cmd {
 // doctor says of its proxy checks.
 func (s *scene) doctorOf(name string) string {
 	s.T.Helper()
-	var doc struct{ Checks []broker.Check }
+	var doc struct{ Checks []checkDoc }
 	if err := json.Unmarshal([]byte(s.Run("", "doctor", "--json").Out), &doc); err != nil {
 		s.T.Fatal(err)
 	}

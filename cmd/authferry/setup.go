@@ -50,7 +50,7 @@ func (c *setupCmd) Run(a *app) error {
 	clients := setup.Clients()
 	i := slices.IndexFunc(clients, func(known setup.Client) bool { return known.Name == c.Client })
 	if i < 0 {
-		return &fault.Error{Code: fault.Usage, Message: fmt.Sprintf("setup doesn't know a client %q", c.Client), Hint: "authferry setup"}
+		return &fault.Error{Code: fault.Usage, Message: fmt.Sprintf("setup doesn't know a client %q", c.Client), Next: []fault.Remedy{{Do: listSetUp}}}
 	}
 	client := clients[i]
 	for _, provider := range c.Map {
@@ -69,7 +69,7 @@ func (c *setupCmd) Run(a *app) error {
 	}
 	changes, err := c.change(a, func() ([]setup.Change, error) { return client.Plan(m, choice, c.Undo) })
 	if err != nil {
-		return setupError(err, c.Client)
+		return setupError(err)
 	}
 	if err := c.report(a, client, m, choice, changes); err != nil || !client.Logins || c.Undo || c.Print || c.JSON {
 		return err
@@ -105,7 +105,7 @@ func thisMachine() (setup.Machine, error) {
 func (c *setupCmd) choose(a *app, client setup.Client) (setup.Choice, error) {
 	switch {
 	case c.Proxy && client.Proxied == "", c.Listen != "" && !c.Proxy && client.Name != "serve":
-		return setup.Choice{}, &fault.Error{Code: fault.Usage, Message: "setup " + client.Name + " takes no --proxy and no --listen", Hint: "authferry setup " + client.Name}
+		return setup.Choice{}, &fault.Error{Code: fault.Usage, Message: "setup " + client.Name + " takes no --proxy and no --listen", Next: []fault.Remedy{{Do: setUpIn, Name: client.Name}}}
 	case c.Proxy:
 		return c.chooseProxy(a, client)
 	case client.Name == "serve":
@@ -116,7 +116,7 @@ func (c *setupCmd) choose(a *app, client setup.Client) (setup.Choice, error) {
 	}
 	chosen, err := a.broker.Chosen(broker.Selection{Account: c.Account, Pool: c.Pool, Provider: c.Provider})
 	if e, ok := errors.AsType[*fault.Error](err); ok && e.Code == fault.Ambiguous {
-		e.Hint = fmt.Sprintf("authferry setup %s --pool POOL, or --account ACCOUNT", client.Name)
+		e.Next = []fault.Remedy{{Do: fault.Again, Pool: "POOL"}, {Do: fault.Again, Account: "ACCOUNT"}}
 	}
 	if err != nil {
 		return setup.Choice{}, err
@@ -140,7 +140,7 @@ func (c *setupCmd) choose(a *app, client setup.Client) (setup.Choice, error) {
 func (c *setupCmd) chooseProxy(a *app, client setup.Client) (setup.Choice, error) {
 	if c.Account != "" || c.Pool != "" || len(c.Host) > 0 {
 		return setup.Choice{}, &fault.Error{Code: fault.Usage, Message: "whose accounts a proxy uses is said to authferry serve",
-			Hint: "authferry setup serve --pool POOL"}
+			Next: []fault.Remedy{{Do: setUpIn, Name: "serve", Pool: "POOL"}}}
 	}
 	listen := c.Listen
 	for _, v := range a.broker.Proxies() {
@@ -191,7 +191,7 @@ func onlyPool(a *app, client setup.Client) (broker.Chosen, error) {
 	}
 	switch len(s.Pools) {
 	case 0:
-		return broker.Chosen{}, &fault.Error{Code: fault.NoAccount, Message: "there is no account yet", Hint: "authferry login PROVIDER"}
+		return broker.Chosen{}, &fault.Error{Code: fault.NoAccount, Message: "there is no account yet", Next: []fault.Remedy{{Do: fault.ListProviders}}}
 	case 1:
 		return broker.Chosen{Provider: s.Pools[0].Provider, Pool: s.Pools[0].Name}, nil
 	}
@@ -201,7 +201,7 @@ func onlyPool(a *app, client setup.Client) (broker.Chosen, error) {
 	}
 	return broker.Chosen{}, &fault.Error{
 		Code: fault.Ambiguous, Message: fmt.Sprintf("whose token is %s to get? there are the pools %s", client.Title, strings.Join(names, ", ")),
-		Hint: fmt.Sprintf("authferry setup %s --pool POOL, or --account ACCOUNT", client.Name),
+		Next: []fault.Remedy{{Do: fault.Again, Pool: "POOL"}, {Do: fault.Again, Account: "ACCOUNT"}},
 	}
 }
 
@@ -213,7 +213,7 @@ func hosts(given []string) (origins []string, err error) {
 		}
 		u, err := url.Parse(host)
 		if err != nil || u.Host == "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http" || strings.ContainsAny(host, "\"\\ ") {
-			return nil, &fault.Error{Code: fault.Usage, Message: "--host takes a URL or a host name", Hint: "--host https://registry.example.com"}
+			return nil, &fault.Error{Code: fault.Usage, Message: "--host takes a URL or a host name", Next: []fault.Remedy{{Do: fault.Again, Name: "host", Value: "https://registry.example.com"}}}
 		}
 		origins = append(origins, strings.TrimSuffix(host, "/"))
 	}
@@ -268,15 +268,19 @@ func (c *setupCmd) change(a *app, plan func() ([]setup.Change, error)) ([]setup.
 }
 
 // setupError makes what the package complains of an error with a hint.
-func setupError(err error, client string) error {
+func setupError(err error) error {
 	if r, ok := errors.AsType[*setup.Refusal](err); ok {
-		return &fault.Error{Code: fault.Usage, Message: err.Error(), Hint: r.Edit}
+		e := &fault.Error{Code: fault.Usage, Message: err.Error()}
+		if r.Run != "" {
+			e.Next = []fault.Remedy{{Do: plain, Value: r.Run}}
+		}
+		return e
 	}
 	if errors.Is(err, setup.ErrMap) {
-		return &fault.Error{Code: fault.Usage, Message: err.Error(), Hint: "authferry provider list"}
+		return &fault.Error{Code: fault.Usage, Message: err.Error(), Next: []fault.Remedy{{Do: fault.ListProviders}}}
 	}
 	if owned, ok := errors.AsType[*atomicfile.OwnerError](err); ok {
-		return folder.OwnerError(owned, "-H authferry setup "+fault.Arg(client))
+		return folder.OwnerError(owned, owned.Path)
 	}
 	return err
 }
@@ -346,7 +350,7 @@ type clientDoc struct {
 // list tells of every client whether it is installed and whether it is set up.
 func (c *setupCmd) list(a *app, m setup.Machine) error {
 	if c.Undo || c.Print {
-		return &fault.Error{Code: fault.Usage, Message: "which client?", Hint: "authferry setup"}
+		return &fault.Error{Code: fault.Usage, Message: "which client?", Next: []fault.Remedy{{Do: listSetUp}}}
 	}
 	docs := []clientDoc{}
 	t := newTable("CLIENT", "STATE", "PROGRAM")

@@ -170,13 +170,13 @@ func (p *page) account(v broker.AccountView, labels, states int, now time.Time) 
 		}
 	}
 	if !v.EndsSoon.IsZero() {
-		ends := "the login ends " + relative(v.EndsSoon, now)
+		ends, renew := "the login ends "+relative(v.EndsSoon, now), newHints(nil, nil).command(v.Renew)
 		switch {
-		case cells(other+ends+": "+v.Renew) <= p.width:
-			p.line(other + p.bold(ends) + ": " + v.Renew)
-		case cells(other+v.Renew) <= p.width: // a command that is cut in two can't be pasted
+		case cells(other+ends+": "+renew) <= p.width:
+			p.line(other + p.bold(ends) + ": " + renew)
+		case cells(other+renew) <= p.width: // a command that is cut in two can't be pasted
 			p.line(other + p.bold(ends) + ":")
-			p.line(other + v.Renew)
+			p.line(other + renew)
 		default:
 			p.line(other + p.bold(ends))
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/fault"
 )
 
 func samplePool(now time.Time) broker.PoolView {
@@ -14,7 +15,7 @@ func samplePool(now time.Time) broker.PoolView {
 		{Label: "Personal", Provider: "acme", State: broker.Held, Holds: []broker.HoldView{{Scope: "*", Until: in(150 * time.Second), Proven: true}},
 			Usage: []broker.UsageView{{Window: "5h", Used: 1, ResetsAt: in(150 * time.Second)}, {Window: "7d", Used: 0.637, ResetsAt: in(50 * time.Hour)}}},
 		{Label: "Work", Provider: "acme", State: broker.Valid, Current: true, ExpiresAt: in(7*time.Hour + 56*time.Minute),
-			Holds: []broker.HoldView{{Scope: "model:opus", Until: in(2 * time.Hour)}}, RefreshExpiresAt: in(50 * time.Hour), EndsSoon: in(50 * time.Hour), Renew: "authferry login acme --renew Work",
+			Holds: []broker.HoldView{{Scope: "model:opus", Until: in(2 * time.Hour)}}, RefreshExpiresAt: in(50 * time.Hour), EndsSoon: in(50 * time.Hour), Renew: fault.Remedy{Do: fault.Login, Provider: "acme", Account: "Work"},
 			Usage: []broker.UsageView{{Window: "5h", Used: 0.996}, {Window: "7d", Used: 0.12}, {Window: "7d_opus", Used: 1.3}}},
 		{Label: "日本語の長いラベルはどこまで続くのか誰も知らない", Provider: "acme", State: broker.NeedsLogin},
 		{Label: "evil\x1b[2J\nname", Provider: "acme", State: broker.Disabled},

@@ -35,6 +35,7 @@ type terminal struct {
 	live     bool // a person sees how things go on
 	env      []string
 	progress progress
+	hints    hints
 }
 
 func newTerminal(s streams, env []string) *terminal {
@@ -163,9 +164,10 @@ func (t *terminal) say(kind, message string) {
 	t.write("authferry: " + kind + ": " + printable(message))
 }
 
-func (t *terminal) warn(message string) {
+func (t *terminal) warn(message string, next ...fault.Remedy) {
 	if !t.quiet {
 		t.say("warning", message)
+		t.hint(t.hints.lines(next))
 	}
 }
 
@@ -195,8 +197,15 @@ func up(t time.Time) time.Time {
 	return t.Add(time.Second - 1).UTC().Truncate(time.Second)
 }
 
-func newErrorBody(e *fault.Error) errorBody {
-	return errorBody{Code: e.Code, Message: e.Error(), Hint: e.Hint, RetryAt: up(e.RetryAt)}
+func newErrorBody(e *fault.Error, hint string) errorBody {
+	return errorBody{Code: e.Code, Message: e.Error(), Hint: hint, RetryAt: up(e.RetryAt)}
+}
+
+// hint shows commands, a line each.
+func (t *terminal) hint(commands string) {
+	for command := range strings.Lines(commands) {
+		t.say("hint", strings.TrimSuffix(command, "\n"))
+	}
 }
 
 // fail tells of err, in words and with asJSON also as a document, and returns
@@ -207,11 +216,10 @@ func (t *terminal) fail(err error, asJSON bool) int {
 		e = &fault.Error{Code: fault.Internal, Message: err.Error()}
 	}
 	t.say("error", e.Error())
-	if e.Hint != "" {
-		t.say("hint", e.Hint)
-	}
+	hint := t.hints.of(e)
+	t.hint(hint)
 	if asJSON {
-		_ = printJSON(t.out, errorDoc{newErrorBody(e)})
+		_ = printJSON(t.out, errorDoc{newErrorBody(e, hint)})
 	}
 	if code, ok := exitCodes[e.Code]; ok {
 		return code

@@ -137,7 +137,7 @@ func gitHelpers(m Machine, file []byte, origin string) ([]string, error) {
 	case failed && exit.ExitCode() == 1: // no such key
 		return nil, nil
 	case err != nil:
-		return nil, refuse("git can't read it; it was left as it is").instead("git config --global --list")
+		return nil, refuse("git can't read it; it was left as it is").run("git config --global --list")
 	}
 	return strings.Split(strings.TrimSuffix(string(output), "\x00"), "\x00"), nil
 }

@@ -18,7 +18,7 @@ var golang = Client{
 			Path: path, Mode: 0o644,
 			Put: func(now []byte) ([]byte, error) {
 				if m.Getenv("GOAUTH") != "" {
-					return nil, refuse("GOAUTH is set in the environment, and go heeds that instead of this file").instead("unset GOAUTH")
+					return nil, refuse("GOAUTH is set in the environment, and go heeds that instead of this file").run("unset GOAUTH")
 				}
 				ours, err := goCommand(m, c)
 				if err != nil {
@@ -39,7 +39,7 @@ func goEnvFile(m Machine) (string, error) {
 	switch path := m.Getenv("GOENV"); path {
 	case "":
 	case "off":
-		return "", refuse("GOENV is off, so go reads no configuration").instead("unset GOENV")
+		return "", refuse("GOENV is off, so go reads no configuration").run("unset GOENV")
 	default:
 		return path, nil
 	}
@@ -95,14 +95,14 @@ func putGoAuth(now []byte, ours string) ([]byte, error) {
 	at := found[len(found)-1] // the last one counts
 	commands := text[at[2]:at[3]]
 	if strings.TrimSpace(commands) == "off" {
-		return nil, refuse("GOAUTH is off there, which allows no other").instead("go env -u GOAUTH")
+		return nil, refuse("GOAUTH is off there, which allows no other").run("go env -u GOAUTH")
 	}
 	first, rest, listed := strings.Cut(commands, "; ")
 	if listed && goCallsUs(first) {
 		commands = rest
 	}
 	if strings.TrimSpace(commands) == "" {
-		return nil, refuse("GOAUTH is empty there, which is netrc alone").instead("go env -u GOAUTH")
+		return nil, refuse("GOAUTH is empty there, which is netrc alone").run("go env -u GOAUTH")
 	}
 	return []byte(mark + text[:at[2]] + ours + "; " + commands + text[at[3]:]), nil
 }

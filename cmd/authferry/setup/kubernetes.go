@@ -79,7 +79,7 @@ func checkKube(text string) error {
 		case strings.HasPrefix(strings.TrimLeft(line, " "), "\t"):
 			return refuse("it is not YAML: a line begins with a tab; mend it first, it was left as it is")
 		case first && strings.HasPrefix(line, "{"):
-			return refuse("it is JSON; it was left as it is").instead("kubectl config set-credentials authferry --help tells how to add one with --exec-command")
+			return refuse("it is JSON; it was left as it is").run("kubectl config set-credentials authferry --help # adds one, with --exec-command")
 		case line == "---":
 			if documents++; documents > 1 || !first {
 				return refuse("it has several documents; it was left as it is")
@@ -194,7 +194,7 @@ func putKubeUser(now []byte, user []string) ([]byte, error) {
 		return nil, err
 	}
 	if kubeNamed().MatchString(text) {
-		return nil, refuse("something in it is called authferry already").instead("kubectl config delete-user authferry")
+		return nil, refuse("something in it is called authferry already").run("kubectl config delete-user authferry")
 	}
 	places := kubeUsers().FindAllStringSubmatchIndex(text, -1)
 	switch {

@@ -1,0 +1,113 @@
+package fault
+
+// Remedy is one thing that a person can do next: an action, and the facts that its
+// command needs. It holds no secret. It is a value, so that it can be compared, and
+// told to another process as JSON.
+//
+// Facts in capitals (PROVIDER, PATH, ID …) stand for what only the person knows.
+type Remedy struct {
+	Do       Action `json:"do"`
+	Provider string `json:"provider,omitempty"`
+	Account  string `json:"account,omitempty"` // a label, PROVIDER/LABEL or an id
+	Label    string `json:"label,omitempty"`   // of a new account
+	Pool     string `json:"pool,omitempty"`
+	Path     string `json:"path,omitempty"`
+	Name     string `json:"name,omitempty"`  // of a variable, a setting, a flag, a user, a program
+	Value    string `json:"value,omitempty"` // of what Name names; or a duration, a keystore's kind
+	How      How    `json:"how,omitempty"`
+}
+
+// How tells apart the ways in which one action can be done.
+type How string
+
+// The ways.
+const (
+	Browser How = "browser" // the flow of a login
+	Paste   How = "paste"
+	Device  How = "device"
+	APIKey  How = "api-key" // a login by what a person brings
+	Token   How = "token"
+	Keeping How = "keep" // an import that leaves the other program's file as it is
+)
+
+// Action is what a Remedy does.
+type Action string
+
+// The actions. The facts that each one takes are named behind it; those in brackets
+// may be missing.
+const (
+	// Again is the command that was given, with what it was given. A fact changes or
+	// adds what it names: Provider, Account, Label, Pool, How, and any flag by Name and
+	// Value (without a Value, a switch). Where no command was given it is Status.
+	Again Action = "again"
+	// Wait is Again, waiting for an account to be free where the command can.
+	Wait Action = "wait"
+	// WithVariable is Again with the environment variable Name set to Value.
+	WithVariable Action = "with-variable"
+	// WithoutVariable is Again without the environment variable Name.
+	WithoutVariable Action = "without-variable"
+
+	Login Action = "login" // Provider [Account: to be renewed] [Label] [Pool] [How] [Value: a client id]
+
+	ListAccounts Action = "list-accounts"
+	ShowAccount  Action = "show-account" // Account
+	Status       Action = "status"
+	ShowHolds    Action = "show-holds"
+	ClearHolds   Action = "clear-holds"    // Account
+	Enable       Action = "enable-account" // Account
+	Remove       Action = "remove-account" // Account
+	RemoveHere   Action = "remove-here"    // Account; not revoked at the provider
+	Rename       Action = "rename-account" // Account
+	Move         Action = "move-account"   // Account Pool
+	Refresh      Action = "refresh"        // Account
+	RefreshNow   Action = "refresh-now"    // Account; although the provider asked to wait
+	Unbind       Action = "unbind"         // Path: a directory
+	LeaveFolder  Action = "leave-folder"
+
+	ListProviders Action = "list-providers"
+	ShowProvider  Action = "show-provider"       // Provider
+	AddProvider   Action = "add-provider"        // Provider [Name: the flag that is to say where it is]
+	AmendProvider Action = "amend-provider"      // Provider Name: the flag that is missing
+	StoreSecret   Action = "store-client-secret" // Provider
+
+	Doctor     Action = "doctor"
+	Fix        Action = "fix"
+	FixWithKey Action = "fix-with-key" // [Path: the key file]
+
+	ShowKeystore    Action = "show-keystore"
+	UnlockKeychain  Action = "unlock-keychain"
+	UnlockKeyFile   Action = "unlock-key-file"
+	InitKeystore    Action = "init-keystore" // [Path: the key file]
+	SealKeystore    Action = "seal-keystore" // [Path: the key file]
+	SealKeyFile     Action = "seal-key-file" // Path
+	MigrateKeystore Action = "migrate-keystore"
+	SessionFolder   Action = "session-folder"
+
+	SetVariable Action = "set-variable" // Name Value
+	SetSetting  Action = "set-setting"  // Name [Value]
+	EditFile    Action = "edit-file"    // Path
+	DeleteFile  Action = "delete-file"  // Path
+	ProtectFile Action = "protect-file" // Path
+	LookAtFile  Action = "look-at-file" // Path
+	GiveBack    Action = "give-back"    // Path Name: the owner, as chown takes it
+
+	Import      Action = "import"       // Name: the program [Path] [How] [Value: a client id]
+	ImportGrant Action = "import-grant" // [Provider] [Label] [Value: a client id]
+	AsOwner     Action = "as-owner"     // Path: the folder, Name: its user
+	ShowVersion Action = "show-version"
+	ShowDaemons Action = "show-daemons"
+	TrustCA     Action = "trust-ca"
+)
+
+// Actions are all of them, in no order.
+func Actions() []Action {
+	return []Action{
+		Again, Wait, WithVariable, WithoutVariable, Login,
+		ListAccounts, ShowAccount, Status, ShowHolds, ClearHolds, Enable, Remove, RemoveHere, Rename, Move, Refresh, RefreshNow, Unbind, LeaveFolder,
+		ListProviders, ShowProvider, AddProvider, AmendProvider, StoreSecret,
+		Doctor, Fix, FixWithKey,
+		ShowKeystore, UnlockKeychain, UnlockKeyFile, InitKeystore, SealKeystore, SealKeyFile, MigrateKeystore, SessionFolder,
+		SetVariable, SetSetting, EditFile, DeleteFile, ProtectFile, LookAtFile, GiveBack,
+		Import, ImportGrant, AsOwner, ShowVersion, ShowDaemons, TrustCA,
+	}
+}

@@ -1,0 +1,632 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"reflect"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/authferry/authferry/broker/fault"
+)
+
+// hints makes a command of what a person can do next. Nothing else in the program
+// does: the library says what helps, and this says how it is typed.
+//
+// A hint is a command that can be pasted. What else there is to say stands behind " # ".
+type hints struct {
+	args  []string // of the command that was given; nil: none can be given again
+	child []string // what stood behind its "--"
+	goos  string
+}
+
+func newHints(args, child []string) hints { return hints{args, child, runtime.GOOS} }
+
+// of are the commands for e, one a line; empty: none helps.
+func (h hints) of(e *fault.Error) string {
+	next := e.Next
+	if len(next) == 0 {
+		next = h.usual(e)
+	}
+	return h.write(next, e.RetryAt)
+}
+
+// lines are the commands for what helps with something that is no error.
+func (h hints) lines(next []fault.Remedy) string { return h.write(next, time.Time{}) }
+
+// write leaves out what would only lead back to the command that was given.
+func (h hints) write(next []fault.Remedy, retry time.Time) string {
+	var lines []string
+	own, _ := h.given()
+	for _, r := range next {
+		line := h.command(r)
+		command, _, _ := strings.Cut(line, " # ")
+		again := r.Do == fault.Again || r.Do == fault.Wait
+		if line == "" || slices.Contains(lines, line) || !again && own != nil && command == own.name() {
+			continue
+		}
+		if again && !retry.IsZero() {
+			line += " # " + relative(retry, time.Now())
+		}
+		lines = append(lines, line)
+	}
+	if len(lines) == 0 && len(next) > 0 && (own == nil || own.name() != "authferry doctor") {
+		lines = append(lines, "authferry doctor")
+	}
+	return strings.Join(lines, "\n")
+}
+
+// usual is what helps where an error doesn't say.
+func (h hints) usual(e *fault.Error) []fault.Remedy {
+	own, words := h.given()
+	if len(words) > 0 && words[0] == "helper" { // its words are shown in the middle of another program's
+		return nil
+	}
+	switch e.Code {
+	case fault.Cancelled:
+		return nil
+	case fault.Usage:
+		if own == nil {
+			return []fault.Remedy{{Do: help}}
+		}
+		return []fault.Remedy{{Do: help, Name: strings.Join(words, " ")}}
+	case fault.NoAccount, fault.Ambiguous, fault.LabelTaken:
+		return []fault.Remedy{{Do: fault.ListAccounts}}
+	case fault.LoginNeeded, fault.LoginFailed, fault.AllHeld, fault.Fenced, fault.ProviderUnreachable, fault.ProviderRefused:
+		if !e.RetryAt.IsZero() {
+			return []fault.Remedy{{Do: fault.Again}, {Do: fault.Status}}
+		}
+		return []fault.Remedy{{Do: fault.Status}}
+	}
+	return []fault.Remedy{{Do: fault.Doctor}}
+}
+
+// command is how r is typed; empty: it can't be.
+func (h hints) command(r fault.Remedy) string {
+	for _, fact := range []string{r.Provider, r.Account, r.Label, r.Pool, r.Path, r.Name, r.Value} {
+		if strings.ContainsFunc(fact, unicode.IsControl) {
+			return "" // a line of a terminal doesn't carry it
+		}
+	}
+	if write, ok := writers()[r.Do]; ok {
+		return write(h, r)
+	}
+	return ""
+}
+
+// The actions that the command line alone knows of.
+const (
+	help      fault.Action = "help"        // [Name: a command]
+	listSetUp fault.Action = "list-set-up" // the programs that setup knows
+	setUpIn   fault.Action = "set-up"      // Name: a program
+	runIt     fault.Action = "run"         // Name: its command
+	execIt    fault.Action = "exec"        //
+	reportIt  fault.Action = "report"      // an example
+	helperFor fault.Action = "helper-for"  // Name: a protocol [Account] [Pool]
+	serveAt   fault.Action = "serve"       // [Value: an address]
+	plain     fault.Action = "plain"       // Value: a command of another program
+)
+
+// writers has every action.
+func writers() map[fault.Action]func(hints, fault.Remedy) string {
+	type make = func(hints, fault.Remedy) string
+	fixed := func(line string) make { return func(hints, fault.Remedy) string { return line } }
+	account := func(words, note string) make {
+		return func(h hints, r fault.Remedy) string {
+			return noted("authferry "+words+h.operand(or(r.Account, "ACCOUNT")), note)
+		}
+	}
+	return map[fault.Action]make{
+		fault.Again:           hints.again,
+		fault.Wait:            hints.wait,
+		fault.WithVariable:    func(h hints, r fault.Remedy) string { return h.with(r) },
+		fault.WithoutVariable: func(h hints, r fault.Remedy) string { return h.without(r) },
+		fault.Login:           hints.login,
+
+		fault.ListAccounts: fixed("authferry list"),
+		fault.ShowAccount:  account("info", ""),
+		fault.Status:       fixed("authferry status"),
+		fault.ShowHolds:    fixed("authferry holds # who is held, until when and why"),
+		fault.ClearHolds:   account("holds clear", ""),
+		fault.Enable:       account("enable", ""),
+		fault.Remove:       account("remove", ""),
+		fault.RemoveHere:   account("remove --no-revoke", "the other program keeps its login"),
+		fault.Rename: func(h hints, r fault.Remedy) string {
+			return noted("authferry rename"+h.operand(r.Account)+" NEW-LABEL", "frees its label")
+		},
+		fault.Move: func(h hints, r fault.Remedy) string {
+			if strings.HasPrefix(r.Account, "-") {
+				return "authferry move" + h.flag("pool", or(r.Pool, "POOL")) + h.operand(r.Account)
+			}
+			return "authferry move" + h.operand(r.Account) + h.flag("pool", or(r.Pool, "POOL"))
+		},
+		fault.Refresh:    account("refresh", ""),
+		fault.RefreshNow: account("refresh --now", ""),
+		fault.Unbind: func(h hints, r fault.Remedy) string {
+			return "authferry use --unbind" + h.flag("dir", or(r.Path, "DIR"))
+		},
+		fault.LeaveFolder: fixed("cd # to a folder that exists, then run the command again"),
+
+		fault.ListProviders: fixed("authferry provider list # choose one, then: authferry login NAME"),
+		fault.ShowProvider:  func(h hints, r fault.Remedy) string { return "authferry provider show" + h.operand(r.Provider) },
+		fault.AddProvider: func(h hints, r fault.Remedy) string {
+			flag := or(r.Name, "issuer")
+			return "authferry provider add" + h.operand(or(r.Provider, "NAME")) + h.flag(flag, "URL")
+		},
+		fault.AmendProvider: func(h hints, r fault.Remedy) string {
+			return "authferry provider add" + h.operand(or(r.Provider, "NAME")) + h.flag("from", or(r.Provider, "NAME")) + h.flag(r.Name, placeholderOf(r.Name))
+		},
+		fault.StoreSecret: func(h hints, r fault.Remedy) string {
+			name := or(r.Provider, "NAME")
+			return noted("authferry provider add"+h.operand(name)+h.flag("from", name)+" --client-secret-stdin", "the client secret on stdin")
+		},
+
+		fault.Doctor: fixed("authferry doctor"),
+		fault.Fix:    fixed("authferry doctor --fix"),
+		fault.FixWithKey: func(h hints, r fault.Remedy) string {
+			return h.assign("AUTHFERRY_KEY_FILE", or(r.Path, "PATH")) + "authferry doctor --fix"
+		},
+
+		fault.ShowKeystore: fixed("authferry keystore status"),
+		fault.UnlockKeychain: func(h hints, _ fault.Remedy) string {
+			switch h.goos {
+			case "darwin":
+				return "security unlock-keychain"
+			case "windows":
+				return "authferry keystore status # in the session of the user who is logged in"
+			}
+			return "gnome-keyring-daemon --unlock # reads the password of your login keyring on stdin; or unlock it in your desktop's key manager"
+		},
+		fault.UnlockKeyFile: fixed("authferry keystore unlock"),
+		fault.InitKeystore: func(h hints, r fault.Remedy) string {
+			return noted("authferry keystore init"+h.flag("key-file", or(r.Path, "PATH")), "sealed files, where there is no keychain")
+		},
+		fault.SealKeystore: func(h hints, r fault.Remedy) string {
+			line := "authferry keystore init --passphrase"
+			if r.Path != "" {
+				line += h.flag("key-file", r.Path)
+			}
+			return line
+		},
+		fault.SealKeyFile: func(h hints, r fault.Remedy) string {
+			return noted("age -p -o NEW "+h.word(r.Path), "then: authferry keystore init --passphrase --key-file NEW")
+		},
+		fault.MigrateKeystore: func(h hints, r fault.Remedy) string {
+			line := "authferry keystore migrate " + or(r.Value, "file")
+			if r.Value == "keychain" {
+				line += " # in a session with an unlocked keychain: a desktop's, not one of SSH or cron"
+			}
+			return line
+		},
+		fault.SessionFolder: func(h hints, _ fault.Remedy) string {
+			if h.goos == "linux" {
+				return "export XDG_RUNTIME_DIR=/run/user/$(id -u) # or any folder of yours in memory"
+			}
+			return "export XDG_RUNTIME_DIR=$TMPDIR # or any folder of yours in memory"
+		},
+
+		fault.SetVariable: func(h hints, r fault.Remedy) string {
+			if h.goos == "windows" {
+				return "$env:" + r.Name + " = " + h.word(or(r.Value, "VALUE"))
+			}
+			return "export " + r.Name + "=" + h.word(or(r.Value, "VALUE"))
+		},
+		fault.SetSetting: func(h hints, r fault.Remedy) string {
+			return "authferry config set " + r.Name + h.operand(or(r.Value, "VALUE"))
+		},
+		fault.EditFile: func(h hints, r fault.Remedy) string {
+			if h.goos == "windows" {
+				return "notepad " + h.path(r.Path)
+			}
+			return "${EDITOR:-vi} " + h.path(r.Path)
+		},
+		fault.DeleteFile:  func(h hints, r fault.Remedy) string { return "rm " + h.path(r.Path) },
+		fault.ProtectFile: func(h hints, r fault.Remedy) string { return "chmod 600 " + h.path(r.Path) },
+		fault.LookAtFile:  func(h hints, r fault.Remedy) string { return "ls -l " + h.path(r.Path) },
+		fault.GiveBack:    func(h hints, r fault.Remedy) string { return "sudo chown -R " + h.word(r.Name) + " " + h.path(r.Path) },
+
+		fault.Import: func(h hints, r fault.Remedy) string {
+			line, note := "authferry import "+r.Name+" --move", ""
+			if r.How == fault.Keeping {
+				line, note = "authferry import "+r.Name+" --keep", "leaves the logins there as well"
+			}
+			if r.Path != "" {
+				line += " " + h.path(r.Path)
+			}
+			if r.Value != "" {
+				return noted(line+h.flag("client-id", r.Value), "the client that they were issued to")
+			}
+			return noted(line, note)
+		},
+		fault.ImportGrant: func(h hints, r fault.Remedy) string {
+			line := "authferry import grant" + h.operand(or(r.Provider, "PROVIDER")) + h.flag("label", or(r.Label, "LABEL"))
+			if r.Value != "" {
+				line += h.flag("client-id", r.Value)
+			}
+			return noted(line, `on stdin: {"access_token":"…","refresh_token":"…","expires_in":3600}`)
+		},
+		fault.AsOwner: func(h hints, r fault.Remedy) string {
+			line := "sudo -u " + h.word(r.Name)
+			if own, words := h.given(); own != nil && len(words) > 0 && words[0] == "setup" {
+				return line + " -H " + own.line(h)
+			}
+			return line + " env AUTHFERRY_DIR=" + h.word(r.Path) + " authferry status"
+		},
+		fault.ShowVersion: fixed("authferry version # this one; install a newer one"),
+		fault.ShowDaemons: fixed("busctl --user status org.freedesktop.secrets"),
+		fault.TrustCA: func(h hints, _ fault.Remedy) string {
+			switch h.goos {
+			case "darwin":
+				return "security add-trusted-cert -k ~/Library/Keychains/login.keychain-db CA.pem"
+			case "windows":
+				return "certutil -user -addstore Root CA.pem"
+			}
+			return "export SSL_CERT_FILE=CA.pem"
+		},
+
+		help: func(h hints, r fault.Remedy) string {
+			if r.Name == "" {
+				return "authferry --help"
+			}
+			return "authferry " + r.Name + " --help"
+		},
+		listSetUp: fixed("authferry setup # the programs that it knows"),
+		setUpIn: func(h hints, r fault.Remedy) string {
+			line := "authferry setup" + h.operand(r.Name)
+			if r.Value != "" {
+				line += " --" + r.Value
+			}
+			if r.Pool != "" {
+				line += h.flag("pool", r.Pool)
+			}
+			return line
+		},
+		runIt:    func(h hints, r fault.Remedy) string { return "authferry run -- " + h.word(or(r.Name, "COMMAND")) },
+		execIt:   fixed("authferry exec -- COMMAND"),
+		reportIt: fixed(`echo '{"lease":"LEASE","status":429,"headers":{"retry-after":"30"}}' | authferry report`),
+		helperFor: func(h hints, r fault.Remedy) string {
+			line := "authferry helper " + r.Name
+			if r.Pool != "" {
+				line += h.flag("pool", r.Pool)
+			}
+			if r.Account != "" {
+				line += h.flag("account", r.Account)
+			}
+			return line
+		},
+		serveAt: func(h hints, r fault.Remedy) string {
+			if r.Value == "" {
+				return "authferry serve"
+			}
+			return "authferry serve" + h.flag("listen", r.Value)
+		},
+		plain: func(_ hints, r fault.Remedy) string { return r.Value },
+	}
+}
+
+func or(fact, placeholder string) string {
+	if fact == "" {
+		return placeholder
+	}
+	return fact
+}
+
+// noted puts what else there is to say behind a command.
+func noted(line, note string) string {
+	if note == "" {
+		return line
+	}
+	return line + " # " + note
+}
+
+// placeholderOf is what stands for the value of a flag of provider add.
+func placeholderOf(flag string) string {
+	switch flag {
+	case "client-id":
+		return "ID"
+	case "api-path":
+		return "PREFIX"
+	case "env":
+		return "NAME"
+	}
+	return "URL"
+}
+
+func (h hints) login(r fault.Remedy) string {
+	if r.Provider == "" {
+		return h.command(fault.Remedy{Do: fault.ListProviders})
+	}
+	line := "authferry login" + h.operand(r.Provider)
+	switch r.How {
+	case fault.APIKey, fault.Token:
+		line += " --" + string(r.How) + "-stdin"
+	case fault.Browser, fault.Paste, fault.Device:
+		line += " --flow " + string(r.How)
+	}
+	if r.Account != "" {
+		line += h.flag("renew", r.Account)
+	} else if r.Label != "" {
+		line += h.flag("label", r.Label)
+	}
+	if r.Pool != "" {
+		line += h.flag("pool", r.Pool)
+	}
+	if r.Value != "" {
+		line = noted(line+h.flag("client-id", r.Value), "of your own registration there")
+	}
+	return line
+}
+
+// with is the command that was given, with a variable set for it alone.
+func (h hints) with(r fault.Remedy) string {
+	own, _ := h.given()
+	if own == nil {
+		return h.command(fault.Remedy{Do: fault.SetVariable, Name: r.Name, Value: r.Value})
+	}
+	return h.assign(r.Name, r.Value) + own.line(h)
+}
+
+// without is the command that was given, with a variable unset.
+func (h hints) without(r fault.Remedy) string {
+	own, _ := h.given()
+	switch {
+	case h.goos == "windows":
+		return "Remove-Item Env:" + r.Name
+	case own == nil:
+		return "unset " + r.Name
+	}
+	return "env -u " + r.Name + " " + own.line(h)
+}
+
+// assign sets a variable for the command behind it.
+func (h hints) assign(name, value string) string {
+	if h.goos == "windows" {
+		return "$env:" + name + " = " + h.word(value) + "; "
+	}
+	return name + "=" + h.word(value) + " "
+}
+
+// word writes a word so that a shell takes it as one, whatever is in it: names come
+// from files and providers, and hints are pasted. On Windows the shell is PowerShell.
+func (h hints) word(word string) string {
+	quoted := arg(word)
+	if h.goos == "windows" && strings.HasPrefix(quoted, "'") {
+		return "'" + strings.ReplaceAll(word, "'", "''") + "'"
+	}
+	return quoted
+}
+
+// arg is a word for a POSIX shell.
+func arg(word string) string {
+	plain := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("@._+:/-", r)
+	}
+	if word != "" && !strings.ContainsFunc(word, func(r rune) bool { return !plain(r) }) {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
+// path is a word that no program takes for a flag.
+func (h hints) path(path string) string {
+	if strings.HasPrefix(path, "-") {
+		path = "./" + path
+	}
+	return h.word(path)
+}
+
+// operand is an argument that is no flag's, with the space before it.
+func (h hints) operand(value string) string {
+	if strings.HasPrefix(value, "-") {
+		return " -- " + h.word(value)
+	}
+	return " " + h.word(value)
+}
+
+// flag is a flag with its value, and the space before it.
+func (h hints) flag(name, value string) string {
+	if strings.HasPrefix(value, "-") {
+		return " --" + name + "=" + h.word(value)
+	}
+	return " --" + name + " " + h.word(value)
+}
+
+// typedLine is a command line that was given.
+type typedLine struct {
+	words    []string
+	operands []named
+	flags    []named
+	child    []string
+	node     *kong.Node
+	known    []*kong.Flag
+}
+
+// named is what a flag or an argument was given; a switch has no values.
+type named struct {
+	name   string
+	values []string
+}
+
+// given reads the command line that was given; nil: there is none, or it makes no sense.
+func (h hints) given() (*typedLine, []string) {
+	if h.args == nil {
+		return nil, nil
+	}
+	var g grammar
+	k, err := newParser(&g, streams{out: io.Discard, err: io.Discard})
+	if err != nil {
+		return nil, nil
+	}
+	c, err := k.Parse(h.args)
+	if err != nil {
+		return nil, nil
+	}
+	s := &typedLine{child: h.child, node: c.Selected(), known: c.Flags()}
+	for _, p := range c.Path {
+		switch {
+		case p.Command != nil && !p.Command.Hidden:
+			s.words = append(s.words, p.Command.Name)
+		case p.Positional != nil:
+			set(&s.operands, p.Positional.Name, texts(p.Positional.Target))
+		case p.Flag != nil && !p.Resolved:
+			set(&s.flags, p.Flag.Name, texts(p.Flag.Target))
+		}
+	}
+	return s, s.words
+}
+
+// set replaces what is named so, or adds it.
+func set(all *[]named, name string, values []string) {
+	for i := range *all {
+		if (*all)[i].name == name {
+			(*all)[i].values = values
+			return
+		}
+	}
+	*all = append(*all, named{name, values})
+}
+
+// texts is a value as it is typed.
+func texts(v reflect.Value) (all []string) {
+	switch value := v.Interface().(type) {
+	case bool:
+		return nil
+	case time.Duration:
+		text := value.String()
+		for _, zero := range []string{"m0s", "h0m"} {
+			if strings.HasSuffix(text, zero) {
+				text = text[:len(text)-2]
+			}
+		}
+		return []string{text}
+	case []string:
+		return value
+	case map[string]string:
+		for k, v := range value {
+			all = append(all, k+"="+v)
+		}
+		slices.Sort(all)
+		return all
+	}
+	return []string{fmt.Sprint(v.Interface())}
+}
+
+// name is the command without what it was given.
+func (s *typedLine) name() string {
+	return strings.Join(append([]string{"authferry"}, s.words...), " ")
+}
+
+// argv are its words, without those behind its "--".
+func (s *typedLine) argv() (argv []string) {
+	argv = slices.Clone(s.words)
+	var operands, flags []string
+	for _, o := range s.operands {
+		operands = append(operands, o.values...)
+	}
+	for _, f := range s.flags {
+		if f.values == nil {
+			flags = append(flags, "--"+f.name)
+		}
+		for _, v := range f.values {
+			if strings.HasPrefix(v, "-") {
+				flags = append(flags, "--"+f.name+"="+v)
+			} else {
+				flags = append(flags, "--"+f.name, v)
+			}
+		}
+	}
+	if slices.ContainsFunc(operands, func(o string) bool { return strings.HasPrefix(o, "-") }) {
+		return slices.Concat(argv, flags, []string{"--"}, operands)
+	}
+	return slices.Concat(argv, operands, flags)
+}
+
+// line is the command as it is typed.
+func (s *typedLine) line(h hints) string {
+	words := append([]string{"authferry"}, s.argv()...)
+	if s.child != nil {
+		words = slices.Concat(words, []string{"--"}, s.child)
+	}
+	for i := range words {
+		words[i] = h.word(words[i])
+	}
+	return strings.Join(words, " ")
+}
+
+// takes reports that the command has such a flag.
+func (s *typedLine) takes(flag string) bool {
+	return slices.ContainsFunc(s.known, func(f *kong.Flag) bool { return f.Name == flag })
+}
+
+// again is the command that was given, with what r adds or changes.
+func (h hints) again(r fault.Remedy) string {
+	own, _ := h.given()
+	if own == nil {
+		return "authferry status"
+	}
+	change := func(flag, value string) bool {
+		if !own.takes(flag) {
+			return false
+		}
+		var values []string
+		if value != "" {
+			values = []string{value}
+		}
+		set(&own.flags, flag, values)
+		return true
+	}
+	drop := func(flags ...string) {
+		own.flags = slices.DeleteFunc(own.flags, func(f named) bool { return slices.Contains(flags, f.name) })
+	}
+	fits := true
+	for _, f := range []named{{"account", []string{r.Account}}, {"label", []string{r.Label}}, {"pool", []string{r.Pool}}} {
+		if f.values[0] != "" {
+			fits = change(f.name, f.values[0]) && fits
+		}
+	}
+	switch r.How {
+	case fault.APIKey, fault.Token:
+		drop("api-key-stdin", "token-stdin", "flow", "client-id")
+		if r.How == fault.APIKey {
+			drop("expires-in")
+		}
+		fits = change(string(r.How)+"-stdin", "") && fits
+	case fault.Browser, fault.Paste, fault.Device:
+		drop("api-key-stdin", "token-stdin", "no-browser")
+		fits = change("flow", string(r.How)) && fits
+	}
+	if r.Name != "" {
+		fits = change(r.Name, r.Value) && fits
+	}
+	if r.Provider != "" {
+		at := slices.IndexFunc(own.node.Positional, func(p *kong.Positional) bool { return p.Name == "provider" })
+		if fits = at >= 0 && fits; fits {
+			set(&own.operands, "provider", []string{r.Provider})
+		}
+	}
+	if fits {
+		_, _, err := parse(own.argv(), streams{out: io.Discard, err: io.Discard})
+		fits = err == nil // --unbind goes with no --pool, say
+	}
+	if !fits {
+		return "authferry status"
+	}
+	return own.line(h)
+}
+
+// wait is the command that was given, waiting if it can.
+func (h hints) wait(r fault.Remedy) string {
+	own, _ := h.given()
+	if own == nil {
+		return "authferry status"
+	}
+	if own.takes("wait") && !slices.ContainsFunc(own.flags, func(f named) bool { return f.name == "max-wait" }) {
+		set(&own.flags, "wait", nil)
+	}
+	return own.line(h)
+}

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authferry/authferry/broker/fault"
+)
+
+// hostileFacts are facts as files, providers and people bring them.
+var hostileFacts = []string{
+	"Work", "my work", `it's "quoted"`, "$HOME", "$(touch pwned)", "`touch pwned`", "-rf", "--yes", "a;b", "a&b|c", "#1", "Büro", "仕事", `back\slash`, "*", "~", "{a,b}", "!x", "a=b", "sim/Work",
+}
+
+// givenLines are command lines that have something to be carried over.
+var givenLines = [][]string{
+	nil,
+	{"token"}, {"token", "sim", "--account", "my work", "--min-ttl", "10m", "--json"}, {"token", "--max-wait", "90s"},
+	{"header", "--pool", "it's"}, {"exec", "sim", "-a", "x y", "--env", "A", "--env", "B", "--", "sh", "-c", `echo "$B"; ls`},
+	{"run", "anthropic", "openai", "--", "claude", "-p", "a b"},
+	{"login", "sim", "--label", "My $HOME", "--pool", "work", "--flow", "device", "--client-id", "id 1", "--timeout", "30s"},
+	{"add", "sim", "--renew", "it's", "--no-browser"}, {"login", "sim", "--token-stdin", "--label", "L", "--expires-in", "365d"},
+	{"helper", "api-key", "--pool", "a b"}, {"helper", "git", "get"}, {"helper", "kubernetes", "--account", "x"},
+	{"report", "--next", "--pool", "x"}, {"keystore", "status"}, {"keystore", "migrate", "file", "--json"}, {"keystore", "init", "--passphrase"},
+	{"import", "opencode", "/tmp x/auth.json", "--dry-run"}, {"import", "grant", "sim", "--label", "a b"},
+	{"use", "--unbind", "--dir", "/a b"}, {"setup", "git", "--account", "x y", "--host", "https://a.example"}, {"setup", "opencode", "--map", "a=b"},
+	{"provider", "add", "my", "--scope", "a b", "--scope", "c", "--issuer", "https://a.example"}, {"refresh", "--all"}, {"remove", "x", "--no-revoke"},
+	{"doctor"}, {"holds"}, {"holds", "clear", "x"}, {"mcp", "sim"}, {"config", "set", "failover", "true"}, {},
+}
+
+// Every action has a command, whatever its facts and whatever command was given, and
+// a shell and the grammar take it.
+func TestEveryHintCanBePasted(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("needs a POSIX shell: the hints of Linux and macOS are split by one")
+	}
+	actions := append(fault.Actions(), help, listSetUp, setUpIn, runIt, execIt, serveAt)
+	if own := writers(); len(own) != len(actions)+3 {
+		t.Errorf("%d actions and %d commands", len(actions), len(own))
+	}
+	if complaint := pasted((hints{}).command(fault.Remedy{Do: reportIt})); complaint != "" { // a pipe
+		t.Error(complaint)
+	}
+	lines := map[string]bool{}
+	add := func(h hints, r fault.Remedy) {
+		line := h.command(r)
+		if line == "" {
+			t.Errorf("%v after %q: no command", r, h.args)
+		}
+		lines[line] = true
+	}
+	for i, args := range givenLines {
+		own, child := cutCommand(args)
+		for _, do := range []fault.Action{fault.Again, fault.Wait, fault.WithVariable, fault.WithoutVariable, fault.AsOwner} {
+			for _, r := range remedies(do, hostileFacts[i%len(hostileFacts):][:1]) {
+				add(hints{own, child, "linux"}, r)
+			}
+		}
+	}
+	for _, do := range actions {
+		for _, r := range remedies(do, hostileFacts) {
+			add(hints{goos: "linux"}, r)
+			add(hints{goos: "darwin"}, r)
+		}
+	}
+	t.Logf("%d actions, %d hints", len(actions), len(lines))
+	all := make([]string, 0, len(lines))
+	for line := range lines {
+		all = append(all, line)
+	}
+	slices.Sort(all)
+	for i, words := range split(t, all) {
+		if complaint := acceptable(words); complaint != "" {
+			t.Errorf("%s\n\t%q: %s", all[i], words, complaint)
+		}
+	}
+}
+
+// remedies are those of one action, with few facts and with all, ordinary and hostile.
+func remedies(do fault.Action, facts []string) (all []fault.Remedy) {
+	switch do {
+	case help:
+		return []fault.Remedy{{Do: do}, {Do: do, Name: "keystore init"}}
+	case helperFor:
+		return []fault.Remedy{{Do: do, Name: "api-key", Account: "ACCOUNT"}, {Do: do, Name: "kubernetes", Pool: "a b"}}
+	}
+	for _, fact := range facts {
+		r := fault.Remedy{Do: do, Provider: "sim", Account: fact, Label: fact, Pool: fact, Path: "/home/" + fact, Value: fact}
+		switch do {
+		case fault.Again:
+			r.Provider = ""
+			all = append(all, fault.Remedy{Do: do, Name: "timeout", Value: "15m"}, fault.Remedy{Do: do, Name: "yes"})
+			for _, how := range []fault.How{fault.APIKey, fault.Token, fault.Paste, fault.Device} {
+				all = append(all, fault.Remedy{Do: do, How: how})
+			}
+			all = append(all, fault.Remedy{Do: do, Provider: "sim"}, fault.Remedy{Do: do, Pool: fact}, fault.Remedy{Do: do, Account: fact}, fault.Remedy{Do: do, Label: fact})
+		case fault.WithVariable, fault.WithoutVariable, fault.SetVariable:
+			r.Name = "AUTHFERRY_LOCK_TIMEOUT"
+		case fault.SetSetting:
+			r.Name = "failover"
+		case fault.AddProvider:
+			all = append(all, fault.Remedy{Do: do, Provider: "sim", Name: "token-endpoint"})
+		case fault.AmendProvider:
+			for _, flag := range []string{"authorization-endpoint", "client-id", "api-path", "env"} {
+				all = append(all, fault.Remedy{Do: do, Provider: "sim", Name: flag}, fault.Remedy{Do: do, Name: flag})
+			}
+			continue
+		case fault.Import:
+			r.Name = "opencode"
+			all = append(all, fault.Remedy{Do: do, Name: "claude-code", How: fault.Keeping, Path: fact}, fault.Remedy{Do: do, Name: "codex"})
+		case fault.MigrateKeystore:
+			r.Value = "file"
+			all = append(all, fault.Remedy{Do: do, Value: "keychain"})
+		case setUpIn:
+			r.Name, r.Value = "opencode", ""
+			all = append(all, fault.Remedy{Do: do, Name: "codex", Value: "proxy"})
+		case runIt, fault.AsOwner, fault.GiveBack:
+			r.Name = fact
+		case fault.Login:
+			for _, how := range []fault.How{fault.Browser, fault.Paste, fault.Device, fault.APIKey, fault.Token} {
+				all = append(all, fault.Remedy{Do: do, Provider: "sim", How: how, Label: fact}, fault.Remedy{Do: do, Provider: "sim", How: how, Account: fact})
+			}
+			r.Account = ""
+		}
+		all = append(all, r)
+	}
+	switch do {
+	case fault.SetVariable, fault.WithVariable, fault.WithoutVariable, fault.SetSetting, fault.AmendProvider,
+		fault.EditFile, fault.DeleteFile, fault.ProtectFile, fault.LookAtFile, fault.GiveBack, fault.AsOwner, fault.SealKeyFile, fault.Import, setUpIn:
+		return all // they take what they name
+	case fault.Rename, fault.Move, fault.ShowProvider:
+		return all
+	}
+	return append(all, fault.Remedy{Do: do})
+}
+
+// split has a shell split each line, and returns the words of each.
+func split(t *testing.T, lines []string) [][]string {
+	t.Helper()
+	var script strings.Builder
+	script.WriteString("set -f\nunset EDITOR\n")
+	for _, line := range lines {
+		script.WriteString("printf '%s\\0' " + line + "\nprintf '\\n\\0'\n")
+	}
+	cmd := exec.CommandContext(t.Context(), "sh")
+	cmd.Stdin, cmd.Dir = strings.NewReader(script.String()), t.TempDir()
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := strings.Split(strings.TrimSuffix(string(out), "\x00\n\x00"), "\x00\n\x00")
+	if left, err := os.ReadDir(cmd.Dir); err != nil || len(left) > 0 || len(all) != len(lines) {
+		t.Fatalf("%d lines became %d, and left %v (%v)", len(lines), len(all), left, err)
+	}
+	words := make([][]string, len(all))
+	for i := range all {
+		words[i] = strings.Split(all[i], "\x00")
+	}
+	return words
+}
+
+// A hint carries over what its command was given.
+func TestHintsCarryOver(t *testing.T) {
+	at := time.Now().Add(10 * time.Minute)
+	for _, row := range []struct {
+		args []string
+		next fault.Remedy
+		want string
+	}{
+		{[]string{"login", "sim", "--label", "My work", "--flow=device", "--client-id", "x", "--pool", "p"}, fault.Remedy{Do: fault.Again, Name: "timeout", Value: "15m"}, "authferry login sim --label 'My work' --flow device --client-id x --pool p --timeout 15m"},
+		{[]string{"add", "sim", "--renew", "ada"}, fault.Remedy{Do: fault.Again, How: fault.Paste}, "authferry login sim --renew ada --flow paste"},
+		{[]string{"login", "sim", "--token-stdin", "--expires-in", "1h", "--label", "x"}, fault.Remedy{Do: fault.Again, How: fault.APIKey}, "authferry login sim --label x --api-key-stdin"},
+		{[]string{"exec", "sim", "--pool", "p", "--", "curl", "a b"}, fault.Remedy{Do: fault.Wait}, "authferry exec sim --pool p -- curl 'a b'"},
+		{[]string{"token", "-p", "p"}, fault.Remedy{Do: fault.Wait}, "authferry token --pool p --wait"},
+		{[]string{"token", "-a", "x", "-p", "p"}, fault.Remedy{Do: fault.Again, Account: "x", Pool: "q"}, "authferry token --account x --pool q"},
+		{[]string{"helper", "git", "get", "--account", "x"}, fault.Remedy{Do: fault.Again}, "authferry helper git get --account x"},
+		{[]string{"header", "--hold-scope", "model:opus"}, fault.Remedy{Do: fault.WithVariable, Name: "AUTHFERRY_LOCK_TIMEOUT", Value: "2m"}, "AUTHFERRY_LOCK_TIMEOUT=2m authferry header --hold-scope model:opus"},
+		{nil, fault.Remedy{Do: fault.Again}, "authferry status"},
+	} {
+		own, child := cutCommand(row.args)
+		if got := (hints{own, child, "linux"}).command(row.next); got != row.want {
+			t.Errorf("%q: %s, want %s", row.args, got, row.want)
+		}
+	}
+	h := hints{args: []string{"keystore", "status"}, goos: "linux"}
+	if got := h.of(&fault.Error{Code: fault.KeystoreDenied, Next: []fault.Remedy{{Do: fault.ShowKeystore}}}); got != "authferry doctor" {
+		t.Errorf("keystore status hints at %q", got)
+	}
+	if got := (hints{args: []string{"token"}}).of(&fault.Error{Code: fault.AllHeld, RetryAt: at, Next: []fault.Remedy{{Do: fault.Wait}, {Do: fault.ShowHolds}}}); !strings.HasPrefix(got, "authferry token --wait # in ") || !strings.Contains(got, "\nauthferry holds") {
+		t.Errorf("held: %q", got)
+	}
+	if got := (hints{args: []string{"token"}}).command(fault.Remedy{Do: fault.ShowAccount, Account: "a\nb"}); got != "" {
+		t.Errorf("a line break gives %q", got)
+	}
+}
