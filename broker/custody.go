@@ -173,31 +173,36 @@ func (t *takeover) adopt(ctx context.Context, n NewAccount) (*index.Account, err
 		if g == nil || g.Secret().Empty() || g.Provider != n.Provider.Name || record.Fingerprint(g.Secret()) != record.Fingerprint(n.grantSecret()) {
 			continue
 		}
-		now := time.Now().UTC()
-		acc, slot, err := o.Store.AccessOf(ctx, id, g.Generation)
-		if err != nil {
-			return nil, err
-		}
-		if acc == nil {
-			if _, acc = newRecords(id, n, now); acc != nil {
-				acc.Generation = g.Generation
-			}
-		}
-		a, err := newEntry(id, n, now)
-		if err != nil {
-			return nil, err
-		}
-		l, err := o.LockNew(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		defer l.Release()
-		return o.Commit(ctx, l, folder.Login{
-			Slot: stored.Slot, Grant: g, Stored: true, Access: acc, AccessSlot: slot, New: &a,
-			Check: func(i *index.Index) error { return admissible(i, &a, g.Secret()) },
-		})
+		return t.adoptAs(ctx, o, id, stored, n)
 	}
 	return nil, nil
+}
+
+// adoptAs gives the stored login of account id the entry that n is to have.
+func (t *takeover) adoptAs(ctx context.Context, o *folder.Opened, id string, stored record.Grants, n NewAccount) (*index.Account, error) {
+	now := time.Now().UTC()
+	acc, slot, err := o.Store.AccessOf(ctx, id, stored.Best.Generation)
+	if err != nil {
+		return nil, err
+	}
+	if acc == nil {
+		if _, acc = newRecords(id, n, now); acc != nil {
+			acc.Generation = stored.Best.Generation
+		}
+	}
+	a, err := newEntry(id, n, now)
+	if err != nil {
+		return nil, err
+	}
+	l, err := o.LockNew(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	defer l.Release()
+	return o.Commit(ctx, l, folder.Login{
+		Slot: stored.Slot, Grant: stored.Best, Stored: true, Access: acc, AccessSlot: slot, New: &a,
+		Check: func(i *index.Index) error { return admissible(i, &a, stored.Best.Secret()) },
+	})
 }
 
 // grantSecret is what n's grant will be made of.

@@ -72,7 +72,7 @@ func (l *login) announce(ctx context.Context) (o *folder.Opened, err error) {
 		if o, err = l.b.Prepare(ctx, func(*index.Index) error { return nil }); err != nil {
 			return err
 		}
-		if l.lock, err = l.b.LockNew(ctx, index.NewID()); err != nil {
+		if l.lock, err = o.LockNew(ctx, index.NewID()); err != nil {
 			return err
 		}
 		if err = o.ChangeManifest(ctx, func(m *record.Manifest) { m.Add(l.lock.Account) }); err != nil {

@@ -78,12 +78,12 @@ func (o *Opened) Commit(ctx context.Context, l *Rotation, login Login) (*index.A
 			}
 			if login.Check != nil {
 				if refused = login.Check(i); refused != nil {
-					return nil
+					return final{refused}
 				}
 			}
 			if login.New != nil {
 				if refused = o.unmoved(i); refused != nil {
-					return nil
+					return final{refused}
 				}
 				i.Keystore = o.Index.Keystore // the first secret decides
 				entry = i.Enlist(*login.New)
@@ -182,7 +182,7 @@ func (p *Patience) Until(write func() error) error {
 			p.Deadline = p.Deadline.Add(stopped)
 		}
 		last = time.Now()
-		if err == nil || time.Now().After(p.Deadline) || fault.CodeOf(err) == fault.NoAccount || errors.Is(err, errMoved) {
+		if err == nil || time.Now().After(p.Deadline) || fault.CodeOf(err) == fault.NoAccount || errors.Is(err, errMoved) || isFinal(err) {
 			return err
 		}
 		if p.Tell != nil {
@@ -191,4 +191,14 @@ func (p *Patience) Until(write func() error) error {
 		}
 		time.Sleep(pause)
 	}
+}
+
+// final is an error that asking again would not change.
+type final struct{ error }
+
+func (e final) Unwrap() error { return e.error }
+
+func isFinal(err error) bool {
+	_, is := errors.AsType[final](err)
+	return is
 }

@@ -127,11 +127,12 @@ func (f *Folder) TryLockAccount(id string) (*Rotation, error) {
 }
 
 // LockNew takes the rotation lock of an account that is not in the index yet, so that
-// doctor does not take it for one that was given up. Nobody else wants it.
-func (f *Folder) LockNew(ctx context.Context, id string) (*Rotation, error) {
-	l, err := f.Lock(ctx, lock.Rotation(id))
+// doctor does not take it for one that was given up. Nobody else wants it. Where there is
+// no lock to be had, a keystore that refuses as well says better why.
+func (o *Opened) LockNew(ctx context.Context, id string) (*Rotation, error) {
+	l, err := o.Lock(ctx, lock.Rotation(id))
 	if err != nil {
-		return nil, err
+		return nil, cmp.Or(o.Probe(ctx), err)
 	}
 	return &Rotation{l, id}, nil
 }

@@ -107,14 +107,13 @@ func (o *Opened) Missing(ctx context.Context) error {
 	if err == nil && !found {
 		return fault.Errorf(fault.KeystoreUnavailable, "this keystore has nothing of this folder; is it another session's, or not mounted?").Try(fault.Remedy{Do: fault.ShowKeystore})
 	}
-	if err != nil {
-		return nil
+	if err == nil {
+		var m record.Manifest
+		if m, err = o.Store.Manifest(ctx); err == nil {
+			return o.superseded(ctx, m)
+		}
 	}
-	m, err := o.Store.Manifest(ctx)
-	if err != nil {
-		return nil
-	}
-	return o.superseded(ctx, m)
+	return nil
 }
 
 // SetClientSecret keeps the secret of e's client, and records the keystore that has

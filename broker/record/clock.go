@@ -54,6 +54,7 @@ func (acc *Access) suspect(now time.Time) bool {
 // Freshness is what to do with an access token.
 type Freshness int
 
+// What Judge says.
 const (
 	fresh Freshness = iota // hand it out
 	Soft                   // hand it out, and have it refreshed in the background
