@@ -77,7 +77,10 @@ func (t *Trouble) status(a api) int {
 		return http.StatusBadGateway
 	case LoginNeeded, NotAllowed, NoToken:
 	}
+	e, _ := t.Err.(*fault.Error) //nolint:errorlint // it is one or there is none
 	switch {
+	case a == messages && e != nil && e.Refused: // Claude Code with a helper of its own would try a 403 again for minutes
+		return http.StatusTooManyRequests
 	case a == responses: // all else is tried again, for up to half a minute
 		return http.StatusBadRequest
 	case t.Kind == NoToken:
@@ -121,7 +124,7 @@ func (p *Proxy) answer(w http.ResponseWriter, r *http.Request, a api, t Trouble)
 	}
 	if seconds := untilSeconds(t.RetryAt); status == http.StatusTooManyRequests && seconds > 0 && (a == messages || a == other) {
 		h.Set("Retry-After", strconv.FormatInt(seconds, 10))
-		if a == messages {
+		if a == messages && t.Kind == AllHeld {
 			// By the time alone Claude Code, where it takes the key for a subscription's, says
 			// "not your usage limit". It doesn't know this claim, and says "usage limit".
 			h.Set("Anthropic-Ratelimit-Unified-Status", "rejected")

@@ -5,6 +5,9 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/keystore"
 )
 
 const (
@@ -64,6 +67,25 @@ func TestFailover(t *testing.T) {
 			}
 			w.proxy.Close()
 		})
+	}
+}
+
+// Tokens that the API refuses are no limit: that is said, and no time of a limit.
+func TestAllAreRefused(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.add(broker.NewAccount{Label: "ada", Provider: w.provider(), APIKey: keystore.NewSecret("token-ada")})
+	w.open().api.will(limits(401, nil, "", "ada"))
+	for range 2 {
+		for path, status := range map[string]int{messagesPath: 429, responsesPath: 400, chatPath: 403} {
+			res := w.post(path, aModel)
+			if res.status != status || !strings.Contains(res.body, "trouble 10") || res.header.Get("Anthropic-Ratelimit-Unified-Status") != "" {
+				t.Errorf("%s: %d %v %s", path, res.status, res.header, res.body)
+			}
+		}
+	}
+	if got := w.api.asked(); got != "ada" {
+		t.Errorf("asked %q", got)
 	}
 }
 

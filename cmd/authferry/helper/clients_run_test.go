@@ -300,6 +300,7 @@ func TestAIClientsUnderRun(t *testing.T) {
 			{name: "connection cut", ada: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, asked: "ada…"},
 			{name: "disabled in another terminal", ada: hour, asked: "ada", says: client.all, then: func(s *scene) { s.Must("", "disable", "bob") }},
 			{name: "all limited", ada: hour, bob: hour, asked: "ada bob", says: client.all},
+			{name: "every token refused", ada: status(401), bob: status(401), asked: "ada bob", says: client.login},
 			{name: "all held before", asked: "", says: client.all, first: func(s *scene) {
 				for _, who := range []string{"ada", "bob"} {
 					var doc struct{ Lease string }
