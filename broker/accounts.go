@@ -34,7 +34,8 @@ type NewAccount struct {
 	APIKey                    keystore.Secret // instead of tokens
 	LongLived                 bool            // AccessToken is a long-lived one, and all there is
 	Identity                  oauth.Identity
-	ObtainedAt                time.Time // zero: now
+	Service                   oauth.Service // the remote MCP server that it is for
+	ObtainedAt                time.Time     // zero: now
 	// Imported: authferry did not see the token's issue, so its lifetime is
 	// not known.
 	Imported bool
@@ -174,7 +175,7 @@ func newRecords(id string, n NewAccount, now time.Time) (*record.Grant, *record.
 	g := &record.Grant{
 		Account: id, Generation: 1, Provider: p.Name,
 		RefreshToken: n.RefreshToken, Endpoint: endpoint,
-		Scopes: n.Scopes, Headers: p.TokenHeaders(), Origins: p.APIOrigins, API: p.API(),
+		Scopes: n.Scopes, Headers: p.TokenHeaders(), Origins: p.APIOrigins, API: p.API(), Service: n.Service,
 		RefreshExpiresAt: n.RefreshExpiresAt,
 	}
 	if who := n.Identity; who.Subject != "" {
@@ -199,7 +200,7 @@ func newRecords(id string, n NewAccount, now time.Time) (*record.Grant, *record.
 	return g, &record.Access{
 		Account: id, Generation: 1, AccessToken: n.AccessToken, TokenType: tokenType,
 		ExpiresAt: n.ExpiresAt, ObtainedAt: now, Imported: n.Imported, Boot: record.BootNow(),
-		Headers: g.Headers, Origins: g.Origins, API: g.API,
+		Headers: g.Headers, Origins: g.Origins, API: g.API, Resource: g.Endpoint.Resource, Address: g.Service.Address,
 	}
 }
 
@@ -340,10 +341,16 @@ func (b *Broker) Remove(ctx context.Context, account string, how Revocation) (*R
 	if err := o.ChangeManifest(ctx, func(m *record.Manifest) { m.Remove(a.ID) }); err != nil {
 		return nil, err
 	}
-	return done, b.Update(ctx, index.Durable, func(idx *index.Index) error {
+	if err := b.Update(ctx, index.Durable, func(idx *index.Index) error {
 		drop(idx, a.ID)
 		return nil
-	})
+	}); err != nil {
+		return nil, err
+	}
+	if g := stored.Best; revoke && g != nil && g.Service.Registration == oauth.RegistrationDynamic {
+		b.retire(ctx, o, g, done)
+	}
+	return done, nil
 }
 
 // drop removes an account's entry. A directory that is bound to it stays so, and gets

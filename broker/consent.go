@@ -18,7 +18,10 @@ import (
 // byBrowser waits for the answer on loopback, and tells the browser that brings
 // it what came of it.
 func (l *login) byBrowser(ctx context.Context, who Person) (*Login, error) {
-	listener, err := oauth.Listen(l.provider.RedirectURI)
+	listener, err := l.listen(ctx)
+	if e, ok := errors.AsType[*fault.Error](err); ok {
+		return nil, e
+	}
 	if errors.Is(err, oauth.ErrPortTaken) {
 		return nil, fault.Errorf(fault.LoginFailed, "the port of the redirect URI %s is taken: another login, or the program that it belongs to", l.provider.RedirectURI).
 			Try(fault.Remedy{Do: fault.Again, How: fault.Paste})
@@ -49,7 +52,7 @@ func (l *login) redeem(ctx context.Context, a *oauth.Authorization, answer *oaut
 
 func (l *login) tokens(ctx context.Context, a *oauth.Authorization, code keystore.Secret) (*oauth.Token, error) {
 	defer l.b.Progress(folder.Step{Doing: forProvider(l.provider.Name), Until: time.Now().Add(l.b.HTTPTimeout)})()
-	tok, err := l.b.Client.Exchange(ctx, a, code)
+	tok, err := l.client().Exchange(ctx, a, code)
 	l.endpoint.AuthStyle = a.AuthStyle()
 	return tok, err
 }
@@ -71,7 +74,7 @@ const pasteTries = 3
 
 // byPaste reads what the person copied; a person may try again, a pipe has ended.
 func (l *login) byPaste(ctx context.Context, who Person) (*Login, error) {
-	redirect, err := pasteRedirect(l.provider)
+	redirect, err := l.registerFor(ctx, func() (string, error) { return pasteRedirect(l.provider) })
 	if err != nil {
 		return nil, l.failed(err)
 	}
@@ -114,8 +117,11 @@ func pasteRedirect(p oauth.Provider) (string, error) {
 }
 
 func (l *login) byDevice(ctx context.Context, who Person) (*Login, error) {
+	if _, err := l.registerFor(ctx, func() (string, error) { return pasteRedirect(l.provider) }); err != nil {
+		return nil, l.failed(err)
+	}
 	over := l.b.Progress(folder.Step{Doing: forProvider(l.provider.Name)})
-	d, err := l.b.Client.AuthorizeDevice(ctx, l.provider, l.endpoint)
+	d, err := l.client().AuthorizeDevice(ctx, l.provider, l.endpoint)
 	over()
 	if err != nil {
 		return nil, l.failed(err)
@@ -123,7 +129,7 @@ func (l *login) byDevice(ctx context.Context, who Person) (*Login, error) {
 	who.Enter(d)
 	// The poll that succeeds is the exchange, so what it writes comes before.
 	return l.exchange(ctx, "", func(context.Context) (*oauth.Token, error) {
-		tok, err := l.b.Client.Redeem(ctx, d)
+		tok, err := l.client().Redeem(ctx, d)
 		l.endpoint.AuthStyle = d.AuthStyle()
 		return tok, err
 	})

@@ -160,6 +160,16 @@
 // about the account, as it is for a key. Its first one is a guessed hold, which a
 // success proves wrong; the next one after that hold is the end of the login.
 //
+// remote.go and registration.go are for a remote MCP server. What it says is looked up
+// anew for each login, and a person sees it first; providers.toml only remembers what it
+// was, so that another authorization server is asked about. The grant pins its address,
+// its resource, its issuer and all scopes that were ever asked for; a login for another
+// address or resource takes no login's place. Its tokens have no origins: they go to no
+// host, but to that server. authferry's own registration is a record in the keystore,
+// of one issuer and one resource; the entry's client id only finds it. It is made in a
+// login alone, after the port of its redirect is open, kept before the browser opens, and
+// deleted with the last login that needs it. The client of another entry is never used.
+//
 // # Taking over
 //
 // takeover.go decides about every login of another program's file, custody.go

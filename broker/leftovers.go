@@ -66,7 +66,7 @@ func (d *doctor) fetch(ctx context.Context, o *folder.Opened, m record.Manifest,
 		if stored.Best == nil {
 			continue
 		}
-		if stored.Best.ClientSecret {
+		if stored.Best.NeedsClient() {
 			needed = append(needed, record.ClientKey(stored.Best.Endpoint))
 		}
 		if err := d.fetchLogin(ctx, o, id, stored); err != nil {

@@ -34,6 +34,9 @@ type LoginRequest struct {
 	Renew    string        // the account whose login this has to be; empty: whoever logs in
 	Flow     Flow          // empty: what the provider's data allows, in the order above
 	Timeout  time.Duration // how long the person may take; zero: five minutes
+	// Remote is the remote MCP server that the login is for, whose name Provider is;
+	// nil: it is for none.
+	Remote *Remote
 	// ExpiresIn is how long a long-lived token lasts; zero: the provider's data says.
 	ExpiresIn time.Duration
 }
@@ -92,13 +95,15 @@ type login struct {
 	flow     Flow
 	provider oauth.Provider
 	endpoint oauth.Endpoint   // with the client's secret
+	service  oauth.Service    // the remote MCP server that it is for
+	reused   bool             // its client was registered for an earlier login
 	renew    string           // account id
 	lock     *folder.Rotation // of the account, if it becomes a new one
 }
 
 // newLogin refuses what can be refused before a person is troubled.
 func (b *Broker) newLogin(ctx context.Context, req LoginRequest) (*login, error) {
-	p, err := b.Provider(req.Provider)
+	p, err := req.provider(b)
 	if err != nil {
 		return nil, err
 	}
@@ -112,6 +117,9 @@ func (b *Broker) newLogin(ctx context.Context, req LoginRequest) (*login, error)
 	}
 	if l.renew, err = renewable(idx, req, index.KindOAuth); err != nil {
 		return nil, err
+	}
+	if req.Remote != nil {
+		return l, l.toRemote(ctx, idx)
 	}
 	l.endpoint.ClientID = cmp.Or(req.ClientID, p.ClientID)
 	if l.endpoint.ClientID == "" && l.renew == "" {
@@ -270,6 +278,12 @@ func (l *login) failed(err error) error {
 		return err
 	}
 	again := fault.Remedy{Do: fault.Again}
+	refusal, _ := errors.AsType[*oauth.Error](err)
+	_, late := errors.AsType[errNobody](err)
+	if l.reused && (late || refusal != nil && refusal.Code == "invalid_client") {
+		again.Name = "register" // the server may have forgotten the client
+		return fault.Errorf(fault.LoginFailed, "%v; nothing was changed", err).Try(again, fault.Remedy{Do: fault.Again, Name: "timeout", Value: "15m"})
+	}
 	if nobody, ok := errors.AsType[errNobody](err); ok {
 		return fault.Errorf(fault.LoginFailed, "%v; nothing was changed", nobody).Try(fault.Remedy{Do: fault.Again, Name: "timeout", Value: "15m"})
 	}
@@ -286,6 +300,9 @@ func (l *login) failed(err error) error {
 		case oauth.Dead:
 			return fault.Errorf(fault.LoginFailed, "the provider refused the code: it was used already or is too old; nothing was changed").Try(again)
 		case oauth.Misconfigured:
+			if l.req.Remote != nil {
+				return fault.Errorf(fault.LoginFailed, "%v; nothing was changed", e).Try(again)
+			}
 			return fault.Errorf(fault.LoginFailed, "%v; nothing was changed", e).Try(fault.Remedy{Do: fault.ShowProvider, Provider: l.provider.Name})
 		}
 		return fault.Errorf(fault.LoginFailed, "%v; nothing was changed", e).Try(again)

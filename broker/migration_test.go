@@ -43,7 +43,7 @@ func TestClientSecretDuringMigration(t *testing.T) {
 	if _, err := at(dir).MigrateKeystore(t.Context(), keystore.File); err != nil {
 		t.Fatal(err)
 	}
-	if err := o.SetClientSecret(t.Context(), testProvider(w.server.URL).Endpoint(), keystore.NewSecret("s")); fault.CodeOf(err) != fault.LockTimeout {
+	if err := o.SetClient(t.Context(), testProvider(w.server.URL).Endpoint(), record.ClientSecret{Secret: "s"}); fault.CodeOf(err) != fault.LockTimeout {
 		t.Errorf("%v", err)
 	}
 	if left := itemsOf(t, dir); left != nil {

@@ -173,6 +173,11 @@ func failureError(a *index.Account) *fault.Error {
 	e := fault.Errorf(code, "account %s: %s; the login is kept", quote(a.Label), a.Failure.Message)
 	if a.Failure.Class == classMisconfigured {
 		e.Next = []fault.Remedy{{Do: fault.ShowProvider, Provider: a.Provider}}
+		if a.Resource != "" { // its authorization server may have forgotten authferry's client
+			next := Renewal(a)
+			next.Name = "register"
+			e.Next = []fault.Remedy{next}
+		}
 	}
 	e.RetryAt, e.Own = a.Failure.NextTryAt, a.Failure.Class == classRefused
 	return e

@@ -120,7 +120,11 @@ func (b *Broker) Report(ctx context.Context, s Selection, r ReportRequest) (*Rep
 	case v.Retry():
 		res.Action, res.RetryAt = Retry, now.Add(v.RetryAfter)
 		res.RetryAfter = v.RetryAfter
-	case v.Kind == ratelimit.Success:
+	case v.Kind != ratelimit.Success:
+		if res.Why = stepUp(a, r); res.Why != nil {
+			res.Action = LogIn
+		}
+	default:
 		b.warnStillHeld(idx, a, now)
 	}
 	if res.Action == Wait && !res.RetryAt.IsZero() {

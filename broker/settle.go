@@ -88,7 +88,7 @@ func (l *login) announce(ctx context.Context) (o *folder.Opened, err error) {
 func (l *login) identify(ctx context.Context, tok *oauth.Token, nonce string) (oauth.Identity, error) {
 	ctx, over := l.b.Within(ctx, l.b.HTTPTimeout, forProvider(l.provider.Name))
 	defer over()
-	who, err := l.b.Client.Identify(ctx, l.provider, l.endpoint, tok, nonce)
+	who, err := l.client().Identify(ctx, l.provider, l.endpoint, tok, nonce)
 	if e, ok := errors.AsType[*oauth.Error](err); ok {
 		l.b.Log.Warn("the userinfo endpoint failed", "provider", l.provider.Name, "error", e)
 		return oauth.Identity{}, nil
@@ -100,7 +100,7 @@ func (l *login) account(tok *oauth.Token, who oauth.Identity) NewAccount {
 	n := NewAccount{
 		Provider: l.provider, ClientID: l.endpoint.ClientID, AuthStyle: l.endpoint.AuthStyle, Label: l.req.Label, Pool: l.req.Pool,
 		AccessToken: tok.AccessToken, RefreshToken: tok.RefreshToken, TokenType: tok.TokenType,
-		Scopes: l.provider.Scopes, Identity: who, ObtainedAt: tok.ArrivedAt, lock: l.lock,
+		Scopes: l.provider.Scopes, Identity: who, Service: l.service, ObtainedAt: tok.ArrivedAt, lock: l.lock,
 	}
 	if granted := strings.Fields(tok.Scope); len(granted) > 0 {
 		n.Scopes = granted // RFC 6749 §5.1: as asked for, unless the answer says otherwise
@@ -285,6 +285,9 @@ func (b *Broker) replace(ctx context.Context, id string, n NewAccount) (*index.A
 	g, acc := newRecords(id, n, now)
 	g.Generation = record.NextGeneration(a, old.Best)
 	if before := old.Best; before != nil {
+		if err := ofServer(before, g.Endpoint.Resource, g.Service.Address, a.Label); err != nil {
+			return nil, err
+		}
 		if before.Owner.Subject != "" && before.Owner != g.Owner && (g.Owner.Subject != "" || n.lock != nil) {
 			return nil, fault.Errorf(fault.LoginFailed, "account %s is of another user, whatever index.json says; nothing was changed", quote(a.Label)).
 				Try(fault.Remedy{Do: fault.Fix}, fault.Remedy{Do: fault.Again})
@@ -303,6 +306,8 @@ func (b *Broker) replace(ctx context.Context, id string, n NewAccount) (*index.A
 		Slot: index.FreeSlot(*a, index.GrantRecord), Grant: g, Access: acc, Patience: b.patience(n),
 		Enter: func(_ *index.Index, renewed, before *index.Account) {
 			renewed.RefreshedAt, renewed.Shared, renewed.RejectedAt = now.Truncate(time.Second), "", time.Time{}
+			// What was guessed of the old token's refusal says nothing of the new one.
+			renewed.Holds = slices.DeleteFunc(renewed.Holds, func(h index.Hold) bool { return !h.Proven && h.Source == refusedSource })
 			if fp := renewed.Fingerprint; fp != "" && fp == before.Fingerprint {
 				// Who else has this refresh token, and what became of a request with it, is as it was.
 				renewed.Shared = before.Shared

@@ -50,6 +50,7 @@ type Token struct {
 	Headers     []oauth.Header // all that a request needs
 	Origins     []string       // where they may be sent, and nowhere else
 	API         oauth.API      // where the proxy sends them, and for what
+	Resource    string         // the remote MCP server that they are for, and nothing else; empty: they are for none
 	Lease       string         // "<account id>.<generation>"
 	Account     index.Account
 	Current     string // id of the account that is current in its pool; empty: none was named yet
@@ -272,7 +273,7 @@ func (b *Broker) serveAPIKey(ctx context.Context, idx *index.Index, a *index.Acc
 func tokenOf(acc *record.Access, a *index.Account) *Token {
 	return &Token{
 		AccessToken: acc.AccessToken, TokenType: acc.TokenType, ExpiresAt: acc.ExpiresAt,
-		Headers: oauth.Expand(acc.Headers, acc.AccessToken), Origins: acc.Origins, API: acc.API,
+		Headers: oauth.Expand(acc.Headers, acc.AccessToken), Origins: acc.Origins, API: acc.API, Resource: acc.Resource,
 		Lease: lease(acc.Account, acc.Generation), Account: *a,
 	}
 }

@@ -19,6 +19,9 @@ type AccountView struct {
 	Pool       string    `json:"pool"`
 	Kind       string    `json:"kind"`
 	Identity   string    `json:"identity,omitempty"`
+	Resource   string    `json:"resource,omitempty"` // of a remote MCP server's login: that server
+	Service    string    `json:"service,omitempty"`  // its name for itself
+	Scopes     []string  `json:"scopes,omitempty"`   // that such a login was asked for
 	State      State     `json:"state"`
 	Current    bool      `json:"current"`
 	Rank       int       `json:"rank"`
@@ -102,6 +105,7 @@ func (b *Broker) view(idx *index.Index, a *index.Account, now time.Time) Account
 func viewAccount(a, current *index.Account, now time.Time) AccountView {
 	v := AccountView{
 		ID: a.ID, Label: a.Label, Provider: a.Provider, Pool: a.Pool, Kind: a.Kind, Identity: a.Identity,
+		Resource: a.Resource, Service: a.Service, Scopes: a.Scopes,
 		State: StateOf(a, now), Current: current != nil && current.ID == a.ID, Rank: a.Rank, Generation: a.Generation,
 		ExpiresAt: seconds(a.ExpiresAt), RefreshExpiresAt: seconds(a.RefreshExpiresAt), AddedAt: seconds(a.AddedAt), RefreshedAt: seconds(a.RefreshedAt),
 		NoRefresh: a.Kind == index.KindOAuth && a.Fingerprint == "", Renew: Renewal(a), EndsSoon: EndsSoon(a, now),

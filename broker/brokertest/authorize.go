@@ -116,7 +116,9 @@ func (s *Server) sendBack(r *request, pairs ...string) answer {
 	if state := r.params.Get("state"); state != "" {
 		q.Set("state", state)
 	}
-	q.Set("iss", s.URL)
+	if iss, ok := s.describe(r.cfg)["issuer"].(string); ok {
+		q.Set("iss", iss)
+	}
 	to.RawQuery = q.Encode()
 	return redirect(to.String())
 }

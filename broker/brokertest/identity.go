@@ -72,16 +72,18 @@ func (s *Server) jwks(*request) answer {
 }
 
 // metadata is the document of OpenID Connect Discovery and of RFC 8414.
-func (s *Server) metadata(r *request) answer {
+func (s *Server) metadata(r *request) answer { return jsonReply(http.StatusOK, s.describe(r.cfg)) }
+
+func (s *Server) describe(cfg Config) map[string]any {
 	methods := []string{"none"}
-	if r.cfg.MCP.Registrations.Secret {
+	if cfg.MCP.Registrations.Secret {
 		methods = []string{"client_secret_basic"}
 	}
-	if r.cfg.ClientSecret != "" {
+	if cfg.ClientSecret != "" {
 		methods = []string{"client_secret_basic", "client_secret_post"}
 	}
-	if r.cfg.ClientAuth != "" {
-		methods = []string{r.cfg.ClientAuth}
+	if cfg.ClientAuth != "" {
+		methods = []string{cfg.ClientAuth}
 	}
 	doc := map[string]any{
 		"issuer":                                         s.URL,
@@ -102,12 +104,12 @@ func (s *Server) metadata(r *request) answer {
 		"id_token_signing_alg_values_supported":          []string{"RS256"},
 		"authorization_response_iss_parameter_supported": true,
 		"registration_endpoint":                          s.URL + "/register",
-		"client_id_metadata_document_supported":          r.cfg.MCP.Registrations.Documents,
+		"client_id_metadata_document_supported":          cfg.MCP.Registrations.Documents,
 	}
-	if change := r.cfg.MCP.Server; change != nil {
+	if change := cfg.MCP.Server; change != nil {
 		change(doc)
 	}
-	return jsonReply(http.StatusOK, doc)
+	return doc
 }
 
 // userinfo follows OpenID Connect Core section 5.3.

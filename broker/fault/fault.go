@@ -30,6 +30,9 @@ const (
 	KeystoreMismatch    Code = "keystore_mismatch"
 	SecretTooBig        Code = "secret_too_big"
 	LockTimeout         Code = "lock_timeout"
+	RegistrationRefused Code = "registration_refused" // by a remote MCP server's authorization server
+	WrongResource       Code = "wrong_resource"       // a token would be another server's
+	InsufficientScope   Code = "insufficient_scope"   // a login for more would do
 	ProviderUnreachable Code = "provider_unreachable"
 	ProviderRefused     Code = "provider_refused"
 	Fenced              Code = "fenced"

@@ -47,7 +47,10 @@ const (
 	// WithoutVariable is Again without the environment variable Name.
 	WithoutVariable Action = "without-variable"
 
-	Login Action = "login" // Provider [Account: to be renewed] [Label] [Pool] [How] [Value: a client id]
+	// Login takes Provider [Account: to be renewed] [Label] [Pool] [How] [Value: a client
+	// id]; or, for a remote MCP server, Name: "register", or Name: "scope" and Value: scopes
+	// with a space between.
+	Login Action = "login"
 
 	ListAccounts Action = "list-accounts"
 	ShowAccount  Action = "show-account" // Account

@@ -150,6 +150,7 @@ func point(a *index.Account, g *record.Grant, grantSlot string, acc *record.Acce
 	a.Generation, a.GrantSlot, a.Fingerprint = g.Generation, grantSlot, fp
 	a.TokenFingerprint = g.TokenFingerprint
 	a.RefreshExpiresAt = g.RefreshExpiresAt
+	a.Resource, a.Service, a.Scopes = g.Endpoint.Resource, g.Service.Name, g.Service.Asked
 	if g.Owner.Subject != "" {
 		a.Issuer, a.Subject, a.Organization = g.Owner.Issuer, g.Owner.Subject, g.Owner.Organization
 	}

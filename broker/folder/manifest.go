@@ -10,7 +10,6 @@ import (
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/record"
-	"github.com/authferry/authferry/keystore"
 )
 
 // withManifest runs do under the manifest's lock, in which no migration can begin, with
@@ -116,14 +115,14 @@ func (o *Opened) Missing(ctx context.Context) error {
 	return nil
 }
 
-// SetClientSecret keeps the secret of e's client, and records the keystore that has
-// it, as no migration can go on in between.
-func (o *Opened) SetClientSecret(ctx context.Context, e oauth.Endpoint, secret keystore.Secret) error {
+// SetClient keeps what is known of e's client, and records the keystore that has it, as
+// no migration can go on in between.
+func (o *Opened) SetClient(ctx context.Context, e oauth.Endpoint, cs record.ClientSecret) error {
 	return o.withManifest(ctx, func(now *Opened) error {
 		if err := now.rewriteManifest(ctx, func(m *record.Manifest) { m.AddClient(record.ClientKey(e)) }); err != nil {
 			return err
 		}
-		if err := o.Store.SetClientSecret(ctx, e, secret); err != nil {
+		if err := o.Store.SetClient(ctx, e, cs); err != nil {
 			return err
 		}
 		return o.Update(ctx, index.Durable, func(i *index.Index) error {
@@ -136,9 +135,10 @@ func (o *Opened) SetClientSecret(ctx context.Context, e oauth.Endpoint, secret k
 	})
 }
 
-// DropClientSecret deletes the secret of e's client, unless a stored login needs it.
-func (o *Opened) DropClientSecret(ctx context.Context, e oauth.Endpoint) error {
-	return o.withManifest(ctx, func(now *Opened) error {
+// DropClient deletes what is stored of e's client, unless a stored login needs it. It
+// returns the registration that was authferry's own; nil: there was none.
+func (o *Opened) DropClient(ctx context.Context, e oauth.Endpoint) (own *oauth.Registration, err error) {
+	err = o.withManifest(ctx, func(now *Opened) error {
 		m, err := o.Store.Manifest(ctx)
 		if err != nil {
 			return err
@@ -151,11 +151,17 @@ func (o *Opened) DropClientSecret(ctx context.Context, e oauth.Endpoint) error {
 		if err != nil || slices.Contains(needed, key) {
 			return err
 		}
+		cs, err := o.Store.ClientSecret(ctx, e)
+		if err != nil {
+			return err
+		}
+		own = cs.Registration()
 		if err := o.Store.Delete(ctx, record.ClientItem(m.Store, key)); err != nil {
 			return err
 		}
 		return now.rewriteManifest(ctx, func(m *record.Manifest) { m.DropClient(key) })
 	})
+	return own, err
 }
 
 // Clients finds the client secrets that are stored by the providers and grants
@@ -174,11 +180,11 @@ func (o *Opened) Clients(ctx context.Context) ([]string, error) {
 		if p.ClientID == "" || slices.Contains(keys, key) {
 			continue
 		}
-		has, err := o.Store.HasClientSecret(ctx, p.Endpoint())
+		cs, err := o.Store.ClientSecret(ctx, p.Endpoint())
 		if err != nil {
 			return nil, err
 		}
-		if has {
+		if cs.ClientID != "" {
 			keys = append(keys, key)
 		}
 	}
@@ -195,7 +201,7 @@ func (o *Opened) NeededClients(ctx context.Context, ids []string) (keys []string
 		if err != nil {
 			return nil, err
 		}
-		if g := stored.Best; g != nil && g.ClientSecret && !slices.Contains(keys, record.ClientKey(g.Endpoint)) {
+		if g := stored.Best; g != nil && g.NeedsClient() && !slices.Contains(keys, record.ClientKey(g.Endpoint)) {
 			keys = append(keys, record.ClientKey(g.Endpoint))
 		}
 	}

@@ -81,7 +81,7 @@ func (f *Folder) AddProvider(ctx context.Context, p oauth.Provider, secret keyst
 		if err != nil {
 			return err
 		}
-		if err := o.SetClientSecret(ctx, p.Endpoint(), secret); err != nil {
+		if err := o.SetClient(ctx, p.Endpoint(), record.ClientSecret{Secret: secret.Reveal()}); err != nil {
 			return err
 		}
 	}
@@ -130,8 +130,26 @@ func (f *Folder) RemoveProvider(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if has, err := o.Store.HasClientSecret(ctx, p.Endpoint()); err != nil || !has {
+	if cs, err := o.Store.ClientSecret(ctx, p.Endpoint()); err != nil || cs.ClientID == "" {
 		return err
 	}
-	return o.DropClientSecret(ctx, p.Endpoint())
+	own, err := o.DropClient(ctx, p.Endpoint())
+	if warning := f.Unregister(ctx, own); warning != "" {
+		f.Warn(warning)
+	}
+	return err
+}
+
+// Unregister deletes a registration at its server (RFC 7592), as well as it can;
+// warning: it could not.
+func (f *Folder) Unregister(ctx context.Context, own *oauth.Registration) (warning string) {
+	if own == nil || own.URI == "" {
+		return ""
+	}
+	ctx, over := f.Within(ctx, f.HTTPTimeout, func() string { return "waiting for the server to delete authferry's registration" })
+	defer over()
+	if err := f.Client.Unregister(ctx, own); err != nil {
+		return fmt.Sprintf("%s did not delete authferry's registration: %v; that leaves an unused client there and nothing else", own.Issuer, err)
+	}
+	return ""
 }

@@ -51,6 +51,12 @@ type Account struct {
 	Subject      string `json:"subject,omitempty"`
 	Organization string `json:"organization,omitempty"`
 
+	// Resource is the remote MCP server that the login is for, Service its name for
+	// itself, and Scopes what the login was asked for, so far; empty: it is no such one.
+	Resource string   `json:"resource,omitempty"`
+	Service  string   `json:"service,omitempty"`
+	Scopes   []string `json:"scopes,omitempty"`
+
 	Generation int    `json:"generation"`
 	GrantSlot  string `json:"grant_slot,omitempty"`  // "a" to "d"
 	AccessSlot string `json:"access_slot,omitempty"` // "a" to "d"; empty: no access token

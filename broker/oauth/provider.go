@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Provider is how to log in to an authorization server and how its tokens are
@@ -85,6 +86,20 @@ const (
 	RegistrationDocument = "document" // its id is the address of its metadata
 	RegistrationDynamic  = "dynamic"  // authferry registered it (RFC 7591)
 )
+
+// Service is the remote MCP server that a login is for, and how its client came to be,
+// as its grant pins it beside what its Endpoint has.
+type Service struct {
+	Address         string    `json:"address"`        // that a person logged in to
+	Name            string    `json:"name,omitempty"` // resource_name; the server's text
+	Registration    string    `json:"registration"`   // a Registration… constant
+	RedirectURI     string    `json:"redirect_uri,omitempty"`
+	SecretExpiresAt time.Time `json:"secret_expires_at,omitzero"` // the client's; zero: never
+	Asked           []string  `json:"asked,omitempty"`            // every scope that was asked for so far
+}
+
+// IsZero reports that a login is for no remote MCP server.
+func (s Service) IsZero() bool { return s.Address == "" }
 
 // Where the identity of a login stands.
 const (

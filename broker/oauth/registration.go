@@ -61,7 +61,8 @@ const (
 	maxClientID     = 2 << 10
 )
 
-// clientMetadata is what authferry says of itself (RFC 7591 §2).
+// clientMetadata is what authferry says of itself (RFC 7591 §2). It names no scopes: a
+// client that is registered for some can't ask for more later.
 type clientMetadata struct {
 	Name            string   `json:"client_name"`
 	URI             string   `json:"client_uri"`
@@ -70,7 +71,6 @@ type clientMetadata struct {
 	ResponseTypes   []string `json:"response_types"`
 	AuthMethod      string   `json:"token_endpoint_auth_method"`
 	ApplicationType string   `json:"application_type"` // without it a server takes "web", which has no loopback
-	Scope           string   `json:"scope,omitempty"`
 }
 
 const clientURI = "https://github.com/authferry/authferry"
@@ -83,10 +83,10 @@ var authMethods = []struct{ name, style string }{
 // Register makes a client whose answers come to redirect. Nothing that is sent is
 // secret. The error is an *Error (nothing came, or it has to wait) or a
 // *RegistrationError.
-func (r *Remote) Register(ctx context.Context, redirect string, scopes []string) (*Registration, error) {
+func (r *Remote) Register(ctx context.Context, redirect string) (*Registration, error) {
 	meta := clientMetadata{
 		Name: "authferry", URI: clientURI, RedirectURIs: []string{redirect}, GrantTypes: []string{"authorization_code", "refresh_token"},
-		ResponseTypes: []string{"code"}, AuthMethod: authMethods[0].name, ApplicationType: "native", Scope: strings.Join(scopes, " "),
+		ResponseTypes: []string{"code"}, AuthMethod: authMethods[0].name, ApplicationType: "native",
 	}
 	if r.device {
 		meta.GrantTypes = append(meta.GrantTypes, deviceGrantType)

@@ -347,7 +347,7 @@ const redirectHere = "http://127.0.0.1:4711/callback"
 
 func TestRegister(t *testing.T) {
 	r, s := found(t, `{"client_id":"c1","redirect_uris":["`+redirectHere+`"],"registration_client_uri":"{self}/register/c1","registration_access_token":"rt"}`)
-	reg, err := r.Register(t.Context(), redirectHere, []string{"read"})
+	reg, err := r.Register(t.Context(), redirectHere)
 	testenv.Must(t, err)
 	want := &Registration{Issuer: s.url, Resource: s.url + "/mcp", ClientID: "c1", RedirectURI: redirectHere, AuthStyle: AuthNone, At: reg.At,
 		URI: s.url + "/register/c1", Token: keystore.NewSecret("rt")}
@@ -355,7 +355,7 @@ func TestRegister(t *testing.T) {
 		t.Errorf("%+v", reg)
 	}
 	sent := s.sent[len(s.sent)-1]
-	for _, part := range []string{`"application_type":"native"`, `"refresh_token"`, `"` + redirectHere + `"`, `"token_endpoint_auth_method":"none"`, `"scope":"read"`} {
+	for _, part := range []string{`"application_type":"native"`, `"refresh_token"`, `"` + redirectHere + `"`, `"token_endpoint_auth_method":"none"`} {
 		if !strings.Contains(sent, part) {
 			t.Errorf("%s is missing in %s", part, sent)
 		}
@@ -402,7 +402,7 @@ func TestRegisterRefuses(t *testing.T) {
 	} {
 		r, s := found(t, test.answer)
 		before := len(s.asked())
-		_, err := r.Register(t.Context(), redirectHere, nil)
+		_, err := r.Register(t.Context(), redirectHere)
 		if _, ok := errors.AsType[*RegistrationError](err); !ok || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: %v", test.name, err)
 		}
@@ -412,7 +412,7 @@ func TestRegisterRefuses(t *testing.T) {
 	}
 	// What manages the registration stays at the server that made it.
 	r, _ := found(t, `{"client_id":"c","registration_client_uri":"https://evil.example/c","registration_access_token":"rt"}`)
-	if reg, err := r.Register(t.Context(), redirectHere, nil); err != nil || reg.URI != "" || !reg.Token.Empty() {
+	if reg, err := r.Register(t.Context(), redirectHere); err != nil || reg.URI != "" || !reg.Token.Empty() {
 		t.Errorf("%+v %v", reg, err)
 	}
 }

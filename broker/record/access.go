@@ -17,7 +17,7 @@ func NewAccess(g *Grant, tok *oauth.Token) *Access {
 		Account: g.Account, Generation: g.Generation,
 		AccessToken: tok.AccessToken, TokenType: tok.TokenType,
 		ObtainedAt: tok.ArrivedAt.UTC(), Boot: BootNow(),
-		Headers: g.Headers, Origins: g.Origins, API: g.API,
+		Headers: g.Headers, Origins: g.Origins, API: g.API, Resource: g.Endpoint.Resource, Address: g.Service.Address,
 	}
 	if tok.ExpiresIn > 0 {
 		a.ExpiresAt = a.ObtainedAt.Add(tok.ExpiresIn)
@@ -39,6 +39,9 @@ type Access struct {
 	Headers     []string
 	Origins     []string
 	API         oauth.API // without Paths in a record from before there was a proxy
+	// Resource and Address are the remote MCP server that it is for; it goes nowhere else.
+	Resource string
+	Address  string
 }
 
 type accessWire struct {
@@ -54,6 +57,8 @@ type accessWire struct {
 	Headers     []string  `json:"headers"`
 	Origins     []string  `json:"origins"`
 	API         oauth.API `json:"api,omitzero"`
+	Resource    string    `json:"resource,omitempty"`
+	Address     string    `json:"address,omitempty"`
 }
 
 // Encode returns the record as it is stored.
@@ -62,7 +67,7 @@ func (acc *Access) Encode() (keystore.Secret, error) {
 		V: RecordVersion, Account: acc.Account, Generation: acc.Generation,
 		AccessToken: acc.AccessToken.Reveal(), TokenType: acc.TokenType,
 		ExpiresAt: acc.ExpiresAt, ObtainedAt: acc.ObtainedAt, Imported: acc.Imported, Boot: acc.Boot,
-		Headers: acc.Headers, Origins: acc.Origins, API: acc.API,
+		Headers: acc.Headers, Origins: acc.Origins, API: acc.API, Resource: acc.Resource, Address: acc.Address,
 	})
 }
 
@@ -82,6 +87,6 @@ func decodeAccess(s keystore.Secret) (*Access, error) {
 		Account: w.Account, Generation: w.Generation,
 		AccessToken: keystore.NewSecret(w.AccessToken), TokenType: w.TokenType,
 		ExpiresAt: w.ExpiresAt, ObtainedAt: w.ObtainedAt, Imported: w.Imported, Boot: w.Boot,
-		Headers: w.Headers, Origins: w.Origins, API: w.API,
+		Headers: w.Headers, Origins: w.Origins, API: w.API, Resource: w.Resource, Address: w.Address,
 	}, nil
 }

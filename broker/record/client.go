@@ -3,8 +3,10 @@ package record
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"time"
 
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/keystore"
 )
 
 // ClientSecret is the keystore item of a confidential client's secret. It names
@@ -16,6 +18,41 @@ type ClientSecret struct {
 	// RevocationEndpoint is the other place that it may go to; may be empty.
 	RevocationEndpoint string `json:"revocation_endpoint,omitempty"`
 	Secret             string `json:"secret"`
+	// Registered is there for a client that authferry registered itself.
+	Registered *Registered `json:"registered,omitempty"`
+}
+
+// Registered is what authferry needs of a registration of its own. It is that issuer's
+// and that resource's, whatever providers.toml says.
+type Registered struct {
+	Issuer          string    `json:"issuer"`
+	Resource        string    `json:"resource"`
+	RedirectURI     string    `json:"redirect_uri"`
+	AuthStyle       string    `json:"auth_style,omitempty"`
+	SecretExpiresAt time.Time `json:"secret_expires_at,omitzero"`
+	At              time.Time `json:"at"`
+	URI             string    `json:"uri,omitempty"` // where it can be deleted, with Token (RFC 7592)
+	Token           string    `json:"token,omitempty"`
+}
+
+// NewClient is the record of a client that authferry registered.
+func NewClient(reg *oauth.Registration) ClientSecret {
+	return ClientSecret{Secret: reg.Secret.Reveal(), Registered: &Registered{
+		Issuer: reg.Issuer, Resource: reg.Resource, RedirectURI: reg.RedirectURI, AuthStyle: reg.AuthStyle,
+		SecretExpiresAt: reg.SecretExpiresAt, At: reg.At.UTC(), URI: reg.URI, Token: reg.Token.Reveal(),
+	}}
+}
+
+// Registration is that of the record; nil: authferry did not register this client.
+func (cs ClientSecret) Registration() *oauth.Registration {
+	r := cs.Registered
+	if r == nil {
+		return nil
+	}
+	return &oauth.Registration{
+		Issuer: r.Issuer, Resource: r.Resource, ClientID: cs.ClientID, RedirectURI: r.RedirectURI, AuthStyle: r.AuthStyle,
+		Secret: keystore.NewSecret(cs.Secret), SecretExpiresAt: r.SecretExpiresAt, At: r.At, URI: r.URI, Token: keystore.NewSecret(r.Token),
+	}
 }
 
 // ClientKey names e's client at its token endpoint.

@@ -84,6 +84,7 @@ type Grant struct {
 	Headers          []string // templates, copied into every access record
 	Origins          []string // likewise
 	API              oauth.API
+	Service          oauth.Service // the remote MCP server that it is for, and no other
 	// RefreshExpiresAt is when the provider ends the login; zero: unknown.
 	RefreshExpiresAt time.Time
 	Owner            oauth.Identity // whose login it is, without the name; empty: nobody said
@@ -108,6 +109,7 @@ type grantWire struct {
 	Headers          []string       `json:"headers"`
 	Origins          []string       `json:"origins"`
 	API              oauth.API      `json:"api,omitzero"`
+	Service          oauth.Service  `json:"service,omitzero"`
 	RefreshExpiresAt time.Time      `json:"refresh_expires_at,omitzero"`
 	Issuer           string         `json:"issuer,omitempty"`
 	Subject          string         `json:"subject,omitempty"`
@@ -129,7 +131,7 @@ func (g *Grant) Encode() (keystore.Secret, error) {
 		V: RecordVersion, Account: g.Account, Generation: g.Generation, Provider: g.Provider,
 		RefreshToken: g.RefreshToken.Reveal(), APIKey: g.APIKey.Reveal(), TokenFingerprint: g.TokenFingerprint,
 		Endpoint: g.Endpoint, ClientSecret: g.ClientSecret, Scopes: g.Scopes,
-		Headers: g.Headers, Origins: g.Origins, API: g.API, RefreshExpiresAt: g.RefreshExpiresAt,
+		Headers: g.Headers, Origins: g.Origins, API: g.API, Service: g.Service, RefreshExpiresAt: g.RefreshExpiresAt,
 		Issuer: g.Owner.Issuer, Subject: g.Owner.Subject, Organization: g.Owner.Organization,
 		Salvaged: g.Salvaged, Spent: g.Spent,
 	})
@@ -151,10 +153,15 @@ func decodeGrant(s keystore.Secret) (*Grant, error) {
 		Account: w.Account, Generation: w.Generation, Provider: w.Provider,
 		RefreshToken: keystore.NewSecret(w.RefreshToken), APIKey: keystore.NewSecret(w.APIKey), TokenFingerprint: w.TokenFingerprint,
 		Endpoint: w.Endpoint, ClientSecret: w.ClientSecret, Scopes: w.Scopes,
-		Headers: w.Headers, Origins: w.Origins, API: w.API, RefreshExpiresAt: w.RefreshExpiresAt,
+		Headers: w.Headers, Origins: w.Origins, API: w.API, Service: w.Service, RefreshExpiresAt: w.RefreshExpiresAt,
 		Owner:    oauth.Identity{Issuer: w.Issuer, Subject: w.Subject, Organization: w.Organization},
 		Salvaged: w.Salvaged, Spent: w.Spent,
 	}, nil
+}
+
+// NeedsClient reports that g's client has a record of its own.
+func (g *Grant) NeedsClient() bool {
+	return g.ClientSecret || g.Service.Registration == oauth.RegistrationDynamic
 }
 
 // encodeRecord keeps the token readable to a person who looks into the

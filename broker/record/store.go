@@ -227,12 +227,10 @@ func (s *Store) ClientSecret(ctx context.Context, e oauth.Endpoint) (ClientSecre
 	return ClientSecret{}, nil
 }
 
-// SetClientSecret keeps the secret of e's client.
-func (s *Store) SetClientSecret(ctx context.Context, e oauth.Endpoint, secret keystore.Secret) error {
-	return s.write(ctx, ClientItem(s.id, ClientKey(e)), func() (keystore.Secret, error) {
-		return encodeRecord(ClientSecret{V: RecordVersion, TokenEndpoint: e.TokenEndpoint, ClientID: e.ClientID,
-			RevocationEndpoint: e.RevocationEndpoint, Secret: secret.Reveal()})
-	})
+// SetClient keeps what is known of e's client.
+func (s *Store) SetClient(ctx context.Context, e oauth.Endpoint, cs ClientSecret) error {
+	cs.V, cs.TokenEndpoint, cs.ClientID, cs.RevocationEndpoint = RecordVersion, e.TokenEndpoint, e.ClientID, e.RevocationEndpoint
+	return s.write(ctx, ClientItem(s.id, ClientKey(e)), func() (keystore.Secret, error) { return encodeRecord(cs) })
 }
 
 // HasClientSecret reports whether e's client has one.

@@ -77,7 +77,7 @@ func (h hints) usual(e *fault.Error) []fault.Remedy {
 		return []fault.Remedy{{Do: help, Name: strings.Join(words, " ")}}
 	case fault.NoAccount, fault.Ambiguous, fault.LabelTaken:
 		return []fault.Remedy{{Do: fault.ListAccounts}}
-	case fault.LoginNeeded, fault.LoginFailed, fault.AllHeld, fault.Fenced, fault.ProviderUnreachable, fault.ProviderRefused:
+	case fault.LoginNeeded, fault.LoginFailed, fault.RegistrationRefused, fault.InsufficientScope, fault.WrongResource, fault.AllHeld, fault.Fenced, fault.ProviderUnreachable, fault.ProviderRefused:
 		if !e.RetryAt.IsZero() {
 			return []fault.Remedy{{Do: fault.Again}, {Do: fault.Status}}
 		}
@@ -355,6 +355,15 @@ func (h hints) login(r fault.Remedy) string {
 	}
 	if r.Pool != "" {
 		line += h.flag("pool", r.Pool)
+	}
+	switch r.Name {
+	case "register":
+		return line + " --register"
+	case "scope":
+		for s := range strings.FieldsSeq(r.Value) {
+			line += h.flag("scope", s)
+		}
+		return line
 	}
 	if r.Value != "" {
 		line = noted(line+h.flag("client-id", r.Value), "of your own registration there")

@@ -33,7 +33,7 @@ const (
 // canaries are what every secret of the scenes below begins with (tokens, codes
 // of logins, a passphrase), and how a client would encode its own.
 var canaries = []string{
-	"afat_", "afrt_", "afac_", "afdc_", "AGE-SECRET-KEY-1", phrase, apiKey, longLived, clientSecret,
+	"afat_", "afrt_", "afac_", "afdc_", "afcs_", "afreg_", "AGE-SECRET-KEY-1", phrase, apiKey, longLived, clientSecret,
 	base64.StdEncoding.EncodeToString([]byte("authferry-sim:" + clientSecret)),
 }
 
@@ -61,7 +61,7 @@ func TestNoLeaks(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newScene(t, brokertest.Config{ClientSecret: clientSecret})
+			s := newScene(t, brokertest.Config{ClientSecret: clientSecret, MCP: &brokertest.MCP{Registrations: brokertest.Registrations{Secret: true}}})
 			s.settle()
 			var but *regexp.Regexp
 			modes := [][]string{{"--verbose", "--json"}} // says on stdout and stderr whatever the others say

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"cmp"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/authferry/authferry/broker"
@@ -24,10 +27,14 @@ func (c *listCmd) Run(a *app) error {
 		return nil
 	}
 	a.warnEnding(views)
-	t := newTable("ACCOUNT", "PROVIDER", "POOL", "STATE", "IDENTITY", "ID")
+	who := "IDENTITY"
+	if slices.ContainsFunc(views, func(v broker.AccountView) bool { return v.Resource != "" }) {
+		who = "IDENTITY OR SERVICE"
+	}
+	t := newTable("ACCOUNT", "PROVIDER", "POOL", "STATE", who, "ID")
 	t.spare, t.whole = []int{5, 4}, []int{3, 5}
 	for _, v := range views {
-		t.add(v.Label, v.Provider, v.Pool, stateText(v, time.Now()), v.Identity, v.ID)
+		t.add(v.Label, v.Provider, v.Pool, stateText(v, time.Now()), cmp.Or(v.Identity, v.Service, v.Resource), v.ID)
 	}
 	return a.show(t)
 }
@@ -60,6 +67,11 @@ func (a *app) showAccount(v broker.AccountView, asJSON bool) error {
 	t.add("kind", v.Kind)
 	if v.Identity != "" {
 		t.add("identity", v.Identity)
+	}
+	for _, row := range [][2]string{{"service", v.Service}, {"resource", v.Resource}, {"scopes", strings.Join(v.Scopes, " ")}} {
+		if row[1] != "" {
+			t.add(row[0], row[1])
+		}
 	}
 	t.add("state", stateText(v, now))
 	t.add("generation", strconv.Itoa(v.Generation))

@@ -14,7 +14,9 @@ import (
 
 type loginCmd struct {
 	jsonFlag
-	Provider    string        `arg:"" help:"Provider to log in to; authferry provider list shows them."`
+	remoteFlags
+	Provider    string        `arg:"" help:"Provider to log in to (authferry provider list shows them), or the https address of a remote MCP server."`
+	Name        string        `placeholder:"NAME" help:"MCP server: what to call it here; its host by default."`
 	Label       string        `placeholder:"LABEL" help:"What to call a new account; your name there by default."`
 	Pool        string        `placeholder:"POOL" help:"Pool to put a new account in; the provider's own by default."`
 	Flow        string        `enum:",browser,paste,device" default:"" placeholder:"HOW" help:"How: browser, paste or device; by default what the provider allows."`
@@ -34,6 +36,11 @@ machine without a browser: --flow device where the provider has it, else
 --flow paste, and open the address anywhere.
 
 Logging in again as the same user renews the login of that account.
+
+A remote MCP server is logged in to by its address: authferry asks it where to
+log in, shows that, and registers itself there. Such a login goes to that server
+and to no other. Few of them say whose login it is, so a second account needs
+--label, and a new login in place of an old one --renew.
 
 --token-stdin is for a token that lasts for months and has no refresh token, as
 claude setup-token makes one. Its end is told a month ahead.`
@@ -55,7 +62,13 @@ func (c *loginCmd) Run(a *app) error {
 			return &fault.Error{Code: fault.Usage, Message: "--expires-in goes with --token-stdin"}
 		}
 	}
-	if taken, err := c.takeOver(a); taken || err != nil {
+	remote, err := c.remote(a)
+	if err != nil {
+		return err
+	}
+	if remote != nil {
+		c.Provider, req.Provider, req.Remote = remote.Provider, remote.Provider, remote
+	} else if taken, err := c.takeOver(a); taken || err != nil {
 		return err
 	}
 	done, err := c.login(a, req)

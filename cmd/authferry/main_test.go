@@ -18,7 +18,7 @@ import (
 // TestMain makes this test binary the authferry command, under all its names, for
 // the scripts and for the rotators that they cause.
 func TestMain(m *testing.M) {
-	commands := map[string]func(){"authferry": main, "printenv-and-exit": printenvAndExit, "person": person, "careless": careless, "ask-proxy": askProxy}
+	commands := map[string]func(){"authferry": main, "printenv-and-exit": printenvAndExit, "person": person, "careless": careless, "ask-proxy": askProxy, "mcp-client": mcpClient}
 	for name := range links {
 		commands[name] = main
 	}
@@ -79,6 +79,7 @@ func setUp(env *testscript.Env) error {
 	env.Setenv("USERPROFILE", home)
 	env.Setenv("SIM", s.URL)
 	env.Setenv("OTHER", s.OtherURL())
+	env.Setenv("SIM_LOCALHOST", strings.Replace(s.URL, "127.0.0.1", "localhost", 1))
 	env.Setenv("AUTHFERRY_DIR", filepath.Join(env.WorkDir, "authferry"))
 	env.Setenv("DBUS_SESSION_BUS_ADDRESS", "unix:path="+filepath.Join(env.WorkDir, "no-bus"))
 	env.Setenv("NO_COLOR", "1")

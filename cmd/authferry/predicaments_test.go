@@ -34,6 +34,8 @@ var predicaments = map[string]func(*scene){
 			s.T.Fatal(err)
 		}
 	},
+	"registration refused": remote(brokertest.MCP{Registrations: brokertest.Registrations{Refuse: true}}),
+	"wrong resource":       remote(brokertest.MCP{Metadata: func(doc map[string]any) { doc["resource"] = "https://mail.example.com/" }}),
 	// What a server says may be what it was sent.
 	"echo": func(s *scene) {
 		for _, f := range s.Server.Ledger().Families {
@@ -151,5 +153,14 @@ func (s *scene) lockAll() {
 		}
 		s.T.Cleanup(l.Release)
 		s.locks = append(s.locks, l)
+	}
+}
+
+// remote is another remote MCP server.
+func remote(m brokertest.MCP) func(*scene) {
+	return func(s *scene) {
+		if err := s.Server.Configure(func(c *brokertest.Config) { c.MCP = &m }); err != nil {
+			s.T.Fatal(err)
+		}
 	}
 }

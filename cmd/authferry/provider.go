@@ -59,6 +59,7 @@ func (c *providerShowCmd) Run(a *app) error {
 		{"headers", strings.Join(p.TokenHeaders(), "; ")}, {"api origins", strings.Join(p.APIOrigins, " ")},
 		{"api base", p.APIBase}, {"api paths", strings.Join(p.APIPaths, ", ")},
 		{"api key origins", strings.Join(p.APIKeyOrigins, " ")}, {"list headers", strings.Join(p.ListHeaders, " ")},
+		{"mcp server", p.MCP}, {"resource", p.Resource}, {"registration", p.Registration},
 		{"env", strings.Join(p.Env, " ")}, {"api key env", strings.Join(p.APIKeyEnv, " ")}, {"identity from", p.IdentityFrom},
 	} {
 		if row[1] != "" {
@@ -72,6 +73,7 @@ type providerAddCmd struct {
 	jsonFlag
 	Name string `arg:"" help:"What to call it: lower-case letters, digits, '-', '.', '_'."`
 
+	MCP                         string   `name:"mcp" placeholder:"URL" help:"Ask this remote MCP server where to log in; the tokens are for it alone."`
 	From                        string   `placeholder:"BUILTIN" help:"Start from this provider's data. At another server, what belongs to this one's is left out."`
 	Issuer                      string   `placeholder:"URL" help:"Read the endpoints from this issuer's discovery document."`
 	AuthorizationEndpoint       string   `placeholder:"URL" help:"Where a person logs in."`
@@ -93,6 +95,9 @@ type providerAddCmd struct {
 }
 
 func (c *providerAddCmd) Run(a *app) error {
+	if c.MCP != "" {
+		return c.remote(a)
+	}
 	p, left, err := c.derive(a)
 	if err != nil {
 		return err

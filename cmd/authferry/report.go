@@ -52,6 +52,7 @@ type verdictDoc struct {
 	RetryAfterMS int64              `json:"retry_after_ms"`
 	RetryAt      time.Time          `json:"retry_at,omitzero"`
 	Next         *tokenDoc          `json:"next,omitempty"`
+	Login        *errorBody         `json:"login,omitempty"`
 }
 
 func (c *reportCmd) Run(a *app) error {
@@ -80,6 +81,10 @@ func (c *reportCmd) Run(a *app) error {
 	if res.Next != nil {
 		next := newTokenDoc(res.Next, time.Now())
 		d.Next = &next
+	}
+	if res.Action == broker.LogIn && res.Why != nil {
+		why := newErrorBody(res.Why, a.term.hints.of(res.Why))
+		d.Login = &why
 	}
 	return a.printJSON(d)
 }

@@ -55,7 +55,7 @@ func fails(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	exits(ts, false, slices.Concat(args[:1], args[2:]))
 	exits(ts, false, slices.Concat(args[:1], args[2:], []string{"--json"}))
-	f, err := failureOf(ts.ReadFile("stdout"), ts.ReadFile("stderr"), true)
+	f, err := failureOf(errorPart(slices.Concat(args[3:], []string{"--json"}), ts.ReadFile("stdout"), true), ts.ReadFile("stderr"), true)
 	ts.Check(err)
 	if string(f.Error.Code) != args[1] {
 		ts.Fatalf("error code %s, want %s", f.Error.Code, args[1])
@@ -278,6 +278,7 @@ func grantFile(ts *testscript.TestScript, _ bool, args []string) {
 //	accepts FILE                                        the API takes the token in it
 //	fault NAME [TIMES] | fault JSON | heal              misbehave, behave
 //	secret SECRET [METHOD] | json                       want this of its clients
+//	mcp WORD…                                           as in serveMCP
 //	revoke USER | close
 func server(ts *testscript.TestScript, neg bool, args []string) {
 	s := ts.Value(serverKey{}).(*brokertest.Server)
@@ -308,6 +309,8 @@ func server(ts *testscript.TestScript, neg bool, args []string) {
 		s.ClearFaults()
 	case "secret":
 		ts.Check(s.Configure(func(c *brokertest.Config) { c.ClientSecret, c.ClientAuth = args[1], strings.Join(args[2:], "") }))
+	case "mcp":
+		serveMCP(ts, s, args[1:])
 	case "json":
 		ts.Check(s.Configure(func(c *brokertest.Config) { c.TokenRequest = "json" }))
 	case "revoke":

@@ -75,6 +75,7 @@ type tokenDoc struct {
 	ExpiresIn   *int64            `json:"expires_in,omitempty"` // seconds
 	Headers     map[string]string `json:"headers"`
 	Origins     []string          `json:"origins"`
+	Resource    string            `json:"resource,omitempty"`
 	Lease       string            `json:"lease"`
 	Account     struct {
 		ID       string `json:"id"`
@@ -87,7 +88,7 @@ type tokenDoc struct {
 func newTokenDoc(t *broker.Token, now time.Time) tokenDoc {
 	d := tokenDoc{
 		AccessToken: t.AccessToken.Reveal(), TokenType: t.TokenType, Lease: t.Lease,
-		Headers: map[string]string{}, Origins: append([]string{}, t.Origins...),
+		Headers: map[string]string{}, Origins: append([]string{}, t.Origins...), Resource: t.Resource,
 	}
 	if !t.ExpiresAt.IsZero() {
 		left := max(0, int64(t.ExpiresAt.Sub(now)/time.Second))

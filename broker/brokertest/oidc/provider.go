@@ -8,6 +8,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -34,7 +35,8 @@ type Provider struct {
 
 // Start runs a provider until the test ends, with env ("AT_TTL=5") added to its
 // environment: AT_TTL, RT_TTL and DEVICE_TTL are the lifetimes of access
-// tokens, refresh tokens and device codes in seconds. It skips the test where
+// tokens, refresh tokens and device codes in seconds, and MCP=1 makes it one that
+// registers clients and wants resource indicators. It skips the test where
 // Node.js or the server's packages are absent.
 func Start(t testing.TB, env ...string) *Provider {
 	t.Helper()
@@ -102,6 +104,21 @@ func (p *Provider) Counters(t testing.TB) Counters {
 	var c Counters
 	get(t, p.URL+"/control/counters", "", &c)
 	return c
+}
+
+// Audience is the resource that an access token is for (RFC 8707), as a resource
+// server would learn it; empty: the token is no good, or for none.
+func (p *Provider) Audience(token string) string {
+	resp, err := http.Post(p.URL+"/control/audience", "text/plain", strings.NewReader(token))
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return ""
+	}
+	return string(text)
 }
 
 // Fault is how the token endpoint treats its next Times requests. The zero

@@ -37,6 +37,16 @@ const provider = new Provider(issuer, {
     introspection: { enabled: true },
     revocation: { enabled: true },
     userinfo: { enabled: true },
+    // As an authorization server of remote MCP servers, with MCP set.
+    ...(process.env.MCP ? {
+      registration: { enabled: true },
+      registrationManagement: { enabled: true },
+      resourceIndicators: {
+        enabled: true,
+        getResourceServerInfo: (ctx, resource) => ({ scope: 'call', audience: resource, accessTokenTTL: seconds('AT_TTL', 3600), accessTokenFormat: 'opaque' }),
+        useGrantedResource: () => false, // each request has to name it
+      },
+    } : {}),
   },
   issueRefreshToken: () => true,
   rotateRefreshToken: () => true, // reuse of a rotated one revokes the grant
@@ -93,6 +103,9 @@ server.on('request', async (req, res) => {
     case '/control/fault':
       fault = JSON.parse(await body(req));
       res.writeHead(204).end();
+      break;
+    case '/control/audience':
+      res.end((await provider.AccessToken.find(await body(req)))?.aud ?? '');
       break;
     case '/control/counters':
       res.end(JSON.stringify(counters));

@@ -1,0 +1,192 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/url"
+	"time"
+
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/record"
+)
+
+// registrationPause is between two registrations at one issuer: a program in a loop
+// must not fill its database.
+const registrationPause = time.Minute
+
+// registeredClient is what the keystore has of p's client; its zero value: nothing.
+func registeredClient(ctx context.Context, b *Broker, p oauth.Provider) (record.ClientSecret, error) {
+	idx, err := b.ReadOrEmpty()
+	if err != nil || idx.Store == "" {
+		return record.ClientSecret{}, err
+	}
+	o, err := b.Open(idx)
+	if err != nil {
+		return record.ClientSecret{}, err
+	}
+	return o.Store.ClientSecret(ctx, p.Endpoint())
+}
+
+// reusable is the registration that the provider's entry points at, if it was made for
+// this issuer and this resource, and can still be used; nil: there is none.
+func (l *login) reusable(ctx context.Context) (*oauth.Registration, error) {
+	if l.req.Remote.Register || l.provider.Registration != oauth.RegistrationDynamic || l.provider.ClientID == "" {
+		return nil, nil //nolint:nilnil // there is none
+	}
+	cs, err := registeredClient(ctx, l.b, l.provider)
+	if err != nil {
+		return nil, err
+	}
+	reg, found := cs.Registration(), l.req.Remote.Server
+	if reg == nil || reg.Issuer != found.Provider.Issuer || reg.Resource != found.Resource ||
+		!reg.SecretExpiresAt.IsZero() && time.Until(reg.SecretExpiresAt) < registrationPause {
+		return nil, nil //nolint:nilnil // it is none of this server's
+	}
+	return reg, nil
+}
+
+// listen opens the address that the answer comes to. A client of authferry's own
+// registration is used for as long as its port is free; a new one is registered with a
+// port that is open already.
+func (l *login) listen(ctx context.Context) (*oauth.Listener, error) {
+	if l.req.Remote == nil || l.req.Remote.Registration != oauth.RegistrationDynamic {
+		return oauth.Listen(l.provider.RedirectURI)
+	}
+	reg, err := l.reusable(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if reg != nil {
+		listener, err := oauth.Listen(reg.RedirectURI)
+		if err == nil {
+			l.adopt(reg)
+			return listener, nil
+		}
+		if !errors.Is(err, oauth.ErrPortTaken) {
+			return nil, err
+		}
+	}
+	listener, err := oauth.Listen("")
+	if err != nil {
+		return nil, err
+	}
+	if err := l.register(ctx, listener.Redirect()); err != nil {
+		listener.Close()
+		return nil, err
+	}
+	return listener, nil
+}
+
+// registerFor is listen for an answer that comes in another way.
+func (l *login) registerFor(ctx context.Context, redirect func() (string, error)) (string, error) {
+	if l.req.Remote == nil || l.req.Remote.Registration != oauth.RegistrationDynamic {
+		return redirect()
+	}
+	reg, err := l.reusable(ctx)
+	if err != nil {
+		return "", err
+	}
+	if reg != nil {
+		l.adopt(reg)
+		return reg.RedirectURI, nil
+	}
+	to, err := redirect()
+	if err != nil {
+		return "", err
+	}
+	return to, l.register(ctx, to)
+}
+
+func (l *login) adopt(reg *oauth.Registration) {
+	l.reused = true
+	l.use(reg)
+}
+
+// use makes this login one of reg's client.
+func (l *login) use(reg *oauth.Registration) {
+	l.endpoint.ClientID, l.endpoint.AuthStyle, l.endpoint.ClientSecret = reg.ClientID, reg.AuthStyle, reg.Secret
+	l.provider.ClientID, l.provider.AuthStyle = reg.ClientID, reg.AuthStyle
+	l.service.RedirectURI, l.service.SecretExpiresAt = reg.RedirectURI, reg.SecretExpiresAt
+}
+
+// register makes a new client, and keeps it before anybody is asked to log in with it.
+func (l *login) register(ctx context.Context, redirect string) error {
+	found := l.req.Remote.Server
+	if err := l.b.pauseRegistration(ctx, found.Provider.Issuer); err != nil {
+		return err
+	}
+	over := l.b.Progress(folder.Step{Doing: forProvider(l.provider.Name)})
+	reg, err := found.Register(ctx, redirect)
+	over()
+	if err != nil {
+		return l.notRegistered(err)
+	}
+	// The redirect URI is in the client's record: the entry's would be any client's.
+	p := l.req.Remote.entry
+	p.ClientID, p.AuthStyle = reg.ClientID, reg.AuthStyle
+	o, err := l.b.Prepare(ctx, func(*index.Index) error { return nil })
+	if err != nil {
+		return err
+	}
+	if err := o.SetClient(ctx, p.Endpoint(), record.NewClient(reg)); err != nil {
+		return err
+	}
+	if err := l.b.keepProvider(ctx, p); err != nil {
+		return err
+	}
+	l.use(reg)
+	return nil
+}
+
+// pauseRegistration refuses a second registration at an issuer within a minute.
+func (b *Broker) pauseRegistration(ctx context.Context, issuer string) error {
+	ps, err := b.Providers()
+	if err != nil {
+		return err
+	}
+	for _, p := range ps.All() {
+		if p.Issuer != issuer || p.Registration != oauth.RegistrationDynamic {
+			continue
+		}
+		cs, err := registeredClient(ctx, b, p)
+		if err != nil {
+			return err
+		}
+		if r := cs.Registered; r != nil && r.Issuer == issuer && time.Since(r.At).Abs() < registrationPause {
+			e := fault.Errorf(fault.ProviderRefused, "authferry registered itself at %s less than a minute ago; nothing was changed", hostOf(issuer))
+			e.RetryAt = r.At.Add(registrationPause)
+			return e
+		}
+	}
+	return nil
+}
+
+func (l *login) notRegistered(err error) error {
+	if _, ok := errors.AsType[*oauth.RegistrationError](err); ok {
+		return fault.Errorf(fault.RegistrationRefused, "%v; nothing was changed", err).Try(fault.Remedy{Do: fault.Again, Name: "client-id", Value: "ID"})
+	}
+	return l.failed(err)
+}
+
+// retire deletes the registration of a removed account, at its server as well, if no
+// other login needs it.
+func (b *Broker) retire(ctx context.Context, o *folder.Opened, g *record.Grant, done *Removal) {
+	own, err := o.DropClient(ctx, g.Endpoint)
+	if err != nil {
+		b.Log.Warn("a client's record is left over", "provider", g.Provider, "error", err)
+		return
+	}
+	done.Warning = cmp.Or(done.Warning, b.Unregister(ctx, own))
+}
+
+func hostOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" {
+		return address
+	}
+	return u.Host
+}

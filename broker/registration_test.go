@@ -1,0 +1,162 @@
+package broker
+
+import (
+	"net"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/record"
+	"github.com/authferry/authferry/testenv"
+)
+
+// remote logs in to the server's remote MCP server.
+func (w *world) remote(req RemoteRequest) (*Login, error) {
+	w.t.Helper()
+	b := w.broker()
+	req.Address, req.Provider = w.server.URL+"/mcp", "docs"
+	r, err := b.FindRemote(w.t.Context(), req)
+	if err != nil {
+		return nil, err
+	}
+	return b.Login(w.t.Context(), LoginRequest{Provider: r.Provider, Label: req.Label, Renew: req.Renew, Remote: r, Timeout: time.Minute}, w.browser().person())
+}
+
+func (w *world) mustRemote(req RemoteRequest) *Login {
+	w.t.Helper()
+	done, err := w.remote(req)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.noSecretInFiles()
+	return done
+}
+
+// registered is the folder, the entry of the server and the record of its client.
+func (w *world) registered() (*folder.Opened, oauth.Provider, record.ClientSecret) {
+	w.t.Helper()
+	b := w.broker()
+	idx, err := b.Read()
+	testenv.Must(w.t, err)
+	o, err := b.OpenForChange(w.t.Context(), idx)
+	testenv.Must(w.t, err)
+	p, err := b.Provider("docs")
+	testenv.Must(w.t, err)
+	cs, err := o.Store.ClientSecret(w.t.Context(), p.Endpoint())
+	testenv.Must(w.t, err)
+	if cs.Registered == nil {
+		w.t.Fatalf("%+v", cs)
+	}
+	return o, p, cs
+}
+
+func (w *world) client() record.ClientSecret {
+	_, _, cs := w.registered()
+	return cs
+}
+
+// alter changes what is stored of the client's registration.
+func (w *world) alter(change func(*record.Registered)) {
+	w.t.Helper()
+	o, p, cs := w.registered()
+	change(cs.Registered)
+	testenv.Must(w.t, o.SetClient(w.t.Context(), p.Endpoint(), cs))
+}
+
+// A registration is made once, and again only where its port is taken, its secret is
+// about to end, or a person says so: never twice in a minute.
+func TestRegistrationIsReused(t *testing.T) {
+	w := newWorld(t, brokertest.Config{MCP: &brokertest.MCP{Registrations: brokertest.Registrations{Secret: true}}})
+	first := w.mustRemote(RemoteRequest{})
+	w.mustRemote(RemoteRequest{Renew: first.Account.Label})
+	w.mustRemote(RemoteRequest{Label: "Second"})
+	if n := w.server.Ledger().Registrations; n != 1 {
+		t.Fatalf("%d registrations for three logins", n)
+	}
+
+	// Another program has the port, as another login that is under way would.
+	was := w.client()
+	u, err := url.Parse(was.Registered.RedirectURI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := net.Listen("tcp", u.Host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.remote(RemoteRequest{Label: "Third"})
+	if fault.CodeOf(err) != fault.ProviderRefused || !strings.Contains(err.Error(), "less than a minute ago") {
+		t.Errorf("a second registration at once: %v", err)
+	}
+	minutesAgo := func(r *record.Registered) { r.At = time.Now().Add(-2 * time.Minute) }
+	w.alter(minutesAgo)
+	w.mustRemote(RemoteRequest{Label: "Third"})
+	_ = other.Close()
+	if now := w.client(); now.ClientID == was.ClientID || now.Registered.RedirectURI == was.Registered.RedirectURI {
+		t.Errorf("the client of a port that is taken was used: %q", now.Registered.RedirectURI)
+	}
+
+	// The logins of the older client are refreshed with its own secret.
+	if _, err := w.broker().Refresh(t.Context(), first.Account.ID); err != nil {
+		t.Error(err)
+	}
+
+	w.alter(func(r *record.Registered) { minutesAgo(r); r.SecretExpiresAt = time.Now().Add(time.Second) })
+	w.mustRemote(RemoteRequest{Label: "Fourth"})
+	if n := w.server.Ledger().Registrations; n != 3 {
+		t.Errorf("%d registrations, want 3", n)
+	}
+	for _, moved := range []func(*record.Registered){
+		func(r *record.Registered) { minutesAgo(r); r.Issuer = "https://elsewhere.example" },
+		func(r *record.Registered) { minutesAgo(r); r.Resource = w.server.URL + "/at/other/mcp" },
+	} {
+		w.alter(moved)
+		before := w.client().ClientID
+		w.mustRemote(RemoteRequest{Renew: "Fourth"})
+		if w.client().ClientID == before {
+			t.Error("a client of another issuer, or for another resource, was used")
+		}
+	}
+}
+
+// What a record says is used, and nothing else: a login is for the server that a person
+// logged in to, by the address and by the name that it has for itself.
+func TestRemoteIsPinned(t *testing.T) {
+	w := newWorld(t, brokertest.Config{MCP: &brokertest.MCP{Scopes: []string{"read"}}})
+	done := w.mustRemote(RemoteRequest{})
+	o, _, _ := w.registered()
+	b := w.broker()
+	stored, err := o.Grants(t.Context(), done.Account.ID)
+	testenv.Must(t, err)
+	g := stored.Best
+	want := oauth.Service{Address: w.server.URL + "/mcp", Name: "Test server", Registration: oauth.RegistrationDynamic,
+		RedirectURI: w.client().Registered.RedirectURI, Asked: []string{"read", "offline_access"}}
+	if g.Endpoint.Resource != w.server.URL+"/mcp" || g.Endpoint.Issuer != w.server.URL || len(g.Origins) != 0 || len(g.API.Paths) != 0 ||
+		g.Service.Address != want.Address || g.Service.Name != want.Name || g.Service.Registration != want.Registration ||
+		g.Service.RedirectURI != want.RedirectURI || strings.Join(g.Service.Asked, " ") != strings.Join(want.Asked, " ") {
+		t.Errorf("%+v", g)
+	}
+	tok, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Provider: "docs"}})
+	if err != nil || tok.Resource != w.server.URL+"/mcp" || len(tok.Origins) != 0 {
+		t.Errorf("%+v %v", tok, err)
+	}
+	if _, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Provider: "docs"}, Origin: w.server.URL}); fault.CodeOf(err) != fault.Fenced {
+		t.Errorf("a helper of another kind got the token: %v", err)
+	}
+}
+
+// A client that was registered is no secret that a migration may forget, nor a leftover.
+func TestRegistrationMoves(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	w.mustRemote(RemoteRequest{})
+	o, _, _ := w.registered()
+	keys, err := o.Clients(t.Context())
+	if err != nil || len(keys) != 1 {
+		t.Errorf("%q %v", keys, err)
+	}
+}

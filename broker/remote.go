@@ -1,0 +1,387 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/netip"
+	"net/url"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/publicsuffix"
+
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/record"
+	"github.com/authferry/authferry/keystore"
+)
+
+// RemoteRequest names a remote MCP server and how to log in there.
+type RemoteRequest struct {
+	Address  string   // empty: that of Provider
+	Provider string   // its name here; empty: the one that has Address, else a new one
+	Issuer   string   // the authorization server that it has to be; empty: what the server says
+	ClientID string   // of a registration of one's own, or a metadata document's address; empty: whatever there is
+	Scopes   []string // to ask for; empty: what the server says
+	Label    string   // of a new account
+	Renew    string   // the account that is to be logged in again
+	Register bool     // register authferry once more, where it registered itself
+}
+
+// Remote is a remote MCP server as FindRemote found it, and what a login there would do:
+// for a person to see, and for Login to carry out.
+type Remote struct {
+	Server   *oauth.Remote
+	Provider string // its name here
+	New      bool   // nothing of that name is here yet
+	Scopes   []string
+	// Registration is how the client comes to be: one of oauth's Registration… constants.
+	Registration string
+	// Unrelated: the hosts of the server and of its authorization server belong to
+	// different domains. Former is the issuer of the last login, where that was another
+	// one. Either is for a person to agree to.
+	Unrelated bool
+	Former    string
+	Register  bool
+
+	entry oauth.Provider // as providers.toml will have it
+}
+
+// What a server may ask for. More is a mistake, or an attempt.
+const (
+	maxScopes     = 32
+	maxScopeBytes = 4 << 10
+)
+
+// FindRemote asks a remote MCP server and its authorization server what they are, and
+// changes nothing. Errors: Usage, WrongResource, Fenced (another issuer than the one
+// asked for), LoginFailed, ProviderUnreachable, NoAccount, Cancelled, and those of
+// keystore and index.
+func (b *Broker) FindRemote(ctx context.Context, req RemoteRequest) (*Remote, error) {
+	ps, err := b.Providers()
+	if err != nil {
+		return nil, err
+	}
+	known, err := entryOf(ps, req)
+	if err != nil {
+		return nil, err
+	}
+	address := cmp.Or(known.MCP, req.Address)
+	if err := oauth.CheckServer(address); err != nil {
+		return nil, fault.Errorf(fault.Usage, "invalid address of an MCP server").Because(err).Try(fault.Remedy{Do: fault.Login, Provider: "https://mcp.example.com/mcp"})
+	}
+	if err := b.unnamed(known.Name, req); err != nil {
+		return nil, err
+	}
+	timed, over := b.Within(ctx, b.HTTPTimeout, forProvider(hostOf(address)))
+	server, err := b.Client.FindRemote(timed, address, req.Issuer)
+	over()
+	if err != nil && ctx.Err() != nil {
+		return nil, fault.Errorf(fault.Cancelled, "interrupted; nothing was changed")
+	}
+	if err != nil {
+		return nil, notFound(address, err)
+	}
+	r := &Remote{Server: server, Provider: known.Name, New: known.MCP == "", Register: req.Register}
+	if r.Provider == "" {
+		r.Provider = freeName(ps, address)
+	}
+	p := server.Provider
+	p.Name, p.Source, p.Scopes = r.Provider, oauth.SourceOwn, known.Scopes
+	p.Headers, p.Env, p.RedirectURI = known.Headers, known.Env, known.RedirectURI
+	if known.Issuer != p.Issuer && !r.New {
+		r.Former = known.Issuer
+	}
+	r.Unrelated = !related(address, p.Issuer)
+	if err := r.client(req, known, &p); err != nil {
+		return nil, err
+	}
+	r.entry = p
+	return r, b.scopes(ctx, r, req)
+}
+
+// entryOf is the provider that the request is about, with no MCP where it is a new one.
+func entryOf(ps *oauth.Providers, req RemoteRequest) (oauth.Provider, error) {
+	if req.Address == "" {
+		p, ok := ps.Get(req.Provider)
+		if !ok || p.MCP == "" {
+			return p, fault.Errorf(fault.Usage, "provider %s is no remote MCP server", quote(req.Provider)).Try(fault.Remedy{Do: fault.ListProviders})
+		}
+		return p, nil
+	}
+	for _, p := range ps.All() {
+		if p.MCP != "" && sameAddress(p.MCP, req.Address) && (req.Provider == "" || req.Provider == p.Name) {
+			return p, nil
+		}
+	}
+	if p, taken := ps.Get(req.Provider); taken {
+		return p, fault.Errorf(fault.Usage, "provider %s is something else already; nothing was changed", quote(p.Name)).Try(fault.Remedy{Do: fault.ShowProvider, Provider: p.Name})
+	}
+	return oauth.Provider{Name: req.Provider}, nil
+}
+
+// unnamed refuses a login that could be anybody's, a second account's or the first
+// one's: few servers say whose it is.
+func (b *Broker) unnamed(provider string, req RemoteRequest) error {
+	if req.Renew != "" || req.Label != "" {
+		return nil
+	}
+	idx, err := b.ReadOrEmpty()
+	if err != nil {
+		return err
+	}
+	for i := range idx.Accounts {
+		if a := &idx.Accounts[i]; a.Provider == provider && a.Subject == "" && !a.Removing && a.Kind == index.KindOAuth {
+			return fault.Errorf(fault.LabelTaken, "%s has account %s, and does not say whose login it is: renew that one, or name a new one with --label", provider, quote(a.Label)).
+				Try(Renewal(a))
+		}
+	}
+	return nil
+}
+
+func sameAddress(a, b string) bool {
+	x, errX := url.Parse(a)
+	y, errY := url.Parse(b)
+	return errX == nil && errY == nil && x.RawQuery == y.RawQuery && oauth.Covers(a, b) && oauth.Covers(b, a)
+}
+
+// freeName is the server's host, with the words of its path where that is taken.
+func freeName(ps *oauth.Providers, address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "mcp"
+	}
+	plain := func(s string) string {
+		s = strings.Map(func(r rune) rune {
+			if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || strings.ContainsRune("-._", r) {
+				return r
+			}
+			return '-'
+		}, strings.ToLower(s))
+		return strings.Trim(s[:min(len(s), 60)], "-._")
+	}
+	free := func(name string) bool { _, taken := ps.Get(name); return name != "" && !taken }
+	if name := plain(u.Host); free(name) {
+		return name
+	}
+	name := plain(u.Host + u.Path)
+	for i := 2; !free(name); i++ {
+		name = plain(u.Host+u.Path) + "-" + strconv.Itoa(i)
+	}
+	return name
+}
+
+// related reports that two addresses are of one domain that somebody registered
+// (publicsuffix, private rules included). Addresses of machines only are if equal.
+func related(a, b string) bool {
+	x, errX := url.Parse(a)
+	y, errY := url.Parse(b)
+	if errX != nil || errY != nil {
+		return false
+	}
+	one, other := strings.ToLower(x.Hostname()), strings.ToLower(y.Hostname())
+	if one == other {
+		return true
+	}
+	if _, err := netip.ParseAddr(one); err == nil {
+		return false
+	}
+	if _, err := netip.ParseAddr(other); err == nil {
+		return false
+	}
+	domain, err := publicsuffix.EffectiveTLDPlusOne(one)
+	theirs, errOther := publicsuffix.EffectiveTLDPlusOne(other)
+	return err == nil && errOther == nil && domain == theirs
+}
+
+// client decides whose client the login uses. That of another provider is never one,
+// even at the same issuer, unless a person names it in this very login: a server could
+// name any authorization server as its own.
+func (r *Remote) client(req RemoteRequest, known oauth.Provider, p *oauth.Provider) error {
+	switch {
+	case req.ClientID != "":
+		p.ClientID, p.Registration = req.ClientID, oauth.RegistrationGiven
+		if strings.HasPrefix(req.ClientID, "https://") {
+			p.Registration = oauth.RegistrationDocument
+		}
+	case known.ClientID != "" && known.Registration == oauth.RegistrationDocument:
+		p.ClientID, p.Registration = known.ClientID, known.Registration // good at any issuer
+	case known.ClientID != "" && known.Registration == oauth.RegistrationGiven:
+		if r.Former != "" {
+			return fault.Errorf(fault.Fenced, "%s now sends logins to another authorization server, and client %s was registered at the old one; nothing was changed",
+				known.Name, quote(known.ClientID)).Try(fault.Remedy{Do: fault.Again, Name: "client-id", Value: "ID"})
+		}
+		p.ClientID, p.Registration, p.AuthStyle = known.ClientID, known.Registration, known.AuthStyle
+	case r.Server.CanRegister():
+		p.Registration = oauth.RegistrationDynamic
+		if known.Registration == oauth.RegistrationDynamic {
+			p.ClientID, p.AuthStyle = known.ClientID, known.AuthStyle
+		}
+	default:
+		return fault.Errorf(fault.Usage, "the authorization server of %s registers no clients by itself: register one there, with the redirect URI http://127.0.0.1/callback", hostOf(r.Server.Address)).
+			Try(fault.Remedy{Do: fault.Again, Name: "client-id", Value: "ID"})
+	}
+	r.Registration = p.Registration
+	return nil
+}
+
+// scopes decides what to ask for: what a person names, else what the server does. A
+// renewal asks for all that its login was asked for so far, too: a server may take what
+// is left out for given up.
+func (b *Broker) scopes(ctx context.Context, r *Remote, req RemoteRequest) error {
+	named := req.Scopes
+	if len(named) == 0 {
+		named = r.entry.Scopes
+	}
+	asked, err := b.askedBefore(ctx, r, req.Renew)
+	if err != nil {
+		return err
+	}
+	r.Scopes = slices.Clone(asked)
+	add := func(scopes []string) {
+		for _, s := range scopes {
+			if !slices.Contains(r.Scopes, s) {
+				r.Scopes = append(r.Scopes, s)
+			}
+		}
+	}
+	add(named)
+	if len(named)+len(asked) == 0 {
+		add(r.Server.Scopes)
+	} else if slices.Contains(r.Server.Scopes, "offline_access") {
+		add([]string{"offline_access"})
+	}
+	if size := len(strings.Join(r.Scopes, " ")); len(r.Scopes) > maxScopes || size > maxScopeBytes {
+		return fault.Errorf(fault.Usage, "%s asks for %d scopes (%d bytes), which is more than %d; name those that you want", hostOf(r.Server.Address), len(r.Scopes), size, maxScopes).
+			Try(fault.Remedy{Do: fault.Again, Name: "scope", Value: "SCOPE"})
+	}
+	return nil
+}
+
+// askedBefore is what the login to be renewed was asked for. It has to be of this very
+// server.
+func (b *Broker) askedBefore(ctx context.Context, r *Remote, renew string) ([]string, error) {
+	if renew == "" {
+		return nil, nil
+	}
+	idx, err := b.Read()
+	if err != nil {
+		return nil, err
+	}
+	a, err := FindAccount(idx, renew, r.Provider)
+	if err != nil {
+		return nil, err
+	}
+	o, err := b.Open(idx)
+	if err != nil {
+		return nil, err
+	}
+	stored, err := o.Grants(ctx, a.ID)
+	if err != nil || stored.Best == nil {
+		return nil, err
+	}
+	return stored.Best.Service.Asked, ofServer(stored.Best, r.Server.Resource, r.Server.Address, a.Label)
+}
+
+// ofServer refuses to put a login for another server in g's place.
+func ofServer(g *record.Grant, resource, address, label string) error {
+	if g.Endpoint.Resource == resource && (g.Service.Address == address || sameAddress(g.Service.Address, address)) {
+		return nil
+	}
+	was := cmp.Or(g.Service.Address, "another service")
+	return fault.Errorf(fault.WrongResource, "account %s is for %s, and this login is for %s; nothing was changed", quote(label), was, cmp.Or(address, "another service")).
+		Try(fault.Remedy{Do: fault.Login, Provider: cmp.Or(address, g.Provider), Label: "NEW-LABEL"})
+}
+
+// notFound puts into words why a server's login could not be found.
+func notFound(address string, err error) error {
+	wrong, isWrong := errors.AsType[*oauth.WrongResourceError](err)
+	other, isOther := errors.AsType[*oauth.NotTrustedError](err)
+	failed, _ := errors.AsType[*oauth.Error](err)
+	switch {
+	case isWrong:
+		return fault.Errorf(fault.WrongResource, "%v; nothing was changed", wrong)
+	case isOther:
+		return fault.Errorf(fault.Fenced, "%s does not send logins to %s; nothing was changed", hostOf(address), quote(other.Issuer)).Try(fault.Remedy{Do: fault.Login, Provider: address})
+	case errors.Is(err, oauth.ErrOpen):
+		return fault.Errorf(fault.Usage, "%s wants no login; nothing was changed", address)
+	case errors.Is(err, oauth.ErrNoMetadata):
+		return fault.Errorf(fault.Usage, "%s does not say where to log in, so it is no MCP server with OAuth; nothing was changed", address).
+			Try(fault.Remedy{Do: fault.AddProvider})
+	case failed != nil && (failed.Class == oauth.Unsent || failed.Class == oauth.Throttled):
+		e := fault.Errorf(fault.ProviderUnreachable, "%s or its authorization server can't be asked; nothing was changed", hostOf(address)).Because(failed)
+		if next, ok := failed.Remedy(); ok {
+			e.Next = []fault.Remedy{next}
+		}
+		return e
+	}
+	return fault.Errorf(fault.LoginFailed, "no login is possible at %s; nothing was changed", hostOf(address)).Because(err)
+}
+
+// AddRemote keeps a server that FindRemote found as a provider, without a login, and
+// its client's secret, if there is one. A login asks for scopes; none: for what the
+// server says then.
+func (b *Broker) AddRemote(ctx context.Context, r *Remote, scopes []string, secret keystore.Secret) error {
+	p := r.entry
+	p.Scopes = scopes
+	return b.AddProvider(ctx, p, secret)
+}
+
+// keepProvider writes the entry of a remote server, if it is another one than before.
+func (b *Broker) keepProvider(ctx context.Context, p oauth.Provider) error {
+	ps, err := b.Providers()
+	if err != nil {
+		return err
+	}
+	if now, ok := ps.Get(p.Name); ok && reflect.DeepEqual(now, p) {
+		return nil
+	}
+	return b.AddProvider(ctx, p, keystore.Secret{})
+}
+
+// provider is the data that the login goes by: the entry's, or what was found just now.
+func (req LoginRequest) provider(b *Broker) (oauth.Provider, error) {
+	if req.Remote == nil {
+		p, err := b.Provider(req.Provider)
+		if err == nil && p.MCP != "" {
+			err = fault.Errorf(fault.Usage, "provider %s is a remote MCP server, which has to be asked first", p.Name).Try(fault.Remedy{Do: fault.Login, Provider: p.Name})
+		}
+		return p, err
+	}
+	p := req.Remote.entry
+	p.Scopes = req.Remote.Scopes
+	if slices.Contains(p.Scopes, "openid") { // the server asked for it, so it may say who it is
+		p.IdentityFrom = oauth.IdentityFromIDToken
+	}
+	return p, nil
+}
+
+// toRemote makes l ready for a remote MCP server, and keeps that as a provider.
+func (l *login) toRemote(ctx context.Context, idx *index.Index) error {
+	r := l.req.Remote
+	o, err := l.b.Ready(ctx, idx)
+	if err != nil {
+		return err
+	}
+	l.service = oauth.Service{Address: r.Server.Address, Name: r.Server.Name, Registration: r.Registration, RedirectURI: l.provider.RedirectURI, Asked: r.Scopes}
+	if r.Registration != oauth.RegistrationDynamic && idx.Store != "" {
+		cs, err := o.Store.ClientSecret(ctx, l.endpoint)
+		if err != nil {
+			return err
+		}
+		l.endpoint.ClientSecret = keystore.NewSecret(cs.Secret)
+	}
+	return l.b.keepProvider(ctx, r.entry)
+}
+
+// client is what speaks to the login's server.
+func (l *login) client() *oauth.Client {
+	if l.req.Remote != nil {
+		return l.req.Remote.Server.Client()
+	}
+	return &l.b.Client
+}

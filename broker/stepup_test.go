@@ -1,0 +1,71 @@
+package broker
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/index"
+)
+
+// What a login would have to ask for as well, and nothing where another one would end
+// in the same way, or where the server's words are no plain scopes.
+func TestStepUp(t *testing.T) {
+	a := &index.Account{Label: "docs-1", Provider: "docs", Resource: "https://docs.example.com/mcp", Scopes: []string{"read"}}
+	says := func(field string) map[string][]string { return map[string][]string{"wWw-authenticate": {field}} }
+	for _, test := range []struct {
+		name   string
+		status int
+		header map[string][]string
+		scopes string
+		none   bool
+	}{
+		{"more", 403, says(`Bearer error="insufficient_scope", scope="read write admin:all"`), "write admin:all", false},
+		{"nothing new", 403, says(`Bearer error="insufficient_scope", scope="read"`), "", true},
+		{"no scopes", 403, says(`Bearer error="insufficient_scope"`), "", true},
+		{"another refusal", 403, says(`Bearer error="access_denied", scope="write"`), "", true},
+		{"a 401", 401, says(`Bearer error="insufficient_scope", scope="write"`), "", true},
+		{"no challenge", 403, nil, "", true},
+		{"a command", 403, says(`Bearer error="insufficient_scope", scope="write;reboot"`), "", false},
+		{"another command", 403, says(`Bearer error="insufficient_scope", scope="$(reboot)"`), "", false},
+		{"too many", 403, says(`Bearer error="insufficient_scope", scope="` + strings.Join(strings.Split("abcdefghijklmnopqrstuvwxyzABCDEFGHIJ", ""), " ") + `"`), "", true},
+	} {
+		e := stepUp(a, ReportRequest{Status: test.status, Header: test.header})
+		var next []fault.Remedy
+		if test.scopes != "" {
+			next = []fault.Remedy{{Do: fault.Login, Provider: "docs", Account: "docs-1", Name: "scope", Value: test.scopes}}
+		}
+		if (e == nil) != test.none || e != nil && !slices.Equal(e.Next, next) {
+			t.Errorf("%s: %+v", test.name, e)
+		}
+	}
+	plain := *a
+	plain.Resource = ""
+	if e := stepUp(&plain, ReportRequest{Status: 403, Header: says(`Bearer error="insufficient_scope", scope="write"`)}); e != nil {
+		t.Errorf("an account of no MCP server: %v", e)
+	}
+}
+
+func TestRelated(t *testing.T) {
+	for _, test := range []struct {
+		a, b string
+		want bool
+	}{
+		{"https://mcp.example.com/mcp", "https://auth.example.com", true},
+		{"https://mcp.example.com/mcp", "https://MCP.example.com:8443", true},
+		{"https://mcp.example.co.uk", "https://id.example.co.uk", true},
+		{"https://one.github.io", "https://two.github.io", false},
+		{"https://a.co.uk", "https://b.co.uk", false},
+		{"https://mcp.example.com", "https://example.com.evil.example", false},
+		{"https://mcp.example.com", "https://accounts.example.org", false},
+		{"http://127.0.0.1:1/mcp", "http://127.0.0.1:2", true},
+		{"http://127.0.0.1:1/mcp", "http://127.0.0.2:1", false},
+		{"http://127.0.0.1:1/mcp", "http://localhost:1", false},
+		{"http://localhost:1/mcp", "http://localhost:2", true},
+	} {
+		if got := related(test.a, test.b); got != test.want {
+			t.Errorf("%s and %s: %v", test.a, test.b, got)
+		}
+	}
+}

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/keystore"
+)
+
+// remoteFlags say how to log in to a remote MCP server.
+type remoteFlags struct {
+	Issuer   string   `placeholder:"URL" help:"MCP server: its authorization server has to be this one."`
+	Scope    []string `sep:"none" placeholder:"SCOPE" help:"MCP server: ask for this scope, in place of what the server wants; may be repeated."`
+	Register bool     `help:"MCP server: register authferry again, as when the server has forgotten its client."`
+}
+
+func (f remoteFlags) set() bool { return f.Issuer != "" || len(f.Scope) > 0 || f.Register }
+
+// isAddress tells a remote MCP server's address from a provider's name.
+func isAddress(word string) bool { return strings.Contains(word, "://") }
+
+// remote finds the MCP server that the login is for, shows it, and asks where a person
+// has to decide; nil: the login is for none.
+func (c *loginCmd) remote(a *app) (*broker.Remote, error) {
+	req := broker.RemoteRequest{Provider: c.Name, Issuer: c.Issuer, ClientID: c.ClientID, Scopes: c.Scope, Label: c.Label, Renew: c.Renew, Register: c.Register}
+	if isAddress(c.Provider) {
+		req.Address = c.Provider
+	} else {
+		p, err := a.broker.Provider(c.Provider)
+		if err != nil {
+			return nil, err
+		}
+		switch {
+		case p.MCP != "" && (c.Name == "" || c.Name == p.Name):
+			req.Provider = p.Name
+		case c.set() || c.Name != "":
+			return nil, &fault.Error{Code: fault.Usage, Message: "--name, --issuer, --scope and --register are for the login at a remote MCP server; " + p.Name + " is none"}
+		default:
+			return nil, nil //nolint:nilnil // another kind of provider
+		}
+	}
+	if c.APIKeyStdin || c.TokenStdin {
+		return nil, &fault.Error{Code: fault.Usage, Message: "a remote MCP server takes a login, and neither --api-key-stdin nor --token-stdin"}
+	}
+	r, err := a.broker.FindRemote(a.ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	return r, a.agreed(r, c.Issuer, c.JSON)
+}
+
+// agreed shows what a login would do, and asks whether the authorization server is the
+// right one where the server's word alone doesn't tell.
+func (a *app) agreed(r *broker.Remote, issuer string, asJSON bool) error {
+	scopes := strings.Join(r.Scopes, " ")
+	if asJSON {
+		if err := a.printJSON(struct {
+			Event        string   `json:"event"`
+			Resource     string   `json:"resource"`
+			Issuer       string   `json:"issuer"`
+			Scopes       []string `json:"scopes"`
+			Registration string   `json:"registration"`
+		}{"server", r.Server.Resource, r.Server.Provider.Issuer, append([]string{}, r.Scopes...), r.Registration}); err != nil {
+			return err
+		}
+	}
+	name := ""
+	if r.Server.Name != "" {
+		name = ` ("` + r.Server.Name + `")`
+	}
+	a.term.note("MCP server:            %s%s", r.Server.Address, name)
+	a.term.note("authorization server:  %s", r.Server.Provider.Issuer)
+	if scopes == "" {
+		scopes = "(none named)"
+	}
+	a.term.note("scopes:                %s", scopes)
+	var question string
+	switch {
+	case issuer == r.Server.Provider.Issuer:
+		return nil
+	case r.Former != "":
+		question = fmt.Sprintf("%s used to send logins to %s, and now to %s.", r.Provider, r.Former, r.Server.Provider.Issuer)
+	case r.Unrelated:
+		question = fmt.Sprintf("%s sends the login to another domain, %s.", r.Server.Address, r.Server.Provider.Issuer)
+	default:
+		return nil
+	}
+	if !a.present() {
+		return &fault.Error{Code: fault.Fenced, Message: question + " Nobody can be asked here; nothing was changed",
+			Next: []fault.Remedy{{Do: fault.Again, Name: "issuer", Value: r.Server.Provider.Issuer}}}
+	}
+	return a.confirm(question+" Log in there?", "--issuer")
+}
+
+// remote adds a remote MCP server, without a login.
+func (c *providerAddCmd) remote(a *app) error {
+	only := *c
+	only.Name, only.MCP, only.Issuer, only.ClientID, only.ClientSecretStdin, only.Scope, only.jsonFlag = "", "", "", "", false, nil, jsonFlag{}
+	if !reflect.ValueOf(only).IsZero() {
+		return &fault.Error{Code: fault.Usage, Message: "--mcp goes with --issuer, --client-id, --client-secret-stdin and --scope alone: the server says the rest"}
+	}
+	r, err := a.broker.FindRemote(a.ctx, broker.RemoteRequest{Address: c.MCP, Provider: c.Name, Issuer: c.Issuer, ClientID: c.ClientID, Scopes: c.Scope})
+	if err != nil {
+		return err
+	}
+	if err := a.agreed(r, c.Issuer, false); err != nil {
+		return err
+	}
+	var secret keystore.Secret
+	if c.ClientSecretStdin {
+		if secret, err = a.readSecret("client secret"); err != nil {
+			return err
+		}
+	}
+	if err := a.broker.AddRemote(a.ctx, r, c.Scope, secret); err != nil {
+		return err
+	}
+	p, err := a.broker.Provider(c.Name)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return a.printJSON(p)
+	}
+	a.term.note("provider %s added; log in: authferry login %s", p.Name, p.Name)
+	return nil
+}

@@ -1,0 +1,123 @@
+package main
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/brokertest/mcp"
+	"github.com/authferry/authferry/broker/brokertest/oidc"
+	"github.com/authferry/authferry/proofs"
+)
+
+// call sends one request to an MCP server, with the headers that authferry prints.
+func call(t *testing.T, s *scene, provider, address string) (status int, body string) {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address,
+		strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"x","version":"1"}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept", "application/json, text/event-stream")
+	for line := range strings.Lines(s.Must("", "header", provider).Out) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		req.Header.Set(name, value)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(text)
+}
+
+// The example server of the TypeScript SDK, which is strict about resources and wants
+// the very redirect URI that was registered.
+func TestSDKServer(t *testing.T) {
+	proofs.Only(t, "runs the SDK's example server")
+	address := mcp.StartServer(t)
+	s := newScene(t, brokertest.Config{})
+	s.Must("", "login", address, "--name", "example")
+	if status, body := call(t, s, "example", address); status != http.StatusOK || !strings.Contains(body, "simple-streamable-http-server") {
+		t.Errorf("%d %s", status, body)
+	}
+}
+
+// oidc-provider as the authorization server of a remote MCP server: it registers
+// clients, wants the resource in each request, rotates refresh tokens and revokes the
+// login when one comes twice.
+func TestRemoteServerOfOIDC(t *testing.T) {
+	p := oidc.Start(t, "MCP=1")
+	resource := ""
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/.well-known/") {
+			_ = json.NewEncoder(w).Encode(map[string]any{"resource": resource, "authorization_servers": []string{p.URL}, "scopes_supported": []string{"call", "offline_access"}})
+			return
+		}
+		bearer, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if bearer == "" || r.URL.Path != "/mcp" || p.Audience(bearer) != resource {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		_, _ = io.WriteString(w, `{"jsonrpc":"2.0","id":1,"result":{}}`)
+	}))
+	defer server.Close()
+	resource = server.URL + "/mcp"
+
+	s := newScene(t, brokertest.Config{})
+	s.Must("", "login", resource, "--name", "real")
+	for round := range 3 {
+		if status, body := call(t, s, "real", resource); status != http.StatusOK {
+			t.Fatalf("round %d: %d %s", round, status, body)
+		}
+		s.Must("", "refresh", "real-1")
+	}
+	s.Must("", "login", "real", "--renew", "real-1")
+	if status, body := call(t, s, "real", resource); status != http.StatusOK {
+		t.Errorf("after a new login: %d %s", status, body)
+	}
+	if c := p.Counters(t); c.Refreshes != 3 || c.Codes != 2 || c.Refused != 0 {
+		t.Errorf("%+v", c)
+	}
+	entry, err := os.ReadFile(filepath.Join(s.Dir, "providers.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(entry), "client_id = '")
+	id, _, ok := strings.Cut(rest, "'")
+	if !ok || !knownClient(t, p.URL, id) {
+		t.Fatalf("client %q is not registered", id)
+	}
+	s.Must("", "remove", "real-1", "--yes")
+	if knownClient(t, p.URL, id) {
+		t.Error("the registration is still there after the last login was removed")
+	}
+}
+
+// knownClient reports whether the authorization page has heard of a client.
+func knownClient(t *testing.T, issuer, id string) bool {
+	t.Helper()
+	here := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	res, err := here.Get(issuer + "/auth?" + url.Values{"client_id": {id}}.Encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return !strings.Contains(string(text), "invalid_client")
+}
