@@ -38,6 +38,10 @@ func newKeyedAPI(t *testing.T, answer func(who string, w http.ResponseWriter, r 
 		if bytes.Contains(body, []byte(`"stream":true`)) || strings.HasSuffix(r.URL.Path, ":streamGenerateContent") {
 			r.Header.Set("X-Streamed", "yes")
 		}
+		if r.Method == http.MethodGet && strings.HasSuffix(r.URL.Path, "/models") { // Codex asks beside its prompt
+			_, _ = io.WriteString(w, `{"models":[]}`)
+			return
+		}
 		a.mu.Lock()
 		a.asked = append(a.asked, strings.TrimPrefix(who, "key-"))
 		a.mu.Unlock()
@@ -268,9 +272,18 @@ const (
 // AI clients and SDKs under authferry run: no limit reaches them while an account is
 // free, and when none is they say so after as many requests as there are accounts.
 func TestAIClientsUnderRun(t *testing.T) {
+	tryClients(t, runClients(t), func(s *scene, client runClient, bin string) *exec.Cmd {
+		return s.Command(append([]string{"run", client.provider, "--"}, client.command(bin)...)...)
+	})
+}
+
+// tryClients has each of them answer one prompt while the API misbehaves; command starts
+// it.
+func tryClients(t *testing.T, clients []runClient, command func(s *scene, client runClient, bin string) *exec.Cmd) {
+	t.Helper()
 	bin := aiPrograms(t)
 	hour := status(429, "retry-after", "3600")
-	for _, client := range runClients(t) {
+	for _, client := range clients {
 		if argv := client.command(bin); argv[0] != "node" {
 			if _, err := os.Stat(argv[0]); err != nil {
 				t.Logf("%s isn't among the clients", argv[0])
@@ -359,7 +372,7 @@ func TestAIClientsUnderRun(t *testing.T) {
 				if row.first != nil {
 					row.first(s)
 				}
-				cmd := s.Command(append([]string{"run", client.provider, "--"}, client.command(bin)...)...)
+				cmd := command(s, client, bin)
 				cmd.Dir = s.Root
 				if strings.HasSuffix(row.asked, "…") { // it would go on for minutes
 					out := runUntil(t, cmd, done)
