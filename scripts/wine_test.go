@@ -34,7 +34,7 @@ var windows = []struct {
 	// Credential Manager. The rest is the same on every system.
 	{pkg: "broker", run: "TestStampede|TestKillPoints|TestKilledCallers|TestCredentialManager|TestOddTokens|TestRefreshBehind|TestCopiedFolder",
 		env: append(slices.Clone(ownKeychain), "TEST_HERDS=2 16")},
-	{pkg: "cmd/authferry", run: "TestScripts/^(token|selection|input|big|keystore|copy|version|exec|failover)$", env: ownKeychain},
+	{pkg: "cmd/authferry", run: "TestScripts/^(token|selection|input|big|keystore|copy|version|exec|failover|serve)$", env: ownKeychain},
 }
 
 // ownKeychain allows tests to write to the keychain of who runs them, which is
