@@ -32,12 +32,18 @@ func (b *Broker) wanted(ctx context.Context, req TokenRequest) wanted {
 				return selected{}, 0, err
 			}
 		}
+		if req.Server != "" {
+			if req.Selection, err = towardsServer(idx, req.Selection, req.Server); err != nil {
+				return selected{}, 0, err
+			}
+		}
 		sel, rejected, err = b.asked(idx, req)
 		if pool != "" {
 			sel, rejected, err = b.keepPool(idx, req.Selection, pool, sel, rejected, err)
 		} else if err == nil && cmp.Or(req.Account, req.EnvAccount) == "" {
 			pool = sel.pool
 		}
+		sel.server = req.Server
 		if sel.origin, sel.except = req.Origin, req.Except; sel.origin != "" && !sel.pinned && err == nil {
 			sel.keys = req.KeysOnly || b.keysServe(idx, sel)
 		}
@@ -116,7 +122,7 @@ func (b *Broker) handOut(ctx context.Context, want wanted, minTTL time.Duration)
 			}
 		}
 		waited := false
-		s := serving{minTTL: minTTL, alone: sel.pinned || c.last, origin: sel.origin, asIs: c.asIs, quiet: c.asIs && passed.outage(idx, asked),
+		s := serving{minTTL: minTTL, alone: sel.pinned || c.last, origin: sel.origin, server: sel.server, asIs: c.asIs, quiet: c.asIs && passed.outage(idx, asked),
 			failed: passed.of(a.ID), waits: func() { waited = true }}
 		if rejected > 0 && a.ID == sel.prefer {
 			s.floor = rejected

@@ -9,6 +9,7 @@ import (
 
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/oauth"
 )
 
 // ErrOtherOrigin is wrapped by the error of a TokenRequest whose Origin is none of
@@ -59,6 +60,28 @@ func (b *Broker) towards(ctx context.Context, idx *index.Index, s Selection, ori
 		s.Provider = providers[0]
 	}
 	return s, nil
+}
+
+// towardsServer is s for a caller that will send the token to a remote MCP server. The
+// index finds whose it may be; whether it is, its record says.
+func towardsServer(idx *index.Index, s Selection, server string) (Selection, error) {
+	if cmp.Or(s.Account, s.Pool, s.Provider, s.EnvAccount, s.EnvPool) != "" {
+		return s, nil
+	}
+	var providers []string
+	for _, a := range idx.Accounts {
+		if !a.Removing && a.Resource != "" && oauth.Covers(a.Resource, server) && !slices.Contains(providers, a.Provider) {
+			providers = append(providers, a.Provider)
+		}
+	}
+	switch len(providers) {
+	case 0:
+		return s, fault.Errorf(fault.Fenced, "no account is for %s", server).Because(ErrOtherOrigin).Try(fault.Remedy{Do: fault.Login, Provider: server})
+	case 1:
+		s.Provider = providers[0]
+		return s, nil
+	}
+	return s, fault.Errorf(fault.Ambiguous, "which account is for %s? there are logins at: %s", server, quoted(providers)).Try(fault.Remedy{Do: fault.Again, Account: "ACCOUNT"})
 }
 
 // reaches reports whether the account that sel would use, or would if it were

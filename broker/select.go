@@ -32,6 +32,7 @@ type selected struct {
 	// the one that ranks first.
 	soonest bool
 	origin  string // where the token will be sent; empty: the caller sees to that
+	server  string // the remote MCP server that it will be sent to; likewise
 	except  []string
 }
 

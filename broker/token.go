@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"strconv"
@@ -34,6 +35,10 @@ type TokenRequest struct {
 	// handed out nor refreshed for it: the error wraps ErrOtherOrigin. Where
 	// nothing is selected, it also finds the pool.
 	Origin string
+	// Server is the address of the remote MCP server that the caller will send the token
+	// to; empty: it is for none, or heeds Token.Resource. As with Origin, a token that is
+	// not for it is not handed out. Where nothing is selected, it also finds the provider.
+	Server string
 	// Stay is an account to stay with while it is free, and StayBy the Token.Current
 	// under which it was chosen: where somebody made another account current since,
 	// that counts more. Neither pins.
@@ -107,13 +112,17 @@ type serving struct {
 	floor  int    // newer than this generation
 	alone  bool   // there is no other account to use instead
 	origin string // for it; empty: for any
+	server string // for this remote MCP server; empty: for any
 	// asIs: no refresh is started for it that anybody waits for; quiet: nor one behind.
 	asIs, quiet bool
 	failed      error  // why its refresh failed already; nil: it did not
 	waits       func() // called before others are waited for; may be nil
 }
 
-func (want serving) allows(origins []string) bool {
+func (want serving) allows(origins []string, resource, address string) bool {
+	if want.server != "" {
+		return oauth.Covers(resource, want.server) && oauth.Covers(address, want.server)
+	}
 	return want.origin == "" || slices.Contains(origins, want.origin)
 }
 
@@ -154,7 +163,7 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 		// A herd at expiry need not ask the keychain for what the index knows to
 		// be over, nor after a failure for what the rotator looked at already. Only
 		// the keychain knows where a token may go.
-		over := want.origin == "" && a.Fingerprint != "" && seemsOver(a, time.Now()) && (try == 0 || a.Failure != nil && a.Failure.TokenOver)
+		over := want.origin == "" && want.server == "" && a.Fingerprint != "" && seemsOver(a, time.Now()) && (try == 0 || a.Failure != nil && a.Failure.TokenOver)
 		var acc *record.Access
 		if !over {
 			if acc, err = b.Access(ctx, idx, a); err != nil {
@@ -170,8 +179,8 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 				return nil, err
 			}
 		}
-		if acc != nil && !want.allows(acc.Origins) {
-			return nil, otherOrigin(a, want.origin)
+		if acc != nil && !want.allows(acc.Origins, acc.Resource, acc.Address) {
+			return nil, otherOrigin(a, cmp.Or(want.server, want.origin))
 		}
 		worn := refused(a)
 		if acc != nil && acc.Generation > want.floor {
@@ -260,8 +269,8 @@ func (b *Broker) serveAPIKey(ctx context.Context, idx *index.Index, a *index.Acc
 	if g == nil {
 		return nil, lost(a)
 	}
-	if !want.allows(g.Origins) {
-		return nil, otherOrigin(a, want.origin)
+	if !want.allows(g.Origins, "", "") { // no key is for a remote MCP server
+		return nil, otherOrigin(a, cmp.Or(want.server, want.origin))
 	}
 	return &Token{
 		AccessToken: g.APIKey, TokenType: "Bearer",

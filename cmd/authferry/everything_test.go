@@ -74,7 +74,7 @@ func (s *scene) everything() []commandLine {
 		{args: "completion bash"}, {args: "completion zsh"}, {args: "completion fish"}, {args: "completion powershell"},
 		{args: "login sim --timeout 1s"}, {args: "login sim --flow device --timeout 1s"}, {args: "login sim --renew Bob --timeout 1s"},
 		{"afac_x#afac_y\n", "login sim --flow paste --no-browser --timeout 1s"}, {server + "/callback?code=afac_x&state=y\n", "login sim --flow paste --no-browser --timeout 1s"},
-		{args: "login " + server + "/mcp --name remote --timeout 5s"}, {args: "token remote"}, {args: "info remote-1"}, {args: "refresh remote-1"},
+		{args: "login " + server + "/mcp --name remote --timeout 5s"}, {args: "token remote"}, {args: "info remote-1"}, {args: "refresh remote-1"}, {args: "helper mcp-headers " + server + "/mcp"}, {args: "helper mcp-headers --account Ada"},
 		{args: "login remote --renew remote-1 --register --timeout 1s"}, {args: "login remote"}, {apiKey, "login remote --api-key-stdin --label X"},
 		{args: "provider add afield --mcp " + server + "/at/x/mcp --client-id mine --scope read"}, {args: "provider show afield"}, {args: "provider remove afield"},
 		{args: "remove remote-1 --yes"}, {args: "provider remove remote"},

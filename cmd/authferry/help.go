@@ -56,6 +56,8 @@ authferry token github
 authferry exec github -- gh api user
 authferry status`,
 		"login": `
+# a remote MCP server
+authferry login https://mcp.example.com/mcp
 authferry login google --client-id ID
 # on a machine without a browser
 authferry login github --client-id ID --flow device
@@ -190,6 +192,9 @@ printf 'protocol=https\nhost=github.com\n\n' |
   authferry helper git get`,
 		"helper docker": `
 echo registry.example.com | authferry helper docker get`,
+		"helper mcp-headers": `
+authferry helper mcp-headers https://mcp.example.com/mcp
+authferry helper mcp-headers --account docs`,
 		"helper kubernetes": `
 authferry helper kubernetes --account Work`,
 		"helper cargo": `
@@ -238,6 +243,9 @@ authferry provider list --json | jq -r '.providers[].name'`,
 		"provider show": `
 authferry provider show github`,
 		"provider add": `
+# a remote MCP server
+authferry provider add docs \
+  --mcp https://mcp.example.com/mcp
 # by discovery
 authferry provider add acme \
   --issuer https://login.example.com \

@@ -21,6 +21,7 @@ import (
 type helperCmd struct {
 	APIKey     apiKeyCmd     `cmd:"" name:"api-key" help:"Print the token alone, for a program that runs a command to get its key."`
 	ProxyKey   proxyKeyCmd   `cmd:"" name:"proxy-key" help:"Print the key of the authferry serve that is running."`
+	MCPHeaders mcpHeadersCmd `cmd:"" name:"mcp-headers" help:"Print the headers of a request to a remote MCP server as JSON (Claude Code, Codex)."`
 	GoAuth     goAuthCmd     `cmd:"" name:"goauth" help:"Answer the go command (GOAUTH)."`
 	Git        gitCmd        `cmd:"" help:"Answer git (credential.helper)."`
 	Docker     dockerCmd     `cmd:"" help:"Answer docker (credHelpers)."`

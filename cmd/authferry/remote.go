@@ -1,12 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"os"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -127,4 +131,37 @@ func (c *providerAddCmd) remote(a *app) error {
 	}
 	a.term.note("provider %s added; log in: authferry login %s", p.Name, p.Name)
 	return nil
+}
+
+// mcpHeadersCmd is for clients that run a command to get a remote MCP server's headers.
+type mcpHeadersCmd struct {
+	whose
+	URL string `arg:"" optional:"" help:"The server's address; by default what CLAUDE_CODE_MCP_SERVER_URL says."`
+}
+
+// Run prints one JSON object of headers, or nothing: a client that gets no headers asks
+// the server without a token.
+func (c *mcpHeadersCmd) Run(a *app) error {
+	// What Claude Code will ask counts, whatever its configuration gives as an argument.
+	address := cmp.Or(os.Getenv("CLAUDE_CODE_MCP_SERVER_URL"), c.URL)
+	if address == "" {
+		if err := mustBeTold(c.selection()); err != nil {
+			return a.inALine(err)
+		}
+	}
+	if c.MinTTL < 0 {
+		return &fault.Error{Code: fault.Usage, Message: "--min-ttl can't be negative"}
+	}
+	t, err := a.broker.Token(a.ctx, broker.TokenRequest{Selection: c.selection().resolve(), MinTTL: c.MinTTL, Server: address})
+	switch {
+	case err != nil && a.ctx.Err() != nil:
+		return errInterrupted
+	case err != nil:
+		return a.inALine(err)
+	case t.Resource == "":
+		return &fault.Error{Code: fault.Fenced, Message: fmt.Sprintf("account %q is for no remote MCP server; nothing was printed", t.Account.Label)}
+	case c.URL != "" && !oauth.Covers(t.Resource, c.URL):
+		return &fault.Error{Code: fault.Fenced, Message: fmt.Sprintf("account %q is not for %s; nothing was printed", t.Account.Label, c.URL)}
+	}
+	return a.printJSON(newTokenDoc(t, time.Now()).Headers)
 }

@@ -95,14 +95,15 @@ var hot = map[string]func() any{
 
 // hotHelpers are the same for the words behind "helper", without that word.
 var hotHelpers = map[string]func() any{
-	"api-key":    func() any { return new(apiKeyCmd) },
-	"proxy-key":  func() any { return new(proxyKeyCmd) },
-	"goauth":     func() any { return new(goAuthCmd) },
-	"git":        func() any { return new(gitCmd) },
-	"docker":     func() any { return new(dockerCmd) },
-	"kubernetes": func() any { return new(kubernetesCmd) },
-	"cargo":      func() any { return new(cargoCmd) },
-	"terraform":  func() any { return new(terraformCmd) },
+	"api-key":     func() any { return new(apiKeyCmd) },
+	"proxy-key":   func() any { return new(proxyKeyCmd) },
+	"mcp-headers": func() any { return new(mcpHeadersCmd) },
+	"goauth":      func() any { return new(goAuthCmd) },
+	"git":         func() any { return new(gitCmd) },
+	"docker":      func() any { return new(dockerCmd) },
+	"kubernetes":  func() any { return new(kubernetesCmd) },
+	"cargo":       func() any { return new(cargoCmd) },
+	"terraform":   func() any { return new(terraformCmd) },
 }
 
 // hotCommand is what a hot command line is parsed into, and the words of it that
