@@ -41,14 +41,16 @@ var floors = []struct {
 	{"broker/oauth", 3},
 	{"broker/record", 4},
 	{"broker/folder", 5},
-	{"broker/brokertest", 6},
-	{"broker/torture", 6},
-	{"broker", 6},
-	{"serve", 7},
-	{"cmd", 8},
-	{"bench", 9},
-	{"docs", 9},
-	{"scripts", 9},
+	{"broker/place", 6},
+	{"broker/pool", 7},
+	{"broker/brokertest", 10},
+	{"broker/torture", 10},
+	{"broker", 10},
+	{"serve", 11},
+	{"cmd", 12},
+	{"bench", 13},
+	{"docs", 13},
+	{"scripts", 13},
 }
 
 // owners are the only folders that import these modules, in tests as well.
@@ -183,7 +185,7 @@ func judge(dir, imported string) string {
 	case from == to:
 		return ""
 	case below >= floor:
-		return dir + " imports " + target + ": imports only point down (cmd → serve → broker → folder → record → fault, index, oauth, migrate → lock, ratelimit, keystore)"
+		return dir + " imports " + target + ": imports only point down (cmd → serve → broker → pool → place → folder → record → fault, index, oauth, migrate → lock, ratelimit, keystore)"
 	}
 	return ""
 }

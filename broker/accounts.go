@@ -11,6 +11,7 @@ import (
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 )
@@ -120,14 +121,14 @@ func newEntry(id string, n NewAccount, now time.Time) (index.Account, error) {
 	if err != nil {
 		return index.Account{}, fault.Errorf(fault.Usage, "invalid label").Because(err)
 	}
-	pool := n.Pool
-	if pool == "" {
-		pool = n.Provider.Name
-	} else if pool, err = poolName(pool); err != nil {
+	poolName := n.Pool
+	if poolName == "" {
+		poolName = n.Provider.Name
+	} else if poolName, err = pool.CheckName(poolName); err != nil {
 		return index.Account{}, err
 	}
 	a := index.Account{
-		ID: id, Label: label, Provider: n.Provider.Name, Pool: pool, Kind: index.KindOAuth,
+		ID: id, Label: label, Provider: n.Provider.Name, Pool: poolName, Kind: index.KindOAuth,
 		Issuer: cmp.Or(n.Identity.Issuer, n.Provider.Issuer), Subject: n.Identity.Subject, Organization: n.Identity.Organization,
 		Identity: n.Identity.Name, AddedAt: now.Truncate(time.Second),
 		Shared: n.Shared, Holds: n.Holds, Disabled: n.Disabled,
@@ -142,26 +143,26 @@ func newEntry(id string, n NewAccount, now time.Time) (index.Account, error) {
 func admissible(idx *index.Index, a *index.Account, secret keystore.Secret) error {
 	for _, o := range idx.Accounts {
 		if o.Provider == a.Provider && index.EqualLabel(o.Label, a.Label) && !o.Removing {
-			return fault.Errorf(fault.LabelTaken, "label %s is taken at %s", quote(a.Label), a.Provider).
-				Try(fault.Remedy{Do: fault.Again, Label: "L"}, fault.Remedy{Do: fault.Rename, Account: reference(idx, &o)})
+			return fault.Errorf(fault.LabelTaken, "label %s is taken at %s", fault.Quote(a.Label), a.Provider).
+				Try(fault.Remedy{Do: fault.Again, Label: "L"}, fault.Remedy{Do: fault.Rename, Account: pool.Reference(idx, &o)})
 		}
 	}
 	owner := oauth.Identity{Issuer: a.Issuer, Subject: a.Subject}
 	if o := record.KnownAs(idx, a.Provider, a.Kind, secret, owner); o != nil {
 		return alreadyHere(idx, o)
 	}
-	_, err := poolFor(idx, a.Pool, a.Provider)
+	_, err := pool.For(idx, a.Pool, a.Provider)
 	return err
 }
 
 // alreadyHere is the error for a login, key or token that account o has.
 func alreadyHere(idx *index.Index, o *index.Account) error {
 	if o.Removing {
-		return fault.Errorf(fault.LabelTaken, "this login is here already, in account %s, whose removal was cut off; nothing was added", quote(o.Label)).
+		return fault.Errorf(fault.LabelTaken, "this login is here already, in account %s, whose removal was cut off; nothing was added", fault.Quote(o.Label)).
 			Try(fault.Remedy{Do: fault.Fix}, fault.Remedy{Do: fault.Again})
 	}
-	return fault.Errorf(fault.LabelTaken, "this login is already here as %s; two accounts can't own one", quote(o.Label)).
-		Try(fault.Remedy{Do: fault.ShowAccount, Account: reference(idx, o)})
+	return fault.Errorf(fault.LabelTaken, "this login is already here as %s; two accounts can't own one", fault.Quote(o.Label)).
+		Try(fault.Remedy{Do: fault.ShowAccount, Account: pool.Reference(idx, o)})
 }
 
 // newRecords pins in the records everything that decides where a secret may go.
@@ -216,7 +217,7 @@ func (b *Broker) Rename(ctx context.Context, account, label string) (*index.Acco
 		for i := range idx.Accounts {
 			o := &idx.Accounts[i]
 			if o.ID != a.ID && o.Provider == a.Provider && index.EqualLabel(o.Label, label) && !o.Removing {
-				return fault.Errorf(fault.LabelTaken, "label %s is taken at %s", quote(label), a.Provider).Try(fault.Remedy{Do: fault.ListAccounts})
+				return fault.Errorf(fault.LabelTaken, "label %s is taken at %s", fault.Quote(label), a.Provider).Try(fault.Remedy{Do: fault.ListAccounts})
 			}
 		}
 		a.Label, renamed = label, a
@@ -231,7 +232,7 @@ func (b *Broker) updateAccount(ctx context.Context, account string, change func(
 		return err // a folder without an index is not made just to find nothing in it
 	}
 	return b.Update(ctx, index.Durable, func(idx *index.Index) error {
-		a, err := FindAccount(idx, account, "")
+		a, err := pool.FindAccount(idx, account, "")
 		if err != nil {
 			return err
 		}
@@ -286,7 +287,7 @@ func (b *Broker) Remove(ctx context.Context, account string, how Revocation) (*R
 	if err != nil {
 		return nil, err
 	}
-	a, err := FindAccount(idx, account, "")
+	a, err := pool.FindAccount(idx, account, "")
 	if err != nil {
 		return nil, err
 	}
@@ -360,18 +361,18 @@ func drop(idx *index.Index, id string) {
 	if a == nil {
 		return
 	}
-	pool := a.Pool
+	poolName := a.Pool
 	idx.Accounts = slices.DeleteFunc(idx.Accounts, func(x index.Account) bool { return x.ID == id })
-	members := idx.Members(pool)
+	members := idx.Members(poolName)
 	if len(members) == 0 {
-		delete(idx.Pools, pool)
+		delete(idx.Pools, poolName)
 		return
 	}
 	for i, m := range members {
 		m.Rank = i + 1
 	}
-	if p := idx.Pools[pool]; p.Current == id {
+	if p := idx.Pools[poolName]; p.Current == id {
 		p.Current = members[0].ID
-		idx.Pools[pool] = p
+		idx.Pools[poolName] = p
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -29,7 +30,7 @@ func TestAPIIsPinned(t *testing.T) {
 	}
 	check := func(label string) {
 		t.Helper()
-		tok, err := w.broker().Token(t.Context(), TokenRequest{Selection: Selection{Account: label}})
+		tok, err := w.broker().Token(t.Context(), TokenRequest{Selection: pool.Selection{Account: label}})
 		if err != nil {
 			t.Fatal(err)
 		}

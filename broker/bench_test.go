@@ -4,6 +4,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/authferry/authferry/broker/pool"
 )
 
 // The hot path within one process: a stored token from the file keystore.
@@ -18,7 +20,7 @@ func BenchmarkToken(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := broker.Token(b.Context(), TokenRequest{MinTTL: DefaultMinTTL}); err != nil {
+		if _, err := broker.Token(b.Context(), TokenRequest{MinTTL: pool.DefaultMinTTL}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/place"
+	"github.com/authferry/authferry/broker/pool"
 )
 
 // bindings are a folder without a keystore, whose directories are bound: what is
@@ -60,10 +62,10 @@ func (w *bindings) link(to, from string) {
 }
 
 // expect checks which pool, or which error, a selection comes to.
-func (w *bindings) expect(what string, s Selection, want string) {
+func (w *bindings) expect(what string, s pool.Selection, want string) {
 	w.t.Helper()
-	sel, err := w.b.resolve(w.idx, s)
-	got := sel.pool
+	sel, err := w.b.rules().Resolve(w.idx, s)
+	got := sel.Pool
 	if err != nil {
 		got = string(fault.CodeOf(err))
 	}
@@ -76,29 +78,29 @@ func (w *bindings) expect(what string, s Selection, want string) {
 func TestUnknownPlace(t *testing.T) {
 	w := newBindings(t)
 	gone := filepath.Join(w.dir, "gone")
-	for _, s := range []Selection{{DirUnknown: true}, {Dir: gone}} {
+	for _, s := range []pool.Selection{{DirUnknown: true}, {Dir: gone}} {
 		s.Provider = "p"
 		w.expect("nothing is bound", s, "p")
 	}
 	w.bind(w.at("job"), "p", "work")
-	for _, s := range []Selection{{DirUnknown: true}, {Dir: gone}, {Dir: filepath.Join(w.dir, "job", "gone")}} {
-		with := func(change func(*Selection)) Selection { own := s; change(&own); return own }
+	for _, s := range []pool.Selection{{DirUnknown: true}, {Dir: gone}, {Dir: filepath.Join(w.dir, "job", "gone")}} {
+		with := func(change func(*pool.Selection)) pool.Selection { own := s; change(&own); return own }
 		w.expect("nothing is named", s, "fenced")
-		w.expect("its provider", with(func(s *Selection) { s.Provider = "p" }), "fenced")
-		w.expect("another provider", with(func(s *Selection) { s.Provider = "q" }), "q")
-		w.expect("--account", with(func(s *Selection) { s.Account = "Work" }), "fenced")
-		w.expect("--account of another provider", with(func(s *Selection) { s.Account = "Other" }), "q")
-		w.expect("AUTHFERRY_POOL", with(func(s *Selection) { s.EnvPool = "work" }), "fenced")
-		w.expect("AUTHFERRY_ACCOUNT", with(func(s *Selection) { s.EnvAccount = "Home" }), "fenced")
-		w.expect("--pool", with(func(s *Selection) { s.Pool = "p" }), "p")
-		if _, err := w.b.resolveLease(w.idx, s, &w.idx.Accounts[0]); fault.CodeOf(err) != fault.Fenced {
+		w.expect("its provider", with(func(s *pool.Selection) { s.Provider = "p" }), "fenced")
+		w.expect("another provider", with(func(s *pool.Selection) { s.Provider = "q" }), "q")
+		w.expect("--account", with(func(s *pool.Selection) { s.Account = "Work" }), "fenced")
+		w.expect("--account of another provider", with(func(s *pool.Selection) { s.Account = "Other" }), "q")
+		w.expect("AUTHFERRY_POOL", with(func(s *pool.Selection) { s.EnvPool = "work" }), "fenced")
+		w.expect("AUTHFERRY_ACCOUNT", with(func(s *pool.Selection) { s.EnvAccount = "Home" }), "fenced")
+		w.expect("--pool", with(func(s *pool.Selection) { s.Pool = "p" }), "p")
+		if _, err := w.b.rules().ResolveLease(w.idx, s, &w.idx.Accounts[0]); fault.CodeOf(err) != fault.Fenced {
 			t.Errorf("a lease: %v", err)
 		}
 	}
-	if _, err := w.b.Chosen(Selection{}); err != nil {
+	if _, err := w.b.Chosen(pool.Selection{}); err != nil {
 		t.Errorf("what names nothing: %v", err)
 	}
-	w.expect("no directory counts", Selection{Provider: "p"}, "p")
+	w.expect("no directory counts", pool.Selection{Provider: "p"}, "p")
 }
 
 // Another path to a bound directory is bound as well.
@@ -107,28 +109,28 @@ func TestBindingByAnotherPath(t *testing.T) {
 	job, below := w.at("job"), w.at("job", "a", "b")
 	w.bind(job, "p", "work")
 	w.link(job, filepath.Join(w.dir, "link"))
-	w.expect("a link", Selection{Dir: filepath.Join(w.dir, "link", "a", "b"), Provider: "p"}, "work")
-	w.expect("beside it", Selection{Dir: w.at("home"), Provider: "p"}, "p")
-	w.expect("above it", Selection{Dir: w.dir, Provider: "p"}, "p")
+	w.expect("a link", pool.Selection{Dir: filepath.Join(w.dir, "link", "a", "b"), Provider: "p"}, "work")
+	w.expect("beside it", pool.Selection{Dir: w.at("home"), Provider: "p"}, "p")
+	w.expect("above it", pool.Selection{Dir: w.dir, Provider: "p"}, "p")
 	if runtime.GOOS == "linux" {
 		t.Chdir(below)
-		w.expect("/proc", Selection{Dir: "/proc/self/cwd", Provider: "p"}, "work")
+		w.expect("/proc", pool.Selection{Dir: "/proc/self/cwd", Provider: "p"}, "work")
 		t.Chdir(w.dir)
 	}
 
 	// The directory is moved, and a link left in its place.
 	moved := filepath.Join(w.dir, "moved")
 	move(t, job, moved)
-	w.expect("moved, nothing in its place", Selection{Dir: filepath.Join(moved, "a"), Provider: "p"}, "p")
+	w.expect("moved, nothing in its place", pool.Selection{Dir: filepath.Join(moved, "a"), Provider: "p"}, "p")
 	w.link(moved, job)
-	w.expect("moved", Selection{Dir: filepath.Join(moved, "a"), Provider: "p"}, "work")
-	w.expect("moved, by the link", Selection{Dir: filepath.Join(job, "a"), Provider: "p"}, "work")
+	w.expect("moved", pool.Selection{Dir: filepath.Join(moved, "a"), Provider: "p"}, "work")
+	w.expect("moved, by the link", pool.Selection{Dir: filepath.Join(job, "a"), Provider: "p"}, "work")
 
 	// What is nearer wins, however it is found; at one place the path does.
 	w.bind(w.dir, "p", "p")
-	w.expect("moved, and above it", Selection{Dir: filepath.Join(moved, "a"), Provider: "p"}, "work")
+	w.expect("moved, and above it", pool.Selection{Dir: filepath.Join(moved, "a"), Provider: "p"}, "work")
 	w.bind(moved, "p", "p")
-	w.expect("bound by both paths", Selection{Dir: filepath.Join(moved, "a"), Provider: "p"}, "p")
+	w.expect("bound by both paths", pool.Selection{Dir: filepath.Join(moved, "a"), Provider: "p"}, "p")
 
 	// A loop of links leads nowhere, and nobody knows whether here.
 	w.idx.Bindings = nil
@@ -136,7 +138,7 @@ func TestBindingByAnotherPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.bind(filepath.Join(w.dir, "loop"), "p", "work")
-	w.expect("a loop", Selection{Dir: moved, Provider: "p"}, "fenced")
+	w.expect("a loop", pool.Selection{Dir: moved, Provider: "p"}, "fenced")
 }
 
 // What can't be looked at may be here.
@@ -153,83 +155,21 @@ func TestBindingOutOfReach(t *testing.T) {
 	t.Cleanup(func() { _ = os.Chmod(closed, 0o700) })
 	home := w.at("home")
 	keptOut(t, func() {
-		w.expect("elsewhere", Selection{Dir: home, Provider: "p"}, "fenced")
-		w.expect("in it", Selection{Dir: filepath.Join(closed, "job"), Provider: "p"}, "fenced")
+		w.expect("elsewhere", pool.Selection{Dir: home, Provider: "p"}, "fenced")
+		w.expect("in it", pool.Selection{Dir: filepath.Join(closed, "job"), Provider: "p"}, "fenced")
 	})
-}
-
-// No file server is asked because index.json names it; whether its directory is this
-// one is then not known, unless their paths are the same.
-func TestBindingOnAServer(t *testing.T) {
-	w := newBindings(t)
-	home := w.at("home")
-	for _, share := range []string{"//server/share/job", `\\server\share\job`} {
-		w.idx.Bindings = nil
-		w.bind(share, "p", "work")
-		w.expect(share, Selection{Dir: home, Provider: "p"}, "fenced")
-		w.expect(share+", another provider", Selection{Dir: home, Provider: "q"}, "q")
-		w.expect(share+", --pool", Selection{Dir: home, Pool: "p"}, "p")
-		w.bind(home, "p", "p")
-		w.expect(share+", and here", Selection{Dir: w.at("home", "sub"), Provider: "p"}, "p")
-	}
-	if runtime.GOOS != "linux" {
-		t.Skip("needs a table of mounts")
-	}
-	server := w.at("server")
-	table, err := readMounts()
-	if err != nil {
-		t.Fatal(err)
-	}
-	table = append(table, mount{id: "share", parent: (&mounts{table: table, top: topMount(table)}).at(w.dir).id, device: "0:999", root: "/", point: server})
-	readMounts = func() ([]mount, error) { return table, nil }
-	t.Cleanup(func() { readMounts = mountTable })
-	w.link(server, filepath.Join(w.dir, "to"))
-	for name, dir := range map[string]string{
-		"on it":           filepath.Join(server, "job"), // which isn't there: nobody looks
-		"by a link to it": filepath.Join(w.dir, "to", "a", "job"),
-	} {
-		w.idx.Bindings = nil
-		w.bind(dir, "p", "work")
-		w.expect(name, Selection{Dir: home, Provider: "p"}, "fenced")
-	}
-	job := w.at("server", "job")
-	w.idx.Bindings = nil
-	w.bind(job, "p", "work")
-	w.expect("the same path", Selection{Dir: w.at("server", "job", "sub"), Provider: "p"}, "work")
-	w.b = New(Options{Dir: w.at("server", "authferry")})
-	w.expect("the folder is there too", Selection{Dir: home, Provider: "p"}, "p")
-}
-
-// What is to be seen through an overlay is bound as it is below it.
-func TestBindingBelowAnOverlay(t *testing.T) {
-	if runtime.GOOS != "linux" {
-		t.Skip("needs a table of mounts")
-	}
-	w := newBindings(t)
-	merged := w.at("merged")
-	table, err := readMounts()
-	if err != nil {
-		t.Fatal(err)
-	}
-	table = append(table, mount{id: "overlay", parent: (&mounts{table: table, top: topMount(table)}).at(w.dir).id, device: "0:999", root: "/", point: merged,
-		local: true, layers: []string{filepath.Join(w.dir, "lower"), filepath.Join(w.dir, "upper")}})
-	readMounts = func() ([]mount, error) { return table, nil }
-	t.Cleanup(func() { readMounts = mountTable })
-	w.bind(filepath.Join(w.dir, "upper", "job"), "p", "work") // not there by that path any more
-	w.expect("in it", Selection{Dir: w.at("merged", "job", "sub"), Provider: "p"}, "work")
-	w.expect("beside it", Selection{Dir: w.at("merged", "other"), Provider: "p"}, "p")
 }
 
 // A hostile index is no work.
 func TestVeryManyBindings(t *testing.T) {
 	w := newBindings(t)
 	here := w.at("here")
-	for range maxCompared + 1 {
+	for range place.MaxCompared + 1 {
 		w.bind(w.at("there"), "p", "work")
 	}
-	w.expect("elsewhere", Selection{Dir: here, Provider: "p"}, "fenced")
+	w.expect("elsewhere", pool.Selection{Dir: here, Provider: "p"}, "fenced")
 	w.bind(here, "p", "p")
-	w.expect("here", Selection{Dir: here, Provider: "p"}, "p")
+	w.expect("here", pool.Selection{Dir: here, Provider: "p"}, "p")
 }
 
 // A directory that is bound for several providers is bound for the one that has accounts.
@@ -238,19 +178,19 @@ func TestBindingForSeveralProviders(t *testing.T) {
 	job := w.at("job")
 	w.bind(job, "p", "work")
 	w.bind(job, "q", "q")
-	w.expect("both", Selection{Dir: job}, "ambiguous")
-	w.expect("one of them", Selection{Dir: job, Provider: "q"}, "q")
+	w.expect("both", pool.Selection{Dir: job}, "ambiguous")
+	w.expect("one of them", pool.Selection{Dir: job, Provider: "q"}, "q")
 
 	w.idx.Accounts = w.idx.Accounts[:2] // q's ended
 	delete(w.idx.Pools, "q")
-	w.expect("one has accounts", Selection{Dir: job}, "work")
+	w.expect("one has accounts", pool.Selection{Dir: job}, "work")
 	w.idx.Accounts = w.idx.Accounts[:1] // and work
 	delete(w.idx.Pools, "work")
-	w.expect("one pool is left, outside of the fence", Selection{Dir: job}, "no_account")
-	w.expect("and its provider is named", Selection{Dir: job, Provider: "p"}, "no_account")
-	w.expect("elsewhere", Selection{Dir: w.dir}, "p")
+	w.expect("one pool is left, outside of the fence", pool.Selection{Dir: job}, "no_account")
+	w.expect("and its provider is named", pool.Selection{Dir: job, Provider: "p"}, "no_account")
+	w.expect("elsewhere", pool.Selection{Dir: w.dir}, "p")
 	w.idx.Accounts[0].Provider, w.idx.Pools["p"] = "r", index.Pool{Provider: "r"}
-	w.expect("a third provider's is left", Selection{Dir: job}, "no_account")
+	w.expect("a third provider's is left", pool.Selection{Dir: job}, "no_account")
 }
 
 // What a directory is bound to may end, or its name come to mean something else: the
@@ -259,22 +199,22 @@ func TestBindingToWhatEnded(t *testing.T) {
 	w := newBindings(t)
 	job := w.at("job")
 	w.idx.Bindings = []index.Binding{{Dir: job, Provider: "p", Account: "acc_bbbbbbbbbbbbbbbb"}}
-	w.expect("its account", Selection{Dir: job, Provider: "p"}, "work")
+	w.expect("its account", pool.Selection{Dir: job, Provider: "p"}, "work")
 	w.idx.Accounts[1].Pool = "elsewhere"
 	w.idx.Pools["elsewhere"] = index.Pool{Provider: "p"}
-	w.expect("its account was moved", Selection{Dir: job, Provider: "p"}, "elsewhere")
-	w.expect("AUTHFERRY_POOL is where it was", Selection{Dir: job, EnvPool: "p"}, "fenced")
+	w.expect("its account was moved", pool.Selection{Dir: job, Provider: "p"}, "elsewhere")
+	w.expect("AUTHFERRY_POOL is where it was", pool.Selection{Dir: job, EnvPool: "p"}, "fenced")
 	drop(w.idx, "acc_bbbbbbbbbbbbbbbb")
-	w.expect("its account was removed", Selection{Dir: job, Provider: "p"}, "no_account")
-	w.expect("and another is named", Selection{Dir: job, Account: "Home"}, "fenced")
-	w.expect("or a pool, by the environment", Selection{Dir: job, EnvPool: "p"}, "fenced")
+	w.expect("its account was removed", pool.Selection{Dir: job, Provider: "p"}, "no_account")
+	w.expect("and another is named", pool.Selection{Dir: job, Account: "Home"}, "fenced")
+	w.expect("or a pool, by the environment", pool.Selection{Dir: job, EnvPool: "p"}, "fenced")
 
 	w.idx.Bindings = []index.Binding{{Dir: job, Provider: "p", Pool: "work"}}
 	delete(w.idx.Pools, "work")
-	w.expect("its pool ended", Selection{Dir: job, Provider: "p"}, "no_account")
+	w.expect("its pool ended", pool.Selection{Dir: job, Provider: "p"}, "no_account")
 	w.idx.Accounts[1].Pool, w.idx.Pools["work"] = "work", index.Pool{Provider: "q"}
-	w.expect("another provider has a pool of that name", Selection{Dir: job, Provider: "p"}, "no_account")
-	w.expect("and nothing is named", Selection{Dir: job}, "no_account")
+	w.expect("another provider has a pool of that name", pool.Selection{Dir: job, Provider: "p"}, "no_account")
+	w.expect("and nothing is named", pool.Selection{Dir: job}, "no_account")
 }
 
 // A caller that says where it will send the token is fenced as well, unless nobody's
@@ -285,17 +225,17 @@ func TestUnknownPlaceForAnOrigin(t *testing.T) {
 	if _, err := b.Bind(t.Context(), t.TempDir(), "", "work"); err != nil {
 		t.Fatal(err)
 	}
-	ask := func(s Selection, origin string) error {
+	ask := func(s pool.Selection, origin string) error {
 		_, err := b.Token(t.Context(), TokenRequest{Selection: s, Origin: origin})
 		return err
 	}
-	if err := ask(Selection{DirUnknown: true}, w.server.URL); fault.CodeOf(err) != fault.Fenced || errors.Is(err, ErrOtherOrigin) {
+	if err := ask(pool.Selection{DirUnknown: true}, w.server.URL); fault.CodeOf(err) != fault.Fenced || errors.Is(err, ErrOtherOrigin) {
 		t.Error(err)
 	}
-	if err := ask(Selection{DirUnknown: true}, "https://elsewhere.example.com"); !errors.Is(err, ErrOtherOrigin) {
+	if err := ask(pool.Selection{DirUnknown: true}, "https://elsewhere.example.com"); !errors.Is(err, ErrOtherOrigin) {
 		t.Errorf("elsewhere: %v", err)
 	}
-	if err := ask(Selection{DirUnknown: true, Pool: "work"}, w.server.URL); err != nil {
+	if err := ask(pool.Selection{DirUnknown: true, Pool: "work"}, w.server.URL); err != nil {
 		t.Errorf("--pool: %v", err)
 	}
 }

@@ -1,6 +1,9 @@
 package broker
 
-import "github.com/authferry/authferry/broker/folder"
+import (
+	"github.com/authferry/authferry/broker/folder"
+	"github.com/authferry/authferry/broker/pool"
+)
 
 // Options says where a Broker lives and how long its caller is ready to wait.
 type Options = folder.Options
@@ -18,3 +21,6 @@ func New(opt Options) *Broker { return &Broker{Folder: folder.New(opt)} }
 
 // in is b in another folder.
 func (b *Broker) in(f *folder.Folder) *Broker { return &Broker{f, b.spare} }
+
+// rules are those of its folder.
+func (b *Broker) rules() pool.Rules { return pool.RulesOf(b.Folder) }

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/pool"
 )
 
 // Chosen is what a Selection comes to before anybody asks for a token. The zero
@@ -17,7 +18,7 @@ type Chosen struct {
 
 // Chosen works the selection out, without a look at who is free. One that names
 // nothing leaves everything open. Errors: NoAccount, Ambiguous, Fenced.
-func (b *Broker) Chosen(s Selection) (Chosen, error) {
+func (b *Broker) Chosen(s pool.Selection) (Chosen, error) {
 	if s.Account == "" && s.Pool == "" && s.Provider == "" && s.EnvAccount == "" && s.EnvPool == "" {
 		return Chosen{}, nil
 	}
@@ -25,13 +26,13 @@ func (b *Broker) Chosen(s Selection) (Chosen, error) {
 	if err != nil {
 		return Chosen{}, err
 	}
-	sel, err := b.resolveIn(idx, s)
+	sel, err := b.rules().ResolveIn(idx, s)
 	if err != nil {
 		return Chosen{}, err
 	}
-	c := Chosen{Provider: idx.Pools[sel.pool].Provider, Pool: sel.pool}
-	if sel.pinned {
-		c.Account = sel.prefer
+	c := Chosen{Provider: idx.Pools[sel.Pool].Provider, Pool: sel.Pool}
+	if sel.Pinned {
+		c.Account = sel.Prefer
 	}
 	return c, nil
 }

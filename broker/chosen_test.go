@@ -5,6 +5,7 @@ import (
 
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/pool"
 )
 
 // What a selection comes to, and where its tokens may go, is told by the index and
@@ -21,21 +22,21 @@ func TestChosen(t *testing.T) {
 	before := w.server.Ledger().TokenRequests
 	for _, test := range []struct {
 		name string
-		s    Selection
+		s    pool.Selection
 		want Chosen
 		code fault.Code
 	}{
-		{"nothing", Selection{Dir: t.TempDir()}, Chosen{}, ""},
-		{"an account", Selection{Account: "bob"}, Chosen{"sim", "work", a[1].ID}, ""},
-		{"a pool", Selection{Pool: "work"}, Chosen{"sim", "work", ""}, ""},
-		{"a provider", Selection{Provider: "sim"}, Chosen{"sim", "sim", ""}, ""},
-		{"the environment's pool", Selection{EnvPool: "work"}, Chosen{"sim", "work", ""}, ""},
-		{"the environment's account", Selection{EnvAccount: "ada"}, Chosen{"sim", "sim", a[0].ID}, ""},
-		{"a pool before the environment's account", Selection{Pool: "work", EnvAccount: "ada"}, Chosen{"sim", "work", ""}, ""},
-		{"outside of the pool", Selection{Pool: "work", Account: "ada"}, Chosen{}, fault.Fenced},
-		{"outside of the environment's pool", Selection{EnvPool: "work", Provider: "other"}, Chosen{}, fault.Fenced},
-		{"nobody", Selection{Account: "nobody"}, Chosen{}, fault.NoAccount},
-		{"nowhere", Selection{Pool: "nowhere"}, Chosen{}, fault.NoAccount},
+		{"nothing", pool.Selection{Dir: t.TempDir()}, Chosen{}, ""},
+		{"an account", pool.Selection{Account: "bob"}, Chosen{"sim", "work", a[1].ID}, ""},
+		{"a pool", pool.Selection{Pool: "work"}, Chosen{"sim", "work", ""}, ""},
+		{"a provider", pool.Selection{Provider: "sim"}, Chosen{"sim", "sim", ""}, ""},
+		{"the environment's pool", pool.Selection{EnvPool: "work"}, Chosen{"sim", "work", ""}, ""},
+		{"the environment's account", pool.Selection{EnvAccount: "ada"}, Chosen{"sim", "sim", a[0].ID}, ""},
+		{"a pool before the environment's account", pool.Selection{Pool: "work", EnvAccount: "ada"}, Chosen{"sim", "work", ""}, ""},
+		{"outside of the pool", pool.Selection{Pool: "work", Account: "ada"}, Chosen{}, fault.Fenced},
+		{"outside of the environment's pool", pool.Selection{EnvPool: "work", Provider: "other"}, Chosen{}, fault.Fenced},
+		{"nobody", pool.Selection{Account: "nobody"}, Chosen{}, fault.NoAccount},
+		{"nowhere", pool.Selection{Pool: "nowhere"}, Chosen{}, fault.NoAccount},
 	} {
 		got, err := b.Chosen(test.s)
 		if got != test.want || (err == nil) != (test.code == "") || err != nil && fault.CodeOf(err) != test.code {
@@ -83,21 +84,21 @@ func TestARejectedLeaseFindsItsPool(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name     string
-		s        Selection
+		s        pool.Selection
 		rejected string
 		want     string
 		code     fault.Code
 	}{
-		{"a named pool", Selection{Pool: "sim"}, lease(a[1].ID, 1), "", fault.Fenced},
-		{"a named account", Selection{Account: "cat"}, lease(a[1].ID, 1), "", fault.Fenced},
-		{"the environment's pool", Selection{EnvPool: "other"}, lease(a[1].ID, 1), "", fault.Fenced},
-		{"a bound directory", Selection{Dir: bound}, lease(a[1].ID, 1), "", fault.Fenced},
-		{"another provider", Selection{Provider: "other"}, lease(a[1].ID, 1), "", fault.Fenced},
-		{"nobody's", Selection{}, lease(index.NewID(), 1), "", fault.NoAccount},
-		{"nothing", Selection{}, lease(a[1].ID, 1), lease(a[1].ID, 2), ""},
-		{"its provider", Selection{Provider: "sim"}, lease(a[2].ID, 1), lease(a[2].ID, 2), ""},
-		{"a directory that is bound for another provider", Selection{Dir: bound}, lease(a[3].ID, 1), lease(a[3].ID, 2), ""},
-		{"a generation that never was", Selection{}, lease(a[0].ID, 50), lease(a[0].ID, 2), ""},
+		{"a named pool", pool.Selection{Pool: "sim"}, lease(a[1].ID, 1), "", fault.Fenced},
+		{"a named account", pool.Selection{Account: "cat"}, lease(a[1].ID, 1), "", fault.Fenced},
+		{"the environment's pool", pool.Selection{EnvPool: "other"}, lease(a[1].ID, 1), "", fault.Fenced},
+		{"a bound directory", pool.Selection{Dir: bound}, lease(a[1].ID, 1), "", fault.Fenced},
+		{"another provider", pool.Selection{Provider: "other"}, lease(a[1].ID, 1), "", fault.Fenced},
+		{"nobody's", pool.Selection{}, lease(index.NewID(), 1), "", fault.NoAccount},
+		{"nothing", pool.Selection{}, lease(a[1].ID, 1), lease(a[1].ID, 2), ""},
+		{"its provider", pool.Selection{Provider: "sim"}, lease(a[2].ID, 1), lease(a[2].ID, 2), ""},
+		{"a directory that is bound for another provider", pool.Selection{Dir: bound}, lease(a[3].ID, 1), lease(a[3].ID, 2), ""},
+		{"a generation that never was", pool.Selection{}, lease(a[0].ID, 50), lease(a[0].ID, 2), ""},
 	} {
 		tok, err := b.Token(t.Context(), TokenRequest{Selection: test.s, Rejected: test.rejected})
 		switch {
@@ -117,16 +118,16 @@ func TestAReportHoldsWhoeverIsSelected(t *testing.T) {
 	w, a := spread(t)
 	for _, test := range []struct {
 		name string
-		s    Selection
+		s    pool.Selection
 		next *index.Account
 		code fault.Code
 	}{
-		{"a pool of another provider", Selection{EnvPool: "other"}, nil, fault.Fenced},
-		{"that pool by a flag", Selection{Pool: "other"}, nil, fault.Fenced},
-		{"an account of another provider", Selection{EnvAccount: "dan"}, nil, fault.Fenced},
-		{"a pool of the same provider", Selection{EnvPool: "work"}, a[1], ""},
-		{"a pool that there is not", Selection{EnvPool: "nowhere"}, nil, fault.NoAccount},
-		{"an account outside of the pool", Selection{Pool: "work", Account: "ada"}, nil, fault.Fenced},
+		{"a pool of another provider", pool.Selection{EnvPool: "other"}, nil, fault.Fenced},
+		{"that pool by a flag", pool.Selection{Pool: "other"}, nil, fault.Fenced},
+		{"an account of another provider", pool.Selection{EnvAccount: "dan"}, nil, fault.Fenced},
+		{"a pool of the same provider", pool.Selection{EnvPool: "work"}, a[1], ""},
+		{"a pool that there is not", pool.Selection{EnvPool: "nowhere"}, nil, fault.NoAccount},
+		{"an account outside of the pool", pool.Selection{Pool: "work", Account: "ada"}, nil, fault.Fenced},
 	} {
 		w.edit(a[0].ID, func(a *index.Account) { a.Holds = nil })
 		r, err := w.broker().Report(t.Context(), test.s, limited(a[0], 60))
@@ -142,7 +143,7 @@ func TestAReportHoldsWhoeverIsSelected(t *testing.T) {
 	}
 	only := limited(a[0], 60)
 	only.Next = false
-	if r, err := w.broker().Report(t.Context(), Selection{EnvPool: "other"}, only); err != nil || r.Action != Wait || r.Hold == nil {
+	if r, err := w.broker().Report(t.Context(), pool.Selection{EnvPool: "other"}, only); err != nil || r.Action != Wait || r.Hold == nil {
 		t.Errorf("a verdict alone: %+v, %v", r, err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/migrate"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 )
@@ -85,7 +86,7 @@ func (t *takeover) refusal() error {
 		return nil
 	}
 	return fault.Errorf(fault.Usage, "the login %s of %s can't be taken: %s (%s); nothing was changed",
-		quote(refused.login.Entry), t.req.Source.Title, refused.reason, refused.n.Provider.TokenAdvice()).Try(*refused.next)
+		fault.Quote(refused.login.Entry), t.req.Source.Title, refused.reason, refused.n.Provider.TokenAdvice()).Try(*refused.next)
 }
 
 func (t *takeover) do(ctx context.Context) (*Takeover, error) {
@@ -255,7 +256,7 @@ func (t *takeover) release(ctx context.Context, o *Takeover) error {
 			continue
 		}
 		if err := t.confirm(ctx, c); err != nil {
-			t.Warn(fmt.Sprintf("login %s stays in %s: %v", quote(c.login.Entry), t.file.Path, err))
+			t.Warn(fmt.Sprintf("login %s stays in %s: %v", fault.Quote(c.login.Entry), t.file.Path, err))
 			continue
 		}
 		going, ids = append(going, c.login), append(ids, c.held)
@@ -319,7 +320,7 @@ func (t *takeover) outrun(ids []string) error {
 	var next []fault.Remedy
 	for _, id := range ids {
 		if a := idx.Account(id); a != nil {
-			names, next = append(names, quote(a.Label)), append(next, fault.Remedy{Do: fault.RemoveHere, Account: reference(idx, a)})
+			names, next = append(names, fault.Quote(a.Label)), append(next, fault.Remedy{Do: fault.RemoveHere, Account: pool.Reference(idx, a)})
 		}
 	}
 	if names == nil {

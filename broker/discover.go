@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"github.com/authferry/authferry/broker/fault"
-	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/oauth"
 )
 
@@ -31,14 +30,4 @@ func (b *Broker) Discover(ctx context.Context, issuer string) (oauth.Provider, e
 		return p, failed
 	}
 	return p, nil
-}
-
-// toLogIn is what makes a first account of a provider.
-func (b *Broker) toLogIn(name string) []fault.Remedy {
-	if ps, err := b.Providers(); err == nil {
-		if _, known := ps.Get(name); !known {
-			return folder.OtherProvider(name)
-		}
-	}
-	return []fault.Remedy{{Do: fault.Login, Provider: name}}
 }

@@ -1,6 +1,7 @@
 // Package broker decides who gets which token now. It owns every rule; the
 // packages below it know one thing each: fault how to fail, index the metadata,
-// oauth the wire, ratelimit a provider's signals, keystore the secrets at rest.
+// pool who is chosen, place which directory is bound, oauth the wire, ratelimit a
+// provider's signals, keystore the secrets at rest.
 //
 // Its Go API may change in any release, and so may that of every other package of this
 // module. What stays stable is the program's command line, its JSON and its exit codes.
@@ -51,25 +52,15 @@
 // the index and the providers' data can't add to that.
 //
 // One account's trouble doesn't stop its pool (handout.go). An account whose token
-// can't be had now is passed over for the next one of the pool; choose has the rule.
+// can't be had now is passed over for the next one of the pool; pool.Choose has the rule.
 // Whether that one may be refreshed for it depends on whose the trouble is
-// (ownTrouble): what others may share, an outage say, starts no second refresh. Who is
+// (pool.OwnTrouble): what others may share, an outage say, starts no second refresh. Who is
 // current stays. A token that the API refused is noted in the index by its generation,
 // and no longer handed out while another account is free. Where a provider's API takes
 // API keys alone, its logins are left to those who name one, while the pool has a key.
 //
 // The selection is worked out again after every wait, for a lock, a refresh, a keystore
 // or a free account: pool, pin, fence and holds count as they are then.
-//
-// # Where the caller is
-//
-// binding.go, mounts.go. "Not known" is not "not bound": where a provider has bindings
-// and nobody can tell whether one is for the working directory, nothing is handed out
-// for that provider. Paths are compared first, and mostly decide. Else the system's
-// table of mounts says at which other paths the directory is to be seen, and which
-// bound paths lead to a file server; those are not looked at, the others are compared
-// as files. A binding outlives its account, its pool and its directory, and is taken
-// out by a person alone.
 //
 // # Locks
 //

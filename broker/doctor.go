@@ -14,6 +14,7 @@ import (
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -179,8 +180,8 @@ func (d *doctor) locks() {
 		quiet = d.lock(l.name, l.of, folder.StorePatience) && quiet
 	}
 	for _, a := range d.idx.Accounts {
-		quiet = d.lock(lock.Rotation(a.ID), "account "+quote(a.Label), folder.StorePatience) && quiet
-		quiet = d.lock(lock.Gate(a.ID), "the gate of account "+quote(a.Label), folder.StorePatience) && quiet
+		quiet = d.lock(lock.Rotation(a.ID), "account "+fault.Quote(a.Label), folder.StorePatience) && quiet
+		quiet = d.lock(lock.Gate(a.ID), "the gate of account "+fault.Quote(a.Label), folder.StorePatience) && quiet
 	}
 	if quiet {
 		d.say("locks", CheckOK, "locks work, and nobody holds one")
@@ -219,7 +220,7 @@ func (d *doctor) clock() {
 	ahead := time.Now().Add(2 * time.Minute)
 	for _, a := range d.idx.Accounts {
 		if used := cmp.Or(a.RefreshedAt, a.AddedAt); a.ObtainedAt.After(ahead) || used.After(ahead) {
-			d.try("clock", CheckWarning, fault.Remedy{Do: fault.Refresh, Account: reference(d.idx, &a)}, "account %s was used in the future: this machine's clock is, or was, wrong", quote(a.Label))
+			d.try("clock", CheckWarning, fault.Remedy{Do: fault.Refresh, Account: pool.Reference(d.idx, &a)}, "account %s was used in the future: this machine's clock is, or was, wrong", fault.Quote(a.Label))
 			return
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/pool"
 )
 
 // doctor wants one check with this outcome that says this.
@@ -223,7 +224,7 @@ func TestDoctorDuringImport(t *testing.T) {
 				t.Errorf("%+v", c)
 			}
 		}
-		if tok, err := at(dir).Token(t.Context(), TokenRequest{Selection: Selection{Account: "ada"}}); err != nil || !w.good(tok.AccessToken.Reveal()) {
+		if tok, err := at(dir).Token(t.Context(), TokenRequest{Selection: pool.Selection{Account: "ada"}}); err != nil || !w.good(tok.AccessToken.Reveal()) {
 			t.Errorf("afterwards: %v", err)
 		}
 		if views, err := at(dir).List(); err != nil || len(views) != 2 {

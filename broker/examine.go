@@ -10,13 +10,14 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/migrate"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
 )
 
 // account holds one entry of the index against the keystore, which is the truth.
 func (d *doctor) account(ctx context.Context, a *index.Account) {
 	name := "account " + a.Provider + "/" + a.Label
-	renew := Renewal(a)
+	renew := pool.Renewal(a)
 	if a.Removing {
 		d.tombstone(ctx, name, a)
 		return
@@ -37,25 +38,25 @@ func (d *doctor) account(ctx context.Context, a *index.Account) {
 	case a.Kind == index.KindAPIKey && a.Generation > stored.Best.Generation:
 		d.try(name, CheckWarning, renew, "the keystore is older than the index, as one from a backup is: this may be an API key from before")
 	case a.Generation > stored.Best.Generation:
-		d.try(name, CheckWarning, fault.Remedy{Do: fault.Refresh, Account: reference(d.idx, a)}, "the keystore is older than the index, as one from a backup is: the provider may know a newer login than this")
-	case needsLogin(a, now) && a.Fingerprint == "" && !rejectedForGood(a):
+		d.try(name, CheckWarning, fault.Remedy{Do: fault.Refresh, Account: pool.Reference(d.idx, a)}, "the keystore is older than the index, as one from a backup is: the provider may know a newer login than this")
+	case pool.WantsLogin(a, now) && a.Fingerprint == "" && !pool.RejectedForGood(a):
 		d.try(name, CheckWarning, renew, "its token is over, and it has no refresh token")
-	case needsLogin(a, now):
+	case pool.WantsLogin(a, now):
 		d.try(name, CheckWarning, renew, "the provider no longer accepts its login")
 	case a.Failure != nil:
-		again := fault.Remedy{Do: fault.Refresh, Account: reference(d.idx, a)}
-		if backingOff(a, now) && a.Failure.Stated {
+		again := fault.Remedy{Do: fault.Refresh, Account: pool.Reference(d.idx, a)}
+		if pool.BackingOff(a, now) && a.Failure.Stated {
 			again.Do = fault.RefreshNow
 		}
 		d.try(name, CheckWarning, again, "its last refresh failed: %s", a.Failure.Message)
 	case a.UnderWay() != nil:
 		d.say(name, CheckOK, "process %d is refreshing it", a.UnderWay().PID)
 	case len(a.Intents) > 0:
-		d.try(name, CheckWarning, fault.Remedy{Do: fault.Refresh, Account: reference(d.idx, a)}, "a refresh was cut off, and what became of it is not known")
-	case !EndsSoon(a, now).IsZero():
-		d.try(name, CheckWarning, renew, "its login ends at %s", EndsSoon(a, now).Local().Format(time.DateTime))
+		d.try(name, CheckWarning, fault.Remedy{Do: fault.Refresh, Account: pool.Reference(d.idx, a)}, "a refresh was cut off, and what became of it is not known")
+	case !pool.EndsSoon(a, now).IsZero():
+		d.try(name, CheckWarning, renew, "its login ends at %s", pool.EndsSoon(a, now).Local().Format(time.DateTime))
 	case a.Kind == index.KindOAuth && a.Fingerprint == "":
-		d.say(name, CheckOK, "index and keystore agree; it has no refresh token, and ends %s", atTime(a.ExpiresAt))
+		d.say(name, CheckOK, "index and keystore agree; it has no refresh token, and ends %s", pool.AtTime(a.ExpiresAt))
 	default:
 		if _, err := d.o.Store.Endpoint(ctx, stored.Best); err != nil { // its client secret is gone
 			d.fail(name, err)

@@ -12,6 +12,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 )
@@ -340,14 +341,14 @@ func TestFailoverFromDeadLogin(t *testing.T) {
 	next := w.add("bob", time.Hour)
 	w.server.Revoke("ada")
 	b := w.broker()
-	tok, err := b.Token(t.Context(), TokenRequest{MinTTL: DefaultMinTTL})
+	tok, err := b.Token(t.Context(), TokenRequest{MinTTL: pool.DefaultMinTTL})
 	if err != nil || tok.Account.ID != next.ID {
 		t.Fatalf("%v, %v", tok, err)
 	}
-	if acc := w.account(dead.ID); StateOf(&acc, time.Now()) != NeedsLogin {
+	if acc := w.account(dead.ID); pool.StateOf(&acc, time.Now()) != pool.NeedsLogin {
 		t.Error("the dead login is not marked")
 	}
-	if _, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Account: "ada"}, MinTTL: DefaultMinTTL}); fault.CodeOf(err) != fault.LoginNeeded {
+	if _, err := b.Token(t.Context(), TokenRequest{Selection: pool.Selection{Account: "ada"}, MinTTL: pool.DefaultMinTTL}); fault.CodeOf(err) != fault.LoginNeeded {
 		t.Errorf("pinned: %v", err)
 	}
 }

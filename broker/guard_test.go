@@ -18,6 +18,7 @@ import (
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 )
@@ -199,7 +200,7 @@ func TestAddDuringMigration(t *testing.T) {
 				}
 			}
 			ada := w.kept(open(dir), "ada")
-			if tok, err := open(dir).Token(t.Context(), TokenRequest{Selection: Selection{Account: ada.ID}}); err != nil || !w.good(tok.AccessToken.Reveal()) {
+			if tok, err := open(dir).Token(t.Context(), TokenRequest{Selection: pool.Selection{Account: ada.ID}}); err != nil || !w.good(tok.AccessToken.Reveal()) {
 				t.Errorf("afterwards: %v", err)
 			}
 			if left := itemsOf(t, dir); left != nil {
@@ -233,7 +234,7 @@ func TestMigrationHoldsEveryLock(t *testing.T) {
 		t.Error(err)
 	}
 	for _, label := range []string{"ada", "bob"} {
-		if tok, err := at(dir).Token(t.Context(), TokenRequest{Selection: Selection{Account: label}}); err != nil || !w.good(tok.AccessToken.Reveal()) {
+		if tok, err := at(dir).Token(t.Context(), TokenRequest{Selection: pool.Selection{Account: label}}); err != nil || !w.good(tok.AccessToken.Reveal()) {
 			t.Errorf("%s afterwards: %v", label, err)
 		}
 	}
@@ -340,16 +341,16 @@ func TestBindingAgainstEnvironment(t *testing.T) {
 		Pools:    map[string]index.Pool{"work": {Provider: "p"}, "home": {Provider: "p"}},
 		Bindings: []index.Binding{{Dir: realDir(t, dir), Provider: "p", Pool: "work"}},
 	}
-	for _, s := range []Selection{{EnvAccount: "Home"}, {EnvPool: "home"}, {Account: "Home"}} {
+	for _, s := range []pool.Selection{{EnvAccount: "Home"}, {EnvPool: "home"}, {Account: "Home"}} {
 		s.Dir = dir
-		if _, err := b.resolve(idx, s); fault.CodeOf(err) != fault.Fenced {
+		if _, err := b.rules().Resolve(idx, s); fault.CodeOf(err) != fault.Fenced {
 			t.Errorf("%+v: %v", s, err)
 		}
 	}
-	if sel, err := b.resolve(idx, Selection{Dir: dir, Pool: "home"}); err != nil || sel.pool != "home" {
+	if sel, err := b.rules().Resolve(idx, pool.Selection{Dir: dir, Pool: "home"}); err != nil || sel.Pool != "home" {
 		t.Errorf("--pool: %+v, %v", sel, err)
 	}
-	if sel, err := b.resolve(idx, Selection{Dir: dir}); err != nil || sel.pool != "work" {
+	if sel, err := b.rules().Resolve(idx, pool.Selection{Dir: dir}); err != nil || sel.Pool != "work" {
 		t.Errorf("bound: %+v, %v", sel, err)
 	}
 }
@@ -437,11 +438,11 @@ func TestDeadLoginWithLivingToken(t *testing.T) {
 	bob := w.add("bob", time.Hour)
 	w.server.Inject(brokertest.Faults()["error-rfc"])
 	b := w.broker()
-	if tok, err := b.Token(t.Context(), TokenRequest{MinTTL: DefaultMinTTL}); err != nil || tok.Account.ID != bob.ID {
+	if tok, err := b.Token(t.Context(), TokenRequest{MinTTL: pool.DefaultMinTTL}); err != nil || tok.Account.ID != bob.ID {
 		t.Errorf("%+v, %v", tok, err)
 	}
 	w.change(bob.ID, func(a *index.Account) { a.Disabled = true })
-	if tok, err := b.Token(t.Context(), TokenRequest{MinTTL: DefaultMinTTL}); err != nil || tok.Account.Label != "ada" {
+	if tok, err := b.Token(t.Context(), TokenRequest{MinTTL: pool.DefaultMinTTL}); err != nil || tok.Account.Label != "ada" {
 		t.Errorf("%+v, %v", tok, err)
 	}
 }
@@ -482,8 +483,8 @@ func TestRemediesNameWhatIsThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	bound := &index.Index{Bindings: []index.Binding{{Dir: filepath.Join(dir, "p;touch pwned"), Provider: "p", Account: "acc_aaaaaaaaaaaaaaaa"}}}
-	for _, s := range []Selection{{Dir: filepath.Join(dir, "p;touch pwned", "sub")}, {Provider: "p;touch pwned"}} {
-		_, err := b.resolve(bound, s)
+	for _, s := range []pool.Selection{{Dir: filepath.Join(dir, "p;touch pwned", "sub")}, {Provider: "p;touch pwned"}} {
+		_, err := b.rules().Resolve(bound, s)
 		if e, ok := errors.AsType[*fault.Error](err); !ok || len(e.Next) == 0 || e.Next[0].Do != fault.Unbind && e.Next[0].Do != fault.ListProviders {
 			t.Errorf("%v", err)
 		}

@@ -8,12 +8,11 @@ import (
 	"testing"
 	"time"
 
-	"pgregory.net/rapid"
-
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
+	"github.com/authferry/authferry/broker/pool"
 )
 
 // The account in use is in trouble and the next one is there, valid or due for a
@@ -56,7 +55,7 @@ func TestPassedOver(t *testing.T) {
 				warned := ""
 				b := New(Options{Dir: w.dir, Warn: func(m string, _ ...fault.Remedy) { warned += m + "\n" }})
 				for range 2 { // the second knows of the trouble from the index
-					tok, err := b.Token(t.Context(), TokenRequest{MinTTL: DefaultMinTTL})
+					tok, err := b.Token(t.Context(), TokenRequest{MinTTL: pool.DefaultMinTTL})
 					w.change(ada.ID, func(a *index.Account) {
 						if a.Failure != nil { // a slow machine takes longer than a short one lasts
 							a.Failure.NextTryAt = a.Failure.NextTryAt.Add(time.Minute)
@@ -90,7 +89,7 @@ func TestPassedOver(t *testing.T) {
 				if moved := w.current("sim") == bob.ID; moved != row.moves {
 					t.Errorf("bob is current: %v", moved)
 				}
-				if _, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Account: "ada"}, MinTTL: DefaultMinTTL}); fault.CodeOf(err) != row.pinned {
+				if _, err := b.Token(t.Context(), TokenRequest{Selection: pool.Selection{Account: "ada"}, MinTTL: pool.DefaultMinTTL}); fault.CodeOf(err) != row.pinned {
 					t.Errorf("pinned: %v, want %s", err, row.pinned)
 				} else if e, _ := errors.AsType[*fault.Error](err); row.pinned != fault.LoginNeeded && e.RetryAt.IsZero() {
 					t.Errorf("pinned, without a time: %v", err)
@@ -111,7 +110,7 @@ func TestOutageDoesNotWalkThroughThePool(t *testing.T) {
 	w.lengthen(dan.ID) // in its soft margin
 	w.server.Inject(brokertest.Fault{Status: 429, Header: map[string]string{"Retry-After": "50"}, Times: -1})
 	for range 5 {
-		tok, err := w.broker().Token(t.Context(), TokenRequest{MinTTL: DefaultMinTTL})
+		tok, err := w.broker().Token(t.Context(), TokenRequest{MinTTL: pool.DefaultMinTTL})
 		if err != nil || tok.Account.ID != dan.ID {
 			t.Fatalf("%v, %v", tok, err)
 		}
@@ -161,11 +160,11 @@ func TestRefusedTokenIsNotHandedOutAgain(t *testing.T) {
 			w.server.Inject(broken)
 			one := lease(a[0].ID, 1)
 			refused := ReportRequest{Lease: one, Status: 401, Next: true}
-			if r := w.report(Selection{}, refused); r.Action != Switch || r.Next == nil || r.Next.Account.ID != a[1].ID {
+			if r := w.report(pool.Selection{}, refused); r.Action != Switch || r.Next == nil || r.Next.Account.ID != a[1].ID {
 				t.Fatalf("reported: %s %+v", r.Action, r.Next)
 			}
 			for _, rejected := range []string{"", one, ""} {
-				tok, err := w.broker().Token(t.Context(), TokenRequest{MinTTL: DefaultMinTTL, Rejected: rejected})
+				tok, err := w.broker().Token(t.Context(), TokenRequest{MinTTL: pool.DefaultMinTTL, Rejected: rejected})
 				if err != nil || tok.Account.ID != a[1].ID {
 					t.Fatalf("rejected %q: %v, %v", rejected, tok, err)
 				}
@@ -175,10 +174,10 @@ func TestRefusedTokenIsNotHandedOutAgain(t *testing.T) {
 			}
 			// Pinned, and where the other one is no use, it is better than nothing, but not
 			// for who says that it was refused.
-			if tok, err := w.broker().Token(t.Context(), TokenRequest{Selection: Selection{Account: "ada"}}); err != nil || tok.Lease != one {
+			if tok, err := w.broker().Token(t.Context(), TokenRequest{Selection: pool.Selection{Account: "ada"}}); err != nil || tok.Lease != one {
 				t.Errorf("pinned: %v, %v", tok, err)
 			}
-			if _, err := w.broker().Token(t.Context(), TokenRequest{Selection: Selection{Account: "ada"}, Rejected: one}); fault.CodeOf(err) != fault.ProviderRefused && fault.CodeOf(err) != fault.ProviderUnreachable {
+			if _, err := w.broker().Token(t.Context(), TokenRequest{Selection: pool.Selection{Account: "ada"}, Rejected: one}); fault.CodeOf(err) != fault.ProviderRefused && fault.CodeOf(err) != fault.ProviderUnreachable {
 				t.Errorf("pinned and rejected: %v", err)
 			}
 			if _, err := w.broker().Disable(t.Context(), "bob"); err != nil {
@@ -187,7 +186,7 @@ func TestRefusedTokenIsNotHandedOutAgain(t *testing.T) {
 			if tok, err := w.broker().Token(t.Context(), TokenRequest{}); err != nil || tok.Lease != one {
 				t.Errorf("alone: %v, %v", tok, err)
 			}
-			if r := w.report(Selection{}, refused); r.Action != Retry || r.Next != nil || r.RetryAt.IsZero() || r.RetryAfter <= 0 {
+			if r := w.report(pool.Selection{}, refused); r.Action != Retry || r.Next != nil || r.RetryAt.IsZero() || r.RetryAfter <= 0 {
 				t.Errorf("alone, reported: %+v", r)
 			}
 		})
@@ -199,12 +198,12 @@ func TestRefusedTokenIsNotHandedOutAgain(t *testing.T) {
 func TestReportedRefusalIsRemembered(t *testing.T) {
 	w, a := pooled(t, "ada", "bob")
 	one := lease(a[0].ID, 1)
-	w.report(Selection{}, ReportRequest{Lease: one, Status: 401})
-	w.report(Selection{}, ReportRequest{Lease: one, Status: 200})
+	w.report(pool.Selection{}, ReportRequest{Lease: one, Status: 401})
+	w.report(pool.Selection{}, ReportRequest{Lease: one, Status: 200})
 	if tok, err := w.broker().Token(t.Context(), TokenRequest{}); err != nil || tok.Lease != one {
 		t.Fatalf("after a success: %v, %v", tok, err)
 	}
-	w.report(Selection{}, ReportRequest{Lease: one, Status: 401})
+	w.report(pool.Selection{}, ReportRequest{Lease: one, Status: 401})
 	if tok, err := w.broker().Token(t.Context(), TokenRequest{}); err != nil || tok.Lease != lease(a[0].ID, 2) {
 		t.Fatalf("after the refusal: %v, %v", tok, err)
 	}
@@ -213,7 +212,7 @@ func TestReportedRefusalIsRemembered(t *testing.T) {
 	}
 	// It can't be refreshed again so soon: the next report says that another one is used.
 	w.edit(a[0].ID, func(a *index.Account) { a.ObtainedAt = a.ObtainedAt.Add(-time.Minute) })
-	if r := w.report(Selection{}, ReportRequest{Lease: lease(a[0].ID, 2), Status: 401}); r.Action != Switch {
+	if r := w.report(pool.Selection{}, ReportRequest{Lease: lease(a[0].ID, 2), Status: 401}); r.Action != Switch {
 		t.Errorf("%s", r.Action)
 	}
 }
@@ -244,7 +243,7 @@ func TestLeftWhileWaiting(t *testing.T) {
 	ctx := context.Background()
 	removing := func(b *Broker, _ string) error {
 		return b.Update(ctx, index.Fast, func(idx *index.Index) error {
-			a, err := FindAccount(idx, "ada", "")
+			a, err := pool.FindAccount(idx, "ada", "")
 			if err == nil {
 				a.Removing = true
 			}
@@ -263,16 +262,16 @@ func TestLeftWhileWaiting(t *testing.T) {
 		{name: "being removed", change: removing},
 		{name: "held", change: func(b *Broker, _ string) error {
 			return b.Update(ctx, index.Fast, func(idx *index.Index) error {
-				a, err := FindAccount(idx, "ada", "")
+				a, err := pool.FindAccount(idx, "ada", "")
 				if err == nil {
 					a.Holds = []index.Hold{{Scope: "*", Until: time.Now().Add(time.Hour), Source: "x", Proven: true, ReportedAt: time.Now()}}
 				}
 				return err
 			})
 		}},
-		{name: "moved, provider named", ask: TokenRequest{Selection: Selection{Provider: "sim"}}, change: func(b *Broker, _ string) error { _, err := b.Move(ctx, "ada", "personal"); return err }},
-		{name: "moved, pool named", ask: TokenRequest{Selection: Selection{Pool: "sim"}}, change: func(b *Broker, _ string) error { _, err := b.Move(ctx, "ada", "personal"); return err }},
-		{name: "moved, pool in the environment", ask: TokenRequest{Selection: Selection{EnvPool: "sim"}}, change: func(b *Broker, _ string) error { _, err := b.Move(ctx, "ada", "personal"); return err }},
+		{name: "moved, provider named", ask: TokenRequest{Selection: pool.Selection{Provider: "sim"}}, change: func(b *Broker, _ string) error { _, err := b.Move(ctx, "ada", "personal"); return err }},
+		{name: "moved, pool named", ask: TokenRequest{Selection: pool.Selection{Pool: "sim"}}, change: func(b *Broker, _ string) error { _, err := b.Move(ctx, "ada", "personal"); return err }},
+		{name: "moved, pool in the environment", ask: TokenRequest{Selection: pool.Selection{EnvPool: "sim"}}, change: func(b *Broker, _ string) error { _, err := b.Move(ctx, "ada", "personal"); return err }},
 		{name: "both moved", change: func(b *Broker, _ string) error {
 			_, err := b.Move(ctx, "ada", "personal")
 			if err == nil {
@@ -280,10 +279,10 @@ func TestLeftWhileWaiting(t *testing.T) {
 			}
 			return err
 		}, want: fault.Fenced},
-		{name: "pinned and disabled", ask: TokenRequest{Selection: Selection{Account: "ada"}}, want: fault.NoAccount, change: func(b *Broker, _ string) error { _, err := b.Disable(ctx, "ada"); return err }},
-		{name: "pinned and removed", ask: TokenRequest{Selection: Selection{Account: "ada"}}, want: fault.NoAccount, change: removing},
-		{name: "pinned, fenced and moved", ask: TokenRequest{Selection: Selection{Account: "ada", Pool: "sim"}}, want: fault.Fenced, change: func(b *Broker, _ string) error { _, err := b.Move(ctx, "ada", "personal"); return err }},
-		{name: "pinned and moved, no fence", ask: TokenRequest{Selection: Selection{Account: "ada"}}, still: true, change: func(b *Broker, _ string) error { _, err := b.Move(ctx, "ada", "personal"); return err }},
+		{name: "pinned and disabled", ask: TokenRequest{Selection: pool.Selection{Account: "ada"}}, want: fault.NoAccount, change: func(b *Broker, _ string) error { _, err := b.Disable(ctx, "ada"); return err }},
+		{name: "pinned and removed", ask: TokenRequest{Selection: pool.Selection{Account: "ada"}}, want: fault.NoAccount, change: removing},
+		{name: "pinned, fenced and moved", ask: TokenRequest{Selection: pool.Selection{Account: "ada", Pool: "sim"}}, want: fault.Fenced, change: func(b *Broker, _ string) error { _, err := b.Move(ctx, "ada", "personal"); return err }},
+		{name: "pinned and moved, no fence", ask: TokenRequest{Selection: pool.Selection{Account: "ada"}}, still: true, change: func(b *Broker, _ string) error { _, err := b.Move(ctx, "ada", "personal"); return err }},
 		{name: "directory bound meanwhile", want: fault.Fenced, change: func(b *Broker, dir string) error {
 			if _, err := b.Move(ctx, "ada", "personal"); err != nil {
 				return err
@@ -301,7 +300,7 @@ func TestLeftWhileWaiting(t *testing.T) {
 			ada := w.add("ada", -time.Second)
 			bob := w.add("bob", time.Hour)
 			dir := t.TempDir()
-			row.ask.Dir, row.ask.MinTTL = dir, DefaultMinTTL
+			row.ask.Dir, row.ask.MinTTL = dir, pool.DefaultMinTTL
 			type got struct {
 				tok *Token
 				err error
@@ -390,53 +389,4 @@ func TestStuckRefreshIsPassedOver(t *testing.T) {
 	if n := w.server.Ledger().Inflight["ada"]; n != 1 {
 		t.Errorf("%d requests under way", n)
 	}
-}
-
-// The rule on its own: who was passed over is not chosen while another one is free,
-// and one that is due for a refresh not after a trouble that others may share.
-func TestChoosePassesOver(t *testing.T) {
-	troubles := []*fault.Error{
-		fault.Errorf(fault.LoginNeeded, "dead"), fault.Errorf(fault.ProviderRefused, "named").ItsOwn(),
-		fault.Errorf(fault.ProviderRefused, "throttled"), fault.Errorf(fault.ProviderUnreachable, "down"), fault.Errorf(fault.LockTimeout, "stuck"),
-	}
-	rapid.Check(t, func(t *rapid.T) {
-		idx := drawIndex(t)
-		for i := range idx.Accounts {
-			if rapid.IntRange(0, 3).Draw(t, "refused") == 0 {
-				idx.Accounts[i].Generation, idx.Accounts[i].RefusedGeneration = 3, 3
-			}
-		}
-		sel := selected{pool: "p", soonest: rapid.Bool().Draw(t, "soonest")}
-		var passed passings
-		own := true
-		for _, a := range idx.Members("p") {
-			if rapid.IntRange(0, 2).Draw(t, "passed") == 0 {
-				e := *rapid.SampledFrom(troubles).Draw(t, "trouble")
-				e.RetryAt = testNow.Add(time.Duration(rapid.IntRange(1, 100).Draw(t, "retry")) * time.Minute)
-				passed = append(passed, passing{a.ID, &e})
-				own = own && ownTrouble(&e)
-			}
-		}
-		could := func(a *index.Account) bool {
-			return passed.of(a.ID) == nil && !a.Disabled && !heldUntil(a, "", testNow).After(testNow) && !needsLogin(a, testNow) && (own || ready(a, testNow))
-		}
-		any := false
-		for _, a := range idx.Members("p") {
-			any = any || could(a)
-		}
-		c := choose(idx, sel, passed, testNow)
-		switch {
-		case any && (c.account == nil || !could(c.account) || c.last):
-			t.Fatalf("an account can serve, and it is %+v", c)
-		case any && c.asIs == own:
-			t.Fatalf("own %v, as it is %v", own, c.asIs)
-		case !any && c.account != nil && (!c.last || !lives(c.account, testNow) || c.account.Disabled || heldUntil(c.account, "", testNow).After(testNow)):
-			t.Fatalf("the last resort is %+v", c.account)
-		case c.err != nil && fault.CodeOf(c.err) == fault.Internal:
-			t.Fatal(c.err)
-		}
-		if e, ok := errors.AsType[*fault.Error](c.err); ok && e.SomeHeld && e.RetryAt.IsZero() {
-			t.Fatal("held, and without a time")
-		}
-	})
 }

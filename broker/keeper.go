@@ -6,6 +6,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/pool"
 )
 
 // Keeper is a Broker for a program that stays and asks for every request of its own:
@@ -28,7 +29,7 @@ func (k *Keeper) Token(ctx context.Context, req TokenRequest) (*Token, error) {
 }
 
 // Report is Broker.Report.
-func (k *Keeper) Report(ctx context.Context, s Selection, r ReportRequest) (*ReportResult, error) {
+func (k *Keeper) Report(ctx context.Context, s pool.Selection, r ReportRequest) (*ReportResult, error) {
 	return k.broker().Report(ctx, s, r)
 }
 
@@ -38,19 +39,19 @@ func (k *Keeper) broker() *Broker { return New(k.opt) }
 // inMemory passes over, for a keystore that was locked or went away while a was wanted,
 // each account of the pool whose token isn't in memory. It reports whether one is left: that
 // needs no keystore.
-func (b *Broker) inMemory(idx *index.Index, pool string, a *index.Account, failure error, passed *passings) (left bool) {
+func (b *Broker) inMemory(idx *index.Index, poolName string, a *index.Account, failure error, passed *pool.Passings) (left bool) {
 	switch fault.CodeOf(failure) {
 	case fault.KeystoreLocked, fault.KeystoreUnavailable, fault.KeystoreDenied, fault.KeystoreTimeout:
 	default:
 		return false
 	}
-	for _, other := range idx.Members(pool) {
+	for _, other := range idx.Members(poolName) {
 		switch {
-		case passed.of(other.ID) != nil:
+		case passed.Of(other.ID) != nil:
 		case other.ID != a.ID && b.Memory.Has(idx, other):
 			left = true
 		default:
-			*passed = append(*passed, passing{other.ID, failure})
+			*passed = append(*passed, pool.Passing{ID: other.ID, Err: failure})
 		}
 	}
 	return left

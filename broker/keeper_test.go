@@ -10,6 +10,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/pool"
 )
 
 // age makes the index's file old enough to be told from the next version.
@@ -100,7 +101,7 @@ func TestKeeperIsForManyGoroutines(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			_, err = k.Report(t.Context(), Selection{}, ReportRequest{Lease: tok.Lease, Status: 429, Header: map[string][]string{"retry-after": {"60"}}, Next: true})
+			_, err = k.Report(t.Context(), pool.Selection{}, ReportRequest{Lease: tok.Lease, Status: 429, Header: map[string][]string{"retry-after": {"60"}}, Next: true})
 			if err != nil {
 				t.Error(err)
 			}
@@ -140,7 +141,7 @@ func TestStay(t *testing.T) {
 		t.Errorf("got %s, want the pinned one", got)
 	}
 	hold := ReportRequest{Lease: lease(bob.ID, 1), Status: 429, Header: map[string][]string{"retry-after": {"600"}}}
-	if _, err := b.Report(t.Context(), Selection{}, hold); err != nil {
+	if _, err := b.Report(t.Context(), pool.Selection{}, hold); err != nil {
 		t.Fatal(err)
 	}
 	if got := token(stay).Account.ID; got != ada.ID {
@@ -181,7 +182,7 @@ func BenchmarkKeeper(b *testing.B) {
 	k := NewKeeper(Options{Dir: dir})
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := k.Token(context.Background(), TokenRequest{MinTTL: DefaultMinTTL}); err != nil {
+		if _, err := k.Token(context.Background(), TokenRequest{MinTTL: pool.DefaultMinTTL}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -212,7 +213,7 @@ func TestKeeperWithoutItsKeystore(t *testing.T) {
 	if tok, err := k.Token(t.Context(), TokenRequest{}); err != nil || tok.Account.ID != bob.ID {
 		t.Errorf("%v, %v; want bob's, which is in memory", tok, err)
 	}
-	if _, err := k.Token(t.Context(), TokenRequest{Selection: Selection{Account: ada.ID}}); err == nil {
+	if _, err := k.Token(t.Context(), TokenRequest{Selection: pool.Selection{Account: ada.ID}}); err == nil {
 		t.Error("a pinned account got another one's token")
 	}
 	want := fault.KeystoreUnavailable

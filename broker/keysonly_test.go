@@ -7,6 +7,7 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -28,38 +29,38 @@ func TestKeysOnly(t *testing.T) {
 	if _, err := b.Use(t.Context(), login.ID); err != nil {
 		t.Fatal(err)
 	}
-	chosen := func(s Selection) (string, fault.Code) {
+	chosen := func(s pool.Selection) (string, fault.Code) {
 		t.Helper()
 		s.KeysOnly = true
 		idx, err := b.Read()
 		if err != nil {
 			t.Fatal(err)
 		}
-		sel, err := b.resolve(idx, s)
+		sel, err := b.rules().Resolve(idx, s)
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := choose(idx, sel, nil, time.Now())
-		if c.err != nil {
-			return "", fault.CodeOf(c.err)
+		c := pool.Choose(idx, sel, nil, time.Now())
+		if c.Err != nil {
+			return "", fault.CodeOf(c.Err)
 		}
-		return c.account.Label, ""
+		return c.Account.Label, ""
 	}
-	check := func(s Selection, want string, code fault.Code) {
+	check := func(s pool.Selection, want string, code fault.Code) {
 		t.Helper()
 		if got, c := chosen(s); got != want || c != code {
 			t.Errorf("%+v: %q, %q; want %q, %q", s, got, c, want, code)
 		}
 	}
-	check(Selection{}, "bob", "")
-	check(Selection{Account: "eve"}, "eve", "")
-	check(Selection{Account: "ada"}, "", fault.Fenced)
-	if _, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Account: "ada", KeysOnly: true}}); fault.CodeOf(err) != fault.Fenced {
+	check(pool.Selection{}, "bob", "")
+	check(pool.Selection{Account: "eve"}, "eve", "")
+	check(pool.Selection{Account: "ada"}, "", fault.Fenced)
+	if _, err := b.Token(t.Context(), TokenRequest{Selection: pool.Selection{Account: "ada", KeysOnly: true}}); fault.CodeOf(err) != fault.Fenced {
 		t.Errorf("a pinned login: %v", err)
 	}
 	hold := func(a *index.Account) *ReportResult {
 		t.Helper()
-		r, err := b.Report(t.Context(), Selection{KeysOnly: true}, limited(a, 3600))
+		r, err := b.Report(t.Context(), pool.Selection{KeysOnly: true}, limited(a, 3600))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -68,17 +69,17 @@ func TestKeysOnly(t *testing.T) {
 	if r := hold(key); r.Action != Switch {
 		t.Errorf("%+v", r)
 	}
-	check(Selection{}, "eve", "")
+	check(pool.Selection{}, "eve", "")
 	if r := hold(other); r.Action != Wait || r.RetryAt.IsZero() {
 		t.Errorf("%+v", r)
 	}
-	check(Selection{}, "", fault.AllHeld)
+	check(pool.Selection{}, "", fault.AllHeld)
 	for _, a := range []*index.Account{key, other} {
 		if _, err := b.Remove(t.Context(), a.ID, RevokeNever); err != nil {
 			t.Fatal(err)
 		}
 	}
-	check(Selection{}, "", fault.Fenced)
+	check(pool.Selection{}, "", fault.Fenced)
 	if n := w.server.Ledger().TokenRequests; n != 0 {
 		t.Errorf("%d refreshes", n)
 	}
@@ -108,7 +109,7 @@ func TestKeysServe(t *testing.T) {
 		want string
 	}{
 		{TokenRequest{}, "bob"},
-		{TokenRequest{Selection: Selection{Account: "ada"}}, "ada"},
+		{TokenRequest{Selection: pool.Selection{Account: "ada"}}, "ada"},
 		{TokenRequest{Origin: "https://api.openai.com"}, "bob"},
 		{TokenRequest{Origin: "https://chat.example.com"}, "ada"},
 	} {

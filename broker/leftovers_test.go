@@ -10,6 +10,7 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 )
@@ -98,7 +99,7 @@ func TestDoctorOfKilledMigration(t *testing.T) {
 		}
 	}
 	for user, want := range map[string]string{"": "ada", "sim-1": "sim-1"} {
-		tok, err := at(dir).Token(t.Context(), TokenRequest{Selection: Selection{Account: user}})
+		tok, err := at(dir).Token(t.Context(), TokenRequest{Selection: pool.Selection{Account: user}})
 		if fault.CodeOf(err) == fault.NoAccount && user != "" {
 			continue // disabled
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -216,18 +217,18 @@ func shownPage(p oauth.Provider) bool {
 // that only another login could have is refused here already.
 func renewable(idx *index.Index, req LoginRequest, kind string) (id string, err error) {
 	if req.Renew != "" {
-		a, err := FindAccount(idx, req.Renew, req.Provider)
+		a, err := pool.FindAccount(idx, req.Renew, req.Provider)
 		if err != nil {
-			if other, elsewhere := FindAccount(idx, req.Renew, ""); elsewhere == nil {
-				err = fault.Errorf(fault.Usage, "account %s is one of %s", quote(other.Label), other.Provider).Try(Renewal(other))
+			if other, elsewhere := pool.FindAccount(idx, req.Renew, ""); elsewhere == nil {
+				err = fault.Errorf(fault.Usage, "account %s is one of %s", fault.Quote(other.Label), other.Provider).Try(pool.Renewal(other))
 			}
 			return "", err
 		}
 		switch {
 		case a.Kind != kind && kind == index.KindAPIKey:
-			return "", fault.Errorf(fault.Usage, "account %s is no API key", quote(a.Label)).Try(Renewal(a))
+			return "", fault.Errorf(fault.Usage, "account %s is no API key", fault.Quote(a.Label)).Try(pool.Renewal(a))
 		case a.Kind != kind:
-			return "", fault.Errorf(fault.Usage, "account %s is an API key", quote(a.Label)).Try(Renewal(a))
+			return "", fault.Errorf(fault.Usage, "account %s is an API key", fault.Quote(a.Label)).Try(pool.Renewal(a))
 		}
 		return a.ID, inPool(idx, a, req.Pool)
 	}
@@ -241,30 +242,30 @@ func renewable(idx *index.Index, req LoginRequest, kind string) (id string, err 
 			}
 		}
 	}
-	pool := req.Provider
+	poolName := req.Provider
 	switch {
 	case req.Pool != "":
-		if pool, err = poolName(req.Pool); err != nil {
+		if poolName, err = pool.CheckName(req.Pool); err != nil {
 			return "", err
 		}
 	case len(idx.PoolsOf(req.Provider)) > 0:
 		return "", nil // it may renew an account, wherever that is
 	}
-	_, err = poolFor(idx, pool, req.Provider)
+	_, err = pool.For(idx, poolName, req.Provider)
 	return "", err
 }
 
 func labelTaken(a *index.Account) error {
-	return fault.Errorf(fault.LabelTaken, "label %s is taken at %s", quote(a.Label), a.Provider).Try(Renewal(a), fault.Remedy{Do: fault.Again, Label: "L"})
+	return fault.Errorf(fault.LabelTaken, "label %s is taken at %s", fault.Quote(a.Label), a.Provider).Try(pool.Renewal(a), fault.Remedy{Do: fault.Again, Label: "L"})
 }
 
 // inPool refuses to move an account on the side.
-func inPool(idx *index.Index, a *index.Account, pool string) error {
-	if pool == "" || isPool(idx, pool, a.Pool) {
+func inPool(idx *index.Index, a *index.Account, poolName string) error {
+	if poolName == "" || pool.IsPool(idx, poolName, a.Pool) {
 		return nil
 	}
-	return fault.Errorf(fault.Fenced, "account %s is in pool %s; a login does not move it", quote(a.Label), quote(a.Pool)).
-		Try(fault.Remedy{Do: fault.Move, Account: reference(idx, a), Pool: pool})
+	return fault.Errorf(fault.Fenced, "account %s is in pool %s; a login does not move it", fault.Quote(a.Label), fault.Quote(a.Pool)).
+		Try(fault.Remedy{Do: fault.Move, Account: pool.Reference(idx, a), Pool: poolName})
 }
 
 // errNobody is the cause of a login's context when the person took too long.

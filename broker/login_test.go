@@ -17,6 +17,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -99,7 +100,7 @@ func (w *world) mustLogin(user string, req LoginRequest) *Login {
 	if err != nil {
 		w.t.Fatalf("%v", err)
 	}
-	tok, err := w.broker().Token(w.t.Context(), TokenRequest{Selection: Selection{Account: done.Account.ID}})
+	tok, err := w.broker().Token(w.t.Context(), TokenRequest{Selection: pool.Selection{Account: done.Account.ID}})
 	if err != nil || !w.good(tok.AccessToken.Reveal()) {
 		w.t.Fatalf("the token of the new login is no good: %v", err)
 	}
@@ -192,7 +193,7 @@ func TestLoginForImported(t *testing.T) {
 		t.Fatalf("%v", err)
 	}
 	done := w.mustLogin(ada, LoginRequest{Renew: old.Label})
-	if done.Account.ID != old.ID || done.Account.Subject == "" || StateOf(&done.Account, time.Now()) != Valid {
+	if done.Account.ID != old.ID || done.Account.Subject == "" || pool.StateOf(&done.Account, time.Now()) != pool.Valid {
 		t.Errorf("%+v", done)
 	}
 	w.refreshes(old.ID)
@@ -319,7 +320,7 @@ func TestAPIKey(t *testing.T) {
 	key := func(s string) keystore.Secret { return keystore.NewSecret(s) }
 	req := LoginRequest{Provider: "sim", Label: "Key"}
 	done, err := w.broker().LoginKey(t.Context(), req, key(w.server.IssueKey(ada)))
-	if err != nil || done.Account.Kind != index.KindAPIKey || done.Account.Generation != 1 || StateOf(&done.Account, time.Now()) != Valid {
+	if err != nil || done.Account.Kind != index.KindAPIKey || done.Account.Generation != 1 || pool.StateOf(&done.Account, time.Now()) != pool.Valid {
 		t.Fatalf("%+v, %v", done, err)
 	}
 	tok, err := w.broker().Token(t.Context(), TokenRequest{})

@@ -8,6 +8,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/ratelimit"
 	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
@@ -91,7 +92,7 @@ func (b *Broker) loginStatic(ctx context.Context, req LoginRequest, n NewAccount
 		return nil, err
 	}
 	if a := idx.Account(id); a != nil && n.LongLived && a.Fingerprint != "" && a.Dead != a.Fingerprint {
-		return nil, fault.Errorf(fault.Usage, "account %s has a login with a refresh token, and a token can't take its place; nothing was changed", quote(a.Label)).
+		return nil, fault.Errorf(fault.Usage, "account %s has a login with a refresh token, and a token can't take its place; nothing was changed", fault.Quote(a.Label)).
 			Try(fault.Remedy{Do: fault.Login, Provider: a.Provider, How: fault.Token, Label: "L"})
 	}
 	if o := record.KnownAs(idx, n.Provider.Name, kind, n.credential(), oauth.Identity{}); o != nil && o.ID != id {
@@ -122,38 +123,6 @@ func (n NewAccount) credential() keystore.Secret {
 	return n.grantSecret()
 }
 
-// longLived reports that a is a long-lived token.
-func longLived(a *index.Account) bool { return a.TokenFingerprint != "" }
-
-// fixed reports that a's credential is never refreshed: what the API says against it is
-// about the account.
-func fixed(a *index.Account) bool { return a.Kind == index.KindAPIKey || longLived(a) }
-
-// rejectedForGood: the API refused a's long-lived token, and again after the hold.
-func rejectedForGood(a *index.Account) bool { return longLived(a) && a.Dead == a.TokenFingerprint }
-
-// strike takes a 401 to the token of that generation into account. The first one holds
-// the account for a moment, as it does an API key; one that comes after that hold ends
-// the login. It reports whether there is to be no hold.
-func (b *Broker) strike(idx *index.Index, a *index.Account, generation int, now time.Time) (over bool) {
-	switch {
-	case generation < a.Generation || rejectedForGood(a):
-		return true
-	case a.RefusedGeneration != a.Generation || heldUntil(a, heldForScope, now).After(now):
-		return false
-	}
-	b.moveOn(idx, a, now, func() { a.Dead = a.TokenFingerprint })
-	return true
-}
-
-// forgive makes a long-lived token usable again that the API refused: a person knows
-// better.
-func forgive(a *index.Account) {
-	if longLived(a) {
-		a.RefusedGeneration, a.Dead = 0, ""
-	}
-}
-
 // refuseLongLived records that the API refused a's long-lived token, and returns the error
 // for that; nil: a has another one by now.
 func (b *Broker) refuseLongLived(ctx context.Context, a *index.Account) error {
@@ -165,48 +134,8 @@ func (b *Broker) refuseLongLived(ctx context.Context, a *index.Account) error {
 		return err
 	case after.Generation > a.Generation:
 		return nil
-	case needsLogin(after, now):
-		return loginNeeded(after)
+	case pool.WantsLogin(after, now):
+		return pool.LoginNeeded(after)
 	}
-	return fault.Errorf(fault.ProviderRefused, "the token of account %s was refused, and it can't be refreshed", quote(a.Label)).Try(Renewal(a)).ItsOwn()
-}
-
-// Renewal is what gives a a new login.
-func Renewal(a *index.Account) fault.Remedy {
-	r := fault.Remedy{Do: fault.Login, Provider: a.Provider, Account: a.Label}
-	switch {
-	case a.Kind == index.KindAPIKey:
-		r.How = fault.APIKey
-	case longLived(a):
-		r.How = fault.Token
-	}
-	return r
-}
-
-const (
-	// endingSoon is how long before the end of a login a person is told, and
-	// tokenEndingSoon likewise for a long-lived token, whose end nobody expects.
-	endingSoon      = 3 * 24 * time.Hour
-	tokenEndingSoon = 30 * 24 * time.Hour
-)
-
-// atTime is when something ends, in words.
-func atTime(end time.Time) string {
-	if end.IsZero() {
-		return "at a time that is not known"
-	}
-	return "at " + end.Local().Format(time.DateTime)
-}
-
-// EndsSoon returns when a's login ends, if that is so near that a person should know;
-// else zero.
-func EndsSoon(a *index.Account, now time.Time) time.Time {
-	end, ahead := a.RefreshExpiresAt, endingSoon
-	if longLived(a) {
-		end, ahead = a.ExpiresAt, tokenEndingSoon
-	}
-	if end.IsZero() || end.After(now.Add(ahead)) || needsLogin(a, now) {
-		return time.Time{}
-	}
-	return end
+	return fault.Errorf(fault.ProviderRefused, "the token of account %s was refused, and it can't be refreshed", fault.Quote(a.Label)).Try(pool.Renewal(a)).ItsOwn()
 }

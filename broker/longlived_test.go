@@ -10,6 +10,7 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -28,7 +29,7 @@ func (w *world) later(id string) {
 	w.t.Helper()
 	w.edit(id, func(a *index.Account) {
 		for i := range a.Holds {
-			a.Holds[i].Until = time.Now().Add(-2 * straggler).UTC()
+			a.Holds[i].Until = time.Now().Add(-2 * pool.Straggler).UTC()
 		}
 	})
 }
@@ -97,7 +98,7 @@ func TestCredentials(t *testing.T) {
 			if end := a.ExpiresAt; end.IsZero() != (row.lifetime == 0) || row.lifetime > 0 && time.Until(end).Round(time.Hour) != row.lifetime {
 				t.Errorf("it ends %v, want %v from now", end, row.lifetime)
 			}
-			tok, err := w.broker().Token(t.Context(), TokenRequest{MinTTL: DefaultMinTTL})
+			tok, err := w.broker().Token(t.Context(), TokenRequest{MinTTL: pool.DefaultMinTTL})
 			if err != nil || tok.AccessToken.Reveal() != row.secret {
 				t.Fatalf("%v, %v", tok, err)
 			}
@@ -168,32 +169,32 @@ func TestLongLivedTokenRefused(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 10 {
 		wg.Go(func() {
-			res, err := w.broker().Report(t.Context(), Selection{}, refused(one))
+			res, err := w.broker().Report(t.Context(), pool.Selection{}, refused(one))
 			if err != nil || res.Action != Switch || res.Next == nil || res.Next.Account.ID != two.ID {
 				t.Errorf("%+v, %v", res, err)
 			}
 		})
 	}
 	wg.Wait()
-	if a := w.account(one.ID); StateOf(&a, time.Now()) != Held || a.Holds[0].Proven || time.Until(a.Holds[0].Until) > time.Minute {
+	if a := w.account(one.ID); pool.StateOf(&a, time.Now()) != pool.Held || a.Holds[0].Proven || time.Until(a.Holds[0].Until) > time.Minute {
 		t.Fatalf("after the first refusal: %+v", a)
 	}
 	w.later(one.ID)
-	if a := w.account(one.ID); StateOf(&a, time.Now()) != Valid {
+	if a := w.account(one.ID); pool.StateOf(&a, time.Now()) != pool.Valid {
 		t.Fatal("after the hold it is not tried again")
 	}
 	// A success in between proves the first refusal wrong.
-	w.report(Selection{}, ReportRequest{Lease: lease(one.ID, 1), Status: 200})
-	w.report(Selection{}, refused(one))
-	if a := w.account(one.ID); StateOf(&a, time.Now()) != Held {
-		t.Fatalf("a refusal after a success: %s", StateOf(&a, time.Now()))
+	w.report(pool.Selection{}, ReportRequest{Lease: lease(one.ID, 1), Status: 200})
+	w.report(pool.Selection{}, refused(one))
+	if a := w.account(one.ID); pool.StateOf(&a, time.Now()) != pool.Held {
+		t.Fatalf("a refusal after a success: %s", pool.StateOf(&a, time.Now()))
 	}
 	w.later(one.ID)
-	res := w.report(Selection{}, refused(one))
-	if res.Action != Switch || res.Next == nil || res.Next.Account.ID != two.ID || res.Account.State != NeedsLogin {
+	res := w.report(pool.Selection{}, refused(one))
+	if res.Action != Switch || res.Next == nil || res.Next.Account.ID != two.ID || res.Account.State != pool.NeedsLogin {
 		t.Fatalf("again after the hold: %+v", res)
 	}
-	pinned := TokenRequest{Selection: Selection{Account: "One"}}
+	pinned := TokenRequest{Selection: pool.Selection{Account: "One"}}
 	if tok, err := w.broker().Token(t.Context(), pinned); fault.CodeOf(err) != fault.LoginNeeded {
 		t.Errorf("pinned: %v, %v", tok, err)
 	} else if next := err.(*fault.Error).Next; !slices.Equal(next, renewOne) {
@@ -201,11 +202,11 @@ func TestLongLivedTokenRefused(t *testing.T) {
 	}
 
 	// The other one, with nobody to go on to, and without --next.
-	if res := w.report(Selection{}, ReportRequest{Lease: lease(two.ID, 1), Status: 401}); res.Action != Wait || res.RetryAt.IsZero() {
+	if res := w.report(pool.Selection{}, ReportRequest{Lease: lease(two.ID, 1), Status: 401}); res.Action != Wait || res.RetryAt.IsZero() {
 		t.Errorf("nothing free: %+v", res)
 	}
 	w.later(two.ID)
-	if res := w.report(Selection{}, ReportRequest{Lease: lease(two.ID, 1), Status: 401}); res.Action != LogIn || res.Hold != nil || res.Why == nil || !slices.Equal(res.Why.Next, renewOne) {
+	if res := w.report(pool.Selection{}, ReportRequest{Lease: lease(two.ID, 1), Status: 401}); res.Action != LogIn || res.Hold != nil || res.Why == nil || !slices.Equal(res.Why.Next, renewOne) {
 		t.Errorf("no account any more: %+v", res)
 	}
 	if _, err := w.broker().Token(t.Context(), TokenRequest{}); fault.CodeOf(err) != fault.LoginNeeded {
@@ -220,14 +221,14 @@ func TestLongLivedTokenRefused(t *testing.T) {
 	if tok, err := w.broker().Token(t.Context(), TokenRequest{}); err != nil || tok.AccessToken.Reveal() != "sk-ant-oat01-three" {
 		t.Errorf("after the renewal: %v, %v", tok, err)
 	}
-	if res := w.report(Selection{}, refused(one)); res.Action != Retry || res.Next == nil || res.Next.Lease != lease(one.ID, 2) || res.Account.State != Valid {
+	if res := w.report(pool.Selection{}, refused(one)); res.Action != Retry || res.Next == nil || res.Next.Lease != lease(one.ID, 2) || res.Account.State != pool.Valid {
 		t.Errorf("a late refusal of the old token: %+v", res)
 	}
 	if _, err := w.broker().ClearHolds(t.Context(), "Two", ""); err != nil {
 		t.Fatal(err)
 	}
-	if a := w.account(two.ID); StateOf(&a, time.Now()) != Valid {
-		t.Errorf("cleared: %s", StateOf(&a, time.Now()))
+	if a := w.account(two.ID); pool.StateOf(&a, time.Now()) != pool.Valid {
+		t.Errorf("cleared: %s", pool.StateOf(&a, time.Now()))
 	}
 }
 
@@ -248,10 +249,10 @@ func TestLongLivedTokenRejected(t *testing.T) {
 	if err != nil || tok.Account.ID != two.ID {
 		t.Errorf("again: %+v, %v", tok, err)
 	}
-	if a := w.account(one.ID); StateOf(&a, time.Now()) != NeedsLogin {
-		t.Errorf("again: %s", StateOf(&a, time.Now()))
+	if a := w.account(one.ID); pool.StateOf(&a, time.Now()) != pool.NeedsLogin {
+		t.Errorf("again: %s", pool.StateOf(&a, time.Now()))
 	}
-	pinned := TokenRequest{Selection: Selection{Account: "Two"}, Rejected: lease(two.ID, 1)}
+	pinned := TokenRequest{Selection: pool.Selection{Account: "Two"}, Rejected: lease(two.ID, 1)}
 	if _, err := w.broker().Token(t.Context(), pinned); fault.CodeOf(err) != fault.ProviderRefused {
 		t.Errorf("pinned: %v", err)
 	}
@@ -268,16 +269,16 @@ func TestLongLivedTokenEnds(t *testing.T) {
 	for _, row := range []struct {
 		left  time.Duration
 		soon  bool
-		state State
+		state pool.State
 	}{
-		{31 * 24 * time.Hour, false, Valid},
-		{29 * 24 * time.Hour, true, Valid},
-		{time.Second, true, Valid}, // there is nothing to be refreshed
-		{-time.Second, false, NeedsLogin},
+		{31 * 24 * time.Hour, false, pool.Valid},
+		{29 * 24 * time.Hour, true, pool.Valid},
+		{time.Second, true, pool.Valid}, // there is nothing to be refreshed
+		{-time.Second, false, pool.NeedsLogin},
 	} {
 		now := a.ExpiresAt.Add(-row.left)
-		if soon := !EndsSoon(a, now).IsZero(); soon != row.soon || StateOf(a, now) != row.state {
-			t.Errorf("%v before: soon %v, %s", row.left, soon, StateOf(a, now))
+		if soon := !pool.EndsSoon(a, now).IsZero(); soon != row.soon || pool.StateOf(a, now) != row.state {
+			t.Errorf("%v before: soon %v, %s", row.left, soon, pool.StateOf(a, now))
 		}
 	}
 	if v := w.broker().ViewOf(a); !v.NoRefresh || v.ExpiresAt.IsZero() || !v.EndsSoon.IsZero() {
@@ -301,7 +302,7 @@ func TestTakeOverLongLivedToken(t *testing.T) {
 		t.Fatal(err)
 	}
 	all := n.accounts()
-	if len(all) != 1 || all[0].Kind != index.KindOAuth || !longLived(&all[0]) || !all[0].ExpiresAt.IsZero() {
+	if len(all) != 1 || all[0].Kind != index.KindOAuth || !pool.LongLived(&all[0]) || !all[0].ExpiresAt.IsZero() {
 		t.Fatalf("%+v", all)
 	}
 	tok, err := n.b.Token(t.Context(), TokenRequest{})
@@ -352,7 +353,7 @@ func TestTokenInPlaceOfALogin(t *testing.T) {
 	if err := renew("Whole"); err != nil {
 		t.Error(err)
 	}
-	if tok, err := w.broker().Token(t.Context(), TokenRequest{Selection: Selection{Account: "Whole"}}); err != nil || tok.AccessToken.Reveal() != "sk-ant-oat01-Whole" {
+	if tok, err := w.broker().Token(t.Context(), TokenRequest{Selection: pool.Selection{Account: "Whole"}}); err != nil || tok.AccessToken.Reveal() != "sk-ant-oat01-Whole" {
 		t.Errorf("%v, %v", tok, err)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 )
@@ -60,7 +61,7 @@ func TestDoctorWithoutAnyIndex(t *testing.T) {
 			kinds[a.Kind] = a.ID
 		}
 		w.refreshes(kinds[index.KindOAuth])
-		if tok, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Account: kinds[index.KindAPIKey]}}); err != nil || tok.AccessToken.Reveal() != "the-key" {
+		if tok, err := b.Token(t.Context(), TokenRequest{Selection: pool.Selection{Account: kinds[index.KindAPIKey]}}); err != nil || tok.AccessToken.Reveal() != "the-key" {
 			t.Errorf("the API key: %v", err)
 		}
 		if has, err := open(t, b).Store.HasClientSecret(t.Context(), p.Endpoint()); err != nil || !has {

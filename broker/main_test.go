@@ -22,6 +22,7 @@ import (
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/testenv"
 )
@@ -70,7 +71,7 @@ func TestMain(m *testing.M) {
 		_, err = b.Remove(context.Background(), args[1], how)
 	case "token":
 		var tok *Token
-		if tok, err = b.Token(context.Background(), TokenRequest{Selection: Selection{Account: os.Getenv("TEST_ACCOUNT")}, MinTTL: DefaultMinTTL, Rejected: os.Getenv("TEST_REJECTED")}); err == nil {
+		if tok, err = b.Token(context.Background(), TokenRequest{Selection: pool.Selection{Account: os.Getenv("TEST_ACCOUNT")}, MinTTL: pool.DefaultMinTTL, Rejected: os.Getenv("TEST_REJECTED")}); err == nil {
 			fmt.Println(tok.AccessToken.Reveal())
 		}
 	}

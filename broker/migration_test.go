@@ -13,6 +13,7 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/keystore/keystoretest"
@@ -128,7 +129,7 @@ func TestMigrationInterrupted(t *testing.T) {
 		t.Errorf("the new keystore has %q", left)
 	}
 	for _, label := range []string{"bob", "eve"} {
-		if tok, err := at(dir).Token(t.Context(), TokenRequest{Selection: Selection{Account: label}}); err != nil || !w.good(tok.AccessToken.Reveal()) {
+		if tok, err := at(dir).Token(t.Context(), TokenRequest{Selection: pool.Selection{Account: label}}); err != nil || !w.good(tok.AccessToken.Reveal()) {
 			t.Errorf("%s afterwards: %v", label, err)
 		}
 	}
@@ -285,7 +286,7 @@ func TestMigrateSealsToAChosenKeyAlone(t *testing.T) {
 			t.Fatalf("to %s: %v", to, err)
 		}
 	}
-	if _, err := b().Token(t.Context(), TokenRequest{MinTTL: DefaultMinTTL}); err != nil {
+	if _, err := b().Token(t.Context(), TokenRequest{MinTTL: pool.DefaultMinTTL}); err != nil {
 		t.Error(err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/pool"
 )
 
 // ErrOtherOrigin is wrapped by the error of a TokenRequest whose Origin is none of
@@ -21,19 +22,19 @@ var ErrOtherOrigin = errors.New("its tokens are for other hosts")
 // tokens may go there, and a binding still speaks for its provider. Several
 // pools are told apart as where their provider is named; of several providers
 // none is chosen.
-func (b *Broker) towards(ctx context.Context, idx *index.Index, s Selection, origin string) (Selection, error) {
+func (b *Broker) towards(ctx context.Context, idx *index.Index, s pool.Selection, origin string) (pool.Selection, error) {
 	if cmp.Or(s.Account, s.Pool, s.Provider, s.EnvAccount, s.EnvPool) != "" {
 		return s, nil
 	}
 	var pools, providers []string
 	tied := false
-	for _, pool := range idx.PoolsOf("") {
-		provider := idx.Pools[pool].Provider
-		bound, unknown := b.bound(idx, s, provider)
-		if bound != nil && boundPool(idx, bound) != pool {
+	for _, poolName := range idx.PoolsOf("") {
+		provider := idx.Pools[poolName].Provider
+		bound, unknown := b.rules().Bound(idx, s, provider)
+		if bound != nil && pool.BoundPool(idx, bound) != poolName {
 			continue
 		}
-		there, err := b.reaches(ctx, idx, b.everyday(idx, selected{pool: pool, origin: origin}), origin)
+		there, err := b.reaches(ctx, idx, b.rules().Everyday(idx, pool.Selected{Pool: poolName, Origin: origin}), origin)
 		if err != nil {
 			return s, err
 		}
@@ -44,7 +45,7 @@ func (b *Broker) towards(ctx context.Context, idx *index.Index, s Selection, ori
 			return s, unknown
 		}
 		tied = tied || bound != nil
-		pools = append(pools, pool)
+		pools = append(pools, poolName)
 		if !slices.Contains(providers, provider) {
 			providers = append(providers, provider)
 		}
@@ -53,7 +54,7 @@ func (b *Broker) towards(ctx context.Context, idx *index.Index, s Selection, ori
 	case len(pools) == 0:
 		return s, fault.Errorf(fault.Fenced, "no account is for %s", origin).Because(ErrOtherOrigin)
 	case len(providers) > 1:
-		return s, fault.Errorf(fault.Ambiguous, "which pool is for %s? there are: %s", origin, quoted(pools)).Try(oneOf(pools)...)
+		return s, fault.Errorf(fault.Ambiguous, "which pool is for %s? there are: %s", origin, pool.Quoted(pools)).Try(pool.OneOf(pools)...)
 	case len(pools) == 1 && !tied:
 		s.Pool = pools[0]
 	default:
@@ -64,7 +65,7 @@ func (b *Broker) towards(ctx context.Context, idx *index.Index, s Selection, ori
 
 // towardsServer is s for a caller that will send the token to a remote MCP server. The
 // index finds whose it may be; whether it is, its record says.
-func towardsServer(idx *index.Index, s Selection, server string) (Selection, error) {
+func towardsServer(idx *index.Index, s pool.Selection, server string) (pool.Selection, error) {
 	if cmp.Or(s.Account, s.Pool, s.Provider, s.EnvAccount, s.EnvPool) != "" {
 		return s, nil
 	}
@@ -81,17 +82,17 @@ func towardsServer(idx *index.Index, s Selection, server string) (Selection, err
 		s.Provider = providers[0]
 		return s, nil
 	}
-	return s, fault.Errorf(fault.Ambiguous, "which account is for %s? there are logins at: %s", server, quoted(providers)).Try(fault.Remedy{Do: fault.Again, Account: "ACCOUNT"})
+	return s, fault.Errorf(fault.Ambiguous, "which account is for %s? there are logins at: %s", server, pool.Quoted(providers)).Try(fault.Remedy{Do: fault.Again, Account: "ACCOUNT"})
 }
 
 // reaches reports whether the account that sel would use, or would if it were
 // free, has tokens for origin.
-func (b *Broker) reaches(ctx context.Context, idx *index.Index, sel selected, origin string) (bool, error) {
-	a := choose(idx, sel, nil, time.Now()).account
+func (b *Broker) reaches(ctx context.Context, idx *index.Index, sel pool.Selected, origin string) (bool, error) {
+	a := pool.Choose(idx, sel, nil, time.Now()).Account
 	if a == nil {
-		a = idx.Account(cmp.Or(sel.prefer, idx.Pools[sel.pool].Current))
+		a = idx.Account(cmp.Or(sel.Prefer, idx.Pools[sel.Pool].Current))
 	}
-	if members := idx.Members(sel.pool); a == nil && len(members) > 0 {
+	if members := idx.Members(sel.Pool); a == nil && len(members) > 0 {
 		a = members[0]
 	}
 	if a == nil {
@@ -113,28 +114,19 @@ func (b *Broker) reaches(ctx context.Context, idx *index.Index, sel selected, or
 
 // otherOrigin is the error for a token of a that may not go to origin.
 func otherOrigin(a *index.Account, origin string) error {
-	return fault.Errorf(fault.Fenced, "account %s is not for %s", quote(a.Label), origin).Because(ErrOtherOrigin)
+	return fault.Errorf(fault.Fenced, "account %s is not for %s", fault.Quote(a.Label), origin).Because(ErrOtherOrigin)
 }
 
 // unlessElsewhere is err, the reason why nobody's token can be had, where the
 // selected tokens are for sel.origin at all; else it is none of the caller's
 // business.
-func (b *Broker) unlessElsewhere(ctx context.Context, idx *index.Index, sel selected, err error) error {
-	if sel.origin == "" {
+func (b *Broker) unlessElsewhere(ctx context.Context, idx *index.Index, sel pool.Selected, err error) error {
+	if sel.Origin == "" {
 		return err
 	}
-	there, readErr := b.reaches(ctx, idx, sel, sel.origin)
+	there, readErr := b.reaches(ctx, idx, sel, sel.Origin)
 	if readErr != nil || there {
 		return err
 	}
-	return fault.Errorf(fault.Fenced, "pool %s is not for %s", quote(sel.pool), sel.origin).Because(ErrOtherOrigin)
-}
-
-// oneOf is the command that was given, for each of the pools that it may have meant.
-func oneOf(pools []string) (next []fault.Remedy) {
-	const most = 3
-	for _, pool := range pools[:min(len(pools), most)] {
-		next = append(next, fault.Remedy{Do: fault.Again, Pool: pool})
-	}
-	return next
+	return fault.Errorf(fault.Fenced, "pool %s is not for %s", fault.Quote(sel.Pool), sel.Origin).Because(ErrOtherOrigin)
 }

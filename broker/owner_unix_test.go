@@ -18,6 +18,7 @@ import (
 	"github.com/authferry/authferry/atomicfile"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -88,12 +89,12 @@ func TestFolderOfAnother(t *testing.T) {
 	ada, bob := w.add("ada", time.Hour), w.add("bob", -time.Second)
 	give(t, w.dir)
 	before := tree(t, w.dir)
-	if tok, err := w.broker().Token(t.Context(), TokenRequest{Selection: Selection{Account: "ada"}}); err != nil || !w.good(tok.AccessToken.Reveal()) {
+	if tok, err := w.broker().Token(t.Context(), TokenRequest{Selection: pool.Selection{Account: "ada"}}); err != nil || !w.good(tok.AccessToken.Reveal()) {
 		t.Errorf("a valid token: %v", err)
 	}
 	changes := w.changes()
 	changes["token"] = func(b *Broker) error {
-		_, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Account: "bob"}})
+		_, err := b.Token(t.Context(), TokenRequest{Selection: pool.Selection{Account: "bob"}})
 		return err
 	}
 	changes["refresh"] = func(b *Broker) error { _, err := b.Refresh(t.Context(), "ada"); return err }

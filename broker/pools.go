@@ -10,13 +10,15 @@ import (
 
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/place"
+	"github.com/authferry/authferry/broker/pool"
 )
 
 // Use makes an account current in its pool. Errors: NoAccount, Ambiguous.
 func (b *Broker) Use(ctx context.Context, account string) (*index.Account, error) {
 	return b.updated(ctx, account, func(idx *index.Index, a *index.Account) error {
 		if a.Disabled {
-			return fault.Errorf(fault.NoAccount, "account %s is disabled", quote(a.Label)).Try(fault.Remedy{Do: fault.Enable, Account: reference(idx, a)})
+			return fault.Errorf(fault.NoAccount, "account %s is disabled", fault.Quote(a.Label)).Try(fault.Remedy{Do: fault.Enable, Account: pool.Reference(idx, a)})
 		}
 		p := idx.Pools[a.Pool]
 		p.Current = a.ID
@@ -28,40 +30,40 @@ func (b *Broker) Use(ctx context.Context, account string) (*index.Account, error
 // Bind makes dir, and what is below it, use an account, or one of a pool, for
 // its provider; account and pool are exclusive. A binding is kept by the
 // resolved path. Errors: NoAccount, Ambiguous, Usage (the directory).
-func (b *Broker) Bind(ctx context.Context, dir, account, pool string) (*index.Binding, error) {
+func (b *Broker) Bind(ctx context.Context, dir, account, poolName string) (*index.Binding, error) {
 	real, err := index.RealPath(dir)
 	if err != nil {
-		return nil, fault.Errorf(fault.Usage, "there is no directory %s", quote(dir))
+		return nil, fault.Errorf(fault.Usage, "there is no directory %s", fault.Quote(dir))
 	}
 	switch info, err := os.Stat(real); {
 	case err != nil || !info.IsDir():
-		return nil, fault.Errorf(fault.Usage, "%s is not a directory", quote(dir))
+		return nil, fault.Errorf(fault.Usage, "%s is not a directory", fault.Quote(dir))
 	case !utf8.ValidString(real): // index.json is JSON, and would have another name there
-		return nil, fault.Errorf(fault.Usage, "the path of %s is not valid UTF-8; bind the directory above it", quote(dir))
+		return nil, fault.Errorf(fault.Usage, "the path of %s is not valid UTF-8; bind the directory above it", fault.Quote(dir))
 	}
 	if _, err := b.Read(); err != nil {
 		return nil, err
 	}
-	m, err := b.mounted()
+	m, err := place.Mounted(b.Dir)
 	if err != nil {
 		return nil, fault.Errorf(fault.Internal, "the table of mounts can't be read").Because(err)
 	}
 	bd := index.Binding{Dir: real}
 	return &bd, b.Update(ctx, index.Durable, func(idx *index.Index) error {
-		if pool != "" {
-			name, p, ok := idx.FindPool(pool)
+		if poolName != "" {
+			name, p, ok := idx.FindPool(poolName)
 			if !ok {
-				return fault.Errorf(fault.NoAccount, "there is no pool %s; there are: %s", quote(pool), poolNames(idx, "")).Try(fault.Remedy{Do: fault.ListAccounts})
+				return fault.Errorf(fault.NoAccount, "there is no pool %s; there are: %s", fault.Quote(poolName), pool.Names(idx, "")).Try(fault.Remedy{Do: fault.ListAccounts})
 			}
 			bd.Pool, bd.Provider = name, p.Provider
 		} else {
-			a, err := FindAccount(idx, account, "")
+			a, err := pool.FindAccount(idx, account, "")
 			if err != nil {
 				return err
 			}
 			bd.Account, bd.Provider = a.ID, a.Provider
 		}
-		idx.Bindings = slices.DeleteFunc(idx.Bindings, func(o index.Binding) bool { return o.Provider == bd.Provider && m.same(o.Dir, real) })
+		idx.Bindings = slices.DeleteFunc(idx.Bindings, func(o index.Binding) bool { return o.Provider == bd.Provider && m.Same(o.Dir, real) })
 		idx.Bindings = append(idx.Bindings, bd)
 		return nil
 	})
@@ -71,7 +73,7 @@ func (b *Broker) Bind(ctx context.Context, dir, account, pool string) (*index.Bi
 func (b *Broker) Unbind(ctx context.Context, dir string) ([]index.Binding, error) {
 	given, err := filepath.Abs(dir)
 	if err != nil {
-		return nil, fault.Errorf(fault.Usage, "there is no directory %s", quote(dir)).Because(err)
+		return nil, fault.Errorf(fault.Usage, "there is no directory %s", fault.Quote(dir)).Because(err)
 	}
 	idx, err := b.Read()
 	if err != nil {
@@ -82,11 +84,11 @@ func (b *Broker) Unbind(ctx context.Context, dir string) ([]index.Binding, error
 	is := func(path string) bool { return path == dir || path == given }
 	if !slices.ContainsFunc(idx.Bindings, func(o index.Binding) bool { return is(o.Dir) }) {
 		if real, err := index.RealPath(dir); err == nil {
-			m, err := b.mounted()
+			m, err := place.Mounted(b.Dir)
 			if err != nil {
 				return nil, fault.Errorf(fault.Internal, "the table of mounts can't be read").Because(err)
 			}
-			is = func(path string) bool { return m.same(path, real) }
+			is = func(path string) bool { return m.Same(path, real) }
 		}
 	}
 	var gone []index.Binding
@@ -106,7 +108,7 @@ func (b *Broker) Unbind(ctx context.Context, dir string) ([]index.Binding, error
 // moves on. Enable takes that back. Errors: NoAccount, Ambiguous.
 func (b *Broker) Disable(ctx context.Context, account string) (*index.Account, error) {
 	return b.updated(ctx, account, func(idx *index.Index, a *index.Account) error {
-		b.moveOn(idx, a, time.Now(), func() { a.Disabled = true })
+		b.rules().MoveOn(idx, a, time.Now(), func() { a.Disabled = true })
 		return nil
 	})
 }
@@ -119,35 +121,16 @@ func (b *Broker) Enable(ctx context.Context, account string) (*index.Account, er
 	})
 }
 
-// poolName checks what a pool is to be called.
-func poolName(name string) (string, error) {
-	name, err := index.CheckLabel(name)
-	if err != nil {
-		return "", fault.Errorf(fault.Usage, "invalid pool name").Because(err)
-	}
-	return name, nil
-}
-
-// poolFor is the pool that an account of provider gets into by name: one that is
-// there, or a new one. Errors: Fenced for a pool of another provider.
-func poolFor(idx *index.Index, name, provider string) (string, error) {
-	known, p, ok := idx.FindPool(name)
-	if ok && p.Provider != provider {
-		return "", fault.Errorf(fault.Fenced, "pool %s is of provider %s, and a pool never mixes providers", quote(known), p.Provider).Try(fault.Remedy{Do: fault.Again, Pool: "POOL"})
-	}
-	return known, nil
-}
-
 // Move puts an account into another pool of its provider, as the last one
 // there; a pool that does not exist is made. Errors: NoAccount, Ambiguous,
 // Fenced (a pool of another provider), Usage (the name).
-func (b *Broker) Move(ctx context.Context, account, pool string) (*index.Account, error) {
-	called, err := poolName(pool)
+func (b *Broker) Move(ctx context.Context, account, poolName string) (*index.Account, error) {
+	called, err := pool.CheckName(poolName)
 	if err != nil {
 		return nil, err
 	}
 	return b.updated(ctx, account, func(idx *index.Index, a *index.Account) error {
-		name, err := poolFor(idx, called, a.Provider)
+		name, err := pool.For(idx, called, a.Provider)
 		if err != nil {
 			return err
 		}
@@ -163,7 +146,7 @@ func (b *Broker) Move(ctx context.Context, account, pool string) (*index.Account
 			to.Current = a.ID
 		}
 		idx.Pools[name] = to
-		left := rank(idx.Members(from))
+		left := pool.Rank(idx.Members(from))
 		if len(left) == 0 {
 			delete(idx.Pools, from)
 			return nil
@@ -185,17 +168,9 @@ func (b *Broker) Order(ctx context.Context, account string, n int) (*index.Accou
 	return b.updated(ctx, account, func(idx *index.Index, a *index.Account) error {
 		members := idx.Members(a.Pool)
 		others := slices.DeleteFunc(members, func(m *index.Account) bool { return m.ID == a.ID })
-		rank(slices.Insert(others, min(n-1, len(others)), a))
+		pool.Rank(slices.Insert(others, min(n-1, len(others)), a))
 		return nil
 	})
-}
-
-// rank numbers accounts in their order.
-func rank(members []*index.Account) []*index.Account {
-	for i, m := range members {
-		m.Rank = i + 1
-	}
-	return members
 }
 
 // updated changes one account's entry and returns it as it then is.

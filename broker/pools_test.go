@@ -9,16 +9,17 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/pool"
 )
 
-func labelsOf(t *testing.T, w *world, pool string) []string {
+func labelsOf(t *testing.T, w *world, poolName string) []string {
 	t.Helper()
 	idx, err := index.At(w.dir).Read()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var names []string
-	for i, m := range idx.Members(pool) {
+	for i, m := range idx.Members(poolName) {
 		if m.Rank != i+1 {
 			t.Errorf("%s has rank %d, want %d", m.Label, m.Rank, i+1)
 		}
@@ -69,11 +70,11 @@ func TestOrderAndMoveKeepTheRanks(t *testing.T) {
 }
 
 // addIn imports a login of user at provider into pool.
-func (w *world) addIn(provider, pool, user string) (*index.Account, error) {
+func (w *world) addIn(provider, poolName, user string) (*index.Account, error) {
 	w.t.Helper()
 	g := w.server.Issue(user)
 	n := testLogin(w.server.URL, user, g.AccessToken, g.RefreshToken, time.Hour)
-	n.Provider.Name, n.Pool = provider, pool
+	n.Provider.Name, n.Pool = provider, poolName
 	return w.broker().Add(w.t.Context(), n)
 }
 
@@ -81,8 +82,8 @@ func (w *world) addIn(provider, pool, user string) (*index.Account, error) {
 // second one comes to be and none of another provider's accounts gets into it.
 func TestAPoolHasOneSpelling(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
-	for user, pool := range map[string]string{"ada": "work", "bob": "Work", "cat": " WORK "} {
-		if _, err := w.addIn("sim", pool, user); err != nil {
+	for user, poolName := range map[string]string{"ada": "work", "bob": "Work", "cat": " WORK "} {
+		if _, err := w.addIn("sim", poolName, user); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -103,7 +104,7 @@ func TestAPoolHasOneSpelling(t *testing.T) {
 	if _, err := renewable(idx, LoginRequest{Provider: "other", Pool: "a/b"}, index.KindOAuth); fault.CodeOf(err) != fault.Usage {
 		t.Errorf("a login into a pool that can't be: %v", err)
 	}
-	for _, s := range []Selection{{Pool: "wOrk"}, {EnvPool: "wOrk"}, {Pool: "wOrk", Account: "cat"}} {
+	for _, s := range []pool.Selection{{Pool: "wOrk"}, {EnvPool: "wOrk"}, {Pool: "wOrk", Account: "cat"}} {
 		if _, err := w.broker().Token(t.Context(), TokenRequest{Selection: s}); err != nil {
 			t.Errorf("%+v: %v", s, err)
 		}
@@ -114,12 +115,12 @@ func TestAPoolHasOneSpelling(t *testing.T) {
 // refused before anybody consents to it.
 func TestAProviderFindsItsPool(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
-	for user, pool := range map[string]string{"ada": "SIM", "bob": "work", "cat": ""} {
-		if _, err := w.addIn("sim", pool, user); err != nil {
+	for user, poolName := range map[string]string{"ada": "SIM", "bob": "work", "cat": ""} {
+		if _, err := w.addIn("sim", poolName, user); err != nil {
 			t.Fatal(err)
 		}
 	}
-	tok, err := w.broker().Token(t.Context(), TokenRequest{Selection: Selection{Provider: "sim"}})
+	tok, err := w.broker().Token(t.Context(), TokenRequest{Selection: pool.Selection{Provider: "sim"}})
 	if err != nil || !index.EqualLabel(tok.Account.Pool, "sim") {
 		t.Errorf("%+v, %v", tok, err)
 	}
@@ -148,18 +149,18 @@ func TestAnExactPoolNameWins(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := w.broker()
-	for i, pool := range []string{"work", "WORK"} {
-		if tok, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Pool: pool}}); err != nil || tok.Account.ID != a[i].ID {
-			t.Errorf("%s: %v", pool, err)
+	for i, poolName := range []string{"work", "WORK"} {
+		if tok, err := b.Token(t.Context(), TokenRequest{Selection: pool.Selection{Pool: poolName}}); err != nil || tok.Account.ID != a[i].ID {
+			t.Errorf("%s: %v", poolName, err)
 		}
-		if _, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Pool: pool, Account: a[1-i].ID}}); fault.CodeOf(err) != fault.Fenced {
-			t.Errorf("outside of %s: %v", pool, err)
+		if _, err := b.Token(t.Context(), TokenRequest{Selection: pool.Selection{Pool: poolName, Account: a[1-i].ID}}); fault.CodeOf(err) != fault.Fenced {
+			t.Errorf("outside of %s: %v", poolName, err)
 		}
-		if c, err := w.addIn("sim", pool, []string{"cat", "dan"}[i]); err != nil || c.Pool != pool {
-			t.Errorf("%s: %+v, %v", pool, c, err)
+		if c, err := w.addIn("sim", poolName, []string{"cat", "dan"}[i]); err != nil || c.Pool != poolName {
+			t.Errorf("%s: %+v, %v", poolName, c, err)
 		}
 	}
-	if _, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Pool: "Work"}}); fault.CodeOf(err) != fault.NoAccount {
+	if _, err := b.Token(t.Context(), TokenRequest{Selection: pool.Selection{Pool: "Work"}}); fault.CodeOf(err) != fault.NoAccount {
 		t.Errorf("neither: %v", err)
 	}
 	if moved, err := b.Move(t.Context(), "bob", "work"); err != nil || moved.Pool != "work" {
@@ -179,7 +180,7 @@ func TestUseAndDisableMoveThePool(t *testing.T) {
 	if _, err := b.Use(t.Context(), "bob"); fault.CodeOf(err) != fault.NoAccount {
 		t.Fatal(err)
 	}
-	if _, err := b.Enable(t.Context(), "bob"); err != nil || StateOf(new(w.account(a[1].ID)), time.Now()) != Valid {
+	if _, err := b.Enable(t.Context(), "bob"); err != nil || pool.StateOf(new(w.account(a[1].ID)), time.Now()) != pool.Valid {
 		t.Fatal(err)
 	}
 }
@@ -208,31 +209,31 @@ func TestBinding(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, dir := range []string{project, below, link, filepath.Join(link, "a")} {
-		tok, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Dir: dir}})
+		tok, err := b.Token(t.Context(), TokenRequest{Selection: pool.Selection{Dir: dir}})
 		if err != nil || tok.Account.ID != a[1].ID {
 			t.Errorf("in %s: %v", dir, err)
 		}
 	}
-	if _, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Dir: below, Account: "ada"}}); fault.CodeOf(err) != fault.Fenced {
+	if _, err := b.Token(t.Context(), TokenRequest{Selection: pool.Selection{Dir: below, Account: "ada"}}); fault.CodeOf(err) != fault.Fenced {
 		t.Errorf("the fence: %v", err)
 	}
-	if _, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Dir: filepath.Dir(project), Provider: "sim"}}); err != nil {
+	if _, err := b.Token(t.Context(), TokenRequest{Selection: pool.Selection{Dir: filepath.Dir(project), Provider: "sim"}}); err != nil {
 		t.Errorf("outside: %v", err)
 	}
-	if r := w.report(Selection{Dir: below}, limited(a[1], 3600)); r.Action != Wait || r.Next != nil {
+	if r := w.report(pool.Selection{Dir: below}, limited(a[1], 3600)); r.Action != Wait || r.Next != nil {
 		t.Errorf("a report from the bound directory says %s", r.Action)
 	}
 	// The nearer one wins, and goes when it is taken back.
 	if _, err := b.Bind(t.Context(), below, "ada", ""); err != nil {
 		t.Fatal(err)
 	}
-	if tok, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Dir: below}}); err != nil || tok.Account.ID != a[0].ID {
+	if tok, err := b.Token(t.Context(), TokenRequest{Selection: pool.Selection{Dir: below}}); err != nil || tok.Account.ID != a[0].ID {
 		t.Error(err)
 	}
 	if gone, err := b.Unbind(t.Context(), below); err != nil || len(gone) != 1 {
 		t.Fatal(gone, err)
 	}
-	if _, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Dir: below}}); fault.CodeOf(err) != fault.AllHeld {
+	if _, err := b.Token(t.Context(), TokenRequest{Selection: pool.Selection{Dir: below}}); fault.CodeOf(err) != fault.AllHeld {
 		t.Error(err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/authferry/authferry/atomicfile"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/lock"
+	"github.com/authferry/authferry/broker/pool"
 )
 
 // ProxyView is a proxy that is running on this folder's accounts. No secret.
@@ -45,7 +46,7 @@ func (b *Broker) Announce(v ProxyView) (withdraw func(), err error) {
 		removeProxy(path)
 		l.Release()
 	}
-	v.PID, v.Since = os.Getpid(), seconds(time.Now())
+	v.PID, v.Since = os.Getpid(), pool.Seconds(time.Now())
 	data, err := json.Marshal(v)
 	if err == nil {
 		err = os.WriteFile(path, data, 0o600) // who reads half of it sees it the next time

@@ -7,6 +7,7 @@ import (
 
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/pool"
 )
 
 // Refresh rotates an account's grant now, for a person who wants to know whether the
@@ -27,15 +28,15 @@ func (b *Broker) refreshFor(ctx context.Context, account string, r renewal) (*in
 	if err != nil {
 		return nil, err
 	}
-	a, err := FindAccount(idx, account, "")
+	a, err := pool.FindAccount(idx, account, "")
 	if err != nil {
 		return nil, err
 	}
 	if a.Kind == index.KindAPIKey {
-		return nil, fault.Errorf(fault.Usage, "account %s is an API key, which is never refreshed", quote(a.Label))
+		return nil, fault.Errorf(fault.Usage, "account %s is an API key, which is never refreshed", fault.Quote(a.Label))
 	}
-	if longLived(a) {
-		return nil, fault.Errorf(fault.Usage, "account %s is a long-lived token, which is never refreshed; it ends %s", quote(a.Label), atTime(a.ExpiresAt)).Try(Renewal(a))
+	if pool.LongLived(a) {
+		return nil, fault.Errorf(fault.Usage, "account %s is a long-lived token, which is never refreshed; it ends %s", fault.Quote(a.Label), pool.AtTime(a.ExpiresAt)).Try(pool.Renewal(a))
 	}
 	return b.refresh(ctx, a, r)
 }
@@ -49,7 +50,7 @@ func (b *Broker) refresh(ctx context.Context, a *index.Account, r renewal) (*ind
 	}
 	after := idx.Account(a.ID)
 	if e, ok := errors.AsType[*fault.Error](err); ok && !r.now && len(e.Next) == 0 && after != nil && after.Failure != nil && after.Failure.Stated {
-		e.Next = []fault.Remedy{{Do: fault.RefreshNow, Account: reference(idx, after)}}
+		e.Next = []fault.Remedy{{Do: fault.RefreshNow, Account: pool.Reference(idx, after)}}
 	}
 	switch {
 	case err != nil:
@@ -90,7 +91,7 @@ func (b *Broker) RefreshAll(ctx context.Context) ([]Refreshed, error) {
 			} else if e, ok := errors.AsType[*fault.Error](err); ok {
 				done.Err = e
 			} else {
-				done.Err = fault.Errorf(fault.Internal, "account %s could not be refreshed", quote(a.Label)).Because(err)
+				done.Err = fault.Errorf(fault.Internal, "account %s could not be refreshed", fault.Quote(a.Label)).Because(err)
 			}
 			all = append(all, done)
 		}

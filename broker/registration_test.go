@@ -11,6 +11,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/testenv"
 )
@@ -141,11 +142,11 @@ func TestRemoteIsPinned(t *testing.T) {
 		g.Service.RedirectURI != want.RedirectURI || strings.Join(g.Service.Asked, " ") != strings.Join(want.Asked, " ") {
 		t.Errorf("%+v", g)
 	}
-	tok, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Provider: "docs"}})
+	tok, err := b.Token(t.Context(), TokenRequest{Selection: pool.Selection{Provider: "docs"}})
 	if err != nil || tok.Resource != w.server.URL+"/mcp" || len(tok.Origins) != 0 {
 		t.Errorf("%+v %v", tok, err)
 	}
-	if _, err := b.Token(t.Context(), TokenRequest{Selection: Selection{Provider: "docs"}, Origin: w.server.URL}); fault.CodeOf(err) != fault.Fenced {
+	if _, err := b.Token(t.Context(), TokenRequest{Selection: pool.Selection{Provider: "docs"}, Origin: w.server.URL}); fault.CodeOf(err) != fault.Fenced {
 		t.Errorf("a helper of another kind got the token: %v", err)
 	}
 }

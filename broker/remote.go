@@ -16,6 +16,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 )
@@ -109,7 +110,7 @@ func entryOf(ps *oauth.Providers, req RemoteRequest) (oauth.Provider, error) {
 	if req.Address == "" {
 		p, ok := ps.Get(req.Provider)
 		if !ok || p.MCP == "" {
-			return p, fault.Errorf(fault.Usage, "provider %s is no remote MCP server", quote(req.Provider)).Try(fault.Remedy{Do: fault.ListProviders})
+			return p, fault.Errorf(fault.Usage, "provider %s is no remote MCP server", fault.Quote(req.Provider)).Try(fault.Remedy{Do: fault.ListProviders})
 		}
 		return p, nil
 	}
@@ -119,7 +120,7 @@ func entryOf(ps *oauth.Providers, req RemoteRequest) (oauth.Provider, error) {
 		}
 	}
 	if p, taken := ps.Get(req.Provider); taken {
-		return p, fault.Errorf(fault.Usage, "provider %s is something else already; nothing was changed", quote(p.Name)).Try(fault.Remedy{Do: fault.ShowProvider, Provider: p.Name})
+		return p, fault.Errorf(fault.Usage, "provider %s is something else already; nothing was changed", fault.Quote(p.Name)).Try(fault.Remedy{Do: fault.ShowProvider, Provider: p.Name})
 	}
 	return oauth.Provider{Name: req.Provider}, nil
 }
@@ -136,8 +137,8 @@ func (b *Broker) unnamed(provider string, req RemoteRequest) error {
 	}
 	for i := range idx.Accounts {
 		if a := &idx.Accounts[i]; a.Provider == provider && a.Subject == "" && !a.Removing && a.Kind == index.KindOAuth {
-			return fault.Errorf(fault.LabelTaken, "%s has account %s, and does not say whose login it is: renew that one, or name a new one with --label", provider, quote(a.Label)).
-				Try(Renewal(a))
+			return fault.Errorf(fault.LabelTaken, "%s has account %s, and does not say whose login it is: renew that one, or name a new one with --label", provider, fault.Quote(a.Label)).
+				Try(pool.Renewal(a))
 		}
 	}
 	return nil
@@ -213,7 +214,7 @@ func (r *Remote) client(req RemoteRequest, known oauth.Provider, p *oauth.Provid
 	case known.ClientID != "" && known.Registration == oauth.RegistrationGiven:
 		if r.Former != "" {
 			return fault.Errorf(fault.Fenced, "%s now sends logins to another authorization server, and client %s was registered at the old one; nothing was changed",
-				known.Name, quote(known.ClientID)).Try(fault.Remedy{Do: fault.Again, Name: "client-id", Value: "ID"})
+				known.Name, fault.Quote(known.ClientID)).Try(fault.Remedy{Do: fault.Again, Name: "client-id", Value: "ID"})
 		}
 		p.ClientID, p.Registration, p.AuthStyle = known.ClientID, known.Registration, known.AuthStyle
 	case r.Server.CanRegister():
@@ -272,7 +273,7 @@ func (b *Broker) askedBefore(ctx context.Context, r *Remote, renew string) ([]st
 	if err != nil {
 		return nil, err
 	}
-	a, err := FindAccount(idx, renew, r.Provider)
+	a, err := pool.FindAccount(idx, renew, r.Provider)
 	if err != nil {
 		return nil, err
 	}
@@ -293,7 +294,7 @@ func ofServer(g *record.Grant, resource, address, label string) error {
 		return nil
 	}
 	was := cmp.Or(g.Service.Address, "another service")
-	return fault.Errorf(fault.WrongResource, "account %s is for %s, and this login is for %s; nothing was changed", quote(label), was, cmp.Or(address, "another service")).
+	return fault.Errorf(fault.WrongResource, "account %s is for %s, and this login is for %s; nothing was changed", fault.Quote(label), was, cmp.Or(address, "another service")).
 		Try(fault.Remedy{Do: fault.Login, Provider: cmp.Or(address, g.Provider), Label: "NEW-LABEL"})
 }
 
@@ -306,7 +307,7 @@ func notFound(address string, err error) error {
 	case isWrong:
 		return fault.Errorf(fault.WrongResource, "%v; nothing was changed", wrong)
 	case isOther:
-		return fault.Errorf(fault.Fenced, "%s does not send logins to %s; nothing was changed", hostOf(address), quote(other.Issuer)).Try(fault.Remedy{Do: fault.Login, Provider: address})
+		return fault.Errorf(fault.Fenced, "%s does not send logins to %s; nothing was changed", hostOf(address), fault.Quote(other.Issuer)).Try(fault.Remedy{Do: fault.Login, Provider: address})
 	case errors.Is(err, oauth.ErrOpen):
 		return fault.Errorf(fault.Usage, "%s wants no login; nothing was changed", address)
 	case errors.Is(err, oauth.ErrNoMetadata):

@@ -16,6 +16,7 @@ import (
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
 )
 
@@ -38,12 +39,6 @@ const forcedEvery = 30 * time.Second
 // setsAside reports that r sets aside the back-off after f.
 func (r renewal) setsAside(f *index.Failure) bool {
 	return (r.now || r.person && !f.Stated) && !f.At.After(r.since)
-}
-
-// backingOff reports that a's last refresh failed and the next one waits.
-func backingOff(a *index.Account, now time.Time) bool {
-	f := a.Failure
-	return f != nil && f.NextTryAt.After(now) && f.NextTryAt.Before(now.Add(longestBackOff)) && !f.At.After(now.Add(record.ClockTolerance))
 }
 
 // rejectedEvery is how often a refused token may force a refresh of an account:
@@ -83,7 +78,7 @@ func (b *Broker) renew(ctx context.Context, a *index.Account, r renewal) error {
 			return report.err()
 		}
 		if try == 1 {
-			return fault.Errorf(fault.Internal, "the refresh of account %s was killed twice", quote(a.Label)).Try(fault.Remedy{Do: fault.Refresh, Account: a.ID})
+			return fault.Errorf(fault.Internal, "the refresh of account %s was killed twice", fault.Quote(a.Label)).Try(fault.Remedy{Do: fault.Refresh, Account: a.ID})
 		}
 	}
 }
@@ -117,7 +112,7 @@ func (b *Broker) settled(ctx context.Context, id string, r renewal) (bool, error
 // refresh token, is not the one that is stored: a renewal was cut off before its
 // commit, or the index came from a backup.
 func (b *Broker) outdated(ctx context.Context, idx *index.Index, a *index.Account) bool {
-	if a.Dead != a.Fingerprint && !rejectedForGood(a) {
+	if a.Dead != a.Fingerprint && !pool.RejectedForGood(a) {
 		return false
 	}
 	o, err := b.Open(idx)
@@ -131,8 +126,8 @@ func (b *Broker) outdated(ctx context.Context, idx *index.Index, a *index.Accoun
 // revive looks whether a login of the selection is outdated, and has that rolled
 // forward, which is done even if the refresh then fails. It is asked when all of them
 // seem to be dead.
-func (b *Broker) revive(ctx context.Context, idx *index.Index, sel selected) (revived bool) {
-	for _, a := range sel.members(idx) {
+func (b *Broker) revive(ctx context.Context, idx *index.Index, sel pool.Selected) (revived bool) {
+	for _, a := range sel.Members(idx) {
 		if !a.Disabled && b.outdated(ctx, idx, a) {
 			_ = b.renew(ctx, a, renewal{beyond: a.Generation})
 			return true
@@ -141,23 +136,19 @@ func (b *Broker) revive(ctx context.Context, idx *index.Index, sel selected) (re
 	return false
 }
 
-// longestBackOff: a later moment was written under a clock that was ahead, and so
-// was what comes of a failure that has yet to happen.
-const longestBackOff = 25 * time.Hour
-
 // refusal is the reason why a rotation of a may not be tried now, or nil.
 func refusal(a *index.Account, r renewal, now time.Time) error {
 	switch {
 	case a.Fingerprint == "" || a.Fingerprint == a.Dead:
-		return loginNeeded(a)
+		return pool.LoginNeeded(a)
 	case r.now && now.Sub(a.ForcedAt).Abs() < forcedEvery && !(a.Failure != nil && a.Failure.At.After(r.since)):
-		e := fault.Errorf(fault.ProviderRefused, "account %s: --now sent a refresh %v ago; the next one waits", quote(a.Label), now.Sub(a.ForcedAt).Abs().Round(time.Second))
+		e := fault.Errorf(fault.ProviderRefused, "account %s: --now sent a refresh %v ago; the next one waits", fault.Quote(a.Label), now.Sub(a.ForcedAt).Abs().Round(time.Second))
 		e.RetryAt = a.ForcedAt.Add(forcedEvery)
 		return e
-	case backingOff(a, now) && !r.setsAside(a.Failure):
+	case pool.BackingOff(a, now) && !r.setsAside(a.Failure):
 		return failureError(a)
 	case r.rejected && now.Sub(a.RejectedAt) < rejectedEvery && a.RejectedAt.Before(now.Add(record.ClockTolerance)):
-		e := fault.Errorf(fault.ProviderRefused, "account %s: the API refused two tokens in a row; the next refresh for that reason waits", quote(a.Label))
+		e := fault.Errorf(fault.ProviderRefused, "account %s: the API refused two tokens in a row; the next refresh for that reason waits", fault.Quote(a.Label))
 		e.RetryAt, e.Own = a.RejectedAt.Add(rejectedEvery), true
 		return e
 	}
@@ -170,11 +161,11 @@ func failureError(a *index.Account) *fault.Error {
 	if a.Failure.Class == classUnsent || a.Failure.Class == classUnknown {
 		code = fault.ProviderUnreachable
 	}
-	e := fault.Errorf(code, "account %s: %s; the login is kept", quote(a.Label), a.Failure.Message)
+	e := fault.Errorf(code, "account %s: %s; the login is kept", fault.Quote(a.Label), a.Failure.Message)
 	if a.Failure.Class == classMisconfigured {
 		e.Next = []fault.Remedy{{Do: fault.ShowProvider, Provider: a.Provider}}
 		if a.Resource != "" { // its authorization server may have forgotten authferry's client
-			next := Renewal(a)
+			next := pool.Renewal(a)
 			next.Name = "register"
 			e.Next = []fault.Remedy{next}
 		}
@@ -218,10 +209,6 @@ func (b *Broker) refreshBehind(a *index.Account) {
 // stateBehind is what the gate's holder says it is doing.
 const stateBehind = "refreshing in the background"
 
-// notStarted is why there is no rotator: too many processes, say, or a program that was
-// moved away under one that stays.
-type notStarted struct{ error }
-
 // runRotator starts a rotator and waits for its report, at most as long as the
 // caller waits for a provider; the rotator goes on without it. A nil report
 // means that the rotator died.
@@ -239,7 +226,7 @@ func (b *Broker) runRotator(ctx context.Context, a *index.Account, r renewal) (*
 	err = startDetached(cmd)
 	_ = write.Close()
 	if err != nil {
-		return nil, fault.Errorf(fault.Internal, "the refresh could not be started").Because(notStarted{err})
+		return nil, fault.Errorf(fault.Internal, "the refresh could not be started").Because(pool.NotStarted{Err: err})
 	}
 	go func() { _ = cmd.Wait() }()
 

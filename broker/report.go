@@ -11,6 +11,7 @@ import (
 
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/ratelimit"
 )
 
@@ -41,20 +42,13 @@ const (
 // ReportResult is the verdict on one answer.
 type ReportResult struct {
 	Action     Action
-	Account    AccountView   // the lease's, as it is now
-	Hold       *HoldView     // the hold on it that the answer speaks of
-	RetryAfter time.Duration // with Retry; with Wait until RetryAt
-	RetryAt    time.Time     // zero where there is no such moment
-	Next       *Token        // nil where nothing is to be sent, or it was not asked for
-	Why        *fault.Error  // with LogIn and Wait: why no other account is used; nil: it isn't known
+	Account    pool.AccountView // the lease's, as it is now
+	Hold       *pool.HoldView   // the hold on it that the answer speaks of
+	RetryAfter time.Duration    // with Retry; with Wait until RetryAt
+	RetryAt    time.Time        // zero where there is no such moment
+	Next       *Token           // nil where nothing is to be sent, or it was not asked for
+	Why        *fault.Error     // with LogIn and Wait: why no other account is used; nil: it isn't known
 }
-
-// tokenJustIssued is how old a token is at most for its refusal to be about the
-// account: another new one would be refused as well.
-const tokenJustIssued = 30 * time.Second
-
-// refusedSource is where a hold is from that no limit is the reason of.
-const refusedSource = "status 401"
 
 // maxScope bounds a caller's name for a scope, in runes.
 const maxScope = 128
@@ -69,7 +63,7 @@ const maxScope = 128
 // pool of the lease's account.
 // Errors are *Error: NoAccount for a lease of no account here, Usage for
 // malformed requests, and those of Token where Next can't be had.
-func (b *Broker) Report(ctx context.Context, s Selection, r ReportRequest) (*ReportResult, error) {
+func (b *Broker) Report(ctx context.Context, s pool.Selection, r ReportRequest) (*ReportResult, error) {
 	id, generation, err := r.check()
 	if err != nil {
 		return nil, err
@@ -78,7 +72,7 @@ func (b *Broker) Report(ctx context.Context, s Selection, r ReportRequest) (*Rep
 	if err != nil {
 		return nil, err
 	}
-	a, err := leased(idx, id)
+	a, err := pool.Leased(idx, id)
 	if err != nil {
 		return nil, err
 	}
@@ -86,12 +80,12 @@ func (b *Broker) Report(ctx context.Context, s Selection, r ReportRequest) (*Rep
 	v := ratelimit.Judge(ratelimit.Response{Status: r.Status, Header: r.Header, Body: r.Body,
 		HoldScope: r.HoldScope, Attempt: max(1, r.Attempt), ThrottleMax: b.Config().ThrottleMax, Now: now})
 	current := generation >= a.Generation
-	if v.Kind == ratelimit.Auth && current && (fixed(a) || justIssued(a, now)) {
-		v.Until, v.Scope, v.Source = now.Add(ratelimit.FirstGuess), ratelimit.AllScopes, refusedSource
+	if v.Kind == ratelimit.Auth && current && (pool.Fixed(a) || pool.JustIssued(a, now)) {
+		v.Until, v.Scope, v.Source = now.Add(ratelimit.FirstGuess), ratelimit.AllScopes, pool.RefusedSource
 	}
 
 	res := &ReportResult{Action: None}
-	if noteworthy(a, v, r.HoldScope, generation, now) {
+	if pool.Noteworthy(a, v, r.HoldScope, generation, now) {
 		if idx, a, err = b.record(ctx, id, v, r.HoldScope, generation, now, res); err != nil {
 			return nil, err
 		}
@@ -99,7 +93,7 @@ func (b *Broker) Report(ctx context.Context, s Selection, r ReportRequest) (*Rep
 	if res.Hold == nil {
 		v.Until = time.Time{} // a long-lived token whose end this is
 	}
-	res.Account = b.view(idx, a, now)
+	res.Account = b.rules().View(idx, a, now)
 	if s.Scope == "" {
 		s.Scope = r.HoldScope
 	}
@@ -108,7 +102,7 @@ func (b *Broker) Report(ctx context.Context, s Selection, r ReportRequest) (*Rep
 	switch {
 	case err == nil:
 	case !r.Next && s.Account == "" && s.Pool == "": // what the environment names is about Next
-		sel = b.everyday(idx, selected{pool: a.Pool, scope: s.Scope, keys: s.KeysOnly})
+		sel = b.rules().Everyday(idx, pool.Selected{Pool: a.Pool, Scope: s.Scope, Keys: s.KeysOnly})
 	default:
 		return nil, err
 	}
@@ -135,26 +129,26 @@ func (b *Broker) Report(ctx context.Context, s Selection, r ReportRequest) (*Rep
 
 // wantedAfter is what a caller that reports a lease of account id goes on with: after a
 // refused token a newer one of that account, where its selection has it.
-func (b *Broker) wantedAfter(id string, s Selection, generation int, v ratelimit.Verdict) wanted {
-	pool := ""
-	return func(idx *index.Index) (selected, int, error) {
-		a, err := leased(idx, id)
+func (b *Broker) wantedAfter(id string, s pool.Selection, generation int, v ratelimit.Verdict) wanted {
+	poolName := ""
+	return func(idx *index.Index) (pool.Selected, int, error) {
+		a, err := pool.Leased(idx, id)
 		if err != nil {
-			if pool == "" {
-				return selected{}, 0, err
+			if poolName == "" {
+				return pool.Selected{}, 0, err
 			}
-			a = &index.Account{ID: id, Provider: idx.Pools[pool].Provider, Pool: pool} // it was removed meanwhile
+			a = &index.Account{ID: id, Provider: idx.Pools[poolName].Provider, Pool: poolName} // it was removed meanwhile
 		}
-		sel, err := b.resolveLease(idx, s, a)
-		if pool != "" {
-			sel, _, err = b.keepPool(idx, s, pool, sel, 0, err)
+		sel, err := b.rules().ResolveLease(idx, s, a)
+		if poolName != "" {
+			sel, _, err = b.keepPool(idx, s, poolName, sel, 0, err)
 		} else if err == nil && cmp.Or(s.Account, s.EnvAccount) == "" {
-			pool = sel.pool
+			poolName = sel.Pool
 		}
 		if err != nil || v.Held() || v.Kind != ratelimit.Auth {
 			return sel, 0, err
 		}
-		if own, outside := sel.narrow(a); outside == nil {
+		if own, outside := sel.Narrow(a); outside == nil {
 			return own, min(generation, a.Generation), nil
 		}
 		return sel, 0, nil
@@ -172,39 +166,6 @@ func (r *ReportRequest) check() (account string, generation int, err error) {
 	return ParseLease(r.Lease)
 }
 
-// justIssued: authferry itself saw the token come in a moment ago.
-func justIssued(a *index.Account, now time.Time) bool {
-	return !a.ObtainedAt.IsZero() && now.Sub(a.ObtainedAt) < tokenJustIssued
-}
-
-// noteworthy reports whether v changes anything in a's entry.
-func noteworthy(a *index.Account, v ratelimit.Verdict, scope string, generation int, now time.Time) bool {
-	if v.Held() {
-		return true
-	}
-	after := *a
-	after.Holds, after.Usage = slices.Clone(a.Holds), slices.Clone(a.Usage)
-	if v.Kind == ratelimit.Success {
-		refute(&after, scope)
-	}
-	remember(&after, v.Usage, now)
-	return marks(a, v, generation) || len(after.Holds) != len(a.Holds) ||
-		!slices.EqualFunc(after.Usage, a.Usage, func(x, y index.Usage) bool { return x.ReportedAt.Equal(y.ReportedAt) && x.Used == y.Used })
-}
-
-// marks reports that v tells something new of a's current access token: that the API
-// refuses it, or no longer does.
-func marks(a *index.Account, v ratelimit.Verdict, generation int) bool {
-	marked := a.RefusedGeneration == a.Generation
-	switch {
-	case a.Kind == index.KindAPIKey || generation < a.Generation:
-		return false
-	case v.Kind == ratelimit.Auth:
-		return !marked
-	}
-	return v.Kind == ratelimit.Success && marked
-}
-
 // record writes what v says about account id and moves its pool on. All of it is one
 // change of the index, so that a second report of the same lease finds the pool moved
 // already.
@@ -215,23 +176,23 @@ func (b *Broker) record(ctx context.Context, id string, v ratelimit.Verdict, sco
 		if idx, a = i, i.Account(id); a == nil || a.Removing {
 			return fault.Errorf(fault.NoAccount, "the account was removed meanwhile").Try(fault.Remedy{Do: fault.ListAccounts})
 		}
-		forget(a, now)
+		pool.Forget(a, now)
 		if v.Kind == ratelimit.Success {
-			refute(a, scope)
+			pool.Refute(a, scope)
 		}
-		if v.Kind == ratelimit.Auth && longLived(a) && b.strike(i, a, generation, now) {
+		if v.Kind == ratelimit.Auth && pool.LongLived(a) && b.rules().Strike(i, a, generation, now) {
 			v.Until = time.Time{}
 		}
-		if marks(a, v, generation) {
+		if pool.Marks(a, v, generation) {
 			a.RefusedGeneration = 0
 			if v.Kind == ratelimit.Auth {
 				a.RefusedGeneration = a.Generation
 			}
 		}
-		remember(a, v.Usage, now)
+		pool.Remember(a, v.Usage, now)
 		if v.Held() {
-			b.moveOn(i, a, now, func() {
-				h := viewHold(addHold(a, v, now))
+			b.rules().MoveOn(i, a, now, func() {
+				h := pool.ViewHold(pool.AddHold(a, v, now))
 				res.Hold = &h
 			})
 		}
@@ -240,26 +201,11 @@ func (b *Broker) record(ctx context.Context, id string, v ratelimit.Verdict, sco
 	return idx, a, err
 }
 
-// moveOn makes a change after which a may not be usable. If a was the one in use, its
-// pool stays with who takes its place, if one is free.
-func (b *Broker) moveOn(idx *index.Index, a *index.Account, now time.Time, change func()) {
-	used := b.currentOf(idx, a.Pool, now).account
-	change()
-	p, ok := idx.Pools[a.Pool]
-	if !ok || !b.Config().Failover || p.Current != a.ID && (used == nil || used.ID != a.ID) {
-		return
-	}
-	if next := b.currentOf(idx, a.Pool, now).account; next != nil && !needsLogin(next, now) {
-		p.Current = next.ID
-		idx.Pools[a.Pool] = p
-	}
-}
-
 // afterHold says where to go on from an account that is held.
-func (b *Broker) afterHold(ctx context.Context, idx *index.Index, a *index.Account, sel selected, want wanted, r ReportRequest, res *ReportResult) error {
+func (b *Broker) afterHold(ctx context.Context, idx *index.Index, a *index.Account, sel pool.Selected, want wanted, r ReportRequest, res *ReportResult) error {
 	res.Action, res.RetryAt = Switch, res.Hold.Until
 	if !r.Next {
-		return res.blocked(choose(idx, sel, nil, time.Now()).err)
+		return res.blocked(pool.Choose(idx, sel, nil, time.Now()).Err)
 	}
 	tok, err := b.handOut(ctx, want, r.MinTTL)
 	switch e, _ := errors.AsType[*fault.Error](err); {
@@ -280,27 +226,27 @@ func (b *Broker) afterHold(ctx context.Context, idx *index.Index, a *index.Accou
 
 // afterRefusal is for a 401: a newer token of the account, if there may be one, else
 // another account's.
-func (b *Broker) afterRefusal(ctx context.Context, idx *index.Index, a *index.Account, sel selected, want wanted, r ReportRequest, generation int, res *ReportResult) error {
+func (b *Broker) afterRefusal(ctx context.Context, idx *index.Index, a *index.Account, sel pool.Selected, want wanted, r ReportRequest, generation int, res *ReportResult) error {
 	if !r.Next {
-		var passed passings
+		var passed pool.Passings
 		why := refusal(a, renewal{rejected: true}, time.Now())
 		if generation >= a.Generation && why != nil {
-			passed = passings{{a.ID, why}}
+			passed = pool.Passings{{ID: a.ID, Err: why}}
 		}
-		c := choose(idx, sel, passed, time.Now())
+		c := pool.Choose(idx, sel, passed, time.Now())
 		res.Action = Retry
-		if c.account != nil && c.account.ID != a.ID {
+		if c.Account != nil && c.Account.ID != a.ID {
 			res.Action = Switch
 		}
-		if c.err == nil {
+		if c.Err == nil {
 			return nil
 		}
-		return b.later(c.err, res)
+		return b.later(c.Err, res)
 	}
 	tok, err := b.handOut(ctx, want, r.MinTTL)
 	if now, readErr := b.Read(); readErr == nil {
 		if after := now.Account(a.ID); after != nil {
-			res.Account = b.view(now, after, time.Now())
+			res.Account = b.rules().View(now, after, time.Now())
 		}
 	}
 	if err == nil {
@@ -352,8 +298,8 @@ func (res *ReportResult) blocked(err error) error {
 // only a person takes that back.
 func (b *Broker) warnStillHeld(idx *index.Index, a *index.Account, now time.Time) {
 	for _, h := range a.Holds {
-		if h.Scope == heldForScope && h.Proven && h.Until.After(now) && now.Sub(h.ProbedAt).Abs() < probeEvery {
-			b.Warn("account "+quote(a.Label)+" answered although it is held; if the limit is over, clear its holds", fault.Remedy{Do: fault.ClearHolds, Account: reference(idx, a)})
+		if h.Scope == pool.HeldForScope && h.Proven && h.Until.After(now) && now.Sub(h.ProbedAt).Abs() < pool.ProbeEvery {
+			b.Warn("account "+fault.Quote(a.Label)+" answered although it is held; if the limit is over, clear its holds", fault.Remedy{Do: fault.ClearHolds, Account: pool.Reference(idx, a)})
 			return
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/pool"
 )
 
 // pooled is a world with one account for each user, in this order of rank.
@@ -24,7 +25,7 @@ func pooled(t *testing.T, users ...string) (*world, []*index.Account) {
 	return w, accounts
 }
 
-func (w *world) report(s Selection, r ReportRequest) *ReportResult {
+func (w *world) report(s pool.Selection, r ReportRequest) *ReportResult {
 	w.t.Helper()
 	res, err := w.broker().Report(w.t.Context(), s, r)
 	if err != nil {
@@ -66,7 +67,7 @@ func TestManyReportsOfOneLeaseMoveThePoolOnce(t *testing.T) {
 	for i := range results {
 		wg.Go(func() {
 			var err error
-			if results[i], err = w.broker().Report(t.Context(), Selection{}, limited(a[0], 3600)); err != nil {
+			if results[i], err = w.broker().Report(t.Context(), pool.Selection{}, limited(a[0], 3600)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -83,7 +84,7 @@ func TestManyReportsOfOneLeaseMoveThePoolOnce(t *testing.T) {
 	if got := w.current("sim"); got != a[1].ID {
 		t.Fatalf("current is %s, want %s", got, a[1].ID)
 	}
-	if r := w.report(Selection{}, limited(a[0], 30)); r.Next.Account.ID != a[1].ID || w.current("sim") != a[1].ID {
+	if r := w.report(pool.Selection{}, limited(a[0], 30)); r.Next.Account.ID != a[1].ID || w.current("sim") != a[1].ID {
 		t.Fatal("a late report moved the pool again")
 	}
 	if n := len(w.account(a[2].ID).Holds); n != 0 {
@@ -131,7 +132,7 @@ func TestReportActions(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			w.edit(a[0].ID, func(a *index.Account) { a.Holds = nil })
 			test.r.Lease = one
-			r := w.report(Selection{}, test.r)
+			r := w.report(pool.Selection{}, test.r)
 			if r.Action != test.want || (r.Hold != nil) != test.held {
 				t.Fatalf("%s, hold %+v", r.Action, r.Hold)
 			}
@@ -170,7 +171,7 @@ func TestReportRefusesWhatIsNoReport(t *testing.T) {
 		{"long scope", ReportRequest{Lease: lease(a[0].ID, 1), Status: 429, HoldScope: strings.Repeat("x", 129)}, fault.Usage},
 		{"scope that moves the cursor", ReportRequest{Lease: lease(a[0].ID, 1), Status: 429, HoldScope: "\x1b[2J"}, fault.Usage},
 	} {
-		if _, err := w.broker().Report(t.Context(), Selection{}, test.r); fault.CodeOf(err) != test.want {
+		if _, err := w.broker().Report(t.Context(), pool.Selection{}, test.r); fault.CodeOf(err) != test.want {
 			t.Errorf("%s: %v", test.name, err)
 		}
 	}
@@ -184,11 +185,11 @@ func TestHoldsAreBounded(t *testing.T) {
 	w, a := pooled(t, "ada")
 	model := map[string][]string{"anthropic-ratelimit-unified-status": {"rejected"}, "anthropic-ratelimit-unified-7d_oi-status": {"rejected"},
 		"anthropic-ratelimit-unified-7d_oi-reset": {strconv.FormatInt(time.Now().Add(time.Hour).Unix(), 10)}}
-	for i := range 3 * maxHolds {
-		w.report(Selection{}, ReportRequest{Lease: lease(a[0].ID, 1), Status: 429, Header: model, HoldScope: "model:" + strconv.Itoa(i)})
+	for i := range 3 * pool.MaxHolds {
+		w.report(pool.Selection{}, ReportRequest{Lease: lease(a[0].ID, 1), Status: 429, Header: model, HoldScope: "model:" + strconv.Itoa(i)})
 	}
-	if n := len(w.account(a[0].ID).Holds); n != maxHolds {
-		t.Fatalf("%d holds, want %d", n, maxHolds)
+	if n := len(w.account(a[0].ID).Holds); n != pool.MaxHolds {
+		t.Fatalf("%d holds, want %d", n, pool.MaxHolds)
 	}
 }
 
@@ -206,12 +207,12 @@ func TestHostileReport(t *testing.T) {
 		bomb["x-ratelimit-reset-"+strconv.Itoa(i)] = []string{"999999h", strings.Repeat("9", 100)}
 		bomb["anthropic-ratelimit-unified-"+strconv.Itoa(i)+"-utilization"] = []string{"1e308"}
 	}
-	r := w.report(Selection{}, ReportRequest{Lease: lease(a[0].ID, 1), Status: 429, Header: bomb, Next: true, Attempt: 1 << 60,
+	r := w.report(pool.Selection{}, ReportRequest{Lease: lease(a[0].ID, 1), Status: 429, Header: bomb, Next: true, Attempt: 1 << 60,
 		Body: []byte(`{"error":{"type":"usage_limit_reached","resets_in_seconds":1e300,"details":` + strings.Repeat("[", 8<<20))})
 	if r.Action != Switch || !r.Hold.Cut || time.Until(r.Hold.Until) > 24*time.Hour || len(r.Hold.Source) > 100 {
 		t.Fatalf("%s %+v", r.Action, r.Hold)
 	}
-	if e := w.account(a[0].ID); len(e.Holds) != 1 || len(e.Usage) > maxUsage {
+	if e := w.account(a[0].ID); len(e.Holds) != 1 || len(e.Usage) > pool.MaxUsage {
 		t.Fatalf("%d holds, %d windows", len(e.Holds), len(e.Usage))
 	}
 	for _, before := range others {
@@ -233,7 +234,7 @@ func TestHostileReport(t *testing.T) {
 // A limit of one model holds that model and leaves the account current.
 func TestScopedHoldLeavesTheAccountCurrent(t *testing.T) {
 	w, a := pooled(t, "ada", "bob")
-	r := w.report(Selection{}, ReportRequest{Lease: lease(a[0].ID, 1), Status: 429, HoldScope: "model:opus", Next: true, Header: map[string][]string{
+	r := w.report(pool.Selection{}, ReportRequest{Lease: lease(a[0].ID, 1), Status: 429, HoldScope: "model:opus", Next: true, Header: map[string][]string{
 		"anthropic-ratelimit-unified-status": {"rejected"}, "anthropic-ratelimit-unified-7d_oi-status": {"rejected"},
 		"anthropic-ratelimit-unified-7d_oi-reset": {strconv.FormatInt(time.Now().Add(time.Hour).Unix(), 10)}}})
 	if r.Action != Switch || r.Hold.Scope != "model:opus" || !r.Hold.Proven || r.Next.Account.ID != a[1].ID {
@@ -256,26 +257,26 @@ func TestReportHeedsFenceAndPin(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A pinned account that is held is waited for.
-	if r := w.report(Selection{Account: "ada"}, limited(a[0], 3600)); r.Action != Wait || r.Next != nil || r.RetryAt.IsZero() {
+	if r := w.report(pool.Selection{Account: "ada"}, limited(a[0], 3600)); r.Action != Wait || r.Next != nil || r.RetryAt.IsZero() {
 		t.Fatalf("pinned: %s", r.Action)
 	} else if late := time.Until(r.RetryAt) - r.RetryAfter; r.RetryAfter <= 0 || late > time.Millisecond {
 		t.Errorf("retry after %v, at %v", r.RetryAfter, r.RetryAt)
 	}
 	// A report from outside of the fence is a fact about its account, and
 	// changes nothing about where to go on.
-	if r := w.report(Selection{EnvPool: "work"}, limited(a[1], 3600)); r.Action != Switch || r.Next.Account.ID != office.ID {
+	if r := w.report(pool.Selection{EnvPool: "work"}, limited(a[1], 3600)); r.Action != Switch || r.Next.Account.ID != office.ID {
 		t.Fatalf("from outside: %s to %+v", r.Action, r.Next)
 	}
-	if r := w.report(Selection{}, limited(a[1], 3600)); r.Action != Wait || r.Next != nil {
+	if r := w.report(pool.Selection{}, limited(a[1], 3600)); r.Action != Wait || r.Next != nil {
 		t.Fatalf("the pool is spent and %s said %+v", r.Action, r.Next)
 	}
-	if r := w.report(Selection{}, limited(office, 3600)); r.Action != Wait || r.Next != nil {
+	if r := w.report(pool.Selection{}, limited(office, 3600)); r.Action != Wait || r.Next != nil {
 		t.Fatalf("the other pool is spent and %s said %+v", r.Action, r.Next)
 	}
-	if _, err := w.broker().Report(t.Context(), Selection{Pool: "work", Account: "ada"}, limited(a[0], 60)); fault.CodeOf(err) != fault.Fenced {
+	if _, err := w.broker().Report(t.Context(), pool.Selection{Pool: "work", Account: "ada"}, limited(a[0], 60)); fault.CodeOf(err) != fault.Fenced {
 		t.Errorf("an account outside of the named pool: %v", err)
 	}
-	if _, err := w.broker().Report(t.Context(), Selection{Provider: "other", Pool: "work"}, limited(a[0], 60)); fault.CodeOf(err) != fault.Fenced {
+	if _, err := w.broker().Report(t.Context(), pool.Selection{Provider: "other", Pool: "work"}, limited(a[0], 60)); fault.CodeOf(err) != fault.Fenced {
 		t.Errorf("a provider outside of the named pool: %v", err)
 	}
 }
@@ -286,7 +287,7 @@ func TestWithoutFailoverThePoolStays(t *testing.T) {
 	if err := w.broker().ConfigSet(t.Context(), "failover", "false"); err != nil {
 		t.Fatal(err)
 	}
-	if r := w.report(Selection{}, limited(a[0], 3600)); r.Action != Wait || r.Next != nil || w.current("sim") != a[0].ID {
+	if r := w.report(pool.Selection{}, limited(a[0], 3600)); r.Action != Wait || r.Next != nil || w.current("sim") != a[0].ID {
 		t.Fatalf("%s, current %s", r.Action, w.current("sim"))
 	}
 	if _, err := w.broker().Token(t.Context(), TokenRequest{}); fault.CodeOf(err) != fault.AllHeld {
@@ -299,12 +300,12 @@ func TestWithoutFailoverThePoolStays(t *testing.T) {
 func TestReportOfARefusedToken(t *testing.T) {
 	w, a := pooled(t, "ada", "bob")
 	refused := ReportRequest{Lease: lease(a[0].ID, 1), Status: 401}
-	if r := w.report(Selection{}, refused); r.Action != Retry || r.Next != nil || w.server.Ledger().TokenRequests != 0 {
+	if r := w.report(pool.Selection{}, refused); r.Action != Retry || r.Next != nil || w.server.Ledger().TokenRequests != 0 {
 		t.Fatalf("without --next: %s, %d requests", r.Action, w.server.Ledger().TokenRequests)
 	}
 	refused.Next = true
 	for range 3 {
-		r := w.report(Selection{}, refused)
+		r := w.report(pool.Selection{}, refused)
 		if r.Action != Retry || r.Next == nil || r.Next.Lease != lease(a[0].ID, 2) || r.Account.Generation != 2 {
 			t.Fatalf("%s %+v", r.Action, r.Next)
 		}
@@ -314,7 +315,7 @@ func TestReportOfARefusedToken(t *testing.T) {
 	}
 	// The new one, issued a moment ago, is refused as well: it is the account.
 	refused.Lease = lease(a[0].ID, 2)
-	r := w.report(Selection{}, refused)
+	r := w.report(pool.Selection{}, refused)
 	if r.Action != Switch || r.Hold == nil || r.Hold.Proven || r.Next.Account.ID != a[1].ID {
 		t.Fatalf("%s %+v", r.Action, r.Hold)
 	}
@@ -323,7 +324,7 @@ func TestReportOfARefusedToken(t *testing.T) {
 	}
 	// A generation that was never handed out costs one refresh at most.
 	refused.Lease = lease(a[1].ID, 1<<40)
-	if r := w.report(Selection{}, refused); r.Action != Retry || r.Next.Lease != lease(a[1].ID, 2) {
+	if r := w.report(pool.Selection{}, refused); r.Action != Retry || r.Next.Lease != lease(a[1].ID, 2) {
 		t.Fatalf("%s %+v", r.Action, r.Next)
 	}
 }
@@ -332,12 +333,12 @@ func TestReportOfARefusedToken(t *testing.T) {
 func TestReportFindsTheGrantDead(t *testing.T) {
 	w, a := pooled(t, "ada", "bob")
 	w.server.Revoke("ada")
-	r := w.report(Selection{}, ReportRequest{Lease: lease(a[0].ID, 1), Status: 401, Next: true})
-	if r.Action != Switch || r.Next == nil || r.Next.Account.ID != a[1].ID || r.Account.State != NeedsLogin {
+	r := w.report(pool.Selection{}, ReportRequest{Lease: lease(a[0].ID, 1), Status: 401, Next: true})
+	if r.Action != Switch || r.Next == nil || r.Next.Account.ID != a[1].ID || r.Account.State != pool.NeedsLogin {
 		t.Fatalf("%s %+v", r.Action, r.Account)
 	}
 	w.server.Revoke("bob")
-	r = w.report(Selection{}, ReportRequest{Lease: lease(a[1].ID, 1), Status: 401, Next: true})
+	r = w.report(pool.Selection{}, ReportRequest{Lease: lease(a[1].ID, 1), Status: 401, Next: true})
 	if r.Action != LogIn || r.Next != nil {
 		t.Fatalf("%s %+v", r.Action, r.Next)
 	}
@@ -348,8 +349,8 @@ func TestReportFindsTheGrantDead(t *testing.T) {
 func TestReportWhileTheTokenEndpointIsDown(t *testing.T) {
 	w, a := pooled(t, "ada")
 	w.server.Inject(brokertest.Fault{On: brokertest.OnRefresh, Status: 503, Times: 2}) // the recovery fails too
-	r := w.report(Selection{}, ReportRequest{Lease: lease(a[0].ID, 1), Status: 401, Next: true})
-	if r.Action != Retry || r.Next != nil || r.RetryAt.IsZero() || r.Account.State == NeedsLogin {
+	r := w.report(pool.Selection{}, ReportRequest{Lease: lease(a[0].ID, 1), Status: 401, Next: true})
+	if r.Action != Retry || r.Next != nil || r.RetryAt.IsZero() || r.Account.State == pool.NeedsLogin {
 		t.Fatalf("%s %+v", r.Action, r)
 	}
 }
@@ -358,16 +359,16 @@ func TestReportWhileTheTokenEndpointIsDown(t *testing.T) {
 func TestSuccessClearsGuessesOnly(t *testing.T) {
 	w, a := pooled(t, "ada")
 	one := lease(a[0].ID, 1)
-	w.report(Selection{}, ReportRequest{Lease: one, Status: 429})
+	w.report(pool.Selection{}, ReportRequest{Lease: one, Status: 429})
 	if w.account(a[0].ID).Holds[0].Proven {
 		t.Fatal("a 429 without a time proves nothing")
 	}
-	w.report(Selection{}, ReportRequest{Lease: one, Status: 200})
+	w.report(pool.Selection{}, ReportRequest{Lease: one, Status: 200})
 	if h := w.account(a[0].ID).Holds; len(h) != 0 {
 		t.Fatalf("%+v", h)
 	}
-	w.report(Selection{}, limited(a[0], 3600))
-	w.report(Selection{}, ReportRequest{Lease: one, Status: 200})
+	w.report(pool.Selection{}, limited(a[0], 3600))
+	w.report(pool.Selection{}, ReportRequest{Lease: one, Status: 200})
 	if h := w.account(a[0].ID).Holds; len(h) != 1 || !h[0].Proven {
 		t.Fatalf("%+v", h)
 	}
@@ -378,7 +379,7 @@ func TestReportRemembersUsage(t *testing.T) {
 	w, a := pooled(t, "ada")
 	reset := time.Now().Add(time.Hour)
 	for _, used := range []string{"0.25", "0.5"} {
-		w.report(Selection{}, ReportRequest{Lease: lease(a[0].ID, 1), Status: 200, Header: map[string][]string{
+		w.report(pool.Selection{}, ReportRequest{Lease: lease(a[0].ID, 1), Status: 200, Header: map[string][]string{
 			"anthropic-ratelimit-unified-5h-utilization": {used}, "anthropic-ratelimit-unified-5h-reset": {strconv.FormatInt(reset.Unix(), 10)}, "anthropic-ratelimit-unified-5h-status": {"allowed"}}})
 	}
 	v, err := w.broker().Info(a[0].ID)
@@ -390,8 +391,8 @@ func TestReportRemembersUsage(t *testing.T) {
 // A long hold that empties a pool is looked into by one caller in 15 minutes.
 func TestProbe(t *testing.T) {
 	w, a := pooled(t, "ada", "bob")
-	w.report(Selection{}, limited(a[0], 3*3600))
-	w.report(Selection{}, limited(a[1], 5*3600))
+	w.report(pool.Selection{}, limited(a[0], 3*3600))
+	w.report(pool.Selection{}, limited(a[1], 5*3600))
 	token := func() error {
 		_, err := w.broker().Token(t.Context(), TokenRequest{})
 		return err
@@ -412,7 +413,7 @@ func TestProbe(t *testing.T) {
 		}
 	}
 	for range 3 {
-		age(probeEvery)
+		age(pool.ProbeEvery)
 		let := make([]error, 20)
 		var wg sync.WaitGroup
 		for i := range let {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -54,7 +55,7 @@ func TestDoctorOfRestoredAPIKey(t *testing.T) {
 	w.doctor(false, CheckWarning, "the index is behind the keystore")
 	w.doctor(true, CheckOK, "the index follows the keystore again")
 	w.healthy()
-	tok, err := w.broker().Token(t.Context(), TokenRequest{Selection: Selection{Account: "k"}})
+	tok, err := w.broker().Token(t.Context(), TokenRequest{Selection: pool.Selection{Account: "k"}})
 	if err != nil || tok.AccessToken.Reveal() != "new-key" {
 		t.Errorf("%v", err)
 	}

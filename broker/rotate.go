@@ -15,6 +15,7 @@ import (
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
 )
 
@@ -238,8 +239,8 @@ func (e *exchange) recordIntent(ctx context.Context, l *folder.Rotation) error {
 		}
 	})
 	if err == nil && lost != nil {
-		err = fault.Errorf(fault.LockTimeout, "account %s: somebody deleted or replaced the lock of this refresh; nothing was sent", quote(e.account.Label)).
-			Try(fault.Remedy{Do: fault.Refresh, Account: reference(e.Index, e.account)}).Because(lost)
+		err = fault.Errorf(fault.LockTimeout, "account %s: somebody deleted or replaced the lock of this refresh; nothing was sent", fault.Quote(e.account.Label)).
+			Try(fault.Remedy{Do: fault.Refresh, Account: pool.Reference(e.Index, e.account)}).Because(lost)
 	}
 	if err != nil {
 		return err
@@ -292,7 +293,7 @@ func (e *exchange) store(ctx context.Context, l *folder.Rotation, tok *oauth.Tok
 		}
 	}
 	if err == nil && badToken != nil {
-		return fault.Errorf(fault.ProviderRefused, "account %s: %s; the login is kept", quote(e.account.Label), badToken)
+		return fault.Errorf(fault.ProviderRefused, "account %s: %s; the login is kept", fault.Quote(e.account.Label), badToken)
 	}
 	return err
 }
@@ -306,7 +307,7 @@ func (e *exchange) failed(ctx context.Context, l *folder.Rotation, cause error) 
 	}
 	oe, ok := errors.AsType[*oauth.Error](cause)
 	if !ok {
-		return fault.Errorf(fault.Internal, "the refresh of account %s failed", quote(e.account.Label)).Because(cause)
+		return fault.Errorf(fault.Internal, "the refresh of account %s failed", fault.Quote(e.account.Label)).Because(cause)
 	}
 	fp := record.Fingerprint(e.grant.RefreshToken)
 	if oe.Class == oauth.Dead {
@@ -329,7 +330,7 @@ func (e *exchange) failed(ctx context.Context, l *folder.Rotation, cause error) 
 	var after *index.Account
 	err := e.Change(ctx, index.Durable, e.account.ID, func(idx *index.Index, a *index.Account) {
 		if oe.Class == oauth.Dead {
-			e.b.moveOn(idx, a, time.Now(), func() { a.Intents, a.Dead, a.Failure = nil, fp, nil })
+			e.b.rules().MoveOn(idx, a, time.Now(), func() { a.Intents, a.Dead, a.Failure = nil, fp, nil })
 		} else {
 			if e.unknown {
 				e.giveUp(a)
@@ -344,7 +345,7 @@ func (e *exchange) failed(ctx context.Context, l *folder.Rotation, cause error) 
 		return err
 	}
 	if oe.Class == oauth.Dead {
-		return loginNeeded(after)
+		return pool.LoginNeeded(after)
 	}
 	refused := failureError(after)
 	if next, ok := oe.Remedy(); ok { // said once, to those who waited for this

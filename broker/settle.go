@@ -13,6 +13,7 @@ import (
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
 )
 
@@ -131,7 +132,7 @@ func (l *login) settle(ctx context.Context, n NewAccount) (*Login, error) {
 				return nil, err
 			}
 			if l.req.Label != "" && !index.EqualLabel(l.req.Label, home.Label) {
-				l.b.Warn("this login belongs to account "+quote(home.Label)+", which keeps its label", fault.Remedy{Do: fault.Rename, Account: home.ID})
+				l.b.Warn("this login belongs to account "+fault.Quote(home.Label)+", which keeps its label", fault.Remedy{Do: fault.Rename, Account: home.ID})
 			}
 			a, err := l.b.replace(ctx, home.ID, n)
 			if err != nil {
@@ -154,7 +155,7 @@ func (l *login) settle(ctx context.Context, n NewAccount) (*Login, error) {
 		}
 		l.warnOfEnd(a)
 		if n.Identity.Subject == "" {
-			l.b.Warn("the provider does not say whose login this is; to renew it later, name it with --renew", Renewal(a))
+			l.b.Warn("the provider does not say whose login this is; to renew it later, name it with --renew", pool.Renewal(a))
 		}
 		return &Login{Account: *a}, nil
 	}
@@ -201,10 +202,10 @@ func (l *login) home(idx *index.Index, n NewAccount) (*index.Account, error) {
 	case a == nil || a.Removing:
 		return nil, fault.Errorf(fault.NoAccount, "the account was removed meanwhile; nothing was changed").Try(fault.Remedy{Do: fault.Login, Provider: l.provider.Name})
 	case owner != nil && owner.ID != a.ID:
-		return nil, fault.Errorf(fault.LoginFailed, "this login is that of account %s, not of %s; nothing was changed", quote(owner.Label), quote(a.Label)).
+		return nil, fault.Errorf(fault.LoginFailed, "this login is that of account %s, not of %s; nothing was changed", fault.Quote(owner.Label), fault.Quote(a.Label)).
 			Try(fault.Remedy{Do: fault.Login, Provider: a.Provider, Account: a.Label})
 	case a.Subject != "" && (owner == nil || who.Subject == ""):
-		return nil, fault.Errorf(fault.LoginFailed, "account %s is %s, and this login is %s; nothing was changed", quote(a.Label), quote(cmp.Or(a.Identity, a.Subject)), quote(cmp.Or(who.Name, who.Subject, "of somebody unknown"))).
+		return nil, fault.Errorf(fault.LoginFailed, "account %s is %s, and this login is %s; nothing was changed", fault.Quote(a.Label), fault.Quote(cmp.Or(a.Identity, a.Subject)), fault.Quote(cmp.Or(who.Name, who.Subject, "of somebody unknown"))).
 			Try(fault.Remedy{Do: fault.Again}, fault.Remedy{Do: fault.Login, Provider: a.Provider})
 	}
 	return a, nil
@@ -289,7 +290,7 @@ func (b *Broker) replace(ctx context.Context, id string, n NewAccount) (*index.A
 			return nil, err
 		}
 		if before.Owner.Subject != "" && before.Owner != g.Owner && (g.Owner.Subject != "" || n.lock != nil) {
-			return nil, fault.Errorf(fault.LoginFailed, "account %s is of another user, whatever index.json says; nothing was changed", quote(a.Label)).
+			return nil, fault.Errorf(fault.LoginFailed, "account %s is of another user, whatever index.json says; nothing was changed", fault.Quote(a.Label)).
 				Try(fault.Remedy{Do: fault.Fix}, fault.Remedy{Do: fault.Again})
 		}
 		g.Inherit(before, a.Dead)
@@ -307,7 +308,7 @@ func (b *Broker) replace(ctx context.Context, id string, n NewAccount) (*index.A
 		Enter: func(_ *index.Index, renewed, before *index.Account) {
 			renewed.RefreshedAt, renewed.Shared, renewed.RejectedAt = now.Truncate(time.Second), "", time.Time{}
 			// What was guessed of the old token's refusal says nothing of the new one.
-			renewed.Holds = slices.DeleteFunc(renewed.Holds, func(h index.Hold) bool { return !h.Proven && h.Source == refusedSource })
+			renewed.Holds = slices.DeleteFunc(renewed.Holds, func(h index.Hold) bool { return !h.Proven && h.Source == pool.RefusedSource })
 			if fp := renewed.Fingerprint; fp != "" && fp == before.Fingerprint {
 				// Who else has this refresh token, and what became of a request with it, is as it was.
 				renewed.Shared = before.Shared

@@ -8,6 +8,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/pool"
 )
 
 // stepUp is for a remote MCP server that refuses a call because the login was not asked
@@ -37,11 +38,11 @@ func stepUp(a *index.Account, r ReportRequest) *fault.Error {
 	if len(lacking) == 0 || len(lacking) > maxScopes {
 		return nil
 	}
-	e := fault.Errorf(fault.InsufficientScope, "account %s needs a login for more: %s wants %d further scopes", quote(a.Label), hostOf(a.Resource), len(lacking))
+	e := fault.Errorf(fault.InsufficientScope, "account %s needs a login for more: %s wants %d further scopes", fault.Quote(a.Label), hostOf(a.Resource), len(lacking))
 	if slices.ContainsFunc(lacking, func(s string) bool { return strings.ContainsFunc(s, odd) }) {
 		return e // a server's text that a shell would have to be kept from
 	}
-	next := Renewal(a)
+	next := pool.Renewal(a)
 	next.Name, next.Value = "scope", strings.Join(lacking, " ")
 	return e.Try(next)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 )
@@ -157,12 +158,12 @@ func (d *doctor) again(ctx context.Context, id string, secret keystore.Secret, h
 	case err != nil:
 		d.fail("manifest", err)
 	case held.Best == nil || !held.Best.Secret().Equal(secret):
-		d.say("manifest", CheckWarning, "the keystore has an earlier state of account %s's login: %s", quote(holder.Label), id)
+		d.say("manifest", CheckWarning, "the keystore has an earlier state of account %s's login: %s", fault.Quote(holder.Label), id)
 	case d.fix:
 		d.o.Discard(ctx, id)
-		d.say("manifest", CheckOK, "forgot %s, which account %s was made from anew", id, quote(holder.Label))
+		d.say("manifest", CheckOK, "forgot %s, which account %s was made from anew", id, fault.Quote(holder.Label))
 	default:
-		d.try("manifest", CheckWarning, fixing, "a login was not finished, and then kept as account %s: %s", quote(holder.Label), id)
+		d.try("manifest", CheckWarning, fixing, "a login was not finished, and then kept as account %s: %s", fault.Quote(holder.Label), id)
 	}
 }
 
@@ -179,7 +180,7 @@ func (d *doctor) restore(ctx context.Context, l *folder.Rotation, stored record.
 		Slot: stored.Slot, Grant: g, Stored: true, Access: acc, AccessSlot: accessSlot, New: &a, // all there is, where the provider gave no refresh token
 		Check: func(i *index.Index) error {
 			a.Label = freeLabel(i, NewAccount{Provider: oauth.Provider{Name: g.Provider}})
-			if _, err := poolFor(i, a.Pool, a.Provider); err != nil {
+			if _, err := pool.For(i, a.Pool, a.Provider); err != nil {
 				a.Pool = a.Label
 			}
 			d.idx, d.o.Index = i, i
@@ -190,10 +191,10 @@ func (d *doctor) restore(ctx context.Context, l *folder.Rotation, stored record.
 		d.fail("manifest", err)
 		return
 	}
-	name := reference(d.idx, &a)
+	name := pool.Reference(d.idx, &a)
 	if disabled {
-		d.advise("manifest", CheckOK, []fault.Remedy{{Do: fault.Enable, Account: name}, {Do: fault.Remove, Account: name}}, "%s of %s was in the other keystore alone; it is an account here, as %s, and disabled", id, a.Provider, quote(a.Label))
+		d.advise("manifest", CheckOK, []fault.Remedy{{Do: fault.Enable, Account: name}, {Do: fault.Remove, Account: name}}, "%s of %s was in the other keystore alone; it is an account here, as %s, and disabled", id, a.Provider, fault.Quote(a.Label))
 		return
 	}
-	d.try("manifest", CheckOK, fault.Remedy{Do: fault.ShowAccount, Account: name}, "%s of %s is an account again, as %s", id, a.Provider, quote(a.Label))
+	d.try("manifest", CheckOK, fault.Remedy{Do: fault.ShowAccount, Account: name}, "%s of %s is an account again, as %s", id, a.Provider, fault.Quote(a.Label))
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
 )
 
@@ -88,7 +89,7 @@ func (d *doctor) twins() {
 			continue
 		}
 		if other := seen[a.Fingerprint]; other != nil {
-			d.try("shared login", CheckWarning, fault.Remedy{Do: fault.RemoveHere, Account: reference(d.idx, a)}, "accounts %s and %s have one login; whichever refreshes first logs the other out", quote(other.Label), quote(a.Label))
+			d.try("shared login", CheckWarning, fault.Remedy{Do: fault.RemoveHere, Account: pool.Reference(d.idx, a)}, "accounts %s and %s have one login; whichever refreshes first logs the other out", fault.Quote(other.Label), fault.Quote(a.Label))
 		}
 		seen[a.Fingerprint] = a
 	}

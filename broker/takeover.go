@@ -200,7 +200,7 @@ func (t *takeover) plan(ctx context.Context) error {
 			key += " " + c.login.Provider
 		}
 		if first := seen[key]; first != nil {
-			c.twin, c.reason = c.login.Provider == first.login.Provider, "it is the same login as "+quote(first.login.Entry)
+			c.twin, c.reason = c.login.Provider == first.login.Provider, "it is the same login as "+fault.Quote(first.login.Entry)
 			continue
 		}
 		seen[key] = c
@@ -225,7 +225,7 @@ func (t *takeover) admit(c *candidate) {
 	l := &c.login
 	p, known := t.providers.Get(l.Provider)
 	if !known {
-		c.reason = fmt.Sprintf("there is no provider %s here", quote(l.Provider))
+		c.reason = fmt.Sprintf("there is no provider %s here", fault.Quote(l.Provider))
 		if (oauth.Provider{Name: l.Provider}).Validate() == nil {
 			c.next = &fault.Remedy{Do: fault.AddProvider, Provider: l.Provider}
 		}
@@ -287,16 +287,16 @@ func (t *takeover) compare(ctx context.Context, c *candidate) error {
 		}
 		switch {
 		case fp != "" && (a.Fingerprint == fp || a.TokenFingerprint == fp):
-			c.held, c.reason = a.ID, "it is here already as "+quote(a.Label)
+			c.held, c.reason = a.ID, "it is here already as "+fault.Quote(a.Label)
 		case fp != "" && slices.Contains(a.Spent, fp):
-			c.held, c.reason = a.ID, "it is an earlier state of account "+quote(a.Label)+", which was refreshed since"
+			c.held, c.reason = a.ID, "it is an earlier state of account "+fault.Quote(a.Label)+", which was refreshed since"
 		case a.Fingerprint == "" && a.Kind == index.KindOAuth && c.login.APIKey.Empty():
 			same, err := t.sameAccess(ctx, a, c)
 			if err != nil {
 				return err
 			}
 			if same && fp == "" {
-				c.held, c.reason = a.ID, "it is here already as "+quote(a.Label)
+				c.held, c.reason = a.ID, "it is here already as "+fault.Quote(a.Label)
 			} else if same {
 				c.whole = a.ID
 			}
@@ -306,12 +306,12 @@ func (t *takeover) compare(ctx context.Context, c *candidate) error {
 		return nil
 	}
 	if a := ownerOf(t.idx, c.n.Provider.Name, c.n.Identity); a != nil {
-		c.reason = fmt.Sprintf("account %s is that user already, with a login of its own", quote(a.Label))
+		c.reason = fmt.Sprintf("account %s is that user already, with a login of its own", fault.Quote(a.Label))
 		return nil
 	}
 	for _, o := range t.candidates[:slices.Index(t.candidates, c)] {
 		if who := c.n.Identity; who.Subject != "" && o.reason == "" && o.n.Provider.Name == c.n.Provider.Name && o.n.Identity == who {
-			c.reason = "it is of the same user as " + quote(o.login.Entry) + ", which is taken"
+			c.reason = "it is of the same user as " + fault.Quote(o.login.Entry) + ", which is taken"
 		}
 	}
 	return nil

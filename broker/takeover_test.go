@@ -17,6 +17,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/migrate"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/keystore/keystoretest"
 )
@@ -348,7 +349,7 @@ func TestTakeOverAdopts(t *testing.T) {
 	if err != nil || len(again.Accounts) != 1 || again.Accounts[0].ID != done.Accounts[0].ID || n.content() != `{}` {
 		t.Fatalf("%+v, %v", again, err)
 	}
-	tok, err := n.b.Token(t.Context(), TokenRequest{MinTTL: DefaultMinTTL})
+	tok, err := n.b.Token(t.Context(), TokenRequest{MinTTL: pool.DefaultMinTTL})
 	if err != nil || tok.AccessToken.Reveal() != "access of r1" {
 		t.Errorf("%v", err)
 	}

@@ -11,17 +11,14 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 )
 
-// DefaultMinTTL is how long a token is good for at least, unless the caller
-// says otherwise.
-const DefaultMinTTL = time.Minute
-
 // TokenRequest says whose token and how long it must last.
 type TokenRequest struct {
-	Selection
+	pool.Selection
 	MinTTL time.Duration
 	// Rejected is the lease of a token that the API refused; empty: none. Where
 	// nothing is selected, it also finds the pool.
@@ -87,21 +84,21 @@ func (b *Broker) Token(ctx context.Context, req TokenRequest) (*Token, error) {
 }
 
 // asked works out whose token req is about, and which generation of it was rejected.
-func (b *Broker) asked(idx *index.Index, req TokenRequest) (sel selected, rejected int, err error) {
+func (b *Broker) asked(idx *index.Index, req TokenRequest) (sel pool.Selected, rejected int, err error) {
 	if req.Rejected == "" {
-		sel, err = b.resolve(idx, req.Selection)
+		sel, err = b.rules().Resolve(idx, req.Selection)
 		return sel, 0, err
 	}
 	id, generation, err := ParseLease(req.Rejected)
 	if err != nil {
 		return sel, 0, err
 	}
-	a, err := leased(idx, id)
+	a, err := pool.Leased(idx, id)
 	if err != nil {
 		return sel, 0, err
 	}
-	if sel, err = b.resolveLease(idx, req.Selection, a); err == nil {
-		sel, err = sel.narrow(a)
+	if sel, err = b.rules().ResolveLease(idx, req.Selection, a); err == nil {
+		sel, err = sel.Narrow(a)
 	}
 	return sel, min(generation, a.Generation), err
 }
@@ -152,7 +149,7 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 		}
 		return b.serveAPIKey(ctx, now, na, want)
 	}
-	if longLived(a) && want.floor >= a.Generation {
+	if pool.LongLived(a) && want.floor >= a.Generation {
 		if err := b.refuseLongLived(ctx, a); err != nil {
 			return nil, err
 		}
@@ -182,7 +179,7 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 		if acc != nil && !want.allows(acc.Origins, acc.Resource, acc.Address) {
 			return nil, otherOrigin(a, cmp.Or(want.server, want.origin))
 		}
-		worn := refused(a)
+		worn := pool.Refused(a)
 		if acc != nil && acc.Generation > want.floor {
 			state := acc.Judge(time.Now(), want.minTTL)
 			switch {
@@ -193,7 +190,7 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 			default:
 				return tokenOf(acc, a), nil
 			}
-			elsewhere := rejectedForGood(a) || !want.alone && (worn || fault.CodeOf(failure) == fault.LoginNeeded)
+			elsewhere := pool.RejectedForGood(a) || !want.alone && (worn || fault.CodeOf(failure) == fault.LoginNeeded)
 			last := failure != nil || a.Fingerprint == "" || want.asIs || try == 3
 			if left, _ := acc.Remaining(time.Now()); left > 0 && !elsewhere && last {
 				b.warnServed(a, left, failure, worn)
@@ -204,7 +201,7 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 		case failure != nil:
 			return nil, failure
 		case try == 3:
-			return nil, fault.Errorf(fault.ProviderRefused, "the provider of account %s issues tokens that are over at once; is this machine's clock right?", quote(a.Label)).Try(fault.Remedy{Do: fault.Refresh, Account: reference(idx, a)})
+			return nil, fault.Errorf(fault.ProviderRefused, "the provider of account %s issues tokens that are over at once; is this machine's clock right?", fault.Quote(a.Label)).Try(fault.Remedy{Do: fault.Refresh, Account: pool.Reference(idx, a)})
 		case acc == nil && try == 0 && !over:
 			// The index may have moved on since it was read.
 			now, err := b.Read()
@@ -220,18 +217,18 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 			}
 		}
 		if want.asIs {
-			return nil, fault.Errorf(fault.ProviderRefused, "account %s has no token that is still valid, and none is asked for now", quote(a.Label))
+			return nil, fault.Errorf(fault.ProviderRefused, "account %s has no token that is still valid, and none is asked for now", fault.Quote(a.Label))
 		}
 		if want.waits != nil {
 			want.waits()
 		}
-		failure = b.renew(ctx, a, renewal{beyond: a.Generation, rejected: worn && lives(a, time.Now()) || want.floor > 0 && a.Generation <= want.floor})
+		failure = b.renew(ctx, a, renewal{beyond: a.Generation, rejected: worn && pool.Lives(a, time.Now()) || want.floor > 0 && a.Generation <= want.floor})
 		if idx, err = b.Read(); err != nil {
 			return nil, err
 		}
 		label := a.Label
 		if a = idx.Account(a.ID); a == nil || a.Removing {
-			return nil, fault.Errorf(fault.NoAccount, "account %s was removed meanwhile", quote(label))
+			return nil, fault.Errorf(fault.NoAccount, "account %s was removed meanwhile", fault.Quote(label))
 		}
 		if _, err := b.Open(idx); err != nil {
 			return nil, err
@@ -247,9 +244,9 @@ func seemsOver(a *index.Account, now time.Time) bool {
 
 // warnServed says what is wrong with a token that is handed out for want of a better one.
 func (b *Broker) warnServed(a *index.Account, left time.Duration, failure error, worn bool) {
-	m := "account " + quote(a.Label) + ": the token is valid for only " + left.Round(time.Second).String() + " more"
+	m := "account " + fault.Quote(a.Label) + ": the token is valid for only " + left.Round(time.Second).String() + " more"
 	if worn {
-		m = "account " + quote(a.Label) + ": the API refused this token"
+		m = "account " + fault.Quote(a.Label) + ": the API refused this token"
 	}
 	if failure != nil {
 		m += " and could not be refreshed: " + failure.Error()
@@ -259,8 +256,8 @@ func (b *Broker) warnServed(a *index.Account, left time.Duration, failure error,
 
 func (b *Broker) serveAPIKey(ctx context.Context, idx *index.Index, a *index.Account, want serving) (*Token, error) {
 	if want.floor >= a.Generation {
-		return nil, fault.Errorf(fault.ProviderRefused, "the API key of account %s was refused, and a key can't be refreshed", quote(a.Label)).
-			Try(Renewal(a)).ItsOwn()
+		return nil, fault.Errorf(fault.ProviderRefused, "the API key of account %s was refused, and a key can't be refreshed", fault.Quote(a.Label)).
+			Try(pool.Renewal(a)).ItsOwn()
 	}
 	g, err := b.APIKey(ctx, idx, a)
 	if err != nil {
@@ -289,9 +286,6 @@ func tokenOf(acc *record.Access, a *index.Account) *Token {
 
 // lost is the error for an account whose grant the keystore no longer has.
 func lost(a *index.Account) error {
-	return fault.Errorf(fault.LoginNeeded, "the keystore has no login of account %s any more", quote(a.Label)).
-		Try(Renewal(a))
+	return fault.Errorf(fault.LoginNeeded, "the keystore has no login of account %s any more", fault.Quote(a.Label)).
+		Try(pool.Renewal(a))
 }
-
-// quote shows a name in a message.
-func quote(name string) string { return strconv.Quote(name) }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/place"
+	"github.com/authferry/authferry/broker/pool"
 )
 
 // ErrOtherUser is wrapped by the error of a TokenRequest whose User is nobody that was
@@ -16,14 +18,14 @@ var ErrOtherUser = errors.New("no account that may be used is called so")
 // asUser is s for a caller that names whose token it wants, as the user name in a URL
 // does: the account of that label, else of that identity, among those that s, with
 // the fences of environment and directory, allows and whose tokens may go to origin.
-func (b *Broker) asUser(ctx context.Context, idx *index.Index, s Selection, user, origin string) (Selection, error) {
+func (b *Broker) asUser(ctx context.Context, idx *index.Index, s pool.Selection, user, origin string) (pool.Selection, error) {
 	var pinned string
 	if s.Account != "" || s.Pool == "" && s.EnvAccount != "" {
-		sel, err := b.resolve(idx, s)
+		sel, err := b.rules().Resolve(idx, s)
 		if err != nil {
 			return s, err
 		}
-		pinned = sel.prefer
+		pinned = sel.Prefer
 	}
 	for _, called := range []func(*index.Account) bool{
 		func(a *index.Account) bool { return a.ID == user || index.EqualLabel(a.Label, user) },
@@ -39,14 +41,14 @@ func (b *Broker) asUser(ctx context.Context, idx *index.Index, s Selection, user
 			}
 			own := s
 			own.Account = a.ID
-			_, err := b.resolve(idx, own)
-			if _, unknown := errors.AsType[placeError](err); fault.CodeOf(err) == fault.Fenced && !unknown {
+			_, err := b.rules().Resolve(idx, own)
+			if _, unknown := errors.AsType[place.UnknownError](err); fault.CodeOf(err) == fault.Fenced && !unknown {
 				continue
 			}
 			there := origin == ""
 			if !there {
 				var readErr error
-				if there, readErr = b.reaches(ctx, idx, selected{pool: a.Pool, prefer: a.ID, pinned: true}, origin); readErr != nil {
+				if there, readErr = b.reaches(ctx, idx, pool.Selected{Pool: a.Pool, Prefer: a.ID, Pinned: true}, origin); readErr != nil {
 					return s, readErr
 				}
 			}
@@ -59,13 +61,13 @@ func (b *Broker) asUser(ctx context.Context, idx *index.Index, s Selection, user
 			}
 		}
 		if len(found) > 1 {
-			return s, fault.Errorf(fault.Ambiguous, "which account is %s? there are: %s and %s", quote(user), quote(found[0].Provider+"/"+found[0].Label), quote(found[1].Provider+"/"+found[1].Label)).
-				Try(fault.Remedy{Do: fault.Again, Account: reference(idx, found[0])})
+			return s, fault.Errorf(fault.Ambiguous, "which account is %s? there are: %s and %s", fault.Quote(user), fault.Quote(found[0].Provider+"/"+found[0].Label), fault.Quote(found[1].Provider+"/"+found[1].Label)).
+				Try(fault.Remedy{Do: fault.Again, Account: pool.Reference(idx, found[0])})
 		}
 		if len(found) == 1 {
 			s.Account = found[0].ID
 			return s, nil
 		}
 	}
-	return s, fault.Errorf(fault.Fenced, "no account that may be used here is called %s", quote(user)).Because(ErrOtherUser)
+	return s, fault.Errorf(fault.Fenced, "no account that may be used here is called %s", fault.Quote(user)).Because(ErrOtherUser)
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/pool"
 )
 
 // Who is named gets what is theirs, or nothing: another one's token never.
@@ -15,7 +16,7 @@ func TestAsUser(t *testing.T) {
 	home.Identity, work.Identity, other.Subject = "ada@example.com", "ada@work.example.com", "12345"
 	job := w.at("job")
 	w.bind(job, "p", "work")
-	check := func(s Selection, user, want string) {
+	check := func(s pool.Selection, user, want string) {
 		t.Helper()
 		got, err := w.b.asUser(t.Context(), w.idx, s, user, "")
 		switch {
@@ -28,43 +29,43 @@ func TestAsUser(t *testing.T) {
 		"Home": home.ID, "home": home.ID, "ada@example.com": home.ID, "ADA@example.com": home.ID, home.ID: home.ID, "12345": other.ID,
 		"ada": "", "nobody": "", "p/Home": "", "1": "", "acc_dddddddddddddddd": "", "\xff": "", "ada@example.com ": "",
 	} {
-		check(Selection{}, user, want)
+		check(pool.Selection{}, user, want)
 	}
 	for _, test := range []struct {
-		s          Selection
+		s          pool.Selection
 		user, want string
 	}{
-		{Selection{Account: "Work"}, "Home", ""},
-		{Selection{Account: "Work"}, "Work", work.ID},
-		{Selection{Account: "Work"}, "ada@work.example.com", work.ID},
-		{Selection{Account: "Nobody"}, "Home", "no_account"},
-		{Selection{EnvAccount: "Work"}, "Home", ""},
-		{Selection{EnvAccount: "Work"}, "Work", work.ID},
-		{Selection{EnvAccount: "Work", Pool: "p"}, "Home", home.ID},
-		{Selection{Pool: "work"}, "Home", ""},
-		{Selection{Pool: "work"}, "Work", work.ID},
-		{Selection{EnvPool: "work"}, "Home", ""},
-		{Selection{EnvPool: "work"}, "Other", ""},
-		{Selection{Provider: "q"}, "Home", ""},
-		{Selection{Dir: job}, "Home", ""},
-		{Selection{Dir: job}, "Work", work.ID},
-		{Selection{Dir: job}, "Other", other.ID},
-		{Selection{Dir: job, Pool: "p"}, "Home", home.ID},
-		{Selection{DirUnknown: true}, "Home", "fenced"},
-		{Selection{DirUnknown: true}, "Other", other.ID},
+		{pool.Selection{Account: "Work"}, "Home", ""},
+		{pool.Selection{Account: "Work"}, "Work", work.ID},
+		{pool.Selection{Account: "Work"}, "ada@work.example.com", work.ID},
+		{pool.Selection{Account: "Nobody"}, "Home", "no_account"},
+		{pool.Selection{EnvAccount: "Work"}, "Home", ""},
+		{pool.Selection{EnvAccount: "Work"}, "Work", work.ID},
+		{pool.Selection{EnvAccount: "Work", Pool: "p"}, "Home", home.ID},
+		{pool.Selection{Pool: "work"}, "Home", ""},
+		{pool.Selection{Pool: "work"}, "Work", work.ID},
+		{pool.Selection{EnvPool: "work"}, "Home", ""},
+		{pool.Selection{EnvPool: "work"}, "Other", ""},
+		{pool.Selection{Provider: "q"}, "Home", ""},
+		{pool.Selection{Dir: job}, "Home", ""},
+		{pool.Selection{Dir: job}, "Work", work.ID},
+		{pool.Selection{Dir: job}, "Other", other.ID},
+		{pool.Selection{Dir: job, Pool: "p"}, "Home", home.ID},
+		{pool.Selection{DirUnknown: true}, "Home", "fenced"},
+		{pool.Selection{DirUnknown: true}, "Other", other.ID},
 	} {
 		check(test.s, test.user, test.want)
 	}
-	if _, err := w.b.asUser(t.Context(), w.idx, Selection{DirUnknown: true}, "Home", ""); errors.Is(err, ErrOtherUser) {
+	if _, err := w.b.asUser(t.Context(), w.idx, pool.Selection{DirUnknown: true}, "Home", ""); errors.Is(err, ErrOtherUser) {
 		t.Error("an unknown place is no opinion")
 	}
 
 	other.Label, other.Identity = "Home", "ada@example.com"
-	check(Selection{}, "Home", "ambiguous")
-	check(Selection{Pool: "p"}, "Home", home.ID)
+	check(pool.Selection{}, "Home", "ambiguous")
+	check(pool.Selection{Pool: "p"}, "Home", home.ID)
 	other.Label = "ada@example.com" // a label is before an identity
-	check(Selection{}, "ada@example.com", other.ID)
-	check(Selection{Pool: "p"}, "ada@example.com", home.ID)
+	check(pool.Selection{}, "ada@example.com", other.ID)
+	check(pool.Selection{Pool: "p"}, "ada@example.com", home.ID)
 	home.Removing = true
-	check(Selection{}, "Home", "")
+	check(pool.Selection{}, "Home", "")
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/pool"
 )
 
 // currents are the accounts that list shows as current, which every other view of
@@ -47,7 +48,7 @@ func TestADeadLoginMovesThePool(t *testing.T) {
 		t.Fatalf("current is %s: %v", w.current("sim"), err)
 	}
 	equal(t, w.currents(), "bob")
-	w.report(Selection{}, limited(a[1], 60))
+	w.report(pool.Selection{}, limited(a[1], 60))
 	equal(t, w.currents(), "cat")
 	w.edit(a[1].ID, func(a *index.Account) { a.Holds = nil })
 	equal(t, w.currents(), "cat")
@@ -59,7 +60,7 @@ func TestAReportMovesThePoolFromWhoIsUsed(t *testing.T) {
 	w, a := pooled(t, "ada", "bob", "cat")
 	w.edit(a[0].ID, func(a *index.Account) { a.Dead = a.Fingerprint })
 	equal(t, w.currents(), "bob")
-	r := w.report(Selection{}, limited(a[1], 60))
+	r := w.report(pool.Selection{}, limited(a[1], 60))
 	if r.Account.Current || r.Next.Account.ID != a[2].ID {
 		t.Fatalf("%+v", r)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -21,7 +22,7 @@ func (b brokenBroker) Token(context.Context, broker.TokenRequest) (*broker.Token
 	return nil, b.err
 }
 
-func (b brokenBroker) Report(context.Context, broker.Selection, broker.ReportRequest) (*broker.ReportResult, error) {
+func (b brokenBroker) Report(context.Context, pool.Selection, broker.ReportRequest) (*broker.ReportResult, error) {
 	return nil, b.err
 }
 
@@ -63,7 +64,7 @@ func TestNothingIsFree(t *testing.T) {
 			}
 			return "line <one>"
 		}
-		w.opt.Routes["sim"] = Route{Selection: broker.Selection{Provider: "sim"}, Pool: "work", Paths: []string{"/"}}
+		w.opt.Routes["sim"] = Route{Selection: pool.Selection{Provider: "sim"}, Pool: "work", Paths: []string{"/"}}
 		w.open().api.will(limits(0, nil, ""))
 		for _, want := range wants {
 			res := w.post(want.path, aModel)
@@ -155,7 +156,7 @@ func TestReportFails(t *testing.T) {
 // deafBroker takes no report.
 type deafBroker struct{ Broker }
 
-func (deafBroker) Report(context.Context, broker.Selection, broker.ReportRequest) (*broker.ReportResult, error) {
+func (deafBroker) Report(context.Context, pool.Selection, broker.ReportRequest) (*broker.ReportResult, error) {
 	return nil, &fault.Error{Code: fault.LockTimeout}
 }
 

@@ -20,6 +20,7 @@ import (
 
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/testenv"
 )
@@ -145,7 +146,7 @@ func newWorld(t testing.TB, labels ...string) *world {
 	}
 	w.opt = Options{
 		Broker: broker.NewKeeper(broker.Options{Dir: w.dir}), Key: keystore.NewSecret(localKey),
-		Routes:   map[string]Route{"sim": {Selection: broker.Selection{Provider: "sim"}, Paths: []string{"/v1", "/v1beta", "HEAD /healthz"}, Lists: []string{"anthropic-beta"}}},
+		Routes:   map[string]Route{"sim": {Selection: pool.Selection{Provider: "sim"}, Paths: []string{"/v1", "/v1beta", "HEAD /healthz"}, Lists: []string{"anthropic-beta"}}},
 		Say:      func(t Trouble) string { return "trouble " + strconv.Itoa(int(t.Kind)) },
 		Patience: 10 * time.Second,
 	}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/proofs"
@@ -146,7 +147,7 @@ func (n *night) mustWork(locked bool) bool {
 	defer n.mu.Unlock()
 	for who, i := range n.latest {
 		// Retry-After is in whole seconds, and so is what is remembered of an expiry.
-		if time.Since(n.limits[who]) > 2*time.Second && time.Until(i.until) > broker.DefaultMinTTL+2*time.Second && (!locked || n.used[i.access]) {
+		if time.Since(n.limits[who]) > 2*time.Second && time.Until(i.until) > pool.DefaultMinTTL+2*time.Second && (!locked || n.used[i.access]) {
 			return true
 		}
 	}
@@ -194,7 +195,7 @@ func TestTwelveHours(t *testing.T) {
 		}
 		proxy := New(Options{
 			Broker: broker.NewKeeper(opt), Key: keystore.NewSecret(localKey), Hosts: []string{"localhost"}, Transport: n, Patience: 10 * time.Second, Strange: true,
-			Routes: map[string]Route{"sim": {Selection: broker.Selection{Provider: "sim"}, Paths: []string{"/v1"}}},
+			Routes: map[string]Route{"sim": {Selection: pool.Selection{Provider: "sim"}, Paths: []string{"/v1"}}},
 			Say:    func(t Trouble) string { return cmp.Or(fmt.Sprint(t.Err), "trouble") },
 		})
 		hours := proofs.Size(2, 12)

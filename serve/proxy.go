@@ -17,18 +17,19 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/keystore"
 )
 
 // Broker is what the proxy asks for each request. A *broker.Keeper is one.
 type Broker interface {
 	Token(context.Context, broker.TokenRequest) (*broker.Token, error)
-	Report(context.Context, broker.Selection, broker.ReportRequest) (*broker.ReportResult, error)
+	Report(context.Context, pool.Selection, broker.ReportRequest) (*broker.ReportResult, error)
 }
 
 // Route is what one provider's part of the proxy serves.
 type Route struct {
-	Selection broker.Selection
+	Selection pool.Selection
 	Pool      string // that Selection comes to, for Trouble; it selects nothing
 	// Paths are what may be asked for: a path prefix, which ends where a segment or
 	// its ":" does, after a method and a space if it is for that method alone.

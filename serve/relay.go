@@ -15,6 +15,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/pool"
 )
 
 // lastAttempt is the try of a throttled request after which the broker no longer says
@@ -107,7 +108,7 @@ func (t *turn) admit(ctx context.Context, next *broker.Token) (*broker.Token, *p
 // for that before anything is sent.
 func (t *turn) token(ctx context.Context) (*broker.Token, error) {
 	for {
-		req := broker.TokenRequest{Selection: t.route.Selection, MinTTL: broker.DefaultMinTTL}
+		req := broker.TokenRequest{Selection: t.route.Selection, MinTTL: pool.DefaultMinTTL}
 		req.Scope = t.scope
 		req.Stay, req.StayBy = t.p.sessions.of(t.call)
 		tok, err := t.p.opt.Broker.Token(ctx, req)
@@ -173,7 +174,7 @@ func (t *turn) try(ctx context.Context, tok *broker.Token, at *place) (*http.Res
 		return res, nil, nil
 	}
 	report := broker.ReportRequest{Lease: tok.Lease, Status: res.StatusCode, Header: res.Header, Body: said,
-		HoldScope: t.scope, Attempt: t.sent[id], Next: t.again() || status == http.StatusUnauthorized, MinTTL: broker.DefaultMinTTL}
+		HoldScope: t.scope, Attempt: t.sent[id], Next: t.again() || status == http.StatusUnauthorized, MinTTL: pool.DefaultMinTTL}
 	if t.throttled[id] && t.otherFree(ctx) {
 		report.Attempt = lastAttempt // it was waited for once: that is enough
 	}
@@ -270,7 +271,7 @@ func (t *turn) soon(at time.Time) bool {
 
 // otherFree reports whether there is an account for which the throttled one can be left.
 func (t *turn) otherFree(ctx context.Context) bool {
-	req := broker.TokenRequest{Selection: t.route.Selection, MinTTL: broker.DefaultMinTTL}
+	req := broker.TokenRequest{Selection: t.route.Selection, MinTTL: pool.DefaultMinTTL}
 	req.Scope = t.scope
 	for id := range t.sent {
 		req.Except = append(req.Except, id)

@@ -6,13 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/authferry/authferry/keystore"
-)
-
-// Code names a kind of failure; it is what scripts match on.
+) // Code names a kind of failure; it is what scripts match on.
 type Code string
 
 // The codes, as they stand in the JSON error document.
@@ -106,3 +105,6 @@ func CodeOf(err error) Code {
 	}
 	return Internal
 }
+
+// Quote shows a name in a message.
+func Quote(name string) string { return strconv.Quote(name) }

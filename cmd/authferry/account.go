@@ -7,6 +7,7 @@ import (
 
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/pool"
 )
 
 type refreshCmd struct {
@@ -42,13 +43,13 @@ func (c *refreshCmd) all(a *app) error {
 		return err
 	}
 	type failedDoc struct {
-		Account broker.AccountView `json:"account"`
-		Error   errorBody          `json:"error"`
+		Account pool.AccountView `json:"account"`
+		Error   errorBody        `json:"error"`
 	}
 	doc := struct {
-		Accounts []broker.AccountView `json:"accounts"`
-		Failed   []failedDoc          `json:"failed"`
-	}{[]broker.AccountView{}, []failedDoc{}}
+		Accounts []pool.AccountView `json:"accounts"`
+		Failed   []failedDoc        `json:"failed"`
+	}{[]pool.AccountView{}, []failedDoc{}}
 	var first *fault.Error
 	for _, r := range done {
 		v := a.broker.ViewOf(&r.Account)
@@ -80,7 +81,7 @@ func (c *refreshCmd) all(a *app) error {
 }
 
 type accountDoc struct {
-	Account broker.AccountView `json:"account"`
+	Account pool.AccountView `json:"account"`
 }
 
 type renameCmd struct {

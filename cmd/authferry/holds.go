@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/pool"
 )
 
 type holdsCmd struct {
@@ -46,7 +47,7 @@ func scopeText(scope string) string {
 }
 
 // certainty says what a hold's end is worth.
-func certainty(h broker.HoldView) string {
+func certainty(h pool.HoldView) string {
 	switch {
 	case h.Cut:
 		return "stated longer, cut"

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/pool"
 )
 
 // homeCmd is authferry alone: what is set up, what is found, what to do next. It
@@ -30,7 +31,7 @@ func (c *homeCmd) Run(a *app) error {
 		for _, v := range p.Accounts {
 			count++
 			names = append(names, v.Label)
-			if v.State == broker.NeedsLogin {
+			if v.State == pool.NeedsLogin {
 				next = append(next, a.term.hints.command(v.Renew))
 			}
 		}

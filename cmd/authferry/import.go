@@ -2,6 +2,7 @@ package main
 
 import (
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/pool"
 )
 
 type importCmd struct {
@@ -42,9 +43,9 @@ func (c *importGrantCmd) Run(a *app) error {
 	v := a.broker.ViewOf(acc)
 	if c.JSON {
 		return a.printJSON(struct {
-			Accounts []broker.AccountView `json:"accounts"`
-			Skipped  []struct{}           `json:"skipped"`
-		}{[]broker.AccountView{v}, []struct{}{}})
+			Accounts []pool.AccountView `json:"accounts"`
+			Skipped  []struct{}         `json:"skipped"`
+		}{[]pool.AccountView{v}, []struct{}{}})
 	}
 	a.welcome(v.Provider, v.Label)
 	a.noteEnd(v)

@@ -14,6 +14,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/migrate"
+	"github.com/authferry/authferry/broker/pool"
 )
 
 // importFileCmd is `authferry import PROGRAM`; kong knows which program.
@@ -57,7 +58,7 @@ func (c *importFileCmd) run(a *app, source migrate.Source) error {
 			reqs[i].Keep = c.Keep
 		}
 	}
-	views, skipped := []broker.AccountView{}, []skippedDoc{}
+	views, skipped := []pool.AccountView{}, []skippedDoc{}
 	var failed []error
 	for _, req := range reqs {
 		done, err := a.broker.TakeOver(a.ctx, req)
@@ -76,8 +77,8 @@ func (c *importFileCmd) run(a *app, source migrate.Source) error {
 	}
 	if c.JSON {
 		return a.printJSON(struct {
-			Accounts []broker.AccountView `json:"accounts"`
-			Skipped  []skippedDoc         `json:"skipped"`
+			Accounts []pool.AccountView `json:"accounts"`
+			Skipped  []skippedDoc       `json:"skipped"`
 		}{views, skipped})
 	}
 	return nil

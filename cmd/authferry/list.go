@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/pool"
 )
 
 type listCmd struct{ jsonFlag }
@@ -19,7 +19,7 @@ func (c *listCmd) Run(a *app) error {
 	}
 	if c.JSON {
 		return a.printJSON(struct {
-			Accounts []broker.AccountView `json:"accounts"`
+			Accounts []pool.AccountView `json:"accounts"`
 		}{views})
 	}
 	if len(views) == 0 {
@@ -28,7 +28,7 @@ func (c *listCmd) Run(a *app) error {
 	}
 	a.warnEnding(views)
 	who := "IDENTITY"
-	if slices.ContainsFunc(views, func(v broker.AccountView) bool { return v.Resource != "" }) {
+	if slices.ContainsFunc(views, func(v pool.AccountView) bool { return v.Resource != "" }) {
 		who = "IDENTITY OR SERVICE"
 	}
 	t := newTable("ACCOUNT", "PROVIDER", "POOL", "STATE", who, "ID")
@@ -49,12 +49,12 @@ func (c *infoCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	a.warnEnding([]broker.AccountView{v})
+	a.warnEnding([]pool.AccountView{v})
 	return a.showAccount(v, c.JSON)
 }
 
 // showAccount prints one account in full.
-func (a *app) showAccount(v broker.AccountView, asJSON bool) error {
+func (a *app) showAccount(v pool.AccountView, asJSON bool) error {
 	if asJSON {
 		return a.printJSON(v)
 	}
@@ -104,22 +104,22 @@ func (a *app) showAccount(v broker.AccountView, asJSON bool) error {
 }
 
 // stateText says in words what an account is good for.
-func stateText(v broker.AccountView, now time.Time) string {
+func stateText(v pool.AccountView, now time.Time) string {
 	switch v.State {
-	case broker.NeedsLogin:
+	case pool.NeedsLogin:
 		return "login needed"
-	case broker.RefreshDue:
+	case pool.RefreshDue:
 		if v.Backoff != nil {
 			return "refresh fails, next try in " + left(v.Backoff.Until, now)
 		}
 		return "refresh due at the next use"
-	case broker.Held:
+	case pool.Held:
 		for _, h := range v.Holds {
 			if h.Scope == "*" {
 				return "held, " + left(h.Until, now) + " left"
 			}
 		}
-	case broker.Valid:
+	case pool.Valid:
 		switch {
 		case v.NoRefresh && v.ExpiresAt.IsZero():
 			return "valid, end not known"
@@ -141,7 +141,7 @@ func endText(end, now time.Time) string {
 }
 
 // backoffText says since when refreshes fail, and until when none is tried.
-func backoffText(b *broker.BackoffView, now time.Time) string {
+func backoffText(b *pool.BackoffView, now time.Time) string {
 	text := "failing since " + b.Since.Local().Format(time.DateTime) + ", next try " + b.Until.Local().Format(time.DateTime) + " (" + relative(b.Until, now) + ")"
 	if b.Stated {
 		text += ", as the provider asked"

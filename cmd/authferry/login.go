@@ -10,6 +10,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/pool"
 )
 
 type loginCmd struct {
@@ -79,12 +80,12 @@ func (c *loginCmd) Run(a *app) error {
 	if done.LongLived && c.APIKeyStdin {
 		a.term.note("this is a long-lived token of %s, not an API key: it is kept as --token-stdin keeps it", v.Provider)
 	}
-	a.warnEnding([]broker.AccountView{v})
+	a.warnEnding([]pool.AccountView{v})
 	if c.JSON {
 		return a.printJSON(struct {
-			Event   string             `json:"event"`
-			Account broker.AccountView `json:"account"`
-			Renewed bool               `json:"renewed"`
+			Event   string           `json:"event"`
+			Account pool.AccountView `json:"account"`
+			Renewed bool             `json:"renewed"`
 		}{"account", v, done.Renewed})
 	}
 	if done.Renewed {
@@ -103,7 +104,7 @@ func (a *app) welcome(provider, label string) {
 }
 
 // noteEnd says when a login without a refresh token ends.
-func (a *app) noteEnd(v broker.AccountView) {
+func (a *app) noteEnd(v pool.AccountView) {
 	if v.NoRefresh {
 		a.term.note("it has no refresh token, and ends %s", endText(v.ExpiresAt, time.Now()))
 	}
@@ -159,7 +160,7 @@ func (s *signIn) terms() {
 	if err != nil || !s.broker.Config().TermsNotice || p.TermsNotice == "" && p.TermsURL == "" {
 		return
 	}
-	if all, err := s.broker.List(); err != nil || slices.ContainsFunc(all, func(v broker.AccountView) bool { return v.Provider == p.Name }) {
+	if all, err := s.broker.List(); err != nil || slices.ContainsFunc(all, func(v pool.AccountView) bool { return v.Provider == p.Name }) {
 		return
 	}
 	s.term.note("%s Keeping to them is your part. %s", cmp.Or(p.TermsNotice, "The terms of "+p.Name+" apply to what you do with this login."), p.TermsURL)
@@ -227,7 +228,7 @@ func (s *signIn) enter(d *oauth.Device) {
 }
 
 // warnEnding tells of logins that end soon.
-func (a *app) warnEnding(all []broker.AccountView) {
+func (a *app) warnEnding(all []pool.AccountView) {
 	for _, v := range all {
 		a.warnEnd(v.Label, v.EndsSoon, v.Renew)
 	}
@@ -245,9 +246,9 @@ const lastDays = 3 * 24 * time.Hour
 // warnInUse is warnEnding for a token that is handed out.
 func (a *app) warnInUse(t *broker.Token) {
 	now := time.Now()
-	end := broker.EndsSoon(&t.Account, now)
+	end := pool.EndsSoon(&t.Account, now)
 	if end.IsZero() || end.Sub(now) > lastDays && !isTerminal(a.err) {
 		return
 	}
-	a.warnEnd(t.Account.Label, end, broker.Renewal(&t.Account))
+	a.warnEnd(t.Account.Label, end, pool.Renewal(&t.Account))
 }

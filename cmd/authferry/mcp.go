@@ -8,6 +8,7 @@ import (
 
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/cmd/authferry/mcp"
 )
 
@@ -52,7 +53,7 @@ func narrow(s *broker.StatusView, only broker.Chosen) {
 	}
 	for i := range s.Pools {
 		p := &s.Pools[i]
-		p.Accounts = slices.DeleteFunc(p.Accounts, func(v broker.AccountView) bool { return v.ID != only.Account })
+		p.Accounts = slices.DeleteFunc(p.Accounts, func(v pool.AccountView) bool { return v.ID != only.Account })
 		if p.Current != only.Account {
 			p.Current = ""
 		}

@@ -4,8 +4,8 @@ import (
 	"cmp"
 	"fmt"
 
-	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/pool"
 )
 
 type useCmd struct {
@@ -30,9 +30,9 @@ func (c *useCmd) Validate() error {
 
 // useDoc has the account, or for a pool the binding alone.
 type useDoc struct {
-	Account  *broker.AccountView `json:"account,omitempty"`
-	Binding  *index.Binding      `json:"binding,omitempty"`
-	Bindings []index.Binding     `json:"unbound,omitempty"`
+	Account  *pool.AccountView `json:"account,omitempty"`
+	Binding  *index.Binding    `json:"binding,omitempty"`
+	Bindings []index.Binding   `json:"unbound,omitempty"`
 }
 
 func (c *useCmd) Run(a *app) error {
@@ -56,9 +56,9 @@ func (c *useCmd) Run(a *app) error {
 		}
 		v := a.broker.ViewOf(acc)
 		doc.Account = &v
-		a.warnEnding([]broker.AccountView{v})
+		a.warnEnding([]pool.AccountView{v})
 		a.term.note("account %q is now current in pool %q", v.Label, v.Pool)
-		if v.State == broker.Held || v.State == broker.NeedsLogin {
+		if v.State == pool.Held || v.State == pool.NeedsLogin {
 			a.term.warn(fmt.Sprintf("account %q can't be used now: %s", v.Label, v.State))
 		}
 	default:

@@ -16,6 +16,7 @@ import (
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/serve"
 )
@@ -146,7 +147,7 @@ func (s servedProviders) routes() map[string]serve.Route {
 
 // served works out which providers a proxy serves, by name or those that programs speak
 // to, and whose accounts.
-func (a *app) served(names []string, s broker.Selection) (servedProviders, error) {
+func (a *app) served(names []string, s pool.Selection) (servedProviders, error) {
 	if len(names) > 0 {
 		var served servedProviders
 		for _, name := range names {
@@ -184,7 +185,7 @@ func (a *app) served(names []string, s broker.Selection) (servedProviders, error
 	return nil, why
 }
 
-func (a *app) servedOne(name string, s broker.Selection) (p servedProvider, err error) {
+func (a *app) servedOne(name string, s pool.Selection) (p servedProvider, err error) {
 	data, err := a.broker.Provider(name)
 	if err != nil {
 		return p, err
@@ -214,7 +215,7 @@ func (a *app) servedOne(name string, s broker.Selection) (p servedProvider, err 
 	}
 	for _, v := range views {
 		switch {
-		case v.Pool != chosen.Pool || v.State == broker.Disabled || chosen.Account != "" && v.ID != chosen.Account:
+		case v.Pool != chosen.Pool || v.State == pool.Disabled || chosen.Account != "" && v.ID != chosen.Account:
 		case v.Kind == index.KindOAuth:
 			p.passed = append(p.passed, v.Label)
 		default:

@@ -4,7 +4,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/pool"
 )
 
 // quickToken reads the usual forms of the token command without kong, whose
@@ -15,7 +15,7 @@ func quickToken(args []string) (*tokenCmd, *globals, bool) {
 	if len(args) == 0 || args[0] != "token" {
 		return nil, nil, false
 	}
-	c, flags := &tokenCmd{MinTTL: broker.DefaultMinTTL}, new(globals)
+	c, flags := &tokenCmd{MinTTL: pool.DefaultMinTTL}, new(globals)
 	for i := 1; i < len(args); i++ {
 		name, value, inline := strings.Cut(args[i], "=")
 		switch args[i] {

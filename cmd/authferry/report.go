@@ -8,6 +8,7 @@ import (
 
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/rawtext"
 )
 
@@ -46,13 +47,13 @@ func (s *oneOrMore) UnmarshalJSON(data []byte) error {
 
 // verdictDoc is the answer.
 type verdictDoc struct {
-	Action       broker.Action      `json:"action"`
-	Account      broker.AccountView `json:"account"`
-	Hold         *broker.HoldView   `json:"hold,omitempty"`
-	RetryAfterMS int64              `json:"retry_after_ms"`
-	RetryAt      time.Time          `json:"retry_at,omitzero"`
-	Next         *tokenDoc          `json:"next,omitempty"`
-	Login        *errorBody         `json:"login,omitempty"`
+	Action       broker.Action    `json:"action"`
+	Account      pool.AccountView `json:"account"`
+	Hold         *pool.HoldView   `json:"hold,omitempty"`
+	RetryAfterMS int64            `json:"retry_after_ms"`
+	RetryAt      time.Time        `json:"retry_at,omitzero"`
+	Next         *tokenDoc        `json:"next,omitempty"`
+	Login        *errorBody       `json:"login,omitempty"`
 }
 
 func (c *reportCmd) Run(a *app) error {

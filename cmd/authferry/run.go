@@ -17,6 +17,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/cmd/authferry/setup"
 	"github.com/authferry/authferry/keystore"
 )
@@ -176,7 +177,7 @@ func newParser(grammar any, s streams, more ...kong.Option) (*kong.Kong, error) 
 		kong.Description("Keeps logins in the keychain and hands out access tokens that are valid."),
 		kong.Writers(s.out, s.err), kong.Exit(func(c int) { panic(exit(c)) }),
 		kong.Help(printHelp), kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, FlagsLast: true}),
-		kong.Vars{"min_ttl": broker.DefaultMinTTL.String(), "serve_address": setup.DefaultListen})...)
+		kong.Vars{"min_ttl": pool.DefaultMinTTL.String(), "serve_address": setup.DefaultListen})...)
 }
 
 // jsonFlag is embedded by every command whose result is a document.
@@ -192,9 +193,9 @@ type selection struct {
 	HoldScope string `placeholder:"SCOPE" help:"Also respect holds on this scope (model:opus, say)."`
 }
 
-func (s selection) resolve() broker.Selection {
+func (s selection) resolve() pool.Selection {
 	dir, err := os.Getwd()
-	return broker.Selection{
+	return pool.Selection{
 		Account: s.Account, Pool: s.Pool, Provider: s.Provider, Dir: dir, DirUnknown: err != nil, Scope: s.HoldScope,
 		EnvAccount: os.Getenv("AUTHFERRY_ACCOUNT"), EnvPool: os.Getenv("AUTHFERRY_POOL"),
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/cmd/authferry/setup"
 )
 
@@ -114,7 +115,7 @@ func (c *setupCmd) choose(a *app, client setup.Client) (setup.Choice, error) {
 	if client.Providers && c.Account == "" && c.Pool == "" {
 		return setup.Choice{Provider: c.Provider, Map: c.Map}, nil
 	}
-	chosen, err := a.broker.Chosen(broker.Selection{Account: c.Account, Pool: c.Pool, Provider: c.Provider})
+	chosen, err := a.broker.Chosen(pool.Selection{Account: c.Account, Pool: c.Pool, Provider: c.Provider})
 	if e, ok := errors.AsType[*fault.Error](err); ok && e.Code == fault.Ambiguous {
 		e.Next = []fault.Remedy{{Do: fault.Again, Pool: "POOL"}, {Do: fault.Again, Account: "ACCOUNT"}}
 	}
@@ -168,12 +169,12 @@ func (c *setupCmd) chooseService(a *app) (setup.Choice, error) {
 	if c.Provider != "" {
 		names = []string{c.Provider}
 	}
-	if _, err := a.served(names, broker.Selection{Account: c.Account, Pool: c.Pool}); err != nil {
+	if _, err := a.served(names, pool.Selection{Account: c.Account, Pool: c.Pool}); err != nil {
 		return setup.Choice{}, err
 	}
 	choice := setup.Choice{Provider: c.Provider, Pool: c.Pool, Listen: c.Listen}
 	if c.Account != "" {
-		chosen, err := a.broker.Chosen(broker.Selection{Account: c.Account, Provider: c.Provider})
+		chosen, err := a.broker.Chosen(pool.Selection{Account: c.Account, Provider: c.Provider})
 		if err != nil {
 			return setup.Choice{}, err
 		}

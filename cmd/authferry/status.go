@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/pool"
 )
 
 type statusCmd struct{ jsonFlag }
@@ -127,7 +128,7 @@ func (p *page) proxy(v broker.ProxyView, now time.Time) {
 }
 
 // account is one line where there is room, else the windows go below it.
-func (p *page) account(v broker.AccountView, labels, states int, now time.Time) {
+func (p *page) account(v pool.AccountView, labels, states int, now time.Time) {
 	const current, other = "  current  ", "           "
 	mark := other
 	if v.Current {
@@ -135,10 +136,10 @@ func (p *page) account(v broker.AccountView, labels, states int, now time.Time) 
 	}
 	state := pad(stateText(v, now), states)
 	switch v.State {
-	case broker.Valid, broker.RefreshDue:
-	case broker.Disabled:
+	case pool.Valid, pool.RefreshDue:
+	case pool.Disabled:
 		state = p.dim(state)
-	case broker.Held, broker.NeedsLogin:
+	case pool.Held, pool.NeedsLogin:
 		state = p.bold(state)
 	}
 	line := mark + pad(shorten(printable(v.Label), labels), labels) + "  " + state
@@ -184,7 +185,7 @@ func (p *page) account(v broker.AccountView, labels, states int, now time.Time) 
 }
 
 // row shows quota windows on lines of their own.
-func (p *page) row(indent int, usage []broker.UsageView) {
+func (p *page) row(indent int, usage []pool.UsageView) {
 	line, taken := "", indent
 	for _, u := range usage {
 		bar, size := p.bar(u)
@@ -201,7 +202,7 @@ func (p *page) row(indent int, usage []broker.UsageView) {
 }
 
 // bar is how full a quota window is, and how many cells that takes.
-func (p *page) bar(u broker.UsageView) (text string, size int) {
+func (p *page) bar(u pool.UsageView) (text string, size int) {
 	long := barWidth
 	if p.width < usualWidth {
 		long = narrowBar
@@ -226,7 +227,7 @@ func percent(used float64) string {
 }
 
 // usageText is a window in words.
-func usageText(u broker.UsageView, now time.Time) string {
+func usageText(u pool.UsageView, now time.Time) string {
 	if u.ResetsAt.IsZero() {
 		return percent(u.Used)
 	}
@@ -245,9 +246,9 @@ func (p *page) wrapped(name, text string) {
 }
 
 // nextFree is the held account whose hold is over first.
-func nextFree(accounts []broker.AccountView, now time.Time) (label string, when time.Time) {
+func nextFree(accounts []pool.AccountView, now time.Time) (label string, when time.Time) {
 	for _, v := range accounts {
-		if v.State != broker.Held {
+		if v.State != pool.Held {
 			continue
 		}
 		var until time.Time

@@ -7,18 +7,19 @@ import (
 
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/pool"
 )
 
 func samplePool(now time.Time) broker.PoolView {
 	in := func(d time.Duration) time.Time { return now.Add(d) }
-	return broker.PoolView{Name: "team", Provider: "acme", Reason: `"Personal" is held (anthropic-ratelimit-unified-5h-reset); the first free one by rank`, Accounts: []broker.AccountView{
-		{Label: "Personal", Provider: "acme", State: broker.Held, Holds: []broker.HoldView{{Scope: "*", Until: in(150 * time.Second), Proven: true}},
-			Usage: []broker.UsageView{{Window: "5h", Used: 1, ResetsAt: in(150 * time.Second)}, {Window: "7d", Used: 0.637, ResetsAt: in(50 * time.Hour)}}},
-		{Label: "Work", Provider: "acme", State: broker.Valid, Current: true, ExpiresAt: in(7*time.Hour + 56*time.Minute),
-			Holds: []broker.HoldView{{Scope: "model:opus", Until: in(2 * time.Hour)}}, RefreshExpiresAt: in(50 * time.Hour), EndsSoon: in(50 * time.Hour), Renew: fault.Remedy{Do: fault.Login, Provider: "acme", Account: "Work"},
-			Usage: []broker.UsageView{{Window: "5h", Used: 0.996}, {Window: "7d", Used: 0.12}, {Window: "7d_opus", Used: 1.3}}},
-		{Label: "日本語の長いラベルはどこまで続くのか誰も知らない", Provider: "acme", State: broker.NeedsLogin},
-		{Label: "evil\x1b[2J\nname", Provider: "acme", State: broker.Disabled},
+	return broker.PoolView{Name: "team", Provider: "acme", Reason: `"Personal" is held (anthropic-ratelimit-unified-5h-reset); the first free one by rank`, Accounts: []pool.AccountView{
+		{Label: "Personal", Provider: "acme", State: pool.Held, Holds: []pool.HoldView{{Scope: "*", Until: in(150 * time.Second), Proven: true}},
+			Usage: []pool.UsageView{{Window: "5h", Used: 1, ResetsAt: in(150 * time.Second)}, {Window: "7d", Used: 0.637, ResetsAt: in(50 * time.Hour)}}},
+		{Label: "Work", Provider: "acme", State: pool.Valid, Current: true, ExpiresAt: in(7*time.Hour + 56*time.Minute),
+			Holds: []pool.HoldView{{Scope: "model:opus", Until: in(2 * time.Hour)}}, RefreshExpiresAt: in(50 * time.Hour), EndsSoon: in(50 * time.Hour), Renew: fault.Remedy{Do: fault.Login, Provider: "acme", Account: "Work"},
+			Usage: []pool.UsageView{{Window: "5h", Used: 0.996}, {Window: "7d", Used: 0.12}, {Window: "7d_opus", Used: 1.3}}},
+		{Label: "日本語の長いラベルはどこまで続くのか誰も知らない", Provider: "acme", State: pool.NeedsLogin},
+		{Label: "evil\x1b[2J\nname", Provider: "acme", State: pool.Disabled},
 	}}
 }
 

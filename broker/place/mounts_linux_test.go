@@ -1,4 +1,4 @@
-package broker
+package place
 
 import (
 	"slices"
@@ -25,7 +25,7 @@ func TestMounts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &mounts{table: table, top: topMount(table), home: "/home/ada/.config/authferry"}
+	m := &Mounts{table: table, top: topMount(table), home: "/home/ada/.config/authferry"}
 	m.own = m.at(m.home)
 	for path, names := range map[string][]string{
 		"/home/ada/job":       {"/srv/alias"},
@@ -61,7 +61,7 @@ func TestMounts(t *testing.T) {
 	if m.own = m.at("/mnt/nfs/home"); m.onServer("/mnt/nfs/x") || !m.onServer("/mnt/fuse/x") {
 		t.Error("a folder on a server may look there, and at no other one")
 	}
-	if m := (&mounts{}); !m.onServer("/x") {
+	if m := (&Mounts{}); !m.onServer("/x") {
 		t.Error("without a table nobody knows")
 	}
 	for _, text := range []string{"x", "1 2 3 4\n", "22 27 0:21 / /proc rw\n"} {

@@ -1,4 +1,4 @@
-package broker
+package place
 
 import (
 	"errors"
@@ -96,7 +96,7 @@ func topMount(table []mount) *mount {
 
 // at returns the mount that path is on, nil where the table doesn't say. Of two mounts
 // on one mount the upper one hides the lower, and what is mounted below that.
-func (m *mounts) at(path string) *mount {
+func (m *Mounts) at(path string) *mount {
 	at := m.top
 	for above := at; above != nil; {
 		at, above = above, nil
@@ -111,7 +111,7 @@ func (m *mounts) at(path string) *mount {
 }
 
 // namesOf returns the other paths at which the directory of a path is mounted.
-func (m *mounts) namesOf(path string) (names []string) {
+func (m *Mounts) namesOf(path string) (names []string) {
 	at := m.at(path)
 	if at == nil {
 		return nil
@@ -132,7 +132,7 @@ func (m *mounts) namesOf(path string) (names []string) {
 }
 
 // remote reports that path is on a mount that is neither local nor authferry's own.
-func (m *mounts) remote(path string) bool {
+func (m *Mounts) remote(path string) bool {
 	at := m.at(path)
 	return at == nil || !at.local && at != m.own
 }

@@ -1,15 +1,18 @@
-package broker
+package pool
 
 import (
 	"cmp"
 	"fmt"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
 
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/ratelimit"
+	"github.com/authferry/authferry/testenv"
 )
 
 func guess(now time.Time) ratelimit.Verdict {
@@ -26,28 +29,28 @@ func TestGuessesGrow(t *testing.T) {
 	a, now := &index.Account{}, testNow
 	for i, seconds := range []int{60, 120, 240, 480, 600, 600} {
 		want := time.Duration(seconds) * time.Second
-		h := addHold(a, guess(now), now)
+		h := AddHold(a, guess(now), now)
 		if got := h.Until.Sub(now); got != want || h.Cut != (seconds == 600) {
 			t.Fatalf("guess %d: %v, cut %v", i+1, got, h.Cut)
 		}
-		if again := addHold(a, guess(now.Add(time.Second)), now.Add(time.Second)); again.Until != h.Until {
+		if again := AddHold(a, guess(now.Add(time.Second)), now.Add(time.Second)); again.Until != h.Until {
 			t.Fatalf("guess %d was made twice", i+1)
 		}
 		late := *a
 		late.Holds = append([]index.Hold{}, a.Holds...)
-		soon := h.Until.Add(straggler / 2)
-		if l := addHold(&late, guess(soon), soon); l.Until.Sub(soon) != want {
+		soon := h.Until.Add(Straggler / 2)
+		if l := AddHold(&late, guess(soon), soon); l.Until.Sub(soon) != want {
 			t.Fatalf("guess %d: a straggler made it %v", i+1, l.Until.Sub(soon))
 		}
-		now = h.Until.Add(straggler)
-		forget(a, now)
+		now = h.Until.Add(Straggler)
+		Forget(a, now)
 	}
 	now = now.Add(guessMemory + 10*time.Minute)
-	forget(a, now)
+	Forget(a, now)
 	if len(a.Holds) != 0 {
 		t.Fatalf("%+v is remembered for ever", a.Holds)
 	}
-	if h := addHold(a, guess(now), now); h.Until.Sub(now) != ratelimit.FirstGuess {
+	if h := AddHold(a, guess(now), now); h.Until.Sub(now) != ratelimit.FirstGuess {
 		t.Fatalf("%+v", h)
 	}
 }
@@ -67,8 +70,8 @@ func TestProvenHoldsAreNeverShortened(t *testing.T) {
 					proven = v.Until
 				}
 			}
-			forget(a, now)
-			h := addHold(a, v, now)
+			Forget(a, now)
+			h := AddHold(a, v, now)
 			if !h.Until.After(now) {
 				t.Fatalf("a hold that is over: %+v", h)
 			}
@@ -81,7 +84,7 @@ func TestProvenHoldsAreNeverShortened(t *testing.T) {
 			if len(a.Holds) != 1 {
 				t.Fatalf("%d holds on one scope", len(a.Holds))
 			}
-			if refute(a, ""); proven.After(now) && len(a.Holds) != 1 {
+			if Refute(a, ""); proven.After(now) && len(a.Holds) != 1 {
 				t.Fatal("a success took back what the provider stated")
 			}
 		}
@@ -98,8 +101,8 @@ func TestSoonestReset(t *testing.T) {
 					ResetsAt: testNow.Add(time.Duration(rapid.IntRange(-60, 600).Draw(t, "resets")) * time.Minute)})
 			}
 		}
-		got := choose(idx, selected{pool: "p", soonest: true}, nil, testNow).account
-		plain := choose(idx, selected{pool: "p"}, nil, testNow).account
+		got := Choose(idx, Selected{Pool: "p", soonest: true}, nil, testNow).Account
+		plain := Choose(idx, Selected{Pool: "p"}, nil, testNow).Account
 		if (got == nil) != (plain == nil) {
 			t.Fatal("the strategy decides whether there is one")
 		}
@@ -108,7 +111,7 @@ func TestSoonestReset(t *testing.T) {
 		}
 		end := windowEnd(got, testNow)
 		for _, a := range idx.Members("p") {
-			if a.Disabled || heldUntil(a, "", testNow).After(testNow) || needsLogin(a, testNow) {
+			if a.Disabled || heldUntil(a, "", testNow).After(testNow) || WantsLogin(a, testNow) {
 				continue
 			}
 			if other := windowEnd(a, testNow); !other.IsZero() && (end.IsZero() || other.Before(end)) {
@@ -123,22 +126,22 @@ func TestSoonestReset(t *testing.T) {
 func TestMoveOnProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		idx := drawIndex(t)
-		b := New(Options{})
+		r := RulesOf(folder.New(folder.Options{}))
 		i := rapid.IntRange(0, len(idx.Accounts)-1).Draw(t, "reported")
 		a := &idx.Accounts[i]
 		before := idx.Pools[a.Pool].Current
-		b.moveOn(idx, a, testNow, func() { addHold(a, stated(testNow, time.Hour), testNow) })
+		r.MoveOn(idx, a, testNow, func() { AddHold(a, stated(testNow, time.Hour), testNow) })
 		after := idx.Pools[a.Pool].Current
 		if after != before {
 			next, was := idx.Account(after), cmp.Or(idx.Account(before), &index.Account{Disabled: true})
 			switch {
-			case !was.Disabled && !was.Removing && !needsLogin(was, testNow) && !heldUntil(was, heldForScope, testNow).After(testNow):
+			case !was.Disabled && !was.Removing && !WantsLogin(was, testNow) && !heldUntil(was, HeldForScope, testNow).After(testNow):
 				t.Fatal("moved from an account that is free")
-			case next.Pool != a.Pool, next.Disabled, next.Removing, needsLogin(next, testNow), heldUntil(next, heldForScope, testNow).After(testNow):
+			case next.Pool != a.Pool, next.Disabled, next.Removing, WantsLogin(next, testNow), heldUntil(next, HeldForScope, testNow).After(testNow):
 				t.Fatalf("moved to %+v", next)
 			}
 		}
-		b.moveOn(idx, a, testNow, func() {})
+		r.MoveOn(idx, a, testNow, func() {})
 		if idx.Pools[a.Pool].Current != after {
 			t.Fatal("moved twice for one lease")
 		}
@@ -148,10 +151,11 @@ func TestMoveOnProperties(t *testing.T) {
 // Whatever flags, environment and bindings say: a fence that was named is kept,
 // or the answer is an error.
 func TestFenceProperties(t *testing.T) {
-	here := realDir(t, t.TempDir())
+	here, err := filepath.EvalSymlinks(t.TempDir())
+	testenv.Must(t, err)
 	rapid.Check(t, func(t *rapid.T) {
 		idx := drawIndex(t)
-		b := New(Options{})
+		r := RulesOf(folder.New(folder.Options{}))
 		name := func(what string) string {
 			return rapid.SampledFrom([]string{"", "", "p", "fenced"}).Draw(t, what)
 		}
@@ -166,11 +170,11 @@ func TestFenceProperties(t *testing.T) {
 		if bound != "" {
 			idx.Bindings = []index.Binding{{Dir: here, Provider: "sim", Pool: bound}}
 		}
-		sel, err := b.resolve(idx, s)
+		sel, err := r.Resolve(idx, s)
 		if err != nil {
 			return
 		}
-		got := choose(idx, sel, nil, testNow).account
+		got := Choose(idx, sel, nil, testNow).Account
 		if got == nil {
 			return
 		}

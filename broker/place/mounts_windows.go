@@ -1,4 +1,4 @@
-package broker
+package place
 
 import (
 	"path/filepath"
@@ -10,12 +10,12 @@ func mountTable() ([]mount, error) { return nil, nil }
 
 func topMount([]mount) *mount { return nil }
 
-func (m *mounts) at(string) *mount { return nil }
+func (m *Mounts) at(string) *mount { return nil }
 
-func (m *mounts) namesOf(string) []string { return nil }
+func (m *Mounts) namesOf(string) []string { return nil }
 
 // remote reports that path is on a drive letter that stands for a network share.
-func (m *mounts) remote(path string) bool {
+func (m *Mounts) remote(path string) bool {
 	root, err := windows.UTF16PtrFromString(filepath.VolumeName(path) + `\`)
 	return err != nil || windows.GetDriveType(root) == windows.DRIVE_REMOTE
 }

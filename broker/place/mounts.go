@@ -1,4 +1,4 @@
-package broker
+package place
 
 import (
 	"errors"
@@ -11,9 +11,9 @@ import (
 	"github.com/authferry/authferry/broker/index"
 )
 
-// mounts tells which paths lead to a file server, and which to one directory, without
+// Mounts tells which paths lead to a file server, and which to one directory, without
 // a look at any of them: that alone can hang, or log in somewhere.
-type mounts struct {
+type Mounts struct {
 	table []mount // nil where the system has none
 	top   *mount  // the one at the root
 	own   *mount  // the one that authferry's folder is on, which was asked already
@@ -36,13 +36,15 @@ var errOnServer = errors.New("it is on a file server, and nobody looked there")
 // readMounts is a variable for the tests.
 var readMounts = mountTable
 
-func (b *Broker) mounted() (*mounts, error) {
+// Mounted reads the table of mounts; home is authferry's own folder, whose file server
+// is asked all the same.
+func Mounted(home string) (*Mounts, error) {
 	table, err := readMounts()
 	if err != nil {
 		return nil, err
 	}
-	m := &mounts{table: table, home: b.Dir, top: topMount(table)}
-	if real, err := index.RealPath(b.Dir); err == nil {
+	m := &Mounts{table: table, home: home, top: topMount(table)}
+	if real, err := index.RealPath(home); err == nil {
 		m.own = m.at(real)
 	}
 	return m, nil
@@ -60,7 +62,7 @@ func below(dir, path string) (string, bool) {
 
 // onServer reports that path, as it is written, is on a file server that authferry's
 // own folder is not on.
-func (m *mounts) onServer(path string) bool {
+func (m *Mounts) onServer(path string) bool {
 	if folder.OnShare(path) {
 		return !folder.OnShare(m.home) || !strings.EqualFold(filepath.VolumeName(path), filepath.VolumeName(m.home))
 	}
@@ -70,8 +72,8 @@ func (m *mounts) onServer(path string) bool {
 // maxLinks is how many links a path may have, as on Linux.
 const maxLinks = 40
 
-// stat is os.Stat that asks no file server: errOnServer, wrapped in a *fs.PathError.
-func (m *mounts) stat(path string) (fs.FileInfo, error) {
+// Stat is os.Stat that asks no file server: errOnServer, wrapped in a *fs.PathError.
+func (m *Mounts) Stat(path string) (fs.FileInfo, error) {
 	if !filepath.IsAbs(path) && !folder.OnShare(path) {
 		return nil, &fs.PathError{Op: "stat", Path: path, Err: fs.ErrNotExist} // no binding that was made is so
 	}
@@ -84,7 +86,7 @@ func (m *mounts) stat(path string) (fs.FileInfo, error) {
 }
 
 // resolve is filepath.EvalSymlinks that asks no file server.
-func (m *mounts) resolve(path string, links *int) (string, error) {
+func (m *Mounts) resolve(path string, links *int) (string, error) {
 	if m.onServer(path) {
 		return "", &fs.PathError{Op: "stat", Path: path, Err: errOnServer}
 	}
@@ -123,7 +125,7 @@ func (m *mounts) resolve(path string, links *int) (string, error) {
 
 // layersOf returns the paths at which the directory of a path is to be found below an
 // overlay. They may lead anywhere, and are not looked at.
-func (m *mounts) layersOf(path string) (names []string) {
+func (m *Mounts) layersOf(path string) (names []string) {
 	at := m.at(path)
 	if at == nil {
 		return nil
@@ -135,12 +137,12 @@ func (m *mounts) layersOf(path string) (names []string) {
 	return names
 }
 
-// same reports that path, which index.json names, leads to the directory real.
-func (m *mounts) same(path, real string) bool {
+// Same reports that path, which index.json names, leads to the directory real.
+func (m *Mounts) Same(path, real string) bool {
 	if path == real {
 		return true
 	}
-	info, err := m.stat(path)
+	info, err := m.Stat(path)
 	if err != nil {
 		return false
 	}

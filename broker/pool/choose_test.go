@@ -1,4 +1,4 @@
-package broker
+package pool
 
 import (
 	"fmt"
@@ -53,35 +53,35 @@ func TestChooseProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		idx := drawIndex(t)
 		scope := rapid.SampledFrom([]string{"", "model:x"}).Draw(t, "request scope")
-		sel := selected{pool: "p", scope: scope}
+		sel := Selected{Pool: "p", Scope: scope}
 		free := map[string]bool{}
 		for _, a := range idx.Members("p") {
-			if !a.Disabled && !heldUntil(a, scope, testNow).After(testNow) && !needsLogin(a, testNow) {
+			if !a.Disabled && !heldUntil(a, scope, testNow).After(testNow) && !WantsLogin(a, testNow) {
 				free[a.ID] = true
 			}
 		}
-		got := choose(idx, sel, nil, testNow)
+		got := Choose(idx, sel, nil, testNow)
 		switch {
-		case got.account == nil:
+		case got.Account == nil:
 			if len(free) > 0 {
-				t.Fatalf("%d accounts are free and none was chosen: %v", len(free), got.err)
+				t.Fatalf("%d accounts are free and none was chosen: %v", len(free), got.Err)
 			}
-			if fault.CodeOf(got.err) == fault.Internal {
-				t.Fatalf("no reason: %v", got.err)
+			if fault.CodeOf(got.Err) == fault.Internal {
+				t.Fatalf("no reason: %v", got.Err)
 			}
-			if e := got.err.(*fault.Error); e.Code == fault.AllHeld && !e.RetryAt.After(testNow) {
+			if e := got.Err.(*fault.Error); e.Code == fault.AllHeld && !e.RetryAt.After(testNow) {
 				t.Fatalf("all held until %v, which is over", e.RetryAt)
 			}
-		case got.account.Pool != "p":
+		case got.Account.Pool != "p":
 			t.Fatal("the fence did not hold")
-		case free[got.account.ID]:
-			if cur := idx.Pools["p"].Current; free[cur] && got.account.ID != cur {
+		case free[got.Account.ID]:
+			if cur := idx.Pools["p"].Current; free[cur] && got.Account.ID != cur {
 				t.Fatal("left the current account though it is free")
 			}
 		case len(free) > 0:
 			t.Fatal("chose an account that is not free though another one is")
-		case got.account.Disabled || got.account.Removing || heldUntil(got.account, scope, testNow).After(testNow) || !lives(got.account, testNow):
-			t.Fatalf("chose %+v", got.account)
+		case got.Account.Disabled || got.Account.Removing || heldUntil(got.Account, scope, testNow).After(testNow) || !Lives(got.Account, testNow):
+			t.Fatalf("chose %+v", got.Account)
 		}
 	})
 }
@@ -91,11 +91,11 @@ func TestChoosePinned(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		idx := drawIndex(t)
 		a := rapid.SampledFrom(idx.Accounts).Draw(t, "pinned")
-		got := choose(idx, selected{pool: a.Pool, prefer: a.ID, pinned: true}, nil, testNow)
-		if got.account != nil && got.account.ID != a.ID {
+		got := Choose(idx, Selected{Pool: a.Pool, Prefer: a.ID, Pinned: true}, nil, testNow)
+		if got.Account != nil && got.Account.ID != a.ID {
 			t.Fatal("another account than the pinned one")
 		}
-		if got.account != nil && (a.Disabled || a.Removing || heldUntil(&a, "", testNow).After(testNow)) {
+		if got.Account != nil && (a.Disabled || a.Removing || heldUntil(&a, "", testNow).After(testNow)) {
 			t.Fatal("a pinned account that is not to be used was used")
 		}
 	})
@@ -109,12 +109,12 @@ func TestChooseInAPart(t *testing.T) {
 		if rapid.Bool().Draw(t, "misplaced") {
 			idx.Pools["p"] = index.Pool{Provider: "sim", Current: rapid.SampledFrom(idx.Accounts).Draw(t, "elsewhere").ID}
 		}
-		parts := byPool(idx)
+		parts := ByPool(idx)
 		for _, pool := range idx.PoolsOf("") {
-			for _, sel := range []selected{{pool: pool}, {pool: pool, soonest: true}, {pool: pool, prefer: idx.Pools[pool].Current, pinned: true}} {
-				whole, part := choose(idx, sel, nil, testNow), choose(parts[pool], sel, nil, testNow)
-				if (whole.account == nil) != (part.account == nil) || whole.account != nil && whole.account.ID != part.account.ID ||
-					whole.reason != part.reason || fmt.Sprint(whole.err) != fmt.Sprint(part.err) {
+			for _, sel := range []Selected{{Pool: pool}, {Pool: pool, soonest: true}, {Pool: pool, Prefer: idx.Pools[pool].Current, Pinned: true}} {
+				whole, part := Choose(idx, sel, nil, testNow), Choose(parts[pool], sel, nil, testNow)
+				if (whole.Account == nil) != (part.Account == nil) || whole.Account != nil && whole.Account.ID != part.Account.ID ||
+					whole.Reason != part.Reason || fmt.Sprint(whole.Err) != fmt.Sprint(part.Err) {
 					t.Fatalf("%+v: of the whole %+v, of the part %+v", sel, whole, part)
 				}
 			}
@@ -131,7 +131,7 @@ func BenchmarkChoose(b *testing.B) {
 		}
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			for b.Loop() {
-				choose(idx, selected{pool: "p"}, nil, testNow)
+				Choose(idx, Selected{Pool: "p"}, nil, testNow)
 			}
 		})
 	}

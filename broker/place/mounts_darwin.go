@@ -1,4 +1,4 @@
-package broker
+package place
 
 import (
 	"strings"
@@ -26,7 +26,7 @@ func mountTable() ([]mount, error) {
 func topMount([]mount) *mount { return nil }
 
 // at returns the mount that path is on; names there differ in more than their case.
-func (m *mounts) at(path string) *mount {
+func (m *Mounts) at(path string) *mount {
 	var at *mount
 	for i := range m.table {
 		e := &m.table[i]
@@ -38,10 +38,10 @@ func (m *mounts) at(path string) *mount {
 }
 
 // namesOf is for systems that mount one directory twice.
-func (m *mounts) namesOf(string) []string { return nil }
+func (m *Mounts) namesOf(string) []string { return nil }
 
 // remote reports that path is on a mount that is neither local nor authferry's own.
-func (m *mounts) remote(path string) bool {
+func (m *Mounts) remote(path string) bool {
 	at := m.at(path)
 	return at == nil || !at.local && at != m.own
 }

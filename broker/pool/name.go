@@ -1,0 +1,33 @@
+package pool
+
+import (
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/index"
+)
+
+// CheckName checks what a pool is to be called.
+func CheckName(name string) (string, error) {
+	name, err := index.CheckLabel(name)
+	if err != nil {
+		return "", fault.Errorf(fault.Usage, "invalid pool name").Because(err)
+	}
+	return name, nil
+}
+
+// For is the pool that an account of provider gets into by name: one that is
+// there, or a new one. Errors: Fenced for a pool of another provider.
+func For(idx *index.Index, name, provider string) (string, error) {
+	known, p, ok := idx.FindPool(name)
+	if ok && p.Provider != provider {
+		return "", fault.Errorf(fault.Fenced, "pool %s is of provider %s, and a pool never mixes providers", fault.Quote(known), p.Provider).Try(fault.Remedy{Do: fault.Again, Pool: "POOL"})
+	}
+	return known, nil
+}
+
+// Rank numbers accounts in their order.
+func Rank(members []*index.Account) []*index.Account {
+	for i, m := range members {
+		m.Rank = i + 1
+	}
+	return members
+}

@@ -1,0 +1,49 @@
+package pool
+
+import (
+	"time"
+
+	"github.com/authferry/authferry/broker/index"
+)
+
+const (
+	// ProbeEvery is how often one caller is let through to an account although
+	// it is held, and how long after the hold began for the first time.
+	ProbeEvery = 15 * time.Minute
+	// worthProbing is how long a hold is that is looked into before it is over.
+	worthProbing = time.Hour
+)
+
+// ProbeCandidate is the account whose hold was looked into longest ago, if
+// nothing in the pool is free and it is time.
+func ProbeCandidate(idx *index.Index, sel Selected, now time.Time) *index.Account {
+	var best *index.Account
+	var oldest time.Time
+	for _, a := range sel.Members(idx) {
+		if a.Disabled || WantsLogin(a, now) {
+			continue
+		}
+		seen, long := time.Time{}, true
+		for _, h := range a.Holds {
+			if !h.Until.After(now) || h.Scope != HeldForScope && h.Scope != sel.Scope {
+				continue
+			}
+			if now.Sub(h.ProbedAt).Abs() < ProbeEvery {
+				return nil // the pool has had its probe
+			}
+			long = long && h.Proven && h.Until.Sub(h.ReportedAt) > worthProbing && now.Sub(h.ReportedAt) >= ProbeEvery
+			for _, t := range []time.Time{h.ReportedAt, h.ProbedAt} {
+				if t.After(seen) {
+					seen = t
+				}
+			}
+		}
+		if seen.IsZero() {
+			return nil // free
+		}
+		if long && (!sel.Pinned || a.ID == sel.Prefer) && (best == nil || seen.Before(oldest)) {
+			best, oldest = a, seen
+		}
+	}
+	return best
+}

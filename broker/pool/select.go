@@ -1,0 +1,341 @@
+package pool
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/place"
+)
+
+// Selection is how a caller says which account: flags, environment and place.
+// Account may be a label, "provider/label" or an id.
+type Selection struct {
+	Account, Pool, Provider string // --account, --pool, PROVIDER
+	EnvAccount, EnvPool     string // AUTHFERRY_ACCOUNT, AUTHFERRY_POOL
+	Dir                     string // the working directory, for bindings; empty: none apply
+	DirUnknown              bool   // there is one, and nobody can tell which: a binding may apply
+	Scope                   string // --hold-scope; empty: only holds on the whole account count
+	KeysOnly                bool   // the token is for an API that takes API keys, and no login's
+}
+
+// Selected is a Selection worked out against an index.
+type Selected struct {
+	Pool   string
+	Prefer string // account id; empty: the pool's current
+	Pinned bool   // prefer or nothing
+	Scope  string
+	Keys   bool // API keys only
+	// soonest: among free accounts the one whose quota window ends first, not
+	// the one that ranks first.
+	soonest bool
+	Origin  string // where the token will be sent; empty: the caller sees to that
+	Server  string // the remote MCP server that it will be sent to; likewise
+	Except  []string
+}
+
+// Resolve finds the pool, and the account if one is named, in the order of the
+// contract: --account, --pool, environment, binding, PROVIDER, the only pool.
+// A pool from a flag or the environment is a fence, and a binding is one for
+// its own provider; an explicit --pool overrides environment and binding.
+func (r Rules) Resolve(idx *index.Index, s Selection) (Selected, error) {
+	sel, err := r.ResolveIn(idx, s)
+	if err != nil {
+		return Selected{}, err
+	}
+	sel.Scope, sel.Keys = s.Scope, s.KeysOnly
+	return r.Everyday(idx, sel), nil
+}
+
+// Everyday adds what holds for every selection: the strategy, without failover the
+// current account is as good as pinned, and a login whose provider's API takes no login's
+// token is left to those who name it, while the pool has an API key.
+func (r Rules) Everyday(idx *index.Index, sel Selected) Selected {
+	sel.soonest = r.SoonestReset
+	if sel.Pinned {
+		return sel
+	}
+	if r.Failover {
+		sel.Keys = sel.Keys || r.KeysServe(idx, sel)
+		return sel
+	}
+	sel.Pinned = true
+	if sel.Prefer = idx.Pools[sel.Pool].Current; idx.Account(sel.Prefer) == nil {
+		sel.Prefer = ""
+		if members := sel.Members(idx); len(members) > 0 {
+			sel.Prefer = members[0].ID
+		}
+	}
+	return sel
+}
+
+// KeysServe reports that the pool has logins and API keys, and the API takes the keys
+// alone: the one that the token is for, or where that isn't known its provider's.
+func (r Rules) KeysServe(idx *index.Index, sel Selected) bool {
+	logins, keys := false, false
+	for i := range idx.Accounts {
+		if a := &idx.Accounts[i]; a.Pool == sel.Pool && !a.Removing && !a.Disabled {
+			logins, keys = logins || a.Kind != index.KindAPIKey, keys || a.Kind == index.KindAPIKey
+		}
+	}
+	if !logins || !keys { // nearly always, and then the providers' data isn't read
+		return false
+	}
+	return r.KeysOnly(idx.Pools[sel.Pool].Provider, sel.Origin)
+}
+
+// Members are the accounts that may be handed out, by rank.
+func (sel Selected) Members(idx *index.Index) []*index.Account {
+	return slices.DeleteFunc(idx.Members(sel.Pool), func(a *index.Account) bool { return !sel.takes(a) })
+}
+
+// takes reports that a is of a kind that is of use.
+func (sel Selected) takes(a *index.Account) bool { return !sel.Keys || a.Kind == index.KindAPIKey }
+
+// ResolveIn is Resolve for who wants to know which pool is meant, whatever the settings say.
+func (r Rules) ResolveIn(idx *index.Index, s Selection) (Selected, error) {
+	fence, account := s.Pool, s.Account
+	if fence == "" {
+		fence, account = s.EnvPool, cmp.Or(account, s.EnvAccount)
+	}
+	if account != "" {
+		a, err := FindAccount(idx, account, s.Provider)
+		if err != nil {
+			return Selected{}, err
+		}
+		if fence != "" && !IsPool(idx, fence, a.Pool) {
+			return Selected{}, fault.Errorf(fault.Fenced, "account %s is in pool %s, outside of pool %s", fault.Quote(a.Label), fault.Quote(a.Pool), fault.Quote(fence)).
+				Try(fault.Remedy{Do: fault.Again, Account: Reference(idx, a), Pool: a.Pool})
+		}
+		if s.Pool == "" {
+			own, err := r.Bound(idx, s, a.Provider)
+			if err != nil {
+				return Selected{}, err
+			}
+			if own != nil && BoundPool(idx, own) != a.Pool {
+				return Selected{}, fault.Errorf(fault.Fenced, "this directory is bound to %s for provider %s, and account %s is outside of it", boundTo(idx, own), a.Provider, fault.Quote(a.Label)).
+					Try(fault.Remedy{Do: fault.Again, Account: Reference(idx, a), Pool: a.Pool})
+			}
+		}
+		return Selected{Pool: a.Pool, Prefer: a.ID, Pinned: true}, nil
+	}
+	if fence != "" {
+		name, pool, ok := idx.FindPool(fence)
+		if !ok {
+			return Selected{}, fault.Errorf(fault.NoAccount, "there is no pool %s; there are: %s", fault.Quote(fence), Names(idx, ""))
+		}
+		if s.Provider != "" && pool.Provider != s.Provider {
+			return Selected{}, fault.Errorf(fault.Fenced, "provider %s is outside of pool %s, which is of provider %s", s.Provider, fault.Quote(name), pool.Provider)
+		}
+		if s.Pool == "" {
+			own, err := r.Bound(idx, s, pool.Provider)
+			if err != nil {
+				return Selected{}, err
+			}
+			if own != nil && BoundPool(idx, own) != name {
+				return Selected{}, fault.Errorf(fault.Fenced, "this directory is bound to %s for provider %s, and AUTHFERRY_POOL says %s", boundTo(idx, own), pool.Provider, fault.Quote(name)).
+					Try(fault.Remedy{Do: fault.Again, Pool: name})
+			}
+		}
+		return Selected{Pool: name}, nil
+	}
+	bound, err := r.Bound(idx, s, s.Provider)
+	if err != nil {
+		return Selected{}, err
+	}
+	if bound != nil {
+		if bound.Account == "" {
+			if idx.Pools[bound.Pool].Provider != bound.Provider { // it ended, and the name may be another provider's by now
+				return Selected{}, fault.Errorf(fault.NoAccount, "pool %s, which this directory is bound to, has no account of provider %s any more", fault.Quote(bound.Pool), bound.Provider).
+					Try(fault.Remedy{Do: fault.Unbind, Path: bound.Dir})
+			}
+			return Selected{Pool: bound.Pool}, nil
+		}
+		if a := idx.Account(bound.Account); a != nil {
+			return Selected{Pool: a.Pool, Prefer: a.ID, Pinned: true}, nil
+		}
+		return Selected{}, fault.Errorf(fault.NoAccount, "the account that this directory is bound to was removed").Try(fault.Remedy{Do: fault.Unbind, Path: bound.Dir})
+	}
+	pools := idx.PoolsOf(s.Provider)
+	switch {
+	case len(pools) == 1:
+		return Selected{Pool: pools[0]}, nil
+	case len(pools) == 0 && s.Provider == "":
+		return Selected{}, fault.Errorf(fault.NoAccount, "there is no account yet").Try(fault.Remedy{Do: fault.ListProviders})
+	case len(pools) == 0:
+		return Selected{}, fault.Errorf(fault.NoAccount, "there is no account of provider %s", s.Provider).Try(r.ToLogIn(s.Provider)...)
+	}
+	if own, p, ok := idx.FindPool(s.Provider); s.Provider != "" && ok && p.Provider == s.Provider {
+		return Selected{Pool: own}, nil
+	}
+	return Selected{}, fault.Errorf(fault.Ambiguous, "which pool? there are: %s", Names(idx, s.Provider)).Try(OneOf(pools)...)
+}
+
+// Leased is the account that a lease names.
+func Leased(idx *index.Index, id string) (*index.Account, error) {
+	a := idx.Account(id)
+	if a == nil || a.Removing {
+		return nil, fault.Errorf(fault.NoAccount, "the lease names an account that is not here (any more)").Try(fault.Remedy{Do: fault.ListAccounts})
+	}
+	return a, nil
+}
+
+// ResolveLease is resolve for a caller that quotes a lease of a: unless it asks for
+// another, what s names is looked for at a's provider, for whose API the caller wants a
+// token; and where s names nothing, and the directory is bound to nothing there, it
+// means a's own pool.
+func (r Rules) ResolveLease(idx *index.Index, s Selection, a *index.Account) (Selected, error) {
+	named := cmp.Or(s.Account, s.Pool, s.EnvAccount, s.EnvPool) != ""
+	s.Provider = cmp.Or(s.Provider, a.Provider)
+	if !named && s.Provider == a.Provider {
+		switch own, err := r.Bound(idx, s, a.Provider); {
+		case err != nil:
+			return Selected{}, err
+		case own == nil:
+			s.Pool = a.Pool
+		}
+	}
+	sel, err := r.Resolve(idx, s)
+	if name := cmp.Or(s.Account, s.EnvAccount); fault.CodeOf(err) == fault.NoAccount && name != "" {
+		if _, elsewhere := FindAccount(idx, name, ""); elsewhere == nil {
+			err = outside(a)
+		}
+	}
+	return sel, err
+}
+
+func outside(a *index.Account) error {
+	return fault.Errorf(fault.Fenced, "the lease is of account %s, outside of what was selected", fault.Quote(a.Label))
+}
+
+// Narrow keeps the selection's fence and turns to one account in it: the one
+// that a lease names.
+func (sel Selected) Narrow(a *index.Account) (Selected, error) {
+	if a.Pool != sel.Pool || sel.Pinned && sel.Prefer != a.ID {
+		return sel, outside(a)
+	}
+	sel.Prefer = a.ID
+	return sel, nil
+}
+
+// FindAccount finds an account by label, "provider/label" or id; provider, if
+// not empty, is the only one to look at. Errors: NoAccount, Ambiguous.
+func FindAccount(idx *index.Index, name, provider string) (*index.Account, error) {
+	if index.ValidID(name) {
+		if a := idx.Account(name); a != nil && (provider == "" || a.Provider == provider) {
+			return a, nil
+		}
+		return nil, fault.Errorf(fault.NoAccount, "there is no account %s", name).Try(fault.Remedy{Do: fault.ListAccounts})
+	}
+	label := name
+	if p, l, ok := strings.Cut(name, "/"); ok {
+		if provider != "" && p != provider {
+			return nil, fault.Errorf(fault.NoAccount, "account %s is not of provider %s", fault.Quote(name), provider)
+		}
+		provider, label = p, l
+	}
+	var found []*index.Account
+	for i := range idx.Accounts {
+		if a := &idx.Accounts[i]; (provider == "" || a.Provider == provider) && index.EqualLabel(a.Label, label) {
+			found = append(found, a)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		if len(idx.Accounts) == 0 {
+			return nil, fault.Errorf(fault.NoAccount, "there is no account yet").Try(fault.Remedy{Do: fault.ListProviders})
+		}
+		return nil, fault.Errorf(fault.NoAccount, "there is no account %s; there are: %s", fault.Quote(name), labels(idx, provider))
+	}
+	var names []string
+	for _, a := range found {
+		names = append(names, fault.Quote(a.Provider+"/"+a.Label))
+	}
+	return nil, fault.Errorf(fault.Ambiguous, "account %s exists at several providers: %s", fault.Quote(name), strings.Join(names, ", "))
+}
+
+// Reference names a for a command: by its label, unless FindAccount would need more.
+func Reference(idx *index.Index, a *index.Account) string {
+	for _, name := range []string{a.Label, a.Provider + "/" + a.Label} {
+		if found, err := FindAccount(idx, name, ""); err == nil && found.ID == a.ID {
+			return name
+		}
+	}
+	return a.ID
+}
+
+func labels(idx *index.Index, provider string) string {
+	var names []string
+	for _, a := range idx.Accounts {
+		if provider == "" || a.Provider == provider {
+			names = append(names, fault.Quote(a.Label))
+		}
+	}
+	if names == nil {
+		return "none at " + provider
+	}
+	return strings.Join(names, ", ")
+}
+
+// Names are those of a provider, or where that is empty all, for a message.
+func Names(idx *index.Index, provider string) string { return Quoted(idx.PoolsOf(provider)) }
+
+// Quoted joins names for a message.
+func Quoted(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	var words []string
+	for _, n := range names {
+		words = append(words, fault.Quote(n))
+	}
+	return strings.Join(words, ", ")
+}
+
+// IsPool reports that who says name means pool.
+func IsPool(idx *index.Index, name, pool string) bool {
+	known, _, _ := idx.FindPool(name)
+	return known == pool
+}
+
+// BoundPool is the pool that bd is to.
+func BoundPool(idx *index.Index, bd *index.Binding) string {
+	if a := idx.Account(bd.Account); a != nil {
+		return a.Pool
+	}
+	return bd.Pool
+}
+
+// boundTo names what bd is to, for a message.
+func boundTo(idx *index.Index, bd *index.Binding) string {
+	if bd.Account != "" && idx.Account(bd.Account) == nil {
+		return "an account that was removed"
+	}
+	return "pool " + fault.Quote(BoundPool(idx, bd))
+}
+
+// Bound is the binding that counts for provider where s is.
+func (r Rules) Bound(idx *index.Index, s Selection, provider string) (*index.Binding, error) {
+	return place.Bound(idx, r.Home, place.At{Dir: s.Dir, Unknown: s.DirUnknown}, provider)
+}
+
+// Admits reports that a may be handed out for sel: it is in the pool, is the one that
+// is pinned, and is neither disabled nor, unless its caller is let through, held.
+func (sel Selected) Admits(a *index.Account, letThrough bool, now time.Time) bool {
+	return a != nil && !a.Removing && !a.Disabled && a.Pool == sel.Pool && sel.takes(a) && (!sel.Pinned || a.ID == sel.Prefer) &&
+		(letThrough || !heldUntil(a, sel.Scope, now).After(now))
+}
+
+// OneOf is the command that was given, for each of the pools that it may have meant.
+func OneOf(pools []string) (next []fault.Remedy) {
+	const most = 3
+	for _, poolName := range pools[:min(len(pools), most)] {
+		next = append(next, fault.Remedy{Do: fault.Again, Pool: poolName})
+	}
+	return next
+}

@@ -1,0 +1,113 @@
+package pool
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/index"
+)
+
+// AccountView is an account as list, info and status show it. No secret.
+type AccountView struct {
+	ID         string    `json:"id"`
+	Label      string    `json:"label"`
+	Provider   string    `json:"provider"`
+	Pool       string    `json:"pool"`
+	Kind       string    `json:"kind"`
+	Identity   string    `json:"identity,omitempty"`
+	Resource   string    `json:"resource,omitempty"` // of a remote MCP server's login: that server
+	Service    string    `json:"service,omitempty"`  // its name for itself
+	Scopes     []string  `json:"scopes,omitempty"`   // that such a login was asked for
+	State      State     `json:"state"`
+	Current    bool      `json:"current"`
+	Rank       int       `json:"rank"`
+	Generation int       `json:"generation"`
+	ExpiresAt  time.Time `json:"expires_at,omitzero"`
+	// NoRefresh: there is no refresh token, so the login ends with its access token.
+	NoRefresh        bool      `json:"no_refresh,omitempty"`
+	RefreshExpiresAt time.Time `json:"refresh_expires_at,omitzero"`
+	AddedAt          time.Time `json:"added_at"`
+	RefreshedAt      time.Time `json:"refreshed_at,omitzero"`
+	// Backoff is there while the next refresh waits because the last one failed.
+	Backoff *BackoffView `json:"backoff,omitempty"`
+	Holds   []HoldView   `json:"holds,omitempty"`
+	Usage   []UsageView  `json:"usage,omitempty"`
+
+	// EndsSoon is when the login ends, if that is so soon that a person should know.
+	EndsSoon time.Time `json:"-"`
+	// Renew is what gives the account a new login.
+	Renew fault.Remedy `json:"-"`
+}
+
+// BackoffView says since when refreshes fail, when the next one may try, and why.
+// Stated: the provider asked for that time.
+type BackoffView struct {
+	Since  time.Time `json:"since"`
+	Until  time.Time `json:"until"`
+	Reason string    `json:"reason"`
+	Stated bool      `json:"stated"`
+}
+
+// HoldView is a hold that is not over.
+type HoldView struct {
+	Scope      string    `json:"scope"`
+	Until      time.Time `json:"until"`
+	Source     string    `json:"source"`
+	Proven     bool      `json:"proven"`
+	Cut        bool      `json:"cut,omitempty"`
+	ReportedAt time.Time `json:"reported_at"`
+}
+
+// UsageView is a quota window as the provider last stated it; Used is a
+// fraction, 1 is all of it.
+type UsageView struct {
+	Window   string    `json:"window"`
+	Used     float64   `json:"used"`
+	ResetsAt time.Time `json:"resets_at,omitzero"`
+}
+
+// ViewAccount shows a at the moment now; current is its pool's, nil where it has none.
+func ViewAccount(a, current *index.Account, now time.Time) AccountView {
+	v := AccountView{
+		ID: a.ID, Label: a.Label, Provider: a.Provider, Pool: a.Pool, Kind: a.Kind, Identity: a.Identity,
+		Resource: a.Resource, Service: a.Service, Scopes: a.Scopes,
+		State: StateOf(a, now), Current: current != nil && current.ID == a.ID, Rank: a.Rank, Generation: a.Generation,
+		ExpiresAt: Seconds(a.ExpiresAt), RefreshExpiresAt: Seconds(a.RefreshExpiresAt), AddedAt: Seconds(a.AddedAt), RefreshedAt: Seconds(a.RefreshedAt),
+		NoRefresh: a.Kind == index.KindOAuth && a.Fingerprint == "", Renew: Renewal(a), EndsSoon: EndsSoon(a, now),
+	}
+	if f := a.Failure; BackingOff(a, now) && a.Kind != index.KindAPIKey && !WantsLogin(a, now) {
+		v.Backoff = &BackoffView{Since: Seconds(cmp.Or(f.Since, f.At)), Until: SecondsUp(f.NextTryAt), Reason: f.Message, Stated: f.Stated}
+	}
+	for _, h := range a.Holds {
+		if h.Until.After(now) {
+			v.Holds = append(v.Holds, ViewHold(h))
+		}
+	}
+	for _, u := range a.Usage {
+		if u.ResetsAt.IsZero() || u.ResetsAt.After(now) {
+			v.Usage = append(v.Usage, UsageView{u.Window, u.Used, Seconds(u.ResetsAt)})
+		}
+	}
+	return v
+}
+
+// ViewHold shows a hold.
+func ViewHold(h index.Hold) HoldView {
+	until := SecondsUp(h.Until)
+	if h.Cut { // a cap is not exceeded
+		until = Seconds(h.Until)
+	}
+	return HoldView{h.Scope, until, h.Source, h.Proven, h.Cut, Seconds(h.ReportedAt)}
+}
+
+// SecondsUp is for the end of a wait, which is not shown earlier than it is.
+func SecondsUp(t time.Time) time.Time {
+	if whole := Seconds(t); whole.Equal(t) {
+		return whole
+	}
+	return Seconds(t.Add(time.Second))
+}
+
+// Seconds is t as documents have it.
+func Seconds(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
