@@ -43,6 +43,7 @@ var floors = []struct {
 	{"broker/folder", 5},
 	{"broker/place", 6},
 	{"broker/pool", 7},
+	{"broker/rotation", 8},
 	{"broker/brokertest", 10},
 	{"broker/torture", 10},
 	{"broker", 10},
@@ -185,7 +186,7 @@ func judge(dir, imported string) string {
 	case from == to:
 		return ""
 	case below >= floor:
-		return dir + " imports " + target + ": imports only point down (cmd → serve → broker → pool → place → folder → record → fault, index, oauth, migrate → lock, ratelimit, keystore)"
+		return dir + " imports " + target + ": imports only point down (cmd → serve → broker → rotation → pool → place → folder → record → fault, index, oauth, migrate → lock, ratelimit, keystore)"
 	}
 	return ""
 }

@@ -13,14 +13,13 @@ type Options = folder.Options
 // the same folder.
 type Broker struct {
 	*folder.Folder
-	spare *reserve // of a rotator
 }
 
 // New makes a Broker. It touches neither disk nor keystore.
 func New(opt Options) *Broker { return &Broker{Folder: folder.New(opt)} }
 
 // in is b in another folder.
-func (b *Broker) in(f *folder.Folder) *Broker { return &Broker{f, b.spare} }
+func (b *Broker) in(f *folder.Folder) *Broker { return &Broker{f} }
 
 // rules are those of its folder.
 func (b *Broker) rules() pool.Rules { return pool.RulesOf(b.Folder) }

@@ -1,7 +1,7 @@
 // Package broker decides who gets which token now. It owns every rule; the
 // packages below it know one thing each: fault how to fail, index the metadata,
-// pool who is chosen, place which directory is bound, oauth the wire, ratelimit a
-// provider's signals, keystore the secrets at rest.
+// pool who is chosen, place which directory is bound, rotation how a token is renewed,
+// oauth the wire, ratelimit a provider's signals, keystore the secrets at rest.
 //
 // Its Go API may change in any release, and so may that of every other package of this
 // module. What stays stable is the program's command line, its JSON and its exit codes.
@@ -70,9 +70,6 @@
 // lock, for whoever takes it (folder: LockAccount). An index is replaced only while its
 // lock's file is the locked one.
 //
-//   - The gate (<id>.gate) is held by the one caller that wants a rotation, and
-//     passes the herd one by one: who gets it looks at the index and mostly finds
-//     the work done. Losing it is harmless.
 //   - The rotation lock (<id>.lock) is held by the rotator, and by remove and
 //     keystore migrate. It alone makes rule 2 true. A login and an import hold the
 //     one of the account that they make, until the index has it; doctor tells by
@@ -81,49 +78,8 @@
 //   - The import lock is held by who takes logins over, so that two of them make
 //     one account.
 //
-// The manifest's, the settings' and the probe's lock stand with folder.
-//
-// # Rotation
-//
-// The rotator (rotate.go) is this program again, as a hidden command in a
-// session of its own; its report pipe is all that ties it to the caller. Under
-// the rotation lock:
-//
-//  1. Read the index and all grant slots; roll the index forward to what the
-//     keystore has. Newer than the caller's generation already? Done.
-//  2. Back-off not over, or this refresh token known dead? Say so, no request.
-//     Callers look at the index for that before they start a rotator, but for the
-//     dead mark they look into the keystore as well: the index may be from before
-//     the login that is stored now.
-//  3. Preflight: write a value as big as both records together to an item of its own.
-//     A keystore that refuses ends it here with nothing spent. What keeping the tokens
-//     takes of this system is set aside (reserve.go): descriptors at the very beginning,
-//     memory and threads just before the intent. Without those nothing is sent; a limit
-//     that comes later finds them there. One on the size of files makes a write fail,
-//     which is tried again.
-//  4. Connect. The intent is written to the index and synced in the first Read
-//     of the request's body: after DNS, TCP and TLS, before the first byte of
-//     the token. So being offline never leaves an unknown outcome.
-//  5. Send once: no redirect, no retry by the transport. A 2xx is searched for the
-//     tokens, whatever is around them, before its outcome is called unknown: only
-//     an object with an access token counts, nothing within an error does, and what
-//     was sent is no new token. How long the provider may take is counted while this
-//     process runs: one that was stopped reads what its socket has before it gives up.
-//  6. A token came: folder.Commit, so grant, access, index in this order. A keystore that
-//     refuses now is asked again for ten minutes with the tokens in memory; so is a
-//     folder that is gone.
-//  7. None came. invalid_grant and its kin: read the grants again; another
-//     refresh token is stored now: adopt it, else the account needs a login, for
-//     that fingerprint. But one that was found in an odd answer (Salvaged) may have
-//     been none: the grant before it, which is in its slot still, is stored again as
-//     the newest and has one more try (restore.go; a crash on the way leaves either
-//     as the newest, and the next rotator goes on from there). Throttled or never
-//     sent: unspent, back off; so is a 503 that the server says itself, by an OAuth
-//     error or Retry-After. A gateway's 503 is as unknown as its 502. Outcome
-//     unknown: the intent stays; one recovery at once within 25 s of the send
-//     (servers' grace), then back-off, then only when a token is needed. Once
-//     the failure is recorded, the rotator looks whether the access token is
-//     over, and notes it there: those who waited then need not look.
+// The manifest's, the settings' and the probe's lock stand with folder, the gate with
+// rotation.
 //
 // # Login
 //
@@ -176,30 +132,9 @@
 //
 // # What a crash leaves
 //
-// The K numbers name the points at which tests kill the rotator; from K17 on, the
-// command.
+// The K numbers name the points at which tests kill a process. K1 to K16 are the
+// rotator's, and stand with rotation; these are the command's.
 //
-//	K1  waiting for a lock          nothing
-//	K2  after the rotation lock     nothing
-//	K3  after reading the records   nothing, or an index rolled forward
-//	K4  during or after preflight   a probe item of x's; nothing spent
-//	K5  connected, no intent yet    nothing spent
-//	K6  inside an index write       the old index or the new one; a stray
-//	                                temporary file, swept later
-//	K7  intent written, not sent    an intent; the next rotator sends the token
-//	K8  within the request body     as K9
-//	K9  sent, no answer read        an intent; the token may be spent. The next
-//	K10 within the answer           rotator sends it again as a recovery: good
-//	K11 answered, not stored        with servers that grant a grace or do not
-//	                                rotate; else the provider says invalid_grant
-//	                                and the account needs a login
-//	K12 grant write under way       as K11, or as K14 if the keystore finished it
-//	K13 between chunks              as K11: a partly written record is damaged
-//	K14 grant stored                the next rotator rolls forward; the access
-//	                                token is lost, so it rotates once more, with
-//	                                the new refresh token
-//	K15 access stored, no commit    rolled forward without a request
-//	K16 committed                   nothing
 //	K17 while printing              nothing
 //	K18 in login or import          import: the login in the other program's file,
 //	                                here, or in both; login: nothing, or as K21; the
@@ -213,10 +148,6 @@
 //	K21 in login, code exchanged    an account in the manifest that the index does
 //	                                not have; doctor names it. A renewal: the old
 //	                                login, or, once its grant is stored, as K14
-//
-// From K8 to K12 is the only window in which a login can be lost, and only at a
-// server without grace and with the rotator itself killed; the caller's death is
-// never enough, because the rotator outlives it.
 //
 // # What is lost otherwise
 //

@@ -157,10 +157,12 @@ func TestDoctorFindings(t *testing.T) {
 		"its login was left alone":        func(a *index.Account) { a.Removing = true },
 		"no longer accepts its login":     func(a *index.Account) { a.Dead = a.Fingerprint },
 		"its last refresh failed: broken": func(a *index.Account) { a.Failure = &index.Failure{Message: "broken"} },
-		"what became of it is not known":  func(a *index.Account) { a.Intents = []index.Intent{newIntent("b", 2, "x", 1, time.Now())} },
-		"its login ends at":               func(a *index.Account) { a.RefreshExpiresAt = time.Now().Add(time.Hour) },
-		"auth.json has this login too":    func(a *index.Account) { a.Shared = theirs },
-		"was used in the future":          func(a *index.Account) { a.RefreshedAt = time.Now().Add(time.Hour) },
+		"what became of it is not known": func(a *index.Account) {
+			a.Intents = []index.Intent{{Slot: "b", Generation: 2, Fingerprint: "x", Attempt: 1, PID: os.Getpid(), StartedAt: time.Now().UTC()}}
+		},
+		"its login ends at":            func(a *index.Account) { a.RefreshExpiresAt = time.Now().Add(time.Hour) },
+		"auth.json has this login too": func(a *index.Account) { a.Shared = theirs },
+		"was used in the future":       func(a *index.Account) { a.RefreshedAt = time.Now().Add(time.Hour) },
 	} {
 		var before index.Account
 		edit := func(f func(*index.Account)) {

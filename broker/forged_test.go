@@ -2,7 +2,6 @@ package broker
 
 import (
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -203,15 +202,5 @@ func TestForgedSpent(t *testing.T) {
 	}
 	if done, err := n.takeOver(false); err != nil || done.Removed != 0 || n.content() != before {
 		t.Errorf("%+v, %v; the file has %s", done, err, n.content())
-	}
-}
-
-// A count of failures is no way around the back-off.
-func TestForgedFailures(t *testing.T) {
-	for _, last := range []*index.Failure{{Count: -50}, {Count: -1}, {}, {Count: index.MaxCount}, {Count: math.MaxInt}} {
-		f := nextFailure(last, fault.Errorf(fault.Internal, "x"), time.Now())
-		if !index.ValidCount(f.Count) || time.Until(f.NextTryAt) > time.Minute {
-			t.Errorf("%+v: %+v", last, f)
-		}
 	}
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
+	"github.com/authferry/authferry/broker/rotation"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -303,7 +304,7 @@ func TestAgeAndSignalsAfterTheAnswer(t *testing.T) {
 		}
 	}
 	t.Cleanup(func() { folder.Reached = func(string) {} })
-	if err := w.broker().rotate(ctx, a.ID, renewal{beyond: 1}, false); err != nil {
+	if err := rotation.Rotate(ctx, w.broker().Folder, a.ID, rotation.Wish{Beyond: 1}); err != nil {
 		t.Fatal(err)
 	}
 	b, idx := openedAt(t, w.broker())
@@ -374,7 +375,7 @@ func TestBackOffFromTheFuture(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	a := w.add("ada", -time.Second)
 	w.change(a.ID, func(a *index.Account) {
-		a.Failure = &index.Failure{Class: classUnsent, Count: 1, NextTryAt: time.Now().AddDate(4, 0, 0)}
+		a.Failure = &index.Failure{Class: string(oauth.Unsent), Count: 1, NextTryAt: time.Now().AddDate(4, 0, 0)}
 	})
 	if got := w.ask(); got.err != nil {
 		t.Error(got.err)

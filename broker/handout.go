@@ -10,6 +10,7 @@ import (
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/ratelimit"
+	"github.com/authferry/authferry/broker/rotation"
 )
 
 // wanted works a caller's selection out against an index, and which generation of
@@ -91,7 +92,7 @@ func (b *Broker) handOut(ctx context.Context, want wanted, minTTL time.Duration)
 	for {
 		c := pool.Choose(idx, sel, passed, time.Now())
 		if fault.CodeOf(c.Err) == fault.LoginNeeded && !looked {
-			if looked = true; b.revive(ctx, idx, sel) {
+			if looked = true; rotation.Revive(ctx, b.Folder, idx, sel) {
 				if idx, err = b.Read(); err != nil {
 					return nil, err
 				}
@@ -113,7 +114,7 @@ func (b *Broker) handOut(ctx context.Context, want wanted, minTTL time.Duration)
 		a, asked := c.Account, time.Now()
 		if !sel.Pinned && !c.Last && passed.Of(a.ID) == nil && b.stuck(a, asked) {
 			// Another one that can serve is not kept waiting for it.
-			other := append(slices.Clone(passed), pool.Passing{ID: a.ID, Err: b.tooSlow(a.ID)})
+			other := append(slices.Clone(passed), pool.Passing{ID: a.ID, Err: rotation.TooSlow(b.Folder, a.ID)})
 			if next := pool.Choose(idx, sel, other, asked); next.Account != nil && !next.Last {
 				passed = other
 				continue

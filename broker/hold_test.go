@@ -16,6 +16,7 @@ import (
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/rotation"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -69,8 +70,8 @@ func TestLocksDeletedInTheWindow(t *testing.T) {
 				switch command {
 				case "remove":
 					next.Args = []string{"authferry", "remove", "ada"}
-				case RotateCommand:
-					next.Args = []string{"authferry", RotateCommand, a.ID, "1"}
+				case rotation.Command:
+					next.Args = []string{"authferry", rotation.Command, a.ID, "1"}
 				}
 				done := make(chan answer, 1)
 				when(t, "K7", func() {
@@ -83,7 +84,7 @@ func TestLocksDeletedInTheWindow(t *testing.T) {
 					case <-time.After(300 * time.Millisecond):
 					}
 				})
-				if err := w.broker().rotate(t.Context(), a.ID, renewal{beyond: 1}, false); err != nil {
+				if err := rotation.Rotate(t.Context(), w.broker().Folder, a.ID, rotation.Wish{Beyond: 1}); err != nil {
 					t.Error(err)
 				}
 				if got := <-done; got.err != nil || command == "token" && !w.good(got.token) {
@@ -120,7 +121,7 @@ func TestLockDeletedBeforeTheSend(t *testing.T) {
 			other.Release()
 		})
 	})
-	if err := b.rotate(t.Context(), a.ID, renewal{beyond: 1}, false); err != nil {
+	if err := rotation.Rotate(t.Context(), b.Folder, a.ID, rotation.Wish{Beyond: 1}); err != nil {
 		t.Error(err)
 	}
 	if l := w.server.Ledger(); len(l.Reuse) > 0 || l.Refreshes("ada") != 1 || w.only().Generation != 2 {
@@ -216,7 +217,7 @@ func TestFolderGoneInTheWindow(t *testing.T) {
 				}
 				time.AfterFunc(250*time.Millisecond, func() { test.back(w, aside); returned <- true })
 			})
-			if err := w.broker().rotate(t.Context(), a.ID, renewal{beyond: 1}, false); err != nil {
+			if err := rotation.Rotate(t.Context(), w.broker().Folder, a.ID, rotation.Wish{Beyond: 1}); err != nil {
 				t.Fatal(err)
 			}
 			<-returned
@@ -229,7 +230,7 @@ func TestFolderGoneInTheWindow(t *testing.T) {
 			if tok, err := w.broker().Token(t.Context(), TokenRequest{}); err != nil || !w.good(tok.AccessToken.Reveal()) {
 				t.Errorf("afterwards: %v", err)
 			}
-			if err := w.broker().rotate(t.Context(), a.ID, renewal{beyond: 2}, false); err != nil {
+			if err := rotation.Rotate(t.Context(), w.broker().Folder, a.ID, rotation.Wish{Beyond: 2}); err != nil {
 				t.Errorf("the next refresh: %v", err)
 			}
 			w.noneLost()

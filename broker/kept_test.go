@@ -12,6 +12,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
+	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/keystore/keystoretest"
@@ -132,7 +133,7 @@ func TestBackOffOfAFailureYetToCome(t *testing.T) {
 	a := w.add("ada", -time.Second)
 	ahead := time.Now().Add(10 * time.Hour)
 	w.change(a.ID, func(a *index.Account) {
-		a.Failure = &index.Failure{Class: classUnsent, Count: 1, At: ahead, NextTryAt: ahead.Add(time.Second)}
+		a.Failure = &index.Failure{Class: string(oauth.Unsent), Count: 1, At: ahead, NextTryAt: ahead.Add(time.Second)}
 	})
 	if got := w.ask(); got.err != nil {
 		t.Error(got.err)

@@ -23,6 +23,7 @@ import (
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/broker/rotation"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/testenv"
 )
@@ -49,9 +50,9 @@ func TestMain(m *testing.M) {
 		Warn:   func(m string, _ ...fault.Remedy) { fmt.Fprintln(os.Stderr, "warning:", m) }})
 	var err error
 	switch args := os.Args[1:]; args[0] {
-	case RotateCommand:
+	case rotation.Command:
 		beyond, _ := strconv.Atoi(args[2])
-		err = b.Rotate(context.Background(), args[1], beyond, Rotation{Rejected: slices.Contains(args, "--rejected"), Background: slices.Contains(args, "--background"),
+		err = rotation.Main(context.Background(), b.Folder, args[1], rotation.Wish{Beyond: beyond, Rejected: slices.Contains(args, "--rejected"), Background: slices.Contains(args, "--background"),
 			Person: slices.Contains(args, "--person"), Now: slices.Contains(args, "--now")}, os.Stdout)
 	case "add":
 		_, err = b.Add(context.Background(), testLogin(os.Getenv("TEST_SERVER"), args[1], args[2], args[3], -time.Second))
@@ -76,10 +77,19 @@ func TestMain(m *testing.M) {
 		}
 	}
 	if err != nil {
-		_ = json.NewEncoder(os.Stderr).Encode(newReport(err))
+		_ = json.NewEncoder(os.Stderr).Encode(said(err))
 		os.Exit(1)
 	}
 	os.Exit(0)
+}
+
+// said is what a process says of err to the one that started it.
+func said(err error) *fault.Error {
+	told := &fault.Error{Code: fault.CodeOf(err), Message: err.Error()}
+	if e, ok := errors.AsType[*fault.Error](err); ok {
+		told.Next, told.RetryAt, told.Own = e.Next, e.RetryAt, e.Own
+	}
+	return told
 }
 
 func envDuration(name string) time.Duration {
@@ -202,9 +212,9 @@ func (w *world) run(cmd *exec.Cmd) answer {
 		return a
 	}
 	for line := range strings.Lines(errs.String()) {
-		var r report
-		if json.Unmarshal([]byte(line), &r) == nil && r.err() != nil {
-			a.err, _ = errors.AsType[*fault.Error](r.err())
+		var e fault.Error
+		if json.Unmarshal([]byte(line), &e) == nil && e.Code != "" {
+			a.err = &e
 		}
 	}
 	if a.err == nil {

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -83,7 +84,7 @@ func TestMissingIsNotEmpty(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			sent := newIntent("c", 2, a.Fingerprint, 1, time.Now())
+			sent := index.Intent{Slot: "c", Generation: 2, Fingerprint: a.Fingerprint, Attempt: 1, PID: os.Getpid(), StartedAt: time.Now().UTC()}
 			w.change(a.ID, func(a *index.Account) {
 				a.Intents = []index.Intent{sent}
 				if row.entry != nil {

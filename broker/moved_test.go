@@ -11,6 +11,7 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
+	"github.com/authferry/authferry/broker/rotation"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/keystore/keystoretest"
 )
@@ -72,7 +73,7 @@ func oldIndex(t *testing.T, to keystore.Kind, at killPoint, used bool) {
 	}
 	id := w.kept(here(), "ada").ID
 	rotate := func() error {
-		return here().rotate(t.Context(), id, renewal{beyond: w.generation(dir, id)}, false)
+		return rotation.Rotate(t.Context(), here().Folder, id, rotation.Wish{Beyond: w.generation(dir, id)})
 	}
 	for range 2 { // an older slot has a token that is spent
 		if err := rotate(); err != nil {

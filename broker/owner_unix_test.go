@@ -19,6 +19,7 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/broker/rotation"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -98,8 +99,10 @@ func TestFolderOfAnother(t *testing.T) {
 		return err
 	}
 	changes["refresh"] = func(b *Broker) error { _, err := b.Refresh(t.Context(), "ada"); return err }
-	changes["rotator"] = func(b *Broker) error { return b.rotate(t.Context(), ada.ID, renewal{beyond: 9}, false) }
-	changes["background rotator"] = func(b *Broker) error { return b.rotate(t.Context(), ada.ID, renewal{beyond: 9}, true) }
+	changes["rotator"] = func(b *Broker) error { return rotation.Rotate(t.Context(), b.Folder, ada.ID, rotation.Wish{Beyond: 9}) }
+	changes["background rotator"] = func(b *Broker) error {
+		return rotation.Rotate(t.Context(), b.Folder, ada.ID, rotation.Wish{Beyond: 9, Background: true})
+	}
 	changes["rename"] = func(b *Broker) error { _, err := b.Rename(t.Context(), "ada", "eva"); return err }
 	changes["remove"] = func(b *Broker) error { _, err := b.Remove(t.Context(), bob.ID, RevokeOwn); return err }
 	changes["migrate"] = func(b *Broker) error { _, err := b.MigrateKeystore(t.Context(), keystore.Keychain); return err }

@@ -8,6 +8,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/broker/rotation"
 )
 
 // Refresh rotates an account's grant now, for a person who wants to know whether the
@@ -15,15 +16,15 @@ import (
 // own does not count; one that the provider asked for does. A caller that waited while
 // another one rotated adopts that result.
 func (b *Broker) Refresh(ctx context.Context, account string) (*index.Account, error) {
-	return b.refreshFor(ctx, account, renewal{person: true, since: time.Now()})
+	return b.refreshFor(ctx, account, rotation.Wish{Person: true, Since: time.Now()})
 }
 
 // RefreshNow is Refresh even where the provider asked to wait, once in 30 s.
 func (b *Broker) RefreshNow(ctx context.Context, account string) (*index.Account, error) {
-	return b.refreshFor(ctx, account, renewal{person: true, now: true, since: time.Now()})
+	return b.refreshFor(ctx, account, rotation.Wish{Person: true, Now: true, Since: time.Now()})
 }
 
-func (b *Broker) refreshFor(ctx context.Context, account string, r renewal) (*index.Account, error) {
+func (b *Broker) refreshFor(ctx context.Context, account string, w rotation.Wish) (*index.Account, error) {
 	idx, err := b.Read()
 	if err != nil {
 		return nil, err
@@ -38,27 +39,7 @@ func (b *Broker) refreshFor(ctx context.Context, account string, r renewal) (*in
 	if pool.LongLived(a) {
 		return nil, fault.Errorf(fault.Usage, "account %s is a long-lived token, which is never refreshed; it ends %s", fault.Quote(a.Label), pool.AtTime(a.ExpiresAt)).Try(pool.Renewal(a))
 	}
-	return b.refresh(ctx, a, r)
-}
-
-func (b *Broker) refresh(ctx context.Context, a *index.Account, r renewal) (*index.Account, error) {
-	r.beyond = a.Generation
-	err := b.renew(ctx, a, r)
-	idx, readErr := b.Read()
-	if readErr != nil {
-		return nil, readErr
-	}
-	after := idx.Account(a.ID)
-	if e, ok := errors.AsType[*fault.Error](err); ok && !r.now && len(e.Next) == 0 && after != nil && after.Failure != nil && after.Failure.Stated {
-		e.Next = []fault.Remedy{{Do: fault.RefreshNow, Account: pool.Reference(idx, after)}}
-	}
-	switch {
-	case err != nil:
-		return nil, err
-	case after == nil:
-		return nil, fault.Errorf(fault.NoAccount, "the account was removed meanwhile").Try(fault.Remedy{Do: fault.ListAccounts})
-	}
-	return after, nil
+	return rotation.Refresh(ctx, b.Folder, a, w)
 }
 
 // Refreshed is what RefreshAll did for one account.
@@ -70,7 +51,7 @@ type Refreshed struct {
 // RefreshAll is Refresh for every account that has a refresh token and is not
 // disabled, one after the other; never before a time that a provider stated.
 func (b *Broker) RefreshAll(ctx context.Context) ([]Refreshed, error) {
-	r := renewal{person: true, since: time.Now()}
+	w := rotation.Wish{Person: true, Since: time.Now()}
 	idx, err := b.ReadOrEmpty()
 	if err != nil {
 		return nil, err
@@ -81,7 +62,7 @@ func (b *Broker) RefreshAll(ctx context.Context) ([]Refreshed, error) {
 			if a.Kind == index.KindAPIKey || a.Disabled || a.Fingerprint == "" {
 				continue
 			}
-			after, err := b.refresh(ctx, a, r)
+			after, err := rotation.Refresh(ctx, b.Folder, a, w)
 			if fault.CodeOf(err) == fault.Cancelled {
 				return all, err
 			}

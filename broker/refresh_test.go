@@ -86,17 +86,6 @@ func TestAPersonTriesAgain(t *testing.T) {
 	}
 }
 
-// Since when it fails stays the moment of the first failure.
-func TestFailingSince(t *testing.T) {
-	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-	first := nextFailure(nil, errors.New("x"), now)
-	second := nextFailure(first, errors.New("y"), now.Add(time.Hour))
-	older := &index.Failure{Count: 3, At: now}
-	if !second.Since.Equal(now) || second.Stated || !nextFailure(older, errors.New("y"), now.Add(time.Hour)).Since.Equal(now) {
-		t.Errorf("%+v", second)
-	}
-}
-
 // People, or their scripts, who ask at once cause one request and adopt its result,
 // a failure as well.
 func TestRefreshesAtOnceAreOne(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/ratelimit"
+	"github.com/authferry/authferry/broker/rotation"
 )
 
 // ReportRequest is what a caller says about one answer of the API.
@@ -229,7 +230,7 @@ func (b *Broker) afterHold(ctx context.Context, idx *index.Index, a *index.Accou
 func (b *Broker) afterRefusal(ctx context.Context, idx *index.Index, a *index.Account, sel pool.Selected, want wanted, r ReportRequest, generation int, res *ReportResult) error {
 	if !r.Next {
 		var passed pool.Passings
-		why := refusal(a, renewal{rejected: true}, time.Now())
+		why := rotation.Refusal(a, rotation.Wish{Rejected: true}, time.Now())
 		if generation >= a.Generation && why != nil {
 			passed = pool.Passings{{ID: a.ID, Err: why}}
 		}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/rotation"
 )
 
 // size reads a line of /proc/PID/status, in bytes.
@@ -58,7 +59,7 @@ func TestLimitsInTheWindow(t *testing.T) {
 			release := make(chan struct{})
 			w.server.Inject(brokertest.Fault{Until: release, After: true})
 			rotator := w.command()
-			rotator.Args = []string{"authferry", RotateCommand, a.ID, "1"}
+			rotator.Args = []string{"authferry", rotation.Command, a.ID, "1"}
 			done := make(chan answer, 1)
 			go func() { done <- w.run(rotator) }()
 			w.await("the request", func(l brokertest.Ledger) bool { return l.Refreshes("ada") == 1 })
@@ -110,7 +111,7 @@ func TestLimitsBeforeTheSend(t *testing.T) {
 				t.Fatal(err)
 			}
 			cmd := w.command()
-			cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-c", "ulimit " + limit + " && exec " + program + " " + RotateCommand + " " + a.ID + " 1"}
+			cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-c", "ulimit " + limit + " && exec " + program + " " + rotation.Command + " " + a.ID + " 1"}
 			if got := w.run(cmd); got.err == nil {
 				t.Error("refreshed")
 			}

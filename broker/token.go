@@ -13,6 +13,7 @@ import (
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
+	"github.com/authferry/authferry/broker/rotation"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -160,7 +161,7 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 		// A herd at expiry need not ask the keychain for what the index knows to
 		// be over, nor after a failure for what the rotator looked at already. Only
 		// the keychain knows where a token may go.
-		over := want.origin == "" && want.server == "" && a.Fingerprint != "" && seemsOver(a, time.Now()) && (try == 0 || a.Failure != nil && a.Failure.TokenOver)
+		over := want.origin == "" && want.server == "" && a.Fingerprint != "" && pool.SeemsOver(a, time.Now()) && (try == 0 || a.Failure != nil && a.Failure.TokenOver)
 		var acc *record.Access
 		if !over {
 			if acc, err = b.Access(ctx, idx, a); err != nil {
@@ -185,7 +186,7 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 			switch {
 			case worn || state == record.Stale:
 			case state == record.Soft && !want.quiet:
-				b.refreshBehind(a)
+				rotation.Behind(b.Folder, a)
 				return tokenOf(acc, a), nil
 			default:
 				return tokenOf(acc, a), nil
@@ -222,7 +223,7 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 		if want.waits != nil {
 			want.waits()
 		}
-		failure = b.renew(ctx, a, renewal{beyond: a.Generation, rejected: worn && pool.Lives(a, time.Now()) || want.floor > 0 && a.Generation <= want.floor})
+		failure = rotation.Renew(ctx, b.Folder, a, rotation.Wish{Beyond: a.Generation, Rejected: worn && pool.Lives(a, time.Now()) || want.floor > 0 && a.Generation <= want.floor})
 		if idx, err = b.Read(); err != nil {
 			return nil, err
 		}
@@ -234,12 +235,6 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 			return nil, err
 		}
 	}
-}
-
-// seemsOver: the access token is over by the wall clock and the index. The token's
-// own record may know better: somebody may have set the clock.
-func seemsOver(a *index.Account, now time.Time) bool {
-	return !a.ExpiresAt.IsZero() && !a.ExpiresAt.After(now)
 }
 
 // warnServed says what is wrong with a token that is handed out for want of a better one.
@@ -264,7 +259,7 @@ func (b *Broker) serveAPIKey(ctx context.Context, idx *index.Index, a *index.Acc
 		return nil, err
 	}
 	if g == nil {
-		return nil, lost(a)
+		return nil, pool.Lost(a)
 	}
 	if !want.allows(g.Origins, "", "") { // no key is for a remote MCP server
 		return nil, otherOrigin(a, cmp.Or(want.server, want.origin))
@@ -282,10 +277,4 @@ func tokenOf(acc *record.Access, a *index.Account) *Token {
 		Headers: oauth.Expand(acc.Headers, acc.AccessToken), Origins: acc.Origins, API: acc.API, Resource: acc.Resource,
 		Lease: lease(acc.Account, acc.Generation), Account: *a,
 	}
-}
-
-// lost is the error for an account whose grant the keystore no longer has.
-func lost(a *index.Account) error {
-	return fault.Errorf(fault.LoginNeeded, "the keystore has no login of account %s any more", fault.Quote(a.Label)).
-		Try(pool.Renewal(a))
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/broker/rotation"
 )
 
 // PoolView is one pool with its accounts in rank order.
@@ -130,7 +131,7 @@ func (b *Broker) meanwhile(idx *index.Index, poolName string, ch pool.Choice, no
 		return ch.Reason
 	}
 	why := fault.Quote(a.Label) + " can't be refreshed until " + a.Failure.NextTryAt.Local().Format(time.RFC3339) + " (" + a.Failure.Message + "); "
-	next := pool.Choose(idx, b.rules().Everyday(idx, pool.Selected{Pool: poolName}), pool.Passings{{ID: a.ID, Err: failureError(a)}}, now)
+	next := pool.Choose(idx, b.rules().Everyday(idx, pool.Selected{Pool: poolName}), pool.Passings{{ID: a.ID, Err: rotation.FailureError(a)}}, now)
 	if next.Account == nil || next.Account.ID == a.ID {
 		return why + "no other account can serve"
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/rotation"
 	"github.com/authferry/authferry/keystore/keystoretest"
 )
 
@@ -96,7 +97,7 @@ func killRandomRotators(t *testing.T, open func(*testing.T, brokertest.Config) *
 		}
 		a := w.only()
 		rotator := w.command()
-		rotator.Args = []string{"authferry", RotateCommand, a.ID, "1"}
+		rotator.Args = []string{"authferry", rotation.Command, a.ID, "1"}
 		began, done := time.Now(), make(chan error, 1)
 		if err := rotator.Start(); err != nil {
 			t.Fatal(err)

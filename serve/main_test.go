@@ -21,6 +21,7 @@ import (
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/broker/rotation"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/testenv"
 )
@@ -28,10 +29,10 @@ import (
 // TestMain makes the test binary the rotator when it is started as one, and looks
 // whether anything is left running.
 func TestMain(m *testing.M) {
-	if args := os.Args[1:]; strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe") == "authferry" && args[0] == broker.RotateCommand {
+	if args := os.Args[1:]; strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe") == "authferry" && args[0] == rotation.Command {
 		beyond, _ := strconv.Atoi(args[2])
 		b := broker.New(broker.Options{Dir: os.Getenv("AUTHFERRY_DIR")})
-		if b.Rotate(context.Background(), args[1], beyond, broker.Rotation{Rejected: slices.Contains(args, "--rejected"), Background: slices.Contains(args, "--background")}, os.Stdout) != nil {
+		if rotation.Main(context.Background(), b.Folder, args[1], rotation.Wish{Beyond: beyond, Rejected: slices.Contains(args, "--rejected"), Background: slices.Contains(args, "--background")}, os.Stdout) != nil {
 			os.Exit(1)
 		}
 		os.Exit(0)

@@ -22,6 +22,7 @@ import (
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
+	"github.com/authferry/authferry/broker/rotation"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/proofs"
 )
@@ -216,7 +217,7 @@ func TestTwelveHours(t *testing.T) {
 							t.Error(err)
 							return
 						}
-						_ = b.Rotate(t.Context(), v.ID, v.Generation, broker.Rotation{Background: true}, io.Discard)
+						_ = rotation.Rotate(t.Context(), b.Folder, v.ID, rotation.Wish{Beyond: v.Generation, Background: true})
 					}
 				}
 				time.Sleep(time.Minute)

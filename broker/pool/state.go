@@ -67,3 +67,15 @@ const RefusedSource = "status 401"
 // DefaultMinTTL is how long a token is good for at least, unless the caller
 // says otherwise.
 const DefaultMinTTL = time.Minute
+
+// SeemsOver reports that the access token is over by the wall clock and the index. The
+// token's own record may know better: somebody may have set the clock.
+func SeemsOver(a *index.Account, now time.Time) bool {
+	return !a.ExpiresAt.IsZero() && !a.ExpiresAt.After(now)
+}
+
+// Lost is the error for an account whose grant the keystore no longer has.
+func Lost(a *index.Account) error {
+	return fault.Errorf(fault.LoginNeeded, "the keystore has no login of account %s any more", fault.Quote(a.Label)).
+		Try(Renewal(a))
+}

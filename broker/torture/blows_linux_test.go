@@ -53,7 +53,7 @@ func impatient(t *testing.T) string {
 		for _, c := range []struct {
 			file, name string
 			value      time.Duration
-		}{{"oauth/client.go", "defaultTimeout", waitsForProvider}, {"rotate.go", "storePatience", waitsForStore}} {
+		}{{"oauth/client.go", "defaultTimeout", waitsForProvider}, {"folder/commit.go", "StorePatience", waitsForStore}} {
 			source, err := filepath.Abs(filepath.Join("..", c.file))
 			if err != nil {
 				t.Fatal(err)

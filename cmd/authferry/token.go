@@ -7,6 +7,7 @@ import (
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
+	"github.com/authferry/authferry/broker/rotation"
 )
 
 type tokenCmd struct {
@@ -131,6 +132,6 @@ type rotateCmd struct {
 }
 
 func (c *rotateCmd) Run(a *app) error {
-	return a.broker.Rotate(a.ctx, c.Account, c.Beyond,
-		broker.Rotation{Rejected: c.Rejected, Background: c.Background, Person: c.Person, Now: c.Now}, a.out)
+	return rotation.Main(a.ctx, a.broker.Folder, c.Account,
+		rotation.Wish{Beyond: c.Beyond, Rejected: c.Rejected, Background: c.Background, Person: c.Person, Now: c.Now}, a.out)
 }

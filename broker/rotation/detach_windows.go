@@ -1,4 +1,4 @@
-package broker
+package rotation
 
 import (
 	"errors"
@@ -28,6 +28,3 @@ func deafen() {}
 
 // holdFast: nothing short of TerminateProcess ends this process.
 func holdFast() (letGo func()) { return func() {} }
-
-// hangOn has nothing to ignore here.
-func hangOn() (letGo func()) { return func() {} }

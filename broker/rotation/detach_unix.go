@@ -1,6 +1,6 @@
 //go:build unix
 
-package broker
+package rotation
 
 import (
 	"os/exec"
@@ -20,13 +20,6 @@ func startDetached(cmd *exec.Cmd) error {
 // time has come to: the write fails, and is tried again.
 func deafen() {
 	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGPIPE, syscall.SIGXFSZ, syscall.SIGXCPU)
-}
-
-// hangOn ignores that the terminal closed, or who reads what is printed, until the
-// returned function is called.
-func hangOn() (letGo func()) {
-	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
-	return func() { signal.Reset(syscall.SIGHUP, syscall.SIGPIPE) }
 }
 
 // holdFast ignores SIGTERM as well until the returned function is called: for

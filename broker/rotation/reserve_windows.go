@@ -1,4 +1,4 @@
-package broker
+package rotation
 
 // spares are none: there is no such limit.
 type spares struct{}

@@ -1,0 +1,130 @@
+package rotation
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
+	"github.com/authferry/authferry/broker/pool"
+)
+
+// start starts a rotator and waits for its report, at most as long as the
+// caller waits for a provider; the rotator goes on without it. A nil report
+// means that the rotator died.
+func start(ctx context.Context, f *folder.Folder, a *index.Account, w Wish) (*report, error) {
+	cmd, err := process(f, a.ID, w)
+	if err != nil {
+		return nil, err
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		return nil, fault.Errorf(fault.Internal, "no pipe for the refresh").Because(err)
+	}
+	defer read.Close()
+	cmd.Stdout = write
+	err = startDetached(cmd)
+	_ = write.Close()
+	if err != nil {
+		return nil, fault.Errorf(fault.Internal, "the refresh could not be started").Because(pool.NotStarted{Err: err})
+	}
+	go func() { _ = cmd.Wait() }()
+
+	type answer struct {
+		r   *report
+		err error
+	}
+	answers := make(chan answer, 1)
+	go func() {
+		line, err := bufio.NewReader(read).ReadBytes('\n')
+		if err != nil {
+			answers <- answer{}
+			return
+		}
+		var rep report
+		err = json.Unmarshal(line, &rep)
+		answers <- answer{&rep, err}
+	}()
+	defer f.Progress(folder.Step{Doing: busyWith(f, a), Until: time.Now().Add(f.HTTPTimeout)})()
+	timer := time.NewTimer(f.HTTPTimeout)
+	defer timer.Stop()
+	select {
+	case got := <-answers:
+		return got.r, got.err
+	case <-ctx.Done():
+		return nil, fault.Errorf(fault.Cancelled, "interrupted; the refresh goes on in the background and its result is kept").Because(ctx.Err())
+	case <-timer.C:
+		return nil, TooSlow(f, a.ID)
+	}
+}
+
+// TooSlow says what the rotator is still busy with.
+func TooSlow(f *folder.Folder, id string) error {
+	h, _ := f.Holder(lock.Rotation(id))
+	if h.State == folder.Storing {
+		return fault.Errorf(fault.KeystoreTimeout, "new tokens are there, but the keystore has not taken them yet; process %d goes on trying", h.PID).
+			Try(fault.Remedy{Do: fault.ShowKeystore})
+	}
+	e := fault.Errorf(fault.ProviderUnreachable, "the provider did not answer within %v; the refresh goes on in the background and its result is kept", f.HTTPTimeout)
+	return e.Try(fault.Remedy{Do: fault.WithVariable, Name: "AUTHFERRY_HTTP_TIMEOUT", Value: "2m"})
+}
+
+// process is this same binary in a session of its own: the death of the
+// caller, of its process group or of its terminal must not cost a grant.
+func process(f *folder.Folder, id string, w Wish) (*exec.Cmd, error) {
+	self := f.Self
+	if self == "" {
+		exe, err := os.Executable()
+		if err != nil {
+			return nil, fault.Errorf(fault.Internal, "the path of authferry itself is not known").Because(err)
+		}
+		self = exe
+	}
+	args := []string{"authferry", Command, id, strconv.Itoa(w.Beyond)}
+	if w.Rejected {
+		args = append(args, "--rejected")
+	}
+	if w.Background {
+		args = append(args, "--background")
+	}
+	if w.Person {
+		args = append(args, "--person")
+	}
+	if w.Now {
+		args = append(args, "--now")
+	}
+	// No context: it is to outlive the caller.
+	cmd := exec.CommandContext(context.Background(), self) // #nosec G204 -- this program itself
+	cmd.Args = args
+	cmd.Dir = f.Dir
+	cmd.Env = append(os.Environ(), "AUTHFERRY_DIR="+f.Dir, "AUTHFERRY_LOCK_TIMEOUT="+f.LockTimeout.String(),
+		"AUTHFERRY_KEYCHAIN_TIMEOUT="+f.KeychainTimeout.String())
+	if f.KeyFile != "" {
+		abs, err := filepath.Abs(f.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("AUTHFERRY_KEY_FILE: %w", err)
+		}
+		cmd.Env = append(cmd.Env, "AUTHFERRY_KEY_FILE="+abs)
+	}
+	return cmd, nil
+}
+
+// busyWith says what the rotator of a is busy with.
+func busyWith(f *folder.Folder, a *index.Account) func() string {
+	path := lock.Rotation(a.ID).In(f.File().Dir())
+	return func() string {
+		if h, err := lock.ReadHolder(path); err == nil && h.State == folder.Storing {
+			return "waiting for the keystore to take the new tokens of account " + fault.Quote(a.Label)
+		}
+		return fmt.Sprintf("waiting for %s to refresh account %s", a.Provider, fault.Quote(a.Label))
+	}
+}

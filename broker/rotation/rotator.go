@@ -1,0 +1,169 @@
+package rotation
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/authferry/authferry/broker/folder"
+	"github.com/authferry/authferry/broker/lock"
+	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/broker/record"
+)
+
+const (
+	// recoveryWindow is how long after a send with unknown outcome the same
+	// refresh token may be sent again at once: servers with a grace period
+	// grant 30 s (RFC 9700 §4.14.2 leaves it to them).
+	recoveryWindow = 25 * time.Second
+	// lookPatience is how long callers who will hear of a failure wait for a look
+	// into the keystore that only spares them theirs.
+	lookPatience = 2 * time.Second
+)
+
+// Command is the hidden command that this program runs itself with.
+const Command = "rotate"
+
+// Main is that command: it makes the generation of account id greater than w.Beyond, as
+// Rotate does, and writes one line about the outcome to out. It must have a process
+// of its own, started by Renew or Behind: it ignores the signals that end one.
+func Main(ctx context.Context, f *folder.Folder, id string, w Wish, out io.Writer) error {
+	deafen()
+	spare, err := newReserve()
+	if err == nil {
+		defer spare.release()
+		w.Since = time.Now()
+		err = rotate(ctx, f, spare, id, w)
+	}
+	// Whoever waited may be gone; the outcome is stored all the same.
+	_ = json.NewEncoder(out).Encode(newReport(err))
+	return err
+}
+
+// Rotate is the rotation in this process, whose death may cost the login. Its errors are
+// *fault.Error.
+func Rotate(ctx context.Context, f *folder.Folder, id string, w Wish) error {
+	return rotate(ctx, f, nil, id, w)
+}
+
+func rotate(ctx context.Context, f *folder.Folder, spare *reserve, id string, w Wish) error {
+	held, release, err := f.Hold()
+	if err != nil {
+		return err
+	}
+	defer release()
+	for range 2 {
+		// Nothing was sent: whoever came meanwhile is waited for.
+		if err := rotateOnce(ctx, held, spare, id, w); !errors.Is(err, lock.ErrLost) {
+			return err
+		}
+	}
+	return rotateOnce(ctx, held, spare, id, w)
+}
+
+func rotateOnce(ctx context.Context, f *folder.Folder, spare *reserve, id string, w Wish) (err error) {
+	var l *folder.Rotation
+	if w.Background {
+		l, err = f.TryLockAccount(id)
+	} else {
+		l, err = f.LockAccount(ctx, id, 0)
+	}
+	if err != nil {
+		return err
+	}
+	defer l.Release()
+	folder.Reached("K2")
+	e, err := claim(ctx, f, l, w)
+	if e == nil || err != nil {
+		return err
+	}
+	e.spare = spare
+	return e.finish(ctx, l)
+}
+
+// claim is steps 1 to 3 of the rotation, under the account's rotation lock. Without an
+// error, nil means that the generation is there already.
+func claim(ctx context.Context, f *folder.Folder, l *folder.Rotation, w Wish) (*exchange, error) {
+	idx, err := f.Read()
+	if err != nil {
+		return nil, err
+	}
+	a, err := folder.Living(idx, l.Account)
+	if err != nil {
+		return nil, err
+	}
+	o, err := f.OpenForChange(ctx, idx)
+	if err != nil {
+		return nil, err
+	}
+	// 1. The keystore is the truth, the index a pointer to it.
+	stored, err := o.Grants(ctx, a.ID)
+	if err != nil {
+		return nil, err
+	}
+	if stored.Best == nil {
+		if err := o.Missing(ctx); err != nil {
+			return nil, err
+		}
+		return nil, pool.Lost(a)
+	}
+	if a, err = o.RollForward(ctx, a, stored); err != nil {
+		return nil, err
+	}
+	folder.Reached("K3")
+	if a.Generation > w.Beyond && a.AccessSlot != "" {
+		return nil, nil
+	}
+	// 2. Not now, or never again with this refresh token?
+	if err := Refusal(a, w, time.Now()); err != nil {
+		return nil, err
+	}
+	endpoint, err := o.Store.Endpoint(ctx, stored.Best)
+	if err != nil {
+		return nil, err
+	}
+	// 3. Preflight: a keystore that refuses now ends it here, nothing spent.
+	if err := o.Store.Preflight(ctx, stored.Best, a.AccessSlot); err != nil {
+		return nil, err
+	}
+	folder.Reached("K4")
+	return &exchange{Opened: o, account: a, grant: stored.Best, endpoint: endpoint, wish: w}, nil
+}
+
+// finish sends what was claimed, and after an outcome that is not known once more.
+func (e *exchange) finish(ctx context.Context, l *folder.Rotation) error {
+	letGo := holdFast()
+	defer letGo()
+	ctx = context.WithoutCancel(ctx) // from here on only the end of the work ends it
+	for attempt := 1; ; attempt++ {
+		err := e.run(ctx, l)
+		next := &exchange{Opened: e.Opened, spare: e.spare, account: e.account, grant: e.grant, endpoint: e.endpoint, wish: e.wish}
+		switch {
+		case e.restored != nil:
+			next.grant, attempt = e.restored, 0
+			if next.endpoint, err = e.Store.Endpoint(ctx, e.restored); err != nil {
+				return err
+			}
+		case !e.unknown || attempt == 2 || record.Elapsed(e.sentAt, e.sentBoot) > recoveryWindow:
+			if err != nil {
+				e.lookForAll(ctx)
+			}
+			return err
+		}
+		// One recovery at once, recorded in the intent, within the grace that
+		// servers grant.
+		idx, err := e.Read()
+		if err != nil {
+			return err
+		}
+		if next.account = idx.Account(l.Account); next.account == nil {
+			return folder.Removed()
+		}
+		if next.Opened, err = e.Open(idx); err != nil {
+			return err
+		}
+		e = next
+	}
+}
