@@ -75,7 +75,7 @@ func setBool(field func(*Config) *bool) func(*Config, string) error {
 	}
 }
 
-func (f *Folder) configPath() string { return filepath.Join(f.Dir, "config.toml") }
+func configPath(f *Folder) string { return filepath.Join(f.Dir, "config.toml") }
 
 // Config returns the folder's settings. What can't be read of config.toml is warned
 // about and counts as not set: it must not cost a token. But failover=false is a pin,
@@ -97,7 +97,7 @@ func (f *Folder) Config() Config {
 // LoadConfig reads config.toml. With an error come the settings that can be relied on.
 func (f *Folder) LoadConfig() (Config, error) {
 	c := defaultConfig
-	_, raw, err := f.readConfigFile()
+	_, raw, err := readConfigFile(f)
 	if err != nil {
 		c.Failover = false
 		return c, err
@@ -120,20 +120,20 @@ func (f *Folder) LoadConfig() (Config, error) {
 const maxConfig = 16 << 10
 
 // readConfigFile returns the file's text and what it says.
-func (f *Folder) readConfigFile() (text []byte, raw map[string]any, err error) {
-	if text, err = atomicfile.Read(f.configPath(), maxConfig); err == nil {
+func readConfigFile(f *Folder) (text []byte, raw map[string]any, err error) {
+	if text, err = atomicfile.Read(configPath(f), maxConfig); err == nil {
 		text, err = rawtext.UTF8(text)
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil, nil
 	case errors.Is(err, atomicfile.ErrUnfit), errors.Is(err, rawtext.ErrNotText):
-		return nil, nil, fault.Errorf(fault.Usage, "config.toml can't be used").Try(fault.Remedy{Do: fault.EditFile, Path: f.configPath()}).Because(err)
+		return nil, nil, fault.Errorf(fault.Usage, "config.toml can't be used").Try(fault.Remedy{Do: fault.EditFile, Path: configPath(f)}).Because(err)
 	case err != nil:
 		return nil, nil, fault.Errorf(fault.Internal, "config.toml can't be read").Because(err)
 	}
 	if err := toml.Unmarshal(text, &raw); err != nil {
-		return nil, nil, fault.Errorf(fault.Usage, "config.toml is not valid TOML").Try(fault.Remedy{Do: fault.EditFile, Path: f.configPath()}).Because(err)
+		return nil, nil, fault.Errorf(fault.Usage, "config.toml is not valid TOML").Try(fault.Remedy{Do: fault.EditFile, Path: configPath(f)}).Because(err)
 	}
 	return text, raw, nil
 }
@@ -158,7 +158,7 @@ func ConfigKeys() []string {
 }
 
 // ConfigGet returns the value of one setting. Errors: Usage.
-func (f *Folder) ConfigGet(key string) (any, error) {
+func ConfigGet(f *Folder, key string) (any, error) {
 	c, err := f.LoadConfig()
 	if err != nil {
 		return nil, err
@@ -183,12 +183,12 @@ func (f *Folder) ConfigSet(ctx context.Context, key, value string) error {
 		return fault.Errorf(fault.Usage, "%s %v", key, err)
 	}
 	set := settings[i].get(&c)
-	l, err := f.lockSettings(ctx, "config.toml")
+	l, err := lockSettings(ctx, f, "config.toml")
 	if err != nil {
 		return err
 	}
 	defer l.Release()
-	text, _, err := f.readConfigFile()
+	text, _, err := readConfigFile(f)
 	if err != nil {
 		return err
 	}
@@ -199,9 +199,9 @@ func (f *Folder) ConfigSet(ctx context.Context, key, value string) error {
 	changed := replaceLine(string(text), key, string(line))
 	var after map[string]any
 	if toml.Unmarshal([]byte(changed), &after) != nil || toString(after[key]) != fmt.Sprint(set) || len(changed) > maxConfig {
-		return fault.Errorf(fault.Usage, "config.toml can't take that setting as it is written; it was left as it is").Try(fault.Remedy{Do: fault.EditFile, Path: f.configPath()})
+		return fault.Errorf(fault.Usage, "config.toml can't take that setting as it is written; it was left as it is").Try(fault.Remedy{Do: fault.EditFile, Path: configPath(f)})
 	}
-	return f.writeConfig(l, changed)
+	return writeConfig(f, l, changed)
 }
 
 func unknownKey(key string) error {
@@ -222,8 +222,8 @@ func replaceLine(text, key, line string) string {
 
 // lockSettings is held from before config.toml or providers.toml, one file of that
 // name, is read until it is changed: what another process sets at the same time stays.
-func (f *Folder) lockSettings(ctx context.Context, name string) (*lock.Lock, error) {
-	if err := cmp.Or(f.noLink(name), f.Make()); err != nil {
+func lockSettings(ctx context.Context, f *Folder, name string) (*lock.Lock, error) {
+	if err := cmp.Or(noLink(f, name), f.Make()); err != nil {
 		return nil, err
 	}
 	return f.Lock(ctx, lock.Settings)
@@ -231,7 +231,7 @@ func (f *Folder) lockSettings(ctx context.Context, name string) (*lock.Lock, err
 
 // LockSetup is held by who changes other programs' configuration, from before it is
 // read. Errors: LockTimeout.
-func (f *Folder) LockSetup(ctx context.Context) (release func(), err error) {
+func LockSetup(ctx context.Context, f *Folder) (release func(), err error) {
 	if err := f.Make(); err != nil {
 		return nil, err
 	}
@@ -244,7 +244,7 @@ func (f *Folder) LockSetup(ctx context.Context) (release func(), err error) {
 
 // noLink refuses to change a file of the folder that is a link: the other file would
 // be changed, or copied here, and be it one of secrets.
-func (f *Folder) noLink(name string) error {
+func noLink(f *Folder, name string) error {
 	if err := f.Mine(); err != nil {
 		return err
 	}
@@ -257,8 +257,8 @@ func (f *Folder) noLink(name string) error {
 }
 
 // writeConfig replaces config.toml while l is held.
-func (f *Folder) writeConfig(l *lock.Lock, text string) error {
-	if err := atomicfile.Write(f.configPath(), []byte(text), 0o600, l.Confirm); err != nil {
+func writeConfig(f *Folder, l *lock.Lock, text string) error {
+	if err := atomicfile.Write(configPath(f), []byte(text), 0o600, l.Confirm); err != nil {
 		return fault.Errorf(fault.Internal, "config.toml can't be written").Because(err)
 	}
 	return nil

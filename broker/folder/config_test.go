@@ -45,7 +45,7 @@ func FuzzConfigTOML(fz *testing.F) {
 	}
 	fz.Fuzz(func(t *testing.T, data []byte) {
 		f := New(Options{Dir: t.TempDir()})
-		if err := os.WriteFile(f.configPath(), data, 0o600); err != nil {
+		if err := os.WriteFile(configPath(f), data, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		c, err := f.LoadConfig()

@@ -81,11 +81,11 @@ func (f *Folder) InitFileKeystore(ctx context.Context, path string) (warning str
 	if err := asWritten("--key-file", path); err != nil {
 		return "", err
 	}
-	return f.initFile(ctx, path, keystore.InitKeyFile)
+	return initFile(ctx, f, path, keystore.InitKeyFile)
 }
 
 // initFile is InitFileKeystore with the maker of a key file that is not there.
-func (f *Folder) initFile(ctx context.Context, path string, makeKey func(path string) error) (warning string, err error) {
+func initFile(ctx context.Context, f *Folder, path string, makeKey func(path string) error) (warning string, err error) {
 	path, err = filepath.Abs(path)
 	if err != nil {
 		return "", fault.Errorf(fault.Usage, "invalid path of the key file").Because(err)
@@ -137,9 +137,9 @@ func (f *Folder) initFile(ctx context.Context, path string, makeKey func(path st
 	if idx, err = f.ReadOrEmpty(); err != nil {
 		return "", err
 	}
-	stays := f.inKeychain(ctx, idx)
+	stays := inKeychain(ctx, f, idx)
 	if len(idx.Accounts) > 0 || stays {
-		if err := f.chooseKeyFile(ctx, idx, path); err != nil {
+		if err := chooseKeyFile(ctx, f, idx, path); err != nil {
 			return "", err
 		}
 	}
@@ -154,7 +154,7 @@ func (f *Folder) initFile(ctx context.Context, path string, makeKey func(path st
 
 // chooseKeyFile notes in the keychain which key file a migration out of it may seal
 // to. The manifest is locked.
-func (f *Folder) chooseKeyFile(ctx context.Context, idx *index.Index, path string) error {
+func chooseKeyFile(ctx context.Context, f *Folder, idx *index.Index, path string) error {
 	if idx.Keystore != string(keystore.Keychain) {
 		return nil
 	}
@@ -175,7 +175,7 @@ func (f *Folder) chooseKeyFile(ctx context.Context, idx *index.Index, path strin
 // inKeychain reports whether the keychain has secrets of a folder without accounts,
 // which are those of clients, and tells of them. A keychain that can't be asked is
 // no reason to stay with it.
-func (f *Folder) inKeychain(ctx context.Context, idx *index.Index) bool {
+func inKeychain(ctx context.Context, f *Folder, idx *index.Index) bool {
 	if idx.Keystore != string(keystore.Keychain) || len(idx.Accounts) > 0 {
 		return false
 	}

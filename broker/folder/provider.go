@@ -71,7 +71,7 @@ func (f *Folder) AddProvider(ctx context.Context, p oauth.Provider, secret keyst
 	if !secret.Empty() && p.ClientID == "" {
 		return fault.Errorf(fault.Usage, "a client secret needs its --client-id")
 	}
-	l, err := f.lockSettings(ctx, "providers.toml")
+	l, err := lockSettings(ctx, f, "providers.toml")
 	if err != nil {
 		return err
 	}
@@ -99,7 +99,7 @@ func (f *Folder) AddProvider(ctx context.Context, p oauth.Provider, secret keyst
 // name is back. Accounts stay as they are: their records pin what they need.
 // The client's secret goes when no account can need it any more.
 func (f *Folder) RemoveProvider(ctx context.Context, name string) error {
-	l, err := f.lockSettings(ctx, "providers.toml")
+	l, err := lockSettings(ctx, f, "providers.toml")
 	if err != nil {
 		return err
 	}

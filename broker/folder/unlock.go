@@ -37,7 +37,7 @@ func noSession(err error) *fault.Error {
 // for key.age in the folder. ask is called once everything else is in place;
 // fresh says that the passphrase is a new one, which the person had better
 // enter twice.
-func (f *Folder) InitSealedKeystore(ctx context.Context, path string, span time.Duration, ask func(fresh bool) (keystore.Secret, error)) (Unlocked, error) {
+func InitSealedKeystore(ctx context.Context, f *Folder, path string, span time.Duration, ask func(fresh bool) (keystore.Secret, error)) (Unlocked, error) {
 	if err := asWritten("--key-file", path); err != nil {
 		return Unlocked{}, err
 	}
@@ -64,7 +64,7 @@ func (f *Folder) InitSealedKeystore(ctx context.Context, path string, span time.
 	if err != nil {
 		return Unlocked{}, err
 	}
-	l, err := f.lockSession(ctx)
+	l, err := lockSession(ctx, f)
 	if err != nil {
 		return Unlocked{}, err
 	}
@@ -75,7 +75,7 @@ func (f *Folder) InitSealedKeystore(ctx context.Context, path string, span time.
 			return Unlocked{}, err
 		}
 	}
-	_, err = f.initFile(ctx, path, func(path string) error {
+	_, err = initFile(ctx, f, path, func(path string) error {
 		if err := keystore.InitSealedKeyFile(path, passphrase); err != nil {
 			return err
 		}
@@ -90,8 +90,8 @@ func (f *Folder) InitSealedKeystore(ctx context.Context, path string, span time.
 
 // UnlockKeystore opens the folder's sealed key file, for as long as given. ask
 // gets the passphrase of a person, once it is clear that it is needed.
-func (f *Folder) UnlockKeystore(ctx context.Context, span time.Duration, ask func() (keystore.Secret, error)) (Unlocked, error) {
-	path, err := f.sealedKeyFile()
+func UnlockKeystore(ctx context.Context, f *Folder, span time.Duration, ask func() (keystore.Secret, error)) (Unlocked, error) {
+	path, err := sealedKeyFile(f)
 	if err != nil {
 		return Unlocked{}, err
 	}
@@ -102,7 +102,7 @@ func (f *Folder) UnlockKeystore(ctx context.Context, span time.Duration, ask fun
 	if err != nil {
 		return Unlocked{}, err
 	}
-	l, err := f.lockSession(ctx)
+	l, err := lockSession(ctx, f)
 	if err != nil {
 		return Unlocked{}, err
 	}
@@ -113,7 +113,7 @@ func (f *Folder) UnlockKeystore(ctx context.Context, span time.Duration, ask fun
 // lockSession keeps others from the session's folder. To open or seal a key file
 // takes a second and 256 MB, so it is done one at a time. Those who waited pay as
 // well: that another's passphrase was right says nothing of theirs.
-func (f *Folder) lockSession(ctx context.Context) (*lock.Lock, error) {
+func lockSession(ctx context.Context, f *Folder) (*lock.Lock, error) {
 	dir, err := keystore.MakeSessionFolder()
 	if err != nil {
 		return nil, noSession(err)
@@ -148,10 +148,10 @@ func unlock(path string, passphrase keystore.Secret, span time.Duration) (Unlock
 // LockKeystore forgets every key that was unlocked in this session, that of
 // another folder too. It needs no key file. Nothing unlocked is no error where
 // the folder's key file is sealed with a passphrase, or is gone.
-func (f *Folder) LockKeystore() error {
+func LockKeystore(f *Folder) error {
 	removed, err := keystore.Lock()
 	if removed == 0 && (err == nil || errors.Is(err, keystore.ErrNoSession)) {
-		_, none := f.sealedKeyFile()
+		_, none := sealedKeyFile(f)
 		if own, ok := errors.AsType[*fault.Error](none); ok && own.Code == fault.Usage {
 			return none
 		}
@@ -167,7 +167,7 @@ func (f *Folder) LockKeystore() error {
 }
 
 // sealedKeyFile is the key file of the folder, which has to be a sealed one.
-func (f *Folder) sealedKeyFile() (string, error) {
+func sealedKeyFile(f *Folder) (string, error) {
 	idx, err := f.ReadOrEmpty()
 	if err != nil {
 		return "", err

@@ -46,7 +46,7 @@ func TestPathsThatNobodyExpanded(t *testing.T) {
 		if _, err := b.InitFileKeystore(t.Context(), path); fault.CodeOf(err) != fault.Usage {
 			t.Errorf("--key-file %q: %v", path, err)
 		}
-		if _, err := b.InitSealedKeystore(t.Context(), path, 0, nil); fault.CodeOf(err) != fault.Usage {
+		if _, err := InitSealedKeystore(t.Context(), b, path, 0, nil); fault.CodeOf(err) != fault.Usage {
 			t.Errorf("--passphrase --key-file %q: %v", path, err)
 		}
 	}

@@ -18,7 +18,7 @@ type configGetCmd struct {
 }
 
 func (c *configGetCmd) Run(a *app) error {
-	v, err := a.broker.ConfigGet(c.Key)
+	v, err := folder.ConfigGet(a.broker.Folder, c.Key)
 	if err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ type configListCmd struct{ jsonFlag }
 func (c *configListCmd) Run(a *app) error {
 	all := map[string]any{}
 	for _, key := range folder.ConfigKeys() {
-		v, err := a.broker.ConfigGet(key)
+		v, err := folder.ConfigGet(a.broker.Folder, key)
 		if err != nil {
 			return err
 		}

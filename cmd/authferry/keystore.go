@@ -77,7 +77,7 @@ func (c *keystoreInitCmd) seal(a *app) error {
 	if err := checkSpan(c.For); err != nil {
 		return err
 	}
-	u, err := a.broker.InitSealedKeystore(a.ctx, c.KeyFile, c.For, func(fresh bool) (keystore.Secret, error) {
+	u, err := folder.InitSealedKeystore(a.ctx, a.broker.Folder, c.KeyFile, c.For, func(fresh bool) (keystore.Secret, error) {
 		return a.passphrase(c.Stdin, fresh)
 	})
 	if err != nil {
@@ -104,7 +104,7 @@ func (c *keystoreUnlockCmd) Run(a *app) error {
 	if err := checkSpan(c.For); err != nil {
 		return err
 	}
-	u, err := a.broker.UnlockKeystore(a.ctx, c.For, func() (keystore.Secret, error) { return a.passphrase(c.Stdin, false) })
+	u, err := folder.UnlockKeystore(a.ctx, a.broker.Folder, c.For, func() (keystore.Secret, error) { return a.passphrase(c.Stdin, false) })
 	if err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func (a *app) tellUnlocked(u folder.Unlocked, j jsonFlag) error {
 type keystoreLockCmd struct{ jsonFlag }
 
 func (c *keystoreLockCmd) Run(a *app) error {
-	if err := a.broker.LockKeystore(); err != nil {
+	if err := folder.LockKeystore(a.broker.Folder); err != nil {
 		return err
 	}
 	if c.JSON {

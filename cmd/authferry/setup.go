@@ -238,7 +238,7 @@ func shortened(diff string) string {
 func (c *setupCmd) change(a *app, plan func() ([]setup.Change, error)) ([]setup.Change, error) {
 	asks := !c.Yes && !a.term.noInput && isTerminal(a.in) && isTerminal(a.err)
 	if !c.Print && !asks {
-		release, err := a.broker.LockSetup(a.ctx)
+		release, err := folder.LockSetup(a.ctx, a.broker.Folder)
 		if err != nil {
 			return nil, err
 		}
@@ -259,7 +259,7 @@ func (c *setupCmd) change(a *app, plan func() ([]setup.Change, error)) ([]setup.
 		if answer = strings.ToLower(strings.TrimSpace(answer)); err != nil || answer != "" && answer != "y" && answer != "yes" {
 			return nil, &fault.Error{Code: fault.Cancelled, Message: "nothing was changed"}
 		}
-		release, err := a.broker.LockSetup(a.ctx)
+		release, err := folder.LockSetup(a.ctx, a.broker.Folder)
 		if err != nil {
 			return nil, err
 		}
