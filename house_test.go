@@ -44,6 +44,7 @@ var floors = []struct {
 	{"broker/place", 6},
 	{"broker/pool", 7},
 	{"broker/rotation", 8},
+	{"broker/doctor", 9},
 	{"broker/brokertest", 10},
 	{"broker/torture", 10},
 	{"broker", 10},

@@ -8,10 +8,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/place"
 	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/testenv"
 )
 
 // bindings are a folder without a keystore, whose directories are bound: what is
@@ -154,7 +156,7 @@ func TestBindingOutOfReach(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = os.Chmod(closed, 0o700) })
 	home := w.at("home")
-	keptOut(t, func() {
+	testenv.KeptOut(t, func() {
 		w.expect("elsewhere", pool.Selection{Dir: home, Provider: "p"}, "fenced")
 		w.expect("in it", pool.Selection{Dir: filepath.Join(closed, "job"), Provider: "p"}, "fenced")
 	})
@@ -254,7 +256,7 @@ func TestDoctorBindings(t *testing.T) {
 		t.Fatal(err)
 	}
 	var said []string
-	for _, c := range b.Doctor(t.Context(), false) {
+	for _, c := range doctor.Examine(t.Context(), b.Folder, false, ForDoctor) {
 		if c.Name == "bindings" {
 			said = append(said, c.Message)
 		}

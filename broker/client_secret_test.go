@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
@@ -177,7 +178,7 @@ func TestDoctorMissesClientSecret(t *testing.T) {
 	if err := raw(t, b).Delete(t.Context(), idx.Store+"/client/"+record.ClientKey(p.Endpoint())); err != nil {
 		t.Fatal(err)
 	}
-	w.doctor(false, CheckFail, "no client secret")
+	w.doctor(false, doctor.Fail, "no client secret")
 }
 
 // A provider without discovery that takes the client's secret by HTTP Basic alone: the

@@ -1,7 +1,8 @@
 // Package broker decides who gets which token now. It owns every rule; the
 // packages below it know one thing each: fault how to fail, index the metadata,
 // pool who is chosen, place which directory is bound, rotation how a token is renewed,
-// oauth the wire, ratelimit a provider's signals, keystore the secrets at rest.
+// doctor what is wrong, oauth the wire, ratelimit a provider's signals, keystore the
+// secrets at rest.
 //
 // Its Go API may change in any release, and so may that of every other package of this
 // module. What stays stable is the program's command line, its JSON and its exit codes.
@@ -148,36 +149,6 @@
 //	K21 in login, code exchanged    an account in the manifest that the index does
 //	                                not have; doctor names it. A renewal: the old
 //	                                login, or, once its grant is stored, as K14
-//
-// # What is lost otherwise
-//
-// doctor.go and its neighbours. Doctor mends only what costs no login, and what it
-// mends it says.
-//
-//   - An index that is damaged or gone comes from its backup; where that can't be
-//     used either, from the vault, whose items name their store (lost.go). Where
-//     they name two, as in a copied folder, it makes none: two folders can't own one
-//     login. Nor is a new one made beside a backup (index.File.Lost).
-//   - An index that names a keystore with nothing of this folder, while the other
-//     one has its logins, no older than it knows them, is from before a migration and
-//     learns where they are. So is one that names a keystore whose manifest says that
-//     it was left, if no login in that is newer.
-//   - What a migration left in the other keystore goes, by its manifest and under a
-//     migration's locks (leftovers.go), if the index's keystore has it, no older. A
-//     login that is there alone comes here as a disabled account, in its newest
-//     state and no other; a newer state of one means that nothing there is a
-//     leftover. The index is no witness: whose a login is, that it was removed, and
-//     which key file was chosen stands in the keystores.
-//   - The other keystore is looked at only where that prompts nobody: not a locked
-//     keychain, and none on macOS, which does not say before it asks.
-//   - What the keystore has and the index has not is an account again (strays.go);
-//     a manifest that was lost or cut short is written anew.
-//   - Only authferry's own names are closed to others or swept (folder.go): the
-//     folder may be a home folder. No owner is changed: what another user has there
-//     is named, with the command that gives it back (owner.go).
-//   - Only a folder whose original is still there is a copy. One that was moved
-//     keeps its store, whatever else fails. Where the original would be within the
-//     copy, it may have been put there: then neither gives its logins up.
 //
 // # Holds, and who is next
 //

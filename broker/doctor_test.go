@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
@@ -16,12 +17,12 @@ import (
 )
 
 // doctor wants one check with this outcome that says this.
-func (w *world) doctor(fix bool, status CheckStatus, says string) {
+func (w *world) doctor(fix bool, status doctor.Status, says string) {
 	w.t.Helper()
-	wants(w.t, w.broker().Doctor(w.t.Context(), fix), status, says)
+	wants(w.t, doctor.Examine(w.t.Context(), w.broker().Folder, fix, ForDoctor), status, says)
 }
 
-func wants(t *testing.T, checks []Check, status CheckStatus, says string) {
+func wants(t *testing.T, checks []doctor.Check, status doctor.Status, says string) {
 	t.Helper()
 	for _, c := range checks {
 		if c.Status == status && strings.Contains(c.Message, says) {
@@ -34,8 +35,8 @@ func wants(t *testing.T, checks []Check, status CheckStatus, says string) {
 // healthy wants nothing but ok.
 func (w *world) healthy() {
 	w.t.Helper()
-	for _, c := range w.broker().Doctor(w.t.Context(), false) {
-		if c.Status != CheckOK {
+	for _, c := range doctor.Examine(w.t.Context(), w.broker().Folder, false, ForDoctor) {
+		if c.Status != doctor.OK {
 			w.t.Errorf("%+v", c)
 		}
 	}
@@ -60,15 +61,15 @@ func TestLoginKilled(t *testing.T) {
 	if n := len(w.accounts()); n != 0 {
 		t.Fatalf("%d accounts", n)
 	}
-	w.doctor(false, CheckWarning, "a login was not finished")
-	w.doctor(true, CheckOK, "forgot acc_")
+	w.doctor(false, doctor.Warning, "a login was not finished")
+	w.doctor(true, doctor.OK, "forgot acc_")
 	w.healthy()
 	a := w.mustLogin(ada, LoginRequest{}).Account
 	w.loginKilledAt("K21")
 	if now := w.account(a.ID); now.Generation != 1 {
 		t.Errorf("%+v", now)
 	}
-	w.doctor(true, CheckOK, "forgot acc_")
+	w.doctor(true, doctor.OK, "forgot acc_")
 	w.refreshes(a.ID)
 	w.healthy()
 }
@@ -88,9 +89,9 @@ func TestDoctorRestores(t *testing.T) {
 	if err := os.WriteFile(path, backup, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w.doctor(false, CheckWarning, "the index is behind the keystore")
-	w.doctor(false, CheckFail, "the keystore has a login of sim that the index does not know")
-	w.doctor(true, CheckOK, "is an account again, as \"sim-1\"")
+	w.doctor(false, doctor.Warning, "the index is behind the keystore")
+	w.doctor(false, doctor.Fail, "the keystore has a login of sim that the index does not know")
+	w.doctor(true, doctor.OK, "is an account again, as \"sim-1\"")
 	w.healthy()
 	for _, id := range []string{first.ID, second.ID} {
 		w.refreshes(id)
@@ -129,12 +130,12 @@ func TestDoctorForgetsWhatWasMadeAnew(t *testing.T) {
 			}
 			made[label] = a.ID
 		}
-		w.doctor(false, CheckWarning, "and then kept as account \"anew\": "+made["killed"])
+		w.doctor(false, doctor.Warning, "and then kept as account \"anew\": "+made["killed"])
 		if refreshed {
 			w.refreshes(made["anew"])
-			w.doctor(true, CheckWarning, "an earlier state of account \"anew\"'s login: "+made["killed"])
+			w.doctor(true, doctor.Warning, "an earlier state of account \"anew\"'s login: "+made["killed"])
 		} else {
-			w.doctor(true, CheckOK, "forgot "+made["killed"])
+			w.doctor(true, doctor.OK, "forgot "+made["killed"])
 			w.healthy()
 		}
 		w.refreshes(made["anew"])
@@ -145,7 +146,7 @@ func TestDoctorForgetsWhatWasMadeAnew(t *testing.T) {
 func TestDoctorFindings(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	w.knows(nil)
-	w.doctor(false, CheckOK, "no account yet")
+	w.doctor(false, doctor.OK, "no account yet")
 	a := w.mustLogin(ada, LoginRequest{}).Account
 	w.healthy()
 	// The other program has refreshed the login that it was left with.
@@ -171,7 +172,7 @@ func TestDoctorFindings(t *testing.T) {
 			}
 		}
 		edit(func(x *index.Account) { before = *x; change(x) })
-		w.doctor(false, CheckWarning, says)
+		w.doctor(false, doctor.Warning, says)
 		edit(func(x *index.Account) { *x = before })
 	}
 	w.healthy()
@@ -188,7 +189,7 @@ func TestDoctorFindings(t *testing.T) {
 	if err := open(t, b).DeleteItems(t.Context(), a.ID); err != nil {
 		t.Fatal(err)
 	}
-	w.doctor(true, CheckFail, "the keystore has no login of it any more")
+	w.doctor(true, doctor.Fail, "the keystore has no login of it any more")
 	w.mustLogin(ada, LoginRequest{Renew: a.ID})
 	w.healthy()
 
@@ -196,12 +197,12 @@ func TestDoctorFindings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.doctor(false, CheckOK, "is held by process")
+	w.doctor(false, doctor.OK, "is held by process")
 	lock.Release()
 	if err := os.WriteFile(filepath.Join(w.dir, "config.toml"), []byte("failover = 7"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w.doctor(false, CheckFail, "config.toml")
+	w.doctor(false, doctor.Fail, "config.toml")
 }
 
 // An account that is being added while doctor mends is no leftover: doctor deletes
@@ -211,18 +212,18 @@ func TestDoctorDuringImport(t *testing.T) {
 		w := newWorld(t, brokertest.Config{})
 		store, dir, at := pretendKeychain(t)
 		w.kept(at(dir), "bob")
-		var checks []Check
+		var checks []doctor.Check
 		store.onSet = func(name string) {
 			if strings.Contains(name, record) {
 				store.onSet = nil
-				checks = at(dir).Doctor(t.Context(), true)
+				checks = doctor.Examine(t.Context(), at(dir).Folder, true, ForDoctor)
 			}
 		}
 		if _, err := w.addTo(at(dir), "ada"); err != nil {
 			t.Errorf("before the %s record: %v", record, err)
 		}
 		for _, c := range checks {
-			if c.Status != CheckOK {
+			if c.Status != doctor.OK {
 				t.Errorf("%+v", c)
 			}
 		}
@@ -245,8 +246,8 @@ func TestDoctorFinishesRemoval(t *testing.T) {
 	if got := w.run(cmd); got.err == nil {
 		t.Fatal("it was not killed")
 	}
-	w.doctor(false, CheckWarning, "its removal was cut off")
-	w.doctor(true, CheckOK, "its removal is finished")
+	w.doctor(false, doctor.Warning, "its removal was cut off")
+	w.doctor(true, doctor.OK, "its removal is finished")
 	if len(w.accounts()) != 0 {
 		t.Error("the entry is still there")
 	}
@@ -278,7 +279,7 @@ func TestDoctorAfterAWrongClock(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	a := w.add("ada", time.Hour)
 	w.change(a.ID, func(x *index.Account) { x.AddedAt = time.Now().Add(time.Hour) })
-	w.doctor(false, CheckWarning, "was used in the future")
+	w.doctor(false, doctor.Warning, "was used in the future")
 	w.refreshes(a.ID)
 	w.healthy()
 }

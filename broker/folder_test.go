@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/lock"
 )
@@ -90,17 +91,17 @@ func TestDoctorOfMovedFolder(t *testing.T) {
 	}
 	b := New(Options{Dir: w.dir, LockTimeout: 100 * time.Millisecond})
 	// It would get the lock where it tries a second time.
-	reported := b.Doctor(t.Context(), false)
+	reported := doctor.Examine(t.Context(), b.Folder, false, ForDoctor)
 	timer := time.AfterFunc(150*time.Millisecond, l.Release)
 	defer timer.Stop()
-	checks := b.Doctor(t.Context(), true)
+	checks := doctor.Examine(t.Context(), b.Folder, true, ForDoctor)
 	for _, c := range append(reported, checks...) {
 		if c.Name == "copy" {
 			t.Errorf("%+v", c)
 		}
 	}
 	l.Release()
-	w.doctor(true, CheckOK, "index and keystore agree")
+	w.doctor(true, doctor.OK, "index and keystore agree")
 	w.refreshes(a.ID)
 	w.healthy()
 }
@@ -133,8 +134,8 @@ func TestDoctorInAHomeFolder(t *testing.T) {
 		}
 	}
 	left := []string{write(".authferry-x.tmp"), write("vault/.authferry-y.tmp")}
-	w.doctor(false, CheckWarning, "a process that was killed left "+left[0]+", "+left[1])
-	w.doctor(true, CheckOK, "removed what a process that was killed left: "+left[0]+", "+left[1])
+	w.doctor(false, doctor.Warning, "a process that was killed left "+left[0]+", "+left[1])
+	w.doctor(true, doctor.OK, "removed what a process that was killed left: "+left[0]+", "+left[1])
 	w.healthy()
 	mode := func(path string) fs.FileMode {
 		info, err := os.Stat(path)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
@@ -101,8 +102,8 @@ func TestForgedIdentity(t *testing.T) {
 	if _, err := w.login(ada, LoginRequest{Renew: his.ID}); fault.CodeOf(err) != fault.LoginFailed {
 		t.Errorf("renewed: %v", err)
 	}
-	for _, c := range w.broker().Doctor(t.Context(), true) {
-		if c.Status == CheckFail {
+	for _, c := range doctor.Examine(t.Context(), w.broker().Folder, true, ForDoctor) {
+		if c.Status == doctor.Fail {
 			t.Errorf("%+v", c)
 		}
 	}
@@ -122,7 +123,7 @@ func TestForgedTombstone(t *testing.T) {
 	w.knows(nil)
 	a := w.mustLogin(ada, LoginRequest{}).Account
 	w.change(a.ID, func(a *index.Account) { a.Removing = true })
-	w.doctor(true, CheckWarning, "its login was left alone")
+	w.doctor(true, doctor.Warning, "its login was left alone")
 	w.noneLost()
 	w.change(a.ID, func(a *index.Account) { a.Removing = false })
 	w.healthy()
@@ -169,7 +170,7 @@ func TestForgedOriginal(t *testing.T) {
 			w.refreshes(a.ID)
 			continue
 		}
-		w.doctor(true, CheckFail, "in this folder, has the same logins")
+		w.doctor(true, doctor.Fail, "in this folder, has the same logins")
 		if _, err := w.broker().Refresh(t.Context(), a.ID); fault.CodeOf(err) != fault.Fenced {
 			t.Errorf("%v", err)
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
@@ -469,7 +470,7 @@ func TestDeletedIndex(t *testing.T) {
 		if err := w.broker().AddProvider(t.Context(), testProvider(w.server.URL), keystore.NewSecret("s")); fault.CodeOf(err) != fault.IndexCorrupt {
 			t.Errorf("a client secret: %v", err)
 		}
-		w.doctor(true, CheckOK, "it was restored from its backup")
+		w.doctor(true, doctor.OK, "it was restored from its backup")
 		if n := len(w.accounts()); n != len(users) { // one by the manifest, others from the backup
 			t.Errorf("%d accounts afterwards", n)
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
@@ -154,7 +155,7 @@ func TestDoctorFinishesRemovalAsAsked(t *testing.T) {
 		if got := w.run(cmd); got.err == nil {
 			t.Fatal("it was not killed")
 		}
-		w.doctor(true, CheckOK, "its removal is finished")
+		w.doctor(true, doctor.OK, "its removal is finished")
 		if n := w.server.Ledger().Revoked(); n != revoked {
 			t.Errorf("%d logins revoked, want %d", n, revoked)
 		}
@@ -175,7 +176,7 @@ func TestHintOfACutOffRemoval(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.change(w.only().ID, func(a *index.Account) { a.Removing = true })
-	if err := add(); fault.CodeOf(err) != fault.LabelTaken || !slices.Contains(err.(*fault.Error).Next, fixing) {
+	if err := add(); fault.CodeOf(err) != fault.LabelTaken || !slices.Contains(err.(*fault.Error).Next, fault.Remedy{Do: fault.Fix}) {
 		t.Errorf("%v", err)
 	}
 }
@@ -246,7 +247,7 @@ func TestNewLoginWaits(t *testing.T) {
 		t.Fatalf("%v", err)
 	}
 	store.Inject(nil)
-	at().Doctor(t.Context(), true)
+	doctor.Examine(t.Context(), at().Folder, true, ForDoctor)
 	for _, name := range items() {
 		if strings.Contains(name, "/grant:") {
 			t.Errorf("%s is left, and nobody knows of it", name)

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
@@ -84,17 +85,17 @@ func TestDoctorOfKilledMigration(t *testing.T) {
 	if _, err := at(dir).Remove(t.Context(), "bob", RevokeNever); err != nil {
 		t.Fatal(err)
 	}
-	wants(t, at(dir).Doctor(t.Context(), false), CheckWarning, "the keychain keystore has secrets of this folder too")
-	checks := at(dir).Doctor(t.Context(), true)
-	wants(t, checks, CheckOK, "was in the other keystore alone; it is an account here, as \"sim-1\", and disabled")
-	wants(t, checks, CheckOK, "removed the secrets of this folder that a migration left in the keychain keystore")
+	wants(t, doctor.Examine(t.Context(), at(dir).Folder, false, ForDoctor), doctor.Warning, "the keychain keystore has secrets of this folder too")
+	checks := doctor.Examine(t.Context(), at(dir).Folder, true, ForDoctor)
+	wants(t, checks, doctor.OK, "was in the other keystore alone; it is an account here, as \"sim-1\", and disabled")
+	wants(t, checks, doctor.OK, "removed the secrets of this folder that a migration left in the keychain keystore")
 	for name := range left {
 		if _, err := store.Get(t.Context(), name); !errors.Is(err, keystore.ErrNotFound) {
 			t.Errorf("%s is still there: %v", name, err)
 		}
 	}
-	for _, c := range at(dir).Doctor(t.Context(), false) {
-		if c.Status != CheckOK {
+	for _, c := range doctor.Examine(t.Context(), at(dir).Folder, false, ForDoctor) {
+		if c.Status != doctor.OK {
 			t.Errorf("%+v", c)
 		}
 	}
@@ -127,7 +128,7 @@ func TestDoctorKeepsWhatIsNewerElsewhere(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	wants(t, at(dir).Doctor(t.Context(), true), CheckFail, "the file keystore has a newer login than the keychain keystore")
+	wants(t, doctor.Examine(t.Context(), at(dir).Folder, true, ForDoctor), doctor.Fail, "the file keystore has a newer login than the keychain keystore")
 	if _, err := at(dir).MigrateKeystore(t.Context(), keystore.File); fault.CodeOf(err) != fault.KeystoreMismatch || !strings.Contains(err.Error(), "newer") {
 		t.Errorf("migrated: %v", err)
 	}
@@ -168,7 +169,7 @@ func TestDoctorBelievesNoIndexOfLeftovers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		at(dir).Doctor(t.Context(), true)
+		doctor.Examine(t.Context(), at(dir).Folder, true, ForDoctor)
 		if stored, err := open(t, b).Grants(t.Context(), ids[0]); err != nil || stored.Best == nil {
 			t.Errorf("%s: ada's login is gone: %v", name, err)
 		}
@@ -188,7 +189,7 @@ func TestDoctorFetchesTheNewestState(t *testing.T) {
 	if err := open(t, b).DeleteItems(t.Context(), a.ID); err != nil {
 		t.Fatal(err)
 	}
-	if checks := b.Doctor(t.Context(), true); slices.ContainsFunc(checks, func(c Check) bool { return c.Name == "leftovers" && c.Status == CheckFail }) {
+	if checks := doctor.Examine(t.Context(), b.Folder, true, ForDoctor); slices.ContainsFunc(checks, func(c doctor.Check) bool { return c.Name == "leftovers" && c.Status == doctor.Fail }) {
 		t.Errorf("%+v", checks)
 	}
 	for _, name := range record.Items(idx.Store, a.ID) {
@@ -214,7 +215,7 @@ func TestDoctorFetchesClientSecrets(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	wants(t, at(dir).Doctor(t.Context(), true), CheckOK, "a migration left in the keychain keystore")
+	wants(t, doctor.Examine(t.Context(), at(dir).Folder, true, ForDoctor), doctor.OK, "a migration left in the keychain keystore")
 	if has, err := open(t, at(dir)).Store.HasClientSecret(t.Context(), p.Endpoint()); err != nil || !has {
 		t.Errorf("the client secret: %v, %v", has, err)
 	}
@@ -256,7 +257,7 @@ func TestDoctorSealsToAChosenKeyAlone(t *testing.T) {
 		if err := plant(); err != nil {
 			t.Fatal(err)
 		}
-		wants(t, b().Doctor(t.Context(), true), CheckFail, "was not chosen for what is in the keychain")
+		wants(t, doctor.Examine(t.Context(), b().Folder, true, ForDoctor), doctor.Fail, "was not chosen for what is in the keychain")
 		if now := itemsOf(t, dir); !slices.Equal(now, before) {
 			t.Errorf("the keychain has %q, want %q", now, before)
 		}

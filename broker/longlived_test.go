@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
@@ -287,9 +288,9 @@ func TestLongLivedTokenEnds(t *testing.T) {
 	if _, err := w.broker().Refresh(t.Context(), "One"); fault.CodeOf(err) != fault.Usage {
 		t.Errorf("refresh: %v", err)
 	}
-	checks := w.broker().Doctor(t.Context(), false)
+	checks := doctor.Examine(t.Context(), w.broker().Folder, false, ForDoctor)
 	for _, c := range checks {
-		if c.Status != CheckOK {
+		if c.Status != doctor.OK {
 			t.Errorf("doctor: %+v", c)
 		}
 	}

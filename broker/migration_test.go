@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
@@ -189,7 +190,7 @@ func TestBackupAfterMigration(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "index.json"), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	at(dir).Doctor(t.Context(), true)
+	doctor.Examine(t.Context(), at(dir).Folder, true, ForDoctor)
 	if tok, err := at(dir).Token(t.Context(), TokenRequest{}); err != nil || !w.good(tok.AccessToken.Reveal()) {
 		t.Errorf("restored from the backup: %v", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/rotation"
@@ -97,7 +98,7 @@ func oldIndex(t *testing.T, to keystore.Kind, at killPoint, used bool) {
 	}
 	switch err := rotate(); fault.CodeOf(err) {
 	case fault.KeystoreMismatch:
-		if e, _ := errors.AsType[*fault.Error](err); !slices.Equal(e.Next, []fault.Remedy{fixing}) {
+		if e, _ := errors.AsType[*fault.Error](err); !slices.Equal(e.Next, []fault.Remedy{{Do: fault.Fix}}) {
 			t.Errorf("next is %v", e.Next)
 		}
 		if _, err := w.addTo(here(), "bob"); fault.CodeOf(err) != fault.KeystoreMismatch {
@@ -113,16 +114,16 @@ func oldIndex(t *testing.T, to keystore.Kind, at killPoint, used bool) {
 		}
 	}
 	w.noneLost()
-	doctor := here()
+	restored := here()
 	if at == (killPoint{}) { // the keychain has nothing left that could name it
-		doctor = atFolder(dir)
+		restored = atFolder(dir)
 	}
-	checks := doctor.Doctor(t.Context(), true)
+	checks := doctor.Examine(t.Context(), restored.Folder, true, ForDoctor)
 	if err := rotate(); err != nil {
 		t.Errorf("after doctor --fix: %v\n%v", err, checks)
 	}
-	for _, c := range here().Doctor(t.Context(), false) {
-		if c.Status == CheckFail || c.Name == "leftovers" {
+	for _, c := range doctor.Examine(t.Context(), here().Folder, false, ForDoctor) {
+		if c.Status == doctor.Fail || c.Name == "leftovers" {
 			t.Errorf("afterwards: %+v", c)
 		}
 	}

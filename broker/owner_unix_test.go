@@ -17,6 +17,7 @@ import (
 
 	"github.com/authferry/authferry/atomicfile"
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/rotation"
@@ -119,7 +120,7 @@ func TestFolderOfAnother(t *testing.T) {
 			t.Errorf("%s: the hint is %+v", name, e)
 		}
 	}
-	wants(t, w.broker().Doctor(t.Context(), true), CheckFail, "belongs to user 12345")
+	wants(t, doctor.Examine(t.Context(), w.broker().Folder, true, ForDoctor), doctor.Fail, "belongs to user 12345")
 	if now := tree(t, w.dir); now != before {
 		t.Errorf("the folder was\n%s\nand is\n%s", before, now)
 	}
@@ -160,7 +161,7 @@ func TestDoctorOfFilesOfAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	next := func() []fault.Remedy {
-		for _, c := range w.broker().Doctor(t.Context(), false) {
+		for _, c := range doctor.Examine(t.Context(), w.broker().Folder, false, ForDoctor) {
 			if c.Name == "owner" && strings.Contains(c.Message, index+" belongs to another user than 12345") {
 				return c.Next
 			}
@@ -177,22 +178,4 @@ func TestDoctorOfFilesOfAnother(t *testing.T) {
 	if got, want := next(), (fault.Remedy{Do: fault.GiveBack, Name: "12345:12345", Path: index}); len(got) != 1 || got[0] != want {
 		t.Errorf("in a home folder: got %v, want %v", got, want)
 	}
-}
-
-// A folder of authferry's own that only somebody else may look into is named too.
-func TestOwnFolderThatIsClosed(t *testing.T) {
-	w := newWorld(t, brokertest.Config{})
-	w.add("ada", time.Hour)
-	locks := filepath.Join(w.dir, "locks")
-	if err := os.Chmod(locks, 0); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.Chmod(locks, 0o700) })
-	keptOut(t, func() {
-		for alone, want := range map[bool]bool{true: true, false: false} {
-			if got := slices.Contains(w.broker().ownFiles(alone), locks); got != want {
-				t.Errorf("alone %v: %v", alone, got)
-			}
-		}
-	})
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/folder"
 )
 
 // A proxy is known while it runs; what a killed one left is no proxy, and is swept by
@@ -15,7 +16,7 @@ func TestProxies(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	w.add("ada", 0)
 	b := w.broker()
-	withdraw, err := b.Announce(ProxyView{Program: "agent", Providers: []string{"sim"}, Pools: []string{"sim"}, Listen: "127.0.0.1:1"})
+	withdraw, err := b.Announce(folder.ProxyView{Program: "agent", Providers: []string{"sim"}, Pools: []string{"sim"}, Listen: "127.0.0.1:1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +33,7 @@ func TestProxies(t *testing.T) {
 	if len(s.Proxies) != 1 || s.Proxies[0].Program != "agent" || s.Proxies[0].PID != os.Getpid() || s.Proxies[0].Since.IsZero() {
 		t.Errorf("%+v", s.Proxies)
 	}
-	again, err := b.Announce(ProxyView{})
+	again, err := b.Announce(folder.ProxyView{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/keystore"
@@ -25,7 +26,7 @@ func TestDoctorRestoresAccessOnly(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	w.doctor(true, CheckOK, "is an account again")
+	w.doctor(true, doctor.OK, "is an account again")
 	if got := w.ask(); got.err != nil || got.token != g.AccessToken {
 		t.Errorf("%+v", got)
 	}
@@ -52,8 +53,8 @@ func TestDoctorOfRestoredAPIKey(t *testing.T) {
 	if err := os.WriteFile(path, backup, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w.doctor(false, CheckWarning, "the index is behind the keystore")
-	w.doctor(true, CheckOK, "the index follows the keystore again")
+	w.doctor(false, doctor.Warning, "the index is behind the keystore")
+	w.doctor(true, doctor.OK, "the index follows the keystore again")
 	w.healthy()
 	tok, err := w.broker().Token(t.Context(), TokenRequest{Selection: pool.Selection{Account: "k"}})
 	if err != nil || tok.AccessToken.Reveal() != "new-key" {
@@ -61,5 +62,5 @@ func TestDoctorOfRestoredAPIKey(t *testing.T) {
 	}
 	// A vault of before: that key is the best there is, and a new one a login.
 	w.change(tok.Account.ID, func(a *index.Account) { a.Generation++ })
-	w.doctor(true, CheckWarning, "this may be an API key from before")
+	w.doctor(true, doctor.Warning, "this may be an API key from before")
 }

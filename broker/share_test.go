@@ -40,7 +40,7 @@ func TestNetworkShares(t *testing.T) {
 		if folder.IsIn(path, w.dir) {
 			t.Error(path + " is in this folder")
 		}
-		if w.broker().stillIn(t.Context(), &index.Account{Shared: path}) {
+		if StillIn(t.Context(), w.broker().Folder, &index.Account{Shared: path}) {
 			t.Error(path + " has been looked at")
 		}
 	}

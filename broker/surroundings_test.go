@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/keystore"
@@ -22,18 +23,13 @@ func TestDoctorSurroundings(t *testing.T) {
 	a := w.mustLogin(ada, LoginRequest{}).Account
 	w.healthy()
 
-	fileSystem = func(string) string { return "NFS" }
-	t.Cleanup(func() { fileSystem = networkFileSystem })
-	w.doctor(false, CheckWarning, "is on NFS: locks may not reach other machines")
-	fileSystem = networkFileSystem
-
 	// A key file that others may read, and one beside the vault.
 	key := w.keyFile()
 	if runtime.GOOS != "windows" {
 		if err := os.Chmod(key, 0o640); err != nil {
 			t.Fatal(err)
 		}
-		w.doctor(true, CheckWarning, "others may read "+key)
+		w.doctor(true, doctor.Warning, "others may read "+key)
 		if err := os.Chmod(key, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -46,9 +42,9 @@ func TestDoctorSurroundings(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	w.doctor(false, CheckWarning, "a probe that was cut off left 1 item")
-	w.doctor(true, CheckOK, "removed 1 item that a probe left")
-	w.doctor(false, CheckWarning, "the vault has 1 item of no account here")
+	w.doctor(false, doctor.Warning, "a probe that was cut off left 1 item")
+	w.doctor(true, doctor.OK, "removed 1 item that a probe left")
+	w.doctor(false, doctor.Warning, "the vault has 1 item of no account here")
 	names, err := keystore.FileItems(b.Vault(), key)
 	if err != nil || slices.Contains(names, "probe/x") || !slices.Contains(names, "bbbbbbbbbbbbbbbb/acc_bbbbbbbbbbbbbbbb/grant:a") {
 		t.Errorf("%q, %v", names, err)
@@ -62,7 +58,7 @@ func TestDoctorSurroundings(t *testing.T) {
 	other := w.mustLogin(bob, LoginRequest{}).Account
 	own := w.account(other.ID).Fingerprint
 	w.change(other.ID, func(x *index.Account) { x.Fingerprint = w.account(a.ID).Fingerprint })
-	w.doctor(false, CheckWarning, "have one login; whichever refreshes first")
+	w.doctor(false, doctor.Warning, "have one login; whichever refreshes first")
 	w.change(other.ID, func(x *index.Account) { x.Fingerprint = own })
 	w.healthy()
 }
@@ -75,7 +71,7 @@ func TestDoctorForeignKeystore(t *testing.T) {
 	w.mustLogin(ada, LoginRequest{})
 	vault := filepath.Join(w.dir, "vault")
 	move(t, vault, vault+".away")
-	w.doctor(true, CheckFail, "this keystore has nothing of this folder")
+	w.doctor(true, doctor.Fail, "this keystore has nothing of this folder")
 	removeAll(t, vault)
 	move(t, vault+".away", vault)
 	w.healthy()
@@ -91,7 +87,7 @@ func TestDoctorOldKeystore(t *testing.T) {
 	w.refreshes(a.ID)
 	removeAll(t, vault)
 	move(t, vault+".backup", vault)
-	w.doctor(false, CheckWarning, "the keystore is older than the index")
+	w.doctor(false, doctor.Warning, "the keystore is older than the index")
 }
 
 // A lock that is held for longer than any rotation takes is worth a look.
@@ -107,7 +103,7 @@ func TestDoctorOldHolder(t *testing.T) {
 	if err := os.WriteFile(path+".holder", []byte(`{"pid":7,"started_at":"2020-01-01T00:00:00Z","state":"stopped?"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w.doctor(false, CheckWarning, "is held by process 7 since")
+	w.doctor(false, doctor.Warning, "is held by process 7 since")
 }
 
 // Every kind of lock is looked at; nobody has a reason to hold that of the index
@@ -124,13 +120,13 @@ func TestDoctorSeesLocks(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		w.doctor(false, CheckOK, says)
+		w.doctor(false, doctor.OK, says)
 		if err := os.WriteFile(path+".holder", fmt.Appendf(nil, `{"pid":7,"started_at":%q}`, time.Now().Add(-time.Minute).Format(time.RFC3339)), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		want := CheckOK
+		want := doctor.OK
 		if path == lock.Index.In(f.Dir()) {
-			want = CheckWarning
+			want = doctor.Warning
 		}
 		w.doctor(false, want, says+" by process 7")
 		l.Release()

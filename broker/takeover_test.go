@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/migrate"
@@ -315,7 +316,7 @@ func TestTakeOverOfASpentLogin(t *testing.T) {
 		t.Fatalf("%+v", got)
 	}
 	requests := g.server.Ledger().TokenRequests
-	checks := g.b.shared(t.Context())
+	checks := Shared(t.Context(), g.b.Folder)
 	if len(checks) != 0 {
 		t.Errorf("a file that is at no usual place was found: %v", checks)
 	}
@@ -353,8 +354,8 @@ func TestTakeOverAdopts(t *testing.T) {
 	if err != nil || tok.AccessToken.Reveal() != "access of r1" {
 		t.Errorf("%v", err)
 	}
-	for _, c := range n.b.Doctor(t.Context(), true) {
-		if c.Status != CheckOK {
+	for _, c := range doctor.Examine(t.Context(), n.b.Folder, true, ForDoctor) {
+		if c.Status != doctor.OK {
 			t.Errorf("%+v", c)
 		}
 	}

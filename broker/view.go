@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/rotation"
@@ -27,10 +28,10 @@ type StatusView struct {
 	Keystore struct {
 		Kind string `json:"kind"`
 	} `json:"keystore"`
-	Failover bool        `json:"failover"`
-	Strategy string      `json:"strategy"`
-	Pools    []PoolView  `json:"pools"`
-	Proxies  []ProxyView `json:"proxies"` // that are running, the oldest first
+	Failover bool               `json:"failover"`
+	Strategy string             `json:"strategy"`
+	Pools    []PoolView         `json:"pools"`
+	Proxies  []folder.ProxyView `json:"proxies"` // that are running, the oldest first
 }
 
 // List returns every account, by provider, pool and rank. It touches neither

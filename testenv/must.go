@@ -14,3 +14,9 @@ func Must(t T, err error) {
 		t.Fatal(err)
 	}
 }
+
+// Skipper is a test that can be skipped.
+type Skipper interface {
+	T
+	Skip(args ...any)
+}

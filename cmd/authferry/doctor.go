@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/cmd/authferry/setup"
@@ -17,12 +18,12 @@ type doctorCmd struct {
 
 func (c *doctorCmd) Run(a *app) error {
 	over := a.term.step(folder.Step{Doing: func() string { return "examining the keystore and every account" }})
-	checks := append(a.broker.Doctor(a.ctx, c.Fix), a.proxyChecks()...)
+	checks := append(doctor.Examine(a.ctx, a.broker.Folder, c.Fix, broker.ForDoctor), a.proxyChecks()...)
 	checks = append(checks, clientChecks()...)
 	over()
 	failed := 0
 	for _, check := range checks {
-		if check.Status == broker.CheckFail {
+		if check.Status == doctor.Fail {
 			failed++
 		}
 	}
@@ -44,13 +45,13 @@ func (c *doctorCmd) Run(a *app) error {
 
 // checkDoc is a check as a program reads it.
 type checkDoc struct {
-	Name    string             `json:"name"`
-	Status  broker.CheckStatus `json:"status"`
-	Message string             `json:"message"`
-	Hint    string             `json:"hint,omitempty"` // the commands that fix it, a line each
+	Name    string        `json:"name"`
+	Status  doctor.Status `json:"status"`
+	Message string        `json:"message"`
+	Hint    string        `json:"hint,omitempty"` // the commands that fix it, a line each
 }
 
-func (t *terminal) checkDocs(checks []broker.Check) []checkDoc {
+func (t *terminal) checkDocs(checks []doctor.Check) []checkDoc {
 	docs := make([]checkDoc, len(checks))
 	for i, c := range checks {
 		docs[i] = checkDoc{c.Name, c.Status, c.Message, t.hints.lines(c.Next)}
@@ -60,20 +61,20 @@ func (t *terminal) checkDocs(checks []broker.Check) []checkDoc {
 
 // clientChecks looks at the programs that authferry is set up in: one that calls
 // a binary that moved says so nowhere but here.
-func clientChecks() (checks []broker.Check) {
+func clientChecks() (checks []doctor.Check) {
 	m, err := thisMachine()
 	if err != nil {
 		return nil
 	}
 	for _, client := range setup.Clients() {
-		check := broker.Check{Name: client.Name, Next: []fault.Remedy{{Do: plain, Value: setupAgain(m, client)}}}
+		check := doctor.Check{Name: client.Name, Next: []fault.Remedy{{Do: plain, Value: setupAgain(m, client)}}}
 		switch state, err := client.State(m); {
 		case err != nil:
-			check.Status, check.Message = broker.CheckWarning, err.Error()
+			check.Status, check.Message = doctor.Warning, err.Error()
 		case state == setup.Outdated:
-			check.Status, check.Message = broker.CheckWarning, client.Title+" is set up for another version of authferry, or for one at another place"
+			check.Status, check.Message = doctor.Warning, client.Title+" is set up for another version of authferry, or for one at another place"
 		case state == setup.Current:
-			check.Status, check.Message, check.Next = broker.CheckOK, client.Title+" is set up", nil
+			check.Status, check.Message, check.Next = doctor.OK, client.Title+" is set up", nil
 		default:
 			continue
 		}
@@ -91,13 +92,13 @@ func setupAgain(m setup.Machine, client setup.Client) string {
 	return again
 }
 
-func (a *app) showChecks(checks []broker.Check) error {
-	const indent = len(broker.CheckWarning) + gap
+func (a *app) showChecks(checks []doctor.Check) error {
+	const indent = len(doctor.Warning) + gap
 	columns := a.term.columns(a.out)
 	for _, check := range checks {
 		mark := string(check.Status)
 		if a.term.colours(a.out) { // yellow is not to be seen on white
-			mark = map[broker.CheckStatus]string{broker.CheckOK: "\x1b[32m", broker.CheckWarning: "\x1b[1m", broker.CheckFail: "\x1b[1;31m"}[check.Status] + mark + "\x1b[0m"
+			mark = map[doctor.Status]string{doctor.OK: "\x1b[32m", doctor.Warning: "\x1b[1m", doctor.Fail: "\x1b[1;31m"}[check.Status] + mark + "\x1b[0m"
 		}
 		mark += strings.Repeat(" ", indent-len(check.Status))
 		if _, err := fmt.Fprintln(a.out, mark+hang(printable(check.Name+": "+check.Message), indent, columns)); err != nil {

@@ -11,24 +11,25 @@ import (
 	"strings"
 	"time"
 
-	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/cmd/authferry/setup"
 )
 
 // proxyChecks looks whether the authferry serve that clients are set up for is there, and
 // who is in its place.
-func (a *app) proxyChecks() (checks []broker.Check) {
-	say := func(status broker.CheckStatus, next fault.Remedy, format string, args ...any) {
-		check := broker.Check{Name: "proxy", Status: status, Message: fmt.Sprintf(format, args...)}
+func (a *app) proxyChecks() (checks []doctor.Check) {
+	say := func(status doctor.Status, next fault.Remedy, format string, args ...any) {
+		check := doctor.Check{Name: "proxy", Status: status, Message: fmt.Sprintf(format, args...)}
 		if next.Do != "" {
 			check.Next = []fault.Remedy{next}
 		}
 		checks = append(checks, check)
 	}
-	running := slices.DeleteFunc(a.broker.Proxies(), func(v broker.ProxyView) bool { return v.Program != broker.ServeProgram })
+	running := slices.DeleteFunc(a.broker.Proxies(), func(v folder.ProxyView) bool { return v.Program != folder.ServeProgram })
 	for _, v := range running {
-		say(broker.CheckOK, fault.Remedy{}, "authferry serve (pid %d) listens at %s since %s", v.PID, printable(v.Listen), clock(v.Since.Truncate(time.Minute), time.Now()))
+		say(doctor.OK, fault.Remedy{}, "authferry serve (pid %d) listens at %s since %s", v.PID, printable(v.Listen), clock(v.Since.Truncate(time.Minute), time.Now()))
 	}
 	m, err := thisMachine()
 	if err != nil {
@@ -41,7 +42,7 @@ func (a *app) proxyChecks() (checks []broker.Check) {
 		if client.Name == "serve" {
 			unit, title = address, "the session"
 		}
-		there := func(v broker.ProxyView) bool { return v.Listen == address }
+		there := func(v folder.ProxyView) bool { return v.Listen == address }
 		if address == "" || slices.ContainsFunc(running, there) {
 			continue
 		}
@@ -51,20 +52,20 @@ func (a *app) proxyChecks() (checks []broker.Check) {
 		}
 		if len(running) > 0 {
 			if client.Name != "serve" {
-				say(broker.CheckWarning, fault.Remedy{Do: setUpIn, Name: client.Name, Value: "proxy"}, "%s is set up for authferry serve at %s, which listens at %s", title, address, printable(running[0].Listen))
+				say(doctor.Warning, fault.Remedy{Do: setUpIn, Name: client.Name, Value: "proxy"}, "%s is set up for authferry serve at %s, which listens at %s", title, address, printable(running[0].Listen))
 			}
 			continue
 		}
 		owner, taken := a.whoListens(address)
 		switch {
 		case owner != "":
-			say(broker.CheckFail, fault.Remedy{Do: serveAt, Value: "127.0.0.1:PORT"}, "%s is set up for authferry serve at %s, and user %s has that port; nothing is sent there", title, address, owner)
+			say(doctor.Fail, fault.Remedy{Do: serveAt, Value: "127.0.0.1:PORT"}, "%s is set up for authferry serve at %s, and user %s has that port; nothing is sent there", title, address, owner)
 		case taken && unit != address && client.Name != "serve":
-			say(broker.CheckWarning, fault.Remedy{}, "%s is set up for authferry serve at %s, and another program has that port; nothing is sent there", title, address)
+			say(doctor.Warning, fault.Remedy{}, "%s is set up for authferry serve at %s, and another program has that port; nothing is sent there", title, address)
 		case client.Name == "serve":
-			say(broker.CheckWarning, fault.Remedy{Do: plain, Value: setup.StartService(m)}, "authferry serve is set up to run with every session, and doesn't run")
+			say(doctor.Warning, fault.Remedy{Do: plain, Value: setup.StartService(m)}, "authferry serve is set up to run with every session, and doesn't run")
 		case !taken:
-			say(broker.CheckWarning, serve, "%s is set up for authferry serve at %s, and none is running", title, address)
+			say(doctor.Warning, serve, "%s is set up for authferry serve at %s, and none is running", title, address)
 		}
 	}
 	return checks

@@ -5,8 +5,8 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 	"github.com/authferry/authferry/testenv"
 )
@@ -33,11 +33,11 @@ func TestDoctorLooksAtOpenCodesPlugin(t *testing.T) {
 	testenv.Must(t, err)
 	home := filepath.Join(s.Root, "home")
 	authferrytest.SetUpOpenCode(t, home, m.Binary)
-	if c := check(); c == nil || c.Status != broker.CheckOK {
+	if c := check(); c == nil || c.Status != doctor.OK {
 		t.Errorf("set up: %+v", c)
 	}
 	authferrytest.SetUpOpenCode(t, home, filepath.Join(s.Root, "elsewhere", "authferry"))
-	if c := check(); c == nil || c.Status != broker.CheckWarning || c.Hint != "authferry setup opencode" {
+	if c := check(); c == nil || c.Status != doctor.Warning || c.Hint != "authferry setup opencode" {
 		t.Errorf("set up for another authferry: %+v", c)
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/keystore"
@@ -64,7 +65,7 @@ func (c *runCmd) Run(a *app) error {
 		return &fault.Error{Code: fault.Internal, Message: "no port could be opened on 127.0.0.1", Err: err}
 	}
 	program := programOf(a.child[0])
-	withdraw, err := a.broker.Announce(broker.ProxyView{Program: program, Providers: served.names(), Pools: served.pools(), Listen: l.Addr().String()})
+	withdraw, err := a.broker.Announce(folder.ProxyView{Program: program, Providers: served.names(), Pools: served.pools(), Listen: l.Addr().String()})
 	if err != nil {
 		_ = l.Close()
 		return err

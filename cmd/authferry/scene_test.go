@@ -6,6 +6,7 @@ import (
 
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 	"github.com/authferry/authferry/testenv"
@@ -24,4 +25,4 @@ func newScene(t *testing.T, cfg brokertest.Config) *scene {
 	return &scene{Scene: authferrytest.New(t, self, cfg)}
 }
 
-func (s *scene) proxies() []broker.ProxyView { return broker.New(broker.Options{Dir: s.Dir}).Proxies() }
+func (s *scene) proxies() []folder.ProxyView { return broker.New(broker.Options{Dir: s.Dir}).Proxies() }

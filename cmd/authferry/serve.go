@@ -13,8 +13,8 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
-	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/serve"
 )
@@ -66,7 +66,7 @@ func (c *serveCmd) Run(a *app) error {
 		return err
 	}
 	defer door.close()
-	withdraw, err := a.broker.Announce(broker.ProxyView{Program: broker.ServeProgram, Providers: served.names(), Pools: served.pools(), Listen: listenOf(l.Addr())})
+	withdraw, err := a.broker.Announce(folder.ProxyView{Program: folder.ServeProgram, Providers: served.names(), Pools: served.pools(), Listen: listenOf(l.Addr())})
 	if err != nil {
 		return err
 	}

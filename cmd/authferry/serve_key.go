@@ -14,8 +14,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/keystore"
 )
@@ -35,7 +35,7 @@ func openKeyDoor(dir, url string, key keystore.Secret) (*keyDoor, error) {
 	var l net.Listener
 	err := nearKeySocket(dir, func(path string) (err error) {
 		if info, statErr := os.Lstat(path); statErr == nil && info.Mode().Type() != os.ModeSocket {
-			return errors.New(broker.ServeSocket + " in the folder's locks is no socket")
+			return errors.New(folder.ServeSocket + " in the folder's locks is no socket")
 		}
 		_ = os.Remove(path)
 		l, err = bindUnix(path)
@@ -59,7 +59,7 @@ func openKeyDoor(dir, url string, key keystore.Secret) (*keyDoor, error) {
 		}
 	}()
 	return &keyDoor{l, sync.OnceFunc(func() {
-		_ = os.Remove(filepath.Join(lock.Folder(dir), broker.ServeSocket))
+		_ = os.Remove(filepath.Join(lock.Folder(dir), folder.ServeSocket))
 		_ = l.Close()
 	})}, nil
 }
@@ -71,7 +71,7 @@ const maxSocketPath = 100
 // make the folder the working directory for that, nothing else may be under way.
 func nearKeySocket(dir string, do func(path string) error) (err error) {
 	dir = lock.Folder(dir)
-	if path := filepath.Join(dir, broker.ServeSocket); len(path) <= maxSocketPath {
+	if path := filepath.Join(dir, folder.ServeSocket); len(path) <= maxSocketPath {
 		return do(path)
 	}
 	was, err := os.Getwd()
@@ -82,7 +82,7 @@ func nearKeySocket(dir string, do func(path string) error) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.Chdir(was)) }()
-	return do(broker.ServeSocket)
+	return do(folder.ServeSocket)
 }
 
 // knockForKey returns what the serve of the folder says of itself; an error: there is
@@ -145,7 +145,7 @@ func (c *proxyKeyCmd) Run(a *app) error {
 
 // patience is how long a serve may take to come.
 func (c *proxyKeyCmd) patience(a *app) time.Duration {
-	if slices.ContainsFunc(a.broker.Proxies(), func(v broker.ProxyView) bool { return v.Program == broker.ServeProgram }) {
+	if slices.ContainsFunc(a.broker.Proxies(), func(v folder.ProxyView) bool { return v.Program == folder.ServeProgram }) {
 		return waitForNext
 	}
 	address, ok := strings.CutPrefix(c.URL, "http://")

@@ -17,8 +17,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 	"github.com/authferry/authferry/testenv"
 )
@@ -127,7 +127,7 @@ func TestServe(t *testing.T) {
 		t.Error(got)
 	}
 	for _, p := range s.proxies() {
-		if p.Program != broker.ServeProgram || p.PID != v.cmd.Process.Pid || "http://"+p.Listen != v.url {
+		if p.Program != folder.ServeProgram || p.PID != v.cmd.Process.Pid || "http://"+p.Listen != v.url {
 			t.Errorf("%+v", p)
 		}
 	}

@@ -22,7 +22,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/proofs"
 )
 
@@ -46,7 +46,7 @@ func (v *served) end() int {
 func (s *scene) nothingOfServe(after string) {
 	s.T.Helper()
 	s.nothingLeft(after)
-	if _, err := os.Lstat(filepath.Join(s.Dir, "locks", broker.ServeSocket)); err == nil {
+	if _, err := os.Lstat(filepath.Join(s.Dir, "locks", folder.ServeSocket)); err == nil {
 		s.T.Errorf("after %s the key's socket is there", after)
 	}
 	s.noServe(after)
@@ -449,7 +449,7 @@ func TestServeDoctor(t *testing.T) {
 	v.signal(syscall.SIGKILL)
 	v.end()
 	wants("proxy", "warning: Claude Code is set up for authferry serve at "+address+", and none is running (authferry serve --listen "+address+")")
-	wants("leftovers", "warning: a process that was killed left ", broker.ServeSocket)
+	wants("leftovers", "warning: a process that was killed left ", folder.ServeSocket)
 	s.Must("", "doctor", "--fix")
 	wants("leftovers")
 

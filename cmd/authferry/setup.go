@@ -145,7 +145,7 @@ func (c *setupCmd) chooseProxy(a *app, client setup.Client) (setup.Choice, error
 	}
 	listen := c.Listen
 	for _, v := range a.broker.Proxies() {
-		if v.Program == broker.ServeProgram && listen == "" {
+		if v.Program == folder.ServeProgram && listen == "" {
 			listen = v.Listen
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/pool"
 )
 
@@ -113,9 +114,9 @@ func (p *page) pool(pool broker.PoolView, now time.Time) {
 }
 
 // proxy shows an authferry serve, or a run that serves a command.
-func (p *page) proxy(v broker.ProxyView, now time.Time) {
+func (p *page) proxy(v folder.ProxyView, now time.Time) {
 	where := ""
-	if v.Program == broker.ServeProgram {
+	if v.Program == folder.ServeProgram {
 		where = " at " + printable(v.Listen)
 	}
 	text := fmt.Sprintf("%s (pid %d)%s, since %s, with accounts of %s", cmp.Or(printable(v.Program), "a proxy"), v.PID, where, clock(v.Since.Truncate(time.Minute), now), printable(strings.Join(v.Pools, ", ")))

@@ -7,6 +7,7 @@ import (
 
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/pool"
 )
 
@@ -30,7 +31,7 @@ func TestStatusFits(t *testing.T) {
 	for columns := narrowest; columns <= widest; columns++ {
 		p := &page{width: columns}
 		p.pool(samplePool(now), now)
-		p.proxy(broker.ProxyView{PID: 4711, Program: "claude", Since: now.Add(-24 * time.Hour), Pools: []string{"team", "another-pool", "日本語の長いラベルはどこまで続くのか"}}, now)
+		p.proxy(folder.ProxyView{PID: 4711, Program: "claude", Since: now.Add(-24 * time.Hour), Pools: []string{"team", "another-pool", "日本語の長いラベルはどこまで続くのか"}}, now)
 		text := p.text.String()
 		for line := range strings.Lines(text) {
 			if n := cells(strings.TrimSuffix(line, "\n")); n > columns {

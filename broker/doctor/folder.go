@@ -1,7 +1,6 @@
-package broker
+package doctor
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,22 +12,20 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/atomicfile"
-	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
-	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 )
 
 // folder checks who else may read it, and what killed processes left in it.
-func (d *doctor) folder() {
-	dir := d.b.Dir
+func (d *examination) folder() {
+	dir := d.f.Dir
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		d.say("folder", CheckOK, "%s is not there yet; the first account makes it", dir)
+		d.say("folder", OK, "%s is not there yet; the first account makes it", dir)
 		return
 	}
 	var open, left []string
-	alone, _ := d.b.File().Alone()
-	for _, path := range d.b.ownFiles(alone) {
+	alone, _ := d.f.File().Alone()
+	for _, path := range ownFiles(d.f, alone) {
 		info, err := os.Lstat(path)
 		if err != nil {
 			continue // it is gone meanwhile; what can't be read is found by the checks below
@@ -51,9 +48,9 @@ func (d *doctor) folder() {
 		})
 		left, removed = mended(left, os.Remove)
 	}
-	d.b.eachLeftProxy(func(path string) {
+	d.f.EachLeftProxy(func(path string) {
 		if d.fix {
-			removeProxy(path)
+			folder.RemoveProxy(path)
 			removed = append(removed, path)
 		} else {
 			left = append(left, path)
@@ -61,20 +58,20 @@ func (d *doctor) folder() {
 	})
 	switch {
 	case len(open) > 0:
-		d.try("folder", CheckFail, fixing, "others may read %s", inWords(open))
+		d.try("folder", Fail, fixing, "others may read %s", inWords(open))
 	case len(closed) > 0:
-		d.say("folder", CheckOK, "closed to others: %s", inWords(closed))
+		d.say("folder", OK, "closed to others: %s", inWords(closed))
 	case alone:
-		d.say("folder", CheckOK, "%s is yours alone", dir)
+		d.say("folder", OK, "%s is yours alone", dir)
 	default:
-		d.say("folder", CheckOK, "what authferry has in %s is yours alone", dir)
+		d.say("folder", OK, "what authferry has in %s is yours alone", dir)
 	}
 	d.disk()
 	if len(left) > 0 {
-		d.try("leftovers", CheckWarning, fixing, "a process that was killed left %s", inWords(left))
+		d.try("leftovers", Warning, fixing, "a process that was killed left %s", inWords(left))
 	}
 	if len(removed) > 0 {
-		d.say("leftovers", CheckOK, "removed what a process that was killed left: %s", inWords(removed))
+		d.say("leftovers", OK, "removed what a process that was killed left: %s", inWords(removed))
 	}
 }
 
@@ -89,14 +86,14 @@ const (
 // ownFiles are the paths of what is authferry's in its folder, the folder itself
 // where it is that as a whole. AUTHFERRY_DIR may be a home folder, in which
 // anything else is a person's own, also in a folder there that is called vault.
-func (b *Broker) ownFiles(alone bool) (paths []string) {
-	dir := b.Dir
+func ownFiles(f *folder.Folder, alone bool) (paths []string) {
+	dir := f.Dir
 	if alone {
 		paths = append(paths, dir)
 	}
 	for _, part := range []struct {
 		dir, own string
-	}{{dir, ownInFolder}, {lock.Folder(dir), ownInLocks}, {b.Vault(), ownInVault}} {
+	}{{dir, ownInFolder}, {lock.Folder(dir), ownInLocks}, {f.Vault(), ownInVault}} {
 		// What a link leads to is elsewhere.
 		if info, err := os.Lstat(part.dir); err != nil || part.dir != dir && !info.IsDir() {
 			continue
@@ -140,38 +137,4 @@ func inWords(paths []string) string {
 		return fmt.Sprintf("%s and %d more", strings.Join(paths[:3], ", "), len(paths)-3)
 	}
 	return strings.Join(paths, ", ")
-}
-
-// place checks that the folder is no copy of another one. With fix, a copy gets a
-// store of its own, in which nobody is logged in: the original keeps the grants.
-// A folder that was moved keeps its store, also where its new path can't be
-// written down at this moment.
-func (d *doctor) place(ctx context.Context) bool {
-	err := d.b.CheckPlace(d.idx)
-	if fault.CodeOf(err) == fault.Fenced && d.fix && !folder.IsIn(d.idx.Path, d.b.Dir) {
-		err = d.b.Update(ctx, index.Durable, func(i *index.Index) error {
-			if i.Store != d.idx.Store || i.Path != d.idx.Path {
-				return fault.Errorf(fault.LockTimeout, "the folder was given another identity meanwhile; nothing was changed").Try(fault.Remedy{Do: fault.Doctor})
-			}
-			real, err := index.RealPath(d.b.Dir)
-			i.Store, i.Path = index.NewStoreID(), real
-			for n := range i.Accounts {
-				a := &i.Accounts[n]
-				a.GrantSlot, a.AccessSlot, a.Fingerprint, a.Dead = "", "", "", ""
-				a.Intents, a.Failure, a.ExpiresAt, a.ObtainedAt = nil, nil, time.Time{}, time.Time{}
-			}
-			d.idx = i
-			return err
-		})
-		if err == nil {
-			d.say("copy", CheckOK, "this folder was a copy of another one and is one of its own now; the logins stayed there")
-		}
-	}
-	switch {
-	case fault.CodeOf(err) == fault.Fenced:
-		d.fail("copy", err)
-	case err != nil:
-		d.fail("folder", err)
-	}
-	return err == nil
 }

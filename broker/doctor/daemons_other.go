@@ -1,6 +1,6 @@
 //go:build !linux
 
-package broker
+package doctor
 
 // keyringDaemons are Linux's alone.
 func keyringDaemons() []int { return nil }

@@ -1,4 +1,4 @@
-package broker
+package doctor
 
 import (
 	"cmp"
@@ -11,7 +11,6 @@ import (
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
-	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
@@ -20,7 +19,7 @@ import (
 // manifest looks for accounts that the keystore has and the index has not: a
 // login that was cut off, or an index that is older than the keystore. It reports
 // whether the keystore is this folder's at all.
-func (d *doctor) manifest(ctx context.Context) bool {
+func (d *examination) manifest(ctx context.Context) bool {
 	m, err := d.o.Store.Manifest(ctx)
 	if err != nil {
 		d.fail("manifest", err)
@@ -43,7 +42,7 @@ func (d *doctor) manifest(ctx context.Context) bool {
 	}
 	var vault []string
 	if d.o.Store.Kind() == keystore.File {
-		if vault, err = keystore.FileItems(d.b.Vault(), d.b.KeyFileOf(d.idx)); err != nil {
+		if vault, err = keystore.FileItems(d.f.Vault(), d.f.KeyFileOf(d.idx)); err != nil {
 			d.fail("vault", record.Fault(err))
 		}
 		m.AddItems(vault)
@@ -57,7 +56,7 @@ func (d *doctor) manifest(ctx context.Context) bool {
 		d.stray(ctx, id)
 	}
 	if strays == 0 {
-		d.say("manifest", CheckOK, "the keystore has no secrets that the index does not know")
+		d.say("manifest", OK, "the keystore has no secrets that the index does not know")
 	}
 	d.listed(ctx, m.Clients)
 	if d.o.Store.Kind() == keystore.File {
@@ -68,13 +67,13 @@ func (d *doctor) manifest(ctx context.Context) bool {
 
 // listed looks whether the manifest names all that is stored: a write of it may
 // have been cut short, and what it does not name, a lost index takes along.
-func (d *doctor) listed(ctx context.Context, clients []string) {
+func (d *examination) listed(ctx context.Context, clients []string) {
 	m, err := d.o.Store.Manifest(ctx)
 	var needed []string
 	if err == nil {
 		needed, err = d.o.Clients(ctx)
 	}
-	now, readErr := d.b.Read()
+	now, readErr := d.f.Read()
 	if err != nil || readErr != nil {
 		if err = cmp.Or(readErr, err); fault.CodeOf(err) != fault.Usage { // that of providers.toml has a check of its own
 			d.fail("manifest", err)
@@ -87,7 +86,7 @@ func (d *doctor) listed(ctx context.Context, clients []string) {
 	switch {
 	case !lacks:
 	case !d.fix:
-		d.try("manifest", CheckWarning, fixing, "the keystore's own list of what it has of this folder is lost or not complete")
+		d.try("manifest", Warning, fixing, "the keystore's own list of what it has of this folder is lost or not complete")
 	default:
 		if err := d.o.ChangeManifest(ctx, func(m *record.Manifest) {
 			for _, key := range clients {
@@ -97,12 +96,12 @@ func (d *doctor) listed(ctx context.Context, clients []string) {
 			d.fail("manifest", err)
 			return
 		}
-		d.say("manifest", CheckOK, "the keystore's own list of what it has of this folder is complete again")
+		d.say("manifest", OK, "the keystore's own list of what it has of this folder is complete again")
 	}
 }
 
 // foreign reports whether not one account has a grant here.
-func (d *doctor) foreign(ctx context.Context) bool {
+func (d *examination) foreign(ctx context.Context) bool {
 	for i := range d.idx.Accounts {
 		if a := &d.idx.Accounts[i]; a.GrantSlot != "" {
 			if stored, err := d.o.Grants(ctx, a.ID); err != nil || stored.Best != nil {
@@ -117,10 +116,10 @@ func (d *doctor) foreign(ctx context.Context) bool {
 
 // stray looks at an account of the manifest that the index does not have. Whoever
 // makes an account holds its lock until the index has it.
-func (d *doctor) stray(ctx context.Context, id string) {
-	l, err := d.b.TryLock(lock.Rotation(id))
+func (d *examination) stray(ctx context.Context, id string) {
+	l, err := d.f.TryLock(lock.Rotation(id))
 	if errors.Is(err, lock.ErrBusy) {
-		d.say("manifest", CheckOK, "a login is being kept at this moment: %s", id)
+		d.say("manifest", OK, "a login is being kept at this moment: %s", id)
 		return
 	}
 	if err != nil {
@@ -128,8 +127,8 @@ func (d *doctor) stray(ctx context.Context, id string) {
 		return
 	}
 	defer l.Release()
-	if now, err := d.b.Read(); err == nil && now.Account(id) != nil {
-		d.say("manifest", CheckOK, "a login was finished at this moment: %s", id)
+	if now, err := d.f.Read(); err == nil && now.Account(id) != nil {
+		d.say("manifest", OK, "a login was finished at this moment: %s", id)
 		return
 	}
 	stored, err := d.o.Grants(ctx, id)
@@ -138,37 +137,37 @@ func (d *doctor) stray(ctx context.Context, id string) {
 		d.fail("manifest", err)
 	case stored.Best == nil && d.fix:
 		d.o.Discard(ctx, id)
-		d.say("manifest", CheckOK, "forgot %s, a login that was never finished", id)
+		d.say("manifest", OK, "forgot %s, a login that was never finished", id)
 	case stored.Best == nil:
-		d.try("manifest", CheckWarning, fixing, "a login was not finished: %s", id)
+		d.try("manifest", Warning, fixing, "a login was not finished: %s", id)
 	case stored.Best.KnownIn(d.idx) != nil:
 		d.again(ctx, id, stored.Best.Secret(), stored.Best.KnownIn(d.idx))
 	case d.fix:
 		d.restore(ctx, &folder.Rotation{Lock: l, Account: id}, stored, false)
 	default:
-		d.try("manifest", CheckFail, fixing, "the keystore has a login of %s that the index does not know: %s", stored.Best.Provider, id)
+		d.try("manifest", Fail, fixing, "the keystore has a login of %s that the index does not know: %s", stored.Best.Provider, id)
 	}
 }
 
 // again is about a stray login that an account has as well: an import was cut off
 // and then made anew. It is forgotten if the keystore bears that out.
-func (d *doctor) again(ctx context.Context, id string, secret keystore.Secret, holder *index.Account) {
+func (d *examination) again(ctx context.Context, id string, secret keystore.Secret, holder *index.Account) {
 	held, err := d.o.Grants(ctx, holder.ID)
 	switch {
 	case err != nil:
 		d.fail("manifest", err)
 	case held.Best == nil || !held.Best.Secret().Equal(secret):
-		d.say("manifest", CheckWarning, "the keystore has an earlier state of account %s's login: %s", fault.Quote(holder.Label), id)
+		d.say("manifest", Warning, "the keystore has an earlier state of account %s's login: %s", fault.Quote(holder.Label), id)
 	case d.fix:
 		d.o.Discard(ctx, id)
-		d.say("manifest", CheckOK, "forgot %s, which account %s was made from anew", id, fault.Quote(holder.Label))
+		d.say("manifest", OK, "forgot %s, which account %s was made from anew", id, fault.Quote(holder.Label))
 	default:
-		d.try("manifest", CheckWarning, fixing, "a login was not finished, and then kept as account %s: %s", fault.Quote(holder.Label), id)
+		d.try("manifest", Warning, fixing, "a login was not finished, and then kept as account %s: %s", fault.Quote(holder.Label), id)
 	}
 }
 
 // restore gives a stray login an account again, under a name that a person may change.
-func (d *doctor) restore(ctx context.Context, l *folder.Rotation, stored record.Grants, disabled bool) {
+func (d *examination) restore(ctx context.Context, l *folder.Rotation, stored record.Grants, disabled bool) {
 	g, id := stored.Best, l.Account
 	acc, accessSlot, err := d.o.Store.AccessOf(ctx, id, g.Generation)
 	if err != nil {
@@ -179,7 +178,7 @@ func (d *doctor) restore(ctx context.Context, l *folder.Rotation, stored record.
 	_, err = d.o.Commit(ctx, l, folder.Login{
 		Slot: stored.Slot, Grant: g, Stored: true, Access: acc, AccessSlot: accessSlot, New: &a, // all there is, where the provider gave no refresh token
 		Check: func(i *index.Index) error {
-			a.Label = freeLabel(i, NewAccount{Provider: oauth.Provider{Name: g.Provider}})
+			a.Label = d.above.FreeLabel(i, g.Provider)
 			if _, err := pool.For(i, a.Pool, a.Provider); err != nil {
 				a.Pool = a.Label
 			}
@@ -193,8 +192,8 @@ func (d *doctor) restore(ctx context.Context, l *folder.Rotation, stored record.
 	}
 	name := pool.Reference(d.idx, &a)
 	if disabled {
-		d.advise("manifest", CheckOK, []fault.Remedy{{Do: fault.Enable, Account: name}, {Do: fault.Remove, Account: name}}, "%s of %s was in the other keystore alone; it is an account here, as %s, and disabled", id, a.Provider, fault.Quote(a.Label))
+		d.advise("manifest", OK, []fault.Remedy{{Do: fault.Enable, Account: name}, {Do: fault.Remove, Account: name}}, "%s of %s was in the other keystore alone; it is an account here, as %s, and disabled", id, a.Provider, fault.Quote(a.Label))
 		return
 	}
-	d.try("manifest", CheckOK, fault.Remedy{Do: fault.ShowAccount, Account: name}, "%s of %s is an account again, as %s", id, a.Provider, fault.Quote(a.Label))
+	d.try("manifest", OK, fault.Remedy{Do: fault.ShowAccount, Account: name}, "%s of %s is an account again, as %s", id, a.Provider, fault.Quote(a.Label))
 }

@@ -1,4 +1,4 @@
-package broker
+package doctor
 
 import (
 	"context"
@@ -13,14 +13,14 @@ import (
 // With fix that is deleted, but for a login that is there alone: it was removed
 // since, or the index is from before it was kept. So it comes here first, as an
 // account that nothing uses until a person says so.
-func (d *doctor) leftovers(ctx context.Context) {
+func (d *examination) leftovers(ctx context.Context) {
 	o, m := d.other(ctx)
 	if o == nil {
 		return
 	}
 	m.Accounts = slices.DeleteFunc(m.Accounts, func(id string) bool { return !index.ValidID(id) })
 	// What is here may have been put here, with an index that names it.
-	err := d.b.SealsTo(m.KeyFile, d.b.KeyFileOf(d.idx), d.o.Store.Kind())
+	err := d.f.SealsTo(m.KeyFile, d.f.KeyFileOf(d.idx), d.o.Store.Kind())
 	var alone []string
 	if err == nil {
 		alone, err = d.o.Alone(ctx, o, m)
@@ -29,7 +29,7 @@ func (d *doctor) leftovers(ctx context.Context) {
 	case err != nil:
 		d.fail("leftovers", err)
 	case !d.fix:
-		d.try("leftovers", CheckWarning, fixing, "the %s keystore has secrets of this folder too, as a migration that was cut off leaves them", o.Store.Kind())
+		d.try("leftovers", Warning, fixing, "the %s keystore has secrets of this folder too, as a migration that was cut off leaves them", o.Store.Kind())
 	default:
 		err = d.fetch(ctx, o, m, alone)
 		if err == nil {
@@ -40,18 +40,18 @@ func (d *doctor) leftovers(ctx context.Context) {
 			d.fail("leftovers", err)
 			return
 		}
-		d.say("leftovers", CheckOK, "removed the secrets of this folder that a migration left in the %s keystore", o.Store.Kind())
+		d.say("leftovers", OK, "removed the secrets of this folder that a migration left in the %s keystore", o.Store.Kind())
 	}
 }
 
 // fetch copies from o the logins that it has alone, and the client secrets that are
 // needed and not here.
-func (d *doctor) fetch(ctx context.Context, o *folder.Opened, m record.Manifest, alone []string) error {
+func (d *examination) fetch(ctx context.Context, o *folder.Opened, m record.Manifest, alone []string) error {
 	needed, err := d.o.NeededClients(ctx, folder.AccountIDs(d.idx))
 	if err != nil {
 		return err
 	}
-	ps, err := d.b.Providers()
+	ps, err := d.f.Providers()
 	if err != nil {
 		return err
 	}
@@ -95,8 +95,8 @@ func (d *doctor) fetch(ctx context.Context, o *folder.Opened, m record.Manifest,
 
 // fetchLogin copies the state of a login that counts. The older ones have spent
 // refresh tokens: one that came alone would be sent again.
-func (d *doctor) fetchLogin(ctx context.Context, o *folder.Opened, id string, there record.Grants) error {
-	lock, err := d.b.LockAccount(ctx, id, 0)
+func (d *examination) fetchLogin(ctx context.Context, o *folder.Opened, id string, there record.Grants) error {
+	lock, err := d.f.LockAccount(ctx, id, 0)
 	if err != nil {
 		return err
 	}

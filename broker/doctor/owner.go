@@ -1,4 +1,4 @@
-package broker
+package doctor
 
 import (
 	"os"
@@ -14,8 +14,8 @@ import (
 
 // owner checks whose the folder is and what authferry has in it, and reports whether
 // that is a folder to write in.
-func (d *doctor) owner() bool {
-	dir := d.b.Dir
+func (d *examination) owner() bool {
+	dir := d.f.Dir
 	info, err := os.Stat(dir)
 	if err != nil {
 		return true
@@ -28,9 +28,9 @@ func (d *doctor) owner() bool {
 	if of == 0 {
 		of = me // a volume of a container, say
 	}
-	alone, _ := d.b.File().Alone()
+	alone, _ := d.f.File().Alone()
 	var wrong []string
-	for _, path := range d.b.ownFiles(alone) {
+	for _, path := range ownFiles(d.f, alone) {
 		if info, err := os.Lstat(path); err == nil {
 			if uid, _ := atomicfile.Owner(info); uid != of && (path != dir || !writable(dir)) {
 				wrong = append(wrong, path)
@@ -42,9 +42,9 @@ func (d *doctor) owner() bool {
 		for _, path := range given(dir, alone, wrong) {
 			next = append(next, fault.Remedy{Do: fault.GiveBack, Name: ownerAndGroup(of, info), Path: path})
 		}
-		d.advise("owner", CheckFail, next, "%s belongs to another user than %s, whose folder this is", inWords(wrong), folder.UserName(of))
+		d.advise("owner", Fail, next, "%s belongs to another user than %s, whose folder this is", inWords(wrong), folder.UserName(of))
 	}
-	if err := d.b.Mine(); err != nil {
+	if err := d.f.Mine(); err != nil {
 		d.fail("folder", err)
 		return false
 	}

@@ -1,4 +1,4 @@
-package broker
+package doctor
 
 // writable: where there are no owners, nobody asks.
 func writable(string) bool { return true }

@@ -1,4 +1,4 @@
-package broker
+package folder
 
 import (
 	"context"
@@ -15,7 +15,6 @@ import (
 	"github.com/authferry/authferry/atomicfile"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/lock"
-	"github.com/authferry/authferry/broker/pool"
 )
 
 // ProxyView is a proxy that is running on this folder's accounts. No secret.
@@ -35,18 +34,18 @@ const (
 
 // Announce makes v known for as long as this process lives, or until withdraw is
 // called. What a process that was killed left is swept at this occasion.
-func (b *Broker) Announce(v ProxyView) (withdraw func(), err error) {
-	b.sweepProxies()
-	path := filepath.Join(lock.Folder(b.Dir), "run-"+strings.ToLower(rand.Text()[:16])+proxySuffix)
+func (f *Folder) Announce(v ProxyView) (withdraw func(), err error) {
+	f.sweepProxies()
+	path := filepath.Join(lock.Folder(f.Dir), "run-"+strings.ToLower(rand.Text()[:16])+proxySuffix)
 	l, err := lock.TryAcquire(path + ".lock")
 	if err != nil {
-		return nil, b.Fault(err)
+		return nil, f.Fault(err)
 	}
 	withdraw = func() {
-		removeProxy(path)
+		RemoveProxy(path)
 		l.Release()
 	}
-	v.PID, v.Since = os.Getpid(), pool.Seconds(time.Now())
+	v.PID, v.Since = os.Getpid(), time.Now().UTC().Truncate(time.Second)
 	data, err := json.Marshal(v)
 	if err == nil {
 		err = os.WriteFile(path, data, 0o600) // who reads half of it sees it the next time
@@ -71,26 +70,26 @@ const serveLockTimeout = 2 * time.Second
 
 // LockServe takes the lock that one authferry serve of this folder holds while it
 // listens. While another one does, the error has code LockTimeout.
-func (b *Broker) LockServe(ctx context.Context) (release func(), err error) {
-	if err := b.Make(); err != nil {
+func (f *Folder) LockServe(ctx context.Context) (release func(), err error) {
+	if err := f.Make(); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, serveLockTimeout)
 	defer cancel()
-	l, err := lock.Acquire(ctx, lock.Serve.In(b.Dir))
+	l, err := lock.Acquire(ctx, lock.Serve.In(f.Dir))
 	if held, ok := errors.AsType[*lock.TimeoutError](err); ok {
 		return nil, fault.Errorf(fault.LockTimeout, "another serve is running on this folder already: %s", held.Holder).Try(fault.Remedy{Do: fault.Status})
 	}
 	if err != nil {
-		return nil, b.Fault(err)
+		return nil, f.Fault(err)
 	}
 	return l.Release, nil
 }
 
 // Proxies returns the proxies that are running, the oldest first.
-func (b *Broker) Proxies() []ProxyView {
+func (f *Folder) Proxies() []ProxyView {
 	views := []ProxyView{}
-	b.eachProxy(func(path string) {
+	f.eachProxy(func(path string) {
 		var v ProxyView
 		if data, err := atomicfile.Read(path, maxProxy); err == nil && json.Unmarshal(data, &v) == nil {
 			views = append(views, v)
@@ -101,25 +100,25 @@ func (b *Broker) Proxies() []ProxyView {
 }
 
 // sweepProxies removes what proxies that were killed left.
-func (b *Broker) sweepProxies() { b.eachLeftProxy(removeProxy) }
+func (f *Folder) sweepProxies() { f.EachLeftProxy(RemoveProxy) }
 
-// eachLeftProxy calls left for what a proxy that was killed left, under the lock of that
+// EachLeftProxy calls left for what a proxy that was killed left, under the lock of that
 // one.
-func (b *Broker) eachLeftProxy(left func(path string)) {
-	b.eachProxy(func(string) {}, left)
-	socket := filepath.Join(lock.Folder(b.Dir), ServeSocket)
+func (f *Folder) EachLeftProxy(left func(path string)) {
+	f.eachProxy(func(string) {}, left)
+	socket := filepath.Join(lock.Folder(f.Dir), ServeSocket)
 	if info, err := os.Lstat(socket); err != nil || info.Mode().Type() != fs.ModeSocket {
 		return
 	}
-	if l, err := lock.TryAcquire(lock.Serve.In(b.Dir)); err == nil {
+	if l, err := lock.TryAcquire(lock.Serve.In(f.Dir)); err == nil {
 		left(socket)
 		l.Release()
 	}
 }
 
 // eachProxy calls running or over for each file, the latter under its lock.
-func (b *Broker) eachProxy(running, over func(path string)) {
-	dir := lock.Folder(b.Dir)
+func (f *Folder) eachProxy(running, over func(path string)) {
+	dir := lock.Folder(f.Dir)
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
 		if !strings.HasPrefix(e.Name(), "run-") || filepath.Ext(e.Name()) != proxySuffix || !e.Type().IsRegular() {
@@ -140,7 +139,8 @@ func (b *Broker) eachProxy(running, over func(path string)) {
 	}
 }
 
-func removeProxy(path string) {
+// RemoveProxy removes what a proxy left, which EachLeftProxy found.
+func RemoveProxy(path string) {
 	for _, suffix := range []string{"", ".lock.holder", ".lock"} {
 		_ = os.Remove(path + suffix) // what stays is swept by the next one
 	}

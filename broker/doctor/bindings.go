@@ -1,4 +1,4 @@
-package broker
+package doctor
 
 import (
 	"errors"
@@ -10,13 +10,13 @@ import (
 
 // bindings warns of those that have lost what they bind, or bind to, or keep other
 // directories from being told apart.
-func (d *doctor) bindings() {
+func (d *examination) bindings() {
 	if len(d.idx.Bindings) == 0 {
 		return
 	}
-	m, err := place.Mounted(d.b.Dir)
+	m, err := place.Mounted(d.f.Dir)
 	if err != nil || len(d.idx.Bindings) > place.MaxCompared {
-		d.say("bindings", CheckWarning, "nobody can tell which directory is bound; nearly all get no token of a provider that has bindings")
+		d.say("bindings", Warning, "nobody can tell which directory is bound; nearly all get no token of a provider that has bindings")
 		return
 	}
 	for i := range d.idx.Bindings {
@@ -35,6 +35,6 @@ func (d *doctor) bindings() {
 		default:
 			continue
 		}
-		d.try("bindings", CheckWarning, fault.Remedy{Do: fault.Unbind, Path: bd.Dir}, "%s %s", fault.Quote(bd.Dir), why)
+		d.try("bindings", Warning, fault.Remedy{Do: fault.Unbind, Path: bd.Dir}, "%s %s", fault.Quote(bd.Dir), why)
 	}
 }

@@ -1,14 +1,14 @@
-package broker
+package testenv
 
 import (
 	"runtime"
-	"testing"
 
 	"golang.org/x/sys/unix"
 )
 
-// keptOut runs do where a folder that is closed to its owner is closed to root as well.
-func keptOut(t *testing.T, do func()) {
+// KeptOut runs do where a folder that is closed to its owner is closed to root as well.
+// Elsewhere than on Linux, root's test is skipped.
+func KeptOut(t Skipper, do func()) {
 	t.Helper()
 	done := make(chan error)
 	go func() {
@@ -25,7 +25,5 @@ func keptOut(t *testing.T, do func()) {
 		}
 		done <- err
 	}()
-	if err := <-done; err != nil {
-		t.Fatal(err)
-	}
+	Must(t, <-done)
 }

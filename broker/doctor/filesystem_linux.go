@@ -1,4 +1,4 @@
-package broker
+package doctor
 
 import "golang.org/x/sys/unix"
 

@@ -1,4 +1,4 @@
-package broker
+package doctor
 
 import (
 	"fmt"

@@ -1,0 +1,89 @@
+package doctor
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
+	"github.com/authferry/authferry/broker/record"
+	"github.com/authferry/authferry/keystore"
+)
+
+// keystore probes it, and reports whether it works.
+func (d *examination) keystore(ctx context.Context) bool {
+	s, err := d.f.KeystoreStatus(ctx)
+	if err = cmp.Or(err, s.Err); err != nil {
+		d.fail("keystore", err)
+		return false
+	}
+	d.say("keystore", OK, "%s: %s: written, read and deleted a probe", s.Kind, s.Backend)
+	if d.o, err = d.f.Open(d.idx); err != nil {
+		d.fail("keystore", err)
+		return false
+	}
+	if s.Kind == string(keystore.File) {
+		d.keyFileModes()
+	} else {
+		d.daemons()
+	}
+	return true
+}
+
+// daemons warns of a second daemon that writes the same keyring.
+func (d *examination) daemons() {
+	if pids := keyringDaemons(); len(pids) > 1 {
+		// Which of them the bus leads to, the bus alone knows.
+		d.try("keyring daemons", Warning, fault.Remedy{Do: fault.ShowDaemons},
+			"processes %s are keyring daemons of yours for the same keyring: what one stores the other overwrites; end those that your session does not use", strings.Trim(fmt.Sprint(pids), "[]"))
+	}
+}
+
+// keyFileModes warns of a key file that others may read.
+func (d *examination) keyFileModes() {
+	path := d.f.KeyFileOf(d.idx)
+	if d.f.Exposed(path) {
+		d.say("key file", Warning, "%s lies in the same folder as the vault that it opens; whoever copies the folder has both", path)
+	}
+	if info, err := os.Stat(path); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
+		d.try("key file", Warning, fault.Remedy{Do: fault.ProtectFile, Path: path}, "others may read %s, which opens the vault", path)
+	}
+}
+
+// strangers looks through the vault for items of no account. Those of a probe
+// that was killed can go; of others nobody knows whose they are.
+func (d *examination) strangers(ctx context.Context, names []string, m *record.Manifest) {
+	known := map[string]bool{record.ManifestItem(d.idx.Store): true, record.TrialItem(d.idx.Store): true}
+	all := record.Manifest{Store: d.idx.Store, Accounts: folder.AccountIDs(d.idx)}
+	all.AddAll(*m)
+	for _, name := range all.Items() {
+		known[name] = true
+	}
+	probes, swept, strange := 0, 0, 0
+	for _, name := range names {
+		switch {
+		case known[name]:
+		case strings.HasPrefix(name, record.ProbePrefix):
+			if d.fix && d.o.Store.Delete(ctx, name) == nil {
+				swept++
+			} else {
+				probes++
+			}
+		default:
+			strange++
+		}
+	}
+	if probes > 0 {
+		d.try("vault", Warning, fixing, "a probe that was cut off left %s", plural(probes, "item"))
+	}
+	if swept > 0 {
+		d.say("vault", OK, "removed %s that a probe left, which was cut off", plural(swept, "item"))
+	}
+	if strange > 0 {
+		d.say("vault", Warning, "the vault has %s of no account here, as a copied folder or an index of another time leaves them", plural(strange, "item"))
+	}
+}

@@ -1,0 +1,74 @@
+package doctor
+
+import (
+	"cmp"
+	"errors"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
+	"github.com/authferry/authferry/broker/lock"
+	"github.com/authferry/authferry/broker/pool"
+)
+
+// locks looks whether they work here, and who has held one for long.
+func (d *examination) locks() {
+	if d.idx.Store == "" {
+		return // a new folder stays as it is
+	}
+	quiet := d.lock(lock.Index, "the index", indexPatience)
+	for _, l := range []struct {
+		name lock.Name
+		of   string
+	}{{lock.Manifest, "the manifest"}, {lock.Probe, "the keystore's probe"}, {lock.Import, "the import"}} {
+		quiet = d.lock(l.name, l.of, folder.StorePatience) && quiet
+	}
+	for _, a := range d.idx.Accounts {
+		quiet = d.lock(lock.Rotation(a.ID), "account "+fault.Quote(a.Label), folder.StorePatience) && quiet
+		quiet = d.lock(lock.Gate(a.ID), "the gate of account "+fault.Quote(a.Label), folder.StorePatience) && quiet
+	}
+	if quiet {
+		d.say("locks", OK, "locks work, and nobody holds one")
+	}
+}
+
+// indexPatience is far above what a change of the index takes: whoever makes one
+// waits for no network, keystore or person.
+const indexPatience = 10 * time.Second
+
+// lock reports whether one is free. One that was never taken is.
+func (d *examination) lock(name lock.Name, of string, patience time.Duration) (free bool) {
+	if _, err := os.Lstat(name.In(d.f.Dir)); errors.Is(err, fs.ErrNotExist) && name != lock.Index {
+		return true
+	}
+	l, err := d.f.TryLock(name)
+	switch {
+	case err == nil:
+		l.Release()
+		return true
+	case errors.Is(err, lock.ErrBusy):
+		h, _ := d.f.Holder(name)
+		status := OK
+		if time.Since(h.StartedAt) > patience {
+			status = Warning
+		}
+		d.say("locks", status, "%s is held by %s since %s (%s)", of, h, h.StartedAt.Local().Format(time.TimeOnly), cmp.Or(h.State, "at work"))
+	default:
+		d.fail("locks", folder.Fault(err))
+	}
+	return false
+}
+
+// clock notices one that was set back: it makes tokens look younger than they are.
+func (d *examination) clock() {
+	ahead := time.Now().Add(2 * time.Minute)
+	for _, a := range d.idx.Accounts {
+		if used := cmp.Or(a.RefreshedAt, a.AddedAt); a.ObtainedAt.After(ahead) || used.After(ahead) {
+			d.try("clock", Warning, fault.Remedy{Do: fault.Refresh, Account: pool.Reference(d.idx, &a)}, "account %s was used in the future: this machine's clock is, or was, wrong", fault.Quote(a.Label))
+			return
+		}
+	}
+	d.say("clock", OK, "the clock looks right")
+}

@@ -1,0 +1,141 @@
+package doctor
+
+import (
+	"cmp"
+	"context"
+	"time"
+
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
+	"github.com/authferry/authferry/broker/record"
+	"github.com/authferry/authferry/keystore"
+)
+
+// other is the folder over the keystore that the folder does not use, and what
+// that has of it; nil where it has nothing, or where looking would trouble somebody.
+func (d *examination) other(ctx context.Context) (*folder.Opened, record.Manifest) {
+	kind := keystore.Keychain
+	if d.o.Store.Kind() == kind {
+		kind = keystore.File
+	} else if d.f.OpenKeychain == nil {
+		bounded, cancel := context.WithTimeout(ctx, min(d.f.KeychainTimeout, 2*time.Second)) // nobody asked for it
+		defer cancel()
+		if !keystore.InKeychain(bounded, record.ManifestItem(d.idx.Store)) {
+			return nil, record.Manifest{}
+		}
+	}
+	keyFile := d.f.KeyFileOf(d.idx)
+	o, err := d.o.Over(kind, keyFile)
+	if err != nil {
+		return nil, record.Manifest{}
+	}
+	m, err := o.Store.Manifest(ctx)
+	if err != nil {
+		return nil, record.Manifest{}
+	}
+	if kind == keystore.File {
+		names, _ := keystore.FileItems(d.f.Vault(), keyFile)
+		m.AddItems(names)
+	}
+	if m.Empty() {
+		return nil, record.Manifest{}
+	}
+	return o, m
+}
+
+// elsewhere is about a keystore that has nothing of this folder. Where the other
+// one has its logins, the index is from before a migration, and with fix it names
+// that one again. It reports whether the folder has its keystore now.
+func (d *examination) elsewhere(ctx context.Context) bool {
+	o, _ := d.other(ctx)
+	found, older := false, false
+	if o != nil {
+		found, older = logins(ctx, o)
+	}
+	switch {
+	case !found && d.f.File().HasVault() && d.f.KeyFileOf(d.idx) == "":
+		d.try("manifest", Fail, fault.Remedy{Do: fault.FixWithKey}, "this keystore has nothing of this folder, and which key file opens the vault beside index.json is not known; no login is lost by that")
+		return false
+	case !found:
+		d.try("manifest", Fail, fault.Remedy{Do: fault.ShowKeystore}, "this keystore has nothing of this folder: it is another session's or another daemon's, or its file is not there; no login is lost by that")
+		return false
+	case older: // an index from before a migration can't know more than this one took along
+		d.try("manifest", Fail, fault.Remedy{Do: fault.ShowKeystore}, "this keystore has nothing of this folder at this moment, and the %s keystore only what a migration left there, whose refresh tokens may be spent; the logins are in the one that was used last", o.Store.Kind())
+		return false
+	}
+	has := o.Store.Kind()
+	if !d.fix {
+		d.try("manifest", Fail, fixing, "the logins are in the %s keystore, and index.json, from before they were moved there, names another one", has)
+		return false
+	}
+	if err := d.follow(ctx, o, d.f.KeyFileOf(d.idx)); err != nil {
+		d.fail("manifest", err)
+		return false
+	}
+	d.say("manifest", OK, "index.json was from before the logins were moved to the %s keystore, and names that one again", has)
+	return true
+}
+
+// logins reports whether o's store has a grant of any account, and whether one of them
+// is older than the index knows it to be.
+func logins(ctx context.Context, o *folder.Opened) (found, older bool) {
+	for i := range o.Index.Accounts {
+		a := &o.Index.Accounts[i]
+		if stored, err := o.Grants(ctx, a.ID); err == nil && stored.Best != nil {
+			found, older = true, older || stored.Best.Generation < a.Generation
+		}
+	}
+	return found, older
+}
+
+// moved is about a keystore whose manifest says that a migration left it, and that the
+// index names all the same. It reports whether the folder has its keystore now.
+func (d *examination) moved(ctx context.Context, m record.Manifest) bool {
+	o, err := d.o.MovedTo(m)
+	if err != nil {
+		d.fail("manifest", err)
+		return false
+	}
+	here, there, err := d.o.Ages(ctx, o, m)
+	to, from := m.Moved.Keystore, d.o.Store.Kind()
+	switch {
+	case err != nil:
+		d.fail("manifest", err)
+		return false
+	case !there: // killed before its commit: what it copied is looked after as any leftover
+		if d.fix {
+			if err := d.o.ChangeManifest(ctx, func(m *record.Manifest) { m.Moved = nil }); err != nil {
+				d.fail("manifest", err)
+				return false
+			}
+		}
+		return true
+	case here:
+		d.say("manifest", Fail, "the logins were moved to the %s keystore, but some were used in the %s keystore since; nothing was changed: put back the index.json that was there last, if you have it", to, from)
+		return false
+	case !d.fix:
+		d.fail("manifest", folder.MovedAway(to, from))
+		return false
+	}
+	// No rotation may be under way in what is left.
+	release, err := d.o.LockAccounts(ctx, m)
+	if err == nil {
+		defer release()
+		err = d.follow(ctx, o, cmp.Or(m.Moved.KeyFile, d.f.KeyFileOf(d.idx)))
+	}
+	if err != nil {
+		d.fail("manifest", err)
+		return false
+	}
+	d.say("manifest", OK, "index.json was from before the logins were moved to the %s keystore, and names that one again", to)
+	return true
+}
+
+// follow makes the index name the keystore of o.
+func (d *examination) follow(ctx context.Context, o *folder.Opened, keyFile string) error {
+	now, err := d.o.Follow(ctx, o, keyFile)
+	if now != nil {
+		d.o, d.idx = now, now.Index
+	}
+	return err
+}
