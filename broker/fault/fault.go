@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/keystore"
-) // Code names a kind of failure; it is what scripts match on.
+)
+
+// Code names a kind of failure; it is what scripts match on.
 type Code string
 
 // The codes, as they stand in the JSON error document.

@@ -38,10 +38,3 @@ func Fault(err error) error {
 	}
 	return e.Because(err)
 }
-
-func unlocking(goos string) string {
-	if goos == "darwin" {
-		return "security unlock-keychain"
-	}
-	return "unlock your login keyring, then run the command again"
-}

@@ -107,7 +107,6 @@ const (
 	runIt     fault.Action = "run"         // Name: its command
 	execIt    fault.Action = "exec"        //
 	reportIt  fault.Action = "report"      // an example
-	helperFor fault.Action = "helper-for"  // Name: a protocol [Account] [Pool]
 	serveAt   fault.Action = "serve"       // [Value: an address]
 	plain     fault.Action = "plain"       // Value: a command of another program
 )
@@ -196,7 +195,7 @@ func writers() map[fault.Action]func(hints, fault.Remedy) string {
 		fault.SealKeyFile: func(h hints, r fault.Remedy) string {
 			return noted("age -p -o NEW "+h.word(r.Path), "then: authferry keystore init --passphrase --key-file NEW")
 		},
-		fault.MigrateKeystore: func(h hints, r fault.Remedy) string {
+		fault.MigrateKeystore: func(_ hints, r fault.Remedy) string {
 			line := "authferry keystore migrate " + or(r.Value, "file")
 			if r.Value == "keychain" {
 				line += " # in a session with an unlocked keychain: a desktop's, not one of SSH or cron"
@@ -269,7 +268,7 @@ func writers() map[fault.Action]func(hints, fault.Remedy) string {
 			return "export SSL_CERT_FILE=CA.pem"
 		},
 
-		help: func(h hints, r fault.Remedy) string {
+		help: func(_ hints, r fault.Remedy) string {
 			if r.Name == "" {
 				return "authferry --help"
 			}
@@ -289,16 +288,6 @@ func writers() map[fault.Action]func(hints, fault.Remedy) string {
 		runIt:    func(h hints, r fault.Remedy) string { return "authferry run -- " + h.word(or(r.Name, "COMMAND")) },
 		execIt:   fixed("authferry exec -- COMMAND"),
 		reportIt: fixed(`echo '{"lease":"LEASE","status":429,"headers":{"retry-after":"30"}}' | authferry report`),
-		helperFor: func(h hints, r fault.Remedy) string {
-			line := "authferry helper " + r.Name
-			if r.Pool != "" {
-				line += h.flag("pool", r.Pool)
-			}
-			if r.Account != "" {
-				line += h.flag("account", r.Account)
-			}
-			return line
-		},
 		serveAt: func(h hints, r fault.Remedy) string {
 			if r.Value == "" {
 				return "authferry serve"
@@ -629,7 +618,7 @@ func (h hints) again(r fault.Remedy) string {
 }
 
 // wait is the command that was given, waiting if it can.
-func (h hints) wait(r fault.Remedy) string {
+func (h hints) wait(_ fault.Remedy) string {
 	own, _ := h.given()
 	if own == nil {
 		return "authferry status"

@@ -86,8 +86,6 @@ func remedies(do fault.Action, facts []string) (all []fault.Remedy) {
 	switch do {
 	case help:
 		return []fault.Remedy{{Do: do}, {Do: do, Name: "keystore init"}}
-	case helperFor:
-		return []fault.Remedy{{Do: do, Name: "api-key", Account: "ACCOUNT"}, {Do: do, Name: "kubernetes", Pool: "a b"}}
 	}
 	for _, fact := range facts {
 		r := fault.Remedy{Do: do, Provider: "sim", Account: fact, Label: fact, Pool: fact, Path: "/home/" + fact, Value: fact}
