@@ -16,7 +16,7 @@ func TestProxies(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	w.add("ada", 0)
 	b := w.broker()
-	withdraw, err := b.Announce(folder.ProxyView{Program: "agent", Providers: []string{"sim"}, Pools: []string{"sim"}, Listen: "127.0.0.1:1"})
+	withdraw, err := folder.Announce(b.Folder, folder.ProxyView{Program: "agent", Providers: []string{"sim"}, Pools: []string{"sim"}, Listen: "127.0.0.1:1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,19 +33,19 @@ func TestProxies(t *testing.T) {
 	if len(s.Proxies) != 1 || s.Proxies[0].Program != "agent" || s.Proxies[0].PID != os.Getpid() || s.Proxies[0].Since.IsZero() {
 		t.Errorf("%+v", s.Proxies)
 	}
-	again, err := b.Announce(folder.ProxyView{})
+	again, err := folder.Announce(b.Folder, folder.ProxyView{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if left, _ := filepath.Glob(dead + "*"); left != nil {
 		t.Errorf("left: %q", left)
 	}
-	if n := len(b.Proxies()); n != 2 {
+	if n := len(folder.Proxies(b.Folder)); n != 2 {
 		t.Errorf("%d proxies run", n)
 	}
 	withdraw()
 	again()
-	if left, _ := filepath.Glob(filepath.Join(w.dir, "locks", "run-*")); left != nil || len(b.Proxies()) != 0 {
+	if left, _ := filepath.Glob(filepath.Join(w.dir, "locks", "run-*")); left != nil || len(folder.Proxies(b.Folder)) != 0 {
 		t.Errorf("left: %q", left)
 	}
 }

@@ -87,7 +87,7 @@ func (b *Broker) Status() (*StatusView, error) {
 	}
 	now := time.Now()
 	c := b.Config()
-	s := &StatusView{Failover: c.Failover, Strategy: c.Strategy, Pools: []PoolView{}, Proxies: b.Proxies()}
+	s := &StatusView{Failover: c.Failover, Strategy: c.Strategy, Pools: []PoolView{}, Proxies: folder.Proxies(b.Folder)}
 	s.Keystore.Kind = string(kind)
 	parts := pool.ByPool(idx)
 	for _, name := range idx.PoolsOf("") {

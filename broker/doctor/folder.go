@@ -48,7 +48,7 @@ func (d *examination) folder() {
 		})
 		left, removed = mended(left, os.Remove)
 	}
-	d.f.EachLeftProxy(func(path string) {
+	folder.EachLeftProxy(d.f, func(path string) {
 		if d.fix {
 			folder.RemoveProxy(path)
 			removed = append(removed, path)

@@ -127,7 +127,7 @@ func (d *examination) lost(ctx context.Context) bool {
 // A folder that was moved keeps its store, also where its new path can't be
 // written down at this moment.
 func (d *examination) place(ctx context.Context) bool {
-	err := d.f.CheckPlace(d.idx)
+	err := folder.CheckPlace(d.f, d.idx)
 	if fault.CodeOf(err) == fault.Fenced && d.fix && !folder.IsIn(d.idx.Path, d.f.Dir) {
 		err = d.f.Update(ctx, index.Durable, func(i *index.Index) error {
 			if i.Store != d.idx.Store || i.Path != d.idx.Path {

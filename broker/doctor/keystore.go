@@ -46,7 +46,7 @@ func (d *examination) daemons() {
 // keyFileModes warns of a key file that others may read.
 func (d *examination) keyFileModes() {
 	path := d.f.KeyFileOf(d.idx)
-	if d.f.Exposed(path) {
+	if folder.Exposed(d.f, path) {
 		d.say("key file", Warning, "%s lies in the same folder as the vault that it opens; whoever copies the folder has both", path)
 	}
 	if info, err := os.Stat(path); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {

@@ -20,7 +20,7 @@ func (d *examination) leftovers(ctx context.Context) {
 	}
 	m.Accounts = slices.DeleteFunc(m.Accounts, func(id string) bool { return !index.ValidID(id) })
 	// What is here may have been put here, with an index that names it.
-	err := d.f.SealsTo(m.KeyFile, d.f.KeyFileOf(d.idx), d.o.Store.Kind())
+	err := folder.SealsTo(d.f, m.KeyFile, d.f.KeyFileOf(d.idx), d.o.Store.Kind())
 	var alone []string
 	if err == nil {
 		alone, err = d.o.Alone(ctx, o, m)

@@ -7,7 +7,7 @@ import (
 )
 
 func (d *examination) settings() {
-	_, err := d.f.LoadConfig()
+	_, err := folder.LoadConfig(d.f)
 	var ps *oauth.Providers
 	if err == nil {
 		ps, err = d.f.Providers()

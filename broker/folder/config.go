@@ -82,7 +82,7 @@ func configPath(f *Folder) string { return filepath.Join(f.Dir, "config.toml") }
 // and one that may be there holds.
 func (f *Folder) Config() Config {
 	if f.config == nil {
-		c, err := f.LoadConfig()
+		c, err := LoadConfig(f)
 		switch {
 		case err != nil && !c.Failover:
 			f.Warn(err.Error() + "; there is no failover until it can be read")
@@ -95,7 +95,7 @@ func (f *Folder) Config() Config {
 }
 
 // LoadConfig reads config.toml. With an error come the settings that can be relied on.
-func (f *Folder) LoadConfig() (Config, error) {
+func LoadConfig(f *Folder) (Config, error) {
 	c := defaultConfig
 	_, raw, err := readConfigFile(f)
 	if err != nil {
@@ -159,7 +159,7 @@ func ConfigKeys() []string {
 
 // ConfigGet returns the value of one setting. Errors: Usage.
 func ConfigGet(f *Folder, key string) (any, error) {
-	c, err := f.LoadConfig()
+	c, err := LoadConfig(f)
 	if err != nil {
 		return nil, err
 	}

@@ -19,7 +19,7 @@ func TestConfigOfAllowedSizeIsNoWork(t *testing.T) {
 	if err := os.WriteFile(path, bytes.Repeat([]byte("#"), maxConfig+1), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.LoadConfig(); fault.CodeOf(err) != fault.Usage {
+	if _, err := LoadConfig(f); fault.CodeOf(err) != fault.Usage {
 		t.Errorf("over the limit: %v", err)
 	}
 	if c := f.Config(); c.Failover {
@@ -48,7 +48,7 @@ func FuzzConfigTOML(fz *testing.F) {
 		if err := os.WriteFile(configPath(f), data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		c, err := f.LoadConfig()
+		c, err := LoadConfig(f)
 		if err != nil {
 			if e, ok := errors.AsType[*fault.Error](err); !ok || e.Code != fault.Usage {
 				t.Fatal(err)

@@ -93,7 +93,7 @@ func (f *Folder) LockAccount(ctx context.Context, id string, longest time.Durati
 		return nil, f.Fault(err)
 	}
 	for {
-		in, err := f.underWay(id)
+		in, err := underWay(f, id)
 		if err == nil && in == nil {
 			return &Rotation{l, id}, nil
 		}
@@ -119,7 +119,7 @@ func (f *Folder) TryLockAccount(id string) (*Rotation, error) {
 	if err != nil {
 		return nil, f.Fault(err)
 	}
-	if in, err := f.underWay(id); err != nil || in != nil {
+	if in, err := underWay(f, id); err != nil || in != nil {
 		l.Release()
 		return nil, cmp.Or(err, Fault(lock.ErrBusy))
 	}
@@ -166,7 +166,7 @@ func (f *Folder) Rotating(id string) bool {
 }
 
 // underWay returns the intent of another process that is refreshing account id.
-func (f *Folder) underWay(id string) (*index.Intent, error) {
+func underWay(f *Folder, id string) (*index.Intent, error) {
 	idx, err := f.ReadOrEmpty()
 	if err != nil {
 		return nil, err

@@ -125,7 +125,7 @@ func initFile(ctx context.Context, f *Folder, path string, makeKey func(path str
 			return "", err
 		}
 	}
-	if f.Exposed(path) {
+	if Exposed(f, path) {
 		warning = "the key file lies in the same folder as the vault that it opens; whoever copies the folder has both"
 	}
 	// Nothing gets into the keychain while it is asked whether it is empty.
@@ -201,7 +201,7 @@ func inKeychain(ctx context.Context, f *Folder, idx *index.Index) bool {
 
 // Exposed reports whether the key file lies beside the vault as it is, not
 // sealed with a passphrase.
-func (f *Folder) Exposed(keyFile string) bool {
+func Exposed(f *Folder, keyFile string) bool {
 	if !inside(f.Dir, keyFile) {
 		return false
 	}

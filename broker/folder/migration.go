@@ -47,7 +47,7 @@ func (f *Folder) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved i
 		return 0, fault.Errorf(fault.LockTimeout, "an account was added or removed meanwhile; nothing was changed").Try(fault.Remedy{Do: fault.MigrateKeystore, Value: string(to)})
 	}
 	f.Keystore = "" // the recorded one is the source, whatever is asked for
-	if err := f.CheckPlace(idx); err != nil {
+	if err := CheckPlace(f, idx); err != nil {
 		return 0, err
 	}
 	if idx.Keystore == string(to) {
@@ -65,7 +65,7 @@ func (f *Folder) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved i
 	if err := m.list(ctx); err != nil {
 		return 0, err
 	}
-	if err := f.SealsTo(m.listed.KeyFile, f.KeyFileOf(idx), to); err != nil {
+	if err := SealsTo(f, m.listed.KeyFile, f.KeyFileOf(idx), to); err != nil {
 		return 0, err
 	}
 	if err := m.copy(ctx); err != nil {

@@ -49,7 +49,7 @@ func (f *Folder) over(idx *index.Index, keys keystore.Store) *Opened {
 // a refresh token that is in it: the folder is no copy of another one, and no migration
 // has left the keystore.
 func (f *Folder) OpenForChange(ctx context.Context, idx *index.Index) (*Opened, error) {
-	if err := f.CheckPlace(idx); err != nil {
+	if err := CheckPlace(f, idx); err != nil {
 		return nil, err
 	}
 	o, err := f.Open(idx)

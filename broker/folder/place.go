@@ -62,7 +62,7 @@ func OnShare(path string) bool {
 // CheckPlace refuses to rotate in a copy of a folder whose original is still
 // there: both would own the same grants. A folder that was moved just learns
 // its new path. Work under way was checked where it began, and goes with its folder.
-func (f *Folder) CheckPlace(idx *index.Index) error {
+func CheckPlace(f *Folder, idx *index.Index) error {
 	if err := f.index.Still(); err != nil {
 		return Fault(err)
 	}

@@ -34,8 +34,8 @@ const (
 
 // Announce makes v known for as long as this process lives, or until withdraw is
 // called. What a process that was killed left is swept at this occasion.
-func (f *Folder) Announce(v ProxyView) (withdraw func(), err error) {
-	f.sweepProxies()
+func Announce(f *Folder, v ProxyView) (withdraw func(), err error) {
+	sweepProxies(f)
 	path := filepath.Join(lock.Folder(f.Dir), "run-"+strings.ToLower(rand.Text()[:16])+proxySuffix)
 	l, err := lock.TryAcquire(path + ".lock")
 	if err != nil {
@@ -70,7 +70,7 @@ const serveLockTimeout = 2 * time.Second
 
 // LockServe takes the lock that one authferry serve of this folder holds while it
 // listens. While another one does, the error has code LockTimeout.
-func (f *Folder) LockServe(ctx context.Context) (release func(), err error) {
+func LockServe(ctx context.Context, f *Folder) (release func(), err error) {
 	if err := f.Make(); err != nil {
 		return nil, err
 	}
@@ -87,9 +87,9 @@ func (f *Folder) LockServe(ctx context.Context) (release func(), err error) {
 }
 
 // Proxies returns the proxies that are running, the oldest first.
-func (f *Folder) Proxies() []ProxyView {
+func Proxies(f *Folder) []ProxyView {
 	views := []ProxyView{}
-	f.eachProxy(func(path string) {
+	eachProxy(f, func(path string) {
 		var v ProxyView
 		if data, err := atomicfile.Read(path, maxProxy); err == nil && json.Unmarshal(data, &v) == nil {
 			views = append(views, v)
@@ -100,12 +100,12 @@ func (f *Folder) Proxies() []ProxyView {
 }
 
 // sweepProxies removes what proxies that were killed left.
-func (f *Folder) sweepProxies() { f.EachLeftProxy(RemoveProxy) }
+func sweepProxies(f *Folder) { EachLeftProxy(f, RemoveProxy) }
 
 // EachLeftProxy calls left for what a proxy that was killed left, under the lock of that
 // one.
-func (f *Folder) EachLeftProxy(left func(path string)) {
-	f.eachProxy(func(string) {}, left)
+func EachLeftProxy(f *Folder, left func(path string)) {
+	eachProxy(f, func(string) {}, left)
 	socket := filepath.Join(lock.Folder(f.Dir), ServeSocket)
 	if info, err := os.Lstat(socket); err != nil || info.Mode().Type() != fs.ModeSocket {
 		return
@@ -117,7 +117,7 @@ func (f *Folder) EachLeftProxy(left func(path string)) {
 }
 
 // eachProxy calls running or over for each file, the latter under its lock.
-func (f *Folder) eachProxy(running, over func(path string)) {
+func eachProxy(f *Folder, running, over func(path string)) {
 	dir := lock.Folder(f.Dir)
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {

@@ -143,7 +143,7 @@ func (o *Opened) heldByAnother(ctx context.Context, g *record.Grant, id string) 
 
 // SealsTo refuses a key file that only index.json names: whoever wrote that could
 // read what is sealed to it. chosen is a manifest's KeyFile, path the key file.
-func (f *Folder) SealsTo(chosen, path string, to keystore.Kind) error {
+func SealsTo(f *Folder, chosen, path string, to keystore.Kind) error {
 	if to != keystore.File || f.KeyFile != "" {
 		return nil
 	}

@@ -27,7 +27,7 @@ func (a *app) proxyChecks() (checks []doctor.Check) {
 		}
 		checks = append(checks, check)
 	}
-	running := slices.DeleteFunc(a.broker.Proxies(), func(v folder.ProxyView) bool { return v.Program != folder.ServeProgram })
+	running := slices.DeleteFunc(folder.Proxies(a.broker.Folder), func(v folder.ProxyView) bool { return v.Program != folder.ServeProgram })
 	for _, v := range running {
 		say(doctor.OK, fault.Remedy{}, "authferry serve (pid %d) listens at %s since %s", v.PID, printable(v.Listen), clock(v.Since.Truncate(time.Minute), time.Now()))
 	}

@@ -65,7 +65,7 @@ func (c *runCmd) Run(a *app) error {
 		return &fault.Error{Code: fault.Internal, Message: "no port could be opened on 127.0.0.1", Err: err}
 	}
 	program := programOf(a.child[0])
-	withdraw, err := a.broker.Announce(folder.ProxyView{Program: program, Providers: served.names(), Pools: served.pools(), Listen: l.Addr().String()})
+	withdraw, err := folder.Announce(a.broker.Folder, folder.ProxyView{Program: program, Providers: served.names(), Pools: served.pools(), Listen: l.Addr().String()})
 	if err != nil {
 		_ = l.Close()
 		return err

@@ -25,4 +25,6 @@ func newScene(t *testing.T, cfg brokertest.Config) *scene {
 	return &scene{Scene: authferrytest.New(t, self, cfg)}
 }
 
-func (s *scene) proxies() []folder.ProxyView { return broker.New(broker.Options{Dir: s.Dir}).Proxies() }
+func (s *scene) proxies() []folder.ProxyView {
+	return folder.Proxies(broker.New(broker.Options{Dir: s.Dir}).Folder)
+}

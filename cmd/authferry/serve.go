@@ -49,7 +49,7 @@ func (c *serveCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	unlock, err := a.broker.LockServe(a.ctx)
+	unlock, err := folder.LockServe(a.ctx, a.broker.Folder)
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (c *serveCmd) Run(a *app) error {
 		return err
 	}
 	defer door.close()
-	withdraw, err := a.broker.Announce(folder.ProxyView{Program: folder.ServeProgram, Providers: served.names(), Pools: served.pools(), Listen: listenOf(l.Addr())})
+	withdraw, err := folder.Announce(a.broker.Folder, folder.ProxyView{Program: folder.ServeProgram, Providers: served.names(), Pools: served.pools(), Listen: listenOf(l.Addr())})
 	if err != nil {
 		return err
 	}

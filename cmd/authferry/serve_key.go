@@ -145,7 +145,7 @@ func (c *proxyKeyCmd) Run(a *app) error {
 
 // patience is how long a serve may take to come.
 func (c *proxyKeyCmd) patience(a *app) time.Duration {
-	if slices.ContainsFunc(a.broker.Proxies(), func(v folder.ProxyView) bool { return v.Program == folder.ServeProgram }) {
+	if slices.ContainsFunc(folder.Proxies(a.broker.Folder), func(v folder.ProxyView) bool { return v.Program == folder.ServeProgram }) {
 		return waitForNext
 	}
 	address, ok := strings.CutPrefix(c.URL, "http://")

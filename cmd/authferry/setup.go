@@ -144,7 +144,7 @@ func (c *setupCmd) chooseProxy(a *app, client setup.Client) (setup.Choice, error
 			Next: []fault.Remedy{{Do: setUpIn, Name: "serve", Pool: "POOL"}}}
 	}
 	listen := c.Listen
-	for _, v := range a.broker.Proxies() {
+	for _, v := range folder.Proxies(a.broker.Folder) {
 		if v.Program == folder.ServeProgram && listen == "" {
 			listen = v.Listen
 		}
