@@ -44,6 +44,7 @@ var floors = []struct {
 	{"broker/place", 6},
 	{"broker/pool", 7},
 	{"broker/rotation", 8},
+	{"broker/account", 8},
 	{"broker/doctor", 9},
 	{"broker/brokertest", 10},
 	{"broker/torture", 10},
@@ -187,7 +188,7 @@ func judge(dir, imported string) string {
 	case from == to:
 		return ""
 	case below >= floor:
-		return dir + " imports " + target + ": imports only point down (cmd → serve → broker → rotation → pool → place → folder → record → fault, index, oauth, migrate → lock, ratelimit, keystore)"
+		return dir + " imports " + target + ": imports only point down (cmd → serve → broker → {account, rotation} → pool → place → folder → record → fault, index, oauth, migrate → lock, ratelimit, keystore)"
 	}
 	return ""
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
@@ -20,12 +21,12 @@ func TestAPIIsPinned(t *testing.T) {
 	g := w.server.Issue("ada")
 	login := testLogin(w.server.URL, "ada", g.AccessToken, g.RefreshToken, time.Hour)
 	login.Provider.APIBase, login.Provider.APIPaths = want.Base, want.Paths
-	ada, err := w.broker().Add(t.Context(), login)
+	ada, err := account.Add(t.Context(), w.broker().Folder, login)
 	if err != nil {
 		t.Fatal(err)
 	}
-	key := NewAccount{Provider: login.Provider, Label: "key", APIKey: keystore.NewSecret("a-key")}
-	if _, err := w.broker().Add(t.Context(), key); err != nil {
+	key := account.NewAccount{Provider: login.Provider, Label: "key", APIKey: keystore.NewSecret("a-key")}
+	if _, err := account.Add(t.Context(), w.broker().Folder, key); err != nil {
 		t.Fatal(err)
 	}
 	check := func(label string) {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/pool"
 )
 
@@ -15,7 +16,7 @@ func BenchmarkToken(b *testing.B) {
 		b.Fatal(err)
 	}
 	const nobody = "http://127.0.0.1:9"
-	if _, err := broker.Add(b.Context(), testLogin(nobody, "ada", "access", "refresh", 24*time.Hour)); err != nil {
+	if _, err := account.Add(b.Context(), broker.Folder, testLogin(nobody, "ada", "access", "refresh", 24*time.Hour)); err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()

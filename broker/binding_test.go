@@ -206,7 +206,7 @@ func TestBindingToWhatEnded(t *testing.T) {
 	w.idx.Pools["elsewhere"] = index.Pool{Provider: "p"}
 	w.expect("its account was moved", pool.Selection{Dir: job, Provider: "p"}, "elsewhere")
 	w.expect("AUTHFERRY_POOL is where it was", pool.Selection{Dir: job, EnvPool: "p"}, "fenced")
-	drop(w.idx, "acc_bbbbbbbbbbbbbbbb")
+	w.idx.Drop("acc_bbbbbbbbbbbbbbbb")
 	w.expect("its account was removed", pool.Selection{Dir: job, Provider: "p"}, "no_account")
 	w.expect("and another is named", pool.Selection{Dir: job, Account: "Home"}, "fenced")
 	w.expect("or a pool, by the environment", pool.Selection{Dir: job, EnvPool: "p"}, "fenced")

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
@@ -29,7 +30,7 @@ func (w *world) addAt(b *Broker, p oauth.Provider) *index.Account {
 	g := w.server.Issue(ada)
 	n := testLogin(w.server.URL, "ada", g.AccessToken, g.RefreshToken, time.Hour)
 	n.Provider = p
-	a, err := b.Add(w.t.Context(), n)
+	a, err := account.Add(w.t.Context(), b.Folder, n)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -71,7 +72,7 @@ func TestSharedClientSecret(t *testing.T) {
 		t.Error(err)
 	}
 	// With the last login gone, it goes with the last provider.
-	if _, err := b.Remove(t.Context(), a.ID, RevokeNever); err != nil {
+	if _, err := account.Remove(t.Context(), b.Folder, a.ID, account.RevokeNever); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.AddProvider(t.Context(), two, keystore.Secret{}); err != nil {
@@ -190,12 +191,12 @@ func TestLoginByBasic(t *testing.T) {
 	if err := w.broker().AddProvider(t.Context(), p, keystore.NewSecret("s")); err != nil {
 		t.Fatal(err)
 	}
-	a := w.mustLogin(ada, LoginRequest{}).Account
+	a := w.mustLogin(ada, account.LoginRequest{}).Account
 	if style := w.stored(a.ID).Endpoint.AuthStyle; style != oauth.AuthHeader {
 		t.Errorf("%q", style)
 	}
 	w.refreshes(a.ID)
-	if done, err := w.broker().Remove(t.Context(), a.ID, RevokeOwn); err != nil || !done.Revoked {
+	if done, err := account.Remove(t.Context(), w.broker().Folder, a.ID, account.RevokeOwn); err != nil || !done.Revoked {
 		t.Errorf("%+v, %v", done, err)
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
-	"time"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
@@ -17,7 +17,6 @@ import (
 	"github.com/authferry/authferry/broker/migrate"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
-	"github.com/authferry/authferry/keystore"
 )
 
 // TakeOver keeps the logins of another program's file as accounts, and unless
@@ -103,7 +102,7 @@ func (t *takeover) do(ctx context.Context) (*Takeover, error) {
 		}
 		// From here on an interrupt waits: it would leave the login half taken.
 		a, err := t.keep(context.WithoutCancel(ctx), c)
-		if errors.Is(err, errSameIdentity) || fault.CodeOf(err) == fault.LabelTaken {
+		if errors.Is(err, account.ErrSameIdentity) || fault.CodeOf(err) == fault.LabelTaken {
 			o.Skipped = append(o.Skipped, SkippedLogin{Skipped: migrate.Skipped{Entry: c.login.Entry, Reason: err.Error()}})
 			continue
 		}
@@ -130,88 +129,12 @@ func (t *takeover) do(ctx context.Context) (*Takeover, error) {
 	return o, failed
 }
 
-// keep makes the account: of what an import that was cut off left in the
-// keystore, else anew.
+// keep makes the account, or gives the one that has a part of the login the rest.
 func (t *takeover) keep(ctx context.Context, c *candidate) (*index.Account, error) {
 	if c.whole != "" {
-		return t.replace(ctx, c.whole, c.n)
+		return account.Replace(ctx, t.Folder, c.whole, c.n)
 	}
-	var a *index.Account
-	if err := folder.WhileMoving(func() (err error) {
-		a, err = t.adopt(ctx, c.n)
-		return err
-	}); a != nil || err != nil {
-		return a, err
-	}
-	return t.Add(ctx, c.n)
-}
-
-// adopt finds a stored login that the index does not know, with the very grant of
-// n, and gives it an entry. Added once more it would have two accounts as soon as
-// doctor finds the first.
-func (t *takeover) adopt(ctx context.Context, n NewAccount) (*index.Account, error) {
-	idx, err := t.ReadOrEmpty()
-	if err != nil || idx.Store == "" {
-		return nil, err
-	}
-	o, err := t.Open(idx)
-	if err != nil {
-		return nil, err
-	}
-	m, err := o.Store.Manifest(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, id := range m.Accounts {
-		if !index.ValidID(id) || idx.Account(id) != nil {
-			continue
-		}
-		stored, err := o.Grants(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		g := stored.Best
-		if g == nil || g.Secret().Empty() || g.Provider != n.Provider.Name || record.Fingerprint(g.Secret()) != record.Fingerprint(n.grantSecret()) {
-			continue
-		}
-		return t.adoptAs(ctx, o, id, stored, n)
-	}
-	return nil, nil
-}
-
-// adoptAs gives the stored login of account id the entry that n is to have.
-func (t *takeover) adoptAs(ctx context.Context, o *folder.Opened, id string, stored record.Grants, n NewAccount) (*index.Account, error) {
-	now := time.Now().UTC()
-	acc, slot, err := o.Store.AccessOf(ctx, id, stored.Best.Generation)
-	if err != nil {
-		return nil, err
-	}
-	if acc == nil {
-		if _, acc = newRecords(id, n, now); acc != nil {
-			acc.Generation = stored.Best.Generation
-		}
-	}
-	a, err := newEntry(id, n, now)
-	if err != nil {
-		return nil, err
-	}
-	l, err := o.LockNew(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	defer l.Release()
-	return o.Commit(ctx, l, folder.Login{
-		Slot: stored.Slot, Grant: stored.Best, Stored: true, Access: acc, AccessSlot: slot, New: &a,
-		Check: func(i *index.Index) error { return admissible(i, &a, stored.Best.Secret()) },
-	})
-}
-
-// grantSecret is what n's grant will be made of.
-func (n NewAccount) grantSecret() keystore.Secret {
-	if !n.APIKey.Empty() {
-		return n.APIKey
-	}
-	return n.RefreshToken
+	return account.Adopt(ctx, t.Folder, c.n)
 }
 
 // carryOver makes current what was current there, and takes over that accounts

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/index"
@@ -64,7 +65,7 @@ func TestLoginKilled(t *testing.T) {
 	w.doctor(false, doctor.Warning, "a login was not finished")
 	w.doctor(true, doctor.OK, "forgot acc_")
 	w.healthy()
-	a := w.mustLogin(ada, LoginRequest{}).Account
+	a := w.mustLogin(ada, account.LoginRequest{}).Account
 	w.loginKilledAt("K21")
 	if now := w.account(a.ID); now.Generation != 1 {
 		t.Errorf("%+v", now)
@@ -78,13 +79,13 @@ func TestLoginKilled(t *testing.T) {
 func TestDoctorRestores(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	w.knows(nil)
-	first := w.mustLogin(ada, LoginRequest{}).Account
+	first := w.mustLogin(ada, account.LoginRequest{}).Account
 	path := filepath.Join(w.dir, "index.json")
 	backup, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	second := w.mustLogin(bob, LoginRequest{}).Account
+	second := w.mustLogin(bob, account.LoginRequest{}).Account
 	w.refreshes(first.ID)
 	if err := os.WriteFile(path, backup, 0o600); err != nil {
 		t.Fatal(err)
@@ -99,7 +100,7 @@ func TestDoctorRestores(t *testing.T) {
 	if l := w.server.Ledger(); len(l.Reuse) != 0 {
 		t.Errorf("a refresh token was sent twice: %+v", l.Reuse)
 	}
-	if again := w.mustLogin(bob, LoginRequest{Renew: "sim-1"}); again.Account.Identity != bob {
+	if again := w.mustLogin(bob, account.LoginRequest{Renew: "sim-1"}); again.Account.Identity != bob {
 		t.Errorf("%+v", again)
 	}
 }
@@ -111,7 +112,7 @@ func TestDoctorForgetsWhatWasMadeAnew(t *testing.T) {
 	for _, refreshed := range []bool{false, true} {
 		w := newWorld(t, brokertest.Config{})
 		w.knows(nil)
-		w.mustLogin(ada, LoginRequest{})
+		w.mustLogin(ada, account.LoginRequest{})
 		path := filepath.Join(w.dir, "index.json")
 		before, err := os.ReadFile(path)
 		if err != nil {
@@ -124,7 +125,7 @@ func TestDoctorForgetsWhatWasMadeAnew(t *testing.T) {
 			if err := os.WriteFile(path, before, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			a, err := w.broker().ImportGrant(t.Context(), strings.NewReader(doc), ImportOptions{Provider: "sim", Label: label})
+			a, err := account.ImportGrant(t.Context(), w.broker().Folder, strings.NewReader(doc), account.ImportOptions{Provider: "sim", Label: label})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -147,7 +148,7 @@ func TestDoctorFindings(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	w.knows(nil)
 	w.doctor(false, doctor.OK, "no account yet")
-	a := w.mustLogin(ada, LoginRequest{}).Account
+	a := w.mustLogin(ada, account.LoginRequest{}).Account
 	w.healthy()
 	// The other program has refreshed the login that it was left with.
 	theirs := filepath.Join(t.TempDir(), "auth.json")
@@ -190,7 +191,7 @@ func TestDoctorFindings(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.doctor(true, doctor.Fail, "the keystore has no login of it any more")
-	w.mustLogin(ada, LoginRequest{Renew: a.ID})
+	w.mustLogin(ada, account.LoginRequest{Renew: a.ID})
 	w.healthy()
 
 	lock, err := lock.Acquire(t.Context(), lock.Rotation(a.ID).In(b.File().Dir()))
@@ -240,7 +241,7 @@ func TestDoctorDuringImport(t *testing.T) {
 func TestDoctorFinishesRemoval(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	w.knows(nil)
-	a := w.mustLogin(ada, LoginRequest{}).Account
+	a := w.mustLogin(ada, account.LoginRequest{}).Account
 	cmd := w.command("TEST_KILL_AT=K19", "TEST_KILL_ONCE="+filepath.Join(t.TempDir(), "once"))
 	cmd.Args = []string{"authferry", "remove", a.ID}
 	if got := w.run(cmd); got.err == nil {
@@ -260,12 +261,12 @@ func TestDoctorFinishesRemoval(t *testing.T) {
 func TestLoginWithoutIdentity(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	w.knows(func(p *oauth.Provider) { p.IdentityFrom, p.Issuer, p.IssParameter = "", "", false })
-	first := w.mustLogin(ada, LoginRequest{}).Account
-	second := w.mustLogin(ada, LoginRequest{}).Account
+	first := w.mustLogin(ada, account.LoginRequest{}).Account
+	second := w.mustLogin(ada, account.LoginRequest{}).Account
 	if first.Label != "sim-1" || second.Label != "sim-2" || first.Subject != "" {
 		t.Errorf("%q %q", first.Label, second.Label)
 	}
-	if done := w.mustLogin(ada, LoginRequest{Renew: "sim-2"}); !done.Renewed || done.Account.ID != second.ID {
+	if done := w.mustLogin(ada, account.LoginRequest{Renew: "sim-2"}); !done.Renewed || done.Account.ID != second.ID {
 		t.Errorf("%+v", done)
 	}
 	if n := len(w.accounts()); n != 2 {

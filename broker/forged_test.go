@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
@@ -42,7 +43,7 @@ func TestForgedGeneration(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, brokertest.Config{})
 			w.knows(nil)
-			a := w.mustLogin(ada, LoginRequest{}).Account
+			a := w.mustLogin(ada, account.LoginRequest{}).Account
 			good := a
 			w.change(a.ID, forge)
 			if _, err := w.broker().Refresh(t.Context(), a.ID); err != nil {
@@ -56,7 +57,7 @@ func TestForgedGeneration(t *testing.T) {
 				t.Errorf("with the good index back: %v", err)
 			}
 			w.change(a.ID, forge)
-			w.mustLogin(ada, LoginRequest{Renew: a.ID})
+			w.mustLogin(ada, account.LoginRequest{Renew: a.ID})
 			if g := w.stored(a.ID); g.Generation > 4+2*record.MaxLead {
 				t.Errorf("generation %d is stored by a login", g.Generation)
 			}
@@ -85,7 +86,7 @@ func TestProviderNames(t *testing.T) {
 func TestForgedIdentity(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	w.knows(nil)
-	hers, his := w.mustLogin(ada, LoginRequest{}).Account, w.mustLogin(bob, LoginRequest{}).Account
+	hers, his := w.mustLogin(ada, account.LoginRequest{}).Account, w.mustLogin(bob, account.LoginRequest{}).Account
 	for _, a := range []index.Account{hers, his} { // what a rotation stores says it too
 		if _, err := w.broker().Refresh(t.Context(), a.ID); err != nil {
 			t.Fatal(err)
@@ -94,12 +95,12 @@ func TestForgedIdentity(t *testing.T) {
 	w.change(his.ID, func(a *index.Account) { a.Subject = hers.Subject })
 	w.change(hers.ID, func(a *index.Account) { a.Subject = his.Subject })
 	for _, user := range []string{ada, bob} {
-		if _, err := w.login(user, LoginRequest{}); fault.CodeOf(err) != fault.LoginFailed {
+		if _, err := w.login(user, account.LoginRequest{}); fault.CodeOf(err) != fault.LoginFailed {
 			t.Errorf("%s: %v", user, err)
 		}
 	}
 	w.change(his.ID, func(a *index.Account) { a.Subject = "" })
-	if _, err := w.login(ada, LoginRequest{Renew: his.ID}); fault.CodeOf(err) != fault.LoginFailed {
+	if _, err := w.login(ada, account.LoginRequest{Renew: his.ID}); fault.CodeOf(err) != fault.LoginFailed {
 		t.Errorf("renewed: %v", err)
 	}
 	for _, c := range doctor.Examine(t.Context(), w.broker().Folder, true, ForDoctor) {
@@ -112,7 +113,7 @@ func TestForgedIdentity(t *testing.T) {
 			t.Errorf("%+v", now)
 		}
 	}
-	if done := w.mustLogin(ada, LoginRequest{}); !done.Renewed || done.Account.ID != hers.ID {
+	if done := w.mustLogin(ada, account.LoginRequest{}); !done.Renewed || done.Account.ID != hers.ID {
 		t.Errorf("%+v", done)
 	}
 }
@@ -121,14 +122,14 @@ func TestForgedIdentity(t *testing.T) {
 func TestForgedTombstone(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	w.knows(nil)
-	a := w.mustLogin(ada, LoginRequest{}).Account
+	a := w.mustLogin(ada, account.LoginRequest{}).Account
 	w.change(a.ID, func(a *index.Account) { a.Removing = true })
 	w.doctor(true, doctor.Warning, "its login was left alone")
 	w.noneLost()
 	w.change(a.ID, func(a *index.Account) { a.Removing = false })
 	w.healthy()
 	w.change(a.ID, func(a *index.Account) { a.Removing = true })
-	if _, err := w.broker().Remove(t.Context(), a.ID, RevokeOwn); err != nil || len(w.accounts()) != 0 {
+	if _, err := account.Remove(t.Context(), w.broker().Folder, a.ID, account.RevokeOwn); err != nil || len(w.accounts()) != 0 {
 		t.Errorf("removed: %v", err)
 	}
 	w.clean()
@@ -195,7 +196,7 @@ func TestForgedSpent(t *testing.T) {
 	before := n.content()
 	if err := n.b.Update(t.Context(), index.Durable, func(i *index.Index) error {
 		hers := i.Accounts[0]
-		drop(i, hers.ID)
+		i.Drop(hers.ID)
 		i.Account(decoy.ID).Spent = []string{hers.Fingerprint}
 		return nil
 	}); err != nil {

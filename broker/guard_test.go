@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
@@ -71,7 +72,7 @@ func (w *world) kept(b *Broker, user string) *index.Account {
 
 func (w *world) addTo(b *Broker, user string) (*index.Account, error) {
 	g := w.server.Issue(user)
-	return b.Add(w.t.Context(), testLogin(w.server.URL, user, g.AccessToken, g.RefreshToken, time.Hour))
+	return account.Add(w.t.Context(), b.Folder, testLogin(w.server.URL, user, g.AccessToken, g.RefreshToken, time.Hour))
 }
 
 // noneLost checks the ledger: no refresh token was used twice, no login is over.
@@ -88,14 +89,14 @@ func TestSpentGrantIsNotImported(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	g := w.server.Issue("ada")
 	login := testLogin(w.server.URL, "ada", g.AccessToken, g.RefreshToken, -time.Second)
-	if _, err := w.broker().Add(t.Context(), login); err != nil {
+	if _, err := account.Add(t.Context(), w.broker().Folder, login); err != nil {
 		t.Fatal(err)
 	}
 	if got := w.ask(); got.err != nil {
 		t.Fatal(got.err)
 	}
 	login.Label = "again"
-	if _, err := w.broker().Add(t.Context(), login); fault.CodeOf(err) != fault.LabelTaken {
+	if _, err := account.Add(t.Context(), w.broker().Folder, login); fault.CodeOf(err) != fault.LabelTaken {
 		t.Errorf("the second import: %v", err)
 	}
 	w.noneLost()
@@ -108,7 +109,7 @@ func TestSameTokenOfAnotherServer(t *testing.T) {
 	login := func(label, issuer, subject string) error {
 		n := testLogin(w.server.URL, label, "at", "rt", time.Hour)
 		n.Identity = oauth.Identity{Issuer: issuer, Subject: subject}
-		_, err := w.broker().Add(t.Context(), n)
+		_, err := account.Add(t.Context(), w.broker().Folder, n)
 		return err
 	}
 	if err := login("one", "https://a.example", "1"); err != nil {
@@ -249,7 +250,7 @@ func TestRemoveInCopy(t *testing.T) {
 	a := w.kept(at(dir), "ada")
 	other := filepath.Join(t.TempDir(), "copy")
 	copyFolder(t, dir, other)
-	if _, err := at(other).Remove(t.Context(), a.ID, RevokeOwn); fault.CodeOf(err) != fault.Fenced {
+	if _, err := account.Remove(t.Context(), at(other).Folder, a.ID, account.RevokeOwn); fault.CodeOf(err) != fault.Fenced {
 		t.Errorf("in the copy: %v", err)
 	}
 	if _, err := at(dir).Token(t.Context(), TokenRequest{}); err != nil {
@@ -402,11 +403,11 @@ func TestClientSecretStaysAtItsEndpoints(t *testing.T) {
 	p.RevocationEndpoint = other.URL
 	login := testLogin(w.server.URL, "ada", "at", "rt", time.Hour)
 	login.Provider = p
-	a, err := b.Add(t.Context(), login)
+	a, err := account.Add(t.Context(), b.Folder, login)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r, err := b.Remove(t.Context(), a.ID, RevokeOwn); err != nil || r.Revoked || r.Warning == "" {
+	if r, err := account.Remove(t.Context(), b.Folder, a.ID, account.RevokeOwn); err != nil || r.Revoked || r.Warning == "" {
 		t.Errorf("%+v, %v", r, err)
 	}
 	select {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
@@ -268,7 +269,7 @@ func TestFolderGoneInLogin(t *testing.T) {
 				w := newWorld(t, brokertest.Config{})
 				w.knows(func(*oauth.Provider) {})
 				if renewed {
-					w.mustLogin("ada@example.com", LoginRequest{Provider: "sim"})
+					w.mustLogin("ada@example.com", account.LoginRequest{Provider: "sim"})
 				}
 				aside := filepath.Join(t.TempDir(), "aside")
 				back := func() { absent(t, w.dir); test.back(w, aside) }
@@ -283,7 +284,7 @@ func TestFolderGoneInLogin(t *testing.T) {
 						moving.Go(func() { time.Sleep(250 * time.Millisecond); back() })
 					}
 				})
-				l, err := w.login("ada@example.com", LoginRequest{Provider: "sim"})
+				l, err := w.login("ada@example.com", account.LoginRequest{Provider: "sim"})
 				if moving.Wait(); test.afterwards {
 					back()
 				}
@@ -312,7 +313,10 @@ func TestFolderGoneInOtherWork(t *testing.T) {
 	}
 	absent(t, dir)
 	for point, do := range map[string]func() error{
-		"K19": func() error { _, err := at(dir).Remove(t.Context(), "ada", RevokeNever); return err },
+		"K19": func() error {
+			_, err := account.Remove(t.Context(), at(dir).Folder, "ada", account.RevokeNever)
+			return err
+		},
 		"K20": func() error { _, err := at(dir).MigrateKeystore(t.Context(), keystore.File); return err },
 	} {
 		copyFolder(t, aside, dir)

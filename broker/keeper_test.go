@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/pool"
@@ -66,10 +67,10 @@ func TestKeeperSeesWhatOthersWrite(t *testing.T) {
 	// A newer generation, not the token that is kept.
 	g := w.server.Issue("ada")
 	login := testLogin(w.server.URL, "ada", g.AccessToken, g.RefreshToken, time.Hour)
-	if _, err := w.broker().Remove(t.Context(), ada.ID, RevokeNever); err != nil {
+	if _, err := account.Remove(t.Context(), w.broker().Folder, ada.ID, account.RevokeNever); err != nil {
 		t.Fatal(err)
 	}
-	again, err := w.broker().Add(t.Context(), login)
+	again, err := account.Add(t.Context(), w.broker().Folder, login)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +173,7 @@ func BenchmarkKeeper(b *testing.B) {
 	if _, err := broker.InitFileKeystore(b.Context(), filepath.Join(b.TempDir(), "key.txt")); err != nil {
 		b.Fatal(err)
 	}
-	if _, err := broker.Add(b.Context(), testLogin("http://127.0.0.1:9", "ada", "access", "refresh", 24*time.Hour)); err != nil {
+	if _, err := account.Add(b.Context(), broker.Folder, testLogin("http://127.0.0.1:9", "ada", "access", "refresh", 24*time.Hour)); err != nil {
 		b.Fatal(err)
 	}
 	old := time.Now().Add(-time.Minute)

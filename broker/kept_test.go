@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
@@ -40,7 +41,7 @@ func TestDeadMarkIsOfAnOldLogin(t *testing.T) {
 	for name, behind := range map[string]func(*world, *index.Account){
 		"killed": func(w *world, _ *index.Account) { w.loginKilledAt("K14") },
 		"backup": func(w *world, _ *index.Account) {
-			w.forgetting(func() { w.mustLogin(ada, LoginRequest{}) })
+			w.forgetting(func() { w.mustLogin(ada, account.LoginRequest{}) })
 		},
 	} {
 		for _, how := range []string{"token", "pinned", "refresh"} {
@@ -48,7 +49,7 @@ func TestDeadMarkIsOfAnOldLogin(t *testing.T) {
 				t.Parallel()
 				w := newWorld(t, brokertest.Config{})
 				w.knows(nil)
-				a := w.mustLogin(ada, LoginRequest{}).Account
+				a := w.mustLogin(ada, account.LoginRequest{}).Account
 				w.change(a.ID, func(a *index.Account) { a.Dead, a.ExpiresAt = a.Fingerprint, time.Now().Add(-time.Hour) })
 				behind(w, &a)
 				switch how {
@@ -78,7 +79,7 @@ func TestDeadMarkIsOfAnOldLogin(t *testing.T) {
 func TestDeadMarkAndNoProvider(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	w.knows(nil)
-	a := w.mustLogin(ada, LoginRequest{}).Account
+	a := w.mustLogin(ada, account.LoginRequest{}).Account
 	w.change(a.ID, func(a *index.Account) { a.Dead, a.ExpiresAt = a.Fingerprint, time.Now().Add(-time.Hour) })
 	w.loginKilledAt("K14")
 	f := brokertest.Faults()["503"]
@@ -94,7 +95,7 @@ func TestDeadMarkAndNoProvider(t *testing.T) {
 func TestAccessOnlyThatGotARefreshToken(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	login := testLogin(w.server.URL, "ada", "at", "", -time.Hour)
-	a, err := w.broker().Add(t.Context(), login)
+	a, err := account.Add(t.Context(), w.broker().Folder, login)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +115,7 @@ func TestAccessOnlyThatGotARefreshToken(t *testing.T) {
 func TestRenewalLeavesTheStoredLogin(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	w.knows(nil)
-	a := w.mustLogin(ada, LoginRequest{}).Account
+	a := w.mustLogin(ada, account.LoginRequest{}).Account
 	var stored string
 	w.forgetting(func() {
 		if _, err := w.broker().Refresh(t.Context(), a.ID); err != nil {
@@ -122,7 +123,7 @@ func TestRenewalLeavesTheStoredLogin(t *testing.T) {
 		}
 		stored = w.account(a.ID).GrantSlot
 	})
-	w.mustLogin(ada, LoginRequest{})
+	w.mustLogin(ada, account.LoginRequest{})
 	if slot := w.account(a.ID).GrantSlot; slot == stored {
 		t.Errorf("the new login went to slot %s, where the old one was", slot)
 	}
@@ -144,12 +145,12 @@ func TestBackOffOfAFailureYetToCome(t *testing.T) {
 // doctor finishes a removal as it was asked for: --no-revoke leaves the login at the
 // provider, where another folder may own it.
 func TestDoctorFinishesRemovalAsAsked(t *testing.T) {
-	for how, revoked := range map[Revocation]int{RevokeOwn: 1, RevokeNever: 0} {
+	for how, revoked := range map[account.Revocation]int{account.RevokeOwn: 1, account.RevokeNever: 0} {
 		w := newWorld(t, brokertest.Config{})
 		a := w.add("ada", time.Hour)
 		cmd := w.command("TEST_KILL_AT=K19", "TEST_KILL_ONCE="+filepath.Join(t.TempDir(), "once"))
 		cmd.Args = []string{"authferry", "remove", a.ID}
-		if how == RevokeNever {
+		if how == account.RevokeNever {
 			cmd.Args = append(cmd.Args, "--no-revoke")
 		}
 		if got := w.run(cmd); got.err == nil {
@@ -169,7 +170,7 @@ func TestHintOfACutOffRemoval(t *testing.T) {
 	w.knows(nil)
 	key := keystore.NewSecret("afak_x")
 	add := func() error {
-		_, err := w.broker().LoginKey(t.Context(), LoginRequest{Provider: "sim", Label: "k"}, key)
+		_, err := account.LoginKey(t.Context(), w.broker().Folder, account.LoginRequest{Provider: "sim", Label: "k"}, key)
 		return err
 	}
 	if err := add(); err != nil {
@@ -210,13 +211,12 @@ func faultyWorld(t *testing.T) (w *world, store *keystoretest.Faulty, items func
 // A login that was just made waits for a keystore and an index that are busy; one
 // that can't be kept leaves nothing that nobody knows of.
 func TestNewLoginWaits(t *testing.T) {
-	before := loginPatience
-	t.Cleanup(func() { loginPatience = before })
+	var patience time.Duration
 	w, store, items := faultyWorld(t)
 	at := func() *Broker {
-		return New(Options{Dir: w.dir, LockTimeout: 200 * time.Millisecond, OpenKeychain: func() keystore.Store { return store }})
+		return New(Options{Dir: w.dir, LockTimeout: 200 * time.Millisecond, LoginPatience: patience, OpenKeychain: func() keystore.Store { return store }})
 	}
-	p, err := at().Discover(t.Context(), w.server.URL)
+	p, err := account.Discover(t.Context(), at().Folder, w.server.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,13 +225,13 @@ func TestNewLoginWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	login := func() error {
-		_, err := at().Login(t.Context(), LoginRequest{Provider: "sim"}, w.browser().person())
+		_, err := account.Login(t.Context(), at().Folder, account.LoginRequest{Provider: "sim"}, w.browser().person())
 		return err
 	}
 
 	// The keystore is gone from the access record on, and back for the clean-up,
 	// but not at once.
-	loginPatience = 100 * time.Millisecond
+	patience = 100 * time.Millisecond
 	down, deletes := false, 0
 	store.Inject(func(c keystoretest.Call) keystoretest.Fault {
 		down = down || c.Op == "write" && strings.Contains(c.Name, "/access:")
@@ -255,7 +255,7 @@ func TestNewLoginWaits(t *testing.T) {
 	}
 
 	// Keystore and index are busy for a moment.
-	loginPatience = time.Minute
+	patience = time.Minute
 	refusals := 0
 	store.Inject(func(c keystoretest.Call) keystoretest.Fault {
 		if c.Op != "write" || !strings.Contains(c.Name, "/access:") {

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
@@ -18,7 +19,7 @@ func TestKeysOnly(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	login := w.add("ada", -time.Minute)
 	keyed := func(label string) *index.Account {
-		a, err := w.broker().Add(t.Context(), NewAccount{Provider: testLogin(w.server.URL, "", "", "", 0).Provider, Label: label, APIKey: keystore.NewSecret("key of " + label)})
+		a, err := account.Add(t.Context(), w.broker().Folder, account.NewAccount{Provider: testLogin(w.server.URL, "", "", "", 0).Provider, Label: label, APIKey: keystore.NewSecret("key of " + label)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -75,7 +76,7 @@ func TestKeysOnly(t *testing.T) {
 	}
 	check(pool.Selection{}, "", fault.AllHeld)
 	for _, a := range []*index.Account{key, other} {
-		if _, err := b.Remove(t.Context(), a.ID, RevokeNever); err != nil {
+		if _, err := account.Remove(t.Context(), b.Folder, a.ID, account.RevokeNever); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -96,11 +97,11 @@ func TestKeysServe(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.APIOrigins = append(p.APIOrigins, "https://chat.example.com")
-	for _, n := range []NewAccount{
+	for _, n := range []account.NewAccount{
 		{Label: "ada", Provider: p, Imported: true, AccessToken: keystore.NewSecret("login of ada")},
 		{Label: "bob", Provider: p, APIKey: keystore.NewSecret("key of bob")},
 	} {
-		if _, err := b.Add(t.Context(), n); err != nil {
+		if _, err := account.Add(t.Context(), b.Folder, n); err != nil {
 			t.Fatal(err)
 		}
 	}

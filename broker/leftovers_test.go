@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
@@ -82,7 +83,7 @@ func TestDoctorOfKilledMigration(t *testing.T) {
 		w.kept(at(dir), user)
 	}
 	left := cutOffMigration(t, store, at(dir))
-	if _, err := at(dir).Remove(t.Context(), "bob", RevokeNever); err != nil {
+	if _, err := account.Remove(t.Context(), at(dir).Folder, "bob", account.RevokeNever); err != nil {
 		t.Fatal(err)
 	}
 	wants(t, doctor.Examine(t.Context(), at(dir).Folder, false, ForDoctor), doctor.Warning, "the keychain keystore has secrets of this folder too")
@@ -146,11 +147,11 @@ func TestDoctorBelievesNoIndexOfLeftovers(t *testing.T) {
 		"removing": func(i *index.Index, ada, _ string) { i.Account(ada).Removing = true },
 		"spent": func(i *index.Index, ada, bob string) {
 			i.Account(bob).Spent = []string{i.Account(ada).Fingerprint}
-			drop(i, ada)
+			i.Drop(ada)
 		},
 		"fingerprint": func(i *index.Index, ada, bob string) {
 			i.Account(bob).Fingerprint = i.Account(ada).Fingerprint
-			drop(i, ada)
+			i.Drop(ada)
 		},
 	} {
 		w := newWorld(t, brokertest.Config{})

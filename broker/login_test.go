@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
@@ -27,7 +28,7 @@ const ada, bob = "ada@example.com", "bob@example.com"
 func (w *world) knows(change func(*oauth.Provider)) {
 	w.t.Helper()
 	b := w.broker()
-	p, err := b.Discover(w.t.Context(), w.server.URL)
+	p, err := account.Discover(w.t.Context(), b.Folder, w.server.URL)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -52,8 +53,8 @@ func (w *world) browser() *browser {
 	return &browser{w, make(chan string, 1), make(chan string, 1)}
 }
 
-func (br *browser) person() Person {
-	return Person{
+func (br *browser) person() account.Person {
+	return account.Person{
 		Open: func(address string) {
 			go func() {
 				res, err := (&http.Client{}).Get(address)
@@ -85,16 +86,16 @@ func (br *browser) person() Person {
 }
 
 // login logs in as user, and the server's API takes what comes of it.
-func (w *world) login(user string, req LoginRequest) (*Login, error) {
+func (w *world) login(user string, req account.LoginRequest) (*account.LoggedIn, error) {
 	w.t.Helper()
 	if err := w.server.Configure(func(c *brokertest.Config) { c.SignedIn = user }); err != nil {
 		w.t.Fatal(err)
 	}
 	req.Provider = "sim"
-	return w.broker().Login(w.t.Context(), req, w.browser().person())
+	return account.Login(w.t.Context(), w.broker().Folder, req, w.browser().person())
 }
 
-func (w *world) mustLogin(user string, req LoginRequest) *Login {
+func (w *world) mustLogin(user string, req account.LoginRequest) *account.LoggedIn {
 	w.t.Helper()
 	done, err := w.login(user, req)
 	if err != nil {
@@ -120,32 +121,32 @@ func (w *world) accounts() []index.Account {
 func TestLogin(t *testing.T) {
 	w := newWorld(t, brokertest.Config{TokenFields: func(string) map[string]any { return map[string]any{"refresh_token_expires_in": 86400} }})
 	w.knows(nil)
-	done := w.mustLogin(ada, LoginRequest{})
+	done := w.mustLogin(ada, account.LoginRequest{})
 	a := done.Account
 	if done.Renewed || a.Label != ada || a.Identity != ada || a.Subject != brokertest.Subject(ada) || a.Issuer != w.server.URL || a.Kind != index.KindOAuth ||
 		a.Pool != "sim" || a.Generation != 1 || time.Until(a.RefreshExpiresAt) < 23*time.Hour {
 		t.Errorf("%+v", done)
 	}
-	other := w.mustLogin(bob, LoginRequest{Label: "Work", Pool: "work"})
+	other := w.mustLogin(bob, account.LoginRequest{Label: "Work", Pool: "work"})
 	if other.Account.Label != "Work" || other.Account.Pool != "work" || other.Account.ID == a.ID {
 		t.Errorf("%+v", other)
 	}
 
 	// The same person again: one account, its label, its rank, a new grant.
-	again := w.mustLogin(ada, LoginRequest{Label: "Another"})
+	again := w.mustLogin(ada, account.LoginRequest{Label: "Another"})
 	if !again.Renewed || again.Account.ID != a.ID || again.Account.Label != ada || again.Account.Generation != 2 || len(w.accounts()) != 2 {
 		t.Errorf("%+v", again)
 	}
-	if _, err := w.login(ada, LoginRequest{Pool: "work"}); fault.CodeOf(err) != fault.Fenced {
+	if _, err := w.login(ada, account.LoginRequest{Pool: "work"}); fault.CodeOf(err) != fault.Fenced {
 		t.Errorf("renewal into another pool: %v", err)
 	}
-	if _, err := w.login(ada, LoginRequest{Label: "Work"}); err != nil {
+	if _, err := w.login(ada, account.LoginRequest{Label: "Work"}); err != nil {
 		t.Errorf("a label of another, for a login that has one: %v", err)
 	}
-	if _, err := w.login(bob, LoginRequest{Renew: ada}); fault.CodeOf(err) != fault.LoginFailed || !strings.Contains(err.Error(), `that of account "Work"`) {
+	if _, err := w.login(bob, account.LoginRequest{Renew: ada}); fault.CodeOf(err) != fault.LoginFailed || !strings.Contains(err.Error(), `that of account "Work"`) {
 		t.Errorf("--renew as another user: %v", err)
 	}
-	w.mustLogin(ada, LoginRequest{Renew: a.ID})
+	w.mustLogin(ada, account.LoginRequest{Renew: a.ID})
 	w.refreshes(a.ID)
 	w.refreshes(other.Account.ID)
 	w.clean()
@@ -181,7 +182,7 @@ func TestLoginForImported(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	w.knows(nil)
 	old := w.add(ada, time.Hour)
-	_, err := w.login(ada, LoginRequest{Label: old.Label})
+	_, err := w.login(ada, account.LoginRequest{Label: old.Label})
 	if e, ok := errors.AsType[*fault.Error](err); !ok || e.Code != fault.LabelTaken || len(e.Next) == 0 || e.Next[0].Account == "" {
 		t.Errorf("%v", err)
 	}
@@ -192,12 +193,12 @@ func TestLoginForImported(t *testing.T) {
 	if _, err := w.broker().Refresh(t.Context(), old.ID); fault.CodeOf(err) != fault.LoginNeeded {
 		t.Fatalf("%v", err)
 	}
-	done := w.mustLogin(ada, LoginRequest{Renew: old.Label})
+	done := w.mustLogin(ada, account.LoginRequest{Renew: old.Label})
 	if done.Account.ID != old.ID || done.Account.Subject == "" || pool.StateOf(&done.Account, time.Now()) != pool.Valid {
 		t.Errorf("%+v", done)
 	}
 	w.refreshes(old.ID)
-	if again := w.mustLogin(ada, LoginRequest{}); again.Account.ID != old.ID {
+	if again := w.mustLogin(ada, account.LoginRequest{}); again.Account.ID != old.ID {
 		t.Error("the identity was not kept")
 	}
 }
@@ -206,43 +207,43 @@ func TestLoginForImported(t *testing.T) {
 func TestLoginFailures(t *testing.T) {
 	for name, row := range map[string]struct {
 		arrange func(*world)
-		req     LoginRequest
+		req     account.LoginRequest
 		want    fault.Code
 		says    string
 	}{
-		"denied":           {func(w *world) { w.set(func(c *brokertest.Config) { c.Consent = brokertest.Deny }) }, LoginRequest{}, fault.LoginFailed, "denied"},
-		"denied by paste":  {func(w *world) { w.set(func(c *brokertest.Config) { c.Consent = brokertest.Deny }) }, LoginRequest{Flow: FlowPaste}, fault.LoginFailed, "denied"},
-		"nobody comes":     {func(w *world) { w.set(func(c *brokertest.Config) { c.Consent = brokertest.Ask }) }, LoginRequest{Timeout: 50 * time.Millisecond}, fault.LoginFailed, "within 50ms"},
-		"exchange refused": {func(w *world) { w.fault("error-rfc") }, LoginRequest{}, fault.LoginFailed, "refused the code"},
-		"exchange fails":   {func(w *world) { w.fault("500") }, LoginRequest{}, fault.LoginFailed, "no usable answer"},
-		"answer lost":      {func(w *world) { w.fault("drop-after") }, LoginRequest{}, fault.LoginFailed, "no usable answer"},
-		"client refused":   {func(w *world) { w.fault("invalid-client") }, LoginRequest{}, fault.LoginFailed, "invalid_client"},
-		"somebody else":    {func(w *world) { w.fault("subject-changed") }, LoginRequest{Renew: "Me"}, fault.LoginFailed, "is \"ada@example.com\", and this login is"},
-		"unknown account":  {func(*world) {}, LoginRequest{Renew: "nobody"}, fault.NoAccount, ""},
-		"unusable label":   {func(*world) {}, LoginRequest{Label: "a/b"}, fault.Usage, "label"},
-		"label of another": {func(w *world) { w.set(func(c *brokertest.Config) { c.SignedIn = bob }) }, LoginRequest{Label: "me"}, fault.LabelTaken, "taken"},
-		"no such flow":     {func(w *world) { w.knows(func(p *oauth.Provider) { p.DeviceAuthorizationEndpoint = "" }) }, LoginRequest{Flow: FlowDevice}, fault.Usage, "can't be logged in to by device"},
-		"only API keys":    {func(w *world) { w.knows(func(p *oauth.Provider) { p.TokenEndpoint = "" }) }, LoginRequest{}, fault.Usage, "only API keys"},
-		"no client id":     {func(w *world) { w.knows(func(p *oauth.Provider) { p.ClientID = "" }) }, LoginRequest{}, fault.Usage, "client id"},
+		"denied":           {func(w *world) { w.set(func(c *brokertest.Config) { c.Consent = brokertest.Deny }) }, account.LoginRequest{}, fault.LoginFailed, "denied"},
+		"denied by paste":  {func(w *world) { w.set(func(c *brokertest.Config) { c.Consent = brokertest.Deny }) }, account.LoginRequest{Flow: account.FlowPaste}, fault.LoginFailed, "denied"},
+		"nobody comes":     {func(w *world) { w.set(func(c *brokertest.Config) { c.Consent = brokertest.Ask }) }, account.LoginRequest{Timeout: 50 * time.Millisecond}, fault.LoginFailed, "within 50ms"},
+		"exchange refused": {func(w *world) { w.fault("error-rfc") }, account.LoginRequest{}, fault.LoginFailed, "refused the code"},
+		"exchange fails":   {func(w *world) { w.fault("500") }, account.LoginRequest{}, fault.LoginFailed, "no usable answer"},
+		"answer lost":      {func(w *world) { w.fault("drop-after") }, account.LoginRequest{}, fault.LoginFailed, "no usable answer"},
+		"client refused":   {func(w *world) { w.fault("invalid-client") }, account.LoginRequest{}, fault.LoginFailed, "invalid_client"},
+		"somebody else":    {func(w *world) { w.fault("subject-changed") }, account.LoginRequest{Renew: "Me"}, fault.LoginFailed, "is \"ada@example.com\", and this login is"},
+		"unknown account":  {func(*world) {}, account.LoginRequest{Renew: "nobody"}, fault.NoAccount, ""},
+		"unusable label":   {func(*world) {}, account.LoginRequest{Label: "a/b"}, fault.Usage, "label"},
+		"label of another": {func(w *world) { w.set(func(c *brokertest.Config) { c.SignedIn = bob }) }, account.LoginRequest{Label: "me"}, fault.LabelTaken, "taken"},
+		"no such flow":     {func(w *world) { w.knows(func(p *oauth.Provider) { p.DeviceAuthorizationEndpoint = "" }) }, account.LoginRequest{Flow: account.FlowDevice}, fault.Usage, "can't be logged in to by device"},
+		"only API keys":    {func(w *world) { w.knows(func(p *oauth.Provider) { p.TokenEndpoint = "" }) }, account.LoginRequest{}, fault.Usage, "only API keys"},
+		"no client id":     {func(w *world) { w.knows(func(p *oauth.Provider) { p.ClientID = "" }) }, account.LoginRequest{}, fault.Usage, "client id"},
 		"keystore refuses": {func(w *world) {
 			_ = os.Rename(filepath.Join(w.dir, "vault"), filepath.Join(w.dir, "away"))
 			_ = os.WriteFile(filepath.Join(w.dir, "vault"), nil, 0o600)
-		}, LoginRequest{}, "", ""},
+		}, account.LoginRequest{}, "", ""},
 		// Port 1: that of a closed server may be another one's by now.
 		"server not there": {func(w *world) {
 			w.knows(func(p *oauth.Provider) { p.DeviceAuthorizationEndpoint = "http://127.0.0.1:1/device" })
-		}, LoginRequest{Flow: FlowDevice}, fault.ProviderUnreachable, "could not be asked"},
+		}, account.LoginRequest{Flow: account.FlowDevice}, fault.ProviderUnreachable, "could not be asked"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, brokertest.Config{})
 			w.knows(nil)
-			old := w.mustLogin(ada, LoginRequest{Label: "Me"}).Account
+			old := w.mustLogin(ada, account.LoginRequest{Label: "Me"}).Account
 			row.arrange(w)
 			req := row.req
 			req.Provider = "sim"
 			br := w.browser()
-			_, err := w.broker().Login(t.Context(), req, br.person())
+			_, err := account.Login(t.Context(), w.broker().Folder, req, br.person())
 			if err == nil || row.want != "" && fault.CodeOf(err) != row.want || !strings.Contains(err.Error(), row.says) {
 				t.Errorf("%s: %v", fault.CodeOf(err), err)
 			}
@@ -279,7 +280,7 @@ func (w *world) fault(name string) {
 func TestPasteLogin(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	w.knows(nil)
-	if a := w.mustLogin(ada, LoginRequest{Flow: FlowPaste}).Account; a.Identity != ada {
+	if a := w.mustLogin(ada, account.LoginRequest{Flow: account.FlowPaste}).Account; a.Identity != ada {
 		t.Errorf("%+v", a) // from the browser's bar: nothing listens there
 	}
 	w.knows(func(p *oauth.Provider) { p.PasteRedirectURI = w.server.URL + "/code" })
@@ -294,11 +295,11 @@ func TestPasteLogin(t *testing.T) {
 		lines = lines[1:]
 		return line, nil
 	}
-	if done, err := w.broker().Login(t.Context(), LoginRequest{Provider: "sim", Flow: FlowPaste}, who); err != nil || !done.Renewed {
+	if done, err := account.Login(t.Context(), w.broker().Folder, account.LoginRequest{Provider: "sim", Flow: account.FlowPaste}, who); err != nil || !done.Renewed {
 		t.Errorf("the third line is good: %v", err)
 	}
 	who.Paste = func(context.Context) (string, error) { return "", io.EOF }
-	if _, err := w.broker().Login(t.Context(), LoginRequest{Provider: "sim", Flow: FlowPaste}, who); fault.CodeOf(err) != fault.LoginFailed {
+	if _, err := account.Login(t.Context(), w.broker().Folder, account.LoginRequest{Provider: "sim", Flow: account.FlowPaste}, who); fault.CodeOf(err) != fault.LoginFailed {
 		t.Errorf("%v", err)
 	}
 	w.clean()
@@ -308,7 +309,7 @@ func TestDeviceLogin(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, brokertest.Config{Consent: brokertest.Ask, DeviceInterval: time.Second})
 	w.knows(nil)
-	if a := w.mustLogin(ada, LoginRequest{Flow: FlowDevice}).Account; a.Identity != ada {
+	if a := w.mustLogin(ada, account.LoginRequest{Flow: account.FlowDevice}).Account; a.Identity != ada {
 		t.Errorf("%+v", a)
 	}
 	w.clean()
@@ -318,8 +319,8 @@ func TestAPIKey(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	w.knows(func(p *oauth.Provider) { p.APIKeyHeaders = []string{"x-api-key: {token}"} })
 	key := func(s string) keystore.Secret { return keystore.NewSecret(s) }
-	req := LoginRequest{Provider: "sim", Label: "Key"}
-	done, err := w.broker().LoginKey(t.Context(), req, key(w.server.IssueKey(ada)))
+	req := account.LoginRequest{Provider: "sim", Label: "Key"}
+	done, err := account.LoginKey(t.Context(), w.broker().Folder, req, key(w.server.IssueKey(ada)))
 	if err != nil || done.Account.Kind != index.KindAPIKey || done.Account.Generation != 1 || pool.StateOf(&done.Account, time.Now()) != pool.Valid {
 		t.Fatalf("%+v, %v", done, err)
 	}
@@ -331,13 +332,13 @@ func TestAPIKey(t *testing.T) {
 		t.Error("the API refuses the key")
 	}
 	w.noSecretInFiles()
-	for name, again := range map[string]LoginRequest{"the same label": req, "the same key": {Provider: "sim", Label: "Other"}} {
-		if _, err := w.broker().LoginKey(t.Context(), again, tok.AccessToken); fault.CodeOf(err) != fault.LabelTaken {
+	for name, again := range map[string]account.LoginRequest{"the same label": req, "the same key": {Provider: "sim", Label: "Other"}} {
+		if _, err := account.LoginKey(t.Context(), w.broker().Folder, again, tok.AccessToken); fault.CodeOf(err) != fault.LabelTaken {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	next := w.server.IssueKey(ada)
-	done, err = w.broker().LoginKey(t.Context(), LoginRequest{Provider: "sim", Renew: "Key"}, key(next))
+	done, err = account.LoginKey(t.Context(), w.broker().Folder, account.LoginRequest{Provider: "sim", Renew: "Key"}, key(next))
 	if err != nil || !done.Renewed || done.Account.ID != tok.Account.ID {
 		t.Fatalf("%+v, %v", done, err)
 	}
@@ -345,14 +346,14 @@ func TestAPIKey(t *testing.T) {
 		t.Errorf("the new key: %v", err)
 	}
 	for name, bad := range map[string]struct {
-		req LoginRequest
+		req account.LoginRequest
 		key string
-	}{"no label": {LoginRequest{Provider: "sim"}, "k"}, "no key": {req, ""}, "two lines": {req, "a\nb"}} {
-		if _, err := w.broker().LoginKey(t.Context(), bad.req, key(bad.key)); fault.CodeOf(err) != fault.Usage {
+	}{"no label": {account.LoginRequest{Provider: "sim"}, "k"}, "no key": {req, ""}, "two lines": {req, "a\nb"}} {
+		if _, err := account.LoginKey(t.Context(), w.broker().Folder, bad.req, key(bad.key)); fault.CodeOf(err) != fault.Usage {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := w.login(ada, LoginRequest{Renew: "Key"}); fault.CodeOf(err) != fault.Usage {
+	if _, err := w.login(ada, account.LoginRequest{Renew: "Key"}); fault.CodeOf(err) != fault.Usage {
 		t.Errorf("a login in the place of a key: %v", err)
 	}
 }
@@ -364,7 +365,7 @@ func TestConcurrentLogins(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
-			if _, err := w.broker().Login(t.Context(), LoginRequest{Provider: "sim"}, w.browser().person()); err != nil {
+			if _, err := account.Login(t.Context(), w.broker().Folder, account.LoginRequest{Provider: "sim"}, w.browser().person()); err != nil {
 				t.Error(err)
 			}
 		})
@@ -382,7 +383,7 @@ func TestConcurrentLogins(t *testing.T) {
 func TestLoginPins(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	w.knows(nil)
-	a := w.mustLogin(ada, LoginRequest{}).Account
+	a := w.mustLogin(ada, account.LoginRequest{}).Account
 	w.knows(func(p *oauth.Provider) {
 		p.TokenEndpoint, p.RevocationEndpoint, p.APIOrigins = w.server.OtherURL()+"/token", w.server.OtherURL()+"/revoke", []string{w.server.OtherURL()}
 	})
@@ -391,7 +392,7 @@ func TestLoginPins(t *testing.T) {
 	if err != nil || tok.Origins[0] != w.server.URL {
 		t.Errorf("%v %v", tok.Origins, err)
 	}
-	if done, err := w.broker().Remove(t.Context(), a.ID, RevokeOwn); err != nil || !done.Revoked {
+	if done, err := account.Remove(t.Context(), w.broker().Folder, a.ID, account.RevokeOwn); err != nil || !done.Revoked {
 		t.Errorf("%+v %v", done, err)
 	}
 	l := w.server.Ledger()

@@ -2,126 +2,13 @@ package broker
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
-	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/ratelimit"
-	"github.com/authferry/authferry/broker/record"
-	"github.com/authferry/authferry/keystore"
 )
-
-// LoginToken keeps a long-lived bearer token without a refresh token, as services issue
-// for programs: as a new account, which needs a label, or in place of that of the account
-// Renew. It lasts for req.ExpiresIn, else for as long as the provider's data says of
-// tokens that begin like this one. Errors: as from Login.
-func (b *Broker) LoginToken(ctx context.Context, req LoginRequest, token keystore.Secret) (*Login, error) {
-	p, err := b.Provider(req.Provider)
-	if err != nil {
-		return nil, err
-	}
-	kind := p.Recognize(token)
-	if err := req.unfit(p, token); err != nil {
-		return nil, err
-	}
-	if kind == oauth.APIKey {
-		return nil, fault.Errorf(fault.Usage, "this is an API key of %s, not a token; nothing was changed", p.Name).Try(fault.Remedy{Do: fault.Again, How: fault.APIKey})
-	}
-	lifetime := req.ExpiresIn
-	if lifetime == 0 && kind == oauth.LongLivedToken {
-		lifetime = p.Lifetime()
-	}
-	n := NewAccount{Provider: p, Label: req.Label, Pool: req.Pool, AccessToken: token, LongLived: true, Imported: true}
-	if lifetime > 0 {
-		n.ExpiresAt = time.Now().Add(lifetime).UTC()
-	}
-	done, err := b.loginStatic(ctx, req, n)
-	if done != nil {
-		done.LongLived = true
-	}
-	return done, err
-}
-
-// unfit is the error for a credential that must not be kept as a key or token, or has
-// something around it by which it isn't recognized.
-func (req LoginRequest) unfit(p oauth.Provider, secret keystore.Secret) error {
-	text := secret.Reveal()
-	last := text[strings.LastIndexAny(text, " =:")+1:]
-	switch {
-	case strings.Contains(text, " "):
-		return fault.Errorf(fault.Usage, "invalid token or key: it has a space within; nothing was changed")
-	case last != text && p.Recognize(keystore.NewSecret(last)) != "":
-		return fault.Errorf(fault.Usage, "invalid token or key: there is something before it, as in NAME=VALUE; nothing was changed")
-	}
-	switch p.Recognize(secret) {
-	case oauth.RefreshToken:
-		how, instead := fault.APIKey, ""
-		if p.TokenCommand != "" {
-			how, instead = fault.Token, " ("+p.TokenCommand+" makes one for other programs)"
-		}
-		return fault.Errorf(fault.Usage, "this is a refresh token of %s, which only the program that it was issued to can use%s; nothing was changed", p.Name, instead).
-			Try(fault.Remedy{Do: fault.Again, How: how})
-	case oauth.AdminKey:
-		return fault.Errorf(fault.Usage, "this is an admin key of %s, which is for managing an organization and not for the API; nothing was changed", p.Name).
-			Try(fault.Remedy{Do: fault.Again, How: fault.APIKey})
-	}
-	return nil
-}
-
-// loginStatic keeps an API key or a long-lived token.
-func (b *Broker) loginStatic(ctx context.Context, req LoginRequest, n NewAccount) (*Login, error) {
-	article, what, kind := "an ", "API key", index.KindAPIKey
-	if n.LongLived {
-		article, what, kind = "a ", "token", index.KindOAuth
-	}
-	if err := oauth.CheckAccessToken(n.credential().Reveal()); err != nil {
-		return nil, fault.Errorf(fault.Usage, "invalid %s: it has characters that no header can carry; nothing was changed", what)
-	}
-	if req.Label == "" && req.Renew == "" {
-		return nil, fault.Errorf(fault.Usage, "%s needs a --label", article+what).Try(fault.Remedy{Do: fault.Again, Label: "L"})
-	}
-	idx, err := b.ReadOrEmpty()
-	if err != nil {
-		return nil, err
-	}
-	id, err := renewable(idx, req, kind)
-	if err != nil {
-		return nil, err
-	}
-	if a := idx.Account(id); a != nil && n.LongLived && a.Fingerprint != "" && a.Dead != a.Fingerprint {
-		return nil, fault.Errorf(fault.Usage, "account %s has a login with a refresh token, and a token can't take its place; nothing was changed", fault.Quote(a.Label)).
-			Try(fault.Remedy{Do: fault.Login, Provider: a.Provider, How: fault.Token, Label: "L"})
-	}
-	if o := record.KnownAs(idx, n.Provider.Name, kind, n.credential(), oauth.Identity{}); o != nil && o.ID != id {
-		return nil, alreadyHere(idx, o)
-	}
-	if _, err := b.Ready(ctx, idx); err != nil {
-		return nil, err
-	}
-	if id == "" {
-		a, err := b.Add(ctx, n)
-		if err != nil {
-			return nil, err
-		}
-		return &Login{Account: *a}, nil
-	}
-	a, err := b.replace(ctx, id, n)
-	if err != nil {
-		return nil, err
-	}
-	return &Login{Account: *a, Renewed: true}, nil
-}
-
-// credential is what n's grant is made of, or a long-lived token.
-func (n NewAccount) credential() keystore.Secret {
-	if n.LongLived {
-		return n.AccessToken
-	}
-	return n.grantSecret()
-}
 
 // refuseLongLived records that the API refused a's long-lived token, and returns the error
 // for that; nil: a has another one by now.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
@@ -18,7 +19,7 @@ import (
 // token keeps a long-lived token of Anthropic's.
 func (w *world) token(label, token string) *index.Account {
 	w.t.Helper()
-	done, err := w.broker().LoginToken(w.t.Context(), LoginRequest{Provider: "anthropic", Label: label}, keystore.NewSecret(token))
+	done, err := account.LoginToken(w.t.Context(), w.broker().Folder, account.LoginRequest{Provider: "anthropic", Label: label}, keystore.NewSecret(token))
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -75,11 +76,11 @@ func TestCredentials(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, brokertest.Config{})
 			b := w.broker()
-			login := b.LoginKey
+			login := account.LoginKey
 			if row.asToken {
-				login = b.LoginToken
+				login = account.LoginToken
 			}
-			done, err := login(t.Context(), LoginRequest{Provider: row.provider, Label: "L"}, keystore.NewSecret(row.secret))
+			done, err := login(t.Context(), b.Folder, account.LoginRequest{Provider: row.provider, Label: "L"}, keystore.NewSecret(row.secret))
 			if (err == nil) != (row.want == "") || err != nil && fault.CodeOf(err) != row.want {
 				t.Fatalf("%v, want %q", err, row.want)
 			}
@@ -113,36 +114,36 @@ func TestCredentials(t *testing.T) {
 // One key or token is one account, whichever way it came.
 func TestSameCredentialTwice(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
-	login := func(asToken bool, secret string, req LoginRequest) error {
+	login := func(asToken bool, secret string, req account.LoginRequest) error {
 		req.Provider = "anthropic"
-		keep := w.broker().LoginKey
+		keep := account.LoginKey
 		if asToken {
-			keep = w.broker().LoginToken
+			keep = account.LoginToken
 		}
-		_, err := keep(t.Context(), req, keystore.NewSecret(secret))
+		_, err := keep(t.Context(), w.broker().Folder, req, keystore.NewSecret(secret))
 		return err
 	}
 	w.token("One", "sk-ant-oat01-one")
 	w.token("Two", "sk-ant-oat01-two")
-	if err := login(false, "sk-ant-api03-key", LoginRequest{Label: "Key"}); err != nil {
+	if err := login(false, "sk-ant-api03-key", account.LoginRequest{Label: "Key"}); err != nil {
 		t.Fatal(err)
 	}
 	for _, row := range []struct {
 		asToken bool
 		secret  string
-		req     LoginRequest
+		req     account.LoginRequest
 		want    fault.Code
 		names   string
 	}{
-		{true, "sk-ant-oat01-one", LoginRequest{Label: "Other"}, fault.LabelTaken, `"One"`},
-		{false, "sk-ant-oat01-one", LoginRequest{Label: "Other"}, fault.LabelTaken, `"One"`},
-		{true, "sk-ant-oat01-one", LoginRequest{Renew: "Two"}, fault.LabelTaken, `"One"`},
-		{true, "sk-ant-oat01-one", LoginRequest{Renew: "One"}, "", ""},
-		{false, "sk-ant-api03-key", LoginRequest{Label: "Other"}, fault.LabelTaken, `"Key"`},
-		{true, "sk-ant-oat01-new", LoginRequest{Label: "one"}, fault.LabelTaken, `"One"`},
-		{true, "sk-ant-oat01-new", LoginRequest{Renew: "Key"}, fault.Usage, `"Key"`},
-		{false, "sk-ant-api03-new", LoginRequest{Renew: "One"}, fault.Usage, `"One"`},
-		{true, "sk-ant-oat01-new", LoginRequest{}, fault.Usage, ""},
+		{true, "sk-ant-oat01-one", account.LoginRequest{Label: "Other"}, fault.LabelTaken, `"One"`},
+		{false, "sk-ant-oat01-one", account.LoginRequest{Label: "Other"}, fault.LabelTaken, `"One"`},
+		{true, "sk-ant-oat01-one", account.LoginRequest{Renew: "Two"}, fault.LabelTaken, `"One"`},
+		{true, "sk-ant-oat01-one", account.LoginRequest{Renew: "One"}, "", ""},
+		{false, "sk-ant-api03-key", account.LoginRequest{Label: "Other"}, fault.LabelTaken, `"Key"`},
+		{true, "sk-ant-oat01-new", account.LoginRequest{Label: "one"}, fault.LabelTaken, `"One"`},
+		{true, "sk-ant-oat01-new", account.LoginRequest{Renew: "Key"}, fault.Usage, `"Key"`},
+		{false, "sk-ant-api03-new", account.LoginRequest{Renew: "One"}, fault.Usage, `"One"`},
+		{true, "sk-ant-oat01-new", account.LoginRequest{}, fault.Usage, ""},
 	} {
 		err := login(row.asToken, row.secret, row.req)
 		if (err == nil) != (row.want == "") || err != nil && (fault.CodeOf(err) != row.want || !strings.Contains(err.Error(), row.names)) {
@@ -153,7 +154,7 @@ func TestSameCredentialTwice(t *testing.T) {
 		t.Errorf("%d accounts, %v", len(all), err)
 	}
 	ada := w.add("ada", time.Hour)
-	_, err := w.broker().LoginToken(t.Context(), LoginRequest{Provider: "anthropic", Renew: ada.Label}, keystore.NewSecret("sk-ant-oat01-new"))
+	_, err := account.LoginToken(t.Context(), w.broker().Folder, account.LoginRequest{Provider: "anthropic", Renew: ada.Label}, keystore.NewSecret("sk-ant-oat01-new"))
 	if fault.CodeOf(err) != fault.Usage {
 		t.Errorf("another provider's account: %v", err)
 	}
@@ -215,7 +216,7 @@ func TestLongLivedTokenRefused(t *testing.T) {
 	}
 
 	// A person brings a new one, or knows better.
-	done, err := w.broker().LoginToken(t.Context(), LoginRequest{Provider: "anthropic", Renew: "One"}, keystore.NewSecret("sk-ant-oat01-three"))
+	done, err := account.LoginToken(t.Context(), w.broker().Folder, account.LoginRequest{Provider: "anthropic", Renew: "One"}, keystore.NewSecret("sk-ant-oat01-three"))
 	if err != nil || !done.Renewed {
 		t.Fatal(err)
 	}
@@ -327,13 +328,13 @@ func TestTokenInPlaceOfALogin(t *testing.T) {
 		t.Fatal(err)
 	}
 	for label, refresh := range map[string]string{"Whole": "refresh", "Access": ""} {
-		n := NewAccount{Provider: p, ClientID: "mine", Label: label, AccessToken: keystore.NewSecret("access-" + label), RefreshToken: keystore.NewSecret(refresh), ExpiresAt: time.Now().Add(time.Hour)}
-		if _, err := w.broker().Add(t.Context(), n); err != nil {
+		n := account.NewAccount{Provider: p, ClientID: "mine", Label: label, AccessToken: keystore.NewSecret("access-" + label), RefreshToken: keystore.NewSecret(refresh), ExpiresAt: time.Now().Add(time.Hour)}
+		if _, err := account.Add(t.Context(), w.broker().Folder, n); err != nil {
 			t.Fatal(err)
 		}
 	}
 	renew := func(label string) error {
-		_, err := w.broker().LoginToken(t.Context(), LoginRequest{Provider: "anthropic", Renew: label}, keystore.NewSecret("sk-ant-oat01-"+label))
+		_, err := account.LoginToken(t.Context(), w.broker().Folder, account.LoginRequest{Provider: "anthropic", Renew: label}, keystore.NewSecret("sk-ant-oat01-"+label))
 		return err
 	}
 	if err := renew("Access"); err != nil {

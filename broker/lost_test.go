@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
@@ -29,7 +30,7 @@ func TestDoctorWithoutAnyIndex(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.add("ada", time.Hour)
-		if _, err := w.broker().LoginKey(t.Context(), LoginRequest{Provider: "sim", Label: "k"}, keystore.NewSecret("the-key")); err != nil {
+		if _, err := account.LoginKey(t.Context(), w.broker().Folder, account.LoginRequest{Provider: "sim", Label: "k"}, keystore.NewSecret("the-key")); err != nil {
 			t.Fatal(err)
 		}
 		_, idx := w.opened()

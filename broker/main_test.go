@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
@@ -55,9 +56,9 @@ func TestMain(m *testing.M) {
 		err = rotation.Main(context.Background(), b.Folder, args[1], rotation.Wish{Beyond: beyond, Rejected: slices.Contains(args, "--rejected"), Background: slices.Contains(args, "--background"),
 			Person: slices.Contains(args, "--person"), Now: slices.Contains(args, "--now")}, os.Stdout)
 	case "add":
-		_, err = b.Add(context.Background(), testLogin(os.Getenv("TEST_SERVER"), args[1], args[2], args[3], -time.Second))
+		_, err = account.Add(context.Background(), b.Folder, testLogin(os.Getenv("TEST_SERVER"), args[1], args[2], args[3], -time.Second))
 	case "login":
-		_, err = b.Login(context.Background(), LoginRequest{Provider: "sim"}, Person{Open: func(address string) {
+		_, err = account.Login(context.Background(), b.Folder, account.LoginRequest{Provider: "sim"}, account.Person{Open: func(address string) {
 			go func() {
 				if res, err := (&http.Client{}).Get(address); err == nil {
 					_ = res.Body.Close()
@@ -65,11 +66,11 @@ func TestMain(m *testing.M) {
 			}()
 		}})
 	case "remove":
-		how := RevokeOwn
+		how := account.RevokeOwn
 		if slices.Contains(args, "--no-revoke") {
-			how = RevokeNever
+			how = account.RevokeNever
 		}
-		_, err = b.Remove(context.Background(), args[1], how)
+		_, err = account.Remove(context.Background(), b.Folder, args[1], how)
 	case "token":
 		var tok *Token
 		if tok, err = b.Token(context.Background(), TokenRequest{Selection: pool.Selection{Account: os.Getenv("TEST_ACCOUNT")}, MinTTL: pool.DefaultMinTTL, Rejected: os.Getenv("TEST_REJECTED")}); err == nil {
@@ -150,8 +151,8 @@ func testProvider(server string) oauth.Provider {
 		ClientID: "authferry-sim", APIOrigins: []string{server}}
 }
 
-func testLogin(server, label, accessToken, refreshToken string, ttl time.Duration) NewAccount {
-	return NewAccount{Provider: testProvider(server), Label: label, Imported: true,
+func testLogin(server, label, accessToken, refreshToken string, ttl time.Duration) account.NewAccount {
+	return account.NewAccount{Provider: testProvider(server), Label: label, Imported: true,
 		AccessToken: keystore.NewSecret(accessToken), RefreshToken: keystore.NewSecret(refreshToken), ExpiresAt: time.Now().Add(ttl).UTC()}
 }
 
@@ -159,7 +160,7 @@ func testLogin(server, label, accessToken, refreshToken string, ttl time.Duratio
 func (w *world) add(user string, ttl time.Duration) *index.Account {
 	w.t.Helper()
 	g := w.server.Issue(user)
-	a, err := w.broker().Add(w.t.Context(), testLogin(w.server.URL, user, g.AccessToken, g.RefreshToken, ttl))
+	a, err := account.Add(w.t.Context(), w.broker().Folder, testLogin(w.server.URL, user, g.AccessToken, g.RefreshToken, ttl))
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
@@ -64,11 +65,11 @@ func TestAdoptionDuringMigration(t *testing.T) {
 	login := testLogin(w.server.URL, "ada", "at", "rt", time.Hour)
 	access := login.AccessToken
 	login.AccessToken = keystore.Secret{}
-	a, err := at(dir).Add(t.Context(), login)
+	a, err := account.Add(t.Context(), at(dir).Folder, login)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := at(dir).Update(t.Context(), index.Durable, func(i *index.Index) error { drop(i, a.ID); return nil }); err != nil {
+	if err := at(dir).Update(t.Context(), index.Durable, func(i *index.Index) error { i.Drop(a.ID); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	store.onSet = func(name string) {
@@ -80,7 +81,7 @@ func TestAdoptionDuringMigration(t *testing.T) {
 		}
 	}
 	login.AccessToken = access
-	if _, err := (&takeover{Broker: at(dir)}).adopt(t.Context(), login); fault.CodeOf(err) != fault.LockTimeout {
+	if _, err := account.Adopt(t.Context(), at(dir).Folder, login); err != nil {
 		t.Errorf("%v", err)
 	}
 	if tok, err := at(dir).Token(t.Context(), TokenRequest{}); err != nil || !w.good(tok.AccessToken.Reveal()) {
@@ -160,7 +161,7 @@ func TestMigrationListsWhatIsLeft(t *testing.T) {
 		t.Errorf("the old keystore has %q", left)
 	}
 	// An account that is gone by now is still listed when the secrets come back.
-	if _, err := at(dir).Remove(t.Context(), "bob", RevokeNever); err != nil {
+	if _, err := account.Remove(t.Context(), at(dir).Folder, "bob", account.RevokeNever); err != nil {
 		t.Fatal(err)
 	}
 	w.kept(at(dir), "eve")
@@ -227,7 +228,7 @@ func TestMigrationWithoutManifest(t *testing.T) {
 func TestAPIKeyDuringMigration(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	_, dir, at := pretendKeychain(t)
-	a, err := at(dir).Add(t.Context(), NewAccount{Provider: testProvider(w.server.URL), Label: "k", APIKey: keystore.NewSecret("the key")})
+	a, err := account.Add(t.Context(), at(dir).Folder, account.NewAccount{Provider: testProvider(w.server.URL), Label: "k", APIKey: keystore.NewSecret("the key")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
@@ -36,7 +37,7 @@ import (
 func TestMissingIsNotEmpty(t *testing.T) {
 	ends := time.Now().Add(24 * time.Hour).UTC().Truncate(time.Second)
 	who := oauth.Identity{Issuer: "https://id.example.com", Subject: "1", Organization: "o", Name: "Ada"}
-	first := func() NewAccount {
+	first := func() account.NewAccount {
 		n := testLogin("https://id.example.com", "Ada", "at-1", "rt-1", time.Hour)
 		n.Identity, n.Scopes, n.RefreshExpiresAt, n.Shared = who, []string{"a"}, ends, "/elsewhere/auth.json"
 		return n
@@ -48,29 +49,29 @@ func TestMissingIsNotEmpty(t *testing.T) {
 		refused bool
 	}
 	for name, row := range map[string]struct {
-		before func(*NewAccount)
+		before func(*account.NewAccount)
 		entry  func(*index.Account)
-		after  func(*NewAccount)
+		after  func(*account.NewAccount)
 		want   want
 	}{
 		"nothing but an access token": {nil, nil, nil, want{refresh: "rt-1", kept: true, ends: true}},
-		"a new refresh token":         {nil, nil, func(n *NewAccount) { n.RefreshToken = keystore.NewSecret("rt-2") }, want{refresh: "rt-2"}},
-		"the same refresh token":      {nil, nil, func(n *NewAccount) { n.RefreshToken = keystore.NewSecret("rt-1") }, want{refresh: "rt-1", ends: true}},
-		"no name":                     {nil, nil, func(n *NewAccount) { n.Identity.Name = "" }, want{refresh: "rt-1", kept: true, ends: true}},
-		"another client":              {nil, nil, func(n *NewAccount) { n.ClientID = "another" }, want{}},
-		"another token endpoint":      {nil, nil, func(n *NewAccount) { n.Provider.TokenEndpoint += "/2" }, want{}},
-		"another organization":        {nil, nil, func(n *NewAccount) { n.Identity.Organization = "p" }, want{refused: true}},
-		"no organization":             {nil, nil, func(n *NewAccount) { n.Identity.Organization = "" }, want{refused: true}},
-		"another issuer":              {nil, nil, func(n *NewAccount) { n.Identity.Issuer += "/" }, want{refused: true}},
-		"nobody known now":            {nil, nil, func(n *NewAccount) { n.Identity = oauth.Identity{} }, want{refused: true}},
-		"nobody known before":         {func(n *NewAccount) { n.Identity = oauth.Identity{} }, nil, nil, want{}},
-		"nobody known at all": {func(n *NewAccount) { n.Identity = oauth.Identity{} }, nil,
-			func(n *NewAccount) { n.Identity = oauth.Identity{} }, want{}},
-		"nobody known, by its name the same": {func(n *NewAccount) { n.Identity = oauth.Identity{Name: "Ada"} }, nil,
-			func(n *NewAccount) { n.Identity = oauth.Identity{Name: "Ada"} }, want{}},
+		"a new refresh token":         {nil, nil, func(n *account.NewAccount) { n.RefreshToken = keystore.NewSecret("rt-2") }, want{refresh: "rt-2"}},
+		"the same refresh token":      {nil, nil, func(n *account.NewAccount) { n.RefreshToken = keystore.NewSecret("rt-1") }, want{refresh: "rt-1", ends: true}},
+		"no name":                     {nil, nil, func(n *account.NewAccount) { n.Identity.Name = "" }, want{refresh: "rt-1", kept: true, ends: true}},
+		"another client":              {nil, nil, func(n *account.NewAccount) { n.ClientID = "another" }, want{}},
+		"another token endpoint":      {nil, nil, func(n *account.NewAccount) { n.Provider.TokenEndpoint += "/2" }, want{}},
+		"another organization":        {nil, nil, func(n *account.NewAccount) { n.Identity.Organization = "p" }, want{refused: true}},
+		"no organization":             {nil, nil, func(n *account.NewAccount) { n.Identity.Organization = "" }, want{refused: true}},
+		"another issuer":              {nil, nil, func(n *account.NewAccount) { n.Identity.Issuer += "/" }, want{refused: true}},
+		"nobody known now":            {nil, nil, func(n *account.NewAccount) { n.Identity = oauth.Identity{} }, want{refused: true}},
+		"nobody known before":         {func(n *account.NewAccount) { n.Identity = oauth.Identity{} }, nil, nil, want{}},
+		"nobody known at all": {func(n *account.NewAccount) { n.Identity = oauth.Identity{} }, nil,
+			func(n *account.NewAccount) { n.Identity = oauth.Identity{} }, want{}},
+		"nobody known, by its name the same": {func(n *account.NewAccount) { n.Identity = oauth.Identity{Name: "Ada"} }, nil,
+			func(n *account.NewAccount) { n.Identity = oauth.Identity{Name: "Ada"} }, want{}},
 		"dead":                   {nil, func(a *index.Account) { a.Dead = a.Fingerprint }, nil, want{}},
 		"an earlier one is dead": {nil, func(a *index.Account) { a.Dead = "0123456789abcdef" }, nil, want{refresh: "rt-1", kept: true, ends: true}},
-		"none before":            {func(n *NewAccount) { n.RefreshToken = keystore.Secret{} }, nil, nil, want{}},
+		"none before":            {func(n *account.NewAccount) { n.RefreshToken = keystore.Secret{} }, nil, nil, want{}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -80,7 +81,7 @@ func TestMissingIsNotEmpty(t *testing.T) {
 				row.before(&n)
 			}
 			b := w.broker()
-			a, err := b.Add(t.Context(), n)
+			a, err := account.Add(t.Context(), b.Folder, n)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -93,14 +94,14 @@ func TestMissingIsNotEmpty(t *testing.T) {
 			})
 			next := first()
 			next.AccessToken, next.RefreshToken = keystore.NewSecret("at-2"), keystore.Secret{}
-			next.ExpiresAt, next.RefreshExpiresAt, next.lock = time.Time{}, time.Time{}, &folder.Rotation{}
+			next.ExpiresAt, next.RefreshExpiresAt, next.Lock = time.Time{}, time.Time{}, &folder.Rotation{}
 			next.Scopes = nil
 			next.Provider.RevocationEndpoint = "https://evil.example.com/revoke"
 			next.Provider.APIOrigins = []string{"https://api.example.com"}
 			if row.after != nil {
 				row.after(&next)
 			}
-			_, err = b.replace(t.Context(), a.ID, next)
+			_, err = account.Replace(t.Context(), b.Folder, a.ID, next)
 			if row.want.refused != (fault.CodeOf(err) == fault.LoginFailed) || !row.want.refused && err != nil {
 				t.Fatalf("%v", err)
 			}
@@ -143,14 +144,14 @@ func TestLoginWithoutSecondRefreshToken(t *testing.T) {
 		return map[string]any{"refresh_token_expires_in": 86400, "scope": "openid email"}
 	}})
 	w.knows(nil)
-	a := w.mustLogin(ada, LoginRequest{}).Account
+	a := w.mustLogin(ada, account.LoginRequest{}).Account
 	w.set(func(c *brokertest.Config) {
 		c.TokenFields = func(string) map[string]any { return map[string]any{"refresh_token": nil, "scope": nil} }
 	})
 	var warned []string
 	b := w.broker()
 	b.Warn = func(m string, _ ...fault.Remedy) { warned = append(warned, m) }
-	done, err := b.Login(t.Context(), LoginRequest{Provider: "sim"}, w.browser().person())
+	done, err := account.Login(t.Context(), b.Folder, account.LoginRequest{Provider: "sim"}, w.browser().person())
 	if err != nil || !done.Renewed || done.Account.Fingerprint != a.Fingerprint || !done.Account.RefreshExpiresAt.Equal(a.RefreshExpiresAt) || len(warned) != 0 {
 		t.Fatalf("%+v, %v, %q", done, err, warned)
 	}
@@ -172,11 +173,11 @@ func TestLoginWithoutSecondRefreshToken(t *testing.T) {
 	w.set(func(c *brokertest.Config) {
 		c.TokenFields = func(string) map[string]any { return map[string]any{"refresh_token": nil, "id_token": nil} }
 	})
-	done, err = b.Login(t.Context(), LoginRequest{Provider: "sim"}, w.browser().person())
+	done, err = account.Login(t.Context(), b.Folder, account.LoginRequest{Provider: "sim"}, w.browser().person())
 	if err != nil || done.Renewed || done.Account.Fingerprint != "" || len(warned) != 2 {
 		t.Fatalf("%+v, %v, %q", done, err, warned)
 	}
-	if _, err = b.Login(t.Context(), LoginRequest{Provider: "sim", Renew: a.ID}, w.browser().person()); fault.CodeOf(err) != fault.LoginFailed {
+	if _, err = account.Login(t.Context(), b.Folder, account.LoginRequest{Provider: "sim", Renew: a.ID}, w.browser().person()); fault.CodeOf(err) != fault.LoginFailed {
 		t.Errorf("%v", err)
 	}
 	w.refreshes(a.ID)
@@ -190,7 +191,7 @@ func TestLoginWarnsOfMissingConsent(t *testing.T) {
 		var warned string
 		b := w.broker()
 		b.Warn = func(m string, _ ...fault.Remedy) { warned += m }
-		if _, err := b.Login(t.Context(), LoginRequest{Provider: "sim"}, w.browser().person()); err != nil {
+		if _, err := account.Login(t.Context(), b.Folder, account.LoginRequest{Provider: "sim"}, w.browser().person()); err != nil {
 			t.Fatal(err)
 		}
 		if !strings.Contains(warned, "no refresh token") || strings.Contains(warned, `prompt = "consent"`) != want {
@@ -207,12 +208,12 @@ func TestImportOfTheRestOfALogin(t *testing.T) {
 	b := w.broker()
 	n := testLogin("https://id.example.com", "Ada", "at-1", "", time.Hour)
 	n.Scopes = []string{"a"}
-	a, err := b.Add(t.Context(), n)
+	a, err := account.Add(t.Context(), b.Folder, n)
 	if err != nil {
 		t.Fatal(err)
 	}
 	n.RefreshToken, n.ExpiresAt, n.Scopes = keystore.NewSecret("rt-1"), time.Time{}, nil
-	whole, err := b.replace(t.Context(), a.ID, n)
+	whole, err := account.Replace(t.Context(), b.Folder, a.ID, n)
 	if err != nil || !whole.ExpiresAt.Equal(a.ExpiresAt) || whole.Fingerprint == "" {
 		t.Errorf("%+v, %v", whole, err)
 	}

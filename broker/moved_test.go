@@ -8,6 +8,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
@@ -104,7 +105,7 @@ func oldIndex(t *testing.T, to keystore.Kind, at killPoint, used bool) {
 		if _, err := w.addTo(here(), "bob"); fault.CodeOf(err) != fault.KeystoreMismatch {
 			t.Errorf("another login is added: %v", err)
 		}
-		if _, err := here().Remove(t.Context(), id, RevokeOwn); fault.CodeOf(err) != fault.KeystoreMismatch {
+		if _, err := account.Remove(t.Context(), here().Folder, id, account.RevokeOwn); fault.CodeOf(err) != fault.KeystoreMismatch {
 			t.Errorf("removed: %v", err)
 		}
 	case fault.KeystoreUnavailable: // all of it is gone from there

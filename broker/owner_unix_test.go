@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/atomicfile"
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
@@ -64,7 +65,7 @@ func (w *world) changes() map[string]func(*Broker) error {
 	ctx := context.Background()
 	login := testLogin(w.server.URL, "eve", "at-eve", "rt-eve", time.Hour)
 	return map[string]func(*Broker) error{
-		"add":    func(b *Broker) error { _, err := b.Add(ctx, login); return err },
+		"add":    func(b *Broker) error { _, err := account.Add(ctx, b.Folder, login); return err },
 		"config": func(b *Broker) error { return b.ConfigSet(context.Background(), "failover", "false") },
 		"provider": func(b *Broker) error {
 			return b.AddProvider(ctx, testProvider(w.server.URL), keystore.Secret{})
@@ -74,11 +75,11 @@ func (w *world) changes() map[string]func(*Broker) error {
 			return err
 		},
 		"login key": func(b *Broker) error {
-			_, err := b.LoginKey(ctx, LoginRequest{Provider: "openai", Label: "k"}, keystore.NewSecret("sk-1"))
+			_, err := account.LoginKey(ctx, b.Folder, account.LoginRequest{Provider: "openai", Label: "k"}, keystore.NewSecret("sk-1"))
 			return err
 		},
 		"login": func(b *Broker) error {
-			_, err := b.Login(ctx, LoginRequest{Provider: "openai", ClientID: "c", Flow: FlowPaste}, Person{})
+			_, err := account.Login(ctx, b.Folder, account.LoginRequest{Provider: "openai", ClientID: "c", Flow: account.FlowPaste}, account.Person{})
 			return err
 		},
 	}
@@ -105,7 +106,10 @@ func TestFolderOfAnother(t *testing.T) {
 		return rotation.Rotate(t.Context(), b.Folder, ada.ID, rotation.Wish{Beyond: 9, Background: true})
 	}
 	changes["rename"] = func(b *Broker) error { _, err := b.Rename(t.Context(), "ada", "eva"); return err }
-	changes["remove"] = func(b *Broker) error { _, err := b.Remove(t.Context(), bob.ID, RevokeOwn); return err }
+	changes["remove"] = func(b *Broker) error {
+		_, err := account.Remove(t.Context(), b.Folder, bob.ID, account.RevokeOwn)
+		return err
+	}
 	changes["migrate"] = func(b *Broker) error { _, err := b.MigrateKeystore(t.Context(), keystore.Keychain); return err }
 	changes["probe"] = func(b *Broker) error {
 		s, err := b.KeystoreStatus(t.Context())

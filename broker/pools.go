@@ -207,3 +207,35 @@ func (b *Broker) ExecEnv(a *index.Account) ([]string, error) {
 	}
 	return names, nil
 }
+
+// Rename changes an account's label and nothing else. Errors: NoAccount,
+// Ambiguous, LabelTaken, Usage.
+func (b *Broker) Rename(ctx context.Context, account, label string) (*index.Account, error) {
+	label, err := index.CheckLabel(label)
+	if err != nil {
+		return nil, fault.Errorf(fault.Usage, "invalid label").Because(err)
+	}
+	var renamed *index.Account
+	err = b.updateAccount(ctx, account, func(idx *index.Index, a *index.Account) error {
+		if slices.ContainsFunc(idx.Labelled(a.Provider, label), func(o *index.Account) bool { return o.ID != a.ID }) {
+			return fault.Errorf(fault.LabelTaken, "label %s is taken at %s", fault.Quote(label), a.Provider).Try(fault.Remedy{Do: fault.ListAccounts})
+		}
+		a.Label, renamed = label, a
+		return nil
+	})
+	return renamed, err
+}
+
+// updateAccount changes one account's entry, found by what the user called it.
+func (b *Broker) updateAccount(ctx context.Context, account string, change func(*index.Index, *index.Account) error) error {
+	if _, err := b.Read(); err != nil {
+		return err // a folder without an index is not made just to find nothing in it
+	}
+	return b.Update(ctx, index.Durable, func(idx *index.Index) error {
+		a, err := pool.FindAccount(idx, account, "")
+		if err != nil {
+			return err
+		}
+		return change(idx, a)
+	})
+}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
@@ -75,7 +76,7 @@ func (w *world) addIn(provider, poolName, user string) (*index.Account, error) {
 	g := w.server.Issue(user)
 	n := testLogin(w.server.URL, user, g.AccessToken, g.RefreshToken, time.Hour)
 	n.Provider.Name, n.Pool = provider, poolName
-	return w.broker().Add(w.t.Context(), n)
+	return account.Add(w.t.Context(), w.broker().Folder, n)
 }
 
 // A pool is found by its name in any case, whoever joins it or asks for it, so no
@@ -98,12 +99,6 @@ func TestAPoolHasOneSpelling(t *testing.T) {
 	if _, err := w.addIn("other", "wORK", "dan"); fault.CodeOf(err) != fault.Fenced {
 		t.Errorf("another provider's account: %v", err)
 	}
-	if _, err := renewable(idx, LoginRequest{Provider: "other", Pool: "wORK"}, index.KindOAuth); fault.CodeOf(err) != fault.Fenced {
-		t.Errorf("another provider's login: %v", err)
-	}
-	if _, err := renewable(idx, LoginRequest{Provider: "other", Pool: "a/b"}, index.KindOAuth); fault.CodeOf(err) != fault.Usage {
-		t.Errorf("a login into a pool that can't be: %v", err)
-	}
 	for _, s := range []pool.Selection{{Pool: "wOrk"}, {EnvPool: "wOrk"}, {Pool: "wOrk", Account: "cat"}} {
 		if _, err := w.broker().Token(t.Context(), TokenRequest{Selection: s}); err != nil {
 			t.Errorf("%+v: %v", s, err)
@@ -111,8 +106,7 @@ func TestAPoolHasOneSpelling(t *testing.T) {
 	}
 }
 
-// So is a provider's own pool; and a login into one that is another provider's is
-// refused before anybody consents to it.
+// So is a provider's own pool.
 func TestAProviderFindsItsPool(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	for user, poolName := range map[string]string{"ada": "SIM", "bob": "work", "cat": ""} {
@@ -127,12 +121,6 @@ func TestAProviderFindsItsPool(t *testing.T) {
 	idx, err := index.At(w.dir).Read()
 	if err != nil || len(idx.PoolsOf("")) != 2 {
 		t.Fatalf("%+v, %v", idx, err)
-	}
-	if _, err := renewable(idx, LoginRequest{Provider: "work"}, index.KindOAuth); fault.CodeOf(err) != fault.Fenced {
-		t.Errorf("a provider called as another one's pool: %v", err)
-	}
-	if _, err := renewable(idx, LoginRequest{Provider: "sim"}, index.KindOAuth); err != nil {
-		t.Errorf("one that has accounts: %v", err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
@@ -17,18 +18,18 @@ import (
 )
 
 // remote logs in to the server's remote MCP server.
-func (w *world) remote(req RemoteRequest) (*Login, error) {
+func (w *world) remote(req account.RemoteRequest) (*account.LoggedIn, error) {
 	w.t.Helper()
 	b := w.broker()
 	req.Address, req.Provider = w.server.URL+"/mcp", "docs"
-	r, err := b.FindRemote(w.t.Context(), req)
+	r, err := account.FindRemote(w.t.Context(), b.Folder, req)
 	if err != nil {
 		return nil, err
 	}
-	return b.Login(w.t.Context(), LoginRequest{Provider: r.Provider, Label: req.Label, Renew: req.Renew, Remote: r, Timeout: time.Minute}, w.browser().person())
+	return account.Login(w.t.Context(), b.Folder, account.LoginRequest{Provider: r.Provider, Label: req.Label, Renew: req.Renew, Remote: r, Timeout: time.Minute}, w.browser().person())
 }
 
-func (w *world) mustRemote(req RemoteRequest) *Login {
+func (w *world) mustRemote(req account.RemoteRequest) *account.LoggedIn {
 	w.t.Helper()
 	done, err := w.remote(req)
 	if err != nil {
@@ -73,9 +74,9 @@ func (w *world) alter(change func(*record.Registered)) {
 // about to end, or a person says so: never twice in a minute.
 func TestRegistrationIsReused(t *testing.T) {
 	w := newWorld(t, brokertest.Config{MCP: &brokertest.MCP{Registrations: brokertest.Registrations{Secret: true}}})
-	first := w.mustRemote(RemoteRequest{})
-	w.mustRemote(RemoteRequest{Renew: first.Account.Label})
-	w.mustRemote(RemoteRequest{Label: "Second"})
+	first := w.mustRemote(account.RemoteRequest{})
+	w.mustRemote(account.RemoteRequest{Renew: first.Account.Label})
+	w.mustRemote(account.RemoteRequest{Label: "Second"})
 	if n := w.server.Ledger().Registrations; n != 1 {
 		t.Fatalf("%d registrations for three logins", n)
 	}
@@ -90,13 +91,13 @@ func TestRegistrationIsReused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = w.remote(RemoteRequest{Label: "Third"})
+	_, err = w.remote(account.RemoteRequest{Label: "Third"})
 	if fault.CodeOf(err) != fault.ProviderRefused || !strings.Contains(err.Error(), "less than a minute ago") {
 		t.Errorf("a second registration at once: %v", err)
 	}
 	minutesAgo := func(r *record.Registered) { r.At = time.Now().Add(-2 * time.Minute) }
 	w.alter(minutesAgo)
-	w.mustRemote(RemoteRequest{Label: "Third"})
+	w.mustRemote(account.RemoteRequest{Label: "Third"})
 	_ = other.Close()
 	if now := w.client(); now.ClientID == was.ClientID || now.Registered.RedirectURI == was.Registered.RedirectURI {
 		t.Errorf("the client of a port that is taken was used: %q", now.Registered.RedirectURI)
@@ -108,7 +109,7 @@ func TestRegistrationIsReused(t *testing.T) {
 	}
 
 	w.alter(func(r *record.Registered) { minutesAgo(r); r.SecretExpiresAt = time.Now().Add(time.Second) })
-	w.mustRemote(RemoteRequest{Label: "Fourth"})
+	w.mustRemote(account.RemoteRequest{Label: "Fourth"})
 	if n := w.server.Ledger().Registrations; n != 3 {
 		t.Errorf("%d registrations, want 3", n)
 	}
@@ -118,7 +119,7 @@ func TestRegistrationIsReused(t *testing.T) {
 	} {
 		w.alter(moved)
 		before := w.client().ClientID
-		w.mustRemote(RemoteRequest{Renew: "Fourth"})
+		w.mustRemote(account.RemoteRequest{Renew: "Fourth"})
 		if w.client().ClientID == before {
 			t.Error("a client of another issuer, or for another resource, was used")
 		}
@@ -129,7 +130,7 @@ func TestRegistrationIsReused(t *testing.T) {
 // logged in to, by the address and by the name that it has for itself.
 func TestRemoteIsPinned(t *testing.T) {
 	w := newWorld(t, brokertest.Config{MCP: &brokertest.MCP{Scopes: []string{"read"}}})
-	done := w.mustRemote(RemoteRequest{})
+	done := w.mustRemote(account.RemoteRequest{})
 	o, _, _ := w.registered()
 	b := w.broker()
 	stored, err := o.Grants(t.Context(), done.Account.ID)
@@ -154,7 +155,7 @@ func TestRemoteIsPinned(t *testing.T) {
 // A client that was registered is no secret that a migration may forget, nor a leftover.
 func TestRegistrationMoves(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
-	w.mustRemote(RemoteRequest{})
+	w.mustRemote(account.RemoteRequest{})
 	o, _, _ := w.registered()
 	keys, err := o.Clients(t.Context())
 	if err != nil || len(keys) != 1 {

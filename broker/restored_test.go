@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/index"
@@ -17,7 +18,7 @@ import (
 func TestDoctorRestoresAccessOnly(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	g := w.server.Issue("ada")
-	if _, err := w.broker().Add(t.Context(), testLogin(w.server.URL, "ada", g.AccessToken, "", time.Hour)); err != nil {
+	if _, err := account.Add(t.Context(), w.broker().Folder, testLogin(w.server.URL, "ada", g.AccessToken, "", time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	if err := index.At(w.dir).Update(t.Context(), index.Durable, func(i *index.Index) error {
@@ -37,19 +38,19 @@ func TestDoctorRestoresAccessOnly(t *testing.T) {
 func TestDoctorOfRestoredAPIKey(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	w.knows(nil)
-	keep := func(req LoginRequest, key string) {
+	keep := func(req account.LoginRequest, key string) {
 		req.Provider = "sim"
-		if _, err := w.broker().LoginKey(t.Context(), req, keystore.NewSecret(key)); err != nil {
+		if _, err := account.LoginKey(t.Context(), w.broker().Folder, req, keystore.NewSecret(key)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	keep(LoginRequest{Label: "k"}, "old-key")
+	keep(account.LoginRequest{Label: "k"}, "old-key")
 	path := filepath.Join(w.dir, "index.json")
 	backup, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	keep(LoginRequest{Renew: "k"}, "new-key")
+	keep(account.LoginRequest{Renew: "k"}, "new-key")
 	if err := os.WriteFile(path, backup, 0o600); err != nil {
 		t.Fatal(err)
 	}

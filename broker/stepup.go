@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
@@ -35,10 +36,10 @@ func stepUp(a *index.Account, r ReportRequest) *fault.Error {
 			lacking = append(lacking, s)
 		}
 	}
-	if len(lacking) == 0 || len(lacking) > maxScopes {
+	if len(lacking) == 0 || len(lacking) > account.MaxScopes {
 		return nil
 	}
-	e := fault.Errorf(fault.InsufficientScope, "account %s needs a login for more: %s wants %d further scopes", fault.Quote(a.Label), hostOf(a.Resource), len(lacking))
+	e := fault.Errorf(fault.InsufficientScope, "account %s needs a login for more: %s wants %d further scopes", fault.Quote(a.Label), oauth.HostOf(a.Resource), len(lacking))
 	if slices.ContainsFunc(lacking, func(s string) bool { return strings.ContainsFunc(s, odd) }) {
 		return e // a server's text that a shell would have to be kept from
 	}

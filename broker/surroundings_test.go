@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/index"
@@ -20,7 +21,7 @@ import (
 func TestDoctorSurroundings(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	w.knows(nil)
-	a := w.mustLogin(ada, LoginRequest{}).Account
+	a := w.mustLogin(ada, account.LoginRequest{}).Account
 	w.healthy()
 
 	// A key file that others may read, and one beside the vault.
@@ -55,7 +56,7 @@ func TestDoctorSurroundings(t *testing.T) {
 	w.healthy()
 
 	// Two accounts with one login.
-	other := w.mustLogin(bob, LoginRequest{}).Account
+	other := w.mustLogin(bob, account.LoginRequest{}).Account
 	own := w.account(other.ID).Fingerprint
 	w.change(other.ID, func(x *index.Account) { x.Fingerprint = w.account(a.ID).Fingerprint })
 	w.doctor(false, doctor.Warning, "have one login; whichever refreshes first")
@@ -68,7 +69,7 @@ func TestDoctorSurroundings(t *testing.T) {
 func TestDoctorForeignKeystore(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	w.knows(nil)
-	w.mustLogin(ada, LoginRequest{})
+	w.mustLogin(ada, account.LoginRequest{})
 	vault := filepath.Join(w.dir, "vault")
 	move(t, vault, vault+".away")
 	w.doctor(true, doctor.Fail, "this keystore has nothing of this folder")
@@ -81,7 +82,7 @@ func TestDoctorForeignKeystore(t *testing.T) {
 func TestDoctorOldKeystore(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	w.knows(nil)
-	a := w.mustLogin(ada, LoginRequest{}).Account
+	a := w.mustLogin(ada, account.LoginRequest{}).Account
 	vault := filepath.Join(w.dir, "vault")
 	copyFolder(t, vault, vault+".backup")
 	w.refreshes(a.ID)

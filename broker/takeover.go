@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/migrate"
@@ -81,7 +82,7 @@ func adviseOn(p oauth.Provider) Advice {
 // candidate is one login of a file, and what is to become of it.
 type candidate struct {
 	login  migrate.Login
-	n      NewAccount
+	n      account.NewAccount
 	was    string        // the label that it can't have
 	reason string        // why it is skipped; empty: it is taken
 	held   string        // the account that has this very grant already
@@ -235,7 +236,7 @@ func (t *takeover) admit(c *candidate) {
 		c.reason = "it has characters that no header can carry"
 		return
 	}
-	c.n = NewAccount{
+	c.n = account.NewAccount{
 		Provider: p, AccessToken: l.AccessToken, RefreshToken: l.RefreshToken, APIKey: l.APIKey, Scopes: l.Scopes,
 		ExpiresAt: within(l.ExpiresAt), RefreshExpiresAt: l.RefreshExpiresAt, Imported: true,
 		Identity: oauth.Identity{Name: l.Identity.Name}, Disabled: l.Disabled,
@@ -305,7 +306,7 @@ func (t *takeover) compare(ctx context.Context, c *candidate) error {
 	if c.reason != "" || c.whole != "" {
 		return nil
 	}
-	if a := ownerOf(t.idx, c.n.Provider.Name, c.n.Identity); a != nil {
+	if a := account.OwnerOf(t.idx, c.n.Provider.Name, c.n.Identity); a != nil {
 		c.reason = fmt.Sprintf("account %s is that user already, with a login of its own", fault.Quote(a.Label))
 		return nil
 	}

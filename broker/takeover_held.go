@@ -5,11 +5,12 @@ import (
 	"context"
 	"slices"
 
+	"github.com/authferry/authferry/broker/account"
+
 	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/migrate"
-	"github.com/authferry/authferry/broker/oauth"
 )
 
 // Shared finds the accounts of f whose login another program's file has too, by their
@@ -45,7 +46,7 @@ func StillIn(ctx context.Context, f *folder.Folder, a *index.Account) bool {
 var ForDoctor = doctor.Above{
 	Shared: Shared, StillIn: StillIn,
 	Remove: func(ctx context.Context, f *folder.Folder, id string) (string, error) {
-		done, err := New(f.Options).Remove(ctx, id, RevokeAsAsked)
+		done, err := account.Remove(ctx, f, id, account.RevokeAsAsked)
 		told := "the provider was not told"
 		switch {
 		case done != nil && done.Revoked:
@@ -56,6 +57,6 @@ var ForDoctor = doctor.Above{
 		return told, err
 	},
 	FreeLabel: func(i *index.Index, provider string) string {
-		return freeLabel(i, NewAccount{Provider: oauth.Provider{Name: provider}})
+		return account.FreeLabel(i, provider, "")
 	},
 }

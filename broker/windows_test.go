@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/windows"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
@@ -40,7 +41,7 @@ func newCredentialWorld(t *testing.T, cfg brokertest.Config) *world {
 			return
 		}
 		for _, a := range idx.Accounts {
-			if _, err := w.broker().Remove(context.Background(), a.ID, RevokeNever); err != nil {
+			if _, err := account.Remove(context.Background(), w.broker().Folder, a.ID, account.RevokeNever); err != nil {
 				t.Error(err)
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/keystore"
@@ -179,7 +180,7 @@ func TestRefusedToken(t *testing.T) {
 	fresh := "token-fresh"
 	refreshes := 0
 	p := w.provider()
-	w.add(broker.NewAccount{Label: "ada", Provider: p, AccessToken: keystore.NewSecret("token-stale"), RefreshToken: keystore.NewSecret("refresh-canary"), ExpiresAt: time.Now().Add(time.Hour)})
+	w.add(account.NewAccount{Label: "ada", Provider: p, AccessToken: keystore.NewSecret("token-stale"), RefreshToken: keystore.NewSecret("refresh-canary"), ExpiresAt: time.Now().Add(time.Hour)})
 	w.add(brokerAccount("bob", p, p.APIOrigins))
 	refusing := "stale"
 	w.api.will(func(rw http.ResponseWriter, r *http.Request) {

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -295,7 +295,7 @@ func TestKeysOnlyAPI(t *testing.T) {
 		t.Errorf("a login alone: %d after %d requests", res.status, len(w.api.all()))
 	}
 	for _, label := range []string{"ada", "bob"} {
-		w.add(broker.NewAccount{Label: label, Provider: w.provider(), APIKey: keystore.NewSecret("token-" + label)})
+		w.add(account.NewAccount{Label: label, Provider: w.provider(), APIKey: keystore.NewSecret("token-" + label)})
 	}
 	if _, err := w.b.Use(t.Context(), "login"); err != nil {
 		t.Fatal(err)

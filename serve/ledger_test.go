@@ -7,10 +7,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/authferry/authferry/broker"
-	"github.com/authferry/authferry/keystore"
-
 	"pgregory.net/rapid"
+
+	"github.com/authferry/authferry/broker/account"
+	"github.com/authferry/authferry/keystore"
 )
 
 // replies are what an API may say, and whether the same request may go on to another
@@ -54,7 +54,7 @@ func TestLedger(t *testing.T) {
 	who := []string{"ada", "bob", "eve"}
 	w := newWorld(t)
 	for _, label := range who {
-		w.add(broker.NewAccount{Label: label, Provider: w.provider(), APIKey: keystore.NewSecret("token-" + label)})
+		w.add(account.NewAccount{Label: label, Provider: w.provider(), APIKey: keystore.NewSecret("token-" + label)})
 	}
 	w.open()
 	kinds := slices.Sorted(maps.Keys(replies))

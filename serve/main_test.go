@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/rotation"
@@ -143,7 +144,7 @@ func newWorld(t testing.TB, labels ...string) *world {
 		t.Fatal(err)
 	}
 	for _, label := range labels {
-		w.add(broker.NewAccount{Label: label, Provider: w.provider(), AccessToken: keystore.NewSecret("token-" + label)})
+		w.add(account.NewAccount{Label: label, Provider: w.provider(), AccessToken: keystore.NewSecret("token-" + label)})
 	}
 	w.opt = Options{
 		Broker: broker.NewKeeper(broker.Options{Dir: w.dir}), Key: keystore.NewSecret(localKey),
@@ -159,10 +160,10 @@ func (w *world) provider() oauth.Provider {
 		APIOrigins: []string{w.api.URL}, Headers: []string{"authorization: Bearer {token}", "anthropic-beta: oauth-beta, common-beta"}}
 }
 
-func (w *world) add(n broker.NewAccount) {
+func (w *world) add(n account.NewAccount) {
 	w.t.Helper()
 	n.Imported = true
-	if _, err := w.b.Add(w.t.Context(), n); err != nil {
+	if _, err := account.Add(w.t.Context(), w.b.Folder, n); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -302,7 +303,7 @@ func contextOf(r *http.Request) (context.Context, context.CancelFunc) {
 	return context.WithCancel(r.Context())
 }
 
-func brokerAccount(label string, p oauth.Provider, origins []string) broker.NewAccount {
+func brokerAccount(label string, p oauth.Provider, origins []string) account.NewAccount {
 	p.APIOrigins = origins
-	return broker.NewAccount{Label: label, Provider: p, AccessToken: keystore.NewSecret("token-" + label)}
+	return account.NewAccount{Label: label, Provider: p, AccessToken: keystore.NewSecret("token-" + label)}
 }

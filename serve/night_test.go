@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
@@ -187,7 +188,7 @@ func TestTwelveHours(t *testing.T) {
 			i := n.issue(who)
 			i.until = time.Now().Add(lifetime - time.Duration(k)*17*time.Minute)
 			n.mu.Unlock()
-			v, err := broker.New(opt).Add(t.Context(), broker.NewAccount{Label: who, Provider: provider, ExpiresAt: i.until,
+			v, err := account.Add(t.Context(), broker.New(opt).Folder, account.NewAccount{Label: who, Provider: provider, ExpiresAt: i.until,
 				AccessToken: keystore.NewSecret(i.access), RefreshToken: keystore.NewSecret(i.refresh), ObtainedAt: i.until.Add(-lifetime)})
 			if err != nil {
 				t.Fatal(err)

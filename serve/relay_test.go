@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -74,7 +74,7 @@ func TestFailover(t *testing.T) {
 func TestAllAreRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.add(broker.NewAccount{Label: "ada", Provider: w.provider(), APIKey: keystore.NewSecret("token-ada")})
+	w.add(account.NewAccount{Label: "ada", Provider: w.provider(), APIKey: keystore.NewSecret("token-ada")})
 	w.open().api.will(limits(401, nil, "", "ada"))
 	for range 2 {
 		for path, status := range map[string]int{messagesPath: 429, responsesPath: 400, chatPath: 403} {

@@ -32,6 +32,9 @@ type Options struct {
 	// and HTTPTimeout the wait for a provider. They bound the caller: a
 	// rotation that is under way goes on without it. Zero: 5 s, 30 s, 30 s.
 	KeychainTimeout, LockTimeout, HTTPTimeout time.Duration
+	// LoginPatience is how long a login that was just made is kept in memory while
+	// keystore or index refuse it; a person waits. Zero: a minute.
+	LoginPatience time.Duration
 	// Self is the path of the authferry program, which is started again to
 	// rotate; empty: os.Executable.
 	Self string
@@ -63,7 +66,7 @@ func (opt *Options) complete() {
 	for _, d := range []struct {
 		p   *time.Duration
 		def time.Duration
-	}{{&opt.KeychainTimeout, 5 * time.Second}, {&opt.LockTimeout, 30 * time.Second}, {&opt.HTTPTimeout, 30 * time.Second}} {
+	}{{&opt.KeychainTimeout, 5 * time.Second}, {&opt.LockTimeout, 30 * time.Second}, {&opt.HTTPTimeout, 30 * time.Second}, {&opt.LoginPatience, time.Minute}} {
 		if *d.p <= 0 {
 			*d.p = d.def
 		}

@@ -50,3 +50,26 @@ func (ix *Index) Enlist(a Account) *Account {
 	ix.Pools[a.Pool] = p
 	return ix.Account(a.ID)
 }
+
+// Drop removes an account's entry. A directory that is bound to it stays so, and gets no
+// token: that of another account would be outside of the fence.
+func (ix *Index) Drop(id string) {
+	a := ix.Account(id)
+	if a == nil {
+		return
+	}
+	pool := a.Pool
+	ix.Accounts = slices.DeleteFunc(ix.Accounts, func(x Account) bool { return x.ID == id })
+	members := ix.Members(pool)
+	if len(members) == 0 {
+		delete(ix.Pools, pool)
+		return
+	}
+	for i, m := range members {
+		m.Rank = i + 1
+	}
+	if p := ix.Pools[pool]; p.Current == id {
+		p.Current = members[0].ID
+		ix.Pools[pool] = p
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/authferry/authferry/rawtext"
 	"github.com/tailscale/hujson"
 )
 
@@ -151,7 +152,7 @@ func (n *node) moment() time.Time {
 	if n == nil {
 		return time.Time{}
 	}
-	t, _ := Moment(n.raw)
+	t, _ := rawtext.Moment(n.raw)
 	return t
 }
 

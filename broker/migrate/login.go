@@ -38,7 +38,7 @@ func (l *Login) expires(n *node) {
 		return
 	}
 	var err error
-	l.ExpiresAt, err = Moment(n.raw)
+	l.ExpiresAt, err = rawtext.Moment(n.raw)
 	if zero, ok := n.number(); (err != nil || ok && zero == 0) && !l.RefreshToken.Empty() {
 		l.AccessToken = keystore.Secret{}
 	} else {

@@ -257,3 +257,12 @@ func clip(s string) string {
 	}
 	return strings.TrimSpace(s)
 }
+
+// HostOf is the host of an address, for a person to read; what is none is itself.
+func HostOf(address string) string {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" {
+		return address
+	}
+	return u.Host
+}

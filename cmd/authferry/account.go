@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/pool"
 )
@@ -120,7 +120,7 @@ func (c *removeCmd) Run(a *app) error {
 			return err
 		}
 	}
-	done, err := a.broker.Remove(a.ctx, v.ID, c.revocation())
+	done, err := account.Remove(a.ctx, a.broker.Folder, v.ID, c.revocation())
 	if err != nil {
 		return err
 	}
@@ -138,14 +138,14 @@ func (c *removeCmd) Run(a *app) error {
 	return nil
 }
 
-func (c *removeCmd) revocation() broker.Revocation {
+func (c *removeCmd) revocation() account.Revocation {
 	switch {
 	case c.NoRevoke:
-		return broker.RevokeNever
+		return account.RevokeNever
 	case c.Revoke:
-		return broker.RevokeAlways
+		return account.RevokeAlways
 	}
-	return broker.RevokeOwn
+	return account.RevokeOwn
 }
 
 // confirm asks a person; without one it is a usage error that names the flag.

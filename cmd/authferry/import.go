@@ -1,7 +1,7 @@
 package main
 
 import (
-	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/pool"
 )
 
@@ -36,7 +36,7 @@ func (c *importGrantCmd) Run(a *app) error {
 	if isTerminal(a.in) {
 		a.term.note("reading a grant from the terminal; end it with Ctrl-D")
 	}
-	acc, err := a.broker.ImportGrant(a.ctx, a.input(), broker.ImportOptions{Provider: c.Provider, Label: c.Label, Pool: c.Pool, ClientID: c.ClientID})
+	acc, err := account.ImportGrant(a.ctx, a.broker.Folder, a.input(), account.ImportOptions{Provider: c.Provider, Label: c.Label, Pool: c.Pool, ClientID: c.ClientID})
 	if err != nil {
 		return err
 	}

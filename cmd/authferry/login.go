@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/oauth"
@@ -51,8 +52,8 @@ func (c *loginCmd) Run(a *app) error {
 	if c.Timeout <= 0 {
 		return &fault.Error{Code: fault.Usage, Message: "--timeout must be more than 0"}
 	}
-	req := broker.LoginRequest{
-		Provider: c.Provider, ClientID: c.ClientID, Label: c.Label, Pool: c.Pool, Renew: c.Renew, Flow: broker.Flow(c.Flow), Timeout: c.Timeout,
+	req := account.LoginRequest{
+		Provider: c.Provider, ClientID: c.ClientID, Label: c.Label, Pool: c.Pool, Renew: c.Renew, Flow: account.Flow(c.Flow), Timeout: c.Timeout,
 	}
 	if c.ExpiresIn != "" {
 		var err error
@@ -118,11 +119,11 @@ func (c *loginCmd) takeOver(a *app) (taken bool, err error) {
 	return a.offerImport(c.Provider, c.ClientID, !c.JSON)
 }
 
-func (c *loginCmd) login(a *app, req broker.LoginRequest) (*broker.Login, error) {
+func (c *loginCmd) login(a *app, req account.LoginRequest) (*account.LoggedIn, error) {
 	if c.APIKeyStdin || c.TokenStdin {
-		flag, what, keep := "--api-key-stdin", "API key", a.broker.LoginKey
+		flag, what, keep := "--api-key-stdin", "API key", account.LoginKey
 		if c.TokenStdin {
-			flag, what, keep = "--token-stdin", "token", a.broker.LoginToken
+			flag, what, keep = "--token-stdin", "token", account.LoginToken
 		}
 		if c.Flow != "" || c.ClientID != "" {
 			return nil, &fault.Error{Code: fault.Usage, Message: flag + " goes with neither --flow nor --client-id"}
@@ -134,12 +135,12 @@ func (c *loginCmd) login(a *app, req broker.LoginRequest) (*broker.Login, error)
 		if err != nil {
 			return nil, err
 		}
-		return keep(a.ctx, req, secret)
+		return keep(a.ctx, a.broker.Folder, req, secret)
 	}
 	s := &signIn{app: a, json: c.JSON, browser: !c.NoBrowser && !a.term.noInput, provider: c.Provider,
 		until: time.Now().Add(c.Timeout), over: func() {}}
 	defer func() { s.over() }()
-	return a.broker.Login(a.ctx, req, broker.Person{Open: s.open, Paste: s.paste, Enter: s.enter})
+	return account.Login(a.ctx, a.broker.Folder, req, account.Person{Open: s.open, Paste: s.paste, Enter: s.enter})
 }
 
 // signIn shows a person where to log in.

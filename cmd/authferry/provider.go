@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
@@ -154,7 +155,7 @@ func (c *providerAddCmd) derive(a *app) (p oauth.Provider, left []string, err er
 		}
 	}
 	if c.Issuer != "" && c.TokenEndpoint == "" {
-		if found, err = a.broker.Discover(a.ctx, c.Issuer); err != nil {
+		if found, err = account.Discover(a.ctx, a.broker.Folder, c.Issuer); err != nil {
 			return p, nil, c.otherIssuer(a, err)
 		}
 		named.Issuer = found.Issuer
@@ -174,7 +175,7 @@ func (c *providerAddCmd) otherIssuer(a *app, err error) error {
 	}
 	meant := *c
 	meant.Issuer = wrong.Ask
-	if _, err := a.broker.Discover(a.ctx, wrong.Ask); err != nil {
+	if _, err := account.Discover(a.ctx, a.broker.Folder, wrong.Ask); err != nil {
 		if wrong.Found.TokenEndpoint == "" {
 			return e
 		}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
@@ -28,8 +29,8 @@ func isAddress(word string) bool { return strings.Contains(word, "://") }
 
 // remote finds the MCP server that the login is for, shows it, and asks where a person
 // has to decide; nil: the login is for none.
-func (c *loginCmd) remote(a *app) (*broker.Remote, error) {
-	req := broker.RemoteRequest{Provider: c.Name, Issuer: c.Issuer, ClientID: c.ClientID, Scopes: c.Scope, Label: c.Label, Renew: c.Renew, Register: c.Register}
+func (c *loginCmd) remote(a *app) (*account.Remote, error) {
+	req := account.RemoteRequest{Provider: c.Name, Issuer: c.Issuer, ClientID: c.ClientID, Scopes: c.Scope, Label: c.Label, Renew: c.Renew, Register: c.Register}
 	if isAddress(c.Provider) {
 		req.Address = c.Provider
 	} else {
@@ -49,7 +50,7 @@ func (c *loginCmd) remote(a *app) (*broker.Remote, error) {
 	if c.APIKeyStdin || c.TokenStdin {
 		return nil, &fault.Error{Code: fault.Usage, Message: "a remote MCP server takes a login, and neither --api-key-stdin nor --token-stdin"}
 	}
-	r, err := a.broker.FindRemote(a.ctx, req)
+	r, err := account.FindRemote(a.ctx, a.broker.Folder, req)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +59,7 @@ func (c *loginCmd) remote(a *app) (*broker.Remote, error) {
 
 // agreed shows what a login would do, and asks whether the authorization server is the
 // right one where the server's word alone doesn't tell.
-func (a *app) agreed(r *broker.Remote, issuer string, asJSON bool) error {
+func (a *app) agreed(r *account.Remote, issuer string, asJSON bool) error {
 	scopes := strings.Join(r.Scopes, " ")
 	if asJSON {
 		if err := a.printJSON(struct {
@@ -106,7 +107,7 @@ func (c *providerAddCmd) remote(a *app) error {
 	if !reflect.ValueOf(only).IsZero() {
 		return &fault.Error{Code: fault.Usage, Message: "--mcp goes with --issuer, --client-id, --client-secret-stdin and --scope alone: the server says the rest"}
 	}
-	r, err := a.broker.FindRemote(a.ctx, broker.RemoteRequest{Address: c.MCP, Provider: c.Name, Issuer: c.Issuer, ClientID: c.ClientID, Scopes: c.Scope})
+	r, err := account.FindRemote(a.ctx, a.broker.Folder, account.RemoteRequest{Address: c.MCP, Provider: c.Name, Issuer: c.Issuer, ClientID: c.ClientID, Scopes: c.Scope})
 	if err != nil {
 		return err
 	}
@@ -119,7 +120,7 @@ func (c *providerAddCmd) remote(a *app) error {
 			return err
 		}
 	}
-	if err := a.broker.AddRemote(a.ctx, r, c.Scope, secret); err != nil {
+	if err := account.AddRemote(a.ctx, a.broker.Folder, r, c.Scope, secret); err != nil {
 		return err
 	}
 	p, err := a.broker.Provider(c.Name)

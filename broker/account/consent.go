@@ -1,4 +1,4 @@
-package broker
+package account
 
 import (
 	"cmp"
@@ -17,7 +17,7 @@ import (
 
 // byBrowser waits for the answer on loopback, and tells the browser that brings
 // it what came of it.
-func (l *login) byBrowser(ctx context.Context, who Person) (*Login, error) {
+func (l *login) byBrowser(ctx context.Context, who Person) (*LoggedIn, error) {
 	listener, err := l.listen(ctx)
 	if e, ok := errors.AsType[*fault.Error](err); ok {
 		return nil, e
@@ -41,7 +41,7 @@ func (l *login) byBrowser(ctx context.Context, who Person) (*Login, error) {
 	return done, err
 }
 
-func (l *login) redeem(ctx context.Context, a *oauth.Authorization, answer *oauth.Callback) (*Login, error) {
+func (l *login) redeem(ctx context.Context, a *oauth.Authorization, answer *oauth.Callback) (*LoggedIn, error) {
 	if answer.Err != nil {
 		return nil, l.failed(answer.Err)
 	}
@@ -51,16 +51,16 @@ func (l *login) redeem(ctx context.Context, a *oauth.Authorization, answer *oaut
 }
 
 func (l *login) tokens(ctx context.Context, a *oauth.Authorization, code keystore.Secret) (*oauth.Token, error) {
-	defer l.b.Progress(folder.Step{Doing: forProvider(l.provider.Name), Until: time.Now().Add(l.b.HTTPTimeout)})()
+	defer l.f.Progress(folder.Step{Doing: forProvider(l.provider.Name), Until: time.Now().Add(l.f.HTTPTimeout)})()
 	tok, err := l.client().Exchange(ctx, a, code)
 	l.endpoint.AuthStyle = a.AuthStyle()
 	return tok, err
 }
 
-func (l *login) page(done *Login, err error) oauth.Page {
+func (l *login) page(done *LoggedIn, err error) oauth.Page {
 	if e, ok := errors.AsType[*fault.Error](err); ok {
 		text := e.Error()
-		return oauth.Page{Title: "Not logged in", Text: strings.ToUpper(text[:1]) + text[1:] + ".", Next: l.b.Hint(e)}
+		return oauth.Page{Title: "Not logged in", Text: strings.ToUpper(text[:1]) + text[1:] + ".", Next: l.f.Hint(e)}
 	}
 	name := cmp.Or(done.Account.Identity, done.Account.Label)
 	text := fmt.Sprintf("Your %s login is in the keystore as account “%s”.", l.provider.Name, done.Account.Label)
@@ -73,7 +73,7 @@ func (l *login) page(done *Login, err error) oauth.Page {
 const pasteTries = 3
 
 // byPaste reads what the person copied; a person may try again, a pipe has ended.
-func (l *login) byPaste(ctx context.Context, who Person) (*Login, error) {
+func (l *login) byPaste(ctx context.Context, who Person) (*LoggedIn, error) {
 	redirect, err := l.registerFor(ctx, func() (string, error) { return pasteRedirect(l.provider) })
 	if err != nil {
 		return nil, l.failed(err)
@@ -96,7 +96,7 @@ func (l *login) byPaste(ctx context.Context, who Person) (*Login, error) {
 			return nil, l.failed(err)
 		}
 		refused = err
-		l.b.Warn(err.Error())
+		l.f.Warn(err.Error())
 	}
 	return nil, l.failed(refused)
 }
@@ -116,11 +116,11 @@ func pasteRedirect(p oauth.Provider) (string, error) {
 	return listener.Redirect(), nil
 }
 
-func (l *login) byDevice(ctx context.Context, who Person) (*Login, error) {
+func (l *login) byDevice(ctx context.Context, who Person) (*LoggedIn, error) {
 	if _, err := l.registerFor(ctx, func() (string, error) { return pasteRedirect(l.provider) }); err != nil {
 		return nil, l.failed(err)
 	}
-	over := l.b.Progress(folder.Step{Doing: forProvider(l.provider.Name)})
+	over := l.f.Progress(folder.Step{Doing: forProvider(l.provider.Name)})
 	d, err := l.client().AuthorizeDevice(ctx, l.provider, l.endpoint)
 	over()
 	if err != nil {

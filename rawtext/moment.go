@@ -1,4 +1,4 @@
-package migrate
+package rawtext
 
 import (
 	"encoding/json"

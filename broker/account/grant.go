@@ -1,4 +1,4 @@
-package broker
+package account
 
 import (
 	"context"
@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
-	"github.com/authferry/authferry/broker/migrate"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/rawtext"
@@ -29,8 +29,8 @@ const maxGrant = 1 << 20
 // ImportGrant reads one grant, {"access_token", "refresh_token"?, "expires_at"
 // or "expires_in"}, from r and keeps it as a new account. Errors: Usage for the
 // document, and those of Add.
-func (b *Broker) ImportGrant(ctx context.Context, r io.Reader, opt ImportOptions) (*index.Account, error) {
-	p, err := b.Provider(opt.Provider)
+func ImportGrant(ctx context.Context, f *folder.Folder, r io.Reader, opt ImportOptions) (*index.Account, error) {
+	p, err := f.Provider(opt.Provider)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +53,7 @@ func (b *Broker) ImportGrant(ctx context.Context, r io.Reader, opt ImportOptions
 			Try(fault.Remedy{Do: fault.ImportGrant, Provider: p.Name, Label: opt.Label, Value: "ID"})
 	}
 	n.Provider, n.Label, n.Pool, n.ClientID = p, opt.Label, opt.Pool, opt.ClientID
-	return b.Add(ctx, n)
+	return Add(ctx, f, n)
 }
 
 // parseGrant reads the document of import grant. Nothing of it is in an error.
@@ -101,7 +101,7 @@ func parseGrant(data []byte, now time.Time) (NewAccount, error) {
 	if oauth.CheckTokenType(doc.TokenType) != nil {
 		return bad("invalid token_type: such a token needs a key or a proof as well")
 	}
-	at, err := migrate.Moment(doc.ExpiresAt)
+	at, err := rawtext.Moment(doc.ExpiresAt)
 	if err != nil {
 		return bad("invalid expires_at: it is neither RFC 3339 nor seconds since 1970")
 	}

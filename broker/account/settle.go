@@ -1,12 +1,14 @@
-package broker
+package account
 
 import (
 	"cmp"
 	"context"
 	"errors"
+	"os/signal"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/authferry/authferry/broker/fault"
@@ -21,7 +23,7 @@ import (
 // changes nothing: a code is good for one exchange. The manifest names the
 // account-to-be first, so that a crash before the tokens are stored leaves
 // something that doctor shows.
-func (l *login) exchange(ctx context.Context, nonce string, redeem func(context.Context) (*oauth.Token, error)) (*Login, error) {
+func (l *login) exchange(ctx context.Context, nonce string, redeem func(context.Context) (*oauth.Token, error)) (*LoggedIn, error) {
 	whole := context.WithoutCancel(ctx)
 	defer hangOn()()
 	o, err := l.announce(whole)
@@ -34,14 +36,14 @@ func (l *login) exchange(ctx context.Context, nonce string, redeem func(context.
 		return nil, err
 	}
 	defer let()
-	l.b = l.b.in(o.Folder)
+	l.f = o.Folder
 	kept := false
 	defer func() {
 		if !kept {
 			o.Discard(whole, l.lock.Account)
 		}
 	}()
-	bounded, cancel := oauth.WithPatience(whole, l.b.HTTPTimeout)
+	bounded, cancel := oauth.WithPatience(whole, l.f.HTTPTimeout)
 	defer cancel()
 	tok, err := redeem(bounded)
 	if err != nil {
@@ -53,8 +55,8 @@ func (l *login) exchange(ctx context.Context, nonce string, redeem func(context.
 		return nil, l.failed(err)
 	}
 	n := l.account(tok, who)
-	var done *Login
-	patience := l.b.patience(n)
+	var done *LoggedIn
+	patience := patience(l.f, n)
 	waiting := patience.Until(func() error {
 		if done, err = l.settle(whole, n); errors.Is(err, index.ErrGone) {
 			return err
@@ -70,7 +72,7 @@ func (l *login) exchange(ctx context.Context, nonce string, redeem func(context.
 // its rotation lock.
 func (l *login) announce(ctx context.Context) (o *folder.Opened, err error) {
 	err = folder.WhileMoving(func() error {
-		if o, err = l.b.Prepare(ctx, func(*index.Index) error { return nil }); err != nil {
+		if o, err = l.f.Prepare(ctx, func(*index.Index) error { return nil }); err != nil {
 			return err
 		}
 		if l.lock, err = o.LockNew(ctx, index.NewID()); err != nil {
@@ -87,11 +89,11 @@ func (l *login) announce(ctx context.Context) (o *folder.Opened, err error) {
 // identify asks whose login it is. That a server can't be asked costs the name,
 // not the login; an ID token that is not for us costs the login.
 func (l *login) identify(ctx context.Context, tok *oauth.Token, nonce string) (oauth.Identity, error) {
-	ctx, over := l.b.Within(ctx, l.b.HTTPTimeout, forProvider(l.provider.Name))
+	ctx, over := l.f.Within(ctx, l.f.HTTPTimeout, forProvider(l.provider.Name))
 	defer over()
 	who, err := l.client().Identify(ctx, l.provider, l.endpoint, tok, nonce)
 	if e, ok := errors.AsType[*oauth.Error](err); ok {
-		l.b.Log.Warn("the userinfo endpoint failed", "provider", l.provider.Name, "error", e)
+		l.f.Log.Warn("the userinfo endpoint failed", "provider", l.provider.Name, "error", e)
 		return oauth.Identity{}, nil
 	}
 	return who, err
@@ -101,7 +103,7 @@ func (l *login) account(tok *oauth.Token, who oauth.Identity) NewAccount {
 	n := NewAccount{
 		Provider: l.provider, ClientID: l.endpoint.ClientID, AuthStyle: l.endpoint.AuthStyle, Label: l.req.Label, Pool: l.req.Pool,
 		AccessToken: tok.AccessToken, RefreshToken: tok.RefreshToken, TokenType: tok.TokenType,
-		Scopes: l.provider.Scopes, Identity: who, Service: l.service, ObtainedAt: tok.ArrivedAt, lock: l.lock,
+		Scopes: l.provider.Scopes, Identity: who, Service: l.service, ObtainedAt: tok.ArrivedAt, Lock: l.lock,
 	}
 	if granted := strings.Fields(tok.Scope); len(granted) > 0 {
 		n.Scopes = granted // RFC 6749 §5.1: as asked for, unless the answer says otherwise
@@ -117,9 +119,9 @@ func (l *login) account(tok *oauth.Token, who oauth.Identity) NewAccount {
 
 // settle keeps the login where it belongs: in the account of its identity, or in
 // a new one. Another process may be doing the same for the same identity.
-func (l *login) settle(ctx context.Context, n NewAccount) (*Login, error) {
+func (l *login) settle(ctx context.Context, n NewAccount) (*LoggedIn, error) {
 	for try := 1; ; try++ {
-		idx, err := l.b.ReadOrEmpty()
+		idx, err := l.f.ReadOrEmpty()
 		if err != nil {
 			return nil, err
 		}
@@ -132,22 +134,22 @@ func (l *login) settle(ctx context.Context, n NewAccount) (*Login, error) {
 				return nil, err
 			}
 			if l.req.Label != "" && !index.EqualLabel(l.req.Label, home.Label) {
-				l.b.Warn("this login belongs to account "+fault.Quote(home.Label)+", which keeps its label", fault.Remedy{Do: fault.Rename, Account: home.ID})
+				l.f.Warn("this login belongs to account "+fault.Quote(home.Label)+", which keeps its label", fault.Remedy{Do: fault.Rename, Account: home.ID})
 			}
-			a, err := l.b.replace(ctx, home.ID, n)
+			a, err := Replace(ctx, l.f, home.ID, n)
 			if err != nil {
 				return nil, err
 			}
 			l.warnOfEnd(a)
-			return &Login{Account: *a, Renewed: true}, nil
+			return &LoggedIn{Account: *a, Renewed: true}, nil
 		}
 		if l.req.Label == "" {
-			n.Label = freeLabel(idx, n)
+			n.Label = FreeLabel(idx, n.Provider.Name, n.Identity.Name)
 		} else if taken := idx.Labelled(l.provider.Name, l.req.Label); len(taken) > 0 {
 			return nil, labelTaken(taken[0])
 		}
-		a, err := l.b.Add(ctx, n)
-		if try < 5 && (errors.Is(err, errSameIdentity) || fault.CodeOf(err) == fault.LabelTaken && l.req.Label == "") {
+		a, err := Add(ctx, l.f, n)
+		if try < 5 && (errors.Is(err, ErrSameIdentity) || fault.CodeOf(err) == fault.LabelTaken && l.req.Label == "") {
 			continue // somebody else was first: look again
 		}
 		if err != nil {
@@ -155,9 +157,9 @@ func (l *login) settle(ctx context.Context, n NewAccount) (*Login, error) {
 		}
 		l.warnOfEnd(a)
 		if n.Identity.Subject == "" {
-			l.b.Warn("the provider does not say whose login this is; to renew it later, name it with --renew", pool.Renewal(a))
+			l.f.Warn("the provider does not say whose login this is; to renew it later, name it with --renew", pool.Renewal(a))
 		}
-		return &Login{Account: *a}, nil
+		return &LoggedIn{Account: *a}, nil
 	}
 }
 
@@ -170,27 +172,24 @@ func (l *login) warnOfEnd(a *index.Account) {
 	if slices.Contains(l.provider.Scopes, "offline_access") && l.provider.AuthorizeParams["prompt"] == "" {
 		text += `; for offline_access it may want extra_authorize_params = { prompt = "consent" } in providers.toml`
 	}
-	l.b.Warn(text)
+	l.f.Warn(text)
 }
-
-// loginPatience is how long a login that was just made is kept in memory while
-// keystore or index refuse it; a person waits. It is a variable for the tests.
-var loginPatience = time.Minute
 
 // patience is for the writes that keep n.
-func (b *Broker) patience(n NewAccount) folder.Patience {
-	if n.lock == nil {
+func patience(f *folder.Folder, n NewAccount) folder.Patience {
+	if n.Lock == nil {
 		return folder.Patience{}
 	}
-	return folder.Patience{Deadline: time.Now().Add(loginPatience), Tell: func(message string) { b.Warn(message) }}
+	return folder.Patience{Deadline: time.Now().Add(f.LoginPatience), Tell: func(message string) { f.Warn(message) }}
 }
 
-var errSameIdentity = errors.New("an account has this identity already")
+// ErrSameIdentity: another process kept a login of this identity just now.
+var ErrSameIdentity = errors.New("an account has this identity already")
 
 // home is the account that the login n belongs to, nil for a new one.
 func (l *login) home(idx *index.Index, n NewAccount) (*index.Account, error) {
 	who := n.Identity
-	owner := ownerOf(idx, l.provider.Name, who)
+	owner := OwnerOf(idx, l.provider.Name, who)
 	if owner == nil {
 		owner = holderOf(idx, l.provider.Name, record.Fingerprint(n.RefreshToken))
 	}
@@ -211,8 +210,8 @@ func (l *login) home(idx *index.Index, n NewAccount) (*index.Account, error) {
 	return a, nil
 }
 
-// ownerOf finds the account of an identity.
-func ownerOf(idx *index.Index, provider string, who oauth.Identity) *index.Account {
+// OwnerOf finds the account of an identity.
+func OwnerOf(idx *index.Index, provider string, who oauth.Identity) *index.Account {
 	for i := range idx.Accounts {
 		if a := &idx.Accounts[i]; who.Subject != "" && !a.Removing && a.Provider == provider && a.Kind == index.KindOAuth &&
 			a.Subject == who.Subject && a.Issuer == who.Issuer && a.Organization == who.Organization {
@@ -234,24 +233,24 @@ func holderOf(idx *index.Index, provider, fp string) *index.Account {
 	return nil
 }
 
-// freeLabel is the identity's name, else provider + number.
-func freeLabel(idx *index.Index, n NewAccount) string {
-	free := func(label string) bool { return len(idx.Labelled(n.Provider.Name, label)) == 0 }
-	if label, err := index.CheckLabel(n.Identity.Name); err == nil && free(label) {
+// FreeLabel is what an account of provider can be called: by its identity's name, else provider + number.
+func FreeLabel(idx *index.Index, provider, name string) string {
+	free := func(label string) bool { return len(idx.Labelled(provider, label)) == 0 }
+	if label, err := index.CheckLabel(name); err == nil && free(label) {
 		return label
 	}
 	for i := 1; ; i++ {
-		if label := n.Provider.Name + "-" + strconv.Itoa(i); free(label) {
+		if label := provider + "-" + strconv.Itoa(i); free(label) {
 			return label
 		}
 	}
 }
 
-// replace puts a new login in the place of account id's old one, as a rotation
+// Replace puts a new login in the place of account id's old one, as a rotation
 // does: into a slot that nothing current names, the index last. Label, pool, rank
 // and holds stay.
-func (b *Broker) replace(ctx context.Context, id string, n NewAccount) (*index.Account, error) {
-	f, release, err := b.Hold()
+func Replace(ctx context.Context, f *folder.Folder, id string, n NewAccount) (*index.Account, error) {
+	f, release, err := f.Hold()
 	if err != nil {
 		return nil, err
 	}
@@ -289,7 +288,7 @@ func (b *Broker) replace(ctx context.Context, id string, n NewAccount) (*index.A
 		if err := ofServer(before, g.Endpoint.Resource, g.Service.Address, a.Label); err != nil {
 			return nil, err
 		}
-		if before.Owner.Subject != "" && before.Owner != g.Owner && (g.Owner.Subject != "" || n.lock != nil) {
+		if before.Owner.Subject != "" && before.Owner != g.Owner && (g.Owner.Subject != "" || n.Lock != nil) {
 			return nil, fault.Errorf(fault.LoginFailed, "account %s is of another user, whatever index.json says; nothing was changed", fault.Quote(a.Label)).
 				Try(fault.Remedy{Do: fault.Fix}, fault.Remedy{Do: fault.Again})
 		}
@@ -304,7 +303,7 @@ func (b *Broker) replace(ctx context.Context, id string, n NewAccount) (*index.A
 		return nil, err
 	}
 	return o.Commit(ctx, lock, folder.Login{
-		Slot: index.FreeSlot(*a, index.GrantRecord), Grant: g, Access: acc, Patience: b.patience(n),
+		Slot: index.FreeSlot(*a, index.GrantRecord), Grant: g, Access: acc, Patience: patience(f, n),
 		Enter: func(_ *index.Index, renewed, before *index.Account) {
 			renewed.RefreshedAt, renewed.Shared, renewed.RejectedAt = now.Truncate(time.Second), "", time.Time{}
 			// What was guessed of the old token's refusal says nothing of the new one.
@@ -341,4 +340,11 @@ func lockForTokens(ctx context.Context, f *folder.Folder, id string) (*folder.Ro
 	}
 	f.Warn(err.Error() + "; the new login waits for it")
 	return f.LockAccount(ctx, id, folder.StorePatience)
+}
+
+// hangOn ignores that the terminal closed, or who reads what is printed, until the
+// returned function is called.
+func hangOn() (letGo func()) {
+	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	return func() { signal.Reset(syscall.SIGHUP, syscall.SIGPIPE) }
 }

@@ -1,10 +1,9 @@
-package broker
+package account
 
 import (
 	"cmp"
 	"context"
 	"errors"
-	"net/url"
 	"time"
 
 	"github.com/authferry/authferry/broker/fault"
@@ -19,12 +18,12 @@ import (
 const registrationPause = time.Minute
 
 // registeredClient is what the keystore has of p's client; its zero value: nothing.
-func registeredClient(ctx context.Context, b *Broker, p oauth.Provider) (record.ClientSecret, error) {
-	idx, err := b.ReadOrEmpty()
+func registeredClient(ctx context.Context, f *folder.Folder, p oauth.Provider) (record.ClientSecret, error) {
+	idx, err := f.ReadOrEmpty()
 	if err != nil || idx.Store == "" {
 		return record.ClientSecret{}, err
 	}
-	o, err := b.Open(idx)
+	o, err := f.Open(idx)
 	if err != nil {
 		return record.ClientSecret{}, err
 	}
@@ -37,7 +36,7 @@ func (l *login) reusable(ctx context.Context) (*oauth.Registration, error) {
 	if l.req.Remote.Register || l.provider.Registration != oauth.RegistrationDynamic || l.provider.ClientID == "" {
 		return nil, nil //nolint:nilnil // there is none
 	}
-	cs, err := registeredClient(ctx, l.b, l.provider)
+	cs, err := registeredClient(ctx, l.f, l.provider)
 	if err != nil {
 		return nil, err
 	}
@@ -116,10 +115,10 @@ func (l *login) use(reg *oauth.Registration) {
 // register makes a new client, and keeps it before anybody is asked to log in with it.
 func (l *login) register(ctx context.Context, redirect string) error {
 	found := l.req.Remote.Server
-	if err := l.b.pauseRegistration(ctx, found.Provider.Issuer); err != nil {
+	if err := pauseRegistration(ctx, l.f, found.Provider.Issuer); err != nil {
 		return err
 	}
-	over := l.b.Progress(folder.Step{Doing: forProvider(l.provider.Name)})
+	over := l.f.Progress(folder.Step{Doing: forProvider(l.provider.Name)})
 	reg, err := found.Register(ctx, redirect)
 	over()
 	if err != nil {
@@ -128,14 +127,14 @@ func (l *login) register(ctx context.Context, redirect string) error {
 	// The redirect URI is in the client's record: the entry's would be any client's.
 	p := l.req.Remote.entry
 	p.ClientID, p.AuthStyle = reg.ClientID, reg.AuthStyle
-	o, err := l.b.Prepare(ctx, func(*index.Index) error { return nil })
+	o, err := l.f.Prepare(ctx, func(*index.Index) error { return nil })
 	if err != nil {
 		return err
 	}
 	if err := o.SetClient(ctx, p.Endpoint(), record.NewClient(reg)); err != nil {
 		return err
 	}
-	if err := l.b.keepProvider(ctx, p); err != nil {
+	if err := keepProvider(ctx, l.f, p); err != nil {
 		return err
 	}
 	l.use(reg)
@@ -143,8 +142,8 @@ func (l *login) register(ctx context.Context, redirect string) error {
 }
 
 // pauseRegistration refuses a second registration at an issuer within a minute.
-func (b *Broker) pauseRegistration(ctx context.Context, issuer string) error {
-	ps, err := b.Providers()
+func pauseRegistration(ctx context.Context, f *folder.Folder, issuer string) error {
+	ps, err := f.Providers()
 	if err != nil {
 		return err
 	}
@@ -152,12 +151,12 @@ func (b *Broker) pauseRegistration(ctx context.Context, issuer string) error {
 		if p.Issuer != issuer || p.Registration != oauth.RegistrationDynamic {
 			continue
 		}
-		cs, err := registeredClient(ctx, b, p)
+		cs, err := registeredClient(ctx, f, p)
 		if err != nil {
 			return err
 		}
 		if r := cs.Registered; r != nil && r.Issuer == issuer && time.Since(r.At).Abs() < registrationPause {
-			e := fault.Errorf(fault.ProviderRefused, "authferry registered itself at %s less than a minute ago; nothing was changed", hostOf(issuer))
+			e := fault.Errorf(fault.ProviderRefused, "authferry registered itself at %s less than a minute ago; nothing was changed", oauth.HostOf(issuer))
 			e.RetryAt = r.At.Add(registrationPause)
 			return e
 		}
@@ -174,19 +173,11 @@ func (l *login) notRegistered(err error) error {
 
 // retire deletes the registration of a removed account, at its server as well, if no
 // other login needs it.
-func (b *Broker) retire(ctx context.Context, o *folder.Opened, g *record.Grant, done *Removal) {
+func retire(ctx context.Context, f *folder.Folder, o *folder.Opened, g *record.Grant, done *Removal) {
 	own, err := o.DropClient(ctx, g.Endpoint)
 	if err != nil {
-		b.Log.Warn("a client's record is left over", "provider", g.Provider, "error", err)
+		f.Log.Warn("a client's record is left over", "provider", g.Provider, "error", err)
 		return
 	}
-	done.Warning = cmp.Or(done.Warning, b.Unregister(ctx, own))
-}
-
-func hostOf(address string) string {
-	u, err := url.Parse(address)
-	if err != nil || u.Host == "" {
-		return address
-	}
-	return u.Host
+	done.Warning = cmp.Or(done.Warning, f.Unregister(ctx, own))
 }

@@ -1,4 +1,4 @@
-package broker
+package account
 
 import (
 	"cmp"
@@ -50,8 +50,8 @@ type Person struct {
 	Enter func(*oauth.Device)                       // device: where to enter which code
 }
 
-// Login is what came of logging in.
-type Login struct {
+// LoggedIn is what came of logging in.
+type LoggedIn struct {
 	Account index.Account
 	Renewed bool // an account that was there has a new grant
 	// LongLived: it is a long-lived token, even if it was given as an API key.
@@ -69,8 +69,8 @@ const defaultLoginTimeout = 5 * time.Minute
 // Errors: Usage, LabelTaken, Fenced, LoginFailed (denied, timed out, refused, not
 // the account to be renewed), ProviderUnreachable, Cancelled, and those of keystore
 // and index.
-func (b *Broker) Login(ctx context.Context, req LoginRequest, who Person) (*Login, error) {
-	l, err := b.newLogin(ctx, req)
+func Login(ctx context.Context, f *folder.Folder, req LoginRequest, who Person) (*LoggedIn, error) {
+	l, err := newLogin(ctx, f, req)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func (b *Broker) Login(ctx context.Context, req LoginRequest, who Person) (*Logi
 
 // login is one that is under way.
 type login struct {
-	b        *Broker
+	f        *folder.Folder
 	req      LoginRequest
 	flow     Flow
 	provider oauth.Provider
@@ -103,16 +103,16 @@ type login struct {
 }
 
 // newLogin refuses what can be refused before a person is troubled.
-func (b *Broker) newLogin(ctx context.Context, req LoginRequest) (*login, error) {
-	p, err := req.provider(b)
+func newLogin(ctx context.Context, f *folder.Folder, req LoginRequest) (*login, error) {
+	p, err := req.provider(f)
 	if err != nil {
 		return nil, err
 	}
-	idx, err := b.ReadOrEmpty()
+	idx, err := f.ReadOrEmpty()
 	if err != nil {
 		return nil, err
 	}
-	l := &login{b: b, req: req, provider: p, endpoint: p.Endpoint()}
+	l := &login{f: f, req: req, provider: p, endpoint: p.Endpoint()}
 	if l.flow, err = flowOf(p, req.Flow); err != nil {
 		return nil, err
 	}
@@ -126,7 +126,7 @@ func (b *Broker) newLogin(ctx context.Context, req LoginRequest) (*login, error)
 	if l.endpoint.ClientID == "" && l.renew == "" {
 		return nil, req.noClient(p)
 	}
-	o, err := b.Ready(ctx, idx)
+	o, err := f.Ready(ctx, idx)
 	if err != nil {
 		return nil, err
 	}
@@ -317,16 +317,16 @@ func (l *login) failed(err error) error {
 // LoginKey keeps an API key: as a new account, which needs a label, or in place
 // of that of the account Renew. What begins as a long-lived token is kept as one.
 // Errors: as from Login.
-func (b *Broker) LoginKey(ctx context.Context, req LoginRequest, key keystore.Secret) (*Login, error) {
-	p, err := b.Provider(req.Provider)
+func LoginKey(ctx context.Context, f *folder.Folder, req LoginRequest, key keystore.Secret) (*LoggedIn, error) {
+	p, err := f.Provider(req.Provider)
 	if err != nil {
 		return nil, err
 	}
 	if p.Recognize(key) == oauth.LongLivedToken {
-		return b.LoginToken(ctx, req, key)
+		return LoginToken(ctx, f, req, key)
 	}
 	if err := req.unfit(p, key); err != nil {
 		return nil, err
 	}
-	return b.loginStatic(ctx, req, NewAccount{Provider: p, Label: req.Label, Pool: req.Pool, APIKey: key})
+	return loginStatic(ctx, f, req, NewAccount{Provider: p, Label: req.Label, Pool: req.Pool, APIKey: key})
 }

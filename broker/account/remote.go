@@ -1,4 +1,4 @@
-package broker
+package account
 
 import (
 	"cmp"
@@ -14,6 +14,7 @@ import (
 	"golang.org/x/net/publicsuffix"
 
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
@@ -54,7 +55,7 @@ type Remote struct {
 
 // What a server may ask for. More is a mistake, or an attempt.
 const (
-	maxScopes     = 32
+	MaxScopes     = 32
 	maxScopeBytes = 4 << 10
 )
 
@@ -62,8 +63,8 @@ const (
 // changes nothing. Errors: Usage, WrongResource, Fenced (another issuer than the one
 // asked for), LoginFailed, ProviderUnreachable, NoAccount, Cancelled, and those of
 // keystore and index.
-func (b *Broker) FindRemote(ctx context.Context, req RemoteRequest) (*Remote, error) {
-	ps, err := b.Providers()
+func FindRemote(ctx context.Context, f *folder.Folder, req RemoteRequest) (*Remote, error) {
+	ps, err := f.Providers()
 	if err != nil {
 		return nil, err
 	}
@@ -75,11 +76,11 @@ func (b *Broker) FindRemote(ctx context.Context, req RemoteRequest) (*Remote, er
 	if err := oauth.CheckServer(address); err != nil {
 		return nil, fault.Errorf(fault.Usage, "invalid address of an MCP server").Because(err).Try(fault.Remedy{Do: fault.Login, Provider: "https://mcp.example.com/mcp"})
 	}
-	if err := b.unnamed(known.Name, req); err != nil {
+	if err := unnamed(f, known.Name, req); err != nil {
 		return nil, err
 	}
-	timed, over := b.Within(ctx, b.HTTPTimeout, forProvider(hostOf(address)))
-	server, err := b.Client.FindRemote(timed, address, req.Issuer)
+	timed, over := f.Within(ctx, f.HTTPTimeout, forProvider(oauth.HostOf(address)))
+	server, err := f.Client.FindRemote(timed, address, req.Issuer)
 	over()
 	if err != nil && ctx.Err() != nil {
 		return nil, fault.Errorf(fault.Cancelled, "interrupted; nothing was changed")
@@ -102,7 +103,7 @@ func (b *Broker) FindRemote(ctx context.Context, req RemoteRequest) (*Remote, er
 		return nil, err
 	}
 	r.entry = p
-	return r, b.scopes(ctx, r, req)
+	return r, askFor(ctx, f, r, req)
 }
 
 // entryOf is the provider that the request is about, with no MCP where it is a new one.
@@ -127,11 +128,11 @@ func entryOf(ps *oauth.Providers, req RemoteRequest) (oauth.Provider, error) {
 
 // unnamed refuses a login that could be anybody's, a second account's or the first
 // one's: few servers say whose it is.
-func (b *Broker) unnamed(provider string, req RemoteRequest) error {
+func unnamed(f *folder.Folder, provider string, req RemoteRequest) error {
 	if req.Renew != "" || req.Label != "" {
 		return nil
 	}
-	idx, err := b.ReadOrEmpty()
+	idx, err := f.ReadOrEmpty()
 	if err != nil {
 		return err
 	}
@@ -223,22 +224,22 @@ func (r *Remote) client(req RemoteRequest, known oauth.Provider, p *oauth.Provid
 			p.ClientID, p.AuthStyle = known.ClientID, known.AuthStyle
 		}
 	default:
-		return fault.Errorf(fault.Usage, "the authorization server of %s registers no clients by itself: register one there, with the redirect URI http://127.0.0.1/callback", hostOf(r.Server.Address)).
+		return fault.Errorf(fault.Usage, "the authorization server of %s registers no clients by itself: register one there, with the redirect URI http://127.0.0.1/callback", oauth.HostOf(r.Server.Address)).
 			Try(fault.Remedy{Do: fault.Again, Name: "client-id", Value: "ID"})
 	}
 	r.Registration = p.Registration
 	return nil
 }
 
-// scopes decides what to ask for: what a person names, else what the server does. A
+// askFor decides what to ask for: what a person names, else what the server does. A
 // renewal asks for all that its login was asked for so far, too: a server may take what
 // is left out for given up.
-func (b *Broker) scopes(ctx context.Context, r *Remote, req RemoteRequest) error {
+func askFor(ctx context.Context, f *folder.Folder, r *Remote, req RemoteRequest) error {
 	named := req.Scopes
 	if len(named) == 0 {
 		named = r.entry.Scopes
 	}
-	asked, err := b.askedBefore(ctx, r, req.Renew)
+	asked, err := askedBefore(ctx, f, r, req.Renew)
 	if err != nil {
 		return err
 	}
@@ -256,8 +257,8 @@ func (b *Broker) scopes(ctx context.Context, r *Remote, req RemoteRequest) error
 	} else if slices.Contains(r.Server.Scopes, "offline_access") {
 		add([]string{"offline_access"})
 	}
-	if size := len(strings.Join(r.Scopes, " ")); len(r.Scopes) > maxScopes || size > maxScopeBytes {
-		return fault.Errorf(fault.Usage, "%s asks for %d scopes (%d bytes), which is more than %d; name those that you want", hostOf(r.Server.Address), len(r.Scopes), size, maxScopes).
+	if size := len(strings.Join(r.Scopes, " ")); len(r.Scopes) > MaxScopes || size > maxScopeBytes {
+		return fault.Errorf(fault.Usage, "%s asks for %d scopes (%d bytes), which is more than %d; name those that you want", oauth.HostOf(r.Server.Address), len(r.Scopes), size, MaxScopes).
 			Try(fault.Remedy{Do: fault.Again, Name: "scope", Value: "SCOPE"})
 	}
 	return nil
@@ -265,11 +266,11 @@ func (b *Broker) scopes(ctx context.Context, r *Remote, req RemoteRequest) error
 
 // askedBefore is what the login to be renewed was asked for. It has to be of this very
 // server.
-func (b *Broker) askedBefore(ctx context.Context, r *Remote, renew string) ([]string, error) {
+func askedBefore(ctx context.Context, f *folder.Folder, r *Remote, renew string) ([]string, error) {
 	if renew == "" {
 		return nil, nil
 	}
-	idx, err := b.Read()
+	idx, err := f.Read()
 	if err != nil {
 		return nil, err
 	}
@@ -277,7 +278,7 @@ func (b *Broker) askedBefore(ctx context.Context, r *Remote, renew string) ([]st
 	if err != nil {
 		return nil, err
 	}
-	o, err := b.Open(idx)
+	o, err := f.Open(idx)
 	if err != nil {
 		return nil, err
 	}
@@ -307,47 +308,47 @@ func notFound(address string, err error) error {
 	case isWrong:
 		return fault.Errorf(fault.WrongResource, "%v; nothing was changed", wrong)
 	case isOther:
-		return fault.Errorf(fault.Fenced, "%s does not send logins to %s; nothing was changed", hostOf(address), fault.Quote(other.Issuer)).Try(fault.Remedy{Do: fault.Login, Provider: address})
+		return fault.Errorf(fault.Fenced, "%s does not send logins to %s; nothing was changed", oauth.HostOf(address), fault.Quote(other.Issuer)).Try(fault.Remedy{Do: fault.Login, Provider: address})
 	case errors.Is(err, oauth.ErrOpen):
 		return fault.Errorf(fault.Usage, "%s wants no login; nothing was changed", address)
 	case errors.Is(err, oauth.ErrNoMetadata):
 		return fault.Errorf(fault.Usage, "%s does not say where to log in, so it is no MCP server with OAuth; nothing was changed", address).
 			Try(fault.Remedy{Do: fault.AddProvider})
 	case failed != nil && (failed.Class == oauth.Unsent || failed.Class == oauth.Throttled):
-		e := fault.Errorf(fault.ProviderUnreachable, "%s or its authorization server can't be asked; nothing was changed", hostOf(address)).Because(failed)
+		e := fault.Errorf(fault.ProviderUnreachable, "%s or its authorization server can't be asked; nothing was changed", oauth.HostOf(address)).Because(failed)
 		if next, ok := failed.Remedy(); ok {
 			e.Next = []fault.Remedy{next}
 		}
 		return e
 	}
-	return fault.Errorf(fault.LoginFailed, "no login is possible at %s; nothing was changed", hostOf(address)).Because(err)
+	return fault.Errorf(fault.LoginFailed, "no login is possible at %s; nothing was changed", oauth.HostOf(address)).Because(err)
 }
 
 // AddRemote keeps a server that FindRemote found as a provider, without a login, and
 // its client's secret, if there is one. A login asks for scopes; none: for what the
 // server says then.
-func (b *Broker) AddRemote(ctx context.Context, r *Remote, scopes []string, secret keystore.Secret) error {
+func AddRemote(ctx context.Context, f *folder.Folder, r *Remote, scopes []string, secret keystore.Secret) error {
 	p := r.entry
 	p.Scopes = scopes
-	return b.AddProvider(ctx, p, secret)
+	return f.AddProvider(ctx, p, secret)
 }
 
 // keepProvider writes the entry of a remote server, if it is another one than before.
-func (b *Broker) keepProvider(ctx context.Context, p oauth.Provider) error {
-	ps, err := b.Providers()
+func keepProvider(ctx context.Context, f *folder.Folder, p oauth.Provider) error {
+	ps, err := f.Providers()
 	if err != nil {
 		return err
 	}
 	if now, ok := ps.Get(p.Name); ok && reflect.DeepEqual(now, p) {
 		return nil
 	}
-	return b.AddProvider(ctx, p, keystore.Secret{})
+	return f.AddProvider(ctx, p, keystore.Secret{})
 }
 
 // provider is the data that the login goes by: the entry's, or what was found just now.
-func (req LoginRequest) provider(b *Broker) (oauth.Provider, error) {
+func (req LoginRequest) provider(f *folder.Folder) (oauth.Provider, error) {
 	if req.Remote == nil {
-		p, err := b.Provider(req.Provider)
+		p, err := f.Provider(req.Provider)
 		if err == nil && p.MCP != "" {
 			err = fault.Errorf(fault.Usage, "provider %s is a remote MCP server, which has to be asked first", p.Name).Try(fault.Remedy{Do: fault.Login, Provider: p.Name})
 		}
@@ -364,7 +365,7 @@ func (req LoginRequest) provider(b *Broker) (oauth.Provider, error) {
 // toRemote makes l ready for a remote MCP server, and keeps that as a provider.
 func (l *login) toRemote(ctx context.Context, idx *index.Index) error {
 	r := l.req.Remote
-	o, err := l.b.Ready(ctx, idx)
+	o, err := l.f.Ready(ctx, idx)
 	if err != nil {
 		return err
 	}
@@ -376,7 +377,7 @@ func (l *login) toRemote(ctx context.Context, idx *index.Index) error {
 		}
 		l.endpoint.ClientSecret = keystore.NewSecret(cs.Secret)
 	}
-	return l.b.keepProvider(ctx, r.entry)
+	return keepProvider(ctx, l.f, r.entry)
 }
 
 // client is what speaks to the login's server.
@@ -384,5 +385,5 @@ func (l *login) client() *oauth.Client {
 	if l.req.Remote != nil {
 		return l.req.Remote.Server.Client()
 	}
-	return &l.b.Client
+	return &l.f.Client
 }

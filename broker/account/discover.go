@@ -1,21 +1,22 @@
-package broker
+package account
 
 import (
 	"context"
 	"errors"
 
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/oauth"
 )
 
 // Discover reads a provider's endpoints from its issuer's discovery document.
-func (b *Broker) Discover(ctx context.Context, issuer string) (oauth.Provider, error) {
+func Discover(ctx context.Context, f *folder.Folder, issuer string) (oauth.Provider, error) {
 	if err := oauth.CheckURL(issuer); err != nil {
 		return oauth.Provider{}, fault.Errorf(fault.Usage, "invalid issuer URL").Because(err)
 	}
-	timed, over := b.Within(ctx, b.HTTPTimeout, forProvider(issuer))
+	timed, over := f.Within(ctx, f.HTTPTimeout, forProvider(issuer))
 	defer over()
-	p, err := b.Client.Discover(timed, issuer)
+	p, err := f.Client.Discover(timed, issuer)
 	if err != nil && ctx.Err() != nil {
 		return p, fault.Errorf(fault.Cancelled, "interrupted; nothing was changed")
 	}
@@ -30,4 +31,8 @@ func (b *Broker) Discover(ctx context.Context, issuer string) (oauth.Provider, e
 		return p, failed
 	}
 	return p, nil
+}
+
+func forProvider(name string) func() string {
+	return func() string { return "waiting for " + name + " to answer" }
 }

@@ -1,0 +1,147 @@
+package account
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/broker/record"
+)
+
+// Removal says what Remove did.
+type Removal struct {
+	Account index.Account
+	Revoked bool
+	Warning string         // why it was not revoked, if it was tried
+	Next    []fault.Remedy // what helps with that
+}
+
+// Revocation says whether Remove ends the login at the provider too.
+type Revocation int
+
+// RevokeOwn leaves a login alone that another program's file still has, RevokeAsAsked
+// does what the removal that was cut off was to do.
+const (
+	RevokeOwn Revocation = iota
+	RevokeNever
+	RevokeAlways
+	RevokeAsAsked
+)
+
+func (how Revocation) of(a *index.Account) bool {
+	switch how {
+	case RevokeAlways:
+		return true
+	case RevokeOwn:
+		return a.Shared == ""
+	case RevokeAsAsked:
+		return a.Revoke
+	}
+	return false
+}
+
+// Remove revokes the account's refresh token at the provider, where how says so
+// and the provider has an endpoint for it (RFC 7009; a failure is a warning),
+// deletes the secrets, and last the entry. A crash on the way leaves an entry
+// marked as being removed, which Remove or doctor finishes.
+func Remove(ctx context.Context, f *folder.Folder, account string, how Revocation) (*Removal, error) {
+	f, release, err := f.Hold()
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	idx, err := f.Read()
+	if err != nil {
+		return nil, err
+	}
+	a, err := pool.FindAccount(idx, account, "")
+	if err != nil {
+		return nil, err
+	}
+	l, err := f.LockAccount(ctx, a.ID, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer l.Release()
+	if idx, err = f.Read(); err != nil {
+		return nil, err
+	}
+	if a = idx.Account(a.ID); a == nil {
+		return nil, folder.Removed()
+	}
+	o, err := f.OpenForChange(ctx, idx)
+	if err != nil {
+		return nil, err
+	}
+	done := &Removal{Account: *a}
+	stored, err := o.Grants(ctx, a.ID)
+	if err != nil {
+		return nil, err
+	}
+	revoke := how.of(a)
+	if err := o.ChangeManifest(ctx, func(m *record.Manifest) { m.Bury(a.ID) }); err != nil {
+		return nil, err
+	}
+	if err := f.Update(ctx, index.Durable, func(idx *index.Index) error {
+		if t := idx.Account(a.ID); t != nil {
+			t.Removing, t.Revoke = true, revoke
+		}
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	folder.Reached("K19")
+	if revoke && stored.Best != nil && !stored.Best.RefreshToken.Empty() && stored.Best.Endpoint.RevocationEndpoint != "" {
+		if err := endLogin(ctx, o, stored.Best); err != nil {
+			done.Warning = notRevoked(stored.Best, err)
+			if e, ok := errors.AsType[*oauth.Error](err); ok {
+				if next, ok := e.Remedy(); ok {
+					done.Next = []fault.Remedy{next}
+				}
+			}
+		} else {
+			done.Revoked = true
+		}
+	}
+	if err := o.DeleteItems(ctx, a.ID); err != nil {
+		return nil, err
+	}
+	if err := o.ChangeManifest(ctx, func(m *record.Manifest) { m.Remove(a.ID) }); err != nil {
+		return nil, err
+	}
+	if err := f.Update(ctx, index.Durable, func(idx *index.Index) error {
+		idx.Drop(a.ID)
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	if g := stored.Best; revoke && g != nil && g.Service.Registration == oauth.RegistrationDynamic {
+		retire(ctx, f, o, g, done)
+	}
+	return done, nil
+}
+
+// notRevoked says who did not end a login, and where a person can.
+func notRevoked(g *record.Grant, err error) string {
+	where := oauth.HostOf(cmp.Or(g.Endpoint.Issuer, g.Endpoint.TokenEndpoint))
+	return fmt.Sprintf("the provider did not revoke the login: %v; it may still be valid: end it in the settings of your account at %s", err, where)
+}
+
+func endLogin(ctx context.Context, o *folder.Opened, g *record.Grant) error {
+	e, err := o.Store.Endpoint(ctx, g)
+	if err != nil {
+		return err
+	}
+	if err := o.Store.CheckRevocation(ctx, g); err != nil {
+		return err
+	}
+	ctx, over := o.Within(ctx, o.HTTPTimeout, func() string { return "waiting for the provider to revoke the login" })
+	defer over()
+	return o.Client.Revoke(ctx, e, g.RefreshToken, "refresh_token")
+}
