@@ -67,10 +67,10 @@ var settings = []setting{
 func setBool(field func(*Config) *bool) func(*Config, string) error {
 	return func(c *Config, v string) error {
 		on, err := strconv.ParseBool(v)
-		if err != nil {
-			return errors.New("must be true or false")
+		if err != nil && v != "on" && v != "off" {
+			return errors.New("must be on or off")
 		}
-		*field(c) = on
+		*field(c) = on || v == "on"
 		return nil
 	}
 }

@@ -257,12 +257,12 @@ authferry provider add google --from google \
 authferry provider remove acme`,
 		"config": `
 authferry config list
-authferry config set failover false`,
+authferry config set failover off`,
 		"config get": `
 authferry config get strategy`,
 		"config set": `
 # never change accounts by itself
-authferry config set failover false
+authferry config set failover off
 # prefer the account whose quota comes back first
 authferry config set strategy soonest-reset
 authferry config set throttle_max 30s`,

@@ -225,6 +225,7 @@ const soon = time.Second
 // a quick command has them caught when it starts to wait for something.
 func run(ctx context.Context, args []string, s streams, catch func()) (code int) {
 	term := newTerminal(s, os.Environ())
+	args = habits(args)
 	wantJSON := asksForJSON(args)
 	args, child := cutCommand(args)
 	defer func() {

@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
 
 	"github.com/authferry/authferry/atomicfile"
@@ -48,12 +47,10 @@ func (c *setupCmd) Run(a *app) error {
 	if c.Client == "" {
 		return c.list(a, m)
 	}
-	clients := setup.Clients()
-	i := slices.IndexFunc(clients, func(known setup.Client) bool { return known.Name == c.Client })
-	if i < 0 {
+	client, ok := setup.Find(c.Client)
+	if !ok {
 		return &fault.Error{Code: fault.Usage, Message: fmt.Sprintf("setup doesn't know a client %q", c.Client), Next: []fault.Remedy{{Do: listSetUp}}}
 	}
-	client := clients[i]
 	for _, provider := range c.Map {
 		if provider == "" {
 			continue // which takes one out
