@@ -40,7 +40,7 @@ func TestEveryHintCanBePasted(t *testing.T) {
 		t.Skip("needs a POSIX shell: the hints of Linux and macOS are split by one")
 	}
 	actions := append(fault.Actions(), help, listSetUp, setUpIn, runIt, execIt, serveAt)
-	if own := writers(); len(own) != len(actions)+3 {
+	if own := writers(); len(own) != len(actions)+2 {
 		t.Errorf("%d actions and %d commands", len(actions), len(own))
 	}
 	if complaint := pasted((hints{}).command(fault.Remedy{Do: reportIt})); complaint != "" { // a pipe
