@@ -5,8 +5,6 @@ import (
 	"context"
 	"slices"
 
-	"github.com/authferry/authferry/broker/account"
-
 	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
@@ -42,21 +40,5 @@ func StillIn(ctx context.Context, f *folder.Folder, a *index.Account) bool {
 	})
 }
 
-// ForDoctor is what doctor asks for: other programs' files, and removals.
-var ForDoctor = doctor.Above{
-	Shared: Shared, StillIn: StillIn,
-	Remove: func(ctx context.Context, f *folder.Folder, id string) (string, error) {
-		done, err := account.Remove(ctx, f, id, account.RevokeAsAsked)
-		told := "the provider was not told"
-		switch {
-		case done != nil && done.Revoked:
-			told = "the login was revoked at the provider"
-		case done != nil && done.Warning != "":
-			told = done.Warning
-		}
-		return told, err
-	},
-	FreeLabel: func(i *index.Index, provider string) string {
-		return account.FreeLabel(i, provider, "")
-	},
-}
+// ForDoctor is what doctor asks for of other programs' files.
+var ForDoctor = doctor.Above{Shared: Shared, StillIn: StillIn}

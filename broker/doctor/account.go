@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
@@ -112,10 +113,17 @@ func (d *examination) tombstone(ctx context.Context, name string, a *index.Accou
 		d.try(name, Warning, fixing, "its removal was cut off")
 		return
 	}
-	told, err := d.above.Remove(ctx, d.f, a.ID)
+	done, err := account.Remove(ctx, d.f, a.ID, account.RevokeAsAsked)
 	if err != nil && fault.CodeOf(err) != fault.NoAccount {
 		d.fail(name, err)
 		return
+	}
+	told := "the provider was not told"
+	switch {
+	case done != nil && done.Revoked:
+		told = "the login was revoked at the provider"
+	case done != nil && done.Warning != "":
+		told = done.Warning
 	}
 	d.say(name, OK, "its removal is finished; %s", told)
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
@@ -178,7 +179,7 @@ func (d *examination) restore(ctx context.Context, l *folder.Rotation, stored re
 	_, err = d.o.Commit(ctx, l, folder.Login{
 		Slot: stored.Slot, Grant: g, Stored: true, Access: acc, AccessSlot: accessSlot, New: &a, // all there is, where the provider gave no refresh token
 		Check: func(i *index.Index) error {
-			a.Label = d.above.FreeLabel(i, g.Provider)
+			a.Label = account.FreeLabel(i, g.Provider, "")
 			if _, err := pool.For(i, a.Pool, a.Provider); err != nil {
 				a.Pool = a.Label
 			}

@@ -19,15 +19,10 @@ type Holding struct {
 
 // Above is what doctor asks of what stands above it. Shared finds the accounts whose login
 // another program's file has too, by their ids. StillIn reports whether the file that an
-// account was taken from, and left in, has a login of its provider yet. Remove finishes a
-// removal, and says what became of the login at the provider. FreeLabel is what a new
-// account can be called.
+// account was taken from, and left in, has a login of its provider yet.
 type Above struct {
 	Shared  func(context.Context, *folder.Folder) map[string]Holding
 	StillIn func(context.Context, *folder.Folder, *index.Account) bool
-
-	Remove    func(ctx context.Context, f *folder.Folder, id string) (told string, err error)
-	FreeLabel func(idx *index.Index, provider string) string
 }
 
 // twins warns of two accounts with one login: whichever refreshes first logs the
