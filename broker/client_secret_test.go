@@ -11,6 +11,7 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/record"
@@ -61,7 +62,7 @@ func TestSharedClientSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, p := range []oauth.Provider{one, two} {
-		if err := b.RemoveProvider(t.Context(), p.Name); err != nil {
+		if err := folder.RemoveProvider(t.Context(), b.Folder, p.Name); err != nil {
 			t.Fatal(err)
 		}
 		if !w.hasSecret(w.broker(), one) {
@@ -78,7 +79,7 @@ func TestSharedClientSecret(t *testing.T) {
 	if err := b.AddProvider(t.Context(), two, keystore.Secret{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.RemoveProvider(t.Context(), two.Name); err != nil {
+	if err := folder.RemoveProvider(t.Context(), b.Folder, two.Name); err != nil {
 		t.Fatal(err)
 	}
 	if w.hasSecret(w.broker(), two) {
@@ -99,7 +100,7 @@ func TestManifestFindsClientSecrets(t *testing.T) {
 		}
 	}
 	w.addAt(w.broker(), gone)
-	if err := w.broker().RemoveProvider(t.Context(), gone.Name); err != nil {
+	if err := folder.RemoveProvider(t.Context(), w.broker().Folder, gone.Name); err != nil {
 		t.Fatal(err)
 	}
 	b, idx := w.opened()

@@ -21,7 +21,7 @@ func TestSettingsOfManyAtOnce(t *testing.T) {
 		func(b *Broker) error { return b.ConfigSet(t.Context(), "strategy", folder.SoonestReset) },
 		func(b *Broker) error { return b.ConfigSet(t.Context(), "throttle_max", "20s") },
 		func(b *Broker) error { return b.ConfigSet(t.Context(), "terms_notice", "false") },
-		func(b *Broker) error { return b.RemoveProvider(t.Context(), "old") },
+		func(b *Broker) error { return folder.RemoveProvider(t.Context(), b.Folder, "old") },
 	}
 	old := testProvider(w.server.URL)
 	old.Name = "old"

@@ -179,5 +179,5 @@ func retire(ctx context.Context, f *folder.Folder, o *folder.Opened, g *record.G
 		f.Log.Warn("a client's record is left over", "provider", g.Provider, "error", err)
 		return
 	}
-	done.Warning = cmp.Or(done.Warning, f.Unregister(ctx, own))
+	done.Warning = cmp.Or(done.Warning, folder.Unregister(ctx, f, own))
 }

@@ -98,7 +98,7 @@ func (f *Folder) AddProvider(ctx context.Context, p oauth.Provider, secret keyst
 // RemoveProvider removes one of the user's own providers; a built-in of that
 // name is back. Accounts stay as they are: their records pin what they need.
 // The client's secret goes when no account can need it any more.
-func (f *Folder) RemoveProvider(ctx context.Context, name string) error {
+func RemoveProvider(ctx context.Context, f *Folder, name string) error {
 	l, err := lockSettings(ctx, f, "providers.toml")
 	if err != nil {
 		return err
@@ -134,7 +134,7 @@ func (f *Folder) RemoveProvider(ctx context.Context, name string) error {
 		return err
 	}
 	own, err := o.DropClient(ctx, p.Endpoint())
-	if warning := f.Unregister(ctx, own); warning != "" {
+	if warning := Unregister(ctx, f, own); warning != "" {
 		f.Warn(warning)
 	}
 	return err
@@ -142,7 +142,7 @@ func (f *Folder) RemoveProvider(ctx context.Context, name string) error {
 
 // Unregister deletes a registration at its server (RFC 7592), as well as it can;
 // warning: it could not.
-func (f *Folder) Unregister(ctx context.Context, own *oauth.Registration) (warning string) {
+func Unregister(ctx context.Context, f *Folder, own *oauth.Registration) (warning string) {
 	if own == nil || own.URI == "" {
 		return ""
 	}

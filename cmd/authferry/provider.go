@@ -7,6 +7,7 @@ import (
 
 	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
 )
@@ -234,7 +235,7 @@ type providerRemoveCmd struct {
 }
 
 func (c *providerRemoveCmd) Run(a *app) error {
-	if err := a.broker.RemoveProvider(a.ctx, c.Name); err != nil {
+	if err := folder.RemoveProvider(a.ctx, a.broker.Folder, c.Name); err != nil {
 		return err
 	}
 	if c.JSON {
