@@ -3,7 +3,7 @@ package broker
 import (
 	"os"
 	"path/filepath"
-	"strings"
+	"slices"
 	"testing"
 	"time"
 
@@ -151,13 +151,14 @@ func TestInitBesideClientSecret(t *testing.T) {
 	if err := at(dir).AddProvider(t.Context(), p, keystore.NewSecret("s")); err != nil {
 		t.Fatal(err)
 	}
-	b, said := at(dir), ""
-	b.Warn = func(m string, _ ...fault.Remedy) { said += m }
+	b := at(dir)
+	var said []fault.Remedy
+	b.Warn = func(_ string, next ...fault.Remedy) { said = next }
 	if _, err := b.InitFileKeystore(t.Context(), filepath.Join(filepath.Dir(dir), "key.txt")); err != nil {
 		t.Fatal(err)
 	}
-	if !w.hasSecret(at(dir), p) || !strings.HasSuffix(said, "authferry keystore migrate file") {
-		t.Errorf("it is lost; warnings: %q", said)
+	if !w.hasSecret(at(dir), p) || !slices.Equal(said, []fault.Remedy{{Do: fault.MigrateKeystore, Value: "file"}}) {
+		t.Errorf("it is lost; the warning's remedies: %v", said)
 	}
 	if _, err := at(dir).MigrateKeystore(t.Context(), keystore.File); err != nil || !w.hasSecret(at(dir), p) {
 		t.Errorf("afterwards: %v", err)
