@@ -1,10 +1,12 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
 )
@@ -29,6 +31,29 @@ func (b *Broker) Holds() ([]AccountHold, error) {
 		}
 	}
 	return all, nil
+}
+
+// AddHold holds an account for that long from now, as a person says; an empty scope is the
+// whole account. Errors: NoAccount, Ambiguous, Usage (the scope, or too many holds).
+func (b *Broker) AddHold(ctx context.Context, account, scope string, d time.Duration) (*AccountHold, error) {
+	scope = cmp.Or(scope, pool.HeldForScope)
+	if err := checkScope(scope); err != nil {
+		return nil, err
+	}
+	var added *AccountHold
+	err := b.updateAccount(ctx, account, func(idx *index.Index, a *index.Account) error {
+		now := time.Now()
+		pool.Forget(a, now)
+		if len(a.Holds) >= pool.MaxHolds {
+			return fault.Errorf(fault.Usage, "account %s has %d holds already", fault.Quote(a.Label), len(a.Holds)).
+				Try(fault.Remedy{Do: fault.ClearHolds, Account: pool.Reference(idx, a)})
+		}
+		b.rules().MoveOn(idx, a, now, func() {
+			added = &AccountHold{a.ID, a.Label, pool.ViewHold(pool.HoldByHand(a, scope, now.Add(d), now))}
+		})
+		return nil
+	})
+	return added, err
 }
 
 // ClearHolds removes the holds of an account, or with scope not empty the one

@@ -160,11 +160,19 @@ func (r *ReportRequest) check() (account string, generation int, err error) {
 	switch {
 	case r.Status != 0 && (r.Status < 100 || r.Status > 599):
 		return "", 0, fault.Errorf(fault.Usage, "the report's status is no HTTP status")
-	case utf8.RuneCountInString(r.HoldScope) > maxScope, !utf8.ValidString(r.HoldScope),
-		slices.ContainsFunc([]rune(r.HoldScope), func(c rune) bool { return !unicode.IsPrint(c) }):
+	case checkScope(r.HoldScope) != nil:
 		return "", 0, fault.Errorf(fault.Usage, "the report's hold_scope is not a short printable text")
 	}
 	return ParseLease(r.Lease)
+}
+
+// checkScope checks a caller's name for what a hold is about.
+func checkScope(scope string) error {
+	if utf8.RuneCountInString(scope) > maxScope || !utf8.ValidString(scope) ||
+		slices.ContainsFunc([]rune(scope), func(c rune) bool { return !unicode.IsPrint(c) }) {
+		return fault.Errorf(fault.Usage, "the scope is not a short printable text")
+	}
+	return nil
 }
 
 // record writes what v says about account id and moves its pool on. All of it is one

@@ -37,7 +37,7 @@ func AddHold(a *index.Account, v ratelimit.Verdict, now time.Time) index.Hold {
 	default: // the one that is over first makes room
 		i = 0
 		for j, o := range a.Holds {
-			if o.Until.Before(a.Holds[i].Until) {
+			if o.Source != PersonSource && (a.Holds[i].Source == PersonSource || o.Until.Before(a.Holds[i].Until)) {
 				i = j
 			}
 		}
@@ -60,9 +60,35 @@ func AddHold(a *index.Account, v ratelimit.Verdict, now time.Time) index.Hold {
 		h.Until = now.Add(d).UTC()
 	case running:
 		h.ProbedAt = old.ProbedAt
+		if old.Source == PersonSource {
+			h.Source, h.Cut = old.Source, false
+		}
 	}
 	h.Extra = old.Extra
 	a.Holds[i] = h
+	return h
+}
+
+// PersonSource is the source of a hold by hand. Such a hold is never probed and never
+// cut; it ends at its time, or when it is cleared.
+const PersonSource = "person"
+
+// HoldByHand makes a held until then, as a person says, and returns that hold. Where a
+// longer one runs that a provider stated, it takes its end. A hold by hand before it is
+// replaced, also by a shorter one.
+func HoldByHand(a *index.Account, scope string, until, now time.Time) index.Hold {
+	h := index.Hold{Scope: scope, Until: until.UTC(), Source: PersonSource, Proven: true, ReportedAt: now.UTC()}
+	a.Holds = slices.DeleteFunc(a.Holds, func(old index.Hold) bool {
+		if old.Scope != scope {
+			return false
+		}
+		if old.Proven && old.Source != PersonSource && old.Until.After(h.Until) {
+			h.Until = old.Until
+		}
+		h.Extra = old.Extra
+		return true
+	})
+	a.Holds = append(a.Holds, h)
 	return h
 }
 

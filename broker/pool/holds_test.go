@@ -187,3 +187,39 @@ func TestFenceProperties(t *testing.T) {
 		}
 	})
 }
+
+// A hold by hand is never probed; what a provider states meanwhile may make it longer, and
+// neither a success, a shorter time nor a guess takes it back.
+func TestHoldByHand(t *testing.T) {
+	idx := &index.Index{Pools: map[string]index.Pool{"p": {Provider: "sim"}},
+		Accounts: []index.Account{{ID: "acc_0000000000000000", Pool: "p", Kind: index.KindAPIKey}}}
+	a := &idx.Accounts[0]
+	stated := func(d time.Duration) ratelimit.Verdict {
+		return ratelimit.Verdict{Kind: ratelimit.Spent, Scope: HeldForScope, Source: "retry-after", Proven: true, Until: testNow.Add(d)}
+	}
+	probed := func() bool { return ProbeCandidate(idx, Selected{Pool: "p"}, testNow.Add(30*time.Minute)) != nil }
+	AddHold(a, stated(5*time.Hour), testNow)
+	if !probed() {
+		t.Fatal("a long hold that the provider stated is not probed")
+	}
+	for _, step := range []struct {
+		what string
+		do   func()
+		want time.Duration
+	}{
+		{"by hand, shorter than stated", func() { HoldByHand(a, HeldForScope, testNow.Add(2*time.Hour), testNow) }, 5 * time.Hour},
+		{"a success", func() { Refute(a, "") }, 5 * time.Hour},
+		{"stated shorter", func() { AddHold(a, stated(time.Minute), testNow) }, 5 * time.Hour},
+		{"a guess", func() { v := stated(time.Minute); v.Proven = false; AddHold(a, v, testNow) }, 5 * time.Hour},
+		{"stated longer", func() { AddHold(a, stated(9*time.Hour), testNow) }, 9 * time.Hour},
+		{"by hand once more", func() { HoldByHand(a, HeldForScope, testNow.Add(time.Hour), testNow) }, time.Hour},
+	} {
+		step.do()
+		if len(a.Holds) != 1 || a.Holds[0].Source != PersonSource || !a.Holds[0].Until.Equal(testNow.Add(step.want)) {
+			t.Fatalf("%s: %+v", step.what, a.Holds)
+		}
+		if probed() {
+			t.Fatalf("%s: a hold by hand was probed", step.what)
+		}
+	}
+}

@@ -31,7 +31,7 @@ func ProbeCandidate(idx *index.Index, sel Selected, now time.Time) *index.Accoun
 			if now.Sub(h.ProbedAt).Abs() < ProbeEvery {
 				return nil // the pool has had its probe
 			}
-			long = long && h.Proven && h.Until.Sub(h.ReportedAt) > worthProbing && now.Sub(h.ReportedAt) >= ProbeEvery
+			long = long && h.Proven && h.Source != PersonSource && h.Until.Sub(h.ReportedAt) > worthProbing && now.Sub(h.ReportedAt) >= ProbeEvery
 			for _, t := range []time.Time{h.ReportedAt, h.ProbedAt} {
 				if t.After(seen) {
 					seen = t

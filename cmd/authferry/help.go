@@ -144,6 +144,7 @@ authferry exec --pool work --env API_TOKEN -- ./deploy.sh`,
 authferry use Personal
 # what runs below this folder uses the pool
 authferry use --pool work --dir ~/work
+authferry use --list
 authferry use --unbind --dir ~/work`,
 		"report": `
 # report a 429, and go on with the next account's token
@@ -151,7 +152,12 @@ authferry report --next <answer.json
 echo '{"lease":"LEASE","status":429}' | authferry report`,
 		"holds": `
 authferry holds
+# leave it alone for half a day
+authferry holds add Work 12h
 authferry holds clear Work`,
+		"holds add": `
+authferry holds add Work 12h
+authferry holds add Work 2d --scope model:opus`,
 		"holds clear": `
 authferry holds clear Work
 authferry holds clear Work --scope model:opus`,

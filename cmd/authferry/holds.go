@@ -4,11 +4,14 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
 )
 
 type holdsCmd struct {
 	List  holdsListCmd  `cmd:"" default:"withargs" hidden:"" help:"Show the holds."`
+	Add   holdsAddCmd   `cmd:"" help:"Hold an account by hand: it isn't used until then."`
 	Clear holdsClearCmd `cmd:"" help:"Remove the holds of an account."`
 }
 
@@ -49,12 +52,37 @@ func scopeText(scope string) string {
 // certainty says what a hold's end is worth.
 func certainty(h pool.HoldView) string {
 	switch {
+	case h.Source == pool.PersonSource:
+		return "by hand"
 	case h.Cut:
 		return "stated longer, cut"
 	case h.Proven:
 		return "stated"
 	}
 	return "guessed"
+}
+
+type holdsAddCmd struct {
+	jsonFlag
+	Account string `arg:"" help:"Label, PROVIDER/LABEL or id."`
+	For     string `arg:"" name:"duration" help:"For how long, as 2h or 3d."`
+	Scope   string `placeholder:"SCOPE" help:"Hold it for this alone (model:opus, say); else the whole account."`
+}
+
+func (c *holdsAddCmd) Run(a *app) error {
+	d, err := oauth.ParseLifetime(c.For)
+	if err != nil {
+		return &fault.Error{Code: fault.Usage, Message: "invalid duration: write it as 2h or 3d"}
+	}
+	h, err := a.broker.AddHold(a.ctx, c.Account, c.Scope, d)
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return a.printJSON(holdsDoc{[]broker.AccountHold{*h}})
+	}
+	a.term.note("account %q: held on %s until %s", h.Label, scopeText(h.Scope), h.Until.Local().Format(time.DateTime))
+	return nil
 }
 
 type holdsClearCmd struct {

@@ -3,7 +3,10 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"os"
 
+	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
 )
@@ -13,16 +16,19 @@ type useCmd struct {
 	Account string `arg:"" optional:"" help:"Label, PROVIDER/LABEL or id."`
 	Pool    string `short:"p" placeholder:"POOL" help:"Bind a directory to this pool instead of to one account."`
 	Dir     string `placeholder:"PATH" help:"Bind this directory, and what is below it. --pool alone binds the current one."`
-	Unbind  bool   `help:"Remove the bindings of --dir."`
+	Unbind  bool   `xor:"bindings" help:"Remove the bindings of --dir; of the current directory without it."`
+	List    bool   `xor:"bindings" help:"List the directories that are bound."`
 }
 
 // Validate is called by kong.
 func (c *useCmd) Validate() error {
 	one := (c.Account == "") != (c.Pool == "")
 	switch {
-	case c.Unbind && (c.Account != "" || c.Pool != "" || c.Dir == ""):
+	case c.Unbind && (c.Account != "" || c.Pool != ""):
 		return fmt.Errorf("--unbind goes with --dir alone")
-	case !c.Unbind && !one:
+	case c.List && (c.Account != "" || c.Pool != "" || c.Dir != ""):
+		return fmt.Errorf("--list goes alone")
+	case !c.Unbind && !c.List && !one:
 		return fmt.Errorf("name an account or a --pool, and not both")
 	}
 	return nil
@@ -38,7 +44,16 @@ type useDoc struct {
 func (c *useCmd) Run(a *app) error {
 	var doc useDoc
 	switch {
+	case c.List:
+		return c.list(a)
 	case c.Unbind:
+		if c.Dir == "" {
+			here, err := os.Getwd()
+			if err != nil {
+				return &fault.Error{Code: fault.Usage, Message: "the working directory is unknown; name one with --dir", Err: err}
+			}
+			c.Dir = here
+		}
 		gone, err := a.broker.Unbind(a.ctx, c.Dir)
 		if err != nil {
 			return err
@@ -82,6 +97,37 @@ func (c *useCmd) Run(a *app) error {
 		return a.printJSON(doc)
 	}
 	return nil
+}
+
+// list shows every directory that is bound.
+func (c *useCmd) list(a *app) error {
+	bound, err := a.broker.Bindings()
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return a.printJSON(struct {
+			Bindings []broker.BindingView `json:"bindings"`
+		}{bound})
+	}
+	if len(bound) == 0 {
+		a.term.note("no directory is bound")
+		return nil
+	}
+	t := newTable("DIRECTORY", "PROVIDER", "USES")
+	t.whole = []int{0}
+	for _, b := range bound {
+		uses := "pool " + b.Pool
+		switch {
+		case b.Account == "":
+		case b.Label == "":
+			uses = "an account that was removed"
+		default:
+			uses = "account " + b.Label
+		}
+		t.add(b.Dir, b.Provider, uses)
+	}
+	return a.show(t)
 }
 
 type disableCmd struct {
