@@ -37,15 +37,16 @@ var floors = []struct {
 	{"broker/ratelimit", 1},
 	{"broker/fault", 2},
 	{"broker/index", 3},
-	{"broker/migrate", 3},
 	{"broker/oauth", 3},
+	{"broker/takeover/source", 3},
 	{"broker/record", 4},
 	{"broker/folder", 5},
 	{"broker/place", 6},
 	{"broker/pool", 7},
 	{"broker/rotation", 8},
 	{"broker/account", 8},
-	{"broker/doctor", 9},
+	{"broker/takeover", 9},
+	{"broker/doctor", 10},
 	{"broker/brokertest", 10},
 	{"broker/torture", 10},
 	{"broker", 10},
@@ -188,7 +189,7 @@ func judge(dir, imported string) string {
 	case from == to:
 		return ""
 	case below >= floor:
-		return dir + " imports " + target + ": imports only point down (cmd → serve → broker → {account, rotation} → pool → place → folder → record → fault, index, oauth, migrate → lock, ratelimit, keystore)"
+		return dir + " imports " + target + ": imports only point down (cmd → serve → broker → takeover → {account, rotation} → pool → place → folder → record → fault, index, oauth → lock, ratelimit, keystore)"
 	}
 	return ""
 }

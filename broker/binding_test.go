@@ -256,7 +256,7 @@ func TestDoctorBindings(t *testing.T) {
 		t.Fatal(err)
 	}
 	var said []string
-	for _, c := range doctor.Examine(t.Context(), b.Folder, false, ForDoctor) {
+	for _, c := range doctor.Examine(t.Context(), b.Folder, false) {
 		if c.Name == "bindings" {
 			said = append(said, c.Message)
 		}

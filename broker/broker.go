@@ -18,8 +18,5 @@ type Broker struct {
 // New makes a Broker. It touches neither disk nor keystore.
 func New(opt Options) *Broker { return &Broker{Folder: folder.New(opt)} }
 
-// in is b in another folder.
-func (b *Broker) in(f *folder.Folder) *Broker { return &Broker{f} }
-
 // rules are those of its folder.
 func (b *Broker) rules() pool.Rules { return pool.RulesOf(b.Folder) }

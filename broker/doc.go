@@ -74,24 +74,9 @@
 //   - The rotation lock (<id>.lock) is held by the rotator, and by remove and
 //     keystore migrate. It alone makes rule 2 true.
 //   - The setup lock is taken alone, by who changes other programs' configuration.
-//   - The import lock is held by who takes logins over, so that two of them make
-//     one account.
 //
 // The manifest's, the settings' and the probe's lock stand with folder, the gate with
 // rotation.
-//
-// # Taking over
-//
-// takeover.go decides about every login of another program's file, custody.go
-// does it. A move stores the login, reads it back and commits the index; only
-// then, if the file is still byte for byte what was read, it loses the entry. So
-// a login is in one place at least at every instant, and in both only for a
-// moment, or because the person wants that or the file changed, which the account
-// remembers (shared). Done again, a move finds by fingerprint what is here
-// already, the spent refresh tokens included (their fingerprints stand in the
-// grant: the index's word is not enough), and takes just that out of the file;
-// what an import that was cut off left in the keystore, and the manifest names, it
-// adopts. A grant without a client to refresh it is not moved: it would end here.
 //
 // # What a crash leaves
 //
@@ -100,8 +85,6 @@
 // with account; these are the rest of the commands'.
 //
 //	K17 while printing              nothing
-//	K18 in import                   the login in the other program's file, here, or in
-//	                                both; the same command works
 //	K20 in rename or migrate        rename: as K6; migrate: before the commit the old
 //	                                keystore counts, after it the new one; copies may
 //	                                be left over, and the manifest beside them lists

@@ -20,7 +20,7 @@ import (
 // doctor wants one check with this outcome that says this.
 func (w *world) doctor(fix bool, status doctor.Status, says string) {
 	w.t.Helper()
-	wants(w.t, doctor.Examine(w.t.Context(), w.broker().Folder, fix, ForDoctor), status, says)
+	wants(w.t, doctor.Examine(w.t.Context(), w.broker().Folder, fix), status, says)
 }
 
 func wants(t *testing.T, checks []doctor.Check, status doctor.Status, says string) {
@@ -36,7 +36,7 @@ func wants(t *testing.T, checks []doctor.Check, status doctor.Status, says strin
 // healthy wants nothing but ok.
 func (w *world) healthy() {
 	w.t.Helper()
-	for _, c := range doctor.Examine(w.t.Context(), w.broker().Folder, false, ForDoctor) {
+	for _, c := range doctor.Examine(w.t.Context(), w.broker().Folder, false) {
 		if c.Status != doctor.OK {
 			w.t.Errorf("%+v", c)
 		}
@@ -217,7 +217,7 @@ func TestDoctorDuringImport(t *testing.T) {
 		store.onSet = func(name string) {
 			if strings.Contains(name, record) {
 				store.onSet = nil
-				checks = doctor.Examine(t.Context(), at(dir).Folder, true, ForDoctor)
+				checks = doctor.Examine(t.Context(), at(dir).Folder, true)
 			}
 		}
 		if _, err := w.addTo(at(dir), "ada"); err != nil {

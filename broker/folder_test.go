@@ -91,10 +91,10 @@ func TestDoctorOfMovedFolder(t *testing.T) {
 	}
 	b := New(Options{Dir: w.dir, LockTimeout: 100 * time.Millisecond})
 	// It would get the lock where it tries a second time.
-	reported := doctor.Examine(t.Context(), b.Folder, false, ForDoctor)
+	reported := doctor.Examine(t.Context(), b.Folder, false)
 	timer := time.AfterFunc(150*time.Millisecond, l.Release)
 	defer timer.Stop()
-	checks := doctor.Examine(t.Context(), b.Folder, true, ForDoctor)
+	checks := doctor.Examine(t.Context(), b.Folder, true)
 	for _, c := range append(reported, checks...) {
 		if c.Name == "copy" {
 			t.Errorf("%+v", c)

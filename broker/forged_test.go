@@ -103,7 +103,7 @@ func TestForgedIdentity(t *testing.T) {
 	if _, err := w.login(ada, account.LoginRequest{Renew: his.ID}); fault.CodeOf(err) != fault.LoginFailed {
 		t.Errorf("renewed: %v", err)
 	}
-	for _, c := range doctor.Examine(t.Context(), w.broker().Folder, true, ForDoctor) {
+	for _, c := range doctor.Examine(t.Context(), w.broker().Folder, true) {
 		if c.Status == doctor.Fail {
 			t.Errorf("%+v", c)
 		}

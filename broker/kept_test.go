@@ -247,7 +247,7 @@ func TestNewLoginWaits(t *testing.T) {
 		t.Fatalf("%v", err)
 	}
 	store.Inject(nil)
-	doctor.Examine(t.Context(), at().Folder, true, ForDoctor)
+	doctor.Examine(t.Context(), at().Folder, true)
 	for _, name := range items() {
 		if strings.Contains(name, "/grant:") {
 			t.Errorf("%s is left, and nobody knows of it", name)

@@ -86,8 +86,8 @@ func TestDoctorOfKilledMigration(t *testing.T) {
 	if _, err := account.Remove(t.Context(), at(dir).Folder, "bob", account.RevokeNever); err != nil {
 		t.Fatal(err)
 	}
-	wants(t, doctor.Examine(t.Context(), at(dir).Folder, false, ForDoctor), doctor.Warning, "the keychain keystore has secrets of this folder too")
-	checks := doctor.Examine(t.Context(), at(dir).Folder, true, ForDoctor)
+	wants(t, doctor.Examine(t.Context(), at(dir).Folder, false), doctor.Warning, "the keychain keystore has secrets of this folder too")
+	checks := doctor.Examine(t.Context(), at(dir).Folder, true)
 	wants(t, checks, doctor.OK, "was in the other keystore alone; it is an account here, as \"sim-1\", and disabled")
 	wants(t, checks, doctor.OK, "removed the secrets of this folder that a migration left in the keychain keystore")
 	for name := range left {
@@ -95,7 +95,7 @@ func TestDoctorOfKilledMigration(t *testing.T) {
 			t.Errorf("%s is still there: %v", name, err)
 		}
 	}
-	for _, c := range doctor.Examine(t.Context(), at(dir).Folder, false, ForDoctor) {
+	for _, c := range doctor.Examine(t.Context(), at(dir).Folder, false) {
 		if c.Status != doctor.OK {
 			t.Errorf("%+v", c)
 		}
@@ -129,7 +129,7 @@ func TestDoctorKeepsWhatIsNewerElsewhere(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	wants(t, doctor.Examine(t.Context(), at(dir).Folder, true, ForDoctor), doctor.Fail, "the file keystore has a newer login than the keychain keystore")
+	wants(t, doctor.Examine(t.Context(), at(dir).Folder, true), doctor.Fail, "the file keystore has a newer login than the keychain keystore")
 	if _, err := at(dir).MigrateKeystore(t.Context(), keystore.File); fault.CodeOf(err) != fault.KeystoreMismatch || !strings.Contains(err.Error(), "newer") {
 		t.Errorf("migrated: %v", err)
 	}
@@ -170,7 +170,7 @@ func TestDoctorBelievesNoIndexOfLeftovers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		doctor.Examine(t.Context(), at(dir).Folder, true, ForDoctor)
+		doctor.Examine(t.Context(), at(dir).Folder, true)
 		if stored, err := open(t, b).Grants(t.Context(), ids[0]); err != nil || stored.Best == nil {
 			t.Errorf("%s: ada's login is gone: %v", name, err)
 		}
@@ -190,7 +190,7 @@ func TestDoctorFetchesTheNewestState(t *testing.T) {
 	if err := open(t, b).DeleteItems(t.Context(), a.ID); err != nil {
 		t.Fatal(err)
 	}
-	if checks := doctor.Examine(t.Context(), b.Folder, true, ForDoctor); slices.ContainsFunc(checks, func(c doctor.Check) bool { return c.Name == "leftovers" && c.Status == doctor.Fail }) {
+	if checks := doctor.Examine(t.Context(), b.Folder, true); slices.ContainsFunc(checks, func(c doctor.Check) bool { return c.Name == "leftovers" && c.Status == doctor.Fail }) {
 		t.Errorf("%+v", checks)
 	}
 	for _, name := range record.Items(idx.Store, a.ID) {
@@ -216,7 +216,7 @@ func TestDoctorFetchesClientSecrets(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	wants(t, doctor.Examine(t.Context(), at(dir).Folder, true, ForDoctor), doctor.OK, "a migration left in the keychain keystore")
+	wants(t, doctor.Examine(t.Context(), at(dir).Folder, true), doctor.OK, "a migration left in the keychain keystore")
 	if has, err := open(t, at(dir)).Store.HasClientSecret(t.Context(), p.Endpoint()); err != nil || !has {
 		t.Errorf("the client secret: %v, %v", has, err)
 	}
@@ -258,7 +258,7 @@ func TestDoctorSealsToAChosenKeyAlone(t *testing.T) {
 		if err := plant(); err != nil {
 			t.Fatal(err)
 		}
-		wants(t, doctor.Examine(t.Context(), b().Folder, true, ForDoctor), doctor.Fail, "was not chosen for what is in the keychain")
+		wants(t, doctor.Examine(t.Context(), b().Folder, true), doctor.Fail, "was not chosen for what is in the keychain")
 		if now := itemsOf(t, dir); !slices.Equal(now, before) {
 			t.Errorf("the keychain has %q, want %q", now, before)
 		}

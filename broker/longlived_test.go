@@ -289,7 +289,7 @@ func TestLongLivedTokenEnds(t *testing.T) {
 	if _, err := w.broker().Refresh(t.Context(), "One"); fault.CodeOf(err) != fault.Usage {
 		t.Errorf("refresh: %v", err)
 	}
-	checks := doctor.Examine(t.Context(), w.broker().Folder, false, ForDoctor)
+	checks := doctor.Examine(t.Context(), w.broker().Folder, false)
 	for _, c := range checks {
 		if c.Status != doctor.OK {
 			t.Errorf("doctor: %+v", c)

@@ -49,7 +49,7 @@ func TestDoctorWithoutAnyIndex(t *testing.T) {
 		}
 		w.doctor(true, doctor.Fail, "with the key file of its vault they can be made anew")
 		examine := func(fix bool) []doctor.Check {
-			return doctor.Examine(t.Context(), New(Options{Dir: w.dir, KeyFile: key}).Folder, fix, ForDoctor)
+			return doctor.Examine(t.Context(), New(Options{Dir: w.dir, KeyFile: key}).Folder, fix)
 		}
 		wants(t, examine(false), doctor.Fail, "the logins in the vault can be had again")
 		wants(t, examine(true), doctor.OK, "it was made anew for what is in the vault")
@@ -92,7 +92,7 @@ func TestDoctorWithoutAnyIndexOfACopy(t *testing.T) {
 		}
 	}
 	b = New(Options{Dir: w.dir, KeyFile: idx.KeyFile})
-	wants(t, doctor.Examine(t.Context(), b.Folder, true, ForDoctor), doctor.Fail, "the vault has the logins of 2 folders")
+	wants(t, doctor.Examine(t.Context(), b.Folder, true), doctor.Fail, "the vault has the logins of 2 folders")
 	if _, err := b.Read(); fault.CodeOf(err) != fault.IndexCorrupt {
 		t.Errorf("%v", err)
 	}
@@ -119,14 +119,14 @@ func TestDoctorOfLostManifest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		wants(t, doctor.Examine(t.Context(), at(dir).Folder, false, ForDoctor), doctor.Warning, "list of what it has of this folder is lost or not complete")
-		wants(t, doctor.Examine(t.Context(), at(dir).Folder, true, ForDoctor), doctor.OK, "list of what it has of this folder is complete again")
+		wants(t, doctor.Examine(t.Context(), at(dir).Folder, false), doctor.Warning, "list of what it has of this folder is lost or not complete")
+		wants(t, doctor.Examine(t.Context(), at(dir).Folder, true), doctor.OK, "list of what it has of this folder is complete again")
 		m, err := open(t, b).Store.Manifest(t.Context())
 		if err != nil || len(m.Accounts) != 1 || m.Accounts[0] != a.ID || len(m.Clients) != 1 || m.Clients[0] != record.ClientKey(p.Endpoint()) {
 			t.Errorf("%+v, %v", m, err)
 		}
 	}
-	for _, c := range doctor.Examine(t.Context(), at(dir).Folder, false, ForDoctor) {
+	for _, c := range doctor.Examine(t.Context(), at(dir).Folder, false) {
 		if c.Status != doctor.OK {
 			t.Errorf("%+v", c)
 		}
@@ -150,12 +150,12 @@ func TestDoctorOfIndexFromBeforeMigration(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		wants(t, doctor.Examine(t.Context(), at(dir).Folder, false, ForDoctor), doctor.Fail, "the logins are in the "+string(to)+" keystore")
-		wants(t, doctor.Examine(t.Context(), at(dir).Folder, true, ForDoctor), doctor.OK, "before the logins were moved to the "+string(to)+" keystore")
+		wants(t, doctor.Examine(t.Context(), at(dir).Folder, false), doctor.Fail, "the logins are in the "+string(to)+" keystore")
+		wants(t, doctor.Examine(t.Context(), at(dir).Folder, true), doctor.OK, "before the logins were moved to the "+string(to)+" keystore")
 		if tok, err := at(dir).Token(t.Context(), TokenRequest{}); err != nil || !w.good(tok.AccessToken.Reveal()) {
 			t.Errorf("%s: %v", to, err)
 		}
-		for _, c := range doctor.Examine(t.Context(), at(dir).Folder, false, ForDoctor) {
+		for _, c := range doctor.Examine(t.Context(), at(dir).Folder, false) {
 			if c.Status != doctor.OK {
 				t.Errorf("%s: %+v", to, c)
 			}
@@ -177,7 +177,7 @@ func TestDoctorDoesNotTurnBackToLeftovers(t *testing.T) {
 		t.Fatal(err)
 	}
 	removeAll(t, filepath.Join(dir, "vault")) // or not mounted
-	wants(t, doctor.Examine(t.Context(), at(dir).Folder, true, ForDoctor), doctor.Fail, "only what a migration left there")
+	wants(t, doctor.Examine(t.Context(), at(dir).Folder, true), doctor.Fail, "only what a migration left there")
 	if idx, err := at(dir).Read(); err != nil || idx.Keystore != string(keystore.File) {
 		t.Errorf("%+v, %v", idx, err)
 	}

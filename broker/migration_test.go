@@ -191,7 +191,7 @@ func TestBackupAfterMigration(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "index.json"), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	doctor.Examine(t.Context(), at(dir).Folder, true, ForDoctor)
+	doctor.Examine(t.Context(), at(dir).Folder, true)
 	if tok, err := at(dir).Token(t.Context(), TokenRequest{}); err != nil || !w.good(tok.AccessToken.Reveal()) {
 		t.Errorf("restored from the backup: %v", err)
 	}

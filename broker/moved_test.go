@@ -119,11 +119,11 @@ func oldIndex(t *testing.T, to keystore.Kind, at killPoint, used bool) {
 	if at == (killPoint{}) { // the keychain has nothing left that could name it
 		restored = atFolder(dir)
 	}
-	checks := doctor.Examine(t.Context(), restored.Folder, true, ForDoctor)
+	checks := doctor.Examine(t.Context(), restored.Folder, true)
 	if err := rotate(); err != nil {
 		t.Errorf("after doctor --fix: %v\n%v", err, checks)
 	}
-	for _, c := range doctor.Examine(t.Context(), here().Folder, false, ForDoctor) {
+	for _, c := range doctor.Examine(t.Context(), here().Folder, false) {
 		if c.Status == doctor.Fail || c.Name == "leftovers" {
 			t.Errorf("afterwards: %+v", c)
 		}

@@ -124,7 +124,7 @@ func TestFolderOfAnother(t *testing.T) {
 			t.Errorf("%s: the hint is %+v", name, e)
 		}
 	}
-	wants(t, doctor.Examine(t.Context(), w.broker().Folder, true, ForDoctor), doctor.Fail, "belongs to user 12345")
+	wants(t, doctor.Examine(t.Context(), w.broker().Folder, true), doctor.Fail, "belongs to user 12345")
 	if now := tree(t, w.dir); now != before {
 		t.Errorf("the folder was\n%s\nand is\n%s", before, now)
 	}
@@ -165,7 +165,7 @@ func TestDoctorOfFilesOfAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	next := func() []fault.Remedy {
-		for _, c := range doctor.Examine(t.Context(), w.broker().Folder, false, ForDoctor) {
+		for _, c := range doctor.Examine(t.Context(), w.broker().Folder, false) {
 			if c.Name == "owner" && strings.Contains(c.Message, index+" belongs to another user than 12345") {
 				return c.Next
 			}

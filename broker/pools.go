@@ -20,9 +20,7 @@ func (b *Broker) Use(ctx context.Context, account string) (*index.Account, error
 		if a.Disabled {
 			return fault.Errorf(fault.NoAccount, "account %s is disabled", fault.Quote(a.Label)).Try(fault.Remedy{Do: fault.Enable, Account: pool.Reference(idx, a)})
 		}
-		p := idx.Pools[a.Pool]
-		p.Current = a.ID
-		idx.Pools[a.Pool] = p
+		idx.Use(a)
 		return nil
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/takeover"
 )
 
 // No path of index.json makes anybody ask a file server, which on Windows would log in
@@ -40,7 +41,7 @@ func TestNetworkShares(t *testing.T) {
 		if folder.IsIn(path, w.dir) {
 			t.Error(path + " is in this folder")
 		}
-		if StillIn(t.Context(), w.broker().Folder, &index.Account{Shared: path}) {
+		if takeover.StillIn(t.Context(), w.broker().Folder, &index.Account{Shared: path}) {
 			t.Error(path + " has been looked at")
 		}
 	}

@@ -17,8 +17,9 @@ import (
 	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
-	"github.com/authferry/authferry/broker/migrate"
 	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/broker/takeover"
+	"github.com/authferry/authferry/broker/takeover/source"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/keystore/keystoretest"
 )
@@ -59,17 +60,17 @@ func (n *newcomer) content() string {
 	return string(data)
 }
 
-func (n *newcomer) request(keep bool) TakeoverRequest {
-	source, ok := migrate.Find("opencode")
+func (n *newcomer) request(keep bool) takeover.Request {
+	program, ok := source.Find("opencode")
 	if !ok {
 		n.t.Fatal("no source opencode")
 	}
-	return TakeoverRequest{Source: source, Path: n.file, Keep: keep}
+	return takeover.Request{Source: program, Path: n.file, Keep: keep}
 }
 
-func (n *newcomer) takeOver(keep bool) (*Takeover, error) {
+func (n *newcomer) takeOver(keep bool) (*takeover.Outcome, error) {
 	n.t.Helper()
-	return n.b.TakeOver(n.t.Context(), n.request(keep))
+	return takeover.Run(n.t.Context(), n.b.Folder, n.request(keep))
 }
 
 func (n *newcomer) accounts() []index.Account {
@@ -195,7 +196,7 @@ func TestTakeOverAtOnce(t *testing.T) {
 	for range 4 {
 		all.Go(func() {
 			b := New(Options{Dir: n.dir, LockTimeout: time.Minute})
-			if _, err := b.TakeOver(t.Context(), n.request(false)); err != nil {
+			if _, err := takeover.Run(t.Context(), b.Folder, n.request(false)); err != nil {
 				t.Error(err)
 			}
 		})
@@ -250,7 +251,7 @@ func TestTakeOverIntoStoresAtOnce(t *testing.T) {
 		var all sync.WaitGroup
 		for i, s := range stores {
 			all.Go(func() {
-				done, err := s.b.TakeOver(t.Context(), n.request(false))
+				done, err := takeover.Run(t.Context(), s.b.Folder, n.request(false))
 				if outcomes[i] = err; done != nil {
 					took[i] = done.Removed
 				}
@@ -286,14 +287,14 @@ func TestTakeOverByAnotherName(t *testing.T) {
 		n.write(`{"sim":` + entry("r1") + `}`)
 		req := n.request(true)
 		req.Path = names[0]
-		if _, err := n.b.TakeOver(t.Context(), req); err != nil {
+		if _, err := takeover.Run(t.Context(), n.b.Folder, req); err != nil {
 			t.Fatal(err)
 		}
 		if a := n.accounts(); len(a) != 1 || a[0].Shared != names[0] {
 			t.Fatalf("kept: %+v", a)
 		}
 		req.Path, req.Keep = names[1], false
-		if done, err := n.b.TakeOver(t.Context(), req); err != nil || done.Removed != 1 {
+		if done, err := takeover.Run(t.Context(), n.b.Folder, req); err != nil || done.Removed != 1 {
 			t.Fatalf("%+v, %v", done, err)
 		}
 		if a := n.accounts(); len(a) != 1 || a[0].Shared != "" {
@@ -316,7 +317,7 @@ func TestTakeOverOfASpentLogin(t *testing.T) {
 		t.Fatalf("%+v", got)
 	}
 	requests := g.server.Ledger().TokenRequests
-	checks := Shared(t.Context(), g.b.Folder)
+	checks := takeover.Shared(t.Context(), g.b.Folder)
 	if len(checks) != 0 {
 		t.Errorf("a file that is at no usual place was found: %v", checks)
 	}
@@ -354,7 +355,7 @@ func TestTakeOverAdopts(t *testing.T) {
 	if err != nil || tok.AccessToken.Reveal() != "access of r1" {
 		t.Errorf("%v", err)
 	}
-	for _, c := range doctor.Examine(t.Context(), n.b.Folder, true, ForDoctor) {
+	for _, c := range doctor.Examine(t.Context(), n.b.Folder, true) {
 		if c.Status != doctor.OK {
 			t.Errorf("%+v", c)
 		}
@@ -367,12 +368,12 @@ func TestTakeOverAdopts(t *testing.T) {
 // Whose login it is by the word of its ID token is the account's identity, so that
 // the next login of that user renews it; another issuer's word is only a name.
 func TestTakeOverIdentity(t *testing.T) {
-	codex, _ := migrate.Find("codex")
+	codex, _ := source.Find("codex")
 	for issuer, subject := range map[string]string{"https://auth.openai.com": "user-1", "https://evil.example": ""} {
 		n := newNewcomer(t, "")
 		id := "e30." + base64.RawURLEncoding.EncodeToString([]byte(`{"iss":"`+issuer+`","sub":"user-1","email":"me@example.com","https://api.openai.com/auth":{"chatgpt_account_id":"org-1"}}`)) + ".x"
 		n.write(`{"tokens":{"id_token":"` + id + `","access_token":"a","refresh_token":"r"}}`)
-		done, err := n.b.TakeOver(t.Context(), TakeoverRequest{Source: codex, Path: n.file, ClientID: "mine"})
+		done, err := takeover.Run(t.Context(), n.b.Folder, takeover.Request{Source: codex, Path: n.file, ClientID: "mine"})
 		if err != nil || len(done.Accounts) != 1 {
 			t.Fatalf("%+v, %v", done, err)
 		}

@@ -183,7 +183,7 @@ func patience(f *folder.Folder, n NewAccount) folder.Patience {
 	return folder.Patience{Deadline: time.Now().Add(f.LoginPatience), Tell: func(message string) { f.Warn(message) }}
 }
 
-// ErrSameIdentity: another process kept a login of this identity just now.
+// ErrSameIdentity is for a login whose identity got an account meanwhile.
 var ErrSameIdentity = errors.New("an account has this identity already")
 
 // home is the account that the login n belongs to, nil for a new one.

@@ -10,6 +10,7 @@ import (
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
+	"github.com/authferry/authferry/broker/takeover"
 )
 
 // account holds one entry of the index against the keystore, which is the truth.
@@ -64,7 +65,7 @@ func (d *examination) account(ctx context.Context, a *index.Account) {
 	}
 	if h, ok := d.shared[a.ID]; ok {
 		d.shares(name, h)
-	} else if a.Shared != "" && d.above.StillIn(ctx, d.f, a) {
+	} else if a.Shared != "" && takeover.StillIn(ctx, d.f, a) {
 		d.try(name, Warning, renew, "%s has this login too; whichever refreshes first logs the other out", a.Shared)
 	}
 }

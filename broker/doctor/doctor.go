@@ -8,6 +8,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/takeover"
 )
 
 // Check is one thing that was looked at.
@@ -34,8 +35,8 @@ var fixing = fault.Remedy{Do: fault.Fix}
 // Examine looks at folder, index, keystore, locks and accounts. It asks no
 // provider. With fix it also mends what can be mended without losing a login; the
 // checks then say how things are afterwards.
-func Examine(ctx context.Context, f *folder.Folder, fix bool, above Above) []Check {
-	d := &examination{f: f, fix: fix, above: above}
+func Examine(ctx context.Context, f *folder.Folder, fix bool) []Check {
+	d := &examination{f: f, fix: fix}
 	if !d.owner() {
 		return d.checks
 	}
@@ -43,7 +44,7 @@ func Examine(ctx context.Context, f *folder.Folder, fix bool, above Above) []Che
 	if d.index(ctx) {
 		if d.keystore(ctx) && d.idx.Store != "" && d.manifest(ctx) {
 			d.leftovers(ctx)
-			d.shared = d.above.Shared(ctx, d.f)
+			d.shared = takeover.Shared(ctx, d.f)
 			for i := range d.idx.Accounts {
 				d.account(ctx, &d.idx.Accounts[i])
 			}
@@ -61,10 +62,9 @@ func Examine(ctx context.Context, f *folder.Folder, fix bool, above Above) []Che
 type examination struct {
 	f      *folder.Folder
 	fix    bool
-	above  Above
 	idx    *index.Index
-	o      *folder.Opened     // once the keystore works
-	shared map[string]Holding // by account: another program has its login too
+	o      *folder.Opened              // once the keystore works
+	shared map[string]takeover.Holding // by account: another program has its login too
 	checks []Check
 }
 

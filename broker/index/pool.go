@@ -73,3 +73,13 @@ func (ix *Index) Drop(id string) {
 		ix.Pools[pool] = p
 	}
 }
+
+// Use makes an account the current one of its pool.
+func (ix *Index) Use(a *Account) {
+	p := ix.Pools[a.Pool]
+	p.Current = a.ID
+	if ix.Pools == nil {
+		ix.Pools = map[string]Pool{}
+	}
+	ix.Pools[a.Pool] = p
+}

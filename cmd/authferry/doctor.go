@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
@@ -18,7 +17,7 @@ type doctorCmd struct {
 
 func (c *doctorCmd) Run(a *app) error {
 	over := a.term.step(folder.Step{Doing: func() string { return "examining the keystore and every account" }})
-	checks := append(doctor.Examine(a.ctx, a.broker.Folder, c.Fix, broker.ForDoctor), a.proxyChecks()...)
+	checks := append(doctor.Examine(a.ctx, a.broker.Folder, c.Fix), a.proxyChecks()...)
 	checks = append(checks, clientChecks()...)
 	over()
 	failed := 0

@@ -5,8 +5,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/broker/takeover"
 )
 
 // homeCmd is authferry alone: what is set up, what is found, what to do next. It
@@ -48,7 +48,7 @@ func (c *homeCmd) Run(a *app) error {
 	}
 	if found := a.importable(); found != nil {
 		var names, commands []string
-		var advice []broker.Advice
+		var advice []takeover.Advice
 		for _, f := range found {
 			names = append(names, inWords(f))
 			if f.Refreshable("") {

@@ -10,11 +10,11 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
-	"github.com/authferry/authferry/broker/migrate"
 	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/broker/takeover"
+	"github.com/authferry/authferry/broker/takeover/source"
 )
 
 // importFileCmd is `authferry import PROGRAM`; kong knows which program.
@@ -38,15 +38,15 @@ Nothing is refreshed to look whether a login still works.`
 }
 
 func (c *importFileCmd) Run(a *app, k *kong.Context) error {
-	source, ok := migrate.Find(k.Selected().Name)
+	program, ok := source.Find(k.Selected().Name)
 	if !ok {
 		return fmt.Errorf("no such program: %s", k.Selected().Name)
 	}
-	return c.run(a, source)
+	return c.run(a, program)
 }
 
-func (c *importFileCmd) run(a *app, source migrate.Source) error {
-	reqs := c.requests(source)
+func (c *importFileCmd) run(a *app, program source.Source) error {
+	reqs := c.requests(program)
 	if c.DryRun {
 		return c.preview(a, reqs)
 	}
@@ -61,7 +61,7 @@ func (c *importFileCmd) run(a *app, source migrate.Source) error {
 	views, skipped := []pool.AccountView{}, []skippedDoc{}
 	var failed []error
 	for _, req := range reqs {
-		done, err := a.broker.TakeOver(a.ctx, req)
+		done, err := takeover.Run(a.ctx, a.broker.Folder, req)
 		failed = append(failed, err)
 		if done == nil {
 			continue
@@ -85,16 +85,16 @@ func (c *importFileCmd) run(a *app, source migrate.Source) error {
 }
 
 // requests are one for each place at which the program has something.
-func (c *importFileCmd) requests(source migrate.Source) []broker.TakeoverRequest {
-	req := broker.TakeoverRequest{Source: source, Path: c.Path, Keep: c.Keep, ClientID: c.ClientID}
+func (c *importFileCmd) requests(program source.Source) []takeover.Request {
+	req := takeover.Request{Source: program, Path: c.Path, Keep: c.Keep, ClientID: c.ClientID}
 	if c.Path != "" {
 		if abs, err := filepath.Abs(c.Path); err == nil {
 			req.Path = abs
 		}
-		return []broker.TakeoverRequest{req}
+		return []takeover.Request{req}
 	}
-	var reqs []broker.TakeoverRequest
-	for _, req.Path = range source.Present() {
+	var reqs []takeover.Request
+	for _, req.Path = range program.Present() {
 		reqs = append(reqs, req)
 	}
 	if reqs == nil { // the keychain's item, or an error that names the places
@@ -105,7 +105,7 @@ func (c *importFileCmd) requests(source migrate.Source) []broker.TakeoverRequest
 }
 
 // tell says in words what was done.
-func (c *importFileCmd) tell(a *app, done *broker.Takeover) {
+func (c *importFileCmd) tell(a *app, done *takeover.Outcome) {
 	for _, s := range done.Skipped {
 		a.term.note("skipped %q: %s", s.Entry, s.Reason)
 		a.term.hint(a.term.hints.lines(s.Next))
@@ -141,7 +141,7 @@ type skippedDoc struct {
 	Reason string `json:"reason"`
 }
 
-func (t *terminal) skipped(all []broker.SkippedLogin) (docs []skippedDoc) {
+func (t *terminal) skipped(all []takeover.Skipped) (docs []skippedDoc) {
 	for _, s := range all {
 		reason := s.Reason
 		if hint := t.hints.lines(s.Next); hint != "" {
@@ -153,10 +153,10 @@ func (t *terminal) skipped(all []broker.SkippedLogin) (docs []skippedDoc) {
 }
 
 // preview shows what would be done; it changes nothing.
-func (c *importFileCmd) preview(a *app, reqs []broker.TakeoverRequest) error {
-	logins, skipped := []broker.TakeoverLogin{}, []skippedDoc{}
+func (c *importFileCmd) preview(a *app, reqs []takeover.Request) error {
+	logins, skipped := []takeover.Login{}, []skippedDoc{}
 	for _, req := range reqs {
-		plan, err := a.broker.PlanTakeover(a.ctx, req)
+		plan, err := takeover.Plan(a.ctx, a.broker.Folder, req)
 		if err != nil {
 			return err
 		}
@@ -172,12 +172,12 @@ func (c *importFileCmd) preview(a *app, reqs []broker.TakeoverRequest) error {
 		return nil
 	}
 	return a.printJSON(struct {
-		Accounts []broker.TakeoverLogin `json:"accounts"`
-		Skipped  []skippedDoc           `json:"skipped"`
+		Accounts []takeover.Login `json:"accounts"`
+		Skipped  []skippedDoc     `json:"skipped"`
 	}{logins, skipped})
 }
 
-func (t *terminal) planTable(plan *broker.Takeover) *table {
+func (t *terminal) planTable(plan *takeover.Outcome) *table {
 	h := t.hints
 	rows := newTable()
 	rows.add(plan.Title + ": " + plan.Path)
@@ -209,7 +209,7 @@ func (t *terminal) planTable(plan *broker.Takeover) *table {
 
 // choose asks whether to move or to keep, where there is something of which that is
 // the question. Where nothing can be taken, what comes next says why.
-func (c *importFileCmd) choose(a *app, reqs []broker.TakeoverRequest) error {
+func (c *importFileCmd) choose(a *app, reqs []takeover.Request) error {
 	question, flags := "Move them here, keep them in both places, or leave it? [move/keep/N]", []string{"move", "keep"}
 	idle, plans, err := c.plans(a, reqs, false)
 	if err != nil {
@@ -221,7 +221,7 @@ func (c *importFileCmd) choose(a *app, reqs []broker.TakeoverRequest) error {
 			return err
 		}
 	}
-	advised := slices.ContainsFunc(plans, func(p *broker.Takeover) bool { return len(p.Advice) > 0 })
+	advised := slices.ContainsFunc(plans, func(p *takeover.Outcome) bool { return len(p.Advice) > 0 })
 	if idle && (advised || a.present()) {
 		return nil
 	}
@@ -250,11 +250,11 @@ func (c *importFileCmd) choose(a *app, reqs []broker.TakeoverRequest) error {
 }
 
 // plans are what would be done; idle: nothing.
-func (c *importFileCmd) plans(a *app, reqs []broker.TakeoverRequest, keep bool) (idle bool, all []*broker.Takeover, err error) {
+func (c *importFileCmd) plans(a *app, reqs []takeover.Request, keep bool) (idle bool, all []*takeover.Outcome, err error) {
 	idle = true
 	for _, req := range reqs {
 		req.Keep = keep
-		plan, err := a.broker.PlanTakeover(a.ctx, req)
+		plan, err := takeover.Plan(a.ctx, a.broker.Folder, req)
 		if err != nil {
 			return false, nil, err
 		}
@@ -265,10 +265,10 @@ func (c *importFileCmd) plans(a *app, reqs []broker.TakeoverRequest, keep bool) 
 
 // importable are the logins of other programs that could be taken over. It touches
 // neither network nor keychain.
-func (a *app) importable() []broker.Importable { return a.broker.Importable(a.ctx) }
+func (a *app) importable() []takeover.Found { return takeover.Importable(a.ctx, a.broker.Folder) }
 
 // inWords is "OpenCode (anthropic, openai)".
-func inWords(f broker.Importable) string {
+func inWords(f takeover.Found) string {
 	var providers []string
 	for _, l := range f.Logins {
 		if !slices.Contains(providers, l.Provider) {
@@ -292,7 +292,7 @@ func (a *app) offerImport(provider, clientID string, ask bool) (taken bool, err 
 		for _, advice := range f.Advice {
 			a.term.note("%s: %s", advice.Text, a.term.hints.command(advice.Next))
 		}
-		fits := func(l broker.TakeoverLogin) bool { return provider == "" || l.Provider == provider }
+		fits := func(l takeover.Login) bool { return provider == "" || l.Provider == provider }
 		lasting := f.Refreshable(provider) || clientID != "" && slices.ContainsFunc(f.Logins, fits)
 		if !ask || !a.present() || !lasting {
 			continue

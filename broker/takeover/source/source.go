@@ -1,4 +1,4 @@
-package migrate
+package source
 
 import (
 	"os"
@@ -26,14 +26,14 @@ type Source struct {
 	item func() (service, account string)
 }
 
-// Sources are all that there are.
-func Sources() []Source {
+// All are all that there are.
+func All() []Source {
 	return []Source{openCode, claudeCode, codex, gemini, multiAuth, antigravity}
 }
 
 // Find returns the source of that name.
 func Find(name string) (Source, bool) {
-	all := Sources()
+	all := All()
 	if i := slices.IndexFunc(all, func(s Source) bool { return s.Name == name }); i >= 0 {
 		return all[i], true
 	}

@@ -1,4 +1,4 @@
-package migrate
+package source
 
 import (
 	"encoding/json"
@@ -9,8 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/authferry/authferry/rawtext"
 	"github.com/tailscale/hujson"
+
+	"github.com/authferry/authferry/rawtext"
 )
 
 // node is a value in a JSON text, with its place there.

@@ -1,4 +1,4 @@
-package migrate
+package source
 
 import (
 	"errors"
@@ -49,7 +49,7 @@ func TestPlaces(t *testing.T) {
 		}
 		t.Setenv(test.variable, "")
 	}
-	for _, s := range Sources() {
+	for _, s := range All() {
 		if got, ok := Find(s.Name); !ok || got.Title != s.Title {
 			t.Errorf("Find(%q) = %v, %v", s.Name, got.Title, ok)
 		}

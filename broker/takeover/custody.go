@@ -1,4 +1,4 @@
-package broker
+package takeover
 
 import (
 	"context"
@@ -14,24 +14,24 @@ import (
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
-	"github.com/authferry/authferry/broker/migrate"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
+	"github.com/authferry/authferry/broker/takeover/source"
 )
 
-// TakeOver keeps the logins of another program's file as accounts, and unless
+// Run keeps the logins of another program's file as accounts, and unless
 // they are to be kept there takes them out of it: each is stored, read back and
 // in the index before the file, if it is still what was read, loses it. So a
 // login is always in one place at least, whatever instant this process dies at,
 // and doing it again goes on where it stopped. Nothing is refreshed.
 //
 // Where the file can't lose an entry after all, both programs have that login,
-// and Warn is told. Errors: as from PlanTakeover; Fenced where another import took
+// and Warn is told. Errors: as from Plan; Fenced where another import took
 // an entry at the same moment, so that two stores have that login; Usage where a login could not
 // be refreshed here and there is no other; those of Add. What was taken before an
-// error stays taken, and is in the Takeover that comes with it.
-func (b *Broker) TakeOver(ctx context.Context, req TakeoverRequest) (*Takeover, error) {
-	t, err := b.newTakeover(ctx, req, false)
+// error stays taken, and is in the Outcome that comes with it.
+func Run(ctx context.Context, f *folder.Folder, req Request) (*Outcome, error) {
+	t, err := newTakeover(ctx, f, req, false)
 	if err != nil {
 		return nil, err
 	}
@@ -39,21 +39,21 @@ func (b *Broker) TakeOver(ctx context.Context, req TakeoverRequest) (*Takeover, 
 		return nil, err
 	}
 	if t.file.OpenTo != "" {
-		b.Warn(fmt.Sprintf("%s may be read by %s, so its logins may be known: a new login each is the safe way", t.file.Path, t.file.OpenTo))
+		f.Warn(fmt.Sprintf("%s may be read by %s, so its logins may be known: a new login each is the safe way", t.file.Path, t.file.OpenTo))
 	}
 	if !t.busy() {
 		return t.outcome(), nil
 	}
-	if err := b.Make(); err != nil {
+	if err := f.Make(); err != nil {
 		return nil, err
 	}
-	lock, err := b.Lock(ctx, lock.Import)
+	lock, err := f.Lock(ctx, lock.Import)
 	if err != nil {
 		return nil, err
 	}
 	defer lock.Release()
 	// Another process may have taken them while this one waited.
-	if t, err = b.newTakeover(ctx, req, false); err != nil {
+	if t, err = newTakeover(ctx, f, req, false); err != nil {
 		return nil, err
 	}
 	if !req.Keep && req.Path != "" {
@@ -88,7 +88,7 @@ func (t *takeover) refusal() error {
 		fault.Quote(refused.login.Entry), t.req.Source.Title, refused.reason, refused.n.Provider.TokenAdvice()).Try(*refused.next)
 }
 
-func (t *takeover) do(ctx context.Context) (*Takeover, error) {
+func (t *takeover) do(ctx context.Context) (*Outcome, error) {
 	o := t.outcome()
 	var failed error
 	var at atomic.Int32
@@ -103,7 +103,7 @@ func (t *takeover) do(ctx context.Context) (*Takeover, error) {
 		// From here on an interrupt waits: it would leave the login half taken.
 		a, err := t.keep(context.WithoutCancel(ctx), c)
 		if errors.Is(err, account.ErrSameIdentity) || fault.CodeOf(err) == fault.LabelTaken {
-			o.Skipped = append(o.Skipped, SkippedLogin{Skipped: migrate.Skipped{Entry: c.login.Entry, Reason: err.Error()}})
+			o.Skipped = append(o.Skipped, Skipped{Skipped: source.Skipped{Entry: c.login.Entry, Reason: err.Error()}})
 			continue
 		}
 		if failed = err; failed != nil {
@@ -139,13 +139,17 @@ func (t *takeover) keep(ctx context.Context, c *candidate) (*index.Account, erro
 
 // carryOver makes current what was current there, and takes over that accounts
 // were not to be changed, where nothing here is older than this import.
-func (t *takeover) carryOver(ctx context.Context, o *Takeover) error {
+func (t *takeover) carryOver(ctx context.Context, o *Outcome) error {
 	if len(o.Accounts) == 0 {
 		return nil
 	}
 	for _, c := range t.candidates {
 		if pool, _, _ := t.idx.FindPool(c.n.Provider.Name); c.login.Current && c.reason == "" && c.held != "" && len(t.idx.Members(pool)) == 0 {
-			if _, err := t.Use(ctx, c.held); err != nil && fault.CodeOf(err) != fault.NoAccount {
+			if err := t.Change(ctx, index.Durable, c.held, func(idx *index.Index, a *index.Account) {
+				if !a.Disabled {
+					idx.Use(a)
+				}
+			}); err != nil && fault.CodeOf(err) != fault.NoAccount {
 				return err
 			}
 		}
@@ -169,8 +173,8 @@ func onOff(on bool) string {
 }
 
 // release takes out of the file what the keystore demonstrably has.
-func (t *takeover) release(ctx context.Context, o *Takeover) error {
-	var going []migrate.Login
+func (t *takeover) release(ctx context.Context, o *Outcome) error {
+	var going []source.Login
 	var ids []string
 	stored := map[string]bool{} // providers and fingerprints
 	key := func(c *candidate) string { return c.login.Provider + " " + record.Fingerprint(c.login.Secret()) }
@@ -211,7 +215,7 @@ func (t *takeover) release(ctx context.Context, o *Takeover) error {
 // gone are those of the accounts whose entry somebody else took out of the file
 // since it was read.
 func (t *takeover) gone(ctx context.Context, ids []string) (gone []string) {
-	now, err := t.openFile(ctx, t.req)
+	now, err := openFile(ctx, t.Folder, t.req)
 	if err != nil && fault.CodeOf(err) != fault.NoAccount {
 		return nil
 	}
@@ -219,9 +223,9 @@ func (t *takeover) gone(ctx context.Context, ids []string) (gone []string) {
 		if c.held == "" || !slices.Contains(ids, c.held) {
 			continue
 		}
-		there := now != nil && (slices.ContainsFunc(now.Logins, func(l migrate.Login) bool {
+		there := now != nil && (slices.ContainsFunc(now.Logins, func(l source.Login) bool {
 			return l.Entry == c.login.Entry && l.Provider == c.login.Provider || l.Secret().Equal(c.login.Secret())
-		}) || slices.ContainsFunc(now.Skipped, func(s migrate.Skipped) bool { return s.Entry == c.login.Entry }))
+		}) || slices.ContainsFunc(now.Skipped, func(s source.Skipped) bool { return s.Entry == c.login.Entry }))
 		if !there {
 			gone = append(gone, c.held)
 		}
@@ -253,7 +257,7 @@ func (t *takeover) outrun(ids []string) error {
 		Try(next...)
 }
 
-func (t *takeover) remove(ctx context.Context, going []migrate.Login) error {
+func (t *takeover) remove(ctx context.Context, going []source.Login) error {
 	if t.req.Path == "" {
 		return t.removeItem(ctx, going)
 	}
@@ -266,16 +270,16 @@ func (t *takeover) remove(ctx context.Context, going []migrate.Login) error {
 
 // removeItem deletes a keychain item that holds nothing else: one that does is not
 // authferry's to write.
-func (t *takeover) removeItem(ctx context.Context, going []migrate.Login) error {
+func (t *takeover) removeItem(ctx context.Context, going []source.Login) error {
 	if left, _ := t.file.Without(going); strings.Trim(string(left), " \t\r\n{}") != "" {
 		return errors.New("the item holds more than the login; log out there")
 	}
-	now, err := t.openFile(ctx, t.req)
+	now, err := openFile(ctx, t.Folder, t.req)
 	if err != nil {
 		return err
 	}
 	if !now.Same(t.file) {
-		return migrate.ErrChanged
+		return source.ErrChanged
 	}
 	item, _ := foreignItem(t.req.Source)
 	ctx, cancel := context.WithTimeout(ctx, t.KeychainTimeout)
@@ -349,27 +353,27 @@ func (t *takeover) share(ctx context.Context, ids []string, where string) error 
 	})
 }
 
-// Importable is another program's file with logins that are not here yet.
-type Importable struct {
-	Source migrate.Source
+// Found is another program's file with logins that are not here yet.
+type Found struct {
+	Source source.Source
 	Path   string
-	Logins []TakeoverLogin
+	Logins []Login
 	Advice []Advice // about those that can't be refreshed here
 }
 
 // Refreshable reports that a login of the provider, or with "" of any, can be taken over
 // to stay.
-func (f Importable) Refreshable(provider string) bool {
-	return slices.ContainsFunc(f.Logins, func(l TakeoverLogin) bool { return !l.alien && (provider == "" || l.Provider == provider) })
+func (f Found) Refreshable(provider string) bool {
+	return slices.ContainsFunc(f.Logins, func(l Login) bool { return !l.alien && (provider == "" || l.Provider == provider) })
 }
 
 // Importable looks in every usual place. It touches neither network nor keystore,
 // and passes over a file that can't be read.
-func (b *Broker) Importable(ctx context.Context) []Importable {
-	var all []Importable
-	for _, s := range migrate.Sources() {
+func Importable(ctx context.Context, f *folder.Folder) []Found {
+	var all []Found
+	for _, s := range source.All() {
 		for _, path := range s.Present() {
-			t, err := b.newTakeover(ctx, TakeoverRequest{Source: s, Path: path}, true)
+			t, err := newTakeover(ctx, f, Request{Source: s, Path: path}, true)
 			if err != nil {
 				continue
 			}
@@ -382,7 +386,7 @@ func (b *Broker) Importable(ctx context.Context) []Importable {
 				}
 			}
 			if o := t.outcome(); o.Logins != nil {
-				all = append(all, Importable{s, path, o.Logins, o.Advice})
+				all = append(all, Found{s, path, o.Logins, o.Advice})
 			}
 		}
 	}

@@ -1,4 +1,4 @@
-package broker
+package takeover
 
 import (
 	"cmp"
@@ -14,27 +14,28 @@ import (
 
 	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
-	"github.com/authferry/authferry/broker/migrate"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/ratelimit"
 	"github.com/authferry/authferry/broker/record"
+	"github.com/authferry/authferry/broker/takeover/source"
 	"github.com/authferry/authferry/keystore"
 )
 
-// TakeoverRequest says whose logins are to be taken over, and how.
-type TakeoverRequest struct {
-	Source   migrate.Source
+// Request says whose logins are to be taken over, and how.
+type Request struct {
+	Source   source.Source
 	Path     string // empty: the source's keychain item
 	Keep     bool   // leave the other program's login where it is
 	ClientID string // that the grants were issued to; empty: the provider's
 }
 
-// Takeover is what taking over the logins of one file comes to.
-type Takeover struct {
+// Outcome is what taking over the logins of one file comes to.
+type Outcome struct {
 	Title, Path string
-	Logins      []TakeoverLogin // that are to be taken
-	Skipped     []SkippedLogin  // that are not, and why
+	Logins      []Login         // that are to be taken
+	Skipped     []Skipped       // that are not, and why
 	Accounts    []index.Account // that were made
 	Removed     int             // entries that the file no longer has
 	Finish      fault.Remedy    // what takes the logins out of the file
@@ -43,8 +44,8 @@ type Takeover struct {
 	Advice      []Advice        // about the logins that can't be refreshed here
 }
 
-// TakeoverLogin is one login that is to be taken over. No secret.
-type TakeoverLogin struct {
+// Login is one login that is to be taken over. No secret.
+type Login struct {
 	Entry     string    `json:"entry"`
 	Label     string    `json:"label"`
 	Was       string    `json:"renamed_from,omitempty"` // the label that it can't have
@@ -65,9 +66,9 @@ type Advice struct {
 	Next fault.Remedy
 }
 
-// SkippedLogin is a login that is not taken over, and what could be done about it.
-type SkippedLogin struct {
-	migrate.Skipped
+// Skipped is a login that is not taken over, and what could be done about it.
+type Skipped struct {
+	source.Skipped
 	Next []fault.Remedy `json:"-"`
 }
 
@@ -81,7 +82,7 @@ func adviseOn(p oauth.Provider) Advice {
 
 // candidate is one login of a file, and what is to become of it.
 type candidate struct {
-	login  migrate.Login
+	login  source.Login
 	n      account.NewAccount
 	was    string        // the label that it can't have
 	reason string        // why it is skipped; empty: it is taken
@@ -94,9 +95,9 @@ type candidate struct {
 
 // takeover is one that is under way.
 type takeover struct {
-	*Broker
-	req        TakeoverRequest
-	file       *migrate.File
+	*folder.Folder
+	req        Request
+	file       *source.File
 	providers  *oauth.Providers
 	idx        *index.Index
 	names      []string // the file's, as the index has them; a link leads to it too
@@ -105,30 +106,30 @@ type takeover struct {
 	tried      map[string]int // the number that was last put behind a label
 }
 
-// PlanTakeover says what TakeOver would do now; it changes nothing. Errors: Usage
+// Plan says what Run would do now; it changes nothing. Errors: Usage
 // for a file that does not do, NoAccount for none, and those of keystore and index.
-func (b *Broker) PlanTakeover(ctx context.Context, req TakeoverRequest) (*Takeover, error) {
-	t, err := b.newTakeover(ctx, req, false)
+func Plan(ctx context.Context, f *folder.Folder, req Request) (*Outcome, error) {
+	t, err := newTakeover(ctx, f, req, false)
 	if err != nil {
 		return nil, err
 	}
 	return t.outcome(), nil
 }
 
-func (b *Broker) newTakeover(ctx context.Context, req TakeoverRequest, shallow bool) (*takeover, error) {
-	t := &takeover{Broker: b, req: req, shallow: shallow, tried: map[string]int{}}
+func newTakeover(ctx context.Context, f *folder.Folder, req Request, shallow bool) (*takeover, error) {
+	t := &takeover{Folder: f, req: req, shallow: shallow, tried: map[string]int{}}
 	var err error
-	if t.file, err = b.openFile(ctx, req); err != nil {
+	if t.file, err = openFile(ctx, f, req); err != nil {
 		return nil, err
 	}
-	if t.providers, err = b.Providers(); err != nil {
+	if t.providers, err = f.Providers(); err != nil {
 		return nil, err
 	}
-	if t.idx, err = b.ReadOrEmpty(); err != nil {
+	if t.idx, err = f.ReadOrEmpty(); err != nil {
 		return nil, err
 	}
 	for _, a := range t.idx.Accounts {
-		if a.Shared != "" && (a.Shared == t.file.Path || !b.Strange(a.Shared)) && t.file.At(a.Shared) {
+		if a.Shared != "" && (a.Shared == t.file.Path || !f.Strange(a.Shared)) && t.file.At(a.Shared) {
 			t.names = append(t.names, a.Shared)
 		}
 	}
@@ -138,16 +139,16 @@ func (b *Broker) newTakeover(ctx context.Context, req TakeoverRequest, shallow b
 	return t, nil
 }
 
-func (b *Broker) openFile(ctx context.Context, req TakeoverRequest) (*migrate.File, error) {
+func openFile(ctx context.Context, f *folder.Folder, req Request) (*source.File, error) {
 	if req.Path != "" {
-		f, err := migrate.Open(req.Source, req.Path)
-		return f, fileError(err, req)
+		file, err := source.Open(req.Source, req.Path)
+		return file, fileError(err, req)
 	}
 	item, ok := foreignItem(req.Source)
 	if !ok {
 		return nil, fileError(fs.ErrNotExist, req)
 	}
-	ctx, cancel := context.WithTimeout(ctx, b.KeychainTimeout)
+	ctx, cancel := context.WithTimeout(ctx, f.KeychainTimeout)
 	defer cancel()
 	v, err := item.Get(ctx)
 	if errors.Is(err, keystore.ErrNotFound) {
@@ -156,20 +157,20 @@ func (b *Broker) openFile(ctx context.Context, req TakeoverRequest) (*migrate.Fi
 	if err != nil {
 		return nil, record.Fault(err)
 	}
-	f, err := migrate.Parse(req.Source, "the keychain item "+item.Service, []byte(v.Reveal()))
-	return f, fileError(err, req)
+	file, err := source.Parse(req.Source, "the keychain item "+item.Service, []byte(v.Reveal()))
+	return file, fileError(err, req)
 }
 
-func foreignItem(s migrate.Source) (keystore.Foreign, bool) {
+func foreignItem(s source.Source) (keystore.Foreign, bool) {
 	service, account, ok := s.Item()
 	return keystore.Foreign{Service: service, Account: account}, ok
 }
 
-func fileError(err error, req TakeoverRequest) error {
+func fileError(err error, req Request) error {
 	if err == nil {
 		return nil
 	}
-	if bad, ok := errors.AsType[*migrate.BadFileError](err); ok {
+	if bad, ok := errors.AsType[*source.BadFileError](err); ok {
 		return fault.Errorf(fault.Usage, "nothing can be taken over from %s: %s; nothing was changed", bad.Path, bad.Reason)
 	}
 	if errors.Is(err, fs.ErrNotExist) {
@@ -437,8 +438,8 @@ func (t *takeover) name(c *candidate) {
 }
 
 // outcome is the plan as a person sees it.
-func (t *takeover) outcome() *Takeover {
-	o := &Takeover{
+func (t *takeover) outcome() *Outcome {
+	o := &Outcome{
 		Title: t.req.Source.Title, Path: t.file.Path, Skipped: skipped(t.file.Skipped),
 		Finish: fault.Remedy{Do: fault.Import, Name: t.req.Source.Name, Path: t.unusualPath()},
 		LogIn:  t.req.Source.Login, Idle: !t.busy(),
@@ -448,7 +449,7 @@ func (t *takeover) outcome() *Takeover {
 			o.Advice = append(o.Advice, a)
 		}
 		if c.reason != "" {
-			s := SkippedLogin{Skipped: migrate.Skipped{Entry: c.login.Entry, Reason: c.reason}}
+			s := Skipped{Skipped: source.Skipped{Entry: c.login.Entry, Reason: c.reason}}
 			if c.next != nil && !c.alien {
 				s.Next = []fault.Remedy{*c.next}
 			}
@@ -460,7 +461,7 @@ func (t *takeover) outcome() *Takeover {
 			kind = index.KindAPIKey
 		}
 		pool, _, _ := t.idx.FindPool(c.n.Provider.Name)
-		l := TakeoverLogin{
+		l := Login{
 			Entry: c.login.Entry, Label: c.n.Label, Was: c.was, Provider: c.n.Provider.Name, Pool: pool, Kind: kind,
 			Identity: c.n.Identity.Name, ExpiresAt: c.n.ExpiresAt.Truncate(time.Second),
 			NoRefresh: kind == index.KindOAuth && c.n.RefreshToken.Empty() || c.alien, alien: c.alien,
@@ -473,9 +474,9 @@ func (t *takeover) outcome() *Takeover {
 	return o
 }
 
-func skipped(all []migrate.Skipped) (logins []SkippedLogin) {
+func skipped(all []source.Skipped) (logins []Skipped) {
 	for _, s := range all {
-		logins = append(logins, SkippedLogin{Skipped: s})
+		logins = append(logins, Skipped{Skipped: s})
 	}
 	return logins
 }
