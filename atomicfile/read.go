@@ -10,7 +10,7 @@ import (
 )
 
 // ErrUnfit is what the error of Read matches where it would not read.
-var ErrUnfit = errors.New("it is no regular file")
+var ErrUnfit = errors.New("it is not a regular file")
 
 // Read returns what the regular file at path holds, at most limit bytes. A symbolic
 // link is followed. Of a pipe, a device or anything longer nothing is read, and

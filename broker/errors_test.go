@@ -24,7 +24,7 @@ func TestKeystoreErrors(t *testing.T) {
 		{cause(keystore.ErrUnavailable, errors.New("dial unix /run/bus: no such file")), fault.KeystoreUnavailable, "no keystore is reachable from this session: dial unix /run/bus: no such file"},
 		{cause(keystore.ErrLocked, nil), fault.KeystoreLocked, "the keychain is locked; nothing was changed"},
 		{cause(keystore.ErrTimeout, context.DeadlineExceeded), fault.KeystoreTimeout, "the keychain did not answer in time; nothing was lost"},
-		{cause(keystore.ErrTimeout, context.Canceled), fault.Cancelled, "interrupted while the keystore was waited for; nothing was lost"},
+		{cause(keystore.ErrTimeout, context.Canceled), fault.Cancelled, "interrupted while waiting for the keystore; nothing was lost"},
 	} {
 		got := record.Fault(row.err)
 		if fault.CodeOf(got) != row.code || got.Error() != row.text {

@@ -201,7 +201,7 @@ func (b *Broker) ExecEnv(a *index.Account) ([]string, error) {
 		names = p.KeyEnv()
 	}
 	if len(names) == 0 {
-		return nil, fault.Errorf(fault.Usage, "provider %s names no variable for its token", a.Provider).Try(fault.Remedy{Do: fault.Again, Name: "env", Value: "NAME"})
+		return nil, fault.Errorf(fault.Usage, "provider %s sets no variable for its token", a.Provider).Try(fault.Remedy{Do: fault.Again, Name: "env", Value: "NAME"})
 	}
 	return names, nil
 }

@@ -109,7 +109,7 @@ const maxFile = 8 * MaxSize
 
 var (
 	errOtherName = errors.New("the file was sealed under another name")
-	errNoFolder  = errors.New("the vault is a link or no folder; move what it leads to in its place")
+	errNoFolder  = errors.New("the vault is a link, or not a folder; put the folder itself in its place")
 	errOtherKey  = errors.New("the file is sealed to another key")
 )
 

@@ -99,9 +99,9 @@ func named(op, name string, err error) error {
 
 var (
 	errName    = errors.New("names are 1 to 200 letters, digits and any of / : . _ -")
-	errMissing = errors.New("written without an error, and not there")
-	errDiffers = errors.New("written without an error, and something else is there")
-	errStays   = errors.New("deleted without an error, and still there")
+	errMissing = errors.New("written without an error, but not there")
+	errDiffers = errors.New("written without an error, but something else is there")
+	errStays   = errors.New("deleted without an error, but still there")
 )
 
 const maxName = 200

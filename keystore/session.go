@@ -16,7 +16,7 @@ import (
 
 // ErrNoSession says that there is no folder for what lives as long as the
 // user's session: XDG_RUNTIME_DIR is not set, or names none that is this user's.
-var ErrNoSession = errors.New("XDG_RUNTIME_DIR is not set, or is no folder of yours")
+var ErrNoSession = errors.New("XDG_RUNTIME_DIR is not set, or is not a folder of yours")
 
 // MakeSessionFolder makes the folder where Unlock leaves keys,
 // $XDG_RUNTIME_DIR/authferry, and sees to it that it is this user's alone. The
@@ -48,7 +48,7 @@ func sessionFolder() (string, error) {
 	case err != nil || !info.IsDir():
 		return "", ErrNoSession
 	case ownedByAnother(info): // root, come by su, could make one here, which would then be in their way
-		return "", noSession(fmt.Errorf("%s is another user's", base))
+		return "", noSession(fmt.Errorf("%s belongs to another user", base))
 	}
 	return filepath.Join(base, Service), nil
 }
@@ -60,7 +60,7 @@ func checkSessionFolder(dir string) error {
 		return err
 	}
 	if err == nil && !info.IsDir() {
-		err = fmt.Errorf("%s is no folder", dir)
+		err = fmt.Errorf("%s is not a folder", dir)
 	}
 	if err == nil {
 		err = checkPrivate(dir, info)
@@ -77,7 +77,7 @@ func noSession(err error) error { return fmt.Errorf("%w: %w", ErrNoSession, err)
 // a folder that is shared, say.
 func checkPrivate(path string, info fs.FileInfo) error {
 	if runtime.GOOS != "windows" && (info.Mode().Perm()&0o077 != 0 || !ownedByMe(info)) || info.Mode()&fs.ModeSymlink != 0 {
-		return fmt.Errorf("%s is not this user's alone", path)
+		return fmt.Errorf("others have access to %s", path)
 	}
 	return nil
 }
@@ -180,7 +180,7 @@ func readUnlocked(sealed []byte) ([]byte, error) {
 		return nil, err
 	}
 	if !time.Now().Before(until) { // not removed: an unlock may be putting another one there
-		return nil, fmt.Errorf("its time was over at %s", until.Local().Format(time.DateTime))
+		return nil, fmt.Errorf("it expired at %s", until.Local().Format(time.DateTime))
 	}
 	return key, nil
 }

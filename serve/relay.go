@@ -382,11 +382,11 @@ func (t *turn) send(ctx context.Context, tok *broker.Token) (*http.Response, err
 // baseOf is where tok's API is, by its own record.
 func baseOf(tok *broker.Token) (*url.URL, error) {
 	if len(tok.Origins) == 0 {
-		return nil, errors.New("its record names no API")
+		return nil, errors.New("its record has no API")
 	}
 	base, err := url.Parse(cmp.Or(tok.API.Base, tok.Origins[0]))
 	if err != nil {
-		return nil, errors.New("its record names no URL")
+		return nil, errors.New("its record has no URL")
 	}
 	if origin := originOf(base); origin == "" || !slices.Contains(tok.Origins, origin) {
 		return nil, errors.New("its record names an API where the token may not go")

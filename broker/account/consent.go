@@ -27,7 +27,7 @@ func (l *login) byBrowser(ctx context.Context, who Person) (*LoggedIn, error) {
 			Try(fault.Remedy{Do: fault.Again, How: fault.Paste})
 	}
 	if err != nil {
-		return nil, fault.Errorf(fault.LoginFailed, "the redirect URI of provider %s can't be listened at", l.provider.Name).Because(err)
+		return nil, fault.Errorf(fault.LoginFailed, "the redirect URI of provider %s can't be opened", l.provider.Name).Because(err)
 	}
 	defer listener.Close()
 	a := oauth.NewAuthorization(l.provider, l.endpoint, listener.Redirect())

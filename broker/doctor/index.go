@@ -61,7 +61,7 @@ func (d *examination) mendIndex(ctx context.Context, ix *index.Index, how string
 	if mended {
 		d.say("index", OK, "index.json was damaged; it was %s", how)
 	} else {
-		d.say("index", OK, "index.json was damaged; somebody else mended it meanwhile")
+		d.say("index", OK, "index.json was damaged; something else fixed it meanwhile")
 	}
 	return now, nil
 }

@@ -47,7 +47,7 @@ func (d *examination) daemons() {
 func (d *examination) keyFileModes() {
 	path := d.f.KeyFileOf(d.idx)
 	if folder.Exposed(d.f, path) {
-		d.say("key file", Warning, "%s lies in the same folder as the vault that it opens; whoever copies the folder has both", path)
+		d.say("key file", Warning, "%s is in the same folder as the vault that it opens; anyone who copies the folder has both", path)
 	}
 	if info, err := os.Stat(path); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
 		d.try("key file", Warning, fault.Remedy{Do: fault.ProtectFile, Path: path}, "others may read %s, which opens the vault", path)

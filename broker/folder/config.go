@@ -199,7 +199,7 @@ func (f *Folder) ConfigSet(ctx context.Context, key, value string) error {
 	changed := replaceLine(string(text), key, string(line))
 	var after map[string]any
 	if toml.Unmarshal([]byte(changed), &after) != nil || toString(after[key]) != fmt.Sprint(set) || len(changed) > maxConfig {
-		return fault.Errorf(fault.Usage, "config.toml can't take that setting as it is written; it was left as it is").Try(fault.Remedy{Do: fault.EditFile, Path: configPath(f)})
+		return fault.Errorf(fault.Usage, "config.toml can't be edited safely; it was left as it is").Try(fault.Remedy{Do: fault.EditFile, Path: configPath(f)})
 	}
 	return writeConfig(f, l, changed)
 }
@@ -250,7 +250,7 @@ func noLink(f *Folder, name string) error {
 	}
 	path := filepath.Join(f.Dir, name)
 	if info, err := os.Lstat(path); err == nil && info.Mode()&fs.ModeSymlink != 0 {
-		return fault.Errorf(fault.Usage, "%s is a link, and what it leads to is not changed", name).
+		return fault.Errorf(fault.Usage, "%s is a link, and authferry doesn't change what it points to", name).
 			Try(fault.Remedy{Do: fault.EditFile, Path: path}, fault.Remedy{Do: fault.DeleteFile, Path: path})
 	}
 	return nil

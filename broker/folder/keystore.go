@@ -110,7 +110,7 @@ func initFile(ctx context.Context, f *Folder, path string, makeKey func(path str
 			return "", fault.Errorf(fault.KeystoreDenied, "the key file can't be made").Because(err)
 		}
 	} else if err != nil {
-		return "", fault.Errorf(fault.KeystoreUnavailable, "the key file can't be looked at").Because(err)
+		return "", fault.Errorf(fault.KeystoreUnavailable, "the key file can't be examined").Because(err)
 	}
 	keys, err := f.openKind(keystore.File, path)
 	if err != nil {
@@ -126,7 +126,7 @@ func initFile(ctx context.Context, f *Folder, path string, makeKey func(path str
 		}
 	}
 	if Exposed(f, path) {
-		warning = "the key file lies in the same folder as the vault that it opens; whoever copies the folder has both"
+		warning = "the key file is in the same folder as the vault that it opens; anyone who copies the folder has both"
 	}
 	// Nothing gets into the keychain while it is asked whether it is empty.
 	l, err := f.Lock(ctx, lock.Manifest)
@@ -167,7 +167,7 @@ func chooseKeyFile(ctx context.Context, f *Folder, idx *index.Index, path string
 		err = f.over(idx, s).rewriteManifest(ctx, func(m *record.Manifest) { m.KeyFile = sum })
 	}
 	if err != nil { // without it there is nothing to migrate either
-		f.Warn(fmt.Sprintf("the keychain can't be asked (%v); before secrets are moved out of it, run this command again", record.Fault(err)))
+		f.Warn(fmt.Sprintf("the keychain can't be reached (%v); run this command again before secrets are moved out of it", record.Fault(err)))
 	}
 	return nil
 }
@@ -189,7 +189,7 @@ func inKeychain(ctx context.Context, f *Folder, idx *index.Index) bool {
 		m.Clients, err = chain.Clients(ctx)
 	}
 	if err != nil {
-		f.Warn(fmt.Sprintf("it is not known whether the keychain has client secrets of this folder (%v); one that is missing has to be given again", record.Fault(err)), fault.Remedy{Do: fault.StoreSecret})
+		f.Warn(fmt.Sprintf("it is not known whether the keychain has client secrets of this folder (%v); enter a missing one again", record.Fault(err)), fault.Remedy{Do: fault.StoreSecret})
 		return false
 	}
 	if m.Empty() {

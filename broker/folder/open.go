@@ -28,7 +28,7 @@ func (f *Folder) Open(idx *index.Index) (*Opened, error) {
 	}
 	if f.keys == nil || f.keys.Kind() != kind {
 		if kind == keystore.File && f.KeyFile == "" && f.Strange(idx.KeyFile) {
-			return nil, fault.Errorf(fault.KeystoreUnavailable, "index.json says that the key file is on the network share %q; nobody looked there", idx.KeyFile).
+			return nil, fault.Errorf(fault.KeystoreUnavailable, "index.json says that the key file is on the network share %q; it was not accessed", idx.KeyFile).
 				Try(fault.Remedy{Do: fault.SetVariable, Name: "AUTHFERRY_KEY_FILE", Value: "PATH"})
 		}
 		if f.keys, err = f.openKind(kind, f.KeyFileOf(idx)); err != nil {

@@ -86,7 +86,7 @@ func CheckPlace(f *Folder, idx *index.Index) error {
 	switch inside := IsIn(idx.Path, real); {
 	case !isOriginal(idx, inside):
 	case inside: // which of the two is the copy is not to be seen
-		return fault.Errorf(fault.Fenced, "%s, in this folder, has the same logins, and two folders can't own one; nothing was refreshed. Use the one that is right, and move the other away", strconv.Quote(idx.Path)).
+		return fault.Errorf(fault.Fenced, "%s, in this folder, has the same logins, and two folders can't own one; nothing was refreshed. Keep the right one, and move the other away", strconv.Quote(idx.Path)).
 			Try(fault.Remedy{Do: fault.SetVariable, Name: "AUTHFERRY_DIR", Value: idx.Path})
 	default:
 		return fault.Errorf(fault.Fenced, "this folder is a copy of %s, and two folders can't own one login; nothing was refreshed", idx.Path).

@@ -37,7 +37,7 @@ func forLock(path string) func() string {
 		if err != nil {
 			return "waiting for another authferry"
 		}
-		text := fmt.Sprintf("waiting for %s, at work for %v", h, time.Since(h.StartedAt).Round(time.Second))
+		text := fmt.Sprintf("waiting for %s, busy for %v", h, time.Since(h.StartedAt).Round(time.Second))
 		if h.State != "" {
 			text += ", " + h.State
 		}

@@ -44,13 +44,13 @@ func oddity(path string) string {
 	case path == "":
 		return ""
 	case strings.HasPrefix(path, byteOrderMark):
-		return "a byte order mark is part of it, as of a file that Windows' tools wrote"
+		return "it contains a byte order mark, as from a file that a Windows tool wrote"
 	case strings.TrimSpace(path) != path || strings.ContainsFunc(path, unicode.IsControl):
-		return "white space or a control character is part of it, as of a line that ends in CR LF"
+		return "it contains white space or a control character, as from a line that ends in CR LF"
 	case strings.ContainsAny(path[:1], `"'`) || strings.ContainsAny(path[len(path)-1:], `"'`):
-		return "the quotes are part of it, as nobody took them off"
+		return "it contains the quotes"
 	case path[0] == '~', path[0] == '%', strings.ContainsRune(path, '`'):
-		return "nobody expanded it"
+		return "it was not expanded"
 	}
 	for rest := path; ; {
 		_, after, ok := strings.Cut(rest, "$")
@@ -58,12 +58,12 @@ func oddity(path string) string {
 			break
 		}
 		if after != "" && (after[0] == '{' || after[0] == '(' || inName(rune(after[0]))) {
-			return "nobody expanded it"
+			return "it was not expanded"
 		}
 		rest = after
 	}
 	if parts := strings.Split(path, "%"); len(parts) > 2 && parts[1] != "" && !strings.ContainsFunc(parts[1], func(r rune) bool { return !inName(r) }) {
-		return "nobody expanded it"
+		return "it was not expanded"
 	}
 	return ""
 }

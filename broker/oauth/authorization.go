@@ -89,10 +89,10 @@ func (e *RefusedError) Error() string {
 var (
 	errForeign  = errors.New("this is not the answer to the login that is waiting")
 	errIssuer   = errors.New("the answer comes from another issuer than the login was sent to")
-	errNoCode   = errors.New("the answer holds no code")
-	errTwice    = errors.New("the answer says something twice")
+	errNoCode   = errors.New("the answer has no code")
+	errTwice    = errors.New("the answer has a parameter twice")
 	errNoState  = errors.New("the state is missing: paste all of CODE#STATE, or the whole address of the page")
-	errOtherURL = errors.New("this is not the address that the login ends at")
+	errOtherURL = errors.New("this is not the address that the login redirects to")
 )
 
 // matches reports whether q answers this request: it has its state, once.

@@ -138,7 +138,7 @@ func untrusted(cause error) *failure {
 	}
 	for _, dir := range filepath.SplitList(os.Getenv("SSL_CERT_DIR")) {
 		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
-			f.text += ": SSL_CERT_DIR is " + dir + ", and that is no folder"
+			f.text += ": SSL_CERT_DIR is " + dir + ", which is not a folder"
 			return f
 		}
 	}

@@ -107,7 +107,7 @@ func (d *Device) check() error {
 		return errors.New("there is no device code in the answer")
 	}
 	if err := CheckURL(d.VerificationURI); err != nil {
-		return errors.New("its verification_uri is no https address")
+		return errors.New("its verification_uri is not an https address")
 	}
 	if d.VerificationURIComplete != "" && CheckURL(d.VerificationURIComplete) != nil {
 		d.VerificationURIComplete = ""

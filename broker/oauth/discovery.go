@@ -249,7 +249,7 @@ func (m *metadata) provider(openID bool) Provider {
 // document from elsewhere must not point at servers of this machine.
 func (p Provider) checkDiscovered(local bool) error {
 	if p.TokenEndpoint == "" {
-		return errors.New("the document names no token_endpoint")
+		return errors.New("the document has no token_endpoint")
 	}
 	for _, f := range []struct{ name, url string }{
 		{"authorization_endpoint", p.AuthorizationEndpoint}, {"token_endpoint", p.TokenEndpoint},

@@ -95,9 +95,9 @@ func checkParsedURL(u *url.URL) error {
 	case u.Opaque != "" || u.Hostname() == "":
 		return errNoURL
 	case u.User != nil:
-		return errors.New("a user name or password stands in the URL")
+		return errors.New("the URL contains a user name or password")
 	case u.Fragment != "":
-		return errors.New("a fragment stands in the URL")
+		return errors.New("the URL has a fragment")
 	case u.Scheme == "https", u.Scheme == "http" && loopback(u.Hostname()):
 		return nil
 	}

@@ -51,7 +51,7 @@ func entries(data []byte, name string) ([]span, error) {
 		ours = owner == name
 	}
 	if p.Error() != nil {
-		return nil, errors.New("it is no TOML")
+		return nil, errors.New("it is not TOML")
 	}
 	if ours {
 		last := &found[len(found)-1]

@@ -50,7 +50,7 @@ func splitHeader(template string) (name, value string, err error) {
 	case !ok || name == "" || strings.ContainsFunc(name, notTchar):
 		return "", "", errors.New("it is not of the form 'name: value'")
 	case slices.Contains(forbiddenHeaders, name) || strings.HasPrefix(name, "proxy-"):
-		return "", "", fmt.Errorf("header %s is not for a provider to set", name)
+		return "", "", fmt.Errorf("a provider can't set the header %s", name)
 	case value == "":
 		return "", "", errors.New("it has no value")
 	case strings.ContainsFunc(value, func(r rune) bool { return r != '\t' && (r < ' ' || r > '~') }):
@@ -83,7 +83,7 @@ func checkHeaders(templates []string) error {
 			return fmt.Errorf("%q: %w", t, err)
 		}
 		if slices.Contains(names, name) {
-			return fmt.Errorf("header %s stands there twice", name)
+			return fmt.Errorf("header %s is given twice", name)
 		}
 		names = append(names, name)
 		tokens += strings.Count(value, placeholder)

@@ -90,11 +90,11 @@ func identityOf(token string, p Provider, e Endpoint, nonce string, now time.Tim
 	case nonce != "" && m.fields["nonce"] != nil && m.text("nonce") != nonce:
 		return Identity{}, errors.New("the ID token is of another login: its nonce differs")
 	case subject == "":
-		return Identity{}, errors.New("the ID token names nobody")
+		return Identity{}, errors.New("the ID token names no user")
 	}
 	expires, err := strconv.ParseFloat(cmp.Or(m.text("exp"), string(m.fields["exp"])), 64)
 	if err != nil || !(expires >= 0) || now.Add(-idTokenTolerance).After(time.Unix(int64(min(expires, 1<<40)), 0)) {
-		return Identity{}, errors.New("the ID token is over, or this machine's clock is wrong")
+		return Identity{}, errors.New("the ID token has expired, or this machine's clock is wrong")
 	}
 	id := Identity{Issuer: issuer, Subject: subject, Organization: m.text("org_id"), Name: nameIn(m)}
 	if id.Organization == "" {
@@ -113,15 +113,15 @@ func encrypted(token string) bool {
 func claimsOf(token string) (members, error) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		return members{}, errors.New("the ID token is no JWT")
+		return members{}, errors.New("the ID token is not a JWT")
 	}
 	body, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(parts[1], "="))
 	if err != nil || len(body) == 0 || body[0] != '{' {
-		return members{}, errors.New("the ID token is no JWT")
+		return members{}, errors.New("the ID token is not a JWT")
 	}
 	m := parseObject(body)
 	if m.cut != nil {
-		return members{}, errors.New("the ID token is no JWT")
+		return members{}, errors.New("the ID token is not a JWT")
 	}
 	return m, nil
 }

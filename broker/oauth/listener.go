@@ -99,7 +99,7 @@ func redirectURL(redirect string) (*url.URL, error) {
 		return nil, errNoURL
 	}
 	if u.Scheme != "http" || !loopback(u.Hostname()) || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, errors.New("the redirect URI is no loopback http address")
+		return nil, errors.New("the redirect URI is not a loopback http address")
 	}
 	return u, nil
 }

@@ -312,7 +312,7 @@ func checkEnv(s string) error {
 		return errors.New("a variable needs a name")
 	}
 	if upper := strings.ToUpper(s); !forTokens().MatchString(upper) || strings.HasPrefix(upper, "GIT_") || strings.HasPrefix(upper, "AUTHFERRY_") {
-		return fmt.Errorf("%s is no variable for a token: those end in _TOKEN, _KEY, _SECRET, _PASSWORD or _PAT, and are neither git's nor authferry's; "+
+		return fmt.Errorf("%s is not a variable for a token: those end in _TOKEN, _KEY, _SECRET, _PASSWORD or _PAT, and are neither git's nor authferry's; "+
 			"where a program wants it in another one, name that at the call (exec --env NAME)", s)
 	}
 	return nil

@@ -223,7 +223,7 @@ func (ps *Providers) Remove(name string) error {
 func (ps *Providers) rewrite(change func([]byte) ([]byte, error)) error {
 	path := ps.path
 	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {
-		return fmt.Errorf("%s: it is no regular file", path)
+		return fmt.Errorf("%s: it is not a regular file", path)
 	}
 	before, err := readProviders(path)
 	if err != nil {

@@ -186,7 +186,7 @@ func parseRegistration(body []byte, redirect, asked string, now time.Time) (*Reg
 		reg.SecretExpiresAt = time.Time{}
 	}
 	if !reg.SecretExpiresAt.IsZero() && !reg.SecretExpiresAt.After(now) {
-		return nil, errors.New("the client secret that it gave is over already")
+		return nil, errors.New("the client secret that it issued has already expired")
 	}
 	method := asked
 	if said := m.text("token_endpoint_auth_method"); said != "" {
@@ -195,10 +195,10 @@ func parseRegistration(body []byte, redirect, asked string, now time.Time) (*Reg
 	if i := slices.IndexFunc(authMethods, func(a struct{ name, style string }) bool { return a.name == method }); i >= 0 {
 		reg.AuthStyle = authMethods[i].style
 	} else {
-		return nil, errors.New("it wants a kind of client authentication that authferry does not have")
+		return nil, errors.New("it requires a kind of client authentication that authferry doesn't support")
 	}
 	if reg.AuthStyle != AuthNone && reg.Secret.Empty() {
-		return nil, errors.New("it gave no client secret, and wants one")
+		return nil, errors.New("it issued no client secret, but requires one")
 	}
 	if CheckURL(reg.URI) != nil || reg.Token.Empty() || CheckAccessToken(reg.Token.Reveal()) != nil {
 		reg.URI, reg.Token = "", keystore.Secret{}

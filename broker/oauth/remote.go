@@ -38,7 +38,7 @@ func (r *Remote) CanRegister() bool { return r.registration != "" }
 func (r *Remote) Client() *Client { return r.client }
 
 // ErrOpen says that a server asks nobody for a token.
-var ErrOpen = errors.New("the server wants no login")
+var ErrOpen = errors.New("the server requires no login")
 
 // ErrNoMetadata says that a server names no authorization server, and has none itself.
 var ErrNoMetadata = errors.New("the server does not say where to log in")
@@ -233,7 +233,7 @@ func (m *metadata) of(issuer string) error {
 func (p Provider) checkRemote(near bool) error {
 	err := p.checkDiscovered(near)
 	if err == nil && p.AuthorizationEndpoint == "" && p.DeviceAuthorizationEndpoint == "" {
-		err = errors.New("the document names no authorization_endpoint")
+		err = errors.New("the document has no authorization_endpoint")
 	}
 	if err != nil {
 		return &Error{Class: Misconfigured, Err: err}

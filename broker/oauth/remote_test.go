@@ -370,7 +370,7 @@ func TestRegistrationAnswers(t *testing.T) {
 		{"a secret that nobody asked for", `{"client_id":"c","client_secret":"s"}`, "none", AuthNone, ""},
 		{"a secret for ever", `{"client_id":"c","client_secret":"s","client_secret_expires_at":0}`, "client_secret_post", AuthParams, ""},
 		{"a secret for a while", `{"client_id":"c","client_secret":"s","client_secret_expires_at":1800000100}`, "client_secret_post", AuthParams, ""},
-		{"a secret that is over", `{"client_id":"c","client_secret":"s","client_secret_expires_at":1800000000}`, "client_secret_post", "", "over already"},
+		{"a secret that is over", `{"client_id":"c","client_secret":"s","client_secret_expires_at":1800000000}`, "client_secret_post", "", "already expired"},
 		{"a secret that is missing", `{"client_id":"c"}`, "client_secret_post", "", "no client secret"},
 		{"a kind that isn't here", `{"client_id":"c","token_endpoint_auth_method":"private_key_jwt"}`, "none", "", "authentication"},
 		{"another redirect", `{"client_id":"c","redirect_uris":["https://evil.example/"]}`, "none", "", "another redirect URI"},

@@ -105,7 +105,7 @@ func CheckServer(address string) error {
 		return err
 	}
 	if ambiguous(u.EscapedPath()) {
-		return errors.New("its path can be read in two ways")
+		return errors.New("its path is ambiguous")
 	}
 	return nil
 }

@@ -95,7 +95,7 @@ func (r *route) choose(req *http.Request) (*url.URL, error) {
 	switch u.Scheme {
 	case "http", "https", "socks5", "socks5h":
 	default:
-		return nil, &failure{text: proxyVariable() + " names a proxy of an unknown kind: http, https and socks5 are known", next: setProxy("HOST:PORT"), cause: errNoURL}
+		return nil, &failure{text: proxyVariable() + " names a proxy of an unknown kind; use http, https or socks5", next: setProxy("HOST:PORT"), cause: errNoURL}
 	}
 	if r.within != nil {
 		if err := r.within.admit(nameReach(req.URL)); err != nil {
@@ -173,7 +173,7 @@ func (r *route) connected(_ context.Context, proxy *url.URL, req *http.Request, 
 		f.text = "refuses the user name or the password in " + proxyVariable()
 		f.next = setProxy("USER:PASSWORD@" + proxy.Host)
 	case code >= 300 && code <= 399, code == http.StatusNetworkAuthenticationRequired:
-		f.text = "leads elsewhere, as a captive portal does before one logs in to the network"
+		f.text = "redirects elsewhere, like a captive portal before you log in to the network"
 	case code == http.StatusBadGateway, code == http.StatusServiceUnavailable, code == http.StatusGatewayTimeout:
 		f.text = "can't reach " + target
 	default:

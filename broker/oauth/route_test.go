@@ -258,7 +258,7 @@ func TestUnknownAuthority(t *testing.T) {
 		{filepath.Join(t.TempDir(), "missing.pem"), "", "there is no such file"},
 		{garbage, "", "that has no certificate in PEM"},
 		{t.TempDir(), "", "that can't be read"},
-		{"", filepath.Join(t.TempDir(), "missing"), "that is no folder"},
+		{"", filepath.Join(t.TempDir(), "missing"), "which is not a folder"},
 	} {
 		t.Setenv("SSL_CERT_FILE", test.file)
 		t.Setenv("SSL_CERT_DIR", test.dir)

@@ -31,7 +31,7 @@ type mount struct {
 }
 
 // errOnServer is what stat says of a path that leads to a file server.
-var errOnServer = errors.New("it is on a file server, and nobody looked there")
+var errOnServer = errors.New("it is on a file server, which was not accessed")
 
 // readMounts is a variable for the tests.
 var readMounts = mountTable

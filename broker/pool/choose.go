@@ -196,9 +196,9 @@ func Choose(idx *index.Index, sel Selected, passed Passings, now time.Time) Choi
 	case len(free) > 0:
 		return Choice{Account: free[0], AsIs: asIs, Reason: InsteadOf(idx.Account(prefer), sel.Scope, now) + "the first free one by rank"}
 	case len(last) > 0:
-		return Choice{Account: last[0], Last: true, Reason: "needs a login, but its token still lives and no other account is free"}
+		return Choice{Account: last[0], Last: true, Reason: "needs a login, but its token is still valid and no other account is free"}
 	case len(worn) > 0:
-		return Choice{Account: worn[0], Last: true, Reason: "its token was refused, but it still lives and no other account is free"}
+		return Choice{Account: worn[0], Last: true, Reason: "its token was refused, but has not expired, and no other account is free"}
 	case len(stuck) > 0:
 		return Choice{Err: passed.blocking(stuck, held, sel.Scope, now)}
 	case len(held) > 0:

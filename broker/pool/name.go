@@ -19,7 +19,7 @@ func CheckName(name string) (string, error) {
 func For(idx *index.Index, name, provider string) (string, error) {
 	known, p, ok := idx.FindPool(name)
 	if ok && p.Provider != provider {
-		return "", fault.Errorf(fault.Fenced, "pool %s is of provider %s, and a pool never mixes providers", fault.Quote(known), p.Provider).Try(fault.Remedy{Do: fault.Again, Pool: "POOL"})
+		return "", fault.Errorf(fault.Fenced, "pool %s belongs to provider %s, and a pool can't mix providers", fault.Quote(known), p.Provider).Try(fault.Remedy{Do: fault.Again, Pool: "POOL"})
 	}
 	return known, nil
 }

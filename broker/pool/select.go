@@ -178,7 +178,7 @@ func (r Rules) ResolveIn(idx *index.Index, s Selection) (Selected, error) {
 func Leased(idx *index.Index, id string) (*index.Account, error) {
 	a := idx.Account(id)
 	if a == nil || a.Removing {
-		return nil, fault.Errorf(fault.NoAccount, "the lease names an account that is not here (any more)").Try(fault.Remedy{Do: fault.ListAccounts})
+		return nil, fault.Errorf(fault.NoAccount, "the lease is of an account that is not here, or no longer").Try(fault.Remedy{Do: fault.ListAccounts})
 	}
 	return a, nil
 }

@@ -33,7 +33,7 @@ const (
 // AtTime is when something ends, in words.
 func AtTime(end time.Time) string {
 	if end.IsZero() {
-		return "at a time that is not known"
+		return "at an unknown time"
 	}
 	return "at " + end.Local().Format(time.DateTime)
 }

@@ -25,7 +25,7 @@ func Fault(err error) error {
 		e = fault.Errorf(fault.KeystoreUnavailable, "no keystore is reachable from this session").
 			Try(fault.Remedy{Do: fault.ShowKeystore}, fault.Remedy{Do: fault.InitKeystore})
 	case errors.Is(err, context.Canceled):
-		e = fault.Errorf(fault.Cancelled, "interrupted while the keystore was waited for; nothing was lost")
+		e = fault.Errorf(fault.Cancelled, "interrupted while waiting for the keystore; nothing was lost")
 	case errors.Is(err, keystore.ErrTimeout):
 		e = fault.Errorf(fault.KeystoreTimeout, "the keychain did not answer in time; nothing was lost").
 			Try(fault.Remedy{Do: fault.WithVariable, Name: "AUTHFERRY_KEYCHAIN_TIMEOUT", Value: "120s"})

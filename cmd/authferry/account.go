@@ -13,8 +13,8 @@ import (
 type refreshCmd struct {
 	jsonFlag
 	Account string `arg:"" optional:"" help:"Label, PROVIDER/LABEL or id."`
-	All     bool   `help:"Every account, but none before a time that its provider stated."`
-	Now     bool   `help:"Even if the provider asked to wait; once in 30 seconds."`
+	All     bool   `help:"Every account, except those whose provider asked to wait."`
+	Now     bool   `help:"Even if the provider asked to wait; at most once in 30 seconds."`
 }
 
 func (c *refreshCmd) Run(a *app) error {
@@ -154,7 +154,7 @@ func (a *app) confirm(question, flag string) error {
 	if err != nil || answer == "y" || answer == "yes" {
 		return err
 	}
-	return &fault.Error{Code: fault.Cancelled, Message: "nothing was changed"}
+	return &fault.Error{Code: fault.Cancelled, Message: unchanged}
 }
 
 // present reports that there is a person to ask.

@@ -74,7 +74,7 @@ func mustBeTold(s selection) error {
 	if told(s) {
 		return nil
 	}
-	return &fault.Error{Code: fault.Usage, Message: "a helper has to be told whose token to print",
+	return &fault.Error{Code: fault.Usage, Message: "the helper doesn't know whose token to print",
 		Next: []fault.Remedy{{Do: fault.Again, Account: "ACCOUNT"}, {Do: fault.Again, Pool: "POOL"}}}
 }
 
@@ -357,11 +357,11 @@ func (c *cargoCmd) configured(a *app, words []string) (whose, error) {
 	}
 	parsed, _, err := parse(append([]string{"helper", "cargo"}, words...), streams{in: a.in, out: a.err, err: a.err})
 	if err != nil {
-		return whose{}, errors.New("the words of credential-provider behind authferry can't be read: " + err.Error())
+		return whose{}, errors.New("the arguments of credential-provider can't be read: " + err.Error())
 	}
 	own, ok := reflect.TypeAssert[*cargoCmd](parsed.Selected().Target.Addr())
 	if !ok {
-		return whose{}, errors.New("the words of credential-provider behind authferry have to be: helper cargo [--account ACCOUNT | --pool POOL]")
+		return whose{}, errors.New("the arguments of credential-provider must be: helper cargo [--account ACCOUNT | --pool POOL]")
 	}
 	return own.whose, nil
 }

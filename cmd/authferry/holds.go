@@ -55,7 +55,7 @@ func certainty(h pool.HoldView) string {
 	case h.Source == pool.PersonSource:
 		return "by hand"
 	case h.Cut:
-		return "stated longer, cut"
+		return "shortened; the provider said longer"
 	case h.Proven:
 		return "stated"
 	}
@@ -105,7 +105,7 @@ func (c *holdsClearCmd) Run(a *app) error {
 	}
 	waited := before.Backoff != nil && c.Scope == ""
 	if waited {
-		a.term.note("account %q: its next refresh doesn't wait until %s any more", before.Label, before.Backoff.Until.Local().Format(time.DateTime))
+		a.term.note("account %q: its next refresh no longer waits until %s", before.Label, before.Backoff.Until.Local().Format(time.DateTime))
 	}
 	if len(cleared) == 0 && !waited {
 		a.term.note("account %q has no such hold", c.Account)

@@ -244,7 +244,7 @@ func (c *importFileCmd) choose(a *app, reqs []takeover.Request) error {
 	case answer == "k" || answer == "keep":
 		c.Keep = true
 	default:
-		return &fault.Error{Code: fault.Cancelled, Message: "nothing was changed"}
+		return &fault.Error{Code: fault.Cancelled, Message: unchanged}
 	}
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 )
 
 type keystoreCmd struct {
-	Status  keystoreStatusCmd  `cmd:"" help:"Say which keystore is in use and whether it works."`
+	Status  keystoreStatusCmd  `cmd:"" help:"Show which keystore is in use and whether it works."`
 	Init    keystoreInitCmd    `cmd:"" help:"Use the sealed file keystore, for machines without a keychain."`
 	Unlock  keystoreUnlockCmd  `cmd:"" help:"Open the key file that is sealed with a passphrase."`
 	Lock    keystoreLockCmd    `cmd:"" help:"Forget what unlock opened."`
@@ -84,7 +84,7 @@ func (c *keystoreInitCmd) seal(a *app) error {
 		return err
 	}
 	if !c.JSON {
-		a.term.note("secrets are kept in sealed files, opened by a key file and its passphrase; whoever loses either loses the logins")
+		a.term.note("secrets are kept in sealed files, opened by a key file and its passphrase; if you lose either, the logins are gone")
 	}
 	return a.tellUnlocked(u, c.jsonFlag)
 }
@@ -97,7 +97,7 @@ type keystoreUnlockCmd struct {
 
 // Help is shown below the flags.
 func (c *keystoreUnlockCmd) Help() string {
-	return "The key lies in $XDG_RUNTIME_DIR/authferry until then, for you alone; authferry keystore lock removes it."
+	return "Until then the key is in $XDG_RUNTIME_DIR/authferry, readable by you alone; authferry keystore lock removes it."
 }
 
 func (c *keystoreUnlockCmd) Run(a *app) error {
@@ -120,7 +120,7 @@ func checkSpan(d time.Duration) error {
 
 func (a *app) tellUnlocked(u folder.Unlocked, j jsonFlag) error {
 	if u.OnDisk {
-		a.term.warn("the folder of XDG_RUNTIME_DIR is not known to be in memory: the unlocked key may be on a disk until it is locked")
+		a.term.warn("XDG_RUNTIME_DIR may not be in memory: the unlocked key may be on disk until you lock it")
 	}
 	if !j.JSON {
 		a.term.note("unlocked until %s; before that: authferry keystore lock", u.Until.Local().Format(time.DateTime))
@@ -151,7 +151,7 @@ func (a *app) passphrase(stdin, fresh bool) (keystore.Secret, error) {
 		return a.readLine("passphrase")
 	}
 	if !a.present() {
-		return keystore.Secret{}, &fault.Error{Code: fault.Usage, Message: "there is no terminal to ask for the passphrase at", Next: []fault.Remedy{{Do: fault.Again, Name: "passphrase-stdin"}}}
+		return keystore.Secret{}, &fault.Error{Code: fault.Usage, Message: "needs the passphrase, but there is no terminal to ask on", Next: []fault.Remedy{{Do: fault.Again, Name: "passphrase-stdin"}}}
 	}
 	first, err := a.askHidden("Passphrase: ", "passphrase")
 	if err != nil || !fresh {

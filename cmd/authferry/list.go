@@ -122,7 +122,7 @@ func stateText(v pool.AccountView, now time.Time) string {
 	case pool.Valid:
 		switch {
 		case v.NoRefresh && v.ExpiresAt.IsZero():
-			return "valid, end not known"
+			return "valid, expiry unknown"
 		case v.NoRefresh:
 			return "valid, ends " + relative(v.ExpiresAt, now)
 		case !v.ExpiresAt.IsZero():
@@ -135,7 +135,7 @@ func stateText(v pool.AccountView, now time.Time) string {
 // endText is when a login ends that has no refresh token.
 func endText(end, now time.Time) string {
 	if end.IsZero() {
-		return "at a time that is not known"
+		return "at an unknown time"
 	}
 	return "at " + end.Local().Format(time.DateTime) + " (" + relative(end, now) + ")"
 }

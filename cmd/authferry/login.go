@@ -28,7 +28,7 @@ type loginCmd struct {
 	Timeout     time.Duration `default:"5m" help:"How long to wait for the login."`
 	APIKeyStdin bool          `name:"api-key-stdin" xor:"stdin" help:"Keep an API key, read from stdin, instead of logging in."`
 	TokenStdin  bool          `name:"token-stdin" xor:"stdin" help:"Keep a long-lived token, read from stdin, instead of logging in."`
-	ExpiresIn   string        `name:"expires-in" placeholder:"D" help:"How long that token lasts, as 365d or 12h; by default what is known of the provider's."`
+	ExpiresIn   string        `name:"expires-in" placeholder:"D" help:"How long that token lasts, as 365d or 12h; by default the provider's usual time, if it is known."`
 }
 
 // Help is shown by --help.
@@ -45,7 +45,7 @@ and to no other. Few of them say whose login it is, so a second account needs
 --label, and a new login in place of an old one --renew.
 
 --token-stdin is for a token that lasts for months and has no refresh token, as
-claude setup-token makes one. Its end is told a month ahead.`
+claude setup-token makes one. You are warned a month before it ends.`
 }
 
 func (c *loginCmd) Run(a *app) error {
@@ -79,7 +79,7 @@ func (c *loginCmd) Run(a *app) error {
 	}
 	v := a.broker.ViewOf(&done.Account)
 	if done.LongLived && c.APIKeyStdin {
-		a.term.note("this is a long-lived token of %s, not an API key: it is kept as --token-stdin keeps it", v.Provider)
+		a.term.note("this is a long-lived token of %s, not an API key; it is kept as with --token-stdin", v.Provider)
 	}
 	a.warnEnding([]pool.AccountView{v})
 	if c.JSON {
@@ -90,7 +90,7 @@ func (c *loginCmd) Run(a *app) error {
 		}{"account", v, done.Renewed})
 	}
 	if done.Renewed {
-		a.term.note("account %q of %s has a new login; its label and pool are as they were", v.Label, v.Provider)
+		a.term.note("account %q of %s has a new login; its label and pool are unchanged", v.Label, v.Provider)
 	} else {
 		a.welcome(v.Provider, v.Label)
 	}
@@ -164,7 +164,7 @@ func (s *signIn) terms() {
 	if all, err := s.broker.List(); err != nil || slices.ContainsFunc(all, func(v pool.AccountView) bool { return v.Provider == p.Name }) {
 		return
 	}
-	s.term.note("%s Keeping to them is your part. %s", cmp.Or(p.TermsNotice, "The terms of "+p.Name+" apply to what you do with this login."), p.TermsURL)
+	s.term.note("%s You are responsible for keeping to them. %s", cmp.Or(p.TermsNotice, "The terms of "+p.Name+" apply to what you do with this login."), p.TermsURL)
 }
 
 func (s *signIn) open(address string) {

@@ -219,7 +219,7 @@ func sections() []section {
 			{codes(exitKeystore), "The keystore is locked, missing or refuses, is not the one asked for, or the secret is too big for it."},
 			{codes(exitLock), "A lock was not obtained in time."},
 			{codes(exitProvider), "The provider can't be reached, or refuses for now."},
-			{codes(exitFenced), "A fence: the account is outside of the pool that was asked for."},
+			{codes(exitFenced), "The account is outside of the pool that was asked for."},
 			{codes(exitUsage), "The command line can't be understood."},
 			{codes(exitInterrupt, exitTerminated), "Interrupted; terminated."},
 		}},

@@ -119,7 +119,7 @@ func TestProgressOfALock(t *testing.T) {
 	defer lock.Release()
 	own := fmt.Sprintf(`process %d \(%s\)`, os.Getpid(), regexp.QuoteMeta(filepath.Base(os.Args[0])))
 	written, code := m.onTerminal("AUTHFERRY_LOCK_TIMEOUT=4s", "authferry rename Ada Eve")
-	has(t, written, "waiting for "+own+`, at work for \d+s, \ds left`)
+	has(t, written, "waiting for "+own+`, busy for \d+s, \ds left`)
 	if seen := remains(written); code != exitLock || !regexp.MustCompile(`^authferry: error: the lock .* is held by `+own+" since ").MatchString(seen[0]) {
 		t.Errorf("exit code %d, and left is %q", code, seen)
 	}

@@ -93,7 +93,7 @@ type providerAddCmd struct {
 	APIOrigin                   []string `name:"api-origin" sep:"none" placeholder:"URL" help:"Where tokens may be sent; may be repeated."`
 	APIPath                     []string `name:"api-path" sep:"none" placeholder:"PREFIX" help:"Path of the API that the proxy passes on, by default all; may be repeated."`
 	Env                         []string `sep:"none" placeholder:"NAME" help:"Variable that exec puts the token in, called …_TOKEN, _KEY, _SECRET, _PASSWORD or _PAT; may be repeated."`
-	IdentityFrom                string   `enum:",id-token,userinfo,response" default:"" placeholder:"WHERE" help:"Where a login's identity stands: id-token, userinfo or response."`
+	IdentityFrom                string   `enum:",id-token,userinfo,response" default:"" placeholder:"WHERE" help:"Where to find a login's identity: id-token, userinfo or response."`
 }
 
 func (c *providerAddCmd) Run(a *app) error {

@@ -62,7 +62,7 @@ func (c *runCmd) Run(a *app) error {
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it waits for nothing
 	if err != nil {
-		return &fault.Error{Code: fault.Internal, Message: "no port could be opened on 127.0.0.1", Err: err}
+		return &fault.Error{Code: fault.Internal, Message: "can't open a port on 127.0.0.1", Err: err}
 	}
 	program := programOf(a.child[0])
 	withdraw, err := folder.Announce(a.broker.Folder, folder.ProxyView{Program: program, Providers: served.names(), Pools: served.pools(), Listen: l.Addr().String()})

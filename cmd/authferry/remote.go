@@ -42,7 +42,7 @@ func (c *loginCmd) remote(a *app) (*account.Remote, error) {
 		case p.MCP != "" && (c.Name == "" || c.Name == p.Name):
 			req.Provider = p.Name
 		case c.set() || c.Name != "":
-			return nil, &fault.Error{Code: fault.Usage, Message: "--name, --issuer, --scope and --register are for the login at a remote MCP server; " + p.Name + " is none"}
+			return nil, &fault.Error{Code: fault.Usage, Message: "--name, --issuer, --scope and --register are for logging in to a remote MCP server; " + p.Name + " is none"}
 		default:
 			return nil, nil //nolint:nilnil // another kind of provider
 		}
@@ -94,7 +94,7 @@ func (a *app) agreed(r *account.Remote, issuer string, asJSON bool) error {
 		return nil
 	}
 	if !a.present() {
-		return &fault.Error{Code: fault.Fenced, Message: question + " Nobody can be asked here; nothing was changed",
+		return &fault.Error{Code: fault.Fenced, Message: question + " This needs confirmation, but there is no terminal; nothing was changed",
 			Next: []fault.Remedy{{Do: fault.Again, Name: "issuer", Value: r.Server.Provider.Issuer}}}
 	}
 	return a.confirm(question+" Log in there?", "--issuer")
@@ -137,7 +137,7 @@ func (c *providerAddCmd) remote(a *app) error {
 // mcpHeadersCmd is for clients that run a command to get a remote MCP server's headers.
 type mcpHeadersCmd struct {
 	whose
-	URL string `arg:"" optional:"" help:"The server's address; by default what CLAUDE_CODE_MCP_SERVER_URL says."`
+	URL string `arg:"" optional:"" help:"The server's address; by default CLAUDE_CODE_MCP_SERVER_URL."`
 }
 
 // Run prints one JSON object of headers, or nothing: a client that gets no headers asks
@@ -160,7 +160,7 @@ func (c *mcpHeadersCmd) Run(a *app) error {
 	case err != nil:
 		return a.inALine(err)
 	case t.Resource == "":
-		return &fault.Error{Code: fault.Fenced, Message: fmt.Sprintf("account %q is for no remote MCP server; nothing was printed", t.Account.Label)}
+		return &fault.Error{Code: fault.Fenced, Message: fmt.Sprintf("account %q is not for a remote MCP server; nothing was printed", t.Account.Label)}
 	case c.URL != "" && !oauth.Covers(t.Resource, c.URL):
 		return &fault.Error{Code: fault.Fenced, Message: fmt.Sprintf("account %q is not for %s; nothing was printed", t.Account.Label, c.URL)}
 	}

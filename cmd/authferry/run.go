@@ -67,7 +67,7 @@ type grammar struct {
 	Helper helperCmd `cmd:"" group:"Other programs:" help:"Answer a program's own credential protocol."`
 	MCP    mcpCmd    `cmd:"" group:"Other programs:" name:"mcp" help:"Serve the status to an agent, over the Model Context Protocol."`
 
-	Doctor     doctorCmd     `cmd:"" group:"Authferry itself:" help:"Look for trouble, and fix what is safe to fix."`
+	Doctor     doctorCmd     `cmd:"" group:"Authferry itself:" help:"Check for problems, and fix what is safe to fix."`
 	Keystore   keystoreCmd   `cmd:"" group:"Authferry itself:" help:"Show, choose or change where secrets are kept."`
 	Provider   providerCmd   `cmd:"" group:"Authferry itself:" help:"Show and change the providers."`
 	Config     configCmd     `cmd:"" group:"Authferry itself:" help:"Show and change settings."`

@@ -44,7 +44,7 @@ func (a *app) readLine(what string) (keystore.Secret, error) {
 		return a.askHidden(strings.ToUpper(what[:1])+what[1:]+": ", what)
 	}
 	if isTerminal(a.in) {
-		return keystore.Secret{}, &fault.Error{Code: fault.Usage, Message: "there is no terminal to ask for the " + what + " at; pipe it in", Next: []fault.Remedy{{Do: fault.Again}}}
+		return keystore.Secret{}, &fault.Error{Code: fault.Usage, Message: "needs the " + what + ", but there is no terminal to ask on; pipe it in", Next: []fault.Remedy{{Do: fault.Again}}}
 	}
 	data, err := io.ReadAll(io.LimitReader(a.input(), maxSecretLine+1))
 	if err != nil && a.ctx.Err() != nil {

@@ -29,7 +29,7 @@ type serveCmd struct {
 
 // Help is shown below the flags.
 func (c *serveCmd) Help() string {
-	return "Clients get the key of this proxy from: authferry helper proxy-key. Ctrl-C lets the answers under way end, a second one doesn't."
+	return "Clients get the key of this proxy from: authferry helper proxy-key. Ctrl-C lets requests in progress finish; a second one cuts them off."
 }
 
 // drain is how long an answer that is under way may go on after the end.
@@ -94,19 +94,19 @@ func (c *serveCmd) Run(a *app) error {
 	_, _ = daemon.SdNotify(true, daemon.SdNotifyReady) // where nobody listens, nobody waits
 	select {
 	case err := <-ended:
-		return &fault.Error{Code: fault.Internal, Message: "the proxy can't go on", Err: err}
+		return &fault.Error{Code: fault.Internal, Message: "the proxy can't continue", Err: err}
 	case <-signals:
 	}
 	door.close() // before the address is free, and under the lock: another serve has both next
 	stop()
 	<-closed
 	unlock()
-	a.term.note("no longer listening; answers under way have %s to end", drain)
+	a.term.note("no longer listening; requests in progress have %s to finish", drain)
 	select {
 	case err := <-ended:
 		return err
 	case <-signals:
-		return &fault.Error{Code: fault.Cancelled, Message: "interrupted; the answers that were under way were cut off"}
+		return &fault.Error{Code: fault.Cancelled, Message: "interrupted; requests in progress were cut off"}
 	}
 }
 

@@ -35,14 +35,14 @@ func openKeyDoor(dir, url string, key keystore.Secret) (*keyDoor, error) {
 	var l net.Listener
 	err := nearKeySocket(dir, func(path string) (err error) {
 		if info, statErr := os.Lstat(path); statErr == nil && info.Mode().Type() != os.ModeSocket {
-			return errors.New(folder.ServeSocket + " in the folder's locks is no socket")
+			return errors.New(folder.ServeSocket + " in the folder's locks is not a socket")
 		}
 		_ = os.Remove(path)
 		l, err = bindUnix(path)
 		return err
 	})
 	if err != nil {
-		return nil, &fault.Error{Code: fault.Internal, Message: "no socket can be made in the folder, from which clients get the key", Err: reasonOfListen(err)}
+		return nil, &fault.Error{Code: fault.Internal, Message: "can't make the socket in the folder that clients get the key from", Err: reasonOfListen(err)}
 	}
 	if u, ok := l.(*net.UnixListener); ok {
 		u.SetUnlinkOnClose(false) // its path may be short for "here"

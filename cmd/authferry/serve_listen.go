@@ -33,7 +33,7 @@ func (c *serveCmd) listener() (net.Listener, error) {
 	case len(files) == 1:
 		l, err := net.FileListener(files[0])
 		if err != nil {
-			return nil, &fault.Error{Code: fault.Usage, Message: "what systemd handed over is no listening stream socket", Err: err}
+			return nil, &fault.Error{Code: fault.Usage, Message: "what systemd handed over is not a listening stream socket", Err: err}
 		}
 		if u, ok := l.(*net.UnixListener); ok {
 			u.SetUnlinkOnClose(false) // it is systemd's
@@ -55,7 +55,7 @@ func (c *serveCmd) listener() (net.Listener, error) {
 	}
 	l, err := net.Listen("tcp", address) //nolint:noctx // it waits for nothing
 	if err != nil {
-		return nil, &fault.Error{Code: fault.Internal, Message: address + " can't be listened at; another program, or another user's serve, may have it", Next: []fault.Remedy{{Do: serveAt, Value: "127.0.0.1:PORT"}}, Err: reasonOfListen(err)}
+		return nil, &fault.Error{Code: fault.Internal, Message: address + " can't be opened; another program, or another user's serve, may have it", Next: []fault.Remedy{{Do: serveAt, Value: "127.0.0.1:PORT"}}, Err: reasonOfListen(err)}
 	}
 	return l, nil
 }
@@ -73,7 +73,7 @@ func checkAddress(address string) error {
 }
 
 func notLoopback() error {
-	return &fault.Error{Code: fault.Usage, Message: "serve listens on this machine alone: 127.0.0.1:PORT, [::1]:PORT or unix:PATH", Next: []fault.Remedy{{Do: serveAt, Value: setup.DefaultListen}}}
+	return &fault.Error{Code: fault.Usage, Message: "serve listens on this machine only: 127.0.0.1:PORT, [::1]:PORT or unix:PATH", Next: []fault.Remedy{{Do: serveAt, Value: setup.DefaultListen}}}
 }
 
 // reasonOfListen is the system's own word: the rest is in the message.
@@ -95,12 +95,12 @@ func listenUnix(path string) (net.Listener, error) {
 		return fail("the socket's path is unknown", err)
 	}
 	if err := ownFolder(filepath.Dir(path)); err != nil {
-		return fail("the folder of the socket has to be yours alone to write in", err)
+		return fail("only you may have write access to the socket's folder", err)
 	}
 	switch info, err := os.Lstat(path); {
 	case err != nil:
 	case info.Mode().Type() != os.ModeSocket:
-		return fail(path+" is there and is no socket; it was left as it is", nil)
+		return fail(path+" exists and is not a socket; it was left as it is", nil)
 	default:
 		if conn, err := net.Dial("unix", path); err == nil { //nolint:noctx // it is on this machine
 			_ = conn.Close()
@@ -112,7 +112,7 @@ func listenUnix(path string) (net.Listener, error) {
 	}
 	l, err := bindUnix(path)
 	if err != nil {
-		return fail(path+" can't be listened at", reasonOfListen(err))
+		return fail(path+" can't be opened", reasonOfListen(err))
 	}
 	return l, nil
 }

@@ -147,7 +147,7 @@ func TestServe(t *testing.T) {
 	}
 	other := newServeScene(t, nil)
 	got = other.Run("", "serve", "sim", "--listen", strings.TrimPrefix(v.url, "http://"), "--json")
-	if code, _ := complaint(t, got); got.Code != exitOther || code != "internal" || !strings.Contains(got.Err, "can't be listened at") || !strings.Contains(got.Err, "in use") && runtime.GOOS != "windows" {
+	if code, _ := complaint(t, got); got.Code != exitOther || code != "internal" || !strings.Contains(got.Err, "can't be opened") || !strings.Contains(got.Err, "in use") && runtime.GOOS != "windows" {
 		t.Errorf("%d %s", got.Code, got.Err)
 	}
 	other.noServe("a taken port")

@@ -187,7 +187,7 @@ func TestServeUnixSocket(t *testing.T) {
 		t.Error("the socket is left")
 	}
 	file := s.Write("run/file", "mine")
-	if got := s.Run("", "serve", "sim", "--listen", "unix:"+file); got.Code != exitUsage || !strings.Contains(got.Err, "is no socket; it was left as it is") {
+	if got := s.Run("", "serve", "sim", "--listen", "unix:"+file); got.Code != exitUsage || !strings.Contains(got.Err, "is not a socket; it was left as it is") {
 		t.Errorf("%d %s", got.Code, got.Err)
 	}
 	open := filepath.Join(s.Root, "open")

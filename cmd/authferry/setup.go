@@ -49,7 +49,7 @@ func (c *setupCmd) Run(a *app) error {
 	}
 	client, ok := setup.Find(c.Client)
 	if !ok {
-		return &fault.Error{Code: fault.Usage, Message: fmt.Sprintf("setup doesn't know a client %q", c.Client), Next: []fault.Remedy{{Do: listSetUp}}}
+		return &fault.Error{Code: fault.Usage, Message: fmt.Sprintf("setup doesn't know the client %q", c.Client), Next: []fault.Remedy{{Do: listSetUp}}}
 	}
 	for _, provider := range c.Map {
 		if provider == "" {
@@ -137,7 +137,7 @@ func (c *setupCmd) choose(a *app, client setup.Client) (setup.Choice, error) {
 // chooseProxy is for a client of authferry serve, which has the choice of accounts.
 func (c *setupCmd) chooseProxy(a *app, client setup.Client) (setup.Choice, error) {
 	if c.Account != "" || c.Pool != "" || len(c.Host) > 0 {
-		return setup.Choice{}, &fault.Error{Code: fault.Usage, Message: "whose accounts a proxy uses is said to authferry serve",
+		return setup.Choice{}, &fault.Error{Code: fault.Usage, Message: "the accounts of a proxy are chosen in authferry serve",
 			Next: []fault.Remedy{{Do: setUpIn, Name: "serve", Pool: "POOL"}}}
 	}
 	listen := c.Listen
@@ -198,7 +198,7 @@ func onlyPool(a *app, client setup.Client) (broker.Chosen, error) {
 		names[i] = p.Name
 	}
 	return broker.Chosen{}, &fault.Error{
-		Code: fault.Ambiguous, Message: fmt.Sprintf("whose token is %s to get? there are the pools %s", client.Title, strings.Join(names, ", ")),
+		Code: fault.Ambiguous, Message: fmt.Sprintf("whose token should %s get? the pools are %s", client.Title, strings.Join(names, ", ")),
 		Next: []fault.Remedy{{Do: fault.Again, Pool: "POOL"}, {Do: fault.Again, Account: "ACCOUNT"}},
 	}
 }
@@ -224,7 +224,7 @@ const shownLines = 40
 func shortened(diff string) string {
 	lines := strings.SplitAfter(diff, "\n")
 	if more := len(lines) - 1 - shownLines; more > 0 {
-		return strings.Join(lines[:4], "") + fmt.Sprintf("… and %d lines more, which --print shows\n", more+shownLines-4)
+		return strings.Join(lines[:4], "") + fmt.Sprintf("… and %d more lines; --print shows them\n", more+shownLines-4)
 	}
 	return diff
 }
@@ -254,7 +254,7 @@ func (c *setupCmd) change(a *app, plan func() ([]setup.Change, error)) ([]setup.
 		_, _ = io.WriteString(a.err, "Write this? [Y/n] ")
 		answer, err := bufio.NewReader(a.input()).ReadString('\n')
 		if answer = strings.ToLower(strings.TrimSpace(answer)); err != nil || answer != "" && answer != "y" && answer != "yes" {
-			return nil, &fault.Error{Code: fault.Cancelled, Message: "nothing was changed"}
+			return nil, &fault.Error{Code: fault.Cancelled, Message: unchanged}
 		}
 		release, err := folder.LockSetup(a.ctx, a.broker.Folder)
 		if err != nil {

@@ -208,14 +208,21 @@ func (t *terminal) hint(commands string) {
 	}
 }
 
-// fail tells of err, in words and with asJSON also as a document, and returns
+// unchanged is all that is said to a person who answered no: that is no error.
+const unchanged = "nothing was changed"
+
+// fail prints err, in words and with asJSON also as a document, and returns
 // the exit code.
 func (t *terminal) fail(err error, asJSON bool) int {
 	e, ok := errors.AsType[*fault.Error](err)
 	if !ok {
 		e = &fault.Error{Code: fault.Internal, Message: err.Error()}
 	}
-	t.say("error", e.Error())
+	if e.Code == fault.Cancelled && e.Message == unchanged {
+		_, _ = fmt.Fprintf(t.err, "authferry: %s\n", unchanged)
+	} else {
+		t.say("error", e.Error())
+	}
 	hint := t.hints.of(e)
 	t.hint(hint)
 	if asJSON {

@@ -65,7 +65,7 @@ func (a *app) token(s selection, minTTL time.Duration, rejected string) (*broker
 	return t, err
 }
 
-var errInterrupted = &fault.Error{Code: fault.Cancelled, Message: "interrupted; a refresh that was under way goes on in the background and its result is kept"}
+var errInterrupted = &fault.Error{Code: fault.Cancelled, Message: "interrupted; a refresh in progress goes on in the background, and its result is kept"}
 
 // tokenDoc is what plugins and tools read. It holds the secret in the clear:
 // that is what stdout was asked for.

@@ -49,7 +49,7 @@ func ParseCargo(line []byte) (Cargo, *CargoError) {
 		Args []string `json:"args"`
 	}
 	if json.Unmarshal(line, &doc) != nil {
-		return r, &CargoError{CargoOther, "the request is not in JSON"}
+		return r, &CargoError{CargoOther, "the request is not JSON"}
 	}
 	if doc.V != 1 {
 		return r, &CargoError{CargoOther, "the request is not of protocol version 1"}

@@ -85,7 +85,7 @@ func TestDockerClient(t *testing.T) {
 	if got := login("ada"); got.Code != 0 {
 		t.Errorf("%d\n%s%s", got.Code, got.Out, got.Err)
 	}
-	if got := login("eve"); got.Code == 0 || !strings.Contains(got.Err, "authferry takes no logins from docker; nothing was stored (authferry login PROVIDER)") {
+	if got := login("eve"); got.Code == 0 || !strings.Contains(got.Err, "authferry takes no logins from docker; nothing was stored (") {
 		t.Errorf("%d\n%s%s", got.Code, got.Out, got.Err)
 	}
 	s.works(s.Root, env, docker, "logout", c.host())

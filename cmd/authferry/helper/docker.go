@@ -53,7 +53,7 @@ func ParseDocker(op string, in io.Reader) (Docker, error) {
 	if r.Op == Store {
 		var c dockerCredentials
 		if json.Unmarshal(data, &c) != nil {
-			return r, errors.New("the credentials on stdin are not in JSON")
+			return r, errors.New("the credentials on stdin are not JSON")
 		}
 		if c.ServerURL != "" && c.Username == "" {
 			return r, ErrDockerNoUsername

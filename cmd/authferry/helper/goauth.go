@@ -50,7 +50,7 @@ func ParseGoAuth(raw string, in io.Reader) (GoAuth, error) {
 		}
 		name, value, ok := strings.Cut(line, ":")
 		if !ok || name == "" || strings.ContainsAny(name, " \t") {
-			return r, errors.New("the answer on stdin has a line that is no header field")
+			return r, errors.New("a line of the answer on stdin is not a header field")
 		}
 		if err := clean(name, strings.ReplaceAll(value, "\t", " ")); err != nil {
 			return r, err
@@ -58,7 +58,7 @@ func ParseGoAuth(raw string, in io.Reader) (GoAuth, error) {
 		name = strings.ToLower(name)
 		r.Header[name] = append(r.Header[name], strings.TrimSpace(value))
 	}
-	return r, errors.New("the answer on stdin has no end")
+	return r, errors.New("the answer on stdin is incomplete")
 }
 
 // statusOf reads RFC 9112 §4: the line may lack a reason.

@@ -35,7 +35,7 @@ const MaxInput = 1 << 20
 
 var (
 	errTooLong = errors.New("the request is over 1 MiB")
-	errControl = errors.New("a control character stands in the request")
+	errControl = errors.New("the request contains a control character")
 	errToken   = errors.New("the token has characters that this protocol can't carry; nothing was printed")
 )
 

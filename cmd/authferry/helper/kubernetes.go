@@ -42,7 +42,7 @@ func ParseKubernetes(info string) (Kubernetes, error) {
 	case json.Unmarshal([]byte(info), &doc) != nil || doc.Kind != "ExecCredential":
 		return r, errors.New("KUBERNETES_EXEC_INFO is not an ExecCredential in JSON")
 	case !slices.Contains([]string{kubernetesGroup + "v1", kubernetesGroup + "v1beta1"}, doc.APIVersion):
-		return r, errors.New("KUBERNETES_EXEC_INFO asks for another version than " + kubernetesGroup + "v1 or v1beta1")
+		return r, errors.New("KUBERNETES_EXEC_INFO asks for a version other than " + kubernetesGroup + "v1 or v1beta1")
 	}
 	r.Version = doc.APIVersion
 	if c := doc.Spec.Cluster; c != nil {

@@ -130,10 +130,10 @@ func TestGoAuthIsParsed(t *testing.T) {
 		{url: api, in: "HTTP/1.1 401 evil\x1b[2J\n\n", err: "control character"},
 		{url: api, in: "HTTP/1.1 401 x\nA: evil\x00\n\n", err: "control character"},
 		{url: api, in: "HTTP/1.1 401 x\nA: evil\rB: c\n\n", err: "control character"},
-		{url: api, in: "HTTP/1.1 401 x\nevil\n\n", err: "no header field"},
-		{url: api, in: "HTTP/1.1 401 x\n: evil\n\n", err: "no header field"},
-		{url: api, in: "HTTP/1.1 401 x\nA B: evil\n\n", err: "no header field"},
-		{url: api, in: "HTTP/1.1 401 x\nA: b", err: "has no end"},
+		{url: api, in: "HTTP/1.1 401 x\nevil\n\n", err: "not a header field"},
+		{url: api, in: "HTTP/1.1 401 x\n: evil\n\n", err: "not a header field"},
+		{url: api, in: "HTTP/1.1 401 x\nA B: evil\n\n", err: "not a header field"},
+		{url: api, in: "HTTP/1.1 401 x\nA: b", err: "is incomplete"},
 		{url: api, in: "HTTP/1.1 401 x\nA: " + long(MaxInput), err: "over 1 MiB"},
 	} {
 		got, err := ParseGoAuth(test.url, strings.NewReader(test.in))
@@ -202,7 +202,7 @@ func TestKubernetesIsParsed(t *testing.T) {
 		{in: info(v1, `{"cluster":{"server":"https://bob@api.example.com"}}`), want: Kubernetes{v1, true, api, "bob"}},
 		{in: info(v1, `{"cluster":{"server":"http://api.example.com"}}`), want: Kubernetes{v1, true, "", ""}},
 		{in: info(v1, `{"cluster":{}}`), want: Kubernetes{v1, true, "", ""}},
-		{in: info("client.authentication.k8s.io/v1alpha1", `{}`), err: "another version"},
+		{in: info("client.authentication.k8s.io/v1alpha1", `{}`), err: "a version other"},
 		{in: info(v1, `{"cluster":{"server":"https://evil\u000a"}}`), err: "control character"},
 		{in: `{"kind":"Pod","apiVersion":"v1"}`, err: "not an ExecCredential"},
 		{in: "evil", err: "not an ExecCredential"},
@@ -232,7 +232,7 @@ func TestCargoIsParsed(t *testing.T) {
 		t.Errorf("%+v, %v", got, failure)
 	}
 	for in, want := range map[string]string{
-		`evil`: "not in JSON",
+		`evil`: "is not JSON",
 		`{"v":2,"kind":"get","registry":{"index-url":"https://evil"}}`:              "version 1",
 		`{"v":1,"kind":"get","registry":{"index-url":"https://evil\n"}}`:            "control character",
 		`{"v":1,"kind":"get","registry":{"index-url":"x"},"args":["--evil\u0000"]}`: "control character",

@@ -54,7 +54,7 @@ func findBlock(text, name string) (*region, error) {
 			r.end = at
 			if len(r.body) != want {
 				return nil, refuse("the block that authferry wrote has %d lines instead of %d now", len(r.body), want).
-					instead("take what is yours out of the lines between %q and %q", strings.TrimSuffix(begin, " (lines: "), endOf(name))
+					instead("move your own lines out from between %q and %q", strings.TrimSuffix(begin, " (lines: "), endOf(name))
 			}
 			if n := len(r.body); n > 0 && strings.HasPrefix(r.body[n-1], insteadOf) {
 				r.replaces, r.instead = true, strings.TrimPrefix(r.body[n-1], insteadOf)
@@ -65,7 +65,7 @@ func findBlock(text, name string) (*region, error) {
 		}
 	}
 	if r != nil {
-		return nil, refuse("the end of the block that authferry wrote is missing").instead("write %q behind it", endOf(name))
+		return nil, refuse("the end of the block that authferry wrote is missing").instead("write %q after it", endOf(name))
 	}
 	return nil, nil
 }

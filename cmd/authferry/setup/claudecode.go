@@ -118,7 +118,7 @@ func noClaudeKeys(now []byte) error {
 			return err
 		}
 		if len(found) == 2 {
-			return refuse("env has %s already, which would win over the proxy", name).instead("take %s out of env in that file", name)
+			return refuse("env already has %s, which would override the proxy", name).instead("take %s out of env in that file", name)
 		}
 	}
 	return nil

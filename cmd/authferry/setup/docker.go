@@ -64,7 +64,7 @@ var docker = Client{
 			lines = append(lines, "docker looks for it on the PATH: add "+dir)
 		}
 		if c.selection() != nil {
-			lines = append(lines, "docker tells its helper the host alone, so the account is chosen by that")
+			lines = append(lines, "docker tells its helper only the host, so the host decides which account is used")
 		}
 		return lines
 	},
@@ -86,7 +86,7 @@ func putRegistry(now []byte, host string) ([]byte, error) {
 		if there, err := d.decode(path, &helper); err != nil {
 			return nil, err
 		} else if there && helper != dockerName {
-			return nil, refuse("for %s it names the helper %q already", host, helper).instead("take %q out of %q in that file", host, credHelpers)
+			return nil, refuse("for %s it already has the helper %q", host, helper).instead("take %q out of %q in that file", host, credHelpers)
 		}
 	}
 	return setJSON(now, path, dockerName)

@@ -52,7 +52,7 @@ var git = Client{
 }
 
 // noHosts: there is nothing to take a host from.
-var noHosts = refuse("no host is known: the chosen account says of none that its tokens may go there").
+var noHosts = refuse("this account may send its token to no host yet (no --api-origin)").
 	instead("name one with --host https://HOST")
 
 // gitConfig is the file that `git config --global` changes.
@@ -101,7 +101,7 @@ func gitAllows(m Machine, rest []byte, origin string) error {
 	}
 	for _, value := range values {
 		if value != "" {
-			return refuse("for %s it names the helper %q already", origin, program(value)).
+			return refuse("for %s it already has the helper %q", origin, program(value)).
 				instead("git config --global --unset-all %s", gitKey(origin))
 		}
 	}
@@ -112,7 +112,7 @@ func gitAllows(m Machine, rest []byte, origin string) error {
 func gitReads(m Machine, after []byte, origin, line string) error {
 	values, err := gitHelpers(m, after, origin)
 	if err != nil || !slices.Contains(values, line) {
-		return refuse("git would read something else there than the path of authferry; it was left as it is").
+		return refuse("git would misread the path of authferry; nothing was changed").
 			instead("move authferry to a path of plain letters")
 	}
 	return nil
@@ -125,7 +125,7 @@ func gitKey(origin string) string { return "credential." + origin + ".helper" }
 func gitHelpers(m Machine, file []byte, origin string) ([]string, error) {
 	path, err := m.LookPath("git")
 	if err != nil {
-		return nil, refuse("git is not here to read its configuration").instead("install git")
+		return nil, refuse("git is not installed, so its configuration can't be read").instead("install git")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()

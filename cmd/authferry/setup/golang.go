@@ -18,7 +18,7 @@ var golang = Client{
 			Path: path, Mode: 0o644,
 			Put: func(now []byte) ([]byte, error) {
 				if m.Getenv("GOAUTH") != "" {
-					return nil, refuse("GOAUTH is set in the environment, and go heeds that instead of this file").run("unset GOAUTH")
+					return nil, refuse("GOAUTH is set in the environment, which overrides this file").run("unset GOAUTH")
 				}
 				ours, err := goCommand(m, c)
 				if err != nil {
@@ -95,7 +95,7 @@ func putGoAuth(now []byte, ours string) ([]byte, error) {
 	at := found[len(found)-1] // the last one counts
 	commands := text[at[2]:at[3]]
 	if strings.TrimSpace(commands) == "off" {
-		return nil, refuse("GOAUTH is off there, which allows no other").run("go env -u GOAUTH")
+		return nil, refuse("GOAUTH is off there, which rules out any other method").run("go env -u GOAUTH")
 	}
 	first, rest, listed := strings.Cut(commands, "; ")
 	if listed && goCallsUs(first) {

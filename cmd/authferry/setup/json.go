@@ -35,10 +35,10 @@ func parseJSON(now []byte) (*document, error) {
 		// Not in the parser's words, which quote what stands there: it may be a secret.
 		var line, column int
 		_, _ = fmt.Sscanf(err.Error(), "hujson: line %d, column %d:", &line, &column)
-		return nil, refuse("it is not JSON: line %d, column %d; mend it first, it was left as it is", line, column)
+		return nil, refuse("it is not JSON: line %d, column %d; fix it first; it was left as it is", line, column)
 	}
 	if _, ok := root.Value.(*hujson.Object); !ok {
-		return nil, refuse("it holds no JSON object; it was left as it is")
+		return nil, refuse("it is not a JSON object; it was left as it is")
 	}
 	d.root = root
 	return d, nil
@@ -87,7 +87,7 @@ func (d *document) decode(path []string, v any) (bool, error) {
 	value := found[len(path)-1].value().Clone()
 	value.Standardize()
 	if err := json.Unmarshal(value.Pack(), v); err != nil {
-		return true, refuse("%s is something else than it has to be; it was left as it is", strings.Join(path, "."))
+		return true, refuse("%s has a value of the wrong kind; it was left as it is", strings.Join(path, "."))
 	}
 	return true, nil
 }

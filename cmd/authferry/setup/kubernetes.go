@@ -77,7 +77,7 @@ func checkKube(text string) error {
 		switch {
 		case line == "":
 		case strings.HasPrefix(strings.TrimLeft(line, " "), "\t"):
-			return refuse("it is not YAML: a line begins with a tab; mend it first, it was left as it is")
+			return refuse("it is not YAML: a line begins with a tab; fix it first; it was left as it is")
 		case first && strings.HasPrefix(line, "{"):
 			return refuse("it is JSON; it was left as it is").run("kubectl config set-credentials authferry --help # adds one, with --exec-command")
 		case line == "---":
@@ -85,7 +85,7 @@ func checkKube(text string) error {
 				return refuse("it has several documents; it was left as it is")
 			}
 		case line[0] != ' ' && !kubeTop().MatchString(line):
-			return refuse("it doesn't look like a kubeconfig: what is line %d? it was left as it is", number)
+			return refuse("it doesn't look like a kubeconfig, because of line %d; it was left as it is", number)
 		default:
 			if line[0] != '#' {
 				first = false

@@ -17,7 +17,7 @@ var mcpServer = Client{
 		words := append([]string{m.Binary, "mcp"}, c.selection()...)
 		for _, name := range c.For {
 			if !slices.Contains(mcpClients, name) {
-				return nil, refuse("%q is no client that the MCP server can be entered with", name).instead("--for takes %s", strings.Join(mcpClients, ", "))
+				return nil, refuse("%q is not a client that can be set up for the MCP server", name).instead("--for takes %s", strings.Join(mcpClients, ", "))
 			}
 		}
 		wanted := func(client, program string, f File) File {

@@ -20,7 +20,7 @@ func TestBrokenFileShowsNothing(t *testing.T) {
 		{"docker", "{\"auths\": {\"canary\\x\": 1}}", "line 1, column 12"},
 		{"codex", "a = 1\nkey = \"sk-canary\\path\"\n", "line 2, column "},
 		{"codex", "[canary]\n[canary]\n", "line 2, column "},
-		{"kubernetes", "kind: Config\n%canary\n", "what is line 2?"},
+		{"kubernetes", "kind: Config\n%canary\n", "because of line 2;"},
 	} {
 		t.Run(test.client, func(t *testing.T) {
 			c, m := client(t, test.client), machine(t)
@@ -207,7 +207,7 @@ func TestFilesOutOfBounds(t *testing.T) {
 		{"mcp", deep, "nests more than"},
 		{"codex", strings.Repeat("[a]\n", maxTOMLKeys+1), "more than 8000 keys"},
 		{"cargo", "a = {" + strings.Repeat("k=1,", maxTOMLKeys+1) + "}", "more than 8000 keys"},
-		{"git", strings.Repeat("#", maxFile+1), "no regular file of at most 32 MB"},
+		{"git", strings.Repeat("#", maxFile+1), "not a regular file of at most 32 MB"},
 	} {
 		t.Run(test.client, func(t *testing.T) {
 			c, m := client(t, test.client), machine(t)

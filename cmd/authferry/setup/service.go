@@ -33,7 +33,7 @@ var proxyService = Client{
 		unit := func(text string) func() ([]byte, error) {
 			return func() ([]byte, error) {
 				if _, err := m.LookPath("systemctl"); err != nil {
-					return nil, refuse("there is no systemd here, which would start it").run("authferry serve")
+					return nil, refuse("there is no systemd here to start it").run("authferry serve")
 				}
 				if strings.ContainsAny(m.Binary, `"'\`+"\n") {
 					return nil, refuse("systemd starts no program that has a quote in its path").instead("move authferry elsewhere")

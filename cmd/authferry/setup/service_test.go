@@ -81,7 +81,7 @@ func TestProxyRefusals(t *testing.T) {
 		write(t, path, text)
 		_, err := c.Plan(m, byProxy, false)
 		r, ok := errors.AsType[*Refusal](err)
-		if !ok || !strings.Contains(r.Why, name+" already") || strings.Contains(r.Why+r.Edit, "canary") {
+		if !ok || !strings.Contains(r.Why, "already has "+name) || strings.Contains(r.Why+r.Edit, "canary") {
 			t.Errorf("%s: %v", name, err)
 		}
 		if now, _ := os.ReadFile(path); string(now) != text {

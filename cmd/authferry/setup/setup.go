@@ -207,7 +207,7 @@ func read(path, link string) ([]byte, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, nil
 	case errors.Is(err, atomicfile.ErrUnfit):
-		return nil, refuse("it is no regular file of at most %d MB; it was left as it is", maxFile>>20)
+		return nil, refuse("it is not a regular file of at most %d MB; it was left as it is", maxFile>>20)
 	case err != nil:
 		return nil, err
 	case data == nil:

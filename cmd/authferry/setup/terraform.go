@@ -90,7 +90,7 @@ func checkHCL(text string) error {
 			}
 			skip = len(found) - 1
 		case strings.HasPrefix(rest, "<<"):
-			return refuse("it has a heredoc, in which nothing can be told apart; it was left as it is").instead(`add: credentials_helper "authferry" { args = [] }`)
+			return refuse("it has a heredoc, which can't be edited safely; it was left as it is").instead(`add: credentials_helper "authferry" { args = [] }`)
 		}
 		i += skip
 	}
@@ -105,5 +105,5 @@ func checkHCL(text string) error {
 
 var (
 	hclString = pattern(`^"(?:[^"\\\n]|\\.)*"`)
-	notHCL    = refuse("it is not HCL: a brace, a quote or a comment doesn't end; mend it first, it was left as it is")
+	notHCL    = refuse("it is not HCL: a brace, a quote or a comment doesn't end; fix it first; it was left as it is")
 )

@@ -22,7 +22,7 @@ func parseTOML(now []byte) (map[string]any, error) {
 			line, column := e.Position()
 			where = fmt.Sprintf(": line %d, column %d", line, column)
 		}
-		return nil, refuse("it is not TOML%s; mend it first, it was left as it is", where)
+		return nil, refuse("it is not TOML%s; fix it first; it was left as it is", where)
 	}
 	return all, nil
 }
