@@ -219,7 +219,7 @@ func (t *terminal) fail(err error, asJSON bool) int {
 		e = &fault.Error{Code: fault.Internal, Message: err.Error()}
 	}
 	if e.Code == fault.Cancelled && e.Message == unchanged {
-		_, _ = fmt.Fprintf(t.err, "authferry: %s\n", unchanged)
+		t.write(unchanged)
 	} else {
 		t.say("error", e.Error())
 	}
