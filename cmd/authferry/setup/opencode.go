@@ -24,7 +24,9 @@ var shared = []string{"anthropic", "google", "openai"}
 // nothing that is the user's changes.
 var openCode = Client{
 	Name: "opencode", Title: "OpenCode", Programs: []string{"opencode"}, Providers: true, Logins: true,
-	Next: func(Machine, Choice) []string { return []string{"restart OpenCode: it reads its plugins when it starts"} },
+	Next: func(Machine, Choice) []string {
+		return []string{"restart OpenCode: it reads its plugins when it starts"}
+	},
 	Files: func(m Machine, c Choice) ([]File, error) {
 		p := plugin{m.Binary, c}
 		if err := p.check(); err != nil {
