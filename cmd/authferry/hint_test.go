@@ -30,7 +30,7 @@ var givenLines = [][]string{
 	{"import", "opencode", "/tmp x/auth.json", "--dry-run"}, {"import", "grant", "sim", "--label", "a b"},
 	{"use", "--unbind", "--dir", "/a b"}, {"setup", "git", "--account", "x y", "--host", "https://a.example"}, {"setup", "opencode", "--map", "a=b"},
 	{"provider", "add", "my", "--scope", "a b", "--scope", "c", "--issuer", "https://a.example"}, {"refresh", "--all"}, {"remove", "x", "--no-revoke"},
-	{"doctor"}, {"holds"}, {"holds", "clear", "x"}, {"mcp", "sim"}, {"config", "set", "failover", "true"}, {},
+	{"doctor"}, {"holds"}, {"holds", "clear", "x"}, {"holds", "add", "a b", "90m"}, {"use", "--list"}, {"mcp", "sim"}, {"config", "set", "failover", "true"}, {},
 }
 
 // Every action has a command, whatever its facts and whatever command was given, and
