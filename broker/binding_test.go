@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
@@ -224,7 +225,7 @@ func TestBindingToWhatEnded(t *testing.T) {
 func TestUnknownPlaceForAnOrigin(t *testing.T) {
 	w, _ := spread(t)
 	b := w.broker()
-	if _, err := b.Bind(t.Context(), t.TempDir(), "", "work"); err != nil {
+	if _, err := account.Bind(t.Context(), b.Folder, t.TempDir(), "", "work"); err != nil {
 		t.Fatal(err)
 	}
 	ask := func(s pool.Selection, origin string) error {
@@ -276,11 +277,11 @@ func TestBindWhatIsFoundAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := b.Bind(t.Context(), filepath.Join(dir, "file"), "", "sim"); fault.CodeOf(err) != fault.Usage {
+	if _, err := account.Bind(t.Context(), b.Folder, filepath.Join(dir, "file"), "", "sim"); fault.CodeOf(err) != fault.Usage {
 		t.Errorf("a file: %v", err)
 	}
 	if odd := filepath.Join(dir, "caf\xe9"); os.Mkdir(odd, 0o700) == nil && runtime.GOOS == "linux" {
-		if _, err := b.Bind(t.Context(), odd, "", "sim"); fault.CodeOf(err) != fault.Usage {
+		if _, err := account.Bind(t.Context(), b.Folder, odd, "", "sim"); fault.CodeOf(err) != fault.Usage {
 			t.Errorf("a name that JSON can't have: %v", err)
 		}
 	}
@@ -290,7 +291,7 @@ func TestBindWhatIsFoundAgain(t *testing.T) {
 	if err := os.Mkdir(job, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Bind(t.Context(), job, "", "sim"); err != nil {
+	if _, err := account.Bind(t.Context(), b.Folder, job, "", "sim"); err != nil {
 		t.Fatal(err)
 	}
 	move(t, job, filepath.Join(dir, "moved"))
@@ -303,14 +304,14 @@ func TestBindWhatIsFoundAgain(t *testing.T) {
 	if err := os.Symlink(job, link); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Bind(t.Context(), link, "ada", ""); err != nil {
+	if _, err := account.Bind(t.Context(), b.Folder, link, "ada", ""); err != nil {
 		t.Fatal(err)
 	}
 	idx, err := b.Read()
 	if err != nil || len(idx.Bindings) != 1 || idx.Bindings[0].Dir != filepath.Join(dir, "moved") {
 		t.Errorf("bound again: %+v, %v", idx.Bindings, err)
 	}
-	if gone, err := b.Unbind(t.Context(), link); err != nil || len(gone) != 1 {
+	if gone, err := account.Unbind(t.Context(), b.Folder, link); err != nil || len(gone) != 1 {
 		t.Errorf("unbound by a link: %+v, %v", gone, err)
 	}
 }

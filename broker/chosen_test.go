@@ -3,6 +3,7 @@ package broker
 import (
 	"testing"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
@@ -13,10 +14,10 @@ import (
 func TestChosen(t *testing.T) {
 	w, a := pooled(t, "ada", "bob")
 	b := w.broker()
-	if _, err := b.Move(t.Context(), "bob", "work"); err != nil {
+	if _, err := account.Move(t.Context(), b.Folder, "bob", "work"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Disable(t.Context(), "bob"); err != nil {
+	if _, err := account.Disable(t.Context(), b.Folder, "bob"); err != nil {
 		t.Fatal(err)
 	}
 	before := w.server.Ledger().TokenRequests
@@ -63,7 +64,7 @@ func spread(t *testing.T) (*world, []*index.Account) {
 	t.Helper()
 	w, a := pooled(t, "ada", "bob", "cat")
 	for _, x := range a[1:] {
-		if _, err := w.broker().Move(t.Context(), x.ID, "work"); err != nil {
+		if _, err := account.Move(t.Context(), w.broker().Folder, x.ID, "work"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -79,7 +80,7 @@ func spread(t *testing.T) (*world, []*index.Account) {
 func TestARejectedLeaseFindsItsPool(t *testing.T) {
 	w, a := spread(t)
 	b, bound := w.broker(), t.TempDir()
-	if _, err := b.Bind(t.Context(), bound, "", "sim"); err != nil {
+	if _, err := account.Bind(t.Context(), b.Folder, bound, "", "sim"); err != nil {
 		t.Fatal(err)
 	}
 	for _, test := range []struct {

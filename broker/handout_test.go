@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
@@ -180,7 +181,7 @@ func TestRefusedTokenIsNotHandedOutAgain(t *testing.T) {
 			if _, err := w.broker().Token(t.Context(), TokenRequest{Selection: pool.Selection{Account: "ada"}, Rejected: one}); fault.CodeOf(err) != fault.ProviderRefused && fault.CodeOf(err) != fault.ProviderUnreachable {
 				t.Errorf("pinned and rejected: %v", err)
 			}
-			if _, err := w.broker().Disable(t.Context(), "bob"); err != nil {
+			if _, err := account.Disable(t.Context(), w.broker().Folder, "bob"); err != nil {
 				t.Fatal(err)
 			}
 			if tok, err := w.broker().Token(t.Context(), TokenRequest{}); err != nil || tok.Lease != one {
@@ -228,7 +229,7 @@ func TestRejectedKey(t *testing.T) {
 	if h := w.account(a[0].ID).Holds; len(h) != 1 || h[0].Proven {
 		t.Errorf("%+v", h)
 	}
-	if _, err := w.broker().Disable(t.Context(), "bob"); err != nil {
+	if _, err := account.Disable(t.Context(), w.broker().Folder, "bob"); err != nil {
 		t.Fatal(err)
 	}
 	w.edit(a[0].ID, func(a *index.Account) { a.Holds = nil })
@@ -257,8 +258,8 @@ func TestLeftWhileWaiting(t *testing.T) {
 		want   fault.Code // "": bob's token
 		still  bool       // ada's is right
 	}{
-		{name: "disabled", change: func(b *Broker, _ string) error { _, err := b.Disable(ctx, "ada"); return err }},
-		{name: "moved", change: func(b *Broker, _ string) error { _, err := b.Move(ctx, "ada", "personal"); return err }},
+		{name: "disabled", change: func(b *Broker, _ string) error { _, err := account.Disable(ctx, b.Folder, "ada"); return err }},
+		{name: "moved", change: func(b *Broker, _ string) error { _, err := account.Move(ctx, b.Folder, "ada", "personal"); return err }},
 		{name: "being removed", change: removing},
 		{name: "held", change: func(b *Broker, _ string) error {
 			return b.Update(ctx, index.Fast, func(idx *index.Index) error {
@@ -269,25 +270,25 @@ func TestLeftWhileWaiting(t *testing.T) {
 				return err
 			})
 		}},
-		{name: "moved, provider named", ask: TokenRequest{Selection: pool.Selection{Provider: "sim"}}, change: func(b *Broker, _ string) error { _, err := b.Move(ctx, "ada", "personal"); return err }},
-		{name: "moved, pool named", ask: TokenRequest{Selection: pool.Selection{Pool: "sim"}}, change: func(b *Broker, _ string) error { _, err := b.Move(ctx, "ada", "personal"); return err }},
-		{name: "moved, pool in the environment", ask: TokenRequest{Selection: pool.Selection{EnvPool: "sim"}}, change: func(b *Broker, _ string) error { _, err := b.Move(ctx, "ada", "personal"); return err }},
+		{name: "moved, provider named", ask: TokenRequest{Selection: pool.Selection{Provider: "sim"}}, change: func(b *Broker, _ string) error { _, err := account.Move(ctx, b.Folder, "ada", "personal"); return err }},
+		{name: "moved, pool named", ask: TokenRequest{Selection: pool.Selection{Pool: "sim"}}, change: func(b *Broker, _ string) error { _, err := account.Move(ctx, b.Folder, "ada", "personal"); return err }},
+		{name: "moved, pool in the environment", ask: TokenRequest{Selection: pool.Selection{EnvPool: "sim"}}, change: func(b *Broker, _ string) error { _, err := account.Move(ctx, b.Folder, "ada", "personal"); return err }},
 		{name: "both moved", change: func(b *Broker, _ string) error {
-			_, err := b.Move(ctx, "ada", "personal")
+			_, err := account.Move(ctx, b.Folder, "ada", "personal")
 			if err == nil {
-				_, err = b.Move(ctx, "bob", "personal")
+				_, err = account.Move(ctx, b.Folder, "bob", "personal")
 			}
 			return err
 		}, want: fault.Fenced},
-		{name: "pinned and disabled", ask: TokenRequest{Selection: pool.Selection{Account: "ada"}}, want: fault.NoAccount, change: func(b *Broker, _ string) error { _, err := b.Disable(ctx, "ada"); return err }},
+		{name: "pinned and disabled", ask: TokenRequest{Selection: pool.Selection{Account: "ada"}}, want: fault.NoAccount, change: func(b *Broker, _ string) error { _, err := account.Disable(ctx, b.Folder, "ada"); return err }},
 		{name: "pinned and removed", ask: TokenRequest{Selection: pool.Selection{Account: "ada"}}, want: fault.NoAccount, change: removing},
-		{name: "pinned, fenced and moved", ask: TokenRequest{Selection: pool.Selection{Account: "ada", Pool: "sim"}}, want: fault.Fenced, change: func(b *Broker, _ string) error { _, err := b.Move(ctx, "ada", "personal"); return err }},
-		{name: "pinned and moved, no fence", ask: TokenRequest{Selection: pool.Selection{Account: "ada"}}, still: true, change: func(b *Broker, _ string) error { _, err := b.Move(ctx, "ada", "personal"); return err }},
+		{name: "pinned, fenced and moved", ask: TokenRequest{Selection: pool.Selection{Account: "ada", Pool: "sim"}}, want: fault.Fenced, change: func(b *Broker, _ string) error { _, err := account.Move(ctx, b.Folder, "ada", "personal"); return err }},
+		{name: "pinned and moved, no fence", ask: TokenRequest{Selection: pool.Selection{Account: "ada"}}, still: true, change: func(b *Broker, _ string) error { _, err := account.Move(ctx, b.Folder, "ada", "personal"); return err }},
 		{name: "directory bound meanwhile", want: fault.Fenced, change: func(b *Broker, dir string) error {
-			if _, err := b.Move(ctx, "ada", "personal"); err != nil {
+			if _, err := account.Move(ctx, b.Folder, "ada", "personal"); err != nil {
 				return err
 			}
-			_, err := b.Bind(ctx, dir, "", "personal")
+			_, err := account.Bind(ctx, b.Folder, dir, "", "personal")
 			return err
 		}},
 		{name: "nothing", still: true, change: func(*Broker, string) error { return nil }},
@@ -343,7 +344,7 @@ func TestLeftWhileEveryoneIsHeld(t *testing.T) {
 	}
 	b := w.broker()
 	tok, err := b.WaitToken(t.Context(), TokenRequest{Rejected: lease(a[0].ID, 1)}, 0, func(time.Time) {
-		if _, err := b.Move(t.Context(), "ada", "personal"); err != nil {
+		if _, err := account.Move(t.Context(), b.Folder, "ada", "personal"); err != nil {
 			t.Error(err)
 		}
 		for _, x := range a {

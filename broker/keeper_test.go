@@ -52,16 +52,16 @@ func TestKeeperSeesWhatOthersWrite(t *testing.T) {
 	if err := os.Rename(vault+"-away", vault); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.broker().Disable(t.Context(), ada.ID); err != nil {
+	if _, err := account.Disable(t.Context(), w.broker().Folder, ada.ID); err != nil {
 		t.Fatal(err)
 	}
 	if got := ask(); got != bob.ID {
 		t.Errorf("ada is disabled: %s, want %s", got, bob.ID)
 	}
-	if _, err := w.broker().Enable(t.Context(), ada.ID); err != nil {
+	if _, err := account.Enable(t.Context(), w.broker().Folder, ada.ID); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.broker().Use(t.Context(), ada.ID); err != nil {
+	if _, err := account.Use(t.Context(), w.broker().Folder, ada.ID); err != nil {
 		t.Fatal(err)
 	}
 	// A newer generation, not the token that is kept.
@@ -74,7 +74,7 @@ func TestKeeperSeesWhatOthersWrite(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.broker().Use(t.Context(), again.ID); err != nil {
+	if _, err := account.Use(t.Context(), w.broker().Folder, again.ID); err != nil {
 		t.Fatal(err)
 	}
 	if got := ask(); got != again.ID {
@@ -125,7 +125,7 @@ func TestStay(t *testing.T) {
 		}
 		return tok
 	}
-	if _, err := b.Use(t.Context(), ada.ID); err != nil {
+	if _, err := account.Use(t.Context(), b.Folder, ada.ID); err != nil {
 		t.Fatal(err)
 	}
 	first := token(TokenRequest{})
@@ -148,10 +148,10 @@ func TestStay(t *testing.T) {
 	if got := token(stay).Account.ID; got != ada.ID {
 		t.Errorf("got %s, want the current one while the other is held", got)
 	}
-	if _, err := b.ClearHolds(t.Context(), bob.ID, ""); err != nil {
+	if _, err := account.ClearHolds(t.Context(), b.Folder, bob.ID, ""); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.Use(t.Context(), eve.ID); err != nil {
+	if _, err := account.Use(t.Context(), b.Folder, eve.ID); err != nil {
 		t.Fatal(err)
 	}
 	if got := token(stay).Account.ID; got != eve.ID {
@@ -197,7 +197,7 @@ func TestKeeperWithoutItsKeystore(t *testing.T) {
 	ada, bob := w.add("ada", time.Hour), w.add("bob", time.Hour)
 	k := NewKeeper(Options{Dir: w.dir})
 	for _, id := range []string{bob.ID, ada.ID} {
-		if _, err := w.broker().Use(t.Context(), id); err != nil {
+		if _, err := account.Use(t.Context(), w.broker().Folder, id); err != nil {
 			t.Fatal(err)
 		}
 		if tok, err := k.Token(t.Context(), TokenRequest{}); err != nil || tok.Account.ID != id {

@@ -27,7 +27,7 @@ func TestKeysOnly(t *testing.T) {
 	}
 	key, other := keyed("bob"), keyed("eve")
 	b := w.broker()
-	if _, err := b.Use(t.Context(), login.ID); err != nil {
+	if _, err := account.Use(t.Context(), b.Folder, login.ID); err != nil {
 		t.Fatal(err)
 	}
 	chosen := func(s pool.Selection) (string, fault.Code) {
@@ -119,7 +119,7 @@ func TestKeysServe(t *testing.T) {
 			t.Errorf("%+v: %+v, %v; want %s", test.req, tok, err, test.want)
 		}
 	}
-	if _, err := b.Disable(t.Context(), "bob"); err != nil {
+	if _, err := account.Disable(t.Context(), b.Folder, "bob"); err != nil {
 		t.Fatal(err)
 	}
 	if tok, err := b.Token(t.Context(), TokenRequest{}); err != nil || tok.Account.Label != "ada" {

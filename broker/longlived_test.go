@@ -226,7 +226,7 @@ func TestLongLivedTokenRefused(t *testing.T) {
 	if res := w.report(pool.Selection{}, refused(one)); res.Action != Retry || res.Next == nil || res.Next.Lease != lease(one.ID, 2) || res.Account.State != pool.Valid {
 		t.Errorf("a late refusal of the old token: %+v", res)
 	}
-	if _, err := w.broker().ClearHolds(t.Context(), "Two", ""); err != nil {
+	if _, err := account.ClearHolds(t.Context(), w.broker().Folder, "Two", ""); err != nil {
 		t.Fatal(err)
 	}
 	if a := w.account(two.ID); pool.StateOf(&a, time.Now()) != pool.Valid {

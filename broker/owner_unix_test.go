@@ -105,7 +105,7 @@ func TestFolderOfAnother(t *testing.T) {
 	changes["background rotator"] = func(b *Broker) error {
 		return rotation.Rotate(t.Context(), b.Folder, ada.ID, rotation.Wish{Beyond: 9, Background: true})
 	}
-	changes["rename"] = func(b *Broker) error { _, err := b.Rename(t.Context(), "ada", "eva"); return err }
+	changes["rename"] = func(b *Broker) error { _, err := account.Rename(t.Context(), b.Folder, "ada", "eva"); return err }
 	changes["remove"] = func(b *Broker) error {
 		_, err := account.Remove(t.Context(), b.Folder, bob.ID, account.RevokeOwn)
 		return err

@@ -50,22 +50,22 @@ func TestOrderAndMoveKeepTheRanks(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	must(b.Order(t.Context(), "cat", 1))
+	must(account.Order(t.Context(), b.Folder, "cat", 1))
 	equal(t, labelsOf(t, w, "sim"), "cat", "ada", "bob")
-	must(b.Order(t.Context(), "cat", 99))
+	must(account.Order(t.Context(), b.Folder, "cat", 99))
 	equal(t, labelsOf(t, w, "sim"), "ada", "bob", "cat")
-	if _, err := b.Order(t.Context(), "cat", 0); fault.CodeOf(err) != fault.Usage {
+	if _, err := account.Order(t.Context(), b.Folder, "cat", 0); fault.CodeOf(err) != fault.Usage {
 		t.Error(err)
 	}
-	must(b.Move(t.Context(), "ada", "work"))
+	must(account.Move(t.Context(), b.Folder, "ada", "work"))
 	equal(t, labelsOf(t, w, "sim"), "bob", "cat")
 	equal(t, labelsOf(t, w, "work"), "ada")
 	if w.current("sim") != a[1].ID || w.current("work") != a[0].ID {
 		t.Error("a pool's current account is not one of its own")
 	}
-	must(b.Move(t.Context(), "ada", "SIM"))
+	must(account.Move(t.Context(), b.Folder, "ada", "SIM"))
 	equal(t, labelsOf(t, w, "sim"), "bob", "cat", "ada")
-	if _, err := b.Move(t.Context(), "ada", "a/b"); fault.CodeOf(err) != fault.Usage {
+	if _, err := account.Move(t.Context(), b.Folder, "ada", "a/b"); fault.CodeOf(err) != fault.Usage {
 		t.Error(err)
 	}
 }
@@ -151,7 +151,7 @@ func TestAnExactPoolNameWins(t *testing.T) {
 	if _, err := b.Token(t.Context(), TokenRequest{Selection: pool.Selection{Pool: "Work"}}); fault.CodeOf(err) != fault.NoAccount {
 		t.Errorf("neither: %v", err)
 	}
-	if moved, err := b.Move(t.Context(), "bob", "work"); err != nil || moved.Pool != "work" {
+	if moved, err := account.Move(t.Context(), b.Folder, "bob", "work"); err != nil || moved.Pool != "work" {
 		t.Errorf("%+v, %v", moved, err)
 	}
 }
@@ -159,16 +159,16 @@ func TestAnExactPoolNameWins(t *testing.T) {
 func TestUseAndDisableMoveThePool(t *testing.T) {
 	w, a := pooled(t, "ada", "bob")
 	b := w.broker()
-	if _, err := b.Use(t.Context(), "bob"); err != nil || w.current("sim") != a[1].ID {
+	if _, err := account.Use(t.Context(), b.Folder, "bob"); err != nil || w.current("sim") != a[1].ID {
 		t.Fatal(err)
 	}
-	if _, err := b.Disable(t.Context(), "bob"); err != nil || w.current("sim") != a[0].ID {
+	if _, err := account.Disable(t.Context(), b.Folder, "bob"); err != nil || w.current("sim") != a[0].ID {
 		t.Fatal(err, w.current("sim"))
 	}
-	if _, err := b.Use(t.Context(), "bob"); fault.CodeOf(err) != fault.NoAccount {
+	if _, err := account.Use(t.Context(), b.Folder, "bob"); fault.CodeOf(err) != fault.NoAccount {
 		t.Fatal(err)
 	}
-	if _, err := b.Enable(t.Context(), "bob"); err != nil || pool.StateOf(new(w.account(a[1].ID)), time.Now()) != pool.Valid {
+	if _, err := account.Enable(t.Context(), b.Folder, "bob"); err != nil || pool.StateOf(new(w.account(a[1].ID)), time.Now()) != pool.Valid {
 		t.Fatal(err)
 	}
 }
@@ -178,7 +178,7 @@ func TestUseAndDisableMoveThePool(t *testing.T) {
 func TestBinding(t *testing.T) {
 	w, a := pooled(t, "ada", "bob")
 	b := w.broker()
-	if _, err := b.Move(t.Context(), "bob", "work"); err != nil {
+	if _, err := account.Move(t.Context(), b.Folder, "bob", "work"); err != nil {
 		t.Fatal(err)
 	}
 	project := filepath.Join(t.TempDir(), "project")
@@ -193,7 +193,7 @@ func TestBinding(t *testing.T) {
 	if _, err := filepath.EvalSymlinks(link); err != nil {
 		t.Skip("needs symbolic links: ", err) // Wine makes them and does not follow them
 	}
-	if _, err := b.Bind(t.Context(), link, "", "work"); err != nil {
+	if _, err := account.Bind(t.Context(), b.Folder, link, "", "work"); err != nil {
 		t.Fatal(err)
 	}
 	for _, dir := range []string{project, below, link, filepath.Join(link, "a")} {
@@ -212,13 +212,13 @@ func TestBinding(t *testing.T) {
 		t.Errorf("a report from the bound directory says %s", r.Action)
 	}
 	// The nearer one wins, and goes when it is taken back.
-	if _, err := b.Bind(t.Context(), below, "ada", ""); err != nil {
+	if _, err := account.Bind(t.Context(), b.Folder, below, "ada", ""); err != nil {
 		t.Fatal(err)
 	}
 	if tok, err := b.Token(t.Context(), TokenRequest{Selection: pool.Selection{Dir: below}}); err != nil || tok.Account.ID != a[0].ID {
 		t.Error(err)
 	}
-	if gone, err := b.Unbind(t.Context(), below); err != nil || len(gone) != 1 {
+	if gone, err := account.Unbind(t.Context(), b.Folder, below); err != nil || len(gone) != 1 {
 		t.Fatal(gone, err)
 	}
 	if _, err := b.Token(t.Context(), TokenRequest{Selection: pool.Selection{Dir: below}}); fault.CodeOf(err) != fault.AllHeld {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
@@ -76,7 +77,7 @@ func TestAPersonTriesAgain(t *testing.T) {
 				t.Errorf("refresh --now again: %v", err)
 			}
 			fail()
-			if _, err := b.ClearHolds(t.Context(), "ada", ""); err != nil {
+			if _, err := account.ClearHolds(t.Context(), b.Folder, "ada", ""); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := b.Token(t.Context(), TokenRequest{}); err != nil {

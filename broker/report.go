@@ -4,10 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"slices"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
@@ -50,9 +47,6 @@ type ReportResult struct {
 	Next       *Token           // nil where nothing is to be sent, or it was not asked for
 	Why        *fault.Error     // with LogIn and Wait: why no other account is used; nil: it isn't known
 }
-
-// maxScope bounds a caller's name for a scope, in runes.
-const maxScope = 128
 
 // Report takes one answer of the API into account: it records how full the
 // account's quota windows are and how long it is to be left alone, and says
@@ -160,19 +154,10 @@ func (r *ReportRequest) check() (account string, generation int, err error) {
 	switch {
 	case r.Status != 0 && (r.Status < 100 || r.Status > 599):
 		return "", 0, fault.Errorf(fault.Usage, "the report's status is no HTTP status")
-	case checkScope(r.HoldScope) != nil:
+	case pool.CheckScope(r.HoldScope) != nil:
 		return "", 0, fault.Errorf(fault.Usage, "the report's hold_scope is not a short printable text")
 	}
 	return ParseLease(r.Lease)
-}
-
-// checkScope checks a caller's name for what a hold is about.
-func checkScope(scope string) error {
-	if utf8.RuneCountInString(scope) > maxScope || !utf8.ValidString(scope) ||
-		slices.ContainsFunc([]rune(scope), func(c rune) bool { return !unicode.IsPrint(c) }) {
-		return fault.Errorf(fault.Usage, "the scope is not a short printable text")
-	}
-	return nil
 }
 
 // record writes what v says about account id and moves its pool on. All of it is one

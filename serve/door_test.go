@@ -240,7 +240,7 @@ func TestUpstreamIsTheRecords(t *testing.T) {
 		t.Errorf("no origin: %d after %d requests", res.status, len(w.api.all()))
 	}
 	w.add(brokerAccount("based", p, []string{w.api.URL}))
-	if _, err := w.b.Use(t.Context(), "based"); err != nil {
+	if _, err := account.Use(t.Context(), w.b.Folder, "based"); err != nil {
 		t.Fatal(err)
 	}
 	if res := w.post(messagesPath+"/count%20it?a=b", "{}"); res.body != "ok based" || w.api.all()[0].path != "/v1/messages/count%20it" {
@@ -297,7 +297,7 @@ func TestKeysOnlyAPI(t *testing.T) {
 	for _, label := range []string{"ada", "bob"} {
 		w.add(account.NewAccount{Label: label, Provider: w.provider(), APIKey: keystore.NewSecret("token-" + label)})
 	}
-	if _, err := w.b.Use(t.Context(), "login"); err != nil {
+	if _, err := account.Use(t.Context(), w.b.Folder, "login"); err != nil {
 		t.Fatal(err)
 	}
 	w.api.will(limits(429, map[string]string{"Retry-After": "3600"}, "", "ada"))

@@ -195,11 +195,11 @@ func (w *world) open() *world {
 func (w *world) free(labels ...string) {
 	w.t.Helper()
 	for _, label := range labels {
-		if _, err := w.b.ClearHolds(w.t.Context(), label, ""); err != nil {
+		if _, err := account.ClearHolds(w.t.Context(), w.b.Folder, label, ""); err != nil {
 			w.t.Fatal(err)
 		}
 	}
-	if _, err := w.b.Use(w.t.Context(), labels[0]); err != nil {
+	if _, err := account.Use(w.t.Context(), w.b.Folder, labels[0]); err != nil {
 		w.t.Fatal(err)
 	}
 	w.proxy.ramps, w.proxy.sessions = ramps{}, sessions{}

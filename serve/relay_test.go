@@ -113,7 +113,7 @@ func TestThrottle(t *testing.T) {
 	}
 
 	w.free("ada", "bob")
-	if _, err := w.b.Disable(t.Context(), "bob"); err != nil {
+	if _, err := account.Disable(t.Context(), w.b.Folder, "bob"); err != nil {
 		t.Fatal(err)
 	}
 	w.api.will(limits(429, ms, "slow down", "ada"))
@@ -134,15 +134,15 @@ func TestOthersDecide(t *testing.T) {
 		}
 	}
 	ask("ada")
-	if _, err := w.b.Disable(t.Context(), "ada"); err != nil {
+	if _, err := account.Disable(t.Context(), w.b.Folder, "ada"); err != nil {
 		t.Fatal(err)
 	}
 	ask("bob")
-	if _, err := w.b.Enable(t.Context(), "ada"); err != nil {
+	if _, err := account.Enable(t.Context(), w.b.Folder, "ada"); err != nil {
 		t.Fatal(err)
 	}
 	ask("bob")
-	if _, err := w.b.Use(t.Context(), "ada"); err != nil {
+	if _, err := account.Use(t.Context(), w.b.Folder, "ada"); err != nil {
 		t.Fatal(err)
 	}
 	ask("ada")
@@ -152,7 +152,7 @@ func TestOthersDecide(t *testing.T) {
 func TestSessionStays(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "ada", "bob").open()
-	if _, err := w.b.Use(t.Context(), "ada"); err != nil {
+	if _, err := account.Use(t.Context(), w.b.Folder, "ada"); err != nil {
 		t.Fatal(err)
 	}
 	limit := limits(429, nil, `{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"metadata":{"model":"gemini-x","quotaResetDelay":"900s"}}]}}`, "ada")
@@ -160,7 +160,7 @@ func TestSessionStays(t *testing.T) {
 	if res := w.post(geminiPath, "{}", "Session-Id", "mine"); res.body != "ok bob" {
 		t.Fatal(res)
 	}
-	if _, err := w.b.ClearHolds(t.Context(), "ada", ""); err != nil {
+	if _, err := account.ClearHolds(t.Context(), w.b.Folder, "ada", ""); err != nil {
 		t.Fatal(err)
 	}
 	w.api.will(limits(0, nil, ""))

@@ -1,5 +1,6 @@
 // Package account is how a folder gets a login, and how it loses one: a person's consent,
-// what a person brings instead, a grant from elsewhere, and removal.
+// what a person brings instead, a grant from elsewhere, and removal. pools.go, holds.go and
+// bindings.go are what a person sets of an account that is there.
 //
 // # What always holds
 //

@@ -3,7 +3,10 @@ package pool
 import (
 	"slices"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/ratelimit"
 )
@@ -147,4 +150,23 @@ func Forgive(a *index.Account) {
 	if LongLived(a) {
 		a.RefusedGeneration, a.Dead = 0, ""
 	}
+}
+
+// AccountHold is a hold with whose it is.
+type AccountHold struct {
+	ID    string `json:"id"`
+	Label string `json:"label"`
+	HoldView
+}
+
+// maxScope bounds a caller's name for a scope, in runes.
+const maxScope = 128
+
+// CheckScope checks a caller's name for what a hold is about.
+func CheckScope(scope string) error {
+	if utf8.RuneCountInString(scope) > maxScope || !utf8.ValidString(scope) ||
+		slices.ContainsFunc([]rune(scope), func(c rune) bool { return !unicode.IsPrint(c) }) {
+		return fault.Errorf(fault.Usage, "the scope is not a short printable text")
+	}
+	return nil
 }

@@ -91,7 +91,7 @@ type renameCmd struct {
 }
 
 func (c *renameCmd) Run(a *app) error {
-	acc, err := a.broker.Rename(a.ctx, c.Account, c.Label)
+	acc, err := account.Rename(a.ctx, a.broker.Folder, c.Account, c.Label)
 	if err != nil {
 		return err
 	}

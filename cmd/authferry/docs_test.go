@@ -10,8 +10,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/authferry/authferry/testenv"
 	"mvdan.cc/sh/v3/syntax"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 // Every authferry command line in the documents is one that authferry takes.

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/alecthomas/kong"
+
 	"github.com/authferry/authferry/testenv"
 )
 

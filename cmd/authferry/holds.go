@@ -3,7 +3,7 @@ package main
 import (
 	"time"
 
-	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
@@ -16,7 +16,7 @@ type holdsCmd struct {
 }
 
 type holdsDoc struct {
-	Holds []broker.AccountHold `json:"holds"`
+	Holds []pool.AccountHold `json:"holds"`
 }
 
 type holdsListCmd struct{ jsonFlag }
@@ -74,12 +74,12 @@ func (c *holdsAddCmd) Run(a *app) error {
 	if err != nil {
 		return &fault.Error{Code: fault.Usage, Message: "invalid duration: write it as 2h or 3d"}
 	}
-	h, err := a.broker.AddHold(a.ctx, c.Account, c.Scope, d)
+	h, err := account.AddHold(a.ctx, a.broker.Folder, c.Account, c.Scope, d)
 	if err != nil {
 		return err
 	}
 	if c.JSON {
-		return a.printJSON(holdsDoc{[]broker.AccountHold{*h}})
+		return a.printJSON(holdsDoc{[]pool.AccountHold{*h}})
 	}
 	a.term.note("account %q: held on %s until %s", h.Label, scopeText(h.Scope), h.Until.Local().Format(time.DateTime))
 	return nil
@@ -96,7 +96,7 @@ func (c *holdsClearCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	cleared, err := a.broker.ClearHolds(a.ctx, before.ID, c.Scope)
+	cleared, err := account.ClearHolds(a.ctx, a.broker.Folder, before.ID, c.Scope)
 	if err != nil {
 		return err
 	}

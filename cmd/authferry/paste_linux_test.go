@@ -5,8 +5,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/authferry/authferry/testenv"
 	"golang.org/x/sys/unix"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 // A terminal by itself cuts a line at 4,096 bytes; a code can be longer.

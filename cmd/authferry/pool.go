@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
@@ -54,7 +54,7 @@ func (c *useCmd) Run(a *app) error {
 			}
 			c.Dir = here
 		}
-		gone, err := a.broker.Unbind(a.ctx, c.Dir)
+		gone, err := account.Unbind(a.ctx, a.broker.Folder, c.Dir)
 		if err != nil {
 			return err
 		}
@@ -65,7 +65,7 @@ func (c *useCmd) Run(a *app) error {
 			a.term.note("%s of %s removed", counted(len(gone), "binding"), c.Dir)
 		}
 	case c.Dir == "" && c.Pool == "":
-		acc, err := a.broker.Use(a.ctx, c.Account)
+		acc, err := account.Use(a.ctx, a.broker.Folder, c.Account)
 		if err != nil {
 			return err
 		}
@@ -77,7 +77,7 @@ func (c *useCmd) Run(a *app) error {
 			a.term.warn(fmt.Sprintf("account %q can't be used now: %s", v.Label, v.State))
 		}
 	default:
-		bd, err := a.broker.Bind(a.ctx, cmp.Or(c.Dir, "."), c.Account, c.Pool)
+		bd, err := account.Bind(a.ctx, a.broker.Folder, cmp.Or(c.Dir, "."), c.Account, c.Pool)
 		if err != nil {
 			return err
 		}
@@ -101,13 +101,13 @@ func (c *useCmd) Run(a *app) error {
 
 // list shows every directory that is bound.
 func (c *useCmd) list(a *app) error {
-	bound, err := a.broker.Bindings()
+	bound, err := account.Bindings(a.broker.Folder)
 	if err != nil {
 		return err
 	}
 	if c.JSON {
 		return a.printJSON(struct {
-			Bindings []broker.BindingView `json:"bindings"`
+			Bindings []account.BindingView `json:"bindings"`
 		}{bound})
 	}
 	if len(bound) == 0 {
@@ -136,7 +136,7 @@ type disableCmd struct {
 }
 
 func (c *disableCmd) Run(a *app) error {
-	acc, err := a.broker.Disable(a.ctx, c.Account)
+	acc, err := account.Disable(a.ctx, a.broker.Folder, c.Account)
 	return a.changed(acc, err, c.JSON, "is disabled: nothing uses it until authferry enable")
 }
 
@@ -146,7 +146,7 @@ type enableCmd struct {
 }
 
 func (c *enableCmd) Run(a *app) error {
-	acc, err := a.broker.Enable(a.ctx, c.Account)
+	acc, err := account.Enable(a.ctx, a.broker.Folder, c.Account)
 	return a.changed(acc, err, c.JSON, "is enabled")
 }
 
@@ -157,7 +157,7 @@ type moveCmd struct {
 }
 
 func (c *moveCmd) Run(a *app) error {
-	acc, err := a.broker.Move(a.ctx, c.Account, c.Pool)
+	acc, err := account.Move(a.ctx, a.broker.Folder, c.Account, c.Pool)
 	if err != nil {
 		return err
 	}
@@ -171,7 +171,7 @@ type orderCmd struct {
 }
 
 func (c *orderCmd) Run(a *app) error {
-	acc, err := a.broker.Order(a.ctx, c.Account, c.Rank)
+	acc, err := account.Order(a.ctx, a.broker.Folder, c.Account, c.Rank)
 	return a.changed(acc, err, c.JSON, "has a new rank")
 }
 

@@ -1,0 +1,124 @@
+package account
+
+import (
+	"cmp"
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/place"
+	"github.com/authferry/authferry/broker/pool"
+)
+
+// BindingView is a directory that is bound. Label is that of the account that it is bound
+// to; empty for a pool, and where that account was removed.
+type BindingView struct {
+	Dir      string `json:"dir"`
+	Provider string `json:"provider"`
+	Account  string `json:"account,omitempty"`
+	Label    string `json:"label,omitempty"`
+	Pool     string `json:"pool,omitempty"`
+}
+
+// Bindings returns every directory that is bound, by path and provider.
+func Bindings(f *folder.Folder) ([]BindingView, error) {
+	idx, err := f.ReadOrEmpty()
+	if err != nil {
+		return nil, err
+	}
+	all := []BindingView{}
+	for _, bd := range idx.Bindings {
+		v := BindingView{Dir: bd.Dir, Provider: bd.Provider, Account: bd.Account, Pool: bd.Pool}
+		if a := idx.Account(bd.Account); a != nil {
+			v.Label = a.Label
+		}
+		all = append(all, v)
+	}
+	slices.SortFunc(all, func(x, y BindingView) int {
+		return cmp.Or(strings.Compare(x.Dir, y.Dir), strings.Compare(x.Provider, y.Provider))
+	})
+	return all, nil
+}
+
+// Bind makes dir, and what is below it, use an account, or one of a pool, for
+// its provider; account and pool are exclusive. A binding is kept by the
+// resolved path. Errors: NoAccount, Ambiguous, Usage (the directory).
+func Bind(ctx context.Context, f *folder.Folder, dir, account, poolName string) (*index.Binding, error) {
+	real, err := index.RealPath(dir)
+	if err != nil {
+		return nil, fault.Errorf(fault.Usage, "there is no directory %s", fault.Quote(dir))
+	}
+	switch info, err := os.Stat(real); {
+	case err != nil || !info.IsDir():
+		return nil, fault.Errorf(fault.Usage, "%s is not a directory", fault.Quote(dir))
+	case !utf8.ValidString(real): // index.json is JSON, and would have another name there
+		return nil, fault.Errorf(fault.Usage, "the path of %s is not valid UTF-8; bind the directory above it", fault.Quote(dir))
+	}
+	if _, err := f.Read(); err != nil {
+		return nil, err
+	}
+	m, err := place.Mounted(f.Dir)
+	if err != nil {
+		return nil, fault.Errorf(fault.Internal, "the table of mounts can't be read").Because(err)
+	}
+	bd := index.Binding{Dir: real}
+	return &bd, f.Update(ctx, index.Durable, func(idx *index.Index) error {
+		if poolName != "" {
+			name, p, ok := idx.FindPool(poolName)
+			if !ok {
+				return fault.Errorf(fault.NoAccount, "there is no pool %s; there are: %s", fault.Quote(poolName), pool.Names(idx, "")).Try(fault.Remedy{Do: fault.ListAccounts})
+			}
+			bd.Pool, bd.Provider = name, p.Provider
+		} else {
+			a, err := pool.FindAccount(idx, account, "")
+			if err != nil {
+				return err
+			}
+			bd.Account, bd.Provider = a.ID, a.Provider
+		}
+		idx.Bindings = slices.DeleteFunc(idx.Bindings, func(o index.Binding) bool { return o.Provider == bd.Provider && m.Same(o.Dir, real) })
+		idx.Bindings = append(idx.Bindings, bd)
+		return nil
+	})
+}
+
+// Unbind removes the bindings of dir itself and returns them.
+func Unbind(ctx context.Context, f *folder.Folder, dir string) ([]index.Binding, error) {
+	given, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fault.Errorf(fault.Usage, "there is no directory %s", fault.Quote(dir)).Because(err)
+	}
+	idx, err := f.Read()
+	if err != nil {
+		return nil, err
+	}
+	// What a binding says is taken as it is: the directory may be gone, or on a server
+	// that doesn't answer.
+	is := func(path string) bool { return path == dir || path == given }
+	if !slices.ContainsFunc(idx.Bindings, func(o index.Binding) bool { return is(o.Dir) }) {
+		if real, err := index.RealPath(dir); err == nil {
+			m, err := place.Mounted(f.Dir)
+			if err != nil {
+				return nil, fault.Errorf(fault.Internal, "the table of mounts can't be read").Because(err)
+			}
+			is = func(path string) bool { return m.Same(path, real) }
+		}
+	}
+	var gone []index.Binding
+	return gone, f.Update(ctx, index.Durable, func(idx *index.Index) error {
+		idx.Bindings = slices.DeleteFunc(idx.Bindings, func(o index.Binding) bool {
+			if is(o.Dir) {
+				gone = append(gone, o)
+				return true
+			}
+			return false
+		})
+		return nil
+	})
+}
