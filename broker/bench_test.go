@@ -6,13 +6,14 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/account"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/pool"
 )
 
 // The hot path within one process: a stored token from the file keystore.
 func BenchmarkToken(b *testing.B) {
 	broker := New(Options{Dir: filepath.Join(b.TempDir(), "authferry")})
-	if _, err := broker.InitFileKeystore(b.Context(), filepath.Join(b.TempDir(), "key.txt")); err != nil {
+	if _, err := folder.InitFileKeystore(b.Context(), broker.Folder, filepath.Join(b.TempDir(), "key.txt")); err != nil {
 		b.Fatal(err)
 	}
 	const nobody = "http://127.0.0.1:9"

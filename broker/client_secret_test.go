@@ -54,11 +54,11 @@ func TestSharedClientSecret(t *testing.T) {
 	w := newWorld(t, brokertest.Config{ClientSecret: "s"})
 	b := w.broker()
 	one, two := clientOf(w.server.URL, "one"), clientOf(w.server.URL, "two")
-	if err := b.AddProvider(t.Context(), one, keystore.NewSecret("s")); err != nil {
+	if err := folder.AddProvider(t.Context(), b.Folder, one, keystore.NewSecret("s")); err != nil {
 		t.Fatal(err)
 	}
 	a := w.addAt(b, one)
-	if err := b.AddProvider(t.Context(), two, keystore.NewSecret("s")); err != nil {
+	if err := folder.AddProvider(t.Context(), b.Folder, two, keystore.NewSecret("s")); err != nil {
 		t.Fatal(err)
 	}
 	for _, p := range []oauth.Provider{one, two} {
@@ -76,7 +76,7 @@ func TestSharedClientSecret(t *testing.T) {
 	if _, err := account.Remove(t.Context(), b.Folder, a.ID, account.RevokeNever); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.AddProvider(t.Context(), two, keystore.Secret{}); err != nil {
+	if err := folder.AddProvider(t.Context(), b.Folder, two, keystore.Secret{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := folder.RemoveProvider(t.Context(), b.Folder, two.Name); err != nil {
@@ -95,7 +95,7 @@ func TestManifestFindsClientSecrets(t *testing.T) {
 	gone := clientOf(w.server.URL, "gone") // its login is all that is left of it
 	gone.ClientID = "other"
 	for _, p := range []oauth.Provider{p, gone} {
-		if err := w.broker().AddProvider(t.Context(), p, keystore.NewSecret("s")); err != nil {
+		if err := folder.AddProvider(t.Context(), w.broker().Folder, p, keystore.NewSecret("s")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -118,7 +118,7 @@ func TestManifestFindsClientSecrets(t *testing.T) {
 func TestInitOverClientSecret(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	p := clientOf(w.server.URL, "one")
-	if err := w.broker().AddProvider(t.Context(), p, keystore.NewSecret("s")); err != nil {
+	if err := folder.AddProvider(t.Context(), w.broker().Folder, p, keystore.NewSecret("s")); err != nil {
 		t.Fatal(err)
 	}
 	own, other, none := w.keyFile(), filepath.Join(t.TempDir(), "other.txt"), filepath.Join(t.TempDir(), "none.txt")
@@ -126,19 +126,19 @@ func TestInitOverClientSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, key := range []string{other, none} {
-		if _, err := w.broker().InitFileKeystore(t.Context(), key); fault.CodeOf(err) != fault.KeystoreMismatch {
+		if _, err := folder.InitFileKeystore(t.Context(), w.broker().Folder, key); fault.CodeOf(err) != fault.KeystoreMismatch {
 			t.Errorf("%v", err)
 		}
 	}
 	if _, err := os.Lstat(none); err == nil {
 		t.Error("a key file was made")
 	}
-	if _, err := w.broker().InitFileKeystore(t.Context(), own); err != nil || !w.hasSecret(w.broker(), p) {
+	if _, err := folder.InitFileKeystore(t.Context(), w.broker().Folder, own); err != nil || !w.hasSecret(w.broker(), p) {
 		t.Errorf("the same key file again: %v", err)
 	}
 	// Who has lost the key file can begin anew.
 	removeAll(t, filepath.Join(w.dir, "vault"))
-	if _, err := w.broker().InitFileKeystore(t.Context(), none); err != nil {
+	if _, err := folder.InitFileKeystore(t.Context(), w.broker().Folder, none); err != nil {
 		t.Error(err)
 	}
 }
@@ -148,19 +148,19 @@ func TestInitBesideClientSecret(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	_, dir, at := pretendKeychain(t)
 	p := clientOf(w.server.URL, "one")
-	if err := at(dir).AddProvider(t.Context(), p, keystore.NewSecret("s")); err != nil {
+	if err := folder.AddProvider(t.Context(), at(dir).Folder, p, keystore.NewSecret("s")); err != nil {
 		t.Fatal(err)
 	}
 	b := at(dir)
 	var said []fault.Remedy
 	b.Warn = func(_ string, next ...fault.Remedy) { said = next }
-	if _, err := b.InitFileKeystore(t.Context(), filepath.Join(filepath.Dir(dir), "key.txt")); err != nil {
+	if _, err := folder.InitFileKeystore(t.Context(), b.Folder, filepath.Join(filepath.Dir(dir), "key.txt")); err != nil {
 		t.Fatal(err)
 	}
 	if !w.hasSecret(at(dir), p) || !slices.Equal(said, []fault.Remedy{{Do: fault.MigrateKeystore, Value: "file"}}) {
 		t.Errorf("it is lost; the warning's remedies: %v", said)
 	}
-	if _, err := at(dir).MigrateKeystore(t.Context(), keystore.File); err != nil || !w.hasSecret(at(dir), p) {
+	if _, err := folder.MigrateKeystore(t.Context(), at(dir).Folder, keystore.File); err != nil || !w.hasSecret(at(dir), p) {
 		t.Errorf("afterwards: %v", err)
 	}
 	if left := itemsOf(t, dir); left != nil {
@@ -172,7 +172,7 @@ func TestInitBesideClientSecret(t *testing.T) {
 func TestDoctorMissesClientSecret(t *testing.T) {
 	w := newWorld(t, brokertest.Config{ClientSecret: "s"})
 	p := clientOf(w.server.URL, "one")
-	if err := w.broker().AddProvider(t.Context(), p, keystore.NewSecret("s")); err != nil {
+	if err := folder.AddProvider(t.Context(), w.broker().Folder, p, keystore.NewSecret("s")); err != nil {
 		t.Fatal(err)
 	}
 	w.addAt(w.broker(), p)
@@ -190,7 +190,7 @@ func TestLoginByBasic(t *testing.T) {
 	w := newWorld(t, brokertest.Config{ClientSecret: "s", ClientAuth: "client_secret_basic"})
 	p := testProvider(w.server.URL)
 	p.AuthorizationEndpoint = w.server.URL + "/authorize"
-	if err := w.broker().AddProvider(t.Context(), p, keystore.NewSecret("s")); err != nil {
+	if err := folder.AddProvider(t.Context(), w.broker().Folder, p, keystore.NewSecret("s")); err != nil {
 		t.Fatal(err)
 	}
 	a := w.mustLogin(ada, account.LoginRequest{}).Account

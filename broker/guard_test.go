@@ -197,7 +197,7 @@ func TestAddDuringMigration(t *testing.T) {
 			store.onSet = func(name string) {
 				if strings.Contains(name, at) {
 					store.onSet = nil
-					if _, err := open(dir).MigrateKeystore(t.Context(), keystore.File); err != nil {
+					if _, err := folder.MigrateKeystore(t.Context(), open(dir).Folder, keystore.File); err != nil {
 						t.Error(err)
 					}
 				}
@@ -225,7 +225,7 @@ func TestMigrationHoldsEveryLock(t *testing.T) {
 	}
 	done := make(chan error, 1)
 	go func() {
-		_, err := at(dir).MigrateKeystore(context.WithoutCancel(t.Context()), keystore.File)
+		_, err := folder.MigrateKeystore(context.WithoutCancel(t.Context()), at(dir).Folder, keystore.File)
 		done <- err
 	}()
 	// Either it has read the accounts already, and notices; or it has not, and
@@ -397,7 +397,7 @@ func TestClientSecretStaysAtItsEndpoints(t *testing.T) {
 	t.Cleanup(other.Close)
 	b := w.broker()
 	p := testProvider(w.server.URL)
-	if err := b.AddProvider(t.Context(), p, keystore.NewSecret(canary)); err != nil {
+	if err := folder.AddProvider(t.Context(), b.Folder, p, keystore.NewSecret(canary)); err != nil {
 		t.Fatal(err)
 	}
 	p.RevocationEndpoint = other.URL
@@ -468,7 +468,7 @@ func TestDeletedIndex(t *testing.T) {
 		if _, err := w.addTo(w.broker(), "eve"); fault.CodeOf(err) != fault.IndexCorrupt || !strings.Contains(err.Error(), "index.json is missing") {
 			t.Errorf("an account: %v", err)
 		}
-		if err := w.broker().AddProvider(t.Context(), testProvider(w.server.URL), keystore.NewSecret("s")); fault.CodeOf(err) != fault.IndexCorrupt {
+		if err := folder.AddProvider(t.Context(), w.broker().Folder, testProvider(w.server.URL), keystore.NewSecret("s")); fault.CodeOf(err) != fault.IndexCorrupt {
 			t.Errorf("a client secret: %v", err)
 		}
 		w.doctor(true, doctor.OK, "it was restored from its backup")

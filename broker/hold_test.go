@@ -317,7 +317,7 @@ func TestFolderGoneInOtherWork(t *testing.T) {
 			_, err := account.Remove(t.Context(), at(dir).Folder, "ada", account.RevokeNever)
 			return err
 		},
-		"K20": func() error { _, err := at(dir).MigrateKeystore(t.Context(), keystore.File); return err },
+		"K20": func() error { _, err := folder.MigrateKeystore(t.Context(), at(dir).Folder, keystore.File); return err },
 	} {
 		copyFolder(t, aside, dir)
 		when(t, point, func() { removeAll(t, dir) })

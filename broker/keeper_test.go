@@ -11,6 +11,7 @@ import (
 	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/pool"
 )
 
@@ -170,7 +171,7 @@ func TestStay(t *testing.T) {
 func BenchmarkKeeper(b *testing.B) {
 	dir := filepath.Join(b.TempDir(), "authferry")
 	broker := New(Options{Dir: dir})
-	if _, err := broker.InitFileKeystore(b.Context(), filepath.Join(b.TempDir(), "key.txt")); err != nil {
+	if _, err := folder.InitFileKeystore(b.Context(), broker.Folder, filepath.Join(b.TempDir(), "key.txt")); err != nil {
 		b.Fatal(err)
 	}
 	if _, err := account.Add(b.Context(), broker.Folder, testLogin("http://127.0.0.1:9", "ada", "access", "refresh", 24*time.Hour)); err != nil {

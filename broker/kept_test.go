@@ -12,6 +12,7 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
@@ -221,7 +222,7 @@ func TestNewLoginWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.Name, p.ClientID, p.APIOrigins = "sim", "authferry-sim", []string{w.server.URL}
-	if err := at().AddProvider(t.Context(), p, keystore.Secret{}); err != nil {
+	if err := folder.AddProvider(t.Context(), at().Folder, p, keystore.Secret{}); err != nil {
 		t.Fatal(err)
 	}
 	login := func() error {

@@ -11,6 +11,7 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
@@ -40,7 +41,7 @@ func cutOffMigration(t *testing.T, store *pretended, b *Broker) map[string]keyst
 			there[name] = v
 		}
 	}
-	if _, err := b.MigrateKeystore(t.Context(), keystore.File); err != nil {
+	if _, err := folder.MigrateKeystore(t.Context(), b.Folder, keystore.File); err != nil {
 		t.Fatal(err)
 	}
 	for name, v := range there {
@@ -76,7 +77,7 @@ func TestDoctorOfKilledMigration(t *testing.T) {
 	store, dir, at := pretendKeychain(t)
 	p := testProvider(w.server.URL)
 	p.AuthorizationEndpoint = w.server.URL + "/authorize"
-	if err := at(dir).AddProvider(t.Context(), p, keystore.NewSecret("shh")); err != nil {
+	if err := folder.AddProvider(t.Context(), at(dir).Folder, p, keystore.NewSecret("shh")); err != nil {
 		t.Fatal(err)
 	}
 	for _, user := range []string{"ada", "bob"} {
@@ -130,7 +131,7 @@ func TestDoctorKeepsWhatIsNewerElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	wants(t, doctor.Examine(t.Context(), at(dir).Folder, true), doctor.Fail, "the file keystore has a newer login than the keychain keystore")
-	if _, err := at(dir).MigrateKeystore(t.Context(), keystore.File); fault.CodeOf(err) != fault.KeystoreMismatch || !strings.Contains(err.Error(), "newer") {
+	if _, err := folder.MigrateKeystore(t.Context(), at(dir).Folder, keystore.File); fault.CodeOf(err) != fault.KeystoreMismatch || !strings.Contains(err.Error(), "newer") {
 		t.Errorf("migrated: %v", err)
 	}
 	for name := range left {
@@ -207,7 +208,7 @@ func TestDoctorFetchesClientSecrets(t *testing.T) {
 	_, dir, at := pretendKeychain(t)
 	p := testProvider(w.server.URL)
 	p.AuthorizationEndpoint = w.server.URL + "/authorize"
-	if err := at(dir).AddProvider(t.Context(), p, keystore.NewSecret("shh")); err != nil {
+	if err := folder.AddProvider(t.Context(), at(dir).Folder, p, keystore.NewSecret("shh")); err != nil {
 		t.Fatal(err)
 	}
 	if err := at(dir).Update(t.Context(), index.Durable, func(i *index.Index) error {

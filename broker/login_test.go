@@ -16,6 +16,7 @@ import (
 	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
@@ -36,7 +37,7 @@ func (w *world) knows(change func(*oauth.Provider)) {
 	if change != nil {
 		change(&p)
 	}
-	if err := b.AddProvider(w.t.Context(), p, keystore.Secret{}); err != nil {
+	if err := folder.AddProvider(w.t.Context(), b.Folder, p, keystore.Secret{}); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
@@ -24,7 +25,7 @@ func TestDoctorWithoutAnyIndex(t *testing.T) {
 		w.knows(nil)
 		p, err := w.broker().Provider("sim")
 		if err == nil {
-			err = w.broker().AddProvider(t.Context(), p, keystore.NewSecret("shh"))
+			err = folder.AddProvider(t.Context(), w.broker().Folder, p, keystore.NewSecret("shh"))
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -104,7 +105,7 @@ func TestDoctorOfLostManifest(t *testing.T) {
 	_, dir, at := pretendKeychain(t)
 	p := testProvider(w.server.URL)
 	p.AuthorizationEndpoint = w.server.URL + "/authorize"
-	if err := at(dir).AddProvider(t.Context(), p, keystore.NewSecret("shh")); err != nil {
+	if err := folder.AddProvider(t.Context(), at(dir).Folder, p, keystore.NewSecret("shh")); err != nil {
 		t.Fatal(err)
 	}
 	a := w.kept(at(dir), "ada")
@@ -142,7 +143,7 @@ func TestDoctorOfIndexFromBeforeMigration(t *testing.T) {
 	for _, to := range []keystore.Kind{keystore.File, keystore.Keychain} {
 		before, err := os.ReadFile(path)
 		if err == nil {
-			_, err = at(dir).MigrateKeystore(t.Context(), to)
+			_, err = folder.MigrateKeystore(t.Context(), at(dir).Folder, to)
 		}
 		if err == nil {
 			err = os.WriteFile(path, before, 0o600)

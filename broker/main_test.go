@@ -133,7 +133,7 @@ type world struct {
 func newWorld(t *testing.T, cfg brokertest.Config) *world {
 	t.Helper()
 	w := &world{t: t, dir: filepath.Join(t.TempDir(), "authferry"), server: brokertest.New(t, cfg)}
-	if _, err := w.broker().InitFileKeystore(t.Context(), filepath.Join(t.TempDir(), "key.txt")); err != nil {
+	if _, err := folder.InitFileKeystore(t.Context(), w.broker().Folder, filepath.Join(t.TempDir(), "key.txt")); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { w.waitForRotators() })

@@ -14,6 +14,7 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
@@ -43,7 +44,7 @@ func TestClientSecretDuringMigration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := at(dir).MigrateKeystore(t.Context(), keystore.File); err != nil {
+	if _, err := folder.MigrateKeystore(t.Context(), at(dir).Folder, keystore.File); err != nil {
 		t.Fatal(err)
 	}
 	if err := o.SetClient(t.Context(), testProvider(w.server.URL).Endpoint(), record.ClientSecret{Secret: "s"}); fault.CodeOf(err) != fault.LockTimeout {
@@ -75,7 +76,7 @@ func TestAdoptionDuringMigration(t *testing.T) {
 	store.onSet = func(name string) {
 		if strings.Contains(name, "/access:") {
 			store.onSet = nil
-			if _, err := at(dir).MigrateKeystore(t.Context(), keystore.File); err != nil {
+			if _, err := folder.MigrateKeystore(t.Context(), at(dir).Folder, keystore.File); err != nil {
 				t.Error(err)
 			}
 		}
@@ -107,14 +108,15 @@ func TestMigrationInterrupted(t *testing.T) {
 	interruptAt := func(op string, n int, to keystore.Kind) error {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
-		_, err := faultyKeychain(store, dir, func(c keystoretest.Call) keystoretest.Fault {
+		b := faultyKeychain(store, dir, func(c keystoretest.Call) keystoretest.Fault {
 			if c.Op == op {
 				if n--; n == 0 {
 					cancel()
 				}
 			}
 			return keystoretest.Fault{}
-		}).MigrateKeystore(ctx, to)
+		})
+		_, err := folder.MigrateKeystore(ctx, b.Folder, to)
 		return err
 	}
 	if err := interruptAt("delete", 1, keystore.File); err != nil {
@@ -149,7 +151,7 @@ func TestMigrationListsWhatIsLeft(t *testing.T) {
 		}
 		return f
 	})
-	if _, err := stuck.MigrateKeystore(t.Context(), keystore.File); err != nil {
+	if _, err := folder.MigrateKeystore(t.Context(), stuck.Folder, keystore.File); err != nil {
 		t.Fatal(err)
 	}
 	idx, err := at(dir).Read()
@@ -165,7 +167,7 @@ func TestMigrationListsWhatIsLeft(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.kept(at(dir), "eve")
-	if _, err := at(dir).MigrateKeystore(t.Context(), keystore.Keychain); err != nil {
+	if _, err := folder.MigrateKeystore(t.Context(), at(dir).Folder, keystore.Keychain); err != nil {
 		t.Fatal(err)
 	}
 	b := at(dir)
@@ -185,7 +187,7 @@ func TestBackupAfterMigration(t *testing.T) {
 		}
 		return keystoretest.Fault{}
 	})
-	if _, err := b.MigrateKeystore(t.Context(), keystore.File); err != nil {
+	if _, err := folder.MigrateKeystore(t.Context(), b.Folder, keystore.File); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(dir, "index.json"), []byte("{"), 0o600); err != nil {
@@ -202,7 +204,7 @@ func TestMigrationWithoutManifest(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	store, dir, at := pretendKeychain(t)
 	p := clientOf(w.server.URL, "one")
-	if err := at(dir).AddProvider(t.Context(), p, keystore.NewSecret("s")); err != nil {
+	if err := folder.AddProvider(t.Context(), at(dir).Folder, p, keystore.NewSecret("s")); err != nil {
 		t.Fatal(err)
 	}
 	w.addAt(at(dir), p)
@@ -213,7 +215,7 @@ func TestMigrationWithoutManifest(t *testing.T) {
 	if err := store.Delete(t.Context(), record.ManifestItem(idx.Store)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := at(dir).MigrateKeystore(t.Context(), keystore.File); err != nil {
+	if _, err := folder.MigrateKeystore(t.Context(), at(dir).Folder, keystore.File); err != nil {
 		t.Fatal(err)
 	}
 	if !w.hasSecret(at(dir), p) {
@@ -237,7 +239,7 @@ func TestAPIKeyDuringMigration(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := at(dir).MigrateKeystore(t.Context(), keystore.File); err != nil {
+	if _, err := folder.MigrateKeystore(t.Context(), at(dir).Folder, keystore.File); err != nil {
 		t.Fatal(err)
 	}
 	if tok, err := b.serve(t.Context(), idx, idx.Account(a.ID), serving{}); err != nil || tok.AccessToken.Reveal() != "the key" {
@@ -266,7 +268,7 @@ func TestMigrateSealsToAChosenKeyAlone(t *testing.T) {
 	}
 	refused := func() {
 		t.Helper()
-		if _, err := b().MigrateKeystore(t.Context(), keystore.File); fault.CodeOf(err) != fault.KeystoreMismatch {
+		if _, err := folder.MigrateKeystore(t.Context(), b().Folder, keystore.File); fault.CodeOf(err) != fault.KeystoreMismatch {
 			t.Errorf("%v, want %s", err, fault.KeystoreMismatch)
 		}
 		if _, err := os.Stat(filepath.Join(dir, "vault")); err == nil {
@@ -277,14 +279,14 @@ func TestMigrateSealsToAChosenKeyAlone(t *testing.T) {
 	}
 	name(theirs)
 	refused()
-	if _, err := b().InitFileKeystore(t.Context(), mine); err != nil {
+	if _, err := folder.InitFileKeystore(t.Context(), b().Folder, mine); err != nil {
 		t.Fatal(err)
 	}
 	name(theirs)
 	refused()
 	name(mine)
 	for _, to := range []keystore.Kind{keystore.File, keystore.Keychain, keystore.File} {
-		if _, err := b().MigrateKeystore(t.Context(), to); err != nil {
+		if _, err := folder.MigrateKeystore(t.Context(), b().Folder, to); err != nil {
 			t.Fatalf("to %s: %v", to, err)
 		}
 	}

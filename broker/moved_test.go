@@ -65,7 +65,7 @@ func oldIndex(t *testing.T, to keystore.Kind, at killPoint, used bool) {
 	w := newWorld(t, brokertest.Config{Rotation: brokertest.Strict})
 	store, dir, atFolder := pretendKeychain(t)
 	if to == keystore.Keychain {
-		if _, err := atFolder(dir).InitFileKeystore(t.Context(), filepath.Join(filepath.Dir(dir), "key.txt")); err != nil {
+		if _, err := folder.InitFileKeystore(t.Context(), atFolder(dir).Folder, filepath.Join(filepath.Dir(dir), "key.txt")); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -142,14 +142,15 @@ func migrateUntil(t *testing.T, store keystore.Store, dir string, to keystore.Ki
 	defer func() { folder.Reached = func(string) {} }()
 	n := 0
 	dead := killed(func() {
-		_, err := faultyKeychain(store, dir, func(c keystoretest.Call) (f keystoretest.Fault) {
+		b := faultyKeychain(store, dir, func(c keystoretest.Call) (f keystoretest.Fault) {
 			if c.Op == at.op {
 				if n++; n == at.n {
 					panic(errKilled)
 				}
 			}
 			return f
-		}).MigrateKeystore(t.Context(), to)
+		})
+		_, err := folder.MigrateKeystore(t.Context(), b.Folder, to)
 		if err != nil {
 			t.Error(err)
 		}

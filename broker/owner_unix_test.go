@@ -20,6 +20,7 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/rotation"
 	"github.com/authferry/authferry/keystore"
@@ -66,12 +67,12 @@ func (w *world) changes() map[string]func(*Broker) error {
 	login := testLogin(w.server.URL, "eve", "at-eve", "rt-eve", time.Hour)
 	return map[string]func(*Broker) error{
 		"add":    func(b *Broker) error { _, err := account.Add(ctx, b.Folder, login); return err },
-		"config": func(b *Broker) error { return b.ConfigSet(context.Background(), "failover", "false") },
+		"config": func(b *Broker) error { return folder.ConfigSet(context.Background(), b.Folder, "failover", "false") },
 		"provider": func(b *Broker) error {
-			return b.AddProvider(ctx, testProvider(w.server.URL), keystore.Secret{})
+			return folder.AddProvider(ctx, b.Folder, testProvider(w.server.URL), keystore.Secret{})
 		},
 		"init": func(b *Broker) error {
-			_, err := b.InitFileKeystore(ctx, filepath.Join(b.Dir, "new-key"))
+			_, err := folder.InitFileKeystore(ctx, b.Folder, filepath.Join(b.Dir, "new-key"))
 			return err
 		},
 		"login key": func(b *Broker) error {
@@ -110,7 +111,10 @@ func TestFolderOfAnother(t *testing.T) {
 		_, err := account.Remove(t.Context(), b.Folder, bob.ID, account.RevokeOwn)
 		return err
 	}
-	changes["migrate"] = func(b *Broker) error { _, err := b.MigrateKeystore(t.Context(), keystore.Keychain); return err }
+	changes["migrate"] = func(b *Broker) error {
+		_, err := folder.MigrateKeystore(t.Context(), b.Folder, keystore.Keychain)
+		return err
+	}
 	changes["probe"] = func(b *Broker) error {
 		s, err := b.KeystoreStatus(t.Context())
 		return errors.Join(err, s.Err)
@@ -147,7 +151,7 @@ func TestNewFolderOfAnother(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := New(Options{Dir: filepath.Join(t.TempDir(), "authferry")}).InitFileKeystore(t.Context(), filepath.Join(home, "key")); fault.CodeOf(err) != fault.Fenced {
+	if _, err := folder.InitFileKeystore(t.Context(), folder.New(Options{Dir: filepath.Join(t.TempDir(), "authferry")}), filepath.Join(home, "key")); fault.CodeOf(err) != fault.Fenced {
 		t.Errorf("a key file: %v", err)
 	}
 	if now := tree(t, home); now != before {

@@ -53,7 +53,7 @@ func TestProgress(t *testing.T) {
 	}
 	s = steps{}
 	b = New(Options{Dir: w.dir, Progress: s.progress, OpenKeychain: func() keystore.Store { return keystoretest.NewFaulty(keychain) }})
-	if _, err := b.MigrateKeystore(t.Context(), keystore.Keychain); err != nil {
+	if _, err := folder.MigrateKeystore(t.Context(), b.Folder, keystore.Keychain); err != nil {
 		t.Fatal(err)
 	}
 	s.want(t, `^moving secrets to the keychain keystore, [1-9]\d* of [1-9]\d*$`)

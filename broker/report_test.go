@@ -10,6 +10,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
 )
@@ -284,7 +285,7 @@ func TestReportHeedsFenceAndPin(t *testing.T) {
 // failover=false: the current account is as good as pinned.
 func TestWithoutFailoverThePoolStays(t *testing.T) {
 	w, a := pooled(t, "ada", "bob")
-	if err := w.broker().ConfigSet(t.Context(), "failover", "false"); err != nil {
+	if err := folder.ConfigSet(t.Context(), w.broker().Folder, "failover", "false"); err != nil {
 		t.Fatal(err)
 	}
 	if r := w.report(pool.Selection{}, limited(a[0], 3600)); r.Action != Wait || r.Next != nil || w.current("sim") != a[0].ID {

@@ -17,15 +17,15 @@ func TestSettingsOfManyAtOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, brokertest.Config{})
 	set := []func(*Broker) error{
-		func(b *Broker) error { return b.ConfigSet(t.Context(), "failover", "false") },
-		func(b *Broker) error { return b.ConfigSet(t.Context(), "strategy", folder.SoonestReset) },
-		func(b *Broker) error { return b.ConfigSet(t.Context(), "throttle_max", "20s") },
-		func(b *Broker) error { return b.ConfigSet(t.Context(), "terms_notice", "false") },
+		func(b *Broker) error { return folder.ConfigSet(t.Context(), b.Folder, "failover", "false") },
+		func(b *Broker) error { return folder.ConfigSet(t.Context(), b.Folder, "strategy", folder.SoonestReset) },
+		func(b *Broker) error { return folder.ConfigSet(t.Context(), b.Folder, "throttle_max", "20s") },
+		func(b *Broker) error { return folder.ConfigSet(t.Context(), b.Folder, "terms_notice", "false") },
 		func(b *Broker) error { return folder.RemoveProvider(t.Context(), b.Folder, "old") },
 	}
 	old := testProvider(w.server.URL)
 	old.Name = "old"
-	if err := w.broker().AddProvider(t.Context(), old, keystore.NewSecret("hush")); err != nil {
+	if err := folder.AddProvider(t.Context(), w.broker().Folder, old, keystore.NewSecret("hush")); err != nil {
 		t.Fatal(err)
 	}
 	const many = 12
@@ -36,7 +36,7 @@ func TestSettingsOfManyAtOnce(t *testing.T) {
 		if p.ClientID = p.Name; i%2 == 0 {
 			secret = keystore.NewSecret("hush")
 		}
-		set = append(set, func(b *Broker) error { return b.AddProvider(t.Context(), p, secret) })
+		set = append(set, func(b *Broker) error { return folder.AddProvider(t.Context(), b.Folder, p, secret) })
 	}
 	errs := make([]error, len(set))
 	var all sync.WaitGroup

@@ -16,6 +16,7 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/takeover"
@@ -38,7 +39,7 @@ func newNewcomer(t *testing.T, content string) *newcomer {
 	n := &newcomer{world: newWorld(t, brokertest.Config{}), file: filepath.Join(t.TempDir(), "auth.json")}
 	n.write(content)
 	n.b = New(Options{Dir: n.dir, LockTimeout: 30 * time.Second, Warn: func(m string, next ...fault.Remedy) { n.said, n.next = append(n.said, m), append(n.next, next...) }})
-	if err := n.b.AddProvider(t.Context(), testProvider(n.server.URL), keystore.Secret{}); err != nil {
+	if err := folder.AddProvider(t.Context(), n.b.Folder, testProvider(n.server.URL), keystore.Secret{}); err != nil {
 		t.Fatal(err)
 	}
 	return n

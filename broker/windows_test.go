@@ -19,6 +19,7 @@ import (
 	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/keystore"
@@ -147,7 +148,7 @@ func TestCredentialManagerMigration(t *testing.T) {
 	}
 	for _, to := range []keystore.Kind{keystore.File, keystore.Keychain} {
 		b := New(Options{Dir: w.dir, KeyFile: key, Warn: func(m string, _ ...fault.Remedy) { t.Error("warning: " + m) }})
-		if _, err := b.MigrateKeystore(t.Context(), to); err != nil {
+		if _, err := folder.MigrateKeystore(t.Context(), b.Folder, to); err != nil {
 			t.Fatalf("to %s: %v", to, err)
 		}
 		if n := credentials(t, store); (n == 0) != (to == keystore.File) {

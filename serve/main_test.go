@@ -20,6 +20,7 @@ import (
 
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/account"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/rotation"
@@ -140,7 +141,7 @@ func newWorld(t testing.TB, labels ...string) *world {
 	t.Helper()
 	w := &world{t: t, dir: filepath.Join(t.TempDir(), "authferry"), api: newAPI(t)}
 	w.b = broker.New(broker.Options{Dir: w.dir})
-	if _, err := w.b.InitFileKeystore(t.Context(), filepath.Join(t.TempDir(), "key.txt")); err != nil {
+	if _, err := folder.InitFileKeystore(t.Context(), w.b.Folder, filepath.Join(t.TempDir(), "key.txt")); err != nil {
 		t.Fatal(err)
 	}
 	for _, label := range labels {

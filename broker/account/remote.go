@@ -330,7 +330,7 @@ func notFound(address string, err error) error {
 func AddRemote(ctx context.Context, f *folder.Folder, r *Remote, scopes []string, secret keystore.Secret) error {
 	p := r.entry
 	p.Scopes = scopes
-	return f.AddProvider(ctx, p, secret)
+	return folder.AddProvider(ctx, f, p, secret)
 }
 
 // keepProvider writes the entry of a remote server, if it is another one than before.
@@ -342,7 +342,7 @@ func keepProvider(ctx context.Context, f *folder.Folder, p oauth.Provider) error
 	if now, ok := ps.Get(p.Name); ok && reflect.DeepEqual(now, p) {
 		return nil
 	}
-	return f.AddProvider(ctx, p, keystore.Secret{})
+	return folder.AddProvider(ctx, f, p, keystore.Secret{})
 }
 
 // provider is the data that the login goes by: the entry's, or what was found just now.

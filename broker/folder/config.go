@@ -173,7 +173,7 @@ func ConfigGet(f *Folder, key string) (any, error) {
 
 // ConfigSet changes one setting; other lines of config.toml, comments included,
 // stay as they are. Errors: Usage, LockTimeout.
-func (f *Folder) ConfigSet(ctx context.Context, key, value string) error {
+func ConfigSet(ctx context.Context, f *Folder, key, value string) error {
 	i := slices.IndexFunc(settings, func(s setting) bool { return s.key == key })
 	if i < 0 {
 		return unknownKey(key)

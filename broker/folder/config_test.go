@@ -28,7 +28,7 @@ func TestConfigOfAllowedSizeIsNoWork(t *testing.T) {
 	if err := os.WriteFile(path, []byte(strings.Repeat("#", maxConfig-4)+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.ConfigSet(t.Context(), "failover", "false"); fault.CodeOf(err) != fault.Usage {
+	if err := ConfigSet(t.Context(), f, "failover", "false"); fault.CodeOf(err) != fault.Usage {
 		t.Errorf("what would be over the limit: %v", err)
 	}
 }

@@ -138,7 +138,7 @@ func (o *Opened) LockNew(ctx context.Context, id string) (*Rotation, error) {
 }
 
 // lockAll takes the rotation locks of accounts, whose ids are in order.
-func (f *Folder) lockAll(ctx context.Context, ids []string) (release func(), err error) {
+func lockAll(ctx context.Context, f *Folder, ids []string) (release func(), err error) {
 	var locks []*Rotation
 	release = func() {
 		for _, l := range locks {

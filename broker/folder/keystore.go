@@ -77,7 +77,7 @@ func (o *Opened) Probe(ctx context.Context) error {
 // secrets are in the keychain only learns of the key file: MigrateKeystore can move
 // them then.
 // The returned text warns of a key file that lies beside the vault it opens; it may be empty.
-func (f *Folder) InitFileKeystore(ctx context.Context, path string) (warning string, err error) {
+func InitFileKeystore(ctx context.Context, f *Folder, path string) (warning string, err error) {
 	if err := asWritten("--key-file", path); err != nil {
 		return "", err
 	}

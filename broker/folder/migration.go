@@ -18,7 +18,7 @@ import (
 // account's rotation lock; the index names the new keystore only when all of
 // it is there, its backup too before the old copies go. An interrupt before that
 // takes back what was copied; one after it changes nothing. moved counts the items.
-func (f *Folder) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved int, err error) {
+func MigrateKeystore(ctx context.Context, f *Folder, to keystore.Kind) (moved int, err error) {
 	f, let, err := f.Hold()
 	if err != nil {
 		return 0, err
@@ -29,7 +29,7 @@ func (f *Folder) MigrateKeystore(ctx context.Context, to keystore.Kind) (moved i
 		return 0, err
 	}
 	ids := AccountIDs(idx)
-	release, err := f.lockAll(ctx, ids)
+	release, err := lockAll(ctx, f, ids)
 	if err != nil {
 		return 0, err
 	}

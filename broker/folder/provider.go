@@ -64,7 +64,7 @@ func Ignored(name string, keys []string) string {
 
 // AddProvider keeps p as the user's own and its client's secret, if there is
 // one, in the keystore. Existing accounts keep what they were logged in with.
-func (f *Folder) AddProvider(ctx context.Context, p oauth.Provider, secret keystore.Secret) error {
+func AddProvider(ctx context.Context, f *Folder, p oauth.Provider, secret keystore.Secret) error {
 	if err := p.Validate(); err != nil {
 		return fault.Errorf(fault.Usage, "provider %s is invalid", strconv.Quote(p.Name)).Because(err)
 	}

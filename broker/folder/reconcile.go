@@ -183,7 +183,7 @@ func (o *Opened) Follow(ctx context.Context, other *Opened, keyFile string) (*Op
 // LockAccounts takes the rotation locks of the index's accounts and of those that m
 // lists.
 func (o *Opened) LockAccounts(ctx context.Context, m record.Manifest) (release func(), err error) {
-	return o.lockAll(ctx, o.accountsAnd(m))
+	return lockAll(ctx, o.Folder, o.accountsAnd(m))
 }
 
 // ClearFrom deletes from other what m lists, its manifest, if nothing of it is there

@@ -43,7 +43,7 @@ func TestPathsThatNobodyExpanded(t *testing.T) {
 			t.Setenv(name, "")
 		}
 		b := New(Options{Dir: filepath.Join(home, "af")})
-		if _, err := b.InitFileKeystore(t.Context(), path); fault.CodeOf(err) != fault.Usage {
+		if _, err := InitFileKeystore(t.Context(), b, path); fault.CodeOf(err) != fault.Usage {
 			t.Errorf("--key-file %q: %v", path, err)
 		}
 		if _, err := InitSealedKeystore(t.Context(), b, path, 0, nil); fault.CodeOf(err) != fault.Usage {

@@ -158,7 +158,7 @@ func (t *takeover) carryOver(ctx context.Context, o *Outcome) error {
 	case on == nil || *on == t.Config().Failover:
 	case len(t.idx.Accounts) == 0 && !*on:
 		t.Warn("failover is off, as it was in "+t.file.Path, fault.Remedy{Do: fault.SetSetting, Name: "failover", Value: "true"})
-		return t.ConfigSet(ctx, "failover", "false")
+		return folder.ConfigSet(ctx, t.Folder, "failover", "false")
 	default:
 		t.Warn(fmt.Sprintf("in %s failover was %s; here it is not", t.file.Path, onOff(*on)), fault.Remedy{Do: fault.SetSetting, Name: "failover", Value: strconv.FormatBool(*on)})
 	}

@@ -36,7 +36,7 @@ type configSetCmd struct {
 }
 
 func (c *configSetCmd) Run(a *app) error {
-	if err := a.broker.ConfigSet(a.ctx, c.Key, c.Value); err != nil {
+	if err := folder.ConfigSet(a.ctx, a.broker.Folder, c.Key, c.Value); err != nil {
 		return err
 	}
 	if !c.JSON {

@@ -60,7 +60,7 @@ func (c *keystoreInitCmd) Run(a *app) error {
 	if c.KeyFile == "" {
 		return &fault.Error{Code: fault.Usage, Message: "--key-file or --passphrase is missing", Next: []fault.Remedy{{Do: fault.Again, Name: "key-file", Value: "PATH"}, {Do: fault.Again, Name: "passphrase"}}}
 	}
-	warning, err := a.broker.InitFileKeystore(a.ctx, c.KeyFile)
+	warning, err := folder.InitFileKeystore(a.ctx, a.broker.Folder, c.KeyFile)
 	if err != nil {
 		return err
 	}
@@ -170,7 +170,7 @@ type keystoreMigrateCmd struct {
 }
 
 func (c *keystoreMigrateCmd) Run(a *app) error {
-	moved, err := a.broker.MigrateKeystore(a.ctx, keystore.Kind(c.To))
+	moved, err := folder.MigrateKeystore(a.ctx, a.broker.Folder, keystore.Kind(c.To))
 	if err != nil {
 		return err
 	}

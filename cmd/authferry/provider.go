@@ -116,7 +116,7 @@ func (c *providerAddCmd) Run(a *app) error {
 			return err
 		}
 	}
-	if err := a.broker.AddProvider(a.ctx, p, secret); err != nil {
+	if err := folder.AddProvider(a.ctx, a.broker.Folder, p, secret); err != nil {
 		return err
 	}
 	if p, err = a.broker.Provider(c.Name); err != nil {
