@@ -1,8 +1,9 @@
 // Package broker decides who gets which token now. It owns every rule; the
 // packages below it know one thing each: fault how to fail, index the metadata,
 // pool who is chosen, place which directory is bound, rotation how a token is renewed,
-// doctor what is wrong, oauth the wire, ratelimit a provider's signals, keystore the
-// secrets at rest.
+// account how a login comes and goes, takeover where other programs keep theirs, doctor
+// what is wrong, oauth the wire, ratelimit a provider's signals, keystore the secrets at
+// rest.
 //
 // Its Go API may change in any release, and so may that of every other package of this
 // module. What stays stable is the program's command line, its JSON and its exit codes.
@@ -94,7 +95,7 @@
 //
 // An answer of the API, reported (report.go), is judged by ratelimit. A limit
 // becomes a hold: "not this account, for this scope, until then", with where
-// that was said. Its rules (holds.go, probe.go):
+// that was said. Its rules (pool: holds.go, probe.go):
 //
 //   - One hold for each scope. What the provider stated is never shortened, by
 //     nothing but a person; a guess is made once while any hold runs, doubled
