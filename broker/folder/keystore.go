@@ -143,6 +143,7 @@ func initFile(ctx context.Context, f *Folder, path string, makeKey func(path str
 			return "", err
 		}
 	}
+	f.KeyFile = path // whatever the environment names, for the rest of this command
 	return warning, f.UpdateOrMake(ctx, index.Durable, func(i *index.Index) error {
 		i.KeyFile = path
 		if len(i.Accounts) == 0 && !stays || i.Keystore == "" {

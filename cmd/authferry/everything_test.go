@@ -93,7 +93,7 @@ func (s *scene) everything() []commandLine {
 		{args: "serve --listen 0.0.0.0:8417"}, {args: "serve nowhere"}, {args: "helper proxy-key"}, {args: "helper proxy-key http://127.0.0.1:1"},
 		{args: "run sim --account Ada -- true"}, {args: "run sim --account Bob -- nothing-like-it"}, {args: "run -- true"},
 		{args: "exec --account Ada --env T -- true"}, {args: "exec --account Bob -- true"}, {args: "exec --account Ada -- nothing-like-it"},
-		{args: "holds list"}, {args: "holds clear Ada"}, {args: "use Bob"}, {args: "use --pool sim"}, {args: "disable Ada"}, {args: "enable Ada"},
+		{args: "holds list"}, {args: "holds add Ada 1h"}, {args: "holds clear Ada"}, {args: "use Bob"}, {args: "use --pool sim"}, {args: "disable Ada"}, {args: "enable Ada"},
 		{args: "order Bob 1"}, {args: "move Bob --pool two"}, {args: "move Bob --pool sim"},
 		{phrase, "keystore init --passphrase-stdin --key-file " + filepath.Join(s.Root, "key.age")}, {phrase, "keystore unlock --passphrase-stdin"}, {args: "keystore lock"},
 	}...)

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -79,13 +80,13 @@ func TestRunInTerminal(t *testing.T) {
 	t.Parallel()
 	s := newRunScene(t)
 	for _, end := range []struct {
-		how  string
-		do   func(master *os.File)
-		code int
+		how   string
+		do    func(master *os.File)
+		codes []int
 	}{
-		{"Ctrl-C", func(m *os.File) { _, _ = m.WriteString("\x03") }, 130},
-		{"Ctrl-D", func(m *os.File) { _, _ = m.WriteString("\x04") }, 0},
-		{"a closed terminal", func(m *os.File) { _ = m.Close() }, 129},
+		{"Ctrl-C", func(m *os.File) { _, _ = m.WriteString("\x03") }, []int{130}},
+		{"Ctrl-D", func(m *os.File) { _, _ = m.WriteString("\x04") }, []int{0}},
+		{"a closed terminal", func(m *os.File) { _ = m.Close() }, []int{129, 0}}, // the command may see that its input ends, and end, before the signal comes
 	} {
 		master, terminal := openTerminal(t)
 		r := &running{s: s, cmd: s.Command("run", "sim", "--", "ask-proxy", "--wait"), out: bufio.NewReader(master)}
@@ -95,8 +96,8 @@ func TestRunInTerminal(t *testing.T) {
 		_ = terminal.Close()
 		end.do(master)
 		err := r.cmd.Wait()
-		if code := r.cmd.ProcessState.ExitCode(); code != end.code {
-			t.Errorf("%s: exit code %d, want %d (%v)", end.how, code, end.code, err)
+		if code := r.cmd.ProcessState.ExitCode(); !slices.Contains(end.codes, code) {
+			t.Errorf("%s: exit code %d, want one of %d (%v)", end.how, code, end.codes, err)
 		}
 		_ = master.Close()
 		r.gone(end.how)

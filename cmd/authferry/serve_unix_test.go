@@ -197,7 +197,7 @@ func TestServeUnixSocket(t *testing.T) {
 	if err := os.Chmod(open, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if got := s.Run("", "serve", "sim", "--listen", "unix:"+filepath.Join(open, "x.sock")); got.Code != exitUsage || !strings.Contains(got.Err, "yours alone") {
+	if got := s.Run("", "serve", "sim", "--listen", "unix:"+filepath.Join(open, "x.sock")); got.Code != exitUsage || !strings.Contains(got.Err, "only you may have write access") {
 		t.Errorf("%d %s", got.Code, got.Err)
 	}
 }
