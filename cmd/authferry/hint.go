@@ -211,7 +211,7 @@ func writers() map[fault.Action]func(hints, fault.Remedy) string {
 
 		fault.SetVariable: func(h hints, r fault.Remedy) string {
 			if h.goos == "windows" {
-				return "$env:" + r.Name + " = " + h.word(or(r.Value, "VALUE"))
+				return "$env:" + r.Name + " = " + inPowerShell(or(r.Value, "VALUE"))
 			}
 			return "export " + r.Name + "=" + h.word(or(r.Value, "VALUE"))
 		},
@@ -384,7 +384,7 @@ func (h hints) without(r fault.Remedy) string {
 // assign sets a variable for the command behind it.
 func (h hints) assign(name, value string) string {
 	if h.goos == "windows" {
-		return "$env:" + name + " = " + h.word(value) + "; "
+		return "$env:" + name + " = " + inPowerShell(value) + "; "
 	}
 	return name + "=" + h.word(value) + " "
 }
@@ -394,9 +394,14 @@ func (h hints) assign(name, value string) string {
 func (h hints) word(word string) string {
 	quoted := arg(word)
 	if h.goos == "windows" && strings.HasPrefix(quoted, "'") {
-		return "'" + strings.ReplaceAll(word, "'", "''") + "'"
+		return inPowerShell(word)
 	}
 	return quoted
+}
+
+// inPowerShell is a text there, where a bare word is one only as an argument.
+func inPowerShell(text string) string {
+	return "'" + strings.ReplaceAll(text, "'", "''") + "'"
 }
 
 // arg is a word for a POSIX shell.

@@ -10,6 +10,9 @@ import (
 
 // pasted says what is wrong with a hint, as a shell and the grammar see it.
 func pasted(line string) (complaint string) {
+	if strings.HasPrefix(line, "$env:") { // for PowerShell
+		return ""
+	}
 	f, err := syntax.NewParser(syntax.Variant(syntax.LangPOSIX)).Parse(strings.NewReader(line), "hint")
 	if err != nil {
 		return err.Error()
