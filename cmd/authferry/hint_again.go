@@ -1,0 +1,209 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/authferry/authferry/broker/fault"
+)
+
+// typedLine is a command line that was given.
+type typedLine struct {
+	words    []string
+	operands []named
+	flags    []named
+	child    []string
+	node     *kong.Node
+	known    []*kong.Flag
+}
+
+// named is what a flag or an argument was given; a switch has no values.
+type named struct {
+	name   string
+	values []string
+}
+
+// given reads the command line that was given; nil: there is none, or it makes no sense.
+func (h hints) given() (*typedLine, []string) {
+	if h.args == nil {
+		return nil, nil
+	}
+	var g grammar
+	k, err := newParser(&g, streams{out: io.Discard, err: io.Discard})
+	if err != nil {
+		return nil, nil
+	}
+	c, err := k.Parse(h.args)
+	if err != nil {
+		return nil, nil
+	}
+	s := &typedLine{child: h.child, node: c.Selected(), known: c.Flags()}
+	for _, p := range c.Path {
+		switch {
+		case p.Command != nil && !p.Command.Hidden:
+			s.words = append(s.words, p.Command.Name)
+		case p.Positional != nil:
+			set(&s.operands, p.Positional.Name, texts(p.Positional.Target))
+		case p.Flag != nil && !p.Resolved:
+			set(&s.flags, p.Flag.Name, texts(p.Flag.Target))
+		}
+	}
+	return s, s.words
+}
+
+// set replaces what is named so, or adds it.
+func set(all *[]named, name string, values []string) {
+	for i := range *all {
+		if (*all)[i].name == name {
+			(*all)[i].values = values
+			return
+		}
+	}
+	*all = append(*all, named{name, values})
+}
+
+// texts is a value as it is typed.
+func texts(v reflect.Value) (all []string) {
+	switch value := v.Interface().(type) {
+	case bool:
+		return nil
+	case time.Duration:
+		text := value.String()
+		for _, zero := range []string{"m0s", "h0m"} {
+			if strings.HasSuffix(text, zero) {
+				text = text[:len(text)-2]
+			}
+		}
+		return []string{text}
+	case []string:
+		return value
+	case map[string]string:
+		for k, v := range value {
+			all = append(all, k+"="+v)
+		}
+		slices.Sort(all)
+		return all
+	}
+	return []string{fmt.Sprint(v.Interface())}
+}
+
+// name is the command without what it was given.
+func (s *typedLine) name() string {
+	return strings.Join(append([]string{"authferry"}, s.words...), " ")
+}
+
+// argv are its words, without those behind its "--".
+func (s *typedLine) argv() (argv []string) {
+	argv = slices.Clone(s.words)
+	var operands, flags []string
+	for _, o := range s.operands {
+		operands = append(operands, o.values...)
+	}
+	for _, f := range s.flags {
+		if f.values == nil {
+			flags = append(flags, "--"+f.name)
+		}
+		for _, v := range f.values {
+			if strings.HasPrefix(v, "-") {
+				flags = append(flags, "--"+f.name+"="+v)
+			} else {
+				flags = append(flags, "--"+f.name, v)
+			}
+		}
+	}
+	if slices.ContainsFunc(operands, func(o string) bool { return strings.HasPrefix(o, "-") }) {
+		return slices.Concat(argv, flags, []string{"--"}, operands)
+	}
+	return slices.Concat(argv, operands, flags)
+}
+
+// line is the command as it is typed.
+func (s *typedLine) line(h hints) string {
+	words := append([]string{"authferry"}, s.argv()...)
+	if s.child != nil {
+		words = slices.Concat(words, []string{"--"}, s.child)
+	}
+	for i := range words {
+		words[i] = h.word(words[i])
+	}
+	return strings.Join(words, " ")
+}
+
+// takes reports that the command has such a flag.
+func (s *typedLine) takes(flag string) bool {
+	return slices.ContainsFunc(s.known, func(f *kong.Flag) bool { return f.Name == flag })
+}
+
+// again is the command that was given, with what r adds or changes.
+func (h hints) again(r fault.Remedy) string {
+	own, _ := h.given()
+	if own == nil {
+		return "authferry status"
+	}
+	change := func(flag, value string) bool {
+		if !own.takes(flag) {
+			return false
+		}
+		var values []string
+		if value != "" {
+			values = []string{value}
+		}
+		set(&own.flags, flag, values)
+		return true
+	}
+	drop := func(flags ...string) {
+		own.flags = slices.DeleteFunc(own.flags, func(f named) bool { return slices.Contains(flags, f.name) })
+	}
+	fits := true
+	for _, f := range []named{{"account", []string{r.Account}}, {"label", []string{r.Label}}, {"pool", []string{r.Pool}}} {
+		if f.values[0] != "" {
+			fits = change(f.name, f.values[0]) && fits
+		}
+	}
+	switch r.How {
+	case fault.APIKey, fault.Token:
+		drop("api-key-stdin", "token-stdin", "flow", "client-id")
+		if r.How == fault.APIKey {
+			drop("expires-in")
+		}
+		fits = change(string(r.How)+"-stdin", "") && fits
+	case fault.Browser, fault.Paste, fault.Device:
+		drop("api-key-stdin", "token-stdin", "no-browser")
+		fits = change("flow", string(r.How)) && fits
+	}
+	if r.Name != "" {
+		fits = change(r.Name, r.Value) && fits
+	}
+	if r.Provider != "" {
+		at := slices.IndexFunc(own.node.Positional, func(p *kong.Positional) bool { return p.Name == "provider" })
+		if fits = at >= 0 && fits; fits {
+			set(&own.operands, "provider", []string{r.Provider})
+		}
+	}
+	if fits {
+		_, _, err := parse(own.argv(), streams{out: io.Discard, err: io.Discard})
+		fits = err == nil // --unbind goes with no --pool, say
+	}
+	if !fits {
+		return "authferry status"
+	}
+	return own.line(h)
+}
+
+// wait is the command that was given, waiting if it can.
+func (h hints) wait(_ fault.Remedy) string {
+	own, _ := h.given()
+	if own == nil {
+		return "authferry status"
+	}
+	if own.takes("wait") && !slices.ContainsFunc(own.flags, func(f named) bool { return f.name == "max-wait" }) {
+		set(&own.flags, "wait", nil)
+	}
+	return own.line(h)
+}
