@@ -34,12 +34,7 @@ func (h hints) given() (*typedLine, []string) {
 	if h.args == nil {
 		return nil, nil
 	}
-	var g grammar
-	k, err := newParser(&g, streams{out: io.Discard, err: io.Discard})
-	if err != nil {
-		return nil, nil
-	}
-	c, err := k.Parse(h.args)
+	c, _, err := parse(h.args, streams{out: io.Discard, err: io.Discard})
 	if err != nil {
 		return nil, nil
 	}
@@ -53,6 +48,9 @@ func (h hints) given() (*typedLine, []string) {
 		case p.Flag != nil && !p.Resolved:
 			set(&s.flags, p.Flag.Name, texts(p.Flag.Target))
 		}
+	}
+	if len(h.args) > 0 && h.args[0] == "helper" && !slices.Contains(s.words, "helper") { // a hot helper is parsed by itself
+		s.words = append([]string{"helper"}, s.words...)
 	}
 	return s, s.words
 }

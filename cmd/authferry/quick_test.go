@@ -5,8 +5,11 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/authferry/authferry/broker/fault"
 )
 
 // What quickToken takes, kong takes as well and reads the same out of it.
@@ -62,6 +65,22 @@ func TestHotCommandsAreOfTheGrammar(t *testing.T) {
 	for name, command := range hot {
 		if got, want := reflect.TypeOf(command()).Elem(), whole[name]; got != want {
 			t.Errorf("%s is a %v, and in the grammar a %v", name, got, want)
+		}
+	}
+}
+
+// A herd that fails is not made to read the whole grammar for its hints.
+func TestHintsOfHotCommands(t *testing.T) {
+	whole := testing.AllocsPerRun(3, func() {
+		if _, err := newParser(new(grammar), streams{out: io.Discard, err: io.Discard}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	failed := &fault.Error{Code: fault.ProviderRefused, RetryAt: time.Now().Add(time.Hour), Next: []fault.Remedy{{Do: fault.Again}, {Do: fault.Status}}}
+	for _, args := range [][]string{{"token", "--account", "x", "--json"}, {"header", "--pool", "p"}, {"helper", "git", "get", "--account", "x"}} {
+		var hint string
+		if got := testing.AllocsPerRun(3, func() { hint = newHints(args, nil).of(failed) }); got > whole/2 {
+			t.Errorf("%q: %v allocations for %q; the grammar alone is %v", args, got, hint, whole)
 		}
 	}
 }

@@ -83,6 +83,7 @@ type grammar struct {
 // somebody's prompt. Each is parsed by itself: building the whole grammar takes
 // as long as reading the keychain.
 var hot = map[string]func() any{
+	"token":   func() any { return new(tokenCmd) },
 	"header":  func() any { return new(headerCmd) },
 	"report":  func() any { return new(reportCmd) },
 	"run":     func() any { return new(runCmd) },
