@@ -18,6 +18,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 const module = "github.com/authferry/authferry"
@@ -254,9 +256,7 @@ func TestJudge(t *testing.T) {
 // alone knows. bench and scripts are programs that run authferry, and name what they ran.
 func TestOnlyCommandsKnowCommandLines(t *testing.T) {
 	grammar, err := os.ReadFile("cmd/authferry/run.go")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	var words []string
 	for _, m := range regexp.MustCompile("(?m)^\\t[A-Z]\\w+ +(\\w+)Cmd +`cmd:").FindAllSubmatch(grammar, -1) {
 		words = append(words, strings.ToLower(string(m[1])))
@@ -364,29 +364,21 @@ func walk(t *testing.T, visit func(path string, content []byte)) {
 		}
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 }
 
 func TestEveryDependencyIsExplained(t *testing.T) {
 	output, err := exec.Command("go", "mod", "edit", "-json").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	var mod struct {
 		Require []struct {
 			Path     string
 			Indirect bool
 		}
 	}
-	if err := json.Unmarshal(output, &mod); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, json.Unmarshal(output, &mod))
 	text, err := os.ReadFile("CONTRIBUTING.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	for _, r := range mod.Require {
 		if !r.Indirect && !bytes.Contains(text, []byte("`"+r.Path+"`")) {
 			t.Errorf("%s: CONTRIBUTING.md has a table of dependencies; say there why this one is worth it", r.Path)

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 var proofRow = regexp.MustCompile("(?m)^\\| `([^`]+)` \\| `([^`]+)` \\| .")
@@ -19,9 +21,7 @@ var proofRow = regexp.MustCompile("(?m)^\\| `([^`]+)` \\| `([^`]+)` \\| .")
 // that asks for the switch, and nothing that doesn't.
 func TestProofsAreListed(t *testing.T) {
 	text, err := os.ReadFile("CONTRIBUTING.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	_, section, _ := bytes.Cut(text, []byte("### Proofs\n"))
 	section, _, _ = bytes.Cut(section, []byte("\n## "))
 	var listed, used []string
@@ -62,9 +62,7 @@ var asksForShort = regexp.MustCompile(`testing\.Short` + `\(`)
 func proofsIn(t *testing.T, file string, content []byte) (used []string) {
 	t.Helper()
 	parsed, err := parser.ParseFile(token.NewFileSet(), file, content, parser.SkipObjectResolution)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	for _, declaration := range parsed.Decls {
 		ast.Inspect(declaration, func(n ast.Node) bool {
 			call, ok := n.(*ast.SelectorExpr)

@@ -5,14 +5,14 @@ import (
 	"os"
 	"regexp"
 	"testing"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 // Every test that SECURITY.md names is there, and no claim is without one.
 func TestSecurityClaimsAreTested(t *testing.T) {
 	text, err := os.ReadFile("SECURITY.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	claim := regexp.MustCompile("`([a-z][\\w/.-]*(?:_test\\.go|\\.txtar))(?::(\\w+))?`")
 	for table := range bytes.SplitSeq(text, []byte("| can't | held by |\n| --- | --- |\n")) {
 		for row := range bytes.Lines(table) {

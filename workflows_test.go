@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"testing"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 var (
@@ -24,9 +26,7 @@ func TestWorkflows(t *testing.T) {
 	}
 	for _, file := range files {
 		content, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		for _, m := range uses.FindAllSubmatch(content, -1) {
 			if !pinned.Match(m[1]) {
 				t.Errorf("%s: %s is not pinned to a commit of an action of GitHub's own", file, m[1])

@@ -26,9 +26,7 @@ func TestWrite(t *testing.T) {
 			t.Errorf("%v: the file's mode is %v (%v)", mode, info.Mode(), err)
 		}
 	}
-	if err := atomicfile.SyncFolder(dir); err != nil {
-		t.Error(err)
-	}
+	testenv.Check(t, atomicfile.SyncFolder(dir))
 	alone(t, dir)
 }
 
@@ -37,9 +35,7 @@ func TestWriteIsWhole(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "file")
 	content := func(i int) []byte { return bytes.Repeat([]byte{byte(i)}, 100_000) }
 	write := func(i int) {
-		if err := atomicfile.Write(path, content(i), 0o600, nil); err != nil {
-			t.Error(err)
-		}
+		testenv.Check(t, atomicfile.Write(path, content(i), 0o600, nil))
 	}
 	write(0)
 	done := make(chan struct{})
@@ -93,9 +89,7 @@ func TestWriteReplacesLink(t *testing.T) {
 	dir := t.TempDir()
 	path, outside := filepath.Join(dir, "file"), filepath.Join(t.TempDir(), "mine")
 	testenv.Must(t, os.WriteFile(outside, []byte("mine"), 0o600))
-	if err := os.Symlink(outside, path); err != nil {
-		t.Skipf("needs symbolic links: %v", err)
-	}
+	testenv.Symlink(t, outside, path)
 	testenv.Must(t, atomicfile.Write(path, []byte("new"), 0o600, nil))
 	expect(t, path, "new")
 	expect(t, outside, "mine")

@@ -10,6 +10,7 @@ import (
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/testenv"
 )
 
 // Where the proxy sends an account's token is pinned at its login, and comes along
@@ -22,27 +23,19 @@ func TestAPIIsPinned(t *testing.T) {
 	login := testLogin(w.server.URL, "ada", g.AccessToken, g.RefreshToken, time.Hour)
 	login.Provider.APIBase, login.Provider.APIPaths = want.Base, want.Paths
 	ada, err := account.Add(t.Context(), w.broker().Folder, login)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	key := account.NewAccount{Provider: login.Provider, Label: "key", APIKey: keystore.NewSecret("a-key")}
-	if _, err := account.Add(t.Context(), w.broker().Folder, key); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(account.Add(t.Context(), w.broker().Folder, key)))
 	check := func(label string) {
 		t.Helper()
 		tok, err := w.broker().Token(t.Context(), TokenRequest{Selection: pool.Selection{Account: label}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		if !reflect.DeepEqual(tok.API, want) {
 			t.Errorf("%s: %+v, want %+v", label, tok.API, want)
 		}
 	}
 	check("ada")
 	check("key")
-	if _, err := w.broker().Refresh(t.Context(), ada.ID); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(w.broker().Refresh(t.Context(), ada.ID)))
 	check("ada")
 }

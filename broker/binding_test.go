@@ -44,24 +44,12 @@ func newBindings(t *testing.T) *bindings {
 func (w *bindings) at(path ...string) string {
 	w.t.Helper()
 	dir := filepath.Join(append([]string{w.dir}, path...)...)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, os.MkdirAll(dir, 0o700))
 	return dir
 }
 
 func (w *bindings) bind(dir, provider, pool string) {
 	w.idx.Bindings = append(w.idx.Bindings, index.Binding{Dir: dir, Provider: provider, Pool: pool})
-}
-
-func (w *bindings) link(to, from string) {
-	w.t.Helper()
-	if err := os.Symlink(to, from); err != nil {
-		w.t.Skip("needs symbolic links: ", err)
-	}
-	if _, err := filepath.EvalSymlinks(from); err != nil {
-		w.t.Skip("needs symbolic links: ", err) // Wine makes them and does not follow them
-	}
 }
 
 // expect checks which pool, or which error, a selection comes to.
@@ -111,7 +99,7 @@ func TestBindingByAnotherPath(t *testing.T) {
 	w := newBindings(t)
 	job, below := w.at("job"), w.at("job", "a", "b")
 	w.bind(job, "p", "work")
-	w.link(job, filepath.Join(w.dir, "link"))
+	testenv.Symlink(t, job, filepath.Join(w.dir, "link"))
 	w.expect("a link", pool.Selection{Dir: filepath.Join(w.dir, "link", "a", "b"), Provider: "p"}, "work")
 	w.expect("beside it", pool.Selection{Dir: w.at("home"), Provider: "p"}, "p")
 	w.expect("above it", pool.Selection{Dir: w.dir, Provider: "p"}, "p")
@@ -125,7 +113,7 @@ func TestBindingByAnotherPath(t *testing.T) {
 	moved := filepath.Join(w.dir, "moved")
 	move(t, job, moved)
 	w.expect("moved, nothing in its place", pool.Selection{Dir: filepath.Join(moved, "a"), Provider: "p"}, "p")
-	w.link(moved, job)
+	testenv.Symlink(t, moved, job)
 	w.expect("moved", pool.Selection{Dir: filepath.Join(moved, "a"), Provider: "p"}, "work")
 	w.expect("moved, by the link", pool.Selection{Dir: filepath.Join(job, "a"), Provider: "p"}, "work")
 
@@ -137,9 +125,7 @@ func TestBindingByAnotherPath(t *testing.T) {
 
 	// A loop of links leads nowhere, and nobody knows whether here.
 	w.idx.Bindings = nil
-	if err := os.Symlink(filepath.Join(w.dir, "loop"), filepath.Join(w.dir, "loop")); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Symlink(filepath.Join(w.dir, "loop"), filepath.Join(w.dir, "loop")))
 	w.bind(filepath.Join(w.dir, "loop"), "p", "work")
 	w.expect("a loop", pool.Selection{Dir: moved, Provider: "p"}, "fenced")
 }
@@ -152,9 +138,7 @@ func TestBindingOutOfReach(t *testing.T) {
 	w := newBindings(t)
 	closed := w.at("closed")
 	w.bind(w.at("closed", "job"), "p", "work")
-	if err := os.Chmod(closed, 0); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Chmod(closed, 0))
 	t.Cleanup(func() { _ = os.Chmod(closed, 0o700) })
 	home := w.at("home")
 	testenv.KeptOut(t, func() {
@@ -225,9 +209,7 @@ func TestBindingToWhatEnded(t *testing.T) {
 func TestUnknownPlaceForAnOrigin(t *testing.T) {
 	w, _ := spread(t)
 	b := w.broker()
-	if _, err := account.Bind(t.Context(), b.Folder, t.TempDir(), "", "work"); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(account.Bind(t.Context(), b.Folder, t.TempDir(), "", "work")))
 	ask := func(s pool.Selection, origin string) error {
 		_, err := b.Token(t.Context(), TokenRequest{Selection: s, Origin: origin})
 		return err
@@ -247,15 +229,13 @@ func TestUnknownPlaceForAnOrigin(t *testing.T) {
 func TestDoctorBindings(t *testing.T) {
 	w, a := pooled(t, "ada", "bob")
 	b, dir := w.broker(), realDir(t, t.TempDir())
-	if err := b.Update(t.Context(), index.Durable, func(idx *index.Index) error {
+	testenv.Must(t, b.Update(t.Context(), index.Durable, func(idx *index.Index) error {
 		idx.Bindings = []index.Binding{
 			{Dir: dir, Provider: "sim", Pool: "sim"}, {Dir: filepath.Join(dir, "gone"), Provider: "sim", Pool: "sim"}, {Dir: "//server/x", Provider: "sim", Pool: "sim"},
 			{Dir: dir, Provider: "other", Pool: "sim"}, {Dir: dir, Provider: "third", Account: index.NewID()}, {Dir: dir, Provider: "fourth", Account: a[0].ID},
 		}
 		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
+	}))
 	var said []string
 	for _, c := range doctor.Examine(t.Context(), b.Folder, false) {
 		if c.Name == "bindings" {
@@ -273,9 +253,7 @@ func TestBindWhatIsFoundAgain(t *testing.T) {
 	b, dir := w.broker(), realDir(t, t.TempDir())
 	job, link := filepath.Join(dir, "job"), filepath.Join(dir, "link")
 	for _, path := range []string{job, filepath.Join(dir, "file")} {
-		if err := os.WriteFile(path, nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.WriteFile(path, nil, 0o600))
 	}
 	if _, err := account.Bind(t.Context(), b.Folder, filepath.Join(dir, "file"), "", "sim"); fault.CodeOf(err) != fault.Usage {
 		t.Errorf("a file: %v", err)
@@ -285,28 +263,13 @@ func TestBindWhatIsFoundAgain(t *testing.T) {
 			t.Errorf("a name that JSON can't have: %v", err)
 		}
 	}
-	if err := os.Remove(job); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(job, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := account.Bind(t.Context(), b.Folder, job, "", "sim"); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Remove(job))
+	testenv.Must(t, os.Mkdir(job, 0o700))
+	testenv.Must(t, testenv.Err(account.Bind(t.Context(), b.Folder, job, "", "sim")))
 	move(t, job, filepath.Join(dir, "moved"))
-	if err := os.Symlink(filepath.Join(dir, "moved"), job); err != nil {
-		t.Skip("needs symbolic links: ", err)
-	}
-	if _, err := os.Stat(job); err != nil {
-		t.Skip("needs symbolic links: ", err)
-	}
-	if err := os.Symlink(job, link); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := account.Bind(t.Context(), b.Folder, link, "ada", ""); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Symlink(t, filepath.Join(dir, "moved"), job)
+	testenv.Must(t, os.Symlink(job, link))
+	testenv.Must(t, testenv.Err(account.Bind(t.Context(), b.Folder, link, "ada", "")))
 	idx, err := b.Read()
 	if err != nil || len(idx.Bindings) != 1 || idx.Bindings[0].Dir != filepath.Join(dir, "moved") {
 		t.Errorf("bound again: %+v, %v", idx.Bindings, err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/testenv"
 )
 
 // startApart starts cmd in a process group of its own; kill ends it, or the
@@ -16,9 +17,7 @@ import (
 func startApart(t *testing.T, cmd *exec.Cmd) (kill func(whole bool)) {
 	t.Helper()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, cmd.Start())
 	return func(whole bool) {
 		target := cmd.Process.Pid
 		if whole {
@@ -41,9 +40,7 @@ func TestSignalledRotator(t *testing.T) {
 			go func() { done <- w.ask() }()
 			w.await("a refresh", func(l brokertest.Ledger) bool { return l.Inflight["ada"] > 0 })
 			pid := w.account(a.ID).Intents[0].PID
-			if err := syscall.Kill(pid, sig); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, syscall.Kill(pid, sig))
 			close(release)
 			if got := <-done; got.err != nil || !w.good(got.token) {
 				t.Fatalf("%v after %v to the rotator", got.err, sig)

@@ -7,6 +7,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/testenv"
 )
 
 // What a selection comes to, and where its tokens may go, is told by the index and
@@ -14,12 +15,8 @@ import (
 func TestChosen(t *testing.T) {
 	w, a := pooled(t, "ada", "bob")
 	b := w.broker()
-	if _, err := account.Move(t.Context(), b.Folder, "bob", "work"); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := account.Disable(t.Context(), b.Folder, "bob"); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(account.Move(t.Context(), b.Folder, "bob", "work")))
+	testenv.Must(t, testenv.Err(account.Disable(t.Context(), b.Folder, "bob")))
 	before := w.server.Ledger().TokenRequests
 	for _, test := range []struct {
 		name string
@@ -64,14 +61,10 @@ func spread(t *testing.T) (*world, []*index.Account) {
 	t.Helper()
 	w, a := pooled(t, "ada", "bob", "cat")
 	for _, x := range a[1:] {
-		if _, err := account.Move(t.Context(), w.broker().Folder, x.ID, "work"); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, testenv.Err(account.Move(t.Context(), w.broker().Folder, x.ID, "work")))
 	}
 	dan, err := w.addIn("other", "", "dan")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	return w, append(a, dan)
 }
 
@@ -80,9 +73,7 @@ func spread(t *testing.T) (*world, []*index.Account) {
 func TestARejectedLeaseFindsItsPool(t *testing.T) {
 	w, a := spread(t)
 	b, bound := w.broker(), t.TempDir()
-	if _, err := account.Bind(t.Context(), b.Folder, bound, "", "sim"); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(account.Bind(t.Context(), b.Folder, bound, "", "sim")))
 	for _, test := range []struct {
 		name     string
 		s        pool.Selection

@@ -16,6 +16,7 @@ import (
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/testenv"
 )
 
 // clientOf is a provider whose client is the server's, under another name.
@@ -32,9 +33,7 @@ func (w *world) addAt(b *Broker, p oauth.Provider) *index.Account {
 	n := testLogin(w.server.URL, "ada", g.AccessToken, g.RefreshToken, time.Hour)
 	n.Provider = p
 	a, err := account.Add(w.t.Context(), b.Folder, n)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, err)
 	return a
 }
 
@@ -42,9 +41,7 @@ func (w *world) addAt(b *Broker, p oauth.Provider) *index.Account {
 func (w *world) hasSecret(b *Broker, p oauth.Provider) bool {
 	w.t.Helper()
 	has, err := open(w.t, b).Store.HasClientSecret(w.t.Context(), p.Endpoint())
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, err)
 	return has
 }
 
@@ -54,34 +51,20 @@ func TestSharedClientSecret(t *testing.T) {
 	w := newWorld(t, brokertest.Config{ClientSecret: "s"})
 	b := w.broker()
 	one, two := clientOf(w.server.URL, "one"), clientOf(w.server.URL, "two")
-	if err := folder.AddProvider(t.Context(), b.Folder, one, keystore.NewSecret("s")); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, folder.AddProvider(t.Context(), b.Folder, one, keystore.NewSecret("s")))
 	a := w.addAt(b, one)
-	if err := folder.AddProvider(t.Context(), b.Folder, two, keystore.NewSecret("s")); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, folder.AddProvider(t.Context(), b.Folder, two, keystore.NewSecret("s")))
 	for _, p := range []oauth.Provider{one, two} {
-		if err := folder.RemoveProvider(t.Context(), b.Folder, p.Name); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, folder.RemoveProvider(t.Context(), b.Folder, p.Name))
 		if !w.hasSecret(w.broker(), one) {
 			t.Fatalf("gone with provider %s", p.Name)
 		}
 	}
-	if _, err := b.Refresh(t.Context(), a.ID); err != nil {
-		t.Error(err)
-	}
+	testenv.Check(t, testenv.Err(b.Refresh(t.Context(), a.ID)))
 	// With the last login gone, it goes with the last provider.
-	if _, err := account.Remove(t.Context(), b.Folder, a.ID, account.RevokeNever); err != nil {
-		t.Fatal(err)
-	}
-	if err := folder.AddProvider(t.Context(), b.Folder, two, keystore.Secret{}); err != nil {
-		t.Fatal(err)
-	}
-	if err := folder.RemoveProvider(t.Context(), b.Folder, two.Name); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(account.Remove(t.Context(), b.Folder, a.ID, account.RevokeNever)))
+	testenv.Must(t, folder.AddProvider(t.Context(), b.Folder, two, keystore.Secret{}))
+	testenv.Must(t, folder.RemoveProvider(t.Context(), b.Folder, two.Name))
 	if w.hasSecret(w.broker(), two) {
 		t.Error("it is still there")
 	}
@@ -95,18 +78,12 @@ func TestManifestFindsClientSecrets(t *testing.T) {
 	gone := clientOf(w.server.URL, "gone") // its login is all that is left of it
 	gone.ClientID = "other"
 	for _, p := range []oauth.Provider{p, gone} {
-		if err := folder.AddProvider(t.Context(), w.broker().Folder, p, keystore.NewSecret("s")); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, folder.AddProvider(t.Context(), w.broker().Folder, p, keystore.NewSecret("s")))
 	}
 	w.addAt(w.broker(), gone)
-	if err := folder.RemoveProvider(t.Context(), w.broker().Folder, gone.Name); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, folder.RemoveProvider(t.Context(), w.broker().Folder, gone.Name))
 	b, idx := w.opened()
-	if err := raw(t, b).Delete(t.Context(), record.ManifestItem(idx.Store)); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, raw(t, b).Delete(t.Context(), record.ManifestItem(idx.Store)))
 	w.add("bob", time.Hour)
 	m, err := open(t, b).Store.Manifest(t.Context())
 	if err != nil || len(m.Accounts) != 2 || len(m.Clients) != 2 {
@@ -118,13 +95,9 @@ func TestManifestFindsClientSecrets(t *testing.T) {
 func TestInitOverClientSecret(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	p := clientOf(w.server.URL, "one")
-	if err := folder.AddProvider(t.Context(), w.broker().Folder, p, keystore.NewSecret("s")); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, folder.AddProvider(t.Context(), w.broker().Folder, p, keystore.NewSecret("s")))
 	own, other, none := w.keyFile(), filepath.Join(t.TempDir(), "other.txt"), filepath.Join(t.TempDir(), "none.txt")
-	if err := keystore.InitKeyFile(other); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, keystore.InitKeyFile(other))
 	for _, key := range []string{other, none} {
 		if _, err := folder.InitFileKeystore(t.Context(), w.broker().Folder, key); fault.CodeOf(err) != fault.KeystoreMismatch {
 			t.Errorf("%v", err)
@@ -138,9 +111,7 @@ func TestInitOverClientSecret(t *testing.T) {
 	}
 	// Who has lost the key file can begin anew.
 	removeAll(t, filepath.Join(w.dir, "vault"))
-	if _, err := folder.InitFileKeystore(t.Context(), w.broker().Folder, none); err != nil {
-		t.Error(err)
-	}
+	testenv.Check(t, testenv.Err(folder.InitFileKeystore(t.Context(), w.broker().Folder, none)))
 }
 
 // One in the keychain stays there until it is moved; the folder has one keystore.
@@ -148,15 +119,11 @@ func TestInitBesideClientSecret(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	_, dir, at := pretendKeychain(t)
 	p := clientOf(w.server.URL, "one")
-	if err := folder.AddProvider(t.Context(), at(dir).Folder, p, keystore.NewSecret("s")); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, folder.AddProvider(t.Context(), at(dir).Folder, p, keystore.NewSecret("s")))
 	b := at(dir)
 	var said []fault.Remedy
 	b.Warn = func(_ string, next ...fault.Remedy) { said = next }
-	if _, err := folder.InitFileKeystore(t.Context(), b.Folder, filepath.Join(filepath.Dir(dir), "key.txt")); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(folder.InitFileKeystore(t.Context(), b.Folder, filepath.Join(filepath.Dir(dir), "key.txt"))))
 	if !w.hasSecret(at(dir), p) || !slices.Equal(said, []fault.Remedy{{Do: fault.MigrateKeystore, Value: "file"}}) {
 		t.Errorf("it is lost; the warning's remedies: %v", said)
 	}
@@ -172,15 +139,11 @@ func TestInitBesideClientSecret(t *testing.T) {
 func TestDoctorMissesClientSecret(t *testing.T) {
 	w := newWorld(t, brokertest.Config{ClientSecret: "s"})
 	p := clientOf(w.server.URL, "one")
-	if err := folder.AddProvider(t.Context(), w.broker().Folder, p, keystore.NewSecret("s")); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, folder.AddProvider(t.Context(), w.broker().Folder, p, keystore.NewSecret("s")))
 	w.addAt(w.broker(), p)
 	w.healthy()
 	b, idx := w.opened()
-	if err := raw(t, b).Delete(t.Context(), idx.Store+"/client/"+record.ClientKey(p.Endpoint())); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, raw(t, b).Delete(t.Context(), idx.Store+"/client/"+record.ClientKey(p.Endpoint())))
 	w.doctor(false, doctor.Fail, "no client secret")
 }
 
@@ -190,9 +153,7 @@ func TestLoginByBasic(t *testing.T) {
 	w := newWorld(t, brokertest.Config{ClientSecret: "s", ClientAuth: "client_secret_basic"})
 	p := testProvider(w.server.URL)
 	p.AuthorizationEndpoint = w.server.URL + "/authorize"
-	if err := folder.AddProvider(t.Context(), w.broker().Folder, p, keystore.NewSecret("s")); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, folder.AddProvider(t.Context(), w.broker().Folder, p, keystore.NewSecret("s")))
 	a := w.mustLogin(ada, account.LoginRequest{}).Account
 	if style := w.stored(a.ID).Endpoint.AuthStyle; style != oauth.AuthHeader {
 		t.Errorf("%q", style)

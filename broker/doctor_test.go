@@ -15,6 +15,7 @@ import (
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/testenv"
 )
 
 // doctor wants one check with this outcome that says this.
@@ -82,14 +83,10 @@ func TestDoctorRestores(t *testing.T) {
 	first := w.mustLogin(ada, account.LoginRequest{}).Account
 	path := filepath.Join(w.dir, "index.json")
 	backup, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	second := w.mustLogin(bob, account.LoginRequest{}).Account
 	w.refreshes(first.ID)
-	if err := os.WriteFile(path, backup, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.WriteFile(path, backup, 0o600))
 	w.doctor(false, doctor.Warning, "the index is behind the keystore")
 	w.doctor(false, doctor.Fail, "the keystore has a login of sim that the index does not know")
 	w.doctor(true, doctor.OK, "is an account again, as \"sim-1\"")
@@ -115,20 +112,14 @@ func TestDoctorForgetsWhatWasMadeAnew(t *testing.T) {
 		w.mustLogin(ada, account.LoginRequest{})
 		path := filepath.Join(w.dir, "index.json")
 		before, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		g := w.server.Issue(bob)
 		made := map[string]string{}
 		for _, label := range []string{"killed", "anew"} {
 			doc := fmt.Sprintf(`{"access_token":%q,"refresh_token":%q,"expires_in":3600}`, g.AccessToken, g.RefreshToken)
-			if err := os.WriteFile(path, before, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, os.WriteFile(path, before, 0o600))
 			a, err := account.ImportGrant(t.Context(), w.broker().Folder, strings.NewReader(doc), account.ImportOptions{Provider: "sim", Label: label})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, err)
 			made[label] = a.ID
 		}
 		w.doctor(false, doctor.Warning, "and then kept as account \"anew\": "+made["killed"])
@@ -152,9 +143,7 @@ func TestDoctorFindings(t *testing.T) {
 	w.healthy()
 	// The other program has refreshed the login that it was left with.
 	theirs := filepath.Join(t.TempDir(), "auth.json")
-	if err := os.WriteFile(theirs, []byte(`{"sim":{"type":"oauth","access":"theirs","refresh":"newer","expires":1}}`), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.WriteFile(theirs, []byte(`{"sim":{"type":"oauth","access":"theirs","refresh":"newer","expires":1}}`), 0o600))
 	for says, change := range map[string]func(*index.Account){
 		"its login was left alone":        func(a *index.Account) { a.Removing = true },
 		"no longer accepts its login":     func(a *index.Account) { a.Dead = a.Fingerprint },
@@ -168,41 +157,29 @@ func TestDoctorFindings(t *testing.T) {
 	} {
 		var before index.Account
 		edit := func(f func(*index.Account)) {
-			if err := w.broker().Update(t.Context(), index.Durable, func(i *index.Index) error { f(i.Account(a.ID)); return nil }); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, w.broker().Update(t.Context(), index.Durable, func(i *index.Index) error { f(i.Account(a.ID)); return nil }))
 		}
 		edit(func(x *index.Account) { before = *x; change(x) })
 		w.doctor(false, doctor.Warning, says)
 		edit(func(x *index.Account) { *x = before })
 	}
 	w.healthy()
-	if err := w.broker().Update(t.Context(), index.Durable, func(i *index.Index) error { i.Account(a.ID).Shared = theirs; return nil }); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(theirs, []byte(`{}`), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, w.broker().Update(t.Context(), index.Durable, func(i *index.Index) error { i.Account(a.ID).Shared = theirs; return nil }))
+	testenv.Must(t, os.WriteFile(theirs, []byte(`{}`), 0o600))
 	w.healthy()
 
 	// The keystore lost the login: only a person can mend that.
 	b := w.broker()
-	if err := open(t, b).DeleteItems(t.Context(), a.ID); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, open(t, b).DeleteItems(t.Context(), a.ID))
 	w.doctor(true, doctor.Fail, "the keystore has no login of it any more")
 	w.mustLogin(ada, account.LoginRequest{Renew: a.ID})
 	w.healthy()
 
 	lock, err := lock.Acquire(t.Context(), lock.Rotation(a.ID).In(b.File().Dir()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	w.doctor(false, doctor.OK, "is held by process")
 	lock.Release()
-	if err := os.WriteFile(filepath.Join(w.dir, "config.toml"), []byte("failover = 7"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.WriteFile(filepath.Join(w.dir, "config.toml"), []byte("failover = 7"), 0o600))
 	w.doctor(false, doctor.Fail, "config.toml")
 }
 

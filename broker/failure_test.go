@@ -15,17 +15,16 @@ import (
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/testenv"
 )
 
 // change edits the account's entry, as time or another program would.
 func (w *world) change(id string, f func(*index.Account)) {
 	w.t.Helper()
-	if err := index.At(w.dir).Update(w.t.Context(), index.Durable, func(idx *index.Index) error {
+	testenv.Must(w.t, index.At(w.dir).Update(w.t.Context(), index.Durable, func(idx *index.Index) error {
 		f(idx.Account(id))
 		return nil
-	}); err != nil {
-		w.t.Fatal(err)
-	}
+	}))
 }
 
 // allowRejection lets the 30 s between two forced refreshes pass.
@@ -202,9 +201,7 @@ func TestBackOffAsksNoKeystore(t *testing.T) {
 		t.Fatalf("%d items in the vault: %v", len(items), err)
 	}
 	for _, item := range items { // a read of any of them is an error now
-		if err := errors.Join(os.Remove(item), os.Mkdir(item, 0o700)); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, errors.Join(os.Remove(item), os.Mkdir(item, 0o700)))
 	}
 	if got := w.ask(); got.err == nil || got.err.Code != fault.ProviderRefused || got.err.RetryAt.IsZero() {
 		t.Errorf("within the back-off: %+v", got)
@@ -238,9 +235,7 @@ func TestValidTokenIsNeverWithheld(t *testing.T) {
 		},
 		"rotation lock held": func(w *world, id string) {
 			l, err := lock.TryAcquire(lock.Rotation(id).In(w.dir))
-			if err != nil {
-				w.t.Fatal(err)
-			}
+			testenv.Must(w.t, err)
 			w.t.Cleanup(l.Release)
 			w.env = append(w.env, "AUTHFERRY_LOCK_TIMEOUT=100ms")
 		},
@@ -299,17 +294,11 @@ func (w *world) lengthen(id string) {
 	b, idx := w.opened()
 	a := idx.Account(id)
 	acc, err := b.Access(w.t.Context(), idx, a)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, err)
 	acc.ObtainedAt, acc.Imported, acc.Boot = time.Now().Add(-time.Hour), false, record.Boot{}
 	v, err := acc.Encode()
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	if err := raw(w.t, b).Set(w.t.Context(), record.AccessItem(idx.Store, id, a.AccessSlot), v); err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, err)
+	testenv.Must(w.t, raw(w.t, b).Set(w.t.Context(), record.AccessItem(idx.Store, id, a.AccessSlot), v))
 }
 
 // --rejected: a newer token that is stored already is handed out; else one
@@ -397,9 +386,7 @@ func make50KB() []byte {
 func (w *world) expire(id string) {
 	w.t.Helper()
 	b, idx := w.opened()
-	if err := raw(w.t, b).Delete(w.t.Context(), record.AccessItem(idx.Store, id, idx.Account(id).AccessSlot)); err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, raw(w.t, b).Delete(w.t.Context(), record.AccessItem(idx.Store, id, idx.Account(id).AccessSlot)))
 }
 
 // A keystore that fails ends a rotation before anything is spent, with the

@@ -8,12 +8,13 @@ import (
 	"testing"
 
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/testenv"
 )
 
 // copyFolder copies file by file, over what is there: others may be at work in it.
 func copyFolder(t *testing.T, from, to string) {
 	t.Helper()
-	if err := filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
+	testenv.Check(t, filepath.WalkDir(from, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -26,39 +27,29 @@ func copyFolder(t *testing.T, from, to string) {
 		}
 		data, err := os.ReadFile(path)
 		return errors.Join(err, os.WriteFile(filepath.Join(to, rel), data, 0o600))
-	}); err != nil {
-		t.Error(err)
-	}
+	}))
 }
 
 func removeAll(t *testing.T, path string) {
 	t.Helper()
-	if err := os.RemoveAll(path); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.RemoveAll(path))
 }
 
 func move(t *testing.T, from, to string) {
 	t.Helper()
-	if err := os.Rename(from, to); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Rename(from, to))
 }
 
 func (w *world) keyFile() string {
 	w.t.Helper()
 	idx, err := index.At(w.dir).Read()
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, err)
 	return idx.KeyFile
 }
 
 func realDir(t *testing.T, dir string) string {
 	t.Helper()
 	real, err := index.RealPath(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	return real
 }

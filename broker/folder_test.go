@@ -12,6 +12,7 @@ import (
 	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/lock"
+	"github.com/authferry/authferry/testenv"
 )
 
 // D5: an index restored from a backup does not bring a spent refresh token back.
@@ -59,9 +60,7 @@ func TestIndexThatCantBeChanged(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	w.add("ada", -time.Second)
 	l, err := lock.TryAcquire(filepath.Join(w.dir, "locks", "index.lock"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	w.env = append(w.env, "AUTHFERRY_LOCK_TIMEOUT=300ms")
 	got := w.ask()
 	l.Release()
@@ -86,9 +85,7 @@ func TestDoctorOfMovedFolder(t *testing.T) {
 	w.dir = filepath.Join(t.TempDir(), "moved")
 	move(t, was, w.dir)
 	l, err := lock.TryAcquire(lock.Index.In(w.dir))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	b := New(Options{Dir: w.dir, LockTimeout: 100 * time.Millisecond})
 	// It would get the lock where it tries a second time.
 	reported := doctor.Examine(t.Context(), b.Folder, false)
@@ -113,24 +110,16 @@ func TestDoctorInAHomeFolder(t *testing.T) {
 	old := time.Now().Add(-30 * time.Minute) // the vault sweeps after an hour by itself
 	write := func(name string) string {
 		path := filepath.Join(w.dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, nil, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chtimes(path, old, old); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		testenv.Must(t, os.WriteFile(path, nil, 0o644))
+		testenv.Must(t, os.Chtimes(path, old, old))
 		return path
 	}
 	theirs := []string{write("holiday.jpg"), write("draft.tmp"), write("my.toml"), write("public/page.html"), write("vault/diary.age"), write("vault/notes.tmp")}
 	ours := []string{filepath.Join(w.dir, "index.json"), write("index.json.bak")}
 	if runtime.GOOS != "windows" {
 		for _, path := range append(ours, w.dir) {
-			if err := os.Chmod(path, 0o755); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, os.Chmod(path, 0o755))
 		}
 	}
 	left := []string{write(".authferry-x.tmp"), write("vault/.authferry-y.tmp")}

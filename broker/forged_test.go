@@ -15,6 +15,7 @@ import (
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/record"
+	"github.com/authferry/authferry/testenv"
 )
 
 // The index is no witness of anything that the keystore knows: what somebody
@@ -46,9 +47,7 @@ func TestForgedGeneration(t *testing.T) {
 			a := w.mustLogin(ada, account.LoginRequest{}).Account
 			good := a
 			w.change(a.ID, forge)
-			if _, err := w.broker().Refresh(t.Context(), a.ID); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, testenv.Err(w.broker().Refresh(t.Context(), a.ID)))
 			if g := w.stored(a.ID); g.Generation > 2+record.MaxLead {
 				t.Errorf("generation %d is stored", g.Generation)
 			}
@@ -88,9 +87,7 @@ func TestForgedIdentity(t *testing.T) {
 	w.knows(nil)
 	hers, his := w.mustLogin(ada, account.LoginRequest{}).Account, w.mustLogin(bob, account.LoginRequest{}).Account
 	for _, a := range []index.Account{hers, his} { // what a rotation stores says it too
-		if _, err := w.broker().Refresh(t.Context(), a.ID); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, testenv.Err(w.broker().Refresh(t.Context(), a.ID)))
 	}
 	w.change(his.ID, func(a *index.Account) { a.Subject = hers.Subject })
 	w.change(hers.ID, func(a *index.Account) { a.Subject = his.Subject })
@@ -141,32 +138,22 @@ func TestForgedOriginal(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	a := w.add("ada", time.Hour)
 	data, err := os.ReadFile(filepath.Join(w.dir, "index.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	inside, outside := filepath.Join(w.dir, "x"), t.TempDir()
 	paths := map[string]string{inside: "{", filepath.Join(inside, "copy"): string(data), outside: `{"name":"a package"}`}
 	for path, text := range paths {
-		if err := os.MkdirAll(filepath.Join(path, "locks"), 0o700); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.MkdirAll(filepath.Join(path, "locks"), 0o700))
 		if path != outside {
-			if err := os.WriteFile(filepath.Join(path, "locks", "index.lock"), nil, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, os.WriteFile(filepath.Join(path, "locks", "index.lock"), nil, 0o600))
 		}
-		if err := os.WriteFile(filepath.Join(path, "index.json"), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.WriteFile(filepath.Join(path, "index.json"), []byte(text), 0o600))
 	}
 	link := filepath.Join(t.TempDir(), "link")
 	if os.Symlink(w.dir, link) == nil {
 		paths[filepath.Join(link, "x")] = ""
 	}
 	for path := range paths {
-		if err := w.broker().Update(t.Context(), index.Durable, func(i *index.Index) error { i.Path = path; return nil }); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, w.broker().Update(t.Context(), index.Durable, func(i *index.Index) error { i.Path = path; return nil }))
 		if paths[path] != string(data) {
 			w.refreshes(a.ID)
 			continue
@@ -175,9 +162,7 @@ func TestForgedOriginal(t *testing.T) {
 		if _, err := w.broker().Refresh(t.Context(), a.ID); fault.CodeOf(err) != fault.Fenced {
 			t.Errorf("%v", err)
 		}
-		if err := os.RemoveAll(path); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.RemoveAll(path))
 		w.refreshes(a.ID)
 	}
 	w.noneLost()
@@ -189,19 +174,15 @@ func TestForgedSpent(t *testing.T) {
 	n := newNewcomer(t, "")
 	g := n.server.Issue("ada")
 	n.write(fmt.Sprintf(`{"sim":{"type":"oauth","refresh":%q,"access":%q,"expires":1}}`, g.RefreshToken, g.AccessToken))
-	if _, err := n.takeOver(true); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(n.takeOver(true)))
 	decoy := n.add("decoy", time.Hour)
 	before := n.content()
-	if err := n.b.Update(t.Context(), index.Durable, func(i *index.Index) error {
+	testenv.Must(t, n.b.Update(t.Context(), index.Durable, func(i *index.Index) error {
 		hers := i.Accounts[0]
 		i.Drop(hers.ID)
 		i.Account(decoy.ID).Spent = []string{hers.Fingerprint}
 		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
+	}))
 	if done, err := n.takeOver(false); err != nil || done.Removed != 0 || n.content() != before {
 		t.Errorf("%+v, %v; the file has %s", done, err, n.content())
 	}

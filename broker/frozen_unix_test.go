@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/testenv"
 )
 
 // A rotator that is stopped (SIGSTOP, docker pause, a laptop's lid) for longer than it
@@ -32,14 +33,10 @@ func TestFrozenRotator(t *testing.T) {
 			t.Fatal("no request is under way")
 		}
 	}
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, syscall.Kill(pid, syscall.SIGSTOP))
 	close(release)
 	time.Sleep(patience + patience/2)
-	if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, syscall.Kill(pid, syscall.SIGCONT))
 	if got := <-got; got.err != nil || !w.good(got.token) {
 		t.Errorf("%+v", got)
 	}

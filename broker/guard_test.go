@@ -24,6 +24,7 @@ import (
 	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/broker/rotation"
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/testenv"
 )
 
 // pretended is a sealed-file store that passes for the keychain, so that two
@@ -47,13 +48,9 @@ func pretendKeychain(t *testing.T) (*pretended, string, func(dir string) *Broker
 	t.Helper()
 	dir := t.TempDir()
 	key := filepath.Join(dir, "key.txt")
-	if err := keystore.InitKeyFile(key); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, keystore.InitKeyFile(key))
 	s, err := keystore.OpenFile(filepath.Join(dir, "items"), key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	p := &pretended{Store: s}
 	return p, filepath.Join(dir, "authferry"), func(dir string) *Broker {
 		return New(Options{Dir: dir, KeyFile: key, OpenKeychain: func() keystore.Store { return p }})
@@ -64,9 +61,7 @@ func pretendKeychain(t *testing.T) (*pretended, string, func(dir string) *Broker
 func (w *world) kept(b *Broker, user string) *index.Account {
 	w.t.Helper()
 	a, err := w.addTo(b, user)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, err)
 	return a
 }
 
@@ -89,9 +84,7 @@ func TestSpentGrantIsNotImported(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	g := w.server.Issue("ada")
 	login := testLogin(w.server.URL, "ada", g.AccessToken, g.RefreshToken, -time.Second)
-	if _, err := account.Add(t.Context(), w.broker().Folder, login); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(account.Add(t.Context(), w.broker().Folder, login)))
 	if got := w.ask(); got.err != nil {
 		t.Fatal(got.err)
 	}
@@ -112,9 +105,7 @@ func TestSameTokenOfAnotherServer(t *testing.T) {
 		_, err := account.Add(t.Context(), w.broker().Folder, n)
 		return err
 	}
-	if err := login("one", "https://a.example", "1"); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, login("one", "https://a.example", "1"))
 	if err := login("two", "https://b.example", "1"); err != nil {
 		t.Errorf("another issuer's: %v", err)
 	}
@@ -197,9 +188,7 @@ func TestAddDuringMigration(t *testing.T) {
 			store.onSet = func(name string) {
 				if strings.Contains(name, at) {
 					store.onSet = nil
-					if _, err := folder.MigrateKeystore(t.Context(), open(dir).Folder, keystore.File); err != nil {
-						t.Error(err)
-					}
+					testenv.Check(t, testenv.Err(folder.MigrateKeystore(t.Context(), open(dir).Folder, keystore.File)))
 				}
 			}
 			ada := w.kept(open(dir), "ada")
@@ -220,9 +209,7 @@ func TestMigrationHoldsEveryLock(t *testing.T) {
 	_, dir, at := pretendKeychain(t)
 	bob := w.kept(at(dir), "bob")
 	l, err := lock.TryAcquire(lock.Rotation(bob.ID).In(dir))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	done := make(chan error, 1)
 	go func() {
 		_, err := folder.MigrateKeystore(context.WithoutCancel(t.Context()), at(dir).Folder, keystore.File)
@@ -267,20 +254,14 @@ func TestCopyOfUnreadableOriginal(t *testing.T) {
 	copyFolder(t, w.dir, other)
 	path := filepath.Join(w.dir, "index.json")
 	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	for _, text := range []string{"{", strings.Replace(string(data), `"schema":1`, `"schema":2`, 1)} {
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.WriteFile(path, []byte(text), 0o600))
 		if got := w.ask("AUTHFERRY_DIR=" + other); got.err == nil || got.err.Code != fault.Fenced {
 			t.Errorf("in the copy: %+v", got)
 		}
 	}
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.WriteFile(path, data, 0o600))
 	if got := w.ask(); got.err != nil {
 		t.Error(got.err)
 	}
@@ -306,14 +287,10 @@ func TestAgeAndSignalsAfterTheAnswer(t *testing.T) {
 		}
 	}
 	t.Cleanup(func() { folder.Reached = func(string) {} })
-	if err := rotation.Rotate(ctx, w.broker().Folder, a.ID, rotation.Wish{Beyond: 1}); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, rotation.Rotate(ctx, w.broker().Folder, a.ID, rotation.Wish{Beyond: 1}))
 	b, idx := openedAt(t, w.broker())
 	acc, err := b.Access(t.Context(), idx, idx.Account(a.ID))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	if left, _ := acc.Remaining(time.Now()); left > time.Minute {
 		t.Errorf("%v left of 10 minutes, 9 minutes later", left)
 	}
@@ -363,9 +340,7 @@ func TestStoppedGateHolder(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	a := w.add("ada", -time.Second)
 	l, err := lock.TryAcquire(lock.Gate(a.ID).In(w.dir))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	defer l.Release()
 	if got := w.ask("AUTHFERRY_LOCK_TIMEOUT=300ms"); got.err != nil || !w.good(got.token) {
 		t.Errorf("%+v", got)
@@ -397,16 +372,12 @@ func TestClientSecretStaysAtItsEndpoints(t *testing.T) {
 	t.Cleanup(other.Close)
 	b := w.broker()
 	p := testProvider(w.server.URL)
-	if err := folder.AddProvider(t.Context(), b.Folder, p, keystore.NewSecret(canary)); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, folder.AddProvider(t.Context(), b.Folder, p, keystore.NewSecret(canary)))
 	p.RevocationEndpoint = other.URL
 	login := testLogin(w.server.URL, "ada", "at", "rt", time.Hour)
 	login.Provider = p
 	a, err := account.Add(t.Context(), b.Folder, login)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	if r, err := account.Remove(t.Context(), b.Folder, a.ID, account.RevokeOwn); err != nil || r.Revoked || r.Warning == "" {
 		t.Errorf("%+v, %v", r, err)
 	}
@@ -458,9 +429,7 @@ func TestDeletedIndex(t *testing.T) {
 		for _, user := range users {
 			w.add(user, time.Hour)
 		}
-		if err := os.Remove(filepath.Join(w.dir, "index.json")); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.Remove(filepath.Join(w.dir, "index.json")))
 		if got := w.ask(); got.err == nil || got.err.Code != fault.IndexCorrupt {
 			t.Errorf("%+v", got)
 		}
@@ -482,9 +451,7 @@ func TestDeletedIndex(t *testing.T) {
 func TestRemediesNameWhatIsThere(t *testing.T) {
 	dir := realDir(t, t.TempDir())
 	b := New(Options{Dir: filepath.Join(dir, "authferry")})
-	if err := os.MkdirAll(filepath.Join(dir, "p;touch pwned", "sub"), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.MkdirAll(filepath.Join(dir, "p;touch pwned", "sub"), 0o700))
 	bound := &index.Index{Bindings: []index.Binding{{Dir: filepath.Join(dir, "p;touch pwned"), Provider: "p", Account: "acc_aaaaaaaaaaaaaaaa"}}}
 	for _, s := range []pool.Selection{{Dir: filepath.Join(dir, "p;touch pwned", "sub")}, {Provider: "p;touch pwned"}} {
 		_, err := b.rules().Resolve(bound, s)

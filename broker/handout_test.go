@@ -14,6 +14,7 @@ import (
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/testenv"
 )
 
 // The account in use is in trouble and the next one is there, valid or due for a
@@ -181,9 +182,7 @@ func TestRefusedTokenIsNotHandedOutAgain(t *testing.T) {
 			if _, err := w.broker().Token(t.Context(), TokenRequest{Selection: pool.Selection{Account: "ada"}, Rejected: one}); fault.CodeOf(err) != fault.ProviderRefused && fault.CodeOf(err) != fault.ProviderUnreachable {
 				t.Errorf("pinned and rejected: %v", err)
 			}
-			if _, err := account.Disable(t.Context(), w.broker().Folder, "bob"); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, testenv.Err(account.Disable(t.Context(), w.broker().Folder, "bob")))
 			if tok, err := w.broker().Token(t.Context(), TokenRequest{}); err != nil || tok.Lease != one {
 				t.Errorf("alone: %v, %v", tok, err)
 			}
@@ -229,9 +228,7 @@ func TestRejectedKey(t *testing.T) {
 	if h := w.account(a[0].ID).Holds; len(h) != 1 || h[0].Proven {
 		t.Errorf("%+v", h)
 	}
-	if _, err := account.Disable(t.Context(), w.broker().Folder, "bob"); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(account.Disable(t.Context(), w.broker().Folder, "bob")))
 	w.edit(a[0].ID, func(a *index.Account) { a.Holds = nil })
 	if _, err := w.broker().Token(t.Context(), TokenRequest{Rejected: lease(a[0].ID, 1)}); fault.CodeOf(err) != fault.ProviderRefused {
 		t.Errorf("alone: %v", err)
@@ -315,9 +312,7 @@ func TestLeftWhileWaiting(t *testing.T) {
 			err := row.change(New(Options{Dir: w.dir, Warn: func(string, ...fault.Remedy) {}}), dir)
 			close(release)
 			g := <-done
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, err)
 			want := bob.ID
 			if row.still {
 				want = ada.ID
@@ -344,9 +339,7 @@ func TestLeftWhileEveryoneIsHeld(t *testing.T) {
 	}
 	b := w.broker()
 	tok, err := b.WaitToken(t.Context(), TokenRequest{Rejected: lease(a[0].ID, 1)}, 0, func(time.Time) {
-		if _, err := account.Move(t.Context(), b.Folder, "ada", "personal"); err != nil {
-			t.Error(err)
-		}
+		testenv.Check(t, testenv.Err(account.Move(t.Context(), b.Folder, "ada", "personal")))
 		for _, x := range a {
 			w.edit(x.ID, func(a *index.Account) { a.Holds = nil })
 		}
@@ -377,9 +370,7 @@ func TestStuckRefreshIsPassedOver(t *testing.T) {
 	w.await("a refresh", func(l brokertest.Ledger) bool { return l.Inflight["ada"] == 1 })
 	// Nobody holds what a caller would have to wait for: it isn't asked for.
 	gate, err := lock.TryAcquire(lock.Gate(ada.ID).In(w.dir))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	defer gate.Release()
 	w.edit(ada.ID, func(a *index.Account) { a.Intents[0].StartedAt = time.Now().Add(-time.Hour) })
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)

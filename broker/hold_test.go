@@ -19,6 +19,7 @@ import (
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/rotation"
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/testenv"
 )
 
 // when has do run the first time that this process comes to a point of its work.
@@ -85,9 +86,7 @@ func TestLocksDeletedInTheWindow(t *testing.T) {
 					case <-time.After(300 * time.Millisecond):
 					}
 				})
-				if err := rotation.Rotate(t.Context(), w.broker().Folder, a.ID, rotation.Wish{Beyond: 1}); err != nil {
-					t.Error(err)
-				}
+				testenv.Check(t, rotation.Rotate(t.Context(), w.broker().Folder, a.ID, rotation.Wish{Beyond: 1}))
 				if got := <-done; got.err != nil || command == "token" && !w.good(got.token) {
 					t.Errorf("the next one: %+v", got)
 				}
@@ -122,9 +121,7 @@ func TestLockDeletedBeforeTheSend(t *testing.T) {
 			other.Release()
 		})
 	})
-	if err := rotation.Rotate(t.Context(), b.Folder, a.ID, rotation.Wish{Beyond: 1}); err != nil {
-		t.Error(err)
-	}
+	testenv.Check(t, rotation.Rotate(t.Context(), b.Folder, a.ID, rotation.Wish{Beyond: 1}))
 	if l := w.server.Ledger(); len(l.Reuse) > 0 || l.Refreshes("ada") != 1 || w.only().Generation != 2 {
 		t.Errorf("%d refreshes, generation %d", l.Refreshes("ada"), w.only().Generation)
 	}
@@ -157,9 +154,7 @@ func TestFolderGoneInTheWindow(t *testing.T) {
 		"moved, and a link to it in its place": {
 			gone: func(w *world, aside string) {
 				move(w.t, w.dir, aside)
-				if err := os.Symlink(aside, w.dir); err != nil {
-					w.t.Fatal(err)
-				}
+				testenv.Must(w.t, os.Symlink(aside, w.dir))
 			},
 		},
 		"deleted, and back from a copy": {
@@ -196,9 +191,7 @@ func TestFolderGoneInTheWindow(t *testing.T) {
 				if err == nil {
 					err = os.WriteFile(filepath.Join(w.dir, "index.json"), data, 0o600)
 				}
-				if err != nil {
-					w.t.Fatal(err)
-				}
+				testenv.Must(w.t, err)
 			},
 		},
 	} {
@@ -218,9 +211,7 @@ func TestFolderGoneInTheWindow(t *testing.T) {
 				}
 				time.AfterFunc(250*time.Millisecond, func() { test.back(w, aside); returned <- true })
 			})
-			if err := rotation.Rotate(t.Context(), w.broker().Folder, a.ID, rotation.Wish{Beyond: 1}); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, rotation.Rotate(t.Context(), w.broker().Folder, a.ID, rotation.Wish{Beyond: 1}))
 			<-returned
 			if test.after != nil {
 				test.after(w, aside)

@@ -13,15 +13,14 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/testenv"
 )
 
 // age makes the index's file old enough to be told from the next version.
 func (w *world) age() {
 	w.t.Helper()
 	old := time.Now().Add(-time.Minute)
-	if err := os.Chtimes(filepath.Join(w.dir, "index.json"), old, old); err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, os.Chtimes(filepath.Join(w.dir, "index.json"), old, old))
 }
 
 // A Keeper reads each record once, and sees what others write.
@@ -34,9 +33,7 @@ func TestKeeperSeesWhatOthersWrite(t *testing.T) {
 		t.Helper()
 		w.age()
 		tok, err := k.Token(t.Context(), TokenRequest{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		if !w.good(tok.AccessToken.Reveal()) {
 			t.Error("the API refuses the token")
 		}
@@ -44,40 +41,24 @@ func TestKeeperSeesWhatOthersWrite(t *testing.T) {
 	}
 	ask()
 	vault := filepath.Join(w.dir, "vault")
-	if err := os.Rename(vault, vault+"-away"); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Rename(vault, vault+"-away"))
 	if got := ask(); got != ada.ID {
 		t.Errorf("with the keystore away: %s, want %s", got, ada.ID)
 	}
-	if err := os.Rename(vault+"-away", vault); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := account.Disable(t.Context(), w.broker().Folder, ada.ID); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Rename(vault+"-away", vault))
+	testenv.Must(t, testenv.Err(account.Disable(t.Context(), w.broker().Folder, ada.ID)))
 	if got := ask(); got != bob.ID {
 		t.Errorf("ada is disabled: %s, want %s", got, bob.ID)
 	}
-	if _, err := account.Enable(t.Context(), w.broker().Folder, ada.ID); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := account.Use(t.Context(), w.broker().Folder, ada.ID); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(account.Enable(t.Context(), w.broker().Folder, ada.ID)))
+	testenv.Must(t, testenv.Err(account.Use(t.Context(), w.broker().Folder, ada.ID)))
 	// A newer generation, not the token that is kept.
 	g := w.server.Issue("ada")
 	login := testLogin(w.server.URL, "ada", g.AccessToken, g.RefreshToken, time.Hour)
-	if _, err := account.Remove(t.Context(), w.broker().Folder, ada.ID, account.RevokeNever); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(account.Remove(t.Context(), w.broker().Folder, ada.ID, account.RevokeNever)))
 	again, err := account.Add(t.Context(), w.broker().Folder, login)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := account.Use(t.Context(), w.broker().Folder, again.ID); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
+	testenv.Must(t, testenv.Err(account.Use(t.Context(), w.broker().Folder, again.ID)))
 	if got := ask(); got != again.ID {
 		t.Errorf("after a new login: %s, want %s", got, again.ID)
 	}
@@ -104,9 +85,7 @@ func TestKeeperIsForManyGoroutines(t *testing.T) {
 				return
 			}
 			_, err = k.Report(t.Context(), pool.Selection{}, ReportRequest{Lease: tok.Lease, Status: 429, Header: map[string][]string{"retry-after": {"60"}}, Next: true})
-			if err != nil {
-				t.Error(err)
-			}
+			testenv.Check(t, err)
 		})
 	}
 	all.Wait()
@@ -121,14 +100,10 @@ func TestStay(t *testing.T) {
 	token := func(req TokenRequest) *Token {
 		t.Helper()
 		tok, err := b.Token(t.Context(), req)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		return tok
 	}
-	if _, err := account.Use(t.Context(), b.Folder, ada.ID); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(account.Use(t.Context(), b.Folder, ada.ID)))
 	first := token(TokenRequest{})
 	if first.Current != ada.ID {
 		t.Fatalf("current is %q, want %q", first.Current, ada.ID)
@@ -143,18 +118,12 @@ func TestStay(t *testing.T) {
 		t.Errorf("got %s, want the pinned one", got)
 	}
 	hold := ReportRequest{Lease: lease(bob.ID, 1), Status: 429, Header: map[string][]string{"retry-after": {"600"}}}
-	if _, err := b.Report(t.Context(), pool.Selection{}, hold); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(b.Report(t.Context(), pool.Selection{}, hold)))
 	if got := token(stay).Account.ID; got != ada.ID {
 		t.Errorf("got %s, want the current one while the other is held", got)
 	}
-	if _, err := account.ClearHolds(t.Context(), b.Folder, bob.ID, ""); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := account.Use(t.Context(), b.Folder, eve.ID); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(account.ClearHolds(t.Context(), b.Folder, bob.ID, "")))
+	testenv.Must(t, testenv.Err(account.Use(t.Context(), b.Folder, eve.ID)))
 	if got := token(stay).Account.ID; got != eve.ID {
 		t.Errorf("got %s, want the one that a person chose meanwhile", got)
 	}
@@ -171,22 +140,14 @@ func TestStay(t *testing.T) {
 func BenchmarkKeeper(b *testing.B) {
 	dir := filepath.Join(b.TempDir(), "authferry")
 	broker := New(Options{Dir: dir})
-	if _, err := folder.InitFileKeystore(b.Context(), broker.Folder, filepath.Join(b.TempDir(), "key.txt")); err != nil {
-		b.Fatal(err)
-	}
-	if _, err := account.Add(b.Context(), broker.Folder, testLogin("http://127.0.0.1:9", "ada", "access", "refresh", 24*time.Hour)); err != nil {
-		b.Fatal(err)
-	}
+	testenv.Must(b, testenv.Err(folder.InitFileKeystore(b.Context(), broker.Folder, filepath.Join(b.TempDir(), "key.txt"))))
+	testenv.Must(b, testenv.Err(account.Add(b.Context(), broker.Folder, testLogin("http://127.0.0.1:9", "ada", "access", "refresh", 24*time.Hour))))
 	old := time.Now().Add(-time.Minute)
-	if err := os.Chtimes(filepath.Join(dir, "index.json"), old, old); err != nil {
-		b.Fatal(err)
-	}
+	testenv.Must(b, os.Chtimes(filepath.Join(dir, "index.json"), old, old))
 	k := NewKeeper(Options{Dir: dir})
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := k.Token(context.Background(), TokenRequest{MinTTL: pool.DefaultMinTTL}); err != nil {
-			b.Fatal(err)
-		}
+		testenv.Must(b, testenv.Err(k.Token(context.Background(), TokenRequest{MinTTL: pool.DefaultMinTTL})))
 	}
 }
 
@@ -198,20 +159,14 @@ func TestKeeperWithoutItsKeystore(t *testing.T) {
 	ada, bob := w.add("ada", time.Hour), w.add("bob", time.Hour)
 	k := NewKeeper(Options{Dir: w.dir})
 	for _, id := range []string{bob.ID, ada.ID} {
-		if _, err := account.Use(t.Context(), w.broker().Folder, id); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, testenv.Err(account.Use(t.Context(), w.broker().Folder, id)))
 		if tok, err := k.Token(t.Context(), TokenRequest{}); err != nil || tok.Account.ID != id {
 			t.Fatalf("%v, %v", tok, err)
 		}
 	}
-	if _, err := w.broker().RefreshNow(t.Context(), ada.ID); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(w.broker().RefreshNow(t.Context(), ada.ID)))
 	vault := filepath.Join(w.dir, "vault")
-	if err := os.Rename(vault, vault+"-away"); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Rename(vault, vault+"-away"))
 	if tok, err := k.Token(t.Context(), TokenRequest{}); err != nil || tok.Account.ID != bob.ID {
 		t.Errorf("%v, %v; want bob's, which is in memory", tok, err)
 	}

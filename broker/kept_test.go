@@ -19,6 +19,7 @@ import (
 	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/keystore/keystoretest"
+	"github.com/authferry/authferry/testenv"
 )
 
 // forgetting does something that index.json then knows nothing of, as one from a
@@ -27,13 +28,9 @@ func (w *world) forgetting(do func()) {
 	w.t.Helper()
 	path := filepath.Join(w.dir, "index.json")
 	before, err := os.ReadFile(path)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, err)
 	do()
-	if err := os.WriteFile(path, before, 0o600); err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, os.WriteFile(path, before, 0o600))
 }
 
 // An account is not called dead by an index that does not know of its new login:
@@ -55,9 +52,7 @@ func TestDeadMarkIsOfAnOldLogin(t *testing.T) {
 				behind(w, &a)
 				switch how {
 				case "refresh":
-					if _, err := w.broker().Refresh(t.Context(), a.ID); err != nil {
-						t.Fatal(err)
-					}
+					testenv.Must(t, testenv.Err(w.broker().Refresh(t.Context(), a.ID)))
 				case "pinned":
 					if got := w.ask("TEST_ACCOUNT=" + a.ID); !w.good(got.token) {
 						t.Fatal(got.err)
@@ -97,9 +92,7 @@ func TestAccessOnlyThatGotARefreshToken(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	login := testLogin(w.server.URL, "ada", "at", "", -time.Hour)
 	a, err := account.Add(t.Context(), w.broker().Folder, login)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	if got := w.ask(); got.err == nil || got.err.Code != fault.LoginNeeded {
 		t.Fatalf("%+v", got)
 	}
@@ -119,9 +112,7 @@ func TestRenewalLeavesTheStoredLogin(t *testing.T) {
 	a := w.mustLogin(ada, account.LoginRequest{}).Account
 	var stored string
 	w.forgetting(func() {
-		if _, err := w.broker().Refresh(t.Context(), a.ID); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, testenv.Err(w.broker().Refresh(t.Context(), a.ID)))
 		stored = w.account(a.ID).GrantSlot
 	})
 	w.mustLogin(ada, account.LoginRequest{})
@@ -174,9 +165,7 @@ func TestHintOfACutOffRemoval(t *testing.T) {
 		_, err := account.LoginKey(t.Context(), w.broker().Folder, account.LoginRequest{Provider: "sim", Label: "k"}, key)
 		return err
 	}
-	if err := add(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, add())
 	w.change(w.only().ID, func(a *index.Account) { a.Removing = true })
 	if err := add(); fault.CodeOf(err) != fault.LabelTaken || !slices.Contains(err.(*fault.Error).Next, fault.Remedy{Do: fault.Fix}) {
 		t.Errorf("%v", err)
@@ -189,22 +178,16 @@ func faultyWorld(t *testing.T) (w *world, store *keystoretest.Faulty, items func
 	w = newWorld(t, brokertest.Config{SignedIn: ada})
 	dir := t.TempDir()
 	key := filepath.Join(dir, "key.txt")
-	if err := keystore.InitKeyFile(key); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, keystore.InitKeyFile(key))
 	vault := filepath.Join(dir, "items")
 	s, err := keystore.OpenFile(vault, key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	w.dir = filepath.Join(dir, "authferry")
 	p, _, _ := pretendKeychain(t)
 	p.Store = s
 	return w, keystoretest.NewFaulty(p), func() []string {
 		names, err := keystore.FileItems(vault, key)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		return names
 	}
 }
@@ -218,13 +201,9 @@ func TestNewLoginWaits(t *testing.T) {
 		return New(Options{Dir: w.dir, LockTimeout: 200 * time.Millisecond, LoginPatience: patience, OpenKeychain: func() keystore.Store { return store }})
 	}
 	p, err := account.Discover(t.Context(), at().Folder, w.server.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	p.Name, p.ClientID, p.APIOrigins = "sim", "authferry-sim", []string{w.server.URL}
-	if err := folder.AddProvider(t.Context(), at().Folder, p, keystore.Secret{}); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, folder.AddProvider(t.Context(), at().Folder, p, keystore.Secret{}))
 	login := func() error {
 		_, err := account.Login(t.Context(), at().Folder, account.LoginRequest{Provider: "sim"}, w.browser().person())
 		return err
@@ -270,8 +249,6 @@ func TestNewLoginWaits(t *testing.T) {
 		}
 		return keystoretest.Fault{}
 	})
-	if err := login(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, login())
 	w.noneLost()
 }

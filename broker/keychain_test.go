@@ -14,6 +14,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/keystore/keystoretest"
+	"github.com/authferry/authferry/testenv"
 )
 
 // keychainWorld is a world whose secrets are in the keychain that env names. The
@@ -74,7 +75,7 @@ func TestRealKeyring(t *testing.T) {
 // folder (I7).
 func (w *world) noSecretInFiles() {
 	w.t.Helper()
-	if err := filepath.WalkDir(w.dir, func(path string, d os.DirEntry, err error) error {
+	testenv.Check(w.t, filepath.WalkDir(w.dir, func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
@@ -83,9 +84,7 @@ func (w *world) noSecretInFiles() {
 			return errors.New(path + " holds a token")
 		}
 		return err
-	}); err != nil {
-		w.t.Error(err)
-	}
+	}))
 }
 
 // A keychain that fails before anything is spent costs nothing: the code is the

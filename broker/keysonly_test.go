@@ -10,6 +10,7 @@ import (
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/testenv"
 )
 
 // Where an API takes API keys only, no login's token is handed out for it, whoever is
@@ -20,27 +21,19 @@ func TestKeysOnly(t *testing.T) {
 	login := w.add("ada", -time.Minute)
 	keyed := func(label string) *index.Account {
 		a, err := account.Add(t.Context(), w.broker().Folder, account.NewAccount{Provider: testLogin(w.server.URL, "", "", "", 0).Provider, Label: label, APIKey: keystore.NewSecret("key of " + label)})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		return a
 	}
 	key, other := keyed("bob"), keyed("eve")
 	b := w.broker()
-	if _, err := account.Use(t.Context(), b.Folder, login.ID); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(account.Use(t.Context(), b.Folder, login.ID)))
 	chosen := func(s pool.Selection) (string, fault.Code) {
 		t.Helper()
 		s.KeysOnly = true
 		idx, err := b.Read()
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		sel, err := b.rules().Resolve(idx, s)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		c := pool.Choose(idx, sel, nil, time.Now())
 		if c.Err != nil {
 			return "", fault.CodeOf(c.Err)
@@ -62,9 +55,7 @@ func TestKeysOnly(t *testing.T) {
 	hold := func(a *index.Account) *ReportResult {
 		t.Helper()
 		r, err := b.Report(t.Context(), pool.Selection{KeysOnly: true}, limited(a, 3600))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		return r
 	}
 	if r := hold(key); r.Action != Switch {
@@ -76,9 +67,7 @@ func TestKeysOnly(t *testing.T) {
 	}
 	check(pool.Selection{}, "", fault.AllHeld)
 	for _, a := range []*index.Account{key, other} {
-		if _, err := account.Remove(t.Context(), b.Folder, a.ID, account.RevokeNever); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, testenv.Err(account.Remove(t.Context(), b.Folder, a.ID, account.RevokeNever)))
 	}
 	check(pool.Selection{}, "", fault.Fenced)
 	if n := w.server.Ledger().TokenRequests; n != 0 {
@@ -93,17 +82,13 @@ func TestKeysServe(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	b := w.broker()
 	p, err := b.Provider("openai")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	p.APIOrigins = append(p.APIOrigins, "https://chat.example.com")
 	for _, n := range []account.NewAccount{
 		{Label: "ada", Provider: p, Imported: true, AccessToken: keystore.NewSecret("login of ada")},
 		{Label: "bob", Provider: p, APIKey: keystore.NewSecret("key of bob")},
 	} {
-		if _, err := account.Add(t.Context(), b.Folder, n); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, testenv.Err(account.Add(t.Context(), b.Folder, n)))
 	}
 	for _, test := range []struct {
 		req  TokenRequest
@@ -119,9 +104,7 @@ func TestKeysServe(t *testing.T) {
 			t.Errorf("%+v: %+v, %v; want %s", test.req, tok, err, test.want)
 		}
 	}
-	if _, err := account.Disable(t.Context(), b.Folder, "bob"); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(account.Disable(t.Context(), b.Folder, "bob")))
 	if tok, err := b.Token(t.Context(), TokenRequest{}); err != nil || tok.Account.Label != "ada" {
 		t.Errorf("without a key: %+v, %v", tok, err)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/testenv"
 )
 
 // cutOffMigration moves the accounts to the file keystore and leaves everything in
@@ -26,9 +27,7 @@ func cutOffMigration(t *testing.T, store *pretended, b *Broker) map[string]keyst
 	_, idx := openedAt(t, b)
 	names := []string{record.ManifestItem(idx.Store)}
 	m, err := open(t, b).Store.Manifest(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	for _, key := range m.Clients {
 		names = append(names, idx.Store+"/client/"+key)
 	}
@@ -41,13 +40,9 @@ func cutOffMigration(t *testing.T, store *pretended, b *Broker) map[string]keyst
 			there[name] = v
 		}
 	}
-	if _, err := folder.MigrateKeystore(t.Context(), b.Folder, keystore.File); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(folder.MigrateKeystore(t.Context(), b.Folder, keystore.File)))
 	for name, v := range there {
-		if err := store.Set(t.Context(), name, v); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, store.Set(t.Context(), name, v))
 	}
 	return there
 }
@@ -56,17 +51,13 @@ func cutOffMigration(t *testing.T, store *pretended, b *Broker) map[string]keyst
 func regrant(t *testing.T, b *Broker, idx *index.Index, id, slot string, change func(*record.Grant)) {
 	t.Helper()
 	stored, err := open(t, b).Grants(t.Context(), id)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	change(stored.Best)
 	v, err := stored.Best.Encode()
 	if err == nil {
 		err = raw(t, b).Set(t.Context(), record.GrantItem(idx.Store, id, slot), v)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 }
 
 // K20: copies that a killed migration left are seen and removed. What is in them
@@ -77,16 +68,12 @@ func TestDoctorOfKilledMigration(t *testing.T) {
 	store, dir, at := pretendKeychain(t)
 	p := testProvider(w.server.URL)
 	p.AuthorizationEndpoint = w.server.URL + "/authorize"
-	if err := folder.AddProvider(t.Context(), at(dir).Folder, p, keystore.NewSecret("shh")); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, folder.AddProvider(t.Context(), at(dir).Folder, p, keystore.NewSecret("shh")))
 	for _, user := range []string{"ada", "bob"} {
 		w.kept(at(dir), user)
 	}
 	left := cutOffMigration(t, store, at(dir))
-	if _, err := account.Remove(t.Context(), at(dir).Folder, "bob", account.RevokeNever); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(account.Remove(t.Context(), at(dir).Folder, "bob", account.RevokeNever)))
 	wants(t, doctor.Examine(t.Context(), at(dir).Folder, false), doctor.Warning, "the keychain keystore has secrets of this folder too")
 	checks := doctor.Examine(t.Context(), at(dir).Folder, true)
 	wants(t, checks, doctor.OK, "was in the other keystore alone; it is an account here, as \"sim-1\", and disabled")
@@ -124,12 +111,10 @@ func TestDoctorKeepsWhatIsNewerElsewhere(t *testing.T) {
 	// The file keystore goes on; then an index of before names the keychain again.
 	b, idx := openedAt(t, at(dir))
 	regrant(t, b, idx, a.ID, "b", func(g *record.Grant) { g.Generation++ })
-	if err := b.Update(t.Context(), index.Durable, func(i *index.Index) error {
+	testenv.Must(t, b.Update(t.Context(), index.Durable, func(i *index.Index) error {
 		i.Keystore = string(keystore.Keychain)
 		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
+	}))
 	wants(t, doctor.Examine(t.Context(), at(dir).Folder, true), doctor.Fail, "the file keystore has a newer login than the keychain keystore")
 	if _, err := folder.MigrateKeystore(t.Context(), at(dir).Folder, keystore.File); fault.CodeOf(err) != fault.KeystoreMismatch || !strings.Contains(err.Error(), "newer") {
 		t.Errorf("migrated: %v", err)
@@ -168,9 +153,7 @@ func TestDoctorBelievesNoIndexOfLeftovers(t *testing.T) {
 		if err == nil {
 			err = b.Update(t.Context(), index.Durable, func(i *index.Index) error { forge(i, ids[0], ids[1]); return nil })
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		doctor.Examine(t.Context(), at(dir).Folder, true)
 		if stored, err := open(t, b).Grants(t.Context(), ids[0]); err != nil || stored.Best == nil {
 			t.Errorf("%s: ada's login is gone: %v", name, err)
@@ -188,9 +171,7 @@ func TestDoctorFetchesTheNewestState(t *testing.T) {
 	regrant(t, b, idx, a.ID, "c", func(g *record.Grant) { g.Generation = 5 })
 	cutOffMigration(t, store, at(dir))
 	b, idx = openedAt(t, at(dir))
-	if err := open(t, b).DeleteItems(t.Context(), a.ID); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, open(t, b).DeleteItems(t.Context(), a.ID))
 	if checks := doctor.Examine(t.Context(), b.Folder, true); slices.ContainsFunc(checks, func(c doctor.Check) bool { return c.Name == "leftovers" && c.Status == doctor.Fail }) {
 		t.Errorf("%+v", checks)
 	}
@@ -208,15 +189,11 @@ func TestDoctorFetchesClientSecrets(t *testing.T) {
 	_, dir, at := pretendKeychain(t)
 	p := testProvider(w.server.URL)
 	p.AuthorizationEndpoint = w.server.URL + "/authorize"
-	if err := folder.AddProvider(t.Context(), at(dir).Folder, p, keystore.NewSecret("shh")); err != nil {
-		t.Fatal(err)
-	}
-	if err := at(dir).Update(t.Context(), index.Durable, func(i *index.Index) error {
+	testenv.Must(t, folder.AddProvider(t.Context(), at(dir).Folder, p, keystore.NewSecret("shh")))
+	testenv.Must(t, at(dir).Update(t.Context(), index.Durable, func(i *index.Index) error {
 		i.Keystore, i.KeyFile = string(keystore.File), filepath.Join(filepath.Dir(dir), "key.txt")
 		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
+	}))
 	wants(t, doctor.Examine(t.Context(), at(dir).Folder, true), doctor.OK, "a migration left in the keychain keystore")
 	if has, err := open(t, at(dir)).Store.HasClientSecret(t.Context(), p.Endpoint()); err != nil || !has {
 		t.Errorf("the client secret: %v, %v", has, err)
@@ -234,15 +211,11 @@ func TestDoctorSealsToAChosenKeyAlone(t *testing.T) {
 	a := w.kept(b(), "ada")
 	before := itemsOf(t, dir)
 	theirs := filepath.Join(t.TempDir(), "theirs.txt")
-	if err := keystore.InitKeyFile(theirs); err != nil {
-		t.Fatal(err)
-	}
-	if err := b().Update(t.Context(), index.Durable, func(i *index.Index) error {
+	testenv.Must(t, keystore.InitKeyFile(theirs))
+	testenv.Must(t, b().Update(t.Context(), index.Durable, func(i *index.Index) error {
 		i.Keystore, i.KeyFile = string(keystore.File), theirs
 		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
+	}))
 	forger, idx := openedAt(t, b())
 	for _, plant := range []func() error{
 		func() error {
@@ -256,9 +229,7 @@ func TestDoctorSealsToAChosenKeyAlone(t *testing.T) {
 			return raw(t, forger).Set(t.Context(), record.GrantItem(idx.Store, a.ID, "a"), v)
 		},
 	} {
-		if err := plant(); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, plant())
 		wants(t, doctor.Examine(t.Context(), b().Folder, true), doctor.Fail, "was not chosen for what is in the keychain")
 		if now := itemsOf(t, dir); !slices.Equal(now, before) {
 			t.Errorf("the keychain has %q, want %q", now, before)

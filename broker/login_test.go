@@ -21,6 +21,7 @@ import (
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/testenv"
 )
 
 const ada, bob = "ada@example.com", "bob@example.com"
@@ -30,16 +31,12 @@ func (w *world) knows(change func(*oauth.Provider)) {
 	w.t.Helper()
 	b := w.broker()
 	p, err := account.Discover(w.t.Context(), b.Folder, w.server.URL)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, err)
 	p.Name, p.ClientID, p.APIOrigins = "sim", "authferry-sim", []string{w.server.URL}
 	if change != nil {
 		change(&p)
 	}
-	if err := folder.AddProvider(w.t.Context(), b.Folder, p, keystore.Secret{}); err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, folder.AddProvider(w.t.Context(), b.Folder, p, keystore.Secret{}))
 }
 
 // browser is a person whose browser follows every redirect, and who pastes the
@@ -79,9 +76,7 @@ func (br *browser) person() account.Person {
 			}
 		},
 		Enter: func(d *oauth.Device) {
-			if err := br.w.server.DecideDevice(d.UserCode, ada); err != nil {
-				br.w.t.Error(err)
-			}
+			testenv.Check(br.w.t, br.w.server.DecideDevice(d.UserCode, ada))
 		},
 	}
 }
@@ -89,9 +84,7 @@ func (br *browser) person() account.Person {
 // login logs in as user, and the server's API takes what comes of it.
 func (w *world) login(user string, req account.LoginRequest) (*account.LoggedIn, error) {
 	w.t.Helper()
-	if err := w.server.Configure(func(c *brokertest.Config) { c.SignedIn = user }); err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, w.server.Configure(func(c *brokertest.Config) { c.SignedIn = user }))
 	req.Provider = "sim"
 	return account.Login(w.t.Context(), w.broker().Folder, req, w.browser().person())
 }
@@ -113,9 +106,7 @@ func (w *world) mustLogin(user string, req account.LoginRequest) *account.Logged
 func (w *world) accounts() []index.Account {
 	w.t.Helper()
 	idx, err := w.broker().ReadOrEmpty()
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, err)
 	return idx.Accounts
 }
 
@@ -268,9 +259,7 @@ func TestLoginFailures(t *testing.T) {
 
 func (w *world) set(change func(*brokertest.Config)) {
 	w.t.Helper()
-	if err := w.server.Configure(change); err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, w.server.Configure(change))
 }
 
 func (w *world) fault(name string) {
@@ -366,9 +355,7 @@ func TestConcurrentLogins(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
-			if _, err := account.Login(t.Context(), w.broker().Folder, account.LoginRequest{Provider: "sim"}, w.browser().person()); err != nil {
-				t.Error(err)
-			}
+			testenv.Check(t, testenv.Err(account.Login(t.Context(), w.broker().Folder, account.LoginRequest{Provider: "sim"}, w.browser().person())))
 		})
 	}
 	wg.Wait()

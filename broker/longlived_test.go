@@ -14,15 +14,14 @@ import (
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/testenv"
 )
 
 // token keeps a long-lived token of Anthropic's.
 func (w *world) token(label, token string) *index.Account {
 	w.t.Helper()
 	done, err := account.LoginToken(w.t.Context(), w.broker().Folder, account.LoginRequest{Provider: "anthropic", Label: label}, keystore.NewSecret(token))
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, err)
 	return &done.Account
 }
 
@@ -125,9 +124,7 @@ func TestSameCredentialTwice(t *testing.T) {
 	}
 	w.token("One", "sk-ant-oat01-one")
 	w.token("Two", "sk-ant-oat01-two")
-	if err := login(false, "sk-ant-api03-key", account.LoginRequest{Label: "Key"}); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, login(false, "sk-ant-api03-key", account.LoginRequest{Label: "Key"}))
 	for _, row := range []struct {
 		asToken bool
 		secret  string
@@ -226,9 +223,7 @@ func TestLongLivedTokenRefused(t *testing.T) {
 	if res := w.report(pool.Selection{}, refused(one)); res.Action != Retry || res.Next == nil || res.Next.Lease != lease(one.ID, 2) || res.Account.State != pool.Valid {
 		t.Errorf("a late refusal of the old token: %+v", res)
 	}
-	if _, err := account.ClearHolds(t.Context(), w.broker().Folder, "Two", ""); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(account.ClearHolds(t.Context(), w.broker().Folder, "Two", "")))
 	if a := w.account(two.ID); pool.StateOf(&a, time.Now()) != pool.Valid {
 		t.Errorf("cleared: %s", pool.StateOf(&a, time.Now()))
 	}
@@ -300,9 +295,7 @@ func TestLongLivedTokenEnds(t *testing.T) {
 // Another program's file may have a long-lived token as an API key.
 func TestTakeOverLongLivedToken(t *testing.T) {
 	n := newNewcomer(t, `{"anthropic":{"type":"api","key":"sk-ant-oat01-canary"},"openai":{"type":"api","key":"sk-admin-canary"}}`)
-	if _, err := n.takeOver(true); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(n.takeOver(true)))
 	all := n.accounts()
 	if len(all) != 1 || all[0].Kind != index.KindOAuth || !pool.LongLived(&all[0]) || !all[0].ExpiresAt.IsZero() {
 		t.Fatalf("%+v", all)
@@ -324,37 +317,27 @@ func TestTakeOverLongLivedToken(t *testing.T) {
 func TestTokenInPlaceOfALogin(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	p, err := w.broker().Provider("anthropic")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	for label, refresh := range map[string]string{"Whole": "refresh", "Access": ""} {
 		n := account.NewAccount{Provider: p, ClientID: "mine", Label: label, AccessToken: keystore.NewSecret("access-" + label), RefreshToken: keystore.NewSecret(refresh), ExpiresAt: time.Now().Add(time.Hour)}
-		if _, err := account.Add(t.Context(), w.broker().Folder, n); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, testenv.Err(account.Add(t.Context(), w.broker().Folder, n)))
 	}
 	renew := func(label string) error {
 		_, err := account.LoginToken(t.Context(), w.broker().Folder, account.LoginRequest{Provider: "anthropic", Renew: label}, keystore.NewSecret("sk-ant-oat01-"+label))
 		return err
 	}
-	if err := renew("Access"); err != nil {
-		t.Error(err)
-	}
+	testenv.Check(t, renew("Access"))
 	if err := renew("Whole"); fault.CodeOf(err) != fault.Usage {
 		t.Errorf("%v", err)
 	}
 	all, err := w.broker().ReadOrEmpty()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	for i := range all.Accounts {
 		if a := &all.Accounts[i]; a.Label == "Whole" {
 			w.edit(a.ID, func(a *index.Account) { a.Dead = a.Fingerprint })
 		}
 	}
-	if err := renew("Whole"); err != nil {
-		t.Error(err)
-	}
+	testenv.Check(t, renew("Whole"))
 	if tok, err := w.broker().Token(t.Context(), TokenRequest{Selection: pool.Selection{Account: "Whole"}}); err != nil || tok.AccessToken.Reveal() != "sk-ant-oat01-Whole" {
 		t.Errorf("%v, %v", tok, err)
 	}

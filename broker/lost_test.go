@@ -15,6 +15,7 @@ import (
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/testenv"
 )
 
 // Neither index.json nor its backup can be used: the vault says which store this
@@ -27,26 +28,18 @@ func TestDoctorWithoutAnyIndex(t *testing.T) {
 		if err == nil {
 			err = folder.AddProvider(t.Context(), w.broker().Folder, p, keystore.NewSecret("shh"))
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		w.add("ada", time.Hour)
-		if _, err := account.LoginKey(t.Context(), w.broker().Folder, account.LoginRequest{Provider: "sim", Label: "k"}, keystore.NewSecret("the-key")); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, testenv.Err(account.LoginKey(t.Context(), w.broker().Folder, account.LoginRequest{Provider: "sim", Label: "k"}, keystore.NewSecret("the-key"))))
 		_, idx := w.opened()
 		key := idx.KeyFile
 		for _, name := range []string{"index.json", "index.json.bak"} {
 			path := filepath.Join(w.dir, name)
-			if err := os.Remove(path); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, os.Remove(path))
 			if text == "missing" {
 				continue
 			}
-			if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, os.WriteFile(path, []byte(text), 0o600))
 		}
 		w.doctor(true, doctor.Fail, "with the key file of its vault they can be made anew")
 		examine := func(fix bool) []doctor.Check {
@@ -84,13 +77,9 @@ func TestDoctorWithoutAnyIndexOfACopy(t *testing.T) {
 	if err == nil {
 		err = raw(t, b).Set(t.Context(), record.GrantItem(other.Store, idx.Accounts[0].ID, "a"), v)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	for _, name := range []string{"index.json", "index.json.bak"} {
-		if err := os.WriteFile(filepath.Join(w.dir, name), nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.WriteFile(filepath.Join(w.dir, name), nil, 0o600))
 	}
 	b = New(Options{Dir: w.dir, KeyFile: idx.KeyFile})
 	wants(t, doctor.Examine(t.Context(), b.Folder, true), doctor.Fail, "the vault has the logins of 2 folders")
@@ -105,9 +94,7 @@ func TestDoctorOfLostManifest(t *testing.T) {
 	_, dir, at := pretendKeychain(t)
 	p := testProvider(w.server.URL)
 	p.AuthorizationEndpoint = w.server.URL + "/authorize"
-	if err := folder.AddProvider(t.Context(), at(dir).Folder, p, keystore.NewSecret("shh")); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, folder.AddProvider(t.Context(), at(dir).Folder, p, keystore.NewSecret("shh")))
 	a := w.kept(at(dir), "ada")
 	for _, text := range []string{"", "{"} {
 		b, idx := openedAt(t, at(dir))
@@ -117,9 +104,7 @@ func TestDoctorOfLostManifest(t *testing.T) {
 		} else {
 			err = raw(t, b).Set(t.Context(), record.ManifestItem(idx.Store), keystore.NewSecret(text))
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		wants(t, doctor.Examine(t.Context(), at(dir).Folder, false), doctor.Warning, "list of what it has of this folder is lost or not complete")
 		wants(t, doctor.Examine(t.Context(), at(dir).Folder, true), doctor.OK, "list of what it has of this folder is complete again")
 		m, err := open(t, b).Store.Manifest(t.Context())
@@ -148,9 +133,7 @@ func TestDoctorOfIndexFromBeforeMigration(t *testing.T) {
 		if err == nil {
 			err = os.WriteFile(path, before, 0o600)
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		wants(t, doctor.Examine(t.Context(), at(dir).Folder, false), doctor.Fail, "the logins are in the "+string(to)+" keystore")
 		wants(t, doctor.Examine(t.Context(), at(dir).Folder, true), doctor.OK, "before the logins were moved to the "+string(to)+" keystore")
 		if tok, err := at(dir).Token(t.Context(), TokenRequest{}); err != nil || !w.good(tok.AccessToken.Reveal()) {

@@ -133,9 +133,7 @@ type world struct {
 func newWorld(t *testing.T, cfg brokertest.Config) *world {
 	t.Helper()
 	w := &world{t: t, dir: filepath.Join(t.TempDir(), "authferry"), server: brokertest.New(t, cfg)}
-	if _, err := folder.InitFileKeystore(t.Context(), w.broker().Folder, filepath.Join(t.TempDir(), "key.txt")); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(folder.InitFileKeystore(t.Context(), w.broker().Folder, filepath.Join(t.TempDir(), "key.txt"))))
 	t.Cleanup(func() { w.waitForRotators() })
 	return w
 }
@@ -161,9 +159,7 @@ func (w *world) add(user string, ttl time.Duration) *index.Account {
 	w.t.Helper()
 	g := w.server.Issue(user)
 	a, err := account.Add(w.t.Context(), w.broker().Folder, testLogin(w.server.URL, user, g.AccessToken, g.RefreshToken, ttl))
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, err)
 	return a
 }
 
@@ -171,9 +167,7 @@ func (w *world) add(user string, ttl time.Duration) *index.Account {
 func (w *world) account(id string) index.Account {
 	w.t.Helper()
 	idx, err := index.At(w.dir).Read()
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, err)
 	a := idx.Account(id)
 	if a == nil {
 		w.t.Fatalf("account %s is gone", id)
@@ -185,9 +179,7 @@ func (w *world) account(id string) index.Account {
 func (w *world) command(env ...string) *exec.Cmd {
 	w.t.Helper()
 	self, err := os.Executable()
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, err)
 	cmd := exec.Command(self)
 	cmd.Args = []string{"authferry", "token"}
 	cmd.WaitDelay = 5 * time.Second
@@ -228,14 +220,10 @@ func (w *world) run(cmd *exec.Cmd) answer {
 func (w *world) good(token string) bool {
 	w.t.Helper()
 	req, err := http.NewRequestWithContext(w.t.Context(), http.MethodGet, w.server.URL+"/userinfo", nil)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, err)
 	req.Header.Set("Authorization", "Bearer "+token)
 	res, err := w.server.Client().Do(req)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, err)
 	_ = res.Body.Close()
 	return res.StatusCode == http.StatusOK
 }
@@ -282,13 +270,9 @@ func (w *world) processes() int {
 func open(t testing.TB, b *Broker) *folder.Opened {
 	t.Helper()
 	idx, err := b.Read()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	o, err := b.Open(idx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	return o
 }
 
@@ -296,19 +280,13 @@ func open(t testing.TB, b *Broker) *folder.Opened {
 func raw(t testing.TB, b *Broker) keystore.Store {
 	t.Helper()
 	idx, err := b.Read()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	kind, err := b.Kind(idx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	if kind == keystore.Keychain {
 		return b.OpenKeychain()
 	}
 	s, err := keystore.OpenFile(b.Vault(), b.KeyFileOf(idx))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	return s
 }

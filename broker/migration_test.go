@@ -20,6 +20,7 @@ import (
 	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/keystore/keystoretest"
+	"github.com/authferry/authferry/testenv"
 )
 
 // itemsOf are the items of what passes for the keychain of the folder dir.
@@ -27,9 +28,7 @@ func itemsOf(t *testing.T, dir string) []string {
 	t.Helper()
 	home := filepath.Dir(dir)
 	names, err := keystore.FileItems(filepath.Join(home, "items"), filepath.Join(home, "key.txt"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	return names
 }
 
@@ -41,12 +40,8 @@ func TestClientSecretDuringMigration(t *testing.T) {
 	w.kept(at(dir), "bob")
 	b := at(dir)
 	o, err := b.Prepare(t.Context(), func(*index.Index) error { return nil })
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := folder.MigrateKeystore(t.Context(), at(dir).Folder, keystore.File); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
+	testenv.Must(t, testenv.Err(folder.MigrateKeystore(t.Context(), at(dir).Folder, keystore.File)))
 	if err := o.SetClient(t.Context(), testProvider(w.server.URL).Endpoint(), record.ClientSecret{Secret: "s"}); fault.CodeOf(err) != fault.LockTimeout {
 		t.Errorf("%v", err)
 	}
@@ -67,18 +62,12 @@ func TestAdoptionDuringMigration(t *testing.T) {
 	access := login.AccessToken
 	login.AccessToken = keystore.Secret{}
 	a, err := account.Add(t.Context(), at(dir).Folder, login)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := at(dir).Update(t.Context(), index.Durable, func(i *index.Index) error { i.Drop(a.ID); return nil }); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
+	testenv.Must(t, at(dir).Update(t.Context(), index.Durable, func(i *index.Index) error { i.Drop(a.ID); return nil }))
 	store.onSet = func(name string) {
 		if strings.Contains(name, "/access:") {
 			store.onSet = nil
-			if _, err := folder.MigrateKeystore(t.Context(), at(dir).Folder, keystore.File); err != nil {
-				t.Error(err)
-			}
+			testenv.Check(t, testenv.Err(folder.MigrateKeystore(t.Context(), at(dir).Folder, keystore.File)))
 		}
 	}
 	login.AccessToken = access
@@ -151,25 +140,17 @@ func TestMigrationListsWhatIsLeft(t *testing.T) {
 		}
 		return f
 	})
-	if _, err := folder.MigrateKeystore(t.Context(), stuck.Folder, keystore.File); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(folder.MigrateKeystore(t.Context(), stuck.Folder, keystore.File)))
 	idx, err := at(dir).Read()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	left := itemsOf(t, dir)
 	if len(left) != 2 || !slices.Contains(left, record.ManifestItem(idx.Store)) {
 		t.Errorf("the old keystore has %q", left)
 	}
 	// An account that is gone by now is still listed when the secrets come back.
-	if _, err := account.Remove(t.Context(), at(dir).Folder, "bob", account.RevokeNever); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(account.Remove(t.Context(), at(dir).Folder, "bob", account.RevokeNever)))
 	w.kept(at(dir), "eve")
-	if _, err := folder.MigrateKeystore(t.Context(), at(dir).Folder, keystore.Keychain); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(folder.MigrateKeystore(t.Context(), at(dir).Folder, keystore.Keychain)))
 	b := at(dir)
 	if m, err := open(t, b).Store.Manifest(t.Context()); err != nil || len(m.Accounts) != 2 {
 		t.Errorf("%+v, %v", m, err)
@@ -187,12 +168,8 @@ func TestBackupAfterMigration(t *testing.T) {
 		}
 		return keystoretest.Fault{}
 	})
-	if _, err := folder.MigrateKeystore(t.Context(), b.Folder, keystore.File); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "index.json"), []byte("{"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(folder.MigrateKeystore(t.Context(), b.Folder, keystore.File)))
+	testenv.Must(t, os.WriteFile(filepath.Join(dir, "index.json"), []byte("{"), 0o600))
 	doctor.Examine(t.Context(), at(dir).Folder, true)
 	if tok, err := at(dir).Token(t.Context(), TokenRequest{}); err != nil || !w.good(tok.AccessToken.Reveal()) {
 		t.Errorf("restored from the backup: %v", err)
@@ -204,20 +181,12 @@ func TestMigrationWithoutManifest(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	store, dir, at := pretendKeychain(t)
 	p := clientOf(w.server.URL, "one")
-	if err := folder.AddProvider(t.Context(), at(dir).Folder, p, keystore.NewSecret("s")); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, folder.AddProvider(t.Context(), at(dir).Folder, p, keystore.NewSecret("s")))
 	w.addAt(at(dir), p)
 	idx, err := at(dir).Read()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := store.Delete(t.Context(), record.ManifestItem(idx.Store)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := folder.MigrateKeystore(t.Context(), at(dir).Folder, keystore.File); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
+	testenv.Must(t, store.Delete(t.Context(), record.ManifestItem(idx.Store)))
+	testenv.Must(t, testenv.Err(folder.MigrateKeystore(t.Context(), at(dir).Folder, keystore.File)))
 	if !w.hasSecret(at(dir), p) {
 		t.Error("the client secret is lost")
 	}
@@ -231,17 +200,11 @@ func TestAPIKeyDuringMigration(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	_, dir, at := pretendKeychain(t)
 	a, err := account.Add(t.Context(), at(dir).Folder, account.NewAccount{Provider: testProvider(w.server.URL), Label: "k", APIKey: keystore.NewSecret("the key")})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	b := at(dir)
 	idx, err := b.Read()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := folder.MigrateKeystore(t.Context(), at(dir).Folder, keystore.File); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
+	testenv.Must(t, testenv.Err(folder.MigrateKeystore(t.Context(), at(dir).Folder, keystore.File)))
 	if tok, err := b.serve(t.Context(), idx, idx.Account(a.ID), serving{}); err != nil || tok.AccessToken.Reveal() != "the key" {
 		t.Errorf("%v", err)
 	}
@@ -258,13 +221,9 @@ func TestMigrateSealsToAChosenKeyAlone(t *testing.T) {
 	w.kept(b(), "ada")
 	keys := t.TempDir()
 	mine, theirs := filepath.Join(keys, "mine.txt"), filepath.Join(keys, "theirs.txt")
-	if err := keystore.InitKeyFile(theirs); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, keystore.InitKeyFile(theirs))
 	name := func(path string) {
-		if err := index.At(dir).Update(t.Context(), index.Durable, func(i *index.Index) error { i.KeyFile = path; return nil }); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, index.At(dir).Update(t.Context(), index.Durable, func(i *index.Index) error { i.KeyFile = path; return nil }))
 	}
 	refused := func() {
 		t.Helper()
@@ -279,9 +238,7 @@ func TestMigrateSealsToAChosenKeyAlone(t *testing.T) {
 	}
 	name(theirs)
 	refused()
-	if _, err := folder.InitFileKeystore(t.Context(), b().Folder, mine); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(folder.InitFileKeystore(t.Context(), b().Folder, mine)))
 	name(theirs)
 	refused()
 	name(mine)
@@ -290,7 +247,5 @@ func TestMigrateSealsToAChosenKeyAlone(t *testing.T) {
 			t.Fatalf("to %s: %v", to, err)
 		}
 	}
-	if _, err := b().Token(t.Context(), TokenRequest{MinTTL: pool.DefaultMinTTL}); err != nil {
-		t.Error(err)
-	}
+	testenv.Check(t, testenv.Err(b().Token(t.Context(), TokenRequest{MinTTL: pool.DefaultMinTTL})))
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/testenv"
 )
 
 // What an answer leaves out is not empty: what takes its place, for every place where
@@ -82,9 +83,7 @@ func TestMissingIsNotEmpty(t *testing.T) {
 			}
 			b := w.broker()
 			a, err := account.Add(t.Context(), b.Folder, n)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, err)
 			sent := index.Intent{Slot: "c", Generation: 2, Fingerprint: a.Fingerprint, Attempt: 1, PID: os.Getpid(), StartedAt: time.Now().UTC()}
 			w.change(a.ID, func(a *index.Account) {
 				a.Intents = []index.Intent{sent}
@@ -191,9 +190,7 @@ func TestLoginWarnsOfMissingConsent(t *testing.T) {
 		var warned string
 		b := w.broker()
 		b.Warn = func(m string, _ ...fault.Remedy) { warned += m }
-		if _, err := account.Login(t.Context(), b.Folder, account.LoginRequest{Provider: "sim"}, w.browser().person()); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, testenv.Err(account.Login(t.Context(), b.Folder, account.LoginRequest{Provider: "sim"}, w.browser().person())))
 		if !strings.Contains(warned, "no refresh token") || strings.Contains(warned, `prompt = "consent"`) != want {
 			t.Errorf("%v: %s", params, warned)
 		}
@@ -209,9 +206,7 @@ func TestImportOfTheRestOfALogin(t *testing.T) {
 	n := testLogin("https://id.example.com", "Ada", "at-1", "", time.Hour)
 	n.Scopes = []string{"a"}
 	a, err := account.Add(t.Context(), b.Folder, n)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	n.RefreshToken, n.ExpiresAt, n.Scopes = keystore.NewSecret("rt-1"), time.Time{}, nil
 	whole, err := account.Replace(t.Context(), b.Folder, a.ID, n)
 	if err != nil || !whole.ExpiresAt.Equal(a.ExpiresAt) || whole.Fingerprint == "" {

@@ -16,6 +16,7 @@ import (
 	"github.com/authferry/authferry/broker/rotation"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/keystore/keystoretest"
+	"github.com/authferry/authferry/testenv"
 )
 
 // errKilled stands for the death of the process: nothing is taken back.
@@ -65,9 +66,7 @@ func oldIndex(t *testing.T, to keystore.Kind, at killPoint, used bool) {
 	w := newWorld(t, brokertest.Config{Rotation: brokertest.Strict})
 	store, dir, atFolder := pretendKeychain(t)
 	if to == keystore.Keychain {
-		if _, err := folder.InitFileKeystore(t.Context(), atFolder(dir).Folder, filepath.Join(filepath.Dir(dir), "key.txt")); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, testenv.Err(folder.InitFileKeystore(t.Context(), atFolder(dir).Folder, filepath.Join(filepath.Dir(dir), "key.txt"))))
 	}
 	// Nobody names the key file: the index or the keychain has to know it.
 	here := func() *Broker {
@@ -78,14 +77,10 @@ func oldIndex(t *testing.T, to keystore.Kind, at killPoint, used bool) {
 		return rotation.Rotate(t.Context(), here().Folder, id, rotation.Wish{Beyond: w.generation(dir, id)})
 	}
 	for range 2 { // an older slot has a token that is spent
-		if err := rotate(); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, rotate())
 	}
 	before, err := os.ReadFile(filepath.Join(dir, "index.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	migrateUntil(t, store, dir, to, at)
 	if used {
 		for range 2 {
@@ -94,9 +89,7 @@ func oldIndex(t *testing.T, to keystore.Kind, at killPoint, used bool) {
 			}
 		}
 	}
-	if err := os.WriteFile(filepath.Join(dir, "index.json"), before, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.WriteFile(filepath.Join(dir, "index.json"), before, 0o600))
 	switch err := rotate(); fault.CodeOf(err) {
 	case fault.KeystoreMismatch:
 		if e, _ := errors.AsType[*fault.Error](err); !slices.Equal(e.Next, []fault.Remedy{{Do: fault.Fix}}) {
@@ -151,9 +144,7 @@ func migrateUntil(t *testing.T, store keystore.Store, dir string, to keystore.Ki
 			return f
 		})
 		_, err := folder.MigrateKeystore(t.Context(), b.Folder, to)
-		if err != nil {
-			t.Error(err)
-		}
+		testenv.Check(t, err)
 	})
 	if survives := at == (killPoint{}) || at.op == "write" && n < at.n; dead == survives {
 		t.Fatalf("killed: %v", dead)
@@ -164,8 +155,6 @@ func migrateUntil(t *testing.T, store keystore.Store, dir string, to keystore.Ki
 func (w *world) generation(dir, id string) int {
 	w.t.Helper()
 	idx, err := New(Options{Dir: dir}).Read()
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, err)
 	return idx.Account(id).Generation
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/rotation"
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/testenv"
 )
 
 const somebody = 12345 // a user who is not this one
@@ -34,18 +35,16 @@ func give(t *testing.T, path string) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, who alone gives folders away")
 	}
-	if err := filepath.WalkDir(path, func(path string, _ fs.DirEntry, err error) error {
+	testenv.Must(t, filepath.WalkDir(path, func(path string, _ fs.DirEntry, err error) error {
 		return errors.Join(err, os.Lchown(path, somebody, somebody))
-	}); err != nil {
-		t.Fatal(err)
-	}
+	}))
 }
 
 // tree is all that is in a folder, with owners and times of change.
 func tree(t *testing.T, dir string) string {
 	t.Helper()
 	var b strings.Builder
-	if err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+	testenv.Must(t, filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -55,9 +54,7 @@ func tree(t *testing.T, dir string) string {
 			fmt.Fprintln(&b, path, uid, info.Mode(), info.ModTime().UnixNano(), info.Sys().(*syscall.Stat_t).Ino)
 		}
 		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
+	}))
 	return b.String()
 }
 
@@ -141,9 +138,7 @@ func TestFolderOfAnother(t *testing.T) {
 func TestNewFolderOfAnother(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	home := filepath.Join(t.TempDir(), "home")
-	if err := os.MkdirAll(filepath.Join(home, ".config"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.MkdirAll(filepath.Join(home, ".config"), 0o755))
 	give(t, home)
 	before := tree(t, home)
 	for name, change := range w.changes() {
@@ -165,9 +160,7 @@ func TestDoctorOfFilesOfAnother(t *testing.T) {
 	w.add("ada", time.Hour)
 	give(t, w.dir)
 	index := filepath.Join(w.dir, "index.json")
-	if err := os.Chown(index, 0, 0); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Chown(index, 0, 0))
 	next := func() []fault.Remedy {
 		for _, c := range doctor.Examine(t.Context(), w.broker().Folder, false) {
 			if c.Name == "owner" && strings.Contains(c.Message, index+" belongs to another user than 12345") {
@@ -180,9 +173,7 @@ func TestDoctorOfFilesOfAnother(t *testing.T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 	// In a home folder nothing else is touched.
-	if err := os.Mkdir(filepath.Join(w.dir, "Documents"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Mkdir(filepath.Join(w.dir, "Documents"), 0o755))
 	if got, want := next(), (fault.Remedy{Do: fault.GiveBack, Name: "12345:12345", Path: index}); len(got) != 1 || got[0] != want {
 		t.Errorf("in a home folder: got %v, want %v", got, want)
 	}

@@ -11,14 +11,13 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/testenv"
 )
 
 func labelsOf(t *testing.T, w *world, poolName string) []string {
 	t.Helper()
 	idx, err := index.At(w.dir).Read()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	var names []string
 	for i, m := range idx.Members(poolName) {
 		if m.Rank != i+1 {
@@ -46,9 +45,7 @@ func TestOrderAndMoveKeepTheRanks(t *testing.T) {
 	b := w.broker()
 	must := func(_ *index.Account, err error) {
 		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 	}
 	must(account.Order(t.Context(), b.Folder, "cat", 1))
 	equal(t, labelsOf(t, w, "sim"), "cat", "ada", "bob")
@@ -84,14 +81,10 @@ func (w *world) addIn(provider, poolName, user string) (*index.Account, error) {
 func TestAPoolHasOneSpelling(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	for user, poolName := range map[string]string{"ada": "work", "bob": "Work", "cat": " WORK "} {
-		if _, err := w.addIn("sim", poolName, user); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, testenv.Err(w.addIn("sim", poolName, user)))
 	}
 	idx, err := index.At(w.dir).Read()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	pools := idx.PoolsOf("")
 	if len(pools) != 1 || len(idx.Pools) != 1 || len(labelsOf(t, w, pools[0])) != 3 {
 		t.Fatalf("%q %+v", pools, idx.Pools)
@@ -110,9 +103,7 @@ func TestAPoolHasOneSpelling(t *testing.T) {
 func TestAProviderFindsItsPool(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	for user, poolName := range map[string]string{"ada": "SIM", "bob": "work", "cat": ""} {
-		if _, err := w.addIn("sim", poolName, user); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, testenv.Err(w.addIn("sim", poolName, user)))
 	}
 	tok, err := w.broker().Token(t.Context(), TokenRequest{Selection: pool.Selection{Provider: "sim"}})
 	if err != nil || !index.EqualLabel(tok.Account.Pool, "sim") {
@@ -129,13 +120,11 @@ func TestAProviderFindsItsPool(t *testing.T) {
 func TestAnExactPoolNameWins(t *testing.T) {
 	w, a := pooled(t, "ada", "bob")
 	w.edit(a[0].ID, func(a *index.Account) { a.Pool = "work" })
-	if err := index.At(w.dir).Update(t.Context(), index.Fast, func(idx *index.Index) error {
+	testenv.Must(t, index.At(w.dir).Update(t.Context(), index.Fast, func(idx *index.Index) error {
 		idx.Accounts[1].Pool = "WORK"
 		idx.Pools = map[string]index.Pool{"work": {Provider: "sim"}, "WORK": {Provider: "sim"}}
 		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
+	}))
 	b := w.broker()
 	for i, poolName := range []string{"work", "WORK"} {
 		if tok, err := b.Token(t.Context(), TokenRequest{Selection: pool.Selection{Pool: poolName}}); err != nil || tok.Account.ID != a[i].ID {
@@ -178,24 +167,13 @@ func TestUseAndDisableMoveThePool(t *testing.T) {
 func TestBinding(t *testing.T) {
 	w, a := pooled(t, "ada", "bob")
 	b := w.broker()
-	if _, err := account.Move(t.Context(), b.Folder, "bob", "work"); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(account.Move(t.Context(), b.Folder, "bob", "work")))
 	project := filepath.Join(t.TempDir(), "project")
 	below := filepath.Join(project, "a", "b")
-	if err := os.MkdirAll(below, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.MkdirAll(below, 0o700))
 	link := filepath.Join(t.TempDir(), "link")
-	if err := os.Symlink(project, link); err != nil {
-		t.Skip("needs symbolic links: ", err)
-	}
-	if _, err := filepath.EvalSymlinks(link); err != nil {
-		t.Skip("needs symbolic links: ", err) // Wine makes them and does not follow them
-	}
-	if _, err := account.Bind(t.Context(), b.Folder, link, "", "work"); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Symlink(t, project, link)
+	testenv.Must(t, testenv.Err(account.Bind(t.Context(), b.Folder, link, "", "work")))
 	for _, dir := range []string{project, below, link, filepath.Join(link, "a")} {
 		tok, err := b.Token(t.Context(), TokenRequest{Selection: pool.Selection{Dir: dir}})
 		if err != nil || tok.Account.ID != a[1].ID {
@@ -212,9 +190,7 @@ func TestBinding(t *testing.T) {
 		t.Errorf("a report from the bound directory says %s", r.Action)
 	}
 	// The nearer one wins, and goes when it is taken back.
-	if _, err := account.Bind(t.Context(), b.Folder, below, "ada", ""); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(account.Bind(t.Context(), b.Folder, below, "ada", "")))
 	if tok, err := b.Token(t.Context(), TokenRequest{Selection: pool.Selection{Dir: below}}); err != nil || tok.Account.ID != a[0].ID {
 		t.Error(err)
 	}

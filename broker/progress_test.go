@@ -12,6 +12,7 @@ import (
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/keystore/keystoretest"
+	"github.com/authferry/authferry/testenv"
 )
 
 // steps are what a Broker said that it was doing, each told when it was over.
@@ -38,24 +39,16 @@ func TestProgress(t *testing.T) {
 	a := w.add("ada", -time.Minute)
 	var s steps
 	b := New(Options{Dir: w.dir, Progress: s.progress})
-	if _, err := b.Refresh(t.Context(), a.ID); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(b.Refresh(t.Context(), a.ID)))
 	s.want(t, `^waiting for sim to refresh account "ada"$`)
 
 	key := filepath.Join(t.TempDir(), "key.txt")
-	if err := keystore.InitKeyFile(key); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, keystore.InitKeyFile(key))
 	keychain, err := keystore.OpenFile(filepath.Join(t.TempDir(), "vault"), key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	s = steps{}
 	b = New(Options{Dir: w.dir, Progress: s.progress, OpenKeychain: func() keystore.Store { return keystoretest.NewFaulty(keychain) }})
-	if _, err := folder.MigrateKeystore(t.Context(), b.Folder, keystore.Keychain); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(folder.MigrateKeystore(t.Context(), b.Folder, keystore.Keychain)))
 	s.want(t, `^moving secrets to the keychain keystore, [1-9]\d* of [1-9]\d*$`)
 	s.want(t, `^waiting for the age files in `)
 	if all := strings.Join(s.over, "\n"); strings.Contains(all, "afat_") || strings.Contains(all, "afrt_") {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/folder"
+	"github.com/authferry/authferry/testenv"
 )
 
 // A proxy is known while it runs; what a killed one left is no proxy, and is swept by
@@ -17,26 +18,18 @@ func TestProxies(t *testing.T) {
 	w.add("ada", 0)
 	b := w.broker()
 	withdraw, err := folder.Announce(b.Folder, folder.ProxyView{Program: "agent", Providers: []string{"sim"}, Pools: []string{"sim"}, Listen: "127.0.0.1:1"})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	dead := filepath.Join(w.dir, "locks", "run-dead.proxy")
 	for _, suffix := range []string{"", ".lock", ".lock.holder"} {
-		if err := os.WriteFile(dead+suffix, []byte(`{"pid":1,"program":"dead"}`), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.WriteFile(dead+suffix, []byte(`{"pid":1,"program":"dead"}`), 0o600))
 	}
 	s, err := b.Status()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	if len(s.Proxies) != 1 || s.Proxies[0].Program != "agent" || s.Proxies[0].PID != os.Getpid() || s.Proxies[0].Since.IsZero() {
 		t.Errorf("%+v", s.Proxies)
 	}
 	again, err := folder.Announce(b.Folder, folder.ProxyView{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	if left, _ := filepath.Glob(dead + "*"); left != nil {
 		t.Errorf("left: %q", left)
 	}

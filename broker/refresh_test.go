@@ -12,6 +12,7 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/testenv"
 )
 
 // A person can always try again: a back-off of our own doesn't count, one that the
@@ -77,9 +78,7 @@ func TestAPersonTriesAgain(t *testing.T) {
 				t.Errorf("refresh --now again: %v", err)
 			}
 			fail()
-			if _, err := account.ClearHolds(t.Context(), b.Folder, "ada", ""); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, testenv.Err(account.ClearHolds(t.Context(), b.Folder, "ada", "")))
 			if _, err := b.Token(t.Context(), TokenRequest{}); err != nil {
 				t.Errorf("after holds clear: %v", err)
 			}

@@ -32,9 +32,7 @@ func (w *world) remote(req account.RemoteRequest) (*account.LoggedIn, error) {
 func (w *world) mustRemote(req account.RemoteRequest) *account.LoggedIn {
 	w.t.Helper()
 	done, err := w.remote(req)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, err)
 	w.noSecretInFiles()
 	return done
 }
@@ -84,13 +82,9 @@ func TestRegistrationIsReused(t *testing.T) {
 	// Another program has the port, as another login that is under way would.
 	was := w.client()
 	u, err := url.Parse(was.Registered.RedirectURI)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	other, err := net.Listen("tcp", u.Host)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	_, err = w.remote(account.RemoteRequest{Label: "Third"})
 	if fault.CodeOf(err) != fault.ProviderRefused || !strings.Contains(err.Error(), "less than a minute ago") {
 		t.Errorf("a second registration at once: %v", err)
@@ -104,9 +98,7 @@ func TestRegistrationIsReused(t *testing.T) {
 	}
 
 	// The logins of the older client are refreshed with its own secret.
-	if _, err := w.broker().Refresh(t.Context(), first.Account.ID); err != nil {
-		t.Error(err)
-	}
+	testenv.Check(t, testenv.Err(w.broker().Refresh(t.Context(), first.Account.ID)))
 
 	w.alter(func(r *record.Registered) { minutesAgo(r); r.SecretExpiresAt = time.Now().Add(time.Second) })
 	w.mustRemote(account.RemoteRequest{Label: "Fourth"})

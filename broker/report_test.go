@@ -13,6 +13,7 @@ import (
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/testenv"
 )
 
 // pooled is a world with one account for each user, in this order of rank.
@@ -29,30 +30,24 @@ func pooled(t *testing.T, users ...string) (*world, []*index.Account) {
 func (w *world) report(s pool.Selection, r ReportRequest) *ReportResult {
 	w.t.Helper()
 	res, err := w.broker().Report(w.t.Context(), s, r)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, err)
 	return res
 }
 
 func (w *world) current(pool string) string {
 	w.t.Helper()
 	idx, err := index.At(w.dir).Read()
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, err)
 	return idx.Pools[pool].Current
 }
 
 // edit changes an account's entry, as time would.
 func (w *world) edit(id string, change func(*index.Account)) {
 	w.t.Helper()
-	if err := index.At(w.dir).Update(w.t.Context(), index.Fast, func(idx *index.Index) error {
+	testenv.Must(w.t, index.At(w.dir).Update(w.t.Context(), index.Fast, func(idx *index.Index) error {
 		change(idx.Account(id))
 		return nil
-	}); err != nil {
-		w.t.Fatal(err)
-	}
+	}))
 }
 
 func limited(a *index.Account, seconds int) ReportRequest {
@@ -199,9 +194,7 @@ func TestHoldsAreBounded(t *testing.T) {
 func TestHostileReport(t *testing.T) {
 	w, a := pooled(t, "ada", "bob")
 	office, err := w.addIn("sim", "work", "office")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	others := []index.Account{w.account(a[1].ID), w.account(office.ID)}
 	bomb := map[string][]string{"retry-after": {"99999999"}, "date": {"Thu, 01 Jan 1970 00:00:00 GMT"}}
 	for i := range 20_000 {
@@ -254,9 +247,7 @@ func TestScopedHoldLeavesTheAccountCurrent(t *testing.T) {
 func TestReportHeedsFenceAndPin(t *testing.T) {
 	w, a := pooled(t, "ada", "bob")
 	office, err := w.addIn("sim", "work", "office")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	// A pinned account that is held is waited for.
 	if r := w.report(pool.Selection{Account: "ada"}, limited(a[0], 3600)); r.Action != Wait || r.Next != nil || r.RetryAt.IsZero() {
 		t.Fatalf("pinned: %s", r.Action)
@@ -285,9 +276,7 @@ func TestReportHeedsFenceAndPin(t *testing.T) {
 // failover=false: the current account is as good as pinned.
 func TestWithoutFailoverThePoolStays(t *testing.T) {
 	w, a := pooled(t, "ada", "bob")
-	if err := folder.ConfigSet(t.Context(), w.broker().Folder, "failover", "false"); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, folder.ConfigSet(t.Context(), w.broker().Folder, "failover", "false"))
 	if r := w.report(pool.Selection{}, limited(a[0], 3600)); r.Action != Wait || r.Next != nil || w.current("sim") != a[0].ID {
 		t.Fatalf("%s, current %s", r.Action, w.current("sim"))
 	}

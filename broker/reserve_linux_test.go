@@ -13,22 +13,19 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/rotation"
+	"github.com/authferry/authferry/testenv"
 )
 
 // size reads a line of /proc/PID/status, in bytes.
 func size(t *testing.T, pid int, field string) uint64 {
 	t.Helper()
 	f, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	defer f.Close()
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		if rest, ok := strings.CutPrefix(lines.Text(), field+":"); ok {
 			var kB uint64
-			if _, err := fmt.Sscan(rest, &kB); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, testenv.Err(fmt.Sscan(rest, &kB)))
 			return kB << 10
 		}
 	}
@@ -65,13 +62,9 @@ func TestLimitsInTheWindow(t *testing.T) {
 			w.await("the request", func(l brokertest.Ledger) bool { return l.Refreshes("ada") == 1 })
 			pid := w.account(a.ID).Intents[0].PID
 			var before unix.Rlimit
-			if err := unix.Prlimit(pid, test.resource, nil, &before); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, unix.Prlimit(pid, test.resource, nil, &before))
 			limit := test.limit(t, pid)
-			if err := unix.Prlimit(pid, test.resource, &unix.Rlimit{Cur: limit, Max: before.Max}, nil); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, unix.Prlimit(pid, test.resource, &unix.Rlimit{Cur: limit, Max: before.Max}, nil))
 			close(release)
 			if test.lifted {
 				select {
@@ -79,9 +72,7 @@ func TestLimitsInTheWindow(t *testing.T) {
 					t.Fatalf("the rotator ended: %+v", got)
 				case <-time.After(600 * time.Millisecond):
 				}
-				if err := unix.Prlimit(pid, test.resource, &before, nil); err != nil {
-					t.Fatal(err)
-				}
+				testenv.Must(t, unix.Prlimit(pid, test.resource, &before, nil))
 			}
 			if got := <-done; got.err != nil {
 				t.Errorf("%v", got.err)
@@ -103,13 +94,9 @@ func TestLimitsBeforeTheSend(t *testing.T) {
 			w := newWorld(t, brokertest.Config{Rotation: brokertest.Strict})
 			a := w.add("ada", -time.Second)
 			self, err := os.Executable()
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, err)
 			program := filepath.Join(t.TempDir(), "authferry")
-			if err := os.Symlink(self, program); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, os.Symlink(self, program))
 			cmd := w.command()
 			cmd.Path, cmd.Args = "/bin/sh", []string{"sh", "-c", "ulimit " + limit + " && exec " + program + " " + rotation.Command + " " + a.ID + " 1"}
 			if got := w.run(cmd); got.err == nil {

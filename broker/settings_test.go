@@ -10,6 +10,7 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/testenv"
 )
 
 // What several processes set at once is all kept.
@@ -25,9 +26,7 @@ func TestSettingsOfManyAtOnce(t *testing.T) {
 	}
 	old := testProvider(w.server.URL)
 	old.Name = "old"
-	if err := folder.AddProvider(t.Context(), w.broker().Folder, old, keystore.NewSecret("hush")); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, folder.AddProvider(t.Context(), w.broker().Folder, old, keystore.NewSecret("hush")))
 	const many = 12
 	for i := range many {
 		p := testProvider(w.server.URL)
@@ -45,17 +44,13 @@ func TestSettingsOfManyAtOnce(t *testing.T) {
 		all.Go(func() { errs[i] = f(b) })
 	}
 	all.Wait()
-	if err := errors.Join(errs...); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, errors.Join(errs...))
 	b := w.broker()
 	if got := b.Config(); got != (folder.Config{Strategy: folder.SoonestReset, ThrottleMax: 20 * time.Second}) {
 		t.Errorf("%+v", got)
 	}
 	ps, err := b.Providers()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	for i := range many {
 		p, ok := ps.Get(fmt.Sprintf("p%d", i))
 		if has, err := open(t, b).Store.HasClientSecret(t.Context(), p.Endpoint()); !ok || err != nil || has != (i%2 == 0) {

@@ -9,6 +9,7 @@ import (
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/takeover"
+	"github.com/authferry/authferry/testenv"
 )
 
 // No path of index.json makes anybody ask a file server, which on Windows would log in
@@ -25,9 +26,7 @@ func TestNetworkShares(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	key := w.keyFile()
 	for _, path := range []string{`\\evil\share\key`, `//evil/share/key`} {
-		if err := w.broker().Update(t.Context(), index.Durable, func(i *index.Index) error { i.KeyFile = path; return nil }); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, w.broker().Update(t.Context(), index.Durable, func(i *index.Index) error { i.KeyFile = path; return nil }))
 		if s, err := w.broker().KeystoreStatus(t.Context()); err != nil || s.Usable || fault.CodeOf(s.Err) != fault.KeystoreUnavailable {
 			t.Errorf("%s: %+v, %v", path, s, err)
 		}

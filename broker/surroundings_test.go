@@ -15,6 +15,7 @@ import (
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/testenv"
 )
 
 // Doctor looks at what is around the folder as well.
@@ -27,21 +28,15 @@ func TestDoctorSurroundings(t *testing.T) {
 	// A key file that others may read, and one beside the vault.
 	key := w.keyFile()
 	if runtime.GOOS != "windows" {
-		if err := os.Chmod(key, 0o640); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.Chmod(key, 0o640))
 		w.doctor(true, doctor.Warning, "others may read "+key)
-		if err := os.Chmod(key, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.Chmod(key, 0o600))
 	}
 
 	// A probe that was cut off is swept; of strangers nobody knows whose they are.
 	b := w.broker()
 	for _, name := range []string{"probe/x", "bbbbbbbbbbbbbbbb/acc_bbbbbbbbbbbbbbbb/grant:a"} {
-		if err := raw(t, b).Set(t.Context(), name, keystore.NewSecret("x")); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, raw(t, b).Set(t.Context(), name, keystore.NewSecret("x")))
 	}
 	w.doctor(false, doctor.Warning, "a probe that was cut off left 1 item")
 	w.doctor(true, doctor.OK, "removed 1 item that a probe left")
@@ -50,9 +45,7 @@ func TestDoctorSurroundings(t *testing.T) {
 	if err != nil || slices.Contains(names, "probe/x") || !slices.Contains(names, "bbbbbbbbbbbbbbbb/acc_bbbbbbbbbbbbbbbb/grant:a") {
 		t.Errorf("%q, %v", names, err)
 	}
-	if err := raw(t, b).Delete(t.Context(), "bbbbbbbbbbbbbbbb/acc_bbbbbbbbbbbbbbbb/grant:a"); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, raw(t, b).Delete(t.Context(), "bbbbbbbbbbbbbbbb/acc_bbbbbbbbbbbbbbbb/grant:a"))
 	w.healthy()
 
 	// Two accounts with one login.
@@ -97,13 +90,9 @@ func TestDoctorOldHolder(t *testing.T) {
 	a := w.add("ada", time.Hour)
 	path := lock.Rotation(a.ID).In(w.dir)
 	l, err := lock.TryAcquire(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	defer l.Release()
-	if err := os.WriteFile(path+".holder", []byte(`{"pid":7,"started_at":"2020-01-01T00:00:00Z","state":"stopped?"}`), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.WriteFile(path+".holder", []byte(`{"pid":7,"started_at":"2020-01-01T00:00:00Z","state":"stopped?"}`), 0o600))
 	w.doctor(false, doctor.Warning, "is held by process 7 since")
 }
 
@@ -118,13 +107,9 @@ func TestDoctorSeesLocks(t *testing.T) {
 		lock.Rotation(a.ID).In(f.Dir()): "account \"ada\" is held", lock.Gate(a.ID).In(f.Dir()): "the gate of account \"ada\" is held",
 	} {
 		l, err := lock.TryAcquire(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		w.doctor(false, doctor.OK, says)
-		if err := os.WriteFile(path+".holder", fmt.Appendf(nil, `{"pid":7,"started_at":%q}`, time.Now().Add(-time.Minute).Format(time.RFC3339)), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.WriteFile(path+".holder", fmt.Appendf(nil, `{"pid":7,"started_at":%q}`, time.Now().Add(-time.Minute).Format(time.RFC3339)), 0o600))
 		want := doctor.OK
 		if path == lock.Index.In(f.Dir()) {
 			want = doctor.Warning

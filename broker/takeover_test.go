@@ -23,6 +23,7 @@ import (
 	"github.com/authferry/authferry/broker/takeover/source"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/keystore/keystoretest"
+	"github.com/authferry/authferry/testenv"
 )
 
 // newcomer is a world whose user comes from OpenCode, with logins at provider sim.
@@ -39,25 +40,19 @@ func newNewcomer(t *testing.T, content string) *newcomer {
 	n := &newcomer{world: newWorld(t, brokertest.Config{}), file: filepath.Join(t.TempDir(), "auth.json")}
 	n.write(content)
 	n.b = New(Options{Dir: n.dir, LockTimeout: 30 * time.Second, Warn: func(m string, next ...fault.Remedy) { n.said, n.next = append(n.said, m), append(n.next, next...) }})
-	if err := folder.AddProvider(t.Context(), n.b.Folder, testProvider(n.server.URL), keystore.Secret{}); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, folder.AddProvider(t.Context(), n.b.Folder, testProvider(n.server.URL), keystore.Secret{}))
 	return n
 }
 
 func (n *newcomer) write(content string) {
 	n.t.Helper()
-	if err := os.WriteFile(n.file, []byte(content), 0o600); err != nil {
-		n.t.Fatal(err)
-	}
+	testenv.Must(n.t, os.WriteFile(n.file, []byte(content), 0o600))
 }
 
 func (n *newcomer) content() string {
 	n.t.Helper()
 	data, err := os.ReadFile(n.file)
-	if err != nil {
-		n.t.Fatal(err)
-	}
+	testenv.Must(n.t, err)
 	return string(data)
 }
 
@@ -77,9 +72,7 @@ func (n *newcomer) takeOver(keep bool) (*takeover.Outcome, error) {
 func (n *newcomer) accounts() []index.Account {
 	n.t.Helper()
 	idx, err := n.b.ReadOrEmpty()
-	if err != nil {
-		n.t.Fatal(err)
-	}
+	testenv.Must(n.t, err)
 	return idx.Accounts
 }
 
@@ -197,9 +190,7 @@ func TestTakeOverAtOnce(t *testing.T) {
 	for range 4 {
 		all.Go(func() {
 			b := New(Options{Dir: n.dir, LockTimeout: time.Minute})
-			if _, err := takeover.Run(t.Context(), b.Folder, n.request(false)); err != nil {
-				t.Error(err)
-			}
+			testenv.Check(t, testenv.Err(takeover.Run(t.Context(), b.Folder, n.request(false))))
 		})
 	}
 	all.Wait()
@@ -219,9 +210,7 @@ func TestTakeOverIntoTwoStores(t *testing.T) {
 					return keystoretest.Fault{}
 				}
 				if n.write(left); left == "" {
-					if err := os.Remove(n.file); err != nil {
-						t.Error(err)
-					}
+					testenv.Check(t, os.Remove(n.file))
 				}
 				return keystoretest.Fault{}
 			})
@@ -281,16 +270,12 @@ func TestTakeOverByAnotherName(t *testing.T) {
 	}
 	n := newNewcomer(t, `{"sim":`+entry("r1")+`}`)
 	link := filepath.Join(t.TempDir(), "link.json")
-	if err := os.Symlink(n.file, link); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Symlink(n.file, link))
 	for _, names := range [][2]string{{n.file, link}, {link, n.file}} {
 		n.write(`{"sim":` + entry("r1") + `}`)
 		req := n.request(true)
 		req.Path = names[0]
-		if _, err := takeover.Run(t.Context(), n.b.Folder, req); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, testenv.Err(takeover.Run(t.Context(), n.b.Folder, req)))
 		if a := n.accounts(); len(a) != 1 || a[0].Shared != names[0] {
 			t.Fatalf("kept: %+v", a)
 		}
@@ -342,12 +327,10 @@ func TestTakeOverAdopts(t *testing.T) {
 	if err != nil || len(done.Accounts) != 1 {
 		t.Fatalf("%+v, %v", done, err)
 	}
-	if err := n.b.Update(t.Context(), index.Durable, func(i *index.Index) error {
+	testenv.Must(t, n.b.Update(t.Context(), index.Durable, func(i *index.Index) error {
 		i.Accounts, i.Pools = nil, nil
 		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
+	}))
 	again, err := n.takeOver(false)
 	if err != nil || len(again.Accounts) != 1 || again.Accounts[0].ID != done.Accounts[0].ID || n.content() != `{}` {
 		t.Fatalf("%+v, %v", again, err)

@@ -5,6 +5,7 @@ import (
 
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/testenv"
 )
 
 // currents are the accounts that list shows as current, which every other view of
@@ -13,13 +14,9 @@ func (w *world) currents() []string {
 	w.t.Helper()
 	b := w.broker()
 	all, err := b.List()
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, err)
 	s, err := b.Status()
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, err)
 	var current []string
 	for _, v := range all {
 		info, err := b.Info(v.ID)

@@ -14,6 +14,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/rotation"
 	"github.com/authferry/authferry/keystore/keystoretest"
+	"github.com/authferry/authferry/testenv"
 )
 
 // The one window in which a killed rotator costs a login: from the first byte of
@@ -64,16 +65,12 @@ func (w *world) measureWindow(count int) {
 func (w *world) pointsIn(path string) map[string]int64 {
 	w.t.Helper()
 	data, err := os.ReadFile(path)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, err)
 	at := map[string]int64{}
 	for line := range strings.Lines(string(data)) {
 		var point string
 		var nanos int64
-		if _, err := fmt.Sscan(line, &point, &nanos); err != nil {
-			w.t.Fatal(err)
-		}
+		testenv.Must(w.t, testenv.Err(fmt.Sscan(line, &point, &nanos)))
 		at[point] = nanos
 	}
 	return at
@@ -99,9 +96,7 @@ func killRandomRotators(t *testing.T, open func(*testing.T, brokertest.Config) *
 		rotator := w.command()
 		rotator.Args = []string{"authferry", rotation.Command, a.ID, "1"}
 		began, done := time.Now(), make(chan error, 1)
-		if err := rotator.Start(); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, rotator.Start())
 		go func() { done <- rotator.Wait() }()
 		if round == 0 {
 			<-done

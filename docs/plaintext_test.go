@@ -117,7 +117,5 @@ func (p *person) nowhere(words ...string) {
 		}
 		return err
 	})
-	if err != nil {
-		p.t.Error(err)
-	}
+	testenv.Check(p.t, err)
 }

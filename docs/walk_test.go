@@ -89,12 +89,8 @@ func newPerson(t *testing.T, programs ...string) *person {
 func (p *person) file(name, content string, mode os.FileMode) {
 	p.t.Helper()
 	path := filepath.Join(p.home, filepath.FromSlash(name))
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		p.t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(content), mode); err != nil {
-		p.t.Fatal(err)
-	}
+	testenv.Must(p.t, os.MkdirAll(filepath.Dir(path), 0o700))
+	testenv.Must(p.t, os.WriteFile(path, []byte(content), mode))
 }
 
 // step is a command of a document, and what is said to come of it.
@@ -169,9 +165,7 @@ func (p *person) shell() *shell {
 func (s *shell) run(command string) (said string) {
 	s.t.Helper()
 	const end = "-- this was all --"
-	if _, err := fmt.Fprintf(s.in, "{ %s\n} </dev/null\necho; echo %q\n", command, end); err != nil {
-		s.t.Fatal(err)
-	}
+	testenv.Must(s.t, testenv.Err(fmt.Fprintf(s.in, "{ %s\n} </dev/null\necho; echo %q\n", command, end)))
 	for s.lines.Scan() {
 		line := s.lines.Text()
 		if line != end {

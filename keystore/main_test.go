@@ -142,9 +142,7 @@ func (c *client) send(r request) {
 	if r.Timeout == 0 {
 		r.Timeout = patience
 	}
-	if err := c.in.Encode(r); err != nil {
-		c.t.Fatal(err)
-	}
+	testenv.Must(c.t, c.in.Encode(r))
 }
 
 func (c *client) do(r request) (a answer) {

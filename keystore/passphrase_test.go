@@ -78,9 +78,7 @@ func TestUnlock(t *testing.T) {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
 	for range 2 {
-		if _, err := Lock(); err != nil {
-			t.Error(err)
-		}
+		testenv.Check(t, testenv.Err(Lock()))
 	}
 	if _, err := OpenFile(vault, keyFile); !errors.Is(err, ErrLocked) {
 		t.Errorf("opened after Lock: %v", err)
@@ -144,9 +142,7 @@ func TestLockFollowsNoLink(t *testing.T) {
 	if _, err := Lock(); !errors.Is(err, ErrDenied) {
 		t.Error(err)
 	}
-	if _, err := os.Stat(other); err != nil {
-		t.Error(err)
-	}
+	testenv.Check(t, testenv.Err(os.Stat(other)))
 }
 
 // The key of a file that was since sealed anew ends with its time all the same.
@@ -363,9 +359,7 @@ func FuzzKeyFile(f *testing.F) {
 	const canary = "AGE-SECRET-KEY-1CANARY"
 	plain := "# created: 2026-11-23T17:00:00Z\nAGE-SECRET-KEY-1GFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPYYSJZGFPQ4EGAEX\n"
 	sealed, err := sealKey([]byte(plain), NewSecret(phrase))
-	if err != nil {
-		f.Fatal(err)
-	}
+	testenv.Must(f, err)
 	for _, seed := range []string{
 		plain, string(sealed), strings.ReplaceAll(string(sealed), "\n", "\r\n"), canary, untilPrefix + "2999-01-01T00:00:00Z\n" + plain, untilPrefix + canary + "\n",
 		"", "#", sealedBinary + "v1\n-> scrypt bBjlhJVYZeE4aqUdmtRHfw 30\n", sealedBinary + "v1\n-> scrypt bBjlhJVYZeE4aqUdmtRHfw 30\nabc\n--- \n",

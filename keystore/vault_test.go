@@ -11,13 +11,9 @@ import (
 // Whatever stands in a file, it yields the value of the asked name or an error.
 func FuzzUnseal(f *testing.F) {
 	identity, err := age.GenerateX25519Identity()
-	if err != nil {
-		f.Fatal(err)
-	}
+	testenv.Must(f, err)
 	sealed, err := seal("name", "value", identity.Recipient())
-	if err != nil {
-		f.Fatal(err)
-	}
+	testenv.Must(f, err)
 	f.Add(sealed, false)
 	for _, plain := range []string{
 		``, `{}`, `null`, `[]`, `{"name":"name"}`, `{"name":"name","value":null}`, `{"name":"name","value":1}`,
@@ -31,9 +27,7 @@ func FuzzUnseal(f *testing.F) {
 			var file bytes.Buffer
 			w, err := age.Encrypt(&file, identity.Recipient())
 			testenv.Must(t, err)
-			if _, err := w.Write(data); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, testenv.Err(w.Write(data)))
 			testenv.Must(t, w.Close())
 			data = file.Bytes()
 		}

@@ -149,9 +149,7 @@ func left(t *testing.T, dir string) {
 		}
 		return err
 	})
-	if err != nil {
-		t.Error(err)
-	}
+	testenv.Check(t, err)
 }
 
 // The npm package installs without a network and without running a script.
@@ -253,9 +251,7 @@ func (p *packed) homebrew(t *testing.T) {
 			"share/man/man1/authferry.1", "etc/bash_completion.d/authferry",
 			"share/fish/vendor_completions.d/authferry.fish", "share/zsh/site-functions/_authferry",
 		} {
-			if _, err := os.Stat(filepath.Join(prefix, name)); err != nil {
-				t.Error(err)
-			}
+			testenv.Check(t, testenv.Err(os.Stat(filepath.Join(prefix, name))))
 		}
 		if target.os == runtime.GOOS && target.arch == runtime.GOARCH {
 			p.runs(t, filepath.Join(prefix, "bin", "authferry"))

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 // BenchmarkFirstContent is the time to a stream's first content: straight to the API,
@@ -43,9 +45,7 @@ func BenchmarkFirstContent(b *testing.B) {
 					r.Header.Set("X-Api-Key", localKey)
 					started := time.Now()
 					res, err := client.Do(r)
-					if err != nil {
-						b.Fatal(err)
-					}
+					testenv.Must(b, err)
 					_, _ = io.ReadFull(res.Body, make([]byte, len(s.early)+1))
 					times = append(times, time.Since(started))
 					_, _ = io.Copy(io.Discard, res.Body)

@@ -15,19 +15,16 @@ import (
 
 	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/testenv"
 )
 
 // raw sends text as it is and reads one answer.
 func (w *world) raw(text string) (status int, h http.Header, body string) {
 	w.t.Helper()
 	conn, err := net.Dial("tcp", w.addr.String())
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, err)
 	defer func() { _ = conn.Close() }()
-	if _, err := io.WriteString(conn, text); err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, testenv.Err(io.WriteString(conn, text)))
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 	method, _, _ := strings.Cut(text, " ")
 	res, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
@@ -240,9 +237,7 @@ func TestUpstreamIsTheRecords(t *testing.T) {
 		t.Errorf("no origin: %d after %d requests", res.status, len(w.api.all()))
 	}
 	w.add(brokerAccount("based", p, []string{w.api.URL}))
-	if _, err := account.Use(t.Context(), w.b.Folder, "based"); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(account.Use(t.Context(), w.b.Folder, "based")))
 	if res := w.post(messagesPath+"/count%20it?a=b", "{}"); res.body != "ok based" || w.api.all()[0].path != "/v1/messages/count%20it" {
 		t.Errorf("%d %q: %v", res.status, res.body, w.api.all())
 	}
@@ -297,9 +292,7 @@ func TestKeysOnlyAPI(t *testing.T) {
 	for _, label := range []string{"ada", "bob"} {
 		w.add(account.NewAccount{Label: label, Provider: w.provider(), APIKey: keystore.NewSecret("token-" + label)})
 	}
-	if _, err := account.Use(t.Context(), w.b.Folder, "login"); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(account.Use(t.Context(), w.b.Folder, "login")))
 	w.api.will(limits(429, map[string]string{"Retry-After": "3600"}, "", "ada"))
 	if res := w.post(messagesPath, "{}"); res.body != "ok bob" || w.api.asked() != "ada bob" {
 		t.Errorf("%d %q: asked %q", res.status, res.body, w.api.asked())

@@ -141,9 +141,7 @@ func newWorld(t testing.TB, labels ...string) *world {
 	t.Helper()
 	w := &world{t: t, dir: filepath.Join(t.TempDir(), "authferry"), api: newAPI(t)}
 	w.b = broker.New(broker.Options{Dir: w.dir})
-	if _, err := folder.InitFileKeystore(t.Context(), w.b.Folder, filepath.Join(t.TempDir(), "key.txt")); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(folder.InitFileKeystore(t.Context(), w.b.Folder, filepath.Join(t.TempDir(), "key.txt"))))
 	for _, label := range labels {
 		w.add(account.NewAccount{Label: label, Provider: w.provider(), AccessToken: keystore.NewSecret("token-" + label)})
 	}
@@ -164,18 +162,14 @@ func (w *world) provider() oauth.Provider {
 func (w *world) add(n account.NewAccount) {
 	w.t.Helper()
 	n.Imported = true
-	if _, err := account.Add(w.t.Context(), w.b.Folder, n); err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, testenv.Err(account.Add(w.t.Context(), w.b.Folder, n)))
 }
 
 // open starts the proxy, which ends with the test.
 func (w *world) open() *world {
 	w.t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, err)
 	w.addr, w.url = l.Addr(), "http://"+l.Addr().String()
 	w.opt.Hosts = HostsOf(w.addr)
 	w.proxy = New(w.opt)
@@ -184,9 +178,7 @@ func (w *world) open() *world {
 	go func() { done <- w.proxy.Serve(ctx, l, 0) }()
 	w.stop = sync.OnceFunc(func() {
 		cancel()
-		if err := <-done; err != nil {
-			w.t.Error(err)
-		}
+		testenv.Check(w.t, <-done)
 	})
 	w.t.Cleanup(w.stop)
 	return w
@@ -196,13 +188,9 @@ func (w *world) open() *world {
 func (w *world) free(labels ...string) {
 	w.t.Helper()
 	for _, label := range labels {
-		if _, err := account.ClearHolds(w.t.Context(), w.b.Folder, label, ""); err != nil {
-			w.t.Fatal(err)
-		}
+		testenv.Must(w.t, testenv.Err(account.ClearHolds(w.t.Context(), w.b.Folder, label, "")))
 	}
-	if _, err := account.Use(w.t.Context(), w.b.Folder, labels[0]); err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, testenv.Err(account.Use(w.t.Context(), w.b.Folder, labels[0])))
 	w.proxy.ramps, w.proxy.sessions = ramps{}, sessions{}
 }
 
@@ -210,9 +198,7 @@ func (w *world) free(labels ...string) {
 func (w *world) holds(label string) string {
 	w.t.Helper()
 	v, err := w.b.Info(label)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, err)
 	var all []string
 	for _, h := range v.Holds {
 		all = append(all, h.Scope+" "+h.Source)
@@ -231,9 +217,7 @@ type got struct {
 func (w *world) request(method, path, body string, headers ...string) *http.Request {
 	w.t.Helper()
 	r, err := http.NewRequestWithContext(w.t.Context(), method, w.url+"/sim"+path, strings.NewReader(body))
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, err)
 	r.Header.Set("X-Api-Key", localKey)
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])

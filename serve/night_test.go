@@ -26,6 +26,7 @@ import (
 	"github.com/authferry/authferry/broker/rotation"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/proofs"
+	"github.com/authferry/authferry/testenv"
 )
 
 // chain is a keychain in memory that its user locks now and then.
@@ -190,9 +191,7 @@ func TestTwelveHours(t *testing.T) {
 			n.mu.Unlock()
 			v, err := account.Add(t.Context(), broker.New(opt).Folder, account.NewAccount{Label: who, Provider: provider, ExpiresAt: i.until,
 				AccessToken: keystore.NewSecret(i.access), RefreshToken: keystore.NewSecret(i.refresh), ObtainedAt: i.until.Add(-lifetime)})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, err)
 			ids[who] = v.ID
 		}
 		proxy := New(Options{

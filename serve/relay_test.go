@@ -8,6 +8,7 @@ import (
 
 	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/testenv"
 )
 
 const (
@@ -113,9 +114,7 @@ func TestThrottle(t *testing.T) {
 	}
 
 	w.free("ada", "bob")
-	if _, err := account.Disable(t.Context(), w.b.Folder, "bob"); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(account.Disable(t.Context(), w.b.Folder, "bob")))
 	w.api.will(limits(429, ms, "slow down", "ada"))
 	if res := w.post(messagesPath, aModel); res.status != 429 || res.body != "slow down" || res.header.Get("Retry-After-Ms") != "20" || w.api.asked() != "ada ada" || w.holds("ada") != "" {
 		t.Errorf("nobody else: %d %q after %q, held %q", res.status, res.body, w.api.asked(), w.holds("ada"))
@@ -134,17 +133,11 @@ func TestOthersDecide(t *testing.T) {
 		}
 	}
 	ask("ada")
-	if _, err := account.Disable(t.Context(), w.b.Folder, "ada"); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(account.Disable(t.Context(), w.b.Folder, "ada")))
 	ask("bob")
-	if _, err := account.Enable(t.Context(), w.b.Folder, "ada"); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(account.Enable(t.Context(), w.b.Folder, "ada")))
 	ask("bob")
-	if _, err := account.Use(t.Context(), w.b.Folder, "ada"); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(account.Use(t.Context(), w.b.Folder, "ada")))
 	ask("ada")
 }
 
@@ -152,17 +145,13 @@ func TestOthersDecide(t *testing.T) {
 func TestSessionStays(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, "ada", "bob").open()
-	if _, err := account.Use(t.Context(), w.b.Folder, "ada"); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(account.Use(t.Context(), w.b.Folder, "ada")))
 	limit := limits(429, nil, `{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{"metadata":{"model":"gemini-x","quotaResetDelay":"900s"}}]}}`, "ada")
 	w.api.will(limit)
 	if res := w.post(geminiPath, "{}", "Session-Id", "mine"); res.body != "ok bob" {
 		t.Fatal(res)
 	}
-	if _, err := account.ClearHolds(t.Context(), w.b.Folder, "ada", ""); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(account.ClearHolds(t.Context(), w.b.Folder, "ada", "")))
 	w.api.will(limits(0, nil, ""))
 	if res := w.post(geminiPath, "{}", "Session-Id", "mine"); res.body != "ok bob" {
 		t.Errorf("%q: its cache is at bob's", res.body)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/proofs"
+	"github.com/authferry/authferry/testenv"
 )
 
 type script struct{ path, early, content, last, limit string }
@@ -247,9 +248,7 @@ func TestSilence(t *testing.T) {
 		if string(all) != "xxx" || !errors.Is(err, context.Canceled) || time.Since(started) != 4*silence-3*time.Second {
 			t.Errorf("%q, %v after %v", all, err, time.Since(started))
 		}
-		if err := body.Close(); err != nil {
-			t.Error(err)
-		}
+		testenv.Check(t, body.Close())
 	})
 }
 

@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 // mcpClient registers, logs in and calls the way that RFC 7591, 8707 and 9728 have it.
@@ -17,22 +19,16 @@ type mcpClient struct {
 func (c mcpClient) post(path, bearer, contentType, body string) (status int, header http.Header, text string) {
 	c.t.Helper()
 	req, err := http.NewRequestWithContext(c.t.Context(), http.MethodPost, c.URL+path, strings.NewReader(body))
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	testenv.Must(c.t, err)
 	req.Header.Set("Content-Type", contentType)
 	if bearer != "" {
 		req.Header.Set("Authorization", "Bearer "+bearer)
 	}
 	res, err := c.Client().Do(req)
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	testenv.Must(c.t, err)
 	defer res.Body.Close()
 	data, err := io.ReadAll(res.Body)
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	testenv.Must(c.t, err)
 	return res.StatusCode, res.Header, string(data)
 }
 
@@ -41,14 +37,10 @@ func (c mcpClient) code(id, redirect, resource, scope string) string {
 	q := url.Values{"client_id": {id}, "redirect_uri": {redirect}, "resource": {resource}, "scope": {scope}, "response_type": {"code"},
 		"code_challenge_method": {"S256"}, "code_challenge": {challenge("v")}}
 	res, err := c.Client().Get(c.URL + "/authorize?" + q.Encode())
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	testenv.Must(c.t, err)
 	defer res.Body.Close()
 	to, err := url.Parse(res.Header.Get("Location"))
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	testenv.Must(c.t, err)
 	return to.Query().Get("code")
 }
 

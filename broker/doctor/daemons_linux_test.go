@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 // A second daemon for the same home is found; one for another home is not, nor one that
@@ -24,35 +26,25 @@ func TestKeyringDaemons(t *testing.T) {
 		t.Skip("needs sleep: install coreutils")
 	}
 	program, err := os.ReadFile(sleep)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	path := filepath.Join(t.TempDir(), "gnome-keyring-daemon")
-	if err := os.WriteFile(path, program, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.WriteFile(path, program, 0o700))
 	before := keyringDaemons()
 	var started []int
 	for _, at := range []string{home, home, "/another/home"} {
 		cmd := exec.CommandContext(t.Context(), path, "60")
 		cmd.Env = []string{"HOME=" + at}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, cmd.Start())
 		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 		started = append(started, cmd.Process.Pid)
 	}
 	ended := exec.CommandContext(t.Context(), path, "0")
 	ended.Env = []string{"HOME=" + home}
-	if err := ended.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, ended.Start())
 	t.Cleanup(func() { _ = ended.Wait() })
 	for state := ""; state != "Z"; time.Sleep(time.Millisecond) { // nobody has waited for it yet
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", ended.Process.Pid))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		_, rest, _ := strings.Cut(string(stat), ") ")
 		state = rest[:1]
 	}

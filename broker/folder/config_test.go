@@ -10,24 +10,21 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/testenv"
 )
 
 // A hostile config.toml is no work: every token reads it.
 func TestConfigOfAllowedSizeIsNoWork(t *testing.T) {
 	f := New(Options{Dir: t.TempDir()})
 	path := filepath.Join(f.Dir, "config.toml")
-	if err := os.WriteFile(path, bytes.Repeat([]byte("#"), maxConfig+1), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.WriteFile(path, bytes.Repeat([]byte("#"), maxConfig+1), 0o600))
 	if _, err := LoadConfig(f); fault.CodeOf(err) != fault.Usage {
 		t.Errorf("over the limit: %v", err)
 	}
 	if c := f.Config(); c.Failover {
 		t.Error("failover, though nobody knows")
 	}
-	if err := os.WriteFile(path, []byte(strings.Repeat("#", maxConfig-4)+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.WriteFile(path, []byte(strings.Repeat("#", maxConfig-4)+"\n"), 0o600))
 	if err := ConfigSet(t.Context(), f, "failover", "false"); fault.CodeOf(err) != fault.Usage {
 		t.Errorf("what would be over the limit: %v", err)
 	}
@@ -45,9 +42,7 @@ func FuzzConfigTOML(fz *testing.F) {
 	}
 	fz.Fuzz(func(t *testing.T, data []byte) {
 		f := New(Options{Dir: t.TempDir()})
-		if err := os.WriteFile(configPath(f), data, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.WriteFile(configPath(f), data, 0o600))
 		c, err := LoadConfig(f)
 		if err != nil {
 			if e, ok := errors.AsType[*fault.Error](err); !ok || e.Code != fault.Usage {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/testenv"
 )
 
 // A path that was meant for a shell and never saw one is no path.
@@ -51,9 +52,7 @@ func TestPathsThatNobodyExpanded(t *testing.T) {
 		}
 	}
 	odd := filepath.Join(home, "svc$account")
-	if err := os.Mkdir(odd, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Mkdir(odd, 0o700))
 	for _, path := range []string{home, "x", "./~x", "a~b", filepath.Join(home, "50%"), filepath.Join(home, "100% of 5%"), filepath.Join(home, "c$"), odd, filepath.Join(home, "it's")} {
 		t.Setenv("AUTHFERRY_DIR", path)
 		if _, err := DefaultDir(); err != nil {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/authferry/authferry/broker/lock"
+	"github.com/authferry/authferry/testenv"
 )
 
 var sizes = []int{1, 10, 100, 1000, 10_000}
@@ -20,9 +21,7 @@ func BenchmarkRead(b *testing.B) {
 			b.SetBytes(info.Size())
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := f.Read(); err != nil {
-					b.Fatal(err)
-				}
+				testenv.Must(b, testenv.Err(f.Read()))
 			}
 		})
 	}

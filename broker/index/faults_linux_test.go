@@ -19,6 +19,7 @@ import (
 
 	"github.com/authferry/authferry/atomicfile"
 	"github.com/authferry/authferry/broker/lock"
+	"github.com/authferry/authferry/testenv"
 )
 
 // Faults of the file system, made by the kernel: system calls that fail in a
@@ -40,7 +41,7 @@ func init() {
 const notHere = "needs "
 
 // play runs a role to its end and returns what it printed.
-func play(t *testing.T, p *process) string {
+func play(t *testing.T, p *testenv.Process) string {
 	t.Helper()
 	if p.Process == nil {
 		if err := p.Start(); errors.Is(err, syscall.EPERM) {
@@ -49,12 +50,12 @@ func play(t *testing.T, p *process) string {
 			t.Fatal(err)
 		}
 	}
-	said := p.line(t)
+	said := p.Line(t)
 	if strings.HasPrefix(said, notHere) {
-		p.finish(t)
+		p.Finish(t)
 		t.Skip(said)
 	}
-	p.finish(t)
+	p.Finish(t)
 	return said
 }
 
@@ -107,7 +108,7 @@ func TestFileSystemThatCanNotLock(t *testing.T) {
 		syscall.EAGAIN: timesOut,
 	} {
 		t.Run(errno.Error(), func(t *testing.T) {
-			p := start(t, "lock with failing flock", lock.Probe.In(t.TempDir()), strconv.Itoa(int(errno)))
+			p := testenv.Start(t, "lock with failing flock", lock.Probe.In(t.TempDir()), strconv.Itoa(int(errno)))
 			if got := play(t, p); got != want {
 				t.Errorf("(Acquire timed out, is the error; TryAcquire is busy, is the error) = %s, want %s", got, want)
 			}
@@ -151,7 +152,7 @@ func TestUpdateWithAFailingCall(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			f := newFile(t)
-			p := start(t, "update with a failing call", f.Dir(), strconv.Itoa(int(test.call)), strconv.Itoa(int(test.errno)))
+			p := testenv.Start(t, "update with a failing call", f.Dir(), strconv.Itoa(int(test.call)), strconv.Itoa(int(test.errno)))
 			if got := play(t, p); got != test.want {
 				t.Errorf("(worked, is the error) = %s, want %s", got, test.want)
 			}
@@ -270,7 +271,7 @@ func readOnlyDisk(f *File) error {
 func TestDiskThatTakesNoWrites(t *testing.T) {
 	for _, role := range []string{"full disk", "read-only disk"} {
 		t.Run(role, func(t *testing.T) {
-			p := command(t, role, t.TempDir())
+			p := testenv.Command(t, role, t.TempDir())
 			p.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
 			if id := os.Getuid(); id != 0 {
 				p.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
@@ -286,7 +287,7 @@ func TestDiskThatTakesNoWrites(t *testing.T) {
 
 func TestNoUmask(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "authferry")
-	start(t, "no umask", dir).finish(t)
+	testenv.Start(t, "no umask", dir).Finish(t)
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/lock"
+	"github.com/authferry/authferry/testenv"
 )
 
 func TestReadOfMissingIndex(t *testing.T) {
@@ -233,8 +234,8 @@ func TestHugeFileIsNotRead(t *testing.T) {
 // A link would let two folders change one file under two locks.
 func TestIndexThatIsNoFile(t *testing.T) {
 	for name, make := range map[string]func(t *testing.T, target, path string){
-		"link":          func(t *testing.T, target, path string) { symlink(t, target, path) },
-		"dangling link": func(t *testing.T, target, path string) { symlink(t, target+"-none", path) },
+		"link":          func(t *testing.T, target, path string) { testenv.Symlink(t, target, path) },
+		"dangling link": func(t *testing.T, target, path string) { testenv.Symlink(t, target+"-none", path) },
 		"folder":        func(t *testing.T, _, path string) { must(t, os.Mkdir(path, 0o700)) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -387,9 +388,7 @@ func TestStrayTempFilesAreSwept(t *testing.T) {
 		t.Errorf("%d temp files left, want the young and the foreign one", len(left))
 	}
 	for _, path := range []string{young, foreign} {
-		if _, err := os.Stat(path); err != nil {
-			t.Error(err)
-		}
+		testenv.Check(t, testenv.Err(os.Stat(path)))
 	}
 }
 
@@ -398,7 +397,7 @@ func TestRealPath(t *testing.T) {
 	real, err := filepath.EvalSymlinks(dir)
 	must(t, err)
 	link := filepath.Join(t.TempDir(), "link")
-	symlink(t, dir, link)
+	testenv.Symlink(t, dir, link)
 	t.Chdir(filepath.Dir(link))
 	for _, path := range []string{dir, link, "link", filepath.Join(dir, "..", filepath.Base(dir))} {
 		if got, err := RealPath(path); err != nil || got != real {

@@ -17,6 +17,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/authferry/authferry/broker/lock"
+	"github.com/authferry/authferry/testenv"
 )
 
 // Every type of the schema must keep the fields that a later version adds.
@@ -160,30 +161,20 @@ func TestRefusedContent(t *testing.T) {
 func TestRoundTripKeepsEverything(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		data, err := encode(drawIndex(t))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		var doc any
-		if err := json.Unmarshal(data, &doc); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, json.Unmarshal(data, &doc))
 		extend(t, doc, true)
 		later, err := json.Marshal(doc)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		ix, err := parseKeeping(later)
 		if err != nil {
 			t.Fatalf("%v in %s", err, later)
 		}
 		rewritten, err := encode(ix)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		var got any
-		if err := json.Unmarshal(rewritten, &got); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, json.Unmarshal(rewritten, &got))
 		if !reflect.DeepEqual(got, doc) {
 			t.Fatalf("%s\nbecame\n%s", later, rewritten)
 		}
@@ -195,14 +186,10 @@ func TestRoundTripOfValues(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		ix := drawIndex(t)
 		data, err := encode(ix)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		for name, parse := range map[string]func([]byte) (*Index, error){"parse": parse, "parseKeeping": parseKeeping} {
 			got, err := parse(data)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, err)
 			if !reflect.DeepEqual(got, ix) {
 				t.Fatalf("%s: %+v\nbecame\n%+v", name, ix, got)
 			}
@@ -299,9 +286,7 @@ func FuzzParse(f *testing.F) {
 	ix.Accounts[0].Holds = []Hold{{Scope: "*", Until: noon, ReportedAt: noon}}
 	ix.Accounts[0].Intents = []Intent{{Slot: "b", Generation: 2, StartedAt: noon}}
 	good, err := encode(ix)
-	if err != nil {
-		f.Fatal(err)
-	}
+	testenv.Must(f, err)
 	for _, s := range []string{
 		string(good), "\xef\xbb\xbf" + string(good), strings.Replace(string(good), `"label"`, `"new":[1,{"a":2}],"label"`, 1),
 		strings.Replace(string(good), `"accounts"`, `"Accounts":null,"accounts"`, 1),

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 // What quickParse takes, encoding/json takes as well, with the same result.
@@ -36,16 +38,12 @@ func TestWhatIsWrittenIsReadQuickly(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		ix := drawIndex(t)
 		data, err := encode(ix)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		if !wantQuickAgrees(t, data) {
 			t.Fatalf("not quick: %s", data)
 		}
 		var pretty bytes.Buffer
-		if err := json.Indent(&pretty, data, "", "\t"); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, json.Indent(&pretty, data, "", "\t"))
 		if !wantQuickAgrees(t, pretty.Bytes()) {
 			t.Fatalf("not quick: %s", pretty.Bytes())
 		}

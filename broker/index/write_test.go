@@ -18,6 +18,7 @@ import (
 	"github.com/authferry/authferry/atomicfile"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/proofs"
+	"github.com/authferry/authferry/testenv"
 )
 
 func init() {
@@ -60,12 +61,12 @@ func init() {
 func TestManyProcessesLoseNothing(t *testing.T) {
 	const processes, each = 50, 10
 	f := newFile(t)
-	var running []*process
+	var running []*testenv.Process
 	for range processes {
-		running = append(running, start(t, "add", f.Dir(), strconv.Itoa(each)))
+		running = append(running, testenv.Start(t, "add", f.Dir(), strconv.Itoa(each)))
 	}
 	for _, p := range running {
-		p.finish(t)
+		p.Finish(t)
 	}
 	ix, err := f.Read()
 	must(t, err)
@@ -81,9 +82,7 @@ func TestManyGoroutinesLoseNothing(t *testing.T) {
 	for range goroutines {
 		group.Go(func() {
 			for range each {
-				if err := f.Update(patience(t), Fast, func(ix *Index) error { ix.Accounts[0].Generation++; return nil }); err != nil {
-					t.Error(err)
-				}
+				testenv.Check(t, f.Update(patience(t), Fast, func(ix *Index) error { ix.Accounts[0].Generation++; return nil }))
 			}
 		})
 	}
@@ -123,8 +122,8 @@ func TestKilledWriter(t *testing.T) {
 	})
 	generation := 0
 	for range rounds {
-		writer := start(t, "rewrite", f.Dir())
-		writer.line(t)
+		writer := testenv.Start(t, "rewrite", f.Dir())
+		writer.Line(t)
 		time.Sleep(rand.N(8 * time.Millisecond))
 		must(t, writer.Process.Kill())
 		writer.Wait()
@@ -183,9 +182,7 @@ func TestFileInUse(t *testing.T) {
 			if left := tempFiles(t, f); left != nil {
 				t.Errorf("left behind: %v", left)
 			}
-			if _, err := f.LastGood(); err != nil {
-				t.Error(err)
-			}
+			testenv.Check(t, testenv.Err(f.LastGood()))
 		})
 	}
 }
@@ -201,9 +198,7 @@ func TestFileBetweenRenames(t *testing.T) {
 			must(t, os.Rename(path, path+".away"))
 			go func() {
 				time.Sleep(50 * time.Millisecond)
-				if err := os.Rename(path+".away", path); err != nil {
-					t.Error(err)
-				}
+				testenv.Check(t, os.Rename(path+".away", path))
 			}()
 			_, readErr := f.Read()
 			_, backupErr := f.LastGood()

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/authferry/authferry/rawtext"
+	"github.com/authferry/authferry/testenv"
 )
 
 // Whatever stands in a holder file, what is shown of it can't steer a terminal.
@@ -17,9 +18,7 @@ func FuzzHolder(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		path := filepath.Join(t.TempDir(), "x.lock")
-		if err := os.WriteFile(path+holderSuffix, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.WriteFile(path+holderSuffix, data, 0o600))
 		h, err := ReadHolder(path)
 		if err != nil {
 			return

@@ -14,11 +14,19 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/atomicfile"
+	"github.com/authferry/authferry/testenv"
 )
 
-func init() {
+func TestMain(m *testing.M) { roles.Main(m) }
+
+var (
+	must     = testenv.Must
+	patience = testenv.Patience
+)
+
+var roles = testenv.Roles{
 	// hold LOCK STATE: holds the lock until its stdin ends.
-	roles["hold"] = func(args []string) error {
+	"hold": func(args []string) error {
 		lock, err := Acquire(context.Background(), args[0])
 		if err != nil {
 			return err
@@ -28,9 +36,9 @@ func init() {
 		_, err = io.Copy(io.Discard, os.Stdin)
 		lock.Release()
 		return err
-	}
+	},
 	// wait LOCK MARK: takes the lock; the file MARK must be there by then.
-	roles["wait"] = func(args []string) error {
+	"wait": func(args []string) error {
 		fmt.Println("waiting")
 		lock, err := Acquire(context.Background(), args[0])
 		if err != nil {
@@ -39,14 +47,15 @@ func init() {
 		defer lock.Release()
 		_, err = os.Stat(args[1])
 		return err
-	}
+	},
 }
 
 func lockPath(t *testing.T) string { return filepath.Join(t.TempDir(), "locks", "x.lock") }
 
 func TestLockExcludesAnotherProcess(t *testing.T) {
 	path := lockPath(t)
-	holder := start(t, "hold", path, "storing the new grant")
+	holder := testenv.Start(t, "hold", path, "storing the new grant")
+	holder.Line(t)
 
 	if _, err := TryAcquire(path); err != ErrBusy {
 		t.Errorf("TryAcquire = %v, want ErrBusy", err)
@@ -67,7 +76,7 @@ func TestLockExcludesAnotherProcess(t *testing.T) {
 		}
 	}
 
-	holder.finish(t)
+	holder.Finish(t)
 	// Also proves that the call that gave up above does not keep the lock.
 	lock, err := Acquire(patience(t), path)
 	must(t, err)
@@ -86,16 +95,18 @@ func TestLockBlocksAnotherProcess(t *testing.T) {
 	mark := filepath.Join(t.TempDir(), "mark")
 	lock, err := Acquire(patience(t), path)
 	must(t, err)
-	waiter := start(t, "wait", path, mark)
+	waiter := testenv.Start(t, "wait", path, mark)
+	waiter.Line(t)
 	time.Sleep(50 * time.Millisecond) // lets a lock that does not block show it
 	must(t, os.WriteFile(mark, nil, 0o600))
 	lock.Release()
-	waiter.finish(t)
+	waiter.Finish(t)
 }
 
 func TestKilledHolderHoldsNothing(t *testing.T) {
 	path := lockPath(t)
-	holder := start(t, "hold", path, "")
+	holder := testenv.Start(t, "hold", path, "")
+	holder.Line(t)
 	must(t, holder.Process.Kill())
 	holder.Wait()
 	lock, err := Acquire(patience(t), path)
@@ -163,9 +174,7 @@ func TestLockFileThatWentAway(t *testing.T) {
 	won := make(chan *Lock)
 	go func() {
 		lock, err := Acquire(patience(t), path)
-		if err != nil {
-			t.Error(err)
-		}
+		testenv.Check(t, err)
 		won <- lock
 	}()
 	time.Sleep(10 * time.Millisecond) // mostly enough for it to wait on the old file
@@ -185,10 +194,10 @@ func TestLockPathThatIsNoFile(t *testing.T) {
 		want string
 	}{
 		"folder": {func(t *testing.T, path string) { must(t, os.Mkdir(path, 0o700)) }, "not a regular file"},
-		"link":   {func(t *testing.T, path string) { symlink(t, victim, path) }, "not a regular file"},
+		"link":   {func(t *testing.T, path string) { testenv.Symlink(t, victim, path) }, "not a regular file"},
 		"folder that is a link": {func(t *testing.T, path string) {
 			must(t, os.Remove(filepath.Dir(path)))
-			symlink(t, t.TempDir(), filepath.Dir(path))
+			testenv.Symlink(t, t.TempDir(), filepath.Dir(path))
 		}, "is a link"},
 		"folder that is a file": {func(t *testing.T, path string) {
 			must(t, os.Remove(filepath.Dir(path)))

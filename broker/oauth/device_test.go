@@ -41,9 +41,7 @@ func TestDeviceLogin(t *testing.T) {
 		switch n {
 		case 3:
 			s.Advance(time.Minute) // the server thinks that there was a pause
-			if err := s.DecideDevice(d.UserCode, "bob@example.com"); err != nil {
-				t.Error(err)
-			}
+			testenv.Check(t, s.DecideDevice(d.UserCode, "bob@example.com"))
 		case 1:
 			s.Advance(time.Minute)
 		}
@@ -102,9 +100,7 @@ func TestDeviceTrouble(t *testing.T) {
 		s.Inject(brokertest.Faults()[fault])
 	}
 	pauses := paced(t, nil)
-	if _, err := c.Redeem(t.Context(), d); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(c.Redeem(t.Context(), d)))
 	if got := *pauses; len(got) != 4 || got[1] != 10*time.Second || got[2] != 20*time.Second || got[3] < 29*time.Second {
 		t.Errorf("pauses: %v", got)
 	}

@@ -27,9 +27,7 @@ func TestDiscover(t *testing.T) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 	got.Name = "sim"
-	if err := got.Validate(); err != nil {
-		t.Error(err)
-	}
+	testenv.Check(t, got.Validate())
 }
 
 // site answers paths with documents; "{self}" in them is its URL.

@@ -158,9 +158,7 @@ func TestRequest(t *testing.T) {
 			}))
 			defer s.Close()
 			e := Endpoint{TokenEndpoint: s.URL + "/t?tenant=1", ClientID: "a/b", ClientSecret: keystore.NewSecret(test.secret), AuthStyle: test.style, Encoding: test.encoding, Resource: test.resource}
-			if _, err := (&Client{Version: "1.2.3"}).Refresh(t.Context(), e, keystore.NewSecret("a<&\"鍵"), nil); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, testenv.Err((&Client{Version: "1.2.3"}).Refresh(t.Context(), e, keystore.NewSecret("a<&\"鍵"), nil)))
 			if got.body != test.body || got.length != int64(len(test.body)) {
 				t.Errorf("body %q of %d", got.body, got.length)
 			}
@@ -336,9 +334,7 @@ func TestTokenPrintsNoSecret(t *testing.T) {
 // come: net/http asks once more, and would cut the answer off on an error.
 func TestGateReadToItsEnd(t *testing.T) {
 	g := &gate{body: bytes.NewReader([]byte("spent"))}
-	if _, err := io.CopyN(io.Discard, g, 5); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(io.CopyN(io.Discard, g, 5)))
 	g.shut()
 	if _, err := g.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("after the end: %v, want io.EOF", err)

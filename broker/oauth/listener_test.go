@@ -23,9 +23,7 @@ func wait(t *testing.T, l *Listener, a *Authorization) <-chan *Callback {
 	came := make(chan *Callback, 1)
 	go func() {
 		c, err := l.Wait(t.Context(), a)
-		if err != nil {
-			t.Error(err)
-		}
+		testenv.Check(t, err)
 		came <- c
 	}()
 	t.Cleanup(l.Close)

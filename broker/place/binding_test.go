@@ -8,6 +8,7 @@ import (
 
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/testenv"
 )
 
 // bindings are directories that are bound.
@@ -21,9 +22,7 @@ type bindings struct {
 func newBindings(t *testing.T) *bindings {
 	t.Helper()
 	dir, err := filepath.EvalSymlinks(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	return &bindings{t: t, dir: dir, home: filepath.Join(dir, "authferry"), idx: &index.Index{}}
 }
 
@@ -31,21 +30,12 @@ func newBindings(t *testing.T) *bindings {
 func (w *bindings) at(path ...string) string {
 	w.t.Helper()
 	dir := filepath.Join(append([]string{w.dir}, path...)...)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, os.MkdirAll(dir, 0o700))
 	return dir
 }
 
 func (w *bindings) bind(dir, provider, pool string) {
 	w.idx.Bindings = append(w.idx.Bindings, index.Binding{Dir: dir, Provider: provider, Pool: pool})
-}
-
-func (w *bindings) link(to, from string) {
-	w.t.Helper()
-	if err := os.Symlink(to, from); err != nil {
-		w.t.Skip("needs symbolic links: ", err)
-	}
 }
 
 // expect checks to which pool dir is bound for a provider, or which error says so.
@@ -82,13 +72,11 @@ func TestBindingOnAServer(t *testing.T) {
 	}
 	server := w.at("server")
 	table, err := readMounts()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	table = append(table, mount{id: "share", parent: (&Mounts{table: table, top: topMount(table)}).at(w.dir).id, device: "0:999", root: "/", point: server})
 	readMounts = func() ([]mount, error) { return table, nil }
 	t.Cleanup(func() { readMounts = mountTable })
-	w.link(server, filepath.Join(w.dir, "to"))
+	testenv.Symlink(t, server, filepath.Join(w.dir, "to"))
 	for name, dir := range map[string]string{
 		"on it":           filepath.Join(server, "job"), // which isn't there: nobody looks
 		"by a link to it": filepath.Join(w.dir, "to", "a", "job"),
@@ -113,9 +101,7 @@ func TestBindingBelowAnOverlay(t *testing.T) {
 	w := newBindings(t)
 	merged := w.at("merged")
 	table, err := readMounts()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	table = append(table, mount{id: "overlay", parent: (&Mounts{table: table, top: topMount(table)}).at(w.dir).id, device: "0:999", root: "/", point: merged,
 		local: true, layers: []string{filepath.Join(w.dir, "lower"), filepath.Join(w.dir, "upper")}})
 	readMounts = func() ([]mount, error) { return table, nil }

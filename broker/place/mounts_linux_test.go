@@ -3,6 +3,8 @@ package place
 import (
 	"slices"
 	"testing"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 // A table of mounts says which paths are one directory, and which are on a server.
@@ -22,9 +24,7 @@ func TestMounts(t *testing.T) {
 40 30 0:55 / /srv/alias/sub rw - tmpfs tmpfs rw
 41 27 0:56 / /merged rw - overlay o rw,lowerdir=/home/ada/two\040words:relative:/srv,upperdir=/home/ada/up,workdir=/home/ada/wk,lowerdir+=/opt/a
 `)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	m := &Mounts{table: table, top: topMount(table), home: "/home/ada/.config/authferry"}
 	m.own = m.at(m.home)
 	for path, names := range map[string][]string{

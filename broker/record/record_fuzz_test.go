@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/testenv"
 )
 
 // Whatever stands in a keystore item, it is a record that survives a round trip
@@ -16,9 +17,7 @@ func FuzzRecord(f *testing.F) {
 	acc := Access{Account: "acc_aaaaaaaaaaaaaaaa", Generation: 3, AccessToken: keystore.NewSecret("canary"), ObtainedAt: time.Unix(1, 0).UTC(), ExpiresAt: time.Unix(9, 0).UTC()}
 	for _, encode := range []func() (keystore.Secret, error){g.Encode, acc.Encode} {
 		s, err := encode()
-		if err != nil {
-			f.Fatal(err)
-		}
+		testenv.Must(f, err)
 		f.Add(s.Reveal())
 		f.Add(strings.Replace(s.Reveal(), `"v":1`, `"v":2`, 1))
 		f.Add(s.Reveal()[:len(s.Reveal())/2])

@@ -17,6 +17,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/testenv"
 )
 
 // blow is what happens to the folder, its locks or its processes while a refresh
@@ -55,22 +56,16 @@ func impatient(t *testing.T) string {
 			value      time.Duration
 		}{{"oauth/client.go", "defaultTimeout", waitsForProvider}, {"folder/commit.go", "StorePatience", waitsForStore}} {
 			source, err := filepath.Abs(filepath.Join("..", c.file))
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, err)
 			text, err := os.ReadFile(source)
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, err)
 			declared := regexp.MustCompile(`(?m)^(\s+` + c.name + `\s+= ).*$`)
 			if n := len(declared.FindAll(text, -1)); n != 1 {
 				t.Fatalf("%s is declared %d times in %s", c.name, n, source)
 			}
 			overlay.Replace[source] = filepath.Join(dir, c.name+".go")
 			text = declared.ReplaceAll(text, fmt.Appendf(nil, "${1}time.Duration(%d)", c.value))
-			if err := os.WriteFile(overlay.Replace[source], text, 0o600); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, os.WriteFile(overlay.Replace[source], text, 0o600))
 		}
 		data, err := json.Marshal(overlay)
 		path := filepath.Join(dir, "overlay.json")
@@ -127,9 +122,7 @@ func (m *model) spoil(struck blow, all []index.Account, steps []*step) {
 	if struck != "" {
 		latency += 100 * time.Millisecond
 	}
-	if err := m.server.Configure(func(c *brokertest.Config) { c.Latency = latency }); err != nil {
-		m.t.Fatal(err)
-	}
+	testenv.Must(m.t, m.server.Configure(func(c *brokertest.Config) { c.Latency = latency }))
 }
 
 // inflict strikes while a request is at the provider, of which there had been so many
@@ -211,9 +204,7 @@ func (m *model) relocate() {
 const asideSuffix = ".aside"
 
 func (m *model) rename(from, to string) {
-	if err := os.Rename(from, to); err != nil {
-		m.t.Fatal(err)
-	}
+	testenv.Must(m.t, os.Rename(from, to))
 }
 
 // putBack puts the folder back. Nothing may have made another one in its place.

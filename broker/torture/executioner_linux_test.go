@@ -16,6 +16,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 // The executioner runs a command under ptrace and kills a process of it with
@@ -73,9 +75,7 @@ func init() {
 func executed(t testing.TB, cmd *exec.Cmd, who victim, n int) (*exec.Cmd, func() execution) {
 	t.Helper()
 	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	report := filepath.Join(t.TempDir(), "execution")
 	args := append([]string{string(who), strconv.Itoa(n), report, cmd.Path}, cmd.Args[1:]...)
 	traced := exec.Command(self, args...)

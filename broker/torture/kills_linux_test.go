@@ -16,6 +16,7 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/keystore/keystoretest"
 	"github.com/authferry/authferry/proofs"
+	"github.com/authferry/authferry/testenv"
 )
 
 // operation is a command whose processes are killed at each system call that
@@ -310,9 +311,7 @@ var users atomic.Int64
 // wrong.
 func (o operation) killed(t *testing.T, server *brokertest.Server, keychain []string, who victim, n int) (e execution, outcome string, broken []string) {
 	home, err := os.MkdirTemp("", "af")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	defer os.RemoveAll(home)
 	w := openWorld(t, program(t), home, server, keychain)
 	user := fmt.Sprintf("u%d", users.Add(1))

@@ -226,9 +226,7 @@ func (w *world) grant(user string, ttl time.Duration) string {
 	data, err := json.Marshal(map[string]any{
 		"access_token": g.AccessToken, "refresh_token": g.RefreshToken, "expires_at": time.Now().Add(ttl).UTC().Format(time.RFC3339),
 	})
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, err)
 	return string(data)
 }
 
@@ -259,14 +257,10 @@ func (w *world) good(token string) bool {
 		return false
 	}
 	req, err := http.NewRequest(http.MethodGet, w.server.URL+"/userinfo", http.NoBody)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, err)
 	req.Header.Set("Authorization", "Bearer "+token)
 	res, err := w.server.Client().Do(req)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	testenv.Must(w.t, err)
 	_, _ = io.Copy(io.Discard, res.Body)
 	_ = res.Body.Close()
 	return res.StatusCode == http.StatusOK

@@ -19,6 +19,7 @@ import (
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/keystore/keystoretest"
 	"github.com/authferry/authferry/proofs"
+	"github.com/authferry/authferry/testenv"
 )
 
 // regime says what may happen in a world, and so what may come of it.
@@ -128,13 +129,9 @@ func TestRandomSchedules(t *testing.T) {
 func newModel(t *testing.T, n *tally, how regime, keychain []string, from uint64) *model {
 	cfg := brokertest.Config{Rotation: how.rotation, Grace: 24 * time.Hour, SignedIn: "ada@example.com"}
 	home, err := os.MkdirTemp("", "af")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	server, err := brokertest.Start(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	bin, short := program(t), *duration > 0 && (n.worlds+n.worlds/len(regimes))%2 == 1
 	if short {
 		bin = impatient(t)
@@ -281,9 +278,7 @@ func (m *model) takeover() *step {
 	g := m.server.Issue(fmt.Sprintf("p%d", m.people))
 	path := filepath.Join(m.elsewhere, strconv.Itoa(m.people), "auth.json")
 	text := fmt.Sprintf(`{"sim":{"type":"oauth","refresh":%q,"access":%q,"expires":%d}}`, g.RefreshToken, g.AccessToken, time.Now().Add(time.Hour).UnixMilli())
-	if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)); err != nil {
-		m.t.Fatal(err)
-	}
+	testenv.Must(m.t, errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)))
 	return &step{args: []string{"import", "opencode", path, "--move", "--json"}, moved: g.RefreshToken}
 }
 
@@ -466,7 +461,7 @@ func (m *model) change(f func(*index.Account)) {
 // allowRetry lets the back-off pass, and the pause between two refused tokens.
 func (w *world) allowRetry(t testing.TB) {
 	t.Helper()
-	if err := index.At(w.dir).Update(t.Context(), index.Durable, func(idx *index.Index) error {
+	testenv.Check(t, index.At(w.dir).Update(t.Context(), index.Durable, func(idx *index.Index) error {
 		for i := range idx.Accounts {
 			a := &idx.Accounts[i]
 			a.RejectedAt = time.Time{}
@@ -475,7 +470,5 @@ func (w *world) allowRetry(t testing.TB) {
 			}
 		}
 		return nil
-	}); err != nil {
-		t.Error(err)
-	}
+	}))
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/keystore/keystoretest"
 	"github.com/authferry/authferry/proofs"
+	"github.com/authferry/authferry/testenv"
 )
 
 // await returns when the ledger is as wanted.
@@ -52,9 +53,7 @@ func TestKilledWhileTheServerAnswers(t *testing.T) {
 				done := make(chan result, 1)
 				go func() { done <- w.run("", "token", "--account", id, "--json") }()
 				w.await(t, func(l brokertest.Ledger) bool { return l.Refreshes("ada") == 1 })
-				if err := syscall.Kill(w.requester(t, id), syscall.SIGKILL); err != nil {
-					t.Fatal(err)
-				}
+				testenv.Must(t, syscall.Kill(w.requester(t, id), syscall.SIGKILL))
 				got := <-done
 				spent := kind == brokertest.Rotate || kind == brokertest.Strict
 				switch {
@@ -100,9 +99,7 @@ func TestStoppedRotator(t *testing.T) {
 	go w.run("", "refresh", id)
 	w.await(t, func(l brokertest.Ledger) bool { return l.Refreshes("ada") == 1 })
 	pid := w.requester(t, id)
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, syscall.Kill(pid, syscall.SIGSTOP))
 	close(release)
 	w.env = append(w.env, "AUTHFERRY_LOCK_TIMEOUT=300ms", "AUTHFERRY_HTTP_TIMEOUT=1s")
 	if got := w.run("", "token", "--account", id); got.code != 0 {
@@ -111,9 +108,7 @@ func TestStoppedRotator(t *testing.T) {
 	if got := w.run("", "refresh", id); got.code != 7 && got.code != 8 {
 		t.Errorf("beside a stopped rotator: exit code %d: %s", got.code, got.err)
 	}
-	if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, syscall.Kill(pid, syscall.SIGCONT))
 	w.settle()
 	if got := w.run("", "token", "--account", id); got.code != 0 || !w.good(got.out) {
 		t.Errorf("afterwards: exit code %d: %s", got.code, got.err)
@@ -131,9 +126,7 @@ func TestChildrenHoldNoLocks(t *testing.T) {
 	ready := filepath.Join(w.home, "ready")
 	cmd := w.command("exec", "--account", id, "--env", "TOKEN", "--", "sh", "-c", "echo >"+ready+"; exec sleep 300")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, cmd.Start())
 	defer func() {
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 		_ = cmd.Wait()
@@ -269,16 +262,10 @@ func TestKeystoreFromBackup(t *testing.T) {
 			w := newWorld(t, brokertest.New(t, brokertest.Config{Rotation: kind}), nil)
 			id := w.add("ada", -time.Second)
 			backup := filepath.Join(t.TempDir(), "vault")
-			if err := os.CopyFS(backup, os.DirFS(filepath.Join(w.dir, "vault"))); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, os.CopyFS(backup, os.DirFS(filepath.Join(w.dir, "vault"))))
 			w.must("", "refresh", id)
-			if err := os.RemoveAll(filepath.Join(w.dir, "vault")); err != nil {
-				t.Fatal(err)
-			}
-			if err := os.CopyFS(filepath.Join(w.dir, "vault"), os.DirFS(backup)); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, os.RemoveAll(filepath.Join(w.dir, "vault")))
+			testenv.Must(t, os.CopyFS(filepath.Join(w.dir, "vault"), os.DirFS(backup)))
 			if got := w.run("", "token", "--account", id); got.code != want || want == 0 && !w.good(got.out) {
 				t.Errorf("exit code %d, want %d: %s", got.code, want, got.err)
 			}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 // Every number has its row, and every row names tests that exist.
@@ -60,25 +62,19 @@ func sourceOf(t *testing.T, dir string) string {
 	var all strings.Builder
 	for _, pattern := range []string{"*.go", "testdata/*"} {
 		paths, err := filepath.Glob(filepath.Join("..", "..", filepath.FromSlash(dir), pattern))
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		for _, path := range paths {
 			all.WriteString(filepath.Base(path) + "\n")
 			if strings.HasSuffix(path, ".go") {
 				data, err := os.ReadFile(path)
-				if err != nil {
-					t.Fatal(err)
-				}
+				testenv.Must(t, err)
 				all.Write(data)
 			}
 		}
 	}
 	// The servers' kinds name subtests too.
 	data, err := os.ReadFile(filepath.Join("..", "brokertest", "rotation.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	all.Write(data)
 	return all.String()
 }
@@ -107,9 +103,7 @@ func TestMatrix(t *testing.T) {
 {"Action":"output","Test":"TestKillPoints/strict/K2","Output":"    rotate_test.go:151: came of it: a token, 1 sent\n"}
 {"Action":"fail","Test":"TestKilledWhileTheServerAnswers/grace-new_K9"}
 `))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	var b strings.Builder
 	printMatrix(&b, cells)
 	if want := `rotator killed at  grace-new  strict

@@ -79,12 +79,8 @@ func (b *chromium) call(method string, params, result any) {
 		request["sessionId"] = b.session
 	}
 	data, err := json.Marshal(request)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	if _, err := b.in.Write(append(data, 0)); err != nil {
-		b.t.Fatal(err)
-	}
+	testenv.Must(b.t, err)
+	testenv.Must(b.t, testenv.Err(b.in.Write(append(data, 0))))
 	for {
 		data, err := b.out.ReadBytes(0)
 		if err != nil {
@@ -95,9 +91,7 @@ func (b *chromium) call(method string, params, result any) {
 			Error  json.RawMessage
 			Result json.RawMessage
 		}
-		if err := json.Unmarshal(bytes.TrimSuffix(data, []byte{0}), &answer); err != nil {
-			b.t.Fatal(err)
-		}
+		testenv.Must(b.t, json.Unmarshal(bytes.TrimSuffix(data, []byte{0}), &answer))
 		if answer.ID != b.calls {
 			continue
 		}
@@ -105,9 +99,7 @@ func (b *chromium) call(method string, params, result any) {
 			b.t.Fatalf("%s: %s", method, answer.Error)
 		}
 		if result != nil {
-			if err := json.Unmarshal(answer.Result, result); err != nil {
-				b.t.Fatal(err)
-			}
+			testenv.Must(b.t, json.Unmarshal(answer.Result, result))
 		}
 		return
 	}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/testenv"
 )
 
 // completionTests are command lines whose last word is being written, and what may
@@ -118,13 +119,9 @@ func sameLines(a, b string) bool {
 func (s *scene) bin() string {
 	s.T.Helper()
 	self, err := os.Executable()
-	if err != nil {
-		s.T.Fatal(err)
-	}
+	testenv.Must(s.T, err)
 	bin := filepath.Join(s.Root, "bin")
-	if err := os.MkdirAll(bin, 0o700); err != nil {
-		s.T.Fatal(err)
-	}
+	testenv.Must(s.T, os.MkdirAll(bin, 0o700))
 	if err := os.Symlink(self, filepath.Join(bin, "authferry")); err != nil && !errors.Is(err, fs.ErrExist) {
 		s.T.Skip("needs symbolic links: ", err)
 	}

@@ -35,9 +35,7 @@ func TestNoLeaksInCores(t *testing.T) {
 			err = cmd.Start()
 		}
 		testenv.Must(t, err)
-		if _, err := io.WriteString(stdin, apiKey+"\n"); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, testenv.Err(io.WriteString(stdin, apiKey+"\n")))
 		// The key has been read once the pipe is empty and the program sleeps in
 		// another read, or for good.
 		awaitEmpty(t, stdin)
@@ -61,9 +59,7 @@ func TestNoLeaksInCores(t *testing.T) {
 	if crash("authferry", "login", "anthropic", "--api-key-stdin", "--label", "Key") {
 		t.Error("a core was dumped")
 	}
-	if err := s.leaked(); err != nil {
-		t.Error(err)
-	}
+	testenv.Check(t, s.leaked())
 	if !crash("careless") {
 		t.Skip("needs core dumps, to show that another program leaves one: ulimit -H -c unlimited")
 	}

@@ -117,9 +117,7 @@ func (s *scene) theirLogins() map[string]string {
 		"antigravity": `{"version":4,"accounts":[{"email":"a@example.com","refreshToken":"afrt_6"},{"email":"b@example.com","refreshToken":""}],"activeIndex":0}`,
 	} {
 		files[program] = filepath.Join(dir, program+".json")
-		if err := os.WriteFile(files[program], []byte(text), 0o600); err != nil {
-			s.T.Fatal(err)
-		}
+		testenv.Must(s.T, os.WriteFile(files[program], []byte(text), 0o600))
 	}
 	return files
 }
@@ -135,12 +133,8 @@ func (s *scene) theirSettings() {
 		".docker/config.json":            `{"auths":{"r.example":{"auth":"SECRET"}}}`,
 	} {
 		path = filepath.Join(s.Root, "home", filepath.FromSlash(path))
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			s.T.Fatal(err)
-		}
-		if err := os.WriteFile(path, []byte(strings.ReplaceAll(text, "SECRET", theirSecret)), 0o600); err != nil {
-			s.T.Fatal(err)
-		}
+		testenv.Must(s.T, os.MkdirAll(filepath.Dir(path), 0o700))
+		testenv.Must(s.T, os.WriteFile(path, []byte(strings.ReplaceAll(text, "SECRET", theirSecret)), 0o600))
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/testenv"
 )
 
 // hostileFacts are facts as files, providers and people bring them.
@@ -148,9 +149,7 @@ func split(t *testing.T, lines []string) [][]string {
 	cmd := exec.CommandContext(t.Context(), "sh")
 	cmd.Stdin, cmd.Dir = strings.NewReader(script.String()), t.TempDir()
 	out, err := cmd.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	all := strings.Split(strings.TrimSuffix(string(out), "\x00\n\x00"), "\x00\n\x00")
 	if left, err := os.ReadDir(cmd.Dir); err != nil || len(left) > 0 || len(all) != len(lines) {
 		t.Fatalf("%d lines became %d, and left %v (%v)", len(lines), len(all), left, err)

@@ -81,9 +81,7 @@ func TestHostileFolder(t *testing.T) {
 			for path := range maps.Keys(now) {
 				t.Errorf("%s is new: %.200q", path, now[path])
 			}
-			if err := v.leaked(); err != nil {
-				t.Error(err)
-			}
+			testenv.Check(t, v.leaked())
 			if l := v.Server.Ledger(); len(l.Reuse) != 0 {
 				t.Errorf("a refresh token was sent twice: %+v", l.Reuse)
 			}
@@ -193,9 +191,7 @@ var hostile = []struct {
 	}},
 	{name: "index: another key file", do: func(v *victim) {
 		key := filepath.Join(v.Root, "home", "evil-key.txt")
-		if err := keystore.InitKeyFile(key); err != nil {
-			v.T.Fatal(err)
-		}
+		testenv.Must(v.T, keystore.InitKeyFile(key))
 		v.edit(func(index map[string]any, _ []map[string]any) { index["key_file"] = key })
 		data, _ := os.ReadFile(key)
 		// leaked looks for the keys of age.
@@ -288,9 +284,7 @@ var hostile = []struct {
 		files := v.vault()
 		for i, path := range files {
 			data, err := os.ReadFile(files[(i+1)%len(files)])
-			if err != nil {
-				v.T.Fatal(err)
-			}
+			testenv.Must(v.T, err)
 			defer v.write(path, string(data))
 		}
 	}},
@@ -314,13 +308,9 @@ var hostile = []struct {
 	{name: "links: vault and locks are elsewhere", links: true, do: func(v *victim) {
 		for _, name := range []string{"vault", "locks"} {
 			elsewhere := filepath.Join(v.Root, "home", name)
-			if err := os.CopyFS(elsewhere, os.DirFS(filepath.Join(v.Dir, name))); err != nil {
-				v.T.Fatal(err)
-			}
+			testenv.Must(v.T, os.CopyFS(elsewhere, os.DirFS(filepath.Join(v.Dir, name))))
 			v.write(filepath.Join(elsewhere, "mine.tmp"), "mine")
-			if err := os.RemoveAll(filepath.Join(v.Dir, name)); err != nil {
-				v.T.Fatal(err)
-			}
+			testenv.Must(v.T, os.RemoveAll(filepath.Join(v.Dir, name)))
 			v.link(name, elsewhere)
 		}
 	}},
@@ -338,9 +328,7 @@ var hostile = []struct {
 		}
 		for _, path := range paths {
 			_ = os.Remove(path)
-			if err := os.Link(mine, path); err != nil {
-				v.T.Fatal(err)
-			}
+			testenv.Must(v.T, os.Link(mine, path))
 		}
 	}},
 	{name: "links: from the locks to other files", links: true, do: func(v *victim) {

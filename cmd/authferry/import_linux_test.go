@@ -83,16 +83,10 @@ func newMove(t *testing.T) *move {
 func (m *move) killAt(call string, n int) bool {
 	m.T.Helper()
 	self, err := os.Executable()
-	if err != nil {
-		m.T.Fatal(err)
-	}
+	testenv.Must(m.T, err)
 	program := filepath.Join(m.Root, "authferry-program", "authferry")
-	if err := os.MkdirAll(filepath.Dir(program), 0o700); err != nil {
-		m.T.Fatal(err)
-	}
-	if err := os.Symlink(self, program); err != nil {
-		m.T.Fatal(err)
-	}
+	testenv.Must(m.T, os.MkdirAll(filepath.Dir(program), 0o700))
+	testenv.Must(m.T, os.Symlink(self, program))
 	cmd := exec.CommandContext(m.T.Context(), "strace", "-f", "-qq", "-o", os.DevNull, "-e", "trace="+call,
 		"-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", call, n), program, "import", "opencode", "--move")
 	cmd.Env, cmd.Dir = append(slices.Clone(m.Env), "GOMAXPROCS=1"), m.Root

@@ -10,6 +10,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
+	"github.com/authferry/authferry/testenv"
 )
 
 // issue FILE USER… logs each user in at the script's server and writes the tokens
@@ -35,8 +36,6 @@ func (s *scene) foreign() string {
 	g := s.Server.Issue("eve")
 	path := filepath.Join(s.T.TempDir(), "auth.json")
 	text := fmt.Sprintf(`{"sim":{"type":"oauth","refresh":%q,"access":%q,"expires":4102358400000}}`, g.RefreshToken, g.AccessToken)
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		s.T.Fatal(err)
-	}
+	testenv.Must(s.T, os.WriteFile(path, []byte(text), 0o600))
 	return path
 }

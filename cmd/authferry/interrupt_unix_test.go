@@ -53,13 +53,9 @@ func (s *scene) interrupt(sig syscall.Signal, when func(brokertest.Ledger) bool,
 	s.T.Helper()
 	cmd := s.Command(args...)
 	cmd.Stdout, cmd.Stderr = new(bytes.Buffer), new(bytes.Buffer)
-	if err := cmd.Start(); err != nil {
-		s.T.Fatal(err)
-	}
+	testenv.Must(s.T, cmd.Start())
 	s.Await("the request of "+strings.Join(args, " "), when)
-	if err := cmd.Process.Signal(sig); err != nil {
-		s.T.Fatal(err)
-	}
+	testenv.Must(s.T, cmd.Process.Signal(sig))
 	return s.Finish(cmd)
 }
 
@@ -73,13 +69,9 @@ func (s *scene) afterAWhile(sig syscall.Signal, in *os.File, args ...string) aut
 		if in != nil {
 			cmd.Stdin = in
 		}
-		if err := cmd.Start(); err != nil {
-			s.T.Fatal(err)
-		}
+		testenv.Must(s.T, cmd.Start())
 		time.Sleep(patience)
-		if err := cmd.Process.Signal(sig); err != nil {
-			s.T.Fatal(err)
-		}
+		testenv.Must(s.T, cmd.Process.Signal(sig))
 		stuck := time.AfterFunc(20*time.Second, func() { _ = cmd.Process.Kill() })
 		got := s.Finish(cmd)
 		stuck.Stop()
@@ -153,12 +145,10 @@ func TestInterruptedAtAMuteKeychain(t *testing.T) {
 	s := newScene(t, brokertest.Config{})
 	s.Must("", "provider", "add", "sim", "--issuer", s.Server.URL, "--client-id", "authferry-sim")
 	s.Must(s.Grant("ada", time.Hour), "import", "grant", "sim", "--label", "Ada")
-	if err := index.At(s.Dir).Update(t.Context(), index.Durable, func(ix *index.Index) error {
+	testenv.Must(t, index.At(s.Dir).Update(t.Context(), index.Durable, func(ix *index.Index) error {
 		ix.Keystore = string(keystore.Keychain)
 		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
+	}))
 	dir, err := os.MkdirTemp("", "bus") // the path of a socket has to be short
 	testenv.Must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })

@@ -163,9 +163,7 @@ func TestNoLeaksOnATerminal(t *testing.T) {
 		t.Error("nothing was coloured: was it a terminal?")
 	}
 	s.Rest()
-	if err := s.leaked(); err != nil {
-		t.Error(err)
-	}
+	testenv.Check(t, s.leaked())
 }
 
 // atTerminal runs a command whose stdin, stdout and stderr are a terminal, at
@@ -177,21 +175,15 @@ func (s *scene) atTerminal(typed string, args ...string) authferrytest.Outcome {
 	ctx, cancel := context.WithTimeout(s.T.Context(), 2*time.Minute)
 	defer cancel()
 	self, err := os.Executable()
-	if err != nil {
-		s.T.Fatal(err)
-	}
+	testenv.Must(s.T, err)
 	cmd := exec.CommandContext(ctx, self)
 	cmd.Args = append([]string{"authferry"}, args...)
 	cmd.Env, cmd.Dir = s.Env, s.Root
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = terminal, terminal, terminal
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	if err := cmd.Start(); err != nil {
-		s.T.Fatal(err)
-	}
+	testenv.Must(s.T, cmd.Start())
 	_ = terminal.Close()
-	if _, err := io.WriteString(master, typed+strings.Repeat("\n\x04", 8)); err != nil {
-		s.T.Fatal(err)
-	}
+	testenv.Must(s.T, testenv.Err(io.WriteString(master, typed+strings.Repeat("\n\x04", 8))))
 	var shown bytes.Buffer
 	if _, err := shown.ReadFrom(master); err != nil && !errors.Is(err, syscall.EIO) { // EIO: nobody has it open any more
 		s.T.Fatal(err)

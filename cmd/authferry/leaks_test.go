@@ -81,9 +81,7 @@ func TestNoLeaks(t *testing.T) {
 				l.Release()
 			}
 			s.Rest()
-			if err := s.leaked(); err != nil {
-				t.Error(err)
-			}
+			testenv.Check(t, s.leaked())
 		})
 	}
 }
@@ -149,9 +147,7 @@ func TestLeaksAreFound(t *testing.T) {
 		err = cmd.Start()
 	}
 	testenv.Must(t, err)
-	if _, err := stdout.Read(make([]byte, 6)); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(stdout.Read(make([]byte, 6))))
 	found := 0
 	for _, p := range s.processes() {
 		if strings.Contains(p.args, token) && strings.Contains(p.env, token) {
@@ -217,9 +213,7 @@ func TestNoLeaksWhileRotating(t *testing.T) {
 	if rotators != 1 {
 		t.Errorf("%d rotators were looked at, want 1", rotators)
 	}
-	if err := s.leaked(); err != nil {
-		t.Error(err)
-	}
+	testenv.Check(t, s.leaked())
 	close(answer)
 	got := s.Finish(cmd)
 	s.wantSilence(got, []string{"token"})
@@ -227,9 +221,7 @@ func TestNoLeaksWhileRotating(t *testing.T) {
 		t.Errorf("token: exit code %d: %s", got.Code, got.Err)
 	}
 	s.Rest()
-	if err := s.leaked(); err != nil {
-		t.Error(err)
-	}
+	testenv.Check(t, s.leaked())
 }
 
 type process struct{ pid, args, env string }
@@ -241,9 +233,7 @@ func (s *scene) processes() (found []process) {
 		s.T.Skip("needs root: authferry shows its environment to nobody else")
 	}
 	dirs, err := filepath.Glob("/proc/[0-9]*")
-	if err != nil {
-		s.T.Fatal(err)
-	}
+	testenv.Must(s.T, err)
 	for _, dir := range dirs {
 		args, err := os.ReadFile(filepath.Join(dir, "cmdline"))
 		if err != nil {
@@ -276,7 +266,5 @@ func TestNoLeaksIntoExec(t *testing.T) {
 		}
 	}
 	s.Rest()
-	if err := s.leaked(); err != nil {
-		t.Error(err)
-	}
+	testenv.Check(t, s.leaked())
 }

@@ -213,9 +213,7 @@ func TestLoginAtRealServer(t *testing.T) {
 		}
 		return err
 	})
-	if err != nil {
-		t.Error(err)
-	}
+	testenv.Check(t, err)
 }
 
 // The paste flow in all its forms, through a pipe: what a person copies from the
@@ -303,9 +301,7 @@ func TestInterruptedLogin(t *testing.T) {
 	m.must("provider", "add", "sim", "--issuer", s.URL, "--client-id", "authferry-sim")
 	for _, flow := range []string{"browser", "paste", "device"} {
 		cmd := m.command("login", "sim", "--flow", flow, "--no-browser")
-		if _, err := cmd.StdinPipe(); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, testenv.Err(cmd.StdinPipe()))
 		stderr, err := cmd.StderrPipe()
 		testenv.Must(t, err)
 		testenv.Must(t, cmd.Start())

@@ -15,6 +15,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/proofs"
+	"github.com/authferry/authferry/testenv"
 )
 
 // A loop of 200 requests, each with processes of its own, against an API that
@@ -38,11 +39,9 @@ func TestLoopOfRequestsNeedsNobody(t *testing.T) {
 			// quota is spent.
 			pace := time.Since(began) / time.Duration(len(users)+2)
 			window := min(max(4*time.Second, time.Duration(4*quota)*pace), 50*time.Second)
-			if err := l.server.Configure(func(c *brokertest.Config) {
+			testenv.Must(t, l.server.Configure(func(c *brokertest.Config) {
 				c.Quota = brokertest.Quota{Requests: quota, Window: window, Dialect: dialect}
-			}); err != nil {
-				t.Fatal(err)
-			}
+			}))
 			l.run(total, window)
 
 			sum, refused := 0, 0
@@ -87,9 +86,7 @@ func (l *loop) populate(users []string) {
 	l.authferry("", "provider", "add", "sim", "--issuer", l.server.URL, "--client-id", "authferry-sim", "--api-origin", l.server.URL)
 	for _, u := range users {
 		grant, err := json.Marshal(l.server.Issue(u))
-		if err != nil {
-			l.t.Fatal(err)
-		}
+		testenv.Must(l.t, err)
 		l.authferry(string(grant), "import", "grant", "sim", "--label", u)
 	}
 }
@@ -129,9 +126,7 @@ func (l *loop) run(total int, longest time.Duration) {
 			status, header, body := l.call(use.AccessToken)
 			name := use.Account.Label
 			report, err := json.Marshal(map[string]any{"lease": use.Lease, "status": status, "headers": header, "body": body})
-			if err != nil {
-				l.t.Fatal(err)
-			}
+			testenv.Must(l.t, err)
 			if status == http.StatusOK {
 				l.answered[name]++
 				streak[name]++
@@ -177,18 +172,12 @@ func (l *loop) decode(data []byte, document any) {
 func (l *loop) call(token string) (status int, header http.Header, body string) {
 	l.t.Helper()
 	req, err := http.NewRequestWithContext(l.t.Context(), http.MethodGet, l.server.URL+"/api/work", nil)
-	if err != nil {
-		l.t.Fatal(err)
-	}
+	testenv.Must(l.t, err)
 	req.Header.Set("Authorization", "Bearer "+token)
 	res, err := l.server.Client().Do(req)
-	if err != nil {
-		l.t.Fatal(err)
-	}
+	testenv.Must(l.t, err)
 	defer res.Body.Close()
 	data, err := io.ReadAll(res.Body)
-	if err != nil {
-		l.t.Fatal(err)
-	}
+	testenv.Must(l.t, err)
 	return res.StatusCode, res.Header, string(data)
 }

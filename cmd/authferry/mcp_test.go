@@ -100,9 +100,7 @@ func TestMCP(t *testing.T) {
 					t.Errorf("arguments were taken: %v", r)
 				}
 			}
-			if err := session.Ping(t.Context(), nil); err != nil {
-				t.Error(err)
-			}
+			testenv.Check(t, session.Ping(t.Context(), nil))
 			if err := session.Close(); err != nil {
 				t.Errorf("the server did not end well: %v\n%s", err, said)
 			}
@@ -233,9 +231,7 @@ func TestMCPTerminated(t *testing.T) {
 	out, err := cmd.StdoutPipe()
 	testenv.Must(t, err)
 	testenv.Must(t, cmd.Start())
-	if _, err := in.Write([]byte(`{"jsonrpc":"2.0","id":1,"method":"ping"}` + "\n")); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(in.Write([]byte(`{"jsonrpc":"2.0","id":1,"method":"ping"}`+"\n"))))
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || !strings.Contains(line, `"id":1`) {
 		t.Fatalf("%q, %v", line, err)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/proofs"
+	"github.com/authferry/authferry/testenv"
 )
 
 // running is a run whose command waits for its input to end.
@@ -34,13 +35,9 @@ func (s *scene) startRun(how string) *running {
 	r := &running{s: s, cmd: s.Command("run", "sim", "--", "ask-proxy", how)}
 	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stdin, err := r.cmd.StdinPipe()
-	if err != nil {
-		s.T.Fatal(err)
-	}
+	testenv.Must(s.T, err)
 	stdout, err := r.cmd.StdoutPipe()
-	if err != nil {
-		s.T.Fatal(err)
-	}
+	testenv.Must(s.T, err)
 	r.stdin, r.out = stdin, bufio.NewReader(stdout)
 	r.begin()
 	return r
@@ -50,13 +47,9 @@ func (s *scene) startRun(how string) *running {
 func (r *running) begin() {
 	s := r.s
 	s.T.Helper()
-	if err := r.cmd.Start(); err != nil {
-		s.T.Fatal(err)
-	}
+	testenv.Must(s.T, r.cmd.Start())
 	s.T.Cleanup(func() { _ = syscall.Kill(-r.cmd.Process.Pid, syscall.SIGKILL) })
-	if _, err := fmt.Fscanf(r.out, "ready %d\n", &r.child); err != nil {
-		s.T.Fatal(err)
-	}
+	testenv.Must(s.T, testenv.Err(fmt.Fscanf(r.out, "ready %d\n", &r.child)))
 	for _, p := range s.proxies() {
 		if p.PID == r.cmd.Process.Pid {
 			r.listen = p.Listen
@@ -75,9 +68,7 @@ func (r *running) end() int {
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return exit.ExitCode()
 	}
-	if err != nil {
-		r.s.T.Fatal(err)
-	}
+	testenv.Must(r.s.T, err)
 	return 0
 }
 

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/testenv"
 )
 
 // What quickToken takes, kong takes as well and reads the same out of it.
@@ -42,9 +43,7 @@ func TestQuickViewIsKong(t *testing.T) {
 	for _, args := range [][]string{{"status"}, {"status", "--json"}, {"list"}, {"list", "--json"}} {
 		got, ok := quickView(args)
 		parsed, flags, err := parse(args, streams{in: strings.NewReader(""), out: io.Discard, err: io.Discard})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		if want := parsed.Selected().Target.Addr().Interface(); !ok || !reflect.DeepEqual(got, want) || *flags != (globals{}) {
 			t.Errorf("%q: %+v (%v), kong says %+v", args, got, ok, want)
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/authferry/authferry/broker/brokertest/oidc"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 	"github.com/authferry/authferry/keystore/keystoretest"
+	"github.com/authferry/authferry/testenv"
 )
 
 // session is a person at a desktop: the program as it is installed, a folder,
@@ -83,9 +84,7 @@ func (s *session) imports(g oidc.Grant, label string) {
 		"access_token": g.AccessToken, "refresh_token": g.RefreshToken,
 		"expires_at": time.Now().Add(-time.Minute).Format(time.RFC3339),
 	})
-	if err != nil {
-		s.t.Fatal(err)
-	}
+	testenv.Must(s.t, err)
 	s.must(string(doc), "import", "grant", "acme", "--label", label)
 }
 
@@ -112,9 +111,7 @@ func (s *session) keyring() string {
 func (s *session) refreshToken(label string) (token string) {
 	s.t.Helper()
 	var account struct{ ID string }
-	if err := json.Unmarshal([]byte(s.must("", "info", label, "--json")), &account); err != nil {
-		s.t.Fatal(err)
-	}
+	testenv.Must(s.t, json.Unmarshal([]byte(s.must("", "info", label, "--json")), &account))
 	newest := 0
 	for line := range strings.Lines(s.keyring()) {
 		var record struct {

@@ -15,6 +15,7 @@ import (
 	"github.com/authferry/authferry/broker/brokertest/mcp"
 	"github.com/authferry/authferry/broker/brokertest/oidc"
 	"github.com/authferry/authferry/proofs"
+	"github.com/authferry/authferry/testenv"
 )
 
 // call sends one request to an MCP server, with the headers that authferry prints.
@@ -22,9 +23,7 @@ func call(t *testing.T, s *scene, provider, address string) (status int, body st
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address,
 		strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"x","version":"1"}}}`))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json, text/event-stream")
 	for line := range strings.Lines(s.Must("", "header", provider).Out) {
@@ -32,14 +31,10 @@ func call(t *testing.T, s *scene, provider, address string) (status int, body st
 		req.Header.Set(name, value)
 	}
 	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	return res.StatusCode, string(text)
 }
 
@@ -92,9 +87,7 @@ func TestRemoteServerOfOIDC(t *testing.T) {
 		t.Errorf("%+v", c)
 	}
 	entry, err := os.ReadFile(filepath.Join(s.Dir, "providers.toml"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	_, rest, _ := strings.Cut(string(entry), "client_id = '")
 	id, _, ok := strings.Cut(rest, "'")
 	if !ok || !knownClient(t, p.URL, id) {
@@ -111,13 +104,9 @@ func knownClient(t *testing.T, issuer, id string) bool {
 	t.Helper()
 	here := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	res, err := here.Get(issuer + "/auth?" + url.Values{"client_id": {id}}.Encode())
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	defer res.Body.Close()
 	text, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	return !strings.Contains(string(text), "invalid_client")
 }

@@ -72,9 +72,7 @@ func (s *scene) started(cmd *exec.Cmd) *served {
 	if err == nil {
 		err = cmd.Start()
 	}
-	if err != nil {
-		s.T.Fatal(err)
-	}
+	testenv.Must(s.T, err)
 	s.T.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	v.out = bufio.NewReader(stdout)
 	line, _ := v.out.ReadString('\n')
@@ -168,9 +166,7 @@ func TestServe(t *testing.T) {
 	if got := v.ask(key); !strings.HasPrefix(got, "401 ") {
 		t.Errorf("with the key from before: %s", got)
 	}
-	if err := errors.Join(s.leaked(), authferrytest.Leaked([]string{key, v.key()}, s.Root)); err != nil {
-		t.Error(err)
-	}
+	testenv.Check(t, errors.Join(s.leaked(), authferrytest.Leaked([]string{key, v.key()}, s.Root)))
 }
 
 // Somebody who has the port of a serve that has ended gets to know nothing, whatever

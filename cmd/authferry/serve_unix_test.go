@@ -24,6 +24,7 @@ import (
 
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/proofs"
+	"github.com/authferry/authferry/testenv"
 )
 
 func (v *served) signal(sig os.Signal) { _ = v.cmd.Process.Signal(sig) }
@@ -36,9 +37,7 @@ func (v *served) end() int {
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return exit.ExitCode()
 	}
-	if err != nil {
-		v.s.T.Fatal(err)
-	}
+	testenv.Must(v.s.T, err)
 	return 0
 }
 
@@ -157,14 +156,10 @@ func TestServeUnixSocket(t *testing.T) {
 	client := &http.Client{Transport: &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return net.Dial("unix", path) }, DisableKeepAlives: true}}
 	ask := func(host string) int {
 		r, err := http.NewRequest(http.MethodGet, "http://"+host+"/sim/api/x", http.NoBody)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		r.Header.Set("Authorization", "Bearer "+v.key())
 		res, err := client.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		_ = res.Body.Close()
 		return res.StatusCode
 	}
@@ -191,12 +186,8 @@ func TestServeUnixSocket(t *testing.T) {
 		t.Errorf("%d %s", got.Code, got.Err)
 	}
 	open := filepath.Join(s.Root, "open")
-	if err := os.Mkdir(open, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Chmod(open, 0o777); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Mkdir(open, 0o700))
+	testenv.Must(t, os.Chmod(open, 0o777))
 	if got := s.Run("", "serve", "sim", "--listen", "unix:"+filepath.Join(open, "x.sock")); got.Code != exitUsage || !strings.Contains(got.Err, "only you may have write access") {
 		t.Errorf("%d %s", got.Code, got.Err)
 	}
@@ -207,12 +198,8 @@ func TestServeInADeepFolder(t *testing.T) {
 	t.Parallel()
 	s := newServeScene(t, nil)
 	deep := filepath.Join(s.Root, strings.Repeat("d", 90), "authferry")
-	if err := os.MkdirAll(filepath.Dir(deep), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(s.Dir, deep); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.MkdirAll(filepath.Dir(deep), 0o700))
+	testenv.Must(t, os.Rename(s.Dir, deep))
 	s.Dir = deep
 	s.Env = append(s.Env, "AUTHFERRY_DIR="+deep)
 	v := s.serve()
@@ -238,14 +225,10 @@ func TestServeRestartsUnderLoad(t *testing.T) {
 	t.Parallel()
 	s := newServeScene(t, nil)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	defer func() { _ = l.Close() }()
 	file, err := l.(*net.TCPListener).File()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	defer func() { _ = file.Close() }()
 	v := s.activated(file)
 	if v.url != "http://"+l.Addr().String() {
@@ -313,9 +296,7 @@ func TestServeSocketActivation(t *testing.T) {
 	}
 	s := newServeScene(t, nil)
 	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	address := free.Addr().String()
 	_ = free.Close()
 	args := []string{"--listen=" + address}
@@ -326,9 +307,7 @@ func TestServeSocketActivation(t *testing.T) {
 	}
 	cmd := exec.CommandContext(t.Context(), helper, append(args, filepath.Join(s.Root, "bin", "authferry"), "serve", "sim")...)
 	cmd.Env, cmd.Dir = s.Env, s.Root
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, cmd.Start())
 	defer func() { _ = cmd.Wait() }()
 	defer func() { _ = cmd.Process.Signal(syscall.SIGTERM) }()
 	var key string
@@ -340,13 +319,9 @@ func TestServeSocketActivation(t *testing.T) {
 	}
 	for _, bad := range []string{"0.0.0.0:0", "127.0.0.1:0"} {
 		l, err := net.Listen("tcp", bad)
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		file, err := l.(*net.TCPListener).File()
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		other := newServeScene(t, nil)
 		more := ""
 		if bad == "127.0.0.1:0" {
@@ -382,9 +357,7 @@ func TestServeAndAnotherUser(t *testing.T) {
 func (s *scene) asNobody(args ...string) *exec.Cmd {
 	s.T.Helper()
 	for dir := filepath.Dir(s.Dir); dir != filepath.Dir(dir) && dir != os.TempDir(); dir = filepath.Dir(dir) {
-		if err := os.Chmod(dir, 0o755); err != nil {
-			s.T.Fatal(err)
-		}
+		testenv.Must(s.T, os.Chmod(dir, 0o755))
 	}
 	self, err := os.Executable()
 	var data []byte
@@ -398,9 +371,7 @@ func (s *scene) asNobody(args ...string) *exec.Cmd {
 	if err == nil {
 		err = os.Chmod(filepath.Dir(program), 0o755)
 	}
-	if err != nil {
-		s.T.Fatal(err)
-	}
+	testenv.Must(s.T, err)
 	cmd := exec.CommandContext(s.T.Context(), program, args...)
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
@@ -411,9 +382,7 @@ func (s *scene) asNobody(args ...string) *exec.Cmd {
 func (s *scene) doctorOf(name string) string {
 	s.T.Helper()
 	var doc struct{ Checks []checkDoc }
-	if err := json.Unmarshal([]byte(s.Run("", "doctor", "--json").Out), &doc); err != nil {
-		s.T.Fatal(err)
-	}
+	testenv.Must(s.T, json.Unmarshal([]byte(s.Run("", "doctor", "--json").Out), &doc))
 	var all []string
 	for _, c := range doc.Checks {
 		if c.Name == name {
@@ -454,9 +423,7 @@ func TestServeDoctor(t *testing.T) {
 	wants("leftovers")
 
 	squatter, err := net.Listen("tcp", address)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	wants("proxy", "warning: Claude Code is set up for authferry serve at "+address+", and another program has that port")
 	w := s.serve()
 	wants("proxy", "warning: Claude Code is set up for authferry serve at "+address+", which listens at "+strings.TrimPrefix(w.url, "http://")+" (authferry setup claude-code --proxy)")
@@ -473,16 +440,12 @@ func TestServeDoctor(t *testing.T) {
 	address = strings.TrimPrefix(w.url, "http://")
 	nobody := s.asNobody("--squat", address)
 	stdin, err := nobody.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	stdout, err := nobody.StdoutPipe()
 	if err == nil {
 		err = nobody.Start()
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	line, _ := bufio.NewReader(stdout).ReadString('\n')
 	if line != "ready <nil>\n" {
 		t.Fatalf("the other user can't listen: %s", line)

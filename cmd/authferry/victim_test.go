@@ -69,9 +69,7 @@ func (v *victim) write(path, content string) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(v.Dir, path)
 	}
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		v.T.Fatal(err)
-	}
+	testenv.Must(v.T, os.WriteFile(path, []byte(content), 0o600))
 }
 
 // edit changes index.json as an attacker would: with no regard for anything.
@@ -80,13 +78,9 @@ func (v *victim) edit(change func(index map[string]any, accounts []map[string]an
 	for _, name := range []string{"index.json", "index.json.bak"} {
 		path := filepath.Join(v.Dir, name)
 		data, err := os.ReadFile(path)
-		if err != nil {
-			v.T.Fatal(err)
-		}
+		testenv.Must(v.T, err)
 		var doc map[string]any
-		if err := json.Unmarshal(data, &doc); err != nil {
-			v.T.Fatal(err)
-		}
+		testenv.Must(v.T, json.Unmarshal(data, &doc))
 		var accounts []map[string]any
 		for _, a := range doc["accounts"].([]any) {
 			accounts = append(accounts, a.(map[string]any))
@@ -114,9 +108,7 @@ func (v *victim) outside() map[string]string {
 		}
 		return nil
 	})
-	if err != nil {
-		v.T.Fatal(err)
-	}
+	testenv.Must(v.T, err)
 	return found
 }
 
@@ -139,13 +131,9 @@ func (v *victim) vault() []string {
 func (v *victim) link(from, to string) {
 	v.T.Helper()
 	path := filepath.Join(v.Dir, from)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		v.T.Fatal(err)
-	}
+	testenv.Must(v.T, os.MkdirAll(filepath.Dir(path), 0o700))
 	_ = os.Remove(path)
-	if err := os.Symlink(to, path); err != nil {
-		v.T.Fatal(err)
-	}
+	testenv.Must(v.T, os.Symlink(to, path))
 }
 
 // everywhere are all members of a provider or an account that could name a server.
@@ -182,13 +170,9 @@ func (v *victim) forge() (key string) {
 	v.T.Helper()
 	key = filepath.Join(v.T.TempDir(), "key")
 	forged := filepath.Join(v.T.TempDir(), "vault")
-	if err := keystore.InitKeyFile(key); err != nil {
-		v.T.Fatal(err)
-	}
+	testenv.Must(v.T, keystore.InitKeyFile(key))
 	s, err := keystore.OpenFile(forged, key)
-	if err != nil {
-		v.T.Fatal(err)
-	}
+	testenv.Must(v.T, err)
 	v.edit(func(index map[string]any, accounts []map[string]any) {
 		for _, a := range accounts {
 			for _, kind := range []string{"grant", "access"} {
@@ -196,18 +180,12 @@ func (v *victim) forge() (key string) {
 					doc := map[string]any{"v": 1, "account": a["id"], "generation": 99, "provider": "sim", "refresh_token": "forged", "access_token": "forged", "endpoint": everywhere(v.evil.URL),
 						"origins": []string{v.evil.URL}, "headers": []string{"authorization: Bearer {token}"}, "obtained_at": time.Now(), "token_type": "Bearer"}
 					data, _ := json.Marshal(doc)
-					if err := s.Set(v.T.Context(), fmt.Sprintf("%s/%s/%s:%s", index["store"], a["id"], kind, slot), keystore.NewSecret(string(data))); err != nil {
-						v.T.Fatal(err)
-					}
+					testenv.Must(v.T, s.Set(v.T.Context(), fmt.Sprintf("%s/%s/%s:%s", index["store"], a["id"], kind, slot), keystore.NewSecret(string(data))))
 				}
 			}
 		}
 	})
-	if err := os.RemoveAll(filepath.Join(v.Dir, "vault")); err != nil {
-		v.T.Fatal(err)
-	}
-	if err := os.CopyFS(filepath.Join(v.Dir, "vault"), os.DirFS(forged)); err != nil {
-		v.T.Fatal(err)
-	}
+	testenv.Must(v.T, os.RemoveAll(filepath.Join(v.Dir, "vault")))
+	testenv.Must(v.T, os.CopyFS(filepath.Join(v.Dir, "vault"), os.DirFS(forged)))
 	return key
 }

@@ -84,10 +84,8 @@ func (k *Keyring) Default(t testing.TB) {
 	var made dbus.ObjectPath
 	testenv.Must(t, service.Call(serviceIface+".SearchItems", 0, map[string]string{"program": "other"}).Err)
 	// The daemon's own way round a prompt for the new keyring's password.
-	if err := service.Call("org.gnome.keyring.InternalUnsupportedGuiltRiddenInterface.CreateWithMasterPassword", 0,
-		map[string]dbus.Variant{collectionIface + ".Label": dbus.MakeVariant("work")}, k.password(t)).Store(&made); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, service.Call("org.gnome.keyring.InternalUnsupportedGuiltRiddenInterface.CreateWithMasterPassword", 0,
+		map[string]dbus.Variant{collectionIface + ".Label": dbus.MakeVariant("work")}, k.password(t)).Store(&made))
 	testenv.Must(t, service.Call(serviceIface+".SetAlias", 0, "default", made).Err)
 	k.other = made
 }
@@ -147,12 +145,10 @@ func (k *Keyring) Fill(t testing.TB, n int) {
 		ContentType string
 	}
 	for i := range n {
-		if err := k.conn.Object(busName, loginPath).Call(collectionIface+".CreateItem", 0, map[string]dbus.Variant{
+		testenv.Must(t, k.conn.Object(busName, loginPath).Call(collectionIface+".CreateItem", 0, map[string]dbus.Variant{
 			itemIface + ".Label":      dbus.MakeVariant(fmt.Sprintf("item %d", i)),
 			itemIface + ".Attributes": dbus.MakeVariant(map[string]string{"program": "other", "number": strconv.Itoa(i)}),
-		}, secret{Session: session, Parameters: []byte{}, Value: bytes.Repeat([]byte("s"), 400), ContentType: "text/plain"}, false).Err; err != nil {
-			t.Fatal(err)
-		}
+		}, secret{Session: session, Parameters: []byte{}, Value: bytes.Repeat([]byte("s"), 400), ContentType: "text/plain"}, false).Err)
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/godbus/dbus/v5"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 // Mode is how a Service behaves.
@@ -103,9 +105,7 @@ func (s *Service) SetMode(t testing.TB, mode Mode) {
 	was := s.end(mode)
 	switch {
 	case mode == NoOwner && was != NoOwner:
-		if _, err := s.conn.ReleaseName(busName); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, testenv.Err(s.conn.ReleaseName(busName)))
 	case mode != NoOwner && was == NoOwner:
 		s.own(t)
 	}

@@ -18,15 +18,15 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 // packages is this package's folder; the test is skipped where its packages are absent.
 func packages(t testing.TB) string {
 	t.Helper()
 	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	for {
 		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
 			break
@@ -102,12 +102,8 @@ func StartServer(t testing.TB) string {
 	var complaints bytes.Buffer
 	server.Stderr = &complaints
 	stdout, err := server.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := server.Start(); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
+	testenv.Must(t, server.Start())
 	t.Cleanup(func() {
 		cancel()
 		_ = server.Wait() // it is killed
@@ -128,9 +124,7 @@ func StartServer(t testing.TB) string {
 func freePort(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	defer l.Close()
 	addr, ok := l.Addr().(*net.TCPAddr)
 	if !ok {

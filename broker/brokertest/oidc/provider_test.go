@@ -103,9 +103,7 @@ func TestDelay(t *testing.T) {
 	p := Start(t)
 	grant := p.Login(t, "ada")
 	p.Fail(t, Fault{Times: 1, Delay: 10 * time.Millisecond})
-	if _, err := p.Refresh(grant.RefreshToken); err != nil {
-		t.Error(err)
-	}
+	testenv.Check(t, testenv.Err(p.Refresh(grant.RefreshToken)))
 }
 
 func TestDeviceFlow(t *testing.T) {

@@ -40,9 +40,7 @@ func TestEncodings(t *testing.T) {
 			if len(f.Logins) != 2 || f.Logins[0].RefreshToken.Reveal() != "r1" || f.Logins[0].ExpiresAt.Unix() != 1795453200 {
 				t.Fatalf("read: %+v %v", f.Logins, f.Skipped)
 			}
-			if _, err := f.Remove(f.Logins[:1]); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, testenv.Err(f.Remove(f.Logins[:1])))
 			if got := content(t, path); got != encode(after) {
 				t.Errorf("left: %q", got)
 			}

@@ -352,9 +352,7 @@ func TestRemoveKeepsModeAndLink(t *testing.T) {
 	if f.OpenTo != "its group" {
 		t.Errorf("open to %q", f.OpenTo)
 	}
-	if _, err := f.Remove(f.Logins[:1]); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(f.Remove(f.Logins[:1])))
 	info, err := os.Lstat(path)
 	if err != nil || info.Mode() != 0o640 || content(t, path) != `{"b":{"type":"api","key":"2"}}` {
 		t.Errorf("%v %v: %s", info.Mode(), err, content(t, path))
@@ -405,9 +403,7 @@ func TestRemoveSweeps(t *testing.T) {
 	}
 	f := open(t, openCode, path)
 	testenv.Must(t, f.Removable())
-	if _, err := f.Remove(f.Logins); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(f.Remove(f.Logins)))
 	if _, err := os.Stat(stray); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the stray file: %v", err)
 	}
@@ -469,9 +465,7 @@ func TestOtherProgramsLock(t *testing.T) {
 		t.Errorf("the lock of a process that was killed stays: %v", err)
 	}
 	f = open(t, claudeCode, put(t, ".credentials.json", text))
-	if _, err := f.Remove(f.Logins); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(f.Remove(f.Logins)))
 	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(f.target), "*.lock")); left != nil {
 		t.Errorf("locks are left: %v", left)
 	}

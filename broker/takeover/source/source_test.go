@@ -64,10 +64,8 @@ func TestClaudeName(t *testing.T) {
 	dir := filepath.Join(home, ".claude")
 	text := `{"oauthAccount":{"accountUuid":"u","emailAddress":"me@example.com"}}`
 	login := `{"claudeAiOauth":{"accessToken":"a"}}`
-	if err := errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(filepath.Join(home, ".claude.json"), []byte(text), 0o600),
-		os.WriteFile(filepath.Join(dir, ".credentials.json"), []byte(login), 0o600)); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, errors.Join(os.Mkdir(dir, 0o700), os.WriteFile(filepath.Join(home, ".claude.json"), []byte(text), 0o600),
+		os.WriteFile(filepath.Join(dir, ".credentials.json"), []byte(login), 0o600)))
 	if got := open(t, claudeCode, filepath.Join(dir, ".credentials.json")).Logins[0].Identity; got != (Identity{Name: "me@example.com"}) {
 		t.Errorf("%+v", got)
 	}

@@ -112,9 +112,7 @@ func (s *Scene) Grant(user string, ttl time.Duration) string {
 	doc, err := json.Marshal(map[string]any{
 		"access_token": g.AccessToken, "refresh_token": g.RefreshToken, "expires_at": time.Now().Add(ttl).Format(time.RFC3339),
 	})
-	if err != nil {
-		s.T.Fatal(err)
-	}
+	testenv.Must(s.T, err)
 	return string(doc)
 }
 
@@ -124,9 +122,7 @@ func (s *Scene) Held() string {
 	var doc struct {
 		Holds []struct{ Label string }
 	}
-	if err := json.Unmarshal([]byte(s.Must("", "holds", "--json").Out), &doc); err != nil {
-		s.T.Fatal(err)
-	}
+	testenv.Must(s.T, json.Unmarshal([]byte(s.Must("", "holds", "--json").Out), &doc))
 	var labels []string
 	for _, h := range doc.Holds {
 		labels = append(labels, h.Label)
@@ -138,12 +134,8 @@ func (s *Scene) Held() string {
 func (s *Scene) Write(name, content string) string {
 	s.T.Helper()
 	path := filepath.Join(s.Root, filepath.FromSlash(name))
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		s.T.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		s.T.Fatal(err)
-	}
+	testenv.Must(s.T, os.MkdirAll(filepath.Dir(path), 0o700))
+	testenv.Must(s.T, os.WriteFile(path, []byte(content), 0o600))
 	return path
 }
 

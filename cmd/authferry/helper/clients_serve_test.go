@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/testenv"
 )
 
 // serving is an authferry serve that runs until the test ends.
@@ -26,9 +27,7 @@ func (s *scene) serve(provider, listen string) *serving {
 	if err == nil {
 		err = cmd.Start()
 	}
-	if err != nil {
-		s.T.Fatal(err)
-	}
+	testenv.Must(s.T, err)
 	s.T.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	line, _ := bufio.NewReader(out).ReadString('\n')
 	var doc struct{ URL string }
@@ -53,9 +52,7 @@ func (s *scene) throughServe(client runClient, bin, url string) *exec.Cmd {
 		config, err := json.Marshal(map[string]any{"provider": map[string]any{client.provider: map[string]any{"options": map[string]any{
 			"baseURL": url + "/" + client.provider + "/v1", "apiKey": "{env:THE_KEY}",
 		}}}})
-		if err != nil {
-			s.T.Fatal(err)
-		}
+		testenv.Must(s.T, err)
 		key := strings.TrimSpace(s.Must("", "helper", "proxy-key", url).Out)
 		env = append(slices.Clone(env), "OPENCODE_CONFIG_CONTENT="+string(config), "THE_KEY="+key)
 	}

@@ -84,9 +84,7 @@ func (c *site) certificate() string {
 	c.s.T.Helper()
 	path := filepath.Join(c.s.Root, "site.pem")
 	data := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate().Raw})
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		c.s.T.Fatal(err)
-	}
+	testenv.Must(c.s.T, os.WriteFile(path, data, 0o600))
 	return path
 }
 
@@ -250,9 +248,7 @@ func tarball(t *testing.T, files map[string]string) []byte {
 	w := tar.NewWriter(z)
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		testenv.Must(t, w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: int64(len(files[name]))}))
-		if _, err := io.WriteString(w, files[name]); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, testenv.Err(io.WriteString(w, files[name])))
 	}
 	testenv.Must(t, w.Close())
 	testenv.Must(t, z.Close())

@@ -43,9 +43,7 @@ func TestOpenCodeAfterImport(t *testing.T) {
 	if got, err := os.ReadFile(file); err != nil || string(got) != "{\n  \"openrouter\": {\"type\": \"api\", \"key\": \"stays\"}\n}" {
 		t.Errorf("%v: %s", err, got)
 	}
-	if err := authferrytest.Leaked([]string{"canary"}, s.Root); err != nil {
-		t.Error(err)
-	}
+	testenv.Check(t, authferrytest.Leaked([]string{"canary"}, s.Root))
 	s.Must("", "provider", "add", "openrouter", "--token-endpoint", s.Server.URL+"/token")
 	s.Must("", "import", "opencode", "--move")
 	has()

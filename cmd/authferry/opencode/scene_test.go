@@ -86,9 +86,7 @@ func newOpenCode(t *testing.T, ttl time.Duration) *openCode {
 
 	o.install(o.Program)
 	t.Cleanup(func() {
-		if err := authferrytest.Leaked(authferrytest.SecretsOf(o.Server), home, o.project); err != nil {
-			t.Error(err)
-		}
+		testenv.Check(t, authferrytest.Leaked(authferrytest.SecretsOf(o.Server), home, o.project))
 	})
 	return o
 }
@@ -101,12 +99,8 @@ func (o *openCode) install(authferry string) {
 
 func (o *openCode) file(path, content string) {
 	o.T.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		o.T.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		o.T.Fatal(err)
-	}
+	testenv.Must(o.T, os.MkdirAll(filepath.Dir(path), 0o700))
+	testenv.Must(o.T, os.WriteFile(path, []byte(content), 0o600))
 }
 
 // configure writes the project's opencode.json. Without a title a prompt is one
@@ -123,9 +117,7 @@ func (o *openCode) configure(api string, title bool, more ...map[string]any) {
 		maps.Copy(settings, m)
 	}
 	config, err := json.Marshal(settings)
-	if err != nil {
-		o.T.Fatal(err)
-	}
+	testenv.Must(o.T, err)
 	o.file(filepath.Join(o.project, "opencode.json"), string(config))
 }
 
@@ -151,9 +143,7 @@ func (o *openCode) prompt(text string) authferrytest.Outcome {
 	o.T.Helper()
 	began := time.Now()
 	cmd := o.opencode("run", "--print-logs", text)
-	if err := cmd.Start(); err != nil {
-		o.T.Fatal(err)
-	}
+	testenv.Must(o.T, cmd.Start())
 	got := o.Finish(cmd)
 	o.T.Logf("opencode run %q: %.1f s, exit code %d, API: %v", text, time.Since(began).Seconds(), got.Code, o.models.requests())
 	return got

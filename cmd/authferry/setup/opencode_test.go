@@ -169,7 +169,5 @@ func TestOpenCodeFollowsXDG(t *testing.T) {
 	config := t.TempDir()
 	m.Getenv = func(name string) string { return map[string]string{"XDG_CONFIG_HOME": config}[name] }
 	setPluginUp(t, m, Choice{}, false)
-	if _, err := os.Stat(filepath.Join(config, "opencode", "plugin", "authferry.js")); err != nil {
-		t.Error(err)
-	}
+	testenv.Check(t, testenv.Err(os.Stat(filepath.Join(config, "opencode", "plugin", "authferry.js"))))
 }

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 var byProxy = Choice{Provider: "anthropic", Proxy: "http://127.0.0.1:8417"}
@@ -28,9 +30,7 @@ func TestProxyThereAndBack(t *testing.T) {
 					t.Parallel()
 					c, m := client(t, name), machine(t)
 					all, err := c.Files(m, choice)
-					if err != nil {
-						t.Fatal(err)
-					}
+					testenv.Must(t, err)
 					path := all[0].Path
 					var before []byte
 					if i > 0 {
@@ -48,9 +48,7 @@ func TestProxyThereAndBack(t *testing.T) {
 							t.Errorf("the second time changed:\n%s", again[0].Diff())
 						}
 						now, err := os.ReadFile(path)
-						if err != nil {
-							t.Fatal(err)
-						}
+						testenv.Must(t, err)
 						if step.Proxy == "" && plain != nil && !bytes.Equal(plain, now) {
 							t.Errorf("after a proxy it is\n%s\nwas\n%s", now, plain)
 						} else if step.Proxy == "" {
@@ -93,9 +91,7 @@ func TestProxyRefusals(t *testing.T) {
 	put(t, c, m, byProxy, false)
 	path := filepath.Join(m.Home, ".claude", "settings.json")
 	now, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, err)
 	write(t, path, strings.Replace(string(now), "http://127.0.0.1:8417/anthropic", "https://mine.example", 1))
 	state(t, c, m, Outdated)
 	put(t, c, m, Choice{}, true)
@@ -131,9 +127,7 @@ func TestServiceThereAndBack(t *testing.T) {
 		t.Run(system, func(t *testing.T) {
 			c, m := client(t, "serve"), service(t, system)
 			all, err := c.Files(m, Choice{})
-			if err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, err)
 			state(t, c, m, Absent)
 			if changes := put(t, c, m, serviceChoice, false); len(changes) != len(all) {
 				t.Errorf("%d changes, want %d", len(changes), len(all))
@@ -190,9 +184,7 @@ func TestUnits(t *testing.T) {
 	}
 	for _, choice := range []Choice{{}, serviceChoice, {Listen: "unix:/run/user/1/a b%"}} {
 		m := service(t, "linux", "AUTHFERRY_DIR=/a b/\"c\"%d", "AUTHFERRY_KEYSTORE=file")
-		if err := os.Chmod(m.Binary, 0o700); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, os.Chmod(m.Binary, 0o700))
 		put(t, client(t, "serve"), m, choice, false)
 		cmd := exec.CommandContext(t.Context(), analyze, "--user", "--man=no", "verify", filepath.Join(unitDir(m), socketUnit), filepath.Join(unitDir(m), serviceUnit))
 		cmd.Env = append(os.Environ(), "XDG_RUNTIME_DIR="+t.TempDir(), "HOME="+m.Home)
