@@ -109,6 +109,9 @@
 //     not synced, because losing it costs a refused request.
 //   - A login that ended at the provider moves the pool as well: the rotator does
 //     that as it marks it. What the pool would use now is what all call current.
+//   - With a mark (switch_at; pool: mark.go) the same change moves the pool when what is
+//     used of a quota window reaches it, if another free account is under it. That is a
+//     preference and no hold: where none is, nothing changes.
 //   - A pool with nothing free under a stated hold of over an hour lets one
 //     caller through every 15 minutes. The claim is written before the token
 //     is read.

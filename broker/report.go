@@ -183,7 +183,7 @@ func (b *Broker) record(ctx context.Context, id string, v ratelimit.Verdict, sco
 				a.RefusedGeneration = a.Generation
 			}
 		}
-		pool.Remember(a, v.Usage, now)
+		b.rules().Remember(i, a, v.Usage, now)
 		if v.Held() {
 			b.rules().MoveOn(i, a, now, func() {
 				h := pool.ViewHold(pool.AddHold(a, v, now))

@@ -21,6 +21,7 @@ func TestSettingsOfManyAtOnce(t *testing.T) {
 		func(b *Broker) error { return folder.ConfigSet(t.Context(), b.Folder, "failover", "false") },
 		func(b *Broker) error { return folder.ConfigSet(t.Context(), b.Folder, "strategy", folder.SoonestReset) },
 		func(b *Broker) error { return folder.ConfigSet(t.Context(), b.Folder, "throttle_max", "20s") },
+		func(b *Broker) error { return folder.ConfigSet(t.Context(), b.Folder, "switch_at", "90") },
 		func(b *Broker) error { return folder.ConfigSet(t.Context(), b.Folder, "terms_notice", "false") },
 		func(b *Broker) error { return folder.RemoveProvider(t.Context(), b.Folder, "old") },
 	}
@@ -46,7 +47,7 @@ func TestSettingsOfManyAtOnce(t *testing.T) {
 	all.Wait()
 	testenv.Must(t, errors.Join(errs...))
 	b := w.broker()
-	if got := b.Config(); got != (folder.Config{Strategy: folder.SoonestReset, ThrottleMax: 20 * time.Second}) {
+	if got := b.Config(); got != (folder.Config{Strategy: folder.SoonestReset, SwitchAt: 90, ThrottleMax: 20 * time.Second}) {
 		t.Errorf("%+v", got)
 	}
 	ps, err := b.Providers()

@@ -20,7 +20,15 @@ type PoolView struct {
 	Current  string             `json:"current,omitempty"`
 	Reason   string             `json:"reason"`
 	RetryAt  time.Time          `json:"retry_at,omitzero"`
+	Probe    *ProbeView         `json:"probe,omitempty"` // nil: nobody is let through
 	Accounts []pool.AccountView `json:"accounts"`
+}
+
+// ProbeView says to which account the first request from then on is let through although
+// it is held.
+type ProbeView struct {
+	Account string    `json:"account"` // its id
+	At      time.Time `json:"at"`
 }
 
 // StatusView answers "what is my auth status?".
@@ -30,6 +38,7 @@ type StatusView struct {
 	} `json:"keystore"`
 	Failover bool               `json:"failover"`
 	Strategy string             `json:"strategy"`
+	SwitchAt int                `json:"switch_at,omitempty"` // percent; 0: off
 	Pools    []PoolView         `json:"pools"`
 	Proxies  []folder.ProxyView `json:"proxies"` // that are running, the oldest first
 }
@@ -85,15 +94,31 @@ func (b *Broker) Status() (*StatusView, error) {
 	if err != nil {
 		return nil, err
 	}
-	now := time.Now()
 	c := b.Config()
-	s := &StatusView{Failover: c.Failover, Strategy: c.Strategy, Pools: []PoolView{}, Proxies: folder.Proxies(b.Folder)}
+	s := &StatusView{Failover: c.Failover, Strategy: c.Strategy, SwitchAt: c.SwitchAt, Pools: b.pools(idx), Proxies: folder.Proxies(b.Folder)}
 	s.Keystore.Kind = string(kind)
+	return s, nil
+}
+
+// Pools returns the pools of Status.
+func (b *Broker) Pools() ([]PoolView, error) {
+	idx, err := b.ReadOrEmpty()
+	if err != nil {
+		return nil, err
+	}
+	return b.pools(idx), nil
+}
+
+// pools are those of an index, by provider and name.
+func (b *Broker) pools(idx *index.Index) []PoolView {
+	now, c := time.Now(), b.Config()
+	pools := []PoolView{}
 	parts := pool.ByPool(idx)
 	for _, name := range idx.PoolsOf("") {
 		idx := parts[name]
 		p := PoolView{Name: name, Provider: idx.Pools[name].Provider, Accounts: []pool.AccountView{}}
-		ch := b.rules().CurrentOf(idx, name, now)
+		sel := b.rules().Everyday(idx, pool.Selected{Pool: name})
+		ch := pool.Choose(idx, sel, nil, now)
 		for _, a := range idx.Members(name) {
 			p.Accounts = append(p.Accounts, pool.ViewAccount(a, ch.Account, now))
 		}
@@ -105,7 +130,7 @@ func (b *Broker) Status() (*StatusView, error) {
 			if ch.Account == nil || a.ID == ch.Account.ID {
 				break
 			}
-			if why := pool.InsteadOf(a, "", now); why != "" && !strings.HasPrefix(p.Reason, why) {
+			if why := sel.InsteadOf(a, ch.Account, now); why != "" && !strings.HasPrefix(p.Reason, why) {
 				p.Reason = why + p.Reason
 				break
 			}
@@ -117,11 +142,14 @@ func (b *Broker) Status() (*StatusView, error) {
 			p.Current = ch.Account.ID
 		} else if e, ok := errors.AsType[*fault.Error](ch.Err); ok {
 			p.Reason, p.RetryAt = e.Message, pool.SecondsUp(e.RetryAt)
+			if a, at := pool.NextProbe(idx, sel, now); a != nil {
+				p.Probe = &ProbeView{a.ID, pool.SecondsUp(at)}
+			}
 		}
-		s.Pools = append(s.Pools, p)
+		pools = append(pools, p)
 	}
-	slices.SortFunc(s.Pools, func(x, y PoolView) int { return strings.Compare(x.Provider+"\x00"+x.Name, y.Provider+"\x00"+y.Name) })
-	return s, nil
+	slices.SortFunc(pools, func(x, y PoolView) int { return strings.Compare(x.Provider+"\x00"+x.Name, y.Provider+"\x00"+y.Name) })
+	return pools
 }
 
 // meanwhile is why a pool's current account is that, and who serves for it while its

@@ -3,10 +3,13 @@ package serve
 import (
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/authferry/authferry/broker/account"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/testenv"
 )
@@ -313,5 +316,33 @@ func TestPatience(t *testing.T) {
 		if res := w.post(messagesPath, "{}"); res.status != 429 || w.api.asked() != "ada" {
 			t.Errorf("without patience: %d after %q", res.status, w.api.asked())
 		}
+	}
+}
+
+// An account that reaches the mark is left after the answer that says so, before its limit.
+func TestMark(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "ada", "bob").open()
+	testenv.Must(t, folder.ConfigSet(t.Context(), w.b.Folder, "switch_at", "90"))
+	w.api.will(func(rw http.ResponseWriter, r *http.Request) {
+		used := "0.2"
+		if r.Header.Get("X-Who") == "ada" {
+			used = "0.91"
+		}
+		rw.Header().Set("Anthropic-Ratelimit-Unified-5h-Utilization", used)
+		rw.Header().Set("Anthropic-Ratelimit-Unified-5h-Reset", strconv.FormatInt(time.Now().Add(time.Hour).Unix(), 10))
+		_, _ = io.WriteString(rw, "{}")
+	})
+	for range 4 {
+		if got := w.post("/v1/messages", "{}"); got.status != 200 {
+			t.Fatalf("%+v", got)
+		}
+		w.proxy.reports.wait()
+	}
+	if got := w.api.asked(); got != "ada bob bob bob" {
+		t.Errorf("asked %s", got)
+	}
+	if held := w.holds("ada"); held != "" {
+		t.Errorf("held: %s", held)
 	}
 }

@@ -11,13 +11,13 @@ import (
 	"github.com/authferry/authferry/broker/pool"
 )
 
-// Use makes an account current in its pool. Errors: NoAccount, Ambiguous.
+// Use makes an account current in its pool, whatever it has used of its quota. Errors: NoAccount, Ambiguous.
 func Use(ctx context.Context, f *folder.Folder, account string) (*index.Account, error) {
 	return updated(ctx, f, account, func(idx *index.Index, a *index.Account) error {
 		if a.Disabled {
 			return fault.Errorf(fault.NoAccount, "account %s is disabled", fault.Quote(a.Label)).Try(fault.Remedy{Do: fault.Enable, Account: pool.Reference(idx, a)})
 		}
-		idx.Use(a)
+		pool.RulesOf(f).Use(idx, a, time.Now())
 		return nil
 	})
 }

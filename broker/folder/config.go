@@ -25,6 +25,7 @@ import (
 type Config struct {
 	Failover    bool   // use the next account of the pool when one is held
 	Strategy    string // "sticky" or "soonest-reset"
+	SwitchAt    int    // percent of a quota window from which a fresher account is preferred; 0: none
 	ThrottleMax time.Duration
 	TermsNotice bool // remind of the provider's terms at the first login
 }
@@ -51,6 +52,17 @@ var settings = []setting{
 			return errors.New("must be sticky or soonest-reset")
 		}
 		c.Strategy = v
+		return nil
+	}},
+	{"switch_at", func(c *Config) any { return c.SwitchAt }, func(c *Config, v string) error {
+		n, err := strconv.Atoi(strings.TrimSuffix(v, "%"))
+		if v == "off" {
+			n, err = 0, nil
+		}
+		if err != nil || n < 0 || n > 100 {
+			return errors.New("must be a percentage from 1 to 100, or 0 for off")
+		}
+		c.SwitchAt = n
 		return nil
 	}},
 	{"terms_notice", func(c *Config) any { return c.TermsNotice }, setBool(func(c *Config) *bool { return &c.TermsNotice })},
@@ -144,6 +156,8 @@ func toString(v any) string {
 		return v
 	case bool:
 		return strconv.FormatBool(v)
+	case int64:
+		return strconv.FormatInt(v, 10)
 	}
 	return ""
 }

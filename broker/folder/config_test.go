@@ -34,7 +34,7 @@ func TestConfigOfAllowedSizeIsNoWork(t *testing.T) {
 // is an error on one line; and setting one keeps the rest readable.
 func FuzzConfigTOML(fz *testing.F) {
 	for _, s := range []string{
-		"", "failover = false\nthrottle_max = '1m'\n", "failover = 7", "strategy = 'x'", "throttle_max = '900h'", "[failover]\nx=1", "# c\nfailover=true # d\n[other]\nx=1",
+		"", "failover = false\nthrottle_max = '1m'\n", "failover = 7", "strategy = 'x'", "switch_at = 90", "switch_at = -1.5", "throttle_max = '900h'", "[failover]\nx=1", "# c\nfailover=true # d\n[other]\nx=1",
 		"a = '''\nfailover = 1\n'''\n", "failover.x = 1", "\"failover\" = false", "= =", "\xff",
 		"\ufefffailover = false\r\n", "f\x00a\x00=\x001\x00", "failover = false\n\x00\x00", "\xff\xfea",
 	} {
@@ -50,7 +50,7 @@ func FuzzConfigTOML(fz *testing.F) {
 			}
 			return
 		}
-		if c.Strategy != Sticky && c.Strategy != SoonestReset || c.ThrottleMax < 0 || c.ThrottleMax > 10*time.Minute {
+		if c.Strategy != Sticky && c.Strategy != SoonestReset || c.ThrottleMax < 0 || c.ThrottleMax > 10*time.Minute || c.SwitchAt < 0 || c.SwitchAt > 100 {
 			t.Fatalf("%+v", c)
 		}
 	})

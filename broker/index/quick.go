@@ -151,6 +151,7 @@ func (c *cursor) usage() (u Usage) {
 	c.fraction("used", &u.Used)
 	c.moment("resets_at", &u.ResetsAt)
 	c.moment("reported_at", &u.ReportedAt)
+	c.flag("moved", &u.Moved)
 	c.end()
 	return u
 }

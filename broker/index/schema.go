@@ -151,6 +151,9 @@ type Usage struct {
 	Used       float64   `json:"used"`
 	ResetsAt   time.Time `json:"resets_at,omitzero"`
 	ReportedAt time.Time `json:"reported_at"`
+	// Moved: the pool moved on from the account within this window, or a person used it in
+	// spite of that; the window moves the pool no more.
+	Moved bool `json:"moved,omitempty"`
 
 	Extra map[string]json.RawMessage `json:"-"`
 }

@@ -3,6 +3,7 @@ package pool
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -150,7 +151,8 @@ type Choice struct {
 
 // Choose is the whole rule of who gets used. Pinned: that account or nothing.
 // Else the preferred or current one of the pool while it is free, else the next
-// free one by rank, else one that needs a login while its token still lives.
+// free one by rank, else one that needs a login while its token still lives. Of the
+// free ones, those that are under the mark (mark.go) come before those that reached it.
 // Accounts in passed are no longer free: this caller could not have their token.
 // What troubles them decides whether another one may be refreshed (OwnTrouble).
 func Choose(idx *index.Index, sel Selected, passed Passings, now time.Time) Choice {
@@ -184,17 +186,22 @@ func Choose(idx *index.Index, sel Selected, passed Passings, now time.Time) Choi
 			free = append(free, a)
 		}
 	}
-	for _, a := range free {
+	fresh := sel.fresher(free, prefer, now)
+	under := ""
+	if len(fresh) < len(free) {
+		under = fmt.Sprintf(" that has used less than %d%%", sel.switchAt)
+	}
+	for _, a := range fresh {
 		if a.ID == prefer {
 			return Choice{Account: a, AsIs: asIs, Reason: "current and free"}
 		}
 	}
 	switch {
-	case len(free) > 0 && sel.soonest:
-		slices.SortStableFunc(free, func(x, y *index.Account) int { return compareEnds(windowEnd(x, now), windowEnd(y, now)) })
-		return Choice{Account: free[0], AsIs: asIs, Reason: InsteadOf(idx.Account(prefer), sel.Scope, now) + "the free one whose quota window ends first"}
-	case len(free) > 0:
-		return Choice{Account: free[0], AsIs: asIs, Reason: InsteadOf(idx.Account(prefer), sel.Scope, now) + "the first free one by rank"}
+	case len(fresh) > 0 && sel.soonest:
+		slices.SortStableFunc(fresh, func(x, y *index.Account) int { return compareEnds(windowEnd(x, now), windowEnd(y, now)) })
+		return Choice{Account: fresh[0], AsIs: asIs, Reason: sel.InsteadOf(idx.Account(prefer), fresh[0], now) + "the free one whose quota window ends first" + under}
+	case len(fresh) > 0:
+		return Choice{Account: fresh[0], AsIs: asIs, Reason: sel.InsteadOf(idx.Account(prefer), fresh[0], now) + "the first free one by rank" + under}
 	case len(last) > 0:
 		return Choice{Account: last[0], Last: true, Reason: "needs a login, but its token is still valid and no other account is free"}
 	case len(worn) > 0:
@@ -265,12 +272,9 @@ func compareEnds(x, y time.Time) int {
 	return x.Compare(y)
 }
 
-// InsteadOf says why the preferred account is not the one.
-func InsteadOf(a *index.Account, scope string, now time.Time) string {
-	switch {
-	case a == nil:
-		return ""
-	case a.Disabled:
+// insteadOf says why a is not free.
+func insteadOf(a *index.Account, scope string, now time.Time) string {
+	if a.Disabled {
 		return fault.Quote(a.Label) + " is disabled; "
 	}
 	for _, h := range a.Holds {

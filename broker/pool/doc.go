@@ -13,9 +13,11 @@
 //   - A hold that a provider stated is never read shorter than it is, nor ended by a
 //     success. One that was guessed grows when it comes again, and a success ends it.
 //   - A pool moves on by one account, and only from the one that can't be used.
+//   - A mark (switch_at) decides among free accounts, never whether there is one. One quota
+//     window of an account moves its pool once.
 //   - What may trouble other accounts as well (OwnTrouble) starts no second refresh.
 //
 // select.go says what a selection means, choose.go who is used, rules.go what a folder's
-// settings have to do with it, holds.go, state.go and probe.go what an account is good
+// settings have to do with it, mark.go who is preferred before a limit, holds.go, state.go and probe.go what an account is good
 // for, view.go how people see it.
 package pool

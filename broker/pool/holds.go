@@ -129,7 +129,7 @@ func Remember(a *index.Account, windows []ratelimit.Window, now time.Time) {
 		if same && now.Sub(old.ReportedAt).Abs() < usageEvery {
 			continue
 		}
-		u.Extra = old.Extra
+		u.Extra, u.Moved = old.Extra, old.Moved && sameWindow(old, u)
 		a.Usage[i] = u
 	}
 }

@@ -47,3 +47,35 @@ func ProbeCandidate(idx *index.Index, sel Selected, now time.Time) *index.Accoun
 	}
 	return best
 }
+
+// NextProbe is the account to which the next caller is let through although it is held, and
+// from when on, if nothing is reported until then; nil: nobody is.
+func NextProbe(idx *index.Index, sel Selected, now time.Time) (*index.Account, time.Time) {
+	pause, first := now, time.Time{}
+	var begun []time.Time
+	for _, a := range sel.Members(idx) {
+		for _, h := range a.Holds {
+			if !h.Until.After(now) || h.Scope != HeldForScope && h.Scope != sel.Scope {
+				continue
+			}
+			if again := h.ProbedAt.Add(ProbeEvery); again.After(pause) {
+				pause = again
+			}
+			if h.Until.Sub(h.ReportedAt) > worthProbing {
+				begun = append(begun, h.ReportedAt.Add(ProbeEvery))
+			}
+		}
+	}
+	for _, at := range begun {
+		if at.Before(pause) {
+			at = pause
+		}
+		if (first.IsZero() || at.Before(first)) && ProbeCandidate(idx, sel, at) != nil {
+			first = at
+		}
+	}
+	if first.IsZero() {
+		return nil, first
+	}
+	return ProbeCandidate(idx, sel, first), first
+}

@@ -16,6 +16,9 @@ type Rules struct {
 	// SoonestReset: among free accounts the one whose quota window ends first, not the
 	// one that ranks first.
 	SoonestReset bool
+	// SwitchAt is the mark, in percent of a quota window, at which a free account that is
+	// under it is preferred; 0: there is none.
+	SwitchAt int
 	// KeysOnly reports that an API takes API keys, and no login's token: the one at
 	// origin, or where that is empty the provider's.
 	KeysOnly func(provider, origin string) bool
@@ -29,7 +32,7 @@ type Rules struct {
 func RulesOf(f *folder.Folder) Rules {
 	c := f.Config()
 	return Rules{
-		Failover: c.Failover, SoonestReset: c.Strategy == folder.SoonestReset, Home: f.Dir,
+		Failover: c.Failover, SoonestReset: c.Strategy == folder.SoonestReset, SwitchAt: c.SwitchAt, Home: f.Dir,
 		ToLogIn: func(provider string) []fault.Remedy { return toLogIn(f, provider) },
 		KeysOnly: func(provider, origin string) bool {
 			p, err := f.Provider(provider)
@@ -58,8 +61,8 @@ func (r Rules) Strike(idx *index.Index, a *index.Account, generation int, now ti
 	return true
 }
 
-// MoveOn makes a change after which a may not be usable. If a was the one in use, its
-// pool stays with who takes its place, if one is free.
+// MoveOn makes a change after which a may not be usable, or another one be preferred. If a
+// was the one in use, its pool stays with who takes its place, if one is free.
 func (r Rules) MoveOn(idx *index.Index, a *index.Account, now time.Time, change func()) {
 	used := r.CurrentOf(idx, a.Pool, now).Account
 	change()
@@ -67,7 +70,9 @@ func (r Rules) MoveOn(idx *index.Index, a *index.Account, now time.Time, change 
 	if !ok || !r.Failover || p.Current != a.ID && (used == nil || used.ID != a.ID) {
 		return
 	}
-	if next := r.CurrentOf(idx, a.Pool, now).Account; next != nil && !WantsLogin(next, now) {
+	if next := r.CurrentOf(idx, a.Pool, now).Account; next != nil && next.ID != a.ID && !WantsLogin(next, now) {
+		r.Heed(a, now)
+		r.Heed(idx.Account(p.Current), now)
 		p.Current = next.ID
 		idx.Pools[a.Pool] = p
 	}

@@ -32,9 +32,12 @@ type Selected struct {
 	// soonest: among free accounts the one whose quota window ends first, not
 	// the one that ranks first.
 	soonest bool
-	Origin  string // where the token will be sent; empty: the caller sees to that
-	Server  string // the remote MCP server that it will be sent to; likewise
-	Except  []string
+	// switchAt is the mark: what part of a quota window, in percent, an account may have
+	// used before a fresher one is preferred; 0: there is none.
+	switchAt int
+	Origin   string // where the token will be sent; empty: the caller sees to that
+	Server   string // the remote MCP server that it will be sent to; likewise
+	Except   []string
 }
 
 // Resolve finds the pool, and the account if one is named, in the order of the
@@ -54,7 +57,7 @@ func (r Rules) Resolve(idx *index.Index, s Selection) (Selected, error) {
 // current account is as good as pinned, and a login whose provider's API takes no login's
 // token is left to those who name it, while the pool has an API key.
 func (r Rules) Everyday(idx *index.Index, sel Selected) Selected {
-	sel.soonest = r.SoonestReset
+	sel.soonest, sel.switchAt = r.SoonestReset, r.SwitchAt
 	if sel.Pinned {
 		return sel
 	}

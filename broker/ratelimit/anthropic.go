@@ -30,7 +30,7 @@ func (said *reading) anthropic() {
 		}
 		if status := unified + window + "-status"; h[status] == "rejected" {
 			rejected = true
-			said.add(signal{kind: Spent, window: true, model: ofOneModel(window), source: status}.until(whole).until(own))
+			said.add(signal{kind: Spent, window: true, model: OfOneModel(window), source: status}.until(whole).until(own))
 		}
 	}
 
@@ -40,7 +40,7 @@ func (said *reading) anthropic() {
 	switch status := h[unified+"status"]; {
 	case rejected:
 	case status == "rejected":
-		whole.model = noCredits || ofOneModel(h[unified+"representative-claim"])
+		whole.model = noCredits || OfOneModel(h[unified+"representative-claim"])
 		said.add(whole)
 	case status == "" && noCredits:
 		said.add(signal{kind: Spent, model: true, source: unified + "overage-disabled-reason"})
@@ -70,13 +70,4 @@ func (said *reading) windows() []string {
 		}
 	}
 	return slices.Sorted(maps.Keys(found))
-}
-
-// ofOneModel tells "7d_opus" and "seven_day_opus" from "7d" and "seven_day".
-func ofOneModel(window string) bool {
-	switch window {
-	case "five_hour", "seven_day":
-		return false
-	}
-	return strings.Contains(window, "_")
 }

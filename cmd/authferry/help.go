@@ -271,6 +271,8 @@ authferry config get strategy`,
 authferry config set failover off
 # prefer the account whose quota comes back first
 authferry config set strategy soonest-reset
+# another account before the limit: at 90% of a quota
+authferry config set switch_at 90
 authferry config set throttle_max 30s`,
 		"config list": `
 authferry config list`,

@@ -36,11 +36,14 @@ func (c *statusCmd) Run(a *app) error {
 	for _, proxy := range s.Proxies {
 		p.proxy(proxy, now)
 	}
-	failover := "on"
+	failover, mark := "on", ""
 	if !s.Failover {
 		failover = "off"
 	}
-	p.line(p.dim(fmt.Sprintf("keystore: %s · failover: %s · strategy: %s", s.Keystore.Kind, failover, s.Strategy)))
+	if s.SwitchAt > 0 {
+		mark = fmt.Sprintf(" · switch_at: %d%%", s.SwitchAt)
+	}
+	p.line(p.dim(fmt.Sprintf("keystore: %s · failover: %s · strategy: %s%s", s.Keystore.Kind, failover, s.Strategy, mark)))
 	_, err = io.WriteString(a.out, p.text.String())
 	return err
 }
@@ -218,14 +221,7 @@ func (p *page) bar(u pool.UsageView) (text string, size int) {
 	return name + " " + p.accent(strings.Repeat(on, full)) + p.dim(strings.Repeat(off, long-full)) + number, cells(name) + 1 + long + cells(number)
 }
 
-// percent never says 100% of what is not used up.
-func percent(used float64) string {
-	n := int(min(used, 9.99)*100 + 0.5)
-	if used < 1 {
-		n = min(n, 99)
-	}
-	return strconv.Itoa(n) + "%"
-}
+func percent(used float64) string { return strconv.Itoa(pool.Percent(used)) + "%" }
 
 // usageText is a window in words.
 func usageText(u pool.UsageView, now time.Time) string {
