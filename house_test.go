@@ -31,6 +31,7 @@ var floors = []struct {
 	floor int
 }{
 	{"atomicfile", 0},
+	{"humantime", 0},
 	{"proofs", 0},
 	{"rawtext", 0},
 	{"testenv", 0},
@@ -282,6 +283,57 @@ func TestOnlyCommandsKnowCommandLines(t *testing.T) {
 			return true
 		})
 	})
+}
+
+// machineTimes are the files that read or write a time for programs, and why.
+var machineTimes = map[string]string{
+	"rawtext/moment.go":         "reads other programs' times",
+	"broker/ratelimit/clock.go": "reads a provider's times",
+	"broker/ratelimit/date.go":  "reads a provider's times",
+	"broker/index/file.go":      "names a file by its time",
+	"keystore/keyfile.go":       "writes a key file as age-keygen does",
+	"keystore/passphrase.go":    "keeps until when a key is unlocked",
+}
+
+// Times for people have one form, and one owner. (encoding/json writes those for programs.)
+func TestPeopleReadOneFormOfTime(t *testing.T) {
+	layout := regexp.MustCompile(`15:?04|2006`)
+	constants := regexp.MustCompile(`^(Layout|ANSIC|UnixDate|RubyDate|Kitchen|RFC\d.*|Stamp.*|Date(Time|Only)|TimeOnly)$`)
+	used := map[string]bool{}
+	walk(t, func(path string, content []byte) {
+		path = filepath.ToSlash(path)
+		dir := filepath.ToSlash(filepath.Dir(path))
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || dir == "humantime" || within(dir, "bench") || within(dir, "scripts") || within(dir, "cmd/authferry-sim") || supportsTests(dir) {
+			return
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, content, 0)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			found := ""
+			switch n := n.(type) {
+			case *ast.BasicLit:
+				if n.Kind == token.STRING && layout.MatchString(n.Value) {
+					found = n.Value
+				}
+			case *ast.SelectorExpr:
+				if of, ok := n.X.(*ast.Ident); ok && of.Name == "time" && constants.MatchString(n.Sel.Name) {
+					found = "time." + n.Sel.Name
+				}
+			}
+			if used[path] = used[path] || found != ""; found != "" && machineTimes[path] == "" {
+				t.Errorf("%s: %s: people read times as package humantime writes them; if this one is for programs, name the file in machineTimes", path, found)
+			}
+			return true
+		})
+	})
+	for path := range machineTimes {
+		if !used[path] {
+			t.Errorf("%s has no form of a time any more: take it out of machineTimes", path)
+		}
+	}
 }
 
 // A folder's name says what is in it; these say that nobody knew.

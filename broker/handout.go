@@ -201,7 +201,7 @@ func (b *Broker) passedOver(ctx context.Context, idx *index.Index, passed pool.P
 		b.Warn(why + "; using " + fault.Quote(tok.Account.Label))
 		if a.Kind == index.KindAPIKey && a.ID == prefer && rejected >= a.Generation {
 			now := time.Now()
-			v := ratelimit.Verdict{Kind: ratelimit.Auth, Until: now.Add(ratelimit.FirstGuess), Scope: ratelimit.AllScopes, Source: "rejected"}
+			v := ratelimit.Verdict{Kind: ratelimit.Auth, Until: now.Add(ratelimit.FirstGuess), Scope: ratelimit.AllScopes, Source: pool.RejectedSource}
 			_, _, _ = b.record(ctx, a.ID, v, "", rejected, now, &ReportResult{}) // what it costs is one more refused request
 		}
 	}

@@ -14,7 +14,7 @@ import (
 // for that; nil: a has another one by now.
 func (b *Broker) refuseLongLived(ctx context.Context, a *index.Account) error {
 	now := time.Now()
-	v := ratelimit.Verdict{Kind: ratelimit.Auth, Until: now.Add(ratelimit.FirstGuess), Scope: ratelimit.AllScopes, Source: "rejected"}
+	v := ratelimit.Verdict{Kind: ratelimit.Auth, Until: now.Add(ratelimit.FirstGuess), Scope: ratelimit.AllScopes, Source: pool.RejectedSource}
 	_, after, err := b.record(ctx, a.ID, v, "", a.Generation, now, &ReportResult{})
 	switch {
 	case err != nil:

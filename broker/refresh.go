@@ -37,7 +37,7 @@ func (b *Broker) refreshFor(ctx context.Context, account string, w rotation.Wish
 		return nil, fault.Errorf(fault.Usage, "account %s is an API key, which is never refreshed", fault.Quote(a.Label))
 	}
 	if pool.LongLived(a) {
-		return nil, fault.Errorf(fault.Usage, "account %s is a long-lived token, which is never refreshed; it ends %s", fault.Quote(a.Label), pool.AtTime(a.ExpiresAt)).Try(pool.Renewal(a))
+		return nil, fault.Errorf(fault.Usage, "account %s is a long-lived token, which is never refreshed; it ends %s", fault.Quote(a.Label), pool.AtTime(a.ExpiresAt, time.Now())).Try(pool.Renewal(a))
 	}
 	return rotation.Refresh(ctx, b.Folder, a, w)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/broker/rotation"
+	"github.com/authferry/authferry/humantime"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -239,7 +240,7 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 
 // warnServed says what is wrong with a token that is handed out for want of a better one.
 func (b *Broker) warnServed(a *index.Account, left time.Duration, failure error, worn bool) {
-	m := "account " + fault.Quote(a.Label) + ": the token is valid for only " + left.Round(time.Second).String() + " more"
+	m := "account " + fault.Quote(a.Label) + ": the token is valid for only " + humantime.Span(left) + " more"
 	if worn {
 		m = "account " + fault.Quote(a.Label) + ": the API refused this token"
 	}

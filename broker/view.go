@@ -11,6 +11,7 @@ import (
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/rotation"
+	"github.com/authferry/authferry/humantime"
 )
 
 // PoolView is one pool with its accounts in rank order.
@@ -159,7 +160,7 @@ func (b *Broker) meanwhile(idx *index.Index, poolName string, ch pool.Choice, no
 	if !pool.BackingOff(a, now) || pool.Ready(a, now) {
 		return ch.Reason
 	}
-	why := fault.Quote(a.Label) + " can't be refreshed until " + a.Failure.NextTryAt.Local().Format(time.RFC3339) + " (" + a.Failure.Message + "); "
+	why := fault.Quote(a.Label) + " can't be refreshed until " + humantime.At(a.Failure.NextTryAt, now) + " (" + a.Failure.Message + "); "
 	next := pool.Choose(idx, b.rules().Everyday(idx, pool.Selected{Pool: poolName}), pool.Passings{{ID: a.ID, Err: rotation.FailureError(a)}}, now)
 	if next.Account == nil || next.Account.ID == a.ID {
 		return why + "no other account can serve"

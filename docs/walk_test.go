@@ -81,7 +81,7 @@ func newPerson(t *testing.T, programs ...string) *person {
 	own, _ := os.UserHomeDir()
 	p.env = append(slices.DeleteFunc(os.Environ(), theirs.MatchString),
 		"HOME="+p.home, "TMPDIR="+tmp, "PATH="+bin+string(filepath.ListSeparator)+os.Getenv("PATH"),
-		"BROWSER=browser", "NO_COLOR=1", "RUSTUP_HOME="+cmp.Or(os.Getenv("RUSTUP_HOME"), filepath.Join(own, ".rustup")))
+		"BROWSER=browser", "NO_COLOR=1", "COLUMNS=100", "RUSTUP_HOME="+cmp.Or(os.Getenv("RUSTUP_HOME"), filepath.Join(own, ".rustup")))
 	return p
 }
 

@@ -12,6 +12,8 @@ import (
 	"runtime"
 	"slices"
 	"time"
+
+	"github.com/authferry/authferry/humantime"
 )
 
 // ErrNoSession says that there is no folder for what lives as long as the
@@ -180,7 +182,7 @@ func readUnlocked(sealed []byte) ([]byte, error) {
 		return nil, err
 	}
 	if !time.Now().Before(until) { // not removed: an unlock may be putting another one there
-		return nil, fmt.Errorf("it expired at %s", until.Local().Format(time.DateTime))
+		return nil, fmt.Errorf("it expired at %s", humantime.At(until, time.Now()))
 	}
 	return key, nil
 }

@@ -14,13 +14,13 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// NewAccount is a login to be kept: what a person chose, and what the provider
-// (or another program's file) gave.
+// NewAccount is a login to be stored: what a person chose, and what the provider (or
+// another program's file) gave.
 type NewAccount struct {
 	Provider oauth.Provider
 	ClientID string // overrides the provider's
-	// AuthStyle is how the token endpoint took the client's secret, where the provider
-	// does not say.
+	// AuthStyle is how the token endpoint accepted the client's secret, if the provider's
+	// data doesn't say.
 	AuthStyle string
 	Label     string // empty: the identity, else provider + number
 	Pool      string // empty: the provider's own
@@ -31,26 +31,25 @@ type NewAccount struct {
 	RefreshExpiresAt          time.Time
 	Scopes                    []string
 	APIKey                    keystore.Secret // instead of tokens
-	LongLived                 bool            // AccessToken is a long-lived one, and all there is
+	LongLived                 bool            // AccessToken is a long-lived token, without a refresh token
 	Identity                  oauth.Identity
 	Service                   oauth.Service // the remote MCP server that it is for
 	ObtainedAt                time.Time     // zero: now
-	// Imported: authferry did not see the token's issue, so its lifetime is
-	// not known.
+	// Imported: authferry did not see the token's issue, so its lifetime is unknown.
 	Imported bool
 
 	Shared   string       // where another program still has this login; empty: nowhere
-	Holds    []index.Hold // that it comes with
+	Holds    []index.Hold // that the new account begins with
 	Disabled bool
 
-	// Lock is the account-to-be's rotation lock where that is held already, and the
-	// tokens exist nowhere else; else nil.
+	// Lock is the rotation lock of the new account, if it is held already and the tokens
+	// exist nowhere else; else nil.
 	Lock *folder.Rotation
 }
 
-// Add keeps a new login. The secrets are in the keystore before the index names
-// the account; if the keystore refuses, no account stays behind. Errors:
-// LabelTaken, Usage (the label), and those of keystore and index.
+// Add stores a new login. The secrets are in the keystore before the index names the
+// account; if the keystore refuses, no account is left behind. Errors: LabelTaken, Usage
+// (the label), and those of keystore and index.
 func Add(ctx context.Context, f *folder.Folder, n NewAccount) (*index.Account, error) {
 	now := time.Now().UTC()
 	id := index.NewID()
@@ -77,8 +76,8 @@ func Add(ctx context.Context, f *folder.Folder, n NewAccount) (*index.Account, e
 }
 
 func add(ctx context.Context, f *folder.Folder, n NewAccount, a index.Account, g *record.Grant, acc *record.Access, check func(*index.Index) error) (*index.Account, error) {
-	// The index is made and checked first, so that a bad label or an unwritable
-	// folder costs no keystore write.
+	// The index is made and checked first, so that a bad label or an unwritable folder is
+	// found before anything is written to the keystore.
 	o, err := f.Prepare(ctx, check)
 	if err != nil {
 		return nil, err
@@ -98,8 +97,7 @@ func add(ctx context.Context, f *folder.Folder, n NewAccount, a index.Account, g
 		}
 		defer lock.Release()
 	}
-	// The manifest is before the records, so that a crash leaves no secret that nobody
-	// knows of.
+	// The manifest comes before the records, so that a crash leaves no secret unlisted.
 	persist := patience(f, n)
 	err = persist.Until(func() error { return o.ChangeManifest(ctx, func(m *record.Manifest) { m.Add(a.ID) }) })
 	var added *index.Account
@@ -113,7 +111,7 @@ func add(ctx context.Context, f *folder.Folder, n NewAccount, a index.Account, g
 	return added, nil
 }
 
-// newEntry is what the index will say of n.
+// newEntry is the entry of n in the index.
 func newEntry(id string, n NewAccount, now time.Time) (index.Account, error) {
 	label, err := index.CheckLabel(n.Label)
 	if err != nil {
@@ -137,7 +135,7 @@ func newEntry(id string, n NewAccount, now time.Time) (index.Account, error) {
 	return a, nil
 }
 
-// admissible says why a can't be added to idx.
+// admissible returns the error why a can't be added to idx, or nil.
 func admissible(idx *index.Index, a *index.Account, secret keystore.Secret) error {
 	if taken := idx.Labelled(a.Provider, a.Label); len(taken) > 0 {
 		return fault.Errorf(fault.LabelTaken, "label %s is taken at %s", fault.Quote(a.Label), a.Provider).
@@ -151,7 +149,7 @@ func admissible(idx *index.Index, a *index.Account, secret keystore.Secret) erro
 	return err
 }
 
-// alreadyHere is the error for a login, key or token that account o has.
+// alreadyHere is the error for a login, key or token that account o has already.
 func alreadyHere(idx *index.Index, o *index.Account) error {
 	if o.Removing {
 		return fault.Errorf(fault.LabelTaken, "this login is here already, in account %s, whose removal was cut off; nothing was added", fault.Quote(o.Label)).
@@ -161,7 +159,7 @@ func alreadyHere(idx *index.Index, o *index.Account) error {
 		Try(fault.Remedy{Do: fault.ShowAccount, Account: pool.Reference(idx, o)})
 }
 
-// newRecords pins in the records everything that decides where a secret may go.
+// newRecords makes the records, with everything that decides where a secret may go.
 func newRecords(id string, n NewAccount, now time.Time) (*record.Grant, *record.Access) {
 	p := n.Provider
 	endpoint := p.Endpoint()

@@ -10,8 +10,8 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// Adopt is Add for a login that may be stored already: what an import that was cut off
-// left in the keystore gets the entry. Errors: as from Add.
+// Adopt is Add for a login that may be stored already, by an import that was interrupted:
+// then it gets its entry. Errors: as from Add.
 func Adopt(ctx context.Context, f *folder.Folder, n NewAccount) (*index.Account, error) {
 	var a *index.Account
 	if err := folder.WhileMoving(func() (err error) {
@@ -23,9 +23,9 @@ func Adopt(ctx context.Context, f *folder.Folder, n NewAccount) (*index.Account,
 	return Add(ctx, f, n)
 }
 
-// adopt finds a stored login that the index does not know, with the very grant of
-// n, and gives it an entry. Added once more it would have two accounts as soon as
-// doctor finds the first.
+// adopt finds a stored login that has the grant of n but is not in the index, and makes its
+// entry. If n were added instead, there would be two accounts as soon as doctor finds the
+// first.
 func adopt(ctx context.Context, f *folder.Folder, n NewAccount) (*index.Account, error) {
 	idx, err := f.ReadOrEmpty()
 	if err != nil || idx.Store == "" {
@@ -56,7 +56,7 @@ func adopt(ctx context.Context, f *folder.Folder, n NewAccount) (*index.Account,
 	return nil, nil
 }
 
-// adoptAs gives the stored login of account id the entry that n is to have.
+// adoptAs makes the entry of n for the stored login of account id.
 func adoptAs(ctx context.Context, o *folder.Opened, id string, stored record.Grants, n NewAccount) (*index.Account, error) {
 	now := time.Now().UTC()
 	acc, slot, err := o.Store.AccessOf(ctx, id, stored.Best.Generation)
@@ -83,7 +83,7 @@ func adoptAs(ctx context.Context, o *folder.Opened, id string, stored record.Gra
 	})
 }
 
-// grantSecret is what n's grant will be made of.
+// grantSecret is the secret that n's grant will have.
 func (n NewAccount) grantSecret() keystore.Secret {
 	if !n.APIKey.Empty() {
 		return n.APIKey

@@ -16,8 +16,8 @@ import (
 	"github.com/authferry/authferry/broker/pool"
 )
 
-// BindingView is a directory that is bound. Label is that of the account that it is bound
-// to; empty for a pool, and where that account was removed.
+// BindingView is a bound directory. Label is that of the account it is bound to; empty if
+// it is bound to a pool, or the account was removed.
 type BindingView struct {
 	Dir      string `json:"dir"`
 	Provider string `json:"provider"`
@@ -26,7 +26,7 @@ type BindingView struct {
 	Pool     string `json:"pool,omitempty"`
 }
 
-// Bindings returns every directory that is bound, by path and provider.
+// Bindings returns every bound directory, by path and provider.
 func Bindings(f *folder.Folder) ([]BindingView, error) {
 	idx, err := f.ReadOrEmpty()
 	if err != nil {
@@ -46,9 +46,9 @@ func Bindings(f *folder.Folder) ([]BindingView, error) {
 	return all, nil
 }
 
-// Bind makes dir, and what is below it, use an account, or one of a pool, for
-// its provider; account and pool are exclusive. A binding is kept by the
-// resolved path. Errors: NoAccount, Ambiguous, Usage (the directory).
+// Bind makes dir, and what is below it, use an account or a pool for its provider. Exactly
+// one of account and pool is given. The binding has the resolved path. Errors: NoAccount,
+// Ambiguous, Usage (the directory).
 func Bind(ctx context.Context, f *folder.Folder, dir, account, poolName string) (*index.Binding, error) {
 	real, err := index.RealPath(dir)
 	if err != nil {
@@ -57,7 +57,7 @@ func Bind(ctx context.Context, f *folder.Folder, dir, account, poolName string) 
 	switch info, err := os.Stat(real); {
 	case err != nil || !info.IsDir():
 		return nil, fault.Errorf(fault.Usage, "%s is not a directory", fault.Quote(dir))
-	case !utf8.ValidString(real): // index.json is JSON, and would have another name there
+	case !utf8.ValidString(real): // JSON would change such a name
 		return nil, fault.Errorf(fault.Usage, "the path of %s is not valid UTF-8; bind the directory above it", fault.Quote(dir))
 	}
 	if _, err := f.Read(); err != nil {
@@ -88,7 +88,7 @@ func Bind(ctx context.Context, f *folder.Folder, dir, account, poolName string) 
 	})
 }
 
-// Unbind removes the bindings of dir itself and returns them.
+// Unbind removes the bindings of dir itself, and returns them.
 func Unbind(ctx context.Context, f *folder.Folder, dir string) ([]index.Binding, error) {
 	given, err := filepath.Abs(dir)
 	if err != nil {
@@ -98,7 +98,7 @@ func Unbind(ctx context.Context, f *folder.Folder, dir string) ([]index.Binding,
 	if err != nil {
 		return nil, err
 	}
-	// What a binding says is taken as it is: the directory may be gone, or on a server
+	// The path of a binding is used as it is: the directory may be gone, or on a server
 	// that doesn't answer.
 	is := func(path string) bool { return path == dir || path == given }
 	if !slices.ContainsFunc(idx.Bindings, func(o index.Binding) bool { return is(o.Dir) }) {

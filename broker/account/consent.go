@@ -15,8 +15,8 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// byBrowser waits for the answer on loopback, and tells the browser that brings
-// it what came of it.
+// byBrowser waits for the answer on loopback, and shows the result in the browser that
+// brings it.
 func (l *login) byBrowser(ctx context.Context, who Person) (*LoggedIn, error) {
 	listener, err := l.listen(ctx)
 	if e, ok := errors.AsType[*fault.Error](err); ok {
@@ -72,7 +72,8 @@ func (l *login) page(done *LoggedIn, err error) oauth.Page {
 
 const pasteTries = 3
 
-// byPaste reads what the person copied; a person may try again, a pipe has ended.
+// byPaste reads what the person copied. On a terminal they may try again; a pipe has only
+// one line.
 func (l *login) byPaste(ctx context.Context, who Person) (*LoggedIn, error) {
 	redirect, err := l.registerFor(ctx, func() (string, error) { return pasteRedirect(l.provider) })
 	if err != nil {
@@ -101,8 +102,9 @@ func (l *login) byPaste(ctx context.Context, who Person) (*LoggedIn, error) {
 	return nil, l.failed(refused)
 }
 
-// pasteRedirect is the page that shows the code, or else an address of this
-// machine where nothing listens: the person copies it from the browser's bar.
+// pasteRedirect is the provider's page that shows the code. If it has none, it is an
+// address of this machine where nothing listens, which the person copies from the address
+// bar.
 func pasteRedirect(p oauth.Provider) (string, error) {
 	redirect := cmp.Or(p.PasteRedirectURI, p.RedirectURI)
 	if u, err := url.Parse(redirect); err == nil && redirect != "" && (u.Scheme == "https" || u.Port() != "") {
@@ -127,7 +129,7 @@ func (l *login) byDevice(ctx context.Context, who Person) (*LoggedIn, error) {
 		return nil, l.failed(err)
 	}
 	who.Enter(d)
-	// The poll that succeeds is the exchange, so what it writes comes before.
+	// The successful poll is the exchange, so anything to be written has to come before it.
 	return l.exchange(ctx, "", func(context.Context) (*oauth.Token, error) {
 		tok, err := l.client().Redeem(ctx, d)
 		l.endpoint.AuthStyle = d.AuthStyle()

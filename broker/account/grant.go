@@ -17,18 +17,18 @@ import (
 	"github.com/authferry/authferry/rawtext"
 )
 
-// ImportOptions say whose grant it is.
+// ImportOptions describe an imported grant.
 type ImportOptions struct {
 	Provider, Label, Pool string
 	ClientID              string // empty: the provider's
 }
 
-// maxGrant is far above any grant and keeps a wrong file from filling memory.
+// maxGrant is far above any grant. It keeps a wrong file from filling the memory.
 const maxGrant = 1 << 20
 
-// ImportGrant reads one grant, {"access_token", "refresh_token"?, "expires_at"
-// or "expires_in"}, from r and keeps it as a new account. Errors: Usage for the
-// document, and those of Add.
+// ImportGrant reads one grant from r, {"access_token", "refresh_token"?, "expires_at" or
+// "expires_in"}, and stores it as a new account. Errors: Usage for the document, and those
+// of Add.
 func ImportGrant(ctx context.Context, f *folder.Folder, r io.Reader, opt ImportOptions) (*index.Account, error) {
 	p, err := f.Provider(opt.Provider)
 	if err != nil {
@@ -56,7 +56,7 @@ func ImportGrant(ctx context.Context, f *folder.Folder, r io.Reader, opt ImportO
 	return Add(ctx, f, n)
 }
 
-// parseGrant reads the document of import grant. Nothing of it is in an error.
+// parseGrant reads the document of import grant. Its errors never quote it.
 func parseGrant(data []byte, now time.Time) (NewAccount, error) {
 	var doc struct {
 		AccessToken  string          `json:"access_token"`
@@ -122,7 +122,7 @@ func parseGrant(data []byte, now time.Time) (NewAccount, error) {
 	return n, nil
 }
 
-// number reads a JSON number, or one in a string; null and nothing are 0.
+// number reads a JSON number, or one in a string; null or nothing is 0.
 func number(raw json.RawMessage) (float64, error) {
 	if len(raw) == 0 || string(raw) == "null" {
 		return 0, nil

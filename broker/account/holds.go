@@ -12,8 +12,8 @@ import (
 	"github.com/authferry/authferry/broker/pool"
 )
 
-// AddHold holds an account for that long from now, as a person says; an empty scope is the
-// whole account. Errors: NoAccount, Ambiguous, Usage (the scope, or too many holds).
+// AddHold holds an account by hand, for that long from now. An empty scope is the whole
+// account. Errors: NoAccount, Ambiguous, Usage (the scope, or too many holds).
 func AddHold(ctx context.Context, f *folder.Folder, account, scope string, d time.Duration) (*pool.AccountHold, error) {
 	scope = cmp.Or(scope, pool.HeldForScope)
 	if err := pool.CheckScope(scope); err != nil {
@@ -35,10 +35,10 @@ func AddHold(ctx context.Context, f *folder.Folder, account, scope string, d tim
 	return added, err
 }
 
-// ClearHolds removes the holds of an account, or with scope not empty the one
-// on that scope, and returns those that were in force. Without a scope it also
-// ends the wait of a refresh that failed, whoever asked for it, and has a long-lived
-// token tried again that the API refused: a person knows better. Errors: NoAccount, Ambiguous.
+// ClearHolds removes the holds of an account and returns those that were still running;
+// with scope not empty only the one on that scope. Without a scope it also ends the
+// back-off of a failed refresh, even if the provider asked for it, and makes a refused
+// long-lived token usable again. Errors: NoAccount, Ambiguous.
 func ClearHolds(ctx context.Context, f *folder.Folder, account, scope string) ([]pool.AccountHold, error) {
 	cleared := []pool.AccountHold{}
 	err := amend(ctx, f, account, func(_ *index.Index, a *index.Account) error {

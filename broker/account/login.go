@@ -33,42 +33,40 @@ type LoginRequest struct {
 	Label    string        // of a new account; empty: the identity, else provider + number
 	Pool     string        // of a new account; empty: the provider's own
 	Renew    string        // the account whose login this has to be; empty: whoever logs in
-	Flow     Flow          // empty: what the provider's data allows, in the order above
-	Timeout  time.Duration // how long the person may take; zero: five minutes
-	// Remote is the remote MCP server that the login is for, whose name Provider is;
-	// nil: it is for none.
+	Flow     Flow          // empty: the first that the provider's data allows, in the order above
+	Timeout  time.Duration // for the person; zero: five minutes
+	// Remote is the remote MCP server that the login is for; Provider is its name. Nil: an
+	// ordinary login.
 	Remote *Remote
-	// ExpiresIn is how long a long-lived token lasts; zero: the provider's data says.
+	// ExpiresIn is how long a long-lived token lasts; zero: as the provider's data says.
 	ExpiresIn time.Duration
 }
 
-// Person is how Login reaches the one who logs in. The fields that the flow needs
-// must be there.
+// Person is how Login reaches the person who logs in. The fields that the flow needs must
+// be set.
 type Person struct {
 	Open  func(address string)                      // browser and paste: the page to open
 	Paste func(ctx context.Context) (string, error) // paste: the line that was copied
 	Enter func(*oauth.Device)                       // device: where to enter which code
 }
 
-// LoggedIn is what came of logging in.
+// LoggedIn is the result of a login.
 type LoggedIn struct {
 	Account index.Account
-	Renewed bool // an account that was there has a new grant
+	Renewed bool // an existing account has a new grant
 	// LongLived: it is a long-lived token, even if it was given as an API key.
 	LongLived bool
 }
 
 const defaultLoginTimeout = 5 * time.Minute
 
-// Login gets a grant by a person's consent and keeps it: as a new account, or in
-// place of the old grant of the same identity, whose label, pool and rank stay.
-// Everything that decides where the secrets go is fixed anew in the records. The
-// keystore is tried before the person is asked, and until the new grant is stored
-// an old one stays as it is.
+// Login gets a grant with a person's consent and stores it: as a new account, or in place
+// of the old grant of the same identity, whose label, pool and rank stay. Everything that
+// decides where the secrets go is set again in the records. The keystore is tried before
+// the person is asked, and the old grant stays until the new one is stored.
 //
-// Errors: Usage, LabelTaken, Fenced, LoginFailed (denied, timed out, refused, not
-// the account to be renewed), ProviderUnreachable, Cancelled, and those of keystore
-// and index.
+// Errors: Usage, LabelTaken, Fenced, LoginFailed (denied, timed out, refused, not the
+// account to be renewed), ProviderUnreachable, Cancelled, and those of keystore and index.
 func Login(ctx context.Context, f *folder.Folder, req LoginRequest, who Person) (*LoggedIn, error) {
 	l, err := newLogin(ctx, f, req)
 	if err != nil {
@@ -89,7 +87,7 @@ func Login(ctx context.Context, f *folder.Folder, req LoginRequest, who Person) 
 	return l.byBrowser(ctx, who)
 }
 
-// login is one that is under way.
+// login is a login in progress.
 type login struct {
 	f        *folder.Folder
 	req      LoginRequest
@@ -102,7 +100,7 @@ type login struct {
 	lock     *folder.Rotation // of the account, if it becomes a new one
 }
 
-// newLogin refuses what can be refused before a person is troubled.
+// newLogin refuses what can be refused before a person is asked.
 func newLogin(ctx context.Context, f *folder.Folder, req LoginRequest) (*login, error) {
 	p, err := req.provider(f)
 	if err != nil {
@@ -131,7 +129,7 @@ func newLogin(ctx context.Context, f *folder.Folder, req LoginRequest) (*login, 
 		return nil, err
 	}
 	if l.endpoint.ClientID == "" {
-		// The client that the old login belongs to, if it is the same server's.
+		// Keep the client that the old login belongs to, if the server is the same.
 		old, err := o.Grants(ctx, l.renew)
 		if err != nil {
 			return nil, err
@@ -168,7 +166,7 @@ func (req LoginRequest) noClient(p oauth.Provider) error {
 	return e
 }
 
-// flowOf is the flow that was asked for, or the provider's first.
+// flowOf is the flow that was asked for, else the provider's first.
 func flowOf(p oauth.Provider, asked Flow) (Flow, error) {
 	loopback := p.RedirectURI != "" || p.PasteRedirectURI == ""
 	can := map[Flow]bool{
@@ -202,19 +200,19 @@ func noLogin(p oauth.Provider) error {
 	return fault.Errorf(fault.Usage, "provider %s has no login, only API keys", p.Name).Try(withKey(p.Name))
 }
 
-// withKey is a login by an API key.
+// withKey is a login with an API key.
 func withKey(provider string) fault.Remedy {
 	return fault.Remedy{Do: fault.Login, Provider: provider, How: fault.APIKey, Label: "L"}
 }
 
-// shownPage: the redirect URI is a page elsewhere, which shows the code.
+// shownPage: the redirect URI is a page elsewhere that shows the code.
 func shownPage(p oauth.Provider) bool {
 	u, err := url.Parse(p.RedirectURI)
 	return err == nil && u.Scheme == "https"
 }
 
-// renewable finds the account that req renews; empty: none is named. A label
-// that only another login could have is refused here already.
+// renewable finds the account that req renews; nil: none is named. A label that belongs to
+// another login is refused here already.
 func renewable(idx *index.Index, req LoginRequest, kind string) (id string, err error) {
 	if req.Renew != "" {
 		a, err := pool.FindAccount(idx, req.Renew, req.Provider)
@@ -249,7 +247,7 @@ func renewable(idx *index.Index, req LoginRequest, kind string) (id string, err 
 			return "", err
 		}
 	case len(idx.PoolsOf(req.Provider)) > 0:
-		return "", nil // it may renew an account, wherever that is
+		return "", nil // it may renew an account in any pool
 	}
 	_, err = pool.For(idx, poolName, req.Provider)
 	return "", err
@@ -259,7 +257,7 @@ func labelTaken(a *index.Account) error {
 	return fault.Errorf(fault.LabelTaken, "label %s is taken at %s", fault.Quote(a.Label), a.Provider).Try(pool.Renewal(a), fault.Remedy{Do: fault.Again, Label: "L"})
 }
 
-// inPool refuses to move an account on the side.
+// inPool refuses a login that would move the account.
 func inPool(idx *index.Index, a *index.Account, poolName string) error {
 	if poolName == "" || pool.IsPool(idx, poolName, a.Pool) {
 		return nil
@@ -273,7 +271,7 @@ type errNobody struct{ after time.Duration }
 
 func (e errNobody) Error() string { return fmt.Sprintf("nobody finished the login within %v", e.after) }
 
-// failed puts into words why a login did not come about.
+// failed makes an error for a person of the reason why a login failed.
 func (l *login) failed(err error) error {
 	if _, ok := errors.AsType[*fault.Error](err); ok {
 		return err
@@ -314,9 +312,9 @@ func (l *login) failed(err error) error {
 	return fault.Errorf(fault.LoginFailed, "%v; nothing was changed", err).Try(again)
 }
 
-// LoginKey keeps an API key: as a new account, which needs a label, or in place
-// of that of the account Renew. What begins as a long-lived token is kept as one.
-// Errors: as from Login.
+// LoginKey stores an API key: as a new account, which needs a label, or in place of that of
+// the account Renew. One with the prefix of a long-lived token is stored as such. Errors:
+// as from Login.
 func LoginKey(ctx context.Context, f *folder.Folder, req LoginRequest, key keystore.Secret) (*LoggedIn, error) {
 	p, err := f.Provider(req.Provider)
 	if err != nil {

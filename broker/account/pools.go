@@ -22,8 +22,8 @@ func Use(ctx context.Context, f *folder.Folder, account string) (*index.Account,
 	})
 }
 
-// Disable keeps an account out of selection; where it is current, its pool
-// moves on. Enable takes that back. Errors: NoAccount, Ambiguous.
+// Disable keeps an account from being used; if it is current, its pool moves on. Errors:
+// NoAccount, Ambiguous.
 func Disable(ctx context.Context, f *folder.Folder, account string) (*index.Account, error) {
 	return updated(ctx, f, account, func(idx *index.Index, a *index.Account) error {
 		pool.RulesOf(f).MoveOn(idx, a, time.Now(), func() { a.Disabled = true })
@@ -31,7 +31,7 @@ func Disable(ctx context.Context, f *folder.Folder, account string) (*index.Acco
 	})
 }
 
-// Enable makes an account selectable again.
+// Enable makes a disabled account usable again. Errors: NoAccount, Ambiguous.
 func Enable(ctx context.Context, f *folder.Folder, account string) (*index.Account, error) {
 	return updated(ctx, f, account, func(_ *index.Index, a *index.Account) error {
 		a.Disabled = false
@@ -39,9 +39,9 @@ func Enable(ctx context.Context, f *folder.Folder, account string) (*index.Accou
 	})
 }
 
-// Move puts an account into another pool of its provider, as the last one
-// there; a pool that does not exist is made. Errors: NoAccount, Ambiguous,
-// Fenced (a pool of another provider), Usage (the name).
+// Move puts an account into another pool of its provider, at the end; a pool that doesn't
+// exist is made. Errors: NoAccount, Ambiguous, Fenced (a pool of another provider), Usage
+// (the name).
 func Move(ctx context.Context, f *folder.Folder, account, poolName string) (*index.Account, error) {
 	called, err := pool.CheckName(poolName)
 	if err != nil {
@@ -77,8 +77,8 @@ func Move(ctx context.Context, f *folder.Folder, account, poolName string) (*ind
 	})
 }
 
-// Order gives an account the n-th rank of its pool, from 1; beyond the end is
-// the end. Errors: NoAccount, Ambiguous, Usage.
+// Order gives an account the n-th rank of its pool, from 1; a number beyond the end is the
+// end. Errors: NoAccount, Ambiguous, Usage.
 func Order(ctx context.Context, f *folder.Folder, account string, n int) (*index.Account, error) {
 	if n < 1 {
 		return nil, fault.Errorf(fault.Usage, "ranks count from 1")
@@ -91,7 +91,7 @@ func Order(ctx context.Context, f *folder.Folder, account string, n int) (*index
 	})
 }
 
-// updated changes one account's entry and returns it as it then is.
+// updated changes one account's entry and returns the new one.
 func updated(ctx context.Context, f *folder.Folder, account string, change func(*index.Index, *index.Account) error) (*index.Account, error) {
 	var changed *index.Account
 	err := amend(ctx, f, account, func(idx *index.Index, a *index.Account) error {
@@ -104,8 +104,8 @@ func updated(ctx context.Context, f *folder.Folder, account string, change func(
 	return changed, err
 }
 
-// Rename changes an account's label and nothing else. Errors: NoAccount,
-// Ambiguous, LabelTaken, Usage.
+// Rename changes the label of an account and nothing else. Errors: NoAccount, Ambiguous,
+// LabelTaken, Usage.
 func Rename(ctx context.Context, f *folder.Folder, account, label string) (*index.Account, error) {
 	label, err := index.CheckLabel(label)
 	if err != nil {
@@ -122,10 +122,10 @@ func Rename(ctx context.Context, f *folder.Folder, account, label string) (*inde
 	return renamed, err
 }
 
-// amend changes one account's entry, found by what the user called it.
+// amend changes one account's entry, found by the name that the user gave.
 func amend(ctx context.Context, f *folder.Folder, account string, change func(*index.Index, *index.Account) error) error {
 	if _, err := f.Read(); err != nil {
-		return err // a folder without an index is not made just to find nothing in it
+		return err // no folder is made just to find nothing in it
 	}
 	return f.Update(ctx, index.Durable, func(idx *index.Index) error {
 		a, err := pool.FindAccount(idx, account, "")

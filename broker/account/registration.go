@@ -13,11 +13,11 @@ import (
 	"github.com/authferry/authferry/broker/record"
 )
 
-// registrationPause is between two registrations at one issuer: a program in a loop
-// must not fill its database.
+// registrationPause is the least time between two registrations at one issuer: a program in
+// a loop must not fill its database.
 const registrationPause = time.Minute
 
-// registeredClient is what the keystore has of p's client; its zero value: nothing.
+// registeredClient returns what the keystore has of p's client; its zero value: nothing.
 func registeredClient(ctx context.Context, f *folder.Folder, p oauth.Provider) (record.ClientSecret, error) {
 	idx, err := f.ReadOrEmpty()
 	if err != nil || idx.Store == "" {
@@ -30,8 +30,8 @@ func registeredClient(ctx context.Context, f *folder.Folder, p oauth.Provider) (
 	return o.Store.ClientSecret(ctx, p.Endpoint())
 }
 
-// reusable is the registration that the provider's entry points at, if it was made for
-// this issuer and this resource, and can still be used; nil: there is none.
+// reusable returns the registration that the provider's entry names, if it was made for
+// this issuer and this resource and still works; else nil.
 func (l *login) reusable(ctx context.Context) (*oauth.Registration, error) {
 	if l.req.Remote.Register || l.provider.Registration != oauth.RegistrationDynamic || l.provider.ClientID == "" {
 		return nil, nil //nolint:nilnil // there is none
@@ -48,9 +48,9 @@ func (l *login) reusable(ctx context.Context) (*oauth.Registration, error) {
 	return reg, nil
 }
 
-// listen opens the address that the answer comes to. A client of authferry's own
-// registration is used for as long as its port is free; a new one is registered with a
-// port that is open already.
+// listen opens the port that the answer comes to. If authferry's own registration has a
+// port that is free, it is reused; else a new client is registered, with the port that was
+// just opened.
 func (l *login) listen(ctx context.Context) (*oauth.Listener, error) {
 	if l.req.Remote == nil || l.req.Remote.Registration != oauth.RegistrationDynamic {
 		return oauth.Listen(l.provider.RedirectURI)
@@ -80,7 +80,7 @@ func (l *login) listen(ctx context.Context) (*oauth.Listener, error) {
 	return listener, nil
 }
 
-// registerFor is listen for an answer that comes in another way.
+// registerFor is listen for answers that come in another way.
 func (l *login) registerFor(ctx context.Context, redirect func() (string, error)) (string, error) {
 	if l.req.Remote == nil || l.req.Remote.Registration != oauth.RegistrationDynamic {
 		return redirect()
@@ -105,14 +105,14 @@ func (l *login) adopt(reg *oauth.Registration) {
 	l.use(reg)
 }
 
-// use makes this login one of reg's client.
+// use makes reg's client the one of this login.
 func (l *login) use(reg *oauth.Registration) {
 	l.endpoint.ClientID, l.endpoint.AuthStyle, l.endpoint.ClientSecret = reg.ClientID, reg.AuthStyle, reg.Secret
 	l.provider.ClientID, l.provider.AuthStyle = reg.ClientID, reg.AuthStyle
 	l.service.RedirectURI, l.service.SecretExpiresAt = reg.RedirectURI, reg.SecretExpiresAt
 }
 
-// register makes a new client, and keeps it before anybody is asked to log in with it.
+// register makes a new client, and stores it before anyone is asked to log in with it.
 func (l *login) register(ctx context.Context, redirect string) error {
 	found := l.req.Remote.Server
 	if err := pauseRegistration(ctx, l.f, found.Provider.Issuer); err != nil {
@@ -124,7 +124,8 @@ func (l *login) register(ctx context.Context, redirect string) error {
 	if err != nil {
 		return l.notRegistered(err)
 	}
-	// The redirect URI is in the client's record: the entry's would be any client's.
+	// The redirect URI is stored with the client: in the entry it would apply to any
+	// client.
 	p := l.req.Remote.entry
 	p.ClientID, p.AuthStyle = reg.ClientID, reg.AuthStyle
 	o, err := l.f.Prepare(ctx, func(*index.Index) error { return nil })
@@ -171,8 +172,8 @@ func (l *login) notRegistered(err error) error {
 	return l.failed(err)
 }
 
-// retire deletes the registration of a removed account, at its server as well, if no
-// other login needs it.
+// retire deletes the registration of a removed account, here and at its server, if no other
+// login needs it.
 func retire(ctx context.Context, f *folder.Folder, o *folder.Opened, g *record.Grant, done *Removal) {
 	own, err := o.DropClient(ctx, g.Endpoint)
 	if err != nil {

@@ -22,47 +22,48 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// RemoteRequest names a remote MCP server and how to log in there.
+// RemoteRequest names a remote MCP server and says how to log in there.
 type RemoteRequest struct {
 	Address  string   // empty: that of Provider
-	Provider string   // its name here; empty: the one that has Address, else a new one
-	Issuer   string   // the authorization server that it has to be; empty: what the server says
-	ClientID string   // of a registration of one's own, or a metadata document's address; empty: whatever there is
-	Scopes   []string // to ask for; empty: what the server says
+	Provider string   // its name here; empty: that of the entry with Address, else a new one
+	Issuer   string   // the required authorization server; empty: as the server says
+	ClientID string   // of one's own registration, or a metadata document's address; empty: any
+	Scopes   []string // to ask for; empty: as the server says
 	Label    string   // of a new account
-	Renew    string   // the account that is to be logged in again
-	Register bool     // register authferry once more, where it registered itself
+	Renew    string   // the account to be renewed
+	Register bool     // register authferry again, even if it is registered already
 }
 
-// Remote is a remote MCP server as FindRemote found it, and what a login there would do:
-// for a person to see, and for Login to carry out.
+// Remote is a remote MCP server as FindRemote found it, and what a login there would do. It
+// is shown to a person, and Login carries it out.
 type Remote struct {
 	Server   *oauth.Remote
 	Provider string // its name here
-	New      bool   // nothing of that name is here yet
+	New      bool   // there is no entry of that name yet
 	Scopes   []string
-	// Registration is how the client comes to be: one of oauth's Registration… constants.
+	// Registration says where the client comes from: one of oauth's Registration…
+	// constants.
 	Registration string
-	// Unrelated: the hosts of the server and of its authorization server belong to
-	// different domains. Former is the issuer of the last login, where that was another
-	// one. Either is for a person to agree to.
+	// Unrelated: the server and its authorization server have hosts in different domains.
+	// Former is the issuer of the last login, if it was another one. Both need a person's
+	// consent.
 	Unrelated bool
 	Former    string
 	Register  bool
 
-	entry oauth.Provider // as providers.toml will have it
+	entry oauth.Provider // as it will be in providers.toml
 }
 
-// What a server may ask for. More is a mistake, or an attempt.
+// Limits for what a server may ask for. More is a mistake or an attack.
 const (
 	MaxScopes     = 32
 	maxScopeBytes = 4 << 10
 )
 
-// FindRemote asks a remote MCP server and its authorization server what they are, and
-// changes nothing. Errors: Usage, WrongResource, Fenced (another issuer than the one
-// asked for), LoginFailed, ProviderUnreachable, NoAccount, Cancelled, and those of
-// keystore and index.
+// FindRemote asks a remote MCP server and its authorization server for their metadata. It
+// changes nothing. Errors: Usage, WrongResource, Fenced (another issuer than the required
+// one), LoginFailed, ProviderUnreachable, NoAccount, Cancelled, and those of keystore and
+// index.
 func FindRemote(ctx context.Context, f *folder.Folder, req RemoteRequest) (*Remote, error) {
 	ps, err := f.Providers()
 	if err != nil {
@@ -106,7 +107,7 @@ func FindRemote(ctx context.Context, f *folder.Folder, req RemoteRequest) (*Remo
 	return r, askFor(ctx, f, r, req)
 }
 
-// entryOf is the provider that the request is about, with no MCP where it is a new one.
+// entryOf returns the provider that the request is about; without MCP if it is a new one.
 func entryOf(ps *oauth.Providers, req RemoteRequest) (oauth.Provider, error) {
 	if req.Address == "" {
 		p, ok := ps.Get(req.Provider)
@@ -126,8 +127,8 @@ func entryOf(ps *oauth.Providers, req RemoteRequest) (oauth.Provider, error) {
 	return oauth.Provider{Name: req.Provider}, nil
 }
 
-// unnamed refuses a login that could be anybody's, a second account's or the first
-// one's: few servers say whose it is.
+// unnamed refuses a login that could belong to an existing account or to a new one: few
+// servers say whose login it is.
 func unnamed(f *folder.Folder, provider string, req RemoteRequest) error {
 	if req.Renew != "" || req.Label != "" {
 		return nil
@@ -151,7 +152,7 @@ func sameAddress(a, b string) bool {
 	return errX == nil && errY == nil && x.RawQuery == y.RawQuery && oauth.Covers(a, b) && oauth.Covers(b, a)
 }
 
-// freeName is the server's host, with the words of its path where that is taken.
+// freeName is the server's host, with words of its path if that is taken.
 func freeName(ps *oauth.Providers, address string) string {
 	u, err := url.Parse(address)
 	if err != nil {
@@ -177,8 +178,8 @@ func freeName(ps *oauth.Providers, address string) string {
 	return name
 }
 
-// related reports that two addresses are of one domain that somebody registered
-// (publicsuffix, private rules included). Addresses of machines only are if equal.
+// related reports whether two addresses are in the same registrable domain (publicsuffix,
+// with private rules). IP addresses are related only if equal.
 func related(a, b string) bool {
 	x, errX := url.Parse(a)
 	y, errY := url.Parse(b)
@@ -200,9 +201,9 @@ func related(a, b string) bool {
 	return err == nil && errOther == nil && domain == theirs
 }
 
-// client decides whose client the login uses. That of another provider is never one,
-// even at the same issuer, unless a person names it in this very login: a server could
-// name any authorization server as its own.
+// client decides which client the login uses. The client of another provider is never used,
+// even at the same issuer, unless a person names it for this login: a server can name any
+// authorization server as its own.
 func (r *Remote) client(req RemoteRequest, known oauth.Provider, p *oauth.Provider) error {
 	switch {
 	case req.ClientID != "":
@@ -211,7 +212,7 @@ func (r *Remote) client(req RemoteRequest, known oauth.Provider, p *oauth.Provid
 			p.Registration = oauth.RegistrationDocument
 		}
 	case known.ClientID != "" && known.Registration == oauth.RegistrationDocument:
-		p.ClientID, p.Registration = known.ClientID, known.Registration // good at any issuer
+		p.ClientID, p.Registration = known.ClientID, known.Registration // valid at any issuer
 	case known.ClientID != "" && known.Registration == oauth.RegistrationGiven:
 		if r.Former != "" {
 			return fault.Errorf(fault.Fenced, "%s now sends logins to another authorization server, and client %s was registered at the old one; nothing was changed",
@@ -231,9 +232,9 @@ func (r *Remote) client(req RemoteRequest, known oauth.Provider, p *oauth.Provid
 	return nil
 }
 
-// askFor decides what to ask for: what a person names, else what the server does. A
-// renewal asks for all that its login was asked for so far, too: a server may take what
-// is left out for given up.
+// askFor decides which scopes to ask for: those that a person names, else those that the
+// server names. A renewal also asks for all that its login has asked for before, because a
+// server may take a missing scope for one that was given up.
 func askFor(ctx context.Context, f *folder.Folder, r *Remote, req RemoteRequest) error {
 	named := req.Scopes
 	if len(named) == 0 {
@@ -264,8 +265,7 @@ func askFor(ctx context.Context, f *folder.Folder, r *Remote, req RemoteRequest)
 	return nil
 }
 
-// askedBefore is what the login to be renewed was asked for. It has to be of this very
-// server.
+// askedBefore returns the scopes of the login to be renewed, which must be of this server.
 func askedBefore(ctx context.Context, f *folder.Folder, r *Remote, renew string) ([]string, error) {
 	if renew == "" {
 		return nil, nil
@@ -289,7 +289,7 @@ func askedBefore(ctx context.Context, f *folder.Folder, r *Remote, renew string)
 	return stored.Best.Service.Asked, ofServer(stored.Best, r.Server.Resource, r.Server.Address, a.Label)
 }
 
-// ofServer refuses to put a login for another server in g's place.
+// ofServer refuses to replace g by a login for another server.
 func ofServer(g *record.Grant, resource, address, label string) error {
 	if g.Endpoint.Resource == resource && (g.Service.Address == address || sameAddress(g.Service.Address, address)) {
 		return nil
@@ -299,7 +299,7 @@ func ofServer(g *record.Grant, resource, address, label string) error {
 		Try(fault.Remedy{Do: fault.Login, Provider: cmp.Or(address, g.Provider), Label: "NEW-LABEL"})
 }
 
-// notFound puts into words why a server's login could not be found.
+// notFound makes an error for a person of the reason why a server's login was not found.
 func notFound(address string, err error) error {
 	wrong, isWrong := errors.AsType[*oauth.WrongResourceError](err)
 	other, isOther := errors.AsType[*oauth.NotTrustedError](err)
@@ -324,16 +324,16 @@ func notFound(address string, err error) error {
 	return fault.Errorf(fault.LoginFailed, "no login is possible at %s; nothing was changed", oauth.HostOf(address)).Because(err)
 }
 
-// AddRemote keeps a server that FindRemote found as a provider, without a login, and
-// its client's secret, if there is one. A login asks for scopes; none: for what the
-// server says then.
+// AddRemote stores a server that FindRemote found as a provider, without a login, and its
+// client's secret if there is one. Scopes given here are what a login asks for; none: as
+// the server says at the time.
 func AddRemote(ctx context.Context, f *folder.Folder, r *Remote, scopes []string, secret keystore.Secret) error {
 	p := r.entry
 	p.Scopes = scopes
 	return folder.AddProvider(ctx, f, p, secret)
 }
 
-// keepProvider writes the entry of a remote server, if it is another one than before.
+// keepProvider writes the entry of a remote server, if it has changed.
 func keepProvider(ctx context.Context, f *folder.Folder, p oauth.Provider) error {
 	ps, err := f.Providers()
 	if err != nil {
@@ -345,7 +345,7 @@ func keepProvider(ctx context.Context, f *folder.Folder, p oauth.Provider) error
 	return folder.AddProvider(ctx, f, p, keystore.Secret{})
 }
 
-// provider is the data that the login goes by: the entry's, or what was found just now.
+// provider is the data that the login uses: the entry's, or what was just found.
 func (req LoginRequest) provider(f *folder.Folder) (oauth.Provider, error) {
 	if req.Remote == nil {
 		p, err := f.Provider(req.Provider)
@@ -356,13 +356,13 @@ func (req LoginRequest) provider(f *folder.Folder) (oauth.Provider, error) {
 	}
 	p := req.Remote.entry
 	p.Scopes = req.Remote.Scopes
-	if slices.Contains(p.Scopes, "openid") { // the server asked for it, so it may say who it is
+	if slices.Contains(p.Scopes, "openid") { // the server asked for this scope, so it may give the identity
 		p.IdentityFrom = oauth.IdentityFromIDToken
 	}
 	return p, nil
 }
 
-// toRemote makes l ready for a remote MCP server, and keeps that as a provider.
+// toRemote prepares l for a remote MCP server, and stores that as a provider.
 func (l *login) toRemote(ctx context.Context, idx *index.Index) error {
 	r := l.req.Remote
 	o, err := l.f.Ready(ctx, idx)
@@ -380,7 +380,7 @@ func (l *login) toRemote(ctx context.Context, idx *index.Index) error {
 	return keepProvider(ctx, l.f, r.entry)
 }
 
-// client is what speaks to the login's server.
+// client is the HTTP client for the login's server.
 func (l *login) client() *oauth.Client {
 	if l.req.Remote != nil {
 		return l.req.Remote.Server.Client()

@@ -14,19 +14,19 @@ import (
 	"github.com/authferry/authferry/broker/record"
 )
 
-// Removal says what Remove did.
+// Removal is the result of Remove.
 type Removal struct {
 	Account index.Account
 	Revoked bool
-	Warning string         // why it was not revoked, if it was tried
+	Warning string         // why it was not revoked, if that was tried
 	Next    []fault.Remedy // what helps with that
 }
 
-// Revocation says whether Remove ends the login at the provider too.
+// Revocation says whether Remove also ends the login at the provider.
 type Revocation int
 
-// RevokeOwn leaves a login alone that another program's file still has, RevokeAsAsked
-// does what the removal that was cut off was to do.
+// RevokeOwn doesn't revoke a login that another program's file still has. RevokeAsAsked
+// does what an interrupted removal was asked to do.
 const (
 	RevokeOwn Revocation = iota
 	RevokeNever
@@ -46,10 +46,10 @@ func (how Revocation) of(a *index.Account) bool {
 	return false
 }
 
-// Remove revokes the account's refresh token at the provider, where how says so
-// and the provider has an endpoint for it (RFC 7009; a failure is a warning),
-// deletes the secrets, and last the entry. A crash on the way leaves an entry
-// marked as being removed, which Remove or doctor finishes.
+// Remove revokes the account's refresh token at the provider, if how says so and the
+// provider has an endpoint for it (RFC 7009; a failure is a warning), deletes the secrets,
+// and then the entry. If the process dies on the way, the entry stays, marked as being
+// removed; Remove or doctor finishes it.
 func Remove(ctx context.Context, f *folder.Folder, account string, how Revocation) (*Removal, error) {
 	f, release, err := f.Hold()
 	if err != nil {
@@ -127,7 +127,7 @@ func Remove(ctx context.Context, f *folder.Folder, account string, how Revocatio
 	return done, nil
 }
 
-// notRevoked says who did not end a login, and where a person can.
+// notRevoked warns that a login was not revoked, and says where a person can do it.
 func notRevoked(g *record.Grant, err error) string {
 	where := oauth.HostOf(cmp.Or(g.Endpoint.Issuer, g.Endpoint.TokenEndpoint))
 	return fmt.Sprintf("the provider did not revoke the login: %v; it may still be valid: end it in the settings of your account at %s", err, where)

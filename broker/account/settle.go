@@ -19,10 +19,9 @@ import (
 	"github.com/authferry/authferry/broker/record"
 )
 
-// exchange gets the tokens by redeem and keeps them. From here on an interrupt
-// changes nothing: a code is good for one exchange. The manifest names the
-// account-to-be first, so that a crash before the tokens are stored leaves
-// something that doctor shows.
+// exchange redeems the code and stores the tokens. From here on an interrupt has no effect,
+// because a code can be used only once. The manifest names the new account first, so that a
+// crash before the tokens are stored leaves something that doctor can report.
 func (l *login) exchange(ctx context.Context, nonce string, redeem func(context.Context) (*oauth.Token, error)) (*LoggedIn, error) {
 	whole := context.WithoutCancel(ctx)
 	defer hangOn()()
@@ -68,8 +67,7 @@ func (l *login) exchange(ctx context.Context, nonce string, redeem func(context.
 	return done, err
 }
 
-// announce names the account-to-be in the manifest of the folder's keystore, and takes
-// its rotation lock.
+// announce names the new account in the manifest, and takes its rotation lock.
 func (l *login) announce(ctx context.Context) (o *folder.Opened, err error) {
 	err = folder.WhileMoving(func() error {
 		if o, err = l.f.Prepare(ctx, func(*index.Index) error { return nil }); err != nil {
@@ -86,8 +84,8 @@ func (l *login) announce(ctx context.Context) (o *folder.Opened, err error) {
 	return o, err
 }
 
-// identify asks whose login it is. That a server can't be asked costs the name,
-// not the login; an ID token that is not for us costs the login.
+// identify asks whose login it is. If the server can't be asked, the login is kept without
+// a name; if the ID token is for another client, the login fails.
 func (l *login) identify(ctx context.Context, tok *oauth.Token, nonce string) (oauth.Identity, error) {
 	ctx, over := l.f.Within(ctx, l.f.HTTPTimeout, forProvider(l.provider.Name))
 	defer over()
@@ -117,8 +115,8 @@ func (l *login) account(tok *oauth.Token, who oauth.Identity) NewAccount {
 	return n
 }
 
-// settle keeps the login where it belongs: in the account of its identity, or in
-// a new one. Another process may be doing the same for the same identity.
+// settle stores the login where it belongs: in the account of its identity, or in a new
+// one. Another process may be doing the same for the same identity.
 func (l *login) settle(ctx context.Context, n NewAccount) (*LoggedIn, error) {
 	for try := 1; ; try++ {
 		idx, err := l.f.ReadOrEmpty()
@@ -150,7 +148,7 @@ func (l *login) settle(ctx context.Context, n NewAccount) (*LoggedIn, error) {
 		}
 		a, err := Add(ctx, l.f, n)
 		if try < 5 && (errors.Is(err, ErrSameIdentity) || fault.CodeOf(err) == fault.LabelTaken && l.req.Label == "") {
-			continue // somebody else was first: look again
+			continue // another process was first: look again
 		}
 		if err != nil {
 			return nil, err
@@ -163,7 +161,7 @@ func (l *login) settle(ctx context.Context, n NewAccount) (*LoggedIn, error) {
 	}
 }
 
-// warnOfEnd tells of a login that can't be refreshed.
+// warnOfEnd warns about a login that can't be refreshed.
 func (l *login) warnOfEnd(a *index.Account) {
 	if a.Fingerprint != "" {
 		return
@@ -175,7 +173,7 @@ func (l *login) warnOfEnd(a *index.Account) {
 	l.f.Warn(text)
 }
 
-// patience is for the writes that keep n.
+// patience is for the writes that store n.
 func patience(f *folder.Folder, n NewAccount) folder.Patience {
 	if n.Lock == nil {
 		return folder.Patience{}
@@ -183,10 +181,10 @@ func patience(f *folder.Folder, n NewAccount) folder.Patience {
 	return folder.Patience{Deadline: time.Now().Add(f.LoginPatience), Tell: func(message string) { f.Warn(message) }}
 }
 
-// ErrSameIdentity is for a login whose identity got an account meanwhile.
+// ErrSameIdentity says that another process made an account of this identity meanwhile.
 var ErrSameIdentity = errors.New("an account has this identity already")
 
-// home is the account that the login n belongs to, nil for a new one.
+// home is the account that the login n belongs to; nil: a new one.
 func (l *login) home(idx *index.Index, n NewAccount) (*index.Account, error) {
 	who := n.Identity
 	owner := OwnerOf(idx, l.provider.Name, who)
@@ -210,7 +208,7 @@ func (l *login) home(idx *index.Index, n NewAccount) (*index.Account, error) {
 	return a, nil
 }
 
-// OwnerOf finds the account of an identity.
+// OwnerOf finds the account of an identity; nil: there is none.
 func OwnerOf(idx *index.Index, provider string, who oauth.Identity) *index.Account {
 	for i := range idx.Accounts {
 		if a := &idx.Accounts[i]; who.Subject != "" && !a.Removing && a.Provider == provider && a.Kind == index.KindOAuth &&
@@ -221,9 +219,8 @@ func OwnerOf(idx *index.Index, provider string, who oauth.Identity) *index.Accou
 	return nil
 }
 
-// holderOf finds the account that has this very refresh token: a server that does
-// not rotate may give the same one again, to an account whose identity was not
-// known before.
+// holderOf finds the account that has this same refresh token; nil: none. A server that
+// doesn't rotate may issue it again, to an account whose identity was not known before.
 func holderOf(idx *index.Index, provider, fp string) *index.Account {
 	for i := range idx.Accounts {
 		if a := &idx.Accounts[i]; fp != "" && !a.Removing && a.Provider == provider && a.Fingerprint == fp && a.Subject == "" {
@@ -233,7 +230,8 @@ func holderOf(idx *index.Index, provider, fp string) *index.Account {
 	return nil
 }
 
-// FreeLabel is what an account of provider can be called: by its identity's name, else provider + number.
+// FreeLabel is a free label for an account of provider: the identity's name, else provider
+// + number.
 func FreeLabel(idx *index.Index, provider, name string) string {
 	free := func(label string) bool { return len(idx.Labelled(provider, label)) == 0 }
 	if label, err := index.CheckLabel(name); err == nil && free(label) {
@@ -246,9 +244,8 @@ func FreeLabel(idx *index.Index, provider, name string) string {
 	}
 }
 
-// Replace puts a new login in the place of account id's old one, as a rotation
-// does: into a slot that nothing current names, the index last. Label, pool, rank
-// and holds stay.
+// Replace puts a new login in the place of account id's old one, as a rotation does: into a
+// free slot, and the index last. Label, pool, rank and holds stay.
 func Replace(ctx context.Context, f *folder.Folder, id string, n NewAccount) (*index.Account, error) {
 	f, release, err := f.Hold()
 	if err != nil {
@@ -276,7 +273,7 @@ func Replace(ctx context.Context, f *folder.Folder, id string, n NewAccount) (*i
 	if err != nil {
 		return nil, err
 	}
-	if old.Best != nil { // what is stored now must not be what is written over
+	if old.Best != nil { // what is stored now must not be overwritten
 		if a, err = o.RollForward(ctx, a, old); err != nil {
 			return nil, err
 		}
@@ -306,10 +303,11 @@ func Replace(ctx context.Context, f *folder.Folder, id string, n NewAccount) (*i
 		Slot: index.FreeSlot(*a, index.GrantRecord), Grant: g, Access: acc, Patience: patience(f, n),
 		Enter: func(_ *index.Index, renewed, before *index.Account) {
 			renewed.RefreshedAt, renewed.Shared, renewed.RejectedAt = now.Truncate(time.Second), "", time.Time{}
-			// What was guessed of the old token's refusal says nothing of the new one.
+			// A guess from the old token's refusal doesn't apply to the new one.
 			renewed.Holds = slices.DeleteFunc(renewed.Holds, func(h index.Hold) bool { return !h.Proven && h.Source == pool.RefusedSource })
 			if fp := renewed.Fingerprint; fp != "" && fp == before.Fingerprint {
-				// Who else has this refresh token, and what became of a request with it, is as it was.
+				// The refresh token is the same, so what is known of it stays: who else has
+				// it, and its requests with unknown outcome.
 				renewed.Shared = before.Shared
 				renewed.Intents = slices.DeleteFunc(before.Intents, func(in index.Intent) bool { return in.Fingerprint != fp })
 			}
@@ -331,8 +329,8 @@ func inheritAccess(ctx context.Context, o *folder.Opened, acc *record.Access, ol
 	}
 }
 
-// lockForTokens waits longer than other commands do: the caller has tokens in
-// hand that exist nowhere else.
+// lockForTokens waits longer than other commands do, because the caller has tokens that
+// exist nowhere else.
 func lockForTokens(ctx context.Context, f *folder.Folder, id string) (*folder.Rotation, error) {
 	l, err := f.LockAccount(ctx, id, 0)
 	if fault.CodeOf(err) != fault.LockTimeout {
@@ -342,8 +340,7 @@ func lockForTokens(ctx context.Context, f *folder.Folder, id string) (*folder.Ro
 	return f.LockAccount(ctx, id, folder.StorePatience)
 }
 
-// hangOn ignores that the terminal closed, or who reads what is printed, until the
-// returned function is called.
+// hangOn ignores a closed terminal or pipe, until the returned function is called.
 func hangOn() (letGo func()) {
 	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
 	return func() { signal.Reset(syscall.SIGHUP, syscall.SIGPIPE) }

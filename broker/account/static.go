@@ -13,10 +13,10 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// LoginToken keeps a long-lived bearer token without a refresh token, as services issue
+// LoginToken stores a long-lived bearer token without a refresh token, as services issue
 // for programs: as a new account, which needs a label, or in place of that of the account
-// Renew. It lasts for req.ExpiresIn, else for as long as the provider's data says of
-// tokens that begin like this one. Errors: as from Login.
+// Renew. It lasts for req.ExpiresIn, else as long as the provider's data says for its
+// prefix. Errors: as from Login.
 func LoginToken(ctx context.Context, f *folder.Folder, req LoginRequest, token keystore.Secret) (*LoggedIn, error) {
 	p, err := f.Provider(req.Provider)
 	if err != nil {
@@ -44,8 +44,8 @@ func LoginToken(ctx context.Context, f *folder.Folder, req LoginRequest, token k
 	return done, err
 }
 
-// unfit is the error for a credential that must not be kept as a key or token, or has
-// something around it by which it isn't recognized.
+// unfit is the error for a credential that must not be stored as a key or token, or that
+// can't be recognized for something around it.
 func (req LoginRequest) unfit(p oauth.Provider, secret keystore.Secret) error {
 	text := secret.Reveal()
 	last := text[strings.LastIndexAny(text, " =:")+1:]
@@ -70,7 +70,7 @@ func (req LoginRequest) unfit(p oauth.Provider, secret keystore.Secret) error {
 	return nil
 }
 
-// loginStatic keeps an API key or a long-lived token.
+// loginStatic stores an API key or a long-lived token.
 func loginStatic(ctx context.Context, f *folder.Folder, req LoginRequest, n NewAccount) (*LoggedIn, error) {
 	article, what, kind := "an ", "API key", index.KindAPIKey
 	if n.LongLived {
@@ -114,7 +114,7 @@ func loginStatic(ctx context.Context, f *folder.Folder, req LoginRequest, n NewA
 	return &LoggedIn{Account: *a, Renewed: true}, nil
 }
 
-// credential is what n's grant is made of, or a long-lived token.
+// credential is the secret that n's grant will have, or the long-lived token.
 func (n NewAccount) credential() keystore.Secret {
 	if n.LongLived {
 		return n.AccessToken

@@ -11,9 +11,10 @@ import (
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/broker/takeover"
+	"github.com/authferry/authferry/humantime"
 )
 
-// account holds one entry of the index against the keystore, which is the truth.
+// account compares one entry of the index with the keystore, which is the truth.
 func (d *examination) account(ctx context.Context, a *index.Account) {
 	name := "account " + a.Provider + "/" + a.Label
 	renew := pool.Renewal(a)
@@ -53,9 +54,9 @@ func (d *examination) account(ctx context.Context, a *index.Account) {
 	case len(a.Intents) > 0:
 		d.try(name, Warning, fault.Remedy{Do: fault.Refresh, Account: pool.Reference(d.idx, a)}, "a refresh was cut off, and what became of it is not known")
 	case !pool.EndsSoon(a, now).IsZero():
-		d.try(name, Warning, renew, "its login ends at %s", pool.EndsSoon(a, now).Local().Format(time.DateTime))
+		d.try(name, Warning, renew, "its login ends at %s", humantime.At(pool.EndsSoon(a, now), now))
 	case a.Kind == index.KindOAuth && a.Fingerprint == "":
-		d.say(name, OK, "index and keystore agree; it has no refresh token, and ends %s", pool.AtTime(a.ExpiresAt))
+		d.say(name, OK, "index and keystore agree; it has no refresh token, and ends %s", pool.AtTime(a.ExpiresAt, now))
 	default:
 		if _, err := d.o.Store.Endpoint(ctx, stored.Best); err != nil { // its client secret is gone
 			d.fail(name, err)
@@ -70,8 +71,8 @@ func (d *examination) account(ctx context.Context, a *index.Account) {
 	}
 }
 
-// behind is an index that is older than the keystore: a crash before the commit,
-// or a backup that was restored. The next refresh would mend it by itself.
+// behind is for an index that is older than the keystore: a crash before the commit, or a
+// restored backup. The next refresh would fix it too.
 func (d *examination) behind(ctx context.Context, name string, a *index.Account) {
 	if !d.fix {
 		d.try(name, Warning, fixing, "the index is behind the keystore")
@@ -92,9 +93,10 @@ func (d *examination) behind(ctx context.Context, name string, a *index.Account)
 	d.say(name, OK, "the index follows the keystore again")
 }
 
-// tombstone is a removal that was cut off. Where the keystore bears out that a
-// person asked for it, its secrets were to be deleted, so that is safe to finish;
-// whether the provider was told is not known, but whether it was to be.
+// tombstone is for a removal that was interrupted. If the keystore confirms that a person
+// asked for it, it is safe to finish, because its secrets were to be deleted. It is not
+// known whether the provider was asked to revoke the login, but it is known whether it was
+// to be.
 func (d *examination) tombstone(ctx context.Context, name string, a *index.Account) {
 	m, err := d.o.Store.Manifest(ctx)
 	if err != nil {

@@ -8,8 +8,8 @@ import (
 	"github.com/authferry/authferry/broker/place"
 )
 
-// bindings warns of those that have lost what they bind, or bind to, or keep other
-// directories from being told apart.
+// bindings warns about bindings whose directory or target is gone, and about those that
+// keep other directories from being recognized.
 func (d *examination) bindings() {
 	if len(d.idx.Bindings) == 0 {
 		return

@@ -12,11 +12,11 @@ import (
 	"syscall"
 )
 
-// keyringDaemons returns the process ids of this user's gnome-keyring daemons
-// that keep the same files: each holds all of the keyring in memory and writes
-// all of it back, so that of two the last one wins.
+// keyringDaemons returns the process ids of this user's gnome-keyring daemons that have the
+// same files. Each has the whole keyring in memory and writes all of it, so what one stores
+// the other overwrites.
 func keyringDaemons() (pids []int) {
-	const name = "gnome-keyring-d" // as the kernel cuts it
+	const name = "gnome-keyring-d" // the kernel cuts names to this length
 	files, _ := filepath.Glob("/proc/[0-9]*/comm")
 	for _, path := range files {
 		comm, err := os.ReadFile(path)
@@ -33,7 +33,8 @@ func keyringDaemons() (pids []int) {
 	return pids
 }
 
-// mine goes by the folder: a daemon that hides its memory has files of root's.
+// mine looks at the owner of the process's folder in /proc: the files of a daemon that
+// protects its memory belong to root.
 func mine(dir string) bool {
 	status, err := os.ReadFile(filepath.Join(dir, "status"))
 	if err != nil {
@@ -44,8 +45,8 @@ func mine(dir string) bool {
 	return string(uid) == strconv.Itoa(syscall.Getuid())
 }
 
-// sameHome holds as well where nobody may look, but not for a process that has ended
-// or has yet to begin.
+// sameHome is true if it can't be read, except for a process that has ended or is just
+// starting.
 func sameHome(dir string) bool {
 	env, err := os.ReadFile(filepath.Join(dir, "environ"))
 	if err != nil || len(env) == 0 {

@@ -2,5 +2,5 @@
 
 package doctor
 
-// keyringDaemons are Linux's alone.
+// keyringDaemons exist on Linux only.
 func keyringDaemons() []int { return nil }

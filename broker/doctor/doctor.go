@@ -11,30 +11,30 @@ import (
 	"github.com/authferry/authferry/broker/takeover"
 )
 
-// Check is one thing that was looked at.
+// Check is the result of one examination.
 type Check struct {
 	Name    string
 	Status  Status
 	Message string
-	Next    []fault.Remedy // what mends it
+	Next    []fault.Remedy // what fixes it
 }
 
-// Status is how a Check came out.
+// Status is the outcome of a Check.
 type Status string
 
 // The outcomes.
 const (
 	OK      Status = "ok"
-	Warning Status = "warning" // works, and a person should know
-	Fail    Status = "fail"    // something does not work
+	Warning Status = "warning" // works, but a person should know
+	Fail    Status = "fail"    // does not work
 )
 
-// fixing is what mends what doctor itself can.
+// fixing is the remedy for what doctor itself can fix.
 var fixing = fault.Remedy{Do: fault.Fix}
 
-// Examine looks at folder, index, keystore, locks and accounts. It asks no
-// provider. With fix it also mends what can be mended without losing a login; the
-// checks then say how things are afterwards.
+// Examine checks folder, index, keystore, locks and accounts. It asks no provider. With fix
+// it also fixes what can be fixed without losing a login; the checks then describe the
+// state afterwards.
 func Examine(ctx context.Context, f *folder.Folder, fix bool) []Check {
 	d := &examination{f: f, fix: fix}
 	if !d.owner() {
@@ -58,7 +58,7 @@ func Examine(ctx context.Context, f *folder.Folder, fix bool) []Check {
 	return d.checks
 }
 
-// examination is one that is under way.
+// examination is a run of Examine.
 type examination struct {
 	f      *folder.Folder
 	fix    bool
@@ -72,7 +72,7 @@ func (d *examination) say(name string, status Status, format string, args ...any
 	d.advise(name, status, nil, format, args...)
 }
 
-// try is say with what mends it.
+// try is say, with a remedy.
 func (d *examination) try(name string, status Status, next fault.Remedy, format string, args ...any) {
 	d.advise(name, status, []fault.Remedy{next}, format, args...)
 }
@@ -81,7 +81,7 @@ func (d *examination) advise(name string, status Status, next []fault.Remedy, fo
 	d.checks = append(d.checks, Check{name, status, fmt.Sprintf(format, args...), next})
 }
 
-// fail reports err with what helps.
+// fail reports err with its remedies.
 func (d *examination) fail(name string, err error) {
 	var next []fault.Remedy
 	if e, ok := errors.AsType[*fault.Error](err); ok {

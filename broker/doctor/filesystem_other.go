@@ -4,7 +4,7 @@ package doctor
 
 import "strings"
 
-// networkFileSystem knows only of the shares that show in a path.
+// networkFileSystem only knows the shares that can be recognized by the path.
 func networkFileSystem(dir string) string {
 	if strings.HasPrefix(dir, `\\`) && !strings.HasPrefix(dir, `\\?\`) {
 		return "a network share"

@@ -16,7 +16,7 @@ import (
 	"github.com/authferry/authferry/broker/lock"
 )
 
-// folder checks who else may read it, and what killed processes left in it.
+// folder checks who else can read the folder, and what killed processes left in it.
 func (d *examination) folder() {
 	dir := d.f.Dir
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
@@ -28,7 +28,7 @@ func (d *examination) folder() {
 	for _, path := range ownFiles(d.f, alone) {
 		info, err := os.Lstat(path)
 		if err != nil {
-			continue // it is gone meanwhile; what can't be read is found by the checks below
+			continue // gone meanwhile; what can't be read is found by the checks below
 		}
 		if info.Mode()&fs.ModeSymlink == 0 && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
 			open = append(open, path)
@@ -75,17 +75,17 @@ func (d *examination) folder() {
 	}
 }
 
-// Names that authferry gives to what it writes, as regular expressions. They are
-// compiled where they are needed: not at the start of every command.
+// Regular expressions for the names of files that authferry writes. They are compiled when
+// needed, not at the start of every command.
 const (
 	ownInFolder = `^(index\.json.*|config\.toml|providers\.toml|key\.age|\.authferry-.*\.tmp)$`
 	ownInLocks  = `^(.+\.(lock|gate|holder|proxy)|serve\.sock|\.authferry-.*\.tmp)$`
 	ownInVault  = `^([0-9a-f]{64}\.age|\.authferry-.*\.tmp)$`
 )
 
-// ownFiles are the paths of what is authferry's in its folder, the folder itself
-// where it is that as a whole. AUTHFERRY_DIR may be a home folder, in which
-// anything else is a person's own, also in a folder there that is called vault.
+// ownFiles lists the paths in the folder that are authferry's; the folder itself if all of
+// it is. AUTHFERRY_DIR may be a home folder, in which everything else is the person's own,
+// even a folder called vault.
 func ownFiles(f *folder.Folder, alone bool) (paths []string) {
 	dir := f.Dir
 	if alone {
@@ -94,7 +94,7 @@ func ownFiles(f *folder.Folder, alone bool) (paths []string) {
 	for _, part := range []struct {
 		dir, own string
 	}{{dir, ownInFolder}, {lock.Folder(dir), ownInLocks}, {f.Vault(), ownInVault}} {
-		// What a link leads to is elsewhere.
+		// The target of a link is somewhere else.
 		if info, err := os.Lstat(part.dir); err != nil || part.dir != dir && !info.IsDir() {
 			continue
 		}
@@ -115,7 +115,7 @@ func ownFiles(f *folder.Folder, alone bool) (paths []string) {
 	return paths
 }
 
-// mended are the paths for which mend works; left are the others.
+// mended are the paths for which mend succeeds; left are the others.
 func mended(paths []string, mend func(path string) error) (left, done []string) {
 	for _, path := range paths {
 		if mend(path) == nil {
@@ -127,7 +127,7 @@ func mended(paths []string, mend func(path string) error) (left, done []string) 
 	return left, done
 }
 
-// temporary files are renamed into place within milliseconds.
+// temporary reports whether path is a temporary file, which is renamed within milliseconds.
 func temporary(path string) bool {
 	return strings.HasSuffix(path, atomicfile.Suffix)
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// index reads the index, and reports whether there is a usable one.
+// index checks the index, and reports whether there is a usable one.
 func (d *examination) index(ctx context.Context) bool {
 	idx, err := d.f.ReadOrEmpty()
 	if fault.CodeOf(err) == fault.IndexCorrupt {
@@ -51,8 +51,8 @@ func (d *examination) index(ctx context.Context) bool {
 	return true
 }
 
-// mendIndex puts ix in the place of an index that can't be used, and returns what
-// is there then: another doctor may have been faster.
+// mendIndex replaces an unusable index by ix, and returns the index that is there
+// afterwards: another doctor may have been faster.
 func (d *examination) mendIndex(ctx context.Context, ix *index.Index, how string) (*index.Index, error) {
 	now, mended, err := d.f.Mend(ctx, ix)
 	if err != nil {
@@ -66,9 +66,9 @@ func (d *examination) mendIndex(ctx context.Context, ix *index.Index, how string
 	return now, nil
 }
 
-// lost is about a folder without an index or a backup that could be used. What is
-// sealed in its vault says which store it had; with fix that gets an index, and
-// the checks after this one find its logins. It reports whether there is an index.
+// lost handles a folder in which neither index nor backup can be used. The items of its
+// vault say which store it had. With fix, that store gets a new index, and the checks that
+// follow find its logins. It reports whether there is an index.
 func (d *examination) lost(ctx context.Context) bool {
 	if !d.f.File().HasVault() {
 		d.say("index", Fail, "index.json is damaged and so is its backup, and what a keychain has is found by the index alone: "+
@@ -122,10 +122,9 @@ func (d *examination) lost(ctx context.Context) bool {
 	return true
 }
 
-// place checks that the folder is no copy of another one. With fix, a copy gets a
-// store of its own, in which nobody is logged in: the original keeps the grants.
-// A folder that was moved keeps its store, also where its new path can't be
-// written down at this moment.
+// place checks that the folder is no copy of another one. With fix, a copy gets a store of
+// its own, without logins: the original keeps the grants. A folder that was moved keeps its
+// store, even if its new path can't be recorded now.
 func (d *examination) place(ctx context.Context) bool {
 	err := folder.CheckPlace(d.f, d.idx)
 	if fault.CodeOf(err) == fault.Fenced && d.fix && !folder.IsIn(d.idx.Path, d.f.Dir) {

@@ -14,7 +14,7 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// keystore probes it, and reports whether it works.
+// keystore probes the keystore, and reports whether it works.
 func (d *examination) keystore(ctx context.Context) bool {
 	s, err := d.f.KeystoreStatus(ctx)
 	if err = cmp.Or(err, s.Err); err != nil {
@@ -34,16 +34,16 @@ func (d *examination) keystore(ctx context.Context) bool {
 	return true
 }
 
-// daemons warns of a second daemon that writes the same keyring.
+// daemons warns about a second daemon that writes the same keyring.
 func (d *examination) daemons() {
 	if pids := keyringDaemons(); len(pids) > 1 {
-		// Which of them the bus leads to, the bus alone knows.
+		// It can't be told which of them the bus talks to.
 		d.try("keyring daemons", Warning, fault.Remedy{Do: fault.ShowDaemons},
 			"processes %s are keyring daemons of yours for the same keyring: what one stores the other overwrites; end those that your session does not use", strings.Trim(fmt.Sprint(pids), "[]"))
 	}
 }
 
-// keyFileModes warns of a key file that others may read.
+// keyFileModes warns about a key file that others can read.
 func (d *examination) keyFileModes() {
 	path := d.f.KeyFileOf(d.idx)
 	if folder.Exposed(d.f, path) {
@@ -54,8 +54,8 @@ func (d *examination) keyFileModes() {
 	}
 }
 
-// strangers looks through the vault for items of no account. Those of a probe
-// that was killed can go; of others nobody knows whose they are.
+// strangers looks for items in the vault that belong to no account. Those of a killed probe
+// can be deleted; others may belong to somebody.
 func (d *examination) strangers(ctx context.Context, names []string, m *record.Manifest) {
 	known := map[string]bool{record.ManifestItem(d.idx.Store): true, record.TrialItem(d.idx.Store): true}
 	all := record.Manifest{Store: d.idx.Store, Accounts: folder.AccountIDs(d.idx)}

@@ -9,17 +9,16 @@ import (
 	"github.com/authferry/authferry/broker/record"
 )
 
-// leftovers looks for what a migration that was cut off left in the other keystore.
-// With fix that is deleted, but for a login that is there alone: it was removed
-// since, or the index is from before it was kept. So it comes here first, as an
-// account that nothing uses until a person says so.
+// leftovers looks for what an interrupted migration left in the other keystore. With fix it
+// is deleted, except for a login that is only there: it was removed here since, or the
+// index is from before it was stored. Such a login first becomes a disabled account here.
 func (d *examination) leftovers(ctx context.Context) {
 	o, m := d.other(ctx)
 	if o == nil {
 		return
 	}
 	m.Accounts = slices.DeleteFunc(m.Accounts, func(id string) bool { return !index.ValidID(id) })
-	// What is here may have been put here, with an index that names it.
+	// The vault may have been put here, with an index that names it.
 	err := folder.SealsTo(d.f, m.KeyFile, d.f.KeyFileOf(d.idx), d.o.Store.Kind())
 	var alone []string
 	if err == nil {
@@ -44,8 +43,7 @@ func (d *examination) leftovers(ctx context.Context) {
 	}
 }
 
-// fetch copies from o the logins that it has alone, and the client secrets that are
-// needed and not here.
+// fetch copies from o the logins that only it has, and the client secrets that they need.
 func (d *examination) fetch(ctx context.Context, o *folder.Opened, m record.Manifest, alone []string) error {
 	needed, err := d.o.NeededClients(ctx, folder.AccountIDs(d.idx))
 	if err != nil {
@@ -93,8 +91,8 @@ func (d *examination) fetch(ctx context.Context, o *folder.Opened, m record.Mani
 	return nil
 }
 
-// fetchLogin copies the state of a login that counts. The older ones have spent
-// refresh tokens: one that came alone would be sent again.
+// fetchLogin copies the newest state of a login only. Older states have spent refresh
+// tokens, which would be sent again if they came alone.
 func (d *examination) fetchLogin(ctx context.Context, o *folder.Opened, id string, there record.Grants) error {
 	lock, err := d.f.LockAccount(ctx, id, 0)
 	if err != nil {

@@ -11,12 +11,13 @@ import (
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/humantime"
 )
 
-// locks looks whether they work here, and who has held one for long.
+// locks checks whether locks work here, and who has held one for long.
 func (d *examination) locks() {
 	if d.idx.Store == "" {
-		return // a new folder stays as it is
+		return // a new folder is left as it is
 	}
 	quiet := d.lock(lock.Index, "the index", indexPatience)
 	for _, l := range []struct {
@@ -34,11 +35,11 @@ func (d *examination) locks() {
 	}
 }
 
-// indexPatience is far above what a change of the index takes: whoever makes one
-// waits for no network, keystore or person.
+// indexPatience is far above what a change of the index takes: it never waits for a
+// network, a keystore or a person.
 const indexPatience = 10 * time.Second
 
-// lock reports whether one is free. One that was never taken is.
+// lock reports whether a lock is free. One that was never taken is.
 func (d *examination) lock(name lock.Name, of string, patience time.Duration) (free bool) {
 	if _, err := os.Lstat(name.In(d.f.Dir)); errors.Is(err, fs.ErrNotExist) && name != lock.Index {
 		return true
@@ -54,14 +55,14 @@ func (d *examination) lock(name lock.Name, of string, patience time.Duration) (f
 		if time.Since(h.StartedAt) > patience {
 			status = Warning
 		}
-		d.say("locks", status, "%s is held by %s since %s (%s)", of, h, h.StartedAt.Local().Format(time.TimeOnly), cmp.Or(h.State, "at work"))
+		d.say("locks", status, "%s is held by %s since %s (%s)", of, h, humantime.At(h.StartedAt, time.Now()), cmp.Or(h.State, "at work"))
 	default:
 		d.fail("locks", folder.Fault(err))
 	}
 	return false
 }
 
-// clock notices one that was set back: it makes tokens look younger than they are.
+// clock detects a clock that was set back, which makes tokens look younger than they are.
 func (d *examination) clock() {
 	ahead := time.Now().Add(2 * time.Minute)
 	for _, a := range d.idx.Accounts {

@@ -17,9 +17,9 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// manifest looks for accounts that the keystore has and the index has not: a
-// login that was cut off, or an index that is older than the keystore. It reports
-// whether the keystore is this folder's at all.
+// manifest looks for accounts that the keystore has and the index has not: a login was
+// interrupted, or the index is older than the keystore. It reports whether the keystore
+// belongs to this folder at all.
 func (d *examination) manifest(ctx context.Context) bool {
 	m, err := d.o.Store.Manifest(ctx)
 	if err != nil {
@@ -66,8 +66,8 @@ func (d *examination) manifest(ctx context.Context) bool {
 	return true
 }
 
-// listed looks whether the manifest names all that is stored: a write of it may
-// have been cut short, and what it does not name, a lost index takes along.
+// listed checks whether the manifest names everything that is stored. A write of it may
+// have been interrupted, and what it doesn't name would be lost together with the index.
 func (d *examination) listed(ctx context.Context, clients []string) {
 	m, err := d.o.Store.Manifest(ctx)
 	var needed []string
@@ -76,7 +76,7 @@ func (d *examination) listed(ctx context.Context, clients []string) {
 	}
 	now, readErr := d.f.Read()
 	if err != nil || readErr != nil {
-		if err = cmp.Or(readErr, err); fault.CodeOf(err) != fault.Usage { // that of providers.toml has a check of its own
+		if err = cmp.Or(readErr, err); fault.CodeOf(err) != fault.Usage { // the secrets of providers.toml's clients have a check of their own
 			d.fail("manifest", err)
 		}
 		return
@@ -101,7 +101,7 @@ func (d *examination) listed(ctx context.Context, clients []string) {
 	}
 }
 
-// foreign reports whether not one account has a grant here.
+// foreign reports whether no account has a grant here.
 func (d *examination) foreign(ctx context.Context) bool {
 	for i := range d.idx.Accounts {
 		if a := &d.idx.Accounts[i]; a.GrantSlot != "" {
@@ -115,7 +115,7 @@ func (d *examination) foreign(ctx context.Context) bool {
 	return true
 }
 
-// stray looks at an account of the manifest that the index does not have. Whoever
+// stray examines an account that is in the manifest and not in the index. A command that
 // makes an account holds its lock until the index has it.
 func (d *examination) stray(ctx context.Context, id string) {
 	l, err := d.f.TryLock(lock.Rotation(id))
@@ -150,8 +150,8 @@ func (d *examination) stray(ctx context.Context, id string) {
 	}
 }
 
-// again is about a stray login that an account has as well: an import was cut off
-// and then made anew. It is forgotten if the keystore bears that out.
+// again is for a stray login that an account has as well: an import was interrupted and
+// then repeated. It is deleted if the keystore confirms that.
 func (d *examination) again(ctx context.Context, id string, secret keystore.Secret, holder *index.Account) {
 	held, err := d.o.Grants(ctx, holder.ID)
 	switch {
@@ -167,7 +167,7 @@ func (d *examination) again(ctx context.Context, id string, secret keystore.Secr
 	}
 }
 
-// restore gives a stray login an account again, under a name that a person may change.
+// restore makes an account of a stray login again, under a made-up label.
 func (d *examination) restore(ctx context.Context, l *folder.Rotation, stored record.Grants, disabled bool) {
 	g, id := stored.Best, l.Account
 	acc, accessSlot, err := d.o.Store.AccessOf(ctx, id, g.Generation)
@@ -177,7 +177,7 @@ func (d *examination) restore(ctx context.Context, l *folder.Rotation, stored re
 	}
 	a := index.Account{ID: id, Provider: g.Provider, Pool: g.Provider, Kind: g.Kind(), Issuer: g.Endpoint.Issuer, AddedAt: time.Now().UTC().Truncate(time.Second), Disabled: disabled}
 	_, err = d.o.Commit(ctx, l, folder.Login{
-		Slot: stored.Slot, Grant: g, Stored: true, Access: acc, AccessSlot: accessSlot, New: &a, // all there is, where the provider gave no refresh token
+		Slot: stored.Slot, Grant: g, Stored: true, Access: acc, AccessSlot: accessSlot, New: &a, // there is only that, if the provider gave no refresh token
 		Check: func(i *index.Index) error {
 			a.Label = account.FreeLabel(i, g.Provider, "")
 			if _, err := pool.For(i, a.Pool, a.Provider); err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// other is the folder over the keystore that the folder does not use, and what
-// that has of it; nil where it has nothing, or where looking would trouble somebody.
+// other is the folder with the keystore that it doesn't use, and what that has of it; nil
+// if it has nothing, or if looking could prompt somebody.
 func (d *examination) other(ctx context.Context) (*folder.Opened, record.Manifest) {
 	kind := keystore.Keychain
 	if d.o.Store.Kind() == kind {
@@ -43,9 +43,9 @@ func (d *examination) other(ctx context.Context) (*folder.Opened, record.Manifes
 	return o, m
 }
 
-// elsewhere is about a keystore that has nothing of this folder. Where the other
-// one has its logins, the index is from before a migration, and with fix it names
-// that one again. It reports whether the folder has its keystore now.
+// elsewhere is for a keystore that has nothing of this folder. If the other keystore has
+// its logins, the index is from before a migration; with fix it is corrected. It reports
+// whether the folder has its keystore now.
 func (d *examination) elsewhere(ctx context.Context) bool {
 	o, _ := d.other(ctx)
 	found, older := false, false
@@ -59,7 +59,7 @@ func (d *examination) elsewhere(ctx context.Context) bool {
 	case !found:
 		d.try("manifest", Fail, fault.Remedy{Do: fault.ShowKeystore}, "this keystore has nothing of this folder: it is another session's or another daemon's, or its file is not there; no login is lost by that")
 		return false
-	case older: // an index from before a migration can't know more than this one took along
+	case older: // an index from before a migration can't know more than the migration took along
 		d.try("manifest", Fail, fault.Remedy{Do: fault.ShowKeystore}, "this keystore has nothing of this folder at this moment, and the %s keystore only what a migration left there, whose refresh tokens may be spent; the logins are in the one that was used last", o.Store.Kind())
 		return false
 	}
@@ -76,8 +76,8 @@ func (d *examination) elsewhere(ctx context.Context) bool {
 	return true
 }
 
-// logins reports whether o's store has a grant of any account, and whether one of them
-// is older than the index knows it to be.
+// logins reports whether o's store has a grant of any account, and whether any of them is
+// older than the index says.
 func logins(ctx context.Context, o *folder.Opened) (found, older bool) {
 	for i := range o.Index.Accounts {
 		a := &o.Index.Accounts[i]
@@ -88,8 +88,8 @@ func logins(ctx context.Context, o *folder.Opened) (found, older bool) {
 	return found, older
 }
 
-// moved is about a keystore whose manifest says that a migration left it, and that the
-// index names all the same. It reports whether the folder has its keystore now.
+// moved is for a keystore whose manifest says that a migration left it although the index
+// names it. It reports whether the folder has its keystore now.
 func (d *examination) moved(ctx context.Context, m record.Manifest) bool {
 	o, err := d.o.MovedTo(m)
 	if err != nil {
@@ -102,7 +102,7 @@ func (d *examination) moved(ctx context.Context, m record.Manifest) bool {
 	case err != nil:
 		d.fail("manifest", err)
 		return false
-	case !there: // killed before its commit: what it copied is looked after as any leftover
+	case !there: // killed before its commit: its copies are treated as leftovers
 		if d.fix {
 			if err := d.o.ChangeManifest(ctx, func(m *record.Manifest) { m.Moved = nil }); err != nil {
 				d.fail("manifest", err)
@@ -117,7 +117,7 @@ func (d *examination) moved(ctx context.Context, m record.Manifest) bool {
 		d.fail("manifest", folder.MovedAway(to, from))
 		return false
 	}
-	// No rotation may be under way in what is left.
+	// No rotation may be running in the keystore that is given up.
 	release, err := d.o.LockAccounts(ctx, m)
 	if err == nil {
 		defer release()

@@ -12,8 +12,8 @@ import (
 	"github.com/authferry/authferry/broker/folder"
 )
 
-// owner checks whose the folder is and what authferry has in it, and reports whether
-// that is a folder to write in.
+// owner checks who owns the folder and authferry's files in it, and reports whether this
+// user may write there.
 func (d *examination) owner() bool {
 	dir := d.f.Dir
 	info, err := os.Stat(dir)
@@ -51,8 +51,8 @@ func (d *examination) owner() bool {
 	return true
 }
 
-// ownerAndGroup is what chown takes: the user with the login group, or, where nobody
-// has that number, with the folder's.
+// ownerAndGroup is an argument for chown: the user with the login group, or with the
+// folder's group if no user has that number.
 func ownerAndGroup(uid uint32, dir os.FileInfo) string {
 	name := folder.UserName(uid)
 	if _, err := strconv.Atoi(name); err != nil {
@@ -64,8 +64,8 @@ func ownerAndGroup(uid uint32, dir os.FileInfo) string {
 	return name
 }
 
-// given are what chown -R is for: the folder, or where it has more in it than
-// authferry's, what is authferry's and wrong.
+// given lists the paths for chown -R: the folder; or, if other files are in it too, those
+// of authferry's that have the wrong owner.
 func given(dir string, alone bool, wrong []string) []string {
 	if alone {
 		return []string{dir}

@@ -7,8 +7,8 @@ import (
 	"github.com/authferry/authferry/broker/takeover"
 )
 
-// twins warns of two accounts with one login: whichever refreshes first logs the
-// other out.
+// twins warns about two accounts with one login: whichever refreshes first logs the other
+// out.
 func (d *examination) twins() {
 	seen := map[string]*index.Account{}
 	for i := range d.idx.Accounts {
@@ -23,7 +23,7 @@ func (d *examination) twins() {
 	}
 }
 
-// shares warns of an account whose login another program's file has too.
+// shares warns about an account whose login is also in another program's file.
 func (d *examination) shares(name string, h takeover.Holding) {
 	next := fault.Remedy{Do: fault.Import, Name: h.Source}
 	if h.ClientNeeded {

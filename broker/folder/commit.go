@@ -12,44 +12,43 @@ import (
 )
 
 const (
-	// StorePatience is how long new tokens are kept in memory while the
-	// keystore refuses them, stops of this process not counted.
+	// StorePatience is how long new tokens are kept in memory while the keystore refuses
+	// them. Time in which this process was stopped doesn't count.
 	StorePatience = 10 * time.Minute
-	// LongestWrite is how long the keystore may take for new tokens, whatever their
-	// caller would wait for.
+	// LongestWrite is how long one write of new tokens may take, however long their caller
+	// would wait.
 	LongestWrite = 2 * time.Minute
 )
 
-// Reached marks a point of the work for tests that kill the process there.
+// Reached marks a point of the work, for tests that kill the process there.
 var Reached = func(_ string) {}
 
-// Login is what Commit keeps: an account's records, and what its entry is to say.
+// Login is what Commit stores: an account's records, and the changes to its entry.
 type Login struct {
 	Slot   string
 	Grant  *record.Grant
-	Access *record.Access // nil: there is none of that generation
-	// Stored: the grant is in its slot already. AccessSlot is where the access record
-	// is already; empty: it is to be in Slot.
+	Access *record.Access // nil: that generation has none
+	// Stored: the grant is in its slot already. AccessSlot is where the access record is
+	// already; empty: it is to be written to Slot.
 	Stored     bool
 	AccessSlot string
-	// New is the entry of a new account; nil: the index has one.
+	// New is the entry of a new account; nil: the account is in the index already.
 	New *index.Account
-	// Check may refuse what the index says at the moment of the change; that is not
-	// asked again. nil: nothing does.
+	// Check may refuse, judging by the index at the moment of the change. Its refusal is
+	// final. nil: no check.
 	Check func(*index.Index) error
-	// Enter changes the entry further, once it points to the records, and the index
-	// with it; nil: no more is to be changed.
+	// Enter makes further changes to the entry, once it points to the records, and to the
+	// index; nil: none.
 	Enter func(i *index.Index, a, before *index.Account)
-	// Patience is for what exists nowhere else.
+	// Patience is set for tokens that exist nowhere else.
 	Patience Patience
 }
 
-// Commit keeps a login, under its account's rotation lock: the grant before anything
-// else, then the access token, then the index. No other code writes them, but that
-// keystores are copied as they are. Each is read back by the keystore. What refuses is
-// asked again for as long as the login's patience lasts. A crash on the way leaves the
-// login as it was, or one that RollForward finds.
-// It returns the entry.
+// Commit stores a login, under its account's rotation lock: first the grant, then the
+// access token, then the index. No other code writes them, except for copies from one
+// keystore to the other. The keystore reads each of them back. What refuses is tried again
+// while the login's patience lasts. If the process dies on the way, the login is as it was
+// before, or is found by RollForward. Commit returns the entry.
 func (o *Opened) Commit(ctx context.Context, l *Rotation, login Login) (*index.Account, error) {
 	g, acc := login.Grant, login.Access
 	if g.Account != l.Account {
@@ -69,12 +68,12 @@ func (o *Opened) Commit(ctx context.Context, l *Rotation, login Login) (*index.A
 	}
 	Reached("K15")
 	var entry *index.Account
-	var refused error // by what the index says now, which asking again would not change
+	var refused error // by what the index says now; trying again would not help
 	err := persist.Until(func() error {
 		return o.Update(ctx, index.Durable, func(i *index.Index) error {
 			entry = i.Account(g.Account)
 			if login.New != nil && entry != nil {
-				return nil // it came this far, and only its folder could not be synced
+				return nil // the change is written, and only the folder could not be synced
 			}
 			if login.Check != nil {
 				if refused = login.Check(i); refused != nil {
@@ -85,7 +84,7 @@ func (o *Opened) Commit(ctx context.Context, l *Rotation, login Login) (*index.A
 				if refused = o.unmoved(i); refused != nil {
 					return final{refused}
 				}
-				i.Keystore = o.Index.Keystore // the first secret decides
+				i.Keystore = o.Index.Keystore // the first secret decides which keystore the folder has
 				entry = i.Enlist(*login.New)
 			}
 			if entry == nil {
@@ -105,10 +104,9 @@ func (o *Opened) Commit(ctx context.Context, l *Rotation, login Login) (*index.A
 	return entry, err
 }
 
-// RollForward makes the index point to what the keystore has: a rotation may
-// have ended between its last write and its commit, or the index may come from
-// a backup, which must not bring a spent refresh token back. It returns the
-// account as it then is.
+// RollForward makes the index point to what the keystore has. A rotation may have died
+// between its last write and its commit; or the index may come from a backup, which must
+// not bring a spent refresh token back. It returns the account as it is afterwards.
 func (o *Opened) RollForward(ctx context.Context, a *index.Account, stored record.Grants) (*index.Account, error) {
 	fp := record.Fingerprint(stored.Best.Secret())
 	if a.GrantSlot == stored.Slot && a.Fingerprint == fp && a.Generation >= stored.Best.Generation && stored.Best.IsOf(a) {
@@ -128,7 +126,7 @@ func (o *Opened) RollForward(ctx context.Context, a *index.Account, stored recor
 	return rolled, err
 }
 
-// Change applies one change to an account's entry.
+// Change makes one change to an account's entry.
 func (f *Folder) Change(ctx context.Context, d index.Durability, id string, change func(*index.Index, *index.Account)) error {
 	return f.Update(ctx, d, func(idx *index.Index) error {
 		a := idx.Account(id)
@@ -140,8 +138,8 @@ func (f *Folder) Change(ctx context.Context, d index.Durability, id string, chan
 	})
 }
 
-// point makes an index entry point to new records; acc is nil where there is no
-// access token of that generation.
+// point makes an entry of the index point to new records. acc is nil if there is no access
+// token of that generation.
 func point(a *index.Account, g *record.Grant, grantSlot string, acc *record.Access, accessSlot string) {
 	fp := record.Fingerprint(g.Secret())
 	if a.Fingerprint != "" && a.Fingerprint != fp {
@@ -167,18 +165,18 @@ func point(a *index.Account, g *record.Grant, grantSlot string, acc *record.Acce
 	}
 }
 
-// Patience asks again, with growing pauses, until its deadline.
+// Patience tries again, with growing pauses, until its deadline.
 type Patience struct {
 	Deadline time.Time
-	Tell     func(message string) // of what refuses, once; nil: nobody
+	Tell     func(message string) // is told once what refuses; may be nil
 }
 
-// Until asks write until it does what it is to do, or there is no point in asking again.
+// Until calls write until it succeeds or trying again is pointless.
 func (p *Patience) Until(write func() error) error {
 	last := time.Now()
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 10*time.Second) {
 		err := write()
-		// No write takes longer; the rest of the time this process was stopped.
+		// No write takes longer than this. The rest of the time this process was stopped.
 		if stopped := time.Since(last) - LongestWrite - pause; stopped > 0 {
 			p.Deadline = p.Deadline.Add(stopped)
 		}
@@ -194,7 +192,7 @@ func (p *Patience) Until(write func() error) error {
 	}
 }
 
-// final is an error that asking again would not change.
+// final is an error for which trying again is pointless.
 type final struct{ error }
 
 func (e final) Unwrap() error { return e.error }

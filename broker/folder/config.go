@@ -21,13 +21,13 @@ import (
 	"github.com/authferry/authferry/rawtext"
 )
 
-// Config is config.toml: what a person may choose about all accounts.
+// Config is config.toml: the settings for all accounts.
 type Config struct {
 	Failover    bool   // use the next account of the pool when one is held
 	Strategy    string // "sticky" or "soonest-reset"
 	SwitchAt    int    // percent of a quota window from which a fresher account is preferred; 0: none
 	ThrottleMax time.Duration
-	TermsNotice bool // remind of the provider's terms at the first login
+	TermsNotice bool // remind people of the provider's terms at the first login
 }
 
 // The strategies.
@@ -38,7 +38,7 @@ const (
 
 var defaultConfig = Config{Failover: true, Strategy: Sticky, ThrottleMax: 10 * time.Second, TermsNotice: true}
 
-// setting is one key of config.toml: how it reads and how it is checked.
+// setting is one key of config.toml: how its value is read and checked.
 type setting struct {
 	key string
 	get func(*Config) any
@@ -89,9 +89,9 @@ func setBool(field func(*Config) *bool) func(*Config, string) error {
 
 func configPath(f *Folder) string { return filepath.Join(f.Dir, "config.toml") }
 
-// Config returns the folder's settings. What can't be read of config.toml is warned
-// about and counts as not set: it must not cost a token. But failover=false is a pin,
-// and one that may be there holds.
+// Config returns the folder's settings. What can't be read of config.toml causes a warning
+// and counts as not set, because it must not cost a token. But failover=false is a promise
+// to stay with one account: if it may be there, it applies.
 func (f *Folder) Config() Config {
 	if f.config == nil {
 		c, err := LoadConfig(f)
@@ -106,7 +106,7 @@ func (f *Folder) Config() Config {
 	return *f.config
 }
 
-// LoadConfig reads config.toml. With an error come the settings that can be relied on.
+// LoadConfig reads config.toml. With an error it returns the settings that could be read.
 func LoadConfig(f *Folder) (Config, error) {
 	c := defaultConfig
 	_, raw, err := readConfigFile(f)
@@ -127,11 +127,11 @@ func LoadConfig(f *Folder) (Config, error) {
 	return c, err
 }
 
-// maxConfig is far above any real file, and keeps what every token pays for it small:
-// the parser compares each key with all others.
+// maxConfig is far above any real file. It limits the work that each token pays for: the
+// parser compares each key with all others.
 const maxConfig = 16 << 10
 
-// readConfigFile returns the file's text and what it says.
+// readConfigFile returns the text of the file and the settings in it.
 func readConfigFile(f *Folder) (text []byte, raw map[string]any, err error) {
 	if text, err = atomicfile.Read(configPath(f), maxConfig); err == nil {
 		text, err = rawtext.UTF8(text)
@@ -185,8 +185,8 @@ func ConfigGet(f *Folder, key string) (any, error) {
 	return nil, unknownKey(key)
 }
 
-// ConfigSet changes one setting; other lines of config.toml, comments included,
-// stay as they are. Errors: Usage, LockTimeout.
+// ConfigSet changes one setting. All other lines of config.toml stay, comments included.
+// Errors: Usage, LockTimeout.
 func ConfigSet(ctx context.Context, f *Folder, key, value string) error {
 	i := slices.IndexFunc(settings, func(s setting) bool { return s.key == key })
 	if i < 0 {
@@ -222,7 +222,7 @@ func unknownKey(key string) error {
 	return fault.Errorf(fault.Usage, "there is no setting %s; there are: %s", strconv.Quote(key), strings.Join(ConfigKeys(), ", "))
 }
 
-// replaceLine puts line in the place of the one that sets key, else at the top.
+// replaceLine replaces the line that sets key; if there is none, it adds line at the top.
 func replaceLine(text, key, line string) string {
 	lines := strings.SplitAfter(text, "\n")
 	for i, l := range lines {
@@ -231,11 +231,11 @@ func replaceLine(text, key, line string) string {
 			return strings.Join(lines, "")
 		}
 	}
-	return line + text // at the top: below a [table] it would be a member of that
+	return line + text // at the top, because below a [table] it would be part of that table
 }
 
-// lockSettings is held from before config.toml or providers.toml, one file of that
-// name, is read until it is changed: what another process sets at the same time stays.
+// lockSettings is held from before config.toml or providers.toml (the file called name) is
+// read until it is changed, so that what another process sets at the same time isn't lost.
 func lockSettings(ctx context.Context, f *Folder, name string) (*lock.Lock, error) {
 	if err := cmp.Or(noLink(f, name), f.Make()); err != nil {
 		return nil, err
@@ -243,8 +243,8 @@ func lockSettings(ctx context.Context, f *Folder, name string) (*lock.Lock, erro
 	return f.Lock(ctx, lock.Settings)
 }
 
-// LockSetup is held by who changes other programs' configuration, from before it is
-// read. Errors: LockTimeout.
+// LockSetup is held while other programs' configuration is read and changed. Errors:
+// LockTimeout.
 func LockSetup(ctx context.Context, f *Folder) (release func(), err error) {
 	if err := f.Make(); err != nil {
 		return nil, err
@@ -256,8 +256,8 @@ func LockSetup(ctx context.Context, f *Folder) (release func(), err error) {
 	return l.Release, nil
 }
 
-// noLink refuses to change a file of the folder that is a link: the other file would
-// be changed, or copied here, and be it one of secrets.
+// noLink refuses to change a file of the folder that is a link: its target could be any
+// file, even one with secrets, and would be changed or copied here.
 func noLink(f *Folder, name string) error {
 	if err := f.Mine(); err != nil {
 		return err
@@ -270,7 +270,7 @@ func noLink(f *Folder, name string) error {
 	return nil
 }
 
-// writeConfig replaces config.toml while l is held.
+// writeConfig replaces config.toml, while l is held.
 func writeConfig(f *Folder, l *lock.Lock, text string) error {
 	if err := atomicfile.Write(configPath(f), []byte(text), 0o600, l.Confirm); err != nil {
 		return fault.Errorf(fault.Internal, "config.toml can't be written").Because(err)

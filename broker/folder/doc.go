@@ -1,53 +1,57 @@
-// Package folder is one folder of accounts: its index together with what the folder's
-// keystore has, its settings and its providers.
+// Package folder is one folder of accounts: its index, the records of its keystore, its
+// settings and its providers.
 //
 // # What always holds
 //
-//   - Opened is complete: an index as it was read, and the store that it names.
-//     Nothing works only after something else was called.
-//   - Commit alone writes an account's grant, then its access token, then the index,
-//     under the account's rotation lock, which it is given. Only a whole keystore is
-//     copied otherwise (migration.go, reconcile.go), record by record and as it is.
+//   - Opened is complete: an index as it was read, and the store that it names. No method
+//     needs another one to be called first.
+//   - Only Commit writes an account's grant, access token and index entry, in this order,
+//     under the account's rotation lock, which is passed in. The only exception: a whole
+//     keystore is copied, record by record and unchanged (migration.go, reconcile.go).
 //   - A folder has one keystore, recorded in its index, for accounts and client secrets
-//     alike. There is no silent downgrade.
-//   - A folder of another user (atomicfile.Mine) is read and nothing else: no lock, no
-//     file and no folder is made there, and nothing of it is sent. Root's is nobody
-//     else's.
+//     alike. It never falls back to a less safe one.
+//   - A folder of another user (atomicfile.Mine) is only read: no lock, file or folder is
+//     made in it, and nothing from it is sent. A folder of root's counts as one's own.
 //
 // # Locks
 //
-// A change of the index holds its lock. Rotation locks are given to Commit; the
-// manifest lock is held by who changes what the keystore has of the folder beside the
-// grants, client secrets too, and by MigrateKeystore. Who gets it looks whether its
-// keystore is still the folder's: while it waited, a migration may have emptied it. The
-// settings lock is held from before config.toml or providers.toml is read, and until a
-// provider's client secret is stored or gone. The probe lock is taken alone: the probe
-// is one item, so that the next one takes away what a killed one left.
+//   - A change of the index holds the index lock.
+//   - Commit is given the rotation lock of its account.
+//   - The manifest lock is held while anything else in the keystore changes (client
+//     secrets too), and by MigrateKeystore. Once it is obtained, the keystore is checked
+//     again: a migration may have emptied it meanwhile.
+//   - The settings lock is held from before config.toml or providers.toml is read until it
+//     is written, and until a provider's client secret is stored or deleted.
+//   - The probe lock is taken alone. The probe is always the same item, so that the next
+//     one removes what a killed one left.
 //
-// # The folder under work
+// # A folder that moves or disappears
 //
-// Work that must not end halfway (a rotation, a login, an import, a removal, a
-// migration) holds on to the folder that it opened (Hold), by a handle and by its store
-// id, and looks before every write. Only a command that may be the first makes a folder,
-// a first index, or what a vault lies in; nothing that is under way does. A folder that is
-// moved is followed (Linux tells where to); what is deleted may come back, from a copy
-// too. Until then it is as a disk that is full: a rotation asks again for ten minutes, a
-// login for one, and what has its tokens elsewhere as well (import) fails.
+// Work that must not end halfway (a rotation, a login, an import, a removal, a migration)
+// holds on to the folder that it opened (Hold), by a file handle and by its store id, and
+// checks before every write that it still is that folder. Only a command that may be the
+// first one makes a folder, an index or the vault's parent; work that is running never
+// does.
+//
+// A folder that was moved is followed (Linux can tell where it went). One that was deleted
+// may come back, perhaps from a copy. Until then it is treated like a full disk: a rotation
+// tries again for ten minutes, a login for one minute, and an import fails, because its
+// tokens still exist elsewhere.
 //
 // # Moving to the other keystore
 //
-// The manifest is the first item to arrive and the last to go, on
-// both sides and also where the move is taken back, so that copies which a crash
-// leaves can be found. What the target lists already stays listed. Once the index
-// names the new keystore, its backup is made to as well, and then the old copies
-// go: one that is damaged later must not bring back an empty keystore. Up to the
-// commit an interrupt takes everything back, after it none has an effect.
+// The manifest is the first item to be copied and the last to be deleted, on both sides,
+// and also when the move is undone. So copies that a crash leaves behind can be found. What
+// the target's manifest lists already stays listed. Once the index names the new keystore,
+// its backup is updated, and only then the old copies are deleted: otherwise a later damage
+// of the index would bring back an empty keystore. Before the commit an interrupt undoes
+// everything; after it, an interrupt has no effect.
 //
-// Just before the commit the source's manifest says where everything went.
-// While it says that, an index that names the source is either one from before, or of
-// a migration that was killed right there. The target decides: where it has a newer
-// login, or can't be asked, nothing is sent from the source and nothing is stored
-// there; where it has none, the source goes on.
+// Just before the commit the manifest of the source records where everything went. If an
+// index names such a source, either the index is from before the move, or the migration was
+// killed at that point. The target decides: if it has a newer login, or can't be read,
+// nothing from the source is sent and nothing is stored there; if it has none, the source
+// stays in use.
 //
 // # What a crash leaves
 //

@@ -11,7 +11,7 @@ import (
 	"github.com/authferry/authferry/broker/lock"
 )
 
-// Fault turns an error of the index or of a lock into one to act on.
+// Fault turns an error of the index or of a lock into one with a code and a remedy.
 func Fault(err error) error {
 	if err == nil {
 		return nil
@@ -40,5 +40,5 @@ func Fault(err error) error {
 	return fault.Errorf(fault.Internal, "the index could not be read or changed").Because(err)
 }
 
-// Fault is Fault for what stands in the folder.
+// Fault is like the function Fault, and knows the folder.
 func (f *Folder) Fault(err error) error { return Fault(f.ownerError(err)) }

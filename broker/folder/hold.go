@@ -11,9 +11,9 @@ import (
 	"github.com/authferry/authferry/broker/lock"
 )
 
-// Hold returns f for the folder that is at its path now, whatever becomes of that path
-// (index.File.Hold): what work under way has to store must not go into another one, nor
-// into one that is made anew. One that is held already is returned as it is.
+// Hold returns f for the folder that is at its path now, even if it is moved later
+// (index.File.Hold): work that is running must not store anything in another folder, nor in
+// a new one at the same path. A folder that is held already is returned as it is.
 func (f *Folder) Hold() (held *Folder, release func(), err error) {
 	if f.held {
 		return f, func() {}, nil
@@ -27,7 +27,7 @@ func (f *Folder) Hold() (held *Folder, release func(), err error) {
 	return &c, file.Release, nil
 }
 
-// Hold is Folder.Hold for one that is open.
+// Hold is Folder.Hold for a folder that is open.
 func (o *Opened) Hold() (held *Opened, release func(), err error) {
 	f, release, err := o.Folder.Hold()
 	if err != nil {
@@ -52,34 +52,33 @@ func (f *Folder) acquire(ctx context.Context, path string) (*lock.Lock, error) {
 	return l, f.Fault(err)
 }
 
-// TryLock acquires a lock of the folder if it is free; else the error is
-// lock.ErrBusy.
+// TryLock acquires a lock of the folder if it is free; else the error is lock.ErrBusy.
 func (f *Folder) TryLock(name lock.Name) (*lock.Lock, error) {
 	return lock.TryAcquire(name.In(f.index.Dir()))
 }
 
-// Holder is who took a lock of the folder last.
+// Holder says who took a lock of the folder last.
 func (f *Folder) Holder(name lock.Name) (lock.Holder, error) {
 	return lock.ReadHolder(name.In(f.index.Dir()))
 }
 
-// Rotation is an account's rotation lock, held. Nothing of the account's is written
-// without it.
+// Rotation is an account's rotation lock, held. Without it nothing of the account's is
+// written.
 type Rotation struct {
 	*lock.Lock
 	Account string
 }
 
-// What a rotation lock's holder says it is doing.
+// What the holder of a rotation lock is shown to be doing.
 const (
 	Requesting = "waiting for the provider"
 	Storing    = "storing new tokens"
 )
 
-// LockAccount acquires the rotation lock of an account within the caller's time-out,
-// or within longest, if that isn't zero. An intent of a process that lives counts as
-// the lock: its file may have been deleted while that process waits for the provider,
-// or stores what came.
+// LockAccount acquires the rotation lock of an account within the caller's time-out, or
+// within longest if that isn't zero. An intent of a living process counts as the lock: the
+// lock's file may have been deleted while that process waits for the provider, or stores
+// the answer.
 func (f *Folder) LockAccount(ctx context.Context, id string, longest time.Duration) (*Rotation, error) {
 	path := lock.Rotation(id).In(f.index.Dir())
 	ctx, over := f.Within(ctx, cmp.Or(longest, f.LockTimeout), forLock(path))
@@ -113,7 +112,7 @@ func (f *Folder) LockAccount(ctx context.Context, id string, longest time.Durati
 	}
 }
 
-// TryLockAccount is LockAccount without waiting; else the error matches lock.ErrBusy.
+// TryLockAccount is LockAccount without waiting; the error matches lock.ErrBusy.
 func (f *Folder) TryLockAccount(id string) (*Rotation, error) {
 	l, err := f.TryLock(lock.Rotation(id))
 	if err != nil {
@@ -127,8 +126,9 @@ func (f *Folder) TryLockAccount(id string) (*Rotation, error) {
 }
 
 // LockNew takes the rotation lock of an account that is not in the index yet, so that
-// doctor does not take it for one that was given up. Nobody else wants it. Where there is
-// no lock to be had, a keystore that refuses as well says better why.
+// doctor doesn't take it for an abandoned one. No other process wants that lock. If it
+// can't be had, the keystore is tried: should that refuse too, its error is the better
+// explanation.
 func (o *Opened) LockNew(ctx context.Context, id string) (*Rotation, error) {
 	l, err := o.Lock(ctx, lock.Rotation(id))
 	if err != nil {
@@ -137,7 +137,7 @@ func (o *Opened) LockNew(ctx context.Context, id string) (*Rotation, error) {
 	return &Rotation{l, id}, nil
 }
 
-// lockAll takes the rotation locks of accounts, whose ids are in order.
+// lockAll takes the rotation locks of accounts, whose ids are sorted.
 func lockAll(ctx context.Context, f *Folder, ids []string) (release func(), err error) {
 	var locks []*Rotation
 	release = func() {
@@ -156,7 +156,7 @@ func lockAll(ctx context.Context, f *Folder, ids []string) (release func(), err 
 	return release, nil
 }
 
-// Rotating reports that a rotator of the account is at work.
+// Rotating reports whether a rotator of the account is running.
 func (f *Folder) Rotating(id string) bool {
 	l, err := f.TryLock(lock.Rotation(id))
 	if err == nil {
@@ -177,7 +177,7 @@ func underWay(f *Folder, id string) (*index.Intent, error) {
 	return nil, nil
 }
 
-// Living returns the account's entry, unless it was removed or is being removed.
+// Living returns the account's entry; an error if it was removed or is being removed.
 func Living(idx *index.Index, id string) (*index.Account, error) {
 	if a := idx.Account(id); a != nil && !a.Removing {
 		return a, nil
@@ -185,7 +185,7 @@ func Living(idx *index.Index, id string) (*index.Account, error) {
 	return nil, Removed()
 }
 
-// Removed is the error for an account that was removed while others worked on it.
+// Removed is the error for an account that was removed in the meantime.
 func Removed() *fault.Error {
 	return fault.Errorf(fault.NoAccount, "the account was removed meanwhile").Try(fault.Remedy{Do: fault.ListAccounts})
 }

@@ -19,19 +19,18 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// KeystoreStatus is which keystore the folder has and whether it works now.
+// KeystoreStatus says which keystore the folder has and whether it works now.
 type KeystoreStatus struct {
 	Kind    string `json:"kind"`
 	Backend string `json:"backend"`
 	Usable  bool   `json:"usable"`
 	// UnlockedUntil is for a key file that is sealed with a passphrase.
 	UnlockedUntil time.Time `json:"unlocked_until,omitzero"`
-	// Err is why it isn't usable.
+	// Err says why it isn't usable.
 	Err error `json:"-"`
 }
 
-// KeystoreStatus probes the keystore with a write, a read and a delete of an
-// item of its own.
+// KeystoreStatus probes the keystore: it writes, reads and deletes an item made for that.
 func (f *Folder) KeystoreStatus(ctx context.Context) (KeystoreStatus, error) {
 	idx, err := f.ReadOrEmpty()
 	if err != nil {
@@ -53,9 +52,9 @@ func (f *Folder) KeystoreStatus(ctx context.Context) (KeystoreStatus, error) {
 	return s, nil
 }
 
-// Probe writes, reads back and deletes an item that is nobody's, under a lock, because
-// two at once would find theirs deleted. Where there is no store yet, or no lock to be
-// had, it is one of its own.
+// Probe writes, reads back and deletes an item that belongs to no account. It does so under
+// a lock: otherwise two at once would delete each other's. Where there is no store yet, or
+// the lock can't be had, the item has a name of its own.
 func (o *Opened) Probe(ctx context.Context) error {
 	locked := false
 	if o.Index.Store == "" && o.Store.Kind() == keystore.File {
@@ -72,11 +71,11 @@ func (o *Opened) Probe(ctx context.Context) error {
 	return o.Store.Probe(ctx, locked)
 }
 
-// InitFileKeystore makes the folder use the file keystore with the key file at
-// path, which is made where it doesn't exist. A folder whose accounts or client
-// secrets are in the keychain only learns of the key file: MigrateKeystore can move
-// them then.
-// The returned text warns of a key file that lies beside the vault it opens; it may be empty.
+// InitFileKeystore makes the folder use the file keystore, with the key file at path, which
+// is made if it doesn't exist. If accounts or client secrets are in the keychain, the
+// folder only learns of the key file, and MigrateKeystore can move them then. The returned
+// text, if any, is a warning that the key file is in the same folder as the vault that it
+// opens.
 func InitFileKeystore(ctx context.Context, f *Folder, path string) (warning string, err error) {
 	if err := asWritten("--key-file", path); err != nil {
 		return "", err
@@ -84,7 +83,7 @@ func InitFileKeystore(ctx context.Context, f *Folder, path string) (warning stri
 	return initFile(ctx, f, path, keystore.InitKeyFile)
 }
 
-// initFile is InitFileKeystore with the maker of a key file that is not there.
+// initFile is InitFileKeystore with a function that makes a missing key file.
 func initFile(ctx context.Context, f *Folder, path string, makeKey func(path string) error) (warning string, err error) {
 	path, err = filepath.Abs(path)
 	if err != nil {
@@ -128,7 +127,7 @@ func initFile(ctx context.Context, f *Folder, path string, makeKey func(path str
 	if Exposed(f, path) {
 		warning = "the key file is in the same folder as the vault that it opens; anyone who copies the folder has both"
 	}
-	// Nothing gets into the keychain while it is asked whether it is empty.
+	// While the keychain is checked for secrets, none must be added.
 	l, err := f.Lock(ctx, lock.Manifest)
 	if err != nil {
 		return "", err
@@ -143,7 +142,7 @@ func initFile(ctx context.Context, f *Folder, path string, makeKey func(path str
 			return "", err
 		}
 	}
-	f.KeyFile = path // whatever the environment names, for the rest of this command
+	f.KeyFile = path // for the rest of this command, whatever the environment says
 	return warning, f.UpdateOrMake(ctx, index.Durable, func(i *index.Index) error {
 		i.KeyFile = path
 		if len(i.Accounts) == 0 && !stays || i.Keystore == "" {
@@ -153,8 +152,8 @@ func initFile(ctx context.Context, f *Folder, path string, makeKey func(path str
 	})
 }
 
-// chooseKeyFile notes in the keychain which key file a migration out of it may seal
-// to. The manifest is locked.
+// chooseKeyFile records in the keychain which key file a migration may seal to. The
+// manifest is locked.
 func chooseKeyFile(ctx context.Context, f *Folder, idx *index.Index, path string) error {
 	if idx.Keystore != string(keystore.Keychain) {
 		return nil
@@ -167,15 +166,15 @@ func chooseKeyFile(ctx context.Context, f *Folder, idx *index.Index, path string
 	if err == nil {
 		err = f.over(idx, s).rewriteManifest(ctx, func(m *record.Manifest) { m.KeyFile = sum })
 	}
-	if err != nil { // without it there is nothing to migrate either
+	if err != nil { // if it can't be reached, nothing can be migrated either
 		f.Warn(fmt.Sprintf("the keychain can't be reached (%v); run this command again before secrets are moved out of it", record.Fault(err)))
 	}
 	return nil
 }
 
-// inKeychain reports whether the keychain has secrets of a folder without accounts,
-// which are those of clients, and tells of them. A keychain that can't be asked is
-// no reason to stay with it.
+// inKeychain reports whether the keychain has secrets of a folder without accounts, which
+// are those of clients, and warns about them. If the keychain can't be read, that doesn't
+// keep anyone from leaving it.
 func inKeychain(ctx context.Context, f *Folder, idx *index.Index) bool {
 	if idx.Keystore != string(keystore.Keychain) || len(idx.Accounts) > 0 {
 		return false
@@ -200,8 +199,8 @@ func inKeychain(ctx context.Context, f *Folder, idx *index.Index) bool {
 	return true
 }
 
-// Exposed reports whether the key file lies beside the vault as it is, not
-// sealed with a passphrase.
+// Exposed reports whether the key file is in the same folder as the vault and not sealed
+// with a passphrase.
 func Exposed(f *Folder, keyFile string) bool {
 	if !inside(f.Dir, keyFile) {
 		return false

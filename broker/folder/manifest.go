@@ -12,9 +12,9 @@ import (
 	"github.com/authferry/authferry/broker/record"
 )
 
-// withManifest runs do under the manifest's lock, in which no migration can begin, with
-// the index as it is then. One that ended since o was opened has emptied its store: that
-// is a LockTimeout, and WhileMoving does it anew.
+// withManifest runs do under the manifest's lock, during which no migration can start, with
+// the index as it is then. If a migration ended since o was opened, its store is empty: the
+// error is a LockTimeout, and WhileMoving tries again.
 func (o *Opened) withManifest(ctx context.Context, do func(now *Opened) error) error {
 	l, err := o.Lock(ctx, lock.Manifest)
 	if err != nil {
@@ -31,8 +31,8 @@ func (o *Opened) withManifest(ctx context.Context, do func(now *Opened) error) e
 	return do(o.at(now))
 }
 
-// unmoved refuses to keep anything in o's store where now, the index as it is, has
-// another keystore: there nobody would find it.
+// unmoved refuses to store anything in o's store if now, the current index, names another
+// keystore: it would never be found there.
 func (o *Opened) unmoved(now *index.Index) error {
 	if now.Store != o.Index.Store || now.Keystore != "" && now.Keystore != string(o.Store.Kind()) {
 		return errMoved
@@ -42,8 +42,8 @@ func (o *Opened) unmoved(now *index.Index) error {
 
 var errMoved = fault.Errorf(fault.LockTimeout, "the keystore was changed meanwhile; nothing was changed").Try(fault.Remedy{Do: fault.Again})
 
-// WhileMoving does anew what a migration at that very moment got in the way of: do
-// opens the keystore that is the folder's then.
+// WhileMoving tries again if a migration got in the way: do opens the keystore that the
+// folder has by then.
 func WhileMoving(do func() error) error {
 	err := do()
 	for range 2 {
@@ -55,15 +55,14 @@ func WhileMoving(do func() error) error {
 	return err
 }
 
-// ChangeManifest changes the manifest under its own lock.
+// ChangeManifest changes the manifest, under its lock.
 func (o *Opened) ChangeManifest(ctx context.Context, change func(*record.Manifest)) error {
 	return o.withManifest(ctx, func(now *Opened) error { return now.rewriteManifest(ctx, change) })
 }
 
-// rewriteManifest is ChangeManifest for whoever has the lock. The manifest is
-// overwritten in place, and a write that is cut short leaves a damaged item: so the
-// index's accounts are always added again, and the client secrets looked for where
-// nothing is listed.
+// rewriteManifest is ChangeManifest for callers that hold the lock. A manifest is
+// overwritten in place, so an interrupted write leaves a damaged one. Therefore the index's
+// accounts are added each time, and client secrets are searched for if none are listed.
 func (o *Opened) rewriteManifest(ctx context.Context, change func(*record.Manifest)) error {
 	m, err := o.Store.Manifest(ctx)
 	if err == nil && m.Empty() {
@@ -79,9 +78,9 @@ func (o *Opened) rewriteManifest(ctx context.Context, change func(*record.Manife
 	return o.Store.SetManifest(ctx, m)
 }
 
-// Discard deletes every item of an account that came to nothing, as well as it can.
-// What it can't delete the manifest goes on naming. Somebody may have found the
-// records and given them an entry; then they stay.
+// Discard deletes every item of an account that was not finished, as far as it can. What it
+// can't delete stays in the manifest. If another process has found the records and made an
+// entry of them, they stay.
 func (o *Opened) Discard(ctx context.Context, id string) {
 	ctx = context.WithoutCancel(ctx)
 	if now, err := o.ReadOrEmpty(); err != nil || now.Account(id) != nil {
@@ -99,8 +98,8 @@ func (o *Opened) DeleteItems(ctx context.Context, id string) error {
 	return o.Store.Delete(ctx, record.Items(o.Index.Store, id)...)
 }
 
-// Missing tells a lost grant from a keystore that is not the one it was stored
-// in: another session's keyring, a vault that is not mounted. nil: it is lost.
+// Missing tells a lost grant (nil) from a keystore that is not the one it was stored in:
+// another session's keyring, or a vault that is not mounted.
 func (o *Opened) Missing(ctx context.Context) error {
 	found, err := o.Store.Has(ctx, record.ManifestItem(o.Index.Store))
 	if err == nil && !found {
@@ -115,8 +114,8 @@ func (o *Opened) Missing(ctx context.Context) error {
 	return nil
 }
 
-// SetClient keeps what is known of e's client, and records the keystore that has it, as
-// no migration can go on in between.
+// SetClient stores what is known of e's client, and records in the index which keystore has
+// it. No migration can run meanwhile.
 func (o *Opened) SetClient(ctx context.Context, e oauth.Endpoint, cs record.ClientSecret) error {
 	return o.withManifest(ctx, func(now *Opened) error {
 		if err := now.rewriteManifest(ctx, func(m *record.Manifest) { m.AddClient(record.ClientKey(e)) }); err != nil {
@@ -136,7 +135,7 @@ func (o *Opened) SetClient(ctx context.Context, e oauth.Endpoint, cs record.Clie
 }
 
 // DropClient deletes what is stored of e's client, unless a stored login needs it. It
-// returns the registration that was authferry's own; nil: there was none.
+// returns the registration, if authferry made it; else nil.
 func (o *Opened) DropClient(ctx context.Context, e oauth.Endpoint) (own *oauth.Registration, err error) {
 	err = o.withManifest(ctx, func(now *Opened) error {
 		m, err := o.Store.Manifest(ctx)
@@ -164,8 +163,8 @@ func (o *Opened) DropClient(ctx context.Context, e oauth.Endpoint) (own *oauth.R
 	return own, err
 }
 
-// Clients finds the client secrets that are stored by the providers and grants
-// that there are: a manifest may have been lost.
+// Clients finds the stored client secrets by the existing providers and grants, because a
+// manifest may have been lost.
 func (o *Opened) Clients(ctx context.Context) ([]string, error) {
 	keys, err := o.NeededClients(ctx, AccountIDs(o.Index))
 	if err != nil {
@@ -191,7 +190,7 @@ func (o *Opened) Clients(ctx context.Context) ([]string, error) {
 	return keys, nil
 }
 
-// NeededClients are the clients whose secret the stored logins of these accounts need.
+// NeededClients lists the clients whose secrets the stored logins of these accounts need.
 func (o *Opened) NeededClients(ctx context.Context, ids []string) (keys []string, err error) {
 	for _, id := range ids {
 		if !index.ValidID(id) {
@@ -208,7 +207,7 @@ func (o *Opened) NeededClients(ctx context.Context, ids []string) (keys []string
 	return keys, nil
 }
 
-// AccountIDs are the ids of all accounts, in order.
+// AccountIDs returns the ids of all accounts, sorted.
 func AccountIDs(idx *index.Index) []string {
 	var ids []string
 	for _, a := range idx.Accounts {

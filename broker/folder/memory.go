@@ -10,29 +10,28 @@ import (
 	"github.com/authferry/authferry/broker/record"
 )
 
-// Memory is what a program that stays has in memory: the index while the file is the
-// same one, and each account's newest token. A nil one keeps nothing. Any number of
-// goroutines may use it.
+// Memory is the cache of a program that keeps running: the index while its file is
+// unchanged, and each account's newest token. A nil Memory keeps nothing. It is safe for
+// concurrent use.
 type Memory struct {
 	mu     sync.Mutex
-	file   fs.FileInfo // of the index; nil: none that can be told from a newer one
+	file   fs.FileInfo // of the index; nil: there is none by which a change would show
 	idx    *index.Index
 	tokens map[string]keptToken // by account id
 }
 
 // keptToken is an account's access record, or the grant of an API key.
 type keptToken struct {
-	store  string // the index's, and the keystore's kind
+	store  string // the index's store id, and the kind of keystore
 	access *record.Access
 	grant  *record.Grant
 }
 
-// settledAge is how old a file has to be for its time to tell it from the next
-// version: clocks of file systems tick slowly, and a file's number is used again.
+// settledAge is how old a file must be for its time to distinguish it from the next
+// version: file systems' clocks are coarse, and inode numbers are reused.
 const settledAge = 100 * time.Millisecond
 
-// index is f.Read, or what it returned while the file is the same. Nobody changes
-// what is returned.
+// index is f.Read, cached while the file is unchanged. The result must not be modified.
 func (m *Memory) index(f *index.File) (*index.Index, error) {
 	if m == nil {
 		return f.Read()
@@ -61,7 +60,7 @@ func (m *Memory) index(f *index.File) (*index.Index, error) {
 
 func storeOf(idx *index.Index) string { return idx.Keystore + "/" + idx.Store }
 
-// Access returns a's record if it is the one that idx speaks of.
+// Access returns a's record if it is the one that idx names; else nil.
 func (m *Memory) Access(idx *index.Index, a *index.Account) *record.Access {
 	if t := m.token(idx, a); t.access != nil && t.access.Generation == a.Generation {
 		return t.access
@@ -77,7 +76,7 @@ func (m *Memory) Key(idx *index.Index, a *index.Account) *record.Grant {
 	return nil
 }
 
-// Has reports that the keystore need not be opened for a.
+// Has reports whether a's token is cached, so that the keystore need not be opened.
 func (m *Memory) Has(idx *index.Index, a *index.Account) bool {
 	return m.Access(idx, a) != nil || m.Key(idx, a) != nil
 }
@@ -94,7 +93,7 @@ func (m *Memory) token(idx *index.Index, a *index.Account) keptToken {
 	return keptToken{}
 }
 
-// Keep remembers what the keystore said: acc or g.
+// Keep caches what was read from the keystore: acc or g.
 func (m *Memory) Keep(idx *index.Index, a *index.Account, acc *record.Access, g *record.Grant) {
 	if m == nil {
 		return

@@ -14,10 +14,10 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// MigrateKeystore moves every secret to the other keystore. It holds every
-// account's rotation lock; the index names the new keystore only when all of
-// it is there, its backup too before the old copies go. An interrupt before that
-// takes back what was copied; one after it changes nothing. moved counts the items.
+// MigrateKeystore moves every secret to the other keystore. It holds every account's
+// rotation lock. The index names the new keystore only when everything is there, and its
+// backup does before the old copies are deleted. An interrupt before that undoes the
+// copying; a later one has no effect. moved is the number of items.
 func MigrateKeystore(ctx context.Context, f *Folder, to keystore.Kind) (moved int, err error) {
 	f, let, err := f.Hold()
 	if err != nil {
@@ -46,7 +46,7 @@ func MigrateKeystore(ctx context.Context, f *Folder, to keystore.Kind) (moved in
 	if now := AccountIDs(idx); !slices.Equal(now, ids) {
 		return 0, fault.Errorf(fault.LockTimeout, "an account was added or removed meanwhile; nothing was changed").Try(fault.Remedy{Do: fault.MigrateKeystore, Value: string(to)})
 	}
-	f.Keystore = "" // the recorded one is the source, whatever is asked for
+	f.Keystore = "" // the source is the recorded one, whatever AUTHFERRY_KEYSTORE says
 	if err := CheckPlace(f, idx); err != nil {
 		return 0, err
 	}
@@ -86,7 +86,7 @@ func MigrateKeystore(ctx context.Context, f *Folder, to keystore.Kind) (moved in
 		}
 		return nil
 	}); err != nil {
-		// Some errors come when the change is visible already.
+		// Some errors occur after the change has become visible.
 		if now, readErr := f.Read(); readErr == nil && now.Keystore == idx.Keystore {
 			m.undo(ctx)
 		}
@@ -101,20 +101,20 @@ func MigrateKeystore(ctx context.Context, f *Folder, to keystore.Kind) (moved in
 	return len(m.copied), nil
 }
 
-// migration is the items of a folder on their way.
+// migration is the items of a folder while they are moved.
 type migration struct {
 	from, to *Opened
 	kind     keystore.Kind   // of to
-	manifest record.Manifest // of all that is moved, and of what was left there before
+	manifest record.Manifest // lists all that is moved, and what was left there before
 	before   record.Manifest // what the target has of the folder already
-	names    []string        // of the items, without the manifest
+	names    []string        // the items, without the manifest
 	copied   []string
 	listed   record.Manifest // what the source has
-	marked   bool            // the source says where everything went
+	marked   bool            // the source records where everything went
 }
 
-// list finds what there is to move, also where the manifest was lost. It is written
-// anew if it was: from then on either keystore says what is left in it.
+// list finds what is to be moved, even if the manifest was lost. A lost one is rewritten,
+// so that from then on either keystore lists what is left in it.
 func (m *migration) list(ctx context.Context) error {
 	listed, err := m.from.Store.Manifest(ctx)
 	if err != nil {
@@ -125,7 +125,7 @@ func (m *migration) list(ctx context.Context) error {
 		return err
 	}
 	m.manifest = record.Manifest{V: listed.V, Store: listed.Store}
-	if m.from.Store.Kind() == keystore.File { // it may go back to the key that opens it now
+	if m.from.Store.Kind() == keystore.File { // undo needs the key that opens it now
 		m.manifest.KeyFile, _ = keystore.KeyFileSum(m.from.KeyFileOf(m.from.Index))
 	}
 	m.manifest.AddAll(listed)
@@ -134,14 +134,14 @@ func (m *migration) list(ctx context.Context) error {
 	m.listed = m.manifest
 	m.listed.KeyFile = listed.KeyFile
 	if len(m.manifest.Accounts) > len(listed.Accounts) || len(m.manifest.Clients) > len(listed.Clients) {
-		// A keystore that takes nothing any more can still be left.
+		// A keystore that no longer accepts writes can still be left.
 		_ = m.from.Store.SetManifest(ctx, m.listed)
 	}
 	return nil
 }
 
-// mark has the source say where everything is, from just before the index names that:
-// an older index must not bring back what is left here.
+// mark makes the source record where everything went, just before the index names the
+// target, so that an older index can't bring back what is left here.
 func (m *migration) mark(ctx context.Context) {
 	if m.listed.Empty() {
 		return
@@ -152,13 +152,13 @@ func (m *migration) mark(ctx context.Context) {
 		marked.Moved.KeyFile = m.to.KeyFileOf(m.to.Index)
 		marked.KeyFile, _ = keystore.KeyFileSum(marked.Moved.KeyFile)
 	}
-	m.marked = true // a write that fails may still arrive
+	m.marked = true // a write that failed may still be carried out
 	if err := m.from.Store.SetManifest(ctx, marked); err != nil {
 		m.from.Warn(fmt.Sprintf("the %s keystore can't note that the logins were moved (%v); don't put an older index.json back", m.from.Store.Kind(), err))
 	}
 }
 
-// copy begins with the manifest, so that nothing gets there unseen.
+// copy begins with the manifest, so that every copy is listed.
 func (m *migration) copy(ctx context.Context) error {
 	var done atomic.Int32
 	defer m.to.Progress(Step{Doing: func() string {
@@ -170,8 +170,8 @@ func (m *migration) copy(ctx context.Context) error {
 	if m.before, err = m.to.Store.Manifest(ctx); err != nil && !errors.Is(err, keystore.ErrDenied) {
 		return err
 	}
-	// It was left by a migration that was cut off, or the index is one from a backup:
-	// it stays listed until somebody has looked, and nothing newer is written over.
+	// It was left by an interrupted migration, or the index comes from a backup. It stays
+	// listed until a person has decided, and nothing newer is overwritten.
 	if _, err = m.from.Alone(ctx, m.to, m.before); err != nil {
 		return err
 	}
@@ -189,7 +189,7 @@ func (m *migration) copy(ctx context.Context) error {
 		}
 		found, err := m.to.Store.Copy(ctx, m.from.Store, name)
 		if found {
-			m.copied = append(m.copied, name) // a write that fails may still arrive
+			m.copied = append(m.copied, name) // a write that failed may still be carried out
 		}
 		if err != nil {
 			return err
@@ -198,12 +198,11 @@ func (m *migration) copy(ctx context.Context) error {
 	return nil
 }
 
-// undo deletes what was copied, the manifest last: as long as anything is left, it
-// says so.
+// undo deletes what was copied, the manifest last: while anything is left, it is listed.
 func (m *migration) undo(ctx context.Context) {
 	if m.marked {
 		if err := m.from.Store.SetManifest(ctx, m.listed); err != nil {
-			return // it may say yet that everything is there
+			return // it may say that everything is there
 		}
 	}
 	if len(m.copied) > 1 {
@@ -215,8 +214,7 @@ func (m *migration) undo(ctx context.Context) {
 	_ = m.to.Store.SetManifest(ctx, m.before)
 }
 
-// clear deletes what was moved from where it was, the manifest last for the same
-// reason.
+// clear deletes what was moved from its old place, the manifest last for the same reason.
 func (m *migration) clear(ctx context.Context) {
 	left := false
 	for _, name := range append(m.names, record.ManifestItem(m.manifest.Store)) {
@@ -230,7 +228,7 @@ func (m *migration) clear(ctx context.Context) {
 	}
 }
 
-// notMoved says where the secrets still are.
+// notMoved is an error that says where the secrets still are.
 func notMoved(err error, from, to keystore.Kind) error {
 	if errors.Is(err, context.Canceled) {
 		return fault.Errorf(fault.Cancelled, "interrupted, so nothing was moved: all secrets are still in the %s keystore", from).

@@ -12,15 +12,15 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// Opened is a folder with its index as it was read, and with what the keystore that
-// this names has of the folder.
+// Opened is a folder with its index as it was read, and with the store of the keystore that
+// this index names.
 type Opened struct {
 	*Folder
 	Index *index.Index
 	Store *record.Store
 }
 
-// Open opens the keystore that idx records. The keychain is not touched by it.
+// Open opens the keystore that idx records. That doesn't access a keychain.
 func (f *Folder) Open(idx *index.Index) (*Opened, error) {
 	kind, err := f.Kind(idx)
 	if err != nil {
@@ -45,9 +45,9 @@ func (f *Folder) over(idx *index.Index, keys keystore.Store) *Opened {
 	return &Opened{f, idx, record.At(idx.Store, &guarded{keystore.FileAt(keys, f.Vault()), f, f.Dir})}
 }
 
-// OpenForChange is Open for a change of what the folder's keystore has, or for sending
-// a refresh token that is in it: the folder is no copy of another one, and no migration
-// has left the keystore.
+// OpenForChange is Open for changes of the keystore, or for sending a refresh token that is
+// in it. It checks that the folder is no copy of another one, and that no migration has
+// left the keystore.
 func (f *Folder) OpenForChange(ctx context.Context, idx *index.Index) (*Opened, error) {
 	if err := CheckPlace(f, idx); err != nil {
 		return nil, err
@@ -66,9 +66,9 @@ func (f *Folder) OpenForChange(ctx context.Context, idx *index.Index) (*Opened, 
 	return o, nil
 }
 
-// Prepare makes the folder and its index where there are none, asks check, and opens
-// the keystore for a change. The index that comes with it names that keystore; the one
-// on disk does so when the first secret is in it.
+// Prepare makes the folder and its index if they are missing, calls check, and opens the
+// keystore for a change. The returned index names that keystore; the one on disk does so
+// only when the first secret is stored.
 func (f *Folder) Prepare(ctx context.Context, check func(*index.Index) error) (*Opened, error) {
 	var idx index.Index
 	if err := f.UpdateOrMake(ctx, index.Durable, func(i *index.Index) error {
@@ -85,7 +85,8 @@ func (f *Folder) Prepare(ctx context.Context, check func(*index.Index) error) (*
 	return f.OpenForChange(ctx, &idx)
 }
 
-// Ready is OpenForChange where the keystore takes a secret. It leaves nothing behind.
+// Ready is OpenForChange, and tries whether the keystore accepts a secret. It leaves
+// nothing behind.
 func (f *Folder) Ready(ctx context.Context, idx *index.Index) (o *Opened, err error) {
 	if idx.Store == "" {
 		o, err = f.Open(idx)
@@ -98,10 +99,10 @@ func (f *Folder) Ready(ctx context.Context, idx *index.Index) (o *Opened, err er
 	return o, err
 }
 
-// at is o with the index as it is now.
+// at is o with the current index.
 func (o *Opened) at(now *index.Index) *Opened { return &Opened{o.Folder, now, o.Store} }
 
-// Grants is what the keystore has of an account.
+// Grants returns the grants that the keystore has of an account.
 func (o *Opened) Grants(ctx context.Context, account string) (record.Grants, error) {
 	pointed := ""
 	if a := o.Index.Account(account); a != nil {
@@ -110,8 +111,8 @@ func (o *Opened) Grants(ctx context.Context, account string) (record.Grants, err
 	return o.Store.Grants(ctx, account, pointed)
 }
 
-// Access returns the access record that idx points to, from memory if it is kept there;
-// nil where there is none that fits.
+// Access returns the access record that idx points to, cached or from the keystore; nil if
+// there is none that matches.
 func (f *Folder) Access(ctx context.Context, idx *index.Index, a *index.Account) (*record.Access, error) {
 	if a.AccessSlot == "" {
 		return nil, nil
@@ -131,8 +132,8 @@ func (f *Folder) Access(ctx context.Context, idx *index.Index, a *index.Account)
 	return acc, nil
 }
 
-// APIKey returns the grant that has a's key, from memory if it is kept there; nil: the
-// keystore has none.
+// APIKey returns the grant with a's key, cached or from the keystore; nil: the keystore has
+// none.
 func (f *Folder) APIKey(ctx context.Context, idx *index.Index, a *index.Account) (*record.Grant, error) {
 	if g := f.Memory.Key(idx, a); g != nil {
 		return g, nil
@@ -159,13 +160,12 @@ func (f *Folder) APIKey(ctx context.Context, idx *index.Index, a *index.Account)
 	return g, nil
 }
 
-// guarded is a keystore within the keychain's time-out. Before its vault is read or
-// written the folder is found again; a keychain is nobody's folder, and takes what it
-// is given.
+// guarded is a keystore with the keychain's time-out. Before each access to a vault the
+// folder is located again; a keychain doesn't depend on the folder.
 type guarded struct {
 	keystore.Store
 	f   *Folder
-	dir string // of f when the store was opened
+	dir string // the dir of f when the store was opened
 }
 
 func (g *guarded) still() error {
@@ -209,7 +209,7 @@ func (g *guarded) Delete(ctx context.Context, name string) error {
 	return g.Store.Delete(ctx, name)
 }
 
-// waiting thinks of a prompt: nothing else makes a keystore take long.
+// waiting says that it may be a prompt: usually nothing else makes a keystore slow.
 func (g *guarded) waiting() func() string {
 	kind, backend := g.Kind(), g.Backend()
 	return func() string {
@@ -220,11 +220,11 @@ func (g *guarded) waiting() func() string {
 	}
 }
 
-// Strange reports that path, which index.json names, is on a network share that this
-// folder is not on.
+// Strange reports whether path, from index.json, is on another network share than this
+// folder.
 func (f *Folder) Strange(path string) bool { return OnShare(path) && !OnShare(f.Dir) }
 
-// KeyFileOf is the path of the file keystore's key file, or empty.
+// KeyFileOf is the path of the file keystore's key file; empty: unknown.
 func (f *Folder) KeyFileOf(idx *index.Index) string {
 	asked := f.KeyFile
 	if asked == "" && f.Strange(idx.KeyFile) {
@@ -239,7 +239,7 @@ func (f *Folder) KeyFileOf(idx *index.Index) string {
 	return asked
 }
 
-// Kind is the keystore that the folder has, or will have.
+// Kind is the kind of keystore that the folder has, or will have.
 func (f *Folder) Kind(idx *index.Index) (keystore.Kind, error) {
 	recorded, asked := keystore.Kind(idx.Keystore), f.Keystore
 	switch asked {

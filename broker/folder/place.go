@@ -13,16 +13,16 @@ import (
 	"github.com/authferry/authferry/broker/lock"
 )
 
-// sameFolder reports that two paths lead to one folder: a bind mount, or another
-// case where case doesn't matter.
+// sameFolder reports whether two paths are the same folder, as with a bind mount or another
+// case on a file system that ignores case.
 func sameFolder(x, y string) bool {
 	a, errA := os.Stat(x)
 	b, errB := os.Stat(y)
 	return errA == nil && errB == nil && os.SameFile(a, b)
 }
 
-// IsIn reports that path is real, or somewhere in it; a network share that real is not
-// on is not looked at.
+// IsIn reports whether path is real, or in it. If path is on another network share than
+// real, it is not accessed.
 func IsIn(path, real string) bool {
 	if OnShare(path) && !OnShare(real) {
 		return false
@@ -37,10 +37,10 @@ func IsIn(path, real string) bool {
 	}
 }
 
-// isOriginal reports that the folder which the index says it came from is there. One
-// whose index can't be read at this moment is one all the same; its locks tell it from
-// a file that happens to be called so. That is not believed of what is in this folder:
-// it could be put there together with the index.
+// isOriginal reports whether the folder that the index says it came from exists. One whose
+// index can't be read at the moment counts too: its locks tell it from a file that happens
+// to have that name. Inside this very folder it doesn't count, because it could have been
+// put there together with the index.
 func isOriginal(idx *index.Index, inside bool) bool {
 	at := index.At(idx.Path)
 	other, err := at.Read()
@@ -51,17 +51,17 @@ func isOriginal(idx *index.Index, inside bool) bool {
 	return err == nil && other.Store == idx.Store
 }
 
-// OnShare reports that looking at path asks a file server, as on Windows does
-// whatever begins with two slashes of either kind, and logs in there. What index.json
-// says is no reason for that.
+// OnShare reports whether accessing path asks a file server. On Windows every path that
+// begins with two slashes of either kind does, and logs in there: that must not happen just
+// because index.json names such a path.
 func OnShare(path string) bool {
 	path = strings.ReplaceAll(path, "/", `\`)
 	return strings.HasPrefix(path, `\\`) || strings.HasPrefix(path, `\??\`)
 }
 
-// CheckPlace refuses to rotate in a copy of a folder whose original is still
-// there: both would own the same grants. A folder that was moved just learns
-// its new path. Work under way was checked where it began, and goes with its folder.
+// CheckPlace refuses to rotate in a copy of a folder whose original still exists: both
+// would own the same grants. A folder that was moved just records its new path. Work that
+// is running was checked when it began.
 func CheckPlace(f *Folder, idx *index.Index) error {
 	if err := f.index.Still(); err != nil {
 		return Fault(err)
@@ -85,7 +85,7 @@ func CheckPlace(f *Folder, idx *index.Index) error {
 	}
 	switch inside := IsIn(idx.Path, real); {
 	case !isOriginal(idx, inside):
-	case inside: // which of the two is the copy is not to be seen
+	case inside: // it can't be told which of the two is the copy
 		return fault.Errorf(fault.Fenced, "%s, in this folder, has the same logins, and two folders can't own one; nothing was refreshed. Keep the right one, and move the other away", strconv.Quote(idx.Path)).
 			Try(fault.Remedy{Do: fault.SetVariable, Name: "AUTHFERRY_DIR", Value: idx.Path})
 	default:

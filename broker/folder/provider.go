@@ -15,7 +15,7 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// Providers returns the built-in providers, overlaid by the user's own.
+// Providers returns the built-in providers together with the user's own.
 func (f *Folder) Providers() (*oauth.Providers, error) {
 	ps, err := oauth.LoadProviders(filepath.Join(f.Dir, "providers.toml"))
 	if err != nil {
@@ -40,7 +40,7 @@ func (f *Folder) Provider(name string) (oauth.Provider, error) {
 	return p, nil
 }
 
-// OtherProvider is what helps who named a provider that is not there.
+// OtherProvider lists remedies for naming a provider that doesn't exist.
 func OtherProvider(name string) []fault.Remedy {
 	next := []fault.Remedy{{Do: fault.ListProviders}}
 	if (oauth.Provider{Name: name}).Validate() == nil {
@@ -49,7 +49,7 @@ func OtherProvider(name string) []fault.Remedy {
 	return next
 }
 
-// Ignored says which keys of a provider in providers.toml have no effect.
+// Ignored lists the keys of a provider in providers.toml that have no effect.
 func Ignored(name string, keys []string) string {
 	const most = 3
 	quoted := make([]string, 0, most)
@@ -62,8 +62,8 @@ func Ignored(name string, keys []string) string {
 	return fmt.Sprintf("providers.toml: provider %s: unknown key %s is ignored; docs/providers.md lists the known ones", strconv.Quote(name), strings.Join(quoted, ", "))
 }
 
-// AddProvider keeps p as the user's own and its client's secret, if there is
-// one, in the keystore. Existing accounts keep what they were logged in with.
+// AddProvider stores p as a provider of the user's own and, in the keystore, its client's
+// secret if there is one. Existing accounts keep the data that they logged in with.
 func AddProvider(ctx context.Context, f *Folder, p oauth.Provider, secret keystore.Secret) error {
 	if err := p.Validate(); err != nil {
 		return fault.Errorf(fault.Usage, "provider %s is invalid", strconv.Quote(p.Name)).Because(err)
@@ -95,9 +95,9 @@ func AddProvider(ctx context.Context, f *Folder, p oauth.Provider, secret keysto
 	return nil
 }
 
-// RemoveProvider removes one of the user's own providers; a built-in of that
-// name is back. Accounts stay as they are: their records pin what they need.
-// The client's secret goes when no account can need it any more.
+// RemoveProvider removes one of the user's own providers; a built-in one of that name is
+// back then. Accounts stay as they are: their records have what they need. The client's
+// secret is deleted when no account can need it any more.
 func RemoveProvider(ctx context.Context, f *Folder, name string) error {
 	l, err := lockSettings(ctx, f, "providers.toml")
 	if err != nil {
@@ -140,8 +140,8 @@ func RemoveProvider(ctx context.Context, f *Folder, name string) error {
 	return err
 }
 
-// Unregister deletes a registration at its server (RFC 7592), as well as it can;
-// warning: it could not.
+// Unregister deletes a registration at its server (RFC 7592), if possible. warning says why
+// it could not.
 func Unregister(ctx context.Context, f *Folder, own *oauth.Registration) (warning string) {
 	if own == nil || own.URI == "" {
 		return ""

@@ -17,10 +17,10 @@ import (
 	"github.com/authferry/authferry/broker/lock"
 )
 
-// ProxyView is a proxy that is running on this folder's accounts. No secret.
+// ProxyView is a running proxy that uses this folder's accounts, without secrets.
 type ProxyView struct {
 	PID       int       `json:"pid"`
-	Program   string    `json:"program,omitempty"` // that it was started for
+	Program   string    `json:"program,omitempty"` // that it serves
 	Since     time.Time `json:"since"`
 	Providers []string  `json:"providers"`
 	Pools     []string  `json:"pools,omitempty"`
@@ -28,12 +28,12 @@ type ProxyView struct {
 }
 
 const (
-	proxySuffix = ".proxy" // of the file in locks/ that describes one
+	proxySuffix = ".proxy" // of the files in locks/, one for each proxy
 	maxProxy    = 64 << 10
 )
 
-// Announce makes v known for as long as this process lives, or until withdraw is
-// called. What a process that was killed left is swept at this occasion.
+// Announce publishes v while this process lives, or until withdraw is called. It also
+// removes what killed proxies left.
 func Announce(f *Folder, v ProxyView) (withdraw func(), err error) {
 	sweepProxies(f)
 	path := filepath.Join(lock.Folder(f.Dir), "run-"+strings.ToLower(rand.Text()[:16])+proxySuffix)
@@ -48,7 +48,7 @@ func Announce(f *Folder, v ProxyView) (withdraw func(), err error) {
 	v.PID, v.Since = os.Getpid(), time.Now().UTC().Truncate(time.Second)
 	data, err := json.Marshal(v)
 	if err == nil {
-		err = os.WriteFile(path, data, 0o600) // who reads half of it sees it the next time
+		err = os.WriteFile(path, data, 0o600) // a reader that sees half of it will see all of it the next time
 	}
 	if err != nil {
 		withdraw()
@@ -57,19 +57,19 @@ func Announce(f *Folder, v ProxyView) (withdraw func(), err error) {
 	return withdraw, nil
 }
 
-// ServeProgram is the Program of a ProxyView that is authferry serve, and ServeSocket the
-// socket in locks/ at which it is asked for its key.
+// ServeProgram is the Program of a ProxyView that is authferry serve. ServeSocket is the
+// socket in locks/ that hands out its key.
 const (
 	ServeProgram = "authferry serve"
 	ServeSocket  = "serve.sock"
 )
 
-// A serve that is told to end gives its lock back when it no longer listens; the next one
-// may be started a moment earlier.
+// A serve that is told to end releases its lock when it no longer listens. The next one may
+// be started a moment before that.
 const serveLockTimeout = 2 * time.Second
 
-// LockServe takes the lock that one authferry serve of this folder holds while it
-// listens. While another one does, the error has code LockTimeout.
+// LockServe takes the lock that the folder's authferry serve holds while it listens. If
+// another one holds it, the error has code LockTimeout.
 func LockServe(ctx context.Context, f *Folder) (release func(), err error) {
 	if err := f.Make(); err != nil {
 		return nil, err
@@ -86,7 +86,7 @@ func LockServe(ctx context.Context, f *Folder) (release func(), err error) {
 	return l.Release, nil
 }
 
-// Proxies returns the proxies that are running, the oldest first.
+// Proxies returns the running proxies, the oldest first.
 func Proxies(f *Folder) []ProxyView {
 	views := []ProxyView{}
 	eachProxy(f, func(path string) {
@@ -99,11 +99,11 @@ func Proxies(f *Folder) []ProxyView {
 	return views
 }
 
-// sweepProxies removes what proxies that were killed left.
+// sweepProxies removes what killed proxies left.
 func sweepProxies(f *Folder) { EachLeftProxy(f, RemoveProxy) }
 
-// EachLeftProxy calls left for what a proxy that was killed left, under the lock of that
-// one.
+// EachLeftProxy calls left for each file that a killed proxy left, under the lock of that
+// file.
 func EachLeftProxy(f *Folder, left func(path string)) {
 	eachProxy(f, func(string) {}, left)
 	socket := filepath.Join(lock.Folder(f.Dir), ServeSocket)
@@ -139,9 +139,9 @@ func eachProxy(f *Folder, running, over func(path string)) {
 	}
 }
 
-// RemoveProxy removes what a proxy left, which EachLeftProxy found.
+// RemoveProxy removes a file that EachLeftProxy found.
 func RemoveProxy(path string) {
 	for _, suffix := range []string{"", ".lock.holder", ".lock"} {
-		_ = os.Remove(path + suffix) // what stays is swept by the next one
+		_ = os.Remove(path + suffix) // what stays is removed by the next one
 	}
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// superseded is the error where m, the manifest of o, says that the logins were
-// moved, and one of them was used where it is now: a refresh token that stayed here is
-// spent. What can't be asked counts as used. Where nothing there is newer, the migration
+// superseded is the error where m, the manifest of o, says that the logins were moved and
+// one of them was used since in its new place: then the refresh tokens here are spent. If
+// the new place can't be read, it counts as used. If nothing there is newer, the migration
 // was killed just before its commit, and the index is right.
 func (o *Opened) superseded(ctx context.Context, m record.Manifest) error {
 	if m.Moved == nil || m.Moved.Keystore == o.Store.Kind() {
@@ -37,8 +37,8 @@ func MovedAway(to, from keystore.Kind) error {
 		Try(fault.Remedy{Do: fault.Fix})
 }
 
-// MovedTo is o over the keystore that m says everything was moved to. A key file is
-// believed that the caller or the keystore names, not one of index.json.
+// MovedTo is o with the keystore that everything was moved to, according to m. The key file
+// must be named by the caller or the keystore; index.json is not believed.
 func (o *Opened) MovedTo(m record.Manifest) (*Opened, error) {
 	asked := ""
 	if o.KeyFile != "" {
@@ -47,7 +47,7 @@ func (o *Opened) MovedTo(m record.Manifest) (*Opened, error) {
 	return o.Over(m.Moved.Keystore, cmp.Or(asked, m.Moved.KeyFile))
 }
 
-// Over is o over another keystore.
+// Over is o with another keystore.
 func (o *Opened) Over(kind keystore.Kind, keyFile string) (*Opened, error) {
 	s, err := o.openKind(kind, keyFile)
 	if err != nil {
@@ -56,8 +56,8 @@ func (o *Opened) Over(kind keystore.Kind, keyFile string) (*Opened, error) {
 	return o.over(o.Index, s), nil
 }
 
-// Ages compares the logins of o with those of another keystore: whether one is newer
-// here, and whether one is newer there, or only there.
+// Ages compares the logins of o with those of another keystore: is any newer here, and is
+// any newer there, or only there?
 func (o *Opened) Ages(ctx context.Context, other *Opened, m record.Manifest) (here, there bool, err error) {
 	for _, id := range o.accountsAnd(m) {
 		mine, err := o.Grants(ctx, id)
@@ -82,17 +82,17 @@ func (o *Opened) Ages(ctx context.Context, other *Opened, m record.Manifest) (he
 	return here, there, nil
 }
 
-// accountsAnd are the ids of the index's accounts and of those that m lists, in order.
+// accountsAnd returns the ids of the index's accounts and of those that m lists, sorted.
 func (o *Opened) accountsAnd(m record.Manifest) []string {
 	ids := slices.Concat(AccountIDs(o.Index), m.Accounts)
 	slices.Sort(ids)
 	return slices.DeleteFunc(slices.Compact(ids), func(id string) bool { return !index.ValidID(id) })
 }
 
-// Alone returns the logins of m, the manifest of other, that other has alone and o has
-// not. Where other has a newer state of one, it is other that was used last, and nothing
-// there is a leftover: that is an error. That a login was removed, or is an account's
-// here, has to stand in a keystore: index.json is no witness.
+// Alone returns the logins in m, the manifest of other, that only other has. If other has a
+// newer state of any login, it was used last, so nothing there is a leftover: that is an
+// error. That a login was removed, or belongs to an account here, must be recorded in a
+// keystore; index.json is not believed.
 func (o *Opened) Alone(ctx context.Context, other *Opened, m record.Manifest) (alone []string, err error) {
 	mine, err := o.Store.Manifest(ctx)
 	if err != nil {
@@ -128,7 +128,7 @@ func (o *Opened) Alone(ctx context.Context, other *Opened, m record.Manifest) (a
 	return alone, nil
 }
 
-// heldByAnother reports that another account than id has the login g, or had it.
+// heldByAnother reports whether an account other than id has, or had, the login g.
 func (o *Opened) heldByAnother(ctx context.Context, g *record.Grant, id string) (bool, error) {
 	a := g.KnownIn(o.Index)
 	if a == nil || a.ID == id {
@@ -141,8 +141,8 @@ func (o *Opened) heldByAnother(ctx context.Context, g *record.Grant, id string) 
 	return held.Best.Secret().Equal(g.Secret()) || slices.Contains(held.Best.Spent, record.Fingerprint(g.Secret())), nil
 }
 
-// SealsTo refuses a key file that only index.json names: whoever wrote that could
-// read what is sealed to it. chosen is a manifest's KeyFile, path the key file.
+// SealsTo refuses a key file that only index.json names: whoever wrote that could read what
+// is sealed to it. chosen is a manifest's KeyFile, path the key file.
 func SealsTo(f *Folder, chosen, path string, to keystore.Kind) error {
 	if to != keystore.File || f.KeyFile != "" {
 		return nil
@@ -154,10 +154,10 @@ func SealsTo(f *Folder, chosen, path string, to keystore.Kind) error {
 	return nil
 }
 
-// Follow makes the index, and its backup, name the keystore of other, whose key file is
-// given. It needs the locks of the accounts if a rotation may be under way.
+// Follow makes the index and its backup name the keystore of other, with the given key
+// file. If a rotation may be running, the locks of the accounts must be held.
 func (o *Opened) Follow(ctx context.Context, other *Opened, keyFile string) (*Opened, error) {
-	l, err := o.Lock(ctx, lock.Manifest) // no migration goes on
+	l, err := o.Lock(ctx, lock.Manifest) // no migration is running
 	if err != nil {
 		return nil, err
 	}
@@ -177,18 +177,17 @@ func (o *Opened) Follow(ctx context.Context, other *Opened, keyFile string) (*Op
 		return nil, err
 	}
 	o.Keystore, o.keys = "", nil
-	return &now, o.backUp(ctx) // what is there would lead back
+	return &now, o.backUp(ctx) // the old backup would lead back
 }
 
-// LockAccounts takes the rotation locks of the index's accounts and of those that m
-// lists.
+// LockAccounts takes the rotation locks of the index's accounts and of those that m lists.
 func (o *Opened) LockAccounts(ctx context.Context, m record.Manifest) (release func(), err error) {
 	return lockAll(ctx, o.Folder, o.accountsAnd(m))
 }
 
-// ClearFrom deletes from other what m lists, its manifest, if nothing of it is there
-// alone. That is done under the locks of a migration: no login goes anywhere meanwhile.
-// The manifest is last, so that what remains of it is found again.
+// ClearFrom deletes from other what m, its manifest, lists, if nothing exists only there.
+// It holds the locks of a migration, so that no login moves meanwhile. The manifest is
+// deleted last, so that what remains can be found.
 func (o *Opened) ClearFrom(ctx context.Context, other *Opened, m record.Manifest) error {
 	release, err := o.LockAccounts(ctx, m)
 	if err != nil {

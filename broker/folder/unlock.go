@@ -12,14 +12,14 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// Unlocked is a key file that was sealed with a passphrase and is open now.
+// Unlocked is a key file that is sealed with a passphrase and unlocked now.
 type Unlocked struct {
 	Until time.Time
-	// OnDisk: the session's folder is not known to be in memory only.
+	// OnDisk: the session's folder may not be in memory only.
 	OnDisk bool
 }
 
-// SealedError says what a call meets that finds the key file locked.
+// SealedError is the error for a key file that is locked.
 func SealedError(keyFile string, err error) *fault.Error {
 	if errors.Is(err, keystore.ErrNoSession) {
 		return noSession(err)
@@ -32,11 +32,10 @@ func noSession(err error) *fault.Error {
 		Try(fault.Remedy{Do: fault.SessionFolder}, fault.Remedy{Do: fault.InitKeystore}).Because(err)
 }
 
-// InitSealedKeystore is InitFileKeystore with a key file that is sealed with a
-// passphrase, and unlocked from now on for as long as given. An empty path stands
-// for key.age in the folder. ask is called once everything else is in place;
-// fresh says that the passphrase is a new one, which the person had better
-// enter twice.
+// InitSealedKeystore is InitFileKeystore with a key file that is sealed with a passphrase,
+// and unlocked for the given time. An empty path is key.age in the folder. ask is called
+// once everything else is in place; fresh says that the passphrase is new, so a person
+// should enter it twice.
 func InitSealedKeystore(ctx context.Context, f *Folder, path string, span time.Duration, ask func(fresh bool) (keystore.Secret, error)) (Unlocked, error) {
 	if err := asWritten("--key-file", path); err != nil {
 		return Unlocked{}, err
@@ -70,7 +69,7 @@ func InitSealedKeystore(ctx context.Context, f *Folder, path string, span time.D
 	}
 	defer l.Release()
 	var u Unlocked
-	if _, err := os.Lstat(path); err == nil { // it was there, or another made it meanwhile
+	if _, err := os.Lstat(path); err == nil { // it was there, or another process made it meanwhile
 		if u, err = unlock(path, passphrase, span); err != nil {
 			return Unlocked{}, err
 		}
@@ -88,8 +87,8 @@ func InitSealedKeystore(ctx context.Context, f *Folder, path string, span time.D
 	return u, err
 }
 
-// UnlockKeystore opens the folder's sealed key file, for as long as given. ask
-// gets the passphrase of a person, once it is clear that it is needed.
+// UnlockKeystore unlocks the folder's sealed key file for the given time. ask is called for
+// the passphrase once it is clear that it is needed.
 func UnlockKeystore(ctx context.Context, f *Folder, span time.Duration, ask func() (keystore.Secret, error)) (Unlocked, error) {
 	path, err := sealedKeyFile(f)
 	if err != nil {
@@ -110,9 +109,9 @@ func UnlockKeystore(ctx context.Context, f *Folder, span time.Duration, ask func
 	return unlock(path, passphrase, span)
 }
 
-// lockSession keeps others from the session's folder. To open or seal a key file
-// takes a second and 256 MB, so it is done one at a time. Those who waited pay as
-// well: that another's passphrase was right says nothing of theirs.
+// lockSession keeps other processes out of the session's folder. Opening or sealing a key
+// file takes a second and 256 MB, so it is done one at a time. A process that waited has to
+// do it too: another's correct passphrase says nothing about its own.
 func lockSession(ctx context.Context, f *Folder) (*lock.Lock, error) {
 	dir, err := keystore.MakeSessionFolder()
 	if err != nil {
@@ -125,7 +124,8 @@ func unlockPath(sessionFolder string) string {
 	return filepath.Join(sessionFolder, string(lock.Unlock))
 }
 
-// dropOver removes unlocked keys whose time is over, unless somebody unlocks now.
+// dropOver removes unlocked keys whose time is over, unless another process is unlocking
+// now.
 func dropOver() {
 	keystore.DropOver(func(dir string) (func(), error) {
 		l, err := lock.TryAcquire(unlockPath(dir))
@@ -136,7 +136,7 @@ func dropOver() {
 	})
 }
 
-// unlock needs lockSession.
+// unlock must be called with lockSession held.
 func unlock(path string, passphrase keystore.Secret, span time.Duration) (Unlocked, error) {
 	until, inMemory, err := keystore.Unlock(path, passphrase, span)
 	if err != nil {
@@ -145,9 +145,9 @@ func unlock(path string, passphrase keystore.Secret, span time.Duration) (Unlock
 	return Unlocked{Until: until, OnDisk: !inMemory}, nil
 }
 
-// LockKeystore forgets every key that was unlocked in this session, that of
-// another folder too. It needs no key file. Nothing unlocked is no error where
-// the folder's key file is sealed with a passphrase, or is gone.
+// LockKeystore removes every key that was unlocked in this session, those of other folders
+// too. It needs no key file. If nothing was unlocked, that is an error only if the folder's
+// key file exists and has no passphrase.
 func LockKeystore(f *Folder) error {
 	removed, err := keystore.Lock()
 	if removed == 0 && (err == nil || errors.Is(err, keystore.ErrNoSession)) {
@@ -166,7 +166,7 @@ func LockKeystore(f *Folder) error {
 	return nil
 }
 
-// sealedKeyFile is the key file of the folder, which has to be a sealed one.
+// sealedKeyFile is the key file of the folder, which must be a sealed one.
 func sealedKeyFile(f *Folder) (string, error) {
 	idx, err := f.ReadOrEmpty()
 	if err != nil {

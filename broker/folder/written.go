@@ -12,10 +12,10 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 )
 
-// asWritten refuses a path, given by that name, that was meant to be expanded and was
-// not: by systemd, cron, docker or a .env file, which are no shells. A folder of that
-// very name would be another one in every working directory. Empty is fine, and so is
-// the absolute path of something that is there.
+// asWritten refuses a path that should have been expanded but was not, because systemd,
+// cron, docker and .env files don't expand as shells do. A folder of that very name would
+// be a different one in each working directory. An empty path is fine, and so is the
+// absolute path of something that exists. name is what the path is called in the error.
 func asWritten(name, path string) error {
 	why := oddity(path)
 	if why == "" {
@@ -37,8 +37,7 @@ func asWritten(name, path string) error {
 
 const byteOrderMark = "\ufeff"
 
-// oddity says what in path a shell would have taken off or put something else in the
-// place of; empty: nothing.
+// oddity says what in path a shell would have removed or replaced; empty: nothing.
 func oddity(path string) string {
 	switch {
 	case path == "":
@@ -68,12 +67,12 @@ func oddity(path string) string {
 	return ""
 }
 
-// inName reports that r may be in the name of a variable, on Windows too.
+// inName reports whether r may be in the name of a variable, on Windows too.
 func inName(r rune) bool {
 	return r == '_' || r == '(' || r == ')' || r < unicode.MaxASCII && (unicode.IsLetter(r) || unicode.IsDigit(r))
 }
 
-// expand is the absolute path that path was meant to be, or empty.
+// expand is the absolute path that path was meant to be; empty: unknown.
 func expand(path string) string {
 	path = strings.Trim(strings.TrimSpace(strings.TrimPrefix(path, byteOrderMark)), `"'`)
 	if rest, ok := strings.CutPrefix(path, "~"); ok && (rest == "" || os.IsPathSeparator(rest[0])) {
@@ -92,9 +91,9 @@ func expand(path string) string {
 	return filepath.Clean(path)
 }
 
-// DefaultKeyFile is the key file that the environment names: AUTHFERRY_KEY_FILE,
-// else the credential "authferry-key" of a systemd service, if it was given one.
-// Empty: the one that the index records. Errors: Usage for a path that nobody expanded.
+// DefaultKeyFile is the key file that the environment names: AUTHFERRY_KEY_FILE, else the
+// credential "authferry-key" of a systemd service, if it has one. Empty: the one that the
+// index records. Errors: Usage for a path that was not expanded.
 func DefaultKeyFile() (string, error) {
 	if path := os.Getenv("AUTHFERRY_KEY_FILE"); path != "" {
 		return path, asWritten("AUTHFERRY_KEY_FILE", path)
@@ -108,9 +107,9 @@ func DefaultKeyFile() (string, error) {
 	return "", nil
 }
 
-// DefaultDir is AUTHFERRY_DIR, else authferry's folder in the user's
-// configuration folder (on Windows the one that does not roam). Errors: Usage for a
-// path that nobody expanded, or where there is no home folder.
+// DefaultDir is AUTHFERRY_DIR, else authferry's folder in the user's configuration folder
+// (on Windows the one that doesn't roam). Errors: Usage for a path that was not expanded,
+// or if there is no home folder.
 func DefaultDir() (string, error) {
 	if dir := os.Getenv("AUTHFERRY_DIR"); dir != "" {
 		if err := asWritten("AUTHFERRY_DIR", dir); err != nil {
@@ -124,7 +123,7 @@ func DefaultDir() (string, error) {
 		}
 	}
 	dir, err := os.UserConfigDir()
-	if err == nil && !filepath.IsAbs(dir) { // HOME=~, say
+	if err == nil && !filepath.IsAbs(dir) { // HOME=~, for example
 		err = errors.New("its path is not absolute: " + strconv.Quote(dir))
 	}
 	if err != nil {

@@ -1,12 +1,16 @@
-// Package lock has the kernel locks of a folder, who holds them, and the one list of
-// the order in which they are taken (order.go).
+// Package lock has the kernel locks of a folder, the names of their holders, and the one
+// list of the order in which they are taken (order.go).
 //
-// Locks are kernel locks on files in locks/ that are never deleted, so a dead holder
-// holds nothing, no lock has an age, and a crash leaves nothing. Their paths depend on
-// the folder alone. Others delete the files all the same (cleaners, rsync --delete), and
-// then two processes have one lock; so no lock alone is believed: Confirm tells, just
-// before what it guards is done.
+// A lock is a kernel lock on a file in locks/. These files are never deleted by authferry.
+// A process that dies loses its locks at once: a lock has no age, and a crash leaves none
+// behind. A lock's path depends on the folder alone.
 //
-// A process has a name as well (ThisProcess), by which others tell that it lives: what
-// it wrote about itself counts as its lock where that may be lost.
+// Other programs may delete the files all the same (cleaners, rsync --delete), and then two
+// processes can each hold "the" lock. So holding a lock is not enough: Confirm checks, just
+// before the step that the lock protects, that the locked file is still the one at its
+// path.
+//
+// A process also has a name (ThisProcess) that is never given to another one. What a
+// process wrote about itself under that name counts as its lock while it lives, in the
+// places where a lock's file may be lost.
 package lock

@@ -15,15 +15,15 @@ import (
 	"github.com/authferry/authferry/rawtext"
 )
 
-// Holder is who took a lock last. It stands in a file of its own because on
-// Windows nobody else can read a locked one, and it is information for a person,
-// nothing to decide by: it outlives its lock.
+// Holder says who took a lock last. It is information for people and decides nothing,
+// because it outlives its lock. It has a file of its own: on Windows a locked file can't be
+// read by others.
 type Holder struct {
 	PID       int       `json:"pid"`
 	StartedAt time.Time `json:"started_at"`      // when the lock was obtained
 	State     string    `json:"state,omitempty"` // what it is doing, in a few words
-	// Command is what it was started as: the program and the first word behind it,
-	// never what may stand there next.
+	// Command is the program and its first argument. Later arguments are never kept: they
+	// may be secret.
 	Command string `json:"command,omitempty"`
 }
 
@@ -47,15 +47,14 @@ func startedAs() string {
 
 const (
 	holderSuffix = ".holder"
-	maxHolder    = 4 << 10 // far above any
+	maxHolder    = 4 << 10 // far above any real one
 )
 
-// SetHolder tells those who wait what the holder is doing; state holds no
-// secret. Pid and time stand there from the start. A failure to write is no
-// failure of the holder.
+// SetHolder says in a few words what the holder is doing, for those who wait. state must
+// hold no secret. A failure to write it is ignored. Pid and time are there from the start.
 func (l *Lock) SetHolder(state string) {
 	if l.Confirm() != nil {
-		return // there it would name the wrong one
+		return // a later holder's file must not be overwritten
 	}
 	h := l.holder
 	h.State = state
@@ -63,7 +62,7 @@ func (l *Lock) SetHolder(state string) {
 	if err != nil {
 		return
 	}
-	// A link there would make this write into somebody else's file.
+	// A link there could lead to another user's file.
 	if info, err := os.Lstat(l.path + holderSuffix); err == nil && !info.Mode().IsRegular() {
 		return
 	}
@@ -73,17 +72,17 @@ func (l *Lock) SetHolder(state string) {
 	}
 	defer file.Close()
 	if info, err := file.Stat(); err != nil || linked(info) {
-		return // the same, by a hard link
+		return // likewise by a hard link
 	}
-	// Emptying the file first would cost thirty times as much: ext4 takes that for
-	// an unsafe replacement and writes it to disk.
+	// Truncating first would take thirty times as long: ext4 takes that for an unsafe
+	// replacement and syncs.
 	if n, err := file.Write(data); err == nil {
 		_ = file.Truncate(int64(n))
 	}
 }
 
-// ReadHolder returns who took the lock at path last. The error matches
-// fs.ErrNotExist where nobody ever did.
+// ReadHolder returns who took the lock at path last. The error matches fs.ErrNotExist if
+// nobody ever did.
 func ReadHolder(path string) (Holder, error) {
 	if info, err := os.Lstat(path + holderSuffix); err != nil || !info.Mode().IsRegular() {
 		return Holder{}, errors.Join(err, fs.ErrNotExist)
@@ -92,7 +91,7 @@ func ReadHolder(path string) (Holder, error) {
 	if err != nil {
 		return Holder{}, err
 	}
-	// The end of a longer one may still follow it.
+	// The end of a longer, older text may follow.
 	var h Holder
 	if err := json.NewDecoder(bytes.NewReader(data)).Decode(&h); err != nil {
 		return Holder{}, err
@@ -101,7 +100,7 @@ func ReadHolder(path string) (Holder, error) {
 	return h, nil
 }
 
-// shown is text without what steers a terminal.
+// shown is text without terminal control characters.
 func shown(text string) string {
 	return strings.Map(func(r rune) rune {
 		if rawtext.Steers(r) {

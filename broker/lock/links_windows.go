@@ -2,5 +2,5 @@ package lock
 
 import "os"
 
-// linked does not know: nothing that brings a folder along makes hard links there.
+// linked can't tell on Windows. Nothing that copies a folder makes hard links there.
 func linked(os.FileInfo) bool { return false }

@@ -14,9 +14,10 @@ import (
 	"github.com/gofrs/flock"
 
 	"github.com/authferry/authferry/atomicfile"
+	"github.com/authferry/authferry/humantime"
 )
 
-// ErrBusy is what TryAcquire returns while another holds the lock.
+// ErrBusy is what TryAcquire returns while another process holds the lock.
 var ErrBusy = errors.New("the lock is held")
 
 // Lock is a kernel lock on a file, held by this process. The kernel releases it
@@ -27,14 +28,14 @@ type Lock struct {
 	holder Holder
 }
 
-// Acquire takes the lock at path and waits for it as long as ctx allows. The locks'
-// folder (0700) and the file (0600) are made where they are missing, but not what the
-// folder lies in. It is not reentrant.
+// Acquire takes the lock at path, and waits for it until ctx is done. It makes the file
+// (0600) and the folder of the locks (0700) where they are missing, but not the parent of
+// that folder. It is not reentrant.
 //
-// When the context's deadline passes first, the error is a *LockTimeoutError;
-// when it is cancelled, one that matches context.Canceled. A path that is not a
-// regular file or can not be opened, and a file system that can not lock, are
-// errors at once; so is a folder that is another user's, an *OwnerError.
+// Errors: a *TimeoutError when the context's deadline passes first; one that matches
+// context.Canceled when it is cancelled. At once: an error of another type where path is
+// not a regular file or can't be opened, where the file system can't lock, and where the
+// folder belongs to another user (an *atomicfile.OwnerError).
 func Acquire(ctx context.Context, path string) (*Lock, error) {
 	for {
 		if ctx.Err() != nil {
@@ -44,8 +45,8 @@ func Acquire(ctx context.Context, path string) (*Lock, error) {
 		if err != nil {
 			return nil, err
 		}
-		// The call that blocks in the kernel has the fairest queue there is and no
-		// deadline, so it is left behind when the deadline comes.
+		// The call that blocks in the kernel queues most fairly, but knows no deadline:
+		// when that passes, the call is left behind.
 		won := make(chan error, 1)
 		go func() { won <- file.Lock() }()
 		select {
@@ -65,7 +66,7 @@ func Acquire(ctx context.Context, path string) (*Lock, error) {
 			}
 		case errors.Is(err, syscall.EINTR):
 		case errors.Is(err, syscall.EAGAIN):
-			// Some network file systems do not block though they were asked to.
+			// Some network file systems return at once instead of blocking.
 			select {
 			case <-time.After(25 * time.Millisecond):
 			case <-ctx.Done():
@@ -76,8 +77,8 @@ func Acquire(ctx context.Context, path string) (*Lock, error) {
 	}
 }
 
-// TryAcquire takes the lock at path if it is free, else returns ErrBusy. Other
-// errors are as from Acquire.
+// TryAcquire takes the lock at path if it is free, else it returns ErrBusy. Other errors
+// are as from Acquire.
 func TryAcquire(path string) (*Lock, error) {
 	for {
 		file, err := prepare(path)
@@ -97,8 +98,8 @@ func TryAcquire(path string) (*Lock, error) {
 	}
 }
 
-// ErrLost says that somebody deleted or replaced a lock's file: the next to come holds
-// another one.
+// ErrLost says that a lock's file was deleted or replaced, so another process can lock the
+// new one.
 var ErrLost = errors.New("the lock's file was deleted or replaced")
 
 // Confirm returns ErrLost unless the file at the lock's path is still the locked one.
@@ -109,11 +110,11 @@ func (l *Lock) Confirm() error {
 	return nil
 }
 
-// Release gives the lock back. A second call does nothing.
+// Release releases the lock. A second call does nothing.
 func (l *Lock) Release() { _ = l.file.Unlock() }
 
-// prepare returns a lock of its own for each call: one of gofrs is reentrant,
-// and so no lock between goroutines.
+// prepare returns a new lock for each call: one of gofrs is reentrant, so it would not keep
+// two goroutines apart.
 func prepare(path string) (*flock.Flock, error) {
 	if path == "" {
 		return nil, errors.New("a lock needs a well-formed account id")
@@ -122,7 +123,7 @@ func prepare(path string) (*flock.Flock, error) {
 	if err := cmp.Or(atomicfile.Mine(filepath.Dir(dir)), atomicfile.Mine(dir)); err != nil {
 		return nil, err
 	}
-	// The folder itself is not made: it may have been moved away a moment ago.
+	// The folder itself is not made: it may just have been moved away.
 	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, lockError(path, err)
 	}
@@ -140,9 +141,8 @@ func prepare(path string) (*flock.Flock, error) {
 	return flock.New(path), nil
 }
 
-// confirm returns the lock if the locked file is still the one at path. Somebody
-// may have deleted or replaced it while this process waited, and then the next
-// to come locks another file.
+// confirm returns the lock if the locked file is still the one at path. It may have been
+// deleted or replaced while this process waited; the next process then locks another file.
 func confirm(path string, file *flock.Flock) *Lock {
 	if !same(path, file) {
 		file.Unlock()
@@ -178,18 +178,18 @@ func gaveUp(ctx context.Context, path string) error {
 	return &TimeoutError{Path: path, Holder: holder}
 }
 
-// TimeoutError says that a lock was not obtained before the deadline. It
-// matches context.DeadlineExceeded.
+// TimeoutError says that a lock was not obtained before the deadline. It matches
+// context.DeadlineExceeded.
 type TimeoutError struct {
 	Path   string
-	Holder Holder // the zero Holder where it is not known
+	Holder Holder // the zero Holder: not known
 }
 
 func (e *TimeoutError) Error() string {
 	if e.Holder.PID == 0 {
 		return fmt.Sprintf("the lock %s was not obtained in time", e.Path)
 	}
-	text := fmt.Sprintf("the lock %s is held by %s since %s", e.Path, e.Holder, e.Holder.StartedAt.Format(time.RFC3339))
+	text := fmt.Sprintf("the lock %s is held by %s since %s", e.Path, e.Holder, humantime.At(e.Holder.StartedAt, time.Now()))
 	if e.Holder.State != "" {
 		text += " (" + e.Holder.State + ")"
 	}

@@ -70,7 +70,7 @@ func TestLockExcludesAnotherProcess(t *testing.T) {
 	if timeout.Path != path || timeout.Holder.PID != holder.Process.Pid || timeout.Holder.StartedAt.IsZero() {
 		t.Errorf("TimeoutError %+v", timeout)
 	}
-	for _, want := range []string{path, fmt.Sprintf("process %d (%s) since 20", holder.Process.Pid, strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe")), "(storing the new grant)"} {
+	for _, want := range []string{path, fmt.Sprintf("process %d (%s) since ", holder.Process.Pid, strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe")), "(storing the new grant)"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q does not say %q", err, want)
 		}

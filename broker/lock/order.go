@@ -5,35 +5,35 @@ import (
 	"strings"
 )
 
-// Name is a lock of a folder, by the name of its file.
+// Name is a lock of a folder: the name of its file.
 type Name string
 
-// The locks of a folder, in the order in which whoever takes several takes them, and
-// never the reverse. Gate and Rotation stand between Settings and Manifest; two
-// accounts' are taken in the order of their ids.
+// The locks of a folder, in the order in which a process that needs several takes them.
+// Gate and Rotation come between Settings and Manifest; those of two accounts are taken in
+// the order of their ids.
 const (
-	Serve    Name = "serve.lock"    // the authferry serve of the folder, as long as it listens
-	Import   Name = "import.lock"   // who takes logins over
-	Settings Name = "settings.lock" // who changes config.toml or providers.toml
-	Manifest Name = "manifest.lock" // who changes what the keystore has beside the grants
-	Index    Name = "index.lock"    // who changes index.json
+	Serve    Name = "serve.lock"    // the authferry serve of the folder, while it listens
+	Import   Name = "import.lock"   // an import of another program's logins
+	Settings Name = "settings.lock" // changes of config.toml and providers.toml
+	Manifest Name = "manifest.lock" // changes of the keystore's other records than grants
+	Index    Name = "index.lock"    // changes of index.json
 )
 
 // These are taken alone.
 const (
-	Setup  Name = "setup.lock"  // who changes other programs' configuration
-	Probe  Name = "probe.lock"  // who tries the keystore
-	Unlock Name = "unlock.lock" // who opens or seals a key file; it lies in the session's folder
+	Setup  Name = "setup.lock"  // changes of other programs' configuration
+	Probe  Name = "probe.lock"  // trials of the keystore
+	Unlock Name = "unlock.lock" // opening or sealing a key file; this lock is in the session's folder
 )
 
-// Gate is held by who wants the account rotated.
+// Gate is held by the caller that wants the account rotated.
 func Gate(account string) Name { return ofAccount(account, ".gate") }
 
-// Rotation is held by who rotates the account, or makes or removes it.
+// Rotation is held by whatever rotates the account, makes it or removes it.
 func Rotation(account string) Name { return ofAccount(account, ".lock") }
 
-// ofAccount returns no name for what could lead out of the folder: taking that lock
-// fails.
+// ofAccount returns an empty name for an id that could lead out of the folder. Taking an
+// empty lock fails.
 func ofAccount(id, suffix string) Name {
 	if id == "" || strings.Trim(id, "abcdefghijklmnopqrstuvwxyz0123456789_") != "" {
 		return ""
@@ -41,10 +41,10 @@ func ofAccount(id, suffix string) Name {
 	return Name(id + suffix)
 }
 
-// Folder is where the locks of the folder dir are.
+// Folder is the path of the locks of the folder dir.
 func Folder(dir string) string { return filepath.Join(dir, "locks") }
 
-// In is the path of the lock in the folder dir; empty: of no account.
+// In is the path of the lock in the folder dir. It is empty if n is.
 func (n Name) In(dir string) string {
 	if n == "" {
 		return ""

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// processName is when a process began. A zombie has no name.
+// processName is the time at which a process began. A zombie has none.
 func processName(pid int) string {
 	const zombie = 5 // SZOMB of sys/proc.h
 	p, err := unix.SysctlKinfoProc("kern.proc.pid", pid)

@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// processName is when a process began, on which boot, and in which namespace its number
-// counts. A zombie has no name: in a container nobody may ever wait for it.
+// processName is the time at which a process began, the boot, and the namespace of its
+// number. A zombie has none: in a container it may never be reaped.
 func processName(pid int) string {
 	stat, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return ""
 	}
-	// The command comes second, in brackets, and may have any character in it.
+	// The command is the second field, in brackets, and may contain anything.
 	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
 	const state, start = 0, 19
 	if len(fields) <= start || strings.ContainsAny(fields[state], "ZXx") {

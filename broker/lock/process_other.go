@@ -2,5 +2,5 @@
 
 package lock
 
-// processName is not known.
+// processName can't be told.
 func processName(int) string { return "" }

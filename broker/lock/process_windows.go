@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// processName is when a process began. One that has ended, and is remembered by
-// somebody's handle, has no name.
+// processName is the time at which a process began. One that has ended but is still
+// referred to by a handle has none.
 func processName(pid int) string {
 	h, err := windows.OpenProcess(windows.PROCESS_QUERY_LIMITED_INFORMATION|windows.SYNCHRONIZE, false, uint32(pid)) // #nosec G115 -- a process's number
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/authferry/authferry/atomicfile"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/humantime"
 )
 
 // failure is a transport's error in words of this package: net/http's own quote
@@ -84,10 +85,10 @@ func describeTLS(err error) *failure {
 		if cert.Reason != x509.Expired || cert.Cert == nil {
 			return say("its certificate is not valid", cert)
 		}
-		f := say("its certificate expired on "+cert.Cert.NotAfter.UTC().Format(time.DateOnly), cert)
+		f := say("its certificate expired on "+humantime.Date(cert.Cert.NotAfter), cert)
 		if now := time.Now(); now.Before(cert.Cert.NotBefore) {
-			f.text = "its certificate is not valid before " + cert.Cert.NotBefore.UTC().Format(time.DateOnly) +
-				", and this machine's clock shows " + now.UTC().Format(time.DateOnly)
+			f.text = "its certificate is not valid before " + humantime.Date(cert.Cert.NotBefore) +
+				", and this machine's clock shows " + humantime.Date(now)
 			f.next = fault.Remedy{Do: fault.Doctor}
 		}
 		return f

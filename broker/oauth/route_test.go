@@ -232,8 +232,8 @@ func TestCertificateOutOfItsTime(t *testing.T) {
 		text     string
 		advice   string
 	}{
-		{now.AddDate(0, 0, -9), now.AddDate(0, 0, -5), "its certificate expired on " + now.AddDate(0, 0, -5).UTC().Format(time.DateOnly), ""},
-		{now.AddDate(0, 0, 5), now.AddDate(0, 0, 9), "its certificate is not valid before " + now.AddDate(0, 0, 5).UTC().Format(time.DateOnly) + ", and this machine's clock shows", string(fault.Doctor)},
+		{now.AddDate(0, 0, -9), now.AddDate(0, 0, -5), "its certificate expired on " + now.AddDate(0, 0, -5).Local().Format("2 Jan 2006"), ""},
+		{now.AddDate(0, 0, 5), now.AddDate(0, 0, 9), "its certificate is not valid before " + now.AddDate(0, 0, 5).Local().Format("2 Jan 2006") + ", and this machine's clock shows", string(fault.Doctor)},
 	} {
 		s, conf := certified(t, test.from, test.to)
 		c := &Client{Transport: func() http.RoundTripper { return (&Client{}).over(conf) }}

@@ -15,16 +15,15 @@ import (
 // At is where a caller is.
 type At struct {
 	Dir     string // the working directory; empty: no binding applies
-	Unknown bool   // there is one, and nobody can tell which
+	Unknown bool   // there is one, but it is unknown
 }
 
-// Bound returns the binding that counts in the caller's directory for provider or,
-// where that is empty, the nearest one. Nil: the directory is not bound for it.
+// Bound returns the binding that applies to the caller's directory for provider; where
+// provider is empty, the nearest one. Nil: the directory is not bound for it.
 //
-// "Not known" is not "not bound". Where bindings exist and nobody can tell whether
-// one of them is for this directory, the error is Fenced. A directory that is bound
-// for several providers of which none is named is bound for the one that has
-// accounts; for more than one the error is Ambiguous.
+// Where bindings exist and it can't be told whether one of them applies, the error is
+// Fenced. Where no provider is named and the directory is bound for several, the one that
+// has accounts counts; if several have, the error is Ambiguous.
 func Bound(idx *index.Index, home string, at At, provider string) (*index.Binding, error) {
 	if at.Dir == "" && !at.Unknown {
 		return nil, nil
@@ -59,23 +58,23 @@ func Bound(idx *index.Index, home string, at At, provider string) (*index.Bindin
 	return found[0], nil
 }
 
-// UnknownError is why the working directory is unknown.
+// UnknownError says why the working directory is unknown.
 type UnknownError struct{ error }
 
-// noPlace is the error for a directory whose binding is not known.
+// noPlace is the error where it is unknown whether a binding applies.
 func noPlace(why error) *fault.Error {
 	return fault.Errorf(fault.Fenced, "the working directory is unknown, and there are directories that are bound to a pool or an account").
 		Try(fault.Remedy{Do: fault.LeaveFolder}).Because(UnknownError{why})
 }
 
-// MaxCompared is how many bindings of an index are compared as files, by each token.
+// MaxCompared is how many bindings are compared as files, for each token.
 const MaxCompared = 1000
 
-// nearest returns those of bindings that are for dir or the closest of its parents,
-// one for each provider. A parent is compared with them by its path first, then by
-// the other paths at which it is mounted or lies below an overlay, and as a file: the path of a binding may be
-// a link by now, or say the same in another case. What index.json names on a file
-// server is not looked at; unless the path decides, the place is then unknown.
+// nearest returns, for each provider, the binding of dir or else of the closest of its
+// parents. Each parent is compared with the bindings by its path first, then by the other
+// paths at which it is mounted or visible through an overlay, and last as a file: a bound
+// path may be a link by now, or differ in case. Bound paths on a file server are not
+// accessed: unless text decides, the place is unknown.
 func nearest(bindings []*index.Binding, home, dir string) ([]*index.Binding, error) {
 	real, err := index.RealPath(dir)
 	if err != nil {
@@ -130,13 +129,13 @@ func nearest(bindings []*index.Binding, home, dir string) ([]*index.Binding, err
 	return nil, unseen
 }
 
-// matches are the bindings that are the fewest steps up from a directory.
+// matches are the bindings that are the fewest levels above a directory.
 type matches struct {
 	found []*index.Binding
 	steps int
 }
 
-// add takes a binding that is so many steps up; -1: it is not among the parents.
+// add takes a binding that many levels up; -1: it is not among the parents.
 func (m *matches) add(bd *index.Binding, steps int) {
 	switch {
 	case steps < 0 || len(m.found) > 0 && steps > m.steps:
@@ -149,8 +148,7 @@ func (m *matches) add(bd *index.Binding, steps int) {
 	}
 }
 
-// contradiction is an error where two paths to one directory are bound to different
-// things.
+// contradiction is the error where two paths of one directory are bound differently.
 func (m *matches) contradiction() error {
 	for i, x := range m.found {
 		for _, y := range m.found[:i] {
@@ -163,7 +161,7 @@ func (m *matches) contradiction() error {
 	return nil
 }
 
-// stepsUp is how many parents of path it takes to come to dir; -1: it is none of them.
+// stepsUp is how many levels dir is above path; -1: it is not above it.
 func stepsUp(path, dir string) int {
 	for steps := 0; ; steps++ {
 		if path == dir {

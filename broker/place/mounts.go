@@ -11,12 +11,12 @@ import (
 	"github.com/authferry/authferry/broker/index"
 )
 
-// Mounts tells which paths lead to a file server, and which to one directory, without
-// a look at any of them: that alone can hang, or log in somewhere.
+// Mounts says which paths are on a file server and which are the same directory, without
+// accessing any of them: that alone can hang, or log in somewhere.
 type Mounts struct {
 	table []mount // nil where the system has none
-	top   *mount  // the one at the root
-	own   *mount  // the one that authferry's folder is on, which was asked already
+	top   *mount  // of the root
+	own   *mount  // of authferry's own folder, which was accessed already
 	home  string  // that folder
 }
 
@@ -24,20 +24,20 @@ type Mounts struct {
 type mount struct {
 	id, parent string
 	device     string // the same for all mounts of one file system
-	root       string // what of that is to be seen at point
+	root       string // the part of it that appears at point
 	point      string
 	local      bool     // on a disk of this machine, or in its memory
-	layers     []string // of an overlay: the directories that are to be seen through it
+	layers     []string // of an overlay: the directories that it merges
 }
 
-// errOnServer is what stat says of a path that leads to a file server.
+// errOnServer is Stat's error for a path on a file server.
 var errOnServer = errors.New("it is on a file server, which was not accessed")
 
 // readMounts is a variable for the tests.
 var readMounts = mountTable
 
-// Mounted reads the table of mounts; home is authferry's own folder, whose file server
-// is asked all the same.
+// Mounted reads the table of mounts. home is authferry's own folder: the server that it is
+// on, if any, is accessed in any case.
 func Mounted(home string) (*Mounts, error) {
 	table, err := readMounts()
 	if err != nil {
@@ -50,8 +50,8 @@ func Mounted(home string) (*Mounts, error) {
 	return m, nil
 }
 
-// below returns path as seen from dir, beginning with a separator or empty, and
-// whether it is there at all.
+// below returns path relative to dir, empty or with a leading separator, and whether it is
+// below dir.
 func below(dir, path string) (string, bool) {
 	if dir == string(filepath.Separator) {
 		return strings.TrimRight(path, string(filepath.Separator)), true
@@ -60,8 +60,8 @@ func below(dir, path string) (string, bool) {
 	return rest, ok && (rest == "" || rest[0] == filepath.Separator)
 }
 
-// onServer reports that path, as it is written, is on a file server that authferry's
-// own folder is not on.
+// onServer reports whether path, as text, is on a file server other than that of
+// authferry's own folder.
 func (m *Mounts) onServer(path string) bool {
 	if folder.OnShare(path) {
 		return !folder.OnShare(m.home) || !strings.EqualFold(filepath.VolumeName(path), filepath.VolumeName(m.home))
@@ -72,10 +72,11 @@ func (m *Mounts) onServer(path string) bool {
 // maxLinks is how many links a path may have, as on Linux.
 const maxLinks = 40
 
-// Stat is os.Stat that asks no file server: errOnServer, wrapped in a *fs.PathError.
+// Stat is os.Stat, but never accesses a file server: the error is errOnServer, wrapped in a
+// *fs.PathError.
 func (m *Mounts) Stat(path string) (fs.FileInfo, error) {
 	if !filepath.IsAbs(path) && !folder.OnShare(path) {
-		return nil, &fs.PathError{Op: "stat", Path: path, Err: fs.ErrNotExist} // no binding that was made is so
+		return nil, &fs.PathError{Op: "stat", Path: path, Err: fs.ErrNotExist} // bindings are made with absolute paths
 	}
 	links := 0
 	real, err := m.resolve(path, &links)
@@ -85,7 +86,7 @@ func (m *Mounts) Stat(path string) (fs.FileInfo, error) {
 	return os.Stat(real)
 }
 
-// resolve is filepath.EvalSymlinks that asks no file server.
+// resolve is filepath.EvalSymlinks, but never accesses a file server.
 func (m *Mounts) resolve(path string, links *int) (string, error) {
 	if m.onServer(path) {
 		return "", &fs.PathError{Op: "stat", Path: path, Err: errOnServer}
@@ -123,8 +124,8 @@ func (m *Mounts) resolve(path string, links *int) (string, error) {
 	return m.resolve(target, links)
 }
 
-// layersOf returns the paths at which the directory of a path is to be found below an
-// overlay. They may lead anywhere, and are not looked at.
+// layersOf returns the paths of a directory below an overlay. They may lead anywhere, and
+// are not accessed.
 func (m *Mounts) layersOf(path string) (names []string) {
 	at := m.at(path)
 	if at == nil {
@@ -137,7 +138,7 @@ func (m *Mounts) layersOf(path string) (names []string) {
 	return names
 }
 
-// Same reports that path, which index.json names, leads to the directory real.
+// Same reports whether path, from index.json, leads to the directory real.
 func (m *Mounts) Same(path, real string) bool {
 	if path == real {
 		return true

@@ -6,7 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mountTable asks the kernel alone: no file system is waited for.
+// mountTable asks the kernel alone, so no file system can block it.
 func mountTable() ([]mount, error) {
 	stats := make([]unix.Statfs_t, 64)
 	n, err := unix.Getfsstat(stats, unix.MNT_NOWAIT)
@@ -25,7 +25,7 @@ func mountTable() ([]mount, error) {
 
 func topMount([]mount) *mount { return nil }
 
-// at returns the mount that path is on; names there differ in more than their case.
+// at returns the mount of path. Names of mounts there differ in more than case.
 func (m *Mounts) at(path string) *mount {
 	var at *mount
 	for i := range m.table {
@@ -37,10 +37,10 @@ func (m *Mounts) at(path string) *mount {
 	return at
 }
 
-// namesOf is for systems that mount one directory twice.
+// namesOf is empty: macOS doesn't mount one directory twice.
 func (m *Mounts) namesOf(string) []string { return nil }
 
-// remote reports that path is on a mount that is neither local nor authferry's own.
+// remote reports whether path is on a mount that is neither local nor authferry's own.
 func (m *Mounts) remote(path string) bool {
 	at := m.at(path)
 	return at == nil || !at.local && at != m.own

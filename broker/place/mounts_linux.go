@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// mountTable reads /proc/self/mountinfo; proc_pid_mountinfo(5) has its format.
+// mountTable reads /proc/self/mountinfo, whose format is in proc_pid_mountinfo(5).
 func mountTable() ([]mount, error) {
 	text, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
@@ -36,8 +36,8 @@ func parseMounts(text string) ([]mount, error) {
 	return table, nil
 }
 
-// layersIn finds the directories in the options of an overlay, as the kernel's
-// overlayfs.rst has them. One whose name has a comma or a colon is not found.
+// layersIn finds the directories of an overlay in its mount options (the kernel's
+// overlayfs.rst). One whose name has a comma or a colon is not found.
 func layersIn(options string) (layers []string) {
 	for option := range strings.SplitSeq(options, ",") {
 		name, value, _ := strings.Cut(option, "=")
@@ -72,15 +72,14 @@ func unescaped(s string) string {
 	}
 }
 
-// localMount reports that a file system is on a block device, or of a kind that is in
-// this machine's memory or on its disks all the same. Of any other kind, as FUSE,
-// nobody can tell.
+// localMount reports whether a file system is on a block device or, by its kind, in memory
+// or on a disk of this machine. Of other kinds, such as FUSE, it can't be told.
 func localMount(device, kind string) bool {
 	return !strings.HasPrefix(device, "0:") ||
 		slices.Contains([]string{"tmpfs", "ramfs", "rootfs", "devtmpfs", "overlay", "aufs", "btrfs", "bcachefs", "zfs", "ecryptfs"}, kind)
 }
 
-// topMount returns the mount that is on no other one; nil in a root that is no mount.
+// topMount returns the mount that is on no other; nil in a root that is no mount.
 func topMount(table []mount) *mount {
 	ids := map[string]bool{}
 	for _, e := range table {
@@ -94,8 +93,8 @@ func topMount(table []mount) *mount {
 	return nil
 }
 
-// at returns the mount that path is on, nil where the table doesn't say. Of two mounts
-// on one mount the upper one hides the lower, and what is mounted below that.
+// at returns the mount of path; nil where the table doesn't say. Of two mounts at one point
+// the later hides the earlier, with all that is mounted below it.
 func (m *Mounts) at(path string) *mount {
 	at := m.top
 	for above := at; above != nil; {
@@ -131,7 +130,7 @@ func (m *Mounts) namesOf(path string) (names []string) {
 	return names
 }
 
-// remote reports that path is on a mount that is neither local nor authferry's own.
+// remote reports whether path is on a mount that is neither local nor authferry's own.
 func (m *Mounts) remote(path string) bool {
 	at := m.at(path)
 	return at == nil || !at.local && at != m.own

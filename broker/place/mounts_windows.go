@@ -14,7 +14,7 @@ func (m *Mounts) at(string) *mount { return nil }
 
 func (m *Mounts) namesOf(string) []string { return nil }
 
-// remote reports that path is on a drive letter that stands for a network share.
+// remote reports whether path is on a drive letter of a network share.
 func (m *Mounts) remote(path string) bool {
 	root, err := windows.UTF16PtrFromString(filepath.VolumeName(path) + `\`)
 	return err != nil || windows.GetDriveType(root) == windows.DRIVE_REMOTE

@@ -9,13 +9,14 @@ import (
 
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/humantime"
 )
 
-// State is what an account is good for, the first that applies.
+// State is what an account is good for: the first of them that applies.
 type State string
 
-// The states. They are derived from the index whenever they are asked for and
-// stored nowhere, so that a hold that is over is over by itself.
+// The states. They are derived from the index each time and stored nowhere, so a hold ends
+// by itself when its time comes.
 const (
 	Disabled      State = "disabled"
 	NeedsLogin    State = "login_needed"
@@ -26,7 +27,7 @@ const (
 	refreshDueTTL       = DefaultMinTTL
 )
 
-// StateOf derives a's state.
+// StateOf derives the state of a.
 func StateOf(a *index.Account, now time.Time) State {
 	switch {
 	case a.Disabled:
@@ -36,7 +37,7 @@ func StateOf(a *index.Account, now time.Time) State {
 	case heldUntil(a, HeldForScope, now).After(now):
 		return Held
 	case a.Kind == index.KindAPIKey || a.Fingerprint == "":
-		return Valid // there is nothing to be refreshed
+		return Valid // nothing to refresh
 	case a.AccessSlot == "":
 		return RefreshDue
 	case !a.ExpiresAt.IsZero() && a.ExpiresAt.Sub(now) < refreshDueTTL && !shortLived(a, now):
@@ -45,13 +46,14 @@ func StateOf(a *index.Account, now time.Time) State {
 	return Valid
 }
 
-// shortLived: a token with more than half of its lifetime left is not due.
+// shortLived reports whether the token has more than half of its lifetime left; then it is
+// not due for a refresh, however short that is.
 func shortLived(a *index.Account, now time.Time) bool {
 	return !a.ObtainedAt.IsZero() && a.ExpiresAt.Sub(now) > a.ExpiresAt.Sub(a.ObtainedAt)/2
 }
 
-// WantsLogin reports that the provider refused the very refresh token that is stored, or
-// there is none and the access token is over or refused for good.
+// WantsLogin reports whether a needs a login: the provider refused the refresh token that
+// is stored, or there is none and the access token has expired or was refused for good.
 func WantsLogin(a *index.Account, now time.Time) bool {
 	if a.Kind == index.KindAPIKey {
 		return false
@@ -62,13 +64,13 @@ func WantsLogin(a *index.Account, now time.Time) bool {
 	return a.Dead == a.Fingerprint
 }
 
-// Lives reports that the access token is not over yet.
+// Lives reports whether the access token has not expired yet.
 func Lives(a *index.Account, now time.Time) bool {
 	return a.AccessSlot != "" && (a.ExpiresAt.IsZero() || a.ExpiresAt.After(now))
 }
 
-// Refused reports that the API would not have the access token that is stored, and no newer
-// one came of it. A long-lived token is held first, and tried again.
+// Refused reports whether the API refused the stored access token and no newer one replaced
+// it. A long-lived token is held first, and tried again.
 func Refused(a *index.Account) bool {
 	if LongLived(a) {
 		return RejectedForGood(a)
@@ -76,12 +78,12 @@ func Refused(a *index.Account) bool {
 	return a.RejectedAt.After(a.ObtainedAt) || a.RefusedGeneration > 0 && a.RefusedGeneration == a.Generation
 }
 
-// Ready reports that, by the index, a has a token that can be handed out without a refresh.
+// Ready reports whether, by the index, a has a token that needs no refresh first.
 func Ready(a *index.Account, now time.Time) bool {
 	return a.Kind == index.KindAPIKey || Lives(a, now) && !Refused(a)
 }
 
-// Passing is an account whose token could not be had, and why.
+// Passing is an account whose token could not be had, with the reason.
 type Passing struct {
 	ID  string
 	Err error
@@ -90,7 +92,7 @@ type Passing struct {
 // Passings are those of one caller.
 type Passings []Passing
 
-// Of is why account id was passed over; nil: it was not.
+// Of returns why account id was passed over, or nil.
 func (p Passings) Of(id string) error {
 	for _, x := range p {
 		if x.ID == id {
@@ -100,23 +102,24 @@ func (p Passings) Of(id string) error {
 	return nil
 }
 
-// shared reports that one of them had a trouble that is not its own.
+// shared reports whether any of them has trouble that others may share.
 func (p Passings) shared() bool {
 	return slices.ContainsFunc(p, func(x Passing) bool { return !ownTrouble(x.Err) })
 }
 
-// ownTrouble tells the trouble of one account from one that the others may have as
-// well. Its own: the login is dead, refused by name, or without a refresh token; or the
-// API refuses its tokens. Then another account is used, and refreshed if need be. Not
-// its own: a throttle, an outage, a refused client, a lock. Then another one is used only
-// with the token that it has: an outage must not walk through the pool.
+// ownTrouble tells trouble of one account from trouble that others may share.
+//
+// Its own: the login is dead, refused by name, or has no refresh token, or the API refuses
+// its tokens. Then another account is used, and refreshed if need be. Shared: a throttle,
+// an outage, a refused client, a lock. Then another one is used only with the token that it
+// has already, so that an outage doesn't walk through the pool.
 func ownTrouble(err error) bool {
 	e, ok := errors.AsType[*fault.Error](err)
 	return ok && (e.Code == fault.LoginNeeded || e.Own)
 }
 
-// Passable reports that err is about getting one account's token, so that another
-// account may have one; what concerns the folder, the keystore or the caller is not.
+// Passable reports whether err is about one account's token, so that another account may
+// have one. Errors about the folder, the keystore or the caller are not.
 func Passable(err error) bool {
 	switch fault.CodeOf(err) {
 	case fault.LoginNeeded, fault.ProviderRefused, fault.ProviderUnreachable, fault.LockTimeout:
@@ -128,33 +131,38 @@ func Passable(err error) bool {
 	return no
 }
 
-// heldUntil returns the end of the longest hold on the whole account or on
-// scope; a past moment or zero is none.
+// heldUntil returns the end of lastHold; zero: there is none.
 func heldUntil(a *index.Account, scope string, now time.Time) time.Time {
-	var until time.Time
-	for _, h := range a.Holds {
-		if (h.Scope == HeldForScope || h.Scope == scope) && h.Until.After(now) && h.Until.After(until) {
-			until = h.Until
-		}
-	}
-	return until
+	return lastHold(a, scope, now).Until
 }
 
-// Choice is the account to use, with the reason in words, or why there is none.
+// lastHold returns the hold on the whole account or on scope that ends last; the zero Hold:
+// none is running.
+func lastHold(a *index.Account, scope string, now time.Time) (last index.Hold) {
+	for _, h := range a.Holds {
+		if (h.Scope == HeldForScope || h.Scope == scope) && h.Until.After(now) && h.Until.After(last.Until) {
+			last = h
+		}
+	}
+	return last
+}
+
+// Choice is the account to use, with the reason in words; or the error why there is none.
 type Choice struct {
 	Account *index.Account
 	Reason  string
-	Last    bool // it needs a login or was refused, and nothing else is free
-	AsIs    bool // only with the token that it has
+	Last    bool // it needs a login or was refused, and no other is free
+	AsIs    bool // only with the token that it has already
 	Err     error
 }
 
-// Choose is the whole rule of who gets used. Pinned: that account or nothing.
-// Else the preferred or current one of the pool while it is free, else the next
-// free one by rank, else one that needs a login while its token still lives. Of the
-// free ones, those that are under the mark (mark.go) come before those that reached it.
-// Accounts in passed are no longer free: this caller could not have their token.
-// What troubles them decides whether another one may be refreshed (OwnTrouble).
+// Choose picks the account to use. Pinned: that account or nothing. Else the preferred or
+// current one of the pool while it is free; else the next free one by rank; else one that
+// needs a login while its token is still valid. Free accounts under the mark (mark.go) come
+// before those that have reached it.
+//
+// Accounts in passed are not free: this caller could not get their tokens. Whether another
+// one may be refreshed in their place depends on their trouble (ownTrouble).
 func Choose(idx *index.Index, sel Selected, passed Passings, now time.Time) Choice {
 	if sel.Pinned {
 		return choosePinned(idx, sel, now)
@@ -222,8 +230,8 @@ func Choose(idx *index.Index, sel Selected, passed Passings, now time.Time) Choi
 	return Choice{Err: fault.Errorf(fault.NoAccount, "pool %s has no account", fault.Quote(sel.Pool)).Try(fault.Remedy{Do: fault.ListAccounts})}
 }
 
-// blocking is the error where the accounts that are free can't serve: the first of
-// their troubles, with the first moment at which any account may be of use.
+// blocking is the error where no free account can serve: the first account's trouble, with
+// the earliest time at which any of them may help.
 func (p Passings) blocking(stuck, held []*index.Account, scope string, now time.Time) error {
 	var first *fault.Error
 	var soonest time.Time
@@ -253,7 +261,7 @@ func (p Passings) blocking(stuck, held []*index.Account, scope string, now time.
 	return &e
 }
 
-// windowEnd is when the first of a's quota windows ends; zero: none is known.
+// windowEnd is the end of the first of a's quota windows to end; zero: unknown.
 func windowEnd(a *index.Account, now time.Time) time.Time {
 	var end time.Time
 	for _, u := range a.Usage {
@@ -264,7 +272,7 @@ func windowEnd(a *index.Account, now time.Time) time.Time {
 	return end
 }
 
-// compareEnds puts what is not known last.
+// compareEnds sorts unknown ends last.
 func compareEnds(x, y time.Time) int {
 	if x.IsZero() != y.IsZero() {
 		return y.Compare(x)
@@ -272,14 +280,14 @@ func compareEnds(x, y time.Time) int {
 	return x.Compare(y)
 }
 
-// insteadOf says why a is not free.
+// insteadOf says why a is not free; empty: no reason is known.
 func insteadOf(a *index.Account, scope string, now time.Time) string {
 	if a.Disabled {
 		return fault.Quote(a.Label) + " is disabled; "
 	}
 	for _, h := range a.Holds {
 		if (h.Scope == HeldForScope || h.Scope == scope) && h.Until.After(now) {
-			return fault.Quote(a.Label) + " is held (" + h.Source + "); "
+			return fault.Quote(a.Label) + " is held: " + ViewHold(h).Why(now) + "; "
 		}
 	}
 	if WantsLogin(a, now) {
@@ -298,9 +306,10 @@ func choosePinned(idx *index.Index, sel Selected, now time.Time) Choice {
 	case !sel.takes(a):
 		return Choice{Err: needsKey(a)}
 	case heldUntil(a, sel.Scope, now).After(now):
-		e := fault.Errorf(fault.AllHeld, "account %s is held until %s", fault.Quote(a.Label), heldUntil(a, sel.Scope, now).Local().Format(time.RFC3339)).
+		h := lastHold(a, sel.Scope, now)
+		e := fault.Errorf(fault.AllHeld, "account %s is held until %s (%s)", fault.Quote(a.Label), humantime.At(h.Until, now), ViewHold(h).Reason()).
 			Try(fault.Remedy{Do: fault.Wait}, fault.Remedy{Do: fault.ShowHolds})
-		e.RetryAt = heldUntil(a, sel.Scope, now)
+		e.RetryAt = h.Until
 		return Choice{Err: e}
 	}
 	return Choice{Account: a, Reason: "pinned"}
@@ -311,9 +320,9 @@ func allHeld(pool string, held, login []*index.Account, scope string, now time.T
 		return heldUntil(x, scope, now).Compare(heldUntil(y, scope, now))
 	})
 	until := heldUntil(soonest, scope, now)
-	e := fault.Errorf(fault.AllHeld, "no account of pool %s is free before %s (%s)", fault.Quote(pool), until.Local().Format(time.RFC3339), fault.Quote(soonest.Label))
+	e := fault.Errorf(fault.AllHeld, "no account of pool %s is free before %s (%s)", fault.Quote(pool), humantime.At(until, now), fault.Quote(soonest.Label))
 	if !slices.ContainsFunc(held, func(a *index.Account) bool { return spent(a, scope, now) }) {
-		e = fault.Errorf(fault.AllHeld, "the API refuses the tokens of pool %s; %s is tried again after %s", fault.Quote(pool), fault.Quote(soonest.Label), until.Local().Format(time.RFC3339)).
+		e = fault.Errorf(fault.AllHeld, "the API refuses the tokens of pool %s; %s is tried again after %s", fault.Quote(pool), fault.Quote(soonest.Label), humantime.At(until, now)).
 			Try(Renewal(soonest))
 		e.Refused = true
 	}
@@ -326,35 +335,35 @@ func allHeld(pool string, held, login []*index.Account, scope string, now time.T
 	return e
 }
 
-// spent: a is held, and not for a token that the API refused.
+// spent reports whether a is held for a limit, not for a refused token.
 func spent(a *index.Account, scope string, now time.Time) bool {
 	return slices.ContainsFunc(a.Holds, func(h index.Hold) bool {
 		return (h.Scope == HeldForScope || h.Scope == scope) && h.Until.After(now) && h.Source != RefusedSource
 	})
 }
 
-// needsKey is for an account that is none of an API key, where one is wanted.
+// needsKey is the error where an API key is needed and a is a login.
 func needsKey(a *index.Account) error {
 	return fault.Errorf(fault.Fenced, "account %s is a login, and this API of provider %s takes API keys only", fault.Quote(a.Label), a.Provider).
 		Try(fault.Remedy{Do: fault.Login, Provider: a.Provider, How: fault.APIKey, Label: "Key"})
 }
 
-// LoginNeeded is the error for an account that a person has to log in to again.
+// LoginNeeded is the error for an account that needs a new login.
 func LoginNeeded(a *index.Account) error {
 	e := fault.Errorf(fault.LoginNeeded, "account %s needs a new login; the old one ended at the provider", fault.Quote(a.Label))
 	switch {
 	case RejectedForGood(a):
 		e = fault.Errorf(fault.LoginNeeded, "account %s needs a new token; the API refuses the old one", fault.Quote(a.Label))
 	case LongLived(a):
-		e = fault.Errorf(fault.LoginNeeded, "account %s needs a new token; the old one ended %s", fault.Quote(a.Label), AtTime(a.ExpiresAt))
+		e = fault.Errorf(fault.LoginNeeded, "account %s needs a new token; the old one ended %s", fault.Quote(a.Label), AtTime(a.ExpiresAt, time.Now()))
 	case a.Fingerprint == "":
 		e = fault.Errorf(fault.LoginNeeded, "account %s has no refresh token, so it can't be refreshed", fault.Quote(a.Label))
 	}
 	return e.Try(Renewal(a))
 }
 
-// Outage reports that one of them failed a moment ago for a reason that others may
-// share: then nothing is refreshed behind either.
+// Outage reports whether one of them failed just now for a reason that others may share.
+// Then no background refresh is started either.
 func (p Passings) Outage(idx *index.Index, now time.Time) bool {
 	return slices.ContainsFunc(p, func(x Passing) bool {
 		a := idx.Account(x.ID)

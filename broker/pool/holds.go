@@ -12,23 +12,23 @@ import (
 )
 
 const (
-	// Straggler is how soon after the last one ended: a guess that comes again this soon is about
-	// requests that were under way, not about the time that was guessed.
+	// Straggler is how soon after the last guessed hold ended another guess counts as the
+	// same one: it is about requests that were under way.
 	Straggler = time.Second
-	// guessMemory is for how long a guess that is over makes the next one longer.
+	// guessMemory is how long a guess that is over makes the next one longer.
 	guessMemory = time.Hour
-	// MaxHolds bounds what is kept: an account has a handful of models and windows; more is somebody's mistake.
+	// MaxHolds limits the holds of an account. It has a handful of models and windows; more
+	// than this is a mistake.
 	MaxHolds = 64
-	// MaxUsage is likewise.
+	// MaxUsage limits its quota windows likewise.
 	MaxUsage = 32
-	// usageEvery is how often a quota window that did not change is written again.
+	// usageEvery is how often an unchanged quota window is written again.
 	usageEvery = time.Minute
 )
 
-// AddHold makes a held as v says, and returns the hold on that scope that is
-// then in force. A newer shorter signal never shortens a proven hold, and a
-// guess changes nothing while any hold runs: twenty callers that report one
-// limit make one guess.
+// AddHold adds the hold of v to a, and returns the hold on that scope that then applies. A
+// newer, shorter signal never shortens a proven hold. A guess changes nothing while any
+// hold is running, so twenty callers that report one limit make one guess.
 func AddHold(a *index.Account, v ratelimit.Verdict, now time.Time) index.Hold {
 	h := index.Hold{Scope: v.Scope, Until: v.Until.UTC(), Source: v.Source, Proven: v.Proven, Cut: v.Cut, ReportedAt: now.UTC()}
 	i := slices.IndexFunc(a.Holds, func(o index.Hold) bool { return o.Scope == h.Scope })
@@ -37,7 +37,7 @@ func AddHold(a *index.Account, v ratelimit.Verdict, now time.Time) index.Hold {
 	case len(a.Holds) < MaxHolds:
 		i = len(a.Holds)
 		a.Holds = append(a.Holds, index.Hold{Proven: true})
-	default: // the one that is over first makes room
+	default: // the one that ends first makes room
 		i = 0
 		for j, o := range a.Holds {
 			if o.Source != PersonSource && (a.Holds[i].Source == PersonSource || o.Until.Before(a.Holds[i].Until)) {
@@ -72,13 +72,13 @@ func AddHold(a *index.Account, v ratelimit.Verdict, now time.Time) index.Hold {
 	return h
 }
 
-// PersonSource is the source of a hold by hand. Such a hold is never probed and never
-// cut; it ends at its time, or when it is cleared.
+// PersonSource is the source of a hold made by hand. Such a hold is never probed or cut: it
+// ends at its time, or when it is cleared.
 const PersonSource = "person"
 
-// HoldByHand makes a held until then, as a person says, and returns that hold. Where a
-// longer one runs that a provider stated, it takes its end. A hold by hand before it is
-// replaced, also by a shorter one.
+// HoldByHand holds a until then, as a person asks, and returns the hold. It replaces an
+// earlier hold by hand, even by a shorter one. A longer hold that a provider stated keeps
+// its end.
 func HoldByHand(a *index.Account, scope string, until, now time.Time) index.Hold {
 	h := index.Hold{Scope: scope, Until: until.UTC(), Source: PersonSource, Proven: true, ReportedAt: now.UTC()}
 	a.Holds = slices.DeleteFunc(a.Holds, func(old index.Hold) bool {
@@ -95,14 +95,14 @@ func HoldByHand(a *index.Account, scope string, until, now time.Time) index.Hold
 	return h
 }
 
-// Refute drops the guesses that a success with this scope proves wrong.
+// Refute removes the guesses that a success with this scope disproves.
 func Refute(a *index.Account, scope string) {
 	a.Holds = slices.DeleteFunc(a.Holds, func(h index.Hold) bool {
 		return !h.Proven && (h.Scope == HeldForScope || h.Scope == scope)
 	})
 }
 
-// Forget drops what is over and says nothing any more.
+// Forget removes holds and usage that are over and no longer matter.
 func Forget(a *index.Account, now time.Time) {
 	a.Holds = slices.DeleteFunc(a.Holds, func(h index.Hold) bool {
 		return !h.Until.After(now) && (h.Proven || now.Sub(h.Until) >= guessMemory)
@@ -110,7 +110,7 @@ func Forget(a *index.Account, now time.Time) {
 	a.Usage = slices.DeleteFunc(a.Usage, func(u index.Usage) bool { return !u.ResetsAt.IsZero() && !u.ResetsAt.After(now) })
 }
 
-// Remember notes how full a's quota windows are.
+// Remember records how full a's quota windows are.
 func Remember(a *index.Account, windows []ratelimit.Window, now time.Time) {
 	for _, w := range windows {
 		u := index.Usage{Window: w.Window, Used: w.Used, ResetsAt: Seconds(w.ResetsAt), ReportedAt: Seconds(now)}
@@ -134,35 +134,35 @@ func Remember(a *index.Account, windows []ratelimit.Window, now time.Time) {
 	}
 }
 
-// LongLived reports that a is a long-lived token.
+// LongLived reports whether a is a long-lived token.
 func LongLived(a *index.Account) bool { return a.TokenFingerprint != "" }
 
-// Fixed reports that a's credential is never refreshed: what the API says against it is
-// about the account.
+// Fixed reports whether a's credential is never refreshed. If the API refuses it, the
+// account itself is refused.
 func Fixed(a *index.Account) bool { return a.Kind == index.KindAPIKey || LongLived(a) }
 
-// RejectedForGood reports that the API refused a's long-lived token, and again after the hold.
+// RejectedForGood reports whether the API refused a's long-lived token, and again after the
+// hold.
 func RejectedForGood(a *index.Account) bool { return LongLived(a) && a.Dead == a.TokenFingerprint }
 
-// Forgive makes a long-lived token usable again that the API refused: a person knows
-// better.
+// Forgive makes a refused long-lived token usable again, because a person says so.
 func Forgive(a *index.Account) {
 	if LongLived(a) {
 		a.RefusedGeneration, a.Dead = 0, ""
 	}
 }
 
-// AccountHold is a hold with whose it is.
+// AccountHold is a hold with the account that has it.
 type AccountHold struct {
 	ID    string `json:"id"`
 	Label string `json:"label"`
 	HoldView
 }
 
-// maxScope bounds a caller's name for a scope, in runes.
+// maxScope is the longest name of a scope, in runes.
 const maxScope = 128
 
-// CheckScope checks a caller's name for what a hold is about.
+// CheckScope checks the name that a caller gives to a scope. Error: Usage.
 func CheckScope(scope string) error {
 	if utf8.RuneCountInString(scope) > maxScope || !utf8.ValidString(scope) ||
 		slices.ContainsFunc([]rune(scope), func(c rune) bool { return !unicode.IsPrint(c) }) {

@@ -5,7 +5,7 @@ import (
 	"github.com/authferry/authferry/broker/index"
 )
 
-// CheckName checks what a pool is to be called.
+// CheckName checks the name of a pool. Error: Usage.
 func CheckName(name string) (string, error) {
 	name, err := index.CheckLabel(name)
 	if err != nil {
@@ -14,8 +14,8 @@ func CheckName(name string) (string, error) {
 	return name, nil
 }
 
-// For is the pool that an account of provider gets into by name: one that is
-// there, or a new one. Errors: Fenced for a pool of another provider.
+// For returns the pool for an account of provider: the one called name, or a new one.
+// Error: Fenced for a pool of another provider.
 func For(idx *index.Index, name, provider string) (string, error) {
 	known, p, ok := idx.FindPool(name)
 	if ok && p.Provider != provider {
@@ -24,7 +24,7 @@ func For(idx *index.Index, name, provider string) (string, error) {
 	return known, nil
 }
 
-// Rank numbers accounts in their order.
+// Rank renumbers accounts in their order, from 1.
 func Rank(members []*index.Account) []*index.Account {
 	for i, m := range members {
 		m.Rank = i + 1

@@ -7,15 +7,15 @@ import (
 )
 
 const (
-	// ProbeEvery is how often one caller is let through to an account although
-	// it is held, and how long after the hold began for the first time.
+	// ProbeEvery is how often one caller may use a held account, to see whether the hold is
+	// over. The first probe comes this long after the hold began.
 	ProbeEvery = 15 * time.Minute
-	// worthProbing is how long a hold is that is looked into before it is over.
+	// worthProbing: only longer holds are probed.
 	worthProbing = time.Hour
 )
 
-// ProbeCandidate is the account whose hold was looked into longest ago, if
-// nothing in the pool is free and it is time.
+// ProbeCandidate is the held account to probe now: the one probed longest ago. Nil: an
+// account of the pool is free, or no probe is due.
 func ProbeCandidate(idx *index.Index, sel Selected, now time.Time) *index.Account {
 	var best *index.Account
 	var oldest time.Time
@@ -29,7 +29,7 @@ func ProbeCandidate(idx *index.Index, sel Selected, now time.Time) *index.Accoun
 				continue
 			}
 			if now.Sub(h.ProbedAt).Abs() < ProbeEvery {
-				return nil // the pool has had its probe
+				return nil // the pool was probed
 			}
 			long = long && h.Proven && h.Source != PersonSource && h.Until.Sub(h.ReportedAt) > worthProbing && now.Sub(h.ReportedAt) >= ProbeEvery
 			for _, t := range []time.Time{h.ReportedAt, h.ProbedAt} {

@@ -8,24 +8,24 @@ import (
 	"github.com/authferry/authferry/broker/ratelimit"
 )
 
-// NotStarted is why there is no rotator: too many processes, say, or a program that was
-// moved away under one that stays.
+// NotStarted is the reason why no rotator could be started: too many processes, say, or the
+// program's file was moved away while it ran.
 type NotStarted struct{ Err error }
 
 func (e NotStarted) Error() string { return e.Err.Error() }
 
 func (e NotStarted) Unwrap() error { return e.Err }
 
-// tokenJustIssued is how old a token is at most for its refusal to be about the
-// account: another new one would be refused as well.
+// tokenJustIssued: the refusal of a token that is no older than this is about the account.
+// A newer token would be refused as well.
 const tokenJustIssued = 30 * time.Second
 
-// JustIssued reports that authferry itself saw the token come in a moment ago.
+// JustIssued reports whether authferry itself received a's token just now.
 func JustIssued(a *index.Account, now time.Time) bool {
 	return !a.ObtainedAt.IsZero() && now.Sub(a.ObtainedAt) < tokenJustIssued
 }
 
-// Noteworthy reports whether v changes anything in a's entry.
+// Noteworthy reports whether v changes anything in the index's entry of a.
 func Noteworthy(a *index.Account, v ratelimit.Verdict, scope string, generation int, now time.Time) bool {
 	if v.Held() {
 		return true
@@ -40,7 +40,7 @@ func Noteworthy(a *index.Account, v ratelimit.Verdict, scope string, generation 
 		!slices.EqualFunc(after.Usage, a.Usage, func(x, y index.Usage) bool { return x.ReportedAt.Equal(y.ReportedAt) && x.Used == y.Used })
 }
 
-// Marks reports that v tells something new of a's current access token: that the API
+// Marks reports whether v says something new about a's current access token: the API
 // refuses it, or no longer does.
 func Marks(a *index.Account, v ratelimit.Verdict, generation int) bool {
 	marked := a.RefusedGeneration == a.Generation
@@ -53,9 +53,9 @@ func Marks(a *index.Account, v ratelimit.Verdict, generation int) bool {
 	return v.Kind == ratelimit.Success && marked
 }
 
-// ByPool takes idx apart, so that who looks at every pool looks at every account
-// once. In each part choose finds what it would find in the whole: the pool's
-// accounts, and its current one even where that is another pool's by now.
+// ByPool splits idx by pool, so that looking at every pool looks at each account once. In
+// its part a pool has all that a choice needs: its accounts, and its current one even if
+// that is in another pool by now.
 func ByPool(idx *index.Index) map[string]*index.Index {
 	parts := map[string]*index.Index{}
 	for _, a := range idx.Accounts {

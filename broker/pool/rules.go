@@ -9,22 +9,22 @@ import (
 	"github.com/authferry/authferry/broker/index"
 )
 
-// Rules are what a folder's settings and its providers say about selection.
+// Rules are the settings and provider data that matter to a selection.
 type Rules struct {
-	// Failover: another account of the pool may stand in for the current one.
+	// Failover: another account of the pool may take the current one's place.
 	Failover bool
-	// SoonestReset: among free accounts the one whose quota window ends first, not the
-	// one that ranks first.
+	// SoonestReset: among free accounts, prefer the one whose quota window ends first over
+	// the one that ranks first.
 	SoonestReset bool
-	// SwitchAt is the mark, in percent of a quota window, at which a free account that is
-	// under it is preferred; 0: there is none.
+	// SwitchAt is the mark, in percent of a quota window: an account under it is preferred
+	// to one that has reached it; 0: there is none.
 	SwitchAt int
-	// KeysOnly reports that an API takes API keys, and no login's token: the one at
-	// origin, or where that is empty the provider's.
+	// KeysOnly reports whether an API takes API keys only, not a login's token: the API at
+	// origin; where origin is empty, the provider's.
 	KeysOnly func(provider, origin string) bool
-	// ToLogIn is what makes a first account of a provider.
+	// ToLogIn is the command for the first account of a provider.
 	ToLogIn func(provider string) []fault.Remedy
-	// Home is the folder, whose own mount is looked at.
+	// Home is authferry's own folder, whose mount may be accessed.
 	Home string
 }
 
@@ -47,9 +47,9 @@ func RulesOf(f *folder.Folder) Rules {
 	}
 }
 
-// Strike takes a 401 to the token of that generation into account. The first one holds
-// the account for a moment, as it does an API key; one that comes after that hold ends
-// the login. It reports whether there is to be no hold.
+// Strike records that the API answered 401 to the token of that generation. The first time,
+// the account is held for a moment, as an API key is; if it happens again after that hold,
+// the login is over. It reports whether no hold is to be added.
 func (r Rules) Strike(idx *index.Index, a *index.Account, generation int, now time.Time) (over bool) {
 	switch {
 	case generation < a.Generation || RejectedForGood(a):
@@ -61,8 +61,8 @@ func (r Rules) Strike(idx *index.Index, a *index.Account, generation int, now ti
 	return true
 }
 
-// MoveOn makes a change after which a may not be usable, or another one be preferred. If a
-// was the one in use, its pool stays with who takes its place, if one is free.
+// MoveOn makes a change after which a may not be usable, or another one is preferred. If a
+// was in use, the account that takes its place, if one is free, becomes the current one.
 func (r Rules) MoveOn(idx *index.Index, a *index.Account, now time.Time, change func()) {
 	used := r.CurrentOf(idx, a.Pool, now).Account
 	change()
@@ -78,17 +78,17 @@ func (r Rules) MoveOn(idx *index.Index, a *index.Account, now time.Time, change 
 	}
 }
 
-// CurrentOf is what pool would use now: that is what a person calls current.
+// CurrentOf is the account that the pool would use now. People see it as the current one.
 func (r Rules) CurrentOf(idx *index.Index, poolName string, now time.Time) Choice {
 	return Choose(idx, r.Everyday(idx, Selected{Pool: poolName}), nil, now)
 }
 
-// View shows a at the moment now, as part of idx.
+// View shows a, which is in idx, as it is at the moment now.
 func (r Rules) View(idx *index.Index, a *index.Account, now time.Time) AccountView {
 	return ViewAccount(a, r.CurrentOf(idx, a.Pool, now).Account, now)
 }
 
-// toLogIn is what makes a first account of a provider.
+// toLogIn is the command for the first account of a provider.
 func toLogIn(f *folder.Folder, name string) []fault.Remedy {
 	if ps, err := f.Providers(); err == nil {
 		if _, known := ps.Get(name); !known {

@@ -11,39 +11,39 @@ import (
 	"github.com/authferry/authferry/broker/place"
 )
 
-// Selection is how a caller says which account: flags, environment and place.
-// Account may be a label, "provider/label" or an id.
+// Selection is how a caller names an account: by flags, environment and directory. Account
+// may be a label, "provider/label" or an id.
 type Selection struct {
 	Account, Pool, Provider string // --account, --pool, PROVIDER
 	EnvAccount, EnvPool     string // AUTHFERRY_ACCOUNT, AUTHFERRY_POOL
 	Dir                     string // the working directory, for bindings; empty: none apply
-	DirUnknown              bool   // there is one, and nobody can tell which: a binding may apply
+	DirUnknown              bool   // there is one, but it is unknown: a binding may apply
 	Scope                   string // --hold-scope; empty: only holds on the whole account count
-	KeysOnly                bool   // the token is for an API that takes API keys, and no login's
+	KeysOnly                bool   // the API takes API keys, not a login's token
 }
 
-// Selected is a Selection worked out against an index.
+// Selected is a Selection resolved against an index.
 type Selected struct {
 	Pool   string
-	Prefer string // account id; empty: the pool's current
-	Pinned bool   // prefer or nothing
+	Prefer string // account id; empty: the pool's current one
+	Pinned bool   // Prefer or nothing
 	Scope  string
 	Keys   bool // API keys only
-	// soonest: among free accounts the one whose quota window ends first, not
-	// the one that ranks first.
+	// soonest: among free accounts, prefer the one whose quota window ends first over the
+	// one that ranks first.
 	soonest bool
-	// switchAt is the mark: what part of a quota window, in percent, an account may have
-	// used before a fresher one is preferred; 0: there is none.
+	// switchAt is the mark: the percentage of a quota window that an account may have used
+	// before a fresher one is preferred; 0: there is none.
 	switchAt int
-	Origin   string // where the token will be sent; empty: the caller sees to that
-	Server   string // the remote MCP server that it will be sent to; likewise
+	Origin   string // where the token will be sent; empty: the caller checks that
+	Server   string // the remote MCP server it will be sent to; likewise
 	Except   []string
 }
 
-// Resolve finds the pool, and the account if one is named, in the order of the
-// contract: --account, --pool, environment, binding, PROVIDER, the only pool.
-// A pool from a flag or the environment is a fence, and a binding is one for
-// its own provider; an explicit --pool overrides environment and binding.
+// Resolve finds the pool, and the account if one is named, in this order: --account,
+// --pool, environment, binding, PROVIDER, the only pool. A pool from a flag or the
+// environment is a fence, and a binding is a fence for its own provider. An explicit --pool
+// overrides environment and binding.
 func (r Rules) Resolve(idx *index.Index, s Selection) (Selected, error) {
 	sel, err := r.ResolveIn(idx, s)
 	if err != nil {
@@ -53,9 +53,9 @@ func (r Rules) Resolve(idx *index.Index, s Selection) (Selected, error) {
 	return r.Everyday(idx, sel), nil
 }
 
-// Everyday adds what holds for every selection: the strategy, without failover the
-// current account is as good as pinned, and a login whose provider's API takes no login's
-// token is left to those who name it, while the pool has an API key.
+// Everyday adds the rules of every selection. The strategy applies. Without failover the
+// current account is as good as pinned. Where the provider's API takes API keys only and
+// the pool has one, its logins are used only if they are named.
 func (r Rules) Everyday(idx *index.Index, sel Selected) Selected {
 	sel.soonest, sel.switchAt = r.SoonestReset, r.SwitchAt
 	if sel.Pinned {
@@ -75,8 +75,8 @@ func (r Rules) Everyday(idx *index.Index, sel Selected) Selected {
 	return sel
 }
 
-// KeysServe reports that the pool has logins and API keys, and the API takes the keys
-// alone: the one that the token is for, or where that isn't known its provider's.
+// KeysServe reports whether the pool has both logins and API keys and the API takes only
+// keys: the API that the token is for, or, if that isn't known, the provider's.
 func (r Rules) KeysServe(idx *index.Index, sel Selected) bool {
 	logins, keys := false, false
 	for i := range idx.Accounts {
@@ -84,7 +84,7 @@ func (r Rules) KeysServe(idx *index.Index, sel Selected) bool {
 			logins, keys = logins || a.Kind != index.KindAPIKey, keys || a.Kind == index.KindAPIKey
 		}
 	}
-	if !logins || !keys { // nearly always, and then the providers' data isn't read
+	if !logins || !keys { // nearly always; then the providers' data isn't read
 		return false
 	}
 	return r.KeysOnly(idx.Pools[sel.Pool].Provider, sel.Origin)
@@ -95,10 +95,10 @@ func (sel Selected) Members(idx *index.Index) []*index.Account {
 	return slices.DeleteFunc(idx.Members(sel.Pool), func(a *index.Account) bool { return !sel.takes(a) })
 }
 
-// takes reports that a is of a kind that is of use.
+// takes reports whether the kind of a may be used.
 func (sel Selected) takes(a *index.Account) bool { return !sel.Keys || a.Kind == index.KindAPIKey }
 
-// ResolveIn is Resolve for who wants to know which pool is meant, whatever the settings say.
+// ResolveIn is Resolve without the settings, for callers that only need to know the pool.
 func (r Rules) ResolveIn(idx *index.Index, s Selection) (Selected, error) {
 	fence, account := s.Pool, s.Account
 	if fence == "" {
@@ -151,7 +151,7 @@ func (r Rules) ResolveIn(idx *index.Index, s Selection) (Selected, error) {
 	}
 	if bound != nil {
 		if bound.Account == "" {
-			if idx.Pools[bound.Pool].Provider != bound.Provider { // it ended, and the name may be another provider's by now
+			if idx.Pools[bound.Pool].Provider != bound.Provider { // it was removed, and its name may belong to another provider by now
 				return Selected{}, fault.Errorf(fault.NoAccount, "pool %s, which this directory is bound to, has no account of provider %s any more", fault.Quote(bound.Pool), bound.Provider).
 					Try(fault.Remedy{Do: fault.Unbind, Path: bound.Dir})
 			}
@@ -186,10 +186,9 @@ func Leased(idx *index.Index, id string) (*index.Account, error) {
 	return a, nil
 }
 
-// ResolveLease is resolve for a caller that quotes a lease of a: unless it asks for
-// another, what s names is looked for at a's provider, for whose API the caller wants a
-// token; and where s names nothing, and the directory is bound to nothing there, it
-// means a's own pool.
+// ResolveLease is Resolve for a caller that quotes a lease of a. Names in s are looked for
+// at a's provider unless s says otherwise, because the token is for that provider's API.
+// Where s names nothing and no binding applies, it means a's own pool.
 func (r Rules) ResolveLease(idx *index.Index, s Selection, a *index.Account) (Selected, error) {
 	named := cmp.Or(s.Account, s.Pool, s.EnvAccount, s.EnvPool) != ""
 	s.Provider = cmp.Or(s.Provider, a.Provider)
@@ -214,8 +213,8 @@ func outside(a *index.Account) error {
 	return fault.Errorf(fault.Fenced, "the lease is of account %s, outside of what was selected", fault.Quote(a.Label))
 }
 
-// Narrow keeps the selection's fence and turns to one account in it: the one
-// that a lease names.
+// Narrow keeps the fence of the selection and changes its account to the one that a lease
+// names.
 func (sel Selected) Narrow(a *index.Account) (Selected, error) {
 	if a.Pool != sel.Pool || sel.Pinned && sel.Prefer != a.ID {
 		return sel, outside(a)
@@ -224,8 +223,8 @@ func (sel Selected) Narrow(a *index.Account) (Selected, error) {
 	return sel, nil
 }
 
-// FindAccount finds an account by label, "provider/label" or id; provider, if
-// not empty, is the only one to look at. Errors: NoAccount, Ambiguous.
+// FindAccount finds an account by label, "provider/label" or id; if provider is not empty,
+// only there. Errors: NoAccount, Ambiguous.
 func FindAccount(idx *index.Index, name, provider string) (*index.Account, error) {
 	if index.ValidID(name) {
 		if a := idx.Account(name); a != nil && (provider == "" || a.Provider == provider) {
@@ -262,7 +261,7 @@ func FindAccount(idx *index.Index, name, provider string) (*index.Account, error
 	return nil, fault.Errorf(fault.Ambiguous, "account %s exists at several providers: %s", fault.Quote(name), strings.Join(names, ", "))
 }
 
-// Reference names a for a command: by its label, unless FindAccount would need more.
+// Reference is how a command names a: its label, if FindAccount needs no more.
 func Reference(idx *index.Index, a *index.Account) string {
 	for _, name := range []string{a.Label, a.Provider + "/" + a.Label} {
 		if found, err := FindAccount(idx, name, ""); err == nil && found.ID == a.ID {
@@ -285,7 +284,7 @@ func labels(idx *index.Index, provider string) string {
 	return strings.Join(names, ", ")
 }
 
-// Names are those of a provider, or where that is empty all, for a message.
+// Names lists the pools of a provider for a message; all pools where provider is empty.
 func Names(idx *index.Index, provider string) string { return Quoted(idx.PoolsOf(provider)) }
 
 // Quoted joins names for a message.
@@ -300,13 +299,13 @@ func Quoted(names []string) string {
 	return strings.Join(words, ", ")
 }
 
-// IsPool reports that who says name means pool.
+// IsPool reports whether name, as a person may type it, is that of pool.
 func IsPool(idx *index.Index, name, pool string) bool {
 	known, _, _ := idx.FindPool(name)
 	return known == pool
 }
 
-// BoundPool is the pool that bd is to.
+// BoundPool is the pool that bd is bound to.
 func BoundPool(idx *index.Index, bd *index.Binding) string {
 	if a := idx.Account(bd.Account); a != nil {
 		return a.Pool
@@ -314,7 +313,7 @@ func BoundPool(idx *index.Index, bd *index.Binding) string {
 	return bd.Pool
 }
 
-// boundTo names what bd is to, for a message.
+// boundTo describes what bd is bound to, for a message.
 func boundTo(idx *index.Index, bd *index.Binding) string {
 	if bd.Account != "" && idx.Account(bd.Account) == nil {
 		return "an account that was removed"
@@ -322,19 +321,19 @@ func boundTo(idx *index.Index, bd *index.Binding) string {
 	return "pool " + fault.Quote(BoundPool(idx, bd))
 }
 
-// Bound is the binding that counts for provider where s is.
+// Bound is the binding for provider that applies where s is.
 func (r Rules) Bound(idx *index.Index, s Selection, provider string) (*index.Binding, error) {
 	return place.Bound(idx, r.Home, place.At{Dir: s.Dir, Unknown: s.DirUnknown}, provider)
 }
 
-// Admits reports that a may be handed out for sel: it is in the pool, is the one that
-// is pinned, and is neither disabled nor, unless its caller is let through, held.
+// Admits reports whether a may be handed out for sel: it is in the pool, is the pinned one
+// if there is one, and is neither disabled nor held (unless the caller is a probe).
 func (sel Selected) Admits(a *index.Account, letThrough bool, now time.Time) bool {
 	return a != nil && !a.Removing && !a.Disabled && a.Pool == sel.Pool && sel.takes(a) && (!sel.Pinned || a.ID == sel.Prefer) &&
 		(letThrough || !heldUntil(a, sel.Scope, now).After(now))
 }
 
-// OneOf is the command that was given, for each of the pools that it may have meant.
+// OneOf is the given command once for each pool that it may have meant.
 func OneOf(pools []string) (next []fault.Remedy) {
 	const most = 3
 	for _, poolName := range pools[:min(len(pools), most)] {

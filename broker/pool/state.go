@@ -6,12 +6,13 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/record"
+	"github.com/authferry/authferry/humantime"
 )
 
-// recently is how long a refresh of another account counts as a sign of an outage.
+// recently is how long another account's failed refresh counts as a sign of an outage.
 const recently = time.Minute
 
-// Renewal is what gives a a new login.
+// Renewal is the command that gives a a new login.
 func Renewal(a *index.Account) fault.Remedy {
 	r := fault.Remedy{Do: fault.Login, Provider: a.Provider, Account: a.Label}
 	switch {
@@ -24,22 +25,21 @@ func Renewal(a *index.Account) fault.Remedy {
 }
 
 const (
-	// endingSoon is how long before the end of a login a person is told, and
-	// tokenEndingSoon likewise for a long-lived token, whose end nobody expects.
+	// endingSoon is how long before the end of a login people are warned; tokenEndingSoon
+	// is the same for a long-lived token, whose end comes as a surprise.
 	endingSoon      = 3 * 24 * time.Hour
 	tokenEndingSoon = 30 * 24 * time.Hour
 )
 
-// AtTime is when something ends, in words.
-func AtTime(end time.Time) string {
+// AtTime says in words when something ends; a zero end is unknown.
+func AtTime(end, now time.Time) string {
 	if end.IsZero() {
 		return "at an unknown time"
 	}
-	return "at " + end.Local().Format(time.DateTime)
+	return "at " + humantime.At(end, now)
 }
 
-// EndsSoon returns when a's login ends, if that is so near that a person should know;
-// else zero.
+// EndsSoon returns when a's login ends, if that is soon enough to warn people; else zero.
 func EndsSoon(a *index.Account, now time.Time) time.Time {
 	end, ahead := a.RefreshExpiresAt, endingSoon
 	if LongLived(a) {
@@ -51,30 +51,34 @@ func EndsSoon(a *index.Account, now time.Time) time.Time {
 	return end
 }
 
-// BackingOff reports that a's last refresh failed and the next one waits.
+// BackingOff reports whether a's last refresh failed and the next one has to wait.
 func BackingOff(a *index.Account, now time.Time) bool {
 	f := a.Failure
 	return f != nil && f.NextTryAt.After(now) && f.NextTryAt.Before(now.Add(longestBackOff)) && !f.At.After(now.Add(record.ClockTolerance))
 }
 
-// longestBackOff: a later moment was written under a clock that was ahead, and so
-// was what comes of a failure that has yet to happen.
+// longestBackOff is the longest wait that is believed. A later time, or a failure in the
+// future, was written while the clock was ahead, and is ignored.
 const longestBackOff = 25 * time.Hour
 
-// RefusedSource is where a hold is from that no limit is the reason of.
-const RefusedSource = "status 401"
+// The sources of a hold that is not about a limit. The API refused the token: RefusedSource
+// if a report's status said so, RejectedSource if a caller of Token did.
+const (
+	RefusedSource  = "status 401"
+	RejectedSource = "rejected"
+)
 
-// DefaultMinTTL is how long a token is good for at least, unless the caller
-// says otherwise.
+// DefaultMinTTL is how long a token is still valid at least, unless the caller says
+// otherwise.
 const DefaultMinTTL = time.Minute
 
-// SeemsOver reports that the access token is over by the wall clock and the index. The
-// token's own record may know better: somebody may have set the clock.
+// SeemsOver reports whether the access token has expired, by the wall clock and the index.
+// The token's own record may know better: the clock may have been set.
 func SeemsOver(a *index.Account, now time.Time) bool {
 	return !a.ExpiresAt.IsZero() && !a.ExpiresAt.After(now)
 }
 
-// Lost is the error for an account whose grant the keystore no longer has.
+// Lost is the error for an account whose grant is gone from the keystore.
 func Lost(a *index.Account) error {
 	return fault.Errorf(fault.LoginNeeded, "the keystore has no login of account %s any more", fault.Quote(a.Label)).
 		Try(Renewal(a))

@@ -2,13 +2,16 @@ package pool
 
 import (
 	"cmp"
+	"strings"
 	"time"
 
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/ratelimit"
+	"github.com/authferry/authferry/humantime"
 )
 
-// AccountView is an account as list, info and status show it. No secret.
+// AccountView is an account as list, info and status show it, without secrets.
 type AccountView struct {
 	ID         string    `json:"id"`
 	Label      string    `json:"label"`
@@ -16,9 +19,9 @@ type AccountView struct {
 	Pool       string    `json:"pool"`
 	Kind       string    `json:"kind"`
 	Identity   string    `json:"identity,omitempty"`
-	Resource   string    `json:"resource,omitempty"` // of a remote MCP server's login: that server
-	Service    string    `json:"service,omitempty"`  // its name for itself
-	Scopes     []string  `json:"scopes,omitempty"`   // that such a login was asked for
+	Resource   string    `json:"resource,omitempty"` // the remote MCP server that the login is for
+	Service    string    `json:"service,omitempty"`  // that server's name for itself
+	Scopes     []string  `json:"scopes,omitempty"`   // that such a login asked for
 	State      State     `json:"state"`
 	Current    bool      `json:"current"`
 	Rank       int       `json:"rank"`
@@ -29,18 +32,18 @@ type AccountView struct {
 	RefreshExpiresAt time.Time `json:"refresh_expires_at,omitzero"`
 	AddedAt          time.Time `json:"added_at"`
 	RefreshedAt      time.Time `json:"refreshed_at,omitzero"`
-	// Backoff is there while the next refresh waits because the last one failed.
+	// Backoff is set while the next refresh has to wait because the last one failed.
 	Backoff *BackoffView `json:"backoff,omitempty"`
 	Holds   []HoldView   `json:"holds,omitempty"`
 	Usage   []UsageView  `json:"usage,omitempty"`
 
-	// EndsSoon is when the login ends, if that is so soon that a person should know.
+	// EndsSoon is when the login ends, if that is soon enough to warn people.
 	EndsSoon time.Time `json:"-"`
-	// Renew is what gives the account a new login.
+	// Renew is the command that gives the account a new login.
 	Renew fault.Remedy `json:"-"`
 }
 
-// BackoffView says since when refreshes fail, when the next one may try, and why.
+// BackoffView says since when refreshes fail, why, and when the next one may be tried.
 // Stated: the provider asked for that time.
 type BackoffView struct {
 	Since  time.Time `json:"since"`
@@ -49,7 +52,7 @@ type BackoffView struct {
 	Stated bool      `json:"stated"`
 }
 
-// HoldView is a hold that is not over.
+// HoldView is a hold that is still running.
 type HoldView struct {
 	Scope      string    `json:"scope"`
 	Until      time.Time `json:"until"`
@@ -59,15 +62,40 @@ type HoldView struct {
 	ReportedAt time.Time `json:"reported_at"`
 }
 
-// UsageView is a quota window as the provider last stated it; Used is a
-// fraction, 1 is all of it.
+// Reason is what the hold rests on, in a few plain words: "5-hour limit".
+func (h HoldView) Reason() string {
+	switch h.Source {
+	case PersonSource:
+		return "by hand"
+	case RefusedSource, RejectedSource:
+		return "the API refused its token"
+	}
+	return ratelimit.Reason(h.Source)
+}
+
+// Why is Reason with the time at which the hold ends: "5-hour limit, resets 02:00".
+func (h HoldView) Why(now time.Time) string {
+	reason := h.Reason()
+	end := " until "
+	switch {
+	case !h.Proven:
+		end = ", next try "
+	case strings.HasSuffix(reason, " limit") && !h.Cut:
+		end = ", resets "
+	}
+	return reason + end + humantime.At(h.Until, now)
+}
+
+// UsageView is a quota window as the provider last stated it. Used is a fraction: 1 is all
+// of it, and it can be more.
 type UsageView struct {
 	Window   string    `json:"window"`
 	Used     float64   `json:"used"`
 	ResetsAt time.Time `json:"resets_at,omitzero"`
 }
 
-// ViewAccount shows a at the moment now; current is its pool's, nil where it has none.
+// ViewAccount shows a at the moment now. current is the current account of its pool, or
+// nil.
 func ViewAccount(a, current *index.Account, now time.Time) AccountView {
 	v := AccountView{
 		ID: a.ID, Label: a.Label, Provider: a.Provider, Pool: a.Pool, Kind: a.Kind, Identity: a.Identity,
@@ -95,13 +123,13 @@ func ViewAccount(a, current *index.Account, now time.Time) AccountView {
 // ViewHold shows a hold.
 func ViewHold(h index.Hold) HoldView {
 	until := SecondsUp(h.Until)
-	if h.Cut { // a cap is not exceeded
+	if h.Cut { // a cap must not seem exceeded
 		until = Seconds(h.Until)
 	}
 	return HoldView{h.Scope, until, h.Source, h.Proven, h.Cut, Seconds(h.ReportedAt)}
 }
 
-// SecondsUp is for the end of a wait, which is not shown earlier than it is.
+// SecondsUp rounds up to whole seconds: for the end of a wait.
 func SecondsUp(t time.Time) time.Time {
 	if whole := Seconds(t); whole.Equal(t) {
 		return whole
@@ -109,5 +137,5 @@ func SecondsUp(t time.Time) time.Time {
 	return Seconds(t.Add(time.Second))
 }
 
-// Seconds is t as documents have it.
+// Seconds rounds down to whole seconds, in UTC, as documents have times.
 func Seconds(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }

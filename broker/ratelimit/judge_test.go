@@ -76,6 +76,9 @@ func compare(t *testing.T, got, want Verdict) {
 	if !same {
 		t.Errorf("\n got %+v\nwant %+v", got, want)
 	}
+	if reason := Reason(got.Source); got.Held() && (strings.Contains(reason, "ratelimit") || reason == Reason("") && strings.Contains(got.Source, "-")) {
+		t.Errorf("the reason of %q is %q", got.Source, reason)
+	}
 }
 
 const (

@@ -9,9 +9,9 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// NewAccess makes the access record of a token that just came in. Its end is
-// the moment of arrival plus its lifetime, in this machine's time, so that
-// neither clock being wrong matters.
+// NewAccess makes the access record of a token that just came in. The token ends at its
+// arrival plus its lifetime, in this machine's time, so it doesn't matter if this machine's
+// clock or the server's is wrong.
 func NewAccess(g *Grant, tok *oauth.Token) *Access {
 	a := &Access{
 		Account: g.Account, Generation: g.Generation,
@@ -25,21 +25,21 @@ func NewAccess(g *Grant, tok *oauth.Token) *Access {
 	return a
 }
 
-// Access is the keystore record that the hot path reads: one access token and
-// where it may go.
+// Access is the keystore record that the hot path reads: one access token and where it may
+// be sent.
 type Access struct {
 	Account     string
 	Generation  int
 	AccessToken keystore.Secret
 	TokenType   string
-	ExpiresAt   time.Time // zero: unknown, served until rejected
+	ExpiresAt   time.Time // zero: unknown, served until it is rejected
 	ObtainedAt  time.Time
-	Imported    bool // authferry did not see its issue, so its lifetime is not known
-	Boot        Boot // when it was obtained, by a clock that nobody sets
+	Imported    bool // authferry did not see its issue, so its lifetime is unknown
+	Boot        Boot // when it was obtained, by a clock that can't be set
 	Headers     []string
 	Origins     []string
-	API         oauth.API // without Paths in a record from before there was a proxy
-	// Resource and Address are the remote MCP server that it is for; it goes nowhere else.
+	API         oauth.API // missing in records from before the proxy existed
+	// Resource and Address: the remote MCP server that it is for. It is sent to no other.
 	Resource string
 	Address  string
 }
@@ -71,7 +71,7 @@ func (acc *Access) Encode() (keystore.Secret, error) {
 	})
 }
 
-// decodeAccess reads what Encode returned. No error quotes it.
+// decodeAccess reads what Encode returned. Its errors never quote the input.
 func decodeAccess(s keystore.Secret) (*Access, error) {
 	var w accessWire
 	if err := decodeRecord(s, &w); err != nil {

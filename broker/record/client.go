@@ -9,21 +9,22 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// ClientSecret is the keystore item of a confidential client's secret. It names
-// the token endpoint and the client that it is for, and goes to no other.
+// ClientSecret is the keystore item with a confidential client's secret. It names the token
+// endpoint and the client; the secret is sent to no other token endpoint.
 type ClientSecret struct {
 	V             int    `json:"v"`
 	TokenEndpoint string `json:"token_endpoint"`
 	ClientID      string `json:"client_id"`
-	// RevocationEndpoint is the other place that it may go to; may be empty.
+	// RevocationEndpoint is the only other place that the secret may be sent to; may be
+	// empty.
 	RevocationEndpoint string `json:"revocation_endpoint,omitempty"`
 	Secret             string `json:"secret"`
-	// Registered is there for a client that authferry registered itself.
+	// Registered is set for a client that authferry registered itself.
 	Registered *Registered `json:"registered,omitempty"`
 }
 
-// Registered is what authferry needs of a registration of its own. It is that issuer's
-// and that resource's, whatever providers.toml says.
+// Registered is what authferry needs to know of a client that it registered. It belongs to
+// that issuer and that resource, whatever providers.toml says.
 type Registered struct {
 	Issuer          string    `json:"issuer"`
 	Resource        string    `json:"resource"`
@@ -31,11 +32,11 @@ type Registered struct {
 	AuthStyle       string    `json:"auth_style,omitempty"`
 	SecretExpiresAt time.Time `json:"secret_expires_at,omitzero"`
 	At              time.Time `json:"at"`
-	URI             string    `json:"uri,omitempty"` // where it can be deleted, with Token (RFC 7592)
+	URI             string    `json:"uri,omitempty"` // where it can be deleted, using Token (RFC 7592)
 	Token           string    `json:"token,omitempty"`
 }
 
-// NewClient is the record of a client that authferry registered.
+// NewClient makes the record of a client that authferry registered.
 func NewClient(reg *oauth.Registration) ClientSecret {
 	return ClientSecret{Secret: reg.Secret.Reveal(), Registered: &Registered{
 		Issuer: reg.Issuer, Resource: reg.Resource, RedirectURI: reg.RedirectURI, AuthStyle: reg.AuthStyle,
@@ -43,7 +44,8 @@ func NewClient(reg *oauth.Registration) ClientSecret {
 	}}
 }
 
-// Registration is that of the record; nil: authferry did not register this client.
+// Registration returns the registration in the record; nil: authferry did not register this
+// client.
 func (cs ClientSecret) Registration() *oauth.Registration {
 	r := cs.Registered
 	if r == nil {
@@ -55,7 +57,7 @@ func (cs ClientSecret) Registration() *oauth.Registration {
 	}
 }
 
-// ClientKey names e's client at its token endpoint.
+// ClientKey names the client of e at its token endpoint.
 func ClientKey(e oauth.Endpoint) string {
 	sum := sha256.Sum256([]byte(e.TokenEndpoint + "\x00" + e.ClientID))
 	return hex.EncodeToString(sum[:8])

@@ -5,21 +5,21 @@ import (
 	"time"
 )
 
-// Boot is a moment on the clock that counts from boot, suspend included,
-// and that nobody sets. ID tells one boot from the next; empty where the
-// system has no such clock, and then wall-clock time has to do.
+// Boot is a moment on the clock that counts from boot, including suspend, and can't be set.
+// ID names the boot. It is empty where the system has no such clock; then wall-clock time
+// is used.
 type Boot struct {
 	ID string        `json:"id,omitempty"`
 	At time.Duration `json:"at,omitempty"`
 }
 
-// BootNow is the boot clock; only tests replace it.
+// BootNow reads the boot clock. Only tests replace it.
 var BootNow = readBootClock
 
-// Remaining returns how long the token is still good for, and whether anything is known
-// of its expiry. By the boot clock where that has run on since (then no setting
-// of the wall clock matters), else by the wall clock, never more than the
-// token's whole lifetime.
+// Remaining returns how long the token is still valid, and whether its expiry is known. It
+// uses the boot clock if the machine has not been restarted since, so that setting the wall
+// clock doesn't matter; else the wall clock. It is never more than the token's whole
+// lifetime.
 func (acc *Access) Remaining(now time.Time) (left time.Duration, known bool) {
 	if acc.ExpiresAt.IsZero() {
 		return 0, false
@@ -31,8 +31,8 @@ func (acc *Access) Remaining(now time.Time) (left time.Duration, known bool) {
 	return min(acc.ExpiresAt.Sub(now), lifetime), true
 }
 
-// Elapsed is how long ago a moment was: by the boot clock, which goes on while the
-// machine sleeps, where it was that boot, else by the wall clock.
+// Elapsed is the time since a moment: by the boot clock, which goes on while the machine
+// sleeps, if that was in this boot; else by the wall clock.
 func Elapsed(at time.Time, boot Boot) time.Duration {
 	if b := BootNow(); boot.ID != "" && b.ID == boot.ID {
 		return b.At - boot.At
@@ -40,12 +40,12 @@ func Elapsed(at time.Time, boot Boot) time.Duration {
 	return time.Now().Round(0).Sub(at.Round(0))
 }
 
-// ClockTolerance is how far in the future a token may have been obtained before
-// the clock, and with it the expiry, is in doubt.
+// ClockTolerance is how far in the future a token may seem to have been obtained before the
+// clock, and with it the expiry, is in doubt.
 const ClockTolerance = 2 * time.Minute
 
-// suspect reports that the token was obtained in the future: the clock was set back
-// since, and only a refresh tells how old the token is.
+// suspect reports whether the token was obtained in the future, by the clock: then it was
+// set back since, and only a refresh can tell how old the token is.
 func (acc *Access) suspect(now time.Time) bool {
 	b := BootNow()
 	return acc.ObtainedAt.After(now.Add(ClockTolerance)) && (acc.Boot.ID == "" || b.ID != acc.Boot.ID)
@@ -54,23 +54,23 @@ func (acc *Access) suspect(now time.Time) bool {
 // Freshness is what to do with an access token.
 type Freshness int
 
-// What Judge says.
+// The answers of Judge.
 const (
 	fresh Freshness = iota // hand it out
 	Soft                   // hand it out, and have it refreshed in the background
 	Stale                  // refresh first
 )
 
-// Judge says what to do with an access token for a caller who needs it for
-// minTTL. Short-lived tokens: one with more than half of its lifetime left is
-// always good enough, where authferry saw its issue.
+// Judge says what to do with an access token for a caller that needs it for minTTL. A token
+// with more than half of its lifetime left is always good enough, so that short-lived
+// tokens are not refreshed with each call; but only if authferry saw its issue.
 func (acc *Access) Judge(now time.Time, minTTL time.Duration) Freshness {
 	left, known := acc.Remaining(now)
 	switch {
 	case !known:
 		return fresh
 	case acc.suspect(now), now.After(acc.ExpiresAt.Add(ClockTolerance)):
-		// One clock says that it is over. It is still served if a refresh fails.
+		// By one of the clocks it has expired. It is still served if a refresh fails.
 		return Stale
 	}
 	lifetime := acc.ExpiresAt.Sub(acc.ObtainedAt)
@@ -86,9 +86,9 @@ func (acc *Access) Judge(now time.Time, minTTL time.Duration) Freshness {
 	return fresh
 }
 
-// softMargin is how long before its end a token is refreshed in the background.
-// Earlier would be harmful: on some servers every refresh kills the access
-// token that other programs still use. The account's id spreads it by ±10%.
+// softMargin is how long before its end a token is refreshed in the background. Earlier
+// would do harm: on some servers each refresh ends the access token that other programs
+// still use. It differs between accounts by up to 10% either way.
 func softMargin(account string, minTTL, lifetime time.Duration) time.Duration {
 	margin := minTTL + min(5*time.Minute, lifetime/10)
 	h := fnv.New32a()

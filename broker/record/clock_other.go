@@ -2,6 +2,5 @@
 
 package record
 
-// readBootClock: without an id of the boot, a boot clock can't be told from the
-// one of the next boot.
+// readBootClock: without an id of the boot, two boots can't be told apart.
 func readBootClock() Boot { return Boot{} }

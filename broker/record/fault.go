@@ -8,7 +8,7 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// Fault turns an error of the keystore into one that a person can act on.
+// Fault turns an error of the keystore into one with a code and a remedy.
 func Fault(err error) error {
 	if err == nil {
 		return nil

@@ -7,8 +7,8 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// Fingerprint names a refresh token or API key without giving it away: 64 bits
-// of a hash, enough to tell two apart.
+// Fingerprint identifies a refresh token or API key without revealing it: 64 bits of a
+// hash, enough to tell two apart.
 func Fingerprint(token keystore.Secret) string {
 	if token.Empty() {
 		return ""

@@ -13,21 +13,20 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// Grants is what the keystore has of an account: the record with the highest
+// Grants is what the keystore has of an account's grants: the record with the highest
 // generation, and its slot.
 type Grants struct {
 	Best *Grant
 	Slot string
 }
 
-// MaxLead is how many generations the index may be ahead of the keystore, as it
-// is of one from a backup. What it says beyond that is not believed: it would
-// become the truth in the next record.
+// MaxLead is how many generations the index may be ahead of the keystore, as it is when the
+// keystore was restored from a backup. A higher number is not believed, because the next
+// record would make it permanent.
 const MaxLead = 1 << 10
 
-// NextGeneration is that of the record to be written: above all that the
-// keystore and the index have, and above every request whose answer may still be
-// stored, late.
+// NextGeneration is the generation of the next record: above all that the keystore and the
+// index have, and above every request whose answer may still be stored.
 func NextGeneration(a *index.Account, stored *Grant) int {
 	known := 0
 	if stored != nil {
@@ -40,21 +39,21 @@ func NextGeneration(a *index.Account, stored *Grant) int {
 	return max(known, min(claimed, known+MaxLead)) + 1
 }
 
-// IsOf reports that the index does not say of a that it is somebody else's.
+// IsOf reports whether the grant's owner is unknown or the one that the index has for a.
 func (g *Grant) IsOf(a *index.Account) bool {
 	return g.Owner.Subject == "" || g.Owner == oauth.Identity{Issuer: a.Issuer, Subject: a.Subject, Organization: a.Organization}
 }
 
-// rememberSpent is how many spent refresh tokens an account is known by.
+// rememberSpent is how many spent refresh tokens of an account are remembered.
 const rememberSpent = 16
 
-// AddSpent adds a fingerprint to those of spent refresh tokens, and forgets the oldest.
+// AddSpent adds the fingerprint of a spent refresh token, and forgets the oldest.
 func AddSpent(spent []string, fp string) []string {
 	spent = append(slices.Clone(spent), fp)
 	return spent[max(0, len(spent)-rememberSpent):]
 }
 
-// Follow notes in g which refresh token it takes the place of.
+// Follow records in g which refresh token it replaces.
 func (g *Grant) Follow(old *Grant) {
 	g.Spent = old.Spent
 	if fp := Fingerprint(old.Secret()); fp != "" && !g.Secret().Equal(old.Secret()) {
@@ -62,36 +61,36 @@ func (g *Grant) Follow(old *Grant) {
 	}
 }
 
-// RecordVersion is the v of every record written here.
+// RecordVersion is the v of every record written by this version.
 const RecordVersion = 1
 
-// Grant is the keystore record that makes new access tokens: the refresh token
-// (or the API key) together with everything that decides where it may be sent.
-// What stands here is used and nothing else, whatever index.json or
+// Grant is the keystore record from which access tokens are made: the refresh token (or API
+// key) with everything that decides where it may be sent. Only what is in here is used for
+// that, whatever index.json or providers.toml say.
 // providers.toml say.
 type Grant struct {
 	Account      string
 	Generation   int
 	Provider     string
-	RefreshToken keystore.Secret // empty: the access token is all there is
+	RefreshToken keystore.Secret // empty: there is only the access token
 	APIKey       keystore.Secret
-	// TokenFingerprint is that of the access token where it is a long-lived one, and
-	// all there is; empty: it is not.
+	// TokenFingerprint is that of the access token if it is a long-lived one, which has no
+	// refresh token; else empty.
 	TokenFingerprint string
-	Endpoint         oauth.Endpoint // without the client secret, which has its own item
+	Endpoint         oauth.Endpoint // without the client secret, which has an item of its own
 	ClientSecret     bool           // the client has one
 	Scopes           []string
 	Headers          []string // templates, copied into every access record
 	Origins          []string // likewise
 	API              oauth.API
-	Service          oauth.Service // the remote MCP server that it is for, and no other
+	Service          oauth.Service // the only remote MCP server that it is for
 	// RefreshExpiresAt is when the provider ends the login; zero: unknown.
 	RefreshExpiresAt time.Time
-	Owner            oauth.Identity // whose login it is, without the name; empty: nobody said
-	// Salvaged: the refresh token was found in an answer that was not a plain one. If
-	// it is refused, the one before it has another try.
+	Owner            oauth.Identity // whose login it is, without the name; empty: unknown
+	// Salvaged: the refresh token was found in a malformed answer. If it is refused, the
+	// one before it is tried once more.
 	Salvaged bool
-	// Spent are the fingerprints of the refresh tokens before, the newest last.
+	// Spent has the fingerprints of earlier refresh tokens, the newest last.
 	Spent []string
 }
 
@@ -118,11 +117,11 @@ type grantWire struct {
 	Spent            []string       `json:"spent,omitempty"`
 }
 
-// errNewerRecord: skipping such a record would bring the one before it back,
-// with a refresh token that is spent.
+// errNewerRecord: if such a record were skipped, the one before it would be used, whose
+// refresh token is spent.
 var errNewerRecord = errors.New("the record is of a newer authferry")
 
-// errGeneration: nothing could come after such a record, no new login either.
+// errGeneration: no record could follow one with such a number.
 var errGeneration = errors.New("the record has an impossible generation")
 
 // Encode returns the record as it is stored.
@@ -137,7 +136,7 @@ func (g *Grant) Encode() (keystore.Secret, error) {
 	})
 }
 
-// decodeGrant reads what Encode returned. No error quotes it.
+// decodeGrant reads what Encode returned. Its errors never quote the input.
 func decodeGrant(s keystore.Secret) (*Grant, error) {
 	var w grantWire
 	if err := decodeRecord(s, &w); err != nil {
@@ -159,13 +158,13 @@ func decodeGrant(s keystore.Secret) (*Grant, error) {
 	}, nil
 }
 
-// NeedsClient reports that g's client has a record of its own.
+// NeedsClient reports whether the secret of g's client is in a record of its own.
 func (g *Grant) NeedsClient() bool {
 	return g.ClientSecret || g.Service.Registration == oauth.RegistrationDynamic
 }
 
-// encodeRecord keeps the token readable to a person who looks into the
-// keychain: no HTML escapes.
+// encodeRecord doesn't escape HTML, so that a person who looks into the keychain can read
+// the token.
 func encodeRecord(w any) (keystore.Secret, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -176,7 +175,7 @@ func encodeRecord(w any) (keystore.Secret, error) {
 	return keystore.NewSecret(string(bytes.TrimSuffix(b.Bytes(), []byte("\n")))), nil
 }
 
-// decodeRecord hides json's error: it can quote the input.
+// decodeRecord hides the errors of json, which can quote the input.
 func decodeRecord(s keystore.Secret, w any) error {
 	if json.Unmarshal([]byte(s.Reveal()), w) != nil {
 		return fmt.Errorf("not a record of authferry")
@@ -184,11 +183,10 @@ func decodeRecord(s keystore.Secret, w any) error {
 	return nil
 }
 
-// Inherit keeps of the grant before what a new answer may leave out. A refresh token
-// stays only where it is proven to be the same login's: of the same identity, which
-// both sides know, at the same token endpoint, for the same client. It keeps its own
-// end and its own revocation endpoint. A new one has nothing of them, and one that is
-// known to be dead is given up.
+// Inherit copies from the grant before what a new answer may leave out. It keeps the
+// refresh token only if that is proven to be the same login's: both sides know the identity
+// and it is the same, as are token endpoint and client. That token keeps its own end and
+// revocation endpoint; a new one inherits neither. A token known to be dead is not kept.
 func (g *Grant) Inherit(old *Grant, dead string) {
 	same := g.Owner.Subject != "" && g.Owner == old.Owner &&
 		g.Endpoint.TokenEndpoint == old.Endpoint.TokenEndpoint && g.Endpoint.ClientID == old.Endpoint.ClientID
@@ -206,7 +204,7 @@ func (g *Grant) Inherit(old *Grant, dead string) {
 	}
 }
 
-// Kind is that of the account: index.KindOAuth or index.KindAPIKey.
+// Kind is the kind of the account: index.KindOAuth or index.KindAPIKey.
 func (g *Grant) Kind() string {
 	if g.APIKey.Empty() {
 		return index.KindOAuth
@@ -214,7 +212,7 @@ func (g *Grant) Kind() string {
 	return index.KindAPIKey
 }
 
-// Secret is what the grant is made of.
+// Secret is the API key or the refresh token; empty if there is neither.
 func (g *Grant) Secret() keystore.Secret {
 	if !g.APIKey.Empty() {
 		return g.APIKey

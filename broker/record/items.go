@@ -2,11 +2,11 @@ package record
 
 import "github.com/authferry/authferry/broker/index"
 
-// Slots are where an account's records of one kind may be.
+// Slots are the places of an account's records of one kind.
 var Slots = []string{"a", "b", "c", "d"}
 
-// The names of items. Every one starts with the store id of the folder, so that two
-// folders never share an item.
+// The names of items. Each begins with the store id of the folder, so that two folders
+// never share an item.
 
 // GrantItem is the name of an account's grant in a slot.
 func GrantItem(store, account, slot string) string { return store + "/" + account + "/grant:" + slot }
@@ -14,17 +14,18 @@ func GrantItem(store, account, slot string) string { return store + "/" + accoun
 // AccessItem is the name of an account's access record in a slot.
 func AccessItem(store, account, slot string) string { return store + "/" + account + "/access:" + slot }
 
-// ClientItem is the name of a client's secret. It is by ClientKey, not by provider: an
-// account keeps the client that it was logged in with when the provider's data changes.
+// ClientItem is the name of a client's secret. It is made of ClientKey and not of the
+// provider: an account keeps the client that it logged in with when the provider's data
+// changes.
 func ClientItem(store, key string) string { return store + "/client/" + key }
 
 // ManifestItem is the name of the manifest.
 func ManifestItem(store string) string { return store + "/manifest" }
 
-// TrialItem is what a person's command tries the keystore with.
+// TrialItem is written by a person's command to see whether the keystore works.
 func TrialItem(store string) string { return store + "/probe" }
 
-// probeItem is what a rotation tries the keystore with.
+// probeItem is written by a rotation for the same purpose.
 func probeItem(store, account string) string { return store + "/" + account + "/probe" }
 
 // Items are the names of all items that an account may have.
@@ -36,7 +37,7 @@ func Items(store, account string) []string {
 	return names
 }
 
-// Items are the names of all items that the manifest lists, without its own.
+// Items are the names of all items that the manifest lists, but not its own.
 func (m *Manifest) Items() []string {
 	var names []string
 	for _, key := range m.Clients {

@@ -8,10 +8,10 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// KnownAs is the account that has this refresh token, API key or long-lived token, or
-// had it; nil: none does. A refresh token is known whatever the provider is called,
-// unless both sides say whose it is, and of which issuer: two servers can have the same
-// token. A key or a long-lived token may be for a gateway that stands for several.
+// KnownAs returns the account that has, or had, this refresh token, API key or long-lived
+// token; nil: none. A refresh token is recognized under any provider name, unless both
+// users are known and their issuers differ: two servers can issue the same token. A key or long-lived token is compared within one provider only, because gateways
+// may share it.
 func KnownAs(idx *index.Index, provider, kind string, secret keystore.Secret, owner oauth.Identity) *index.Account {
 	fp := Fingerprint(secret)
 	i := slices.IndexFunc(idx.Accounts, func(o index.Account) bool {
@@ -29,7 +29,7 @@ func KnownAs(idx *index.Index, provider, kind string, secret keystore.Secret, ow
 	return &idx.Accounts[i]
 }
 
-// KnownIn is the account that has the secret of g, or had it; nil: none does.
+// KnownIn returns the account that has, or had, the secret of g; nil: none.
 func (g *Grant) KnownIn(idx *index.Index) *index.Account {
 	return KnownAs(idx, g.Provider, g.Kind(), g.Secret(), g.Owner)
 }

@@ -9,25 +9,25 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// Manifest is the keystore item that says which accounts a store has: go-keyring
-// can't list, and a lost index must not orphan secrets unseen.
+// Manifest is the keystore item that lists the accounts of a store. Keychains can't be
+// listed, and without it a lost index would leave secrets that nobody finds.
 type Manifest struct {
 	V        int      `json:"v"`
 	Store    string   `json:"store"`
 	Accounts []string `json:"accounts"`
-	Clients  []string `json:"clients,omitempty"` // of the items with client secrets
-	// Removing are accounts that a person had removed: the index's tombstone alone
-	// is no reason to end a login.
+	Clients  []string `json:"clients,omitempty"` // the clients whose secrets have items
+	// Removing lists accounts that a person removed. The index alone is not believed about
+	// that, because it would end a login.
 	Removing []string `json:"removing,omitempty"`
-	// KeyFile is which one a person chose for the file keystore while all is in the
-	// keychain (keystore.KeyFileSum): index.json alone is no reason to seal anything
-	// to a key.
+	// KeyFile identifies the key file that a person chose for the file keystore while
+	// everything is in the keychain (keystore.KeyFileSum). index.json alone is not believed
+	// about that: secrets could be sealed to another's key.
 	KeyFile string `json:"key_file,omitempty"`
-	// Moved is where a migration has moved everything; nil: it is here.
+	// Moved says where a migration moved everything; nil: it is here.
 	Moved *Destination `json:"moved,omitempty"`
 }
 
-// AddClient adds a client's ClientKey.
+// AddClient adds a client by its ClientKey.
 func (m *Manifest) AddClient(key string) {
 	if !slices.Contains(m.Clients, key) {
 		m.Clients = append(m.Clients, key)
@@ -41,7 +41,7 @@ func (m *Manifest) Add(id string) {
 	}
 }
 
-// AddAll adds what more lists.
+// AddAll adds everything that more lists.
 func (m *Manifest) AddAll(more Manifest) {
 	for _, id := range more.Accounts {
 		m.Add(id)
@@ -54,23 +54,23 @@ func (m *Manifest) AddAll(more Manifest) {
 	}
 }
 
-// Empty reports that nothing is listed.
+// Empty reports whether nothing is listed.
 func (m *Manifest) Empty() bool { return len(m.Accounts)+len(m.Clients) == 0 }
 
-// Remove takes an account out.
+// Remove removes an account from the list.
 func (m *Manifest) Remove(id string) {
 	is := func(x string) bool { return x == id }
 	m.Accounts, m.Removing = slices.DeleteFunc(m.Accounts, is), slices.DeleteFunc(m.Removing, is)
 }
 
-// Bury notes that a person had the account removed.
+// Bury records that a person removed the account.
 func (m *Manifest) Bury(id string) {
 	if !slices.Contains(m.Removing, id) {
 		m.Removing = append(m.Removing, id)
 	}
 }
 
-// parseManifest returns the manifest of a store; any other lists nothing.
+// parseManifest reads the manifest of a store; one of another store counts as empty.
 func parseManifest(s keystore.Secret, store string) Manifest {
 	var m Manifest
 	if json.Unmarshal([]byte(s.Reveal()), &m) != nil || m.Store != store {
@@ -80,19 +80,20 @@ func parseManifest(s keystore.Secret, store string) Manifest {
 	return m
 }
 
-// DropClient takes a client out.
+// DropClient removes a client from the list.
 func (m *Manifest) DropClient(key string) {
 	m.Clients = slices.DeleteFunc(m.Clients, func(x string) bool { return x == key })
 }
 
-// Destination is where a migration moved everything, as the manifest of the keystore
-// that it left says. The index can't be asked for that: it may be one from before.
+// Destination says where a migration moved everything. The manifest of the old keystore
+// says so, because the index may be from before the migration.
 type Destination struct {
 	Keystore keystore.Kind `json:"keystore"`
 	KeyFile  string        `json:"key_file,omitempty"` // of the file keystore
 }
 
-// AddItems adds what these items of the manifest's store are of.
+// AddItems adds the accounts and clients that these items of the manifest's store belong
+// to.
 func (m *Manifest) AddItems(names []string) {
 	for _, name := range names {
 		item, ours := strings.CutPrefix(name, m.Store+"/")

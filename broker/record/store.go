@@ -12,13 +12,13 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// Store is what one keystore has of one folder. Its errors are *fault.Error.
+// Store has the records of one folder in one keystore. Its errors are *fault.Error.
 type Store struct {
 	id   string // the folder's
 	keys keystore.Store
 }
 
-// At returns what keys has of the folder whose store id is given. It asks nothing.
+// At returns the Store of the folder with that store id in keys. It accesses nothing yet.
 func At(id string, keys keystore.Store) *Store { return &Store{id, keys} }
 
 // Kind is the keystore's.
@@ -27,8 +27,8 @@ func (s *Store) Kind() keystore.Kind { return s.keys.Kind() }
 // Backend is the keystore's.
 func (s *Store) Backend() string { return s.keys.Backend() }
 
-// read returns an item. One that is not there, or not whole, is not found, which is the
-// same: whoever was writing it did not finish.
+// read returns an item. One that is missing or incomplete is not found: a write that was
+// cut off counts as not done.
 func (s *Store) read(ctx context.Context, name string) (v keystore.Secret, found bool, err error) {
 	v, err = s.keys.Get(ctx, name)
 	if errors.Is(err, keystore.ErrNotFound) || errors.Is(err, keystore.ErrDamaged) {
@@ -37,7 +37,7 @@ func (s *Store) read(ctx context.Context, name string) (v keystore.Secret, found
 	return v, err == nil, Fault(err)
 }
 
-// write keeps a record as an item.
+// write stores a record as an item.
 func (s *Store) write(ctx context.Context, name string, encode func() (keystore.Secret, error)) error {
 	v, err := encode()
 	if err == nil {
@@ -46,7 +46,7 @@ func (s *Store) write(ctx context.Context, name string, encode func() (keystore.
 	return Fault(err)
 }
 
-// Delete deletes items by their names. Those that are not there are no error.
+// Delete deletes items by their names. A missing item is no error.
 func (s *Store) Delete(ctx context.Context, names ...string) error {
 	for _, name := range names {
 		if err := s.keys.Delete(ctx, name); err != nil {
@@ -56,7 +56,7 @@ func (s *Store) Delete(ctx context.Context, names ...string) error {
 	return nil
 }
 
-// Copy writes an item of from under the same name, and reports whether there is one.
+// Copy copies an item from from, under the same name, and reports whether it exists.
 func (s *Store) Copy(ctx context.Context, from *Store, name string) (found bool, err error) {
 	v, found, err := from.read(ctx, name)
 	if !found || err != nil {
@@ -65,15 +65,15 @@ func (s *Store) Copy(ctx context.Context, from *Store, name string) (found bool,
 	return true, Fault(s.keys.Set(ctx, name, v))
 }
 
-// Has reports whether the item is there, and whole.
+// Has reports whether the item exists and is complete.
 func (s *Store) Has(ctx context.Context, name string) (bool, error) {
 	_, found, err := s.read(ctx, name)
 	return found, err
 }
 
-// Grants reads all four slots and returns the newest record; of two that are equally
-// new, the one in the slot that the index points to. One that is damaged or of another
-// account was not written; one that can't be read now is an error, because it could be
+// Grants reads all four slots and returns the newest record; of two with the same
+// generation, the one in the slot that the index names. A record that is damaged or of
+// another account is skipped. One that can't be read now is an error, because it could be
 // the newest.
 func (s *Store) Grants(ctx context.Context, account, pointed string) (Grants, error) {
 	var found Grants
@@ -92,7 +92,7 @@ func (s *Store) Grants(ctx context.Context, account, pointed string) (Grants, er
 	return found, nil
 }
 
-// Grant reads one slot; nil is what was not written, or is another account's.
+// Grant reads one slot. Nil: there is no record of this account.
 func (s *Store) Grant(ctx context.Context, account, slot string) (*Grant, error) {
 	v, found, err := s.read(ctx, GrantItem(s.id, account, slot))
 	if !found || err != nil {
@@ -113,7 +113,7 @@ func (s *Store) SetGrant(ctx context.Context, slot string, g *Grant) error {
 	return s.write(ctx, GrantItem(s.id, g.Account, slot), g.Encode)
 }
 
-// Access reads one slot; nil is what was not written, or is another account's.
+// Access reads one slot. Nil: there is no record of this account.
 func (s *Store) Access(ctx context.Context, account, slot string) (*Access, error) {
 	v, found, err := s.read(ctx, AccessItem(s.id, account, slot))
 	if !found || err != nil {
@@ -139,8 +139,8 @@ func (s *Store) AccessOf(ctx context.Context, account string, generation int) (a
 	return acc, slot, nil
 }
 
-// LatestAccess finds the newest access record up to a generation: a rotation may have
-// brought a new refresh token and no access token that can be used.
+// LatestAccess finds the newest access record up to a generation. There may be none for the
+// newest grant: a rotation can bring a new refresh token without a usable access token.
 func (s *Store) LatestAccess(ctx context.Context, account string, generation int) (best *Access, err error) {
 	for _, slot := range Slots {
 		r, err := s.Access(ctx, account, slot)
@@ -159,8 +159,9 @@ func (s *Store) SetAccess(ctx context.Context, slot string, acc *Access) error {
 	return s.write(ctx, AccessItem(s.id, acc.Account, slot), acc.Encode)
 }
 
-// Preflight writes an item as big as both records that are to come will be together,
-// judged by g and the access record in a slot, if there is one.
+// Preflight writes an item as big as the two records to come together, to see that the
+// keystore takes them. The size is judged by g and by the access record in a slot, if there
+// is one.
 func (s *Store) Preflight(ctx context.Context, g *Grant, accessSlot string) error {
 	v, err := g.Encode()
 	if err != nil {
@@ -180,9 +181,9 @@ func (s *Store) Preflight(ctx context.Context, g *Grant, accessSlot string) erro
 // ProbePrefix names the probes of folders that have no store yet.
 const ProbePrefix = "probe/"
 
-// Probe writes, reads back and deletes an item that is nobody's. With the probe's lock
-// held it is the same one every time, so that the next probe takes away what a killed
-// one left; else it is one of its own.
+// Probe writes, reads back and deletes an item that belongs to no account. With the probe's
+// lock held it always has the same name, so that the next probe removes what a killed one
+// left behind; without it, a new name.
 func (s *Store) Probe(ctx context.Context, locked bool) error {
 	name := ProbePrefix + index.NewStoreID()
 	if locked {
@@ -191,10 +192,10 @@ func (s *Store) Probe(ctx context.Context, locked bool) error {
 	if err := s.keys.Set(ctx, name, keystore.NewSecret("probe")); err != nil {
 		return Fault(err)
 	}
-	return s.Delete(context.WithoutCancel(ctx), name) // an interrupt leaves none behind
+	return s.Delete(context.WithoutCancel(ctx), name) // an interrupt must not leave the item behind
 }
 
-// Manifest returns the manifest; a missing or damaged one lists nothing.
+// Manifest returns the manifest; a missing or damaged one counts as empty.
 func (s *Store) Manifest(ctx context.Context) (Manifest, error) {
 	v, found, err := s.read(ctx, ManifestItem(s.id))
 	if err != nil || !found {
@@ -203,7 +204,7 @@ func (s *Store) Manifest(ctx context.Context) (Manifest, error) {
 	return parseManifest(v, s.id), nil
 }
 
-// SetManifest replaces the manifest; one that lists nothing is deleted.
+// SetManifest replaces the manifest; an empty one is deleted.
 func (s *Store) SetManifest(ctx context.Context, m Manifest) error {
 	if m.Empty() {
 		return s.Delete(ctx, ManifestItem(s.id))
@@ -214,7 +215,7 @@ func (s *Store) SetManifest(ctx context.Context, m Manifest) error {
 	})
 }
 
-// ClientSecret returns the item of e's client, its zero value where there is none.
+// ClientSecret returns the item of e's client; the zero value if there is none.
 func (s *Store) ClientSecret(ctx context.Context, e oauth.Endpoint) (ClientSecret, error) {
 	v, found, err := s.read(ctx, ClientItem(s.id, ClientKey(e)))
 	if !found || err != nil {
@@ -227,19 +228,19 @@ func (s *Store) ClientSecret(ctx context.Context, e oauth.Endpoint) (ClientSecre
 	return ClientSecret{}, nil
 }
 
-// SetClient keeps what is known of e's client.
+// SetClient stores what is known about e's client.
 func (s *Store) SetClient(ctx context.Context, e oauth.Endpoint, cs ClientSecret) error {
 	cs.V, cs.TokenEndpoint, cs.ClientID, cs.RevocationEndpoint = RecordVersion, e.TokenEndpoint, e.ClientID, e.RevocationEndpoint
 	return s.write(ctx, ClientItem(s.id, ClientKey(e)), func() (keystore.Secret, error) { return encodeRecord(cs) })
 }
 
-// HasClientSecret reports whether e's client has one.
+// HasClientSecret reports whether e's client has a secret in the keystore.
 func (s *Store) HasClientSecret(ctx context.Context, e oauth.Endpoint) (bool, error) {
 	cs, err := s.ClientSecret(ctx, e)
 	return cs.Secret != "", err
 }
 
-// Endpoint completes what g pins with the client's secret.
+// Endpoint returns the endpoint of g, complete with the client's secret.
 func (s *Store) Endpoint(ctx context.Context, g *Grant) (oauth.Endpoint, error) {
 	e := g.Endpoint
 	if !g.ClientSecret {
@@ -257,8 +258,8 @@ func (s *Store) Endpoint(ctx context.Context, g *Grant) (oauth.Endpoint, error) 
 	return e, nil
 }
 
-// CheckRevocation refuses to send a client secret to a revocation endpoint that it was
-// not given for.
+// CheckRevocation refuses to send a client secret to a revocation endpoint that it is not
+// meant for.
 func (s *Store) CheckRevocation(ctx context.Context, g *Grant) error {
 	if !g.ClientSecret {
 		return nil

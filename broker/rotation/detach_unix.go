@@ -8,22 +8,22 @@ import (
 	"syscall"
 )
 
-// startDetached starts cmd in a session of its own, out of reach of the
-// caller's terminal and process group.
+// startDetached starts cmd in a session of its own, so that the caller's terminal and
+// process group can't end it.
 func startDetached(cmd *exec.Cmd) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	return cmd.Start()
 }
 
-// deafen makes this process ignore what usually ends one: hang-ups, interrupts,
-// a reader that went away, and the signals of limits that a write or the processor's
-// time has come to: the write fails, and is tried again.
+// deafen makes this process ignore the signals that usually end one: hang-up, interrupt, a
+// closed pipe, and those of resource limits. A write that fails for such a limit is tried
+// again.
 func deafen() {
 	signal.Ignore(syscall.SIGHUP, syscall.SIGINT, syscall.SIGPIPE, syscall.SIGXFSZ, syscall.SIGXCPU)
 }
 
-// holdFast ignores SIGTERM as well until the returned function is called: for
-// the time in which being ended would cost the grant.
+// holdFast also ignores SIGTERM, until the returned function is called: while the death of
+// this process would lose the login.
 func holdFast() (letGo func()) {
 	signal.Ignore(syscall.SIGTERM)
 	return func() { signal.Reset(syscall.SIGTERM) }

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// startDetached starts cmd without a console, in a process group of its own
-// and, where the job allows it, outside of the caller's job.
+// startDetached starts cmd without a console, in a process group of its own and, if the job
+// allows it, outside of the caller's job.
 func startDetached(cmd *exec.Cmd) error {
 	const flags = windows.DETACHED_PROCESS | windows.CREATE_NEW_PROCESS_GROUP
 	again := *cmd
@@ -23,8 +23,8 @@ func startDetached(cmd *exec.Cmd) error {
 	return err
 }
 
-// deafen: a detached process gets no console events.
+// deafen has nothing to do: a detached process gets no console events.
 func deafen() {}
 
-// holdFast: nothing short of TerminateProcess ends this process.
+// holdFast has nothing to do: only TerminateProcess ends this process.
 func holdFast() (letGo func()) { return func() {} }

@@ -1,36 +1,38 @@
-// Package rotation is the rotator, and who wants one.
+// Package rotation refreshes tokens: the rotator, and the callers that want a refresh.
 //
 // Renew is for a caller that waits for a newer token, Behind for one that doesn't. Main is
-// the rotator. All that it does to a folder is four things, and so narrow is what a
-// pool that several machines share would have to be for it:
+// the rotator. It changes a folder in four steps, and only these:
 //
-//   - claim: an account's rotation lock, with the newest grant (LockAccount, RollForward);
-//   - announce: the intent, before the refresh token leaves (Change, as durable as it gets);
-//   - publish: the new grant and access token (Commit);
-//   - fail: what the failure means for the refresh token (Change).
+//   - claim: take the account's rotation lock and read the newest grant (LockAccount,
+//     RollForward);
+//   - announce: write the intent before the refresh token is sent (Change, synced);
+//   - publish: store the new grant and access token (Commit);
+//   - fail: record what the failure means for the refresh token (Change).
+//
+// A pool that several machines share would have to provide these four.
 //
 // # What always holds
 //
 //   - One refresh token is sent once, and again only as a recorded recovery:
 //     across goroutines, processes, terminals and crashes.
 //   - A rotated grant is durable before anyone sees its access token.
-//   - The caller's death costs nothing, whether its process, its process group,
-//     its terminal or its session dies.
+//   - The caller may die: its process, its process group, its terminal and its session
+//     don't take the rotation with them.
 //   - An account needs a login only when the provider refused for good the very refresh
 //     token that is still the stored one.
 //
 // # Locks
 //
-//   - The gate (<id>.gate) is held by the one caller that wants a rotation, and
-//     passes the herd one by one: who gets it looks at the index and mostly finds
-//     the work done. Losing it is harmless.
+//   - The gate (<id>.gate) is held by the one caller that wants a rotation. The others
+//     wait for it one by one; each looks at the index first and mostly finds the work
+//     done. Losing the gate does no harm.
 //   - The rotation lock (<id>.lock) is held by the rotator, from claim until it has
 //     published or failed.
 //
 // # Rotation
 //
-// The rotator is this program again, as a hidden command in a session of its own; its
-// report pipe is all that ties it to the caller. Under the rotation lock:
+// The rotator is this same program, run as a hidden command in a session of its own. Only
+// its report pipe connects it to the caller. Under the rotation lock:
 //
 //  1. Read the index and all grant slots; roll the index forward to what the
 //     keystore has. Newer than the caller's generation already? Done.

@@ -17,7 +17,7 @@ import (
 	"github.com/authferry/authferry/broker/record"
 )
 
-// exchange is one request with one refresh token, and what comes of it.
+// exchange is one request with one refresh token, and what follows from it.
 type exchange struct {
 	*folder.Opened
 	spare    *reserve
@@ -26,20 +26,20 @@ type exchange struct {
 	endpoint oauth.Endpoint
 	wish     Wish
 
-	slot       string // where the new grant goes
+	slot       string // where the new grant is stored
 	generation int
 	sentAt     time.Time // zero: nothing was sent
 	sentBoot   record.Boot
-	unknown    bool          // sent, and what became of it is not known
-	restored   *record.Grant // is stored again, in place of a salvaged one that was refused
+	unknown    bool          // sent, with an unknown outcome
+	restored   *record.Grant // stored again in place of a salvaged one that was refused
 }
 
 func (e *exchange) run(ctx context.Context, l *folder.Rotation) error {
 	e.slot = index.FreeSlot(*e.account, index.GrantRecord)
 	e.generation = record.NextGeneration(e.account, e.grant)
 	l.SetHolder(folder.Requesting)
-	// 4. and 5. The intent is durable before the first byte of the token leaves. How
-	// long the provider may take is the client's, whatever the caller's patience.
+	// Steps 4 and 5. The intent is durable before the first byte of the token is sent. The
+	// time limit is the HTTP client's, however long the caller waits.
 	tok, err := e.Client.Refresh(ctx, e.endpoint, e.grant.RefreshToken, func() error { return e.announce(ctx, l) })
 	folder.Reached("K11")
 	e.spare.release()
@@ -49,14 +49,14 @@ func (e *exchange) run(ctx context.Context, l *folder.Rotation) error {
 	return e.publish(ctx, l, tok, err)
 }
 
-// announce says in the index that the refresh token leaves now. It runs inside the
-// request, when the connection stands and nothing of the body is sent.
+// announce records in the index that the refresh token is about to be sent. It runs inside
+// the request, when the connection is open and nothing of the body has been sent.
 func (e *exchange) announce(ctx context.Context, l *folder.Rotation) error {
 	folder.Reached("K5")
 	e.spare.stockUp()
 	now := time.Now()
 	fp := record.Fingerprint(e.grant.RefreshToken)
-	var lost error // the lock; somebody else may have taken another one of its name
+	var lost error // the lock's file may have been replaced, and another process may hold the new one
 	err := e.Change(ctx, index.Durable, e.account.ID, func(_ *index.Index, a *index.Account) {
 		if lost = l.Confirm(); lost == nil && a.UnderWay() != nil {
 			lost = lock.ErrLost
@@ -89,17 +89,17 @@ func (e *exchange) announce(ctx context.Context, l *folder.Rotation) error {
 		return err
 	}
 	e.sentAt, e.sentBoot = now, record.BootNow()
-	// What its caller would wait for is no measure for what comes now.
+	// From here on the caller's time limits don't apply.
 	e.KeychainTimeout = max(e.KeychainTimeout, folder.LongestWrite)
 	e.LockTimeout = max(e.LockTimeout, 30*time.Second)
 	folder.Reached("K7")
 	return nil
 }
 
-// publish is step 6: the grant before anything else, then the access token, then
-// the index. Whatever refuses is asked again for as long as folder.StorePatience:
-// these tokens exist nowhere else. badToken: the access token is unusable, but
-// the refresh token that came with it counts.
+// publish is step 6: the grant first, then the access token, then the index. If something
+// refuses, it is tried again for folder.StorePatience, because these tokens exist nowhere
+// else. badToken: the access token is unusable, but the refresh token that came with it is
+// good.
 func (e *exchange) publish(ctx context.Context, l *folder.Rotation, tok *oauth.Token, badToken error) error {
 	next := *e.grant
 	next.Generation = e.generation
@@ -118,8 +118,8 @@ func (e *exchange) publish(ctx context.Context, l *folder.Rotation, tok *oauth.T
 	if badToken == nil {
 		acc = record.NewAccess(&next, tok)
 	}
-	// Nothing comes between the answer and the write; only a keystore that takes
-	// its time is worth telling about.
+	// Nothing comes between the answer and the write. Only a slow keystore is worth a
+	// progress message.
 	slow := time.AfterFunc(200*time.Millisecond, func() { l.SetHolder(folder.Storing) })
 	defer slow.Stop()
 	_, err := e.Commit(ctx, l, folder.Login{Slot: e.slot, Grant: &next, Access: acc, Patience: folder.Patience{Deadline: time.Now().Add(folder.StorePatience)},
@@ -141,11 +141,11 @@ func (e *exchange) publish(ctx context.Context, l *folder.Rotation, tok *oauth.T
 	return err
 }
 
-// fail is step 7: what the failure means for the refresh token.
+// fail is step 7: it records what the failure means for the refresh token.
 func (e *exchange) fail(ctx context.Context, l *folder.Rotation, cause error) error {
 	if e.sentAt.IsZero() {
 		if be, ok := errors.AsType[*fault.Error](cause); ok {
-			return be // the index could not take the intent: nothing was sent
+			return be // the intent could not be written, so nothing was sent
 		}
 	}
 	oe, ok := errors.AsType[*oauth.Error](cause)
@@ -154,7 +154,7 @@ func (e *exchange) fail(ctx context.Context, l *folder.Rotation, cause error) er
 	}
 	fp := record.Fingerprint(e.grant.RefreshToken)
 	if oe.Class == oauth.Dead {
-		// Definitive only for the refresh token that is stored now.
+		// A refusal is final only for the refresh token that is still the stored one.
 		stored, err := e.Grants(ctx, e.account.ID)
 		if err != nil {
 			return err
@@ -197,13 +197,13 @@ func (e *exchange) fail(ctx context.Context, l *folder.Rotation, cause error) er
 	return refused
 }
 
-// dropIntent forgets this exchange's intent: it spent nothing. The ones before it
-// stay; what became of those is as unknown as it was.
+// dropIntent removes this exchange's intent, because nothing was spent. Earlier intents
+// stay: their outcome is still unknown.
 func (e *exchange) dropIntent(a *index.Account) {
 	a.Intents = slices.DeleteFunc(a.Intents, func(in index.Intent) bool { return in.Slot == e.slot && in.Generation == e.generation })
 }
 
-// giveUp notes in this exchange's intent that nobody waits for the answer any more.
+// giveUp records in this exchange's intent that nobody waits for the answer any more.
 func (e *exchange) giveUp(a *index.Account) {
 	for i := range a.Intents {
 		if in := &a.Intents[i]; in.Slot == e.slot && in.Generation == e.generation {
@@ -212,9 +212,9 @@ func (e *exchange) giveUp(a *index.Account) {
 	}
 }
 
-// lookForAll looks whether the access token is over, and notes it in the failure
-// that is recorded by now, so that not everyone in the herd that is about to hear
-// of it asks the keystore. Where that can't be told, everyone does.
+// lookForAll checks whether the access token has expired and records that with the failure,
+// so that the callers that are waiting need not each ask the keystore. If it can't be told,
+// each of them looks.
 func (e *exchange) lookForAll(ctx context.Context) {
 	if !pool.SeemsOver(e.account, time.Now()) {
 		return

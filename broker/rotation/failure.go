@@ -11,7 +11,7 @@ import (
 	"github.com/authferry/authferry/broker/pool"
 )
 
-// Failure classes, as the index records them.
+// Classes of failure, as the index records them.
 const (
 	classUnsent        = string(oauth.Unsent)
 	classUnknown       = string(oauth.Unknown)
@@ -19,7 +19,7 @@ const (
 	classRefused       = string(oauth.Refused)
 )
 
-// FailureError tells of the recorded failure of a's last rotation.
+// FailureError makes an error of the recorded failure of a's last rotation.
 func FailureError(a *index.Account) *fault.Error {
 	code := fault.ProviderRefused
 	if a.Failure.Class == classUnsent || a.Failure.Class == classUnknown {
@@ -38,8 +38,8 @@ func FailureError(a *index.Account) *fault.Error {
 	return e
 }
 
-// nextFailure records why a rotation failed and when the next may try: 1, 2,
-// 4 … 60 s with full jitter, or what the provider asked for.
+// nextFailure records why a rotation failed and when the next one may be tried: after 1, 2,
+// 4 … 60 s with full jitter, or when the provider asked for it.
 func nextFailure(last *index.Failure, cause error, now time.Time) *index.Failure {
 	f := &index.Failure{Count: 1, Message: cause.Error(), At: now.UTC(), Since: now.UTC()}
 	if last != nil {

@@ -10,8 +10,8 @@ import (
 	"github.com/authferry/authferry/broker/record"
 )
 
-// home stores new tokens once more where the folder was when the rotation began, if one
-// that was put back from a copy is there by now: what that has is spent.
+// home also stores the new tokens in the folder's old place, if a copy was put back there
+// while the rotation ran: the refresh token in that copy is spent.
 func (e *exchange) home(ctx context.Context, next *record.Grant, acc *record.Access) error {
 	if e.File().Home() == e.File().Dir() {
 		return nil
@@ -29,7 +29,7 @@ func (e *exchange) home(ctx context.Context, next *record.Grant, acc *record.Acc
 	}
 	a := idx.Account(e.account.ID)
 	if idx.Store != e.Index.Store || a == nil {
-		return nil // some other folder
+		return nil // another folder
 	}
 	l, err := f.TryLock(lock.Rotation(a.ID))
 	if err != nil {

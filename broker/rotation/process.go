@@ -16,11 +16,11 @@ import (
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/humantime"
 )
 
-// start starts a rotator and waits for its report, at most as long as the
-// caller waits for a provider; the rotator goes on without it. A nil report
-// means that the rotator died.
+// start starts a rotator and waits for its report, no longer than the caller waits for a
+// provider; the rotator goes on after that. A nil report means that the rotator died.
 func start(ctx context.Context, f *folder.Folder, a *index.Account, w Wish) (*report, error) {
 	cmd, err := process(f, a.ID, w)
 	if err != nil {
@@ -67,19 +67,20 @@ func start(ctx context.Context, f *folder.Folder, a *index.Account, w Wish) (*re
 	}
 }
 
-// TooSlow says what the rotator is still busy with.
+// TooSlow is the error for a caller that has waited long enough: it says what the rotator
+// is still doing.
 func TooSlow(f *folder.Folder, id string) error {
 	h, _ := f.Holder(lock.Rotation(id))
 	if h.State == folder.Storing {
 		return fault.Errorf(fault.KeystoreTimeout, "new tokens are there, but the keystore has not taken them yet; process %d goes on trying", h.PID).
 			Try(fault.Remedy{Do: fault.ShowKeystore})
 	}
-	e := fault.Errorf(fault.ProviderUnreachable, "the provider did not answer within %v; the refresh goes on in the background and its result is kept", f.HTTPTimeout)
+	e := fault.Errorf(fault.ProviderUnreachable, "the provider did not answer within %s; the refresh goes on in the background and its result is kept", humantime.Span(f.HTTPTimeout))
 	return e.Try(fault.Remedy{Do: fault.WithVariable, Name: "AUTHFERRY_HTTP_TIMEOUT", Value: "2m"})
 }
 
-// process is this same binary in a session of its own: the death of the
-// caller, of its process group or of its terminal must not cost a grant.
+// process is this program in a session of its own: the death of the caller, its process
+// group or its terminal must not lose the login.
 func process(f *folder.Folder, id string, w Wish) (*exec.Cmd, error) {
 	self := f.Self
 	if self == "" {
@@ -102,7 +103,7 @@ func process(f *folder.Folder, id string, w Wish) (*exec.Cmd, error) {
 	if w.Now {
 		args = append(args, "--now")
 	}
-	// No context: it is to outlive the caller.
+	// No context: it has to outlive the caller.
 	cmd := exec.CommandContext(context.Background(), self) // #nosec G204 -- this program itself
 	cmd.Args = args
 	cmd.Dir = f.Dir
@@ -118,7 +119,7 @@ func process(f *folder.Folder, id string, w Wish) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-// busyWith says what the rotator of a is busy with.
+// busyWith says what the rotator of a is doing.
 func busyWith(f *folder.Folder, a *index.Account) func() string {
 	path := lock.Rotation(a.ID).In(f.File().Dir())
 	return func() string {

@@ -11,37 +11,38 @@ import (
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
+	"github.com/authferry/authferry/humantime"
 )
 
 // Wish is one caller's wish for a newer token of an account.
 type Wish struct {
-	Beyond     int  // rotate unless the stored generation is already higher
-	Rejected   bool // because the API refused the token of that generation
-	Background bool // leave at once if another rotator is at work
+	Beyond     int  // rotate unless the stored generation is higher already
+	Rejected   bool // the API refused the token of that generation
+	Background bool // return at once if another rotator is running
 
-	// Person: somebody asks for it, who may always try again: a back-off of our own
-	// does not count. Now: nor does one that the provider asked for, once in forcedEvery.
-	// A failure after Since is adopted: it came while this one was waited for.
+	// Person: a person asks, so a back-off of our own doesn't apply. Now: one that the
+	// provider asked for doesn't either, once in forcedEvery. A failure after Since is
+	// adopted, because it happened while this caller waited.
 	Person, Now bool
 	Since       time.Time
 }
 
-// forcedEvery is how often a person may have a refresh of an account sent whatever the
-// provider asked for.
+// forcedEvery is how often a person may force a refresh of an account although the provider
+// asked to wait.
 const forcedEvery = 30 * time.Second
 
-// setsAside reports that w sets aside the back-off after f.
+// setsAside reports whether w ignores the back-off after f.
 func (w Wish) setsAside(f *index.Failure) bool {
 	return (w.Now || w.Person && !f.Stated) && !f.At.After(w.Since)
 }
 
-// rejectedEvery is how often a refused token may force a refresh of an account:
-// an API that refuses everything must not become a storm at the token endpoint.
+// rejectedEvery is how often a refused token may cause a refresh of an account. An API that
+// refuses everything must not flood the token endpoint.
 const rejectedEvery = 30 * time.Second
 
-// Renew returns when the account's generation is beyond w.Beyond, or with the
-// reason why it is not. Only the process that holds the gate starts a rotator;
-// everybody else waits for the gate and adopts what came of it.
+// Renew returns once the account's generation is above w.Beyond, or with the reason why it
+// is not. Only the holder of the gate starts a rotator; the others wait for the gate and
+// adopt the result.
 func Renew(ctx context.Context, f *folder.Folder, a *index.Account, w Wish) error {
 	f.Waiting()
 	gate, err := f.Lock(ctx, lock.Gate(a.ID))
@@ -51,14 +52,14 @@ func Renew(ctx context.Context, f *folder.Folder, a *index.Account, w Wish) erro
 	case fault.CodeOf(err) != fault.LockTimeout:
 		return err
 	default:
-		// Held by somebody who is stopped, say. The gate only spares work; if
-		// nobody rotates, it is in nobody's way.
+		// Its holder may be stopped. The gate only saves work: if nobody rotates, go on
+		// without it.
 		if f.Rotating(a.ID) {
 			return err
 		}
 	}
-	// A rotator that is killed is started again once: what it left behind is
-	// what the next one recovers from.
+	// A rotator that was killed is started again once: it recovers from what the first
+	// left.
 	for try := 0; ; try++ {
 		settled, err := settled(ctx, f, a.ID, w)
 		if settled || err != nil {
@@ -77,9 +78,9 @@ func Renew(ctx context.Context, f *folder.Folder, a *index.Account, w Wish) erro
 	}
 }
 
-// settled reports that no request is needed (the generation is there) or allowed
-// (back-off, dead mark), judged by the index: it is asked under the gate, where a
-// herd passes one by one. Only that a login is needed is not taken from the index.
+// settled reports whether no request is needed (the generation is there) or none is allowed
+// (back-off, dead mark), by the index. It is called under the gate, where many callers come
+// one by one. The index alone is not believed when it says that a login is needed.
 func settled(ctx context.Context, f *folder.Folder, id string, w Wish) (bool, error) {
 	idx, err := f.Read()
 	if err != nil {
@@ -95,16 +96,16 @@ func settled(ctx context.Context, f *folder.Folder, id string, w Wish) (bool, er
 	err = Refusal(a, w, time.Now())
 	switch {
 	case fault.CodeOf(err) == fault.LoginNeeded && outdated(ctx, f, idx, a):
-		return false, nil // the rotator rolls the index forward
+		return false, nil // the rotator brings the index up to date
 	case err != nil && w.Rejected && a.Failure == nil && f.Rotating(a.ID):
-		return false, nil // a caller that was killed left it behind; the next rotator waits for it
+		return false, nil // left by a killed caller; the next rotator deals with it
 	}
 	return false, err
 }
 
-// outdated reports that the login which the index knows to be dead, or to have no
-// refresh token, is not the one that is stored: a renewal was cut off before its
-// commit, or the index came from a backup.
+// outdated reports whether the stored login is not the one that the index takes for dead or
+// for one without a refresh token: a renewal was cut off before its commit, or the index
+// comes from a backup.
 func outdated(ctx context.Context, f *folder.Folder, idx *index.Index, a *index.Account) bool {
 	if a.Dead != a.Fingerprint && !pool.RejectedForGood(a) {
 		return false
@@ -117,9 +118,9 @@ func outdated(ctx context.Context, f *folder.Folder, idx *index.Index, a *index.
 	return err == nil && stored.Best != nil && (record.Fingerprint(stored.Best.Secret()) != a.Fingerprint || stored.Best.TokenFingerprint != a.TokenFingerprint)
 }
 
-// Revive looks whether a login of the selection is outdated, and has that rolled
-// forward, which is done even if the refresh then fails. It is asked when all of them
-// seem to be dead.
+// Revive checks whether a login of the selection is outdated and, if so, has the index
+// brought up to date, which happens even if the refresh then fails. It is called when all
+// of them seem dead.
 func Revive(ctx context.Context, f *folder.Folder, idx *index.Index, sel pool.Selected) (revived bool) {
 	for _, a := range sel.Members(idx) {
 		if !a.Disabled && outdated(ctx, f, idx, a) {
@@ -130,13 +131,13 @@ func Revive(ctx context.Context, f *folder.Folder, idx *index.Index, sel pool.Se
 	return false
 }
 
-// Refusal is the reason why a rotation of a may not be tried now, or nil.
+// Refusal returns the reason why a may not be rotated now, or nil.
 func Refusal(a *index.Account, w Wish, now time.Time) error {
 	switch {
 	case a.Fingerprint == "" || a.Fingerprint == a.Dead:
 		return pool.LoginNeeded(a)
 	case w.Now && now.Sub(a.ForcedAt).Abs() < forcedEvery && !(a.Failure != nil && a.Failure.At.After(w.Since)):
-		e := fault.Errorf(fault.ProviderRefused, "account %s: --now sent a refresh %v ago; the next one waits", fault.Quote(a.Label), now.Sub(a.ForcedAt).Abs().Round(time.Second))
+		e := fault.Errorf(fault.ProviderRefused, "account %s: --now sent a refresh %s; the next one waits", fault.Quote(a.Label), humantime.Relative(a.ForcedAt, now))
 		e.RetryAt = a.ForcedAt.Add(forcedEvery)
 		return e
 	case pool.BackingOff(a, now) && !w.setsAside(a.Failure):
@@ -149,16 +150,15 @@ func Refusal(a *index.Account, w Wish, now time.Time) error {
 	return nil
 }
 
-// Behind starts a rotation that nobody waits for, unless one is under
-// way, was started a moment ago, or is not allowed now. Nothing that goes wrong
-// here is the caller's concern: it has a valid token.
+// Behind starts a rotation that nobody waits for, unless one is running, was started just
+// now, or is not allowed. Its failures are not the caller's concern, who has a valid token.
 func Behind(f *folder.Folder, a *index.Account) {
 	now := time.Now()
 	if Refusal(a, Wish{}, now) != nil || a.UnderWay() != nil {
 		return
 	}
 	if n := len(a.Intents); n > 0 && now.Sub(a.Intents[n-1].StartedAt) > recoveryWindow {
-		return // outcome unknown and past every grace: probe it when it is needed
+		return // the outcome is unknown, and any grace is over: wait until a token is needed
 	}
 	const justStarted = 2 * time.Second
 	h, err := f.Holder(lock.Gate(a.ID))
@@ -181,10 +181,10 @@ func Behind(f *folder.Folder, a *index.Account) {
 	}
 }
 
-// stateBehind is what the gate's holder says it is doing.
+// stateBehind is what the holder of the gate is shown to be doing.
 const stateBehind = "refreshing in the background"
 
-// Refresh is Renew for a person, and returns the account as it then is.
+// Refresh is Renew for a person. It returns the account as it is afterwards.
 func Refresh(ctx context.Context, f *folder.Folder, a *index.Account, w Wish) (*index.Account, error) {
 	w.Beyond = a.Generation
 	err := Renew(ctx, f, a, w)

@@ -7,8 +7,8 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 )
 
-// report is what a rotator tells the process that waits for it: one line of
-// JSON, without a secret. The tokens themselves go by the keystore.
+// report is what a rotator tells the process that waits for it: one line of JSON without
+// secrets. The tokens go through the keystore.
 type report struct {
 	Error *reportError `json:"error,omitempty"`
 }

@@ -7,29 +7,30 @@ import (
 )
 
 // reserve is what a rotator sets aside before it sends a refresh token, so that it can
-// keep what comes although the system gives it nothing more by then. A nil reserve, of
-// one that has no process of its own, does nothing.
+// store the answer even if the system refuses it anything more by then. A nil reserve, of a
+// rotation without a process of its own, does nothing.
 type reserve struct {
 	files   spares
 	stocked bool
 }
 
-// stockUp takes the memory and the threads that are needed: where the system refuses
-// them (ulimit -v, -d or -u), Go ends the process. What is taken is free again at once,
-// and stays this process's own; the garbage collector, which would need more, rests from
-// then on. Nearly all of it is never touched, so that no other process has less.
+// stockUp allocates the memory and threads that will be needed. Where the system refuses
+// them (ulimit -v, -d or -u), Go ends the process, and here nothing is sent yet. The memory
+// is freed again at once but stays with this process. The garbage collector, which would
+// need more, is off from then on. Nearly all of it is never touched, so other processes
+// don't have less.
 func (r *reserve) stockUp() {
 	if r == nil || r.stocked {
 		return
 	}
 	r.stocked = true
-	runtime.GOMAXPROCS(1) // each would have a stock of its own
+	runtime.GOMAXPROCS(1) // each would have its own cache
 	debug.SetGCPercent(-1)
 	const blocks, block = 256, 64 << 10
 	for range blocks {
 		runtime.KeepAlive(make([]byte, block))
 	}
-	for range 3 { // what a collection itself needs comes free with the next but one
+	for range 3 { // what a collection needs itself is freed with the next but one
 		useSizes()
 		runtime.GC()
 	}
@@ -37,7 +38,7 @@ func (r *reserve) stockUp() {
 	beginChunk()
 }
 
-// useSizes has the runtime get what it keeps its books with for each size of object.
+// useSizes makes the runtime allocate its records for each size of object.
 func useSizes() {
 	var held []any
 	for size := 8; size <= 32<<10; size += max(8, size/16) {
@@ -48,8 +49,8 @@ func useSizes() {
 	runtime.KeepAlive(held)
 }
 
-// beginChunk has the runtime begin a new one of the chunks of 256 kB in which it has
-// what it never gives back: by records of what is to be closed, until there is one.
+// beginChunk makes the runtime start a new 256 kB chunk of the memory that it never gives
+// back, by registering finalizers until there is one.
 func beginChunk() {
 	chunks := func() uint64 {
 		var m runtime.MemStats
@@ -70,7 +71,7 @@ func beginChunk() {
 	}
 }
 
-// makeThreads has the runtime start more threads than ever block at once. They stay.
+// makeThreads makes the runtime start more threads than ever block at once. They stay.
 func makeThreads() {
 	const threads = 12
 	var ready, done sync.WaitGroup
@@ -78,7 +79,7 @@ func makeThreads() {
 	for range threads {
 		ready.Add(1)
 		done.Go(func() {
-			runtime.LockOSThread() // so that each has one of its own
+			runtime.LockOSThread() // each with a thread of its own
 			defer runtime.UnlockOSThread()
 			ready.Done()
 			<-leave

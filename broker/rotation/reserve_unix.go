@@ -8,14 +8,14 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 )
 
-// spareFiles is how many files are open at once, at most, while new tokens are kept.
+// spareFiles is the most files that are open at once while new tokens are stored.
 const spareFiles = 4
 
 // spares are open files, to be closed when others are needed.
 type spares []int
 
-// newReserve opens spare files. It comes first of all: the numbers that are the lowest
-// can be had again, whatever the limit is by then.
+// newReserve opens the spare files. It comes first of all, because the lowest descriptors
+// can be used again whatever the limit is by then.
 func newReserve() (*reserve, error) {
 	r := &reserve{}
 	for range spareFiles {
@@ -29,7 +29,7 @@ func newReserve() (*reserve, error) {
 	return r, nil
 }
 
-// release lets others open as many files as were set aside.
+// release closes the spare files, so that as many others can be opened.
 func (r *reserve) release() {
 	if r == nil {
 		return

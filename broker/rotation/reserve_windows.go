@@ -1,6 +1,6 @@
 package rotation
 
-// spares are none: there is no such limit.
+// spares are empty: Windows has no such limit.
 type spares struct{}
 
 func newReserve() (*reserve, error) { return &reserve{files: spares{}}, nil }

@@ -14,21 +14,21 @@ import (
 )
 
 const (
-	// recoveryWindow is how long after a send with unknown outcome the same
-	// refresh token may be sent again at once: servers with a grace period
-	// grant 30 s (RFC 9700 §4.14.2 leaves it to them).
+	// recoveryWindow is how long after a send with unknown outcome the same refresh token
+	// may be sent again at once. Servers with a grace period allow 30 s (RFC 9700 §4.14.2
+	// leaves it to them).
 	recoveryWindow = 25 * time.Second
-	// lookPatience is how long callers who will hear of a failure wait for a look
-	// into the keystore that only spares them theirs.
+	// lookPatience limits how long waiting callers are delayed by lookForAll, which only
+	// saves them work.
 	lookPatience = 2 * time.Second
 )
 
-// Command is the hidden command that this program runs itself with.
+// Command is the hidden command by which this program runs itself as a rotator.
 const Command = "rotate"
 
-// Main is that command: it makes the generation of account id greater than w.Beyond, as
-// Rotate does, and writes one line about the outcome to out. It must have a process
-// of its own, started by Renew or Behind: it ignores the signals that end one.
+// Main is that command. It raises the generation of account id above w.Beyond, as Rotate
+// does, and writes one line about the result to out. It ignores the signals that end a
+// process, so it must have a process of its own, started by Renew or Behind.
 func Main(ctx context.Context, f *folder.Folder, id string, w Wish, out io.Writer) error {
 	deafen()
 	spare, err := newReserve()
@@ -37,12 +37,12 @@ func Main(ctx context.Context, f *folder.Folder, id string, w Wish, out io.Write
 		w.Since = time.Now()
 		err = rotate(ctx, f, spare, id, w)
 	}
-	// Whoever waited may be gone; the outcome is stored all the same.
+	// The caller may be gone. The result is stored all the same.
 	_ = json.NewEncoder(out).Encode(newReport(err))
 	return err
 }
 
-// Rotate is the rotation in this process, whose death may cost the login. Its errors are
+// Rotate rotates in this process, whose death may cost the login. Its errors are
 // *fault.Error.
 func Rotate(ctx context.Context, f *folder.Folder, id string, w Wish) error {
 	return rotate(ctx, f, nil, id, w)
@@ -55,7 +55,7 @@ func rotate(ctx context.Context, f *folder.Folder, spare *reserve, id string, w 
 	}
 	defer release()
 	for range 2 {
-		// Nothing was sent: whoever came meanwhile is waited for.
+		// Nothing was sent, so wait for whoever came in between.
 		if err := rotateOnce(ctx, held, spare, id, w); !errors.Is(err, lock.ErrLost) {
 			return err
 		}
@@ -83,8 +83,8 @@ func rotateOnce(ctx context.Context, f *folder.Folder, spare *reserve, id string
 	return e.finish(ctx, l)
 }
 
-// claim is steps 1 to 3 of the rotation, under the account's rotation lock. Without an
-// error, nil means that the generation is there already.
+// claim is steps 1 to 3 of the rotation, under the account's rotation lock. Nil without an
+// error means that the generation is there already.
 func claim(ctx context.Context, f *folder.Folder, l *folder.Rotation, w Wish) (*exchange, error) {
 	idx, err := f.Read()
 	if err != nil {
@@ -98,7 +98,7 @@ func claim(ctx context.Context, f *folder.Folder, l *folder.Rotation, w Wish) (*
 	if err != nil {
 		return nil, err
 	}
-	// 1. The keystore is the truth, the index a pointer to it.
+	// Step 1. The keystore is the truth, the index only points to it.
 	stored, err := o.Grants(ctx, a.ID)
 	if err != nil {
 		return nil, err
@@ -116,7 +116,7 @@ func claim(ctx context.Context, f *folder.Folder, l *folder.Rotation, w Wish) (*
 	if a.Generation > w.Beyond && a.AccessSlot != "" {
 		return nil, nil
 	}
-	// 2. Not now, or never again with this refresh token?
+	// Step 2. Is a request allowed now, with this refresh token?
 	if err := Refusal(a, w, time.Now()); err != nil {
 		return nil, err
 	}
@@ -124,7 +124,7 @@ func claim(ctx context.Context, f *folder.Folder, l *folder.Rotation, w Wish) (*
 	if err != nil {
 		return nil, err
 	}
-	// 3. Preflight: a keystore that refuses now ends it here, nothing spent.
+	// Step 3. If the keystore refuses now, nothing is spent.
 	if err := o.Store.Preflight(ctx, stored.Best, a.AccessSlot); err != nil {
 		return nil, err
 	}
@@ -132,7 +132,7 @@ func claim(ctx context.Context, f *folder.Folder, l *folder.Rotation, w Wish) (*
 	return &exchange{Opened: o, account: a, grant: stored.Best, endpoint: endpoint, wish: w}, nil
 }
 
-// finish sends what was claimed, and after an outcome that is not known once more.
+// finish sends what was claimed, and once more after an unknown outcome.
 func (e *exchange) finish(ctx context.Context, l *folder.Rotation) error {
 	letGo := holdFast()
 	defer letGo()
@@ -152,8 +152,7 @@ func (e *exchange) finish(ctx context.Context, l *folder.Rotation) error {
 			}
 			return err
 		}
-		// One recovery at once, recorded in the intent, within the grace that
-		// servers grant.
+		// One recovery at once, recorded in the intent, within the servers' grace.
 		idx, err := e.Read()
 		if err != nil {
 			return err

@@ -8,11 +8,10 @@ import (
 	"github.com/authferry/authferry/broker/record"
 )
 
-// restore stores the grant before a salvaged one again, as the newest, because the
-// provider refused the salvaged refresh token: what was found in its answer may not
-// have been one. So the one before has one more try, by the rules of any other, and a
-// process that is killed meanwhile leaves it for the next. It returns false where
-// that grant is gone.
+// restore stores the grant before a salvaged one again, as the newest, because the provider
+// refused the salvaged refresh token: what was found in its answer may not have been one.
+// The grant before it is tried once more, by the usual rules. If this process is killed
+// meanwhile, the next one goes on from there. False: that grant is gone.
 func (e *exchange) restore(ctx context.Context, l *folder.Rotation) (bool, error) {
 	before, err := e.before(ctx)
 	if before == nil || err != nil {
@@ -29,7 +28,7 @@ func (e *exchange) restore(ctx context.Context, l *folder.Rotation) (bool, error
 	return true, nil
 }
 
-// before finds the grant whose place e's took; nil: it is gone.
+// before finds the grant that e's replaced; nil: it is gone.
 func (e *exchange) before(ctx context.Context) (*record.Grant, error) {
 	if len(e.grant.Spent) == 0 {
 		return nil, nil

@@ -19,17 +19,17 @@ import (
 	"github.com/authferry/authferry/broker/takeover/source"
 )
 
-// Run keeps the logins of another program's file as accounts, and unless
-// they are to be kept there takes them out of it: each is stored, read back and
-// in the index before the file, if it is still what was read, loses it. So a
-// login is always in one place at least, whatever instant this process dies at,
-// and doing it again goes on where it stopped. Nothing is refreshed.
+// Run stores the logins of another program's file as accounts and removes them from the
+// file, unless they are to be kept there. Each login is stored, read back and in the index
+// before the entry is removed, and only if the file has not changed. So at every instant a
+// login is in at least one place, and running it again continues where it stopped. Nothing
+// is refreshed.
 //
-// Where the file can't lose an entry after all, both programs have that login,
-// and Warn is told. Errors: as from Plan; Fenced where another import took
-// an entry at the same moment, so that two stores have that login; Usage where a login could not
-// be refreshed here and there is no other; those of Add. What was taken before an
-// error stays taken, and is in the Outcome that comes with it.
+// If an entry can't be removed after all, both programs have that login, and Warn is
+// called. Errors: as from Plan; Fenced if another import took an entry at the same moment,
+// so that two stores have its login; Usage if a login could not be refreshed here and there
+// is no other one; and those of Add. What was taken before an error stays taken, and is in
+// the Outcome returned with it.
 func Run(ctx context.Context, f *folder.Folder, req Request) (*Outcome, error) {
 	t, err := newTakeover(ctx, f, req, false)
 	if err != nil {
@@ -52,7 +52,7 @@ func Run(ctx context.Context, f *folder.Folder, req Request) (*Outcome, error) {
 		return nil, err
 	}
 	defer lock.Release()
-	// Another process may have taken them while this one waited.
+	// Another process may have taken them while this one waited for the lock.
 	if t, err = newTakeover(ctx, f, req, false); err != nil {
 		return nil, err
 	}
@@ -65,12 +65,12 @@ func Run(ctx context.Context, f *folder.Folder, req Request) (*Outcome, error) {
 	return t.do(ctx)
 }
 
-// busy reports that there is something to do.
+// busy reports whether there is anything to do.
 func (t *takeover) busy() bool {
 	return slices.ContainsFunc(t.candidates, func(c *candidate) bool { return c.reason == "" || c.held != "" || c.twin })
 }
 
-// refusal is the error where nothing is left but logins that can't live here.
+// refusal is the error if only logins are left that could not be refreshed here.
 func (t *takeover) refusal() error {
 	var refused *candidate
 	for _, c := range t.candidates {
@@ -100,7 +100,7 @@ func (t *takeover) do(ctx context.Context) (*Outcome, error) {
 		if c.reason != "" {
 			continue
 		}
-		// From here on an interrupt waits: it would leave the login half taken.
+		// From here on an interrupt waits, because it would leave the login half taken.
 		a, err := t.keep(context.WithoutCancel(ctx), c)
 		if errors.Is(err, account.ErrSameIdentity) || fault.CodeOf(err) == fault.LabelTaken {
 			o.Skipped = append(o.Skipped, Skipped{Skipped: source.Skipped{Entry: c.login.Entry, Reason: err.Error()}})
@@ -129,7 +129,7 @@ func (t *takeover) do(ctx context.Context) (*Outcome, error) {
 	return o, failed
 }
 
-// keep makes the account, or gives the one that has a part of the login the rest.
+// keep makes the account, or adds the missing part to the one that has a part of the login.
 func (t *takeover) keep(ctx context.Context, c *candidate) (*index.Account, error) {
 	if c.whole != "" {
 		return account.Replace(ctx, t.Folder, c.whole, c.n)
@@ -137,8 +137,8 @@ func (t *takeover) keep(ctx context.Context, c *candidate) (*index.Account, erro
 	return account.Adopt(ctx, t.Folder, c.n)
 }
 
-// carryOver makes current what was current there, and takes over that accounts
-// were not to be changed, where nothing here is older than this import.
+// carryOver makes current what was current in the other program, and turns off failover if
+// it was off there, unless an account here is older than this import.
 func (t *takeover) carryOver(ctx context.Context, o *Outcome) error {
 	if len(o.Accounts) == 0 {
 		return nil
@@ -172,7 +172,7 @@ func onOff(on bool) string {
 	return "off"
 }
 
-// release takes out of the file what the keystore demonstrably has.
+// release removes from the file what the keystore is proven to have.
 func (t *takeover) release(ctx context.Context, o *Outcome) error {
 	var going []source.Login
 	var ids []string
@@ -212,8 +212,8 @@ func (t *takeover) release(ctx context.Context, o *Outcome) error {
 	return t.share(ctx, ids, "")
 }
 
-// gone are those of the accounts whose entry somebody else took out of the file
-// since it was read.
+// gone lists those accounts whose entry was removed from the file by another process since
+// it was read.
 func (t *takeover) gone(ctx context.Context, ids []string) (gone []string) {
 	now, err := openFile(ctx, t.Folder, t.req)
 	if err != nil && fault.CodeOf(err) != fault.NoAccount {
@@ -233,8 +233,8 @@ func (t *takeover) gone(ctx context.Context, ids []string) (gone []string) {
 	return gone
 }
 
-// outrun is the error where another import took the logins of these accounts too:
-// a store of its own may have them now.
+// outrun is the error if another import took the logins of these accounts too: another
+// store may have them now.
 func (t *takeover) outrun(ids []string) error {
 	if len(ids) == 0 {
 		return nil
@@ -268,8 +268,8 @@ func (t *takeover) remove(ctx context.Context, going []source.Login) error {
 	return err
 }
 
-// removeItem deletes a keychain item that holds nothing else: one that does is not
-// authferry's to write.
+// removeItem deletes a keychain item if it has nothing else in it. Otherwise it stays,
+// because authferry doesn't write other programs' items.
 func (t *takeover) removeItem(ctx context.Context, going []source.Login) error {
 	if left, _ := t.file.Without(going); strings.Trim(string(left), " \t\r\n{}") != "" {
 		return errors.New("the item holds more than the login; log out there")
@@ -287,8 +287,8 @@ func (t *takeover) removeItem(ctx context.Context, going []source.Login) error {
 	return item.Delete(ctx)
 }
 
-// confirm reads the candidate's login back: the index names it, and the keystore
-// has it, or what it became. Of which the index is no witness.
+// confirm reads the candidate's login back: the index names it, and the keystore has it, or
+// what it was refreshed to. The index alone is not believed.
 func (t *takeover) confirm(ctx context.Context, c *candidate) error {
 	idx, err := t.Read()
 	if err != nil {
@@ -320,7 +320,7 @@ func (t *takeover) confirm(ctx context.Context, c *candidate) error {
 	return err
 }
 
-// held are the accounts that have a login of the file now.
+// held lists the accounts that have a login of the file now.
 func (t *takeover) held() (ids []string) {
 	for _, c := range t.candidates {
 		if c.held != "" {
@@ -330,8 +330,8 @@ func (t *takeover) held() (ids []string) {
 	return ids
 }
 
-// share notes that another program's file has the logins of these accounts too,
-// or with where empty that it no longer does.
+// share records that another program's file (where) has the logins of these accounts too;
+// with where empty, that it no longer has.
 func (t *takeover) share(ctx context.Context, ids []string, where string) error {
 	idx, err := t.ReadOrEmpty()
 	if err != nil {
@@ -358,17 +358,17 @@ type Found struct {
 	Source source.Source
 	Path   string
 	Logins []Login
-	Advice []Advice // about those that can't be refreshed here
+	Advice []Advice // for those that can't be refreshed here
 }
 
-// Refreshable reports that a login of the provider, or with "" of any, can be taken over
-// to stay.
+// Refreshable reports whether a login of the provider (of any, if it is "") can be taken
+// over and refreshed here.
 func (f Found) Refreshable(provider string) bool {
 	return slices.ContainsFunc(f.Logins, func(l Login) bool { return !l.alien && (provider == "" || l.Provider == provider) })
 }
 
-// Importable looks in every usual place. It touches neither network nor keystore,
-// and passes over a file that can't be read.
+// Importable looks in every usual place. It accesses neither network nor keystore, and
+// skips files that can't be read.
 func Importable(ctx context.Context, f *folder.Folder) []Found {
 	var all []Found
 	for _, s := range source.All() {
@@ -382,7 +382,7 @@ func Importable(ctx context.Context, f *folder.Folder) []Found {
 				case c.whole != "":
 					c.reason = "a part of it is here"
 				case c.alien && c.next != nil:
-					c.reason = "" // what it lacks, a flag brings
+					c.reason = "" // what is missing can be given by a flag
 				}
 			}
 			if o := t.outcome(); o.Logins != nil {

@@ -1,21 +1,22 @@
-// Package takeover makes accounts of the logins that other programs keep in files of their
-// own (package source), and takes them out of there.
+// Package takeover makes accounts of the logins that other programs keep in their own files
+// (package source), and takes the logins out of those files.
 //
-// takeover.go decides about every login of another program's file, custody.go
-// does it. A move stores the login, reads it back and commits the index; only
-// then, if the file is still byte for byte what was read, it loses the entry. So
-// a login is in one place at least at every instant, and in both only for a
-// moment, or because the person wants that or the file changed, which the account
-// remembers (shared). Done again, a move finds by fingerprint what is here
-// already, the spent refresh tokens included (their fingerprints stand in the
-// grant: the index's word is not enough), and takes just that out of the file;
-// what an import that was cut off left in the keystore, and the manifest names, it
-// adopts. A grant without a client to refresh it is not moved: it would end here.
+// takeover.go decides about every login of a file; custody.go carries it out. A move stores
+// the login, reads it back and commits the index. Only then, and only if the file is still
+// byte for byte what was read, the entry is removed from it. So a login is in at least one
+// place at every instant. It is in both only for a moment, or because the person wants
+// that, or because the file has changed; the account records that (shared).
+//
+// A repeated move recognizes by fingerprint what is here already, and removes just that
+// from the file. It recognizes spent refresh tokens too, whose fingerprints are in the
+// grant (the index is not believed). It adopts what an interrupted import left in the
+// keystore. A grant is not moved if there is no client to refresh it with: its login would
+// end here.
 //
 // # Locks
 //
-// The import lock is held from before the file is read for good, so that two imports make
-// one account of a login. What package account takes comes below it.
+// The import lock is held from before the file is finally read, so that two imports make
+// one account of a login. The locks of package account are taken after it.
 //
 // # What a crash leaves
 //

@@ -10,16 +10,16 @@ import (
 	"github.com/authferry/authferry/broker/takeover/source"
 )
 
-// Holding is where another program has an account's login too. No secret.
+// Holding says where another program also has an account's login, without secrets.
 type Holding struct {
-	Source, Title string // the program's: in commands, and for people
+	Source, Title string // the program's: for commands, and for people
 	Path          string
 	APIKey        bool // the login is an API key
-	ClientNeeded  bool // it takes the id of the client that it was issued to
+	ClientNeeded  bool // the import needs the id of the client that it was issued to
 }
 
-// Shared finds the accounts of f whose login another program's file has too, by their
-// ids. The keystore stays closed.
+// Shared finds the accounts of f whose login another program's file has too, by their ids.
+// It doesn't open the keystore.
 func Shared(ctx context.Context, f *folder.Folder) map[string]Holding {
 	found := map[string]Holding{}
 	for _, s := range source.All() {
@@ -38,8 +38,8 @@ func Shared(ctx context.Context, f *folder.Folder) map[string]Holding {
 	return found
 }
 
-// StillIn reports whether the file that the account was taken from, and left in,
-// has a login of its provider yet: the other program may have refreshed it since.
+// StillIn reports whether the file that the account was taken from still has a login of its
+// provider. The other program may have refreshed it since.
 func StillIn(ctx context.Context, f *folder.Folder, a *index.Account) bool {
 	return !f.Strange(a.Shared) && slices.ContainsFunc(source.All(), func(s source.Source) bool {
 		t, err := newTakeover(ctx, f, Request{Source: s, Path: a.Shared}, true)

@@ -31,20 +31,20 @@ type Request struct {
 	ClientID string // that the grants were issued to; empty: the provider's
 }
 
-// Outcome is what taking over the logins of one file comes to.
+// Outcome is the result of taking over the logins of one file.
 type Outcome struct {
 	Title, Path string
-	Logins      []Login         // that are to be taken
-	Skipped     []Skipped       // that are not, and why
+	Logins      []Login         // that are taken
+	Skipped     []Skipped       // that are not, with the reason
 	Accounts    []index.Account // that were made
-	Removed     int             // entries that the file no longer has
-	Finish      fault.Remedy    // what takes the logins out of the file
+	Removed     int             // entries that were removed from the file
+	Finish      fault.Remedy    // the command that removes the logins from the file
 	LogIn       string          // the command that logs the other program in again
 	Idle        bool            // there is nothing to do
-	Advice      []Advice        // about the logins that can't be refreshed here
+	Advice      []Advice        // for the logins that can't be refreshed here
 }
 
-// Login is one login that is to be taken over. No secret.
+// Login is a login to be taken over, without secrets.
 type Login struct {
 	Entry     string    `json:"entry"`
 	Label     string    `json:"label"`
@@ -59,14 +59,14 @@ type Login struct {
 	alien bool // as in candidate
 }
 
-// Advice is about a provider's logins that can't be refreshed here: which they are, what
-// to use instead, and how.
+// Advice is for a provider's logins that can't be refreshed here: which they are, what to
+// use instead, and how.
 type Advice struct {
 	Text string
 	Next fault.Remedy
 }
 
-// Skipped is a login that is not taken over, and what could be done about it.
+// Skipped is a login that is not taken over, with what could be done about it.
 type Skipped struct {
 	source.Skipped
 	Next []fault.Remedy `json:"-"`
@@ -80,34 +80,34 @@ func adviseOn(p oauth.Provider) Advice {
 	return Advice{"a login of " + p.Name + " can't be refreshed here: " + p.TokenAdvice(), fault.Remedy{Do: fault.Login, Provider: p.Name, How: how, Label: "L"}}
 }
 
-// candidate is one login of a file, and what is to become of it.
+// candidate is one login of a file, with what is decided about it.
 type candidate struct {
 	login  source.Login
 	n      account.NewAccount
 	was    string        // the label that it can't have
 	reason string        // why it is skipped; empty: it is taken
 	held   string        // the account that has this very grant already
-	twin   bool          // the file has it a second time
-	whole  string        // the account that has its access token, and is to get the rest
-	next   *fault.Remedy // refused, and what helps
-	alien  bool          // its refresh token is another client's
+	twin   bool          // the file has it twice
+	whole  string        // the account that has its access token, and gets the rest
+	next   *fault.Remedy // it is refused, and what helps
+	alien  bool          // its refresh token belongs to another client
 }
 
-// takeover is one that is under way.
+// takeover is a run of Plan or Run.
 type takeover struct {
 	*folder.Folder
 	req        Request
 	file       *source.File
 	providers  *oauth.Providers
 	idx        *index.Index
-	names      []string // the file's, as the index has them; a link leads to it too
+	names      []string // the file's, as the index has them; a link may lead to it too
 	candidates []*candidate
 	shallow    bool           // the keystore stays closed
-	tried      map[string]int // the number that was last put behind a label
+	tried      map[string]int // the last number appended to a label
 }
 
-// Plan says what Run would do now; it changes nothing. Errors: Usage
-// for a file that does not do, NoAccount for none, and those of keystore and index.
+// Plan says what Run would do now; it changes nothing. Errors: Usage for a file that can't
+// be used, NoAccount if there is none, and those of keystore and index.
 func Plan(ctx context.Context, f *folder.Folder, req Request) (*Outcome, error) {
 	t, err := newTakeover(ctx, f, req, false)
 	if err != nil {
@@ -195,8 +195,8 @@ func (t *takeover) plan(ctx context.Context) error {
 		if c.reason != "" {
 			continue
 		}
-		// One refresh token is one login, whatever it is called; one API key can be
-		// for a gateway that stands for several providers.
+		// One refresh token is one login, whatever its provider is called; an API key may
+		// be for a gateway, under several names.
 		key := record.Fingerprint(c.login.Secret())
 		if !c.login.APIKey.Empty() {
 			key += " " + c.login.Provider
@@ -222,7 +222,8 @@ func (t *takeover) plan(ctx context.Context) error {
 	return nil
 }
 
-// admit holds a login against the providers, and against what a header can carry.
+// admit checks the login against the providers, and for characters that no header can
+// carry.
 func (t *takeover) admit(c *candidate) {
 	l := &c.login
 	p, known := t.providers.Get(l.Provider)
@@ -243,14 +244,14 @@ func (t *takeover) admit(c *candidate) {
 		Identity: oauth.Identity{Name: l.Identity.Name}, Disabled: l.Disabled,
 	}
 	switch what := p.Recognize(l.APIKey); what {
-	case oauth.LongLivedToken: // how old it is, nobody says
+	case oauth.LongLivedToken: // its age is unknown
 		c.n.AccessToken, c.n.APIKey, c.n.LongLived = l.APIKey, keystore.Secret{}, true
 	case oauth.RefreshToken, oauth.AdminKey:
 		c.reason = "it is no API key, but " + map[oauth.Credential]string{oauth.RefreshToken: "a refresh token", oauth.AdminKey: "an admin key"}[what]
 		return
 	}
 	if !c.n.LongLived && oauth.CheckAccessToken(l.AccessToken.Reveal()) != nil {
-		c.n.AccessToken = keystore.Secret{} // the refresh token makes a better one
+		c.n.AccessToken = keystore.Secret{} // the refresh token gives a better one
 	}
 	if p.IsIssuer(l.Identity.Issuer) {
 		c.n.Identity = oauth.Identity(l.Identity)
@@ -271,7 +272,7 @@ func (t *takeover) admit(c *candidate) {
 	}
 }
 
-// within bounds an expiry as that of a token which was seen to be issued.
+// within limits an expiry as for a token whose issue was seen.
 func within(at time.Time) time.Time {
 	if most := time.Now().AddDate(10, 0, 0).UTC(); at.After(most) {
 		return most
@@ -279,7 +280,7 @@ func within(at time.Time) time.Time {
 	return at
 }
 
-// compare looks whether the login is here already: its grant, or its user.
+// compare looks whether the login, or another of its user, is here already.
 func (t *takeover) compare(ctx context.Context, c *candidate) error {
 	fp := record.Fingerprint(cmp.Or(c.login.APIKey, c.login.RefreshToken))
 	for i := range t.idx.Accounts {
@@ -319,11 +320,11 @@ func (t *takeover) compare(ctx context.Context, c *candidate) error {
 	return nil
 }
 
-// sameAccess reports that account a, which has no more than an access token, has
-// the candidate's.
+// sameAccess reports whether account a, which has only an access token, has the
+// candidate's.
 func (t *takeover) sameAccess(ctx context.Context, a *index.Account, c *candidate) (bool, error) {
 	if t.shallow || c.login.AccessToken.Empty() {
-		return slices.Contains(t.names, a.Shared), nil // as good as one can say without the keystore
+		return slices.Contains(t.names, a.Shared), nil // the best that can be told without the keystore
 	}
 	o, err := t.Open(t.idx)
 	if err != nil {
@@ -333,8 +334,8 @@ func (t *takeover) sameAccess(ctx context.Context, a *index.Account, c *candidat
 	return acc != nil && acc.AccessToken.Equal(c.login.AccessToken), err
 }
 
-// clientOf returns who the grants of a provider were issued to. A client id that
-// was named is for one provider: another one would be sent a stranger's.
+// clientOf returns the client that a provider's grants were issued to. A client id given by
+// the person is for one provider only: it must not be sent to another.
 func (t *takeover) clientOf() (func(oauth.Provider) string, error) {
 	var all, without []string
 	for _, c := range t.candidates {
@@ -373,7 +374,7 @@ func distinct(names []string) []string {
 	return slices.Compact(slices.Sorted(slices.Values(names)))
 }
 
-// settle decides whether the login could live here, and what it is called.
+// settle decides whether the login could be refreshed here, and its label.
 func (t *takeover) settle(c *candidate, client func(oauth.Provider) string) {
 	p := c.n.Provider
 	c.n.ClientID = client(p)
@@ -405,7 +406,7 @@ func (t *takeover) settle(c *candidate, client func(oauth.Provider) string) {
 	t.name(c)
 }
 
-// name finds a label that is free, here and among the others of the file.
+// name finds a label that is free, both here and among the file's others.
 func (t *takeover) name(c *candidate) {
 	free := func(label string) bool {
 		return len(t.idx.Labelled(c.n.Provider.Name, label)) == 0 && !slices.ContainsFunc(t.candidates, func(o *candidate) bool {
@@ -424,7 +425,7 @@ func (t *takeover) name(c *candidate) {
 	}
 	first := c.n.Provider.Name + "/" + label
 	if t.tried[first] == 0 && err == nil {
-		t.tried[first] = 1 // "Work" is followed by "Work-2"
+		t.tried[first] = 1 // after "Work" comes "Work-2"
 	}
 	for {
 		t.tried[first]++
@@ -481,7 +482,7 @@ func skipped(all []source.Skipped) (logins []Skipped) {
 	return logins
 }
 
-// unusualPath names the file where it is not at its usual place.
+// unusualPath is the path of the file if it is not at a usual place.
 func (t *takeover) unusualPath() string {
 	if t.req.Path == "" || slices.Contains(t.req.Source.Places(), t.req.Path) {
 		return ""

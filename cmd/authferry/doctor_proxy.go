@@ -15,6 +15,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/cmd/authferry/setup"
+	"github.com/authferry/authferry/humantime"
 )
 
 // proxyChecks looks whether the authferry serve that clients are set up for is there, and
@@ -29,7 +30,7 @@ func (a *app) proxyChecks() (checks []doctor.Check) {
 	}
 	running := slices.DeleteFunc(folder.Proxies(a.broker.Folder), func(v folder.ProxyView) bool { return v.Program != folder.ServeProgram })
 	for _, v := range running {
-		say(doctor.OK, fault.Remedy{}, "authferry serve (pid %d) listens at %s since %s", v.PID, printable(v.Listen), clock(v.Since.Truncate(time.Minute), time.Now()))
+		say(doctor.OK, fault.Remedy{}, "authferry serve (pid %d) listens at %s since %s", v.PID, printable(v.Listen), humantime.At(v.Since, time.Now()))
 	}
 	m, err := thisMachine()
 	if err != nil {

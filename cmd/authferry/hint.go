@@ -8,6 +8,7 @@ import (
 	"unicode"
 
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/humantime"
 )
 
 // hints makes a command of what a person can do next. Nothing else in the program
@@ -46,7 +47,7 @@ func (h hints) write(next []fault.Remedy, retry time.Time) string {
 			continue
 		}
 		if again && !retry.IsZero() {
-			line += " # " + relative(retry, time.Now())
+			line += " # " + humantime.Relative(retry, time.Now())
 		}
 		lines = append(lines, line)
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/humantime"
 )
 
 type holdsCmd struct {
@@ -34,10 +35,10 @@ func (c *holdsListCmd) Run(a *app) error {
 		return nil
 	}
 	now := time.Now()
-	t := newTable("ACCOUNT", "SCOPE", "LEFT", "UNTIL", "SAID BY", "CERTAINTY")
+	t := newTable("ACCOUNT", "SCOPE", "LEFT", "UNTIL", "REASON", "CERTAINTY")
 	t.spare, t.whole = []int{3}, []int{2, 3, 5}
 	for _, h := range holds {
-		t.add(h.Label, scopeText(h.Scope), left(h.Until, now), h.Until.Local().Format(time.DateTime), h.Source, certainty(h.HoldView))
+		t.add(h.Label, scopeText(h.Scope), humantime.Left(h.Until, now), humantime.At(h.Until, now), h.Reason(), certainty(h.HoldView))
 	}
 	return a.show(t)
 }
@@ -81,7 +82,7 @@ func (c *holdsAddCmd) Run(a *app) error {
 	if c.JSON {
 		return a.printJSON(holdsDoc{[]pool.AccountHold{*h}})
 	}
-	a.term.note("account %q: held on %s until %s", h.Label, scopeText(h.Scope), h.Until.Local().Format(time.DateTime))
+	a.term.note("account %q: held on %s until %s", h.Label, scopeText(h.Scope), humantime.At(h.Until, time.Now()))
 	return nil
 }
 
@@ -105,13 +106,13 @@ func (c *holdsClearCmd) Run(a *app) error {
 	}
 	waited := before.Backoff != nil && c.Scope == ""
 	if waited {
-		a.term.note("account %q: its next refresh no longer waits until %s", before.Label, before.Backoff.Until.Local().Format(time.DateTime))
+		a.term.note("account %q: its next refresh no longer waits until %s", before.Label, humantime.At(before.Backoff.Until, time.Now()))
 	}
 	if len(cleared) == 0 && !waited {
 		a.term.note("account %q has no such hold", c.Account)
 	}
 	for _, h := range cleared {
-		a.term.note("account %q: the hold on %s until %s is gone", h.Label, scopeText(h.Scope), h.Until.Local().Format(time.DateTime))
+		a.term.note("account %q: the hold on %s until %s is gone", h.Label, scopeText(h.Scope), humantime.At(h.Until, time.Now()))
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
+	"github.com/authferry/authferry/humantime"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -39,7 +40,7 @@ func (c *keystoreStatusCmd) Run(a *app) error {
 	}
 	usable := "usable"
 	if !s.UnlockedUntil.IsZero() {
-		usable += ", unlocked until " + s.UnlockedUntil.Local().Format(time.DateTime)
+		usable += ", unlocked until " + humantime.At(s.UnlockedUntil, time.Now())
 	}
 	_, err = fmt.Fprintf(a.out, "%s: %s: %s\n", s.Kind, printable(s.Backend), usable)
 	return err
@@ -123,7 +124,7 @@ func (a *app) tellUnlocked(u folder.Unlocked, j jsonFlag) error {
 		a.term.warn("XDG_RUNTIME_DIR may not be in memory: the unlocked key may be on disk until you lock it")
 	}
 	if !j.JSON {
-		a.term.note("unlocked until %s; before that: authferry keystore lock", u.Until.Local().Format(time.DateTime))
+		a.term.note("unlocked until %s; before that: authferry keystore lock", humantime.At(u.Until, time.Now()))
 	}
 	return (&keystoreStatusCmd{j}).Run(a)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/humantime"
 )
 
 type listCmd struct{ jsonFlag }
@@ -88,7 +89,7 @@ func (a *app) showAccount(v pool.AccountView, asJSON bool) error {
 		at   time.Time
 	}{{expiry, v.ExpiresAt}, {"login ends", v.RefreshExpiresAt}, {"added", v.AddedAt}, {"refreshed", v.RefreshedAt}} {
 		if !row.at.IsZero() {
-			t.add(row.name, row.at.Local().Format(time.DateTime)+" ("+relative(row.at, now)+")")
+			t.add(row.name, humantime.At(row.at, now)+" ("+humantime.Relative(row.at, now)+")")
 		}
 	}
 	if b := v.Backoff; b != nil {
@@ -98,7 +99,7 @@ func (a *app) showAccount(v pool.AccountView, asJSON bool) error {
 		t.add("used of "+u.Window, usageText(u, now))
 	}
 	for _, h := range v.Holds {
-		t.add("hold on "+h.Scope, "until "+h.Until.Local().Format(time.DateTime)+" ("+relative(h.Until, now)+"), from "+h.Source)
+		t.add("hold on "+h.Scope, h.Why(now)+" ("+humantime.Relative(h.Until, now)+")")
 	}
 	return a.show(t)
 }
@@ -110,13 +111,13 @@ func stateText(v pool.AccountView, now time.Time) string {
 		return "login needed"
 	case pool.RefreshDue:
 		if v.Backoff != nil {
-			return "refresh fails, next try in " + left(v.Backoff.Until, now)
+			return "refresh fails, next try in " + humantime.Left(v.Backoff.Until, now)
 		}
 		return "refresh due at the next use"
 	case pool.Held:
 		for _, h := range v.Holds {
 			if h.Scope == "*" {
-				return "held, " + left(h.Until, now) + " left"
+				return "held, " + humantime.Left(h.Until, now) + " left"
 			}
 		}
 	case pool.Valid:
@@ -124,9 +125,9 @@ func stateText(v pool.AccountView, now time.Time) string {
 		case v.NoRefresh && v.ExpiresAt.IsZero():
 			return "valid, expiry unknown"
 		case v.NoRefresh:
-			return "valid, ends " + relative(v.ExpiresAt, now)
+			return "valid, ends " + humantime.Relative(v.ExpiresAt, now)
 		case !v.ExpiresAt.IsZero():
-			return "valid, " + left(v.ExpiresAt, now) + " left"
+			return "valid, " + humantime.Left(v.ExpiresAt, now) + " left"
 		}
 	}
 	return string(v.State)
@@ -135,52 +136,16 @@ func stateText(v pool.AccountView, now time.Time) string {
 // endText is when a login ends that has no refresh token.
 func endText(end, now time.Time) string {
 	if end.IsZero() {
-		return "at an unknown time"
+		return pool.AtTime(end, now)
 	}
-	return "at " + end.Local().Format(time.DateTime) + " (" + relative(end, now) + ")"
+	return pool.AtTime(end, now) + " (" + humantime.Relative(end, now) + ")"
 }
 
 // backoffText says since when refreshes fail, and until when none is tried.
 func backoffText(b *pool.BackoffView, now time.Time) string {
-	text := "failing since " + b.Since.Local().Format(time.DateTime) + ", next try " + b.Until.Local().Format(time.DateTime) + " (" + relative(b.Until, now) + ")"
+	text := "failing since " + humantime.At(b.Since, now) + ", next try " + humantime.At(b.Until, now) + " (" + humantime.Relative(b.Until, now) + ")"
 	if b.Stated {
 		text += ", as the provider asked"
 	}
 	return text
-}
-
-// left is the time until t in its two largest units: 7h 56m.
-func left(t, now time.Time) string {
-	d := t.Sub(now).Round(time.Second)
-	if d <= 0 {
-		return "0s"
-	}
-	units := []struct {
-		name string
-		d    time.Duration
-	}{{"d", 24 * time.Hour}, {"h", time.Hour}, {"m", time.Minute}, {"s", time.Second}}
-	for i, u := range units {
-		if d < u.d {
-			continue
-		}
-		text := strconv.Itoa(int(d/u.d)) + u.name
-		if i+1 < len(units) {
-			if rest := d % u.d / units[i+1].d; rest > 0 {
-				text += " " + strconv.Itoa(int(rest)) + units[i+1].name
-			}
-		}
-		return text
-	}
-	return "0s"
-}
-
-// relative is t as seen from now.
-func relative(t, now time.Time) string {
-	if t.Sub(now).Abs() < time.Second/2 {
-		return "now"
-	}
-	if t.After(now) {
-		return "in " + left(t, now)
-	}
-	return left(now, t) + " ago"
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/humantime"
 )
 
 type loginCmd struct {
@@ -237,7 +238,7 @@ func (a *app) warnEnding(all []pool.AccountView) {
 
 func (a *app) warnEnd(label string, end time.Time, renew fault.Remedy) {
 	if !end.IsZero() {
-		a.term.warn(fmt.Sprintf("the login of account %q ends %s; renew it", label, relative(end, time.Now())), renew)
+		a.term.warn(fmt.Sprintf("the login of account %q ends %s; renew it", label, humantime.Relative(end, time.Now())), renew)
 	}
 }
 

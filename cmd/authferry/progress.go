@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/folder"
+	"github.com/authferry/authferry/humantime"
 )
 
 // patience is how long a step may take before a person is told of it.
@@ -88,7 +89,7 @@ func (t *terminal) draw(s *step) {
 	}
 	ends := ""
 	if !s.Until.IsZero() {
-		ends = ", " + left(s.Until, time.Now()) + " left"
+		ends = ", " + humantime.Left(s.Until, time.Now()) + " left"
 	}
 	// A line that is wider than the terminal could not be taken back.
 	room := cmp.Or(t.columns(t.err), usualWidth) - 1 - cells(ends)

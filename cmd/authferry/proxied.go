@@ -18,6 +18,7 @@ import (
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/humantime"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/serve"
 )
@@ -271,7 +272,7 @@ func sentence(t serve.Trouble) string {
 	case serve.AllHeld:
 		when := "now"
 		if !t.RetryAt.IsZero() {
-			when = "before " + clock(t.RetryAt, time.Now())
+			when = "before " + humantime.At(t.RetryAt, time.Now())
 		}
 		whose := "No " + provider + " account is free "
 		if t.Pool != "" {
@@ -309,17 +310,4 @@ func hintOr(e *fault.Error, otherwise string) string {
 		return printable(command)
 	}
 	return otherwise
-}
-
-// clock is a moment in local time, with the day where that isn't today.
-func clock(at, now time.Time) string {
-	at = at.Local()
-	if at.Second() > 0 { // not a minute too early
-		at = at.Add(time.Minute)
-	}
-	y, m, d := at.Date()
-	if ny, nm, nd := now.Local().Date(); y == ny && m == nm && d == nd {
-		return at.Format("15:04")
-	}
-	return at.Format("Mon 2 Jan 15:04")
 }

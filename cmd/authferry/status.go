@@ -11,6 +11,7 @@ import (
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/humantime"
 )
 
 type statusCmd struct{ jsonFlag }
@@ -111,7 +112,7 @@ func (p *page) pool(pool broker.PoolView, now time.Time) {
 	}
 	p.wrapped("why: ", pool.Reason)
 	if next, when := nextFree(pool.Accounts, now); !when.IsZero() {
-		p.wrapped("next to be free: ", next+", "+relative(when, now))
+		p.wrapped("next to be free: ", next+", "+humantime.Relative(when, now))
 	}
 	p.line("")
 }
@@ -122,7 +123,7 @@ func (p *page) proxy(v folder.ProxyView, now time.Time) {
 	if v.Program == folder.ServeProgram {
 		where = " at " + printable(v.Listen)
 	}
-	text := fmt.Sprintf("%s (pid %d)%s, since %s, with accounts of %s", cmp.Or(printable(v.Program), "a proxy"), v.PID, where, clock(v.Since.Truncate(time.Minute), now), printable(strings.Join(v.Pools, ", ")))
+	text := fmt.Sprintf("%s (pid %d)%s, since %s, with accounts of %s", cmp.Or(printable(v.Program), "a proxy"), v.PID, where, humantime.At(v.Since, now), printable(strings.Join(v.Pools, ", ")))
 	for i, line := range wrap("running: "+text, p.width-2) {
 		if i > 0 {
 			line = "  " + line
@@ -171,11 +172,11 @@ func (p *page) account(v pool.AccountView, labels, states int, now time.Time) {
 	}
 	for _, h := range v.Holds {
 		if h.Scope != "*" {
-			p.line(other + p.bold(shorten(printable(h.Scope), p.width/2)) + " held, " + left(h.Until, now) + " left")
+			p.line(other + p.bold(shorten(printable(h.Scope), p.width/2)) + " held, " + humantime.Left(h.Until, now) + " left")
 		}
 	}
 	if !v.EndsSoon.IsZero() {
-		ends, renew := "the login ends "+relative(v.EndsSoon, now), newHints(nil, nil).command(v.Renew)
+		ends, renew := "the login ends "+humantime.Relative(v.EndsSoon, now), newHints(nil, nil).command(v.Renew)
 		switch {
 		case cells(other+ends+": "+renew) <= p.width:
 			p.line(other + p.bold(ends) + ": " + renew)
@@ -228,7 +229,7 @@ func usageText(u pool.UsageView, now time.Time) string {
 	if u.ResetsAt.IsZero() {
 		return percent(u.Used)
 	}
-	return percent(u.Used) + ", resets " + relative(u.ResetsAt, now)
+	return percent(u.Used) + ", resets " + humantime.Relative(u.ResetsAt, now)
 }
 
 // wrapped prints a named sentence within the page's width.

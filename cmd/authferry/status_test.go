@@ -13,7 +13,7 @@ import (
 
 func samplePool(now time.Time) broker.PoolView {
 	in := func(d time.Duration) time.Time { return now.Add(d) }
-	return broker.PoolView{Name: "team", Provider: "acme", Reason: `"Personal" is held (anthropic-ratelimit-unified-5h-reset); the first free one by rank`, Accounts: []pool.AccountView{
+	return broker.PoolView{Name: "team", Provider: "acme", Reason: `"Personal" is held: 5-hour limit, resets 16:42; the first free one by rank`, Accounts: []pool.AccountView{
 		{Label: "Personal", Provider: "acme", State: pool.Held, Holds: []pool.HoldView{{Scope: "*", Until: in(150 * time.Second), Proven: true}},
 			Usage: []pool.UsageView{{Window: "5h", Used: 1, ResetsAt: in(150 * time.Second)}, {Window: "7d", Used: 0.637, ResetsAt: in(50 * time.Hour)}}},
 		{Label: "Work", Provider: "acme", State: pool.Valid, Current: true, ExpiresAt: in(7*time.Hour + 56*time.Minute),

@@ -8,6 +8,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/rotation"
+	"github.com/authferry/authferry/humantime"
 )
 
 type tokenCmd struct {
@@ -41,7 +42,7 @@ func (c *tokenCmd) get(a *app) (*broker.Token, error) {
 	over := func() {}
 	defer func() { over() }()
 	t, err := a.broker.WaitToken(a.ctx, broker.TokenRequest{Selection: c.resolve(), MinTTL: c.MinTTL, Rejected: c.Rejected}, c.MaxWait, func(until time.Time) {
-		a.term.note("every account is held; the first is free %s, at %s", relative(until, time.Now()), until.Local().Format(time.TimeOnly))
+		a.term.note("every account is held; the first is free %s, at %s", humantime.Relative(until, time.Now()), humantime.At(until, time.Now()))
 		over = a.term.step(folder.Step{Doing: func() string { return "waiting for an account to be free" }, Until: until})
 	})
 	if err == nil {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -51,8 +52,11 @@ func (s *stage) run(stdin string, args ...string) string {
 	if err != nil {
 		s.err = fmt.Errorf("authferry %q: %w: %s", args, err, errs.String())
 	}
-	return strings.NewReplacer("\t", "       ", s.program, "/usr/bin/authferry", s.home, "~").Replace(string(out))
+	return strings.NewReplacer("\t", "       ", s.program, "/usr/bin/authferry", s.home, "~").Replace(resets.ReplaceAllString(string(out), "resets 16:42"))
 }
+
+// resets is what would be another time in each drawing.
+var resets = regexp.MustCompile(`resets (\w+ \d+ \w+ (\d+ )?)?\d\d:\d\d`)
 
 // fail returns what a command that has to fail says to a person.
 func (s *stage) fail(args ...string) string {

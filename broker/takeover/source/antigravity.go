@@ -6,10 +6,9 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// antigravity is a plugin of OpenCode with several accounts at Google:
-// {"version": 1 to 4, "accounts": […], "activeIndex", "activeIndexByFamily"}.
-// It keeps no access tokens. What it remembers of limits is by model, but for
-// one cool-down.
+// antigravity is a plugin of OpenCode for several accounts at Google: {"version": 1 to 4,
+// "accounts": […], "activeIndex", "activeIndexByFamily"}. It stores no access tokens. The
+// limits that it remembers are by model, except for one cool-down.
 var antigravity = Source{
 	Name: "antigravity", Title: "OpenCode's Antigravity plugin", Login: "opencode auth login",
 	places: func(home string) []string {

@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// claims reads a JWT's payload (RFC 7519 §3) without checking it; nil for what
-// is none.
+// claims reads a JWT's payload (RFC 7519 §3) without verifying it; nil for anything else.
 func claims(token string) *node {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
@@ -24,12 +23,12 @@ func claims(token string) *node {
 	return n
 }
 
-// expiry is a JWT's own (RFC 7519 §4.1.4); zero where it says none.
+// expiry is the exp claim of a JWT (RFC 7519 §4.1.4); zero if it has none.
 func expiry(token string) time.Time {
 	return claims(token).get("exp").moment()
 }
 
-// identityIn is whose login an ID token names.
+// identityIn is the identity that an ID token names.
 func identityIn(idToken string) Identity {
 	c := claims(idToken)
 	return Identity{

@@ -14,7 +14,7 @@ import (
 	"github.com/authferry/authferry/rawtext"
 )
 
-// claudeCode keeps {"claudeAiOauth": {…}} beside members that are not the login's.
+// claudeCode stores {"claudeAiOauth": {…}}, beside members that are not about the login.
 var claudeCode = Source{
 	Name: "claude-code", Title: "Claude Code", Login: "claude auth login",
 	places: func(home string) []string {
@@ -28,7 +28,7 @@ var claudeCode = Source{
 	item: claudeItem,
 }
 
-// claudeItem is by user and, where one is set, by configuration folder.
+// claudeItem depends on the user and, if one is set, on the configuration folder.
 func claudeItem() (service, account string) {
 	service, account = "Claude Code-credentials", os.Getenv("USER")
 	if u, err := user.Current(); account == "" && err == nil {
@@ -70,8 +70,8 @@ func parseClaudeCode(f *File) error {
 	return nil
 }
 
-// claudeName is the address that Claude Code shows for the login. It stands in
-// another file and may be that of an earlier login, so it is only a name.
+// claudeName is the address that Claude Code shows for the login. It is in another file and
+// may be that of an earlier login, so it is used as a name only.
 func claudeName(path string) string {
 	if path == "" {
 		return ""

@@ -8,14 +8,14 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// codex keeps {"auth_mode", "OPENAI_API_KEY", "tokens": {…}, "last_refresh"}.
+// codex stores {"auth_mode", "OPENAI_API_KEY", "tokens": {…}, "last_refresh"}.
 var codex = Source{
 	Name: "codex", Title: "Codex", Login: "codex login",
 	places: func(home string) []string {
 		return []string{filepath.Join(folder("CODEX_HOME", home, ".codex"), "auth.json")}
 	},
 	parse: parseCodex,
-	// Codex takes any file for a login, so being logged out is having none.
+	// Codex takes any file for a login, so to log out is to have no file.
 	over: func(root *node) bool {
 		return !slices.ContainsFunc(root.members, func(m member) bool {
 			return m.name != "auth_mode" && m.name != "last_refresh" && !m.value.absent()
@@ -23,13 +23,13 @@ var codex = Source{
 	},
 }
 
-// codexLifetime is how long after the last refresh Codex itself refreshes, for a
-// token that does not say when it ends.
+// codexLifetime is how long after the last refresh Codex itself refreshes a token that
+// doesn't say when it expires.
 const codexLifetime = 8 * 24 * time.Hour
 
 func parseCodex(f *File) error {
 	mode := f.root.get("auth_mode").text()
-	// The mode goes with the login that it names: what is left decides by itself.
+	// The mode is removed with the login that it names; the rest decides without it.
 	with := func(names ...string) (cut []item) {
 		for _, name := range names {
 			if i := f.root.find(name); i >= 0 {

@@ -1,8 +1,7 @@
-// Package source reads the files in which other programs keep logins, and
-// takes single entries out of them. It knows nothing of keystore or index, asks
-// nobody and refreshes nothing.
+// Package source reads the files in which other programs store logins, and removes single
+// entries from them. It knows nothing of keystore or index, and refreshes nothing.
 //
-// A file is somebody else's: what is not understood is left as it is, an entry
-// is cut out of the text (nothing is written anew), and a file that is no longer
-// what was read is not touched. No error holds anything of a file's content.
+// The files belong to other programs: what is not understood stays as it is, an entry is
+// cut out of the text and the rest is not rewritten, and a file that has changed since it
+// was read is not touched. No error quotes a file's content.
 package source

@@ -14,7 +14,7 @@ import (
 	"github.com/authferry/authferry/rawtext"
 )
 
-// node is a value in a JSON text, with its place there.
+// node is a value in a JSON text, with its position.
 type node struct {
 	raw        []byte
 	start, end int
@@ -39,8 +39,8 @@ var (
 	errRepeated = errors.New("a member stands in it twice, and which one counts is not clear")
 )
 
-// parse reads a whole JSON text, without the comments that hujson takes as well. Its
-// depth is bounded by json.Valid.
+// parse reads a whole JSON text. Unlike hujson alone it accepts no comments. json.Valid
+// limits its depth.
 func parse(text []byte) (*node, error) {
 	if !json.Valid(text) {
 		return nil, errNotJSON
@@ -92,10 +92,10 @@ func (n *node) kind() byte {
 func (n *node) isObject() bool { return n.kind() == '{' }
 func (n *node) isList() bool   { return n.kind() == '[' }
 
-// absent is what says nothing: no member, or null.
+// absent reports whether n is missing or null.
 func (n *node) absent() bool { return n == nil || n.raw[0] == 'n' }
 
-// get returns a member's value, nil where there is none.
+// get returns a member's value; nil if there is none.
 func (n *node) get(name string) *node {
 	if i := n.find(name); i >= 0 {
 		return n.members[i].value
@@ -110,7 +110,7 @@ func (n *node) find(name string) int {
 	return slices.IndexFunc(n.members, func(m member) bool { return m.name == name })
 }
 
-// text is the value of a string, "" of anything else.
+// text is the value of a string; "" for anything else.
 func (n *node) text() (s string) {
 	if n.kind() == '"' {
 		_ = json.Unmarshal(n.raw, &s)
@@ -118,7 +118,7 @@ func (n *node) text() (s string) {
 	return s
 }
 
-// words is a list of strings, or one string with spaces.
+// words reads a list of strings, or one string with spaces.
 func (n *node) words() []string {
 	var all []string
 	if n.isList() {
@@ -134,8 +134,7 @@ func (n *node) words() []string {
 
 func (n *node) is(literal string) bool { return n != nil && string(n.raw) == literal }
 
-// number is the value of a number, which may be in quotes; ok is false for anything
-// else.
+// number is the value of a number, which may be in quotes; ok is false for anything else.
 func (n *node) number() (f float64, ok bool) {
 	if n == nil {
 		return 0, false
@@ -148,7 +147,7 @@ func (n *node) number() (f float64, ok bool) {
 	return f, err == nil && !math.IsNaN(f)
 }
 
-// moment is a member's time; zero where it says none, or none that can be read.
+// moment is the time in a member; zero if there is none that can be read.
 func (n *node) moment() time.Time {
 	if n == nil {
 		return time.Time{}
@@ -157,7 +156,7 @@ func (n *node) moment() time.Time {
 	return t
 }
 
-// span is where the i-th member or element of n begins and ends.
+// span is the position of the i-th member or element of n.
 func (n *node) span(i int) (start, end int) {
 	if n.isObject() {
 		return n.members[i].start, n.members[i].value.end
@@ -173,7 +172,7 @@ type edit struct {
 	with       string
 }
 
-// cutting takes items out of n, each with the comma that goes with it.
+// cutting removes items from n, each with its comma.
 func (n *node) cutting(gone map[int]bool) []edit {
 	var edits []edit
 	keptBefore := false
@@ -193,7 +192,7 @@ func (n *node) cutting(gone map[int]bool) []edit {
 	return edits
 }
 
-// apply makes the edits, which don't overlap.
+// apply makes the edits, which must not overlap.
 func apply(data []byte, edits []edit) []byte {
 	slices.SortFunc(edits, func(a, b edit) int { return a.start - b.start })
 	var out []byte

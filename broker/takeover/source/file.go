@@ -12,25 +12,25 @@ import (
 	"github.com/authferry/authferry/rawtext"
 )
 
-// maxLogins is far above what anybody has: each is held against all the others.
+// maxLogins is far above what anybody has. It limits the work, because each login is
+// compared with all others.
 const maxLogins = 1000
 
-// maxFile is far above any such file and keeps a wrong one from filling memory.
+// maxFile is far above any such file. It keeps a wrong one from filling the memory.
 const maxFile = 1 << 20
 
-// File is one file of another program as it was at one moment.
+// File is another program's file as it was at one moment.
 type File struct {
 	Source  Source
-	Path    string // as it was named; a symbolic link is followed
+	Path    string // as it was given; a symbolic link is followed
 	Logins  []Login
 	Skipped []Skipped
-	// Failover is whether the other program changed accounts by itself; nil
-	// where it does not say.
+	// Failover says whether the other program changed accounts by itself; nil: unknown.
 	Failover *bool
-	// OpenTo says who else may read it, empty for nobody.
+	// OpenTo says who else may read the file; empty: nobody.
 	OpenTo string
 
-	target   string // Path without links
+	target   string // Path, with links resolved
 	data     []byte
 	text     []byte // data as UTF-8
 	form     rawtext.Form
@@ -38,17 +38,17 @@ type File struct {
 	pointers []pointer
 }
 
-// pointer is a number in the file that counts in a list of it.
+// pointer is a number in the file that is an index into a list.
 type pointer struct{ number, list *node }
 
-// BadFileError says why logins can't be taken from a file that is there.
+// BadFileError says why logins can't be taken from a file that exists.
 type BadFileError struct{ Path, Reason string }
 
 func (e *BadFileError) Error() string { return e.Path + ": " + e.Reason }
 
-// Open reads a file of the source's program. Errors: an fs.PathError, and
-// *BadFileError for what is no regular file, belongs to somebody else, is over
-// 1 MiB, changes all the time or is not in the program's format.
+// Open reads a file of the source's program. Errors: an fs.PathError; a *BadFileError for a
+// file that is not a regular one, belongs to another user, is over 1 MiB, keeps changing or
+// is not in the program's format.
 func Open(source Source, path string) (*File, error) {
 	target, err := filepath.EvalSymlinks(path)
 	if err != nil {
@@ -66,8 +66,8 @@ func Open(source Source, path string) (*File, error) {
 	return f, nil
 }
 
-// Parse reads what the source's program keeps elsewhere than in a file, where
-// naming that place.
+// Parse reads data that the source's program stores elsewhere than in a file; where
+// describes the place.
 func Parse(source Source, where string, data []byte) (*File, error) {
 	f := &File{Source: source, Path: where, data: data}
 	if len(data) > maxFile {
@@ -79,10 +79,10 @@ func Parse(source Source, where string, data []byte) (*File, error) {
 	return f, nil
 }
 
-// Same reports that g has the same content.
+// Same reports whether g has the same content.
 func (f *File) Same(g *File) bool { return bytes.Equal(f.data, g.data) }
 
-// At reports that path is the file's, or leads to it.
+// At reports whether path is the file's, or leads to it.
 func (f *File) At(path string) bool {
 	if path == f.Path {
 		return true
@@ -127,7 +127,7 @@ var (
 	errUnsteady = errors.New("it changes while it is read; close the program that it belongs to")
 )
 
-// read returns the whole of a file of this user's, as it was at one moment.
+// read returns the whole content of one of this user's files, as it was at one moment.
 func read(path string) ([]byte, os.FileInfo, error) {
 	for range 5 {
 		data, info, err := readOnce(path)
@@ -186,7 +186,7 @@ func readOnce(path string) ([]byte, os.FileInfo, error) {
 	return data, before, nil
 }
 
-// take notes a login, skip an entry that is none.
+// take adds a login; skip adds an entry that can't be taken.
 func (f *File) take(l Login, cut ...item) {
 	if reason := l.clean(); reason != "" {
 		f.skip(l.Entry, reason)
@@ -200,7 +200,7 @@ func (f *File) skip(entry, reason string) {
 	f.Skipped = append(f.Skipped, Skipped{entry, reason})
 }
 
-// notText names a member that is there and is no string.
+// notText names a member that exists and is no string.
 func notText(n *node, names ...string) string {
 	for _, name := range names {
 		if v := n.get(name); !v.absent() && v.kind() != '"' {

@@ -8,10 +8,10 @@ import (
 	"syscall"
 )
 
-// nonblocking keeps a pipe that took the file's place from being waited for.
+// nonblocking: if a pipe has taken the file's place, don't wait for a writer.
 const nonblocking = syscall.O_NONBLOCK
 
-// foreign reports the owner of a file that is not this user's.
+// foreign returns the owner of a file that belongs to another user.
 func foreign(info os.FileInfo) (uid uint64, is bool) {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
@@ -20,7 +20,7 @@ func foreign(info os.FileInfo) (uid uint64, is bool) {
 	return uint64(st.Uid), int(st.Uid) != os.Geteuid()
 }
 
-// linked reports that the file has another name, a hard link.
+// linked reports whether the file has another name, a hard link.
 func linked(info os.FileInfo) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	return ok && st.Nlink > 1
@@ -37,8 +37,8 @@ func openTo(info os.FileInfo) string {
 	return ""
 }
 
-// lockFolder locks a folder against every other process that does; closing it, or
-// the end of the process, unlocks it.
+// lockFolder locks a folder against other processes that call it. Closing it unlocks it, as
+// does the end of the process.
 func lockFolder(dir string) (*os.File, error) {
 	folder, err := os.Open(dir)
 	if err != nil {
@@ -51,7 +51,7 @@ func lockFolder(dir string) (*os.File, error) {
 	return folder, nil
 }
 
-// taken reports that another one has the lock, or that it is not known yet.
+// taken reports that another process has the lock, or that it can't be told yet.
 func taken(err error) bool {
 	return errors.Is(err, syscall.EWOULDBLOCK) || errors.Is(err, syscall.EINTR)
 }

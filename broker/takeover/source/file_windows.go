@@ -10,16 +10,16 @@ import (
 
 const nonblocking = 0
 
-// Who may read and own a file stands in its access list, which its folder in the
-// user's profile passes on.
+// On Windows, who may read a file is in its access list, which it inherits from its folder
+// in the user's profile.
 func foreign(os.FileInfo) (uid uint64, is bool) { return 0, false }
 
 func linked(os.FileInfo) bool { return false }
 
 func openTo(os.FileInfo) string { return "" }
 
-// lockFolder locks a folder against every other process that does: by a file in it
-// that none can share, and that is gone as soon as it is closed.
+// lockFolder locks a folder against other processes that call it, by a file that can't be
+// shared and disappears when it is closed.
 func lockFolder(dir string) (*os.File, error) {
 	const deleteAccess, deleteOnClose = 0x00010000, 0x04000000
 	path := filepath.Join(dir, atomicfile.Prefix+"lock")
@@ -34,5 +34,5 @@ func lockFolder(dir string) (*os.File, error) {
 	return os.NewFile(uintptr(h), path), nil
 }
 
-// taken reports that another one has the lock, or has just let go of it.
+// taken reports that another process has the lock, or has just released it.
 func taken(err error) bool { return atomicfile.InUse(err) }

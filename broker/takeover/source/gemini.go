@@ -6,8 +6,8 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// gemini keeps one login, {"access_token", "refresh_token", "id_token"?,
-// "expiry_date", "scope"}, and is logged out when there is no such file.
+// gemini stores one login, {"access_token", "refresh_token", "id_token"?, "expiry_date",
+// "scope"}. Without a file it is logged out.
 var gemini = Source{
 	Name: "gemini", Title: "Gemini CLI", Login: "gemini",
 	places: func(home string) []string { return []string{filepath.Join(home, ".gemini", "oauth_creds.json")} },
@@ -31,7 +31,7 @@ func parseGemini(f *File) error {
 		f.skip(entry, "it is empty")
 		return nil
 	}
-	if l.Identity.Issuer == "accounts.google.com" { // Google's own other spelling
+	if l.Identity.Issuer == "accounts.google.com" { // another spelling that Google itself uses
 		l.Identity.Issuer = "https://accounts.google.com"
 	}
 	var cut []item

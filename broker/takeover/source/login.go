@@ -8,12 +8,11 @@ import (
 	"github.com/authferry/authferry/rawtext"
 )
 
-// Login is one login that a file holds: tokens, of which at least one is there,
-// or an API key.
+// Login is one login in a file: an access token, a refresh token or both; or an API key.
 type Login struct {
-	Entry    string // where in the file it stands, for a person
-	Provider string // authferry's name for the provider, else the file's own
-	Label    string // what its user called it; may be empty, and may be anything
+	Entry    string // its place in the file, for people
+	Provider string // authferry's name of the provider, else the file's
+	Label    string // what the user called it; may be empty, and may be anything
 
 	AccessToken, RefreshToken keystore.Secret
 	APIKey                    keystore.Secret
@@ -22,17 +21,17 @@ type Login struct {
 	Scopes                    []string
 	Identity                  Identity
 
-	HeldUntil time.Time // the other program kept it out of use until then; zero: it did not
-	Disabled  bool      // switched off there
-	Current   bool      // the one that was in use there
+	HeldUntil time.Time // the other program doesn't use it until then; zero: it does
+	Disabled  bool      // turned off there
+	Current   bool      // the current one there
 
-	unclear bool // whether the access token is over is not clear
+	unclear bool // it is unknown whether the access token has expired
 	cut     []item
 }
 
-// expires sets when the access token ends. One whose end is written and can't be
-// read, or is 0, as some programs write "to be refreshed", is nothing to rely on
-// where there is a refresh token to make a better one.
+// expires sets when the access token ends. If that is given but can't be read, or is 0 (as
+// some programs write for "refresh it"), the access token is dropped if there is a refresh
+// token to get a better one.
 func (l *Login) expires(n *node) {
 	if n.absent() {
 		return
@@ -46,8 +45,8 @@ func (l *Login) expires(n *node) {
 	}
 }
 
-// clean leaves each secret as its issuer wrote it. What it returns is why there is
-// no such secret.
+// clean removes what doesn't belong to a secret. It returns why the login can't be used, or
+// "".
 func (l *Login) clean() (reason string) {
 	for _, s := range []*keystore.Secret{&l.APIKey, &l.RefreshToken, &l.AccessToken} {
 		text, err := rawtext.Token(s.Reveal())
@@ -57,7 +56,7 @@ func (l *Login) clean() (reason string) {
 		if err != nil && s != &l.AccessToken || err != nil && l.RefreshToken.Empty() {
 			return "its token or key has an invisible character within"
 		}
-		*s = keystore.NewSecret(text) // none for a damaged one that can be refreshed
+		*s = keystore.NewSecret(text) // dropped if it is damaged and can be refreshed
 	}
 	if l.Secret().Empty() {
 		return "it is empty"
@@ -68,21 +67,21 @@ func (l *Login) clean() (reason string) {
 	return ""
 }
 
-// Identity is whose login it is by the file's own word, which nobody checked.
-// Without a Subject only the Name, for display, is known.
+// Identity is whose login it is, as the file says; nobody has verified that. Without a
+// Subject only the Name, for display, is known.
 type Identity struct {
 	Issuer, Subject, Organization string
 	Name                          string
 }
 
-// Skipped is an entry that is no login to be taken, and why.
+// Skipped is an entry that can't be taken, with the reason.
 type Skipped struct {
 	Entry  string `json:"entry"`
 	Reason string `json:"reason"`
 }
 
-// Secret is what makes the grant: the API key, the refresh token, or else the
-// access token.
+// Secret is what the grant is made of: the API key, the refresh token, or else the access
+// token.
 func (l *Login) Secret() keystore.Secret {
 	switch {
 	case !l.APIKey.Empty():

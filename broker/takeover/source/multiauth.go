@@ -8,9 +8,9 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// multiAuth is a plugin of OpenCode with several accounts at Anthropic. There are
-// two forms: {"type": "multi-oauth", "accounts": […], "currentAccountIndex",
-// "autoFailover"} and {"version": 1, "accounts": […], "activeIndex"}.
+// multiAuth is a plugin of OpenCode for several accounts at Anthropic. Its file has two
+// forms: {"type": "multi-oauth", "accounts": […], "currentAccountIndex", "autoFailover"}
+// and {"version": 1, "accounts": […], "activeIndex"}.
 var multiAuth = Source{
 	Name: "multi-auth", Title: "OpenCode's multi-auth plugin", Login: "opencode auth login",
 	places: func(home string) []string {
@@ -62,7 +62,8 @@ func parseMultiAuth(f *File) error {
 	return nil
 }
 
-// points notes that a member counts in list, and returns where; -1: nowhere.
+// points registers a member that is an index into list, and returns its value; -1: it has
+// none.
 func (f *File) points(name string, list *node) int {
 	return f.pointsFrom(f.root.get(name), list)
 }
@@ -76,7 +77,7 @@ func (f *File) pointsFrom(number, list *node) int {
 	return int(v)
 }
 
-// nameOf is how a person finds an account in a list.
+// nameOf tells a person which account of a list it is.
 func nameOf(i int, label string) string {
 	if label == "" {
 		return "accounts[" + strconv.Itoa(i) + "]"

@@ -7,7 +7,7 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// openCode keeps {"PROVIDER": {"type": "oauth" | "api" | "wellknown", …}}.
+// openCode stores {"PROVIDER": {"type": "oauth" | "api" | "wellknown", …}}.
 var openCode = Source{
 	Name: "opencode", Title: "OpenCode", Login: "opencode auth login",
 	places: func(home string) []string {
@@ -33,7 +33,7 @@ func parseOpenCode(f *File) error {
 			}
 			refresh := v.get("refresh").text()
 			if l.Provider == "google" {
-				// Plugins put "token|project|managed project" there.
+				// Plugins store "token|project|managed project" there.
 				refresh, _, _ = strings.Cut(refresh, "|")
 			}
 			l.RefreshToken, l.AccessToken = keystore.NewSecret(refresh), keystore.NewSecret(v.get("access").text())

@@ -12,20 +12,17 @@ import (
 	"github.com/authferry/authferry/atomicfile"
 )
 
-// ErrChanged says that a file is no longer what was read, so that it was left
-// as it is.
+// ErrChanged says that a file has changed since it was read, so it was left as it is.
 var ErrChanged = errors.New("the file changed meanwhile")
 
-// ErrBusy says that the other program is just refreshing, so that its file was
-// left as it is.
+// ErrBusy says that the other program is refreshing, so its file was left as it is.
 var ErrBusy = errors.New("the other program is refreshing at this moment")
 
-// ErrTaking says that another import is at the file for long, so that it was left
-// as it is.
+// ErrTaking says that another import is working on the file, so it was left as it is.
 var ErrTaking = errors.New("another import is taking logins out of it")
 
-// Removable fails where Remove would because of the folder: it makes a file
-// beside the other one, and deletes it.
+// Removable fails if Remove would fail because of the folder: it makes a file beside the
+// other one, and deletes it.
 func (f *File) Removable() error {
 	done, _, err := f.turn()
 	if err != nil {
@@ -39,15 +36,13 @@ func (f *File) Removable() error {
 	return errors.Join(temp.Close(), os.Remove(temp.Name()))
 }
 
-// Remove takes logins of f out of the file: what else stands in it stays byte for
-// byte, its mode and a symbolic link to it stay, and there is no copy of what it
-// was. A file in which no login is left, of a program that takes that for a
-// damaged one, is deleted. twoNames reports that the old file has another name
-// (a hard link), which keeps its content.
+// Remove removes logins of f from the file. The rest stays byte for byte, as do its mode
+// and a symbolic link to it, and there is no copy of the old content. If no login is left,
+// and the program would take such a file for a damaged one, the file is deleted. twoNames
+// reports that the old file has another name (a hard link), which still has its content.
 //
-// Errors: ErrChanged, ErrBusy, ErrTaking and those of the file system; the file is
-// then as it was. Of two that remove at once, whatever stores they are for, one
-// gets ErrChanged.
+// Errors: ErrChanged, ErrBusy, ErrTaking and those of the file system; the file is then
+// unchanged. If two processes remove at once, from whatever stores, one gets ErrChanged.
 func (f *File) Remove(logins []Login) (twoNames bool, err error) {
 	left, gone := f.Without(logins)
 	done, alone, err := f.turn()
@@ -60,7 +55,7 @@ func (f *File) Remove(logins []Login) (twoNames bool, err error) {
 		return false, err
 	}
 	defer unlock()
-	if alone { // what a killed import left may hold the entries that were to stay
+	if alone { // a killed import's temporary file may have the entries that were to stay
 		atomicfile.Sweep(filepath.Dir(f.target), 0)
 	}
 	info, err := f.unchanged()
@@ -75,12 +70,12 @@ func (f *File) Remove(logins []Login) (twoNames bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	// The entry is gone from the file already, whatever a sync says.
+	// The entry is gone from the file, even if a sync fails now.
 	_ = atomicfile.SyncFolder(filepath.Dir(f.target))
 	return linked(info), nil
 }
 
-// unchanged fails with ErrChanged where the file is not what was read.
+// unchanged returns ErrChanged if the file is not what was read.
 func (f *File) unchanged() (os.FileInfo, error) {
 	now, info, err := read(f.target)
 	switch {
@@ -90,8 +85,8 @@ func (f *File) unchanged() (os.FileInfo, error) {
 	return info, err
 }
 
-// Without is the file's content without the logins, in its own encoding. gone reports that the whole file, or
-// item, goes with them.
+// Without is the file's content without the logins, in its own encoding. gone reports that
+// the whole file, or item, is to be removed.
 func (f *File) Without(logins []Login) (left []byte, gone bool) {
 	parents := map[*node]map[int]bool{}
 	for _, l := range logins {
@@ -122,8 +117,8 @@ func (f *File) Without(logins []Login) (left []byte, gone bool) {
 	return f.form.Encode(left), err == nil && f.Source.over != nil && f.Source.over(root)
 }
 
-// moved is what index i of a list is without the ones that are gone; one that is
-// gone itself is followed by the first.
+// moved is the new place of index i of a list without the elements that are removed. If i
+// itself is removed, it becomes the first.
 func moved(i int, gone map[int]bool) int {
 	if gone[i] {
 		return 0
@@ -137,9 +132,9 @@ func moved(i int, gone map[int]bool) int {
 	return n
 }
 
-// turn waits for imports that are at files of the same folder. Who has it is alone
-// there until done is called or the process ends; alone is false where the file
-// system has no locks, and a temporary file may be another's.
+// turn waits for other imports that work on files of the same folder. It returns with the
+// folder locked until done is called or the process ends. alone is false if the file system
+// has no locks; then a temporary file may belong to another import.
 func (f *File) turn() (done func(), alone bool, err error) {
 	for range 500 {
 		lock, err := lockFolder(filepath.Dir(f.target))
@@ -154,7 +149,7 @@ func (f *File) turn() (done func(), alone bool, err error) {
 	return nil, false, ErrTaking
 }
 
-// staleLock is when the other program itself takes a lock of its own away.
+// staleLock is the age at which the other program itself removes a lock.
 const staleLock = time.Minute
 
 // lock takes the other program's locks, which are folders.
@@ -172,7 +167,7 @@ func (f *File) lock() (unlock func(), err error) {
 		err := os.Mkdir(dir, 0o700)
 		if info, statErr := os.Stat(dir); errors.Is(err, fs.ErrExist) && statErr == nil && time.Since(info.ModTime()) >= staleLock {
 			if os.Remove(dir) != nil {
-				continue // no lock of the kind that we know, and nobody's any more
+				continue // not a kind of lock that we know, and nobody holds it any more
 			}
 			err = os.Mkdir(dir, 0o700)
 		}

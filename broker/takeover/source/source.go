@@ -15,18 +15,17 @@ type Source struct {
 
 	places func(home string) []string
 	parse  func(*File) error
-	// over reports that what is left is no login to its program but no "logged
-	// out" either, so that the file goes; nil: it never is.
+	// over reports whether the program would take what is left neither for a login nor for
+	// "logged out", so that the file is deleted; nil: never.
 	over func(*node) bool
-	// locks are the folders that the program takes as locks around its file; nil:
-	// none.
+	// locks are the folders that the program uses as locks for its file; nil: none.
 	locks func(path string) []string
-	// item is where the program keeps its logins on macOS instead of in a file;
-	// nil: nowhere.
+	// item is where the program stores its logins on macOS instead of in a file; nil:
+	// nowhere.
 	item func() (service, account string)
 }
 
-// All are all that there are.
+// All returns every source.
 func All() []Source {
 	return []Source{openCode, claudeCode, codex, gemini, multiAuth, antigravity}
 }
@@ -40,8 +39,8 @@ func Find(name string) (Source, bool) {
 	return Source{}, false
 }
 
-// Places are the paths at which the program keeps its logins for this user, the
-// likeliest first. Nothing need be there.
+// Places are the paths at which the program stores its logins for this user, the likeliest
+// first. They need not exist.
 func (s Source) Places() []string {
 	home, err := os.UserHomeDir()
 	if err != nil {
@@ -50,7 +49,7 @@ func (s Source) Places() []string {
 	return s.places(home)
 }
 
-// Present are those of Places at which something is, each once.
+// Present returns those of Places that exist, each once.
 func (s Source) Present() []string {
 	var found []string
 	var infos []os.FileInfo
@@ -64,8 +63,8 @@ func (s Source) Present() []string {
 	return found
 }
 
-// Item is the keychain item in which the program keeps its logins on macOS; ok is
-// false where there is no such thing.
+// Item is the keychain item in which the program stores its logins on macOS; ok is false if
+// it has none.
 func (s Source) Item() (service, account string, ok bool) {
 	if s.item == nil || runtime.GOOS != "darwin" {
 		return "", "", false
@@ -74,7 +73,7 @@ func (s Source) Item() (service, account string, ok bool) {
 	return service, account, true
 }
 
-// folder is a variable's, else the one below home.
+// folder is the one that a variable names, else the one below home.
 func folder(variable, home string, below ...string) string {
 	if dir := os.Getenv(variable); dir != "" && filepath.IsAbs(dir) {
 		return dir
@@ -82,7 +81,7 @@ func folder(variable, home string, below ...string) string {
 	return filepath.Join(append([]string{home}, below...)...)
 }
 
-// windowsFolder is one that a variable names on Windows.
+// windowsFolder is a folder that a variable names on Windows.
 func windowsFolder(variable string, below ...string) []string {
 	dir := os.Getenv(variable)
 	if runtime.GOOS != "windows" || dir == "" {

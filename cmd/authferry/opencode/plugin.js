@@ -44,15 +44,15 @@ const START = PATIENCE * 0.4 // ms, likewise, while OpenCode starts
 const REPEATED =
   /429|50[0234]|524|rate increased|rate[ _-]limit|too[ _]many[ _]requests|overloaded|service[ _-]unavailable|internal[ _]error|(internal )?server[ _-]error|provider[ _-]returned[ _-]error|terminated|fetch failed|failed to fetch|network[-_\s]error|upstream connect|connection (error|refused|lost)|socket (connection was closed|hang up)|reset before headers|getaddrinfo|enotfound|eai_again|econn(refused|reset)|etimedout|time[ -]?(d )?out|try your request again|retry your request|exhausted|unavailable|try again (later|in\b)|at capacity/gi
 
-// clock is a moment in local time, with the day where that isn't today.
+// clock is a moment as authferry shows one: in local time, with the day where that isn't
+// today, and the year where it isn't this one.
 function clock(at) {
   const two = (n) => String(n).padStart(2, "0")
   const time = `${two(at.getHours())}:${two(at.getMinutes())}`
-  const [day, month, date] = at.toDateString().split(" ")
-  const tomorrow = new Date()
-  if (at.toDateString() === tomorrow.toDateString()) return time
-  tomorrow.setDate(tomorrow.getDate() + 1)
-  return at.toDateString() === tomorrow.toDateString() ? `${time} tomorrow` : `${time} on ${day} ${Number(date)} ${month}`
+  const [day, month, date, year] = at.toDateString().split(" ")
+  const today = new Date()
+  if (at.toDateString() === today.toDateString()) return time
+  return `${day} ${Number(date)} ${month} ${at.getFullYear() === today.getFullYear() ? "" : `${year} `}${time}`
 }
 
 // moment reads what authferry says of a time; undefined where it says nothing.
