@@ -32,6 +32,7 @@ type setupCmd struct {
 	Host     []string          `placeholder:"URL" help:"Host to set it up for; else those that the chosen accounts' tokens may go to."`
 	For      []string          `placeholder:"CLIENT" help:"With mcp: enter the server here, installed or not."`
 	Map      map[string]string `placeholder:"CLIENT_PROVIDER=PROVIDER" help:"With opencode: which provider's accounts serve one of its providers."`
+	MCP      string            `name:"mcp" placeholder:"PROVIDER" help:"With claude-code and codex: have it reach this remote MCP server with your login here."`
 	Proxy    bool              `help:"With claude-code and codex: have it use authferry serve, so that it goes on with another account at a limit."`
 	Listen   string            `placeholder:"ADDRESS" help:"With serve, and with --proxy: where serve listens, by default ${serve_address}."`
 	Print    bool              `xor:"write" help:"Show the change and don't make it."`
@@ -59,17 +60,15 @@ func (c *setupCmd) Run(a *app) error {
 			return err
 		}
 	}
-	var choice setup.Choice
-	if !c.Undo {
-		if choice, err = c.choose(a, client); err != nil {
-			return err
-		}
+	choice, err := c.choose(a, client)
+	if err != nil {
+		return err
 	}
 	changes, err := c.change(a, func() ([]setup.Change, error) { return client.Plan(m, choice, c.Undo) })
 	if err != nil {
 		return setupError(err)
 	}
-	if err := c.report(a, client, m, choice, changes); err != nil || !client.Logins || c.Undo || c.Print || c.JSON {
+	if err := c.report(a, client, m, choice, changes); err != nil || !client.Logins || c.MCP != "" || c.Undo || c.Print || c.JSON {
 		return err
 	}
 	_, err = a.offerImport("", "", true)
@@ -79,7 +78,7 @@ func (c *setupCmd) Run(a *app) error {
 // thisMachine names authferry as the person does who runs it: a path on the PATH
 // outlives an update, the file that it leads to may not.
 func thisMachine() (setup.Machine, error) {
-	m := setup.Machine{OS: runtime.GOOS, Getenv: os.Getenv, LookPath: exec.LookPath}
+	m := setup.Machine{OS: runtime.GOOS, Getenv: os.Getenv, LookPath: exec.LookPath, Version: versionOf}
 	var err error
 	if m.Home, err = os.UserHomeDir(); err != nil {
 		return m, err
@@ -98,10 +97,14 @@ func thisMachine() (setup.Machine, error) {
 	return m, err
 }
 
-// choose works out what the client is to be set up for. Environment and directory
-// don't count: what is written down is for every call.
+// choose works out what the client is to be set up for, or what is to be undone.
+// Environment and directory don't count: what is written down is for every call.
 func (c *setupCmd) choose(a *app, client setup.Client) (setup.Choice, error) {
 	switch {
+	case c.MCP != "":
+		return c.chooseServer(a, client)
+	case c.Undo:
+		return setup.Choice{}, nil
 	case c.Proxy && client.Proxied == "", c.Listen != "" && !c.Proxy && client.Name != "serve":
 		return setup.Choice{}, &fault.Error{Code: fault.Usage, Message: "setup " + client.Name + " takes no --proxy and no --listen", Next: []fault.Remedy{{Do: setUpIn, Name: client.Name}}}
 	case c.Proxy:
@@ -304,6 +307,10 @@ func (c *setupCmd) report(a *app, client setup.Client, m setup.Machine, choice s
 	if err != nil {
 		return err
 	}
+	name, again := client.Name, client.Name
+	if server := choice.Server.Name; server != "" {
+		name, again = server+" in "+client.Name, client.Name+a.term.hints.flag("mcp", server)
+	}
 	switch {
 	case c.Undo && client.After != nil && (len(changes) > 0 || len(files) == 0):
 		doc.Next = client.After(m)
@@ -323,13 +330,13 @@ func (c *setupCmd) report(a *app, client setup.Client, m setup.Machine, choice s
 		return nil
 	case len(files) == 0: // it is set up by commands alone
 	case len(changes) == 0 && c.Undo:
-		a.term.note("%s is not set up; nothing was changed", client.Name)
+		a.term.note("%s is not set up; nothing was changed", name)
 	case len(changes) == 0:
-		a.term.note("%s is already set up; nothing was changed", client.Name)
+		a.term.note("%s is already set up; nothing was changed", name)
 	case c.Undo:
 		a.term.note("%s is as it was before", client.Name)
 	default:
-		a.term.note("%s is set up; to take it out again: authferry setup %s --undo", client.Name, client.Name)
+		a.term.note("%s is set up; to take it out again: authferry setup %s --undo", name, again)
 	}
 	for _, line := range doc.Next {
 		a.term.note("%s", line)
@@ -343,6 +350,7 @@ type clientDoc struct {
 	Program string      `json:"program,omitempty"` // absent: not installed
 	State   setup.State `json:"state,omitempty"`   // absent: its configuration can't be read
 	Error   string      `json:"error,omitempty"`
+	Servers []string    `json:"mcp_servers,omitempty"` // that it reaches by authferry
 }
 
 // list tells of every client whether it is installed and whether it is set up.
@@ -358,8 +366,13 @@ func (c *setupCmd) list(a *app, m setup.Machine) error {
 		if d.State = state; err != nil {
 			d.State, d.Error = "", err.Error()
 		}
+		d.Servers = client.Servers(m)
 		docs = append(docs, d)
-		t.add(d.Name, cmp.Or(string(d.State), d.Error), cmp.Or(d.Program, "not installed"))
+		row := []string{d.Name, cmp.Or(string(d.State), d.Error), cmp.Or(d.Program, "not installed")}
+		if len(d.Servers) > 0 {
+			row, t.head = append(row, strings.Join(d.Servers, ", ")), []string{"CLIENT", "STATE", "PROGRAM", "MCP SERVERS"}
+		}
+		t.add(row...)
 	}
 	if c.JSON {
 		return a.printJSON(struct {

@@ -28,15 +28,17 @@ type region struct {
 
 const insteadOf = "# authferry setup, instead of: "
 
+const beginPrefix = "# authferry setup "
+
 func beginOf(name string, lines int) string {
-	return fmt.Sprintf("# authferry setup %s: begin (lines: %d); authferry setup %[1]s --undo takes this out", name, lines)
+	return fmt.Sprintf(beginPrefix+"%s: begin (lines: %d); authferry setup %[1]s --undo takes this out", name, lines)
 }
 
 func endOf(name string) string { return "# authferry setup " + name + ": end" }
 
 // findBlock returns nil where there is none.
 func findBlock(text, name string) (*region, error) {
-	begin := "# authferry setup " + name + ": begin (lines: "
+	begin := beginPrefix + name + ": begin (lines: "
 	var r *region
 	at, want := 0, 0
 	for line := range strings.Lines(text) {

@@ -66,12 +66,29 @@ var claudeCode = Client{
 			},
 		}}, nil
 	},
+	Remote: claudeServer,
 	Next: func(_ Machine, c Choice) []string {
-		if c.Proxy == "" {
+		switch {
+		case c.Server.Name != "":
+			return []string{"to see whether it connects: claude mcp list"}
+		case c.Proxy == "":
 			return nil
 		}
 		return []string{"Claude Code then needs authferry serve to be running; to start it with every session: authferry setup serve"}
 	},
+}
+
+// claudeServer: ~/.claude.json, mcpServers.NAME.headersHelper: a shell's command line
+// whose output is a JSON object of headers, asked at each connection and after a 401. A
+// Claude Code up to 2.1.220 makes a login of its own first, and sends the token to the
+// authorization server as it does; from 2.1.332 on it is known not to.
+func claudeServer(m Machine, c Choice) (File, error) {
+	words := bridge(m, c)
+	fields := []field{{"type", "stdio"}, {"command", words[0]}, {"args", words[1:]}}
+	if takesHeaders(m, "claude", "2.1.332") {
+		fields = []field{{"type", "http"}, {"url", c.Server.Address}, {"headersHelper", shellLine(m, headersHelper(m, c))}}
+	}
+	return serverEntry(m, c, claudeState(m), []string{"mcpServers"}, fields), nil
 }
 
 var (

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -55,13 +56,64 @@ var codex = Client{
 			},
 		}}, nil
 	},
+	Remote: codexServer, Clears: true,
 	Next: func(m Machine, c Choice) []string {
+		if c.Server.Name != "" {
+			return []string{"to see what Codex reads: codex mcp get " + c.Server.entryName()}
+		}
 		lines := []string{`to use it always, write model_provider = "authferry" at the top of ` + codexConfig(m), `to use it once: codex -c model_provider=authferry`}
 		if c.Proxy != "" {
 			lines = append(lines, "Codex then needs authferry serve to be running; to start it with every session: authferry setup serve")
 		}
 		return lines
 	},
+}
+
+// codexServer: config.toml, [mcp_servers.NAME], http_headers_helper: a shell's command
+// line whose output is a JSON object of headers, asked at each connection and after a
+// 401. Codex clears the environment of whatever it starts. One that doesn't know the key
+// would refuse the whole file.
+func codexServer(m Machine, c Choice) (File, error) {
+	name := c.Server.entryName()
+	block := "codex --mcp " + name
+	return File{
+		Path: codexConfig(m), Mode: 0o600,
+		Put: func(now []byte) ([]byte, error) {
+			body := []string{"[mcp_servers." + name + "]"}
+			// What a shell of Windows makes of a variable before a command is not known.
+			if takesHeaders(m, "codex", "0.169.0") && (m.OS != "windows" || len(c.Env) == 0) {
+				words := headersHelper(m, c)
+				if len(c.Env) > 0 {
+					words = slices.Concat([]string{"/usr/bin/env"}, c.Env, words)
+				}
+				body = append(body, "url = "+quoted(c.Server.Address), "http_headers_helper = "+quoted(shellLine(m, words)))
+			} else {
+				words := bridge(m, c)
+				body = append(body, "command = "+quoted(words[0]), "args = "+quotedList(words[1:]))
+				if len(c.Env) > 0 {
+					body = append(body, "[mcp_servers."+name+".env]")
+				}
+				for _, assignment := range c.Env {
+					variable, value, _ := strings.Cut(assignment, "=")
+					body = append(body, variable+" = "+quoted(value))
+				}
+			}
+			return putTables(now, block, []string{"mcp_servers", name}, body)
+		},
+		Take: func(now []byte) ([]byte, error) { return takeTables(now, block) },
+		Current: func(now []byte) bool {
+			return blockHas(now, block, "command = "+quoted(m.Binary)) || blockHas(now, block, strings.Trim(quoted(shellLine(m, []string{m.Binary, "helper", "mcp-headers"})), `"`))
+		},
+		Servers: func(now []byte) (names []string) {
+			for line := range strings.Lines(textOf(now)) {
+				if rest, ok := strings.CutPrefix(line, beginPrefix+"codex --mcp "); ok {
+					name, _, _ := strings.Cut(rest, ":")
+					names = append(names, name)
+				}
+			}
+			return names
+		},
+	}, nil
 }
 
 func codexConfig(m Machine) string {

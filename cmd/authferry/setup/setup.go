@@ -24,6 +24,7 @@ type Machine struct {
 	Binary   string // absolute path of authferry, which the clients are to call
 	Getenv   func(string) string
 	LookPath func(program string) (string, error)
+	Version  func(path string) string // what that program says to --version; nil: it isn't asked
 }
 
 // Choice is what a client is set up for. The zero value leaves the choice of the
@@ -35,6 +36,8 @@ type Choice struct {
 	Proxy                   string            // URL of the authferry serve that the client is to use; empty: none
 	Listen                  string            // where that one is to listen, as --listen takes it
 	For                     []string          // the clients that get authferry's MCP server; none: those that are installed
+	Server                  Server            // the remote MCP server that the client is to reach; its zero value: none
+	Env                     []string          // what authferry needs in its environment where a client clears that: NAME=VALUE
 }
 
 // Client is a program that can be set up.
@@ -43,6 +46,11 @@ type Client struct {
 	Title    string   // as its makers write it
 	Programs []string // it is installed where one of these is on the PATH
 	Files    func(Machine, Choice) ([]File, error)
+	// Remote is the file in which it has its remote MCP servers. Nil: it can't be set up
+	// for one.
+	Remote func(Machine, Choice) (File, error)
+	// Clears reports that what it starts doesn't get the environment of the person.
+	Clears bool
 
 	// Asks reports that the client names no host to its helper, so that an account
 	// or a pool has to be chosen; Hosts that its configuration names hosts; Providers
@@ -76,6 +84,10 @@ type File struct {
 	// Proxy is the URL of the authferry serve that the file names; empty: none. Nil: it
 	// never does.
 	Proxy func(now []byte) string
+
+	// Servers returns the names of the remote MCP servers that the file has authferry
+	// for. Nil: it is no file for that.
+	Servers func(now []byte) []string
 
 	// Private returns what in the file goes when authferry is taken out, and is not
 	// authferry's: texts that a diff does not show. Nil: nothing is.
@@ -156,9 +168,35 @@ func (c Client) Proxy(m Machine) string {
 	return ""
 }
 
+// Servers returns the names by which the client has remote MCP servers that it reaches
+// by authferry.
+func (c Client) Servers(m Machine) []string {
+	if c.Remote == nil {
+		return nil
+	}
+	f, err := c.Remote(m, Choice{})
+	if err != nil {
+		return nil
+	}
+	now, err := read(f.Path, f.Link)
+	if err != nil || now == nil {
+		return nil
+	}
+	return f.Servers(now)
+}
+
+// files are those that the choice is about.
+func (c Client) files(m Machine, choice Choice) ([]File, error) {
+	if choice.Server.Name == "" {
+		return c.Files(m, choice)
+	}
+	f, err := c.Remote(m, choice)
+	return []File{f}, err
+}
+
 // Plan returns what setting up, or undoing it, would change. None is none.
 func (c Client) Plan(m Machine, choice Choice, undo bool) ([]Change, error) {
-	files, err := c.Files(m, choice)
+	files, err := c.files(m, choice)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,150 @@
+package setup
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"github.com/authferry/authferry/testenv"
+)
+
+var server = Server{Name: "docs.example", Address: "https://docs.example/mcp"}
+
+// reaching is the client as one that is set up for a remote MCP server alone, where its
+// program says that version.
+func reaching(c Client, version string) Client {
+	return Client{Name: c.Name, Files: func(m Machine, ch Choice) ([]File, error) {
+		if ch.Server = (Server{Name: server.Name}); ch.Account != "" {
+			ch.Server = server
+		}
+		m.LookPath = func(program string) (string, error) { return "/bin/" + program, nil }
+		m.Version = func(string) string { return version }
+		f, err := c.Remote(m, ch)
+		return []File{f}, err
+	}}
+}
+
+// Whatever is in the file already, the server goes in and comes out, as a helper's and as
+// the bridge's, and what setup claude-code and setup codex put there isn't touched.
+func TestServerThereAndBack(t *testing.T) {
+	for _, c := range Clients() {
+		if c.Remote == nil {
+			continue
+		}
+		for _, version := range []string{"2.1.332 (Claude Code)", "2.1.220", "codex-cli 0.171.0", "codex-cli 0.168.9", ""} {
+			for i, text := range append([]string{"no file"}, files[c.Name]...) {
+				for style, write := range styles {
+					t.Run(fmt.Sprint(c.Name, "/", version, "/", i, "/", style), func(t *testing.T) {
+						t.Parallel()
+						thereAndBack(t, reaching(c, version), i == 0, write(text))
+					})
+				}
+			}
+		}
+	}
+}
+
+// A client that was updated gets the helper in the bridge's place, and what a person
+// added to the entry stays.
+func TestServerChangesItsWay(t *testing.T) {
+	m, c := machine(t), client(t, "claude-code")
+	put(t, reaching(c, "2.1.220"), m, choice, false)
+	path := claudeState(m)
+	now, err := os.ReadFile(path)
+	testenv.Must(t, err)
+	if !strings.Contains(string(now), `"connect",`) || !strings.Contains(string(now), `"docs-example": {`) {
+		t.Fatalf("%s", now)
+	}
+	write(t, path, strings.Replace(string(now), `"type": "stdio",`, "\"type\": \"stdio\",\n      \"headers\": {\"X\": \"canary\"},", 1))
+	for _, change := range put(t, reaching(c, "2.1.332"), m, choice, false) {
+		if strings.Contains(change.Diff(), "canary") {
+			t.Errorf("shown is:\n%s", change.Diff())
+		}
+	}
+	now, err = os.ReadFile(path)
+	testenv.Must(t, err)
+	for _, want := range []string{`"type": "http"`, `"url": "https://docs.example/mcp"`, `helper mcp-headers --account acc_aaaaaaaaaaaaaaaa https://docs.example/mcp"`, "canary"} {
+		if !strings.Contains(string(now), want) {
+			t.Errorf("%s is missing in\n%s", want, now)
+		}
+	}
+	if strings.Contains(string(now), "connect") {
+		t.Errorf("the bridge is left in\n%s", now)
+	}
+	if names := c.Servers(m); !slices.Equal(names, []string{"docs-example"}) {
+		t.Errorf("the servers are %q", names)
+	}
+}
+
+// An entry of somebody else's is refused, and taken out by nobody.
+func TestServerOfSomebodyElse(t *testing.T) {
+	for name, text := range map[string]string{
+		"claude-code": `{"mcpServers": {"docs-example": {"type": "http", "url": "https://docs.example/mcp", "headersHelper": "/bin/other canary"}}}`,
+		"codex":       "[mcp_servers.docs-example]\nurl = \"https://docs.example/mcp\"\nbearer_token_env_var = \"canary\"\n",
+	} {
+		m, c := machine(t), reaching(client(t, name), "9.9.9")
+		all, err := c.Files(m, choice)
+		testenv.Must(t, err)
+		write(t, all[0].Path, text)
+		_, err = c.Plan(m, choice, false)
+		if _, refused := errors.AsType[*Refusal](err); !refused || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if changes := put(t, c, m, Choice{}, true); len(changes) > 0 {
+			t.Errorf("%s: undone is\n%s", name, changes[0].Diff())
+		}
+	}
+}
+
+// Codex clears the environment: what it runs gets the one that authferry needs, through a
+// shell as it is.
+func TestCodexServerEnvironment(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("needs a shell of Unix")
+	}
+	m, c := awkward(t), client(t, "codex")
+	odd := choice
+	odd.Env = []string{"AUTHFERRY_DIR=/home/ada/it's \"mine\" $HOME"}
+	read := func(version string) (entry map[string]any) {
+		t.Helper()
+		put(t, reaching(c, version), m, odd, false)
+		text, err := os.ReadFile(codexConfig(m))
+		testenv.Must(t, err)
+		var all map[string]any
+		testenv.Must(t, toml.Unmarshal(text, &all))
+		return table(all, "mcp_servers", "docs-example")
+	}
+	entry := read("codex-cli 0.171.0")
+	line, _ := entry["http_headers_helper"].(string)
+	cmd := exec.CommandContext(t.Context(), "sh", "-c", line)
+	testenv.Must(t, os.WriteFile(m.Binary, []byte("#!/bin/sh\nprintf '%s\\n' \"$AUTHFERRY_DIR\" \"$@\"\n"), 0o700))
+	said, err := cmd.Output()
+	want := strings.Join([]string{"/home/ada/it's \"mine\" $HOME", "helper", "mcp-headers", "--account", "acc_aaaaaaaaaaaaaaaa", server.Address, ""}, "\n")
+	if err != nil || string(said) != want || entry["url"] != server.Address {
+		t.Errorf("%v: %q, want %q\n%v", err, said, want, entry)
+	}
+	entry = read("codex-cli 0.150.0")
+	env, _ := entry["env"].(map[string]any)
+	if entry["command"] != m.Binary || fmt.Sprint(entry["args"]) != "[mcp connect --account acc_aaaaaaaaaaaaaaaa https://docs.example/mcp]" ||
+		env["AUTHFERRY_DIR"] != "/home/ada/it's \"mine\" $HOME" || entry["url"] != nil {
+		t.Errorf("%v", entry)
+	}
+}
+
+func TestSince(t *testing.T) {
+	for said, want := range map[string]bool{
+		"2.1.332 (Claude Code)": true, "2.1.333": true, "2.2": true, "3.0.1": true, "v10.0.0": true,
+		"2.1.331": false, "2.1": false, "1.9.999": false, "": false, "no version": false,
+	} {
+		if since(said, "2.1.332") != want {
+			t.Errorf("%q is from 2.1.332 on: want %v", said, want)
+		}
+	}
+}

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/cmd/authferry/setup"
+)
+
+// chooseServer works out which remote MCP server the client is to reach, and whose login
+// is for it.
+func (c *setupCmd) chooseServer(a *app, client setup.Client) (setup.Choice, error) {
+	if client.Remote == nil {
+		return setup.Choice{}, &fault.Error{Code: fault.Usage, Message: "setup " + client.Name + " takes no --mcp", Next: []fault.Remedy{{Do: listSetUp}}}
+	}
+	if c.Provider != "" || c.Proxy || c.Listen != "" || len(c.Host) > 0 || len(c.For) > 0 || len(c.Map) > 0 {
+		return setup.Choice{}, &fault.Error{Code: fault.Usage, Message: "--mcp goes with --account and --pool alone: the server's address is known"}
+	}
+	p, err := a.remoteServer(c.MCP)
+	if c.Undo {
+		if err != nil {
+			p.Name = c.MCP // it is no provider any more, and the client still has it
+		}
+		return setup.Choice{Server: setup.Server{Name: p.Name}}, nil
+	}
+	if err != nil {
+		return setup.Choice{}, err
+	}
+	chosen, err := a.broker.Chosen(pool.Selection{Account: c.Account, Pool: c.Pool, Provider: p.Name})
+	if err != nil {
+		return setup.Choice{}, err
+	}
+	choice := setup.Choice{
+		Provider: chosen.Provider, Account: chosen.Account, Pool: chosen.Pool,
+		Server: setup.Server{Name: p.Name, Address: p.MCP},
+	}
+	if client.Clears {
+		choice.Env, err = a.surroundings(client)
+	}
+	return choice, err
+}
+
+// remoteServer is the provider that is a remote MCP server, by its name or its address.
+func (a *app) remoteServer(named string) (oauth.Provider, error) {
+	if isAddress(named) {
+		all, err := a.broker.Providers()
+		if err != nil {
+			return oauth.Provider{}, err
+		}
+		for _, p := range all.All() {
+			if p.MCP != "" && oauth.Covers(p.MCP, named) && oauth.Covers(named, p.MCP) {
+				return p, nil
+			}
+		}
+		return oauth.Provider{}, &fault.Error{Code: fault.NoAccount, Message: fmt.Sprintf("no account is for %s", named), Next: []fault.Remedy{{Do: fault.Login, Provider: named}}}
+	}
+	p, err := a.broker.Provider(named)
+	if err == nil && p.MCP == "" {
+		err = &fault.Error{Code: fault.Usage, Message: "provider " + p.Name + " is no remote MCP server", Next: []fault.Remedy{{Do: fault.ListProviders}}}
+	}
+	return p, err
+}
+
+// surroundings are the variables by which authferry finds here what it would not find in
+// an environment with no more than a home in it. A proxy with a password in its address
+// is left out: what is written down holds no secret.
+func (a *app) surroundings(client setup.Client) (env []string, err error) {
+	carry := func(name, value string) {
+		if value != "" && !strings.ContainsAny(value, "\n\r\x00") {
+			env = append(env, name+"="+value)
+		}
+	}
+	absolute := func(path string) string {
+		if path == "" || err != nil {
+			return ""
+		}
+		path, err = filepath.Abs(path)
+		return path
+	}
+	unix := runtime.GOOS != "windows" && runtime.GOOS != "darwin"
+	if os.Getenv("AUTHFERRY_DIR") != "" || unix && os.Getenv("XDG_CONFIG_HOME") != "" {
+		carry("AUTHFERRY_DIR", absolute(a.broker.Dir))
+	}
+	carry("AUTHFERRY_KEYSTORE", os.Getenv("AUTHFERRY_KEYSTORE"))
+	carry("AUTHFERRY_KEY_FILE", absolute(os.Getenv("AUTHFERRY_KEY_FILE")))
+	s, statusErr := a.broker.Status()
+	if statusErr != nil {
+		return nil, statusErr
+	}
+	switch bus := os.Getenv("DBUS_SESSION_BUS_ADDRESS"); {
+	case s.Keystore.Kind == "file":
+		carry("XDG_RUNTIME_DIR", os.Getenv("XDG_RUNTIME_DIR")) // where an unlocked key is
+	case unix && bus != fmt.Sprintf("unix:path=/run/user/%d/bus", os.Getuid()):
+		carry("DBUS_SESSION_BUS_ADDRESS", bus)
+	}
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy"} {
+		value := os.Getenv(name)
+		if u, parseErr := url.Parse(value); parseErr == nil && u.User == nil && !strings.Contains(value, "@") {
+			carry(name, value)
+		} else if value != "" {
+			a.term.warn(fmt.Sprintf("%s has a password in it and is not written down: authferry will not use that proxy under %s", name, client.Title))
+		}
+	}
+	return env, err
+}
+
+// versionPatience is how long a program may take to say its version.
+const versionPatience = 20 * time.Second
+
+// versionOf is what a program says of its version; empty: nothing.
+func versionOf(path string) string {
+	ctx, cancel := context.WithTimeout(context.Background(), versionPatience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, "--version") // #nosec G204 -- the client that is set up
+	cmd.WaitDelay = time.Second
+	out, err := cmd.Output()
+	if err != nil {
+		return ""
+	}
+	return string(out[:min(len(out), 200)])
+}
