@@ -30,7 +30,10 @@ func (l *login) byBrowser(ctx context.Context, who Person) (*LoggedIn, error) {
 		return nil, fault.Errorf(fault.LoginFailed, "the redirect URI of provider %s can't be opened", l.provider.Name).Because(err)
 	}
 	defer listener.Close()
-	a := oauth.NewAuthorization(l.provider, l.endpoint, listener.Redirect())
+	a := oauth.NewAuthorization(l.asked(), l.endpoint, listener.Redirect())
+	if who.Await != nil {
+		who.Await(listener.Redirect())
+	}
 	who.Open(a.URL())
 	answer, err := listener.Wait(ctx, a)
 	if err != nil {
@@ -39,6 +42,15 @@ func (l *login) byBrowser(ctx context.Context, who Person) (*LoggedIn, error) {
 	done, err := l.redeem(ctx, a, answer)
 	answer.Answer(l.page(done, err))
 	return done, err
+}
+
+// asked is the provider as it is asked for a person's consent. Who has another account
+// there may be logged in to that one: the browser would give its login again, unseen.
+func (l *login) asked() oauth.Provider {
+	if l.others {
+		return l.provider.Choosing()
+	}
+	return l.provider
 }
 
 func (l *login) redeem(ctx context.Context, a *oauth.Authorization, answer *oauth.Callback) (*LoggedIn, error) {
@@ -79,7 +91,7 @@ func (l *login) byPaste(ctx context.Context, who Person) (*LoggedIn, error) {
 	if err != nil {
 		return nil, l.failed(err)
 	}
-	a := oauth.NewAuthorization(l.provider, l.endpoint, redirect)
+	a := oauth.NewAuthorization(l.asked(), l.endpoint, redirect)
 	who.Open(a.URL())
 	var refused error
 	for range pasteTries {

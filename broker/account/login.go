@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/authferry/authferry/broker/fault"
@@ -45,6 +46,7 @@ type LoginRequest struct {
 // Person is how Login reaches the person who logs in. The fields that the flow needs must
 // be set.
 type Person struct {
+	Await func(redirect string)                     // browser: where on this machine the answer comes to; may be nil
 	Open  func(address string)                      // browser and paste: the page to open
 	Paste func(ctx context.Context) (string, error) // paste: the line that was copied
 	Enter func(*oauth.Device)                       // device: where to enter which code
@@ -97,6 +99,7 @@ type login struct {
 	service  oauth.Service    // the remote MCP server that it is for
 	reused   bool             // its client was registered for an earlier login
 	renew    string           // account id
+	others   bool             // another account of the provider is here already
 	lock     *folder.Rotation // of the account, if it becomes a new one
 }
 
@@ -117,6 +120,9 @@ func newLogin(ctx context.Context, f *folder.Folder, req LoginRequest) (*login, 
 	if l.renew, err = renewable(idx, req, index.KindOAuth); err != nil {
 		return nil, err
 	}
+	l.others = slices.ContainsFunc(idx.Accounts, func(a index.Account) bool {
+		return a.Provider == p.Name && a.Kind == index.KindOAuth && a.ID != l.renew && !a.Removing
+	})
 	if req.Remote != nil {
 		return l, l.toRemote(ctx, idx)
 	}
@@ -160,31 +166,64 @@ func (req LoginRequest) noClient(p oauth.Provider) error {
 		return e.Try(next)
 	}
 	e.Next = []fault.Remedy{{Do: fault.Again, Name: "client-id", Value: "ID"}}
-	if len(p.APIKeyHeaders) > 0 || len(p.APIKeyEnv) > 0 {
+	if issuesKeys(p) {
 		e.Next = append(e.Next, withKey(p.Name))
 	}
 	return e
 }
 
+// Ways are how a person can log in to p, the usual way first: the flows that it has, an
+// API key, or a long-lived token that it issues. Where p has no client, a flow needs the
+// client id of the person's own registration, and comes last.
+func Ways(p oauth.Provider) (ways []fault.How) {
+	for _, f := range flows(p) {
+		ways = append(ways, fault.How(f))
+	}
+	if p.MCP != "" {
+		return ways
+	}
+	var brought []fault.How
+	if issuesKeys(p) {
+		brought = append(brought, fault.APIKey)
+	}
+	if p.TokenCommand != "" || len(p.Prefixes[oauth.LongLivedToken]) > 0 || brought == nil && p.ClientID == "" {
+		brought = append(brought, fault.Token)
+	}
+	if p.ClientID == "" {
+		return append(brought, ways...)
+	}
+	return append(ways, brought...)
+}
+
+func issuesKeys(p oauth.Provider) bool {
+	return p.TokenEndpoint == "" || len(p.APIKeyHeaders)+len(p.APIKeyEnv)+len(p.APIKeyOrigins)+len(p.Prefixes[oauth.APIKey]) > 0
+}
+
+// flows are those that p's data allows, the usual one first.
+func flows(p oauth.Provider) (all []Flow) {
+	if p.TokenEndpoint == "" {
+		return nil
+	}
+	if p.AuthorizationEndpoint != "" {
+		if loopback := p.RedirectURI != "" || p.PasteRedirectURI == ""; loopback && !shownPage(p) {
+			all = append(all, FlowBrowser)
+		}
+		all = append(all, FlowPaste)
+	}
+	if p.DeviceAuthorizationEndpoint != "" {
+		all = append(all, FlowDevice)
+	}
+	return all
+}
+
 // flowOf is the flow that was asked for, else the provider's first.
 func flowOf(p oauth.Provider, asked Flow) (Flow, error) {
-	loopback := p.RedirectURI != "" || p.PasteRedirectURI == ""
-	can := map[Flow]bool{
-		FlowBrowser: p.AuthorizationEndpoint != "" && loopback && !shownPage(p),
-		FlowPaste:   p.AuthorizationEndpoint != "",
-		FlowDevice:  p.DeviceAuthorizationEndpoint != "",
-	}
-	if p.TokenEndpoint == "" {
-		clear(can)
-	}
 	var ways []fault.Remedy
-	for _, f := range []Flow{FlowBrowser, FlowPaste, FlowDevice} {
-		if can[f] && (asked == "" || asked == f) {
+	for _, f := range flows(p) {
+		if asked == "" || asked == f {
 			return f, nil
 		}
-		if can[f] {
-			ways = append(ways, fault.Remedy{Do: fault.Again, How: fault.How(f)})
-		}
+		ways = append(ways, fault.Remedy{Do: fault.Again, How: fault.How(f)})
 	}
 	if ways != nil {
 		return "", fault.Errorf(fault.Usage, "provider %s can't be logged in to by %s", p.Name, asked).Try(ways...)
@@ -270,6 +309,25 @@ func inPool(idx *index.Index, a *index.Account, poolName string) error {
 type errNobody struct{ after time.Duration }
 
 func (e errNobody) Error() string { return fmt.Sprintf("nobody finished the login within %v", e.after) }
+
+// Check refuses what can be refused of a login before a person is asked for more: its
+// label, its pool, the account to be renewed, and a keystore that can't be used. Errors:
+// as from Login.
+func Check(ctx context.Context, f *folder.Folder, req LoginRequest, how fault.How) error {
+	idx, err := f.ReadOrEmpty()
+	if err != nil {
+		return err
+	}
+	if how == fault.APIKey || how == fault.Token {
+		_, err = req.static(idx, how == fault.Token)
+	} else {
+		_, err = renewable(idx, req, index.KindOAuth)
+	}
+	if err == nil {
+		_, err = f.Ready(ctx, idx)
+	}
+	return err
+}
 
 // failed makes an error for a person of the reason why a login failed.
 func (l *login) failed(err error) error {

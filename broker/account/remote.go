@@ -87,7 +87,7 @@ func FindRemote(ctx context.Context, f *folder.Folder, req RemoteRequest) (*Remo
 		return nil, fault.Errorf(fault.Cancelled, "interrupted; nothing was changed")
 	}
 	if err != nil {
-		return nil, notFound(address, err)
+		return nil, notFound(address, freeName(ps, address), err)
 	}
 	r := &Remote{Server: server, Provider: known.Name, New: known.MCP == "", Register: req.Register}
 	if r.Provider == "" {
@@ -300,7 +300,8 @@ func ofServer(g *record.Grant, resource, address, label string) error {
 }
 
 // notFound makes an error for a person of the reason why a server's login was not found.
-func notFound(address string, err error) error {
+// What is no MCP server may be an issuer, and then a provider by that name.
+func notFound(address, name string, err error) error {
 	wrong, isWrong := errors.AsType[*oauth.WrongResourceError](err)
 	other, isOther := errors.AsType[*oauth.NotTrustedError](err)
 	failed, _ := errors.AsType[*oauth.Error](err)
@@ -310,10 +311,10 @@ func notFound(address string, err error) error {
 	case isOther:
 		return fault.Errorf(fault.Fenced, "%s does not send logins to %s; nothing was changed", oauth.HostOf(address), fault.Quote(other.Issuer)).Try(fault.Remedy{Do: fault.Login, Provider: address})
 	case errors.Is(err, oauth.ErrOpen):
-		return fault.Errorf(fault.Usage, "%s wants no login; nothing was changed", address)
+		return fault.Errorf(fault.Usage, "%s wants no login; nothing was changed", address).Try(fault.Remedy{Do: fault.AddProvider, Provider: name, Name: "issuer", Value: address})
 	case errors.Is(err, oauth.ErrNoMetadata):
 		return fault.Errorf(fault.Usage, "%s does not say where to log in, so it is no MCP server with OAuth; nothing was changed", address).
-			Try(fault.Remedy{Do: fault.AddProvider})
+			Try(fault.Remedy{Do: fault.AddProvider, Provider: name, Name: "issuer", Value: address})
 	case failed != nil && (failed.Class == oauth.Unsent || failed.Class == oauth.Throttled):
 		e := fault.Errorf(fault.ProviderUnreachable, "%s or its authorization server can't be asked; nothing was changed", oauth.HostOf(address)).Because(failed)
 		if next, ok := failed.Remedy(); ok {

@@ -230,6 +230,16 @@ func holderOf(idx *index.Index, provider, fp string) *index.Account {
 	return nil
 }
 
+// UsualLabel is what a new account of provider is called if nobody says what, and nobody
+// says whose it is.
+func UsualLabel(f *folder.Folder, provider string) (string, error) {
+	idx, err := f.ReadOrEmpty()
+	if err != nil {
+		return "", err
+	}
+	return FreeLabel(idx, provider, ""), nil
+}
+
 // FreeLabel is a free label for an account of provider: the identity's name, else provider
 // + number.
 func FreeLabel(idx *index.Index, provider, name string) string {

@@ -72,27 +72,20 @@ func (req LoginRequest) unfit(p oauth.Provider, secret keystore.Secret) error {
 
 // loginStatic stores an API key or a long-lived token.
 func loginStatic(ctx context.Context, f *folder.Folder, req LoginRequest, n NewAccount) (*LoggedIn, error) {
-	article, what, kind := "an ", "API key", index.KindAPIKey
+	what, kind := "API key", index.KindAPIKey
 	if n.LongLived {
-		article, what, kind = "a ", "token", index.KindOAuth
+		what, kind = "token", index.KindOAuth
 	}
 	if err := oauth.CheckAccessToken(n.credential().Reveal()); err != nil {
 		return nil, fault.Errorf(fault.Usage, "invalid %s: it has characters that no header can carry; nothing was changed", what)
-	}
-	if req.Label == "" && req.Renew == "" {
-		return nil, fault.Errorf(fault.Usage, "%s needs a --label", article+what).Try(fault.Remedy{Do: fault.Again, Label: "L"})
 	}
 	idx, err := f.ReadOrEmpty()
 	if err != nil {
 		return nil, err
 	}
-	id, err := renewable(idx, req, kind)
+	id, err := req.static(idx, n.LongLived)
 	if err != nil {
 		return nil, err
-	}
-	if a := idx.Account(id); a != nil && n.LongLived && a.Fingerprint != "" && a.Dead != a.Fingerprint {
-		return nil, fault.Errorf(fault.Usage, "account %s has a login with a refresh token, and a token can't take its place; nothing was changed", fault.Quote(a.Label)).
-			Try(fault.Remedy{Do: fault.Login, Provider: a.Provider, How: fault.Token, Label: "L"})
 	}
 	if o := record.KnownAs(idx, n.Provider.Name, kind, n.credential(), oauth.Identity{}); o != nil && o.ID != id {
 		return nil, alreadyHere(idx, o)
@@ -112,6 +105,24 @@ func loginStatic(ctx context.Context, f *folder.Folder, req LoginRequest, n NewA
 		return nil, err
 	}
 	return &LoggedIn{Account: *a, Renewed: true}, nil
+}
+
+// static is the id of the account in which an API key or a long-lived token takes the
+// old one's place; empty: it becomes a new account.
+func (req LoginRequest) static(idx *index.Index, longLived bool) (id string, err error) {
+	what, kind := "an API key", index.KindAPIKey
+	if longLived {
+		what, kind = "a token", index.KindOAuth
+	}
+	if req.Label == "" && req.Renew == "" {
+		return "", fault.Errorf(fault.Usage, "%s needs a --label", what).Try(fault.Remedy{Do: fault.Again, Label: "L"})
+	}
+	id, err = renewable(idx, req, kind)
+	if a := idx.Account(id); a != nil && longLived && a.Fingerprint != "" && a.Dead != a.Fingerprint {
+		return "", fault.Errorf(fault.Usage, "account %s has a login with a refresh token, and a token can't take its place; nothing was changed", fault.Quote(a.Label)).
+			Try(fault.Remedy{Do: fault.Login, Provider: a.Provider, How: fault.Token, Label: "L"})
+	}
+	return id, err
 }
 
 // credential is the secret that n's grant will have, or the long-lived token.

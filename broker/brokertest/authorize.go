@@ -65,6 +65,9 @@ func (s *Server) authorize(r *request) answer {
 	if !slices.Contains(r.cfg.Users, user) {
 		user = r.cfg.SignedIn
 	}
+	if r.cfg.Chosen != "" && slices.Contains(strings.Fields(p.Get("prompt")), "select_account") {
+		user = r.cfg.Chosen
+	}
 	if consent == Ask && r.Method == http.MethodPost {
 		user, consent = p.Get("user"), Deny
 		if p.Get("decision") == string(Approve) && slices.Contains(r.cfg.Users, user) {

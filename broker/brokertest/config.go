@@ -25,6 +25,7 @@ type Config struct {
 
 	Users    []string // who may log in; empty: ada@example.com and bob@example.com
 	SignedIn string   // who gives consent, but for a login_hint; empty: the first of Users
+	Chosen   string   // who is chosen with prompt=select_account; empty: the server doesn't know that
 	Consent  Consent  // empty: Approve
 	// RedirectURIs are accepted besides loopback ones (any port) and /code.
 	RedirectURIs []string

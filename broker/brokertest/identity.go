@@ -106,6 +106,9 @@ func (s *Server) describe(cfg Config) map[string]any {
 		"registration_endpoint":                          s.URL + "/register",
 		"client_id_metadata_document_supported":          cfg.MCP.Registrations.Documents,
 	}
+	if cfg.Chosen != "" {
+		doc["prompt_values_supported"] = []string{"none", "login", "consent", "select_account"}
+	}
 	if change := cfg.MCP.Server; change != nil {
 		change(doc)
 	}

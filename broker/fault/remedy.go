@@ -49,7 +49,7 @@ const (
 
 	// Login takes Provider [Account: to be renewed] [Label] [Pool] [How] [Value: a client
 	// id]; or, for a remote MCP server, Name: "register", or Name: "scope" and Value: scopes
-	// with a space between.
+	// with a space between. Without a Provider the person is asked.
 	Login Action = "login"
 
 	ListAccounts Action = "list-accounts"
@@ -69,7 +69,7 @@ const (
 
 	ListProviders Action = "list-providers"
 	ShowProvider  Action = "show-provider"       // Provider
-	AddProvider   Action = "add-provider"        // Provider [Name: the flag that is to say where it is]
+	AddProvider   Action = "add-provider"        // Provider [Name: the flag that is to say where it is] [Value: where]
 	AmendProvider Action = "amend-provider"      // Provider Name: the flag that is missing
 	StoreSecret   Action = "store-client-secret" // Provider
 

@@ -33,7 +33,7 @@ func Fault(err error) error {
 	case errors.Is(err, index.ErrCorrupt):
 		return fault.Errorf(fault.IndexCorrupt, "index.json is damaged; it was left as it is, and the logins are still in the keystore").Try(fault.Remedy{Do: fault.Fix}).Because(err)
 	case errors.Is(err, fs.ErrNotExist):
-		return fault.Errorf(fault.NoAccount, "there is no account yet").Try(fault.Remedy{Do: fault.ListProviders})
+		return fault.Errorf(fault.NoAccount, "there is no account yet").Try(fault.Remedy{Do: fault.Login})
 	case errors.Is(err, context.Canceled):
 		return fault.Errorf(fault.Cancelled, "interrupted").Because(err)
 	}

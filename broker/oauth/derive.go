@@ -40,7 +40,7 @@ func Derive(named, found, base Provider) (p Provider, left []string) {
 }
 
 // serverKeys are where a server is: of that its discovery document knows best.
-var serverKeys = []string{"issuer", "authorization_endpoint", "token_endpoint", "device_authorization_endpoint", "revocation_endpoint", "userinfo_endpoint", "iss_parameter"}
+var serverKeys = []string{"issuer", "authorization_endpoint", "token_endpoint", "device_authorization_endpoint", "revocation_endpoint", "userinfo_endpoint", "iss_parameter", "select_account"}
 
 // portableKeys make sense at any server and send nothing anywhere. Whatever isn't in
 // this list stays with its server.
@@ -115,10 +115,26 @@ func (p Provider) withConsent() Provider {
 	if _, told := p.AuthorizeParams["prompt"]; told || !slices.Contains(p.Scopes, offlineAccess) {
 		return p
 	}
-	p.AuthorizeParams = maps.Clone(p.AuthorizeParams)
-	if p.AuthorizeParams == nil {
-		p.AuthorizeParams = map[string]string{}
+	return p.prompting("consent")
+}
+
+const selectAccount = "select_account"
+
+// Choosing is p so that its server asks which account is meant, if it can.
+func (p Provider) Choosing() Provider {
+	if told := strings.Fields(p.AuthorizeParams["prompt"]); !p.SelectAccount || slices.Contains(told, selectAccount) || slices.Contains(told, "none") {
+		return p
 	}
-	p.AuthorizeParams["prompt"] = "consent"
+	return p.prompting(selectAccount)
+}
+
+// prompting is p with one more value of the parameter prompt, which is a list.
+func (p Provider) prompting(value string) Provider {
+	params := maps.Clone(p.AuthorizeParams)
+	if params == nil {
+		params = map[string]string{}
+	}
+	params["prompt"] = strings.TrimSpace(params["prompt"] + " " + value)
+	p.AuthorizeParams = params
 	return p
 }

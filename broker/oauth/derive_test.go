@@ -13,6 +13,35 @@ import (
 	"github.com/authferry/authferry/testenv"
 )
 
+// A second login asks which account is meant, where the server is known to let a person
+// choose, and beside what the request says anyway.
+func TestChoosing(t *testing.T) {
+	for name, row := range map[string]struct {
+		p    Provider
+		want string
+	}{
+		"unknown":       {Provider{}, ""},
+		"unknown, told": {Provider{AuthorizeParams: map[string]string{"prompt": "consent"}}, "consent"},
+		"known":         {Provider{SelectAccount: true}, "select_account"},
+		"known, told":   {Provider{SelectAccount: true, AuthorizeParams: map[string]string{"prompt": "login"}}, "login select_account"},
+		"told so":       {Provider{SelectAccount: true, AuthorizeParams: map[string]string{"prompt": "select_account consent"}}, "select_account consent"},
+		"nobody asked":  {Provider{SelectAccount: true, AuthorizeParams: map[string]string{"prompt": "none"}}, "none"}, // OpenID Connect Core §3.1.2.1: none stands alone
+		"google":        {mustGet(t, "google"), "consent select_account"},
+		"microsoft":     {mustGet(t, "microsoft"), "select_account"},
+		"github":        {mustGet(t, "github"), "select_account"},
+		"anthropic":     {mustGet(t, "anthropic"), ""},
+		"openai":        {mustGet(t, "openai"), ""},
+	} {
+		before := row.p.AuthorizeParams["prompt"]
+		if got := row.p.Choosing().AuthorizeParams["prompt"]; got != row.want {
+			t.Errorf("%s: prompt=%s, want %s", name, got, row.want)
+		}
+		if row.p.AuthorizeParams["prompt"] != before {
+			t.Errorf("%s: the provider was changed", name)
+		}
+	}
+}
+
 // What belongs to a server stays there: of every provider that can be started from,
 // no address, host, header or variable comes along to another server, and each key
 // that doesn't is named.

@@ -19,6 +19,7 @@ type metadata struct {
 	RevocationEndpoint          string
 	UserinfoEndpoint            string
 	ScopesSupported             []string
+	PromptValues                []string // Initiating User Registration via OpenID Connect 1.0 §4
 	AuthMethods                 []string
 	IssParameter                bool
 
@@ -39,7 +40,8 @@ func parseMetadata(body []byte) *metadata {
 		Issuer: m.text("issuer"), AuthorizationEndpoint: m.text("authorization_endpoint"), TokenEndpoint: m.text("token_endpoint"),
 		DeviceAuthorizationEndpoint: m.text("device_authorization_endpoint"), RevocationEndpoint: m.text("revocation_endpoint"),
 		UserinfoEndpoint: m.text("userinfo_endpoint"), ScopesSupported: strings.Fields(m.words("scopes_supported")),
-		AuthMethods: strings.Fields(m.words("token_endpoint_auth_methods_supported")), IssParameter: says("authorization_response_iss_parameter_supported"),
+		PromptValues: strings.Fields(m.words("prompt_values_supported")),
+		AuthMethods:  strings.Fields(m.words("token_endpoint_auth_methods_supported")), IssParameter: says("authorization_response_iss_parameter_supported"),
 		RegistrationEndpoint: m.text("registration_endpoint"), ChallengeMethods: strings.Fields(m.words("code_challenge_methods_supported")),
 		ClientDocuments: says("client_id_metadata_document_supported"),
 	}
@@ -221,7 +223,7 @@ func (m *metadata) provider(openID bool) Provider {
 	p := Provider{
 		Issuer: m.Issuer, AuthorizationEndpoint: m.AuthorizationEndpoint, TokenEndpoint: m.TokenEndpoint,
 		DeviceAuthorizationEndpoint: m.DeviceAuthorizationEndpoint, RevocationEndpoint: m.RevocationEndpoint,
-		UserinfoEndpoint: m.UserinfoEndpoint, IssParameter: m.IssParameter,
+		UserinfoEndpoint: m.UserinfoEndpoint, IssParameter: m.IssParameter, SelectAccount: slices.Contains(m.PromptValues, selectAccount),
 	}
 	post, basic := slices.Contains(m.AuthMethods, "client_secret_post"), slices.Contains(m.AuthMethods, "client_secret_basic")
 	switch {

@@ -28,6 +28,10 @@ func TestDiscover(t *testing.T) {
 	}
 	got.Name = "sim"
 	testenv.Check(t, got.Validate())
+	testenv.Must(t, s.Configure(func(c *brokertest.Config) { c.Chosen = "bob@example.com" }))
+	if got, err := (&Client{}).Discover(t.Context(), s.URL); err != nil || !got.SelectAccount {
+		t.Errorf("its prompt_values_supported were not heeded: %+v, %v", got, err)
+	}
 }
 
 // site answers paths with documents; "{self}" in them is its URL.

@@ -41,6 +41,9 @@ type Provider struct {
 	PasteStateless   bool   `toml:"paste_stateless,omitempty" json:"paste_stateless,omitempty"`
 	// AuthorizeParams go into the authorization request besides the standard's.
 	AuthorizeParams map[string]string `toml:"extra_authorize_params,omitempty" json:"extra_authorize_params,omitempty"`
+	// SelectAccount: asked with prompt=select_account (OpenID Connect Core §3.1.2.1), the
+	// server lets the person choose among the accounts that the browser is logged in to.
+	SelectAccount bool `toml:"select_account,omitempty" json:"select_account,omitempty"`
 	// IssParameter: the redirect names the issuer (RFC 9207), so it must.
 	IssParameter bool   `toml:"iss_parameter,omitempty" json:"iss_parameter,omitempty"`
 	IdentityFrom string `toml:"identity_from,omitempty" json:"identity_from,omitempty"` // an Identity… constant

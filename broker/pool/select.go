@@ -167,7 +167,7 @@ func (r Rules) ResolveIn(idx *index.Index, s Selection) (Selected, error) {
 	case len(pools) == 1:
 		return Selected{Pool: pools[0]}, nil
 	case len(pools) == 0 && s.Provider == "":
-		return Selected{}, fault.Errorf(fault.NoAccount, "there is no account yet").Try(fault.Remedy{Do: fault.ListProviders})
+		return Selected{}, fault.Errorf(fault.NoAccount, "there is no account yet").Try(fault.Remedy{Do: fault.Login})
 	case len(pools) == 0:
 		return Selected{}, fault.Errorf(fault.NoAccount, "there is no account of provider %s", s.Provider).Try(r.ToLogIn(s.Provider)...)
 	}
@@ -250,7 +250,7 @@ func FindAccount(idx *index.Index, name, provider string) (*index.Account, error
 		return found[0], nil
 	case 0:
 		if len(idx.Accounts) == 0 {
-			return nil, fault.Errorf(fault.NoAccount, "there is no account yet").Try(fault.Remedy{Do: fault.ListProviders})
+			return nil, fault.Errorf(fault.NoAccount, "there is no account yet").Try(fault.Remedy{Do: fault.Login})
 		}
 		return nil, fault.Errorf(fault.NoAccount, "there is no account %s; there are: %s", fault.Quote(name), labels(idx, provider))
 	}

@@ -90,6 +90,7 @@ func folder(t testing.TB) string {
 
 // Counters say what has happened at the provider since it started.
 type Counters struct {
+	Choices       int `json:"choices"`        // of an account, that were asked for
 	TokenRequests int `json:"token_requests"` // that reached the token endpoint, faults included
 	Codes         int `json:"codes"`          // authorization codes exchanged
 	Devices       int `json:"devices"`        // device codes exchanged

@@ -6,7 +6,7 @@ import { createServer } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 console.info = console.warn = console.error; // stdout is for the URL
-const { default: Provider } = await import('oidc-provider');
+const { default: Provider, interactionPolicy } = await import('oidc-provider');
 
 const seconds = (name, fallback) => Number(process.env[name] ?? fallback);
 
@@ -14,7 +14,13 @@ const server = createServer();
 await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
 const issuer = `http://127.0.0.1:${server.address().port}`;
 
+// A choice of accounts, for who asks for it; the person goes on as who signs in next.
+const policy = interactionPolicy.base();
+policy.add(new interactionPolicy.Prompt({ name: 'select_account', requestable: true }), 0);
+
 const provider = new Provider(issuer, {
+  interactions: { policy },
+  discovery: { prompt_values_supported: ['none', 'login', 'consent', 'select_account'] },
   clients: [{
     client_id: 'authferry-test',
     application_type: 'native', // RFC 8252: any port of a loopback redirect
@@ -63,7 +69,7 @@ const provider = new Provider(issuer, {
   cookies: { keys: ['authferry-test'] },
 });
 
-const counters = { token_requests: 0, codes: 0, devices: 0, refreshes: 0, refused: 0, revoked: 0 };
+const counters = { choices: 0, token_requests: 0, codes: 0, devices: 0, refreshes: 0, refused: 0, revoked: 0 };
 provider.on('grant.success', (ctx) => {
   counters[{ authorization_code: 'codes', refresh_token: 'refreshes' }[ctx.oidc.params.grant_type] ?? 'devices'] += 1;
 });
@@ -97,6 +103,14 @@ const token = async (req, res) => {
   return handle(req, res);
 };
 
+const choosing = async (req, res) => {
+  try {
+    return (await provider.interactionDetails(req, res)).prompt.name === 'select_account';
+  } catch {
+    return false; // no interaction, or an old one: the provider says so
+  }
+};
+
 server.on('request', async (req, res) => {
   const { pathname } = new URL(req.url, issuer);
   switch (pathname) {
@@ -114,6 +128,11 @@ server.on('request', async (req, res) => {
       await token(req, res);
       break;
     default:
+      if (req.method === 'GET' && pathname.startsWith('/interaction/') && await choosing(req, res)) {
+        counters.choices += 1;
+        await provider.interactionFinished(req, res, { select_account: {} }, { mergeWithLastSubmission: true });
+        break;
+      }
       handle(req, res);
   }
 });
