@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bufio"
 	"fmt"
-	"strings"
 
 	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/fault"
@@ -146,34 +144,4 @@ func (c *removeCmd) revocation() account.Revocation {
 		return account.RevokeAlways
 	}
 	return account.RevokeOwn
-}
-
-// confirm asks a person; without one it is a usage error that names the flag.
-func (a *app) confirm(question, flag string) error {
-	answer, err := a.ask(question+" [y/N]", flag)
-	if err != nil || answer == "y" || answer == "yes" {
-		return err
-	}
-	return &fault.Error{Code: fault.Cancelled, Message: unchanged}
-}
-
-// present reports that there is a person to ask.
-func (a *app) present() bool { return !a.term.noInput && isTerminal(a.in) && isTerminal(a.err) }
-
-// ask returns a person's answer in lower case; without a person it is a usage
-// error that names the flags that answer as well.
-func (a *app) ask(question string, flags ...string) (string, error) {
-	if !a.present() {
-		e := &fault.Error{Code: fault.Usage, Message: "needs an answer, but there is no terminal to ask on"}
-		for _, flag := range flags {
-			e.Next = append(e.Next, fault.Remedy{Do: fault.Again, Name: flag})
-		}
-		return "", e
-	}
-	_, _ = fmt.Fprintf(a.err, "%s ", printable(question))
-	answer, _ := bufio.NewReader(a.input()).ReadString('\n')
-	if a.ctx.Err() != nil {
-		return "", &fault.Error{Code: fault.Cancelled, Message: "interrupted; nothing was changed"}
-	}
-	return strings.ToLower(strings.TrimSpace(answer)), nil
 }

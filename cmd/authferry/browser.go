@@ -21,12 +21,12 @@ func openBrowser(address string, getenv func(string) string, out io.Writer) erro
 	name, args := getenv("BROWSER"), []string{address}
 	switch {
 	case name != "":
+	case !hasDisplay(getenv):
+		return errors.New("there is no display")
 	case runtime.GOOS == "darwin":
 		name = "open"
 	case runtime.GOOS == "windows":
 		name, args = "rundll32", []string{"url.dll,FileProtocolHandler", address}
-	case getenv("DISPLAY") == "" && getenv("WAYLAND_DISPLAY") == "":
-		return errors.New("there is no display")
 	default:
 		name = "xdg-open"
 	}

@@ -104,6 +104,7 @@ const (
 	execIt    fault.Action = "exec"        //
 	reportIt  fault.Action = "report"      // an example
 	serveAt   fault.Action = "serve"       // [Value: an address]
+	forward   fault.Action = "forward"     // Value: a port of this machine, Name: where ssh finds it
 	plain     fault.Action = "plain"       // Value: a command of another program
 )
 
@@ -150,8 +151,11 @@ func writers() map[fault.Action]func(hints, fault.Remedy) string {
 		fault.ListProviders: fixed("authferry provider list # choose one, then: authferry login NAME"),
 		fault.ShowProvider:  func(h hints, r fault.Remedy) string { return "authferry provider show" + h.operand(r.Provider) },
 		fault.AddProvider: func(h hints, r fault.Remedy) string {
-			flag := or(r.Name, "issuer")
-			return "authferry provider add" + h.operand(or(r.Provider, "NAME")) + h.flag(flag, "URL")
+			line := "authferry provider add" + h.operand(or(r.Provider, "NAME")) + h.flag(or(r.Name, "issuer"), or(r.Value, "URL"))
+			if r.Value != "" {
+				line += " --client-id ID"
+			}
+			return line
 		},
 		fault.AmendProvider: func(h hints, r fault.Remedy) string {
 			return "authferry provider add" + h.operand(or(r.Provider, "NAME")) + h.flag("from", or(r.Provider, "NAME")) + h.flag(r.Name, placeholderOf(r.Name))
@@ -290,6 +294,9 @@ func writers() map[fault.Action]func(hints, fault.Remedy) string {
 			}
 			return "authferry serve" + h.flag("listen", r.Value)
 		},
+		forward: func(h hints, r fault.Remedy) string {
+			return "ssh -N -L " + h.word(r.Value+":127.0.0.1:"+r.Value) + h.operand(or(r.Name, "HOST")) + " # on the machine with the browser; then open the address there"
+		},
 		plain: func(_ hints, r fault.Remedy) string { return r.Value },
 	}
 }
@@ -324,7 +331,7 @@ func placeholderOf(flag string) string {
 
 func (h hints) login(r fault.Remedy) string {
 	if r.Provider == "" {
-		return h.command(fault.Remedy{Do: fault.ListProviders})
+		return "authferry login # asks which provider, and how"
 	}
 	line := "authferry login" + h.operand(r.Provider)
 	switch r.How {

@@ -40,7 +40,7 @@ func TestEveryHintCanBePasted(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("needs a POSIX shell: the hints of Linux and macOS are split by one")
 	}
-	actions := append(fault.Actions(), help, listSetUp, setUpIn, runIt, execIt, serveAt)
+	actions := append(fault.Actions(), help, listSetUp, setUpIn, runIt, execIt, serveAt, forward)
 	if own := writers(); len(own) != len(actions)+2 {
 		t.Errorf("%d actions and %d commands", len(actions), len(own))
 	}

@@ -44,7 +44,7 @@ func (c *homeCmd) Run(a *app) error {
 	}
 	if count == 0 {
 		t.add("accounts", "none yet")
-		next = []string{"authferry provider list", "authferry login PROVIDER"}
+		next = []string{"authferry login"}
 	}
 	if found := a.importable(); found != nil {
 		var names, commands []string
@@ -67,6 +67,7 @@ func (c *homeCmd) Run(a *app) error {
 		}
 		next = append(next, commands[0])
 	}
+	next = append(next, a.suggested(a.providersInUse())...)
 	if len(next) == 0 {
 		next = []string{"authferry status", "authferry token"}
 	}

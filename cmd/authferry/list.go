@@ -24,7 +24,7 @@ func (c *listCmd) Run(a *app) error {
 		}{views})
 	}
 	if len(views) == 0 {
-		a.term.note("no account yet; add one: authferry login PROVIDER")
+		a.term.note("no account yet; add one: authferry login")
 		return nil
 	}
 	a.warnEnding(views)

@@ -3,7 +3,11 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/authferry/authferry/broker"
@@ -18,7 +22,7 @@ import (
 type loginCmd struct {
 	jsonFlag
 	remoteFlags
-	Provider    string        `arg:"" help:"Provider to log in to (authferry provider list shows them), or the https address of a remote MCP server."`
+	Provider    string        `arg:"" optional:"" help:"Provider to log in to (authferry provider list shows them), or the https address of a remote MCP server; none: you are asked."`
 	Name        string        `placeholder:"NAME" help:"MCP server: what to call it here; its host by default."`
 	Label       string        `placeholder:"LABEL" help:"What to call a new account; your name there by default."`
 	Pool        string        `placeholder:"POOL" help:"Pool to put a new account in; the provider's own by default."`
@@ -34,7 +38,10 @@ type loginCmd struct {
 
 // Help is shown by --help.
 func (c *loginCmd) Help() string {
-	return `Opens the provider's page in your browser and waits for the answer. On a
+	return `Without a provider you are asked which one, and how: by your browser, an API
+key or a token.
+
+Opens the provider's page in your browser and waits for the answer. On a
 machine without a browser: --flow device where the provider has it, else
 --flow paste, and open the address anywhere.
 
@@ -50,19 +57,14 @@ claude setup-token makes one. You are warned a month before it ends.`
 }
 
 func (c *loginCmd) Run(a *app) error {
-	if c.Timeout <= 0 {
-		return &fault.Error{Code: fault.Usage, Message: "--timeout must be more than 0"}
+	lifetime, err := c.checked()
+	if err != nil {
+		return err
 	}
-	req := account.LoginRequest{
-		Provider: c.Provider, ClientID: c.ClientID, Label: c.Label, Pool: c.Pool, Renew: c.Renew, Flow: account.Flow(c.Flow), Timeout: c.Timeout,
-	}
-	if c.ExpiresIn != "" {
-		var err error
-		if req.ExpiresIn, err = oauth.ParseLifetime(c.ExpiresIn); err != nil {
-			return &fault.Error{Code: fault.Usage, Message: "invalid --expires-in: " + err.Error()}
-		}
-		if !c.TokenStdin {
-			return &fault.Error{Code: fault.Usage, Message: "--expires-in goes with --token-stdin"}
+	asked := c.Provider == ""
+	if asked {
+		if err := c.chooseProvider(a); err != nil {
+			return err
 		}
 	}
 	remote, err := c.remote(a)
@@ -70,15 +72,53 @@ func (c *loginCmd) Run(a *app) error {
 		return err
 	}
 	if remote != nil {
-		c.Provider, req.Provider, req.Remote = remote.Provider, remote.Provider, remote
+		c.Provider = remote.Provider
 	} else if taken, err := c.takeOver(a); taken || err != nil {
 		return err
 	}
+	if remote == nil {
+		if err := c.chooseRest(a, asked); err != nil {
+			return err
+		}
+	}
+	req := c.request()
+	req.Remote, req.ExpiresIn = remote, lifetime
 	done, err := c.login(a, req)
 	if err != nil {
 		return err
 	}
 	v := a.broker.ViewOf(&done.Account)
+	if err := c.tell(a, done, v); err != nil || !asked {
+		return err
+	}
+	return a.offerSetup(v)
+}
+
+// checked is how long a token lasts that is brought; 0: it isn't said.
+func (c *loginCmd) checked() (lifetime time.Duration, err error) {
+	if c.Timeout <= 0 {
+		return 0, &fault.Error{Code: fault.Usage, Message: "--timeout must be more than 0"}
+	}
+	if c.ExpiresIn == "" {
+		return 0, nil
+	}
+	if lifetime, err = oauth.ParseLifetime(c.ExpiresIn); err != nil {
+		return 0, &fault.Error{Code: fault.Usage, Message: "invalid --expires-in: " + err.Error()}
+	}
+	if !c.TokenStdin {
+		return 0, &fault.Error{Code: fault.Usage, Message: "--expires-in goes with --token-stdin"}
+	}
+	return lifetime, nil
+}
+
+func (c *loginCmd) request() account.LoginRequest {
+	return account.LoginRequest{
+		Provider: c.Provider, ClientID: c.ClientID, Label: c.Label, Pool: c.Pool, Renew: c.Renew, Flow: account.Flow(c.Flow), Timeout: c.Timeout,
+	}
+}
+
+// tell says what came of it.
+func (c *loginCmd) tell(a *app, done *account.LoggedIn, v pool.AccountView) error {
 	if done.LongLived && c.APIKeyStdin {
 		a.term.note("this is a long-lived token of %s, not an API key; it is kept as with --token-stdin", v.Provider)
 	}
@@ -90,10 +130,15 @@ func (c *loginCmd) Run(a *app) error {
 			Renewed bool             `json:"renewed"`
 		}{"account", v, done.Renewed})
 	}
-	if done.Renewed {
-		a.term.note("account %q of %s has a new login; its label and pool are unchanged", v.Label, v.Provider)
-	} else {
+	switch {
+	case !done.Renewed:
 		a.welcome(v.Provider, v.Label)
+	case c.Renew == "":
+		a.term.note("this is %q of %s again; it has a new login, and its label and pool are unchanged", v.Label, v.Provider)
+		a.term.note("for another account, open the address in a private window:")
+		a.term.note("%s", a.term.hints.command(fault.Remedy{Do: fault.Again, Name: "no-browser"}))
+	default:
+		a.term.note("account %q of %s has a new login; its label and pool are unchanged", v.Label, v.Provider)
 	}
 	a.noteEnd(v)
 	return nil
@@ -133,6 +178,9 @@ func (c *loginCmd) login(a *app, req account.LoginRequest) (*account.LoggedIn, e
 			(&signIn{app: a, provider: c.Provider}).terms()
 		}
 		secret, err := a.readSecret(what)
+		if err == nil && a.present() {
+			err = c.sure(a, secret)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -141,7 +189,7 @@ func (c *loginCmd) login(a *app, req account.LoginRequest) (*account.LoggedIn, e
 	s := &signIn{app: a, json: c.JSON, browser: !c.NoBrowser && !a.term.noInput, provider: c.Provider,
 		until: time.Now().Add(c.Timeout), over: func() {}}
 	defer func() { s.over() }()
-	return account.Login(a.ctx, a.broker.Folder, req, account.Person{Open: s.open, Paste: s.paste, Enter: s.enter})
+	return account.Login(a.ctx, a.broker.Folder, req, account.Person{Await: s.await, Open: s.open, Paste: s.paste, Enter: s.enter})
 }
 
 // signIn shows a person where to log in.
@@ -150,6 +198,7 @@ type signIn struct {
 	json, browser bool
 	provider      string
 	pasted        chan pastedLine // nil: not read yet
+	redirect      string          // where on this machine the answer comes to; empty: to none
 
 	until time.Time // when nobody is waited for any more
 	over  func()    // ends the step that shows it
@@ -167,6 +216,8 @@ func (s *signIn) terms() {
 	}
 	s.term.note("%s You are responsible for keeping to them. %s", cmp.Or(p.TermsNotice, "The terms of "+p.Name+" apply to what you do with this login."), p.TermsURL)
 }
+
+func (s *signIn) await(redirect string) { s.redirect = redirect }
 
 func (s *signIn) open(address string) {
 	s.terms()
@@ -186,18 +237,59 @@ func (s *signIn) open(address string) {
 // show opens address in a browser, where there may be one.
 func (s *signIn) show(address string) {
 	if !s.browser {
+		if !s.json && !s.term.noInput && s.term.getenv("SSH_CONNECTION") != "" {
+			s.elsewhere()
+		}
 		return
 	}
 	if err := openBrowser(address, s.term.getenv, s.err); err != nil && !s.json {
 		s.term.note("no browser was opened (%v): open the address in one", err)
-		if s.term.getenv("SSH_CONNECTION") != "" {
-			s.term.note("on another machine, use --flow device or --flow paste: a browser there can't reach this one")
-		}
+		s.elsewhere()
 		return
 	}
 	if s.term.live {
 		s.term.note("If no browser shows it, open the address in one on this machine.")
 	}
+}
+
+// elsewhere says how a browser on another machine can bring the answer to this one, where
+// that is what a login waits for.
+func (s *signIn) elsewhere() {
+	u, err := url.Parse(s.redirect)
+	if err != nil || u.Port() == "" || s.term.quiet {
+		return
+	}
+	other := fault.Remedy{Do: fault.Again, How: fault.Paste}
+	if p, err := s.broker.Provider(s.provider); err == nil && p.DeviceAuthorizationEndpoint != "" {
+		other.How = fault.Device
+	}
+	next := []fault.Remedy{other}
+	if host := sshHost(s.term.getenv); host != "" {
+		next = []fault.Remedy{{Do: forward, Name: host, Value: u.Port()}, other}
+	}
+	s.term.note("its answer comes to port %s of this machine, which a browser on another one doesn't reach; for that:", u.Port())
+	s.term.hint(s.term.hints.lines(next))
+}
+
+// sshHost is how the machine that a person came from by SSH reaches this one; empty: they
+// came otherwise.
+func sshHost(getenv func(string) string) string {
+	ends := strings.Fields(getenv("SSH_CONNECTION")) // client, its port, server, its port
+	if len(ends) != 4 {
+		return ""
+	}
+	user := getenv("USER")
+	if user != "" {
+		user += "@"
+	}
+	addr, err := netip.ParseAddr(ends[2])
+	switch {
+	case err != nil:
+		return user + "HOST"
+	case ends[3] != "22":
+		return "ssh://" + user + net.JoinHostPort(addr.String(), ends[3])
+	}
+	return user + addr.String()
 }
 
 func (s *signIn) enter(d *oauth.Device) {

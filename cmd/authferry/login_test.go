@@ -114,7 +114,7 @@ func person() {
 	}
 }
 
-// configure MEMBER VALUE changes the server: signed_in, consent, device_interval or
+// configure MEMBER VALUE changes the server: signed_in, chosen, consent, device_interval or
 // refresh_token_expires_in.
 func configure(ts *testscript.TestScript, _ bool, args []string) {
 	s := ts.Value(serverKey{}).(*brokertest.Server)
@@ -125,6 +125,8 @@ func configure(ts *testscript.TestScript, _ bool, args []string) {
 			if !slices.Contains(c.Users, args[1]) {
 				c.Users = append(c.Users, args[1])
 			}
+		case "chosen":
+			c.Chosen = args[1]
 		case "consent":
 			c.Consent = brokertest.Consent(args[1])
 		case "refresh_token_expires_in":
@@ -156,9 +158,15 @@ func TestLoginAtRealServer(t *testing.T) {
 	if got := as.Subject(t, token); got != "ada" {
 		t.Errorf("the token is of %q", got)
 	}
+	if n := as.Counters(t).Choices; n != 0 {
+		t.Errorf("the first login asked for a choice of accounts %d times", n)
+	}
 	again := m.account(m.must("login", "real", "--json"))
 	if !again.Renewed || again.Account.ID != first.Account.ID || again.Account.Generation != 2 {
 		t.Errorf("%+v", again)
+	}
+	if n := as.Counters(t).Choices; n == 0 {
+		t.Error("the server wasn't asked for a choice of accounts")
 	}
 
 	m.env = append(m.env, "PERSON=bob")

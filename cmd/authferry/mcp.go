@@ -64,7 +64,7 @@ func narrow(s *broker.StatusView, only broker.Chosen) {
 // statusText is a status as a table, for an agent to read out.
 func statusText(s *broker.StatusView) string {
 	if len(s.Pools) == 0 {
-		return "No account yet. A person adds one with: authferry login PROVIDER"
+		return "No account yet. A person adds one with: authferry login"
 	}
 	now := time.Now()
 	t := newTable("POOL", "PROVIDER", "ACCOUNT", "CURRENT", "STATE")

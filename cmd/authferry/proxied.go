@@ -58,6 +58,12 @@ func (c *runCmd) Run(a *app) error {
 		names = []string{name}
 	}
 	served, err := a.served(names, selection{Account: c.Account, Pool: c.Pool}.resolve())
+	if fault.CodeOf(err) == fault.Ambiguous && c.Account == "" && len(names) == 1 && a.present() {
+		var chosen broker.Chosen
+		if chosen, err = a.pickPool("Which pool?", names[0]); err == nil {
+			served, err = a.served(names, selection{Pool: chosen.Pool}.resolve())
+		}
+	}
 	if err != nil {
 		return err
 	}

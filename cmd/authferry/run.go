@@ -353,7 +353,7 @@ func options(g *globals, term *terminal) (broker.Options, error) {
 	}
 	opt := broker.Options{
 		Dir: dir, Keystore: keystore.Kind(os.Getenv("AUTHFERRY_KEYSTORE")), KeyFile: keyFile,
-		Warn: term.warn, Hint: term.hints.of, Client: oauth.Client{Version: version()},
+		Warn: term.warn, Hint: func(e *fault.Error) string { return term.hints.of(e) }, Client: oauth.Client{Version: version()},
 	}
 	if g.Verbose {
 		opt.Log = slog.New(slog.NewTextHandler(term.err, &slog.HandlerOptions{Level: slog.LevelDebug}))

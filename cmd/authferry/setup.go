@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"cmp"
 	"errors"
 	"fmt"
@@ -116,6 +115,9 @@ func (c *setupCmd) choose(a *app, client setup.Client) (setup.Choice, error) {
 		return setup.Choice{Provider: c.Provider, Map: c.Map}, nil
 	}
 	chosen, err := a.broker.Chosen(pool.Selection{Account: c.Account, Pool: c.Pool, Provider: c.Provider})
+	if fault.CodeOf(err) == fault.Ambiguous && c.Account == "" && c.asks(a) {
+		chosen, err = a.pickPool(whoseToken(client), c.Provider)
+	}
 	if e, ok := errors.AsType[*fault.Error](err); ok && e.Code == fault.Ambiguous {
 		e.Next = []fault.Remedy{{Do: fault.Again, Pool: "POOL"}, {Do: fault.Again, Account: "ACCOUNT"}}
 	}
@@ -123,7 +125,7 @@ func (c *setupCmd) choose(a *app, client setup.Client) (setup.Choice, error) {
 		return setup.Choice{}, err
 	}
 	if client.Asks && chosen == (broker.Chosen{}) {
-		if chosen, err = onlyPool(a, client); err != nil {
+		if chosen, err = c.onlyPool(a, client); err != nil {
 			return setup.Choice{}, err
 		}
 	}
@@ -185,26 +187,34 @@ func (c *setupCmd) chooseService(a *app) (setup.Choice, error) {
 
 // onlyPool is for a client that names no host to its helper, so that an account or
 // a pool has to be written down.
-func onlyPool(a *app, client setup.Client) (broker.Chosen, error) {
+func (c *setupCmd) onlyPool(a *app, client setup.Client) (broker.Chosen, error) {
 	s, err := a.broker.Status()
 	if err != nil {
 		return broker.Chosen{}, err
 	}
 	switch len(s.Pools) {
 	case 0:
-		return broker.Chosen{}, &fault.Error{Code: fault.NoAccount, Message: "there is no account yet", Next: []fault.Remedy{{Do: fault.ListProviders}}}
+		return broker.Chosen{}, &fault.Error{Code: fault.NoAccount, Message: "there is no account yet", Next: []fault.Remedy{{Do: fault.Login}}}
 	case 1:
 		return broker.Chosen{Provider: s.Pools[0].Provider, Pool: s.Pools[0].Name}, nil
+	}
+	if c.asks(a) {
+		return a.pickPool(whoseToken(client), "")
 	}
 	names := make([]string, len(s.Pools))
 	for i, p := range s.Pools {
 		names[i] = p.Name
 	}
 	return broker.Chosen{}, &fault.Error{
-		Code: fault.Ambiguous, Message: fmt.Sprintf("whose token should %s get? the pools are %s", client.Title, strings.Join(names, ", ")),
+		Code: fault.Ambiguous, Message: whoseToken(client) + " the pools are " + strings.Join(names, ", "),
 		Next: []fault.Remedy{{Do: fault.Again, Pool: "POOL"}, {Do: fault.Again, Account: "ACCOUNT"}},
 	}
 }
+
+func whoseToken(client setup.Client) string { return "whose token should " + client.Title + " get?" }
+
+// asks reports that there is somebody to ask, who wants to be.
+func (c *setupCmd) asks(a *app) bool { return !c.Yes && a.present() }
 
 // hosts reads --host: a URL, or a bare host, which means https.
 func hosts(given []string) (origins []string, err error) {
@@ -236,8 +246,7 @@ func shortened(diff string) string {
 // them. Two of it at once take turns; nobody waits for a person, whose answer is about
 // what was shown and nothing newer.
 func (c *setupCmd) change(a *app, plan func() ([]setup.Change, error)) ([]setup.Change, error) {
-	asks := !c.Yes && !a.term.noInput && isTerminal(a.in) && isTerminal(a.err)
-	if !c.Print && !asks {
+	if !c.Print && !c.asks(a) {
 		release, err := folder.LockSetup(a.ctx, a.broker.Folder)
 		if err != nil {
 			return nil, err
@@ -253,11 +262,10 @@ func (c *setupCmd) change(a *app, plan func() ([]setup.Change, error)) ([]setup.
 			_, _ = io.WriteString(a.err, shortened(change.Diff()))
 		}
 	}
-	if asks {
-		_, _ = io.WriteString(a.err, "Write this? [Y/n] ")
-		answer, err := bufio.NewReader(a.input()).ReadString('\n')
-		if answer = strings.ToLower(strings.TrimSpace(answer)); err != nil || answer != "" && answer != "y" && answer != "yes" {
-			return nil, &fault.Error{Code: fault.Cancelled, Message: unchanged}
+	if c.asks(a) {
+		yes, err := a.agree("Write this?")
+		if err != nil || !yes {
+			return nil, cmp.Or(err, declined())
 		}
 		release, err := folder.LockSetup(a.ctx, a.broker.Folder)
 		if err != nil {

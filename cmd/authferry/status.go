@@ -25,7 +25,7 @@ func (c *statusCmd) Run(a *app) error {
 		return a.printJSON(s)
 	}
 	if len(s.Pools) == 0 {
-		a.term.note("no account yet; add one: authferry login PROVIDER")
+		a.term.note("no account yet; add one: authferry login")
 		return nil
 	}
 	p := newPage(a.term)

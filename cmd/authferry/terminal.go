@@ -96,7 +96,6 @@ func (a *app) askHidden(prompt, what string) (keystore.Secret, error) {
 	if err != nil {
 		return keystore.Secret{}, &fault.Error{Code: fault.Usage, Message: "the terminal can't be read", Err: err}
 	}
-	_, _ = fmt.Fprint(a.err, prompt)
 	defer func() { _, _ = fmt.Fprintln(a.err) }()
 	type result struct {
 		line []byte
@@ -104,13 +103,13 @@ func (a *app) askHidden(prompt, what string) (keystore.Secret, error) {
 	}
 	done := make(chan result, 1)
 	go func() {
-		line, err := term.ReadPassword(fd)
+		line, err := readHidden(f, func() { _, _ = fmt.Fprint(a.err, prompt) })
 		done <- result{line, err}
 	}()
 	select {
 	case got := <-done:
 		if got.err != nil || len(got.line) == 0 {
-			return keystore.Secret{}, &fault.Error{Code: fault.Cancelled, Message: "no " + what + " was given; nothing was changed"}
+			return keystore.Secret{}, declined()
 		}
 		line, err := rawtext.Line(got.line)
 		if err != nil {
@@ -119,19 +118,21 @@ func (a *app) askHidden(prompt, what string) (keystore.Secret, error) {
 		return keystore.NewSecret(line), nil
 	case <-a.ctx.Done():
 		_ = term.Restore(fd, before) // else the shell shows no typing
-		return keystore.Secret{}, &fault.Error{Code: fault.Cancelled, Message: "interrupted; nothing was changed"}
+		return keystore.Secret{}, declined()
 	}
 }
 
 // personPresent reports whether somebody could answer a keychain's prompt.
 func (t *terminal) personPresent() bool {
-	if isTerminal(t.err) {
-		return true
-	}
+	return isTerminal(t.err) || hasDisplay(t.getenv)
+}
+
+// hasDisplay reports whether a window that is opened here would be seen.
+func hasDisplay(getenv func(string) string) bool {
 	if runtime.GOOS == "darwin" || runtime.GOOS == "windows" {
-		return t.getenv("SSH_CONNECTION") == ""
+		return getenv("SSH_CONNECTION") == ""
 	}
-	return t.getenv("DISPLAY") != "" || t.getenv("WAYLAND_DISPLAY") != ""
+	return getenv("DISPLAY") != "" || getenv("WAYLAND_DISPLAY") != ""
 }
 
 // colours reports whether w may be coloured.

@@ -317,7 +317,7 @@ function table({ failover, strategy, pools }) {
       lines.push(`| ${cells.map(cell).join(" | ")} |`)
     }
   }
-  if (pools.length === 0) lines.push("", "no account yet: authferry login PROVIDER")
+  if (pools.length === 0) lines.push("", "no account yet: authferry login")
   return lines.join("\n")
 }
 

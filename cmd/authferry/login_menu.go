@@ -1,0 +1,335 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/account"
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/keystore"
+)
+
+// What a login needs and wasn't given, a person at a terminal is asked for. Each answer
+// counts as if it had been typed, in the hints as well.
+
+// given adds words to the command that was given.
+func (a *app) given(words ...string) {
+	a.term.hints.args = slices.Concat(a.term.hints.args, words)
+}
+
+// chooseProvider asks where to log in.
+func (c *loginCmd) chooseProvider(a *app) error {
+	ps, err := a.broker.Providers()
+	if err != nil {
+		return err
+	}
+	all := ps.All()
+	slices.SortStableFunc(all, func(p, q oauth.Provider) int { return strings.Compare(p.Source, q.Source) }) // built-in before own
+	if !a.present() || c.JSON {
+		var names []string
+		for _, p := range all {
+			names = append(names, p.Name)
+		}
+		return &fault.Error{Code: fault.Usage, Message: "log in where? " + strings.Join(names, ", ") + ", or the https address of a remote MCP server",
+			Next: []fault.Remedy{{Do: fault.ListProviders}}}
+	}
+	if c.Renew != "" {
+		return c.chooseAsBefore(a)
+	}
+	m := menu{title: "Log in to which provider?", free: isAddress}
+	for _, p := range all {
+		m.options = append(m.options, option{p.Name, waysText(p)})
+	}
+	m.options = append(m.options, option{"another", "a remote MCP server, by its https address"})
+	if in := a.providersInUse(); len(in) == 1 {
+		m.usual = max(0, slices.IndexFunc(all, func(p oauth.Provider) bool { return p.Name == in[0] }))
+	}
+	at, word, err := a.pick(m)
+	if err == nil && at == len(all) {
+		if word, err = a.question("Its address (https://mcp.example.com/mcp):"); !isAddress(word) {
+			word = "https://" + word
+		}
+	}
+	if err != nil {
+		return err
+	}
+	c.Provider = word
+	a.given(word)
+	for _, p := range all {
+		if p.MCP != "" && (word == p.Name || word == p.MCP) && c.Label == "" && slices.Contains(a.providersInUse(), p.Name) {
+			return c.chooseLabel(a, p)
+		}
+	}
+	return nil
+}
+
+// chooseAsBefore logs in where and how the account to be renewed did.
+func (c *loginCmd) chooseAsBefore(a *app) error {
+	v, err := a.broker.Info(c.Renew)
+	if err != nil {
+		return err
+	}
+	c.Provider = v.Provider
+	a.given(v.Provider)
+	if c.Flow == "" && !c.APIKeyStdin && !c.TokenStdin {
+		c.bring(a, v.Renew.How)
+	}
+	return nil
+}
+
+// providersInUse are those that have accounts.
+func (a *app) providersInUse() (names []string) {
+	views, err := a.broker.List()
+	if err != nil {
+		return nil // what comes next says it
+	}
+	for _, v := range views {
+		if !slices.Contains(names, v.Provider) {
+			names = append(names, v.Provider)
+		}
+	}
+	return names
+}
+
+// isLogin reports that how needs a browser.
+func isLogin(how fault.How) bool {
+	return how == fault.Browser || how == fault.Paste || how == fault.Device
+}
+
+// waysText says how one can log in to p.
+func waysText(p oauth.Provider) string {
+	if p.MCP != "" {
+		return "remote MCP server"
+	}
+	var parts []string
+	for _, how := range account.Ways(p) {
+		var part string
+		switch {
+		case how == fault.APIKey:
+			part = "API key"
+		case how == fault.Token:
+			part = "token"
+		case p.ClientID == "":
+			part = "browser (with your own client id)"
+		default:
+			part = "browser"
+		}
+		if !slices.Contains(parts, part) {
+			parts = append(parts, part)
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// chooseRest asks for what else there is to decide; all: even what needs no answer.
+func (c *loginCmd) chooseRest(a *app, all bool) error {
+	if !a.present() || c.JSON || c.Renew != "" {
+		return nil
+	}
+	p, err := a.broker.Provider(c.Provider)
+	if err != nil {
+		return err
+	}
+	if all {
+		for _, choose := range []func(*app, oauth.Provider) error{c.chooseWay, c.choosePool} {
+			if err := choose(a, p); err != nil {
+				return err
+			}
+		}
+	}
+	if all || c.APIKeyStdin || c.TokenStdin {
+		return c.chooseLabel(a, p)
+	}
+	return nil
+}
+
+// chooseWay asks how to log in, where there is a choice.
+func (c *loginCmd) chooseWay(a *app, p oauth.Provider) error {
+	if c.APIKeyStdin || c.TokenStdin || c.Flow != "" {
+		return nil
+	}
+	ways := account.Ways(p)
+	m := menu{title: "How?"}
+	var hows []fault.How
+	add := func(how fault.How, word, about string) {
+		hows = append(hows, how)
+		m.options = append(m.options, option{word, about})
+	}
+	for _, how := range ways {
+		switch {
+		case how == fault.APIKey:
+			add(how, "key", "an API key that you have")
+		case how == fault.Token && p.TokenCommand != "":
+			add(how, "token", "a token that "+p.TokenCommand+" makes")
+		case how == fault.Token:
+			add(how, "token", "a long-lived token that you have")
+		case slices.ContainsFunc(hows, isLogin): // one line for all of them
+		case p.ClientID == "" && c.ClientID == "":
+			add(how, "browser", "log in there, with your own client id")
+		default:
+			add(how, "browser", "log in there")
+		}
+	}
+	at := 0
+	if len(hows) > 1 {
+		var err error
+		if at, _, err = a.pick(m); err != nil {
+			return err
+		}
+	}
+	if len(hows) == 0 || !isLogin(hows[at]) {
+		if len(hows) > 0 {
+			c.bring(a, hows[at])
+		}
+		return nil // else the login says what is missing
+	}
+	c.chooseFlow(a, ways)
+	if p.ClientID != "" || c.ClientID != "" {
+		return nil
+	}
+	id, err := a.question("Client id of your registration at " + p.Name + ":")
+	if err == nil && id == "" {
+		err = declined()
+	}
+	if err == nil {
+		c.ClientID = id
+		a.given("--client-id=" + id)
+	}
+	return err
+}
+
+// bring has the secret of an account read, in place of a login.
+func (c *loginCmd) bring(a *app, how fault.How) {
+	switch how {
+	case fault.APIKey:
+		c.APIKeyStdin = true
+		a.given("--api-key-stdin")
+	case fault.Token:
+		c.TokenStdin = true
+		a.given("--token-stdin")
+	}
+}
+
+// chooseFlow takes a flow that works from a browser elsewhere, where there is none here.
+func (c *loginCmd) chooseFlow(a *app, ways []fault.How) {
+	if c.NoBrowser || a.term.getenv("BROWSER") != "" || hasDisplay(a.term.getenv) {
+		return
+	}
+	for _, how := range []fault.How{fault.Device, fault.Paste} {
+		if slices.Contains(ways, how) {
+			c.Flow = string(how)
+			a.given("--flow=" + c.Flow)
+			return
+		}
+	}
+}
+
+// choosePool asks where the provider has pools beside its own.
+func (c *loginCmd) choosePool(a *app, p oauth.Provider) error {
+	s, err := a.broker.Status()
+	if err != nil || c.Pool != "" {
+		return err
+	}
+	own := option{p.Name, "the provider's own"}
+	m := menu{title: "Which pool? Accounts of one pool stand in for each other; another name makes a new one.", options: []option{own}}
+	taken := func(name string) bool {
+		return slices.ContainsFunc(s.Pools, func(v broker.PoolView) bool { return v.Provider != p.Name && strings.EqualFold(v.Name, name) })
+	}
+	m.free = func(name string) bool {
+		_, err := pool.CheckName(name)
+		return err == nil && !taken(name) && p.Recognize(keystore.NewSecret(name)) == ""
+	}
+	for _, v := range s.Pools {
+		switch {
+		case v.Provider != p.Name:
+		case v.Name == p.Name:
+			m.options[0].about += ": " + membersText(v)
+		default:
+			m.options = append(m.options, option{v.Name, membersText(v)})
+		}
+	}
+	if len(m.options) == 1 {
+		return nil
+	}
+	_, word, err := a.pick(m)
+	if err == nil && word != p.Name {
+		c.Pool = word
+		a.given("--pool=" + word)
+	}
+	return err
+}
+
+// chooseLabel asks what to call the account, before anybody types a secret, and makes
+// sure that nothing stands in the way.
+func (c *loginCmd) chooseLabel(a *app, p oauth.Provider) error {
+	how := fault.Browser
+	switch {
+	case c.APIKeyStdin:
+		how = fault.APIKey
+	case c.TokenStdin:
+		how = fault.Token
+	}
+	usual := ""
+	if how != fault.Browser || p.MCP != "" { // few of these say whose login it is
+		var err error
+		if usual, err = account.UsualLabel(a.broker.Folder, p.Name); err != nil {
+			return err
+		}
+	}
+	for c.Label == "" {
+		answer, err := a.question(fmt.Sprintf("Label [%s]:", cmp.Or(usual, "your name there")))
+		switch {
+		case err != nil:
+			return err
+		case p.Recognize(keystore.NewSecret(answer)) != "":
+			_, _ = fmt.Fprintln(a.err, "That is a secret, and a label is shown to everybody. It was not kept; you are asked for it next.")
+			continue
+		case answer == "" && usual == "":
+			return account.Check(a.ctx, a.broker.Folder, c.request(), how)
+		}
+		named := c.request()
+		named.Label = cmp.Or(answer, usual)
+		err = account.Check(a.ctx, a.broker.Folder, named, how)
+		if e := fault.CodeOf(err); answer != "" && (e == fault.LabelTaken || e == fault.Usage) {
+			_, _ = fmt.Fprintln(a.err, printable(err.Error()))
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		c.Label = named.Label
+		a.given("--label=" + c.Label)
+		return nil
+	}
+	return account.Check(a.ctx, a.broker.Folder, c.request(), how)
+}
+
+// shortest is what no key or token of a service falls short of.
+const shortest = 16
+
+// sure asks whether a secret is meant that a person typed and that looks like a mistake.
+func (c *loginCmd) sure(a *app, secret keystore.Secret) error {
+	p, err := a.broker.Provider(c.Provider)
+	if err != nil || p.Recognize(secret) != "" {
+		return err
+	}
+	kind, what := oauth.APIKey, "an API key"
+	if c.TokenStdin {
+		kind, what = oauth.LongLivedToken, "a token"
+	}
+	var odd string
+	switch {
+	case len(p.Prefixes[kind]) > 0:
+		odd = fmt.Sprintf("This doesn't begin as %s of %s does (%s…).", what, p.Name, strings.Join(p.Prefixes[kind], "…, "))
+	case len(secret.Reveal()) < shortest:
+		odd = "This is short for " + what + "."
+	default:
+		return nil
+	}
+	return a.confirm(odd+" Keep it?", "api-key-stdin")
+}

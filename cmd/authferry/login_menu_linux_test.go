@@ -1,0 +1,251 @@
+package main
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/cmd/authferry/authferrytest"
+	"github.com/authferry/authferry/testenv"
+)
+
+// The keys that the people of these tests type.
+const (
+	typedKey  = "sk-ant-api03-canary-one"
+	secondKey = "sk-ant-api03-canary-two"
+)
+
+// alone is a scene in which nothing but what is named is installed.
+func alone(t *testing.T, installed ...string) *scene {
+	t.Helper()
+	s := newScene(t, brokertest.Config{})
+	bin := filepath.Join(s.Root, "bin")
+	testenv.Must(t, os.Mkdir(bin, 0o700))
+	for _, name := range installed {
+		testenv.Must(t, os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\n"), 0o700))
+	}
+	self, err := os.Executable()
+	testenv.Must(t, err)
+	for _, name := range []string{"authferry", "person"} {
+		testenv.Must(t, os.Symlink(self, filepath.Join(bin, name)))
+	}
+	s.Env = append(slices.DeleteFunc(s.Env, func(v string) bool { return strings.HasPrefix(v, "PATH=") || strings.HasPrefix(v, "SSH_") }), "PATH="+bin)
+	return s
+}
+
+func (s *scene) labels() (all []string) {
+	s.T.Helper()
+	var doc struct {
+		Accounts []struct{ Label, Provider string }
+	}
+	if err := json.Unmarshal([]byte(s.Must("", "list", "--json").Out), &doc); err != nil {
+		s.T.Fatal(err)
+	}
+	for _, a := range doc.Accounts {
+		all = append(all, a.Provider+"/"+a.Label)
+	}
+	return all
+}
+
+// keepsNone wants no secret on the screen, and none in a file that isn't sealed.
+func (s *scene) keepsNone(shown string, secrets ...string) {
+	s.T.Helper()
+	for _, secret := range secrets {
+		if strings.Contains(shown, secret) {
+			s.T.Errorf("the terminal shows %s:\n%s", secret, shown)
+		}
+	}
+	if err := authferrytest.Leaked(secrets, s.Root); err != nil {
+		s.T.Error(err)
+	}
+}
+
+// Two API keys and OpenCode take three commands, and nobody has read a manual: two
+// logins, and then opencode, which the first of them has set up.
+func TestWalkOfTwoKeysAndOpenCode(t *testing.T) {
+	t.Parallel()
+	s := alone(t, "opencode")
+	config := filepath.Join(s.Root, "home", ".config", "opencode")
+	home := s.sit()
+	home.sees(`next +authferry login\b`)
+	home.ends(exitOK)
+
+	one := s.sit("login")
+	one.sees(`Log in to which provider\?`)
+	one.sees(` 1\) anthropic +API key, token, browser \(with your own client id\)`)
+	one.answers(`\[1\]: `, "")
+	one.answers(`How\?\s+1\) key +an API key that you have\s+2\) token +a token that claude setup-token makes\s+3\) browser .*\s+\[1\]: `, "key")
+	one.answers(`Label \[anthropic-1\]: `, "Personal")
+	one.answers(`API key: `, typedKey)
+	one.sees(`account "Personal" of anthropic is in the sealed file keystore`)
+	one.answers(`Set up OpenCode to use it\? \[Y/n\] `, "")
+	one.answers(`\+[^\n]+authferry[^\n]*\s+(?s:.*)Write this\? \[Y/n\] `, "y")
+	one.sees(`opencode is set up`)
+	shown := one.ends(exitOK)
+	if found, err := os.ReadDir(config); err != nil || len(found) == 0 {
+		t.Errorf("OpenCode is not set up: %v", err)
+	}
+
+	two := s.sit("login")
+	two.answers(`\[1\]: `, "anthropic")
+	two.answers(`How\?(?s:.*)\[1\]: `, "1")
+	two.answers(`Label \[anthropic-1\]: `, "")
+	two.answers(`API key: `, secondKey)
+	shown += two.ends(exitOK)
+	if strings.Count(shown, "Set up OpenCode") != 1 {
+		t.Error("what is set up is offered again")
+	}
+	if got := s.labels(); !slices.Equal(got, []string{"anthropic/Personal", "anthropic/anthropic-1"}) {
+		t.Error(got)
+	}
+	s.keepsNone(shown, typedKey, secondKey)
+	if got := s.Must("", "token", "--account", "Personal").Out; got != typedKey+"\n" {
+		t.Errorf("the key came out as %q", got)
+	}
+}
+
+// Whatever is declined changes nothing, and is no error: no, the input's end and Ctrl-C,
+// at every question.
+func TestLoginIsDeclined(t *testing.T) {
+	t.Parallel()
+	s := alone(t)
+	for name, end := range map[string]struct {
+		typed string
+		code  int
+	}{"the end": {"\x04", exitDeclined}, "Ctrl-C": {"\x03", exitInterrupt}} {
+		for depth, question := range []string{`\[1\]: `, `How\?(?s:.*)\[1\]: `, `Label \[anthropic-1\]: `, `API key: `} {
+			x := s.sit("login")
+			for _, before := range []string{`\[1\]: `, `How\?(?s:.*)\[1\]: `, `Label \[anthropic-1\]: `}[:depth] {
+				x.answers(before, "")
+			}
+			x.types(question, end.typed)
+			if shown := x.ends(end.code); !strings.HasSuffix(shown, "\nnothing was changed\n") || strings.Contains(shown, "error") {
+				t.Errorf("%s at %s:\n%s", name, question, shown)
+			}
+		}
+	}
+	if got := s.labels(); got != nil {
+		t.Error(got)
+	}
+}
+
+// A secret that is typed where it doesn't belong, or is another one than is asked for, is
+// noticed, and kept nowhere.
+func TestSecretsInTheWrongPlace(t *testing.T) {
+	t.Parallel()
+	s := alone(t)
+	const refresh, admin, unknown = "sk-ant-ort01-canary-refresh", "sk-ant-admin01-canary-admin", "canary-of-another-service"
+	x := s.sit("login", "anthropic", "--api-key-stdin")
+	x.answers(`Label \[anthropic-1\]: `, typedKey)
+	x.sees(`That is a secret`)
+	x.answers(`Label \[anthropic-1\]: `, "a/b")
+	x.sees(`invalid label`)
+	x.answers(`Label \[anthropic-1\]: `, "Work")
+	x.answers(`API key: `, refresh)
+	x.sees(`error: this is a refresh token of anthropic`)
+	shown := x.ends(exitUsage)
+
+	x = s.sit("login", "anthropic", "--api-key-stdin", "--label", "Work")
+	x.answers(`API key: `, admin)
+	x.sees(`error: this is an admin key of anthropic`)
+	shown += x.ends(exitUsage)
+
+	x = s.sit("login", "anthropic", "--api-key-stdin", "--label", "Work")
+	x.answers(`API key: `, unknown)
+	x.answers(`This doesn't begin as an API key of anthropic does \(sk-ant-api…\)\. Keep it\? \[y/N\] `, "")
+	x.sees(`nothing was changed`)
+	shown += x.ends(exitDeclined)
+
+	x = s.sit("login", "github", "--token-stdin", "--label", "Work")
+	x.answers(`Token: `, "short")
+	x.answers(`This is short for a token\. Keep it\? \[y/N\] `, "n")
+	shown += x.ends(exitDeclined)
+	if got := s.labels(); got != nil {
+		t.Error(got)
+	}
+	s.keepsNone(strings.Replace(shown, typedKey, "", 1), typedKey, refresh, admin, unknown) // the terminal itself showed the label
+
+	s.Must(typedKey, "login", "anthropic", "--api-key-stdin", "--label", "Work")
+	x = s.sit("login", "anthropic", "--api-key-stdin", "--label", "work")
+	x.sees(`label "Work" is taken at anthropic`)
+	if shown := x.ends(exitAccount); strings.Contains(shown, "API key:") {
+		t.Error("the key was asked for before its label was looked at")
+	}
+}
+
+// An own provider is in the menu, its login goes by the browser, and the pool is asked
+// for once there are several. Home and setup are offered for nothing that isn't there.
+func TestMenuOfAnOwnProvider(t *testing.T) {
+	t.Parallel()
+	s := alone(t)
+	s.Must("", "provider", "add", "sim", "--issuer", s.Server.URL, "--client-id", "authferry-sim", "--api-origin", s.Server.URL)
+	x := s.sit("login")
+	x.answers(`sim +browser\s+\d+\) another +a remote MCP server, by its https address\s+\[1\]: `, "sim")
+	x.answers(`Label \[your name there\]: `, "")
+	x.sees(`account "ada@example.com" of sim`)
+	x.ends(exitOK)
+	s.Must("", "move", "ada@example.com", "--pool", "work")
+
+	testenv.Must(t, s.Server.Configure(func(c *brokertest.Config) { c.SignedIn = "bob@example.com" }))
+	x = s.sit("login")
+	x.answers(`\[6\]: `, "") // the only one in use
+	x.answers(`Which pool\?(?s:.*)1\) sim +the provider's own\s+2\) work +ada@example.com\s+\[1\]: `, "2")
+	x.answers(`Label \[your name there\]: `, "Bob")
+	x.sees(`account "Bob" of sim`)
+	shown := x.ends(exitOK)
+	if strings.Contains(shown, "Set up") {
+		t.Error(shown)
+	}
+	if got := s.Must("", "status", "--json").Out; strings.Count(got, `"name":"work"`) != 1 || strings.Contains(got, `"name":"sim"`) {
+		t.Error(got)
+	}
+}
+
+// An address of no MCP server ends in the command that adds an issuer; without a terminal
+// the list is all there is.
+func TestMenuOfAnAddress(t *testing.T) {
+	t.Parallel()
+	s := alone(t)
+	x := s.sit("login")
+	x.answers(`\[1\]: `, "another")
+	x.answers(`Its address \(https://mcp.example.com/mcp\): `, s.Server.URL)
+	x.sees(`hint: authferry provider add [0-9.-]+ --issuer ` + s.Server.URL + ` --client-id ID`)
+	x.ends(exitUsage)
+	for _, args := range [][]string{{"login"}, {"login", "--json"}, {"login", "--no-input", "--label", "x"}} {
+		got := s.Run("", args...)
+		if got.Code != exitUsage || !strings.Contains(got.Err, "log in where? anthropic, github, google, microsoft, openai, or the https address") {
+			t.Errorf("%v: %d %s", args, got.Code, got.Err)
+		}
+	}
+}
+
+// Who came by SSH has no browser here: the login says how one elsewhere can bring the
+// answer, in commands that can be pasted.
+func TestLoginOverSSH(t *testing.T) {
+	t.Parallel()
+	s := alone(t)
+	s.Must("", "provider", "add", "sim", "--authorization-endpoint", s.Server.URL+"/authorize", "--token-endpoint", s.Server.URL+"/token", "--client-id", "authferry-sim")
+	s.Env = slices.DeleteFunc(s.Env, func(v string) bool {
+		return strings.HasPrefix(v, "BROWSER=") || strings.HasPrefix(v, "DISPLAY=") || strings.HasPrefix(v, "WAYLAND_DISPLAY=")
+	})
+	s.Env = append(s.Env, "USER=ada", "SSH_CONNECTION=192.0.2.1 50000 192.0.2.7 2222")
+	x := s.sit("login", "sim", "--label", "Work")
+	x.sees(`no browser was opened \(there is no display\)`)
+	x.sees(`hint: ssh -N -L (\d+):127\.0\.0\.1:\d+ ssh://ada@192\.0\.2\.7:2222 #`)
+	x.types(`hint: authferry login sim --label Work --flow paste`, "\x03")
+	if shown := x.ends(exitInterrupt); !strings.Contains(shown, "nothing was changed") {
+		t.Error(shown)
+	}
+	// In the menu that flow is taken at once.
+	x = s.sit("login")
+	x.answers(`\[1\]: `, "sim")
+	x.answers(`Label \[your name there\]: `, "Work")
+	x.types(`Then paste the code, or the address of the last page, here:`, "\x03")
+	if shown := x.ends(exitInterrupt); strings.Contains(shown, "ssh -N") {
+		t.Error(shown)
+	}
+}
