@@ -39,6 +39,8 @@ type LoginRequest struct {
 	// Remote is the remote MCP server that the login is for; Provider is its name. Nil: an
 	// ordinary login.
 	Remote *Remote
+	// KnownClient: the login is LoginNeeded where a client would have to be registered.
+	KnownClient bool
 	// ExpiresIn is how long a long-lived token lasts; zero: as the provider's data says.
 	ExpiresIn time.Duration
 }

@@ -115,6 +115,10 @@ func (l *login) use(reg *oauth.Registration) {
 // register makes a new client, and stores it before anyone is asked to log in with it.
 func (l *login) register(ctx context.Context, redirect string) error {
 	found := l.req.Remote.Server
+	if l.req.KnownClient {
+		e := fault.Errorf(fault.LoginNeeded, "a login at %s needs a new registration there, or the port of the old one, which is taken", l.provider.Name)
+		return e.Try(fault.Remedy{Do: fault.Login, Provider: l.provider.Name, Account: l.req.Renew})
+	}
 	if err := pauseRegistration(ctx, l.f, found.Provider.Issuer); err != nil {
 		return err
 	}

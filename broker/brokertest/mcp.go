@@ -15,6 +15,8 @@ type MCP struct {
 	Registrations Registrations
 	// NoChallenge leaves out where the metadata is.
 	NoChallenge bool
+	// Handler answers whoever has a token for a server, in place of the server's one tool.
+	Handler func(user string) http.Handler
 	// Metadata changes a resource's metadata, and Server the authorization server's,
 	// before they are sent.
 	Metadata, Server func(map[string]any)
@@ -46,26 +48,44 @@ func (s *Server) protected(r *request) answer {
 	return jsonReply(http.StatusOK, doc)
 }
 
-// mcp is an MCP server: it asks for a token of its own, and has one tool, "whoami".
-func (s *Server) mcp(r *request) answer {
+// holder is whose token for the server at path it is, if it still is one.
+func (s *Server) holder(path, bearer string) (user, scope string, ok bool) {
 	now := s.now()
-	var user, scope string
-	ok := false
-	if mcpPath(r.URL.Path) {
-		s.books.change(func() {
-			a := s.books.access[r.bearer()]
-			if _, _, ok = s.books.live(now, r.bearer()); ok && a != nil && a.family.resource == s.URL+r.URL.Path {
-				user, scope = a.family.user, a.family.scope
-				s.books.api[user]++
-				return
-			}
-			if ok = false; r.bearer() != "" {
-				s.books.counts.Unauthorized++
-			}
-		})
+	s.books.change(func() {
+		a := s.books.access[bearer]
+		if _, _, ok = s.books.live(now, bearer); ok && a != nil && a.family.resource == s.URL+path && mcpPath(path) {
+			user, scope = a.family.user, a.family.scope
+			s.books.api[user]++
+			return
+		}
+		ok = false
+	})
+	return user, scope, ok
+}
+
+// remote is an MCP server: it asks for a token of its own, and has one tool, "whoami",
+// or is what the configuration says.
+func (s *Server) remote(w http.ResponseWriter, r *http.Request) {
+	if m := s.config().MCP; m != nil && m.Handler != nil {
+		bearer, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if user, _, ok := s.holder(r.URL.Path, bearer); ok {
+			m.Handler(user).ServeHTTP(w, r)
+			return
+		}
 	}
-	if !ok {
+	s.at(OnMCP, s.mcp).ServeHTTP(w, r)
+}
+
+func (s *Server) mcp(r *request) answer {
+	user, scope, ok := s.holder(r.URL.Path, r.bearer())
+	switch {
+	case !ok:
+		if r.bearer() != "" {
+			s.books.change(func() { s.books.counts.Unauthorized++ })
+		}
 		return s.challenge(r, http.StatusUnauthorized, "")
+	case r.Method != http.MethodPost:
+		return reply(http.StatusMethodNotAllowed, "", "")
 	}
 	var call struct {
 		ID     json.RawMessage `json:"id"`

@@ -214,11 +214,11 @@ func (s *Server) routes() http.Handler {
 		{"GET " + resourceMetadata + "/", OnMetadata, s.protected},
 		{"POST /register", OnRegister, s.register},
 		{"DELETE /register/", OnRegister, s.unregister},
-		{"POST /mcp", OnMCP, s.mcp},
-		{"POST /at/{name}/mcp", OnMCP, s.mcp},
 	} {
 		mux.Handle(r.pattern, s.at(r.on, r.handle))
 	}
+	mux.HandleFunc("/mcp", s.remote)
+	mux.HandleFunc("/at/{name}/mcp", s.remote)
 	mux.HandleFunc("/_control", s.control)
 	return mux
 }

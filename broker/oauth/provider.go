@@ -266,12 +266,18 @@ func comparableOrigins(raw []string) (origins []string) {
 
 const maxName = 64
 
+// takenName is a command's where a provider's name may stand as well (mcp connect).
+const takenName = "connect"
+
 func checkName(name string) error {
 	odd := func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < '0' || r > '9') && !strings.ContainsRune("-._", r)
 	}
 	if name == "" || len(name) > maxName || strings.ContainsFunc(name, odd) || strings.ContainsAny(name[:1], "-._") {
 		return fmt.Errorf("a provider's name is 1 to %d lower-case letters, digits and any of - . _, and begins with a letter or digit", maxName)
+	}
+	if name == takenName {
+		return fmt.Errorf("no provider can be called %s", name)
 	}
 	return nil
 }

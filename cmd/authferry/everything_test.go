@@ -36,6 +36,7 @@ func (s *scene) everything() []commandLine {
 	report := func(status int) string {
 		return fmt.Sprintf(`{"lease":"acc_aaaaaaaaaaaaaaaa.1","status":%d,"headers":{"authorization":"Bearer afat_x"},"body":"afat_x"}`, status)
 	}
+	remoteCalls := `{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}` + "\n" + `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami"}}`
 	git := "protocol=http\nhost=" + host + "\nusername=u\npassword=afat_x\n"
 	docker := fmt.Sprintf(`{"ServerURL":%q,"Username":"u","Secret":"afat_x"}`, server)
 	cargo := func(kind string) string {
@@ -75,6 +76,7 @@ func (s *scene) everything() []commandLine {
 		{args: "login sim --timeout 1s"}, {args: "login sim --flow device --timeout 1s"}, {args: "login sim --renew Bob --timeout 1s"},
 		{"afac_x#afac_y\n", "login sim --flow paste --no-browser --timeout 1s"}, {server + "/callback?code=afac_x&state=y\n", "login sim --flow paste --no-browser --timeout 1s"},
 		{args: "login " + server + "/mcp --name remote --timeout 5s"}, {args: "token remote"}, {args: "info remote-1"}, {args: "refresh remote-1"}, {args: "helper mcp-headers " + server + "/mcp"}, {args: "helper mcp-headers --account Ada"},
+		{remoteCalls, "mcp connect remote --verbose"}, {remoteCalls, "mcp connect " + server + "/at/x/mcp"}, {args: "mcp connect remote --account Ada"}, {grant, "mcp connect remote"},
 		{args: "login remote --renew remote-1 --register --timeout 1s"}, {args: "login remote"}, {apiKey, "login remote --api-key-stdin --label X"},
 		{args: "provider add afield --mcp " + server + "/at/x/mcp --client-id mine --scope read"}, {args: "provider show afield"}, {args: "provider remove afield"},
 		{args: "remove remote-1 --yes"}, {args: "provider remove remote"},
@@ -188,6 +190,10 @@ func TestEverythingIsEverything(t *testing.T) {
 	var walk func(n *kong.Node, path string)
 	walk = func(n *kong.Node, path string) {
 		for _, c := range n.Children {
+			if c == n.DefaultCmd && path != "" {
+				walk(c, path)
+				continue
+			}
 			walk(c, strings.TrimSpace(path+" "+c.Name))
 		}
 		if len(n.Children) == 0 && !slices.Contains(tried, path) {

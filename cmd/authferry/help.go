@@ -43,6 +43,9 @@ func commandName(n *kong.Node) string {
 	if n == nil || n.Type != kong.CommandNode {
 		return ""
 	}
+	if n.Parent != nil && n == n.Parent.DefaultCmd {
+		return commandName(n.Parent)
+	}
 	return strings.TrimSpace(commandName(n.Parent) + " " + n.Name)
 }
 
@@ -209,6 +212,12 @@ authferry helper kubernetes --account Work`,
 authferry helper cargo --account Work`,
 		"helper terraform": `
 authferry helper terraform get app.example.com`,
+		"mcp connect": `
+# what a client's configuration calls
+authferry mcp connect mcp.example.com
+authferry mcp connect https://mcp.example.com/mcp -a Work
+# who is at this machine is asked for a new login
+authferry mcp connect mcp.example.com --login`,
 		"mcp": `
 authferry setup mcp --pool work
 # what an agent's configuration calls

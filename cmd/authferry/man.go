@@ -54,7 +54,7 @@ func manCommands(n *kong.Node) (all [][]*kong.Node) {
 	for _, c := range n.Children {
 		last := len(all) - 1
 		switch {
-		case c.Hidden:
+		case c.Hidden && c.Tag.Default != "withargs":
 		case len(c.Children) > 0:
 			all = append(all, manCommands(c)...)
 		case last >= 0 && all[last][0].Target.Type() == c.Target.Type():
@@ -113,7 +113,11 @@ func (p *manPage) entry(term, meaning string) {
 // others have too it has the names alone.
 func (p *manPage) command(siblings []*kong.Node, flags []*kong.Flag, args []*kong.Positional) {
 	c, help := siblings[0], siblings[0].Help
-	names := []string{strings.TrimPrefix(c.FullPath(), "authferry ")}
+	named := c
+	if c.Hidden { // it is its parent's own
+		named = c.Parent
+	}
+	names := []string{strings.TrimPrefix(named.FullPath(), "authferry ")}
 	for _, other := range siblings[1:] {
 		names = append(names, other.Name)
 		help = c.Parent.Help

@@ -12,10 +12,21 @@ import (
 	"github.com/authferry/authferry/cmd/authferry/mcp"
 )
 
-// mcpCmd lets an agent see how the logins are, and nothing more.
-type mcpCmd struct{ selection }
+// mcpCmd is authferry as an MCP server: by itself one of its own, or one that is elsewhere.
+type mcpCmd struct {
+	Own     ownMCPCmd  `cmd:"" default:"withargs" hidden:"" name:"@status" help:"Serve the status to an agent, over the Model Context Protocol."`
+	Connect connectCmd `cmd:"" help:"Reach a remote MCP server with the login that authferry has for it."`
+}
 
-func (c *mcpCmd) Run(a *app) error {
+// Help is shown below the first line.
+func (c *mcpCmd) Help() string {
+	return "Without a command it serves one read-only tool, auth_status: authferry mcp [PROVIDER] [--account ACCOUNT] [--pool POOL]"
+}
+
+// ownMCPCmd lets an agent see how the logins are, and nothing more.
+type ownMCPCmd struct{ selection }
+
+func (c *ownMCPCmd) Run(a *app) error {
 	s := c.resolve()
 	if _, err := a.broker.Chosen(s); err != nil {
 		if e, ok := errors.AsType[*fault.Error](err); ok && e.Code == fault.Ambiguous {

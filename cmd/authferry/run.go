@@ -66,7 +66,7 @@ type grammar struct {
 
 	Setup  setupCmd  `cmd:"" group:"Other programs:" help:"Put authferry into another program's configuration, or take it out."`
 	Helper helperCmd `cmd:"" group:"Other programs:" help:"Answer a program's own credential protocol."`
-	MCP    mcpCmd    `cmd:"" group:"Other programs:" name:"mcp" help:"Serve the status to an agent, over the Model Context Protocol."`
+	MCP    mcpCmd    `cmd:"" group:"Other programs:" name:"mcp" help:"Serve the status to an agent, or reach a remote MCP server."`
 
 	Doctor     doctorCmd     `cmd:"" group:"Authferry itself:" help:"Check for problems, and fix what is safe to fix."`
 	Keystore   keystoreCmd   `cmd:"" group:"Authferry itself:" help:"Show, choose or change where secrets are kept."`
@@ -307,7 +307,7 @@ func usageError(err error) error {
 // commandWords is the command that was recognised, without its arguments.
 func commandWords(c *kong.Context) (words string) {
 	for _, p := range c.Path {
-		if p.Command != nil {
+		if p.Command != nil && !p.Command.Hidden {
 			if words != "" {
 				words += " "
 			}

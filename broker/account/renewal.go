@@ -1,0 +1,110 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
+	"github.com/authferry/authferry/broker/pool"
+)
+
+// leaveAlone is how long nobody is asked again who has just let a login be.
+const leaveAlone = 10 * time.Minute
+
+// What the holder of a login lock says.
+const (
+	asking     = "waiting for a person to log in"
+	turnedDown = "nobody logged in"
+)
+
+// Renew has a person renew the login of an account of a remote MCP server, in the middle
+// of the work of a program that nobody watches. Of all that ask for one account at once,
+// in any process, one troubles the person; the others wait, and return nil when that is
+// over, whatever came of it. After a login that came to nothing nobody is troubled for
+// some minutes. Scopes are what it has to be asked for in addition.
+//
+// It renews only: with the authorization server and the client of the login that is
+// there. It makes no provider, no account and no registration. Errors: LoginNeeded where
+// that is not enough, Fenced for another authorization server, and those of Login.
+func Renew(ctx context.Context, f *folder.Folder, provider, name string, scopes []string, who Person) error {
+	idx, err := f.Read()
+	if err != nil {
+		return err
+	}
+	a, err := pool.FindAccount(idx, name, provider)
+	if err != nil {
+		return err
+	}
+	if h, err := f.Holder(lock.Login(a.ID)); err == nil && h.State == turnedDown && time.Since(h.StartedAt).Abs() < leaveAlone {
+		return fault.Errorf(fault.LoginNeeded, "account %s needs a new login, and nobody finished the last one", fault.Quote(a.Label)).Try(pool.Renewal(a))
+	}
+	l, waited, err := lockLogin(ctx, f, a.ID)
+	if err != nil {
+		return err
+	}
+	defer l.Release()
+	if idx, err = f.Read(); err != nil {
+		return err
+	}
+	if a, err = folder.Living(idx, a.ID); err != nil {
+		return err
+	}
+	switch {
+	case !wantsMore(a, scopes):
+		return nil
+	case waited:
+		l.SetHolder(turnedDown) // to whoever asked before
+		return nil
+	}
+	l.SetHolder(asking)
+	if err = renew(ctx, f, idx, a, scopes, who); err != nil && ctx.Err() == nil {
+		l.SetHolder(turnedDown)
+	}
+	return err
+}
+
+// wantsMore reports that a needs a login: any, or one for further scopes.
+func wantsMore(a *index.Account, scopes []string) bool {
+	return pool.WantsLogin(a, time.Now()) || slices.ContainsFunc(scopes, func(s string) bool { return !slices.Contains(a.Scopes, s) })
+}
+
+// lockLogin takes the lock of who asks a person. waited: another has asked meanwhile.
+func lockLogin(ctx context.Context, f *folder.Folder, id string) (l *lock.Lock, waited bool, err error) {
+	l, err = f.TryLock(lock.Login(id))
+	if !errors.Is(err, lock.ErrBusy) {
+		return l, false, f.Fault(err)
+	}
+	ctx, over := f.Within(ctx, defaultLoginTimeout+time.Minute, func() string { return "waiting for another authferry's login" })
+	defer over()
+	l, err = lock.Acquire(ctx, lock.Login(id).In(f.Dir))
+	return l, true, f.Fault(err)
+}
+
+// renew is Renew under the account's login lock.
+func renew(ctx context.Context, f *folder.Folder, idx *index.Index, a *index.Account, scopes []string, who Person) error {
+	r, err := FindRemote(ctx, f, RemoteRequest{Provider: a.Provider, Renew: a.ID, Scopes: scopes})
+	if err != nil {
+		return err
+	}
+	o, err := f.Open(idx)
+	if err != nil {
+		return err
+	}
+	stored, err := o.Grants(ctx, a.ID)
+	if err != nil {
+		return err
+	}
+	if stored.Best == nil {
+		return pool.Lost(a)
+	}
+	if issuer := r.Server.Provider.Issuer; issuer != stored.Best.Endpoint.Issuer || r.New || r.Former != "" {
+		return fault.Errorf(fault.Fenced, "%s now sends logins to %s, which a person has to agree to; nothing was changed", a.Provider, issuer).Try(pool.Renewal(a))
+	}
+	_, err = Login(ctx, f, LoginRequest{Provider: r.Provider, Renew: a.ID, Remote: r, Flow: FlowBrowser, KnownClient: true}, who)
+	return err
+}

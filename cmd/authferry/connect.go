@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/authferry/authferry/bridge"
+	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/account"
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/pool"
+)
+
+// connectCmd is a remote MCP server to a client that starts its servers itself.
+type connectCmd struct {
+	Server    string `arg:"" help:"The server's address, or the provider that is its name here."`
+	Account   string `short:"a" placeholder:"ACCOUNT" help:"This account and no other: a label, PROVIDER/LABEL or id."`
+	Pool      string `short:"p" placeholder:"POOL" help:"An account of this pool."`
+	HoldScope string `placeholder:"SCOPE" help:"Also respect holds on this scope (model:opus, say)."`
+	Login     bool   `help:"Open a browser where an account needs a new login; else the client is told the command."`
+}
+
+// Help is shown below the flags.
+func (c *connectCmd) Help() string {
+	return "MCP clients start this as a local server: authferry setup CLIENT --mcp PROVIDER enters it."
+}
+
+func (c *connectCmd) Run(a *app) error {
+	s, address, err := c.target(a)
+	if err != nil {
+		return err
+	}
+	own := a.options
+	if m, err := thisMachine(); err == nil {
+		own.Self = m.Binary // a bridge may run for days, and outlive an update
+	}
+	opt := bridge.Options{
+		Broker: broker.NewKeeper(own), Selection: s, Server: address, UserAgent: "authferry/" + version(),
+		Say: said, Warn: func(text string) { a.term.warn(text) }, Log: own.Log,
+	}
+	if c.Login && !a.term.noInput {
+		opt.Login = a.renewInBrowser
+	}
+	err = bridge.New(opt).Run(a.ctx, a.in, a.out)
+	if a.ctx.Err() != nil {
+		return errInterrupted
+	}
+	if e, ok := errors.AsType[*fault.Error](err); ok {
+		switch e.Code {
+		case fault.Ambiguous:
+			e.Next = []fault.Remedy{{Do: fault.Again, Account: "ACCOUNT"}, {Do: fault.Again, Pool: "POOL"}}
+		case fault.NoAccount:
+			if c.Account == "" && c.Pool == "" {
+				e.Next = []fault.Remedy{{Do: fault.Login, Provider: c.Server}}
+			}
+		}
+	}
+	return err
+}
+
+// target works out where the server is, and whose accounts are meant.
+func (c *connectCmd) target(a *app) (s pool.Selection, address string, err error) {
+	s = selection{Account: c.Account, Pool: c.Pool, HoldScope: c.HoldScope}.resolve()
+	if isAddress(c.Server) {
+		if err := oauth.CheckServer(c.Server); err != nil {
+			return s, "", &fault.Error{Code: fault.Usage, Message: "invalid address of an MCP server: " + err.Error()}
+		}
+		return s, c.Server, nil
+	}
+	p, err := a.broker.Provider(c.Server)
+	if err != nil {
+		return s, "", err
+	}
+	if p.MCP == "" {
+		return s, "", &fault.Error{Code: fault.Usage, Message: fmt.Sprintf("provider %s is no remote MCP server", p.Name), Next: []fault.Remedy{{Do: fault.ListProviders}}}
+	}
+	s.Provider = p.Name
+	return s, p.MCP, nil
+}
+
+// said is an error in the words that a client shows to a person.
+func said(e *fault.Error) (message, hint string) {
+	return "authferry: " + printable(e.Error()), hintOr(e, "")
+}
+
+// renewInBrowser has the person at this machine renew a login.
+func (a *app) renewInBrowser(ctx context.Context, name string, next fault.Remedy) error {
+	var scopes []string
+	if next.Name == "scope" {
+		scopes = strings.Fields(next.Value)
+	}
+	var shown error
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	show := func(address string) {
+		if shown = openBrowser(address, a.term.getenv, a.err); shown != nil {
+			end() // nobody would ever see it
+			return
+		}
+		a.term.note("Log in to %s in the browser that was opened.", next.Provider)
+	}
+	err := account.Renew(ctx, a.broker.Folder, next.Provider, name, scopes, account.Person{Open: show})
+	if shown != nil {
+		return &fault.Error{Code: fault.LoginNeeded, Message: fmt.Sprintf("account %q needs a new login, and no browser can be opened here", name), Next: []fault.Remedy{next}, Err: shown}
+	}
+	return err
+}
