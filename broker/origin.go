@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/authferry/authferry/broker/fault"
@@ -112,9 +113,13 @@ func (b *Broker) reaches(ctx context.Context, idx *index.Index, sel pool.Selecte
 	return g != nil && slices.Contains(g.Origins, origin), err
 }
 
-// otherOrigin is the error for a token of a that may not go to origin.
-func otherOrigin(a *index.Account, origin string) error {
-	return fault.Errorf(fault.Fenced, "account %s is not for %s", fault.Quote(a.Label), origin).Because(ErrOtherOrigin)
+// otherOrigin is the error for a token of a that may not go to origin, but to its own.
+func otherOrigin(a *index.Account, own []string, origin string) error {
+	if len(own) == 0 {
+		return fault.Errorf(fault.Fenced, "account %s is not for %s: it may send its token to no host (no --api-origin)", fault.Quote(a.Label), origin).
+			Because(ErrOtherOrigin).Try(fault.Remedy{Do: fault.AmendProvider, Provider: a.Provider, Name: "api-origin"}, pool.Renewal(a))
+	}
+	return fault.Errorf(fault.Fenced, "account %s is not for %s, but for %s", fault.Quote(a.Label), origin, strings.Join(own, ", ")).Because(ErrOtherOrigin)
 }
 
 // unlessElsewhere is err, the reason why nobody's token can be had, where the

@@ -66,12 +66,16 @@ func (b *Broker) RefreshAll(ctx context.Context) ([]Refreshed, error) {
 			if fault.CodeOf(err) == fault.Cancelled {
 				return all, err
 			}
-			done := Refreshed{Account: *a}
 			if err == nil {
-				done.Account = *after
-			} else if e, ok := errors.AsType[*fault.Error](err); ok {
-				done.Err = e
-			} else {
+				all = append(all, Refreshed{Account: *after})
+				continue
+			}
+			done := Refreshed{Account: *a}
+			if now, _ := b.ReadOrEmpty(); now != nil && now.Account(a.ID) != nil {
+				done.Account = *now.Account(a.ID) // until when no other refresh is tried
+			}
+			var ok bool
+			if done.Err, ok = errors.AsType[*fault.Error](err); !ok {
 				done.Err = fault.Errorf(fault.Internal, "account %s could not be refreshed", fault.Quote(a.Label)).Because(err)
 			}
 			all = append(all, done)

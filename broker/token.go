@@ -179,7 +179,7 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 			}
 		}
 		if acc != nil && !want.allows(acc.Origins, acc.Resource, acc.Address) {
-			return nil, otherOrigin(a, cmp.Or(want.server, want.origin))
+			return nil, otherOrigin(a, acc.Origins, cmp.Or(want.server, want.origin))
 		}
 		worn := pool.Refused(a)
 		if acc != nil && acc.Generation > want.floor {
@@ -263,7 +263,7 @@ func (b *Broker) serveAPIKey(ctx context.Context, idx *index.Index, a *index.Acc
 		return nil, pool.Lost(a)
 	}
 	if !want.allows(g.Origins, "", "") { // no key is for a remote MCP server
-		return nil, otherOrigin(a, cmp.Or(want.server, want.origin))
+		return nil, otherOrigin(a, g.Origins, cmp.Or(want.server, want.origin))
 	}
 	return &Token{
 		AccessToken: g.APIKey, TokenType: "Bearer",

@@ -18,10 +18,10 @@ import (
 type PoolView struct {
 	Name     string             `json:"name"`
 	Provider string             `json:"provider"`
-	Current  string             `json:"current,omitempty"`
-	Reason   string             `json:"reason"`
-	RetryAt  time.Time          `json:"retry_at,omitzero"`
-	Probe    *ProbeView         `json:"probe,omitempty"` // nil: nobody is let through
+	Current  string             `json:"current,omitempty"` // the id of the account that is used now
+	Reason   string             `json:"reason"`            // why that one, or why none
+	RetryAt  time.Time          `json:"retry_at,omitzero"` // when one is free
+	Probe    *ProbeView         `json:"probe,omitempty"`   // set while one caller in 15 minutes is let through
 	Accounts []pool.AccountView `json:"accounts"`
 }
 

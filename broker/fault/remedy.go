@@ -70,7 +70,7 @@ const (
 	ListProviders Action = "list-providers"
 	ShowProvider  Action = "show-provider"       // Provider
 	AddProvider   Action = "add-provider"        // Provider [Name: the flag that is to say where it is] [Value: where]
-	AmendProvider Action = "amend-provider"      // Provider Name: the flag that is missing
+	AmendProvider Action = "amend-provider"      // Provider Name: the flag that is missing [Value: what it may be]
 	StoreSecret   Action = "store-client-secret" // Provider
 
 	Doctor     Action = "doctor"

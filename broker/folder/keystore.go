@@ -21,10 +21,10 @@ import (
 
 // KeystoreStatus says which keystore the folder has and whether it works now.
 type KeystoreStatus struct {
-	Kind    string `json:"kind"`
-	Backend string `json:"backend"`
+	Kind    string `json:"kind"`    // keychain or file
+	Backend string `json:"backend"` // what that is here: where the files are, say
 	Usable  bool   `json:"usable"`
-	// UnlockedUntil is for a key file that is sealed with a passphrase.
+	// UnlockedUntil: of a key file that is sealed with a passphrase.
 	UnlockedUntil time.Time `json:"unlocked_until,omitzero"`
 	// Err says why it isn't usable.
 	Err error `json:"-"`

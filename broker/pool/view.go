@@ -13,29 +13,29 @@ import (
 
 // AccountView is an account as list, info and status show it, without secrets.
 type AccountView struct {
-	ID         string    `json:"id"`
-	Label      string    `json:"label"`
+	ID         string    `json:"id"`    // acc_ and 16 characters; never changes
+	Label      string    `json:"label"` // unique within the provider; a person may change it
 	Provider   string    `json:"provider"`
 	Pool       string    `json:"pool"`
-	Kind       string    `json:"kind"`
-	Identity   string    `json:"identity,omitempty"`
+	Kind       string    `json:"kind"`               // oauth or api-key
+	Identity   string    `json:"identity,omitempty"` // whose login it is; to be shown, not compared
 	Resource   string    `json:"resource,omitempty"` // the remote MCP server that the login is for
 	Service    string    `json:"service,omitempty"`  // that server's name for itself
 	Scopes     []string  `json:"scopes,omitempty"`   // that such a login asked for
 	State      State     `json:"state"`
-	Current    bool      `json:"current"`
-	Rank       int       `json:"rank"`
-	Generation int       `json:"generation"`
-	ExpiresAt  time.Time `json:"expires_at,omitzero"`
+	Current    bool      `json:"current"`             // its pool uses it now
+	Rank       int       `json:"rank"`                // its place in the pool, from 1
+	Generation int       `json:"generation"`          // how often its login was rotated, and 1
+	ExpiresAt  time.Time `json:"expires_at,omitzero"` // of the access token; absent where that is unknown
 	// NoRefresh: there is no refresh token, so the login ends with its access token.
 	NoRefresh        bool      `json:"no_refresh,omitempty"`
-	RefreshExpiresAt time.Time `json:"refresh_expires_at,omitzero"`
+	RefreshExpiresAt time.Time `json:"refresh_expires_at,omitzero"` // when the login ends, if the provider says
 	AddedAt          time.Time `json:"added_at"`
 	RefreshedAt      time.Time `json:"refreshed_at,omitzero"`
-	// Backoff is set while the next refresh has to wait because the last one failed.
+	// Backoff: set while the next refresh has to wait because the last one failed.
 	Backoff *BackoffView `json:"backoff,omitempty"`
-	Holds   []HoldView   `json:"holds,omitempty"`
-	Usage   []UsageView  `json:"usage,omitempty"`
+	Holds   []HoldView   `json:"holds,omitempty"` // that are not over
+	Usage   []UsageView  `json:"usage,omitempty"` // of its quota, as the provider last said
 
 	// EndsSoon is when the login ends, if that is soon enough to warn people.
 	EndsSoon time.Time `json:"-"`
@@ -46,19 +46,19 @@ type AccountView struct {
 // BackoffView says since when refreshes fail, why, and when the next one may be tried.
 // Stated: the provider asked for that time.
 type BackoffView struct {
-	Since  time.Time `json:"since"`
-	Until  time.Time `json:"until"`
-	Reason string    `json:"reason"`
-	Stated bool      `json:"stated"`
+	Since  time.Time `json:"since"`  // refreshes fail
+	Until  time.Time `json:"until"`  // no refresh is tried
+	Reason string    `json:"reason"` // what the last one failed with
+	Stated bool      `json:"stated"` // the provider asked for that time
 }
 
 // HoldView is a hold that is still running.
 type HoldView struct {
-	Scope      string    `json:"scope"`
+	Scope      string    `json:"scope"` // * is the whole account
 	Until      time.Time `json:"until"`
-	Source     string    `json:"source"`
-	Proven     bool      `json:"proven"`
-	Cut        bool      `json:"cut,omitempty"`
+	Source     string    `json:"source"`        // what it is based on: a header's name, say
+	Proven     bool      `json:"proven"`        // the provider stated the time; else it is a guess
+	Cut        bool      `json:"cut,omitempty"` // the provider stated a longer time than is believed
 	ReportedAt time.Time `json:"reported_at"`
 }
 
@@ -89,8 +89,8 @@ func (h HoldView) Why(now time.Time) string {
 // UsageView is a quota window as the provider last stated it. Used is a fraction: 1 is all
 // of it, and it can be more.
 type UsageView struct {
-	Window   string    `json:"window"`
-	Used     float64   `json:"used"`
+	Window   string    `json:"window"` // 5h, say
+	Used     float64   `json:"used"`   // a fraction: 1 is all of it
 	ResetsAt time.Time `json:"resets_at,omitzero"`
 }
 

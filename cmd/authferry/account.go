@@ -40,14 +40,7 @@ func (c *refreshCmd) all(a *app) error {
 	if err != nil {
 		return err
 	}
-	type failedDoc struct {
-		Account pool.AccountView `json:"account"`
-		Error   errorBody        `json:"error"`
-	}
-	doc := struct {
-		Accounts []pool.AccountView `json:"accounts"`
-		Failed   []failedDoc        `json:"failed"`
-	}{[]pool.AccountView{}, []failedDoc{}}
+	doc := refreshedDoc{[]pool.AccountView{}, []unrefreshedDoc{}}
 	var first *fault.Error
 	for _, r := range done {
 		v := a.broker.ViewOf(&r.Account)
@@ -58,7 +51,7 @@ func (c *refreshCmd) all(a *app) error {
 			}
 			continue
 		}
-		doc.Failed = append(doc.Failed, failedDoc{v, newErrorBody(r.Err, a.term.hints.of(r.Err))})
+		doc.Failed = append(doc.Failed, unrefreshedDoc{v, newErrorBody(r.Err, a.term.hints.of(r.Err))})
 		if !c.JSON {
 			a.term.warn(r.Err.Error())
 		}
@@ -76,6 +69,16 @@ func (c *refreshCmd) all(a *app) error {
 	}
 	return reported{&fault.Error{Code: first.Code, Next: []fault.Remedy{{Do: fault.Status}},
 		Message: fmt.Sprintf("%d of %s could not be refreshed", len(doc.Failed), counted(len(done), "account"))}}
+}
+
+type refreshedDoc struct {
+	Accounts []pool.AccountView `json:"accounts"`
+	Failed   []unrefreshedDoc   `json:"failed"`
+}
+
+type unrefreshedDoc struct {
+	Account pool.AccountView `json:"account"`
+	Error   errorBody        `json:"error"`
 }
 
 type accountDoc struct {

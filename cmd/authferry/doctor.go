@@ -27,9 +27,7 @@ func (c *doctorCmd) Run(a *app) error {
 		}
 	}
 	if c.JSON {
-		if err := a.printJSON(struct {
-			Checks []checkDoc `json:"checks"`
-		}{a.term.checkDocs(checks)}); err != nil {
+		if err := a.printJSON(checksDoc{a.term.checkDocs(checks)}); err != nil {
 			return err
 		}
 	} else if err := a.showChecks(checks); err != nil {
@@ -40,6 +38,10 @@ func (c *doctorCmd) Run(a *app) error {
 	}
 	e := &fault.Error{Code: fault.Internal, Message: fmt.Sprintf("%d of %d checks failed", failed, len(checks)), Next: []fault.Remedy{{Do: fault.Fix}}}
 	return reported{e}
+}
+
+type checksDoc struct {
+	Checks []checkDoc `json:"checks"`
 }
 
 // checkDoc is a check as a program reads it.

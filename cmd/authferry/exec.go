@@ -6,18 +6,24 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/fault"
 )
 
 // execCmd has no argument for the command itself: parse takes what follows
 // "--" off before kong, which would make the first word of it the PROVIDER.
 type execCmd struct {
-	selection
-	Env    []string      `sep:"none" placeholder:"NAME" help:"Variable to put the token in, whatever its name, instead of the provider's own; may be repeated."`
-	MinTTL time.Duration `name:"min-ttl" default:"${min_ttl}" help:"Refresh first if the token is valid for less."`
+	Providers []string      `arg:"" optional:"" name:"provider" help:"Provider whose account to use; of several each sets its own variables."`
+	Account   string        `short:"a" placeholder:"ACCOUNT" help:"This account and no other: a label, PROVIDER/LABEL or id."`
+	Pool      string        `short:"p" placeholder:"POOL" help:"An account of this pool."`
+	HoldScope string        `placeholder:"SCOPE" help:"Also respect holds on this scope (model:opus, say)."`
+	Env       []string      `sep:"none" placeholder:"NAME" help:"Variable to put the token in, whatever its name, instead of the provider's own; may be repeated."`
+	MinTTL    time.Duration `name:"min-ttl" default:"${min_ttl}" help:"Refresh first if the token is valid for less."`
+	waiting
 }
 
 // Help is shown below the flags.
@@ -45,17 +51,70 @@ func (c *execCmd) Run(a *app) error {
 	if err != nil {
 		return &childError{code: notRunnable(err), err: fmt.Errorf("%s can't be run: %w", a.child[0], reason(err))}
 	}
-	t, err := a.token(c.selection, c.MinTTL, "")
+	tokens, err := c.tokens(a)
 	if err != nil {
 		return err
 	}
-	names := c.Env
-	if len(names) == 0 {
-		if names, err = a.broker.ExecEnv(&t.Account); err != nil {
-			return err
+	env := os.Environ()
+	var set, providers []string // who set a variable has the same place in providers
+	for _, t := range tokens {
+		names := c.Env
+		if len(names) == 0 {
+			if names, err = a.broker.ExecEnv(&t.Account); err != nil {
+				return err
+			}
+		}
+		for i, name := range set {
+			if containsName(names, name) {
+				return twice(name, providers[i], t.Account.Provider, tokens, set)
+			}
+		}
+		for _, name := range names {
+			set, providers = append(set, name), append(providers, t.Account.Provider)
+		}
+		env = withVariables(env, names, t.AccessToken.Reveal())
+	}
+	return become(path, a.child, env)
+}
+
+// tokens is one for each provider. Who waits for one looks after the others again: they
+// may have ended meanwhile, or their accounts may be held.
+func (c *execCmd) tokens(a *app) (tokens []*broker.Token, err error) {
+	providers := slices.Compact(slices.Sorted(slices.Values(c.Providers)))
+	switch {
+	case len(providers) == 0:
+		providers = []string{""}
+	case len(providers) > 1 && len(c.Env) > 0:
+		return nil, &fault.Error{Code: fault.Usage, Message: "--env goes with one provider; of several each sets its own variables"}
+	}
+	for waits := true; waits; {
+		tokens, waits = nil, false
+		for _, provider := range providers {
+			one := tokenCmd{selection: selection{Provider: provider, Account: c.Account, Pool: c.Pool, HoldScope: c.HoldScope}, MinTTL: c.MinTTL, waiting: c.waiting}
+			t, waited, err := one.obtain(a)
+			if err != nil {
+				return nil, err
+			}
+			tokens, waits = append(tokens, t), waits || waited && len(providers) > 1
 		}
 	}
-	return become(path, a.child, withVariables(os.Environ(), names, t.AccessToken.Reveal()))
+	return tokens, nil
+}
+
+// twice is the error for a variable that two providers set.
+func twice(name, first, second string, tokens []*broker.Token, set []string) error {
+	var others []string
+	for _, t := range tokens {
+		if t.Account.Provider != second {
+			others = append(others, t.Account.Provider)
+		}
+	}
+	own := variableName(second) + "_TOKEN"
+	if containsName(set, own) {
+		own = variableName(second) + "_ACCESS_TOKEN"
+	}
+	return &fault.Error{Code: fault.Usage, Message: fmt.Sprintf("providers %s and %s both set %s", first, second, name),
+		Next: []fault.Remedy{{Do: execInside, Provider: second, Name: strings.Join(others, " "), Value: own}}}
 }
 
 // withVariables is env with each name set to value.

@@ -37,7 +37,7 @@ func (c *goAuthCmd) Run(a *app) error {
 	if r.URL != "" && r.Origin == "" {
 		return nil
 	}
-	t, err := a.tokenFor(target{r.Origin, r.User}, c.whose, c.MinTTL, "")
+	t, err := a.tokenFor(target{origin: r.Origin, user: r.User}, c.whose, c.MinTTL, "")
 	if err == nil && t != nil {
 		t, err = c.goOn(a, r, t)
 	}
@@ -62,7 +62,7 @@ func (c *goAuthCmd) goOn(a *app, r helper.GoAuth, t *broker.Token) (*broker.Toke
 		if time.Since(t.Account.RefreshedAt).Abs() < afterRefresh {
 			return t, nil
 		}
-		return a.tokenFor(target{r.Origin, r.User}, c.whose, c.MinTTL, t.Lease)
+		return a.tokenFor(target{origin: r.Origin, user: r.User}, c.whose, c.MinTTL, t.Lease)
 	}
 	if moved, err := a.justMoved(t); moved || err != nil {
 		return t, err
@@ -79,7 +79,7 @@ func (c *goAuthCmd) goOn(a *app, r helper.GoAuth, t *broker.Token) (*broker.Toke
 		case <-a.ctx.Done():
 		}
 	}
-	return a.tokenFor(target{r.Origin, r.User}, c.whose, c.MinTTL, "")
+	return a.tokenFor(target{origin: r.Origin, user: r.User}, c.whose, c.MinTTL, "")
 }
 
 // hadToken reports whether go's first call, which names no URL, brought a token for

@@ -80,10 +80,15 @@ func mustBeTold(s selection) error {
 
 // target is where a program will send a token, as one of the token's origins; empty:
 // it heeds those. user is the name in its URL, if there is one: whose token it wants.
-type target struct{ origin, user string }
+// asked: the program asks for a token, and a person may have to know why it gets none.
+type target struct {
+	origin, user string
+	asked        bool
+}
 
 // tokenFor is a token for to. Nil: none of the selected may go there, or is that
-// user's.
+// user's. Whoever said which are selected is told on stderr then: the protocols have no
+// word for it.
 func (a *app) tokenFor(to target, w whose, minTTL time.Duration, rejected string) (*broker.Token, error) {
 	if minTTL < 0 {
 		return nil, &fault.Error{Code: fault.Usage, Message: "--min-ttl can't be negative"}
@@ -91,11 +96,30 @@ func (a *app) tokenFor(to target, w whose, minTTL time.Duration, rejected string
 	t, err := a.broker.Token(a.ctx, broker.TokenRequest{Selection: w.selection().resolve(), MinTTL: minTTL, Rejected: rejected, Origin: to.origin, User: to.user})
 	switch {
 	case errors.Is(err, broker.ErrOtherOrigin), errors.Is(err, broker.ErrOtherUser):
+		if e, ok := errors.AsType[*fault.Error](err); ok && to.asked && told(w.selection()) {
+			a.term.warn(a.inALine(a.repairable(&fault.Error{Code: e.Code, Message: e.Message, Next: e.Next})).Error())
+		}
 		return nil, nil
 	case err != nil && a.ctx.Err() != nil:
 		return nil, errInterrupted
 	}
 	return t, err
+}
+
+// repairable is e with the origin that its provider may lack.
+func (a *app) repairable(e *fault.Error) *fault.Error {
+	if len(e.Next) == 0 || e.Next[0].Do != fault.AmendProvider {
+		return e
+	}
+	p, err := a.broker.Provider(e.Next[0].Provider)
+	switch {
+	case err != nil:
+	case len(p.APIOrigins) > 0: // it has one since the login
+		e.Next = e.Next[1:]
+	default:
+		e.Next[0] = nameOrigin(p)
+	}
+	return e
 }
 
 // inALine is err with its hint in one line: programs show a helper's words in the
@@ -152,10 +176,13 @@ func (c *gitCmd) Run(a *app) error {
 		return malformed(err)
 	case r.Op == helper.Capability:
 		return a.print([]byte(helper.GitCapabilities), nil)
+	case r.Origin == "" && r.Op == helper.Get && told(c.selection()):
+		a.term.warn("this address gets no token: it is not https, and not on this machine")
+		return nil
 	case r.Origin == "" || r.Op == helper.Erase && r.Refused.Empty():
 		return nil
 	}
-	to := target{r.Origin, r.Username}
+	to := target{origin: r.Origin, user: r.Username, asked: r.Op == helper.Get}
 	if r.Username == c.Username || helper.AnyUser(r.Username) {
 		to.user = ""
 	}
@@ -208,7 +235,7 @@ func (c *dockerCmd) answer(a *app) ([]byte, error) {
 	case r.Op == helper.Version:
 		return []byte("authferry " + version() + "\n"), nil
 	case r.Origin != "", r.Op == helper.List && told(c.selection()):
-		if t, err = a.tokenFor(target{r.Origin, r.User}, c.whose, c.MinTTL, ""); err != nil {
+		if t, err = a.tokenFor(target{origin: r.Origin, user: r.User, asked: r.Op == helper.Get}, c.whose, c.MinTTL, ""); err != nil {
 			return nil, err
 		}
 	}
@@ -246,7 +273,7 @@ func (c *kubernetesCmd) Run(a *app) error {
 	}
 	var t *broker.Token
 	if r.Origin != "" || !r.Cluster {
-		if t, err = a.tokenFor(target{r.Origin, r.User}, c.whose, c.MinTTL, ""); err != nil {
+		if t, err = a.tokenFor(target{origin: r.Origin, user: r.User, asked: true}, c.whose, c.MinTTL, ""); err != nil {
 			return a.inALine(err)
 		}
 	}
@@ -258,8 +285,9 @@ func (c *kubernetesCmd) Run(a *app) error {
 
 type terraformCmd struct {
 	whose
-	Op   string `arg:"" name:"operation" help:"get, store or forget; Terraform appends it, and the host."`
-	Host string `arg:"" help:"HOST or HOST:PORT, always https."`
+	At   map[string]string `mapsep:"none" placeholder:"HOST=ACCOUNT" help:"For this host, the account with this id or else the pool of this name; may be repeated."`
+	Op   string            `arg:"" name:"operation" help:"get, store or forget; Terraform appends it, and the host."`
+	Host string            `arg:"" help:"HOST or HOST:PORT, always https."`
 }
 
 func (c *terraformCmd) Run(a *app) error {
@@ -273,8 +301,12 @@ func (c *terraformCmd) Run(a *app) error {
 		return &fault.Error{Code: fault.Fenced, Message: "terraform can't end this login; it was kept (authferry remove ACCOUNT)"}
 	}
 	var t *broker.Token
-	if r.Origin != "" {
-		if t, err = a.tokenFor(target{origin: r.Origin}, c.whose, c.MinTTL, ""); err != nil {
+	switch w, named := c.at(r.Origin); {
+	case r.Origin == "":
+	case !named:
+		a.term.warn("authferry is not set up for " + c.Host + " in Terraform")
+	default:
+		if t, err = a.tokenFor(target{origin: r.Origin, asked: true}, w, c.MinTTL, ""); err != nil {
 			return a.inALine(err)
 		}
 	}
@@ -282,6 +314,22 @@ func (c *terraformCmd) Run(a *app) error {
 		return a.print([]byte(helper.TerraformNone), nil)
 	}
 	return a.print(helper.EncodeTerraform(t))
+}
+
+// at is whose token a host gets; false: it is none of those that are named.
+func (c *terraformCmd) at(origin string) (whose, bool) {
+	for host, name := range c.At {
+		if named, err := helper.ParseTerraform(string(helper.Get), host); err != nil || named.Origin != origin {
+			continue
+		}
+		w := c.whose
+		w.Account, w.Pool = "", name
+		if strings.HasPrefix(name, "acc_") {
+			w.Account, w.Pool = name, ""
+		}
+		return w, true
+	}
+	return c.whose, len(c.At) == 0 || told(c.selection())
 }
 
 type cargoCmd struct {
@@ -332,7 +380,7 @@ func (c *cargoCmd) answer(a *app, line []byte) ([]byte, *helper.CargoError) {
 	case r.Origin == "":
 		return nil, &helper.CargoError{Kind: helper.CargoURLNotSupported}
 	}
-	t, err := a.tokenFor(target{r.Origin, r.User}, w, w.MinTTL, "")
+	t, err := a.tokenFor(target{origin: r.Origin, user: r.User, asked: true}, w, w.MinTTL, "")
 	if err == nil && t == nil {
 		return nil, &helper.CargoError{Kind: helper.CargoURLNotSupported}
 	}

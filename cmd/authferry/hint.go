@@ -97,15 +97,16 @@ func (h hints) command(r fault.Remedy) string {
 
 // The actions that the command line alone knows of.
 const (
-	help      fault.Action = "help"        // [Name: a command]
-	listSetUp fault.Action = "list-set-up" // the programs that setup knows
-	setUpIn   fault.Action = "set-up"      // Name: a program
-	runIt     fault.Action = "run"         // Name: its command
-	execIt    fault.Action = "exec"        //
-	reportIt  fault.Action = "report"      // an example
-	serveAt   fault.Action = "serve"       // [Value: an address]
-	forward   fault.Action = "forward"     // Value: a port of this machine, Name: where ssh finds it
-	plain     fault.Action = "plain"       // Value: a command of another program
+	help       fault.Action = "help"        // [Name: a command]
+	listSetUp  fault.Action = "list-set-up" // the programs that setup knows
+	setUpIn    fault.Action = "set-up"      // Name: a program
+	runIt      fault.Action = "run"         // Name: its command
+	execIt     fault.Action = "exec"        //
+	execInside fault.Action = "exec-inside" // Provider: whose token gets the variable in Value; Name: the others
+	reportIt   fault.Action = "report"      // an example
+	serveAt    fault.Action = "serve"       // [Value: an address]
+	forward    fault.Action = "forward"     // Value: a port of this machine, Name: where ssh finds it
+	plain      fault.Action = "plain"       // Value: a command of another program
 )
 
 // writers has every action.
@@ -158,7 +159,11 @@ func writers() map[fault.Action]func(hints, fault.Remedy) string {
 			return line
 		},
 		fault.AmendProvider: func(h hints, r fault.Remedy) string {
-			return "authferry provider add" + h.operand(or(r.Provider, "NAME")) + h.flag("from", or(r.Provider, "NAME")) + h.flag(r.Name, placeholderOf(r.Name))
+			line := "authferry provider add" + h.operand(or(r.Provider, "NAME")) + h.flag("from", or(r.Provider, "NAME")) + h.flag(r.Name, or(r.Value, placeholderOf(r.Name)))
+			if r.Value == "" {
+				return line
+			}
+			return noted(line, "or where its API is")
 		},
 		fault.StoreSecret: func(h hints, r fault.Remedy) string {
 			name := or(r.Provider, "NAME")
@@ -285,8 +290,15 @@ func writers() map[fault.Action]func(hints, fault.Remedy) string {
 			}
 			return line
 		},
-		runIt:    func(h hints, r fault.Remedy) string { return "authferry run -- " + h.word(or(r.Name, "COMMAND")) },
-		execIt:   fixed("authferry exec -- COMMAND"),
+		runIt:  func(h hints, r fault.Remedy) string { return "authferry run -- " + h.word(or(r.Name, "COMMAND")) },
+		execIt: fixed("authferry exec -- COMMAND"),
+		execInside: func(h hints, r fault.Remedy) string {
+			line := "authferry exec " + r.Name + " -- authferry exec" + h.operand(r.Provider) + h.flag("env", r.Value) + " --"
+			for _, word := range h.child {
+				line += " " + h.word(word)
+			}
+			return line
+		},
 		reportIt: fixed(`echo '{"lease":"LEASE","status":429,"headers":{"retry-after":"30"}}' | authferry report`),
 		serveAt: func(h hints, r fault.Remedy) string {
 			if r.Value == "" {

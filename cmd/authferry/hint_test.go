@@ -40,7 +40,7 @@ func TestEveryHintCanBePasted(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("needs a POSIX shell: the hints of Linux and macOS are split by one")
 	}
-	actions := append(fault.Actions(), help, listSetUp, setUpIn, runIt, execIt, serveAt, forward)
+	actions := append(fault.Actions(), help, listSetUp, setUpIn, runIt, execIt, execInside, serveAt, forward)
 	if own := writers(); len(own) != len(actions)+2 {
 		t.Errorf("%d actions and %d commands", len(actions), len(own))
 	}
@@ -118,6 +118,8 @@ func remedies(do fault.Action, facts []string) (all []fault.Remedy) {
 		case setUpIn:
 			r.Name, r.Value = "opencode", ""
 			all = append(all, fault.Remedy{Do: do, Name: "codex", Value: "proxy"})
+		case execInside:
+			r.Name, r.Value = "other another", "SIM_TOKEN"
 		case runIt, fault.AsOwner, fault.GiveBack:
 			r.Name = fact
 		case fault.Login:
@@ -130,7 +132,7 @@ func remedies(do fault.Action, facts []string) (all []fault.Remedy) {
 	}
 	switch do {
 	case fault.SetVariable, fault.WithVariable, fault.WithoutVariable, fault.SetSetting, fault.AmendProvider,
-		fault.EditFile, fault.DeleteFile, fault.ProtectFile, fault.LookAtFile, fault.GiveBack, fault.AsOwner, fault.SealKeyFile, fault.Import, setUpIn:
+		fault.EditFile, fault.DeleteFile, fault.ProtectFile, fault.LookAtFile, fault.GiveBack, fault.AsOwner, fault.SealKeyFile, fault.Import, setUpIn, execInside:
 		return all // they take what they name
 	case fault.Rename, fault.Move, fault.ShowProvider:
 		return all
@@ -172,7 +174,7 @@ func TestHintsCarryOver(t *testing.T) {
 		{[]string{"login", "sim", "--label", "My work", "--flow=device", "--client-id", "x", "--pool", "p"}, fault.Remedy{Do: fault.Again, Name: "timeout", Value: "15m"}, "authferry login sim --label 'My work' --flow device --client-id x --pool p --timeout 15m"},
 		{[]string{"add", "sim", "--renew", "ada"}, fault.Remedy{Do: fault.Again, How: fault.Paste}, "authferry login sim --renew ada --flow paste"},
 		{[]string{"login", "sim", "--token-stdin", "--expires-in", "1h", "--label", "x"}, fault.Remedy{Do: fault.Again, How: fault.APIKey}, "authferry login sim --label x --api-key-stdin"},
-		{[]string{"exec", "sim", "--pool", "p", "--", "curl", "a b"}, fault.Remedy{Do: fault.Wait}, "authferry exec sim --pool p -- curl 'a b'"},
+		{[]string{"exec", "sim", "--pool", "p", "--", "curl", "a b"}, fault.Remedy{Do: fault.Wait}, "authferry exec sim --pool p --wait -- curl 'a b'"},
 		{[]string{"token", "-p", "p"}, fault.Remedy{Do: fault.Wait}, "authferry token --pool p --wait"},
 		{[]string{"token", "-a", "x", "-p", "p"}, fault.Remedy{Do: fault.Again, Account: "x", Pool: "q"}, "authferry token --account x --pool q"},
 		{[]string{"helper", "git", "get", "--account", "x"}, fault.Remedy{Do: fault.Again}, "authferry helper git get --account x"},

@@ -42,10 +42,7 @@ func (c *importGrantCmd) Run(a *app) error {
 	}
 	v := a.broker.ViewOf(acc)
 	if c.JSON {
-		return a.printJSON(struct {
-			Accounts []pool.AccountView `json:"accounts"`
-			Skipped  []struct{}         `json:"skipped"`
-		}{[]pool.AccountView{v}, []struct{}{}})
+		return a.printJSON(importedDoc{[]pool.AccountView{v}, []skippedDoc{}})
 	}
 	a.welcome(v.Provider, v.Label)
 	a.noteEnd(v)

@@ -76,10 +76,7 @@ func (c *importFileCmd) run(a *app, program source.Source) error {
 		return err
 	}
 	if c.JSON {
-		return a.printJSON(struct {
-			Accounts []pool.AccountView `json:"accounts"`
-			Skipped  []skippedDoc       `json:"skipped"`
-		}{views, skipped})
+		return a.printJSON(importedDoc{views, skipped})
 	}
 	return nil
 }
@@ -136,6 +133,17 @@ func (c *importFileCmd) tell(a *app, done *takeover.Outcome) {
 }
 
 // skippedDoc is a login that is not taken, as a program reads it.
+type importedDoc struct {
+	Accounts []pool.AccountView `json:"accounts"`
+	Skipped  []skippedDoc       `json:"skipped"`
+}
+
+// plannedDoc is what --dry-run prints.
+type plannedDoc struct {
+	Accounts []takeover.Login `json:"accounts"`
+	Skipped  []skippedDoc     `json:"skipped"`
+}
+
 type skippedDoc struct {
 	Entry  string `json:"entry"`
 	Reason string `json:"reason"`
@@ -171,10 +179,7 @@ func (c *importFileCmd) preview(a *app, reqs []takeover.Request) error {
 	if !c.JSON {
 		return nil
 	}
-	return a.printJSON(struct {
-		Accounts []takeover.Login `json:"accounts"`
-		Skipped  []skippedDoc     `json:"skipped"`
-	}{logins, skipped})
+	return a.printJSON(plannedDoc{logins, skipped})
 }
 
 func (t *terminal) planTable(plan *takeover.Outcome) *table {

@@ -13,15 +13,17 @@ import (
 
 type listCmd struct{ jsonFlag }
 
+type accountsDoc struct {
+	Accounts []pool.AccountView `json:"accounts"`
+}
+
 func (c *listCmd) Run(a *app) error {
 	views, err := a.broker.List()
 	if err != nil {
 		return err
 	}
 	if c.JSON {
-		return a.printJSON(struct {
-			Accounts []pool.AccountView `json:"accounts"`
-		}{views})
+		return a.printJSON(accountsDoc{views})
 	}
 	if len(views) == 0 {
 		a.term.note("no account yet; add one: authferry login")

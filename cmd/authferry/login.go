@@ -56,6 +56,34 @@ and to no other. Few of them say whose login it is, so a second account needs
 claude setup-token makes one. You are warned a month before it ends.`
 }
 
+// What login prints with --json, a document a line; the last is of the account.
+type (
+	addressDoc struct {
+		Event string `json:"event"`
+		URL   string `json:"url"` // to be opened in a browser
+	}
+	deviceCodeDoc struct {
+		Event     string    `json:"event"`
+		UserCode  string    `json:"user_code"`
+		URI       string    `json:"verification_uri"`
+		Complete  string    `json:"verification_uri_complete,omitempty"`
+		ExpiresAt time.Time `json:"expires_at"`
+	}
+	// serverDoc is of a remote MCP server, before anything is asked of it.
+	serverDoc struct {
+		Event        string   `json:"event"`
+		Resource     string   `json:"resource"`
+		Issuer       string   `json:"issuer"`
+		Scopes       []string `json:"scopes"`
+		Registration string   `json:"registration"`
+	}
+	loggedInDoc struct {
+		Event   string           `json:"event"`
+		Account pool.AccountView `json:"account"`
+		Renewed bool             `json:"renewed"` // it has a new login; its label and pool are unchanged
+	}
+)
+
 func (c *loginCmd) Run(a *app) error {
 	lifetime, err := c.checked()
 	if err != nil {
@@ -124,11 +152,7 @@ func (c *loginCmd) tell(a *app, done *account.LoggedIn, v pool.AccountView) erro
 	}
 	a.warnEnding([]pool.AccountView{v})
 	if c.JSON {
-		return a.printJSON(struct {
-			Event   string           `json:"event"`
-			Account pool.AccountView `json:"account"`
-			Renewed bool             `json:"renewed"`
-		}{"account", v, done.Renewed})
+		return a.printJSON(loggedInDoc{"account", v, done.Renewed})
 	}
 	switch {
 	case !done.Renewed:
@@ -222,10 +246,7 @@ func (s *signIn) await(redirect string) { s.redirect = redirect }
 func (s *signIn) open(address string) {
 	s.terms()
 	if s.json {
-		_ = s.printJSON(struct {
-			Event string `json:"event"`
-			URL   string `json:"url"`
-		}{"authorization_url", address})
+		_ = s.printJSON(addressDoc{"authorization_url", address})
 	} else {
 		s.term.note("Log in to %s at this address:", s.provider)
 		_, _ = fmt.Fprintln(s.err, address)
@@ -295,13 +316,7 @@ func sshHost(getenv func(string) string) string {
 func (s *signIn) enter(d *oauth.Device) {
 	s.terms()
 	if s.json {
-		_ = s.printJSON(struct {
-			Event     string    `json:"event"`
-			UserCode  string    `json:"user_code"`
-			URI       string    `json:"verification_uri"`
-			Complete  string    `json:"verification_uri_complete,omitempty"`
-			ExpiresAt time.Time `json:"expires_at"`
-		}{"device_code", d.UserCode, d.VerificationURI, d.VerificationURIComplete, d.ExpiresAt.UTC().Truncate(time.Second)})
+		_ = s.printJSON(deviceCodeDoc{"device_code", d.UserCode, d.VerificationURI, d.VerificationURIComplete, d.ExpiresAt.UTC().Truncate(time.Second)})
 		return
 	}
 	s.term.note("Log in to %s at this address, on any device:", s.provider)

@@ -41,6 +41,10 @@ type useDoc struct {
 	Bindings []index.Binding   `json:"unbound,omitempty"`
 }
 
+type bindingsDoc struct {
+	Bindings []account.BindingView `json:"bindings"`
+}
+
 func (c *useCmd) Run(a *app) error {
 	var doc useDoc
 	switch {
@@ -106,9 +110,7 @@ func (c *useCmd) list(a *app) error {
 		return err
 	}
 	if c.JSON {
-		return a.printJSON(struct {
-			Bindings []account.BindingView `json:"bindings"`
-		}{bound})
+		return a.printJSON(bindingsDoc{bound})
 	}
 	if len(bound) == 0 {
 		a.term.note("no directory is bound")

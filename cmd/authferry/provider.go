@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"errors"
+	"net/url"
 	"strings"
 
 	"github.com/authferry/authferry/broker/account"
@@ -21,15 +22,17 @@ type providerCmd struct {
 
 type providerListCmd struct{ jsonFlag }
 
+type providersDoc struct {
+	Providers []oauth.Provider `json:"providers"`
+}
+
 func (c *providerListCmd) Run(a *app) error {
 	ps, err := a.broker.Providers()
 	if err != nil {
 		return err
 	}
 	if c.JSON {
-		return a.printJSON(struct {
-			Providers []oauth.Provider `json:"providers"`
-		}{ps.All()})
+		return a.printJSON(providersDoc{ps.All()})
 	}
 	t := newTable("PROVIDER", "SOURCE", "CLIENT ID", "TOKEN ENDPOINT")
 	for _, p := range ps.All() {
@@ -125,11 +128,23 @@ func (c *providerAddCmd) Run(a *app) error {
 	if len(left) > 0 {
 		a.term.warn("provider " + p.Name + " is another server" + c.notTaken(left))
 	}
+	if len(p.APIOrigins) == 0 {
+		a.term.warn("provider "+p.Name+" has no --api-origin: its tokens are for token and exec alone, and git, docker, cargo, terraform and the proxy get none", nameOrigin(p))
+	}
 	if c.JSON {
 		return a.printJSON(p)
 	}
 	a.term.note("provider %s added; existing accounts keep what they were logged in with", p.Name)
 	return nil
+}
+
+// nameOrigin says where p's tokens may go: at its own server, as far as can be guessed.
+func nameOrigin(p oauth.Provider) fault.Remedy {
+	r := fault.Remedy{Do: fault.AmendProvider, Provider: p.Name, Name: "api-origin"}
+	if u, err := url.Parse(cmp.Or(p.Issuer, p.TokenEndpoint)); err == nil {
+		r.Value, _ = oauth.Origin(u.Scheme + "://" + u.Host)
+	}
+	return r
 }
 
 // notTaken names what stays with the server of --from.
@@ -234,14 +249,16 @@ type providerRemoveCmd struct {
 	Name string `arg:""`
 }
 
+type removedDoc struct {
+	Removed string `json:"removed"` // the provider's name
+}
+
 func (c *providerRemoveCmd) Run(a *app) error {
 	if err := folder.RemoveProvider(a.ctx, a.broker.Folder, c.Name); err != nil {
 		return err
 	}
 	if c.JSON {
-		return a.printJSON(struct {
-			Removed string `json:"removed"`
-		}{c.Name})
+		return a.printJSON(removedDoc{c.Name})
 	}
 	a.term.note("provider %s removed", c.Name)
 	return nil

@@ -62,13 +62,7 @@ func (c *loginCmd) remote(a *app) (*account.Remote, error) {
 func (a *app) agreed(r *account.Remote, issuer string, asJSON bool) error {
 	scopes := strings.Join(r.Scopes, " ")
 	if asJSON {
-		if err := a.printJSON(struct {
-			Event        string   `json:"event"`
-			Resource     string   `json:"resource"`
-			Issuer       string   `json:"issuer"`
-			Scopes       []string `json:"scopes"`
-			Registration string   `json:"registration"`
-		}{"server", r.Server.Resource, r.Server.Provider.Issuer, append([]string{}, r.Scopes...), r.Registration}); err != nil {
+		if err := a.printJSON(serverDoc{"server", r.Server.Resource, r.Server.Provider.Issuer, append([]string{}, r.Scopes...), r.Registration}); err != nil {
 			return err
 		}
 	}

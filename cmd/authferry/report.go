@@ -26,12 +26,12 @@ const (
 
 // reportDoc is a caller's report, as it comes on stdin.
 type reportDoc struct {
-	Lease     string               `json:"lease"`
-	Status    *int                 `json:"status"`
-	Headers   map[string]oneOrMore `json:"headers"`
-	Body      string               `json:"body"`
-	HoldScope string               `json:"hold_scope"`
-	Attempt   int                  `json:"attempt"`
+	Lease     string               `json:"lease"`                // of the token that was sent
+	Status    *int                 `json:"status"`               // of the answer; 0: none came
+	Headers   map[string]oneOrMore `json:"headers,omitempty"`    // of the answer
+	Body      string               `json:"body,omitempty"`       // its first 64 KiB are read
+	HoldScope string               `json:"hold_scope,omitempty"` // what a limit of one model is about: model:opus, say
+	Attempt   int                  `json:"attempt,omitempty"`    // how often this request was sent
 }
 
 // oneOrMore is one string or a list of them.
@@ -48,12 +48,12 @@ func (s *oneOrMore) UnmarshalJSON(data []byte) error {
 // verdictDoc is the answer.
 type verdictDoc struct {
 	Action       broker.Action    `json:"action"`
-	Account      pool.AccountView `json:"account"`
-	Hold         *pool.HoldView   `json:"hold,omitempty"`
-	RetryAfterMS int64            `json:"retry_after_ms"`
-	RetryAt      time.Time        `json:"retry_at,omitzero"`
-	Next         *tokenDoc        `json:"next,omitempty"`
-	Login        *errorBody       `json:"login,omitempty"`
+	Account      pool.AccountView `json:"account"`           // that the report was about
+	Hold         *pool.HoldView   `json:"hold,omitempty"`    // that it made or found
+	RetryAfterMS int64            `json:"retry_after_ms"`    // how long to wait; 0: not at all
+	RetryAt      time.Time        `json:"retry_at,omitzero"` // until when
+	Next         *tokenDoc        `json:"next,omitempty"`    // with --next: what to go on with
+	Login        *errorBody       `json:"login,omitempty"`   // why a login is needed, and the command
 }
 
 func (c *reportCmd) Run(a *app) error {

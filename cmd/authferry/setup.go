@@ -63,7 +63,10 @@ func (c *setupCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	changes, err := c.change(a, func() ([]setup.Change, error) { return client.Plan(m, choice, c.Undo) })
+	changes, err := c.change(a, client, m, func() ([]setup.Change, error) { return client.Plan(m, choice, c.Undo) })
+	if errors.Is(err, setup.ErrNoHosts) {
+		return a.noHosts(client, choice)
+	}
 	if err != nil {
 		return setupError(err)
 	}
@@ -102,6 +105,8 @@ func (c *setupCmd) choose(a *app, client setup.Client) (setup.Choice, error) {
 	switch {
 	case c.MCP != "":
 		return c.chooseServer(a, client)
+	case c.Undo && client.Joins && c.restricted():
+		return c.chooseUndone(a, client)
 	case c.Undo:
 		return setup.Choice{}, nil
 	case c.Proxy && client.Proxied == "", c.Listen != "" && !c.Proxy && client.Name != "serve":
@@ -114,6 +119,11 @@ func (c *setupCmd) choose(a *app, client setup.Client) (setup.Choice, error) {
 	if client.Providers && c.Account == "" && c.Pool == "" {
 		return setup.Choice{Provider: c.Provider, Map: c.Map}, nil
 	}
+	return c.chooseAccounts(a, client)
+}
+
+// chooseAccounts works out whose tokens the client is to get, and for which hosts.
+func (c *setupCmd) chooseAccounts(a *app, client setup.Client) (setup.Choice, error) {
 	chosen, err := a.broker.Chosen(pool.Selection{Account: c.Account, Pool: c.Pool, Provider: c.Provider})
 	if fault.CodeOf(err) == fault.Ambiguous && c.Account == "" && c.asks(a) {
 		chosen, err = a.pickPool(whoseToken(client), c.Provider)
@@ -137,6 +147,51 @@ func (c *setupCmd) choose(a *app, client setup.Client) (setup.Choice, error) {
 		choice.Origins, err = a.broker.Origins(a.ctx, chosen)
 	}
 	return choice, err
+}
+
+// restricted reports whether the command is about some of the client's hosts.
+func (c *setupCmd) restricted() bool {
+	return c.Provider != "" || c.Account != "" || c.Pool != "" || len(c.Host) > 0
+}
+
+// chooseUndone works out which hosts are to be taken out: those that the choice would
+// put in or, where the accounts are gone, those of their provider.
+func (c *setupCmd) chooseUndone(a *app, client setup.Client) (setup.Choice, error) {
+	choice, err := c.chooseAccounts(a, client)
+	if fault.CodeOf(err) == fault.NoAccount && c.Account == "" && c.Pool == "" {
+		if p, unknown := a.broker.Provider(c.Provider); unknown == nil {
+			choice, err = setup.Choice{Provider: p.Name, Origins: p.APIOrigins}, nil
+		}
+	}
+	if err == nil && len(choice.Origins) == 0 {
+		err = &fault.Error{Code: fault.Usage, Message: "which host? the chosen accounts name none",
+			Next: []fault.Remedy{{Do: fault.Again, Name: "host", Value: "https://registry.example.com"}, {Do: setUpIn, Name: client.Name, Value: "undo"}}}
+	}
+	return choice, err
+}
+
+// noHosts is the error for accounts whose tokens may go nowhere, with what lets them.
+func (a *app) noHosts(client setup.Client, choice setup.Choice) error {
+	e := &fault.Error{Code: fault.Usage, Message: "no account here may send its token to a host yet (no --api-origin), so there is none to set " + client.Title + " up for",
+		Next: []fault.Remedy{{Do: fault.ListProviders}}}
+	views, err := a.broker.List()
+	if err != nil {
+		return err
+	}
+	for _, v := range views {
+		if choice.Provider != "" && v.Provider != choice.Provider || choice.Pool != "" && v.Pool != choice.Pool || choice.Account != "" && v.ID != choice.Account {
+			continue
+		}
+		if p, err := a.broker.Provider(v.Provider); err == nil {
+			e.Message = fmt.Sprintf("account %q may send its token to no host yet: provider %s had no --api-origin when it was logged in", v.Label, v.Provider)
+			e.Next = []fault.Remedy{v.Renew}
+			if len(p.APIOrigins) == 0 {
+				e.Next = []fault.Remedy{nameOrigin(p), v.Renew}
+			}
+			break
+		}
+	}
+	return e
 }
 
 // chooseProxy is for a client of authferry serve, which has the choice of accounts.
@@ -245,7 +300,7 @@ func shortened(diff string) string {
 // change plans the changes, shows them, asks where there is somebody to ask, and makes
 // them. Two of it at once take turns; nobody waits for a person, whose answer is about
 // what was shown and nothing newer.
-func (c *setupCmd) change(a *app, plan func() ([]setup.Change, error)) ([]setup.Change, error) {
+func (c *setupCmd) change(a *app, client setup.Client, m setup.Machine, plan func() ([]setup.Change, error)) ([]setup.Change, error) {
 	if !c.Print && !c.asks(a) {
 		release, err := folder.LockSetup(a.ctx, a.broker.Folder)
 		if err != nil {
@@ -254,6 +309,9 @@ func (c *setupCmd) change(a *app, plan func() ([]setup.Change, error)) ([]setup.
 		defer release()
 	}
 	changes, err := plan()
+	if err == nil && !c.Undo && len(changes) > 0 && !client.Here(m) {
+		a.term.warn(client.Title + " is not installed here, or not on the PATH; its configuration can be written all the same")
+	}
 	if err != nil || len(changes) == 0 || c.Print {
 		return changes, err
 	}
@@ -295,10 +353,11 @@ func setupError(err error) error {
 }
 
 type setupDoc struct {
-	Client  string      `json:"client"`
-	Changes []changeDoc `json:"changes"`
-	Written bool        `json:"written"`
-	Next    []string    `json:"next,omitempty"`
+	Client    string      `json:"client"`
+	Installed bool        `json:"installed"` // its program is on the PATH
+	Changes   []changeDoc `json:"changes"`
+	Written   bool        `json:"written"`        // else there was nothing to change, or --print was given
+	Next      []string    `json:"next,omitempty"` // what is left for the person to do
 }
 
 type changeDoc struct {
@@ -307,7 +366,7 @@ type changeDoc struct {
 }
 
 func (c *setupCmd) report(a *app, client setup.Client, m setup.Machine, choice setup.Choice, changes []setup.Change) error {
-	doc := setupDoc{Client: client.Name, Changes: []changeDoc{}, Written: len(changes) > 0 && !c.Print}
+	doc := setupDoc{Client: client.Name, Installed: client.Here(m), Changes: []changeDoc{}, Written: len(changes) > 0 && !c.Print}
 	for _, change := range changes {
 		doc.Changes = append(doc.Changes, changeDoc{change.Path, change.Diff()})
 	}
@@ -318,6 +377,9 @@ func (c *setupCmd) report(a *app, client setup.Client, m setup.Machine, choice s
 	name, again := client.Name, client.Name
 	if server := choice.Server.Name; server != "" {
 		name, again = server+" in "+client.Name, client.Name+a.term.hints.flag("mcp", server)
+	}
+	if client.Joins {
+		again += c.its(a.term.hints)
 	}
 	switch {
 	case c.Undo && client.After != nil && (len(changes) > 0 || len(files) == 0):
@@ -341,6 +403,8 @@ func (c *setupCmd) report(a *app, client setup.Client, m setup.Machine, choice s
 		a.term.note("%s is not set up; nothing was changed", name)
 	case len(changes) == 0:
 		a.term.note("%s is already set up; nothing was changed", name)
+	case c.Undo && len(choice.Origins) > 0:
+		a.term.note("%s no longer asks authferry for %s", client.Name, strings.Join(choice.Origins, ", "))
 	case c.Undo:
 		a.term.note("%s is as it was before", client.Name)
 	default:
@@ -350,6 +414,25 @@ func (c *setupCmd) report(a *app, client setup.Client, m setup.Machine, choice s
 		a.term.note("%s", line)
 	}
 	return nil
+}
+
+// its are the words of this command that say which of the client's hosts it is about.
+func (c *setupCmd) its(h hints) (words string) {
+	if c.Provider != "" {
+		words += h.operand(c.Provider)
+	}
+	for _, f := range []named{{"account", []string{c.Account}}, {"pool", []string{c.Pool}}, {"host", c.Host}} {
+		for _, value := range f.values {
+			if value != "" {
+				words += h.flag(f.name, value)
+			}
+		}
+	}
+	return words
+}
+
+type clientsDoc struct {
+	Clients []clientDoc `json:"clients"`
 }
 
 type clientDoc struct {
@@ -383,9 +466,7 @@ func (c *setupCmd) list(a *app, m setup.Machine) error {
 		t.add(row...)
 	}
 	if c.JSON {
-		return a.printJSON(struct {
-			Clients []clientDoc `json:"clients"`
-		}{docs})
+		return a.printJSON(clientsDoc{docs})
 	}
 	return a.show(t)
 }

@@ -185,9 +185,9 @@ type errorDoc struct {
 
 type errorBody struct {
 	Code    fault.Code `json:"code"`
-	Message string     `json:"message"`
-	Hint    string     `json:"hint,omitempty"`
-	RetryAt time.Time  `json:"retry_at,omitzero"`
+	Message string     `json:"message"`           // for people; its words may change
+	Hint    string     `json:"hint,omitempty"`    // the commands to run next, a line each
+	RetryAt time.Time  `json:"retry_at,omitzero"` // when trying again helps
 }
 
 // up is t in whole seconds, not earlier: who comes back then must not be too early.

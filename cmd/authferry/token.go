@@ -16,8 +16,13 @@ type tokenCmd struct {
 	selection
 	MinTTL   time.Duration `name:"min-ttl" default:"${min_ttl}" help:"Refresh first if the token is valid for less."`
 	Rejected string        `placeholder:"LEASE" help:"The API refused the token of this lease: print a newer one."`
-	Wait     bool          `help:"Where every account is held, wait until one is free."`
-	MaxWait  time.Duration `placeholder:"D" help:"Wait no longer than this; implies --wait."`
+	waiting
+}
+
+// waiting is embedded by every command that can wait for an account to be free.
+type waiting struct {
+	Wait    bool          `help:"Where every account is held, wait until one is free."`
+	MaxWait time.Duration `placeholder:"D" help:"Wait no longer than this; implies --wait."`
 }
 
 func (c *tokenCmd) Run(a *app) error {
@@ -33,22 +38,30 @@ func (c *tokenCmd) Run(a *app) error {
 }
 
 func (c *tokenCmd) get(a *app) (*broker.Token, error) {
+	t, _, err := c.obtain(a)
+	return t, err
+}
+
+// obtain is get, which says whether it had to wait for an account to be free.
+func (c *tokenCmd) obtain(a *app) (t *broker.Token, waited bool, err error) {
 	switch {
 	case c.MaxWait < 0:
-		return nil, &fault.Error{Code: fault.Usage, Message: "--max-wait can't be negative"}
+		return nil, false, &fault.Error{Code: fault.Usage, Message: "--max-wait can't be negative"}
 	case !c.Wait && c.MaxWait == 0, c.MinTTL < 0:
-		return a.token(c.selection, c.MinTTL, c.Rejected)
+		t, err = a.token(c.selection, c.MinTTL, c.Rejected)
+		return t, false, err
 	}
 	over := func() {}
 	defer func() { over() }()
-	t, err := a.broker.WaitToken(a.ctx, broker.TokenRequest{Selection: c.resolve(), MinTTL: c.MinTTL, Rejected: c.Rejected}, c.MaxWait, func(until time.Time) {
+	t, err = a.broker.WaitToken(a.ctx, broker.TokenRequest{Selection: c.resolve(), MinTTL: c.MinTTL, Rejected: c.Rejected}, c.MaxWait, func(until time.Time) {
+		waited = true
 		a.term.note("every account is held; the first is free %s, at %s", humantime.Relative(until, time.Now()), humantime.At(until, time.Now()))
 		over = a.term.step(folder.Step{Doing: func() string { return "waiting for an account to be free" }, Until: until})
 	})
 	if err == nil {
 		a.warnInUse(t)
 	}
-	return t, err
+	return t, waited, err
 }
 
 func (a *app) token(s selection, minTTL time.Duration, rejected string) (*broker.Token, error) {
@@ -73,12 +86,12 @@ var errInterrupted = &fault.Error{Code: fault.Cancelled, Message: "interrupted; 
 type tokenDoc struct {
 	AccessToken string            `json:"access_token"`
 	TokenType   string            `json:"token_type"`
-	ExpiresAt   time.Time         `json:"expires_at,omitzero"`
-	ExpiresIn   *int64            `json:"expires_in,omitempty"` // seconds
-	Headers     map[string]string `json:"headers"`
-	Origins     []string          `json:"origins"`
-	Resource    string            `json:"resource,omitempty"`
-	Lease       string            `json:"lease"`
+	ExpiresAt   time.Time         `json:"expires_at,omitzero"`  // by this machine's clock; absent where nothing is known of an expiry
+	ExpiresIn   *int64            `json:"expires_in,omitempty"` // seconds, at the time of printing
+	Headers     map[string]string `json:"headers"`              // all that a request needs; drop any authorization and x-api-key of your own
+	Origins     []string          `json:"origins"`              // where it may be sent, and nowhere else, not across a redirect
+	Resource    string            `json:"resource,omitempty"`   // the remote MCP server that it is for
+	Lease       string            `json:"lease"`                // names this hand-out, for a report and for --rejected
 	Account     struct {
 		ID       string `json:"id"`
 		Label    string `json:"label"`
@@ -105,15 +118,17 @@ func newTokenDoc(t *broker.Token, now time.Time) tokenDoc {
 
 type headerCmd struct{ tokenCmd }
 
+type headersDoc struct {
+	Headers map[string]string `json:"headers"`
+}
+
 func (c *headerCmd) Run(a *app) error {
 	t, err := c.get(a)
 	if err != nil {
 		return err
 	}
 	if c.JSON {
-		return a.printJSON(struct {
-			Headers map[string]string `json:"headers"`
-		}{newTokenDoc(t, time.Now()).Headers})
+		return a.printJSON(headersDoc{newTokenDoc(t, time.Now()).Headers})
 	}
 	for _, h := range t.Headers {
 		if _, err := fmt.Fprintf(a.out, "%s: %s\n", h.Name, h.Value.Reveal()); err != nil {

@@ -36,14 +36,16 @@ func commit() string {
 
 type versionCmd struct{ jsonFlag }
 
+type versionDoc struct {
+	Version string `json:"version"`
+	Commit  string `json:"commit"`
+	Go      string `json:"go"`
+	OS      string `json:"os"`
+	Arch    string `json:"arch"`
+}
+
 func (c *versionCmd) Run(a *app) error {
-	doc := struct {
-		Version string `json:"version"`
-		Commit  string `json:"commit"`
-		Go      string `json:"go"`
-		OS      string `json:"os"`
-		Arch    string `json:"arch"`
-	}{version(), commit(), runtime.Version(), runtime.GOOS, runtime.GOARCH}
+	doc := versionDoc{version(), commit(), runtime.Version(), runtime.GOOS, runtime.GOARCH}
 	if c.JSON {
 		return a.printJSON(doc)
 	}

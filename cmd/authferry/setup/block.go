@@ -26,7 +26,11 @@ type region struct {
 	replaces   bool
 }
 
-const insteadOf = "# authferry setup, instead of: "
+// markOf is how the two comment lines begin.
+const (
+	markOf    = "# authferry setup "
+	insteadOf = "# authferry setup, instead of: "
+)
 
 const beginPrefix = "# authferry setup "
 
@@ -84,11 +88,16 @@ func blockText(name, indent, eol string, body []string) string {
 
 // takeBlock takes the first block of that name out. Nil is no file.
 func takeBlock(now []byte, name string) ([]byte, error) {
-	mark, text := cutMark(now)
-	r, err := findBlock(text, name)
+	r, err := findBlock(textOf(now), name)
 	if err != nil || r == nil {
 		return now, err
 	}
+	return takeRegion(now, r), nil
+}
+
+// takeRegion takes a block out. Nil is no file.
+func takeRegion(now []byte, r *region) []byte {
+	mark, text := cutMark(now)
 	before, after := text[:r.start], text[r.end:]
 	open := !strings.HasSuffix(text[:r.end], "\n")
 	switch {
@@ -97,11 +106,11 @@ func takeBlock(now []byte, name string) ([]byte, error) {
 	case r.replaces:
 		before += r.instead + r.eol
 	case before == "" && after == "" && !open && mark == "":
-		return nil, nil
+		return nil
 	case open:
 		before = strings.TrimSuffix(before, r.eol)
 	}
-	return []byte(mark + before + after), nil
+	return []byte(mark + before + after)
 }
 
 // putBlock puts a block in at a line's start, or at the end; one that is there

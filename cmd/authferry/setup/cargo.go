@@ -13,22 +13,22 @@ import (
 // cargo: The Cargo Book, Registry Authentication. The registries that get authferry
 // are those whose index is at a chosen origin; each gets a line below its header.
 var cargo = Client{
-	Name: "cargo", Title: "Cargo", Programs: []string{"cargo"}, Hosts: true,
+	Name: "cargo", Title: "Cargo", Programs: []string{"cargo"}, Hosts: true, Joins: true,
 	Files: func(m Machine, c Choice) ([]File, error) {
 		line := "credential-provider = " + quotedList(helper(m, c, "cargo"))
 		return []File{{
 			Path: cargoConfig(m), Mode: 0o600,
 			Put: func(now []byte) ([]byte, error) {
 				if len(c.Origins) == 0 {
-					return nil, noHosts
+					return nil, ErrNoHosts
 				}
-				rest, err := takeCargo(now)
+				rest, err := takeCargo(now, c.Origins)
 				if err != nil {
 					return nil, err
 				}
 				return putCargo(rest, c.Origins, line)
 			},
-			Take:    takeCargo,
+			Take:    func(now []byte) ([]byte, error) { return takeCargo(now, c.Origins) },
 			Current: func(now []byte) bool { return blockHas(now, "cargo", quoted(m.Binary)) },
 		}}, nil
 	},
@@ -55,8 +55,7 @@ func putCargo(now []byte, origins []string, line string) ([]byte, error) {
 		if !at(index, origins) {
 			continue
 		}
-		header := regexp.MustCompile(`(?m)^[ \t]*\[[ \t]*registries[ \t]*\.[ \t]*["']?` + regexp.QuoteMeta(name) + `["']?[ \t]*\][^\n]*(\n|$)`)
-		place := header.FindStringIndex(textOf(now))
+		place := cargoHeader(name).FindStringIndex(textOf(now))
 		switch {
 		case registry["credential-provider"] != nil:
 			return nil, refuse("registry %s has a credential-provider already", name).instead("take credential-provider out of [registries.%s]", name)
@@ -88,18 +87,42 @@ func at(index string, origins []string) bool {
 	})
 }
 
-// takeCargo takes out the line of every registry.
-func takeCargo(now []byte) ([]byte, error) {
-	if _, err := parseTOML(now); err != nil {
+// cargoHeader finds the line below which a registry's table stands.
+func cargoHeader(name string) *regexp.Regexp {
+	return regexp.MustCompile(`(?m)^[ \t]*\[[ \t]*registries[ \t]*\.[ \t]*["']?` + regexp.QuoteMeta(name) + `["']?[ \t]*\][^\n]*(\n|$)`)
+}
+
+// takeCargo takes out the line of every registry, or of those whose index is at one of
+// the origins.
+func takeCargo(now []byte, origins []string) ([]byte, error) {
+	all, err := parseTOML(now)
+	if err != nil {
 		return nil, err
+	}
+	if len(origins) > 0 {
+		registries := table(all, "registries")
+		for _, name := range slices.Sorted(maps.Keys(registries)) {
+			index, _ := table(registries, name)["index"].(string)
+			place := cargoHeader(name).FindStringIndex(textOf(now))
+			if place == nil || !at(index, origins) {
+				continue
+			}
+			r, err := findBlock(textOf(now)[place[1]:], "cargo")
+			if err != nil {
+				return nil, err
+			}
+			if r != nil && r.start == 0 {
+				r.start, r.end = place[1], place[1]+r.end
+				now = takeRegion(now, r)
+			}
+		}
+		return now, nil
 	}
 	for {
 		r, err := findBlock(textOf(now), "cargo")
 		if err != nil || r == nil {
 			return now, err
 		}
-		if now, err = takeBlock(now, "cargo"); err != nil {
-			return nil, err
-		}
+		now = takeRegion(now, r)
 	}
 }

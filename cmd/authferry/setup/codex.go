@@ -20,7 +20,7 @@ var codex = Client{
 				switch {
 				case c.Proxy != "":
 				case len(c.Origins) == 0:
-					return nil, noHosts
+					return nil, ErrNoHosts
 				case len(c.Origins) > 1:
 					return nil, refuse("the chosen account has more than one API: %s", strings.Join(c.Origins, ", ")).instead("name the one for Codex with --host URL")
 				default:

@@ -2,15 +2,16 @@ package setup
 
 import (
 	"fmt"
+	"maps"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 )
 
-// Diff shows the change as a unified diff, for a terminal. Other lines than those
-// that change are left out, of those what doesn't change, and of what goes
-// with authferry's own entry the values that somebody put there: configuration
-// files hold secrets of others.
+// Diff shows the change as a unified diff, for a terminal. Authferry's own lines are
+// shown in full. Other lines than those that change are left out, of those what doesn't
+// change, and of what goes with authferry's own entry the values that somebody put
+// there: configuration files hold secrets of others.
 func (c Change) Diff() string {
 	var b strings.Builder
 	switch {
@@ -28,17 +29,43 @@ func (c Change) Diff() string {
 	}
 	fmt.Fprintf(&b, "--- %s\n+++ %s\n", from, to)
 	old, now := linesOf(c.Before), linesOf(c.After)
+	own := ownLines(old)
+	maps.Copy(own, ownLines(now))
+	show := func(sign, line string, others []string) {
+		if !own[line] {
+			line = essence(line, others)
+		}
+		b.WriteString(sign + clean(line) + "\n")
+	}
 	for _, h := range hunks(old, now) {
 		fmt.Fprintf(&b, "@@ -%s +%s @@\n", span(h.old, h.oldEnd), span(h.now, h.nowEnd))
 		gone, come := c.hidden(old[h.old:h.oldEnd]), c.hidden(now[h.now:h.nowEnd])
 		for _, line := range gone {
-			b.WriteString("-" + essence(line, come) + "\n")
+			show("-", line, come)
 		}
 		for _, line := range come {
-			b.WriteString("+" + essence(line, gone) + "\n")
+			show("+", line, gone)
 		}
 	}
 	return b.String()
+}
+
+// ownPair is a line of JSON that holds nothing but what authferry put there.
+var ownPair = pattern(`^\s*"[^"]*": ?"(authferry|[^"\s]*authferry[^"\s]* helper [a-z-]+( --(account|pool) [^"\s]+)?)",?$`)
+
+// ownLines are the lines that are authferry's alone.
+func ownLines(lines []string) map[string]bool {
+	own, inside := map[string]bool{}, false
+	for _, line := range lines {
+		line = strings.TrimRight(line, "\r\n")
+		said, marked := strings.CutPrefix(strings.TrimLeft(line, " "), markOf)
+		inside = inside || marked && strings.Contains(said, ": begin (")
+		if inside || ownPair().MatchString(line) {
+			own[line] = true
+		}
+		inside = inside && !(marked && strings.HasSuffix(said, ": end"))
+	}
+	return own
 }
 
 func (c Change) hidden(lines []string) (all []string) {
@@ -130,7 +157,7 @@ func essence(line string, others []string) string {
 	if i := strings.IndexFunc(after, word); i >= 0 {
 		after = after[:i] + "…"
 	}
-	return clean(before + line[head:len(line)-tail] + after)
+	return before + line[head:len(line)-tail] + after
 }
 
 // inCommon is how much of a line's beginning, and of its end, is the other's as well;

@@ -2,6 +2,7 @@ package setup
 
 import (
 	"cmp"
+	"maps"
 	"net/url"
 	"path/filepath"
 	"slices"
@@ -11,14 +12,15 @@ import (
 // that is called docker-credential-NAME; it gets no arguments of ours, so the
 // account is found by the host.
 var docker = Client{
-	Name: "docker", Title: "Docker", Programs: []string{"docker", "podman", "buildah", "skopeo"}, Hosts: true,
+	Name: "docker", Title: "Docker", Programs: []string{"docker", "podman", "buildah", "skopeo"}, Hosts: true, Joins: true,
 	Files: func(m Machine, c Choice) ([]File, error) {
 		dir := cmp.Or(m.Getenv("DOCKER_CONFIG"), filepath.Join(m.Home, ".docker"))
+		config := filepath.Join(dir, "config.json")
 		return []File{{
-			Path: filepath.Join(dir, "config.json"), Mode: 0o600,
+			Path: config, Mode: 0o600,
 			Put: func(now []byte) ([]byte, error) {
 				if len(c.Origins) == 0 {
-					return nil, noHosts
+					return nil, ErrNoHosts
 				}
 				for _, origin := range c.Origins {
 					var err error
@@ -28,35 +30,9 @@ var docker = Client{
 				}
 				return now, nil
 			},
-			Take: func(now []byte) ([]byte, error) {
-				for {
-					if now == nil {
-						return nil, nil
-					}
-					d, err := parseJSON(now)
-					if err != nil {
-						return nil, err
-					}
-					var all map[string]any
-					if _, err := d.decode([]string{credHelpers}, &all); err != nil {
-						return nil, err
-					}
-					host, ours := "", false
-					for name, helper := range all {
-						if helper == dockerName && (host == "" || name < host) {
-							host, ours = name, true
-						}
-					}
-					if !ours {
-						return now, nil
-					}
-					if now, err = dropJSON(now, []string{credHelpers, host}); err != nil {
-						return nil, err
-					}
-				}
-			},
+			Take:    func(now []byte) ([]byte, error) { return takeRegistries(now, c.Origins) },
 			Current: func([]byte) bool { return true },
-		}, link(m, onPath(m, "docker-credential-"+dockerName))}, nil
+		}, link(m, onPath(m, "docker-credential-"+dockerName)).keptFor(config, c.Origins, takeRegistries)}, nil
 	},
 	Next: func(m Machine, c Choice) (lines []string) {
 		dir := filepath.Dir(onPath(m, "docker-credential-"+dockerName))
@@ -90,6 +66,34 @@ func putRegistry(now []byte, host string) ([]byte, error) {
 		}
 	}
 	return setJSON(now, path, dockerName)
+}
+
+// takeRegistries takes the origins out, or all where none is named.
+func takeRegistries(now []byte, origins []string) ([]byte, error) {
+	if now == nil {
+		return nil, nil
+	}
+	d, err := parseJSON(now)
+	if err != nil {
+		return nil, err
+	}
+	var all map[string]any
+	if _, err := d.decode([]string{credHelpers}, &all); err != nil {
+		return nil, err
+	}
+	var hosts []string
+	for _, origin := range origins {
+		hosts = append(hosts, dockerHost(origin))
+	}
+	for _, host := range slices.Sorted(maps.Keys(all)) {
+		if all[host] != dockerName || len(hosts) > 0 && !slices.Contains(hosts, host) {
+			continue
+		}
+		if now, err = dropJSON(now, []string{credHelpers, host}); err != nil || now == nil {
+			return nil, err
+		}
+	}
+	return now, nil
 }
 
 // dockerHost is a registry as docker names it: without the scheme, and Docker Hub

@@ -15,45 +15,94 @@ import (
 // other for this host": git tells all helpers of a password that worked, and one of
 // them would keep the token in a file.
 var git = Client{
-	Name: "git", Title: "Git", Programs: []string{"git"}, Hosts: true,
+	Name: "git", Title: "Git", Programs: []string{"git"}, Hosts: true, Joins: true,
 	Files: func(m Machine, c Choice) ([]File, error) {
 		return []File{{
 			Path: gitConfig(m), Mode: 0o644,
-			Put: func(now []byte) ([]byte, error) {
-				if len(c.Origins) == 0 {
-					return nil, noHosts
-				}
-				rest, err := takeBlock(now, "git")
-				if err != nil {
-					return nil, err
-				}
-				var body []string
-				for _, origin := range c.Origins {
-					if err := gitAllows(m, rest, origin); err != nil {
-						return nil, err
-					}
-					body = append(body, "[credential "+gitQuote(origin)+"]", "\thelper =", "\thelper = "+gitQuote(gitHelper(m, c)))
-				}
-				after, err := putBlock(now, "git", body, len(textOf(now)))
-				if err != nil {
-					return nil, err
-				}
-				for _, origin := range c.Origins {
-					if err := gitReads(m, after, origin, gitHelper(m, c)); err != nil {
-						return nil, err
-					}
-				}
-				return after, nil
-			},
-			Take:    func(now []byte) ([]byte, error) { return takeBlock(now, "git") },
+			Put:     func(now []byte) ([]byte, error) { return putGit(m, c, now) },
+			Take:    func(now []byte) ([]byte, error) { return takeGit(now, c.Origins) },
 			Current: func(now []byte) bool { return blockHas(now, "git", gitQuote(gitHelper(m, Choice{}))) },
 		}}, nil
 	},
 }
 
-// noHosts: there is nothing to take a host from.
-var noHosts = refuse("this account may send its token to no host yet (no --api-origin)").
-	instead("name one with --host https://HOST")
+// putGit gives the hosts of c its helper. What authferry answers for already stays.
+func putGit(m Machine, c Choice, now []byte) ([]byte, error) {
+	if len(c.Origins) == 0 {
+		return nil, ErrNoHosts
+	}
+	rest, err := takeBlock(now, "git")
+	if err != nil {
+		return nil, err
+	}
+	sections, err := gitSections(now)
+	if err != nil {
+		return nil, err
+	}
+	line := gitHelper(m, c)
+	for _, origin := range c.Origins {
+		if err := gitAllows(m, rest, origin); err != nil {
+			return nil, err
+		}
+		section := []string{gitHeader(origin), "\thelper =", "\thelper = " + gitQuote(line)}
+		if i := slices.IndexFunc(sections, isSection(origin)); i >= 0 {
+			sections[i] = section
+		} else {
+			sections = append(sections, section)
+		}
+	}
+	after, err := putBlock(now, "git", slices.Concat(sections...), len(textOf(now)))
+	if err != nil {
+		return nil, err
+	}
+	for _, origin := range c.Origins {
+		if err := gitReads(m, after, origin, line); err != nil {
+			return nil, err
+		}
+	}
+	return after, nil
+}
+
+// takeGit takes the origins out, or all where none is named.
+func takeGit(now []byte, origins []string) ([]byte, error) {
+	sections, err := gitSections(now)
+	if err != nil {
+		return nil, err
+	}
+	before := len(sections)
+	for _, origin := range origins {
+		sections = slices.DeleteFunc(sections, isSection(origin))
+	}
+	switch {
+	case len(origins) == 0, len(sections) == 0:
+		return takeBlock(now, "git")
+	case len(sections) == before:
+		return now, nil
+	}
+	return putBlock(now, "git", slices.Concat(sections...), len(textOf(now)))
+}
+
+// gitSections are those of authferry's block, each with its lines.
+func gitSections(now []byte) (sections [][]string, err error) {
+	r, err := findBlock(textOf(now), "git")
+	if err != nil || r == nil {
+		return nil, err
+	}
+	for _, line := range r.body {
+		if len(sections) == 0 || strings.HasPrefix(line, "[") {
+			sections = append(sections, nil)
+		}
+		last := len(sections) - 1
+		sections[last] = append(sections[last], line)
+	}
+	return sections, nil
+}
+
+func gitHeader(origin string) string { return "[credential " + gitQuote(origin) + "]" }
+
+func isSection(origin string) func([]string) bool {
+	return func(section []string) bool { return section[0] == gitHeader(origin) }
+}
 
 // gitConfig is the file that `git config --global` changes.
 func gitConfig(m Machine) string {

@@ -92,6 +92,31 @@ func link(m Machine, path string) File {
 	}
 }
 
+// keptFor is f, which stays where the file at path still has authferry in it once the
+// origins are taken out.
+func (f File) keptFor(path string, origins []string, take func(now []byte, origins []string) ([]byte, error)) File {
+	if len(origins) == 0 {
+		return f
+	}
+	remove := f.Take
+	f.Take = func(now []byte) ([]byte, error) {
+		config, err := read(path, "")
+		if err != nil {
+			return nil, err
+		}
+		rest, err := take(config, origins)
+		if err != nil {
+			return nil, err
+		}
+		none, err := take(rest, nil)
+		if err != nil || !same(rest, none) {
+			return now, err
+		}
+		return remove(now)
+	}
+	return f
+}
+
 func ourLink(target []byte) bool {
 	return string(target) == anotherProgram || isOurs(string(target))
 }

@@ -64,6 +64,10 @@ func TestGitReadsIt(t *testing.T) {
 		t.Fatal(output, err)
 	}
 	put(t, client(t, "git"), p.m, choice, false)
+	put(t, client(t, "git"), p.m, second, false)
+	if output, err := p.run(t, "", "config", "--global", "--get-all", "credential.https://two.example:8443.helper"); err != nil || !strings.Contains(output, "helper git --pool work") {
+		t.Errorf("for the second host git reads %q, %v", output, err)
+	}
 	output, err := p.run(t, "", "config", "--global", "--get-all", "credential.https://one.example.helper")
 	if err != nil || !strings.Contains(output, "helper git --account acc_aaaaaaaaaaaaaaaa") || !strings.HasPrefix(output, "\n") {
 		t.Errorf("git reads %q, %v", output, err)
@@ -178,6 +182,8 @@ func TestDockerReadsIt(t *testing.T) {
 	mine := choice
 	mine.Origins = []string{"https://127.0.0.1:1"}
 	put(t, client(t, "docker"), p.m, mine, false)
+	put(t, client(t, "docker"), p.m, second, false)
+	put(t, client(t, "docker"), p.m, second, true)
 	if runtime.GOOS == "windows" {
 		t.Skip("needs sh: the helper here is a script, and Windows has none")
 	}
@@ -215,6 +221,7 @@ func TestTerraformReadsIt(t *testing.T) {
 	testenv.Must(t, os.Chmod(p.m.Binary, 0o700))
 	write(t, filepath.Join(p.m.Home, ".terraformrc"), "# mine\ncredentials \"app.example\" {\n  token = \"x\"\n}")
 	put(t, client(t, "terraform"), p.m, choice, false)
+	put(t, client(t, "terraform"), p.m, second, false)
 	if output, err := p.run(t, "", "version"); err != nil || strings.Contains(output, "problems with the CLI configuration") {
 		t.Errorf("terraform says %s, %v", output, err)
 	}
@@ -224,7 +231,7 @@ func TestTerraformReadsIt(t *testing.T) {
 	write(t, filepath.Join(p.m.Home, "main.tf"), "module \"x\" {\n  source = \"127.0.0.1:1/a/b/c\"\n}\n")
 	output, _ := p.run(t, "", "get")
 	got, err := os.ReadFile(filepath.Join(p.m.Home, "said"))
-	if !strings.HasSuffix(string(got), "terraform-credentials-authferry\n--account\nacc_aaaaaaaaaaaaaaaa\nget\n127.0.0.1:1\n") {
+	if !strings.HasSuffix(string(got), "terraform-credentials-authferry\n--at\none.example=acc_aaaaaaaaaaaaaaaa\n--at\ntwo.example:8443=work\nget\n127.0.0.1:1\n") {
 		t.Errorf("terraform asked with %q, %v; it said %s", got, err, output)
 	}
 	put(t, client(t, "terraform"), p.m, Choice{}, true)

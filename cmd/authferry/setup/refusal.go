@@ -1,6 +1,13 @@
 package setup
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrNoHosts is wrapped by Plan's error where the client is set up by host, and there is
+// none that the chosen account's tokens may go to.
+var ErrNoHosts = errors.New("this account may send its token to no host yet (no --api-origin)")
 
 // Refusal is why a file is left as it is, and what a person can do about it.
 type Refusal struct {

@@ -53,10 +53,10 @@ type Client struct {
 	Clears bool
 
 	// Asks reports that the client names no host to its helper, so that an account
-	// or a pool has to be chosen; Hosts that its configuration names hosts; Providers
-	// that it has providers of its own, so that one can be chosen and no pool; Logins
+	// or a pool has to be chosen; Hosts that its configuration names hosts; Joins that
+	// each of them has an entry of its own, beside which others stay; Providers that it has providers of its own, so that one can be chosen and no pool; Logins
 	// that it keeps logins itself, which can be taken over.
-	Asks, Hosts, Providers, Logins bool
+	Asks, Hosts, Joins, Providers, Logins bool
 	// Proxied is the provider whose API it speaks, if it can be set up for authferry
 	// serve.
 	Proxied string
@@ -119,6 +119,9 @@ func (c Client) Installed(m Machine) string {
 	}
 	return ""
 }
+
+// Here reports that the client is installed, as far as that can be told.
+func (c Client) Here(m Machine) bool { return len(c.Programs) == 0 || c.Installed(m) != "" }
 
 // State looks at the client's files.
 func (c Client) State(m Machine) (State, error) {

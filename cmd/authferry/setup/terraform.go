@@ -2,14 +2,16 @@ package setup
 
 import (
 	"cmp"
+	"encoding/json"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
 // terraform: CLI Configuration, "Credentials Helpers", which OpenTofu has as well.
 // There can be one; it is a program terraform-credentials-NAME among the plugins.
 var terraform = Client{
-	Name: "terraform", Title: "Terraform", Programs: []string{"terraform", "tofu"},
+	Name: "terraform", Title: "Terraform", Programs: []string{"terraform", "tofu"}, Hosts: true, Joins: true,
 	Files: func(m Machine, c Choice) ([]File, error) {
 		config, plugins := terraformPlaces(m)
 		name := "terraform-credentials-authferry"
@@ -18,24 +20,110 @@ var terraform = Client{
 		}
 		return []File{{
 			Path: config, Mode: 0o600,
-			Put: func(now []byte) ([]byte, error) {
-				rest, err := takeTerraform(now)
-				if err != nil {
-					return nil, err
-				}
-				if other := credentialsHelper().FindStringSubmatch(textOf(rest)); other != nil {
-					return nil, refuse("it names the credentials helper %q already, and there can be one", other[1]).instead("take its credentials_helper block out")
-				}
-				return putBlock(now, "terraform", []string{
-					`credentials_helper "authferry" {`,
-					"  args = " + hclList(c.selection()),
-					"}",
-				}, len(textOf(now)))
-			},
-			Take:    takeTerraform,
+			Put:     func(now []byte) ([]byte, error) { return putTerraform(c, now) },
+			Take:    func(now []byte) ([]byte, error) { return takeTerraform(now, c.Origins) },
 			Current: func([]byte) bool { return true },
-		}, link(m, filepath.Join(plugins, name))}, nil
+		}, link(m, filepath.Join(plugins, name)).keptFor(config, c.Origins, takeTerraform)}, nil
 	},
+}
+
+// putTerraform gives the hosts of c its accounts. The one helper gets all of the
+// arguments with every request, so that those for other hosts stay.
+func putTerraform(c Choice, now []byte) ([]byte, error) {
+	if len(c.Origins) == 0 {
+		return nil, ErrNoHosts
+	}
+	rest, err := takeTerraform(now, nil)
+	if err != nil {
+		return nil, err
+	}
+	if other := credentialsHelper().FindStringSubmatch(textOf(rest)); other != nil {
+		return nil, refuse("it names the credentials helper %q already, and there can be one", other[1]).instead("take its credentials_helper block out")
+	}
+	words, err := terraformArgs(now)
+	if err != nil {
+		return nil, err
+	}
+	for _, origin := range c.Origins {
+		words = setHost(words, terraformHost(origin), cmp.Or(c.Account, c.Pool))
+	}
+	return putBlock(now, "terraform", terraformBlock(words), len(textOf(now)))
+}
+
+// takeTerraform takes the origins out, or all where none is named.
+func takeTerraform(now []byte, origins []string) ([]byte, error) {
+	if err := checkHCL(textOf(now)); err != nil {
+		return nil, err
+	}
+	if len(origins) == 0 {
+		return takeBlock(now, "terraform")
+	}
+	before, err := terraformArgs(now)
+	if err != nil {
+		return nil, err
+	}
+	words := before
+	for _, origin := range origins {
+		words = setHost(words, terraformHost(origin), "")
+	}
+	switch len(words) {
+	case len(before):
+		return now, nil
+	case 0:
+		return takeBlock(now, "terraform")
+	}
+	return putBlock(now, "terraform", terraformBlock(words), len(textOf(now)))
+}
+
+// atFlag says whose token a host gets: HOST=ACCOUNT or HOST=POOL.
+const atFlag = "--at"
+
+func terraformBlock(words []string) []string {
+	return []string{`credentials_helper "authferry" {`, "  args = " + hclList(words), "}"}
+}
+
+// terraformHost is a host as Terraform names it.
+func terraformHost(origin string) string {
+	_, host, _ := strings.Cut(origin, "://")
+	return strings.ToLower(host)
+}
+
+// setHost is words with that account or pool for a host; empty: with none.
+func setHost(words []string, host, name string) []string {
+	for i := 0; i+1 < len(words); i++ {
+		if words[i] != atFlag {
+			continue
+		}
+		if at, _, _ := strings.Cut(words[i+1], "="); at != host {
+			continue
+		}
+		if name == "" {
+			return slices.Concat(words[:i], words[i+2:])
+		}
+		return slices.Concat(words[:i+1], []string{host + "=" + name}, words[i+2:])
+	}
+	if name == "" {
+		return words
+	}
+	return slices.Concat(words, []string{atFlag, host + "=" + name})
+}
+
+// terraformArgs are the arguments that the helper has.
+func terraformArgs(now []byte) (words []string, err error) {
+	r, err := findBlock(textOf(now), "terraform")
+	if err != nil || r == nil {
+		return nil, err
+	}
+	for _, line := range r.body {
+		list, ok := strings.CutPrefix(strings.TrimSpace(line), "args = ")
+		if !ok {
+			continue
+		}
+		if err := json.Unmarshal([]byte(strings.NewReplacer("$${", "${", "%%{", "%{").Replace(list)), &words); err != nil {
+			return nil, refuse("the args that authferry wrote can't be read any more").run("authferry setup terraform --undo")
+		}
+	}
+	return words, nil
 }
 
 func terraformPlaces(m Machine) (config, plugins string) {
@@ -47,13 +135,6 @@ func terraformPlaces(m Machine) (config, plugins string) {
 }
 
 var credentialsHelper = pattern(`(?m)^[ \t]*credentials_helper[ \t]+"([^"]*)"`)
-
-func takeTerraform(now []byte) ([]byte, error) {
-	if err := checkHCL(textOf(now)); err != nil {
-		return nil, err
-	}
-	return takeBlock(now, "terraform")
-}
 
 // hclList writes strings for HCL, which would fill in templates.
 func hclList(words []string) string {
