@@ -32,6 +32,7 @@ var floors = []struct {
 }{
 	{"atomicfile", 0},
 	{"humantime", 0},
+	{"docs/schema", 0},
 	{"proofs", 0},
 	{"rawtext", 0},
 	{"testenv", 0},
@@ -77,6 +78,7 @@ var testSupport = map[string]string{
 	"broker/brokertest":           "cmd/authferry-sim",
 	"broker/torture":              "",
 	"cmd/authferry/authferrytest": "",
+	"docs/schema":                 "",
 	"proofs":                      "",
 	"testenv":                     "",
 }

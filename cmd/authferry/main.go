@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"os"
 	"os/signal"
 	"sync"
@@ -15,7 +16,10 @@ import (
 	_ "github.com/authferry/authferry/cmd/authferry/single"
 )
 
-func main() {
+func main() { os.Exit(start(os.Stdin, os.Stdout)) }
+
+// start is the program but for its end.
+func start(in io.Reader, out io.Writer) (code int) {
 	dumpNoCore()
 	ctx, cancel := context.WithCancelCause(context.Background())
 	catch := sync.OnceFunc(func() {
@@ -23,7 +27,7 @@ func main() {
 		signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 		go func() { cancel(signalled{<-signals}) }()
 	})
-	os.Exit(run(ctx, helperArgs(os.Args[0], os.Args[1:]), streams{in: os.Stdin, out: os.Stdout, err: os.Stderr}, catch))
+	return run(ctx, helperArgs(os.Args[0], os.Args[1:]), streams{in: in, out: out, err: os.Stderr}, catch)
 }
 
 // signalled is the cause of a context that a signal ended.

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -12,13 +15,14 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
+	"github.com/authferry/authferry/docs/schema"
 	"github.com/authferry/authferry/proofs"
 )
 
 // TestMain makes this test binary the authferry command, under all its names, for
 // the scripts and for the rotators that they cause.
 func TestMain(m *testing.M) {
-	commands := map[string]func(){"authferry": main, "printenv-and-exit": printenvAndExit, "person": person, "careless": careless, "ask-proxy": askProxy, "mcp-client": mcpClient}
+	commands := map[string]func(){"authferry": documented, "printenv-and-exit": printenvAndExit, "person": person, "careless": careless, "ask-proxy": askProxy, "mcp-client": mcpClient}
 	for name := range links {
 		commands[name] = main
 	}
@@ -26,6 +30,48 @@ func TestMain(m *testing.M) {
 		testscript.Main(m, commands)
 	}
 	testscript.Main(authferrytest.Alone(m), commands)
+}
+
+// documented is main, which holds each JSON document that it prints, and each report
+// that it takes, to its schema.
+func documented() {
+	args := habits(os.Args[1:])
+	if !schema.Asked(args) {
+		main()
+	}
+	var in io.Reader = os.Stdin
+	var reported strings.Builder
+	if slices.Contains(args, "report") && !isTerminal(os.Stdin) {
+		in = io.TeeReader(os.Stdin, &reported)
+	}
+	out := recorder{Writer: os.Stdout}
+	code := start(in, &out)
+	err := schema.Check(args, out.written.String())
+	if code == exitOK && reported.Len() > 0 {
+		err = errors.Join(err, schema.CheckReport(reported.String()))
+	}
+	if err != nil && !out.failed {
+		_, _ = fmt.Fprintln(os.Stderr, err)
+		code = undocumented
+	}
+	os.Exit(code)
+}
+
+// undocumented is the exit code of no command.
+const undocumented = 99
+
+// recorder keeps what was written, unless some of it could not be.
+type recorder struct {
+	io.Writer
+	written strings.Builder
+	failed  bool
+}
+
+func (r *recorder) Write(p []byte) (int, error) {
+	r.written.Write(p)
+	n, err := r.Writer.Write(p)
+	r.failed = r.failed || err != nil
+	return n, err
 }
 
 // TestScripts runs every command, and every exit code that it can have, as a
@@ -78,6 +124,7 @@ func setUp(env *testscript.Env) error {
 	env.Setenv("HOME", home)
 	env.Setenv("USERPROFILE", home)
 	env.Setenv("SIM", s.URL)
+	env.Setenv("SIM_HOST", strings.TrimPrefix(s.URL, "http://"))
 	env.Setenv("OTHER", s.OtherURL())
 	env.Setenv("SIM_LOCALHOST", strings.Replace(s.URL, "127.0.0.1", "localhost", 1))
 	env.Setenv("AUTHFERRY_DIR", filepath.Join(env.WorkDir, "authferry"))

@@ -18,6 +18,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/lock"
+	"github.com/authferry/authferry/docs/schema"
 	"github.com/authferry/authferry/testenv"
 )
 
@@ -83,6 +84,11 @@ func (s *Scene) Finish(cmd *exec.Cmd) Outcome {
 	}
 	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
 		s.T.Fatal(err)
+	}
+	if args := cmd.Args[1:]; schema.Asked(args) && cmd.ProcessState.ExitCode() >= 0 {
+		if err := schema.Check(args, cmd.Stdout.(*bytes.Buffer).String()); err != nil {
+			s.T.Error(err)
+		}
 	}
 	return Outcome{cmd.ProcessState.ExitCode(), cmd.Stdout.(*bytes.Buffer).String(), cmd.Stderr.(*bytes.Buffer).String()}
 }
