@@ -293,11 +293,11 @@ func writers() map[fault.Action]func(hints, fault.Remedy) string {
 		runIt:  func(h hints, r fault.Remedy) string { return "authferry run -- " + h.word(or(r.Name, "COMMAND")) },
 		execIt: fixed("authferry exec -- COMMAND"),
 		execInside: func(h hints, r fault.Remedy) string {
-			line := "authferry exec " + r.Name + " -- authferry exec" + h.operand(r.Provider) + h.flag("env", r.Value) + " --"
+			words := []string{"authferry exec " + r.Name + " -- authferry exec" + h.operand(r.Provider) + h.flag("env", r.Value) + " --"}
 			for _, word := range h.child {
-				line += " " + h.word(word)
+				words = append(words, h.word(word))
 			}
-			return line
+			return strings.Join(words, " ")
 		},
 		reportIt: fixed(`echo '{"lease":"LEASE","status":429,"headers":{"retry-after":"30"}}' | authferry report`),
 		serveAt: func(h hints, r fault.Remedy) string {

@@ -184,7 +184,7 @@ func (m *schemaMaker) document(d document) *bytes.Buffer {
 // event makes the one value of an event's name the only one.
 func (m *schemaMaker) event(s *jsonschema.Schema, document any) {
 	if v := reflect.ValueOf(document).FieldByName("Event"); v.IsValid() {
-		s.Properties["event"].Const = jsonschema.Ptr(v.Interface())
+		s.Properties["event"].Const = new(v.Interface())
 	}
 }
 
