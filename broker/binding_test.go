@@ -242,7 +242,7 @@ func TestDoctorBindings(t *testing.T) {
 			said = append(said, c.Message)
 		}
 	}
-	if len(said) != 4 || !strings.Contains(said[0], "is gone") || !strings.Contains(said[1], "can't be looked at") || !strings.Contains(said[2], "no account of provider other") || !strings.Contains(said[3], "was removed") {
+	if len(said) != 4 || !strings.Contains(said[0], "is gone") || !strings.Contains(said[1], "can't be accessed") || !strings.Contains(said[2], "no account of provider other") || !strings.Contains(said[3], "was removed") {
 		t.Errorf("%q", said)
 	}
 }

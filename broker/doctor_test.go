@@ -64,14 +64,14 @@ func TestLoginKilled(t *testing.T) {
 		t.Fatalf("%d accounts", n)
 	}
 	w.doctor(false, doctor.Warning, "a login was not finished")
-	w.doctor(true, doctor.OK, "forgot acc_")
+	w.doctor(true, doctor.OK, "removed acc_")
 	w.healthy()
 	a := w.mustLogin(ada, account.LoginRequest{}).Account
 	w.loginKilledAt("K21")
 	if now := w.account(a.ID); now.Generation != 1 {
 		t.Errorf("%+v", now)
 	}
-	w.doctor(true, doctor.OK, "forgot acc_")
+	w.doctor(true, doctor.OK, "removed acc_")
 	w.refreshes(a.ID)
 	w.healthy()
 }
@@ -88,8 +88,8 @@ func TestDoctorRestores(t *testing.T) {
 	w.refreshes(first.ID)
 	testenv.Must(t, os.WriteFile(path, backup, 0o600))
 	w.doctor(false, doctor.Warning, "the index is behind the keystore")
-	w.doctor(false, doctor.Fail, "the keystore has a login of sim that the index does not know")
-	w.doctor(true, doctor.OK, "is an account again, as \"sim-1\"")
+	w.doctor(false, doctor.Fail, "the keystore has a login of sim that is not in the index")
+	w.doctor(true, doctor.OK, "is an account again: \"sim-1\"")
 	w.healthy()
 	for _, id := range []string{first.ID, second.ID} {
 		w.refreshes(id)
@@ -122,12 +122,12 @@ func TestDoctorForgetsWhatWasMadeAnew(t *testing.T) {
 			testenv.Must(t, err)
 			made[label] = a.ID
 		}
-		w.doctor(false, doctor.Warning, "and then kept as account \"anew\": "+made["killed"])
+		w.doctor(false, doctor.Warning, "and then repeated as account \"anew\": "+made["killed"])
 		if refreshed {
 			w.refreshes(made["anew"])
 			w.doctor(true, doctor.Warning, "an earlier state of account \"anew\"'s login: "+made["killed"])
 		} else {
-			w.doctor(true, doctor.OK, "forgot "+made["killed"])
+			w.doctor(true, doctor.OK, "removed "+made["killed"])
 			w.healthy()
 		}
 		w.refreshes(made["anew"])
@@ -145,15 +145,15 @@ func TestDoctorFindings(t *testing.T) {
 	theirs := filepath.Join(t.TempDir(), "auth.json")
 	testenv.Must(t, os.WriteFile(theirs, []byte(`{"sim":{"type":"oauth","access":"theirs","refresh":"newer","expires":1}}`), 0o600))
 	for says, change := range map[string]func(*index.Account){
-		"its login was left alone":        func(a *index.Account) { a.Removing = true },
+		"its login was kept":        func(a *index.Account) { a.Removing = true },
 		"no longer accepts its login":     func(a *index.Account) { a.Dead = a.Fingerprint },
 		"its last refresh failed: broken": func(a *index.Account) { a.Failure = &index.Failure{Message: "broken"} },
-		"what became of it is not known": func(a *index.Account) {
+		"its outcome is unknown": func(a *index.Account) {
 			a.Intents = []index.Intent{{Slot: "b", Generation: 2, Fingerprint: "x", Attempt: 1, PID: os.Getpid(), StartedAt: time.Now().UTC()}}
 		},
 		"its login ends at":            func(a *index.Account) { a.RefreshExpiresAt = time.Now().Add(time.Hour) },
 		"auth.json has this login too": func(a *index.Account) { a.Shared = theirs },
-		"was used in the future":       func(a *index.Account) { a.RefreshedAt = time.Now().Add(time.Hour) },
+		"was last used in the future":       func(a *index.Account) { a.RefreshedAt = time.Now().Add(time.Hour) },
 	} {
 		var before index.Account
 		edit := func(f func(*index.Account)) {
@@ -171,7 +171,7 @@ func TestDoctorFindings(t *testing.T) {
 	// The keystore lost the login: only a person can mend that.
 	b := w.broker()
 	testenv.Must(t, open(t, b).DeleteItems(t.Context(), a.ID))
-	w.doctor(true, doctor.Fail, "the keystore has no login of it any more")
+	w.doctor(true, doctor.Fail, "the keystore no longer has its login")
 	w.mustLogin(ada, account.LoginRequest{Renew: a.ID})
 	w.healthy()
 
@@ -224,7 +224,7 @@ func TestDoctorFinishesRemoval(t *testing.T) {
 	if got := w.run(cmd); got.err == nil {
 		t.Fatal("it was not killed")
 	}
-	w.doctor(false, doctor.Warning, "its removal was cut off")
+	w.doctor(false, doctor.Warning, "its removal was interrupted")
 	w.doctor(true, doctor.OK, "its removal is finished")
 	if len(w.accounts()) != 0 {
 		t.Error("the entry is still there")
@@ -257,7 +257,7 @@ func TestDoctorAfterAWrongClock(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	a := w.add("ada", time.Hour)
 	w.change(a.ID, func(x *index.Account) { x.AddedAt = time.Now().Add(time.Hour) })
-	w.doctor(false, doctor.Warning, "was used in the future")
+	w.doctor(false, doctor.Warning, "was last used in the future")
 	w.refreshes(a.ID)
 	w.healthy()
 }

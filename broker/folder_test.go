@@ -123,8 +123,8 @@ func TestDoctorInAHomeFolder(t *testing.T) {
 		}
 	}
 	left := []string{write(".authferry-x.tmp"), write("vault/.authferry-y.tmp")}
-	w.doctor(false, doctor.Warning, "a process that was killed left "+left[0]+", "+left[1])
-	w.doctor(true, doctor.OK, "removed what a process that was killed left: "+left[0]+", "+left[1])
+	w.doctor(false, doctor.Warning, "a killed process left "+left[0]+", "+left[1])
+	w.doctor(true, doctor.OK, "removed what a killed process left: "+left[0]+", "+left[1])
 	w.healthy()
 	mode := func(path string) fs.FileMode {
 		info, err := os.Stat(path)

@@ -121,7 +121,7 @@ func TestForgedTombstone(t *testing.T) {
 	w.knows(nil)
 	a := w.mustLogin(ada, account.LoginRequest{}).Account
 	w.change(a.ID, func(a *index.Account) { a.Removing = true })
-	w.doctor(true, doctor.Warning, "its login was left alone")
+	w.doctor(true, doctor.Warning, "its login was kept")
 	w.noneLost()
 	w.change(a.ID, func(a *index.Account) { a.Removing = false })
 	w.healthy()

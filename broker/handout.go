@@ -71,7 +71,7 @@ func (b *Broker) keepPool(idx *index.Index, s pool.Selection, poolName string, s
 		return b.rules().Everyday(idx, pool.Selected{Pool: poolName, Scope: s.Scope, Keys: s.KeysOnly}), 0, nil
 	}
 	if err == nil {
-		err = fault.Errorf(fault.Fenced, "the selection means another pool than %s since this command began; nothing was handed out", fault.Quote(poolName)).Try(fault.Remedy{Do: fault.Status})
+		err = fault.Errorf(fault.Fenced, "the selection no longer means pool %s, as it did when this command began; nothing was handed out", fault.Quote(poolName)).Try(fault.Remedy{Do: fault.Status})
 	}
 	return pool.Selected{}, 0, err
 }

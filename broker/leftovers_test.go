@@ -76,7 +76,7 @@ func TestDoctorOfKilledMigration(t *testing.T) {
 	testenv.Must(t, testenv.Err(account.Remove(t.Context(), at(dir).Folder, "bob", account.RevokeNever)))
 	wants(t, doctor.Examine(t.Context(), at(dir).Folder, false), doctor.Warning, "the keychain keystore has secrets of this folder too")
 	checks := doctor.Examine(t.Context(), at(dir).Folder, true)
-	wants(t, checks, doctor.OK, "was in the other keystore alone; it is an account here, as \"sim-1\", and disabled")
+	wants(t, checks, doctor.OK, "was only in the other keystore; it is account \"sim-1\" here, disabled")
 	wants(t, checks, doctor.OK, "removed the secrets of this folder that a migration left in the keychain keystore")
 	for name := range left {
 		if _, err := store.Get(t.Context(), name); !errors.Is(err, keystore.ErrNotFound) {

@@ -41,12 +41,12 @@ func TestDoctorWithoutAnyIndex(t *testing.T) {
 			}
 			testenv.Must(t, os.WriteFile(path, []byte(text), 0o600))
 		}
-		w.doctor(true, doctor.Fail, "with the key file of its vault they can be made anew")
+		w.doctor(true, doctor.Fail, "they can be rebuilt with the key file of the vault")
 		examine := func(fix bool) []doctor.Check {
 			return doctor.Examine(t.Context(), New(Options{Dir: w.dir, KeyFile: key}).Folder, fix)
 		}
-		wants(t, examine(false), doctor.Fail, "the logins in the vault can be had again")
-		wants(t, examine(true), doctor.OK, "it was made anew for what is in the vault")
+		wants(t, examine(false), doctor.Fail, "the logins in the vault can be recovered")
+		wants(t, examine(true), doctor.OK, "it was rebuilt from the vault")
 		w.healthy()
 		b, now := w.opened()
 		if now.Store != idx.Store || now.KeyFile != key || len(now.Accounts) != 2 {
@@ -105,8 +105,8 @@ func TestDoctorOfLostManifest(t *testing.T) {
 			err = raw(t, b).Set(t.Context(), record.ManifestItem(idx.Store), keystore.NewSecret(text))
 		}
 		testenv.Must(t, err)
-		wants(t, doctor.Examine(t.Context(), at(dir).Folder, false), doctor.Warning, "list of what it has of this folder is lost or not complete")
-		wants(t, doctor.Examine(t.Context(), at(dir).Folder, true), doctor.OK, "list of what it has of this folder is complete again")
+		wants(t, doctor.Examine(t.Context(), at(dir).Folder, false), doctor.Warning, "list of this folder's secrets is missing or incomplete")
+		wants(t, doctor.Examine(t.Context(), at(dir).Folder, true), doctor.OK, "list of this folder's secrets is complete again")
 		m, err := open(t, b).Store.Manifest(t.Context())
 		if err != nil || len(m.Accounts) != 1 || m.Accounts[0] != a.ID || len(m.Clients) != 1 || m.Clients[0] != record.ClientKey(p.Endpoint()) {
 			t.Errorf("%+v, %v", m, err)
@@ -161,7 +161,7 @@ func TestDoctorDoesNotTurnBackToLeftovers(t *testing.T) {
 		t.Fatal(err)
 	}
 	removeAll(t, filepath.Join(dir, "vault")) // or not mounted
-	wants(t, doctor.Examine(t.Context(), at(dir).Folder, true), doctor.Fail, "only what a migration left there")
+	wants(t, doctor.Examine(t.Context(), at(dir).Folder, true), doctor.Fail, "only has what a migration left there")
 	if idx, err := at(dir).Read(); err != nil || idx.Keystore != string(keystore.File) {
 		t.Errorf("%+v, %v", idx, err)
 	}

@@ -153,9 +153,9 @@ func (b *Broker) wantedAfter(id string, s pool.Selection, generation int, v rate
 func (r *ReportRequest) check() (account string, generation int, err error) {
 	switch {
 	case r.Status != 0 && (r.Status < 100 || r.Status > 599):
-		return "", 0, fault.Errorf(fault.Usage, "the report's status is no HTTP status")
+		return "", 0, fault.Errorf(fault.Usage, "the report's status is not an HTTP status")
 	case pool.CheckScope(r.HoldScope) != nil:
-		return "", 0, fault.Errorf(fault.Usage, "the report's hold_scope is not a short printable text")
+		return "", 0, fault.Errorf(fault.Usage, "the report's hold_scope must be a short printable text")
 	}
 	return ParseLease(r.Lease)
 }

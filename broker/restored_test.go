@@ -54,5 +54,5 @@ func TestDoctorOfRestoredAPIKey(t *testing.T) {
 	}
 	// A vault of before: that key is the best there is, and a new one a login.
 	w.change(tok.Account.ID, func(a *index.Account) { a.Generation++ })
-	w.doctor(true, doctor.Warning, "this may be an API key from before")
+	w.doctor(true, doctor.Warning, "this may be an old API key")
 }

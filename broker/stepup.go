@@ -39,7 +39,7 @@ func stepUp(a *index.Account, r ReportRequest) *fault.Error {
 	if len(lacking) == 0 || len(lacking) > account.MaxScopes {
 		return nil
 	}
-	e := fault.Errorf(fault.InsufficientScope, "account %s needs a login for more: %s wants %d further scopes", fault.Quote(a.Label), oauth.HostOf(a.Resource), len(lacking))
+	e := fault.Errorf(fault.InsufficientScope, "account %s needs a login with more scopes: %s asks for %d more", fault.Quote(a.Label), oauth.HostOf(a.Resource), len(lacking))
 	if slices.ContainsFunc(lacking, func(s string) bool { return strings.ContainsFunc(s, odd) }) {
 		return e // a server's text that a shell would have to be kept from
 	}

@@ -29,7 +29,7 @@ func TestDoctorSurroundings(t *testing.T) {
 	key := w.keyFile()
 	if runtime.GOOS != "windows" {
 		testenv.Must(t, os.Chmod(key, 0o640))
-		w.doctor(true, doctor.Warning, "others may read "+key)
+		w.doctor(true, doctor.Warning, "others can read "+key)
 		testenv.Must(t, os.Chmod(key, 0o600))
 	}
 
@@ -38,8 +38,8 @@ func TestDoctorSurroundings(t *testing.T) {
 	for _, name := range []string{"probe/x", "bbbbbbbbbbbbbbbb/acc_bbbbbbbbbbbbbbbb/grant:a"} {
 		testenv.Must(t, raw(t, b).Set(t.Context(), name, keystore.NewSecret("x")))
 	}
-	w.doctor(false, doctor.Warning, "a probe that was cut off left 1 item")
-	w.doctor(true, doctor.OK, "removed 1 item that a probe left")
+	w.doctor(false, doctor.Warning, "an interrupted probe left 1 item")
+	w.doctor(true, doctor.OK, "removed 1 item that an interrupted probe left")
 	w.doctor(false, doctor.Warning, "the vault has 1 item of no account here")
 	names, err := keystore.FileItems(b.Vault(), key)
 	if err != nil || slices.Contains(names, "probe/x") || !slices.Contains(names, "bbbbbbbbbbbbbbbb/acc_bbbbbbbbbbbbbbbb/grant:a") {
@@ -52,7 +52,7 @@ func TestDoctorSurroundings(t *testing.T) {
 	other := w.mustLogin(bob, account.LoginRequest{}).Account
 	own := w.account(other.ID).Fingerprint
 	w.change(other.ID, func(x *index.Account) { x.Fingerprint = w.account(a.ID).Fingerprint })
-	w.doctor(false, doctor.Warning, "have one login; whichever refreshes first")
+	w.doctor(false, doctor.Warning, "have the same login; whichever refreshes first")
 	w.change(other.ID, func(x *index.Account) { x.Fingerprint = own })
 	w.healthy()
 }

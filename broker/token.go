@@ -203,7 +203,7 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 		case failure != nil:
 			return nil, failure
 		case try == 3:
-			return nil, fault.Errorf(fault.ProviderRefused, "the provider of account %s issues tokens that are over at once; is this machine's clock right?", fault.Quote(a.Label)).Try(fault.Remedy{Do: fault.Refresh, Account: pool.Reference(idx, a)})
+			return nil, fault.Errorf(fault.ProviderRefused, "the provider of account %s issues tokens that have already expired; is this machine's clock right?", fault.Quote(a.Label)).Try(fault.Remedy{Do: fault.Refresh, Account: pool.Reference(idx, a)})
 		case acc == nil && try == 0 && !over:
 			// The index may have moved on since it was read.
 			now, err := b.Read()
@@ -219,7 +219,7 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 			}
 		}
 		if want.asIs {
-			return nil, fault.Errorf(fault.ProviderRefused, "account %s has no token that is still valid, and none is asked for now", fault.Quote(a.Label))
+			return nil, fault.Errorf(fault.ProviderRefused, "account %s has no valid token, and none is requested now", fault.Quote(a.Label))
 		}
 		if want.waits != nil {
 			want.waits()

@@ -13,7 +13,7 @@ import (
 
 // ErrOtherUser is wrapped by the error of a TokenRequest whose User is nobody that was
 // selected, or nobody here.
-var ErrOtherUser = errors.New("no account that may be used is called so")
+var ErrOtherUser = errors.New("no account that may be used has this name")
 
 // asUser is s for a caller that names whose token it wants, as the user name in a URL
 // does: the account of that label, else of that identity, among those that s, with

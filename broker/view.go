@@ -137,7 +137,7 @@ func (b *Broker) pools(idx *index.Index) []PoolView {
 			}
 		}
 		if !c.Failover && ch.Account != nil {
-			p.Reason = "failover is off, so no other one is used"
+			p.Reason = "failover is off, so no other account is used"
 		}
 		if ch.Account != nil {
 			p.Current = ch.Account.ID

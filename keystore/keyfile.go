@@ -15,7 +15,7 @@ import (
 	"github.com/authferry/authferry/rawtext"
 )
 
-var errNoKey = errors.New("it holds no age key such as age-keygen makes")
+var errNoKey = errors.New("it contains no age key, as age-keygen makes them")
 
 // InitKeyFile makes a new age key in a file of mode 0600, in a folder of mode
 // 0700 where that has to be made too. A file that exists is left as it is, with

@@ -187,7 +187,7 @@ func lock() (removed int, err error) {
 		return 0, noSession(err)
 	}
 	if !info.IsDir() || !ownedByMe(info) { // it may lead to files that are none of ours
-		return 0, noSession(fmt.Errorf("%s is not a folder of this user's", dir))
+		return 0, noSession(fmt.Errorf("%s is not this user's folder", dir))
 	}
 	left, err := leftIn(dir, ".key", ".tmp") // a writer that was killed leaves a key too
 	for _, path := range left {

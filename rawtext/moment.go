@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-var errNoTime = errors.New("it is no time")
+var errNoTime = errors.New("it is not a time")
 
 const lastSecond = 253402300799 // of year 9999
 

@@ -16,8 +16,8 @@ import (
 
 // Errors of this package.
 var (
-	ErrNotText   = errors.New("it is no text in UTF-8 or UTF-16")
-	ErrInvisible = errors.New("it has an invisible character within")
+	ErrNotText   = errors.New("it is not text in UTF-8 or UTF-16")
+	ErrInvisible = errors.New("it contains an invisible character")
 	ErrQuoted    = errors.New("it is in quotes, which may be part of it")
 	ErrLines     = errors.New("it is not one line")
 	ErrNothing   = errors.New("it is a program's word for no value, not the value")

@@ -152,7 +152,7 @@ func admissible(idx *index.Index, a *index.Account, secret keystore.Secret) erro
 // alreadyHere is the error for a login, key or token that account o has already.
 func alreadyHere(idx *index.Index, o *index.Account) error {
 	if o.Removing {
-		return fault.Errorf(fault.LabelTaken, "this login is here already, in account %s, whose removal was cut off; nothing was added", fault.Quote(o.Label)).
+		return fault.Errorf(fault.LabelTaken, "this login is here already, in account %s, whose removal was interrupted; nothing was added", fault.Quote(o.Label)).
 			Try(fault.Remedy{Do: fault.Fix}, fault.Remedy{Do: fault.Again})
 	}
 	return fault.Errorf(fault.LabelTaken, "this login is already here as %s; two accounts can't own one", fault.Quote(o.Label)).

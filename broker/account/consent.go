@@ -23,7 +23,7 @@ func (l *login) byBrowser(ctx context.Context, who Person) (*LoggedIn, error) {
 		return nil, e
 	}
 	if errors.Is(err, oauth.ErrPortTaken) {
-		return nil, fault.Errorf(fault.LoginFailed, "the port of the redirect URI %s is taken: another login, or the program that it belongs to", l.provider.RedirectURI).
+		return nil, fault.Errorf(fault.LoginFailed, "the port of the redirect URI %s is in use by another login, or by the program that it belongs to", l.provider.RedirectURI).
 			Try(fault.Remedy{Do: fault.Again, How: fault.Paste})
 	}
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"net/url"
 	"slices"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/humantime"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -265,7 +265,7 @@ func renewable(idx *index.Index, req LoginRequest, kind string) (id string, err 
 		}
 		switch {
 		case a.Kind != kind && kind == index.KindAPIKey:
-			return "", fault.Errorf(fault.Usage, "account %s is no API key", fault.Quote(a.Label)).Try(pool.Renewal(a))
+			return "", fault.Errorf(fault.Usage, "account %s is not an API key", fault.Quote(a.Label)).Try(pool.Renewal(a))
 		case a.Kind != kind:
 			return "", fault.Errorf(fault.Usage, "account %s is an API key", fault.Quote(a.Label)).Try(pool.Renewal(a))
 		}
@@ -310,7 +310,9 @@ func inPool(idx *index.Index, a *index.Account, poolName string) error {
 // errNobody is the cause of a login's context when the person took too long.
 type errNobody struct{ after time.Duration }
 
-func (e errNobody) Error() string { return fmt.Sprintf("nobody finished the login within %v", e.after) }
+func (e errNobody) Error() string {
+	return "the login was not finished within " + humantime.Span(e.after)
+}
 
 // Check refuses what can be refused of a login before a person is asked for more: its
 // label, its pool, the account to be renewed, and a keystore that can't be used. Errors:

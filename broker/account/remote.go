@@ -112,7 +112,7 @@ func entryOf(ps *oauth.Providers, req RemoteRequest) (oauth.Provider, error) {
 	if req.Address == "" {
 		p, ok := ps.Get(req.Provider)
 		if !ok || p.MCP == "" {
-			return p, fault.Errorf(fault.Usage, "provider %s is no remote MCP server", fault.Quote(req.Provider)).Try(fault.Remedy{Do: fault.ListProviders})
+			return p, fault.Errorf(fault.Usage, "provider %s is not a remote MCP server", fault.Quote(req.Provider)).Try(fault.Remedy{Do: fault.ListProviders})
 		}
 		return p, nil
 	}
@@ -122,7 +122,7 @@ func entryOf(ps *oauth.Providers, req RemoteRequest) (oauth.Provider, error) {
 		}
 	}
 	if p, taken := ps.Get(req.Provider); taken {
-		return p, fault.Errorf(fault.Usage, "provider %s is something else already; nothing was changed", fault.Quote(p.Name)).Try(fault.Remedy{Do: fault.ShowProvider, Provider: p.Name})
+		return p, fault.Errorf(fault.Usage, "there is another provider called %s; nothing was changed", fault.Quote(p.Name)).Try(fault.Remedy{Do: fault.ShowProvider, Provider: p.Name})
 	}
 	return oauth.Provider{Name: req.Provider}, nil
 }
@@ -139,7 +139,7 @@ func unnamed(f *folder.Folder, provider string, req RemoteRequest) error {
 	}
 	for i := range idx.Accounts {
 		if a := &idx.Accounts[i]; a.Provider == provider && a.Subject == "" && !a.Removing && a.Kind == index.KindOAuth {
-			return fault.Errorf(fault.LabelTaken, "%s has account %s, and does not say whose login it is: renew that one, or name a new one with --label", provider, fault.Quote(a.Label)).
+			return fault.Errorf(fault.LabelTaken, "%s already has account %s, and doesn't say whose login this is: renew that account, or name a new one with --label", provider, fault.Quote(a.Label)).
 				Try(pool.Renewal(a))
 		}
 	}
@@ -225,7 +225,7 @@ func (r *Remote) client(req RemoteRequest, known oauth.Provider, p *oauth.Provid
 			p.ClientID, p.AuthStyle = known.ClientID, known.AuthStyle
 		}
 	default:
-		return fault.Errorf(fault.Usage, "the authorization server of %s registers no clients by itself: register one there, with the redirect URI http://127.0.0.1/callback", oauth.HostOf(r.Server.Address)).
+		return fault.Errorf(fault.Usage, "the authorization server of %s doesn't register clients itself: register one there, with the redirect URI http://127.0.0.1/callback", oauth.HostOf(r.Server.Address)).
 			Try(fault.Remedy{Do: fault.Again, Name: "client-id", Value: "ID"})
 	}
 	r.Registration = p.Registration
@@ -311,12 +311,12 @@ func notFound(address, name string, err error) error {
 	case isOther:
 		return fault.Errorf(fault.Fenced, "%s does not send logins to %s; nothing was changed", oauth.HostOf(address), fault.Quote(other.Issuer)).Try(fault.Remedy{Do: fault.Login, Provider: address})
 	case errors.Is(err, oauth.ErrOpen):
-		return fault.Errorf(fault.Usage, "%s wants no login; nothing was changed", address).Try(fault.Remedy{Do: fault.AddProvider, Provider: name, Name: "issuer", Value: address})
+		return fault.Errorf(fault.Usage, "%s needs no login; nothing was changed", address).Try(fault.Remedy{Do: fault.AddProvider, Provider: name, Name: "issuer", Value: address})
 	case errors.Is(err, oauth.ErrNoMetadata):
-		return fault.Errorf(fault.Usage, "%s does not say where to log in, so it is no MCP server with OAuth; nothing was changed", address).
+		return fault.Errorf(fault.Usage, "%s doesn't say where to log in, so it is not an MCP server with OAuth; nothing was changed", address).
 			Try(fault.Remedy{Do: fault.AddProvider, Provider: name, Name: "issuer", Value: address})
 	case failed != nil && (failed.Class == oauth.Unsent || failed.Class == oauth.Throttled):
-		e := fault.Errorf(fault.ProviderUnreachable, "%s or its authorization server can't be asked; nothing was changed", oauth.HostOf(address)).Because(failed)
+		e := fault.Errorf(fault.ProviderUnreachable, "%s or its authorization server can't be reached; nothing was changed", oauth.HostOf(address)).Because(failed)
 		if next, ok := failed.Remedy(); ok {
 			e.Next = []fault.Remedy{next}
 		}
@@ -351,7 +351,7 @@ func (req LoginRequest) provider(f *folder.Folder) (oauth.Provider, error) {
 	if req.Remote == nil {
 		p, err := f.Provider(req.Provider)
 		if err == nil && p.MCP != "" {
-			err = fault.Errorf(fault.Usage, "provider %s is a remote MCP server, which has to be asked first", p.Name).Try(fault.Remedy{Do: fault.Login, Provider: p.Name})
+			err = fault.Errorf(fault.Usage, "provider %s is a remote MCP server, so it needs another kind of login", p.Name).Try(fault.Remedy{Do: fault.Login, Provider: p.Name})
 		}
 		return p, err
 	}

@@ -202,7 +202,7 @@ func (l *login) home(idx *index.Index, n NewAccount) (*index.Account, error) {
 		return nil, fault.Errorf(fault.LoginFailed, "this login is that of account %s, not of %s; nothing was changed", fault.Quote(owner.Label), fault.Quote(a.Label)).
 			Try(fault.Remedy{Do: fault.Login, Provider: a.Provider, Account: a.Label})
 	case a.Subject != "" && (owner == nil || who.Subject == ""):
-		return nil, fault.Errorf(fault.LoginFailed, "account %s is %s, and this login is %s; nothing was changed", fault.Quote(a.Label), fault.Quote(cmp.Or(a.Identity, a.Subject)), fault.Quote(cmp.Or(who.Name, who.Subject, "of somebody unknown"))).
+		return nil, fault.Errorf(fault.LoginFailed, "account %s is %s, and this login is %s; nothing was changed", fault.Quote(a.Label), fault.Quote(cmp.Or(a.Identity, a.Subject)), fault.Quote(cmp.Or(who.Name, who.Subject, "of an unknown user"))).
 			Try(fault.Remedy{Do: fault.Again}, fault.Remedy{Do: fault.Login, Provider: a.Provider})
 	}
 	return a, nil
@@ -296,7 +296,7 @@ func Replace(ctx context.Context, f *folder.Folder, id string, n NewAccount) (*i
 			return nil, err
 		}
 		if before.Owner.Subject != "" && before.Owner != g.Owner && (g.Owner.Subject != "" || n.Lock != nil) {
-			return nil, fault.Errorf(fault.LoginFailed, "account %s is of another user, whatever index.json says; nothing was changed", fault.Quote(a.Label)).
+			return nil, fault.Errorf(fault.LoginFailed, "account %s belongs to another user, whatever index.json says; nothing was changed", fault.Quote(a.Label)).
 				Try(fault.Remedy{Do: fault.Fix}, fault.Remedy{Do: fault.Again})
 		}
 		g.Inherit(before, a.Dead)

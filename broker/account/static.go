@@ -51,9 +51,9 @@ func (req LoginRequest) unfit(p oauth.Provider, secret keystore.Secret) error {
 	last := text[strings.LastIndexAny(text, " =:")+1:]
 	switch {
 	case strings.Contains(text, " "):
-		return fault.Errorf(fault.Usage, "invalid token or key: it has a space within; nothing was changed")
+		return fault.Errorf(fault.Usage, "invalid token or key: it contains a space; nothing was changed")
 	case last != text && p.Recognize(keystore.NewSecret(last)) != "":
-		return fault.Errorf(fault.Usage, "invalid token or key: there is something before it, as in NAME=VALUE; nothing was changed")
+		return fault.Errorf(fault.Usage, "invalid token or key: there is something in front of it, as in NAME=VALUE; nothing was changed")
 	}
 	switch p.Recognize(secret) {
 	case oauth.RefreshToken:

@@ -32,15 +32,15 @@ func (d *examination) account(ctx context.Context, a *index.Account) {
 	case stored.Best == nil && a.GrantSlot == "":
 		d.try(name, Fail, renew, "it was logged in by another folder, which this one is a copy of")
 	case stored.Best == nil:
-		d.try(name, Fail, renew, "the keystore has no login of it any more")
+		d.try(name, Fail, renew, "the keystore no longer has its login")
 	case a.Generation < stored.Best.Generation || a.Generation == stored.Best.Generation && a.GrantSlot != stored.Slot || !stored.Best.IsOf(a):
 		d.behind(ctx, name, a)
 	case a.Kind == index.KindAPIKey && a.Generation > stored.Best.Generation:
-		d.try(name, Warning, renew, "the keystore is older than the index, as one from a backup is: this may be an API key from before")
+		d.try(name, Warning, renew, "the keystore is older than the index, as after restoring a backup: this may be an old API key")
 	case a.Generation > stored.Best.Generation:
-		d.try(name, Warning, fault.Remedy{Do: fault.Refresh, Account: pool.Reference(d.idx, a)}, "the keystore is older than the index, as one from a backup is: the provider may know a newer login than this")
+		d.try(name, Warning, fault.Remedy{Do: fault.Refresh, Account: pool.Reference(d.idx, a)}, "the keystore is older than the index, as after restoring a backup: the provider may have a newer login")
 	case pool.WantsLogin(a, now) && a.Fingerprint == "" && !pool.RejectedForGood(a):
-		d.try(name, Warning, renew, "its token is over, and it has no refresh token")
+		d.try(name, Warning, renew, "its token has expired, and it has no refresh token")
 	case pool.WantsLogin(a, now):
 		d.try(name, Warning, renew, "the provider no longer accepts its login")
 	case a.Failure != nil:
@@ -52,7 +52,7 @@ func (d *examination) account(ctx context.Context, a *index.Account) {
 	case a.UnderWay() != nil:
 		d.say(name, OK, "process %d is refreshing it", a.UnderWay().PID)
 	case len(a.Intents) > 0:
-		d.try(name, Warning, fault.Remedy{Do: fault.Refresh, Account: pool.Reference(d.idx, a)}, "a refresh was cut off, and what became of it is not known")
+		d.try(name, Warning, fault.Remedy{Do: fault.Refresh, Account: pool.Reference(d.idx, a)}, "a refresh was interrupted, and its outcome is unknown")
 	case !pool.EndsSoon(a, now).IsZero():
 		d.try(name, Warning, renew, "its login ends at %s", humantime.At(pool.EndsSoon(a, now), now))
 	case a.Kind == index.KindOAuth && a.Fingerprint == "":
@@ -110,10 +110,10 @@ func (d *examination) tombstone(ctx context.Context, name string, a *index.Accou
 	}
 	switch {
 	case stored.Best != nil && !slices.Contains(m.Removing, a.ID):
-		d.try(name, Warning, fault.Remedy{Do: fault.Remove, Account: a.ID}, "index.json has it as being removed, and the keystore knows nothing of that; its login was left alone")
+		d.try(name, Warning, fault.Remedy{Do: fault.Remove, Account: a.ID}, "index.json says that it is being removed, and the keystore doesn't; its login was kept")
 		return
 	case !d.fix:
-		d.try(name, Warning, fixing, "its removal was cut off")
+		d.try(name, Warning, fixing, "its removal was interrupted")
 		return
 	}
 	done, err := account.Remove(ctx, d.f, a.ID, account.RevokeAsAsked)
@@ -121,7 +121,7 @@ func (d *examination) tombstone(ctx context.Context, name string, a *index.Accou
 		d.fail(name, err)
 		return
 	}
-	told := "the provider was not told"
+	told := "it was not revoked at the provider"
 	switch {
 	case done != nil && done.Revoked:
 		told = "the login was revoked at the provider"

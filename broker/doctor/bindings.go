@@ -16,7 +16,7 @@ func (d *examination) bindings() {
 	}
 	m, err := place.Mounted(d.f.Dir)
 	if err != nil || len(d.idx.Bindings) > place.MaxCompared {
-		d.say("bindings", Warning, "nobody can tell which directory is bound; nearly all get no token of a provider that has bindings")
+		d.say("bindings", Warning, "it is unknown which directories are bound; nearly all of them get no token of a provider that has bindings")
 		return
 	}
 	for i := range d.idx.Bindings {
@@ -25,9 +25,9 @@ func (d *examination) bindings() {
 		_, err := m.Stat(bd.Dir)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			why = "is gone; if it was moved, its binding stayed behind"
+			why = "is gone; if it was moved, its new place is not bound"
 		case err != nil:
-			why = "can't be looked at, so directories elsewhere that are not bound get no token of provider " + bd.Provider
+			why = "can't be accessed, so unbound directories elsewhere get no token of provider " + bd.Provider
 		case bd.Account != "" && d.idx.Account(bd.Account) == nil:
 			why = "is bound to an account that was removed, and gets no token of provider " + bd.Provider
 		case bd.Pool != "" && d.idx.Pools[bd.Pool].Provider != bd.Provider:

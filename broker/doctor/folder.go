@@ -20,7 +20,7 @@ import (
 func (d *examination) folder() {
 	dir := d.f.Dir
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		d.say("folder", OK, "%s is not there yet; the first account makes it", dir)
+		d.say("folder", OK, "%s doesn't exist yet; the first account makes it", dir)
 		return
 	}
 	var open, left []string
@@ -58,20 +58,20 @@ func (d *examination) folder() {
 	})
 	switch {
 	case len(open) > 0:
-		d.try("folder", Fail, fixing, "others may read %s", inWords(open))
+		d.try("folder", Fail, fixing, "others can read %s", inWords(open))
 	case len(closed) > 0:
-		d.say("folder", OK, "closed to others: %s", inWords(closed))
+		d.say("folder", OK, "others can no longer read %s", inWords(closed))
 	case alone:
-		d.say("folder", OK, "%s is yours alone", dir)
+		d.say("folder", OK, "only you can read %s", dir)
 	default:
-		d.say("folder", OK, "what authferry has in %s is yours alone", dir)
+		d.say("folder", OK, "only you can read what authferry has in %s", dir)
 	}
 	d.disk()
 	if len(left) > 0 {
-		d.try("leftovers", Warning, fixing, "a process that was killed left %s", inWords(left))
+		d.try("leftovers", Warning, fixing, "a killed process left %s", inWords(left))
 	}
 	if len(removed) > 0 {
-		d.say("leftovers", OK, "removed what a process that was killed left: %s", inWords(removed))
+		d.say("leftovers", OK, "removed what a killed process left: %s", inWords(removed))
 	}
 }
 

@@ -71,14 +71,14 @@ func (d *examination) mendIndex(ctx context.Context, ix *index.Index, how string
 // follow find its logins. It reports whether there is an index.
 func (d *examination) lost(ctx context.Context) bool {
 	if !d.f.File().HasVault() {
-		d.say("index", Fail, "index.json is damaged and so is its backup, and what a keychain has is found by the index alone: "+
-			"put either back from a backup of yours; if there is none, move both away, and log in again")
+		d.say("index", Fail, "index.json and its backup are damaged, and what is in a keychain can only be found by the index: "+
+			"restore one of them from your own backup; if you have none, move both away and log in again")
 		return false
 	}
 	keyFile := d.f.KeyFileOf(&index.Index{})
 	if own := filepath.Join(d.f.Dir, "key.age"); keyFile == "" {
 		if _, err := os.Stat(own); err != nil {
-			d.try("index", Fail, fault.Remedy{Do: fault.FixWithKey}, "index.json and its backup can't be used; with the key file of its vault they can be made anew")
+			d.try("index", Fail, fault.Remedy{Do: fault.FixWithKey}, "index.json and its backup can't be used; they can be rebuilt with the key file of the vault")
 			return false
 		}
 		keyFile = own
@@ -103,10 +103,10 @@ func (d *examination) lost(ctx context.Context) bool {
 		d.say("index", Fail, "index.json and its backup can't be used, and %s opens no login in the vault; is it the right key file?", keyFile)
 		return false
 	case len(stores) > 1:
-		d.say("index", Fail, "index.json and its backup can't be used, and the vault has the logins of %d folders, as a copied folder leaves them; only the index knew which one this is: put it back from a backup of yours", len(stores))
+		d.say("index", Fail, "index.json and its backup can't be used, and the vault has the logins of %d folders, as after copying a folder; only the index knew which one this is: restore it from your own backup", len(stores))
 		return false
 	case !d.fix:
-		d.try("index", Fail, fixing, "index.json and its backup can't be used; the logins in the vault can be had again, without labels, pools and holds")
+		d.try("index", Fail, fixing, "index.json and its backup can't be used; the logins in the vault can be recovered, without labels, pools and holds")
 		return false
 	}
 	path, err := index.RealPath(d.f.Dir)
@@ -115,7 +115,7 @@ func (d *examination) lost(ctx context.Context) bool {
 		return false
 	}
 	if d.idx, err = d.mendIndex(ctx, &index.Index{Schema: index.Schema, Store: stores[0], Path: path, Keystore: string(keystore.File), KeyFile: keyFile},
-		"made anew for what is in the vault; labels, pools and holds are lost"); err != nil {
+		"rebuilt from the vault; labels, pools and holds are lost"); err != nil {
 		d.fail("index", err)
 		return false
 	}
@@ -143,7 +143,7 @@ func (d *examination) place(ctx context.Context) bool {
 			return err
 		})
 		if err == nil {
-			d.say("copy", OK, "this folder was a copy of another one and is one of its own now; the logins stayed there")
+			d.say("copy", OK, "this folder was a copy and is independent now; the logins stayed with the original")
 		}
 	}
 	switch {

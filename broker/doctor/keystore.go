@@ -39,7 +39,7 @@ func (d *examination) daemons() {
 	if pids := keyringDaemons(); len(pids) > 1 {
 		// It can't be told which of them the bus talks to.
 		d.try("keyring daemons", Warning, fault.Remedy{Do: fault.ShowDaemons},
-			"processes %s are keyring daemons of yours for the same keyring: what one stores the other overwrites; end those that your session does not use", strings.Trim(fmt.Sprint(pids), "[]"))
+			"your processes %s are keyring daemons for the same keyring, so one overwrites what another stores; end those that your session doesn't use", strings.Trim(fmt.Sprint(pids), "[]"))
 	}
 }
 
@@ -50,7 +50,7 @@ func (d *examination) keyFileModes() {
 		d.say("key file", Warning, "%s is in the same folder as the vault that it opens; anyone who copies the folder has both", path)
 	}
 	if info, err := os.Stat(path); err == nil && runtime.GOOS != "windows" && info.Mode().Perm()&0o077 != 0 {
-		d.try("key file", Warning, fault.Remedy{Do: fault.ProtectFile, Path: path}, "others may read %s, which opens the vault", path)
+		d.try("key file", Warning, fault.Remedy{Do: fault.ProtectFile, Path: path}, "others can read %s, which opens the vault", path)
 	}
 }
 
@@ -78,12 +78,12 @@ func (d *examination) strangers(ctx context.Context, names []string, m *record.M
 		}
 	}
 	if probes > 0 {
-		d.try("vault", Warning, fixing, "a probe that was cut off left %s", plural(probes, "item"))
+		d.try("vault", Warning, fixing, "an interrupted probe left %s", plural(probes, "item"))
 	}
 	if swept > 0 {
-		d.say("vault", OK, "removed %s that a probe left, which was cut off", plural(swept, "item"))
+		d.say("vault", OK, "removed %s that an interrupted probe left", plural(swept, "item"))
 	}
 	if strange > 0 {
-		d.say("vault", Warning, "the vault has %s of no account here, as a copied folder or an index of another time leaves them", plural(strange, "item"))
+		d.say("vault", Warning, "the vault has %s of no account here, as after copying a folder or restoring an old index", plural(strange, "item"))
 	}
 }

@@ -28,7 +28,7 @@ func (d *examination) leftovers(ctx context.Context) {
 	case err != nil:
 		d.fail("leftovers", err)
 	case !d.fix:
-		d.try("leftovers", Warning, fixing, "the %s keystore has secrets of this folder too, as a migration that was cut off leaves them", o.Store.Kind())
+		d.try("leftovers", Warning, fixing, "the %s keystore has secrets of this folder too, which an interrupted migration left", o.Store.Kind())
 	default:
 		err = d.fetch(ctx, o, m, alone)
 		if err == nil {

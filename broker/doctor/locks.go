@@ -31,7 +31,7 @@ func (d *examination) locks() {
 		quiet = d.lock(lock.Gate(a.ID), "the gate of account "+fault.Quote(a.Label), folder.StorePatience) && quiet
 	}
 	if quiet {
-		d.say("locks", OK, "locks work, and nobody holds one")
+		d.say("locks", OK, "locks work, and none is held")
 	}
 }
 
@@ -67,7 +67,7 @@ func (d *examination) clock() {
 	ahead := time.Now().Add(2 * time.Minute)
 	for _, a := range d.idx.Accounts {
 		if used := cmp.Or(a.RefreshedAt, a.AddedAt); a.ObtainedAt.After(ahead) || used.After(ahead) {
-			d.try("clock", Warning, fault.Remedy{Do: fault.Refresh, Account: pool.Reference(d.idx, &a)}, "account %s was used in the future: this machine's clock is, or was, wrong", fault.Quote(a.Label))
+			d.try("clock", Warning, fault.Remedy{Do: fault.Refresh, Account: pool.Reference(d.idx, &a)}, "account %s was last used in the future: this machine's clock is or was wrong", fault.Quote(a.Label))
 			return
 		}
 	}

@@ -57,7 +57,7 @@ func (d *examination) manifest(ctx context.Context) bool {
 		d.stray(ctx, id)
 	}
 	if strays == 0 {
-		d.say("manifest", OK, "the keystore has no secrets that the index does not know")
+		d.say("manifest", OK, "every login in the keystore is in the index")
 	}
 	d.listed(ctx, m.Clients)
 	if d.o.Store.Kind() == keystore.File {
@@ -87,7 +87,7 @@ func (d *examination) listed(ctx context.Context, clients []string) {
 	switch {
 	case !lacks:
 	case !d.fix:
-		d.try("manifest", Warning, fixing, "the keystore's own list of what it has of this folder is lost or not complete")
+		d.try("manifest", Warning, fixing, "the keystore's list of this folder's secrets is missing or incomplete")
 	default:
 		if err := d.o.ChangeManifest(ctx, func(m *record.Manifest) {
 			for _, key := range clients {
@@ -97,7 +97,7 @@ func (d *examination) listed(ctx context.Context, clients []string) {
 			d.fail("manifest", err)
 			return
 		}
-		d.say("manifest", OK, "the keystore's own list of what it has of this folder is complete again")
+		d.say("manifest", OK, "the keystore's list of this folder's secrets is complete again")
 	}
 }
 
@@ -120,7 +120,7 @@ func (d *examination) foreign(ctx context.Context) bool {
 func (d *examination) stray(ctx context.Context, id string) {
 	l, err := d.f.TryLock(lock.Rotation(id))
 	if errors.Is(err, lock.ErrBusy) {
-		d.say("manifest", OK, "a login is being kept at this moment: %s", id)
+		d.say("manifest", OK, "a login is being stored right now: %s", id)
 		return
 	}
 	if err != nil {
@@ -129,7 +129,7 @@ func (d *examination) stray(ctx context.Context, id string) {
 	}
 	defer l.Release()
 	if now, err := d.f.Read(); err == nil && now.Account(id) != nil {
-		d.say("manifest", OK, "a login was finished at this moment: %s", id)
+		d.say("manifest", OK, "a login was finished just now: %s", id)
 		return
 	}
 	stored, err := d.o.Grants(ctx, id)
@@ -138,7 +138,7 @@ func (d *examination) stray(ctx context.Context, id string) {
 		d.fail("manifest", err)
 	case stored.Best == nil && d.fix:
 		d.o.Discard(ctx, id)
-		d.say("manifest", OK, "forgot %s, a login that was never finished", id)
+		d.say("manifest", OK, "removed %s, a login that was never finished", id)
 	case stored.Best == nil:
 		d.try("manifest", Warning, fixing, "a login was not finished: %s", id)
 	case stored.Best.KnownIn(d.idx) != nil:
@@ -146,7 +146,7 @@ func (d *examination) stray(ctx context.Context, id string) {
 	case d.fix:
 		d.restore(ctx, &folder.Rotation{Lock: l, Account: id}, stored, false)
 	default:
-		d.try("manifest", Fail, fixing, "the keystore has a login of %s that the index does not know: %s", stored.Best.Provider, id)
+		d.try("manifest", Fail, fixing, "the keystore has a login of %s that is not in the index: %s", stored.Best.Provider, id)
 	}
 }
 
@@ -161,9 +161,9 @@ func (d *examination) again(ctx context.Context, id string, secret keystore.Secr
 		d.say("manifest", Warning, "the keystore has an earlier state of account %s's login: %s", fault.Quote(holder.Label), id)
 	case d.fix:
 		d.o.Discard(ctx, id)
-		d.say("manifest", OK, "forgot %s, which account %s was made from anew", id, fault.Quote(holder.Label))
+		d.say("manifest", OK, "removed %s, an earlier attempt of account %s", id, fault.Quote(holder.Label))
 	default:
-		d.try("manifest", Warning, fixing, "a login was not finished, and then kept as account %s: %s", fault.Quote(holder.Label), id)
+		d.try("manifest", Warning, fixing, "a login was not finished, and then repeated as account %s: %s", fault.Quote(holder.Label), id)
 	}
 }
 
@@ -193,8 +193,8 @@ func (d *examination) restore(ctx context.Context, l *folder.Rotation, stored re
 	}
 	name := pool.Reference(d.idx, &a)
 	if disabled {
-		d.advise("manifest", OK, []fault.Remedy{{Do: fault.Enable, Account: name}, {Do: fault.Remove, Account: name}}, "%s of %s was in the other keystore alone; it is an account here, as %s, and disabled", id, a.Provider, fault.Quote(a.Label))
+		d.advise("manifest", OK, []fault.Remedy{{Do: fault.Enable, Account: name}, {Do: fault.Remove, Account: name}}, "%s of %s was only in the other keystore; it is account %s here, disabled", id, a.Provider, fault.Quote(a.Label))
 		return
 	}
-	d.try("manifest", OK, fault.Remedy{Do: fault.ShowAccount, Account: name}, "%s of %s is an account again, as %s", id, a.Provider, fault.Quote(a.Label))
+	d.try("manifest", OK, fault.Remedy{Do: fault.ShowAccount, Account: name}, "%s of %s is an account again: %s", id, a.Provider, fault.Quote(a.Label))
 }

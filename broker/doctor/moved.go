@@ -54,25 +54,25 @@ func (d *examination) elsewhere(ctx context.Context) bool {
 	}
 	switch {
 	case !found && d.f.File().HasVault() && d.f.KeyFileOf(d.idx) == "":
-		d.try("manifest", Fail, fault.Remedy{Do: fault.FixWithKey}, "this keystore has nothing of this folder, and which key file opens the vault beside index.json is not known; no login is lost by that")
+		d.try("manifest", Fail, fault.Remedy{Do: fault.FixWithKey}, "this keystore has nothing of this folder, and the key file of the vault beside index.json is unknown; no login is lost")
 		return false
 	case !found:
-		d.try("manifest", Fail, fault.Remedy{Do: fault.ShowKeystore}, "this keystore has nothing of this folder: it is another session's or another daemon's, or its file is not there; no login is lost by that")
+		d.try("manifest", Fail, fault.Remedy{Do: fault.ShowKeystore}, "this keystore has nothing of this folder: it belongs to another session or daemon, or its file is missing; no login is lost")
 		return false
 	case older: // an index from before a migration can't know more than the migration took along
-		d.try("manifest", Fail, fault.Remedy{Do: fault.ShowKeystore}, "this keystore has nothing of this folder at this moment, and the %s keystore only what a migration left there, whose refresh tokens may be spent; the logins are in the one that was used last", o.Store.Kind())
+		d.try("manifest", Fail, fault.Remedy{Do: fault.ShowKeystore}, "this keystore has nothing of this folder now, and the %s keystore only has what a migration left there, whose refresh tokens may be spent; the logins are in the keystore that was used last", o.Store.Kind())
 		return false
 	}
 	has := o.Store.Kind()
 	if !d.fix {
-		d.try("manifest", Fail, fixing, "the logins are in the %s keystore, and index.json, from before they were moved there, names another one", has)
+		d.try("manifest", Fail, fixing, "the logins are in the %s keystore, and index.json is from before they were moved there", has)
 		return false
 	}
 	if err := d.follow(ctx, o, d.f.KeyFileOf(d.idx)); err != nil {
 		d.fail("manifest", err)
 		return false
 	}
-	d.say("manifest", OK, "index.json was from before the logins were moved to the %s keystore, and names that one again", has)
+	d.say("manifest", OK, "index.json was from before the logins were moved to the %s keystore; it is corrected", has)
 	return true
 }
 
@@ -111,7 +111,7 @@ func (d *examination) moved(ctx context.Context, m record.Manifest) bool {
 		}
 		return true
 	case here:
-		d.say("manifest", Fail, "the logins were moved to the %s keystore, but some were used in the %s keystore since; nothing was changed: put back the index.json that was there last, if you have it", to, from)
+		d.say("manifest", Fail, "the logins were moved to the %s keystore, but some were used in the %s keystore since; nothing was changed: restore the latest index.json, if you have it", to, from)
 		return false
 	case !d.fix:
 		d.fail("manifest", folder.MovedAway(to, from))
@@ -127,7 +127,7 @@ func (d *examination) moved(ctx context.Context, m record.Manifest) bool {
 		d.fail("manifest", err)
 		return false
 	}
-	d.say("manifest", OK, "index.json was from before the logins were moved to the %s keystore, and names that one again", to)
+	d.say("manifest", OK, "index.json was from before the logins were moved to the %s keystore; it is corrected", to)
 	return true
 }
 

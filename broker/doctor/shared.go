@@ -17,7 +17,7 @@ func (d *examination) twins() {
 			continue
 		}
 		if other := seen[a.Fingerprint]; other != nil {
-			d.try("shared login", Warning, fault.Remedy{Do: fault.RemoveHere, Account: pool.Reference(d.idx, a)}, "accounts %s and %s have one login; whichever refreshes first logs the other out", fault.Quote(other.Label), fault.Quote(a.Label))
+			d.try("shared login", Warning, fault.Remedy{Do: fault.RemoveHere, Account: pool.Reference(d.idx, a)}, "accounts %s and %s have the same login; whichever refreshes first logs the other out", fault.Quote(other.Label), fault.Quote(a.Label))
 		}
 		seen[a.Fingerprint] = a
 	}
@@ -31,7 +31,7 @@ func (d *examination) shares(name string, h takeover.Holding) {
 	}
 	message := "%s (%s) has this login too; whichever refreshes first logs the other out"
 	if h.APIKey {
-		message = "%s (%s) has this API key too, for every program to read"
+		message = "%s (%s) has this API key too, where every program can read it"
 	}
 	d.try(name, Warning, next, message, h.Title, h.Path)
 }

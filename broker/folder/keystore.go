@@ -189,7 +189,7 @@ func inKeychain(ctx context.Context, f *Folder, idx *index.Index) bool {
 		m.Clients, err = chain.Clients(ctx)
 	}
 	if err != nil {
-		f.Warn(fmt.Sprintf("it is not known whether the keychain has client secrets of this folder (%v); enter a missing one again", record.Fault(err)), fault.Remedy{Do: fault.StoreSecret})
+		f.Warn(fmt.Sprintf("the keychain may have client secrets of this folder (%v); if one is missing, enter it again", record.Fault(err)), fault.Remedy{Do: fault.StoreSecret})
 		return false
 	}
 	if m.Empty() {

@@ -51,7 +51,7 @@ func MigrateKeystore(ctx context.Context, f *Folder, to keystore.Kind) (moved in
 		return 0, err
 	}
 	if idx.Keystore == string(to) {
-		return 0, fault.Errorf(fault.Usage, "the accounts of this folder already live in the %s keystore", to).Try(fault.Remedy{Do: fault.ShowKeystore})
+		return 0, fault.Errorf(fault.Usage, "the accounts of this folder are already in the %s keystore", to).Try(fault.Remedy{Do: fault.ShowKeystore})
 	}
 	from, err := f.Open(idx)
 	if err != nil {
@@ -94,7 +94,7 @@ func MigrateKeystore(ctx context.Context, f *Folder, to keystore.Kind) (moved in
 	}
 	Reached("K20 committed")
 	if err := f.backUp(ctx); err != nil {
-		return 0, fault.Errorf(fault.Internal, "the secrets are in the %s keystore now, and in the old one still: the index's backup could not be brought up to date", to).
+		return 0, fault.Errorf(fault.Internal, "the secrets are in the %s keystore now, and still in the old one too: the index's backup could not be updated", to).
 			Try(fault.Remedy{Do: fault.Fix}).Because(err)
 	}
 	m.clear(ctx)
@@ -154,7 +154,7 @@ func (m *migration) mark(ctx context.Context) {
 	}
 	m.marked = true // a write that failed may still be carried out
 	if err := m.from.Store.SetManifest(ctx, marked); err != nil {
-		m.from.Warn(fmt.Sprintf("the %s keystore can't note that the logins were moved (%v); don't put an older index.json back", m.from.Store.Kind(), err))
+		m.from.Warn(fmt.Sprintf("the %s keystore can't record that the logins were moved (%v); don't restore an older index.json", m.from.Store.Kind(), err))
 	}
 }
 

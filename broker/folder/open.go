@@ -253,7 +253,7 @@ func (f *Folder) Kind(idx *index.Index) (keystore.Kind, error) {
 	case recorded == "":
 		return asked, nil
 	case asked != "" && asked != recorded:
-		return "", fault.Errorf(fault.KeystoreMismatch, "the accounts of this folder live in the %s keystore, and AUTHFERRY_KEYSTORE says %s", recorded, asked).
+		return "", fault.Errorf(fault.KeystoreMismatch, "the accounts of this folder are in the %s keystore, and AUTHFERRY_KEYSTORE says %s", recorded, asked).
 			Try(fault.Remedy{Do: fault.WithoutVariable, Name: "AUTHFERRY_KEYSTORE"}, fault.Remedy{Do: fault.MigrateKeystore, Value: string(asked)})
 	}
 	return recorded, nil
@@ -283,6 +283,6 @@ func (f *Folder) openKind(kind keystore.Kind, keyFile string) (keystore.Store, e
 
 // KeyFileError is the error for a key file that can't be used.
 func KeyFileError(keyFile string, err error) *fault.Error {
-	return fault.Errorf(fault.KeystoreUnavailable, "the file keystore's key file %s can't be used: mount or restore it, or name another place", keyFile).
+	return fault.Errorf(fault.KeystoreUnavailable, "the file keystore's key file %s can't be used: mount or restore it, or name another one", keyFile).
 		Try(fault.Remedy{Do: fault.LookAtFile, Path: keyFile}, fault.Remedy{Do: fault.SetVariable, Name: "AUTHFERRY_KEY_FILE", Value: "PATH"}).Because(err)
 }

@@ -149,7 +149,7 @@ func Unregister(ctx context.Context, f *Folder, own *oauth.Registration) (warnin
 	ctx, over := f.Within(ctx, f.HTTPTimeout, func() string { return "waiting for the server to delete authferry's registration" })
 	defer over()
 	if err := f.Client.Unregister(ctx, own); err != nil {
-		return fmt.Sprintf("%s did not delete authferry's registration: %v; that leaves an unused client there and nothing else", own.Issuer, err)
+		return fmt.Sprintf("%s did not delete authferry's registration: %v; an unused client stays there, and nothing else", own.Issuer, err)
 	}
 	return ""
 }

@@ -52,7 +52,7 @@ func Announce(f *Folder, v ProxyView) (withdraw func(), err error) {
 	}
 	if err != nil {
 		withdraw()
-		return nil, fault.Errorf(fault.Internal, "the proxy could not be made known").Because(err)
+		return nil, fault.Errorf(fault.Internal, "the proxy could not be announced").Because(err)
 	}
 	return withdraw, nil
 }

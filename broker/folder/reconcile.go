@@ -33,7 +33,7 @@ func (o *Opened) superseded(ctx context.Context, m record.Manifest) error {
 
 // MovedAway is the error for an index from before the logins were moved.
 func MovedAway(to, from keystore.Kind) error {
-	return fault.Errorf(fault.KeystoreMismatch, "the logins were moved to the %s keystore, and index.json, from before that, names the %s keystore; nothing was sent and nothing was changed", to, from).
+	return fault.Errorf(fault.KeystoreMismatch, "the logins were moved to the %s keystore, and index.json is from before that and names the %s keystore; nothing was sent and nothing was changed", to, from).
 		Try(fault.Remedy{Do: fault.Fix})
 }
 

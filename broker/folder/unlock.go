@@ -28,7 +28,7 @@ func SealedError(keyFile string, err error) *fault.Error {
 }
 
 func noSession(err error) *fault.Error {
-	return fault.Errorf(fault.KeystoreLocked, "the key file is sealed with a passphrase, and there is no folder to unlock it into").
+	return fault.Errorf(fault.KeystoreLocked, "the key file is sealed with a passphrase, and this session has no folder for the unlocked key").
 		Try(fault.Remedy{Do: fault.SessionFolder}, fault.Remedy{Do: fault.InitKeystore}).Because(err)
 }
 

@@ -184,7 +184,7 @@ func (f *File) unchanged(l *lock.Lock, old []byte) error {
 		return err
 	}
 	if now, err := readFile(f.path(), f.backupPath()); err == nil && !bytes.Equal(now, old) {
-		return fmt.Errorf("something else changed it in spite of the lock: %w", lock.ErrLost)
+		return fmt.Errorf("another program changed it despite the lock: %w", lock.ErrLost)
 	}
 	return nil
 }

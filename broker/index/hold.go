@@ -9,7 +9,7 @@ import (
 
 // ErrGone says that the folder which is held on to is not to be had at this moment: it
 // was moved, deleted or replaced, or its index is gone. It may come back.
-var ErrGone = errors.New("it is not the folder that was opened, or not whole")
+var ErrGone = errors.New("it is not the folder that was opened, or is incomplete")
 
 // Existing returns f for whoever changes what is there: nothing is made where the
 // folder or its index is missing, and Update's error is then as from Read.

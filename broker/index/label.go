@@ -34,7 +34,7 @@ func EqualLabel(a, b string) bool {
 	return strings.EqualFold(norm.NFC.String(a), norm.NFC.String(b))
 }
 
-var errLabelLength = fmt.Errorf("a label has 1 to %d characters", maxLabel)
+var errLabelLength = fmt.Errorf("it must have 1 to %d characters", maxLabel)
 
 // checkLabelForm is everything that must hold of a stored label. How its accents
 // are composed is left out: it harms nobody, and costs on every read.
@@ -43,25 +43,25 @@ func checkLabelForm(s string) error {
 		return errLabelLength
 	}
 	if s[0] == '-' {
-		return errors.New(`a label does not begin with "-"`)
+		return errors.New(`it can't begin with "-"`)
 	}
 	if strings.HasPrefix(s, idPrefix) {
-		return fmt.Errorf("a label does not begin with %q: that is an account id", idPrefix)
+		return fmt.Errorf("it can't begin with %q, as account ids do", idPrefix)
 	}
 	digits := true
 	for _, r := range s {
 		switch {
 		case r == '/':
-			return errors.New(`a label has no "/": that separates it from the provider`)
+			return errors.New(`it can't contain "/", which separates a label from its provider`)
 		case r == utf8.RuneError:
-			return errors.New("a label is valid UTF-8")
+			return errors.New("it must be valid UTF-8")
 		case rawtext.Steers(r):
-			return errors.New("a label has no control or formatting character")
+			return errors.New("it can't contain control or formatting characters")
 		}
 		digits = digits && unicode.IsDigit(r)
 	}
 	if digits {
-		return errors.New("a label is not a number: which account that means would change")
+		return errors.New("it can't be a number: that is a position in the list")
 	}
 	return nil
 }

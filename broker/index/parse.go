@@ -49,7 +49,7 @@ func parse(data []byte) (*Index, error) {
 	// A value of the wrong type does not end the decoding, so the schema is known
 	// even where a newer one changed what is beside it.
 	if ix.Schema > Schema {
-		return nil, &FileError{Cause: ErrTooNew, Reason: fmt.Sprintf("it has schema %d, and this program knows %d", ix.Schema, Schema)}
+		return nil, &FileError{Cause: ErrTooNew, Reason: fmt.Sprintf("it has schema %d, and this program supports %d", ix.Schema, Schema)}
 	}
 	if err != nil {
 		return nil, corrupt("%s", decodeReason(err))

@@ -87,7 +87,7 @@ func checkBase(base string, origins []string) error {
 	}
 	known := slices.ContainsFunc(origins, func(o string) bool { o, err := Origin(o); return err == nil && o == origin })
 	if !known {
-		return errors.New("it is at none of the api_origins")
+		return errors.New("it is not on one of the api_origins")
 	}
 	if u.Path == "" {
 		return nil

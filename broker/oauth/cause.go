@@ -100,13 +100,13 @@ func describeTLS(err error) *failure {
 		return untrusted(roots)
 	}
 	if cert, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return say("its certificate does not verify", cert)
+		return say("its certificate can't be verified", cert)
 	}
 	if rec, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-		return say("it does not speak TLS", rec)
+		return say("it doesn't use TLS", rec)
 	}
 	if errors.Is(err, http.ErrSchemeMismatch) {
-		return say("it does not speak TLS", http.ErrSchemeMismatch)
+		return say("it doesn't use TLS", http.ErrSchemeMismatch)
 	}
 	if alert, ok := errors.AsType[tls.AlertError](err); ok {
 		return say(alert.Error(), alert)
@@ -144,7 +144,7 @@ func untrusted(cause error) *failure {
 		}
 	}
 	if pool, err := x509.SystemCertPool(); err != nil || pool.Equal(x509.NewCertPool()) {
-		f.text = "its certificate can't be checked: this system has no certificates of authorities, as the package ca-certificates has them"
+		f.text = "its certificate can't be checked: this system has no CA certificates (package ca-certificates)"
 	}
 	return f
 }

@@ -58,7 +58,7 @@ type IssuerError struct {
 }
 
 func (e *IssuerError) Error() string {
-	return fmt.Sprintf("the document is of issuer %q; ask for that one if it is meant", shorten(e.Issuer))
+	return fmt.Sprintf("the document is for issuer %q; if that is right, use it as --issuer", shorten(e.Issuer))
 }
 
 // Discover reads a provider's data from its issuer, or from the address of the

@@ -89,7 +89,7 @@ func TestDiscoverRefuses(t *testing.T) {
 	elsewhere, askedElsewhere := site(t, map[string]string{openIDPath: `{"issuer":"{self}","token_endpoint":"{self}/a"}`})
 	for _, test := range []struct{ name, page, want string }{
 		{"another issuer", `{"issuer":"https://evil.example","token_endpoint":"{self}/a"}`, `issuer "https://evil.example"`},
-		{"the issuer with a slash", `{"issuer":"{self}/","token_endpoint":"{self}/a"}`, "ask for that one"},
+		{"the issuer with a slash", `{"issuer":"{self}/","token_endpoint":"{self}/a"}`, "if that is right, use it as --issuer"},
 		{"no issuer", `{"token_endpoint":"{self}/a"}`, "no discovery document"},
 		{"no token endpoint", `{"issuer":"{self}"}`, "token_endpoint"},
 		{"plain http", `{"issuer":"{self}","token_endpoint":"http://example.com/t"}`, "token_endpoint: neither https"},

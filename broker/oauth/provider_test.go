@@ -55,7 +55,7 @@ func TestValidate(t *testing.T) {
 		{"token_request", func(p *Provider) { p.TokenRequest = "xml" }},
 		{"identity_from", func(p *Provider) { p.IdentityFrom = "guess" }},
 		{"scopes", func(p *Provider) { p.Scopes = []string{"a b"} }},
-		{"api_base: it is at none", func(p *Provider) { p.APIBase = "https://other.example.com/v2" }},
+		{"api_base: it is not on one", func(p *Provider) { p.APIBase = "https://other.example.com/v2" }},
 		{"api_base: it is not a plain URL", func(p *Provider) { p.APIBase = "https://api.example.com/v2?a=b" }},
 		{"api_base: it is not a plain URL", func(p *Provider) { p.APIBase = "https://me@api.example.com/v2" }},
 		{"api_base: it is not a plain path", func(p *Provider) { p.APIBase = "https://api.example.com/v2/../v1" }},

@@ -224,8 +224,8 @@ func TestDamagedFiles(t *testing.T) {
 		{"[ok]\n\n# note\n[Bad]\n", `line 4: provider "Bad": a provider's name`},
 		{"[a]\n[b]\ntoken_endpoint = \"http://example.com/\"\n", `line 2: provider "b": token_endpoint: neither https nor loopback`},
 		{"[a]\nclient_secret = \"hush\"\n", "--client-secret-stdin"},
-		{"\x00", "no text"},
-		{"[a]\x00\nb = 1\n", "no text"},
+		{"\x00", "not text"},
+		{"[a]\x00\nb = 1\n", "not text"},
 	} {
 		path := filepath.Join(t.TempDir(), "providers.toml")
 		testenv.Must(t, os.WriteFile(path, []byte(test.file), 0o600))

@@ -73,7 +73,7 @@ const (
 	maxRequests  = 12
 )
 
-var errTooMany = errors.New("it leads from document to document without end")
+var errTooMany = errors.New("it leads from one document to the next without end")
 
 // exploration is the way through the documents of a server that nobody vouches for.
 type exploration struct {

@@ -49,7 +49,7 @@ func (c *Client) Revoke(ctx context.Context, e Endpoint, token keystore.Secret, 
 
 var (
 	errDenial = errors.New("the answer says that it was not done")
-	errUnsaid = errors.New("the answer does not say that it was done")
+	errUnsaid = errors.New("the answer doesn't say that it was done")
 )
 
 // doubt is why a 2xx to a revocation does not say that the token was revoked; nil:

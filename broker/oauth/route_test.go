@@ -119,7 +119,7 @@ func TestProxyIsNamed(t *testing.T) {
 		{"no TLS to the proxy", "", "", user, "https", "in HTTPS_PROXY can't be", ""},
 		{"no SOCKS", "hang", "", user, "socks5", "in HTTPS_PROXY can't be reached: timed out", "HTTPS_PROXY=http://HOST:PORT"},
 		{"unknown CA", "HTTP/1.1 200 OK\r\n\r\n", target, user, "", "its certificate is signed by an unknown authority", ""},
-		{"a page in place of TLS", "HTTP/1.1 200 OK\r\n\r\n", notTLS, user, "", "it does not speak TLS; the connection goes through the proxy 127.0.0.1:", ""},
+		{"a page in place of TLS", "HTTP/1.1 200 OK\r\n\r\n", notTLS, user, "", "it doesn't use TLS; the connection goes through the proxy 127.0.0.1:", ""},
 		{"unknown kind", "", "", user, "socks9", "HTTPS_PROXY names a proxy of an unknown kind", "HTTPS_PROXY=http://HOST:PORT"},
 		{"nothing there", "refused", "", user, "", "can't be reached: connection refused", "HTTPS_PROXY=http://HOST:PORT"},
 	} {

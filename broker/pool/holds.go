@@ -166,7 +166,7 @@ const maxScope = 128
 func CheckScope(scope string) error {
 	if utf8.RuneCountInString(scope) > maxScope || !utf8.ValidString(scope) ||
 		slices.ContainsFunc([]rune(scope), func(c rune) bool { return !unicode.IsPrint(c) }) {
-		return fault.Errorf(fault.Usage, "the scope is not a short printable text")
+		return fault.Errorf(fault.Usage, "the scope must be a short printable text")
 	}
 	return nil
 }

@@ -181,7 +181,7 @@ func (r Rules) ResolveIn(idx *index.Index, s Selection) (Selected, error) {
 func Leased(idx *index.Index, id string) (*index.Account, error) {
 	a := idx.Account(id)
 	if a == nil || a.Removing {
-		return nil, fault.Errorf(fault.NoAccount, "the lease is of an account that is not here, or no longer").Try(fault.Remedy{Do: fault.ListAccounts})
+		return nil, fault.Errorf(fault.NoAccount, "the lease is of an account that doesn't exist here, or no longer").Try(fault.Remedy{Do: fault.ListAccounts})
 	}
 	return a, nil
 }
@@ -210,7 +210,7 @@ func (r Rules) ResolveLease(idx *index.Index, s Selection, a *index.Account) (Se
 }
 
 func outside(a *index.Account) error {
-	return fault.Errorf(fault.Fenced, "the lease is of account %s, outside of what was selected", fault.Quote(a.Label))
+	return fault.Errorf(fault.Fenced, "the lease is of account %s, which is outside of the selection", fault.Quote(a.Label))
 }
 
 // Narrow keeps the fence of the selection and changes its account to the one that a lease

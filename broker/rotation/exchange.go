@@ -82,7 +82,7 @@ func (e *exchange) announce(ctx context.Context, l *folder.Rotation) error {
 		}
 	})
 	if err == nil && lost != nil {
-		err = fault.Errorf(fault.LockTimeout, "account %s: somebody deleted or replaced the lock of this refresh; nothing was sent", fault.Quote(e.account.Label)).
+		err = fault.Errorf(fault.LockTimeout, "account %s: the lock of this refresh was deleted or replaced; nothing was sent", fault.Quote(e.account.Label)).
 			Try(fault.Remedy{Do: fault.Refresh, Account: pool.Reference(e.Index, e.account)}).Because(lost)
 	}
 	if err != nil {

@@ -72,7 +72,7 @@ func start(ctx context.Context, f *folder.Folder, a *index.Account, w Wish) (*re
 func TooSlow(f *folder.Folder, id string) error {
 	h, _ := f.Holder(lock.Rotation(id))
 	if h.State == folder.Storing {
-		return fault.Errorf(fault.KeystoreTimeout, "new tokens are there, but the keystore has not taken them yet; process %d goes on trying", h.PID).
+		return fault.Errorf(fault.KeystoreTimeout, "the new tokens are here, but the keystore has not accepted them yet; process %d keeps trying", h.PID).
 			Try(fault.Remedy{Do: fault.ShowKeystore})
 	}
 	e := fault.Errorf(fault.ProviderUnreachable, "the provider did not answer within %s; the refresh goes on in the background and its result is kept", humantime.Span(f.HTTPTimeout))
@@ -86,7 +86,7 @@ func process(f *folder.Folder, id string, w Wish) (*exec.Cmd, error) {
 	if self == "" {
 		exe, err := os.Executable()
 		if err != nil {
-			return nil, fault.Errorf(fault.Internal, "the path of authferry itself is not known").Because(err)
+			return nil, fault.Errorf(fault.Internal, "the path of authferry itself is unknown").Because(err)
 		}
 		self = exe
 	}

@@ -39,7 +39,7 @@ func Run(ctx context.Context, f *folder.Folder, req Request) (*Outcome, error) {
 		return nil, err
 	}
 	if t.file.OpenTo != "" {
-		f.Warn(fmt.Sprintf("%s may be read by %s, so its logins may be known: a new login each is the safe way", t.file.Path, t.file.OpenTo))
+		f.Warn(fmt.Sprintf("%s can be read by %s, so its logins may have leaked: to be safe, log in again to each", t.file.Path, t.file.OpenTo))
 	}
 	if !t.busy() {
 		return t.outcome(), nil
@@ -160,7 +160,7 @@ func (t *takeover) carryOver(ctx context.Context, o *Outcome) error {
 		t.Warn("failover is off, as it was in "+t.file.Path, fault.Remedy{Do: fault.SetSetting, Name: "failover", Value: "true"})
 		return folder.ConfigSet(ctx, t.Folder, "failover", "false")
 	default:
-		t.Warn(fmt.Sprintf("in %s failover was %s; here it is not", t.file.Path, onOff(*on)), fault.Remedy{Do: fault.SetSetting, Name: "failover", Value: strconv.FormatBool(*on)})
+		t.Warn(fmt.Sprintf("failover was %[2]s in %[1]s; here it is not", t.file.Path, onOff(*on)), fault.Remedy{Do: fault.SetSetting, Name: "failover", Value: strconv.FormatBool(*on)})
 	}
 	return nil
 }
@@ -200,7 +200,7 @@ func (t *takeover) release(ctx context.Context, o *Outcome) error {
 	if err := t.remove(ctx, going); err != nil {
 		gone := t.gone(ctx, ids)
 		if len(gone) < len(ids) {
-			t.Warn(fmt.Sprintf("the logins are here, and %s still has them too (%v); whichever program refreshes first logs the other out",
+			t.Warn(fmt.Sprintf("the logins are here, and %s still has them too (%v); the program that refreshes first logs the other out",
 				t.file.Path, err), o.Finish)
 		}
 		if err := t.share(ctx, ids, t.file.Path); err != nil {
@@ -253,7 +253,7 @@ func (t *takeover) outrun(ids []string) error {
 	if names == nil {
 		return nil
 	}
-	return fault.Errorf(fault.Fenced, "another import, or %s itself, took the login of %s out of %s at the same moment; it is in this store too, and two can't own one login. If another AUTHFERRY_DIR has it, remove it here", t.req.Source.Title, strings.Join(names, ", "), t.file.Path).
+	return fault.Errorf(fault.Fenced, "another import, or %s itself, took the login of %s out of %s at the same moment; it is here too, and two can't own one login. If another AUTHFERRY_DIR has it, remove it here", t.req.Source.Title, strings.Join(names, ", "), t.file.Path).
 		Try(next...)
 }
 
@@ -263,7 +263,7 @@ func (t *takeover) remove(ctx context.Context, going []source.Login) error {
 	}
 	linked, err := t.file.Remove(going)
 	if linked {
-		t.Warn(t.file.Path + " had another name, a hard link, under which what it was can still be read; delete that as well")
+		t.Warn(t.file.Path + " had another name (a hard link), under which its old content can still be read; delete that as well")
 	}
 	return err
 }

@@ -247,7 +247,7 @@ func (t *takeover) admit(c *candidate) {
 	case oauth.LongLivedToken: // its age is unknown
 		c.n.AccessToken, c.n.APIKey, c.n.LongLived = l.APIKey, keystore.Secret{}, true
 	case oauth.RefreshToken, oauth.AdminKey:
-		c.reason = "it is no API key, but " + map[oauth.Credential]string{oauth.RefreshToken: "a refresh token", oauth.AdminKey: "an admin key"}[what]
+		c.reason = "it is not an API key, but " + map[oauth.Credential]string{oauth.RefreshToken: "a refresh token", oauth.AdminKey: "an admin key"}[what]
 		return
 	}
 	if !c.n.LongLived && oauth.CheckAccessToken(l.AccessToken.Reveal()) != nil {
@@ -290,16 +290,16 @@ func (t *takeover) compare(ctx context.Context, c *candidate) error {
 		}
 		switch {
 		case fp != "" && (a.Fingerprint == fp || a.TokenFingerprint == fp):
-			c.held, c.reason = a.ID, "it is here already as "+fault.Quote(a.Label)
+			c.held, c.reason = a.ID, "it is here already, as "+fault.Quote(a.Label)
 		case fp != "" && slices.Contains(a.Spent, fp):
-			c.held, c.reason = a.ID, "it is an earlier state of account "+fault.Quote(a.Label)+", which was refreshed since"
+			c.held, c.reason = a.ID, "it is an earlier state of the login of account "+fault.Quote(a.Label)+", which was refreshed since"
 		case a.Fingerprint == "" && a.Kind == index.KindOAuth && c.login.APIKey.Empty():
 			same, err := t.sameAccess(ctx, a, c)
 			if err != nil {
 				return err
 			}
 			if same && fp == "" {
-				c.held, c.reason = a.ID, "it is here already as "+fault.Quote(a.Label)
+				c.held, c.reason = a.ID, "it is here already, as "+fault.Quote(a.Label)
 			} else if same {
 				c.whole = a.ID
 			}
@@ -309,7 +309,7 @@ func (t *takeover) compare(ctx context.Context, c *candidate) error {
 		return nil
 	}
 	if a := account.OwnerOf(t.idx, c.n.Provider.Name, c.n.Identity); a != nil {
-		c.reason = fmt.Sprintf("account %s is that user already, with a login of its own", fault.Quote(a.Label))
+		c.reason = fmt.Sprintf("account %s has another login of the same user already", fault.Quote(a.Label))
 		return nil
 	}
 	for _, o := range t.candidates[:slices.Index(t.candidates, c)] {
@@ -388,19 +388,19 @@ func (t *takeover) settle(c *candidate, client func(oauth.Provider) string) {
 		c.next = &next
 		switch {
 		case t.req.Keep && c.whole != "":
-			c.next, c.held, c.reason = nil, c.whole, "its access token is here already, and more of it could not be used: provider "+p.Name+" has no client id"
+			c.next, c.held, c.reason = nil, c.whole, "its access token is here already, and its refresh token could not be used: provider "+p.Name+" has no client id"
 			return
 		case !t.req.Keep:
 			c.reason = fmt.Sprintf("it could not be refreshed here: provider %s has no client id", p.Name)
 			return
 		case c.n.AccessToken.Empty() || expired:
-			c.reason = fmt.Sprintf("its access token is over, and it could not be refreshed here: provider %s has no client id", p.Name)
+			c.reason = fmt.Sprintf("its access token has expired, and it could not be refreshed here: provider %s has no client id", p.Name)
 			return
 		}
 		c.next, c.n.RefreshToken = nil, keystore.Secret{} // what is not here can't log the other program out
 	}
 	if c.n.RefreshToken.Empty() && c.n.APIKey.Empty() && (expired || c.n.AccessToken.Empty()) {
-		c.reason = "its access token is over, and there is no refresh token"
+		c.reason = "its access token has expired, and there is no refresh token"
 		return
 	}
 	t.name(c)

@@ -74,7 +74,7 @@ func mustBeTold(s selection) error {
 	if told(s) {
 		return nil
 	}
-	return &fault.Error{Code: fault.Usage, Message: "the helper doesn't know whose token to print",
+	return &fault.Error{Code: fault.Usage, Message: "it is not clear which account's token to print",
 		Next: []fault.Remedy{{Do: fault.Again, Account: "ACCOUNT"}, {Do: fault.Again, Pool: "POOL"}}}
 }
 

@@ -67,7 +67,7 @@ type holdsAddCmd struct {
 	jsonFlag
 	Account string `arg:"" help:"Label, PROVIDER/LABEL or id."`
 	For     string `arg:"" name:"duration" help:"For how long, as 2h or 3d."`
-	Scope   string `placeholder:"SCOPE" help:"Hold it for this alone (model:opus, say); else the whole account."`
+	Scope   string `placeholder:"SCOPE" help:"Hold it only for this scope (model:opus, say), not the whole account."`
 }
 
 func (c *holdsAddCmd) Run(a *app) error {

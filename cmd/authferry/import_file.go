@@ -23,7 +23,7 @@ type importFileCmd struct {
 	Path     string `arg:"" optional:"" help:"The program's file, if it is not at its usual place."`
 	Move     bool   `xor:"how" help:"Take the logins out of the program's file."`
 	Keep     bool   `xor:"how" help:"Leave them there as well; two programs then own one login."`
-	DryRun   bool   `help:"Only show what would be taken, and what not and why."`
+	DryRun   bool   `help:"Only show what would be taken, and why the rest would not."`
 	ClientID string `name:"client-id" placeholder:"ID" help:"Client that the logins were issued to; the provider's by default."`
 }
 
@@ -32,9 +32,9 @@ func (c *importFileCmd) Help() string {
 	return `With --move every login is stored and read back before the program's file loses
 it; whatever else is in that file stays. Close the program first. With --keep the
 file stays as it is, and whichever program refreshes first logs the other out.
-Without either you are asked.
+Without either flag you are asked.
 
-Nothing is refreshed to look whether a login still works.`
+No login is refreshed to see whether it still works.`
 }
 
 func (c *importFileCmd) Run(a *app, k *kong.Context) error {

@@ -149,7 +149,7 @@ func TestProgressOfALogin(t *testing.T) {
 			written, code := m.onTerminal("", "authferry login sim --no-browser --timeout 4s --flow "+flow)
 			has(t, written, "waiting "+waiting+`, \ds left`)
 			seen := remains(written)
-			if last := strings.Join(seen[max(0, len(seen)-2):], "\n"); code != exitLogin || !strings.HasPrefix(last, "authferry: error: nobody finished the login within 4s") {
+			if last := strings.Join(seen[max(0, len(seen)-2):], "\n"); code != exitLogin || !strings.HasPrefix(last, "authferry: error: the login was not finished within 4s") {
 				t.Errorf("exit code %d, and left is %q", code, seen)
 			}
 		})

@@ -418,7 +418,7 @@ func TestServeDoctor(t *testing.T) {
 	v.signal(syscall.SIGKILL)
 	v.end()
 	wants("proxy", "warning: Claude Code is set up for authferry serve at "+address+", and none is running (authferry serve --listen "+address+")")
-	wants("leftovers", "warning: a process that was killed left ", folder.ServeSocket)
+	wants("leftovers", "warning: a killed process left ", folder.ServeSocket)
 	s.Must("", "doctor", "--fix")
 	wants("leftovers")
 

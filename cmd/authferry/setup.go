@@ -25,7 +25,7 @@ import (
 type setupCmd struct {
 	jsonFlag
 	Client   string            `arg:"" optional:"" help:"Program to set up; none: list them."`
-	Provider string            `arg:"" optional:"" help:"Provider whose accounts it is to use."`
+	Provider string            `arg:"" optional:"" help:"Provider whose accounts it uses."`
 	Account  string            `short:"a" placeholder:"ACCOUNT" help:"This account and no other: a label, PROVIDER/LABEL or id."`
 	Pool     string            `short:"p" placeholder:"POOL" help:"The accounts of this pool."`
 	Host     []string          `placeholder:"URL" help:"Host to set it up for; else those that the chosen accounts' tokens may go to."`

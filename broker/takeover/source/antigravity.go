@@ -33,7 +33,7 @@ func parseAntigravity(f *File) error {
 	for i, v := range list.elements {
 		entry := nameOf(i, v.get("email").text())
 		if wrong := notText(v, "refreshToken", "email"); wrong != "" || !v.isObject() {
-			f.skip(entry, "it is no account of that plugin")
+			f.skip(entry, "it is not an account of that plugin")
 			continue
 		}
 		l := Login{

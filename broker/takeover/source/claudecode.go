@@ -52,7 +52,7 @@ func parseClaudeCode(f *File) error {
 		return nil
 	}
 	if wrong := notText(v, "accessToken", "refreshToken"); wrong != "" || !v.isObject() {
-		f.skip(entry, "it is no entry of Claude Code")
+		f.skip(entry, "it is not an entry of Claude Code")
 		return nil
 	}
 	l := Login{

@@ -57,7 +57,7 @@ func parseCodex(f *File) error {
 		return nil
 	}
 	if wrong := notText(t, "access_token", "refresh_token"); wrong != "" || !t.isObject() {
-		f.skip("tokens", "it is no entry of Codex")
+		f.skip("tokens", "it is not an entry of Codex")
 		return nil
 	}
 	l := Login{

@@ -35,8 +35,8 @@ type item struct {
 }
 
 var (
-	errNotJSON  = errors.New("it is no JSON, or breaks off")
-	errRepeated = errors.New("a member stands in it twice, and which one counts is not clear")
+	errNotJSON  = errors.New("it is not complete JSON")
+	errRepeated = errors.New("a key occurs twice in it, so it is ambiguous")
 )
 
 // parse reads a whole JSON text. Unlike hujson alone it accepts no comments. json.Valid

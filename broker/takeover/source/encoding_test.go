@@ -57,9 +57,9 @@ func TestSecretsOfAFileHaveNoMarks(t *testing.T) {
 		{`at\n`, `rt\r\n`, "at rt"},
 		{`\ufeffat`, `\u200brt\u0000`, "at rt"},
 		{`a\ufefft`, "rt", " rt"},
-		{"at", `r\u200bt`, "its token or key has an invisible character within"},
-		{"at", "r\xfft", "its token or key has an invisible character within"},
-		{`a\u0000t`, "", "its token or key has an invisible character within"},
+		{"at", `r\u200bt`, "its token or key contains an invisible character"},
+		{"at", "r\xfft", "its token or key contains an invisible character"},
+		{`a\u0000t`, "", "its token or key contains an invisible character"},
 		{`\n`, `\ufeff`, "it is empty"},
 	} {
 		path := put(t, "auth.json", fmt.Sprintf(form, test.access, test.refresh))
@@ -91,7 +91,7 @@ func TestUnclearExpiry(t *testing.T) {
 		{`-5`, "rt", " rt 0001"},
 		{`null`, "rt", "at rt 0001"},
 		{`0`, "", "at  0001"},
-		{`"soon"`, "", "its access token has no refresh token, and when it ends can't be read"},
+		{`"soon"`, "", "it has no refresh token, and the expiry of its access token can't be read"},
 		{`"1999-12-31"`, "", "at  1999"},
 	} {
 		f, err := Parse(gemini, "there", fmt.Appendf(nil, `{"access_token":"at","refresh_token":"%s","expiry_date":%s}`, test.refresh, test.expires))

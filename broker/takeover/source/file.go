@@ -122,9 +122,9 @@ func (f *File) parse() (err error) {
 
 var (
 	errForeign  = errors.New("it is not in the format of that program")
-	errTooBig   = errors.New("it is over 1 MiB, which no file of logins is")
-	errTooMany  = fmt.Errorf("it has over %d logins, which no such file has", maxLogins)
-	errUnsteady = errors.New("it changes while it is read; close the program that it belongs to")
+	errTooBig   = errors.New("it is over 1 MiB, too big for a file of logins")
+	errTooMany  = fmt.Errorf("it has over %d logins, too many for such a file", maxLogins)
+	errUnsteady = errors.New("it keeps changing; close the program that it belongs to")
 )
 
 // read returns the whole content of one of this user's files, as it was at one moment.
@@ -204,7 +204,7 @@ func (f *File) skip(entry, reason string) {
 func notText(n *node, names ...string) string {
 	for _, name := range names {
 		if v := n.get(name); !v.absent() && v.kind() != '"' {
-			return "its " + name + " is no text"
+			return "its " + name + " is not text"
 		}
 	}
 	return ""

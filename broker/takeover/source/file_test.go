@@ -89,12 +89,12 @@ func TestFormats(t *testing.T) {
 			},
 			secrets: "a1 r1 -\n- - k1\n- r2 -\n- - k2",
 			skipped: []Skipped{
-				{"https://example.com", "it names a company's own server, which hands OpenCode a variable; there is nothing to refresh or to fail over to"},
-				{"github-copilot", "GitHub Copilot's login is for its own clients, which trade it for tokens of another kind"},
+				{"https://example.com", "it is for a company's own server and only names a variable; there is no login in it"},
+				{"github-copilot", "GitHub Copilot's login only works in its own clients, which exchange it for other tokens"},
 				{"empty", "it is empty"},
-				{"odd", "its refresh is no text"},
-				{"new", "its type is none that OpenCode knows"},
-				{"text", "it is no entry of OpenCode"},
+				{"odd", "its refresh is not text"},
+				{"new", "OpenCode has no login of this type"},
+				{"text", "it is not an entry of OpenCode"},
 			},
 			remove: []int{0, 2, 3},
 			left: `{
@@ -304,14 +304,14 @@ func TestBadFiles(t *testing.T) {
 	for name, test := range map[string]struct{ content, want string }{
 		"empty":      {"", "it is empty"},
 		"white":      {" \n", "it is empty"},
-		"truncated":  {`{"anthropic":{"type":"oauth","refresh":"` + secret, "it is no JSON, or breaks off"},
-		"trailing":   {`{"a":{"type":"api","key":"` + secret + `"}} ` + secret, "it is no JSON, or breaks off"},
-		"deep":       {deep, "it is no JSON, or breaks off"},
+		"truncated":  {`{"anthropic":{"type":"oauth","refresh":"` + secret, "it is not complete JSON"},
+		"trailing":   {`{"a":{"type":"api","key":"` + secret + `"}} ` + secret, "it is not complete JSON"},
+		"deep":       {deep, "it is not complete JSON"},
 		"list":       {`["` + secret + `"]`, "it is not in the format of that program"},
 		"string":     {`"` + secret + `"`, "it is not in the format of that program"},
-		"huge":       {`{"a":"` + strings.Repeat("x", maxFile) + `"}`, "it is over 1 MiB, which no file of logins is"},
-		"duplicates": {`{"` + secret + `":{"type":"api","key":"1"},"` + secret + `":{"type":"api","key":"2"}}`, "a member stands in it twice, and which one counts is not clear"},
-		"escaped":    {`{"a":{"type":"api","key":"` + secret + `","\u006bey":"2"}}`, "a member stands in it twice, and which one counts is not clear"},
+		"huge":       {`{"a":"` + strings.Repeat("x", maxFile) + `"}`, "it is over 1 MiB, too big for a file of logins"},
+		"duplicates": {`{"` + secret + `":{"type":"api","key":"1"},"` + secret + `":{"type":"api","key":"2"}}`, "a key occurs twice in it, so it is ambiguous"},
+		"escaped":    {`{"a":{"type":"api","key":"` + secret + `","\u006bey":"2"}}`, "a key occurs twice in it, so it is ambiguous"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := put(t, "auth.json", test.content)

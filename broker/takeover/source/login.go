@@ -54,7 +54,7 @@ func (l *Login) clean() (reason string) {
 			err = nil
 		}
 		if err != nil && s != &l.AccessToken || err != nil && l.RefreshToken.Empty() {
-			return "its token or key has an invisible character within"
+			return "its token or key contains an invisible character"
 		}
 		*s = keystore.NewSecret(text) // dropped if it is damaged and can be refreshed
 	}
@@ -62,7 +62,7 @@ func (l *Login) clean() (reason string) {
 		return "it is empty"
 	}
 	if l.unclear {
-		return "its access token has no refresh token, and when it ends can't be read"
+		return "it has no refresh token, and the expiry of its access token can't be read"
 	}
 	return ""
 }

@@ -40,7 +40,7 @@ func parseMultiAuth(f *File) error {
 	for i, v := range list.elements {
 		entry := nameOf(i, v.get(names.label).text())
 		if wrong := notText(v, names.access, names.refresh); wrong != "" || !v.isObject() {
-			f.skip(entry, "it is no account of that plugin")
+			f.skip(entry, "it is not an account of that plugin")
 			continue
 		}
 		l := Login{

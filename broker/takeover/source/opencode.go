@@ -21,7 +21,7 @@ func parseOpenCode(f *File) error {
 	for i, m := range f.root.members {
 		entry, v := m.name, m.value
 		if !v.isObject() {
-			f.skip(entry, "it is no entry of OpenCode")
+			f.skip(entry, "it is not an entry of OpenCode")
 			continue
 		}
 		l := Login{Entry: entry, Provider: strings.TrimRight(entry, "/")}
@@ -46,17 +46,17 @@ func parseOpenCode(f *File) error {
 			}
 			l.APIKey = keystore.NewSecret(v.get("key").text())
 		case "wellknown":
-			f.skip(entry, "it names a company's own server, which hands OpenCode a variable; there is nothing to refresh or to fail over to")
+			f.skip(entry, "it is for a company's own server and only names a variable; there is no login in it")
 			continue
 		default:
-			f.skip(entry, "its type is none that OpenCode knows")
+			f.skip(entry, "OpenCode has no login of this type")
 			continue
 		}
 		switch {
 		case l.Secret().Empty():
 			f.skip(entry, "it is empty")
 		case strings.HasPrefix(l.Provider, "github-copilot"):
-			f.skip(entry, "GitHub Copilot's login is for its own clients, which trade it for tokens of another kind")
+			f.skip(entry, "GitHub Copilot's login only works in its own clients, which exchange it for other tokens")
 		default:
 			f.take(l, item{f.root, i})
 		}

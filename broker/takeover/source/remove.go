@@ -16,7 +16,7 @@ import (
 var ErrChanged = errors.New("the file changed meanwhile")
 
 // ErrBusy says that the other program is refreshing, so its file was left as it is.
-var ErrBusy = errors.New("the other program is refreshing at this moment")
+var ErrBusy = errors.New("the other program is refreshing right now")
 
 // ErrTaking says that another import is working on the file, so it was left as it is.
 var ErrTaking = errors.New("another import is taking logins out of it")
