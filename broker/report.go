@@ -16,6 +16,7 @@ import (
 // ReportRequest is what a caller says about one answer of the API.
 type ReportRequest struct {
 	Lease     string              // of the token that was used
+	Account   string              // in place of a lease: the account, in its current generation
 	Status    int                 // HTTP status; 0: no answer came
 	Header    map[string][]string // of the answer; names in any case
 	Body      []byte              // only the first 64 KiB are read
@@ -56,8 +57,13 @@ type ReportResult struct {
 // The hold concerns the lease's account, whatever s says, and is recorded even if
 // s is in error; s decides what Next may be. Where s names nothing, that is the
 // pool of the lease's account.
+//
+// An account that stands in place of a lease is named, and not pinned: Next may be another's.
+// It has to be inside of s, or nothing is recorded.
+//
 // Errors are *Error: NoAccount for a lease of no account here, Usage for
-// malformed requests, and those of Token where Next can't be had.
+// malformed requests, Ambiguous and Fenced for an account, and those of Token where Next
+// can't be had.
 func (b *Broker) Report(ctx context.Context, s pool.Selection, r ReportRequest) (*ReportResult, error) {
 	id, generation, err := r.check()
 	if err != nil {
@@ -67,9 +73,21 @@ func (b *Broker) Report(ctx context.Context, s pool.Selection, r ReportRequest) 
 	if err != nil {
 		return nil, err
 	}
+	if r.Account != "" {
+		named := s
+		named.Account = r.Account
+		sel, err := b.rules().ResolveIn(idx, named)
+		if err != nil {
+			return nil, err
+		}
+		id = sel.Prefer
+	}
 	a, err := pool.Leased(idx, id)
 	if err != nil {
 		return nil, err
+	}
+	if r.Account != "" {
+		generation = a.Generation
 	}
 	now := time.Now()
 	v := ratelimit.Judge(ratelimit.Response{Status: r.Status, Header: r.Header, Body: r.Body,
@@ -156,6 +174,9 @@ func (r *ReportRequest) check() (account string, generation int, err error) {
 		return "", 0, fault.Errorf(fault.Usage, "the report's status is not an HTTP status")
 	case pool.CheckScope(r.HoldScope) != nil:
 		return "", 0, fault.Errorf(fault.Usage, "the report's hold_scope must be a short printable text")
+	}
+	if r.Account != "" {
+		return "", 0, nil
 	}
 	return ParseLease(r.Lease)
 }

@@ -41,7 +41,8 @@ type StatusView struct {
 	Strategy string             `json:"strategy"`
 	SwitchAt int                `json:"switch_at,omitempty"` // percent; 0: off
 	Pools    []PoolView         `json:"pools"`
-	Proxies  []folder.ProxyView `json:"proxies"` // that are running, the oldest first
+	Bindings []pool.BindingView `json:"bindings"` // by path and provider
+	Proxies  []folder.ProxyView `json:"proxies"`  // that are running, the oldest first
 }
 
 // List returns every account, by provider, pool and rank. It touches neither
@@ -54,13 +55,28 @@ func (b *Broker) List() ([]pool.AccountView, error) {
 	now := time.Now()
 	views := []pool.AccountView{}
 	parts := pool.ByPool(idx)
-	for _, poolName := range idx.PoolsOf("") {
-		current := b.rules().CurrentOf(parts[poolName], poolName, now).Account
-		for _, a := range parts[poolName].Members(poolName) {
-			views = append(views, pool.ViewAccount(a, current, now))
+	current := map[string]*index.Account{}
+	for _, a := range pool.Listed(idx) {
+		if _, known := current[a.Pool]; !known {
+			current[a.Pool] = b.rules().CurrentOf(parts[a.Pool], a.Pool, now).Account
 		}
+		views = append(views, pool.ViewAccount(a, current[a.Pool], now))
 	}
 	return views, nil
+}
+
+// Numbered returns the account that has that number in List, counted from 1, at this
+// moment. Errors: NoAccount.
+func (b *Broker) Numbered(n int) (pool.AccountView, error) {
+	idx, err := b.Read()
+	if err != nil {
+		return pool.AccountView{}, err
+	}
+	all := pool.Listed(idx)
+	if n < 1 || n > len(all) {
+		return pool.AccountView{}, fault.Errorf(fault.NoAccount, "there is no account number %d; the last one is %d", n, len(all)).Try(fault.Remedy{Do: fault.ListAccounts})
+	}
+	return b.rules().View(idx, all[n-1], time.Now()), nil
 }
 
 // Info returns one account. Errors: NoAccount, Ambiguous.
@@ -96,7 +112,7 @@ func (b *Broker) Status() (*StatusView, error) {
 		return nil, err
 	}
 	c := b.Config()
-	s := &StatusView{Failover: c.Failover, Strategy: c.Strategy, SwitchAt: c.SwitchAt, Pools: b.pools(idx), Proxies: folder.Proxies(b.Folder)}
+	s := &StatusView{Failover: c.Failover, Strategy: c.Strategy, SwitchAt: c.SwitchAt, Pools: b.pools(idx), Bindings: pool.ViewBindings(idx), Proxies: folder.Proxies(b.Folder)}
 	s.Keystore.Kind = string(kind)
 	return s, nil
 }

@@ -1,12 +1,10 @@
 package account
 
 import (
-	"cmp"
 	"context"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/authferry/authferry/broker/fault"
@@ -16,34 +14,13 @@ import (
 	"github.com/authferry/authferry/broker/pool"
 )
 
-// BindingView is a bound directory. Label is that of the account it is bound to; empty if
-// it is bound to a pool, or the account was removed.
-type BindingView struct {
-	Dir      string `json:"dir"`
-	Provider string `json:"provider"`
-	Account  string `json:"account,omitempty"`
-	Label    string `json:"label,omitempty"`
-	Pool     string `json:"pool,omitempty"`
-}
-
 // Bindings returns every bound directory, by path and provider.
-func Bindings(f *folder.Folder) ([]BindingView, error) {
+func Bindings(f *folder.Folder) ([]pool.BindingView, error) {
 	idx, err := f.ReadOrEmpty()
 	if err != nil {
 		return nil, err
 	}
-	all := []BindingView{}
-	for _, bd := range idx.Bindings {
-		v := BindingView{Dir: bd.Dir, Provider: bd.Provider, Account: bd.Account, Pool: bd.Pool}
-		if a := idx.Account(bd.Account); a != nil {
-			v.Label = a.Label
-		}
-		all = append(all, v)
-	}
-	slices.SortFunc(all, func(x, y BindingView) int {
-		return cmp.Or(strings.Compare(x.Dir, y.Dir), strings.Compare(x.Provider, y.Provider))
-	})
-	return all, nil
+	return pool.ViewBindings(idx), nil
 }
 
 // Bind makes dir, and what is below it, use an account or a pool for its provider. Exactly
@@ -72,7 +49,7 @@ func Bind(ctx context.Context, f *folder.Folder, dir, account, poolName string) 
 		if poolName != "" {
 			name, p, ok := idx.FindPool(poolName)
 			if !ok {
-				return fault.Errorf(fault.NoAccount, "there is no pool %s; there are: %s", fault.Quote(poolName), pool.Names(idx, "")).Try(fault.Remedy{Do: fault.ListAccounts})
+				return pool.NoPool(idx, poolName)
 			}
 			bd.Pool, bd.Provider = name, p.Provider
 		} else {

@@ -40,6 +40,9 @@ const (
 	// adds what it names: Provider, Account, Label, Pool, How, and any flag by Name and
 	// Value (without a Value, a switch). Where no command was given it is Status.
 	Again Action = "again"
+	// Instead is Again with Account, or Pool, in place of the account or the pool that it
+	// named.
+	Instead Action = "instead"
 	// Wait is Again, waiting for an account to be free where the command can.
 	Wait Action = "wait"
 	// WithVariable is Again with the environment variable Name set to Value.
@@ -105,7 +108,7 @@ const (
 // Actions are all of them, in no order.
 func Actions() []Action {
 	return []Action{
-		Again, Wait, WithVariable, WithoutVariable, Login,
+		Again, Instead, Wait, WithVariable, WithoutVariable, Login,
 		ListAccounts, ShowAccount, Status, ShowHolds, ClearHolds, Enable, Remove, RemoveHere, Rename, Move, Refresh, RefreshNow, Unbind, LeaveFolder,
 		ListProviders, ShowProvider, AddProvider, AmendProvider, StoreSecret,
 		Doctor, Fix, FixWithKey,

@@ -3,7 +3,6 @@ package pool
 import (
 	"cmp"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/authferry/authferry/broker/fault"
@@ -22,6 +21,17 @@ type Selection struct {
 	KeysOnly                bool   // the API takes API keys, not a login's token
 }
 
+// By is what a selection came from.
+type By string
+
+// What selections come from. ByDefault is one whose pool nobody named.
+const (
+	ByFlag        By = "flag"
+	ByEnvironment By = "environment"
+	ByBinding     By = "binding"
+	ByDefault     By = "pool"
+)
+
 // Selected is a Selection resolved against an index.
 type Selected struct {
 	Pool   string
@@ -35,6 +45,8 @@ type Selected struct {
 	// switchAt is the mark: the percentage of a quota window that an account may have used
 	// before a fresher one is preferred; 0: there is none.
 	switchAt int
+	By       By
+	BoundAt  string // the directory of the binding; ByBinding only
 	Origin   string // where the token will be sent; empty: the caller checks that
 	Server   string // the remote MCP server it will be sent to; likewise
 	Except   []string
@@ -100,9 +112,12 @@ func (sel Selected) takes(a *index.Account) bool { return !sel.Keys || a.Kind ==
 
 // ResolveIn is Resolve without the settings, for callers that only need to know the pool.
 func (r Rules) ResolveIn(idx *index.Index, s Selection) (Selected, error) {
-	fence, account := s.Pool, s.Account
+	fence, account, by := s.Pool, s.Account, ByFlag
 	if fence == "" {
 		fence, account = s.EnvPool, cmp.Or(account, s.EnvAccount)
+		if s.Account == "" {
+			by = ByEnvironment
+		}
 	}
 	if account != "" {
 		a, err := FindAccount(idx, account, s.Provider)
@@ -123,12 +138,12 @@ func (r Rules) ResolveIn(idx *index.Index, s Selection) (Selected, error) {
 					Try(fault.Remedy{Do: fault.Again, Account: Reference(idx, a), Pool: a.Pool})
 			}
 		}
-		return Selected{Pool: a.Pool, Prefer: a.ID, Pinned: true}, nil
+		return Selected{Pool: a.Pool, Prefer: a.ID, Pinned: true, By: by}, nil
 	}
 	if fence != "" {
 		name, pool, ok := idx.FindPool(fence)
 		if !ok {
-			return Selected{}, fault.Errorf(fault.NoAccount, "there is no pool %s; there are: %s", fault.Quote(fence), Names(idx, ""))
+			return Selected{}, NoPool(idx, fence)
 		}
 		if s.Provider != "" && pool.Provider != s.Provider {
 			return Selected{}, fault.Errorf(fault.Fenced, "provider %s is outside of pool %s, which is of provider %s", s.Provider, fault.Quote(name), pool.Provider)
@@ -143,7 +158,7 @@ func (r Rules) ResolveIn(idx *index.Index, s Selection) (Selected, error) {
 					Try(fault.Remedy{Do: fault.Again, Pool: name})
 			}
 		}
-		return Selected{Pool: name}, nil
+		return Selected{Pool: name, By: by}, nil
 	}
 	bound, err := r.Bound(idx, s, s.Provider)
 	if err != nil {
@@ -155,24 +170,25 @@ func (r Rules) ResolveIn(idx *index.Index, s Selection) (Selected, error) {
 				return Selected{}, fault.Errorf(fault.NoAccount, "pool %s, which this directory is bound to, has no account of provider %s any more", fault.Quote(bound.Pool), bound.Provider).
 					Try(fault.Remedy{Do: fault.Unbind, Path: bound.Dir})
 			}
-			return Selected{Pool: bound.Pool}, nil
+			return Selected{Pool: bound.Pool, By: ByBinding, BoundAt: bound.Dir}, nil
 		}
 		if a := idx.Account(bound.Account); a != nil {
-			return Selected{Pool: a.Pool, Prefer: a.ID, Pinned: true}, nil
+			return Selected{Pool: a.Pool, Prefer: a.ID, Pinned: true, By: ByBinding, BoundAt: bound.Dir}, nil
 		}
 		return Selected{}, fault.Errorf(fault.NoAccount, "the account that this directory is bound to was removed").Try(fault.Remedy{Do: fault.Unbind, Path: bound.Dir})
 	}
 	pools := idx.PoolsOf(s.Provider)
 	switch {
 	case len(pools) == 1:
-		return Selected{Pool: pools[0]}, nil
+		return Selected{Pool: pools[0], By: ByDefault}, nil
 	case len(pools) == 0 && s.Provider == "":
 		return Selected{}, fault.Errorf(fault.NoAccount, "there is no account yet").Try(fault.Remedy{Do: fault.Login})
 	case len(pools) == 0:
-		return Selected{}, fault.Errorf(fault.NoAccount, "there is no account of provider %s", s.Provider).Try(r.ToLogIn(s.Provider)...)
+		return Selected{}, fault.Errorf(fault.NoAccount, "there is no account of provider %s", s.Provider).
+			Try(append(Called(idx, s.Provider), r.ToLogIn(s.Provider)...)...)
 	}
 	if own, p, ok := idx.FindPool(s.Provider); s.Provider != "" && ok && p.Provider == s.Provider {
-		return Selected{Pool: own}, nil
+		return Selected{Pool: own, By: ByDefault}, nil
 	}
 	return Selected{}, fault.Errorf(fault.Ambiguous, "which pool? there are: %s", Names(idx, s.Provider)).Try(OneOf(pools)...)
 }
@@ -221,82 +237,6 @@ func (sel Selected) Narrow(a *index.Account) (Selected, error) {
 	}
 	sel.Prefer = a.ID
 	return sel, nil
-}
-
-// FindAccount finds an account by label, "provider/label" or id; if provider is not empty,
-// only there. Errors: NoAccount, Ambiguous.
-func FindAccount(idx *index.Index, name, provider string) (*index.Account, error) {
-	if index.ValidID(name) {
-		if a := idx.Account(name); a != nil && (provider == "" || a.Provider == provider) {
-			return a, nil
-		}
-		return nil, fault.Errorf(fault.NoAccount, "there is no account %s", name).Try(fault.Remedy{Do: fault.ListAccounts})
-	}
-	label := name
-	if p, l, ok := strings.Cut(name, "/"); ok {
-		if provider != "" && p != provider {
-			return nil, fault.Errorf(fault.NoAccount, "account %s is not of provider %s", fault.Quote(name), provider)
-		}
-		provider, label = p, l
-	}
-	var found []*index.Account
-	for i := range idx.Accounts {
-		if a := &idx.Accounts[i]; (provider == "" || a.Provider == provider) && index.EqualLabel(a.Label, label) {
-			found = append(found, a)
-		}
-	}
-	switch len(found) {
-	case 1:
-		return found[0], nil
-	case 0:
-		if len(idx.Accounts) == 0 {
-			return nil, fault.Errorf(fault.NoAccount, "there is no account yet").Try(fault.Remedy{Do: fault.Login})
-		}
-		return nil, fault.Errorf(fault.NoAccount, "there is no account %s; there are: %s", fault.Quote(name), labels(idx, provider))
-	}
-	var names []string
-	for _, a := range found {
-		names = append(names, fault.Quote(a.Provider+"/"+a.Label))
-	}
-	return nil, fault.Errorf(fault.Ambiguous, "account %s exists at several providers: %s", fault.Quote(name), strings.Join(names, ", "))
-}
-
-// Reference is how a command names a: its label, if FindAccount needs no more.
-func Reference(idx *index.Index, a *index.Account) string {
-	for _, name := range []string{a.Label, a.Provider + "/" + a.Label} {
-		if found, err := FindAccount(idx, name, ""); err == nil && found.ID == a.ID {
-			return name
-		}
-	}
-	return a.ID
-}
-
-func labels(idx *index.Index, provider string) string {
-	var names []string
-	for _, a := range idx.Accounts {
-		if provider == "" || a.Provider == provider {
-			names = append(names, fault.Quote(a.Label))
-		}
-	}
-	if names == nil {
-		return "none at " + provider
-	}
-	return strings.Join(names, ", ")
-}
-
-// Names lists the pools of a provider for a message; all pools where provider is empty.
-func Names(idx *index.Index, provider string) string { return Quoted(idx.PoolsOf(provider)) }
-
-// Quoted joins names for a message.
-func Quoted(names []string) string {
-	if len(names) == 0 {
-		return "none"
-	}
-	var words []string
-	for _, n := range names {
-		words = append(words, fault.Quote(n))
-	}
-	return strings.Join(words, ", ")
 }
 
 // IsPool reports whether name, as a person may type it, is that of pool.

@@ -2,6 +2,7 @@ package pool
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 	"time"
 
@@ -92,6 +93,32 @@ type UsageView struct {
 	Window   string    `json:"window"` // 5h, say
 	Used     float64   `json:"used"`   // a fraction: 1 is all of it
 	ResetsAt time.Time `json:"resets_at,omitzero"`
+}
+
+// BindingView is a bound directory. Label is that of the account it is bound to; empty if
+// it is bound to a pool, or the account was removed.
+type BindingView struct {
+	Dir      string `json:"dir"`
+	Provider string `json:"provider"`
+	Account  string `json:"account,omitempty"`
+	Label    string `json:"label,omitempty"`
+	Pool     string `json:"pool,omitempty"`
+}
+
+// ViewBindings returns every bound directory, by path and provider.
+func ViewBindings(idx *index.Index) []BindingView {
+	all := []BindingView{}
+	for _, bd := range idx.Bindings {
+		v := BindingView{Dir: bd.Dir, Provider: bd.Provider, Account: bd.Account, Pool: bd.Pool}
+		if a := idx.Account(bd.Account); a != nil {
+			v.Label = a.Label
+		}
+		all = append(all, v)
+	}
+	slices.SortFunc(all, func(x, y BindingView) int {
+		return cmp.Or(strings.Compare(x.Dir, y.Dir), strings.Compare(x.Provider, y.Provider))
+	})
+	return all
 }
 
 // ViewAccount shows a at the moment now. current is the current account of its pool, or

@@ -92,7 +92,11 @@ type renameCmd struct {
 }
 
 func (c *renameCmd) Run(a *app) error {
-	acc, err := account.Rename(a.ctx, a.broker.Folder, c.Account, c.Label)
+	which, err := a.meant(c.Account, func(account string) string { return fmt.Sprintf("Rename %s to %q?", account, c.Label) })
+	if err != nil {
+		return err
+	}
+	acc, err := account.Rename(a.ctx, a.broker.Folder, which, c.Label)
 	if err != nil {
 		return err
 	}
@@ -112,12 +116,19 @@ type removeCmd struct {
 }
 
 func (c *removeCmd) Run(a *app) error {
-	v, err := a.broker.Info(c.Account)
+	which := c.Account
+	if !c.Yes {
+		var err error
+		if which, err = a.meant(which, nil); err != nil {
+			return err
+		}
+	}
+	v, err := a.broker.Info(which)
 	if err != nil {
 		return err
 	}
 	if !c.Yes {
-		if err := a.confirm(fmt.Sprintf("Remove account %q of %s and delete its login?", v.Label, v.Provider), "yes"); err != nil {
+		if err := a.confirm("Remove "+nameIn(v)+" and delete its login?", "yes"); err != nil {
 			return err
 		}
 	}

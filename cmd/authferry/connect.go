@@ -16,11 +16,9 @@ import (
 
 // connectCmd is a remote MCP server to a client that starts its servers itself.
 type connectCmd struct {
-	Server    string `arg:"" help:"The server's address, or the provider that is its name here."`
-	Account   string `short:"a" placeholder:"ACCOUNT" help:"This account and no other: a label, PROVIDER/LABEL or id."`
-	Pool      string `short:"p" placeholder:"POOL" help:"An account of this pool."`
-	HoldScope string `placeholder:"SCOPE" help:"Also respect holds on this scope (model:opus, say)."`
-	Login     bool   `help:"Open a browser where an account needs a new login; else the client is told the command."`
+	Server string `arg:"" help:"The server's address, or the provider that is its name here."`
+	which
+	Login bool `help:"Open a browser where an account needs a new login; else the client is told the command."`
 }
 
 // Help is shown below the flags.
@@ -63,7 +61,7 @@ func (c *connectCmd) Run(a *app) error {
 
 // target works out where the server is, and whose accounts are meant.
 func (c *connectCmd) target(a *app) (s pool.Selection, address string, err error) {
-	s = selection{Account: c.Account, Pool: c.Pool, HoldScope: c.HoldScope}.resolve()
+	s = selection{which: c.which}.resolve()
 	if isAddress(c.Server) {
 		if err := oauth.CheckServer(c.Server); err != nil {
 			return s, "", &fault.Error{Code: fault.Usage, Message: "invalid address of an MCP server: " + err.Error()}

@@ -17,12 +17,10 @@ import (
 // execCmd has no argument for the command itself: parse takes what follows
 // "--" off before kong, which would make the first word of it the PROVIDER.
 type execCmd struct {
-	Providers []string      `arg:"" optional:"" name:"provider" help:"Provider whose account to use; of several each sets its own variables."`
-	Account   string        `short:"a" placeholder:"ACCOUNT" help:"This account and no other: a label, PROVIDER/LABEL or id."`
-	Pool      string        `short:"p" placeholder:"POOL" help:"An account of this pool."`
-	HoldScope string        `placeholder:"SCOPE" help:"Also respect holds on this scope (model:opus, say)."`
-	Env       []string      `sep:"none" placeholder:"NAME" help:"Variable to put the token in, whatever its name, instead of the provider's own; may be repeated."`
-	MinTTL    time.Duration `name:"min-ttl" default:"${min_ttl}" help:"Refresh first if the token is valid for less."`
+	Providers []string `arg:"" optional:"" name:"provider" help:"Provider whose account to use; of several each sets its own variables."`
+	which
+	Env    []string      `sep:"none" placeholder:"NAME" help:"Variable to put the token in, whatever its name, instead of the provider's own; may be repeated."`
+	MinTTL time.Duration `name:"min-ttl" default:"${min_ttl}" help:"Refresh first if the token is valid for less."`
 	waiting
 }
 
@@ -90,7 +88,7 @@ func (c *execCmd) tokens(a *app) (tokens []*broker.Token, err error) {
 	for waits := true; waits; {
 		tokens, waits = nil, false
 		for _, provider := range providers {
-			one := tokenCmd{selection: selection{Provider: provider, Account: c.Account, Pool: c.Pool, HoldScope: c.HoldScope}, MinTTL: c.MinTTL, waiting: c.waiting}
+			one := tokenCmd{selection: selection{provider, c.which}, MinTTL: c.MinTTL, waiting: c.waiting}
 			t, waited, err := one.obtain(a)
 			if err != nil {
 				return nil, err

@@ -77,8 +77,13 @@ authferry status --json | jq '.pools[].current'`,
 authferry list
 authferry list --json | jq -r '.accounts[].label'`,
 		"info": `
+# the account that is used here
+authferry info
 authferry info Work
 authferry info github/Work --json`,
+		"whoami": `
+authferry whoami
+authferry whoami github --json | jq -r '.accounts[0].account.label'`,
 		"import": `
 # the logins that you have already: look, then move
 authferry import opencode --dry-run
@@ -152,7 +157,9 @@ authferry use --unbind --dir ~/work`,
 		"report": `
 # report a 429, and go on with the next account's token
 authferry report --next <answer.json
-echo '{"lease":"LEASE","status":429}' | authferry report`,
+echo '{"lease":"LEASE","status":429}' | authferry report
+# without a report in JSON
+authferry report Work --status 429 --retry-after 1h`,
 		"holds": `
 authferry holds
 # leave it alone for half a day
@@ -172,7 +179,8 @@ authferry enable Personal`,
 authferry move Personal --pool private`,
 		"order": `
 # the first to be used in its pool
-authferry order Work 1`,
+authferry order Work first
+authferry order Work 2`,
 		"setup": `
 # what is installed here, and what is set up
 authferry setup

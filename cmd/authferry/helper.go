@@ -52,15 +52,11 @@ func helperArgs(program string, args []string) []string {
 
 // whose is how a helper is told whose token to hand out.
 type whose struct {
-	Account   string        `short:"a" placeholder:"ACCOUNT" help:"This account and no other: a label, PROVIDER/LABEL or id."`
-	Pool      string        `short:"p" placeholder:"POOL" help:"An account of this pool."`
-	HoldScope string        `placeholder:"SCOPE" help:"Also respect holds on this scope (model:opus, say)."`
-	MinTTL    time.Duration `name:"min-ttl" default:"5m" help:"Refresh first if the token is valid for less."`
+	which
+	MinTTL time.Duration `name:"min-ttl" default:"5m" help:"Refresh first if the token is valid for less."`
 }
 
-func (w whose) selection() selection {
-	return selection{Account: w.Account, Pool: w.Pool, HoldScope: w.HoldScope}
-}
+func (w whose) selection() selection { return selection{which: w.which} }
 
 // told reports whether flags or environment say whose token it is to be.
 func told(s selection) bool {

@@ -120,6 +120,7 @@ func writers() map[fault.Action]func(hints, fault.Remedy) string {
 	}
 	return map[fault.Action]make{
 		fault.Again:           hints.again,
+		fault.Instead:         hints.instead,
 		fault.Wait:            hints.wait,
 		fault.WithVariable:    func(h hints, r fault.Remedy) string { return h.with(r) },
 		fault.WithoutVariable: func(h hints, r fault.Remedy) string { return h.without(r) },

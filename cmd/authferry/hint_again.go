@@ -68,6 +68,7 @@ func set(all *[]named, name string, values []string) {
 
 // texts is a value as it is typed.
 func texts(v reflect.Value) (all []string) {
+	v = reflect.Indirect(v)
 	switch value := v.Interface().(type) {
 	case bool:
 		return nil
@@ -144,6 +145,14 @@ func (h hints) again(r fault.Remedy) string {
 	if own == nil {
 		return "authferry status"
 	}
+	if line := h.changed(own, r); line != "" {
+		return line
+	}
+	return "authferry status"
+}
+
+// changed is own with what r adds or changes; empty: it can't be.
+func (h hints) changed(own *typedLine, r fault.Remedy) string {
 	change := func(flag, value string) bool {
 		if !own.takes(flag) {
 			return false
@@ -189,9 +198,38 @@ func (h hints) again(r fault.Remedy) string {
 		fits = err == nil // --unbind goes with no --pool, say
 	}
 	if !fits {
-		return "authferry status"
+		return ""
 	}
 	return own.line(h)
+}
+
+// instead is the command that was given, with r's account or pool in place of what it
+// named. At a mistyped name nothing is given up, and no directory bound.
+func (h hints) instead(r fault.Remedy) string {
+	const otherwise = "authferry list"
+	own, words := h.given()
+	if own == nil || len(words) == 0 || words[0] == "remove" || words[0] == "use" && r.Pool != "" {
+		return otherwise
+	}
+	for _, all := range []*[]named{&own.flags, &own.operands} {
+		at := slices.IndexFunc(*all, func(n named) bool { return n.name == "account" || n.name == "renew" })
+		switch {
+		case at < 0:
+			continue
+		case r.Account == "":
+			*all = slices.Delete(*all, at, at+1)
+		default:
+			(*all)[at].values, r.Account = []string{r.Account}, ""
+		}
+		break
+	}
+	if r.Account != "" { // it named a pool
+		own.flags = slices.DeleteFunc(own.flags, func(n named) bool { return n.name == "pool" })
+	}
+	if line := h.changed(own, r); line != "" {
+		return noted(line, "did you mean this?")
+	}
+	return otherwise
 }
 
 // wait is the command that was given, waiting if it can.

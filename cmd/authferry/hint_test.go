@@ -27,7 +27,7 @@ var givenLines = [][]string{
 	{"login", "sim", "--label", "My $HOME", "--pool", "work", "--flow", "device", "--client-id", "id 1", "--timeout", "30s"},
 	{"add", "sim", "--renew", "it's", "--no-browser"}, {"login", "sim", "--token-stdin", "--label", "L", "--expires-in", "365d"},
 	{"helper", "api-key", "--pool", "a b"}, {"helper", "git", "get"}, {"helper", "kubernetes", "--account", "x"},
-	{"report", "--next", "--pool", "x"}, {"keystore", "status"}, {"keystore", "migrate", "file", "--json"}, {"keystore", "init", "--passphrase"},
+	{"report", "--next", "--pool", "x"}, {"report", "it's", "--status", "429", "--retry-after", "1h"}, {"whoami", "sim"}, {"info", "Worx"}, {"use", "a b"}, {"keystore", "status"}, {"keystore", "migrate", "file", "--json"}, {"keystore", "init", "--passphrase"},
 	{"import", "opencode", "/tmp x/auth.json", "--dry-run"}, {"import", "grant", "sim", "--label", "a b"},
 	{"use", "--unbind", "--dir", "/a b"}, {"setup", "git", "--account", "x y", "--host", "https://a.example"}, {"setup", "opencode", "--map", "a=b"},
 	{"provider", "add", "my", "--scope", "a b", "--scope", "c", "--issuer", "https://a.example"}, {"refresh", "--all"}, {"remove", "x", "--no-revoke"},
@@ -179,6 +179,14 @@ func TestHintsCarryOver(t *testing.T) {
 		{[]string{"token", "-a", "x", "-p", "p"}, fault.Remedy{Do: fault.Again, Account: "x", Pool: "q"}, "authferry token --account x --pool q"},
 		{[]string{"helper", "git", "get", "--account", "x"}, fault.Remedy{Do: fault.Again}, "authferry helper git get --account x"},
 		{[]string{"header", "--hold-scope", "model:opus"}, fault.Remedy{Do: fault.WithVariable, Name: "AUTHFERRY_LOCK_TIMEOUT", Value: "2m"}, "AUTHFERRY_LOCK_TIMEOUT=2m authferry header --hold-scope model:opus"},
+		{[]string{"report", "Worx", "--status", "429"}, fault.Remedy{Do: fault.Instead, Account: "Work"}, "authferry report Work --status 429 # did you mean this?"},
+		{[]string{"rename", "Worx", "Job"}, fault.Remedy{Do: fault.Instead, Account: "Work"}, "authferry rename Work Job # did you mean this?"},
+		{[]string{"login", "sim", "--renew", "Worx"}, fault.Remedy{Do: fault.Instead, Account: "Work"}, "authferry login sim --renew Work # did you mean this?"},
+		{[]string{"token", "-p", "Work"}, fault.Remedy{Do: fault.Instead, Account: "Work"}, "authferry token --account Work # did you mean this?"},
+		{[]string{"token"}, fault.Remedy{Do: fault.Instead, Account: "Work"}, "authferry token --account Work # did you mean this?"},
+		{[]string{"token", "-a", "work"}, fault.Remedy{Do: fault.Instead, Pool: "work"}, "authferry token --pool work # did you mean this?"},
+		{[]string{"remove", "Worx", "--yes"}, fault.Remedy{Do: fault.Instead, Account: "Work"}, "authferry list"},
+		{[]string{"use", "work"}, fault.Remedy{Do: fault.Instead, Pool: "work"}, "authferry list"},
 		{nil, fault.Remedy{Do: fault.Again}, "authferry status"},
 	} {
 		own, child := cutCommand(row.args)

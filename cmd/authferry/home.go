@@ -42,6 +42,10 @@ func (c *homeCmd) Run(a *app) error {
 			t.add("pool "+p.Name, strings.Join(names, ", "))
 		}
 	}
+	for _, line := range boundLines(s.Bindings) {
+		name, text, _ := strings.Cut(line, ": ")
+		t.add(name, text)
+	}
 	if count == 0 {
 		t.add("accounts", "none yet")
 		next = []string{"authferry login"}

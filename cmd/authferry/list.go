@@ -34,26 +34,46 @@ func (c *listCmd) Run(a *app) error {
 	if slices.ContainsFunc(views, func(v pool.AccountView) bool { return v.Resource != "" }) {
 		who = "IDENTITY OR SERVICE"
 	}
-	t := newTable("ACCOUNT", "PROVIDER", "POOL", "STATE", who, "ID")
-	t.spare, t.whole = []int{5, 4}, []int{3, 5}
-	for _, v := range views {
-		t.add(v.Label, v.Provider, v.Pool, stateText(v, time.Now()), cmp.Or(v.Identity, v.Service, v.Resource), v.ID)
+	t := newTable("#", "", "ACCOUNT", "PROVIDER", "POOL", "STATE", who, "ID")
+	t.spare, t.whole = []int{7, 6}, []int{0, 1, 5, 7}
+	for i, v := range views {
+		current := ""
+		if v.Current {
+			current = "* current"
+		}
+		t.add(strconv.Itoa(i+1), current, v.Label, v.Provider, v.Pool, stateText(v, time.Now()), cmp.Or(v.Identity, v.Service, v.Resource), v.ID)
 	}
 	return a.show(t)
 }
 
 type infoCmd struct {
 	jsonFlag
-	Account string `arg:"" help:"Label, PROVIDER/LABEL or id."`
+	Account string `arg:"" optional:"" help:"Label, PROVIDER/LABEL or id; without it, the account that is used here."`
 }
 
 func (c *infoCmd) Run(a *app) error {
-	v, err := a.broker.Info(c.Account)
+	v, err := c.find(a)
 	if err != nil {
 		return err
 	}
 	a.warnEnding([]pool.AccountView{v})
 	return a.showAccount(v, c.JSON)
+}
+
+func (c *infoCmd) find(a *app) (pool.AccountView, error) {
+	if c.Account == "" {
+		u, err := a.broker.Used(selection{}.resolve())
+		if err != nil {
+			return pool.AccountView{}, err
+		}
+		a.term.note("used here by %s", usedBy(u))
+		return *u.Account, nil
+	}
+	which, err := a.meant(c.Account, nil)
+	if err != nil {
+		return pool.AccountView{}, err
+	}
+	return a.broker.Info(which)
 }
 
 // showAccount prints one account in full.

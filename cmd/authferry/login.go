@@ -91,9 +91,12 @@ func (c *loginCmd) Run(a *app) error {
 	}
 	asked := c.Provider == ""
 	if asked {
-		if err := c.chooseProvider(a); err != nil {
-			return err
-		}
+		err = c.chooseProvider(a)
+	} else {
+		err = c.addLabel(a)
+	}
+	if err != nil {
+		return err
 	}
 	remote, err := c.remote(a)
 	if err != nil {

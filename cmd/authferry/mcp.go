@@ -59,6 +59,14 @@ func narrow(s *broker.StatusView, only broker.Chosen) {
 		return
 	}
 	s.Pools = slices.DeleteFunc(s.Pools, func(p broker.PoolView) bool { return p.Name != only.Pool })
+	s.Bindings = slices.DeleteFunc(s.Bindings, func(b pool.BindingView) bool {
+		if b.Account == "" {
+			return b.Pool != only.Pool
+		}
+		return !slices.ContainsFunc(s.Pools, func(p broker.PoolView) bool {
+			return slices.ContainsFunc(p.Accounts, func(v pool.AccountView) bool { return v.ID == b.Account })
+		})
+	})
 	if only.Account == "" {
 		return
 	}

@@ -3,12 +3,16 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"os"
+	"strconv"
+	"time"
 
 	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/humantime"
 )
 
 type useCmd struct {
@@ -42,7 +46,7 @@ type useDoc struct {
 }
 
 type bindingsDoc struct {
-	Bindings []account.BindingView `json:"bindings"`
+	Bindings []pool.BindingView `json:"bindings"`
 }
 
 func (c *useCmd) Run(a *app) error {
@@ -69,19 +73,25 @@ func (c *useCmd) Run(a *app) error {
 			a.term.note("%s of %s removed", counted(len(gone), "binding"), c.Dir)
 		}
 	case c.Dir == "" && c.Pool == "":
-		acc, err := account.Use(a.ctx, a.broker.Folder, c.Account)
+		which, err := a.meant(c.Account, func(account string) string { return "Use " + account + "?" })
+		if err != nil {
+			return err
+		}
+		acc, err := account.Use(a.ctx, a.broker.Folder, which)
 		if err != nil {
 			return err
 		}
 		v := a.broker.ViewOf(acc)
 		doc.Account = &v
-		a.warnEnding([]pool.AccountView{v})
 		a.term.note("account %q is now current in pool %q", v.Label, v.Pool)
-		if v.State == pool.Held || v.State == pool.NeedsLogin {
-			a.term.warn(fmt.Sprintf("account %q can't be used now: %s", v.Label, v.State))
-		}
+		a.warnUnfit(v)
 	default:
-		bd, err := account.Bind(a.ctx, a.broker.Folder, cmp.Or(c.Dir, "."), c.Account, c.Pool)
+		where := cmp.Or(c.Dir, ".")
+		which, err := a.meant(c.Account, func(account string) string { return fmt.Sprintf("Use %s in %s?", account, where) })
+		if err != nil {
+			return err
+		}
+		bd, err := account.Bind(a.ctx, a.broker.Folder, where, which, c.Pool)
 		if err != nil {
 			return err
 		}
@@ -96,11 +106,35 @@ func (c *useCmd) Run(a *app) error {
 			what = fmt.Sprintf("account %q", v.Label)
 		}
 		a.term.note("%s, and what is below it, uses %s for %s", bd.Dir, what, bd.Provider)
+		if doc.Account != nil {
+			a.warnUnfit(*doc.Account)
+		}
 	}
 	if c.JSON {
 		return a.printJSON(doc)
 	}
 	return nil
+}
+
+// warnUnfit tells of what keeps an account from being used, now or soon.
+func (a *app) warnUnfit(v pool.AccountView) {
+	a.warnEnding([]pool.AccountView{v})
+	now := time.Now()
+	name := fmt.Sprintf("account %q", v.Label)
+	switch v.State {
+	case pool.NeedsLogin:
+		a.term.warn(name+" needs a login before it can be used", v.Renew)
+	case pool.Disabled:
+		a.term.warn(name+" is disabled", fault.Remedy{Do: fault.Enable, Account: v.ID})
+	case pool.Held:
+		var longest pool.HoldView
+		for _, h := range v.Holds {
+			if h.Scope == pool.HeldForScope && h.Until.After(longest.Until) {
+				longest = h
+			}
+		}
+		a.term.warn(fmt.Sprintf("%s is held until %s (%s); it isn't used before that", name, humantime.At(longest.Until, now), longest.Reason()), fault.Remedy{Do: fault.ShowHolds})
+	}
 }
 
 // list shows every directory that is bound.
@@ -119,17 +153,32 @@ func (c *useCmd) list(a *app) error {
 	t := newTable("DIRECTORY", "PROVIDER", "USES")
 	t.whole = []int{0}
 	for _, b := range bound {
-		uses := "pool " + b.Pool
-		switch {
-		case b.Account == "":
-		case b.Label == "":
-			uses = "an account that was removed"
-		default:
-			uses = "account " + b.Label
-		}
-		t.add(b.Dir, b.Provider, uses)
+		t.add(b.Dir, b.Provider, boundTo(b))
 	}
 	return a.show(t)
+}
+
+// boundLines are the directories that are bound, a line each, the first of many.
+func boundLines(all []pool.BindingView) (lines []string) {
+	const most = 4
+	for i, b := range all {
+		if i == most {
+			return append(lines, fmt.Sprintf("bound: %d more; authferry use --list", len(all)-most))
+		}
+		lines = append(lines, fmt.Sprintf("bound: %s uses %s of %s", b.Dir, boundTo(b), b.Provider))
+	}
+	return lines
+}
+
+// boundTo says in words what a directory uses.
+func boundTo(b pool.BindingView) string {
+	switch {
+	case b.Account == "":
+		return "pool " + b.Pool
+	case b.Label == "":
+		return "an account that was removed"
+	}
+	return "account " + b.Label
 }
 
 type disableCmd struct {
@@ -169,12 +218,24 @@ func (c *moveCmd) Run(a *app) error {
 type orderCmd struct {
 	jsonFlag
 	Account string `arg:"" help:"Label, PROVIDER/LABEL or id."`
-	Rank    int    `arg:"" help:"Its place in its pool, from 1."`
+	Rank    string `arg:"" help:"Its place in its pool: first, last, or a number from 1."`
 }
 
 func (c *orderCmd) Run(a *app) error {
-	acc, err := account.Order(a.ctx, a.broker.Folder, c.Account, c.Rank)
-	return a.changed(acc, err, c.JSON, "has a new rank")
+	rank, err := strconv.Atoi(c.Rank)
+	switch {
+	case c.Rank == "first":
+		rank = 1
+	case c.Rank == "last":
+		rank = math.MaxInt
+	case err != nil || rank < 1:
+		return &fault.Error{Code: fault.Usage, Message: "the rank is first, last or a number from 1"}
+	}
+	acc, err := account.Order(a.ctx, a.broker.Folder, c.Account, rank)
+	if err != nil {
+		return err
+	}
+	return a.changed(acc, nil, c.JSON, fmt.Sprintf("has rank %d in pool %q", acc.Rank, acc.Pool))
 }
 
 // changed tells what became of an account.

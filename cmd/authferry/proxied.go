@@ -57,11 +57,11 @@ func (c *runCmd) Run(a *app) error {
 	if name := clients[programOf(a.child[0])]; len(names) == 0 && name != "" {
 		names = []string{name}
 	}
-	served, err := a.served(names, selection{Account: c.Account, Pool: c.Pool}.resolve())
+	served, err := a.served(names, selection{which: which{Account: c.Account, Pool: c.Pool}}.resolve())
 	if fault.CodeOf(err) == fault.Ambiguous && c.Account == "" && len(names) == 1 && a.present() {
 		var chosen broker.Chosen
 		if chosen, err = a.pickPool("Which pool?", names[0]); err == nil {
-			served, err = a.served(names, selection{Pool: chosen.Pool}.resolve())
+			served, err = a.served(names, selection{which: which{Pool: chosen.Pool}}.resolve())
 		}
 	}
 	if err != nil {

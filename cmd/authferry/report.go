@@ -4,19 +4,32 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"strconv"
 	"time"
 
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/rawtext"
 )
 
 type reportCmd struct {
-	selection
+	// Whose is an account with --status, else the PROVIDER of a selection.
+	Whose string `arg:"" optional:"" name:"account" help:"With --status, the account that the answer was to. With a report on stdin, the provider whose account to use next."`
+	which
 	jsonFlag
-	Next   bool          `help:"Hand out the token to go on with in the same call."`
-	MinTTL time.Duration `name:"min-ttl" default:"${min_ttl}" help:"Refresh that token first if it is valid for less."`
+	Status     *int          `placeholder:"N" help:"Report this HTTP status of the account's current token, and read no report; 0: no answer came."`
+	RetryAfter string        `placeholder:"D" help:"With --status: the answer asked to wait for so long, as 1h or 30 (seconds)."`
+	Next       bool          `help:"Hand out the token to go on with in the same call."`
+	MinTTL     time.Duration `name:"min-ttl" default:"${min_ttl}" help:"Refresh that token first if it is valid for less."`
+}
+
+// Help is shown below the flags.
+func (c *reportCmd) Help() string {
+	return `A report on stdin names the token's lease, and has the answer's headers and
+body, which say more than a status. With --status the account is named and not
+pinned: --next may hand out another's token.`
 }
 
 const (
@@ -57,15 +70,13 @@ type verdictDoc struct {
 }
 
 func (c *reportCmd) Run(a *app) error {
-	in := a.in
-	if isTerminal(in) {
-		a.term.note("reading a report from the terminal; end it with Ctrl-D")
-		in = a.input()
+	s := selection{which: c.which}
+	read := c.told
+	if c.Status == nil {
+		s.Provider = c.Whose
+		read = func() (broker.ReportRequest, error) { return c.read(a) }
 	}
-	r, err := readReport(in)
-	if err != nil && a.ctx.Err() != nil {
-		return &fault.Error{Code: fault.Cancelled, Message: "interrupted; nothing was changed"}
-	}
+	r, err := read()
 	if err != nil {
 		return err
 	}
@@ -73,7 +84,7 @@ func (c *reportCmd) Run(a *app) error {
 		return &fault.Error{Code: fault.Usage, Message: "--min-ttl can't be negative"}
 	}
 	r.Next, r.MinTTL = c.Next, c.MinTTL
-	res, err := a.broker.Report(a.ctx, c.resolve(), r)
+	res, err := a.broker.Report(a.ctx, s.resolve(), r)
 	if err != nil {
 		return err
 	}
@@ -88,6 +99,44 @@ func (c *reportCmd) Run(a *app) error {
 		d.Login = &why
 	}
 	return a.printJSON(d)
+}
+
+// told is the report that the command line makes.
+func (c *reportCmd) told() (broker.ReportRequest, error) {
+	r := broker.ReportRequest{Account: c.Whose, Status: *c.Status, HoldScope: c.HoldScope, Header: map[string][]string{}}
+	if c.Whose == "" {
+		return r, &fault.Error{Code: fault.Usage, Message: "name the account whose token got that status"}
+	}
+	if c.RetryAfter == "" {
+		return r, nil
+	}
+	seconds, err := strconv.ParseUint(c.RetryAfter, 10, 31)
+	if err != nil {
+		d, err := oauth.ParseLifetime(c.RetryAfter)
+		if err != nil {
+			return r, &fault.Error{Code: fault.Usage, Message: "invalid --retry-after: write it as 1h, 2d or 30 (seconds)"}
+		}
+		seconds = uint64((d + time.Second - 1) / time.Second) // #nosec G115 -- it is positive
+	}
+	r.Header["retry-after"] = []string{strconv.FormatUint(seconds, 10)}
+	return r, nil
+}
+
+// read is the report on stdin.
+func (c *reportCmd) read(a *app) (broker.ReportRequest, error) {
+	if c.RetryAfter != "" {
+		return broker.ReportRequest{}, &fault.Error{Code: fault.Usage, Message: "--retry-after goes with --status"}
+	}
+	in := a.in
+	if isTerminal(in) {
+		a.term.note("reading a report from the terminal; end it with Ctrl-D")
+		in = a.input()
+	}
+	r, err := readReport(in)
+	if err != nil && a.ctx.Err() != nil {
+		return r, &fault.Error{Code: fault.Cancelled, Message: "interrupted; nothing was changed"}
+	}
+	return r, err
 }
 
 // readReport reads one report. What is wrong with it is told without quoting it.

@@ -45,6 +45,7 @@ type grammar struct {
 	Status  statusCmd  `cmd:"" group:"Accounts:" help:"Show who is current, valid or held, until when and why."`
 	List    listCmd    `cmd:"" group:"Accounts:" aliases:"ls" help:"List the accounts."`
 	Info    infoCmd    `cmd:"" group:"Accounts:" aliases:"show" help:"Show one account in full."`
+	Whoami  whoamiCmd  `cmd:"" group:"Accounts:" help:"Show which account is used here, and why it is that one."`
 	Import  importCmd  `cmd:"" group:"Accounts:" help:"Take over a login that exists already."`
 	Rename  renameCmd  `cmd:"" group:"Accounts:" help:"Give an account another label."`
 	Refresh refreshCmd `cmd:"" group:"Accounts:" help:"Refresh an account's login now: does it still work?"`
@@ -92,6 +93,7 @@ var hot = map[string]func() any{
 	"status":  func() any { return new(statusCmd) },
 	"list":    func() any { return new(listCmd) },
 	"info":    func() any { return new(infoCmd) },
+	"whoami":  func() any { return new(whoamiCmd) },
 	"rotate":  func() any { return new(rotateCmd) },
 	"version": func() any { return new(versionCmd) },
 }
@@ -189,7 +191,12 @@ type jsonFlag struct {
 
 // selection is embedded by every command that picks an account.
 type selection struct {
-	Provider  string `arg:"" optional:"" help:"Provider whose account to use."`
+	Provider string `arg:"" optional:"" help:"Provider whose account to use."`
+	which
+}
+
+// which are the flags of a selection.
+type which struct {
 	Account   string `short:"a" placeholder:"ACCOUNT" help:"This account and no other: a label, PROVIDER/LABEL or id."`
 	Pool      string `short:"p" placeholder:"POOL" help:"An account of this pool."`
 	HoldScope string `placeholder:"SCOPE" help:"Also respect holds on this scope (model:opus, say)."`
@@ -242,7 +249,7 @@ func run(ctx context.Context, args []string, s streams, catch func()) (code int)
 	term.hints = newHints(args, child)
 	command, flags, quick, err := commandOf(args, s)
 	if err != nil {
-		return term.fail(usageError(err), wantJSON)
+		return term.fail(term.mistake(err), wantJSON)
 	}
 	if quick { // and ends before a collection pays, even of an index of 10,000 accounts
 		percent := debug.SetGCPercent(-1)
@@ -284,38 +291,6 @@ func run(ctx context.Context, args []string, s streams, catch func()) (code int)
 
 // reported is an error whose command has printed its own document already.
 type reported struct{ error }
-
-// usageError makes kong's complaint one of ours.
-func usageError(err error) error {
-	if _, ok := errors.AsType[*fault.Error](err); ok {
-		return err
-	}
-	e := &fault.Error{Code: fault.Usage, Message: err.Error(), Next: []fault.Remedy{{Do: help}}}
-	if pe, ok := errors.AsType[*kong.ParseError](err); ok && pe.Context != nil {
-		// What should not be there may be a key that was meant for stdin.
-		e.Message, _, _ = strings.Cut(e.Message, " but got ")
-		if n := pe.Context.Selected(); n != nil && n.Leaf() && strings.HasPrefix(e.Message, "unexpected argument") {
-			e.Message = "unexpected argument, not shown as it may be a secret"
-		}
-		if path := pe.Context.Command(); path != "" {
-			e.Next[0].Name = commandWords(pe.Context)
-		}
-	}
-	return e
-}
-
-// commandWords is the command that was recognised, without its arguments.
-func commandWords(c *kong.Context) (words string) {
-	for _, p := range c.Path {
-		if p.Command != nil && !p.Command.Hidden {
-			if words != "" {
-				words += " "
-			}
-			words += p.Command.Name
-		}
-	}
-	return words
-}
 
 // cutCommand takes off what follows the "--" of exec, run and complete.
 func cutCommand(args []string) (own, child []string) {

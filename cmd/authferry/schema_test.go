@@ -48,6 +48,7 @@ var jsonKinds = []document{
 	{"status", "Every pool, who is current and why: authferry status --json.", []any{broker.StatusView{}}},
 	{"list", "All accounts: authferry list --json.", []any{accountsDoc{}}},
 	{"account", "One account: authferry info --json, authferry refresh ACCOUNT --json.", []any{pool.AccountView{}}},
+	{"whoami", "Which account is used here, and by what: authferry whoami --json.", []any{whoamiDoc{}}},
 	{"account-change", "The account that was changed: authferry rename, enable, disable, move, order and remove with --json.", []any{accountDoc{}}},
 	{"error", "A failure: stdout of any command with --json that fails.", []any{errorDoc{}}},
 

@@ -43,7 +43,7 @@ type listeningDoc struct {
 
 func (c *serveCmd) Run(a *app) error {
 	// No directory counts: clients come from anywhere.
-	s := selection{Account: c.Account, Pool: c.Pool}.resolve()
+	s := selection{which: which{Account: c.Account, Pool: c.Pool}}.resolve()
 	s.Dir, s.DirUnknown = "", false
 	served, err := a.served(c.Providers, s)
 	if err != nil {

@@ -34,6 +34,9 @@ func (c *statusCmd) Run(a *app) error {
 		a.warnEnding(pool.Accounts)
 		p.pool(pool, now)
 	}
+	for _, line := range boundLines(s.Bindings) {
+		p.footnote(printable(line))
+	}
 	for _, proxy := range s.Proxies {
 		p.proxy(proxy, now)
 	}
@@ -124,7 +127,12 @@ func (p *page) proxy(v folder.ProxyView, now time.Time) {
 		where = " at " + printable(v.Listen)
 	}
 	text := fmt.Sprintf("%s (pid %d)%s, since %s, with accounts of %s", cmp.Or(printable(v.Program), "a proxy"), v.PID, where, humantime.At(v.Since, now), printable(strings.Join(v.Pools, ", ")))
-	for i, line := range wrap("running: "+text, p.width-2) {
+	p.footnote("running: " + text)
+}
+
+// footnote is said below the pools, and hangs where it is long.
+func (p *page) footnote(text string) {
+	for i, line := range wrap(text, p.width-2) {
 		if i > 0 {
 			line = "  " + line
 		}

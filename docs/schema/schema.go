@@ -29,6 +29,7 @@ var Commands = map[string][]string{
 	"status":  {"status"},
 	"list":    {"list"},
 	"info":    {"account"},
+	"whoami":  {"whoami"},
 	"import":  {"import", "import-plan"},
 	"rename":  {"account-change"},
 	"refresh": {"account", "refresh"},

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
+	"github.com/authferry/authferry/broker/pool"
+)
+
+// mistake makes kong's complaint about a command line one of ours.
+func (t *terminal) mistake(err error) error {
+	if _, ok := errors.AsType[*fault.Error](err); ok {
+		return err
+	}
+	e := &fault.Error{Code: fault.Usage, Message: err.Error(), Next: []fault.Remedy{{Do: help}}}
+	pe, ok := errors.AsType[*kong.ParseError](err)
+	if !ok || pe.Context == nil {
+		return e
+	}
+	if path := pe.Context.Command(); path != "" {
+		e.Next[0].Name = commandWords(pe.Context)
+	}
+	// What should not be there may be a key that was meant for stdin.
+	e.Message, _, _ = strings.Cut(e.Message, " but got ")
+	word, stray := strings.CutPrefix(e.Message, "unexpected argument ")
+	if n := pe.Context.Selected(); n != nil && n.Leaf() && stray {
+		t.strayWord(e, n, pe.Context, word)
+	}
+	return e
+}
+
+// strayWord says of a word too many how it may have been meant. It is shown only if it
+// is the name of an account or a pool.
+func (t *terminal) strayWord(e *fault.Error, n *kong.Node, c *kong.Context, word string) {
+	e.Message = "unexpected argument, not shown as it may be a secret"
+	provider := ""
+	for _, p := range c.Path {
+		if p.Positional != nil && p.Positional.Name == "provider" {
+			provider = strings.Join(texts(c.Value(p)), " ")
+		}
+	}
+	switch {
+	case provider == "":
+		return
+	case flagOf(n, "--account") == nil:
+		if flagOf(n, "--label") != nil {
+			e.Message += "; a label is given with --label"
+		}
+		return
+	}
+	dir, err := folder.DefaultDir()
+	if err != nil {
+		return
+	}
+	idx, err := broker.New(broker.Options{Dir: dir}).ReadOrEmpty()
+	if err != nil {
+		return
+	}
+	if pool.Called(idx, word) != nil {
+		e.Message = "unexpected argument " + fault.Quote(word)
+	}
+	e.Message += "; an account is named with --account, a pool with --pool"
+	next := pool.Called(idx, provider, word)
+	if next == nil {
+		if len(idx.Accounts) > 0 {
+			e.Message += "; there are: " + pool.Labels(idx, "")
+		}
+		return
+	}
+	e.Next = append(next, e.Next...)
+	if at := slices.Index(t.hints.args, word); at > 0 {
+		t.hints.args = slices.Delete(slices.Clone(t.hints.args), at, at+1)
+	}
+}
+
+// commandWords is the command that was recognised, without its arguments.
+func commandWords(c *kong.Context) (words string) {
+	for _, p := range c.Path {
+		if p.Command != nil && !p.Command.Hidden {
+			if words != "" {
+				words += " "
+			}
+			words += p.Command.Name
+		}
+	}
+	return words
+}
