@@ -83,7 +83,7 @@ authferry info Work
 authferry info github/Work --json`,
 		"whoami": `
 authferry whoami
-authferry whoami github --json | jq -r '.accounts[0].account.label'`,
+authferry whoami --json | jq '.accounts[].by'`,
 		"import": `
 # the logins that you have already: look, then move
 authferry import opencode --dry-run
