@@ -12,7 +12,6 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
-	"github.com/authferry/authferry/humantime"
 )
 
 type useCmd struct {
@@ -133,7 +132,7 @@ func (a *app) warnUnfit(v pool.AccountView) {
 				longest = h
 			}
 		}
-		a.term.warn(fmt.Sprintf("%s is held until %s (%s); it isn't used before that", name, humantime.At(longest.Until, now), longest.Reason()), fault.Remedy{Do: fault.ShowHolds})
+		a.term.warn(fmt.Sprintf("%s is held: %s; it isn't used before that", name, longest.Why(now)), fault.Remedy{Do: fault.ShowHolds})
 	}
 }
 
