@@ -3,6 +3,7 @@ package bridge
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"mime"
 	"net/http"
@@ -155,6 +156,9 @@ func (b *Bridge) answer(ctx context.Context, c *call, res *http.Response) error 
 }
 
 func (b *Bridge) broken(err error) error {
+	if errors.Is(err, io.EOF) { // which says nothing more
+		err = nil
+	}
 	return fault.Errorf(fault.ProviderUnreachable, "the connection to %s broke before the answer was complete; the request may have run", b.host()).Because(err)
 }
 
@@ -176,13 +180,7 @@ func (b *Bridge) deliver(c *call, text []byte, header http.Header) error {
 		if p.id == "" && c.asks == 1 {
 			return &serverError{p.failed}
 		}
-		b.mu.Lock()
-		_, asked := c.waiting[p.id]
-		delete(c.waiting, p.id)
-		if b.calls[p.id] == c {
-			delete(b.calls, p.id)
-		}
-		b.mu.Unlock()
+		asked := b.tick(c, p.id)
 		if asked && c.method() == initialize && p.failed == nil {
 			b.open(c, text, header)
 		}
@@ -201,6 +199,20 @@ func (b *Bridge) deliver(c *call, text []byte, header http.Header) error {
 		b.out.put(m.line())
 	}
 	return nil
+}
+
+// tick notes that a request was answered. It reports whether that is one of c: a server
+// may send an answer over its own stream.
+func (b *Bridge) tick(c *call, id string) (own bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	_, own = c.waiting[id]
+	delete(c.waiting, id)
+	if of := b.calls[id]; of != nil && (of == c || !own) {
+		delete(of.waiting, id)
+		delete(b.calls, id)
+	}
+	return own
 }
 
 // short is a server's text, fit to be shown.

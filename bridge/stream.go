@@ -51,6 +51,9 @@ func (b *Bridge) follow(ctx context.Context, c *call, res *http.Response) error 
 			if err := wait(ctx, at.pause); err != nil {
 				return err
 			}
+			if b.done(c) {
+				return nil
+			}
 			if res, err = b.get(ctx, at.last); err == nil && isStream(res) {
 				break
 			}

@@ -22,7 +22,7 @@ import (
 // TestMain makes this test binary the authferry command, under all its names, for
 // the scripts and for the rotators that they cause.
 func TestMain(m *testing.M) {
-	commands := map[string]func(){"authferry": documented, "printenv-and-exit": printenvAndExit, "person": person, "careless": careless, "ask-proxy": askProxy, "mcp-client": mcpClient}
+	commands := map[string]func(){"authferry": documented, "printenv-and-exit": printenvAndExit, "person": person, "careless": careless, "ask-proxy": askProxy, "mcp-client": mcpClient, "mcp-bridged": mcpBridged}
 	for name := range links {
 		commands[name] = main
 	}

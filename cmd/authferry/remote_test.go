@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	sdk "github.com/modelcontextprotocol/go-sdk/mcp"
+
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/brokertest/mcp"
 	"github.com/authferry/authferry/broker/brokertest/oidc"
@@ -47,6 +49,15 @@ func TestSDKServer(t *testing.T) {
 	s.Must("", "login", address, "--name", "example")
 	if status, body := call(t, s, "example", address); status != http.StatusOK || !strings.Contains(body, "simple-streamable-http-server") {
 		t.Errorf("%d %s", status, body)
+	}
+	session, said := ask(t, s.Command("mcp", "connect", "example"))
+	tools, err := session.ListTools(t.Context(), nil)
+	if err != nil || len(tools.Tools) == 0 {
+		t.Fatalf("%v, %v\n%s", tools, err, said)
+	}
+	result, err := session.CallTool(t.Context(), &sdk.CallToolParams{Name: "greet", Arguments: map[string]any{"name": "Ada"}})
+	if err != nil || result.IsError || !strings.Contains(result.Content[0].(*sdk.TextContent).Text, "Ada") {
+		t.Errorf("%v, %v\n%s", result, err, said)
 	}
 }
 
