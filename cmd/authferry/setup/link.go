@@ -117,6 +117,32 @@ func (f File) keptFor(path string, origins []string, take func(now []byte, origi
 	return f
 }
 
+// owner is whose a link is.
+type owner int
+
+const (
+	nobodys owner = iota // there is none, or there are no owners
+	mine
+	roots // and this user is not root
+	anothers
+)
+
+func ownerOf(path string) owner {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nobodys
+	}
+	switch uid, ok := atomicfile.Owner(info); {
+	case !ok:
+		return nobodys
+	case int64(uid) == int64(os.Geteuid()):
+		return mine
+	case uid == 0:
+		return roots
+	}
+	return anothers
+}
+
 func ourLink(target []byte) bool {
 	return string(target) == anotherProgram || isOurs(string(target))
 }
@@ -130,7 +156,7 @@ func onPath(m Machine, name string) string {
 	own := filepath.Dir(m.Binary)
 	folders := filepath.SplitList(m.Getenv("PATH"))
 	for _, dir := range append(folders, own) {
-		if path := filepath.Join(dir, name); filepath.IsAbs(dir) && exists(path) { // it may lead nowhere by now
+		if path := filepath.Join(dir, name); filepath.IsAbs(dir) && exists(path) && ownerOf(path) != anothers { // it may lead nowhere by now
 			return path
 		}
 	}

@@ -240,3 +240,30 @@ func TestChangedAtTheLastMoment(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A helper's link of another user's on the PATH is not taken for one's own, and is not
+// relied on.
+func TestLinkOfAnotherUser(t *testing.T) {
+	if runtime.GOOS == "windows" || os.Geteuid() != 0 {
+		t.Skip("needs root: another user's link has to be made")
+	}
+	theirs := t.TempDir()
+	m := machine(t, "PATH="+theirs)
+	link := filepath.Join(theirs, "docker-credential-authferry")
+	testenv.Must(t, os.Symlink(m.Binary, link))
+	c := client(t, "docker")
+	state(t, c, m, Outdated) // one's own, and no host is set up
+	testenv.Must(t, os.Lchown(link, 12345, 12345))
+	state(t, c, m, Absent)
+	if more := put(t, c, m, Choice{}, true); len(more) > 0 {
+		t.Errorf("undoing changed %s", more[0].Path)
+	}
+	changes := put(t, c, m, choice, false)
+	if len(changes) != 2 || changes[1].Path == link {
+		t.Fatalf("%d changes; the link is %s", len(changes), changes[len(changes)-1].Path)
+	}
+	if own := filepath.Dir(m.Binary); filepath.Dir(changes[1].Path) != own {
+		t.Errorf("the link is %s, want one in %s", changes[1].Path, own)
+	}
+	state(t, c, m, Current)
+}

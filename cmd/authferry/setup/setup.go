@@ -132,7 +132,11 @@ func (c Client) State(m Machine) (State, error) {
 	state, missing := Absent, false
 	for _, f := range files {
 		now, err := read(f.Path, f.Link)
-		if _, other := errors.AsType[*Refusal](err); other && f.Link != "" {
+		whose := nobodys
+		if f.Link != "" {
+			whose = ownerOf(f.Path)
+		}
+		if _, other := errors.AsType[*Refusal](err); f.Link != "" && (other || whose == anothers) {
 			missing = missing || !f.Optional // somebody else's program has the name
 			continue
 		}
@@ -145,6 +149,8 @@ func (c Client) State(m Machine) (State, error) {
 			return state, fmt.Errorf("%s: %w", f.Path, err)
 		case same(now, without):
 			missing = missing || !f.Optional
+			continue
+		case whose == roots: // for all users, whether or not this one is set up
 			continue
 		case !f.Current(now):
 			return Outdated, nil
