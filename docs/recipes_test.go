@@ -19,16 +19,28 @@ import (
 // recipe is the snippet of a language in a section of recipes.md.
 func recipe(t *testing.T, section, language string) string {
 	t.Helper()
-	text, err := os.ReadFile("recipes.md")
+	return snippets(t, "recipes.md", section, language)[0]
+}
+
+// snippets are those of a language in a section of a document.
+func snippets(t *testing.T, file, section, language string) (all []string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
 	testenv.Must(t, err)
 	_, body, _ := strings.Cut(string(text), "\n## "+section+"\n")
 	body, _, _ = strings.Cut(body, "\n## ")
-	_, snippet, found := strings.Cut(body, "\n```"+language+"\n")
-	snippet, _, ended := strings.Cut(snippet, "\n```\n")
-	if !found || !ended {
-		t.Fatalf("recipes.md has no %s in %q", language, section)
+	for {
+		_, snippet, found := strings.Cut(body, "\n```"+language+"\n")
+		snippet, rest, ended := strings.Cut(snippet, "\n```\n")
+		if !found || !ended {
+			break
+		}
+		all, body = append(all, snippet+"\n"), "\n"+rest
 	}
-	return snippet + "\n"
+	if all == nil {
+		t.Fatalf("%s has no %s in %q", file, language, section)
+	}
+	return all
 }
 
 // acme is a person with an account at acme in a pool, and its token.

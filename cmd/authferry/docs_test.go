@@ -144,6 +144,24 @@ func TestDocumentedErrorCodes(t *testing.T) {
 	}
 }
 
+// The table of exit codes is the program's.
+func TestDocumentedExitCodes(t *testing.T) {
+	text, err := os.ReadFile("../../docs/scripting.md")
+	testenv.Must(t, err)
+	var table strings.Builder
+	table.WriteString("| exit code | means |\n| --- | --- |\n")
+	for _, s := range sections() {
+		if s.title == "EXIT STATUS" {
+			for _, row := range s.rows {
+				table.WriteString("| " + row[0] + " | " + row[1] + " |\n")
+			}
+		}
+	}
+	if !strings.Contains(string(text), table.String()+"\n") {
+		t.Errorf("docs/scripting.md needs this table:\n%s", table.String())
+	}
+}
+
 // A link to another document leads there.
 func TestDocumentedLinks(t *testing.T) {
 	for _, file := range documents(t) {

@@ -146,7 +146,9 @@ authferry serve acme --pool work --listen 127.0.0.1:9000
 OPENAI_API_KEY=$(authferry helper proxy-key) ./agent.sh`,
 		"exec": `
 authferry exec github -- gh api user
-authferry exec --pool work --env API_TOKEN -- ./deploy.sh`,
+authferry exec --pool work --env API_TOKEN -- ./deploy.sh
+# of two providers, and until an account is free
+authferry exec --wait acme github -- ./release.sh`,
 		"use": `
 # make it current in its pool
 authferry use Personal
