@@ -1,5 +1,4 @@
-// Package atomicfile replaces a file whole or not at all, on systems that differ
-// in what that takes.
+// Package atomicfile replaces files as a whole or not at all, on all systems.
 package atomicfile
 
 import (
@@ -13,20 +12,19 @@ import (
 	"time"
 )
 
-// What is being written stands in a file beside the other one, called
-// Prefix + something + Suffix, which a process that is killed leaves there: Sweep.
+// A file that is being written has another name beside its target, Prefix + something +
+// Suffix. A killed process leaves it there; Sweep removes it.
 const (
 	Prefix = ".authferry-"
 	Suffix = ".tmp"
 )
 
-// Write puts data in the place of the file at path, or makes it, with this mode
-// (where Windows has no modes: for whom the folder is). Its folder must exist. A
-// symbolic link at path is replaced, not followed. still, unless nil, is asked last,
-// and its error ends it with nothing changed.
+// Write replaces the file at path by data, or makes it, with this mode (on Windows, which
+// has no modes, the folder decides who can read it). The folder must exist. A symbolic link
+// at path is replaced, not followed. still, unless nil, is called last; if it returns an
+// error, nothing is changed.
 //
-// The data is on disk when Write returns; that the name leads to it, after
-// SyncFolder.
+// The data is on disk when Write returns; the name is after SyncFolder.
 func Write(path string, data []byte, mode fs.FileMode, still func() error) error {
 	f, err := os.CreateTemp(filepath.Dir(path), Prefix+"*"+Suffix) // 0600
 	if err != nil {
@@ -49,8 +47,8 @@ func Write(path string, data []byte, mode fs.FileMode, still func() error) error
 	return nil
 }
 
-// Sweep deletes what writers left in dir that were killed at least age ago. A
-// failure is left to the next time.
+// Sweep deletes the files that killed writers left in dir at least age ago. What can't be
+// deleted stays for the next time.
 func Sweep(dir string, age time.Duration) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -66,8 +64,8 @@ func Sweep(dir string, age time.Duration) {
 	}
 }
 
-// SyncFolder makes the renames and deletions in dir durable. Windows has no call
-// for that and journals them by itself; some file systems have none either.
+// SyncFolder makes the renames and deletions in dir durable. Windows has no call for that,
+// because it journals them; some file systems have none either.
 func SyncFolder(dir string) error {
 	if runtime.GOOS == "windows" {
 		return nil
@@ -83,17 +81,17 @@ func SyncFolder(dir string) error {
 	return nil
 }
 
-// InUse reports that Windows refused because another process has the file open at
-// this moment: Go opens files without FILE_SHARE_DELETE, so a reader gets in the
-// way of a rename, and the rename in the way of a reader.
+// InUse reports whether Windows refused because another process has the file open now: Go
+// opens files without FILE_SHARE_DELETE, so a reader blocks a rename, and a rename blocks a
+// reader.
 func InUse(err error) bool {
 	const accessDenied, sharingViolation, lockViolation = syscall.Errno(5), syscall.Errno(32), syscall.Errno(33)
 	return runtime.GOOS == "windows" && !errors.Is(err, fs.ErrNotExist) &&
 		(errors.Is(err, accessDenied) || errors.Is(err, sharingViolation) || errors.Is(err, lockViolation))
 }
 
-// Patiently does op again while its error is one to wait out, ten times within
-// half a second, and returns its last error.
+// Patiently retries op while its error is one that passes, ten times within half a second,
+// and returns the last error.
 func Patiently(op func() error, again func(error) bool) error {
 	for pause := time.Millisecond; ; pause *= 2 {
 		err := op()

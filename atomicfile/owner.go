@@ -8,8 +8,8 @@ import (
 	"path/filepath"
 )
 
-// OwnerError says that a file or folder, or the folder that it would be made in, is
-// another user's: what is written there may be led elsewhere, or lock that user out.
+// OwnerError says that a file or folder, or the folder that it would be made in, belongs to
+// another user: what is written there could be led elsewhere, or lock that user out.
 type OwnerError struct {
 	Path string
 	UID  uint32
@@ -17,9 +17,9 @@ type OwnerError struct {
 
 func (e *OwnerError) Error() string { return fmt.Sprintf("%s belongs to user %d", e.Path, e.UID) }
 
-// Mine returns an *OwnerError where the file or folder at path is neither this user's
-// nor root's. Of one that is not there, the nearest folder that is counts. Where there
-// are no owners (Windows) it always returns nil.
+// Mine returns an *OwnerError if the file or folder at path belongs neither to this user
+// nor to root. If path doesn't exist, its nearest existing parent counts. On Windows, where
+// files have no such owners, it always returns nil.
 func Mine(path string) error {
 	for {
 		info, err := os.Stat(path)

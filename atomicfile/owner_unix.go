@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// Owner returns whose a file is; ok is false where that is not known.
+// Owner returns the owner of a file; ok is false if it is unknown.
 func Owner(info os.FileInfo) (uid uint32, ok bool) {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
@@ -16,12 +16,12 @@ func Owner(info os.FileInfo) (uid uint32, ok bool) {
 	return st.Uid, true
 }
 
-// trusted: root can do what it likes anyway, and owns /tmp and many a volume.
+// trusted: root can do everything anyway, and owns /tmp and many volumes.
 func trusted(uid uint32) bool {
 	return uid == 0 || uid == uint32(os.Geteuid()) // #nosec G115 -- never negative on Unix
 }
 
-// Group returns whose group's a file is.
+// Group returns the group of a file.
 func Group(info os.FileInfo) (gid uint32, ok bool) {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {

@@ -9,12 +9,12 @@ import (
 	"os"
 )
 
-// ErrUnfit is what the error of Read matches where it would not read.
+// ErrUnfit is matched by Read's error if the file must not be read.
 var ErrUnfit = errors.New("it is not a regular file")
 
-// Read returns what the regular file at path holds, at most limit bytes. A symbolic
-// link is followed. Of a pipe, a device or anything longer nothing is read, and
-// nothing is waited for: ErrUnfit.
+// Read returns the contents of the regular file at path, at most limit bytes. It follows
+// symbolic links. A pipe, a device or a longer file is neither read nor waited for:
+// ErrUnfit.
 func Read(path string, limit int64) ([]byte, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|gently, 0)
 	if err != nil {

@@ -4,5 +4,5 @@ package atomicfile
 
 import "syscall"
 
-// gently opens a pipe without its writer, and no terminal as one's own.
+// gently: don't wait for a pipe's writer, and don't make a terminal this process's own.
 const gently = syscall.O_NONBLOCK | syscall.O_NOCTTY

@@ -1,3 +1,3 @@
 package atomicfile
 
-const gently = 0 // a folder holds no pipe there
+const gently = 0 // on Windows no folder contains pipes

@@ -5,17 +5,17 @@ import (
 	"github.com/authferry/authferry/broker/pool"
 )
 
-// Options says where a Broker lives and how long its caller is ready to wait.
+// Options says where a folder is and how long its caller waits; see folder.Options.
 type Options = folder.Options
 
-// Broker hands out tokens of the accounts in one folder. It holds nothing but
-// its options and is cheap to make; any number of processes may have one for
-// the same folder.
+// Broker hands out tokens of the accounts in one folder. It has only its options and is
+// cheap to make. Any number of processes may use the same folder; a Broker itself is for
+// one goroutine (for more, see Keeper).
 type Broker struct {
 	*folder.Folder
 }
 
-// New makes a Broker. It touches neither disk nor keystore.
+// New makes a Broker. It accesses neither disk nor keystore.
 func New(opt Options) *Broker { return &Broker{Folder: folder.New(opt)} }
 
 // rules are those of its folder.

@@ -8,16 +8,16 @@ import (
 	"github.com/authferry/authferry/broker/pool"
 )
 
-// Chosen is what a Selection comes to before anybody asks for a token. The zero
-// value is every account.
+// Chosen is what a Selection means, before any token is asked for. The zero value means
+// every account.
 type Chosen struct {
 	Provider string
 	Pool     string
-	Account  string // its id, where one is named
+	Account  string // its id, if one is named
 }
 
-// Chosen works the selection out, without a look at who is free. One that names
-// nothing leaves everything open. Errors: NoAccount, Ambiguous, Fenced.
+// Chosen resolves the selection, without looking at which accounts are free. A selection
+// that names nothing leaves everything open. Errors: NoAccount, Ambiguous, Fenced.
 func (b *Broker) Chosen(s pool.Selection) (Chosen, error) {
 	if s.Account == "" && s.Pool == "" && s.Provider == "" && s.EnvAccount == "" && s.EnvPool == "" {
 		return Chosen{}, nil
@@ -37,8 +37,8 @@ func (b *Broker) Chosen(s pool.Selection) (Chosen, error) {
 	return c, nil
 }
 
-// Origins returns where tokens of what was chosen may go, as their records in
-// the keystore say, sorted. It touches no network.
+// Origins returns the origins to which tokens of the chosen accounts may be sent, sorted,
+// as their records in the keystore say. It doesn't access the network.
 func (b *Broker) Origins(ctx context.Context, c Chosen) ([]string, error) {
 	idx, err := b.ReadOrEmpty()
 	if err != nil {

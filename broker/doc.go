@@ -1,89 +1,92 @@
-// Package broker decides who gets which token now. It owns every rule; the
-// packages below it know one thing each: fault how to fail, index the metadata,
-// pool who is chosen, place which directory is bound, rotation how a token is renewed,
-// account how a login comes and goes, takeover where other programs keep theirs, doctor
-// what is wrong, oauth the wire, ratelimit a provider's signals, keystore the secrets at
-// rest.
+// Package broker decides who gets which token now. It combines the packages below it, each
+// of which owns one subject:
+//
+//   - fault: how things fail
+//   - index: the metadata, one JSON file
+//   - record: what the keystore has of an account
+//   - folder: one folder of accounts, and the one writer of logins
+//   - place: which directory is bound
+//   - pool: which account is chosen
+//   - rotation: how a token is refreshed
+//   - account: how a login comes and goes
+//   - takeover: logins that other programs keep
+//   - doctor: what is wrong, and how to fix it
+//   - oauth: the wire; ratelimit: a provider's answers; keystore: secrets at rest
 //
 // Its Go API may change in any release, and so may that of every other package of this
 // module. What stays stable is the program's command line, its JSON and its exit codes.
 //
 // # What always holds
 //
-//  1. A secret is only in the keystore, in the memory of the process that needs
-//     it, and on the stdout that was asked for it or in the environment of the
-//     one command that exec starts.
-//  2. One refresh token is sent once, and again only as a recorded recovery:
-//     across goroutines, processes, terminals and crashes.
+//  1. A secret is only in the keystore, in the memory of the process that needs it, and
+//     on the stdout that was asked for it or in the environment of the one command that
+//     exec starts.
+//  2. One refresh token is sent once, and again only as a recorded recovery: across
+//     goroutines, processes, terminals and crashes.
 //  3. A rotated grant is durable before anyone sees its access token.
-//  4. The caller's death costs nothing, whether its process, its process group,
-//     its terminal or its session dies.
+//  4. The caller may die at any time (its process, its process group, its terminal, its
+//     session) without losing anything.
 //  5. Readers never wait for the network while a valid token exists.
-//  6. The index is a directory, not the truth. Endpoints, client id, origins and
-//     header templates stand inside the keystore's records; what stands there is
-//     used and nothing else.
-//  7. An account needs a login only when the provider refused for good the very
-//     refresh token that is still the stored one. Without one: when its access
-//     token is over, or the API refused a long-lived one again after its hold.
-//  8. There is no silent downgrade: a folder has one keystore, recorded in its
+//  6. The index is a directory, not the truth. Endpoints, client id, origins and header
+//     templates are in the keystore's records, and only those are used.
+//  7. An account needs a login only when the provider refused for good the refresh token
+//     that is still the stored one. If it has none: when its access token has expired, or
+//     the API refused a long-lived one again after its hold.
+//  8. Nothing ever falls back to a less safe keystore: a folder has one, recorded in its
 //     index, for accounts and client secrets alike.
-//  9. A folder of another user (atomicfile.Mine) is read and nothing else: no lock, no
-//     file and no folder is made there, and nothing of it is sent. Root's is
-//     nobody else's.
+//  9. A folder of another user (atomicfile.Mine) is only read: no lock, file or folder is
+//     made in it, and nothing from it is sent. A folder of root's counts as one's own.
 //
 // # The hot path
 //
-// token.go: index read, choice, one keystore read, checks, out. No lock, no
-// write, no network. A record that does not fit what the index says makes it
-// read the index once more, and then rotate.
+// token.go reads the index, chooses, reads one item of the keystore, checks it and is done:
+// no lock, no write, no network. If a record doesn't match the index, the index is read once
+// more, and then the grant is rotated.
 //
-// A token whose end is near but not too near is handed out while a rotation
-// starts behind (record.Access.Judge has the margin); below --min-ttl the caller waits. A
-// token that still lives is never withheld because of a lock, a refresh, a limit
-// or an outage.
+// A token that is near its end is handed out while a rotation starts in the background
+// (record.Access.Judge has the margin). If it is valid for less than --min-ttl, the caller
+// waits. A valid token is never withheld because of a lock, a refresh, a limit or an outage.
 //
-// keeper.go is for a program that stays: it has the index in memory for as long as the
-// file is the same one, and each account's token for as long as the index names its
-// generation. What it keeps spares reading; it decides nothing. The keystore is not
-// asked again then, so a keychain that is locked meanwhile stops nothing that runs: an
-// account whose token is in memory stands in for one whose token isn't.
+// keeper.go is for a program that keeps running. It caches the index while the file is
+// unchanged, and each account's token while the index names its generation. The cache saves
+// reads and decides nothing. It doesn't need the keystore, so a keychain that is locked
+// meanwhile doesn't stop a running program: an account with a cached token serves in place
+// of one without.
 //
-// A caller that names the origin to which it will send the token (origin.go) gets
-// one whose record has that origin in it, or none, and nothing is refreshed for
-// any other. Where it names no account, the records say whose tokens may go there, and
-// the index and the providers' data can't add to that.
+// A caller may name the origin to which it will send the token (origin.go). It gets a token
+// whose record has that origin, or none, and nothing is refreshed for any other. If it names
+// no account, the records decide whose tokens may be sent there; the index and the
+// providers' data can't add to that.
 //
-// One account's trouble doesn't stop its pool (handout.go). An account whose token
-// can't be had now is passed over for the next one of the pool; pool.Choose has the rule.
-// Whether that one may be refreshed for it depends on whose the trouble is
-// (pool.OwnTrouble): what others may share, an outage say, starts no second refresh. Who is
-// current stays. A token that the API refused is noted in the index by its generation,
-// and no longer handed out while another account is free. Where a provider's API takes
-// API keys alone, its logins are left to those who name one, while the pool has a key.
+// The trouble of one account doesn't stop its pool (handout.go). An account whose token
+// can't be had now is passed over for the next one of the pool, by the rules of pool.Choose.
+// Whether that one may be refreshed for it depends on the trouble: what others may share,
+// such as an outage, starts no second refresh. The current account stays current. A token
+// that the API refused is recorded in the index by its generation, and not handed out while
+// another account is free. If a provider's API takes API keys only and the pool has one, its
+// logins are used only when they are named.
 //
-// The selection is worked out again after every wait, for a lock, a refresh, a keystore
-// or a free account: pool, pin, fence and holds count as they are then.
+// After every wait (for a lock, a refresh, a keystore or a free account) the selection is
+// resolved again: pool, pin, fence and holds count as they are then.
 //
 // # Locks
 //
-// lock/order.go has the order in which they are taken. No lock alone is believed: the
-// rotation lock is confirmed before the first byte leaves, within the
-// change that writes the intent, and an intent of a process that lives counts as the
-// lock, for whoever takes it (folder: LockAccount). An index is replaced only while its
-// lock's file is the locked one.
+// lock/order.go has the order in which locks are taken. Holding a lock is not enough: the
+// rotation lock is confirmed before the first byte is sent, within the change of the index
+// that writes the intent. For other processes the intent of a living process counts as the
+// lock (folder.LockAccount). The index is replaced only while the file of its lock is the
+// locked one.
 //
-//   - The rotation lock (<id>.lock) is held by the rotator, and by remove and
-//     keystore migrate. It alone makes rule 2 true.
-//   - The setup lock is taken alone, by who changes other programs' configuration.
+//   - The rotation lock (<id>.lock) is held by the rotator, by remove and by keystore
+//     migrate. Rule 2 depends on it alone.
+//   - The setup lock is taken alone, while other programs' configuration is changed.
 //
-// The manifest's, the settings' and the probe's lock stand with folder, the gate with
-// rotation.
+// The locks of manifest, settings and probe are described in folder, the gate in rotation.
 //
 // # What a crash leaves
 //
-// The K numbers name the points at which tests kill a process. K1 to K16 are the
-// rotator's, and stand with rotation; those of a login and a removal stand
-// with account; these are the rest of the commands'.
+// The K numbers name the points at which tests kill a process. K1 to K16 are the rotator's
+// and are described in rotation; those of a login and a removal in account. The others:
 //
 //	K17 while printing              nothing
 //	K20 in rename or migrate        rename: as K6; migrate: before the commit the old
@@ -91,49 +94,44 @@
 //	                                be left over, and the manifest beside them lists
 //	                                them; doctor removes them
 //
-// # Holds, and who is next
+// # Holds, and which account is next
 //
-// An answer of the API, reported (report.go), is judged by ratelimit. A limit
-// becomes a hold: "not this account, for this scope, until then", with where
-// that was said. Its rules (pool: holds.go, probe.go):
+// An answer of the API that is reported (report.go) is judged by ratelimit. A limit becomes
+// a hold: "not this account, for this scope, until then", with its source. The rules (pool:
+// holds.go, probe.go):
 //
-//   - One hold for each scope. What the provider stated is never shortened, by
-//     nothing but a person; a guess is made once while any hold runs, doubled
-//     when it comes again, and dropped by a success.
-//   - A hold is over when its time is: nothing has to remove it. One that is
-//     over stays for an hour only where it was a guess that makes the next one
-//     longer.
-//   - The hold, the usage and the move of the pool to its next account are one
-//     change of the index. The pool moves only if the reported account was the
-//     one in use, so the second report of a lease finds it moved; and the folder is
-//     not synced, because losing it costs a refused request.
-//   - A login that ended at the provider moves the pool as well: the rotator does
-//     that as it marks it. What the pool would use now is what all call current.
-//   - With a mark (switch_at; pool: mark.go) the same change moves the pool when what is
-//     used of a quota window reaches it, if another free account is under it. That is a
-//     preference and no hold: where none is, nothing changes.
-//   - A pool with nothing free under a stated hold of over an hour lets one
-//     caller through every 15 minutes. The claim is written before the token
-//     is read.
-//   - Whose hold it is follows from the lease; where to go on from the
-//     caller's selection, whose fence and pin count as in Token.
+//   - There is one hold for each scope. A time that the provider stated is never shortened,
+//     except by a person. A guess is made once while any hold is running, doubled when it
+//     comes again, and ended by a success.
+//   - A hold is over when its time comes; nothing has to remove it. It is kept for another
+//     hour only if it was a guess, which makes the next guess longer.
+//   - The hold, the usage and the move of the pool to its next account are one change of
+//     the index. The pool moves only if the reported account was in use, so a second report
+//     of the same lease moves nothing. The folder is not synced after it: if the change is
+//     lost, that costs one refused request.
+//   - A login that ended at the provider moves the pool too: the rotator does it when it
+//     records the end. The current account is always the one that the pool would use now.
+//   - If nothing in a pool is free because of a stated hold of over an hour, one caller is
+//     let through every 15 minutes. This is recorded before the token is read.
+//   - The lease says which account is held. The caller's selection, with its fence and pin
+//     as in Token, says which account may be next.
 //
 // # Time
 //
-// A token ends at the moment its answer came in plus expires_in, in this
-// machine's time. On Linux its age is measured by the clock that counts from
-// boot, so that setting the wall clock changes nothing; elsewhere a token
-// obtained in the future is refreshed before it is trusted.
+// A token ends at the moment its answer came in plus expires_in, in this machine's time. On
+// Linux its age is measured by the clock that counts from boot, so setting the wall clock
+// changes nothing. Elsewhere a token that seems to have been obtained in the future is
+// refreshed before it is trusted.
 //
-// # Where this differs from a single record
+// # Why there are several records
 //
-// The checksum of a record stands in the keystore's framing, not in the record:
-// a store has to notice a torn write of any value, and one place is enough.
-// The header templates and origins stand in the grant as well as in access, so
-// that a lost access record costs a refresh and nothing else. Client secrets
-// have items of their own, named by endpoint and client, and go nowhere else; one
-// is deleted with its last provider, once no stored grant needs it.
+// The checksum of a record is in the keystore's framing and not in the record: the keystore
+// has to notice a torn write of any value, and one place for that is enough. Header
+// templates and origins are in the grant as well as in the access record, so that a lost
+// access record costs only a refresh. Client secrets have items of their own, named by
+// endpoint and client, and are sent nowhere else. One is deleted with its last provider,
+// once no stored grant needs it.
 //
-// A manifest is overwritten in place, so it can be lost. Then the index says which
-// accounts there are, and the providers and grants which client secrets.
+// A manifest is overwritten in place, so it can be lost. Then the index says which accounts
+// exist, and the providers and grants say which client secrets.
 package broker

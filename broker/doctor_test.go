@@ -145,7 +145,7 @@ func TestDoctorFindings(t *testing.T) {
 	theirs := filepath.Join(t.TempDir(), "auth.json")
 	testenv.Must(t, os.WriteFile(theirs, []byte(`{"sim":{"type":"oauth","access":"theirs","refresh":"newer","expires":1}}`), 0o600))
 	for says, change := range map[string]func(*index.Account){
-		"its login was kept":        func(a *index.Account) { a.Removing = true },
+		"its login was kept":              func(a *index.Account) { a.Removing = true },
 		"no longer accepts its login":     func(a *index.Account) { a.Dead = a.Fingerprint },
 		"its last refresh failed: broken": func(a *index.Account) { a.Failure = &index.Failure{Message: "broken"} },
 		"its outcome is unknown": func(a *index.Account) {
@@ -153,7 +153,7 @@ func TestDoctorFindings(t *testing.T) {
 		},
 		"its login ends at":            func(a *index.Account) { a.RefreshExpiresAt = time.Now().Add(time.Hour) },
 		"auth.json has this login too": func(a *index.Account) { a.Shared = theirs },
-		"was last used in the future":       func(a *index.Account) { a.RefreshedAt = time.Now().Add(time.Hour) },
+		"was last used in the future":  func(a *index.Account) { a.RefreshedAt = time.Now().Add(time.Hour) },
 	} {
 		var before index.Account
 		edit := func(f func(*index.Account)) {

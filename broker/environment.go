@@ -5,9 +5,9 @@ import (
 	"github.com/authferry/authferry/broker/index"
 )
 
-// ExecEnv returns the names of the variables in which programs of the
-// account's provider expect its token. Errors: Usage where none is known, or the
-// user's own providers can't be read.
+// ExecEnv returns the names of the variables in which programs of the account's provider
+// expect its token. Errors: Usage if none is known, or if the user's own providers can't be
+// read.
 func (b *Broker) ExecEnv(a *index.Account) ([]string, error) {
 	ps, err := b.Providers()
 	if err != nil {

@@ -13,13 +13,13 @@ import (
 	"github.com/authferry/authferry/broker/rotation"
 )
 
-// wanted works a caller's selection out against an index, and which generation of
-// sel.prefer the API refused (0: none). It is asked again after every wait.
+// wanted resolves a caller's selection against an index, and returns which generation of
+// sel.Prefer the API refused (0: none). It is called again after every wait.
 type wanted func(idx *index.Index) (sel pool.Selected, rejected int, err error)
 
-// wanted is what req asks for. A pool that nobody named, because it follows from a lease
-// or is the only one, stays what it is at the first look: an account that leaves it
-// meanwhile does not take the caller along.
+// wanted is what req asks for. If no pool is named, because it follows from a lease or is
+// the only one, it stays the pool of the first look: an account that leaves it meanwhile
+// doesn't change the pool.
 func (b *Broker) wanted(ctx context.Context, req TokenRequest) wanted {
 	poolName := ""
 	return func(idx *index.Index) (sel pool.Selected, rejected int, err error) {
@@ -56,8 +56,8 @@ func (b *Broker) wanted(ctx context.Context, req TokenRequest) wanted {
 	}
 }
 
-// keepPool is the selection of a caller that was in pool before it waited, and would
-// come to sel or err now.
+// keepPool is the selection of a caller that was in pool before it waited; without it, the
+// selection would now be sel or err.
 func (b *Broker) keepPool(idx *index.Index, s pool.Selection, poolName string, sel pool.Selected, rejected int, err error) (pool.Selected, int, error) {
 	if err == nil && sel.Pool == poolName {
 		return sel, rejected, nil
@@ -76,8 +76,8 @@ func (b *Broker) keepPool(idx *index.Index, s pool.Selection, poolName string, s
 	return pool.Selected{}, 0, err
 }
 
-// handOut is Token for what want selects. Of the accounts that choose gives, one
-// after the other, it takes the first whose token can be had.
+// handOut is Token for the selection of want. It tries the accounts that pool.Choose gives,
+// one after the other, and takes the first whose token can be had.
 func (b *Broker) handOut(ctx context.Context, want wanted, minTTL time.Duration) (*Token, error) {
 	idx, err := b.Read()
 	if err != nil {
@@ -113,7 +113,7 @@ func (b *Broker) handOut(ctx context.Context, want wanted, minTTL time.Duration)
 		}
 		a, asked := c.Account, time.Now()
 		if !sel.Pinned && !c.Last && passed.Of(a.ID) == nil && b.stuck(a, asked) {
-			// Another one that can serve is not kept waiting for it.
+			// If another account can serve, the caller doesn't wait for this one.
 			other := append(slices.Clone(passed), pool.Passing{ID: a.ID, Err: rotation.TooSlow(b.Folder, a.ID)})
 			if next := pool.Choose(idx, sel, other, asked); next.Account != nil && !next.Last {
 				passed = other
@@ -141,7 +141,7 @@ func (b *Broker) handOut(ctx context.Context, want wanted, minTTL time.Duration)
 				return nil, failure
 			}
 		}
-		// Others may have changed what this caller may have while it waited.
+		// What this caller may have can have changed while it waited.
 		if idx, err = b.Read(); err != nil {
 			return nil, err
 		}
@@ -172,12 +172,12 @@ func (b *Broker) handOut(ctx context.Context, want wanted, minTTL time.Duration)
 	}
 }
 
-// noWait is how long a hand-out may take, a keystore's prompt included, without
-// another look at whom it is for.
+// noWait is how long a hand-out may take, including a keystore's prompt, before its
+// selection has to be checked again.
 const noWait = 50 * time.Millisecond
 
-// stuck reports that a needs a refresh, and that one has been under way for longer than
-// a caller waits.
+// stuck reports whether a needs a refresh, and one has been running for longer than a
+// caller waits.
 func (b *Broker) stuck(a *index.Account, now time.Time) bool {
 	if len(a.Intents) == 0 || pool.Ready(a, now) {
 		return false
@@ -186,8 +186,8 @@ func (b *Broker) stuck(a *index.Account, now time.Time) bool {
 	return in != nil && now.Sub(in.StartedAt) > b.HTTPTimeout
 }
 
-// passedOver warns of the accounts in whose place tok is handed out. An API key that
-// was refused is held for a moment, as after a report.
+// passedOver warns about the accounts in whose place tok is handed out. An API key that was
+// refused is held for a moment, as after a report.
 func (b *Broker) passedOver(ctx context.Context, idx *index.Index, passed pool.Passings, prefer string, rejected int, tok *Token) {
 	for _, x := range passed {
 		a := idx.Account(x.ID)
@@ -202,12 +202,12 @@ func (b *Broker) passedOver(ctx context.Context, idx *index.Index, passed pool.P
 		if a.Kind == index.KindAPIKey && a.ID == prefer && rejected >= a.Generation {
 			now := time.Now()
 			v := ratelimit.Verdict{Kind: ratelimit.Auth, Until: now.Add(ratelimit.FirstGuess), Scope: ratelimit.AllScopes, Source: pool.RejectedSource}
-			_, _, _ = b.record(ctx, a.ID, v, "", rejected, now, &ReportResult{}) // what it costs is one more refused request
+			_, _, _ = b.record(ctx, a.ID, v, "", rejected, now, &ReportResult{}) // if this fails, it costs one more refused request
 		}
 	}
 }
 
-// markRefused notes that the API refused the access token of that generation.
+// markRefused records that the API refused the access token of that generation.
 func (b *Broker) markRefused(ctx context.Context, id string, generation int) (*index.Index, error) {
 	var idx *index.Index
 	err := b.Update(ctx, index.Fast, func(i *index.Index) error {

@@ -4,7 +4,7 @@ import (
 	"github.com/authferry/authferry/broker/pool"
 )
 
-// Holds returns every hold that is not over, by pool and rank.
+// Holds returns every hold that is running, by pool and rank.
 func (b *Broker) Holds() ([]pool.AccountHold, error) {
 	views, err := b.List()
 	if err != nil {

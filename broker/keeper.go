@@ -9,15 +9,15 @@ import (
 	"github.com/authferry/authferry/broker/pool"
 )
 
-// Keeper is a Broker for a program that stays and asks for every request of its own:
-// any number of goroutines may use it. It keeps the index while the file is
-// unchanged, and the access token of each account's newest generation, in memory. It
-// keeps no choice: what another process wrote counts from the next call on.
+// Keeper is a Broker for a program that keeps running and wants a token for each request.
+// It is safe for concurrent use. It caches the index while the file is unchanged, and the
+// access token of each account's newest generation. It caches no choice: what another
+// process writes counts from the next call on.
 type Keeper struct {
 	opt Options
 }
 
-// NewKeeper makes a Keeper. It touches neither disk nor keystore.
+// NewKeeper makes a Keeper. It accesses neither disk nor keystore.
 func NewKeeper(opt Options) *Keeper {
 	opt.Memory = &folder.Memory{}
 	return &Keeper{opt}
@@ -33,12 +33,12 @@ func (k *Keeper) Report(ctx context.Context, s pool.Selection, r ReportRequest) 
 	return k.broker().Report(ctx, s, r)
 }
 
-// broker is one for one call: a Broker is not for several goroutines.
+// broker makes a Broker for one call, because a Broker is for one goroutine.
 func (k *Keeper) broker() *Broker { return New(k.opt) }
 
-// inMemory passes over, for a keystore that was locked or went away while a was wanted,
-// each account of the pool whose token isn't in memory. It reports whether one is left: that
-// needs no keystore.
+// inMemory is for a keystore that was locked or disappeared when a was wanted. It passes
+// over each account of the pool whose token isn't cached, and reports whether one is left,
+// which needs no keystore.
 func (b *Broker) inMemory(idx *index.Index, poolName string, a *index.Account, failure error, passed *pool.Passings) (left bool) {
 	switch fault.CodeOf(failure) {
 	case fault.KeystoreLocked, fault.KeystoreUnavailable, fault.KeystoreDenied, fault.KeystoreTimeout:

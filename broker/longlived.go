@@ -11,7 +11,7 @@ import (
 )
 
 // refuseLongLived records that the API refused a's long-lived token, and returns the error
-// for that; nil: a has another one by now.
+// for that. Nil: a has another token by now.
 func (b *Broker) refuseLongLived(ctx context.Context, a *index.Account) error {
 	now := time.Now()
 	v := ratelimit.Verdict{Kind: ratelimit.Auth, Until: now.Add(ratelimit.FirstGuess), Scope: ratelimit.AllScopes, Source: pool.RejectedSource}

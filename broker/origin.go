@@ -14,15 +14,14 @@ import (
 	"github.com/authferry/authferry/broker/pool"
 )
 
-// ErrOtherOrigin is wrapped by the error of a TokenRequest whose Origin is none of
-// those that the selected account's tokens may be sent to.
+// ErrOtherOrigin is wrapped by the error of a TokenRequest whose Origin is not one to which
+// the selected account's tokens may be sent.
 var ErrOtherOrigin = errors.New("its tokens are for other hosts")
 
-// towards is s for a caller that will send the token to origin. Where neither
-// flags nor environment name anything, the records in the keystore say whose
-// tokens may go there, and a binding still speaks for its provider. Several
-// pools are told apart as where their provider is named; of several providers
-// none is chosen.
+// towards is s for a caller that will send the token to origin. If neither flags nor
+// environment name anything, the records in the keystore say whose tokens may go there; a
+// binding still counts for its provider. Several pools of one provider are told apart as if
+// the provider had been named; of several providers none is chosen.
 func (b *Broker) towards(ctx context.Context, idx *index.Index, s pool.Selection, origin string) (pool.Selection, error) {
 	if cmp.Or(s.Account, s.Pool, s.Provider, s.EnvAccount, s.EnvPool) != "" {
 		return s, nil
@@ -65,7 +64,7 @@ func (b *Broker) towards(ctx context.Context, idx *index.Index, s pool.Selection
 }
 
 // towardsServer is s for a caller that will send the token to a remote MCP server. The
-// index finds whose it may be; whether it is, its record says.
+// index says which account that may be; its record decides.
 func towardsServer(idx *index.Index, s pool.Selection, server string) (pool.Selection, error) {
 	if cmp.Or(s.Account, s.Pool, s.Provider, s.EnvAccount, s.EnvPool) != "" {
 		return s, nil
@@ -86,8 +85,8 @@ func towardsServer(idx *index.Index, s pool.Selection, server string) (pool.Sele
 	return s, fault.Errorf(fault.Ambiguous, "which account is for %s? there are logins at: %s", server, pool.Quoted(providers)).Try(fault.Remedy{Do: fault.Again, Account: "ACCOUNT"})
 }
 
-// reaches reports whether the account that sel would use, or would if it were
-// free, has tokens for origin.
+// reaches reports whether the account that sel would use, or would if it were free, has
+// tokens for origin.
 func (b *Broker) reaches(ctx context.Context, idx *index.Index, sel pool.Selected, origin string) (bool, error) {
 	a := pool.Choose(idx, sel, nil, time.Now()).Account
 	if a == nil {
@@ -113,7 +112,7 @@ func (b *Broker) reaches(ctx context.Context, idx *index.Index, sel pool.Selecte
 	return g != nil && slices.Contains(g.Origins, origin), err
 }
 
-// otherOrigin is the error for a token of a that may not go to origin, but to its own.
+// otherOrigin is the error for a token of a that may not be sent to origin.
 func otherOrigin(a *index.Account, own []string, origin string) error {
 	if len(own) == 0 {
 		return fault.Errorf(fault.Fenced, "account %s is not for %s: it may send its token to no host (no --api-origin)", fault.Quote(a.Label), origin).
@@ -122,9 +121,8 @@ func otherOrigin(a *index.Account, own []string, origin string) error {
 	return fault.Errorf(fault.Fenced, "account %s is not for %s, but for %s", fault.Quote(a.Label), origin, strings.Join(own, ", ")).Because(ErrOtherOrigin)
 }
 
-// unlessElsewhere is err, the reason why nobody's token can be had, where the
-// selected tokens are for sel.origin at all; else it is none of the caller's
-// business.
+// unlessElsewhere is err, the reason why no token can be had, if the selected tokens are
+// for sel.Origin at all; if they aren't, that reason is not the caller's concern.
 func (b *Broker) unlessElsewhere(ctx context.Context, idx *index.Index, sel pool.Selected, err error) error {
 	if sel.Origin == "" {
 		return err

@@ -8,9 +8,9 @@ import (
 	"github.com/authferry/authferry/broker/pool"
 )
 
-// letThrough lets one caller through where everything is held and a long hold may
-// have been lifted early; nil: not this one. The claim is written under the
-// index's lock, so that of any number of callers one gets it.
+// letThrough lets one caller use a held account if all are held and a long hold may have
+// ended early; nil: not this caller. The claim is written under the index's lock, so only
+// one caller gets it.
 func (b *Broker) letThrough(ctx context.Context, idx *index.Index, sel pool.Selected) *index.Account {
 	if pool.ProbeCandidate(idx, sel, time.Now()) == nil {
 		return nil
@@ -29,7 +29,7 @@ func (b *Broker) letThrough(ctx context.Context, idx *index.Index, sel pool.Sele
 		return nil
 	})
 	if err != nil {
-		return nil // a probe is a favour: the caller hears that all are held
+		return nil // a failed probe is no error: the caller is told that all are held
 	}
 	return let
 }

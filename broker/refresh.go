@@ -11,15 +11,15 @@ import (
 	"github.com/authferry/authferry/broker/rotation"
 )
 
-// Refresh rotates an account's grant now, for a person who wants to know whether the
-// login still works, and returns the account as it then is. A back-off of authferry's
-// own does not count; one that the provider asked for does. A caller that waited while
-// another one rotated adopts that result.
+// Refresh rotates an account's grant now, for a person who wants to know whether the login
+// still works. It returns the account as it is afterwards. A back-off of authferry's own
+// doesn't apply, one that the provider asked for does. A caller that waited while another
+// process rotated adopts the result.
 func (b *Broker) Refresh(ctx context.Context, account string) (*index.Account, error) {
 	return b.refreshFor(ctx, account, rotation.Wish{Person: true, Since: time.Now()})
 }
 
-// RefreshNow is Refresh even where the provider asked to wait, once in 30 s.
+// RefreshNow is Refresh even if the provider asked to wait; at most once in 30 s.
 func (b *Broker) RefreshNow(ctx context.Context, account string) (*index.Account, error) {
 	return b.refreshFor(ctx, account, rotation.Wish{Person: true, Now: true, Since: time.Now()})
 }
@@ -42,14 +42,14 @@ func (b *Broker) refreshFor(ctx context.Context, account string, w rotation.Wish
 	return rotation.Refresh(ctx, b.Folder, a, w)
 }
 
-// Refreshed is what RefreshAll did for one account.
+// Refreshed is the result of RefreshAll for one account.
 type Refreshed struct {
 	Account index.Account
 	Err     *fault.Error // nil: it was refreshed
 }
 
-// RefreshAll is Refresh for every account that has a refresh token and is not
-// disabled, one after the other; never before a time that a provider stated.
+// RefreshAll refreshes every account that has a refresh token and is not disabled, one
+// after the other; but not before a time that its provider asked for.
 func (b *Broker) RefreshAll(ctx context.Context) ([]Refreshed, error) {
 	w := rotation.Wish{Person: true, Since: time.Now()}
 	idx, err := b.ReadOrEmpty()

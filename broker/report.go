@@ -13,16 +13,16 @@ import (
 	"github.com/authferry/authferry/broker/rotation"
 )
 
-// ReportRequest is what a caller says about one answer of the API.
+// ReportRequest is a caller's report of one answer of the API.
 type ReportRequest struct {
 	Lease     string              // of the token that was used
 	Account   string              // in place of a lease: the account, in its current generation
 	Status    int                 // HTTP status; 0: no answer came
 	Header    map[string][]string // of the answer; names in any case
 	Body      []byte              // only the first 64 KiB are read
-	HoldScope string              // what a limit of one model is about; empty: the whole account
-	Attempt   int                 // which try of this request it was, from 1; 0 is 1
-	Next      bool                // hand out the token to go on with
+	HoldScope string              // scope of a limit that is about one model; empty: the whole account
+	Attempt   int                 // number of this try of the request, from 1; 0 is 1
+	Next      bool                // also hand out the next token
 	MinTTL    time.Duration       // of that token
 }
 
@@ -31,39 +31,39 @@ type Action string
 
 // The actions.
 const (
-	Switch Action = "switch" // send the request again with Next, or with what Token gives
+	Switch Action = "switch" // send the request again, with Next or with what Token returns
 	Retry  Action = "retry"  // again with the same account after RetryAfter, or at once with Next
-	Wait   Action = "wait"   // every account is held, or the pinned one is, until RetryAt
+	Wait   Action = "wait"   // until RetryAt every account (or the pinned one) is held
 	LogIn  Action = "login"  // a person has to log in
-	None   Action = "none"   // a success, or a failure that no other account would cure
+	None   Action = "none"   // it succeeded, or another account would not help
 )
 
-// ReportResult is the verdict on one answer.
+// ReportResult is what a report means.
 type ReportResult struct {
 	Action     Action
-	Account    pool.AccountView // the lease's, as it is now
-	Hold       *pool.HoldView   // the hold on it that the answer speaks of
+	Account    pool.AccountView // of the lease, as it is now
+	Hold       *pool.HoldView   // the hold on it because of this answer
 	RetryAfter time.Duration    // with Retry; with Wait until RetryAt
-	RetryAt    time.Time        // zero where there is no such moment
-	Next       *Token           // nil where nothing is to be sent, or it was not asked for
-	Why        *fault.Error     // with LogIn and Wait: why no other account is used; nil: it isn't known
+	RetryAt    time.Time        // zero: unknown
+	Next       *Token           // nil: there is nothing to send, or it was not asked for
+	Why        *fault.Error     // with LogIn and Wait: why no other account is used; nil: unknown
 }
 
-// Report takes one answer of the API into account: it records how full the
-// account's quota windows are and how long it is to be left alone, and says
-// what to do next. However many callers report one lease, at once or late, the
-// pool moves on by one account, and only from the lease's.
+// Report evaluates one answer of the API. It records how full the account's quota windows
+// are and how long the account is to be left alone, and says what to do next. However many
+// callers report the same lease, at once or late, the pool moves on by one account, and
+// only from the lease's account.
 //
-// The hold concerns the lease's account, whatever s says, and is recorded even if
-// s is in error; s decides what Next may be. Where s names nothing, that is the
-// pool of the lease's account.
+// The hold is on the lease's account, whatever s says, and is recorded even if s is in
+// error. s decides what Next may be; if it names nothing, that is the pool of the lease's
+// account.
 //
-// An account that stands in place of a lease is named, and not pinned: Next may be another's.
-// It has to be inside of s, or nothing is recorded.
+// An account that is given in place of a lease is not pinned: Next may be another's. It has
+// to be in the selection of s, or nothing is recorded.
 //
-// Errors are *Error: NoAccount for a lease of no account here, Usage for
-// malformed requests, Ambiguous and Fenced for an account, and those of Token where Next
-// can't be had.
+// Errors are *fault.Error: NoAccount if the lease's account doesn't exist here, Usage for
+// malformed requests, Ambiguous and Fenced for an account, and those of Token if Next can't
+// be had.
 func (b *Broker) Report(ctx context.Context, s pool.Selection, r ReportRequest) (*ReportResult, error) {
 	id, generation, err := r.check()
 	if err != nil {
@@ -104,7 +104,7 @@ func (b *Broker) Report(ctx context.Context, s pool.Selection, r ReportRequest) 
 		}
 	}
 	if res.Hold == nil {
-		v.Until = time.Time{} // a long-lived token whose end this is
+		v.Until = time.Time{} // a long-lived token that is over now
 	}
 	res.Account = b.rules().View(idx, a, now)
 	if s.Scope == "" {
@@ -114,7 +114,7 @@ func (b *Broker) Report(ctx context.Context, s pool.Selection, r ReportRequest) 
 	sel, _, err := want(idx)
 	switch {
 	case err == nil:
-	case !r.Next && s.Account == "" && s.Pool == "": // what the environment names is about Next
+	case !r.Next && s.Account == "" && s.Pool == "": // what the environment names only matters for Next
 		sel = b.rules().Everyday(idx, pool.Selected{Pool: a.Pool, Scope: s.Scope, Keys: s.KeysOnly})
 	default:
 		return nil, err
@@ -140,8 +140,8 @@ func (b *Broker) Report(ctx context.Context, s pool.Selection, r ReportRequest) 
 	return res, err
 }
 
-// wantedAfter is what a caller that reports a lease of account id goes on with: after a
-// refused token a newer one of that account, where its selection has it.
+// wantedAfter is the selection of a caller that reports a lease of account id; after a
+// refused token, a newer one of that account, if it is in the selection.
 func (b *Broker) wantedAfter(id string, s pool.Selection, generation int, v ratelimit.Verdict) wanted {
 	poolName := ""
 	return func(idx *index.Index) (pool.Selected, int, error) {
@@ -181,9 +181,8 @@ func (r *ReportRequest) check() (account string, generation int, err error) {
 	return ParseLease(r.Lease)
 }
 
-// record writes what v says about account id and moves its pool on. All of it is one
-// change of the index, so that a second report of the same lease finds the pool moved
-// already.
+// record writes what v means for account id and moves its pool on. It is one change of the
+// index, so a second report of the same lease finds that the pool has moved.
 func (b *Broker) record(ctx context.Context, id string, v ratelimit.Verdict, scope string, generation int, now time.Time, res *ReportResult) (*index.Index, *index.Account, error) {
 	var idx *index.Index
 	var a *index.Account
@@ -216,7 +215,7 @@ func (b *Broker) record(ctx context.Context, id string, v ratelimit.Verdict, sco
 	return idx, a, err
 }
 
-// afterHold says where to go on from an account that is held.
+// afterHold decides what to do next when an account is held.
 func (b *Broker) afterHold(ctx context.Context, idx *index.Index, a *index.Account, sel pool.Selected, want wanted, r ReportRequest, res *ReportResult) error {
 	res.Action, res.RetryAt = Switch, res.Hold.Until
 	if !r.Next {
@@ -228,7 +227,7 @@ func (b *Broker) afterHold(ctx context.Context, idx *index.Index, a *index.Accou
 		res.goOn(tok, a)
 		return nil
 	case e != nil && (e.Code == fault.ProviderRefused || e.Code == fault.ProviderUnreachable):
-		// Another one is free, and its token can't be had now.
+		// Another account is free, but its token can't be had now.
 		b.Warn(e.Error())
 		res.Action = Wait
 		if !e.RetryAt.IsZero() {
@@ -239,7 +238,7 @@ func (b *Broker) afterHold(ctx context.Context, idx *index.Index, a *index.Accou
 	return res.blocked(err)
 }
 
-// afterRefusal is for a 401: a newer token of the account, if there may be one, else
+// afterRefusal is for a 401: a newer token of the same account, if there can be one, else
 // another account's.
 func (b *Broker) afterRefusal(ctx context.Context, idx *index.Index, a *index.Account, sel pool.Selected, want wanted, r ReportRequest, generation int, res *ReportResult) error {
 	if !r.Next {
@@ -271,10 +270,10 @@ func (b *Broker) afterRefusal(ctx context.Context, idx *index.Index, a *index.Ac
 	return b.later(err, res)
 }
 
-// later is for a refused token in whose place none can be had now.
+// later is for a refused token that can't be replaced now.
 func (b *Broker) later(err error, res *ReportResult) error {
 	if e, _ := errors.AsType[*fault.Error](err); e != nil && (e.Code == fault.ProviderRefused || e.Code == fault.ProviderUnreachable) && !e.RetryAt.IsZero() {
-		// The provider refreshes nothing now; the login is kept.
+		// The provider doesn't refresh now; the login is kept.
 		b.Warn(e.Error())
 		res.Action, res.RetryAt = Retry, e.RetryAt
 		res.RetryAfter = max(0, time.Until(e.RetryAt))
@@ -291,8 +290,8 @@ func (res *ReportResult) goOn(tok *Token, reported *index.Account) {
 	}
 }
 
-// blocked turns "no account is free" into what the caller should do; any other
-// error stays one.
+// blocked turns "no account is free" into an action for the caller; other errors stay
+// errors.
 func (res *ReportResult) blocked(err error) error {
 	switch fault.CodeOf(err) {
 	case fault.AllHeld:
@@ -309,8 +308,8 @@ func (res *ReportResult) blocked(err error) error {
 	return nil
 }
 
-// warnStillHeld tells of a success in spite of a hold that the provider stated:
-// only a person takes that back.
+// warnStillHeld warns about a success in spite of a hold that the provider stated: only a
+// person ends such a hold.
 func (b *Broker) warnStillHeld(idx *index.Index, a *index.Account, now time.Time) {
 	for _, h := range a.Holds {
 		if h.Scope == pool.HeldForScope && h.Proven && h.Until.After(now) && now.Sub(h.ProbedAt).Abs() < pool.ProbeEvery {

@@ -12,10 +12,9 @@ import (
 	"github.com/authferry/authferry/broker/pool"
 )
 
-// stepUp is for a remote MCP server that refuses a call because the login was not asked
-// for enough: only a new login can ask for more, a refresh can't. nil: that is not what
-// the answer says, or the login was asked for all of it already, so that another one
-// would end in the same way.
+// stepUp is for a remote MCP server that refuses a call because the login has too few
+// scopes. Only a new login can ask for more; a refresh can't. Nil: the answer doesn't say
+// that, or the login asked for all of these scopes already, so a new one would not help.
 func stepUp(a *index.Account, r ReportRequest) *fault.Error {
 	if a.Resource == "" || r.Status != http.StatusForbidden {
 		return nil
@@ -41,14 +40,14 @@ func stepUp(a *index.Account, r ReportRequest) *fault.Error {
 	}
 	e := fault.Errorf(fault.InsufficientScope, "account %s needs a login with more scopes: %s asks for %d more", fault.Quote(a.Label), oauth.HostOf(a.Resource), len(lacking))
 	if slices.ContainsFunc(lacking, func(s string) bool { return strings.ContainsFunc(s, odd) }) {
-		return e // a server's text that a shell would have to be kept from
+		return e // text from a server, which may contain characters that a shell acts on
 	}
 	next := pool.Renewal(a)
 	next.Name, next.Value = "scope", strings.Join(lacking, " ")
 	return e.Try(next)
 }
 
-// odd reports what no scope of a plain name has.
+// odd reports a character that no ordinary scope has.
 func odd(r rune) bool {
 	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("._:/-", r)
 }

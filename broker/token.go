@@ -18,54 +18,53 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// TokenRequest says whose token and how long it must last.
+// TokenRequest says whose token is wanted and how long it must be valid.
 type TokenRequest struct {
 	pool.Selection
 	MinTTL time.Duration
-	// Rejected is the lease of a token that the API refused; empty: none. Where
-	// nothing is selected, it also finds the pool.
+	// Rejected is the lease of a token that the API refused; empty: none. If nothing is
+	// selected, it also determines the pool.
 	Rejected string
-	// User is whose token the caller says it wants: a label or an identity; empty: it
-	// doesn't say. Where none that the selection allows is called so, the error wraps
-	// ErrOtherUser.
+	// User is the label or identity that the caller asks for; empty: any. If the selection
+	// allows no account of that name, the error wraps ErrOtherUser.
 	User string
-	// Origin is where the caller will send the token, as oauth.Origin writes it;
-	// empty: it will heed Token.Origins. A token that may not go there is neither
-	// handed out nor refreshed for it: the error wraps ErrOtherOrigin. Where
-	// nothing is selected, it also finds the pool.
+	// Origin is where the caller will send the token, in the form of oauth.Origin; empty:
+	// the caller obeys Token.Origins. A token that must not be sent there is neither handed
+	// out nor refreshed: the error wraps ErrOtherOrigin. If nothing is selected, it also
+	// determines the pool.
 	Origin string
-	// Server is the address of the remote MCP server that the caller will send the token
-	// to; empty: it is for none, or heeds Token.Resource. As with Origin, a token that is
-	// not for it is not handed out. Where nothing is selected, it also finds the provider.
+	// Server is the address of the remote MCP server to which the caller will send the
+	// token; empty: to none, or the caller obeys Token.Resource. As with Origin, no other
+	// token is handed out. If nothing is selected, it also determines the provider.
 	Server string
-	// Stay is an account to stay with while it is free, and StayBy the Token.Current
-	// under which it was chosen: where somebody made another account current since,
-	// that counts more. Neither pins.
+	// Stay is an account to stay with while it is free, StayBy the Token.Current at the
+	// time when it was chosen: if another account has become current since, that one is
+	// preferred. Neither pins.
 	Stay, StayBy string
-	// Except are accounts that the caller has no use for.
+	// Except lists accounts that must not be used.
 	Except []string
 }
 
-// Token is one hand-out.
+// Token is a token that is handed out.
 type Token struct {
 	AccessToken keystore.Secret
 	TokenType   string
-	ExpiresAt   time.Time      // this machine's time; zero: unknown
+	ExpiresAt   time.Time      // in this machine's time; zero: unknown
 	Headers     []oauth.Header // all that a request needs
-	Origins     []string       // where they may be sent, and nowhere else
-	API         oauth.API      // where the proxy sends them, and for what
-	Resource    string         // the remote MCP server that they are for, and nothing else; empty: they are for none
+	Origins     []string       // the only origins that they may be sent to
+	API         oauth.API      // what the proxy serves with them
+	Resource    string         // the only remote MCP server that they are for; empty: they are for none
 	Lease       string         // "<account id>.<generation>"
 	Account     index.Account
-	Current     string // id of the account that is current in its pool; empty: none was named yet
+	Current     string // id of the current account of its pool; empty: it has none yet
 }
 
-// Lease names a hand-out of an account's token.
+// Lease names a token that was handed out: account and generation.
 func lease(account string, generation int) string {
 	return account + "." + strconv.Itoa(generation)
 }
 
-// ParseLease takes a lease apart; a malformed one is an Error with code Usage.
+// ParseLease splits a lease into account and generation. Error: Usage if it is malformed.
 func ParseLease(s string) (account string, generation int, err error) {
 	account, gen, ok := strings.Cut(s, ".")
 	generation, convErr := strconv.Atoi(gen)
@@ -75,17 +74,17 @@ func ParseLease(s string) (account string, generation int, err error) {
 	return account, generation, nil
 }
 
-// Token returns a valid access token of the selected account. While one with
-// enough time left is stored it takes one index read and one keystore read and
-// waits for nobody; else it has the grant rotated, once for all callers.
+// Token returns a valid access token of the selected account. If one with enough time left
+// is stored, that takes one read of the index and one of the keystore, and waits for
+// nothing. Otherwise the grant is rotated, once for all callers.
 //
-// An unpinned account whose token can't be had now is passed over with a warning
-// for the next one of its pool that can serve (choose). Errors are *Error.
+// If an account that is not pinned has no token now, it is passed over, with a warning, for
+// the next one of its pool that has (pool.Choose). Errors are *fault.Error.
 func (b *Broker) Token(ctx context.Context, req TokenRequest) (*Token, error) {
 	return b.handOut(ctx, b.wanted(ctx, req), req.MinTTL)
 }
 
-// asked works out whose token req is about, and which generation of it was rejected.
+// asked resolves whose token req asks for, and which generation of it was rejected.
 func (b *Broker) asked(idx *index.Index, req TokenRequest) (sel pool.Selected, rejected int, err error) {
 	if req.Rejected == "" {
 		sel, err = b.rules().Resolve(idx, req.Selection)
@@ -109,13 +108,13 @@ func (b *Broker) asked(idx *index.Index, req TokenRequest) (sel pool.Selected, r
 type serving struct {
 	minTTL time.Duration
 	floor  int    // newer than this generation
-	alone  bool   // there is no other account to use instead
-	origin string // for it; empty: for any
-	server string // for this remote MCP server; empty: for any
-	// asIs: no refresh is started for it that anybody waits for; quiet: nor one behind.
+	alone  bool   // no other account can be used instead
+	origin string // the token is for this origin; empty: any
+	server string // the token is for this remote MCP server; empty: any
+	// asIs: the caller doesn't wait for a refresh; quiet: none is started behind it either.
 	asIs, quiet bool
 	failed      error  // why its refresh failed already; nil: it did not
-	waits       func() // called before others are waited for; may be nil
+	waits       func() // called before waiting for others; may be nil
 }
 
 func (want serving) allows(origins []string, resource, address string) bool {
@@ -125,10 +124,9 @@ func (want serving) allows(origins []string, resource, address string) bool {
 	return want.origin == "" || slices.Contains(origins, want.origin)
 }
 
-// serve returns a token of a, refreshing it first where that is needed. A token
-// that still lives is never withheld because of a lock, a refresh, a limit or an
-// outage; because the login is dead, or the API refused the token, only if another
-// account can be used.
+// serve returns a token of a, and refreshes it first if that is needed. A valid token is
+// never withheld because of a lock, a refresh, a limit or an outage. If the login is dead
+// or the API refused the token, it is withheld only if another account can be used.
 func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, want serving) (*Token, error) {
 	if !b.Memory.Has(idx, a) {
 		if _, err := b.Open(idx); err != nil {
@@ -140,7 +138,7 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 		if err == nil {
 			return tok, nil
 		}
-		// The index may have moved on since it was read.
+		// The index may have changed since it was read.
 		now, readErr := b.Read()
 		if readErr != nil {
 			return nil, err
@@ -159,9 +157,9 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 	failure := want.failed
 	var err error
 	for try := 0; ; try++ {
-		// A herd at expiry need not ask the keychain for what the index knows to
-		// be over, nor after a failure for what the rotator looked at already. Only
-		// the keychain knows where a token may go.
+		// Many callers come when a token expires. They need not ask the keychain if the
+		// index says that it has expired, nor after a failure that the rotator has
+		// examined. But only the keychain knows where a token may be sent.
 		over := want.origin == "" && want.server == "" && a.Fingerprint != "" && pool.SeemsOver(a, time.Now()) && (try == 0 || a.Failure != nil && a.Failure.TokenOver)
 		var acc *record.Access
 		if !over {
@@ -205,7 +203,7 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 		case try == 3:
 			return nil, fault.Errorf(fault.ProviderRefused, "the provider of account %s issues tokens that have already expired; is this machine's clock right?", fault.Quote(a.Label)).Try(fault.Remedy{Do: fault.Refresh, Account: pool.Reference(idx, a)})
 		case acc == nil && try == 0 && !over:
-			// The index may have moved on since it was read.
+			// The index may have changed since it was read.
 			now, err := b.Read()
 			if err != nil {
 				return nil, err
@@ -238,7 +236,8 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 	}
 }
 
-// warnServed says what is wrong with a token that is handed out for want of a better one.
+// warnServed warns about what is wrong with a token that is handed out because there is no
+// better one.
 func (b *Broker) warnServed(a *index.Account, left time.Duration, failure error, worn bool) {
 	m := "account " + fault.Quote(a.Label) + ": the token is valid for only " + humantime.Span(left) + " more"
 	if worn {
@@ -262,7 +261,7 @@ func (b *Broker) serveAPIKey(ctx context.Context, idx *index.Index, a *index.Acc
 	if g == nil {
 		return nil, pool.Lost(a)
 	}
-	if !want.allows(g.Origins, "", "") { // no key is for a remote MCP server
+	if !want.allows(g.Origins, "", "") { // a key is never for a remote MCP server
 		return nil, otherOrigin(a, g.Origins, cmp.Or(want.server, want.origin))
 	}
 	return &Token{

@@ -11,13 +11,13 @@ import (
 	"github.com/authferry/authferry/broker/pool"
 )
 
-// ErrOtherUser is wrapped by the error of a TokenRequest whose User is nobody that was
-// selected, or nobody here.
+// ErrOtherUser is wrapped by the error of a TokenRequest whose User is no selected account,
+// or no account at all.
 var ErrOtherUser = errors.New("no account that may be used has this name")
 
-// asUser is s for a caller that names whose token it wants, as the user name in a URL
-// does: the account of that label, else of that identity, among those that s, with
-// the fences of environment and directory, allows and whose tokens may go to origin.
+// asUser is s for a caller that names the user, as the user name in a URL does: the account
+// with that label, else with that identity, among those that s and its fences allow and
+// whose tokens may be sent to origin.
 func (b *Broker) asUser(ctx context.Context, idx *index.Index, s pool.Selection, user, origin string) (pool.Selection, error) {
 	var pinned string
 	if s.Account != "" || s.Pool == "" && s.EnvAccount != "" {

@@ -45,8 +45,8 @@ type StatusView struct {
 	Proxies  []folder.ProxyView `json:"proxies"`  // that are running, the oldest first
 }
 
-// List returns every account, by provider, pool and rank. It touches neither
-// network nor keystore, as do Info and Status.
+// List returns every account, by provider, pool and rank. Like Info and Status it accesses
+// neither network nor keystore.
 func (b *Broker) List() ([]pool.AccountView, error) {
 	idx, err := b.ReadOrEmpty()
 	if err != nil {
@@ -92,7 +92,7 @@ func (b *Broker) Info(account string) (pool.AccountView, error) {
 	return b.rules().View(idx, a, time.Now()), nil
 }
 
-// ViewOf shows an account that a command returned, at this moment.
+// ViewOf is the view of an account that a command returned, as of now.
 func (b *Broker) ViewOf(a *index.Account) pool.AccountView {
 	idx, err := b.ReadOrEmpty()
 	if err != nil {
@@ -101,7 +101,7 @@ func (b *Broker) ViewOf(a *index.Account) pool.AccountView {
 	return b.rules().View(idx, a, time.Now())
 }
 
-// Status returns every pool with who is current and why.
+// Status returns every pool with its current account and the reason.
 func (b *Broker) Status() (*StatusView, error) {
 	idx, err := b.ReadOrEmpty()
 	if err != nil {
@@ -169,7 +169,7 @@ func (b *Broker) pools(idx *index.Index) []PoolView {
 	return pools
 }
 
-// meanwhile is why a pool's current account is that, and who serves for it while its
+// meanwhile is the reason for a pool's current account, and which account serves while its
 // token can't be had.
 func (b *Broker) meanwhile(idx *index.Index, poolName string, ch pool.Choice, now time.Time) string {
 	a := ch.Account

@@ -8,13 +8,12 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 )
 
-// waitStep is how often a waiting caller looks whether somebody freed an
-// account early.
+// waitStep is how often a waiting caller checks whether an account became free early.
 const waitStep = 2 * time.Second
 
-// WaitToken is Token that waits while every account is held, or what is not held
-// can't serve now: until one is free, at most for longest; zero: without limit. waiting is told once until
-// when that will probably take.
+// WaitToken is Token, but waits while every account is held or the others can't serve now:
+// until one can, at most for longest (zero: without limit). waiting is called once, with
+// the time at which one will probably be free.
 func (b *Broker) WaitToken(ctx context.Context, req TokenRequest, longest time.Duration, waiting func(until time.Time)) (*Token, error) {
 	var deadline time.Time
 	if longest > 0 {

@@ -8,7 +8,7 @@ func reachable() error { return nil }
 
 func busErrorName(error) string { return "" }
 
-// quiet: Windows never prompts; macOS may, and does not say before.
+// quiet: Windows never prompts. macOS may, and can't tell beforehand.
 func quiet(item string) bool {
 	if runtime.GOOS == "darwin" {
 		return false

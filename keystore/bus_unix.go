@@ -15,8 +15,8 @@ import (
 
 var errNoBus = errors.New("no session bus: DBUS_SESSION_BUS_ADDRESS is not set")
 
-// reachable refuses where the D-Bus library would find no session bus: it would
-// start one with dbus-launch, which then stays for ever and has no keychain.
+// reachable refuses if the D-Bus library would find no session bus: it would start one with
+// dbus-launch, which would stay for ever and have no keychain.
 func reachable() error {
 	if busFound(os.Getenv("DBUS_SESSION_BUS_ADDRESS"), fmt.Sprintf("/run/user/%d", os.Getuid())) {
 		return nil
@@ -24,8 +24,8 @@ func reachable() error {
 	return &Error{Cause: ErrUnavailable, Err: errNoBus}
 }
 
-// busFound looks where the D-Bus library looks: at the address, then in the
-// person's runtime folder, whatever XDG_RUNTIME_DIR says.
+// busFound looks in the places of the D-Bus library: the address, then the user's runtime
+// folder, whatever XDG_RUNTIME_DIR says.
 func busFound(address, runtimeDir string) bool {
 	if address != "" && address != "autolaunch:" {
 		return true
@@ -42,7 +42,7 @@ func busErrorName(err error) string {
 	return e.Name
 }
 
-// quiet asks only a Secret Service that runs, and unlocks nothing.
+// quiet only asks a Secret Service that is running, and unlocks nothing.
 func quiet(item string) bool {
 	if reachable() != nil {
 		return false

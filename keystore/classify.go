@@ -9,8 +9,8 @@ import (
 	"github.com/zalando/go-keyring"
 )
 
-// classify returns the Err… value for an error of go-keyring on goos. The
-// library has two errors of its own; the rest is what each system lets through.
+// classify returns the Err… value for an error of go-keyring on goos. The library has two
+// errors of its own; the others come from the systems.
 func classify(goos string, err error) error {
 	if own, ok := errors.AsType[*Error](err); ok {
 		return own.Cause
@@ -32,11 +32,11 @@ func classify(goos string, err error) error {
 	return classifySecretService(err, busErrorName(err))
 }
 
-// classifySecurity goes by the exit status of /usr/bin/security, the low byte of
-// an OSStatus (Security/SecBase.h); the library drops its text.
+// classifySecurity uses the exit status of /usr/bin/security, the low byte of an OSStatus
+// (Security/SecBase.h), because the library drops its text.
 func classifySecurity(err error) error {
 	if _, cut := errors.AsType[base64.CorruptInputError](err); cut {
-		return ErrDamaged // the item is there, and not what the library stores
+		return ErrDamaged // the item exists, and is not one that the library writes
 	}
 	exit, ok := errors.AsType[interface {
 		error
@@ -48,7 +48,7 @@ func classifySecurity(err error) error {
 	switch exit.ExitCode() {
 	case 44: // errSecItemNotFound -25300
 		return ErrNotFound
-	case 36, // errSecInteractionNotAllowed -25308: locked, and nobody to ask (SSH)
+	case 36, // errSecInteractionNotAllowed -25308: locked, and it can't prompt (SSH)
 		29: // errSecInteractionRequired -25315
 		return ErrLocked
 	case -1, // it was killed
@@ -60,16 +60,15 @@ func classifySecurity(err error) error {
 	return ErrDenied // 51: wrong password, 128: the person cancelled, 52: read-only
 }
 
-// Windows system error codes (winerror.h) that CredRead, CredWrite and
-// CredDelete answer with.
+// Windows system error codes (winerror.h) of CredRead, CredWrite and CredDelete.
 const (
 	invalidParameter   syscall.Errno = 87
-	noSuchLogonSession syscall.Errno = 1312 // a network logon, as over SSH, has no credential set
+	noSuchLogonSession syscall.Errno = 1312 // a network logon, as over SSH, has no credentials
 	notSupported       syscall.Errno = 50
 	serviceNotActive   syscall.Errno = 1062
 	elementNotFound    syscall.Errno = 1168
 	rpcUnavailable     syscall.Errno = 1722
-	badStubData        syscall.Errno = 1783 // a blob over the limit
+	badStubData        syscall.Errno = 1783 // the value is over the limit
 )
 
 func classifyCredentialManager(err error) error {
@@ -85,8 +84,8 @@ func classifyCredentialManager(err error) error {
 	return ErrDenied
 }
 
-// vanished reports that another process replaced or deleted the item between the
-// library's search and what it did with the result. To search again tells which.
+// vanished reports that another process replaced or deleted the item after the library had
+// found it. Searching again tells which.
 func vanished(err error) bool {
 	switch busErrorName(err) {
 	case "org.freedesktop.Secret.Error.NoSuchObject",
@@ -96,10 +95,10 @@ func vanished(err error) bool {
 	return false
 }
 
-// classifySecretService goes by the name of the D-Bus error, empty where the
-// error came from this side of the bus. The library reports an unlock that did
-// not happen, whether dismissed or impossible, as text of its own that names the
-// collection or item; the alias "default" in it means that no collection exists.
+// classifySecretService uses the name of the D-Bus error, which is empty if the error came
+// from this side of the bus. If an unlock was dismissed or impossible, the library's error
+// is text that names the collection or item; "default" in it means that there is no
+// collection.
 func classifySecretService(err error, name string) error {
 	switch name {
 	case "":

@@ -11,11 +11,11 @@ import (
 	secretservice "github.com/zalando/go-keyring/secret_service"
 )
 
-// The library uses the keyring "login" wherever there is one. A person whose default
-// keyring is another one, open while "login" stays locked, would be asked for a
-// password that they may not even know. So a folder whose items are in neither of
-// them begins in the default one then; what is in a keyring is found and replaced
-// there, whatever is locked or the default later.
+// The library always uses the keyring "login" if there is one. If a person's default
+// keyring is another one, unlocked, and "login" is locked, they would be asked for a
+// password that they may not even know. So a new folder starts in the default keyring then.
+// An item that exists is read and replaced where it is, whatever is locked or the default
+// later.
 
 const (
 	lockedProperty = "org.freedesktop.Secret.Collection.Locked"
@@ -51,18 +51,18 @@ func deleteItem(item string) error {
 	return keyring.Delete(Service, item)
 }
 
-// ring is a keyring that is not "login".
+// ring is a keyring other than "login".
 type ring struct {
 	service *secretservice.SecretService
 	path    dbus.ObjectPath
 }
 
-// besideLogin returns the keyring of an item: where it is, else where its folder's
-// manifest is, else the default one where "login" is locked and has nothing of
-// authferry's. Nil: it is "login", or whatever the library takes.
+// besideLogin returns the keyring of an item: the one that has it, else the one that has
+// its folder's manifest, else the default one if "login" is locked and has nothing of
+// authferry's. Nil: "login", or whatever the library uses.
 //
-// A keyring is asked whether it is locked only where nothing else decides: that
-// question, asked while another process writes, can end gnome-keyring-daemon.
+// A keyring is asked whether it is locked only if nothing else decides: if another process
+// is writing at that moment, the question can crash gnome-keyring-daemon.
 func besideLogin(item string) *ring {
 	s, err := secretservice.NewSecretService()
 	if err != nil {
@@ -96,8 +96,8 @@ func beside(s *secretservice.SecretService, path dbus.ObjectPath) *ring {
 	return &ring{s, path}
 }
 
-// holding is the keyring, locked or not, that has an item with these attributes;
-// "login" where several have, empty where none has or nobody can tell.
+// holding returns the keyring, locked or not, that has an item with these attributes;
+// "login" if several have; empty if none has or it can't be told.
 func holding(s *secretservice.SecretService, attributes map[string]string) dbus.ObjectPath {
 	open, locked, err := search(s, attributes)
 	if err != nil {
@@ -106,13 +106,13 @@ func holding(s *secretservice.SecretService, attributes map[string]string) dbus.
 	return keyringOf(append(open, locked...))
 }
 
-// search looks into all keyrings; nobody is asked for a password.
+// search looks in all keyrings, without prompting.
 func search(s *secretservice.SecretService, attributes map[string]string) (open, locked []dbus.ObjectPath, err error) {
 	err = s.Object(serviceName, servicePath).Call("org.freedesktop.Secret.Service.SearchItems", 0, attributes).Store(&open, &locked)
 	return open, locked, err
 }
 
-// keyringOf is the keyring that items are in; "login" before any other.
+// keyringOf is the keyring of these items; "login" before any other.
 func keyringOf(items []dbus.ObjectPath) (found dbus.ObjectPath) {
 	for _, item := range items {
 		path := item[:max(0, strings.LastIndexByte(string(item), '/'))]

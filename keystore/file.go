@@ -19,31 +19,31 @@ import (
 	"github.com/authferry/authferry/atomicfile"
 )
 
-// OpenFile returns the store of sealed age files in the folder dir, which the
-// first Set makes (0700), but not what dir lies in. An item is one file, named by the hex SHA-256 of the
-// item's name: JSON with name and value, sealed to the first identity of
-// keyFile, so that `age -d -i keyFile FILE` shows it.
+// OpenFile returns the store of sealed age files in the folder dir. The first Set makes dir
+// (0700), but not its parent. An item is a file named by the hex SHA-256 of the item's
+// name: JSON with name and value, sealed to the first identity of keyFile, so that `age -d
+// -i keyFile FILE` shows it.
 //
-// Age authenticates what is read, not who wrote it. The recipient is therefore
+// Age authenticates the contents of a file, not its writer. Therefore the recipient is
 // derived from the identity and stored nowhere.
 //
-// A missing key file is ErrUnavailable; one that can't be read or holds no age
-// key is ErrDenied; one that is sealed with a passphrase and not unlocked
-// (Unlock) is ErrLocked. In Get a file sealed to another key is ErrDenied as well.
+// Errors of the methods: ErrUnavailable if the key file is missing; ErrDenied if it can't
+// be read or has no age key; ErrLocked if it is sealed with a passphrase and not unlocked
+// (Unlock). In Get also ErrDenied, for a file that is sealed to another key.
 func OpenFile(dir, keyFile string) (Store, error) {
 	identity, recipient, err := readKeyFile(keyFile)
 	if err != nil {
 		return nil, named("open", keyFile, err)
 	}
-	// A folder that somebody brought along must not lead elsewhere.
+	// A folder from elsewhere must not lead to another place.
 	if info, err := os.Lstat(dir); err == nil && !info.IsDir() {
 		return nil, named("open", dir, &Error{Cause: ErrDenied, Err: errNoFolder})
 	}
 	return &vault{dir: dir, identity: identity, recipient: recipient, lane: newLane()}, nil
 }
 
-// FileAt returns the file store s for the same items in another folder: the one that
-// they were in was moved. Any other store is returned as it is.
+// FileAt returns the file store s for the same items in another folder, to which they were
+// moved. Other kinds of store are returned as they are.
 func FileAt(s Store, dir string) Store {
 	v, ok := s.(*vault)
 	if !ok {
@@ -54,9 +54,9 @@ func FileAt(s Store, dir string) Store {
 	return &moved
 }
 
-// FileItems returns the names of the items in a folder of sealed files, sorted.
-// What the key of keyFile does not open, or was not written whole, is left out;
-// a folder that is not there has none.
+// FileItems returns the names of the items in a folder of sealed files, sorted, without
+// those that are incomplete or that keyFile doesn't open. A folder that doesn't exist has
+// none.
 func FileItems(dir, keyFile string) ([]string, error) {
 	identity, _, err := readKeyFile(keyFile)
 	if err != nil {
@@ -83,8 +83,8 @@ func FileItems(dir, keyFile string) ([]string, error) {
 	return names, nil
 }
 
-// HasItem reports whether a folder of sealed files has an item of that name,
-// whatever key it is sealed to.
+// HasItem reports whether a folder of sealed files has an item of that name, whatever key
+// it is sealed to.
 func HasItem(dir, name string) bool {
 	_, err := os.Lstat((&vault{dir: dir}).path(name))
 	return err == nil
@@ -101,10 +101,10 @@ type vault struct {
 type entry struct {
 	Name   string  `json:"name"`
 	Value  *string `json:"value,omitempty"`
-	Base64 []byte  `json:"value_base64,omitempty"` // in place of a value that isn't UTF-8
+	Base64 []byte  `json:"value_base64,omitempty"` // used if the value isn't UTF-8
 }
 
-// maxFile is above what MaxSize bytes can become in JSON, six to one, and in age.
+// maxFile is above the size that MaxSize bytes can have in JSON (six times) and age.
 const maxFile = 8 * MaxSize
 
 var (
@@ -211,7 +211,7 @@ func seal(name, value string, to age.Recipient) ([]byte, error) {
 	return sealed.Bytes(), nil
 }
 
-// unseal returns the value in a file that should hold name.
+// unseal returns the value in a file that should have the item name.
 func unseal(sealed []byte, name string, with age.Identity) (string, error) {
 	e, err := open(sealed, with)
 	switch {
@@ -227,7 +227,7 @@ func unseal(sealed []byte, name string, with age.Identity) (string, error) {
 	return "", &Error{Cause: ErrDamaged}
 }
 
-// open returns what is in a file.
+// open returns the contents of a file.
 func open(sealed []byte, with age.Identity) (entry, error) {
 	r, err := age.Decrypt(bytes.NewReader(sealed), with)
 	if _, ok := errors.AsType[*age.NoIdentityMatchError](err); ok {

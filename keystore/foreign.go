@@ -8,13 +8,12 @@ import (
 	"github.com/zalando/go-keyring"
 )
 
-// Foreign is an item that another program keeps in the keychain. It is there on
-// macOS alone, whose keychain asks the person; it is read and deleted, never
-// written.
+// Foreign is an item of another program in the keychain. It exists on macOS only, whose
+// keychain asks the person. It is read and deleted, never written.
 type Foreign struct{ Service, Account string }
 
-// Get returns the item's value. Errors are those of a Store's Get; elsewhere than
-// on macOS there is no such item.
+// Get returns the item's value. Errors are those of Store.Get; on other systems than macOS
+// the item never exists.
 func (f Foreign) Get(ctx context.Context) (Secret, error) {
 	if runtime.GOOS != "darwin" {
 		return Secret{}, named("read", f.Service, &Error{Cause: ErrNotFound})

@@ -10,20 +10,20 @@ import (
 	"unicode/utf8"
 )
 
-// What a keychain item holds. Windows refuses an item over 2,560 bytes, macOS a
-// command line over 4,096 with the item in base64, and some keychains keep text
-// only. So an item is text: a head of one line, then at most partSize bytes.
+// The format of keychain items. Windows refuses items over 2,560 bytes, macOS command lines
+// over 4,096 with the item in base64, and some keychains only keep text. So an item is
+// text: a head of one line, then at most partSize bytes.
 //
 //	authferry/1 parts=0 gen=5f0c1d2e3b4a5968 size=5 sha256=2cf24dba5fb0a30e26e83b2ac5b9e29e text
 //	hello
 //
-// A longer value stands in items of its own, "<name>#1" and so on, each of which
-// names the write that it came from; the head, written last, binds them:
+// A longer value is in items of its own, "<name>#1" and so on. Each of them names the write
+// that it belongs to; the head, written last, binds them:
 //
 //	authferry/1 parts=3 gen=… size=4711 sha256=… text
 //	authferry/1 part=1/3 gen=…
 //
-// What isn't UTF-8, or has a NUL in it, is stored as base64.
+// A value that isn't UTF-8, or contains a NUL, is stored as base64.
 const (
 	magic    = "authferry/1"
 	partSize = 2000
@@ -32,8 +32,8 @@ const (
 
 // head is the first line of an item.
 type head struct {
-	parts int    // 0: the value follows the head
-	gen   string // random, one for each write
+	parts int    // 0: the value is in this item, after the head
+	gen   string // random, different for each write
 	size  int    // of the value, in bytes
 	sum   string // truncated SHA-256 of the value
 	enc   string // "text" or "base64"
@@ -54,7 +54,7 @@ func checksum(value string) string {
 	return hex.EncodeToString(sum[:16])
 }
 
-// encodeFrame returns the text of the head item and of the parts, if any.
+// encodeFrame returns the text of the head item and of the parts, if there are any.
 func encodeFrame(value string) (item string, parts []string) {
 	h := head{gen: newGeneration(), size: len(value), sum: checksum(value), enc: "text"}
 	text := value
@@ -85,8 +85,8 @@ func newGeneration() string {
 	return hex.EncodeToString(b[:])
 }
 
-// parseHead splits an item into its head and what follows. ok is false for
-// anything that encodeFrame did not write in these very bytes.
+// parseHead splits an item into its head and the rest. ok is false for anything that
+// encodeFrame did not write exactly like this.
 func parseHead(item string) (h head, rest string, ok bool) {
 	line, rest, _ := strings.Cut(item, "\n")
 	if _, err := fmt.Sscanf(line, magic+" parts=%d gen=%s size=%d sha256=%s %s", &h.parts, &h.gen, &h.size, &h.sum, &h.enc); err != nil {
@@ -98,7 +98,7 @@ func parseHead(item string) (h head, rest string, ok bool) {
 	return h, rest, true
 }
 
-// decode returns the value that text encodes, if it is the one that h is of.
+// decode returns the value that text encodes, if it is the one of h.
 func (h head) decode(text string) (value string, ok bool) {
 	value = text
 	switch h.enc {

@@ -7,28 +7,28 @@ import (
 	"strings"
 )
 
-// OpenKeychain returns the keychain of the person who is logged in: the macOS
-// Keychain, the Windows Credential Manager, or the Secret Service of the session
-// bus elsewhere. It touches nothing yet.
+// OpenKeychain returns the keychain of the logged-in user: the macOS Keychain, the Windows
+// Credential Manager, or elsewhere the Secret Service of the session bus. It accesses
+// nothing yet.
 //
-// A value up to 2,000 bytes is one item, a longer one several; frame.go has the
-// format. A Get of the former is one read of the keychain.
+// A value of up to 2,000 bytes is one item, a longer one several (frame.go). Reading a
+// short one takes one read of the keychain.
 func OpenKeychain() Store { return system }
 
 // The library has one connection per process, so the process has one lane.
 var system = &keychain{backend: library{}, lane: newLane()}
 
-// backend is the raw keychain. It is an interface for the tests alone, which put
-// the limits and faults of other systems behind it. A missing item is
-// keyring.ErrNotFound in Get and in Delete.
+// backend is the raw keychain. It is an interface only for tests, which simulate the limits
+// and faults of other systems. For a missing item, Get and Delete return
+// keyring.ErrNotFound.
 type backend interface {
 	Get(item string) (string, error)
 	Set(item, text string) error
 	Delete(item string) error
 }
 
-// library is the keychain that go-keyring speaks to. None of its calls has a
-// deadline, and some of them can hang for ever or panic.
+// library is the keychain through go-keyring. Its calls have no deadline, and some can hang
+// for ever or panic.
 type library struct{}
 
 func (library) Get(item string) (string, error) {
@@ -143,10 +143,10 @@ func (k *keychain) read(ctx context.Context, name string) (Secret, error) {
 	return NewSecret(value), nil
 }
 
-// write puts the parts before the head that makes them count. The parts in the
-// keychain are always 1 to n without a gap, whatever instant a writer died at,
-// so that counting them finds them all. And counting comes first because a write
-// that is the first call of a process can abort gnome-keyring-daemon.
+// write writes the parts before the head that makes them valid. The parts in the keychain
+// are always 1 to n without a gap, whenever a writer died, so they can be found by
+// counting. Counting comes first because a write that is the first call of a process can
+// crash gnome-keyring-daemon.
 func (k *keychain) write(ctx context.Context, name, value string) error {
 	old, err := k.countParts(ctx, name)
 	if err != nil {
@@ -164,7 +164,7 @@ func (k *keychain) write(ctx context.Context, name, value string) error {
 	return k.dropParts(ctx, name, old, len(parts))
 }
 
-// remove leaves the head to the end: where there is none, there are no parts.
+// remove deletes the head last: without a head there are no parts.
 func (k *keychain) remove(ctx context.Context, name string) error {
 	n, err := k.countParts(ctx, name)
 	if err != nil {
@@ -197,8 +197,7 @@ func (k *keychain) dropParts(ctx context.Context, name string, have, keep int) e
 	return nil
 }
 
-// put writes one item and reads it back: a prompt that the person dismissed
-// reports success.
+// put writes one item and reads it back, because a dismissed prompt reports success.
 func (k *keychain) put(ctx context.Context, item, text string) error {
 	for again := false; ; again = true {
 		if err := k.call(ctx, func() error { return k.backend.Set(item, text) }); err != nil {
@@ -215,16 +214,16 @@ func (k *keychain) put(ctx context.Context, item, text string) error {
 		case again:
 			return &Error{Cause: ErrDenied, Err: errDiffers}
 		}
-		// A second item of the same name may answer in place of the one that
-		// was replaced.
+		// A second item of the same name may have been read instead of the one that was
+		// replaced.
 		if err := k.drop(ctx, item); err != nil {
 			return err
 		}
 	}
 }
 
-// drop deletes until nothing is left, because the library deletes one of several
-// items of a name.
+// drop deletes until nothing is left, because the library deletes only one of several items
+// of a name.
 func (k *keychain) drop(ctx context.Context, item string) error {
 	for range 100 {
 		err := k.call(ctx, func() error { return k.backend.Delete(item) })
@@ -246,8 +245,8 @@ func (k *keychain) get(ctx context.Context, item string) (text string, err error
 	return text, err
 }
 
-// call is where an abandoned operation ends and where the library's errors get
-// their cause.
+// call runs one step: an abandoned operation ends here, and the library's errors are
+// classified here.
 func (k *keychain) call(ctx context.Context, f func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -17,9 +17,9 @@ import (
 
 var errNoKey = errors.New("it contains no age key, as age-keygen makes them")
 
-// InitKeyFile makes a new age key in a file of mode 0600, in a folder of mode
-// 0700 where that has to be made too. A file that exists is left as it is, with
-// an error that is fs.ErrExist.
+// InitKeyFile makes a new age key in a file of mode 0600; if its folder doesn't exist, it
+// is made with mode 0700. A file that exists is left as it is, and the error is
+// fs.ErrExist.
 func InitKeyFile(path string) error {
 	return named("make", path, initKeyFile(path))
 }
@@ -36,7 +36,7 @@ func keyFileText(identity *age.X25519Identity) []byte {
 	return fmt.Appendf(nil, "# created: %s\n%s\n", time.Now().Format(time.RFC3339), identity)
 }
 
-// writeNew makes a file of mode 0600 that was not there, durably.
+// writeNew makes a new file of mode 0600, durably.
 func writeNew(path string, content []byte) error {
 	dir := filepath.Dir(path)
 	if err := makeFolder(dir); err != nil {
@@ -56,11 +56,11 @@ func writeNew(path string, content []byte) error {
 	return nil
 }
 
-// maxKeyFile is above any file of identities, sealed or not.
+// maxKeyFile is above the size of any file of identities, sealed or not.
 const maxKeyFile = 64 << 10
 
 func loadKeyFile(path string) ([]byte, error) {
-	data, err := atomicfile.Read(path, maxKeyFile) // by a link as well: so secrets are mounted
+	data, err := atomicfile.Read(path, maxKeyFile) // follows links: mounted secrets are links
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, &Error{Cause: ErrUnavailable, Err: fmt.Errorf("the key file is missing: %w", err)}
 	}
@@ -73,8 +73,8 @@ func loadKeyFile(path string) ([]byte, error) {
 	return data, nil
 }
 
-// readKeyFile returns the first identity of an age key file and its recipient.
-// For a file that is sealed with a passphrase it is the one that Unlock left.
+// readKeyFile returns the first identity of an age key file and its recipient. For a file
+// that is sealed with a passphrase it is the one that Unlock left.
 func readKeyFile(path string) (age.Identity, age.Recipient, error) {
 	data, err := loadKeyFile(path)
 	if err != nil {
@@ -91,7 +91,7 @@ func readKeyFile(path string) (age.Identity, age.Recipient, error) {
 func parseKey(data []byte) (age.Identity, age.Recipient, error) {
 	identities, err := age.ParseIdentities(bytes.NewReader(data))
 	if err != nil {
-		return nil, nil, errNoKey // age's own text may quote the line, which may be a key
+		return nil, nil, errNoKey // age's text may quote the line, which may be a key
 	}
 	switch id := identities[0].(type) {
 	case *age.X25519Identity:

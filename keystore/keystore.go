@@ -12,15 +12,15 @@ import (
 	"strings"
 )
 
-// Service is the service name of every keychain item of authferry.
+// Service is the service name of all authferry's keychain items.
 const Service = "authferry"
 
-// MaxSize is the largest value in bytes that a store takes; a larger one is
-// ErrTooBig. It is far above any token and far below what makes a keychain slow
-// for every other program that uses it.
+// MaxSize is the size in bytes of the largest value that a store accepts; for a larger one
+// the error is ErrTooBig. It is far above any token, and far below the size that makes a
+// keychain slow for other programs.
 const MaxSize = 256 << 10
 
-// Kind names where a store keeps its items, as recorded in the index.
+// Kind is the kind of a store, as recorded in the index.
 type Kind string
 
 // The two kinds of keystore.
@@ -29,11 +29,10 @@ const (
 	File     Kind = "file"
 )
 
-// Store keeps named secrets. Every method honours the context's deadline even
-// where the keychain itself hangs, and never panics. Implementations are safe
-// for concurrent use; a call that ran into its deadline may still be under way
-// inside the keychain, so the next call of this process waits for it first
-// (a late write must not come after a newer one).
+// Store keeps named secrets. Every method obeys the context's deadline even if the keychain
+// itself hangs, and never panics. Implementations are safe for concurrent use. A call that
+// has passed its deadline may still be running inside the keychain, so the next call of
+// this process waits for it first: a late write must not come after a newer one.
 //
 // Errors are *Error; match their cause with errors.Is and the Err… values.
 type Store interface {
@@ -42,12 +41,12 @@ type Store interface {
 	// Backend describes the store for a person: "Secret Service", "macOS
 	// Keychain", "Windows Credential Manager", "age files in <dir>".
 	Backend() string
-	// Get returns the value that was last Set whole under name. ErrNotFound:
-	// there is none. ErrDamaged: what is there was not written whole.
+	// Get returns the last value that was Set completely under name. ErrNotFound: there is
+	// none. ErrDamaged: the item was not written completely.
 	Get(ctx context.Context, name string) (Secret, error)
-	// Set writes value under name and reads it back before it returns nil. A
-	// failure leaves the old value, ErrDamaged or the new value. Where two
-	// processes set one name at once, one of them may be told ErrDenied.
+	// Set writes value under name, and reads it back before it returns nil. After a failure
+	// there is the old value, the new value or ErrDamaged. If two processes set one name at
+	// once, one of them may get ErrDenied.
 	Set(ctx context.Context, name string, value Secret) error
 	// Delete removes name and all of its parts. A missing one is no error.
 	Delete(ctx context.Context, name string) error
@@ -64,12 +63,12 @@ var (
 	ErrTooBig      = errors.New("the secret is too big for the keystore")
 )
 
-// Error is what every Store method returns. Its text holds no secret.
+// Error is the error of every Store method. Its text contains no secret.
 type Error struct {
 	Op    string // "read", "write", "delete", "open" or "make"
-	Name  string // of the item, or the path of the key file; holds no secret
+	Name  string // of the item, or the path of the key file; never a secret
 	Cause error  // one of the Err… values
-	Err   error  // what the operating system or library said; may be nil
+	Err   error  // from the operating system or the library; may be nil
 }
 
 func (e *Error) Error() string {
@@ -79,10 +78,10 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s %s: %v (%v)", e.Op, e.Name, e.Cause, e.Err)
 }
 
-// Unwrap makes both the cause and the underlying error reachable.
+// Unwrap returns the cause and the underlying error.
 func (e *Error) Unwrap() []error { return []error{e.Cause, e.Err} }
 
-// named gives err the operation and the item that it belongs to.
+// named adds the operation and the item to err.
 func named(op, name string, err error) error {
 	if err == nil {
 		return nil
@@ -106,8 +105,8 @@ var (
 
 const maxName = 200
 
-// checkName keeps names to what every backend takes as it is. '#' is left for
-// the parts of a value, and a line break would be a second command on macOS.
+// checkName allows only names that every backend accepts unchanged. '#' is reserved for the
+// parts of a value, and a line break would be a second command on macOS.
 func checkName(name string) error {
 	stranger := func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("/:._-", r)

@@ -7,9 +7,9 @@ import (
 	"runtime"
 )
 
-// lane lets one operation of this process at a time through to a store. An
-// operation that was given up at its deadline keeps the lane until it really
-// returns, so that its late write never comes after a newer one.
+// lane lets one operation of this process at a time access a store. An operation that was
+// given up at its deadline keeps the lane until it really returns, so that its late write
+// never comes after a newer one.
 type lane chan struct{}
 
 func newLane() lane { return make(lane, 1) }
@@ -19,9 +19,9 @@ var (
 	errCrash = errors.New("the keychain library crashed")
 )
 
-// do runs f in a goroutine and returns what it returns, or ErrTimeout when ctx
-// is over first. A panic of f is ErrUnavailable. f is to look at ctx between its
-// steps: that is where an abandoned operation ends.
+// do runs f in a goroutine and returns its result, or ErrTimeout if ctx ends first. A panic
+// of f becomes ErrUnavailable. f must check ctx between its steps, so that an abandoned
+// operation ends.
 func do[T any](ctx context.Context, l lane, op, name string, f func() (T, error)) (T, error) {
 	var none T
 	select {
@@ -57,8 +57,8 @@ func do[T any](ctx context.Context, l lane, op, name string, f func() (T, error)
 	}
 }
 
-// crash describes a panic. What the library panics with itself is not shown: it
-// might hold anything.
+// crash describes a panic. The library's own panic values are not shown: they might contain
+// anything.
 func crash(p any) error {
 	if err, ok := p.(runtime.Error); ok {
 		return fmt.Errorf("%w: %w", errCrash, err)

@@ -12,24 +12,23 @@ import (
 	secretservice "github.com/zalando/go-keyring/secret_service"
 )
 
-// loginKeyring is the short way to the items of "login": search, open a session, get
-// the secret. The library takes seven calls for that, because it also asks which
-// keyrings there are, and unlocks both keyring and item.
+// loginKeyring is the short way to the items in "login": search, open a session, get the
+// secret. The library takes seven calls for that, because it also asks which keyrings there
+// are, and unlocks both keyring and item.
 //
-// The short way prompts nobody. Whatever is not as usual (locked,
-// another keyring, no keyring, several items of one name, an error) is errLong, and
-// the library's to deal with.
+// The short way never prompts. In any unusual case (locked, another keyring, no keyring,
+// several items of one name, an error) the error is errLong, and the library takes over.
 //
-// The session is the process's, and ends with its connection. A process's first call
-// is never its OpenSession, nor is that sent before another one was answered: either
-// can abort gnome-keyring-daemon.
+// The session belongs to the process, and ends with its connection. OpenSession must not be
+// a process's first call, nor be sent before another call was answered: either can crash
+// gnome-keyring-daemon.
 type loginKeyring struct {
 	conn    *dbus.Conn
 	session dbus.ObjectPath
-	known   string // the name whose item and parts belong to "login", as found out last
+	known   string // the last name whose item and parts were found to belong to "login"
 }
 
-// login is used by one operation at a time: those of the process's lane.
+// login is used by one operation at a time: the one in the process's lane.
 var login loginKeyring
 
 var errLong = errors.New("not the usual case")
@@ -51,13 +50,13 @@ func (l *loginKeyring) get(item string) (string, error) {
 	}
 	secret, err := s.GetSecret(found, l.session)
 	if err != nil {
-		l.session = "" // it may be of a daemon that was restarted
+		l.session = "" // it may belong to a daemon that has restarted
 		return "", errLong
 	}
 	return string(secret.Value), nil
 }
 
-// set follows a get of the item or of its parts, which mostly found out where they
+// set follows a get of the item or of its parts, which has usually found out where they
 // belong.
 func (l *loginKeyring) set(item, text string) error {
 	s, err := secretservice.NewSecretService()
@@ -80,7 +79,7 @@ func (l *loginKeyring) set(item, text string) error {
 	return nil
 }
 
-// find returns where in "login" an item is; empty: it would be there, and is not.
+// find returns the path of an item in "login"; empty: it belongs there and doesn't exist.
 func (l *loginKeyring) find(item string) (*secretservice.SecretService, dbus.ObjectPath, error) {
 	l.known = ""
 	s, err := secretservice.NewSecretService()
@@ -107,7 +106,7 @@ func headOf(item string) string {
 	return head
 }
 
-// inLogin is the one item of that name in "login", or empty.
+// inLogin returns the path of the only item of that name in "login"; else empty.
 func inLogin(s *secretservice.SecretService, item string) (dbus.ObjectPath, error) {
 	found, err := s.SearchItems(s.Object(serviceName, loginPath), attributes(item))
 	if err != nil || len(found) > 1 {
@@ -116,7 +115,7 @@ func inLogin(s *secretservice.SecretService, item string) (dbus.ObjectPath, erro
 	return append(found, "")[0], nil
 }
 
-// belongs reports that "login" is open and the default keyring, and none has the item.
+// belongs reports whether "login" is unlocked and the default, and no keyring has the item.
 func belongs(s *secretservice.SecretService, item string) bool {
 	var unlocked []dbus.ObjectPath
 	var prompt, standard dbus.ObjectPath

@@ -8,7 +8,8 @@ import (
 	"syscall"
 )
 
-// ownedByAnother tells another person's folder from one of root's, such as /tmp.
+// ownedByAnother reports whether a folder belongs to another user, but not to root, as /tmp
+// does.
 func ownedByAnother(info fs.FileInfo) bool {
 	s, ok := info.Sys().(*syscall.Stat_t)
 	return ok && s.Uid != 0 && !ownedByMe(info)

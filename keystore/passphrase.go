@@ -21,23 +21,23 @@ var (
 	errPassphrase = errors.New("the passphrase does not open the key file")
 	errNotSealed  = errors.New("the key file is not sealed with a passphrase")
 	errNoPhrase   = errors.New("the passphrase is empty")
-	// What age says of a damaged file may quote lines of it.
+	// age's errors about a damaged file may quote its lines.
 	errDamagedKey = errors.New("the sealed key file is damaged, or takes more memory to open than 1 GB")
 )
 
-// workFactor is the logarithm of scrypt's cost, age's own default: about a
-// second and 256 MB for a guess. It is a variable for the tests.
+// workFactor is the logarithm of scrypt's cost, age's own default: about a second and 256
+// MB for each guess. It is a variable for the tests.
 var workFactor = 18
 
-// maxWorkFactor is what Unlock is ready to spend on a file that others made: four
-// times as much. age itself would go on to 4 GB.
+// maxWorkFactor is the most that Unlock spends on a file that was made elsewhere: four
+// times as much. age itself would go up to 4 GB.
 const maxWorkFactor = 20
 
 const sealedBinary = "age-encryption.org/"
 
-// InitSealedKeyFile makes a new age key in a file as InitKeyFile does, sealed
-// with a passphrase: what `age -p` would make of it, so that `age -d` opens it.
-// A file that exists is left as it is, with an error that is fs.ErrExist.
+// InitSealedKeyFile makes a new age key in a file as InitKeyFile does, sealed with a
+// passphrase in the same way as by `age -p`, so that `age -d` opens it. A file that exists
+// is left as it is, and the error is fs.ErrExist.
 func InitSealedKeyFile(path string, passphrase Secret) error {
 	return named("make", path, initSealedKeyFile(path, passphrase))
 }
@@ -77,7 +77,7 @@ func sealKey(key []byte, passphrase Secret) ([]byte, error) {
 	return sealed.Bytes(), err
 }
 
-// openKey returns the key file in a sealed one.
+// openKey decrypts a sealed key file.
 func openKey(sealed []byte, passphrase Secret) ([]byte, error) {
 	if passphrase.Empty() {
 		return nil, errNoPhrase
@@ -108,7 +108,7 @@ func openKey(sealed []byte, passphrase Secret) ([]byte, error) {
 	return key, nil
 }
 
-// isSealed tells an encrypted file from one with identities.
+// isSealed reports whether a file is encrypted; otherwise it has identities.
 func isSealed(keyFile []byte) bool {
 	return bytes.HasPrefix(keyFile, []byte(sealedBinary)) || bytes.HasPrefix(bytes.TrimSpace(keyFile), []byte(armor.Header))
 }
@@ -119,22 +119,20 @@ func KeyFileSealed(path string) (bool, error) {
 	return isSealed(data), named("open", path, err)
 }
 
-// KeyFileSum tells one key file from another, sealed or not; it is the hex SHA-256 of
-// what stands in it.
+// KeyFileSum identifies a key file, sealed or not: the hex SHA-256 of its contents.
 func KeyFileSum(path string) (string, error) {
 	data, err := loadKeyFile(path)
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:]), named("open", path, err)
 }
 
-// Unlock opens the sealed key file at path with its passphrase and leaves the key
-// in the session's folder (MakeSessionFolder), for this user alone, where OpenFile
-// finds it for the given time from now. inMemory reports whether that folder is
-// known to be in memory only.
+// Unlock opens the sealed key file at path with its passphrase. It stores the key in the
+// session's folder (MakeSessionFolder), for this user only, where OpenFile finds it for the
+// given time from now. inMemory reports whether that folder is known to be in memory only.
 //
-// It takes about a second and 256 MB: the caller sees to it that not many do it
-// at once, and none while DropOver holds the folder. A wrong passphrase is
-// ErrDenied, and nothing has changed then; without a folder it is ErrNoSession.
+// It takes about a second and 256 MB, so the caller must not run many at once, and none
+// while DropOver locks the folder. Errors: ErrDenied for a wrong passphrase, with nothing
+// changed; ErrNoSession if there is no such folder.
 func Unlock(path string, passphrase Secret, span time.Duration) (until time.Time, inMemory bool, err error) {
 	until, inMemory, err = unlock(path, passphrase, span)
 	return until, inMemory, named("open", path, err)
@@ -165,10 +163,9 @@ func unlock(path string, passphrase Secret, span time.Duration) (until time.Time
 	return until, memoryFolder(dir), replace(unlockedPath(dir, sealed), content)
 }
 
-// Lock removes whatever Unlock left in the session's folder, for any key file:
-// one that was since sealed anew, or is gone, has left a key as well. removed
-// counts what was there; nothing is no error. Where there is no such folder to
-// look in, the error is ErrNoSession.
+// Lock removes every key that Unlock has left in the session's folder, for any key file:
+// one that was sealed again since, or is gone, has left a key too. removed is their number;
+// none is no error. If there is no such folder, the error is ErrNoSession.
 func Lock() (removed int, err error) {
 	removed, err = lock()
 	return removed, named("lock", "the session's folder", err)
@@ -186,10 +183,10 @@ func lock() (removed int, err error) {
 	if err != nil {
 		return 0, noSession(err)
 	}
-	if !info.IsDir() || !ownedByMe(info) { // it may lead to files that are none of ours
+	if !info.IsDir() || !ownedByMe(info) { // it may lead to files that are not ours
 		return 0, noSession(fmt.Errorf("%s is not this user's folder", dir))
 	}
-	left, err := leftIn(dir, ".key", ".tmp") // a writer that was killed leaves a key too
+	left, err := leftIn(dir, ".key", ".tmp") // a killed writer leaves a key too
 	for _, path := range left {
 		gone := remove(path)
 		if gone == nil {
@@ -200,8 +197,8 @@ func lock() (removed int, err error) {
 	return removed, err
 }
 
-// UnlockedUntil returns until when the sealed key file at path is unlocked. Where
-// it is not, the error is ErrLocked.
+// UnlockedUntil returns until when the sealed key file at path is unlocked. If it isn't,
+// the error is ErrLocked.
 func UnlockedUntil(path string) (time.Time, error) {
 	sealed, err := loadKeyFile(path)
 	if err == nil && !isSealed(sealed) {
@@ -218,7 +215,7 @@ func UnlockedUntil(path string) (time.Time, error) {
 	return until, named("open", path, err)
 }
 
-// untilPrefix begins the first line of an unlocked key, a comment to age.
+// untilPrefix begins the first line of an unlocked key; it is a comment for age.
 const untilPrefix = "# unlocked until "
 
 func untilOf(key []byte) (time.Time, error) {
@@ -229,7 +226,7 @@ func untilOf(key []byte) (time.Time, error) {
 	}
 	until, err := time.Parse(time.RFC3339, text)
 	if err != nil {
-		return time.Time{}, errNoKey // time's own text quotes the line
+		return time.Time{}, errNoKey // the error of package time quotes the line
 	}
 	return until, nil
 }

@@ -10,10 +10,10 @@ import (
 	"github.com/authferry/authferry/atomicfile"
 )
 
-// replace puts data in the place of the file at path, durably, for this user alone.
+// replace replaces the file at path by data, durably, for this user only.
 func replace(path string, data []byte) error {
 	dir := filepath.Dir(path)
-	// What it lies in is not made: it may have been moved away a moment ago.
+	// Its parent is not made: it may just have been moved away.
 	if err := os.Mkdir(dir, 0o700); err == nil {
 		if err := atomicfile.SyncFolder(filepath.Dir(dir)); err != nil {
 			return err
@@ -40,7 +40,7 @@ func remove(path string) error {
 	return atomicfile.SyncFolder(filepath.Dir(path))
 }
 
-// makeFolder makes dir, and what it lies in, for this user alone.
+// makeFolder makes dir and its parents, for this user only.
 func makeFolder(dir string) error {
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return err

@@ -8,10 +8,10 @@ import (
 	"log/slog"
 )
 
-// Secret is a string that does not print: no fmt verb, no slog handler and no
-// JSON encoder shows it. It is a struct around a pointer because fmt reaches
-// through unexported fields of other structs and would show a plain string.
-// The zero value is the empty secret. Reveal is the only way out.
+// Secret is a string that can't be printed: no fmt verb, slog handler or JSON encoder shows
+// it. It is a struct with a pointer because fmt looks into unexported fields of other
+// structs and would show a plain string. The zero value is the empty secret. Only Reveal
+// returns it.
 type Secret struct{ p *string }
 
 const redacted = "[secret]"
@@ -34,24 +34,24 @@ func (s Secret) Reveal() string {
 	return *s.p
 }
 
-// Empty reports whether there is nothing in s.
+// Empty reports whether the secret is empty.
 func (s Secret) Empty() bool { return s.p == nil || *s.p == "" }
 
-// Equal compares in time that depends on the lengths alone.
+// Equal compares in time that depends on the lengths only.
 func (s Secret) Equal(t Secret) bool {
 	return subtle.ConstantTimeCompare([]byte(s.Reveal()), []byte(t.Reveal())) == 1
 }
 
-// Format implements fmt.Formatter for every verb, %#v and %p included.
+// Format implements fmt.Formatter for every verb, including %#v and %p.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
 // LogValue implements slog.LogValuer.
 func (s Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 
-// MarshalJSON always fails, so that a secret in a document is found in a test.
+// MarshalJSON always fails, so that tests find a secret in a document.
 func (s Secret) MarshalJSON() ([]byte, error) { return nil, errSecretEncoded }
 
-// MarshalText always fails; it covers the encoders that look for it (TOML, XML).
+// MarshalText always fails, for encoders that use it (TOML, XML).
 func (s Secret) MarshalText() ([]byte, error) { return nil, errSecretEncoded }
 
 // GobEncode always fails.

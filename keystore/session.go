@@ -16,13 +16,13 @@ import (
 	"github.com/authferry/authferry/humantime"
 )
 
-// ErrNoSession says that there is no folder for what lives as long as the
-// user's session: XDG_RUNTIME_DIR is not set, or names none that is this user's.
+// ErrNoSession says that the session has no folder for what lives as long as the session:
+// XDG_RUNTIME_DIR is not set, or doesn't name a folder of this user's.
 var ErrNoSession = errors.New("XDG_RUNTIME_DIR is not set, or is not a folder of yours")
 
-// MakeSessionFolder makes the folder where Unlock leaves keys,
-// $XDG_RUNTIME_DIR/authferry, and sees to it that it is this user's alone. The
-// error is ErrNoSession.
+// MakeSessionFolder makes the folder in which Unlock stores keys,
+// $XDG_RUNTIME_DIR/authferry, and makes sure that only this user can access it. Error:
+// ErrNoSession.
 func MakeSessionFolder() (string, error) {
 	dir, err := makeSessionFolder()
 	return dir, named("make", "the session's folder", err)
@@ -39,7 +39,7 @@ func makeSessionFolder() (string, error) {
 	return dir, checkSessionFolder(dir)
 }
 
-// sessionFolder is its path. It need not be there yet.
+// sessionFolder is its path. It need not exist.
 func sessionFolder() (string, error) {
 	base := os.Getenv("XDG_RUNTIME_DIR")
 	if !filepath.IsAbs(base) {
@@ -49,13 +49,13 @@ func sessionFolder() (string, error) {
 	switch {
 	case err != nil || !info.IsDir():
 		return "", ErrNoSession
-	case ownedByAnother(info): // root, come by su, could make one here, which would then be in their way
+	case ownedByAnother(info): // with su, root could make it here, and it would then block the user
 		return "", noSession(fmt.Errorf("%s belongs to another user", base))
 	}
 	return filepath.Join(base, Service), nil
 }
 
-// checkSessionFolder returns ErrNoSession, or fs.ErrNotExist where it is not there.
+// checkSessionFolder returns ErrNoSession, or fs.ErrNotExist if it doesn't exist.
 func checkSessionFolder(dir string) error {
 	info, err := os.Lstat(dir)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -75,8 +75,8 @@ func checkSessionFolder(dir string) error {
 
 func noSession(err error) error { return fmt.Errorf("%w: %w", ErrNoSession, err) }
 
-// checkPrivate refuses what another user could have put there, or could read: in
-// a folder that is shared, say.
+// checkPrivate refuses a file that another user may have put there or can read, as in a
+// shared folder.
 func checkPrivate(path string, info fs.FileInfo) error {
 	if runtime.GOOS != "windows" && (info.Mode().Perm()&0o077 != 0 || !ownedByMe(info)) || info.Mode()&fs.ModeSymlink != 0 {
 		return fmt.Errorf("others have access to %s", path)
@@ -84,16 +84,16 @@ func checkPrivate(path string, info fs.FileInfo) error {
 	return nil
 }
 
-// unlockedPath is by what is in the sealed file, so that the key of one never
-// passes for that of another.
+// unlockedPath depends on the contents of the sealed file, so that the key of one file
+// never passes for that of another.
 func unlockedPath(dir string, sealed []byte) string {
 	sum := sha256.Sum256(sealed)
 	return filepath.Join(dir, hex.EncodeToString(sum[:16])+".key")
 }
 
-// leftIn returns the files in dir whose names end in one of these.
+// leftIn returns the files in dir whose names end in one of the suffixes.
 func leftIn(dir string, ends ...string) ([]string, error) {
-	entries, err := os.ReadDir(dir) // and not Glob, which takes a folder that it can't read for an empty one
+	entries, err := os.ReadDir(dir) // not Glob, which takes an unreadable folder for an empty one
 	var left []string
 	for _, e := range entries {
 		if slices.Contains(ends, filepath.Ext(e.Name())) {
@@ -103,10 +103,9 @@ func leftIn(dir string, ends ...string) ([]string, error) {
 	return left, err
 }
 
-// DropOver removes the keys whose time is over, those also that nobody asks for
-// again since their key file was sealed anew. To hold the folder is to keep every
-// Unlock away until the release: a key that it renews just then is to stay. Where
-// it can't be held, the next call tries again.
+// DropOver removes the keys whose time is over, including those of key files that were
+// sealed again since. It locks the folder, so that no Unlock runs until the release: a key
+// that is being renewed must stay. If it can't be locked, the next call tries again.
 func DropOver(hold func(dir string) (release func(), err error)) {
 	dir, err := sessionFolder()
 	if err != nil || checkSessionFolder(dir) != nil || len(over(dir)) == 0 {
@@ -139,8 +138,8 @@ func over(dir string) (paths []string) {
 	return paths
 }
 
-// unlocked returns the key that Unlock left for a sealed key file. Whatever is
-// amiss with it, Unlock puts another one in its place: the error is ErrLocked.
+// unlocked returns the key that Unlock left for a sealed key file. If anything is wrong
+// with it, Unlock can replace it: the error is ErrLocked.
 func unlocked(sealed []byte) ([]byte, error) {
 	key, err := readUnlocked(sealed)
 	switch {
@@ -181,7 +180,7 @@ func readUnlocked(sealed []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !time.Now().Before(until) { // not removed: an unlock may be putting another one there
+	if !time.Now().Before(until) { // not removed: an unlock may be replacing it
 		return nil, fmt.Errorf("it expired at %s", humantime.At(until, time.Now()))
 	}
 	return key, nil

@@ -2,5 +2,5 @@
 
 package keystore
 
-// memoryFolder is not known here.
+// memoryFolder can't be told here.
 func memoryFolder(string) bool { return false }

@@ -2,9 +2,9 @@ package rawtext
 
 import "bytes"
 
-// Keys is how many keys and tables a text in TOML has at most: a parser may compare
-// each with all others, so that twice as many take four times as long. Comments of
-// whole lines have none.
+// Keys is an upper bound for the number of keys and tables in a TOML text, which limits a
+// parser's work: if it compares each key with all others, twice as many take four times as
+// long. Comments on lines of their own don't count.
 func Keys(text []byte) int {
 	n := 0
 	for line := range bytes.Lines(text) {
@@ -15,9 +15,9 @@ func Keys(text []byte) int {
 	return n
 }
 
-// Deeper reports that brackets in a text nest more than limit deep: a parser may call
-// itself for each. It knows the strings and comments of JSON, with or without the
-// extensions that programs give it.
+// Deeper reports whether brackets in a text are nested deeper than limit, which limits a
+// parser's recursion. It knows the strings and comments of JSON, with and without the
+// common extensions.
 func Deeper(text []byte, limit int) bool {
 	depth := 0
 	for i := 0; i < len(text); i++ {

@@ -13,10 +13,10 @@ var errNoTime = errors.New("it is not a time")
 
 const lastSecond = 253402300799 // of year 9999
 
-// Moment reads a time as programs write it in JSON: a number since 1970 in seconds,
-// or in milli-, micro- or nanoseconds, which its size tells; that number as text; or a
-// date as text, in UTC where it names no zone. What says nothing is zero: null, an
-// empty text, the number 0, the zero time of Go. Any other value is an error.
+// Moment parses a time as programs write it in JSON: a number since 1970 in seconds, or in
+// milli-, micro- or nanoseconds, which its size tells; that number as text; or a date as
+// text, in UTC if it names no zone. Null, an empty text, the number 0 and Go's zero time
+// are zero. Any other value is an error.
 func Moment(raw []byte) (time.Time, error) {
 	var text string
 	switch {
@@ -41,8 +41,7 @@ func Moment(raw []byte) (time.Time, error) {
 }
 
 func since1970(f float64) (time.Time, error) {
-	// Each unit holds for what it makes a date of from 1973 on; what would be before
-	// that is in the coarser one.
+	// Each unit is for dates from 1973 on; a smaller number is in the next larger unit.
 	const milli, micro, nano = 1e11, 1e14, 1e17
 	switch {
 	case math.IsNaN(f) || f < 0:
@@ -60,8 +59,8 @@ func since1970(f float64) (time.Time, error) {
 	return time.Unix(int64(whole), int64(part*1e3)*1e6).UTC(), nil
 }
 
-// What a date looks like once it is in upper case, with a blank for the T, and
-// without the name of the zone that needs no conversion.
+// The forms of a date in upper case, with a space for the T, and without the name of a zone
+// that needs no conversion.
 var (
 	dates = []string{
 		"2006-01-02 15:04:05", "2006-01-02 15:04", "2006-01-02", "20060102 150405", "2006/01/02 15:04:05",

@@ -1,7 +1,7 @@
-// Package rawtext reads text as other programs, editors and people leave it: with
-// a byte order mark, as UTF-16, padded with NULs after a crash, pasted with a
-// terminal's marks around it. What is certainly no part of a text goes; what may
-// be one is kept or refused, never guessed at. No error holds anything of a text.
+// Package rawtext reads text as other programs, editors and people leave it: with a byte
+// order mark, as UTF-16, padded with NULs after a crash, pasted with a terminal's marks
+// around it. What is certainly not part of the text is removed. What may be part of it is
+// kept or refused, never guessed. No error quotes the text.
 package rawtext
 
 import (
@@ -25,21 +25,20 @@ var (
 
 const mark = '\ufeff' // the byte order mark
 
-// Form is how a text was written.
+// Form is the encoding of a text, and what was around it.
 type Form struct {
 	order binary.ByteOrder // of UTF-16; nil: UTF-8
 	marks int              // byte order marks before it
 	nuls  int              // NULs behind it
 }
 
-// Plain reports that it is UTF-8 with nothing behind it.
+// Plain reports whether it is UTF-8 with nothing after it.
 func (f Form) Plain() bool { return f.order == nil && f.nuls == 0 }
 
-// Decode returns data as UTF-8, without byte order marks before it and NULs behind
-// it. UTF-16 is known by its mark or, where it holds no more than Latin-1, by the NUL
-// in place of every second byte. An error is ErrNotText: a NUL within, nothing but
-// NULs (what a crash lost is not empty), or broken UTF-16. Broken UTF-8 passes, for
-// its reader to judge.
+// Decode returns data as UTF-8, without byte order marks before it and NULs after it.
+// UTF-16 is recognized by its mark or, if it is Latin-1 text, by a NUL in every second
+// byte. The error is ErrNotText: NULs inside, only NULs (lost in a crash, not empty), or
+// broken UTF-16. Broken UTF-8 is returned, for the caller to judge.
 func Decode(data []byte) ([]byte, Form, error) {
 	var f Form
 	switch {
@@ -71,7 +70,7 @@ func Decode(data []byte) ([]byte, Form, error) {
 	return text, f, nil
 }
 
-// Encode returns text in the form, so that what Decode was given comes back.
+// Encode returns text in the form: the opposite of Decode.
 func (f Form) Encode(text []byte) []byte {
 	var all []byte
 	for range f.marks {
@@ -89,8 +88,8 @@ func (f Form) Encode(text []byte) []byte {
 	return coded
 }
 
-// everySecondIsNUL reports that of each pair of bytes the one at place is NUL, and
-// the other one of the first pair is not.
+// everySecondIsNUL reports whether in each pair of bytes the one at place is NUL, and the
+// other one in the first pair is not.
 func everySecondIsNUL(data []byte, place int) bool {
 	if len(data) < 2 || len(data)%2 != 0 || data[1-place] == 0 {
 		return false
@@ -122,14 +121,14 @@ func fromUTF16(data []byte, order binary.ByteOrder) (text []byte, ok bool) {
 	return text, true
 }
 
-// UTF8 is Decode where the form does not matter.
+// UTF8 is Decode without the form.
 func UTF8(data []byte) ([]byte, error) {
 	text, _, err := Decode(data)
 	return text, err
 }
 
-// Line returns the one line that data holds, without its end and a terminal's marks
-// of pasted text; blanks stay. An error is ErrNotText or ErrLines.
+// Line returns the only line in data, without its end and a terminal's marks of pasted
+// text; spaces stay. Error: ErrNotText or ErrLines.
 func Line(data []byte) (string, error) {
 	text, err := UTF8(data)
 	if err != nil {
@@ -145,7 +144,7 @@ func Line(data []byte) (string, error) {
 // The marks that a terminal puts around pasted text.
 var pasteMarks = []string{"\x1b[200~", "\x1b[201~"}
 
-// trim takes the characters of a set, and a terminal's marks, from both ends.
+// trim removes the characters of a set, and a terminal's marks, from both ends.
 func trim(s, cutset string) string {
 	for {
 		before := s
@@ -159,10 +158,9 @@ func trim(s, cutset string) string {
 	}
 }
 
-// Token returns a secret as its issuer wrote it: without the blanks, line ends,
-// marks and invisible characters around it, which no token has. An error is
-// ErrInvisible: one of them is within, other than a blank, and what was meant can't
-// be known; or ErrNothing.
+// Token returns a secret as its issuer wrote it: without spaces, line ends, marks and
+// invisible characters around it, which no token has. Error: ErrInvisible if there is one
+// inside (other than a space), because the original can't be known; or ErrNothing.
 func Token(s string) (string, error) {
 	for {
 		before := s
@@ -180,8 +178,8 @@ func Token(s string) (string, error) {
 	return s, nil
 }
 
-// Nothing reports that a text in a value's place only says that there is none: blanks,
-// or the word that languages have for it, as jq -r and templates write it.
+// Nothing reports whether a text only says that there is no value: white space, or a word
+// such as null, as jq -r and templates write it.
 func Nothing(s string) bool {
 	switch strings.TrimSpace(s) {
 	case "", "null", "undefined", "None", "nil":
@@ -190,8 +188,8 @@ func Nothing(s string) bool {
 	return false
 }
 
-// Visible returns what a person meant to paste: without a terminal's marks and the
-// characters that nobody sees, wherever they are; blanks and line ends stay.
+// Visible returns what a person meant to paste: without a terminal's marks and without
+// invisible characters, wherever they are; spaces and line ends stay.
 func Visible(s string) string {
 	for _, m := range pasteMarks {
 		s = strings.ReplaceAll(s, m, "")
@@ -204,7 +202,7 @@ func Visible(s string) string {
 	}, s)
 }
 
-// invisible is what nobody sees in a secret and no server would take as one.
+// invisible is a character that people don't see in a secret and no server accepts in one.
 func invisible(r rune) bool {
 	return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == unicode.ReplacementChar || r != ' ' && unicode.IsSpace(r)
 }
@@ -229,9 +227,8 @@ func Unquote(s string) string {
 	}
 }
 
-// Steers reports the characters that steer a terminal or hide in it: controls,
-// line separators, and format characters, among them all that turn the
-// direction of text.
+// Steers reports whether r can control a terminal or hide in it: control characters, line
+// separators and format characters, including those that change the direction of text.
 func Steers(r rune) bool {
 	if r < utf8.RuneSelf {
 		return r < ' ' || r == 0x7f

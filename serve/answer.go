@@ -13,34 +13,34 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 )
 
-// Kind is what is wrong.
+// Kind says what is wrong.
 type Kind int
 
-// The kinds. Of the first ones nothing was asked and nothing sent.
+// The kinds. The first ones are found before the broker is asked or anything is sent.
 const (
 	BadKey      Kind = iota + 1 // wrong key, or none
-	BadHost                     // Host is none of the listener's
+	BadHost                     // Host is not the listener's
 	FromPage                    // a page in a browser asks
-	BadTarget                   // the request's target is none that can be passed on
+	BadTarget                   // the target can't be passed on
 	BadMethod                   // TRACE
-	Unknown                     // no such provider here, or no path of its model API
+	Unknown                     // no such provider here, or the path is not part of its model API
 	NoUpgrade                   // a WebSocket is asked for
-	Unreadable                  // the request's body broke off
-	AllHeld                     // no account is free; RetryAt, if it is known
+	Unreadable                  // the request's body was cut off
+	AllHeld                     // no account is free until RetryAt, if that is known
 	LoginNeeded                 // every account needs a login, or the API refuses their tokens
 	NotAllowed                  // a fence, or no account: Err
 	NoToken                     // keystore, lock or provider: Err
 	Unreachable                 // the API gave no answer
-	Redirected                  // the API sends the client elsewhere
+	Redirected                  // the API redirects the client
 )
 
-// Trouble is why a client gets no answer of the API. It is an error.
+// Trouble says why a client gets no answer of the API. It is an error.
 type Trouble struct {
 	Kind     Kind
-	Provider string // empty: not known
-	Pool     string // whose accounts were meant; empty: not known
+	Provider string // empty: unknown
+	Pool     string // the pool that was meant; empty: unknown
 	RetryAt  time.Time
-	Err      error // a *fault.Error where Kind is about an account
+	Err      error // a *fault.Error, if Kind is about an account
 }
 
 func (t *Trouble) Error() string {
@@ -53,10 +53,10 @@ func (t *Trouble) Error() string {
 // Unwrap returns t.Err.
 func (t *Trouble) Unwrap() error { return t.Err }
 
-// Code is the broker's code, where the trouble is the broker's.
+// Code is the broker's code, if the broker failed.
 func (t *Trouble) Code() fault.Code { return fault.CodeOf(t.Err) }
 
-// status is what the clients of an API understand at once.
+// status is the HTTP status that the clients of an API understand best.
 func (t *Trouble) status(a api) int {
 	switch t.Kind {
 	case BadKey:
@@ -79,21 +79,21 @@ func (t *Trouble) status(a api) int {
 	}
 	e, _ := t.Err.(*fault.Error) //nolint:errorlint // it is one or there is none
 	switch {
-	case a == messages && e != nil && e.Refused: // Claude Code with a helper of its own would try a 403 again for minutes
+	case a == messages && e != nil && e.Refused: // with a helper of its own, Claude Code would retry a 403 for minutes
 		return http.StatusTooManyRequests
-	case a == responses: // all else is tried again, for up to half a minute
+	case a == responses: // other statuses are retried for up to half a minute
 		return http.StatusBadRequest
 	case t.Kind == NoToken:
 		return http.StatusServiceUnavailable
 	}
-	return http.StatusForbidden // not 401: that makes a client ask for another key
+	return http.StatusForbidden // a 401 would make a client ask for another key
 }
 
 // fail is ReverseProxy's ErrorHandler.
 func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 	c, _ := r.Context().Value(callKey{}).(*call)
 	if c == nil || r.Context().Err() != nil {
-		panic(http.ErrAbortHandler) // nobody listens
+		panic(http.ErrAbortHandler) // the client is gone
 	}
 	t, ok := errors.AsType[*Trouble](err)
 	if !ok {
@@ -102,8 +102,8 @@ func (p *Proxy) fail(w http.ResponseWriter, r *http.Request, err error) {
 	p.answer(w, r, c.api, *t)
 }
 
-// answer writes the one answer that makes the clients of an API say the sentence at
-// once, instead of trying again.
+// answer writes the answer that makes the clients of an API show the sentence at once
+// instead of trying again.
 func (p *Proxy) answer(w http.ResponseWriter, r *http.Request, a api, t Trouble) {
 	status := t.status(a)
 	if status == http.StatusTooManyRequests && waitsOut(r) {
@@ -125,8 +125,9 @@ func (p *Proxy) answer(w http.ResponseWriter, r *http.Request, a api, t Trouble)
 	if seconds := untilSeconds(t.RetryAt); status == http.StatusTooManyRequests && seconds > 0 && (a == messages || a == other) {
 		h.Set("Retry-After", strconv.FormatInt(seconds, 10))
 		if a == messages && t.Kind == AllHeld {
-			// By the time alone Claude Code, where it takes the key for a subscription's, says
-			// "not your usage limit". It doesn't know this claim, and says "usage limit".
+			// With only the time, a Claude Code that takes the key for a subscription's
+			// says "not your usage limit". It doesn't know this claim, and says "usage
+			// limit".
 			h.Set("Anthropic-Ratelimit-Unified-Status", "rejected")
 			h.Set("Anthropic-Ratelimit-Unified-Reset", strconv.FormatInt(t.RetryAt.Unix(), 10))
 			h.Set("Anthropic-Ratelimit-Unified-Representative-Claim", "pool")
@@ -143,8 +144,8 @@ func (p *Proxy) answer(w http.ResponseWriter, r *http.Request, a api, t Trouble)
 	}
 }
 
-// waitsOut reports a client that waits in silence for as long as a 429 says, hours as
-// well, and tries again whatever else says that it is one. OpenCode does.
+// waitsOut reports whether a client silently waits as long as a 429 says, even for hours,
+// and retries other answers that look like one. OpenCode does.
 func waitsOut(r *http.Request) bool { return strings.HasPrefix(r.UserAgent(), "opencode/") }
 
 func untilSeconds(at time.Time) int64 {
@@ -154,7 +155,7 @@ func untilSeconds(at time.Time) int64 {
 	return max(1, int64(math.Ceil(time.Until(at).Seconds())))
 }
 
-// envelope is an error as a provider would put it.
+// envelope is an error in the form of the provider.
 func envelope(a api, status int, until time.Time, message string) any {
 	kind := kinds[status]
 	if kind == [2]string{} {
@@ -182,7 +183,7 @@ func envelope(a api, status int, until time.Time, message string) any {
 	return map[string]any{"type": "error", "error": map[string]any{"type": kind[0], "message": message}}
 }
 
-// kinds are what providers call a status: Anthropic, and with it OpenAI; Google.
+// kinds are the providers' names for a status: Anthropic's and OpenAI's; Google's.
 var kinds = map[int][2]string{
 	http.StatusBadRequest:       {"invalid_request_error", "INVALID_ARGUMENT"},
 	http.StatusUnauthorized:     {"authentication_error", "UNAUTHENTICATED"},

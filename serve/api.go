@@ -8,14 +8,14 @@ import (
 	"github.com/authferry/authferry/broker/ratelimit"
 )
 
-// api is the protocol that a path belongs to, whoever's API it is at.
+// api is the protocol of a path, whatever provider serves it.
 type api int
 
 const (
 	other     api = iota
 	messages      // Anthropic's
 	responses     // OpenAI's
-	chat          // OpenAI's chat completions, and everybody's since
+	chat          // OpenAI's chat completions, which many others have too
 	gemini        // Google's
 )
 
@@ -40,10 +40,10 @@ func apiOf(path string) api {
 	return other
 }
 
-// accountFields name what only the account has that made it.
+// accountFields refer to things that only the account that made them has.
 var accountFields = []string{"previous_response_id", "conversation"}
 
-// fields are what is looked for in a request's body.
+// fields are the fields of a request's body that are read.
 func (a api) fields() []string {
 	switch a {
 	case responses:
@@ -53,16 +53,16 @@ func (a api) fields() []string {
 	case messages, other:
 		return []string{"model"}
 	}
-	return nil // Google's have it in the path
+	return nil // in Google's APIs it is in the path
 }
 
-// meaning is what one event of a stream says.
+// meaning is what one event of a stream means.
 type meaning int
 
 const (
-	early   meaning = iota // it comes before anything that a person sees
+	early   meaning = iota // it comes before anything that people see
 	content                // or anything else that can't be taken back
-	limit                  // the account's quota or rate: another account would do
+	limit                  // the account's quota or rate: another account would help
 )
 
 // preludes are events that come before any content.
@@ -72,7 +72,7 @@ var preludes = map[string]bool{
 	"codex.rate_limits": true, "response.rate_limits": true, "rate_limits.updated": true, "keepalive": true,
 }
 
-// read says what an event with this data means before the first content.
+// read returns the meaning of an event with this data before the first content.
 func (a api) read(data []byte) meaning {
 	if len(data) == 0 {
 		return early
@@ -96,7 +96,7 @@ func (a api) read(data []byte) meaning {
 	return content
 }
 
-// wordless reports that no choice of a chunk has said anything yet.
+// wordless reports whether no choice of a chunk has any text yet.
 func wordless(raw json.RawMessage) bool {
 	var choices []struct {
 		Delta  map[string]json.RawMessage `json:"delta"`
@@ -120,8 +120,8 @@ func wordless(raw json.RawMessage) bool {
 	return true
 }
 
-// isLimit reports that an event refuses the account, by the words that the broker's
-// verdicts know.
+// isLimit reports whether an event refuses the account, by the words in the broker's
+// verdicts.
 func (a api) isLimit(data []byte) bool {
 	if a == other || !bytes.Contains(data, []byte(`"error"`)) {
 		return false
@@ -134,13 +134,13 @@ func (a api) isLimit(data []byte) bool {
 	}
 }
 
-// lasts are what a stream's last event has in it. The other APIs' streams just end.
+// lasts are markers of a stream's last event. The streams of other APIs just end.
 var lasts = map[api][]string{
 	messages:  {"message_stop", `"error"`},
 	responses: {"response.completed", "response.failed", "response.incomplete", "response.cancelled", `"error"`},
 }
 
-// isLast reports that the stream may end after an event with this data.
+// isLast reports whether the stream may end after an event with this data.
 func (a api) isLast(data []byte) bool {
 	for _, word := range lasts[a] {
 		if bytes.Contains(data, []byte(word)) {

@@ -9,32 +9,31 @@ import (
 	"time"
 )
 
-// MaxBody is the largest body that is kept in memory to be sent again.
+// MaxBody is the size of the largest body that is kept in memory, to be sent again.
 const MaxBody = 32 << 20
 
 // call is one request of a client.
 type call struct {
 	provider string
 	route    Route
-	path     string // behind the provider's name, escaped as it came
+	path     string // after the provider's name, escaped as it came
 	api      api
 	health   bool // answered here
-	unknown  bool // nobody who showed the key
+	unknown  bool // the key was missing or wrong
 
 	body    []byte
-	more    io.Reader // what comes behind body; not nil: it can be sent only once
-	length  int64     // of the whole; -1: not known
-	scope   string    // of holds: "model:ID"; empty: none is known
-	session string    // empty: none is known
-	bound   bool      // it names what only one account has
+	more    io.Reader // the rest, after body; not nil: it can be sent only once
+	length  int64     // of the whole body; -1: unknown
+	scope   string    // of holds: "model:ID"; empty: unknown
+	session string    // empty: unknown
+	bound   bool      // it refers to something that only one account has
 
 	started  time.Time
-	account  string // label of the one that was asked last, for the log
+	account  string // label of the account that was asked last, for the log
 	attempts int
 }
 
-// read takes r's body in, up to MaxBody, and looks for what the choice of an account
-// depends on.
+// read reads r's body, up to MaxBody, and what the choice of an account depends on.
 func (c *call) read(r *http.Request) error {
 	c.length = r.ContentLength
 	var b bytes.Buffer
@@ -59,7 +58,7 @@ func (c *call) read(r *http.Request) error {
 	return nil
 }
 
-// again reports that the request can be sent more than once.
+// again reports whether the request can be sent more than once.
 func (c *call) again() bool { return c.more == nil }
 
 // upload is the body for one attempt.
@@ -73,8 +72,8 @@ func (c *call) upload() io.ReadCloser {
 	return &upload{data: c.body}
 }
 
-// upload lets go of the body once it is sent: the request that it is part of lives as
-// long as its answer.
+// upload releases the body once it is sent, because the request that has it lives as long
+// as its answer.
 type upload struct {
 	data []byte
 }
@@ -90,8 +89,8 @@ func (u *upload) Read(p []byte) (int, error) {
 
 func (u *upload) Close() error { return nil }
 
-// scopeOf is the scope of a hold on the model that a request names in its body or, as
-// Google's do, in its path; as it is written there.
+// scopeOf is the scope of a hold on the model that a request names, in its body or (Google)
+// in its path, exactly as it is written there.
 func scopeOf(path string, field []byte) string {
 	model, ok := text(field)
 	if _, rest, found := strings.Cut(path, "/models/"); found && !ok {
@@ -106,7 +105,8 @@ func scopeOf(path string, field []byte) string {
 	return "model:" + model
 }
 
-// sessionHeaders are what clients name a conversation by, the surest first.
+// sessionHeaders are the headers by which clients name a conversation, the most reliable
+// first.
 var sessionHeaders = []string{"X-Claude-Code-Session-Id", "Session-Id", "Session_id", "Thread-Id"}
 
 func sessionOf(h http.Header, cacheKey []byte) string {

@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// enter decides whether r is let in, and says in c what it is. It looks at the request
-// alone. A nil Trouble: it is let in.
+// enter decides whether r is admitted, and records in c what it is. It only looks at the
+// request. A nil Trouble: it is admitted.
 func (p *Proxy) enter(c *call, r *http.Request) *Trouble {
 	c.unknown = true
-	c.api = apiOf(r.URL.EscapedPath()) // of a refusal's form
+	c.api = apiOf(r.URL.EscapedPath()) // for the form of a refusal
 	refuse := func(k Kind) *Trouble { return &Trouble{Kind: k, Provider: c.provider} }
 	switch {
 	case r.Method == http.MethodConnect, r.URL.IsAbs(), r.URL.Host != "", r.URL.Opaque != "", !strings.HasPrefix(r.RequestURI, "/"):
@@ -43,7 +43,7 @@ func (p *Proxy) enter(c *call, r *http.Request) *Trouble {
 	c.provider, c.route, c.path = provider, route, "/"+rest
 	c.api = apiOf(c.path)
 	switch {
-	case r.Header.Get("Upgrade") != "": // at once: a client that hears of no path tries for seconds
+	case r.Header.Get("Upgrade") != "": // at once: a client that gets no path retries for seconds
 		return refuse(NoUpgrade)
 	case !listed(route.Paths, r.Method, c.path):
 		return refuse(Unknown)
@@ -51,23 +51,22 @@ func (p *Proxy) enter(c *call, r *http.Request) *Trouble {
 	return nil
 }
 
-// fetched reports that a page in a browser made the request. Node's own fetch sends
-// Sec-Fetch-Mode, and no site.
+// fetched reports whether a page in a browser made the request. Node's own fetch sends
+// Sec-Fetch-Mode, but no Sec-Fetch-Site.
 func fetched(site []string) bool {
 	return len(site) > 0 && (len(site) > 1 || site[0] != "none")
 }
 
-// isHealth reports that path is one at which a client asks whether anybody is there.
+// isHealth reports whether path is one at which clients check that the API is there.
 func isHealth(path string) bool {
 	path = strings.TrimSuffix(strings.TrimSuffix(path, "/"), "/api/hello")
 	return strings.Count(path, "/") <= 1
 }
 
-// keyHeaders are where a client may show the key.
+// keyHeaders are the headers in which a client may send the key.
 var keyHeaders = []string{"Authorization", "X-Api-Key", "X-Goog-Api-Key"}
 
-// hasKey compares all that could be the key, in time that doesn't depend on how much of
-// it is right. One match is enough.
+// hasKey compares everything that could be the key, in constant time. One match is enough.
 func (p *Proxy) hasKey(h http.Header) bool {
 	right := 0
 	for _, name := range keyHeaders {
@@ -86,15 +85,15 @@ func (p *Proxy) hasKey(h http.Header) bool {
 	return right == 1 && !p.opt.Key.Empty()
 }
 
-// plainPath reports that every server reads path as it stands: no dot segment, empty
-// segment, encoded slash or control character, however often it is unescaped.
+// plainPath reports whether every server reads path in the same way: it has no dot segment,
+// empty segment, encoded slash or control character, however often it is unescaped.
 func plainPath(path string) bool {
 	if !strings.HasPrefix(path, "/") {
 		return false
 	}
 	for range 4 {
 		for i, segment := range strings.Split(path[1:], "/") {
-			name, _, _ := strings.Cut(segment, ";") // some servers cut parameters off
+			name, _, _ := strings.Cut(segment, ";") // some servers remove parameters
 			last := i == strings.Count(path[1:], "/")
 			if name == "." || name == ".." || segment == "" && !last || strings.ContainsFunc(segment, func(r rune) bool { return r == '\\' || r < ' ' || r == 0x7f }) {
 				return false
@@ -112,7 +111,7 @@ func plainPath(path string) bool {
 	return false
 }
 
-// listed reports that a list of Route.Paths has method and path in it.
+// listed reports whether a list of Route.Paths has method and path.
 func listed(paths []string, method, path string) bool {
 	for _, entry := range paths {
 		only, prefix, ok := strings.Cut(entry, " ")

@@ -2,19 +2,19 @@ package serve
 
 import "bytes"
 
-// maxEvent is how much of one event's data is looked at. No limit is so long.
+// maxEvent is how much of one event's data is read. No limit is that long.
 const maxEvent = 64 << 10
 
-// events reads a stream of server-sent events, as the HTML standard has it: lines end
-// with LF, CRLF or CR, an event with an empty line, and either may come in any pieces.
+// events parses a stream of server-sent events (HTML standard): lines end with LF, CRLF or
+// CR, an event with an empty line, and all of it may come in any pieces.
 type events struct {
-	emit func(data []byte) // an event's data, not kept; nil data: it was too long to tell
+	emit func(data []byte) // is called with an event's data, which must not be kept; nil data: it was too long
 
 	line  []byte
 	data  []byte
 	any   bool // the event has data
-	long  bool // of the event, over maxEvent
-	cr    bool // the last byte was CR: an LF belongs to it
+	long  bool // the event is longer than maxEvent
+	cr    bool // the last byte was CR: a following LF belongs to it
 	begun bool
 }
 
@@ -38,7 +38,7 @@ func (e *events) feed(p []byte) {
 	}
 }
 
-// end is for when the stream is over: its last event may lack the empty line.
+// end is called when the stream is over: its last event may lack the empty line.
 func (e *events) end() {
 	if len(e.line) > 0 {
 		e.endLine()

@@ -5,9 +5,9 @@ import (
 	"encoding/json"
 )
 
-// topLevel returns the values of some fields of a JSON object, as they stand there. It
-// reads no more than it has to and checks nothing: a body is the API's to judge. What
-// is no object has no fields; where a field stands twice, the first counts.
+// topLevel returns the raw values of some fields of a JSON object. It reads no more than it
+// needs and checks nothing, because the API will judge the body. Anything but an object has
+// no fields; of two fields with one name, the first counts.
 func topLevel(body []byte, names ...string) map[string]json.RawMessage {
 	found := map[string]json.RawMessage{}
 	at := space(body, 0)
@@ -62,7 +62,7 @@ func space(b []byte, at int) int {
 	return at
 }
 
-// stringEnd returns where the string that begins at b[at] is over; len(b) if it is not.
+// stringEnd returns where the string that begins at b[at] ends; len(b) if it doesn't.
 func stringEnd(b []byte, at int) int {
 	for at++; ; at++ {
 		i := bytes.IndexByte(b[at:], '"')
@@ -79,7 +79,7 @@ func stringEnd(b []byte, at int) int {
 	}
 }
 
-// valueEnd returns where the value that begins at b[at] is over.
+// valueEnd returns where the value that begins at b[at] ends.
 func valueEnd(b []byte, at int) int {
 	depth := 0
 	for at < len(b) {

@@ -21,23 +21,24 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// Broker is what the proxy asks for each request. A *broker.Keeper is one.
+// Broker is what the proxy asks for each request; *broker.Keeper implements it.
 type Broker interface {
 	Token(context.Context, broker.TokenRequest) (*broker.Token, error)
 	Report(context.Context, pool.Selection, broker.ReportRequest) (*broker.ReportResult, error)
 }
 
-// Route is what one provider's part of the proxy serves.
+// Route is the part of the proxy for one provider.
 type Route struct {
 	Selection pool.Selection
-	Pool      string // that Selection comes to, for Trouble; it selects nothing
-	// Paths are what may be asked for: a path prefix, which ends where a segment or
-	// its ":" does, after a method and a space if it is for that method alone.
+	Pool      string // of the Selection, for Trouble only; it selects nothing
+	// Paths are all that may be requested: path prefixes that end at a segment or at a ":"
+	// in one; with a method and a space in front, for that method only.
 	Paths []string
-	// KeyOrigins are APIs that take API keys alone: no login's token goes there. Where
-	// the Selection's accounts may be of both kinds, it has to say KeysOnly.
+	// KeyOrigins are APIs that take API keys only: no login's token is sent there. If the
+	// Selection's accounts may be of both kinds, it must have KeysOnly.
 	KeyOrigins []string
-	// Lists are headers, in lower case, in which a client's values stay beside a token's.
+	// Lists are headers, in lower case, in which the client's values are kept beside a
+	// token's.
 	Lists []string
 }
 
@@ -46,18 +47,18 @@ type Route struct {
 type Options struct {
 	Broker Broker
 	Routes map[string]Route // by provider: the first segment of a request's path
-	Key    keystore.Secret  // what a client has to show
-	Hosts  []string         // what Host may be, with the port: see HostsOf
-	// Say makes the sentence that a person gets to read. It has to be one line.
+	Key    keystore.Secret  // that a client must send
+	Hosts  []string         // the accepted values of Host, with the port: see HostsOf
+	// Say makes the sentence that a person reads. It must be one line.
 	Say func(Trouble) string
 
-	// Patience is how long a request waits at most, in all, for an account that is
-	// free soon; zero: not at all.
+	// Patience is how long a request waits in total for accounts that will be free soon;
+	// zero: not at all.
 	Patience time.Duration
-	// Strange says that clients have logins of their own, which a 403 could make them
-	// drop: it becomes a 400.
+	// Strange says that clients have logins of their own, which they might drop after a
+	// 403: it becomes a 400.
 	Strange bool
-	// Log gets one line for each request; nil: none.
+	// Log gets a line for each request; nil: none.
 	Log *slog.Logger
 	// Transport is for tests that need a network with faults; nil: NewTransport.
 	Transport http.RoundTripper
@@ -73,13 +74,13 @@ type Proxy struct {
 	sessions  sessions
 	reports   successes
 	strangers limiter
-	ending    atomic.Bool  // nobody is to send another request on the same connection
+	ending    atomic.Bool  // the connection must not be used for another request
 	open      atomic.Int64 // connections
 	quiet     *time.Timer
 }
 
-// quietAfter is how long no request has to begin until memory is given back: what big
-// prompts took would stay with the process for minutes.
+// quietAfter is how long there must be no request before memory is returned to the system:
+// otherwise what big prompts took would stay with the process for minutes.
 const quietAfter = 5 * time.Second
 
 // New makes a Proxy. It opens nothing.
@@ -94,7 +95,7 @@ func New(opt Options) *Proxy {
 	p.quiet = time.AfterFunc(quietAfter, debug.FreeOSMemory)
 	p.quiet.Stop()
 	p.reverse = &httputil.ReverseProxy{
-		Rewrite:      func(*httputil.ProxyRequest) {}, // it makes ReverseProxy add nothing; send does the rest
+		Rewrite:      func(*httputil.ProxyRequest) {}, // it keeps ReverseProxy from adding anything; send does the rest
 		Transport:    roundTripper(p.relay),
 		ErrorHandler: p.fail,
 		ErrorLog:     log.New(io.Discard, "", 0),
@@ -107,9 +108,9 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// NewTransport is the connection to APIs. It speaks HTTP/1.1: over one connection of
-// HTTP/2 parallel uploads would queue. No time-out ends an answer that is slow to
-// begin; the client's patience does.
+// NewTransport makes the transport to the APIs. It speaks HTTP/1.1, because parallel
+// uploads would queue on one HTTP/2 connection. It has no time-out for a slow answer; the
+// client's patience ends that.
 func NewTransport() *http.Transport {
 	t := &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment, // never for loopback
@@ -125,7 +126,8 @@ func NewTransport() *http.Transport {
 	return t
 }
 
-// copyBuffers hold what is on its way down. A thousand idle streams have one each.
+// copyBuffers have what is being sent to clients: one for each of maybe a thousand idle
+// streams.
 var copyBuffers = buffers{pool: sync.Pool{New: func() any { b := make([]byte, 4<<10); return &b }}}
 
 type buffers struct{ pool sync.Pool }
@@ -134,7 +136,7 @@ func (b *buffers) Get() []byte { return *b.pool.Get().(*[]byte) }
 
 func (b *buffers) Put(buffer []byte) { b.pool.Put(&buffer) }
 
-// HostsOf returns what clients of a listener at addr write into Host.
+// HostsOf returns the values of Host that clients of a listener at addr send.
 func HostsOf(addr net.Addr) []string {
 	_, port, err := net.SplitHostPort(addr.String())
 	if err != nil {
@@ -147,12 +149,12 @@ func HostsOf(addr net.Addr) []string {
 	return hosts
 }
 
-// lastRequest is how long the clients of a proxy that ends have to send a request on a
-// connection that is open: it is answered, and they hear that it was the last.
+// lastRequest is how long the clients of a proxy that ends may still send a request on an
+// open connection: it is answered, and they are told that it was the last.
 const lastRequest = time.Second
 
-// Serve answers what comes in at l until ctx ends; it then closes l, and gives the answers
-// that are under way drain to end by themselves; with none it breaks them off. It returns
+// Serve serves the requests that come in at l until ctx ends. It then closes l and gives
+// the answers in progress the time drain to end; with zero it cuts them off. It returns
 // when nothing of the proxy is running any more.
 func (p *Proxy) Serve(ctx context.Context, l net.Listener, drain time.Duration) error {
 	server := &http.Server{
@@ -161,7 +163,7 @@ func (p *Proxy) Serve(ctx context.Context, l net.Listener, drain time.Duration) 
 		ReadHeaderTimeout:            10 * time.Second,
 		IdleTimeout:                  2 * time.Minute,
 		MaxHeaderBytes:               256 << 10,
-		ErrorLog:                     log.New(io.Discard, "", 0), // it would quote what clients send
+		ErrorLog:                     log.New(io.Discard, "", 0), // its messages would quote what clients send
 		Protocols:                    new(http.Protocols),
 		ConnState: func(_ net.Conn, state http.ConnState) {
 			switch state {
@@ -199,8 +201,8 @@ func (p *Proxy) Serve(ctx context.Context, l net.Listener, drain time.Duration) 
 	return err
 }
 
-// Close ends idle connections and waits for what is still being reported. Nothing may
-// be asked of p afterwards.
+// Close closes idle connections and waits for reports in progress. p must not be used
+// afterwards.
 func (p *Proxy) Close() {
 	p.quiet.Stop()
 	p.reports.wait()
@@ -238,7 +240,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 type callKey struct{}
 
-// note writes what a request came to into the log.
+// note logs what became of a request.
 func (p *Proxy) note(c *call, r *http.Request, w *writer) {
 	if c.unknown && !p.strangers.allow() {
 		return
@@ -252,7 +254,7 @@ func (p *Proxy) note(c *call, r *http.Request, w *writer) {
 		"attempts", c.attempts, "abandoned", r.Context().Err() != nil, "took", time.Since(c.started).Round(time.Millisecond))
 }
 
-// writer counts, and gives up on a client that reads nothing for so long.
+// writer counts bytes, and gives up on a client that reads nothing for too long.
 type writer struct {
 	http.ResponseWriter
 	control *http.ResponseController
@@ -261,7 +263,7 @@ type writer struct {
 	renewed time.Time
 }
 
-// stuck is for how long a client may read nothing of what it asked for.
+// stuck is how long a client may read nothing of its answer.
 const stuck = 10 * time.Minute
 
 func (w *writer) WriteHeader(status int) {
@@ -289,10 +291,10 @@ func (w *writer) renew() {
 	}
 }
 
-// Unwrap is for http.ResponseController: ReverseProxy flushes by it.
+// Unwrap is for http.ResponseController, by which ReverseProxy flushes.
 func (w *writer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// limiter lets one of many events through every second.
+// limiter lets one event per second through.
 type limiter struct {
 	mu   sync.Mutex
 	next time.Time

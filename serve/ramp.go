@@ -8,27 +8,27 @@ import (
 )
 
 const (
-	// recent is for how long an accepted answer says that an account takes many.
+	// recent is how long an accepted answer shows that an account takes many requests.
 	recent = 5 * time.Minute
-	// rampEvery is after how long one more is let in though nobody was answered:
-	// an answer that isn't streamed begins when it is finished.
+	// rampEvery is when one more request is let in although none was answered: an answer
+	// that isn't streamed begins only when it is complete.
 	rampEvery = time.Second
-	// rampEnd is how many at once need no more care.
+	// rampEnd is the number of parallel requests from which on no ramp is needed.
 	rampEnd = 32
-	// maxRamps is more than anybody has of accounts and models.
+	// maxRamps is more than anybody has accounts and models.
 	maxRamps = 1024
 )
 
-// ramps let requests in at an account: all of them, or, at one that is new or whose
-// limit was just met, one, and one more with each answer that it accepts.
+// ramps decide how many requests may be at an account at once: any number; or, if it is new
+// or its limit was just met, one, and one more with each answer that it accepts.
 type ramps struct {
 	mu   sync.Mutex
-	last map[string]string // account that accepted or refused last, by provider and scope
+	last map[string]string // the account that accepted or refused last, by provider and scope
 	by   map[string]*ramp  // by account and scope
 }
 
 type ramp struct {
-	room     int // how many at once; 0: any number
+	room     int // the limit; 0: none
 	inside   int
 	accepted time.Time
 	admitted time.Time
@@ -36,8 +36,7 @@ type ramp struct {
 	changed  chan struct{} // closed at the next change; nil: nobody waits for it
 }
 
-// place is a request's place at an account, until it is known whether the account
-// takes it.
+// place is a request's place at an account, until the account has accepted or refused it.
 type place struct {
 	all      *ramps
 	at       *ramp
@@ -52,12 +51,12 @@ type outcome int
 const (
 	accepted outcome = iota
 	refused          // by a limit
-	neither          // it says nothing about the account
+	neither          // it doesn't tell anything about the account
 )
 
 // enter waits until one more request may go to the account. A nil place: the account
-// refused somebody meanwhile, so the broker is to be asked again, as it is where waited
-// is true. The only error is the context's.
+// refused another request meanwhile, so the broker must be asked again, as it must if
+// waited is true. The only error is the context's.
 func (all *ramps) enter(ctx context.Context, provider, scope, account string) (p *place, waited bool, err error) {
 	all.mu.Lock()
 	defer all.mu.Unlock()
@@ -113,7 +112,7 @@ func (all *ramps) wait(ctx context.Context, r *ramp, d time.Duration) error {
 	return nil
 }
 
-// leave gives the place back. Only the first time counts.
+// leave returns the place. Only the first call counts.
 func (p *place) leave(how outcome) {
 	if p == nil || p.at == nil {
 		return
@@ -131,7 +130,7 @@ func (p *place) leave(how outcome) {
 	case accepted:
 		all.last[p.who] = p.account
 		if r.refusals != p.refusals {
-			break // it went in before somebody else was refused
+			break // it was sent before another one was refused
 		}
 		r.accepted = time.Now()
 		if r.room > 0 {

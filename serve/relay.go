@@ -27,15 +27,15 @@ type turn struct {
 	*call
 	p         *Proxy
 	out       *http.Request
-	sent      map[string]int // by account: how often
+	sent      map[string]int // number of tries, by account
 	refreshed map[string]bool
-	throttled map[string]bool // and waited for
+	throttled map[string]bool // accounts that were waited for
 	waited    time.Duration
-	until     time.Time // of the last hold that was met
+	until     time.Time // of the last hold
 	pool      string
 }
 
-// mayGo reports that the account may be asked: once, once more after a refresh and once
+// mayGo reports whether the account may be asked: once, once more after a refresh and once
 // more after a wait.
 func (t *turn) mayGo(id string) bool {
 	allowed := 1
@@ -47,8 +47,8 @@ func (t *turn) mayGo(id string) bool {
 	return t.sent[id] < allowed
 }
 
-// relay answers a request that was let in: it is ReverseProxy's RoundTripper. An error
-// is a *Trouble or the context's.
+// relay answers an admitted request: it is ReverseProxy's RoundTripper. Its errors are a
+// *Trouble or the context's.
 func (p *Proxy) relay(out *http.Request) (*http.Response, error) {
 	c, _ := out.Context().Value(callKey{}).(*call)
 	t := &turn{call: c, p: p, out: out, pool: c.route.Pool, sent: map[string]int{}, refreshed: map[string]bool{}, throttled: map[string]bool{}}
@@ -73,8 +73,8 @@ func (p *Proxy) relay(out *http.Request) (*http.Response, error) {
 	}
 }
 
-// admit returns the token to use and a place at its account. next, if it isn't nil, is
-// what the broker said already.
+// admit returns the token to use and a place at its account. next, if not nil, is the token
+// that the broker has given already.
 func (t *turn) admit(ctx context.Context, next *broker.Token) (*broker.Token, *place, error) {
 	for tok := next; ; tok = nil {
 		if tok == nil {
@@ -104,7 +104,7 @@ func (t *turn) admit(ctx context.Context, next *broker.Token) (*broker.Token, *p
 	}
 }
 
-// token asks the broker. Where an account is free within the proxy's patience, it waits
+// token asks the broker. If an account will be free within the proxy's patience, it waits
 // for that before anything is sent.
 func (t *turn) token(ctx context.Context) (*broker.Token, error) {
 	for {
@@ -131,7 +131,7 @@ func (t *turn) token(ctx context.Context) (*broker.Token, error) {
 	}
 }
 
-// wait waits for d, if the request's patience lasts for that.
+// wait waits for d, if the request's patience allows it.
 func (t *turn) wait(ctx context.Context, d time.Duration) bool {
 	if t.waited+d > t.p.opt.Patience {
 		return false
@@ -148,7 +148,7 @@ func (t *turn) wait(ctx context.Context, d time.Duration) bool {
 }
 
 // try sends the request with tok. It returns the answer for the client, or the token to
-// go on with, or nothing: then the broker is to be asked.
+// continue with, or neither: then the broker must be asked.
 func (t *turn) try(ctx context.Context, tok *broker.Token, at *place) (*http.Response, *broker.Token, error) {
 	id := tok.Account.ID
 	t.account, t.pool = tok.Account.Label, tok.Account.Pool
@@ -176,7 +176,7 @@ func (t *turn) try(ctx context.Context, tok *broker.Token, at *place) (*http.Res
 	report := broker.ReportRequest{Lease: tok.Lease, Status: res.StatusCode, Header: res.Header, Body: said,
 		HoldScope: t.scope, Attempt: t.sent[id], Next: t.again() || status == http.StatusUnauthorized, MinTTL: pool.DefaultMinTTL}
 	if t.throttled[id] && t.otherFree(ctx) {
-		report.Attempt = lastAttempt // it was waited for once: that is enough
+		report.Attempt = lastAttempt // one wait is enough
 	}
 	t.p.reports.refused(id, t.scope)
 	v, err := t.report(ctx, report)
@@ -199,8 +199,8 @@ func (t *turn) try(ctx context.Context, tok *broker.Token, at *place) (*http.Res
 	return nil, next, err
 }
 
-// judge reads as much of res as tells whether it is an answer or a refusal; res stays
-// whole. Of a refusal it returns the status that it amounts to, and its text.
+// judge reads as much of res as it takes to tell an answer from a refusal; res stays
+// complete. For a refusal it returns the equivalent status, and its text.
 func (t *turn) judge(ctx context.Context, res *http.Response, tok *broker.Token) (answer bool, status int, said []byte) {
 	plain := slices.Contains([]string{"", "identity"}, strings.ToLower(res.Header.Get("Content-Encoding")))
 	switch {
@@ -227,9 +227,9 @@ func isEventStream(h http.Header) bool {
 	return strings.EqualFold(strings.TrimSpace(kind), "text/event-stream")
 }
 
-// follow does what the broker said about a refusal by account id: it returns the token
-// to go on with, or that the refusal is to be passed on, or what to say instead. None of
-// them: ask the broker.
+// follow does what the broker says about a refusal by account id. It returns the token to
+// continue with, or passes the refusal on, or returns what to say instead. If none of them:
+// ask the broker.
 func (t *turn) follow(ctx context.Context, id string, status int, v *broker.ReportResult, err error) (next *broker.Token, pass bool, _ error) {
 	tied := !t.again() || t.bound // to this account
 	switch {
@@ -252,7 +252,7 @@ func (t *turn) follow(ctx context.Context, id string, status int, v *broker.Repo
 	case tied && status != http.StatusUnauthorized:
 		return nil, true, nil
 	case v.Action == broker.Wait && t.soon(v.RetryAt) && !t.throttled[id]:
-		t.throttled[id] = true // if it is this one that is free soon
+		t.throttled[id] = true // if this is the account that will be free soon
 		return nil, false, nil
 	case v.Action == broker.LogIn:
 		return nil, false, t.trouble(cmp.Or(v.Why, &fault.Error{Code: fault.LoginNeeded}))
@@ -264,12 +264,12 @@ func (t *turn) follow(ctx context.Context, id string, status int, v *broker.Repo
 	return v.Next, false, nil
 }
 
-// soon reports that at is within what is left of the request's patience.
+// soon reports whether at is within the rest of the request's patience.
 func (t *turn) soon(at time.Time) bool {
 	return !at.IsZero() && time.Until(at) <= t.p.opt.Patience-t.waited
 }
 
-// otherFree reports whether there is an account for which the throttled one can be left.
+// otherFree reports whether another account can take the throttled one's place.
 func (t *turn) otherFree(ctx context.Context) bool {
 	req := broker.TokenRequest{Selection: t.route.Selection, MinTTL: pool.DefaultMinTTL}
 	req.Scope = t.scope
@@ -286,7 +286,7 @@ func (t *turn) report(ctx context.Context, r broker.ReportRequest) (*broker.Repo
 	return t.p.opt.Broker.Report(ctx, s, r)
 }
 
-// limited is for a limit after content: the account is held before the client knows.
+// limited is for a limit after content: the account is held before the client sees it.
 func (t *turn) limited(tok *broker.Token, h http.Header, data []byte) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.out.Context()), slowRefusal)
 	defer cancel()
@@ -294,7 +294,7 @@ func (t *turn) limited(tok *broker.Token, h http.Header, data []byte) {
 	_, _ = t.report(ctx, broker.ReportRequest{Lease: tok.Lease, Status: http.StatusOK, Header: h, Body: data, HoldScope: t.scope, Attempt: lastAttempt})
 }
 
-// succeeded tells the broker of an answer, now and then, behind the client's back.
+// succeeded reports an answer to the broker, now and then, without delaying the client.
 func (t *turn) succeeded(tok *broker.Token, res *http.Response) {
 	r := broker.ReportRequest{Lease: tok.Lease, Status: res.StatusCode, Header: res.Header.Clone(), HoldScope: t.scope}
 	ctx := context.WithoutCancel(t.out.Context())
@@ -305,7 +305,7 @@ func (t *turn) succeeded(tok *broker.Token, res *http.Response) {
 	})
 }
 
-// trouble is an error of the broker as the client gets to hear of it.
+// trouble is an error of the broker, for the client.
 func (t *turn) trouble(err error) *Trouble {
 	e, ok := errors.AsType[*fault.Error](err)
 	if !ok {
@@ -327,13 +327,13 @@ func (t *turn) held(until time.Time) *Trouble {
 	return t.trouble(&fault.Error{Code: fault.AllHeld, RetryAt: until})
 }
 
-// credentials are the headers by which clients show who they are. None goes up.
+// credentials are the headers by which clients authenticate. None is sent on.
 var credentials = []string{
 	"Authorization", "Proxy-Authorization", "X-Api-Key", "Api-Key", "X-Goog-Api-Key", "Cookie", "Chatgpt-Account-Id",
 	"X-Amz-Security-Token", "Ocp-Apim-Subscription-Key", "X-Goog-User-Project",
 }
 
-// send sends the request once, with tok, to where tok may go. It follows no redirect.
+// send sends the request once, with tok, to tok's API. It follows no redirect.
 func (t *turn) send(ctx context.Context, tok *broker.Token) (*http.Response, error) {
 	base, err := baseOf(tok)
 	if err != nil {
@@ -354,12 +354,12 @@ func (t *turn) send(ctx context.Context, tok *broker.Token) (*http.Response, err
 	t.p.clean(r.Header)
 	put(r.Header, tok, t.route.Lists)
 	if t.api != other {
-		r.Header.Set("Accept-Encoding", "identity") // what is compressed can't be looked at
+		r.Header.Set("Accept-Encoding", "identity") // a compressed body can't be inspected
 	}
 	r.ContentLength = t.length
 	r.Body = t.upload()
-	// The transport itself sends again what was never written. With one of these headers
-	// it would also send what was, unless it can't have the body again.
+	// The transport itself resends requests that were never written. With one of these
+	// headers it would also resend those that were, unless it can't read the body again.
 	if c := t.call; c.length > 0 && c.again() && r.Header["Idempotency-Key"] == nil && r.Header["X-Idempotency-Key"] == nil {
 		r.GetBody = func() (io.ReadCloser, error) { return &upload{data: c.body}, nil }
 	}
@@ -379,7 +379,7 @@ func (t *turn) send(ctx context.Context, tok *broker.Token) (*http.Response, err
 	return res, t.keepHome(res, base)
 }
 
-// baseOf is where tok's API is, by its own record.
+// baseOf is the base of tok's API, by its own record.
 func baseOf(tok *broker.Token) (*url.URL, error) {
 	if len(tok.Origins) == 0 {
 		return nil, errors.New("its record has no API")
@@ -394,13 +394,13 @@ func baseOf(tok *broker.Token) (*url.URL, error) {
 	return base, nil
 }
 
-// originOf is empty where base has none that a token may be sent to.
+// originOf is empty if base has no origin that a token may be sent to.
 func originOf(base *url.URL) string {
 	origin, _ := oauth.Origin(base.Scheme + "://" + base.Host)
 	return origin
 }
 
-// join puts an escaped path behind the base's.
+// join appends an escaped path to the base's.
 func join(base *url.URL, path string) (plain, raw string) {
 	raw = strings.TrimSuffix(base.EscapedPath(), "/") + path
 	plain, err := url.PathUnescape(raw)
@@ -410,8 +410,8 @@ func join(base *url.URL, path string) (plain, raw string) {
 	return plain, raw
 }
 
-// clean takes every credential out of a client's headers, what has the key in it, and
-// what would say where the request goes.
+// clean removes from a client's headers every credential, everything that contains the key,
+// and everything that says where the request goes.
 func (p *Proxy) clean(h http.Header) {
 	for _, name := range credentials {
 		h.Del(name)
@@ -425,8 +425,8 @@ func (p *Proxy) clean(h http.Header) {
 	}
 }
 
-// withoutKeys is a query without the parameters that are a key. What stays stays as it
-// was written.
+// withoutKeys is a query without the parameters that are a key. The rest stays exactly as
+// it was written.
 func (p *Proxy) withoutKeys(query string) string {
 	if query == "" {
 		return ""
@@ -445,7 +445,7 @@ func (p *Proxy) withoutKeys(query string) string {
 	return strings.Join(kept, "&")
 }
 
-// put sets tok's headers. Those in lists are added to what the client's have.
+// put sets tok's headers. In lists, they are added to the client's values.
 func put(h http.Header, tok *broker.Token, lists []string) {
 	for _, own := range tok.Headers {
 		value := own.Value.Reveal()

@@ -7,7 +7,7 @@ import (
 	"github.com/authferry/authferry/broker"
 )
 
-// maxSessions is more than anybody talks in at once.
+// maxSessions is more than anybody has in progress.
 const maxSessions = 4096
 
 // sessions remember which account answered each conversation last, for each scope.
@@ -23,7 +23,7 @@ type stay struct {
 
 func (s *sessions) key(c *call) string { return c.provider + "\x00" + c.scope + "\x00" + c.session }
 
-// of is where c's conversation is; empty: it is nowhere yet.
+// of is the account that c's conversation is at; empty: none yet.
 func (s *sessions) of(c *call) (account, current string) {
 	if c.session == "" {
 		return "", ""
@@ -56,20 +56,20 @@ func (s *sessions) put(c *call, tok *broker.Token) {
 	s.by[key] = stay{tok.Account.ID, tok.Current, time.Now()}
 }
 
-// successes says which accepted answers are reported: they prove guessed holds wrong
-// and say how full the quota is, which nobody needs to know every second. None is
-// reported after a refusal that came later, whose hold it would undo.
+// successes decides which accepted answers are reported. Reports refute guessed holds and
+// say how full the quota is, which isn't needed every second. No success is reported after
+// a later refusal, whose hold it would end.
 type successes struct {
 	mu       sync.Mutex
 	last     map[string]time.Time // by account and scope
 	refusals map[string]int       // by account, so far
-	sending  sync.Mutex           // held while one is reported
+	sending  sync.Mutex           // held during a report
 	behind   sync.WaitGroup
 }
 
 const reportEvery = time.Minute
 
-// tell has report called behind the caller's back, unless that was done a moment ago.
+// tell calls report in the background, unless that was done just now.
 func (s *successes) tell(account, scope string, report func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -97,8 +97,8 @@ func (s *successes) tell(account, scope string, report func()) {
 	})
 }
 
-// refused is for before a refusal is reported: when it returns, no success from before is
-// under way any more. The next one is worth a report.
+// refused is called before a refusal is reported. When it returns, no report of an earlier
+// success is running. The next success is reported.
 func (s *successes) refused(account, scope string) {
 	s.mu.Lock()
 	if s.refusals == nil {

@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// steeringWords are those in the names of headers by which proxies and gateways are told
-// where a request goes, or how it is to be read; steeringParts count within a word too.
-// The OpenCode plugin has the same. What a project makes its client send (Claude Code's
-// ANTHROPIC_CUSTOM_HEADERS, say) must not take a token along.
+// steeringWords are words in the names of headers that tell proxies and gateways where a
+// request goes or how to read it; steeringParts count within a word too. The OpenCode
+// plugin has the same list. What a project makes its client send (Claude Code's
+// ANTHROPIC_CUSTOM_HEADERS, for example) must not redirect a token.
 var (
 	steeringWords = []string{
 		"addr", "address", "alt", "authority", "base", "cluster", "config", "dest", "dst", "domain", "endpoint", "gateway", "ip", "location", "method", "origin", "original",
@@ -17,8 +17,8 @@ var (
 	steeringParts = []string{"backend", "baseurl", "destination", "forward", "host", "override", "proxy", "redirect", "rewrite", "upstream", "url"}
 )
 
-// steers reports that a header of that name may say where a request goes. Google's SDK
-// names the time that a server may take.
+// steers reports whether a header of that name may say where a request goes. (Google's SDK
+// has one that names the server's time limit.)
 func steers(name string) bool {
 	name = strings.ToLower(name)
 	if name == "x-server-timeout" {

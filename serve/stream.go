@@ -8,27 +8,27 @@ import (
 )
 
 const (
-	maxHeld     = 256 << 10 // of a stream that are held back before its first content
+	maxHeld     = 256 << 10 // of a stream, held back before its first content
 	maxPatience = 20 * time.Second
-	maxRefusal  = 64 << 10 // of a refusal's body that are read for the broker
+	maxRefusal  = 64 << 10 // of a refusal's body, for the broker
 	slowRefusal = 5 * time.Second
 )
 
-// body is an answer's body of which the beginning was read before it is given on.
-// What was read and what follows is what the API sent, byte for byte.
+// body is an answer's body whose beginning was read before it is passed on. Together they
+// are what the API sent, byte for byte.
 type body struct {
 	from    io.ReadCloser
 	held    []byte
-	err     error         // what comes after held; nil: more does
-	reading chan struct{} // closed when a read that is under way has ended; nil: none is
+	err     error         // what comes after held; nil: read from more
+	reading chan struct{} // closed when a running read has ended; nil: none is running
 	chunk   []byte
 	n       int
 	readErr error
-	seen    func(p []byte, err error) // gets everything once, as it comes; nil: nobody does
+	seen    func(p []byte, err error) // gets everything once, as it comes; may be nil
 }
 
-// fill reads into b.held until enough says so, the body is over, or patience or context
-// are.
+// fill reads into b.held until enough returns true or the body, patience or the context
+// ends.
 func (b *body) fill(ctx context.Context, patience time.Duration, enough func() bool) {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
@@ -69,7 +69,7 @@ func (b *body) take() {
 	}
 }
 
-// Read gives on what was held back, and then what comes.
+// Read returns what was held back, and then what comes.
 func (b *body) Read(p []byte) (int, error) {
 	if len(b.held) == 0 && b.reading != nil {
 		<-b.reading
@@ -95,14 +95,14 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close ends the answer: a read that is under way returns.
+// Close ends the answer: a running read returns.
 func (b *body) Close() error { return b.from.Close() }
 
-// silence is for how long an API may say nothing in the middle of an answer. Clients
-// give up sooner; this is for those that don't.
+// silence is how long an API may send nothing in the middle of an answer. Most clients give
+// up sooner; this is for those that don't.
 const silence = 10 * time.Minute
 
-// watched is a body that ends with an error where the API is silent for too long.
+// watched is a body that fails if the API is silent for too long.
 type watched struct {
 	from  io.ReadCloser
 	timer *time.Timer
@@ -122,7 +122,7 @@ func (w *watched) Read(p []byte) (int, error) {
 	return w.from.Read(p)
 }
 
-// Close ends the request as well.
+// Close ends the request too.
 func (w *watched) Close() error {
 	err := w.from.Close()
 	w.timer.Stop()
@@ -136,8 +136,8 @@ type stream struct {
 	api     api
 	events  events
 	opening meaning // of its first event that is more than a prelude
-	refusal []byte  // data of the first event that is a limit; nil: none is
-	told    bool    // onLimit was
+	refusal []byte  // data of the first event that is a limit; nil: there was none
+	told    bool    // onLimit was called
 	ended   bool    // its last event came
 	onLimit func(data []byte)
 }
@@ -156,7 +156,7 @@ func (s *stream) see(p []byte, err error) {
 	}
 }
 
-// event takes one event in. One that was too long to look at is content.
+// event handles one event. One that was too long to read counts as content.
 func (s *stream) event(data []byte) {
 	s.ended = s.ended || data != nil && s.api.isLast(data)
 	if s.opening == early {
@@ -174,9 +174,9 @@ func (s *stream) event(data []byte) {
 	}
 }
 
-// open reads until the first event that is more than a prelude, and reports whether
-// that is a limit. If it isn't, the stream begins: what was read is given on, and a
-// limit that comes later is told to onLimit before it is given on.
+// open reads until the first event that is more than a prelude, and reports whether that is
+// a limit. If it isn't, the stream begins: what was read is passed on, and onLimit is
+// called for a later limit before that is passed on.
 func (s *stream) open(ctx context.Context, onLimit func(data []byte)) (refused bool) {
 	s.fill(ctx, maxPatience, func() bool { return s.opening != early || len(s.held) >= maxHeld })
 	if s.opening == limit {
@@ -187,7 +187,7 @@ func (s *stream) open(ctx context.Context, onLimit func(data []byte)) (refused b
 	return false
 }
 
-// Read gives the stream on. One that ends too soon ends as a broken one does.
+// Read passes the stream on. One that ends too early ends with an error.
 func (s *stream) Read(p []byte) (int, error) {
 	n, err := s.body.Read(p)
 	if s.refusal != nil && !s.told {

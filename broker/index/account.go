@@ -26,7 +26,7 @@ func ValidID(s string) bool {
 
 const base32 = "abcdefghijklmnopqrstuvwxyz234567"
 
-// randomName draws evenly: the 32 characters divide the 256 values of a byte.
+// randomName is uniform: 32 characters divide the 256 values of a byte evenly.
 func randomName() string {
 	var b [16]byte
 	rand.Read(b[:]) // never fails
@@ -45,8 +45,8 @@ func isRandomName(s string) bool {
 	return len(s) == 16
 }
 
-// Account returns the account with this id, to be read or changed in place, or
-// nil.
+// Account returns the account with this id, which may be changed in place; nil if there is
+// none.
 func (ix *Index) Account(id string) *Account {
 	for i := range ix.Accounts {
 		if ix.Accounts[i].ID == id {
@@ -56,10 +56,9 @@ func (ix *Index) Account(id string) *Account {
 	return nil
 }
 
-// Labelled returns the accounts with this label, ignoring case; of one provider,
-// or of all where provider is empty. Accounts that are being removed have no
-// label any more. Within a provider labels are unique, but nothing keeps a
-// person from editing the file.
+// Labelled returns the accounts with this label, ignoring case, of one provider or (if
+// provider is empty) of all. Accounts that are being removed have no label any more. Within
+// a provider labels are unique, unless a person has edited the file.
 func (ix *Index) Labelled(provider, label string) []*Account {
 	var found []*Account
 	for i := range ix.Accounts {
@@ -71,9 +70,8 @@ func (ix *Index) Labelled(provider, label string) []*Account {
 	return found
 }
 
-// Members returns the accounts of a pool by rank, those that are being removed
-// left out. Where two have the same rank, the one that was added first comes
-// first.
+// Members returns the accounts of a pool by rank, without those that are being removed. Of
+// two with the same rank, the one that was added first comes first.
 func (ix *Index) Members(pool string) []*Account {
 	var members []*Account
 	for i := range ix.Accounts {
@@ -98,11 +96,10 @@ const (
 
 const ring = "abcd"
 
-// FreeSlot returns the slot that the next record of this kind goes to: going
-// round the ring from the current one, the first that neither the index nor an
-// unresolved intent names. Intents count for both kinds, because a rotator that
-// was killed may have had both records under way. Where that leaves none, it is
-// the slot of the oldest intent that is not the current one.
+// FreeSlot returns the slot for the next record of this kind: the first after the current
+// one, in ring order, that neither the index nor an unresolved intent names. Intents count
+// for both kinds, because a killed rotator may have been writing both records. If no slot
+// is left, it is the one of the oldest intent that is not the current one.
 func FreeSlot(a Account, kind Record) string {
 	current := a.GrantSlot
 	if kind == AccessRecord {
@@ -129,8 +126,8 @@ func FreeSlot(a Account, kind Record) string {
 	return oldest.Slot
 }
 
-// newest returns the last started intent of a slot: a slot is as old as the
-// latest write to it that may still be under way.
+// newest returns the intent of a slot that started last: a slot is as old as the latest
+// write to it that may still be running.
 func newest(intents []Intent, slot string) *Intent {
 	var last *Intent
 	for i := range intents {
@@ -143,8 +140,8 @@ func newest(intents []Intent, slot string) *Intent {
 
 func validSlot(s string) bool { return len(s) == 1 && s[0] >= 'a' && s[0] <= 'd' }
 
-// UnderWay returns the intent whose process is still waiting for its answer, or has it
-// and is storing it; nil: there is none but this process's own.
+// UnderWay returns the intent of another process that is waiting for its answer or storing
+// it; nil: there is none.
 func (a *Account) UnderWay() *Intent {
 	for i := range a.Intents {
 		if in := &a.Intents[i]; lock.Alive(in.PID, in.Process) {

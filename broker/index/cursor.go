@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// cursor goes through JSON text that is valid UTF-8, from front to back. At what
-// it does not expect it is lost, and what it returned is worth nothing.
+// cursor reads JSON text that is valid UTF-8, from front to back. Once it meets something
+// unexpected it is lost, and what it has returned must not be used.
 type cursor struct {
 	s     string
 	i     int
-	first bool // nothing of this object or list was read yet
+	first bool // nothing of this object or list has been read yet
 	lost  bool
-	time  []byte // room for the text of a moment
+	time  []byte // space for the text of a time
 }
 
 func (c *cursor) space() {
@@ -23,7 +23,7 @@ func (c *cursor) space() {
 	}
 }
 
-// has takes this character if it is the next one.
+// has consumes this character if it is the next one.
 func (c *cursor) has(char byte) bool {
 	c.space()
 	if c.i == len(c.s) || c.s[c.i] != char {
@@ -40,13 +40,13 @@ func (c *cursor) open(bracket byte) {
 	c.first = true
 }
 
-// end takes the end of an object; that of a list, more does.
+// end consumes the end of an object; more does that for a list.
 func (c *cursor) end() {
 	c.take('}')
 	c.first = false
 }
 
-// more reports whether an element follows; if not, the bracket is taken.
+// more reports whether another element follows; if not, it consumes the bracket.
 func (c *cursor) more(bracket byte) bool {
 	if c.lost || c.has(bracket) {
 		c.first = false
@@ -59,7 +59,7 @@ func (c *cursor) more(bracket byte) bool {
 	return !c.lost
 }
 
-// key takes the name of this field, if it is the next one.
+// key consumes the name of this field if it is the next one.
 func (c *cursor) key(name string) bool {
 	start := c.i
 	if c.first || c.has(',') {
@@ -124,7 +124,7 @@ func (c *cursor) moment(name string, to *time.Time) {
 	}
 }
 
-// list reads a field that is one. An empty one is not nil, as in encoding/json.
+// list reads a field that is a list. As in encoding/json, an empty list is not nil.
 func list[T any](c *cursor, name string, to *[]T, element func(*cursor) T) {
 	if !c.key(name) {
 		return
@@ -135,7 +135,7 @@ func list[T any](c *cursor, name string, to *[]T, element func(*cursor) T) {
 	}
 }
 
-// run takes all that follows of these characters.
+// run consumes all of these characters that follow.
 func (c *cursor) run(chars string) string {
 	c.space()
 	start := c.i
@@ -164,11 +164,11 @@ func (c *cursor) str() string {
 			return ""
 		}
 	}
-	c.i, c.lost = len(c.s), true // not beyond it: a backslash may be the last there is
+	c.i, c.lost = len(c.s), true // not beyond it: a backslash may be the last character
 	return ""
 }
 
-// unescape is apart from str because its result is on the heap.
+// unescape is separate from str because its result is allocated.
 func (c *cursor) unescape(quoted string) (s string) {
 	if json.Unmarshal([]byte(quoted), &s) != nil {
 		c.lost = true

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// deleted reports that the folder that is open has no name any more.
+// deleted reports whether the open folder has been deleted.
 func deleted(info os.FileInfo) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	return ok && st.Nlink == 0

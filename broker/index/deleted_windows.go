@@ -2,5 +2,5 @@ package index
 
 import "os"
 
-// deleted need not know: a folder that is open is not moved there.
+// deleted is always false: Windows doesn't move or delete an open folder.
 func deleted(os.FileInfo) bool { return true }

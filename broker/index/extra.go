@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// The schema is walked by reflection, so that a type added to it needs nothing
-// but a field Extra for its unknown fields to be kept.
+// The schema is walked by reflection, so that a new type only needs a field Extra for its
+// unknown fields to be kept.
 
 type extra = map[string]json.RawMessage
 
-// capture puts every field of data that the schema does not know into the Extra
-// of its object in ix, which was decoded from the same data.
+// capture puts every field of data that the schema doesn't have into the Extra of its
+// object in ix, which was decoded from the same data.
 func capture(data []byte, ix *Index) error { return captureInto(reflect.ValueOf(ix), data) }
 
 func captureInto(v reflect.Value, data json.RawMessage) error {
@@ -69,7 +69,7 @@ func captureInto(v reflect.Value, data json.RawMessage) error {
 	return nil
 }
 
-// join returns data, which ix was encoded to, with what is in its Extra fields.
+// join returns data, which is ix encoded, with the contents of its Extra fields added.
 func join(data []byte, ix *Index) ([]byte, error) {
 	v := reflect.ValueOf(ix)
 	if !extended(v) {
@@ -136,7 +136,7 @@ func joinElement(v reflect.Value, data *json.RawMessage) (err error) {
 	return err
 }
 
-// extended reports whether anything in v has an unknown field.
+// extended reports whether anything in v has unknown fields.
 func extended(v reflect.Value) bool {
 	switch v.Kind() {
 	case reflect.Pointer:
@@ -166,8 +166,7 @@ func extended(v reflect.Value) bool {
 	return false
 }
 
-// keeps reports whether t is a type of the schema, or a pointer, list or map of
-// one.
+// keeps reports whether t is a type of the schema, or a pointer, list or map of one.
 func keeps(t reflect.Type) bool {
 	switch t.Kind() {
 	case reflect.Pointer, reflect.Slice, reflect.Map:
@@ -179,7 +178,7 @@ func keeps(t reflect.Type) bool {
 	return false
 }
 
-// fieldNamed finds a field by its JSON name as encoding/json does: ignoring case.
+// fieldNamed finds a field by its JSON name, ignoring case as encoding/json does.
 func fieldNamed(t reflect.Type, name string) (index int, ok bool) {
 	for i := range t.NumField() {
 		tag, _, _ := strings.Cut(t.Field(i).Tag.Get("json"), ",")

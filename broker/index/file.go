@@ -21,22 +21,22 @@ const (
 	fileName = "index.json"
 	vaultDir = "vault"
 
-	// maxSize is far above any real index: 10,000 accounts are 5 MB.
+	// maxSize is far above any real index: 10,000 accounts take 5 MB.
 	maxSize = 64 << 20
 )
 
-// File is the index of one folder. It is safe for concurrent use, as the file
-// itself is between processes.
+// File is the index of one folder. It is safe for concurrent use, by goroutines and by
+// processes.
 type File struct {
 	dir      string
-	existing bool     // nothing is made where the folder or the index is missing
+	existing bool     // nothing is made if the folder or the index is missing
 	held     *os.File // the folder that Hold opened; nil: whatever is at dir
-	vault    *os.File // the vault in that; nil: there was none
+	vault    *os.File // the vault in it; nil: there was none
 	home     string   // where it was
-	store    string   // whose index it had; empty: not known yet
+	store    string   // the index's store id; empty: unknown yet
 }
 
-// At returns the index of the folder dir. It touches nothing on disk.
+// At returns the index of the folder dir. It accesses nothing on disk.
 func At(dir string) *File { return &File{dir: dir} }
 
 // Dir returns the folder.
@@ -46,10 +46,9 @@ func (f *File) path() string { return filepath.Join(f.dir, fileName) }
 
 func (f *File) backupPath() string { return f.path() + ".bak" }
 
-// Read returns the index as it is now. It takes no lock and is one read of one
-// file. No index yet: an error that matches fs.ErrNotExist. One that can not be
-// used: a *FileError. Unknown fields are not read, so what Read returns is not
-// for Mend.
+// Read returns the current index. It takes no lock and reads one file once. Errors: one
+// that matches fs.ErrNotExist if there is no index yet; a *FileError for one that can't be
+// used. Unknown fields are not read, so the result must not be passed to Mend.
 func (f *File) Read() (*Index, error) {
 	if err := f.Still(); err != nil {
 		return nil, err
@@ -61,12 +60,11 @@ func (f *File) Read() (*Index, error) {
 	return ix, f.belongs(ix)
 }
 
-// Stat describes the file that Read reads, so that a caller can tell whether it is
-// still the one that was read.
+// Stat describes the file that Read reads, so that a caller can tell whether it has
+// changed.
 func (f *File) Stat() (fs.FileInfo, error) { return os.Lstat(f.path()) }
 
-// LastGood returns the backup, for when Read says ErrCorrupt. Errors are those of
-// Read.
+// LastGood returns the backup, for when Read returns ErrCorrupt. Errors are those of Read.
 func (f *File) LastGood() (*Index, error) { return load(f.backupPath(), f.path(), parseKeeping) }
 
 func load(path, beside string, parse func([]byte) (*Index, error)) (*Index, error) {
@@ -78,7 +76,7 @@ func load(path, beside string, parse func([]byte) (*Index, error)) (*Index, erro
 	return ix, at(path, err)
 }
 
-// readFile reads one of the two versions; beside is the path of the other.
+// readFile reads one of the two files; beside is the path of the other.
 func readFile(path, beside string) (data []byte, err error) {
 	err = atomicfile.Patiently(func() error {
 		info, err := os.Lstat(path)
@@ -96,7 +94,7 @@ func readFile(path, beside string) (data []byte, err error) {
 	return data, err
 }
 
-// at puts the path into a *FileError.
+// at adds the path to a *FileError.
 func at(path string, err error) error {
 	if e, ok := errors.AsType[*FileError](err); ok {
 		e.Path = path
@@ -104,16 +102,14 @@ func at(path string, err error) error {
 	return err
 }
 
-// Update changes the index under its lock: fn gets the current one, or a new one
-// where there is none yet, and changes it in place. An error of fn is returned
-// and nothing is written, nor where fn changed nothing, nor where the result
-// would be refused by Read. How long to wait for the lock is the context's to
-// say; see Acquire for that error. Those of reading are as from Read, except
-// that a missing index is a new one, unless it is Lost.
+// Update changes the index under its lock. fn gets the current index, or a new one if there
+// is none, and changes it in place. Nothing is written if fn returns an error (which is
+// returned), if fn changed nothing, or if Read would refuse the result. The context limits
+// the wait for the lock; see lock.Acquire for that error. Errors of reading are as from
+// Read, except that a missing index is a new one, unless it is Lost.
 //
-// fn must not wait for a network, a keychain or a person, and must not call
-// Update. An error from syncing the folder comes when the change is already
-// visible.
+// fn must not wait for a network, a keychain or a person, and must not call Update. If
+// syncing the folder fails, the change is visible already when the error is returned.
 func (f *File) Update(ctx context.Context, d Durability, fn func(*Index) error) error {
 	for range 3 {
 		if err := f.update(ctx, d, fn); !errors.Is(err, lock.ErrLost) {
@@ -164,21 +160,21 @@ func (f *File) update(ctx context.Context, d Durability, fn func(*Index) error) 
 		return f.missed(err)
 	}
 	if f.held != nil {
-		f.store = ix.Store // which doctor may have changed
+		f.store = ix.Store // which doctor may have replaced
 	}
 	return nil
 }
 
-// unchanged reports that what was read under the lock l is still what there is to replace.
-// Folder and lock may have been taken away meanwhile, and whoever had the lock before
-// may write late.
+// unchanged reports whether what was read under the lock l is still the file to replace.
+// Folder and lock may have been removed meanwhile, and the lock's former holder may write
+// late.
 func (f *File) unchanged(l *lock.Lock, old []byte) error {
 	dir := f.dir
 	if err := f.Still(); err != nil {
 		return err
 	}
 	if f.dir != dir {
-		return ErrGone // what is to replace it was written where it was
+		return ErrGone // the file to replace it was written to its old place
 	}
 	if err := l.Confirm(); err != nil {
 		return err
@@ -189,10 +185,10 @@ func (f *File) unchanged(l *lock.Lock, old []byte) error {
 	return nil
 }
 
-// Mend writes ix in place of an index that can't be used, durably and under the lock,
-// and reports whether it did: one that is good by now, because somebody else was
-// faster, stays. The damaged file is kept as index.json.corrupt-<time>; one of a newer
-// schema is not replaced (ErrTooNew).
+// Mend replaces an index that can't be used by ix, durably and under the lock, and reports
+// whether it did: if another process has replaced it already, that one stays. The damaged
+// file is kept as index.json.corrupt-<time>. One of a newer schema is not replaced
+// (ErrTooNew).
 func (f *File) Mend(ctx context.Context, ix *Index) (mended bool, err error) {
 	l, err := f.acquire(ctx)
 	if err != nil {
@@ -220,12 +216,12 @@ func (f *File) Mend(ctx context.Context, ix *Index) (mended bool, err error) {
 	default:
 		return false, at(f.path(), err)
 	}
-	return true, f.write(Durable, nil, data, nil) // no version to fall back to
+	return true, f.write(Durable, nil, data, nil) // no version to go back to
 }
 
-// BackUp makes the backup the same as the index, durably: for after a change that
-// makes the version before it useless. It is a copy, not a link, so that what
-// damages one file spares the other. Errors are those of Update.
+// BackUp makes the backup equal to the index, durably: for changes after which the version
+// before must not be used. It is a copy and not a link, so that damage to one file doesn't
+// affect the other. Errors are those of Update.
 func (f *File) BackUp(ctx context.Context) error {
 	l, err := f.acquire(ctx)
 	if err != nil {
@@ -244,7 +240,7 @@ func (f *File) BackUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(temp) // gone already unless the next step failed
+	defer os.Remove(temp) // gone already, unless the next step failed
 	if err := replace(temp, f.backupPath()); err != nil {
 		return err
 	}
@@ -293,9 +289,9 @@ func (f *File) first() (*Index, error) {
 	return &Index{Schema: Schema, Store: NewStoreID(), Path: path}, nil
 }
 
-// Lost says of a folder without an index why it is no new one (ErrCorrupt). The
-// keystore items of the index that it had, the manifest first of all, are found by
-// nothing but its store id.
+// Lost returns an error (ErrCorrupt) if a folder without an index is not a new one. Only
+// the lost index's store id leads to its items in the keystore, of which the manifest is
+// the first.
 func (f *File) Lost() error {
 	last, err := f.LastGood()
 	switch {
@@ -313,9 +309,9 @@ func (f *File) HasVault() bool {
 	return slices.ContainsFunc(entries, func(e os.DirEntry) bool { return filepath.Ext(e.Name()) == ".age" })
 }
 
-// Alone reports whether the folder is authferry's alone, which makes it 0700. One
-// that holds anything else (a home folder, /tmp) is somebody's choice and stays as
-// it is: index, locks and vault are closed to others by themselves.
+// Alone reports whether only authferry uses the folder, which is then made 0700. One with
+// anything else in it (a home folder, /tmp) stays as it is; index, locks and vault are
+// private by themselves.
 func (f *File) Alone() (bool, error) {
 	entries, err := os.ReadDir(f.dir)
 	if err != nil {
@@ -331,9 +327,8 @@ func (f *File) Alone() (bool, error) {
 	return true, nil
 }
 
-// RealPath returns the absolute path of dir with every link in it resolved: what
-// an index records as Path. Another one there means that the folder was moved or
-// copied.
+// RealPath returns the absolute path of dir with all links resolved. An index records it as
+// Path: if that is different, the folder was moved or copied.
 func RealPath(dir string) (string, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {

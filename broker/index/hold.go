@@ -7,19 +7,19 @@ import (
 	"path/filepath"
 )
 
-// ErrGone says that the folder which is held on to is not to be had at this moment: it
-// was moved, deleted or replaced, or its index is gone. It may come back.
+// ErrGone says that the held folder can't be found now: it was moved, deleted or replaced,
+// or its index is gone. It may come back.
 var ErrGone = errors.New("it is not the folder that was opened, or is incomplete")
 
-// Existing returns f for whoever changes what is there: nothing is made where the
-// folder or its index is missing, and Update's error is then as from Read.
+// Existing returns f for changes of what exists: if the folder or its index is missing,
+// nothing is made, and Update's error is as from Read.
 func (f *File) Existing() *File { return &File{dir: f.dir, existing: true} }
 
-// Hold returns f held on to: whatever becomes of its path, what is read and written
-// from now on is this folder's. One that is moved is followed, where the system tells
-// where to; in the place of one that is deleted another will do that has its store id,
-// as one that is put back from a copy has. As long as there is none, the error of every
-// method matches ErrGone, and nothing is made anew. A held File is for one goroutine.
+// Hold returns f for this very folder: whatever happens to its path, all later reads and
+// writes are in this folder. One that is moved is followed, if the system can tell where it
+// went. If it is deleted, another folder with its store id (restored from a copy, say)
+// takes its place. While there is none, the error of every method matches ErrGone, and
+// nothing is made. A held File is for one goroutine.
 func (f *File) Hold() (*File, error) {
 	folder, err := os.Open(f.dir)
 	if err != nil {
@@ -33,7 +33,7 @@ func (f *File) Hold() (*File, error) {
 	return h, nil
 }
 
-// take holds on to an open folder, and to the vault in it if there is one.
+// take holds an open folder, and the vault in it if there is one.
 func (f *File) take(folder *os.File) {
 	f.held = folder
 	f.vault, _ = os.Open(filepath.Join(folder.Name(), vaultDir))
@@ -48,9 +48,9 @@ func (f *File) Release() {
 	}
 }
 
-// VaultStill returns ErrGone where the vault of the folder that is held on to was moved
-// away: a new one would have nothing of it, and be in its way when it is put back. One
-// that was deleted may be made again.
+// VaultStill returns ErrGone if the held folder's vault was moved away: a new one would be
+// empty, and in the way when the old one is put back. One that was deleted may be made
+// again.
 func (f *File) VaultStill() error {
 	if f.vault == nil {
 		return nil
@@ -64,7 +64,7 @@ func (f *File) VaultStill() error {
 	return nil
 }
 
-// Home returns the path at which the folder was when it was opened.
+// Home returns the path of the folder when it was opened.
 func (f *File) Home() string {
 	if f.held == nil {
 		return f.dir
@@ -72,8 +72,8 @@ func (f *File) Home() string {
 	return f.home
 }
 
-// Still finds the folder that is held on to, and returns ErrGone where that can't be
-// done. Dir may be another one afterwards.
+// Still finds the held folder, and returns ErrGone if that fails. Dir may be different
+// afterwards.
 func (f *File) Still() error {
 	if f.held == nil || f.is(f.dir) {
 		return nil
@@ -95,7 +95,7 @@ func (f *File) Still() error {
 	return ErrGone
 }
 
-// is reports that dir leads to the folder that is held on to.
+// is reports whether dir leads to the held folder.
 func (f *File) is(dir string) bool {
 	held, err := f.held.Stat()
 	if err != nil {
@@ -119,7 +119,7 @@ func (f *File) belongs(ix *Index) error {
 	return nil
 }
 
-// missed is the error for an index that is not there.
+// missed is the error for a missing index.
 func (f *File) missed(err error) error {
 	if f.held != nil && errors.Is(err, fs.ErrNotExist) {
 		return ErrGone

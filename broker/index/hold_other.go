@@ -4,5 +4,5 @@ package index
 
 import "os"
 
-// whereIs is not known: a folder that is moved has to come back.
+// whereIs can't be told: a folder that was moved has to come back.
 func whereIs(*os.File) string { return "" }

@@ -14,11 +14,11 @@ import (
 
 const maxLabel = 64 // runes
 
-// CheckLabel returns s as it is stored (NFC, without white space around it), or
-// why it can not be a label: one has 1 to 64 runes, no "/", no control or
-// formatting character, does not begin with "-" or "acc_" and is not all digits.
+// CheckLabel returns s in the form in which it is stored (NFC, no white space around it),
+// or an error if it can't be a label. A label has 1 to 64 runes, no "/", no control or
+// formatting characters, doesn't begin with "-" or "acc_", and is not all digits.
 func CheckLabel(s string) (normalized string, err error) {
-	if len(s) > 64*maxLabel { // far beyond what composes to 64 runes
+	if len(s) > 64*maxLabel { // far more than what composes to 64 runes
 		return "", errLabelLength
 	}
 	s = norm.NFC.String(strings.TrimSpace(s))
@@ -28,16 +28,16 @@ func CheckLabel(s string) (normalized string, err error) {
 	return s, nil
 }
 
-// EqualLabel reports whether two labels are the same to a person: ignoring case,
-// and however their accents are composed.
+// EqualLabel reports whether two labels look the same to a person: it ignores case and how
+// accents are composed.
 func EqualLabel(a, b string) bool {
 	return strings.EqualFold(norm.NFC.String(a), norm.NFC.String(b))
 }
 
 var errLabelLength = fmt.Errorf("it must have 1 to %d characters", maxLabel)
 
-// checkLabelForm is everything that must hold of a stored label. How its accents
-// are composed is left out: it harms nobody, and costs on every read.
+// checkLabelForm checks all that must hold for a stored label. It doesn't check how accents
+// are composed, which does no harm and would cost time on every read.
 func checkLabelForm(s string) error {
 	if n := utf8.RuneCountInString(s); n == 0 || n > maxLabel {
 		return errLabelLength

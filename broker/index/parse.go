@@ -17,7 +17,7 @@ var (
 	ErrCorrupt = errors.New("damaged")
 )
 
-// FileError says why an index file can not be used. The file is as it was.
+// FileError says why an index file can't be used. The file was not changed.
 type FileError struct {
 	Path   string
 	Cause  error  // ErrTooNew or ErrCorrupt
@@ -26,18 +26,18 @@ type FileError struct {
 
 func (e *FileError) Error() string { return fmt.Sprintf("%s is %v: %s", e.Path, e.Cause, e.Reason) }
 
-// Unwrap makes the cause reachable for errors.Is.
+// Unwrap returns ErrTooNew or ErrCorrupt.
 func (e *FileError) Unwrap() error { return e.Cause }
 
 func corrupt(format string, args ...any) *FileError {
 	return &FileError{Cause: ErrCorrupt, Reason: fmt.Sprintf(format, args...)}
 }
 
-// Editors on Windows put one before UTF-8 text.
+// Editors on Windows put a byte order mark before UTF-8 text.
 var byteOrderMark = []byte("\xef\xbb\xbf")
 
-// parse returns the index in data without the fields that it does not know. Its
-// errors are *FileError without a path.
+// parse returns the index in data, without the fields that it doesn't know. Its errors are
+// *FileError without a path.
 func parse(data []byte) (*Index, error) {
 	data = bytes.TrimPrefix(data, byteOrderMark)
 	ix, quick := quickParse(data)
@@ -46,8 +46,8 @@ func parse(data []byte) (*Index, error) {
 		ix = new(Index)
 		err = json.Unmarshal(data, ix)
 	}
-	// A value of the wrong type does not end the decoding, so the schema is known
-	// even where a newer one changed what is beside it.
+	// A value of the wrong type doesn't end the decoding, so the schema's number is known
+	// even if a newer schema changed other fields.
 	if ix.Schema > Schema {
 		return nil, &FileError{Cause: ErrTooNew, Reason: fmt.Sprintf("it has schema %d, and this program supports %d", ix.Schema, Schema)}
 	}
@@ -63,7 +63,7 @@ func parse(data []byte) (*Index, error) {
 // parseKeeping is parse, with the unknown fields in Extra.
 func parseKeeping(data []byte) (*Index, error) {
 	data = bytes.TrimPrefix(data, byteOrderMark)
-	// Mostly there are none, and the quick way finds that out.
+	// There are rarely any, and the quick way can tell.
 	if ix, ok := quickParse(data); ok && ix.Schema == Schema {
 		if err := ix.validate(); err != nil {
 			return nil, err
@@ -77,7 +77,7 @@ func parseKeeping(data []byte) (*Index, error) {
 	return ix, capture(data, ix)
 }
 
-// decodeReason describes a decoding error without the input that json quotes.
+// decodeReason describes a decoding error without quoting the input, as json does.
 func decodeReason(err error) string {
 	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return fmt.Sprintf("it is not JSON at byte %d", e.Offset)
@@ -88,9 +88,9 @@ func decodeReason(err error) string {
 	return "it has a value that can not be read"
 }
 
-// validate holds what everything else relies on, so that whoever edits the file
-// can name no path and no keystore item outside the folder's own. The error is a
-// *FileError without a path.
+// validate checks what all other code relies on, so that a person who edits the file can't
+// name paths or keystore items outside of the folder's own. The error is a *FileError
+// without a path.
 func (ix *Index) validate() error {
 	if ix.Schema != Schema {
 		return corrupt("it has schema %d", ix.Schema)
@@ -158,8 +158,8 @@ func (a *Account) fault() string {
 	return ""
 }
 
-// validProvider holds of what oauth takes as a provider's name: it stands in
-// hints, which people paste into a shell.
+// validProvider accepts what oauth accepts as a provider's name, which ends up in hints
+// that people paste into a shell.
 func validProvider(s string) bool {
 	for _, r := range s {
 		if (r < 'a' || r > 'z') && (r < '0' || r > '9') && !strings.ContainsRune("-._", r) {
@@ -169,7 +169,7 @@ func validProvider(s string) bool {
 	return s != "" && len(s) <= 64 && !strings.ContainsAny(s[:1], "-._")
 }
 
-// validName holds of pool names; which of them exist is not the index's to know.
+// validName checks the name of a pool. Whether the pool exists is not checked.
 func validName(s string) bool {
 	if s == "" || len(s) > 256 {
 		return false
@@ -182,7 +182,7 @@ func validName(s string) bool {
 	return true
 }
 
-// encode returns the file's content, the fields in Extra among it.
+// encode returns the content of the file, including the fields in Extra.
 func encode(ix *Index) ([]byte, error) {
 	if ix.Accounts == nil {
 		ix.Accounts = []Account{}
@@ -197,8 +197,7 @@ func encode(ix *Index) ([]byte, error) {
 	return join(data, ix)
 }
 
-// marshal is json.Marshal with a newline, and without escapes that only HTML
-// needs.
+// marshal is json.Marshal with a newline, and without the escapes that only HTML needs.
 func marshal(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

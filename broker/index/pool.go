@@ -2,8 +2,8 @@ package index
 
 import "slices"
 
-// PoolsOf returns the names of the pools that have accounts, of one provider or
-// of all, sorted.
+// PoolsOf returns the names of the pools that have accounts, sorted; of one provider, or of
+// all if provider is empty.
 func (ix *Index) PoolsOf(provider string) []string {
 	var names []string
 	for _, a := range ix.Accounts {
@@ -15,9 +15,9 @@ func (ix *Index) PoolsOf(provider string) []string {
 	return slices.Compact(names)
 }
 
-// FindPool finds the pool that a person calls name: the one of just that name, or
-// the only one that differs from it in case alone. Where there is none, name is
-// what a new one would be called.
+// FindPool finds the pool that a person means by name: the one with exactly that name, or
+// the only one that differs just in case. If there is none, a new pool would be called
+// name.
 func (ix *Index) FindPool(name string) (string, Pool, bool) {
 	var alike []string
 	for _, n := range ix.PoolsOf("") {
@@ -34,7 +34,8 @@ func (ix *Index) FindPool(name string) (string, Pool, bool) {
 	return alike[0], ix.Pools[alike[0]], true
 }
 
-// Enlist puts a new account last in its pool, which may be there in another spelling.
+// Enlist puts a new account at the end of its pool, whose name may be spelled in another
+// case.
 func (ix *Index) Enlist(a Account) *Account {
 	a.Pool, _, _ = ix.FindPool(a.Pool)
 	a.Rank = len(ix.Members(a.Pool)) + 1
@@ -51,8 +52,8 @@ func (ix *Index) Enlist(a Account) *Account {
 	return ix.Account(a.ID)
 }
 
-// Drop removes an account's entry. A directory that is bound to it stays so, and gets no
-// token: that of another account would be outside of the fence.
+// Drop removes an account's entry. A directory that is bound to it stays bound and gets no
+// token, because any other account would be outside of its fence.
 func (ix *Index) Drop(id string) {
 	a := ix.Account(id)
 	if a == nil {

@@ -6,17 +6,17 @@ import (
 	"unsafe"
 )
 
-// quickParse reads what encode writes: every field at most once, in the order of
-// the schema, and none that the schema does not know. It takes only what it is
-// sure of; at anything else it reports false, and encoding/json has the word,
-// whose reflection costs a twentieth of a token. A test holds that the two never
-// differ.
+// quickParse reads what encode writes: every field at most once, in the order of the
+// schema, and no unknown ones. If it meets anything else it reports false, and
+// encoding/json decides; its reflection would cost a twentieth of the time of a token. A
+// test proves that the two never differ.
 func quickParse(data []byte) (*Index, bool) {
 	if !utf8.Valid(data) {
 		return nil, false
 	}
 	ix := new(Index)
-	// No copy: in a new process every page of one is a fault. Nothing writes to data.
+	// No copy: in a new process each page of it would be a page fault. Nothing writes to
+	// data.
 	c := &cursor{s: unsafe.String(unsafe.SliceData(data), len(data))} // #nosec G103
 	c.open('{')
 	c.number("schema", &ix.Schema)
@@ -39,12 +39,11 @@ func quickParse(data []byte) (*Index, bool) {
 	return ix, !c.lost && c.i == len(c.s)
 }
 
-// shortest is about the least that an account takes, so that a file of empty ones
-// asks for no more room than one of as many bytes may need.
+// shortest is about the smallest size of an account. It keeps a file of empty accounts from
+// reserving much more memory than its own size.
 const shortest = 128
 
-// accounts is list, but makes room for as many as there may be once it has seen the
-// first one.
+// accounts is list, but reserves memory once it has seen the first one.
 func (c *cursor) accounts(to *[]Account) {
 	if !c.key("accounts") {
 		return

@@ -5,32 +5,32 @@ import (
 	"time"
 )
 
-// Schema is the version of index.json that this program writes. A file with a
-// higher one is refused with ErrTooNew and left untouched.
+// Schema is the version of index.json that this program writes. A file with a higher one is
+// refused with ErrTooNew and left as it is.
 //
-// Every type of the schema has a field Extra for what this version does not
-// know. It is filled by Update and LastGood alone: reading stays cheap.
+// Every type of the schema has a field Extra for fields that this version doesn't know.
+// Only Update and LastGood fill it, so that reading stays cheap.
 const Schema = 1
 
-// MaxCount is more than anything here is ever counted to. One more is still a
-// number on every system, so that nobody who edits the file makes it overflow.
+// MaxCount is more than anything here ever counts to. It is small enough that adding 1
+// doesn't overflow on any system, even if a person edits the file.
 const MaxCount = 1 << 30
 
-// ValidCount reports that n can be a generation, or how often something happened.
+// ValidCount reports whether n can be a generation or a number of events.
 func ValidCount(n int) bool { return n >= 0 && n <= MaxCount }
 
-// Index is index.json: metadata only, a directory of what is in the keystore,
-// never the truth about a grant and never a secret.
+// Index is index.json: metadata, a directory of what is in the keystore. It is never the
+// truth about a grant, and never has a secret.
 type Index struct {
 	Schema   int                        `json:"schema"`
-	Store    string                     `json:"store"`              // random id; first part of every item name
+	Store    string                     `json:"store"`              // random id; the first part of the name of every item
 	Keystore string                     `json:"keystore"`           // keystore.Kind
-	KeyFile  string                     `json:"key_file,omitempty"` // file keystore: path of its key file
-	Path     string                     `json:"path"`               // the folder's resolved path, to notice a copy
+	KeyFile  string                     `json:"key_file,omitempty"` // path of the file keystore's key file
+	Path     string                     `json:"path"`               // the folder's resolved path, by which a copy is noticed
 	Accounts []Account                  `json:"accounts"`
 	Pools    map[string]Pool            `json:"pools,omitempty"`
 	Bindings []Binding                  `json:"bindings,omitempty"`
-	Extra    map[string]json.RawMessage `json:"-"` // fields of a later version, kept
+	Extra    map[string]json.RawMessage `json:"-"` // fields of a later version
 }
 
 // Account is one account's metadata.
@@ -42,8 +42,8 @@ type Account struct {
 	Kind     string `json:"kind"` // "oauth" or "api-key"
 	Rank     int    `json:"rank"` // from 1, within its pool
 	Disabled bool   `json:"disabled,omitempty"`
-	Removing bool   `json:"removing,omitempty"` // tombstone: its secrets are being deleted
-	Revoke   bool   `json:"revoke,omitempty"`   // the provider was to be told of that
+	Removing bool   `json:"removing,omitempty"` // its secrets are being deleted
+	Revoke   bool   `json:"revoke,omitempty"`   // it was to be revoked at the provider
 	Shared   string `json:"shared,omitempty"`   // another program's file still has this login (import --keep)
 
 	Identity     string `json:"identity,omitempty"` // for display only
@@ -51,8 +51,9 @@ type Account struct {
 	Subject      string `json:"subject,omitempty"`
 	Organization string `json:"organization,omitempty"`
 
-	// Resource is the remote MCP server that the login is for, Service its name for
-	// itself, and Scopes what the login was asked for, so far; empty: it is no such one.
+	// Resource is the remote MCP server that the login is for, Service that server's name
+	// for itself, Scopes what the login has asked for so far. Empty: the login is not for
+	// one.
 	Resource string   `json:"resource,omitempty"`
 	Service  string   `json:"service,omitempty"`
 	Scopes   []string `json:"scopes,omitempty"`
@@ -60,15 +61,15 @@ type Account struct {
 	Generation int    `json:"generation"`
 	GrantSlot  string `json:"grant_slot,omitempty"`  // "a" to "d"
 	AccessSlot string `json:"access_slot,omitempty"` // "a" to "d"; empty: no access token
-	// Fingerprint is the truncated hash of the stored refresh token or API key;
-	// empty where the grant has none.
+	// Fingerprint is the truncated hash of the stored refresh token or API key; empty if
+	// the grant has neither.
 	Fingerprint string `json:"fingerprint,omitempty"`
-	// TokenFingerprint is that of a long-lived token, which is all there is of such a
-	// login; empty: the account is no such one.
+	// TokenFingerprint is that of a long-lived token, which has no refresh token; empty:
+	// the account doesn't have one.
 	TokenFingerprint string `json:"token_fingerprint,omitempty"`
 
-	// Spent are the fingerprints of the refresh tokens before, the newest last:
-	// who imports one of them again would have it sent twice.
+	// Spent has the fingerprints of earlier refresh tokens, the newest last. If one of them
+	// were imported again, it would be sent twice.
 	Spent []string `json:"spent,omitempty"`
 
 	ExpiresAt        time.Time `json:"expires_at,omitzero"`  // of the access token; zero: unknown
@@ -79,16 +80,16 @@ type Account struct {
 
 	Intents []Intent `json:"intents,omitempty"`
 	Failure *Failure `json:"failure,omitempty"`
-	// Dead is the fingerprint of a refresh token that the provider refused for good, or
-	// of a long-lived token that the API did; it says nothing once another one is stored.
+	// Dead is the fingerprint of a refresh token that the provider refused for good, or of
+	// a long-lived token that the API did. It is meaningless once another one is stored.
 	Dead string `json:"dead,omitempty"`
-	// RejectedAt is when a refresh was last forced by "that token was refused".
+	// RejectedAt is when a refused token last caused a refresh.
 	RejectedAt time.Time `json:"rejected_at,omitzero"`
-	// RefusedGeneration is the generation whose access token the API refused; it
-	// says nothing once the generation is another.
+	// RefusedGeneration is the generation whose access token the API refused. It is
+	// meaningless once the generation has changed.
 	RefusedGeneration int `json:"refused_generation,omitempty"`
-	// ForcedAt is when a refresh was last sent for a person whatever the provider had
-	// asked for.
+	// ForcedAt is when a person last forced a refresh although the provider had asked to
+	// wait.
 	ForcedAt time.Time `json:"forced_at,omitzero"`
 
 	Holds []Hold  `json:"holds,omitempty"`
@@ -97,23 +98,23 @@ type Account struct {
 	Extra map[string]json.RawMessage `json:"-"`
 }
 
-// Intent says that a refresh request may have reached the provider and its
-// outcome is not stored yet. It is durable before the first byte is sent.
+// Intent says that a refresh request may have reached the provider and its outcome is not
+// stored yet. It is durable before the first byte is sent.
 type Intent struct {
-	Slot        string    `json:"slot"`        // the grant slot that the answer goes to
-	Generation  int       `json:"generation"`  // the generation that the answer makes
+	Slot        string    `json:"slot"`        // the grant slot for the answer
+	Generation  int       `json:"generation"`  // the generation that the answer will have
 	Fingerprint string    `json:"fingerprint"` // of the refresh token that is sent
-	Attempt     int       `json:"attempt"`     // 1, or more for a recorded recovery
+	Attempt     int       `json:"attempt"`     // 1; more for a recorded recovery
 	PID         int       `json:"pid"`
 	StartedAt   time.Time `json:"started_at"`
-	// Process is ThisProcess of the one that waits for the answer; empty: nobody does
-	// any more, or it is not known.
+	// Process is the ThisProcess of the process that waits for the answer; empty: none does
+	// any more, or it is unknown.
 	Process string `json:"process,omitempty"`
 
 	Extra map[string]json.RawMessage `json:"-"`
 }
 
-// Failure is why the last rotation did not succeed and when the next may try.
+// Failure says why the last rotation failed and when the next one may be tried.
 type Failure struct {
 	Class     string    `json:"class"`
 	Message   string    `json:"message,omitempty"` // no secret, no raw response
@@ -123,15 +124,15 @@ type Failure struct {
 	Since     time.Time `json:"since,omitzero"` // when the first of Count failed
 	// Stated: NextTryAt is what the provider asked for, not a back-off of our own.
 	Stated bool `json:"stated,omitempty"`
-	// TokenOver: the rotator found the access token in the keystore and saw that
-	// it is over, so that nobody needs to look again.
+	// TokenOver: the rotator has seen in the keystore that the access token has expired, so
+	// that nobody else need look.
 	TokenOver bool `json:"token_over,omitempty"`
 
 	Extra map[string]json.RawMessage `json:"-"`
 }
 
-// Hold keeps an account out of selection until a moment; an expired one is
-// ignored wherever it is read.
+// Hold keeps an account from being used until a time. Once that has passed, it is ignored
+// everywhere.
 type Hold struct {
 	Scope      string    `json:"scope"` // "*" is the whole account
 	Until      time.Time `json:"until"`
@@ -139,7 +140,7 @@ type Hold struct {
 	Proven     bool      `json:"proven"`
 	Cut        bool      `json:"cut,omitempty"`
 	ReportedAt time.Time `json:"reported_at"`
-	Guesses    int       `json:"guesses,omitempty"`  // how often in a row the guess was made
+	Guesses    int       `json:"guesses,omitempty"`  // how many times in a row it was guessed
 	ProbedAt   time.Time `json:"probed_at,omitzero"` // when a caller was last let through in spite of it
 
 	Extra map[string]json.RawMessage `json:"-"`
@@ -151,8 +152,8 @@ type Usage struct {
 	Used       float64   `json:"used"`
 	ResetsAt   time.Time `json:"resets_at,omitzero"`
 	ReportedAt time.Time `json:"reported_at"`
-	// Moved: the pool moved on from the account within this window, or a person used it in
-	// spite of that; the window moves the pool no more.
+	// Moved: the pool moved on from the account because of this window, or a person used
+	// the account in spite of that. The window doesn't move the pool again.
 	Moved bool `json:"moved,omitempty"`
 
 	Extra map[string]json.RawMessage `json:"-"`
@@ -165,8 +166,8 @@ type Pool struct {
 	Extra    map[string]json.RawMessage `json:"-"`
 }
 
-// Binding makes a directory use one account or pool for one provider. Account
-// and Pool are exclusive.
+// Binding makes a directory use an account or a pool for one provider. Exactly one of
+// Account and Pool is set.
 type Binding struct {
 	Dir      string                     `json:"dir"` // resolved path
 	Provider string                     `json:"provider"`

@@ -14,27 +14,27 @@ import (
 type Durability int
 
 const (
-	// Durable changes are on disk before Update returns: all that concerns grants.
+	// Durable changes are on disk before Update returns. For everything about grants.
 	Durable Durability = iota
-	// Fast changes outlive the process; a power cut may undo the last ones: holds,
-	// usage, current. That costs a refused request, not a login.
+	// Fast changes survive the process; a power cut may undo the last of them. For holds,
+	// usage and the current account: a lost one costs a refused request, not a login.
 	Fast
 )
 
-// tempAge: a temp file is written and renamed within milliseconds, under the lock.
+// tempAge: a temporary file is written and renamed within milliseconds, under the lock.
 const tempAge = 10 * time.Minute
 
-// write replaces index.json by data. Where it holds old now, that becomes the
-// backup first, so that at no instant either of the two is missing or partial. still,
-// unless nil, is asked last, and its error ends it with index.json as it is.
+// write replaces index.json by data. If the file has the content old now, that becomes the
+// backup first, so that neither file is ever missing or incomplete. still, unless nil, is
+// called last; if it returns an error, index.json stays as it is.
 func (f *File) write(d Durability, old, data []byte, still func() error) error {
 	temp, err := f.writeTemp(data)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(temp) // gone already unless something below failed
+	defer os.Remove(temp) // gone already, unless something below failed
 	if old != nil {
-		// A backup that is being read keeps its content, which is as good.
+		// A backup that another process is reading stays as it is, which is good enough.
 		if err := f.keep(old); err != nil && !inUse(err) {
 			return err
 		}
@@ -54,9 +54,9 @@ func (f *File) write(d Durability, old, data []byte, still func() error) error {
 	return nil
 }
 
-// writeTemp syncs what it writes, also for a Fast change: on some file systems a
-// file that was renamed before it was written is empty after a power cut, and the
-// backup is the file before, which another Fast change may have written.
+// writeTemp syncs what it writes, even for a Fast change: on some file systems a file that
+// was renamed before it was written is empty after a power cut, and the backup may be just
+// such a file of another Fast change.
 func (f *File) writeTemp(data []byte) (path string, err error) {
 	path = f.tempPath()
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -79,8 +79,8 @@ func (f *File) tempPath() string {
 	return filepath.Join(f.dir, atomicfile.Prefix+randomName()+atomicfile.Suffix)
 }
 
-// keep makes the current file, which holds old, the backup: by a second link to
-// it, which costs no write, or else by a copy.
+// keep makes the current file, whose content is old, the backup: by a second link to it,
+// which costs no write, or else by a copy.
 func (f *File) keep(old []byte) error {
 	temp := f.tempPath()
 	if os.Link(f.path(), temp) != nil {
@@ -89,14 +89,14 @@ func (f *File) keep(old []byte) error {
 			return err
 		}
 	}
-	// Also after success: renaming one link of a file over another does nothing,
-	// and that is what they are when a change was cut off between its renames.
+	// Also after success: renaming one link of a file over another does nothing, which can
+	// be the case after a change that was killed between its renames.
 	defer os.Remove(temp)
 	return replace(temp, f.backupPath())
 }
 
-// putAside keeps the file at path under another name. A link leaves no instant
-// at which path is missing; what can not be linked (a directory) is renamed.
+// putAside keeps the file at path under another name. With a link, path is never missing;
+// what can't be linked (a directory) is renamed.
 func putAside(path, aside string) error {
 	if os.Link(path, aside) == nil {
 		return nil
@@ -116,9 +116,8 @@ var (
 	atomicRename = runtime.GOOS != "windows"
 )
 
-// betweenRenames reports whether a file may be missing only for the moment in
-// which it is replaced: Windows promises no atomic rename. That the other version
-// is there shows that this one was.
+// betweenRenames reports whether a file may be missing only because it is being replaced:
+// Windows promises no atomic rename. If the other version exists, this one did too.
 func betweenRenames(beside string) bool {
 	if atomicRename {
 		return false

@@ -18,9 +18,9 @@ type answer struct {
 	status  int
 	header  http.Header
 	body    []byte
-	cut     error     // why there is no more of the body; nil: it is whole
-	arrived time.Time // when its header did
-	sent    bool      // the request's body had begun to leave
+	cut     error     // why the rest of the body is missing; nil: it is complete
+	arrived time.Time // when its header arrived
+	sent    bool      // bytes of the request's body had been sent
 }
 
 var (
@@ -38,7 +38,7 @@ func readAnswer(res *http.Response, sent bool) *answer {
 	return a
 }
 
-// decompress goes by the first bytes, not by Content-Encoding: some compress
+// decompress goes by the first bytes and not by Content-Encoding: some servers compress
 // without saying so, or twice.
 func (a *answer) decompress() {
 	for range 3 {
@@ -69,7 +69,7 @@ func (a *answer) unpack(z io.Reader, err error) {
 	}
 }
 
-// readCapped returns what it got with the error too.
+// readCapped returns what was read even with an error.
 func readCapped(r io.Reader) ([]byte, error) {
 	body, err := io.ReadAll(io.LimitReader(r, maxBody+1))
 	if err == nil && len(body) > maxBody {

@@ -7,19 +7,19 @@ import (
 	"strings"
 )
 
-// API is a provider's model API, as the proxy passes requests on to it.
+// API is a provider's model API, to which the proxy passes requests.
 type API struct {
-	// Base is the URL that a request's path is put behind; empty: the first origin
+	// Base is the URL that the path of a request is appended to; empty: the first origin
 	// that the token may be sent to.
 	Base string `json:"base,omitempty"`
-	// Paths are all that may be asked for: path prefixes that end where a segment or
-	// its ":" does, after a method and a space if one is for that method alone.
+	// Paths are all that may be requested: path prefixes that end at a segment or at a ":"
+	// in one; with a method and a space in front, for that method only.
 	Paths []string `json:"paths,omitempty"`
 }
 
-// API is what p says of its model API. A provider of a person's own that says nothing
-// is one as a whole; a built-in one that says nothing has none, and neither has a remote
-// MCP server.
+// API is the model API of p. If its data says nothing about one, a provider of the user's
+// own is an API as a whole, and a built-in one has none. A remote MCP server has none
+// either.
 func (p Provider) API() API {
 	if p.MCP != "" {
 		return API{}
@@ -30,7 +30,8 @@ func (p Provider) API() API {
 	return API{p.APIBase, slices.Clone(p.APIPaths)}
 }
 
-// TakesKeysOnly reports that the model API of p takes API keys, and no login's token.
+// TakesKeysOnly reports whether the model API of p takes API keys only, not a login's
+// token.
 func (p Provider) TakesKeysOnly() bool {
 	base := p.APIBase
 	if base == "" && len(p.APIOrigins) > 0 {
@@ -44,7 +45,7 @@ func (p Provider) TakesKeysOnly() bool {
 	return err == nil && slices.Contains(p.APIKeyOrigins, origin)
 }
 
-// Lists are the headers of p whose value is a list, in lower case.
+// Lists returns the headers of p whose value is a list, in lower case.
 func (p Provider) Lists() (names []string) {
 	for _, name := range slices.Concat(p.ListHeaders, anywhere().ListHeaders) {
 		names = append(names, strings.ToLower(name))
@@ -72,7 +73,7 @@ func checkPath(entry string) error {
 	return nil
 }
 
-// checkBase wants a URL at one of the origins, with a plain path or none.
+// checkBase requires a URL at one of the origins, with a plain path or none.
 func checkBase(base string, origins []string) error {
 	if base == "" {
 		return nil

@@ -27,9 +27,8 @@ type Authorization struct {
 	verifier keystore.Secret
 }
 
-// NewAuthorization makes a request to p whose answer comes to redirect. State,
-// nonce and verifier are random, and the verifier leaves this process only with
-// the code.
+// NewAuthorization makes a request to p whose answer comes to redirect. State, nonce and
+// verifier are random. The verifier is sent only together with the code.
 func NewAuthorization(p Provider, e Endpoint, redirect string) *Authorization {
 	a := &Authorization{
 		provider: p, endpoint: e, redirect: redirect, state: rand.Text(), verifier: keystore.NewSecret(oauth2.GenerateVerifier()),
@@ -55,7 +54,7 @@ func (a *Authorization) URL() string {
 	return a.config().AuthCodeURL(a.state, options...)
 }
 
-// config has the secret with which the client names itself, if it has one.
+// config includes the client's secret, if there is one.
 func (a *Authorization) config() *oauth2.Config {
 	return &oauth2.Config{
 		ClientID: a.endpoint.ClientID, ClientSecret: a.endpoint.secret(), RedirectURL: a.redirect, Scopes: a.provider.Scopes,
@@ -63,11 +62,11 @@ func (a *Authorization) config() *oauth2.Config {
 	}
 }
 
-// RefusedError is the no of an authorization server, or of the person before it,
-// to a login (RFC 6749 §4.1.2.1, RFC 8628 §3.5).
+// RefusedError says that an authorization server, or the person there, refused a login (RFC
+// 6749 §4.1.2.1, RFC 8628 §3.5).
 type RefusedError struct {
 	Code        string
-	Description string // what the server says to people; not to be trusted
+	Description string // the server's text for people; not to be trusted
 }
 
 func (e *RefusedError) Error() string {
@@ -95,13 +94,13 @@ var (
 	errOtherURL = errors.New("this is not the address that the login redirects to")
 )
 
-// matches reports whether q answers this request: it has its state, once.
+// matches reports whether q answers this request: it has its state, exactly once.
 func (a *Authorization) matches(q url.Values) bool {
 	return len(q["state"]) == 1 && subtle.ConstantTimeCompare([]byte(q.Get("state")), []byte(a.state)) == 1
 }
 
-// code takes the code out of the redirect's parameters. The error of an answer
-// that the server gave is a *RefusedError.
+// code returns the code in the redirect's parameters. If the answer is an error of the
+// server, the error is a *RefusedError.
 func (a *Authorization) code(q url.Values) (keystore.Secret, error) {
 	if !a.matches(q) {
 		return keystore.Secret{}, errForeign
@@ -111,7 +110,7 @@ func (a *Authorization) code(q url.Values) (keystore.Secret, error) {
 			return keystore.Secret{}, errTwice
 		}
 	}
-	// RFC 9207 §2.4: an answer of another issuer is discarded, its errors too.
+	// RFC 9207 §2.4: an answer from another issuer is discarded, even if it is an error.
 	if known := a.provider.Issuer; known != "" && !strings.Contains(known, tenant) &&
 		(q.Has("iss") && !a.provider.IsIssuer(q.Get("iss")) || !q.Has("iss") && a.provider.IssParameter) {
 		return keystore.Secret{}, errIssuer
@@ -128,9 +127,9 @@ func (a *Authorization) code(q url.Values) (keystore.Secret, error) {
 	return keystore.NewSecret(q.Get("code")), nil
 }
 
-// Exchange redeems the code, once (RFC 6749 §4.1.3), and a second time where the
-// client was refused and may have to show its secret in another way. The error is an
-// *Error; a code that is spent, too old or another client's is of class Dead.
+// Exchange redeems the code (RFC 6749 §4.1.3), once; a second time only if the client was
+// refused and may have to send its secret in another way. The error is an *Error; its class
+// is Dead for a code that is spent, too old or another client's.
 func (c *Client) Exchange(ctx context.Context, a *Authorization, code keystore.Secret) (*Token, error) {
 	t, err := c.redeem(ctx, a, code)
 	if other, refused := a.endpoint.otherStyle(err); refused {
@@ -144,7 +143,7 @@ func (c *Client) Exchange(ctx context.Context, a *Authorization, code keystore.S
 	return t, err
 }
 
-// AuthStyle is how a's token endpoint takes the client's secret.
+// AuthStyle is how the token endpoint of a accepts the client's secret.
 func (a *Authorization) AuthStyle() string { return a.endpoint.AuthStyle }
 
 func (c *Client) redeem(ctx context.Context, a *Authorization, code keystore.Secret) (*Token, error) {
@@ -153,7 +152,7 @@ func (c *Client) redeem(ctx context.Context, a *Authorization, code keystore.Sec
 	x := &exchange{client: c, endpoint: a.endpoint, secrets: []keystore.Secret{code, a.verifier, a.endpoint.ClientSecret}}
 	options := []oauth2.AuthCodeOption{oauth2.VerifierOption(a.verifier.Reveal())}
 	if a.endpoint.Encoding == EncodingJSON {
-		// Servers that speak JSON here want it back; to others it means nothing.
+		// Servers that speak JSON here require it; others ignore it.
 		options = append(options, oauth2.SetAuthURLParam("state", a.state))
 	}
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, &http.Client{Transport: x})
@@ -164,6 +163,6 @@ func (c *Client) redeem(ctx context.Context, a *Authorization, code keystore.Sec
 	return x.token, x.err
 }
 
-// Nonce is what the ID token has to repeat (OpenID Connect Core §3.1.2.1); empty
-// where none is asked for.
+// Nonce is the value that the ID token must repeat (OpenID Connect Core §3.1.2.1); empty:
+// none is asked for.
 func (a *Authorization) Nonce() string { return a.nonce }

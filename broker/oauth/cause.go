@@ -20,8 +20,8 @@ import (
 	"github.com/authferry/authferry/humantime"
 )
 
-// failure is a transport's error in words of this package: net/http's own quote
-// URLs, which can hold a password, and what a server sent.
+// failure describes a transport's error in words of our own: net/http's quote URLs, which
+// can contain a password, and what a server sent.
 type failure struct {
 	text  string
 	next  fault.Remedy // what helps; may be empty
@@ -34,7 +34,7 @@ func (f *failure) Unwrap() error { return f.cause }
 
 func say(text string, cause error) *failure { return &failure{text: text, cause: cause} }
 
-// describe says why a connection, or an answer on it, did not come about.
+// describe says why a connection, or an answer on it, failed.
 func describe(err error) error {
 	if f, ok := errors.AsType[*failure](err); ok {
 		return f
@@ -72,7 +72,7 @@ func timedOut(err error) bool {
 
 func closed(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) }
 
-// describeTLS returns nil for what is no failure of TLS.
+// describeTLS returns nil if the error is not about TLS.
 func describeTLS(err error) *failure {
 	if host, ok := errors.AsType[x509.HostnameError](err); ok {
 		text := "its certificate is for another host"
@@ -114,15 +114,14 @@ func describeTLS(err error) *failure {
 	return nil
 }
 
-// hostLike keeps what a certificate says from being more than a name.
+// hostLike makes sure that a name from a certificate is no more than a host name.
 func hostLike(name string) bool {
 	return len(name) <= 100 && !strings.ContainsFunc(name, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("-.*", r)
 	})
 }
 
-// untrusted says what this system knows of the authorities that sign certificates,
-// and how it learns of one more.
+// untrusted says which CA certificates this system uses, and how to add one.
 func untrusted(cause error) *failure {
 	f := say("its certificate is signed by an unknown authority", cause)
 	f.next = fault.Remedy{Do: fault.TrustCA}
@@ -149,7 +148,7 @@ func untrusted(cause error) *failure {
 	return f
 }
 
-// maxAuthorities is far above any file of certificates.
+// maxAuthorities is far above the size of any file of CA certificates.
 const maxAuthorities = 16 << 20
 
 func unfitAuthorities(file string) string {

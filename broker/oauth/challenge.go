@@ -6,21 +6,21 @@ import (
 	"strings"
 )
 
-// Challenge is what a server says, with a 401 or 403, of the access token that it
-// wants (RFC 6750 §3, RFC 9728 §5.1). It is the server's word: nothing in it is checked
-// but that each scope is one.
+// Challenge is what a server says in a 401 or 403 about the access token that it requires
+// (RFC 6750 §3, RFC 9728 §5.1). Nothing in it is verified, except that each scope is
+// well-formed.
 type Challenge struct {
-	ResourceMetadata string   // where the resource's metadata is
+	ResourceMetadata string   // URL of the resource's metadata
 	Scopes           []string // that the request needs
 	Error            string   // "invalid_token", "insufficient_scope"; may be empty
 }
 
-// InsufficientScope is the Error of a challenge that a token with more scopes would
-// meet (RFC 6750 §3.1).
+// InsufficientScope is the Error of a challenge that a token with more scopes would satisfy
+// (RFC 6750 §3.1).
 const InsufficientScope = "insufficient_scope"
 
 // ParseChallenge returns the first challenge of the Bearer scheme in an answer's
-// WWW-Authenticate fields (RFC 9110 §11.6.1); ok: there is one.
+// WWW-Authenticate fields (RFC 9110 §11.6.1). ok is false if there is none.
 func ParseChallenge(header http.Header) (c Challenge, ok bool) {
 	for _, field := range header.Values("WWW-Authenticate") {
 		for _, one := range challenges(field) {
@@ -41,11 +41,11 @@ func ParseChallenge(header http.Header) (c Challenge, ok bool) {
 
 type challenge struct {
 	scheme string
-	params map[string]string // by lower-case name; the first of one name counts
+	params map[string]string // by lower-case name; the first of each name counts
 }
 
-// challenges reads a WWW-Authenticate field. What can't be read is stepped over up to
-// the next comma: one odd challenge must not hide the others.
+// challenges parses a WWW-Authenticate field. What can't be parsed is skipped up to the
+// next comma, so that one odd challenge doesn't hide the others.
 func challenges(field string) (all []challenge) {
 	rest := field
 	for {
@@ -76,7 +76,7 @@ func challenges(field string) (all []challenge) {
 		all = append(all, challenge{name, map[string]string{}})
 		rest = blank
 		if word, end := cutToken(blank); word != "" && len(blank) < len(after) {
-			// A token68 (RFC 9110 §11.2) is all that its challenge has.
+			// A token68 (RFC 9110 §11.2) is the only content of its challenge.
 			if end = strings.TrimLeft(end, " \t"); !strings.HasPrefix(end, "=") && (end == "" || end[0] == ',') {
 				rest = end
 			}
@@ -92,7 +92,7 @@ func cutToken(s string) (token, rest string) {
 	return s[:end], s[end:]
 }
 
-// cutValue reads a token or a quoted string (RFC 9110 §5.6.4).
+// cutValue parses a token or a quoted string (RFC 9110 §5.6.4).
 func cutValue(s string) (value, rest string) {
 	if !strings.HasPrefix(s, `"`) {
 		end := strings.IndexAny(s, ", \t")
@@ -113,5 +113,5 @@ func cutValue(s string) (value, rest string) {
 		}
 		b.WriteByte(s[i])
 	}
-	return "", "" // it was never closed
+	return "", "" // it is not terminated
 }

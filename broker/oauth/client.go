@@ -14,21 +14,21 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// Client asks authorization servers. The zero value works; its methods are safe
-// for concurrent use.
+// Client sends requests to authorization servers. The zero value works. Its methods are
+// safe for concurrent use.
 type Client struct {
-	// Transport makes the transport of one request; nil: a fresh http.Transport
-	// with the proxy from the environment. It is for tests that put faults in.
+	// Transport makes the transport of one request; nil: a new http.Transport with the
+	// proxy of the environment. For tests that need faults.
 	Transport func() http.RoundTripper
-	// Timeout bounds the wait for one request, besides the context, as WithPatience
-	// counts it; zero: 3 minutes.
+	// Timeout limits the wait for one request, in addition to the context, counted as
+	// WithPatience does; zero: 3 minutes.
 	Timeout time.Duration
-	// Version is what the User-Agent says of this program.
+	// Version is this program's version in the User-Agent.
 	Version string
 
 	proxy         func(*http.Request) (*url.URL, error) // nil: the environment's
 	proxyPatience time.Duration                         // zero: as for a connection
-	within        *exploration                          // nil: the addresses are a record's or a person's
+	within        *exploration                          // nil: the addresses come from a record or a person
 	resolver      *net.Resolver                         // nil: the system's
 }
 
@@ -38,14 +38,14 @@ const (
 	maxHeader      = 256 << 10
 )
 
-// Refresh sends refreshToken to e's token endpoint, once (RFC 6749 §6).
-// beforeSend, which may be nil, runs when the connection stands and nothing of
-// the body is sent; its error ends the request as Unsent, and matches with
-// errors.Is. It is not running any more when Refresh returns.
+// Refresh sends refreshToken to e's token endpoint, once (RFC 6749 §6). beforeSend, which
+// may be nil, is called when the connection is open and nothing of the body has been sent.
+// If it fails, nothing is sent: the error has the class Unsent and matches beforeSend's
+// error. It has returned before Refresh returns.
 //
-// A Token without a refresh token means: keep the one you have. The error is an
-// *Error; one of class BadToken comes together with a Token whose refresh token
-// counts and whose access token does not.
+// A Token without a refresh token means that the old one stays valid. The error is an
+// *Error. One of class BadToken comes together with a Token whose refresh token is valid
+// and whose access token is not.
 func (c *Client) Refresh(ctx context.Context, e Endpoint, refreshToken keystore.Secret, beforeSend func() error) (*Token, error) {
 	if refreshToken.Empty() {
 		return nil, &Error{Class: Misconfigured, Err: errors.New("there is no refresh token")}
@@ -60,7 +60,7 @@ func (c *Client) Refresh(ctx context.Context, e Endpoint, refreshToken keystore.
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, &http.Client{Transport: x})
 	_, err := conf.TokenSource(ctx, &oauth2.Token{RefreshToken: refreshToken.Reveal()}).Token()
 	if err != nil && x.err == nil {
-		// x/oauth2 could not even make the request; its error quotes the URL.
+		// x/oauth2 could not even make the request. Its error would quote the URL.
 		x.err = &Error{Class: Misconfigured, Err: errNoURL}
 	}
 	return x.token, x.err

@@ -13,20 +13,20 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// Credential is what a secret is that a person brings, as far as its beginning tells.
+// Credential is the kind of a secret that a person brings, judged by its prefix.
 type Credential string
 
-// The kinds of credential. The empty one is unknown.
+// The kinds of credential. Empty: unknown.
 const (
 	LongLivedToken Credential = "token" // a bearer token for programs, without a refresh token
 	APIKey         Credential = "api_key"
 	RefreshToken   Credential = "refresh_token" // belongs to the client that it was issued to
-	AdminKey       Credential = "admin_key"     // for an organization, not for an API's users
+	AdminKey       Credential = "admin_key"     // for managing an organization, not for its API
 )
 
 var credentials = []Credential{LongLivedToken, APIKey, RefreshToken, AdminKey}
 
-// Recognize says what secret is by the longest of p's prefixes that it begins with.
+// Recognize returns the kind of secret, by the longest of p's prefixes that it has.
 func (p Provider) Recognize(secret keystore.Secret) Credential {
 	var found Credential
 	longest := 0
@@ -40,13 +40,13 @@ func (p Provider) Recognize(secret keystore.Secret) Credential {
 	return found
 }
 
-// Lifetime is how long a long-lived token of p lasts from its issue on; 0: unknown.
+// Lifetime is how long a long-lived token of p is valid after its issue; 0: unknown.
 func (p Provider) Lifetime() time.Duration {
 	d, _ := ParseLifetime(p.TokenLifetime)
 	return d
 }
 
-// TokenAdvice says what to use where no login of p can be refreshed.
+// TokenAdvice says what to use if logins of p can't be refreshed.
 func (p Provider) TokenAdvice() string {
 	if p.TokenCommand != "" {
 		return "use " + p.TokenCommand + ", or an API key"
@@ -54,11 +54,11 @@ func (p Provider) TokenAdvice() string {
 	return "use an API key, or name its client with --client-id"
 }
 
-// longestLifetime is as long as any token is said to live.
+// longestLifetime is the longest lifetime that is accepted.
 const longestLifetime = 10 * 365 * 24 * time.Hour
 
-// ParseLifetime reads a Go duration or a number of days, "365d". More than ten years
-// are ten years.
+// ParseLifetime parses a Go duration or a number of days, "365d". More than ten years
+// counts as ten years.
 func ParseLifetime(s string) (time.Duration, error) {
 	d, err := time.ParseDuration(s)
 	if days, ok := strings.CutSuffix(s, "d"); ok {
@@ -79,7 +79,7 @@ func decimal(s string) bool {
 	return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return (r < '0' || r > '9') && r != '.' })
 }
 
-// checkCredentials names the first thing about p's credentials that is invalid.
+// checkCredentials returns an error for the first invalid setting about p's credentials.
 func (p Provider) checkCredentials() error {
 	for _, kind := range slices.Sorted(maps.Keys(p.Prefixes)) {
 		if !slices.Contains(credentials, kind) {

@@ -8,13 +8,13 @@ import (
 	"strings"
 )
 
-// Derive makes the data of a provider that a person adds: what they named, what the
-// issuer's discovery document says, and what base, a provider that is there already,
-// fills in. The last two may be empty.
+// Derive makes the data of a provider that a person adds. It combines what the person
+// named, the issuer's discovery document, and base, an existing provider; the last two may
+// be empty.
 //
-// At another server than base's, nothing that names base's server or API, or was said
-// of it, comes along: a token must not go there because nobody named the right place.
-// left are the keys of what was left out.
+// If the provider is at another server than base, nothing is taken from base that names or
+// describes base's server or API, so that no token is sent there by mistake. left lists the
+// keys that were left out for this reason.
 func Derive(named, found, base Provider) (p Provider, left []string) {
 	all := func(string) bool { return true }
 	at := named.or(found, all)
@@ -33,20 +33,20 @@ func Derive(named, found, base Provider) (p Provider, left []string) {
 		return p.withConsent(), left
 	}
 	p = named.or(found, func(key string) bool { return slices.Contains(serverKeys, key) }).or(base, all).or(found, all)
-	if !slices.Contains(base.Scopes, offlineAccess) { // else base says what that takes
+	if !slices.Contains(base.Scopes, offlineAccess) { // else base decides that
 		p = p.withConsent()
 	}
 	return p, nil
 }
 
-// serverKeys are where a server is: of that its discovery document knows best.
+// serverKeys say where a server is. Its discovery document knows that best.
 var serverKeys = []string{"issuer", "authorization_endpoint", "token_endpoint", "device_authorization_endpoint", "revocation_endpoint", "userinfo_endpoint", "iss_parameter", "select_account"}
 
-// portableKeys make sense at any server and send nothing anywhere. Whatever isn't in
-// this list stays with its server.
+// portableKeys are valid for any server and send nothing anywhere. All other keys belong to
+// their server.
 var portableKeys = []string{"client_id", "token_request", "scopes", "extra_authorize_params", "identity_from"}
 
-// or fills what p leaves out with o's data, where key allows it.
+// or fills the missing values of p with o's, for the keys that allow it.
 func (p Provider) or(o Provider, allowed func(key string) bool) Provider {
 	ours, theirs := reflect.ValueOf(&p).Elem(), reflect.ValueOf(o)
 	for i := range ours.NumField() {
@@ -57,7 +57,7 @@ func (p Provider) or(o Provider, allowed func(key string) bool) Provider {
 	return p
 }
 
-// lacks reports that p says nothing under key, and o does.
+// lacks reports whether key is missing in p and set in o.
 func (p Provider) lacks(o Provider, key string) bool {
 	ours, theirs := reflect.ValueOf(p), reflect.ValueOf(o)
 	for i := range ours.NumField() {
@@ -73,9 +73,9 @@ func keyOf(f reflect.StructField) string {
 	return key
 }
 
-// elsewhere reports that p, which says only what is new, is not at base's server: it
-// has another issuer or token endpoint, or sends the person to an origin that is none
-// of base's. The issuer of one tenant is at the server of all of them.
+// elsewhere reports whether p, which only has what is new, is at another server than base:
+// it has another issuer or token endpoint, or sends the person to an origin that base
+// doesn't have. The issuer of one tenant is at the server of all tenants.
 func (p Provider) elsewhere(base Provider) bool {
 	oneTenant := isTenantOf(p.Issuer, base.Issuer)
 	ours := []string{base.AuthorizationEndpoint, base.TokenEndpoint, base.DeviceAuthorizationEndpoint}
@@ -92,8 +92,7 @@ func (p Provider) elsewhere(base Provider) bool {
 		p.DeviceAuthorizationEndpoint != "" && !atHome(p.DeviceAuthorizationEndpoint)
 }
 
-// isTenantOf reports that issuer is one of those that a server with one per tenant
-// stands for.
+// isTenantOf reports whether issuer is one tenant of a server that has an issuer for each.
 func isTenantOf(issuer, template string) bool {
 	before, after, ok := strings.Cut(template, tenant)
 	if !ok || !strings.HasPrefix(issuer, before) || !strings.HasSuffix(issuer, after) || len(issuer) <= len(before)+len(after) {
@@ -109,8 +108,9 @@ func loopbackURL(raw string) bool {
 
 const offlineAccess = "offline_access"
 
-// withConsent is p so that a login gets a refresh token: OpenID Connect Core §11 has a
-// server ignore offline_access unless the request asks for the person's consent.
+// withConsent returns p with the parameter that makes a login return a refresh token: by
+// OpenID Connect Core §11 a server ignores offline_access unless the request asks for the
+// person's consent.
 func (p Provider) withConsent() Provider {
 	if _, told := p.AuthorizeParams["prompt"]; told || !slices.Contains(p.Scopes, offlineAccess) {
 		return p
@@ -120,7 +120,7 @@ func (p Provider) withConsent() Provider {
 
 const selectAccount = "select_account"
 
-// Choosing is p so that its server asks which account is meant, if it can.
+// Choosing returns p such that its server asks which account to use, if it can.
 func (p Provider) Choosing() Provider {
 	if told := strings.Fields(p.AuthorizeParams["prompt"]); !p.SelectAccount || slices.Contains(told, selectAccount) || slices.Contains(told, "none") {
 		return p
@@ -128,7 +128,7 @@ func (p Provider) Choosing() Provider {
 	return p.prompting(selectAccount)
 }
 
-// prompting is p with one more value of the parameter prompt, which is a list.
+// prompting returns p with one more value in the parameter prompt, which is a list.
 func (p Provider) prompting(value string) Provider {
 	params := maps.Clone(p.AuthorizeParams)
 	if params == nil {

@@ -22,7 +22,7 @@ const deviceGrantType = "urn:ietf:params:oauth:grant-type:device_code"
 type Device struct {
 	UserCode                string
 	VerificationURI         string
-	VerificationURIComplete string    // has the code in it; may be empty
+	VerificationURIComplete string    // contains the code; may be empty
 	ExpiresAt               time.Time // by this machine's clock
 
 	endpoint Endpoint
@@ -33,11 +33,11 @@ type Device struct {
 const (
 	devicePause  = 5 * time.Second  // between polls, unless the server says otherwise
 	longestPause = time.Minute      // when the server can't be reached
-	deviceLife   = 10 * time.Minute // of life, where the server does not say
+	deviceLife   = 10 * time.Minute // of the code, if the server doesn't say
 	maxUserCode  = 64
 )
 
-// pause is between polls; tests make it short.
+// pause is the time between polls, which tests shorten.
 var pause = func(ctx context.Context, d time.Duration) error {
 	select {
 	case <-ctx.Done():
@@ -47,14 +47,14 @@ var pause = func(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// AuthorizeDevice asks p for a code that a person enters elsewhere (RFC 8628
-// §3.1). The error is an *Error.
+// AuthorizeDevice asks p for a code that a person enters elsewhere (RFC 8628 §3.1). The
+// error is an *Error.
 func (c *Client) AuthorizeDevice(ctx context.Context, p Provider, e Endpoint) (*Device, error) {
 	whole := e
 	ctx, cancel := c.withTimeout(ctx)
 	defer cancel()
 	if !sameOrigin(p.DeviceAuthorizationEndpoint, e.TokenEndpoint) {
-		e.ClientSecret = keystore.Secret{} // it is for the token endpoint's server
+		e.ClientSecret = keystore.Secret{} // it belongs to the token endpoint's server
 	}
 	a, err := c.askForDevice(ctx, p, e)
 	if other, refused := e.otherStyle(err); refused {
@@ -98,10 +98,10 @@ func (c *Client) askForDevice(ctx context.Context, p Provider, e Endpoint) (*ans
 	return a, nil
 }
 
-// AuthStyle is how d's token endpoint takes the client's secret.
+// AuthStyle is how d's token endpoint accepts the client's secret.
 func (d *Device) AuthStyle() string { return d.endpoint.AuthStyle }
 
-// check keeps a person from being shown an address that is no web page's.
+// check makes sure that the address shown to a person is that of a web page.
 func (d *Device) check() error {
 	if d.code.Empty() || d.UserCode == "" || len(d.UserCode) > maxUserCode {
 		return errors.New("there is no device code in the answer")
@@ -115,9 +115,8 @@ func (d *Device) check() error {
 	return nil
 }
 
-// Redeem polls until the person has decided (RFC 8628 §3.4). A no, and a code
-// that ran out, are a *RefusedError; the end of ctx is its cause; any other error
-// is an *Error.
+// Redeem polls until the person has decided (RFC 8628 §3.4). A refusal and an expired code
+// are a *RefusedError; if ctx ends, the error is its cause; any other is an *Error.
 func (c *Client) Redeem(ctx context.Context, d *Device) (*Token, error) {
 	form := url.Values{"grant_type": {deviceGrantType}, "device_code": {d.code.Reveal()}}
 	wait := d.interval
@@ -164,7 +163,7 @@ func sameOrigin(a, b string) bool {
 	return errX == nil && errY == nil && originOf(x) == originOf(y)
 }
 
-// poll asks once. said is which of RFC 8628's answers came in place of tokens.
+// poll sends one request. said is the answer by RFC 8628 that came instead of tokens.
 func (c *Client) poll(ctx context.Context, d *Device, form url.Values) (t *Token, said string, err error) {
 	ctx, cancel := c.withTimeout(ctx)
 	defer cancel()
@@ -178,7 +177,7 @@ func (c *Client) poll(ctx context.Context, d *Device, form url.Values) (t *Token
 	return t, said, err
 }
 
-// ask sends a form to one of the server's endpoints, with what names the client.
+// ask sends a form to one of the server's endpoints, with the client's authentication.
 func (c *Client) ask(ctx context.Context, e Endpoint, address string, form url.Values) (*answer, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, http.NoBody)
 	if err != nil {

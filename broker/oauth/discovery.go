@@ -10,7 +10,7 @@ import (
 	"strings"
 )
 
-// metadata is what is read of OpenID Connect Discovery 1.0 §3 and RFC 8414 §2.
+// metadata has the fields that are used of OpenID Connect Discovery 1.0 §3 and RFC 8414 §2.
 type metadata struct {
 	Issuer                      string
 	AuthorizationEndpoint       string
@@ -28,8 +28,8 @@ type metadata struct {
 	ClientDocuments      bool     // a client id may be the address of its metadata
 }
 
-// parseMetadata reads a document; nil: it is none. A member of another type than it
-// should have counts as missing, or as the list that it is one of.
+// parseMetadata parses a document; nil: it is not one. A field of the wrong type counts as
+// missing; a single value in place of a list is accepted.
 func parseMetadata(body []byte) *metadata {
 	var m members
 	if decodeJSON(body, &m.fields) != nil || m.text("issuer") == "" {
@@ -49,9 +49,9 @@ func parseMetadata(body []byte) *metadata {
 
 const maxRedirects = 5
 
-// IssuerError says that a discovery document is of another issuer than it was asked
-// for. Ask is that issuer where it is at the same server, empty where it is not; Found
-// is what the document says then, for a person to decide on.
+// IssuerError says that a discovery document is for another issuer than the one asked for.
+// Ask is that issuer if it is at the same server; then Found is the document's data, for a
+// person to decide about. Otherwise Ask is empty.
 type IssuerError struct {
 	Issuer, Ask string
 	Found       Provider
@@ -61,13 +61,13 @@ func (e *IssuerError) Error() string {
 	return fmt.Sprintf("the document is for issuer %q; if that is right, use it as --issuer", shorten(e.Issuer))
 }
 
-// Discover reads a provider's data from its issuer, or from the address of the
-// document itself. It looks where OpenID Connect Discovery has it, then where RFC 8414
-// does, then where only either's path is. The document must name the very issuer that
-// was asked (RFC 8414 §3.3), with endpoints that a secret may be sent to; redirects are
-// followed within the issuer's origin only. The address of a document may have a query,
-// an issuer has none. The Provider has no name yet. The error is an *Error, which may
-// wrap an *IssuerError; nothing that is asked here carries a secret.
+// Discover reads a provider's data from its issuer, or from the address of the document
+// itself. It tries the places of OpenID Connect Discovery, then of RFC 8414, then the path
+// alone. The document must name exactly the issuer that was asked (RFC 8414 §3.3), with
+// endpoints that a secret may be sent to. Redirects are followed within the issuer's origin
+// only. The address of a document may have a query, an issuer may not. The Provider has no
+// name yet. The error is an *Error, which may wrap an *IssuerError. No request carries a
+// secret.
 func (c *Client) Discover(ctx context.Context, issuer string) (Provider, error) {
 	fail := func(class Class, err error) (Provider, error) { return Provider{}, &Error{Class: class, Err: err} }
 	u, err := url.Parse(issuer)
@@ -91,7 +91,7 @@ func (c *Client) Discover(ctx context.Context, issuer string) (Provider, error) 
 	if path != "" {
 		places = append(places, server+openIDConfiguration+path, server+path+authorizationServer)
 	}
-	if u.RawQuery != "" { // as Azure AD B2C names the policy
+	if u.RawQuery != "" { // as in Azure AD B2C, which names the policy there
 		places = []string{u.String()}
 	}
 	var first error
@@ -99,7 +99,7 @@ func (c *Client) Discover(ctx context.Context, issuer string) (Provider, error) 
 		doc, err := c.metadata(ctx, at)
 		if err == nil {
 			if err = doc.isOf(issuer); isDocument && doc.Issuer == issuer+"/" {
-				err = nil // with a slash or without, an issuer's document has the same address
+				err = nil // with or without a slash, an issuer's document has the same address
 			}
 		}
 		if err == nil {
@@ -118,7 +118,7 @@ func (c *Client) Discover(ctx context.Context, issuer string) (Provider, error) 
 			first = err
 		}
 		if failed, ok := errors.AsType[*Error](err); !ok || failed.Status == 0 && !isIssuerError(err) {
-			break // nobody answers there
+			break // there is no answer there
 		}
 	}
 	return Provider{}, first
@@ -130,7 +130,7 @@ const (
 	authorizationServer = "/.well-known/oauth-authorization-server"
 )
 
-// withoutWellKnown takes a document's own part out of the path of its address.
+// withoutWellKnown removes the well-known part from the path of a document's address.
 func withoutWellKnown(path string) (rest string, was bool) {
 	for _, part := range []string{openIDConfiguration, authorizationServer} {
 		if before, ok := strings.CutSuffix(path, part); ok {
@@ -143,10 +143,10 @@ func withoutWellKnown(path string) (rest string, was bool) {
 	return path, false
 }
 
-// manyTenants are what stands for every tenant in an address of Microsoft's.
+// manyTenants are the placeholders for every tenant in Microsoft's addresses.
 var manyTenants = []string{"common", "organizations", "consumers"}
 
-// isOf reports whether the document is of that issuer, or of all the tenants that
+// isOf reports whether the document is for that issuer, or for all the tenants that the
 // issuer stands for.
 func (m *metadata) isOf(issuer string) error {
 	if m.Issuer == issuer {
@@ -169,8 +169,8 @@ func isIssuerError(err error) bool {
 	return ok
 }
 
-// metadata reads one document. An *Error with a Status says that the server
-// answered, but not with such a document.
+// metadata gets one document. An *Error with a Status says that the server answered with
+// something else.
 func (c *Client) metadata(ctx context.Context, address string) (*metadata, error) {
 	a, err := c.get(ctx, address)
 	if err != nil {
@@ -185,7 +185,7 @@ func (c *Client) metadata(ctx context.Context, address string) (*metadata, error
 
 var errNoDocument = errors.New("there is no discovery document")
 
-// get reads what is at an address, whole, and follows redirects within its origin.
+// get gets a complete document, and follows redirects within its origin.
 func (c *Client) get(ctx context.Context, address string) (*answer, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, http.NoBody)
 	if err != nil {
@@ -227,7 +227,7 @@ func (m *metadata) provider(openID bool) Provider {
 	}
 	post, basic := slices.Contains(m.AuthMethods, "client_secret_post"), slices.Contains(m.AuthMethods, "client_secret_basic")
 	switch {
-	case post && basic: // often one for each client (Ory, Auth0, OneLogin): a login finds out
+	case post && basic: // often different for each client (Ory, Auth0, OneLogin): a login finds out
 	case post:
 		p.AuthStyle = AuthParams
 	case basic:
@@ -236,7 +236,7 @@ func (m *metadata) provider(openID bool) Provider {
 		p.AuthStyle = AuthNone
 	}
 	for _, s := range []string{"openid", "profile", "email", offlineAccess} {
-		// The list is optional, and need not be complete; openid makes it OpenID Connect.
+		// The list is optional and may be incomplete; openid makes it OpenID Connect.
 		if slices.Contains(m.ScopesSupported, s) || s == "openid" && openID {
 			p.Scopes = append(p.Scopes, s)
 		}
@@ -247,8 +247,8 @@ func (m *metadata) provider(openID bool) Provider {
 	return p.withConsent()
 }
 
-// checkDiscovered holds a discovered provider to more than Validate does: a
-// document from elsewhere must not point at servers of this machine.
+// checkDiscovered is stricter than Validate: a document from elsewhere must not point to
+// servers of this machine.
 func (p Provider) checkDiscovered(local bool) error {
 	if p.TokenEndpoint == "" {
 		return errors.New("the document has no token_endpoint")
@@ -271,7 +271,7 @@ func (p Provider) checkDiscovered(local bool) error {
 	return nil
 }
 
-// shorten makes a foreign text fit for a message that quotes it.
+// shorten cuts a foreign text for a message that quotes it.
 func shorten(s string) string {
 	const most = 200
 	if len(s) > most {

@@ -14,21 +14,21 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// How a client names itself at the token endpoint (RFC 6749 §2.3.1).
+// How a client authenticates at the token endpoint (RFC 6749 §2.3.1).
 const (
 	AuthParams = "params" // client_id and client_secret in the body; the default
 	AuthHeader = "header" // HTTP Basic; a client without a secret uses the body
 	AuthNone   = "none"   // a public client: client_id alone
 )
 
-// How a token request is written.
+// How a token request is encoded.
 const (
-	EncodingForm = "form" // RFC 6749's; the default
+	EncodingForm = "form" // as in RFC 6749; the default
 	EncodingJSON = "json"
 )
 
-// Endpoint is what a grant was issued by and to: exactly what its record pins,
-// so that no other data decides where its refresh token goes.
+// Endpoint has what a grant was issued by and to. It is stored in the grant's record, so
+// that no other data decides where its refresh token is sent.
 type Endpoint struct {
 	Issuer             string   `json:"issuer,omitempty"`
 	TokenEndpoint      string   `json:"token_endpoint"`
@@ -37,14 +37,14 @@ type Endpoint struct {
 	ClientID           string   `json:"client_id,omitempty"`
 	AuthStyle          string   `json:"auth_style,omitempty"` // an Auth… constant
 	Encoding           string   `json:"encoding,omitempty"`   // an Encoding… constant
-	DeadCodes          []string `json:"dead_codes,omitempty"` // error codes or whole messages that mean Dead
-	// Resource is named in every request for a token (RFC 8707); empty: none is.
+	DeadCodes          []string `json:"dead_codes,omitempty"` // error codes or complete messages that mean Dead
+	// Resource is named in every token request (RFC 8707); empty: none is.
 	Resource string `json:"resource,omitempty"`
 
 	ClientSecret keystore.Secret `json:"-"`
 }
 
-// secret is what the client proves itself with; a public client has nothing.
+// secret is what the client authenticates with; a public client has none.
 func (e Endpoint) secret() string {
 	if e.AuthStyle == AuthNone {
 		return ""
@@ -52,7 +52,7 @@ func (e Endpoint) secret() string {
 	return e.ClientSecret.Reveal()
 }
 
-// style is never AutoDetect, which sends a refused request a second time.
+// style is never AutoDetect, which would send a refused request twice.
 func (e Endpoint) style() oauth2.AuthStyle {
 	if e.AuthStyle == AuthHeader && !e.ClientSecret.Empty() {
 		return oauth2.AuthStyleInHeader
@@ -60,9 +60,9 @@ func (e Endpoint) style() oauth2.AuthStyle {
 	return oauth2.AuthStyleInParams
 }
 
-// otherStyle is e with the client's secret shown by HTTP Basic, where nobody said how
-// the server takes it and it has just refused the client without that. It is for a
-// code, which a refused client doesn't spend, and never for a refresh token.
+// otherStyle returns e with the client's secret sent by HTTP Basic, if no style is
+// configured and the server has just refused the client. It is only for a code, which a
+// refused client doesn't spend, and never for a refresh token.
 func (e Endpoint) otherStyle(refused error) (Endpoint, bool) {
 	failed, ok := errors.AsType[*Error](refused)
 	if !ok || failed.Class != Misconfigured || e.AuthStyle != "" || e.ClientSecret.Empty() {
@@ -80,12 +80,12 @@ var (
 	errInsecure = errors.New("neither https nor loopback")
 )
 
-// CheckURL accepts what a secret may be sent to: https, or http to this machine. Its
-// errors don't quote the URL, which can hold a password.
+// CheckURL accepts the URLs that a secret may be sent to: https, or http to this machine.
+// Its errors don't quote the URL, which can contain a password.
 func CheckURL(raw string) error {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return errNoURL // url's own error quotes it, and it can hold a password
+		return errNoURL // the error of url quotes it, and it can contain a password
 	}
 	return checkParsedURL(u)
 }
@@ -112,9 +112,8 @@ func loopback(host string) bool {
 	return err == nil && ip.Unmap().IsLoopback()
 }
 
-// Origin returns scheme://host[:port] of a URL, in the form in which two of them
-// can be compared: lower case, without a default port. A path is an error, and
-// so is plain http to anything but this machine.
+// Origin returns scheme://host[:port] of a URL in canonical form: lower case, without a
+// default port. A path is an error, and so is http to any other machine than this.
 func Origin(raw string) (string, error) {
 	u, err := url.Parse(raw)
 	if err != nil {

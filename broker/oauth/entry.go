@@ -12,12 +12,12 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
-// span is where in a file something stands that belongs to one provider.
+// span is the part of a file that belongs to one provider.
 type span struct{ from, to int }
 
-// entries finds the spans of provider name: its tables, and dotted or inline
-// keys before the first table. A span begins with a line and ends before the
-// next expression's line or the comments above that.
+// entries finds the spans of provider name: its tables, and dotted or inline keys before
+// the first table. A span begins with a line and ends before the next expression, or before
+// the comments above that.
 func entries(data []byte, name string) ([]span, error) {
 	// The parser measures by capacity.
 	data = slices.Clip(data)
@@ -62,8 +62,8 @@ func entries(data []byte, name string) ([]span, error) {
 
 func lineStart(data []byte, at int) int { return bytes.LastIndexByte(data[:at], '\n') + 1 }
 
-// aboveComments returns the end of s without the comments and empty lines that
-// end it: they belong to what follows.
+// aboveComments returns the end of s without the comments and empty lines at its end, which
+// belong to what follows.
 func aboveComments(data []byte, s span) int {
 	for s.to > s.from {
 		start := lineStart(data, s.to-1)
@@ -76,7 +76,7 @@ func aboveComments(data []byte, s span) int {
 	return s.to
 }
 
-// cutEntry returns a copy of data without provider name, and whether it was there.
+// cutEntry returns a copy of data without provider name, and whether it was in there.
 func cutEntry(data []byte, name string) ([]byte, bool, error) {
 	spans, err := entries(data, name)
 	if err != nil {
@@ -91,8 +91,8 @@ func cutEntry(data []byte, name string) ([]byte, bool, error) {
 	return append(kept, data[at:]...), len(spans) > 0, nil
 }
 
-// newEntry is p as a table, with what its table in data has and a Provider has
-// no field for.
+// newEntry is p as a table, with the keys of its table in data that Provider has no field
+// for.
 func newEntry(p Provider, data []byte) ([]byte, error) {
 	entry, err := toml.Marshal(map[string]Provider{p.Name: p})
 	if err != nil {
@@ -114,7 +114,7 @@ func newEntry(p Provider, data []byte) ([]byte, error) {
 	return toml.Marshal(fresh)
 }
 
-// known reports that key is one of a Provider's; the decoder takes it in any case.
+// known reports whether key is one of a Provider's; the decoder ignores case.
 func known(key string) bool {
 	for f := range reflect.TypeFor[Provider]().Fields() {
 		if strings.EqualFold(keyOf(f), key) {
@@ -124,7 +124,7 @@ func known(key string) bool {
 	return false
 }
 
-// lineOf is the line on which provider name begins; 1 if that is not known.
+// lineOf is the line on which provider name begins; 1 if unknown.
 func lineOf(data []byte, name string) int {
 	spans, err := entries(data, name)
 	if err != nil || len(spans) == 0 {

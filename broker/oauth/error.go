@@ -13,15 +13,15 @@ type Class string
 
 // The classes.
 const (
-	// Unsent: it failed before the first byte of the body left; unspent.
+	// Unsent: it failed before the first byte of the body was sent; unspent.
 	Unsent Class = "unsent"
 	// Throttled: 429, the server's own 503, or a code to that effect; unspent.
 	Throttled Class = "throttled"
-	// Unknown: it was sent, and what the server did is not known.
+	// Unknown: it was sent, and what the server did is unknown.
 	Unknown Class = "unknown"
-	// Dead: invalid_grant or its kin; this refresh token is spent or revoked.
+	// Dead: invalid_grant or an equivalent; this refresh token is spent or revoked.
 	Dead Class = "dead"
-	// Refused: this grant was refused, with a code that isn't known to be final; unspent.
+	// Refused: this grant was refused, with a code that is not known to be final; unspent.
 	Refused Class = "refused"
 	// Misconfigured: the client or the request was refused; unspent.
 	Misconfigured Class = "misconfigured"
@@ -30,13 +30,13 @@ const (
 	BadToken Class = "bad_token"
 )
 
-// Error is why a request did not do what it was to do. Its text holds neither a
-// secret nor a part of an answer's body.
+// Error says why a request failed. Its text contains neither a secret nor a part of an
+// answer's body.
 type Error struct {
 	Class      Class
 	Status     int           // of the answer; 0: none came
 	Code       string        // the answer's error code (RFC 6749 §5.2); may be empty
-	RetryAfter time.Duration // what the server asked for, at most 24 h; 0: nothing
+	RetryAfter time.Duration // the wait that the server asked for, at most 24 h; 0: none
 	Err        error         // may be nil
 }
 
@@ -70,11 +70,11 @@ func (e *Error) Error() string {
 	return s
 }
 
-// Unwrap makes the underlying error reachable.
+// Unwrap returns the underlying error.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Remedy is what helps where this machine's surroundings are in the way: a proxy, or an
-// authority that isn't trusted. False: nothing is known to.
+// Remedy says what helps if the cause is on this machine or its network: a proxy, or a CA
+// that isn't trusted. False: it isn't, or nothing helps.
 func (e *Error) Remedy() (fault.Remedy, bool) {
 	f, ok := errors.AsType[*failure](e.Err)
 	if !ok || f.next.Do == "" {

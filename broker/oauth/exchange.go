@@ -24,14 +24,14 @@ type exchange struct {
 	client     *Client
 	endpoint   Endpoint
 	beforeSend func() error
-	secrets    []keystore.Secret // that are in the request
+	secrets    []keystore.Secret // the secrets in the request
 
 	token *Token
 	err   error
 }
 
-// RoundTrip sends the request that x/oauth2 made and gives it a canonical
-// answer. What became of it is in token and err.
+// RoundTrip sends the request that x/oauth2 made and returns a canonical answer. The real
+// result is in token and err.
 func (x *exchange) RoundTrip(req *http.Request) (*http.Response, error) {
 	if x.token, x.err = x.send(req); x.err != nil {
 		return nil, x.err
@@ -43,7 +43,7 @@ func (x *exchange) send(req *http.Request) (*Token, error) {
 	body, err := io.ReadAll(req.Body)
 	_ = req.Body.Close()
 	req = req.Clone(req.Context())
-	if r := x.endpoint.Resource; r != "" { // x/oauth2 has no way to name it in a refresh
+	if r := x.endpoint.Resource; r != "" { // x/oauth2 can't add it to a refresh
 		body = append(body, "&resource="+url.QueryEscape(r)...)
 	}
 	if err == nil && x.endpoint.Encoding == EncodingJSON {
@@ -91,8 +91,8 @@ func (t *Token) canonical(req *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// post sends one request with body, and reads the answer whatever its status.
-// The error is an *Error.
+// post sends one request with body, and reads the answer whatever its status. The error is
+// an *Error.
 func (c *Client) post(req *http.Request, body []byte, beforeSend func() error) (*answer, error) {
 	if err := checkParsedURL(req.URL); err != nil {
 		return nil, &Error{Class: Misconfigured, Err: err}
@@ -117,14 +117,14 @@ func (c *Client) post(req *http.Request, body []byte, beforeSend func() error) (
 	return readAnswer(res, sent), nil
 }
 
-// gate is a request's body. before runs in its first Read: net/http calls that
-// when the connection stands and the header is written.
+// gate is a request's body. before is called in its first Read, which net/http calls when
+// the connection is open and the header is written.
 type gate struct {
 	ended atomic.Bool
 
 	mu     sync.Mutex
 	body   *bytes.Reader
-	before func() error // nil once it ran
+	before func() error // nil once it was called
 	err    error        // before's
 	sent   bool
 }
@@ -142,9 +142,9 @@ func (g *gate) Read(p []byte) (int, error) {
 	case g.err != nil:
 		return 0, g.err
 	case g.ended.Load() && g.body.Len() > 0:
-		// The request may have been given up meanwhile. At the end of the body
-		// it is io.EOF as ever: net/http asks once more for that, after the
-		// answer's header came, and would cut the answer off on an error.
+		// The request may have been given up meanwhile. At the end of the body the error is
+		// io.EOF as always: net/http reads once more after the answer's header came, and
+		// would drop the answer on any other error.
 		return 0, errEnded
 	}
 	n, err := g.body.Read(p)
@@ -152,12 +152,11 @@ func (g *gate) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Close does nothing: net/http closes the body of a request that it gave up.
+// Close does nothing: net/http closes the body of a request that it has given up.
 func (g *gate) Close() error { return nil }
 
-// shut lets no further byte through, and waits for before if that is running:
-// an answer or a time-out can come first. It returns whether any byte left, and
-// before's error.
+// shut stops the body, and waits for before if it is running: an answer or a time-out can
+// come first. It returns whether any byte was sent, and before's error.
 func (g *gate) shut() (sent bool, refused error) {
 	g.ended.Store(true)
 	g.mu.Lock()

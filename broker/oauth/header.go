@@ -20,8 +20,8 @@ type Header struct {
 	Value keystore.Secret
 }
 
-// Expand puts token into header templates of the form "name: value". They are
-// those of a Provider that passed Validate; anything else in them is skipped.
+// Expand fills token into header templates of the form "name: value". They are those of a
+// valid Provider; anything else is skipped.
 func Expand(templates []string, token keystore.Secret) []Header {
 	headers := make([]Header, 0, len(templates))
 	for _, t := range templates {
@@ -35,14 +35,14 @@ func Expand(templates []string, token keystore.Secret) []Header {
 	return headers
 }
 
-// Headers that steer the connection or are the client's own business.
+// Headers about the connection, and those that only the client may set.
 var forbiddenHeaders = []string{
 	"connection", "content-length", "cookie", "expect", "host", "keep-alive",
 	"set-cookie", "te", "trailer", "transfer-encoding", "upgrade",
 }
 
-// splitHeader reads a template: a field name and value of RFC 9110 §5, with
-// {token} as the only thing in braces.
+// splitHeader parses a template: a field name and value of RFC 9110 §5, in which {token} is
+// the only thing in braces.
 func splitHeader(template string) (name, value string, err error) {
 	name, value, ok := strings.Cut(template, ":")
 	name, value = strings.ToLower(name), strings.Trim(value, " \t")
@@ -73,7 +73,7 @@ func notTchar(r rune) bool {
 	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("!#$%&'*+-.^_`|~", r)
 }
 
-// checkHeaders wants templates of which exactly one carries the token.
+// checkHeaders requires templates of which exactly one has the token.
 func checkHeaders(templates []string) error {
 	var names []string
 	tokens := 0

@@ -15,25 +15,24 @@ import (
 	"github.com/authferry/authferry/rawtext"
 )
 
-// Identity is whose login it is. Issuer, Subject and Organization together never
-// change hands; Name is for display only. Without a Subject nothing is known.
+// Identity is whose login it is. Issuer, Subject and Organization together identify a user
+// for ever; Name is for display only. Without a Subject nothing is known.
 type Identity struct {
 	Issuer, Subject, Organization string
 	Name                          string
 }
 
-// tenant stands in the issuer of a server that has one issuer per tenant; the
-// token's "tid" takes its place.
+// tenant is the placeholder in the issuer of a server that has an issuer for each tenant;
+// it is replaced by the token's "tid".
 const tenant = "{tenantid}"
 
-// idTokenTolerance is how wrong this machine's clock may be: what makes an ID
-// token fresh is its nonce.
+// idTokenTolerance is how wrong this machine's clock may be. The nonce proves that an ID
+// token is new.
 const idTokenTolerance = 10 * time.Minute
 
-// Identify says whose login t is, by what the provider's data names as the place
-// to look: the ID token, the userinfo endpoint, or the token answer itself. A
-// provider that does not say, or where that place is empty, gives an Identity
-// without a Subject. An ID token whose claims do not fit is an error, and so is
+// Identify returns whose login t is. The provider's data says where to look: in the ID
+// token, at the userinfo endpoint, or in the token answer. If it doesn't say, or nothing is
+// there, the Identity has no Subject. An ID token with wrong claims is an error, and so is
 // a userinfo endpoint that fails, as an *Error.
 func (c *Client) Identify(ctx context.Context, p Provider, e Endpoint, t *Token, nonce string) (Identity, error) {
 	switch p.IdentityFrom {
@@ -48,7 +47,7 @@ func (c *Client) Identify(ctx context.Context, p Provider, e Endpoint, t *Token,
 		if err != nil || id.Name != "" || e.UserinfoEndpoint == "" {
 			return id, err
 		}
-		// Only the name is missing, and a login is not lost for that.
+		// Only the name is missing, which must not cost the login.
 		if who, err := c.userinfo(ctx, e, t); err == nil && who.Subject == id.Subject {
 			id.Name = who.Name
 		}
@@ -64,11 +63,10 @@ func (c *Client) Identify(ctx context.Context, p Provider, e Endpoint, t *Token,
 	return Identity{}, nil
 }
 
-// identityOf reads an ID token and checks its claims (OpenID Connect Core
-// §3.1.3.7). It came from the token endpoint itself over TLS or loopback, which
-// by point 6 of that stands in for its signature. Some servers leave the nonce out;
-// then PKCE alone ties the token to this login. An encrypted one (RFC 7516) names
-// nobody.
+// identityOf parses an ID token and checks its claims (OpenID Connect Core §3.1.3.7). The
+// token came from the token endpoint itself over TLS or loopback, which by point 6 makes
+// checking the signature unnecessary. Some servers leave the nonce out; then only PKCE ties
+// the token to this login. An encrypted one (RFC 7516) identifies nobody.
 func identityOf(token string, p Provider, e Endpoint, nonce string, now time.Time) (Identity, error) {
 	if encrypted(token) {
 		return Identity{}, nil
@@ -103,7 +101,7 @@ func identityOf(token string, p Provider, e Endpoint, nonce string, now time.Tim
 	return id, nil
 }
 
-// encrypted reports that an ID token is a JWE in RFC 7516's compact form.
+// encrypted reports whether an ID token is a JWE in RFC 7516's compact form.
 func encrypted(token string) bool {
 	header, rest, _ := strings.Cut(token, ".")
 	decoded, err := base64.RawURLEncoding.DecodeString(header)
@@ -126,8 +124,8 @@ func claimsOf(token string) (members, error) {
 	return m, nil
 }
 
-// userinfo asks OpenID Connect Core's endpoint of that name (§5.3), or one of
-// the kin that APIs have: {"id"}, {"account":{"uuid"}}.
+// userinfo asks the userinfo endpoint of OpenID Connect Core (§5.3), or a similar one:
+// {"id"}, {"account":{"uuid"}}.
 func (c *Client) userinfo(ctx context.Context, e Endpoint, t *Token) (Identity, error) {
 	ctx, cancel := c.withTimeout(ctx)
 	defer cancel()
@@ -165,8 +163,8 @@ func (c *Client) userinfo(ctx context.Context, e Endpoint, t *Token) (Identity, 
 	return id, nil
 }
 
-// subject returns a member that says who somebody is. What only fills the place says
-// nothing, or two people who are both nobody would be one.
+// subject returns the value of a member that identifies a user. Placeholders such as "null"
+// don't, or two unknown users would be the same.
 func (m members) subject(name string) string {
 	s := cmp.Or(m.text(name), wholeNumber(m.fields[name]))
 	if rawtext.Nothing(s) {
@@ -175,7 +173,7 @@ func (m members) subject(name string) string {
 	return s
 }
 
-// nameIn is how a person would recognise the account.
+// nameIn is a name by which a person would recognize the account.
 func nameIn(m members) string {
 	for _, name := range []string{"email", "email_address", "preferred_username", "login", "name"} {
 		if s := m.text(name); s != "" && oneLine(s) == nil {

@@ -17,9 +17,8 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// Listener receives the redirect of a login on loopback (RFC 8252 §7.3). Any web
-// page can knock here, so whatever is not the awaited answer gets a 4xx and
-// changes nothing.
+// Listener receives the redirect of a login on loopback (RFC 8252 §7.3). Any web page can
+// send requests here: everything but the expected answer gets a 4xx and changes nothing.
 type Listener struct {
 	redirect *url.URL
 	sockets  []net.Listener
@@ -30,16 +29,16 @@ type Listener struct {
 
 const (
 	defaultRedirect  = "http://127.0.0.1/callback"
-	maxRedirectHead  = 32 << 10 // codes are up to a few KB
+	maxRedirectHead  = 32 << 10 // codes can have some KB
 	redirectPatience = 10 * time.Second
 )
 
-// ErrPortTaken is what Listen's error matches when another program listens at the
-// port that the redirect URI names.
+// ErrPortTaken is matched by Listen's error if another program uses the port in the
+// redirect URI.
 var ErrPortTaken = errors.New("another program listens there")
 
-// Listen opens redirect, a loopback http address; empty: any port of 127.0.0.1
-// and the path /callback. A port that it does not name is any free one.
+// Listen opens redirect, a loopback http address; empty: any port of 127.0.0.1, and the
+// path /callback. Without a port, any free one is used.
 func Listen(redirect string) (*Listener, error) {
 	u, err := redirectURL(redirect)
 	if err != nil {
@@ -47,11 +46,11 @@ func Listen(redirect string) (*Listener, error) {
 	}
 	hosts := []string{u.Hostname()}
 	if strings.EqualFold(u.Hostname(), "localhost") {
-		hosts = []string{"127.0.0.1", "::1"} // browsers try either first
+		hosts = []string{"127.0.0.1", "::1"} // browsers try both
 	}
 	l := &Listener{redirect: u, came: make(chan *Callback, 1)}
 	var port string
-	for range 10 { // a port that is free at one of the hosts may be taken at the other
+	for range 10 { // a port that is free for one of the hosts may be in use for the other
 		if port, err = l.listen(hosts, cmp.Or(u.Port(), "0")); err == nil {
 			u.Host = net.JoinHostPort(u.Hostname(), port)
 			return l, nil
@@ -63,7 +62,7 @@ func Listen(redirect string) (*Listener, error) {
 	return nil, fmt.Errorf("%s: %w", u.Host, errors.Join(ErrPortTaken, describe(err)))
 }
 
-// listen opens one port at all the hosts, or none.
+// listen opens one port for all hosts, or none.
 func (l *Listener) listen(hosts []string, port string) (string, error) {
 	for i, host := range hosts {
 		socket, err := new(net.ListenConfig).Listen(context.Background(), "tcp", net.JoinHostPort(host, port))
@@ -83,10 +82,10 @@ func (l *Listener) listen(hosts []string, port string) (string, error) {
 	return port, nil
 }
 
-// inUse reports that somebody has the address, who would get what the browser sends
-// there.
+// inUse reports whether another program has the address, and would get what the browser
+// sends there.
 func inUse(err error) bool {
-	const wsaAccess, wsaInUse = syscall.Errno(10013), syscall.Errno(10048) // another user's, one's own
+	const wsaAccess, wsaInUse = syscall.Errno(10013), syscall.Errno(10048) // another user's, or one's own
 	return errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, wsaAccess) || errors.Is(err, wsaInUse)
 }
 
@@ -104,10 +103,10 @@ func redirectURL(redirect string) (*url.URL, error) {
 	return u, nil
 }
 
-// Redirect is the redirect URI with the port that is listened at.
+// Redirect is the redirect URI, with the actual port.
 func (l *Listener) Redirect() string { return l.redirect.String() }
 
-// Close stops listening. A Callback that is not answered yet is cut off.
+// Close stops listening. A Callback without an answer is disconnected.
 func (l *Listener) Close() {
 	if l.server != nil {
 		_ = l.server.Close()
@@ -117,8 +116,8 @@ func (l *Listener) Close() {
 	}
 }
 
-// Callback is the answer of the authorization server. The browser that brought it
-// waits for Answer.
+// Callback is the authorization server's answer. The browser that brought it waits for
+// Answer.
 type Callback struct {
 	Code keystore.Secret
 	Err  error // as from Authorization.Pasted; nil: Code is there
@@ -127,8 +126,8 @@ type Callback struct {
 	written chan struct{}
 }
 
-// Answer shows the page in the browser and returns when it is on its way, or the
-// browser is gone.
+// Answer shows the page in the browser. It returns once the page is sent or the browser has
+// disconnected.
 func (c *Callback) Answer(p Page) {
 	c.page <- p
 	<-c.written
@@ -162,7 +161,7 @@ func (l *Listener) knock(w http.ResponseWriter, r *http.Request, a *Authorizatio
 	q := parameters(r.URL.RawQuery)
 	refuse := func(status int, text string) { http.Error(w, text, status) }
 	switch {
-	case !strings.EqualFold(r.Host, l.redirect.Host): // a page that had its own name lead here
+	case !strings.EqualFold(r.Host, l.redirect.Host): // a page whose own host name leads here
 		refuse(http.StatusMisdirectedRequest, "not for this host")
 	case strings.TrimSuffix(r.URL.Path, "/") != strings.TrimSuffix(l.redirect.Path, "/"):
 		refuse(http.StatusNotFound, "nothing here")

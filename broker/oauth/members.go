@@ -14,9 +14,9 @@ import (
 // members are those of an answer's JSON object, or the fields of a form.
 type members struct {
 	fields map[string]json.RawMessage
-	cut    error // there were more, and why they are missing
-	odd    bool  // something else came with them, or one of them twice
-	echo   bool  // the refresh token among them is the one that was sent
+	cut    error // more were cut off, with the reason
+	odd    bool  // the answer was not exactly one object, or had a member twice
+	echo   bool  // the refresh token in it is the one that was sent
 }
 
 var (
@@ -26,10 +26,9 @@ var (
 	errBroken = errors.New("the answer breaks off")
 )
 
-// parse reads an answer's body, by what it looks like: its Content-Type is
-// wrong too often. cut says that the end of body is missing. The members before
-// a missing or damaged part are found all the same; of those only strings count
-// (half a number is a number).
+// parse parses an answer's body by its form, because Content-Type is wrong too often. cut
+// says that the end of the body is missing. Members before a missing or damaged part are
+// found all the same, but only strings: half a number is a number.
 func parse(body []byte, cut error) (members, error) {
 	text := strings.TrimSpace(plainText(body))
 	for _, guard := range guards {
@@ -52,10 +51,10 @@ func parse(body []byte, cut error) (members, error) {
 	return parseForm(text, cut)
 }
 
-// guards stand before JSON so that no other site's page can run it as a script.
+// guards are written before JSON so that another site can't run it as a script.
 var guards = []string{")]}',", ")]}'", ")]}", "while(1);", "while (1);", "for(;;);", "for (;;);", "{}&&"}
 
-// plainText is a text in UTF-8, whichever Unicode encoding it came in.
+// plainText converts a text of any Unicode encoding to UTF-8.
 func plainText(body []byte) string {
 	var order binary.ByteOrder
 	switch {
@@ -89,8 +88,8 @@ func parseObject(body []byte) members {
 	return m
 }
 
-// read takes one object's members, as far as they can be read; of two with one
-// name the last counts. What follows the object does not matter.
+// read reads the members of one object, as far as possible; of two with the same name the
+// last counts. Text after the object is ignored.
 func (m *members) read(dec *json.Decoder) error {
 	if _, err := dec.Token(); err != nil { // the opening brace
 		return err
@@ -132,8 +131,7 @@ func parseForm(body string, cut error) (members, error) {
 	return m, nil
 }
 
-// formFields reads a form as parameters does; what a cut may have shortened is not
-// in it.
+// formFields parses a form as parameters does, without the field that was cut off.
 func formFields(body string, cut error) url.Values {
 	if cut != nil {
 		body = body[:max(0, strings.LastIndexByte(body, '&'))]
@@ -161,7 +159,7 @@ func (m members) words(name string) string {
 
 func (m members) seconds(name string) time.Duration { return lifetime(m.fields[name]) }
 
-// object returns the members of a member; none if it is no object.
+// object returns the members of a member; none if it is not an object.
 func (m members) object(name string) members {
 	var inner members
 	if json.Unmarshal(m.fields[name], &inner.fields) != nil {
@@ -170,7 +168,7 @@ func (m members) object(name string) members {
 	return inner
 }
 
-// decodeJSON reads a whole document. The error does not quote it.
+// decodeJSON decodes a complete document. The error doesn't quote it.
 func decodeJSON(body []byte, v any) error {
 	if json.Unmarshal([]byte(plainText(body)), v) != nil {
 		return errFormat

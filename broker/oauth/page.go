@@ -9,21 +9,21 @@ import (
 	"strings"
 )
 
-// Page is what the person's browser shows at the end of a login. All of it is
-// plain text, and may come from outside.
+// Page is what the browser shows at the end of a login. Its fields are plain text, and may
+// come from outside.
 type Page struct {
 	OK    bool
 	Title string
 	Text  string
-	Next  string // a command to run, if there is one
+	Next  string // a command to run; may be empty
 }
 
 //go:embed page.html
 var pageHTML string
 
-// html fills the page in. Everything from outside stands in element content,
-// where html.EscapeString is enough. (A template engine would make the program a
-// third larger, and every start of it slower.)
+// html fills in the page. Text from outside is only in element content, where
+// html.EscapeString is enough. (A template engine would make the program a third larger,
+// and every start slower.)
 func (p Page) html() string {
 	class, mark, next := "", `<path d="M15 25l6.5 6.5L34 18"/>`, ""
 	if !p.OK {
@@ -43,7 +43,7 @@ func (p Page) write(w http.ResponseWriter) {
 	h.Set("Content-Length", strconv.Itoa(len(page)))
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 	h.Set("Cache-Control", "no-store")
-	h.Set("Referrer-Policy", "no-referrer") // the address of this page has the code in it
+	h.Set("Referrer-Policy", "no-referrer") // the address of this page contains the code
 	h.Set("X-Content-Type-Options", "nosniff")
 	if !p.OK {
 		w.WriteHeader(http.StatusBadRequest)

@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// parameters reads the query of a redirect, or a form, as those that are put together
-// by hand need it. A ';' belongs to the value (RFC 3986 §3.4) unless what follows is
-// plainly the next parameter; a '%' without two digits means itself; and so does a '+'
-// in a code or token, which has no space. A '?' before the first is left out.
+// parameters parses the query of a redirect, or a form, even if it was assembled by hand. A
+// ';' is part of the value (RFC 3986 §3.4) unless the next parameter clearly follows. A '%'
+// without two digits is itself, and so is a '+' in a code or token, which contain no space.
+// A '?' at the beginning is removed.
 func parameters(raw string) url.Values {
 	q := url.Values{}
 	raw = strings.TrimLeft(raw, "?")
@@ -31,16 +31,16 @@ func parameters(raw string) url.Values {
 	return q
 }
 
-// plainNames are those of OAuth's parameters: behind a ';' and before a '=' they
-// begin one. all: any name does, because nothing else separates them.
+// plainNames are OAuth's parameters: between a ';' and a '=' they begin one. all: any name
+// does, because nothing else separates the parameters.
 var plainNames = map[string]bool{
 	"code": true, "state": true, "iss": true, "error": true, "error_description": true, "error_uri": true, "scope": true, "session_state": true,
 	"access_token": true, "refresh_token": true, "token_type": true, "expires_in": true, "id_token": true,
 }
 
-const longestName = 64 // of a parameter that a ';' comes before
+const longestName = 64 // of a parameter after a ';'
 
-// nextParameter is where the first parameter of raw ends.
+// nextParameter is the position at which the first parameter of raw ends.
 func nextParameter(raw string, all bool) int {
 	for i := range len(raw) {
 		switch raw[i] {

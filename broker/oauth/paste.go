@@ -12,16 +12,16 @@ import (
 	"github.com/authferry/authferry/rawtext"
 )
 
-// Pasted takes the code out of what a person copied from the last page:
-// CODE#STATE, the page's whole address, or the query of that; in quotes, with words
-// around it, wrapped by a terminal. What it is read as counts only with the very state
-// of this request. A bare code does only where the provider's page shows no state. The
-// error of an answer that the server gave is a *RefusedError; none quotes the text.
+// Pasted finds the code in what a person copied from the last page: CODE#STATE, the page's
+// address, or the query of that; also in quotes, with words around it, or wrapped by a
+// terminal. It must have the state of this request. A bare code is accepted only if the
+// provider's page shows no state. If the answer is an error of the server, the error is a
+// *RefusedError. No error quotes the text.
 func (a *Authorization) Pasted(text string) (keystore.Secret, error) {
 	first := errNoCode
 	for i, reading := range readings(text) {
 		code, err := a.pasted(reading)
-		vague := func(known error) bool { return errors.Is(err, known) } // it may mean something else
+		vague := func(known error) bool { return errors.Is(err, known) } // it may be something else
 		if !slices.ContainsFunc([]error{errForeign, errNoCode, errNoState, errOtherURL}, vague) {
 			return code, err
 		}
@@ -32,15 +32,15 @@ func (a *Authorization) Pasted(text string) (keystore.Secret, error) {
 	return keystore.Secret{}, first
 }
 
-// reading is what a pasted text may mean.
+// reading is one possible meaning of a pasted text.
 type reading struct {
 	text  string
 	pair  bool // it may be CODE#STATE
-	alone bool // nothing was left out of it, so it may be a code
+	alone bool // it is complete, so it may be a code
 }
 
-// readings are what text may mean, the likeliest first: all of it as one word that a
-// terminal wrapped, each of its words, code and state as two words, what follows the
+// readings are the possible meanings of text, the likeliest first: all of it as one word
+// that a terminal wrapped, each of its words, code and state as two words, what follows the
 // words "code" and "state".
 func readings(text string) (all []reading) {
 	text = strings.TrimSpace(strings.ReplaceAll(rawtext.Visible(text), "&amp;", "&"))
@@ -88,7 +88,7 @@ func readings(text string) (all []reading) {
 	return all
 }
 
-// pasted takes the code out of one reading.
+// pasted finds the code in one reading.
 func (a *Authorization) pasted(r reading) (keystore.Secret, error) {
 	text := r.text
 	query, isURL, err := a.queryIn(text)
@@ -109,9 +109,9 @@ func (a *Authorization) pasted(r reading) (keystore.Secret, error) {
 	case i > 0 && !r.pair:
 		return keystore.Secret{}, errForeign
 	case i > 0 && a.provider.Resource != "" && a.provider.IssParameter:
-		return keystore.Secret{}, errNoState // all of the address has the issuer in it as well
+		return keystore.Secret{}, errNoState // a complete address has the issuer too
 	case i > 0:
-		// Nothing but code and state is in this form, so there is no iss to check.
+		// This form has only code and state, so there is no iss to check.
 		if subtle.ConstantTimeCompare([]byte(text[i+1:]), []byte(a.state)) != 1 {
 			return keystore.Secret{}, errForeign
 		}
@@ -122,8 +122,8 @@ func (a *Authorization) pasted(r reading) (keystore.Secret, error) {
 	return keystore.NewSecret(text), nil
 }
 
-// queryIn finds the parameters of an answer in a text: behind the '?' or the '#' of an
-// address, or by themselves. Empty: it has none.
+// queryIn finds the parameters of an answer in a text: after the '?' or '#' of an address,
+// or alone. Empty: there are none.
 func (a *Authorization) queryIn(text string) (query string, isURL bool, err error) {
 	address, query, fragment := text, "", ""
 	if i := strings.IndexAny(text, "?#"); i >= 0 {
@@ -154,15 +154,14 @@ func (a *Authorization) queryIn(text string) (query string, isURL bool, err erro
 	return "", false, nil
 }
 
-// isParameter reports whether a text begins with one of an answer's.
+// isParameter reports whether a text begins with a parameter of an answer.
 func isParameter(text string) bool {
 	name, _, ok := strings.Cut(text, "=")
 	return ok && (name == "code" || name == "state" || name == "error" || name == "iss")
 }
 
-// endsAt reports whether an address is the redirect URI. A browser leaves the scheme
-// out or changes it as it copies; and which port of this machine it was means nothing
-// where nobody listens.
+// endsAt reports whether an address is the redirect URI. Browsers leave out or change the
+// scheme when copying. The port of this machine doesn't matter if nothing listens there.
 func (a *Authorization) endsAt(address string) bool {
 	to, err := url.Parse(a.redirect)
 	if err != nil {

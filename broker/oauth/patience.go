@@ -6,11 +6,10 @@ import (
 	"time"
 )
 
-// patience is a context that ends when this process has waited for so long. The time
-// for which it was stopped (SIGSTOP, a paused container, a suspended machine) does
-// not count, and afterwards it always goes on for a moment: the answer came while
-// nobody could read it, and lies in the socket. A timer would end the request in the
-// same instant, and lose the tokens in it.
+// patience is a context that ends once this process has waited for that long. Time in which
+// the process was stopped (SIGSTOP, a paused container, a suspended machine) doesn't count,
+// and after a stop it always continues for a moment: the answer may have come meanwhile,
+// and is in the socket. A timer would end the request at once and lose its tokens.
 type patience struct {
 	context.Context
 	done chan struct{}
@@ -24,8 +23,8 @@ const (
 	reprieve    = 10 * time.Second // of waiting after a stop, at least
 )
 
-// WithPatience returns a context that ends with DeadlineExceeded after d of waiting,
-// or as ctx does. It has no deadline but that of ctx.
+// WithPatience returns a context that ends with DeadlineExceeded after d of waiting, or
+// when ctx ends. Its deadline is that of ctx.
 func WithPatience(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	p := &patience{Context: ctx, done: make(chan struct{})}
 	if err := ctx.Err(); err != nil {

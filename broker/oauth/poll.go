@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// What a server says to a poll before there are tokens.
+// The answers to a poll before there are tokens.
 const (
 	pollPending = "authorization_pending"
 	pollFaster  = "slow_down"
@@ -19,7 +19,7 @@ const (
 	pollExpired = "expired_token"
 )
 
-// pollWords are the codes of RFC 8628 §3.5 and what else servers say in their place.
+// pollWords are the codes of RFC 8628 §3.5 and those that servers send instead.
 var pollWords = map[string]string{
 	pollPending: pollPending, "pending": pollPending, // {"status":"pending"}
 	pollFaster: pollFaster, "polling_too_frequently": pollFaster,
@@ -30,17 +30,17 @@ var pollWords = map[string]string{
 	"code_expired": pollExpired, "device_code_expired": pollExpired, "expired_device_code": pollExpired, // Microsoft's older endpoint says the first
 }
 
-// pollStatuses are for an answer without a body, as Trakt's.
+// pollStatuses are for answers without a body, such as Trakt's.
 var pollStatuses = map[int]string{
 	http.StatusBadRequest: pollPending, http.StatusPreconditionRequired: pollPending,
 	http.StatusGone: pollExpired, http.StatusTeapot: pollDenied, http.StatusTooManyRequests: pollFaster,
 }
 
-// pollMembers are where servers put such a code, the best place first.
+// pollMembers are the members in which servers put such a code, the best first.
 var pollMembers = []string{"error", "error_code", "errorCode", "code", "message", "detail", "type", "errorType", "__type", "reason", "status", "error_description"}
 
-// pollSays is which of the four an answer without tokens says; empty: something else.
-// A member has to be the code, whole; that it is somewhere in a text says nothing.
+// pollSays returns which of the four an answer without tokens is; empty: none. The code
+// must be a whole member; a code somewhere in a text doesn't count.
 func (a *answer) pollSays() string {
 	body := strings.TrimSpace(string(a.body))
 	if body == "" {
@@ -66,7 +66,7 @@ func (a *answer) pollSays() string {
 	return ""
 }
 
-// list returns the objects of a member that is a list of them.
+// list returns the objects in a member that is a list of them.
 func (m members) list(name string) (all []members) {
 	var inner []map[string]json.RawMessage
 	if json.Unmarshal(m.fields[name], &inner) != nil {
@@ -78,9 +78,9 @@ func (m members) list(name string) (all []members) {
 	return all
 }
 
-// snake writes a code as RFC 6749 would: authorization_pending for
-// AuthorizationPendingException, also with its namespace before a '#' as AWS has
-// it, and for "Authorization pending".
+// snake writes a code in the way of RFC 6749: authorization_pending for
+// AuthorizationPendingException, also with its namespace before a '#' (AWS), and for
+// "Authorization pending".
 func snake(s string) string {
 	if s = s[strings.LastIndexByte(s, '#')+1:]; len(s) > maxCode {
 		return ""
@@ -102,7 +102,7 @@ func snake(s string) string {
 	return strings.TrimRight(b.String(), ".!")
 }
 
-// looseMembers are the members of an answer in JSON, or of any form.
+// looseMembers parses an answer in JSON, or in any form.
 func looseMembers(a *answer) members {
 	if m, err := parse(a.body, a.cut); err == nil && m.fields != nil {
 		return m
@@ -120,9 +120,9 @@ func looseMembers(a *answer) members {
 	return m
 }
 
-// newDevice reads the answer of a device authorization endpoint (RFC 8628 §3.2) as
-// servers write it: also as a form, in camelCase, one level down, with an address to
-// be typed, which has no scheme, or with nothing but the one that has the code in it.
+// newDevice parses the answer of a device authorization endpoint (RFC 8628 §3.2) in the
+// variants of real servers: as a form, in camelCase, one level down, with an address
+// without a scheme, or with only the address that contains the code.
 func newDevice(a *answer) (d Device, code string) {
 	m := looseMembers(a)
 	for _, name := range slices.Sorted(maps.Keys(m.fields)) { // "data" mostly, or "result"
@@ -141,7 +141,7 @@ func newDevice(a *answer) (d Device, code string) {
 	if life == 0 {
 		life = deviceLife
 	}
-	if d.interval == 0 || d.interval >= life || d.interval >= 1000*time.Second { // milliseconds, say
+	if d.interval == 0 || d.interval >= life || d.interval >= 1000*time.Second { // milliseconds, for example
 		d.interval = devicePause
 	}
 	d.interval = max(d.interval, time.Second)
@@ -149,13 +149,13 @@ func newDevice(a *answer) (d Device, code string) {
 	return d, m.word("device_code")
 }
 
-// word returns a member that is a text or a whole number, in either spelling.
+// word returns a member that is a string or a whole number, in either spelling.
 func (m members) word(name string) string {
 	name = m.spelled(name)
 	return cmp.Or(m.text(name), wholeNumber(m.fields[name]))
 }
 
-// spelled is name, or in camelCase where m has it so.
+// spelled is name, or name in camelCase if m has that.
 func (m members) spelled(name string) string {
 	if _, ok := m.fields[name]; ok {
 		return name
@@ -170,7 +170,7 @@ func (m members) spelled(name string) string {
 	return name
 }
 
-// withScheme completes an address as people type it.
+// withScheme completes an address without a scheme.
 func withScheme(address string) string {
 	if address == "" || strings.Contains(address, "://") {
 		return address

@@ -11,16 +11,16 @@ import (
 	"time"
 )
 
-// Provider is how to log in to an authorization server and how its tokens are
-// used; or a service that issues API keys, without a token endpoint. It is data
-// alone: no client secret, nothing about an account.
+// Provider says how to log in to an authorization server and how its tokens are used; or it
+// is a service that issues API keys, without a token endpoint. It has no client secret and
+// nothing about an account.
 type Provider struct {
 	Name   string `toml:"-" json:"name"`
 	Source string `toml:"-" json:"source,omitempty"` // SourceBuiltin or SourceOwn
 
 	Issuer string `toml:"issuer,omitempty" json:"issuer,omitempty"`
-	// IssuerAliases are other names that the server has for itself: Google's ID tokens
-	// name accounts.google.com, without a scheme, as well.
+	// IssuerAliases are other names by which the server calls itself: Google's ID tokens
+	// also have accounts.google.com, without a scheme.
 	IssuerAliases               []string `toml:"issuer_aliases,omitempty" json:"issuer_aliases,omitempty"`
 	AuthorizationEndpoint       string   `toml:"authorization_endpoint,omitempty" json:"authorization_endpoint,omitempty"`
 	TokenEndpoint               string   `toml:"token_endpoint,omitempty" json:"token_endpoint,omitempty"`
@@ -29,22 +29,23 @@ type Provider struct {
 	UserinfoEndpoint            string   `toml:"userinfo_endpoint,omitempty" json:"userinfo_endpoint,omitempty"`
 
 	ClientID     string   `toml:"client_id,omitempty" json:"client_id,omitempty"`
-	AuthStyle    string   `toml:"auth_style,omitempty" json:"auth_style,omitempty"`       // an Auth… constant; empty: params, or what a login finds out
+	AuthStyle    string   `toml:"auth_style,omitempty" json:"auth_style,omitempty"`       // an Auth… constant; empty: params, or as a login finds out
 	TokenRequest string   `toml:"token_request,omitempty" json:"token_request,omitempty"` // an Encoding… constant; empty: form
 	Scopes       []string `toml:"scopes,omitempty" json:"scopes,omitempty"`
 
-	// RedirectURI is a loopback one (any port if it names none). PasteRedirectURI
-	// is a page of the provider that shows the code to be copied; PasteStateless:
-	// without the state beside it.
+	// RedirectURI is a loopback address (any port, if it has none). PasteRedirectURI is a
+	// page of the provider that shows the code, to be copied. PasteStateless: it shows no
+	// state.
 	RedirectURI      string `toml:"redirect_uri,omitempty" json:"redirect_uri,omitempty"`
 	PasteRedirectURI string `toml:"paste_redirect_uri,omitempty" json:"paste_redirect_uri,omitempty"`
 	PasteStateless   bool   `toml:"paste_stateless,omitempty" json:"paste_stateless,omitempty"`
-	// AuthorizeParams go into the authorization request besides the standard's.
+	// AuthorizeParams are additional parameters of the authorization request.
 	AuthorizeParams map[string]string `toml:"extra_authorize_params,omitempty" json:"extra_authorize_params,omitempty"`
-	// SelectAccount: asked with prompt=select_account (OpenID Connect Core §3.1.2.1), the
-	// server lets the person choose among the accounts that the browser is logged in to.
+	// SelectAccount: if asked with prompt=select_account (OpenID Connect Core §3.1.2.1),
+	// the server lets the person choose among the accounts that the browser is logged in
+	// to.
 	SelectAccount bool `toml:"select_account,omitempty" json:"select_account,omitempty"`
-	// IssParameter: the redirect names the issuer (RFC 9207), so it must.
+	// IssParameter: the redirect contains the issuer (RFC 9207), and must.
 	IssParameter bool   `toml:"iss_parameter,omitempty" json:"iss_parameter,omitempty"`
 	IdentityFrom string `toml:"identity_from,omitempty" json:"identity_from,omitempty"` // an Identity… constant
 
@@ -54,27 +55,27 @@ type Provider struct {
 	APIOrigins    []string `toml:"api_origins,omitempty" json:"api_origins,omitempty"`         // where tokens may be sent
 	APIBase       string   `toml:"api_base,omitempty" json:"api_base,omitempty"`               // as in API
 	APIPaths      []string `toml:"api_paths,omitempty" json:"api_paths,omitempty"`             // likewise
-	APIKeyOrigins []string `toml:"api_key_origins,omitempty" json:"api_key_origins,omitempty"` // APIs that take API keys alone, and no login's token
+	APIKeyOrigins []string `toml:"api_key_origins,omitempty" json:"api_key_origins,omitempty"` // APIs that take API keys only, not a login's token
 	ListHeaders   []string `toml:"list_headers,omitempty" json:"list_headers,omitempty"`       // headers whose value is a list
 	Env           []string `toml:"env,omitempty" json:"env,omitempty"`                         // variables for the token in exec
 	APIKeyEnv     []string `toml:"api_key_env,omitempty" json:"api_key_env,omitempty"`         // likewise for an API key
 	DeadCodes     []string `toml:"dead_codes,omitempty" json:"dead_codes,omitempty"`           // as in Endpoint
 
-	// Prefixes are how this provider's credentials begin, TokenLifetime how long a
-	// long-lived token lasts, and TokenCommand what makes one.
+	// Prefixes are the beginnings of this provider's credentials, TokenLifetime how long a
+	// long-lived token is valid, TokenCommand the command that makes one.
 	Prefixes      map[Credential][]string `toml:"prefixes,omitempty" json:"prefixes,omitempty"`
 	TokenLifetime string                  `toml:"token_lifetime,omitempty" json:"token_lifetime,omitempty"`
 	TokenCommand  string                  `toml:"token_command,omitempty" json:"token_command,omitempty"`
 
-	// MCP is the address of the remote MCP server that this provider's tokens are for,
-	// and Resource its name for itself (RFC 8707). Registration is how ClientID came to
-	// be; empty: a person gave it.
+	// MCP is the address of the remote MCP server that this provider's tokens are for, and
+	// Resource the server's name for itself (RFC 8707). Registration says where ClientID
+	// comes from; empty: a person gave it.
 	MCP          string `toml:"mcp,omitempty" json:"mcp,omitempty"`
 	Resource     string `toml:"resource,omitempty" json:"resource,omitempty"`
 	Registration string `toml:"registration,omitempty" json:"registration,omitempty"` // a Registration… constant
 
 	TermsURL    string `toml:"terms_url,omitempty" json:"terms_url,omitempty"`
-	TermsNotice string `toml:"terms_notice,omitempty" json:"terms_notice,omitempty"` // what a person should know of them
+	TermsNotice string `toml:"terms_notice,omitempty" json:"terms_notice,omitempty"` // a notice for the person at the first login
 }
 
 // Where a Provider comes from.
@@ -83,35 +84,35 @@ const (
 	SourceOwn     = "own"
 )
 
-// How a client of a remote MCP server's authorization server came to be one.
+// Where the client of a remote MCP server's login comes from.
 const (
 	RegistrationGiven    = "given"    // a person registered it
 	RegistrationDocument = "document" // its id is the address of its metadata
 	RegistrationDynamic  = "dynamic"  // authferry registered it (RFC 7591)
 )
 
-// Service is the remote MCP server that a login is for, and how its client came to be,
-// as its grant pins it beside what its Endpoint has.
+// Service is the remote MCP server that a login is for and where its client comes from. A
+// grant stores it beside its Endpoint.
 type Service struct {
-	Address         string    `json:"address"`        // that a person logged in to
-	Name            string    `json:"name,omitempty"` // resource_name; the server's text
+	Address         string    `json:"address"`        // the address that a person logged in to
+	Name            string    `json:"name,omitempty"` // resource_name; text from the server
 	Registration    string    `json:"registration"`   // a Registration… constant
 	RedirectURI     string    `json:"redirect_uri,omitempty"`
-	SecretExpiresAt time.Time `json:"secret_expires_at,omitzero"` // the client's; zero: never
-	Asked           []string  `json:"asked,omitempty"`            // every scope that was asked for so far
+	SecretExpiresAt time.Time `json:"secret_expires_at,omitzero"` // of the client; zero: never
+	Asked           []string  `json:"asked,omitempty"`            // all scopes that were ever asked for
 }
 
-// IsZero reports that a login is for no remote MCP server.
+// IsZero reports whether the login is for no remote MCP server.
 func (s Service) IsZero() bool { return s.Address == "" }
 
-// Where the identity of a login stands.
+// Where to find the identity of a login.
 const (
 	IdentityFromIDToken  = "id-token"
 	IdentityFromUserinfo = "userinfo"
 	IdentityFromResponse = "response" // the token endpoint's own
 )
 
-// Endpoint is what a new grant of p pins. The client's secret is not in it.
+// Endpoint is what a new grant of p stores. It doesn't contain the client's secret.
 func (p Provider) Endpoint() Endpoint {
 	return Endpoint{
 		Issuer: p.Issuer, TokenEndpoint: p.TokenEndpoint, RevocationEndpoint: p.RevocationEndpoint, UserinfoEndpoint: p.UserinfoEndpoint,
@@ -120,8 +121,7 @@ func (p Provider) Endpoint() Endpoint {
 	}
 }
 
-// canonical returns p's issuer for any of the names that it has, and every other issuer
-// as it is.
+// canonical returns p's issuer for any of its names, and any other issuer unchanged.
 func (p Provider) canonical(issuer string) string {
 	if p.Issuer != "" && slices.Contains(p.IssuerAliases, issuer) {
 		return p.Issuer
@@ -129,7 +129,7 @@ func (p Provider) canonical(issuer string) string {
 	return issuer
 }
 
-// IsIssuer reports whether issuer is a name of p's.
+// IsIssuer reports whether issuer is a name of p's issuer.
 func (p Provider) IsIssuer(issuer string) bool {
 	return issuer != "" && p.canonical(issuer) == p.Issuer
 }
@@ -142,8 +142,8 @@ func (p Provider) TokenHeaders() []string {
 	return slices.Clone(p.Headers)
 }
 
-// KeyHeaders are the header templates for an API key: those for a token where the
-// provider has none of their own.
+// KeyHeaders are the header templates for an API key: those for a token, if the provider
+// has no others for keys.
 func (p Provider) KeyHeaders() []string {
 	if len(p.APIKeyHeaders) == 0 {
 		return p.TokenHeaders()
@@ -159,13 +159,13 @@ func (p Provider) KeyEnv() []string {
 	return slices.Clone(p.APIKeyEnv)
 }
 
-// reservedParams are those that a login sets, or that would end its protection.
+// reservedParams are set by the login itself, or would weaken its protection.
 var reservedParams = []string{
 	"client_id", "client_secret", "code_challenge", "code_challenge_method", "nonce",
 	"redirect_uri", "request", "request_uri", "response_mode", "response_type", "scope", "state",
 }
 
-// Validate names the first thing in p that does not do.
+// Validate returns an error for the first invalid value in p.
 func (p Provider) Validate() error {
 	if err := checkName(p.Name); err != nil {
 		return err
@@ -235,7 +235,7 @@ func (p Provider) Validate() error {
 	return p.checkCredentials()
 }
 
-// checkService holds that a remote MCP server's tokens go to it alone.
+// checkService checks that the tokens of a remote MCP server go to that server only.
 func (p Provider) checkService() error {
 	if err := CheckServer(p.MCP); err != nil {
 		return fmt.Errorf("mcp: %w", err)
@@ -249,7 +249,7 @@ func (p Provider) checkService() error {
 	return nil
 }
 
-// normal is p with its origins in their comparable form; p is valid.
+// normal is p with its origins in canonical form; p must be valid.
 func (p Provider) normal() Provider {
 	p.APIOrigins, p.APIKeyOrigins = comparableOrigins(p.APIOrigins), comparableOrigins(p.APIKeyOrigins)
 	return p
@@ -266,7 +266,8 @@ func comparableOrigins(raw []string) (origins []string) {
 
 const maxName = 64
 
-// takenName is a command's where a provider's name may stand as well (mcp connect).
+// takenName is a command that is used where a provider's name may be used too (mcp
+// connect).
 const takenName = "connect"
 
 func checkName(name string) error {
@@ -296,7 +297,7 @@ func oneLine(s string) error {
 	return nil
 }
 
-// checkScope is RFC 6749 §3.3.
+// checkScope checks the syntax of RFC 6749 §3.3.
 func checkScope(s string) error {
 	if s == "" || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }) {
 		return errors.New("one scope is printable ASCII without spaces")
@@ -327,10 +328,9 @@ func checkEnv(s string) error {
 	return nil
 }
 
-// forTokens are the variables that a provider's data may put a token into. Of the
-// others too many are run, loaded or sent somewhere by one program or another to
-// list those that are: what a person types after exec --env is their own word, what
-// a file says is not.
+// forTokens matches the variables that a provider's data may put a token into. Too many
+// other variables make some program run, load or send something. After exec --env a person
+// may name any variable, but a file may not.
 var forTokens = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`^([A-Z_][A-Z0-9_]*_)?(TOKEN|(API)?KEY|SECRET|PASSWORD|PAT)$`)
 })

@@ -22,14 +22,14 @@ import (
 //go:embed builtin.toml
 var builtinTOML []byte
 
-// What a providers.toml has at most is far above any real file, and little work.
+// The limits of a providers.toml are far above any real file, and quick to parse.
 const (
 	maxProviders    = 256 << 10
 	maxProviderKeys = 4000
 )
 
-// Providers are the built-in providers, overlaid by the user's own: one of the
-// same name replaces the built-in one. They are not safe for concurrent use.
+// Providers are the built-in providers and the user's own, which replace built-in ones of
+// the same name. They are not safe for concurrent use.
 type Providers struct {
 	path    string
 	builtin map[string]Provider
@@ -37,8 +37,8 @@ type Providers struct {
 	data    []byte // the user's file
 }
 
-// LoadProviders reads the user's file at path; there need not be one. The error
-// of a damaged one has the line.
+// LoadProviders reads the user's file at path, which need not exist. If it is damaged, the
+// error names the line.
 func LoadProviders(path string) (*Providers, error) {
 	ps := &Providers{path: path}
 	var err error
@@ -61,20 +61,20 @@ var parseBuiltins = sync.OnceValues(func() (map[string]Provider, error) {
 	return parseProviders(builtinTOML, SourceBuiltin)
 })
 
-// anyProvider is the table of builtin.toml with what holds of every provider.
+// anyProvider is the table of builtin.toml that applies to every provider.
 const anyProvider = "*"
 
 var anywhere = sync.OnceValue(func() Provider {
 	var f struct {
 		Any Provider `toml:"*"`
 	}
-	_ = toml.Unmarshal(builtinTOML, &f) // a test holds that it can be read
+	_ = toml.Unmarshal(builtinTOML, &f) // a test proves that it can be parsed
 	return f.Any
 })
 
-// final are the codes and messages after which e's refresh token is over for good: those
-// that its grant pinned, those of any server, and those of the built-in provider that has
-// e's token endpoint, which may have learned some since the grant was made.
+// final are the codes and messages that mean that e's refresh token is over for good: those
+// stored in its grant, those of any server, and those of the built-in provider that has e's
+// token endpoint, which may have been extended since the grant was made.
 func (e Endpoint) final() []string {
 	codes := slices.Concat(e.DeadCodes, anywhere().DeadCodes)
 	builtin, _ := parseBuiltins()
@@ -100,7 +100,7 @@ func readProviders(path string) ([]byte, error) {
 	return data, nil
 }
 
-// parseProviders reads a file with a table per provider.
+// parseProviders parses a file with a table per provider.
 func parseProviders(data []byte, source string) (map[string]Provider, error) {
 	type table struct {
 		Provider
@@ -110,8 +110,8 @@ func parseProviders(data []byte, source string) (map[string]Provider, error) {
 		return nil, fmt.Errorf("it has %d keys and tables, and may have %d", n, maxProviderKeys)
 	}
 	var tables map[string]table
-	// What no field takes is not looked at closely, and the rest of the file could not
-	// be kept when an entry changes.
+	// Unknown keys are not checked. A file that can't be parsed is refused: its other parts
+	// would be lost when an entry changes.
 	if err := cmp.Or(toml.Unmarshal(data, &tables), toml.Unmarshal(data, new(map[string]any))); err != nil {
 		if at, ok := errors.AsType[*toml.DecodeError](err); ok {
 			line, _ := at.Position()
@@ -146,8 +146,8 @@ func (ps *Providers) Get(name string) (Provider, bool) {
 	return p, ok
 }
 
-// Unknown returns, by provider, the keys in the user's file that this version doesn't
-// know: misspelt ones, or those of a newer version. They are kept, and have no effect.
+// Unknown returns, by provider, the keys in the user's file that this version doesn't know:
+// misspelled ones, or those of a newer version. They are kept, and have no effect.
 func (ps *Providers) Unknown() map[string][]string {
 	var tables map[string]map[string]any
 	if toml.Unmarshal(ps.data, &tables) != nil {
@@ -165,7 +165,7 @@ func (ps *Providers) Unknown() map[string][]string {
 	return unknown
 }
 
-// All returns every provider by name; a built-in that is replaced is left out.
+// All returns every provider, sorted by name, without the built-in ones that are replaced.
 func (ps *Providers) All() []Provider {
 	var all []Provider
 	for name, p := range ps.builtin {
@@ -180,9 +180,9 @@ func (ps *Providers) All() []Provider {
 	return all
 }
 
-// Add writes p to the user's file, in place of one of the same name. The rest of
-// the file stays as it is, and of p's old entry the keys that this version does
-// not know; comments inside that go.
+// Add writes p to the user's file, in place of one of the same name. The rest of the file
+// stays as it is. Of p's old entry, the keys that this version doesn't know are kept, and
+// comments are not.
 func (ps *Providers) Add(p Provider) error {
 	if err := p.Validate(); err != nil {
 		return err
@@ -206,8 +206,8 @@ func (ps *Providers) Add(p Provider) error {
 	})
 }
 
-// Remove takes one of the user's own providers out of the file; a built-in of
-// that name is back. None of that name: an error.
+// Remove removes one of the user's own providers from the file; a built-in one of that name
+// is back then. Error: there is none of that name.
 func (ps *Providers) Remove(name string) error {
 	return ps.rewrite(func(data []byte) ([]byte, error) {
 		data, found, err := cutEntry(data, name)
@@ -218,8 +218,8 @@ func (ps *Providers) Remove(name string) error {
 	})
 }
 
-// rewrite changes the file as it is now, and replaces it in one step. A link is read,
-// but what it leads to is whoever's it is.
+// rewrite changes the current file and replaces it in one step. A link is refused, because
+// its target may belong to somebody else.
 func (ps *Providers) rewrite(change func([]byte) ([]byte, error)) error {
 	path := ps.path
 	if info, err := os.Lstat(path); err == nil && !info.Mode().IsRegular() {

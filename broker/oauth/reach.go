@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// reach is how near an address is. A document from a server must not lead to one that
-// is nearer than the server itself.
+// reach is how near to this machine an address is. A document from a server must not lead
+// to an address that is nearer than the server itself.
 type reach int
 
 const (
-	public  reach = iota // anywhere
-	private              // a company's or a home's network
+	public  reach = iota // the Internet
+	private              // a private network
 	local                // this machine
 )
 
@@ -26,15 +26,15 @@ var (
 	errNobody = errors.New("no server may be at this address: it is the network's own")
 )
 
-// carrierGrade is the shared address space of RFC 6598; nat64 is RFC 6052's prefix
+// carrierGrade is the shared address space of RFC 6598. nat64 is the prefix of RFC 6052
 // before an IPv4 address.
 var (
 	carrierGrade = netip.MustParsePrefix("100.64.0.0/10")
 	nat64        = netip.MustParsePrefix("64:ff9b::/96")
 )
 
-// reachOf refuses the addresses of the link, where clouds keep their machines' own
-// credentials, and those that are nobody's.
+// reachOf refuses link-local addresses, at which clouds provide a machine's own
+// credentials, and addresses that are nobody's.
 func reachOf(ip netip.Addr) (reach, error) {
 	ip = ip.Unmap().WithZone("")
 	if nat64.Contains(ip) {
@@ -52,8 +52,8 @@ func reachOf(ip netip.Addr) (reach, error) {
 	return public, nil
 }
 
-// nameReach is what an address's host says by itself: it is all there is to go by
-// where a proxy looks the name up.
+// nameReach is what can be told from a host name alone, for connections through a proxy,
+// which resolves the name itself.
 func nameReach(u *url.URL) (reach, error) {
 	host := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
@@ -66,7 +66,7 @@ func nameReach(u *url.URL) (reach, error) {
 	return reachOf(ip)
 }
 
-// What one exploration may cost.
+// The limits of one exploration.
 const (
 	exploreTime  = 30 * time.Second
 	documentTime = 10 * time.Second
@@ -75,13 +75,13 @@ const (
 
 var errTooMany = errors.New("it leads from one document to the next without end")
 
-// exploration is the way through the documents of a server that nobody vouches for.
+// exploration is the way through the documents of a server that is not trusted.
 type exploration struct {
 	mu       sync.Mutex
 	requests int
 	most     int   // requests; 0: any number
-	known    bool  // where the server itself is: its first answer tells
-	limit    reach // nearer than this nothing may be
+	known    bool  // that of the server itself; its first answer tells
+	limit    reach // nothing may be nearer than this
 }
 
 // begin counts a request.
@@ -94,7 +94,7 @@ func (x *exploration) begin() error {
 	return nil
 }
 
-// admit refuses what is nearer than the server is.
+// admit refuses addresses that are nearer than the server is.
 func (x *exploration) admit(near reach, err error) error {
 	if err != nil {
 		return say(err.Error(), err)
@@ -108,7 +108,7 @@ func (x *exploration) admit(near reach, err error) error {
 }
 
 // arrived learns from the first answer where the server is. A name may have several
-// addresses: the one that answered, for that name, is the one that counts.
+// addresses; the one that answered counts.
 func (x *exploration) arrived(near reach, err error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -117,8 +117,8 @@ func (x *exploration) arrived(near reach, err error) {
 	}
 }
 
-// dialed is a net.Dialer's ControlContext: it sees the address that a name led to, so a
-// name that changes between a look and the connection gains nothing.
+// dialed is a net.Dialer's ControlContext. It checks the address that a name was resolved
+// to, so a name that changes between a check and the connection gains nothing.
 func (x *exploration) dialed(_ context.Context, _, address string, _ syscall.RawConn) error {
 	return x.admit(addressReach(address))
 }
@@ -131,15 +131,15 @@ func addressReach(address string) (reach, error) {
 	return reachOf(at.Addr())
 }
 
-// exploring is c for the documents of one server.
+// exploring returns c for the documents of one server.
 func (c *Client) exploring() *Client {
 	x := *c
 	x.within = &exploration{most: maxRequests}
 	return &x
 }
 
-// settled is c for what comes after the search: no nearer than that went, and as often
-// as it takes.
+// settled returns c for the requests after the search: it still connects to nothing nearer,
+// but the number of requests is not limited.
 func (c *Client) settled() *Client {
 	c.within.mu.Lock()
 	defer c.within.mu.Unlock()

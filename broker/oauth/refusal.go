@@ -10,8 +10,8 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// refuses reports whether an answer is an error whatever its status says. Some
-// say in an error's place that there is none.
+// refuses reports whether an answer is an error, whatever its status is. Some have an error
+// field that says that there is none.
 func (m members) refuses() bool {
 	if inner := m.object("error"); inner.fields != nil {
 		return !harmless(inner.text("code"))
@@ -24,8 +24,8 @@ func harmless(code string) bool {
 	return slices.Contains([]string{"ok", "success", "none", "0", "false"}, strings.ToLower(code))
 }
 
-// refusal says what an answer means that grants nothing. It decides on the
-// members of the body, never on a text being somewhere in it.
+// refusal returns what an answer means that grants nothing. It decides by the members of
+// the body, never by words that occur somewhere in it.
 func (a *answer) refusal(e Endpoint, secrets ...keystore.Secret) *Error {
 	m, err := parse(a.body, a.cut)
 	if one, ok := onlyOne(a.body); ok && errors.Is(err, errFormat) {
@@ -42,7 +42,7 @@ func (a *answer) refusal(e Endpoint, secrets ...keystore.Secret) *Error {
 	}
 	refused.Class, refused.Code = classify(status, codes, message, e.final())
 	if !a.sent && (refused.Class == Dead || refused.Class == Unknown) {
-		refused.Class = Unsent // it answered without having seen the token
+		refused.Class = Unsent // it was answered without looking at the token
 	}
 	if !presentable(refused.Code, secrets) {
 		refused.Code = ""
@@ -56,9 +56,9 @@ func (a *answer) refusal(e Endpoint, secrets ...keystore.Secret) *Error {
 	return refused
 }
 
-// unspent reports that a 503 is the authorization server's own, or of somebody who
-// asks to come back later: an OAuth error document, a code that asks to wait, or
-// Retry-After. Any other can be a gateway's that lost the answer, as with a 502.
+// unspent reports whether a 503 comes from the authorization server itself, or asks to come
+// back later: it has an OAuth error, a code that asks to wait, or Retry-After. Any other
+// 503, like a 502, may come from a gateway that lost the answer.
 func (a *answer) unspent(m members, codes []string) bool {
 	if a.header.Get("Retry-After") != "" || a.header.Get("Retry-After-Ms") != "" {
 		return true
@@ -73,19 +73,19 @@ func (a *answer) unspent(m members, codes []string) bool {
 var (
 	// busyCodes ask to wait.
 	busyCodes = []string{"temporarily_unavailable", "slow_down", "rate_limited", "rate_limit_error", "rate_limit_exceeded", "overloaded_error"}
-	// standardCodes are those of RFC 6749 §4.1.2.1 and §5.2 beyond.
+	// standardCodes are the other codes of RFC 6749 §4.1.2.1 and §5.2.
 	standardCodes = []string{
 		"invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type", "invalid_scope",
 		"access_denied", "server_error",
 	}
 )
 
-// maxMessage is the length up to which a text can be a message of a provider.
+// maxMessage is the greatest length of a text that can be a provider's message.
 const maxMessage = 512
 
-// reasons returns an error answer's codes, the most telling first, and what it
-// says to people: RFC 6749's {"error":"code"}, an object in its place with
-// type or code, those members at the top, or the only one of a list "errors".
+// reasons returns the codes of an error answer, the most specific one first, and its text
+// for people: RFC 6749's {"error":"code"}; an object in its place, with type or code; these
+// members at the top; or the only element of a list "errors".
 func (m members) reasons() (codes []string, message string) {
 	add := func(s string) {
 		if s != "" {
@@ -114,9 +114,9 @@ func (m members) reasons() (codes []string, message string) {
 	return codes, message
 }
 
-// classify returns what the status and the body of an answer mean, and the code
-// that decided or comes first. final are the codes and whole messages after which a
-// refresh token is over for good; a part of a message never is.
+// classify returns what the status and the body of an answer mean, and the code that
+// decided or, if none did, the first. final are the codes and complete messages that mean
+// that a refresh token is over for good.
 func classify(status int, codes []string, message string, final []string) (Class, string) {
 	first := ""
 	if len(codes) > 0 {
@@ -135,7 +135,7 @@ func classify(status int, codes []string, message string, final []string) (Class
 	case "server_error", "api_error", "internal_error":
 		return Unknown, first
 	}
-	// It is the client that is refused, whatever else is said.
+	// The client is refused, whatever else the answer says.
 	if slices.Contains(codes, "invalid_client") {
 		return Misconfigured, "invalid_client"
 	}
@@ -153,9 +153,9 @@ func classify(status int, codes []string, message string, final []string) (Class
 	return Misconfigured, first
 }
 
-// ofTheGrant reports that a refusal is about this grant, by the names in its codes, or
-// in its text where it has no code; not about the client or the request. That is less
-// than final: it tells the trouble of one account from that of all.
+// ofTheGrant reports whether a refusal is about this grant and not about the client or the
+// request, by the words in its codes or, without a code, in its text. That is less than
+// final: it tells trouble of one account from trouble of all.
 func ofTheGrant(codes []string, message string) bool {
 	for _, code := range codes {
 		switch code {
@@ -173,7 +173,7 @@ func ofTheGrant(codes []string, message string) bool {
 	return len(codes) == 0 && (strings.Contains(message, "refresh token") || strings.Contains(message, "refresh_token") || strings.Contains(message, "authorization grant"))
 }
 
-// onlyOne is the object that is alone in a list.
+// onlyOne is the object in a list of exactly one.
 func onlyOne(body []byte) (one json.RawMessage, ok bool) {
 	var list []json.RawMessage
 	if json.Unmarshal(body, &list) != nil || len(list) != 1 || list[0][0] != '{' {
@@ -184,8 +184,8 @@ func onlyOne(body []byte) (one json.RawMessage, ok bool) {
 
 const maxCode = 48
 
-// presentable keeps from people's eyes what is no code. RFC 6749 allows more
-// characters than any code has, with which a server could echo words or tokens.
+// presentable keeps a code from being shown if it isn't one: RFC 6749 allows characters
+// that no code has, with which a server could echo words or tokens.
 func presentable(code string, secrets []keystore.Secret) bool {
 	if len(code) > maxCode || strings.ContainsFunc(code, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("_-.", r)

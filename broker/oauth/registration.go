@@ -15,25 +15,24 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// Registration is a client that authferry registered for itself at an authorization
-// server (RFC 7591 §3.2.1). It belongs to that issuer, and to the one resource for
-// which it was made.
+// Registration is a client that authferry registered for itself at an authorization server
+// (RFC 7591 §3.2.1). It belongs to that issuer and to one resource.
 type Registration struct {
 	Issuer, Resource string
 	ClientID         string
 	RedirectURI      string
-	AuthStyle        string          // an Auth… constant; empty: a login finds out
+	AuthStyle        string          // an Auth… constant; empty: as a login finds out
 	Secret           keystore.Secret // may be empty
 	SecretExpiresAt  time.Time       // zero: never
 	At               time.Time       // by this machine's clock
 
-	// URI and Token are for changing and deleting it (RFC 7592); empty: it can't be.
+	// URI and Token allow changing and deleting it (RFC 7592); empty: that isn't possible.
 	URI   string
 	Token keystore.Secret
 }
 
-// RegistrationError is an authorization server's no to a registration, or an answer
-// that can't be used.
+// RegistrationError says that an authorization server refused a registration, or answered
+// with something that can't be used.
 type RegistrationError struct {
 	Status int
 	Code   string // RFC 7591 §3.2.2; may be empty
@@ -61,8 +60,8 @@ const (
 	maxClientID     = 2 << 10
 )
 
-// clientMetadata is what authferry says of itself (RFC 7591 §2). It names no scopes: a
-// client that is registered for some can't ask for more later.
+// clientMetadata is what authferry says about itself (RFC 7591 §2). It names no scopes: a
+// client that is registered for some scopes can't ask for others later.
 type clientMetadata struct {
 	Name            string   `json:"client_name"`
 	URI             string   `json:"client_uri"`
@@ -70,19 +69,18 @@ type clientMetadata struct {
 	GrantTypes      []string `json:"grant_types"`
 	ResponseTypes   []string `json:"response_types"`
 	AuthMethod      string   `json:"token_endpoint_auth_method"`
-	ApplicationType string   `json:"application_type"` // without it a server takes "web", which has no loopback
+	ApplicationType string   `json:"application_type"` // otherwise a server assumes "web", which has no loopback
 }
 
 const clientURI = "https://github.com/authferry/authferry"
 
-// authMethods are the names of the Auth… constants in metadata, the preferred first.
+// authMethods are the names of the Auth… constants in metadata, in order of preference.
 var authMethods = []struct{ name, style string }{
 	{"none", AuthNone}, {"client_secret_basic", AuthHeader}, {"client_secret_post", AuthParams},
 }
 
-// Register makes a client whose answers come to redirect. Nothing that is sent is
-// secret. The error is an *Error (nothing came, or it has to wait) or a
-// *RegistrationError.
+// Register registers a client with that redirect URI. The request contains no secret. The
+// error is an *Error (no answer, or it has to wait) or a *RegistrationError.
 func (r *Remote) Register(ctx context.Context, redirect string) (*Registration, error) {
 	meta := clientMetadata{
 		Name: "authferry", URI: clientURI, RedirectURIs: []string{redirect}, GrantTypes: []string{"authorization_code", "refresh_token"},
@@ -108,8 +106,8 @@ func (r *Remote) Register(ctx context.Context, redirect string) (*Registration, 
 	return a.registration(r, redirect, meta.AuthMethod)
 }
 
-// send is one request to a registration or a client configuration endpoint; it follows
-// no redirect.
+// send sends one request to a registration or client configuration endpoint, and follows no
+// redirect.
 func (c *Client) send(ctx context.Context, method, endpoint string, token keystore.Secret, body []byte) (*answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, documentTime)
 	defer cancel()
@@ -157,8 +155,8 @@ func (a *answer) registration(r *Remote, redirect, asked string) (*Registration,
 	return reg, nil
 }
 
-// parseRegistration reads the answer to a registration with that redirect URI and
-// authentication method. What it leaves out is as it was asked for.
+// parseRegistration parses the answer to a registration with that redirect URI and
+// authentication method. Missing values are as they were asked for.
 func parseRegistration(body []byte, redirect, asked string, now time.Time) (*Registration, error) {
 	var m members
 	if decodeJSON(body, &m.fields) != nil {
@@ -206,7 +204,7 @@ func parseRegistration(body []byte, redirect, asked string, now time.Time) (*Reg
 	return reg, nil
 }
 
-// moment reads seconds since 1970; zero: there are none, or more than a clock can show.
+// moment reads seconds since 1970; zero: none, or more than a clock can show.
 func moment(raw json.RawMessage) time.Time {
 	f, err := strconv.ParseFloat(strings.Trim(string(raw), `"`), 64)
 	if err != nil || !(f > 0) || f > 1e11 {
@@ -215,8 +213,8 @@ func moment(raw json.RawMessage) time.Time {
 	return time.Unix(int64(f), 0).UTC()
 }
 
-// Unregister deletes a client at its authorization server (RFC 7592 §2.3). One that is
-// not there any more counts as deleted. The error is an *Error.
+// Unregister deletes a client at its authorization server (RFC 7592 §2.3). One that no
+// longer exists counts as deleted. The error is an *Error.
 func (c *Client) Unregister(ctx context.Context, reg *Registration) error {
 	if reg.URI == "" {
 		return nil
@@ -229,7 +227,7 @@ func (c *Client) Unregister(ctx context.Context, reg *Registration) error {
 	case err != nil:
 		return err
 	case a.status == http.StatusNoContent, a.status == http.StatusOK, a.status == http.StatusNotFound, a.status == http.StatusGone,
-		a.status == http.StatusUnauthorized: // RFC 7592 §2.3: a client that is gone has no token
+		a.status == http.StatusUnauthorized: // RFC 7592 §2.3: the token of a deleted client is invalid
 		return nil
 	}
 	return a.refusal(Endpoint{}, reg.Token)

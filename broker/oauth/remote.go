@@ -12,17 +12,17 @@ import (
 	"strings"
 )
 
-// Remote is a remote MCP server, by what it and its authorization server say of
-// themselves. It is one login's: the next one looks again.
+// Remote is a remote MCP server, as it and its authorization server describe themselves. It
+// is used for one login; the next one asks again.
 type Remote struct {
-	Address  string // that was asked
-	Resource string // what tokens are asked for (RFC 8707); covers Address
-	Name     string // resource_name; the server's text, at most 200 bytes
-	// Issuers are the authorization servers that the resource names; Provider is of the
-	// one that was chosen.
+	Address  string // the address that was asked
+	Resource string // the resource that tokens are for (RFC 8707); it covers Address
+	Name     string // resource_name; text from the server, at most 200 bytes
+	// Issuers are the authorization servers that the resource names; Provider is that of
+	// the chosen one.
 	Issuers  []string
 	Provider Provider // without a name and a client
-	Scopes   []string // that the server asks a login for, or all that it knows; may be empty
+	Scopes   []string // those that the server asks for, or all that it knows; may be empty
 
 	Documents    bool   // a client id may be the address of a metadata document
 	registration string // endpoint (RFC 7591); empty: none
@@ -31,19 +31,20 @@ type Remote struct {
 	client       *Client
 }
 
-// CanRegister reports that the authorization server registers clients (RFC 7591).
+// CanRegister reports whether the authorization server registers clients (RFC 7591).
 func (r *Remote) CanRegister() bool { return r.registration != "" }
 
-// Client asks r's authorization server, and no server that is nearer than r itself.
+// Client returns a Client for r's authorization server, which connects to no server that is
+// nearer to this machine than r itself.
 func (r *Remote) Client() *Client { return r.client }
 
-// ErrOpen says that a server asks nobody for a token.
+// ErrOpen says that a server requires no token.
 var ErrOpen = errors.New("the server requires no login")
 
-// ErrNoMetadata says that a server names no authorization server, and has none itself.
+// ErrNoMetadata says that a server names no authorization server and is none itself.
 var ErrNoMetadata = errors.New("the server does not say where to log in")
 
-// NotTrustedError says that a server does not name the issuer that was asked for.
+// NotTrustedError says that a server doesn't name the issuer that was asked for.
 type NotTrustedError struct {
 	Issuer  string
 	Issuers []string // that it names
@@ -53,15 +54,15 @@ func (e *NotTrustedError) Error() string {
 	return fmt.Sprintf("the server does not trust issuer %q", e.Issuer)
 }
 
-// ErrNoPKCE says that an authorization server does not support PKCE with S256, without
-// which a code can be stolen on its way.
+// ErrNoPKCE says that an authorization server doesn't support PKCE with S256, without which
+// a code could be stolen on its way.
 var ErrNoPKCE = errors.New("the authorization server does not support PKCE (S256)")
 
-// FindRemote asks a remote MCP server which authorization server issues its tokens
-// (RFC 9728), and that one for its endpoints (RFC 8414), as the MCP specification of
-// 2026-07-28 has it. issuer chooses among several; empty: the first. Nothing that is
-// sent carries a secret. All of it takes at most 30 seconds and 12 requests, and no
-// document leads nearer to this machine than the server itself is.
+// FindRemote asks a remote MCP server which authorization server issues its tokens (RFC
+// 9728), and that one for its endpoints (RFC 8414), as in the MCP specification of
+// 2026-07-28. issuer chooses one of several; empty: the first. No request contains a
+// secret. It takes at most 30 seconds and 12 requests, and no document may lead to an
+// address that is nearer to this machine than the server itself.
 //
 // The error is an *Error, which may wrap ErrOpen, ErrNoMetadata, ErrNoPKCE, an
 // *IssuerError, a *NotTrustedError or a *WrongResourceError.
@@ -113,15 +114,15 @@ func (c *Client) FindRemote(ctx context.Context, address, issuer string) (*Remot
 	return r, r.take(m, openID, x)
 }
 
-// take fills in what the authorization server says.
+// take fills in the authorization server's metadata.
 func (r *Remote) take(m *metadata, openID bool, x *Client) error {
 	if !slices.Contains(m.ChallengeMethods, "S256") {
 		return &Error{Class: Misconfigured, Err: ErrNoPKCE}
 	}
 	r.Provider = m.provider(openID)
 	r.Provider.MCP, r.Provider.Resource = r.Address, r.Resource
-	// OpenID Connect is the authorization server's, not the resource's: what isn't asked
-	// for can't be missing.
+	// OpenID Connect is the authorization server's business, not the resource's. A scope
+	// that isn't asked for can't be missing.
 	r.Provider.Scopes, r.Provider.IdentityFrom, r.Provider.AuthorizeParams = nil, "", nil
 	r.Documents, r.registration, r.authMethods, r.device = m.ClientDocuments, m.RegistrationEndpoint, m.AuthMethods, m.DeviceAuthorizationEndpoint != ""
 	if slices.Contains(m.ScopesSupported, offlineAccess) && !slices.Contains(r.Scopes, offlineAccess) {
@@ -131,12 +132,12 @@ func (r *Remote) take(m *metadata, openID bool, x *Client) error {
 	return nil
 }
 
-// discovery is a request that each server answers in its own way and none carries out
-// without a token: one of before 2026-07-28 doesn't know the method, one of after gives
-// no challenge to what it takes for an older client's.
+// discovery is a request that servers answer in different ways, but that none carries out
+// without a token. A server from before 2026-07-28 doesn't know the method; a later one
+// sends no challenge to requests that look like an older client's.
 const discovery = `{"jsonrpc":"2.0","id":1,"method":"server/discover","params":{"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28","io.modelcontextprotocol/clientCapabilities":{}}}}`
 
-// probe asks the MCP server without a token. open: it did not ask for one.
+// probe asks the MCP server without a token. open: it didn't ask for one.
 func (c *Client) probe(ctx context.Context, address string) (open bool, asked Challenge, err error) {
 	ctx, cancel := context.WithTimeout(ctx, documentTime)
 	defer cancel()
@@ -159,9 +160,9 @@ func (c *Client) probe(ctx context.Context, address string) (open bool, asked Ch
 	return !challenged && res.StatusCode != http.StatusUnauthorized, asked, nil
 }
 
-// resource reads the metadata of the resource at u: where the challenge says, else at
-// the well-known places. A place at another server is not asked, whoever names it: only
-// the resource's own server knows. nil: there is none.
+// resource reads the metadata of the resource at u: at the address in the challenge, else
+// at the well-known places. An address at another server is never asked, because only the
+// resource's own server can know. nil: there is none.
 func (c *Client) resource(ctx context.Context, u *url.URL, named string) (*resourceMetadata, error) {
 	places := resourcePlaces(u)
 	if at, err := url.Parse(named); named != "" && err == nil && checkParsedURL(at) == nil && originOf(at) == originOf(u) {
@@ -182,9 +183,9 @@ func (c *Client) resource(ctx context.Context, u *url.URL, named string) (*resou
 	return nil, nil //nolint:nilnil // a server of 2025-03-26 has none
 }
 
-// server reads the metadata of an issuer where the MCP specification has it: RFC 8414,
-// then OpenID Connect with the path inserted, then with it appended. openID: it was one
-// of the latter two. guessed: nobody named the issuer, so it may have a slash at its end.
+// server reads the metadata of an issuer at the places of the MCP specification: RFC 8414,
+// then OpenID Connect with the path inserted, then appended. openID: it was found at one of
+// the latter two. guessed: the issuer was not named, so it may end in a slash.
 func (c *Client) server(ctx context.Context, issuer string, near, guessed bool) (m *metadata, openID bool, err error) {
 	u, err := url.Parse(issuer)
 	if err != nil {
@@ -215,13 +216,13 @@ func (c *Client) server(ctx context.Context, issuer string, near, guessed bool) 
 			first = err
 		}
 		if failed, ok := errors.AsType[*Error](err); !ok || failed.Status == 0 && !isIssuerError(err) {
-			break // nobody answers there
+			break // there is no answer there
 		}
 	}
 	return nil, false, first
 }
 
-// of reports whether the document is of that issuer, byte for byte (RFC 8414 §3.3).
+// of reports whether the document is for that issuer, byte for byte (RFC 8414 §3.3).
 func (m *metadata) of(issuer string) error {
 	if m.Issuer == issuer {
 		return nil
@@ -229,7 +230,7 @@ func (m *metadata) of(issuer string) error {
 	return &Error{Class: Misconfigured, Err: &IssuerError{Issuer: m.Issuer}}
 }
 
-// checkRemote is checkDiscovered for a login: it needs a place to log in at, too.
+// checkRemote is checkDiscovered for a login, which also needs a place to log in at.
 func (p Provider) checkRemote(near bool) error {
 	err := p.checkDiscovered(near)
 	if err == nil && p.AuthorizationEndpoint == "" && p.DeviceAuthorizationEndpoint == "" {
@@ -241,14 +242,14 @@ func (p Provider) checkRemote(near bool) error {
 	return nil
 }
 
-// document gets one document, and follows redirects within its server alone.
+// document gets one document, and follows redirects within its server only.
 func (c *Client) document(ctx context.Context, address string) (*answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, documentTime)
 	defer cancel()
 	return c.get(ctx, address)
 }
 
-// clip makes a server's text fit for a line that shows it; who prints it escapes it.
+// clip cuts a server's text for a line that shows it. The caller escapes it.
 func clip(s string) string {
 	s = strings.ToValidUTF8(s, "")
 	const most = 200
@@ -258,7 +259,7 @@ func clip(s string) string {
 	return strings.TrimSpace(s)
 }
 
-// HostOf is the host of an address, for a person to read; what is none is itself.
+// HostOf is the host of an address, for people; anything else is returned unchanged.
 func HostOf(address string) string {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" {

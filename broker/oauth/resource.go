@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// resourceMetadata is what is read of a protected resource's metadata (RFC 9728 §2).
+// resourceMetadata has the fields that are used of a protected resource's metadata (RFC
+// 9728 §2).
 type resourceMetadata struct {
 	Resource             string
 	Name                 string
@@ -17,15 +18,15 @@ type resourceMetadata struct {
 	Scopes               []string
 }
 
-// parseResource reads a document; nil: it is none. A member of another type than it
-// should have counts as missing.
+// parseResource parses a document; nil: it is not one. A field of the wrong type counts as
+// missing.
 func parseResource(body []byte) *resourceMetadata {
 	var m members
 	if decodeJSON(body, &m.fields) != nil || m.text("resource") == "" {
 		return nil
 	}
 	r := &resourceMetadata{Resource: m.text("resource"), Name: m.text("resource_name")}
-	_ = json.Unmarshal(m.fields["authorization_servers"], &r.AuthorizationServers) // an odd one counts as missing
+	_ = json.Unmarshal(m.fields["authorization_servers"], &r.AuthorizationServers) // a malformed one counts as missing
 	for s := range strings.FieldsSeq(m.words("scopes_supported")) {
 		if checkScope(s) == nil && !slices.Contains(r.Scopes, s) {
 			r.Scopes = append(r.Scopes, s)
@@ -36,8 +37,8 @@ func parseResource(body []byte) *resourceMetadata {
 
 const protectedResource = "/.well-known/oauth-protected-resource"
 
-// resourcePlaces are where a resource's metadata may be (RFC 9728 §3.1): for its own
-// path, then for its whole host.
+// resourcePlaces are the places of a resource's metadata (RFC 9728 §3.1): for its own path,
+// then for its whole host.
 func resourcePlaces(u *url.URL) []string {
 	server := u.Scheme + "://" + u.Host
 	path := strings.TrimSuffix(u.EscapedPath(), "/")
@@ -51,19 +52,19 @@ func resourcePlaces(u *url.URL) []string {
 	return []string{server + protectedResource + path + query, server + protectedResource}
 }
 
-// WrongResourceError says that a server's metadata is of another resource than the
-// address that was asked: a token for it must not be asked for in that address's name.
+// WrongResourceError says that a server's metadata is for another resource than the address
+// that was asked, so no token must be requested for it.
 type WrongResourceError struct{ Address, Resource string }
 
 func (e *WrongResourceError) Error() string {
 	return fmt.Sprintf("the metadata of %s is of another resource, %q", e.Address, shorten(e.Resource))
 }
 
-// Covers reports whether a token for resource may be sent to address: both have the
-// same scheme, host and port, and the resource's path is the address's, or whole
-// segments at its beginning. A query of the resource has to be the address's; one of
-// the address alone doesn't matter. A path that servers may read in two ways is
-// covered by nothing.
+// Covers reports whether a token for resource may be sent to address: both have the same
+// scheme, host and port, and the resource's path is that of the address, or whole segments
+// at its beginning. If the resource has a query, the address must have the same; otherwise
+// the query of the address doesn't matter. A path that servers may read in two ways is
+// never covered.
 func Covers(resource, address string) bool {
 	r, err := url.Parse(resource)
 	if err != nil || checkParsedURL(r) != nil {
@@ -83,7 +84,7 @@ func Covers(resource, address string) bool {
 	return strings.TrimSuffix(below, "/") == at || strings.HasPrefix(below, at+"/")
 }
 
-// ambiguous reports that a path means one thing to one server and another to the next.
+// ambiguous reports whether different servers may read a path differently.
 func ambiguous(path string) bool {
 	lower := strings.ToLower(path)
 	for _, odd := range []string{"%2f", "%5c", "%2e", "%00", `\`, "//", ";"} {
@@ -94,8 +95,8 @@ func ambiguous(path string) bool {
 	return slices.ContainsFunc(strings.Split(path, "/"), func(segment string) bool { return segment == "." || segment == ".." })
 }
 
-// CheckServer accepts the address of a remote MCP server: https, or http to this
-// machine, without a user, a fragment, or a path that can be read in two ways.
+// CheckServer accepts the address of a remote MCP server: https, or http to this machine,
+// without a user or a fragment, and with an unambiguous path.
 func CheckServer(address string) error {
 	u, err := url.Parse(address)
 	if err != nil {

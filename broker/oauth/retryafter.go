@@ -9,11 +9,11 @@ import (
 
 const (
 	maxRetryAfter = 24 * time.Hour
-	// absurdRetryAfter and more is not meant: microseconds, or a wrong epoch.
+	// absurdRetryAfter: such a wait is not meant; it is in microseconds, or a wrong epoch.
 	absurdRetryAfter = 366 * 24 * time.Hour
 )
 
-// retryAfter is what an answer asks to wait, at most a day. 0: nothing usable is stated.
+// retryAfter is the wait that an answer asks for, at most a day. 0: none, or unusable.
 func retryAfter(h http.Header, arrived time.Time) time.Duration {
 	asked := ratelimit.RetryAfter(h, arrived)
 	if asked >= absurdRetryAfter {

@@ -13,11 +13,10 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// Revoke asks e's revocation endpoint to end token (RFC 7009). hint is
-// "refresh_token" or "access_token". A token that the server does not know any
-// more counts as revoked. A 2xx counts only where nothing in the answer speaks
-// against it: a captive portal sends one as well, and some servers put their no
-// there. The error is an *Error.
+// Revoke asks e's revocation endpoint to revoke token (RFC 7009). hint is "refresh_token"
+// or "access_token". A token that the server doesn't know counts as revoked. A 2xx counts
+// only if nothing in the answer contradicts it: captive portals send one too, and some
+// servers report errors in one. The error is an *Error.
 func (c *Client) Revoke(ctx context.Context, e Endpoint, token keystore.Secret, hint string) error {
 	ctx, cancel := c.withTimeout(ctx)
 	defer cancel()
@@ -52,8 +51,8 @@ var (
 	errUnsaid = errors.New("the answer doesn't say that it was done")
 )
 
-// doubt is why a 2xx to a revocation does not say that the token was revoked; nil:
-// it does. Nothing has to be in it (RFC 7009 §2.2).
+// doubt is the reason why a 2xx doesn't mean that the token was revoked; nil: it does. The
+// answer may be empty (RFC 7009 §2.2).
 func (a *answer) doubt() error {
 	body := bytes.TrimSpace(bytes.TrimPrefix(a.body, []byte("\ufeff")))
 	switch {
@@ -76,7 +75,7 @@ func (a *answer) doubt() error {
 	}
 	kind, _, _ := mime.ParseMediaType(a.header.Get("Content-Type"))
 	switch {
-	case affirmative(string(body)): // of that type too: it is what PHP says of everything
+	case affirmative(string(body)): // PHP sends this type for everything
 		return nil
 	case kind == "text/html" || kind == "application/xhtml+xml":
 		return errHTML
@@ -84,8 +83,8 @@ func (a *answer) doubt() error {
 	return errUnsaid
 }
 
-// denies reports whether a JSON value says no: false, or an object with an error or
-// a no under one of the names that servers have for that.
+// denies reports whether a JSON value says no: false, or an object with an error or with a
+// no under one of the names that servers use.
 func denies(v any) bool {
 	switch v := v.(type) {
 	case bool:
@@ -130,7 +129,7 @@ func denies(v any) bool {
 	return false
 }
 
-// void is what a member says that says nothing.
+// void reports whether the value of a member says nothing.
 func void(v any) bool {
 	switch v := v.(type) {
 	case nil:
@@ -149,7 +148,7 @@ func void(v any) bool {
 	return false
 }
 
-// no is a value that stands for false, in a type of its writer's choice.
+// no reports whether a value means false, whatever its type.
 func no(v any) bool {
 	switch v := v.(type) {
 	case bool:
@@ -162,7 +161,7 @@ func no(v any) bool {
 	return false
 }
 
-// negative reports whether a sentence says that something went wrong.
+// negative reports whether a sentence says that something failed.
 func negative(text string) bool {
 	text = strings.ToLower(text)
 	return slices.ContainsFunc([]string{"fail", "error", "invalid", "unauth", "denied", "forbidden", "not "}, func(word string) bool { return strings.Contains(text, word) })

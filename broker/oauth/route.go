@@ -16,19 +16,19 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 )
 
-// route is the way to the server of one request, through a proxy where the
-// environment names one. Its errors say at which of the two it ended, and hold
-// neither a proxy's password nor what it sent.
+// route is the way of one request to the server, through a proxy if the environment names
+// one. Its errors say where the way ended, and contain neither a proxy's password nor what
+// it sent.
 type route struct {
 	http.Transport
 	lookup   func(*http.Request) (*url.URL, error)
-	patience time.Duration // with a proxy that hangs
-	within   *exploration  // nil: it may go anywhere
+	patience time.Duration // patience with a proxy that hangs
+	within   *exploration  // nil: any address is allowed
 	resolver *net.Resolver // nil: the system's
 
 	mu      sync.Mutex
-	proxy   *url.URL // that the request goes through; nil: none
-	through bool     // it made the connection
+	proxy   *url.URL // the proxy that the request goes through; nil: none
+	through bool     // the proxy made the connection
 	conn    net.Conn // to the proxy or, without one, to the server
 }
 
@@ -53,14 +53,14 @@ func newRoute(lookup func(*http.Request) (*url.URL, error)) *route {
 	return r
 }
 
-// RoundTrip is http.RoundTripper's.
+// RoundTrip implements http.RoundTripper.
 func (r *route) RoundTrip(req *http.Request) (*http.Response, error) {
 	if r.within != nil {
 		if err := r.within.begin(); err != nil {
 			return nil, err
 		}
 	}
-	trace := &httptrace.ClientTrace{TLSHandshakeStart: func() { r.allow(0) }} // that has a time-out of its own
+	trace := &httptrace.ClientTrace{TLSHandshakeStart: func() { r.allow(0) }} // which has a time-out of its own
 	res, err := r.Transport.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), trace)))
 	if err != nil {
 		return res, r.describe(err)
@@ -71,8 +71,8 @@ func (r *route) RoundTrip(req *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-// reach is where the answer came from. Behind a proxy, which looks names up itself, the
-// URL's host is all that is known.
+// reach is the address that the answer came from. Behind a proxy, which resolves names
+// itself, only the URL's host is known.
 func (r *route) reach(u *url.URL) (reach, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -82,8 +82,8 @@ func (r *route) reach(u *url.URL) (reach, error) {
 	return addressReach(r.conn.RemoteAddr().String())
 }
 
-// choose is http.Transport's Proxy, for a request that leaves this machine: the only
-// http URLs are its own, which no proxy is asked for.
+// choose is http.Transport's Proxy, for requests that leave this machine: http URLs are
+// always on this machine, and go through no proxy.
 func (r *route) choose(req *http.Request) (*url.URL, error) {
 	u, err := r.lookup(req)
 	if err != nil || u != nil && (u.Hostname() == "" || strings.HasSuffix(u.Host, ":")) {
@@ -108,8 +108,9 @@ func (r *route) choose(req *http.Request) (*url.URL, error) {
 	return u, nil
 }
 
-// dial is http.Transport's DialContext. A proxy has as long to speak as it has to be
-// there: net/http would wait for one that hangs until the request's own time is over.
+// dial is http.Transport's DialContext. A proxy must answer in the time that it has for
+// connecting; otherwise net/http would wait for one that hangs until the request's own time
+// is over.
 func (r *route) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	dialer := &net.Dialer{Timeout: connectTimeout, Resolver: r.resolver}
 	r.mu.Lock()
@@ -137,7 +138,7 @@ func (r *route) connecting(context.Context, *url.URL, string) (http.Header, erro
 	return nil, nil //nolint:nilnil // http.Transport's word for no header
 }
 
-// allow gives the connection so long from now on; 0: for ever.
+// allow sets the connection's deadline to that long from now; 0: none.
 func (r *route) allow(d time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -148,7 +149,7 @@ func (r *route) allow(d time.Duration) {
 	if d > 0 {
 		until = time.Now().Add(d)
 	}
-	_ = r.conn.SetDeadline(until) // one that is closed has no time to allow
+	_ = r.conn.SetDeadline(until) // a closed connection has no deadline
 }
 
 // connected is http.Transport's OnProxyConnectResponse.
@@ -221,7 +222,7 @@ func (r *route) describe(err error) error {
 	return say(fmt.Sprintf("%v; the connection goes through the proxy %s", why, proxy.Host), why)
 }
 
-// proxyVariable is the one that net/http takes the proxy of an https request from.
+// proxyVariable is the variable from which net/http takes the proxy of an https request.
 func proxyVariable() string {
 	if os.Getenv("HTTPS_PROXY") == "" && os.Getenv("https_proxy") != "" {
 		return "https_proxy"

@@ -11,18 +11,19 @@ import (
 	"github.com/authferry/authferry/rawtext"
 )
 
-// A successful answer can have its tokens where RFC 6749 §5.1 has none: behind a
-// notice, in a wrapper, in JSON that no parser takes. The refresh token is spent by
-// then, so an answer is searched before its tokens are given up.
+// A successful answer can have its tokens in a place that RFC 6749 §5.1 doesn't have: after
+// a notice, in a wrapper, in malformed JSON. The refresh token is spent by then, so the
+// answer is searched before its tokens are given up.
 
 const (
-	maxDepth = 32 // of objects in each other
-	maxLevel = 4  // of texts in each other: JSON in a string of JSON
+	maxDepth = 32 // of objects within objects
+	maxLevel = 4  // of texts within texts: JSON in a JSON string
 )
 
-// search finds the tokens in an answer that is not a plain one: the first object in
-// it, the outer ones before the inner, that has an access token, or rather the first
-// that has a new refresh token too. What was sent counts as neither. Nothing counts
+// search finds the tokens in a malformed answer: in the first object, the outer ones before
+// the inner, that has an access token, or better, a new refresh token too. The secrets of
+// the request don't count, and neither does anything within an error. ok is false if there
+// are none.
 // that stands within an error. ok: there are tokens.
 func search(body []byte, cut error, sent echoes) (m members, ok bool) {
 	s := &scanner{sent: sent, work: 1<<16 + 16*len(body)}
@@ -53,7 +54,7 @@ func search(body []byte, cut error, sent echoes) (m members, ok bool) {
 	return found.members, true
 }
 
-// echoes are the secrets of a request, none of which is news in its answer.
+// echoes are the secrets of a request, which don't count as new in its answer.
 type echoes []string
 
 func (e echoes) has(s string) bool {
@@ -65,15 +66,14 @@ func (e echoes) has(s string) bool {
 	return false
 }
 
-// object is one that was found, with as many members as could be read.
+// object is an object that was found, with the members that could be read.
 type object struct {
 	members
 	within *object // the object around it
-	level  int     // of the text that it stands in
+	level  int     // of the text that it is in
 }
 
-// betterThan prefers what is an object to what only its text says is one: a text can
-// be a person's.
+// betterThan prefers real objects to those in a string, which a person may have written.
 func (o *object) betterThan(p *object) bool {
 	if o.level != p.level {
 		return o.level < p.level
@@ -81,7 +81,7 @@ func (o *object) betterThan(p *object) bool {
 	return p.text("refresh_token") == "" && o.text("refresh_token") != ""
 }
 
-// withinError reports that an object is, or stands in, an error's explanation.
+// withinError reports whether an object is an error's explanation, or within one.
 func (o *object) withinError() bool {
 	for around := o.within; around != nil; around = around.within {
 		if around.refuses() {
@@ -91,7 +91,7 @@ func (o *object) withinError() bool {
 	return false
 }
 
-// set keeps the last value of a name that has one.
+// set keeps the last value of each name that has one.
 func (o *object) set(name string, value json.RawMessage, sent echoes) {
 	if standard, ok := otherNames[strings.ReplaceAll(strings.ToLower(name), "_", "")]; ok && standard != name {
 		if _, taken := o.fields[standard]; taken {
@@ -115,19 +115,18 @@ func (o *object) set(name string, value json.RawMessage, sent echoes) {
 	o.fields[name] = value
 }
 
-// otherNames are those of the standard's members as other conventions write them.
+// otherNames are the standard's members as other conventions spell them.
 var otherNames = map[string]string{
 	"accesstoken": "access_token", "refreshtoken": "refresh_token", "tokentype": "token_type", "expiresin": "expires_in",
 	"idtoken": "id_token", "refreshtokenexpiresin": "refresh_token_expires_in", "refreshexpiresin": "refresh_expires_in",
 }
 
-// scanner reads objects out of any text. It takes what JSON does not allow: raw
-// control characters, single quotes, bare names, NaN, a comma too many, and what it
-// can't read it steps over.
+// scanner reads objects from any text. It accepts what JSON doesn't allow: raw control
+// characters, single quotes, bare names, NaN, extra commas. What it can't read it skips.
 type scanner struct {
 	text  string
 	at    int
-	work  int // how many characters may still be looked at
+	work  int // the number of characters that may still be read
 	level int
 	sent  echoes
 	found []*object
@@ -139,7 +138,7 @@ func (s *scanner) add(within *object) *object {
 	return o
 }
 
-// scan reads a text that stands in the object within; nil: it is the answer.
+// scan reads a text in the object within; nil: the text is the answer.
 func (s *scanner) scan(text string, within *object, level int) {
 	if level > maxLevel {
 		return
@@ -150,7 +149,7 @@ func (s *scanner) scan(text string, within *object, level int) {
 		case '{':
 			inner.object(within, 0)
 		case '"':
-			// A string that has JSON in it, or a quotation mark in a text.
+			// A string with JSON in it, or a quotation mark in a text.
 			if end, ok := inner.endOfString(); ok && strings.Contains(inner.text[inner.at:end], `\"`) {
 				inner.inside(unquote(inner.text[inner.at+1:end-1]), within)
 				inner.at = end
@@ -164,20 +163,20 @@ func (s *scanner) scan(text string, within *object, level int) {
 	s.work, s.found = inner.work, inner.found
 }
 
-// inside reads a string's text where that may be JSON.
+// inside reads the text of a string, if it may be JSON.
 func (s *scanner) inside(text string, within *object) {
 	if strings.Contains(text, "{") && strings.Contains(text, ":") {
 		s.scan(text, within, s.level+1)
 	}
 }
 
-// more reports that there is something left to look at, and time to do it.
+// more reports whether there is text left to read, within the limit.
 func (s *scanner) more() bool {
 	s.work--
 	return s.at < len(s.text) && s.work > 0
 }
 
-// object reads one from its opening brace on.
+// object reads an object from its opening brace on.
 func (s *scanner) object(within *object, depth int) *object {
 	o := s.add(within)
 	damaged := false
@@ -213,8 +212,8 @@ func (s *scanner) object(within *object, depth int) *object {
 	return o
 }
 
-// name reads a member's name and the colon behind it. Where there is none it steps
-// over what can't be the beginning of one.
+// name reads a member's name and the colon after it. If there is none, it skips what can't
+// be the beginning of one.
 func (s *scanner) name() (string, bool) {
 	var name string
 	end := s.at
@@ -245,15 +244,14 @@ func (s *scanner) name() (string, bool) {
 		s.at = colon + 1
 		return name, true
 	case s.text[s.at] == '"' || s.text[s.at] == '\'':
-		s.at++ // of quotation marks in a text, any may be the one before a name
+		s.at++ // any quotation mark in a text may be the one before a name
 	default:
 		s.at = end
 	}
 	return "", false
 }
 
-// value reads one as JSON has it; nil: there is none to use. ok: the reader knows
-// where it ended.
+// value reads a JSON value; nil: there is no usable one. ok: the end of the value is known.
 func (s *scanner) value(within *object, depth int) (value json.RawMessage, ok bool) {
 	for s.more() && space(s.text[s.at]) {
 		s.at++
@@ -294,7 +292,7 @@ func (s *scanner) list(within *object, depth int) (json.RawMessage, bool) {
 			return raw, err == nil && whole
 		case space(c) || c == ',':
 			s.at++
-		case c == '}' || c == ':': // it was never closed
+		case c == '}' || c == ':': // it is not terminated
 			return nil, false
 		default:
 			value, ok := s.value(within, depth)
@@ -307,11 +305,11 @@ func (s *scanner) list(within *object, depth int) (json.RawMessage, bool) {
 	return nil, false
 }
 
-// noValues are words in a value's place that JSON does not have.
+// noValues are words in place of a value that JSON doesn't have.
 var noValues = []string{"NaN", "Infinity", "-Infinity", "+Infinity", "undefined", "None", "True", "False", "nil"}
 
-// bare reads a number, true, false or null. What the text ends in is not whole: half
-// a number is a number.
+// bare reads a number, true, false or null. At the end of the text it is incomplete: half a
+// number is a number.
 func (s *scanner) bare() (json.RawMessage, bool) {
 	begin := s.at
 	for s.at < len(s.text) && !strings.ContainsRune(",}]\r\n\"'{[", rune(s.text[s.at])) {
@@ -359,8 +357,8 @@ func wordly(c byte) bool {
 		c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 }
 
-// unquote reads what stands between two quotation marks. A control character means
-// itself, and so does a character that needs no backslash.
+// unquote reads the text between two quotation marks. A control character is itself, and so
+// is an escaped character that needs no escape.
 func unquote(raw string) string {
 	if !strings.ContainsRune(raw, '\\') {
 		return raw
@@ -394,11 +392,11 @@ func unquote(raw string) string {
 	return s
 }
 
-// textMember is s as a member's value.
+// textMember is s as the value of a member.
 func textMember(s string) json.RawMessage {
 	raw, err := json.Marshal(s)
 	if err != nil {
-		return nil // a string always encodes
+		return nil // a string can always be encoded
 	}
 	return raw
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/authferry/authferry/rawtext"
 )
 
-// maxLifetime is what a longer expires_in is cut to: ten years.
+// maxLifetime is the limit of expires_in: ten years.
 const maxLifetime = 10 * 365 * 24 * time.Hour
 
 // Token is a successful answer of the token endpoint (RFC 6749 §5.1).
@@ -27,14 +27,14 @@ type Token struct {
 	RefreshExpiresIn time.Duration // 0: unknown
 	Scope            string        // empty: as asked for
 	ArrivedAt        time.Time     // when the answer came, by this machine's clock
-	Salvaged         bool          // the answer was not a plain one: the tokens may be none
+	Salvaged         bool          // the answer was malformed: these may not be tokens
 
-	// Whose token it is, where the answer itself says so.
+	// Who the token belongs to, if the answer says so.
 	Account      Party // ID and e-mail address
 	Organization Party // ID and name
 }
 
-// Party is somebody whom a token answer names.
+// Party is a user or an organization that a token answer names.
 type Party struct{ ID, Name string }
 
 var (
@@ -43,9 +43,9 @@ var (
 	errTokenType = errors.New("the token is not a bearer token; it needs a key or a proof as well")
 )
 
-// CheckAccessToken reports whether s can be sent as an access token: printable
-// ASCII (RFC 6749 appendix A.12) that neither begins nor ends with a space,
-// which an HTTP header would lose. The error does not quote it.
+// CheckAccessToken checks whether s can be sent as an access token: printable ASCII (RFC
+// 6749 appendix A.12) that neither begins nor ends with a space, which an HTTP header would
+// lose. The error doesn't quote it.
 func CheckAccessToken(s string) error {
 	if s == "" {
 		return errNoAccess
@@ -61,9 +61,9 @@ func CheckAccessToken(s string) error {
 	return nil
 }
 
-// CheckTokenType refuses a token that only works together with a key or another
-// proof, or not at all. Any other is sent as the provider's headers say: what
-// servers call a bearer token has many names (RFC 6749 §7.1 has "Bearer").
+// CheckTokenType refuses a token that only works together with a key or another proof, or
+// not at all. All others are sent as the provider's headers say, because servers have many
+// names for bearer tokens (RFC 6749 §7.1 has "Bearer").
 func CheckTokenType(s string) error {
 	words := strings.FieldsFunc(strings.ToLower(s), func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') })
 	if strings.Join(words, "_") == "n_a" || slices.ContainsFunc(words, func(w string) bool { return slices.Contains(boundTypes, w) }) {
@@ -72,15 +72,15 @@ func CheckTokenType(s string) error {
 	return nil
 }
 
-// boundTypes are the words in the token types of RFC 9449 (DPoP), RFC 9201 (PoP),
-// the drafts of MAC and HTTP signature tokens, and their kin.
+// boundTypes are the words in the token types of RFC 9449 (DPoP), RFC 9201 (PoP), the
+// drafts of MAC and HTTP signature tokens, and similar ones.
 var boundTypes = []string{"dpop", "pop", "mac", "hmac", "hok", "gnap", "signature", "httpsig", "sigv4"}
 
-// bearerType is how every token that can be sent is described.
+// bearerType is the type given to every token that can be sent.
 const bearerType = "Bearer"
 
-// grant makes a Token of a 2xx answer, or the *Error that the answer is. With
-// class BadToken it returns both. secrets are those of the request.
+// grant makes a Token of a 2xx answer, or the *Error that the answer is; both, if the class
+// is BadToken. secrets are those of the request.
 func (a *answer) grant(e Endpoint, secrets ...keystore.Secret) (*Token, error) {
 	if a.status < 200 || a.status > 299 {
 		return nil, a.refusal(e, secrets...)
@@ -99,7 +99,7 @@ func (a *answer) grant(e Endpoint, secrets ...keystore.Secret) (*Token, error) {
 	searched := false
 	if !plain && !refused {
 		if found, ok := search(a.body, a.cut, sent); ok {
-			outer := refresh // in its own place, with the access token further in
+			outer := refresh // in its usual place, with the access token further inside
 			m, err, searched = found, nil, true
 			access, refresh = m.tokens(sent)
 			refresh = cmp.Or(refresh, outer)
@@ -148,8 +148,8 @@ func (m *members) tokens(sent echoes) (access, refresh string) {
 	return access, refresh
 }
 
-// lifetime reads a number of seconds in any of the forms that servers use. 0 is
-// unknown: nothing, null, zero, less, or no number.
+// lifetime reads a number of seconds in any of the forms that servers use. 0: unknown, for
+// nothing, null, zero, negative or not a number.
 func lifetime(raw json.RawMessage) time.Duration {
 	s := string(raw)
 	var quoted string

@@ -19,7 +19,7 @@ func (said *reading) anthropic() {
 	reset := func(name string) signal {
 		return signal{at: said.stamp(h[name]), source: name}
 	}
-	// The sum of all windows. Its reset is that of the window that rejects.
+	// The sum of all windows. Its reset is that of the window that is rejected.
 	whole := signal{kind: Spent, window: true, source: unified + "status"}.until(reset(unified + "reset"))
 
 	rejected := false
@@ -34,8 +34,8 @@ func (said *reading) anthropic() {
 		}
 	}
 
-	// Credits serve the models that the subscription does not include: without
-	// them the account still has its windows.
+	// Credits are for models that the subscription doesn't include. Without credits the
+	// account still has its windows.
 	noCredits := said.failure.named("credits_required") || h[unified+"overage-disabled-reason"] == "out_of_credits"
 	switch status := h[unified+"status"]; {
 	case rejected:
@@ -54,8 +54,8 @@ func (said *reading) anthropic() {
 	}
 }
 
-// windows returns the names of the windows, sorted: "5h", "7d", "7d_opus". What
-// is billed beyond them has the same form but is no window.
+// windows returns the names of the windows, sorted: "5h", "7d", "7d_opus". Usage that is
+// billed extra has the same form but is no window.
 func (said *reading) windows() []string {
 	found := map[string]bool{}
 	for name := range said.header {

@@ -10,28 +10,27 @@ import (
 	"time"
 )
 
-// failure is an error as providers put it into a body:
+// failure is an error in the body of an answer:
 //
 //	{"type":"error","error":{"type":"rate_limit_error",…}}              Anthropic
 //	{"error":{"type":"usage_limit_reached","resets_in_seconds":60,…}}   OpenAI
 //	{"error":{"code":429,"status":"RESOURCE_EXHAUSTED","details":[…]}}  Google
 //
-// or, where the status says already that it is one, at the top of the document. A nil
-// *failure is none.
+// or, if the status says already that it is one, at the top of the document. A nil *failure
+// is no error.
 type failure struct {
 	fields  object
-	path    string // of fields, with a point at its end
-	top     object // what is around fields; nil: they are at the top
+	path    string // of fields, with a dot at its end
+	top     object // the object around fields; nil: they are at the top
 	details []object
-	text    string // what it says to people, where that has no field of its own
+	text    string // its text for people, if there is no field for it
 }
 
 type object map[string]any
 
-// findFailure looks for an error in a body: at the top of a JSON document, or
-// in an event of a stream. Text that a model wrote is never at such a place.
-// refused: the status says that it is an error, so that its top may be one as well, or
-// a text.
+// findFailure looks for an error in a body: at the top of a JSON document, or in an event
+// of a stream. Text from a model is never in these places. refused: the status says that it
+// is an error, so the whole document may be one, or plain text.
 func findFailure(body []byte, refused bool) *failure {
 	body = bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\ufeff")))
 	f := findError(body)
@@ -50,7 +49,7 @@ func findFailure(body []byte, refused bool) *failure {
 	return nil
 }
 
-// maxText is the length up to which a body can be a sentence.
+// maxText is the length up to which a body can be a sentence, in bytes.
 const maxText = 1 << 10
 
 func findError(body []byte) *failure {
@@ -118,7 +117,7 @@ func (f *failure) detail() {
 	}
 }
 
-// message is what f says to people.
+// message is the text of f for people, and its path.
 func (f *failure) message() (text, source string) {
 	for _, field := range []string{"message", "detail", "msg", "error_description", "title"} {
 		if text := f.fields.text(field); text != "" {
@@ -131,8 +130,8 @@ func (f *failure) message() (text, source string) {
 	return f.top.text("message"), "message"
 }
 
-// names returns what the error is called, the most telling name first, and
-// beside each the path of its field.
+// names returns the names of the error, the most specific one first, and the path of the
+// field of each.
 func (f *failure) names() (names, sources []string) {
 	add := func(from object, path, field string) {
 		if name := from.text(field); name != "" {
@@ -164,7 +163,7 @@ func (f *failure) named(name string) bool {
 	return slices.Contains(names, name)
 }
 
-// kind returns what the error is about, empty where its name says nothing.
+// kind returns what the error is about; empty: unknown.
 func (f *failure) kind() Kind {
 	kind, _ := f.meaning()
 	return kind
@@ -184,7 +183,7 @@ func (f *failure) meaning() (kind Kind, source string) {
 	return kind, source
 }
 
-// byName is meaning, going by the error's names alone.
+// byName is meaning by the names of the error alone.
 func (f *failure) byName() (kind Kind, source string) {
 	names, sources := f.names()
 	for i, name := range names {
@@ -227,7 +226,7 @@ func meaningOf(name string) Kind {
 	return ""
 }
 
-// body reads what the error in the body says of a limit.
+// body reads what the error in the body says about a limit.
 func (said *reading) body() {
 	f := said.failure
 	if f == nil {
@@ -241,8 +240,8 @@ func (said *reading) body() {
 	said.add(signal{kind: kind, model: f.ofOneModel(), source: source}.until(signal{at: at, source: field}))
 }
 
-// times returns the latest time that f states, in its fields and in its sentence: what
-// it says twice it may have rounded once.
+// times returns the latest time that f states, in its fields and in its text: of two
+// mentions of one time, one may have been rounded.
 func (said *reading) times(f *failure) (at time.Time, source string) {
 	later := func(t time.Time, from string) {
 		if t.After(at) {
@@ -259,10 +258,10 @@ func (said *reading) times(f *failure) (at time.Time, source string) {
 	return at, source
 }
 
-// fieldTimes tells of every time in o, and in what o has in it.
+// fieldTimes calls tell for every time in o, and in the objects within it.
 func (said *reading) fieldTimes(o object, path string, depth int, tell func(time.Time, string)) {
 	names := slices.Sorted(maps.Keys(o))
-	slices.Reverse(names) // of two that agree it is resets_in_seconds, not resets_at
+	slices.Reverse(names) // of two equal ones the name is resets_in_seconds, not resets_at
 	for _, name := range names {
 		unit, isTime := timeField(name)
 		switch v := o[name].(type) {
@@ -291,8 +290,8 @@ func (said *reading) fieldTimes(o object, path string, depth int, tell func(time
 	}
 }
 
-// timeField reports that a member of this name, however it is written, is a wait or the
-// moment at which one ends, and the unit of its number.
+// timeField reports whether a field with this name, however it is spelled, has a wait or
+// the time at which one ends, and the unit of its number.
 func timeField(name string) (unit time.Duration, ok bool) {
 	name = strings.NewReplacer("_", "", "-", "", " ", "").Replace(strings.ToLower(name))
 	name = strings.TrimPrefix(strings.TrimPrefix(name, "x"), "ratelimit")
@@ -318,8 +317,8 @@ func timeField(name string) (unit time.Duration, ok bool) {
 	return unit, false
 }
 
-// ofOneModel reports whether f is about a quota that every model has for itself:
-// Google names the model then, and Anthropic asks for credits.
+// ofOneModel reports whether f is about a quota that each model has separately: Google
+// names the model then, and Anthropic asks for credits.
 func (f *failure) ofOneModel() bool {
 	for _, d := range f.details {
 		if asObject(d["metadata"]).text("model") != "" {

@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// absurd is how far ahead a time is not believed any more. Fifty years is less
-// than an epoch that was sent where a delay belongs.
+// absurd is how far ahead a time may be and still be believed. Fifty years is less than an
+// epoch that was sent in place of a delay.
 const absurd = 50 * 365 * 24 * time.Hour
 
-// clock turns what a provider says about time into this machine's time. All of
-// its methods return the zero time for what is no time ahead.
+// clock converts a provider's times to this machine's time. All of its methods return the
+// zero time if the value is not a time in the future.
 type clock struct {
 	now  time.Time
-	skew time.Duration // what this machine's clock is ahead of the server's
+	skew time.Duration // how far this machine's clock is ahead of the server's
 }
 
 func newClock(now time.Time, date string) clock {
@@ -28,7 +28,7 @@ func newClock(now time.Time, date string) clock {
 	return c
 }
 
-// local takes a time of the server's.
+// local converts a time of the server's.
 func (c clock) local(t time.Time) time.Time {
 	if t.IsZero() {
 		return t
@@ -36,7 +36,7 @@ func (c clock) local(t time.Time) time.Time {
 	return c.after(t.Add(c.skew).Sub(c.now))
 }
 
-// in takes seconds from now.
+// in is that many seconds from now.
 func (c clock) in(seconds float64) time.Time {
 	if !(seconds > 0 && seconds <= absurd.Seconds()) {
 		return time.Time{}
@@ -51,8 +51,8 @@ func (c clock) after(d time.Duration) time.Time {
 	return c.now.Add(d)
 }
 
-// epoch takes the server's time since 1970, in seconds; in milli-, micro- or
-// nanoseconds where that would be thousands of years from now.
+// epoch reads the server's time since 1970, in seconds; in milli-, micro- or nanoseconds if
+// it would be thousands of years ahead otherwise.
 func (c clock) epoch(f float64) time.Time {
 	switch {
 	case f >= 1e17:
@@ -62,14 +62,14 @@ func (c clock) epoch(f float64) time.Time {
 	case f >= 1e11:
 		f /= 1e3
 	}
-	if !(f > 0 && f < 1e11) { // beyond, time.Unix may wrap around
+	if !(f > 0 && f < 1e11) { // above this, time.Unix may wrap around
 		return time.Time{}
 	}
 	whole, fraction := math.Modf(f)
 	return c.local(time.Unix(int64(whole), int64(math.Ceil(fraction*1e9))))
 }
 
-// stamp takes what is an epoch or a date, however small its number is.
+// stamp reads an epoch or a date, however small the number.
 func (c clock) stamp(s string) time.Time {
 	if f, ok := number(s); ok {
 		return c.epoch(f)
@@ -77,11 +77,11 @@ func (c clock) stamp(s string) time.Time {
 	return c.when(s)
 }
 
-// smallestEpoch is what a number of seconds has to be at least to be an epoch: 2001,
-// or a delay of thirty years.
+// smallestEpoch is the smallest number of seconds that is taken for an epoch: 2001, or a
+// delay of thirty years.
 const smallestEpoch = 1e9
 
-// amount takes a number: a delay in seconds, or an epoch.
+// amount reads a number: a delay in seconds, or an epoch.
 func (c clock) amount(f float64) time.Time {
 	if f >= smallestEpoch {
 		return c.epoch(f)
@@ -89,8 +89,8 @@ func (c clock) amount(f float64) time.Time {
 	return c.in(f)
 }
 
-// when takes a value in whatever form servers use: a number, a duration, a date; or a
-// list of them, of which the longest counts.
+// when reads a value in any of the forms that servers use: a number, a duration, a date; or
+// a list of them, of which the longest counts.
 func (c clock) when(s string) time.Time {
 	s = strings.Trim(s, " \t\"'")
 	if t := c.one(s); !t.IsZero() || !strings.Contains(s, ",") {
@@ -99,7 +99,7 @@ func (c clock) when(s string) time.Time {
 	var longest time.Time
 	parts := strings.Split(s, ",")
 	for i := range parts {
-		for _, text := range []string{parts[i], strings.Join(parts[i:min(i+2, len(parts))], ",")} { // a date has a comma of its own
+		for _, text := range []string{parts[i], strings.Join(parts[i:min(i+2, len(parts))], ",")} { // a date contains a comma itself
 			if t := c.one(strings.TrimSpace(text)); t.After(longest) {
 				longest = t
 			}
@@ -122,8 +122,8 @@ func (c clock) one(s string) time.Time {
 	return c.local(t)
 }
 
-// phrase finds the longest wait in a sentence made for people: "… try again in 35.883s.",
-// "… resets in 1 hour 30 minutes", "… regain access on 2026-12-01 at 00:00 UTC".
+// phrase finds the longest wait in a sentence for people: "… try again in 35.883s.", "…
+// resets in 1 hour 30 minutes", "… regain access on 2026-12-01 at 00:00 UTC".
 func (c clock) phrase(message string) time.Time {
 	var longest time.Time
 	for _, at := range waits().FindAllStringIndex(message, maxPhrases) {
@@ -155,11 +155,11 @@ func (c clock) phrase(message string) time.Time {
 const maxPhrases = 16
 
 var (
-	// waits ends where a duration begins that is a wait, and not a window's length.
+	// waits matches text before a duration that is a wait, not a window's length.
 	waits = sync.OnceValue(func() *regexp.Regexp {
 		return regexp.MustCompile(`(?i)\b(?:(?:again|retry|retrying|retried|resets?|available|replenish(?:ed|es)?|renew(?:ed|s)?|refresh(?:ed|es)?|access|lifted|restored|unblocked|resumes?|recovers?|back)(?:[ ]+[a-z]+){0,3}?[ ]+(?:in|after)|retry[ -]after:?|(?:wait|waiting)(?:[ ]+(?:for|at least|another))*)[ ]+(?:about[ ]+|approximately[ ]+|around[ ]+|another[ ]+|at least[ ]+|~[ ]*)?`)
 	})
-	// moments ends where a date may begin.
+	// moments matches text before a date.
 	moments = sync.OnceValue(func() *regexp.Regexp {
 		return regexp.MustCompile(`(?i)\b(?:on|at|until|till|after|from|resets?|is|date|time)[ :=]+`)
 	})

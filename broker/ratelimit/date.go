@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// dates has the forms of a date, with a time of day and a zone where there are: as in
-// RFC 3339 and what is near to it, in HTTP, and in sentences.
+// dates matches the forms of a date, with time of day and zone if there are any: RFC 3339
+// and similar ones, those of HTTP, and those in sentences.
 var dates = sync.OnceValue(func() *regexp.Regexp {
 	const (
 		clock = `(?:[T ,]|[ ]at[ ])[ ]*(\d{1,2}:\d{2}(?::\d{2}(?:[.]\d{1,9})?)?)[ ]*([AaPp][Mm])?`
@@ -20,8 +20,8 @@ var dates = sync.OnceValue(func() *regexp.Regexp {
 		`(?:` + clock + `)?` + zone)
 })
 
-// zones are the names that are in use, in seconds east of Greenwich. Where a name has
-// two meanings it is the one that is later.
+// zones are the names in use, in seconds east of Greenwich. If a name has two meanings, it
+// is the later one.
 var zones = map[string]int{
 	"": -12 * 3600, "Z": 0, "UTC": 0, "GMT": 0,
 	"PT": -8 * 3600, "PST": -8 * 3600, "PDT": -7 * 3600, "MST": -7 * 3600, "MDT": -6 * 3600,
@@ -29,8 +29,8 @@ var zones = map[string]int{
 	"CET": 3600, "CEST": 2 * 3600, "JST": 9 * 3600,
 }
 
-// date reads the date that s begins with. One without a zone is where it is latest: a
-// wait is never shorter than what was said. zero: there is none.
+// date reads the date that s begins with. Without a zone, it is taken in the zone in which
+// it is latest, because a wait must not be shorter than stated. Zero: there is none.
 func date(s string) (t time.Time, rest string) {
 	if t := httpDate(s); !t.IsZero() {
 		return t, ""
@@ -77,7 +77,7 @@ func date(s string) (t time.Time, rest string) {
 		}
 		return time.Time{}, s
 	}
-	if !known { // UTC-5, say
+	if !known { // UTC-5, for example
 		east = zones[""]
 	}
 	t, err := time.ParseInLocation("2006 "+monthLayout+" 02 "+layout, whole, time.FixedZone("", east))

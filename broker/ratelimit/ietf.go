@@ -6,18 +6,18 @@ import (
 	"time"
 )
 
-// ietf reads the RateLimit fields of draft-ietf-httpapi-ratelimit-headers. Of the later
-// drafts, lists of named limits with a remaining quota r and a time t, and the policies'
+// ietf reads the RateLimit fields of draft-ietf-httpapi-ratelimit-headers. Later drafts
+// have lists of named limits, with a remaining quota r and a time t, and policies with
 // windows w:
 //
 //	RateLimit: "hour";r=0;t=1800, "day";r=10;t=50000
 //	RateLimit-Policy: "hour";q=100;w=3600
 //
-// of the earlier ones RateLimit-Remaining and RateLimit-Reset, or
+// Earlier drafts have RateLimit-Remaining and RateLimit-Reset, or
 //
 //	RateLimit: limit=100, remaining=0, reset=50
 //
-// A limit that is used up without a time lasts for its policy's window at most.
+// A limit that is used up without a time lasts as long as its policy's window at most.
 func (said *reading) ietf() {
 	policies := limits(said.header["ratelimit-policy"])
 	for i, l := range limits(said.header["ratelimit"]) {
@@ -42,7 +42,7 @@ func (said *reading) ietf() {
 	}
 }
 
-// kin reads the X-RateLimit fields of the many who have no reset for each unit.
+// kin reads the X-RateLimit fields of the many APIs that have one reset for all units.
 func (said *reading) kin() {
 	for _, prefix := range []string{"x-ratelimit-", "x-rate-limit-"} {
 		said.exhausted(prefix+"remaining", prefix+"reset", time.Second)
@@ -53,8 +53,8 @@ func (said *reading) kin() {
 	}
 }
 
-// exhausted adds what two fields say: nothing unless nothing remains, or it is not said
-// what does.
+// exhausted adds a signal made of two fields, if nothing remains or the remainder is
+// unknown.
 func (said *reading) exhausted(remaining, reset string, unit time.Duration) {
 	if left := said.header[remaining]; left != "" && !strings.HasPrefix(left, "0") && !strings.Contains(left, " 0") || said.header[reset] == "" {
 		return
@@ -77,8 +77,8 @@ func (l limit) first(names ...string) string {
 	return ""
 }
 
-// limits reads a list of members, each a name with parameters. Of the draft that had
-// one limit as a list of pairs it makes one.
+// limits reads a list of members, each a name with parameters. A list of pairs, as in the
+// draft with a single limit, is one member.
 func limits(field string) (all []limit) {
 	pairs := limit{params: map[string]string{}}
 	for member := range strings.SplitSeq(field, ",") {

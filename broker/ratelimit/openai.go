@@ -2,8 +2,8 @@ package ratelimit
 
 import "strconv"
 
-// openAI reads the buckets of an API key, which OpenAI and many others state as
-// a duration. (What a bucket refills is seconds' or minutes' worth: a throttle.)
+// openAI reads the buckets of an API key, which OpenAI and many others state as a duration.
+// (A bucket refills within seconds or minutes, so it is a throttle.)
 func (said *reading) openAI() {
 	for _, unit := range []string{"requests", "tokens"} {
 		if remaining := "x-ratelimit-remaining-" + unit; said.header[remaining] == "0" {
@@ -13,9 +13,8 @@ func (said *reading) openAI() {
 	}
 }
 
-// codex reads the windows of a ChatGPT plan. They have no status of their own:
-// with a limit, the full one is the one that rejected. A slot that is not in use
-// has a length of 0.
+// codex reads the windows of a ChatGPT plan. They have no status: if there is a limit, the
+// full window caused it. A slot with a length of 0 is not in use.
 func (said *reading) codex() {
 	for _, slot := range []string{"primary", "secondary"} {
 		prefix := "x-codex-" + slot + "-"
@@ -34,8 +33,8 @@ func (said *reading) codex() {
 	}
 }
 
-// windowName makes "5h" of 300 minutes. Which window is in which slot depends
-// on the plan, so the slot is a name only where there is no length.
+// windowName makes "5h" of 300 minutes. Which window is in which slot depends on the plan,
+// so the slot is the name only if there is no length.
 func windowName(minutes, slot string) string {
 	n, err := strconv.Atoi(minutes)
 	switch {

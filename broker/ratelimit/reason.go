@@ -2,9 +2,9 @@ package ratelimit
 
 import "strings"
 
-// Reason says in a few plain words what a hold rests on, by the Source of its Verdict:
-// "5-hour limit", "token limit", "the API asked to wait". Any source has one; what is
-// not known is a "limit reported by the API".
+// Reason says in a few plain words what a hold is based on, by the Source of its Verdict:
+// "5-hour limit", "token limit", "the API asked to wait". Every source has a reason; that
+// of an unknown one is "limit reported by the API".
 func Reason(source string) string {
 	// The last name of a path in a body may be that of a header.
 	source = strings.ReplaceAll(strings.ToLower(source[strings.LastIndexByte(source, '.')+1:]), "retry_after", "retry-after")

@@ -8,21 +8,21 @@ import (
 	"time"
 )
 
-// maxValue is above any header's value that says something about a limit, in bytes.
+// maxValue is above the length of any header about a limit, in bytes.
 const maxValue = 4 << 10
 
-// signal is one thing that a provider said about a limit.
+// signal is one thing that an answer says about a limit.
 type signal struct {
 	kind    Kind          // Spent or Throttle
-	at      time.Time     // when it ends; zero: not said
-	longest time.Duration // the cap for a hold that rests on it
+	at      time.Time     // when it ends; zero: not stated
+	longest time.Duration // the longest hold that may be based on it
 	model   bool          // it is about one model, not about the account
-	window  bool          // a quota's window, with its own end: Retry-After does not outlast it
-	bucket  bool          // what is full again by then: Retry-After says when there is enough
+	window  bool          // a quota's window, with an end of its own: Retry-After doesn't extend it
+	bucket  bool          // a bucket that is full again by then: Retry-After says when there is enough
 	source  string
 }
 
-// reading is all that one response says.
+// reading is all that one answer says.
 type reading struct {
 	clock
 	header  map[string]string // by lower-case name
@@ -49,10 +49,8 @@ func read(r Response) *reading {
 	return said
 }
 
-// flatten joins the values of every header with a comma, as RFC 9110, section 5.3 has
-// it. Names that differ in case alone are one header.
-//
-// What is beyond maxValue is nobody's limit.
+// flatten joins the values of each header with a comma (RFC 9110, section 5.3). Names that
+// differ only in case are one header. Values are cut at maxValue.
 func flatten(header map[string][]string) map[string]string {
 	flat := make(map[string]string, len(header))
 	for _, name := range slices.Sorted(maps.Keys(header)) {
@@ -75,15 +73,15 @@ func (said *reading) add(s signal) {
 	said.signals = append(said.signals, s)
 }
 
-// use notes how full a window is.
+// use records how full a window is.
 func (said *reading) use(window string, used float64, resets time.Time) {
 	if window != "" && used >= 0 {
 		said.usage = append(said.usage, Window{Window: window, Used: used, ResetsAt: resets})
 	}
 }
 
-// last returns the signal of a kind that ends last, one of the whole account
-// before any of one model. found is false where there is none.
+// last returns the signal of a kind that ends last; one of the whole account comes before
+// any of a single model. found is false if there is none.
 func (said *reading) last(kind Kind) (best signal, found bool) {
 	for _, s := range said.signals {
 		switch {
@@ -95,7 +93,7 @@ func (said *reading) last(kind Kind) (best signal, found bool) {
 	return best, found
 }
 
-// told returns the throttle that ends last of those that are no bucket.
+// told returns the throttle that ends last, buckets excluded.
 func (said *reading) told() (best signal, found bool) {
 	for _, s := range said.signals {
 		if s.kind == Throttle && !s.bucket && (!found || s.at.After(best.at)) {
@@ -105,7 +103,7 @@ func (said *reading) told() (best signal, found bool) {
 	return best, found
 }
 
-// later returns s with the time of t, if that ends later, the caps considered.
+// later returns s with the time of t if that ends later, caps included.
 func (s signal) later(t signal, now time.Time) signal {
 	end := func(s signal) time.Time {
 		if last := now.Add(s.longest); s.at.After(last) {
@@ -127,8 +125,8 @@ func (s signal) until(t signal) signal {
 	return s
 }
 
-// RetryAfter returns how long Retry-After or Retry-After-Ms of an answer that came at
-// now asks to wait, in whatever form; 0: nothing usable is said, or not to wait.
+// RetryAfter returns how long Retry-After or Retry-After-Ms asks to wait, in any form, for
+// an answer that came at now; 0: not to wait, or nothing usable.
 func RetryAfter(header map[string][]string, now time.Time) time.Duration {
 	h := flatten(header)
 	maps.DeleteFunc(h, func(_, value string) bool { f, ok := number(value); return ok && f == 0 })
@@ -139,9 +137,9 @@ func RetryAfter(header map[string][]string, now time.Time) time.Duration {
 	return 0
 }
 
-// retryAfter reads Retry-After (RFC 9110, section 10.2.3: seconds or a date; other
-// forms occur), and Retry-After-Ms. The latter is finer where both say the same;
-// where they don't, the longer one counts.
+// retryAfter reads Retry-After (RFC 9110, section 10.2.3: seconds or a date; other forms
+// occur) and Retry-After-Ms. If both say the same, the latter is more precise; otherwise
+// the longer one counts.
 func (said *reading) retryAfter() signal {
 	seconds := signal{longest: RetryAfterCap, at: said.wait(said.header["retry-after"], time.Second), source: "retry-after"}
 	for _, name := range []string{"retry-after-ms", "x-ms-retry-after-ms"} {
@@ -153,7 +151,7 @@ func (said *reading) retryAfter() signal {
 	return seconds
 }
 
-// wait is when, in a unit, but "now", said of a limit, means soon.
+// wait is when, with a unit; but a limit that ends "now" ends soon.
 func (c clock) wait(s string, unit time.Duration) time.Time {
 	if f, ok := number(s); ok {
 		if f == 0 {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// units are those of a duration in a header, a field or a sentence. A month and a year
-// are their longest.
+// units are those of a duration in a header, a field or a sentence. Month and year have
+// their greatest length.
 var units = map[string]time.Duration{
 	"ns": time.Nanosecond, "nanosecond": time.Nanosecond, "us": time.Microsecond, "µs": time.Microsecond, "μs": time.Microsecond, "microsecond": time.Microsecond,
 	"ms": time.Millisecond, "msec": time.Millisecond, "milli": time.Millisecond, "millisecond": time.Millisecond,
@@ -19,9 +19,9 @@ var units = map[string]time.Duration{
 	"mo": 31 * 24 * time.Hour, "month": 31 * 24 * time.Hour, "y": 366 * 24 * time.Hour, "yr": 366 * 24 * time.Hour, "year": 366 * 24 * time.Hour,
 }
 
-// span reads the duration that s begins with: "1m30s", "1.5 hours", "2 days, 3 hours and
-// 1 minute", "10.10:30:01" (days, then hours, minutes and seconds), "PT1H30M". rest is
-// what follows it. What is too long for a Duration is the longest one.
+// span reads the duration that s begins with: "1m30s", "1.5 hours", "2 days, 3 hours and 1
+// minute", "10.10:30:01" (days, then hours, minutes and seconds), "PT1H30M". rest is what
+// follows it. One that is too long for a Duration becomes the longest Duration.
 func span(s string) (d time.Duration, rest string, ok bool) {
 	if d, rest, ok = isoSpan(s); ok {
 		return d, rest, true
@@ -59,7 +59,7 @@ func span(s string) (d time.Duration, rest string, ok bool) {
 	return nanoseconds(total), rest, ok
 }
 
-// nanoseconds never makes a duration shorter than it is.
+// nanoseconds rounds up.
 func nanoseconds(f float64) time.Duration {
 	if f >= math.MaxInt64 {
 		return math.MaxInt64
@@ -99,7 +99,7 @@ func colonSpan(s string) (time.Duration, string, bool) {
 	return nanoseconds(total), rest, true
 }
 
-// isoSpan reads a duration of ISO 8601.
+// isoSpan reads a duration in the form of ISO 8601.
 func isoSpan(s string) (d time.Duration, rest string, ok bool) {
 	rest, found := strings.CutPrefix(s, "P")
 	if !found {

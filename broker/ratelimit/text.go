@@ -2,11 +2,11 @@ package ratelimit
 
 import "strings"
 
-// texts are the sentences, as they begin, by which providers say that an account is used
-// up or closed, where the error's own name says something else: that the request is
-// invalid, or not allowed. Only the beginning counts: what follows may quote the request.
+// texts are the beginnings of sentences by which providers say that an account is used up
+// or closed although the error's own name says something else: invalid request, or not
+// allowed. Only the beginning counts, because the rest may quote the request.
 var texts = []struct {
-	begin, then string // then: somewhere behind it
+	begin, then string // then: somewhere after it
 	kind        Kind
 }{
 	// Anthropic, with invalid_request_error or permission_error (docs.claude.com/en/api/errors;
@@ -26,7 +26,7 @@ var texts = []struct {
 	{"your account has been deactivated", "", Spent},
 	// Groq.
 	{"organization has been restricted", "", Spent},
-	// xAI, whose error is a text.
+	// xAI, whose error is plain text.
 	{"your team", "used all available credits", Spent},
 	{"your newly created team", "doesn't have any credits", Spent},
 	// OpenRouter.

@@ -1,5 +1,5 @@
 // Package ratelimit reads a provider's response and says what it means for the
-// account that was used. Everything in it is a pure function.
+// account that was used. All its functions are pure.
 //
 // The rules, in this order:
 //
@@ -42,7 +42,7 @@ import (
 	"time"
 )
 
-// How long a hold may be, by what it rests on, and what a guess begins with.
+// The longest holds, by what they are based on, and the length of a first guess.
 const (
 	WindowCap     = 8 * 24 * time.Hour // a reset that the provider states
 	RetryAfterCap = 24 * time.Hour     // Retry-After alone
@@ -59,7 +59,7 @@ const (
 	maxBackoff  = time.Minute
 )
 
-// Response is what came back from a provider, and under which circumstances.
+// Response is a provider's answer, with what matters for judging it.
 type Response struct {
 	Status int                 // HTTP status; 0 when no answer came
 	Header map[string][]string // names in any case
