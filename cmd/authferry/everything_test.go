@@ -46,7 +46,7 @@ func (s *scene) everything() []commandLine {
 		{args: "token --account Ada"}, {args: "token --account Bob"}, {args: "token sim --min-ttl 2h"}, {args: "token --rejected acc_aaaaaaaaaaaaaaaa.1"},
 		{args: "token"}, {args: "token --account Key --pool sim"},
 		{args: "header --account Ada"}, {args: "header --account Bob"},
-		{args: "status"}, {args: "list"}, {args: "ls"}, {args: "info Ada"}, {args: "show Bob"}, {args: "info nobody"}, {args: "info"}, {args: "info 2"}, {args: "whoami"}, {args: "whoami --account Bob --json"}, {args: "use 1"}, {args: "report Ada --status 429 --next"}, {args: "token Ada afat_x"},
+		{args: "status"}, {args: "status --short"}, {args: "list"}, {args: "ls"}, {args: "info Ada"}, {args: "show Bob"}, {args: "info nobody"}, {args: "info"}, {args: "info 2"}, {args: "whoami"}, {args: "whoami --account Bob --json"}, {args: "use 1"}, {args: "report Ada --status 429 --next"}, {args: "token Ada afat_x"},
 		{args: "refresh Ada"}, {args: "refresh Bob"}, {args: "rotate acc_aaaaaaaaaaaaaaaa 1"},
 		{grant, "import grant sim --label Eve"}, {grant, "import grant sim --label Again"}, {spoilt, "import grant sim --label Odd"}, {huge, "import grant sim --label Huge"},
 		{grant[:len(grant)-5], "import grant sim --label Half"}, {`[` + grant + `]`, "import grant sim --label List"}, {grant, "import grant nowhere --label Eve"},

@@ -1,15 +1,11 @@
 package main
 
 import (
-	"io"
 	"runtime"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 	"unicode"
-
-	"github.com/alecthomas/kong"
 
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/humantime"
@@ -23,20 +19,9 @@ type hints struct {
 	args  []string // of the command that was given; nil: none can be given again
 	child []string // what stood behind its "--"
 	goos  string
-	// parsed is args as the grammar has them, which takes a while, once; nil: they make
-	// no sense.
-	parsed func() *kong.Context
 }
 
-func newHints(args, child []string) hints {
-	return hints{args, child, runtime.GOOS, sync.OnceValue(func() *kong.Context {
-		c, _, err := parse(args, streams{out: io.Discard, err: io.Discard})
-		if err != nil {
-			return nil
-		}
-		return c
-	})}
-}
+func newHints(args, child []string) hints { return hints{args, child, runtime.GOOS} }
 
 // of are the commands for e, one a line; empty: none helps.
 func (h hints) of(e *fault.Error) string {
@@ -52,16 +37,13 @@ func (h hints) lines(next []fault.Remedy) string { return h.write(next, time.Tim
 
 // write leaves out what would only lead back to the command that was given.
 func (h hints) write(next []fault.Remedy, retry time.Time) string {
-	if len(next) == 0 {
-		return ""
-	}
 	var lines []string
 	own, _ := h.given()
 	for _, r := range next {
 		line := h.command(r)
 		command, _, _ := strings.Cut(line, " # ")
 		again := r.Do == fault.Again || r.Do == fault.Wait
-		if line == "" || slices.Contains(lines, line) || !again && own != nil && command == own.name() {
+		if line == "" || slices.Contains(lines, line) || !again && r.Do != plain && own != nil && command == own.name() {
 			continue
 		}
 		if again && !retry.IsZero() {
@@ -69,7 +51,7 @@ func (h hints) write(next []fault.Remedy, retry time.Time) string {
 		}
 		lines = append(lines, line)
 	}
-	if len(lines) == 0 && (own == nil || own.name() != "authferry doctor") {
+	if len(lines) == 0 && len(next) > 0 && (own == nil || own.name() != "authferry doctor") {
 		lines = append(lines, "authferry doctor")
 	}
 	return strings.Join(lines, "\n")
@@ -124,7 +106,7 @@ const (
 	reportIt   fault.Action = "report"      // an example
 	serveAt    fault.Action = "serve"       // [Value: an address]
 	forward    fault.Action = "forward"     // Value: a port of this machine, Name: where ssh finds it
-	plain      fault.Action = "plain"       // Value: a command of another program
+	plain      fault.Action = "plain"       // Value: a command as it is typed, another program's say
 )
 
 // writers has every action.

@@ -26,7 +26,7 @@ func (c *listCmd) Run(a *app) error {
 		return a.printJSON(accountsDoc{views})
 	}
 	if len(views) == 0 {
-		a.term.note("no account yet; add one: authferry login")
+		a.term.note(noAccountYet)
 		return nil
 	}
 	a.warnEnding(views)
@@ -118,7 +118,7 @@ func (a *app) showAccount(v pool.AccountView, asJSON bool) error {
 		t.add("refresh", backoffText(b, now)+": "+b.Reason)
 	}
 	for _, u := range v.Usage {
-		t.add("used of "+u.Window, usageText(u, now))
+		t.add(windowName(u), usageText(u, now))
 	}
 	for _, h := range v.Holds {
 		t.add("hold on "+h.Scope, h.Why(now)+" ("+humantime.Relative(h.Until, now)+")")

@@ -38,9 +38,10 @@ func (s signalled) Error() string { return s.String() }
 // Is makes it the end of a context that it is.
 func (s signalled) Is(err error) bool { return err == context.Canceled }
 
+// exitCode is 128 and the signal's number, as shells have it.
 func (s signalled) exitCode() int {
-	if s.Signal == syscall.SIGTERM {
-		return exitTerminated
+	if number, ok := s.Signal.(syscall.Signal); ok {
+		return 128 + int(number)
 	}
 	return exitInterrupt
 }

@@ -64,15 +64,18 @@ func quickToken(args []string) (*tokenCmd, *globals, bool) {
 	return c, flags, true
 }
 
-// quickView is the same for what stands in people's prompts, alone or with --json.
+// quickView is the same for what stands in people's prompts, alone, short or with --json.
 func quickView(args []string) (command interface{ Run(*app) error }, ok bool) {
+	if len(args) == 2 && args[0] == "status" && args[1] == "--short" {
+		return &statusCmd{Short: true}, true
+	}
 	if len(args) == 0 || len(args) > 2 || len(args) == 2 && args[1] != "--json" {
 		return nil, false
 	}
 	form := jsonFlag{JSON: len(args) == 2}
 	switch args[0] {
 	case "status":
-		return &statusCmd{form}, true
+		return &statusCmd{jsonFlag: form}, true
 	case "list":
 		return &listCmd{form}, true
 	}

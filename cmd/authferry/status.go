@@ -9,14 +9,29 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/broker/ratelimit"
 	"github.com/authferry/authferry/humantime"
 )
 
-type statusCmd struct{ jsonFlag }
+type statusCmd struct {
+	jsonFlag
+	Watch bool `help:"Stay, and show what changes; q quits. A terminal only."`
+	Short bool `help:"Print one line, for a prompt or a status bar."`
+}
 
 func (c *statusCmd) Run(a *app) error {
+	if c.JSON && (c.Short || c.Watch) || c.Short && c.Watch {
+		return &fault.Error{Code: fault.Usage, Message: "of --json, --short and --watch only one can be given"}
+	}
+	switch {
+	case c.Short:
+		return c.short(a)
+	case c.Watch:
+		return c.watch(a)
+	}
 	s, err := a.broker.Status()
 	if err != nil {
 		return err
@@ -25,37 +40,28 @@ func (c *statusCmd) Run(a *app) error {
 		return a.printJSON(s)
 	}
 	if len(s.Pools) == 0 {
-		a.term.note("no account yet; add one: authferry login")
+		a.term.note(noAccountYet)
 		return nil
 	}
-	p := newPage(a.term)
-	now := time.Now()
 	for _, pool := range s.Pools {
 		a.warnEnding(pool.Accounts)
-		p.pool(pool, now)
 	}
-	for _, line := range boundLines(s.Bindings) {
-		p.footnote(printable(line))
-	}
-	for _, proxy := range s.Proxies {
-		p.proxy(proxy, now)
-	}
-	failover, mark := "on", ""
-	if !s.Failover {
-		failover = "off"
-	}
-	if s.SwitchAt > 0 {
-		mark = fmt.Sprintf(" · switch_at: %d%%", s.SwitchAt)
-	}
-	p.line(p.dim(fmt.Sprintf("keystore: %s · failover: %s · strategy: %s%s", s.Keystore.Kind, failover, s.Strategy, mark)))
+	p := newPage(a.term, a.term.columns(a.out))
+	p.status(s, time.Now())
 	_, err = io.WriteString(a.out, p.text.String())
 	return err
 }
 
+const noAccountYet = "no account yet; add one: authferry login"
+
 const (
-	narrowest, widest, usualWidth = 60, 200, 80
-	barWidth, narrowBar           = 10, 6
+	narrowest, widest, usualWidth, usualHeight = 60, 200, 80, 24
+	barWidth                                   = 10
+	beside, below                              = 11, 13 // where an account's own line begins, and those that belong to it
 )
+
+// From these on a window is shown as filling up, and as nearly used up.
+const fillingUp, nearlyUsedUp = 0.7, 0.9
 
 // page is a status for people. Everything that colour or a symbol says stands
 // there in words as well.
@@ -66,15 +72,10 @@ type page struct {
 	ascii  bool
 }
 
-func newPage(t *terminal) *page {
-	p := &page{width: cmp.Or(t.columns(t.out), usualWidth), colour: t.colours(t.out)}
+// newPage is one for so many columns; 0: it isn't known how many there are.
+func newPage(t *terminal, columns int) *page {
+	p := &page{width: cmp.Or(columns, usualWidth), colour: t.colours(t.out), ascii: t.plainLetters()}
 	p.width = min(max(p.width, narrowest), widest)
-	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
-		if v := t.getenv(name); v != "" {
-			p.ascii = v == "C" || v == "POSIX"
-			break
-		}
-	}
 	return p
 }
 
@@ -96,7 +97,28 @@ func (p *page) line(text string) {
 	p.text.WriteString(strings.TrimRight(text, " ") + "\n")
 }
 
-// pool shows one pool: a line for each account, then why it is the one.
+// status shows all of it.
+func (p *page) status(s *broker.StatusView, now time.Time) {
+	for _, pool := range s.Pools {
+		p.pool(pool, now)
+	}
+	for _, line := range boundLines(s.Bindings) {
+		p.footnote(printable(line))
+	}
+	for _, proxy := range s.Proxies {
+		p.proxy(proxy, now)
+	}
+	failover, mark := "on", ""
+	if !s.Failover {
+		failover = "off"
+	}
+	if s.SwitchAt > 0 {
+		mark = fmt.Sprintf(" · switch_at: %d%%", s.SwitchAt)
+	}
+	p.line(p.dim(fmt.Sprintf("keystore: %s · failover: %s · strategy: %s%s", s.Keystore.Kind, failover, s.Strategy, mark)))
+}
+
+// pool shows one pool: its accounts, then why it is the one that is current.
 func (p *page) pool(pool broker.PoolView, now time.Time) {
 	about := " · " + counted(len(pool.Accounts), "account")
 	if pool.Name != pool.Provider {
@@ -104,20 +126,44 @@ func (p *page) pool(pool broker.PoolView, now time.Time) {
 	}
 	p.line(p.bold(printable(pool.Name)) + p.dim(about))
 
-	labels, states := 0, 0
+	var w pageColumns
 	for _, v := range pool.Accounts {
-		labels = max(labels, cells(printable(v.Label)))
-		states = max(states, cells(stateText(v, now)))
+		w.label = max(w.label, cells(printable(v.Label)))
+		for _, u := range v.Usage {
+			w.window = max(w.window, cells(windowName(u)))
+			w.used = max(w.used, cells(usageText(u, now)))
+		}
 	}
-	labels = min(labels, p.width/3)
+	w.label = min(w.label, p.width/3)
 	for _, v := range pool.Accounts {
-		p.account(v, labels, states, now)
+		p.account(v, w, now)
 	}
 	p.wrapped("why: ", pool.Reason)
 	if next, when := nextFree(pool.Accounts, now); !when.IsZero() {
 		p.wrapped("next to be free: ", next+", "+humantime.Relative(when, now))
 	}
+	if text := probeText(pool, now); text != "" {
+		p.wrapped("", text)
+	}
 	p.line("")
+}
+
+// probeText says who is tried next although it is held.
+func probeText(pool broker.PoolView, now time.Time) string {
+	if pool.Probe == nil {
+		return ""
+	}
+	label := ""
+	for _, v := range pool.Accounts {
+		if v.ID == pool.Probe.Account {
+			label = v.Label
+		}
+	}
+	when := ""
+	if pool.Probe.At.After(now) {
+		when = " after " + humantime.At(pool.Probe.At, now)
+	}
+	return fmt.Sprintf("the next request%s tries %q anyway: a long limit may end early", when, label)
 }
 
 // proxy shows an authferry serve, or a run that serves a command.
@@ -140,94 +186,129 @@ func (p *page) footnote(text string) {
 	}
 }
 
-// account is one line where there is room, else the windows go below it.
-func (p *page) account(v pool.AccountView, labels, states int, now time.Time) {
-	const current, other = "  current  ", "           "
-	mark := other
+// pageColumns are the widths of what is below each other in a pool.
+type pageColumns struct{ label, window, used int }
+
+// account shows how it is, and below that how full its quota windows are.
+func (p *page) account(v pool.AccountView, w pageColumns, now time.Time) {
+	mark := strings.Repeat(" ", beside)
 	if v.Current {
-		mark = p.accent(current)
+		mark = p.accent(pad("  current", beside))
 	}
-	state := pad(stateText(v, now), states)
+	line := mark + pad(shorten(printable(v.Label), w.label), w.label) + "  "
+	taken, state := beside+w.label+2, stateAndWhy(v, now)
 	switch v.State {
-	case pool.Valid, pool.RefreshDue:
-	case pool.Disabled:
-		state = p.dim(state)
-	case pool.Held, pool.NeedsLogin:
-		state = p.bold(state)
-	}
-	line := mark + pad(shorten(printable(v.Label), labels), labels) + "  " + state
-	room := p.width - len(current) - labels - 2 - states
-	var bars []string
-	taken := 0
-	for _, u := range v.Usage {
-		bar, size := p.bar(u)
-		bars = append(bars, bar)
-		taken += 2 + size
-	}
-	if len(bars) > 0 && taken <= room {
-		p.line(line + "  " + strings.Join(bars, "  "))
-	} else {
-		p.line(line)
-		p.row(len(current)+labels+2, v.Usage)
-	}
-	if b := v.Backoff; b != nil {
-		for i, text := range wrap("refresh "+backoffText(b, now)+": "+printable(b.Reason), p.width-len(other)) {
+	case pool.NeedsLogin:
+		p.command(line, taken, state, newHints(nil, nil).command(v.Renew))
+	case pool.Held:
+		for i, text := range wrap(state, max(p.width-taken, p.width/3)) {
 			if i > 0 {
-				text = "  " + text
+				line = strings.Repeat(" ", taken)
 			}
-			p.line(other + text)
+			p.line(line + p.bold(text))
 		}
+	case pool.Disabled:
+		p.line(line + p.dim(state))
+	default:
+		p.line(line + state)
+	}
+	p.windows(v.Usage, w, now)
+	if b := v.Backoff; b != nil {
+		p.hanging("refresh " + backoffText(b, now) + ": " + printable(b.Reason))
 	}
 	for _, h := range v.Holds {
-		if h.Scope != "*" {
-			p.line(other + p.bold(shorten(printable(h.Scope), p.width/2)) + " held, " + humantime.Left(h.Until, now) + " left")
+		if h.Scope != pool.HeldForScope {
+			p.hanging(shorten(printable(h.Scope), p.width/2) + " held: " + h.Why(now))
 		}
 	}
-	if !v.EndsSoon.IsZero() {
-		ends, renew := "the login ends "+humantime.Relative(v.EndsSoon, now), newHints(nil, nil).command(v.Renew)
-		switch {
-		case cells(other+ends+": "+renew) <= p.width:
-			p.line(other + p.bold(ends) + ": " + renew)
-		case cells(other+renew) <= p.width: // a command that is cut in two can't be pasted
-			p.line(other + p.bold(ends) + ":")
-			p.line(other + renew)
-		default:
-			p.line(other + p.bold(ends))
-		}
+	if !v.EndsSoon.IsZero() && v.State != pool.NeedsLogin {
+		p.command(strings.Repeat(" ", below), below, "the login ends "+humantime.Relative(v.EndsSoon, now), newHints(nil, nil).command(v.Renew))
 	}
 }
 
-// row shows quota windows on lines of their own.
-func (p *page) row(indent int, usage []pool.UsageView) {
-	line, taken := "", indent
-	for _, u := range usage {
-		bar, size := p.bar(u)
-		if line != "" && taken+size > p.width {
-			p.line(strings.Repeat(" ", indent) + line)
-			line, taken = "", indent
+// stateAndWhy is stateText with the reason of a hold.
+func stateAndWhy(v pool.AccountView, now time.Time) string {
+	if v.State == pool.Held {
+		for _, h := range v.Holds {
+			if h.Scope == pool.HeldForScope {
+				return "held: " + h.Why(now)
+			}
 		}
-		line += bar + "  "
-		taken += size + 2
+	}
+	return stateText(v, now)
+}
+
+// hanging shows what belongs to an account, below it.
+func (p *page) hanging(text string) {
+	for i, line := range wrap(text, p.width-below-2) {
+		if i > 0 {
+			line = "  " + line
+		}
+		p.line(strings.Repeat(" ", below) + line)
+	}
+}
+
+// command shows what is to be done about something, behind what is on the line already: a
+// command stays whole, on a line of its own if need be, so that it can be pasted.
+func (p *page) command(line string, taken int, about, command string) {
+	switch {
+	case command == "":
+		p.line(line + p.bold(about))
+	case taken+cells(about+": "+command) <= p.width:
+		p.line(line + p.bold(about) + ": " + command)
+	default:
+		p.line(line + p.bold(about) + ":")
+		p.line(strings.Repeat(" ", max(min(below, p.width-cells(command)), 0)) + command)
+	}
+}
+
+// windows shows how full quota windows are, beside each other where there is room.
+func (p *page) windows(usage []pool.UsageView, w pageColumns, now time.Time) {
+	const between = 3
+	room, size := p.width-below, w.window+w.used+barWidth+4
+	line, taken := "", 0
+	for _, u := range usage {
+		if size > room {
+			p.hanging(windowName(u) + ": " + usageText(u, now))
+			continue
+		}
+		text := p.window(u, w, now)
+		if line != "" && taken+between+size > room {
+			p.line(strings.Repeat(" ", below) + line)
+			line, taken = "", 0
+		}
+		if line != "" {
+			line, taken = line+strings.Repeat(" ", between), taken+between
+		}
+		line, taken = line+text, taken+size
 	}
 	if line != "" {
-		p.line(strings.Repeat(" ", indent) + line)
+		p.line(strings.Repeat(" ", below) + line)
 	}
 }
 
-// bar is how full a quota window is, and how many cells that takes.
-func (p *page) bar(u pool.UsageView) (text string, size int) {
-	long := barWidth
-	if p.width < usualWidth {
-		long = narrowBar
-	}
-	full := int(min(max(u.Used, 0), 1)*float64(long) + 0.5)
+// window is how full one is, in as many cells as any of its pool.
+func (p *page) window(u pool.UsageView, w pageColumns, now time.Time) string {
 	on, off := "█", "░"
 	if p.ascii {
 		on, off = "#", "."
 	}
-	name := shorten(printable(u.Window), 16)
-	number := fmt.Sprintf(" %4s", percent(u.Used))
-	return name + " " + p.accent(strings.Repeat(on, full)) + p.dim(strings.Repeat(off, long-full)) + number, cells(name) + 1 + long + cells(number)
+	style := "32"
+	switch {
+	case u.Used >= nearlyUsedUp:
+		style = "31"
+	case u.Used >= fillingUp:
+		style = "33"
+	}
+	full := int(min(max(u.Used, 0), 1)*barWidth + 0.5)
+	bar := p.paint(style, strings.Repeat(on, full)) + p.dim(strings.Repeat(off, barWidth-full))
+	used := usageText(u, now)
+	return pad(windowName(u), w.window) + "  " + bar + "  " + p.paint(style, used) + pad("", w.used-cells(used))
+}
+
+// windowName is what a quota window is called, in words.
+func windowName(u pool.UsageView) string {
+	return shorten(printable(ratelimit.WindowName(u.Window)), 20)
 }
 
 func percent(used float64) string { return strconv.Itoa(pool.Percent(used)) + "%" }
@@ -235,9 +316,9 @@ func percent(used float64) string { return strconv.Itoa(pool.Percent(used)) + "%
 // usageText is a window in words.
 func usageText(u pool.UsageView, now time.Time) string {
 	if u.ResetsAt.IsZero() {
-		return percent(u.Used)
+		return percent(u.Used) + " used"
 	}
-	return percent(u.Used) + ", resets " + humantime.Relative(u.ResetsAt, now)
+	return percent(u.Used) + " used, resets " + humantime.At(u.ResetsAt, now)
 }
 
 // wrapped prints a named sentence within the page's width.

@@ -14,12 +14,12 @@ import (
 func samplePool(now time.Time) broker.PoolView {
 	in := func(d time.Duration) time.Time { return now.Add(d) }
 	return broker.PoolView{Name: "team", Provider: "acme", Reason: `"Personal" is held: 5-hour limit, resets 16:42; the first free one by rank`, Accounts: []pool.AccountView{
-		{Label: "Personal", Provider: "acme", State: pool.Held, Holds: []pool.HoldView{{Scope: "*", Until: in(150 * time.Second), Proven: true}},
+		{Label: "Personal", Provider: "acme", State: pool.Held, Holds: []pool.HoldView{{Scope: "*", Until: in(150 * time.Second), Proven: true, Source: "anthropic-ratelimit-unified-5h-reset"}},
 			Usage: []pool.UsageView{{Window: "5h", Used: 1, ResetsAt: in(150 * time.Second)}, {Window: "7d", Used: 0.637, ResetsAt: in(50 * time.Hour)}}},
 		{Label: "Work", Provider: "acme", State: pool.Valid, Current: true, ExpiresAt: in(7*time.Hour + 56*time.Minute),
 			Holds: []pool.HoldView{{Scope: "model:opus", Until: in(2 * time.Hour)}}, RefreshExpiresAt: in(50 * time.Hour), EndsSoon: in(50 * time.Hour), Renew: fault.Remedy{Do: fault.Login, Provider: "acme", Account: "Work"},
 			Usage: []pool.UsageView{{Window: "5h", Used: 0.996}, {Window: "7d", Used: 0.12}, {Window: "7d_opus", Used: 1.3}}},
-		{Label: "日本語の長いラベルはどこまで続くのか誰も知らない", Provider: "acme", State: pool.NeedsLogin},
+		{Label: "日本語の長いラベルはどこまで続くのか誰も知らない", Provider: "acme", State: pool.NeedsLogin, Renew: fault.Remedy{Do: fault.Login, Provider: "acme", Account: "日本語の長いラベルはどこまで続くのか誰も知らない"}},
 		{Label: "evil\x1b[2J\nname", Provider: "acme", State: pool.Disabled},
 	}}
 }
@@ -34,12 +34,13 @@ func TestStatusFits(t *testing.T) {
 		p.proxy(folder.ProxyView{PID: 4711, Program: "claude", Since: now.Add(-24 * time.Hour), Pools: []string{"team", "another-pool", "日本語の長いラベルはどこまで続くのか"}}, now)
 		text := p.text.String()
 		for line := range strings.Lines(text) {
-			if n := cells(strings.TrimSuffix(line, "\n")); n > columns {
+			// but for a command, which is to be pasted whole
+			if n := cells(strings.TrimSuffix(line, "\n")); n > columns && !strings.HasPrefix(strings.TrimSpace(line), "authferry login ") {
 				t.Fatalf("%d columns: a line takes %d: %s", columns, n, line)
 			}
 		}
-		for _, want := range []string{"team · acme · 4 accounts", "current  Work", "held, 2m 30s left", "valid, 7h 56m left", "login needed", "disabled",
-			"100%", "64%", "99%", "130%", "model:opus held, 2h left", "next to be free: Personal, in 2m 30s", "the login ends in 2d 2h", "running: claude (pid 4711), since ", `evil\u001b`} {
+		for _, want := range []string{"team · acme · 4 accounts", "current  Work", "held: 5-hour limit", "valid, 7h 56m left", "login needed:", "authferry login acme --renew '日本語の", "disabled",
+			"5-hour limit", "100% used, resets ", "64% used, resets ", "99% used", "130% used", "model:opus held: ", "next to be free: Personal, in 2m 30s", "the login ends in 2d 2h", "running: claude (pid 4711), since ", `evil\u001b`} {
 			if !strings.Contains(text, want) {
 				t.Fatalf("%d columns: no %q in\n%s", columns, want, text)
 			}
@@ -57,7 +58,7 @@ func TestStatusIsNotByColourAlone(t *testing.T) {
 	if !strings.Contains(text, "\x1b[") {
 		t.Fatal("no colour at all")
 	}
-	for _, style := range []string{"0", "1", "2", "32"} {
+	for _, style := range []string{"0", "1", "2", "31", "32", "33"} {
 		text = strings.ReplaceAll(text, "\x1b["+style+"m", "")
 	}
 	unpadded := func(s string) string { return strings.Join(strings.Fields(s), " ") }

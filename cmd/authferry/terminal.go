@@ -161,6 +161,16 @@ func (t *terminal) columns(w any) int {
 	return 0
 }
 
+// plainLetters reports that only ASCII can be shown.
+func (t *terminal) plainLetters() bool {
+	for _, name := range []string{"LC_ALL", "LC_CTYPE", "LANG"} {
+		if v := t.getenv(name); v != "" {
+			return v == "C" || v == "POSIX"
+		}
+	}
+	return false
+}
+
 func (t *terminal) say(kind, message string) {
 	t.write("authferry: " + kind + ": " + printable(message))
 }

@@ -18,7 +18,9 @@ var styles = map[string]string{
 	"":   `fill="#d6deeb"`,
 	"1":  `fill="#ffffff" font-weight="bold"`,
 	"2":  `fill="#7f8ea3"`,
+	"31": `fill="#f07178"`,
 	"32": `fill="#7fd88f"`,
+	"33": `fill="#e6c07b"`,
 }
 
 // svg draws the screens below each other as one terminal shows them, on a ground

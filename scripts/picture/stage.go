@@ -52,11 +52,18 @@ func (s *stage) run(stdin string, args ...string) string {
 	if err != nil {
 		s.err = fmt.Errorf("authferry %q: %w: %s", args, err, errs.String())
 	}
-	return strings.NewReplacer("\t", "       ", s.program, "/usr/bin/authferry", s.home, "~").Replace(resets.ReplaceAllString(string(out), "resets 16:42"))
+	return strings.NewReplacer("\t", "       ", s.program, "/usr/bin/authferry", s.home, "~").Replace(fixed(string(out)))
 }
 
-// resets is what would be another time in each drawing.
-var resets = regexp.MustCompile(`resets (\w+ \d+ \w+ (\d+ )?)?\d\d:\d\d`)
+var (
+	resets = regexp.MustCompile(`resets (\w+ \d+ \w+ (\d+ )?)?\d\d:\d\d`)
+	ofDays = regexp.MustCompile(`(-day limit.*)resets 16:42`)
+)
+
+// fixed puts one time in the place of what would be another one in each drawing.
+func fixed(out string) string {
+	return ofDays.ReplaceAllString(resets.ReplaceAllString(out, "resets 16:42"), "${1}resets Thu 3 Dec 09:00")
+}
 
 // fail returns what a command that has to fail says to a person.
 func (s *stage) fail(args ...string) string {
