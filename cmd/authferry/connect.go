@@ -68,12 +68,9 @@ func (c *connectCmd) target(a *app) (s pool.Selection, address string, err error
 		}
 		return s, c.Server, nil
 	}
-	p, err := a.broker.Provider(c.Server)
+	p, err := a.remoteServer(c.Server)
 	if err != nil {
 		return s, "", err
-	}
-	if p.MCP == "" {
-		return s, "", &fault.Error{Code: fault.Usage, Message: fmt.Sprintf("provider %s is no remote MCP server", p.Name), Next: []fault.Remedy{{Do: fault.ListProviders}}}
 	}
 	s.Provider = p.Name
 	return s, p.MCP, nil

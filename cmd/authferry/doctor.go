@@ -87,6 +87,9 @@ func clientChecks() (checks []doctor.Check) {
 // setupAgain sets a client up for what it is set up for.
 func setupAgain(m setup.Machine, client setup.Client) string {
 	again := "authferry setup " + client.Name
+	if client.ServersAlone(m) {
+		return again + " --mcp PROVIDER"
+	}
 	if url := client.Proxy(m); url != "" {
 		again += " --proxy --listen " + strings.TrimPrefix(url, "http://")
 	}

@@ -31,7 +31,7 @@ type setupCmd struct {
 	Host     []string          `placeholder:"URL" help:"Host to set it up for; else those that the chosen accounts' tokens may go to."`
 	For      []string          `placeholder:"CLIENT" help:"With mcp: enter the server here, installed or not."`
 	Map      map[string]string `placeholder:"CLIENT_PROVIDER=PROVIDER" help:"With opencode: which provider's accounts serve one of its providers."`
-	MCP      string            `name:"mcp" placeholder:"PROVIDER" help:"With claude-code and codex: have it reach this remote MCP server with your login here."`
+	MCP      string            `name:"mcp" placeholder:"PROVIDER" help:"Have an MCP client reach this remote MCP server with your login here."`
 	Proxy    bool              `help:"With claude-code and codex: have it use authferry serve, so that it goes on with another account at a limit."`
 	Listen   string            `placeholder:"ADDRESS" help:"With serve, and with --proxy: where serve listens, by default ${serve_address}."`
 	Print    bool              `xor:"write" help:"Show the change and don't make it."`
@@ -59,7 +59,7 @@ func (c *setupCmd) Run(a *app) error {
 			return err
 		}
 	}
-	choice, err := c.choose(a, client)
+	choice, err := c.choose(a, m, client)
 	if err != nil {
 		return err
 	}
@@ -101,10 +101,12 @@ func thisMachine() (setup.Machine, error) {
 
 // choose works out what the client is to be set up for, or what is to be undone.
 // Environment and directory don't count: what is written down is for every call.
-func (c *setupCmd) choose(a *app, client setup.Client) (setup.Choice, error) {
+func (c *setupCmd) choose(a *app, m setup.Machine, client setup.Client) (setup.Choice, error) {
 	switch {
 	case c.MCP != "":
 		return c.chooseServer(a, client)
+	case client.ServersAlone(m):
+		return setup.Choice{}, &fault.Error{Code: fault.Usage, Message: client.Title + " is set up for a remote MCP server: which one?", Next: []fault.Remedy{{Do: setUpIn, Name: client.Name, Value: "mcp PROVIDER"}}}
 	case c.Undo && client.Joins && c.restricted():
 		return c.chooseUndone(a, client)
 	case c.Undo:
@@ -391,14 +393,14 @@ func (c *setupCmd) report(a *app, client setup.Client, m setup.Machine, choice s
 		return a.printJSON(doc)
 	}
 	switch {
-	case c.Print && len(files) > 0:
+	case c.Print && (len(files) > 0 || choice.Server.Name != ""):
 		for _, change := range doc.Changes {
 			if _, err := io.WriteString(a.out, change.Diff); err != nil {
 				return err
 			}
 		}
 		return nil
-	case len(files) == 0: // it is set up by commands alone
+	case len(files) == 0 && choice.Server.Name == "": // it is set up by commands alone
 	case len(changes) == 0 && c.Undo:
 		a.term.note("%s is not set up; nothing was changed", name)
 	case len(changes) == 0:

@@ -88,7 +88,7 @@ func claudeServer(m Machine, c Choice) (File, error) {
 	if takesHeaders(m, "claude", "2.1.332") {
 		fields = []field{{"type", "http"}, {"url", c.Server.Address}, {"headersHelper", shellLine(m, headersHelper(m, c))}}
 	}
-	return serverEntry(m, c, claudeState(m), []string{"mcpServers"}, fields), nil
+	return serverEntry(m, c, claudeState(m), []string{"mcpServers"}, fields, "env"), nil
 }
 
 var (

@@ -3,7 +3,7 @@ package setup
 // Clients are the programs that can be set up, in the order in which they are
 // listed.
 func Clients() []Client {
-	return []Client{openCode, claudeCode, codex, git, golang, docker, kubernetes, cargo, terraform, mcpServer, proxyService}
+	return []Client{openCode, claudeCode, codex, git, golang, docker, kubernetes, cargo, terraform, cursor, vscode, claudeDesktop, zed, goose, mcpServer, proxyService}
 }
 
 // Find returns the client of that name, or of one that people also call it by.
@@ -13,6 +13,8 @@ func Find(name string) (Client, bool) {
 		name = claudeCode.Name
 	case "kubectl", "k8s":
 		name = kubernetes.Name
+	case "code":
+		name = vscode.Name
 	}
 	for _, c := range Clients() {
 		if c.Name == name {

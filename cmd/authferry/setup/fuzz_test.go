@@ -17,6 +17,15 @@ func FuzzThereAndBack(f *testing.F) {
 			}
 		}
 	}
+	for _, c := range Clients() {
+		if c.Remote == nil {
+			continue
+		}
+		clients = append(clients, reaching(c, ""))
+		for _, text := range serverFiles[c.Name] {
+			f.Add(len(clients)-1, []byte(text))
+		}
+	}
 	for i := range clients {
 		f.Add(i, []byte("# authferry setup go: begin (lines: 1); x\nGOAUTH=\n# authferry setup go: end"))
 		f.Add(i, []byte("{\"apiKeyHelper\": \"authferry helper api-key\", \"mcp\": {\"authferry\": {\"command\": [\"authferry\"]}},}"))

@@ -24,8 +24,15 @@ var shared = []string{"anthropic", "google", "openai"}
 // nothing that is the user's changes.
 var openCode = Client{
 	Name: "opencode", Title: "OpenCode", Programs: []string{"opencode"}, Providers: true, Logins: true,
-	Next: func(Machine, Choice) []string {
+	Next: func(_ Machine, c Choice) []string {
+		if c.Server.Name != "" {
+			return restarting("OpenCode")(Machine{}, c)
+		}
 		return []string{"restart OpenCode: it reads its plugins when it starts"}
+	},
+	// opencode.json, mcp.NAME.
+	Remote: func(m Machine, c Choice) (File, error) {
+		return serverEntry(m, c, openCodeConfig(m), []string{"mcp"}, []field{{"type", "local"}, {"command", bridge(m, c)}}, "environment"), nil
 	},
 	Files: func(m Machine, c Choice) ([]File, error) {
 		p := plugin{m.Binary, c}

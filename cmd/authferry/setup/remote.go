@@ -59,9 +59,10 @@ type field struct {
 }
 
 // serverEntry is a file of JSON in which the member that is called after the server, in
-// the object at in, says how it is reached: by fields. Of an entry that is there
-// already, authferry's own ways to reach one are replaced, and the rest may be somebody's.
-func serverEntry(m Machine, c Choice, path string, in []string, fields []field) File {
+// the object at in, says how it is reached: by fields, and in the environment at env,
+// which may be empty. Of an entry that is there already, authferry's own ways to reach one
+// are replaced, and the rest may be somebody's.
+func serverEntry(m Machine, c Choice, path string, in []string, fields []field, env string) File {
 	at := append(slices.Clone(in), c.Server.entryName())
 	name := strings.Join(at, ".")
 	isThere := func(now []byte) (entry map[string]json.RawMessage, ours bool, err error) {
@@ -86,14 +87,27 @@ func serverEntry(m Machine, c Choice, path string, in []string, fields []field) 
 			case err != nil:
 				return nil, err
 			case entry == nil:
-				all := make(ordered, len(fields))
-				copy(all, fields)
+				all := slices.Clone(ordered(fields))
+				if len(c.Env) > 0 && env != "" {
+					var vars ordered
+					for _, assignment := range c.Env {
+						variable, value, _ := strings.Cut(assignment, "=")
+						vars = append(vars, field{variable, value})
+					}
+					all = append(all, field{env, vars})
+				}
 				return setJSON(now, at, all)
 			case !ours:
 				return nil, refuse("%s is there already, and not from authferry setup", name).instead("take %s out of that file", name)
 			}
 			for _, f := range slices.Backward(fields) {
 				if now, err = setJSON(now, append(slices.Clone(at), f.name), f.value); err != nil {
+					return nil, err
+				}
+			}
+			for _, assignment := range c.Env {
+				variable, value, _ := strings.Cut(assignment, "=")
+				if now, err = setJSON(now, append(slices.Clone(at), env, variable), value); err != nil {
 					return nil, err
 				}
 			}

@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -14,6 +15,22 @@ import (
 
 	"github.com/authferry/authferry/testenv"
 )
+
+// serverFiles are what clients may find where they have remote MCP servers, as files are.
+var serverFiles = map[string][]string{
+	"opencode":       {"{}", "{\n}\n", "{\n  // a comment\n  \"model\": \"opus\", /* another */\n  \"env\": {}\n}\n", "{ \"a\": 1, }", "\n{\n    \"a\": [\n        1\n    ]\n}", "{\"mcpServers\":{},\"servers\":{\"a\":{}},\"mcp\":{ },\"context_servers\": {\n\t\"b\": {\"command\": \"x\"}\n}}"},
+	"cursor":         {"{}", "{\n}\n", "{\n  // a comment\n  \"model\": \"opus\", /* another */\n  \"env\": {}\n}\n", "{ \"a\": 1, }", "\n{\n    \"a\": [\n        1\n    ]\n}", "{\"mcpServers\":{},\"servers\":{\"a\":{}},\"mcp\":{ },\"context_servers\": {\n\t\"b\": {\"command\": \"x\"}\n}}"},
+	"vscode":         {"{}", "{\n}\n", "{\n  // a comment\n  \"model\": \"opus\", /* another */\n  \"env\": {}\n}\n", "{ \"a\": 1, }", "\n{\n    \"a\": [\n        1\n    ]\n}", "{\"mcpServers\":{},\"servers\":{\"a\":{}},\"mcp\":{ },\"context_servers\": {\n\t\"b\": {\"command\": \"x\"}\n}}"},
+	"claude-desktop": {"{}", "{\n}\n", "{\n  // a comment\n  \"model\": \"opus\", /* another */\n  \"env\": {}\n}\n", "{ \"a\": 1, }", "\n{\n    \"a\": [\n        1\n    ]\n}", "{\"mcpServers\":{},\"servers\":{\"a\":{}},\"mcp\":{ },\"context_servers\": {\n\t\"b\": {\"command\": \"x\"}\n}}"},
+	"zed":            {"{}", "{\n}\n", "{\n  // a comment\n  \"model\": \"opus\", /* another */\n  \"env\": {}\n}\n", "{ \"a\": 1, }", "\n{\n    \"a\": [\n        1\n    ]\n}", "{\"mcpServers\":{},\"servers\":{\"a\":{}},\"mcp\":{ },\"context_servers\": {\n\t\"b\": {\"command\": \"x\"}\n}}"},
+	"goose": {
+		"", "# mine\nGOOSE_PROVIDER: x\n", "extensions: {}\n", "GOOSE_MODEL: m\nextensions: {}", "extensions:\nGOOSE_MODEL: m\n", "extensions: null\n",
+		"extensions:\n  # the first\n  developer:\n    bundled: true\n    type: builtin\n\n  \"other one\": \n    type: stdio\n    cmd: x\n    args:\n    - mcp\n    - connect\n    description: |\n      a: b\n\n      # c\nGOOSE_MODEL: m\n",
+		"---\nextensions:\n    wide:\n        type: builtin\n", "GOOSE_PROVIDER: a", "extensions:\n  a:\n    type: builtin",
+	},
+	"claude-code": files["claude-code"],
+	"codex":       files["codex"],
+}
 
 var server = Server{Name: "docs.example", Address: "https://docs.example/mcp"}
 
@@ -38,9 +55,16 @@ func TestServerThereAndBack(t *testing.T) {
 		if c.Remote == nil {
 			continue
 		}
-		for _, version := range []string{"2.1.332 (Claude Code)", "2.1.220", "codex-cli 0.171.0", "codex-cli 0.168.9", ""} {
-			for i, text := range append([]string{"no file"}, files[c.Name]...) {
+		versions := []string{""}
+		if c.Name == "claude-code" || c.Name == "codex" {
+			versions = []string{"2.1.332 (Claude Code)", "2.1.220", "codex-cli 0.171.0", "codex-cli 0.168.9", ""}
+		}
+		for _, version := range versions {
+			for i, text := range append([]string{"no file"}, serverFiles[c.Name]...) {
 				for style, write := range styles {
+					if c.Name == "goose" && style == "tabs" {
+						continue
+					}
 					t.Run(fmt.Sprint(c.Name, "/", version, "/", i, "/", style), func(t *testing.T) {
 						t.Parallel()
 						thereAndBack(t, reaching(c, version), i == 0, write(text))
@@ -99,6 +123,87 @@ func TestServerOfSomebodyElse(t *testing.T) {
 		}
 		if changes := put(t, c, m, Choice{}, true); len(changes) > 0 {
 			t.Errorf("%s: undone is\n%s", name, changes[0].Diff())
+		}
+	}
+}
+
+// What programs with a window start gets the environment that authferry needs, beside
+// what a person has added.
+func TestServerEnvironment(t *testing.T) {
+	for name, want := range map[string]string{
+		"cursor":         `{"mcpServers":{"docs-example":{"args":["mcp","connect","--account","acc_aaaaaaaaaaaaaaaa","https://docs.example/mcp"],"command":"BINARY","env":{"AUTHFERRY_DIR":"/a b","OWN":"1"},"type":"stdio"}}}`,
+		"vscode":         `{"servers":{"docs-example":{"args":["mcp","connect","--account","acc_aaaaaaaaaaaaaaaa","https://docs.example/mcp"],"command":"BINARY","env":{"AUTHFERRY_DIR":"/a b","OWN":"1"},"type":"stdio"}}}`,
+		"claude-desktop": `{"mcpServers":{"docs-example":{"args":["mcp","connect","--account","acc_aaaaaaaaaaaaaaaa","https://docs.example/mcp"],"command":"BINARY","env":{"AUTHFERRY_DIR":"/a b","OWN":"1"}}}}`,
+		"zed":            `{"context_servers":{"docs-example":{"args":["mcp","connect","--account","acc_aaaaaaaaaaaaaaaa","https://docs.example/mcp"],"command":"BINARY","env":{"AUTHFERRY_DIR":"/a b","OWN":"1"}}}}`,
+		"opencode":       `{"mcp":{"docs-example":{"command":["BINARY","mcp","connect","--account","acc_aaaaaaaaaaaaaaaa","https://docs.example/mcp"],"environment":{"AUTHFERRY_DIR":"/a b","OWN":"1"},"type":"local"}}}`,
+	} {
+		m, c := machine(t), reaching(client(t, name), "")
+		first, second := choice, choice
+		first.Env, second.Env = []string{"AUTHFERRY_DIR=/old"}, []string{"AUTHFERRY_DIR=/a b"}
+		put(t, c, m, first, false)
+		all, err := c.Files(m, choice)
+		testenv.Must(t, err)
+		now, err := os.ReadFile(all[0].Path)
+		testenv.Must(t, err)
+		write(t, all[0].Path, strings.Replace(string(now), `"AUTHFERRY_DIR"`, `"OWN": "1", "AUTHFERRY_DIR"`, 1))
+		put(t, c, m, second, false)
+		now, err = os.ReadFile(all[0].Path)
+		testenv.Must(t, err)
+		var doc any
+		testenv.Must(t, json.Unmarshal(now, &doc))
+		got, err := json.Marshal(doc)
+		testenv.Must(t, err)
+		if want := strings.ReplaceAll(want, `"BINARY"`, compact(m.Binary)); string(got) != want {
+			t.Errorf("%s: got\n%s\nwant\n%s", name, got, want)
+		}
+	}
+}
+
+// goose writes its file anew, without comments and in another form; two servers come and
+// go in any order, and what others have there stays.
+func TestGoose(t *testing.T) {
+	m, c := machine(t), client(t, "goose")
+	two := choice
+	two.Server = Server{Name: "mail.example", Address: "https://mail.example/mcp"}
+	one := choice
+	one.Server, one.Env = server, []string{`AUTHFERRY_DIR=/a "b" # c`}
+	path := gooseConfig(m)
+	put(t, c, m, one, false)
+	put(t, c, m, two, false)
+	if names := c.Servers(m); !slices.Equal(names, []string{"docs-example", "mail-example"}) {
+		t.Errorf("the servers are %q", names)
+	}
+	state(t, c, m, Current)
+	if ruby, err := exec.LookPath("ruby"); err == nil {
+		out, err := exec.CommandContext(t.Context(), ruby, "-ryaml", "-rjson", "-e", "puts JSON.dump(YAML.load_file(ARGV[0]))", path).Output()
+		testenv.Must(t, err)
+		want := `{"extensions":{"docs-example":{"enabled":true,"type":"stdio","name":"docs-example","description":"MCP server at https://docs.example/mcp","cmd":` + compact(m.Binary) +
+			`,"args":["mcp","connect","--account","acc_aaaaaaaaaaaaaaaa","https://docs.example/mcp"],"envs":{"AUTHFERRY_DIR":"/a \"b\" # c"},"timeout":300},"mail-example":{"enabled":true,"type":"stdio","name":"mail-example",` +
+			`"description":"MCP server at https://mail.example/mcp","cmd":` + compact(m.Binary) + `,"args":["mcp","connect","--account","acc_aaaaaaaaaaaaaaaa","https://mail.example/mcp"],"timeout":300}}}`
+		if got := strings.TrimSpace(string(out)); got != want {
+			t.Errorf("got\n%s\nwant\n%s", got, want)
+		}
+	}
+	put(t, c, m, one, true)
+	put(t, c, m, two, true)
+	if _, err := os.Stat(path); err == nil {
+		t.Error("the file that was made is left")
+	}
+
+	again := "GOOSE_MODEL: m\nextensions:\n  mail-example:\n    enabled: false\n    type: stdio\n    cmd: '" + m.Binary + "'\n    args:\n    - mcp\n    - connect\n    - https://mail.example/mcp\n    timeout: 300\n    bundled: null\n"
+	write(t, path, again)
+	if names := c.Servers(m); !slices.Equal(names, []string{"mail-example"}) {
+		t.Errorf("the servers are %q", names)
+	}
+	put(t, c, m, two, true)
+	if now, _ := os.ReadFile(path); string(now) != "GOOSE_MODEL: m\nextensions:\n" {
+		t.Errorf("%s", now)
+	}
+	for _, text := range []string{"extensions: {a: {type: builtin}}\n", "extensions: [a]\n", "extensions:\n  a: {type: builtin}\n", "extensions:\n  docs-example:\n    cmd: /bin/canary\n", "{\"extensions\": {}}\n", "extensions:\n\ta:\n", "a: 1\n---\nb: 1\n"} {
+		write(t, path, text)
+		_, err := c.Plan(m, one, false)
+		if _, refused := errors.AsType[*Refusal](err); !refused || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%q: %v", text, err)
 		}
 	}
 }

@@ -129,6 +129,9 @@ func (c Client) State(m Machine) (State, error) {
 	if err != nil {
 		return Absent, err
 	}
+	if len(files) == 0 && c.Remote != nil {
+		return c.reaching(m)
+	}
 	state, missing := Absent, false
 	for _, f := range files {
 		now, err := read(f.Path, f.Link)
@@ -192,6 +195,37 @@ func (c Client) Servers(m Machine) []string {
 		return nil
 	}
 	return f.Servers(now)
+}
+
+// reaching is the State of a client that is set up for remote MCP servers alone.
+func (c Client) reaching(m Machine) (State, error) {
+	f, err := c.Remote(m, Choice{})
+	if err != nil {
+		return Absent, err
+	}
+	now, err := read(f.Path, f.Link)
+	if err != nil {
+		return Absent, fmt.Errorf("%s: %w", f.Path, err)
+	}
+	if now == nil {
+		return Absent, nil
+	}
+	state := Absent
+	for _, name := range f.Servers(now) {
+		f, err := c.Remote(m, Choice{Server: Server{Name: name}})
+		if err != nil || !f.Current(now) {
+			return Outdated, err
+		}
+		state = Current
+	}
+	return state, nil
+}
+
+// ServersAlone reports that there is nothing to set the client up for but remote MCP
+// servers.
+func (c Client) ServersAlone(m Machine) bool {
+	files, err := c.Files(m, Choice{})
+	return err == nil && len(files) == 0 && c.Remote != nil
 }
 
 // files are those that the choice is about.
