@@ -106,7 +106,7 @@ func (c *setupCmd) choose(a *app, m setup.Machine, client setup.Client) (setup.C
 	case c.MCP != "":
 		return c.chooseServer(a, client)
 	case client.ServersAlone(m):
-		return setup.Choice{}, &fault.Error{Code: fault.Usage, Message: client.Title + " is set up for a remote MCP server: which one?", Next: []fault.Remedy{{Do: setUpIn, Name: client.Name, Value: "mcp PROVIDER"}}}
+		return setup.Choice{}, &fault.Error{Code: fault.Usage, Message: "setup " + client.Name + " is for a remote MCP server; name one", Next: []fault.Remedy{{Do: setUpIn, Name: client.Name, Value: "mcp PROVIDER"}}}
 	case c.Undo && client.Joins && c.restricted():
 		return c.chooseUndone(a, client)
 	case c.Undo:

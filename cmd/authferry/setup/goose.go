@@ -247,11 +247,8 @@ func yamlText(value string) string {
 func (e *extensions) put(name string, lines []string) ([]byte, error) {
 	eol := eolOf(e.text)
 	block := func(indent string) string {
-		text := indent + name + ":" + eol
-		for _, line := range lines {
-			text += indent + "  " + line + eol
-		}
-		return text
+		below := eol + indent + "  "
+		return indent + name + ":" + below + strings.Join(lines, below) + eol
 	}
 	old := e.find(name)
 	switch {
