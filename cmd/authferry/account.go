@@ -33,8 +33,8 @@ func (c *refreshCmd) Run(a *app) error {
 	return a.showAccount(a.broker.ViewOf(acc), c.JSON)
 }
 
-// all refreshes every account, and says of each what came of it. The code of its error
-// is that of the first account that failed.
+// all refreshes every account and reports on each. The code of its error is that of the
+// first account that failed.
 func (c *refreshCmd) all(a *app) error {
 	done, err := a.broker.RefreshAll(a.ctx)
 	if err != nil {

@@ -11,9 +11,9 @@ import (
 	"strings"
 )
 
-// openBrowser opens an https or loopback address in the browser that $BROWSER
-// names, else the desktop's. What that prints goes to out: stdout is for what was
-// asked for. It does not wait for the browser.
+// openBrowser opens an https or loopback address in the browser that $BROWSER names, else
+// in the desktop's. What the browser prints goes to out, because stdout is only for the
+// result. It doesn't wait for the browser.
 func openBrowser(address string, getenv func(string) string, out io.Writer) error {
 	if !isWebPage(address) {
 		return errors.New("the address is neither https nor of this machine")
@@ -36,7 +36,7 @@ func openBrowser(address string, getenv func(string) string, out io.Writer) erro
 	}
 	cmd := exec.CommandContext(context.Background(), path, args...) // it outlives this program
 	cmd.Stdout, cmd.Stderr = out, out
-	dumpAsBefore() // the browser inherits it
+	dumpAsBefore() // inherited by the browser
 	err = cmd.Start()
 	dumpNoCore()
 	if err != nil {

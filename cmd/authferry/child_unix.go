@@ -14,10 +14,10 @@ import (
 )
 
 // runChild runs a command in this process's own group and terminal until it ends, and
-// returns how it ended as a *childError; nil: well.
+// returns how it ended as a *childError; nil: successfully.
 //
-// What the terminal sends goes to the whole group, so the command has it already. What
-// somebody else sends to this process is passed on.
+// Signals from the terminal go to the whole group, so the command gets them by itself.
+// Those that other processes send to this one are passed on.
 func runChild(path string, argv, env []string) error {
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
@@ -26,7 +26,7 @@ func runChild(path string, argv, env []string) error {
 	signal.Notify(awake, syscall.SIGCONT)
 	defer signal.Stop(awake)
 
-	// The system ends the command with this process by the thread that started it.
+	// The system ends the command with the thread that started it.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	dumpAsBefore()
@@ -59,15 +59,16 @@ func runChild(path string, argv, env []string) error {
 		case err != nil:
 			return &childError{code: exitOther, err: fmt.Errorf("%s was lost: %w", argv[0], err)}
 		case status.Stopped():
-			// A key stops the whole group, and both have been woken by now. A command that
-			// stopped itself has to stop its job as well: the shell sees that, and wakes it.
+			// A key stops the whole group, and by now both have been continued. If the
+			// command stopped itself, its job must stop too, so that the shell notices and
+			// can continue it.
 			if woken, _ := syscall.Wait4(pid, &status, syscall.WCONTINUED|syscall.WNOHANG, nil); woken != pid {
 				select {
 				case <-awake: // from before
 				default:
 				}
 				_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
-				<-awake // the stop may take a moment
+				<-awake // it may take a moment to stop
 				_ = syscall.Kill(pid, syscall.SIGCONT)
 			}
 		case status.Signaled():
@@ -80,10 +81,10 @@ func runChild(path string, argv, env []string) error {
 	}
 }
 
-// fromTerminal: these come from a key.
+// fromTerminal are the signals that keys send.
 func fromTerminal(s syscall.Signal) bool { return s == syscall.SIGINT || s == syscall.SIGQUIT }
 
-// inForeground reports that a key's signal would go to this process.
+// inForeground reports whether a key's signal would reach this process.
 func inForeground() bool {
 	tty, err := os.Open("/dev/tty")
 	if err != nil {

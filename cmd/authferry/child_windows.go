@@ -1,5 +1,5 @@
 package main
 
-// runChild is become: here it waits for the command, and a job ends that with this
-// process.
+// runChild is become, which on Windows waits for the command, in a job that ends it with
+// this process.
 func runChild(path string, argv, env []string) error { return become(path, argv, env) }

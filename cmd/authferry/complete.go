@@ -12,13 +12,12 @@ import (
 	"github.com/authferry/authferry/cmd/authferry/setup"
 )
 
-// completeCmd says how the last of the words can go on. Its first line says what
-// is wanted there: "values", which follow one a line, with a tab and what each is,
-// or "files", which the shell knows itself. It reads the index and the list of
-// providers, never the keychain.
+// completeCmd says how the last of the words can be completed. Its first line is "values",
+// followed by one value a line, each with a tab and a description; or "files", which the
+// shell completes itself. It reads the index and the list of providers, never the keychain.
 type completeCmd struct{}
 
-// candidate is a word that would do.
+// candidate is a possible word.
 type candidate struct{ word, help string }
 
 func (c *completeCmd) Run(a *app) error {
@@ -45,11 +44,11 @@ func (c *completeCmd) Run(a *app) error {
 	return nil
 }
 
-// complete walks the words as the parser would.
+// complete walks through the words as the parser would.
 func (a *app) complete(at *kong.Node, words []string) (candidates []candidate, files bool) {
 	words, current := rejoin(words)
 	provider, position := "", 0
-	var open *kong.Flag // whose value comes next
+	var open *kong.Flag // the flag whose value comes next
 	for _, word := range words {
 		switch {
 		case open != nil:
@@ -105,8 +104,8 @@ func (a *app) complete(at *kong.Node, words []string) (candidates []candidate, f
 	return candidates, files
 }
 
-// rejoin takes off the word that is being written. Bash hands --flag=value over in
-// three words, and wants but the value back: it becomes --flag value.
+// rejoin removes the word that is being written. Bash splits --flag=value into three words,
+// and only wants the value back: it becomes --flag value.
 func rejoin(words []string) (before []string, current string) {
 	before, current = words[:len(words)-1], words[len(words)-1]
 	if current == "=" {
@@ -145,7 +144,7 @@ func flagsOf(n *kong.Node) (candidates []candidate) {
 	return candidates
 }
 
-// valuesOf goes by what the grammar calls the value.
+// valuesOf decides by the grammar's name of the value.
 func (a *app) valuesOf(v *kong.Value, provider string) (candidates []candidate, files bool) {
 	if v.Enum != "" {
 		for word := range v.EnumMap() {
@@ -179,7 +178,7 @@ func (a *app) valuesOf(v *kong.Value, provider string) (candidates []candidate, 
 	return nil, false
 }
 
-// accountNames are labels; where two providers have the same, with the provider.
+// accountNames are labels; if two providers have the same one, with the provider.
 func (a *app) accountNames(provider string) (candidates []candidate) {
 	accounts, err := a.broker.List()
 	if err != nil {

@@ -5,8 +5,8 @@ import (
 	"path"
 )
 
-// completionCmd prints what a shell needs to complete authferry's words. The
-// scripts know nothing: they ask the hidden command complete.
+// completionCmd prints a shell's completion script. The scripts themselves know nothing:
+// they call the hidden command complete.
 type completionCmd struct {
 	Shell string `arg:"" enum:"bash,zsh,fish,powershell" help:"bash, zsh, fish or powershell."`
 }

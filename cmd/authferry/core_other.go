@@ -2,5 +2,5 @@
 
 package main
 
-// hide is Linux's alone.
+// hide exists on Linux only.
 func hide() {}

@@ -4,12 +4,12 @@ package main
 
 import "golang.org/x/sys/unix"
 
-// coreLimit is the limit of core dumps that this process was started with.
+// coreLimit is the limit for core dumps with which this process was started.
 var coreLimit *unix.Rlimit
 
-// dumpNoCore keeps secrets out of core dumps, and out of reach of the debuggers
-// of this user's other programs where the system lets a process say so.
-// A failure leaves things as they were: there is nothing better to do.
+// dumpNoCore keeps secrets out of core dumps and, if the system allows it, away from the
+// debuggers of this user's other programs. A failure is ignored, because there is no
+// alternative.
 func dumpNoCore() {
 	hide()
 	var limit unix.Rlimit
@@ -23,8 +23,8 @@ func dumpNoCore() {
 	}
 }
 
-// dumpAsBefore takes the limit back before another program gets this process: a
-// limit is inherited, and its cores are its own affair.
+// dumpAsBefore restores the limit before another program takes this process over: limits
+// are inherited, and that program's core dumps are its own business.
 func dumpAsBefore() {
 	if coreLimit != nil {
 		_ = unix.Setrlimit(unix.RLIMIT_CORE, coreLimit)

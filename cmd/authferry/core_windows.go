@@ -1,6 +1,6 @@
 package main
 
-// Windows writes dumps of a program only where an administrator asked for them.
+// Windows only writes dumps of a program if an administrator asked for them.
 func dumpNoCore() {}
 
 func dumpAsBefore() {}

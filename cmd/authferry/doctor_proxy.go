@@ -18,8 +18,8 @@ import (
 	"github.com/authferry/authferry/humantime"
 )
 
-// proxyChecks looks whether the authferry serve that clients are set up for is there, and
-// who is in its place.
+// proxyChecks checks whether the authferry serve that clients are set up for is running,
+// and which program has its place.
 func (a *app) proxyChecks() (checks []doctor.Check) {
 	say := func(status doctor.Status, next fault.Remedy, format string, args ...any) {
 		check := doctor.Check{Name: "proxy", Status: status, Message: fmt.Sprintf(format, args...)}
@@ -36,7 +36,7 @@ func (a *app) proxyChecks() (checks []doctor.Check) {
 	if err != nil {
 		return checks
 	}
-	unit := "" // where the session starts one
+	unit := "" // if the session starts one
 	for _, client := range setup.Clients() {
 		address := strings.TrimPrefix(client.Proxy(m), "http://")
 		title := client.Title
@@ -72,7 +72,7 @@ func (a *app) proxyChecks() (checks []doctor.Check) {
 	return checks
 }
 
-// whoListens says whether an address is taken, and by which other user, if that is known.
+// whoListens says whether an address is in use and, if it is known, by which other user.
 func (a *app) whoListens(address string) (owner string, taken bool) {
 	network := "tcp"
 	if path, ok := strings.CutPrefix(address, unixPrefix); ok {

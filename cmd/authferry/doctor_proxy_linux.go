@@ -31,7 +31,8 @@ func portOwner(address string) (uid int, ok bool) {
 	return 0, false
 }
 
-// inProc is an address as the kernel writes it: words in this machine's order of bytes.
+// inProc is an address in the form of the kernel's table: words in this machine's byte
+// order.
 func inProc(at netip.AddrPort) string {
 	var b strings.Builder
 	for raw := at.Addr().AsSlice(); len(raw) > 0; raw = raw[4:] {

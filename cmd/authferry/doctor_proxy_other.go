@@ -2,5 +2,5 @@
 
 package main
 
-// portOwner is Linux's alone.
+// portOwner exists on Linux only.
 func portOwner(string) (uid int, ok bool) { return 0, false }

@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// become replaces this process: its pid, signals, terminal and exit code are
-// the command's from here on.
+// become replaces this process by the command, which keeps its pid, signals, terminal and
+// exit code.
 func become(path string, argv, env []string) error {
 	dumpAsBefore()
 	err := syscall.Exec(path, argv, env) // #nosec G204 -- what exec is for

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// become runs the command in the same console group and ends as it ends.
-// Ctrl-C is the command's to act on; a job ends it should this process be killed.
+// become runs the command in the same console group and exits with its exit code. The
+// command handles Ctrl-C. A job ends it if this process is killed.
 func become(path string, argv, env []string) error {
 	signal.Ignore(os.Interrupt)
 	job, err := killOnClose()
@@ -23,7 +23,7 @@ func become(path string, argv, env []string) error {
 		return err
 	}
 	defer func() { _ = windows.CloseHandle(job) }()
-	// No context: the command lives as long as it likes.
+	// No context: the command decides when it ends.
 	cmd := exec.CommandContext(context.Background(), path, argv[1:]...) // #nosec G204 -- what exec is for
 	cmd.Env = env
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
@@ -31,7 +31,7 @@ func become(path string, argv, env []string) error {
 		return &childError{code: notRunnable(err), err: fmt.Errorf("%s can't be run: %w", argv[0], reason(err))}
 	}
 	if err := cmd.Process.WithHandle(func(h uintptr) {
-		// Within a job that allows no nesting the command still runs.
+		// In a job that allows no nesting the command runs all the same.
 		_ = windows.AssignProcessToJobObject(job, windows.Handle(h))
 	}); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return err
@@ -43,8 +43,7 @@ func become(path string, argv, env []string) error {
 	return err
 }
 
-// killOnClose makes a job whose processes end with the last handle to it, which
-// is this process's.
+// killOnClose makes a job whose processes end with its last handle, which this process has.
 func killOnClose() (windows.Handle, error) {
 	job, err := windows.CreateJobObject(nil, nil)
 	if err != nil {

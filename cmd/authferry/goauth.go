@@ -17,9 +17,8 @@ type goAuthCmd struct {
 	URL string `arg:"" optional:"" help:"What a server refused; go appends it and writes the answer to stdin."`
 }
 
-// The go command says neither with which token a request was sent nor when, and
-// sends many at once. What is refused so soon after a change is taken to have
-// been sent before it.
+// The go command doesn't say with which token a request was sent, nor when, and sends many
+// at once. A refusal shortly after a change is taken for one of a request sent before it.
 const (
 	afterRefresh = 30 * time.Second
 	afterMove    = 15 * time.Second
@@ -47,8 +46,8 @@ func (c *goAuthCmd) Run(a *app) error {
 	return a.print(helper.EncodeGoAuth(t))
 }
 
-// goOn is the token to go on with after the answer in r. Go tries once more and no
-// more: a throttle is waited for here.
+// goOn is the token to continue with after the answer in r. Go retries only once, so a
+// throttle is waited for here.
 func (c *goAuthCmd) goOn(a *app, r helper.GoAuth, t *broker.Token) (*broker.Token, error) {
 	switch r.Status {
 	case http.StatusUnauthorized, http.StatusPaymentRequired, http.StatusForbidden, http.StatusTooManyRequests:
@@ -82,8 +81,8 @@ func (c *goAuthCmd) goOn(a *app, r helper.GoAuth, t *broker.Token) (*broker.Toke
 	return a.tokenFor(target{origin: r.Origin, user: r.User}, c.whose, c.MinTTL, "")
 }
 
-// hadToken reports whether go's first call, which names no URL, brought a token for
-// origin: where nothing is named it may not have.
+// hadToken reports whether go's first call, which names no URL, returned a token for
+// origin; if nothing is selected it may not have.
 func (c *goAuthCmd) hadToken(a *app, origin string) bool {
 	if told(c.selection()) {
 		return true
@@ -92,7 +91,7 @@ func (c *goAuthCmd) hadToken(a *app, origin string) bool {
 	return err == nil && slices.Contains(t.Origins, origin)
 }
 
-// justMoved reports whether another account of t's pool was held a moment ago.
+// justMoved reports whether another account of t's pool was held just now.
 func (a *app) justMoved(t *broker.Token) (bool, error) {
 	s, err := a.broker.Status()
 	if err != nil {

@@ -5,10 +5,9 @@ import (
 	"strings"
 )
 
-// habits makes authferry's own command of what is typed out of habit, as other programs
-// take it: --version, help [COMMAND], logout, and a group of commands alone, which shows
-// what there is. As a default of kong's the last would make a mistyped command an
-// argument, and its name wouldn't be said.
+// habits accepts what people type out of habit from other programs: --version, help
+// [COMMAND], logout, and a group of commands alone, which lists them. (As a default command
+// of kong's, the last would take a mistyped command for an argument.)
 func habits(args []string) []string {
 	args = slices.Clone(args)
 	if at := commandAt(args); at >= 0 && args[at] == "help" {

@@ -11,12 +11,12 @@ import (
 // printHelp is kong's help with examples at its end.
 func printHelp(options kong.HelpOptions, c *kong.Context) error {
 	more := c.Model.HelpFlag
-	c.Model.HelpFlag = nil // else kong ends with a line of its own, longer than 60 columns
+	c.Model.HelpFlag = nil // otherwise kong adds a line of its own, longer than 60 columns
 	at := c.Selected()
 	if at == nil {
 		at = c.Model.Node
 	}
-	// The groups are for the list of all commands, not for a command's own.
+	// Groups are for the list of all commands, not for a single command's help.
 	for n := at; n != nil; n = n.Parent {
 		n.Group = nil
 	}
@@ -37,8 +37,7 @@ func printHelp(options kong.HelpOptions, c *kong.Context) error {
 	return err
 }
 
-// commandName is how a person calls the command: "keystore init"; empty: authferry
-// alone.
+// commandName is the command as a person types it: "keystore init"; empty: authferry alone.
 func commandName(n *kong.Node) string {
 	if n == nil || n.Type != kong.CommandNode {
 		return ""
@@ -49,10 +48,10 @@ func commandName(n *kong.Node) string {
 	return strings.TrimSpace(commandName(n.Parent) + " " + n.Name)
 }
 
-// examplesOf are lines to copy, with a comment above what does not speak for
-// itself. The map is made when somebody asks: a token is not kept waiting by it.
+// examplesOf are lines to copy, with comments where they need one. The map is made on
+// demand, so that a token doesn't wait for it.
 func examplesOf(command string) []string {
-	text, ok := map[string]string{ // #nosec G101 -- no credentials, though it tells of tokens
+	text, ok := map[string]string{ // #nosec G101 -- no credentials, only text about tokens
 		"": `
 authferry login github --client-id ID
 authferry token github

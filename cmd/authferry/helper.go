@@ -16,8 +16,7 @@ import (
 	"github.com/authferry/authferry/cmd/authferry/helper"
 )
 
-// helperCmd speaks the protocols in which programs ask a helper for a
-// credential.
+// helperCmd speaks the protocols by which programs ask a helper for a credential.
 type helperCmd struct {
 	APIKey     apiKeyCmd     `cmd:"" name:"api-key" help:"Print the token alone, for a program that runs a command to get its key."`
 	ProxyKey   proxyKeyCmd   `cmd:"" name:"proxy-key" help:"Print the key of the authferry serve that is running."`
@@ -37,8 +36,8 @@ var links = map[string]string{
 	"terraform-credentials-authferry": "terraform",
 }
 
-// helperArgs are the arguments as if the program had been called by its own name.
-// Cargo calls its provider by path with --cargo-plugin alone.
+// helperArgs are the arguments as if the program had been called by its own name. Cargo
+// calls its provider by path, with just --cargo-plugin.
 func helperArgs(program string, args []string) []string {
 	name := strings.TrimSuffix(strings.ToLower(filepath.Base(program)), ".exe")
 	if protocol, ok := links[name]; ok {
@@ -50,7 +49,7 @@ func helperArgs(program string, args []string) []string {
 	return args
 }
 
-// whose is how a helper is told whose token to hand out.
+// whose are the flags that tell a helper whose token to hand out.
 type whose struct {
 	which
 	MinTTL time.Duration `name:"min-ttl" default:"5m" help:"Refresh first if the token is valid for less."`
@@ -58,14 +57,13 @@ type whose struct {
 
 func (w whose) selection() selection { return selection{which: w.which} }
 
-// told reports whether flags or environment say whose token it is to be.
+// told reports whether flags or environment say whose token it is.
 func told(s selection) bool {
 	return cmp.Or(s.Account, s.Pool, os.Getenv("AUTHFERRY_ACCOUNT"), os.Getenv("AUTHFERRY_POOL")) != ""
 }
 
-// mustBeTold leaves nothing to guess where the protocol names no host: what runs a
-// helper has no place to ask back, and a pool of somebody's own must not become
-// the answer by being the only one.
+// mustBeTold is for protocols that name no host: a program that runs a helper can't be
+// asked back, and a private pool must not be used just because it is the only one.
 func mustBeTold(s selection) error {
 	if told(s) {
 		return nil
@@ -74,17 +72,17 @@ func mustBeTold(s selection) error {
 		Next: []fault.Remedy{{Do: fault.Again, Account: "ACCOUNT"}, {Do: fault.Again, Pool: "POOL"}}}
 }
 
-// target is where a program will send a token, as one of the token's origins; empty:
-// it heeds those. user is the name in its URL, if there is one: whose token it wants.
-// asked: the program asks for a token, and a person may have to know why it gets none.
+// target is where a program will send a token, as one of the token's origins; empty: it
+// obeys those. user is the user name in its URL, if there is one. asked: the program asks
+// for a token, so a person may need to know why it gets none.
 type target struct {
 	origin, user string
 	asked        bool
 }
 
-// tokenFor is a token for to. Nil: none of the selected may go there, or is that
-// user's. Whoever said which are selected is told on stderr then: the protocols have no
-// word for it.
+// tokenFor is a token for to. Nil: none of the selected accounts' tokens may be sent there,
+// or none is that user's. If the accounts were selected explicitly, that is said on stderr,
+// because the protocols have no message for it.
 func (a *app) tokenFor(to target, w whose, minTTL time.Duration, rejected string) (*broker.Token, error) {
 	if minTTL < 0 {
 		return nil, &fault.Error{Code: fault.Usage, Message: "--min-ttl can't be negative"}
@@ -118,8 +116,8 @@ func (a *app) repairable(e *fault.Error) *fault.Error {
 	return e
 }
 
-// inALine is err with its hint in one line: programs show a helper's words in the
-// middle of their own.
+// inALine is err with its hint in one line, because programs quote a helper's words within
+// their own.
 func (a *app) inALine(err error) error {
 	e, ok := errors.AsType[*fault.Error](err)
 	if !ok {
@@ -132,12 +130,12 @@ func (a *app) inALine(err error) error {
 	return &fault.Error{Code: e.Code, Message: e.Error() + " (" + hint + ")", RetryAt: e.RetryAt}
 }
 
-// malformed is a request that can't be answered.
+// malformed is the error for a request that can't be answered.
 func malformed(err error) error {
 	return &fault.Error{Code: fault.Usage, Message: err.Error()}
 }
 
-// print writes an encoder's document, or returns its error.
+// print writes an encoder's document, or returns the encoder's error.
 func (a *app) print(document []byte, err error) error {
 	if err == nil {
 		_, err = a.out.Write(document)
@@ -163,8 +161,8 @@ type gitCmd struct {
 	Op       string `arg:"" name:"operation" help:"get, erase, store or capability; git appends it."`
 }
 
-// Run ignores store: the login is kept already. An erase says that the server
-// refused what it was given; if that is still the token, it is refreshed.
+// Run ignores store, because the login is stored already. erase says that the server
+// refused the token; if it is still the current one, it is refreshed.
 func (c *gitCmd) Run(a *app) error {
 	r, err := helper.ParseGit(c.Op, a.input())
 	switch {
@@ -209,7 +207,7 @@ type dockerCmd struct {
 	Op       string `arg:"" name:"operation" help:"get, list, store, erase or version; docker appends it."`
 }
 
-// Run says on stdout what went wrong: docker shows nothing else.
+// Run reports errors on stdout, because docker shows nothing else.
 func (c *dockerCmd) Run(a *app) error {
 	document, err := c.answer(a)
 	if err == nil {
@@ -240,7 +238,7 @@ func (c *dockerCmd) answer(a *app) ([]byte, error) {
 		return helper.EncodeDockerList(c.Username, t)
 	case helper.Store:
 		if t != nil && t.AccessToken.Equal(r.Secret) {
-			return nil, nil // docker login with what it got from here
+			return nil, nil // docker login, with a token that came from here
 		}
 		return nil, &fault.Error{Message: "authferry takes no logins from docker; nothing was stored", Next: []fault.Remedy{{Do: fault.ListProviders}}}
 	case helper.Erase:
@@ -312,7 +310,7 @@ func (c *terraformCmd) Run(a *app) error {
 	return a.print(helper.EncodeTerraform(t))
 }
 
-// at is whose token a host gets; false: it is none of those that are named.
+// at says whose token a host gets; false: the host is none of those that are named.
 func (c *terraformCmd) at(origin string) (whose, bool) {
 	for host, name := range c.At {
 		if named, err := helper.ParseTerraform(string(helper.Get), host); err != nil || named.Origin != origin {
@@ -333,7 +331,7 @@ type cargoCmd struct {
 	CargoPlugin bool `name:"cargo-plugin" hidden:"" help:"Cargo says this and nothing else; the rest comes on stdin."`
 }
 
-// Run answers until cargo closes stdin: a request a line.
+// Run answers requests, one a line, until cargo closes stdin.
 func (c *cargoCmd) Run(a *app) error {
 	if err := a.print([]byte(helper.CargoHello), nil); err != nil {
 		return err
@@ -390,8 +388,8 @@ func (c *cargoCmd) answer(a *app, line []byte) ([]byte, *helper.CargoError) {
 	return document, nil
 }
 
-// configured reads the words behind the program in cargo's configuration, which
-// are this command's own: "helper cargo --account Work".
+// configured parses the words after the program in cargo's configuration, which are those
+// of this command: "helper cargo --account Work".
 func (c *cargoCmd) configured(a *app, words []string) (whose, error) {
 	if len(words) == 0 {
 		return c.whose, nil

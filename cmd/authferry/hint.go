@@ -11,19 +11,19 @@ import (
 	"github.com/authferry/authferry/humantime"
 )
 
-// hints makes a command of what a person can do next. Nothing else in the program
-// does: the library says what helps, and this says how it is typed.
+// hints makes commands of remedies. Only this file does: the library says what helps, and
+// this says how it is typed.
 //
-// A hint is a command that can be pasted. What else there is to say stands behind " # ".
+// A hint is a command that can be pasted. Additional text comes after " # ".
 type hints struct {
-	args  []string // of the command that was given; nil: none can be given again
-	child []string // what stood behind its "--"
+	args  []string // of the command that was given; nil: it can't be given again
+	child []string // the words after its "--"
 	goos  string
 }
 
 func newHints(args, child []string) hints { return hints{args, child, runtime.GOOS} }
 
-// of are the commands for e, one a line; empty: none helps.
+// of returns the commands for e, one a line; empty: none helps.
 func (h hints) of(e *fault.Error) string {
 	next := e.Next
 	if len(next) == 0 {
@@ -32,10 +32,10 @@ func (h hints) of(e *fault.Error) string {
 	return h.write(next, e.RetryAt)
 }
 
-// lines are the commands for what helps with something that is no error.
+// lines returns the commands for remedies that are not about an error.
 func (h hints) lines(next []fault.Remedy) string { return h.write(next, time.Time{}) }
 
-// write leaves out what would only lead back to the command that was given.
+// write leaves out commands that only repeat the one that was given.
 func (h hints) write(next []fault.Remedy, retry time.Time) string {
 	var lines []string
 	own, _ := h.given()
@@ -57,10 +57,10 @@ func (h hints) write(next []fault.Remedy, retry time.Time) string {
 	return strings.Join(lines, "\n")
 }
 
-// usual is what helps where an error doesn't say.
+// usual is what helps if an error doesn't say.
 func (h hints) usual(e *fault.Error) []fault.Remedy {
 	own, words := h.given()
-	if len(words) > 0 && words[0] == "helper" { // its words are shown in the middle of another program's
+	if len(words) > 0 && words[0] == "helper" { // its message is shown in the middle of another program's
 		return nil
 	}
 	switch e.Code {
@@ -86,7 +86,7 @@ func (h hints) usual(e *fault.Error) []fault.Remedy {
 func (h hints) command(r fault.Remedy) string {
 	for _, fact := range []string{r.Provider, r.Account, r.Label, r.Pool, r.Path, r.Name, r.Value} {
 		if strings.ContainsFunc(fact, unicode.IsControl) {
-			return "" // a line of a terminal doesn't carry it
+			return "" // it doesn't fit into a line of a terminal
 		}
 	}
 	if write, ok := writers()[r.Do]; ok {
@@ -95,7 +95,7 @@ func (h hints) command(r fault.Remedy) string {
 	return ""
 }
 
-// The actions that the command line alone knows of.
+// The actions that only the command line has.
 const (
 	help       fault.Action = "help"        // [Name: a command]
 	listSetUp  fault.Action = "list-set-up" // the programs that setup knows
@@ -321,7 +321,7 @@ func or(fact, placeholder string) string {
 	return fact
 }
 
-// noted puts what else there is to say behind a command.
+// noted adds a comment to a command.
 func noted(line, note string) string {
 	if note == "" {
 		return line
@@ -329,7 +329,7 @@ func noted(line, note string) string {
 	return line + " # " + note
 }
 
-// placeholderOf is what stands for the value of a flag of provider add.
+// placeholderOf stands for the value of a flag of provider add.
 func placeholderOf(flag string) string {
 	switch flag {
 	case "client-id":
@@ -376,7 +376,7 @@ func (h hints) login(r fault.Remedy) string {
 	return line
 }
 
-// with is the command that was given, with a variable set for it alone.
+// with is the command that was given, with a variable set for it only.
 func (h hints) with(r fault.Remedy) string {
 	own, _ := h.given()
 	if own == nil {
@@ -397,7 +397,7 @@ func (h hints) without(r fault.Remedy) string {
 	return "env -u " + r.Name + " " + own.line(h)
 }
 
-// assign sets a variable for the command behind it.
+// assign sets a variable for the command after it.
 func (h hints) assign(name, value string) string {
 	if h.goos == "windows" {
 		return "$env:" + name + " = " + inPowerShell(value) + "; "
@@ -405,8 +405,8 @@ func (h hints) assign(name, value string) string {
 	return name + "=" + h.word(value) + " "
 }
 
-// word writes a word so that a shell takes it as one, whatever is in it: names come
-// from files and providers, and hints are pasted. On Windows the shell is PowerShell.
+// word quotes a word so that a shell takes it as one, whatever it contains: names come from
+// files and providers, and hints are pasted. On Windows the shell is PowerShell.
 func (h hints) word(word string) string {
 	quoted := arg(word)
 	if h.goos == "windows" && strings.HasPrefix(quoted, "'") {
@@ -415,12 +415,12 @@ func (h hints) word(word string) string {
 	return quoted
 }
 
-// inPowerShell is a text there, where a bare word is one only as an argument.
+// inPowerShell quotes a text, which may be bare only as an argument.
 func inPowerShell(text string) string {
 	return "'" + strings.ReplaceAll(text, "'", "''") + "'"
 }
 
-// arg is a word for a POSIX shell.
+// arg quotes a word for a POSIX shell.
 func arg(word string) string {
 	plain := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("@._+:/-", r)
@@ -439,7 +439,7 @@ func (h hints) path(path string) string {
 	return h.word(path)
 }
 
-// operand is an argument that is no flag's, with the space before it.
+// operand is an argument without a flag, with a space before it.
 func (h hints) operand(value string) string {
 	if strings.HasPrefix(value, "-") {
 		return " -- " + h.word(value)
@@ -447,7 +447,7 @@ func (h hints) operand(value string) string {
 	return " " + h.word(value)
 }
 
-// flag is a flag with its value, and the space before it.
+// flag is a flag with its value, with a space before it.
 func (h hints) flag(name, value string) string {
 	if strings.HasPrefix(value, "-") {
 		return " --" + name + "=" + h.word(value)

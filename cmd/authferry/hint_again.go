@@ -23,13 +23,13 @@ type typedLine struct {
 	known    []*kong.Flag
 }
 
-// named is what a flag or an argument was given; a switch has no values.
+// named is a flag or an argument with its values; a switch has none.
 type named struct {
 	name   string
 	values []string
 }
 
-// given reads the command line that was given; nil: there is none, or it makes no sense.
+// given parses the command line that was given; nil: there is none, or it is invalid.
 func (h hints) given() (*typedLine, []string) {
 	if h.args == nil {
 		return nil, nil
@@ -49,13 +49,13 @@ func (h hints) given() (*typedLine, []string) {
 			set(&s.flags, p.Flag.Name, texts(p.Flag.Target))
 		}
 	}
-	if len(h.args) > 0 && h.args[0] == "helper" && !slices.Contains(s.words, "helper") { // a hot helper is parsed by itself
+	if len(h.args) > 0 && h.args[0] == "helper" && !slices.Contains(s.words, "helper") { // a hot helper has a grammar of its own
 		s.words = append([]string{"helper"}, s.words...)
 	}
 	return s, s.words
 }
 
-// set replaces what is named so, or adds it.
+// set replaces the flag or argument of that name, or adds it.
 func set(all *[]named, name string, values []string) {
 	for i := range *all {
 		if (*all)[i].name == name {
@@ -92,12 +92,12 @@ func texts(v reflect.Value) (all []string) {
 	return []string{fmt.Sprint(v.Interface())}
 }
 
-// name is the command without what it was given.
+// name is the command without its flags and arguments.
 func (s *typedLine) name() string {
 	return strings.Join(append([]string{"authferry"}, s.words...), " ")
 }
 
-// argv are its words, without those behind its "--".
+// argv are its words, without those after its "--".
 func (s *typedLine) argv() (argv []string) {
 	argv = slices.Clone(s.words)
 	var operands, flags []string
@@ -134,7 +134,7 @@ func (s *typedLine) line(h hints) string {
 	return strings.Join(words, " ")
 }
 
-// takes reports that the command has such a flag.
+// takes reports whether the command has such a flag.
 func (s *typedLine) takes(flag string) bool {
 	return slices.ContainsFunc(s.known, func(f *kong.Flag) bool { return f.Name == flag })
 }
@@ -203,8 +203,8 @@ func (h hints) changed(own *typedLine, r fault.Remedy) string {
 	return own.line(h)
 }
 
-// instead is the command that was given, with r's account or pool in place of what it
-// named. At a mistyped name nothing is given up, and no directory bound.
+// instead is the command that was given, with r's account or pool in place of the ones it
+// named. It never drops an account or unbinds a directory because of a mistyped name.
 func (h hints) instead(r fault.Remedy) string {
 	const otherwise = "authferry list"
 	own, words := h.given()
@@ -232,7 +232,7 @@ func (h hints) instead(r fault.Remedy) string {
 	return otherwise
 }
 
-// wait is the command that was given, waiting if it can.
+// wait is the command that was given, with waiting if it can.
 func (h hints) wait(_ fault.Remedy) string {
 	own, _ := h.given()
 	if own == nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/authferry/authferry/broker/takeover/source"
 )
 
-// importFileCmd is `authferry import PROGRAM`; kong knows which program.
+// importFileCmd is `authferry import PROGRAM`; kong knows the program.
 type importFileCmd struct {
 	jsonFlag
 	Path     string `arg:"" optional:"" help:"The program's file, if it is not at its usual place."`
@@ -81,7 +81,7 @@ func (c *importFileCmd) run(a *app, program source.Source) error {
 	return nil
 }
 
-// requests are one for each place at which the program has something.
+// requests are one for each place in which the program has something.
 func (c *importFileCmd) requests(program source.Source) []takeover.Request {
 	req := takeover.Request{Source: program, Path: c.Path, Keep: c.Keep, ClientID: c.ClientID}
 	if c.Path != "" {
@@ -132,13 +132,13 @@ func (c *importFileCmd) tell(a *app, done *takeover.Outcome) {
 	}
 }
 
-// skippedDoc is a login that is not taken, as a program reads it.
+// skippedDoc is the JSON of a login that is not taken.
 type importedDoc struct {
 	Accounts []pool.AccountView `json:"accounts"`
 	Skipped  []skippedDoc       `json:"skipped"`
 }
 
-// plannedDoc is what --dry-run prints.
+// plannedDoc is the JSON of --dry-run.
 type plannedDoc struct {
 	Accounts []takeover.Login `json:"accounts"`
 	Skipped  []skippedDoc     `json:"skipped"`
@@ -212,8 +212,8 @@ func (t *terminal) planTable(plan *takeover.Outcome) *table {
 	return rows
 }
 
-// choose asks whether to move or to keep, where there is something of which that is
-// the question. Where nothing can be taken, what comes next says why.
+// choose asks whether to move or keep the logins, if there is a choice. If none can be
+// taken, the messages after it say why.
 func (c *importFileCmd) choose(a *app, reqs []takeover.Request) error {
 	question, flags := "Move them here, keep them in both places, or leave it? [move/keep/N]", []string{"move", "keep"}
 	idle, plans, err := c.plans(a, reqs, false)
@@ -268,8 +268,8 @@ func (c *importFileCmd) plans(a *app, reqs []takeover.Request, keep bool) (idle 
 	return idle, all, nil
 }
 
-// importable are the logins of other programs that could be taken over. It touches
-// neither network nor keychain.
+// importable are the logins of other programs that could be taken over. It accesses neither
+// network nor keychain.
 func (a *app) importable() []takeover.Found { return takeover.Importable(a.ctx, a.broker.Folder) }
 
 // inWords is "OpenCode (anthropic, openai)".
@@ -283,10 +283,9 @@ func inWords(f takeover.Found) string {
 	return f.Source.Title + " (" + strings.Join(providers, ", ") + ")"
 }
 
-// offerImport names the logins that other programs have and, where ask, asks a
-// person whether to take over those of a program; a provider narrows that to
-// programs with a login of it that can be refreshed here. taken reports that this was
-// done.
+// offerImport names the logins that other programs have and, if ask is set, asks for each
+// program whether to take them over. With a provider it considers only programs that have a
+// login of it that can be refreshed here. taken reports whether any were taken over.
 func (a *app) offerImport(provider, clientID string, ask bool) (taken bool, err error) {
 	for _, f := range a.importable() {
 		if f.Refreshable("") {

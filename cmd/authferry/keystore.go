@@ -146,7 +146,7 @@ func (c *keystoreLockCmd) Run(a *app) error {
 	return nil
 }
 
-// passphrase gets one from stdin, or asks at the terminal; a new one twice.
+// passphrase reads one from stdin, or asks at the terminal; for a new one it asks twice.
 func (a *app) passphrase(stdin, fresh bool) (keystore.Secret, error) {
 	if stdin {
 		return a.readLine("passphrase")

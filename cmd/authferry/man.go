@@ -27,7 +27,7 @@ func (*manCmd) Run(a *app) error {
 	p.text(`\fBauthferry\fR \fICOMMAND\fR [\fIFLAGS\fR]`)
 	p.request("SH", "DESCRIPTION")
 	p.text(roff(description))
-	// What follows has room above its heading and none between its entries.
+	// The following has space above its heading and none between its entries.
 	p.text(".de CM\n.PD\n.SS \\\\$1\n.PD 0\n..\n.de PT\n.PD\n.SH \\\\$1\n.PD 0\n..")
 	commands := manCommands(k.Model.Node)
 	flags, args := sharedWords(commands)
@@ -48,8 +48,8 @@ func (*manCmd) Run(a *app) error {
 	return p.err
 }
 
-// manCommands are the commands that people are told of. Those that differ only in their
-// name, as import's clients do, are together.
+// manCommands are the commands that people need to know. Those that differ only in their
+// name, as import's programs do, are described together.
 func manCommands(n *kong.Node) (all [][]*kong.Node) {
 	for _, c := range n.Children {
 		last := len(all) - 1
@@ -66,7 +66,7 @@ func manCommands(n *kong.Node) (all [][]*kong.Node) {
 	return all
 }
 
-// sharedWords are the flags and arguments that mean the same in more than one command.
+// sharedWords are the flags and arguments with the same meaning in several commands.
 func sharedWords(commands [][]*kong.Node) (flags []*kong.Flag, args []*kong.Positional) {
 	count := map[string]int{}
 	for _, siblings := range commands {
@@ -103,18 +103,18 @@ func (p *manPage) request(macro string, args ...string) {
 	p.text("." + macro + " " + strings.Join(args, " "))
 }
 
-// entry is a term and what it means.
+// entry is a term and its meaning.
 func (p *manPage) entry(term, meaning string) {
 	p.request("IP", `\fB`+roff(term)+`\fR`, "4")
 	p.text(roff(meaning))
 }
 
-// command describes one command, or several that differ only in their name. Of words that
-// others have too it has the names alone.
+// command describes one command, or several that differ only in their name. Words that
+// other commands have too are only named.
 func (p *manPage) command(siblings []*kong.Node, flags []*kong.Flag, args []*kong.Positional) {
 	c, help := siblings[0], siblings[0].Help
 	named := c
-	if c.Hidden { // it is its parent's own
+	if c.Hidden { // it belongs to its parent
 		named = c.Parent
 	}
 	names := []string{strings.TrimPrefix(named.FullPath(), "authferry ")}
@@ -147,7 +147,7 @@ func (p *manPage) command(siblings []*kong.Node, flags []*kong.Flag, args []*kon
 	}
 	p.arguments(ownArgs)
 	p.flags(ownFlags)
-	// Without a comment they only repeat what stands above.
+	// Without a comment the examples only repeat the above.
 	if lines := strings.Join(examplesOf(commandName(c)), "\n"); strings.Contains(lines, "# ") {
 		p.text(".sp\n.PP\n.EX\n" + roff(lines) + "\n.EE")
 	}
@@ -169,8 +169,8 @@ func (p *manPage) flags(flags []*kong.Flag) {
 	}
 }
 
-// roff keeps text from being taken for a request: no line may begin with a dot or
-// a quote, and a hyphen that somebody is to type must stay one.
+// roff escapes text so that it isn't taken for a request: no line may begin with a dot or a
+// quote, and a hyphen that is to be typed must stay one.
 func roff(s string) string {
 	var b strings.Builder
 	for _, r := range s {
@@ -194,7 +194,7 @@ func roff(s string) string {
 	return strings.Join(lines, "\n")
 }
 
-// description and sections are what the grammar does not say.
+// description and sections are what the grammar doesn't say.
 const description = `Access tokens, refresh tokens and API keys are kept in the keychain of the
 system (or, where you chose it, in sealed files), and handed to any number of
 programs at once. Each refresh token is used exactly once, even if a process is
@@ -240,7 +240,7 @@ type section struct {
 	rows  [][2]string
 }
 
-// codes are exit codes of one meaning.
+// codes are the exit codes of one meaning.
 func codes(same ...int) string {
 	return strings.ReplaceAll(strings.Trim(fmt.Sprint(same), "[]"), " ", ", ")
 }

@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// unlimited makes a terminal hand out a line of any length, until restore is called:
-// by itself it drops what comes behind the 4,096th byte, and a code can be longer. It
-// does not edit lines then; signals and echo stay.
+// unlimited makes a terminal accept lines of any length, until restore is called: normally
+// it drops everything after the 4,096th byte, and a code can be longer. Meanwhile it can't
+// edit lines; signals and echo stay.
 func unlimited(f *os.File) (restore func()) {
 	restore, err := withMode(f, func(m *unix.Termios) { m.Lflag &^= unix.ICANON })
 	if err != nil {

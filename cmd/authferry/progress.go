@@ -11,12 +11,12 @@ import (
 	"github.com/authferry/authferry/humantime"
 )
 
-// patience is how long a step may take before a person is told of it.
+// patience is how long a step may take before it is shown.
 const patience = time.Second
 
-// progress is the last line of a terminal: what is being done, by whom, and how
-// long it may still take. It is there while something takes over a second, and is
-// gone when that is over. Without a terminal, or with --quiet, there is none.
+// progress is the last line on a terminal: what is being done, by which process, and how
+// long it may still take. It appears when something takes over a second and disappears when
+// that is over. Without a terminal, or with --quiet, there is none.
 type progress struct {
 	mu    sync.Mutex
 	steps []*step // the innermost last
@@ -30,12 +30,12 @@ type step struct {
 	told  bool
 }
 
-// follow reports whether there is a person to tell of progress; a log tells more.
+// follow reports whether progress is shown to a person or logged.
 func (t *terminal) follow(verbose bool) bool {
 	return !t.quiet && !verbose && isTerminal(t.err)
 }
 
-// step begins one; the returned function ends it.
+// step begins a step; the returned function ends it.
 func (t *terminal) step(s folder.Step) (over func()) {
 	if !t.live {
 		return func() {}
@@ -62,7 +62,7 @@ func (t *terminal) step(s folder.Step) (over func()) {
 	}
 }
 
-// tick shows the innermost of the steps that take long.
+// tick shows the innermost step that takes long.
 func (t *terminal) tick() {
 	p := &t.progress
 	p.mu.Lock()
@@ -80,7 +80,7 @@ func (t *terminal) tick() {
 
 func (t *terminal) draw(s *step) {
 	text := s.Doing()
-	if t.getenv("TERM") == "dumb" { // its cursor can't go back
+	if t.getenv("TERM") == "dumb" { // its cursor can't move back
 		if !s.told {
 			_, _ = fmt.Fprintln(t.err, printable(text))
 		}
@@ -91,13 +91,13 @@ func (t *terminal) draw(s *step) {
 	if !s.Until.IsZero() {
 		ends = ", " + humantime.Left(s.Until, time.Now()) + " left"
 	}
-	// A line that is wider than the terminal could not be taken back.
+	// A line wider than the terminal could not be removed again.
 	room := cmp.Or(t.columns(t.err), usualWidth) - 1 - cells(ends)
 	_, _ = fmt.Fprintf(t.err, "\r%s\x1b[K", shorten(printable(text), room)+ends)
 	t.progress.shown = s
 }
 
-// wipe takes the line away.
+// wipe removes the line.
 func (t *terminal) wipe() {
 	if t.progress.shown != nil {
 		_, _ = fmt.Fprint(t.err, "\r\x1b[K")

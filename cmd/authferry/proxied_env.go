@@ -16,19 +16,19 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// proxied is what a command is told of its proxy.
+// proxied is what a command is told about its proxy.
 type proxied struct {
 	served  servedProviders
 	program string
-	url     string // of the proxy, without a slash at its end
+	url     string // of the proxy, without a slash at the end
 	key     keystore.Secret
 }
 
-// keyVariable holds the proxy's key; nothing else of authferry reads it.
+// keyVariable has the proxy's key; nothing else in authferry reads it.
 const keyVariable = "AUTHFERRY_PROXY_KEY"
 
-// otherWays are the variables by which clients find a key, a base URL, a socket or a
-// cloud of their own. A name that ends in "*" is a prefix.
+// otherWays are the variables by which clients find a key, a base URL, a socket or a cloud
+// of their own. A name that ends in "*" is a prefix.
 var otherWays = map[string][]string{
 	"anthropic": {
 		"ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL", "ANTHROPIC_UNIX_SOCKET", "ANTHROPIC_CUSTOM_HEADERS", "ANTHROPIC_PROFILE",
@@ -43,10 +43,10 @@ var otherWays = map[string][]string{
 		"GEMINI_API_KEY", "GOOGLE_API_KEY", "GOOGLE_GENAI_API_KEY", "GOOGLE_GEMINI_BASE_URL", "GOOGLE_VERTEX_BASE_URL", "GOOGLE_GENAI_USE_VERTEXAI",
 		"GOOGLE_GENAI_USE_GCA", "GOOGLE_CLOUD_ACCESS_TOKEN", "CODE_ASSIST_ENDPOINT", "GEMINI_CLI_CUSTOM_HEADERS", "GEMINI_CLI_USE_COMPUTE_ADC", "CLOUD_SHELL",
 	},
-	"": {keyVariable, "AUTHFERRY_PROXY_URL", "AUTHFERRY_PROXY_URL_*"}, // of a run around this one
+	"": {keyVariable, "AUTHFERRY_PROXY_URL", "AUTHFERRY_PROXY_URL_*"}, // of an outer run
 }
 
-// matches reports that a variable is one of the names.
+// matches reports whether a variable is one of the names.
 func matches(names []string, variable string) bool {
 	return slices.ContainsFunc(names, func(name string) bool {
 		before, after, pattern := strings.Cut(name, "*")
@@ -57,7 +57,7 @@ func matches(names []string, variable string) bool {
 	})
 }
 
-// environment is env for the command: the proxy, and no other way to a key.
+// environment is env for the command, with the proxy as the only way to a key.
 func (p *proxied) environment(env []string) []string {
 	taken := otherWays[""]
 	for _, s := range p.served {
@@ -72,7 +72,7 @@ func (p *proxied) environment(env []string) []string {
 			out = append(out, e)
 		}
 	}
-	if behindProxy { // this proxy isn't behind that one
+	if behindProxy { // this proxy isn't that of the gateway
 		out = reachDirectly(out)
 	}
 	key := p.key.Reveal()
@@ -88,7 +88,7 @@ func (p *proxied) environment(env []string) []string {
 		case "anthropic":
 			set("ANTHROPIC_BASE_URL", url)
 			if s.logins {
-				set("CLAUDE_CODE_OAUTH_TOKEN", key) // so that Claude Code knows it is a subscription
+				set("CLAUDE_CODE_OAUTH_TOKEN", key) // tells Claude Code that it is a subscription
 			}
 			if !s.logins || p.program != "claude" {
 				set("ANTHROPIC_AUTH_TOKEN", key)
@@ -105,7 +105,8 @@ func (p *proxied) environment(env []string) []string {
 		out = p.openCode(out)
 	}
 	if p.program == "gemini" && p.serves("google") {
-		// It takes from .env files what its environment doesn't have, even empty.
+		// Gemini CLI takes from .env files what its environment doesn't have, so these are
+		// set empty.
 		for _, name := range otherWays["google"] {
 			if !slices.ContainsFunc(out, func(e string) bool { return strings.HasPrefix(e, name+"=") }) {
 				set(name, "")
@@ -124,7 +125,8 @@ func variableName(provider string) string {
 	}, strings.ToUpper(provider))
 }
 
-// reachDirectly adds this machine to what is reached without the network's proxy.
+// reachDirectly adds this machine to the hosts that are reached without the network's
+// proxy.
 func reachDirectly(env []string) []string {
 	const here = "127.0.0.1,localhost"
 	for _, name := range []string{"NO_PROXY", "no_proxy"} {
@@ -141,8 +143,8 @@ func reachDirectly(env []string) []string {
 	return env
 }
 
-// arguments is the command with what overrides its own settings; never the key. notes
-// are what a person should know.
+// arguments is the command with flags that override its own settings, but never the key.
+// notes are for the person.
 func (p *proxied) arguments(command []string) (argv, notes []string) {
 	var own []string
 	switch p.program {
@@ -158,7 +160,7 @@ func (p *proxied) arguments(command []string) (argv, notes []string) {
 		if path := claudeSettingsFile(key, os.Getenv("CLAUDE_CONFIG_DIR"), home); path != "" {
 			if runtime.GOOS == "windows" {
 				notes = append(notes, path+" sets "+key+", which wins over the key of this proxy; take it out there")
-			} else { // then by a helper, which wins over nothing but is all that is left
+			} else { // then by a helper, which has the lowest priority but is all that is left
 				key, helper = "", "printenv "+keyVariable
 			}
 		}
@@ -174,7 +176,7 @@ func (p *proxied) arguments(command []string) (argv, notes []string) {
 		} {
 			own = append(own, "-c", setting)
 		}
-	case "gemini": // no flag of it, and no file of a person's own, wins over its settings
+	case "gemini": // neither its own flags nor a person's files override its settings
 		home, _ := os.UserHomeDir()
 		if note := geminiNote(cmp.Or(os.Getenv("GEMINI_CLI_HOME"), home)); note != "" && p.serves("google") {
 			notes = append(notes, note)
@@ -185,10 +187,10 @@ func (p *proxied) arguments(command []string) (argv, notes []string) {
 
 func (p *proxied) serves(provider string) bool { return slices.Contains(p.served.names(), provider) }
 
-// claudeSettings wins over every settings file but a managed one: an env block there
-// would win over the environment, and a helper would hand this proxy a real key. What is
-// empty counts as not set; key is the variable that has to stay, and helper a command
-// that prints what it has.
+// claudeSettings overrides every settings file but a managed one: an env block in a file
+// would override the environment, and a helper would send this proxy a real key. Empty
+// values count as not set. key is the variable that has to stay; helper is a command that
+// prints its value.
 func (p *proxied) claudeSettings(key, helper string) string {
 	env := map[string]string{"ANTHROPIC_BASE_URL": p.url + "/anthropic"}
 	for _, name := range []string{"ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"} {
@@ -203,8 +205,8 @@ func (p *proxied) claudeSettings(key, helper string) string {
 	return string(text)
 }
 
-// claudeKey is the variable that Claude Code has the proxy's key in. It can't be set on
-// the command line, where everybody could read it.
+// claudeKey is the variable in which Claude Code gets the proxy's key. It is not set on the
+// command line, where every user could read it.
 func (p *proxied) claudeKey() string {
 	i := slices.IndexFunc(p.served, func(s servedProvider) bool { return s.name == "anthropic" })
 	if p.served[i].logins {
@@ -213,7 +215,8 @@ func (p *proxied) claudeKey() string {
 	return "ANTHROPIC_AUTH_TOKEN"
 }
 
-// claudeSettingsFile is one that puts something else in that variable; empty: none does.
+// claudeSettingsFile is a file that sets another value for that variable; empty: there is
+// none.
 func claudeSettingsFile(variable, configDir, home string) string {
 	if configDir == "" {
 		configDir = filepath.Join(home, ".claude")
@@ -230,18 +233,18 @@ func claudeSettingsFile(variable, configDir, home string) string {
 	return ""
 }
 
-// openCodeVariable is configuration that OpenCode lays over its files.
+// openCodeVariable has configuration that OpenCode adds to its files.
 const openCodeVariable = "OPENCODE_CONFIG_CONTENT"
 
-// openCode adds the proxy to that: of itself OpenCode wants another base URL than Claude
-// Code, and takes no key from the same variable. What else is there stays.
+// openCode adds the proxy to that, because OpenCode needs another base URL than Claude Code
+// and doesn't read the key from the same variable. Other settings in it are kept.
 func (p *proxied) openCode(env []string) []string {
 	config := map[string]any{}
 	env = slices.Clone(env)
 	i := slices.IndexFunc(env, func(e string) bool { return strings.HasPrefix(e, openCodeVariable+"=") })
 	if i >= 0 {
 		if plain, err := hujson.Standardize([]byte(env[i][len(openCodeVariable)+1:] + "\n")); err != nil || json.Unmarshal(plain, &config) != nil {
-			return env // OpenCode says so
+			return env // OpenCode reports that
 		}
 		env = slices.Delete(env, i, i+1)
 	}

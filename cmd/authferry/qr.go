@@ -9,8 +9,8 @@ import (
 	"rsc.io/qr"
 )
 
-// showQR draws text for a phone's camera, on a terminal that has colours and room
-// for it: without colours nobody knows what is dark.
+// showQR draws text for a phone's camera, if the terminal has colours and room for it:
+// without colours it is unknown what is dark.
 func (t *terminal) showQR(text string) {
 	f, ok := t.err.(*os.File)
 	if !ok || t.quiet || !isTerminal(t.err) || !t.colours(t.err) || !t.unicode() {
@@ -35,11 +35,11 @@ func (t *terminal) unicode() bool {
 	return t.getenv("WT_SESSION") != "" // Windows Terminal sets no locale
 }
 
-// qrQuiet is the light border, in modules; cameras manage with two of the four
-// that the standard wants.
+// qrQuiet is the light border, in modules; two of the standard's four are enough for
+// cameras.
 const qrQuiet = 2
 
-// drawQR puts two modules into one character, black on white.
+// drawQR draws two modules in each character, black on white.
 func drawQR(code *qr.Code) string {
 	var b strings.Builder
 	for y := -qrQuiet; y < code.Size+qrQuiet; y += 2 {

@@ -7,10 +7,9 @@ import (
 	"github.com/authferry/authferry/broker/pool"
 )
 
-// quickToken reads the usual forms of the token command without kong, whose
-// reflection costs a tenth of a token. It takes only what it is sure of; for
-// everything else (help, mistakes, other flags) it reports false, and kong has
-// the word. A test holds that the two never differ.
+// quickToken parses the usual forms of the token command without kong, whose reflection
+// takes a tenth of a token's time. If it isn't sure (help, mistakes, other flags) it
+// reports false, and kong parses. A test proves that the two never differ.
 func quickToken(args []string) (*tokenCmd, *globals, bool) {
 	if len(args) == 0 || args[0] != "token" {
 		return nil, nil, false

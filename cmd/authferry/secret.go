@@ -11,14 +11,14 @@ import (
 	"github.com/authferry/authferry/rawtext"
 )
 
-// maxSecretLine is far above any secret that a person has to bring.
+// maxSecretLine is far above any secret that a person brings.
 const maxSecretLine = 64 << 10
 
 var errNothing = errors.New("it is empty")
 
-// readSecret reads an API key or a client secret, which what names, from one line of
-// stdin or from the terminal. It is never kept with something around it that its
-// issuer didn't write: that goes, or the secret is refused.
+// readSecret reads an API key or a client secret (what names it) from one line of stdin or
+// from the terminal. What the issuer didn't write around it is removed, or the secret is
+// refused.
 func (a *app) readSecret(what string) (keystore.Secret, error) {
 	line, err := a.readLine(what)
 	if err != nil {
@@ -37,8 +37,8 @@ func (a *app) readSecret(what string) (keystore.Secret, error) {
 	return keystore.Secret{}, badSecret(what, err)
 }
 
-// readLine reads one line from stdin, at most 64 KiB, without its end; at a terminal
-// it asks for what that is to be, and shows nothing of it.
+// readLine reads one line from stdin, at most 64 KiB, without its end. At a terminal it
+// asks for it, and shows nothing of it.
 func (a *app) readLine(what string) (keystore.Secret, error) {
 	if a.present() {
 		return a.askHidden(strings.ToUpper(what[:1])+what[1:]+": ", what)

@@ -32,7 +32,7 @@ func (c *serveCmd) Help() string {
 	return "Clients get the key of this proxy from: authferry helper proxy-key. Ctrl-C lets requests in progress finish; a second one cuts them off."
 }
 
-// drain is how long an answer that is under way may go on after the end.
+// drain is how long answers in progress may continue after the end.
 const drain = 30 * time.Second
 
 type listeningDoc struct {
@@ -42,7 +42,7 @@ type listeningDoc struct {
 }
 
 func (c *serveCmd) Run(a *app) error {
-	// No directory counts: clients come from anywhere.
+	// Bindings don't apply, because clients run in any directory.
 	s := selection{which: which{Account: c.Account, Pool: c.Pool}}.resolve()
 	s.Dir, s.DirUnknown = "", false
 	served, err := a.served(c.Providers, s)
@@ -91,13 +91,13 @@ func (c *serveCmd) Run(a *app) error {
 		}
 	}
 	a.term.note("listening at %s, with accounts of %s; Ctrl-C ends it", url, strings.Join(served.pools(), ", "))
-	_, _ = daemon.SdNotify(true, daemon.SdNotifyReady) // where nobody listens, nobody waits
+	_, _ = daemon.SdNotify(true, daemon.SdNotifyReady) // where nothing listens, no client waits
 	select {
 	case err := <-ended:
 		return &fault.Error{Code: fault.Internal, Message: "the proxy can't continue", Err: err}
 	case <-signals:
 	}
-	door.close() // before the address is free, and under the lock: another serve has both next
+	door.close() // before the address is free, and under the lock: the next serve needs both
 	stop()
 	<-closed
 	unlock()
@@ -122,7 +122,7 @@ func (c *closing) Close() error {
 	return err
 }
 
-// servedSentence is what a client's user gets to read.
+// servedSentence is the text for a client's user.
 func servedSentence(t serve.Trouble) string {
 	switch t.Kind {
 	case serve.BadKey:

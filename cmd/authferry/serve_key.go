@@ -20,17 +20,17 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// The key of a serve is in its memory alone. Whoever may connect to a socket in the
-// folder, which is nobody but its owner, gets it there, for as long as serve listens.
+// The key of a serve is only in its memory. Whoever can connect to a socket in the folder,
+// which only its owner can, gets it there while serve listens.
 
-// keyDoor is where the key is handed out.
+// keyDoor is the socket that hands out the key.
 type keyDoor struct {
 	l     net.Listener
 	close func()
 }
 
-// openKeyDoor is for who holds the folder's serve lock: what an earlier serve left there
-// goes.
+// openKeyDoor must be called with the folder's serve lock held: it removes the socket of an
+// earlier serve.
 func openKeyDoor(dir, url string, key keystore.Secret) (*keyDoor, error) {
 	var l net.Listener
 	err := nearKeySocket(dir, func(path string) (err error) {
@@ -45,7 +45,7 @@ func openKeyDoor(dir, url string, key keystore.Secret) (*keyDoor, error) {
 		return nil, &fault.Error{Code: fault.Internal, Message: "can't make the socket in the folder that clients get the key from", Err: reasonOfListen(err)}
 	}
 	if u, ok := l.(*net.UnixListener); ok {
-		u.SetUnlinkOnClose(false) // its path may be short for "here"
+		u.SetUnlinkOnClose(false) // its path may be relative to "here", to be short
 	}
 	go func() {
 		for {
@@ -64,11 +64,11 @@ func openKeyDoor(dir, url string, key keystore.Secret) (*keyDoor, error) {
 	})}, nil
 }
 
-// maxSocketPath is what every system takes.
+// maxSocketPath is the length that every system accepts.
 const maxSocketPath = 100
 
-// nearKeySocket calls do with a path of the socket that is short enough. Where it has to
-// make the folder the working directory for that, nothing else may be under way.
+// nearKeySocket calls do with a path of the socket that is short enough. For that it may
+// have to change the working directory, so nothing else may run meanwhile.
 func nearKeySocket(dir string, do func(path string) error) (err error) {
 	dir = lock.Folder(dir)
 	if path := filepath.Join(dir, folder.ServeSocket); len(path) <= maxSocketPath {
@@ -85,8 +85,7 @@ func nearKeySocket(dir string, do func(path string) error) (err error) {
 	return do(folder.ServeSocket)
 }
 
-// knockForKey returns what the serve of the folder says of itself; an error: there is
-// none that listens.
+// knockForKey asks the folder's serve for its key and address; an error: none listens.
 func knockForKey(ctx context.Context, dir string) (url string, key keystore.Secret, err error) {
 	err = nearKeySocket(dir, func(path string) error {
 		conn, err := new(net.Dialer).DialContext(ctx, "unix", path) // #nosec G704 -- a socket of the folder
@@ -106,15 +105,15 @@ func knockForKey(ctx context.Context, dir string) (url string, key keystore.Secr
 	return url, key, err
 }
 
-// proxyKeyCmd is for clients that run a command to get a key. URL is where the client is
-// set up to send it: if serve is elsewhere now, somebody else may be there.
+// proxyKeyCmd is for clients that run a command to get a key. URL is where the client will
+// send the key: if serve listens elsewhere, another program may be there.
 type proxyKeyCmd struct {
 	URL string `arg:"" optional:"" help:"Print it only if serve listens at this URL, as http://127.0.0.1:8417."`
 }
 
-// How long proxy-key waits: for a serve that was told to end and has answers under way,
-// after which systemd starts the next one; and for one that systemd starts because
-// somebody knocks at its socket.
+// How long proxy-key waits: for a serve that was told to end and has answers in progress,
+// after which systemd starts the next one; and for one that systemd starts because its
+// socket was connected to.
 const (
 	waitForNext  = drain + 15*time.Second
 	waitForStart = 5 * time.Second
@@ -143,7 +142,7 @@ func (c *proxyKeyCmd) Run(a *app) error {
 	}
 }
 
-// patience is how long a serve may take to come.
+// patience is how long a serve may take to start.
 func (c *proxyKeyCmd) patience(a *app) time.Duration {
 	if slices.ContainsFunc(folder.Proxies(a.broker.Folder), func(v folder.ProxyView) bool { return v.Program == folder.ServeProgram }) {
 		return waitForNext

@@ -15,11 +15,11 @@ import (
 	"github.com/authferry/authferry/serve"
 )
 
-// unixPrefix is before the path of a Unix socket.
+// unixPrefix begins the address of a Unix socket.
 const unixPrefix = "unix:"
 
 // listener opens the address that was asked for, or takes the socket that systemd opened.
-// Nobody listens beyond this machine.
+// It never listens beyond this machine.
 func (c *serveCmd) listener() (net.Listener, error) {
 	files := activation.Files(true)
 	defer func() {
@@ -60,7 +60,8 @@ func (c *serveCmd) listener() (net.Listener, error) {
 	return l, nil
 }
 
-// checkAddress refuses all but loopback, by number: a name may lead anywhere.
+// checkAddress only accepts loopback addresses in numbers: a name may resolve to any
+// address.
 func checkAddress(address string) error {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil || host != "127.0.0.1" && host != "::1" {
@@ -76,7 +77,7 @@ func notLoopback() error {
 	return &fault.Error{Code: fault.Usage, Message: "serve listens on this machine only: 127.0.0.1:PORT, [::1]:PORT or unix:PATH", Next: []fault.Remedy{{Do: serveAt, Value: setup.DefaultListen}}}
 }
 
-// reasonOfListen is the system's own word: the rest is in the message.
+// reasonOfListen is the system's own text; the message has the rest.
 func reasonOfListen(err error) error {
 	if e, ok := errors.AsType[*os.SyscallError](err); ok {
 		return e.Err
@@ -84,8 +85,8 @@ func reasonOfListen(err error) error {
 	return err
 }
 
-// listenUnix makes a socket that no other user may connect to, in the place of one that
-// nobody listens at any more.
+// listenUnix makes a socket that no other user can connect to. It replaces one at which
+// nothing listens any more.
 func listenUnix(path string) (net.Listener, error) {
 	fail := func(message string, err error) (net.Listener, error) {
 		return nil, &fault.Error{Code: fault.Usage, Message: message, Err: err}
@@ -117,8 +118,8 @@ func listenUnix(path string) (net.Listener, error) {
 	return l, nil
 }
 
-// hostsOf is what clients write into Host. Those of a Unix socket write a URL that has
-// localhost in the host's place.
+// hostsOf are the values that clients send in Host. Clients of a Unix socket use a URL with
+// localhost as its host.
 func hostsOf(addr net.Addr) []string {
 	if addr.Network() == "unix" {
 		return []string{"localhost"}
@@ -126,7 +127,7 @@ func hostsOf(addr net.Addr) []string {
 	return serve.HostsOf(addr)
 }
 
-// listenOf is an address as --listen takes it.
+// listenOf is an address in the form of --listen.
 func listenOf(addr net.Addr) string {
 	if addr.Network() == "unix" {
 		return unixPrefix + addr.String()

@@ -11,13 +11,13 @@ import (
 	"github.com/authferry/authferry/atomicfile"
 )
 
-// bindUnix makes a socket that is its owner's alone from the first moment on.
+// bindUnix makes a socket that only its owner can access, from the first moment on.
 func bindUnix(path string) (net.Listener, error) {
 	defer syscall.Umask(syscall.Umask(0o177))
 	return net.Listen("unix", path) //nolint:noctx // it waits for nothing
 }
 
-// ownFolder refuses one in which another user could put something in a socket's place.
+// ownFolder refuses a folder in which another user could replace the socket.
 func ownFolder(dir string) error {
 	if err := atomicfile.Mine(dir); err != nil {
 		return err

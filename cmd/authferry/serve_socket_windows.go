@@ -5,7 +5,7 @@ import (
 	"os"
 )
 
-// bindUnix makes a socket that is open to whom its folder is open to.
+// bindUnix makes a socket that whoever can access its folder can access.
 func bindUnix(path string) (net.Listener, error) {
 	return net.Listen("unix", path) //nolint:noctx // it waits for nothing
 }

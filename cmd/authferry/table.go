@@ -10,12 +10,12 @@ import (
 	"golang.org/x/text/width"
 )
 
-// table is aligned text; every cell is made printable. It is made for as many
-// columns of a terminal as there are, and never wraps a row of cells.
+// table is aligned text; every cell is made printable. It fits the terminal's width and
+// never wraps a row of cells.
 type table struct {
-	head  []string // nil: names and what is to be said of them
+	head  []string // nil: names and their values
 	rows  [][]string
-	spare []int // columns that go, in this order, where there is no room
+	spare []int // columns that are dropped, in this order, if there is no room
 	whole []int // columns that are never cut
 }
 
@@ -25,7 +25,7 @@ func (t *table) add(cells ...string) { t.rows = append(t.rows, cells) }
 
 const gap = 2 // between columns
 
-// print writes the table for a terminal of so many columns; 0: as wide as it is.
+// print writes the table for a terminal of that many columns; 0: as wide as it is.
 func (t *table) print(w io.Writer, columns int) error {
 	rows := t.rows
 	if t.head != nil {
@@ -73,8 +73,8 @@ func (t *table) print(w io.Writer, columns int) error {
 	return err
 }
 
-// widths are the cells that each column takes; a row's only cell is a title, and
-// takes none.
+// widths are the cells that each column takes; the only cell of a row is a title, and takes
+// none.
 func widths(rows [][]string) (sizes []int) {
 	for _, row := range rows {
 		for i, c := range row {
@@ -101,7 +101,7 @@ func total(sizes []int) (n int) {
 // narrowest that a column becomes.
 const narrowestColumn = 6
 
-// shrink takes from the widest column until all of them fit.
+// shrink narrows the widest column until all of them fit.
 func (t *table) shrink(sizes []int, columns int) {
 	for total(sizes) > columns {
 		widest := -1
@@ -117,8 +117,8 @@ func (t *table) shrink(sizes []int, columns int) {
 	}
 }
 
-// hang breaks text between words, behind an indent. What is to be copied, a
-// command or an address, stays in one piece, on a line of its own if need be.
+// hang breaks text between words, with an indent. A command or an address stays in one
+// piece, on a line of its own if necessary.
 func hang(text string, indent, columns int) string {
 	if columns == 0 || indent+cells(text) <= columns {
 		return text
@@ -134,8 +134,8 @@ func hang(text string, indent, columns int) string {
 	return strings.Join(lines, "\n"+strings.Repeat(" ", indent))
 }
 
-// wrap breaks text between words into lines of so many cells; a longer word is
-// not broken.
+// wrap breaks text between words into lines of that many cells; a longer word is not
+// broken.
 func wrap(text string, room int) (lines []string) {
 	line, at := "", 0
 	for word := range strings.FieldsSeq(text) {
@@ -151,7 +151,7 @@ func wrap(text string, room int) (lines []string) {
 	return append(lines, line)
 }
 
-// cells is how many columns of a terminal text takes.
+// cells is the number of columns that text takes on a terminal.
 func cells(text string) (n int) {
 	for _, r := range text {
 		switch {
@@ -172,7 +172,7 @@ func wide(r rune) bool {
 
 func pad(text string, to int) string { return text + strings.Repeat(" ", max(0, to-cells(text))) }
 
-// shorten cuts text to so many columns.
+// shorten cuts text to that many columns.
 func shorten(text string, to int) string {
 	if cells(text) <= to {
 		return text

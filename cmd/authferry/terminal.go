@@ -21,18 +21,17 @@ import (
 	"github.com/authferry/authferry/rawtext"
 )
 
-// The rules of output. What a command was asked for goes to stdout and nothing
-// else does; what a person should know goes to stderr, a line each, as
-// "authferry: error: …", "authferry: hint: …" or "authferry: warning: …".
-// Colour only on a terminal, and never the only sign of anything. Text that
-// comes from outside is made printable before it is shown.
+// The rules of output. The result of a command goes to stdout, and nothing else does.
+// Messages for people go to stderr, a line each: "authferry: error: …", "authferry: hint:
+// …" or "authferry: warning: …". Colour is only used on a terminal, and never the only sign
+// of anything. Text from outside is made printable before it is shown.
 
 // terminal is where people read.
 type terminal struct {
 	out, err io.Writer
 	quiet    bool
 	noInput  bool
-	live     bool // a person sees how things go on
+	live     bool // a person watches the progress
 	env      []string
 	progress progress
 	hints    hints
@@ -57,8 +56,8 @@ func isTerminal(w any) bool {
 	return ok && term.IsTerminal(int(f.Fd())) // #nosec G115 -- a file descriptor is small
 }
 
-// input is stdin, read only for as long as nobody interrupts: a terminal or a pipe
-// that says nothing would outlast every Ctrl-C.
+// input is stdin, but a read ends with an interrupt: otherwise a silent terminal or pipe
+// would outlast every Ctrl-C.
 func (a *app) input() io.Reader { return interruptible{a.ctx, a.in} }
 
 type interruptible struct {
@@ -85,7 +84,7 @@ func (r interruptible) Read(p []byte) (int, error) {
 	}
 }
 
-// askHidden reads a line, which what names, from the terminal without showing it.
+// askHidden reads a line from the terminal without showing it; what names it.
 func (a *app) askHidden(prompt, what string) (keystore.Secret, error) {
 	f, ok := a.in.(*os.File)
 	if !ok {
@@ -127,7 +126,7 @@ func (t *terminal) personPresent() bool {
 	return isTerminal(t.err) || hasDisplay(t.getenv)
 }
 
-// hasDisplay reports whether a window that is opened here would be seen.
+// hasDisplay reports whether a window opened here would be seen.
 func hasDisplay(getenv func(string) string) bool {
 	if runtime.GOOS == "darwin" || runtime.GOOS == "windows" {
 		return getenv("SSH_CONNECTION") == ""
@@ -135,7 +134,7 @@ func hasDisplay(getenv func(string) string) bool {
 	return getenv("DISPLAY") != "" || getenv("WAYLAND_DISPLAY") != ""
 }
 
-// colours reports whether w may be coloured.
+// colours reports whether colours may be written to w.
 func (t *terminal) colours(w io.Writer) bool {
 	switch {
 	case t.getenv("NO_COLOR") != "":
@@ -148,7 +147,7 @@ func (t *terminal) colours(w io.Writer) bool {
 	return isTerminal(w) && t.getenv("TERM") != "dumb"
 }
 
-// columns is how wide w is: what COLUMNS says, else the terminal; 0: it is none.
+// columns is the width of w: COLUMNS, else the terminal's; 0: it is not a terminal.
 func (t *terminal) columns(w any) int {
 	if n, err := strconv.Atoi(t.getenv("COLUMNS")); err == nil && n > 0 {
 		return n
@@ -182,7 +181,7 @@ func (t *terminal) warn(message string, next ...fault.Remedy) {
 	}
 }
 
-// note tells of progress or of an outcome that has no document.
+// note tells of progress, or of a result that has no document.
 func (t *terminal) note(format string, args ...any) {
 	if !t.quiet {
 		t.write(printable(fmt.Sprintf(format, args...)))
@@ -195,12 +194,12 @@ type errorDoc struct {
 
 type errorBody struct {
 	Code    fault.Code `json:"code"`
-	Message string     `json:"message"`           // for people; its words may change
+	Message string     `json:"message"`           // for people; the words may change
 	Hint    string     `json:"hint,omitempty"`    // the commands to run next, a line each
 	RetryAt time.Time  `json:"retry_at,omitzero"` // when trying again helps
 }
 
-// up is t in whole seconds, not earlier: who comes back then must not be too early.
+// up rounds up to whole seconds, so that nobody comes back too early.
 func up(t time.Time) time.Time {
 	if t.IsZero() {
 		return t
@@ -219,11 +218,10 @@ func (t *terminal) hint(commands string) {
 	}
 }
 
-// unchanged is all that is said to a person who answered no: that is no error.
+// unchanged is what a person reads after declining: that is no error.
 const unchanged = "nothing was changed"
 
-// fail prints err, in words and with asJSON also as a document, and returns
-// the exit code.
+// fail prints err as text, and with asJSON as a document too, and returns the exit code.
 func (t *terminal) fail(err error, asJSON bool) int {
 	e, ok := errors.AsType[*fault.Error](err)
 	if !ok {
@@ -256,7 +254,7 @@ func printJSON(w io.Writer, doc any) error {
 	return enc.Encode(doc)
 }
 
-// printable escapes what could move a cursor, hide text or end a line.
+// printable escapes characters that move the cursor, hide text or end a line.
 func printable(s string) string {
 	safe := func(r rune) bool { return unicode.IsPrint(r) && r != unicode.ReplacementChar }
 	if !strings.ContainsFunc(s, func(r rune) bool { return !safe(r) }) {

@@ -7,10 +7,10 @@ import (
 	"github.com/authferry/authferry/broker"
 )
 
-// CargoHello is what cargo reads first: the protocol's versions.
+// CargoHello is what cargo reads first: the versions of the protocol.
 const CargoHello = `{"v":[1]}` + "\n"
 
-// CargoError is what cargo shows, or, by its kind, what it does next.
+// CargoError is what cargo shows or, by its kind, acts on.
 type CargoError struct {
 	Kind    CargoKind `json:"kind"`
 	Message string    `json:"message,omitempty"`
@@ -21,7 +21,7 @@ func (e *CargoError) Error() string { return e.Message }
 // CargoKind is the kind of a CargoError.
 type CargoKind string
 
-// The kinds. After the first two cargo asks its next provider.
+// The kinds. After the first two, cargo asks its next provider.
 const (
 	CargoURLNotSupported       CargoKind = "url-not-supported"
 	CargoOperationNotSupported CargoKind = "operation-not-supported"
@@ -31,13 +31,13 @@ const (
 
 // Cargo is one request of cargo.
 type Cargo struct {
-	Op     string   // get, login, logout, or one that is not known
+	Op     string   // get, login, logout, or an unknown one
 	Origin string   // of the registry's index; empty: none that a token may be sent to
 	User   string   // in that index's URL; empty: none
-	Args   []string // the words of the configuration behind the program's path
+	Args   []string // the words after the program's path in the configuration
 }
 
-// ParseCargo reads one line. Its error is a CargoError.
+// ParseCargo parses one line. Its error is a *CargoError.
 func ParseCargo(line []byte) (Cargo, *CargoError) {
 	var r Cargo
 	var doc struct {
@@ -61,8 +61,8 @@ func ParseCargo(line []byte) (Cargo, *CargoError) {
 	return Cargo{Op: doc.Kind, Origin: originOf(index), User: userOf(index), Args: doc.Args}, nil
 }
 
-// EncodeCargo is t for every operation on its registry, until it expires. Cargo
-// sends what it gets as the whole Authorization header.
+// EncodeCargo writes t for every operation on its registry, until it expires. Cargo sends
+// it as the whole Authorization header.
 func EncodeCargo(t *broker.Token) ([]byte, error) {
 	value, err := authorization(t)
 	if err != nil {
@@ -87,7 +87,7 @@ func EncodeCargo(t *broker.Token) ([]byte, error) {
 	return document(struct{ Ok get }{ok})
 }
 
-// EncodeCargoError is e as cargo reads it.
+// EncodeCargoError writes e in cargo's format.
 func EncodeCargoError(e *CargoError) ([]byte, error) {
 	return document(struct{ Err *CargoError }{e})
 }

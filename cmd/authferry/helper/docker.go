@@ -10,8 +10,8 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// What docker takes for an answer rather than a failure, to the letter
-// (docker-credential-helpers, credentials/error.go). Errors stand on stdout.
+// What docker takes for an answer and not for a failure, literally
+// (docker-credential-helpers, credentials/error.go). Errors go to stdout.
 var (
 	ErrDockerNotFound   = errors.New("credentials not found in native keychain")
 	ErrDockerNoServer   = errors.New("no credentials server URL")
@@ -23,7 +23,7 @@ var (
 type Docker struct {
 	Op     Op
 	Server string // as docker wrote it
-	Origin string // of Server, https where it names no scheme; empty: none that a token may be sent to
+	Origin string // of Server, https if it names no scheme; empty: none that a token may be sent to
 	User   string // in Server; empty: none
 	Secret keystore.Secret
 }
@@ -34,8 +34,8 @@ type dockerCredentials struct {
 	Secret    string
 }
 
-// ParseDocker reads the operation and what stands on stdin: a server for get
-// and erase, a document for store. List and version read nothing.
+// ParseDocker parses the operation and, from stdin, the server (get and erase) or a
+// document (store). For list and version it reads nothing.
 func ParseDocker(op string, in io.Reader) (Docker, error) {
 	r := Docker{Op: Op(op)}
 	switch r.Op {
@@ -78,7 +78,7 @@ func ParseDocker(op string, in io.Reader) (Docker, error) {
 	return r, nil
 }
 
-// EncodeDocker is t as the secret of username at r.Server.
+// EncodeDocker writes t as the secret of username at r.Server.
 func EncodeDocker(r Docker, username string, t *broker.Token) ([]byte, error) {
 	secret, err := token(t)
 	if err != nil {
@@ -87,7 +87,7 @@ func EncodeDocker(r Docker, username string, t *broker.Token) ([]byte, error) {
 	return document(dockerCredentials{r.Server, username, secret})
 }
 
-// EncodeDockerList names the registries that t is for, with username; nil: none.
+// EncodeDockerList lists the registries that t is for, with username; nil: none.
 func EncodeDockerList(username string, t *broker.Token) ([]byte, error) {
 	servers := map[string]string{}
 	if t != nil {
@@ -100,7 +100,7 @@ func EncodeDockerList(username string, t *broker.Token) ([]byte, error) {
 	return document(servers)
 }
 
-// document is v as one line of JSON.
+// document writes v as one line of JSON.
 func document(v any) ([]byte, error) {
 	var b strings.Builder
 	enc := json.NewEncoder(&b)

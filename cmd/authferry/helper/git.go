@@ -11,33 +11,33 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// maxGitLine is git's own limit, the line's end included.
+// maxGitLine is git's own limit, including the end of the line.
 const maxGitLine = 65535
 
 // GitCapabilities is the answer to "capability".
 const GitCapabilities = "version 0\ncapability authtype\n"
 
-// Git is one request of git. Of the attributes, only those that matter here are
-// kept; the others are checked and forgotten.
+// Git is one request of git. Only the attributes that matter here are kept; the others are
+// just checked.
 type Git struct {
 	Op       Op
 	Origin   string // empty: none that a token may be sent to
 	Username string
 	// Refused is the password or credential that an erase is about.
 	Refused keystore.Secret
-	// Bearer: git takes a whole Authorization header, and the server does not
-	// ask for another scheme.
+	// Bearer: git accepts a whole Authorization header, and the server doesn't ask for
+	// another scheme.
 	Bearer bool
 }
 
-// AnyUser reports a user name that forges want beside a token, whosever it is.
+// AnyUser reports whether name is one that forges require beside a token, whoever the user
+// is.
 func AnyUser(name string) bool {
 	return slices.Contains([]string{"oauth2", "x-access-token", "x-token-auth", "oauth2accesstoken"}, name)
 }
 
-// ParseGit reads the operation and the attributes on stdin. An operation that
-// is not known, or needs nothing, is returned without reading them: the
-// protocol wants it ignored.
+// ParseGit parses the operation and the attributes on stdin. If the operation is unknown or
+// needs no attributes, stdin is not read: the protocol requires it to be ignored.
 func ParseGit(op string, in io.Reader) (Git, error) {
 	r := Git{Op: Op(op)}
 	if r.Op != Get && r.Op != Erase {
@@ -91,8 +91,8 @@ func ParseGit(op string, in io.Reader) (Git, error) {
 	return r, nil
 }
 
-// EncodeGit writes t as git can use it: as an Authorization header, which git
-// neither keeps nor passes on, or as the password of username.
+// EncodeGit writes t for git: as an Authorization header, which git neither stores nor
+// passes on, or as the password of username.
 func EncodeGit(r Git, username string, t *broker.Token) ([]byte, error) {
 	secret, err := token(t)
 	if err != nil {

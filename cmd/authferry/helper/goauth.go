@@ -9,19 +9,19 @@ import (
 	"github.com/authferry/authferry/broker"
 )
 
-// GoAuth is what the go command asks: at first for everything, then for one URL
-// whose server did not do what it was asked to.
+// GoAuth is a request of the go command: the first is for all URLs, later ones are for a
+// URL whose server refused.
 type GoAuth struct {
 	URL    string // empty: the first call
 	Origin string // of URL; empty: none that a token may be sent to
 	User   string // in URL; empty: none
-	Status int    // of the server's answer; 0: none was given
+	Status int    // of the server's answer; 0: there was none
 	Header map[string][]string
 }
 
-// ParseGoAuth reads the argument that go appends and the answer that it writes
-// to stdin: a status line and header fields, without a body. raw is empty in
-// the first call, and stdin is not read then.
+// ParseGoAuth parses the argument that go appends and the answer that it writes to stdin: a
+// status line and header fields, without a body. In the first call raw is empty and stdin
+// is not read.
 func ParseGoAuth(raw string, in io.Reader) (GoAuth, error) {
 	r := GoAuth{URL: raw}
 	if raw == "" {
@@ -32,7 +32,7 @@ func ParseGoAuth(raw string, in io.Reader) (GoAuth, error) {
 	}
 	r.User = userOf(raw)
 	if r.Origin = originOf(raw); !strings.HasPrefix(r.Origin, "https:") {
-		r.Origin = "" // go sends credentials over https alone
+		r.Origin = "" // go sends credentials over https only
 	}
 	data, err := read(in)
 	if err != nil || len(data) == 0 {
@@ -61,7 +61,7 @@ func ParseGoAuth(raw string, in io.Reader) (GoAuth, error) {
 	return r, errors.New("the answer on stdin is incomplete")
 }
 
-// statusOf reads RFC 9112 §4: the line may lack a reason.
+// statusOf parses a status line (RFC 9112 §4), whose reason may be missing.
 func statusOf(line string) (int, error) {
 	wrong := errors.New("stdin does not begin with the status line of an HTTP answer")
 	if clean(line) != nil {
@@ -76,9 +76,9 @@ func statusOf(line string) (int, error) {
 	return status, nil
 }
 
-// EncodeGoAuth is t's Authorization header for those of its origins that are
-// https; nothing where there is none, or where requests need another header: on a
-// redirect to another host go takes off Authorization alone.
+// EncodeGoAuth writes t's Authorization header for those of its origins that are https;
+// nothing if there is none, or if requests need another header: on a redirect to another
+// host go removes only Authorization.
 func EncodeGoAuth(t *broker.Token) ([]byte, error) {
 	var b strings.Builder
 	for _, origin := range t.Origins {

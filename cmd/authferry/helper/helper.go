@@ -1,8 +1,8 @@
-// Package helper speaks the protocols in which other programs ask a helper for a
-// credential: what they say is parsed, and one token is written in the form that
-// they read. Nothing in it reads a file, a clock or the environment.
+// Package helper speaks the protocols by which other programs ask a helper for a
+// credential: it parses their requests, and writes one token in their format. It reads no
+// file, clock or environment.
 //
-//	protocol    the program's own page on it
+//	protocol    documentation
 //	goauth      go help goauth
 //	git         git-credential(1), gitcredentials(7)
 //	docker      github.com/docker/docker-credential-helpers
@@ -10,12 +10,11 @@
 //	cargo       RFC 2730, credential provider protocol 1
 //	terraform   Terraform's "Credentials Helpers"
 //
-// Input is what anybody's server, repository or configuration made a program
-// say. Whatever is over [MaxInput], has a control character in a field (a line
-// protocol would take CR, LF or NUL for more than it is) or is malformed is
-// refused, in words that quote nothing of it. A host is compared as an origin:
-// scheme, host and port; what is no https URL, nor an http one of this machine,
-// has none and gets no token.
+// Any server, repository or configuration can influence the input. What is over [MaxInput],
+// has a control character in a field (CR, LF or NUL have a meaning in line protocols) or is
+// malformed is refused, with an error that quotes nothing of it. Hosts are compared as
+// origins: scheme, host and port. A URL that is neither https nor http to this machine has
+// no origin and gets no token.
 package helper
 
 import (
@@ -30,7 +29,7 @@ import (
 	"github.com/authferry/authferry/broker/oauth"
 )
 
-// MaxInput is the most that is read of a program's request, in bytes.
+// MaxInput is how much of a request is read at most, in bytes.
 const MaxInput = 1 << 20
 
 var (
@@ -39,13 +38,13 @@ var (
 	errToken   = errors.New("the token has characters that this protocol can't carry; nothing was printed")
 )
 
-// Op is what a program wants done.
+// Op is the operation that a program asks for.
 type Op string
 
-// The operations, of which each protocol knows some.
+// The operations. Each protocol has some of them.
 const (
 	Get        Op = "get"
-	Erase      Op = "erase" // git: what you gave was refused; docker: forget it
+	Erase      Op = "erase" // git: the credential was refused; docker: delete it
 	Store      Op = "store"
 	List       Op = "list"
 	Version    Op = "version"
@@ -53,7 +52,7 @@ const (
 	Forget     Op = "forget"
 )
 
-// read returns all of in.
+// read reads all of in.
 func read(in io.Reader) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(in, MaxInput+1))
 	switch {
@@ -65,7 +64,7 @@ func read(in io.Reader) ([]byte, error) {
 	return data, nil
 }
 
-// clean wants a text that no protocol takes for anything but text.
+// clean requires text that has no special meaning in any protocol.
 func clean(texts ...string) error {
 	for _, t := range texts {
 		if strings.ContainsFunc(t, unicode.IsControl) {
@@ -75,8 +74,8 @@ func clean(texts ...string) error {
 	return nil
 }
 
-// originOf is where a URL's requests go, as an account's origins are written;
-// empty: nowhere that a token may be sent to.
+// originOf is the origin of a URL, in the form of an account's origins; empty: none that a
+// token may be sent to.
 func originOf(raw string) string {
 	u, err := url.Parse(raw)
 	if err != nil || u.Opaque != "" {
@@ -106,7 +105,7 @@ func hostOrigin(host string) string {
 	return originOf("https://" + host)
 }
 
-// token is t's access token, if it is what a field or a line can hold.
+// token is t's access token, if a field or a line can contain it.
 func token(t *broker.Token) (string, error) {
 	s := t.AccessToken.Reveal()
 	if s == "" || clean(s) != nil {
@@ -115,8 +114,8 @@ func token(t *broker.Token) (string, error) {
 	return s, nil
 }
 
-// authorization is the value of the header of that name which requests need, or
-// empty: the account's provider uses another one.
+// authorization is the value of the header of that name which requests need; empty: the
+// account's provider uses another header.
 func authorization(t *broker.Token) (string, error) {
 	for _, h := range t.Headers {
 		if h.Name == "authorization" {

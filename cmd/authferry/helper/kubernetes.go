@@ -14,13 +14,13 @@ const kubernetesGroup = "client.authentication.k8s.io/"
 // Kubernetes is one request of a client of the Kubernetes API.
 type Kubernetes struct {
 	Version string // of the answer, such as client.authentication.k8s.io/v1
-	Cluster bool   // it says which cluster it is about
+	Cluster bool   // the request names its cluster
 	Origin  string // of the cluster's API server; empty: none that a token may be sent to
 	User    string // in that server's URL; empty: none
 }
 
-// ParseKubernetes reads the variable KUBERNETES_EXEC_INFO. Empty stands for v1
-// and no cluster.
+// ParseKubernetes parses the variable KUBERNETES_EXEC_INFO. Empty means v1 without a
+// cluster.
 func ParseKubernetes(info string) (Kubernetes, error) {
 	r := Kubernetes{Version: kubernetesGroup + "v1"}
 	if info == "" {
@@ -54,7 +54,7 @@ func ParseKubernetes(info string) (Kubernetes, error) {
 	return r, nil
 }
 
-// EncodeKubernetes is t as an ExecCredential.
+// EncodeKubernetes writes t as an ExecCredential.
 func EncodeKubernetes(r Kubernetes, t *broker.Token) ([]byte, error) {
 	secret, err := token(t)
 	if err != nil {

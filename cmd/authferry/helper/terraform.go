@@ -6,7 +6,7 @@ import (
 	"github.com/authferry/authferry/broker"
 )
 
-// TerraformNone is the answer to get for a host that is nobody's.
+// TerraformNone is the answer to get if no account is for the host.
 const TerraformNone = "{}\n"
 
 // Terraform is one request of Terraform or OpenTofu.
@@ -15,8 +15,8 @@ type Terraform struct {
 	Origin string // of the host, always https; empty: none that a token may be sent to
 }
 
-// ParseTerraform reads the operation and the host. What store writes to stdin
-// is not read.
+// ParseTerraform parses the operation and the host. It doesn't read what store writes to
+// stdin.
 func ParseTerraform(op, host string) (Terraform, error) {
 	r := Terraform{Op: Op(op)}
 	switch {
@@ -29,7 +29,7 @@ func ParseTerraform(op, host string) (Terraform, error) {
 	return r, nil
 }
 
-// EncodeTerraform is t as the token of a host.
+// EncodeTerraform writes t as the token of a host.
 func EncodeTerraform(t *broker.Token) ([]byte, error) {
 	secret, err := token(t)
 	if err != nil {
