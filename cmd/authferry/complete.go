@@ -70,7 +70,9 @@ func (a *app) complete(at *kong.Node, words []string) (candidates []candidate, f
 			if position < len(at.Positional) && at.Positional[position].Name == "provider" {
 				provider = word
 			}
-			position++
+			if position >= len(at.Positional) || !at.Positional[position].IsCumulative() {
+				position++
+			}
 		}
 	}
 	prefix := ""

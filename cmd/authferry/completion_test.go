@@ -33,6 +33,7 @@ var completionTests = []struct {
 	{[]string{"config", "set", "f"}, []string{"failover"}},
 	{[]string{"login", "githu"}, []string{"github"}},
 	{[]string{"setup", "terra"}, []string{"terraform"}},
+	{[]string{"exec", "sim", "oth"}, []string{"other"}},
 	{[]string{"rotat"}, nil},
 }
 

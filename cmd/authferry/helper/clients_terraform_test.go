@@ -1,6 +1,7 @@
 package helper_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -55,13 +56,20 @@ func TestTerraformClient(t *testing.T) {
 		rc := s.Write("terraformrc", "credentials_helper \"authferry\" {\n  args = ["+args+"]\n}\n")
 		return s.with(dir, []string{"TF_CLI_CONFIG_FILE=" + rc, "CHECKPOINT_DISABLE=1", "SSL_CERT_FILE=" + c.certificate()}, terraform, "get", "-no-color")
 	}
-	for _, args := range []string{"", strconv.Quote("--account=ada")} {
+	var ada struct{ ID string }
+	testenv.Must(t, json.Unmarshal([]byte(s.Must("", "info", "ada", "--json").Out), &ada))
+	at := func(host, name string) string { return strconv.Quote("--at") + ", " + strconv.Quote(host+"="+name) }
+	for _, args := range []string{"", strconv.Quote("--account=ada"), at("other.example", "elsewhere") + ", " + at(c.host(), ada.ID), at(c.host(), "sim")} {
 		c.forget()
 		if got := get(args); got.Code != 0 || c.count("200 ada") != 2 {
 			t.Fatalf("%s: %d\n%s%s\n%q", args, got.Code, got.Out, got.Err, c.answers)
 		}
 	}
 	c.wantRefreshes(0)
+	c.forget()
+	if got := get(at("other.example", ada.ID)); got.Code == 0 || c.count("200") > 0 {
+		t.Errorf("a host that isn't among them got in: %q", c.answers)
+	}
 
 	c.expire()
 	if got := get(""); got.Code == 0 {
