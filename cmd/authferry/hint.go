@@ -99,6 +99,7 @@ func (h hints) command(r fault.Remedy) string {
 const (
 	help       fault.Action = "help"        // [Name: a command]
 	listSetUp  fault.Action = "list-set-up" // the programs that setup knows
+	showUsed   fault.Action = "whoami"      // the account of each provider
 	setUpIn    fault.Action = "set-up"      // Name: a program
 	runIt      fault.Action = "run"         // Name: its command
 	execIt     fault.Action = "exec"        //
@@ -280,6 +281,7 @@ func writers() map[fault.Action]func(hints, fault.Remedy) string {
 			}
 			return "authferry " + r.Name + " --help"
 		},
+		showUsed:  fixed("authferry whoami # the account of each provider"),
 		listSetUp: fixed("authferry setup # the programs that it knows"),
 		setUpIn: func(h hints, r fault.Remedy) string {
 			line := "authferry setup" + h.operand(r.Name)

@@ -52,6 +52,11 @@ func (h hints) given() (*typedLine, []string) {
 	if len(h.args) > 0 && h.args[0] == "helper" && !slices.Contains(s.words, "helper") { // a hot helper has a grammar of its own
 		s.words = append([]string{"helper"}, s.words...)
 	}
+	if s.name() == "authferry report" && !slices.ContainsFunc(s.flags, func(f named) bool { return f.name == "status" }) {
+		for i := range s.operands {
+			s.operands[i].name = "provider" // of whose account it says nothing
+		}
+	}
 	return s, s.words
 }
 
@@ -168,6 +173,10 @@ func (h hints) changed(own *typedLine, r fault.Remedy) string {
 		own.flags = slices.DeleteFunc(own.flags, func(f named) bool { return slices.Contains(flags, f.name) })
 	}
 	fits := true
+	if r.Account != "" && slices.ContainsFunc(own.operands, func(o named) bool { return o.name == "account" }) {
+		set(&own.operands, "account", []string{r.Account})
+		r.Account = ""
+	}
 	for _, f := range []named{{"account", []string{r.Account}}, {"label", []string{r.Label}}, {"pool", []string{r.Pool}}} {
 		if f.values[0] != "" {
 			fits = change(f.name, f.values[0]) && fits
@@ -211,19 +220,14 @@ func (h hints) instead(r fault.Remedy) string {
 	if own == nil || len(words) == 0 || words[0] == "remove" || words[0] == "use" && r.Pool != "" {
 		return otherwise
 	}
-	for _, all := range []*[]named{&own.flags, &own.operands} {
-		at := slices.IndexFunc(*all, func(n named) bool { return n.name == "account" || n.name == "renew" })
-		switch {
-		case at < 0:
-			continue
-		case r.Account == "":
-			*all = slices.Delete(*all, at, at+1)
-		default:
-			(*all)[at].values, r.Account = []string{r.Account}, ""
-		}
-		break
-	}
-	if r.Account != "" { // it named a pool
+	names := func(n named) bool { return n.name == "account" || n.name == "renew" }
+	at := slices.IndexFunc(own.flags, names)
+	switch {
+	case r.Account == "":
+		own.flags, own.operands = slices.DeleteFunc(own.flags, names), slices.DeleteFunc(own.operands, names)
+	case at >= 0:
+		own.flags[at].values, r.Account = []string{r.Account}, ""
+	case !slices.ContainsFunc(own.operands, names): // it named a pool
 		own.flags = slices.DeleteFunc(own.flags, func(n named) bool { return n.name == "pool" })
 	}
 	if line := h.changed(own, r); line != "" {

@@ -40,7 +40,7 @@ func TestEveryHintCanBePasted(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("needs a POSIX shell: the hints of Linux and macOS are split by one")
 	}
-	actions := append(fault.Actions(), help, listSetUp, setUpIn, runIt, execIt, execInside, serveAt, forward)
+	actions := append(fault.Actions(), help, showUsed, listSetUp, setUpIn, runIt, execIt, execInside, serveAt, forward)
 	if own := writers(); len(own) != len(actions)+2 {
 		t.Errorf("%d actions and %d commands", len(actions), len(own))
 	}
@@ -184,6 +184,9 @@ func TestHintsCarryOver(t *testing.T) {
 		{[]string{"login", "sim", "--renew", "Worx"}, fault.Remedy{Do: fault.Instead, Account: "Work"}, "authferry login sim --renew Work # did you mean this?"},
 		{[]string{"token", "-p", "Work"}, fault.Remedy{Do: fault.Instead, Account: "Work"}, "authferry token --account Work # did you mean this?"},
 		{[]string{"token"}, fault.Remedy{Do: fault.Instead, Account: "Work"}, "authferry token --account Work # did you mean this?"},
+		{[]string{"report", "Bob", "--status", "429"}, fault.Remedy{Do: fault.Again, Account: "sim/Bob", Pool: "sim"}, "authferry report sim/Bob --status 429 --pool sim"},
+		{[]string{"report", "sim", "-a", "Worx"}, fault.Remedy{Do: fault.Instead, Account: "Work"}, "authferry report sim --account Work # did you mean this?"},
+		{[]string{"report", "other"}, fault.Remedy{Do: fault.Again, Account: "sim/Bob", Pool: "sim"}, "authferry report other --account sim/Bob --pool sim"},
 		{[]string{"token", "-a", "work"}, fault.Remedy{Do: fault.Instead, Pool: "work"}, "authferry token --pool work # did you mean this?"},
 		{[]string{"remove", "Worx", "--yes"}, fault.Remedy{Do: fault.Instead, Account: "Work"}, "authferry list"},
 		{[]string{"use", "work"}, fault.Remedy{Do: fault.Instead, Pool: "work"}, "authferry list"},

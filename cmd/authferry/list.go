@@ -2,11 +2,13 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/humantime"
 )
@@ -63,6 +65,9 @@ func (c *infoCmd) Run(a *app) error {
 func (c *infoCmd) find(a *app) (pool.AccountView, error) {
 	if c.Account == "" {
 		u, err := a.broker.Used(selection{}.resolve())
+		if e, ok := errors.AsType[*fault.Error](err); ok && e.Code == fault.Ambiguous {
+			e.Next = []fault.Remedy{{Do: showUsed}}
+		}
 		if err != nil {
 			return pool.AccountView{}, err
 		}

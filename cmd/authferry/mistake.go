@@ -39,16 +39,17 @@ func (t *terminal) mistake(err error) error {
 // is the name of an account or a pool.
 func (t *terminal) strayWord(e *fault.Error, n *kong.Node, c *kong.Context, word string) {
 	e.Message = "unexpected argument, not shown as it may be a secret"
-	provider := ""
+	operands := map[string]string{}
 	for _, p := range c.Path {
-		if p.Positional != nil && p.Positional.Name == "provider" {
-			provider = strings.Join(texts(c.Value(p)), " ")
+		if p.Positional != nil {
+			operands[p.Positional.Name] = strings.Join(texts(c.Value(p)), " ")
 		}
 	}
+	provider, account := operands["provider"], operands["account"]
 	switch {
-	case provider == "":
+	case provider == "" && account == "":
 		return
-	case flagOf(n, "--account") == nil:
+	case account == "" && flagOf(n, "--account") == nil:
 		if flagOf(n, "--label") != nil {
 			e.Message += "; a label is given with --label"
 		}
@@ -65,13 +66,18 @@ func (t *terminal) strayWord(e *fault.Error, n *kong.Node, c *kong.Context, word
 	if pool.Called(idx, word) != nil {
 		e.Message = "unexpected argument " + fault.Quote(word)
 	}
-	e.Message += "; an account is named with --account, a pool with --pool"
-	next := pool.Called(idx, provider, word)
-	if next == nil {
-		if len(idx.Accounts) > 0 {
-			e.Message += "; there are: " + pool.Labels(idx, "")
+	var next []fault.Remedy
+	if account != "" {
+		e.Message += "; an account is named by one word"
+		if a, err := pool.FindAccount(idx, word, account); err == nil {
+			next = []fault.Remedy{{Do: fault.Instead, Account: a.Provider + "/" + a.Label}}
 		}
-		return
+	} else {
+		e.Message += "; an account is named with --account, a pool with --pool"
+		next = pool.Called(idx, provider, word)
+	}
+	if next == nil && len(idx.Accounts) > 0 {
+		e.Message += "; there are: " + pool.Labels(idx, "")
 	}
 	e.Next = append(next, e.Next...)
 	if at := slices.Index(t.hints.args, word); at > 0 {
