@@ -76,7 +76,6 @@ authferry status --json | jq '.pools[].current'`,
 authferry list
 authferry list --json | jq -r '.accounts[].label'`,
 		"info": `
-# the account that is used here
 authferry info
 authferry info Work
 authferry info github/Work --json`,
@@ -159,7 +158,6 @@ authferry use --unbind --dir ~/work`,
 # report a 429, and go on with the next account's token
 authferry report --next <answer.json
 echo '{"lease":"LEASE","status":429}' | authferry report
-# without a report in JSON
 authferry report Work --status 429 --retry-after 1h`,
 		"holds": `
 authferry holds
@@ -179,7 +177,6 @@ authferry enable Personal`,
 		"move": `
 authferry move Personal --pool private`,
 		"order": `
-# the first to be used in its pool
 authferry order Work first
 authferry order Work 2`,
 		"setup": `

@@ -28,7 +28,7 @@ func (*manCmd) Run(a *app) error {
 	p.request("SH", "DESCRIPTION")
 	p.text(roff(description))
 	// The following has space above its heading and none between its entries.
-	p.text(".de CM\n.PD\n.SS \\\\$1\n.PD 0\n..\n.de PT\n.PD\n.SH \\\\$1\n.PD 0\n..")
+	p.text(".de CM\n.PD\n.SS \\\\$1\n.PD 0\n..\n.de PT\n.PD\n.SH \\\\$1\n.PD 0\n..\n.de XM\n.sp\n.PP\n.EX\n..")
 	commands := manCommands(k.Model.Node)
 	flags, args := sharedWords(commands)
 	p.request("SH", "COMMANDS")
@@ -105,7 +105,7 @@ func (p *manPage) request(macro string, args ...string) {
 
 // entry is a term and its meaning.
 func (p *manPage) entry(term, meaning string) {
-	p.request("IP", `\fB`+roff(term)+`\fR`, "4")
+	p.request("IP", `\fB`+roff(term)+`\fR`, "18") // most meanings begin beside their term
 	p.text(roff(meaning))
 }
 
@@ -149,7 +149,7 @@ func (p *manPage) command(siblings []*kong.Node, flags []*kong.Flag, args []*kon
 	p.flags(ownFlags)
 	// Without a comment the examples only repeat the above.
 	if lines := strings.Join(examplesOf(commandName(c)), "\n"); strings.Contains(lines, "# ") {
-		p.text(".sp\n.PP\n.EX\n" + roff(lines) + "\n.EE")
+		p.text(".XM\n" + roff(lines) + "\n.EE")
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 
 type reportCmd struct {
 	// Whose is an account with --status, else the PROVIDER of a selection.
-	Whose string `arg:"" optional:"" name:"account" help:"With --status, the account that the answer was to. With a report on stdin, the provider whose account to use next."`
+	Whose string `arg:"" optional:"" name:"account" help:"With --status, the account that the answer was to; else the provider whose account to use next."`
 	which
 	jsonFlag
 	Status     *int          `placeholder:"N" help:"Report this HTTP status of the account's current token, and read no report; 0: no answer came."`
@@ -27,9 +27,7 @@ type reportCmd struct {
 
 // Help is shown below the flags.
 func (c *reportCmd) Help() string {
-	return `A report on stdin names the token's lease, and has the answer's headers and
-body, which say more than a status. With --status the account is named and not
-pinned: --next may hand out another's token.`
+	return "With --status the account is named, not pinned: --next may print another's token."
 }
 
 const (

@@ -12,13 +12,6 @@ type whoamiCmd struct {
 	jsonFlag
 }
 
-// Help is shown below the flags.
-func (c *whoamiCmd) Help() string {
-	return `Shows for each provider, or for the one that is named, the account that
-authferry token would use in this directory, and what decides that: a flag, a
-variable, the binding of a directory, or the provider's pool.`
-}
-
 // whoamiDoc is what stdout has.
 type whoamiDoc struct {
 	Accounts []whoDoc `json:"accounts"`
