@@ -34,41 +34,42 @@
 // The rotator is this same program, run as a hidden command in a session of its own. Only
 // its report pipe connects it to the caller. Under the rotation lock:
 //
-//  1. Read the index and all grant slots; roll the index forward to what the
-//     keystore has. Newer than the caller's generation already? Done.
-//  2. Back-off not over, or this refresh token known dead? Say so, no request.
-//     Callers look at the index for that before they start a rotator, but for the
-//     dead mark they look into the keystore as well: the index may be from before
-//     the login that is stored now.
-//  3. Preflight: write a value as big as both records together to an item of its own.
-//     A keystore that refuses ends it here with nothing spent. What keeping the tokens
-//     takes of this system is set aside (reserve.go): descriptors at the very beginning,
-//     memory and threads just before the intent. Without those nothing is sent; a limit
-//     that comes later finds them there. One on the size of files makes a write fail,
-//     which is tried again.
-//  4. Connect. The intent is written to the index and synced in the first Read
-//     of the request's body: after DNS, TCP and TLS, before the first byte of
-//     the token. So being offline never leaves an unknown outcome.
-//  5. Send once: no redirect, no retry by the transport. A 2xx is searched for the
-//     tokens, whatever is around them, before its outcome is called unknown: only
-//     an object with an access token counts, nothing within an error does, and what
-//     was sent is no new token. How long the provider may take is counted while this
-//     process runs: one that was stopped reads what its socket has before it gives up.
-//  6. A token came: folder.Commit, so grant, access, index in this order. A keystore that
-//     refuses now is asked again for ten minutes with the tokens in memory; so is a
-//     folder that is gone.
-//  7. None came. invalid_grant and its kin: read the grants again; another
-//     refresh token is stored now: adopt it, else the account needs a login, for
-//     that fingerprint. But one that was found in an odd answer (Salvaged) may have
-//     been none: the grant before it, which is in its slot still, is stored again as
-//     the newest and has one more try (salvaged.go; a crash on the way leaves either
-//     as the newest, and the next rotator goes on from there). Throttled or never
-//     sent: unspent, back off; so is a 503 that the server says itself, by an OAuth
-//     error or Retry-After. A gateway's 503 is as unknown as its 502. Outcome
-//     unknown: the intent stays; one recovery at once within 25 s of the send
-//     (servers' grace), then back-off, then only when a token is needed. Once
-//     the failure is recorded, the rotator looks whether the access token is
-//     over, and notes it there: those who waited then need not look.
+//  1. Read the index and all grant slots; bring the index up to date with the keystore.
+//     If the generation is above the caller's already, that is all.
+//  2. Is a request allowed? Not before a back-off is over, and not with a refresh token
+//     that is known to be dead. Callers check the index for that before they start a
+//     rotator. For the dead mark they also check the keystore, because the index may be
+//     from before the login that is stored now.
+//  3. Preflight: write an item as big as both records together. If the keystore refuses,
+//     nothing is spent. Everything that storing the tokens will need from the system is
+//     set aside (reserve.go): descriptors at the very beginning, memory and threads just
+//     before the intent. If they can't be had, nothing is sent; limits that come later do
+//     no harm. A limit on the size of files makes a write fail, which is tried again.
+//  4. Connect. The intent is written to the index and synced in the first Read of the
+//     request's body: after DNS, TCP and TLS, and before the first byte of the token. So
+//     being offline never leaves an unknown outcome.
+//  5. Send once: no redirect, no retry by the transport. A 2xx is searched for tokens,
+//     whatever is around them, before its outcome is called unknown. Only an object with
+//     an access token counts, nothing within an error does, and what was sent is no new
+//     token. The time limit only counts while this process runs: one that was stopped
+//     reads what is in its socket before it gives up.
+//  6. A token came: folder.Commit stores grant, access token and index, in this order. If
+//     the keystore refuses, it is tried again for ten minutes, with the tokens in memory;
+//     so is a folder that is gone.
+//  7. No token came.
+//     invalid_grant or an equivalent: read the grants again. If another refresh token
+//     is stored by now, adopt it; otherwise the account needs a login, for that
+//     fingerprint. A refresh token from a malformed answer (Salvaged) may not have been
+//     one: then the grant before it, which is still in its slot, is stored again as the
+//     newest and tried once more (salvaged.go). After a crash in between either of them
+//     is the newest, and the next rotator continues from there.
+//     Throttled or never sent: unspent; back off. The same for a 503 of the server
+//     itself, which has an OAuth error or Retry-After. A gateway's 503 is as unknown as
+//     its 502.
+//     Outcome unknown: the intent stays. One recovery at once, within 25 s of the send
+//     (the servers' grace), then back-off, then only when a token is needed.
+//     Once the failure is recorded, the rotator checks whether the access token has
+//     expired and records that too, so that the callers that waited need not look.
 //
 // # What a crash leaves
 //
@@ -93,10 +94,9 @@
 //	K14 grant stored                the next rotator rolls forward; the access
 //	                                token is lost, so it rotates once more, with
 //	                                the new refresh token
-//	K15 access stored, no commit    rolled forward without a request
+//	K15 access stored, no commit    brought up to date without a request
 //	K16 committed                   nothing
 //
-// From K8 to K12 is the only window in which a login can be lost, and only at a
-// server without grace and with the rotator itself killed; the caller's death is
-// never enough, because the rotator outlives it.
+// A login can only be lost between K8 and K12, at a server without grace, and if the rotator
+// itself is killed. The caller's death is not enough, because the rotator outlives it.
 package rotation

@@ -8,25 +8,24 @@ import (
 	"strings"
 )
 
-// Files with lines and # comments get a block between two comment lines. The
-// first says how many lines it has, so that what somebody adds in between isn't
-// taken out with it. Put in and taken out, it leaves every byte as it was:
+// Files with lines and # comments get a block between two comment lines. The first of them
+// has the number of lines, so that lines that somebody adds in between are not removed with
+// the block. Adding and removing a block leaves every byte as it was:
 //
-//   - a file that did not exist gets a block with a final newline, and one without
-//     a final newline (an empty one, too) a block without: the newline before the
-//     block is the block's then;
-//   - a block that replaces a line ("users: []") keeps it in a comment.
+//  - in a file that did not exist, the block ends with a newline; in one without a final
+//    newline (also an empty one) it doesn't, and the newline before it belongs to it;
+//  - a block that replaces a line ("users: []") keeps that line in a comment.
 
-// region is where a block stands in a file.
+// region is the position of a block in a file.
 type region struct {
-	start, end int // end is behind the block's last newline, if there is one
+	start, end int // end is after the block's last newline, if there is one
 	body       []string
 	eol        string
-	instead    string // the line that the block stands for
+	instead    string // the line that the block replaces
 	replaces   bool
 }
 
-// markOf is how the two comment lines begin.
+// markOf is the beginning of the two comment lines.
 const (
 	markOf    = "# authferry setup "
 	insteadOf = "# authferry setup, instead of: "
@@ -40,7 +39,7 @@ func beginOf(name string, lines int) string {
 
 func endOf(name string) string { return "# authferry setup " + name + ": end" }
 
-// findBlock returns nil where there is none.
+// findBlock returns nil if there is none.
 func findBlock(text, name string) (*region, error) {
 	begin := beginPrefix + name + ": begin (lines: "
 	var r *region
@@ -86,7 +85,7 @@ func blockText(name, indent, eol string, body []string) string {
 	return b.String() + indent + endOf(name)
 }
 
-// takeBlock takes the first block of that name out. Nil is no file.
+// takeBlock removes the first block of that name. Nil is no file.
 func takeBlock(now []byte, name string) ([]byte, error) {
 	r, err := findBlock(textOf(now), name)
 	if err != nil || r == nil {
@@ -95,7 +94,7 @@ func takeBlock(now []byte, name string) ([]byte, error) {
 	return takeRegion(now, r), nil
 }
 
-// takeRegion takes a block out. Nil is no file.
+// takeRegion removes a block. Nil is no file.
 func takeRegion(now []byte, r *region) []byte {
 	mark, text := cutMark(now)
 	before, after := text[:r.start], text[r.end:]
@@ -113,8 +112,8 @@ func takeRegion(now []byte, r *region) []byte {
 	return []byte(mark + before + after)
 }
 
-// putBlock puts a block in at a line's start, or at the end; one that is there
-// already is changed where it stands.
+// putBlock adds a block at the start of a line, or at the end; an existing one is changed
+// in place.
 func putBlock(now []byte, name string, body []string, at int) ([]byte, error) {
 	mark, text := cutMark(now)
 	r, err := findBlock(text, name)
@@ -136,8 +135,7 @@ func putBlock(now []byte, name string, body []string, at int) ([]byte, error) {
 	return addBlock(now, name, "", body, at), nil
 }
 
-// addBlock puts a block in at the start of a line, or at the end, whatever others
-// there are.
+// addBlock adds a block at the start of a line, or at the end, even if there are others.
 func addBlock(now []byte, name, indent string, body []string, at int) []byte {
 	mark, text := cutMark(now)
 	block := blockText(name, indent, eolOf(text), body)
@@ -151,7 +149,7 @@ func addBlock(now []byte, name, indent string, body []string, at int) []byte {
 	return []byte(mark + text + eol + block)
 }
 
-// replaceLine puts a block in the place of the line text[from:to].
+// replaceLine replaces the line text[from:to] by a block.
 func replaceLine(now []byte, name string, body []string, from, to int) []byte {
 	mark, text := cutMark(now)
 	line := text[from:to]
@@ -170,7 +168,7 @@ func eolOf(text string) string {
 
 const byteOrderMark = "\ufeff"
 
-// cutMark splits off the mark that some editors begin a file with.
+// cutMark splits off the byte order mark that some editors write.
 func cutMark(now []byte) (mark, text string) {
 	if rest, ok := bytes.CutPrefix(now, []byte(byteOrderMark)); ok {
 		return byteOrderMark, string(rest)

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// cargo: The Cargo Book, Registry Authentication. The registries that get authferry
-// are those whose index is at a chosen origin; each gets a line below its header.
+// cargo: The Cargo Book, Registry Authentication. Registries whose index is at a chosen
+// origin get a line below their header.
 var cargo = Client{
 	Name: "cargo", Title: "Cargo", Programs: []string{"cargo"}, Hosts: true, Joins: true,
 	Files: func(m Machine, c Choice) ([]File, error) {
@@ -37,7 +37,7 @@ var cargo = Client{
 func cargoConfig(m Machine) string {
 	home := cmp.Or(m.Getenv("CARGO_HOME"), filepath.Join(m.Home, ".cargo"))
 	if old := filepath.Join(home, "config"); exists(old) {
-		return old // cargo heeds it before the other
+		return old // cargo prefers it to the other
 	}
 	return filepath.Join(home, "config.toml")
 }
@@ -87,13 +87,13 @@ func at(index string, origins []string) bool {
 	})
 }
 
-// cargoHeader finds the line below which a registry's table stands.
+// cargoHeader finds the header line of a registry's table.
 func cargoHeader(name string) *regexp.Regexp {
 	return regexp.MustCompile(`(?m)^[ \t]*\[[ \t]*registries[ \t]*\.[ \t]*["']?` + regexp.QuoteMeta(name) + `["']?[ \t]*\][^\n]*(\n|$)`)
 }
 
-// takeCargo takes out the line of every registry, or of those whose index is at one of
-// the origins.
+// takeCargo removes the line of every registry, or of those whose index is at one of the
+// origins.
 func takeCargo(now []byte, origins []string) ([]byte, error) {
 	all, err := parseTOML(now)
 	if err != nil {

@@ -9,18 +9,18 @@ import (
 	"github.com/authferry/authferry/atomicfile"
 )
 
-// Change is a file as it is and as it is to become. Nil is no file.
+// Change is a file before and after. Nil is no file.
 type Change struct {
 	Path          string
 	Before, After []byte
 	Mode          fs.FileMode // of a file that isn't there yet
-	Link          string      // the program that the file links to, and After is its name; empty: no link
+	Link          string      // the program that the file links to, whose name is After; empty: no link
 
-	private []string // what Diff does not show
+	private []string // not shown by Diff
 }
 
-// ErrChanged is Apply's error for a file that somebody else changed since the
-// plan was made. It is as they left it.
+// ErrChanged is Apply's error for a file that has changed since the plan was made. It is
+// left as it is.
 var ErrChanged = errors.New("the file has changed meanwhile; run the command again")
 
 // ApplyAll makes all of the changes or, if one fails, none.
@@ -39,9 +39,9 @@ func ApplyAll(changes []Change) error {
 	return nil
 }
 
-// Apply makes the change: the file is replaced as a whole, keeps its mode, and
-// where it is a link (as dotfile managers make them) the link stays. One of another
-// user is left alone: the error is an *atomicfile.OwnerError.
+// Apply makes the change: it replaces the file as a whole and keeps its mode. If the file
+// is a link (as dotfile managers make them), its target is changed and the link stays. A
+// file of another user is not changed: the error is an *atomicfile.OwnerError.
 func (c Change) Apply() error {
 	if err := c.unchanged(); err != nil {
 		return err
@@ -55,10 +55,10 @@ func (c Change) Apply() error {
 		}
 		return writeLink(c.Path, string(c.After))
 	}
-	// What a link leads to is changed, not the link, also where there is nothing yet.
+	// The target of a link is changed, not the link, even if the target doesn't exist yet.
 	path, err := follow(c.Path)
 	if err == nil {
-		err = atomicfile.Mine(path) // what takes a file's place would be this user's
+		err = atomicfile.Mine(path) // the new file would belong to this user
 	}
 	if err != nil {
 		return err
@@ -78,7 +78,7 @@ func (c Change) Apply() error {
 	return atomicfile.Write(path, c.After, mode, c.unchanged)
 }
 
-// unchanged is an error where the file is no longer as the plan found it.
+// unchanged returns an error if the file has changed since the plan was made.
 func (c Change) unchanged() error {
 	now, err := read(c.Path, c.Link)
 	if err == nil && !same(now, c.Before) {
@@ -87,10 +87,10 @@ func (c Change) unchanged() error {
 	return err
 }
 
-// errReadOnly: somebody protected that file, and replacing it would not even ask.
+// errReadOnly: the file was protected, and replacing it would succeed all the same.
 var errReadOnly = errors.New("the file is read-only; it was left as it is")
 
-// follow returns where a chain of links ends, whether or not there is a file.
+// follow returns the end of a chain of links, whether or not a file is there.
 func follow(path string) (string, error) {
 	for range 40 {
 		target, err := os.Readlink(path)

@@ -8,10 +8,9 @@ import (
 	"unicode/utf8"
 )
 
-// Diff shows the change as a unified diff, for a terminal. Authferry's own lines are
-// shown in full. Other lines than those that change are left out, of those what doesn't
-// change, and of what goes with authferry's own entry the values that somebody put
-// there: configuration files hold secrets of others.
+// Diff shows the change as a unified diff, for a terminal. Authferry's own lines are shown
+// completely. Configuration files contain secrets, so of other lines only the changed parts
+// are shown, and of authferry's own entry not the values that somebody added to it.
 func (c Change) Diff() string {
 	var b strings.Builder
 	switch {
@@ -50,10 +49,10 @@ func (c Change) Diff() string {
 	return b.String()
 }
 
-// ownPair is a line of JSON that holds nothing but what authferry put there.
+// ownPair is a line of JSON that only has authferry's content.
 var ownPair = pattern(`^\s*"[^"]*": ?"(authferry|[^"\s]*authferry[^"\s]* helper [a-z-]+( --(account|pool) [^"\s]+)?)",?$`)
 
-// ownLines are the lines that are authferry's alone.
+// ownLines are the lines that are only authferry's.
 func ownLines(lines []string) map[string]bool {
 	own, inside := map[string]bool{}, false
 	for _, line := range lines {
@@ -96,8 +95,8 @@ func span(from, to int) string {
 // hunk is old[old:oldEnd] that became now[now:nowEnd].
 type hunk struct{ old, oldEnd, now, nowEnd int }
 
-// hunks compares line by line. What setup does to a file is small, so where the
-// lines differ the nearest pair that agrees again is good enough.
+// hunks compares line by line. Setup changes little, so where the lines differ the nearest
+// pair that matches is good enough.
 func hunks(old, now []string) (all []hunk) {
 	i, j := 0, 0
 	for i < len(old) || j < len(now) {
@@ -113,8 +112,8 @@ func hunks(old, now []string) (all []hunk) {
 	return all
 }
 
-// meet finds where the lines agree again: best after lines that were only added or
-// only removed, which is what setup does.
+// meet finds where the lines match again: preferably after lines that were only added or
+// only removed, as setup does.
 func meet(old, now []string, i, j int) (int, int) {
 	rest := len(old) - i + len(now) - j
 	for far := 1; far <= rest; far++ {
@@ -135,9 +134,9 @@ func meet(old, now []string, i, j int) (int, int) {
 	return len(old), len(now)
 }
 
-// essence is what sets a line apart from the others: its beginning may be that of one
-// of them, its end that of another. What they share is there before and after, and may
-// be a secret: of that only the signs beside the difference are shown.
+// essence is the part of a line that differs from the others: its beginning may be shared
+// with one of them, its end with another. A shared part exists before and after, and may be
+// a secret: only the characters next to the difference are shown.
 func essence(line string, others []string) string {
 	var head, tail int
 	for _, other := range others {
@@ -160,8 +159,8 @@ func essence(line string, others []string) string {
 	return before + line[head:len(line)-tail] + after
 }
 
-// inCommon is how much of a line's beginning, and of its end, is the other's as well;
-// the two may overlap.
+// inCommon is the length of the beginning and of the end that two lines share; they may
+// overlap.
 func inCommon(line, other string) (head, tail int) {
 	most := min(len(line), len(other))
 	for head < most && line[head] == other[head] {
@@ -179,7 +178,7 @@ func inCommon(line, other string) (head, tail int) {
 	return head, tail
 }
 
-// clean escapes what could move a cursor or hide text.
+// clean escapes characters that move the cursor or hide text.
 func clean(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r == '\t' || unicode.IsPrint(r) {

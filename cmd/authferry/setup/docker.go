@@ -8,9 +8,9 @@ import (
 	"slices"
 )
 
-// docker: docker login, "Credential helpers". A helper is a program on the PATH
-// that is called docker-credential-NAME; it gets no arguments of ours, so the
-// account is found by the host.
+// docker: docker login, "Credential helpers". A helper is a program on the PATH called
+// docker-credential-NAME. It gets no arguments of ours, so the account is found by the
+// host.
 var docker = Client{
 	Name: "docker", Title: "Docker", Programs: []string{"docker", "podman", "buildah", "skopeo"}, Hosts: true, Joins: true,
 	Files: func(m Machine, c Choice) ([]File, error) {
@@ -68,7 +68,7 @@ func putRegistry(now []byte, host string) ([]byte, error) {
 	return setJSON(now, path, dockerName)
 }
 
-// takeRegistries takes the origins out, or all where none is named.
+// takeRegistries removes the origins, or all if none is named.
 func takeRegistries(now []byte, origins []string) ([]byte, error) {
 	if now == nil {
 		return nil, nil
@@ -96,8 +96,8 @@ func takeRegistries(now []byte, origins []string) ([]byte, error) {
 	return now, nil
 }
 
-// dockerHost is a registry as docker names it: without the scheme, and Docker Hub
-// by its old address.
+// dockerHost is a registry as docker names it: without the scheme, and Docker Hub by its
+// old address.
 func dockerHost(origin string) string {
 	u, err := url.Parse(origin)
 	if err != nil || u.Host == "" {

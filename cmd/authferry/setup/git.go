@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// git: gitcredentials(7). The empty helper before ours is git's way to say "and no
-// other for this host": git tells all helpers of a password that worked, and one of
-// them would keep the token in a file.
+// git: gitcredentials(7). The empty helper before ours is git's way to say "no other helper
+// for this host": otherwise git would tell all helpers about a token that worked, and one
+// of them could store it in a file.
 var git = Client{
 	Name: "git", Title: "Git", Programs: []string{"git"}, Hosts: true, Joins: true,
 	Files: func(m Machine, c Choice) ([]File, error) {
@@ -26,7 +26,7 @@ var git = Client{
 	},
 }
 
-// putGit gives the hosts of c its helper. What authferry answers for already stays.
+// putGit gives the hosts of c their helper. Hosts that authferry serves already stay.
 func putGit(m Machine, c Choice, now []byte) ([]byte, error) {
 	if len(c.Origins) == 0 {
 		return nil, ErrNoHosts
@@ -63,7 +63,7 @@ func putGit(m Machine, c Choice, now []byte) ([]byte, error) {
 	return after, nil
 }
 
-// takeGit takes the origins out, or all where none is named.
+// takeGit removes the origins, or all if none is named.
 func takeGit(now []byte, origins []string) ([]byte, error) {
 	sections, err := gitSections(now)
 	if err != nil {
@@ -82,7 +82,7 @@ func takeGit(now []byte, origins []string) ([]byte, error) {
 	return putBlock(now, "git", slices.Concat(sections...), len(textOf(now)))
 }
 
-// gitSections are those of authferry's block, each with its lines.
+// gitSections are the sections of authferry's block, each with its lines.
 func gitSections(now []byte) (sections [][]string, err error) {
 	r, err := findBlock(textOf(now), "git")
 	if err != nil || r == nil {
@@ -126,8 +126,8 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// gitHelper is a helper as git runs it: what begins with a path it runs as it is,
-// what begins with ! its shell does.
+// gitHelper is a helper as git runs it: directly if it begins with a path, by a shell if it
+// begins with !.
 func gitHelper(m Machine, c Choice) string {
 	line := shellLine(m, helper(m, c, "git"))
 	if strings.HasPrefix(line, "'") || strings.HasPrefix(line, `"`) {
@@ -136,13 +136,13 @@ func gitHelper(m Machine, c Choice) string {
 	return line
 }
 
-// gitQuote writes a value or a subsection: git-config(1), Syntax.
+// gitQuote quotes a value or a subsection: git-config(1), Syntax.
 func gitQuote(text string) string {
 	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(text) + `"`
 }
 
-// gitAllows asks git whether the file is one, and whether somebody else answers
-// for that very host already.
+// gitAllows asks git whether the file is valid, and whether another helper is set for that
+// host.
 func gitAllows(m Machine, rest []byte, origin string) error {
 	values, err := gitHelpers(m, rest, origin)
 	if err != nil {
@@ -157,7 +157,7 @@ func gitAllows(m Machine, rest []byte, origin string) error {
 	return nil
 }
 
-// gitReads asks git whether it reads our helper, to the letter, out of the file.
+// gitReads checks that git reads exactly our helper from the file.
 func gitReads(m Machine, after []byte, origin, line string) error {
 	values, err := gitHelpers(m, after, origin)
 	if err != nil || !slices.Contains(values, line) {
@@ -169,8 +169,8 @@ func gitReads(m Machine, after []byte, origin, line string) error {
 
 func gitKey(origin string) string { return "credential." + origin + ".helper" }
 
-// gitHelpers asks git for the helpers that the file itself names for a host; what
-// it includes is found from the file's folder, which git isn't told.
+// gitHelpers asks git for the helpers in the file itself for a host. Included files are not
+// read, because git isn't told the file's folder.
 func gitHelpers(m Machine, file []byte, origin string) ([]string, error) {
 	path, err := m.LookPath("git")
 	if err != nil {
@@ -191,14 +191,14 @@ func gitHelpers(m Machine, file []byte, origin string) ([]string, error) {
 	return strings.Split(strings.TrimSuffix(string(output), "\x00"), "\x00"), nil
 }
 
-// textOf is a file without the mark that some editors begin it with.
+// textOf is a file without a byte order mark.
 func textOf(now []byte) string {
 	_, text := cutMark(now)
 	return text
 }
 
-// blockHas reports whether the block has what this authferry would write. what may
-// end in a quote, which arguments come before.
+// blockHas reports whether the block has what this authferry would write. what may end in a
+// quote, before which arguments may come.
 func blockHas(now []byte, name, what string) bool {
 	r, err := findBlock(textOf(now), name)
 	if err != nil || r == nil {

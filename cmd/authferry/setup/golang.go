@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// golang: go help goauth, go help environment. Go takes the first credential that
-// a command of the list has for a URL.
+// golang: go help goauth, go help environment. Go takes the first credential that a command
+// of the list has for a URL.
 var golang = Client{
 	Name: "go", Title: "Go", Programs: []string{"go"},
 	Files: func(m Machine, c Choice) ([]File, error) {
@@ -55,8 +55,8 @@ func goEnvFile(m Machine) (string, error) {
 	return filepath.Join(config, "go", "env"), nil
 }
 
-// goCommand quotes as cmd/internal/quoted splits: quotes around a whole word, and
-// no escapes. Go splits the list at every semicolon before that.
+// goCommand quotes for cmd/internal/quoted: quotes around a whole word, without escapes.
+// Before that, go splits the list at every semicolon.
 func goCommand(m Machine, c Choice) (string, error) {
 	words := helper(m, c, "goauth")
 	for i, w := range words {
@@ -75,7 +75,7 @@ func goCommand(m Machine, c Choice) (string, error) {
 
 var goAuthLine = pattern(`(?m)^GOAUTH=([^\r\n]*)`)
 
-// putGoAuth puts our command before those that are there, or adds a line.
+// putGoAuth adds our command before the existing ones, or adds a line.
 func putGoAuth(now []byte, ours string) ([]byte, error) {
 	mark, text := cutMark(now)
 	r, err := findBlock(text, "go")
@@ -92,7 +92,7 @@ func putGoAuth(now []byte, ours string) ([]byte, error) {
 	if len(found) == 0 {
 		return putBlock(now, "go", []string{"GOAUTH=" + ours + "; netrc"}, len(text))
 	}
-	at := found[len(found)-1] // the last one counts
+	at := found[len(found)-1] // the last line counts
 	commands := text[at[2]:at[3]]
 	if strings.TrimSpace(commands) == "off" {
 		return nil, refuse("GOAUTH is off there, which rules out any other method").run("go env -u GOAUTH")

@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// kubernetes: client authentication (v1), "exec" of a kubeconfig's user. kubectl
-// writes the file anew, without its comments, whatever it changes; so the user is
-// added as text, below the line "users:", and known again without its block.
+// kubernetes: client authentication (v1), "exec" of a kubeconfig's user. kubectl rewrites
+// the file without comments on every change; so the user is added as text, below the line
+// "users:", and recognized without its block.
 var kubernetes = Client{
 	Name: "kubernetes", Title: "Kubernetes", Programs: []string{"kubectl"}, Asks: true,
 	Files: func(m Machine, c Choice) ([]File, error) {
@@ -65,7 +65,7 @@ var (
 	kubeNamed = pattern(`(?m)^[ \t]*(- )?[ \t]*name:[ \t]*["']?authferry["']?[ \t]*\r?$`)
 )
 
-// checkKube looks for what a line-wise change could break.
+// checkKube refuses files that a change by lines could break.
 func checkKube(text string) error {
 	if strings.Contains(strings.ReplaceAll(text, "\r\n", "\n"), "\r") {
 		return refuse("its lines end in several ways; it was left as it is")
@@ -114,16 +114,16 @@ func takeKubeUser(now []byte) ([]byte, error) {
 	return []byte(mark + text[:user.start] + text[user.end:]), nil
 }
 
-// kubeItem is a user of authferry's in the list of users, block or not.
+// kubeItem is authferry's user in the list of users, with or without a block.
 type kubeItem struct {
-	list, start, end int // end is behind its last line
+	list, start, end int // end is after its last line
 	command          string
 	alone            bool
 }
 
 var kubeArgs = pattern(`["']?helper["']?(?:[ \t]*,|\s+-)\s*["']?kubernetes\b`)
 
-// findKubeUser returns nil where there is none that calls authferry.
+// findKubeUser returns nil if no user calls authferry.
 func findKubeUser(text string) *kubeItem {
 	place := kubeUsers().FindStringSubmatchIndex(text)
 	if len(place) == 0 || place[2] >= 0 {
@@ -159,7 +159,7 @@ func findKubeUser(text string) *kubeItem {
 	return nil
 }
 
-// yamlCommand is the value of "command:", which kubectl folds over lines at its spaces.
+// yamlCommand is the value of "command:", which kubectl folds at its spaces.
 func yamlCommand(item string) string {
 	indent, value := -1, ""
 	for line := range strings.Lines(item) {
@@ -190,7 +190,7 @@ func putKubeUser(now []byte, user []string) ([]byte, error) {
 		return nil, err
 	}
 	text := textOf(rest)
-	if err := checkKube(text); err != nil { // half of a line's end may be left
+	if err := checkKube(text); err != nil { // half of a line ending may be left
 		return nil, err
 	}
 	if kubeNamed().MatchString(text) {
@@ -214,7 +214,7 @@ func putKubeUser(now []byte, user []string) ([]byte, error) {
 	return addBlock(rest, "kubernetes", listIndent(text[at[1]:]), user, at[1]), nil
 }
 
-// listIndent is how far the list that text begins with is indented.
+// listIndent is the indentation of the list at the beginning of text.
 func listIndent(text string) string {
 	for line := range strings.Lines(text) {
 		bare := strings.TrimLeft(line, " ")

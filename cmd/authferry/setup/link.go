@@ -12,11 +12,11 @@ import (
 	"github.com/authferry/authferry/atomicfile"
 )
 
-// Some clients find their helper by its name alone. They get authferry by that
-// name: a link, or on Windows, where links need a privilege, a copy. The content of
-// such a file is its target here.
+// Some clients find their helper by its name only. Authferry gets that name: by a link, or
+// on Windows, where links need a privilege, by a copy. Here the content of such a file is
+// its target.
 
-// anotherProgram is what a copy that isn't one any more is taken for.
+// anotherProgram stands for the target of a copy that is no longer one.
 const anotherProgram = "another version of authferry"
 
 // readLink returns the target of the link at path; nil: there is none.
@@ -47,14 +47,14 @@ func readLink(path, target string) ([]byte, error) {
 	return []byte(found), nil
 }
 
-// writeLink puts a link, or a copy, in the place of what is there.
+// writeLink replaces what is there by a link, or a copy.
 func writeLink(path, target string) error {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	temp := filepath.Join(dir, atomicfile.Prefix+filepath.Base(path))
-	_ = os.Remove(temp) // of one who was interrupted here
+	_ = os.Remove(temp) // of an interrupted write
 	if runtime.GOOS == "windows" {
 		program, err := os.ReadFile(target)
 		if err != nil {
@@ -92,8 +92,8 @@ func link(m Machine, path string) File {
 	}
 }
 
-// keptFor is f, which stays where the file at path still has authferry in it once the
-// origins are taken out.
+// keptFor is f, but it stays while the file at path still has authferry after the origins
+// are removed.
 func (f File) keptFor(path string, origins []string, take func(now []byte, origins []string) ([]byte, error)) File {
 	if len(origins) == 0 {
 		return f
@@ -117,7 +117,7 @@ func (f File) keptFor(path string, origins []string, take func(now []byte, origi
 	return f
 }
 
-// owner is whose a link is.
+// owner is the owner of a link.
 type owner int
 
 const (
@@ -147,8 +147,8 @@ func ourLink(target []byte) bool {
 	return string(target) == anotherProgram || isOurs(string(target))
 }
 
-// onPath returns where a program called name is, or is to be: a folder on the PATH
-// that is the person's own, best the one that authferry is in.
+// onPath returns the place of the program called name, or where to put it: a folder on the
+// PATH that belongs to the person, preferably the one with authferry.
 func onPath(m Machine, name string) string {
 	if m.OS == "windows" {
 		name += ".exe"
@@ -156,7 +156,7 @@ func onPath(m Machine, name string) string {
 	own := filepath.Dir(m.Binary)
 	folders := filepath.SplitList(m.Getenv("PATH"))
 	for _, dir := range append(folders, own) {
-		if path := filepath.Join(dir, name); filepath.IsAbs(dir) && exists(path) && ownerOf(path) != anothers { // it may lead nowhere by now
+		if path := filepath.Join(dir, name); filepath.IsAbs(dir) && exists(path) && ownerOf(path) != anothers { // its target may be gone
 			return path
 		}
 	}

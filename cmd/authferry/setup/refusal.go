@@ -5,15 +5,15 @@ import (
 	"fmt"
 )
 
-// ErrNoHosts is wrapped by Plan's error where the client is set up by host, and there is
-// none that the chosen account's tokens may go to.
+// ErrNoHosts is wrapped by Plan's error if the client is set up by host and the chosen
+// account's tokens may not be sent to any.
 var ErrNoHosts = errors.New("this account may send its token to no host yet (no --api-origin)")
 
-// Refusal is why a file is left as it is, and what a person can do about it.
+// Refusal says why a file is left as it is, and what a person can do about it.
 type Refusal struct {
 	Why  string
 	Edit string // what to do by hand, in words; may be empty
-	Run  string // the command that helps; may be empty
+	Run  string // a command that helps; may be empty
 }
 
 func (r *Refusal) Error() string {

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// terraform: CLI Configuration, "Credentials Helpers", which OpenTofu has as well.
-// There can be one; it is a program terraform-credentials-NAME among the plugins.
+// terraform: CLI Configuration, "Credentials Helpers", also for OpenTofu. There can only be
+// one helper; it is a program terraform-credentials-NAME among the plugins.
 var terraform = Client{
 	Name: "terraform", Title: "Terraform", Programs: []string{"terraform", "tofu"}, Hosts: true, Joins: true,
 	Files: func(m Machine, c Choice) ([]File, error) {
@@ -27,8 +27,8 @@ var terraform = Client{
 	},
 }
 
-// putTerraform gives the hosts of c its accounts. The one helper gets all of the
-// arguments with every request, so that those for other hosts stay.
+// putTerraform gives the hosts of c their accounts. The one helper gets all arguments with
+// every request, so those for other hosts stay.
 func putTerraform(c Choice, now []byte) ([]byte, error) {
 	if len(c.Origins) == 0 {
 		return nil, ErrNoHosts
@@ -50,7 +50,7 @@ func putTerraform(c Choice, now []byte) ([]byte, error) {
 	return putBlock(now, "terraform", terraformBlock(words), len(textOf(now)))
 }
 
-// takeTerraform takes the origins out, or all where none is named.
+// takeTerraform removes the origins, or all if none is named.
 func takeTerraform(now []byte, origins []string) ([]byte, error) {
 	if err := checkHCL(textOf(now)); err != nil {
 		return nil, err
@@ -88,7 +88,7 @@ func terraformHost(origin string) string {
 	return strings.ToLower(host)
 }
 
-// setHost is words with that account or pool for a host; empty: with none.
+// setHost is words with that account or pool for a host; empty: without one.
 func setHost(words []string, host, name string) []string {
 	for i := 0; i+1 < len(words); i++ {
 		if words[i] != atFlag {
@@ -108,7 +108,7 @@ func setHost(words []string, host, name string) []string {
 	return slices.Concat(words, []string{atFlag, host + "=" + name})
 }
 
-// terraformArgs are the arguments that the helper has.
+// terraformArgs are the arguments of the helper.
 func terraformArgs(now []byte) (words []string, err error) {
 	r, err := findBlock(textOf(now), "terraform")
 	if err != nil || r == nil {
@@ -136,13 +136,13 @@ func terraformPlaces(m Machine) (config, plugins string) {
 
 var credentialsHelper = pattern(`(?m)^[ \t]*credentials_helper[ \t]+"([^"]*)"`)
 
-// hclList writes strings for HCL, which would fill in templates.
+// hclList writes strings for HCL, which would otherwise expand templates.
 func hclList(words []string) string {
 	return strings.NewReplacer("${", "$${", "%{", "%%{").Replace(quotedList(words))
 }
 
-// checkHCL looks for what would put an added block inside of something else:
-// braces, quotes and comments that don't end.
+// checkHCL refuses files in which an added block would be inside of something else: braces,
+// quotes and comments that don't end.
 func checkHCL(text string) error {
 	depth := 0
 	for i := 0; i < len(text); i++ {
