@@ -1,7 +1,6 @@
 package main
 
 import (
-	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -24,7 +23,7 @@ func TestDocumentedCommands(t *testing.T) {
 		for _, script := range scripts(string(text)) {
 			for _, args := range commandLines(t, file, script) {
 				count++
-				if complaint := refuses(args); complaint != "" {
+				if complaint := refusesPart(args); complaint != "" {
 					t.Errorf("%s: authferry %s: %s", filepath.Base(file), strings.Join(args, " "), complaint)
 				}
 			}
@@ -112,22 +111,6 @@ func literal(w *syntax.Word) string {
 	}
 	parts(w.Parts)
 	return b.String()
-}
-
-// refuses says what authferry has against the command line, without running it.
-func refuses(args []string) (complaint string) {
-	defer func() {
-		if _, ok := recover().(exit); ok { // --help
-			complaint = ""
-		}
-	}()
-	own, _ := cutCommand(args)
-	_, _, err := parse(own, streams{out: io.Discard, err: io.Discard})
-	// The text may speak of a command without what it takes.
-	if err == nil || strings.HasPrefix(err.Error(), "expected ") || strings.HasPrefix(err.Error(), "missing flags: ") {
-		return ""
-	}
-	return err.Error()
 }
 
 // Whoever has an error's code finds it in the documents.

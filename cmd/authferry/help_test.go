@@ -44,7 +44,7 @@ func TestExamples(t *testing.T) {
 		}
 		own := false
 		for _, args := range commandLines(t, name, strings.Join(lines, "\n")) {
-			if complaint := complains(args); complaint != "" {
+			if complaint := refuses(args); complaint != "" {
 				t.Errorf("authferry %s: %s", strings.Join(args, " "), complaint)
 			}
 			own = own || strings.HasPrefix(strings.Join(args, " ")+" ", strings.TrimPrefix(name+" ", " "))
@@ -55,21 +55,15 @@ func TestExamples(t *testing.T) {
 	}
 }
 
-// complains is what authferry has against a command line that is whole.
-func complains(args []string) string {
-	own, _ := cutCommand(args)
-	if _, _, err := parse(own, streams{out: io.Discard, err: io.Discard}); err != nil {
-		return err.Error()
-	}
-	return ""
-}
-
 // No help is wider than the terminal, of 60 columns and of more.
 func TestHelpFits(t *testing.T) {
+	var help bytes.Buffer
+	k, err := newParser(new(grammar), streams{out: &help, err: io.Discard})
+	testenv.Must(t, err)
 	for _, columns := range []int{60, 80, 200} {
 		t.Setenv("COLUMNS", strconv.Itoa(columns))
 		for _, n := range commands(t) {
-			var help bytes.Buffer
+			help.Reset()
 			args := append(strings.Fields(commandName(n)), "--help")
 			func() {
 				defer func() {
@@ -77,7 +71,7 @@ func TestHelpFits(t *testing.T) {
 						t.Errorf("%v is not help", args)
 					}
 				}()
-				_, _, _ = parse(args, streams{out: &help, err: io.Discard})
+				_, _ = k.Parse(args)
 			}()
 			for line := range strings.Lines(help.String()) {
 				line = strings.TrimSuffix(line, "\n")

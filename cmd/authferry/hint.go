@@ -1,11 +1,15 @@
 package main
 
 import (
+	"io"
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
+
+	"github.com/alecthomas/kong"
 
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/humantime"
@@ -19,9 +23,20 @@ type hints struct {
 	args  []string // of the command that was given; nil: it can't be given again
 	child []string // the words after its "--"
 	goos  string
+	// parsed is args as the grammar has them, which takes a while, once; nil: they make
+	// no sense.
+	parsed func() *kong.Context
 }
 
-func newHints(args, child []string) hints { return hints{args, child, runtime.GOOS} }
+func newHints(args, child []string) hints {
+	return hints{args, child, runtime.GOOS, sync.OnceValue(func() *kong.Context {
+		c, _, err := parse(args, streams{out: io.Discard, err: io.Discard})
+		if err != nil {
+			return nil
+		}
+		return c
+	})}
+}
 
 // of returns the commands for e, one a line; empty: none helps.
 func (h hints) of(e *fault.Error) string {
@@ -37,6 +52,9 @@ func (h hints) lines(next []fault.Remedy) string { return h.write(next, time.Tim
 
 // write leaves out commands that only repeat the one that was given.
 func (h hints) write(next []fault.Remedy, retry time.Time) string {
+	if len(next) == 0 {
+		return ""
+	}
 	var lines []string
 	own, _ := h.given()
 	for _, r := range next {
@@ -51,7 +69,7 @@ func (h hints) write(next []fault.Remedy, retry time.Time) string {
 		}
 		lines = append(lines, line)
 	}
-	if len(lines) == 0 && len(next) > 0 && (own == nil || own.name() != "authferry doctor") {
+	if len(lines) == 0 && (own == nil || own.name() != "authferry doctor") {
 		lines = append(lines, "authferry doctor")
 	}
 	return strings.Join(lines, "\n")

@@ -34,8 +34,8 @@ func (h hints) given() (*typedLine, []string) {
 	if h.args == nil {
 		return nil, nil
 	}
-	c, _, err := parse(h.args, streams{out: io.Discard, err: io.Discard})
-	if err != nil {
+	c := h.parsed()
+	if c == nil {
 		return nil, nil
 	}
 	s := &typedLine{child: h.child, node: c.Selected(), known: c.Flags()}

@@ -59,7 +59,7 @@ func TestEveryHintCanBePasted(t *testing.T) {
 		own, child := cutCommand(args)
 		for _, do := range []fault.Action{fault.Again, fault.Wait, fault.WithVariable, fault.WithoutVariable, fault.AsOwner} {
 			for _, r := range remedies(do, hostileFacts[i%len(hostileFacts):][:1]) {
-				add(hints{own, child, "linux"}, r)
+				add(onLinux(own, child), r)
 			}
 		}
 	}
@@ -80,6 +80,13 @@ func TestEveryHintCanBePasted(t *testing.T) {
 			t.Errorf("%s\n\t%q: %s", all[i], words, complaint)
 		}
 	}
+}
+
+// onLinux are the hints after a command line, on any machine.
+func onLinux(args, child []string) hints {
+	h := newHints(args, child)
+	h.goos = "linux"
+	return h
 }
 
 // remedies are those of one action, with few facts and with all, ordinary and hostile.
@@ -193,18 +200,18 @@ func TestHintsCarryOver(t *testing.T) {
 		{nil, fault.Remedy{Do: fault.Again}, "authferry status"},
 	} {
 		own, child := cutCommand(row.args)
-		if got := (hints{own, child, "linux"}).command(row.next); got != row.want {
+		if got := onLinux(own, child).command(row.next); got != row.want {
 			t.Errorf("%q: %s, want %s", row.args, got, row.want)
 		}
 	}
-	h := hints{args: []string{"keystore", "status"}, goos: "linux"}
+	h := onLinux([]string{"keystore", "status"}, nil)
 	if got := h.of(&fault.Error{Code: fault.KeystoreDenied, Next: []fault.Remedy{{Do: fault.ShowKeystore}}}); got != "authferry doctor" {
 		t.Errorf("keystore status hints at %q", got)
 	}
-	if got := (hints{args: []string{"token"}}).of(&fault.Error{Code: fault.AllHeld, RetryAt: at, Next: []fault.Remedy{{Do: fault.Wait}, {Do: fault.ShowHolds}}}); !strings.HasPrefix(got, "authferry token --wait # in ") || !strings.Contains(got, "\nauthferry holds") {
+	if got := newHints([]string{"token"}, nil).of(&fault.Error{Code: fault.AllHeld, RetryAt: at, Next: []fault.Remedy{{Do: fault.Wait}, {Do: fault.ShowHolds}}}); !strings.HasPrefix(got, "authferry token --wait # in ") || !strings.Contains(got, "\nauthferry holds") {
 		t.Errorf("held: %q", got)
 	}
-	if got := (hints{args: []string{"token"}}).command(fault.Remedy{Do: fault.ShowAccount, Account: "a\nb"}); got != "" {
+	if got := newHints([]string{"token"}, nil).command(fault.Remedy{Do: fault.ShowAccount, Account: "a\nb"}); got != "" {
 		t.Errorf("a line break gives %q", got)
 	}
 }

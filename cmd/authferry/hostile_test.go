@@ -29,7 +29,7 @@ import (
 func TestHostileFolder(t *testing.T) {
 	attacks := slices.Clone(hostile) // of a sample others each time
 	rand.Shuffle(len(attacks), func(i, j int) { attacks[i], attacks[j] = attacks[j], attacks[i] })
-	for _, attack := range attacks[:proofs.Size(len(attacks)/4, len(attacks))] {
+	for _, attack := range attacks[:proofs.Size(len(attacks)/8, len(attacks))] {
 		t.Run(attack.name, func(t *testing.T) {
 			t.Parallel()
 			if attack.links && runtime.GOOS == "windows" {

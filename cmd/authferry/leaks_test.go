@@ -54,7 +54,7 @@ func TestNoLeaks(t *testing.T) {
 			}
 		}
 	})
-	sample := proofs.Size(4, len(predicaments)) // others each time
+	sample := proofs.Size(2, len(predicaments)) // others each time
 	for name, prepare := range predicaments {
 		if sample--; sample < 0 {
 			break

@@ -4,7 +4,9 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 
+	"github.com/alecthomas/kong"
 	"mvdan.cc/sh/v3/syntax"
 )
 
@@ -27,7 +29,7 @@ func pasted(line string) (complaint string) {
 				words = append(words, literal(w))
 			}
 			if i := slices.Index(words, "authferry"); i >= 0 {
-				complaint = refusesWhole(words[i+1:])
+				complaint = refuses(words[i+1:])
 			}
 		}
 		return true
@@ -41,21 +43,62 @@ func acceptable(words []string) string {
 	if i < 0 {
 		return ""
 	}
-	return refusesWhole(words[i+1:])
+	return refuses(words[i+1:])
 }
 
-// refusesWhole is refuses for a command line that has to be whole.
-func refusesWhole(args []string) (complaint string) {
+// wholeGrammar is made once, since that takes much longer than to parse.
+var wholeGrammar = struct {
+	sync.Mutex
+	parser func() (*kong.Kong, error)
+}{parser: sync.OnceValues(func() (*kong.Kong, error) {
+	return newParser(new(grammar), streams{out: io.Discard, err: io.Discard})
+})}
+
+// refuses says what authferry has against a command line, without running it.
+func refuses(args []string) (complaint string) {
+	wholeGrammar.Lock()
+	defer wholeGrammar.Unlock()
 	defer func() {
 		if _, ok := recover().(exit); ok { // --help
 			complaint = ""
 		}
 	}()
-	own, _ := cutCommand(args)
-	if _, _, err := parse(own, streams{out: io.Discard, err: io.Discard}); err != nil {
+	k, err := wholeGrammar.parser()
+	if err == nil {
+		unsaid(k)
+		own, _ := cutCommand(args)
+		var c *kong.Context
+		if c, err = k.Parse(own); err == nil {
+			err = noEmptyFlag(c)
+		}
+	}
+	if err != nil {
 		return err.Error()
 	}
 	return ""
+}
+
+// unsaid has a grammar forget what it parsed before, which it would take for a part of
+// what it parses next.
+func unsaid(k *kong.Kong) {
+	_ = kong.Visit(k.Model, func(node kong.Visitable, next kong.Next) error {
+		switch n := node.(type) {
+		case *kong.Node:
+			n.Active = false
+		case *kong.Value:
+			n.Set, n.Active = false, false
+		}
+		return next(nil)
+	})
+}
+
+// refusesPart is refuses for what speaks of a command, maybe without what it takes.
+func refusesPart(args []string) string {
+	complaint := refuses(args)
+	if strings.HasPrefix(complaint, "expected ") || strings.HasPrefix(complaint, "missing flags: ") {
+		return ""
+	}
+	return complaint
 }
 
 // printableLines is printable for each line.
