@@ -16,7 +16,6 @@ import (
 // Where the proxy sends an account's token is pinned at its login, and comes along
 // through a rotation.
 func TestAPIIsPinned(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t, brokertest.Config{})
 	want := oauth.API{Base: w.server.URL + "/v2", Paths: []string{"POST /chat"}}
 	g := w.server.Issue("ada")

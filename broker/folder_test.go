@@ -56,7 +56,6 @@ func TestCopiedFolder(t *testing.T) {
 // D1, D2: an index that can't take the intent is found before the token leaves
 // this machine.
 func TestIndexThatCantBeChanged(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t, brokertest.Config{})
 	w.add("ada", -time.Second)
 	l, err := lock.TryAcquire(filepath.Join(w.dir, "locks", "index.lock"))

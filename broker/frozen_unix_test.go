@@ -16,7 +16,6 @@ import (
 // ended the request in the instant of waking up, the new token was lost, and the next
 // refresh sent the spent one.)
 func TestFrozenRotator(t *testing.T) {
-	t.Parallel()
 	const patience = time.Second
 	w := newWorld(t, brokertest.Config{Rotation: brokertest.Strict})
 	a := w.add("ada", -time.Second)

@@ -271,7 +271,7 @@ func TestCopyOfUnreadableOriginal(t *testing.T) {
 // A token's age counts from its arrival, however long the keystore took to take
 // it; and a signal after the answer came does not drop it.
 func TestAgeAndSignalsAfterTheAnswer(t *testing.T) {
-	w := newWorld(t, brokertest.Config{AccessTTL: 10 * time.Minute})
+	w := newWorldAlone(t, brokertest.Config{AccessTTL: 10 * time.Minute})
 	a := w.add("ada", -time.Second)
 	uptime := time.Hour
 	old := record.BootNow

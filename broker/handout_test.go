@@ -126,7 +126,6 @@ func TestOutageDoesNotWalkThroughThePool(t *testing.T) {
 // What is free but can't serve is told with the first moment at which anything may
 // help, and a caller that waits is served by whom that is.
 func TestFreeButOfNoUse(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t, brokertest.Config{Users: []string{"ada", "bob"}})
 	ada := w.add("ada", time.Hour)
 	w.add("bob", -time.Second)
@@ -330,7 +329,6 @@ func TestLeftWhileWaiting(t *testing.T) {
 // Who waits for an account to be free, after a lease whose pool nobody named, stays
 // in that pool although the account leaves it.
 func TestLeftWhileEveryoneIsHeld(t *testing.T) {
-	t.Parallel()
 	w, a := pooled(t, "ada", "bob")
 	for _, x := range a {
 		w.edit(x.ID, func(a *index.Account) {

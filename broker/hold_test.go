@@ -66,7 +66,7 @@ func TestLocksDeletedInTheWindow(t *testing.T) {
 	for how, empty := range emptied {
 		for _, command := range []string{"token", "remove", "rotate"} {
 			t.Run(how+" then "+command, func(t *testing.T) {
-				w := newWorld(t, brokertest.Config{Rotation: brokertest.Strict})
+				w := newWorldAlone(t, brokertest.Config{Rotation: brokertest.Strict})
 				a := w.add("ada", -time.Second)
 				next := w.command()
 				switch command {
@@ -101,7 +101,7 @@ func TestLocksDeletedInTheWindow(t *testing.T) {
 // A rotator whose lock is deleted before it sends anything sends nothing, and begins
 // again: somebody else may hold the next one.
 func TestLockDeletedBeforeTheSend(t *testing.T) {
-	w := newWorld(t, brokertest.Config{Rotation: brokertest.Strict})
+	w := newWorldAlone(t, brokertest.Config{Rotation: brokertest.Strict})
 	a := w.add("ada", -time.Second)
 	b := w.broker()
 	var other *lock.Lock
@@ -196,7 +196,7 @@ func TestFolderGoneInTheWindow(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, brokertest.Config{Rotation: brokertest.Strict})
+			w := newWorldAlone(t, brokertest.Config{Rotation: brokertest.Strict})
 			a := w.add("ada", -time.Second)
 			aside := filepath.Join(t.TempDir(), "aside")
 			if test.before != nil {
@@ -257,7 +257,7 @@ func TestFolderGoneInLogin(t *testing.T) {
 				if runtime.GOOS == "windows" && test.before == nil || runtime.GOOS != "linux" && test.afterwards {
 					t.Skip("needs a system where a folder that is in use can be moved, or that tells where to")
 				}
-				w := newWorld(t, brokertest.Config{})
+				w := newWorldAlone(t, brokertest.Config{})
 				w.knows(func(*oauth.Provider) {})
 				if renewed {
 					w.mustLogin("ada@example.com", account.LoginRequest{Provider: "sim"})
@@ -290,7 +290,7 @@ func TestFolderGoneInLogin(t *testing.T) {
 
 // What has its tokens elsewhere too gives up, and makes no folder with half of them.
 func TestFolderGoneInOtherWork(t *testing.T) {
-	w := newWorld(t, brokertest.Config{})
+	w := newWorldAlone(t, brokertest.Config{})
 	store, dir, at := pretendKeychain(t)
 	w.kept(at(dir), "ada")
 	aside := filepath.Join(t.TempDir(), "aside")

@@ -25,7 +25,6 @@ func (w *world) age() {
 
 // A Keeper reads each record once, and sees what others write.
 func TestKeeperSeesWhatOthersWrite(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t, brokertest.Config{})
 	ada, bob := w.add("ada", time.Hour), w.add("bob", time.Hour)
 	k := NewKeeper(Options{Dir: w.dir})
@@ -68,7 +67,6 @@ func TestKeeperSeesWhatOthersWrite(t *testing.T) {
 }
 
 func TestKeeperIsForManyGoroutines(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t, brokertest.Config{})
 	w.add("ada", time.Hour)
 	w.add("bob", time.Hour)
@@ -93,7 +91,6 @@ func TestKeeperIsForManyGoroutines(t *testing.T) {
 
 // An account that a session stays with gives way to a hold, and to a person.
 func TestStay(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t, brokertest.Config{})
 	ada, bob, eve := w.add("ada", time.Hour), w.add("bob", time.Hour), w.add("eve", time.Hour)
 	b := w.broker()
@@ -154,7 +151,6 @@ func BenchmarkKeeper(b *testing.B) {
 // Where the keystore went away, an account whose token is in memory stands in for one
 // whose newer token isn't; with none there is the keystore's error.
 func TestKeeperWithoutItsKeystore(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t, brokertest.Config{})
 	ada, bob := w.add("ada", time.Hour), w.add("bob", time.Hour)
 	k := NewKeeper(Options{Dir: w.dir})

@@ -25,6 +25,7 @@ func keychainWorld(t *testing.T, cfg brokertest.Config, env []string) *world {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs Linux: the keychain here is not a Secret Service")
 	}
+	beside(t)
 	w := &world{t: t, dir: filepath.Join(t.TempDir(), "authferry"), server: brokertest.New(t, cfg), env: append([]string{"AUTHFERRY_KEYCHAIN_TIMEOUT=1m"}, env...)}
 	t.Cleanup(w.waitForRotators)
 	return w
@@ -209,7 +210,6 @@ func TestKeychainFailsAfterSpending(t *testing.T) {
 // C9: a write that a killed rotator left under way comes late and harms nothing:
 // it is to a slot of its own.
 func TestLateWrite(t *testing.T) {
-	t.Parallel()
 	s := keystoretest.SecretService(t, keystoretest.Normal)
 	w := keychainWorld(t, brokertest.Config{Rotation: brokertest.GraceNew}, s.Env)
 	if got := w.addInChild("ada"); got.err != nil {
@@ -275,7 +275,6 @@ func TestDeletedItems(t *testing.T) {
 // C17, C6: the keyring daemon is killed and comes back locked: a clear error,
 // nothing lost.
 func TestKilledDaemon(t *testing.T) {
-	t.Parallel()
 	k := keystoretest.GnomeKeyring(t)
 	w := keychainWorld(t, brokertest.Config{}, k.Env)
 	if got := w.addInChild("ada"); got.err != nil {

@@ -16,7 +16,6 @@ import (
 // Where an API takes API keys only, no login's token is handed out for it, whoever is
 // current, named or free, and nothing is refreshed on the way.
 func TestKeysOnly(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t, brokertest.Config{})
 	login := w.add("ada", -time.Minute)
 	keyed := func(label string) *index.Account {
@@ -78,7 +77,6 @@ func TestKeysOnly(t *testing.T) {
 // In a pool of both kinds nobody has to say so: who names no account gets a key for an API
 // that takes the keys alone, and for one that nobody knows.
 func TestKeysServe(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t, brokertest.Config{})
 	b := w.broker()
 	p, err := b.Provider("openai")

@@ -296,7 +296,6 @@ func TestPasteLogin(t *testing.T) {
 }
 
 func TestDeviceLogin(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t, brokertest.Config{Consent: brokertest.Ask, DeviceInterval: time.Second})
 	w.knows(nil)
 	if a := w.mustLogin(ada, account.LoginRequest{Flow: account.FlowDevice}).Account; a.Identity != ada {

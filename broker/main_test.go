@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -130,7 +131,26 @@ type world struct {
 	env    []string
 }
 
+// Its test runs beside others.
 func newWorld(t *testing.T, cfg brokertest.Config) *world {
+	t.Helper()
+	beside(t)
+	return newWorldAlone(t, cfg)
+}
+
+// besides are the tests that run beside others.
+var besides sync.Map
+
+// beside lets a test run beside others from then on, its own parts apart: mostly it
+// waits for disk, network and other processes.
+func beside(t *testing.T) {
+	if _, again := besides.LoadOrStore(t, true); !again && !strings.Contains(t.Name(), "/") {
+		t.Parallel()
+	}
+}
+
+// newWorldAlone is for a test that changes what the process has once.
+func newWorldAlone(t *testing.T, cfg brokertest.Config) *world {
 	t.Helper()
 	w := &world{t: t, dir: filepath.Join(t.TempDir(), "authferry"), server: brokertest.New(t, cfg)}
 	testenv.Must(t, testenv.Err(folder.InitFileKeystore(t.Context(), w.broker().Folder, filepath.Join(t.TempDir(), "key.txt"))))

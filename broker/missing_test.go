@@ -200,7 +200,6 @@ func TestLoginWarnsOfMissingConsent(t *testing.T) {
 // An import that brings the refresh token of an access token that is here already
 // says nothing of when that ends.
 func TestImportOfTheRestOfALogin(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t, brokertest.Config{})
 	b := w.broker()
 	n := testLogin("https://id.example.com", "Ada", "at-1", "", time.Hour)

@@ -13,7 +13,6 @@ import (
 // A proxy is known while it runs; what a killed one left is no proxy, and is swept by
 // the next one.
 func TestProxies(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t, brokertest.Config{})
 	w.add("ada", 0)
 	b := w.broker()

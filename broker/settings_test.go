@@ -15,7 +15,6 @@ import (
 
 // What several processes set at once is all kept.
 func TestSettingsOfManyAtOnce(t *testing.T) {
-	t.Parallel()
 	w := newWorld(t, brokertest.Config{})
 	set := []func(*Broker) error{
 		func(b *Broker) error { return folder.ConfigSet(t.Context(), b.Folder, "failover", "false") },

@@ -232,7 +232,6 @@ func TestTakeOverIntoTwoStores(t *testing.T) {
 // Processes with a store each: one takes the login, and every other one that has
 // it as well says so.
 func TestTakeOverIntoStoresAtOnce(t *testing.T) {
-	t.Parallel()
 	for range 5 {
 		n := newNewcomer(t, `{"sim":`+entry("r1")+`,"openai":{"type":"api","key":"k1"}}`)
 		stores := []*newcomer{n, newNewcomer(t, `{}`), newNewcomer(t, `{}`)}
