@@ -21,14 +21,11 @@ func TestMacOS(t *testing.T) {
 	t.Parallel()
 	state := os.Getenv("SECURITY_STATE")
 	if os.Getenv(inside) == "" || state == "" {
+		proofs.Only(t, "go-keyring is built anew, and each of many calls is a process")
 		mac := ks.NewMac(t, "..")
 		tests := filepath.Join(t.TempDir(), "keystore.test")
 		mac.Build(t, tests, "-c", "./keystore")
-		args := []string{"-test.run=^TestMacOS$", "-test.v"}
-		if !proofs.On() { // each call is a process
-			args = append(args, "-test.skip=TestMacOS/(conforms/(values|overwriting|too_big|cut_short|concurrent_use)|faults/(slow|prompt|wrong-password|read-only|full|gone|unavailable))")
-		}
-		cmd := exec.CommandContext(t.Context(), tests, args...)
+		cmd := exec.CommandContext(t.Context(), tests, "-test.run=^TestMacOS$", "-test.v")
 		cmd.Env = append(append(os.Environ(), mac.Env...), inside+"=1")
 		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: TestMacOS/conforms/delete") {
 			t.Errorf("%v\n%s", err, out)
@@ -39,7 +36,7 @@ func TestMacOS(t *testing.T) {
 		t.Fatalf("the keychain is %s", b)
 	}
 	t.Run("conforms", func(t *testing.T) { ks.Run(t, func(testing.TB) keystore.Store { return keystore.OpenKeychain() }) })
-	t.Run("faults", func(t *testing.T) { macFaults(t, state, []string{"new", long}[:proofs.Size(1, 2)]) })
+	t.Run("faults", func(t *testing.T) { macFaults(t, state, []string{"new", long}) })
 	t.Run("locked", func(t *testing.T) { macLocked(t) })
 	t.Run("processes", func(t *testing.T) { macProcesses(t, state) })
 }

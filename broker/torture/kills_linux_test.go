@@ -428,11 +428,31 @@ func (o operation) on(t *testing.T, keychain func(*testing.T) []string, part str
 // call by which it does: the next command works or names the true cause.
 func TestKillAtEverySystemCall(t *testing.T) {
 	t.Parallel()
-	for _, o := range slices.Concat(operations(), takeovers()) {
+	sweeps(t, slices.Concat(operations(), takeovers()), nil, sampled(6), 3)
+}
+
+// sweeps kills each victim of the operations at a sample of its calls. By default it is
+// one kill, and one of so many victims, others each time.
+func sweeps(t *testing.T, all []operation, keychain func(*testing.T) []string, sample, among int) {
+	if *full {
+		among = 1
+	}
+	among = proofs.Size(among, 1)
+	n := rand.IntN(among) // #nosec G404 -- a sample
+	for _, o := range all {
+		var victims []victim
+		for _, who := range o.victims() {
+			if n++; n%among == 0 {
+				victims = append(victims, who)
+			}
+		}
+		if victims == nil {
+			continue
+		}
 		t.Run(o.name, func(t *testing.T) {
 			t.Parallel()
-			for _, who := range o.victims() {
-				o.sweep(t, nil, who, sampled(6))
+			for _, who := range victims {
+				o.sweep(t, keychain, who, sample)
 			}
 		})
 	}
@@ -467,21 +487,14 @@ func TestKillAtSystemCallsOnSecretService(t *testing.T) {
 	t.Parallel()
 	env := func(t *testing.T) []string { return keystoretest.SecretService(t, keystoretest.Slow).Env }
 	if !*full {
-		rotation("rotate, strict server", strict, "").sweep(t, env, rotator, 2)
+		rotation("rotate, strict server", strict, "").sweep(t, env, rotator, sampled(2))
 		return
 	}
 	onKeychain(t, env, 25, 8)
 }
 
 func onKeychain(t *testing.T, env func(*testing.T) []string, sample, others int) {
-	for _, o := range []operation{rotation("rotate, strict server", strict, ""), rotation("rotate a long token", strict, "refresh-4200")} {
-		t.Run(o.name, func(t *testing.T) {
-			t.Parallel()
-			for _, who := range o.victims() {
-				o.sweep(t, env, who, sample)
-			}
-		})
-	}
+	sweeps(t, []operation{rotation("rotate, strict server", strict, ""), rotation("rotate a long token", strict, "refresh-4200")}, env, sample, 6)
 	if !*full {
 		return
 	}
