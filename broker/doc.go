@@ -31,7 +31,8 @@
 //     templates are in the keystore's records, and only those are used.
 //  7. An account needs a login only when the provider refused for good the refresh token
 //     that is still the stored one. If it has none: when its access token has expired, or
-//     the API refused a long-lived one again after its hold.
+//     the API refused a long-lived one again after its hold. A client on its own account
+//     needs one when its secret or key is refused (invalid_client).
 //  8. Nothing ever falls back to a less safe keystore: a folder has one, recorded in its
 //     index, for accounts and client secrets alike.
 //  9. A folder of another user (atomicfile.Mine) is only read: no lock, file or folder is

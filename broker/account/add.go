@@ -31,6 +31,7 @@ type NewAccount struct {
 	RefreshExpiresAt          time.Time
 	Scopes                    []string
 	APIKey                    keystore.Secret // instead of tokens
+	Proof                     oauth.Proof     // instead of a refresh token
 	LongLived                 bool            // AccessToken is a long-lived token, without a refresh token
 	Identity                  oauth.Identity
 	Service                   oauth.Service // the remote MCP server that it is for
@@ -62,7 +63,7 @@ func Add(ctx context.Context, f *folder.Folder, n NewAccount) (*index.Account, e
 	}
 	g, acc := newRecords(id, n, now)
 	check := func(idx *index.Index) error {
-		if OwnerOf(idx, a.Provider, n.Identity) != nil {
+		if OwnerOf(idx, a.Provider, a.Kind, n.Identity) != nil {
 			return ErrSameIdentity
 		}
 		return admissible(idx, &a, n.credential())
@@ -87,7 +88,7 @@ func add(ctx context.Context, f *folder.Folder, n NewAccount, a index.Account, g
 		return nil, err
 	}
 	defer release()
-	if g.ClientSecret, err = o.Store.HasClientSecret(ctx, g.Endpoint); err != nil {
+	if err := noteSecret(ctx, o, g); err != nil {
 		return nil, err
 	}
 	lock := n.Lock
@@ -111,6 +112,14 @@ func add(ctx context.Context, f *folder.Folder, n NewAccount, a index.Account, g
 	return added, nil
 }
 
+// noteSecret records in g whether its client has a secret with an item of its own.
+func noteSecret(ctx context.Context, o *folder.Opened, g *record.Grant) (err error) {
+	if g.Proof.Empty() {
+		g.ClientSecret, err = o.Store.HasClientSecret(ctx, g.Endpoint)
+	}
+	return err
+}
+
 // newEntry is the entry of n in the index.
 func newEntry(id string, n NewAccount, now time.Time) (index.Account, error) {
 	label, err := index.CheckLabel(n.Label)
@@ -129,8 +138,11 @@ func newEntry(id string, n NewAccount, now time.Time) (index.Account, error) {
 		Identity: n.Identity.Name, AddedAt: now.Truncate(time.Second),
 		Shared: n.Shared, Holds: n.Holds, Disabled: n.Disabled,
 	}
-	if !n.APIKey.Empty() {
+	switch {
+	case !n.APIKey.Empty():
 		a.Kind = index.KindAPIKey
+	case !n.Proof.Empty():
+		a.Kind = index.KindClient
 	}
 	return a, nil
 }
@@ -166,10 +178,12 @@ func newRecords(id string, n NewAccount, now time.Time) (*record.Grant, *record.
 	if n.ClientID != "" {
 		endpoint.ClientID = n.ClientID
 	}
-	endpoint.AuthStyle = cmp.Or(endpoint.AuthStyle, n.AuthStyle)
+	if endpoint.AuthStyle = cmp.Or(endpoint.AuthStyle, n.AuthStyle); !n.Proof.Empty() {
+		endpoint.AuthStyle = n.AuthStyle // as the server took it
+	}
 	g := &record.Grant{
 		Account: id, Generation: 1, Provider: p.Name,
-		RefreshToken: n.RefreshToken, Endpoint: endpoint,
+		RefreshToken: n.RefreshToken, Proof: n.Proof, Endpoint: endpoint,
 		Scopes: n.Scopes, Headers: p.TokenHeaders(), Origins: p.APIOrigins, API: p.API(), Service: n.Service,
 		RefreshExpiresAt: n.RefreshExpiresAt,
 	}

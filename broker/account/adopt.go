@@ -85,8 +85,11 @@ func adoptAs(ctx context.Context, o *folder.Opened, id string, stored record.Gra
 
 // grantSecret is the secret that n's grant will have.
 func (n NewAccount) grantSecret() keystore.Secret {
-	if !n.APIKey.Empty() {
+	switch {
+	case !n.APIKey.Empty():
 		return n.APIKey
+	case !n.Proof.Empty():
+		return n.Proof.Grant()
 	}
 	return n.RefreshToken
 }

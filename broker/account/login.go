@@ -25,6 +25,7 @@ const (
 	FlowBrowser Flow = "browser" // the answer comes to a listener on loopback
 	FlowPaste   Flow = "paste"   // the person copies the answer
 	FlowDevice  Flow = "device"  // the person enters a code elsewhere (RFC 8628)
+	FlowClient  Flow = "client"  // nobody does: the client gets a token itself (RFC 6749 §4.4)
 )
 
 // LoginRequest says which login is wanted.
@@ -43,6 +44,9 @@ type LoginRequest struct {
 	KnownClient bool
 	// ExpiresIn is how long a long-lived token lasts; zero: as the provider's data says.
 	ExpiresIn time.Duration
+	// Proof is what the client proves itself with by FlowClient; empty: the secret that is
+	// stored for it.
+	Proof oauth.Proof
 }
 
 // Person is how Login reaches the person who logs in. The fields that the flow needs must
@@ -83,6 +87,8 @@ func Login(ctx context.Context, f *folder.Folder, req LoginRequest, who Person) 
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errNobody{timeout})
 	defer cancel()
 	switch l.flow {
+	case FlowClient:
+		return l.byClient(ctx)
 	case FlowDevice:
 		return l.byDevice(ctx, who)
 	case FlowPaste:
@@ -98,6 +104,7 @@ type login struct {
 	flow     Flow
 	provider oauth.Provider
 	endpoint oauth.Endpoint   // with the client's secret
+	proof    oauth.Proof      // of a client with nobody behind it
 	service  oauth.Service    // the remote MCP server that it is for
 	reused   bool             // its client was registered for an earlier login
 	renew    string           // account id
@@ -119,7 +126,7 @@ func newLogin(ctx context.Context, f *folder.Folder, req LoginRequest) (*login, 
 	if l.flow, err = flowOf(p, req.Flow); err != nil {
 		return nil, err
 	}
-	if l.renew, err = renewable(idx, req, index.KindOAuth); err != nil {
+	if l.renew, err = renewable(idx, req, l.kind()); err != nil {
 		return nil, err
 	}
 	l.others = slices.ContainsFunc(idx.Accounts, func(a index.Account) bool {
@@ -220,6 +227,9 @@ func flows(p oauth.Provider) (all []Flow) {
 
 // flowOf is the flow that was asked for, else the provider's first.
 func flowOf(p oauth.Provider, asked Flow) (Flow, error) {
+	if asked == FlowClient && p.TokenEndpoint != "" {
+		return asked, nil
+	}
 	var ways []fault.Remedy
 	for _, f := range flows(p) {
 		if asked == "" || asked == f {
@@ -267,7 +277,7 @@ func renewable(idx *index.Index, req LoginRequest, kind string) (id string, err 
 		case a.Kind != kind && kind == index.KindAPIKey:
 			return "", fault.Errorf(fault.Usage, "account %s is not an API key", fault.Quote(a.Label)).Try(pool.Renewal(a))
 		case a.Kind != kind:
-			return "", fault.Errorf(fault.Usage, "account %s is an API key", fault.Quote(a.Label)).Try(pool.Renewal(a))
+			return "", fault.Errorf(fault.Usage, "account %s is %s", fault.Quote(a.Label), kinds[a.Kind]).Try(pool.Renewal(a))
 		}
 		return a.ID, inPool(idx, a, req.Pool)
 	}
@@ -297,6 +307,9 @@ func renewable(idx *index.Index, req LoginRequest, kind string) (id string, err 
 func labelTaken(a *index.Account) error {
 	return fault.Errorf(fault.LabelTaken, "label %s is taken at %s", fault.Quote(a.Label), a.Provider).Try(pool.Renewal(a), fault.Remedy{Do: fault.Again, Label: "L"})
 }
+
+// kinds are the kinds of account in words.
+var kinds = map[string]string{index.KindOAuth: "a person's login", index.KindAPIKey: "an API key", index.KindClient: "a client on its own account"}
 
 // inPool refuses a login that would move the account.
 func inPool(idx *index.Index, a *index.Account, poolName string) error {
@@ -359,6 +372,9 @@ func (l *login) failed(err error) error {
 			}
 			return fault.Errorf(fault.ProviderUnreachable, "%v; nothing was changed", e).Try(again)
 		case oauth.Dead:
+			if !l.proof.Empty() {
+				return fault.Errorf(fault.LoginFailed, "the provider refused the client or its proof (HTTP %d, %s); nothing was changed", e.Status, e.Code).Try(again)
+			}
 			return fault.Errorf(fault.LoginFailed, "the provider refused the code: it was used already or is too old; nothing was changed").Try(again)
 		case oauth.Misconfigured:
 			if l.req.Remote != nil {

@@ -32,6 +32,7 @@ type RemoteRequest struct {
 	Label    string   // of a new account
 	Renew    string   // the account to be renewed
 	Register bool     // register authferry again, even if it is registered already
+	Service  bool     // the login is a client's own, without a person
 }
 
 // Remote is a remote MCP server as FindRemote found it, and what a login there would do. It
@@ -81,7 +82,11 @@ func FindRemote(ctx context.Context, f *folder.Folder, req RemoteRequest) (*Remo
 		return nil, err
 	}
 	timed, over := f.Within(ctx, f.HTTPTimeout, forProvider(oauth.HostOf(address)))
-	server, err := f.Client.FindRemote(timed, address, req.Issuer)
+	find := f.Client.FindRemote
+	if req.Service {
+		find = f.Client.FindService
+	}
+	server, err := find(timed, address, req.Issuer)
 	over()
 	if err != nil && ctx.Err() != nil {
 		return nil, fault.Errorf(fault.Cancelled, "interrupted; nothing was changed")
@@ -130,7 +135,7 @@ func entryOf(ps *oauth.Providers, req RemoteRequest) (oauth.Provider, error) {
 // unnamed refuses a login that could belong to an existing account or to a new one: few
 // servers say whose login it is.
 func unnamed(f *folder.Folder, provider string, req RemoteRequest) error {
-	if req.Renew != "" || req.Label != "" {
+	if req.Renew != "" || req.Label != "" || req.Service {
 		return nil
 	}
 	idx, err := f.ReadOrEmpty()
@@ -219,11 +224,14 @@ func (r *Remote) client(req RemoteRequest, known oauth.Provider, p *oauth.Provid
 				known.Name, fault.Quote(known.ClientID)).Try(fault.Remedy{Do: fault.Again, Name: "client-id", Value: "ID"})
 		}
 		p.ClientID, p.Registration, p.AuthStyle = known.ClientID, known.Registration, known.AuthStyle
-	case r.Server.CanRegister():
+	case r.Server.CanRegister() && !req.Service:
 		p.Registration = oauth.RegistrationDynamic
 		if known.Registration == oauth.RegistrationDynamic {
 			p.ClientID, p.AuthStyle = known.ClientID, known.AuthStyle
 		}
+	case req.Service:
+		return fault.Errorf(fault.Usage, "a login without a person needs a client that is registered at the authorization server of %s", oauth.HostOf(r.Server.Address)).
+			Try(fault.Remedy{Do: fault.Again, Name: "client-id", Value: "ID"})
 	default:
 		return fault.Errorf(fault.Usage, "the authorization server of %s doesn't register clients itself: register one there, with the redirect URI http://127.0.0.1/callback", oauth.HostOf(r.Server.Address)).
 			Try(fault.Remedy{Do: fault.Again, Name: "client-id", Value: "ID"})
@@ -377,6 +385,9 @@ func (l *login) toRemote(ctx context.Context, idx *index.Index) error {
 			return err
 		}
 		l.endpoint.ClientSecret = keystore.NewSecret(cs.Secret)
+	}
+	if l.flow == FlowClient && !r.New {
+		return nil // the logins of people have another client
 	}
 	return keepProvider(ctx, l.f, r.entry)
 }

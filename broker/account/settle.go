@@ -87,6 +87,9 @@ func (l *login) announce(ctx context.Context) (o *folder.Opened, err error) {
 // identify asks whose login it is. If the server can't be asked, the login is kept without
 // a name; if the ID token is for another client, the login fails.
 func (l *login) identify(ctx context.Context, tok *oauth.Token, nonce string) (oauth.Identity, error) {
+	if !l.proof.Empty() { // nobody is behind it but the client itself
+		return oauth.Identity{Issuer: cmp.Or(l.endpoint.Issuer, l.endpoint.TokenEndpoint), Subject: l.endpoint.ClientID, Name: l.endpoint.ClientID}, nil
+	}
 	ctx, over := l.f.Within(ctx, l.f.HTTPTimeout, forProvider(l.provider.Name))
 	defer over()
 	who, err := l.client().Identify(ctx, l.provider, l.endpoint, tok, nonce)
@@ -101,7 +104,7 @@ func (l *login) account(tok *oauth.Token, who oauth.Identity) NewAccount {
 	n := NewAccount{
 		Provider: l.provider, ClientID: l.endpoint.ClientID, AuthStyle: l.endpoint.AuthStyle, Label: l.req.Label, Pool: l.req.Pool,
 		AccessToken: tok.AccessToken, RefreshToken: tok.RefreshToken, TokenType: tok.TokenType,
-		Scopes: l.provider.Scopes, Identity: who, Service: l.service, ObtainedAt: tok.ArrivedAt, Lock: l.lock,
+		Scopes: l.provider.Scopes, Identity: who, Service: l.service, Proof: l.proof, ObtainedAt: tok.ArrivedAt, Lock: l.lock,
 	}
 	if granted := strings.Fields(tok.Scope); len(granted) > 0 {
 		n.Scopes = granted // RFC 6749 §5.1: as asked for, unless the answer says otherwise
@@ -187,7 +190,7 @@ var ErrSameIdentity = errors.New("an account has this identity already")
 // home is the account that the login n belongs to; nil: a new one.
 func (l *login) home(idx *index.Index, n NewAccount) (*index.Account, error) {
 	who := n.Identity
-	owner := OwnerOf(idx, l.provider.Name, who)
+	owner := OwnerOf(idx, l.provider.Name, l.kind(), who)
 	if owner == nil {
 		owner = holderOf(idx, l.provider.Name, record.Fingerprint(n.RefreshToken))
 	}
@@ -209,9 +212,9 @@ func (l *login) home(idx *index.Index, n NewAccount) (*index.Account, error) {
 }
 
 // OwnerOf finds the account of an identity; nil: there is none.
-func OwnerOf(idx *index.Index, provider string, who oauth.Identity) *index.Account {
+func OwnerOf(idx *index.Index, provider, kind string, who oauth.Identity) *index.Account {
 	for i := range idx.Accounts {
-		if a := &idx.Accounts[i]; who.Subject != "" && !a.Removing && a.Provider == provider && a.Kind == index.KindOAuth &&
+		if a := &idx.Accounts[i]; who.Subject != "" && !a.Removing && a.Provider == provider && a.Kind == kind &&
 			a.Subject == who.Subject && a.Issuer == who.Issuer && a.Organization == who.Organization {
 			return a
 		}
@@ -306,7 +309,7 @@ func Replace(ctx context.Context, f *folder.Folder, id string, n NewAccount) (*i
 	if acc != nil {
 		acc.Generation = g.Generation
 	}
-	if g.ClientSecret, err = o.Store.HasClientSecret(ctx, g.Endpoint); err != nil {
+	if err := noteSecret(ctx, o, g); err != nil {
 		return nil, err
 	}
 	return o.Commit(ctx, lock, folder.Login{

@@ -25,10 +25,11 @@ type request struct {
 	on      Endpoint
 	params  url.Values // of the query and of the body, form or JSON
 	json    bool
-	user    string // whose tokens it carries, if any are known
-	subject string // who the answer is about, where a fault says so
-	send    *Send  // its entry in the ledger, for a known refresh token
-	issued  pair   // the tokens in the answer
+	user    string  // whose tokens it carries, if any are known
+	subject string  // who the answer is about, where a fault says so
+	send    *Send   // its entry in the ledger, for a known refresh token
+	client  *client // that proved itself
+	issued  pair    // the tokens in the answer
 }
 
 // readParams decodes a body by its content type (form or JSON).

@@ -45,6 +45,8 @@ func (s *Server) token(r *request) answer {
 			}
 		case deviceGrant:
 			f, p, refused = s.books.poll(now, r)
+		case "client_credentials":
+			f, p, refused = s.service(now, r)
 		default:
 			refused = &refusal{status: http.StatusBadRequest, code: "unsupported_grant_type", text: "this grant type is not supported"}
 		}
@@ -89,6 +91,17 @@ func (s *Server) tokenAnswer(now time.Time, r *request, f *family, p pair) answe
 	return jsonReply(http.StatusOK, out)
 }
 
+// service gives a client a token of its own (RFC 6749 §4.4), and a refresh token, which
+// some servers add against §4.4.3.
+func (s *Server) service(now time.Time, r *request) (*family, pair, *refusal) {
+	if r.client == nil || r.client.secret == "" {
+		return nil, pair{}, &refusal{status: http.StatusBadRequest, code: "unauthorized_client", text: "a public client has no account of its own"}
+	}
+	f, p := s.books.open(now, r.cfg, r.client.id, r.params.Get("scope"), "")
+	f.client, f.resource = r.client.id, r.params.Get("resource")
+	return f, p, nil
+}
+
 func (r *request) wrongEncoding() *refusal {
 	if want := r.cfg.TokenRequest; want == "json" && !r.json || want == "form" && r.json {
 		return invalidRequest("the request must be encoded as " + want)
@@ -121,6 +134,7 @@ func (s *Server) authenticate(r *request) *refusal {
 	case subtle.ConstantTimeCompare([]byte(secret), []byte(known.secret)) != 1:
 		return invalidClient("wrong client secret")
 	}
+	r.client = known
 	return nil
 }
 

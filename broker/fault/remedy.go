@@ -27,7 +27,8 @@ const (
 	Device  How = "device"
 	APIKey  How = "api-key" // a login by what a person brings
 	Token   How = "token"
-	Keeping How = "keep" // an import that leaves the other program's file as it is
+	Client  How = "client-secret" // of a client on its own account
+	Keeping How = "keep"          // an import that leaves the other program's file as it is
 )
 
 // Action is what a Remedy does.

@@ -155,4 +155,5 @@ func (a *Account) UnderWay() *Intent {
 const (
 	KindOAuth  = "oauth"
 	KindAPIKey = "api-key"
+	KindClient = "client" // a client on its own account, with no person behind it
 )

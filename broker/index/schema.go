@@ -39,7 +39,7 @@ type Account struct {
 	Label    string `json:"label"`
 	Provider string `json:"provider"`
 	Pool     string `json:"pool"`
-	Kind     string `json:"kind"` // "oauth" or "api-key"
+	Kind     string `json:"kind"` // "oauth", "api-key" or "client"
 	Rank     int    `json:"rank"` // from 1, within its pool
 	Disabled bool   `json:"disabled,omitempty"`
 	Removing bool   `json:"removing,omitempty"` // its secrets are being deleted

@@ -67,6 +67,16 @@ var ErrNoPKCE = errors.New("the authorization server does not support PKCE (S256
 // The error is an *Error, which may wrap ErrOpen, ErrNoMetadata, ErrNoPKCE, an
 // *IssuerError, a *NotTrustedError or a *WrongResourceError.
 func (c *Client) FindRemote(ctx context.Context, address, issuer string) (*Remote, error) {
+	return c.findRemote(ctx, address, issuer, false)
+}
+
+// FindService is FindRemote for a login without a person, which needs no place to log in
+// at and no PKCE.
+func (c *Client) FindService(ctx context.Context, address, issuer string) (*Remote, error) {
+	return c.findRemote(ctx, address, issuer, true)
+}
+
+func (c *Client) findRemote(ctx context.Context, address, issuer string, service bool) (*Remote, error) {
 	if err := CheckServer(address); err != nil {
 		return nil, &Error{Class: Misconfigured, Err: err}
 	}
@@ -111,12 +121,16 @@ func (c *Client) FindRemote(ctx context.Context, address, issuer string) (*Remot
 		}
 		return nil, err
 	}
-	return r, r.take(m, openID, x)
+	return r, r.take(m, openID, service, x)
 }
 
 // take fills in the authorization server's metadata.
-func (r *Remote) take(m *metadata, openID bool, x *Client) error {
-	if !slices.Contains(m.ChallengeMethods, "S256") {
+func (r *Remote) take(m *metadata, openID, service bool, x *Client) error {
+	switch {
+	case service:
+	case m.AuthorizationEndpoint == "" && m.DeviceAuthorizationEndpoint == "":
+		return &Error{Class: Misconfigured, Err: errors.New("the document has no authorization_endpoint")}
+	case !slices.Contains(m.ChallengeMethods, "S256"):
 		return &Error{Class: Misconfigured, Err: ErrNoPKCE}
 	}
 	r.Provider = m.provider(openID)
@@ -125,7 +139,7 @@ func (r *Remote) take(m *metadata, openID bool, x *Client) error {
 	// that isn't asked for can't be missing.
 	r.Provider.Scopes, r.Provider.IdentityFrom, r.Provider.AuthorizeParams = nil, "", nil
 	r.Documents, r.registration, r.authMethods, r.device = m.ClientDocuments, m.RegistrationEndpoint, m.AuthMethods, m.DeviceAuthorizationEndpoint != ""
-	if slices.Contains(m.ScopesSupported, offlineAccess) && !slices.Contains(r.Scopes, offlineAccess) {
+	if !service && slices.Contains(m.ScopesSupported, offlineAccess) && !slices.Contains(r.Scopes, offlineAccess) {
 		r.Scopes = append(slices.Clip(r.Scopes), offlineAccess)
 	}
 	r.client = x.settled()
@@ -230,13 +244,9 @@ func (m *metadata) of(issuer string) error {
 	return &Error{Class: Misconfigured, Err: &IssuerError{Issuer: m.Issuer}}
 }
 
-// checkRemote is checkDiscovered for a login, which also needs a place to log in at.
+// checkRemote is checkDiscovered for a login.
 func (p Provider) checkRemote(near bool) error {
-	err := p.checkDiscovered(near)
-	if err == nil && p.AuthorizationEndpoint == "" && p.DeviceAuthorizationEndpoint == "" {
-		err = errors.New("the document has no authorization_endpoint")
-	}
-	if err != nil {
+	if err := p.checkDiscovered(near); err != nil {
 		return &Error{Class: Misconfigured, Err: err}
 	}
 	return nil

@@ -352,6 +352,8 @@ func needsKey(a *index.Account) error {
 func LoginNeeded(a *index.Account) error {
 	e := fault.Errorf(fault.LoginNeeded, "account %s needs a new login; the old one ended at the provider", fault.Quote(a.Label))
 	switch {
+	case a.Kind == index.KindClient:
+		e = fault.Errorf(fault.LoginNeeded, "account %s needs a new secret or key; the provider refuses the old one", fault.Quote(a.Label))
 	case RejectedForGood(a):
 		e = fault.Errorf(fault.LoginNeeded, "account %s needs a new token; the API refuses the old one", fault.Quote(a.Label))
 	case LongLived(a):

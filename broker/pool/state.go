@@ -18,6 +18,8 @@ func Renewal(a *index.Account) fault.Remedy {
 	switch {
 	case a.Kind == index.KindAPIKey:
 		r.How = fault.APIKey
+	case a.Kind == index.KindClient:
+		r.How = fault.Client
 	case LongLived(a):
 		r.How = fault.Token
 	}

@@ -74,6 +74,7 @@ type Grant struct {
 	Provider     string
 	RefreshToken keystore.Secret // empty: there is only the access token
 	APIKey       keystore.Secret
+	Proof        oauth.Proof // of a client that gets its tokens itself
 	// TokenFingerprint is that of the access token if it is a long-lived one, which has no
 	// refresh token; else empty.
 	TokenFingerprint string
@@ -101,6 +102,7 @@ type grantWire struct {
 	Provider         string         `json:"provider"`
 	RefreshToken     string         `json:"refresh_token,omitempty"`
 	APIKey           string         `json:"api_key,omitempty"`
+	Proof            *proofWire     `json:"proof,omitempty"`
 	TokenFingerprint string         `json:"token_fingerprint,omitempty"`
 	Endpoint         oauth.Endpoint `json:"endpoint"`
 	ClientSecret     bool           `json:"client_secret,omitempty"`
@@ -117,6 +119,29 @@ type grantWire struct {
 	Spent            []string       `json:"spent,omitempty"`
 }
 
+type proofWire struct {
+	Secret    string   `json:"secret,omitempty"`
+	Key       string   `json:"key,omitempty"`
+	KeyID     string   `json:"key_id,omitempty"`
+	Algorithm string   `json:"algorithm,omitempty"`
+	Audience  string   `json:"audience,omitempty"`
+	Scopes    []string `json:"scopes,omitempty"`
+}
+
+func newProofWire(p oauth.Proof) *proofWire {
+	if p.Empty() {
+		return nil
+	}
+	return &proofWire{p.Secret.Reveal(), p.Key.Reveal(), p.KeyID, p.Algorithm, p.Audience, p.Scopes}
+}
+
+func (w *proofWire) proof() oauth.Proof {
+	if w == nil {
+		return oauth.Proof{}
+	}
+	return oauth.Proof{Secret: keystore.NewSecret(w.Secret), Key: keystore.NewSecret(w.Key), KeyID: w.KeyID, Algorithm: w.Algorithm, Audience: w.Audience, Scopes: w.Scopes}
+}
+
 // errNewerRecord: if such a record were skipped, the one before it would be used, whose
 // refresh token is spent.
 var errNewerRecord = errors.New("the record is of a newer authferry")
@@ -128,7 +153,7 @@ var errGeneration = errors.New("the record has an impossible generation")
 func (g *Grant) Encode() (keystore.Secret, error) {
 	return encodeRecord(grantWire{
 		V: RecordVersion, Account: g.Account, Generation: g.Generation, Provider: g.Provider,
-		RefreshToken: g.RefreshToken.Reveal(), APIKey: g.APIKey.Reveal(), TokenFingerprint: g.TokenFingerprint,
+		RefreshToken: g.RefreshToken.Reveal(), APIKey: g.APIKey.Reveal(), Proof: newProofWire(g.Proof), TokenFingerprint: g.TokenFingerprint,
 		Endpoint: g.Endpoint, ClientSecret: g.ClientSecret, Scopes: g.Scopes,
 		Headers: g.Headers, Origins: g.Origins, API: g.API, Service: g.Service, RefreshExpiresAt: g.RefreshExpiresAt,
 		Issuer: g.Owner.Issuer, Subject: g.Owner.Subject, Organization: g.Owner.Organization,
@@ -150,7 +175,7 @@ func decodeGrant(s keystore.Secret) (*Grant, error) {
 	}
 	return &Grant{
 		Account: w.Account, Generation: w.Generation, Provider: w.Provider,
-		RefreshToken: keystore.NewSecret(w.RefreshToken), APIKey: keystore.NewSecret(w.APIKey), TokenFingerprint: w.TokenFingerprint,
+		RefreshToken: keystore.NewSecret(w.RefreshToken), APIKey: keystore.NewSecret(w.APIKey), Proof: w.Proof.proof(), TokenFingerprint: w.TokenFingerprint,
 		Endpoint: w.Endpoint, ClientSecret: w.ClientSecret, Scopes: w.Scopes,
 		Headers: w.Headers, Origins: w.Origins, API: w.API, Service: w.Service, RefreshExpiresAt: w.RefreshExpiresAt,
 		Owner:    oauth.Identity{Issuer: w.Issuer, Subject: w.Subject, Organization: w.Organization},
@@ -204,18 +229,24 @@ func (g *Grant) Inherit(old *Grant, dead string) {
 	}
 }
 
-// Kind is the kind of the account: index.KindOAuth or index.KindAPIKey.
+// Kind is the kind of the account: one of the index's constants.
 func (g *Grant) Kind() string {
-	if g.APIKey.Empty() {
-		return index.KindOAuth
+	switch {
+	case !g.APIKey.Empty():
+		return index.KindAPIKey
+	case !g.Proof.Empty():
+		return index.KindClient
 	}
-	return index.KindAPIKey
+	return index.KindOAuth
 }
 
-// Secret is the API key or the refresh token; empty if there is neither.
+// Secret is the API key, the client's proof or the refresh token; empty if there is none.
 func (g *Grant) Secret() keystore.Secret {
-	if !g.APIKey.Empty() {
+	switch g.Kind() {
+	case index.KindAPIKey:
 		return g.APIKey
+	case index.KindClient:
+		return g.Proof.Grant()
 	}
 	return g.RefreshToken
 }

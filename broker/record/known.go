@@ -21,7 +21,7 @@ func KnownAs(idx *index.Index, provider, kind string, secret keystore.Secret, ow
 		if fp != "" && o.TokenFingerprint == fp {
 			return o.Provider == provider
 		}
-		return fp != "" && (o.Fingerprint == fp || slices.Contains(o.Spent, fp)) && (kind != index.KindAPIKey || o.Provider == provider)
+		return fp != "" && (o.Fingerprint == fp || slices.Contains(o.Spent, fp)) && (kind == index.KindOAuth || o.Provider == provider)
 	})
 	if i < 0 {
 		return nil

@@ -47,7 +47,8 @@
 //     no harm. A limit on the size of files makes a write fail, which is tried again.
 //  4. Connect. The intent is written to the index and synced in the first Read of the
 //     request's body: after DNS, TCP and TLS, and before the first byte of the token. So
-//     being offline never leaves an unknown outcome.
+//     being offline never leaves an unknown outcome. A client on its own account leaves no
+//     intent: its secret or assertion isn't spent, so there is nothing to recover.
 //  5. Send once: no redirect, no retry by the transport. A 2xx is searched for tokens,
 //     whatever is around them, before its outcome is called unknown. Only an object with
 //     an access token counts, nothing within an error does, and what was sent is no new

@@ -40,7 +40,14 @@ func (e *exchange) run(ctx context.Context, l *folder.Rotation) error {
 	l.SetHolder(folder.Requesting)
 	// Steps 4 and 5. The intent is durable before the first byte of the token is sent. The
 	// time limit is the HTTP client's, however long the caller waits.
-	tok, err := e.Client.Refresh(ctx, e.endpoint, e.grant.RefreshToken, func() error { return e.announce(ctx, l) })
+	announce := func() error { return e.announce(ctx, l) }
+	var tok *oauth.Token
+	var err error
+	if e.grant.Kind() == index.KindClient {
+		tok, err = e.Client.ServiceToken(ctx, e.endpoint, e.grant.Proof, announce)
+	} else {
+		tok, err = e.Client.Refresh(ctx, e.endpoint, e.grant.RefreshToken, announce)
+	}
 	folder.Reached("K11")
 	e.spare.release()
 	if tok == nil {
@@ -50,18 +57,31 @@ func (e *exchange) run(ctx context.Context, l *folder.Rotation) error {
 }
 
 // announce records in the index that the refresh token is about to be sent. It runs inside
-// the request, when the connection is open and nothing of the body has been sent.
+// the request, when the connection is open and nothing of the body has been sent. A
+// client's proof can be sent any number of times, so no intent is written for it.
 func (e *exchange) announce(ctx context.Context, l *folder.Rotation) error {
 	folder.Reached("K5")
 	e.spare.stockUp()
 	now := time.Now()
-	fp := record.Fingerprint(e.grant.RefreshToken)
+	fp, durability, spends := record.Fingerprint(e.grant.Secret()), index.Durable, e.grant.Kind() != index.KindClient
+	if !spends {
+		durability = index.Fast
+	}
 	var lost error // the lock's file may have been replaced, and another process may hold the new one
-	err := e.Change(ctx, index.Durable, e.account.ID, func(_ *index.Index, a *index.Account) {
+	err := e.Change(ctx, durability, e.account.ID, func(_ *index.Index, a *index.Account) {
 		if lost = l.Confirm(); lost == nil && a.UnderWay() != nil {
 			lost = lock.ErrLost
 		}
 		if lost != nil {
+			return
+		}
+		if e.wish.Rejected {
+			a.RejectedAt = now
+		}
+		if e.wish.Now {
+			a.ForcedAt = now
+		}
+		if !spends {
 			return
 		}
 		attempt := 1
@@ -73,12 +93,6 @@ func (e *exchange) announce(ctx context.Context, l *folder.Rotation) error {
 		a.Intents = append(a.Intents, index.Intent{Slot: e.slot, Generation: e.generation, Fingerprint: fp, Attempt: attempt, PID: os.Getpid(), Process: lock.ThisProcess(), StartedAt: now.UTC()})
 		if len(a.Intents) > len(record.Slots) {
 			a.Intents = a.Intents[len(a.Intents)-len(record.Slots):]
-		}
-		if e.wish.Rejected {
-			a.RejectedAt = now
-		}
-		if e.wish.Now {
-			a.ForcedAt = now
 		}
 	})
 	if err == nil && lost != nil {
@@ -152,14 +166,14 @@ func (e *exchange) fail(ctx context.Context, l *folder.Rotation, cause error) er
 	if !ok {
 		return fault.Errorf(fault.Internal, "the refresh of account %s failed", fault.Quote(e.account.Label)).Because(cause)
 	}
-	fp := record.Fingerprint(e.grant.RefreshToken)
+	fp := record.Fingerprint(e.grant.Secret())
 	if oe.Class == oauth.Dead {
 		// A refusal is final only for the refresh token that is still the stored one.
 		stored, err := e.Grants(ctx, e.account.ID)
 		if err != nil {
 			return err
 		}
-		if stored.Best != nil && record.Fingerprint(stored.Best.RefreshToken) != fp {
+		if stored.Best != nil && record.Fingerprint(stored.Best.Secret()) != fp {
 			_, err := e.RollForward(ctx, e.account, stored)
 			return err
 		}

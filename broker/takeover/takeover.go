@@ -308,7 +308,7 @@ func (t *takeover) compare(ctx context.Context, c *candidate) error {
 	if c.reason != "" || c.whole != "" {
 		return nil
 	}
-	if a := account.OwnerOf(t.idx, c.n.Provider.Name, c.n.Identity); a != nil {
+	if a := account.OwnerOf(t.idx, c.n.Provider.Name, index.KindOAuth, c.n.Identity); a != nil {
 		c.reason = fmt.Sprintf("account %s has another login of the same user already", fault.Quote(a.Label))
 		return nil
 	}

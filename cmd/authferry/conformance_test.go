@@ -45,6 +45,8 @@ var conformance = map[string]int{
 	"auth/iss-wrong-issuer":               8,
 	"auth/iss-unexpected":                 8,
 	"auth/iss-normalized":                 8,
+	"auth/client-credentials-jwt":         6,
+	"auth/client-credentials-basic":       6,
 }
 
 // TestConformance has the official suite judge what a client sends that gets its tokens
@@ -80,6 +82,7 @@ type judged struct {
 	given   struct {
 		ClientID     string `json:"client_id"`
 		ClientSecret string `json:"client_secret"`
+		PrivateKey   string `json:"private_key_pem"`
 	}
 }
 
@@ -105,7 +108,19 @@ func (c judged) run() error {
 	if os.Getenv("MCP_CONFORMANCE_SCENARIO") == "auth/basic-cimd" {
 		login = append(login, "--client-id", "https://conformance-test.local/client-metadata.json")
 	}
-	if c.given.ClientID != "" {
+	service := append(login, "--flow", "client", "--client-id", c.given.ClientID)
+	switch {
+	case c.given.PrivateKey != "":
+		if _, err := c.authferry(c.given.PrivateKey, append(service, "--client-key-stdin")...); err != nil {
+			return err
+		}
+		return c.callsUntilDone()
+	case strings.HasPrefix(os.Getenv("MCP_CONFORMANCE_SCENARIO"), "auth/client-credentials"):
+		if _, err := c.authferry(c.given.ClientSecret+"\n", append(service, "--client-secret-stdin")...); err != nil {
+			return err
+		}
+		return c.callsUntilDone()
+	case c.given.ClientID != "":
 		if _, err := c.authferry(c.given.ClientSecret+"\n", "provider", "add", "judged", "--mcp", c.address, "--client-id", c.given.ClientID, "--client-secret-stdin"); err != nil {
 			return err
 		}
@@ -113,6 +128,10 @@ func (c judged) run() error {
 	if _, err := c.authferry("", login...); err != nil {
 		return err
 	}
+	return c.callsUntilDone()
+}
+
+func (c judged) callsUntilDone() error {
 	for range 5 {
 		again, err := c.calls()
 		if !again || err != nil {

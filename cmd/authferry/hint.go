@@ -368,6 +368,8 @@ func (h hints) login(r fault.Remedy) string {
 	}
 	line := "authferry login" + h.operand(r.Provider)
 	switch r.How {
+	case fault.Client:
+		line += " --flow client --" + string(r.How) + "-stdin"
 	case fault.APIKey, fault.Token:
 		line += " --" + string(r.How) + "-stdin"
 	case fault.Browser, fault.Paste, fault.Device:

@@ -130,7 +130,7 @@ func remedies(do fault.Action, facts []string) (all []fault.Remedy) {
 		case runIt, fault.AsOwner, fault.GiveBack:
 			r.Name = fact
 		case fault.Login:
-			for _, how := range []fault.How{fault.Browser, fault.Paste, fault.Device, fault.APIKey, fault.Token} {
+			for _, how := range []fault.How{fault.Browser, fault.Paste, fault.Device, fault.APIKey, fault.Token, fault.Client} {
 				all = append(all, fault.Remedy{Do: do, Provider: "sim", How: how, Label: fact}, fault.Remedy{Do: do, Provider: "sim", How: how, Account: fact})
 			}
 			r.Account = ""

@@ -26,13 +26,16 @@ type loginCmd struct {
 	Name        string        `placeholder:"NAME" help:"MCP server: what to call it here; its host by default."`
 	Label       string        `placeholder:"LABEL" help:"What to call a new account; your name there by default."`
 	Pool        string        `placeholder:"POOL" help:"Pool to put a new account in; the provider's own by default."`
-	Flow        string        `enum:",browser,paste,device" default:"" placeholder:"HOW" help:"How: browser, paste or device; by default what the provider allows."`
+	Flow        string        `enum:",browser,paste,device,client" default:"" placeholder:"HOW" help:"How: browser, paste or device, by default what the provider allows; or client, without a person."`
 	NoBrowser   bool          `help:"Print the address and open no browser."`
 	ClientID    string        `name:"client-id" placeholder:"ID" help:"Client id of your own registration at the provider."`
 	Renew       string        `placeholder:"ACCOUNT" help:"Give this account a new login, and refuse anybody else's."`
 	Timeout     time.Duration `default:"5m" help:"How long to wait for the login."`
 	APIKeyStdin bool          `name:"api-key-stdin" xor:"stdin" help:"Keep an API key, read from stdin, instead of logging in."`
 	TokenStdin  bool          `name:"token-stdin" xor:"stdin" help:"Keep a long-lived token, read from stdin, instead of logging in."`
+	SecretStdin bool          `name:"client-secret-stdin" xor:"stdin" help:"With --flow client: the client's secret, read from stdin; by default the one that is stored for it."`
+	KeyStdin    bool          `name:"client-key-stdin" xor:"stdin" help:"With --flow client: the client's private key in PEM, read from stdin."`
+	KeyID       string        `name:"key-id" placeholder:"ID" help:"What the provider knows that key by."`
 	ExpiresIn   string        `name:"expires-in" placeholder:"D" help:"How long that token lasts, as 365d or 12h; by default the provider's usual time, if it is known."`
 }
 
@@ -51,6 +54,10 @@ A remote MCP server is logged in to by its address: authferry asks it where to
 log in, shows that, and registers itself there. Such a login goes to that server
 and to no other. Few of them say whose login it is, so a second account needs
 --label, and a new login in place of an old one --renew.
+
+--flow client is for a service: its client gets tokens on its own account, by its
+secret or by a private key (RSA, or EC on P-256) whose public half the provider
+has. Nobody is asked, then or later.
 
 --token-stdin is for a token that lasts for months and has no refresh token, as
 claude setup-token makes one. You are warned a month before it ends.`
@@ -130,6 +137,9 @@ func (c *loginCmd) checked() (lifetime time.Duration, err error) {
 	if c.Timeout <= 0 {
 		return 0, &fault.Error{Code: fault.Usage, Message: "--timeout must be more than 0"}
 	}
+	if err := c.checkClient(); err != nil {
+		return 0, err
+	}
 	if c.ExpiresIn == "" {
 		return 0, nil
 	}
@@ -160,7 +170,7 @@ func (c *loginCmd) tell(a *app, done *account.LoggedIn, v pool.AccountView) erro
 	switch {
 	case !done.Renewed:
 		a.welcome(v.Provider, v.Label)
-	case c.Renew == "":
+	case c.Renew == "" && c.Flow != string(account.FlowClient):
 		a.term.note("this is %q of %s again; it has a new login, and its label and pool are unchanged", v.Label, v.Provider)
 		a.term.note("for another account, open the address in a private window:")
 		a.term.note("%s", a.term.hints.command(fault.Remedy{Do: fault.Again, Name: "no-browser"}))
@@ -186,7 +196,7 @@ func (a *app) noteEnd(v pool.AccountView) {
 
 // takeOver offers, before the first account, the logins that other programs have.
 func (c *loginCmd) takeOver(a *app) (taken bool, err error) {
-	if all, err := a.broker.List(); err != nil || len(all) > 0 || c.APIKeyStdin || c.TokenStdin || c.Renew != "" {
+	if all, err := a.broker.List(); err != nil || len(all) > 0 || c.APIKeyStdin || c.TokenStdin || c.Renew != "" || c.Flow == string(account.FlowClient) {
 		return false, nil //nolint:nilerr // the login itself says it better
 	}
 	return a.offerImport(c.Provider, c.ClientID, !c.JSON)
@@ -212,6 +222,9 @@ func (c *loginCmd) login(a *app, req account.LoginRequest) (*account.LoggedIn, e
 			return nil, err
 		}
 		return keep(a.ctx, a.broker.Folder, req, secret)
+	}
+	if err := c.proof(a, &req); err != nil {
+		return nil, err
 	}
 	s := &signIn{app: a, json: c.JSON, browser: !c.NoBrowser && !a.term.noInput, provider: c.Provider,
 		until: time.Now().Add(c.Timeout), over: func() {}}

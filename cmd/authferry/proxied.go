@@ -224,7 +224,7 @@ func (a *app) servedOne(name string, s pool.Selection) (p servedProvider, err er
 	for _, v := range views {
 		switch {
 		case v.Pool != chosen.Pool || v.State == pool.Disabled || chosen.Account != "" && v.ID != chosen.Account:
-		case v.Kind == index.KindOAuth:
+		case v.Kind != index.KindAPIKey:
 			p.passed = append(p.passed, v.Label)
 		default:
 			p.logins = false

@@ -30,7 +30,7 @@ func isAddress(word string) bool { return strings.Contains(word, "://") }
 // remote finds the MCP server that the login is for, shows it, and asks where a person
 // has to decide; nil: the login is for none.
 func (c *loginCmd) remote(a *app) (*account.Remote, error) {
-	req := account.RemoteRequest{Provider: c.Name, Issuer: c.Issuer, ClientID: c.ClientID, Scopes: c.Scope, Label: c.Label, Renew: c.Renew, Register: c.Register}
+	req := account.RemoteRequest{Provider: c.Name, Issuer: c.Issuer, ClientID: c.ClientID, Scopes: c.Scope, Label: c.Label, Renew: c.Renew, Register: c.Register, Service: c.Flow == string(account.FlowClient)}
 	if isAddress(c.Provider) {
 		req.Address = c.Provider
 	} else {

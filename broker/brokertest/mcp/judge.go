@@ -60,7 +60,7 @@ func Judge(t testing.TB, scenario, version, client string, env []string) Verdict
 	t.Helper()
 	dir, results := packages(t), t.TempDir()
 	cmd := exec.CommandContext(t.Context(), node(dir), filepath.Join(dir, "@modelcontextprotocol", "conformance", "dist", "index.js"),
-		"client", "--command", client, "--scenario", scenario, "--spec-version", version, "--timeout", "120000", "--output-dir", results)
+		"client", "--command", client, "--scenario", scenario, "--spec-version", version, "--force", "--timeout", "120000", "--output-dir", results)
 	cmd.Env = slices.Concat(env, []string{"NO_COLOR=1"})
 	out, err := cmd.CombinedOutput()
 	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {

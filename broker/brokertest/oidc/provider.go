@@ -35,8 +35,10 @@ type Provider struct {
 
 // Start runs a provider until the test ends, with env ("AT_TTL=5") added to its
 // environment: AT_TTL, RT_TTL and DEVICE_TTL are the lifetimes of access
-// tokens, refresh tokens and device codes in seconds, and MCP=1 makes it one that
-// registers clients and wants resource indicators. It skips the test where
+// tokens, refresh tokens and device codes in seconds, MCP=1 makes it one that
+// registers clients and wants resource indicators, PAR=1 one that wants each
+// authorization request pushed, and SERVICE_JWK is the public key of a client on its own
+// account, "signing-service"; then there is also "service" with a secret. It skips the test where
 // Node.js or the server's packages are absent.
 func Start(t testing.TB, env ...string) *Provider {
 	t.Helper()
@@ -95,6 +97,7 @@ type Counters struct {
 	Codes         int `json:"codes"`          // authorization codes exchanged
 	Devices       int `json:"devices"`        // device codes exchanged
 	Refreshes     int `json:"refreshes"`      // refresh tokens rotated
+	Services      int `json:"services"`       // tokens given to clients on their own account
 	Refused       int `json:"refused"`        // token requests refused, a device's "not yet" included
 	Revoked       int `json:"revoked"`        // grants revoked, by request or for reuse
 }

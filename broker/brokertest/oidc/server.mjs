@@ -28,7 +28,21 @@ const provider = new Provider(issuer, {
     token_endpoint_auth_method: 'none',
     grant_types: ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code'],
     response_types: ['code'],
-  }],
+  }, ...(process.env.SERVICE_JWK ? [{
+    client_id: 'service',
+    client_secret: 'secret-of-the-service',
+    token_endpoint_auth_method: 'client_secret_basic',
+    redirect_uris: [],
+    grant_types: ['client_credentials'],
+    response_types: [],
+  }, {
+    client_id: 'signing-service',
+    token_endpoint_auth_method: 'private_key_jwt',
+    jwks: { keys: [JSON.parse(process.env.SERVICE_JWK)] },
+    redirect_uris: [],
+    grant_types: ['client_credentials'],
+    response_types: [],
+  }] : [])],
   pkce: { required: () => true },
   scopes: ['openid', 'offline_access', 'email'],
   claims: { openid: ['sub'], email: ['email', 'email_verified'] },
@@ -43,6 +57,8 @@ const provider = new Provider(issuer, {
     introspection: { enabled: true },
     revocation: { enabled: true },
     userinfo: { enabled: true },
+    clientCredentials: { enabled: true },
+    pushedAuthorizationRequests: { enabled: true, requirePushedAuthorizationRequests: Boolean(process.env.PAR) },
     // As an authorization server of remote MCP servers, with MCP set.
     ...(process.env.MCP ? {
       registration: { enabled: true },
@@ -58,6 +74,7 @@ const provider = new Provider(issuer, {
   rotateRefreshToken: () => true, // reuse of a rotated one revokes the grant
   ttl: {
     AccessToken: seconds('AT_TTL', 3600),
+    ClientCredentials: seconds('AT_TTL', 3600),
     RefreshToken: seconds('RT_TTL', 86400),
     IdToken: 3600,
     AuthorizationCode: 60,
@@ -69,9 +86,9 @@ const provider = new Provider(issuer, {
   cookies: { keys: ['authferry-test'] },
 });
 
-const counters = { choices: 0, token_requests: 0, codes: 0, devices: 0, refreshes: 0, refused: 0, revoked: 0 };
+const counters = { choices: 0, token_requests: 0, codes: 0, devices: 0, refreshes: 0, services: 0, refused: 0, revoked: 0 };
 provider.on('grant.success', (ctx) => {
-  counters[{ authorization_code: 'codes', refresh_token: 'refreshes' }[ctx.oidc.params.grant_type] ?? 'devices'] += 1;
+  counters[{ authorization_code: 'codes', refresh_token: 'refreshes', client_credentials: 'services' }[ctx.oidc.params.grant_type] ?? 'devices'] += 1;
 });
 provider.on('grant.error', () => { counters.refused += 1; });
 provider.on('grant.revoked', () => { counters.revoked += 1; });
@@ -119,7 +136,11 @@ server.on('request', async (req, res) => {
       res.writeHead(204).end();
       break;
     case '/control/audience':
-      res.end((await provider.AccessToken.find(await body(req)))?.aud ?? '');
+    {
+      const token = await body(req);
+      const found = await provider.AccessToken.find(token) ?? await provider.ClientCredentials.find(token);
+      res.end(found?.aud ?? '');
+    }
       break;
     case '/control/counters':
       res.end(JSON.stringify(counters));
