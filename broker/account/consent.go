@@ -34,7 +34,11 @@ func (l *login) byBrowser(ctx context.Context, who Person) (*LoggedIn, error) {
 	if who.Await != nil {
 		who.Await(listener.Redirect())
 	}
-	who.Open(a.URL())
+	address, err := l.address(ctx, a)
+	if err != nil {
+		return nil, l.failed(err)
+	}
+	who.Open(address)
 	answer, err := listener.Wait(ctx, a)
 	if err != nil {
 		return nil, l.failed(err)
@@ -51,6 +55,12 @@ func (l *login) asked() oauth.Provider {
 		return l.provider.Choosing()
 	}
 	return l.provider
+}
+
+// address is what the person has to open, which some servers want to hear of first.
+func (l *login) address(ctx context.Context, a *oauth.Authorization) (string, error) {
+	defer l.f.Progress(folder.Step{Doing: forProvider(l.provider.Name)})()
+	return l.client().Push(ctx, a)
 }
 
 func (l *login) redeem(ctx context.Context, a *oauth.Authorization, answer *oauth.Callback) (*LoggedIn, error) {
@@ -92,7 +102,11 @@ func (l *login) byPaste(ctx context.Context, who Person) (*LoggedIn, error) {
 		return nil, l.failed(err)
 	}
 	a := oauth.NewAuthorization(l.asked(), l.endpoint, redirect)
-	who.Open(a.URL())
+	address, err := l.address(ctx, a)
+	if err != nil {
+		return nil, l.failed(err)
+	}
+	who.Open(address)
 	var refused error
 	for range pasteTries {
 		text, err := who.Paste(ctx)

@@ -40,7 +40,7 @@ func Derive(named, found, base Provider) (p Provider, left []string) {
 }
 
 // serverKeys say where a server is. Its discovery document knows that best.
-var serverKeys = []string{"issuer", "authorization_endpoint", "token_endpoint", "device_authorization_endpoint", "revocation_endpoint", "userinfo_endpoint", "iss_parameter", "select_account"}
+var serverKeys = []string{"issuer", "authorization_endpoint", "token_endpoint", "device_authorization_endpoint", "revocation_endpoint", "userinfo_endpoint", "pushed_authorization_request_endpoint", "iss_parameter", "select_account"}
 
 // portableKeys are valid for any server and send nothing anywhere. All other keys belong to
 // their server.

@@ -22,6 +22,9 @@ type metadata struct {
 	PromptValues                []string // Initiating User Registration via OpenID Connect 1.0 §4
 	AuthMethods                 []string
 	IssParameter                bool
+	// PushedEndpoint is where the server wants each authorization request first (RFC 9126);
+	// empty: it doesn't.
+	PushedEndpoint string
 
 	RegistrationEndpoint string   // RFC 7591
 	ChallengeMethods     []string // of PKCE
@@ -36,8 +39,13 @@ func parseMetadata(body []byte) *metadata {
 		return nil
 	}
 	says := func(name string) bool { return strings.Trim(string(m.fields[name]), `"`) == "true" }
+	pushed := ""
+	if says("require_pushed_authorization_requests") {
+		pushed = m.text("pushed_authorization_request_endpoint")
+	}
 	return &metadata{
-		Issuer: m.text("issuer"), AuthorizationEndpoint: m.text("authorization_endpoint"), TokenEndpoint: m.text("token_endpoint"),
+		PushedEndpoint: pushed,
+		Issuer:         m.text("issuer"), AuthorizationEndpoint: m.text("authorization_endpoint"), TokenEndpoint: m.text("token_endpoint"),
 		DeviceAuthorizationEndpoint: m.text("device_authorization_endpoint"), RevocationEndpoint: m.text("revocation_endpoint"),
 		UserinfoEndpoint: m.text("userinfo_endpoint"), ScopesSupported: strings.Fields(m.words("scopes_supported")),
 		PromptValues: strings.Fields(m.words("prompt_values_supported")),
@@ -223,7 +231,7 @@ func (m *metadata) provider(openID bool) Provider {
 	p := Provider{
 		Issuer: m.Issuer, AuthorizationEndpoint: m.AuthorizationEndpoint, TokenEndpoint: m.TokenEndpoint,
 		DeviceAuthorizationEndpoint: m.DeviceAuthorizationEndpoint, RevocationEndpoint: m.RevocationEndpoint,
-		UserinfoEndpoint: m.UserinfoEndpoint, IssParameter: m.IssParameter, SelectAccount: slices.Contains(m.PromptValues, selectAccount),
+		UserinfoEndpoint: m.UserinfoEndpoint, PushedAuthorizationEndpoint: m.PushedEndpoint, IssParameter: m.IssParameter, SelectAccount: slices.Contains(m.PromptValues, selectAccount),
 	}
 	post, basic := slices.Contains(m.AuthMethods, "client_secret_post"), slices.Contains(m.AuthMethods, "client_secret_basic")
 	switch {
@@ -256,7 +264,7 @@ func (p Provider) checkDiscovered(local bool) error {
 	for _, f := range []struct{ name, url string }{
 		{"authorization_endpoint", p.AuthorizationEndpoint}, {"token_endpoint", p.TokenEndpoint},
 		{"device_authorization_endpoint", p.DeviceAuthorizationEndpoint}, {"revocation_endpoint", p.RevocationEndpoint},
-		{"userinfo_endpoint", p.UserinfoEndpoint},
+		{"userinfo_endpoint", p.UserinfoEndpoint}, {"pushed_authorization_request_endpoint", p.PushedAuthorizationEndpoint},
 	} {
 		if f.url == "" {
 			continue

@@ -27,6 +27,9 @@ type Provider struct {
 	DeviceAuthorizationEndpoint string   `toml:"device_authorization_endpoint,omitempty" json:"device_authorization_endpoint,omitempty"`
 	RevocationEndpoint          string   `toml:"revocation_endpoint,omitempty" json:"revocation_endpoint,omitempty"`
 	UserinfoEndpoint            string   `toml:"userinfo_endpoint,omitempty" json:"userinfo_endpoint,omitempty"`
+	// PushedAuthorizationEndpoint is where each request for consent is sent beforehand
+	// (RFC 9126); empty: nowhere.
+	PushedAuthorizationEndpoint string `toml:"pushed_authorization_request_endpoint,omitempty" json:"pushed_authorization_request_endpoint,omitempty"`
 
 	ClientID     string   `toml:"client_id,omitempty" json:"client_id,omitempty"`
 	AuthStyle    string   `toml:"auth_style,omitempty" json:"auth_style,omitempty"`       // an Auth… constant; empty: params, or as a login finds out
@@ -173,7 +176,7 @@ func (p Provider) Validate() error {
 	for _, f := range []struct{ name, url string }{
 		{"issuer", p.Issuer}, {"authorization_endpoint", p.AuthorizationEndpoint}, {"token_endpoint", p.TokenEndpoint},
 		{"device_authorization_endpoint", p.DeviceAuthorizationEndpoint}, {"revocation_endpoint", p.RevocationEndpoint},
-		{"userinfo_endpoint", p.UserinfoEndpoint}, {"redirect_uri", p.RedirectURI}, {"paste_redirect_uri", p.PasteRedirectURI},
+		{"userinfo_endpoint", p.UserinfoEndpoint}, {"pushed_authorization_request_endpoint", p.PushedAuthorizationEndpoint}, {"redirect_uri", p.RedirectURI}, {"paste_redirect_uri", p.PasteRedirectURI},
 		{"terms_url", p.TermsURL}, {"mcp", p.MCP}, {"resource", p.Resource},
 	} {
 		if f.url == "" {

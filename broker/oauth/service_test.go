@@ -145,7 +145,7 @@ func FuzzKey(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		p := Proof{Key: keystore.NewSecret(text), Audience: "a"}
 		if err := p.CheckKey(); err != nil {
-			if err != errKey { //nolint:errorlint // that very one
+			if err != errKey {
 				t.Errorf("%v", err)
 			}
 			return
@@ -223,7 +223,7 @@ func TestFirstToken(t *testing.T) {
 				t.Errorf("asked %q, want %q", asked, row.asked)
 			}
 			if strings.HasPrefix(row.name, "wrong") {
-				if failed, ok := err.(*Error); !ok || failed.Class != Dead || tok != nil { //nolint:errorlint // an *Error itself
+				if failed, ok := err.(*Error); !ok || failed.Class != Dead || tok != nil {
 					t.Errorf("%v, %v", tok, err)
 				}
 				return

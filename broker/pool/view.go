@@ -18,7 +18,7 @@ type AccountView struct {
 	Label      string    `json:"label"` // unique within the provider; a person may change it
 	Provider   string    `json:"provider"`
 	Pool       string    `json:"pool"`
-	Kind       string    `json:"kind"`               // oauth or api-key
+	Kind       string    `json:"kind"`               // oauth, api-key or client
 	Identity   string    `json:"identity,omitempty"` // whose login it is; to be shown, not compared
 	Resource   string    `json:"resource,omitempty"` // the remote MCP server that the login is for
 	Service    string    `json:"service,omitempty"`  // that server's name for itself
