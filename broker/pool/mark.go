@@ -11,15 +11,16 @@ import (
 )
 
 const (
-	// unstatedEnd is for how long what was said of a quota window counts whose end was not.
+	// unstatedEnd is how long a report about a quota window counts if it didn't say when the
+	// window ends.
 	unstatedEnd = time.Hour
-	// inexact is how far a percentage that came as a fraction may be off: 0.29 is 29.
+	// inexact makes up for rounding: 0.29 as a percentage is a little less than 29.
 	inexact = 1e-9
 )
 
-// reached is the fullest quota window of a that is used up to the mark, a percentage; nil:
-// there is none, or no mark. It has to be one of the whole account, and not past its reset.
-// With again, one that moved the pool already counts as well.
+// reached returns the fullest quota window of a in which at least mark percent are used; nil:
+// none, or mark is 0. Windows of one model and windows past their reset don't count. Those
+// that moved the pool already count only with again.
 func reached(a *index.Account, mark int, again bool, now time.Time) *index.Usage {
 	var fullest *index.Usage
 	for i := range a.Usage {
@@ -37,7 +38,7 @@ func reached(a *index.Account, mark int, again bool, now time.Time) *index.Usage
 	return fullest
 }
 
-// Percent is a fraction of a quota in whole percents; never 100 of what is not used up.
+// Percent is a fraction of a quota in whole percent. It is 100 only if all is used.
 func Percent(used float64) int {
 	n := int(math.Round(min(used, 9.99) * 100))
 	if used < 1 {
@@ -46,9 +47,8 @@ func Percent(used float64) int {
 	return n
 }
 
-// fresher leaves those accounts that are under the mark; where all have reached it, it
-// leaves all. The preferred one stays among them if the pool moved on from it within that
-// window already.
+// fresher returns the accounts that are under the mark, or all of them if none is. The
+// preferred account counts as under it if that window moved the pool already.
 func (sel Selected) fresher(free []*index.Account, prefer string, now time.Time) (left []*index.Account) {
 	if sel.switchAt == 0 {
 		return free
@@ -64,7 +64,7 @@ func (sel Selected) fresher(free []*index.Account, prefer string, now time.Time)
 	return left
 }
 
-// InsteadOf says why a is not the one, but chosen; empty: it could be.
+// InsteadOf says why chosen is used and not a; empty: no reason is known.
 func (sel Selected) InsteadOf(a, chosen *index.Account, now time.Time) string {
 	if a == nil {
 		return ""
@@ -78,8 +78,8 @@ func (sel Selected) InsteadOf(a, chosen *index.Account, now time.Time) string {
 	return ""
 }
 
-// Remember notes how full a's quota windows are. If that takes a to the mark, its pool moves
-// on to an account that is under it.
+// Remember records how full a's quota windows are. If a reaches the mark by that, its pool
+// moves on to an account that is under it.
 func (r Rules) Remember(idx *index.Index, a *index.Account, windows []ratelimit.Window, now time.Time) {
 	if r.SwitchAt == 0 {
 		Remember(a, windows, now)
@@ -88,8 +88,8 @@ func (r Rules) Remember(idx *index.Index, a *index.Account, windows []ratelimit.
 	r.MoveOn(idx, a, now, func() { Remember(a, windows, now) })
 }
 
-// Heed notes of the windows in which a reached the mark that they move the pool no more:
-// it moved on, or a person uses a in spite of them.
+// Heed marks the windows in which a has reached the mark: they don't move the pool again.
+// That is for when it moved on, and for a person who uses a in spite of them.
 func (r Rules) Heed(a *index.Account, now time.Time) {
 	if a == nil {
 		return
@@ -99,13 +99,13 @@ func (r Rules) Heed(a *index.Account, now time.Time) {
 	}
 }
 
-// sameWindow reports that u speaks of the window that old speaks of, and not of the next
-// one, whose end is later and of which less is used.
+// sameWindow reports whether u is about the same window as old. In the next one less is
+// used, and it ends later.
 func sameWindow(old, u index.Usage) bool {
 	return u.Used >= old.Used || !u.ResetsAt.IsZero() && u.ResetsAt.Sub(old.ResetsAt) <= time.Minute
 }
 
-// Use makes a the current one of its pool, whatever it has used.
+// Use makes a the current account of its pool, whatever it has used.
 func (r Rules) Use(idx *index.Index, a *index.Account, now time.Time) {
 	idx.Use(a)
 	r.Heed(a, now)

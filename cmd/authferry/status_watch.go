@@ -35,20 +35,19 @@ const (
 	restOfLine  = "\x1b[K"
 )
 
-// What a person types at a watch, whose terminal makes no signals of keys.
+// Keys that a person may press. While a watch runs, its terminal makes no signals of them.
 const (
 	ctrlC = 0x03
 	ctrlD = 0x04
 	ctrlZ = 0x1a
 )
 
-// watch shows a status on a terminal, and what changes of it, until a person has seen
-// enough.
+// watch shows a status on a terminal and redraws what changes, until a person quits.
 type watch struct {
 	out     io.Writer
 	size    func() (columns, rows int)
-	lines   func(columns int, now time.Time) (lines []string, until time.Time) // what is to be seen, and until when it stays
-	changed func() bool                                                        // though it isn't then
+	lines   func(columns int, now time.Time) (lines []string, until time.Time) // what to show, and when to ask again
+	changed func() bool                                                        // ask at once: a file was replaced since the last call
 	keys    <-chan byte
 	signals <-chan os.Signal
 	signal  func(os.Signal) (over bool) // over: that ends the program
@@ -66,6 +65,9 @@ func (c *statusCmd) watch(a *app) error {
 	if in == nil || out == nil || !isTerminal(in) || !isTerminal(out) || a.term.getenv("TERM") == "dumb" {
 		return &fault.Error{Code: fault.Usage, Message: "status --watch redraws a terminal, and this is none", Next: []fault.Remedy{{Do: plain, Value: "authferry status"}}}
 	}
+	signals := make(chan os.Signal, 16)
+	signal.Notify(signals, screenSignals...)
+	defer signal.Stop(signals)
 	s := &screen{in: in, out: out}
 	if err := s.enter(); err != nil {
 		return &fault.Error{Code: fault.Usage, Message: "this terminal can't be redrawn", Err: err, Next: []fault.Remedy{{Do: plain, Value: "authferry status"}}}
@@ -73,9 +75,6 @@ func (c *statusCmd) watch(a *app) error {
 	defer s.leave()
 	ctx, cancel := context.WithCancel(a.ctx)
 	defer cancel()
-	signals := make(chan os.Signal, 16)
-	signal.Notify(signals, screenSignals...)
-	defer signal.Stop(signals)
 	w := &watch{out: out, size: s.size, lines: a.watched(), changed: a.changes(), keys: typedKeys(ctx, in), signals: signals, signal: s.signal, suspend: s.suspend}
 	err := w.run(ctx)
 	if by, ok := errors.AsType[signalled](err); ok {
@@ -84,7 +83,7 @@ func (c *statusCmd) watch(a *app) error {
 	return err
 }
 
-// changes reports of each call whether something was changed since the one before.
+// changes reports whether a file of the folder was replaced since its last call.
 func (a *app) changes() func() bool {
 	var before folder.Stamp
 	return func() bool {
@@ -95,11 +94,11 @@ func (a *app) changes() func() bool {
 	}
 }
 
-// watched is what a watch shows. What can't be read now is said there, too: it may be
+// watched is what a watch shows, errors included: an index that can't be read now may be
 // readable again in a moment.
 func (a *app) watched() func(columns int, now time.Time) ([]string, time.Time) {
 	opt := a.options
-	opt.Memory = &folder.Memory{}
+	opt.Memory, opt.Log = &folder.Memory{}, nil // a log would be written over the screen
 	return func(columns int, now time.Time) ([]string, time.Time) {
 		p, pause := newPage(a.term, columns), slowPace
 		var warnings []string
