@@ -43,7 +43,7 @@ func TestReadSecret(t *testing.T) {
 		{"“sk-x”\n", "", "in quotes"},
 		{"'sk-x'\n", "", "in quotes"},
 		{"sk\u200b-x\n", "", "invisible character"},
-		{"sk-\x00x\n", "", "no text"},
+		{"sk-\x00x\n", "", "not text"},
 		{"sk\n-x\n", "", "not one line"},
 		{"\ufeff \r\n", "", "empty"},
 		{"", "", "empty"},
