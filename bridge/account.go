@@ -154,7 +154,7 @@ func (t *turn) judge(ctx context.Context, res *http.Response, s *session) (again
 		b.settle(t.tok)
 		return false, nil
 	case code >= 300 && code < 400:
-		return false, fault.Errorf(fault.ProviderRefused, "%s sends the request on to another address, and no token goes there; has the server moved?", b.host())
+		return false, fault.Errorf(fault.ProviderRefused, "%s redirects to another address, where no token is sent; has the server moved?", b.host())
 	case code == http.StatusUnauthorized:
 		if t.refreshed {
 			e := fault.Errorf(fault.ProviderRefused, "%s refuses the token of account %s, which is a new one", b.host(), fault.Quote(t.tok.Account.Label))

@@ -194,7 +194,7 @@ func TestNowhereElse(t *testing.T) {
 	c := w.open()
 	c.say(hello, ask(1, "x"))
 	c.hears(welcome, `{"jsonrpc":"2.0","id":1,"error":{"code":-32000,"message":"said: `+strings.TrimPrefix(w.server.URL, "http://")+
-		` sends the request on to another address, and no token goes there; has the server moved?","data":{"authferry":{"code":"provider_refused","hint":"[]"}}}}`)
+		` redirects to another address, where no token is sent; has the server moved?","data":{"authferry":{"code":"provider_refused","hint":"[]"}}}}`)
 	c.ends()
 	for _, address := range []string{w.server.URL + "/at/b/mcp", w.server.OtherURL() + "/mcp", w.server.URL + "/mcp/../at/b/mcp"} {
 		w.opt.Server = address

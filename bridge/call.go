@@ -170,8 +170,8 @@ func (b *Bridge) tooLong() error {
 func (b *Bridge) deliver(c *call, text []byte, header http.Header) error {
 	m, err := parse(text)
 	if err != nil {
-		b.opt.Log.Warn("the server sent what is no message", "method", c.method(), "bytes", len(text))
-		return fault.Errorf(fault.ProviderRefused, "%s sent what is no message", b.host())
+		b.opt.Log.Warn("the server sent something that is not a message", "method", c.method(), "bytes", len(text))
+		return fault.Errorf(fault.ProviderRefused, "%s sent something that is not a message", b.host())
 	}
 	for _, p := range m.parts {
 		if p.method != "" {

@@ -268,11 +268,11 @@ func (s *schemaWalk) annotated(schema map[string]any, value any, path []string, 
 	case !ok || name == "":
 		s.why = "it names no header"
 	case strings.ContainsFunc(name, notTchar):
-		s.why = "what it names is no header"
+		s.why = "the name is not that of a header"
 	case len(path) == 0 || !direct:
-		s.why = "a header is wanted of what is no plain parameter"
+		s.why = "it wants a header for something that is not a plain parameter"
 	case !primitive(schema["type"]):
-		s.why = "a header is wanted of what is no text, whole number or boolean"
+		s.why = "it wants a header for a value that is not a text, a whole number or a boolean"
 	case s.taken[lower]:
 		s.why = "two parameters want the same header"
 	default:

@@ -193,7 +193,7 @@ func TestOtherEra(t *testing.T) {
 	t.Parallel()
 	c := newWorld(t, modern(nil).handler, "ada").open()
 	c.say(hello)
-	if e := c.refused(); !strings.Contains(e.Error.Message, "2026-07-28 and later, and this client an earlier version") || strings.Contains(e.Error.Message, "canary") {
+	if e := c.refused(); !strings.Contains(e.Error.Message, "2026-07-28 or later, and this client speaks an earlier version") || strings.Contains(e.Error.Message, "canary") {
 		t.Errorf("%+v", e.Error)
 	}
 	c.say(modernAsk(1, "x", "")) // a client of both may still
@@ -216,7 +216,7 @@ func TestOtherEra(t *testing.T) {
 		if string(e.ID) != "7" || e.Error.Code != -32000 || strings.Contains(e.Error.Message, "canary") {
 			t.Errorf("%+v", e.Error)
 		}
-		if !json.Valid([]byte(body)) && !strings.Contains(e.Error.Message, "may know no MCP of 2026-07-28") {
+		if !json.Valid([]byte(body)) && !strings.Contains(e.Error.Message, "may not support MCP 2026-07-28") {
 			t.Errorf("%+v", e.Error)
 		}
 		c.say(hello, ask(1, "x"))

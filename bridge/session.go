@@ -128,7 +128,7 @@ func (b *Bridge) refused(ctx context.Context, c *call, res *http.Response) error
 		_ = json.Unmarshal(p.failed, &failed) // an odd one has no code
 		switch {
 		case c.method() == initialize && slices.Contains(eras, failed.Code):
-			return fault.Errorf(fault.ProviderRefused, "%s speaks MCP 2026-07-28 and later, and this client an earlier version; a newer client is needed", b.host())
+			return fault.Errorf(fault.ProviderRefused, "%s requires MCP 2026-07-28 or later, and this client speaks an earlier version; use a newer client", b.host())
 		case failed.Code == headerMismatch && c.method() == callTool && c.version != "" && !c.again:
 			c.again = true
 			if b.relearn(ctx, c) == nil {
@@ -142,7 +142,7 @@ func (b *Bridge) refused(ctx context.Context, c *call, res *http.Response) error
 	}
 	switch code := res.StatusCode; {
 	case c.version != "" && code < 500 && code != http.StatusForbidden && code != http.StatusTooManyRequests:
-		return fault.Errorf(fault.ProviderRefused, "%s refuses the request (HTTP %d); it may know no MCP of 2026-07-28 and later", b.host(), code)
+		return fault.Errorf(fault.ProviderRefused, "%s refuses the request (HTTP %d); it may not support MCP 2026-07-28 and later", b.host(), code)
 	case code >= 500:
 		return fault.Errorf(fault.ProviderUnreachable, "%s can't answer now (HTTP %d)", b.host(), code)
 	default:

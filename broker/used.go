@@ -11,24 +11,24 @@ import (
 	"github.com/authferry/authferry/broker/pool"
 )
 
-// Used says which account a caller gets, and by what. It is what Token would begin with:
-// that an account's token can't be had shows only then.
+// Used says which account a caller gets, and why. It is the account that Token tries first:
+// only Token finds out that its token can't be had.
 type Used struct {
 	Provider string
 	Account  *pool.AccountView // nil: none can be used
 	By       pool.By
-	BoundAt  string // the directory whose binding it is; pool.ByBinding alone
-	// Named: the account was named, not its pool. It is used or nothing is, so it is here
-	// even if it is held or disabled.
+	BoundAt  string // the directory of the binding; for pool.ByBinding only
+	// Named: the account itself was named, not its pool. It is used or none is, so it is
+	// returned even if it is held or disabled.
 	Named bool
 	Only  bool   // the provider has no other pool
 	Pool  string // that was selected
-	// Reason is why it isn't the one that was made current; empty: it is, or is Named.
+	// Reason is why it isn't the current account of its pool; empty: it is, or it is Named.
 	Reason string
 	Err    *fault.Error // why none can be used
 }
 
-// Used works out whom s means here. Errors: as from Token, before it asks the keystore.
+// Used resolves which account s means here. Errors: those of Token, up to the keystore.
 func (b *Broker) Used(s pool.Selection) (Used, error) {
 	idx, err := b.Read()
 	if err != nil {
@@ -41,9 +41,9 @@ func (b *Broker) Used(s pool.Selection) (Used, error) {
 	return u, nil
 }
 
-// UsedOfEach is Used for each provider that s allows: for all that have accounts where s
-// names nothing, else for the one that it comes to. The providers are sorted. Where no
-// account can be used is an entry's Err, and the error if there is no other entry.
+// UsedOfEach is Used for each provider that s allows, sorted: for all that have accounts if
+// s names nothing, else for the one that s means. If a provider has no account that can be
+// used, its entry has the error; if there is no other entry, the error is returned.
 func (b *Broker) UsedOfEach(s pool.Selection) ([]Used, error) {
 	idx, err := b.Read()
 	if err != nil {

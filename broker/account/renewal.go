@@ -13,24 +13,24 @@ import (
 	"github.com/authferry/authferry/broker/pool"
 )
 
-// leaveAlone is how long nobody is asked again who has just let a login be.
+// leaveAlone is how long no person is asked again after a login that was not finished.
 const leaveAlone = 10 * time.Minute
 
-// What the holder of a login lock says.
+// What the holder of a login lock is shown to be doing.
 const (
 	asking     = "waiting for a person to log in"
 	turnedDown = "nobody logged in"
 )
 
-// Renew has a person renew the login of an account of a remote MCP server, in the middle
-// of the work of a program that nobody watches. Of all that ask for one account at once,
-// in any process, one troubles the person; the others wait, and return nil when that is
-// over, whatever came of it. After a login that came to nothing nobody is troubled for
-// some minutes. Scopes are what it has to be asked for in addition.
+// Renew has a person renew the login of an account of a remote MCP server, while a program
+// runs that nobody watches. If several processes ask for one account at once, one of them
+// asks the person; the others wait, and return nil when that is over, whatever the result.
+// After a login that was not finished, nobody is asked for some minutes. Scopes are asked
+// for in addition.
 //
-// It renews only: with the authorization server and the client of the login that is
-// there. It makes no provider, no account and no registration. Errors: LoginNeeded where
-// that is not enough, Fenced for another authorization server, and those of Login.
+// It only renews, with the authorization server and the client of the existing login: it
+// makes no provider, account or registration. Errors: LoginNeeded if that is not enough,
+// Fenced for another authorization server, and those of Login.
 func Renew(ctx context.Context, f *folder.Folder, provider, name string, scopes []string, who Person) error {
 	idx, err := f.Read()
 	if err != nil {
@@ -58,7 +58,7 @@ func Renew(ctx context.Context, f *folder.Folder, provider, name string, scopes 
 	case !wantsMore(a, scopes):
 		return nil
 	case waited:
-		l.SetHolder(turnedDown) // to whoever asked before
+		l.SetHolder(turnedDown) // the error of whoever asked before
 		return nil
 	}
 	l.SetHolder(asking)
@@ -68,12 +68,13 @@ func Renew(ctx context.Context, f *folder.Folder, provider, name string, scopes 
 	return err
 }
 
-// wantsMore reports that a needs a login: any, or one for further scopes.
+// wantsMore reports whether a needs a login: any, or one with more scopes.
 func wantsMore(a *index.Account, scopes []string) bool {
 	return pool.WantsLogin(a, time.Now()) || slices.ContainsFunc(scopes, func(s string) bool { return !slices.Contains(a.Scopes, s) })
 }
 
-// lockLogin takes the lock of who asks a person. waited: another has asked meanwhile.
+// lockLogin takes the lock of asking the person. waited: another process has asked
+// meanwhile.
 func lockLogin(ctx context.Context, f *folder.Folder, id string) (l *lock.Lock, waited bool, err error) {
 	l, err = f.TryLock(lock.Login(id))
 	if !errors.Is(err, lock.ErrBusy) {

@@ -8,15 +8,15 @@ import (
 	"github.com/authferry/authferry/broker/lock"
 )
 
-// Stamp tells one state of a folder from the next by a look at three files: the index, the
-// settings and the folder of the locks, where proxies announce themselves. It misses a proxy
-// that was killed, and what was changed twice within a tick of the file system's clock.
+// Stamp distinguishes one state of a folder from the next by three files: the index, the
+// settings and the folder of the locks, where proxies announce themselves. It misses a
+// proxy that was killed, and a second change within a tick of the file system's clock.
 type Stamp [3]struct {
 	size    int64
 	changed time.Time
 }
 
-// StampOf is that of f now.
+// StampOf returns the current stamp of f.
 func StampOf(f *Folder) (s Stamp) {
 	for i, stat := range []func() (fs.FileInfo, error){f.index.Stat, f.statConfig, f.statLocks} {
 		if info, err := stat(); err == nil {

@@ -11,11 +11,11 @@ import (
 	"github.com/authferry/authferry/broker/index"
 )
 
-// FindAccount finds an account by label, "provider/label" or id; provider, if
-// not empty, is the only one to look at. A number is none of these: which account has
-// it changes. Errors: NoAccount, Ambiguous, Usage (a number).
+// FindAccount finds an account by label, "provider/label" or id; if provider is not empty,
+// only there. A number is refused, because the account that has it changes. Errors:
+// NoAccount, Ambiguous, Usage (a number).
 //
-// What may have been meant is among what helps, and never taken.
+// An account that may have been meant is in the error's remedies, and never chosen.
 func FindAccount(idx *index.Index, name, provider string) (*index.Account, error) {
 	if index.ValidID(name) {
 		if a := idx.Account(name); a != nil && (provider == "" || a.Provider == provider) {
@@ -61,7 +61,7 @@ func FindAccount(idx *index.Index, name, provider string) (*index.Account, error
 	return nil, e
 }
 
-// NoPool is the error for a pool that is not there.
+// NoPool is the error for a pool that doesn't exist.
 func NoPool(idx *index.Index, name string) error {
 	e := fault.Errorf(fault.NoAccount, "there is no pool %s; there are: %s", fault.Quote(name), Names(idx, ""))
 	if a, err := FindAccount(idx, name, ""); err == nil {
@@ -70,13 +70,13 @@ func NoPool(idx *index.Index, name string) error {
 	return e
 }
 
-// IsNumber tells a number, which no account is called, from a label.
+// IsNumber tells a number, which can't be a label, from a label.
 func IsNumber(name string) bool {
 	return name != "" && !strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsDigit(r) })
 }
 
-// Listed are the accounts in the order in which people see them numbered, from 1: by
-// provider, pool and rank. Those that are being removed are left out.
+// Listed returns the accounts in the order in which people see them numbered, from 1: by
+// provider, pool and rank, without those that are being removed.
 func Listed(idx *index.Index) (all []*index.Account) {
 	for i := range idx.Accounts {
 		if a := &idx.Accounts[i]; !a.Removing {
@@ -89,8 +89,8 @@ func Listed(idx *index.Index) (all []*index.Account) {
 	return all
 }
 
-// Called is what a caller may have meant that gave the name of an account or a pool for
-// that of a provider: the command that was given, for each of those.
+// Called returns the given command once for each account or pool that has the name that the
+// caller gave as a provider's.
 func Called(idx *index.Index, names ...string) (next []fault.Remedy) {
 	for _, name := range names {
 		for _, a := range idx.Labelled("", name) {
@@ -118,11 +118,11 @@ func Reference(idx *index.Index, a *index.Account) string {
 	return a.ID
 }
 
-// mostNamed is how many accounts a message names.
+// mostNamed is how many accounts a message names at most.
 const mostNamed = 20
 
-// Labels are what the accounts of a provider, or where that is empty all, can be called,
-// for a message.
+// Labels lists the labels of a provider's accounts for a message; of all if provider is
+// empty.
 func Labels(idx *index.Index, provider string) string {
 	var names []string
 	for i := range idx.Accounts {
@@ -145,8 +145,8 @@ func Labels(idx *index.Index, provider string) string {
 	return strings.Join(names, ", ")
 }
 
-// closest is the account whose label was most likely mistyped as label; nil: none is
-// close, or two are.
+// closest is the account whose label was most likely mistyped as label; nil: none is close,
+// or two are.
 func closest(idx *index.Index, label, provider string) *index.Account {
 	given := []rune(strings.ToLower(label))
 	limit := min(2, len(given)/3)
@@ -171,8 +171,8 @@ func closest(idx *index.Index, label, provider string) *index.Account {
 	return best[0]
 }
 
-// edits is how many characters have to be put in, taken out, changed, or swapped with
-// the next, to make x into y (optimal string alignment).
+// edits is how many characters must be inserted, removed, changed, or swapped with the next
+// one, to turn x into y (optimal string alignment).
 func edits(x, y []rune) int {
 	rows := make([][]int, len(x)+1)
 	for i := range rows {

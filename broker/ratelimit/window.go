@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// OfOneModel reports that a window is of one model, not of the account: it tells "7d_opus"
-// and "seven_day_opus" from "7d" and "seven_day".
+// OfOneModel reports whether a window is of one model, not of the account: "7d_opus" and
+// "seven_day_opus" are, "7d" and "seven_day" are not.
 func OfOneModel(window string) bool {
 	switch window {
 	case "five_hour", "seven_day":
@@ -15,8 +15,8 @@ func OfOneModel(window string) bool {
 	return strings.Contains(window, "_")
 }
 
-// WindowName says in words whose limit a window is: "5-hour limit" for 5h, "7-day opus
-// limit" for 7d_opus. What has another form keeps its own name.
+// WindowName says in words which limit a window is: "5-hour limit" for 5h, "7-day opus
+// limit" for 7d_opus. A window of another form keeps its own name.
 func WindowName(window string) string {
 	length, model, _ := strings.Cut(window, "_")
 	name := strings.ReplaceAll(window, "_", " ")

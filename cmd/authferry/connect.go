@@ -18,7 +18,7 @@ import (
 type connectCmd struct {
 	Server string `arg:"" help:"The server's address, or the provider that is its name here."`
 	which
-	Login bool `help:"Open a browser where an account needs a new login; else the client is told the command."`
+	Login bool `help:"Open a browser when an account needs a new login; otherwise the client is shown the command."`
 }
 
 // Help is shown below the flags.

@@ -66,7 +66,7 @@ func (a *app) remoteServer(named string) (oauth.Provider, error) {
 	}
 	p, err := a.broker.Provider(named)
 	if err == nil && p.MCP == "" {
-		err = &fault.Error{Code: fault.Usage, Message: "provider " + p.Name + " is no remote MCP server", Next: []fault.Remedy{{Do: fault.ListProviders}}}
+		err = &fault.Error{Code: fault.Usage, Message: "provider " + p.Name + " is not a remote MCP server", Next: []fault.Remedy{{Do: fault.ListProviders}}}
 	}
 	return p, err
 }
@@ -108,7 +108,7 @@ func (a *app) surroundings(client setup.Client) (env []string, err error) {
 		if u, parseErr := url.Parse(value); parseErr == nil && u.User == nil && !strings.Contains(value, "@") {
 			carry(name, value)
 		} else if value != "" {
-			a.term.warn(fmt.Sprintf("%s has a password in it and is not written down: authferry will not use that proxy under %s", name, client.Title))
+			a.term.warn(fmt.Sprintf("%s contains a password, so it is not written to the file: authferry will not use that proxy under %s", name, client.Title))
 		}
 	}
 	return env, err

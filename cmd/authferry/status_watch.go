@@ -63,7 +63,7 @@ func (c *statusCmd) watch(a *app) error {
 	in, _ := a.in.(*os.File)
 	out, _ := a.out.(*os.File)
 	if in == nil || out == nil || !isTerminal(in) || !isTerminal(out) || a.term.getenv("TERM") == "dumb" {
-		return &fault.Error{Code: fault.Usage, Message: "status --watch redraws a terminal, and this is none", Next: []fault.Remedy{{Do: plain, Value: "authferry status"}}}
+		return &fault.Error{Code: fault.Usage, Message: "status --watch needs a terminal", Next: []fault.Remedy{{Do: plain, Value: "authferry status"}}}
 	}
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, screenSignals...)
