@@ -378,7 +378,7 @@ func (l *login) toRemote(ctx context.Context, idx *index.Index) error {
 	if err != nil {
 		return err
 	}
-	l.service = oauth.Service{Address: r.Server.Address, Name: r.Server.Name, Registration: r.Registration, RedirectURI: l.provider.RedirectURI, Asked: r.Scopes}
+	l.service = oauth.Service{Address: r.Server.Address, Name: r.Server.Name, Registration: r.Registration, RedirectURI: l.provider.RedirectURI, Reach: r.Server.Reach(), Asked: r.Scopes}
 	if r.Registration != oauth.RegistrationDynamic && idx.Store != "" {
 		cs, err := o.Store.ClientSecret(ctx, l.endpoint)
 		if err != nil {

@@ -143,5 +143,5 @@ func endLogin(ctx context.Context, o *folder.Opened, g *record.Grant) error {
 	}
 	ctx, over := o.Within(ctx, o.HTTPTimeout, func() string { return "waiting for the provider to revoke the login" })
 	defer over()
-	return o.Client.Revoke(ctx, e, g.RefreshToken, "refresh_token")
+	return o.Client.For(g.Service).Revoke(ctx, e, g.RefreshToken, "refresh_token")
 }

@@ -102,7 +102,10 @@ type Service struct {
 	Registration    string    `json:"registration"`   // a Registration… constant
 	RedirectURI     string    `json:"redirect_uri,omitempty"`
 	SecretExpiresAt time.Time `json:"secret_expires_at,omitzero"` // of the client; zero: never
-	Asked           []string  `json:"asked,omitempty"`            // all scopes that were ever asked for
+	// Reach is how near the server was when it was logged in to: "public", "private" or
+	// "local". What speaks for the login connects to nothing nearer; empty: it isn't known.
+	Reach string   `json:"reach,omitempty"`
+	Asked []string `json:"asked,omitempty"` // all scopes that were ever asked for
 }
 
 // IsZero reports whether the login is for no remote MCP server.

@@ -147,3 +147,32 @@ func (c *Client) settled() *Client {
 	x.within = &exploration{known: c.within.known, limit: c.within.limit}
 	return &x
 }
+
+// reaches are the names of how near a server can be, as records have them.
+var reaches = map[string]reach{"public": public, "private": private, "local": local}
+
+// Reach is how near r's server is to this machine, as its address showed: see Service.
+func (r *Remote) Reach() string {
+	x := r.client.within
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	for name, near := range reaches {
+		if x.known && near == x.limit {
+			return name
+		}
+	}
+	return ""
+}
+
+// For is c for what is sent on behalf of a login at s: it connects to nothing that is
+// nearer to this machine than s was. A name of a public server can lead elsewhere later.
+// For a login that isn't for a remote MCP server, it is c.
+func (c *Client) For(s Service) *Client {
+	limit, known := reaches[s.Reach]
+	if !known {
+		return c
+	}
+	x := *c
+	x.within = &exploration{known: true, limit: limit}
+	return &x
+}

@@ -304,6 +304,31 @@ func TestNameThatChanges(t *testing.T) {
 	}
 }
 
+// A login at a public server is for a token endpoint that stays public: its refresh token
+// doesn't leave for a private network, or for this machine, by a name that leads there now.
+func TestRefreshStaysFar(t *testing.T) {
+	s := newPlace(t, map[string]string{"/token": `{"access_token":"t","token_type":"Bearer"}`})
+	_, port, err := net.SplitHostPort(strings.TrimPrefix(s.url, "http://"))
+	testenv.Must(t, err)
+	for reached, refused := range map[string]bool{"public": true, "private": true, "local": false, "": false} {
+		c := (&Client{resolver: resolver(t, map[string][]string{"localhost.": {"127.0.0.1"}})}).For(Service{Reach: reached})
+		announced := false
+		_, err := c.Refresh(t.Context(), Endpoint{TokenEndpoint: "http://localhost:" + port + "/token"}, keystore.NewSecret("hush"), func() error { announced = true; return nil })
+		failed, _ := errors.AsType[*Error](err)
+		if refused && (!errors.Is(err, errNear) || failed.Class != Unsent || announced) || !refused && errors.Is(err, errNear) {
+			t.Errorf("from %q: %v, announced %v", reached, err, announced)
+		}
+	}
+	for near, name := range map[reach]string{public: "public", private: "private", local: "local"} {
+		if got := (&Remote{client: &Client{within: &exploration{known: true, limit: near}}}).Reach(); got != name {
+			t.Errorf("%d is %q", near, got)
+		}
+	}
+	if got := (&Remote{client: &Client{within: &exploration{}}}).Reach(); got != "" {
+		t.Errorf("what isn't known is %q", got)
+	}
+}
+
 // Behind a proxy, which looks names up itself, an address in a document is all there
 // is to go by.
 func TestExplorationThroughProxy(t *testing.T) {

@@ -41,12 +41,13 @@ func (e *exchange) run(ctx context.Context, l *folder.Rotation) error {
 	// Steps 4 and 5. The intent is durable before the first byte of the token is sent. The
 	// time limit is the HTTP client's, however long the caller waits.
 	announce := func() error { return e.announce(ctx, l) }
+	client := e.Client.For(e.grant.Service)
 	var tok *oauth.Token
 	var err error
 	if e.grant.Kind() == index.KindClient {
-		tok, err = e.Client.ServiceToken(ctx, e.endpoint, e.grant.Proof, announce)
+		tok, err = client.ServiceToken(ctx, e.endpoint, e.grant.Proof, announce)
 	} else {
-		tok, err = e.Client.Refresh(ctx, e.endpoint, e.grant.RefreshToken, announce)
+		tok, err = client.Refresh(ctx, e.endpoint, e.grant.RefreshToken, announce)
 	}
 	folder.Reached("K11")
 	e.spare.release()
