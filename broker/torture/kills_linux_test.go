@@ -434,7 +434,7 @@ func TestKillAtEverySystemCall(t *testing.T) {
 // sweeps kills each victim of the operations at a sample of its calls. By default it is
 // one kill, and one of so many victims, others each time.
 func sweeps(t *testing.T, all []operation, keychain func(*testing.T) []string, sample, among int) {
-	if *full {
+	if *full || *allKinds {
 		among = 1
 	}
 	among = proofs.Size(among, 1)

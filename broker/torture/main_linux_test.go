@@ -27,6 +27,7 @@ import (
 
 var (
 	full     = flag.Bool("full", false, "kill at every system call, not at a sample of them")
+	allKinds = flag.Bool("sweeps", false, "sample every sweep, not others each time")
 	duration = flag.Duration("duration", 0, "how long to run random schedules (default: half a minute where the proofs run, else a moment)")
 	seed     = flag.Uint64("seed", 0, "the seed of the random schedules; 0: another one each time")
 )
