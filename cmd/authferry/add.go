@@ -52,7 +52,7 @@ func (c *loginCmd) addLabel(a *app) error {
 		return declined()
 	}
 	args[at], args[slices.Index(args, c.Provider)] = "login", provider
-	a.term.hints.args = slices.Concat(args, []string{"--label", label})
+	a.term.hints = newHints(slices.Concat(args, []string{"--label", label}), a.term.hints.child)
 	c.Provider, c.Label = provider, label
 	return nil
 }

@@ -9,8 +9,6 @@ import (
 	"time"
 	"unicode"
 
-	"github.com/alecthomas/kong"
-
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/humantime"
 )
@@ -23,18 +21,15 @@ type hints struct {
 	args  []string // of the command that was given; nil: it can't be given again
 	child []string // the words after its "--"
 	goos  string
-	// parsed is args as the grammar has them, which takes a while, once; nil: they make
+	// typed is args as the grammar has them, which takes a while, once; nil: they make
 	// no sense.
-	parsed func() *kong.Context
+	typed func() *typedLine
 }
 
 func newHints(args, child []string) hints {
-	return hints{args, child, runtime.GOOS, sync.OnceValue(func() *kong.Context {
+	return hints{args, child, runtime.GOOS, sync.OnceValue(func() *typedLine {
 		c, _, err := parse(args, streams{out: io.Discard, err: io.Discard})
-		if err != nil {
-			return nil
-		}
-		return c
+		return typedOf(args, c, err)
 	})}
 }
 

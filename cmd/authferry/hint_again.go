@@ -34,11 +34,21 @@ func (h hints) given() (*typedLine, []string) {
 	if h.args == nil {
 		return nil, nil
 	}
-	c := h.parsed()
-	if c == nil {
+	typed := h.typed()
+	if typed == nil {
 		return nil, nil
 	}
-	s := &typedLine{child: h.child, node: c.Selected(), known: c.Flags()}
+	own := *typed
+	own.child, own.operands, own.flags = h.child, slices.Clone(own.operands), slices.Clone(own.flags)
+	return &own, own.words
+}
+
+// typedOf is args as they were parsed; nil: they were refused.
+func typedOf(args []string, c *kong.Context, err error) *typedLine {
+	if err != nil {
+		return nil
+	}
+	s := &typedLine{node: c.Selected(), known: c.Flags()}
 	for _, p := range c.Path {
 		switch {
 		case p.Command != nil && !p.Command.Hidden:
@@ -49,7 +59,7 @@ func (h hints) given() (*typedLine, []string) {
 			set(&s.flags, p.Flag.Name, texts(p.Flag.Target))
 		}
 	}
-	if len(h.args) > 0 && h.args[0] == "helper" && !slices.Contains(s.words, "helper") { // a hot helper has a grammar of its own
+	if len(args) > 0 && args[0] == "helper" && !slices.Contains(s.words, "helper") { // a hot helper has a grammar of its own
 		s.words = append([]string{"helper"}, s.words...)
 	}
 	if s.name() == "authferry report" && !slices.ContainsFunc(s.flags, func(f named) bool { return f.name == "status" }) {
@@ -57,7 +67,7 @@ func (h hints) given() (*typedLine, []string) {
 			s.operands[i].name = "provider" // of whose account it says nothing
 		}
 	}
-	return s, s.words
+	return s
 }
 
 // set replaces the flag or argument of that name, or adds it.

@@ -19,7 +19,7 @@ import (
 
 // given adds words to the command that was given.
 func (a *app) given(words ...string) {
-	a.term.hints.args = slices.Concat(a.term.hints.args, words)
+	a.term.hints = newHints(slices.Concat(a.term.hints.args, words), a.term.hints.child)
 }
 
 // chooseProvider asks where to log in.

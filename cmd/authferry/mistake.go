@@ -81,7 +81,7 @@ func (t *terminal) strayWord(e *fault.Error, n *kong.Node, c *kong.Context, word
 	}
 	e.Next = append(next, e.Next...)
 	if at := slices.Index(t.hints.args, word); at > 0 {
-		t.hints.args = slices.Delete(slices.Clone(t.hints.args), at, at+1)
+		t.hints = newHints(slices.Delete(slices.Clone(t.hints.args), at, at+1), t.hints.child)
 	}
 }
 

@@ -125,7 +125,7 @@ func hotCommand(args []string) (command func() any, words []string) {
 
 // commandOf reads the command line by the cheapest way that can. quick is one
 // that mostly ends at once.
-func commandOf(args []string, s streams) (command func(*app) error, flags *globals, quick bool, err error) {
+func commandOf(args []string, s streams, h *hints) (command func(*app) error, flags *globals, quick bool, err error) {
 	if c, flags, ok := quickToken(args); ok {
 		return c.Run, flags, true, nil
 	}
@@ -133,6 +133,8 @@ func commandOf(args []string, s streams) (command func(*app) error, flags *globa
 		return c.Run, new(globals), true, nil
 	}
 	c, flags, err := parse(args, s)
+	typed := typedOf(args, c, err) // now, before the command changes what it was given
+	h.typed = func() *typedLine { return typed }
 	if err != nil {
 		return nil, nil, false, err
 	}
@@ -247,7 +249,7 @@ func run(ctx context.Context, args []string, s streams, catch func()) (code int)
 		}
 	}()
 	term.hints = newHints(args, child)
-	command, flags, quick, err := commandOf(args, s)
+	command, flags, quick, err := commandOf(args, s, &term.hints)
 	if err != nil {
 		return term.fail(term.mistake(err), wantJSON)
 	}
