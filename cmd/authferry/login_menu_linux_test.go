@@ -108,6 +108,72 @@ func TestWalkOfTwoKeysAndOpenCode(t *testing.T) {
 	}
 }
 
+// Programs that are installed, could use the account and aren't set up are offered, and
+// home suggests them; a no keeps the login, and the input's end asks no more.
+func TestProgramsAreOffered(t *testing.T) {
+	t.Parallel()
+	s := alone(t, "opencode", "claude", "codex", "gemini")
+	home := s.sit()
+	if shown := home.ends(exitOK); strings.Contains(shown, "setup") || strings.Contains(shown, "run") {
+		t.Errorf("without an account there is nothing to set up for:\n%s", shown)
+	}
+	x := s.sit("login", "--label", "Work", "--api-key-stdin")
+	x.answers(`Log in to which provider\?(?s:.*)\[1\]: `, "anthropic")
+	x.answers(`API key: `, typedKey)
+	x.answers(`Set up OpenCode to use it\? \[Y/n\] `, "n")
+	x.answers(`Set up Claude Code to use it\? \[Y/n\] `, "yes")
+	x.answers(`apiKeyHelper(?s:.*)Write this\? \[Y/n\] `, "n")
+	x.sees(`nothing was changed`)
+	if shown := x.ends(exitOK); strings.Contains(shown, "Codex") || strings.Contains(shown, "error") {
+		t.Error(shown)
+	}
+	home = s.sit()
+	home.sees(`next +authferry setup opencode\s+authferry run -- claude\s+all commands`)
+	home.ends(exitOK)
+
+	x = s.sit("login")
+	x.answers(`\[1\]: `, "openai")
+	x.answers(`How\?(?s:.*)\[1\]: `, "")
+	x.answers(`Label \[openai-1\]: `, "")
+	x.answers(`API key: `, "sk-canary-of-openai")
+	x.types(`Set up OpenCode to use it\? \[Y/n\] `, "\x04")
+	x.ends(exitOK)
+	if got := s.labels(); !slices.Equal(got, []string{"anthropic/Work", "openai/openai-1"}) {
+		t.Error(got)
+	}
+	s.Must("", "setup", "claude-code", "--pool", "anthropic")
+	s.Must("", "setup", "opencode")
+	home = s.sit()
+	home.sees(`next +authferry run -- codex\s+all commands`)
+	home.ends(exitOK)
+}
+
+// Where a pool has to be named, a person picks one; everybody else gets the choices.
+func TestWhichPool(t *testing.T) {
+	t.Parallel()
+	s := alone(t, "claude")
+	s.Must(typedKey, "login", "anthropic", "--api-key-stdin", "--label", "One", "--pool", "home")
+	s.Must(secondKey, "login", "anthropic", "--api-key-stdin", "--label", "Two", "--pool", "work")
+	x := s.sit("setup", "claude-code")
+	x.answers(`whose token should Claude Code get\?\s+1\) home +One\s+2\) work +Two\s+\[1\]: `, "3")
+	x.answers(`A number from 1 to 2, please\.\s+\[1\]: `, "work")
+	x.answers(`--pool work(?s:.*)Write this\? \[Y/n\] `, "")
+	x.sees(`claude-code is set up`)
+	x.ends(exitOK)
+	x = s.sit("run", "--", "claude")
+	x.types(`Which pool\?\s+1\) home +One\s+2\) work +Two\s+\[1\]: `, "\x04")
+	x.sees(`nothing was changed`)
+	x.ends(exitDeclined)
+	x = s.sit("run", "--", "claude")
+	x.answers(`\[1\]: `, "2")
+	x.ends(exitOK)
+	for _, args := range [][]string{{"setup", "claude-code"}, {"run", "--", "claude"}} {
+		if got := s.Run("", args...); got.Code != exitAccount || !strings.Contains(got.Err, "hint: authferry "+args[0]) {
+			t.Errorf("%v: %d %s", args, got.Code, got.Err)
+		}
+	}
+}
+
 // Whatever is declined changes nothing, and is no error: no, the input's end and Ctrl-C,
 // at every question.
 func TestLoginIsDeclined(t *testing.T) {
@@ -244,8 +310,8 @@ func TestLoginOverSSH(t *testing.T) {
 	x = s.sit("login")
 	x.answers(`\[1\]: `, "sim")
 	x.answers(`Label \[your name there\]: `, "Work")
-	x.types(`Then paste the code, or the address of the last page, here:`, "\x03")
-	if shown := x.ends(exitInterrupt); strings.Contains(shown, "ssh -N") {
+	x.types(`Then paste the code, or the address of the last page, here:`, "\x04")
+	if shown := x.ends(exitDeclined); strings.Contains(shown, "ssh -N") {
 		t.Error(shown)
 	}
 }

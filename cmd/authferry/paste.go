@@ -49,6 +49,8 @@ func (s *signIn) paste(ctx context.Context) (string, error) {
 			text.WriteString(line.text)
 			blank := strings.TrimSpace(text.String()) == ""
 			switch {
+			case blank && (!open || line.err != nil) && isTerminal(s.in):
+				return "", declined()
 			case blank && (!open || line.err != nil):
 				return "", &fault.Error{Code: fault.LoginFailed, Message: "stdin ended without the code; nothing was changed", Next: []fault.Remedy{{Do: fault.Again, How: fault.Paste}}}
 			case blank:

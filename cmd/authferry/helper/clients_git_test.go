@@ -1,6 +1,7 @@
 package helper_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/http/cgi"
 	"os"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
+	"github.com/authferry/authferry/testenv"
 )
 
 // Clone and push as a user would, over http on loopback.
@@ -93,6 +95,38 @@ func TestGitClient(t *testing.T) {
 	}
 	if held := s.Held(); held != "" {
 		t.Errorf("%s is held", held)
+	}
+}
+
+// An OpenID issuer and git take four commands: provider add, login, setup git, git clone.
+func TestWalkOfAnIssuerAndGit(t *testing.T) {
+	git := client(t, "git", "apt-get install git")
+	s := newScene(t, brokertest.Config{})
+	backend := filepath.Join(strings.TrimSpace(s.works(s.Root, nil, git, "--exec-path").Out), authferrytest.Exe("git-http-backend"))
+	if _, err := os.Stat(backend); err != nil {
+		t.Skip("needs git-http-backend: it comes with git on Debian")
+	}
+	repos := filepath.Join(s.Root, "repos")
+	s.works(s.Root, nil, git, "init", "-q", "--bare", filepath.Join(repos, "team.git"))
+	c := newSite(s, false, &cgi.Handler{Path: backend, Env: []string{"GIT_PROJECT_ROOT=" + repos, "GIT_HTTP_EXPORT_ALL=1"}}) // and adds the provider
+
+	login := s.Command("login", "sim", "--json", "--no-browser")
+	out, err := login.StdoutPipe()
+	testenv.Must(t, err)
+	testenv.Must(t, login.Start())
+	var event struct{ URL string }
+	testenv.Must(t, json.NewDecoder(out).Decode(&event))
+	page, err := http.Get(event.URL) //nolint:gosec,noctx // the simulator's, and its redirect to authferry
+	testenv.Must(t, err)
+	_ = page.Body.Close()
+	testenv.Must(t, login.Wait())
+
+	if got := s.Must("", "setup", "git"); !strings.Contains(got.Err, c.URL) {
+		t.Errorf("the change doesn't name the host:\n%s", got.Err)
+	}
+	s.works(s.Root, []string{"GIT_TERMINAL_PROMPT=0", "GIT_ASKPASS=", "GIT_CONFIG_NOSYSTEM=1"}, git, "clone", "-q", c.URL+"/team.git", "tree")
+	if c.count("200 ada@example.com") == 0 {
+		t.Errorf("git was not let in: %q", c.answers)
 	}
 }
 
