@@ -319,7 +319,7 @@ func notFound(address, name string, err error) error {
 	case isOther:
 		return fault.Errorf(fault.Fenced, "%s does not send logins to %s; nothing was changed", oauth.HostOf(address), fault.Quote(other.Issuer)).Try(fault.Remedy{Do: fault.Login, Provider: address})
 	case errors.Is(err, oauth.ErrOpen):
-		return fault.Errorf(fault.Usage, "%s needs no login; nothing was changed", address).Try(fault.Remedy{Do: fault.AddProvider, Provider: name, Name: "issuer", Value: address})
+		return fault.Errorf(fault.Usage, "%s needs no login; if it is an OAuth or OpenID issuer, add it as a provider; nothing was changed", address).Try(fault.Remedy{Do: fault.AddProvider, Provider: name, Name: "issuer", Value: address})
 	case errors.Is(err, oauth.ErrNoMetadata):
 		return fault.Errorf(fault.Usage, "%s doesn't say where to log in, so it is not an MCP server with OAuth; nothing was changed", address).
 			Try(fault.Remedy{Do: fault.AddProvider, Provider: name, Name: "issuer", Value: address})

@@ -135,7 +135,7 @@ func (l *login) settle(ctx context.Context, n NewAccount) (*LoggedIn, error) {
 				return nil, err
 			}
 			if l.req.Label != "" && !index.EqualLabel(l.req.Label, home.Label) {
-				l.f.Warn("this login belongs to account "+fault.Quote(home.Label)+", which keeps its label", fault.Remedy{Do: fault.Rename, Account: home.ID})
+				l.f.Warn("this login belongs to account "+fault.Quote(home.Label)+", which keeps its label", fault.Remedy{Do: fault.Rename, Account: pool.Reference(idx, home), Label: l.req.Label})
 			}
 			a, err := Replace(ctx, l.f, home.ID, n)
 			if err != nil {

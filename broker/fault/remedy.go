@@ -64,7 +64,7 @@ const (
 	Enable       Action = "enable-account" // Account
 	Remove       Action = "remove-account" // Account
 	RemoveHere   Action = "remove-here"    // Account; not revoked at the provider
-	Rename       Action = "rename-account" // Account
+	Rename       Action = "rename-account" // Account [Label: the new one]
 	Move         Action = "move-account"   // Account Pool
 	Refresh      Action = "refresh"        // Account
 	RefreshNow   Action = "refresh-now"    // Account; although the provider asked to wait

@@ -149,6 +149,9 @@ func writers() map[fault.Action]func(hints, fault.Remedy) string {
 		fault.Remove:       account("remove", ""),
 		fault.RemoveHere:   account("remove --no-revoke", "the other program keeps its login"),
 		fault.Rename: func(h hints, r fault.Remedy) string {
+			if r.Label != "" && !strings.HasPrefix(r.Account, "-") && !strings.HasPrefix(r.Label, "-") {
+				return "authferry rename" + h.operand(r.Account) + h.operand(r.Label)
+			}
 			return noted("authferry rename"+h.operand(r.Account)+" NEW-LABEL", "frees its label")
 		},
 		fault.Move: func(h hints, r fault.Remedy) string {

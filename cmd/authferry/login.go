@@ -14,6 +14,7 @@ import (
 	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
+	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/humantime"
@@ -171,7 +172,9 @@ func (c *loginCmd) tell(a *app, done *account.LoggedIn, v pool.AccountView) erro
 	case !done.Renewed:
 		a.welcome(v.Provider, v.Label)
 	case c.Renew == "" && c.Flow != string(account.FlowClient):
-		a.term.note("this is %q of %s again; it has a new login, and its label and pool are unchanged", v.Label, v.Provider)
+		if c.Label == "" || index.EqualLabel(c.Label, v.Label) { // else that is said already
+			a.term.note("this is %q of %s again; it has a new login, and its label and pool are unchanged", v.Label, v.Provider)
+		}
 		a.term.note("for another account, open the address in a private window:")
 		a.term.note("%s", a.term.hints.command(fault.Remedy{Do: fault.Again, Name: "no-browser"}))
 	default:
@@ -289,6 +292,9 @@ func (s *signIn) show(address string) {
 	}
 }
 
+// canOpen reports that a browser that is opened here may be seen.
+func (a *app) canOpen() bool { return a.term.getenv("BROWSER") != "" || hasDisplay(a.term.getenv) }
+
 // elsewhere says how a browser on another machine can bring the answer to this one, where
 // that is what a login waits for.
 func (s *signIn) elsewhere() {
@@ -339,11 +345,9 @@ func (s *signIn) enter(d *oauth.Device) {
 	_, _ = fmt.Fprintln(s.err, printable(d.VerificationURI))
 	s.term.note("and enter the code:")
 	_, _ = fmt.Fprintln(s.err, printable(d.UserCode))
-	if d.VerificationURIComplete != "" {
-		s.term.showQR(d.VerificationURIComplete)
-		s.show(d.VerificationURIComplete)
-	} else {
-		s.show(d.VerificationURI)
+	s.term.showQR(d.VerificationURIComplete)
+	if s.canOpen() { // else any other device's will do, as was said
+		s.show(cmp.Or(d.VerificationURIComplete, d.VerificationURI))
 	}
 	until := s.until
 	if d.ExpiresAt.Before(until) {

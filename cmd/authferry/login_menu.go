@@ -41,6 +41,13 @@ func (c *loginCmd) chooseProvider(a *app) error {
 	if c.Renew != "" {
 		return c.chooseAsBefore(a)
 	}
+	idx, err := a.broker.ReadOrEmpty()
+	if err == nil {
+		_, err = a.broker.Ready(a.ctx, idx) // else all the answers are in vain
+	}
+	if err != nil {
+		return err
+	}
 	m := menu{title: "Log in to which provider?", free: isAddress}
 	for _, p := range all {
 		m.options = append(m.options, option{p.Name, waysText(p)})
@@ -217,7 +224,7 @@ func (c *loginCmd) bring(a *app, how fault.How) {
 
 // chooseFlow takes a flow that works from a browser elsewhere, where there is none here.
 func (c *loginCmd) chooseFlow(a *app, ways []fault.How) {
-	if c.NoBrowser || a.term.getenv("BROWSER") != "" || hasDisplay(a.term.getenv) {
+	if c.NoBrowser || a.canOpen() {
 		return
 	}
 	for _, how := range []fault.How{fault.Device, fault.Paste} {

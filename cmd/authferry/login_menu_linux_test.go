@@ -80,7 +80,7 @@ func TestWalkOfTwoKeysAndOpenCode(t *testing.T) {
 	one.answers(`\[1\]: `, "")
 	one.answers(`How\?\s+1\) key +an API key that you have\s+2\) token +a token that claude setup-token makes\s+3\) browser .*\s+\[1\]: `, "key")
 	one.answers(`Label \[anthropic-1\]: `, "Personal")
-	one.answers(`API key: `, typedKey)
+	one.answers(`API key \(not shown\): `, typedKey)
 	one.sees(`account "Personal" of anthropic is in the sealed file keystore`)
 	one.answers(`Set up OpenCode to use it\? \[Y/n\] `, "")
 	one.answers(`\+[^\n]+authferry[^\n]*\s+(?s:.*)Write this\? \[Y/n\] `, "y")
@@ -94,7 +94,7 @@ func TestWalkOfTwoKeysAndOpenCode(t *testing.T) {
 	two.answers(`\[1\]: `, "anthropic")
 	two.answers(`How\?(?s:.*)\[1\]: `, "1")
 	two.answers(`Label \[anthropic-1\]: `, "")
-	two.answers(`API key: `, secondKey)
+	two.answers(`API key \(not shown\): `, secondKey)
 	shown += two.ends(exitOK)
 	if strings.Count(shown, "Set up OpenCode") != 1 {
 		t.Error("what is set up is offered again")
@@ -119,7 +119,7 @@ func TestProgramsAreOffered(t *testing.T) {
 	}
 	x := s.sit("login", "--label", "Work", "--api-key-stdin")
 	x.answers(`Log in to which provider\?(?s:.*)\[1\]: `, "anthropic")
-	x.answers(`API key: `, typedKey)
+	x.answers(`API key \(not shown\): `, typedKey)
 	x.answers(`Set up OpenCode to use it\? \[Y/n\] `, "n")
 	x.answers(`Set up Claude Code to use it\? \[Y/n\] `, "yes")
 	x.answers(`apiKeyHelper(?s:.*)Write this\? \[Y/n\] `, "n")
@@ -135,7 +135,7 @@ func TestProgramsAreOffered(t *testing.T) {
 	x.answers(`\[1\]: `, "openai")
 	x.answers(`How\?(?s:.*)\[1\]: `, "")
 	x.answers(`Label \[openai-1\]: `, "")
-	x.answers(`API key: `, "sk-canary-of-openai")
+	x.answers(`API key \(not shown\): `, "sk-canary-of-openai")
 	x.types(`Set up OpenCode to use it\? \[Y/n\] `, "\x04")
 	x.ends(exitOK)
 	if got := s.labels(); !slices.Equal(got, []string{"anthropic/Work", "openai/openai-1"}) {
@@ -183,7 +183,7 @@ func TestLoginIsDeclined(t *testing.T) {
 		typed string
 		code  int
 	}{"the end": {"\x04", exitDeclined}, "Ctrl-C": {"\x03", exitInterrupt}} {
-		for depth, question := range []string{`\[1\]: `, `How\?(?s:.*)\[1\]: `, `Label \[anthropic-1\]: `, `API key: `} {
+		for depth, question := range []string{`\[1\]: `, `How\?(?s:.*)\[1\]: `, `Label \[anthropic-1\]: `, `API key \(not shown\): `} {
 			x := s.sit("login")
 			for _, before := range []string{`\[1\]: `, `How\?(?s:.*)\[1\]: `, `Label \[anthropic-1\]: `}[:depth] {
 				x.answers(before, "")
@@ -211,23 +211,23 @@ func TestSecretsInTheWrongPlace(t *testing.T) {
 	x.answers(`Label \[anthropic-1\]: `, "a/b")
 	x.sees(`invalid label`)
 	x.answers(`Label \[anthropic-1\]: `, "Work")
-	x.answers(`API key: `, refresh)
+	x.answers(`API key \(not shown\): `, refresh)
 	x.sees(`error: this is a refresh token of anthropic`)
 	shown := x.ends(exitUsage)
 
 	x = s.sit("login", "anthropic", "--api-key-stdin", "--label", "Work")
-	x.answers(`API key: `, admin)
+	x.answers(`API key \(not shown\): `, admin)
 	x.sees(`error: this is an admin key of anthropic`)
 	shown += x.ends(exitUsage)
 
 	x = s.sit("login", "anthropic", "--api-key-stdin", "--label", "Work")
-	x.answers(`API key: `, unknown)
+	x.answers(`API key \(not shown\): `, unknown)
 	x.answers(`This doesn't begin as an API key of anthropic does \(sk-ant-api…\)\. Keep it\? \[y/N\] `, "")
 	x.sees(`nothing was changed`)
 	shown += x.ends(exitDeclined)
 
 	x = s.sit("login", "github", "--token-stdin", "--label", "Work")
-	x.answers(`Token: `, "short")
+	x.answers(`Token \(not shown\): `, "short")
 	x.answers(`This is short for a token\. Keep it\? \[y/N\] `, "n")
 	shown += x.ends(exitDeclined)
 	if got := s.labels(); got != nil {
@@ -238,7 +238,7 @@ func TestSecretsInTheWrongPlace(t *testing.T) {
 	s.Must(typedKey, "login", "anthropic", "--api-key-stdin", "--label", "Work")
 	x = s.sit("login", "anthropic", "--api-key-stdin", "--label", "work")
 	x.sees(`label "Work" is taken at anthropic`)
-	if shown := x.ends(exitAccount); strings.Contains(shown, "API key:") {
+	if shown := x.ends(exitAccount); strings.Contains(shown, "not shown") {
 		t.Error("the key was asked for before its label was looked at")
 	}
 }
@@ -281,9 +281,20 @@ func TestMenuOfAnAddress(t *testing.T) {
 	x.answers(`Its address \(https://mcp.example.com/mcp\): `, s.Server.URL)
 	x.sees(`hint: authferry provider add [0-9.-]+ --issuer ` + s.Server.URL + ` --client-id ID`)
 	x.ends(exitUsage)
+
+	// One that is, and then again by its name: few say whose login it is, so a label is needed.
+	x = s.sit("login")
+	x.answers(`\[1\]: `, s.Server.URL+"/mcp")
+	x.sees(`MCP server: +` + s.Server.URL + `/mcp(?s:.*)account "(\S+)-1" of \S+ is in`)
+	x.ends(exitOK)
+	x = s.sit("login")
+	x.answers(`remote MCP server\s+7\) another(?s:.*)\[6\]: `, "")
+	x.answers(`Label \[\S+-2\]: `, "Second")
+	x.sees(`account "Second" of`)
+	x.ends(exitOK)
 	for _, args := range [][]string{{"login"}, {"login", "--json"}, {"login", "--no-input", "--label", "x"}} {
 		got := s.Run("", args...)
-		if got.Code != exitUsage || !strings.Contains(got.Err, "log in where? anthropic, github, google, microsoft, openai, or the https address") {
+		if got.Code != exitUsage || !strings.Contains(got.Err, "log in where? anthropic, github, google, microsoft, openai, 127.0.0.1") || !strings.Contains(got.Err, "or the https address of a remote MCP server") {
 			t.Errorf("%v: %d %s", args, got.Code, got.Err)
 		}
 	}

@@ -13,7 +13,7 @@ import (
 // without colours it is unknown what is dark.
 func (t *terminal) showQR(text string) {
 	f, ok := t.err.(*os.File)
-	if !ok || t.quiet || !isTerminal(t.err) || !t.colours(t.err) || !t.unicode() {
+	if !ok || text == "" || t.quiet || !isTerminal(t.err) || !t.colours(t.err) || !t.unicode() {
 		return
 	}
 	code, err := qr.Encode(text, qr.L)

@@ -41,7 +41,7 @@ func (a *app) readSecret(what string) (keystore.Secret, error) {
 // asks for it, and shows nothing of it.
 func (a *app) readLine(what string) (keystore.Secret, error) {
 	if a.present() {
-		return a.askHidden(strings.ToUpper(what[:1])+what[1:]+": ", what)
+		return a.askHidden(strings.ToUpper(what[:1])+what[1:]+" (not shown): ", what)
 	}
 	if isTerminal(a.in) {
 		return keystore.Secret{}, &fault.Error{Code: fault.Usage, Message: "needs the " + what + ", but there is no terminal to ask on; pipe it in", Next: []fault.Remedy{{Do: fault.Again}}}
