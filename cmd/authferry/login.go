@@ -97,8 +97,8 @@ func (c *loginCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	asked := c.Provider == ""
-	if asked {
+	typed := c.Provider
+	if typed == "" {
 		err = c.chooseProvider(a)
 	} else {
 		err = c.addLabel(a)
@@ -106,6 +106,7 @@ func (c *loginCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	asked := c.Provider != typed
 	remote, err := c.remote(a)
 	if err != nil {
 		return err

@@ -99,7 +99,12 @@ func TestWalkOfTwoKeysAndOpenCode(t *testing.T) {
 	if strings.Count(shown, "Set up OpenCode") != 1 {
 		t.Error("what is set up is offered again")
 	}
-	if got := s.labels(); !slices.Equal(got, []string{"anthropic/Personal", "anthropic/anthropic-1"}) {
+	three := s.sit("add", "Family")
+	three.answers(`new account "Family" at anthropic\? \[Y/n\] `, "")
+	three.answers(`How\?(?s:.*)\[1\]: `, "")
+	three.answers(`API key \(not shown\): `, secondKey+"-other")
+	shown += three.ends(exitOK)
+	if got := s.labels(); !slices.Equal(got, []string{"anthropic/Personal", "anthropic/anthropic-1", "anthropic/Family"}) {
 		t.Error(got)
 	}
 	s.keepsNone(shown, typedKey, secondKey)
