@@ -116,7 +116,7 @@ func TestWalkOfAnIssuerAndGit(t *testing.T) {
 	testenv.Must(t, login.Start())
 	var event struct{ URL string }
 	testenv.Must(t, json.NewDecoder(out).Decode(&event))
-	page, err := http.Get(event.URL) //nolint:noctx // the simulator's, and its redirect to authferry
+	page, err := http.Get(event.URL)
 	testenv.Must(t, err)
 	_ = page.Body.Close()
 	testenv.Must(t, login.Wait())
