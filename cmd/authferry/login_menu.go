@@ -219,6 +219,9 @@ func (c *loginCmd) bring(a *app, how fault.How) {
 	case fault.Token:
 		c.TokenStdin = true
 		a.given("--token-stdin")
+	case fault.Client:
+		c.Flow, c.SecretStdin = string(account.FlowClient), true
+		a.given("--flow=client", "--client-secret-stdin")
 	}
 }
 

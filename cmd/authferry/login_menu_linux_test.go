@@ -99,6 +99,10 @@ func TestWalkOfTwoKeysAndOpenCode(t *testing.T) {
 	if strings.Count(shown, "Set up OpenCode") != 1 {
 		t.Error("what is set up is offered again")
 	}
+	again := s.sit("login", "--renew", "Personal") // what it is renewed by is known
+	again.answers(`^API key \(not shown\): `, typedKey)
+	again.sees(`account "Personal" of anthropic has a new login`)
+	shown += again.ends(exitOK)
 	three := s.sit("add", "Family")
 	three.answers(`new account "Family" at anthropic\? \[Y/n\] `, "")
 	three.answers(`How\?(?s:.*)\[1\]: `, "")

@@ -59,7 +59,7 @@ func TestAddLabel(t *testing.T) {
 	x.ends(exitDeclined)
 	x = s.sit("add", "Family", "--api-key-stdin")
 	x.answers(question, "")
-	x.answers(`API key: `, typedKey)
+	x.answers(`API key \(not shown\): `, typedKey)
 	shown := x.ends(exitOK)
 	if got := strings.Join(s.labels(), " "); got != "anthropic/Ada anthropic/Family" {
 		t.Error(got)
