@@ -3,10 +3,12 @@
 package authferrytest
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -165,4 +167,23 @@ func (s *Scene) Rest() {
 			l.Release()
 		}
 	}
+}
+
+// LogIn is a person's login by this command, whose authorization server agrees at once.
+func (s *Scene) LogIn(args ...string) {
+	s.T.Helper()
+	cmd := s.Command(append(append([]string{"login"}, args...), "--no-browser", "--json")...)
+	out, err := cmd.StdoutPipe()
+	testenv.Must(s.T, err)
+	testenv.Must(s.T, cmd.Start())
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		var event struct{ Event, URL string }
+		if json.Unmarshal(lines.Bytes(), &event) != nil || event.Event != "authorization_url" {
+			continue
+		}
+		res, err := http.Get(event.URL)
+		testenv.Must(s.T, err)
+		_ = res.Body.Close()
+	}
+	testenv.Must(s.T, cmd.Wait())
 }

@@ -1,7 +1,6 @@
 package helper_test
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -29,8 +28,10 @@ type remote struct {
 	before func()
 }
 
-// newRemote is logged in to the server, and sets the client up for it.
+// newRemote is logged in to the server, and sets the client up for it: with a helper, or
+// as one that the bridge is for.
 func newRemote(t *testing.T, name string, cfg brokertest.Config) *remote {
+	name, bridged := strings.CutSuffix(name, " over the bridge")
 	t.Helper()
 	r := &remote{name: name, bin: aiPrograms(t)}
 	r.scene = newScene(t, cfg)
@@ -40,39 +41,16 @@ func newRemote(t *testing.T, name string, cfg brokertest.Config) *remote {
 	r.Env = append(r.Env, "PATH="+filepath.Dir(r.Program)+string(filepath.ListSeparator)+r.bin+string(filepath.ListSeparator)+os.Getenv("PATH"))
 	r.model = httptest.NewServer(http.HandlerFunc(r.answer))
 	t.Cleanup(r.model.Close)
-	r.logIn()
+	r.LogIn(r.Server.URL+"/mcp", "--name", "docs")
+	if bridged {
+		r.Write("home/.claude.json", fmt.Sprintf(`{"mcpServers":{"docs":{"type":"stdio","command":%q,"args":["mcp","connect","docs"]}}}`, r.Program))
+		return r
+	}
 	client := map[string]string{"claude": "claude-code", "codex": "codex"}[name]
 	if got := r.Must("", "setup", client, "--mcp", "docs", "--yes"); strings.Contains(got.Err, `"connect"`) || !strings.Contains(got.Err, "helper mcp-headers") {
 		t.Fatalf("this version gets no helper:\n%s", got.Err)
 	}
 	return r
-}
-
-// logIn is a person's login at the server, whose authorization server agrees at once.
-func (r *remote) logIn() {
-	r.T.Helper()
-	cmd := r.Command("login", r.Server.URL+"/mcp", "--name", "docs", "--no-browser", "--json")
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		r.T.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		r.T.Fatal(err)
-	}
-	for lines := bufio.NewScanner(out); lines.Scan(); {
-		var event struct{ Event, URL string }
-		if json.Unmarshal(lines.Bytes(), &event) != nil || event.Event != "authorization_url" {
-			continue
-		}
-		res, err := http.Get(event.URL)
-		if err != nil {
-			r.T.Fatal(err)
-		}
-		_ = res.Body.Close()
-	}
-	if err := cmd.Wait(); err != nil {
-		r.T.Fatal(err)
-	}
 }
 
 // asks has the client ask the model, in a home of its own where there are several.
@@ -210,7 +188,7 @@ func said(got outcome) bool { return got.Code == 0 && strings.Contains(got.Out, 
 // so they do when the token is refused in the middle, and when eight sessions find it at
 // its end: one refresh, and nobody logs in or registers.
 func TestAIClientsRemoteMCP(t *testing.T) {
-	for _, name := range []string{"claude", "codex"} {
+	for _, name := range []string{"claude", "codex", "claude over the bridge"} {
 		t.Run(name+" calls", func(t *testing.T) {
 			r := newRemote(t, name, brokertest.Config{})
 			r.configure()
@@ -225,6 +203,9 @@ func TestAIClientsRemoteMCP(t *testing.T) {
 			r.configure()
 			r.before = sync.OnceFunc(func() {
 				r.Server.ExpireAccess("ada@example.com")
+				if strings.Contains(name, "bridge") {
+					return // which sees the refusal
+				}
 				if got := r.Run("", "refresh", "docs-1"); got.Code != 0 {
 					t.Errorf("%d %s", got.Code, got.Err)
 				}

@@ -156,6 +156,8 @@ type modelAPI struct {
 	*httptest.Server
 	mu  sync.Mutex
 	log []modelRequest
+	// before runs before the tool of a remote MCP server is called; nil: nothing does.
+	before func()
 }
 
 // modelRequest is one request as the API saw it.
@@ -255,6 +257,11 @@ func (m *modelAPI) messages(server *brokertest.Server, w http.ResponseWriter, r 
 	switch {
 	case seen.kind == "main" && strings.Contains(last, "auth status"):
 		call("auth_status", "{}")
+	case seen.kind == "main" && strings.Contains(last, "who is it"):
+		if m.before != nil {
+			m.before()
+		}
+		call("docs_whoami", "{}")
 	case seen.kind == "main" && shell:
 		call("bash", fmt.Sprintf(`{"command":%q,"description":"as asked"}`, strings.TrimRight(command, `\`)))
 	case seen.kind == "title":
