@@ -2,9 +2,12 @@ package bridge
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -371,4 +374,40 @@ func TestClientGone(t *testing.T) {
 	}
 	_ = inWrite.Close()
 	m.await(t, func(s seen) bool { return s.method == http.MethodDelete })
+}
+
+// The log has no token, no session id, and nothing of what is said.
+func TestLogKeepsSilent(t *testing.T) {
+	t.Parallel()
+	m := legacy(func(w http.ResponseWriter, s seen, _ *http.Request) {
+		switch string(s.rpc.ID) {
+		case "1":
+			sendJSON(w, `{"jsonrpc":"2.0","id":1,"result":"said-canary"}`)
+		case "2":
+			http.Error(w, "said-canary", http.StatusInternalServerError)
+		default:
+			sendJSON(w, "said-canary")
+		}
+	})
+	w := newWorld(t, m.handler, "ada")
+	var log bytes.Buffer
+	w.opt.Log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	w.opt.Server += "?key=said-canary"
+	c := w.open()
+	c.say(hello)
+	c.hears(welcome)
+	w.server.ExpireAccess("ada")
+	for i := range 3 {
+		c.say(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"x","params":{"a":"said-canary"}}`, i+1))
+		c.hear()
+	}
+	c.ends()
+	if !strings.Contains(log.String(), "status=200") {
+		t.Errorf("the log says nothing: %s", log.String())
+	}
+	for _, secret := range []string{"afat_", "afrt_", "session-canary", "said-canary"} {
+		if strings.Contains(log.String(), secret) {
+			t.Errorf("the log has %s:\n%s", secret, log.String())
+		}
+	}
 }
