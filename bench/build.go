@@ -27,6 +27,7 @@ func build(dir string) error {
 		{"hello", ".", []string{"./hello"}},
 		{"peak", ".", []string{"./peak"}},
 		{"reverse", ".", []string{"./reverse"}},
+		{"pump", ".", []string{"./pump"}},
 	} {
 		if err := compile(p.in, filepath.Join(dir, p.out), p.args...); err != nil {
 			return err

@@ -38,6 +38,7 @@ var parts = []struct {
 	{"proxy", "A request through the proxy", (*bench).proxy},
 	{"streams", "Many streams through the proxy", (*bench).streams},
 	{"start", "A command under authferry run", (*bench).start},
+	{"bridge", "A call over the MCP bridge", (*bench).bridge},
 	{"accounts", "Many accounts", (*bench).accounts},
 	{"keyring", "A full keyring", (*bench).keyring},
 }

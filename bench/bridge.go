@@ -1,0 +1,152 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// The ways to a remote MCP server.
+const (
+	client  = "direct client"
+	pump    = "bare pump"
+	bridged = "authferry mcp connect"
+)
+
+// stdio is a bridge that runs: a line is answered by a line.
+type stdio struct {
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	out *bufio.Reader
+}
+
+func startStdio(args ...string) (*stdio, error) {
+	s := &stdio{cmd: command(args)}
+	s.cmd.Stderr = os.Stderr
+	var err error
+	if s.in, err = s.cmd.StdinPipe(); err != nil {
+		return nil, err
+	}
+	out, err := s.cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	s.out = bufio.NewReader(out)
+	return s, s.cmd.Start()
+}
+
+func (s *stdio) ask(message []byte) error {
+	if _, err := s.in.Write(append(message, '\n')); err != nil {
+		return err
+	}
+	line, err := s.out.ReadBytes('\n')
+	if err == nil && !bytes.Contains(line, []byte(`"content"`)) && !bytes.Contains(line, []byte(`"protocolVersion"`)) {
+		err = fmt.Errorf("it answers %s", line)
+	}
+	return err
+}
+
+func (s *stdio) close() {
+	_ = s.in.Close()
+	_ = s.cmd.Wait()
+}
+
+// resident is how much memory the process has had at most, in MB.
+func (s *stdio) resident() float64 {
+	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+	_, rest, _ := strings.Cut(string(data), "VmHWM:")
+	n, _ := strconv.ParseFloat(strings.Fields(rest + " 0")[0], 64)
+	return n / 1024
+}
+
+// logIn logs in to the server's remote MCP server, as a person would.
+func (b *bench) logIn() error {
+	cmd := command([]string{b.path("authferry"), "login", b.server.URL + "/mcp", "--name", "docs", "--no-browser", "--json"})
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		var event struct{ Event, URL string }
+		if json.Unmarshal(lines.Bytes(), &event) == nil && event.Event == "authorization_url" {
+			res, err := (&http.Client{}).Get(event.URL) //nolint:noctx // on loopback
+			if err != nil {
+				return err
+			}
+			_ = res.Body.Close()
+		}
+	}
+	return cmd.Wait()
+}
+
+const toolCall = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami","arguments":{}}}`
+
+// bridge measures what lies between a client on stdio and a remote MCP server.
+func (b *bench) bridge() (*table, error) {
+	if err := b.logIn(); err != nil {
+		return nil, err
+	}
+	header, err := b.authferry(nil, "", "header", "docs")
+	if err != nil {
+		return nil, err
+	}
+	_, bearer, _ := strings.Cut(strings.TrimSpace(string(header)), ": ")
+	address := b.server.URL + "/mcp"
+	plain, err := startStdio(b.path("pump"), address, bearer)
+	if err != nil {
+		return nil, err
+	}
+	defer plain.close()
+	own, err := startStdio(b.path("authferry"), "mcp", "connect", "docs")
+	if err != nil {
+		return nil, err
+	}
+	defer own.close()
+	hello := []byte(`{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"bench","version":"1"}}}`)
+	if err := errors.Join(plain.ask(hello), own.ask(hello)); err != nil {
+		return nil, err
+	}
+	straightOn := func() error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader(toolCall))
+		if err != nil {
+			return err
+		}
+		req.Header.Set("Authorization", bearer)
+		req.Header.Set("Content-Type", "application/json")
+		res, err := http.DefaultTransport.RoundTrip(req) //nolint:forbidigo // the bench ends it
+		if err != nil {
+			return err
+		}
+		_, err = io.Copy(io.Discard, res.Body)
+		return errors.Join(err, res.Body.Close())
+	}
+	timed := func(f func() error) func() (run, error) {
+		return func() (run, error) {
+			begun := time.Now()
+			err := f()
+			return run{wall: time.Since(begun)}, err
+		}
+	}
+	t := &table{text: "One call of a tool, over kept connections."}
+	t.add(row{name: client, sample: timed(straightOn)},
+		row{name: pump, of: client, sample: timed(func() error { return plain.ask([]byte(toolCall)) })},
+		row{name: bridged, of: client, sample: timed(func() error { return own.ask([]byte(toolCall)) })})
+	if err := b.alternate(t, 2000, 20*time.Second); err != nil {
+		return nil, err
+	}
+	t.goal("added to a tool call", "≤", 1, "ms", t.estimate(func(q quantiles) float64 { return q(bridged, 0.5, wall) - q(client, 0.5, wall) }))
+	t.goal("memory of a bridge", "≤", 20, "MB", exactly(own.resident()))
+	return t, nil
+}
