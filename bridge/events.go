@@ -28,6 +28,9 @@ type events struct {
 	begun bool
 }
 
+// keptBuffer is how much memory a stream keeps between two events.
+const keptBuffer = 1 << 20
+
 func newEvents(r io.Reader) *events { return &events{r: bufio.NewReaderSize(r, 16<<10)} }
 
 // next returns the next event that has data, an id or a time to wait. Errors: errTooLong,
@@ -38,7 +41,9 @@ func (e *events) next() (event, error) {
 		any   bool // it has data
 		known = e.id
 	)
-	e.data = e.data[:0]
+	if e.data = e.data[:0]; cap(e.data)+cap(e.line) > keptBuffer {
+		e.data, e.line = nil, nil // a stream may last, and never have so much again
+	}
 	for {
 		line, err := e.readLine()
 		over := errors.Is(err, io.EOF)
