@@ -240,11 +240,16 @@ func stateAndWhy(v pool.AccountView, now time.Time) string {
 
 // hanging shows what belongs to an account, below it.
 func (p *page) hanging(text string) {
+	indent := strings.Repeat(" ", below)
+	if cells(text) <= p.width-below {
+		p.line(indent + text)
+		return
+	}
 	for i, line := range wrap(text, p.width-below-2) {
 		if i > 0 {
 			line = "  " + line
 		}
-		p.line(strings.Repeat(" ", below) + line)
+		p.line(indent + line)
 	}
 }
 
