@@ -16,7 +16,8 @@
 //     quota window of an account moves its pool once.
 //   - Trouble that other accounts may share (ownTrouble) starts no second refresh.
 //
-// select.go: what a selection means. choose.go: which account is used. mark.go: which one
+// select.go: what a selection means. find.go: which account a name means; a number is none,
+// because the numbers of a list change. choose.go: which account is used. mark.go: which one
 // is preferred before a limit. rules.go: the settings that matter. holds.go, state.go,
 // probe.go: what an account is good for. view.go: how people see it.
 package pool
