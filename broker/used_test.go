@@ -15,7 +15,6 @@ import (
 // Whom a person is told of is whom a program gets, in whatever way it is selected, and
 // where the program gets nobody the person is told the same.
 func TestUsedIsWhoGetsTheToken(t *testing.T) {
-	t.Parallel()
 	w, a := spread(t) // ada; bob and cat in pool work; dan of other
 	b := w.broker()
 	here, bound := t.TempDir(), t.TempDir()
@@ -83,7 +82,6 @@ func selections(dirs ...string) (all []pool.Selection) {
 
 // The numbers of the list are those by which its accounts are found.
 func TestNumbered(t *testing.T) {
-	t.Parallel()
 	w, _ := spread(t)
 	b := w.broker()
 	all, err := b.List()

@@ -66,6 +66,14 @@ func TestAddLabel(t *testing.T) {
 	}
 	s.keepsNone(shown, typedKey)
 
+	// what goes wrong then is about the command that it stands for
+	x = s.sit("add", "Third", "--api-key-stdin", "--timeout", "7m")
+	x.answers(`new account "Third" at anthropic\? \[Y/n\] `, "")
+	x.answers(`API key: `, "sk-ant-ort01-canary")
+	if shown := x.ends(exitUsage); !strings.Contains(shown, "hint: authferry login anthropic --timeout 7m --label Third --token-stdin\n") {
+		t.Error(shown)
+	}
+
 	for _, row := range []struct {
 		args []string
 		code int
