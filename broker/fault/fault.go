@@ -1,5 +1,5 @@
-// Package fault is how authferry's library fails: an error with a code that
-// scripts match on, and with what a person needs to go on.
+// Package fault defines the errors of authferry's library. An error has a code, by which
+// scripts tell kinds of failure apart, and what a person needs to continue.
 package fault
 
 import (
@@ -13,10 +13,10 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// Code names a kind of failure; it is what scripts match on.
+// Code is a kind of failure. Scripts match on it.
 type Code string
 
-// The codes, as they stand in the JSON error document.
+// The codes, as they are in the JSON error document.
 const (
 	NoAccount           Code = "no_account"
 	Ambiguous           Code = "ambiguous"
@@ -31,9 +31,9 @@ const (
 	KeystoreMismatch    Code = "keystore_mismatch"
 	SecretTooBig        Code = "secret_too_big"
 	LockTimeout         Code = "lock_timeout"
-	RegistrationRefused Code = "registration_refused" // by a remote MCP server's authorization server
-	WrongResource       Code = "wrong_resource"       // a token would be another server's
-	InsufficientScope   Code = "insufficient_scope"   // a login for more would do
+	RegistrationRefused Code = "registration_refused" // an authorization server refused to register authferry as a client
+	WrongResource       Code = "wrong_resource"       // a remote MCP server's metadata is for another resource
+	InsufficientScope   Code = "insufficient_scope"   // a login with more scopes would help
 	ProviderUnreachable Code = "provider_unreachable"
 	ProviderRefused     Code = "provider_refused"
 	Fenced              Code = "fenced"
@@ -44,9 +44,9 @@ const (
 	Internal            Code = "internal"
 )
 
-// Error is what the exported functions of broker return on failure.
-// Message is one line without a secret; Next is what a person can do about it, the best
-// first; RetryAt, where it is known, is when trying again helps.
+// Error is the error that broker's exported functions return. Message is one line without
+// a secret. Next is what a person can do about it, the best first. RetryAt, if it isn't
+// zero, is when trying again helps. Err is the cause; may be nil.
 type Error struct {
 	Code    Code
 	Message string
@@ -54,9 +54,9 @@ type Error struct {
 	RetryAt time.Time
 	Err     error
 
-	SomeHeld bool // waiting may help: an account of the pool is held, and no other can serve
-	Own      bool // it is the account's own trouble, whatever the code
-	Refused  bool // no limit holds the accounts, but that the API refuses their tokens
+	SomeHeld bool // waiting may help: an account of the pool is held, and no other can be used
+	Own      bool // it is trouble of this account only, whatever the code
+	Refused  bool // the accounts are held because the API refuses their tokens, not for a limit
 }
 
 func (e *Error) Error() string {
@@ -67,40 +67,40 @@ func (e *Error) Error() string {
 			why = own.Err
 		}
 	}
-	// What the message has said already, in words for people.
+	// The message has said that already, in words for people.
 	if why == nil || errors.Is(why, context.Canceled) || errors.Is(why, context.DeadlineExceeded) {
 		return e.Message
 	}
-	// Windows ends what it says with a full stop.
+	// Windows' messages end with a full stop.
 	return e.Message + ": " + strings.TrimSuffix(why.Error(), ".")
 }
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// Errorf returns an Error whose message is made as by fmt.Sprintf.
+// Errorf returns an Error with a message formatted as by fmt.Sprintf.
 func Errorf(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
-// Try sets what a person can do next, the best first.
+// Try sets e.Next, the best remedy first, and returns e.
 func (e *Error) Try(next ...Remedy) *Error {
 	e.Next = next
 	return e
 }
 
-// ItsOwn marks e as the account's own trouble.
+// ItsOwn marks e as trouble of this account only, and returns e.
 func (e *Error) ItsOwn() *Error {
 	e.Own = true
 	return e
 }
 
-// Because sets the cause.
+// Because sets the cause, and returns e.
 func (e *Error) Because(err error) *Error {
 	e.Err = err
 	return e
 }
 
-// CodeOf returns the code of err, Internal for an error of any other type.
+// CodeOf returns the code of err; Internal if it wraps no *Error.
 func CodeOf(err error) Code {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e.Code
@@ -108,5 +108,5 @@ func CodeOf(err error) Code {
 	return Internal
 }
 
-// Quote shows a name in a message.
+// Quote quotes a name for a message.
 func Quote(name string) string { return strconv.Quote(name) }

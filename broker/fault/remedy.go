@@ -1,10 +1,10 @@
 package fault
 
 // Remedy is one thing that a person can do next: an action, and the facts that its
-// command needs. It holds no secret. It is a value, so that it can be compared, and
-// told to another process as JSON.
+// command needs. It has no secret. Remedies can be compared, and encoded as JSON for
+// another process.
 //
-// Facts in capitals (PROVIDER, PATH, ID …) stand for what only the person knows.
+// Facts in capitals (PROVIDER, PATH, ID …) are placeholders for what only the person knows.
 type Remedy struct {
 	Do       Action `json:"do"`
 	Provider string `json:"provider,omitempty"`
@@ -17,7 +17,7 @@ type Remedy struct {
 	How      How    `json:"how,omitempty"`
 }
 
-// How tells apart the ways in which one action can be done.
+// How is one of the ways in which an action can be done.
 type How string
 
 // The ways.
@@ -25,7 +25,7 @@ const (
 	Browser How = "browser" // the flow of a login
 	Paste   How = "paste"
 	Device  How = "device"
-	APIKey  How = "api-key" // a login by what a person brings
+	APIKey  How = "api-key" // a login with a key or token that the person has
 	Token   How = "token"
 	Client  How = "client-secret" // of a client on its own account
 	Keeping How = "keep"          // an import that leaves the other program's file as it is
@@ -34,17 +34,16 @@ const (
 // Action is what a Remedy does.
 type Action string
 
-// The actions. The facts that each one takes are named behind it; those in brackets
-// may be missing.
+// The actions, with the facts that each one needs; those in brackets are optional.
 const (
-	// Again is the command that was given, with what it was given. A fact changes or
-	// adds what it names: Provider, Account, Label, Pool, How, and any flag by Name and
-	// Value (without a Value, a switch). Where no command was given it is Status.
+	// Again is the given command with its flags and arguments. The facts of the Remedy
+	// replace those of the same kind or are added: Provider, Account, Label, Pool, How,
+	// and any flag by Name and Value (a switch has no Value). If no command was given, it
+	// is Status.
 	Again Action = "again"
-	// Instead is Again with Account, or Pool, in place of the account or the pool that it
-	// named.
+	// Instead is Again with Account or Pool in place of the account or pool that it named.
 	Instead Action = "instead"
-	// Wait is Again, waiting for an account to be free where the command can.
+	// Wait is Again, but waits until an account is free, if the command can.
 	Wait Action = "wait"
 	// WithVariable is Again with the environment variable Name set to Value.
 	WithVariable Action = "with-variable"
@@ -67,14 +66,14 @@ const (
 	Rename       Action = "rename-account" // Account [Label: the new one]
 	Move         Action = "move-account"   // Account Pool
 	Refresh      Action = "refresh"        // Account
-	RefreshNow   Action = "refresh-now"    // Account; although the provider asked to wait
+	RefreshNow   Action = "refresh-now"    // Account; even if the provider asked to wait
 	Unbind       Action = "unbind"         // Path: a directory
 	LeaveFolder  Action = "leave-folder"
 
 	ListProviders Action = "list-providers"
 	ShowProvider  Action = "show-provider"       // Provider
-	AddProvider   Action = "add-provider"        // Provider [Name: the flag that is to say where it is] [Value: where]
-	AmendProvider Action = "amend-provider"      // Provider Name: the flag that is missing [Value: what it may be]
+	AddProvider   Action = "add-provider"        // Provider [Name: the flag with its address] [Value: the address]
+	AmendProvider Action = "amend-provider"      // Provider Name: the missing flag [Value: a possible value]
 	StoreSecret   Action = "store-client-secret" // Provider
 
 	Doctor     Action = "doctor"
@@ -106,7 +105,7 @@ const (
 	TrustCA     Action = "trust-ca"
 )
 
-// Actions are all of them, in no order.
+// Actions returns all actions, in no particular order.
 func Actions() []Action {
 	return []Action{
 		Again, Instead, Wait, WithVariable, WithoutVariable, Login,

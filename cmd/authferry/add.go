@@ -11,10 +11,10 @@ import (
 	"github.com/authferry/authferry/broker/pool"
 )
 
-// addLabel takes the word of authferry add LABEL for a label, where nothing else can be
-// meant: on a terminal, if it is no provider's name, if all accounts are of one
-// provider, and if the person says so. Elsewhere it is an error that names the providers
-// in use. A word that can't be a label stays what it is.
+// addLabel takes the word of authferry add LABEL for a label if it can mean nothing else:
+// on a terminal, if it is not a provider's name, if all accounts are of one provider, and
+// if the person agrees. Otherwise it is an error that names the providers in use. A word
+// that can't be a label stays a provider.
 func (c *loginCmd) addLabel(a *app) error {
 	args := slices.Clone(a.term.hints.args)
 	at := commandAt(args)

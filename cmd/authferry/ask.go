@@ -10,13 +10,13 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 )
 
-// Questions to a person: a line each on stderr, answered by a line. What Enter means
-// stands in brackets. The end of the input (Ctrl-D) and Ctrl-C are a no to everything.
+// Questions to a person, each a line on stderr, answered by a line. What Enter means is in
+// brackets. The end of the input (Ctrl-D) and Ctrl-C mean no.
 
-// present reports that there is a person to ask.
+// present reports whether there is a person to ask.
 func (a *app) present() bool { return !a.term.noInput && isTerminal(a.in) && isTerminal(a.err) }
 
-// declined is what a person's no ends in, which is no error.
+// declined is the result of a person's no, which is not an error.
 func declined() error { return &fault.Error{Code: fault.Cancelled, Message: unchanged} }
 
 // question asks a person who is present, and returns the answer as it was typed.
@@ -25,14 +25,14 @@ func (a *app) question(text string) (string, error) {
 	answer, err := bufio.NewReader(a.input()).ReadString('\n')
 	answer = strings.TrimSpace(answer)
 	if err != nil && answer == "" || a.ctx.Err() != nil {
-		_, _ = fmt.Fprintln(a.err) // the cursor is still behind the question
+		_, _ = fmt.Fprintln(a.err) // the cursor is still after the question
 		return "", declined()
 	}
 	return answer, nil
 }
 
-// ask returns a person's answer in lower case; without a person it is a usage
-// error that names the flags that answer as well.
+// ask returns a person's answer in lower case. Without a person it is a usage error that
+// names the flags that answer too.
 func (a *app) ask(question string, flags ...string) (string, error) {
 	if !a.present() {
 		e := &fault.Error{Code: fault.Usage, Message: "needs an answer, but there is no terminal to ask on"}
@@ -54,24 +54,24 @@ func (a *app) confirm(question, flag string) error {
 	return declined()
 }
 
-// agree asks a person who is present, and takes Enter for a yes.
+// agree asks a person who is present; Enter means yes.
 func (a *app) agree(question string) (bool, error) {
 	answer, err := a.ask(question + " [Y/n]")
 	return answer == "" || answer == "y" || answer == "yes", err
 }
 
-// option is one line of a menu: the word that it stands for, and what that is.
+// option is one line of a menu: a word and its description.
 type option struct{ word, about string }
 
-// menu is a choice of one of its options, by number or word.
+// menu is a choice among options, by number or word.
 type menu struct {
 	title   string
 	options []option
 	usual   int               // the option that Enter takes
-	free    func(string) bool // whether a text that is no option will do; nil: none will
+	free    func(string) bool // whether other text is accepted; nil: no
 }
 
-// pickPool asks for one of the pools of provider; empty: of all.
+// pickPool asks for one of the pools of provider; of all, if provider is empty.
 func (a *app) pickPool(title, provider string) (broker.Chosen, error) {
 	s, err := a.broker.Status()
 	if err != nil {
@@ -92,7 +92,7 @@ func (a *app) pickPool(title, provider string) (broker.Chosen, error) {
 	return pools[at], nil
 }
 
-// membersText is who is in a pool.
+// membersText lists the accounts of a pool.
 func membersText(v broker.PoolView) string {
 	labels := make([]string, len(v.Accounts))
 	for i := range v.Accounts {
@@ -101,8 +101,8 @@ func membersText(v broker.PoolView) string {
 	return strings.Join(labels, ", ")
 }
 
-// pick shows the menu and asks until the answer is one of it. The word is the chosen
-// option's, or what was typed in its place; at is -1 then.
+// pick shows the menu and asks until the answer is valid. The word is the chosen option's;
+// or other text, and then at is -1.
 func (a *app) pick(m menu) (at int, word string, err error) {
 	t := newTable()
 	for i, o := range m.options {
@@ -131,7 +131,7 @@ func (a *app) pick(m menu) (at int, word string, err error) {
 		if m.free != nil && m.free(answer) {
 			return -1, answer, nil
 		}
-		// What was typed isn't repeated: it may be a key, pasted too early.
+		// The typed text isn't repeated: it may be a key, pasted too early.
 		_, _ = fmt.Fprintf(a.err, "A number from 1 to %d, please.\n", len(m.options))
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/authferry/authferry/broker/pool"
 )
 
-// connectCmd is a remote MCP server to a client that starts its servers itself.
+// connectCmd makes a remote MCP server a local one, for clients that start their servers.
 type connectCmd struct {
 	Server string `arg:"" help:"The server's address, or the provider that is its name here."`
 	which
@@ -59,7 +59,7 @@ func (c *connectCmd) Run(a *app) error {
 	return err
 }
 
-// target works out where the server is, and whose accounts are meant.
+// target returns the server's address, and whose accounts are meant.
 func (c *connectCmd) target(a *app) (s pool.Selection, address string, err error) {
 	s = selection{which: c.which}.resolve()
 	if isAddress(c.Server) {
@@ -76,7 +76,7 @@ func (c *connectCmd) target(a *app) (s pool.Selection, address string, err error
 	return s, p.MCP, nil
 }
 
-// said is an error in the words that a client shows to a person.
+// said is an error as a client shows it to a person.
 func said(e *fault.Error) (message, hint string) {
 	return "authferry: " + printable(e.Error()), hintOr(e, "")
 }
@@ -92,7 +92,7 @@ func (a *app) renewInBrowser(ctx context.Context, name string, next fault.Remedy
 	defer end()
 	show := func(address string) {
 		if shown = openBrowser(address, a.term.getenv, a.err); shown != nil {
-			end() // nobody would ever see it
+			end() // it would never be seen
 			return
 		}
 		a.term.note("Log in to %s in the browser that was opened.", next.Provider)

@@ -44,12 +44,12 @@ type checksDoc struct {
 	Checks []checkDoc `json:"checks"`
 }
 
-// checkDoc is a check as a program reads it.
+// checkDoc is the JSON of a check.
 type checkDoc struct {
 	Name    string        `json:"name"`
 	Status  doctor.Status `json:"status"`
 	Message string        `json:"message"`
-	Hint    string        `json:"hint,omitempty"` // the commands that fix it, a line each
+	Hint    string        `json:"hint,omitempty"` // the commands that fix it, one a line
 }
 
 func (t *terminal) checkDocs(checks []doctor.Check) []checkDoc {
@@ -60,8 +60,8 @@ func (t *terminal) checkDocs(checks []doctor.Check) []checkDoc {
 	return docs
 }
 
-// clientChecks looks at the programs that authferry is set up in: one that calls
-// a binary that moved says so nowhere but here.
+// clientChecks checks the programs in which authferry is set up: only here a person learns
+// that one calls a binary that was moved.
 func clientChecks() (checks []doctor.Check) {
 	m, err := thisMachine()
 	if err != nil {
@@ -84,7 +84,7 @@ func clientChecks() (checks []doctor.Check) {
 	return checks
 }
 
-// setupAgain sets a client up for what it is set up for.
+// setupAgain sets a client up again for what it is set up for.
 func setupAgain(m setup.Machine, client setup.Client) string {
 	again := "authferry setup " + client.Name
 	if client.ServersAlone(m) {
@@ -101,7 +101,7 @@ func (a *app) showChecks(checks []doctor.Check) error {
 	columns := a.term.columns(a.out)
 	for _, check := range checks {
 		mark := string(check.Status)
-		if a.term.colours(a.out) { // yellow is not to be seen on white
+		if a.term.colours(a.out) { // yellow can't be seen on white
 			mark = map[doctor.Status]string{doctor.OK: "\x1b[32m", doctor.Warning: "\x1b[1m", doctor.Fail: "\x1b[1;31m"}[check.Status] + mark + "\x1b[0m"
 		}
 		mark += strings.Repeat(" ", indent-len(check.Status))

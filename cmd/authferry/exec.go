@@ -14,8 +14,8 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 )
 
-// execCmd has no argument for the command itself: parse takes what follows
-// "--" off before kong, which would make the first word of it the PROVIDER.
+// execCmd has no argument for the command to run: parse removes what follows "--" before
+// kong would take its first word for the PROVIDER.
 type execCmd struct {
 	Providers []string `arg:"" optional:"" name:"provider" help:"Provider whose account to use; of several each sets its own variables."`
 	which
@@ -29,7 +29,7 @@ func (c *execCmd) Help() string {
 	return "The command and its arguments follow after --."
 }
 
-// Exit codes of exec itself, as shells have them.
+// Exit codes of exec itself, the same as a shell's.
 const (
 	exitNotExecutable = 126
 	exitNotFound      = 127
@@ -44,7 +44,7 @@ func (c *execCmd) Run(a *app) error {
 			return &fault.Error{Code: fault.Usage, Message: "--env takes the name of a variable"}
 		}
 	}
-	// The command is looked for first: a mistyped one costs no refresh.
+	// The command is looked up first, so that a mistyped one costs no refresh.
 	path, err := exec.LookPath(a.child[0])
 	if err != nil {
 		return &childError{code: notRunnable(err), err: fmt.Errorf("%s can't be run: %w", a.child[0], reason(err))}
@@ -54,7 +54,7 @@ func (c *execCmd) Run(a *app) error {
 		return err
 	}
 	env := os.Environ()
-	var set, providers []string // who set a variable has the same place in providers
+	var set, providers []string // the provider that set a variable has the same index in providers
 	for _, t := range tokens {
 		names := c.Env
 		if len(names) == 0 {
@@ -75,8 +75,8 @@ func (c *execCmd) Run(a *app) error {
 	return become(path, a.child, env)
 }
 
-// tokens is one for each provider. Who waits for one looks after the others again: they
-// may have ended meanwhile, or their accounts may be held.
+// tokens is one for each provider. After a wait the others are checked again: they may have
+// expired meanwhile, or their accounts may be held.
 func (c *execCmd) tokens(a *app) (tokens []*broker.Token, err error) {
 	providers := slices.Compact(slices.Sorted(slices.Values(c.Providers)))
 	switch {
@@ -115,7 +115,7 @@ func twice(name, first, second string, tokens []*broker.Token, set []string) err
 		Next: []fault.Remedy{{Do: execInside, Provider: second, Name: strings.Join(others, " "), Value: own}}}
 }
 
-// withVariables is env with each name set to value.
+// withVariables is env with value in each of the names.
 func withVariables(env, names []string, value string) []string {
 	out := make([]string, 0, len(env)+len(names))
 	for _, e := range env {
@@ -130,8 +130,8 @@ func withVariables(env, names []string, value string) []string {
 	return out
 }
 
-// childError ends the program with the exit code of exec's command; err is nil
-// where the command ran.
+// childError ends the program with the exit code of exec's command; err is nil if the
+// command ran.
 type childError struct {
 	code int
 	err  error
@@ -151,7 +151,7 @@ func notRunnable(err error) int {
 	return exitNotExecutable
 }
 
-// reason is err without the command's name, which is said already.
+// reason is err without the command's name, which the message has already.
 func reason(err error) error {
 	if e, ok := errors.AsType[*exec.Error](err); ok {
 		return e.Err

@@ -9,8 +9,8 @@ import (
 	"github.com/authferry/authferry/broker/takeover"
 )
 
-// homeCmd is authferry alone: what is set up, what is found, what to do next. It
-// touches neither network nor keychain.
+// homeCmd is authferry without a command: it shows what is set up, what was found and what
+// to do next. It accesses neither network nor keychain.
 type homeCmd struct{ jsonFlag }
 
 func (c *homeCmd) Run(a *app) error {

@@ -131,7 +131,7 @@ func (a *app) showAccount(v pool.AccountView, asJSON bool) error {
 	return a.show(t)
 }
 
-// stateText says in words what an account is good for.
+// stateText says in words whether an account can be used.
 func stateText(v pool.AccountView, now time.Time) string {
 	switch v.State {
 	case pool.NeedsLogin:
@@ -160,7 +160,7 @@ func stateText(v pool.AccountView, now time.Time) string {
 	return string(v.State)
 }
 
-// endText is when a login ends that has no refresh token.
+// endText says when a login without a refresh token ends.
 func endText(end, now time.Time) string {
 	if end.IsZero() {
 		return pool.AtTime(end, now)
@@ -168,7 +168,7 @@ func endText(end, now time.Time) string {
 	return pool.AtTime(end, now) + " (" + humantime.Relative(end, now) + ")"
 }
 
-// backoffText says since when refreshes fail, and until when none is tried.
+// backoffText says since when refreshes fail, and when the next one is tried.
 func backoffText(b *pool.BackoffView, now time.Time) string {
 	text := "failing since " + humantime.At(b.Since, now) + ", next try " + humantime.At(b.Until, now) + " (" + humantime.Relative(b.Until, now) + ")"
 	if b.Stated {

@@ -64,7 +64,7 @@ has. Nobody is asked, then or later.
 claude setup-token makes one. You are warned a month before it ends.`
 }
 
-// What login prints with --json, a document a line; the last is of the account.
+// What login prints with --json, a document a line; the last one has the account.
 type (
 	addressDoc struct {
 		Event string `json:"event"`
@@ -77,7 +77,7 @@ type (
 		Complete  string    `json:"verification_uri_complete,omitempty"`
 		ExpiresAt time.Time `json:"expires_at"`
 	}
-	// serverDoc is of a remote MCP server, before anything is asked of it.
+	// serverDoc describes a remote MCP server, before anything is asked of it.
 	serverDoc struct {
 		Event        string   `json:"event"`
 		Resource     string   `json:"resource"`
@@ -134,7 +134,7 @@ func (c *loginCmd) Run(a *app) error {
 	return a.offerSetup(v)
 }
 
-// checked is how long a token lasts that is brought; 0: it isn't said.
+// checked is the lifetime given for a token; 0: none was given.
 func (c *loginCmd) checked() (lifetime time.Duration, err error) {
 	if c.Timeout <= 0 {
 		return 0, &fault.Error{Code: fault.Usage, Message: "--timeout must be more than 0"}
@@ -160,7 +160,7 @@ func (c *loginCmd) request() account.LoginRequest {
 	}
 }
 
-// tell says what came of it.
+// tell reports the result.
 func (c *loginCmd) tell(a *app, done *account.LoggedIn, v pool.AccountView) error {
 	if done.LongLived && c.APIKeyStdin {
 		a.term.note("this is a long-lived token of %s, not an API key; it is kept as with --token-stdin", v.Provider)
@@ -185,8 +185,8 @@ func (c *loginCmd) tell(a *app, done *account.LoggedIn, v pool.AccountView) erro
 	return nil
 }
 
-// welcome says where a new account is and how to use it, whatever accounts of that
-// label other providers have.
+// welcome says where a new account is stored and how to use it, even if other providers
+// have accounts with the same label.
 func (a *app) welcome(provider, label string) {
 	a.term.note("account %q of %s is in the %s; try: authferry token %s --account %s", label, provider, a.keystoreName(), provider, arg(label))
 }
@@ -242,14 +242,13 @@ type signIn struct {
 	json, browser bool
 	provider      string
 	pasted        chan pastedLine // nil: not read yet
-	redirect      string          // where on this machine the answer comes to; empty: to none
+	redirect      string          // the address on this machine for the answer; empty: there is none
 
-	until time.Time // when nobody is waited for any more
+	until time.Time // until when the login waits
 	over  func()    // ends the step that shows it
 }
 
-// terms says once per provider, before its first account, what its terms may
-// forbid.
+// terms names once per provider, before its first account, terms that may forbid this use.
 func (s *signIn) terms() {
 	p, err := s.broker.Provider(s.provider)
 	if err != nil || !s.broker.Config().TermsNotice || p.TermsNotice == "" && p.TermsURL == "" {
@@ -275,7 +274,7 @@ func (s *signIn) open(address string) {
 	s.over = s.term.step(folder.Step{Doing: func() string { return "waiting for you to log in there" }, Until: s.until})
 }
 
-// show opens address in a browser, where there may be one.
+// show opens address in a browser, if there can be one.
 func (s *signIn) show(address string) {
 	if !s.browser {
 		if !s.json && !s.term.noInput && s.term.getenv("SSH_CONNECTION") != "" {
@@ -293,11 +292,11 @@ func (s *signIn) show(address string) {
 	}
 }
 
-// canOpen reports that a browser that is opened here may be seen.
+// canOpen reports whether a browser opened here may be seen.
 func (a *app) canOpen() bool { return a.term.getenv("BROWSER") != "" || hasDisplay(a.term.getenv) }
 
-// elsewhere says how a browser on another machine can bring the answer to this one, where
-// that is what a login waits for.
+// elsewhere says how a browser on another machine can bring the answer to this one, if the
+// login waits for that.
 func (s *signIn) elsewhere() {
 	u, err := url.Parse(s.redirect)
 	if err != nil || u.Port() == "" || s.term.quiet {
@@ -315,8 +314,8 @@ func (s *signIn) elsewhere() {
 	s.term.hint(s.term.hints.lines(next))
 }
 
-// sshHost is how the machine that a person came from by SSH reaches this one; empty: they
-// came otherwise.
+// sshHost is the address at which a person came to this machine by SSH; empty: they did
+// not.
 func sshHost(getenv func(string) string) string {
 	ends := strings.Fields(getenv("SSH_CONNECTION")) // client, its port, server, its port
 	if len(ends) != 4 {
@@ -357,7 +356,7 @@ func (s *signIn) enter(d *oauth.Device) {
 	s.over = s.term.step(folder.Step{Doing: func() string { return "waiting for you to enter the code" }, Until: until})
 }
 
-// warnEnding tells of logins that end soon.
+// warnEnding warns about logins that end soon.
 func (a *app) warnEnding(all []pool.AccountView) {
 	for _, v := range all {
 		a.warnEnd(v.Label, v.EndsSoon, v.Renew)
@@ -370,7 +369,8 @@ func (a *app) warnEnd(label string, end time.Time, renew fault.Remedy) {
 	}
 }
 
-// lastDays is when a login's end is said at every use, even if nobody may be looking.
+// lastDays is how long before its end a login is warned about at every use, even if no
+// person may be looking.
 const lastDays = 3 * 24 * time.Hour
 
 // warnInUse is warnEnding for a token that is handed out.

@@ -14,8 +14,8 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// What a login needs and wasn't given, a person at a terminal is asked for. Each answer
-// counts as if it had been typed, in the hints as well.
+// If a login needs something that was not given, a person at a terminal is asked for it.
+// Each answer counts as if it had been typed, in hints too.
 
 // given adds words to the command that was given.
 func (a *app) given(words ...string) {
@@ -75,7 +75,7 @@ func (c *loginCmd) chooseProvider(a *app) error {
 	return nil
 }
 
-// chooseAsBefore logs in where and how the account to be renewed did.
+// chooseAsBefore logs in at the provider and in the way of the account to be renewed.
 func (c *loginCmd) chooseAsBefore(a *app) error {
 	v, err := a.broker.Info(c.Renew)
 	if err != nil {
@@ -93,7 +93,7 @@ func (c *loginCmd) chooseAsBefore(a *app) error {
 func (a *app) providersInUse() (names []string) {
 	views, err := a.broker.List()
 	if err != nil {
-		return nil // what comes next says it
+		return nil // the messages that follow say so
 	}
 	for _, v := range views {
 		if !slices.Contains(names, v.Provider) {
@@ -103,7 +103,7 @@ func (a *app) providersInUse() (names []string) {
 	return names
 }
 
-// isLogin reports that how needs a browser.
+// isLogin reports whether how needs a browser.
 func isLogin(how fault.How) bool {
 	return how == fault.Browser || how == fault.Paste || how == fault.Device
 }
@@ -133,7 +133,7 @@ func waysText(p oauth.Provider) string {
 	return strings.Join(parts, ", ")
 }
 
-// chooseRest asks for what else there is to decide; all: even what needs no answer.
+// chooseRest asks for what else has to be decided; all: also for what has a default.
 func (c *loginCmd) chooseRest(a *app, all bool) error {
 	if !a.present() || c.JSON || c.Renew != "" {
 		return nil
@@ -155,7 +155,7 @@ func (c *loginCmd) chooseRest(a *app, all bool) error {
 	return nil
 }
 
-// chooseWay asks how to log in, where there is a choice.
+// chooseWay asks how to log in, if there is a choice.
 func (c *loginCmd) chooseWay(a *app, p oauth.Provider) error {
 	if c.APIKeyStdin || c.TokenStdin || c.Flow != "" {
 		return nil
@@ -193,7 +193,7 @@ func (c *loginCmd) chooseWay(a *app, p oauth.Provider) error {
 		if len(hows) > 0 {
 			c.bring(a, hows[at])
 		}
-		return nil // else the login says what is missing
+		return nil // otherwise the login says what is missing
 	}
 	c.chooseFlow(a, ways)
 	if p.ClientID != "" || c.ClientID != "" {
@@ -210,7 +210,7 @@ func (c *loginCmd) chooseWay(a *app, p oauth.Provider) error {
 	return err
 }
 
-// bring has the secret of an account read, in place of a login.
+// bring reads the secret of an account, in place of a login.
 func (c *loginCmd) bring(a *app, how fault.How) {
 	switch how {
 	case fault.APIKey:
@@ -225,7 +225,8 @@ func (c *loginCmd) bring(a *app, how fault.How) {
 	}
 }
 
-// chooseFlow takes a flow that works from a browser elsewhere, where there is none here.
+// chooseFlow takes a flow that works with a browser on another machine, if there is none
+// here.
 func (c *loginCmd) chooseFlow(a *app, ways []fault.How) {
 	if c.NoBrowser || a.canOpen() {
 		return
@@ -239,7 +240,7 @@ func (c *loginCmd) chooseFlow(a *app, ways []fault.How) {
 	}
 }
 
-// choosePool asks where the provider has pools beside its own.
+// choosePool asks for the pool, if the provider has others than its own.
 func (c *loginCmd) choosePool(a *app, p oauth.Provider) error {
 	s, err := a.broker.Status()
 	if err != nil || c.Pool != "" {
@@ -274,8 +275,7 @@ func (c *loginCmd) choosePool(a *app, p oauth.Provider) error {
 	return err
 }
 
-// chooseLabel asks what to call the account, before anybody types a secret, and makes
-// sure that nothing stands in the way.
+// chooseLabel asks for the label before a secret is typed, and checks that it is free.
 func (c *loginCmd) chooseLabel(a *app, p oauth.Provider) error {
 	how := fault.Browser
 	switch {
@@ -285,7 +285,7 @@ func (c *loginCmd) chooseLabel(a *app, p oauth.Provider) error {
 		how = fault.Token
 	}
 	usual := ""
-	if how != fault.Browser || p.MCP != "" { // few of these say whose login it is
+	if how != fault.Browser || p.MCP != "" { // few of these servers say whose login it is
 		var err error
 		if usual, err = account.UsualLabel(a.broker.Folder, p.Name); err != nil {
 			return err
@@ -319,10 +319,10 @@ func (c *loginCmd) chooseLabel(a *app, p oauth.Provider) error {
 	return account.Check(a.ctx, a.broker.Folder, c.request(), how)
 }
 
-// shortest is what no key or token of a service falls short of.
+// shortest is less than the length of any key or token.
 const shortest = 16
 
-// sure asks whether a secret is meant that a person typed and that looks like a mistake.
+// sure asks whether a typed secret is meant, if it looks like a mistake.
 func (c *loginCmd) sure(a *app, secret keystore.Secret) error {
 	p, err := a.broker.Provider(c.Provider)
 	if err != nil || p.Recognize(secret) != "" {

@@ -12,7 +12,7 @@ import (
 	"github.com/authferry/authferry/cmd/authferry/mcp"
 )
 
-// mcpCmd is authferry as an MCP server: by itself one of its own, or one that is elsewhere.
+// mcpCmd is authferry as an MCP server: its own by default, or a remote one.
 type mcpCmd struct {
 	Own     ownMCPCmd  `cmd:"" default:"withargs" hidden:"" name:"@status" help:"Serve the status to an agent, over the Model Context Protocol."`
 	Connect connectCmd `cmd:"" help:"Reach a remote MCP server with the login that authferry has for it."`
@@ -23,7 +23,7 @@ func (c *mcpCmd) Help() string {
 	return "Without a command it serves one read-only tool, auth_status: authferry mcp [PROVIDER] [--account ACCOUNT] [--pool POOL]"
 }
 
-// ownMCPCmd lets an agent see how the logins are, and nothing more.
+// ownMCPCmd lets an agent see the state of the logins, and nothing more.
 type ownMCPCmd struct{ selection }
 
 func (c *ownMCPCmd) Run(a *app) error {
@@ -53,7 +53,7 @@ func (c *ownMCPCmd) Run(a *app) error {
 	return err
 }
 
-// narrow leaves only what was chosen.
+// narrow removes everything that was not selected.
 func narrow(s *broker.StatusView, only broker.Chosen) {
 	if only.Pool == "" {
 		return
@@ -97,7 +97,7 @@ func statusText(s *broker.StatusView) string {
 			t.add(p.Name, p.Provider, v.Label, current, stateText(v, now))
 		}
 	}
-	_ = t.print(&b, 0) // a Builder takes everything
+	_ = t.print(&b, 0) // a Builder never fails
 	for _, p := range s.Pools {
 		b.WriteString("\n" + printable(p.Name+": "+p.Reason))
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/authferry/authferry/broker/pool"
 )
 
-// mistake makes kong's complaint about a command line one of ours.
+// mistake rewrites kong's error about a command line.
 func (t *terminal) mistake(err error) error {
 	if _, ok := errors.AsType[*fault.Error](err); ok {
 		return err
@@ -26,7 +26,7 @@ func (t *terminal) mistake(err error) error {
 	if path := pe.Context.Command(); path != "" {
 		e.Next[0].Name = commandWords(pe.Context)
 	}
-	// What should not be there may be a key that was meant for stdin.
+	// An unexpected argument may be a key that was meant for stdin.
 	e.Message, _, _ = strings.Cut(e.Message, " but got ")
 	word, stray := strings.CutPrefix(e.Message, "unexpected argument ")
 	if n := pe.Context.Selected(); n != nil && n.Leaf() && stray {
@@ -35,8 +35,8 @@ func (t *terminal) mistake(err error) error {
 	return e
 }
 
-// strayWord says of a word too many how it may have been meant. It is shown only if it
-// is the name of an account or a pool.
+// strayWord says what an unexpected word may have meant. The word is shown only if it is
+// the name of an account or a pool.
 func (t *terminal) strayWord(e *fault.Error, n *kong.Node, c *kong.Context, word string) {
 	e.Message = "unexpected argument, not shown as it may be a secret"
 	operands := map[string]string{}
@@ -85,7 +85,7 @@ func (t *terminal) strayWord(e *fault.Error, n *kong.Node, c *kong.Context, word
 	}
 }
 
-// commandWords is the command that was recognised, without its arguments.
+// commandWords is the recognised command, without its arguments.
 func commandWords(c *kong.Context) (words string) {
 	for _, p := range c.Path {
 		if p.Command != nil && !p.Command.Hidden {

@@ -37,7 +37,7 @@ func (c *useCmd) Validate() error {
 	return nil
 }
 
-// useDoc has the account, or for a pool the binding alone.
+// useDoc has the account; for a pool only the binding.
 type useDoc struct {
 	Account  *pool.AccountView `json:"account,omitempty"`
 	Binding  *index.Binding    `json:"binding,omitempty"`
@@ -115,7 +115,7 @@ func (c *useCmd) Run(a *app) error {
 	return nil
 }
 
-// warnUnfit tells of what keeps an account from being used, now or soon.
+// warnUnfit warns about what keeps an account from being used, now or soon.
 func (a *app) warnUnfit(v pool.AccountView) {
 	a.warnEnding([]pool.AccountView{v})
 	now := time.Now()
@@ -136,7 +136,7 @@ func (a *app) warnUnfit(v pool.AccountView) {
 	}
 }
 
-// list shows every directory that is bound.
+// list shows every bound directory.
 func (c *useCmd) list(a *app) error {
 	bound, err := account.Bindings(a.broker.Folder)
 	if err != nil {
@@ -157,7 +157,7 @@ func (c *useCmd) list(a *app) error {
 	return a.show(t)
 }
 
-// boundLines are the directories that are bound, a line each, the first of many.
+// boundLines are the bound directories, one a line; of many, the first.
 func boundLines(all []pool.BindingView) (lines []string) {
 	const most = 4
 	for i, b := range all {
@@ -169,7 +169,7 @@ func boundLines(all []pool.BindingView) (lines []string) {
 	return lines
 }
 
-// boundTo says in words what a directory uses.
+// boundTo describes what a directory is bound to.
 func boundTo(b pool.BindingView) string {
 	switch {
 	case b.Account == "":
@@ -237,7 +237,7 @@ func (c *orderCmd) Run(a *app) error {
 	return a.changed(acc, nil, c.JSON, fmt.Sprintf("has rank %d in pool %q", acc.Rank, acc.Pool))
 }
 
-// changed tells what became of an account.
+// changed reports the change of an account.
 func (a *app) changed(acc *index.Account, err error, asJSON bool, outcome string) error {
 	if err != nil {
 		return err

@@ -7,11 +7,11 @@ import (
 	"github.com/authferry/authferry/broker/pool"
 )
 
-// meant is what an argument calls an account, for the library: a label, PROVIDER/LABEL
-// or an id as it is. On a terminal, where somebody sees what it comes to, a number of
-// authferry list becomes the id of the account that has it at this moment; with ask,
-// which makes a question of that account, only after a yes. Elsewhere a number stays
-// one, and the library refuses it: what it stands for changes.
+// meant returns how the library names an account that an argument names. A label,
+// PROVIDER/LABEL or id stays as it is. On a terminal, where a person sees the result, a
+// number of authferry list becomes the id of the account that has it now; with ask, only
+// after the person says yes to that account. Elsewhere a number stays one, and the library
+// refuses it, because its meaning changes.
 func (a *app) meant(arg string, ask func(account string) string) (string, error) {
 	n, err := strconv.Atoi(arg)
 	if err != nil || !pool.IsNumber(arg) || !a.present() {

@@ -107,7 +107,7 @@ func (c *providerAddCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	if p.TokenEndpoint == "" && (p.ClientID != "" || len(p.APIOrigins) == 0) { // one that issues API keys has none
+	if p.TokenEndpoint == "" && (p.ClientID != "" || len(p.APIOrigins) == 0) { // a provider that issues API keys has none
 		return &fault.Error{
 			Code: fault.Usage, Message: "a provider needs a token endpoint, or the origin of an API that takes keys" + c.notTaken(left),
 			Next: []fault.Remedy{{Do: fault.Again, Name: "issuer", Value: "URL"}, {Do: fault.Again, Name: "token-endpoint", Value: "URL"}, {Do: fault.Again, Name: "api-origin", Value: "URL"}},
@@ -138,7 +138,7 @@ func (c *providerAddCmd) Run(a *app) error {
 	return nil
 }
 
-// nameOrigin says where p's tokens may go: at its own server, as far as can be guessed.
+// nameOrigin guesses where p's tokens may be sent: to its own server.
 func nameOrigin(p oauth.Provider) fault.Remedy {
 	r := fault.Remedy{Do: fault.AmendProvider, Provider: p.Name, Name: "api-origin"}
 	if u, err := url.Parse(cmp.Or(p.Issuer, p.TokenEndpoint)); err == nil {
@@ -147,7 +147,7 @@ func nameOrigin(p oauth.Provider) fault.Remedy {
 	return r
 }
 
-// notTaken names what stays with the server of --from.
+// notTaken lists what was left out of the provider of --from.
 func (c *providerAddCmd) notTaken(left []string) string {
 	if len(left) == 0 {
 		return ""
@@ -155,8 +155,8 @@ func (c *providerAddCmd) notTaken(left []string) string {
 	return "; not taken from " + c.From + ", because they belong to its server: " + strings.Join(left, ", ")
 }
 
-// derive lays what the flags name over what the issuer says of itself, and that over
-// the provider to start from. left are the keys of the latter that don't come along.
+// derive combines what the flags name, what the issuer says about itself, and the provider
+// to start from, in this order. left are the keys of the last that were left out.
 func (c *providerAddCmd) derive(a *app) (p oauth.Provider, left []string, err error) {
 	named := oauth.Provider{
 		Issuer: c.Issuer, AuthorizationEndpoint: c.AuthorizationEndpoint, TokenEndpoint: c.TokenEndpoint,
@@ -181,8 +181,8 @@ func (c *providerAddCmd) derive(a *app) (p oauth.Provider, left []string, err er
 	return p, left, nil
 }
 
-// otherIssuer adds the command that asks for the issuer which the document is of or,
-// where that has no document of its own, names what this one says.
+// otherIssuer adds the command that asks for the document's issuer or, if that has no
+// document of its own, names what this one says.
 func (c *providerAddCmd) otherIssuer(a *app, err error) error {
 	e, known := errors.AsType[*fault.Error](err)
 	wrong, other := errors.AsType[*oauth.IssuerError](err)
@@ -201,7 +201,7 @@ func (c *providerAddCmd) otherIssuer(a *app, err error) error {
 	return e
 }
 
-// take names what p says and no flag does.
+// take sets what p has and no flag names.
 func (c *providerAddCmd) take(p oauth.Provider) {
 	for _, f := range []struct {
 		flag  *string

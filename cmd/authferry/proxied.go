@@ -23,7 +23,7 @@ import (
 	"github.com/authferry/authferry/serve"
 )
 
-// runCmd has no argument for the command itself, as execCmd hasn't.
+// runCmd has no argument for the command to run; see execCmd.
 type runCmd struct {
 	Providers []string `arg:"" optional:"" name:"provider" help:"Provider to serve; may be repeated. By default those that the command speaks to."`
 	Account   string   `short:"a" placeholder:"ACCOUNT" help:"This account and no other: a label, PROVIDER/LABEL or id."`
@@ -35,10 +35,10 @@ func (c *runCmd) Help() string {
 	return "The command and its arguments follow after --. It gets a proxy on this machine in place of the API, for as long as it runs."
 }
 
-// clients are the programs that are known to speak to one provider.
+// clients are the programs that are known to use one provider.
 var clients = map[string]string{"claude": "anthropic", "codex": "openai", "gemini": "google"}
 
-// spoken are the providers that any other program may speak to.
+// spoken are the providers that any other program may use.
 var spoken = []string{"anthropic", "openai", "google"}
 
 func (c *runCmd) Run(a *app) error {
@@ -100,8 +100,7 @@ func (c *runCmd) Run(a *app) error {
 	return runChild(path, argv, p.environment(os.Environ()))
 }
 
-// proxy completes opt. It says nothing: that would be in the middle of the command's own
-// screen.
+// proxy completes opt. It prints nothing, which would disturb the command's screen.
 func (a *app) proxy(served servedProviders, opt serve.Options) *serve.Proxy {
 	own := a.options
 	own.Warn, own.Waiting, own.Progress = nil, nil, nil
@@ -112,7 +111,7 @@ func (a *app) proxy(served servedProviders, opt serve.Options) *serve.Proxy {
 	return serve.New(opt)
 }
 
-// programOf is what a command is called.
+// programOf is the name of a command's program.
 func programOf(command string) string {
 	name := filepath.Base(command)
 	if ext := strings.ToLower(filepath.Ext(name)); slices.Contains([]string{".exe", ".cmd", ".bat", ".ps1", ".js"}, ext) {
@@ -121,12 +120,12 @@ func programOf(command string) string {
 	return name
 }
 
-// servedProvider is one provider as the command gets to see it.
+// servedProvider is one provider as the command sees it.
 type servedProvider struct {
 	name, pool string
 	route      serve.Route
 	logins     bool     // its accounts are a person's logins, not API keys
-	passed     []string // labels of those that its API doesn't take
+	passed     []string // labels of accounts that its API doesn't take
 }
 
 type servedProviders []servedProvider
@@ -153,8 +152,8 @@ func (s servedProviders) routes() map[string]serve.Route {
 	return routes
 }
 
-// served works out which providers a proxy serves, by name or those that programs speak
-// to, and whose accounts.
+// served resolves which providers a proxy serves (those that are named, or those that
+// programs use) and with which accounts.
 func (a *app) served(names []string, s pool.Selection) (servedProviders, error) {
 	if len(names) > 0 {
 		var served servedProviders
@@ -202,7 +201,7 @@ func (a *app) servedOne(name string, s pool.Selection) (p servedProvider, err er
 	chosen, err := a.broker.Chosen(s)
 	if fault.CodeOf(err) == fault.NoAccount && cmp.Or(s.Account, s.EnvAccount, s.Pool, s.EnvPool) == "" && slices.Contains(spoken, name) {
 		how, makes := fault.APIKey, ""
-		if data.TokenCommand != "" { // which makes one of a subscription's
+		if data.TokenCommand != "" { // the command that makes a token of a subscription
 			how, makes = fault.Token, "; "+data.TokenCommand+" makes a token for one"
 		}
 		return p, &fault.Error{Code: fault.NoAccount, Message: "there is no account of " + name + " yet" + makes, Next: []fault.Remedy{{Do: fault.Login, Provider: name, How: how, Label: "Personal"}}}
@@ -240,7 +239,7 @@ func (a *app) servedOne(name string, s pool.Selection) (p servedProvider, err er
 	return p, nil
 }
 
-// notes are what a person should know before the command has the screen.
+// notes are what a person should know before the command takes over the screen.
 func (s servedProviders) notes() (notes []string) {
 	for _, p := range s {
 		for _, label := range p.passed {
@@ -250,7 +249,7 @@ func (s servedProviders) notes() (notes []string) {
 	return notes
 }
 
-// sentence is what a client's user gets to read.
+// sentence is the text for a client's user.
 func sentence(t serve.Trouble) string {
 	const again = "Restart the program with: authferry run -- COMMAND"
 	provider := t.Provider

@@ -24,11 +24,11 @@ type remoteFlags struct {
 
 func (f remoteFlags) set() bool { return f.Issuer != "" || len(f.Scope) > 0 || f.Register }
 
-// isAddress tells a remote MCP server's address from a provider's name.
+// isAddress reports whether s is a remote MCP server's address, not a provider's name.
 func isAddress(word string) bool { return strings.Contains(word, "://") }
 
-// remote finds the MCP server that the login is for, shows it, and asks where a person
-// has to decide; nil: the login is for none.
+// remote finds the MCP server that the login is for, shows it, and asks if a person has to
+// decide; nil: the login is not for one.
 func (c *loginCmd) remote(a *app) (*account.Remote, error) {
 	req := account.RemoteRequest{Provider: c.Name, Issuer: c.Issuer, ClientID: c.ClientID, Scopes: c.Scope, Label: c.Label, Renew: c.Renew, Register: c.Register, Service: c.Flow == string(account.FlowClient)}
 	if isAddress(c.Provider) {
@@ -57,8 +57,8 @@ func (c *loginCmd) remote(a *app) (*account.Remote, error) {
 	return r, a.agreed(r, c.Issuer, c.JSON)
 }
 
-// agreed shows what a login would do, and asks whether the authorization server is the
-// right one where the server's word alone doesn't tell.
+// agreed shows what a login would do. It asks whether the authorization server is right if
+// only the server's word says so.
 func (a *app) agreed(r *account.Remote, issuer string, asJSON bool) error {
 	scopes := strings.Join(r.Scopes, " ")
 	if asJSON {
@@ -134,10 +134,11 @@ type mcpHeadersCmd struct {
 	URL string `arg:"" optional:"" help:"The server's address; by default CLAUDE_CODE_MCP_SERVER_URL."`
 }
 
-// Run prints one JSON object of headers, or nothing: a client that gets no headers asks
-// the server without a token.
+// Run prints one JSON object of headers, or nothing: then the client asks the server
+// without a token.
 func (c *mcpHeadersCmd) Run(a *app) error {
-	// What Claude Code will ask counts, whatever its configuration gives as an argument.
+	// Claude Code's variable says what it will ask, whatever the argument in its
+	// configuration.
 	address := cmp.Or(os.Getenv("CLAUDE_CODE_MCP_SERVER_URL"), c.URL)
 	if address == "" {
 		if err := mustBeTold(c.selection()); err != nil {

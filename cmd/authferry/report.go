@@ -15,7 +15,7 @@ import (
 )
 
 type reportCmd struct {
-	// Whose is an account with --status, else the PROVIDER of a selection.
+	// Whose is an account with --status, otherwise the PROVIDER of a selection.
 	Whose string `arg:"" optional:"" name:"account" help:"With --status, the account that the answer was to; else the provider whose account to use next."`
 	which
 	jsonFlag
@@ -31,17 +31,17 @@ func (c *reportCmd) Help() string {
 }
 
 const (
-	maxReport = 16 << 20 // of stdin: a body is read in part, but has to be skipped
+	maxReport = 16 << 20 // of stdin: only a part of a body is used, but all of it must be read
 	maxBody   = 64 << 10
 )
 
-// reportDoc is a caller's report, as it comes on stdin.
+// reportDoc is a caller's report on stdin.
 type reportDoc struct {
-	Lease     string               `json:"lease"`                // of the token that was sent
+	Lease     string               `json:"lease"`                // of the token that was used
 	Status    *int                 `json:"status"`               // of the answer; 0: none came
 	Headers   map[string]oneOrMore `json:"headers,omitempty"`    // of the answer
-	Body      string               `json:"body,omitempty"`       // its first 64 KiB are read
-	HoldScope string               `json:"hold_scope,omitempty"` // what a limit of one model is about: model:opus, say
+	Body      string               `json:"body,omitempty"`       // only its first 64 KiB are used
+	HoldScope string               `json:"hold_scope,omitempty"` // scope of a limit that is about one model: model:opus, for example
 	Attempt   int                  `json:"attempt,omitempty"`    // how often this request was sent
 }
 
@@ -56,14 +56,14 @@ func (s *oneOrMore) UnmarshalJSON(data []byte) error {
 	return json.Unmarshal(data, &(*s)[0])
 }
 
-// verdictDoc is the answer.
+// verdictDoc is the answer to a report.
 type verdictDoc struct {
 	Action       broker.Action    `json:"action"`
-	Account      pool.AccountView `json:"account"`           // that the report was about
-	Hold         *pool.HoldView   `json:"hold,omitempty"`    // that it made or found
+	Account      pool.AccountView `json:"account"`           // of the report
+	Hold         *pool.HoldView   `json:"hold,omitempty"`    // that the report made or found
 	RetryAfterMS int64            `json:"retry_after_ms"`    // how long to wait; 0: not at all
 	RetryAt      time.Time        `json:"retry_at,omitzero"` // until when
-	Next         *tokenDoc        `json:"next,omitempty"`    // with --next: what to go on with
+	Next         *tokenDoc        `json:"next,omitempty"`    // with --next: the token to continue with
 	Login        *errorBody       `json:"login,omitempty"`   // why a login is needed, and the command
 }
 
@@ -99,7 +99,7 @@ func (c *reportCmd) Run(a *app) error {
 	return a.printJSON(d)
 }
 
-// told is the report that the command line makes.
+// told is the report that the flags make.
 func (c *reportCmd) told() (broker.ReportRequest, error) {
 	r := broker.ReportRequest{Account: c.Whose, Status: *c.Status, HoldScope: c.HoldScope, Header: map[string][]string{}}
 	if c.Whose == "" {
@@ -137,7 +137,7 @@ func (c *reportCmd) read(a *app) (broker.ReportRequest, error) {
 	return r, err
 }
 
-// readReport reads one report. What is wrong with it is told without quoting it.
+// readReport reads one report. Its errors don't quote it.
 func readReport(in io.Reader) (broker.ReportRequest, error) {
 	bad := func(why string) (broker.ReportRequest, error) {
 		return broker.ReportRequest{}, &fault.Error{Code: fault.Usage, Message: why + "; nothing was changed",

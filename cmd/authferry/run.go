@@ -81,9 +81,9 @@ type grammar struct {
 	Rotate   rotateCmd   `cmd:"" hidden:"" help:"Rotate one account's grant; authferry starts this itself."`
 }
 
-// hot are the commands that run before every request of somebody's agent, or in
-// somebody's prompt. Each is parsed by itself: building the whole grammar takes
-// as long as reading the keychain.
+// hot are the commands that run before every request of an agent, or in a prompt. Each is
+// parsed with a grammar of its own: building the whole grammar takes as long as reading the
+// keychain.
 var hot = map[string]func() any{
 	"token":   func() any { return new(tokenCmd) },
 	"header":  func() any { return new(headerCmd) },
@@ -98,7 +98,7 @@ var hot = map[string]func() any{
 	"version": func() any { return new(versionCmd) },
 }
 
-// hotHelpers are the same for the words behind "helper", without that word.
+// hotHelpers are the same for the words after "helper", without that word.
 var hotHelpers = map[string]func() any{
 	"api-key":     func() any { return new(apiKeyCmd) },
 	"proxy-key":   func() any { return new(proxyKeyCmd) },
@@ -111,8 +111,8 @@ var hotHelpers = map[string]func() any{
 	"terraform":   func() any { return new(terraformCmd) },
 }
 
-// hotCommand is what a hot command line is parsed into, and the words of it that
-// name that command first; nil where it is none.
+// hotCommand is the value that a hot command line is parsed into, and the words of it that
+// name the command; nil: the command isn't hot.
 func hotCommand(args []string) (command func() any, words []string) {
 	switch {
 	case len(args) == 0:
@@ -123,8 +123,8 @@ func hotCommand(args []string) (command func() any, words []string) {
 	return hot[args[0]], args
 }
 
-// commandOf reads the command line by the cheapest way that can. quick is one
-// that mostly ends at once.
+// commandOf parses the command line in the fastest way that works. quick: the command
+// usually ends at once.
 func commandOf(args []string, s streams, h *hints) (command func(*app) error, flags *globals, quick bool, err error) {
 	if c, flags, ok := quickToken(args); ok {
 		return c.Run, flags, true, nil
@@ -141,8 +141,8 @@ func commandOf(args []string, s streams, h *hints) (command func(*app) error, fl
 	return func(a *app) error { return c.Run(a) }, flags, false, nil
 }
 
-// parse reads the command line. What a hot command by itself does not take (a
-// mistake, --help) the whole grammar explains.
+// parse parses the command line. If a hot command's grammar doesn't accept it (a mistake,
+// --help), the whole grammar explains it.
 func parse(args []string, s streams) (*kong.Context, *globals, error) {
 	if command, words := hotCommand(args); command != nil && !slices.Contains(args, "--help") && !slices.Contains(args, "-h") {
 		var small struct{ globals }
@@ -166,8 +166,8 @@ func parse(args []string, s streams) (*kong.Context, *globals, error) {
 	return c, &g.globals, err
 }
 
-// noEmptyFlag refuses --pool "" and its like: what a script's unset variable
-// leaves must not count as no fence, no pin, no lease.
+// noEmptyFlag refuses --pool "" and similar: a script's unset variable must not mean "no
+// fence", "no pin" or "no lease".
 func noEmptyFlag(c *kong.Context) error {
 	for _, p := range c.Path {
 		if p.Flag == nil || p.Flag.Target.Kind() != reflect.String || p.Flag.Target.String() != "" {
@@ -218,22 +218,21 @@ type app struct {
 	ctx    context.Context
 	term   *terminal
 	broker *broker.Broker
-	// options are what broker was made with.
+	// options are those of broker.
 	options broker.Options
-	// child is what stands behind the "--": the command that exec is to run, or
-	// the words that complete is asked about.
+	// child are the words after "--": the command that exec runs, or the words to complete.
 	child []string
 }
 
-// exit unwinds to run when kong ends the program by itself, after --help.
+// exit unwinds the stack to run when kong ends the program, after --help.
 type exit int
 
-// soon is when the quick commands have ended, even a hundred of them at once.
+// soon is when quick commands have ended, even a hundred of them at once.
 const soon = time.Second
 
-// run is the program: it returns the exit code. It calls catch when a signal is
-// to end ctx; until then one ends the process. Go takes a thread for signals, so
-// a quick command has them caught when it starts to wait for something.
+// run is the program; it returns the exit code. It calls catch to have signals end ctx;
+// before that, a signal ends the process. Go starts a thread for signals, so a quick
+// command calls catch only when it starts to wait for something.
 func run(ctx context.Context, args []string, s streams, catch func()) (code int) {
 	term := newTerminal(s, os.Environ())
 	args = habits(args)
@@ -253,7 +252,7 @@ func run(ctx context.Context, args []string, s streams, catch func()) (code int)
 	if err != nil {
 		return term.fail(term.mistake(err), wantJSON)
 	}
-	if quick { // and ends before a collection pays, even of an index of 10,000 accounts
+	if quick { // and ends before a collection would pay, even with an index of 10,000 accounts
 		percent := debug.SetGCPercent(-1)
 		time.AfterFunc(soon, func() {
 			debug.SetGCPercent(percent)
@@ -291,10 +290,10 @@ func run(ctx context.Context, args []string, s streams, catch func()) (code int)
 	return code
 }
 
-// reported is an error whose command has printed its own document already.
+// reported is an error whose command has printed its own document.
 type reported struct{ error }
 
-// cutCommand takes off what follows the "--" of exec, run and complete.
+// cutCommand removes what follows the "--" of exec, run and complete.
 func cutCommand(args []string) (own, child []string) {
 	i, first := slices.Index(args, "--"), commandAt(args)
 	if first < 0 || first > i || args[first] != "exec" && args[first] != "run" && args[first] != "complete" {
@@ -308,8 +307,8 @@ func commandAt(args []string) int {
 	return slices.IndexFunc(args, func(arg string) bool { return !strings.HasPrefix(arg, "-") })
 }
 
-// asksForJSON looks for --json before the command line is parsed, because an
-// error in it has to be JSON as well. What report says always is.
+// asksForJSON looks for --json before the command line is parsed, because a mistake in it
+// is reported in JSON too. report always prints JSON.
 func asksForJSON(args []string) bool {
 	if i := slices.Index(args, "--"); i >= 0 {
 		args = args[:i]
@@ -318,7 +317,7 @@ func asksForJSON(args []string) bool {
 	return slices.Contains(args, "--json") || at >= 0 && args[at] == "report"
 }
 
-// options reads the environment variables that the contract names.
+// options reads the environment variables that authferry documents.
 func options(g *globals, term *terminal) (broker.Options, error) {
 	dir, err := folder.DefaultDir()
 	if err != nil {
@@ -352,7 +351,7 @@ func options(g *globals, term *terminal) (broker.Options, error) {
 	return opt, nil
 }
 
-// Exit codes, as the contract has them.
+// The exit codes, as documented.
 const (
 	exitOK         = 0
 	exitOther      = 1

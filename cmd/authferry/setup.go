@@ -20,8 +20,8 @@ import (
 	"github.com/authferry/authferry/cmd/authferry/setup"
 )
 
-// setupCmd puts authferry into other programs' configuration. What it is about to
-// change is shown; what others have set there is never overwritten.
+// setupCmd adds authferry to other programs' configuration. It shows the change first, and
+// never overwrites what others have set.
 type setupCmd struct {
 	jsonFlag
 	Client   string            `arg:"" optional:"" help:"Program to set up; none: list them."`
@@ -53,7 +53,7 @@ func (c *setupCmd) Run(a *app) error {
 	}
 	for _, provider := range c.Map {
 		if provider == "" {
-			continue // which takes one out
+			continue // and removes it
 		}
 		if _, err := a.broker.Provider(provider); err != nil {
 			return err
@@ -77,8 +77,8 @@ func (c *setupCmd) Run(a *app) error {
 	return err
 }
 
-// thisMachine names authferry as the person does who runs it: a path on the PATH
-// outlives an update, the file that it leads to may not.
+// thisMachine names authferry by its path on the PATH, if that leads to it: such a path
+// outlives an update, its target may not.
 func thisMachine() (setup.Machine, error) {
 	m := setup.Machine{OS: runtime.GOOS, Getenv: os.Getenv, LookPath: exec.LookPath, Version: versionOf}
 	var err error
@@ -99,8 +99,8 @@ func thisMachine() (setup.Machine, error) {
 	return m, err
 }
 
-// choose works out what the client is to be set up for, or what is to be undone.
-// Environment and directory don't count: what is written down is for every call.
+// choose resolves what the client is set up for, or what is undone. Environment and
+// directory don't count, because the configuration is for every call.
 func (c *setupCmd) choose(a *app, m setup.Machine, client setup.Client) (setup.Choice, error) {
 	switch {
 	case c.MCP != "":
@@ -124,7 +124,7 @@ func (c *setupCmd) choose(a *app, m setup.Machine, client setup.Client) (setup.C
 	return c.chooseAccounts(a, client)
 }
 
-// chooseAccounts works out whose tokens the client is to get, and for which hosts.
+// chooseAccounts resolves whose tokens the client gets, and for which hosts.
 func (c *setupCmd) chooseAccounts(a *app, client setup.Client) (setup.Choice, error) {
 	chosen, err := a.broker.Chosen(pool.Selection{Account: c.Account, Pool: c.Pool, Provider: c.Provider})
 	if fault.CodeOf(err) == fault.Ambiguous && c.Account == "" && c.asks(a) {
@@ -151,13 +151,13 @@ func (c *setupCmd) chooseAccounts(a *app, client setup.Client) (setup.Choice, er
 	return choice, err
 }
 
-// restricted reports whether the command is about some of the client's hosts.
+// restricted reports whether the command is about some of the client's hosts only.
 func (c *setupCmd) restricted() bool {
 	return c.Provider != "" || c.Account != "" || c.Pool != "" || len(c.Host) > 0
 }
 
-// chooseUndone works out which hosts are to be taken out: those that the choice would
-// put in or, where the accounts are gone, those of their provider.
+// chooseUndone resolves the hosts to remove: those that the choice would add or, if the
+// accounts are gone, those of their provider.
 func (c *setupCmd) chooseUndone(a *app, client setup.Client) (setup.Choice, error) {
 	choice, err := c.chooseAccounts(a, client)
 	if fault.CodeOf(err) == fault.NoAccount && c.Account == "" && c.Pool == "" {
@@ -172,7 +172,7 @@ func (c *setupCmd) chooseUndone(a *app, client setup.Client) (setup.Choice, erro
 	return choice, err
 }
 
-// noHosts is the error for accounts whose tokens may go nowhere, with what lets them.
+// noHosts is the error for accounts whose tokens may not be sent anywhere, with a remedy.
 func (a *app) noHosts(client setup.Client, choice setup.Choice) error {
 	e := &fault.Error{Code: fault.Usage, Message: "no account here may send its token to a host yet (no --api-origin), so there is none to set " + client.Title + " up for",
 		Next: []fault.Remedy{{Do: fault.ListProviders}}}
@@ -196,7 +196,7 @@ func (a *app) noHosts(client setup.Client, choice setup.Choice) error {
 	return e
 }
 
-// chooseProxy is for a client of authferry serve, which has the choice of accounts.
+// chooseProxy is for a client of authferry serve, which chooses the accounts itself.
 func (c *setupCmd) chooseProxy(a *app, client setup.Client) (setup.Choice, error) {
 	if c.Account != "" || c.Pool != "" || len(c.Host) > 0 {
 		return setup.Choice{}, &fault.Error{Code: fault.Usage, Message: "the accounts of a proxy are chosen in authferry serve",
@@ -219,7 +219,7 @@ func (c *setupCmd) chooseProxy(a *app, client setup.Client) (setup.Choice, error
 	return setup.Choice{Provider: provider, Proxy: "http://" + listen}, nil
 }
 
-// chooseService works out what is to be served with every session.
+// chooseService resolves what is served in every session.
 func (c *setupCmd) chooseService(a *app) (setup.Choice, error) {
 	if path, ok := strings.CutPrefix(c.Listen, unixPrefix); ok && !filepath.IsAbs(path) || !ok && c.Listen != "" && checkAddress(c.Listen) != nil {
 		return setup.Choice{}, notLoopback()
@@ -242,8 +242,8 @@ func (c *setupCmd) chooseService(a *app) (setup.Choice, error) {
 	return choice, nil
 }
 
-// onlyPool is for a client that names no host to its helper, so that an account or
-// a pool has to be written down.
+// onlyPool is for a client that names no host to its helper, so that an account or a pool
+// must be written down.
 func (c *setupCmd) onlyPool(a *app, client setup.Client) (broker.Chosen, error) {
 	s, err := a.broker.Status()
 	if err != nil {
@@ -270,10 +270,10 @@ func (c *setupCmd) onlyPool(a *app, client setup.Client) (broker.Chosen, error) 
 
 func whoseToken(client setup.Client) string { return "whose token should " + client.Title + " get?" }
 
-// asks reports that there is somebody to ask, who wants to be.
+// asks reports whether there is a person to ask who wants to be asked.
 func (c *setupCmd) asks(a *app) bool { return !c.Yes && a.present() }
 
-// hosts reads --host: a URL, or a bare host, which means https.
+// hosts parses --host: a URL, or a bare host, which means https.
 func hosts(given []string) (origins []string, err error) {
 	for _, host := range given {
 		if !strings.Contains(host, "://") {
@@ -288,7 +288,7 @@ func hosts(given []string) (origins []string, err error) {
 	return origins, nil
 }
 
-// shownLines are what of a change is shown unasked: a person can read so much.
+// shownLines is how much of a change is shown without --print: as much as people read.
 const shownLines = 40
 
 func shortened(diff string) string {
@@ -299,9 +299,9 @@ func shortened(diff string) string {
 	return diff
 }
 
-// change plans the changes, shows them, asks where there is somebody to ask, and makes
-// them. Two of it at once take turns; nobody waits for a person, whose answer is about
-// what was shown and nothing newer.
+// change plans the changes, shows them, asks if there is somebody to ask, and makes them.
+// Two of these take turns, but not while one asks a person; the answer is about what was
+// shown and nothing newer.
 func (c *setupCmd) change(a *app, client setup.Client, m setup.Machine, plan func() ([]setup.Change, error)) ([]setup.Change, error) {
 	if !c.Print && !c.asks(a) {
 		release, err := folder.LockSetup(a.ctx, a.broker.Folder)
@@ -336,7 +336,7 @@ func (c *setupCmd) change(a *app, client setup.Client, m setup.Machine, plan fun
 	return changes, setup.ApplyAll(changes)
 }
 
-// setupError makes what the package complains of an error with a hint.
+// setupError adds a hint to an error of the package.
 func setupError(err error) error {
 	if r, ok := errors.AsType[*setup.Refusal](err); ok {
 		e := &fault.Error{Code: fault.Usage, Message: err.Error()}
@@ -400,7 +400,7 @@ func (c *setupCmd) report(a *app, client setup.Client, m setup.Machine, choice s
 			}
 		}
 		return nil
-	case len(files) == 0 && choice.Server.Name == "": // it is set up by commands alone
+	case len(files) == 0 && choice.Server.Name == "": // it is set up by commands only
 	case len(changes) == 0 && c.Undo:
 		a.term.note("%s is not set up; nothing was changed", name)
 	case len(changes) == 0:
@@ -418,7 +418,7 @@ func (c *setupCmd) report(a *app, client setup.Client, m setup.Machine, choice s
 	return nil
 }
 
-// its are the words of this command that say which of the client's hosts it is about.
+// its are the words of this command that name some of the client's hosts.
 func (c *setupCmd) its(h hints) (words string) {
 	if c.Provider != "" {
 		words += h.operand(c.Provider)
@@ -443,10 +443,10 @@ type clientDoc struct {
 	Program string      `json:"program,omitempty"` // absent: not installed
 	State   setup.State `json:"state,omitempty"`   // absent: its configuration can't be read
 	Error   string      `json:"error,omitempty"`
-	Servers []string    `json:"mcp_servers,omitempty"` // that it reaches by authferry
+	Servers []string    `json:"mcp_servers,omitempty"` // that it reaches through authferry
 }
 
-// list tells of every client whether it is installed and whether it is set up.
+// list says of every client whether it is installed and set up.
 func (c *setupCmd) list(a *app, m setup.Machine) error {
 	if c.Undo || c.Print {
 		return &fault.Error{Code: fault.Usage, Message: "which client?", Next: []fault.Remedy{{Do: listSetUp}}}

@@ -8,8 +8,8 @@ import (
 	"github.com/authferry/authferry/cmd/authferry/setup"
 )
 
-// usable are the installed programs that could use provider's accounts, and are not set
-// up: AI clients, as others want to be told for which hosts.
+// usable are the installed programs that could use provider's accounts and are not set up:
+// AI clients only, because others need to know the hosts.
 func usable(m setup.Machine, provider string) (found []setup.Client) {
 	for _, client := range setup.Clients() {
 		speaks := client.Proxied == provider || client.Providers && slices.Contains(spoken, provider)
@@ -23,8 +23,8 @@ func usable(m setup.Machine, provider string) (found []setup.Client) {
 	return found
 }
 
-// offerSetup asks, after a login, whether programs are to use it. A no is no failure:
-// the login stays.
+// offerSetup asks after a login whether programs should use it. A no is not a failure: the
+// login stays.
 func (a *app) offerSetup(v pool.AccountView) error {
 	m, err := thisMachine()
 	if err != nil {

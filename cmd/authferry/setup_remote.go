@@ -17,8 +17,8 @@ import (
 	"github.com/authferry/authferry/cmd/authferry/setup"
 )
 
-// chooseServer works out which remote MCP server the client is to reach, and whose login
-// is for it.
+// chooseServer resolves which remote MCP server the client will reach, and with whose
+// login.
 func (c *setupCmd) chooseServer(a *app, client setup.Client) (setup.Choice, error) {
 	if client.Remote == nil {
 		return setup.Choice{}, &fault.Error{Code: fault.Usage, Message: "setup " + client.Name + " takes no --mcp", Next: []fault.Remedy{{Do: listSetUp}}}
@@ -29,7 +29,7 @@ func (c *setupCmd) chooseServer(a *app, client setup.Client) (setup.Choice, erro
 	p, err := a.remoteServer(c.MCP)
 	if c.Undo {
 		if err != nil {
-			p.Name = c.MCP // it is no provider any more, and the client still has it
+			p.Name = c.MCP // the provider is gone, and the client still has the server
 		}
 		return setup.Choice{Server: setup.Server{Name: p.Name}}, nil
 	}
@@ -50,7 +50,7 @@ func (c *setupCmd) chooseServer(a *app, client setup.Client) (setup.Choice, erro
 	return choice, err
 }
 
-// remoteServer is the provider that is a remote MCP server, by its name or its address.
+// remoteServer finds the provider that is a remote MCP server, by its name or its address.
 func (a *app) remoteServer(named string) (oauth.Provider, error) {
 	if isAddress(named) {
 		all, err := a.broker.Providers()
@@ -71,9 +71,9 @@ func (a *app) remoteServer(named string) (oauth.Provider, error) {
 	return p, err
 }
 
-// surroundings are the variables by which authferry finds here what it would not find in
-// an environment with no more than a home in it. A proxy with a password in its address
-// is left out: what is written down holds no secret.
+// surroundings are the variables that authferry needs in an environment that only has a
+// home. A proxy with a password in its address is left out, because no secret is written
+// down.
 func (a *app) surroundings(client setup.Client) (env []string, err error) {
 	carry := func(name, value string) {
 		if value != "" && !strings.ContainsAny(value, "\n\r\x00") {
@@ -99,7 +99,7 @@ func (a *app) surroundings(client setup.Client) (env []string, err error) {
 	}
 	switch bus := os.Getenv("DBUS_SESSION_BUS_ADDRESS"); {
 	case s.Keystore.Kind == "file":
-		carry("XDG_RUNTIME_DIR", os.Getenv("XDG_RUNTIME_DIR")) // where an unlocked key is
+		carry("XDG_RUNTIME_DIR", os.Getenv("XDG_RUNTIME_DIR")) // for an unlocked key
 	case unix && bus != fmt.Sprintf("unix:path=/run/user/%d/bus", os.Getuid()):
 		carry("DBUS_SESSION_BUS_ADDRESS", bus)
 	}
@@ -114,10 +114,10 @@ func (a *app) surroundings(client setup.Client) (env []string, err error) {
 	return env, err
 }
 
-// versionPatience is how long a program may take to say its version.
+// versionPatience is how long a program may take to print its version.
 const versionPatience = 20 * time.Second
 
-// versionOf is what a program says of its version; empty: nothing.
+// versionOf is a program's answer to --version; empty: none.
 func versionOf(path string) string {
 	ctx, cancel := context.WithTimeout(context.Background(), versionPatience)
 	defer cancel()

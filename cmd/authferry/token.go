@@ -42,7 +42,7 @@ func (c *tokenCmd) get(a *app) (*broker.Token, error) {
 	return t, err
 }
 
-// obtain is get, which says whether it had to wait for an account to be free.
+// obtain is get; it also reports whether it had to wait for a free account.
 func (c *tokenCmd) obtain(a *app) (t *broker.Token, waited bool, err error) {
 	switch {
 	case c.MaxWait < 0:
@@ -73,7 +73,7 @@ func (a *app) token(s selection, minTTL time.Duration, rejected string) (*broker
 		a.warnInUse(t)
 	}
 	if err != nil && a.ctx.Err() != nil {
-		// Whatever else went wrong did so because of that.
+		// After an interrupt, all other errors are due to that.
 		return nil, errInterrupted
 	}
 	return t, err
@@ -81,17 +81,17 @@ func (a *app) token(s selection, minTTL time.Duration, rejected string) (*broker
 
 var errInterrupted = &fault.Error{Code: fault.Cancelled, Message: "interrupted; a refresh in progress goes on in the background, and its result is kept"}
 
-// tokenDoc is what plugins and tools read. It holds the secret in the clear:
-// that is what stdout was asked for.
+// tokenDoc is for plugins and tools. It has the secret in the clear, because that is what
+// was asked for.
 type tokenDoc struct {
 	AccessToken string            `json:"access_token"`
 	TokenType   string            `json:"token_type"`
-	ExpiresAt   time.Time         `json:"expires_at,omitzero"`  // by this machine's clock; absent where nothing is known of an expiry
+	ExpiresAt   time.Time         `json:"expires_at,omitzero"`  // by this machine's clock; absent if no expiry is known
 	ExpiresIn   *int64            `json:"expires_in,omitempty"` // seconds, at the time of printing
-	Headers     map[string]string `json:"headers"`              // all that a request needs; drop any authorization and x-api-key of your own
-	Origins     []string          `json:"origins"`              // where it may be sent, and nowhere else, not across a redirect
+	Headers     map[string]string `json:"headers"`              // all that a request needs; remove any authorization and x-api-key of your own
+	Origins     []string          `json:"origins"`              // the only places to send it to, and not across a redirect
 	Resource    string            `json:"resource,omitempty"`   // the remote MCP server that it is for
-	Lease       string            `json:"lease"`                // names this hand-out, for a report and for --rejected
+	Lease       string            `json:"lease"`                // names this token, for a report and for --rejected
 	Account     struct {
 		ID       string `json:"id"`
 		Label    string `json:"label"`

@@ -17,7 +17,7 @@ type whoamiDoc struct {
 	Accounts []whoDoc `json:"accounts"`
 }
 
-// whoDoc is one provider's account; without one, why there is none.
+// whoDoc is the account of one provider or, without one, the reason.
 type whoDoc struct {
 	Provider string            `json:"provider"`
 	Account  *pool.AccountView `json:"account,omitempty"`
@@ -52,7 +52,7 @@ func (c *whoamiCmd) Run(a *app) error {
 	return a.show(t)
 }
 
-// usedBy says in words what makes an account the one that is used.
+// usedBy says in words why an account is used.
 func usedBy(u broker.Used) string {
 	by := "pool " + u.Pool
 	switch {
