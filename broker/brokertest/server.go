@@ -152,11 +152,15 @@ func (s *Server) Now() time.Time { return s.now() }
 func (s *Server) now() time.Time { return time.Now().Add(time.Duration(s.advance.Load())) }
 
 // Issue opens a login for user without any browser.
-func (s *Server) Issue(user string) Grant {
+func (s *Server) Issue(user string) Grant { return s.IssueFor(user, "") }
+
+// IssueFor is Issue for a login at the resource of that address (RFC 8707).
+func (s *Server) IssueFor(user, resource string) Grant {
 	cfg, now := s.config(), s.now()
 	var g Grant
 	s.books.change(func() {
-		_, p := s.books.open(now, cfg, user, defaultScope, "")
+		f, p := s.books.open(now, cfg, user, defaultScope, "")
+		f.resource = resource
 		g = Grant{p.access.value, p.refresh.value, int(cfg.AccessTTL / time.Second)}
 	})
 	return g

@@ -146,6 +146,16 @@ func (ps *Providers) Get(name string) (Provider, bool) {
 	return p, ok
 }
 
+// Remote returns the provider that is the remote MCP server at this address.
+func (ps *Providers) Remote(address string) (Provider, bool) {
+	for _, p := range ps.All() {
+		if p.MCP != "" && Covers(p.MCP, address) && Covers(address, p.MCP) {
+			return p, true
+		}
+	}
+	return Provider{}, false
+}
+
 // Unknown returns, by provider, the keys in the user's file that this version doesn't know:
 // misspelled ones, or those of a newer version. They are kept, and have no effect.
 func (ps *Providers) Unknown() map[string][]string {

@@ -227,6 +227,16 @@ func (t *takeover) plan(ctx context.Context) error {
 func (t *takeover) admit(c *candidate) {
 	l := &c.login
 	p, known := t.providers.Get(l.Provider)
+	if l.Server != "" {
+		if p, known = t.providers.Remote(l.Server); !known {
+			c.reason = fmt.Sprintf("there is no provider for the MCP server %s here", fault.Quote(l.Server))
+			if oauth.CheckServer(l.Server) == nil {
+				c.next = &fault.Remedy{Do: fault.AddProvider, Name: "mcp", Value: l.Server}
+			}
+			return
+		}
+		c.n.Service = oauth.Service{Address: p.MCP, Registration: oauth.RegistrationGiven, Asked: l.Scopes}
+	}
 	if !known {
 		c.reason = fmt.Sprintf("there is no provider %s here", fault.Quote(l.Provider))
 		if (oauth.Provider{Name: l.Provider}).Validate() == nil {
@@ -239,7 +249,7 @@ func (t *takeover) admit(c *candidate) {
 		return
 	}
 	c.n = account.NewAccount{
-		Provider: p, AccessToken: l.AccessToken, RefreshToken: l.RefreshToken, APIKey: l.APIKey, Scopes: l.Scopes,
+		Service: c.n.Service, Provider: p, AccessToken: l.AccessToken, RefreshToken: l.RefreshToken, APIKey: l.APIKey, Scopes: l.Scopes,
 		ExpiresAt: within(l.ExpiresAt), RefreshExpiresAt: l.RefreshExpiresAt, Imported: true,
 		Identity: oauth.Identity{Name: l.Identity.Name}, Disabled: l.Disabled,
 	}
@@ -339,7 +349,7 @@ func (t *takeover) sameAccess(ctx context.Context, a *index.Account, c *candidat
 func (t *takeover) clientOf() (func(oauth.Provider) string, error) {
 	var all, without []string
 	for _, c := range t.candidates {
-		if p := c.n.Provider; c.reason == "" && !c.n.RefreshToken.Empty() {
+		if p := c.n.Provider; c.reason == "" && !c.n.RefreshToken.Empty() && c.login.ClientID == "" {
 			all = append(all, p.Name)
 			if p.ClientID == "" {
 				without = append(without, p.Name)
@@ -377,7 +387,7 @@ func distinct(names []string) []string {
 // settle decides whether the login could be refreshed here, and its label.
 func (t *takeover) settle(c *candidate, client func(oauth.Provider) string) {
 	p := c.n.Provider
-	c.n.ClientID = client(p)
+	c.n.ClientID = cmp.Or(c.login.ClientID, client(p))
 	expired := !c.n.ExpiresAt.IsZero() && !c.n.ExpiresAt.After(time.Now())
 	if !c.n.RefreshToken.Empty() && c.n.ClientID == "" {
 		c.alien = true

@@ -112,11 +112,12 @@ func (s *scene) theirLogins() map[string]string {
 	files := map[string]string{}
 	dir := s.T.TempDir()
 	for program, text := range map[string]string{
-		"claude-code": `{"claudeAiOauth":{"accessToken":"afat_1","refreshToken":"afrt_1","expiresAt":4102444800000,"scopes":["x"]},"mcpOAuth":{"s":{"accessToken":"of a tool"}}}`,
-		"codex":       `{"OPENAI_API_KEY":"` + apiKey + `","tokens":{"id_token":"e30.e30.afat_3","access_token":"afat_3","refresh_token":"afrt_3"},"last_refresh":"2026-11-20T08:00:00Z"}`,
-		"gemini":      `{"access_token":"afat_4","refresh_token":"afrt_4","token_type":"Bearer","id_token":"e30.e30.afat_4","expiry_date":4102358400000}`,
-		"multi-auth":  `{"type":"multi-oauth","accounts":[{"id":"1","label":"Work","access":"afat_5","refresh":"afrt_5","expires":4102358400000}],"currentAccountIndex":0}`,
-		"antigravity": `{"version":4,"accounts":[{"email":"a@example.com","refreshToken":"afrt_6"},{"email":"b@example.com","refreshToken":""}],"activeIndex":0}`,
+		"claude-code":  `{"claudeAiOauth":{"accessToken":"afat_1","refreshToken":"afrt_1","expiresAt":4102444800000,"scopes":["x"]},"mcpOAuth":{"s":{"accessToken":"of a tool"}}}`,
+		"codex":        `{"OPENAI_API_KEY":"` + apiKey + `","tokens":{"id_token":"e30.e30.afat_3","access_token":"afat_3","refresh_token":"afrt_3"},"last_refresh":"2026-11-20T08:00:00Z"}`,
+		"gemini":       `{"access_token":"afat_4","refresh_token":"afrt_4","token_type":"Bearer","id_token":"e30.e30.afat_4","expiry_date":4102358400000}`,
+		"opencode-mcp": `{"s":{"serverUrl":"http://127.0.0.1:1/mcp","tokens":{"accessToken":"afat_7","refreshToken":"afrt_7"},"clientInfo":{"clientId":"c"}}}`,
+		"multi-auth":   `{"type":"multi-oauth","accounts":[{"id":"1","label":"Work","access":"afat_5","refresh":"afrt_5","expires":4102358400000}],"currentAccountIndex":0}`,
+		"antigravity":  `{"version":4,"accounts":[{"email":"a@example.com","refreshToken":"afrt_6"},{"email":"b@example.com","refreshToken":""}],"activeIndex":0}`,
 	} {
 		files[program] = filepath.Join(dir, program+".json")
 		testenv.Must(s.T, os.WriteFile(files[program], []byte(text), 0o600))

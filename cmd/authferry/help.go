@@ -92,6 +92,9 @@ authferry import grant acme --label Work <grant.json`,
 authferry import opencode --dry-run
 authferry import opencode --move
 authferry import opencode ~/backup/auth.json --move`,
+		"import opencode-mcp": `
+authferry import opencode-mcp --dry-run
+authferry import opencode-mcp --move`,
 		"import claude-code": `
 authferry import claude-code --dry-run
 authferry import claude-code --move`,

@@ -171,7 +171,7 @@ func writers() map[fault.Action]func(hints, fault.Remedy) string {
 		fault.ShowProvider:  func(h hints, r fault.Remedy) string { return "authferry provider show" + h.operand(r.Provider) },
 		fault.AddProvider: func(h hints, r fault.Remedy) string {
 			line := "authferry provider add" + h.operand(or(r.Provider, "NAME")) + h.flag(or(r.Name, "issuer"), or(r.Value, "URL"))
-			if r.Value != "" {
+			if r.Value != "" && r.Name != "mcp" {
 				line += " --client-id ID"
 			}
 			return line

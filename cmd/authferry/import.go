@@ -9,6 +9,7 @@ type importCmd struct {
 	Grant importGrantCmd `cmd:"" help:"Read one grant as JSON from stdin."`
 
 	OpenCode    importFileCmd `cmd:"" name:"opencode" help:"Take over the logins of OpenCode."`
+	OpenCodeMCP importFileCmd `cmd:"" name:"opencode-mcp" help:"Take over OpenCode's logins at remote MCP servers."`
 	ClaudeCode  importFileCmd `cmd:"" name:"claude-code" help:"Take over the login of Claude Code."`
 	Codex       importFileCmd `cmd:"" name:"codex" help:"Take over the login of Codex."`
 	Gemini      importFileCmd `cmd:"" name:"gemini" help:"Take over the login of Gemini CLI."`

@@ -14,12 +14,18 @@ import (
 )
 
 // issue FILE USER… logs each user in at the script's server and writes the tokens
-// in the place of @USER.access@ and @USER.refresh@ in a file.
+// in the place of @USER.access@ and @USER.refresh@ in a file. USER@PATH: at the MCP server
+// of that path.
 func issue(ts *testscript.TestScript, _ bool, args []string) {
 	s := ts.Value(serverKey{}).(*brokertest.Server)
 	text := ts.ReadFile(args[0])
 	for _, user := range args[1:] {
-		g := s.Issue(user)
+		user, path, at := strings.Cut(user, "@/")
+		resource := ""
+		if at {
+			resource = s.URL + "/" + path
+		}
+		g := s.IssueFor(user, resource)
 		text = strings.NewReplacer("@"+user+".access@", g.AccessToken, "@"+user+".refresh@", g.RefreshToken).Replace(text)
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))

@@ -57,10 +57,8 @@ func (a *app) remoteServer(named string) (oauth.Provider, error) {
 		if err != nil {
 			return oauth.Provider{}, err
 		}
-		for _, p := range all.All() {
-			if p.MCP != "" && oauth.Covers(p.MCP, named) && oauth.Covers(named, p.MCP) {
-				return p, nil
-			}
+		if p, ok := all.Remote(named); ok {
+			return p, nil
 		}
 		return oauth.Provider{}, &fault.Error{Code: fault.NoAccount, Message: fmt.Sprintf("no account is for %s", named), Next: []fault.Remedy{{Do: fault.Login, Provider: named}}}
 	}

@@ -22,12 +22,13 @@ func FuzzFile(f *testing.F) {
 		`{"type":"multi-oauth","accounts":[{"id":"account-1","label":"A","access":"a","refresh":"r","expires":1},{"access":"b"}],"currentAccountIndex":1,"autoFailover":true}`,
 		`{"version":1,"accounts":[{"name":"A","refreshToken":"r","accessToken":"a","expiresAt":1}],"activeIndex":0}`,
 		`{"version":4,"accounts":[{"email":"e","refreshToken":"r"},{"refreshToken":"s"}],"activeIndex":1,"activeIndexByFamily":{"claude":0,"gemini":1}}`,
+		`{"docs":{"serverUrl":"https://docs.example/mcp","tokens":{"accessToken":"a","refreshToken":"r","expiresAt":1795453200,"scope":"x y"},"clientInfo":{"clientId":"c"}},"b":{"codeVerifier":"v"}}`,
 		``, `{}`, `null`, `[]`, `{"accounts":[{}]}`, `{"a":{"a":1,"a":2}}`, "\ufeff{}", `{"\ud800":0}`,
 	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		for _, s := range []Source{openCode, claudeCode, codex, gemini, multiAuth, antigravity} {
+		for _, s := range []Source{openCode, openCodeMCP, claudeCode, codex, gemini, multiAuth, antigravity} {
 			thereAndOut(t, s, data)
 		}
 	})
@@ -43,7 +44,7 @@ func thereAndOut(t *testing.T, s Source, data []byte) {
 		return
 	}
 	for i, l := range file.Logins {
-		if l.Secret().Empty() || l.Entry == "" && s.Name != "opencode" || l.Provider == "" && s.Name != "opencode" {
+		if l.Secret().Empty() || l.Entry == "" && !strings.HasPrefix(s.Name, "opencode") || l.Provider == "" && l.Server == "" && s.Name != "opencode" {
 			t.Fatalf("%s: login %d is none: %+v", s.Name, i, l)
 		}
 		if _, err := l.ExpiresAt.MarshalJSON(); err != nil {

@@ -12,7 +12,10 @@ import (
 type Login struct {
 	Entry    string // its place in the file, for people
 	Provider string // authferry's name of the provider, else the file's
-	Label    string // what the user called it; may be empty, and may be anything
+	// Server is the address of the remote MCP server that it is for, whose provider has
+	// another name here; ClientID the client that it was issued to. Empty: not said.
+	Server, ClientID string
+	Label            string // what the user called it; may be empty, and may be anything
 
 	AccessToken, RefreshToken keystore.Secret
 	APIKey                    keystore.Secret

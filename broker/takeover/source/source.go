@@ -27,7 +27,7 @@ type Source struct {
 
 // All returns every source.
 func All() []Source {
-	return []Source{openCode, claudeCode, codex, gemini, multiAuth, antigravity}
+	return []Source{openCode, openCodeMCP, claudeCode, codex, gemini, multiAuth, antigravity}
 }
 
 // Find returns the source of that name.

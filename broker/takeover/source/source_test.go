@@ -21,6 +21,7 @@ func TestPlaces(t *testing.T) {
 		variable, dir, end string
 	}{
 		{openCode, "XDG_DATA_HOME", ".local/share", "opencode/auth.json"},
+		{openCodeMCP, "XDG_DATA_HOME", ".local/share", "opencode/mcp-auth.json"},
 		{claudeCode, "CLAUDE_CONFIG_DIR", ".claude", ".credentials.json"},
 		{codex, "CODEX_HOME", ".codex", "auth.json"},
 		{gemini, "", ".gemini", "oauth_creds.json"},
