@@ -32,6 +32,7 @@ var parts = []struct {
 	{"file", "The file keystore", (*bench).file},
 	{"next", "A refused request", (*bench).next},
 	{"slow", "During somebody else's slow refresh", (*bench).slow},
+	{"mcp-headers", "The headers of a remote MCP server", (*bench).headers},
 	{"parallel", "Many at once", (*bench).parallel},
 	{"expiry", "Many at the moment of expiry", (*bench).expiry},
 	{"failing", "A token endpoint that fails", (*bench).failing},
