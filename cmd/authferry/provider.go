@@ -129,7 +129,7 @@ func (c *providerAddCmd) Run(a *app) error {
 		a.term.warn("provider " + p.Name + " is another server" + c.notTaken(left))
 	}
 	if len(p.APIOrigins) == 0 {
-		a.term.warn("provider "+p.Name+" has no --api-origin: its tokens are for token and exec alone, and git, docker, cargo, terraform and the proxy get none", nameOrigin(p))
+		a.term.warn("provider "+p.Name+" has no --api-origin: token and exec work, but git, docker, cargo, terraform and the proxy get no token", nameOrigin(p))
 	}
 	if c.JSON {
 		return a.printJSON(p)

@@ -20,6 +20,7 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
+	"github.com/authferry/authferry/docs/schema"
 	"github.com/authferry/authferry/testenv"
 )
 
@@ -81,6 +82,7 @@ func (s *scene) started(cmd *exec.Cmd) *served {
 		_ = cmd.Wait()
 		s.T.Fatalf("the first line is %q: %v\n%s", line, err, v.errs)
 	}
+	testenv.Must(s.T, schema.Check([]string{"serve", "--json"}, line))
 	v.url = doc.URL
 	return v
 }

@@ -312,7 +312,7 @@ func (c *setupCmd) change(a *app, client setup.Client, m setup.Machine, plan fun
 	}
 	changes, err := plan()
 	if err == nil && !c.Undo && len(changes) > 0 && !client.Here(m) {
-		a.term.warn(client.Title + " is not installed here, or not on the PATH; its configuration can be written all the same")
+		a.term.warn(client.Title + " is not installed here, or not on the PATH; it can be set up anyway")
 	}
 	if err != nil || len(changes) == 0 || c.Print {
 		return changes, err

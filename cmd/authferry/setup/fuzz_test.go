@@ -42,7 +42,9 @@ func FuzzThereAndBack(f *testing.F) {
 		m := Machine{OS: "linux", Home: "/home/me", Binary: "/opt/bin/authferry", Getenv: func(string) string { return "" }, LookPath: func(string) (string, error) { return "", nil }}
 		all, err := c.Files(m, choice)
 		testenv.Must(t, err)
-		for _, file := range all {
+		others, err := c.Files(m, second)
+		testenv.Must(t, err)
+		for i, file := range all {
 			if file.Link != "" {
 				continue
 			}
@@ -68,6 +70,24 @@ func FuzzThereAndBack(f *testing.F) {
 			if same(without, now) && !same(taken, now) {
 				t.Errorf("%s: taken out:\n%q\nwas:\n%q", c.Name, taken, now)
 			}
+			if c.Joins {
+				joins(t, c.Name, others[i], put)
+			}
 		}
 	})
+}
+
+// joins wants what other puts beside what stands there to come out again alone.
+func joins(t *testing.T, client string, other File, put []byte) {
+	t.Helper()
+	if none, err := other.Take(put); err != nil || !same(none, put) {
+		return // it is there already
+	}
+	both, err := other.Put(put)
+	if err != nil {
+		return
+	}
+	if alone, err := other.Take(both); err != nil || !same(alone, put) {
+		t.Errorf("%s: of\n%q\nthe first alone is\n%q, %v\nwas\n%q", client, both, alone, err, put)
+	}
 }
