@@ -181,7 +181,9 @@ func (s *Scene) LogIn(args ...string) {
 		if json.Unmarshal(lines.Bytes(), &event) != nil || event.Event != "authorization_url" {
 			continue
 		}
-		res, err := http.Get(event.URL)
+		req, err := http.NewRequestWithContext(s.T.Context(), http.MethodGet, event.URL, http.NoBody)
+		testenv.Must(s.T, err)
+		res, err := (&http.Client{Timeout: time.Minute}).Do(req)
 		testenv.Must(s.T, err)
 		_ = res.Body.Close()
 	}
