@@ -69,7 +69,7 @@ func TestAddLabel(t *testing.T) {
 	// what goes wrong then is about the command that it stands for
 	x = s.sit("add", "Third", "--api-key-stdin", "--timeout", "7m")
 	x.answers(`new account "Third" at anthropic\? \[Y/n\] `, "")
-	x.answers(`API key: `, "sk-ant-ort01-canary")
+	x.answers(`API key \(not shown\): `, "sk-ant-ort01-canary")
 	if shown := x.ends(exitUsage); !strings.Contains(shown, "hint: authferry login anthropic --timeout 7m --label Third --token-stdin\n") {
 		t.Error(shown)
 	}
