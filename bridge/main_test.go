@@ -76,9 +76,7 @@ func newWorld(t testing.TB, handler func(user string) http.Handler, users ...str
 	w := &world{t: t, server: brokertest.New(t, brokertest.Config{MCP: &brokertest.MCP{Handler: handler}})}
 	dir := filepath.Join(t.TempDir(), "authferry")
 	w.b = broker.New(broker.Options{Dir: dir})
-	if _, err := folder.InitFileKeystore(t.Context(), w.b.Folder, filepath.Join(t.TempDir(), "key.txt")); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(folder.InitFileKeystore(t.Context(), w.b.Folder, filepath.Join(t.TempDir(), "key.txt"))))
 	w.opt = Options{
 		Broker: broker.NewKeeper(broker.Options{Dir: dir}), Server: w.server.URL + "/mcp", UserAgent: "authferry/test",
 		Selection: pool.Selection{Provider: "sim"},
@@ -165,9 +163,7 @@ func (w *world) open() *client {
 func (c *client) say(messages ...string) {
 	c.t.Helper()
 	for _, m := range messages {
-		if _, err := io.WriteString(c.in, m+"\n"); err != nil {
-			c.t.Fatal(err)
-		}
+		testenv.Must(c.t, testenv.Err(io.WriteString(c.in, m+"\n")))
 	}
 }
 

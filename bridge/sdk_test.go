@@ -40,9 +40,7 @@ func (w *world) connect(opt *mcp.ClientOptions) *mcp.ClientSession {
 	testenv.Must(w.t, err)
 	w.t.Cleanup(func() {
 		_ = session.Close()
-		if err := <-done; err != nil {
-			w.t.Error(err)
-		}
+		testenv.Check(w.t, <-done)
 	})
 	return session
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/testenv"
 )
 
 // used is a success that says how much of a window is used.
@@ -24,18 +25,14 @@ func used(a *index.Account, part string, reset time.Time) ReportRequest {
 // mark nothing moves.
 func TestMarkMovesAHerdOnce(t *testing.T) {
 	w, a := pooled(t, "ada", "bob", "cat")
-	if err := folder.ConfigSet(t.Context(), w.broker().Folder, "switch_at", "90"); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, folder.ConfigSet(t.Context(), w.broker().Folder, "switch_at", "90"))
 	reset := time.Now().Add(time.Hour)
 	herd := func(each func(*Broker) error) {
 		t.Helper()
 		var all sync.WaitGroup
 		for range 20 {
 			all.Go(func() {
-				if err := each(w.broker()); err != nil {
-					t.Error(err)
-				}
+				testenv.Check(t, each(w.broker()))
 			})
 		}
 		all.Wait()
@@ -43,9 +40,7 @@ func TestMarkMovesAHerdOnce(t *testing.T) {
 	next := func(s pool.Selection) string {
 		t.Helper()
 		tok, err := w.broker().Token(t.Context(), TokenRequest{Selection: s})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		return tok.Account.Label
 	}
 	w.report(pool.Selection{}, used(a[0], "0.89", reset))
@@ -83,12 +78,8 @@ func TestMarkMovesAHerdOnce(t *testing.T) {
 	}
 
 	// back by hand, and it stays
-	if _, err := account.Use(t.Context(), w.broker().Folder, a[0].Label); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := account.ClearHolds(t.Context(), w.broker().Folder, a[1].Label, ""); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, testenv.Err(account.Use(t.Context(), w.broker().Folder, a[0].Label)))
+	testenv.Must(t, testenv.Err(account.ClearHolds(t.Context(), w.broker().Folder, a[1].Label, "")))
 	w.report(pool.Selection{}, used(a[0], "0.95", reset))
 	if got := next(pool.Selection{}); got != a[0].Label {
 		t.Errorf("a person chose %s, and it is %s", a[0].Label, got)
@@ -101,17 +92,11 @@ func TestMarkThatIsSetLater(t *testing.T) {
 	w, a := pooled(t, "ada", "bob")
 	w.report(pool.Selection{}, used(a[0], "0.95", time.Now().Add(time.Hour)))
 	for _, c := range []struct{ mark, want string }{{"0", a[0].ID}, {"96", a[0].ID}, {"95", a[1].ID}, {"off", a[0].ID}} {
-		if err := folder.ConfigSet(t.Context(), w.broker().Folder, "switch_at", c.mark); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, folder.ConfigSet(t.Context(), w.broker().Folder, "switch_at", c.mark))
 		tok, err := w.broker().Token(t.Context(), TokenRequest{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		s, err := w.broker().Status()
-		if err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, err)
 		if tok.Account.ID != c.want || s.Pools[0].Current != c.want {
 			t.Errorf("at %s: a token of %s, and status says %s (%s)", c.mark, tok.Account.ID, s.Pools[0].Current, s.Pools[0].Reason)
 		}

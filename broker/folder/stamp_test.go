@@ -7,6 +7,7 @@ import (
 
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
+	"github.com/authferry/authferry/testenv"
 )
 
 // Whatever a status is made of, a change of it is seen without reading; and nothing else is.
@@ -15,9 +16,7 @@ func TestStamp(t *testing.T) {
 	earlier := func() error { // clocks of file systems tick slowly
 		return os.Chtimes(lock.Folder(f.Dir), time.Time{}, time.Now().Add(-time.Minute))
 	}
-	if err := os.Mkdir(lock.Folder(f.Dir), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Must(t, os.Mkdir(lock.Folder(f.Dir), 0o700))
 	for what, change := range map[string]func() error{
 		"the index":    func() error { return f.UpdateOrMake(t.Context(), index.Fast, func(*index.Index) error { return nil }) },
 		"the settings": func() error { return ConfigSet(t.Context(), f, "switch_at", "90") },
@@ -29,9 +28,7 @@ func TestStamp(t *testing.T) {
 			return err
 		},
 	} {
-		if err := earlier(); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, earlier())
 		before := StampOf(f)
 		if StampOf(f) != before {
 			t.Errorf("%s: seen before it was changed", what)

@@ -42,9 +42,7 @@ func (s *scene) labels() (all []string) {
 	var doc struct {
 		Accounts []struct{ Label, Provider string }
 	}
-	if err := json.Unmarshal([]byte(s.Must("", "list", "--json").Out), &doc); err != nil {
-		s.T.Fatal(err)
-	}
+	testenv.Must(s.T, json.Unmarshal([]byte(s.Must("", "list", "--json").Out), &doc))
 	for _, a := range doc.Accounts {
 		all = append(all, a.Provider+"/"+a.Label)
 	}
@@ -59,9 +57,7 @@ func (s *scene) keepsNone(shown string, secrets ...string) {
 			s.T.Errorf("the terminal shows %s:\n%s", secret, shown)
 		}
 	}
-	if err := authferrytest.Leaked(secrets, s.Root); err != nil {
-		s.T.Error(err)
-	}
+	testenv.Check(s.T, authferrytest.Leaked(secrets, s.Root))
 }
 
 // Two API keys and OpenCode take three commands, and nobody has read a manual: two

@@ -71,9 +71,7 @@ func TestHotCommandsAreOfTheGrammar(t *testing.T) {
 // A herd that fails is not made to read the whole grammar for its hints.
 func TestHintsOfHotCommands(t *testing.T) {
 	whole := testing.AllocsPerRun(3, func() {
-		if _, err := newParser(new(grammar), streams{out: io.Discard, err: io.Discard}); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Must(t, testenv.Err(newParser(new(grammar), streams{out: io.Discard, err: io.Discard})))
 	})
 	failed := &fault.Error{Code: fault.ProviderRefused, RetryAt: time.Now().Add(time.Hour), Next: []fault.Remedy{{Do: fault.Again}, {Do: fault.Status}}}
 	for _, args := range [][]string{{"token", "--account", "x", "--json"}, {"header", "--pool", "p"}, {"helper", "git", "get", "--account", "x"}} {

@@ -76,9 +76,7 @@ func TestServiceLogin(t *testing.T) {
 			if c := p.Counters(t); c.Services != 2 || c.Refused != tries || c.TokenRequests != 2+tries {
 				t.Errorf("%+v: want two tokens, and no try after the login", c)
 			}
-			if err := authferrytest.Leaked([]string{"secret-of-the-service", strings.Split(private, "\n")[1]}, s.Root); err != nil {
-				t.Error(err)
-			}
+			testenv.Check(t, authferrytest.Leaked([]string{"secret-of-the-service", strings.Split(private, "\n")[1]}, s.Root))
 		})
 	}
 }

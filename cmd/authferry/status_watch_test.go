@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"pgregory.net/rapid"
+
+	"github.com/authferry/authferry/testenv"
 )
 
 // glass is the screen of a terminal, as far as a watch draws on it.
@@ -191,9 +193,7 @@ func TestWatchDrawsWhatChanges(t *testing.T) {
 		see("an hour on\nq quits")
 		keys <- 'x'
 		keys <- 'q'
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
+		testenv.Check(t, <-ended)
 	})
 }
 
@@ -239,9 +239,7 @@ func TestWatchShowsWhatThereIs(t *testing.T) {
 		w := &watch{out: g, columns: columns, rows: rows, lines: func(int, time.Time) ([]string, time.Time) { return lines, time.Time{} }}
 		for range 4 {
 			lines = rapid.SliceOfN(rapid.StringMatching(`([a-c]{0,20}|\x1b\[2m[x-z]{0,20}\x1b\[0m){0,3}`), 0, 10).Draw(t, "lines")
-			if err := w.draw(time.Time{}); err != nil {
-				t.Fatal(err)
-			}
+			testenv.Must(t, w.draw(time.Time{}))
 			for i, got := range strings.Split(g.String(), "\n") {
 				if i < len(lines) && i < rows-1 {
 					want := unpainted(lines[i])

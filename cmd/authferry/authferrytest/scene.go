@@ -88,9 +88,7 @@ func (s *Scene) Finish(cmd *exec.Cmd) Outcome {
 		s.T.Fatal(err)
 	}
 	if args := cmd.Args[1:]; schema.Asked(args) && cmd.ProcessState.ExitCode() >= 0 {
-		if err := schema.Check(args, cmd.Stdout.(*bytes.Buffer).String()); err != nil {
-			s.T.Error(err)
-		}
+		testenv.Check(s.T, schema.Check(args, cmd.Stdout.(*bytes.Buffer).String()))
 	}
 	return Outcome{cmd.ProcessState.ExitCode(), cmd.Stdout.(*bytes.Buffer).String(), cmd.Stderr.(*bytes.Buffer).String()}
 }
