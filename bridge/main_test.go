@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,28 +37,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	code := testenv.Alone(m).Run()
-	left := running()
-	for deadline := time.Now().Add(10 * time.Second); len(left) > 0 && time.Now().Before(deadline); left = running() {
-		time.Sleep(10 * time.Millisecond)
-	}
-	if len(left) > 0 && code == 0 {
-		fmt.Printf("left running:\n%s\n", strings.Join(left, "\n\n"))
-		code = 1
-	}
-	os.Exit(code)
-}
-
-// running are the stacks of the goroutines that are a bridge's.
-func running() (stacks []string) {
-	all := make([]byte, 4<<20)
-	all = all[:runtime.Stack(all, true)]
-	for stack := range strings.SplitSeq(string(all), "\n\n") {
-		if !strings.Contains(stack, "TestMain") && strings.Contains(stack, "authferry/bridge") {
-			stacks = append(stacks, stack)
-		}
-	}
-	return stacks
+	os.Exit(testenv.LeavingNothing(m, "authferry/bridge"))
 }
 
 // world is a folder with logins at one remote MCP server.

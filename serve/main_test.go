@@ -3,14 +3,12 @@ package serve
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -39,28 +37,7 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	code := testenv.Alone(m).Run()
-	left := running()
-	for deadline := time.Now().Add(10 * time.Second); len(left) > 0 && time.Now().Before(deadline); left = running() {
-		time.Sleep(10 * time.Millisecond)
-	}
-	if len(left) > 0 && code == 0 {
-		fmt.Printf("left running:\n%s\n", strings.Join(left, "\n\n"))
-		code = 1
-	}
-	os.Exit(code)
-}
-
-// running are the stacks of the goroutines that are the proxy's or a connection's.
-func running() (stacks []string) {
-	all := make([]byte, 4<<20)
-	all = all[:runtime.Stack(all, true)]
-	for stack := range strings.SplitSeq(string(all), "\n\n") {
-		if !strings.Contains(stack, "TestMain") && (strings.Contains(stack, "authferry/serve") || strings.Contains(stack, "net/http")) {
-			stacks = append(stacks, stack)
-		}
-	}
-	return stacks
+	os.Exit(testenv.LeavingNothing(m, "authferry/serve", "net/http"))
 }
 
 const localKey = "local-key-canary"

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/proofs"
 	"github.com/authferry/authferry/testenv"
 )
 
@@ -139,6 +140,7 @@ const measure = `(() => {
 // phone, however long the names in it are; with -artifacts the pictures are kept.
 func TestPageOnEveryScreen(t *testing.T) {
 	t.Parallel()
+	proofs.Only(t, "a real browser")
 	b := startChromium(t)
 	long := strings.Repeat("averylongnamewithoutabreak", 3) + "@example.com"
 	s := brokertest.New(t, brokertest.Config{Users: []string{long}})
