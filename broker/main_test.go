@@ -149,7 +149,8 @@ func beside(t *testing.T) {
 	}
 }
 
-// newWorldAlone is for a test that changes what the process has once.
+// newWorldAlone is for a test that changes what the process has once, or comes back to a
+// port that another one could have taken.
 func newWorldAlone(t *testing.T, cfg brokertest.Config) *world {
 	t.Helper()
 	w := &world{t: t, dir: filepath.Join(t.TempDir(), "authferry"), server: brokertest.New(t, cfg)}

@@ -71,7 +71,7 @@ func (w *world) alter(change func(*record.Registered)) {
 // A registration is made once, and again only where its port is taken, its secret is
 // about to end, or a person says so: never twice in a minute.
 func TestRegistrationIsReused(t *testing.T) {
-	w := newWorld(t, brokertest.Config{MCP: &brokertest.MCP{Registrations: brokertest.Registrations{Secret: true}}})
+	w := newWorldAlone(t, brokertest.Config{MCP: &brokertest.MCP{Registrations: brokertest.Registrations{Secret: true}}})
 	first := w.mustRemote(account.RemoteRequest{})
 	w.mustRemote(account.RemoteRequest{Renew: first.Account.Label})
 	w.mustRemote(account.RemoteRequest{Label: "Second"})
@@ -121,7 +121,7 @@ func TestRegistrationIsReused(t *testing.T) {
 // What a record says is used, and nothing else: a login is for the server that a person
 // logged in to, by the address and by the name that it has for itself.
 func TestRemoteIsPinned(t *testing.T) {
-	w := newWorld(t, brokertest.Config{MCP: &brokertest.MCP{Scopes: []string{"read"}}})
+	w := newWorldAlone(t, brokertest.Config{MCP: &brokertest.MCP{Scopes: []string{"read"}}})
 	done := w.mustRemote(account.RemoteRequest{})
 	o, _, _ := w.registered()
 	b := w.broker()
@@ -146,7 +146,7 @@ func TestRemoteIsPinned(t *testing.T) {
 
 // A client that was registered is no secret that a migration may forget, nor a leftover.
 func TestRegistrationMoves(t *testing.T) {
-	w := newWorld(t, brokertest.Config{})
+	w := newWorldAlone(t, brokertest.Config{})
 	w.mustRemote(account.RemoteRequest{})
 	o, _, _ := w.registered()
 	keys, err := o.Clients(t.Context())
