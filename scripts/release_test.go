@@ -296,7 +296,7 @@ func (p *packed) archives(t *testing.T) {
 		}
 		modes(t, files, want)
 		program := files[folder+"/"+target.program()].content
-		if most := 15_000_000; len(program) > most {
+		if most := 15 << 20; len(program) > most {
 			t.Errorf("%s: the program has %d bytes, more than %d", target, len(program), most)
 		}
 		if target.os != runtime.GOOS || target.arch != runtime.GOARCH {

@@ -3,7 +3,7 @@ package setup
 import (
 	"bytes"
 	"cmp"
-	"encoding/xml"
+	"html"
 	"path/filepath"
 	"strings"
 )
@@ -240,7 +240,8 @@ func unitPath(path string) string { return strings.ReplaceAll(path, "%", "%%") }
 
 func agent(m Machine, c Choice) []byte {
 	var b strings.Builder
-	b.WriteString(xml.Header + `<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
+	b.WriteString(`<?xml version="1.0" encoding="UTF-8"?>
+<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">
 <!-- ` + serviceMark + ` -->
 <plist version="1.0">
 <dict>
@@ -279,11 +280,9 @@ func agent(m Machine, c Choice) []byte {
 	return []byte(b.String())
 }
 
-func agentWord(w string) string {
-	var b bytes.Buffer
-	_ = xml.EscapeText(&b, []byte(w))
-	return "<string>" + b.String() + "</string>"
-}
+// agentWord writes a word into a property list. encoding/xml escapes the same characters,
+// but would be initialised for every token.
+func agentWord(w string) string { return "<string>" + html.EscapeString(w) + "</string>" }
 
 // taskWord writes a command as the one argument that schtasks takes it in.
 func taskWord(words []string) string {
