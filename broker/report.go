@@ -132,7 +132,7 @@ func (b *Broker) Report(ctx context.Context, s pool.Selection, r ReportRequest) 
 			res.Action = LogIn
 		}
 	default:
-		b.warnStillHeld(idx, a, now)
+		warnStillHeld(b, idx, a, now)
 	}
 	if res.Action == Wait && !res.RetryAt.IsZero() {
 		res.RetryAfter = max(0, time.Until(res.RetryAt))
@@ -255,7 +255,7 @@ func (b *Broker) afterRefusal(ctx context.Context, idx *index.Index, a *index.Ac
 		if c.Err == nil {
 			return nil
 		}
-		return b.later(c.Err, res)
+		return later(b, c.Err, res)
 	}
 	tok, err := b.handOut(ctx, want, r.MinTTL)
 	if now, readErr := b.Read(); readErr == nil {
@@ -267,11 +267,11 @@ func (b *Broker) afterRefusal(ctx context.Context, idx *index.Index, a *index.Ac
 		res.goOn(tok, a)
 		return nil
 	}
-	return b.later(err, res)
+	return later(b, err, res)
 }
 
 // later is for a refused token that can't be replaced now.
-func (b *Broker) later(err error, res *ReportResult) error {
+func later(b *Broker, err error, res *ReportResult) error {
 	if e, _ := errors.AsType[*fault.Error](err); e != nil && (e.Code == fault.ProviderRefused || e.Code == fault.ProviderUnreachable) && !e.RetryAt.IsZero() {
 		// The provider doesn't refresh now; the login is kept.
 		b.Warn(e.Error())
@@ -310,7 +310,7 @@ func (res *ReportResult) blocked(err error) error {
 
 // warnStillHeld warns about a success in spite of a hold that the provider stated: only a
 // person ends such a hold.
-func (b *Broker) warnStillHeld(idx *index.Index, a *index.Account, now time.Time) {
+func warnStillHeld(b *Broker, idx *index.Index, a *index.Account, now time.Time) {
 	for _, h := range a.Holds {
 		if h.Scope == pool.HeldForScope && h.Proven && h.Until.After(now) && now.Sub(h.ProbedAt).Abs() < pool.ProbeEvery {
 			b.Warn("account "+fault.Quote(a.Label)+" answered although it is held; if the limit is over, clear its holds", fault.Remedy{Do: fault.ClearHolds, Account: pool.Reference(idx, a)})

@@ -193,7 +193,7 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 			elsewhere := pool.RejectedForGood(a) || !want.alone && (worn || fault.CodeOf(failure) == fault.LoginNeeded)
 			last := failure != nil || a.Fingerprint == "" || want.asIs || try == 3
 			if left, _ := acc.Remaining(time.Now()); left > 0 && !elsewhere && last {
-				b.warnServed(a, left, failure, worn)
+				warnServed(b, a, left, failure, worn)
 				return tokenOf(acc, a), nil
 			}
 		}
@@ -238,7 +238,7 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 
 // warnServed warns about what is wrong with a token that is handed out because there is no
 // better one.
-func (b *Broker) warnServed(a *index.Account, left time.Duration, failure error, worn bool) {
+func warnServed(b *Broker, a *index.Account, left time.Duration, failure error, worn bool) {
 	m := "account " + fault.Quote(a.Label) + ": the token is valid for only " + humantime.Span(left) + " more"
 	if worn {
 		m = "account " + fault.Quote(a.Label) + ": the API refused this token"

@@ -34,7 +34,7 @@ func (b *Broker) Used(s pool.Selection) (Used, error) {
 	if err != nil {
 		return Used{}, err
 	}
-	u := b.used(idx, s)
+	u := usedBy(b, idx, s)
 	if u.Err != nil {
 		return u, u.Err
 	}
@@ -63,7 +63,7 @@ func (b *Broker) UsedOfEach(s pool.Selection) ([]Used, error) {
 	var all []Used
 	for _, provider := range providers {
 		s.Provider = provider
-		all = append(all, b.used(idx, s))
+		all = append(all, usedBy(b, idx, s))
 	}
 	if !slices.ContainsFunc(all, func(u Used) bool { return u.Err == nil }) {
 		return nil, all[0].Err
@@ -71,7 +71,7 @@ func (b *Broker) UsedOfEach(s pool.Selection) ([]Used, error) {
 	return all, nil
 }
 
-func (b *Broker) used(idx *index.Index, s pool.Selection) Used {
+func usedBy(b *Broker, idx *index.Index, s pool.Selection) Used {
 	failed := func(u Used, err error) Used {
 		e, ok := errors.AsType[*fault.Error](err)
 		if !ok {

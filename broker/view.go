@@ -112,7 +112,7 @@ func (b *Broker) Status() (*StatusView, error) {
 		return nil, err
 	}
 	c := b.Config()
-	s := &StatusView{Failover: c.Failover, Strategy: c.Strategy, SwitchAt: c.SwitchAt, Pools: b.pools(idx), Bindings: pool.ViewBindings(idx), Proxies: folder.Proxies(b.Folder)}
+	s := &StatusView{Failover: c.Failover, Strategy: c.Strategy, SwitchAt: c.SwitchAt, Pools: pools(b, idx), Bindings: pool.ViewBindings(idx), Proxies: folder.Proxies(b.Folder)}
 	s.Keystore.Kind = string(kind)
 	return s, nil
 }
@@ -123,11 +123,11 @@ func (b *Broker) Pools() ([]PoolView, error) {
 	if err != nil {
 		return nil, err
 	}
-	return b.pools(idx), nil
+	return pools(b, idx), nil
 }
 
 // pools are those of an index, by provider and name.
-func (b *Broker) pools(idx *index.Index) []PoolView {
+func pools(b *Broker, idx *index.Index) []PoolView {
 	now, c := time.Now(), b.Config()
 	pools := []PoolView{}
 	parts := pool.ByPool(idx)
@@ -141,7 +141,7 @@ func (b *Broker) pools(idx *index.Index) []PoolView {
 		}
 		p.Reason = ch.Reason
 		if ch.Account != nil && c.Failover {
-			p.Reason = b.meanwhile(idx, name, ch, now)
+			p.Reason = meanwhile(b, idx, name, ch, now)
 		}
 		for _, a := range idx.Members(name) {
 			if ch.Account == nil || a.ID == ch.Account.ID {
@@ -171,7 +171,7 @@ func (b *Broker) pools(idx *index.Index) []PoolView {
 
 // meanwhile is the reason for a pool's current account, and which account serves while its
 // token can't be had.
-func (b *Broker) meanwhile(idx *index.Index, poolName string, ch pool.Choice, now time.Time) string {
+func meanwhile(b *Broker, idx *index.Index, poolName string, ch pool.Choice, now time.Time) string {
 	a := ch.Account
 	if !pool.BackingOff(a, now) || pool.Ready(a, now) {
 		return ch.Reason

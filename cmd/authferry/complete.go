@@ -28,7 +28,7 @@ func (c *completeCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	candidates, files := a.complete(k.Model.Node, a.child)
+	candidates, files := complete(a, k.Model.Node, a.child)
 	if files {
 		_, err = fmt.Fprintln(a.out, "files")
 		return err
@@ -45,7 +45,7 @@ func (c *completeCmd) Run(a *app) error {
 }
 
 // complete walks through the words as the parser would.
-func (a *app) complete(at *kong.Node, words []string) (candidates []candidate, files bool) {
+func complete(a *app, at *kong.Node, words []string) (candidates []candidate, files bool) {
 	words, current := rejoin(words)
 	provider, position := "", 0
 	var open *kong.Flag // the flag whose value comes next
@@ -78,10 +78,10 @@ func (a *app) complete(at *kong.Node, words []string) (candidates []candidate, f
 	prefix := ""
 	switch name, value, found := strings.Cut(current, "="); {
 	case open != nil:
-		candidates, files = a.valuesOf(open.Value, provider)
+		candidates, files = valuesOf(a, open.Value, provider)
 	case strings.HasPrefix(current, "-") && found:
 		if flag := flagOf(at, name); flag != nil {
-			candidates, files = a.valuesOf(flag.Value, provider)
+			candidates, files = valuesOf(a, flag.Value, provider)
 			prefix, current = name+"=", value
 		}
 	case strings.HasPrefix(current, "-"):
@@ -93,7 +93,7 @@ func (a *app) complete(at *kong.Node, words []string) (candidates []candidate, f
 			}
 		}
 		if position < len(at.Positional) {
-			more, wantsFiles := a.valuesOf(at.Positional[position], provider)
+			more, wantsFiles := valuesOf(a, at.Positional[position], provider)
 			candidates, files = append(candidates, more...), wantsFiles
 		}
 	}
@@ -147,7 +147,7 @@ func flagsOf(n *kong.Node) (candidates []candidate) {
 }
 
 // valuesOf decides by the grammar's name of the value.
-func (a *app) valuesOf(v *kong.Value, provider string) (candidates []candidate, files bool) {
+func valuesOf(a *app, v *kong.Value, provider string) (candidates []candidate, files bool) {
 	if v.Enum != "" {
 		for word := range v.EnumMap() {
 			if word != "" {
@@ -159,11 +159,11 @@ func (a *app) valuesOf(v *kong.Value, provider string) (candidates []candidate, 
 	}
 	switch v.Name {
 	case "account", "renew":
-		return a.accountNames(provider), false
+		return accountNames(a, provider), false
 	case "pool":
-		return a.poolNames(provider), false
+		return poolNames(a, provider), false
 	case "provider", "from":
-		return a.providerNames(), false
+		return providerNames(a), false
 	case "key":
 		for _, key := range folder.ConfigKeys() {
 			candidates = append(candidates, candidate{key, ""})
@@ -181,7 +181,7 @@ func (a *app) valuesOf(v *kong.Value, provider string) (candidates []candidate, 
 }
 
 // accountNames are labels; if two providers have the same one, with the provider.
-func (a *app) accountNames(provider string) (candidates []candidate) {
+func accountNames(a *app, provider string) (candidates []candidate) {
 	accounts, err := a.broker.List()
 	if err != nil {
 		return nil
@@ -202,7 +202,7 @@ func (a *app) accountNames(provider string) (candidates []candidate) {
 	return candidates
 }
 
-func (a *app) poolNames(provider string) (candidates []candidate) {
+func poolNames(a *app, provider string) (candidates []candidate) {
 	s, err := a.broker.Status()
 	if err != nil {
 		return nil
@@ -215,7 +215,7 @@ func (a *app) poolNames(provider string) (candidates []candidate) {
 	return candidates
 }
 
-func (a *app) providerNames() (candidates []candidate) {
+func providerNames(a *app) (candidates []candidate) {
 	providers, err := a.broker.Providers()
 	if err != nil {
 		return nil

@@ -68,7 +68,7 @@ func (c *connectCmd) target(a *app) (s pool.Selection, address string, err error
 		}
 		return s, c.Server, nil
 	}
-	p, err := a.remoteServer(c.Server)
+	p, err := remoteServer(a, c.Server)
 	if err != nil {
 		return s, "", err
 	}

@@ -17,7 +17,7 @@ type doctorCmd struct {
 
 func (c *doctorCmd) Run(a *app) error {
 	over := a.term.step(folder.Step{Doing: func() string { return "examining the keystore and every account" }})
-	checks := append(doctor.Examine(a.ctx, a.broker.Folder, c.Fix), a.proxyChecks()...)
+	checks := append(doctor.Examine(a.ctx, a.broker.Folder, c.Fix), proxyChecks(a)...)
 	checks = append(checks, clientChecks()...)
 	over()
 	failed := 0
@@ -30,7 +30,7 @@ func (c *doctorCmd) Run(a *app) error {
 		if err := a.printJSON(checksDoc{a.term.checkDocs(checks)}); err != nil {
 			return err
 		}
-	} else if err := a.showChecks(checks); err != nil {
+	} else if err := showChecks(a, checks); err != nil {
 		return err
 	}
 	if failed == 0 {
@@ -96,7 +96,7 @@ func setupAgain(m setup.Machine, client setup.Client) string {
 	return again
 }
 
-func (a *app) showChecks(checks []doctor.Check) error {
+func showChecks(a *app, checks []doctor.Check) error {
 	const indent = len(doctor.Warning) + gap
 	columns := a.term.columns(a.out)
 	for _, check := range checks {

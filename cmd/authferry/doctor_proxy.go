@@ -20,7 +20,7 @@ import (
 
 // proxyChecks checks whether the authferry serve that clients are set up for is running,
 // and which program has its place.
-func (a *app) proxyChecks() (checks []doctor.Check) {
+func proxyChecks(a *app) (checks []doctor.Check) {
 	say := func(status doctor.Status, next fault.Remedy, format string, args ...any) {
 		check := doctor.Check{Name: "proxy", Status: status, Message: fmt.Sprintf(format, args...)}
 		if next.Do != "" {
@@ -57,7 +57,7 @@ func (a *app) proxyChecks() (checks []doctor.Check) {
 			}
 			continue
 		}
-		owner, taken := a.whoListens(address)
+		owner, taken := whoListens(a, address)
 		switch {
 		case owner != "":
 			say(doctor.Fail, fault.Remedy{Do: serveAt, Value: "127.0.0.1:PORT"}, "%s is set up for authferry serve at %s, and user %s has that port; nothing is sent there", title, address, owner)
@@ -73,7 +73,7 @@ func (a *app) proxyChecks() (checks []doctor.Check) {
 }
 
 // whoListens says whether an address is in use and, if it is known, by which other user.
-func (a *app) whoListens(address string) (owner string, taken bool) {
+func whoListens(a *app, address string) (owner string, taken bool) {
 	network := "tcp"
 	if path, ok := strings.CutPrefix(address, unixPrefix); ok {
 		network, address = "unix", path

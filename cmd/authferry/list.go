@@ -31,7 +31,7 @@ func (c *listCmd) Run(a *app) error {
 		a.term.note(noAccountYet)
 		return nil
 	}
-	a.warnEnding(views)
+	warnEnding(a, views)
 	who := "IDENTITY"
 	if slices.ContainsFunc(views, func(v pool.AccountView) bool { return v.Resource != "" }) {
 		who = "IDENTITY OR SERVICE"
@@ -58,7 +58,7 @@ func (c *infoCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	a.warnEnding([]pool.AccountView{v})
+	warnEnding(a, []pool.AccountView{v})
 	return a.showAccount(v, c.JSON)
 }
 

@@ -131,7 +131,7 @@ func (c *loginCmd) Run(a *app) error {
 	if err := c.tell(a, done, v); err != nil || !asked {
 		return err
 	}
-	return a.offerSetup(v)
+	return offerSetup(a, v)
 }
 
 // checked is the lifetime given for a token; 0: none was given.
@@ -165,7 +165,7 @@ func (c *loginCmd) tell(a *app, done *account.LoggedIn, v pool.AccountView) erro
 	if done.LongLived && c.APIKeyStdin {
 		a.term.note("this is a long-lived token of %s, not an API key; it is kept as with --token-stdin", v.Provider)
 	}
-	a.warnEnding([]pool.AccountView{v})
+	warnEnding(a, []pool.AccountView{v})
 	if c.JSON {
 		return a.printJSON(loggedInDoc{"account", v, done.Renewed})
 	}
@@ -357,13 +357,13 @@ func (s *signIn) enter(d *oauth.Device) {
 }
 
 // warnEnding warns about logins that end soon.
-func (a *app) warnEnding(all []pool.AccountView) {
+func warnEnding(a *app, all []pool.AccountView) {
 	for _, v := range all {
-		a.warnEnd(v.Label, v.EndsSoon, v.Renew)
+		warnEnd(a, v.Label, v.EndsSoon, v.Renew)
 	}
 }
 
-func (a *app) warnEnd(label string, end time.Time, renew fault.Remedy) {
+func warnEnd(a *app, label string, end time.Time, renew fault.Remedy) {
 	if !end.IsZero() {
 		a.term.warn(fmt.Sprintf("the login of account %q ends %s; renew it", label, humantime.Relative(end, time.Now())), renew)
 	}
@@ -374,11 +374,11 @@ func (a *app) warnEnd(label string, end time.Time, renew fault.Remedy) {
 const lastDays = 3 * 24 * time.Hour
 
 // warnInUse is warnEnding for a token that is handed out.
-func (a *app) warnInUse(t *broker.Token) {
+func warnInUse(a *app, t *broker.Token) {
 	now := time.Now()
 	end := pool.EndsSoon(&t.Account, now)
 	if end.IsZero() || end.Sub(now) > lastDays && !isTerminal(a.err) {
 		return
 	}
-	a.warnEnd(t.Account.Label, end, pool.Renewal(&t.Account))
+	warnEnd(a, t.Account.Label, end, pool.Renewal(&t.Account))
 }

@@ -83,7 +83,7 @@ func (c *useCmd) Run(a *app) error {
 		v := a.broker.ViewOf(acc)
 		doc.Account = &v
 		a.term.note("account %q is now current in pool %q", v.Label, v.Pool)
-		a.warnUnfit(v)
+		warnUnfit(a, v)
 	default:
 		where := cmp.Or(c.Dir, ".")
 		which, err := a.meant(c.Account, func(account string) string { return fmt.Sprintf("Use %s in %s?", account, where) })
@@ -106,7 +106,7 @@ func (c *useCmd) Run(a *app) error {
 		}
 		a.term.note("%s, and what is below it, uses %s for %s", bd.Dir, what, bd.Provider)
 		if doc.Account != nil {
-			a.warnUnfit(*doc.Account)
+			warnUnfit(a, *doc.Account)
 		}
 	}
 	if c.JSON {
@@ -116,8 +116,8 @@ func (c *useCmd) Run(a *app) error {
 }
 
 // warnUnfit warns about what keeps an account from being used, now or soon.
-func (a *app) warnUnfit(v pool.AccountView) {
-	a.warnEnding([]pool.AccountView{v})
+func warnUnfit(a *app, v pool.AccountView) {
+	warnEnding(a, []pool.AccountView{v})
 	now := time.Now()
 	name := fmt.Sprintf("account %q", v.Label)
 	switch v.State {

@@ -57,11 +57,11 @@ func (c *runCmd) Run(a *app) error {
 	if name := clients[programOf(a.child[0])]; len(names) == 0 && name != "" {
 		names = []string{name}
 	}
-	served, err := a.served(names, selection{which: which{Account: c.Account, Pool: c.Pool}}.resolve())
+	served, err := servedFor(a, names, selection{which: which{Account: c.Account, Pool: c.Pool}}.resolve())
 	if fault.CodeOf(err) == fault.Ambiguous && c.Account == "" && len(names) == 1 && a.present() {
 		var chosen broker.Chosen
 		if chosen, err = a.pickPool("Which pool?", names[0]); err == nil {
-			served, err = a.served(names, selection{which: which{Pool: chosen.Pool}}.resolve())
+			served, err = servedFor(a, names, selection{which: which{Pool: chosen.Pool}}.resolve())
 		}
 	}
 	if err != nil {
@@ -152,16 +152,16 @@ func (s servedProviders) routes() map[string]serve.Route {
 	return routes
 }
 
-// served resolves which providers a proxy serves (those that are named, or those that
+// servedFor resolves which providers a proxy serves (those that are named, or those that
 // programs use) and with which accounts.
-func (a *app) served(names []string, s pool.Selection) (servedProviders, error) {
+func servedFor(a *app, names []string, s pool.Selection) (servedProviders, error) {
 	if len(names) > 0 {
 		var served servedProviders
 		for _, name := range names {
 			if slices.ContainsFunc(served, func(p servedProvider) bool { return p.name == name }) {
 				continue
 			}
-			p, err := a.servedOne(name, s)
+			p, err := servedOne(a, name, s)
 			if err != nil {
 				return nil, err
 			}
@@ -172,7 +172,7 @@ func (a *app) served(names []string, s pool.Selection) (servedProviders, error) 
 	var served servedProviders
 	var why error
 	for _, name := range spoken {
-		p, err := a.servedOne(name, s)
+		p, err := servedOne(a, name, s)
 		switch code := fault.CodeOf(err); {
 		case err == nil:
 			served = append(served, p)
@@ -192,7 +192,7 @@ func (a *app) served(names []string, s pool.Selection) (servedProviders, error) 
 	return nil, why
 }
 
-func (a *app) servedOne(name string, s pool.Selection) (p servedProvider, err error) {
+func servedOne(a *app, name string, s pool.Selection) (p servedProvider, err error) {
 	data, err := a.broker.Provider(name)
 	if err != nil {
 		return p, err

@@ -45,7 +45,7 @@ func (c *serveCmd) Run(a *app) error {
 	// Bindings don't apply, because clients run in any directory.
 	s := selection{which: which{Account: c.Account, Pool: c.Pool}}.resolve()
 	s.Dir, s.DirUnknown = "", false
-	served, err := a.served(c.Providers, s)
+	served, err := servedFor(a, c.Providers, s)
 	if err != nil {
 		return err
 	}

@@ -65,7 +65,7 @@ func (c *setupCmd) Run(a *app) error {
 	}
 	changes, err := c.change(a, client, m, func() ([]setup.Change, error) { return client.Plan(m, choice, c.Undo) })
 	if errors.Is(err, setup.ErrNoHosts) {
-		return a.noHosts(client, choice)
+		return noHosts(a, client, choice)
 	}
 	if err != nil {
 		return setupError(err)
@@ -173,7 +173,7 @@ func (c *setupCmd) chooseUndone(a *app, client setup.Client) (setup.Choice, erro
 }
 
 // noHosts is the error for accounts whose tokens may not be sent anywhere, with a remedy.
-func (a *app) noHosts(client setup.Client, choice setup.Choice) error {
+func noHosts(a *app, client setup.Client, choice setup.Choice) error {
 	e := &fault.Error{Code: fault.Usage, Message: "no account here may send its token to a host yet (no --api-origin), so there is none to set " + client.Title + " up for",
 		Next: []fault.Remedy{{Do: fault.ListProviders}}}
 	views, err := a.broker.List()
@@ -228,7 +228,7 @@ func (c *setupCmd) chooseService(a *app) (setup.Choice, error) {
 	if c.Provider != "" {
 		names = []string{c.Provider}
 	}
-	if _, err := a.served(names, pool.Selection{Account: c.Account, Pool: c.Pool}); err != nil {
+	if _, err := servedFor(a, names, pool.Selection{Account: c.Account, Pool: c.Pool}); err != nil {
 		return setup.Choice{}, err
 	}
 	choice := setup.Choice{Provider: c.Provider, Pool: c.Pool, Listen: c.Listen}

@@ -25,7 +25,7 @@ func usable(m setup.Machine, provider string) (found []setup.Client) {
 
 // offerSetup asks after a login whether programs should use it. A no is not a failure: the
 // login stays.
-func (a *app) offerSetup(v pool.AccountView) error {
+func offerSetup(a *app, v pool.AccountView) error {
 	m, err := thisMachine()
 	if err != nil {
 		return err

@@ -26,7 +26,7 @@ func (c *setupCmd) chooseServer(a *app, client setup.Client) (setup.Choice, erro
 	if c.Provider != "" || c.Proxy || c.Listen != "" || len(c.Host) > 0 || len(c.For) > 0 || len(c.Map) > 0 {
 		return setup.Choice{}, &fault.Error{Code: fault.Usage, Message: "--mcp goes with --account and --pool alone: the server's address is known"}
 	}
-	p, err := a.remoteServer(c.MCP)
+	p, err := remoteServer(a, c.MCP)
 	if c.Undo {
 		if err != nil {
 			p.Name = c.MCP // the provider is gone, and the client still has the server
@@ -45,13 +45,13 @@ func (c *setupCmd) chooseServer(a *app, client setup.Client) (setup.Choice, erro
 		Server: setup.Server{Name: p.Name, Address: p.MCP},
 	}
 	if client.Clears {
-		choice.Env, err = a.surroundings(client)
+		choice.Env, err = surroundings(a, client)
 	}
 	return choice, err
 }
 
 // remoteServer finds the provider that is a remote MCP server, by its name or its address.
-func (a *app) remoteServer(named string) (oauth.Provider, error) {
+func remoteServer(a *app, named string) (oauth.Provider, error) {
 	if isAddress(named) {
 		all, err := a.broker.Providers()
 		if err != nil {
@@ -72,7 +72,7 @@ func (a *app) remoteServer(named string) (oauth.Provider, error) {
 // surroundings are the variables that authferry needs in an environment that only has a
 // home. A proxy with a password in its address is left out, because no secret is written
 // down.
-func (a *app) surroundings(client setup.Client) (env []string, err error) {
+func surroundings(a *app, client setup.Client) (env []string, err error) {
 	carry := func(name, value string) {
 		if value != "" && !strings.ContainsAny(value, "\n\r\x00") {
 			env = append(env, name+"="+value)

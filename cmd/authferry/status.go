@@ -44,7 +44,7 @@ func (c *statusCmd) Run(a *app) error {
 		return nil
 	}
 	for _, pool := range s.Pools {
-		a.warnEnding(pool.Accounts)
+		warnEnding(a, pool.Accounts)
 	}
 	p := newPage(a.term, a.term.columns(a.out))
 	p.status(s, time.Now())

@@ -75,7 +75,7 @@ func (c *statusCmd) watch(a *app) error {
 	defer s.leave()
 	ctx, cancel := context.WithCancel(a.ctx)
 	defer cancel()
-	w := &watch{out: out, size: s.size, lines: a.watched(), changed: a.changes(), keys: typedKeys(ctx, in), signals: signals, signal: s.signal, suspend: s.suspend}
+	w := &watch{out: out, size: s.size, lines: watchedStatus(a), changed: changes(a), keys: typedKeys(ctx, in), signals: signals, signal: s.signal, suspend: s.suspend}
 	err := w.run(ctx)
 	if by, ok := errors.AsType[signalled](err); ok {
 		return &childError{code: by.exitCode()} // that it was interrupted a person knows
@@ -84,7 +84,7 @@ func (c *statusCmd) watch(a *app) error {
 }
 
 // changes reports whether a file of the folder was replaced since its last call.
-func (a *app) changes() func() bool {
+func changes(a *app) func() bool {
 	var before folder.Stamp
 	return func() bool {
 		now := folder.StampOf(a.broker.Folder)
@@ -94,9 +94,9 @@ func (a *app) changes() func() bool {
 	}
 }
 
-// watched is what a watch shows, errors included: an index that can't be read now may be
+// watchedStatus is what a watch shows, errors included: an index that can't be read now may be
 // readable again in a moment.
-func (a *app) watched() func(columns int, now time.Time) ([]string, time.Time) {
+func watchedStatus(a *app) func(columns int, now time.Time) ([]string, time.Time) {
 	opt := a.options
 	opt.Memory, opt.Log = &folder.Memory{}, nil // a log would be written over the screen
 	return func(columns int, now time.Time) ([]string, time.Time) {

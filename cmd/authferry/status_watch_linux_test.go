@@ -117,7 +117,7 @@ func (s *seat) ended(code int) {
 	}
 }
 
-// watched is a machine with two accounts.
+// watchedStatus is a machine with two accounts.
 func watched(t *testing.T) *machine {
 	m := fileMachine(t)
 	m.must("provider", "add", "sim", "--token-endpoint", "http://127.0.0.1:1/token", "--authorization-endpoint", "http://127.0.0.1:1/authorize", "--client-id", "x")

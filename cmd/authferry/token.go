@@ -59,7 +59,7 @@ func (c *tokenCmd) obtain(a *app) (t *broker.Token, waited bool, err error) {
 		over = a.term.step(folder.Step{Doing: func() string { return "waiting for an account to be free" }, Until: until})
 	})
 	if err == nil {
-		a.warnInUse(t)
+		warnInUse(a, t)
 	}
 	return t, waited, err
 }
@@ -70,7 +70,7 @@ func (a *app) token(s selection, minTTL time.Duration, rejected string) (*broker
 	}
 	t, err := a.broker.Token(a.ctx, broker.TokenRequest{Selection: s.resolve(), MinTTL: minTTL, Rejected: rejected})
 	if err == nil {
-		a.warnInUse(t)
+		warnInUse(a, t)
 	}
 	if err != nil && a.ctx.Err() != nil {
 		// After an interrupt, all other errors are due to that.

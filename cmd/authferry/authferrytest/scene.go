@@ -87,7 +87,8 @@ func (s *Scene) Finish(cmd *exec.Cmd) Outcome {
 	if _, exited := errors.AsType[*exec.ExitError](err); err != nil && !exited {
 		s.T.Fatal(err)
 	}
-	if args := cmd.Args[1:]; schema.Asked(args) && cmd.ProcessState.ExitCode() >= 0 {
+	own := slices.IndexFunc(cmd.Args, func(arg string) bool { return filepath.Base(arg) == "authferry" }) // strace may come first
+	if args := cmd.Args[max(own, 0)+1:]; schema.Asked(args) && cmd.ProcessState.ExitCode() >= 0 {
 		testenv.Check(s.T, schema.Check(args, cmd.Stdout.(*bytes.Buffer).String()))
 	}
 	return Outcome{cmd.ProcessState.ExitCode(), cmd.Stdout.(*bytes.Buffer).String(), cmd.Stderr.(*bytes.Buffer).String()}
