@@ -141,7 +141,7 @@ func TestFreeButOfNoUse(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	tok, err := b.WaitToken(ctx, TokenRequest{}, 0, func(time.Time) {})
+	tok, err := b.WaitToken(ctx, TokenRequest{}, 0, func(*fault.Error) {})
 	if err != nil || tok.Account.ID != ada.ID {
 		t.Fatalf("%v, %v", tok, err)
 	}
@@ -336,7 +336,7 @@ func TestLeftWhileEveryoneIsHeld(t *testing.T) {
 		})
 	}
 	b := w.broker()
-	tok, err := b.WaitToken(t.Context(), TokenRequest{Rejected: lease(a[0].ID, 1)}, 0, func(time.Time) {
+	tok, err := b.WaitToken(t.Context(), TokenRequest{Rejected: lease(a[0].ID, 1)}, 0, func(*fault.Error) {
 		testenv.Check(t, testenv.Err(account.Move(t.Context(), b.Folder, "ada", "personal")))
 		for _, x := range a {
 			w.edit(x.ID, func(a *index.Account) { a.Holds = nil })

@@ -326,6 +326,12 @@ func TestAPIKey(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	testenv.Must(t, w.broker().Update(t.Context(), index.Fast, func(idx *index.Index) error {
+		for _, source := range []string{pool.RefusedSource, pool.RejectedSource} { // who said so doesn't matter to the next key
+			idx.Account(done.Account.ID).Holds = append(idx.Account(done.Account.ID).Holds, index.Hold{Scope: "*", Source: source, Until: time.Now().Add(time.Hour)})
+		}
+		return nil
+	}))
 	next := w.server.IssueKey(ada)
 	done, err = account.LoginKey(t.Context(), w.broker().Folder, account.LoginRequest{Provider: "sim", Renew: "Key"}, key(next))
 	if err != nil || !done.Renewed || done.Account.ID != tok.Account.ID {

@@ -13,8 +13,8 @@ const waitStep = 2 * time.Second
 
 // WaitToken is Token, but waits while every account is held or the others can't serve now:
 // until one can, at most for longest (zero: without limit). waiting is called once, with
-// the time at which one will probably be free.
-func (b *Broker) WaitToken(ctx context.Context, req TokenRequest, longest time.Duration, waiting func(until time.Time)) (*Token, error) {
+// why none can; its RetryAt is when one will probably be free.
+func (b *Broker) WaitToken(ctx context.Context, req TokenRequest, longest time.Duration, waiting func(why *fault.Error)) (*Token, error) {
 	var deadline time.Time
 	if longest > 0 {
 		deadline = time.Now().Add(longest)
@@ -28,7 +28,7 @@ func (b *Broker) WaitToken(ctx context.Context, req TokenRequest, longest time.D
 		}
 		now, until := time.Now(), e.RetryAt
 		if !told {
-			waiting(until)
+			waiting(e)
 		}
 		if !deadline.IsZero() && !now.Before(deadline) {
 			return nil, err
@@ -39,7 +39,7 @@ func (b *Broker) WaitToken(ctx context.Context, req TokenRequest, longest time.D
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fault.Errorf(fault.Cancelled, "interrupted").Because(ctx.Err())
+			return nil, fault.Errorf(fault.Cancelled, "interrupted; no account is free yet").Because(ctx.Err())
 		case <-time.After(pause):
 		}
 	}

@@ -317,7 +317,7 @@ func Replace(ctx context.Context, f *folder.Folder, id string, n NewAccount) (*i
 		Enter: func(_ *index.Index, renewed, before *index.Account) {
 			renewed.RefreshedAt, renewed.Shared, renewed.RejectedAt = now.Truncate(time.Second), "", time.Time{}
 			// A guess from the old token's refusal doesn't apply to the new one.
-			renewed.Holds = slices.DeleteFunc(renewed.Holds, func(h index.Hold) bool { return !h.Proven && h.Source == pool.RefusedSource })
+			renewed.Holds = slices.DeleteFunc(renewed.Holds, func(h index.Hold) bool { return !h.Proven && pool.IsRefusal(h.Source) })
 			if fp := renewed.Fingerprint; fp != "" && fp == before.Fingerprint {
 				// The refresh token is the same, so what is known of it stays: who else has
 				// it, and its requests with unknown outcome.

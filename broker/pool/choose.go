@@ -307,26 +307,42 @@ func choosePinned(idx *index.Index, sel Selected, now time.Time) Choice {
 		return Choice{Err: needsKey(a)}
 	case heldUntil(a, sel.Scope, now).After(now):
 		h := lastHold(a, sel.Scope, now)
-		e := fault.Errorf(fault.AllHeld, "account %s is held until %s (%s)", fault.Quote(a.Label), humantime.At(h.Until, now), ViewHold(h).Reason()).
-			Try(fault.Remedy{Do: fault.Wait}, fault.Remedy{Do: fault.ShowHolds})
-		e.RetryAt = h.Until
+		e := fault.Errorf(fault.AllHeld, "account %s is held until %s (%s)", fault.Quote(a.Label), humantime.At(h.Until, now), ViewHold(h).Reason())
+		if IsRefusal(h.Source) {
+			e = refused("the API refuses the token of account "+fault.Quote(a.Label)+"; it is tried again", h.Until, now).Try(Renewal(a))
+		}
+		e.RetryAt, e.Next = h.Until, append(e.Next, fault.Remedy{Do: fault.Wait}, fault.Remedy{Do: fault.ShowHolds})
 		return Choice{Err: e}
 	}
 	return Choice{Account: a, Reason: "pinned"}
+}
+
+// refused is the error for tokens that the API refuses.
+func refused(what string, until, now time.Time) *fault.Error {
+	e := fault.Errorf(fault.AllHeld, "%s after %s", what, humantime.At(until, now))
+	e.Refused = true
+	return e
 }
 
 func allHeld(pool string, held, login []*index.Account, scope string, now time.Time) error {
 	soonest := slices.MinFunc(held, func(x, y *index.Account) int {
 		return heldUntil(x, scope, now).Compare(heldUntil(y, scope, now))
 	})
-	until := heldUntil(soonest, scope, now)
-	e := fault.Errorf(fault.AllHeld, "no account of pool %s is free before %s (%s)", fault.Quote(pool), humantime.At(until, now), fault.Quote(soonest.Label))
-	if !slices.ContainsFunc(held, func(a *index.Account) bool { return spent(a, scope, now) }) {
-		e = fault.Errorf(fault.AllHeld, "the API refuses the tokens of pool %s; %s is tried again after %s", fault.Quote(pool), fault.Quote(soonest.Label), humantime.At(until, now)).
+	last := lastHold(soonest, scope, now)
+	e := fault.Errorf(fault.AllHeld, "no account of pool %s is free before %s (%s: %s)", fault.Quote(pool), humantime.At(last.Until, now), fault.Quote(soonest.Label), ViewHold(last).Reason())
+	switch useless := slices.DeleteFunc(slices.Clone(held), func(a *index.Account) bool { return !isRefused(a, scope, now) }); {
+	case len(useless) == len(held):
+		e = refused(fmt.Sprintf("the API refuses the tokens of pool %s; %s is tried again", fault.Quote(pool), fault.Quote(soonest.Label)), last.Until, now).
 			Try(Renewal(soonest))
-		e.Refused = true
+	default:
+		for _, a := range useless {
+			if a != soonest {
+				e.Message += "; the API refuses the token of " + fault.Quote(a.Label)
+			}
+			e.Next = append(e.Next, Renewal(a))
+		}
 	}
-	e.RetryAt = until
+	e.RetryAt = last.Until
 	for _, a := range login {
 		e.Message += "; " + fault.Quote(a.Label) + " needs a login"
 		e.Next = append(e.Next, Renewal(a))
@@ -335,10 +351,10 @@ func allHeld(pool string, held, login []*index.Account, scope string, now time.T
 	return e
 }
 
-// spent reports whether a is held for a limit, not for a refused token.
-func spent(a *index.Account, scope string, now time.Time) bool {
-	return slices.ContainsFunc(a.Holds, func(h index.Hold) bool {
-		return (h.Scope == HeldForScope || h.Scope == scope) && h.Until.After(now) && h.Source != RefusedSource
+// isRefused reports whether a is held because the API refused its token, and for no limit.
+func isRefused(a *index.Account, scope string, now time.Time) bool {
+	return !slices.ContainsFunc(a.Holds, func(h index.Hold) bool {
+		return (h.Scope == HeldForScope || h.Scope == scope) && h.Until.After(now) && !IsRefusal(h.Source)
 	})
 }
 

@@ -1,7 +1,9 @@
 package pool
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -134,5 +136,39 @@ func BenchmarkChoose(b *testing.B) {
 				Choose(idx, Selected{Pool: "p"}, nil, testNow)
 			}
 		})
+	}
+}
+
+// A token that the API refused is told from a limit, whoever reported it and however the
+// account is asked for.
+func TestRefusedOrLimited(t *testing.T) {
+	limit, status, rejected := index.Hold{Source: "retry-after", Proven: true}, index.Hold{Source: RefusedSource}, index.Hold{Source: RejectedSource}
+	for _, test := range []struct {
+		a, b    index.Hold
+		refused bool
+		says    string
+	}{
+		{status, status, true, `the API refuses the tokens of pool "p"; "a" is tried again after `},
+		{status, rejected, true, `the API refuses the tokens of pool "p"; "a" is tried again after `},
+		{limit, limit, false, `no account of pool "p" is free before `},
+		{limit, rejected, false, `("a": the API asked to wait); the API refuses the token of "b"`},
+		{rejected, limit, false, `("a": refused by the API)`},
+	} {
+		idx := &index.Index{Pools: map[string]index.Pool{"p": {Provider: "sim"}}}
+		for i, h := range []index.Hold{test.a, test.b} {
+			h.Scope, h.Until = HeldForScope, testNow.Add(time.Duration(i+1)*time.Minute)
+			idx.Accounts = append(idx.Accounts, index.Account{ID: fmt.Sprint("acc_", i), Label: string(rune('a' + i)), Provider: "sim", Pool: "p",
+				Kind: index.KindAPIKey, Holds: []index.Hold{h}})
+		}
+		for pinned, want := range map[bool]bool{false: test.refused, true: IsRefusal(test.a.Source)} {
+			err := Choose(idx, Selected{Pool: "p", Prefer: "acc_0", Pinned: pinned}, nil, testNow).Err
+			e, ok := errors.AsType[*fault.Error](err)
+			if !ok || e.Code != fault.AllHeld || e.Refused != want || !pinned && !strings.Contains(e.Message, test.says) {
+				t.Errorf("%s and %s, pinned %v: %+v", test.a.Source, test.b.Source, pinned, err)
+			}
+			if want && e.Next[0].Do != fault.Login {
+				t.Errorf("%s and %s, pinned %v: the first remedy is %+v", test.a.Source, test.b.Source, pinned, e.Next[0])
+			}
+		}
 	}
 }

@@ -70,6 +70,10 @@ const (
 	RejectedSource = "rejected"
 )
 
+// IsRefusal reports whether a hold with that source is about a token that the API refused,
+// and not about a limit.
+func IsRefusal(source string) bool { return source == RefusedSource || source == RejectedSource }
+
 // DefaultMinTTL is how long a token is still valid at least, unless the caller says
 // otherwise.
 const DefaultMinTTL = time.Minute

@@ -57,19 +57,20 @@ type BackoffView struct {
 type HoldView struct {
 	Scope      string    `json:"scope"` // * is the whole account
 	Until      time.Time `json:"until"`
-	Source     string    `json:"source"`        // what it is based on: a header's name, say
-	Proven     bool      `json:"proven"`        // the provider stated the time; else it is a guess
-	Cut        bool      `json:"cut,omitempty"` // the provider stated a longer time than is believed
+	Source     string    `json:"source"`            // what it is based on: a header's name, say
+	Proven     bool      `json:"proven"`            // the provider stated the time; else it is a guess
+	Cut        bool      `json:"cut,omitempty"`     // the provider stated a longer time than is believed
+	Refused    bool      `json:"refused,omitempty"` // the API refused the token; it is no limit
 	ReportedAt time.Time `json:"reported_at"`
 }
 
-// Reason is what the hold rests on, in a few plain words: "5-hour limit".
+// Reason is what the hold is based on, in a few plain words: "5-hour limit".
 func (h HoldView) Reason() string {
-	switch h.Source {
-	case PersonSource:
+	switch {
+	case h.Refused:
+		return "refused by the API"
+	case h.Source == PersonSource:
 		return "by hand"
-	case RefusedSource, RejectedSource:
-		return "the API refused its token"
 	}
 	return ratelimit.Reason(h.Source)
 }
@@ -153,7 +154,7 @@ func ViewHold(h index.Hold) HoldView {
 	if h.Cut { // a cap must not seem exceeded
 		until = Seconds(h.Until)
 	}
-	return HoldView{h.Scope, until, h.Source, h.Proven, h.Cut, Seconds(h.ReportedAt)}
+	return HoldView{h.Scope, until, h.Source, h.Proven, h.Cut, IsRefusal(h.Source), Seconds(h.ReportedAt)}
 }
 
 // SecondsUp rounds up to whole seconds: for the end of a wait.

@@ -17,8 +17,8 @@ func TestWhyHeld(t *testing.T) {
 		{index.Hold{Source: "anthropic-ratelimit-unified-7d-reset", Proven: true, Cut: true, Until: now.Add(time.Minute)}, "7-day limit until 23:01"},
 		{index.Hold{Source: "retry-after", Proven: true, Until: now.Add(20 * time.Second)}, "the API asked to wait until 23:01"},
 		{index.Hold{Source: "status 429", Until: now.Add(time.Minute)}, "too many requests, next try 23:01"},
-		{index.Hold{Source: RefusedSource, Until: now.Add(time.Minute)}, "the API refused its token, next try 23:01"},
-		{index.Hold{Source: RejectedSource, Until: now.Add(time.Minute)}, "the API refused its token, next try 23:01"},
+		{index.Hold{Source: RefusedSource, Until: now.Add(time.Minute)}, "refused by the API, next try 23:01"},
+		{index.Hold{Source: RejectedSource, Until: now.Add(time.Minute)}, "refused by the API, next try 23:01"},
 		{index.Hold{Source: PersonSource, Proven: true, Until: now.Add(30 * time.Minute)}, "by hand until 23:30"},
 	} {
 		if got := ViewHold(test.hold).Why(now); got != test.want {

@@ -50,6 +50,9 @@ func (c *execCmd) Run(a *app) error {
 		return &childError{code: notRunnable(err), err: fmt.Errorf("%s can't be run: %w", a.child[0], reason(err))}
 	}
 	tokens, err := c.tokens(a)
+	if e, ok := errors.AsType[*fault.Error](err); ok && e.Code == fault.Cancelled {
+		return fault.Errorf(fault.Cancelled, "%s; %s was not started", e.Message, a.child[0])
+	}
 	if err != nil {
 		return err
 	}

@@ -44,10 +44,18 @@ func (c *holdsListCmd) Run(a *app) error {
 }
 
 func scopeText(scope string) string {
-	if scope == "*" {
+	if scope == pool.HeldForScope {
 		return "all"
 	}
 	return scope
+}
+
+// forScope is what is held: for model:opus, say; empty: the whole account.
+func forScope(scope string) string {
+	if scope == pool.HeldForScope {
+		return ""
+	}
+	return " for " + scope
 }
 
 // certainty says what a hold's end is worth.
@@ -82,7 +90,7 @@ func (c *holdsAddCmd) Run(a *app) error {
 	if c.JSON {
 		return a.printJSON(holdsDoc{[]pool.AccountHold{*h}})
 	}
-	a.term.note("account %q: held on %s until %s", h.Label, scopeText(h.Scope), humantime.At(h.Until, time.Now()))
+	a.term.note("account %q is held%s until %s", h.Label, forScope(h.Scope), humantime.At(h.Until, time.Now()))
 	return nil
 }
 
@@ -112,7 +120,7 @@ func (c *holdsClearCmd) Run(a *app) error {
 		a.term.note("account %q has no such hold", c.Account)
 	}
 	for _, h := range cleared {
-		a.term.note("account %q: the hold on %s until %s is gone", h.Label, scopeText(h.Scope), humantime.At(h.Until, time.Now()))
+		a.term.note("account %q is no longer held%s", h.Label, forScope(h.Scope))
 	}
 	return nil
 }

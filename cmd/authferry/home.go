@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/takeover"
@@ -38,8 +39,12 @@ func (c *homeCmd) Run(a *app) error {
 		if len(names) > 4 {
 			names = append(names[:4], fmt.Sprintf("and %d more", len(names)-4))
 		}
+		line := strings.Join(names, ", ")
+		if !p.RetryAt.IsZero() {
+			line += "; " + shortText(p, time.Now())
+		}
 		if len(t.rows) < 6 {
-			t.add("pool "+p.Name, strings.Join(names, ", "))
+			t.add("pool "+p.Name, line)
 		}
 	}
 	for _, line := range boundLines(s.Bindings) {

@@ -3,7 +3,10 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
+	"encoding/json"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -14,6 +17,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
@@ -81,12 +85,42 @@ func (s *scene) afterAWhile(sig syscall.Signal, in *os.File, args ...string) aut
 	}
 }
 
+// onceItSays starts a command, and sends it a signal when it has said so on stderr.
+func (s *scene) onceItSays(sig syscall.Signal, words string, args ...string) authferrytest.Outcome {
+	s.T.Helper()
+	cmd := s.Command(args...)
+	out, said := new(bytes.Buffer), new(bytes.Buffer)
+	cmd.Stdout = out
+	pipe, err := cmd.StderrPipe()
+	testenv.Must(s.T, err)
+	testenv.Must(s.T, cmd.Start())
+	for lines := bufio.NewScanner(io.TeeReader(pipe, said)); lines.Scan(); {
+		if strings.Contains(lines.Text(), words) {
+			testenv.Must(s.T, cmd.Process.Signal(sig))
+		}
+	}
+	_ = cmd.Wait()
+	return authferrytest.Outcome{Code: cmd.ProcessState.ExitCode(), Out: out.String(), Err: said.String()}
+}
+
 func (s *scene) wantInterrupted(got authferrytest.Outcome, code int, args []string) {
 	s.T.Helper()
-	asJSON := asksForJSON(args)
-	f, err := failureOf(got.Out, got.Err, asJSON)
-	if got.Code != code || err != nil || asJSON && f.Error.Code != "cancelled" || !strings.Contains(got.Err, "interrupted") {
-		s.T.Errorf("authferry %v: exit code %d, want %d; %v\n%s%s", args, got.Code, code, err, got.Out, got.Err)
+	var f errorDoc
+	if asksForJSON(args) {
+		documents := strings.Split(strings.TrimSpace(got.Out), "\n") // login prints more than one
+		testenv.Must(s.T, json.Unmarshal([]byte(documents[len(documents)-1]), &f))
+	} else {
+		f.Error.Code = fault.Cancelled
+	}
+	lines := strings.Split(strings.TrimSpace(got.Err), "\n")
+	said := lines[len(lines)-1]
+	_, again, _ := strings.Cut(said, "; try again: ")
+	complaint := pasted(again)
+	if got.Code != code || f.Error.Code != fault.Cancelled || !strings.HasPrefix(said, "interrupted") || strings.Contains(got.Err, "error:") || complaint != "" {
+		s.T.Errorf("authferry %v: exit code %d, want %d; %s\n%s%s", args, got.Code, code, complaint, got.Out, got.Err)
+	}
+	if asked := "authferry " + strings.Join(args, " "); !strings.HasPrefix(again, strings.TrimSuffix(asked, " --json")) {
+		s.T.Errorf("authferry %v: says how to go on with %q", args, again)
 	}
 }
 
@@ -126,6 +160,22 @@ func TestInterruptedWhileWaiting(t *testing.T) {
 					testenv.Must(t, err)
 					s.wantInterrupted(s.afterAWhile(sig, r, args...), code, args)
 					_, _ = r.Close(), w.Close()
+				}
+			})
+
+			t.Run("person", func(*testing.T) {
+				for _, how := range []string{"browser", "device"} {
+					args := []string{"login", "sim", "--label", "Eve", "--flow", how, "--no-browser"}
+					s.wantInterrupted(s.onceItSays(sig, "Log in to sim", args...), code, args)
+				}
+			})
+
+			t.Run("held", func(*testing.T) {
+				s.Must("", "holds", "add", "Ada", "2h")
+				for _, args := range [][]string{
+					{"token", "sim", "--wait"}, {"token", "sim", "--wait", "--json"}, {"exec", "sim", "--wait", "--", "true"},
+				} {
+					s.wantInterrupted(s.onceItSays(sig, "; waiting", args...), code, args)
 				}
 			})
 			if got := s.Must("", "list", "--json"); strings.Contains(got.Out, "Eve") {

@@ -126,7 +126,7 @@ func (a *app) showAccount(v pool.AccountView, asJSON bool) error {
 		t.add(windowName(u), usageText(u, now))
 	}
 	for _, h := range v.Holds {
-		t.add("hold on "+h.Scope, h.Why(now)+" ("+humantime.Relative(h.Until, now)+")")
+		t.add("held"+forScope(h.Scope), h.Why(now)+" ("+humantime.Relative(h.Until, now)+")")
 	}
 	return a.show(t)
 }
@@ -143,7 +143,11 @@ func stateText(v pool.AccountView, now time.Time) string {
 		return "refresh due at the next use"
 	case pool.Held:
 		for _, h := range v.Holds {
-			if h.Scope == "*" {
+			switch {
+			case h.Scope != pool.HeldForScope:
+			case h.Refused:
+				return h.Reason() + ", next try in " + humantime.Left(h.Until, now)
+			default:
 				return "held, " + humantime.Left(h.Until, now) + " left"
 			}
 		}

@@ -283,7 +283,7 @@ func (s *signIn) show(address string) {
 		return
 	}
 	if err := openBrowser(address, s.term.getenv, s.err); err != nil && !s.json {
-		s.term.note("no browser was opened (%v): open the address in one", err)
+		s.term.note("No browser was opened (%v); open the address in one.", err)
 		s.elsewhere()
 		return
 	}
@@ -310,7 +310,7 @@ func (s *signIn) elsewhere() {
 	if host := sshHost(s.term.getenv); host != "" {
 		next = []fault.Remedy{{Do: forward, Name: host, Value: u.Port()}, other}
 	}
-	s.term.note("its answer comes to port %s of this machine, which a browser on another one doesn't reach; for that:", u.Port())
+	s.term.note("The answer comes to port %s of this machine. With a browser on another one:", u.Port())
 	s.term.hint(s.term.hints.lines(next))
 }
 

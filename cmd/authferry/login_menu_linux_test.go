@@ -187,14 +187,18 @@ func TestLoginIsDeclined(t *testing.T) {
 	for name, end := range map[string]struct {
 		typed string
 		code  int
-	}{"the end": {"\x04", exitDeclined}, "Ctrl-C": {"\x03", exitInterrupt}} {
+		says  string
+	}{
+		"the end": {"\x04", exitDeclined, "\nnothing was changed\n"},
+		"Ctrl-C":  {"\x03", exitInterrupt, "interrupted; nothing was changed; try again: authferry login"},
+	} {
 		for depth, question := range []string{`\[1\]: `, `How\?(?s:.*)\[1\]: `, `Label \[anthropic-1\]: `, `API key \(not shown\): `} {
 			x := s.sit("login")
 			for _, before := range []string{`\[1\]: `, `How\?(?s:.*)\[1\]: `, `Label \[anthropic-1\]: `}[:depth] {
 				x.answers(before, "")
 			}
 			x.types(question, end.typed)
-			if shown := x.ends(end.code); !strings.HasSuffix(shown, "\nnothing was changed\n") || strings.Contains(shown, "error") {
+			if shown := x.ends(end.code); !strings.Contains(shown, end.says) || strings.Contains(shown, "error") {
 				t.Errorf("%s at %s:\n%s", name, question, shown)
 			}
 		}
@@ -316,7 +320,7 @@ func TestLoginOverSSH(t *testing.T) {
 	})
 	s.Env = append(s.Env, "USER=ada", "SSH_CONNECTION=192.0.2.1 50000 192.0.2.7 2222")
 	x := s.sit("login", "sim", "--label", "Work")
-	x.sees(`no browser was opened \(there is no display\)`)
+	x.sees(`No browser was opened \(there is no display\)`)
 	x.sees(`hint: ssh -N -L (\d+):127\.0\.0\.1:\d+ ssh://ada@192\.0\.2\.7:2222 #`)
 	x.types(`hint: authferry login sim --label Work --flow paste`, "\x03")
 	if shown := x.ends(exitInterrupt); !strings.Contains(shown, "nothing was changed") {

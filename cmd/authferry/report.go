@@ -64,7 +64,7 @@ type verdictDoc struct {
 	RetryAfterMS int64            `json:"retry_after_ms"`    // how long to wait; 0: not at all
 	RetryAt      time.Time        `json:"retry_at,omitzero"` // until when
 	Next         *tokenDoc        `json:"next,omitempty"`    // with --next: the token to continue with
-	Login        *errorBody       `json:"login,omitempty"`   // why a login is needed, and the command
+	Login        *errorBody       `json:"login,omitempty"`   // why a login is needed, or would help, and the command
 }
 
 func (c *reportCmd) Run(a *app) error {
@@ -92,7 +92,7 @@ func (c *reportCmd) Run(a *app) error {
 		next := newTokenDoc(res.Next, time.Now())
 		d.Next = &next
 	}
-	if res.Action == broker.LogIn && res.Why != nil {
+	if res.Why != nil && (res.Action == broker.LogIn || res.Why.Refused) {
 		why := newErrorBody(res.Why, a.term.hints.of(res.Why))
 		d.Login = &why
 	}

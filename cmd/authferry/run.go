@@ -283,8 +283,9 @@ func run(ctx context.Context, args []string, s streams, catch func()) (code int)
 	if r, ok := errors.AsType[reported](err); ok {
 		wantJSON, err = false, r.error
 	}
-	code = term.fail(err, wantJSON)
-	if by, ok := errors.AsType[signalled](context.Cause(ctx)); ok {
+	by, interrupted := errors.AsType[signalled](context.Cause(ctx))
+	term.interrupted = interrupted
+	if code = term.fail(err, wantJSON); interrupted {
 		code = by.exitCode()
 	}
 	return code

@@ -348,6 +348,9 @@ func setupError(err error) error {
 	if errors.Is(err, setup.ErrMap) {
 		return &fault.Error{Code: fault.Usage, Message: err.Error(), Next: []fault.Remedy{{Do: fault.ListProviders}}}
 	}
+	if unmapped, ok := errors.AsType[*setup.UnmappedError](err); ok {
+		return &fault.Error{Code: fault.Usage, Message: unmapped.Error(), Next: []fault.Remedy{{Do: fault.Again, Name: "map", Value: "ID=" + unmapped.Provider}}}
+	}
 	if owned, ok := errors.AsType[*atomicfile.OwnerError](err); ok {
 		return folder.OwnerError(owned, owned.Path)
 	}

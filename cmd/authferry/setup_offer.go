@@ -32,17 +32,19 @@ func offerSetup(a *app, v pool.AccountView) error {
 	}
 	for _, client := range usable(m, v.Provider) {
 		yes, err := a.agree("Set up " + client.Title + " to use it?")
-		if err != nil {
-			return nil //nolint:nilerr // Ctrl-D or Ctrl-C: no more questions
-		}
-		if !yes {
-			continue
-		}
 		c, words := &setupCmd{Client: client.Name}, []string{"setup", client.Name}
 		if client.Asks {
 			c.Pool, words = v.Pool, append(words, "--pool="+v.Pool)
 		}
-		a.term.hints = newHints(words, nil)
+		hints := newHints(words, nil)
+		if err != nil { // Ctrl-D or Ctrl-C: no more questions
+			a.term.note("%s was not set up; to do it later: %s", client.Title, hints.again(fault.Remedy{}))
+			return nil //nolint:nilerr // the login is stored
+		}
+		if !yes {
+			continue
+		}
+		a.term.hints = hints
 		if err := c.Run(a); fault.CodeOf(err) == fault.Cancelled {
 			a.term.note(unchanged)
 		} else if err != nil {

@@ -139,8 +139,12 @@ func (p *page) pool(pool broker.PoolView, now time.Time) {
 		p.account(v, w, now)
 	}
 	p.wrapped("why: ", pool.Reason)
-	if next, when := nextFree(pool.Accounts, now); !when.IsZero() {
-		p.wrapped("next to be free: ", next+", "+humantime.Relative(when, now))
+	if next, hold := nextFree(pool.Accounts, now); !hold.Until.IsZero() {
+		name := "next to be free: "
+		if !hold.Proven {
+			name = "next to be tried: "
+		}
+		p.wrapped(name, next+", "+humantime.Relative(hold.Until, now))
 	}
 	if text := probeText(pool, now); text != "" {
 		p.wrapped("", text)
@@ -337,21 +341,21 @@ func (p *page) wrapped(name, text string) {
 	}
 }
 
-// nextFree is the held account whose hold is over first.
-func nextFree(accounts []pool.AccountView, now time.Time) (label string, when time.Time) {
+// nextFree is the held account whose hold is over first, with that hold.
+func nextFree(accounts []pool.AccountView, now time.Time) (label string, first pool.HoldView) {
 	for _, v := range accounts {
 		if v.State != pool.Held {
 			continue
 		}
-		var until time.Time
+		var last pool.HoldView
 		for _, h := range v.Holds {
-			if h.Scope == "*" && h.Until.After(now) && h.Until.After(until) {
-				until = h.Until
+			if h.Scope == pool.HeldForScope && h.Until.After(now) && h.Until.After(last.Until) {
+				last = h
 			}
 		}
-		if !until.IsZero() && (when.IsZero() || until.Before(when)) {
-			label, when = v.Label, until
+		if !last.Until.IsZero() && (first.Until.IsZero() || last.Until.Before(first.Until)) {
+			label, first = v.Label, last
 		}
 	}
-	return label, when
+	return label, first
 }

@@ -49,6 +49,9 @@ func shortText(p broker.PoolView, now time.Time) string {
 	}
 	switch {
 	case !p.RetryAt.IsZero():
+		if _, hold := nextFree(p.Accounts, now); hold.Refused {
+			return hold.Reason() + ", next try " + humantime.At(p.RetryAt, now)
+		}
 		return "held until " + humantime.At(p.RetryAt, now)
 	case state == pool.NeedsLogin:
 		return "login needed"

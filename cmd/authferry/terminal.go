@@ -32,9 +32,11 @@ type terminal struct {
 	quiet    bool
 	noInput  bool
 	live     bool // a person watches the progress
-	env      []string
-	progress progress
-	hints    hints
+	// interrupted: a signal ended the command.
+	interrupted bool
+	env         []string
+	progress    progress
+	hints       hints
 }
 
 func newTerminal(s streams, env []string) *terminal {
@@ -197,6 +199,7 @@ type errorBody struct {
 	Message string     `json:"message"`           // for people; the words may change
 	Hint    string     `json:"hint,omitempty"`    // the commands to run next, a line each
 	RetryAt time.Time  `json:"retry_at,omitzero"` // when trying again helps
+	Refused bool       `json:"refused,omitempty"` // all_held: the API refuses the tokens; it is no limit
 }
 
 // up rounds up to whole seconds, so that nobody comes back too early.
@@ -208,7 +211,7 @@ func up(t time.Time) time.Time {
 }
 
 func newErrorBody(e *fault.Error, hint string) errorBody {
-	return errorBody{Code: e.Code, Message: e.Error(), Hint: hint, RetryAt: up(e.RetryAt)}
+	return errorBody{Code: e.Code, Message: e.Error(), Hint: hint, RetryAt: up(e.RetryAt), Refused: e.Refused}
 }
 
 // hint shows commands, a line each.
@@ -227,13 +230,16 @@ func (t *terminal) fail(err error, asJSON bool) int {
 	if !ok {
 		e = &fault.Error{Code: fault.Internal, Message: err.Error()}
 	}
-	if e.Code == fault.Cancelled && e.Message == unchanged {
-		t.write(unchanged)
-	} else {
-		t.say("error", e.Error())
-	}
 	hint := t.hints.of(e)
-	t.hint(hint)
+	switch {
+	case e.Code == fault.Cancelled && t.interrupted:
+		hint = t.calmly(e)
+	case e.Code == fault.Cancelled && e.Message == unchanged:
+		t.write(unchanged)
+	default:
+		t.say("error", e.Error())
+		t.hint(hint)
+	}
 	if asJSON {
 		_ = printJSON(t.out, errorDoc{newErrorBody(e, hint)})
 	}
@@ -241,6 +247,29 @@ func (t *terminal) fail(err error, asJSON bool) int {
 		return code
 	}
 	return exitOther
+}
+
+// calmly tells whoever interrupted the command what became of it and, on the same line, how
+// to go on: that is no error. It returns the hint.
+func (t *terminal) calmly(e *fault.Error) (hint string) {
+	text, wiped := printable(e.Error()), ""
+	if !strings.HasPrefix(text, "interrupted") {
+		text = "interrupted; " + text
+	}
+	if len(e.Next) > 0 {
+		hint = t.hints.of(e)
+	} else if own, words := t.hints.given(); own != nil && len(words) > 0 && words[0] != "helper" {
+		hint = own.line(t.hints)
+	}
+	if hint != "" {
+		first, _, _ := strings.Cut(hint, "\n")
+		text += "; try again: " + printable(first)
+	}
+	if isTerminal(t.err) && t.getenv("TERM") != "dumb" {
+		wiped = "\r\x1b[K" // the ^C
+	}
+	t.write(wiped + text)
+	return hint
 }
 
 // show prints a table.

@@ -8,7 +8,6 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/rotation"
-	"github.com/authferry/authferry/humantime"
 )
 
 type tokenCmd struct {
@@ -53,10 +52,10 @@ func (c *tokenCmd) obtain(a *app) (t *broker.Token, waited bool, err error) {
 	}
 	over := func() {}
 	defer func() { over() }()
-	t, err = a.broker.WaitToken(a.ctx, broker.TokenRequest{Selection: c.resolve(), MinTTL: c.MinTTL, Rejected: c.Rejected}, c.MaxWait, func(until time.Time) {
+	t, err = a.broker.WaitToken(a.ctx, broker.TokenRequest{Selection: c.resolve(), MinTTL: c.MinTTL, Rejected: c.Rejected}, c.MaxWait, func(why *fault.Error) {
 		waited = true
-		a.term.note("every account is held; the first is free %s, at %s", humantime.Relative(until, time.Now()), humantime.At(until, time.Now()))
-		over = a.term.step(folder.Step{Doing: func() string { return "waiting for an account to be free" }, Until: until})
+		a.term.note("%s; waiting", why.Message)
+		over = a.term.step(folder.Step{Doing: func() string { return "waiting for an account to be free" }, Until: why.RetryAt})
 	})
 	if err == nil {
 		warnInUse(a, t)

@@ -83,8 +83,10 @@ class Trouble extends Error {
 
 // sentences are the troubles that authferry names by a code.
 const sentences = {
-  all_held: (p, until) =>
-    `no ${p} account is free${until ? ` before ${clock(until)}` : ""}; wait until then, or add one in a terminal: authferry login ${p}`,
+  all_held: (p, until, { refused, hint }) =>
+    refused
+      ? `the API refuses the ${p} token${until ? `; next try ${clock(until)}` : ""}; if it is wrong, replace it in a terminal: ${hint?.split("\n")[0] ?? `authferry login ${p}`}`
+      : `no ${p} account is free${until ? ` before ${clock(until)}` : ""}; wait until then, or add one in a terminal: authferry login ${p}`,
   login_needed: (p) => `${p} needs a login; run this in a terminal, then send the message again: authferry login ${p}`,
   no_account: (p) => `there is no ${p} account to use here; run this in a terminal: authferry login ${p} (which there are: authferry list)`,
   ambiguous: (p) => `there are several pools of ${p} accounts; choose the one for this folder in a terminal: authferry use --pool POOL --dir .`,
@@ -101,7 +103,7 @@ function troubleOf(error, provider) {
   const code = String(error.code)
   const until = moment(error.retry_at)
   const say = sentences[code.startsWith("keystore") ? "keystore" : code]
-  const sentence = say ? say(provider, until) : `no token could be had (${code.slice(0, 40)}); look in a terminal: authferry doctor`
+  const sentence = say ? say(provider, until, error) : `no token could be had (${code.slice(0, 40)}); look in a terminal: authferry doctor`
   return new Trouble(sentence, { code, until, hint: error.hint })
 }
 
@@ -306,7 +308,7 @@ function pause(ms, signal) {
 function table({ failover, strategy, pools }) {
   const cell = (text) => String(text).replace(/[|\s]+/g, " ")
   const when = (text) => (moment(text) ? clock(moment(text)) : "")
-  const held = ({ scope, until, proven }) => `${scope === "*" ? "" : `${scope} `}until ${when(until)}${proven ? "" : " (guessed)"}`
+  const held = ({ scope, until, proven, refused }) => `${scope === "*" ? "" : `${scope} `}until ${when(until)}${refused ? " (refused by the API)" : proven ? "" : " (guessed)"}`
   const used = ({ window, used, resets_at }) => `${window} ${Math.round(used * 100)}%${resets_at ? ` until ${when(resets_at)}` : ""}`
   const lines = [`failover: ${failover ? "on" : "off"}, strategy: ${strategy}`]
   for (const { name, provider, reason, accounts } of pools) {
@@ -352,7 +354,8 @@ async function server({ client, directory }) {
     if (!before || before.id === account.id) return
     const until = moment(verdict?.hold?.until)
     if (verdict?.account?.state === "login_needed") toast("error", `${before.label} needs a login. Going on with ${account.label}`)
-    else if (until) toast("warning", `${before.label} is held until ${clock(until)}. Going on with ${account.label}`)
+    else if (verdict?.hold?.refused) toast("error", `The API refuses ${before.label}. Going on with ${account.label}`)
+    else if (until) toast("warning", `${before.label} is at its limit until ${clock(until)}. Going on with ${account.label}`)
     else toast("info", `Going on with ${account.label} (${account.provider})`)
   }
 
@@ -396,7 +399,7 @@ async function server({ client, directory }) {
       switch (verdict.action) {
         case "wait":
           answer.drop()
-          throw troubleOf({ code: "all_held", retry_at: verdict.retry_at }, selection.provider)
+          throw troubleOf({ ...verdict.login, code: "all_held", retry_at: verdict.retry_at }, selection.provider)
         case "login":
           answer.drop()
           throw troubleOf({ code: "login_needed" }, selection.provider)

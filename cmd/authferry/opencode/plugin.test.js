@@ -190,7 +190,7 @@ test("a limit switches, once for each account, and a toast says so", async () =>
   expect(seen[0].body).toBe(seen[1].body)
   expect(toasts).toHaveLength(1)
   expect(toasts[0]).toMatchObject({ variant: "warning", title: "authferry" })
-  expect(toasts[0].message).toMatch(/^Personal is held until (.* )?\d\d:\d\d\. Going on with Work$/)
+  expect(toasts[0].message).toMatch(/^Personal is at its limit until (.* )?\d\d:\d\d\. Going on with Work$/)
 })
 
 test("a limit of one model leaves the account to the others", async () => {
@@ -261,6 +261,27 @@ test("no account free for long: one sentence with the local time", async () => {
   expect(who()).toEqual(["Personal", "Work"])
   await sentence(await post(ask)) // and now without asking the API
   expect(seen).toHaveLength(2)
+})
+
+test("keys that the API refuses are no limit: what is said", async () => {
+  for (const label of ["Key", "Other"]) {
+    labelOf[`canary-of-${label}`] = label
+    authferry(`canary-of-${label}`, "login", "acme", "--api-key-stdin", "--label", label, "--pool", "keys")
+  }
+  process.env.AUTHFERRY_POOL = "keys"
+  try {
+    const { ask } = await load()
+    const refusal = () => Response.json({ error: { type: "authentication_error", message: "invalid" } }, { status: 401 })
+    answers = [refusal(), refusal()]
+    const said = await sentence(await post(ask))
+    expect(said).toContain("the API refuses the acme token; next try ")
+    expect(said).toEndWith("authferry login acme --api-key-stdin --renew Key")
+    expect(toasts.map(({ variant, message }) => [variant, message])).toEqual([["error", "The API refuses Key. Going on with Other"]])
+    expect(await sentence(await post(ask))).toBe(said) // and now without asking the API
+    expect(who()).toEqual(["Key", "Other"])
+  } finally {
+    delete process.env.AUTHFERRY_POOL
+  }
 })
 
 test("free again within half a minute: OpenCode waits by itself", async () => {

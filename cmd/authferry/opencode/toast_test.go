@@ -87,7 +87,7 @@ func TestOpenCodeToast(t *testing.T) {
 	s.tmux("send-keys", "-l", "Which account is this?")
 	s.await("Which account is this?")
 	s.tmux("send-keys", "Enter")
-	const toast = personal + " is held until"
+	const toast = personal + " is at its limit until"
 	shown := s.await(toast)
 	if later := s.await(hello(workUser)); strings.Contains(later, toast) {
 		shown = later

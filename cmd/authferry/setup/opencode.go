@@ -93,7 +93,7 @@ func (p plugin) providers(file []byte) (map[string]opencode.Selection, error) {
 	served := slices.DeleteFunc(slices.Collect(maps.Keys(all)), func(client string) bool { return all[client].Provider != chosen.Provider })
 	switch {
 	case len(served) == 0:
-		return nil, fmt.Errorf("no provider of OpenCode is served by %q; add --map ID=%s with its id in OpenCode", chosen.Provider, chosen.Provider)
+		return nil, &UnmappedError{chosen.Provider}
 	case chosen.Pool == "" && chosen.Account == "":
 		clear(all) // that provider alone is meant
 	}
@@ -126,4 +126,11 @@ func (p plugin) current(now []byte) bool {
 	s, _ := opencode.Read(now)
 	as, err := opencode.Plugin(opencode.Settings{Binary: p.binary, Providers: s.Providers})
 	return err == nil && bytes.Equal(now, as)
+}
+
+// UnmappedError is for a provider that no provider of OpenCode is known to be.
+type UnmappedError struct{ Provider string }
+
+func (e *UnmappedError) Error() string {
+	return fmt.Sprintf("which provider of OpenCode is %q? name its id in opencode.json", e.Provider)
 }
