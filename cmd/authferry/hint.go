@@ -29,7 +29,7 @@ type hints struct {
 func newHints(args, child []string) hints {
 	return hints{args, child, runtime.GOOS, sync.OnceValue(func() *typedLine {
 		c, _, err := parse(args, streams{out: io.Discard, err: io.Discard})
-		return typedOf(args, c, err)
+		return typedOf(c, err)
 	})}
 }
 

@@ -44,7 +44,7 @@ func (h hints) given() (*typedLine, []string) {
 }
 
 // typedOf is args as they were parsed; nil: they were refused.
-func typedOf(args []string, c *kong.Context, err error) *typedLine {
+func typedOf(c *kong.Context, err error) *typedLine {
 	if err != nil {
 		return nil
 	}
@@ -58,9 +58,6 @@ func typedOf(args []string, c *kong.Context, err error) *typedLine {
 		case p.Flag != nil && !p.Resolved:
 			set(&s.flags, p.Flag.Name, texts(p.Flag.Target))
 		}
-	}
-	if len(args) > 0 && args[0] == "helper" && !slices.Contains(s.words, "helper") { // a hot helper has a grammar of its own
-		s.words = append([]string{"helper"}, s.words...)
 	}
 	if s.name() == "authferry report" && !slices.ContainsFunc(s.flags, func(f named) bool { return f.name == "status" }) {
 		for i := range s.operands {

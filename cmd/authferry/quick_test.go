@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/alecthomas/kong"
 	"pgregory.net/rapid"
 
 	"github.com/authferry/authferry/broker/fault"
@@ -55,21 +56,24 @@ func TestQuickViewIsKong(t *testing.T) {
 	}
 }
 
-// A command that is parsed by itself is the one of the grammar.
-func TestHotCommandsAreOfTheGrammar(t *testing.T) {
-	whole := map[string]reflect.Type{}
-	for field := range reflect.TypeFor[grammar]().Fields() {
-		whole[strings.ToLower(field.Name)] = field.Type
+// Each command has a grammar of its own, which has that command alone.
+func TestOnlyCommand(t *testing.T) {
+	grammarOf := func(what reflect.Type) *kong.Kong {
+		k, err := newParser(reflect.New(what).Interface(), streams{out: io.Discard, err: io.Discard})
+		testenv.Must(t, err)
+		return k
 	}
-	for name, command := range hot {
-		if got, want := reflect.TypeOf(command()).Elem(), whole[name]; got != want {
-			t.Errorf("%s is a %v, and in the grammar a %v", name, got, want)
+	whole := reflect.TypeFor[grammar]()
+	for _, leaf := range grammarOf(whole).Model.Leaves(false) {
+		words := strings.Fields(leaf.FullPath())[1:]
+		if got := grammarOf(onlyCommand(whole, words)).Model.Leaves(false); len(got) != 1 || got[0].FullPath() != leaf.FullPath() {
+			t.Errorf("%q: a grammar of %d commands", words, len(got))
 		}
 	}
 }
 
 // A herd that fails is not made to read the whole grammar for its hints.
-func TestHintsOfHotCommands(t *testing.T) {
+func TestHintsAreQuick(t *testing.T) {
 	whole := testing.AllocsPerRun(3, func() {
 		testenv.Must(t, testenv.Err(newParser(new(grammar), streams{out: io.Discard, err: io.Discard})))
 	})

@@ -38,7 +38,7 @@ type globals struct {
 
 // grammar is the command line. One file per command.
 type grammar struct {
-	globals
+	Globals globals `embed:""`
 
 	Home    homeCmd    `cmd:"" default:"1" hidden:"" help:"Show what is set up, and what to do next."`
 	Login   loginCmd   `cmd:"" group:"Accounts:" aliases:"add" help:"Log in: add an account, or renew its login."`
@@ -81,48 +81,6 @@ type grammar struct {
 	Rotate   rotateCmd   `cmd:"" hidden:"" help:"Rotate one account's grant; authferry starts this itself."`
 }
 
-// hot are the commands that run before every request of an agent, or in a prompt. Each is
-// parsed with a grammar of its own: building the whole grammar takes as long as reading the
-// keychain.
-var hot = map[string]func() any{
-	"token":   func() any { return new(tokenCmd) },
-	"header":  func() any { return new(headerCmd) },
-	"report":  func() any { return new(reportCmd) },
-	"run":     func() any { return new(runCmd) },
-	"exec":    func() any { return new(execCmd) },
-	"status":  func() any { return new(statusCmd) },
-	"list":    func() any { return new(listCmd) },
-	"info":    func() any { return new(infoCmd) },
-	"whoami":  func() any { return new(whoamiCmd) },
-	"rotate":  func() any { return new(rotateCmd) },
-	"version": func() any { return new(versionCmd) },
-}
-
-// hotHelpers are the same for the words after "helper", without that word.
-var hotHelpers = map[string]func() any{
-	"api-key":     func() any { return new(apiKeyCmd) },
-	"proxy-key":   func() any { return new(proxyKeyCmd) },
-	"mcp-headers": func() any { return new(mcpHeadersCmd) },
-	"goauth":      func() any { return new(goAuthCmd) },
-	"git":         func() any { return new(gitCmd) },
-	"docker":      func() any { return new(dockerCmd) },
-	"kubernetes":  func() any { return new(kubernetesCmd) },
-	"cargo":       func() any { return new(cargoCmd) },
-	"terraform":   func() any { return new(terraformCmd) },
-}
-
-// hotCommand is the value that a hot command line is parsed into, and the words of it that
-// name the command; nil: the command isn't hot.
-func hotCommand(args []string) (command func() any, words []string) {
-	switch {
-	case len(args) == 0:
-		return nil, nil
-	case args[0] == "helper" && len(args) > 1:
-		return hotHelpers[args[1]], args[1:]
-	}
-	return hot[args[0]], args
-}
-
 // commandOf parses the command line in the fastest way that works. quick: the command
 // usually ends at once.
 func commandOf(args []string, s streams, h *hints) (command func(*app) error, flags *globals, quick bool, err error) {
@@ -133,7 +91,7 @@ func commandOf(args []string, s streams, h *hints) (command func(*app) error, fl
 		return c.Run, new(globals), true, nil
 	}
 	c, flags, err := parse(args, s)
-	typed := typedOf(args, c, err) // now, before the command changes what it was given
+	typed := typedOf(c, err) // now, before the command changes what it was given
 	h.typed = func() *typedLine { return typed }
 	if err != nil {
 		return nil, nil, false, err
@@ -141,21 +99,21 @@ func commandOf(args []string, s streams, h *hints) (command func(*app) error, fl
 	return func(a *app) error { return c.Run(a) }, flags, false, nil
 }
 
-// parse parses the command line. If a hot command's grammar doesn't accept it (a mistake,
-// --help), the whole grammar explains it.
+// parse parses the command line with the grammar of its command alone. If that doesn't
+// accept it (a mistake, --help), the whole grammar explains it.
 func parse(args []string, s streams) (*kong.Context, *globals, error) {
-	if command, words := hotCommand(args); command != nil && !slices.Contains(args, "--help") && !slices.Contains(args, "-h") {
-		var small struct{ globals }
-		k, err := newParser(&small, s, kong.DynamicCommand(words[0], "", "", command()))
-		if err != nil {
-			return nil, nil, err
-		}
-		if c, err := k.Parse(words); err == nil && noEmptyFlag(c) == nil {
-			return c, &small.globals, nil
+	whole := reflect.TypeFor[grammar]()
+	if small := onlyCommand(whole, args); small != whole && !slices.Contains(args, "--help") && !slices.Contains(args, "-h") {
+		if c, flags, err := parseAs(small, args, s); err == nil {
+			return c, flags, nil
 		}
 	}
-	var g grammar
-	k, err := newParser(&g, s)
+	return parseAs(whole, args, s)
+}
+
+func parseAs(grammar reflect.Type, args []string, s streams) (*kong.Context, *globals, error) {
+	g := reflect.New(grammar)
+	k, err := newParser(g.Interface(), s)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -163,7 +121,27 @@ func parse(args []string, s streams) (*kong.Context, *globals, error) {
 	if err == nil {
 		err = noEmptyFlag(c)
 	}
-	return c, &g.globals, err
+	return c, g.Elem().FieldByName("Globals").Addr().Interface().(*globals), err
+}
+
+// onlyCommand is a grammar without the commands that args don't begin with: building the whole
+// one takes as long as reading the keychain. It is all of it where args begin with none.
+func onlyCommand(grammar reflect.Type, args []string) reflect.Type {
+	var kept []reflect.StructField
+	found := false
+	for field := range grammar.Fields() {
+		if _, command := field.Tag.Lookup("cmd"); command {
+			if len(args) == 0 || args[0] != or(field.Tag.Get("name"), strings.ToLower(field.Name)) && args[0] != field.Tag.Get("aliases") {
+				continue
+			}
+			found, field.Type = true, onlyCommand(field.Type, args[1:])
+		}
+		kept = append(kept, field)
+	}
+	if !found {
+		return grammar
+	}
+	return reflect.StructOf(kept)
 }
 
 // noEmptyFlag refuses --pool "" and similar: a script's unset variable must not mean "no
@@ -178,12 +156,12 @@ func noEmptyFlag(c *kong.Context) error {
 	return nil
 }
 
-func newParser(grammar any, s streams, more ...kong.Option) (*kong.Kong, error) {
-	return kong.New(grammar, append(more, kong.Name("authferry"),
+func newParser(grammar any, s streams) (*kong.Kong, error) {
+	return kong.New(grammar, kong.Name("authferry"),
 		kong.Description("Keeps logins in the keychain and hands out access tokens that are valid."),
 		kong.Writers(s.out, s.err), kong.Exit(func(c int) { panic(exit(c)) }),
 		kong.Help(printHelp), kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true, FlagsLast: true}),
-		kong.Vars{"min_ttl": pool.DefaultMinTTL.String(), "serve_address": setup.DefaultListen})...)
+		kong.Vars{"min_ttl": pool.DefaultMinTTL.String(), "serve_address": setup.DefaultListen})
 }
 
 // jsonFlag is embedded by every command whose result is a document.
