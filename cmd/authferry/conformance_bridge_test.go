@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/authferry/authferry/broker/brokertest"
@@ -68,10 +69,17 @@ func bridged(version, address string) error {
 	if err != nil {
 		return err
 	}
+	listening := make(chan struct{})
+	heard := sync.OnceFunc(func() { close(listening) })
 	passOn := &httputil.ReverseProxy{FlushInterval: -1, Rewrite: func(r *httputil.ProxyRequest) {
 		u := *target
 		r.Out.URL, r.Out.Host = &u, target.Host
 		r.Out.Header.Del("Authorization")
+	}, ModifyResponse: func(res *http.Response) error {
+		if res.Request.Method == http.MethodGet {
+			heard()
+		}
+		return nil
 	}}
 	front, err := brokertest.Start(brokertest.Config{MCP: &brokertest.MCP{Handler: func(string) http.Handler { return passOn }}})
 	if err != nil {
@@ -94,7 +102,7 @@ func bridged(version, address string) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	c := &stdioClient{in: in, out: bufio.NewReader(out), version: version}
+	c := &stdioClient{in: in, out: bufio.NewReader(out), version: version, listening: listening}
 	if err := c.play(); err != nil {
 		return err
 	}
@@ -110,6 +118,9 @@ type stdioClient struct {
 	out     *bufio.Reader
 	version string
 	id      int
+	// listening is closed when the server has answered the bridge's first GET. The suite's
+	// server takes any GET behind a tool call for the one that goes on with its stream.
+	listening <-chan struct{}
 }
 
 // modern reports that there is no initialize.
@@ -175,6 +186,7 @@ func (c *stdioClient) play() error {
 		if err := c.send(map[string]any{"method": "notifications/initialized"}); err != nil {
 			return err
 		}
+		<-c.listening
 	}
 	text, err := c.ask("tools/list", nil)
 	if err != nil {
