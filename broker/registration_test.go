@@ -135,6 +135,9 @@ func TestRemoteIsPinned(t *testing.T) {
 		g.Service.RedirectURI != want.RedirectURI || strings.Join(g.Service.Asked, " ") != strings.Join(want.Asked, " ") {
 		t.Errorf("%+v", g)
 	}
+	if r := w.client().Registration(); r.Reach != g.Service.Reach || r.Reach != "local" {
+		t.Errorf("the registration was made at a server that is %q, the login at one that is %q", r.Reach, g.Service.Reach)
+	}
 	tok, err := b.Token(t.Context(), TokenRequest{Selection: pool.Selection{Provider: "docs"}})
 	if err != nil || tok.Resource != w.server.URL+"/mcp" || len(tok.Origins) != 0 {
 		t.Errorf("%+v %v", tok, err)

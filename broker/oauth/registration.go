@@ -29,6 +29,8 @@ type Registration struct {
 	// URI and Token allow changing and deleting it (RFC 7592); empty: that isn't possible.
 	URI   string
 	Token keystore.Secret
+	// Reach is how near the MCP server was: see Service.
+	Reach string
 }
 
 // RegistrationError says that an authorization server refused a registration, or answered
@@ -148,7 +150,7 @@ func (a *answer) registration(r *Remote, redirect, asked string) (*Registration,
 	if err != nil {
 		return refuse(err)
 	}
-	reg.Issuer, reg.Resource = r.Provider.Issuer, r.Resource
+	reg.Issuer, reg.Resource, reg.Reach = r.Provider.Issuer, r.Resource, r.Reach()
 	if !sameOrigin(reg.URI, r.registration) && !sameOrigin(reg.URI, r.Provider.Issuer) {
 		reg.URI, reg.Token = "", keystore.Secret{}
 	}
@@ -214,7 +216,8 @@ func moment(raw json.RawMessage) time.Time {
 }
 
 // Unregister deletes a client at its authorization server (RFC 7592 §2.3). One that no
-// longer exists counts as deleted. The error is an *Error.
+// longer exists counts as deleted. Like a login at the same server, it connects to nothing
+// that is nearer to this machine than that was (For). The error is an *Error.
 func (c *Client) Unregister(ctx context.Context, reg *Registration) error {
 	if reg.URI == "" {
 		return nil
@@ -222,7 +225,7 @@ func (c *Client) Unregister(ctx context.Context, reg *Registration) error {
 	if u, err := url.Parse(reg.URI); err != nil || checkParsedURL(u) != nil {
 		return &Error{Class: Misconfigured, Err: errNoURL}
 	}
-	a, err := c.send(ctx, http.MethodDelete, reg.URI, reg.Token, nil)
+	a, err := c.For(Service{Reach: reg.Reach}).send(ctx, http.MethodDelete, reg.URI, reg.Token, nil)
 	switch {
 	case err != nil:
 		return err

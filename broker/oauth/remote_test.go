@@ -305,7 +305,8 @@ func TestNameThatChanges(t *testing.T) {
 }
 
 // A login at a public server is for a token endpoint that stays public: its refresh token
-// doesn't leave for a private network, or for this machine, by a name that leads there now.
+// doesn't leave for a private network, or for this machine, by a name that leads there now;
+// nor does the token with which its registration is deleted.
 func TestRefreshStaysFar(t *testing.T) {
 	s := newPlace(t, map[string]string{"/token": `{"access_token":"t","token_type":"Bearer"}`})
 	_, port, err := net.SplitHostPort(strings.TrimPrefix(s.url, "http://"))
@@ -315,6 +316,9 @@ func TestRefreshStaysFar(t *testing.T) {
 		announced := false
 		_, err := c.Refresh(t.Context(), Endpoint{TokenEndpoint: "http://localhost:" + port + "/token"}, keystore.NewSecret("hush"), func() error { announced = true; return nil })
 		failed, _ := errors.AsType[*Error](err)
+		if gone := (&Client{resolver: c.resolver}).Unregister(t.Context(), &Registration{URI: "http://localhost:" + port + "/register/c", Token: keystore.NewSecret("hush"), Reach: reached}); errors.Is(gone, errNear) != refused {
+			t.Errorf("the deletion of a registration, from %q: %v", reached, gone)
+		}
 		if refused && (!errors.Is(err, errNear) || failed.Class != Unsent || announced) || !refused && errors.Is(err, errNear) {
 			t.Errorf("from %q: %v, announced %v", reached, err, announced)
 		}
@@ -375,7 +379,7 @@ func TestRegister(t *testing.T) {
 	reg, err := r.Register(t.Context(), redirectHere)
 	testenv.Must(t, err)
 	want := &Registration{Issuer: s.url, Resource: s.url + "/mcp", ClientID: "c1", RedirectURI: redirectHere, AuthStyle: AuthNone, At: reg.At,
-		URI: s.url + "/register/c1", Token: keystore.NewSecret("rt")}
+		URI: s.url + "/register/c1", Token: keystore.NewSecret("rt"), Reach: "local"}
 	if !reflect.DeepEqual(reg, want) {
 		t.Errorf("%+v", reg)
 	}

@@ -34,13 +34,14 @@ type Registered struct {
 	At              time.Time `json:"at"`
 	URI             string    `json:"uri,omitempty"` // where it can be deleted, using Token (RFC 7592)
 	Token           string    `json:"token,omitempty"`
+	Reach           string    `json:"reach,omitempty"` // as in a grant
 }
 
 // NewClient makes the record of a client that authferry registered.
 func NewClient(reg *oauth.Registration) ClientSecret {
 	return ClientSecret{Secret: reg.Secret.Reveal(), Registered: &Registered{
 		Issuer: reg.Issuer, Resource: reg.Resource, RedirectURI: reg.RedirectURI, AuthStyle: reg.AuthStyle,
-		SecretExpiresAt: reg.SecretExpiresAt, At: reg.At.UTC(), URI: reg.URI, Token: reg.Token.Reveal(),
+		SecretExpiresAt: reg.SecretExpiresAt, At: reg.At.UTC(), URI: reg.URI, Token: reg.Token.Reveal(), Reach: reg.Reach,
 	}}
 }
 
@@ -53,7 +54,7 @@ func (cs ClientSecret) Registration() *oauth.Registration {
 	}
 	return &oauth.Registration{
 		Issuer: r.Issuer, Resource: r.Resource, ClientID: cs.ClientID, RedirectURI: r.RedirectURI, AuthStyle: r.AuthStyle,
-		Secret: keystore.NewSecret(cs.Secret), SecretExpiresAt: r.SecretExpiresAt, At: r.At, URI: r.URI, Token: keystore.NewSecret(r.Token),
+		Secret: keystore.NewSecret(cs.Secret), SecretExpiresAt: r.SecretExpiresAt, At: r.At, URI: r.URI, Token: keystore.NewSecret(r.Token), Reach: r.Reach,
 	}
 }
 
