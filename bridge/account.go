@@ -163,7 +163,7 @@ func (t *turn) judge(ctx context.Context, res *http.Response, s *session) (again
 		t.refreshed = true
 		t.tok, err = b.token(ctx, t.tok.Lease)
 		return true, err
-	case code == http.StatusNotFound && s != nil && s.id != "" && !t.renewed:
+	case s != nil && s.id != "" && !t.renewed && ended(res):
 		t.renewed = true
 		if err := b.reopen(ctx, s); err != nil {
 			return false, err

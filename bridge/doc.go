@@ -13,8 +13,8 @@
 //     server while out takes nothing, and nothing from in while too much is under way.
 //  4. A request is sent again only if it was refused before it could run: 401, once,
 //     with a token that was refreshed for it; 429 and 402, as the broker says; and 404
-//     for a session that the server has ended, once, in a new one. What a broken
-//     connection took along is told as an error.
+//     for a session that the server has ended (400, if its text is about the session),
+//     once, in a new one. What a broken connection took along is told as an error.
 //  5. A session belongs to one account: which one may change only before the server's
 //     first answer.
 //  6. No token, session id, query or text of a message is in the log, nor is anything of

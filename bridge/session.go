@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -68,6 +69,22 @@ func (b *Bridge) open(c *call, text []byte, header http.Header) {
 	if old != nil {
 		old.close()
 	}
+}
+
+// ended reports that the server no longer has the session that a request was in. It has to
+// say 404, but many say 400, because examples of SDKs do: then the error is of no request,
+// and its text is about the session.
+func ended(res *http.Response) bool {
+	if res.StatusCode != http.StatusBadRequest {
+		return res.StatusCode == http.StatusNotFound
+	}
+	var text []byte
+	text, res.Body = beginning(res, maxRefusal)
+	if m, err := parse(text); err == nil && m.only().id != "" {
+		return false
+	}
+	said := bytes.ToLower(text)
+	return bytes.Contains(said, []byte("session")) || bytes.Contains(said, []byte("not initialized"))
 }
 
 // reopen opens another session in place of one that the server has ended. Whoever comes

@@ -235,9 +235,62 @@ func TestRetryIsHeeded(t *testing.T) {
 }
 
 // A session that the server has ended is opened again, and the request sent again in it,
-// however many find it ended.
+// however many find it ended, and in whatever way it says so.
 func TestSessionEnded(t *testing.T) {
 	t.Parallel()
+	for name, end := range map[string]func(http.ResponseWriter){
+		"404": func(w http.ResponseWriter) { w.WriteHeader(http.StatusNotFound) },
+		"400 in JSON-RPC": func(w http.ResponseWriter) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = io.WriteString(w, `{"jsonrpc":"2.0","error":{"code":-32000,"message":"Bad Request: No valid session ID provided"},"id":null}`)
+		},
+		"400 in text": func(w http.ResponseWriter) { http.Error(w, "Invalid session ID", http.StatusBadRequest) },
+		"400 after a start": func(w http.ResponseWriter) {
+			http.Error(w, "Bad Request: Server not initialized", http.StatusBadRequest)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			endedSession(t, end)
+		})
+	}
+}
+
+// A refusal that is the request's own ends no session, whatever its status and its words.
+func TestSessionGoesOn(t *testing.T) {
+	t.Parallel()
+	own := `{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"the session is not valid"}}`
+	m := legacy(func(w http.ResponseWriter, s seen, _ *http.Request) {
+		switch string(s.rpc.ID) {
+		case "1":
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = io.WriteString(w, own)
+		case "2":
+			http.Error(w, "Bad Request", http.StatusBadRequest)
+		default:
+			sendJSON(w, result(string(s.rpc.ID)))
+		}
+	})
+	c := newWorld(t, m.handler, "ada").open()
+	c.say(hello)
+	c.hears(welcome)
+	c.say(ask(1, "tools/call"))
+	c.hears(own)
+	c.say(ask(2, "tools/call"))
+	if e := c.refused(); e.Error.Data.Authferry.Code != "provider_refused" {
+		t.Errorf("%+v", e.Error)
+	}
+	c.say(ask(3, "tools/call"))
+	c.hears(result(3))
+	c.ends()
+	if n := len(m.requests()); n != 5 { // initialize, three calls, DELETE
+		t.Errorf("%d requests", n)
+	}
+}
+
+func endedSession(t *testing.T, end func(http.ResponseWriter)) {
+	t.Helper()
 	sessions := 0
 	m := &remote{}
 	m.answer = func(w http.ResponseWriter, s seen, _ *http.Request) {
@@ -249,7 +302,7 @@ func TestSessionEnded(t *testing.T) {
 			w.Header().Set("Mcp-Session-Id", fmt.Sprint("s", sessions))
 			sendEvents(w, "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/message\"}\n\n", "data: "+welcome+"\n\n")
 		case s.header.Get("Mcp-Session-Id") == "s1" && s.rpc.Method == "tools/call":
-			w.WriteHeader(http.StatusNotFound)
+			end(w)
 		case s.method == http.MethodGet:
 			w.WriteHeader(http.StatusMethodNotAllowed)
 		case len(s.rpc.ID) == 0:
