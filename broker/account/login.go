@@ -107,6 +107,7 @@ type login struct {
 	proof    oauth.Proof      // of a client with nobody behind it
 	service  oauth.Service    // the remote MCP server that it is for
 	reused   bool             // its client was registered for an earlier login
+	withheld []string         // scopes that a person named, and the server did not grant
 	renew    string           // account id
 	others   bool             // another account of the provider is here already
 	lock     *folder.Rotation // of the account, if it becomes a new one

@@ -53,6 +53,7 @@ type Remote struct {
 	Register  bool
 
 	entry oauth.Provider // as it will be in providers.toml
+	named []string       // scopes that a person named for this login
 }
 
 // Limits for what a server may ask for. More is a mistake or an attack.
@@ -94,7 +95,7 @@ func FindRemote(ctx context.Context, f *folder.Folder, req RemoteRequest) (*Remo
 	if err != nil {
 		return nil, notFound(address, freeName(ps, address), err)
 	}
-	r := &Remote{Server: server, Provider: known.Name, New: known.MCP == "", Register: req.Register}
+	r := &Remote{Server: server, Provider: known.Name, New: known.MCP == "", Register: req.Register, named: req.Scopes}
 	if r.Provider == "" {
 		r.Provider = freeName(ps, address)
 	}

@@ -108,6 +108,7 @@ func (l *login) account(tok *oauth.Token, who oauth.Identity) NewAccount {
 	}
 	if granted := strings.Fields(tok.Scope); len(granted) > 0 {
 		n.Scopes = granted // RFC 6749 §5.1: as asked for, unless the answer says otherwise
+		l.withheld = l.missing(granted)
 	}
 	if tok.ExpiresIn > 0 {
 		n.ExpiresAt = tok.ArrivedAt.Add(tok.ExpiresIn).UTC()
@@ -142,6 +143,7 @@ func (l *login) settle(ctx context.Context, n NewAccount) (*LoggedIn, error) {
 				return nil, err
 			}
 			l.warnOfEnd(a)
+			l.warnOfScopes()
 			return &LoggedIn{Account: *a, Renewed: true}, nil
 		}
 		if l.req.Label == "" {
@@ -157,6 +159,7 @@ func (l *login) settle(ctx context.Context, n NewAccount) (*LoggedIn, error) {
 			return nil, err
 		}
 		l.warnOfEnd(a)
+		l.warnOfScopes()
 		if n.Identity.Subject == "" {
 			l.f.Warn("the provider does not say whose login this is; to renew it later, name it with --renew", pool.Renewal(a))
 		}
@@ -174,6 +177,23 @@ func (l *login) warnOfEnd(a *index.Account) {
 		text += `; for offline_access it may want extra_authorize_params = { prompt = "consent" } in providers.toml`
 	}
 	l.f.Warn(text)
+}
+
+// missing are the scopes that a person named and that are not among those granted. What the
+// server itself listed may be granted under other names.
+func (l *login) missing(granted []string) (scopes []string) {
+	if l.req.Remote == nil {
+		return nil
+	}
+	return slices.DeleteFunc(slices.Clone(l.req.Remote.named), func(s string) bool { return slices.Contains(granted, s) })
+}
+
+// warnOfScopes warns about a login that can do less than a person asked for: a call that
+// needs more would fail, and another login for the same scopes would not help.
+func (l *login) warnOfScopes() {
+	if len(l.withheld) > 0 {
+		l.f.Warn("the server did not grant all scopes; it left out " + strings.Join(l.withheld, " ") + ", so it will refuse what needs that")
+	}
 }
 
 // patience is for the writes that store n.

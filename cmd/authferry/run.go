@@ -349,7 +349,7 @@ const (
 
 var exitCodes = map[fault.Code]int{
 	fault.NoAccount: exitAccount, fault.Ambiguous: exitAccount, fault.LabelTaken: exitAccount,
-	fault.LoginNeeded: exitLogin, fault.LoginFailed: exitLogin, fault.RegistrationRefused: exitLogin,
+	fault.LoginNeeded: exitLogin, fault.LoginFailed: exitLogin, fault.RegistrationRefused: exitLogin, fault.InsufficientScope: exitLogin,
 	fault.AllHeld:        exitHeld,
 	fault.KeystoreLocked: exitKeystore, fault.KeystoreUnavailable: exitKeystore, fault.KeystoreDenied: exitKeystore,
 	fault.KeystoreTimeout: exitKeystore, fault.KeystoreMismatch: exitKeystore, fault.SecretTooBig: exitKeystore,
