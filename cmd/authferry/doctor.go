@@ -18,7 +18,7 @@ type doctorCmd struct {
 func (c *doctorCmd) Run(a *app) error {
 	over := a.term.step(folder.Step{Doing: func() string { return "examining the keystore and every account" }})
 	checks := append(doctor.Examine(a.ctx, a.broker.Folder, c.Fix), proxyChecks(a)...)
-	checks = append(checks, clientChecks()...)
+	checks = append(checks, clientChecks(a)...)
 	over()
 	failed := 0
 	for _, check := range checks {
@@ -62,12 +62,16 @@ func (t *terminal) checkDocs(checks []doctor.Check) []checkDoc {
 
 // clientChecks checks the programs in which authferry is set up: only here a person learns
 // that one calls a binary that was moved.
-func clientChecks() (checks []doctor.Check) {
+func clientChecks(a *app) (checks []doctor.Check) {
 	m, err := thisMachine()
 	if err != nil {
 		return nil
 	}
 	for _, client := range setup.Clients() {
+		servers := serverChecks(a, m, client)
+		if checks = append(checks, servers...); len(servers) > 0 && client.ServersAlone(m) {
+			continue // all there is to say of it
+		}
 		check := doctor.Check{Name: client.Name, Next: []fault.Remedy{{Do: plain, Value: setupAgain(m, client)}}}
 		switch state, err := client.State(m); {
 		case err != nil:

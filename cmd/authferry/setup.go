@@ -462,7 +462,9 @@ func (c *setupCmd) list(a *app, m setup.Machine) error {
 		if d.State = state; err != nil {
 			d.State, d.Error = "", err.Error()
 		}
-		d.Servers = client.Servers(m)
+		for _, entry := range client.Servers(m) {
+			d.Servers = append(d.Servers, entry.Name)
+		}
 		docs = append(docs, d)
 		row := []string{d.Name, cmp.Or(string(d.State), d.Error), cmp.Or(d.Program, "not installed")}
 		if len(d.Servers) > 0 {

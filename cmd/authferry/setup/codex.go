@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/pelletier/go-toml/v2"
 )
 
 // codex: config.toml, [model_providers.NAME.auth]: a command whose output is the
@@ -104,14 +106,26 @@ func codexServer(m Machine, c Choice) (File, error) {
 		Current: func(now []byte) bool {
 			return blockHas(now, block, "command = "+quoted(m.Binary)) || blockHas(now, block, strings.Trim(quoted(shellLine(m, []string{m.Binary, "helper", "mcp-headers"})), `"`))
 		},
-		Servers: func(now []byte) (names []string) {
-			for line := range strings.Lines(textOf(now)) {
-				if rest, ok := strings.CutPrefix(line, beginPrefix+"codex --mcp "); ok {
-					name, _, _ := strings.Cut(rest, ":")
-					names = append(names, name)
-				}
+		Servers: func(now []byte) (entries []Entry) {
+			var file struct {
+				Servers map[string]struct {
+					Helper  string `toml:"http_headers_helper"`
+					Command string
+					Args    []string
+					Env     map[string]string
+				} `toml:"mcp_servers"`
 			}
-			return names
+			_ = toml.Unmarshal([]byte(textOf(now)), &file) // what can't be read has no words
+			for line := range strings.Lines(textOf(now)) {
+				rest, ok := strings.CutPrefix(line, beginPrefix+"codex --mcp ")
+				name, begins, _ := strings.Cut(rest, ": ")
+				if !ok || !strings.HasPrefix(begins, "begin ") {
+					continue
+				}
+				s := file.Servers[name]
+				entries = append(entries, entryOf(name, cmp.Or(s.Helper, shellLine(m, append([]string{s.Command}, s.Args...))), s.Env))
+			}
+			return entries
 		},
 	}, nil
 }

@@ -31,18 +31,18 @@ var goose = Client{
 				}
 				return all.take(name)
 			},
-			Servers: func(now []byte) (names []string) {
+			Servers: func(now []byte) (entries []Entry) {
 				all, err := parseExtensions(now)
 				if err != nil {
 					return nil
 				}
 				for _, e := range all.items {
-					if e.words() != nil {
-						names = append(names, e.name)
+					if words := e.words(); words != nil {
+						entries = append(entries, Entry{e.name, words, e.text(folderVariable)})
 					}
 				}
-				slices.Sort(names)
-				return names
+				slices.SortFunc(entries, func(a, b Entry) int { return strings.Compare(a.Name, b.Name) })
+				return entries
 			},
 			Current: func(now []byte) bool {
 				all, err := parseExtensions(now)
@@ -229,6 +229,16 @@ func (x *extensionItem) words() []string {
 		return nil
 	}
 	return words
+}
+
+// text is the first value of that name in the extension; empty: it has none.
+func (x *extensionItem) text(name string) string {
+	for _, line := range x.lines {
+		if value, ok := strings.CutPrefix(strings.TrimLeft(line, " "), name+":"); ok {
+			return yamlText(value)
+		}
+	}
+	return ""
 }
 
 // yamlText is a text as YAML has it on one line.

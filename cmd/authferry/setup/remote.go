@@ -20,6 +20,29 @@ type Server struct {
 	Address string // empty: the client has it already, and it is to be taken out
 }
 
+// Entry is a remote MCP server as a client's file has it.
+type Entry struct {
+	Name  string   // the client's, for the server
+	Words []string // authferry's command line
+	Dir   string   // AUTHFERRY_DIR, if the entry sets that
+}
+
+// folderVariable says in an entry's environment whose folder it is for.
+const folderVariable = "AUTHFERRY_DIR"
+
+// entryOf is the entry with that command line, as a shell has it. Variables may stand
+// before authferry.
+func entryOf(name, line string, env map[string]string) Entry {
+	e := Entry{Name: name, Words: wordsOf(line), Dir: env[folderVariable]}
+	for len(e.Words) > 0 && !isOurs(e.Words[0]) {
+		if dir, ok := strings.CutPrefix(e.Words[0], folderVariable+"="); ok {
+			e.Dir = dir
+		}
+		e.Words = e.Words[1:]
+	}
+	return e
+}
+
 // entryName is what clients call the server. Some take no other characters.
 func (s Server) entryName() string {
 	return strings.Map(func(r rune) rune {
@@ -127,7 +150,7 @@ func serverEntry(m Machine, c Choice, path string, in []string, fields []field, 
 			}
 			return dropJSON(now, at)
 		},
-		Servers: func(now []byte) (names []string) {
+		Servers: func(now []byte) (entries []Entry) {
 			d, err := parseJSON(now)
 			if err != nil {
 				return nil
@@ -136,11 +159,14 @@ func serverEntry(m Machine, c Choice, path string, in []string, fields []field, 
 			_, _ = d.decode(in, &all) // of another kind: it has none
 			for _, name := range slices.Sorted(maps.Keys(all)) {
 				var entry map[string]json.RawMessage
-				if json.Unmarshal(all[name], &entry) == nil && reaches(m, entry) != "" {
-					names = append(names, name)
+				if json.Unmarshal(all[name], &entry) != nil || reaches(m, entry) == "" {
+					continue
 				}
+				var vars map[string]string
+				_ = json.Unmarshal(entry[env], &vars) // others are nobody's
+				entries = append(entries, entryOf(name, reaches(m, entry), vars))
 			}
-			return names
+			return entries
 		},
 		Current: func(now []byte) bool {
 			entry, _, err := isThere(now)

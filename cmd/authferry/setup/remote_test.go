@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/pelletier/go-toml/v2"
+	"pgregory.net/rapid"
 
 	"github.com/authferry/authferry/testenv"
 )
@@ -102,8 +105,58 @@ func TestServerChangesItsWay(t *testing.T) {
 	if strings.Contains(string(now), "connect") {
 		t.Errorf("the bridge is left in\n%s", now)
 	}
-	if names := c.Servers(m); !slices.Equal(names, []string{"docs-example"}) {
+	if names := namesOf(c.Servers(m)); !slices.Equal(names, []string{"docs-example"}) {
 		t.Errorf("the servers are %q", names)
+	}
+}
+
+func namesOf(entries []Entry) (names []string) {
+	for _, e := range entries {
+		names = append(names, e.Name)
+	}
+	return names
+}
+
+// What an entry calls can be read back, whatever the client: whose login it is for, and of
+// which folder.
+func TestServerEntries(t *testing.T) {
+	for _, c := range Clients() {
+		if c.Remote == nil {
+			continue
+		}
+		for _, version := range []string{"9.9.9", "0.0.1"} {
+			m, odd := machine(t), choice
+			m.Binary = filepath.Join(filepath.Dir(m.Binary), "it's a \"folder\"", "authferry")
+			odd.Account, odd.Env = `an "account" of 'ours' \x`, []string{"OTHER=1", "AUTHFERRY_DIR=/it's ours"}
+			put(t, reaching(c, version), m, odd, false)
+			odd.Server = server
+			want := Entry{Name: "docs-example", Dir: "/it's ours"}
+			got := c.Servers(m)
+			if len(got) != 1 {
+				t.Errorf("%s %s: %q", c.Name, version, got)
+				continue
+			}
+			if want.Words = headersHelper(m, odd); got[0].Words[1] == "mcp" {
+				want.Words = bridge(m, odd)
+			}
+			if !reflect.DeepEqual(got[0], want) {
+				t.Errorf("%s %s:\n%q\nwant\n%q", c.Name, version, got[0], want)
+			}
+		}
+	}
+}
+
+// A line for a shell has the words that it was made of.
+func TestWordsOf(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		m := Machine{OS: rapid.SampledFrom([]string{"linux", "windows"}).Draw(t, "os")}
+		words := rapid.SliceOfN(rapid.StringMatching(`[a'" /.@-]{0,6}`), 1, 5).Draw(t, "words")
+		if got := wordsOf(shellLine(m, words)); !slices.Equal(got, words) {
+			t.Fatalf("%s: %q, want %q", shellLine(m, words), got, words)
+		}
+	})
+	for _, line := range []string{"", "'", `"`, `\`, "a '", `a "\`} {
+		_ = wordsOf(line) // and ends
 	}
 }
 
@@ -170,7 +223,7 @@ func TestGoose(t *testing.T) {
 	path := gooseConfig(m)
 	put(t, c, m, one, false)
 	put(t, c, m, two, false)
-	if names := c.Servers(m); !slices.Equal(names, []string{"docs-example", "mail-example"}) {
+	if names := namesOf(c.Servers(m)); !slices.Equal(names, []string{"docs-example", "mail-example"}) {
 		t.Errorf("the servers are %q", names)
 	}
 	state(t, c, m, Current)
@@ -192,7 +245,7 @@ func TestGoose(t *testing.T) {
 
 	again := "GOOSE_MODEL: m\nextensions:\n  mail-example:\n    enabled: false\n    type: stdio\n    cmd: '" + m.Binary + "'\n    args:\n    - mcp\n    - connect\n    - https://mail.example/mcp\n    timeout: 300\n    bundled: null\n"
 	write(t, path, again)
-	if names := c.Servers(m); !slices.Equal(names, []string{"mail-example"}) {
+	if names := namesOf(c.Servers(m)); !slices.Equal(names, []string{"mail-example"}) {
 		t.Errorf("the servers are %q", names)
 	}
 	put(t, c, m, two, true)

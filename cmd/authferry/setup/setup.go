@@ -85,9 +85,9 @@ type File struct {
 	// never does.
 	Proxy func(now []byte) string
 
-	// Servers returns the names of the remote MCP servers that the file has authferry
-	// for. Nil: it is no file for that.
-	Servers func(now []byte) []string
+	// Servers returns the remote MCP servers that the file has authferry for. Nil: it is
+	// no file for that.
+	Servers func(now []byte) []Entry
 
 	// Private returns what in the file goes when authferry is taken out, and is not
 	// authferry's: texts that a diff does not show. Nil: nothing is.
@@ -180,9 +180,8 @@ func (c Client) Proxy(m Machine) string {
 	return ""
 }
 
-// Servers returns the names by which the client has remote MCP servers that it reaches
-// by authferry.
-func (c Client) Servers(m Machine) []string {
+// Servers returns the remote MCP servers that the client reaches by authferry.
+func (c Client) Servers(m Machine) []Entry {
 	if c.Remote == nil {
 		return nil
 	}
@@ -211,8 +210,8 @@ func (c Client) reaching(m Machine) (State, error) {
 		return Absent, nil
 	}
 	state := Absent
-	for _, name := range f.Servers(now) {
-		f, err := c.Remote(m, Choice{Server: Server{Name: name}})
+	for _, entry := range f.Servers(now) {
+		f, err := c.Remote(m, Choice{Server: Server{Name: entry.Name}})
 		if err != nil || !f.Current(now) {
 			return Outdated, err
 		}

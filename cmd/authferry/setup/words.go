@@ -74,6 +74,40 @@ func shellWord(m Machine, w string) string {
 	return "'" + strings.ReplaceAll(w, "'", `'\''`) + "'"
 }
 
+// wordsOf are the words of a line that shellLine has written.
+func wordsOf(line string) (words []string) {
+	word, some := "", false
+	for rest := []rune(line); len(rest) > 0; rest = rest[1:] {
+		switch r := rest[0]; {
+		case r == ' ':
+			if some {
+				words = append(words, word)
+			}
+			word, some = "", false
+		case r == '\'' || r == '"':
+			for rest = rest[1:]; len(rest) > 0 && rest[0] != r; rest = rest[1:] {
+				if r == '"' && rest[0] == '\\' && len(rest) > 1 && rest[1] == '"' {
+					rest = rest[1:]
+				}
+				word += string(rest[0])
+			}
+			some = true
+			if len(rest) == 0 {
+				return append(words, word)
+			}
+		case r == '\\' && len(rest) > 1:
+			rest = rest[1:]
+			fallthrough
+		default:
+			word, some = word+string(rest[0]), true
+		}
+	}
+	if some {
+		words = append(words, word)
+	}
+	return words
+}
+
 // quoted writes text as JSON does, which TOML and YAML read as well.
 func quoted(text string) string {
 	var b strings.Builder
