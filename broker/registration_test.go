@@ -1,16 +1,20 @@
 package broker
 
 import (
+	"encoding/json"
 	"net"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
+	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
@@ -116,6 +120,49 @@ func TestRegistrationIsReused(t *testing.T) {
 			t.Error("a client of another issuer, or for another resource, was used")
 		}
 	}
+}
+
+// A person who turned a login down is left alone for a while, by every program, and doctor
+// says so. A login by hand needs no patience.
+func TestPersonIsLeftAlone(t *testing.T) {
+	w := newWorldAlone(t, brokertest.Config{MCP: &brokertest.MCP{}})
+	id := w.mustRemote(account.RemoteRequest{}).Account.ID
+	user := "ada@example.com"
+	w.server.Revoke(user)
+	w.server.ExpireAccess(user)
+	if _, err := w.broker().Refresh(t.Context(), id); fault.CodeOf(err) != fault.LoginNeeded {
+		t.Fatal(err)
+	}
+	asked := 0
+	renew := func() error {
+		person := w.browser().person()
+		open := person.Open
+		person.Open = func(address string) { asked++; open(address) }
+		return account.Renew(t.Context(), w.broker().Folder, "docs", id, nil, person)
+	}
+	testenv.Must(t, w.server.Configure(func(c *brokertest.Config) { c.Consent = brokertest.Deny }))
+	if err := renew(); fault.CodeOf(err) != fault.LoginFailed || asked != 1 {
+		t.Errorf("asked %d times: %v", asked, err)
+	}
+	testenv.Must(t, w.server.Configure(func(c *brokertest.Config) { c.Consent = brokertest.Approve }))
+	if err := renew(); fault.CodeOf(err) != fault.LoginNeeded || asked != 1 {
+		t.Errorf("asked %d times: %v", asked, err)
+	}
+	w.doctor(false, doctor.Warning, "nobody finished the login that an MCP bridge asked for, and none is asked for again before ")
+	path := lock.Login(id).In(w.dir) + ".holder"
+	text, err := os.ReadFile(path)
+	testenv.Must(t, err)
+	var holder map[string]any
+	testenv.Must(t, json.Unmarshal(text, &holder))
+	holder["started_at"] = time.Now().Add(-11 * time.Minute)
+	text, err = json.Marshal(holder)
+	testenv.Must(t, err)
+	testenv.Must(t, os.WriteFile(path, text, 0o600))
+	testenv.Must(t, renew())
+	if asked != 2 {
+		t.Errorf("asked %d times", asked)
+	}
+	w.healthy()
 }
 
 // What a record says is used, and nothing else: a login is for the server that a person

@@ -105,6 +105,7 @@ func TestDoctorSeesLocks(t *testing.T) {
 	for path, says := range map[string]string{
 		lock.Index.In(f.Dir()): "the index is held", lock.Manifest.In(f.Dir()): "the manifest is held", lock.Import.In(f.Dir()): "the import is held",
 		lock.Rotation(a.ID).In(f.Dir()): "account \"ada\" is held", lock.Gate(a.ID).In(f.Dir()): "the gate of account \"ada\" is held",
+		lock.Login(a.ID).In(f.Dir()): "the login of account \"ada\" is held",
 	} {
 		l, err := lock.TryAcquire(path)
 		testenv.Must(t, err)

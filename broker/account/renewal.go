@@ -40,7 +40,7 @@ func Renew(ctx context.Context, f *folder.Folder, provider, name string, scopes 
 	if err != nil {
 		return err
 	}
-	if h, err := f.Holder(lock.Login(a.ID)); err == nil && h.State == turnedDown && time.Since(h.StartedAt).Abs() < leaveAlone {
+	if !LeftAlone(f, a.ID).IsZero() {
 		return fault.Errorf(fault.LoginNeeded, "account %s needs a new login, and nobody finished the last one", fault.Quote(a.Label)).Try(pool.Renewal(a))
 	}
 	l, waited, err := lockLogin(ctx, f, a.ID)
@@ -68,6 +68,20 @@ func Renew(ctx context.Context, f *folder.Folder, provider, name string, scopes 
 	return err
 }
 
+// LeftAlone is until when Renew asks nobody about the account, because the last login that it
+// asked for was not finished; zero: it asks.
+func LeftAlone(f *folder.Folder, account string) time.Time {
+	h, err := f.Holder(lock.Login(account))
+	if err != nil || h.State != turnedDown || time.Since(h.StartedAt).Abs() >= leaveAlone {
+		return time.Time{}
+	}
+	return h.StartedAt.Add(leaveAlone)
+}
+
+// LoginPatience is how long a renewal waits for the one that another process asks a person
+// for.
+const LoginPatience = defaultLoginTimeout + time.Minute
+
 // wantsMore reports whether a needs a login: any, or one with more scopes.
 func wantsMore(a *index.Account, scopes []string) bool {
 	return pool.WantsLogin(a, time.Now()) || slices.ContainsFunc(scopes, func(s string) bool { return !slices.Contains(a.Scopes, s) })
@@ -80,7 +94,7 @@ func lockLogin(ctx context.Context, f *folder.Folder, id string) (l *lock.Lock, 
 	if !errors.Is(err, lock.ErrBusy) {
 		return l, false, f.Fault(err)
 	}
-	ctx, over := f.Within(ctx, defaultLoginTimeout+time.Minute, func() string { return "waiting for another authferry's login" })
+	ctx, over := f.Within(ctx, LoginPatience, func() string { return "waiting for another authferry's login" })
 	defer over()
 	l, err = lock.Acquire(ctx, lock.Login(id).In(f.Dir))
 	return l, true, f.Fault(err)

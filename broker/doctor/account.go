@@ -42,7 +42,11 @@ func (d *examination) account(ctx context.Context, a *index.Account) {
 	case pool.WantsLogin(a, now) && a.Fingerprint == "" && !pool.RejectedForGood(a):
 		d.try(name, Warning, renew, "its token has expired, and it has no refresh token")
 	case pool.WantsLogin(a, now):
-		d.try(name, Warning, renew, "the provider no longer accepts its login")
+		said := "the provider no longer accepts its login"
+		if until := account.LeftAlone(d.f, a.ID); !until.IsZero() {
+			said += "; nobody finished the login that an MCP bridge asked for, and none is asked for again before " + humantime.At(until, now)
+		}
+		d.try(name, Warning, renew, "%s", said)
 	case a.Failure != nil:
 		again := fault.Remedy{Do: fault.Refresh, Account: pool.Reference(d.idx, a)}
 		if pool.BackingOff(a, now) && a.Failure.Stated {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/lock"
@@ -29,6 +30,7 @@ func (d *examination) locks() {
 	for _, a := range d.idx.Accounts {
 		quiet = d.lock(lock.Rotation(a.ID), "account "+fault.Quote(a.Label), folder.StorePatience) && quiet
 		quiet = d.lock(lock.Gate(a.ID), "the gate of account "+fault.Quote(a.Label), folder.StorePatience) && quiet
+		quiet = d.lock(lock.Login(a.ID), "the login of account "+fault.Quote(a.Label), account.LoginPatience) && quiet
 	}
 	if quiet {
 		d.say("locks", OK, "locks work, and none is held")
