@@ -68,7 +68,7 @@ var table = []row{
 	{"K17", "killed while printing", "the next one: a token", once, none, []string{everyCall + "/rotate"}},
 	{"K18", "killed in login or import, at each call", "the same command works", "-", none, []string{
 		everyCall + "/import_grant", everyCall + "/login_with_an_API_key", everyCall + "/login_in_a_browser", everyCall + "/login_with_a_device_code",
-		everyCall + "/import_opencode", everyCall + "/import_claude-code", everyCall + "/import_codex", everyCall + "/import_gemini", everyCall + "/import_multi-auth", everyCall + "/import_antigravity",
+		everyCall + "/import_opencode", everyCall + "/import_claude-code", everyCall + "/import_codex", everyCall + "/import_gemini", everyCall + "/import_multi-auth", everyCall + "/import_antigravity", everyCall + "/import_opencode-mcp",
 		onKeyring + "/import_opencode", onService + "/import_opencode", "cmd/authferry TestMoveSurvivesBeingKilled",
 	}},
 	{"K19", "killed in remove, at each call", "remove again works", "-", none, []string{everyCall + "/remove", "broker TestDoctorFinishesRemoval", onKeyring + "/remove", onService + "/remove"}},

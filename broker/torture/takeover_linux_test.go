@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/authferry/authferry/broker/brokertest"
 )
 
 // takeovers are the moves of a login out of another program's file: at any instant
@@ -21,14 +23,24 @@ func takeovers() (all []operation) {
 		{"gemini", "google", `{"access_token":"ACCESS","refresh_token":"REFRESH","token_type":"Bearer","expiry_date":EXPIRES}`},
 		{"multi-auth", "anthropic", `{"type":"multi-oauth","accounts":[{"id":"1","label":"Work","access":"ACCESS","refresh":"REFRESH","expires":EXPIRES}],"currentAccountIndex":0,"other":"stays"}`},
 		{"antigravity", "google", `{"version":4,"accounts":[{"email":"a@example.com","refreshToken":"REFRESH"},{"email":"stays","refreshToken":""}],"activeIndex":0}`},
+		{"opencode-mcp", "docs", `{"docs":{"serverUrl":"REMOTE","tokens":{"accessToken":"ACCESS","refreshToken":"REFRESH","expiresAt":4102444800},"clientInfo":{"clientId":"authferry-sim"}},"other":{"serverUrl":"https://stays.example/mcp","codeVerifier":"x"}}`},
 	} {
-		all = append(all, operation{name: "import " + from.program, server: strict,
+		server := strict
+		if from.program == "opencode-mcp" {
+			server.MCP = &brokertest.MCP{}
+		}
+		all = append(all, operation{name: "import " + from.program, server: server,
 			begin: func(w *world, user string) prepared {
-				if from.provider != "sim" {
+				resource := ""
+				switch {
+				case server.MCP != nil:
+					resource = w.server.URL + "/mcp"
+					w.must("", "provider", "add", from.provider, "--mcp", resource)
+				case from.provider != "sim":
 					w.must("", "provider", "add", from.provider, "--issuer", w.server.URL, "--client-id", "authferry-sim", "--api-origin", w.server.URL)
 				}
-				g := w.server.Issue(user)
-				text := strings.NewReplacer("REFRESH", g.RefreshToken, "ACCESS", g.AccessToken, "EXPIRES", fmt.Sprint(time.Now().Add(time.Hour).UnixMilli())).Replace(from.file)
+				g := w.server.IssueFor(user, resource)
+				text := strings.NewReplacer("REFRESH", g.RefreshToken, "ACCESS", g.AccessToken, "EXPIRES", fmt.Sprint(time.Now().Add(time.Hour).UnixMilli()), "REMOTE", resource).Replace(from.file)
 				path := filepath.Join(w.t.TempDir(), from.program, "logins.json") // outside: a token in there is no leak
 				if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
 					w.t.Fatal(err)

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -103,6 +105,40 @@ func TestBridgesWakeAtOnce(t *testing.T) {
 	}
 	if n := s.Server.Reuse() + s.Server.Revoked(); n != 0 {
 		t.Errorf("%d", n)
+	}
+}
+
+// Calls of the helper in waves, each of which finds the token over, as after every break:
+// one refresh a wave, and all get the same headers.
+func TestHeadersInWaves(t *testing.T) {
+	t.Parallel()
+	s := bridgeScene(t, brokertest.Config{})
+	lives := func(d time.Duration) {
+		testenv.Must(t, s.Server.Configure(func(c *brokertest.Config) { c.AccessTTL = d }))
+	}
+	for wave := range proofs.Size(2, 8) {
+		lives(brief)
+		s.Must("", "login", "docs", "--renew", "docs-1")
+		time.Sleep(brief)
+		lives(time.Hour)
+		all := make([]*exec.Cmd, proofs.Size(8, 125))
+		said := make([]bytes.Buffer, len(all))
+		for i := range all {
+			all[i] = s.Command("helper", "mcp-headers", "--account", "docs-1", s.Server.URL+"/mcp")
+			all[i].Stdout, all[i].Stderr = &said[i], os.Stderr
+			testenv.Must(t, all[i].Start())
+		}
+		for i, cmd := range all {
+			if err := cmd.Wait(); err != nil || said[i].String() != said[0].String() || !strings.HasPrefix(said[i].String(), `{"authorization":"Bearer afat_`) {
+				t.Errorf("wave %d, call %d: %v %s", wave, i, err, said[i].String())
+			}
+		}
+		if n := s.Server.Refreshes(bridgedUser); n != wave+1 {
+			t.Errorf("%d refreshes after wave %d", n, wave)
+		}
+	}
+	if l := s.Server.Ledger(); s.Server.Reuse() != 0 || l.Registrations != 1 {
+		t.Errorf("reuse %d, registrations %d", s.Server.Reuse(), l.Registrations)
 	}
 }
 
