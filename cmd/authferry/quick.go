@@ -15,52 +15,78 @@ func quickToken(args []string) (*tokenCmd, *globals, bool) {
 		return nil, nil, false
 	}
 	c, flags := &tokenCmd{MinTTL: pool.DefaultMinTTL}, new(globals)
-	for i := 1; i < len(args); i++ {
-		name, value, inline := strings.Cut(args[i], "=")
-		switch args[i] {
-		case "--json":
-			c.JSON = true
-			continue
-		case "--no-input":
-			flags.NoInput = true
+	ok := quickly(args[1:], &c.Provider, map[string]*bool{"--json": &c.JSON, "--no-input": &flags.NoInput}, func(name, value string) bool {
+		if name == "--rejected" {
+			c.Rejected = value
+			return true
+		}
+		return c.quick(name, value) || quickDuration(name, value, "--min-ttl", &c.MinTTL)
+	})
+	return c, flags, ok
+}
+
+// quickHeaders is the same for what clients run to get a remote MCP server's headers.
+func quickHeaders(args []string) (*mcpHeadersCmd, *globals, bool) {
+	if len(args) < 2 || args[0] != "helper" || args[1] != "mcp-headers" {
+		return nil, nil, false
+	}
+	c, flags := &mcpHeadersCmd{whose: whose{MinTTL: 5 * time.Minute}}, new(globals)
+	ok := quickly(args[2:], &c.URL, map[string]*bool{"--no-input": &flags.NoInput}, func(name, value string) bool {
+		return c.quick(name, value) || quickDuration(name, value, "--min-ttl", &c.MinTTL)
+	})
+	return c, flags, ok
+}
+
+// quickly parses flags and at most one operand. take gets each flag that has a value, and
+// reports whether it knows it.
+func quickly(args []string, operand *string, switches map[string]*bool, take func(name, value string) bool) bool {
+	for i := 0; i < len(args); i++ {
+		if on := switches[args[i]]; on != nil {
+			*on = true
 			continue
 		}
 		if !strings.HasPrefix(args[i], "-") {
-			if c.Provider != "" || args[i] == "" {
-				return nil, nil, false
+			if *operand != "" || args[i] == "" {
+				return false
 			}
-			c.Provider = args[i]
+			*operand = args[i]
 			continue
 		}
+		name, value, inline := strings.Cut(args[i], "=")
 		if !inline {
 			if i++; i == len(args) || strings.HasPrefix(args[i], "-") {
-				return nil, nil, false
+				return false
 			}
 			value = args[i]
 		}
-		if value == "" {
-			return nil, nil, false
-		}
-		switch name {
-		case "--account":
-			c.Account = value
-		case "--pool":
-			c.Pool = value
-		case "--hold-scope":
-			c.HoldScope = value
-		case "--rejected":
-			c.Rejected = value
-		case "--min-ttl":
-			d, err := time.ParseDuration(value)
-			if err != nil {
-				return nil, nil, false
-			}
-			c.MinTTL = d
-		default:
-			return nil, nil, false
+		if value == "" || !take(name, value) {
+			return false
 		}
 	}
-	return c, flags, true
+	return true
+}
+
+func (w *which) quick(name, value string) bool {
+	switch name {
+	case "--account":
+		w.Account = value
+	case "--pool":
+		w.Pool = value
+	case "--hold-scope":
+		w.HoldScope = value
+	default:
+		return false
+	}
+	return true
+}
+
+func quickDuration(name, value, want string, to *time.Duration) bool {
+	if name != want {
+		return false
+	}
+	d, err := time.ParseDuration(value)
+	*to = d
+	return err == nil
 }
 
 // quickView is the same for what stands in people's prompts, alone, short or with --json.

@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,29 +15,39 @@ import (
 	"github.com/authferry/authferry/testenv"
 )
 
-// What quickToken takes, kong takes as well and reads the same out of it.
-func TestQuickTokenIsKong(t *testing.T) {
-	words := []string{"token", "acme", "--json", "--account", "--account=Work", "--pool", "--pool=p q", "--min-ttl", "--min-ttl=5m", "30s", "--rejected",
+// What is parsed quickly, kong takes as well and reads the same out of it.
+func TestQuickIsKong(t *testing.T) {
+	words := []string{"acme", "https://mcp.example.com/mcp", "--json", "--account", "--account=Work", "--pool", "--pool=p q", "--min-ttl", "--min-ttl=5m", "30s", "--rejected",
 		"acc_aaaaaaaaaaaaaaaa.7", "--rejected=x", "--quiet", "--no-input", "--no-input=false", "--hold-scope", "--hold-scope=model:m", "-a", "--", "--help", "", "--json=false", "--account=", "-", "--no-such", "=", "--=x", "a=b", "Größe"}
-	quick := 0
-	rapid.Check(t, func(t *rapid.T) {
-		args := append([]string{"token"}, rapid.SliceOfN(rapid.SampledFrom(words), 0, 5).Draw(t, "args")...)
-		got, flags, ok := quickToken(args)
-		if !ok {
-			return
-		}
-		quick++
-		parsed, all, err := parse(args, streams{in: strings.NewReader(""), out: io.Discard, err: io.Discard})
-		if err != nil {
-			t.Fatalf("kong refuses %q: %v", args, err)
-		}
-		want := parsed.Selected().Target.Addr().Interface()
-		if !reflect.DeepEqual(got, want) || *flags != *all {
-			t.Fatalf("%q: %+v, kong says %+v", args, got, want)
-		}
-	})
-	if quick == 0 {
-		t.Error("nothing was quick")
+	for name, test := range map[string]struct {
+		command []string
+		quickly func([]string) (any, *globals, bool)
+	}{
+		"token":       {[]string{"token"}, func(args []string) (any, *globals, bool) { return quickToken(args) }},
+		"mcp-headers": {[]string{"helper", "mcp-headers"}, func(args []string) (any, *globals, bool) { return quickHeaders(args) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			quick := 0
+			rapid.Check(t, func(t *rapid.T) {
+				args := append(slices.Clone(test.command), rapid.SliceOfN(rapid.SampledFrom(words), 0, 5).Draw(t, "args")...)
+				got, flags, ok := test.quickly(args)
+				if !ok {
+					return
+				}
+				quick++
+				parsed, all, err := parse(args, streams{in: strings.NewReader(""), out: io.Discard, err: io.Discard})
+				if err != nil {
+					t.Fatalf("kong refuses %q: %v", args, err)
+				}
+				want := parsed.Selected().Target.Addr().Interface()
+				if !reflect.DeepEqual(got, want) || *flags != *all {
+					t.Fatalf("%q: %+v, kong says %+v", args, got, want)
+				}
+			})
+			if quick == 0 {
+				t.Error("nothing was quick")
+			}
+		})
 	}
 }
 

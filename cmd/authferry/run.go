@@ -87,6 +87,9 @@ func commandOf(args []string, s streams, h *hints) (command func(*app) error, fl
 	if c, flags, ok := quickToken(args); ok {
 		return c.Run, flags, true, nil
 	}
+	if c, flags, ok := quickHeaders(args); ok {
+		return c.Run, flags, true, nil
+	}
 	if c, ok := quickView(args); ok {
 		return c.Run, new(globals), true, nil
 	}
