@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -20,6 +21,7 @@ const (
 	client  = "direct client"
 	pump    = "bare pump"
 	bridged = "authferry mcp connect"
+	npm     = "mcp-remote (npm)"
 )
 
 // stdio is a bridge that runs: a line is answered by a line.
@@ -91,6 +93,19 @@ func (b *bench) logIn() error {
 	return cmd.Wait()
 }
 
+var errNoPeer = errors.New("it isn't installed: run npm ci --ignore-scripts in bench, with Node.js 20.18 or later")
+
+// startPeer starts what most people put between such a client and such a server. It gets its
+// token told: what it costs to log in isn't measured.
+func startPeer(address, bearer string) (*stdio, error) {
+	node, err := exec.LookPath("node")
+	program := filepath.Join("node_modules", "mcp-remote", "dist", "proxy.js")
+	if _, missing := os.Stat(program); err != nil || missing != nil {
+		return nil, errNoPeer
+	}
+	return startStdio(node, program, address, "--transport", "http-only", "--silent", "--header", "Authorization: "+bearer)
+}
+
 const toolCall = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami","arguments":{}}}`
 
 // bridge measures what lies between a client on stdio and a remote MCP server.
@@ -143,6 +158,21 @@ func (b *bench) bridge() (*table, error) {
 	t.add(row{name: client, sample: timed(straightOn)},
 		row{name: pump, of: client, sample: timed(func() error { return plain.ask([]byte(toolCall)) })},
 		row{name: bridged, of: client, sample: timed(func() error { return own.ask([]byte(toolCall)) })})
+	switch theirs, err := startPeer(address, bearer); {
+	case errors.Is(err, errNoPeer):
+		fmt.Fprintf(os.Stderr, "bench: %s is left out: %v\n", npm, err)
+	case err != nil:
+		return nil, err
+	default:
+		defer theirs.close()
+		if err := theirs.ask(hello); err != nil {
+			return nil, err
+		}
+		t.add(row{name: npm, of: bridged, sample: timed(func() error { return theirs.ask([]byte(toolCall)) })})
+		defer func() {
+			t.text += fmt.Sprintf(" authferry takes %.1f MB at most, mcp-remote with its Node.js %.1f MB.", own.resident(), theirs.resident())
+		}()
+	}
 	if err := b.alternate(t, 2000, 20*time.Second); err != nil {
 		return nil, err
 	}
