@@ -268,7 +268,7 @@ func askFor(ctx context.Context, f *folder.Folder, r *Remote, req RemoteRequest)
 		add([]string{"offline_access"})
 	}
 	if size := len(strings.Join(r.Scopes, " ")); len(r.Scopes) > MaxScopes || size > maxScopeBytes {
-		return fault.Errorf(fault.Usage, "%s asks for %d scopes (%d bytes), which is more than %d; name those that you want", oauth.HostOf(r.Server.Address), len(r.Scopes), size, MaxScopes).
+		return fault.Errorf(fault.Usage, "%s asks for %d scopes (%d bytes), and a login takes %d at most (%d bytes); name those that you want", oauth.HostOf(r.Server.Address), len(r.Scopes), size, MaxScopes, maxScopeBytes).
 			Try(fault.Remedy{Do: fault.Again, Name: "scope", Value: "SCOPE"})
 	}
 	return nil

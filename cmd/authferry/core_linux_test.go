@@ -56,8 +56,11 @@ func TestNoLeaksInCores(t *testing.T) {
 		}
 		return status.CoreDump()
 	}
-	if crash("authferry", "login", "anthropic", "--api-key-stdin", "--label", "Key") {
-		t.Error("a core was dumped")
+	s.Must("", "login", s.Server.URL+"/mcp", "--name", "docs")
+	for _, args := range [][]string{{"login", "anthropic", "--api-key-stdin", "--label", "Key"}, {"mcp", "connect", "docs"}} {
+		if crash("authferry", args...) {
+			t.Errorf("%q: a core was dumped", args)
+		}
 	}
 	testenv.Check(t, s.leaked())
 	if !crash("careless") {

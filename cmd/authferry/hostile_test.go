@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/proofs"
 	"github.com/authferry/authferry/testenv"
@@ -43,12 +42,18 @@ func TestHostileFolder(t *testing.T) {
 				"status", "list", "provider list", "keystore status", "doctor", "doctor --fix", "token --account Ada --json", "refresh Bob", "exec --account Ada -- true",
 				"login sim --label Eve --timeout 3s", "login sim --flow device --label Eve --timeout 3s", "login anthropic --client-id x --label Eve --timeout 3s",
 				"refresh Eve", "import grant sim --label Mallory", "setup git --pool sim --print", "helper git --pool sim get", "helper docker list", "status --json", "info Ada --json",
-				"remove Bob --yes", "remove Ada --yes", "remove Key --yes",
+				"token docs --account Docs --json", "refresh Docs", "token --account Svc --min-ttl 9h --json", "refresh Svc", "helper mcp-headers --account Docs " + v.Server.URL + "/mcp",
+				"helper mcp-headers --account Docs " + v.evil.URL + "/mcp", "helper mcp-headers --account Svc " + v.evil.URL + "/mcp", "mcp connect docs --account Docs", "mcp connect docs",
+				"mcp connect " + v.evil.URL + "/mcp --account Docs", "mcp connect " + v.evil.URL + "/mcp --account Ada", "login docs --label Eve2 --timeout 3s", "login docs --renew Docs --timeout 3s",
+				"login svc --flow client --label Eve3 --timeout 3s", "refresh Docs", "doctor",
+				"remove Bob --yes", "remove Ada --yes", "remove Key --yes", "remove Docs --yes", "remove Svc --yes",
 			} {
 				stdin := ""
 				switch {
 				case strings.HasPrefix(args, "import"):
 					stdin = v.Grant("mallory", -time.Second)
+				case strings.HasPrefix(args, "mcp"):
+					stdin = calls
 				case strings.HasPrefix(args, "helper git"):
 					stdin = "protocol=http\nhost=" + strings.TrimPrefix(v.evil.URL, "http://") + "\n"
 				}
@@ -56,21 +61,16 @@ func TestHostileFolder(t *testing.T) {
 				if strings.HasPrefix(args, "helper git") && strings.Contains(got.Out, "afat_") {
 					t.Errorf("git gets a token for the attacker's server: %s", got.Out)
 				}
+				if strings.HasPrefix(args, "helper mcp-headers") && strings.Contains(args, v.evil.URL) && got.Out != "" {
+					t.Errorf("an MCP client gets headers for the attacker's server: %s", got.Out)
+				}
 				v.wantSilence(got, strings.Fields(args))
 				if strings.HasPrefix(args, "token") && strings.Contains(got.Out, v.evil.URL) {
 					t.Errorf("%s names the attacker's server as a place for the token: %s", args, got.Out)
 				}
 			}
 			v.Rest()
-			v.heard.Lock()
-			for _, request := range v.heard.requests {
-				for _, secret := range append(authferrytest.SecretsOf(v.Server), canaries...) {
-					if strings.Contains(request, secret) {
-						t.Errorf("the attacker's server got %q in\n%s", secret, request)
-					}
-				}
-			}
-			v.heard.Unlock()
+			v.heardNothing()
 			now := v.outside()
 			for path := range maps.Keys(outside) {
 				if content, there := now[path]; !there || content != outside[path] {
@@ -177,6 +177,24 @@ var hostile = []struct {
 			}
 		})
 	}},
+	{name: "index: another MCP server, and all scopes", do: func(v *victim) {
+		v.edit(func(_ map[string]any, accounts []map[string]any) {
+			for _, a := range accounts {
+				a["resource"], a["service"], a["scopes"] = v.evil.URL+"/mcp", "Evil", []string{"read", "admin"}
+			}
+		})
+	}},
+	{name: "index: logins of persons and of services exchanged", do: func(v *victim) {
+		v.edit(func(_ map[string]any, accounts []map[string]any) {
+			for _, a := range accounts {
+				if a["kind"] == "client" {
+					a["kind"] = "oauth"
+				} else {
+					a["kind"] = "client"
+				}
+			}
+		})
+	}},
 	{name: "index: an id that is a path", do: func(v *victim) {
 		v.edit(func(_ map[string]any, accounts []map[string]any) { accounts[0]["id"] = "../../../home/x" })
 	}},
@@ -270,6 +288,16 @@ var hostile = []struct {
 	{name: "providers: headers that go elsewhere", do: func(v *victim) {
 		v.write("providers.toml", toml("sim", map[string]any{"token_endpoint": v.Server.URL + "/token", "client_id": "authferry-sim",
 			"headers": []string{"host: " + v.evil.URL, "authorization: Bearer {token}\r\nhost: evil.example", "proxy-authorization: {token}"}}))
+	}},
+	{name: "providers: the MCP servers, their issuers and registrations at the attacker's", do: func(v *victim) {
+		p := v.evilProvider()
+		p["mcp"], p["registration"] = v.evil.URL+"/mcp", "dynamic"
+		v.write("providers.toml", toml("docs", p)+toml("svc", p))
+	}},
+	{name: "providers: the MCP servers of one another, with one another's clients", do: func(v *victim) {
+		now, err := os.ReadFile(filepath.Join(v.Dir, "providers.toml"))
+		testenv.Must(v.T, err)
+		v.write("providers.toml", strings.NewReplacer("[docs]", "[svc]", "[svc]", "[docs]").Replace(string(now)))
 	}},
 	{name: "providers: commands", do: func(v *victim) {
 		v.write("providers.toml", toml("sim", map[string]any{"client_id": "x", "command": v.program, "credential_process": v.program, "exec": []string{v.program}, "browser": v.program}))

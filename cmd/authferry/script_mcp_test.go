@@ -14,6 +14,7 @@ import (
 // authorization server, or wants of them:
 //
 //	scopes [SCOPE…] | calls [SCOPE…]       in the resource's metadata; wanted of a call
+//	longscope N                            a scope of N bytes in the resource's metadata
 //	refuse | secret | answer NAME VALUE    a registration is refused, has a secret, or says that
 //	resource URL | issuer URL | named      what the resource's metadata says; an odd, long name
 //	says NAME [VALUE]                      what the authorization server's does; no VALUE: nothing
@@ -37,6 +38,10 @@ func serveMCP(ts *testscript.TestScript, s *brokertest.Server, args []string) {
 		change(func(m *brokertest.MCP) { m.Scopes = args[1:] })
 	case "calls":
 		change(func(m *brokertest.MCP) { m.CallScopes = args[1:] })
+	case "longscope":
+		n, err := strconv.Atoi(args[1])
+		ts.Check(err)
+		change(func(m *brokertest.MCP) { m.Scopes = []string{strings.Repeat("s", n)} })
 	case "refuse":
 		change(func(m *brokertest.MCP) { m.Registrations.Refuse = true })
 	case "secret":
