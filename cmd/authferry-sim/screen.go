@@ -12,7 +12,7 @@ import (
 
 // The rules of output. Text is wrapped to the terminal, or to 76 columns where
 // there is none; commands are never wrapped, so that they can be copied. Colour
-// only on a terminal, and never the only sign of anything.
+// only on a terminal, or with CLICOLOR_FORCE, and never the only sign of anything.
 
 const (
 	bold  = "1"
@@ -30,7 +30,8 @@ type screen struct {
 }
 
 func newScreen(f *os.File) *screen {
-	s := &screen{Writer: f, width: 76}
+	forced := os.Getenv("CLICOLOR_FORCE")
+	s := &screen{Writer: f, width: 76, colour: forced != "" && forced != "0" && os.Getenv("NO_COLOR") == ""}
 	fd := int(f.Fd()) // #nosec G115 -- a file descriptor is small
 	if !term.IsTerminal(fd) {
 		return s

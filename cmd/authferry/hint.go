@@ -2,6 +2,7 @@ package main
 
 import (
 	"io"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"unicode"
 
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/humantime"
 )
 
@@ -206,7 +208,7 @@ func writers() map[fault.Action]func(hints, fault.Remedy) string {
 		},
 		fault.UnlockKeyFile: fixed("authferry keystore unlock"),
 		fault.InitKeystore: func(h hints, r fault.Remedy) string {
-			return noted("authferry keystore init"+h.flag("key-file", or(r.Path, "PATH")), "sealed files, where there is no keychain")
+			return noted("authferry keystore init"+h.flag("key-file", or(r.Path, keyFile())), "sealed files, where there is no keychain")
 		},
 		fault.SealKeystore: func(h hints, r fault.Remedy) string {
 			line := "authferry keystore init --passphrase"
@@ -473,4 +475,13 @@ func (h hints) flag(name, value string) string {
 		return " --" + name + "=" + h.word(value)
 	}
 	return " --" + name + " " + h.word(value)
+}
+
+// keyFile is where a person's key file may be: beside authferry's folder, not in it. Whoever
+// chose that folder chooses this too.
+func keyFile() string {
+	if dir, err := folder.DefaultDir(); err == nil && os.Getenv("AUTHFERRY_DIR") == "" {
+		return dir + ".key"
+	}
+	return "PATH"
 }

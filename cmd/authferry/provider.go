@@ -4,12 +4,14 @@ import (
 	"cmp"
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -134,7 +136,19 @@ func (c *providerAddCmd) Run(a *app) error {
 	if c.JSON {
 		return a.printJSON(p)
 	}
-	a.term.note("provider %s added; existing accounts keep what they were logged in with", p.Name)
+	all, err := a.broker.List()
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(all, func(v pool.AccountView) bool { return v.Provider == p.Name }) {
+		a.term.note("provider %s changed; its accounts keep the old settings until their next login", p.Name)
+		return nil
+	}
+	login := fault.Remedy{Do: fault.Login, Provider: p.Name}
+	if p.TokenEndpoint == "" {
+		login.How, login.Label = fault.APIKey, "Key"
+	}
+	a.term.note("provider %s added; log in: %s", p.Name, a.term.hints.command(login))
 	return nil
 }
 

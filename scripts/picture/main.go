@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strings"
 )
 
 func main() {
@@ -33,12 +35,12 @@ func draw(folder string) error {
 	defer os.RemoveAll(dir)
 	// Without a version of its own the program would name the commit.
 	build := exec.CommandContext(context.Background(), "go", "build", "-ldflags=-X main.stamped=1.0.0", "-o", dir+string(filepath.Separator),
-		"github.com/authferry/authferry/cmd/authferry") // #nosec G204
+		"github.com/authferry/authferry/cmd/authferry", "github.com/authferry/authferry/cmd/authferry-sim") // #nosec G204
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
 		return fmt.Errorf("go build: %w", err)
 	}
-	for _, picture := range []func(dir, folder string) error{firstRun, status, failure, setup, doctor} {
+	for _, picture := range []func(dir, folder string) error{firstRun, status, failure, setup, doctor, demo, toast} {
 		if err := picture(dir, folder); err != nil {
 			return err
 		}
@@ -79,4 +81,37 @@ func doctor(dir, folder string) error {
 	s := newStage(dir, "used")
 	s.wide = 2 * columns // its lines have the folder's real name, which is longer than the one shown
 	return s.write(filepath.Join(folder, "doctor.svg"), shown{"authferry doctor", s.run("", "doctor")})
+}
+
+// demo is what two acts of authferry-sim demo count.
+func demo(dir, folder string) error {
+	s := newStage(dir, "demo")
+	s.program = filepath.Join(dir, "authferry-sim")
+	played := s.run("", "demo", "--authferry", filepath.Join(dir, "authferry"))
+	return s.write(filepath.Join(folder, "demo.svg"), shown{"authferry-sim demo", act(played, 1) + "\n" + act(played, 3)})
+}
+
+var (
+	acts  = regexp.MustCompile(`(?m)^(\S*)Act \d`)
+	timed = regexp.MustCompile(`(?m)^  The last of them had .*\n`)
+)
+
+// act is one of them, without how long it took.
+func act(played string, n int) string {
+	at := append(acts.FindAllStringIndex(played, -1), []int{len(played)})
+	if len(at) <= n {
+		return ""
+	}
+	return strings.TrimSpace(timed.ReplaceAllString(played[at[n-1][0]:at[n][0]], "")) + "\n"
+}
+
+// toast is OpenCode as scripts/opencode-toast has seen it.
+func toast(_, folder string) error {
+	screen, err := os.ReadFile(filepath.Join(folder, "opencode-toast.txt")) // #nosec G304
+	if err != nil {
+		return err
+	}
+	top, _, _ := strings.Cut(string(screen), "\n\n\n") // and below that OpenCode's own prompt
+	picture := svg([]shown{{"opencode", top}}, 108)
+	return os.WriteFile(filepath.Join(folder, "opencode-toast.svg"), picture, 0o644) // #nosec G306 -- a picture for everyone
 }

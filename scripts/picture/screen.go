@@ -25,7 +25,7 @@ var styles = map[string]string{
 
 // svg draws the screens below each other as one terminal shows them, on a ground
 // of its own that stands out from a light page and from a dark one.
-func svg(screens []shown) []byte {
+func svg(screens []shown, columns int) []byte {
 	const cell, lineHeight, margin, top = 8.43, 20, 20, 30
 	var lines, titles []string
 	for i, s := range screens {
@@ -35,7 +35,7 @@ func svg(screens []shown) []byte {
 		titles = append(titles, s.command)
 		lines = append(lines, "\x1b[2m$ "+s.command)
 		for line := range strings.SplitSeq(strings.TrimRight(s.text, "\n"), "\n") {
-			lines = append(lines, folded(line)...)
+			lines = append(lines, folded(line, columns)...)
 		}
 	}
 	wide, high := columns*17/2+2*margin, top+(len(lines)-1)*lineHeight+margin+2
@@ -69,7 +69,7 @@ func svg(screens []shown) []byte {
 
 // folded is a line as a terminal of that width shows it. Lines with colours are
 // made to fit by the program.
-func folded(line string) (parts []string) {
+func folded(line string, columns int) (parts []string) {
 	runes := []rune(line)
 	if strings.Contains(line, "\x1b") {
 		return []string{line}

@@ -86,7 +86,7 @@ func (s *stage) write(path string, screens ...shown) error {
 	if s.err != nil {
 		return s.err
 	}
-	return os.WriteFile(path, svg(screens), 0o644) // #nosec G306 -- a picture for everyone
+	return os.WriteFile(path, svg(screens, columns), 0o644) // #nosec G306 -- a picture for everyone
 }
 
 // accounts have times that read the same for half a minute, so that drawing them

@@ -354,8 +354,8 @@ async function server({ client, directory }) {
     if (!before || before.id === account.id) return
     const until = moment(verdict?.hold?.until)
     if (verdict?.account?.state === "login_needed") toast("error", `${before.label} needs a login. Going on with ${account.label}`)
-    else if (verdict?.hold?.refused) toast("error", `The API refuses ${before.label}. Going on with ${account.label}`)
-    else if (until) toast("warning", `${before.label} is at its limit until ${clock(until)}. Going on with ${account.label}`)
+    else if (verdict?.hold?.refused) toast("error", `${before.label}: refused by the API. Going on with ${account.label}`)
+    else if (until) toast("warning", `${before.label}: limit until ${clock(until)}. Going on with ${account.label}`)
     else toast("info", `Going on with ${account.label} (${account.provider})`)
   }
 

@@ -190,7 +190,7 @@ test("a limit switches, once for each account, and a toast says so", async () =>
   expect(seen[0].body).toBe(seen[1].body)
   expect(toasts).toHaveLength(1)
   expect(toasts[0]).toMatchObject({ variant: "warning", title: "authferry" })
-  expect(toasts[0].message).toMatch(/^Personal is at its limit until (.* )?\d\d:\d\d\. Going on with Work$/)
+  expect(toasts[0].message).toMatch(/^Personal: limit until (.* )?\d\d:\d\d\. Going on with Work$/)
 })
 
 test("a limit of one model leaves the account to the others", async () => {
@@ -276,7 +276,7 @@ test("keys that the API refuses are no limit: what is said", async () => {
     const said = await sentence(await post(ask))
     expect(said).toContain("the API refuses the acme token; next try ")
     expect(said).toEndWith("authferry login acme --api-key-stdin --renew Key")
-    expect(toasts.map(({ variant, message }) => [variant, message])).toEqual([["error", "The API refuses Key. Going on with Other"]])
+    expect(toasts.map(({ variant, message }) => [variant, message])).toEqual([["error", "Key: refused by the API. Going on with Other"]])
     expect(await sentence(await post(ask))).toBe(said) // and now without asking the API
     expect(who()).toEqual(["Key", "Other"])
   } finally {

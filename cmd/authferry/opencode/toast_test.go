@@ -72,7 +72,7 @@ func (s *screen) await(text string) string {
 	return ""
 }
 
-// A switch is told in the session, where the person looks. With AUTHFERRY_CAPTURE
+// A switch is told in the session, where the person looks. With TEST_CAPTURE
 // the screen is kept in that file: scripts/opencode-toast does so for the
 // documentation.
 func TestOpenCodeToast(t *testing.T) {
@@ -87,12 +87,12 @@ func TestOpenCodeToast(t *testing.T) {
 	s.tmux("send-keys", "-l", "Which account is this?")
 	s.await("Which account is this?")
 	s.tmux("send-keys", "Enter")
-	const toast = personal + " is at its limit until"
+	const toast = personal + ": limit until"
 	shown := s.await(toast)
 	if later := s.await(hello(workUser)); strings.Contains(later, toast) {
 		shown = later
 	}
-	if path := os.Getenv("AUTHFERRY_CAPTURE"); path != "" {
+	if path := os.Getenv("TEST_CAPTURE"); path != "" {
 		lines := strings.Split(strings.ReplaceAll(shown, o.project, "~/project"), "\n")
 		for i := range lines {
 			lines[i] = strings.TrimRight(lines[i], " ")
