@@ -103,7 +103,7 @@ func startPeer(address, bearer string) (*stdio, error) {
 	if _, missing := os.Stat(program); err != nil || missing != nil {
 		return nil, errNoPeer
 	}
-	return startStdio(node, program, address, "--transport", "http-only", "--silent", "--header", "Authorization: "+bearer)
+	return startStdio(node, "--no-warnings", program, address, "--transport", "http-only", "--silent", "--header", "Authorization: "+bearer)
 }
 
 const toolCall = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"whoami","arguments":{}}}`
