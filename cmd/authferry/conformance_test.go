@@ -232,8 +232,9 @@ func (c judged) report(lease string, res *http.Response) (again bool, err error)
 	switch {
 	case verdict.Action == "retry":
 		return true, nil
-	case verdict.Login.Hint != "":
-		_, err = c.authferry("", strings.Fields(verdict.Login.Hint)[1:]...)
+	case verdict.Action == "login" && verdict.Login.Hint != "":
+		first, _, _ := strings.Cut(verdict.Login.Hint, "\n")
+		_, err = c.authferry("", strings.Fields(first)[1:]...)
 		return true, err
 	case res.StatusCode == http.StatusUnauthorized:
 		return true, c.renew()

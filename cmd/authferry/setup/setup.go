@@ -185,6 +185,7 @@ func (c Client) Servers(m Machine) []Entry {
 	if c.Remote == nil {
 		return nil
 	}
+	m.Version = nil // it decides what is written, and asking takes a moment
 	f, err := c.Remote(m, Choice{})
 	if err != nil {
 		return nil
