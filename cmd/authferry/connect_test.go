@@ -171,18 +171,22 @@ func TestBridgesAskOnce(t *testing.T) {
 // brief is how long a token lives where each call takes a refresh.
 const brief = time.Second
 
-// A bridge that is killed at any moment, in the middle of a refresh too, costs no login
-// and makes no registration.
+// A bridge and a helper that are killed at any moment, in the middle of a refresh too, cost
+// no login and make no registration.
 func TestBridgesKilled(t *testing.T) {
 	t.Parallel()
 	s := bridgeScene(t, brokertest.Config{AccessTTL: brief})
 	for range proofs.Size(3, 60) {
 		b := openBridge(t, s)
 		time.Sleep(brief)
-		b.ask(1) // which takes a refresh
-		time.Sleep(rand.N(60 * time.Millisecond))
-		testenv.Must(t, b.cmd.Process.Kill())
-		_ = b.cmd.Wait()
+		helper := s.Command("helper", "mcp-headers", "--account", "docs-1", s.Server.URL+"/mcp")
+		testenv.Must(t, helper.Start())
+		b.ask(1) // which takes a refresh, and so does the helper
+		for _, cmd := range []*exec.Cmd{b.cmd, helper} {
+			time.Sleep(rand.N(60 * time.Millisecond))
+			_ = cmd.Process.Kill() // the helper may have ended
+			_ = cmd.Wait()
+		}
 	}
 	b := openBridge(t, s)
 	b.ask(1)
@@ -191,6 +195,7 @@ func TestBridgesKilled(t *testing.T) {
 	}
 	b.end()
 	s.Rest()
+	t.Logf("%d refreshes", s.Server.Refreshes(bridgedUser))
 	if l := s.Server.Ledger(); l.Refreshes(bridgedUser) == 0 || s.Server.Reuse() != 0 || s.Server.Revoked() != 0 || l.Registrations != 1 {
 		t.Errorf("reuse %d, revoked %d, registrations %d", s.Server.Reuse(), s.Server.Revoked(), l.Registrations)
 	}
