@@ -29,7 +29,7 @@ func TestAIClientsTwoClaudeAccounts(t *testing.T) {
 		{"none limited", 200, 200, "personal", "ferried", ""},
 		{"one limited", 429, 200, "personal work", "ferried", "retry-after"},
 		{"one revoked", 401, 200, "personal work", "ferried", "status 401"},
-		{"both limited", 429, 429, "personal work", "No account of pool anthropic is free before", "retry-after"},
+		{"both limited", 429, 429, "personal work", "You've hit your usage limit · resets", "retry-after"}, // its own words
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			s := newScene(t, brokertest.Config{})
