@@ -29,10 +29,8 @@ func TestDoctorLooksAtOpenCodesPlugin(t *testing.T) {
 	if c := check(); c != nil {
 		t.Errorf("not set up: %+v", *c)
 	}
-	m, err := thisMachine()
-	testenv.Must(t, err)
 	home := filepath.Join(s.Root, "home")
-	authferrytest.SetUpOpenCode(t, home, m.Binary)
+	authferrytest.SetUpOpenCode(t, home, s.Program)
 	if c := check(); c == nil || c.Status != doctor.OK {
 		t.Errorf("set up: %+v", c)
 	}

@@ -17,7 +17,7 @@ import (
 func TestExecPassesTheTokenAndTheExitCode(t *testing.T) {
 	dir := t.TempDir()
 	command := func(stdin string, args ...string) (string, int) {
-		cmd := exec.CommandContext(t.Context(), "authferry", args...)
+		cmd := exec.CommandContext(t.Context(), program(t), args...)
 		cmd.Env = append(os.Environ(), "AUTHFERRY_DIR="+filepath.Join(dir, "d"), "EXEC_TEST_PRINT=ACME_TOKEN")
 		cmd.Stdin = strings.NewReader(stdin)
 		var out, errs bytes.Buffer

@@ -82,17 +82,15 @@ func newMove(t *testing.T) *move {
 // threads makes the n-th call of a kind; false: it made no such call.
 func (m *move) killAt(call string, n int) bool {
 	m.T.Helper()
-	self, err := os.Executable()
-	testenv.Must(m.T, err)
 	program := filepath.Join(m.Root, "authferry-program", "authferry")
 	testenv.Must(m.T, os.MkdirAll(filepath.Dir(program), 0o700))
-	testenv.Must(m.T, os.Symlink(self, program))
+	testenv.Must(m.T, os.Symlink(m.Program, program))
 	cmd := exec.CommandContext(m.T.Context(), "strace", "-f", "-qq", "-o", os.DevNull, "-e", "trace="+call,
 		"-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", call, n), program, "import", "opencode", "--move")
 	cmd.Env, cmd.Dir = append(slices.Clone(m.Env), "GOMAXPROCS=1"), m.Root
 	var said bytes.Buffer
 	cmd.Stderr = &said
-	err = cmd.Run()
+	err := cmd.Run()
 	if err != nil && cmd.ProcessState.ExitCode() > 0 {
 		m.T.Fatalf("not killed, and failed: %v\n%s", err, said.Bytes())
 	}

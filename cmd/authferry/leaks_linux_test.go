@@ -174,9 +174,7 @@ func (s *scene) atTerminal(typed string, args ...string) authferrytest.Outcome {
 	defer func() { _ = master.Close() }()
 	ctx, cancel := context.WithTimeout(s.T.Context(), 2*time.Minute)
 	defer cancel()
-	self, err := os.Executable()
-	testenv.Must(s.T, err)
-	cmd := exec.CommandContext(ctx, self)
+	cmd := exec.CommandContext(ctx, s.Program)
 	cmd.Args = append([]string{"authferry"}, args...)
 	cmd.Env, cmd.Dir = s.Env, s.Root
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = terminal, terminal, terminal

@@ -30,9 +30,8 @@ func alone(t *testing.T, installed ...string) *scene {
 	}
 	self, err := os.Executable()
 	testenv.Must(t, err)
-	for _, name := range []string{"authferry", "person"} {
-		testenv.Must(t, os.Symlink(self, filepath.Join(bin, name)))
-	}
+	testenv.Must(t, os.Symlink(self, filepath.Join(bin, "person")))
+	testenv.Must(t, os.Symlink(s.Program, filepath.Join(bin, "authferry")))
 	s.Env = append(slices.DeleteFunc(s.Env, func(v string) bool { return strings.HasPrefix(v, "PATH=") || strings.HasPrefix(v, "SSH_") }), "PATH="+bin)
 	return s
 }

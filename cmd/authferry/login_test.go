@@ -61,8 +61,9 @@ func fileMachine(t *testing.T) *machine {
 func (m *machine) command(args ...string) *exec.Cmd {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	m.t.Cleanup(cancel)
-	cmd := exec.CommandContext(ctx, "authferry", args...)
-	cmd.Env = append(os.Environ(), m.env...)
+	own := program(m.t)
+	cmd := exec.CommandContext(ctx, own, args...)
+	cmd.Env = slices.Concat(os.Environ(), []string{"PATH=" + filepath.Dir(own) + string(filepath.ListSeparator) + os.Getenv("PATH")}, m.env)
 	cmd.WaitDelay = time.Second
 	return cmd
 }

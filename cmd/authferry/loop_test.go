@@ -92,7 +92,7 @@ func (l *loop) populate(users []string) {
 }
 
 func (l *loop) command(stdin string, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(l.t.Context(), "authferry", args...)
+	cmd := exec.CommandContext(l.t.Context(), program(l.t), args...)
 	cmd.Env = append(os.Environ(), "AUTHFERRY_DIR="+filepath.Join(l.dir, "d"), "HOME="+l.dir)
 	cmd.Stdin = strings.NewReader(stdin)
 	return cmd

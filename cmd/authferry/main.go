@@ -7,7 +7,6 @@ package main
 
 import (
 	"context"
-	"io"
 	"os"
 	"os/signal"
 	"sync"
@@ -16,10 +15,7 @@ import (
 	_ "github.com/authferry/authferry/cmd/authferry/single"
 )
 
-func main() { os.Exit(start(os.Stdin, os.Stdout)) }
-
-// start is the program but for its end.
-func start(in io.Reader, out io.Writer) (code int) {
+func main() {
 	dumpNoCore()
 	ctx, cancel := context.WithCancelCause(context.Background())
 	catch := sync.OnceFunc(func() {
@@ -27,7 +23,7 @@ func start(in io.Reader, out io.Writer) (code int) {
 		signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 		go func() { cancel(signalled{<-signals}) }()
 	})
-	return run(ctx, helperArgs(os.Args[0], os.Args[1:]), streams{in: in, out: out, err: os.Stderr}, catch)
+	os.Exit(run(ctx, helperArgs(os.Args[0], os.Args[1:]), streams{in: os.Stdin, out: os.Stdout, err: os.Stderr}, catch))
 }
 
 // signalled is the cause of a context that a signal ended.

@@ -1,13 +1,10 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -15,16 +12,19 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
-	"github.com/authferry/authferry/docs/schema"
 	"github.com/authferry/authferry/proofs"
+	"github.com/authferry/authferry/testenv"
 )
 
-// TestMain makes this test binary the authferry command, under all its names, for
-// the scripts and for the rotators that they cause.
+// TestMain makes this test binary the programs that the scripts run beside authferry. Where
+// there is no go, as under Wine, it is authferry too, under all its names.
 func TestMain(m *testing.M) {
-	commands := map[string]func(){"authferry": documented, "printenv-and-exit": printenvAndExit, "person": person, "careless": careless, "ask-proxy": askProxy, "mcp-client": mcpClient, "mcp-bridged": mcpBridged}
-	for name := range links {
-		commands[name] = main
+	commands := map[string]func(){"printenv-and-exit": printenvAndExit, "person": person, "careless": careless, "ask-proxy": askProxy, "mcp-client": mcpClient, "mcp-bridged": mcpBridged}
+	if _, err := exec.LookPath("go"); err != nil {
+		commands["authferry"] = main
+		for name := range links {
+			commands[name] = main
+		}
 	}
 	if _, is := commands[strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe")]; is {
 		testscript.Main(m, commands)
@@ -32,56 +32,38 @@ func TestMain(m *testing.M) {
 	testscript.Main(authferrytest.Alone(m), commands)
 }
 
-// documented is main, which holds each JSON document that it prints, and each report
-// that it takes, to its schema.
-func documented() {
-	args := habits(os.Args[1:])
-	if !schema.Asked(args) {
-		main()
+// program is authferry as it is installed, or what plays its part.
+func program(t *testing.T) string {
+	t.Helper()
+	if _, err := exec.LookPath("go"); err == nil {
+		return authferrytest.Built(t)
 	}
-	var in io.Reader = os.Stdin
-	var reported strings.Builder
-	if slices.Contains(args, "report") && !isTerminal(os.Stdin) {
-		in = io.TeeReader(os.Stdin, &reported)
-	}
-	out := recorder{Writer: os.Stdout}
-	code := start(in, &out)
-	err := schema.Check(args, out.written.String())
-	if code == exitOK && reported.Len() > 0 {
-		err = errors.Join(err, schema.CheckReport(reported.String()))
-	}
-	if err != nil && !out.failed {
-		_, _ = fmt.Fprintln(os.Stderr, err)
-		code = undocumented
-	}
-	os.Exit(code)
-}
-
-// undocumented is the exit code of no command.
-const undocumented = 99
-
-// recorder keeps what was written, unless some of it could not be.
-type recorder struct {
-	io.Writer
-	written strings.Builder
-	failed  bool
-}
-
-func (r *recorder) Write(p []byte) (int, error) {
-	r.written.Write(p)
-	n, err := r.Writer.Write(p)
-	r.failed = r.failed || err != nil
-	return n, err
+	self, err := os.Executable()
+	testenv.Must(t, err)
+	return self
 }
 
 // TestScripts runs every command, and every exit code that it can have, as a
 // user would. Each script opens with the behaviour that it guards.
 func TestScripts(t *testing.T) {
+	bin := filepath.Dir(program(t))
+	own := func(name string) func(*testscript.TestScript, bool, []string) {
+		return func(ts *testscript.TestScript, neg bool, args []string) {
+			if err := runs(ts, name, args); neg == (err == nil) {
+				ts.Fatalf("%s: %v", name, err)
+			}
+		}
+	}
 	testscript.Run(t, testscript.Params{
-		Dir:       "testdata",
-		Setup:     setUp,
+		Dir: "testdata",
+		Setup: func(env *testscript.Env) error {
+			env.Setenv("PATH", bin+string(filepath.ListSeparator)+env.Getenv("PATH"))
+			return setUp(env)
+		},
 		Condition: condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"authferry": own("authferry"), "docker-credential-authferry": own("docker-credential-authferry"),
+			"git-credential-authferry": own("git-credential-authferry"), "terraform-credentials-authferry": own("terraform-credentials-authferry"),
 			"configure": configure, "exits": exits, "fails": fails, "field": field, "lastfield": lastField, "members": members, "remember": remember,
 			"grant": grantFile, "server": server, "noleak": noleak, "replace": replace, "cptree": cptree, "hold": hold,
 			"answered": answered, "issue": issue, "nowhere": nowhere,

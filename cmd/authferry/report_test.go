@@ -12,6 +12,7 @@ import (
 
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/docs/schema"
 )
 
 // answered FILE STATUS [NAME=VALUE]… writes a report: the API answered so to
@@ -45,6 +46,7 @@ func answered(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	data, err := json.Marshal(report)
 	ts.Check(err)
+	ts.Check(schema.CheckReport(string(data)))
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), data, 0o600))
 }
 

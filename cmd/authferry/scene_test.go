@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os"
 	"testing"
 
 	"github.com/authferry/authferry/broker"
@@ -9,10 +8,9 @@ import (
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
-	"github.com/authferry/authferry/testenv"
 )
 
-// scene is a user of this test binary.
+// scene is a user of the program.
 type scene struct {
 	*authferrytest.Scene
 	locks []*lock.Lock // that the test itself holds
@@ -20,9 +18,7 @@ type scene struct {
 
 func newScene(t *testing.T, cfg brokertest.Config) *scene {
 	t.Helper()
-	self, err := os.Executable()
-	testenv.Must(t, err)
-	return &scene{Scene: authferrytest.New(t, self, cfg)}
+	return &scene{Scene: authferrytest.New(t, program(t), cfg)}
 }
 
 func (s *scene) proxies() []folder.ProxyView {

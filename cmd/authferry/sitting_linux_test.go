@@ -38,9 +38,7 @@ func (s *scene) sit(args ...string) *sitting {
 	testenv.Must(s.T, unix.IoctlSetWinsize(fd, unix.TIOCSWINSZ, &unix.Winsize{Row: 40, Col: 80}))
 	ctx, cancel := context.WithTimeout(s.T.Context(), 2*time.Minute)
 	s.T.Cleanup(cancel)
-	self, err := os.Executable()
-	testenv.Must(s.T, err)
-	cmd := exec.CommandContext(ctx, self)
+	cmd := exec.CommandContext(ctx, s.Program)
 	cmd.Args = append([]string{"authferry"}, args...)
 	cmd.Env, cmd.Dir = append(s.Env, "TERM=xterm"), s.Root
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = terminal, terminal, terminal

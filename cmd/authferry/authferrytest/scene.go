@@ -99,7 +99,11 @@ func (s *Scene) Run(stdin string, args ...string) Outcome {
 	s.T.Helper()
 	cmd := s.Command(args...)
 	cmd.Stdin = strings.NewReader(stdin)
-	return s.Finish(cmd)
+	got := s.Finish(cmd)
+	if args[0] == "report" && stdin != "" && got.Code == 0 {
+		testenv.Check(s.T, schema.CheckReport(stdin))
+	}
+	return got
 }
 
 // Must is Run for what has to succeed.
