@@ -4,7 +4,10 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"io/fs"
+	"os"
 	"path/filepath"
+	"strconv"
 
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
@@ -283,6 +286,10 @@ func (f *Folder) openKind(kind keystore.Kind, keyFile string) (keystore.Store, e
 
 // KeyFileError is the error for a key file that can't be used.
 func KeyFileError(keyFile string, err error) *fault.Error {
+	if user := os.Geteuid(); errors.Is(err, fs.ErrPermission) && user >= 0 { // in a container nobody knows who that is
+		return fault.Errorf(fault.KeystoreUnavailable, "user %d may not read the file keystore's key file", user).
+			Try(fault.Remedy{Do: fault.GiveBack, Name: strconv.Itoa(user), Path: keyFile}, fault.Remedy{Do: fault.LookAtFile, Path: keyFile}).Because(err)
+	}
 	return fault.Errorf(fault.KeystoreUnavailable, "the file keystore's key file %s can't be used: mount or restore it, or name another one", keyFile).
 		Try(fault.Remedy{Do: fault.LookAtFile, Path: keyFile}, fault.Remedy{Do: fault.SetVariable, Name: "AUTHFERRY_KEY_FILE", Value: "PATH"}).Because(err)
 }

@@ -204,7 +204,7 @@ func writers() map[fault.Action]func(hints, fault.Remedy) string {
 			case "windows":
 				return "authferry keystore status # in the session of the user who is logged in"
 			}
-			return "gnome-keyring-daemon --unlock # reads the password of your login keyring on stdin; or unlock it in your desktop's key manager"
+			return "gnome-keyring-daemon --replace --unlock # type the keyring's password (it is shown), then Ctrl-D twice, no Enter; or unlock it on the desktop"
 		},
 		fault.UnlockKeyFile: fixed("authferry keystore unlock"),
 		fault.InitKeystore: func(h hints, r fault.Remedy) string {

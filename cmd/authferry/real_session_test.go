@@ -27,6 +27,7 @@ type session struct {
 	program string
 	dir     string
 	env     []string
+	bus     *keystoretest.Keyring
 	seen    []string // secrets that must be in no file
 }
 
@@ -36,7 +37,7 @@ func newSession(t *testing.T) *session {
 		t.Skipf("needs secret-tool: %v", err)
 	}
 	k := keystoretest.GnomeKeyring(t)
-	s := &session{t: t, program: authferrytest.Built(t), dir: filepath.Join(t.TempDir(), "folder")}
+	s := &session{t: t, program: authferrytest.Built(t), bus: k, dir: filepath.Join(t.TempDir(), "folder")}
 	own := func(v string) bool { return strings.HasPrefix(v, "AUTHFERRY_") }
 	s.env = append(slices.DeleteFunc(os.Environ(), own), k.Env...)
 	s.env = append(s.env, "AUTHFERRY_DIR="+s.dir, "AUTHFERRY_KEYCHAIN_TIMEOUT=1m", "NO_COLOR=1")

@@ -2,11 +2,13 @@ package main
 
 import (
 	"encoding/json"
+	"os/exec"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/authferry/authferry/broker/brokertest/oidc"
+	"github.com/authferry/authferry/keystore/keystoretest"
 	"github.com/authferry/authferry/testenv"
 )
 
@@ -199,4 +201,28 @@ func TestRealLoss(t *testing.T) {
 		t.Errorf("a refresh token known to be dead was sent %d times", got)
 	}
 	s.holdsTokenOf(p, "bob")
+}
+
+// Where nobody can answer the keyring's prompt, the command of the hint unlocks it.
+func TestHintUnlocksTheKeyring(t *testing.T) {
+	s := newSession(t)
+	s.must("canary-key\n", "login", "anthropic", "--api-key-stdin", "--label", "Key")
+	s.bus.Lock(t)
+	got := s.run("", nil, "token")
+	_, hint, _ := strings.Cut(got.Err, "authferry: hint: ")
+	hint, _, ok := strings.Cut(hint, " # ")
+	if got.Code != exitKeystore || !ok {
+		t.Fatalf("%d %s", got.Code, got.Err)
+	}
+	unlock := exec.CommandContext(t.Context(), "sh", "-c", "exec "+hint+" --foreground") // else it outlasts the test
+	unlock.Env, unlock.Stdin = s.env, strings.NewReader(keystoretest.KeyringPassword)
+	testenv.Must(t, unlock.Start())
+	t.Cleanup(func() { _ = unlock.Process.Kill(); _ = unlock.Wait() })
+	for try := 0; got.Code != 0 && try < 50; try++ { // the old daemon ends, the new one takes its name
+		time.Sleep(100 * time.Millisecond)
+		got = s.run("", nil, "token")
+	}
+	if got.Out != "canary-key\n" {
+		t.Errorf("after %s: %d %s", hint, got.Code, got.Err)
+	}
 }

@@ -40,7 +40,8 @@ type Keyring struct {
 	other  dbus.ObjectPath // the default one, if Default made it
 }
 
-const keyringPassword = "the test's own"
+// KeyringPassword opens the login collection.
+const KeyringPassword = "the test's own"
 
 // GnomeKeyring starts a keyring whose login collection is unlocked. It ends with
 // the test, which is skipped where the programs are missing.
@@ -65,7 +66,7 @@ func GnomeKeyring(t testing.TB) *Keyring {
 
 func (k *Keyring) start(t testing.TB, flags ...string) {
 	argv := append([]string{"gnome-keyring-daemon", "--foreground", "--components=secrets"}, flags...)
-	k.daemon = startDaemon(t, k.Env, keyringPassword, argv...)
+	k.daemon = startDaemon(t, k.Env, KeyringPassword, argv...)
 	eventually(t, "gnome-keyring-daemon", k.owned)
 }
 
@@ -96,7 +97,7 @@ func (k *Keyring) password(t testing.TB) secret {
 	var nothing dbus.Variant
 	var session dbus.ObjectPath
 	testenv.Must(t, k.conn.Object(busName, servicePath).Call(serviceIface+".OpenSession", 0, "plain", dbus.MakeVariant("")).Store(&nothing, &session))
-	return secret{session, []byte{}, []byte(keyringPassword), "text/plain"}
+	return secret{session, []byte{}, []byte(KeyringPassword), "text/plain"}
 }
 
 // LockDefault locks what Default made; Unlock opens the login collection again.
