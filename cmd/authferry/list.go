@@ -37,7 +37,7 @@ func (c *listCmd) Run(a *app) error {
 		who = "IDENTITY OR SERVICE"
 	}
 	t := newTable("#", "", "ACCOUNT", "PROVIDER", "POOL", "STATE", who, "ID")
-	t.spare, t.whole = []int{7, 6}, []int{0, 1, 5, 7}
+	t.spare, t.whole, t.least = []int{7, 6}, []int{0, 1, 5, 7}, []int{3, 4}
 	for i, v := range views {
 		current := ""
 		if v.Current {
@@ -71,7 +71,7 @@ func (c *infoCmd) find(a *app) (pool.AccountView, error) {
 		if err != nil {
 			return pool.AccountView{}, err
 		}
-		a.term.note("used here by %s", usedBy(u))
+		a.term.note("used here (%s):", usedBy(u))
 		return *u.Account, nil
 	}
 	which, err := a.meant(c.Account, nil)
@@ -146,7 +146,7 @@ func stateText(v pool.AccountView, now time.Time) string {
 			switch {
 			case h.Scope != pool.HeldForScope:
 			case h.Refused:
-				return h.Reason() + ", next try in " + humantime.Left(h.Until, now)
+				return "refused, next try in " + humantime.Left(h.Until, now)
 			default:
 				return "held, " + humantime.Left(h.Until, now) + " left"
 			}

@@ -17,6 +17,7 @@ type table struct {
 	rows  [][]string
 	spare []int // columns that are dropped, in this order, if there is no room
 	whole []int // columns that are never cut
+	least []int // columns that are dropped, in this order, if there is no room even for cut ones
 }
 
 func newTable(head ...string) *table { return &table{head: head} }
@@ -38,17 +39,18 @@ func (t *table) print(w io.Writer, columns int) error {
 	}
 	for _, i := range t.spare {
 		if columns > 0 && total(widths(rows)) > columns {
-			for _, row := range rows {
-				for j := range row {
-					if j == i {
-						row[j] = ""
-					}
-				}
-			}
+			drop(rows, i)
 		}
 	}
 	sizes := widths(rows)
 	if t.head != nil && columns > 0 {
+		for _, i := range t.least {
+			if t.shrink(slices.Clone(sizes), columns) {
+				break
+			}
+			drop(rows, i)
+			sizes = widths(rows)
+		}
 		t.shrink(sizes, columns)
 	}
 	var b strings.Builder
@@ -71,6 +73,15 @@ func (t *table) print(w io.Writer, columns int) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// drop empties column i.
+func drop(rows [][]string, i int) {
+	for _, row := range rows {
+		if i < len(row) {
+			row[i] = ""
+		}
+	}
 }
 
 // widths are the cells that each column takes; the only cell of a row is a title, and takes
@@ -101,8 +112,8 @@ func total(sizes []int) (n int) {
 // narrowest that a column becomes.
 const narrowestColumn = 6
 
-// shrink narrows the widest column until all of them fit.
-func (t *table) shrink(sizes []int, columns int) {
+// shrink narrows the widest column until all of them fit; false: they don't.
+func (t *table) shrink(sizes []int, columns int) bool {
 	for total(sizes) > columns {
 		widest := -1
 		for i, size := range sizes {
@@ -111,10 +122,11 @@ func (t *table) shrink(sizes []int, columns int) {
 			}
 		}
 		if widest < 0 {
-			return
+			return false
 		}
 		sizes[widest]--
 	}
+	return true
 }
 
 // hang breaks text between words, with an indent. A command or an address stays in one
