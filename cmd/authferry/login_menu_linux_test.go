@@ -141,6 +141,7 @@ func TestProgramsAreOffered(t *testing.T) {
 	x.answers(`Label \[openai-1\]: `, "")
 	x.answers(`API key \(not shown\): `, "sk-canary-of-openai")
 	x.types(`Set up OpenCode to use it\? \[Y/n\] `, "\x04")
+	x.sees(`OpenCode was not set up; to do it later: authferry setup opencode`)
 	x.ends(exitOK)
 	if got := s.labels(); !slices.Equal(got, []string{"anthropic/Work", "openai/openai-1"}) {
 		t.Error(got)
