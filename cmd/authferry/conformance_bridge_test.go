@@ -28,6 +28,8 @@ var transportConformance = []struct {
 }{
 	{"initialize", "2025-11-25", 1},
 	{"tools_call", "2025-11-25", 1},
+	{"tools_call", "2026-07-28", 1},
+	{"request-metadata", "2026-07-28", 5},
 	{"sse-retry", "2025-11-25", 3},
 	{"json-schema-2020-12-preservation", "2025-11-25", 6},
 	{"http-standard-headers", "2026-07-28", 9},

@@ -20,33 +20,73 @@ import (
 // The official suite's scenarios for what authferry's login is about, each with the
 // number of checks that it makes at least; a scenario that checks nothing shows nothing.
 var conformance = map[string]int{
-	"auth/metadata-default":               17,
-	"auth/metadata-var1":                  17,
-	"auth/metadata-var2":                  17,
-	"auth/metadata-var3":                  17,
-	"auth/metadata-issuer-mismatch":       3,
-	"auth/basic-cimd":                     11,
-	"auth/scope-from-www-authenticate":    13,
-	"auth/scope-from-scopes-supported":    13,
-	"auth/scope-omitted-when-undefined":   13,
-	"auth/scope-step-up":                  25,
-	"auth/scope-retry-limit":              11,
-	"auth/token-endpoint-auth-basic":      18,
-	"auth/token-endpoint-auth-post":       18,
-	"auth/token-endpoint-auth-none":       18,
-	"auth/pre-registration":               13,
-	"auth/resource-mismatch":              2,
-	"auth/offline-access-scope":           14,
-	"auth/offline-access-not-supported":   13,
-	"auth/authorization-server-migration": 27,
-	"auth/iss-supported":                  13,
-	"auth/iss-not-advertised":             13,
-	"auth/iss-supported-missing":          8,
-	"auth/iss-wrong-issuer":               8,
-	"auth/iss-unexpected":                 8,
-	"auth/iss-normalized":                 8,
-	"auth/client-credentials-jwt":         6,
-	"auth/client-credentials-basic":       6,
+	"auth/metadata-default":                     17,
+	"auth/metadata-var1":                        17,
+	"auth/metadata-var2":                        17,
+	"auth/metadata-var3":                        17,
+	"auth/metadata-issuer-mismatch":             3,
+	"auth/basic-cimd":                           11,
+	"auth/scope-from-www-authenticate":          13,
+	"auth/scope-from-scopes-supported":          13,
+	"auth/scope-omitted-when-undefined":         13,
+	"auth/scope-step-up":                        25,
+	"auth/scope-retry-limit":                    11,
+	"auth/token-endpoint-auth-basic":            18,
+	"auth/token-endpoint-auth-post":             18,
+	"auth/token-endpoint-auth-none":             18,
+	"auth/pre-registration":                     13,
+	"auth/resource-mismatch":                    2,
+	"auth/offline-access-scope":                 14,
+	"auth/offline-access-not-supported":         13,
+	"auth/authorization-server-migration":       27,
+	"auth/iss-supported":                        13,
+	"auth/iss-not-advertised":                   13,
+	"auth/iss-supported-missing":                8,
+	"auth/iss-wrong-issuer":                     8,
+	"auth/iss-unexpected":                       8,
+	"auth/iss-normalized":                       8,
+	"auth/client-credentials-jwt":               6,
+	"auth/client-credentials-basic":             6,
+	"auth/2025-03-26-oauth-metadata-backcompat": 9,
+}
+
+// unjudged are the suite's other scenarios, and why they are not about authferry.
+var unjudged = map[string]string{
+	"auth/2025-03-26-oauth-endpoint-fallback": "servers without any metadata are refused: their endpoints would be guessed",
+	"auth/enterprise-managed-authorization":   "a company's login in place of one's own isn't offered",
+	"auth/dpop":                               "a token bound to a key is of no use to the programs that get it from authferry",
+	"auth/dpop-nonce":                         "as auth/dpop",
+	"auth/wif-jwt-bearer":                     "a draft; nothing is stored in such a login",
+	"elicitation-sep1034-client-defaults":     "what a client makes of a message, which the bridge passes on as it is",
+	"sep-2322-client-request-state":           "as elicitation-sep1034-client-defaults",
+	"sep-2640-client-no-prefetch":             "as elicitation-sep1034-client-defaults",
+	"sep-2640-client-verify-digest":           "as elicitation-sep1034-client-defaults",
+	"sep-2640-client-verify-size":             "as elicitation-sep1034-client-defaults",
+	"sep-2640-client-verify-frontmatter":      "as elicitation-sep1034-client-defaults",
+}
+
+// Each scenario that the suite has is judged, or there is a reason why not.
+func TestConformanceIsWhole(t *testing.T) {
+	proofs.Only(t, "asks the official MCP conformance suite for its scenarios")
+	known := map[string]int{}
+	for scenario := range conformance {
+		known[scenario]++
+	}
+	for scenario := range unjudged {
+		known[scenario]++
+	}
+	for _, c := range transportConformance {
+		known[c.scenario] = 1 // in several versions
+	}
+	for _, scenario := range mcp.Scenarios(t) {
+		if known[scenario] != 1 {
+			t.Errorf("%s is in %d of the lists", scenario, known[scenario])
+		}
+		delete(known, scenario)
+	}
+	if len(known) > 0 {
+		t.Errorf("the suite doesn't have %v", known)
+	}
 }
 
 // TestConformance has the official suite judge what a client sends that gets its tokens
@@ -56,13 +96,21 @@ func TestConformance(t *testing.T) {
 	for scenario, least := range conformance {
 		t.Run(scenario, func(t *testing.T) {
 			s := newScene(t, brokertest.Config{})
-			v := mcp.Judge(t, scenario, "2026-07-28", "mcp-client", s.Env)
+			v := mcp.Judge(t, scenario, versionIn(scenario), "mcp-client", s.Env)
 			if len(v.Failed) > 0 || len(v.Passed) < least {
 				t.Errorf("passed %q, failed %q\n%s", v.Passed, v.Failed, v.Text)
 			}
 			t.Logf("%d checks: %s", len(v.Passed), strings.Join(slices.Compact(slices.Sorted(slices.Values(v.Passed))), " "))
 		})
 	}
+}
+
+// versionIn is the version of the specification that a scenario is run with.
+func versionIn(scenario string) string {
+	if strings.HasPrefix(scenario, "auth/2025-03-26") {
+		return "2025-03-26"
+	}
+	return "2026-07-28"
 }
 
 // mcpClient is a client of a remote MCP server that leaves its login to authferry, as
@@ -178,7 +226,8 @@ func (c judged) send(method string, params map[string]any) (reply, error) {
 	if err := json.Unmarshal([]byte(text), &tok); err != nil {
 		return reply{}, err
 	}
-	params["_meta"] = map[string]any{"io.modelcontextprotocol/protocolVersion": "2026-07-28", "io.modelcontextprotocol/clientCapabilities": map[string]any{},
+	version := versionIn(os.Getenv("MCP_CONFORMANCE_SCENARIO"))
+	params["_meta"] = map[string]any{"io.modelcontextprotocol/protocolVersion": version, "io.modelcontextprotocol/clientCapabilities": map[string]any{},
 		"io.modelcontextprotocol/clientInfo": map[string]any{"name": "authferry-test", "version": "1"}}
 	body, err := json.Marshal(map[string]any{"jsonrpc": "2.0", "id": 1, "method": method, "params": params})
 	if err != nil {
@@ -193,7 +242,7 @@ func (c judged) send(method string, params map[string]any) (reply, error) {
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json, text/event-stream")
-	req.Header.Set("MCP-Protocol-Version", "2026-07-28")
+	req.Header.Set("MCP-Protocol-Version", version)
 	req.Header.Set("Mcp-Method", method)
 	if name, ok := params["name"].(string); ok {
 		req.Header.Set("Mcp-Name", name)
@@ -206,6 +255,9 @@ func (c judged) send(method string, params map[string]any) (reply, error) {
 	answer, err := io.ReadAll(res.Body)
 	fmt.Fprintf(os.Stderr, "mcp-client: %s: %s %s\n", method, res.Status, answer)
 	if err != nil || res.StatusCode < 400 {
+		if _, event, ok := bytes.Cut(answer, []byte("data: ")); ok && strings.HasPrefix(res.Header.Get("Content-Type"), "text/event-stream") {
+			answer = event
+		}
 		return reply{body: answer}, err
 	}
 	again, err := c.report(tok.Lease, res)

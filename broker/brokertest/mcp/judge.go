@@ -94,6 +94,24 @@ func Judge(t testing.TB, scenario, version, client string, env []string) Verdict
 	return v
 }
 
+// Scenarios are the names of those that the suite has for clients.
+func Scenarios(t testing.TB) (names []string) {
+	t.Helper()
+	dir := packages(t)
+	out, err := exec.CommandContext(t.Context(), node(dir), filepath.Join(dir, "@modelcontextprotocol", "conformance", "dist", "index.js"), "list", "--client").Output()
+	testenv.Must(t, err)
+	for line := range strings.Lines(string(out)) {
+		if rest, ok := strings.CutPrefix(strings.TrimSpace(line), "- "); ok {
+			name, _, _ := strings.Cut(rest, " ")
+			names = append(names, name)
+		}
+	}
+	if len(names) == 0 {
+		t.Fatalf("the suite lists no scenarios:\n%s", out)
+	}
+	return names
+}
+
 // StartServer runs the SDK's example server with its own authorization server, which
 // is strict about resources, until the test ends. It returns the MCP server's address.
 func StartServer(t testing.TB) string {
