@@ -267,17 +267,8 @@ func (w *world) good(token string) bool {
 	return res.StatusCode == http.StatusOK
 }
 
-// running are the processes that work on the world's folder, or where it was moved
-// to, where the system has a /proc that tells.
-func (w *world) running() (pids []string) {
-	environs, _ := filepath.Glob("/proc/[0-9]*/environ")
-	for _, path := range environs {
-		if data, err := os.ReadFile(path); err == nil && bytes.Contains(data, []byte("\x00AUTHFERRY_DIR="+w.dir)) {
-			pids = append(pids, filepath.Base(filepath.Dir(path)))
-		}
-	}
-	return pids
-}
+// running are the processes that work on the world's folder, or where it was moved to.
+func (w *world) running() []string { return testenv.Working(w.dir) }
 
 // settle returns when no process works on the folder any more and no lock is
 // held.
