@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -77,21 +78,31 @@ func TestRemoteServerOfOIDC(t *testing.T) {
 			w.WriteHeader(http.StatusUnauthorized)
 			return
 		}
-		_, _ = io.WriteString(w, `{"jsonrpc":"2.0","id":1,"result":{}}`)
+		var asked struct {
+			ID     json.RawMessage
+			Method string
+		}
+		_ = json.NewDecoder(r.Body).Decode(&asked)
+		if len(asked.ID) == 0 { // a notification, or no message
+			w.WriteHeader(http.StatusAccepted)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = fmt.Fprintf(w, `{"jsonrpc":"2.0","id":%s,"result":{"protocolVersion":"2025-11-25"}}`, asked.ID)
 	}))
 	defer server.Close()
 	resource = server.URL + "/mcp"
 
 	s := newScene(t, brokertest.Config{})
-	s.Must("", "login", resource, "--name", "real")
+	s.Must("", "login", resource, "--name", "docs")
 	for round := range 3 {
-		if status, body := call(t, s, "real", resource); status != http.StatusOK {
+		if status, body := call(t, s, "docs", resource); status != http.StatusOK {
 			t.Fatalf("round %d: %d %s", round, status, body)
 		}
-		s.Must("", "refresh", "real-1")
+		s.Must("", "refresh", "docs-1")
 	}
-	s.Must("", "login", "real", "--renew", "real-1")
-	if status, body := call(t, s, "real", resource); status != http.StatusOK {
+	s.Must("", "login", "docs", "--renew", "docs-1")
+	if status, body := call(t, s, "docs", resource); status != http.StatusOK {
 		t.Errorf("after a new login: %d %s", status, body)
 	}
 	if c := p.Counters(t); c.Refreshes != 3 || c.Codes != 2 || c.Refused != 0 {
@@ -104,7 +115,36 @@ func TestRemoteServerOfOIDC(t *testing.T) {
 	if !ok || !knownClient(t, p.URL, id) {
 		t.Fatalf("client %q is not registered", id)
 	}
-	s.Must("", "remove", "real-1", "--yes")
+
+	// In the middle of a session: a refresh, and a revocation, with which this server ends
+	// the login. A new one lets the session go on.
+	b := openBridge(t, s)
+	s.Must("", "refresh", "docs-1")
+	b.ask(6)
+	if got := b.hear(); !strings.Contains(got, `"id":6,"result"`) {
+		t.Errorf("after a refresh: %s", got)
+	}
+	token := strings.TrimSpace(s.Must("", "token", "docs").Out)
+	res, err := http.PostForm(p.URL+"/token/revocation", url.Values{"token": {token}, "client_id": {id}})
+	testenv.Must(t, err)
+	_ = res.Body.Close()
+	if p.Audience(token) != "" {
+		t.Fatalf("the token is still good: %s", res.Status)
+	}
+	b.ask(7)
+	if got := b.hear(); !strings.Contains(got, `"code":"login_needed","hint":"authferry login docs --renew docs-1"`) {
+		t.Errorf("after a revocation: %s", got)
+	}
+	s.Must("", "login", "docs", "--renew", "docs-1")
+	b.ask(8)
+	if got := b.hear(); !strings.Contains(got, `"id":8,"result"`) {
+		t.Errorf("after a new login: %s", got)
+	}
+	b.end()
+	if c := p.Counters(t); c.Refreshes != 4 || c.Codes != 3 || c.Refused != 1 {
+		t.Errorf("%+v", c)
+	}
+	s.Must("", "remove", "docs-1", "--yes")
 	if knownClient(t, p.URL, id) {
 		t.Error("the registration is still there after the last login was removed")
 	}
