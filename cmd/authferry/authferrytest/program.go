@@ -21,12 +21,16 @@ var built = sync.OnceValues(func() (program string, err error) {
 	if builtDir, err = os.MkdirTemp("", "authferry-built-"); err != nil {
 		return "", err
 	}
-	program = filepath.Join(builtDir, Exe("authferry"))
+	bin := filepath.Join(builtDir, "bin") // as where programs usually are
+	if err := os.Mkdir(bin, 0o700); err != nil {
+		return "", err
+	}
+	program = filepath.Join(bin, Exe("authferry"))
 	if out, err := exec.Command("go", "build", "-o", program, "github.com/authferry/authferry/cmd/authferry").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	for _, name := range names {
-		if err := os.Link(program, filepath.Join(builtDir, Exe(name))); err != nil {
+		if err := os.Link(program, filepath.Join(bin, Exe(name))); err != nil {
 			return "", err
 		}
 	}
