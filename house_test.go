@@ -37,6 +37,10 @@ var floors = []struct {
 	{"rawtext", 0},
 	{"testenv", 0},
 	{"keystore", 1},
+	{"share/engine", 1},
+	{"share/etcd", 2},
+	{"share/seal", 2},
+	{"share/sharetest", 3},
 	{"broker/lock", 1},
 	{"broker/ratelimit", 1},
 	{"broker/fault", 2},
@@ -50,6 +54,7 @@ var floors = []struct {
 	{"broker/rotation", 8},
 	{"broker/account", 8},
 	{"broker/takeover", 9},
+	{"share", 9},
 	{"broker/doctor", 10},
 	{"broker/brokertest", 10},
 	{"broker/torture", 10},
@@ -80,6 +85,8 @@ var testSupport = map[string]string{
 	"cmd/authferry/authferrytest": "",
 	"docs/schema":                 "",
 	"proofs":                      "",
+	"share/engine/enginetest":     "",
+	"share/sharetest":             "",
 	"testenv":                     "",
 }
 
