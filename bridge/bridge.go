@@ -100,6 +100,7 @@ func newTransport() *http.Transport {
 var passing = []fault.Code{
 	fault.LoginNeeded, fault.AllHeld, fault.KeystoreLocked, fault.KeystoreUnavailable, fault.KeystoreDenied, fault.KeystoreTimeout,
 	fault.LockTimeout, fault.ProviderUnreachable, fault.ProviderRefused,
+	fault.EngineUnreachable, fault.EngineRestored, fault.WaitingForMachine,
 }
 
 // drain is how long requests may still be answered when the client sends no more.

@@ -226,7 +226,7 @@ func (b *Broker) afterHold(ctx context.Context, idx *index.Index, a *index.Accou
 	case err == nil:
 		res.goOn(tok, a)
 		return nil
-	case e != nil && (e.Code == fault.ProviderRefused || e.Code == fault.ProviderUnreachable):
+	case e != nil && e.Code.ForNow():
 		// Another account is free, but its token can't be had now.
 		b.Warn(e.Error())
 		res.Action = Wait
@@ -272,7 +272,7 @@ func (b *Broker) afterRefusal(ctx context.Context, idx *index.Index, a *index.Ac
 
 // later is for a refused token that can't be replaced now.
 func later(b *Broker, err error, res *ReportResult) error {
-	if e, _ := errors.AsType[*fault.Error](err); e != nil && (e.Code == fault.ProviderRefused || e.Code == fault.ProviderUnreachable) && !e.RetryAt.IsZero() {
+	if e, _ := errors.AsType[*fault.Error](err); e != nil && e.Code.ForNow() && !e.RetryAt.IsZero() {
 		// The provider doesn't refresh now; the login is kept.
 		b.Warn(e.Error())
 		res.Action, res.RetryAt = Retry, e.RetryAt

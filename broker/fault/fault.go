@@ -37,12 +37,27 @@ const (
 	ProviderUnreachable Code = "provider_unreachable"
 	ProviderRefused     Code = "provider_refused"
 	Fenced              Code = "fenced"
+	EngineUnreachable   Code = "engine_unreachable"  // the engine of a shared pool
+	EngineRestored      Code = "engine_restored"     // it has forgotten something: a backup was restored
+	WaitingForMachine   Code = "waiting_for_machine" // which may have sent the refresh token
+	NotAMember          Code = "not_a_member"        // this machine isn't in the shared pool, or isn't any more
+	TicketUsed          Code = "ticket_used"         // or it has ended, or was withdrawn
 	IndexCorrupt        Code = "index_corrupt"
 	IndexTooNew         Code = "index_too_new"
 	Usage               Code = "usage"
 	Cancelled           Code = "cancelled"
 	Internal            Code = "internal"
 )
+
+// ForNow reports whether c is trouble with a refresh that may be over later by itself,
+// without a login: of the provider, or of the engine of a shared pool.
+func (c Code) ForNow() bool {
+	switch c {
+	case ProviderUnreachable, ProviderRefused, EngineUnreachable, EngineRestored, WaitingForMachine:
+		return true
+	}
+	return false
+}
 
 // Error is the error that broker's exported functions return. Message is one line without
 // a secret. Next is what a person can do about it, the best first. RetryAt, if it isn't

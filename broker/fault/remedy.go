@@ -100,6 +100,18 @@ const (
 	Import      Action = "import"       // Name: the program [Path] [How] [Value: a client id]
 	ImportGrant Action = "import-grant" // [Provider] [Label] [Value: a client id]
 	AsOwner     Action = "as-owner"     // Path: the folder, Name: its user
+
+	ShareStart   Action = "share-start"   // Pool
+	ShareInvite  Action = "share-invite"  // Pool
+	ShareJoin    Action = "share-join"    //
+	ShareLeave   Action = "share-leave"   // Pool
+	ShareMembers Action = "share-members" // Pool
+	ShareRemove  Action = "share-remove"  // Pool Name: a machine
+	ShareRecover Action = "share-recover" // Account
+	ShareStatus  Action = "share-status"  // [Pool]
+	ShareDoctor  Action = "share-doctor"  // [Pool]
+	ShareFix     Action = "share-fix"     // [Pool]
+
 	ShowVersion Action = "show-version"
 	ShowDaemons Action = "show-daemons"
 	TrustCA     Action = "trust-ca"

@@ -21,7 +21,7 @@ func NewStoreID() string { return randomName() }
 // ValidID reports whether s has the form of an account id. Such a string is
 // safe in a file name and in the name of a keystore item.
 func ValidID(s string) bool {
-	return len(s) > len(idPrefix) && s[:len(idPrefix)] == idPrefix && isRandomName(s[len(idPrefix):])
+	return validID(s, idPrefix)
 }
 
 const base32 = "abcdefghijklmnopqrstuvwxyz234567"

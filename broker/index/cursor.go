@@ -86,15 +86,24 @@ func (c *cursor) text(name string, to *string) {
 }
 
 func (c *cursor) number(name string, to *int) {
-	if !c.key(name) {
-		return
+	if c.key(name) {
+		*to = int(c.whole(strconv.IntSize))
 	}
+}
+
+func (c *cursor) duration(name string, to *time.Duration) {
+	if c.key(name) {
+		*to = time.Duration(c.whole(64))
+	}
+}
+
+func (c *cursor) whole(bits int) int64 {
 	digits := c.run("-0123456789")
-	n, err := strconv.Atoi(digits)
+	n, err := strconv.ParseInt(digits, 10, bits)
 	if err != nil || strings.TrimPrefix(digits, "-")[0] == '0' && n != 0 || len(digits) > 1 && n == 0 {
 		c.lost = true
 	}
-	*to = n
+	return n
 }
 
 func (c *cursor) fraction(name string, to *float64) {

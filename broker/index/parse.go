@@ -126,6 +126,11 @@ func (ix *Index) validate() error {
 			return corrupt("binding %d does not bind a directory to one account or pool", i+1)
 		}
 	}
+	for i := range ix.Shares {
+		if reason := ix.Shares[i].fault(); reason != "" {
+			return corrupt("shared pool %d %s", i+1, reason)
+		}
+	}
 	return nil
 }
 
@@ -154,6 +159,9 @@ func (a *Account) fault() string {
 		if !ValidCount(a.Holds[i].Guesses) {
 			return "has a hold with an impossible number of guesses"
 		}
+	}
+	if a.Share != nil {
+		return a.Share.fault()
 	}
 	return ""
 }

@@ -57,9 +57,11 @@ func TestUnknownFieldsFollowTheirObject(t *testing.T) {
 		{"id":"`+second+`","label":"two","provider":"p","pool":"p","kind":"oauth","rank":2,"generation":1,"added_at":"2026-11-23T12:00:00Z","new":"of two",
 		 "intents":[{"slot":"a","generation":2,"fingerprint":"f","attempt":1,"pid":7,"started_at":"2026-11-23T12:00:00Z","new":"intent"}],
 		 "failure":{"class":"c","count":1,"next_try_at":"2026-11-23T12:00:00Z","new":"failure"},
-		 "usage":[{"window":"5h","used":0.5,"reported_at":"2026-11-23T12:00:00Z","new":"usage"}]}],
+		 "usage":[{"window":"5h","used":0.5,"reported_at":"2026-11-23T12:00:00Z","new":"usage"}],
+		 "share":{"pool":"pool_aaaaaaaaaaaaaaaa","role":"holder","sight":{"nonce":"n","phase":"claimed","new":"sight"},"claims":[{"nonce":"n","new":"claim"}],"new":"share"}}],
 		"pools":{"p":{"provider":"p","new":"pool <&>"}},
-		"bindings":[{"dir":"/d","provider":"p","pool":"p","new":"binding"}]}`), 0o600))
+		"bindings":[{"dir":"/d","provider":"p","pool":"p","new":"binding"}],
+		"shares":[{"id":"pool_aaaaaaaaaaaaaaaa","pool":"p","machine":"laptop","role":"holder","new":"shared pool"}]}`), 0o600))
 
 	must(t, f.Update(patience(t), Fast, func(ix *Index) error {
 		slices.Reverse(ix.Accounts)
@@ -70,7 +72,8 @@ func TestUnknownFieldsFollowTheirObject(t *testing.T) {
 	}))
 	data, err := os.ReadFile(f.path())
 	must(t, err)
-	for _, want := range []string{`"new":{"top":1.50}`, `"new":"hold b"`, `"new":"intent"`, `"new":"failure"`, `"new":"usage"`, `"new":"pool <&>"`, `"new":"binding"`} {
+	for _, want := range []string{`"new":{"top":1.50}`, `"new":"hold b"`, `"new":"intent"`, `"new":"failure"`, `"new":"usage"`, `"new":"pool <&>"`, `"new":"binding"`,
+		`"new":"share"`, `"new":"sight"`, `"new":"claim"`, `"new":"shared pool"`} {
 		if !strings.Contains(string(data), want) {
 			t.Errorf("%s is lost", want)
 		}
@@ -133,12 +136,25 @@ func TestRefusedContent(t *testing.T) {
 		"binding to nothing":        func(ix *Index) { ix.Bindings[0].Pool = "" },
 		"binding to two":            func(ix *Index) { ix.Bindings[0].Account = ix.Accounts[0].ID },
 		"binding of no directory":   func(ix *Index) { ix.Bindings[0].Dir = "" },
+		"shared pool with a path":   func(ix *Index) { ix.Shares[0].ID = "pool_../../aaaaaaaaaa" },
+		"shared pool of no name":    func(ix *Index) { ix.Shares[0].Pool = "" },
+		"machine with a control":    func(ix *Index) { ix.Shares[0].Machine = "a\x1b[2Jb" },
+		"machine without a role":    func(ix *Index) { ix.Shares[0].Role = "" },
+		"share of no pool":          func(ix *Index) { ix.Accounts[0].Share = &Share{Role: RoleHolder} },
+		"share without a role":      func(ix *Index) { ix.Accounts[0].Share = &Share{Pool: ix.Shares[0].ID, Role: "king"} },
+		"share with a control": func(ix *Index) {
+			ix.Accounts[0].Share = &Share{Pool: ix.Shares[0].ID, Role: RoleHolder, Machine: "a\n"}
+		},
+		"share without end": func(ix *Index) {
+			ix.Accounts[0].Share = &Share{Pool: ix.Shares[0].ID, Role: RoleHolder, Generation: math.MaxInt}
+		},
 		"binding to a malformed id": func(ix *Index) { ix.Bindings[0].Pool, ix.Bindings[0].Account = "", "x" },
 	} {
 		ix := &Index{Schema: Schema, Store: NewStoreID(), Path: "/x",
 			Accounts: []Account{newAccount("one"), newAccount("two")},
 			Pools:    map[string]Pool{"p": {Provider: "p"}},
-			Bindings: []Binding{{Dir: "/d", Provider: "p", Pool: "p"}}}
+			Bindings: []Binding{{Dir: "/d", Provider: "p", Pool: "p"}},
+			Shares:   []SharedPool{{ID: NewSharedPoolID(), Pool: "p", Machine: "laptop", Role: RoleHolder}}}
 		if _, err := encode(ix); err != nil {
 			t.Fatalf("before the change: %v", err)
 		}
@@ -216,6 +232,19 @@ func drawIndex(t *rapid.T) *Index {
 	usage := rapid.Custom(func(t *rapid.T) Usage {
 		return Usage{Window: name.Draw(t, "window"), Used: rapid.Float64Range(0, 2).Draw(t, "used"), ReportedAt: moment.Draw(t, "reported")}
 	})
+	sharedID := rapid.StringMatching(`pool_[a-z2-7]{16}`)
+	role := rapid.SampledFrom([]string{RoleHolder, RoleConsumer})
+	claim := rapid.Custom(func(t *rapid.T) Claim {
+		return Claim{Nonce: name.Draw(t, "nonce"), Announced: rapid.Bool().Draw(t, "announced"), Boot: text.Draw(t, "boot"), PID: rapid.IntRange(0, 1<<22).Draw(t, "pid")}
+	})
+	share := rapid.Custom(func(t *rapid.T) *Share {
+		s := &Share{Pool: sharedID.Draw(t, "pool"), Role: role.Draw(t, "role"), State: name.Draw(t, "state"), Machine: name.Draw(t, "machine"),
+			Since: moment.Draw(t, "since"), Generation: count(t, 0, "generation"), Claims: listOf(t, claim)}
+		if rapid.Bool().Draw(t, "seen") {
+			s.Sight = &Sight{Nonce: name.Draw(t, "nonce"), Phase: name.Draw(t, "phase"), At: time.Duration(rapid.Int64().Draw(t, "at")), Wall: moment.Draw(t, "wall")}
+		}
+		return s
+	})
 	ids := rapid.StringMatching(`acc_[a-z2-7]{16}`)
 	ix := &Index{Schema: Schema, Store: rapid.StringMatching(`[a-z2-7]{16}`).Draw(t, "store"),
 		Keystore: rapid.SampledFrom([]string{"", "keychain", "file"}).Draw(t, "keystore"), Path: text.Draw(t, "path"), Accounts: []Account{}}
@@ -227,6 +256,9 @@ func drawIndex(t *rapid.T) *Index {
 		a.Holds = listOf(t, hold)
 		a.Intents = listOf(t, intent)
 		a.Usage = listOf(t, usage)
+		if rapid.Bool().Draw(t, "shared") {
+			a.Share = share.Draw(t, "share")
+		}
 		if rapid.Bool().Draw(t, "failed") {
 			a.Failure = &Failure{Class: name.Draw(t, "class"), Message: text.Draw(t, "message"), Count: count(t, 0, "count"), NextTryAt: moment.Draw(t, "next"), TokenOver: rapid.Bool().Draw(t, "over")}
 		}
@@ -239,6 +271,8 @@ func drawIndex(t *rapid.T) *Index {
 		ix.Pools[name.Draw(t, "pool")] = Pool{Provider: name.Draw(t, "provider"), Current: ids.Draw(t, "current")}
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "bindings") {
+		ix.Shares = append(ix.Shares, SharedPool{ID: sharedID.Draw(t, "shared"), Pool: name.Draw(t, "pool"), Machine: name.Draw(t, "machine"), Role: role.Draw(t, "role"),
+			Passing: rapid.Bool().Draw(t, "passing"), SeenAt: moment.Draw(t, "seen"), Engine: name.Draw(t, "engine")})
 		ix.Bindings = append(ix.Bindings, Binding{Dir: "/" + name.Draw(t, "dir"), Provider: name.Draw(t, "provider"), Pool: name.Draw(t, "pool")})
 	}
 	return ix
@@ -285,6 +319,8 @@ func FuzzParse(f *testing.F) {
 		Pools: map[string]Pool{"p": {Provider: "p"}}}
 	ix.Accounts[0].Holds = []Hold{{Scope: "*", Until: noon, ReportedAt: noon}}
 	ix.Accounts[0].Intents = []Intent{{Slot: "b", Generation: 2, StartedAt: noon}}
+	ix.Accounts[0].Share = &Share{Pool: NewSharedPoolID(), Role: RoleHolder, Sight: &Sight{Nonce: "n", At: time.Hour}, Claims: []Claim{{Nonce: "n"}}}
+	ix.Shares = []SharedPool{{ID: ix.Accounts[0].Share.Pool, Pool: "p", Machine: "laptop", Role: RoleHolder, SeenAt: noon}}
 	good, err := encode(ix)
 	testenv.Must(f, err)
 	for _, s := range []string{

@@ -34,6 +34,7 @@ func quickParse(data []byte) (*Index, bool) {
 		}
 	}
 	list(c, "bindings", &ix.Bindings, (*cursor).binding)
+	list(c, "shares", &ix.Shares, (*cursor).sharedPool)
 	c.end()
 	c.space()
 	return ix, !c.lost && c.i == len(c.s)
@@ -100,7 +101,65 @@ func (c *cursor) account(a *Account) {
 	c.moment("forced_at", &a.ForcedAt)
 	list(c, "holds", &a.Holds, (*cursor).hold)
 	list(c, "usage", &a.Usage, (*cursor).usage)
+	if c.key("share") {
+		s := c.share()
+		a.Share = &s
+	}
 	c.end()
+}
+
+func (c *cursor) share() (s Share) {
+	c.open('{')
+	c.text("pool", &s.Pool)
+	c.text("role", &s.Role)
+	c.text("state", &s.State)
+	c.text("machine", &s.Machine)
+	c.moment("since", &s.Since)
+	c.moment("seen_at", &s.SeenAt)
+	c.number("generation", &s.Generation)
+	if c.key("sight") {
+		sight := c.sight()
+		s.Sight = &sight
+	}
+	list(c, "claims", &s.Claims, (*cursor).claim)
+	c.end()
+	return s
+}
+
+func (c *cursor) sight() (s Sight) {
+	c.open('{')
+	c.text("nonce", &s.Nonce)
+	c.text("phase", &s.Phase)
+	c.text("boot", &s.Boot)
+	c.duration("at", &s.At)
+	c.moment("wall", &s.Wall)
+	c.end()
+	return s
+}
+
+func (c *cursor) claim() (cl Claim) {
+	c.open('{')
+	c.text("nonce", &cl.Nonce)
+	c.flag("announced", &cl.Announced)
+	c.text("boot", &cl.Boot)
+	c.text("host", &cl.Host)
+	c.number("pid", &cl.PID)
+	c.text("process", &cl.Process)
+	c.end()
+	return cl
+}
+
+func (c *cursor) sharedPool() (p SharedPool) {
+	c.open('{')
+	c.text("id", &p.ID)
+	c.text("pool", &p.Pool)
+	c.text("machine", &p.Machine)
+	c.text("role", &p.Role)
+	c.flag("passing", &p.Passing)
+	c.moment("seen_at", &p.SeenAt)
+	c.text("engine", &p.Engine)
+	c.end()
+	return p
 }
 
 func (c *cursor) intent() (in Intent) {

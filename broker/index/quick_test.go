@@ -88,7 +88,7 @@ func fillFields(t *testing.T, v reflect.Value) {
 		fillFields(t, v.Elem())
 	case reflect.String:
 		v.SetString(`C:\a "text" of ünusual ` + "\u2028\n")
-	case reflect.Int:
+	case reflect.Int, reflect.Int64:
 		v.SetInt(-12)
 	case reflect.Float64:
 		v.SetFloat(1.5e-9)

@@ -30,6 +30,7 @@ type Index struct {
 	Accounts []Account                  `json:"accounts"`
 	Pools    map[string]Pool            `json:"pools,omitempty"`
 	Bindings []Binding                  `json:"bindings,omitempty"`
+	Shares   []SharedPool               `json:"shares,omitempty"`
 	Extra    map[string]json.RawMessage `json:"-"` // fields of a later version
 }
 
@@ -94,6 +95,8 @@ type Account struct {
 
 	Holds []Hold  `json:"holds,omitempty"`
 	Usage []Usage `json:"usage,omitempty"`
+
+	Share *Share `json:"share,omitempty"` // nil: the account is this machine's alone
 
 	Extra map[string]json.RawMessage `json:"-"`
 }

@@ -121,11 +121,15 @@ func ownTrouble(err error) bool {
 // Passable reports whether err is about one account's token, so that another account may
 // have one. Errors about the folder, the keystore or the caller are not.
 func Passable(err error) bool {
-	switch fault.CodeOf(err) {
-	case fault.LoginNeeded, fault.ProviderRefused, fault.ProviderUnreachable, fault.LockTimeout:
+	switch code := fault.CodeOf(err); code {
+	case fault.LoginNeeded, fault.LockTimeout, fault.NotAMember:
 		return true
 	case fault.NoAccount: // removed meanwhile
 		return true
+	default:
+		if code.ForNow() {
+			return true
+		}
 	}
 	_, no := errors.AsType[NotStarted](err)
 	return no

@@ -88,7 +88,8 @@ func (h hints) usual(e *fault.Error) []fault.Remedy {
 		return []fault.Remedy{{Do: help, Name: strings.Join(words, " ")}}
 	case fault.NoAccount, fault.Ambiguous, fault.LabelTaken:
 		return []fault.Remedy{{Do: fault.ListAccounts}}
-	case fault.LoginNeeded, fault.LoginFailed, fault.RegistrationRefused, fault.InsufficientScope, fault.WrongResource, fault.AllHeld, fault.Fenced, fault.ProviderUnreachable, fault.ProviderRefused:
+	case fault.LoginNeeded, fault.LoginFailed, fault.RegistrationRefused, fault.InsufficientScope, fault.WrongResource, fault.AllHeld, fault.Fenced, fault.ProviderUnreachable, fault.ProviderRefused,
+		fault.EngineUnreachable, fault.EngineRestored, fault.WaitingForMachine, fault.NotAMember, fault.TicketUsed:
 		if !e.RetryAt.IsZero() {
 			return []fault.Remedy{{Do: fault.Again}, {Do: fault.Status}}
 		}

@@ -352,13 +352,14 @@ const (
 
 var exitCodes = map[fault.Code]int{
 	fault.NoAccount: exitAccount, fault.Ambiguous: exitAccount, fault.LabelTaken: exitAccount,
-	fault.LoginNeeded: exitLogin, fault.LoginFailed: exitLogin, fault.RegistrationRefused: exitLogin, fault.InsufficientScope: exitLogin,
+	fault.LoginNeeded: exitLogin, fault.LoginFailed: exitLogin, fault.RegistrationRefused: exitLogin, fault.InsufficientScope: exitLogin, fault.TicketUsed: exitLogin,
 	fault.AllHeld:        exitHeld,
 	fault.KeystoreLocked: exitKeystore, fault.KeystoreUnavailable: exitKeystore, fault.KeystoreDenied: exitKeystore,
 	fault.KeystoreTimeout: exitKeystore, fault.KeystoreMismatch: exitKeystore, fault.SecretTooBig: exitKeystore,
 	fault.LockTimeout:         exitLock,
 	fault.ProviderUnreachable: exitProvider, fault.ProviderRefused: exitProvider,
-	fault.Fenced: exitFenced, fault.WrongResource: exitFenced,
+	fault.EngineUnreachable: exitProvider, fault.EngineRestored: exitProvider, fault.WaitingForMachine: exitProvider,
+	fault.Fenced: exitFenced, fault.WrongResource: exitFenced, fault.NotAMember: exitFenced,
 	fault.Usage:        exitUsage,
 	fault.Cancelled:    exitDeclined,
 	fault.IndexCorrupt: exitOther, fault.IndexTooNew: exitOther, fault.Internal: exitOther,

@@ -1,0 +1,162 @@
+package index
+
+import (
+	"encoding/json"
+	"strings"
+	"time"
+)
+
+// SharedPool is a pool that this machine shares with others, as it last saw it. It is for
+// display and for routing: where to connect, and what to believe, is in the keystore alone.
+type SharedPool struct {
+	ID      string    `json:"id"`      // "pool_" + 16 lower-case base32 characters
+	Pool    string    `json:"pool"`    // its name on this machine
+	Machine string    `json:"machine"` // this machine's own name in it
+	Role    string    `json:"role"`    // RoleHolder or RoleConsumer
+	Passing bool      `json:"passing,omitempty"`
+	SeenAt  time.Time `json:"seen_at,omitzero"` // when the engine last answered
+	// Engine is how the engine was at the last try: EngineOK, EngineUnreachable or
+	// EngineRestored; empty: it wasn't tried yet.
+	Engine string `json:"engine,omitempty"`
+
+	Extra map[string]json.RawMessage `json:"-"`
+}
+
+// Share is what this machine last saw of an account in its shared pool. It is for display
+// and for routing; Sight and Claims may only make a machine wait longer, but for rule 12 of
+// the protocol, which is bound to boot and host.
+type Share struct {
+	Pool       string    `json:"pool"`                 // the id of its SharedPool
+	Role       string    `json:"role"`                 // this machine's, as in SharedPool
+	State      string    `json:"state,omitempty"`      // ShareIdle to ShareDead; empty: not seen yet
+	Machine    string    `json:"machine,omitempty"`    // the name of the machine that is refreshing it
+	Since      time.Time `json:"since,omitzero"`       // when it was first seen in that state here
+	SeenAt     time.Time `json:"seen_at,omitzero"`     // when the engine last showed it
+	Generation int       `json:"generation,omitempty"` // the pool's, not this folder's
+	Sight      *Sight    `json:"sight,omitempty"`      // of the newest claim of another process
+	Claims     []Claim   `json:"claims,omitempty"`     // of this machine that aren't settled
+
+	Extra map[string]json.RawMessage `json:"-"`
+}
+
+// Sight is when this machine first saw a claim in a phase, by its own boot clock. How long
+// a claim has stood still is counted from it.
+type Sight struct {
+	Nonce string        `json:"nonce"`
+	Phase string        `json:"phase"` // ShareClaimed or ShareSending
+	Boot  string        `json:"boot,omitempty"`
+	At    time.Duration `json:"at,omitempty"`  // since that boot
+	Wall  time.Time     `json:"wall,omitzero"` // for a system without a boot clock
+
+	Extra map[string]json.RawMessage `json:"-"`
+}
+
+// Claim notes a claim that this machine made. It is durable before the claim goes out.
+type Claim struct {
+	Nonce     string `json:"nonce"`
+	Announced bool   `json:"announced,omitempty"` // the request may have been sent
+	Boot      string `json:"boot,omitempty"`
+	Host      string `json:"host,omitempty"`
+	PID       int    `json:"pid,omitempty"`
+	Process   string `json:"process,omitempty"` // as in Intent
+
+	Extra map[string]json.RawMessage `json:"-"`
+}
+
+// What a machine is in a shared pool.
+const (
+	RoleHolder   = "holder"   // it has the refresh tokens
+	RoleConsumer = "consumer" // it has access tokens only
+)
+
+// The states of an account in a shared pool.
+const (
+	ShareIdle    = "idle"
+	ShareClaimed = "claimed" // a machine is about to refresh it; nothing was sent
+	ShareSending = "sending" // that machine may have sent the refresh token
+	ShareDead    = "dead"    // the provider refused the login for good
+)
+
+// How the engine of a shared pool was at the last try.
+const (
+	EngineOK          = "ok"
+	EngineUnreachable = "unreachable"
+	EngineRestored    = "restored" // from a backup: it had forgotten something
+)
+
+const sharedPrefix, machinePrefix, ticketPrefix = "pool_", "mach_", "tick_"
+
+// NewSharedPoolID returns a new id of a shared pool: "pool_" and 80 random bits in 16
+// lower-case base32 characters.
+func NewSharedPoolID() string { return sharedPrefix + randomName() }
+
+// NewMachineID is the same for a machine in a shared pool: "mach_" and 16 characters.
+func NewMachineID() string { return machinePrefix + randomName() }
+
+// NewTicketID is the same for a ticket: "tick_" and 16 characters.
+func NewTicketID() string { return ticketPrefix + randomName() }
+
+// ValidSharedPoolID reports whether s has the form of NewSharedPoolID's. Such a string is
+// safe in the name of a keystore item and in a key of the engine.
+func ValidSharedPoolID(s string) bool { return validID(s, sharedPrefix) }
+
+// ValidMachineID is the same for NewMachineID.
+func ValidMachineID(s string) bool { return validID(s, machinePrefix) }
+
+// ValidTicketID is the same for NewTicketID.
+func ValidTicketID(s string) bool { return validID(s, ticketPrefix) }
+
+func validID(s, prefix string) bool {
+	rest, ok := strings.CutPrefix(s, prefix)
+	return ok && isRandomName(rest)
+}
+
+// SharedPool returns the shared pool with this id, which may be changed in place; nil if
+// there is none.
+func (ix *Index) SharedPool(id string) *SharedPool {
+	for i := range ix.Shares {
+		if ix.Shares[i].ID == id {
+			return &ix.Shares[i]
+		}
+	}
+	return nil
+}
+
+// SharedAs returns the shared pool that has this name here, likewise.
+func (ix *Index) SharedAs(pool string) *SharedPool {
+	for i := range ix.Shares {
+		if ix.Shares[i].Pool == pool {
+			return &ix.Shares[i]
+		}
+	}
+	return nil
+}
+
+// fault returns what is wrong with p, or "".
+func (p *SharedPool) fault() string {
+	switch {
+	case !ValidSharedPoolID(p.ID):
+		return "has a malformed id"
+	case !validName(p.Pool), !validName(p.Machine):
+		return "or its machine has a malformed name"
+	case !validRole(p.Role):
+		return "has an unknown role"
+	}
+	return ""
+}
+
+func (s *Share) fault() string {
+	switch {
+	case !ValidSharedPoolID(s.Pool):
+		return "is in a shared pool with a malformed id"
+	case s.Machine != "" && !validName(s.Machine):
+		return "is with a machine with a malformed name"
+	case !validRole(s.Role):
+		return "has an unknown role"
+	case !ValidCount(s.Generation):
+		return "has an impossible generation"
+	}
+	return ""
+}
+
+func validRole(s string) bool { return s == RoleHolder || s == RoleConsumer }
