@@ -49,6 +49,7 @@ var floors = []struct {
 	{"broker/takeover/source", 3},
 	{"broker/record", 4},
 	{"broker/folder", 5},
+	{"share/seal", 5},
 	{"broker/place", 6},
 	{"broker/pool", 7},
 	{"broker/rotation", 8},
@@ -68,12 +69,12 @@ var floors = []struct {
 }
 
 // owners are the only folders that import these modules, in tests as well.
-var owners = map[string]string{
-	"github.com/zalando/go-keyring": "keystore",
-	"filippo.io/age":                "keystore",
-	"github.com/gofrs/flock":        "broker/lock",
-	"golang.org/x/oauth2":           "broker/oauth",
-	"github.com/alecthomas/kong":    "cmd",
+var owners = map[string][]string{
+	"github.com/zalando/go-keyring": {"keystore"},
+	"filippo.io/age":                {"keystore", "share/seal"},
+	"github.com/gofrs/flock":        {"broker/lock"},
+	"golang.org/x/oauth2":           {"broker/oauth"},
+	"github.com/alecthomas/kong":    {"cmd"},
 }
 
 // testSupport is for tests and for its own kind, and where it is named here for the
@@ -170,9 +171,10 @@ func TestArrowsPointDown(t *testing.T) {
 // judgeOwner says whose the imported module is, if it isn't this folder's. The bench
 // is no part of the program.
 func judgeOwner(dir, imported string) string {
-	for path, owner := range owners {
-		if within(imported, path) && !within(dir, owner) && !within(dir, "bench") {
-			return dir + " imports " + imported + ": only " + owner + " does; ask it for what you need"
+	for path, folders := range owners {
+		ours := slices.ContainsFunc(folders, func(owner string) bool { return within(dir, owner) })
+		if within(imported, path) && !ours && !within(dir, "bench") {
+			return dir + " imports " + imported + ": only " + strings.Join(folders, ", ") + " does; ask it for what you need"
 		}
 	}
 	return ""
@@ -241,7 +243,9 @@ func TestJudge(t *testing.T) {
 		{"bench", "github.com/zalando/go-keyring", ""},
 		{"bench", module + "/broker/brokertest", ""},
 		{"keystore", "filippo.io/age/armor", ""},
-		{"broker", "filippo.io/age", "only keystore does"},
+		{"broker", "filippo.io/age", "only keystore, share/seal does"},
+		{"share/seal", "filippo.io/age", ""},
+		{"share", "filippo.io/age", "only keystore, share/seal does"},
 		{"broker/index", "golang.org/x/oauth2", "only broker/oauth does"},
 		{"cmd/authferry", "golang.org/x/oauth2/endpoints", "only broker/oauth does"},
 		{"broker", "github.com/alecthomas/kong", "only cmd does"},

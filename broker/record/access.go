@@ -18,6 +18,7 @@ func NewAccess(g *Grant, tok *oauth.Token) *Access {
 		AccessToken: tok.AccessToken, TokenType: tok.TokenType,
 		ObtainedAt: tok.ArrivedAt.UTC(), Boot: BootNow(),
 		Headers: g.Headers, Origins: g.Origins, API: g.API, Resource: g.Endpoint.Resource, Address: g.Service.Address,
+		PoolGeneration: g.PoolGeneration,
 	}
 	if tok.ExpiresIn > 0 {
 		a.ExpiresAt = a.ObtainedAt.Add(tok.ExpiresIn)
@@ -42,6 +43,9 @@ type Access struct {
 	// Resource and Address: the remote MCP server that it is for. It is sent to no other.
 	Resource string
 	Address  string
+	// PoolGeneration is that of the grant it was made with, in a pool that machines share;
+	// 0: the account isn't shared.
+	PoolGeneration int
 }
 
 type accessWire struct {
@@ -59,6 +63,8 @@ type accessWire struct {
 	API         oauth.API `json:"api,omitzero"`
 	Resource    string    `json:"resource,omitempty"`
 	Address     string    `json:"address,omitempty"`
+
+	PoolGeneration int `json:"pool_generation,omitempty"`
 }
 
 // Encode returns the record as it is stored.
@@ -68,11 +74,12 @@ func (acc *Access) Encode() (keystore.Secret, error) {
 		AccessToken: acc.AccessToken.Reveal(), TokenType: acc.TokenType,
 		ExpiresAt: acc.ExpiresAt, ObtainedAt: acc.ObtainedAt, Imported: acc.Imported, Boot: acc.Boot,
 		Headers: acc.Headers, Origins: acc.Origins, API: acc.API, Resource: acc.Resource, Address: acc.Address,
+		PoolGeneration: acc.PoolGeneration,
 	})
 }
 
-// decodeAccess reads what Encode returned. Its errors never quote the input.
-func decodeAccess(s keystore.Secret) (*Access, error) {
+// DecodeAccess reads what Encode returned. Its errors never quote the input.
+func DecodeAccess(s keystore.Secret) (*Access, error) {
 	var w accessWire
 	if err := decodeRecord(s, &w); err != nil {
 		return nil, err
@@ -80,7 +87,7 @@ func decodeAccess(s keystore.Secret) (*Access, error) {
 	if w.V != RecordVersion || w.AccessToken == "" {
 		return nil, fmt.Errorf("not an access record of version %d", RecordVersion)
 	}
-	if !index.ValidCount(w.Generation) {
+	if !index.ValidCount(w.Generation) || !index.ValidCount(w.PoolGeneration) {
 		return nil, errGeneration
 	}
 	return &Access{
@@ -88,5 +95,6 @@ func decodeAccess(s keystore.Secret) (*Access, error) {
 		AccessToken: keystore.NewSecret(w.AccessToken), TokenType: w.TokenType,
 		ExpiresAt: w.ExpiresAt, ObtainedAt: w.ObtainedAt, Imported: w.Imported, Boot: w.Boot,
 		Headers: w.Headers, Origins: w.Origins, API: w.API, Resource: w.Resource, Address: w.Address,
+		PoolGeneration: w.PoolGeneration,
 	}, nil
 }

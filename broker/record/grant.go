@@ -93,6 +93,10 @@ type Grant struct {
 	Salvaged bool
 	// Spent has the fingerprints of earlier refresh tokens, the newest last.
 	Spent []string
+	// Share is the id of the pool that several machines share; empty: the account isn't
+	// shared. PoolGeneration is that pool's; Generation counts in this folder only.
+	Share          string
+	PoolGeneration int
 }
 
 type grantWire struct {
@@ -117,6 +121,8 @@ type grantWire struct {
 	Organization     string         `json:"organization,omitempty"`
 	Salvaged         bool           `json:"salvaged,omitempty"`
 	Spent            []string       `json:"spent,omitempty"`
+	Share            string         `json:"share,omitempty"`
+	PoolGeneration   int            `json:"pool_generation,omitempty"`
 }
 
 type proofWire struct {
@@ -157,12 +163,12 @@ func (g *Grant) Encode() (keystore.Secret, error) {
 		Endpoint: g.Endpoint, ClientSecret: g.ClientSecret, Scopes: g.Scopes,
 		Headers: g.Headers, Origins: g.Origins, API: g.API, Service: g.Service, RefreshExpiresAt: g.RefreshExpiresAt,
 		Issuer: g.Owner.Issuer, Subject: g.Owner.Subject, Organization: g.Owner.Organization,
-		Salvaged: g.Salvaged, Spent: g.Spent,
+		Salvaged: g.Salvaged, Spent: g.Spent, Share: g.Share, PoolGeneration: g.PoolGeneration,
 	})
 }
 
-// decodeGrant reads what Encode returned. Its errors never quote the input.
-func decodeGrant(s keystore.Secret) (*Grant, error) {
+// DecodeGrant reads what Encode returned. Its errors never quote the input.
+func DecodeGrant(s keystore.Secret) (*Grant, error) {
 	var w grantWire
 	if err := decodeRecord(s, &w); err != nil {
 		return nil, err
@@ -170,7 +176,7 @@ func decodeGrant(s keystore.Secret) (*Grant, error) {
 	if w.V > RecordVersion {
 		return nil, errNewerRecord
 	}
-	if !index.ValidCount(w.Generation) {
+	if !index.ValidCount(w.Generation) || !index.ValidCount(w.PoolGeneration) {
 		return nil, errGeneration
 	}
 	return &Grant{
@@ -179,7 +185,7 @@ func decodeGrant(s keystore.Secret) (*Grant, error) {
 		Endpoint: w.Endpoint, ClientSecret: w.ClientSecret, Scopes: w.Scopes,
 		Headers: w.Headers, Origins: w.Origins, API: w.API, Service: w.Service, RefreshExpiresAt: w.RefreshExpiresAt,
 		Owner:    oauth.Identity{Issuer: w.Issuer, Subject: w.Subject, Organization: w.Organization},
-		Salvaged: w.Salvaged, Spent: w.Spent,
+		Salvaged: w.Salvaged, Spent: w.Spent, Share: w.Share, PoolGeneration: w.PoolGeneration,
 	}, nil
 }
 

@@ -31,15 +31,15 @@ func FuzzRecord(f *testing.F) {
 				t.Fatalf("the error quotes the record: %v", err)
 			}
 		}
-		if g, err := decodeGrant(keystore.NewSecret(text)); err != nil {
+		if g, err := DecodeGrant(keystore.NewSecret(text)); err != nil {
 			quiet(err)
 		} else if again, err := g.Encode(); err == nil { // a time may be one that JSON has no form for
-			twice, err := decodeGrant(again)
+			twice, err := DecodeGrant(again)
 			if err != nil || !twice.RefreshToken.Equal(g.RefreshToken) || !twice.APIKey.Equal(g.APIKey) || twice.Generation != g.Generation || twice.Endpoint.TokenEndpoint != g.Endpoint.TokenEndpoint {
 				t.Fatalf("%+v became %+v, %v", g, twice, err)
 			}
 		}
-		acc, err := decodeAccess(keystore.NewSecret(text))
+		acc, err := DecodeAccess(keystore.NewSecret(text))
 		if err != nil {
 			quiet(err)
 			return

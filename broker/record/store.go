@@ -98,7 +98,7 @@ func (s *Store) Grant(ctx context.Context, account, slot string) (*Grant, error)
 	if !found || err != nil {
 		return nil, err
 	}
-	g, err := decodeGrant(v)
+	g, err := DecodeGrant(v)
 	switch {
 	case errors.Is(err, errNewerRecord):
 		return nil, fault.Errorf(fault.IndexTooNew, "this account's login was stored by a newer authferry; nothing was changed").Try(fault.Remedy{Do: fault.ShowVersion})
@@ -119,7 +119,7 @@ func (s *Store) Access(ctx context.Context, account, slot string) (*Access, erro
 	if !found || err != nil {
 		return nil, err
 	}
-	if acc, err := decodeAccess(v); err == nil && acc.Account == account {
+	if acc, err := DecodeAccess(v); err == nil && acc.Account == account {
 		return acc, nil
 	}
 	return nil, nil
