@@ -32,8 +32,8 @@ type Identity struct {
 	Revision int64 // grows with every write of any key
 }
 
-// Engine is a connection to the store. Its methods may be used at once. An error is one of the
-// kinds below (errors.Is), or the context's if that ended and nothing was sent.
+// Engine is a connection to the store. Its methods may be used at once. Every error is one of
+// the kinds below (errors.Is), and the context's as well where that ended.
 type Engine interface {
 	// Get reads linearizably. An absent key has Version 0.
 	Get(ctx context.Context, key string) (Entry, Identity, error)
@@ -46,8 +46,9 @@ type Engine interface {
 	// error it wasn't and won't be.
 	Swap(ctx context.Context, key string, expect Version, value []byte) (now Entry, won bool, err error)
 	// Changed returns nil once a key that begins with prefix has changed after the revision,
-	// at once if it already has. It is only a comfort: after an error too, the caller reads
-	// again, and an engine that can't tell may return nil without a change.
+	// at once if it already has. It is only a comfort: it may return nil without a change, and
+	// wait until the context ends where the engine is away or was restored meanwhile. The
+	// caller reads again in any case.
 	Changed(ctx context.Context, prefix string, after int64) error
 	// Close ends the connection and what waits on it.
 	Close() error

@@ -39,7 +39,7 @@ func NewMemory() *Memory {
 func (m *Memory) Get(ctx context.Context, key string) (engine.Entry, engine.Identity, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := ctx.Err(); err != nil {
+	if err := over(ctx); err != nil {
 		return engine.Entry{}, engine.Identity{}, err
 	}
 	return m.entry(key), m.identity(), nil
@@ -49,7 +49,7 @@ func (m *Memory) Get(ctx context.Context, key string) (engine.Entry, engine.Iden
 func (m *Memory) List(ctx context.Context, prefix string) ([]engine.Entry, engine.Identity, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := ctx.Err(); err != nil {
+	if err := over(ctx); err != nil {
 		return nil, engine.Identity{}, err
 	}
 	var list []engine.Entry
@@ -65,7 +65,7 @@ func (m *Memory) List(ctx context.Context, prefix string) ([]engine.Entry, engin
 func (m *Memory) Swap(ctx context.Context, key string, expect engine.Version, value []byte) (engine.Entry, bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if err := ctx.Err(); err != nil {
+	if err := over(ctx); err != nil {
 		return engine.Entry{}, false, err
 	}
 	if now := m.entry(key); now.Version != expect {
@@ -92,7 +92,7 @@ func (m *Memory) Changed(ctx context.Context, prefix string, after int64) error 
 		select {
 		case <-wait:
 		case <-ctx.Done():
-			return ctx.Err()
+			return over(ctx)
 		}
 	}
 }
@@ -159,6 +159,14 @@ func (s state) clone() state {
 		keys[key] = slices.Clone(versions)
 	}
 	return state{revision: s.revision, keys: keys}
+}
+
+// over is the error of a call whose context has ended before anything was sent.
+func over(ctx context.Context) error {
+	if ctx.Err() == nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", engine.ErrUnreachable, ctx.Err())
 }
 
 // entry is a copy, so that no caller changes what is here.
