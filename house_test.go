@@ -39,7 +39,6 @@ var floors = []struct {
 	{"keystore", 1},
 	{"share/engine", 1},
 	{"share/etcd", 2},
-	{"share/seal", 2},
 	{"share/sharetest", 3},
 	{"broker/lock", 1},
 	{"broker/ratelimit", 1},

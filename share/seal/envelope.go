@@ -208,34 +208,3 @@ func checkVersion(v, epoch int) error {
 	}
 	return nil
 }
-
-const (
-	poolPrefix    = "pool_"
-	machinePrefix = "mach_"
-	ticketPrefix  = "tick_"
-)
-
-// NewPoolID returns a new id for a shared pool: "pool_" and 16 base32 characters, as in an
-// account's.
-func NewPoolID() string { return poolPrefix + index.NewStoreID() }
-
-// NewMachineID returns a new id for a machine.
-func NewMachineID() string { return machinePrefix + index.NewStoreID() }
-
-// NewTicketID returns a new id for a ticket.
-func NewTicketID() string { return ticketPrefix + index.NewStoreID() }
-
-// ValidPoolID reports whether s has the form of a shared pool's id. Such a string is safe
-// in a key of an engine and in the name of a keystore item.
-func ValidPoolID(s string) bool { return validID(poolPrefix, s) }
-
-// ValidMachineID is ValidPoolID for machines.
-func ValidMachineID(s string) bool { return validID(machinePrefix, s) }
-
-// ValidTicketID is ValidPoolID for tickets.
-func ValidTicketID(s string) bool { return validID(ticketPrefix, s) }
-
-func validID(prefix, s string) bool {
-	name, ok := strings.CutPrefix(s, prefix)
-	return ok && index.ValidID("acc_"+name)
-}

@@ -3,6 +3,7 @@ package seal
 import (
 	"encoding/json"
 
+	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -96,7 +97,7 @@ func OpenAnswer(ring Ring, pool string, t Ticket, value []byte) (*Answer, error)
 		return nil, err
 	}
 	var a Answer
-	if json.Unmarshal([]byte(body.Reveal()), &a) != nil || !ValidMachineID(a.Machine) || !CheckName(a.Name) {
+	if json.Unmarshal([]byte(body.Reveal()), &a) != nil || !index.ValidMachineID(a.Machine) || !CheckName(a.Name) {
 		return nil, ErrForged
 	}
 	if _, err := parseRecipient(a.Recipient); err != nil {

@@ -6,6 +6,7 @@ import (
 
 	"filippo.io/age"
 
+	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -14,8 +15,8 @@ type Role string
 
 // The roles.
 const (
-	Holder   Role = "holder"   // has the grants: it rotates, and invites
-	Consumer Role = "consumer" // gets access tokens
+	Holder   Role = index.RoleHolder   // has the grants: it rotates, and invites
+	Consumer Role = index.RoleConsumer // gets access tokens
 )
 
 // Valid reports whether r is a role.

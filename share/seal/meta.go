@@ -65,8 +65,8 @@ func (r *Roster) Machine(id string) *Machine {
 	return nil
 }
 
-// Named returns the members and tickets' ids that a person may mean: the machine with this
-// name, ignoring case, or with this id.
+// Named returns the member that a person means, by its name, ignoring case, or its id; nil:
+// there is none.
 func (r *Roster) Named(name string) *Machine {
 	for i := range r.Machines {
 		if m := &r.Machines[i]; m.ID == name || index.EqualLabel(m.Name, name) {
@@ -260,12 +260,12 @@ func (w *metaWire) check() error {
 
 func (r *Roster) check() error {
 	for _, m := range r.Machines {
-		if _, err := parseRecipient(m.Recipient); err != nil || !ValidMachineID(m.ID) || !m.Role.Valid() {
+		if _, err := parseRecipient(m.Recipient); err != nil || !index.ValidMachineID(m.ID) || !m.Role.Valid() {
 			return ErrMalformed
 		}
 	}
 	for _, t := range r.Tickets {
-		if _, err := parseRecipient(t.Recipient); err != nil || !ValidTicketID(t.ID) || !t.Role.Valid() {
+		if _, err := parseRecipient(t.Recipient); err != nil || !index.ValidTicketID(t.ID) || !t.Role.Valid() {
 			return ErrMalformed
 		}
 	}
@@ -280,6 +280,6 @@ func (r *Roster) check() error {
 // CheckName reports whether a machine may have this name: one line of 1 to 64 printable
 // ASCII characters without a slash, as it is part of commands.
 func CheckName(name string) bool {
-	return name != "" && len(name) <= 64 && !strings.HasPrefix(name, "-") && !strings.HasPrefix(name, machinePrefix) &&
+	return name != "" && len(name) <= 64 && !strings.HasPrefix(name, "-") && !strings.HasPrefix(name, "mach_") &&
 		!strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' || r == '/' })
 }

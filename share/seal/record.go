@@ -322,7 +322,7 @@ func (w *recordWire) check() error {
 	case w.Gen < 1, !index.ValidCount(w.Gen), len(w.Sealed.Grant) == 0, len(w.Sealed.Public) == 0, len(w.FP) > 64,
 		!slices.Contains([]State{Idle, Claimed, Sending, Dead}, w.State),
 		(w.State == Claimed || w.State == Sending) != (c != nil),
-		c != nil && (!ValidMachineID(c.Machine) || c.Nonce == "" || len(c.Nonce) > 64 || c.Attempt < 1 || !index.ValidCount(c.Attempt)),
+		c != nil && (!index.ValidMachineID(c.Machine) || c.Nonce == "" || len(c.Nonce) > 64 || c.Attempt < 1 || !index.ValidCount(c.Attempt)),
 		f != nil && (!index.ValidCount(f.Count) || len(f.Class) > 64):
 		return ErrMalformed
 	}
