@@ -195,6 +195,63 @@ func TestMigrationWithoutManifest(t *testing.T) {
 	}
 }
 
+// The membership in a shared pool goes along, whether the manifest lists it or only the
+// index, and what an interrupted migration left of it is moved, then removed, by doctor.
+func TestMembershipMoves(t *testing.T) {
+	w := newWorld(t, brokertest.Config{})
+	store, dir, at := pretendKeychain(t)
+	w.kept(at(dir), "bob")
+	const shared = "pool_aaaaaaaaaaaaaaaa"
+	open := func() *folder.Opened {
+		t.Helper()
+		o, err := at(dir).Prepare(t.Context(), func(*index.Index) error { return nil })
+		testenv.Must(t, err)
+		return o
+	}
+	testenv.Must(t, open().SetShare(t.Context(), shared, keystore.NewSecret("membership")))
+	check := func(when string, items []string) {
+		t.Helper()
+		if m, err := open().Store.Share(t.Context(), shared); err != nil || m.Reveal() != "membership" {
+			t.Errorf("%s the membership is lost: %v", when, err)
+		}
+		if items != nil {
+			t.Errorf("%s the old keystore has %q", when, items)
+		}
+	}
+	testenv.Must(t, testenv.Err(folder.MigrateKeystore(t.Context(), at(dir).Folder, keystore.File)))
+	check("after a move", itemsOf(t, dir))
+
+	// The other way, without a manifest.
+	o := open()
+	testenv.Must(t, o.Store.Delete(t.Context(), record.ManifestItem(o.Index.Store)))
+	testenv.Must(t, o.Update(t.Context(), index.Durable, func(i *index.Index) error {
+		i.Shares = []index.SharedPool{{ID: shared, Pool: "acme", Machine: "laptop", Role: index.RoleHolder}}
+		return nil
+	}))
+	testenv.Must(t, testenv.Err(folder.MigrateKeystore(t.Context(), at(dir).Folder, keystore.Keychain)))
+	check("after a move without a manifest", nil)
+
+	// A vault that has it, where this keystore lost it.
+	file, err := open().Over(keystore.File, open().KeyFileOf(open().Index))
+	testenv.Must(t, err)
+	testenv.Must(t, file.Store.SetShare(t.Context(), shared, keystore.NewSecret("membership")))
+	testenv.Must(t, file.Store.SetManifest(t.Context(), record.Manifest{V: 1, Store: o.Index.Store, Shares: []string{shared}}))
+	testenv.Must(t, store.Delete(t.Context(), record.ShareItem(o.Index.Store, shared)))
+	doctor.Examine(t.Context(), at(dir).Folder, true)
+	check("after doctor", nil)
+	if m, err := file.Store.Manifest(t.Context()); err != nil || !m.Empty() {
+		t.Errorf("doctor left %+v, %v", m, err)
+	}
+	testenv.Must(t, open().Update(t.Context(), index.Durable, func(i *index.Index) error { i.Shares = nil; return nil }))
+	testenv.Must(t, open().DropShare(t.Context(), shared))
+	if items := itemsOf(t, dir); slices.ContainsFunc(items, func(name string) bool { return strings.Contains(name, "/share/") }) {
+		t.Errorf("left: %q", items)
+	}
+	if m, err := open().Store.Manifest(t.Context()); err != nil || len(m.Shares) > 0 {
+		t.Errorf("%+v, %v", m, err)
+	}
+}
+
 // An API key is found by whoever read the index just before it moved.
 func TestAPIKeyDuringMigration(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})

@@ -75,20 +75,31 @@ func (d *examination) fetch(ctx context.Context, o *folder.Opened, m record.Mani
 		if !slices.Contains(needed, key) {
 			continue
 		}
-		item := record.ClientItem(d.idx.Store, key)
-		if has, err := d.o.Store.Has(ctx, item); err != nil {
+		if err := d.fetchItem(ctx, o, record.ClientItem(d.idx.Store, key), func(m *record.Manifest) { m.AddClient(key) }); err != nil {
 			return err
-		} else if has {
+		}
+	}
+	for _, pool := range m.Shares {
+		if !index.ValidSharedPoolID(pool) {
 			continue
 		}
-		if err := d.o.ChangeManifest(ctx, func(m *record.Manifest) { m.AddClient(key) }); err != nil {
-			return err
-		}
-		if _, err := d.o.Store.Copy(ctx, o.Store, item); err != nil {
+		if err := d.fetchItem(ctx, o, record.ShareItem(d.idx.Store, pool), func(m *record.Manifest) { m.AddShare(pool) }); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// fetchItem copies an item from o that is missing here, and lists it.
+func (d *examination) fetchItem(ctx context.Context, o *folder.Opened, item string, list func(*record.Manifest)) error {
+	if has, err := d.o.Store.Has(ctx, item); has || err != nil {
+		return err
+	}
+	if err := d.o.ChangeManifest(ctx, list); err != nil {
+		return err
+	}
+	_, err := d.o.Store.Copy(ctx, o.Store, item)
+	return err
 }
 
 // fetchLogin copies the newest state of a login only. Older states have spent refresh

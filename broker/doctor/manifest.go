@@ -83,7 +83,8 @@ func (d *examination) listed(ctx context.Context, clients []string) {
 	}
 	clients = append(clients, needed...)
 	lacks := slices.ContainsFunc(clients, func(key string) bool { return !slices.Contains(m.Clients, key) }) ||
-		slices.ContainsFunc(now.Accounts, func(a index.Account) bool { return a.GrantSlot != "" && !slices.Contains(m.Accounts, a.ID) })
+		slices.ContainsFunc(now.Accounts, func(a index.Account) bool { return a.GrantSlot != "" && !slices.Contains(m.Accounts, a.ID) }) ||
+		slices.ContainsFunc(now.Shares, func(s index.SharedPool) bool { return !slices.Contains(m.Shares, s.ID) })
 	switch {
 	case !lacks:
 	case !d.fix:

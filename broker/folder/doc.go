@@ -18,7 +18,7 @@
 //   - A change of the index holds the index lock.
 //   - Commit is given the rotation lock of its account.
 //   - The manifest lock is held while anything else in the keystore changes (client
-//     secrets too), and by MigrateKeystore. Once it is obtained, the keystore is checked
+//     secrets and memberships too), and by MigrateKeystore. Once it is obtained, the keystore is checked
 //     again: a migration may have emptied it meanwhile.
 //   - The settings lock is held from before config.toml or providers.toml is read until it
 //     is written, and until a provider's client secret is stored or deleted.

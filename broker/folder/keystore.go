@@ -173,7 +173,7 @@ func chooseKeyFile(ctx context.Context, f *Folder, idx *index.Index, path string
 }
 
 // inKeychain reports whether the keychain has secrets of a folder without accounts, which
-// are those of clients, and warns about them. If the keychain can't be read, that doesn't
+// are those of clients and of shared pools, and warns about them. If the keychain can't be read, that doesn't
 // keep anyone from leaving it.
 func inKeychain(ctx context.Context, f *Folder, idx *index.Index) bool {
 	if idx.Keystore != string(keystore.Keychain) || len(idx.Accounts) > 0 {
@@ -195,7 +195,7 @@ func inKeychain(ctx context.Context, f *Folder, idx *index.Index) bool {
 	if m.Empty() {
 		return false
 	}
-	f.Warn("the client secrets of this folder are in the keychain, and stay there until they are moved", fault.Remedy{Do: fault.MigrateKeystore, Value: "file"})
+	f.Warn("this folder has secrets in the keychain, and they stay there until they are moved", fault.Remedy{Do: fault.MigrateKeystore, Value: "file"})
 	return true
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/record"
+	"github.com/authferry/authferry/keystore"
 )
 
 // withManifest runs do under the manifest's lock, during which no migration can start, with
@@ -62,7 +63,8 @@ func (o *Opened) ChangeManifest(ctx context.Context, change func(*record.Manifes
 
 // rewriteManifest is ChangeManifest for callers that hold the lock. A manifest is
 // overwritten in place, so an interrupted write leaves a damaged one. Therefore the index's
-// accounts are added each time, and client secrets are searched for if none are listed.
+// accounts and shared pools are added each time, and client secrets are searched for if none
+// are listed.
 func (o *Opened) rewriteManifest(ctx context.Context, change func(*record.Manifest)) error {
 	m, err := o.Store.Manifest(ctx)
 	if err == nil && m.Empty() {
@@ -73,6 +75,9 @@ func (o *Opened) rewriteManifest(ctx context.Context, change func(*record.Manife
 	}
 	for _, id := range AccountIDs(o.Index) {
 		m.Add(id)
+	}
+	for _, pool := range sharedPools(o.Index) {
+		m.AddShare(pool)
 	}
 	change(&m)
 	return o.Store.SetManifest(ctx, m)
@@ -124,13 +129,42 @@ func (o *Opened) SetClient(ctx context.Context, e oauth.Endpoint, cs record.Clie
 		if err := o.Store.SetClient(ctx, e, cs); err != nil {
 			return err
 		}
-		return o.Update(ctx, index.Durable, func(i *index.Index) error {
-			if err := o.unmoved(i); err != nil {
-				return err
-			}
-			i.Keystore = o.Index.Keystore
-			return nil
-		})
+		return o.recordKeystore(ctx)
+	})
+}
+
+// SetShare stores the membership in a shared pool, and records in the index which keystore
+// has it. No migration can run meanwhile.
+func (o *Opened) SetShare(ctx context.Context, pool string, membership keystore.Secret) error {
+	return o.withManifest(ctx, func(now *Opened) error {
+		if err := now.rewriteManifest(ctx, func(m *record.Manifest) { m.AddShare(pool) }); err != nil {
+			return err
+		}
+		if err := o.Store.SetShare(ctx, pool, membership); err != nil {
+			return err
+		}
+		return o.recordKeystore(ctx)
+	})
+}
+
+// DropShare deletes the membership in a shared pool, which the index doesn't name any more.
+func (o *Opened) DropShare(ctx context.Context, pool string) error {
+	return o.withManifest(ctx, func(now *Opened) error {
+		if err := o.Store.Delete(ctx, record.ShareItem(now.Index.Store, pool)); err != nil {
+			return err
+		}
+		return now.rewriteManifest(ctx, func(m *record.Manifest) { m.DropShare(pool) })
+	})
+}
+
+// recordKeystore makes the index name o's keystore, which has a secret now.
+func (o *Opened) recordKeystore(ctx context.Context) error {
+	return o.Update(ctx, index.Durable, func(i *index.Index) error {
+		if err := o.unmoved(i); err != nil {
+			return err
+		}
+		i.Keystore = o.Index.Keystore
+		return nil
 	})
 }
 
@@ -214,5 +248,14 @@ func AccountIDs(idx *index.Index) []string {
 		ids = append(ids, a.ID)
 	}
 	slices.Sort(ids)
+	return ids
+}
+
+// sharedPools returns the ids of the pools that this machine shares.
+func sharedPools(idx *index.Index) []string {
+	var ids []string
+	for i := range idx.Shares {
+		ids = append(ids, idx.Shares[i].ID)
+	}
 	return ids
 }

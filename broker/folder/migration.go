@@ -129,11 +129,11 @@ func (m *migration) list(ctx context.Context) error {
 		m.manifest.KeyFile, _ = keystore.KeyFileSum(m.from.KeyFileOf(m.from.Index))
 	}
 	m.manifest.AddAll(listed)
-	m.manifest.AddAll(record.Manifest{Accounts: AccountIDs(m.from.Index), Clients: clients})
+	m.manifest.AddAll(record.Manifest{Accounts: AccountIDs(m.from.Index), Clients: clients, Shares: sharedPools(m.from.Index)})
 	m.names = m.manifest.Items()
 	m.listed = m.manifest
 	m.listed.KeyFile = listed.KeyFile
-	if len(m.manifest.Accounts) > len(listed.Accounts) || len(m.manifest.Clients) > len(listed.Clients) {
+	if len(m.manifest.Accounts) > len(listed.Accounts) || len(m.manifest.Clients) > len(listed.Clients) || len(m.manifest.Shares) > len(listed.Shares) {
 		// A keystore that no longer accepts writes can still be left.
 		_ = m.from.Store.SetManifest(ctx, m.listed)
 	}

@@ -1,5 +1,5 @@
 // Package record defines what a keystore has of a folder's accounts: grants, access tokens,
-// client secrets, and the manifest that lists them.
+// client secrets, memberships in shared pools, and the manifest that lists them.
 //
 // An account has two kinds of record: the grant (refresh token or API key, and where it may
 // be sent) and the access record (one access token, and where it may be sent). Each kind

@@ -19,6 +19,9 @@ func AccessItem(store, account, slot string) string { return store + "/" + accou
 // changes.
 func ClientItem(store, key string) string { return store + "/client/" + key }
 
+// ShareItem is the name of the membership in a pool that machines share (package share).
+func ShareItem(store, pool string) string { return store + "/share/" + pool }
+
 // ManifestItem is the name of the manifest.
 func ManifestItem(store string) string { return store + "/manifest" }
 
@@ -42,6 +45,11 @@ func (m *Manifest) Items() []string {
 	var names []string
 	for _, key := range m.Clients {
 		names = append(names, ClientItem(m.Store, key))
+	}
+	for _, pool := range m.Shares {
+		if index.ValidSharedPoolID(pool) {
+			names = append(names, ShareItem(m.Store, pool))
+		}
 	}
 	for _, id := range m.Accounts {
 		if index.ValidID(id) {

@@ -16,6 +16,7 @@ type Manifest struct {
 	Store    string   `json:"store"`
 	Accounts []string `json:"accounts"`
 	Clients  []string `json:"clients,omitempty"` // the clients whose secrets have items
+	Shares   []string `json:"shares,omitempty"`  // the pools in which this machine has a membership
 	// Removing lists accounts that a person removed. The index alone is not believed about
 	// that, because it would end a login.
 	Removing []string `json:"removing,omitempty"`
@@ -34,6 +35,13 @@ func (m *Manifest) AddClient(key string) {
 	}
 }
 
+// AddShare adds a shared pool by its id.
+func (m *Manifest) AddShare(pool string) {
+	if !slices.Contains(m.Shares, pool) {
+		m.Shares = append(m.Shares, pool)
+	}
+}
+
 // Add adds an account.
 func (m *Manifest) Add(id string) {
 	if !slices.Contains(m.Accounts, id) {
@@ -49,13 +57,16 @@ func (m *Manifest) AddAll(more Manifest) {
 	for _, key := range more.Clients {
 		m.AddClient(key)
 	}
+	for _, pool := range more.Shares {
+		m.AddShare(pool)
+	}
 	for _, id := range more.Removing {
 		m.Bury(id)
 	}
 }
 
 // Empty reports whether nothing is listed.
-func (m *Manifest) Empty() bool { return len(m.Accounts)+len(m.Clients) == 0 }
+func (m *Manifest) Empty() bool { return len(m.Accounts)+len(m.Clients)+len(m.Shares) == 0 }
 
 // Remove removes an account from the list.
 func (m *Manifest) Remove(id string) {
@@ -85,6 +96,11 @@ func (m *Manifest) DropClient(key string) {
 	m.Clients = slices.DeleteFunc(m.Clients, func(x string) bool { return x == key })
 }
 
+// DropShare removes a shared pool from the list.
+func (m *Manifest) DropShare(pool string) {
+	m.Shares = slices.DeleteFunc(m.Shares, func(x string) bool { return x == pool })
+}
+
 // Destination says where a migration moved everything. The manifest of the old keystore
 // says so, because the index may be from before the migration.
 type Destination struct {
@@ -92,7 +108,7 @@ type Destination struct {
 	KeyFile  string        `json:"key_file,omitempty"` // of the file keystore
 }
 
-// AddItems adds the accounts and clients that these items of the manifest's store belong
+// AddItems adds the accounts, clients and shared pools that these items of the manifest's store belong
 // to.
 func (m *Manifest) AddItems(names []string) {
 	for _, name := range names {
@@ -102,6 +118,8 @@ func (m *Manifest) AddItems(names []string) {
 		case !ours:
 		case of == "client":
 			m.AddClient(what)
+		case of == "share" && index.ValidSharedPoolID(what):
+			m.AddShare(what)
 		case index.ValidID(of):
 			m.Add(of)
 		}

@@ -215,6 +215,18 @@ func (s *Store) SetManifest(ctx context.Context, m Manifest) error {
 	})
 }
 
+// Share returns the membership in a shared pool, as package share encodes it; empty if there
+// is none.
+func (s *Store) Share(ctx context.Context, pool string) (keystore.Secret, error) {
+	v, _, err := s.read(ctx, ShareItem(s.id, pool))
+	return v, err
+}
+
+// SetShare stores the membership in a shared pool.
+func (s *Store) SetShare(ctx context.Context, pool string, membership keystore.Secret) error {
+	return s.write(ctx, ShareItem(s.id, pool), func() (keystore.Secret, error) { return membership, nil })
+}
+
 // ClientSecret returns the item of e's client; the zero value if there is none.
 func (s *Store) ClientSecret(ctx context.Context, e oauth.Endpoint) (ClientSecret, error) {
 	v, found, err := s.read(ctx, ClientItem(s.id, ClientKey(e)))

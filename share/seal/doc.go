@@ -10,10 +10,10 @@
 // have:
 //
 //   - grant opens grants. Only holders have it.
-//   - secret opens the access records of accounts that are an API key or a long-lived token:
-//     there the access record is all that there is. Holders have it, and consumers that
-//     were invited with keys.
-//   - access opens the other access records, what is said of accounts in public to all
+//   - secret opens accounts that are an API key or a long-lived token: there is nothing of
+//     them that a consumer could have instead. Holders have it, and consumers that were
+//     invited with keys.
+//   - access opens the other accounts' access records, what is said of accounts in public to all
 //     machines, the roster and holds. Every machine has it.
 //   - sign signs everything (Ed25519). Only holders have it; every machine knows its public
 //     half.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 )
@@ -60,7 +61,7 @@ type Contents struct {
 	Pool    string // id of the shared pool
 	Account string
 	Gen     int // the pool's generation of the grant, from 1
-	// Grant is nil where the ring isn't a holder's.
+	// Grant is nil where the ring has no key for it (see LocalGrant).
 	Grant *record.Grant
 	// Client is the client's secret or registration, if the grant needs one.
 	Client *record.ClientSecret
@@ -79,8 +80,8 @@ type Record struct {
 	Epoch   int    // of the keys that it is sealed to and signed with
 	Claim   *Claim
 	Failure *Failure
-	// WithKeys: the access token is all that there is to know (an API key, a long-lived
-	// token), so a consumer opens it only if it was invited with keys.
+	// WithKeys: the account is an API key or a long-lived token. There is nothing that could
+	// be kept from a consumer, so it opens it all if it was invited with keys, else nothing.
 	WithKeys bool
 
 	sealed sealedParts
@@ -143,7 +144,7 @@ func Seal(ring Ring, c Contents) (*Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.sealed.Grant, err = r.seal(keys.Grant, "grant", keystore.NewSecret(string(body))); err != nil {
+	if r.sealed.Grant, err = r.seal(r.grantKey(keys), "grant", keystore.NewSecret(string(body))); err != nil {
 		return nil, err
 	}
 	if c.Access != nil {
@@ -166,6 +167,22 @@ func Seal(ring Ring, c Contents) (*Record, error) {
 	return r, err
 }
 
+// LocalGrant returns the grant that a machine stores of r: r's own, or for a consumer one
+// without a secret, which says where the access token may go. Nil: this machine may not use
+// the account.
+func (r *Record) LocalGrant() *record.Grant {
+	acc, p := r.Access, r.Public
+	if r.Grant != nil || acc == nil {
+		return r.Grant
+	}
+	return &record.Grant{
+		Account: r.Account, Provider: p.Provider, Headers: acc.Headers, Origins: acc.Origins, API: acc.API,
+		Endpoint: oauth.Endpoint{Resource: acc.Resource}, Service: oauth.Service{Address: acc.Address},
+		Owner: oauth.Identity{Issuer: p.Issuer, Subject: p.Subject, Organization: p.Organization},
+		Share: r.Pool, PoolGeneration: r.Gen,
+	}
+}
+
 // Fingerprint identifies what must not be spent twice, or, for a long-lived token, that
 // token.
 func Fingerprint(g *record.Grant) string {
@@ -175,7 +192,14 @@ func Fingerprint(g *record.Grant) string {
 // isKey reports whether g's access token is all that there is.
 func isKey(g *record.Grant) bool { return !g.APIKey.Empty() || g.TokenFingerprint != "" }
 
-// accessKey is the key that r's access record is sealed to.
+// grantKey and accessKey are the keys that r's parts are sealed to.
+func (r *Record) grantKey(k Keys) keystore.Secret {
+	if r.WithKeys {
+		return k.Secret
+	}
+	return k.Grant
+}
+
 func (r *Record) accessKey(k Keys) keystore.Secret {
 	if r.WithKeys {
 		return k.Secret
@@ -286,8 +310,8 @@ func (r *Record) open(keys Keys) error {
 	if json.Unmarshal([]byte(public.Reveal()), &r.Public) != nil {
 		return ErrForged
 	}
-	if key := r.accessKey(keys); len(r.sealed.Access) > 0 && !key.Empty() {
-		body, err := unseal(key, r.sealed.Access, r.place("access"))
+	if to := r.accessKey(keys); len(r.sealed.Access) > 0 && !to.Empty() {
+		body, err := unseal(to, r.sealed.Access, r.place("access"))
 		if err != nil {
 			return err
 		}
@@ -295,10 +319,11 @@ func (r *Record) open(keys Keys) error {
 			return ErrForged
 		}
 	}
-	if keys.Grant.Empty() {
+	key := r.grantKey(keys)
+	if key.Empty() {
 		return nil
 	}
-	body, err := unseal(keys.Grant, r.sealed.Grant, r.place("grant"))
+	body, err := unseal(key, r.sealed.Grant, r.place("grant"))
 	if err != nil {
 		return err
 	}

@@ -89,20 +89,21 @@ func TestConsumerOpensAccess(t *testing.T) {
 	ring := newRing(t)
 	plain, key, long := contents(), contents(), contents()
 	key.Client, long.Client = nil, nil
-	key.Grant.APIKey, key.Grant.RefreshToken = keystore.NewSecret(canary+"-key"), keystore.Secret{}
+	key.Grant.APIKey, key.Grant.RefreshToken, key.Access = keystore.NewSecret(canary+"-key"), keystore.Secret{}, nil
 	long.Grant.TokenFingerprint, long.Grant.RefreshToken = record.Fingerprint(long.Access.AccessToken), keystore.Secret{}
 	for _, row := range []struct {
 		name     string
 		c        Contents
 		withKeys bool
 		access   bool
+		grant    bool
 	}{
-		{"login", plain, false, true},
-		{"login, with keys", plain, true, true},
-		{"API key", key, false, false},
-		{"API key, with keys", key, true, true},
-		{"long-lived token", long, false, false},
-		{"long-lived token, with keys", long, true, true},
+		{"login", plain, false, true, false},
+		{"login, with keys", plain, true, true, false},
+		{"API key", key, false, false, false},
+		{"API key, with keys", key, true, false, true},
+		{"long-lived token", long, false, false, false},
+		{"long-lived token, with keys", long, true, true, true},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			r, err := Seal(ring, row.c)
@@ -113,7 +114,11 @@ func TestConsumerOpensAccess(t *testing.T) {
 			mine := ring.For(Consumer, row.withKeys)
 			got, err := Open(mine, onePool, oneAccount, encoded(t, ring, r))
 			testenv.Must(t, err)
-			if got.Grant != nil || got.Client != nil || (got.Access != nil) != row.access || got.Public.Label != canary+"-label" {
+			local := got.LocalGrant()
+			if (local != nil) != (row.access || row.grant) || local != nil && (local.Share != onePool || local.PoolGeneration != 7 || !slices.Equal(local.Origins, row.c.Grant.Origins) || !local.RefreshToken.Empty()) {
+				t.Errorf("the machine stores %+v", local)
+			}
+			if (got.Grant != nil) != row.grant || got.Client != nil || (got.Access != nil) != row.access || got.Public.Label != canary+"-label" {
 				t.Errorf("%+v", got)
 			}
 			if _, err := got.Encode(mine); !errors.Is(err, ErrKeys) {
