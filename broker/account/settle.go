@@ -322,6 +322,7 @@ func Replace(ctx context.Context, f *folder.Folder, id string, n NewAccount) (*i
 			return nil, fault.Errorf(fault.LoginFailed, "account %s belongs to another user, whatever index.json says; nothing was changed", fault.Quote(a.Label)).
 				Try(fault.Remedy{Do: fault.Fix}, fault.Remedy{Do: fault.Again})
 		}
+		g.Share = before.Share
 		g.Inherit(before, a.Dead)
 		inheritAccess(ctx, o, acc, before)
 		g.Follow(before)

@@ -42,6 +42,8 @@ type Login struct {
 	Enter func(i *index.Index, a, before *index.Account)
 	// Patience is set for tokens that exist nowhere else.
 	Patience Patience
+	// Peers: the machines that share the account know of this login, or are told of it next.
+	Peers bool
 }
 
 // Commit stores a login, under its account's rotation lock: first the grant, then the
@@ -53,6 +55,9 @@ func (o *Opened) Commit(ctx context.Context, l *Rotation, login Login) (*index.A
 	g, acc := login.Grant, login.Access
 	if g.Account != l.Account {
 		return nil, fault.Errorf(fault.Internal, "the lock is that of another account; nothing was changed")
+	}
+	if !login.Peers && Shared(o.Index.Account(l.Account), g) {
+		return nil, fault.Errorf(fault.Fenced, "this account is shared with other machines; nothing was changed").Try(fault.Remedy{Do: fault.ShareStatus})
 	}
 	persist := &login.Patience
 	if !login.Stored {
@@ -104,11 +109,18 @@ func (o *Opened) Commit(ctx context.Context, l *Rotation, login Login) (*index.A
 	return entry, err
 }
 
+// Shared reports whether an account is shared with other machines: by its entry or by its
+// grant, either of which may be missing. What is written for it goes to them as well, so
+// Commit refuses what doesn't.
+func Shared(a *index.Account, g *record.Grant) bool {
+	return a != nil && a.Share != nil || g != nil && g.Share != ""
+}
+
 // RollForward makes the index point to what the keystore has. A rotation may have died
 // between its last write and its commit; or the index may come from a backup, which must
 // not bring a spent refresh token back. It returns the account as it is afterwards.
 func (o *Opened) RollForward(ctx context.Context, a *index.Account, stored record.Grants) (*index.Account, error) {
-	fp := record.Fingerprint(stored.Best.Secret())
+	fp := stored.Best.Fingerprint()
 	if a.GrantSlot == stored.Slot && a.Fingerprint == fp && a.Generation >= stored.Best.Generation && stored.Best.IsOf(a) {
 		return a, nil
 	}
@@ -141,7 +153,7 @@ func (f *Folder) Change(ctx context.Context, d index.Durability, id string, chan
 // point makes an entry of the index point to new records. acc is nil if there is no access
 // token of that generation.
 func point(a *index.Account, g *record.Grant, grantSlot string, acc *record.Access, accessSlot string) {
-	fp := record.Fingerprint(g.Secret())
+	fp := g.Fingerprint()
 	if a.Fingerprint != "" && a.Fingerprint != fp {
 		a.Spent = record.AddSpent(a.Spent, a.Fingerprint)
 	}

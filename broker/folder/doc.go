@@ -8,6 +8,8 @@
 //   - Only Commit writes an account's grant, access token and index entry, in this order,
 //     under the account's rotation lock, which is passed in. The only exception: a whole
 //     keystore is copied, record by record and unchanged (migration.go, reconcile.go).
+//   - What is written of an account that machines share goes to them as well: Commit refuses
+//     a login of which they don't know.
 //   - A folder has one keystore, recorded in its index, for accounts and client secrets
 //     alike. It never falls back to a less safe one.
 //   - A folder of another user (atomicfile.Mine) is only read: no lock, file or folder is

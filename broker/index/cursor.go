@@ -91,6 +91,12 @@ func (c *cursor) number(name string, to *int) {
 	}
 }
 
+func (c *cursor) wide(name string, to *int64) {
+	if c.key(name) {
+		*to = c.whole(64)
+	}
+}
+
 func (c *cursor) duration(name string, to *time.Duration) {
 	if c.key(name) {
 		*to = time.Duration(c.whole(64))

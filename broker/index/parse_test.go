@@ -241,7 +241,7 @@ func drawIndex(t *rapid.T) *Index {
 		s := &Share{Pool: sharedID.Draw(t, "pool"), Role: role.Draw(t, "role"), State: name.Draw(t, "state"), Machine: name.Draw(t, "machine"),
 			Since: moment.Draw(t, "since"), Generation: count(t, 0, "generation"), Claims: listOf(t, claim)}
 		if rapid.Bool().Draw(t, "seen") {
-			s.Sight = &Sight{Nonce: name.Draw(t, "nonce"), Phase: name.Draw(t, "phase"), At: time.Duration(rapid.Int64().Draw(t, "at")), Wall: moment.Draw(t, "wall")}
+			s.Sight = &Sight{Nonce: name.Draw(t, "nonce"), Phase: name.Draw(t, "phase"), At: time.Duration(rapid.Int64Range(0, 1<<52).Draw(t, "at")), Wall: moment.Draw(t, "wall")}
 		}
 		return s
 	})

@@ -122,6 +122,8 @@ func (c *cursor) share() (s Share) {
 		s.Sight = &sight
 	}
 	list(c, "claims", &s.Claims, (*cursor).claim)
+	c.moment("failed_at", &s.FailedAt)
+	c.flag("known", &s.Known)
 	c.end()
 	return s
 }
@@ -158,6 +160,7 @@ func (c *cursor) sharedPool() (p SharedPool) {
 	c.flag("passing", &p.Passing)
 	c.moment("seen_at", &p.SeenAt)
 	c.text("engine", &p.Engine)
+	c.wide("revision", &p.Revision)
 	c.end()
 	return p
 }

@@ -18,6 +18,9 @@ type SharedPool struct {
 	// Engine is how the engine was at the last try: EngineOK, EngineUnreachable or
 	// EngineRestored; empty: it wasn't tried yet.
 	Engine string `json:"engine,omitempty"`
+	// Revision is the engine's highest that was seen. One that falls means that a backup
+	// was restored.
+	Revision int64 `json:"revision,omitempty"`
 
 	Extra map[string]json.RawMessage `json:"-"`
 }
@@ -35,6 +38,10 @@ type Share struct {
 	Generation int       `json:"generation,omitempty"` // the pool's, not this folder's
 	Sight      *Sight    `json:"sight,omitempty"`      // of the newest claim of another process
 	Claims     []Claim   `json:"claims,omitempty"`     // of this machine that aren't settled
+	FailedAt   time.Time `json:"failed_at,omitzero"`   // when another machine failed, by its clock, if that is known here
+	// Known: this machine has seen the account's newest access token alive, so its own
+	// generation tells whether the engine has forgotten one.
+	Known bool `json:"known,omitempty"`
 
 	Extra map[string]json.RawMessage `json:"-"`
 }

@@ -23,6 +23,10 @@ type Client struct {
 	// Timeout limits the wait for one request, in addition to the context, counted as
 	// WithPatience does; zero: 3 minutes.
 	Timeout time.Duration
+	// Sent, unless nil, is called once the last byte of a request's body has been handed to
+	// the system, and again when the request is over. With it, the system doesn't go on
+	// sending after this process has died, nor (on Linux) for longer than Timeout.
+	Sent func()
 	// Version is this program's version in the User-Agent.
 	Version string
 
@@ -79,6 +83,9 @@ func (c *Client) transport() http.RoundTripper {
 		return c.Transport()
 	}
 	r := newRoute(c.proxy)
+	if c.Sent != nil {
+		r.departs(c.Sent, c.Timeout)
+	}
 	r.within, r.resolver = c.within, c.resolver
 	if c.proxyPatience > 0 {
 		r.patience = c.proxyPatience

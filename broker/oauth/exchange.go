@@ -101,11 +101,18 @@ func (c *Client) post(req *http.Request, body []byte, beforeSend func() error) (
 	req.Body, req.GetBody, req.ContentLength = g, nil, int64(len(body))
 	req.Header.Set("Accept", jsonType)
 	req.Header.Set("User-Agent", c.userAgent())
-	res, err := c.transport().RoundTrip(req)
+	transport := c.transport()
+	if r, ok := transport.(*route); ok && r.leaving != nil && len(body) <= longestBody {
+		g.read = &r.leaving.read
+	}
+	res, err := transport.RoundTrip(req)
 	if res != nil {
 		defer res.Body.Close()
 	}
 	sent, refused := g.shut()
+	if c.Sent != nil {
+		c.Sent()
+	}
 	switch {
 	case refused != nil:
 		return nil, &Error{Class: Unsent, Err: refused}
@@ -127,6 +134,7 @@ type gate struct {
 	before func() error // nil once it was called
 	err    error        // before's
 	sent   bool
+	read   *atomic.Bool // is set when all of it was read; nil: nobody asks
 }
 
 var errEnded = errors.New("the request is over")
@@ -149,6 +157,9 @@ func (g *gate) Read(p []byte) (int, error) {
 	}
 	n, err := g.body.Read(p)
 	g.sent = g.sent || n > 0
+	if g.read != nil && g.body.Len() == 0 {
+		g.read.Store(true)
+	}
 	return n, err
 }
 

@@ -25,6 +25,7 @@ type route struct {
 	patience time.Duration // patience with a proxy that hangs
 	within   *exploration  // nil: any address is allowed
 	resolver *net.Resolver // nil: the system's
+	leaving  *departure    // nil: nobody asks when the body has left
 
 	mu      sync.Mutex
 	proxy   *url.URL // the proxy that the request goes through; nil: none
@@ -121,6 +122,9 @@ func (r *route) dial(ctx context.Context, network, address string) (net.Conn, er
 	conn, err := dialer.DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err
+	}
+	if r.leaving != nil {
+		conn = r.leaving.over(conn)
 	}
 	r.mu.Lock()
 	r.conn = conn

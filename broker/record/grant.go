@@ -56,7 +56,7 @@ func AddSpent(spent []string, fp string) []string {
 // Follow records in g which refresh token it replaces.
 func (g *Grant) Follow(old *Grant) {
 	g.Spent = old.Spent
-	if fp := Fingerprint(old.Secret()); fp != "" && !g.Secret().Equal(old.Secret()) {
+	if fp := old.Fingerprint(); fp != "" && fp != g.Fingerprint() {
 		g.Spent = AddSpent(g.Spent, fp)
 	}
 }
@@ -97,6 +97,9 @@ type Grant struct {
 	// shared. PoolGeneration is that pool's; Generation counts in this folder only.
 	Share          string
 	PoolGeneration int
+	// Mark is the fingerprint of the refresh token that this machine isn't given; empty: it
+	// has all that there is.
+	Mark string
 }
 
 type grantWire struct {
@@ -123,6 +126,7 @@ type grantWire struct {
 	Spent            []string       `json:"spent,omitempty"`
 	Share            string         `json:"share,omitempty"`
 	PoolGeneration   int            `json:"pool_generation,omitempty"`
+	Mark             string         `json:"mark,omitempty"`
 }
 
 type proofWire struct {
@@ -163,7 +167,7 @@ func (g *Grant) Encode() (keystore.Secret, error) {
 		Endpoint: g.Endpoint, ClientSecret: g.ClientSecret, Scopes: g.Scopes,
 		Headers: g.Headers, Origins: g.Origins, API: g.API, Service: g.Service, RefreshExpiresAt: g.RefreshExpiresAt,
 		Issuer: g.Owner.Issuer, Subject: g.Owner.Subject, Organization: g.Owner.Organization,
-		Salvaged: g.Salvaged, Spent: g.Spent, Share: g.Share, PoolGeneration: g.PoolGeneration,
+		Salvaged: g.Salvaged, Spent: g.Spent, Share: g.Share, PoolGeneration: g.PoolGeneration, Mark: g.Mark,
 	})
 }
 
@@ -185,7 +189,7 @@ func DecodeGrant(s keystore.Secret) (*Grant, error) {
 		Endpoint: w.Endpoint, ClientSecret: w.ClientSecret, Scopes: w.Scopes,
 		Headers: w.Headers, Origins: w.Origins, API: w.API, Service: w.Service, RefreshExpiresAt: w.RefreshExpiresAt,
 		Owner:    oauth.Identity{Issuer: w.Issuer, Subject: w.Subject, Organization: w.Organization},
-		Salvaged: w.Salvaged, Spent: w.Spent, Share: w.Share, PoolGeneration: w.PoolGeneration,
+		Salvaged: w.Salvaged, Spent: w.Spent, Share: w.Share, PoolGeneration: w.PoolGeneration, Mark: w.Mark,
 	}, nil
 }
 
@@ -255,4 +259,12 @@ func (g *Grant) Secret() keystore.Secret {
 		return g.Proof.Grant()
 	}
 	return g.RefreshToken
+}
+
+// Fingerprint is that of the secret, also where another machine has it.
+func (g *Grant) Fingerprint() string {
+	if fp := Fingerprint(g.Secret()); fp != "" {
+		return fp
+	}
+	return g.Mark
 }

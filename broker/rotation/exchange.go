@@ -1,6 +1,7 @@
 package rotation
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"os"
@@ -20,7 +21,8 @@ import (
 // exchange is one request with one refresh token, and what follows from it.
 type exchange struct {
 	*folder.Opened
-	spare    *reserve
+	job      *job
+	claimed  Claimed // nil: the account isn't shared
 	account  *index.Account
 	grant    *record.Grant
 	endpoint oauth.Endpoint
@@ -42,6 +44,11 @@ func (e *exchange) run(ctx context.Context, l *folder.Rotation) error {
 	// time limit is the HTTP client's, however long the caller waits.
 	announce := func() error { return e.announce(ctx, l) }
 	client := e.Client.For(e.grant.Service)
+	if e.claimed != nil {
+		shared := *client
+		shared.Timeout, shared.Sent = min(cmp.Or(client.Timeout, SharedPatience), SharedPatience), e.claimed.Sent
+		client = &shared
+	}
 	var tok *oauth.Token
 	var err error
 	if e.grant.Kind() == index.KindClient {
@@ -50,7 +57,7 @@ func (e *exchange) run(ctx context.Context, l *folder.Rotation) error {
 		tok, err = client.Refresh(ctx, e.endpoint, e.grant.RefreshToken, announce)
 	}
 	folder.Reached("K11")
-	e.spare.release()
+	e.job.spare.release()
 	if tok == nil {
 		return e.fail(ctx, l, err)
 	}
@@ -62,10 +69,31 @@ func (e *exchange) run(ctx context.Context, l *folder.Rotation) error {
 // client's proof can be sent any number of times, so no intent is written for it.
 func (e *exchange) announce(ctx context.Context, l *folder.Rotation) error {
 	folder.Reached("K5")
-	e.spare.stockUp()
+	e.job.spare.stockUp()
+	var err error
+	if e.claimed != nil && e.spends() {
+		err = e.claimed.Announce(ctx, func(mark func(*index.Account)) error { return e.intend(ctx, l, mark) })
+	} else {
+		err = e.intend(ctx, l, func(*index.Account) {})
+	}
+	if err != nil {
+		return err
+	}
+	// From here on the caller's time limits don't apply.
+	e.KeychainTimeout = max(e.KeychainTimeout, folder.LongestWrite)
+	e.LockTimeout = max(e.LockTimeout, 30*time.Second)
+	folder.Reached("K7")
+	return nil
+}
+
+// spends reports whether a request spends what it sends.
+func (e *exchange) spends() bool { return e.grant.Kind() != index.KindClient }
+
+// intend writes the local intent, and what mark changes with it.
+func (e *exchange) intend(ctx context.Context, l *folder.Rotation, mark func(*index.Account)) error {
 	now := time.Now()
-	fp, durability, spends := record.Fingerprint(e.grant.Secret()), index.Durable, e.grant.Kind() != index.KindClient
-	if !spends {
+	fp, durability := e.grant.Fingerprint(), index.Durable
+	if !e.spends() {
 		durability = index.Fast
 	}
 	var lost error // the lock's file may have been replaced, and another process may hold the new one
@@ -82,7 +110,8 @@ func (e *exchange) announce(ctx context.Context, l *folder.Rotation) error {
 		if e.wish.Now {
 			a.ForcedAt = now
 		}
-		if !spends {
+		mark(a)
+		if !e.spends() {
 			return
 		}
 		attempt := 1
@@ -100,15 +129,10 @@ func (e *exchange) announce(ctx context.Context, l *folder.Rotation) error {
 		err = fault.Errorf(fault.LockTimeout, "account %s: the lock of this refresh was deleted or replaced; nothing was sent", fault.Quote(e.account.Label)).
 			Try(fault.Remedy{Do: fault.Refresh, Account: pool.Reference(e.Index, e.account)}).Because(lost)
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		e.sentAt, e.sentBoot = now, record.BootNow()
 	}
-	e.sentAt, e.sentBoot = now, record.BootNow()
-	// From here on the caller's time limits don't apply.
-	e.KeychainTimeout = max(e.KeychainTimeout, folder.LongestWrite)
-	e.LockTimeout = max(e.LockTimeout, 30*time.Second)
-	folder.Reached("K7")
-	return nil
+	return err
 }
 
 // publish is step 6: the grant first, then the access token, then the index. If something
@@ -133,11 +157,18 @@ func (e *exchange) publish(ctx context.Context, l *folder.Rotation, tok *oauth.T
 	if badToken == nil {
 		acc = record.NewAccess(&next, tok)
 	}
+	if e.claimed != nil {
+		next.PoolGeneration++
+		if acc != nil {
+			acc.PoolGeneration = next.PoolGeneration
+		}
+		e.job.told = append(e.job.told, e.claimed.Publish(ctx, &next, acc))
+	}
 	// Nothing comes between the answer and the write. Only a slow keystore is worth a
 	// progress message.
 	slow := time.AfterFunc(200*time.Millisecond, func() { l.SetHolder(folder.Storing) })
 	defer slow.Stop()
-	_, err := e.Commit(ctx, l, folder.Login{Slot: e.slot, Grant: &next, Access: acc, Patience: folder.Patience{Deadline: time.Now().Add(folder.StorePatience)},
+	_, err := e.Commit(ctx, l, folder.Login{Slot: e.slot, Grant: &next, Access: acc, Peers: e.claimed != nil, Patience: folder.Patience{Deadline: time.Now().Add(folder.StorePatience)},
 		Enter: func(_ *index.Index, a, before *index.Account) {
 			a.RefreshedAt = tok.ArrivedAt.UTC().Truncate(time.Second)
 			if badToken != nil {
@@ -160,26 +191,31 @@ func (e *exchange) publish(ctx context.Context, l *folder.Rotation, tok *oauth.T
 func (e *exchange) fail(ctx context.Context, l *folder.Rotation, cause error) error {
 	if e.sentAt.IsZero() {
 		if be, ok := errors.AsType[*fault.Error](cause); ok {
-			return be // the intent could not be written, so nothing was sent
+			return e.unclaim(ctx, be) // the intent could not be written, so nothing was sent
 		}
 	}
 	oe, ok := errors.AsType[*oauth.Error](cause)
 	if !ok {
-		return fault.Errorf(fault.Internal, "the refresh of account %s failed", fault.Quote(e.account.Label)).Because(cause)
+		return e.unclaim(ctx, fault.Errorf(fault.Internal, "the refresh of account %s failed", fault.Quote(e.account.Label)).Because(cause))
 	}
-	fp := record.Fingerprint(e.grant.Secret())
+	fp := e.grant.Fingerprint()
 	if oe.Class == oauth.Dead {
 		// A refusal is final only for the refresh token that is still the stored one.
 		stored, err := e.Grants(ctx, e.account.ID)
 		if err != nil {
 			return err
 		}
-		if stored.Best != nil && record.Fingerprint(stored.Best.Secret()) != fp {
+		if stored.Best != nil && stored.Best.Fingerprint() != fp {
 			_, err := e.RollForward(ctx, e.account, stored)
 			return err
 		}
 		if e.grant.Salvaged {
 			if restored, err := e.restore(ctx, l); restored || err != nil {
+				return err
+			}
+		}
+		if e.claimed != nil {
+			if moved, err := e.claimed.Fail(ctx, oe.Class, nil); moved || err != nil {
 				return err
 			}
 		}
@@ -204,6 +240,9 @@ func (e *exchange) fail(ctx context.Context, l *folder.Rotation, cause error) er
 	}
 	if oe.Class == oauth.Dead {
 		return pool.LoginNeeded(after)
+	}
+	if e.claimed != nil {
+		_, _ = e.claimed.Fail(ctx, oe.Class, after.Failure) // else they find out later
 	}
 	refused := FailureError(after)
 	if next, ok := oe.Remedy(); ok { // said once, to those who waited for this

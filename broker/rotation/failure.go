@@ -17,13 +17,29 @@ const (
 	classUnknown       = string(oauth.Unknown)
 	classMisconfigured = string(oauth.Misconfigured)
 	classRefused       = string(oauth.Refused)
+
+	// ClassEngine: the engine of a shared pool could not be reached, so nothing was tried.
+	ClassEngine = "engine"
 )
+
+// EngineFailure records that the engine of a shared pool could not be reached, and when it
+// may be tried again.
+func EngineFailure(last *index.Failure, now time.Time) *index.Failure {
+	f := nextFailure(last, errEngine, now)
+	f.Class = ClassEngine
+	return f
+}
+
+var errEngine = errors.New("the engine of the shared pool can't be reached")
 
 // FailureError makes an error of the recorded failure of a's last rotation.
 func FailureError(a *index.Account) *fault.Error {
 	code := fault.ProviderRefused
 	if a.Failure.Class == classUnsent || a.Failure.Class == classUnknown {
 		code = fault.ProviderUnreachable
+	}
+	if a.Failure.Class == ClassEngine {
+		code = fault.EngineUnreachable
 	}
 	e := fault.Errorf(code, "account %s: %s; the login is kept", fault.Quote(a.Label), a.Failure.Message)
 	if a.Failure.Class == classMisconfigured {

@@ -47,6 +47,6 @@ func (e *exchange) home(ctx context.Context, next *record.Grant, acc *record.Acc
 	if stored.Best == nil || !slices.Contains(next.Spent, record.Fingerprint(stored.Best.Secret())) {
 		return nil
 	}
-	_, err = o.Commit(ctx, &folder.Rotation{Lock: l, Account: a.ID}, folder.Login{Slot: index.FreeSlot(*a, index.GrantRecord), Grant: next, Access: acc})
+	_, err = o.Commit(ctx, &folder.Rotation{Lock: l, Account: a.ID}, folder.Login{Slot: index.FreeSlot(*a, index.GrantRecord), Grant: next, Access: acc, Peers: e.claimed != nil})
 	return err
 }

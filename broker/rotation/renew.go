@@ -25,6 +25,8 @@ type Wish struct {
 	// adopted, because it happened while this caller waited.
 	Person, Now bool
 	Since       time.Time
+
+	again bool // the second request at once after an unknown outcome
 }
 
 // forcedEvery is how often a person may force a refresh of an account although the provider
@@ -33,7 +35,7 @@ const forcedEvery = 30 * time.Second
 
 // setsAside reports whether w ignores the back-off after f.
 func (w Wish) setsAside(f *index.Failure) bool {
-	return (w.Now || w.Person && !f.Stated) && !f.At.After(w.Since)
+	return w.again || (w.Now || w.Person && !f.Stated) && !f.At.After(w.Since)
 }
 
 // rejectedEvery is how often a refused token may cause a refresh of an account. An API that
@@ -115,7 +117,7 @@ func outdated(ctx context.Context, f *folder.Folder, idx *index.Index, a *index.
 		return false
 	}
 	stored, err := o.Grants(ctx, a.ID)
-	return err == nil && stored.Best != nil && (record.Fingerprint(stored.Best.Secret()) != a.Fingerprint || stored.Best.TokenFingerprint != a.TokenFingerprint)
+	return err == nil && stored.Best != nil && (stored.Best.Fingerprint() != a.Fingerprint || stored.Best.TokenFingerprint != a.TokenFingerprint)
 }
 
 // Revive checks whether a login of the selection is outdated and, if so, has the index
@@ -136,13 +138,13 @@ func Refusal(a *index.Account, w Wish, now time.Time) error {
 	switch {
 	case a.Fingerprint == "" || a.Fingerprint == a.Dead:
 		return pool.LoginNeeded(a)
-	case w.Now && now.Sub(a.ForcedAt).Abs() < forcedEvery && !(a.Failure != nil && a.Failure.At.After(w.Since)):
+	case w.Now && !w.again && now.Sub(a.ForcedAt).Abs() < forcedEvery && !(a.Failure != nil && a.Failure.At.After(w.Since)):
 		e := fault.Errorf(fault.ProviderRefused, "account %s: --now sent a refresh %s; the next one waits", fault.Quote(a.Label), humantime.Relative(a.ForcedAt, now))
 		e.RetryAt = a.ForcedAt.Add(forcedEvery)
 		return e
 	case pool.BackingOff(a, now) && !w.setsAside(a.Failure):
 		return FailureError(a)
-	case w.Rejected && now.Sub(a.RejectedAt) < rejectedEvery && a.RejectedAt.Before(now.Add(record.ClockTolerance)):
+	case w.Rejected && !w.again && now.Sub(a.RejectedAt) < rejectedEvery && a.RejectedAt.Before(now.Add(record.ClockTolerance)):
 		e := fault.Errorf(fault.ProviderRefused, "account %s: the API refused two tokens in a row; the next refresh for that reason waits", fault.Quote(a.Label))
 		e.RetryAt, e.Own = a.RejectedAt.Add(rejectedEvery), true
 		return e

@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/folder"
+	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
+	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
 )
@@ -30,25 +32,61 @@ const Command = "rotate"
 // does, and writes one line about the result to out. It ignores the signals that end a
 // process, so it must have a process of its own, started by Renew or Behind.
 func Main(ctx context.Context, f *folder.Folder, id string, w Wish, out io.Writer) error {
-	deafen()
-	spare, err := newReserve()
-	if err == nil {
-		defer spare.release()
-		w.Since = time.Now()
-		err = rotate(ctx, f, spare, id, w)
-	}
-	// The caller may be gone. The result is stored all the same.
-	_ = json.NewEncoder(out).Encode(newReport(err))
-	return err
+	return Rotator{Folder: f}.Main(ctx, id, w, out)
 }
 
 // Rotate rotates in this process, whose death may cost the login. Its errors are
 // *fault.Error.
 func Rotate(ctx context.Context, f *folder.Folder, id string, w Wish) error {
-	return rotate(ctx, f, nil, id, w)
+	return Rotator{Folder: f}.Rotate(ctx, id, w)
 }
 
-func rotate(ctx context.Context, f *folder.Folder, spare *reserve, id string, w Wish) error {
+// Rotator rotates accounts of a folder. Without Peers it refuses those that are shared with
+// other machines.
+type Rotator struct {
+	Folder *folder.Folder
+	Peers  Peers
+}
+
+// Main is Main for shared accounts too. Once a new login is stored here it says so, and
+// goes on telling the other machines.
+func (r Rotator) Main(ctx context.Context, id string, w Wish, out io.Writer) error {
+	deafen()
+	j := &job{peers: r.Peers}
+	spare, err := newReserve()
+	if err == nil {
+		defer spare.release()
+		j.spare, w.Since = spare, time.Now()
+		err = j.rotate(ctx, r.Folder, id, w)
+	}
+	// The caller may be gone. The result is stored all the same.
+	_ = json.NewEncoder(out).Encode(newReport(err))
+	j.wait()
+	return err
+}
+
+// Rotate is Rotate for shared accounts too.
+func (r Rotator) Rotate(ctx context.Context, id string, w Wish) error {
+	j := &job{peers: r.Peers}
+	defer j.wait()
+	return j.rotate(ctx, r.Folder, id, w)
+}
+
+// job is one rotator at work.
+type job struct {
+	peers Peers
+	spare *reserve
+	told  []func() error // each returns when the other machines know of what was stored
+}
+
+// wait returns when the other machines know everything.
+func (j *job) wait() {
+	for _, told := range j.told {
+		_ = told() // the next rotator tells them
+	}
+}
+
+func (j *job) rotate(ctx context.Context, f *folder.Folder, id string, w Wish) error {
 	held, release, err := f.Hold()
 	if err != nil {
 		return err
@@ -56,14 +94,14 @@ func rotate(ctx context.Context, f *folder.Folder, spare *reserve, id string, w 
 	defer release()
 	for range 2 {
 		// Nothing was sent, so wait for whoever came in between.
-		if err := rotateOnce(ctx, held, spare, id, w); !errors.Is(err, lock.ErrLost) {
+		if err := j.rotateOnce(ctx, held, id, w); !errors.Is(err, lock.ErrLost) {
 			return err
 		}
 	}
-	return rotateOnce(ctx, held, spare, id, w)
+	return j.rotateOnce(ctx, held, id, w)
 }
 
-func rotateOnce(ctx context.Context, f *folder.Folder, spare *reserve, id string, w Wish) (err error) {
+func (j *job) rotateOnce(ctx context.Context, f *folder.Folder, id string, w Wish) (err error) {
 	var l *folder.Rotation
 	if w.Background {
 		l, err = f.TryLockAccount(id)
@@ -75,61 +113,87 @@ func rotateOnce(ctx context.Context, f *folder.Folder, spare *reserve, id string
 	}
 	defer l.Release()
 	folder.Reached("K2")
-	e, err := claim(ctx, f, l, w)
+	e, err := j.claim(ctx, f, l, w)
 	if e == nil || err != nil {
 		return err
 	}
-	e.spare = spare
 	return e.finish(ctx, l)
 }
 
 // claim is steps 1 to 3 of the rotation, under the account's rotation lock. Nil without an
 // error means that the generation is there already.
-func claim(ctx context.Context, f *folder.Folder, l *folder.Rotation, w Wish) (*exchange, error) {
-	idx, err := f.Read()
-	if err != nil {
-		return nil, err
-	}
-	a, err := folder.Living(idx, l.Account)
-	if err != nil {
-		return nil, err
-	}
-	o, err := f.OpenForChange(ctx, idx)
-	if err != nil {
-		return nil, err
-	}
+func (j *job) claim(ctx context.Context, f *folder.Folder, l *folder.Rotation, w Wish) (*exchange, error) {
 	// Step 1. The keystore is the truth, the index only points to it.
-	stored, err := o.Grants(ctx, a.ID)
+	o, a, stored, err := newest(ctx, f, l.Account)
 	if err != nil {
 		return nil, err
+	}
+	e := &exchange{job: j, wish: w}
+	if folder.Shared(a, stored.Best) {
+		if j.peers == nil {
+			return nil, alone(a)
+		}
+		if e.claimed, err = j.peers.Claim(ctx, o, l, w); e.claimed == nil || err != nil {
+			return nil, err
+		}
+		if o, a, stored, err = newest(ctx, f, l.Account); err != nil {
+			return nil, e.unclaim(ctx, err)
+		}
 	}
 	if stored.Best == nil {
 		if err := o.Missing(ctx); err != nil {
-			return nil, err
+			return nil, e.unclaim(ctx, err)
 		}
-		return nil, pool.Lost(a)
-	}
-	if a, err = o.RollForward(ctx, a, stored); err != nil {
-		return nil, err
+		return nil, e.unclaim(ctx, pool.Lost(a))
 	}
 	folder.Reached("K3")
-	if a.Generation > w.Beyond && a.AccessSlot != "" {
-		return nil, nil
-	}
-	// Step 2. Is a request allowed now, with this refresh token?
-	if err := Refusal(a, w, time.Now()); err != nil {
-		return nil, err
+	if e.claimed == nil { // else its peers have looked
+		if a.Generation > w.Beyond && a.AccessSlot != "" {
+			return nil, nil
+		}
+		// Step 2. Is a request allowed now, with this refresh token?
+		if err := Refusal(a, w, time.Now()); err != nil {
+			return nil, err
+		}
 	}
 	endpoint, err := o.Store.Endpoint(ctx, stored.Best)
 	if err != nil {
-		return nil, err
+		return nil, e.unclaim(ctx, err)
 	}
 	// Step 3. If the keystore refuses now, nothing is spent.
 	if err := o.Store.Preflight(ctx, stored.Best, a.AccessSlot); err != nil {
-		return nil, err
+		return nil, e.unclaim(ctx, err)
 	}
 	folder.Reached("K4")
-	return &exchange{Opened: o, account: a, grant: stored.Best, endpoint: endpoint, wish: w}, nil
+	e.Opened, e.account, e.grant, e.endpoint = o, a, stored.Best, endpoint
+	return e, nil
+}
+
+// newest opens the folder, and returns account id with its newest grant (Best is nil if
+// there is none), the index having been brought up to date.
+func newest(ctx context.Context, f *folder.Folder, id string) (o *folder.Opened, a *index.Account, stored record.Grants, err error) {
+	idx, err := f.Read()
+	if err != nil {
+		return nil, nil, stored, err
+	}
+	if a, err = folder.Living(idx, id); err != nil {
+		return nil, nil, stored, err
+	}
+	if o, err = f.OpenForChange(ctx, idx); err != nil {
+		return nil, nil, stored, err
+	}
+	if stored, err = o.Grants(ctx, a.ID); err == nil && stored.Best != nil {
+		a, err = o.RollForward(ctx, a, stored)
+	}
+	return o, a, stored, err
+}
+
+// unclaim gives up what was claimed, because of err, before anything was sent.
+func (e *exchange) unclaim(ctx context.Context, err error) error {
+	if e.claimed != nil {
+		_, _ = e.claimed.Fail(ctx, oauth.Unsent, nil) // the others find out by themselves, later
+	}
+	return err
 }
 
 // finish sends what was claimed, and once more after an unknown outcome.
@@ -139,13 +203,9 @@ func (e *exchange) finish(ctx context.Context, l *folder.Rotation) error {
 	ctx = context.WithoutCancel(ctx) // from here on only the end of the work ends it
 	for attempt := 1; ; attempt++ {
 		err := e.run(ctx, l)
-		next := &exchange{Opened: e.Opened, spare: e.spare, account: e.account, grant: e.grant, endpoint: e.endpoint, wish: e.wish}
 		switch {
 		case e.restored != nil:
-			next.grant, attempt = e.restored, 0
-			if next.endpoint, err = e.Store.Endpoint(ctx, e.restored); err != nil {
-				return err
-			}
+			attempt = 0
 		case !e.unknown || attempt == 2 || record.Elapsed(e.sentAt, e.sentBoot) > recoveryWindow:
 			if err != nil {
 				e.lookForAll(ctx)
@@ -153,16 +213,36 @@ func (e *exchange) finish(ctx context.Context, l *folder.Rotation) error {
 			return err
 		}
 		// One recovery at once, recorded in the intent, within the servers' grace.
-		idx, err := e.Read()
-		if err != nil {
-			return err
-		}
-		if next.account = idx.Account(l.Account); next.account == nil {
-			return folder.Removed()
-		}
-		if next.Opened, err = e.Open(idx); err != nil {
+		next, err := e.again(ctx, l)
+		if next == nil || err != nil {
 			return err
 		}
 		e = next
 	}
+}
+
+// again returns the exchange for one more request, with the same grant or with the one that
+// was restored. Nil without an error: none is needed.
+func (e *exchange) again(ctx context.Context, l *folder.Rotation) (next *exchange, err error) {
+	if e.claimed != nil {
+		w := e.wish
+		w.again = true
+		return e.job.claim(ctx, e.Folder, l, w)
+	}
+	next = &exchange{job: e.job, grant: e.grant, endpoint: e.endpoint, wish: e.wish}
+	if e.restored != nil {
+		next.grant = e.restored
+		if next.endpoint, err = e.Store.Endpoint(ctx, e.restored); err != nil {
+			return nil, err
+		}
+	}
+	idx, err := e.Read()
+	if err != nil {
+		return nil, err
+	}
+	if next.account = idx.Account(l.Account); next.account == nil {
+		return nil, folder.Removed()
+	}
+	next.Opened, err = e.Open(idx)
+	return next, err
 }

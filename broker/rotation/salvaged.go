@@ -21,7 +21,13 @@ func (e *exchange) restore(ctx context.Context, l *folder.Rotation) (bool, error
 	next.Generation, next.Salvaged = e.generation, false
 	next.Spent = slices.DeleteFunc(slices.Clone(e.grant.Spent), func(fp string) bool { return fp == record.Fingerprint(before.RefreshToken) })
 	next.Spent = record.AddSpent(next.Spent, record.Fingerprint(e.grant.RefreshToken))
-	if _, err := e.Commit(ctx, l, folder.Login{Slot: e.slot, Grant: &next}); err != nil {
+	if e.claimed != nil {
+		next.PoolGeneration = e.grant.PoolGeneration + 1
+		if err := e.claimed.Publish(ctx, &next, nil)(); err != nil {
+			return false, err
+		}
+	}
+	if _, err := e.Commit(ctx, l, folder.Login{Slot: e.slot, Grant: &next, Peers: e.claimed != nil}); err != nil {
 		return false, err
 	}
 	e.restored = &next
