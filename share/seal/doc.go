@@ -33,7 +33,7 @@
 // All are JSON, with []byte in base64. Each has v (1) and sig.
 //
 //	acc/<account>     {"v","gen","state","fp","epoch","with_keys","claim":{"machine","nonce",
-//	                  "attempt","passing"},"failure":{"class","count","at","next_try_at",
+//	                  "attempt","announced","passing"},"failure":{"class","count","at","next_try_at",
 //	                  "stated"},"sealed":{"grant","access","public"},"sig"}
 //	meta              {"v","epoch","oldest","chain":[{"epoch","verify","sig"}],"sealed","sig"}
 //	                  sealed: the Roster

@@ -28,7 +28,12 @@ type Claim struct {
 	Machine string `json:"machine"`
 	Nonce   string `json:"nonce"`
 	Attempt int    `json:"attempt"` // 1; more for a recovery
-	Passing bool   `json:"passing,omitempty"`
+	// Announced: this very attempt is about to be sent, or was. In state Sending without it,
+	// only an attempt before it was.
+	Announced bool `json:"announced,omitempty"`
+	// Passing: the announced attempt is that of a machine that may never come back, or
+	// nobody waits for its answer any more.
+	Passing bool `json:"passing,omitempty"`
 }
 
 // Failure says why the last rotation failed. Its times are by the clock of the machine that

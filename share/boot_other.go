@@ -1,0 +1,5 @@
+//go:build !darwin
+
+package share
+
+func bootSession() string { return "" }

@@ -1,0 +1,202 @@
+package share
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/record"
+	"github.com/authferry/authferry/share/engine"
+	"github.com/authferry/authferry/share/seal"
+)
+
+// claimed is an account that this machine has claimed.
+type claimed struct {
+	*turn
+	before *seal.Record // what the claim replaced
+
+	fence fence
+}
+
+var errTooLate = errors.New("too much time had passed")
+
+// Announce implements rotation.Claimed.
+func (c *claimed) Announce(ctx context.Context, intent func(mark func(*index.Account)) error) error {
+	armed := newWatch()
+	if c.seat.Passing {
+		if err := c.fence.arm(sendWithin); err != nil {
+			return fault.Errorf(fault.Internal, "this process could not be given a time limit; nothing was sent").Because(err)
+		}
+	}
+	folder.Reached("S3")
+	next, claim := *c.rec, *c.rec.Claim
+	claim.Announced, claim.Passing = true, c.seat.Passing
+	next.State, next.Claim = seal.Sending, &claim
+	won, err := c.swap(ctx, &next)
+	switch {
+	case err != nil: // also if the outcome is unknown
+		return c.swapFailed(ctx, err)
+	case !won:
+		return fault.Errorf(fault.LockTimeout, "account %s: another machine has taken over this refresh; nothing was sent", c.label()).Because(lock.ErrLost)
+	}
+	folder.Reached("S4")
+	err = intent(func(a *index.Account) {
+		for i := range a.Share.Claims {
+			if a.Share.Claims[i].Nonce == claim.Nonce {
+				a.Share.Claims[i].Announced = true
+			}
+		}
+	})
+	if err == nil && armed.elapsed() >= sendWithin {
+		err = fault.Errorf(fault.EngineUnreachable, "account %s: the engine or this machine was too slow; nothing was sent", c.label()).Because(errTooLate)
+	}
+	return err
+}
+
+// Sent implements rotation.Claimed.
+func (c *claimed) Sent() { c.fence.disarm() }
+
+// Publish implements rotation.Claimed.
+func (c *claimed) Publish(ctx context.Context, g *record.Grant, acc *record.Access) (wait func() error) {
+	told := make(chan error, 1)
+	c.quiet = true
+	contents := c.contents(g, c.rec.Client, acc)
+	go func() { told <- c.tell(ctx, contents) }()
+	return sync.OnceValue(func() error {
+		err := <-told
+		c.quiet = false
+		if err == nil {
+			_ = c.settle(ctx, true) // only shown, and found out again
+		}
+		_ = c.seat.Engine.Close()
+		return err
+	})
+}
+
+// tell publishes while the engine's record is of the generation before. It touches nothing
+// but the engine.
+func (c *claimed) tell(ctx context.Context, contents seal.Contents) error {
+	next, err := c.seal(contents)
+	if err != nil {
+		return err
+	}
+	folder.Reached("S5")
+	deadline := time.Now().Add(folder.StorePatience)
+	for pause := firstPause; ; pause = min(2*pause, 10*time.Second) {
+		won, err := c.swap(ctx, next)
+		if err != nil {
+			time.Sleep(pause)
+			err = c.look(ctx)
+		}
+		switch {
+		case won:
+			folder.Reached("S6")
+			return nil
+		case err == nil && c.rec.Gen >= next.Gen:
+			return nil // this one, or the folder adopts what another machine has published
+		case err == nil && c.rec.Epoch > next.Epoch:
+			if next, err = c.seal(contents); err != nil {
+				return err
+			}
+		case time.Now().After(deadline):
+			return c.swapFailed(ctx, err)
+		}
+	}
+}
+
+// settle removes the notes about this machine's claims from the index, as nothing is under
+// way any more.
+func (c *claimed) settle(ctx context.Context, known bool) error {
+	return c.o.Change(ctx, index.Fast, c.l.Account, func(_ *index.Index, a *index.Account) {
+		c.show(a)
+		a.Share.Claims, a.Share.Sight = nil, nil
+		a.Share.Known = a.Share.Known || known
+	})
+}
+
+// Fail implements rotation.Claimed.
+func (c *claimed) Fail(ctx context.Context, class oauth.Class, f *index.Failure) (moved bool, err error) {
+	defer c.seat.Engine.Close()
+	defer c.fence.disarm()
+	nonce := c.rec.Claim.Nonce
+	folder.Reached("S7")
+	for try := 0; ; try++ {
+		next := c.failed(class, f)
+		won, err := c.swap(ctx, next)
+		switch {
+		case won:
+			folder.Reached("S8")
+			if class != oauth.Unknown {
+				_ = c.settle(ctx, false)
+			}
+			return false, nil
+		case err != nil:
+			if err = c.look(ctx); err != nil {
+				return false, err
+			}
+		}
+		if try == swapTries {
+			return false, c.swapFailed(ctx, engine.ErrUnreachable)
+		}
+		ours := c.rec.Claim != nil && c.rec.Claim.Nonce == nonce
+		switch {
+		case ours:
+		case c.rec.Gen != next.Gen || c.rec.FP != next.FP:
+			return true, c.reconcile(ctx) // another machine has published meanwhile
+		case class == oauth.Dead && c.rec.State != seal.Dead:
+			if c.rec.Claim != nil {
+				return false, c.waiting(ctx, c.rec.Claim.Machine) // which sends, or has sent, the same refresh token
+			}
+			return false, c.swapFailed(ctx, engine.ErrUnreachable)
+		default:
+			return false, nil
+		}
+	}
+}
+
+// failed is the record after this machine's claim has brought no token.
+func (c *claimed) failed(class oauth.Class, f *index.Failure) *seal.Record {
+	next := *c.rec
+	if f != nil {
+		next.Failure = &seal.Failure{Class: f.Class, Count: f.Count, At: f.At, NextTryAt: f.NextTryAt, Stated: f.Stated}
+	}
+	switch {
+	case class == oauth.Dead:
+		next.State, next.Claim = seal.Dead, nil
+	case class == oauth.Unknown:
+		// Nobody waits for that answer any more, so any machine may try again.
+		open := *c.rec.Claim
+		open.Announced, open.Passing = false, true
+		next.State, next.Claim = seal.Sending, &open
+	case class == oauth.Unsent && c.before.State == seal.Sending && c.rec.Claim.Attempt > 1:
+		// The attempt before this one has an unknown outcome.
+		again := *c.rec.Claim
+		again.Announced, again.Passing = false, c.before.Claim.Passing
+		next.State, next.Claim = seal.Sending, &again
+	default:
+		next.State, next.Claim = seal.Idle, nil
+	}
+	return &next
+}
+
+// watch measures time that nobody can set, also while the machine sleeps where the system
+// has a clock for that.
+type watch struct {
+	at   time.Time
+	boot record.Boot
+}
+
+func newWatch() watch { return watch{time.Now(), record.BootNow()} }
+
+func (w watch) elapsed() time.Duration {
+	if b := record.BootNow(); w.boot.ID != "" && b.ID == w.boot.ID {
+		return b.At - w.boot.At
+	}
+	return time.Since(w.at)
+}

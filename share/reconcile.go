@@ -1,0 +1,238 @@
+package share
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/broker/record"
+	"github.com/authferry/authferry/share/engine"
+	"github.com/authferry/authferry/share/seal"
+)
+
+// reconcile makes the folder and the engine agree on the newest generation (rules 1 to 3).
+func (t *turn) reconcile(ctx context.Context) error {
+	for try := 0; ; try++ {
+		if err := t.look(ctx); err != nil {
+			return err
+		}
+		mine := 0
+		if t.mine != nil {
+			mine = t.mine.PoolGeneration
+		}
+		switch {
+		case t.rec.Gen > mine, t.rec.Gen == mine && t.rec.FP != t.mine.Fingerprint():
+			if err := t.adopt(ctx); err != nil {
+				return err
+			}
+		case mine > t.rec.Gen:
+			if mine != t.rec.Gen+1 || !follows(t.mine, t.rec.FP) {
+				t.restored = true
+			}
+			folder.Reached("S0")
+			next, err := t.sealed(ctx, t.mine)
+			if err != nil {
+				return err
+			}
+			won, err := t.swap(ctx, next)
+			switch {
+			case err != nil && (!errors.Is(err, engine.ErrUnknown) || try == swapTries):
+				return t.swapFailed(ctx, err)
+			case !won:
+				continue
+			}
+		}
+		return t.seen(ctx)
+	}
+}
+
+// swapTries is how often a swap with an unknown outcome is looked after at once.
+const swapTries = 3
+
+// follows reports whether g is what became of the grant with this fingerprint.
+func follows(g *record.Grant, parent string) bool {
+	return g.Fingerprint() == parent || len(g.Spent) > 0 && g.Spent[len(g.Spent)-1] == parent
+}
+
+// sealed is the idle record of g, with the access token that the folder has for it.
+func (t *turn) sealed(ctx context.Context, g *record.Grant) (*seal.Record, error) {
+	acc, _, err := t.o.Store.AccessOf(ctx, t.l.Account, g.Generation)
+	if err != nil {
+		return nil, err
+	}
+	var client *record.ClientSecret
+	if g.NeedsClient() {
+		cs, err := t.o.Store.ClientSecret(ctx, g.Endpoint)
+		if err != nil {
+			return nil, err
+		}
+		client = &cs
+	}
+	return t.seal(t.contents(g, client, acc))
+}
+
+// contents is what a record of g has.
+func (t *turn) contents(g *record.Grant, client *record.ClientSecret, acc *record.Access) seal.Contents {
+	return seal.Contents{Pool: t.seat.Pool, Account: t.l.Account, Gen: g.PoolGeneration, Grant: g, Client: client, Access: acc, Public: t.rec.Public}
+}
+
+func (t *turn) seal(c seal.Contents) (*seal.Record, error) {
+	next, err := seal.Seal(t.seat.Keys, c)
+	if err != nil {
+		return nil, fault.Errorf(fault.Internal, "the login of account %s can't be shared", t.label()).Because(err)
+	}
+	return next, nil
+}
+
+// adopt stores the engine's generation in the folder.
+func (t *turn) adopt(ctx context.Context) error {
+	r := t.rec
+	g := t.grant()
+	if g == nil {
+		return fault.Errorf(fault.NotAMember, "this machine has no keys for the login of account %s", t.label()).ItsOwn().Try(fault.Remedy{Do: fault.ShareDoctor})
+	}
+	g.Generation = record.NextGeneration(t.account, t.mine)
+	acc := t.access(g)
+	if r.Client != nil {
+		if cs, err := t.o.Store.ClientSecret(ctx, g.Endpoint); err != nil {
+			return err
+		} else if cs.Secret != r.Client.Secret {
+			if err := t.o.SetClient(ctx, g.Endpoint, *r.Client); err != nil {
+				return err
+			}
+			if err := t.reread(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	_, err := t.o.Commit(ctx, t.l, folder.Login{Slot: index.FreeSlot(*t.account, index.GrantRecord), Grant: g, Access: acc, Peers: true,
+		Enter: func(_ *index.Index, a, _ *index.Account) {
+			t.show(a)
+			if acc != nil {
+				a.RefreshedAt = acc.ObtainedAt.Truncate(time.Second)
+			}
+			if r.State == seal.Dead {
+				a.Dead = a.Fingerprint
+			}
+		}})
+	if err != nil {
+		return err
+	}
+	return t.reread(ctx)
+}
+
+// grant is what this machine keeps of the record's grant. A consumer's has no refresh token.
+func (t *turn) grant() *record.Grant {
+	r := t.rec
+	if r.Grant != nil {
+		g := *r.Grant
+		return &g
+	}
+	if t.seat.Role != seal.Consumer {
+		return nil
+	}
+	g := &record.Grant{
+		Account: t.l.Account, Provider: r.Public.Provider, Share: t.seat.Pool, PoolGeneration: r.Gen, Mark: r.FP,
+		Owner: oauth.Identity{Issuer: r.Public.Issuer, Subject: r.Public.Subject, Organization: r.Public.Organization},
+	}
+	if acc := r.Access; acc != nil {
+		g.Headers, g.Origins, g.API, g.Endpoint.Resource, g.Service.Address = acc.Headers, acc.Origins, acc.API, acc.Resource, acc.Address
+		if r.Public.Kind == index.KindAPIKey {
+			g.APIKey = acc.AccessToken
+		}
+	}
+	return g
+}
+
+// access is the record's access token as this machine's clocks see it; nil: there is none.
+//
+// A token that this machine saw coming was obtained after the look before it, whatever the
+// clock says of the machine that obtained it. Any other one is as old as that clock says,
+// but not from the future.
+func (t *turn) access(g *record.Grant) *record.Access {
+	if t.rec.Access == nil {
+		return nil
+	}
+	acc := *t.rec.Access
+	acc.Generation, acc.Boot = g.Generation, record.Boot{}
+	lifetime := acc.ExpiresAt.Sub(acc.ObtainedAt)
+	now := time.Now().UTC()
+	switch {
+	case t.watched.gen == t.rec.Gen-1 && t.watched.gen > 0:
+		acc.ObtainedAt, acc.Boot = t.watched.at.Round(0).UTC(), t.watched.boot
+	case acc.ObtainedAt.After(now):
+		acc.ObtainedAt, acc.Boot = now, record.BootNow()
+	}
+	if !acc.ExpiresAt.IsZero() {
+		acc.ExpiresAt = acc.ObtainedAt.Add(lifetime)
+	}
+	return &acc
+}
+
+// stranger reports whether this machine can't know that the engine's grant is the newest:
+// it has never seen its access token alive, that ended long ago, and others may know more.
+func (t *turn) stranger(ctx context.Context) (bool, error) {
+	acc := t.rec.Access
+	if t.account.Share != nil && t.account.Share.Known || acc == nil || acc.ExpiresAt.IsZero() ||
+		time.Since(acc.ExpiresAt) < max(oldest, acc.ExpiresAt.Sub(acc.ObtainedAt)) || t.seat.Others == nil {
+		return false, nil
+	}
+	call, cancel := context.WithTimeout(ctx, engineCall)
+	defer cancel()
+	others, err := t.seat.Others(call)
+	if err != nil {
+		return false, t.unreachable(ctx, err)
+	}
+	for _, o := range others {
+		if o.Holder && o.ID != t.seat.Machine {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// swapFailed is the error for a swap that was surely not done.
+func (t *turn) swapFailed(ctx context.Context, err error) error {
+	if _, ours := errors.AsType[*fault.Error](err); ours {
+		return err
+	}
+	return t.unreachable(ctx, err)
+}
+
+// backOff is the reason why a request has to wait, if another machine's failure is the
+// reason. Its pause is counted from when this machine first saw it.
+func (t *turn) shareFailure(ctx context.Context) error {
+	f := t.rec.Failure
+	if f == nil || t.account.Share != nil && t.account.Share.FailedAt.Equal(f.At) {
+		return nil
+	}
+	now := time.Now().UTC()
+	err := t.o.Change(ctx, index.Fast, t.l.Account, func(_ *index.Index, a *index.Account) {
+		if a.Share != nil {
+			a.Share.FailedAt = f.At.UTC()
+		}
+		if a.Failure == nil || a.Failure.NextTryAt.Before(now) {
+			a.Failure = &index.Failure{Class: f.Class, Message: "another machine's refresh failed", Count: max(f.Count, 1), At: now, Since: now, NextTryAt: now.Add(max(0, f.NextTryAt.Sub(f.At))), Stated: f.Stated}
+		}
+		t.account = a
+	})
+	return err
+}
+
+// deadHere records that the provider refused the login for good, as another machine found.
+func (t *turn) deadHere(ctx context.Context) error {
+	if t.account.Dead != t.account.Fingerprint {
+		if err := t.o.Change(ctx, index.Durable, t.l.Account, func(idx *index.Index, a *index.Account) {
+			pool.RulesOf(t.o.Folder).MoveOn(idx, a, time.Now(), func() { a.Intents, a.Dead, a.Failure = nil, a.Fingerprint, nil })
+			t.account = a
+		}); err != nil {
+			return err
+		}
+	}
+	return pool.LoginNeeded(t.account)
+}

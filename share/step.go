@@ -1,0 +1,245 @@
+package share
+
+import (
+	"context"
+	"errors"
+	"os"
+	"time"
+
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/lock"
+	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/broker/rotation"
+	"github.com/authferry/authferry/share/engine"
+	"github.com/authferry/authferry/share/seal"
+)
+
+// step takes the next step towards a claim, once folder and engine agree. It returns the
+// claim, or the error that there is if waiting doesn't help, or neither: then it is to look
+// again.
+func (t *turn) step(ctx context.Context) (c *claimed, waits, err error) {
+	r := t.rec
+	if r.State == seal.Dead {
+		return nil, nil, t.deadHere(ctx)
+	}
+	if t.seat.Role == seal.Consumer {
+		waits, err = t.want(ctx)
+		return nil, waits, err
+	}
+	if t.restored {
+		return nil, nil, t.forgotten(ctx)
+	}
+	if err := t.shareFailure(ctx); err != nil {
+		return nil, nil, err
+	}
+	if err := rotation.Refusal(t.account, t.wish, time.Now()); err != nil {
+		return nil, nil, err
+	}
+	if strange, err := t.stranger(ctx); strange || err != nil {
+		if err == nil {
+			err = fault.Errorf(fault.EngineRestored, "account %s: this machine has never seen its newest login alive, and the engine may have been restored from a backup; nothing was sent", t.label()).
+				ItsOwn().Try(fault.Remedy{Do: fault.ShareDoctor})
+		}
+		return nil, nil, err
+	}
+	next, waits, err := t.next(ctx)
+	if next == nil || err != nil {
+		return nil, waits, err
+	}
+	c, err = t.take(ctx, next)
+	return c, nil, err
+}
+
+// next is the record with this machine's claim, if it may claim now (rules 4, 5 and 12 to
+// 15); else the error to wait with.
+func (t *turn) next(ctx context.Context) (next *seal.Record, waits, err error) {
+	r := *t.rec
+	claim := seal.Claim{Machine: t.seat.Machine, Nonce: newNonce(), Attempt: 1}
+	was := r.Claim
+	if r.State == seal.Idle {
+		r.State, r.Claim = seal.Claimed, &claim
+		return &r, nil, nil
+	}
+	own, note := was.Machine == t.seat.Machine, t.note(was.Nonce)
+	if !own || note == nil {
+		if err := t.noteSight(ctx); err != nil {
+			return nil, nil, err
+		}
+	}
+	unclear := t.waiting(ctx, was.Machine)
+	switch {
+	case r.State == seal.Claimed:
+		// Its owner fails when it announces, so this is safe at any time.
+		if !own && t.sighted() < claimLasts {
+			return nil, unclear, nil
+		}
+		r.Claim = &claim
+		return &r, nil, nil
+	case !was.Announced:
+		// An earlier attempt was announced and may be sent again; this one wasn't.
+		if !(own && note != nil) && !(was.Passing && (own || t.sighted() >= claimLasts)) {
+			return nil, unclear, nil
+		}
+		claim.Attempt, claim.Passing = was.Attempt, was.Passing
+	case own && note != nil && !note.Announced:
+		// It was never sent (rule 12).
+		if was.Attempt == 1 {
+			r.State, r.Claim = seal.Claimed, &claim
+			return &r, nil, nil
+		}
+		claim.Attempt, claim.Passing = was.Attempt, was.Passing
+	case own && note != nil:
+		// Recovery by the machine itself (rule 13).
+		claim.Attempt, claim.Passing = min(was.Attempt+1, index.MaxCount), was.Passing
+	case was.Passing && t.passed() >= sendingLasts && !t.lives():
+		claim.Attempt, claim.Passing = min(was.Attempt+1, index.MaxCount), true
+	default:
+		if was.Passing {
+			unclear.RetryAt = time.Now().Add(sendingLasts - t.passed()).UTC()
+		}
+		return nil, unclear, nil
+	}
+	r.Claim = &claim
+	return &r, nil, nil
+}
+
+// lives reports whether the account has an access token that is of use.
+func (t *turn) lives() bool { return pool.Lives(t.account, time.Now()) && !t.wish.Rejected }
+
+// take writes the claim of next: first into the index, so that a later process knows that
+// nothing was sent for it, then into the engine. Nil without an error: look again.
+func (t *turn) take(ctx context.Context, next *seal.Record) (*claimed, error) {
+	before := t.rec
+	if err := t.noteClaim(ctx, next.Claim.Nonce); err != nil {
+		return nil, err
+	}
+	folder.Reached("S1")
+	won, err := t.swap(ctx, next)
+	if errors.Is(err, engine.ErrUnknown) {
+		if err = t.look(ctx); err == nil {
+			won = t.rec.Gen == next.Gen && t.rec.Claim != nil && t.rec.Claim.Nonce == next.Claim.Nonce
+		}
+	}
+	switch {
+	case err != nil:
+		return nil, t.swapFailed(ctx, err)
+	case !won:
+		return nil, nil
+	}
+	folder.Reached("S2")
+	return &claimed{turn: t, before: before}, nil
+}
+
+// noteClaim notes in the index, synced, that this machine claims with a nonce. Of earlier
+// notes it keeps the one that the engine's record is about.
+func (t *turn) noteClaim(ctx context.Context, nonce string) error {
+	held := ""
+	if t.rec.Claim != nil {
+		held = t.rec.Claim.Nonce
+	}
+	return t.o.Change(ctx, index.Durable, t.l.Account, func(_ *index.Index, a *index.Account) {
+		t.show(a)
+		var kept []index.Claim
+		for _, c := range a.Share.Claims {
+			if c.Nonce == held {
+				kept = append(kept, c)
+			}
+		}
+		a.Share.Claims = append(kept, index.Claim{Nonce: nonce, Boot: thisBoot(), Host: thisHost(), PID: os.Getpid(), Process: lock.ThisProcess()})
+		t.account = a
+	})
+}
+
+// note is the note of this machine's claim with the nonce; nil: there is none that can be
+// trusted. The index may be a copy, on this machine or on another, or from a backup; then
+// its notes may be old. A process that is alive may still announce.
+func (t *turn) note(nonce string) *index.Claim {
+	if t.account.Share == nil {
+		return nil
+	}
+	for i := range t.account.Share.Claims {
+		c := &t.account.Share.Claims[i]
+		if c.Nonce == nonce && c.Boot != "" && c.Boot == thisBoot() && c.Host == thisHost() && !lock.Alive(c.PID, c.Process) {
+			return c
+		}
+	}
+	return nil
+}
+
+// show sets what people are shown of the record, in the account's entry.
+func (t *turn) show(a *index.Account) {
+	if a.Share == nil {
+		a.Share = &index.Share{}
+	}
+	s, now := a.Share, time.Now().UTC()
+	if s.State != string(t.rec.State) || s.Generation != t.rec.Gen || s.Since.IsZero() {
+		s.Since, s.Machine = now, ""
+	}
+	s.Pool, s.Role, s.State, s.Generation, s.SeenAt = t.seat.Pool, string(t.seat.Role), string(t.rec.State), t.rec.Gen, now
+	if acc := t.rec.Access; acc != nil && (acc.ExpiresAt.IsZero() || now.Before(acc.ExpiresAt.Add(max(oldest, acc.ExpiresAt.Sub(acc.ObtainedAt))))) {
+		s.Known = true
+	}
+}
+
+// seenFor is how old the index's note of the engine's last answer may get while nothing
+// else changes.
+const seenFor = time.Minute
+
+// seen notes in the index what the engine has, for people and for later processes.
+func (t *turn) seen(ctx context.Context) error {
+	state := index.EngineOK
+	if t.restored {
+		state = index.EngineRestored
+	}
+	s, p := t.account.Share, t.o.Index.SharedPool(t.seat.Pool)
+	alone := t.account.Failure != nil && t.account.Failure.Class == rotation.ClassEngine
+	if !alone && s != nil && s.State == string(t.rec.State) && s.Generation == t.rec.Gen && time.Since(s.SeenAt).Abs() < seenFor &&
+		(p == nil || p.Engine == state && time.Since(p.SeenAt).Abs() < seenFor) {
+		return nil
+	}
+	return t.o.Update(ctx, index.Fast, func(idx *index.Index) error {
+		a := idx.Account(t.l.Account)
+		if a == nil {
+			return folder.Removed()
+		}
+		t.show(a)
+		if alone {
+			a.Failure = nil
+		}
+		if p := idx.SharedPool(t.seat.Pool); p != nil {
+			p.SeenAt, p.Engine, p.Revision = time.Now().UTC(), state, max(p.Revision, t.id.Revision)
+		}
+		t.account, t.o.Index = a, idx
+		return nil
+	})
+}
+
+// backOff notes in the index that the engine can't be reached, so that not every caller
+// waits for it.
+func (t *turn) backOff(ctx context.Context) {
+	if t.quiet {
+		return
+	}
+	_ = t.o.Change(ctx, index.Fast, t.l.Account, func(_ *index.Index, a *index.Account) { // it is found out again
+		if !pool.BackingOff(a, time.Now()) {
+			a.Failure = rotation.EngineFailure(a.Failure, time.Now())
+		}
+	})
+}
+
+// noteEngine notes in the index how the engine is. That it was restored stays until a
+// person has confirmed its state.
+func (t *turn) noteEngine(ctx context.Context, state string) {
+	p := t.o.Index.SharedPool(t.seat.Pool)
+	if t.quiet || p == nil || p.Engine == state || p.Engine == index.EngineRestored {
+		return
+	}
+	_ = t.o.Update(ctx, index.Fast, func(idx *index.Index) error { // it is only shown, or found out again
+		if p := idx.SharedPool(t.seat.Pool); p != nil && p.Engine != index.EngineRestored {
+			p.Engine = state
+		}
+		return nil
+	})
+}
