@@ -101,6 +101,7 @@ const (
 	ImportGrant Action = "import-grant" // [Provider] [Label] [Value: a client id]
 	AsOwner     Action = "as-owner"     // Path: the folder, Name: its user
 
+	InstallShare Action = "install-share" // [Value: the version]
 	ShareStart   Action = "share-start"   // Pool
 	ShareInvite  Action = "share-invite"  // Pool
 	ShareJoin    Action = "share-join"    //

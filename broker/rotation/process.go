@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"time"
 
@@ -22,7 +21,7 @@ import (
 // start starts a rotator and waits for its report, no longer than the caller waits for a
 // provider; the rotator goes on after that. A nil report means that the rotator died.
 func start(ctx context.Context, f *folder.Folder, a *index.Account, w Wish) (*report, error) {
-	cmd, err := process(f, a.ID, w)
+	cmd, err := process(f, a, w)
 	if err != nil {
 		return nil, err
 	}
@@ -79,18 +78,10 @@ func TooSlow(f *folder.Folder, id string) error {
 	return e.Try(fault.Remedy{Do: fault.WithVariable, Name: "AUTHFERRY_HTTP_TIMEOUT", Value: "2m"})
 }
 
-// process is this program in a session of its own: the death of the caller, its process
+// process is a rotator of a, in a session of its own: the death of the caller, its process
 // group or its terminal must not lose the login.
-func process(f *folder.Folder, id string, w Wish) (*exec.Cmd, error) {
-	self := f.Self
-	if self == "" {
-		exe, err := os.Executable()
-		if err != nil {
-			return nil, fault.Errorf(fault.Internal, "the path of authferry itself is unknown").Because(err)
-		}
-		self = exe
-	}
-	args := []string{"authferry", Command, id, strconv.Itoa(w.Beyond)}
+func process(f *folder.Folder, a *index.Account, w Wish) (*exec.Cmd, error) {
+	args := []string{Command, a.ID, strconv.Itoa(w.Beyond)}
 	if w.Rejected {
 		args = append(args, "--rejected")
 	}
@@ -103,20 +94,7 @@ func process(f *folder.Folder, id string, w Wish) (*exec.Cmd, error) {
 	if w.Now {
 		args = append(args, "--now")
 	}
-	// No context: it has to outlive the caller.
-	cmd := exec.CommandContext(context.Background(), self) // #nosec G204 -- this program itself
-	cmd.Args = args
-	cmd.Dir = f.Dir
-	cmd.Env = append(os.Environ(), "AUTHFERRY_DIR="+f.Dir, "AUTHFERRY_LOCK_TIMEOUT="+f.LockTimeout.String(),
-		"AUTHFERRY_KEYCHAIN_TIMEOUT="+f.KeychainTimeout.String())
-	if f.KeyFile != "" {
-		abs, err := filepath.Abs(f.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("AUTHFERRY_KEY_FILE: %w", err)
-		}
-		cmd.Env = append(cmd.Env, "AUTHFERRY_KEY_FILE="+abs)
-	}
-	return cmd, nil
+	return f.Rotator(a, args...)
 }
 
 // busyWith says what the rotator of a is doing.

@@ -176,7 +176,7 @@ func Behind(f *folder.Folder, a *index.Account) {
 		return
 	}
 	gate.SetHolder(stateBehind)
-	if cmd, err := process(f, a.ID, Wish{Beyond: a.Generation, Background: true}); err == nil {
+	if cmd, err := process(f, a, Wish{Beyond: a.Generation, Background: true}); err == nil {
 		if startDetached(cmd) == nil {
 			go func() { _ = cmd.Wait() }()
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/version"
 )
 
 // connectCmd makes a remote MCP server a local one, for clients that start their servers.
@@ -36,7 +37,7 @@ func (c *connectCmd) Run(a *app) error {
 		own.Self = m.Binary // a bridge may run for days, and outlive an update
 	}
 	opt := bridge.Options{
-		Broker: broker.NewKeeper(own), Selection: s, Server: address, UserAgent: "authferry/" + version(),
+		Broker: broker.NewKeeper(own), Selection: s, Server: address, UserAgent: "authferry/" + version.String(),
 		Say: said, Warn: func(text string) { a.term.warn(text) }, Log: own.Log,
 	}
 	if c.Login && !a.term.noInput {

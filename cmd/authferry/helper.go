@@ -14,6 +14,7 @@ import (
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/cmd/authferry/helper"
+	"github.com/authferry/authferry/version"
 )
 
 // helperCmd speaks the protocols by which programs ask a helper for a credential.
@@ -227,7 +228,7 @@ func (c *dockerCmd) answer(a *app) ([]byte, error) {
 	var t *broker.Token
 	switch {
 	case r.Op == helper.Version:
-		return []byte("authferry " + version() + "\n"), nil
+		return []byte("authferry " + version.String() + "\n"), nil
 	case r.Origin != "", r.Op == helper.List && told(c.selection()):
 		if t, err = a.tokenFor(target{origin: r.Origin, user: r.User, asked: r.Op == helper.Get}, c.whose, c.MinTTL, ""); err != nil {
 			return nil, err

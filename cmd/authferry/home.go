@@ -8,6 +8,7 @@ import (
 
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/takeover"
+	"github.com/authferry/authferry/version"
 )
 
 // homeCmd is authferry without a command: it shows what is set up, what was found and what
@@ -23,7 +24,7 @@ func (c *homeCmd) Run(a *app) error {
 		return a.printJSON(s)
 	}
 	t := newTable()
-	t.add("authferry " + version())
+	t.add("authferry " + version.String())
 	t.add("keystore", s.Keystore.Kind+"; does it work? authferry doctor")
 	var next []string
 	count := 0

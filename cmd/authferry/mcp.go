@@ -10,6 +10,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/cmd/authferry/mcp"
+	"github.com/authferry/authferry/version"
 )
 
 // mcpCmd is authferry as an MCP server: its own by default, or a remote one.
@@ -34,7 +35,7 @@ func (c *ownMCPCmd) Run(a *app) error {
 		}
 		return err
 	}
-	server := mcp.Server{Version: version(), Text: statusText, Status: func() (*broker.StatusView, error) {
+	server := mcp.Server{Version: version.String(), Text: statusText, Status: func() (*broker.StatusView, error) {
 		only, err := a.broker.Chosen(s)
 		if err != nil {
 			return nil, err

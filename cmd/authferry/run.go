@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"os"
 	"reflect"
 	"runtime/debug"
@@ -17,10 +16,8 @@ import (
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
-	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/cmd/authferry/setup"
-	"github.com/authferry/authferry/keystore"
 )
 
 // streams are where a command reads and writes.
@@ -299,36 +296,15 @@ func asksForJSON(args []string) bool {
 	return slices.Contains(args, "--json") || at >= 0 && args[at] == "report"
 }
 
-// options reads the environment variables that authferry documents.
+// options are those of the environment and of the flags.
 func options(g *globals, term *terminal) (broker.Options, error) {
-	dir, err := folder.DefaultDir()
+	opt, err := folder.FromEnvironment(!g.NoInput && term.personPresent())
 	if err != nil {
-		return broker.Options{}, err
+		return opt, err
 	}
-	keyFile, err := folder.DefaultKeyFile()
-	if err != nil {
-		return broker.Options{}, err
-	}
-	opt := broker.Options{
-		Dir: dir, Keystore: keystore.Kind(os.Getenv("AUTHFERRY_KEYSTORE")), KeyFile: keyFile,
-		Warn: term.warn, Hint: func(e *fault.Error) string { return term.hints.of(e) }, Client: oauth.Client{Version: version()},
-	}
+	opt.Warn, opt.Hint = term.warn, func(e *fault.Error) string { return term.hints.of(e) }
 	if g.Verbose {
-		opt.Log = slog.New(slog.NewTextHandler(term.err, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	}
-	if !g.NoInput && term.personPresent() {
-		opt.KeychainTimeout = 2 * time.Minute
-	}
-	for name, d := range map[string]*time.Duration{
-		"AUTHFERRY_KEYCHAIN_TIMEOUT": &opt.KeychainTimeout, "AUTHFERRY_LOCK_TIMEOUT": &opt.LockTimeout, "AUTHFERRY_HTTP_TIMEOUT": &opt.HTTPTimeout,
-	} {
-		v := os.Getenv(name)
-		if v == "" {
-			continue
-		}
-		if *d, err = time.ParseDuration(v); err != nil || *d <= 0 {
-			return opt, &fault.Error{Code: fault.Usage, Message: name + " is not a duration such as 30s, 2m or 1m30s", Next: []fault.Remedy{{Do: fault.WithVariable, Name: name, Value: "30s"}}}
-		}
+		opt.LogTo(term.err)
 	}
 	return opt, nil
 }

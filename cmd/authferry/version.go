@@ -3,36 +3,9 @@ package main
 import (
 	"fmt"
 	"runtime"
-	"runtime/debug"
-	"strings"
+
+	"github.com/authferry/authferry/version"
 )
-
-// stamped and stampedCommit are what a release build sets with -ldflags -X.
-var stamped, stampedCommit string
-
-func version() string {
-	if stamped != "" {
-		return stamped
-	}
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return strings.TrimPrefix(info.Main.Version, "v")
-	}
-	return "(devel)"
-}
-
-func commit() string {
-	if stampedCommit != "" {
-		return stampedCommit
-	}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
-				return s.Value
-			}
-		}
-	}
-	return "unknown"
-}
 
 type versionCmd struct{ jsonFlag }
 
@@ -45,7 +18,7 @@ type versionDoc struct {
 }
 
 func (c *versionCmd) Run(a *app) error {
-	doc := versionDoc{version(), commit(), runtime.Version(), runtime.GOOS, runtime.GOARCH}
+	doc := versionDoc{version.String(), version.Commit(), runtime.Version(), runtime.GOOS, runtime.GOARCH}
 	if c.JSON {
 		return a.printJSON(doc)
 	}

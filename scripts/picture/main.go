@@ -34,7 +34,7 @@ func draw(folder string) error {
 	}
 	defer os.RemoveAll(dir)
 	// Without a version of its own the program would name the commit.
-	build := exec.CommandContext(context.Background(), "go", "build", "-ldflags=-X main.stamped=1.0.0", "-o", dir+string(filepath.Separator),
+	build := exec.CommandContext(context.Background(), "go", "build", "-ldflags=-X github.com/authferry/authferry/version.stamped=1.0.0", "-o", dir+string(filepath.Separator),
 		"github.com/authferry/authferry/cmd/authferry", "github.com/authferry/authferry/cmd/authferry-sim") // #nosec G204
 	build.Stderr = os.Stderr
 	if err := build.Run(); err != nil {
