@@ -8,7 +8,6 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
-	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/share/engine"
@@ -26,7 +25,7 @@ func (t *turn) reconcile(ctx context.Context) error {
 			mine = t.mine.PoolGeneration
 		}
 		switch {
-		case t.rec.Gen > mine, t.rec.Gen == mine && t.rec.FP != t.mine.Fingerprint():
+		case t.rec.Gen > mine, t.rec.Gen == mine && t.rec.FP != seal.Fingerprint(t.mine):
 			if err := t.adopt(ctx); err != nil {
 				return err
 			}
@@ -56,7 +55,7 @@ const swapTries = 3
 
 // follows reports whether g is what became of the grant with this fingerprint.
 func follows(g *record.Grant, parent string) bool {
-	return g.Fingerprint() == parent || len(g.Spent) > 0 && g.Spent[len(g.Spent)-1] == parent
+	return seal.Fingerprint(g) == parent || len(g.Spent) > 0 && g.Spent[len(g.Spent)-1] == parent
 }
 
 // sealed is the idle record of g, with the access token that the folder has for it.
@@ -92,7 +91,7 @@ func (t *turn) seal(c seal.Contents) (*seal.Record, error) {
 // adopt stores the engine's generation in the folder.
 func (t *turn) adopt(ctx context.Context) error {
 	r := t.rec
-	g := t.grant()
+	g := r.LocalGrant()
 	if g == nil {
 		return fault.Errorf(fault.NotAMember, "this machine has no keys for the login of account %s", t.label()).ItsOwn().Try(fault.Remedy{Do: fault.ShareDoctor})
 	}
@@ -124,29 +123,6 @@ func (t *turn) adopt(ctx context.Context) error {
 		return err
 	}
 	return t.reread(ctx)
-}
-
-// grant is what this machine keeps of the record's grant. A consumer's has no refresh token.
-func (t *turn) grant() *record.Grant {
-	r := t.rec
-	if r.Grant != nil {
-		g := *r.Grant
-		return &g
-	}
-	if t.seat.Role != seal.Consumer {
-		return nil
-	}
-	g := &record.Grant{
-		Account: t.l.Account, Provider: r.Public.Provider, Share: t.seat.Pool, PoolGeneration: r.Gen, Mark: r.FP,
-		Owner: oauth.Identity{Issuer: r.Public.Issuer, Subject: r.Public.Subject, Organization: r.Public.Organization},
-	}
-	if acc := r.Access; acc != nil {
-		g.Headers, g.Origins, g.API, g.Endpoint.Resource, g.Service.Address = acc.Headers, acc.Origins, acc.API, acc.Resource, acc.Address
-		if r.Public.Kind == index.KindAPIKey {
-			g.APIKey = acc.AccessToken
-		}
-	}
-	return g
 }
 
 // access is the record's access token as this machine's clocks see it; nil: there is none.

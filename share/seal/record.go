@@ -172,26 +172,32 @@ func Seal(ring Ring, c Contents) (*Record, error) {
 	return r, err
 }
 
-// LocalGrant returns the grant that a machine stores of r: r's own, or for a consumer one
-// without a secret, which says where the access token may go. Nil: this machine may not use
-// the account.
+// LocalGrant returns the grant that a machine stores of r, with the folder's generation to
+// be set: r's own, or for a consumer one without a secret, which says where the access token
+// may go. Nil: this machine may not use the account.
 func (r *Record) LocalGrant() *record.Grant {
-	acc, p := r.Access, r.Public
-	if r.Grant != nil || acc == nil {
-		return r.Grant
+	if r.Grant != nil {
+		g := *r.Grant
+		return &g
 	}
-	return &record.Grant{
-		Account: r.Account, Provider: p.Provider, Headers: acc.Headers, Origins: acc.Origins, API: acc.API,
-		Endpoint: oauth.Endpoint{Resource: acc.Resource}, Service: oauth.Service{Address: acc.Address},
+	if r.WithKeys {
+		return nil
+	}
+	p := r.Public
+	g := &record.Grant{
+		Account: r.Account, Provider: p.Provider, Share: r.Pool, PoolGeneration: r.Gen, Mark: r.FP,
 		Owner: oauth.Identity{Issuer: p.Issuer, Subject: p.Subject, Organization: p.Organization},
-		Share: r.Pool, PoolGeneration: r.Gen,
 	}
+	if acc := r.Access; acc != nil {
+		g.Headers, g.Origins, g.API, g.Endpoint.Resource, g.Service.Address = acc.Headers, acc.Origins, acc.API, acc.Resource, acc.Address
+	}
+	return g
 }
 
 // Fingerprint identifies what must not be spent twice, or, for a long-lived token, that
 // token.
 func Fingerprint(g *record.Grant) string {
-	return cmp.Or(record.Fingerprint(g.Secret()), g.TokenFingerprint)
+	return cmp.Or(g.Fingerprint(), g.TokenFingerprint)
 }
 
 // isKey reports whether g's access token is all that there is.
