@@ -41,10 +41,9 @@ type Answer struct {
 	Recipient string `json:"recipient"`
 }
 
-// OpenInvite opens an invitation with its ticket's identity. verify is the public half of
-// the pool's signing key in the ticket, and epoch its epoch; later ones are believed if m
-// (OpenMeta, with a ring of those two alone) leads there. Used: the ticket is used, and
-// there is an answer instead.
+// OpenInvite opens an invitation with its ticket's identity. m is what OpenMeta returned with
+// a ring of no more than what the ticket names: an epoch, and the public half of its signing
+// key. Used: the ticket is used, and there is an answer instead.
 func OpenInvite(identity keystore.Secret, m *Meta, ticket string, value []byte) (ring Ring, used bool, err error) {
 	w, err := openWire(value)
 	if err != nil {
@@ -53,7 +52,7 @@ func OpenInvite(identity keystore.Secret, m *Meta, ticket string, value []byte) 
 	if len(w.Answer) > 0 {
 		return nil, true, nil
 	}
-	if w.Epoch < m.Epoch {
+	if w.Epoch != m.Epoch {
 		return nil, false, ErrKeys
 	}
 	ring, err = w.open(identity, "invite", m.Pool, ticket, m.Chain[len(m.Chain)-1])

@@ -79,14 +79,14 @@ func handOver(ring Ring, what, pool, of, to string, keys Ring) ([]byte, error) {
 }
 
 // OpenMember opens the keys of a machine with its age identity. m is what OpenMeta returned,
-// perhaps with ErrKeys. Error: ErrKeys if they are of an epoch before m's: they aren't
-// handed out yet.
+// perhaps with ErrKeys. Error: ErrKeys if they are of another epoch than m's: a machine
+// is just handing out new ones.
 func OpenMember(identity keystore.Secret, m *Meta, machine string, value []byte) (Ring, error) {
 	w, err := openWire(value)
 	if err != nil {
 		return nil, err
 	}
-	if w.Epoch < m.Epoch {
+	if w.Epoch != m.Epoch {
 		return nil, ErrKeys
 	}
 	return w.open(identity, "member", m.Pool, machine, m.Chain[len(m.Chain)-1])
@@ -108,4 +108,17 @@ func (w sealedWire) open(identity keystore.Secret, what, pool, of string, by Lin
 		return nil, ErrForged
 	}
 	return ring, nil
+}
+
+// HandedOver reports whether a value at member/<id> or invite/<id> (what is "member" or
+// "invite") has keys of the epoch at the end of a chain.
+func HandedOver(value []byte, what, pool, id string, newest Link) bool {
+	w, err := openWire(value)
+	return err == nil && len(w.Sealed) > 0 && w.Epoch == newest.Epoch && w.verify(what, pool, id, newest.Verify) == nil
+}
+
+// Answered reports whether a value at invite/<id> is an answer.
+func Answered(value []byte) bool {
+	w, err := openWire(value)
+	return err == nil && len(w.Answer) > 0
 }

@@ -18,7 +18,8 @@ type Machine struct {
 	Role      Role      `json:"role"`
 	Passing   bool      `json:"passing,omitempty"`
 	WithKeys  bool      `json:"with_keys,omitempty"`
-	Recipient string    `json:"recipient"` // of its age identity
+	Recipient string    `json:"recipient"`      // of its age identity
+	User      string    `json:"user,omitempty"` // of the engine, by its certificate
 	Since     time.Time `json:"since"`
 }
 
@@ -31,17 +32,28 @@ type Ticket struct {
 	Passing   bool      `json:"passing,omitempty"`
 	WithKeys  bool      `json:"with_keys,omitempty"`
 	Reusable  bool      `json:"reusable,omitempty"`
+	User      string    `json:"user,omitempty"` // of the engine, by the certificate in it
 	ExpiresAt time.Time `json:"expires_at"`
 	By        string    `json:"by"` // the machine that invited
 }
 
-// Exposed is what a removed machine could read of an account, until the account has another
-// fingerprint.
+// Exposed is what a removed machine could read of an account.
 type Exposed struct {
 	Account string    `json:"account"`
-	FP      string    `json:"fp"`
-	Machine string    `json:"machine"` // its name
+	Gen     int       `json:"gen"`
+	FP      string    `json:"fp,omitempty"`
+	Access  bool      `json:"access,omitempty"` // no more than the access token
+	Machine string    `json:"machine"`          // its name
 	At      time.Time `json:"at"`
+}
+
+// Over reports whether what the removed machine has is of no use any more, or of none beyond
+// an access token's life.
+func (e Exposed) Over(r *Record) bool {
+	if e.Access {
+		return r.Gen > e.Gen
+	}
+	return r.FP != e.FP
 }
 
 // Roster says who is in a pool. Every machine of it may read it; the engine's operator may
@@ -121,28 +133,24 @@ func NewMeta(pool string, k Keys, roster Roster) *Meta {
 	return &Meta{Pool: pool, Epoch: k.Epoch, Oldest: k.Epoch, Chain: []Link{{Epoch: k.Epoch, Verify: k.Verify}}, Roster: roster}
 }
 
-// Next makes the keys of the next epoch and adds them to m, which has to be encoded with
-// the ring that is returned. Error: ErrKeys if the ring isn't a holder's of m's epoch.
-func (m *Meta) Next(ring Ring) (Ring, error) {
-	old := ring.Newest()
-	if !old.Holder() || old.Epoch != m.Epoch {
-		return nil, ErrKeys
-	}
-	k, err := NewKeys(m.Epoch + 1)
-	if err != nil {
-		return nil, err
+// Advance makes k the newest keys of m, which has to be encoded with them then. Error:
+// ErrKeys if k isn't of the next epoch, or the ring isn't a holder's of m's epoch.
+func (m *Meta) Advance(ring Ring, k Keys) error {
+	old := ring.Of(m.Epoch)
+	if !old.Holder() || !k.Holder() || k.Epoch != m.Epoch+1 {
+		return ErrKeys
 	}
 	link := Link{Epoch: k.Epoch, Verify: k.Verify}
 	text, err := message("epoch", m.Pool, "", link)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if link.Sig, err = sign(old.Sign, text); err != nil {
-		return nil, err
+		return err
 	}
 	m.Epoch, m.Chain = k.Epoch, append(slices.Clone(m.Chain), link)
 	m.Chain = m.Chain[max(0, len(m.Chain)-maxLinks):]
-	return append(slices.Clone(ring), k), nil
+	return nil
 }
 
 // Encode returns m as the engine stores it. Errors: ErrKeys if the ring isn't a holder's of
@@ -177,7 +185,7 @@ func (m *Meta) Encode(ring Ring) ([]byte, error) {
 	return encodeValue(w)
 }
 
-// OpenMeta opens what the engine has of a pool. If its epoch is later than the ring's, the
+// OpenMeta opens what the engine has of a pool. If the ring has no keys of its epoch, the
 // roster is empty and err is ErrKeys: m's Chain is good then, and OpenMember gets the keys.
 // Other errors: one of the Err… values, with a nil m.
 func OpenMeta(ring Ring, pool string, value []byte) (m *Meta, err error) {
@@ -207,7 +215,7 @@ func OpenMeta(ring Ring, pool string, value []byte) (m *Meta, err error) {
 	}
 	m = &Meta{Pool: pool, Epoch: w.Epoch, Oldest: w.Oldest, Chain: w.Chain}
 	keys := ring.Of(w.Epoch)
-	if keys.Epoch == 0 {
+	if keys.Access.Empty() {
 		return m, ErrKeys
 	}
 	body, err := unseal(keys.Access, w.Sealed, part{What: "roster", Pool: pool, Epoch: w.Epoch})

@@ -203,6 +203,19 @@ func Fingerprint(g *record.Grant) string {
 // isKey reports whether g's access token is all that there is.
 func isKey(g *record.Grant) bool { return !g.APIKey.Empty() || g.TokenFingerprint != "" }
 
+// Reseal seals and signs r with the newest keys of a holder's ring, and changes nothing else.
+func (r *Record) Reseal(ring Ring) (*Record, error) {
+	if r.Grant == nil {
+		return nil, ErrKeys
+	}
+	next, err := Seal(ring, r.Contents)
+	if err != nil {
+		return nil, err
+	}
+	next.State, next.Claim, next.Failure = r.State, r.Claim, r.Failure
+	return next, nil
+}
+
 // grantKey and accessKey are the keys that r's parts are sealed to.
 func (r *Record) grantKey(k Keys) keystore.Secret {
 	if r.WithKeys {

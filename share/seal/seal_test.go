@@ -55,6 +55,15 @@ func encoded(t testing.TB, ring Ring, r *Record) []byte {
 	return value
 }
 
+// advance gives a pool new keys.
+func advance(t testing.TB, m *Meta, ring Ring) Ring {
+	t.Helper()
+	k, err := NewKeys(m.Epoch + 1)
+	testenv.Must(t, err)
+	testenv.Must(t, m.Advance(ring, k))
+	return append(slices.Clone(ring), k)
+}
+
 func TestHolderOpensAll(t *testing.T) {
 	ring := newRing(t)
 	r, err := Seal(ring, contents())
@@ -259,8 +268,7 @@ func TestNextEpochs(t *testing.T) {
 	}
 	ring := first
 	for range 3 {
-		ring, err = meta.Next(ring)
-		testenv.Must(t, err)
+		ring = advance(t, meta, ring)
 	}
 	meta.Oldest = 3
 	value, err = meta.Encode(ring)
@@ -299,14 +307,12 @@ func TestForgedKeys(t *testing.T) {
 	first, foreign := newRing(t), newRing(t)
 	m, identity := machine(t)
 	meta := NewMeta(onePool, first.Newest(), Roster{Name: "work"})
-	ring, err := meta.Next(first)
-	testenv.Must(t, err)
+	ring := advance(t, meta, first)
 	value, err := meta.Encode(ring)
 	testenv.Must(t, err)
 
 	evil := NewMeta(onePool, first.Newest(), Roster{Name: "evil"})
-	theirs, err := evil.Next(Ring{{Epoch: 1, Grant: foreign[0].Grant, Sign: foreign[0].Sign}})
-	testenv.Must(t, err)
+	theirs := advance(t, evil, Ring{{Epoch: 1, Grant: foreign[0].Grant, Sign: foreign[0].Sign}})
 	forged, err := evil.Encode(theirs)
 	testenv.Must(t, err)
 	if _, err := OpenMeta(first, onePool, forged); !errors.Is(err, ErrForged) {

@@ -1,0 +1,337 @@
+package share
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"github.com/authferry/authferry/broker/account"
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/broker/record"
+	"github.com/authferry/authferry/share/engine"
+	"github.com/authferry/authferry/share/seal"
+)
+
+// enter puts an account of this folder into the pool. First it is marked here, under its
+// rotation lock, so that from then on it isn't refreshed without the others; then it is
+// published. After a crash in between, it is refreshed by nobody until enter is called
+// again.
+func (p *party) enter(ctx context.Context, id string) error {
+	l, err := p.o.LockAccount(ctx, id, 0)
+	if err != nil {
+		return err
+	}
+	defer l.Release()
+	a, best, err := p.mine(ctx, id)
+	if err != nil {
+		return err
+	}
+	if best.Share != p.Pool {
+		if err := shareable(p.o.Index, a, best); err != nil {
+			return err
+		}
+		g := *best
+		g.Generation, g.Share, g.PoolGeneration = record.NextGeneration(a, best), p.Pool, 1
+		acc, _, err := p.o.Store.AccessOf(ctx, id, best.Generation)
+		if err != nil {
+			return err
+		}
+		if acc != nil {
+			next := *acc
+			next.Generation, next.PoolGeneration, acc = g.Generation, 1, &next
+		}
+		if err := p.keep(ctx, l, a, &g, acc, func(_ *index.Index, now, before *index.Account) {
+			now.Share = &index.Share{Pool: p.Pool, Role: string(p.Role), Known: true}
+			now.Failure = before.Failure
+		}); err != nil {
+			return err
+		}
+		folder.Reached("S10")
+		if a, best, err = p.mine(ctx, id); err != nil {
+			return err
+		}
+	}
+	return p.publish(ctx, a, best)
+}
+
+// mine is an account of this folder with its newest grant.
+func (p *party) mine(ctx context.Context, id string) (*index.Account, *record.Grant, error) {
+	if err := p.reread(); err != nil {
+		return nil, nil, err
+	}
+	a, err := folder.Living(p.o.Index, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	stored, err := p.o.Grants(ctx, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	if stored.Best == nil {
+		return nil, nil, pool.Lost(a)
+	}
+	a, err = p.o.RollForward(ctx, a, stored)
+	return a, stored.Best, err
+}
+
+// shareable says why an account can't be shared now.
+func shareable(idx *index.Index, a *index.Account, g *record.Grant) error {
+	switch {
+	case g.Share != "":
+		return fault.Errorf(fault.Fenced, "account %s is in another shared pool", fault.Quote(a.Label)).Try(fault.Remedy{Do: fault.ShareStatus})
+	case len(a.Intents) > 0:
+		return fault.Errorf(fault.Fenced, "account %s: a refresh was interrupted and its outcome is unknown; it can be shared once that is settled", fault.Quote(a.Label)).
+			Try(fault.Remedy{Do: fault.Refresh, Account: pool.Reference(idx, a)}, fault.Remedy{Do: fault.Again})
+	case a.Shared != "":
+		return fault.Errorf(fault.Fenced, "account %s: another program has this login too, in %s; whichever refreshes first logs out all the others", fault.Quote(a.Label), a.Shared).
+			Try(fault.Remedy{Do: fault.Login, Provider: a.Provider, Account: pool.Reference(idx, a)}, fault.Remedy{Do: fault.Again})
+	}
+	return nil
+}
+
+// keep stores a grant and an access token here.
+func (p *party) keep(ctx context.Context, l *folder.Rotation, a *index.Account, g *record.Grant, acc *record.Access, enter func(i *index.Index, now, before *index.Account)) error {
+	_, err := p.o.Commit(ctx, l, folder.Login{Slot: index.FreeSlot(*a, index.GrantRecord), Grant: g, Access: acc, Peers: true, Enter: enter})
+	if err != nil {
+		return err
+	}
+	return p.reread()
+}
+
+// publish makes the engine's record of an account that it doesn't have.
+func (p *party) publish(ctx context.Context, a *index.Account, g *record.Grant) error {
+	acc, _, err := p.o.Store.AccessOf(ctx, a.ID, g.Generation)
+	if err != nil {
+		return err
+	}
+	c := seal.Contents{Pool: p.Pool, Account: a.ID, Gen: g.PoolGeneration, Grant: g, Access: acc, Public: publicOf(a)}
+	if g.NeedsClient() {
+		cs, err := p.o.Store.ClientSecret(ctx, g.Endpoint)
+		if err != nil {
+			return err
+		}
+		c.Client = &cs
+	}
+	r, err := seal.Seal(p.Keys, c)
+	if err != nil {
+		return p.unbelievable("the login of account "+fault.Quote(a.Label), err)
+	}
+	if a.Dead != "" && a.Dead == a.Fingerprint {
+		r.State = seal.Dead
+	}
+	value, err := r.Encode(p.Keys)
+	if err != nil {
+		return p.unbelievable("the login of account "+fault.Quote(a.Label), err)
+	}
+	err = p.change(ctx, p.key("acc", a.ID), func(now []byte) ([]byte, error) {
+		if now != nil {
+			return now, nil // by this machine before a crash, or by another that has seen more
+		}
+		return value, nil
+	})
+	if err != nil {
+		return err
+	}
+	return p.o.Change(ctx, index.Fast, a.ID, func(_ *index.Index, a *index.Account) {
+		show(a, p, r.State, r.Gen)
+	})
+}
+
+// show sets what people are shown of an account.
+func show(a *index.Account, p *party, state seal.State, gen int) {
+	now := time.Now().UTC()
+	s := index.Share{}
+	if a.Share != nil {
+		s = *a.Share
+	}
+	if s.State != string(state) || s.Generation != gen || s.Since.IsZero() {
+		s.Since, s.Machine = now, ""
+	}
+	s.Pool, s.Role, s.State, s.Generation, s.SeenAt = p.Pool, string(p.Role), string(state), gen, now
+	a.Share = &s
+}
+
+// publicOf is what all machines may know of an account.
+func publicOf(a *index.Account) seal.Public {
+	return seal.Public{
+		Label: a.Label, Provider: a.Provider, Kind: a.Kind, Rank: a.Rank, Disabled: a.Disabled,
+		Identity: a.Identity, Issuer: a.Issuer, Subject: a.Subject, Organization: a.Organization,
+	}
+}
+
+// record opens the engine's record of an account, which e has.
+func (p *party) record(id string, e engine.Entry) (*seal.Record, error) {
+	r, err := seal.Open(p.Keys, p.Pool, id, e.Value)
+	if err != nil {
+		return nil, p.unbelievable("account "+id, err)
+	}
+	return r, nil
+}
+
+// records opens all records of the engine that can be opened. The others' ids are in bad.
+func (p *party) records(ctx context.Context) (good map[string]*seal.Record, bad map[string]error, err error) {
+	entries, err := p.all(ctx, "acc")
+	if err != nil {
+		return nil, nil, err
+	}
+	good, bad = map[string]*seal.Record{}, map[string]error{}
+	for id, e := range entries {
+		if r, err := p.record(id, e); err != nil {
+			bad[id] = err
+		} else {
+			good[id] = r
+		}
+	}
+	return good, bad, nil
+}
+
+// welcome makes an account of this folder of a record: one that another machine has put
+// into the pool, and that this machine may use.
+func (p *party) welcome(ctx context.Context, r *seal.Record) error {
+	g := r.LocalGrant()
+	if g == nil || r.Public.Removing {
+		return nil
+	}
+	l, err := p.o.LockNew(ctx, r.Account)
+	if err != nil {
+		return err
+	}
+	defer l.Release()
+	if err := p.reread(); err != nil || p.o.Index.Account(r.Account) != nil {
+		return err
+	}
+	g.Generation = 1
+	var acc *record.Access
+	if r.Access != nil {
+		next := *r.Access
+		next.Generation, next.Boot, acc = g.Generation, record.Boot{}, &next
+	}
+	if r.Client != nil {
+		if err := p.o.SetClient(ctx, g.Endpoint, *r.Client); err != nil {
+			return err
+		}
+	}
+	if err := p.o.ChangeManifest(ctx, func(m *record.Manifest) { m.Add(r.Account) }); err != nil {
+		return err
+	}
+	pub := r.Public
+	a := index.Account{
+		ID: r.Account, Provider: pub.Provider, Pool: p.Local, Kind: pub.Kind, Disabled: pub.Disabled,
+		Identity: pub.Identity, Issuer: pub.Issuer, Subject: pub.Subject, Organization: pub.Organization, AddedAt: time.Now().UTC().Truncate(time.Second),
+	}
+	show(&a, p, r.State, r.Gen)
+	if _, err := p.o.Commit(ctx, l, folder.Login{
+		Slot: "a", Grant: g, Access: acc, New: &a, Peers: true,
+		Check: func(i *index.Index) error {
+			if err := p.clash(i, r); err != nil {
+				return err
+			}
+			a.Label = account.FreeLabel(i, pub.Provider, pub.Label)
+			return nil
+		},
+		Enter: func(_ *index.Index, now, _ *index.Account) {
+			if r.State == seal.Dead {
+				now.Dead = now.Fingerprint
+			}
+		},
+	}); err != nil {
+		p.o.Discard(ctx, r.Account)
+		return err
+	}
+	return p.reread()
+}
+
+// clash is the error where an account of this folder is the same login as r's.
+func (p *party) clash(idx *index.Index, r *seal.Record) error {
+	pub := r.Public
+	same := account.OwnerOf(idx, pub.Provider, pub.Kind, oauth.Identity{Issuer: pub.Issuer, Subject: pub.Subject, Organization: pub.Organization})
+	if same == nil && r.Grant != nil {
+		same = r.Grant.KnownIn(idx)
+	}
+	if same == nil || same.ID == r.Account {
+		return nil
+	}
+	return fault.Errorf(fault.LabelTaken, "the pool's account %s is here already as %s, with a login of its own; that has to go first", fault.Quote(pub.Label), fault.Quote(same.Label)).
+		Try(fault.Remedy{Do: fault.Remove, Account: pool.Reference(idx, same)}, fault.Remedy{Do: fault.Again})
+}
+
+// sync makes accounts of this folder of those that others have put into the pool, and
+// removes here what was taken out of it.
+func (p *party) sync(ctx context.Context) (good map[string]*seal.Record, bad map[string]error, err error) {
+	if good, bad, err = p.records(ctx); err != nil || p.restored {
+		return good, bad, err
+	}
+	for _, r := range byRank(good) {
+		a := p.o.Index.Account(r.Account)
+		switch {
+		case a == nil:
+			err = p.welcome(ctx, r)
+		case a.Share != nil && r.Public.Removing:
+			err = p.forget(ctx, a.ID)
+		}
+		if err != nil {
+			return good, bad, err
+		}
+	}
+	return good, bad, nil
+}
+
+// byRank sorts records as the machine that put them into the pool had them.
+func byRank(all map[string]*seal.Record) []*seal.Record {
+	var sorted []*seal.Record
+	for _, r := range all {
+		sorted = append(sorted, r)
+	}
+	slices.SortFunc(sorted, func(a, b *seal.Record) int {
+		if a.Public.Rank != b.Public.Rank {
+			return a.Public.Rank - b.Public.Rank
+		}
+		return cmp.Compare(a.Account, b.Account)
+	})
+	return sorted
+}
+
+// forget deletes an account of the pool here, and nowhere else.
+func (p *party) forget(ctx context.Context, id string) error {
+	l, err := p.o.LockAccount(ctx, id, 0)
+	if err != nil {
+		return err
+	}
+	defer l.Release()
+	if err := p.o.ChangeManifest(ctx, func(m *record.Manifest) { m.Bury(id) }); err != nil {
+		return err
+	}
+	if err := p.o.Change(ctx, index.Durable, id, func(_ *index.Index, a *index.Account) { a.Removing = true }); err != nil {
+		return err
+	}
+	folder.Reached("S11")
+	if err := p.o.DeleteItems(ctx, id); err != nil {
+		return err
+	}
+	if err := p.o.ChangeManifest(ctx, func(m *record.Manifest) { m.Remove(id) }); err != nil {
+		return err
+	}
+	if err := p.o.Update(ctx, index.Durable, func(i *index.Index) error {
+		i.Drop(id)
+		return nil
+	}); err != nil {
+		return err
+	}
+	return p.reread()
+}
+
+// shared are the accounts of this folder that are in the pool.
+func (p *party) shared() []*index.Account {
+	var all []*index.Account
+	for i := range p.o.Index.Accounts {
+		if a := &p.o.Index.Accounts[i]; a.Share != nil && a.Share.Pool == p.Pool && !a.Removing {
+			all = append(all, a)
+		}
+	}
+	return all
+}

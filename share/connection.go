@@ -1,0 +1,93 @@
+package share
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"time"
+
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/share/engine"
+)
+
+// Connection is where a pool's engine is and what this machine shows to it.
+type Connection struct {
+	Endpoints []string        // https, or http to this machine
+	CA        string          // PEM; empty: those that the system trusts
+	Cert      string          // PEM; empty: the engine asks for none
+	Key       keystore.Secret // PEM
+}
+
+// Dialer connects to an engine. It may do so when the connection is first used. Errors are
+// those of package engine.
+type Dialer func(ctx context.Context, c Connection) (engine.Engine, error)
+
+// check says what is wrong with c before anything is sent anywhere.
+func (c Connection) check() error {
+	if len(c.Endpoints) == 0 {
+		return fault.Errorf(fault.Usage, "the engine's address is missing")
+	}
+	for _, e := range c.Endpoints {
+		if _, err := oauth.Origin(e); err != nil {
+			return fault.Errorf(fault.Usage, "the engine's address %s can't be used", fault.Quote(e)).Because(err)
+		}
+	}
+	if c.CA != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(c.CA)) {
+		return fault.Errorf(fault.Usage, "the engine's CA is no certificate in PEM")
+	}
+	if (c.Cert == "") != c.Key.Empty() {
+		return fault.Errorf(fault.Usage, "a certificate and its key only go together")
+	}
+	if c.Cert != "" {
+		if _, err := tls.X509KeyPair([]byte(c.Cert), []byte(c.Key.Reveal())); err != nil {
+			return fault.Errorf(fault.Usage, "the certificate and the key for the engine don't fit together, or aren't in PEM")
+		}
+	}
+	return nil
+}
+
+// leaf is the certificate that this machine shows; nil: none.
+func (c Connection) leaf() *x509.Certificate {
+	block, _ := pem.Decode([]byte(c.Cert))
+	if block == nil {
+		return nil
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		return nil
+	}
+	return cert
+}
+
+// user is the engine's user of the certificate; empty: unknown.
+func (c Connection) user() string {
+	if cert := c.leaf(); cert != nil {
+		return cert.Subject.CommonName
+	}
+	return ""
+}
+
+// endsAt is when the certificate ends; zero: never.
+func (c Connection) endsAt() time.Time {
+	if cert := c.leaf(); cert != nil {
+		return cert.NotAfter
+	}
+	return time.Time{}
+}
+
+// engineFault is the error of a command for one of the engine.
+func engineFault(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled):
+		return fault.Errorf(fault.Cancelled, "interrupted while waiting for the engine").Because(ctx.Err())
+	case errors.Is(err, engine.ErrRefused):
+		return fault.Errorf(fault.NotAMember, "the engine of the shared pool refuses this machine").Because(err)
+	}
+	return fault.Errorf(fault.EngineUnreachable, "the engine of the shared pool can't be reached").Because(err).Try(fault.Remedy{Do: fault.Again})
+}
+
+func asFault(err error) (*fault.Error, bool) { return errors.AsType[*fault.Error](err) }

@@ -1,0 +1,346 @@
+package share
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/broker/rotation"
+	"github.com/authferry/authferry/humantime"
+	"github.com/authferry/authferry/share/pipe"
+	"github.com/authferry/authferry/share/seal"
+)
+
+// Doctor checks a shared pool, or all of them: its engine, this machine's part in it, and
+// every account. With req.Fix it puts back what the engine has lost and this machine has,
+// and confirms the state of an engine that was restored from a backup. Errors: NotAMember
+// (no such pool), and those of keystore and index; what is wrong with a pool is in the
+// checks.
+func Doctor(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.DoctorRequest) (*pipe.DoctorResult, error) {
+	f, release, err := f.Hold()
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	done := &pipe.DoctorResult{Checks: []pipe.Check{}}
+	err = each(ctx, f, req.Pool, func(id string) error {
+		idx, err := f.Read()
+		if err != nil {
+			return err
+		}
+		o, err := f.OpenForChange(ctx, idx)
+		if err != nil {
+			return err
+		}
+		m, err := membership(ctx, o, id)
+		if m == nil || err != nil {
+			return err
+		}
+		x := &examination{fix: req.Fix, done: done}
+		if x.party, err = connect(ctx, o, m, dial); err != nil {
+			x.party = &party{Membership: m, o: o}
+			x.fail("engine", err)
+			return nil
+		}
+		defer x.close()
+		x.examine(ctx)
+		return nil
+	})
+	return done, err
+}
+
+// The statuses of a check.
+const (
+	checkOK      = "ok"
+	checkWarning = "warning"
+	checkFail    = "fail"
+)
+
+// examination is one look at one pool.
+type examination struct {
+	*party
+	fix  bool
+	done *pipe.DoctorResult
+}
+
+func (x *examination) say(name, status string, next []fault.Remedy, format string, args ...any) {
+	x.done.Checks = append(x.done.Checks, pipe.Check{Name: x.Local + ": " + name, Status: status, Message: fmt.Sprintf(format, args...), Next: next})
+}
+
+func (x *examination) fail(name string, err error) {
+	c := pipe.Check{Name: x.Local + ": " + name, Status: checkFail, Message: err.Error()}
+	if e, ok := asFault(err); ok {
+		c.Next = e.Next
+	}
+	x.done.Checks = append(x.done.Checks, c)
+}
+
+// fixing is the remedy for what Doctor itself can fix.
+func (x *examination) fixing() []fault.Remedy {
+	return []fault.Remedy{{Do: fault.ShareFix, Pool: x.Local}}
+}
+
+func (x *examination) examine(ctx context.Context) {
+	x.certificate()
+	if err := x.finished(); err != nil {
+		x.fail("membership", err)
+		return
+	}
+	err := x.look(ctx)
+	if x.meta == nil && x.restored && fault.CodeOf(err) == fault.EngineRestored {
+		err = x.metaLost(ctx, err)
+	}
+	if err != nil {
+		x.fail("engine", err)
+		if fault.CodeOf(err) == fault.EngineUnreachable {
+			_, _ = x.alone(ctx, err) // only shown
+		}
+		return
+	}
+	if !x.member() {
+		return
+	}
+	good, bad, err := x.records(ctx)
+	if err != nil {
+		x.fail("engine", err)
+		return
+	}
+	for id, err := range bad {
+		x.fail("account "+id, err)
+	}
+	if x.Role == seal.Holder {
+		if err := x.settleAll(ctx); err != nil {
+			x.fail("members", err)
+			return
+		}
+	}
+	x.accounts(ctx, good, bad)
+	x.history(ctx)
+	x.exposed(good)
+	if err := x.note(ctx); err != nil {
+		x.fail("index", err)
+	}
+}
+
+// certificate looks at how long the engine will take this machine's certificate.
+func (x *examination) certificate() {
+	ends := x.endsAt()
+	now := time.Now()
+	switch {
+	case ends.IsZero():
+	case now.After(ends):
+		x.say("certificate", checkFail, nil, "this machine's certificate for the engine has ended %s", humantime.Relative(ends, now))
+	case ends.Sub(now) < 14*24*time.Hour:
+		x.say("certificate", checkWarning, nil, "this machine's certificate for the engine ends %s", humantime.Relative(ends, now))
+	default:
+		x.say("certificate", checkOK, nil, "the engine takes this machine's certificate; it ends %s", humantime.Relative(ends, now))
+	}
+}
+
+// metaLost is for an engine that has no meta of the pool: with fix this machine puts back
+// the one that it saw last.
+func (x *examination) metaLost(ctx context.Context, cause error) error {
+	if !x.fix || x.Role != seal.Holder || len(x.Meta) == 0 {
+		return cause
+	}
+	last := x.Meta
+	if err := x.change(ctx, x.key("meta", ""), func(now []byte) ([]byte, error) {
+		if now != nil {
+			return now, nil
+		}
+		return last, nil
+	}); err != nil {
+		return err
+	}
+	x.say("engine", checkOK, nil, "put back the list of machines, as this machine saw it last")
+	return x.look(ctx)
+}
+
+// member reports whether this machine is in the roster, or need not be.
+func (x *examination) member() bool {
+	if x.meta.Roster.Machine(x.Machine) == nil && !x.Reusable && (x.Role == seal.Holder || x.meta.Roster.Ticket(x.Ticket) == nil) {
+		x.fail("membership", x.outside())
+		return false
+	}
+	x.say("membership", checkOK, nil, "this machine is %s in the pool, a %s; %s in all", fault.Quote(x.Name), x.Role, plural(len(x.meta.Roster.Machines), "machine"))
+	return true
+}
+
+// settleAll does what holders owe the others, also what an interrupted removal left.
+func (x *examination) settleAll(ctx context.Context) error {
+	if !x.fix && x.restored {
+		return nil
+	}
+	if err := x.settle(ctx); err != nil {
+		return err
+	}
+	return x.reseal(ctx)
+}
+
+// accounts compares the engine's records with the accounts of this folder.
+func (x *examination) accounts(ctx context.Context, good map[string]*seal.Record, bad map[string]error) {
+	for _, a := range x.shared() {
+		if bad[a.ID] != nil {
+			continue
+		}
+		x.account(ctx, a, good[a.ID])
+	}
+	for _, a := range x.o.Index.Members(x.Local) {
+		if a.Share != nil || x.Role != seal.Holder {
+			continue
+		}
+		name := "account " + fault.Quote(a.Label)
+		switch {
+		case !x.fix:
+			x.say(name, checkWarning, x.fixing(), "it is in the pool here, and not shared with the other machines")
+		default:
+			if err := x.enter(ctx, a.ID); err != nil {
+				x.fail(name, err)
+			} else {
+				x.say(name, checkOK, nil, "it is shared now")
+			}
+		}
+	}
+	for _, r := range byRank(good) {
+		if x.o.Index.Account(r.Account) != nil || r.Public.Removing || r.LocalGrant() == nil {
+			continue
+		}
+		name := "account " + fault.Quote(r.Public.Label)
+		if !x.fix {
+			x.say(name, checkWarning, x.fixing(), "another machine has put it into the pool, and it isn't here yet")
+		} else if err := x.welcome(ctx, r); err != nil {
+			x.fail(name, err)
+		} else {
+			x.say(name, checkOK, nil, "it is here now")
+		}
+	}
+}
+
+// account looks at one account.
+func (x *examination) account(ctx context.Context, a *index.Account, r *seal.Record) {
+	name := "account " + fault.Quote(a.Label)
+	_, best, err := x.mine(ctx, a.ID)
+	switch {
+	case err != nil:
+		x.fail(name, err)
+	case r == nil && x.Role == seal.Consumer:
+		x.say(name, checkFail, nil, "the engine has lost it; a machine that holds its login can put it back")
+	case r == nil && !x.fix:
+		x.say(name, checkFail, x.fixing(), "the engine has lost it, and this machine has it")
+	case r == nil:
+		if err := x.putBack(ctx, a.ID); err != nil {
+			x.fail(name, err)
+		} else {
+			x.say(name, checkOK, nil, "put back what the engine had lost")
+		}
+	case best.PoolGeneration > r.Gen && !x.fix:
+		x.say(name, checkWarning, x.fixing(), "this machine has a newer login than the engine: generation %d, not %d", best.PoolGeneration, r.Gen)
+	case best.PoolGeneration > r.Gen:
+		if err := x.reconcile(ctx, a.ID); err != nil {
+			x.fail(name, err)
+		} else {
+			x.say(name, checkOK, nil, "the engine has this machine's newer login now")
+		}
+	case r.State == seal.Sending && r.Claim.Machine != x.Machine && time.Since(a.Share.Since) > stalled:
+		x.say(name, checkWarning, []fault.Remedy{{Do: fault.ShareRecover, Account: pool.Reference(x.o.Index, a)}}, "it waits for machine %s, which may have refreshed it and hasn't come back", fault.Quote(x.nameOf(r.Claim.Machine)))
+	case r.State == seal.Dead:
+		x.say(name, checkFail, []fault.Remedy{{Do: fault.Login, Provider: a.Provider, Account: pool.Reference(x.o.Index, a)}}, "the provider refused its login for good")
+	default:
+		x.say(name, checkOK, nil, "the machines agree on generation %d", r.Gen)
+	}
+}
+
+// putBack makes the engine's record of an account again.
+func (x *examination) putBack(ctx context.Context, id string) error {
+	l, err := x.o.LockAccount(ctx, id, 0)
+	if err != nil {
+		return err
+	}
+	defer l.Release()
+	a, best, err := x.mine(ctx, id)
+	if err != nil {
+		return err
+	}
+	return x.publish(ctx, a, best)
+}
+
+// reconcile makes folder and engine agree on the newest generation of an account.
+func (x *examination) reconcile(ctx context.Context, id string) error {
+	l, err := x.o.LockAccount(ctx, id, 0)
+	if err != nil {
+		return err
+	}
+	defer l.Release()
+	t, err := x.peers().turn(ctx, x.o, l, rotation.Wish{})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = t.seat.Engine.Close() }()
+	return t.reconcile(ctx)
+}
+
+// history looks whether the engine has forgotten something, as after restoring a backup.
+func (x *examination) history(ctx context.Context) {
+	var others []string
+	for _, m := range x.meta.Roster.Machines {
+		if m.ID != x.Machine && m.Role == seal.Holder {
+			others = append(others, fault.Quote(m.Name))
+		}
+	}
+	switch {
+	case !x.restored:
+		x.say("engine", checkOK, nil, "it answers, and has forgotten nothing")
+	case !x.fix:
+		more := ""
+		if len(others) > 0 {
+			more = "; first let the other machines that hold its logins put back what they know: " + strings.Join(others, ", ")
+		}
+		x.say("engine", checkFail, x.fixing(), "it has forgotten something, as after restoring a backup, so this machine refreshes nothing until you confirm its state%s", more)
+	default:
+		x.Cluster, x.Revision, x.restored = x.id.Cluster, x.id.Revision, false
+		err := x.save(ctx, x.o)
+		if err == nil {
+			err = x.o.Update(ctx, index.Durable, func(idx *index.Index) error {
+				if s := idx.SharedPool(x.Pool); s != nil {
+					s.Engine, s.Revision = index.EngineOK, x.id.Revision
+				}
+				for i := range idx.Accounts {
+					if a := &idx.Accounts[i]; a.Share != nil && a.Share.Pool == x.Pool {
+						known := *a.Share
+						known.Known = true
+						a.Share = &known
+					}
+				}
+				x.o.Index = idx
+				return nil
+			})
+		}
+		if err != nil {
+			x.fail("engine", err)
+			return
+		}
+		x.say("engine", checkOK, nil, "its state is confirmed")
+	}
+}
+
+// exposed looks at what removed machines could read.
+func (x *examination) exposed(good map[string]*seal.Record) {
+	for _, e := range x.meta.Roster.Exposed {
+		if r := good[e.Account]; r != nil && !e.Over(r) {
+			x.say("account "+fault.Quote(r.Public.Label), checkWarning, []fault.Remedy{{Do: fault.ShareRemove, Pool: x.Local, Name: e.Machine}},
+				"machine %s, which was removed, still knows what it needs to use it", fault.Quote(e.Machine))
+		}
+	}
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

@@ -1,0 +1,203 @@
+package share
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/broker/record"
+	"github.com/authferry/authferry/broker/rotation"
+	"github.com/authferry/authferry/share/engine"
+	"github.com/authferry/authferry/share/pipe"
+	"github.com/authferry/authferry/share/seal"
+)
+
+// Leave takes this machine out of a pool: it publishes what only this machine has, gives up
+// its claims, and deletes its copies. The last holder keeps the accounts, as they were
+// before the pool was shared, and the engine forgets the pool. Errors: NotAMember, Fenced (a
+// refresh with an unknown outcome, or the last holder while consumers are left), and those
+// of engine, keystore and index.
+func Leave(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.PoolRequest) (*pipe.LeaveResult, error) {
+	f, release, err := f.Hold()
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	idx, err := f.Read()
+	if err != nil {
+		return nil, err
+	}
+	o, err := f.OpenForChange(ctx, idx)
+	if err != nil {
+		return nil, err
+	}
+	m, err := find(ctx, o, req.Pool)
+	if err != nil {
+		return nil, err
+	}
+	p, err := connect(ctx, o, m, dial)
+	if err != nil {
+		return nil, err
+	}
+	defer p.close()
+	done := &pipe.LeaveResult{Pool: m.Local, ID: m.Pool, Machine: m.Name, Removed: []string{}}
+	err = p.look(ctx)
+	switch {
+	case fault.CodeOf(err) == fault.NotAMember:
+		done.Warning = "this machine was removed from the pool before"
+	case fault.CodeOf(err) == fault.EngineRestored && len(p.shared()) == 0 && p.Role == seal.Holder:
+		// Leaving was interrupted after the pool was dissolved.
+	case err != nil:
+		return nil, err
+	default:
+		if err := p.depart(ctx, done); err != nil {
+			return nil, err
+		}
+	}
+	folder.Reached("S30")
+	for _, a := range slices.Clone(p.shared()) {
+		id, label := a.ID, a.Label
+		if err := p.forget(ctx, id); err != nil {
+			return nil, err
+		}
+		done.Removed = append(done.Removed, label)
+	}
+	if err := p.o.Update(ctx, index.Durable, func(i *index.Index) error {
+		i.Shares = slices.DeleteFunc(i.Shares, func(s index.SharedPool) bool { return s.ID == p.Pool })
+		return nil
+	}); err != nil {
+		return nil, err
+	}
+	if err := p.reread(); err != nil {
+		return nil, err
+	}
+	return done, p.o.DropShare(ctx, p.Pool)
+}
+
+// depart does what Leave has to do at the engine.
+func (p *party) depart(ctx context.Context, done *pipe.LeaveResult) error {
+	if err := p.unrestored(); err != nil {
+		return err
+	}
+	if p.Role == seal.Consumer {
+		if !p.Reusable {
+			done.Warning = "a machine that holds the logins has to remove this one from the pool's list"
+		}
+		return nil
+	}
+	if err := p.settle(ctx); err != nil {
+		return err
+	}
+	var holders, consumers []string
+	for _, m := range p.meta.Roster.Machines {
+		switch {
+		case m.ID == p.Machine:
+		case m.Role == seal.Holder:
+			holders = append(holders, m.Name)
+		default:
+			consumers = append(consumers, fault.Quote(m.Name))
+		}
+	}
+	last := len(holders) == 0
+	if last && len(consumers) > 0 {
+		return fault.Errorf(fault.Fenced, "this is the last machine that holds the logins of pool %s, and others still get access tokens from it: %s; nothing was changed", fault.Quote(p.Local), strings.Join(consumers, ", ")).
+			Try(fault.Remedy{Do: fault.ShareRemove, Pool: p.Local, Name: "MACHINE"})
+	}
+	for _, a := range slices.Clone(p.shared()) {
+		if err := p.handBack(ctx, a.ID, last); err != nil {
+			return err
+		}
+	}
+	if last {
+		return p.dissolve(ctx)
+	}
+	if err := p.changeMeta(ctx, func(m *seal.Meta) (changed bool, err error) {
+		if len(m.Roster.Machines) > 0 && !slices.ContainsFunc(m.Roster.Machines, func(o seal.Machine) bool { return o.ID != p.Machine && o.Role == seal.Holder }) {
+			return false, fault.Errorf(fault.Fenced, "the other machines that held the logins have left meanwhile").Try(fault.Remedy{Do: fault.Again})
+		}
+		m.Roster.Machines = slices.DeleteFunc(slices.Clone(m.Roster.Machines), func(o seal.Machine) bool {
+			changed = changed || o.ID == p.Machine
+			return o.ID == p.Machine
+		})
+		return changed, nil
+	}); err != nil {
+		return err
+	}
+	members, err := p.all(ctx, "member")
+	if err != nil {
+		return err
+	}
+	return p.drop(ctx, p.key("member", p.Machine), members[p.Machine])
+}
+
+// handBack makes sure that nothing of an account is on this machine alone. last: the account
+// is this machine's own again.
+func (p *party) handBack(ctx context.Context, id string, last bool) error {
+	l, err := p.o.LockAccount(ctx, id, 0)
+	if err != nil {
+		return err
+	}
+	defer l.Release()
+	t, err := p.peers().turn(ctx, p.o, l, rotation.Wish{})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = t.seat.Engine.Close() }()
+	if err := t.reconcile(ctx); err != nil {
+		return err
+	}
+	if t.rec.Claim != nil && (last || t.rec.Claim.Machine == p.Machine) {
+		if t.rec.State == seal.Sending {
+			return fault.Errorf(fault.Fenced, "account %s: a refresh may have been sent, and its outcome is unknown", t.label()).
+				Try(fault.Remedy{Do: fault.Refresh, Account: pool.Reference(t.o.Index, t.account)}, fault.Remedy{Do: fault.Again})
+		}
+		next := *t.rec
+		next.State, next.Claim = seal.Idle, nil
+		won, err := t.swap(ctx, &next)
+		if err != nil || !won {
+			return t.swapFailed(ctx, errOr(err))
+		}
+	}
+	if !last || t.mine == nil {
+		return p.reread()
+	}
+	g := *t.mine
+	g.Generation, g.Share, g.PoolGeneration = record.NextGeneration(t.account, t.mine), "", 0
+	acc, _, err := p.o.Store.AccessOf(ctx, id, t.mine.Generation)
+	if err != nil {
+		return err
+	}
+	if acc != nil {
+		next := *acc
+		next.Generation, next.PoolGeneration, acc = g.Generation, 0, &next
+	}
+	return p.keep(ctx, l, t.account, &g, acc, func(_ *index.Index, now, _ *index.Account) { now.Share = nil })
+}
+
+// dissolve deletes everything of the pool at the engine, the meta last.
+func (p *party) dissolve(ctx context.Context) error {
+	for _, kind := range []string{"want", "hold", "invite", "acc", "member"} {
+		entries, err := p.all(ctx, kind)
+		if err != nil {
+			return err
+		}
+		for id := range entries {
+			if err := p.change(ctx, p.key(kind, id), func([]byte) ([]byte, error) { return nil, nil }); err != nil {
+				return err
+			}
+		}
+	}
+	return p.change(ctx, p.key("meta", ""), func([]byte) ([]byte, error) { return nil, nil })
+}
+
+// errOr is err, or the error for a swap that another machine won.
+func errOr(err error) error {
+	if err != nil {
+		return err
+	}
+	return engine.ErrUnreachable
+}

@@ -1,0 +1,559 @@
+package share
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/share/engine"
+	"github.com/authferry/authferry/share/pipe"
+	"github.com/authferry/authferry/share/seal"
+)
+
+// party is a shared pool at work: this machine's part in it, and a connection to its engine.
+type party struct {
+	*Membership
+	o      *folder.Opened
+	engine engine.Engine
+	dial   Dialer
+
+	meta     *seal.Meta // as last read or written; nil: not read yet
+	id       engine.Identity
+	restored bool // the engine has forgotten something
+}
+
+// join opens the pool that a person names, and reads its meta. The error of an engine that
+// can't be reached comes with a party.
+func open(ctx context.Context, f *folder.Folder, dial Dialer, name string) (*party, error) {
+	idx, err := f.Read()
+	if err != nil {
+		return nil, err
+	}
+	o, err := f.OpenForChange(ctx, idx)
+	if err != nil {
+		return nil, err
+	}
+	m, err := find(ctx, o, name)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.finished(); err != nil {
+		return nil, err
+	}
+	p, err := connect(ctx, o, m, dial)
+	if err != nil {
+		return nil, err
+	}
+	return p, p.look(ctx)
+}
+
+// openToChange is open for commands that change the pool.
+func openToChange(ctx context.Context, f *folder.Folder, dial Dialer, name string) (*party, error) {
+	p, err := open(ctx, f, dial, name)
+	if p == nil {
+		return nil, err
+	}
+	if err == nil {
+		err = p.unrestored()
+	}
+	if err == nil && p.Role == seal.Holder {
+		err = p.settle(ctx)
+	}
+	if err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func connect(ctx context.Context, o *folder.Opened, m *Membership, dial Dialer) (*party, error) {
+	e, err := dial(ctx, m.Connection)
+	if err != nil {
+		return nil, engineFault(ctx, err)
+	}
+	p := &party{Membership: m, o: o, engine: e, dial: dial}
+	if s := o.Index.SharedPool(m.Pool); s != nil {
+		p.restored = s.Engine == index.EngineRestored
+	}
+	return p, nil
+}
+
+func (p *party) close() { _ = p.engine.Close() }
+
+func (p *party) key(kind, id string) string { return Key(p.Prefix, p.Pool, kind, id) }
+
+// reread makes p see the folder's index as it is now.
+func (p *party) reread() error {
+	idx, err := p.o.Read()
+	if err != nil {
+		return err
+	}
+	o, err := p.o.Open(idx)
+	if err == nil {
+		p.o = o
+	}
+	return err
+}
+
+// watch takes note of what the engine says of itself.
+func (p *party) watch(id engine.Identity) {
+	pinned := p.Revision
+	if s := p.o.Index.SharedPool(p.Pool); s != nil {
+		pinned = max(pinned, s.Revision)
+	}
+	if p.Cluster != "" && id.Cluster != p.Cluster || id.Revision < max(pinned, p.id.Revision) {
+		p.restored = true
+	}
+	p.id = id
+}
+
+// unrestored is the error for an engine that has forgotten something; nil: it hasn't.
+func (p *party) unrestored() error {
+	if !p.restored {
+		return nil
+	}
+	return fault.Errorf(fault.EngineRestored, "the engine of pool %s has forgotten something, as after restoring a backup; nothing was changed", fault.Quote(p.Local)).
+		Try(fault.Remedy{Do: fault.ShareDoctor, Pool: p.Local})
+}
+
+func (p *party) get(ctx context.Context, key string) (engine.Entry, error) {
+	call, cancel := context.WithTimeout(ctx, engineCall)
+	defer cancel()
+	e, id, err := p.engine.Get(call, key)
+	if err != nil {
+		return e, engineFault(ctx, err)
+	}
+	p.watch(id)
+	return e, nil
+}
+
+// all reads the values of a kind, by their ids.
+func (p *party) all(ctx context.Context, kind string) (map[string]engine.Entry, error) {
+	call, cancel := context.WithTimeout(ctx, engineCall)
+	defer cancel()
+	prefix := p.key(kind, "") + "/"
+	entries, id, err := p.engine.List(call, prefix)
+	if err != nil {
+		return nil, engineFault(ctx, err)
+	}
+	p.watch(id)
+	found := map[string]engine.Entry{}
+	for _, e := range entries {
+		found[strings.TrimPrefix(e.Key, prefix)] = e
+	}
+	return found, nil
+}
+
+// changeTries is how often a change is tried that others get in the way of.
+const changeTries = 20
+
+// change makes the value of key what next says, which is given what is there (nil: nothing).
+// If that is right already, next returns it. As the outcome of a swap may be unknown, and
+// others change values too, next may be called any number of times.
+func (p *party) change(ctx context.Context, key string, next func(now []byte) ([]byte, error)) error {
+	var last error
+	for try := range changeTries {
+		e, err := p.get(ctx, key)
+		if err != nil {
+			return err
+		}
+		value, err := next(e.Value)
+		if err != nil || bytes.Equal(value, e.Value) {
+			return err
+		}
+		call, cancel := context.WithTimeout(ctx, engineCall)
+		_, won, err := p.engine.Swap(call, key, e.Version, value)
+		cancel()
+		switch {
+		case won:
+			return nil
+		case err != nil && !errors.Is(err, engine.ErrUnknown):
+			return engineFault(ctx, err)
+		}
+		last = err
+		select {
+		case <-time.After(min(firstPause<<min(try, 5), longestPause)):
+		case <-ctx.Done():
+			return engineFault(ctx, ctx.Err())
+		}
+	}
+	return engineFault(ctx, errors.Join(engine.ErrUnreachable, last))
+}
+
+// look reads the pool's meta, and gets later keys if there are any.
+func (p *party) look(ctx context.Context) error {
+	e, err := p.get(ctx, p.key("meta", ""))
+	if err != nil {
+		return err
+	}
+	m, err := p.openMeta(ctx, e.Value)
+	if err != nil {
+		return err
+	}
+	p.meta = m
+	if !p.restored && !bytes.Equal(p.Meta, e.Value) && len(e.Value) <= maxMeta {
+		p.Meta = slices.Clone(e.Value)
+		p.Cluster, p.Revision = p.id.Cluster, max(p.Revision, p.id.Revision)
+		return p.save(ctx, p.o)
+	}
+	return nil
+}
+
+// openMeta opens the pool's meta, and gets later keys if it needs them.
+func (p *party) openMeta(ctx context.Context, value []byte) (*seal.Meta, error) {
+	if value == nil {
+		p.restored = true
+		return nil, fault.Errorf(fault.EngineRestored, "the engine no longer knows pool %s", fault.Quote(p.Local)).Try(fault.Remedy{Do: fault.ShareDoctor, Pool: p.Local})
+	}
+	m, err := seal.OpenMeta(p.Keys, p.Pool, value)
+	if errors.Is(err, seal.ErrKeys) && m != nil {
+		if p.Next != nil && p.Next.Epoch == m.Epoch && p.Next.Verify == m.Chain[len(m.Chain)-1].Verify {
+			p.Keys = p.ring() // this machine's own are in use now
+			err = p.save(ctx, p.o)
+		} else {
+			err = p.renewKeys(ctx, m)
+		}
+		if err != nil {
+			return nil, err
+		}
+		m, err = seal.OpenMeta(p.Keys, p.Pool, value)
+	}
+	if err != nil {
+		return nil, p.unbelievable("the list of its machines", err)
+	}
+	if m.Epoch < p.Keys.Newest().Epoch {
+		p.restored = true
+	}
+	return m, p.prune(ctx, m)
+}
+
+// ring has all keys of this machine, those too that it may not have handed out.
+func (p *party) ring() seal.Ring {
+	if p.Next == nil {
+		return p.Keys
+	}
+	return append(slices.Clone(p.Keys), *p.Next)
+}
+
+// prune forgets keys that are over, and those of this machine that the pool has others for.
+func (p *party) prune(ctx context.Context, m *seal.Meta) error {
+	changed := false
+	if p.Next != nil && m.Epoch >= p.Next.Epoch {
+		p.Next, changed = nil, true
+	}
+	if kept := p.Keys.From(m.Oldest); len(kept) > 0 && len(kept) < len(p.Keys) {
+		p.Keys, changed = kept, true
+	}
+	if !changed {
+		return nil
+	}
+	return p.save(ctx, p.o)
+}
+
+// renewKeys gets the keys of m's epoch, which a holder has sealed to this machine.
+func (p *party) renewKeys(ctx context.Context, m *seal.Meta) error {
+	kind, id := "member", p.Machine
+	if p.Reusable {
+		kind, id = "invite", p.Ticket
+	}
+	e, err := p.get(ctx, p.key(kind, id))
+	if err != nil {
+		return err
+	}
+	if e.Version == 0 {
+		return p.outside()
+	}
+	var ring seal.Ring
+	if p.Reusable {
+		ring, _, err = seal.OpenInvite(p.Identity, m, id, e.Value)
+	} else {
+		ring, err = seal.OpenMember(p.Identity, m, id, e.Value)
+	}
+	switch {
+	case errors.Is(err, seal.ErrKeys):
+		return p.newKeys()
+	case err != nil:
+		return p.unbelievable("this machine's keys", err)
+	}
+	p.Keys = ring
+	return p.save(ctx, p.o)
+}
+
+// newKeys is the error while a machine is being removed and this one's turn is yet to come.
+func (p *party) newKeys() error {
+	return fault.Errorf(fault.EngineUnreachable, "pool %s is getting new keys, and this machine doesn't have them yet", fault.Quote(p.Local)).Try(fault.Remedy{Do: fault.Again})
+}
+
+// outside is the error for a machine that isn't in the pool any more.
+func (p *party) outside() error {
+	return fault.Errorf(fault.NotAMember, "this machine is no longer a member of pool %s", fault.Quote(p.Local)).
+		Try(fault.Remedy{Do: fault.ShareLeave, Pool: p.Local}, fault.Remedy{Do: fault.ShareJoin})
+}
+
+// unbelievable is the error for a value that no machine of the pool has stored like that.
+func (p *party) unbelievable(what string, err error) error {
+	switch {
+	case errors.Is(err, seal.ErrNewer):
+		return fault.Errorf(fault.IndexTooNew, "pool %s has been used by a newer authferry; nothing was changed", fault.Quote(p.Local)).Try(fault.Remedy{Do: fault.ShowVersion})
+	case errors.Is(err, seal.ErrTooBig):
+		return fault.Errorf(fault.SecretTooBig, "pool %s: %s would be too big for its engine", fault.Quote(p.Local), what).Because(err)
+	}
+	return fault.Errorf(fault.Fenced, "pool %s: %s is not what a machine of the pool has stored; nothing was changed", fault.Quote(p.Local), what).
+		Because(err).Try(fault.Remedy{Do: fault.ShareDoctor, Pool: p.Local})
+}
+
+// changeMeta changes the pool's meta. edit may be called any number of times, and reports
+// whether it has changed anything.
+func (p *party) changeMeta(ctx context.Context, edit func(*seal.Meta) (changed bool, err error)) error {
+	return p.change(ctx, p.key("meta", ""), func(now []byte) ([]byte, error) {
+		m, err := p.openMeta(ctx, now)
+		if err != nil {
+			return nil, err
+		}
+		changed, err := edit(m)
+		if err != nil {
+			return nil, err
+		}
+		p.meta = m
+		if !changed {
+			return now, nil
+		}
+		next, err := m.Encode(p.ring())
+		if err != nil {
+			return nil, p.unbelievable("the list of its machines", err)
+		}
+		return next, nil
+	})
+}
+
+// settle enters machines that joined since into the roster, drops tickets that are over,
+// and hands keys to machines that lack them. Only a holder can.
+func (p *party) settle(ctx context.Context) error {
+	invites, err := p.all(ctx, "invite")
+	if err != nil {
+		return err
+	}
+	answered, over := map[string]*seal.Answer{}, map[string]bool{}
+	now := time.Now()
+	for _, t := range p.meta.Roster.Tickets {
+		e, there := invites[t.ID]
+		switch a, err := seal.OpenAnswer(p.Keys, p.Pool, t, e.Value); {
+		case there && err == nil && a != nil:
+			answered[t.ID] = a
+		case now.After(t.ExpiresAt):
+			over[t.ID] = true
+		}
+	}
+	if len(answered)+len(over) > 0 {
+		// An invitation that is over goes first, so that nobody joins by it meanwhile.
+		for id := range over {
+			if err := p.drop(ctx, p.key("invite", id), invites[id]); err != nil {
+				return err
+			}
+		}
+		if err := p.changeMeta(ctx, func(m *seal.Meta) (changed bool, err error) {
+			for id, a := range answered {
+				if t := m.Roster.Ticket(id); t != nil {
+					changed = true
+					admit(&m.Roster, *t, *a, now)
+				}
+			}
+			m.Roster.Tickets = slices.DeleteFunc(m.Roster.Tickets, func(t seal.Ticket) bool {
+				gone := over[t.ID] || answered[t.ID] != nil
+				changed = changed || gone
+				return gone
+			})
+			return changed, nil
+		}); err != nil {
+			return err
+		}
+	}
+	return p.handOut(ctx)
+}
+
+// admit enters the machine that answered a ticket.
+func admit(r *seal.Roster, t seal.Ticket, a seal.Answer, now time.Time) {
+	if r.Machine(a.Machine) != nil {
+		return
+	}
+	r.Machines = append(r.Machines, seal.Machine{
+		ID: a.Machine, Name: freeName(r, a.Name), Role: t.Role, Passing: t.Passing, WithKeys: t.WithKeys,
+		Recipient: a.Recipient, User: t.User, Since: now.UTC().Truncate(time.Second),
+	})
+}
+
+// drop deletes a value, unless it has changed: then somebody has to look again.
+func (p *party) drop(ctx context.Context, key string, e engine.Entry) error {
+	if e.Version == 0 {
+		return nil
+	}
+	call, cancel := context.WithTimeout(ctx, engineCall)
+	defer cancel()
+	if _, _, err := p.engine.Swap(call, key, e.Version, nil); err != nil && !errors.Is(err, engine.ErrUnknown) {
+		return engineFault(ctx, err)
+	}
+	return nil
+}
+
+// handOut sees to it that each machine of the roster, and each open ticket, can get the
+// newest keys, and nobody else.
+func (p *party) handOut(ctx context.Context) error {
+	members, err := p.all(ctx, "member")
+	if err != nil {
+		return err
+	}
+	invites, err := p.all(ctx, "invite")
+	if err != nil {
+		return err
+	}
+	// The roster names them before they are made, so it has to be read after them.
+	if err := p.look(ctx); err != nil {
+		return err
+	}
+	newest := p.meta.Chain[len(p.meta.Chain)-1]
+	for _, m := range p.meta.Roster.Machines {
+		if seal.HandedOver(members[m.ID].Value, "member", p.Pool, m.ID, newest) {
+			continue
+		}
+		if err := p.put(ctx, p.key("member", m.ID), func() ([]byte, error) { return m.Seal(p.Keys, p.Pool) }); err != nil {
+			return err
+		}
+	}
+	for id, e := range members {
+		if p.meta.Roster.Machine(id) == nil {
+			if err := p.drop(ctx, p.key("member", id), e); err != nil {
+				return err
+			}
+		}
+	}
+	for id, e := range invites {
+		if p.meta.Roster.Ticket(id) == nil {
+			if err := p.drop(ctx, p.key("invite", id), e); err != nil {
+				return err
+			}
+		}
+	}
+	for _, t := range p.meta.Roster.Tickets {
+		e, there := invites[t.ID]
+		if !there || seal.HandedOver(e.Value, "invite", p.Pool, t.ID, newest) || seal.Answered(e.Value) {
+			continue
+		}
+		value, err := t.Seal(p.Keys, p.Pool)
+		if err != nil {
+			return p.unbelievable("an invitation", err)
+		}
+		call, cancel := context.WithTimeout(ctx, engineCall)
+		_, _, err = p.engine.Swap(call, e.Key, e.Version, value) // lost: it was answered meanwhile
+		cancel()
+		if err != nil && !errors.Is(err, engine.ErrUnknown) {
+			return engineFault(ctx, err)
+		}
+	}
+	return nil
+}
+
+// put makes a value that is sealed anew each time.
+func (p *party) put(ctx context.Context, key string, make func() ([]byte, error)) error {
+	value, err := make()
+	if err != nil {
+		return p.unbelievable("a value", err)
+	}
+	return p.change(ctx, key, func([]byte) ([]byte, error) { return value, nil })
+}
+
+// note records in the index how the engine is and what people are shown of the pool.
+func (p *party) note(ctx context.Context) error {
+	state := index.EngineOK
+	if p.restored {
+		state = index.EngineRestored
+	}
+	return p.o.Update(ctx, index.Fast, func(idx *index.Index) error {
+		s := idx.SharedPool(p.Pool)
+		if s == nil {
+			idx.Shares = append(idx.Shares, index.SharedPool{ID: p.Pool})
+			s = idx.SharedPool(p.Pool)
+		}
+		s.Pool, s.Machine, s.Role, s.Passing = p.Local, p.Name, string(p.Role), p.Passing
+		s.SeenAt, s.Engine = time.Now().UTC(), state
+		if !p.restored {
+			s.Revision = max(s.Revision, p.id.Revision)
+		}
+		p.o.Index = idx
+		return nil
+	})
+}
+
+// describe is the pool as results show it.
+func (p *party) describe() pipe.Pool {
+	d := pipe.Pool{Pool: p.Local, ID: p.Pool, Machine: p.Name, Role: string(p.Role), Passing: p.Passing, Engine: index.EngineOK, SeenAt: time.Now().UTC(), Accounts: []pipe.State{}}
+	if p.restored {
+		d.Engine = index.EngineRestored
+	}
+	return d
+}
+
+// machineName is what this machine is called in a pool: what a person says, or else its
+// host name, with a number if that is taken.
+func machineName(asked string, r *seal.Roster) (string, error) {
+	if asked != "" {
+		if !seal.CheckName(asked) {
+			return "", fault.Errorf(fault.Usage, "a machine's name has 1 to 64 letters, digits and signs, without spaces and slashes")
+		}
+		if r != nil && r.Named(asked) != nil {
+			return "", fault.Errorf(fault.LabelTaken, "the pool has a machine %s already", fault.Quote(asked)).Try(fault.Remedy{Do: fault.Again, Name: "machine", Value: "NAME"})
+		}
+		return asked, nil
+	}
+	host, _ := os.Hostname()
+	host, _, _ = strings.Cut(host, ".")
+	name := strings.Map(func(c rune) rune {
+		if c <= ' ' || c > '~' || c == '/' {
+			return -1
+		}
+		return c
+	}, host)
+	name = strings.TrimLeft(name[:min(len(name), 48)], "-")
+	if !seal.CheckName(name) {
+		name = "machine"
+	}
+	if r == nil {
+		return name, nil
+	}
+	return freeName(r, name), nil
+}
+
+// freeName is name, with a number behind it if a machine of the roster has it.
+func freeName(r *seal.Roster, name string) string {
+	for i := 1; ; i++ {
+		free := name
+		if i > 1 {
+			free = fmt.Sprintf("%s-%d", name, i)
+		}
+		if r.Named(free) == nil {
+			return free
+		}
+	}
+}
+
+func list(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}
+
+// checkPrefix checks the prefix of a pool's keys.
+func checkPrefix(prefix string) error {
+	if prefix == "" || len(prefix) > 128 || strings.HasSuffix(prefix, "/") || strings.ContainsFunc(prefix, func(c rune) bool { return c <= ' ' || c > '~' }) {
+		return fault.Errorf(fault.Usage, "the prefix of the engine's keys has 1 to 128 visible characters, and doesn't end with a slash")
+	}
+	return nil
+}

@@ -1,0 +1,289 @@
+package share
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/rotation"
+	"github.com/authferry/authferry/share/pipe"
+	"github.com/authferry/authferry/share/seal"
+)
+
+// Remove takes a machine out of a pool, or withdraws a ticket. The pool gets new keys, which
+// only those who stay get; every record is sealed anew; and every account that was readable
+// is refreshed once, so that what the machine has is spent. What can't be spent is in the
+// result. After a crash or an error, or as long as something is left, it goes on when it is
+// called again. Errors: NotAMember (this machine isn't a holder), NoAccount (no such
+// machine), Usage (this machine), and those of engine and keystore.
+func Remove(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.RemoveRequest) (*pipe.RemoveResult, error) {
+	f, release, err := f.Hold()
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	p, err := openToChange(ctx, f, dial, req.Pool)
+	if err != nil {
+		return nil, err
+	}
+	defer p.close()
+	if err := p.holder(); err != nil {
+		return nil, err
+	}
+	gone, err := p.leaving(req.Machine)
+	if err != nil {
+		return nil, err
+	}
+	if gone.id != "" {
+		if err := p.shutOut(ctx, gone); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.reseal(ctx); err != nil {
+		return nil, err
+	}
+	done := &pipe.RemoveResult{Machine: gone.name, Rotated: []pipe.Account{}, Pending: []pipe.Account{}, Replace: []pipe.Account{}}
+	if gone.user != "" {
+		done.Revoke = []string{"etcdctl user delete " + gone.user}
+	}
+	if err := p.spend(ctx, gone.name, done); err != nil {
+		return nil, err
+	}
+	return done, p.note(ctx)
+}
+
+// leaver is a machine or a ticket on its way out.
+type leaver struct {
+	id       string // empty: it is out already
+	name     string
+	user     string // of the engine
+	role     seal.Role
+	withKeys bool
+}
+
+// leaving finds who is to be removed.
+func (p *party) leaving(name string) (leaver, error) {
+	r := &p.meta.Roster
+	if m := r.Named(name); m != nil {
+		if m.ID == p.Machine {
+			return leaver{}, fault.Errorf(fault.Usage, "this is machine %s itself", fault.Quote(m.Name)).Try(fault.Remedy{Do: fault.ShareLeave, Pool: p.Local})
+		}
+		return leaver{m.ID, m.Name, m.User, m.Role, m.WithKeys}, nil
+	}
+	if t := r.Ticket(name); t != nil {
+		return leaver{t.ID, t.ID, t.User, t.Role, t.WithKeys}, nil
+	}
+	if slices.ContainsFunc(r.Exposed, func(e seal.Exposed) bool { return index.EqualLabel(e.Machine, name) }) {
+		return leaver{name: name}, nil
+	}
+	return leaver{}, fault.Errorf(fault.NoAccount, "pool %s has no machine and no ticket %s", fault.Quote(p.Local), fault.Quote(name)).Try(fault.Remedy{Do: fault.ShareMembers, Pool: p.Local})
+}
+
+// shutOut takes a machine or a ticket out of the roster, and gives the pool new keys in the
+// same step. The new keys are in this machine's keystore, and with the others, before: who
+// has the meta must be able to get them.
+func (p *party) shutOut(ctx context.Context, gone leaver) error {
+	for {
+		good, bad, err := p.records(ctx)
+		if err != nil {
+			return err
+		}
+		for id, err := range bad {
+			return fault.Errorf(fault.Fenced, "account %s could not be given new keys; nothing was changed", id).Because(err).Try(fault.Remedy{Do: fault.ShareDoctor, Pool: p.Local})
+		}
+		if p.Next == nil || p.Next.Epoch != p.meta.Epoch+1 {
+			k, err := seal.NewKeys(p.meta.Epoch + 1)
+			if err != nil {
+				return err
+			}
+			p.Next = &k
+		}
+		if err := p.save(ctx, p.o); err != nil {
+			return err
+		}
+		next := *p.Next
+		ring := p.ring()
+		for _, m := range p.meta.Roster.Machines {
+			if m.ID == gone.id {
+				continue
+			}
+			if err := p.put(ctx, p.key("member", m.ID), func() ([]byte, error) { return m.Seal(ring, p.Pool) }); err != nil {
+				return err
+			}
+		}
+		folder.Reached("S20")
+		err = p.changeMeta(ctx, func(m *seal.Meta) (bool, error) {
+			if !inRoster(&m.Roster, gone.id) {
+				return false, nil // another machine was quicker
+			}
+			if err := m.Advance(ring, next); err != nil {
+				return false, err
+			}
+			expel(&m.Roster, gone, good)
+			return true, nil
+		})
+		if errors.Is(err, seal.ErrKeys) { // another machine removes another one
+			if err := p.look(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		folder.Reached("S21")
+		if err := p.look(ctx); err != nil { // takes the new keys into use
+			return err
+		}
+		return p.settle(ctx)
+	}
+}
+
+func inRoster(r *seal.Roster, id string) bool { return r.Machine(id) != nil || r.Ticket(id) != nil }
+
+// expel takes a machine or a ticket out of r, with the tickets that it gave out, and notes
+// what it could read.
+func expel(r *seal.Roster, gone leaver, good map[string]*seal.Record) {
+	now := time.Now().UTC().Truncate(time.Second)
+	r.Machines = slices.DeleteFunc(slices.Clone(r.Machines), func(m seal.Machine) bool { return m.ID == gone.id })
+	r.Tickets = slices.DeleteFunc(slices.Clone(r.Tickets), func(t seal.Ticket) bool { return t.ID == gone.id || t.By == gone.id })
+	r.Exposed = slices.Clone(r.Exposed)
+	for _, rec := range byRank(good) {
+		holder := gone.role == seal.Holder
+		if rec.WithKeys && !holder && !gone.withKeys {
+			continue
+		}
+		r.Exposed = append(r.Exposed, seal.Exposed{
+			Account: rec.Account, Gen: rec.Gen, FP: rec.FP, Access: !holder && !rec.WithKeys, Machine: gone.name, At: now,
+		})
+	}
+}
+
+// reseal seals every record with the newest keys, and then stops believing older ones.
+func (p *party) reseal(ctx context.Context) error {
+	if p.meta.Oldest == p.meta.Epoch {
+		return nil
+	}
+	entries, err := p.all(ctx, "acc")
+	if err != nil {
+		return err
+	}
+	for id := range entries {
+		if err := p.change(ctx, p.key("acc", id), func(now []byte) ([]byte, error) {
+			if now == nil {
+				return nil, nil
+			}
+			r, err := seal.Open(p.Keys, p.Pool, id, now)
+			if err != nil || r.Epoch == p.meta.Epoch {
+				return now, p.unlessNil("account "+id, err)
+			}
+			next, err := r.Reseal(p.Keys)
+			if err != nil {
+				return nil, p.unbelievable("account "+id, err)
+			}
+			return next.Encode(p.Keys)
+		}); err != nil {
+			return err
+		}
+	}
+	folder.Reached("S22")
+	if err := p.changeMeta(ctx, func(m *seal.Meta) (bool, error) {
+		changed := m.Oldest != m.Epoch && m.Epoch == p.Keys.Newest().Epoch
+		if changed {
+			m.Oldest = m.Epoch
+		}
+		return changed, nil
+	}); err != nil {
+		return err
+	}
+	return p.look(ctx)
+}
+
+func (p *party) unlessNil(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return p.unbelievable(what, err)
+}
+
+// spend refreshes what a removed machine could read, and says what is left.
+func (p *party) spend(ctx context.Context, machine string, done *pipe.RemoveResult) error {
+	var mine []seal.Exposed
+	for _, e := range p.meta.Roster.Exposed {
+		if index.EqualLabel(e.Machine, machine) {
+			mine = append(mine, e)
+		}
+	}
+	good, _, err := p.records(ctx)
+	if err != nil {
+		return err
+	}
+	failed := map[string]error{}
+	rotator := rotation.Rotator{Folder: p.o.Folder, Peers: p.peers()}
+	for _, e := range mine {
+		r := good[e.Account]
+		if r == nil || e.Over(r) || r.WithKeys || r.Public.Kind == index.KindClient && !e.Access {
+			continue
+		}
+		over := p.o.Progress(folder.Step{Doing: func() string { return "refreshing account " + fault.Quote(r.Public.Label) }})
+		if err := p.reread(); err != nil {
+			return err
+		}
+		if a := p.o.Index.Account(e.Account); a != nil {
+			failed[e.Account] = rotator.Rotate(ctx, e.Account, rotation.Wish{Beyond: a.Generation, Person: true, Since: time.Now()})
+		} else {
+			failed[e.Account] = folder.Removed()
+		}
+		over()
+	}
+	if good, _, err = p.records(ctx); err != nil {
+		return err
+	}
+	if err := p.reread(); err != nil {
+		return err
+	}
+	for _, e := range mine {
+		r := good[e.Account]
+		if r == nil {
+			continue
+		}
+		a := pipe.Account{ID: e.Account, Label: r.Public.Label, Provider: r.Public.Provider}
+		if here := p.o.Index.Account(e.Account); here != nil {
+			a.Label = here.Label
+		}
+		switch err := failed[e.Account]; {
+		case e.Over(r):
+			if err == nil {
+				done.Rotated = append(done.Rotated, a)
+			}
+		case r.Public.Kind == index.KindAPIKey:
+			a.Reason = "it is an API key"
+			done.Replace = append(done.Replace, a)
+		case r.WithKeys:
+			a.Reason = "it is a long-lived token"
+			done.Replace = append(done.Replace, a)
+		case r.Public.Kind == index.KindClient:
+			a.Reason = "it is a client's own secret or key"
+			done.Replace = append(done.Replace, a)
+		case err != nil:
+			a.Reason = err.Error()
+			done.Pending = append(done.Pending, a)
+		default:
+			a.Reason = "the provider doesn't give a new refresh token; end the login there, and log in again"
+			done.Replace = append(done.Replace, a)
+		}
+	}
+	return p.changeMeta(ctx, func(m *seal.Meta) (changed bool, err error) {
+		m.Roster.Exposed = slices.DeleteFunc(slices.Clone(m.Roster.Exposed), func(e seal.Exposed) bool {
+			r := good[e.Account]
+			over := r == nil || e.Over(r)
+			changed = changed || over
+			return over
+		})
+		return changed, nil
+	})
+}
