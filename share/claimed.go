@@ -1,6 +1,7 @@
 package share
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -19,10 +20,19 @@ import (
 // claimed is an account that this machine has claimed.
 type claimed struct {
 	*turn
+	nonce  string
 	before *seal.Record // what the claim replaced
-
-	fence fence
+	fence  fence
 }
+
+// fence ends this process at a time, even if it is stopped.
+type fence interface {
+	arm(d time.Duration) error
+	disarm()
+}
+
+// newFence is replaced by tests whose time isn't the kernel's.
+var newFence = func() fence { return &kernelFence{} }
 
 var errTooLate = errors.New("too much time had passed")
 
@@ -124,38 +134,33 @@ func (c *claimed) settle(ctx context.Context, known bool) error {
 func (c *claimed) Fail(ctx context.Context, class oauth.Class, f *index.Failure) (moved bool, err error) {
 	defer c.seat.Engine.Close()
 	defer c.fence.disarm()
-	nonce := c.rec.Claim.Nonce
 	folder.Reached("S7")
 	for try := 0; ; try++ {
-		next := c.failed(class, f)
-		won, err := c.swap(ctx, next)
+		switch {
+		case c.rec.Claim != nil && c.rec.Claim.Nonce == c.nonce:
+		case c.rec.Gen != c.before.Gen || c.rec.FP != c.before.FP:
+			return true, c.reconcile(ctx) // another machine has published meanwhile
+		case class == oauth.Dead && c.rec.Claim != nil:
+			return false, c.waiting(ctx, c.rec.Claim.Machine) // which sends, or has sent, the same refresh token
+		case class == oauth.Dead && c.rec.State != seal.Dead:
+			return false, c.swapFailed(ctx, engine.ErrUnreachable)
+		default:
+			return false, nil // another machine has taken over
+		}
+		won, err := c.swap(ctx, c.failed(class, f))
 		switch {
 		case won:
 			folder.Reached("S8")
-			if class != oauth.Unknown {
-				_ = c.settle(ctx, false)
+			if c.rec.Claim == nil {
+				_ = c.settle(ctx, false) // only shown, and found out again
 			}
 			return false, nil
+		case try == swapTries:
+			return false, c.swapFailed(ctx, cmp.Or(err, engine.ErrUnreachable))
 		case err != nil:
-			if err = c.look(ctx); err != nil {
+			if err := c.look(ctx); err != nil {
 				return false, err
 			}
-		}
-		if try == swapTries {
-			return false, c.swapFailed(ctx, engine.ErrUnreachable)
-		}
-		ours := c.rec.Claim != nil && c.rec.Claim.Nonce == nonce
-		switch {
-		case ours:
-		case c.rec.Gen != next.Gen || c.rec.FP != next.FP:
-			return true, c.reconcile(ctx) // another machine has published meanwhile
-		case class == oauth.Dead && c.rec.State != seal.Dead:
-			if c.rec.Claim != nil {
-				return false, c.waiting(ctx, c.rec.Claim.Machine) // which sends, or has sent, the same refresh token
-			}
-			return false, c.swapFailed(ctx, engine.ErrUnreachable)
-		default:
-			return false, nil
 		}
 	}
 }

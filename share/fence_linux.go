@@ -8,13 +8,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// fence has the kernel kill this process at a time, by a clock that goes on while the
+// kernelFence has the kernel kill this process at a time, by a clock that goes on while the
 // process is stopped and the machine sleeps. A context or a timer of this process would be
 // late: after a stop they race with what they should prevent.
-type fence struct {
+type kernelFence struct {
 	mu    sync.Mutex
 	armed bool
-	timer int32
+	timer uintptr
 }
 
 // sigevent is struct sigevent with SIGEV_SIGNAL.
@@ -26,28 +26,29 @@ type sigevent struct {
 }
 
 // arm sets the fence to d from now.
-func (f *fence) arm(d time.Duration) error {
+func (f *kernelFence) arm(d time.Duration) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	kill := sigevent{signo: int32(unix.SIGKILL)}
-	if _, _, errno := unix.Syscall(unix.SYS_TIMER_CREATE, unix.CLOCK_BOOTTIME, uintptr(unsafe.Pointer(&kill)), uintptr(unsafe.Pointer(&f.timer))); errno != 0 {
+	kill, id := sigevent{signo: int32(unix.SIGKILL)}, uint32(0)
+	// #nosec G103 -- the system call's arguments
+	if _, _, errno := unix.Syscall(unix.SYS_TIMER_CREATE, unix.CLOCK_BOOTTIME, uintptr(unsafe.Pointer(&kill)), uintptr(unsafe.Pointer(&id))); errno != 0 {
 		return errno
 	}
+	f.timer, f.armed = uintptr(id), true
 	at := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(d))}
-	if _, _, errno := unix.Syscall6(unix.SYS_TIMER_SETTIME, uintptr(f.timer), 0, uintptr(unsafe.Pointer(&at)), 0, 0, 0); errno != 0 {
-		_, _, _ = unix.Syscall(unix.SYS_TIMER_DELETE, uintptr(f.timer), 0, 0)
+	// #nosec G103 -- likewise
+	if _, _, errno := unix.Syscall6(unix.SYS_TIMER_SETTIME, f.timer, 0, uintptr(unsafe.Pointer(&at)), 0, 0, 0); errno != 0 {
 		return errno
 	}
-	f.armed = true
 	return nil
 }
 
 // disarm removes the fence, if there is one.
-func (f *fence) disarm() {
+func (f *kernelFence) disarm() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.armed {
-		_, _, _ = unix.Syscall(unix.SYS_TIMER_DELETE, uintptr(f.timer), 0, 0)
+		_, _, _ = unix.Syscall(unix.SYS_TIMER_DELETE, f.timer, 0, 0)
 		f.armed = false
 	}
 }

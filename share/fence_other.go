@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// fence: only Linux can kill a process that is stopped.
-type fence struct{}
+// kernelFence: only Linux can kill a process that is stopped.
+type kernelFence struct{}
 
-func (*fence) arm(time.Duration) error {
+func (*kernelFence) arm(time.Duration) error {
 	return errors.New("this system can't end a stopped process in time")
 }
 
-func (*fence) disarm() {}
+func (*kernelFence) disarm() {}
 
 // CanPass reports whether this machine can be one that may never come back.
 func CanPass() bool { return false }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/authferry/authferry/broker/fault"
@@ -129,25 +130,22 @@ func (t *turn) take(ctx context.Context, next *seal.Record) (*claimed, error) {
 		return nil, nil
 	}
 	folder.Reached("S2")
-	return &claimed{turn: t, before: before}, nil
+	return &claimed{turn: t, nonce: next.Claim.Nonce, before: before, fence: newFence()}, nil
 }
 
-// noteClaim notes in the index, synced, that this machine claims with a nonce. Of earlier
-// notes it keeps the one that the engine's record is about.
+// keptNotes is how many notes of claims are kept. Only the outcome of the newest ones can be
+// unknown.
+const keptNotes = 8
+
+// noteClaim notes in the index, synced, that this machine claims with a nonce. Earlier notes
+// stay: a claim whose outcome is unknown may still come.
 func (t *turn) noteClaim(ctx context.Context, nonce string) error {
-	held := ""
-	if t.rec.Claim != nil {
-		held = t.rec.Claim.Nonce
-	}
 	return t.o.Change(ctx, index.Durable, t.l.Account, func(_ *index.Index, a *index.Account) {
 		t.show(a)
-		var kept []index.Claim
-		for _, c := range a.Share.Claims {
-			if c.Nonce == held {
-				kept = append(kept, c)
-			}
+		if extra := len(a.Share.Claims) - keptNotes + 1; extra > 0 {
+			a.Share.Claims = slices.Delete(a.Share.Claims, 0, extra)
 		}
-		a.Share.Claims = append(kept, index.Claim{Nonce: nonce, Boot: thisBoot(), Host: thisHost(), PID: os.Getpid(), Process: lock.ThisProcess()})
+		a.Share.Claims = append(a.Share.Claims, index.Claim{Nonce: nonce, Boot: thisBoot(), Host: thisHost(), PID: os.Getpid(), Process: lock.ThisProcess()})
 		t.account = a
 	})
 }
