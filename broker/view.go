@@ -60,7 +60,7 @@ func (b *Broker) List() ([]pool.AccountView, error) {
 		if _, known := current[a.Pool]; !known {
 			current[a.Pool] = b.rules().CurrentOf(parts[a.Pool], a.Pool, now).Account
 		}
-		views = append(views, pool.ViewAccount(a, current[a.Pool], now))
+		views = append(views, pool.ViewAccount(idx, a, current[a.Pool], now))
 	}
 	return views, nil
 }
@@ -117,6 +117,15 @@ func (b *Broker) Status() (*StatusView, error) {
 	return s, nil
 }
 
+// SharedPools returns the pools that this machine shares with others, as it last saw them.
+func (b *Broker) SharedPools() ([]index.SharedPool, error) {
+	idx, err := b.ReadOrEmpty()
+	if err != nil {
+		return nil, err
+	}
+	return idx.Shares, nil
+}
+
 // Pools returns the pools of Status.
 func (b *Broker) Pools() ([]PoolView, error) {
 	idx, err := b.ReadOrEmpty()
@@ -137,7 +146,7 @@ func pools(b *Broker, idx *index.Index) []PoolView {
 		sel := b.rules().Everyday(idx, pool.Selected{Pool: name})
 		ch := pool.Choose(idx, sel, nil, now)
 		for _, a := range idx.Members(name) {
-			p.Accounts = append(p.Accounts, pool.ViewAccount(a, ch.Account, now))
+			p.Accounts = append(p.Accounts, pool.ViewAccount(idx, a, ch.Account, now))
 		}
 		p.Reason = ch.Reason
 		if ch.Account != nil && c.Failover {

@@ -280,6 +280,9 @@ func renewable(idx *index.Index, req LoginRequest, kind string) (id string, err 
 		case a.Kind != kind:
 			return "", fault.Errorf(fault.Usage, "account %s is %s", fault.Quote(a.Label), kinds[a.Kind]).Try(pool.Renewal(a))
 		}
+		if _, err := pool.For(idx, a.Pool, a.Provider); err != nil {
+			return "", err
+		}
 		return a.ID, inPool(idx, a, req.Pool)
 	}
 	if req.Label != "" {

@@ -56,6 +56,9 @@ func Move(ctx context.Context, f *folder.Folder, account, poolName string) (*ind
 		if from == name {
 			return nil
 		}
+		if err := unshared(a); err != nil {
+			return err
+		}
 		a.Rank = len(idx.Members(name)) + 1
 		a.Pool = name
 		to := idx.Pools[name]

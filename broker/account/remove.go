@@ -46,6 +46,16 @@ func (how Revocation) of(a *index.Account) bool {
 	return false
 }
 
+// unshared refuses to take an account away from the machines that it is shared with. A
+// machine leaves a pool as a whole, and the last one keeps the accounts.
+func unshared(a *index.Account) error {
+	if a.Share == nil {
+		return nil
+	}
+	return fault.Errorf(fault.Fenced, "account %s is in pool %s, which is shared: it can't be removed or moved while it is; a machine leaves the pool as a whole, and the last one keeps the accounts", fault.Quote(a.Label), fault.Quote(a.Pool)).
+		Try(fault.Remedy{Do: fault.ShareMembers, Pool: a.Pool}, fault.Remedy{Do: fault.ShareLeave, Pool: a.Pool})
+}
+
 // Remove revokes the account's refresh token at the provider, if how says so and the
 // provider has an endpoint for it (RFC 7009; a failure is a warning), deletes the secrets,
 // and then the entry. If the process dies on the way, the entry stays, marked as being
@@ -74,6 +84,9 @@ func Remove(ctx context.Context, f *folder.Folder, account string, how Revocatio
 	}
 	if a = idx.Account(a.ID); a == nil {
 		return nil, folder.Removed()
+	}
+	if err := unshared(a); err != nil {
+		return nil, err
 	}
 	o, err := f.OpenForChange(ctx, idx)
 	if err != nil {

@@ -50,6 +50,7 @@ func Examine(ctx context.Context, f *folder.Folder, fix bool) []Check {
 			}
 			d.twins()
 		}
+		d.pools(ctx)
 		d.bindings()
 		d.locks()
 		d.clock()

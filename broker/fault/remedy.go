@@ -127,6 +127,8 @@ func Actions() []Action {
 		Doctor, Fix, FixWithKey,
 		ShowKeystore, UnlockKeychain, UnlockKeyFile, InitKeystore, SealKeystore, SealKeyFile, MigrateKeystore, SessionFolder,
 		SetVariable, SetSetting, EditFile, DeleteFile, ProtectFile, LookAtFile, GiveBack,
-		Import, ImportGrant, AsOwner, ShowVersion, ShowDaemons, TrustCA,
+		Import, ImportGrant, AsOwner,
+		InstallShare, ShareStart, ShareInvite, ShareJoin, ShareLeave, ShareMembers, ShareRemove, ShareRecover, ShareStatus, ShareDoctor, ShareFix,
+		ShowVersion, ShowDaemons, TrustCA,
 	}
 }

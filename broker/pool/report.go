@@ -61,7 +61,7 @@ func ByPool(idx *index.Index) map[string]*index.Index {
 	for _, a := range idx.Accounts {
 		part := parts[a.Pool]
 		if part == nil {
-			part = &index.Index{Pools: idx.Pools}
+			part = &index.Index{Pools: idx.Pools, Shares: idx.Shares}
 			parts[a.Pool] = part
 		}
 		part.Accounts = append(part.Accounts, a)

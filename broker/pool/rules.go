@@ -85,7 +85,7 @@ func (r Rules) CurrentOf(idx *index.Index, poolName string, now time.Time) Choic
 
 // View shows a, which is in idx, as it is at the moment now.
 func (r Rules) View(idx *index.Index, a *index.Account, now time.Time) AccountView {
-	return ViewAccount(a, r.CurrentOf(idx, a.Pool, now).Account, now)
+	return ViewAccount(idx, a, r.CurrentOf(idx, a.Pool, now).Account, now)
 }
 
 // toLogIn is the command for the first account of a provider.

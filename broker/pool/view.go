@@ -37,6 +37,8 @@ type AccountView struct {
 	Backoff *BackoffView `json:"backoff,omitempty"`
 	Holds   []HoldView   `json:"holds,omitempty"` // that are not over
 	Usage   []UsageView  `json:"usage,omitempty"` // of its quota, as the provider last said
+	// Share: how it was in its shared pool when this machine last saw it.
+	Share *ShareView `json:"share,omitempty"`
 
 	// EndsSoon is when the login ends, if that is soon enough to warn people.
 	EndsSoon time.Time `json:"-"`
@@ -51,6 +53,44 @@ type BackoffView struct {
 	Until  time.Time `json:"until"`  // no refresh is tried
 	Reason string    `json:"reason"` // what the last one failed with
 	Stated bool      `json:"stated"` // the provider asked for that time
+}
+
+// ShareView is an account of a shared pool as this machine last saw it.
+type ShareView struct {
+	Pool    string     `json:"pool"` // the id of the shared pool, the same on all machines
+	State   ShareState `json:"state"`
+	Machine string     `json:"machine,omitempty"` // that is refreshing it, or is waited for
+	Since   time.Time  `json:"since,omitzero"`
+	SeenAt  time.Time  `json:"seen_at,omitzero"` // when the engine last showed it; absent: never yet
+}
+
+// ShareState is who is busy with an account.
+type ShareState string
+
+// The states.
+const (
+	ShareIdle    ShareState = "idle"
+	ShareClaimed ShareState = "claimed"
+	ShareSending ShareState = "sending"
+	ShareDead    ShareState = "dead"
+	ShareWaiting ShareState = "waiting" // sending, on another machine, and the token is over
+	ShareAlone   ShareState = "alone"   // the engine can't be reached from here
+)
+
+// viewShare is the state of an account in the shared pool p, which may be nil.
+func viewShare(a *index.Account, p *index.SharedPool, now time.Time) *ShareView {
+	s := a.Share
+	if s == nil {
+		return nil
+	}
+	v := &ShareView{Pool: s.Pool, State: ShareState(cmp.Or(s.State, index.ShareIdle)), Machine: s.Machine, Since: Seconds(s.Since), SeenAt: Seconds(s.SeenAt)}
+	switch {
+	case p != nil && p.Engine == index.EngineUnreachable:
+		v.State, v.Machine, v.Since = ShareAlone, "", Seconds(p.SeenAt)
+	case s.State == index.ShareSending && s.Sight != nil && !Lives(a, now):
+		v.State = ShareWaiting
+	}
+	return v
 }
 
 // HoldView is a hold that is still running.
@@ -123,8 +163,8 @@ func ViewBindings(idx *index.Index) []BindingView {
 }
 
 // ViewAccount shows a at the moment now. current is the current account of its pool, or
-// nil.
-func ViewAccount(a, current *index.Account, now time.Time) AccountView {
+// nil; idx has its shared pool, if it is in one.
+func ViewAccount(idx *index.Index, a, current *index.Account, now time.Time) AccountView {
 	v := AccountView{
 		ID: a.ID, Label: a.Label, Provider: a.Provider, Pool: a.Pool, Kind: a.Kind, Identity: a.Identity,
 		Resource: a.Resource, Service: a.Service, Scopes: a.Scopes,
@@ -134,6 +174,9 @@ func ViewAccount(a, current *index.Account, now time.Time) AccountView {
 	}
 	if f := a.Failure; BackingOff(a, now) && a.Kind != index.KindAPIKey && !WantsLogin(a, now) {
 		v.Backoff = &BackoffView{Since: Seconds(cmp.Or(f.Since, f.At)), Until: SecondsUp(f.NextTryAt), Reason: f.Message, Stated: f.Stated}
+	}
+	if a.Share != nil {
+		v.Share = viewShare(a, idx.SharedPool(a.Share.Pool), now)
 	}
 	for _, h := range a.Holds {
 		if h.Until.After(now) {

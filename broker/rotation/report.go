@@ -1,6 +1,12 @@
 package rotation
 
-import "github.com/authferry/authferry/broker/fault"
+import (
+	"encoding/json"
+	"errors"
+	"io"
+
+	"github.com/authferry/authferry/broker/fault"
+)
 
 // report is what a rotator tells the process that waits for it: one line of JSON without
 // secrets. The tokens go through the keystore.
@@ -11,3 +17,8 @@ type report struct {
 func newReport(err error) report { return report{fault.Carry(err)} }
 
 func (r *report) err() error { return r.Error.Err() }
+
+// Refuse is what a rotator that can't begin reports. It returns err.
+func Refuse(out io.Writer, err error) error {
+	return errors.Join(err, json.NewEncoder(out).Encode(newReport(err)))
+}

@@ -164,7 +164,12 @@ func valuesOf(a *app, v *kong.Value, provider string) (candidates []candidate, f
 		return poolNames(a, provider), false
 	case "provider", "from":
 		return providerNames(a), false
+	case "ca", "cert":
+		return nil, true
 	case "key":
+		if v.Flag != nil { // the file of one
+			return nil, true
+		}
 		for _, key := range folder.ConfigKeys() {
 			candidates = append(candidates, candidate{key, ""})
 		}

@@ -20,13 +20,18 @@ func (c *doctorCmd) Run(a *app) error {
 	checks := append(doctor.Examine(a.ctx, a.broker.Folder, c.Fix), proxyChecks(a)...)
 	checks = append(checks, clientChecks(a)...)
 	over()
+	return a.checked(checks, c.JSON, fault.Remedy{Do: fault.Fix})
+}
+
+// checked shows checks; it is an error if one failed, which fix may cure.
+func (a *app) checked(checks []doctor.Check, asJSON bool, fix fault.Remedy) error {
 	failed := 0
 	for _, check := range checks {
 		if check.Status == doctor.Fail {
 			failed++
 		}
 	}
-	if c.JSON {
+	if asJSON {
 		if err := a.printJSON(checksDoc{a.term.checkDocs(checks)}); err != nil {
 			return err
 		}
@@ -36,7 +41,7 @@ func (c *doctorCmd) Run(a *app) error {
 	if failed == 0 {
 		return nil
 	}
-	e := &fault.Error{Code: fault.Internal, Message: fmt.Sprintf("%d of %d checks failed", failed, len(checks)), Next: []fault.Remedy{{Do: fault.Fix}}}
+	e := &fault.Error{Code: fault.Internal, Message: fmt.Sprintf("%d of %d checks failed", failed, len(checks)), Next: []fault.Remedy{fix}}
 	return reported{e}
 }
 

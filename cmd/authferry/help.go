@@ -182,6 +182,45 @@ authferry move Personal --pool private`,
 		"order": `
 authferry order Work first
 authferry order Work 2`,
+		"share": `
+authferry share start team \
+  --endpoint https://etcd.example.com:2379 \
+  --ca ca.pem --cert laptop.pem --key laptop-key.pem
+# a machine that you reach by ssh
+authferry share invite team --cert 2.pem --key 2-key.pem |
+  ssh desktop authferry share join
+authferry share status`,
+		"share start": `
+authferry share start team \
+  --endpoint https://etcd.example.com:2379 \
+  --ca ca.pem --cert laptop.pem --key laptop-key.pem`,
+		"share invite": `
+# a machine that you reach by ssh
+authferry share invite team --cert 2.pem --key 2-key.pem |
+  ssh desktop authferry share join
+# the runners of a CI: its ticket is a secret of the CI
+authferry share invite team --consumer --passing \
+  --reusable --expires-in 720h --cert ci.pem --key ci.key`,
+		"share join": `
+authferry share join <ticket.txt
+authferry share join --as work --machine desktop`,
+		"share status": `
+authferry share status
+authferry share status --json | jq '.pools[].engine'`,
+		"share members": `
+authferry share members team`,
+		"share leave": `
+authferry share leave team`,
+		"share remove": `
+authferry share remove team laptop
+authferry share remove team tick_k3m7q2x5n4p6r8t2`,
+		"share recover": `
+authferry share recover Work`,
+		"share doctor": `
+authferry share doctor
+authferry share doctor team --fix`,
+		"share serve": `
+authferry share serve`,
 		"setup": `
 # what is installed here, and what is set up
 authferry setup

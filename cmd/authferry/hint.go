@@ -88,12 +88,17 @@ func (h hints) usual(e *fault.Error) []fault.Remedy {
 		return []fault.Remedy{{Do: help, Name: strings.Join(words, " ")}}
 	case fault.NoAccount, fault.Ambiguous, fault.LabelTaken:
 		return []fault.Remedy{{Do: fault.ListAccounts}}
-	case fault.LoginNeeded, fault.LoginFailed, fault.RegistrationRefused, fault.InsufficientScope, fault.WrongResource, fault.AllHeld, fault.Fenced, fault.ProviderUnreachable, fault.ProviderRefused,
-		fault.EngineUnreachable, fault.EngineRestored, fault.WaitingForMachine, fault.NotAMember, fault.TicketUsed:
+	case fault.LoginNeeded, fault.LoginFailed, fault.RegistrationRefused, fault.InsufficientScope, fault.WrongResource, fault.AllHeld, fault.Fenced, fault.ProviderUnreachable, fault.ProviderRefused:
 		if !e.RetryAt.IsZero() {
 			return []fault.Remedy{{Do: fault.Again}, {Do: fault.Status}}
 		}
 		return []fault.Remedy{{Do: fault.Status}}
+	case fault.EngineUnreachable, fault.EngineRestored:
+		return []fault.Remedy{{Do: fault.ShareDoctor}}
+	case fault.WaitingForMachine, fault.NotAMember:
+		return []fault.Remedy{{Do: fault.ShareStatus}}
+	case fault.TicketUsed:
+		return []fault.Remedy{{Do: fault.ShareInvite}}
 	}
 	return []fault.Remedy{{Do: fault.Doctor}}
 }
@@ -135,7 +140,7 @@ func writers() map[fault.Action]func(hints, fault.Remedy) string {
 			return noted("authferry "+words+h.operand(or(r.Account, "ACCOUNT")), note)
 		}
 	}
-	return map[fault.Action]make{
+	all := map[fault.Action]make{
 		fault.Again:           hints.again,
 		fault.Instead:         hints.instead,
 		fault.Wait:            hints.wait,
@@ -333,6 +338,8 @@ func writers() map[fault.Action]func(hints, fault.Remedy) string {
 		},
 		plain: func(_ hints, r fault.Remedy) string { return r.Value },
 	}
+	addShareWriters(all)
+	return all
 }
 
 func or(fact, placeholder string) string {

@@ -41,6 +41,7 @@ func (c *importGrantCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	a.enter(acc.Pool)
 	v := a.broker.ViewOf(acc)
 	if c.JSON {
 		return a.printJSON(importedDoc{[]pool.AccountView{v}, []skippedDoc{}})

@@ -72,6 +72,13 @@ func (c *importFileCmd) run(a *app, program source.Source) error {
 		}
 		c.tell(a, done)
 	}
+	pools := map[string]bool{}
+	for _, v := range views {
+		if !pools[v.Pool] {
+			pools[v.Pool] = true
+			a.enter(v.Pool)
+		}
+	}
 	if err := errors.Join(failed...); err != nil {
 		return err
 	}

@@ -102,6 +102,13 @@ func (a *app) showAccount(v pool.AccountView, asJSON bool) error {
 		}
 	}
 	t.add("state", stateText(v, now))
+	if s := v.Share; s != nil {
+		t.add("shared as", s.Pool)
+		t.add("with others", sharedText(s.State, s.Machine, s.Since, now))
+		if !s.SeenAt.IsZero() {
+			t.add("engine asked", humantime.At(s.SeenAt, now)+" ("+humantime.Relative(s.SeenAt, now)+")")
+		}
+	}
 	t.add("generation", strconv.Itoa(v.Generation))
 	expiry := "token expires"
 	if v.NoRefresh {
@@ -137,7 +144,12 @@ func stateText(v pool.AccountView, now time.Time) string {
 	case pool.NeedsLogin:
 		return "login needed"
 	case pool.RefreshDue:
-		if v.Backoff != nil {
+		switch {
+		case v.Share != nil && v.Share.State == pool.ShareWaiting:
+			return "waiting for " + v.Share.Machine
+		case v.Share != nil && v.Share.State == pool.ShareAlone:
+			return "waiting for the pool's engine"
+		case v.Backoff != nil:
 			return "refresh fails, next try in " + humantime.Left(v.Backoff.Until, now)
 		}
 		return "refresh due at the next use"

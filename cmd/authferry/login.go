@@ -127,6 +127,7 @@ func (c *loginCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	a.enter(done.Account.Pool)
 	v := a.broker.ViewOf(&done.Account)
 	if err := c.tell(a, done, v); err != nil || !asked {
 		return err

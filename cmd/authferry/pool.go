@@ -204,13 +204,20 @@ type moveCmd struct {
 	jsonFlag
 	Account string `arg:"" help:"Label, PROVIDER/LABEL or id."`
 	Pool    string `short:"p" required:"" placeholder:"POOL" help:"The pool to move it to; made if it isn't there."`
+	Yes     bool   `short:"y" help:"Don't ask; a pool that other machines share is asked about."`
 }
 
 func (c *moveCmd) Run(a *app) error {
+	if _, shared := a.sharedPool(c.Pool); shared && !c.Yes {
+		if err := a.confirm(fmt.Sprintf("Pool %q is shared: give account %q to all machines of it?", c.Pool, c.Account), "yes"); err != nil {
+			return err
+		}
+	}
 	acc, err := account.Move(a.ctx, a.broker.Folder, c.Account, c.Pool)
 	if err != nil {
 		return err
 	}
+	a.enter(acc.Pool)
 	return a.changed(acc, nil, c.JSON, fmt.Sprintf("is in pool %q", acc.Pool))
 }
 

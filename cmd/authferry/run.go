@@ -61,6 +61,7 @@ type grammar struct {
 	Enable  enableCmd  `cmd:"" group:"More than one account:" help:"Use a disabled account again."`
 	Move    moveCmd    `cmd:"" group:"More than one account:" help:"Put an account into another pool."`
 	Order   orderCmd   `cmd:"" group:"More than one account:" help:"Change an account's rank in its pool."`
+	Share   shareCmd   `cmd:"" group:"More than one account:" help:"Share a pool with other machines, without burning its logins."`
 
 	Setup  setupCmd  `cmd:"" group:"Other programs:" help:"Put authferry into another program's configuration, or take it out."`
 	Helper helperCmd `cmd:"" group:"Other programs:" help:"Answer a program's own credential protocol."`

@@ -25,6 +25,7 @@ import (
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/docs/schema"
+	"github.com/authferry/authferry/share/pipe"
 	"github.com/authferry/authferry/testenv"
 )
 
@@ -60,6 +61,14 @@ var jsonKinds = []document{
 	{"import-plan", "What an import would take over: authferry import --dry-run --json.", []any{plannedDoc{}}},
 	{"login", "A step of a login: a line of authferry login --json.", []any{addressDoc{Event: "authorization_url"}, deviceCodeDoc{Event: "device_code"}, serverDoc{Event: "server"}, loggedInDoc{Event: "account"}}},
 	{"serve", "Where the proxy listens: the first line of authferry serve --json.", []any{listeningDoc{Event: "listening"}}},
+
+	{"share-pool", "A pool that is shared now: authferry share start --json.", []any{sharedPoolDoc{}}},
+	{"share-status", "Shared pools, and who has which account: authferry share status --json.", []any{pipe.StatusResult{}}},
+	{"share-members", "The machines of a shared pool: authferry share members --json.", []any{pipe.MembersResult{}}},
+	{"share-left", "What this machine is out of: authferry share leave --json.", []any{pipe.LeaveResult{}}},
+	{"share-removed", "What a removed machine still knows: authferry share remove --json.", []any{pipe.RemoveResult{}}},
+	{"share-recovered", "Which machine was waited for: authferry share recover --json.", []any{pipe.RecoverResult{}}},
+	{"share-serve", "What happens in a shared pool: a line of authferry share serve --json.", []any{pipe.ServeEvent{Event: "watching"}, pipe.ServeEvent{Event: "adopted"}, pipe.ServeEvent{Event: "refreshed"}, pipe.ServeEvent{Event: "lost"}, pipe.ServeEvent{Event: "back"}}},
 
 	{"provider", "A provider: authferry provider show and provider add with --json.", []any{oauth.Provider{}}},
 	{"providers", "All providers: authferry provider list --json.", []any{providersDoc{}}},

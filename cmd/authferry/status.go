@@ -220,6 +220,9 @@ func (p *page) account(v pool.AccountView, w pageColumns, now time.Time) {
 	if b := v.Backoff; b != nil {
 		p.hanging("refresh " + backoffText(b, now) + ": " + printable(b.Reason))
 	}
+	if text := seenText(v.Share, now); text != "" {
+		p.hanging(printable(text))
+	}
 	for _, h := range v.Holds {
 		if h.Scope != pool.HeldForScope {
 			p.hanging(shorten(printable(h.Scope), p.width/2) + " held: " + h.Why(now))

@@ -53,6 +53,15 @@ var Commands = map[string][]string{
 	"config":   {"config"},
 	"version":  {"version"},
 
+	"share start":   {"share-pool"},
+	"share status":  {"share-status"},
+	"share members": {"share-members"},
+	"share leave":   {"share-left"},
+	"share remove":  {"share-removed"},
+	"share recover": {"share-recovered"},
+	"share doctor":  {"doctor"},
+	"share serve":   {"share-serve"},
+
 	"provider list":   {"providers"},
 	"provider show":   {"provider"},
 	"provider add":    {"provider"},
@@ -93,7 +102,7 @@ func Asked(args []string) bool {
 
 // Check says what is wrong with stdout of authferry with these arguments, which ask
 // for JSON: each document has to be one of its command's, or an error; and there is one,
-// but for login and serve, which print a line for each event.
+// but for login, serve and share serve, which print a line for each event.
 func Check(args []string, stdout string) error {
 	name := command(args)
 	count, decoder := 0, json.NewDecoder(strings.NewReader(stdout))
@@ -110,7 +119,7 @@ func Check(args []string, stdout string) error {
 			return fmt.Errorf("authferry %s: document %d: %w", name, count+1, err)
 		}
 	}
-	if count != 1 && name != "login" && name != "serve" {
+	if count != 1 && !slices.Contains([]string{"login", "serve", "share serve"}, name) {
 		return fmt.Errorf("authferry %s printed %d documents", name, count)
 	}
 	return nil

@@ -18,6 +18,7 @@ const (
 	Recover = "recover"
 	Status  = "status"
 	Doctor  = "doctor"
+	Enter   = "enter"
 	Serve   = "serve"
 )
 
@@ -74,10 +75,16 @@ type JoinResult struct {
 	Pool Pool `json:"pool"`
 }
 
-// PoolRequest names a pool of this machine: for Leave, Members, Status and Serve, where an
-// empty one means all.
+// PoolRequest names a pool of this machine: for Leave, Members, Enter, Status and Serve. For
+// the last two, an empty one means all.
 type PoolRequest struct {
 	Pool string `json:"pool,omitempty"`
+}
+
+// EnterResult says which accounts of this machine the others have now.
+type EnterResult struct {
+	Pool    string    `json:"pool"`
+	Entered []Account `json:"entered"`
 }
 
 // LeaveResult says what this machine is out of.

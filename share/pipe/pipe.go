@@ -105,6 +105,26 @@ func Call(ctx context.Context, cmd *exec.Cmd, command string, verbose bool, args
 	return nil, fault.Errorf(fault.Internal, "authferry-share ended without an answer").Because(ended)
 }
 
+// Probe checks that cmd, as for Call, can be started and is of this version. It does
+// nothing.
+func Probe(cmd *exec.Cmd) error {
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return fault.Errorf(fault.Internal, "%s can't be started", cmd.Path).Because(err)
+	}
+	var first line
+	decodeErr := json.NewDecoder(out).Decode(&first)
+	_, _ = io.Copy(io.Discard, out)
+	_ = cmd.Wait() // without a request it fails
+	if decodeErr != nil || first.Version == "" {
+		return fault.Errorf(fault.Internal, "%s doesn't say which version it is", cmd.Path)
+	}
+	return Same("authferry-share", first.Version, "authferry", version.String())
+}
+
 var errNoAnswer = errors.New("no answer")
 
 func converse(in io.Writer, out io.Reader, request Request, l Listener) (json.RawMessage, error) {

@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 	case "other":
 		fmt.Println(`{"version":"0.0.1"}`)
 		_, _ = io.Copy(os.Stdout, os.Stdin) // what it is asked would be seen
+	case "silent":
 	case "dies":
 		fmt.Printf(`{"version":%q}`+"\n", version.String())
 		os.Exit(3)
@@ -92,6 +93,21 @@ func TestCall(t *testing.T) {
 	}
 	if _, err := call(t.Context(), "answers", Status, "no object", l); fault.CodeOf(err) != fault.Internal {
 		t.Errorf("malformed arguments: %v", err)
+	}
+}
+
+func TestProbe(t *testing.T) {
+	for mode, want := range map[string]fault.Code{"answers": "", "dies": "", "other": fault.EngineUnreachable} {
+		cmd := exec.Command(os.Args[0])
+		cmd.Env = append(os.Environ(), "PIPE_TEST="+mode)
+		if err := Probe(cmd); (err != nil || want != "") && fault.CodeOf(err) != want {
+			t.Errorf("%s: %v", mode, err)
+		}
+	}
+	silent := exec.Command(os.Args[0])
+	silent.Env = append(os.Environ(), "PIPE_TEST=silent")
+	if err := Probe(silent); fault.CodeOf(err) != fault.Internal {
+		t.Errorf("a program that says nothing: %v", err)
 	}
 }
 

@@ -120,7 +120,7 @@ func parseRecipient(s string) (*age.X25519Recipient, error) {
 // message is what is signed: the value without its signature, and where it is stored.
 func message(what, pool, of string, value any) ([]byte, error) {
 	text, err := encode(value)
-	return append([]byte(strings.Join([]string{"authferry share", what, pool, of, ""}, "\x00")), text...), err
+	return append([]byte(strings.Join([]string{"authferry-share", what, pool, of, ""}, "\x00")), text...), err
 }
 
 // sign signs with a key made by newSigningKey.

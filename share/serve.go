@@ -1,0 +1,226 @@
+package share
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/broker/record"
+	"github.com/authferry/authferry/broker/rotation"
+	"github.com/authferry/authferry/share/pipe"
+	"github.com/authferry/authferry/share/seal"
+)
+
+const (
+	// lookAnyway is how often Serve looks although nothing has changed: wants count once
+	// their time has come, and a watch may miss something.
+	lookAnyway = 30 * time.Second
+	// retryFirst and retryMost are how long Serve waits for an engine that is away.
+	retryFirst, retryMost = time.Second, time.Minute
+)
+
+// Serve watches a pool, or all that this machine shares, until ctx ends: new tokens of other
+// machines are taken over at once, and on a machine that holds the logins, consumers get the
+// new tokens that they want. Nothing relies on it. tell is called for what happens. Errors:
+// NotAMember, and those of keystore and index; not that an engine is away.
+func Serve(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.PoolRequest, tell func(pipe.ServeEvent) error) error {
+	var ids []string
+	if err := each(ctx, f, req.Pool, func(id string) error {
+		ids = append(ids, id)
+		return nil
+	}); err != nil {
+		return err
+	}
+	if len(ids) == 0 {
+		return fault.Errorf(fault.NotAMember, "no pool of this machine is shared with others").Try(fault.Remedy{Do: fault.ShareStart}, fault.Remedy{Do: fault.ShareJoin})
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	ended := make(chan error, len(ids))
+	for _, id := range ids {
+		w := &watcher{Folder: folder.New(f.Options), dial: dial, id: id, tell: tell, known: map[string]int{}, refused: map[string]int{}}
+		go func() { ended <- w.run(ctx) }()
+	}
+	var first error
+	for range ids {
+		err := <-ended
+		if first == nil {
+			first = err
+		}
+		stop()
+	}
+	return first
+}
+
+// watcher watches one pool.
+type watcher struct {
+	*folder.Folder
+	dial Dialer
+	id   string // of the pool
+	name string // its name here
+	tell func(pipe.ServeEvent) error
+
+	away    bool
+	tries   time.Duration  // how long to wait before the next try
+	known   map[string]int // by account: the pool's generation that the folder has
+	refused map[string]int // and the one whose refusal was heeded
+}
+
+func (w *watcher) run(ctx context.Context) error {
+	for {
+		err := w.watch(ctx)
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // it was stopped
+		}
+		if code := fault.CodeOf(err); code != fault.EngineUnreachable && code != fault.EngineRestored {
+			return err
+		}
+		if !w.away {
+			w.away, w.tries = true, retryFirst
+			if err := w.event("lost", ""); err != nil {
+				return err
+			}
+		}
+		pause := time.NewTimer(w.tries)
+		w.tries = min(2*w.tries, retryMost)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return nil
+		}
+	}
+}
+
+func (w *watcher) event(what, label string) error {
+	return w.tell(pipe.ServeEvent{Event: what, Pool: w.name, Account: label})
+}
+
+// watch returns when the engine is away, or this machine isn't in the pool any more.
+func (w *watcher) watch(ctx context.Context) error {
+	p, err := open(ctx, w.Folder, w.dial, w.id)
+	if p == nil {
+		return err
+	}
+	defer p.close()
+	if err != nil {
+		w.name = p.Local
+		return err
+	}
+	prefix := p.key("acc", "") + "/"
+	if p.Role == seal.Holder {
+		prefix = p.Prefix + "/" + p.Pool + "/"
+	}
+	for first := true; ; first = false {
+		if err := p.look(ctx); err != nil {
+			return err
+		}
+		revision := p.id.Revision
+		if err := w.catchUp(ctx, p); err != nil {
+			return err
+		}
+		if first {
+			what := "watching"
+			if w.name != "" {
+				what = "back"
+			}
+			w.name, w.away = p.Local, false
+			if err := w.event(what, ""); err != nil {
+				return err
+			}
+		}
+		call, cancel := context.WithTimeout(ctx, lookAnyway)
+		_ = p.engine.Changed(call, prefix, revision) // it looks again in any case
+		cancel()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// catchUp takes over what others have published, and heeds wants.
+func (w *watcher) catchUp(ctx context.Context, p *party) error {
+	if err := p.unrestored(); err != nil {
+		return err
+	}
+	wants := map[string]*Want{}
+	if p.Role == seal.Holder {
+		if err := p.settle(ctx); err != nil {
+			return err
+		}
+		found, err := p.all(ctx, "want")
+		if err != nil {
+			return err
+		}
+		for id, e := range found {
+			wants[id] = ParseWant(e.Value)
+		}
+	}
+	good, _, err := p.sync(ctx)
+	if err != nil {
+		return err
+	}
+	if err := p.note(ctx); err != nil {
+		return err
+	}
+	if err := p.reread(); err != nil {
+		return err
+	}
+	for id, r := range good {
+		a := p.o.Index.Account(id)
+		if a == nil || a.Removing || a.Share == nil || r.State == seal.Dead {
+			continue
+		}
+		if w.known[id] != r.Gen {
+			stored, err := p.o.Grants(ctx, id)
+			if err != nil {
+				return err
+			}
+			if stored.Best == nil || stored.Best.PoolGeneration < r.Gen {
+				if done, err := w.renew(ctx, a, rotation.Wish{Beyond: a.Generation}, "adopted"); err != nil {
+					return err
+				} else if !done {
+					continue
+				}
+			}
+			w.known[id] = r.Gen
+		}
+		want := wants[id]
+		if want == nil || want.Gen != r.Gen || r.State != seal.Idle {
+			continue
+		}
+		wish := rotation.Wish{Beyond: a.Generation, Rejected: want.Rejected}
+		if want.Rejected {
+			if w.refused[id] == r.Gen {
+				continue
+			}
+			w.refused[id] = r.Gen
+		} else if acc, err := p.o.Access(ctx, p.o.Index, a); err != nil {
+			return err
+		} else if acc != nil && acc.Judge(time.Now(), pool.DefaultMinTTL) < record.Soft {
+			continue // its time hasn't come
+		}
+		if _, err := w.renew(ctx, a, wish, "refreshed"); err != nil {
+			return err
+		}
+	}
+	return p.reread()
+}
+
+// renew has the account's rotator do it. That it can't now is no error: its waiting is noted
+// where everybody sees it.
+func (w *watcher) renew(ctx context.Context, a *index.Account, wish rotation.Wish, what string) (done bool, err error) {
+	err = rotation.Renew(ctx, w.Folder, a, wish)
+	if e, ok := errors.AsType[*fault.Error](err); ok && !e.Code.ForNow() && e.Code != fault.LoginNeeded && e.Code != fault.LockTimeout && e.Code != fault.NoAccount {
+		return false, err
+	}
+	if err != nil {
+		w.Log.Info("not refreshed", "account", a.ID, "why", err)
+		return false, nil
+	}
+	return true, w.event(what, a.Label)
+}
