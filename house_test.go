@@ -76,6 +76,9 @@ var owners = map[string][]string{
 	"github.com/gofrs/flock":        {"broker/lock"},
 	"golang.org/x/oauth2":           {"broker/oauth"},
 	"github.com/alecthomas/kong":    {"cmd"},
+	"go.etcd.io/etcd":               {"share/etcd"},
+	"google.golang.org/grpc":        {"share/etcd"},
+	"go.uber.org/zap":               {"share/etcd"},
 }
 
 // testSupport is for tests and for its own kind, and where it is named here for the

@@ -21,7 +21,7 @@ type Tests interface{ Run() int }
 
 // theirs are the variables by which a machine tells authferry, and the programs that it
 // serves, where things are and how to talk.
-var theirs = regexp.MustCompile(`^(AUTHFERRY_|XDG_|TF_|GIT_|DOCKER_|KUBECONFIG$|CARGO_HOME$|CODEX_|CLAUDE|ANTHROPIC_|OPENAI_|GEMINI_|GOAUTH$|DBUS_|GNOME_|SSH_|DISPLAY$|WAYLAND_DISPLAY$|BROWSER$|NO_COLOR$|CLICOLOR|FORCE_COLOR$|COLUMNS$|LC_|LANG$|LANGUAGE$|(?i:[a-z]+_proxy)$)`)
+var theirs = regexp.MustCompile(`^(AUTHFERRY_|XDG_|TF_|GIT_|DOCKER_|KUBECONFIG$|CARGO_HOME$|CODEX_|CLAUDE|ANTHROPIC_|OPENAI_|GEMINI_|GOAUTH$|DBUS_|ETCD|GNOME_|GRPC_|SSH_|DISPLAY$|WAYLAND_DISPLAY$|BROWSER$|NO_COLOR$|CLICOLOR|FORCE_COLOR$|COLUMNS$|LC_|LANG$|LANGUAGE$|(?i:[a-z]+_proxy)$)`)
 
 // ours are those of them by which tests are asked for.
 var ours = []string{"AUTHFERRY_PROOFS", "AUTHFERRY_TEST_SYSTEM_KEYCHAIN", "AUTHFERRY_AI_CLIENTS", "AUTHFERRY_OPENCODE"}

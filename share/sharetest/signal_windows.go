@@ -1,0 +1,5 @@
+package sharetest
+
+import "errors"
+
+func (n *node) signal(bool) error { return errors.ErrUnsupported }
