@@ -13,6 +13,7 @@ import (
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
+	"github.com/authferry/authferry/broker/rotation"
 	"github.com/authferry/authferry/share/engine"
 	"github.com/authferry/authferry/share/seal"
 )
@@ -162,6 +163,22 @@ func publicOf(a *index.Account) seal.Public {
 		Label: a.Label, Provider: a.Provider, Kind: a.Kind, Rank: a.Rank, Disabled: a.Disabled,
 		Identity: a.Identity, Issuer: a.Issuer, Subject: a.Subject, Organization: a.Organization,
 	}
+}
+
+// reconcile makes folder and engine agree on the newest generation of an account. It sends
+// nothing to the provider.
+func (p *party) reconcile(ctx context.Context, id string) error {
+	l, err := p.o.LockAccount(ctx, id, 0)
+	if err != nil {
+		return err
+	}
+	defer l.Release()
+	t, err := p.peers().turn(ctx, p.o, l, rotation.Wish{})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = t.seat.Engine.Close() }()
+	return t.reconcile(ctx)
 }
 
 // record opens the engine's record of an account, which e has.

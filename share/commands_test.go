@@ -4,9 +4,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/share"
 	"github.com/authferry/authferry/share/pipe"
 	"github.com/authferry/authferry/testenv"
@@ -294,4 +297,47 @@ func TestRemove(t *testing.T) {
 	wantCode(t, job.refresh(ada.ID), fault.NotAMember)
 	testenv.Must(t, c.refresh(ada.ID))
 	sameEverywhere(t, ada.ID, a, c)
+}
+
+// A person logs in again on one machine: that login replaces the one that all had, whether
+// it was refused for good, is being refreshed, or was refreshed meanwhile.
+func TestLoginAgain(t *testing.T) {
+	t.Parallel()
+	for name, before := range map[string]func(s *scene, a, b *machine, id string){
+		"as it was": func(*scene, *machine, *machine, string) {},
+		"refreshed elsewhere": func(_ *scene, a, _ *machine, id string) {
+			testenv.Must(t, a.refresh(id))
+			testenv.Must(t, a.refresh(id))
+		},
+		"refused for good": func(s *scene, a, _ *machine, id string) {
+			s.server.Revoke("ada")
+			wantCode(t, a.refresh(id), fault.LoginNeeded)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t)
+			a := s.machine("laptop")
+			ada := a.login("ada")
+			a.start()
+			b, c := a.joined("desktop", pipe.InviteRequest{}), a.joined("runner", pipe.InviteRequest{Consumer: true})
+			before(s, a, b, ada.ID)
+			g := s.server.Issue("ada")
+			again := account.NewAccount{Provider: s.provider(), RefreshToken: keystore.NewSecret(g.RefreshToken), AccessToken: keystore.NewSecret(g.AccessToken), ExpiresAt: time.Now().Add(time.Hour).UTC(),
+				Identity: oauth.Identity{Issuer: s.server.URL, Subject: "ada"}}
+			wantCode(t, testenv.Err(account.Replace(t.Context(), c.folder(), ada.ID, again)), fault.NotAMember)
+			testenv.Must(t, testenv.Err(account.Replace(t.Context(), b.folder(), ada.ID, again)))
+			sameEverywhere(t, ada.ID, b, a, c)
+			if a.token(ada.ID) != g.AccessToken || a.refreshToken(ada.ID) != g.RefreshToken {
+				t.Error("the others don't have the new login")
+			}
+			// It is an account like any other again.
+			testenv.Must(t, a.refresh(ada.ID))
+			testenv.Must(t, b.refresh(ada.ID))
+			sameEverywhere(t, ada.ID, b, a, c)
+			if s.server.Reuse() != 0 {
+				t.Errorf("%d reuses", s.server.Reuse())
+			}
+		})
+	}
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
-	"github.com/authferry/authferry/broker/rotation"
 	"github.com/authferry/authferry/humantime"
 	"github.com/authferry/authferry/share/pipe"
 	"github.com/authferry/authferry/share/seal"
@@ -267,21 +266,6 @@ func (x *examination) putBack(ctx context.Context, id string) error {
 		return err
 	}
 	return x.publish(ctx, a, best)
-}
-
-// reconcile makes folder and engine agree on the newest generation of an account.
-func (x *examination) reconcile(ctx context.Context, id string) error {
-	l, err := x.o.LockAccount(ctx, id, 0)
-	if err != nil {
-		return err
-	}
-	defer l.Release()
-	t, err := x.peers().turn(ctx, x.o, l, rotation.Wish{})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = t.seat.Engine.Close() }()
-	return t.reconcile(ctx)
 }
 
 // history looks whether the engine has forgotten something, as after restoring a backup.

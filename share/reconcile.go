@@ -25,6 +25,17 @@ func (t *turn) reconcile(ctx context.Context) error {
 			mine = t.mine.PoolGeneration
 		}
 		switch {
+		case t.mine != nil && t.mine.Login && t.rec.Grant != nil && !t.mine.ToldBy(t.rec.Grant):
+			if won, err := t.renew(ctx); err != nil && (!errors.Is(err, engine.ErrUnknown) || try == swapTries) {
+				return t.swapFailed(ctx, err)
+			} else if !won {
+				continue
+			}
+			if t.rec.Gen != mine {
+				if err := t.adopt(ctx); err != nil {
+					return err
+				}
+			}
 		case t.rec.Gen > mine, t.rec.Gen == mine && t.rec.FP != seal.Fingerprint(t.mine):
 			if err := t.adopt(ctx); err != nil {
 				return err
@@ -48,6 +59,18 @@ func (t *turn) reconcile(ctx context.Context) error {
 		}
 		return t.seen(ctx)
 	}
+}
+
+// renew publishes a new login over whatever the engine has: a request with the refresh token
+// before it, even one that is under way, is of no use any more (rule 16).
+func (t *turn) renew(ctx context.Context) (won bool, err error) {
+	g := *t.mine
+	g.PoolGeneration = t.rec.Gen + 1
+	next, err := t.sealed(ctx, &g)
+	if err != nil {
+		return false, err
+	}
+	return t.swap(ctx, next)
 }
 
 // swapTries is how often a swap with an unknown outcome is looked after at once.

@@ -322,8 +322,11 @@ func Replace(ctx context.Context, f *folder.Folder, id string, n NewAccount) (*i
 			return nil, fault.Errorf(fault.LoginFailed, "account %s belongs to another user, whatever index.json says; nothing was changed", fault.Quote(a.Label)).
 				Try(fault.Remedy{Do: fault.Fix}, fault.Remedy{Do: fault.Again})
 		}
-		if g.Share = before.Share; g.Share != "" { // the others are told of it next
-			g.PoolGeneration = before.PoolGeneration + 1
+		if before.Share != "" {
+			if before.Mark != "" || a.Share != nil && a.Share.Role == index.RoleConsumer {
+				return nil, fault.Errorf(fault.NotAMember, "account %s is shared, and this machine gets access tokens only; nothing was changed", fault.Quote(a.Label)).Try(fault.Remedy{Do: fault.ShareMembers, Pool: a.Pool})
+			}
+			g.Share, g.PoolGeneration, g.Login = before.Share, before.PoolGeneration+1, true
 		}
 		g.Inherit(before, a.Dead)
 		inheritAccess(ctx, o, acc, before)
@@ -336,7 +339,7 @@ func Replace(ctx context.Context, f *folder.Folder, id string, n NewAccount) (*i
 		return nil, err
 	}
 	return o.Commit(ctx, lock, folder.Login{
-		Slot: index.FreeSlot(*a, index.GrantRecord), Grant: g, Access: acc, Peers: g.Share != "" && a.Share != nil && a.Share.Role == index.RoleHolder, Patience: patience(f, n),
+		Slot: index.FreeSlot(*a, index.GrantRecord), Grant: g, Access: acc, Patience: patience(f, n), Peers: g.Login,
 		Enter: func(_ *index.Index, renewed, before *index.Account) {
 			renewed.RefreshedAt, renewed.Shared, renewed.RejectedAt = now.Truncate(time.Second), "", time.Time{}
 			// A guess from the old token's refusal doesn't apply to the new one.

@@ -2,6 +2,7 @@ package record
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -46,6 +47,14 @@ func (g *Grant) IsOf(a *index.Account) bool {
 
 // rememberSpent is how many spent refresh tokens of an account are remembered.
 const rememberSpent = 16
+
+// ToldBy reports whether the machines that share g's account have g by now: theirs is the
+// same, or was made of it. theirs is what they have in common. If that can't be told any
+// more, they have.
+func (g *Grant) ToldBy(theirs *Grant) bool {
+	fp := cmp.Or(g.Fingerprint(), g.TokenFingerprint)
+	return fp == "" || fp == cmp.Or(theirs.Fingerprint(), theirs.TokenFingerprint) || slices.Contains(theirs.Spent, fp) || theirs.PoolGeneration >= g.PoolGeneration+rememberSpent
+}
 
 // AddSpent adds the fingerprint of a spent refresh token, and forgets the oldest.
 func AddSpent(spent []string, fp string) []string {
@@ -97,6 +106,9 @@ type Grant struct {
 	// shared. PoolGeneration is that pool's; Generation counts in this folder only.
 	Share          string
 	PoolGeneration int
+	// Login: a person has logged in again in this folder, and the other machines may not have
+	// that yet. It isn't made of the grant before it, so it replaces whatever they have.
+	Login bool
 	// Mark is the fingerprint of the refresh token that this machine isn't given; empty: it
 	// has all that there is.
 	Mark string
@@ -126,6 +138,7 @@ type grantWire struct {
 	Spent            []string       `json:"spent,omitempty"`
 	Share            string         `json:"share,omitempty"`
 	PoolGeneration   int            `json:"pool_generation,omitempty"`
+	Login            bool           `json:"login,omitempty"`
 	Mark             string         `json:"mark,omitempty"`
 }
 
@@ -167,7 +180,7 @@ func (g *Grant) Encode() (keystore.Secret, error) {
 		Endpoint: g.Endpoint, ClientSecret: g.ClientSecret, Scopes: g.Scopes,
 		Headers: g.Headers, Origins: g.Origins, API: g.API, Service: g.Service, RefreshExpiresAt: g.RefreshExpiresAt,
 		Issuer: g.Owner.Issuer, Subject: g.Owner.Subject, Organization: g.Owner.Organization,
-		Salvaged: g.Salvaged, Spent: g.Spent, Share: g.Share, PoolGeneration: g.PoolGeneration, Mark: g.Mark,
+		Salvaged: g.Salvaged, Spent: g.Spent, Share: g.Share, PoolGeneration: g.PoolGeneration, Login: g.Login, Mark: g.Mark,
 	})
 }
 
@@ -189,7 +202,7 @@ func DecodeGrant(s keystore.Secret) (*Grant, error) {
 		Endpoint: w.Endpoint, ClientSecret: w.ClientSecret, Scopes: w.Scopes,
 		Headers: w.Headers, Origins: w.Origins, API: w.API, Service: w.Service, RefreshExpiresAt: w.RefreshExpiresAt,
 		Owner:    oauth.Identity{Issuer: w.Issuer, Subject: w.Subject, Organization: w.Organization},
-		Salvaged: w.Salvaged, Spent: w.Spent, Share: w.Share, PoolGeneration: w.PoolGeneration, Mark: w.Mark,
+		Salvaged: w.Salvaged, Spent: w.Spent, Share: w.Share, PoolGeneration: w.PoolGeneration, Login: w.Login, Mark: w.Mark,
 	}, nil
 }
 

@@ -159,6 +159,7 @@ func (e *exchange) publish(ctx context.Context, l *folder.Rotation, tok *oauth.T
 	}
 	if e.claimed != nil {
 		next.PoolGeneration++
+		next.Login = false
 		if acc != nil {
 			acc.PoolGeneration = next.PoolGeneration
 		}

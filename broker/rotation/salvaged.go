@@ -22,7 +22,7 @@ func (e *exchange) restore(ctx context.Context, l *folder.Rotation) (bool, error
 	next.Spent = slices.DeleteFunc(slices.Clone(e.grant.Spent), func(fp string) bool { return fp == record.Fingerprint(before.RefreshToken) })
 	next.Spent = record.AddSpent(next.Spent, record.Fingerprint(e.grant.RefreshToken))
 	if e.claimed != nil {
-		next.PoolGeneration = e.grant.PoolGeneration + 1
+		next.PoolGeneration, next.Login = e.grant.PoolGeneration+1, false
 		if err := e.claimed.Publish(ctx, &next, nil)(); err != nil {
 			return false, err
 		}

@@ -130,7 +130,7 @@ func Seal(ring Ring, c Contents) (*Record, error) {
 		return nil, ErrForged
 	}
 	g := *c.Grant
-	g.Share, g.PoolGeneration = c.Pool, c.Gen
+	g.Share, g.PoolGeneration, g.Login = c.Pool, c.Gen, false
 	c.Grant = &g
 	if c.Access != nil {
 		acc := *c.Access
