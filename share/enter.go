@@ -5,7 +5,6 @@ import (
 
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
-	"github.com/authferry/authferry/broker/rotation"
 	"github.com/authferry/authferry/share/pipe"
 )
 
@@ -40,14 +39,8 @@ func Enter(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.PoolRequ
 		}
 		done.Entered = append(done.Entered, pipe.Account{ID: a.ID, Label: a.Label, Provider: a.Provider})
 	}
-	rotator := rotation.Rotator{Folder: p.o.Folder, Peers: p.peers()}
 	for _, a := range known {
-		if a.Fingerprint == "" && a.TokenFingerprint == "" {
-			continue
-		}
-		// It publishes what only this folder has. As the generation is there, it refreshes
-		// nothing.
-		if err := rotator.Rotate(ctx, a.ID, rotation.Wish{Beyond: a.Generation - 1}); err != nil {
+		if err := p.reconcile(ctx, a.ID); err != nil {
 			return done, err
 		}
 	}
