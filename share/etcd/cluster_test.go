@@ -21,7 +21,7 @@ func TestThreeNodes(t *testing.T) {
 	t.Run("conform", func(t *testing.T) {
 		enginetest.Run(t, func(t testing.TB) engine.Engine { return open(t, c.Endpoints(), laptop) })
 	})
-	e, key := open(t, c.Endpoints(), laptop), "nodes"
+	e, key := open(t, c.Endpoints(), laptop), "authferry/nodes"
 	now := swap(t, e, key, 0, "0")
 
 	// next is what a caller does: it settles what it isn't sure of by reading.
@@ -82,20 +82,20 @@ func TestRestoredBackup(t *testing.T) {
 	c := sharetest.New(t, sharetest.Options{})
 	laptop := c.Holder(t, "laptop")
 	e := open(t, c.Endpoints(), laptop)
-	first := swap(t, e, "k", 0, "first")
+	first := swap(t, e, "authferry/k", 0, "first")
 	backup := c.Backup(t)
-	second := swap(t, e, "k", first.Version, "second")
-	_, before, err := e.Get(testenv.Patience(t), "k")
+	second := swap(t, e, "authferry/k", first.Version, "second")
+	_, before, err := e.Get(testenv.Patience(t), "authferry/k")
 	testenv.Must(t, err)
 	for _, same := range []bool{true, false} {
 		c.RestoreBackup(t, backup, same)
 		e := open(t, c.Endpoints(), laptop)
-		got, after, err := e.Get(testenv.Patience(t), "k")
+		got, after, err := e.Get(testenv.Patience(t), "authferry/k")
 		testenv.Must(t, err)
 		if string(got.Value) != "first" || after.Revision >= before.Revision || (after.Cluster == before.Cluster) != same {
 			t.Errorf("the same token %v: %q, %+v; it was %+v", same, got.Value, after, before)
 		}
-		if again := swap(t, e, "k", got.Version, "third"); again.Version != second.Version {
+		if again := swap(t, e, "authferry/k", got.Version, "third"); again.Version != second.Version {
 			t.Errorf("version %d, want %d again", again.Version, second.Version)
 		}
 	}

@@ -41,16 +41,14 @@ import (
 // Config is where an etcd is and who this machine is there.
 type Config struct {
 	Endpoints []string // https://HOST:PORT of one cluster's nodes, or http:// on loopback
-	Prefix    string   // before all keys, with a slash between; "authferry" if empty
-	// In PEM, all needed for https: the servers' authority, this machine's certificate, and
-	// its private key.
+	// For https, in PEM: the servers' authority (empty: those that the system trusts), this
+	// machine's certificate and its private key (both empty: etcd asks for none).
 	CA, Cert, Key []byte
 }
 
 // Engine is a connection to etcd.
 type Engine struct {
 	client *clientv3.Client
-	prefix string
 	doubt  *doubt
 }
 
@@ -66,10 +64,7 @@ func Open(c Config) (*Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{prefix: strings.TrimSuffix(c.Prefix, "/") + "/", doubt: &doubt{}}
-	if e.prefix == "/" {
-		e.prefix = "authferry/"
-	}
+	e := &Engine{doubt: &doubt{}}
 	transport := insecure.NewCredentials()
 	if secure {
 		if transport, err = c.transport(e.doubt); err != nil {
@@ -132,20 +127,26 @@ func loopback(host string) bool {
 }
 
 func (c Config) transport(d *doubt) (credentials.TransportCredentials, error) {
-	authorities := x509.NewCertPool()
-	if !authorities.AppendCertsFromPEM(c.CA) {
-		return nil, errors.New("the authority of etcd's servers: no certificate in PEM")
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if len(c.CA) > 0 {
+		config.RootCAs = x509.NewCertPool()
+		if !config.RootCAs.AppendCertsFromPEM(c.CA) {
+			return nil, errors.New("the authority of etcd's servers: no certificate in PEM")
+		}
 	}
-	machine, err := tls.X509KeyPair(c.Cert, c.Key)
-	if err != nil {
-		return nil, fmt.Errorf("the certificate of this machine: %w", err)
+	if len(c.Cert) > 0 || len(c.Key) > 0 {
+		machine, err := tls.X509KeyPair(c.Cert, c.Key)
+		if err != nil {
+			return nil, fmt.Errorf("the certificate of this machine: %w", err)
+		}
+		config.Certificates = []tls.Certificate{machine}
 	}
-	return handshakes{credentials.NewTLS(&tls.Config{MinVersion: tls.VersionTLS12, RootCAs: authorities, Certificates: []tls.Certificate{machine}}), d}, nil
+	return handshakes{credentials.NewTLS(config), d}, nil
 }
 
 // Get reads linearizably.
 func (e *Engine) Get(ctx context.Context, key string) (engine.Entry, engine.Identity, error) {
-	response, err := e.read(ctx, e.prefix+key)
+	response, err := e.read(ctx, key)
 	if err != nil {
 		return engine.Entry{}, engine.Identity{}, err
 	}
@@ -158,13 +159,13 @@ func (e *Engine) Get(ctx context.Context, key string) (engine.Entry, engine.Iden
 
 // List reads all keys that begin with prefix.
 func (e *Engine) List(ctx context.Context, prefix string) ([]engine.Entry, engine.Identity, error) {
-	response, err := e.read(ctx, e.prefix+prefix, clientv3.WithPrefix())
+	response, err := e.read(ctx, prefix, clientv3.WithPrefix())
 	if err != nil {
 		return nil, engine.Identity{}, err
 	}
 	var list []engine.Entry
 	for _, kv := range response.Kvs {
-		list = append(list, engine.Entry{Key: strings.TrimPrefix(string(kv.Key), e.prefix), Value: kv.Value, Version: engine.Version(kv.ModRevision)})
+		list = append(list, engine.Entry{Key: string(kv.Key), Value: kv.Value, Version: engine.Version(kv.ModRevision)})
 	}
 	return list, identity(response.Header.GetClusterId(), response.Header.GetRevision()), nil
 }
@@ -210,15 +211,15 @@ func (e *Engine) Swap(ctx context.Context, key string, expect engine.Version, va
 	if len(value) > biggest {
 		return engine.Entry{}, false, fmt.Errorf("%w: a value of %d bytes, of %d at most", engine.ErrRefused, len(value), biggest)
 	}
-	sent, full := &parcel{}, e.prefix+key
-	then := clientv3.OpPut(full, string(value))
+	sent := &parcel{}
+	then := clientv3.OpPut(key, string(value))
 	if value == nil {
-		then = clientv3.OpDelete(full)
+		then = clientv3.OpDelete(key)
 	}
 	response, err := whileRightsChange(func() (*clientv3.TxnResponse, error) {
 		return e.client.Txn(context.WithValue(ctx, parcelKey{}, sent)).
-			If(clientv3.Compare(clientv3.ModRevision(full), "=", int64(expect))).
-			Then(then).Else(clientv3.OpGet(full)).Commit()
+			If(clientv3.Compare(clientv3.ModRevision(key), "=", int64(expect))).
+			Then(then).Else(clientv3.OpGet(key)).Commit()
 	})
 	entry := engine.Entry{Key: key}
 	switch {
@@ -244,7 +245,7 @@ func (e *Engine) Changed(ctx context.Context, prefix string, after int64) error 
 	}
 	watching, cancel := context.WithCancel(clientv3.WithRequireLeader(ctx))
 	defer cancel()
-	for response := range e.client.Watch(watching, e.prefix+prefix, clientv3.WithPrefix(), clientv3.WithRev(after+1)) {
+	for response := range e.client.Watch(watching, prefix, clientv3.WithPrefix(), clientv3.WithRev(after+1)) {
 		switch {
 		case len(response.Events) > 0 || response.CompactRevision != 0:
 			return nil

@@ -35,7 +35,7 @@ func TestSwapIsSentOnce(t *testing.T) {
 				taps = append(taps, c.Tap(t, 0))
 				endpoints = append(endpoints, taps[len(taps)-1].Endpoint())
 			}
-			e, key := open(t, endpoints, laptop), unique("once")
+			e, key := open(t, endpoints, laptop), unique("authferry/once")
 			first := swap(t, e, key, 0, "first")
 			for range 20 { // over whichever connection
 				_ = value(t, e, key)
@@ -90,7 +90,7 @@ func TestUnreachable(t *testing.T) {
 	testenv.Must(t, err)
 	t.Cleanup(func() { _ = silent.Close() })
 
-	cut, key := open(t, []string{tap.Endpoint()}, laptop), unique("unreachable")
+	cut, key := open(t, []string{tap.Endpoint()}, laptop), unique("authferry/unreachable")
 	swap(t, cut, key, 0, "x")
 	tap.Cut(true)
 	for name, e := range map[string]engine.Engine{
@@ -128,7 +128,7 @@ func TestOneEndpointIsEnough(t *testing.T) {
 	laptop := c.Holder(t, "laptop")
 	dead, alive := c.Tap(t, 0), c.Tap(t, 0)
 	dead.Cut(true)
-	e, key := open(t, []string{dead.Endpoint(), alive.Endpoint(), dead.Endpoint()}, laptop), unique("enough")
+	e, key := open(t, []string{dead.Endpoint(), alive.Endpoint(), dead.Endpoint()}, laptop), unique("authferry/enough")
 	swap(t, e, key, 0, "x")
 	if got := value(t, e, key); got != "x" {
 		t.Errorf("reads %q", got)
@@ -139,12 +139,12 @@ func TestRefused(t *testing.T) {
 	t.Parallel()
 	c := sharetest.Shared(t)
 	laptop := c.Holder(t, "laptop")
-	name, ours := unique("gone"), unique("pool_ours")
+	name, ours := unique("gone"), unique("authferry/pool_ours")
 	gone := c.Holder(t, name)
 	c.Remove(t, name)
 	stranger := foreign(t)
 	theirs := open(t, c.Endpoints(), c.Holder(t, "theirs", "pool_theirs"))
-	swap(t, theirs, unique("pool_theirs/acc/a"), 0, "x")
+	swap(t, theirs, unique("authferry/pool_theirs/acc/a"), 0, "x")
 	swap(t, open(t, c.Endpoints(), laptop), ours+"/acc/a", 0, "x")
 	for name, e := range map[string]engine.Engine{
 		"another pool's":                theirs,
@@ -174,8 +174,8 @@ func TestConsumersRights(t *testing.T) {
 	t.Parallel()
 	c := sharetest.Shared(t)
 	holder := open(t, c.Endpoints(), c.Holder(t, "laptop"))
-	if old, _, err := holder.Get(testenv.Patience(t), "pool_c/meta"); err == nil && old.Version != 0 {
-		_, _, err = holder.Swap(testenv.Patience(t), "pool_c/meta", old.Version, nil)
+	if old, _, err := holder.Get(testenv.Patience(t), "authferry/pool_c/meta"); err == nil && old.Version != 0 {
+		_, _, err = holder.Swap(testenv.Patience(t), "authferry/pool_c/meta", old.Version, nil)
 		testenv.Must(t, err)
 	}
 	consumer := open(t, c.Endpoints(), c.Consumer(t, "ci", "pool_c"))
@@ -184,7 +184,7 @@ func TestConsumersRights(t *testing.T) {
 		"hold/a": {true, true}, "want/a": {true, true}, "invite/a": {true, true}, "other/a": {false, false},
 	} {
 		t.Run(folder, func(t *testing.T) {
-			key := "pool_c/" + folder
+			key := "authferry/pool_c/" + folder
 			if folder != "meta" {
 				key = unique(key)
 			}
@@ -240,7 +240,7 @@ func TestOpenRefuses(t *testing.T) {
 		"a password":          {"https://root:x@etcd.example:2379", nil, "has the form"},
 		"a path":              {"https://etcd.example:2379/v3", nil, "has the form"},
 		"a socket":            {"unix://etcd.sock:0", nil, "has the form"},
-		"no authority":        {"https://etcd.example:2379", func(c *etcd.Config) { c.CA = nil }, "no certificate in PEM"},
+		"no authority":        {"https://etcd.example:2379", func(c *etcd.Config) { c.CA = []byte("x") }, "no certificate in PEM"},
 		"no certificate":      {"https://etcd.example:2379", func(c *etcd.Config) { c.Cert = nil }, "the certificate of this machine"},
 		"no key":              {"https://etcd.example:2379", func(c *etcd.Config) { c.Key = []byte("x") }, "the certificate of this machine"},
 	} {
@@ -260,25 +260,17 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// Keys are below the prefix, and the engine in clear on loopback carries what it is given.
-func TestPrefix(t *testing.T) {
+// The engine in clear on loopback carries what it is given, as it is.
+func TestInClear(t *testing.T) {
 	t.Parallel()
 	c := sharetest.New(t, sharetest.Options{Plain: true})
 	tap := c.Tap(t, 0)
-	for prefix, key := range map[string]string{"": "authferry/a", "team": "team/a", "team/b/": "team/b/a"} {
-		e, err := etcd.Open(etcd.Config{Endpoints: []string{tap.Endpoint()}, Prefix: prefix})
-		testenv.Must(t, err)
-		swap(t, e, "a", 0, "value of "+key)
-		if list, _, err := e.List(testenv.Patience(t), ""); err != nil || len(list) == 0 || list[0].Key != "a" {
-			t.Errorf("%q: list = %v, %v", prefix, list, err)
-		}
-		testenv.Must(t, e.Close())
-		if out := c.Etcdctl(t, "get", key, "--print-value-only"); out != "value of "+key+"\n" {
-			t.Errorf("%q: %s is %q", prefix, key, out)
-		}
-		if !bytes.Contains(tap.Seen(), []byte("value of "+key)) {
-			t.Error("the tap didn't see it")
-		}
+	swap(t, open(t, []string{tap.Endpoint()}, sharetest.Credentials{}), "team/a", 0, "a value")
+	if out := c.Etcdctl(t, "get", "team/a", "--print-value-only"); out != "a value\n" {
+		t.Errorf("etcd has %q", out)
+	}
+	if !bytes.Contains(tap.Seen(), []byte("a value")) {
+		t.Error("the tap didn't see it")
 	}
 }
 
@@ -314,8 +306,8 @@ func TestQuiet(t *testing.T) {
 // Others come and go while a machine works.
 func TestWhileRightsChange(t *testing.T) {
 	t.Parallel()
-	c := sharetest.New(t, sharetest.Options{})
-	e, key := open(t, c.Endpoints(), c.Holder(t, "laptop")), unique("busy")
+	c := sharetest.Shared(t)
+	e, key := open(t, c.Endpoints(), c.Holder(t, "laptop")), unique("authferry/busy")
 	now := swap(t, e, key, 0, "0")
 	done := make(chan struct{})
 	go func() {

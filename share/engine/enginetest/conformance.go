@@ -18,7 +18,8 @@ import (
 )
 
 // Run is the suite. Every engine that open returns in one Run is a connection of its own to
-// the same store; which keys of others are there does not matter.
+// the same store; which keys of others are there does not matter. Its keys begin with
+// "authferry/".
 func Run(t *testing.T, open func(t testing.TB) engine.Engine) {
 	for name, test := range map[string]func(*testing.T, func(testing.TB) engine.Engine){
 		"absent":              absent,
@@ -289,7 +290,7 @@ func closed(t *testing.T, open func(testing.TB) engine.Engine) {
 }
 
 // newKey is one that no other test has.
-func newKey() string { return fmt.Sprintf("conformance/%016x", rand.Uint64()) } // #nosec G404 -- a name
+func newKey() string { return fmt.Sprintf("authferry/conformance/%016x", rand.Uint64()) } // #nosec G404 -- a name
 
 // deadline is there for a test that would never end.
 func deadline(t testing.TB) context.Context {
