@@ -4,7 +4,16 @@ import (
 	"os"
 	"testing"
 
+	"github.com/authferry/authferry/share/sharetest"
 	"github.com/authferry/authferry/testenv"
 )
 
-func TestMain(m *testing.M) { os.Exit(testenv.Alone(m).Run()) }
+// roles are what this test binary can be besides its tests.
+var roles = testenv.Roles{}
+
+func TestMain(m *testing.M) {
+	if os.Getenv("AUTHFERRY_TEST_ROLE") != "" {
+		roles.Main(m)
+	}
+	os.Exit(testenv.Alone(sharetest.Ending(m)).Run())
+}

@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"maps"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -170,7 +169,10 @@ type process struct {
 	crashed bool                     // killed
 	dead    func()
 	gone    chan struct{} // closed once it is killed
-	phase   string        // "", "sent", "stored"
+	fault   func(enginetest.Call) enginetest.Fault
+	opened  int
+	cut     bool
+	phase   string // "", "sent", "stored"
 }
 
 var errKilled = errors.New("killed")
@@ -219,6 +221,13 @@ func (p *process) rotateBeyond(w rotation.Wish) (err error) {
 // peers are the others, as this process reaches them.
 func (p *process) peers() *Peers {
 	return &Peers{Open: func(context.Context, *folder.Opened, string) (*Seat, error) {
+		p.mu.Lock()
+		if p.opened > 0 && !p.crashed && !p.cut { // the first connection was closed
+			p.conn = enginetest.NewFaulty(p.model.engine)
+			p.conn.Inject(p.fault)
+		}
+		p.opened++
+		p.mu.Unlock()
 		return &Seat{Pool: modelPool, Prefix: "authferry", Machine: p.id, Role: p.role, Passing: p.passing, Keys: p.model.ring.For(p.role, false), Cluster: "memory", Engine: p.conn,
 			Others: func(context.Context) (others []Other, err error) {
 				for _, x := range p.model.all {
@@ -227,6 +236,20 @@ func (p *process) peers() *Peers {
 				return others, nil
 			}}, nil
 	}}
+}
+
+// inject makes fault decide about every call of the engine.
+func (p *process) inject(fault func(enginetest.Call) enginetest.Fault) {
+	p.fault = fault
+	p.conn.Inject(fault)
+}
+
+// deliver has the swaps come that were late.
+func (p *process) deliver() {
+	p.mu.Lock()
+	conn := p.conn
+	p.mu.Unlock()
+	conn.Deliver()
 }
 
 func (p *process) kill() {
@@ -343,132 +366,6 @@ func (f *modelFence) over() bool {
 	return !f.at.IsZero() && time.Now().After(f.at)
 }
 
-const modelLife = time.Hour
-
-// strictServer revokes the login when a spent refresh token comes again.
-type strictServer struct {
-	mu       sync.Mutex
-	n        int
-	newest   string // refresh token
-	dead     bool
-	requests int
-	sends    map[string]int
-	reuse    int
-	granted  int
-	latency  time.Duration
-	answer   func(n int) (status int, lost bool) // what happens to request n; nil: it is answered
-	inflight int
-	most     int
-}
-
-func newStrictServer() *strictServer {
-	return &strictServer{sends: map[string]int{}, latency: 200 * time.Millisecond}
-}
-
-func (s *strictServer) login() (access, refresh string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.n++
-	s.newest, s.dead = fmt.Sprintf("rt-%d", s.n), false
-	return fmt.Sprintf("at-%d", s.n), s.newest
-}
-
-type transport struct {
-	*strictServer
-	p *process
-}
-
-func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		return nil, err
-	}
-	_ = r.Body.Close()
-	s := t.strictServer
-	s.mu.Lock()
-	s.requests++
-	status, lost := 0, false
-	if s.answer != nil {
-		status, lost = s.answer(s.requests)
-	}
-	w := httptest.NewRecorder()
-	w.Header().Set("Content-Type", "application/json")
-	if status != 0 {
-		s.mu.Unlock()
-		time.Sleep(s.latency)
-		w.WriteHeader(status)
-		return w.Result(), nil
-	}
-	t.p.mu.Lock()
-	t.p.phase = "sent"
-	t.p.mu.Unlock()
-	s.inflight++
-	s.most = max(s.most, s.inflight)
-	_, form, _ := strings.Cut(string(body), "refresh_token=")
-	sent, _, _ := strings.Cut(form, "&")
-	s.sends[sent]++
-	answer, code := "", http.StatusOK
-	switch {
-	case s.dead, sent != s.newest:
-		if s.sends[sent] > 1 {
-			s.reuse++
-			s.dead = true
-		}
-		code, answer = http.StatusBadRequest, `{"error":"invalid_grant"}`
-	default:
-		s.n++
-		s.granted++
-		s.newest = fmt.Sprintf("rt-%d", s.n)
-		answer = fmt.Sprintf(`{"access_token":"at-%d","refresh_token":%q,"token_type":"Bearer","expires_in":%d}`, s.n, s.newest, int(modelLife.Seconds()))
-	}
-	t.p.model.note("%s %p sent %s: %d", t.p.id[5:8], t.p, sent, code)
-	s.mu.Unlock()
-	reached("sent")
-	time.Sleep(s.latency)
-	s.mu.Lock()
-	s.inflight--
-	s.mu.Unlock()
-	if lost {
-		t.p.model.note("%s %p answer lost", t.p.id[5:8], t.p)
-		return nil, errors.New("connection reset")
-	}
-	w.WriteHeader(code)
-	_, _ = io.WriteString(w, answer)
-	return w.Result(), nil
-}
-
-// memoryChain is a keychain in memory.
-type memoryChain struct {
-	mu    sync.Mutex
-	items map[string]keystore.Secret
-}
-
-func (*memoryChain) Kind() keystore.Kind { return keystore.Keychain }
-func (*memoryChain) Backend() string     { return "memory" }
-
-func (c *memoryChain) Get(_ context.Context, name string) (keystore.Secret, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if s, ok := c.items[name]; ok {
-		return s, nil
-	}
-	return keystore.Secret{}, &keystore.Error{Err: keystore.ErrNotFound}
-}
-
-func (c *memoryChain) Set(_ context.Context, name string, value keystore.Secret) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.items[name] = value
-	return nil
-}
-
-func (c *memoryChain) Delete(_ context.Context, name string) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.items, name)
-	return nil
-}
-
 // clone is a copy of everything that the machine has on disk and in its keychain.
 func (x *machine) clone() *machine {
 	x.model.t.Helper()
@@ -476,9 +373,7 @@ func (x *machine) clone() *machine {
 	c.dir = filepath.Join(x.model.t.TempDir(), "authferry")
 	testenv.Must(x.model.t, os.CopyFS(c.dir, os.DirFS(x.dir)))
 	c.chain = &memoryChain{items: map[string]keystore.Secret{}}
-	for k, v := range x.chain.items {
-		c.chain.items[k] = v
-	}
+	maps.Copy(c.chain.items, x.chain.items)
 	return &c
 }
 

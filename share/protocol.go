@@ -15,8 +15,9 @@ import (
 	"github.com/authferry/authferry/share/seal"
 )
 
-// The times of the protocol. Each is counted by one machine's own clock.
-const (
+// The times of the protocol. Each is counted by one machine's own clock. Only tests change
+// them.
+var (
 	// engineCall is how long one call of the engine may take.
 	engineCall = 5 * time.Second
 	// sendWithin is how long after its fence was armed a machine may begin to send (D).

@@ -196,6 +196,12 @@ func (f *File) Mend(ctx context.Context, ix *Index) (mended bool, err error) {
 	}
 	defer l.Release()
 
+	// What the lost file noted last of a claim isn't known.
+	for i := range ix.Accounts {
+		if s := ix.Accounts[i].Share; s != nil {
+			s.Claims = nil
+		}
+	}
 	data, err := encode(ix)
 	if err != nil {
 		return false, at(f.path(), err)

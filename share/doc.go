@@ -1,0 +1,137 @@
+// Package share lets several machines use the accounts of one pool. One refresh token is
+// sent once, by one of them, and all get what came of it.
+//
+// The machines meet on an engine (share/engine) that has linearizable reads and
+// compare-and-swap, and nothing else of which they need to be sure. What is stored there is
+// sealed and signed (share/seal): the engine's operator learns no token, and can't make one
+// up. Membership, tickets and the commands for people are in this package too; the rotator
+// speaks to the other machines through Peers.
+//
+// # What always holds
+//
+//   - There is no lock and no lease. Each account has one record in the engine, a state
+//     machine under compare-and-swap. A machine that is stopped, cut off or dead delays the
+//     others; it can't make them spend a refresh token twice.
+//   - A refresh token is sent only by a machine that has won the announcement of it, and
+//     knows that it has: after an unknown outcome nothing is sent.
+//   - What a lasting machine has announced is sent by no other machine, however long it
+//     takes, unless that machine says that it waits for no answer any more, or a person
+//     says so (Recover). It may have the new token on its disk. For a machine that joined
+//     as a passing one, and has the kernel's fence, time does: T after the announcement.
+//   - New tokens are handed out once they are stored here or published there. Both are tried
+//     at once, and what is stored here is published before anything else is done.
+//   - No two machines' clocks are compared. How long a claim has stood still is counted from
+//     when this machine first saw it, by the clock that counts from its boot. How old a
+//     token is that another machine obtained goes by that machine's clock only if this one
+//     didn't see it coming, and is never in the future.
+//   - What this machine has seen is the memory of the pool: an engine that knows less was
+//     restored from a backup, and nothing is sent until a person has confirmed its state.
+//   - Without the engine a machine hands out what is valid. It never asks for a login.
+//   - A machine's index may be a copy, or from a backup. Its notes only make a machine wait
+//     longer. The exception are notes of claims of this boot, on this host, by a process
+//     that is dead, which index.json.bak doesn't bring back (index.File.Mend).
+//
+// # The record
+//
+// acc/<account> has the pool's generation, the fingerprint of its refresh token, and a
+// state:
+//
+//	idle                     nobody refreshes it
+//	claimed                  a machine is about to announce; nothing was sent
+//	sending, announced       the machine in the claim sends the refresh token, or has sent it
+//	sending, not announced   an earlier attempt was announced; the machine in the claim is
+//	                         about to announce another one. passing: any machine may
+//	dead                     the provider refused this refresh token for good
+//
+// # A rotation
+//
+// Each rule is a compare-and-swap from the record as it was read. Whoever loses one reads
+// again and begins anew. The account's rotation lock is held, so a machine has one rotator.
+//
+//	 1  the folder's newest grant follows the record's: it is published. The first to
+//	    publish wins, in any state, also over dead
+//	 2  the record is newer, or is another one of the same generation: it is adopted
+//	 3  the folder is newer, and doesn't follow: it is published, and the engine was restored
+//	 4  idle: claimed, by this machine, with a nonce that is in the index before (synced)
+//	 5  claimed by this machine, or by another one and seen so for 10 s: claimed, by this
+//	    one. It is safe at any time, as the other fails at 7
+//	 6  connect to the provider, with TLS
+//	 7  arm the fence, if passing. claimed -> sending, announced. Unknown: not sent
+//	 8  write the intent, and in the same change that the claim was announced (synced). Not
+//	    10 s after 7 began: the first byte is sent
+//	 9  tokens came: folder.Commit, and at the same time sending -> idle, next generation
+//	10  not sent, or refused without being spent: idle, with the failure and its pause.
+//	    No usable answer came: sending, not announced, passing
+//	11  refused for good: sending -> dead, if the claim still is this machine's
+//	12  sending by this machine, and the index notes that it was not announced: as 4
+//	13  sending by this machine, and the index notes that it was: the next attempt
+//	14  sending, announced by a passing machine, seen so for T, and no token is left here
+//	    that is valid: the next attempt, by this machine
+//	15  sending, announced by a lasting machine: wait; another account of the pool is used
+//	16  a login: as 1
+//	17  an answer that comes late: as 1
+//
+// The times: a call of the engine 5 s; from 7 to the first byte 10 s (D); an answer of a
+// provider 60 s (H, rotation.SharedPatience); T = D + H + 20 s.
+//
+// A client on its own account spends nothing, and skips 7, 8, 12 and 13.
+//
+// A consumer has no refresh token. It adopts, or writes want/<account> and waits. A holder
+// that refreshes for whatever reason answers it; serve does it for that reason.
+//
+// # The fence
+//
+// Between the announcement and the send a process may be stopped for any time, and go on
+// afterwards. On a passing machine the kernel kills it then (fence_linux.go): a timer on the
+// clock that counts from boot, which also ends a stopped process. It is armed before 7 and
+// removed once the body has left. The socket is closed hard when the process dies, so the
+// system doesn't go on sending. Other systems have no such timer; a machine there is never
+// passing.
+//
+// # What a crash leaves
+//
+// With a strict server, which ends a login when a spent refresh token comes again. Same: the
+// machine goes on itself. The others are for a machine that never does.
+//
+//	                             same       lasting          passing
+//	before 4                     nothing    nothing          nothing
+//	4 to 7 (S1, S2, K5, S3)      at once    after 10 s       after 10 s
+//	after 7, no intent (S4)      at once    a person         after T
+//	intent, not sent (K7)        at once    a person         after T
+//	first byte to stored (K11)   lost       lost             lost
+//	stored, not published (K14)  published  lost             lost
+//	published (S6)               adopted    adopted          adopted
+//
+// A server that grants a grace makes "lost" good, within it.
+//
+// # The window
+//
+// A login can be lost only
+//
+//	(a) between the first byte of the body and the first of {stored here, published}: if the
+//	    rotator is killed, its machine dies, or the answer is lost on the way. On a passing
+//	    machine also if it is stopped in there for longer than T;
+//	(b) between stored here and published, if the machine never comes back; a passing one,
+//	    if it isn't back within T;
+//	(c) on a passing machine that is frozen between the look at the clock and the write of
+//	    the body, for longer than T, by what stops its clock too (a snapshot of a virtual
+//	    machine);
+//	(d) if the engine has lost what it acknowledged, and a machine that never saw better
+//	    rotates first. A machine that never saw an account's token alive doesn't, while
+//	    there are others (index.Share.Known).
+//
+// # What was ruled out
+//
+// A machine that got no usable answer says so (10) and lets all others try again: else they
+// would wait for a machine that knows no more than they do. A token that this machine saw
+// coming counts as new whatever its clock says, in place of a shortest age of 30 s for any
+// generation: that would keep a machine that was off for a week from refreshing. A machine
+// that was restarted doesn't go on with what it announced before: its index could as well
+// be that of a copy. A person decides.
+//
+// # Locks
+//
+// Everything here is done under the account's rotation lock, but for what goes on after
+// the rotator has reported: telling the others, which touches only the engine, and then one
+// change of the index.
+package share
