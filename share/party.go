@@ -13,6 +13,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/share/engine"
 	"github.com/authferry/authferry/share/pipe"
 	"github.com/authferry/authferry/share/seal"
@@ -493,7 +494,7 @@ func (p *party) note(ctx context.Context) error {
 
 // describe is the pool as results show it.
 func (p *party) describe() pipe.Pool {
-	d := pipe.Pool{Pool: p.Local, ID: p.Pool, Machine: p.Name, Role: string(p.Role), Passing: p.Passing, Engine: index.EngineOK, SeenAt: time.Now().UTC(), Accounts: []pipe.State{}}
+	d := pipe.Pool{Pool: p.Local, ID: p.Pool, Machine: p.Name, Role: string(p.Role), Passing: p.Passing, Engine: index.EngineOK, SeenAt: pool.Seconds(time.Now()), Accounts: []pipe.State{}}
 	if p.restored {
 		d.Engine = index.EngineRestored
 	}

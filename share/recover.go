@@ -35,7 +35,7 @@ func Recover(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.Recove
 	if err := p.holder(); err != nil {
 		return nil, err
 	}
-	done := &pipe.RecoverResult{Account: pipe.Account{ID: a.ID, Label: a.Label, Provider: a.Provider}, Since: a.Share.Since}
+	done := &pipe.RecoverResult{Account: pipe.Account{ID: a.ID, Label: a.Label, Provider: a.Provider}, Since: pool.Seconds(a.Share.Since)}
 	err = p.change(ctx, p.key("acc", a.ID), func(now []byte) ([]byte, error) {
 		done.Machine, done.Claim, done.Recovered = "", "", false
 		if now == nil {

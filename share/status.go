@@ -7,6 +7,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/share/pipe"
 	"github.com/authferry/authferry/share/seal"
 )
@@ -37,8 +38,8 @@ func Status(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.PoolReq
 
 // each calls do with the ids of the pool that a person names, or of all.
 func each(ctx context.Context, f *folder.Folder, name string, do func(id string) error) error {
-	idx, err := f.Read()
-	if err != nil {
+	idx, err := f.ReadOrEmpty()
+	if err != nil || name == "" && idx.Store == "" { // a new folder has none
 		return err
 	}
 	o, err := f.OpenForChange(ctx, idx)
@@ -107,7 +108,7 @@ func (p *party) status(ctx context.Context) (pipe.Pool, error) {
 			if err := p.reread(); err != nil {
 				return d, err
 			}
-			s.Since = p.o.Index.Account(a.ID).Share.Since
+			s.Since = pool.Seconds(p.o.Index.Account(a.ID).Share.Since)
 		}
 		if r.Claim != nil {
 			s.Machine = p.nameOf(r.Claim.Machine)
@@ -144,7 +145,7 @@ func (p *party) alone(ctx context.Context, cause error) (pipe.Pool, error) {
 	}
 	if err := p.o.Update(ctx, index.Fast, func(idx *index.Index) error {
 		if s := idx.SharedPool(p.Pool); s != nil {
-			d.SeenAt = s.SeenAt
+			d.SeenAt = pool.Seconds(s.SeenAt)
 			if s.Engine != index.EngineRestored {
 				s.Engine = d.Engine
 			}
@@ -155,7 +156,7 @@ func (p *party) alone(ctx context.Context, cause error) (pipe.Pool, error) {
 	}
 	for _, a := range p.shared() {
 		d.Accounts = append(d.Accounts, pipe.State{
-			Account: pipe.Account{ID: a.ID, Label: a.Label, Provider: a.Provider}, State: stateAlone, Machine: a.Share.Machine, Since: a.Share.SeenAt, Generation: a.Share.Generation,
+			Account: pipe.Account{ID: a.ID, Label: a.Label, Provider: a.Provider}, State: stateAlone, Machine: a.Share.Machine, Since: pool.Seconds(a.Share.SeenAt), Generation: a.Share.Generation,
 		})
 	}
 	return d, nil

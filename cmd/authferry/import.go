@@ -41,8 +41,8 @@ func (c *importGrantCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	a.enter(acc.Pool)
 	v := a.broker.ViewOf(acc)
+	defer a.enter(v.Pool)
 	if c.JSON {
 		return a.printJSON(importedDoc{[]pool.AccountView{v}, []skippedDoc{}})
 	}

@@ -127,9 +127,10 @@ func (c *loginCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	a.enter(done.Account.Pool)
 	v := a.broker.ViewOf(&done.Account)
-	if err := c.tell(a, done, v); err != nil || !asked {
+	err = c.tell(a, done, v)
+	a.enter(v.Pool)
+	if err != nil || !asked {
 		return err
 	}
 	return offerSetup(a, v)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 	"github.com/authferry/authferry/proofs"
+	"github.com/authferry/authferry/share/sharetest"
 	"github.com/authferry/authferry/testenv"
 )
 
@@ -29,7 +31,7 @@ func TestMain(m *testing.M) {
 	if _, is := commands[strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe")]; is {
 		testscript.Main(m, commands)
 	}
-	testscript.Main(authferrytest.Alone(m), commands)
+	testscript.Main(sharetest.Ending(authferrytest.Alone(m)), commands)
 }
 
 // program is authferry as it is installed, or what plays its part.
@@ -46,29 +48,33 @@ func program(t *testing.T) string {
 // TestScripts runs every command, and every exit code that it can have, as a
 // user would. Each script opens with the behaviour that it guards.
 func TestScripts(t *testing.T) {
-	bin := filepath.Dir(program(t))
-	own := func(name string) func(*testscript.TestScript, bool, []string) {
-		return func(ts *testscript.TestScript, neg bool, args []string) {
+	testscript.Run(t, testscript.Params{Dir: "testdata", Setup: onPath(program(t)), Condition: condition, Cmds: commandsOfScripts(nil)})
+}
+
+// onPath is setUp with the program on the PATH.
+func onPath(program string) func(*testscript.Env) error {
+	return func(env *testscript.Env) error {
+		env.Setenv("PATH", filepath.Dir(program)+string(filepath.ListSeparator)+env.Getenv("PATH"))
+		return setUp(env)
+	}
+}
+
+// commandsOfScripts are those that all scripts have, and more.
+func commandsOfScripts(more map[string]func(*testscript.TestScript, bool, []string)) map[string]func(*testscript.TestScript, bool, []string) {
+	all := map[string]func(*testscript.TestScript, bool, []string){
+		"configure": configure, "exits": exits, "fails": fails, "field": field, "lastfield": lastField, "members": members, "remember": remember,
+		"grant": grantFile, "server": server, "noleak": noleak, "replace": replace, "cptree": cptree, "hold": hold,
+		"answered": answered, "issue": issue, "nowhere": nowhere,
+	}
+	for _, name := range []string{"authferry", "docker-credential-authferry", "git-credential-authferry", "terraform-credentials-authferry"} {
+		all[name] = func(ts *testscript.TestScript, neg bool, args []string) {
 			if err := runs(ts, name, args); neg == (err == nil) {
 				ts.Fatalf("%s: %v", name, err)
 			}
 		}
 	}
-	testscript.Run(t, testscript.Params{
-		Dir: "testdata",
-		Setup: func(env *testscript.Env) error {
-			env.Setenv("PATH", bin+string(filepath.ListSeparator)+env.Getenv("PATH"))
-			return setUp(env)
-		},
-		Condition: condition,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"authferry": own("authferry"), "docker-credential-authferry": own("docker-credential-authferry"),
-			"git-credential-authferry": own("git-credential-authferry"), "terraform-credentials-authferry": own("terraform-credentials-authferry"),
-			"configure": configure, "exits": exits, "fails": fails, "field": field, "lastfield": lastField, "members": members, "remember": remember,
-			"grant": grantFile, "server": server, "noleak": noleak, "replace": replace, "cptree": cptree, "hold": hold,
-			"answered": answered, "issue": issue, "nowhere": nowhere,
-		},
-	})
+	maps.Copy(all, more)
+	return all
 }
 
 // condition knows [proofs], and [mounts] and [userns]: this process may make mount

@@ -324,8 +324,8 @@ func (c *shareRecoverCmd) Run(a *app) error {
 	if c.JSON {
 		return a.printJSON(found)
 	}
-	if !found.Recovered {
-		a.term.note("nobody waits for a machine with %s", nameIn(v))
+	if found.Machine == "" {
+		a.term.note("%s waits for no machine", nameIn(v))
 		return nil
 	}
 	a.term.note("%s no longer waits for %q; its next use refreshes it", nameIn(v), found.Machine)

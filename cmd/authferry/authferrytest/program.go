@@ -49,6 +49,15 @@ func Built(t *testing.T) string {
 	return program
 }
 
+// BuildShare builds the program for shared pools into dir, where authferry is.
+func BuildShare(t *testing.T, dir string) {
+	t.Helper()
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(dir, Exe("authferry-share")), "github.com/authferry/authferry/cmd/authferry-share")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+}
+
 // Alone is [testenv.Alone], and removes what [Built] made when the tests have run.
 func Alone(tests testenv.Tests) testenv.Tests { return alone{testenv.Alone(tests)} }
 

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/authferry/authferry/cmd/authferry/authferrytest"
+	"github.com/authferry/authferry/share/sharetest"
+)
+
+// TestSharedPools runs every command of shared pools on a real etcd, as users of several
+// machines would. Each script has folders of its own for them.
+func TestSharedPools(t *testing.T) {
+	cluster := sharetest.Shared(t)
+	authferry := program(t)
+	authferrytest.BuildShare(t, filepath.Dir(authferry))
+	testscript.Run(t, testscript.Params{
+		Dir: filepath.Join("testdata", "share"),
+		Setup: func(env *testscript.Env) error {
+			if err := onPath(authferry)(env); err != nil {
+				return err
+			}
+			env.Setenv("ETCD", strings.Join(cluster.Endpoints(), ","))
+			env.Setenv("AUTHFERRY_KEYSTORE", "file")
+			env.Setenv("AUTHFERRY", authferry)
+			return nil
+		},
+		Condition: condition,
+		Cmds: commandsOfScripts(map[string]func(*testscript.TestScript, bool, []string){
+			// certificate NAME [POOL] makes NAME.crt and NAME.key, and ca.crt: those of a
+			// holder, or of a consumer of the pool with that id.
+			"certificate": func(ts *testscript.TestScript, _ bool, args []string) {
+				name := strings.ReplaceAll(strings.TrimPrefix(ts.Name(), "TestSharedPools/"), "/", "-") + "-" + args[0]
+				made := cluster.Holder
+				if len(args) > 1 {
+					made = func(t testing.TB, name string, _ ...string) sharetest.Credentials {
+						return cluster.Consumer(t, name, args[1])
+					}
+				}
+				c := made(t, name)
+				for file, content := range map[string][]byte{"ca.crt": c.CA, args[0] + ".crt": c.Cert, args[0] + ".key": c.Key} {
+					ts.Check(os.WriteFile(ts.MkAbs(file), content, 0o600))
+				}
+			},
+			// machine NAME makes NAME this machine from now on.
+			"machine": func(ts *testscript.TestScript, _ bool, args []string) {
+				ts.Setenv("AUTHFERRY_DIR", ts.MkAbs(args[0]))
+				ts.Setenv("AUTHFERRY_KEY_FILE", ts.MkAbs(args[0]+"-key.txt"))
+				if _, err := os.Stat(ts.MkAbs(args[0])); errors.Is(err, os.ErrNotExist) {
+					ts.Check(ts.Exec("authferry", "keystore", "init", "--key-file", ts.MkAbs(args[0]+"-key.txt")))
+				}
+			},
+		}),
+	})
+}
