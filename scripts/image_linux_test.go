@@ -14,7 +14,7 @@ import (
 	"github.com/authferry/authferry/testenv"
 )
 
-// The container image is authferry and certificates, and works for a user who is nobody,
+// The container image is authferry, both programs of it, and certificates, and works for a user who is nobody,
 // with a mounted key and a folder.
 func TestImage(t *testing.T) {
 	proofs.Only(t, "builds an image")
@@ -59,7 +59,7 @@ func TestImage(t *testing.T) {
 		}
 		return err
 	})
-	if want := []string{"/etc/ssl/certs/ca-certificates.crt", "/usr/bin/authferry"}; err != nil || !slices.Equal(files, want) {
+	if want := []string{"/etc/ssl/certs/ca-certificates.crt", "/usr/bin/authferry", "/usr/bin/authferry-share"}; err != nil || !slices.Equal(files, want) {
 		t.Errorf("%v: it has %q", err, files)
 	}
 	if size > 16_000_000 {

@@ -17,6 +17,7 @@ import (
 // installedFiles are what deb and rpm have in common.
 var installedFiles = []string{
 	"usr/bin/authferry",
+	"usr/bin/authferry-share",
 	"usr/share/bash-completion/completions/authferry",
 	"usr/share/fish/vendor_completions.d/authferry.fish",
 	"usr/share/man/man1/authferry.1.gz",
@@ -84,6 +85,7 @@ func (p *packed) rpm(t *testing.T) {
 	machine := map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[runtime.GOARCH]
 	file := p.path("authferry-1.2.3~rc.1-1.%s.rpm", machine)
 	want := `/usr/bin/authferry 100755 root:root
+/usr/bin/authferry-share 100755 root:root
 /usr/share/bash-completion/completions/authferry 100644 root:root
 /usr/share/fish/vendor_completions.d/authferry.fish 100644 root:root
 /usr/share/licenses/authferry 40755 root:root
@@ -158,7 +160,7 @@ func (p *packed) npm(t *testing.T) {
 	file := p.path("authferry-%s.tgz", stampedVersion)
 	want := []string{"package/package.json", "package/LICENSE", "package/README.md", "package/bin/authferry.js"}
 	for _, target := range targets {
-		want = append(want, "package/bin/"+target.node()+"/"+target.program())
+		want = append(want, "package/bin/"+target.node()+"/"+target.program(), "package/bin/"+target.node()+"/"+target.share())
 	}
 	modes(t, unpackTarGz(t, file), want)
 
@@ -279,41 +281,48 @@ func (p *packed) scoop(t *testing.T) {
 		if !strings.HasSuffix(got.URL, "/v"+stampedVersion+"/"+folder+".zip") || got.Hash != sums[folder+".zip"] {
 			t.Errorf("%s: %+v", name, got)
 		}
-		if len(got.Bin) != 1 {
+		if len(got.Bin) != 2 {
 			t.Fatalf("%s: %d programs", name, len(got.Bin))
 		}
-		if _, there := unpackZip(t, p.path("%s.zip", folder))[got.Bin[0]]; !there {
-			t.Errorf("%s: no %s in the archive", name, got.Bin[0])
+		for _, bin := range got.Bin {
+			if _, there := unpackZip(t, p.path("%s.zip", folder))[bin]; !there {
+				t.Errorf("%s: no %s in the archive", name, bin)
+			}
 		}
 	}
 }
 
-// The bill of materials names what is in the program of its own platform.
+// The bill of materials names what is in one program of its own platform.
 func (p *packed) sbom(t *testing.T) {
 	for _, target := range targets {
-		content, err := os.ReadFile(p.path("authferry-%s-%s.cdx.json", stampedVersion, target))
-		testenv.Must(t, err)
-		var bill struct {
-			BOMFormat string
-			Metadata  struct {
-				Component struct{ Name, Version string }
+		for program, module := range map[string]string{"authferry": "github.com/zalando/go-keyring", "authferry-share": "go.etcd.io/etcd/client/v3"} {
+			content, err := os.ReadFile(p.path("%s-%s-%s.cdx.json", program, stampedVersion, target))
+			testenv.Must(t, err)
+			var bill struct {
+				BOMFormat string
+				Metadata  struct {
+					Component struct{ Name, Version string }
+				}
+				Components []struct{ Name, Version string }
 			}
-			Components []struct{ Name, Version string }
-		}
-		testenv.Must(t, json.Unmarshal(content, &bill))
-		if c := bill.Metadata.Component; bill.BOMFormat != "CycloneDX" || c.Name != "github.com/authferry/authferry" || c.Version != "v"+stampedVersion {
-			t.Errorf("%s: %s of %+v", target, bill.BOMFormat, c)
-		}
-		versions := map[string]string{}
-		for _, c := range bill.Components {
-			versions[c.Name] = c.Version
-		}
-		_, wincred := versions["github.com/danieljoos/wincred"]
-		if versions["std"] != runtime.Version() || versions["github.com/zalando/go-keyring"] == "" || wincred != (target.os == "windows") {
-			t.Errorf("%s: %v", target, versions)
-		}
-		if bytes.Contains(content, []byte(p.dist)) {
-			t.Errorf("%s names a folder of this machine", target)
+			testenv.Must(t, json.Unmarshal(content, &bill))
+			if c := bill.Metadata.Component; bill.BOMFormat != "CycloneDX" || c.Name != "github.com/authferry/authferry" || c.Version != "v"+stampedVersion {
+				t.Errorf("%s: %s of %+v", target, bill.BOMFormat, c)
+			}
+			versions := map[string]string{}
+			for _, c := range bill.Components {
+				versions[c.Name] = c.Version
+			}
+			_, wincred := versions["github.com/danieljoos/wincred"]
+			if versions["std"] != runtime.Version() || versions[module] == "" || wincred != (target.os == "windows") {
+				t.Errorf("%s of %s: %v", program, target, versions)
+			}
+			if etcd := versions["go.etcd.io/etcd/client/v3"] != ""; etcd != (program == "authferry-share") {
+				t.Errorf("%s of %s and the client of etcd: %v", program, target, etcd)
+			}
+			if bytes.Contains(content, []byte(p.dist)) {
+				t.Errorf("%s names a folder of this machine", target)
+			}
 		}
 	}
 }

@@ -185,7 +185,7 @@ func (p *packed) files(t *testing.T) {
 			ending = ".zip"
 		}
 		name := "authferry-" + stampedVersion + "-" + target.String()
-		want = append(want, name+ending, name+".cdx.json")
+		want = append(want, name+ending, name+".cdx.json", strings.Replace(name, "authferry-", "authferry-share-", 1)+".cdx.json")
 	}
 	sums := readSums(t, p.dist)
 	for _, name := range want {
@@ -273,7 +273,7 @@ func modes(t *testing.T, files map[string]packedFile, want []string) {
 	}
 	for name, f := range files {
 		mode := os.FileMode(0o644)
-		if base := path.Base(name); path.Base(path.Dir(name)) != "completions" && (base == "authferry" || base == "authferry.exe" || base == "authferry.js") {
+		if base := path.Base(name); path.Base(path.Dir(name)) != "completions" && slices.Contains([]string{"authferry", "authferry.exe", "authferry-share", "authferry-share.exe", "authferry.js"}, base) {
 			mode = 0o755
 		}
 		if f.mode != mode {
@@ -290,20 +290,24 @@ func (p *packed) archives(t *testing.T) {
 			unpack, ending = unpackZip, ".zip"
 		}
 		files := unpack(t, p.path("%s%s", folder, ending))
-		want := []string{folder + "/" + target.program()}
+		want := []string{folder + "/" + target.program(), folder + "/" + target.share()}
 		for _, name := range []string{"LICENSE", "README.md", "authferry.1", "completion/authferry.bash", "completion/authferry.fish", "completion/authferry.ps1", "completion/authferry.zsh"} {
 			want = append(want, folder+"/"+name)
 		}
 		modes(t, files, want)
-		program := files[folder+"/"+target.program()].content
+		program, share := files[folder+"/"+target.program()].content, files[folder+"/"+target.share()].content
 		if most := 15 << 20; len(program) > most {
 			t.Errorf("%s: the program has %d bytes, more than %d", target, len(program), most)
+		}
+		if most := 25 << 20; len(share) > most {
+			t.Errorf("%s: the program for shared pools has %d bytes, more than %d", target, len(share), most)
 		}
 		if target.os != runtime.GOOS || target.arch != runtime.GOARCH {
 			continue
 		}
 		installed := filepath.Join(t.TempDir(), target.program())
 		testenv.Must(t, os.WriteFile(installed, program, 0o755))
+		testenv.Must(t, os.WriteFile(filepath.Join(filepath.Dir(installed), target.share()), share, 0o755))
 		p.runs(t, installed)
 		for _, shell := range []string{"bash", "zsh", "fish"} {
 			if packed := files[folder+"/completion/authferry."+shell].content; do(t, "", installed, "completion", shell) != string(packed) {
@@ -329,6 +333,10 @@ func (p *packed) runs(t *testing.T, program ...string) {
 	}
 	if got.Version != stampedVersion || got.Commit != p.commit || got.OS != runtime.GOOS || got.Arch != runtime.GOARCH {
 		t.Errorf("it is %+v, not %s of %s", got, stampedVersion, p.commit)
+	}
+	// It finds the program beside it, of the same version.
+	if output := do(t, "", program[0], append(program[1:], "share", "status", "--json")...); strings.TrimSpace(output) != `{"pools":[]}` {
+		t.Errorf("of shared pools it says %s", output)
 	}
 }
 
@@ -371,6 +379,11 @@ func (t target) program() string {
 		return "authferry.exe"
 	}
 	return "authferry"
+}
+
+// share is the program for shared pools.
+func (t target) share() string {
+	return strings.Replace(t.program(), "authferry", "authferry-share", 1)
 }
 
 // node names a target as process.platform and process.arch do.
