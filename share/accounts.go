@@ -36,15 +36,19 @@ func (p *party) enter(ctx context.Context, id string) error {
 		if err := shareable(p.o.Index, a, best); err != nil {
 			return err
 		}
+		gen, err := p.firstGeneration(ctx, id)
+		if err != nil {
+			return err
+		}
 		g := *best
-		g.Generation, g.Share, g.PoolGeneration = record.NextGeneration(a, best), p.Pool, 1
+		g.Generation, g.Share, g.PoolGeneration = record.NextGeneration(a, best), p.Pool, gen
 		acc, _, err := p.o.Store.AccessOf(ctx, id, best.Generation)
 		if err != nil {
 			return err
 		}
 		if acc != nil {
 			next := *acc
-			next.Generation, next.PoolGeneration, acc = g.Generation, 1, &next
+			next.Generation, next.PoolGeneration, acc = g.Generation, gen, &next
 		}
 		if err := p.keep(ctx, l, a, &g, acc, func(_ *index.Index, now, before *index.Account) {
 			now.Share = &index.Share{Pool: p.Pool, Role: string(p.Role), Known: true}
@@ -58,6 +62,20 @@ func (p *party) enter(ctx context.Context, id string) error {
 		}
 	}
 	return p.publish(ctx, a, best)
+}
+
+// firstGeneration is the pool's generation for an account that comes into it: 1, or above the
+// last one of the same account, if it was in it before.
+func (p *party) firstGeneration(ctx context.Context, id string) (int, error) {
+	e, err := p.get(ctx, p.key("acc", id))
+	if err != nil || e.Version == 0 {
+		return 1, err
+	}
+	r, err := p.record(id, e)
+	if err != nil {
+		return 0, err
+	}
+	return r.Gen + 1, nil
 }
 
 // mine is an account of this folder with its newest grant.
@@ -131,7 +149,13 @@ func (p *party) publish(ctx context.Context, a *index.Account, g *record.Grant) 
 	}
 	err = p.change(ctx, p.key("acc", a.ID), func(now []byte) ([]byte, error) {
 		if now != nil {
-			return now, nil // by this machine before a crash, or by another that has seen more
+			there, err := seal.Open(p.Keys, p.Pool, a.ID, now)
+			if err != nil {
+				return nil, p.unbelievable("account "+fault.Quote(a.Label), err)
+			}
+			if !there.Public.Removing || there.Gen >= r.Gen {
+				return now, nil // by this machine before a crash, or by another that has seen more
+			}
 		}
 		return value, nil
 	})
@@ -288,14 +312,49 @@ func (p *party) sync(ctx context.Context) (good map[string]*seal.Record, bad map
 		switch {
 		case a == nil:
 			err = p.welcome(ctx, r)
-		case a.Share != nil && r.Public.Removing:
-			err = p.forget(ctx, a.ID)
+		case r.Public.Removing:
+			err = p.taken(ctx, a, r)
 		}
 		if err != nil {
 			return good, bad, err
 		}
 	}
 	return good, bad, nil
+}
+
+// taken does here what it means that an account was taken out of the pool.
+func (p *party) taken(ctx context.Context, a *index.Account, r *seal.Record) error {
+	switch {
+	case a.Share == nil || a.Share.Pool != p.Pool || a.Share.Generation >= r.Gen:
+		return nil
+	case r.Public.Keeper == p.Machine:
+		l, err := p.o.LockAccount(ctx, a.ID, 0)
+		if err != nil {
+			return err
+		}
+		defer l.Release()
+		now, best, err := p.mine(ctx, a.ID)
+		if err != nil {
+			return err
+		}
+		return p.unshare(ctx, l, now, best)
+	}
+	return p.forget(ctx, a.ID)
+}
+
+// unshare makes an account this machine's own again.
+func (p *party) unshare(ctx context.Context, l *folder.Rotation, a *index.Account, best *record.Grant) error {
+	g := *best
+	g.Generation, g.Share, g.PoolGeneration, g.Login = record.NextGeneration(a, best), "", 0, false
+	acc, _, err := p.o.Store.AccessOf(ctx, a.ID, best.Generation)
+	if err != nil {
+		return err
+	}
+	if acc != nil {
+		next := *acc
+		next.Generation, next.PoolGeneration, acc = g.Generation, 0, &next
+	}
+	return p.keep(ctx, l, a, &g, acc, func(_ *index.Index, now, _ *index.Account) { now.Share = nil })
 }
 
 // byRank sorts records as the machine that put them into the pool had them.

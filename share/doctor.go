@@ -227,6 +227,14 @@ func (x *examination) account(ctx context.Context, a *index.Account, r *seal.Rec
 	switch {
 	case err != nil:
 		x.fail(name, err)
+	case r != nil && r.Public.Removing && !x.fix:
+		x.say(name, checkWarning, x.fixing(), "it was taken out of the pool, and is still here")
+	case r != nil && r.Public.Removing:
+		if err := x.taken(ctx, a, r); err != nil {
+			x.fail(name, err)
+		} else {
+			x.say(name, checkOK, nil, "it was taken out of the pool, and is done with here")
+		}
 	case r == nil && x.Role == seal.Consumer:
 		x.say(name, checkFail, nil, "the engine has lost it; a machine that holds its login can put it back")
 	case r == nil && !x.fix:

@@ -9,7 +9,6 @@ import (
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
-	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/broker/rotation"
 	"github.com/authferry/authferry/share/engine"
 	"github.com/authferry/authferry/share/pipe"
@@ -165,17 +164,7 @@ func (p *party) handBack(ctx context.Context, id string, last bool) error {
 	if !last || t.mine == nil {
 		return p.reread()
 	}
-	g := *t.mine
-	g.Generation, g.Share, g.PoolGeneration = record.NextGeneration(t.account, t.mine), "", 0
-	acc, _, err := p.o.Store.AccessOf(ctx, id, t.mine.Generation)
-	if err != nil {
-		return err
-	}
-	if acc != nil {
-		next := *acc
-		next.Generation, next.PoolGeneration, acc = g.Generation, 0, &next
-	}
-	return p.keep(ctx, l, t.account, &g, acc, func(_ *index.Index, now, _ *index.Account) { now.Share = nil })
+	return p.unshare(ctx, l, t.account, t.mine)
 }
 
 // dissolve deletes everything of the pool at the engine, the meta last.

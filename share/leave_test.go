@@ -72,6 +72,54 @@ func TestLeave(t *testing.T) {
 	}
 }
 
+// An account is taken out of the pool: it is one machine's own, and goes from the others,
+// which don't refresh it any more. It can come back.
+func TestTakeOut(t *testing.T) {
+	for _, at := range []string{"", "S31", "K14", "K15"} {
+		s := newScene(t)
+		a := s.machine("laptop")
+		ada, key := a.login("ada"), a.apiKey("ada")
+		a.start()
+		b, c := a.joined("desktop", pipe.InviteRequest{}), a.joined("runner", pipe.InviteRequest{Consumer: true, WithKeys: true})
+		takeOut := func(m *machine, label string) error {
+			return testenv.Err(share.TakeOut(t.Context(), m.folder(), m.dial, pipe.TakeOutRequest{Account: label}))
+		}
+		wantCode(t, takeOut(c, "ada"), fault.NotAMember)
+		if at != "" && !crashing(t, at, 1, func() error { return takeOut(a, "ada") }) {
+			t.Fatal("it didn't die")
+		}
+		if err := takeOut(a, "ada"); err != nil && at == "" {
+			t.Fatal(err)
+		}
+		testenv.Must(t, takeOut(a, "ada-key"))
+		wantCode(t, b.refresh(ada.ID), fault.NotAMember)
+		b.status()
+		if a.account(ada.ID).Share != nil || len(b.index().Accounts) != 0 || b.refreshToken(ada.ID) != "" {
+			t.Errorf("after %q: %+v, %+v", at, a.account(ada.ID), b.index().Accounts)
+		}
+		wants(t, c.doctor(false), "warning", "still here")
+		c.doctor(true)
+		if len(c.index().Accounts) != 0 {
+			t.Errorf("a consumer has %+v", c.index().Accounts)
+		}
+		testenv.Must(t, a.refresh(ada.ID))
+		if len(a.status().Accounts) != 0 {
+			t.Errorf("%+v", a.status())
+		}
+		// It comes back.
+		testenv.Must(t, testenv.Err(share.Enter(t.Context(), a.folder(), a.dial, pipe.PoolRequest{Pool: "work"})))
+		b.status()
+		c.status()
+		sameEverywhere(t, ada.ID, a, b, c)
+		sameEverywhere(t, key.ID, a, b, c)
+		testenv.Must(t, b.refresh(ada.ID))
+		sameEverywhere(t, ada.ID, a, b, c)
+		if s.server.Reuse() != 0 {
+			t.Errorf("%d reuses", s.server.Reuse())
+		}
+	}
+}
+
 // The last machine dies while it leaves, and leaves again.
 func TestLeaveDies(t *testing.T) {
 	for _, at := range []string{"K14", "K15", "S30"} {

@@ -257,6 +257,8 @@ func (t *turn) open(ctx context.Context) (err error) {
 		return fault.Errorf(fault.IndexTooNew, "the shared pool has been used by a newer authferry; nothing was sent").Try(fault.Remedy{Do: fault.ShowVersion})
 	case errors.Is(err, seal.ErrKeys):
 		return fault.Errorf(fault.NotAMember, "this machine is no longer a member of the shared pool; nothing was sent").Try(fault.Remedy{Do: fault.ShareJoin})
+	case err == nil && t.rec.Public.Removing:
+		return fault.Errorf(fault.NotAMember, "account %s was taken out of its shared pool; nothing was sent", t.label()).ItsOwn().Try(fault.Remedy{Do: fault.ShareStatus})
 	case err != nil:
 		return fault.Errorf(fault.Fenced, "what the engine has of account %s is not what a machine of the pool has stored; nothing was sent", t.label()).ItsOwn().
 			Because(err).Try(fault.Remedy{Do: fault.ShareDoctor})

@@ -153,6 +153,9 @@ func expel(r *seal.Roster, gone leaver, good map[string]*seal.Record) {
 	r.Tickets = slices.DeleteFunc(slices.Clone(r.Tickets), func(t seal.Ticket) bool { return t.ID == gone.id || t.By == gone.id })
 	r.Exposed = slices.Clone(r.Exposed)
 	for _, rec := range byRank(good) {
+		if rec.Public.Removing {
+			continue
+		}
 		holder := gone.role == seal.Holder
 		if rec.WithKeys && !holder && !gone.withKeys {
 			continue

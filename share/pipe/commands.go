@@ -19,6 +19,7 @@ const (
 	Status  = "status"
 	Doctor  = "doctor"
 	Enter   = "enter"
+	TakeOut = "take-out"
 	Serve   = "serve"
 )
 
@@ -85,6 +86,17 @@ type PoolRequest struct {
 type EnterResult struct {
 	Pool    string    `json:"pool"`
 	Entered []Account `json:"entered"`
+}
+
+// TakeOutRequest takes an account out of its shared pool, for all machines but this one.
+type TakeOutRequest struct {
+	Account string `json:"account"`
+}
+
+// TakeOutResult is what is this machine's own again.
+type TakeOutResult struct {
+	Pool    string  `json:"pool"`
+	Account Account `json:"account"`
 }
 
 // LeaveResult says what this machine is out of.

@@ -54,7 +54,8 @@ type Public struct {
 	Kind         string `json:"kind"`
 	Rank         int    `json:"rank"`
 	Disabled     bool   `json:"disabled,omitempty"`
-	Removing     bool   `json:"removing,omitempty"` // it is leaving the pool; machines delete it
+	Removing     bool   `json:"removing,omitempty"` // it was taken out of the pool: machines delete it
+	Keeper       string `json:"keeper,omitempty"`   // the machine that keeps it as its own then
 	Identity     string `json:"identity,omitempty"`
 	Issuer       string `json:"issuer,omitempty"`
 	Subject      string `json:"subject,omitempty"`

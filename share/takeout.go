@@ -1,0 +1,99 @@
+package share
+
+import (
+	"context"
+
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/broker/rotation"
+	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/share/pipe"
+	"github.com/authferry/authferry/share/seal"
+)
+
+// TakeOut takes an account out of its shared pool: it is this machine's own then, and the
+// others delete it when they next look. What they have read of it stays known to them.
+// Errors: NoAccount, NotAMember (this machine isn't a holder), WaitingForMachine and Fenced
+// (a refresh that may have been sent), and those of engine, keystore and index.
+func TakeOut(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.TakeOutRequest) (*pipe.TakeOutResult, error) {
+	f, release, err := f.Hold()
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	idx, err := f.Read()
+	if err != nil {
+		return nil, err
+	}
+	a, err := pool.FindAccount(idx, req.Account, "")
+	if err != nil {
+		return nil, err
+	}
+	if a.Share == nil {
+		return nil, fault.Errorf(fault.NotAMember, "account %s is not shared with other machines", fault.Quote(a.Label)).Try(fault.Remedy{Do: fault.ShareStatus})
+	}
+	p, err := openToChange(ctx, f, dial, a.Share.Pool)
+	if err != nil {
+		return nil, err
+	}
+	defer p.close()
+	if err := p.holder(); err != nil {
+		return nil, err
+	}
+	e, err := p.get(ctx, p.key("acc", a.ID))
+	if err != nil {
+		return nil, err
+	}
+	if r, err := p.record(a.ID, e); err == nil && r.Public.Removing {
+		err = p.taken(ctx, a, r) // it was interrupted
+		if err != nil {
+			return nil, err
+		}
+	} else if err := p.takeOut(ctx, a.ID); err != nil {
+		return nil, err
+	}
+	return &pipe.TakeOutResult{Pool: p.Local, Account: pipe.Account{ID: a.ID, Label: a.Label, Provider: a.Provider}}, p.note(ctx)
+}
+
+func (p *party) takeOut(ctx context.Context, id string) error {
+	l, err := p.o.LockAccount(ctx, id, 0)
+	if err != nil {
+		return err
+	}
+	defer l.Release()
+	t, err := p.peers().turn(ctx, p.o, l, rotation.Wish{})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = t.seat.Engine.Close() }()
+	if err := t.reconcile(ctx); err != nil {
+		return err
+	}
+	if t.restored {
+		return t.forgotten(ctx)
+	}
+	if r := t.rec; r.State == seal.Sending && r.Claim.Machine == p.Machine {
+		return fault.Errorf(fault.Fenced, "account %s: a refresh may have been sent, and its outcome is unknown", t.label()).
+			Try(fault.Remedy{Do: fault.Refresh, Account: pool.Reference(t.o.Index, t.account)}, fault.Remedy{Do: fault.Again})
+	} else if r.State == seal.Sending {
+		return t.waiting(ctx, r.Claim.Machine)
+	}
+	// What stays at the engine says that it is gone, and has nothing that could be used.
+	g := *t.mine
+	g.RefreshToken, g.APIKey, g.Proof, g.TokenFingerprint, g.ClientSecret = keystore.Secret{}, keystore.Secret{}, oauth.Proof{}, "", false
+	g.Mark = t.rec.FP
+	c := seal.Contents{Pool: p.Pool, Account: id, Gen: t.rec.Gen + 1, Grant: &g, Public: t.rec.Public}
+	c.Public.Removing, c.Public.Keeper = true, p.Machine
+	next, err := t.seal(c)
+	if err != nil {
+		return err
+	}
+	won, err := t.swap(ctx, next)
+	if err != nil || !won {
+		return t.swapFailed(ctx, errOr(err))
+	}
+	folder.Reached("S31")
+	return p.unshare(ctx, l, t.account, t.mine)
+}
