@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/authferry/authferry/broker/fault"
@@ -17,6 +18,7 @@ import (
 // Connection is where a pool's engine is and what this machine shows to it.
 type Connection struct {
 	Endpoints []string        // https, or http to this machine
+	Prefix    string          // before all keys of shared pools, and a slash
 	CA        string          // PEM; empty: those that the system trusts
 	Cert      string          // PEM; empty: the engine asks for none
 	Key       keystore.Secret // PEM
@@ -30,6 +32,9 @@ type Dialer func(ctx context.Context, c Connection) (engine.Engine, error)
 func (c Connection) check() error {
 	if len(c.Endpoints) == 0 {
 		return fault.Errorf(fault.Usage, "the engine's address is missing")
+	}
+	if c.Prefix == "" || len(c.Prefix) > 128 || strings.HasSuffix(c.Prefix, "/") || strings.ContainsFunc(c.Prefix, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return fault.Errorf(fault.Usage, "the prefix of the engine's keys has 1 to 128 visible characters, and doesn't end with a slash")
 	}
 	for _, e := range c.Endpoints {
 		if _, err := oauth.Origin(e); err != nil {

@@ -78,7 +78,7 @@ func Invite(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.InviteR
 	}
 	newest := p.Keys.Newest()
 	text, err := (&ticket{
-		Connection: c, ID: t.ID, Pool: p.Pool, Name: p.meta.Roster.Name, Prefix: p.Prefix, TicketKeys: keys, Reusable: t.Reusable, ExpiresAt: t.ExpiresAt,
+		Connection: c, ID: t.ID, Pool: p.Pool, Name: p.meta.Roster.Name, TicketKeys: keys, Reusable: t.Reusable, ExpiresAt: t.ExpiresAt,
 		Epoch: newest.Epoch, Verify: newest.Verify, Cluster: p.id.Cluster, Revision: p.id.Revision,
 	}).text()
 	if err != nil {

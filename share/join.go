@@ -72,7 +72,7 @@ func joining(o *folder.Opened, t *ticket, req pipe.JoinRequest) (*Membership, er
 		return nil, fault.Errorf(fault.LabelTaken, "this machine has a pool %s already", fault.Quote(known)).Try(fault.Remedy{Do: fault.Again, Name: "as", Value: "NAME"})
 	}
 	m := &Membership{
-		Pool: t.Pool, Local: name, Prefix: t.Prefix, Connection: t.Connection, Machine: index.NewMachineID(),
+		Pool: t.Pool, Local: name, Connection: t.Connection, Machine: index.NewMachineID(),
 		Cluster: t.Cluster, Revision: t.Revision,
 		Unfinished: true, Ticket: t.ID, Reusable: t.Reusable, ticketSign: t.Sign,
 	}

@@ -30,6 +30,8 @@ type scene struct {
 	t      *testing.T
 	server *brokertest.Server
 	memory *enginetest.Memory
+	engine share.Dialer // nil: memory
+	before func()       // before each connection; may be nil
 
 	mu    sync.Mutex
 	lines []*enginetest.Faulty // all connections so far
@@ -60,7 +62,13 @@ func (m *machine) folder() *folder.Folder {
 	return folder.New(folder.Options{Dir: m.dir, Warn: func(text string, _ ...fault.Remedy) { m.t.Log(m.name + ": warning: " + text) }})
 }
 
-func (m *machine) dial(context.Context, share.Connection) (engine.Engine, error) {
+func (m *machine) dial(ctx context.Context, c share.Connection) (engine.Engine, error) {
+	if m.before != nil {
+		m.before()
+	}
+	if m.engine != nil {
+		return m.engine(ctx, c)
+	}
 	line := enginetest.NewFaulty(m.memory)
 	line.Inject(m.fault)
 	m.mu.Lock()

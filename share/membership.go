@@ -16,9 +16,8 @@ import (
 // Membership is this machine's part in a shared pool, an item of its keystore. Where to
 // connect and what to believe is in there alone, whatever index.json says.
 type Membership struct {
-	Pool   string // id
-	Local  string // the pool's name here
-	Prefix string // of its keys in the engine
+	Pool  string // id
+	Local string // the pool's name here
 	Connection
 
 	Machine  string // id
@@ -116,7 +115,7 @@ func decodeMembership(s keystore.Secret) (*Membership, error) {
 		return nil, errNewerMembership
 	}
 	m := &Membership{
-		Pool: w.Pool, Local: w.Local, Prefix: w.Prefix, Connection: Connection{w.Endpoints, w.CA, w.Cert, keystore.NewSecret(w.Key)},
+		Pool: w.Pool, Local: w.Local, Connection: Connection{w.Endpoints, w.Prefix, w.CA, w.Cert, keystore.NewSecret(w.Key)},
 		Machine: w.Machine, Name: w.Name, Role: w.Role, Passing: w.Passing, WithKeys: w.WithKeys, Identity: keystore.NewSecret(w.Identity),
 		Cluster: w.Cluster, Revision: w.Revision, Meta: w.Meta, Unfinished: w.Unfinished, Ticket: w.Ticket, Reusable: w.Reusable, ticketSign: keystore.NewSecret(w.TicketSign),
 	}
@@ -132,7 +131,7 @@ func decodeMembership(s keystore.Secret) (*Membership, error) {
 		m.Next = &next[0]
 	}
 	if _, err := seal.Recipient(m.Identity); err != nil || !index.ValidSharedPoolID(m.Pool) || !index.ValidMachineID(m.Machine) || !m.Role.Valid() ||
-		checkPrefix(m.Prefix) != nil || m.Role == seal.Holder && !m.Keys.Newest().Holder() {
+		m.Prefix == "" || m.Role == seal.Holder && !m.Keys.Newest().Holder() {
 		return nil, errMembership
 	}
 	return m, nil

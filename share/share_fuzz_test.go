@@ -17,8 +17,8 @@ func FuzzTicket(f *testing.F) {
 	keys, err := seal.NewTicket(&t)
 	testenv.Must(f, err)
 	whole := &ticket{
-		Connection: Connection{Endpoints: []string{"http://127.0.0.1:2379"}}, ID: "tick_aaaaaaaaaaaaaaaa", Pool: "pool_aaaaaaaaaaaaaaaa", Name: "work",
-		Prefix: "authferry", TicketKeys: keys, ExpiresAt: time.Unix(1, 0).UTC(), Epoch: 1, Verify: t.Verify, Cluster: "c", Revision: 7,
+		Connection: Connection{Endpoints: []string{"http://127.0.0.1:2379"}, Prefix: "authferry"}, ID: "tick_aaaaaaaaaaaaaaaa", Pool: "pool_aaaaaaaaaaaaaaaa", Name: "work",
+		TicketKeys: keys, ExpiresAt: time.Unix(1, 0).UTC(), Epoch: 1, Verify: t.Verify, Cluster: "c", Revision: 7,
 	}
 	text, err := whole.text()
 	testenv.Must(f, err)
@@ -51,7 +51,7 @@ func FuzzMembership(f *testing.F) {
 	identity, _, err := seal.NewIdentity()
 	testenv.Must(f, err)
 	whole := &Membership{
-		Pool: "pool_aaaaaaaaaaaaaaaa", Local: "work", Prefix: "authferry", Connection: Connection{Endpoints: []string{"https://engine.example"}, Key: keystore.NewSecret("canary")},
+		Pool: "pool_aaaaaaaaaaaaaaaa", Local: "work", Connection: Connection{Prefix: "authferry", Endpoints: []string{"https://engine.example"}, Key: keystore.NewSecret("canary")},
 		Machine: "mach_aaaaaaaaaaaaaaaa", Name: "laptop", Role: seal.Holder, Identity: identity, Keys: seal.Ring{keys}, Next: &next, Cluster: "c", Revision: 7, Unfinished: true, Meta: []byte("m"),
 	}
 	s, err := whole.encode()

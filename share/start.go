@@ -39,7 +39,7 @@ func Start(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.StartReq
 	if err != nil {
 		return nil, err
 	}
-	c := Connection{req.Endpoints, req.CA, req.Cert, keystore.NewSecret(req.Key)}
+	c := Connection{req.Endpoints, cmp.Or(req.Prefix, DefaultPrefix), req.CA, req.Cert, keystore.NewSecret(req.Key)}
 	if err := c.check(); err != nil {
 		return nil, err
 	}
@@ -73,6 +73,9 @@ func starting(ctx context.Context, o *folder.Opened, name string, req pipe.Start
 			return nil, fault.Errorf(fault.Fenced, "pool %s is shared already", fault.Quote(name)).
 				Try(fault.Remedy{Do: fault.ShareStatus, Pool: name}, fault.Remedy{Do: fault.ShareInvite, Pool: name})
 		}
+		if c.Prefix = m.Prefix; req.Prefix != "" && req.Prefix != m.Prefix {
+			return nil, fault.Errorf(fault.Usage, "sharing pool %s was begun with the prefix %s", fault.Quote(name), fault.Quote(m.Prefix))
+		}
 		m.Connection = c
 		return m, nil
 	}
@@ -88,10 +91,7 @@ func starting(ctx context.Context, o *folder.Opened, name string, req pipe.Start
 			return nil, err
 		}
 	}
-	m := &Membership{Pool: index.NewSharedPoolID(), Local: name, Prefix: cmp.Or(req.Prefix, DefaultPrefix), Connection: c, Machine: index.NewMachineID(), Role: seal.Holder, Unfinished: true}
-	if err := checkPrefix(m.Prefix); err != nil {
-		return nil, err
-	}
+	m := &Membership{Pool: index.NewSharedPoolID(), Local: name, Connection: c, Machine: index.NewMachineID(), Role: seal.Holder, Unfinished: true}
 	if m.Name, err = machineName(req.Machine, nil); err != nil {
 		return nil, err
 	}

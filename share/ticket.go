@@ -16,10 +16,9 @@ import (
 // ticket is what a machine needs to join: one line of text, and a secret.
 type ticket struct {
 	Connection
-	ID     string
-	Pool   string // id
-	Name   string // of the pool
-	Prefix string
+	ID   string
+	Pool string // id
+	Name string // of the pool
 	seal.TicketKeys
 	Reusable  bool
 	ExpiresAt time.Time
@@ -89,11 +88,11 @@ func parseTicket(text string) (*ticket, error) {
 		return bad(errTicket)
 	}
 	t := &ticket{
-		Connection: Connection{w.Endpoints, w.CA, w.Cert, keystore.NewSecret(w.Key)}, ID: w.ID, Pool: w.Pool, Name: w.Name, Prefix: w.Prefix,
+		Connection: Connection{w.Endpoints, w.Prefix, w.CA, w.Cert, keystore.NewSecret(w.Key)}, ID: w.ID, Pool: w.Pool, Name: w.Name,
 		TicketKeys: seal.TicketKeys{Identity: keystore.NewSecret(w.Identity), Sign: keystore.NewSecret(w.Sign)},
 		Reusable:   w.Reusable, ExpiresAt: w.ExpiresAt, Epoch: w.Epoch, Verify: w.Verify, Cluster: w.Cluster, Revision: w.Revision,
 	}
-	if _, err := seal.Recipient(t.Identity); err != nil || !index.ValidTicketID(t.ID) || !index.ValidSharedPoolID(t.Pool) || checkPrefix(t.Prefix) != nil || t.Verify == "" {
+	if _, err := seal.Recipient(t.Identity); err != nil || !index.ValidTicketID(t.ID) || !index.ValidSharedPoolID(t.Pool) || t.Verify == "" {
 		return bad(errTicket)
 	}
 	return t, t.check()
