@@ -407,7 +407,12 @@ func (a *arena) settle() {
 
 // rotate has the machine get a newer token, in a process that nothing happens to.
 func (x *fighter) rotate(user string) fault.Code {
-	cmd, _ := x.process(user, x.entry(user).Generation, "ARENA_PERSON=1")
+	return x.rotateBeyond(user, x.entry(user).Generation)
+}
+
+// rotateBeyond is rotate for a generation above another one.
+func (x *fighter) rotateBeyond(user string, beyond int) fault.Code {
+	cmd, _ := x.process(user, beyond, "ARENA_PERSON=1")
 	out, _ := cmd.Output()
 	var report report
 	if json.Unmarshal(out, &report) != nil {

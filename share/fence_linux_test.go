@@ -106,11 +106,12 @@ func TestKilledProcesses(t *testing.T) {
 		t.Run(row.at, func(t *testing.T) {
 			a, lasting, passing := duel(t)
 			user := a.users[0]
-			cmd, _ := lasting.process(user, lasting.entry(user).Generation, "ARENA_KILL="+row.at)
+			before := lasting.entry(user).Generation
+			cmd, _ := lasting.process(user, before, "ARENA_KILL="+row.at)
 			if err := cmd.Run(); err == nil {
 				t.Fatal("it wasn't killed")
 			}
-			code := lasting.rotate(user)
+			code := lasting.rotateBeyond(user, before)
 			l := a.server.Ledger()
 			if row.lost != (len(l.Reuse) > 0) || row.lost != (code == fault.LoginNeeded) || !row.lost && code != "" {
 				t.Errorf("%q, %d reuses", code, len(l.Reuse))

@@ -36,7 +36,8 @@ func (t *turn) reconcile(ctx context.Context) error {
 					return err
 				}
 			}
-		case t.rec.Gen > mine, t.rec.Gen == mine && t.rec.FP != seal.Fingerprint(t.mine):
+		case t.rec.Gen > mine, t.rec.Gen == mine && t.rec.FP != seal.Fingerprint(t.mine),
+			t.rec.Gen == mine && t.rec.Access != nil && t.account.AccessSlot == "": // it was published, and not yet stored
 			if err := t.adopt(ctx); err != nil {
 				return err
 			}

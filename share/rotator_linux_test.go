@@ -40,6 +40,7 @@ func rotator([]string) error {
 			if _, err := os.Stat(phase + ".stopped"); err != nil { // once
 				note(phase+".stopped", "")
 				_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+				time.Sleep(20 * time.Millisecond) // another thread may have got it first
 			}
 		}
 	}
