@@ -46,13 +46,13 @@ func (how Revocation) of(a *index.Account) bool {
 	return false
 }
 
-// unshared refuses to take an account away from the machines that it is shared with. A
-// machine leaves a pool as a whole, and the last one keeps the accounts.
+// unshared refuses to take an account away from the machines that it is shared with before
+// they know (package share).
 func unshared(a *index.Account) error {
 	if a.Share == nil {
 		return nil
 	}
-	return fault.Errorf(fault.Fenced, "account %s is in pool %s, which is shared: it can't be removed or moved while it is; a machine leaves the pool as a whole, and the last one keeps the accounts", fault.Quote(a.Label), fault.Quote(a.Pool)).
+	return fault.Errorf(fault.Fenced, "account %s is in pool %s, which other machines share, and they don't know; nothing was changed", fault.Quote(a.Label), fault.Quote(a.Pool)).
 		Try(fault.Remedy{Do: fault.ShareMembers, Pool: a.Pool}, fault.Remedy{Do: fault.ShareLeave, Pool: a.Pool})
 }
 

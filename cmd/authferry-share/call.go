@@ -21,6 +21,7 @@ var commands = map[string]command{
 	pipe.Leave:   asked(share.Leave),
 	pipe.Members: asked(share.Members),
 	pipe.Enter:   asked(share.Enter),
+	pipe.TakeOut: asked(share.TakeOut),
 	pipe.Remove:  asked(share.Remove),
 	pipe.Recover: asked(share.Recover),
 	pipe.Status:  asked(share.Status),

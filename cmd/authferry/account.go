@@ -128,7 +128,16 @@ func (c *removeCmd) Run(a *app) error {
 		return err
 	}
 	if !c.Yes {
-		if err := a.confirm("Remove "+nameIn(v)+" and delete its login?", "yes"); err != nil {
+		question := "Remove " + nameIn(v) + " and delete its login?"
+		if v.Share != nil {
+			question = fmt.Sprintf("Pool %q is shared: remove %s and delete its login on all machines of it?", v.Pool, nameIn(v))
+		}
+		if err := a.confirm(question, "yes"); err != nil {
+			return err
+		}
+	}
+	if v.Share != nil {
+		if err := a.takeOut(v.ID); err != nil {
 			return err
 		}
 	}

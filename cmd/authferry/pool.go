@@ -213,6 +213,20 @@ func (c *moveCmd) Run(a *app) error {
 			return err
 		}
 	}
+	v, err := a.broker.Info(c.Account)
+	if err != nil {
+		return err
+	}
+	if v.Share != nil && !index.EqualLabel(v.Pool, c.Pool) {
+		if !c.Yes {
+			if err := a.confirm(fmt.Sprintf("Pool %q is shared: take %s away from all other machines of it?", v.Pool, nameIn(v)), "yes"); err != nil {
+				return err
+			}
+		}
+		if err := a.takeOut(v.ID); err != nil {
+			return err
+		}
+	}
 	acc, err := account.Move(a.ctx, a.broker.Folder, c.Account, c.Pool)
 	if err != nil {
 		return err

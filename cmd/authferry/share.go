@@ -71,6 +71,12 @@ func (a *app) sharedPool(name string) (p index.SharedPool, shared bool) {
 	return all[i], true
 }
 
+// takeOut makes an account of a shared pool this machine's own, before it is moved or
+// removed: the other machines delete it.
+func (a *app) takeOut(id string) error {
+	return a.share(pipe.TakeOut, pipe.TakeOutRequest{Account: id}, new(pipe.TakeOutResult), nil)
+}
+
 // enter tells the machines that share a pool of what was just added to it, or renewed in it.
 // If that fails they learn it later: the login is safe here.
 func (a *app) enter(pool string) {
