@@ -22,7 +22,8 @@
 //     on the stdout that was asked for it or in the environment of the one command that
 //     exec starts.
 //  2. One refresh token is sent once, and again only as a recorded recovery: across
-//     goroutines, processes, terminals and crashes.
+//     goroutines, processes, terminals and crashes; and across the machines that share its
+//     account (package share).
 //  3. A rotated grant is durable before anyone sees its access token.
 //  4. The caller may die at any time (its process, its process group, its terminal, its
 //     session) without losing anything.

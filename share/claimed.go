@@ -89,6 +89,10 @@ func (c *claimed) Publish(ctx context.Context, g *record.Grant, acc *record.Acce
 	})
 }
 
+// tellFor is how long a rotator tries to tell the others what it has stored. After that the
+// next one does. Until then they wait.
+const tellFor = time.Hour
+
 // tell publishes while the engine's record is of the generation before. It touches nothing
 // but the engine.
 func (c *claimed) tell(ctx context.Context, contents seal.Contents) error {
@@ -97,8 +101,8 @@ func (c *claimed) tell(ctx context.Context, contents seal.Contents) error {
 		return err
 	}
 	folder.Reached("S5")
-	deadline := time.Now().Add(folder.StorePatience)
-	for pause := firstPause; ; pause = min(2*pause, 10*time.Second) {
+	deadline := time.Now().Add(tellFor)
+	for pause := firstPause; ; pause = min(2*pause, 15*time.Second) {
 		won, err := c.swap(ctx, next)
 		if err != nil {
 			time.Sleep(pause)

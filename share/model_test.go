@@ -75,7 +75,7 @@ func inBubble(t *testing.T, test func(t *testing.T)) {
 		record.BootNow = func() record.Boot { return record.Boot{ID: "boot", At: time.Since(begin)} }
 		newFence = func() fence { return &modelFence{} }
 		folder.Reached = reached
-		defer time.Sleep(2 * folder.StorePatience) // until what was killed has given up
+		defer time.Sleep(2 * tellFor) // until what was killed has given up
 		test(t)
 	})
 }

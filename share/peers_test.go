@@ -7,11 +7,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/rotation"
+	"github.com/authferry/authferry/keystore"
 
 	"github.com/authferry/authferry/share/engine/enginetest"
 	"github.com/authferry/authferry/share/seal"
@@ -314,4 +316,35 @@ func (c *memoryChain) has(t *testing.T, text string) bool {
 		}
 	}
 	return false
+}
+
+// Nothing else writes, spends or revokes a shared login, also if the index has forgotten
+// that it is shared.
+func TestNothingElseTouchesASharedLogin(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		m := newModel(t, 1)
+		x := m.all[0]
+		testenv.Must(t, x.folder().Update(t.Context(), index.Fast, func(idx *index.Index) error {
+			idx.Account(m.account).Share = nil
+			return nil
+		}))
+		_, err := account.Remove(t.Context(), x.folder(), m.account, account.RevokeAlways)
+		wantCode(t, err, fault.Fenced)
+		idx, err := x.folder().Read()
+		testenv.Must(t, err)
+		o, err := x.folder().Open(idx)
+		testenv.Must(t, err)
+		stored, err := o.Grants(t.Context(), m.account)
+		testenv.Must(t, err)
+		l, err := o.LockAccount(t.Context(), m.account, 0)
+		testenv.Must(t, err)
+		defer l.Release()
+		next := *stored.Best
+		next.Generation, next.RefreshToken = next.Generation+1, keystore.NewSecret("another")
+		_, err = o.Commit(t.Context(), l, folder.Login{Slot: "c", Grant: &next})
+		wantCode(t, err, fault.Fenced)
+		if a := x.entry(); a == nil || a.Removing || a.Generation > 2 {
+			t.Errorf("%+v", a)
+		}
+	})
 }

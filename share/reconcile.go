@@ -25,7 +25,7 @@ func (t *turn) reconcile(ctx context.Context) error {
 			mine = t.mine.PoolGeneration
 		}
 		switch {
-		case t.mine != nil && t.mine.Login && t.rec.Grant != nil && !t.mine.ToldBy(t.rec.Grant):
+		case t.mine != nil && t.mine.Login && t.rec.Gen >= mine-1 && t.rec.Grant != nil && !t.mine.ToldBy(t.rec.Grant):
 			if won, err := t.renew(ctx); err != nil && (!errors.Is(err, engine.ErrUnknown) || try == swapTries) {
 				return t.swapFailed(ctx, err)
 			} else if !won {

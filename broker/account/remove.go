@@ -98,6 +98,10 @@ func Remove(ctx context.Context, f *folder.Folder, account string, how Revocatio
 		return nil, err
 	}
 	revoke := how.of(a)
+	if revoke && folder.Shared(a, stored.Best) { // whatever index.json says
+		return nil, fault.Errorf(fault.Fenced, "account %s is shared with other machines, and would end for all of them; nothing was changed", fault.Quote(a.Label)).
+			Try(fault.Remedy{Do: fault.RemoveHere, Account: a.ID}, fault.Remedy{Do: fault.ShareStatus})
+	}
 	if err := o.ChangeManifest(ctx, func(m *record.Manifest) { m.Bury(a.ID) }); err != nil {
 		return nil, err
 	}

@@ -9,7 +9,10 @@
 //   - publish: store the new grant and access token (Commit);
 //   - fail: record what the failure means for the refresh token (Change).
 //
-// A pool that several machines share would have to provide these four.
+// For an account that several machines share, each step is taken towards them as well
+// (Peers): the claim before a request is made, the announcement just before the intent, the
+// publication beside the commit. Without Peers such an account is refused. Package share has
+// the protocol.
 //
 // # What always holds
 //
