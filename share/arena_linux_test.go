@@ -58,8 +58,14 @@ func TestArena(t *testing.T) {
 	}
 	t.Logf("seed %d", seed)
 	a := newArena(t, sharetest.New(t, sharetest.Options{Nodes: 3}), machines, accounts, 2*time.Second, rand.New(rand.NewPCG(seed, 0))) // #nosec G404 -- a test
+	if *arenaDuration > 0 || proofs.On() {
+		a.clones = true
+	}
 	a.fight(duration)
 	a.settle()
+	if a.clones {
+		a.restoreBackup()
+	}
 	a.judge()
 }
 
@@ -72,12 +78,14 @@ type arena struct {
 	users   []string // of the accounts, in the order in which they are used
 	ids     map[string]string
 	begun   time.Time
+	clones  bool   // a machine is copied while it works
+	snap    string // backup of the engine
 
 	mu      sync.Mutex
 	r       *rand.Rand
 	running map[*exec.Cmd]*shot
 	window  map[string]int // deaths between send and store, by user
-	count   struct{ Rotations, Killed, Fenced, Stopped, InWindow, Leaders, Quorums, Waiting, Unreachable int }
+	count   struct{ Rotations, Killed, Fenced, Stopped, InWindow, Leaders, Quorums, Cut, RolledBack, Cloned, Waiting, Unreachable, Recovered int }
 	engine  sync.Mutex // while it is hurt
 }
 
@@ -86,7 +94,11 @@ type fighter struct {
 	*arena
 	name    string
 	dir     string
+	host    string
 	passing bool
+
+	cutUntil time.Time // it can't reach the engine
+	backup   []byte    // of its index, some seconds old
 }
 
 // shot is one process of a machine.
@@ -107,7 +119,7 @@ func newArena(t *testing.T, cluster *sharetest.Cluster, machines, accounts int, 
 	a.cluster = cluster
 	a.server = brokertest.New(t, brokertest.Config{Rotation: brokertest.Strict, AccessTTL: life, Latency: 60 * time.Millisecond})
 	for i := range machines {
-		x := &fighter{arena: a, name: fmt.Sprintf("m%d", i), passing: i%2 == 1}
+		x := &fighter{arena: a, name: fmt.Sprintf("m%d", i), host: fmt.Sprint(i), passing: i%2 == 1}
 		home := t.TempDir()
 		x.dir = filepath.Join(home, "authferry")
 		testenv.Must(t, testenv.Err(folder.InitFileKeystore(t.Context(), x.folder(), filepath.Join(home, "key.txt"))))
@@ -176,22 +188,9 @@ func (a *arena) fight(d time.Duration) {
 	defer cancel()
 	var all sync.WaitGroup
 	for _, x := range a.all {
-		for range 2 {
-			all.Go(func() {
-				for ctx.Err() == nil {
-					user := a.target()
-					if user == "" {
-						return
-					}
-					if v := x.entry(user); v.ExpiresAt.After(time.Now()) {
-						time.Sleep(20 * time.Millisecond)
-						continue
-					}
-					x.shoot(user)
-				}
-			})
-		}
+		x.work(ctx, &all)
 	}
+	all.Go(func() { a.trouble(ctx, &all, d) })
 	all.Go(func() {
 		for ctx.Err() == nil {
 			select {
@@ -203,6 +202,25 @@ func (a *arena) fight(d time.Duration) {
 		}
 	})
 	all.Wait()
+}
+
+// work has two processes of the machine rotate what is over, one after the other.
+func (x *fighter) work(ctx context.Context, all *sync.WaitGroup) {
+	for range 2 {
+		all.Go(func() {
+			for ctx.Err() == nil {
+				user := x.target()
+				if user == "" {
+					return
+				}
+				if v := x.entry(user); v.ExpiresAt.After(time.Now()) {
+					time.Sleep(20 * time.Millisecond)
+					continue
+				}
+				x.shoot(user)
+			}
+		})
+	}
 }
 
 // hurt takes the leader or the quorum from the engine, for a moment.
@@ -241,6 +259,12 @@ func (x *fighter) shoot(user string) {
 		env = append(env, "ARENA_STOP="+[]string{"S3", "K11"}[x.draw(2)])
 		stopped = -1
 	}
+	x.mu.Lock()
+	if time.Now().Before(x.cutUntil) {
+		env = append(env, fmt.Sprint("ARENA_CUT=", x.r.IntN(6)))
+		x.count.Cut++
+	}
+	x.mu.Unlock()
 	cmd, s := x.process(user, v.Generation, env...)
 	out, err := cmd.StdoutPipe()
 	testenv.Must(x.t, err)
@@ -291,7 +315,7 @@ func (x *fighter) process(user string, beyond int, env ...string) (*exec.Cmd, *s
 	testenv.Must(x.t, err)
 	s := &shot{user: user, phase: filepath.Join(x.t.TempDir(), "phase"), passing: x.passing}
 	cmd := exec.Command(exe)
-	cmd.Env = append(os.Environ(), append(env, "AUTHFERRY_TEST_ROLE=rotator", "ARENA_DIR="+x.dir, "ARENA_ID="+x.ids[user], "ARENA_BEYOND="+strconv.Itoa(beyond), "ARENA_PHASE="+s.phase)...)
+	cmd.Env = append(os.Environ(), append(env, "AUTHFERRY_TEST_ROLE=rotator", "ARENA_DIR="+x.dir, "ARENA_HOST="+x.host, "ARENA_ID="+x.ids[user], "ARENA_BEYOND="+strconv.Itoa(beyond), "ARENA_PHASE="+s.phase)...)
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	return cmd, s
@@ -332,6 +356,9 @@ func (x *fighter) hold(cmd *exec.Cmd, s *shot, d time.Duration, done chan struct
 			time.Sleep(2 * time.Second)
 			x.cluster.Restore(x.t)
 		}()
+	}
+	if d >= 0 && x.draw(3) == 0 {
+		x.rollBack()
 	}
 	select {
 	case <-done:
@@ -398,6 +425,9 @@ func (a *arena) settle() {
 				}
 				for _, y := range a.all { // the machine that it waits for is back
 					y.rotate(user)
+				}
+				if code == fault.WaitingForMachine {
+					x.recover(user)
 				}
 			}
 		}

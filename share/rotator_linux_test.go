@@ -11,6 +11,7 @@ import (
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/rotation"
 	"github.com/authferry/authferry/share/engine"
+	"github.com/authferry/authferry/share/engine/enginetest"
 	"github.com/authferry/authferry/share/etcd"
 )
 
@@ -20,6 +21,7 @@ func init() { roles["rotator"] = rotator }
 // be met, which kills or stops itself where it is told to.
 func rotator([]string) error {
 	hurry()
+	thisHost = func() string { return os.Getenv("ARENA_HOST") }
 	phase := os.Getenv("ARENA_PHASE")
 	folder.Reached = func(point string) {
 		switch point {
@@ -50,7 +52,19 @@ func rotator([]string) error {
 		return err
 	}
 	r := rotation.Rotator{Folder: f, Peers: NewPeers(func(_ context.Context, c Connection) (engine.Engine, error) {
-		return etcd.Open(etcd.Config{Endpoints: c.Endpoints, CA: []byte(c.CA), Cert: []byte(c.Cert), Key: []byte(c.Key.Reveal())})
+		e, err := etcd.Open(etcd.Config{Endpoints: c.Endpoints, CA: []byte(c.CA), Cert: []byte(c.Cert), Key: []byte(c.Key.Reveal())})
+		cut, asked := strconv.Atoi(os.Getenv("ARENA_CUT"))
+		if err != nil || asked != nil {
+			return e, err
+		}
+		line := enginetest.NewFaulty(e) // is cut after a number of calls
+		line.Inject(func(c enginetest.Call) enginetest.Fault {
+			if c.N < cut {
+				return enginetest.Fault{}
+			}
+			return enginetest.Fault{Err: engine.ErrUnreachable}
+		})
+		return line, nil
 	})}
 	_ = r.Main(context.Background(), os.Getenv("ARENA_ID"), rotation.Wish{Beyond: beyond, Person: os.Getenv("ARENA_PERSON") != ""}, os.Stdout) // it was reported
 	return nil
