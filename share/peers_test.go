@@ -11,6 +11,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/rotation"
 	"github.com/authferry/authferry/keystore"
@@ -346,5 +347,55 @@ func TestNothingElseTouchesASharedLogin(t *testing.T) {
 		if a := x.entry(); a == nil || a.Removing || a.Generation > 2 {
 			t.Errorf("%+v", a)
 		}
+	})
+}
+
+// An API that refuses everything makes all machines together refresh once in 30 s, not each
+// of them.
+func TestRefusedTokensOfManyMachines(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		m := newModel(t, 6)
+		testenv.Must(t, m.all[0].start().rotate(rotation.Wish{}))
+		for range 4 {
+			for _, x := range m.all {
+				_ = x.start().rotate(rotation.Wish{Rejected: true})
+			}
+			time.Sleep(8 * time.Second)
+		}
+		if m.server.requests > 3 {
+			t.Errorf("%d requests", m.server.requests)
+		}
+		time.Sleep(time.Minute)
+		before := m.server.requests
+		testenv.Must(t, m.all[5].start().rotate(rotation.Wish{Rejected: true}))
+		if m.server.requests != before+1 && m.all[5].entry().Share.Generation != m.record().Gen {
+			t.Errorf("%d requests", m.server.requests)
+		}
+	})
+}
+
+// A login that ended is replaced on one machine, and goes on on all.
+func TestLoginOnAnotherMachine(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		m := newModel(t, 2)
+		a, b := m.all[0], m.all[1]
+		m.server.dead = true
+		for _, x := range m.all {
+			wantCode(t, x.start().rotate(rotation.Wish{}), fault.LoginNeeded)
+		}
+		if m.server.requests != 1 || m.record().State != seal.Dead {
+			t.Errorf("%d requests, %s", m.server.requests, m.record().State)
+		}
+		access, refresh := m.server.login()
+		_, err := account.Replace(t.Context(), a.folder(), m.account, account.NewAccount{AccessToken: keystore.NewSecret(access), RefreshToken: keystore.NewSecret(refresh), ExpiresAt: time.Now().Add(modelLife), ObtainedAt: time.Now(),
+			Provider: oauth.Provider{Name: "sim", Issuer: "https://api.sim.example", TokenEndpoint: "https://api.sim.example/token", ClientID: "sim", APIOrigins: []string{"https://api.sim.example"}}})
+		testenv.Must(t, err)
+		testenv.Must(t, a.start().rotateBeyond(rotation.Wish{Beyond: a.entry().Generation - 1})) // publishes it
+		testenv.Must(t, b.start().rotate(rotation.Wish{}))
+		if got := b.entry(); got.Dead != "" || got.Share.Generation != 2 || m.server.requests != 1 {
+			t.Errorf("%+v, %d requests", got, m.server.requests)
+		}
+		age()
+		testenv.Must(t, b.start().rotate(rotation.Wish{}))
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/broker/rotation"
 	"github.com/authferry/authferry/share/engine"
 	"github.com/authferry/authferry/share/seal"
@@ -38,6 +39,9 @@ func (t *turn) step(ctx context.Context) (c *claimed, waits, err error) {
 	if err := rotation.Refusal(t.account, t.wish, time.Now()); err != nil {
 		return nil, nil, err
 	}
+	if err := t.tooYoung(); err != nil {
+		return nil, nil, err
+	}
 	if strange, err := t.stranger(ctx); strange || err != nil {
 		if err == nil {
 			err = fault.Errorf(fault.EngineRestored, "account %s: this machine has never seen its newest login alive, and the engine may have been restored from a backup; nothing was sent", t.label()).
@@ -51,6 +55,21 @@ func (t *turn) step(ctx context.Context) (c *claimed, waits, err error) {
 	}
 	c, err = t.take(ctx, next)
 	return c, nil, err
+}
+
+// rejectedEvery is how often refused tokens may cause a refresh, over all machines.
+const rejectedEvery = 30 * time.Second
+
+// tooYoung refuses to replace a generation because the API refuses its token, if it came
+// just now, here or from another machine.
+func (t *turn) tooYoung() error {
+	s := t.account.Share
+	if !t.wish.Rejected || s == nil || s.Generation != t.rec.Gen || time.Since(s.Since) >= rejectedEvery || s.Since.After(time.Now().Add(record.ClockTolerance)) {
+		return nil
+	}
+	e := fault.Errorf(fault.ProviderRefused, "account %s: the API refuses a token that a machine of the pool has just got; the next refresh for that reason waits", t.label()).ItsOwn()
+	e.RetryAt = s.Since.Add(rejectedEvery)
+	return e
 }
 
 // next is the record with this machine's claim, if it may claim now (rules 4, 5 and 12 to
@@ -183,7 +202,7 @@ func (t *turn) show(a *index.Account) {
 
 // seenFor is how old the index's note of the engine's last answer may get while nothing
 // else changes.
-const seenFor = time.Minute
+const seenFor = 20 * time.Second
 
 // seen notes in the index what the engine has, for people and for later processes.
 func (t *turn) seen(ctx context.Context) error {

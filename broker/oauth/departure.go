@@ -12,7 +12,7 @@ import (
 const longestBody = 12 << 10
 
 // departure finds out when a body has left: once all of it was read, the next write to the
-// connection has it. For a longer body only the end of the request shows it.
+// connection has it, or of a longer one a part.
 type departure struct {
 	patience time.Duration
 	read     atomic.Bool

@@ -102,7 +102,7 @@ func (c *Client) post(req *http.Request, body []byte, beforeSend func() error) (
 	req.Header.Set("Accept", jsonType)
 	req.Header.Set("User-Agent", c.userAgent())
 	transport := c.transport()
-	if r, ok := transport.(*route); ok && r.leaving != nil && len(body) <= longestBody {
+	if r, ok := transport.(*route); ok && r.leaving != nil {
 		g.read = &r.leaving.read
 	}
 	res, err := transport.RoundTrip(req)

@@ -105,12 +105,19 @@ func settled(ctx context.Context, f *folder.Folder, id string, w Wish) (bool, er
 	return false, err
 }
 
+// askPeersEvery is how often the machines that share an account are asked whether its login
+// has ended for them too.
+const askPeersEvery = 30 * time.Second
+
 // outdated reports whether the stored login is not the one that the index takes for dead or
 // for one without a refresh token: a renewal was cut off before its commit, or the index
 // comes from a backup.
 func outdated(ctx context.Context, f *folder.Folder, idx *index.Index, a *index.Account) bool {
 	if a.Dead != a.Fingerprint && !pool.RejectedForGood(a) {
 		return false
+	}
+	if a.Share != nil && time.Since(a.Share.SeenAt).Abs() > askPeersEvery {
+		return true // another machine may have a new login
 	}
 	o, err := f.Open(idx)
 	if err != nil {
