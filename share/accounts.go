@@ -246,11 +246,27 @@ func (p *party) welcome(ctx context.Context, r *seal.Record) error {
 	if err := p.reread(); err != nil || p.o.Index.Account(r.Account) != nil {
 		return err
 	}
-	g.Generation = 1
+	// The index may have been lost, and the keystore still have the account.
+	stored, err := p.o.Grants(ctx, r.Account)
+	if err != nil {
+		return err
+	}
+	mine := stored.Best != nil && stored.Best.Share == p.Pool && stored.Best.PoolGeneration >= r.Gen
+	g.Generation = record.NextGeneration(&index.Account{}, stored.Best)
 	var acc *record.Access
-	if r.Access != nil {
+	accessSlot := ""
+	if mine {
+		g = stored.Best
+		if acc, accessSlot, err = p.o.Store.AccessOf(ctx, r.Account, g.Generation); err != nil {
+			return err
+		}
+	} else if r.Access != nil {
 		next := *r.Access
 		next.Generation, next.Boot, acc = g.Generation, record.Boot{}, &next
+	}
+	slot := stored.Slot
+	if !mine {
+		slot = index.FreeSlot(index.Account{GrantSlot: stored.Slot}, index.GrantRecord)
 	}
 	if r.Client != nil {
 		if err := p.o.SetClient(ctx, g.Endpoint, *r.Client); err != nil {
@@ -267,7 +283,7 @@ func (p *party) welcome(ctx context.Context, r *seal.Record) error {
 	}
 	show(&a, p, r.State, r.Gen)
 	if _, err := p.o.Commit(ctx, l, folder.Login{
-		Slot: "a", Grant: g, Access: acc, New: &a, Peers: true,
+		Slot: slot, Grant: g, Access: acc, Stored: mine, AccessSlot: accessSlot, New: &a, Peers: true,
 		Check: func(i *index.Index) error {
 			if err := p.clash(i, r); err != nil {
 				return err
@@ -281,10 +297,34 @@ func (p *party) welcome(ctx context.Context, r *seal.Record) error {
 			}
 		},
 	}); err != nil {
-		p.o.Discard(ctx, r.Account)
+		if !mine {
+			p.o.Discard(ctx, r.Account)
+		}
 		return err
 	}
 	return p.reread()
+}
+
+// strays are the accounts of the pool that the keystore has and the index doesn't.
+func (p *party) strays(ctx context.Context) ([]string, error) {
+	listed, err := p.o.Store.Manifest(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var ids []string
+	for _, id := range listed.Accounts {
+		if !index.ValidID(id) || p.o.Index.Account(id) != nil {
+			continue
+		}
+		stored, err := p.o.Grants(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		if stored.Best != nil && stored.Best.Share == p.Pool {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
 }
 
 // clash is the error where an account of this folder is the same login as r's.

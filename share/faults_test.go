@@ -5,8 +5,14 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/authferry/authferry/broker/account"
+	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/proofs"
 	"github.com/authferry/authferry/share"
 	"github.com/authferry/authferry/share/engine"
@@ -84,6 +90,70 @@ func TestStartAndJoinDie(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// A join that died can be given up, and then another ticket is good.
+func TestJoinGivenUp(t *testing.T) {
+	for _, at := range []string{"S15", "S16", "S17", "K14"} {
+		s := newScene(t)
+		a := s.machine("laptop")
+		ada := a.login("ada")
+		a.start()
+		b := s.machine("desktop")
+		join := func(ticket string) error {
+			return testenv.Err(share.Join(t.Context(), b.folder(), b.dial, pipe.JoinRequest{Ticket: ticket, Machine: "desktop"}))
+		}
+		if !crashing(t, at, 1, func() error { return join(a.invite(pipe.InviteRequest{}).Ticket) }) {
+			t.Fatal("it didn't die")
+		}
+		other := a.invite(pipe.InviteRequest{}).Ticket
+		wantCode(t, join(other), fault.LabelTaken)
+		testenv.Must(t, testenv.Err(b.leave()))
+		if m, err := b.open().Store.Manifest(t.Context()); err != nil || !m.Empty() {
+			t.Errorf("after %s there is left: %+v, %v", at, m, err)
+		}
+		testenv.Must(t, join(other))
+		sameEverywhere(t, ada.ID, a, b)
+		list, err := share.Members(t.Context(), a.folder(), a.dial, pipe.PoolRequest{Pool: "work"})
+		testenv.Must(t, err)
+		if len(list.Machines) != 2 {
+			t.Errorf("after %s: %+v", at, list.Machines)
+		}
+	}
+}
+
+// index.json is lost, with a login in the keystore that never reached the engine: asking for
+// the pool brings the accounts back, and that login.
+func TestLostIndex(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	a := s.machine("laptop")
+	ada := a.login("ada")
+	a.login("bob")
+	a.start()
+	b := a.joined("desktop", pipe.InviteRequest{})
+	g := s.server.Issue("ada")
+	testenv.Must(t, testenv.Err(account.Replace(t.Context(), a.folder(), ada.ID, account.NewAccount{Provider: s.provider(), RefreshToken: keystore.NewSecret(g.RefreshToken),
+		AccessToken: keystore.NewSecret(g.AccessToken), ExpiresAt: time.Now().Add(time.Hour).UTC(), Identity: oauth.Identity{Issuer: s.server.URL, Subject: "ada"}})))
+	testenv.Must(t, a.open().Update(t.Context(), index.Durable, func(i *index.Index) error {
+		i.Accounts, i.Shares, i.Pools = nil, nil, nil
+		return nil
+	}))
+	for _, c := range doctor.Examine(t.Context(), a.folder(), true) {
+		if c.Status == doctor.Fail {
+			t.Errorf("%+v", c)
+		}
+	}
+	if d := a.status(); len(d.Accounts) != 2 || d.Engine != "ok" {
+		t.Errorf("%+v", d)
+	}
+	if a.labels() != "ada bob" || a.token(ada.ID) != g.AccessToken {
+		t.Errorf("it has %q, and another login", a.labels())
+	}
+	sameEverywhere(t, ada.ID, a, b)
+	if b.token(ada.ID) != g.AccessToken || s.server.Reuse() != 0 {
+		t.Errorf("the others have another login, %d reuses", s.server.Reuse())
 	}
 }
 

@@ -36,7 +36,11 @@ func Join(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.JoinReque
 	if err != nil {
 		return nil, err
 	}
-	if m != nil && (!m.Unfinished || m.Ticket != t.ID) {
+	if m != nil && m.Unfinished && m.Ticket != t.ID {
+		return nil, fault.Errorf(fault.LabelTaken, "joining that pool was interrupted here; go on with the same ticket, or leave the pool before you use another").
+			Try(fault.Remedy{Do: fault.ShareLeave, Pool: m.Local}, fault.Remedy{Do: fault.ShareJoin})
+	}
+	if m != nil && !m.Unfinished {
 		return nil, fault.Errorf(fault.LabelTaken, "this machine is a member of that pool already, as %s", fault.Quote(m.Local)).
 			Try(fault.Remedy{Do: fault.ShareStatus, Pool: m.Local}, fault.Remedy{Do: fault.ShareLeave, Pool: m.Local})
 	}
@@ -122,7 +126,7 @@ func (p *party) join(ctx context.Context, t *ticket, req pipe.JoinRequest, begun
 	if !t.Reusable {
 		if err := p.answer(ctx, t, e); err != nil {
 			if fault.CodeOf(err) == fault.TicketUsed {
-				return errors.Join(err, p.o.DropShare(ctx, p.Pool))
+				_ = p.o.DropShare(ctx, p.Pool) // else the next try with another ticket says so
 			}
 			return err
 		}

@@ -2,6 +2,7 @@ package share
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -47,7 +48,10 @@ func Leave(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.PoolRequ
 	err = p.look(ctx)
 	switch {
 	case fault.CodeOf(err) == fault.NotAMember:
-		done.Warning = "this machine was removed from the pool before"
+		if err := p.keptByOthers(ctx, err); err != nil {
+			return nil, err
+		}
+		done.Warning = "this machine was removed from the pool before, or the engine refuses it"
 	case fault.CodeOf(err) == fault.EngineRestored && len(p.shared()) == 0 && p.Role == seal.Holder:
 		// Leaving was interrupted after the pool was dissolved.
 	case err != nil:
@@ -65,6 +69,13 @@ func Leave(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.PoolRequ
 		}
 		done.Removed = append(done.Removed, label)
 	}
+	strays, err := p.strays(ctx) // of a join that was interrupted
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range strays {
+		p.o.Discard(ctx, id)
+	}
 	if err := p.o.Update(ctx, index.Durable, func(i *index.Index) error {
 		i.Shares = slices.DeleteFunc(i.Shares, func(s index.SharedPool) bool { return s.ID == p.Pool })
 		return nil
@@ -75,6 +86,35 @@ func Leave(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.PoolRequ
 		return nil, err
 	}
 	return done, p.o.DropShare(ctx, p.Pool)
+}
+
+// keptByOthers returns why, the error of an engine that doesn't let this machine in, if the
+// machine's copies may be the only ones: it has a login that the others were never seen to
+// have, or it may be shut out by mistake (a certificate that has ended) and be the last one
+// that holds the logins.
+func (p *party) keptByOthers(ctx context.Context, why error) error {
+	if p.Role == seal.Consumer {
+		return nil
+	}
+	for _, a := range p.shared() {
+		stored, err := p.o.Grants(ctx, a.ID)
+		if err != nil {
+			return err
+		}
+		if stored.Best != nil && stored.Best.PoolGeneration > a.Share.Generation {
+			return fault.Errorf(fault.NotAMember, "account %s: only this machine has its newest login, and the pool doesn't let it in; nothing was deleted", fault.Quote(a.Label)).
+				Because(why).Try(fault.Remedy{Do: fault.ShareDoctor, Pool: p.Local})
+		}
+	}
+	if !errors.Is(why, engine.ErrRefused) {
+		return nil // the roster says so
+	}
+	last, err := seal.OpenMeta(p.Keys, p.Pool, p.Meta)
+	if err == nil && slices.ContainsFunc(last.Roster.Machines, func(m seal.Machine) bool { return m.ID != p.Machine && m.Role == seal.Holder }) {
+		return nil
+	}
+	return fault.Errorf(fault.NotAMember, "the engine refuses this machine, which may be the last one that holds the logins of pool %s; nothing was deleted", fault.Quote(p.Local)).
+		Because(why).Try(fault.Remedy{Do: fault.ShareDoctor, Pool: p.Local})
 }
 
 // depart does what Leave has to do at the engine.

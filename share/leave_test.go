@@ -5,9 +5,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/share"
+	"github.com/authferry/authferry/share/engine"
 	"github.com/authferry/authferry/share/engine/enginetest"
 	"github.com/authferry/authferry/share/pipe"
 	"github.com/authferry/authferry/testenv"
@@ -117,6 +121,40 @@ func TestTakeOut(t *testing.T) {
 		if s.server.Reuse() != 0 {
 			t.Errorf("%d reuses", s.server.Reuse())
 		}
+	}
+}
+
+// A machine that the engine refuses deletes its copies only where others have them.
+func TestLeaveRefused(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	a := s.machine("laptop")
+	ada := a.login("ada")
+	a.start()
+	refused := func(enginetest.Call) enginetest.Fault { return enginetest.Fault{Err: engine.ErrRefused} }
+	a.fault = refused
+	_, err := a.leave()
+	wantCode(t, err, fault.NotAMember)
+	a.fault = nil
+	b := a.joined("desktop", pipe.InviteRequest{})
+	a.status()
+	// Its newest login never reached the engine.
+	g := s.server.Issue("ada")
+	testenv.Must(t, testenv.Err(account.Replace(t.Context(), a.folder(), ada.ID, account.NewAccount{Provider: s.provider(), RefreshToken: keystore.NewSecret(g.RefreshToken),
+		AccessToken: keystore.NewSecret(g.AccessToken), ExpiresAt: time.Now().Add(time.Hour).UTC(), Identity: oauth.Identity{Issuer: s.server.URL, Subject: "ada"}})))
+	a.fault = refused
+	_, err = a.leave()
+	wantCode(t, err, fault.NotAMember)
+	if len(a.index().Accounts) != 1 {
+		t.Error("the only copy is gone")
+	}
+	a.fault = nil
+	sameEverywhere(t, ada.ID, a, b)
+	a.fault = refused
+	done, err := a.leave()
+	testenv.Must(t, err)
+	if len(done.Removed) != 1 || done.Warning == "" {
+		t.Errorf("%+v", done)
 	}
 }
 

@@ -142,6 +142,9 @@ func (d *examination) stray(ctx context.Context, id string) {
 		d.say("manifest", OK, "removed %s, a login that was never finished", id)
 	case stored.Best == nil:
 		d.try("manifest", Warning, fixing, "a login was not finished: %s", id)
+	case stored.Best.Share != "":
+		// Its machines know what is newest; package share brings it back.
+		d.try("manifest", Warning, fault.Remedy{Do: fault.ShareStatus}, "the keystore has a shared account that is not in the index: %s", id)
 	case stored.Best.KnownIn(d.idx) != nil:
 		d.again(ctx, id, stored.Best.Secret(), stored.Best.KnownIn(d.idx))
 	case d.fix:
