@@ -39,7 +39,7 @@ func TestSecurityClaimsAreTested(t *testing.T) {
 			t.Errorf("SECURITY.md: there is no %s in %s", name, file)
 		}
 	}
-	if n := bytes.Count(text, []byte("\n")); n > 225 {
-		t.Errorf("SECURITY.md has %d lines: nobody reads more than 225", n)
+	if n := bytes.Count(text, []byte("\n")); n > 255 {
+		t.Errorf("SECURITY.md has %d lines: nobody reads more than 255", n)
 	}
 }

@@ -18,6 +18,7 @@ import (
 var installedFiles = []string{
 	"usr/bin/authferry",
 	"usr/bin/authferry-share",
+	"usr/share/authferry/share-certs",
 	"usr/share/bash-completion/completions/authferry",
 	"usr/share/fish/vendor_completions.d/authferry.fish",
 	"usr/share/man/man1/authferry.1.gz",
@@ -86,6 +87,8 @@ func (p *packed) rpm(t *testing.T) {
 	file := p.path("authferry-1.2.3~rc.1-1.%s.rpm", machine)
 	want := `/usr/bin/authferry 100755 root:root
 /usr/bin/authferry-share 100755 root:root
+/usr/share/authferry 40755 root:root
+/usr/share/authferry/share-certs 100755 root:root
 /usr/share/bash-completion/completions/authferry 100644 root:root
 /usr/share/fish/vendor_completions.d/authferry.fish 100644 root:root
 /usr/share/licenses/authferry 40755 root:root

@@ -273,7 +273,7 @@ func modes(t *testing.T, files map[string]packedFile, want []string) {
 	}
 	for name, f := range files {
 		mode := os.FileMode(0o644)
-		if base := path.Base(name); path.Base(path.Dir(name)) != "completions" && slices.Contains([]string{"authferry", "authferry.exe", "authferry-share", "authferry-share.exe", "authferry.js"}, base) {
+		if base := path.Base(name); path.Base(path.Dir(name)) != "completions" && slices.Contains([]string{"authferry", "authferry.exe", "authferry-share", "authferry-share.exe", "authferry.js", "share-certs"}, base) {
 			mode = 0o755
 		}
 		if f.mode != mode {
@@ -291,7 +291,7 @@ func (p *packed) archives(t *testing.T) {
 		}
 		files := unpack(t, p.path("%s%s", folder, ending))
 		want := []string{folder + "/" + target.program(), folder + "/" + target.share()}
-		for _, name := range []string{"LICENSE", "README.md", "authferry.1", "completion/authferry.bash", "completion/authferry.fish", "completion/authferry.ps1", "completion/authferry.zsh"} {
+		for _, name := range []string{"LICENSE", "README.md", "authferry.1", "share-certs", "completion/authferry.bash", "completion/authferry.fish", "completion/authferry.ps1", "completion/authferry.zsh"} {
 			want = append(want, folder+"/"+name)
 		}
 		modes(t, files, want)
