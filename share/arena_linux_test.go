@@ -85,7 +85,7 @@ type arena struct {
 	r       *rand.Rand
 	running map[*exec.Cmd]*shot
 	window  map[string]int // deaths between send and store, by user
-	count   struct{ Rotations, Killed, Fenced, Stopped, InWindow, Leaders, Quorums, Cut, RolledBack, Cloned, Waiting, Unreachable, Recovered int }
+	count   struct{ Rotations, Killed, Fenced, Stopped, InWindow, Leaders, Quorums, Cut, RolledBack, Cloned, Waiting, Unreachable, Unanswered, Recovered int }
 	engine  sync.Mutex // while it is hurt
 }
 
@@ -303,6 +303,9 @@ func (x *fighter) shoot(user string) {
 			x.count.Waiting++
 		case fault.EngineUnreachable:
 			x.count.Unreachable++
+		case fault.ProviderUnreachable: // on a slow machine its answer can come too late
+			x.count.Unanswered++
+			x.window[user]++
 		case fault.Internal:
 			x.t.Errorf("%s, %s: %s", x.name, user, report.Error.Message)
 		}

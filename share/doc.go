@@ -127,7 +127,8 @@
 // coming counts as new whatever its clock says, in place of a shortest age of 30 s for any
 // generation: that would keep a machine that was off for a week from refreshing. A machine
 // that was restarted doesn't go on with what it announced before: its index could as well
-// be that of a copy. A person decides.
+// be that of a copy. A person decides; on Windows, which has no name for a boot, whenever a
+// rotator has died between 7 and 9.
 //
 // # Locks
 //
