@@ -90,8 +90,8 @@ func (c *claimed) Publish(ctx context.Context, g *record.Grant, acc *record.Acce
 }
 
 // tellFor is how long a rotator tries to tell the others what it has stored. After that the
-// next one does. Until then they wait.
-const tellFor = time.Hour
+// next one does. Until then they wait. Only tests change it.
+var tellFor = time.Hour
 
 // tell publishes while the engine's record is of the generation before. It touches nothing
 // but the engine.

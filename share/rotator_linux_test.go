@@ -80,4 +80,5 @@ func hurry() {
 	engineCall, sendWithin, claimLasts = 2*time.Second, 3*time.Second, 3*time.Second
 	sendingLasts = sendWithin + arenaPatience + 4*time.Second
 	stalled = arenaPatience + 4*time.Second
+	tellFor = 10 * time.Second
 }
