@@ -322,15 +322,30 @@ func (t *turn) waiting(ctx context.Context, machine string) *fault.Error {
 		since = s.Since
 	}
 	e := fault.Errorf(fault.WaitingForMachine, "account %s is being refreshed by %s, since %s; only that machine knows whether the provider has answered", t.label(), name, sinceWords(since)).ItsOwn()
-	return e.Try(fault.Remedy{Do: fault.ShareRecover, Account: t.account.ID}, fault.Remedy{Do: fault.ShareStatus})
+	return e.Try(fault.Remedy{Do: fault.ShareRecover, Account: pool.Reference(t.o.Index, t.account)}, fault.Remedy{Do: fault.ShareStatus})
 }
 
 func sinceWords(at time.Time) string { return pool.AtTime(at, time.Now())[len("at "):] }
 
-// name is what people call a machine.
+// name is what people call a machine, in an error.
 func (t *turn) name(ctx context.Context, machine string) string {
-	if machine == t.seat.Machine {
+	switch called := t.called(ctx, machine); {
+	case machine == t.seat.Machine:
 		return "this machine, in an earlier state"
+	case called == machine:
+		return "machine " + machine
+	default:
+		return "machine " + fault.Quote(called)
+	}
+}
+
+// called is the name of a machine; its id, if the name isn't known.
+func (t *turn) called(ctx context.Context, machine string) string {
+	if machine == t.seat.Machine {
+		if s := t.o.Index.SharedPool(t.seat.Pool); s != nil {
+			return s.Machine
+		}
+		return machine
 	}
 	if t.others == nil && t.seat.Others != nil {
 		call, cancel := context.WithTimeout(ctx, engineCall)
@@ -339,8 +354,8 @@ func (t *turn) name(ctx context.Context, machine string) string {
 	}
 	for _, o := range t.others {
 		if o.ID == machine {
-			return "machine " + fault.Quote(o.Name)
+			return o.Name
 		}
 	}
-	return "machine " + machine
+	return machine
 }

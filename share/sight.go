@@ -36,7 +36,7 @@ func (t *turn) noteSight(ctx context.Context) error {
 	if s := t.sight(); s != nil && s.Boot == boot.ID {
 		return nil
 	}
-	name := t.name(ctx, t.rec.Claim.Machine)
+	name := t.called(ctx, t.rec.Claim.Machine)
 	return t.o.Change(ctx, index.Fast, t.l.Account, func(_ *index.Index, a *index.Account) {
 		t.show(a)
 		a.Share.Machine = name

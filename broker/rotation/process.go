@@ -74,6 +74,12 @@ func TooSlow(f *folder.Folder, id string) error {
 		return fault.Errorf(fault.KeystoreTimeout, "the new tokens are here, but the keystore has not accepted them yet; process %d keeps trying", h.PID).
 			Try(fault.Remedy{Do: fault.ShowKeystore})
 	}
+	if idx, err := f.Read(); err == nil {
+		if a := idx.Account(id); a != nil && a.Share != nil && a.Share.Sight != nil && a.Share.Machine != "" {
+			return fault.Errorf(fault.WaitingForMachine, "account %s is being refreshed by machine %s, which was not done within %s; only that machine knows whether the provider has answered", fault.Quote(a.Label), fault.Quote(a.Share.Machine), humantime.Span(f.HTTPTimeout)).
+				ItsOwn().Try(fault.Remedy{Do: fault.Again}, fault.Remedy{Do: fault.ShareRecover, Account: pool.Reference(idx, a)})
+		}
+	}
 	e := fault.Errorf(fault.ProviderUnreachable, "the provider did not answer within %s; the refresh goes on in the background and its result is kept", humantime.Span(f.HTTPTimeout))
 	return e.Try(fault.Remedy{Do: fault.WithVariable, Name: "AUTHFERRY_HTTP_TIMEOUT", Value: "2m"})
 }

@@ -208,7 +208,7 @@ type moveCmd struct {
 }
 
 func (c *moveCmd) Run(a *app) error {
-	if _, shared := a.sharedPool(c.Pool); shared && !c.Yes {
+	if !c.Yes && a.isShared(c.Pool) {
 		if err := a.confirm(fmt.Sprintf("Pool %q is shared: give account %q to all machines of it?", c.Pool, c.Account), "yes"); err != nil {
 			return err
 		}

@@ -58,17 +58,10 @@ func (a *app) share(command string, args, result any, event func(json.RawMessage
 	return json.Unmarshal(document, result)
 }
 
-// sharedPool finds the shared pool of that name.
-func (a *app) sharedPool(name string) (p index.SharedPool, shared bool) {
+// isShared reports whether other machines share the pool of that name.
+func (a *app) isShared(name string) bool {
 	all, err := a.broker.SharedPools()
-	if err != nil {
-		return p, false
-	}
-	i := slices.IndexFunc(all, func(p index.SharedPool) bool { return index.EqualLabel(p.Pool, name) })
-	if i < 0 {
-		return p, false
-	}
-	return all[i], true
+	return err == nil && slices.ContainsFunc(all, func(p index.SharedPool) bool { return index.EqualLabel(p.Pool, name) })
 }
 
 // takeOut makes an account of a shared pool this machine's own, before it is moved or
@@ -80,7 +73,7 @@ func (a *app) takeOut(id string) error {
 // enter tells the machines that share a pool of what was just added to it, or renewed in it.
 // If that fails they learn it later: the login is safe here.
 func (a *app) enter(pool string) {
-	if _, shared := a.sharedPool(pool); !shared {
+	if !a.isShared(pool) {
 		return
 	}
 	err := a.share(pipe.Enter, pipe.PoolRequest{Pool: pool}, new(pipe.EnterResult), nil)
@@ -369,8 +362,8 @@ func (c *shareServeCmd) Run(a *app) error {
 		a.term.note("%s", serveText(e))
 		return nil
 	})
-	if a.ctx.Err() != nil { // Ctrl-C is how it ends
-		return nil
+	if a.ctx.Err() != nil {
+		return nil //nolint:nilerr // Ctrl-C is how it ends
 	}
 	return err
 }

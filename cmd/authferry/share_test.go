@@ -9,6 +9,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 	"github.com/authferry/authferry/share/sharetest"
 )
@@ -45,6 +46,23 @@ func TestSharedPools(t *testing.T) {
 				c := made(t, name)
 				for file, content := range map[string][]byte{"ca.crt": c.CA, args[0] + ".crt": c.Cert, args[0] + ".key": c.Key} {
 					ts.Check(os.WriteFile(ts.MkAbs(file), content, 0o600))
+				}
+			},
+			// etcdctl ARGS… is the administrator's.
+			"etcdctl": func(_ *testscript.TestScript, _ bool, args []string) { cluster.Etcdctl(t, args...) },
+			// dies ends the rotators of this machine as a loss of power does.
+			"dies": func(ts *testscript.TestScript, _ bool, _ []string) {
+				locks, err := filepath.Glob(filepath.Join(ts.Getenv("AUTHFERRY_DIR"), "locks", "acc_*.lock"))
+				ts.Check(err)
+				for _, path := range locks {
+					h, err := lock.ReadHolder(path)
+					ts.Check(err)
+					rotator, err := os.FindProcess(h.PID)
+					ts.Check(err)
+					ts.Check(rotator.Kill())
+				}
+				if len(locks) == 0 {
+					ts.Fatalf("there is no rotator")
 				}
 			},
 			// machine NAME makes NAME this machine from now on.

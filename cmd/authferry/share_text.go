@@ -57,7 +57,7 @@ func (p *page) shared(v pipe.Pool, now time.Time) {
 }
 
 func engineText(v pipe.Pool, now time.Time) string {
-	text := ""
+	var text string
 	switch v.Engine {
 	case index.EngineOK:
 		return "answers"
