@@ -107,15 +107,26 @@ func (w *watcher) watch(ctx context.Context) error {
 		return err
 	}
 	defer p.close()
+	w.name = p.Local
+	if err == nil {
+		err = p.unrestored()
+	}
 	if err != nil {
-		w.name = p.Local
 		return err
 	}
+	what := "watching"
+	if w.away {
+		what = "back"
+	}
+	if err := w.event(what, ""); err != nil {
+		return err
+	}
+	w.away = false
 	prefix := p.key("acc", "") + "/"
 	if p.Role == seal.Holder {
 		prefix = p.Prefix + "/" + p.Pool + "/"
 	}
-	for first := true; ; first = false {
+	for {
 		if err := p.look(ctx); err != nil {
 			return err
 		}
@@ -123,18 +134,11 @@ func (w *watcher) watch(ctx context.Context) error {
 		if err := w.catchUp(ctx, p); err != nil {
 			return err
 		}
-		if first {
-			what := "watching"
-			if w.name != "" {
-				what = "back"
-			}
-			w.name, w.away = p.Local, false
-			if err := w.event(what, ""); err != nil {
-				return err
-			}
-		}
 		call, cancel := context.WithTimeout(ctx, lookAnyway)
-		_ = p.engine.Changed(call, prefix, revision) // it looks again in any case
+		err := p.engine.Changed(call, prefix, revision) // it looks again in any case
+		if err != nil && call.Err() == nil {
+			<-call.Done() // it can't watch, so it looks now and then
+		}
 		cancel()
 		if ctx.Err() != nil {
 			return ctx.Err()
