@@ -52,7 +52,7 @@ func Built(t *testing.T) string {
 // BuildShare builds the program for shared pools into dir, where authferry is.
 func BuildShare(t *testing.T, dir string) {
 	t.Helper()
-	cmd := exec.Command("go", "build", "-buildvcs=false", "-o", filepath.Join(dir, Exe("authferry-share")), "github.com/authferry/authferry/cmd/authferry-share")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", filepath.Join(dir, Exe("authferry-share")), "github.com/authferry/authferry/cmd/authferry-share")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
