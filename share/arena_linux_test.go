@@ -44,11 +44,12 @@ var (
 // window that doc.go states: for each account there are no more reuses, and no more lost
 // logins, than deaths in it.
 func TestArena(t *testing.T) {
+	if *arenaDuration == 0 {
+		proofs.Only(t, "three etcds and a herd of processes fight for a while")
+		*arenaDuration = 35 * time.Second
+	}
 	sharetest.Need(t)
 	duration, machines, accounts := *arenaDuration, 4, 12
-	if duration == 0 {
-		duration = time.Duration(proofs.Size(12, 35)) * time.Second
-	}
 	if duration > 2*time.Minute {
 		machines, accounts = 8, 150
 	}
@@ -58,14 +59,9 @@ func TestArena(t *testing.T) {
 	}
 	t.Logf("seed %d", seed)
 	a := newArena(t, sharetest.New(t, sharetest.Options{Nodes: 3}), machines, accounts, 2*time.Second, rand.New(rand.NewPCG(seed, 0))) // #nosec G404 -- a test
-	if *arenaDuration > 0 || proofs.On() {
-		a.clones = true
-	}
 	a.fight(duration)
 	a.settle()
-	if a.clones {
-		a.restoreBackup()
-	}
+	a.restoreBackup()
 	a.judge()
 }
 
@@ -78,7 +74,6 @@ type arena struct {
 	users   []string // of the accounts, in the order in which they are used
 	ids     map[string]string
 	begun   time.Time
-	clones  bool   // a machine is copied while it works
 	snap    string // backup of the engine
 
 	mu      sync.Mutex

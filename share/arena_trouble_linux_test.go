@@ -17,7 +17,7 @@ import (
 // trouble cuts machines off, keeps backups of their indexes and of the engine, and copies a
 // machine while it works.
 func (a *arena) trouble(ctx context.Context, all *sync.WaitGroup, d time.Duration) {
-	cloned := !a.clones
+	cloned := false
 	for round := 0; ; round++ {
 		select {
 		case <-ctx.Done():
@@ -38,7 +38,7 @@ func (a *arena) trouble(ctx context.Context, all *sync.WaitGroup, d time.Duratio
 				x.backup = backup
 			}()
 		}
-		if a.clones && a.snap == "" && a.engine.TryLock() {
+		if a.snap == "" && a.engine.TryLock() {
 			a.snap = a.cluster.Backup(a.t)
 			a.engine.Unlock()
 		}

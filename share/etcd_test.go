@@ -10,6 +10,7 @@ import (
 
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
+	"github.com/authferry/authferry/proofs"
 	"github.com/authferry/authferry/share"
 	"github.com/authferry/authferry/share/engine"
 	"github.com/authferry/authferry/share/etcd"
@@ -93,6 +94,7 @@ func TestOnEtcd(t *testing.T) {
 
 // Three nodes lose their quorum in the middle of everything, and come back.
 func TestStartWithoutQuorum(t *testing.T) {
+	proofs.Only(t, "it starts three etcds, and two of them again")
 	t.Parallel()
 	c := sharetest.New(t, sharetest.Options{Nodes: 3})
 	s := newScene(t)

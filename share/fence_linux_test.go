@@ -10,6 +10,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/proofs"
 	"github.com/authferry/authferry/share/sharetest"
 	"github.com/authferry/authferry/testenv"
 )
@@ -42,6 +43,7 @@ func (x *fighter) stop(point string) (*exec.Cmd, *shot) {
 // A passing machine that is stopped between its announcement and the send is killed by the
 // kernel, stopped as it is. Another one refreshes once T is over, and nothing is sent twice.
 func TestFenceKillsTheStopped(t *testing.T) {
+	proofs.Only(t, "it waits until the times of the protocol are over")
 	a, lasting, passing := duel(t)
 	cmd, _ := passing.stop("K7")
 	killed := cmd.Wait() // by the fence: nobody continues it
@@ -67,6 +69,7 @@ func TestFenceKillsTheStopped(t *testing.T) {
 // A lasting machine that is stopped there is waited for, however long; it doesn't send when
 // it goes on too late, and then the others don't wait for it any more.
 func TestStoppedLastingMachine(t *testing.T) {
+	proofs.Only(t, "it waits until the times of the protocol are over")
 	a, lasting, passing := duel(t)
 	cmd, _ := lasting.stop("K7")
 	user := a.users[0]

@@ -129,7 +129,7 @@ func (p *process) told() bool {
 // answers, swaps whose outcome is unknown and comes late, an engine that slows down. A login
 // is lost only in the window that doc.go states.
 func TestRandomSchedules(t *testing.T) {
-	first, n := 1, proofs.Size(40, 200)
+	first, n := 1, proofs.Size(15, 200)
 	if s, err := strconv.Atoi(os.Getenv("TEST_SEED")); err == nil {
 		first, n = s, 1
 	}
