@@ -239,6 +239,7 @@ func TestRemove(t *testing.T) {
 	job := s.machine("job")
 	job.join(many.Ticket)
 	given := b.invite(pipe.InviteRequest{})
+	testenv.Must(t, b.refresh(ada.ID)) // which this machine doesn't know of yet
 	spent := b.refreshToken(ada.ID)
 
 	remove := func() *pipe.RemoveResult {

@@ -213,6 +213,27 @@ func (p *party) unlessNil(what string, err error) error {
 	return p.unbelievable(what, err)
 }
 
+// refreshBeyond refreshes an account until the pool has a newer generation than r's. The
+// first time may only bring this machine up to date.
+func (p *party) refreshBeyond(ctx context.Context, rotator rotation.Rotator, r *seal.Record) error {
+	for range 2 {
+		if err := p.reread(); err != nil {
+			return err
+		}
+		a := p.o.Index.Account(r.Account)
+		if a == nil {
+			return folder.Removed()
+		}
+		if a.Share != nil && a.Share.Generation > r.Gen {
+			return nil
+		}
+		if err := rotator.Rotate(ctx, r.Account, rotation.Wish{Beyond: a.Generation, Person: true, Since: time.Now()}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // spend refreshes what a removed machine could read, and says what is left.
 func (p *party) spend(ctx context.Context, machine string, done *pipe.RemoveResult) error {
 	var mine []seal.Exposed
@@ -233,14 +254,7 @@ func (p *party) spend(ctx context.Context, machine string, done *pipe.RemoveResu
 			continue
 		}
 		over := p.o.Progress(folder.Step{Doing: func() string { return "refreshing account " + fault.Quote(r.Public.Label) }})
-		if err := p.reread(); err != nil {
-			return err
-		}
-		if a := p.o.Index.Account(e.Account); a != nil {
-			failed[e.Account] = rotator.Rotate(ctx, e.Account, rotation.Wish{Beyond: a.Generation, Person: true, Since: time.Now()})
-		} else {
-			failed[e.Account] = folder.Removed()
-		}
+		failed[e.Account] = p.refreshBeyond(ctx, rotator, r)
 		over()
 	}
 	if good, _, err = p.records(ctx); err != nil {
