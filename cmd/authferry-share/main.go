@@ -14,6 +14,7 @@ import (
 
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/rotation"
+	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/share"
 	"github.com/authferry/authferry/share/engine"
 	"github.com/authferry/authferry/share/etcd"
@@ -28,6 +29,7 @@ type grammar struct {
 }
 
 func main() {
+	keystore.DumpNoCore()
 	var g grammar
 	c := kong.Parse(&g, kong.Name("authferry-share"), kong.Description("The part of authferry that speaks to the engine of shared pools. authferry runs it itself."),
 		kong.BindTo(context.Background(), (*context.Context)(nil)))

@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+
+	"github.com/authferry/authferry/keystore"
 )
 
 // openBrowser opens an https or loopback address in the browser that $BROWSER names, else
@@ -36,9 +38,9 @@ func openBrowser(address string, getenv func(string) string, out io.Writer) erro
 	}
 	cmd := exec.CommandContext(context.Background(), path, args...) // it outlives this program
 	cmd.Stdout, cmd.Stderr = out, out
-	dumpAsBefore() // inherited by the browser
+	keystore.DumpAsBefore() // inherited by the browser
 	err = cmd.Start()
-	dumpNoCore()
+	keystore.DumpNoCore()
 	if err != nil {
 		return errors.New(name + " did not start")
 	}

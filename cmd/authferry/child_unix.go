@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/authferry/authferry/keystore"
 )
 
 // runChild runs a command in this process's own group and terminal until it ends, and
@@ -29,9 +31,9 @@ func runChild(path string, argv, env []string) error {
 	// The system ends the command with the thread that started it.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	dumpAsBefore()
+	keystore.DumpAsBefore()
 	p, err := os.StartProcess(path, argv, &os.ProcAttr{Env: env, Files: []*os.File{os.Stdin, os.Stdout, os.Stderr}, Sys: dieTogether()})
-	dumpNoCore()
+	keystore.DumpNoCore()
 	if err != nil {
 		return &childError{code: notRunnable(err), err: fmt.Errorf("%s can't be run: %w", argv[0], reason(err))}
 	}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/authferry/authferry/broker/brokertest"
+	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 	"github.com/authferry/authferry/testenv"
 )
 
@@ -25,7 +26,7 @@ func TestNoLeaksInCores(t *testing.T) {
 	s.Env = append(s.Env, "GOTRACEBACK=crash")
 	// crash lets a program read the secret, ends it by SIGABRT, and returns
 	// whether a core was dumped.
-	crash := func(program string, args ...string) bool {
+	crash := func(text, program string, args ...string) bool {
 		cmd := exec.CommandContext(t.Context(), "sh", append([]string{"-c", `ulimit -S -c "$(ulimit -H -c)"; exec "$0" "$@"`, program}, args...)...)
 		cmd.Env, cmd.Dir = s.Env, s.Root
 		var errs bytes.Buffer
@@ -35,11 +36,11 @@ func TestNoLeaksInCores(t *testing.T) {
 			err = cmd.Start()
 		}
 		testenv.Must(t, err)
-		testenv.Must(t, testenv.Err(io.WriteString(stdin, apiKey+"\n")))
+		testenv.Must(t, testenv.Err(io.WriteString(stdin, text)))
 		// The key has been read once the pipe is empty and the program sleeps in
 		// another read, or for good.
 		awaitEmpty(t, stdin)
-		if program == "authferry" {
+		if program != "careless" {
 			limits, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", cmd.Process.Pid))
 			if err != nil || !bytes.Contains(bytes.Join(bytes.Fields(limits), []byte(" ")), []byte("Max core file size 0 ")) {
 				t.Errorf("%v\n%s", err, limits)
@@ -58,12 +59,15 @@ func TestNoLeaksInCores(t *testing.T) {
 	}
 	s.Must("", "login", s.Server.URL+"/mcp", "--name", "docs")
 	for _, args := range [][]string{{"login", "anthropic", "--api-key-stdin", "--label", "Key"}, {"mcp", "connect", "docs"}} {
-		if crash("authferry", args...) {
+		if crash(apiKey+"\n", "authferry", args...) {
 			t.Errorf("%q: a core was dumped", args)
 		}
 	}
+	if crash(`{"ticket":"`+apiKey, authferrytest.BuiltShare(t), "call") {
+		t.Error("authferry-share: a core was dumped")
+	}
 	testenv.Check(t, s.leaked())
-	if !crash("careless") {
+	if !crash(apiKey+"\n", "careless") {
 		t.Skip("needs core dumps, to show that another program leaves one: ulimit -H -c unlimited")
 	}
 	pattern, err := os.ReadFile("/proc/sys/kernel/core_pattern")

@@ -13,10 +13,11 @@ import (
 	"syscall"
 
 	_ "github.com/authferry/authferry/cmd/authferry/single"
+	"github.com/authferry/authferry/keystore"
 )
 
 func main() {
-	dumpNoCore()
+	keystore.DumpNoCore()
 	ctx, cancel := context.WithCancelCause(context.Background())
 	catch := sync.OnceFunc(func() {
 		signals := make(chan os.Signal, 1)

@@ -19,7 +19,7 @@ import (
 func TestSharedPools(t *testing.T) {
 	cluster := sharetest.Shared(t)
 	authferry := program(t)
-	authferrytest.BuildShare(t, filepath.Dir(authferry))
+	authferrytest.BuiltShare(t)
 	testscript.Run(t, testscript.Params{
 		Dir: filepath.Join("testdata", "share"),
 		Setup: func(env *testscript.Env) error {

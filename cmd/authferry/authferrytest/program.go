@@ -49,13 +49,25 @@ func Built(t *testing.T) string {
 	return program
 }
 
-// BuildShare builds the program for shared pools into dir, where authferry is.
-func BuildShare(t *testing.T, dir string) {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", filepath.Join(dir, Exe("authferry-share")), "github.com/authferry/authferry/cmd/authferry-share")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+var builtShare = sync.OnceValues(func() (program string, err error) {
+	beside, err := built()
+	if err != nil {
+		return "", err
 	}
+	program = filepath.Join(filepath.Dir(beside), Exe("authferry-share"))
+	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", program, "github.com/authferry/authferry/cmd/authferry-share").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return program, nil
+})
+
+// BuiltShare is the path of the program for shared pools, beside that of [Built].
+func BuiltShare(t *testing.T) string {
+	t.Helper()
+	Built(t)
+	program, err := builtShare()
+	testenv.Must(t, err)
+	return program
 }
 
 // Alone is [testenv.Alone], and removes what [Built] made when the tests have run.

@@ -1,6 +1,6 @@
 //go:build unix && !linux
 
-package main
+package keystore
 
 // hide exists on Linux only.
 func hide() {}

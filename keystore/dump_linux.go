@@ -1,4 +1,4 @@
-package main
+package keystore
 
 import "golang.org/x/sys/unix"
 
