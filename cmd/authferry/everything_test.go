@@ -17,6 +17,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/cmd/authferry/authferrytest"
 	"github.com/authferry/authferry/testenv"
 )
 
@@ -97,6 +98,9 @@ func (s *scene) everything() []commandLine {
 		{args: "exec --account Ada --env T -- true"}, {args: "exec --account Bob -- true"}, {args: "exec --account Ada -- nothing-like-it"},
 		{args: "holds list"}, {args: "holds add Ada 1h"}, {args: "holds clear Ada"}, {args: "use Bob"}, {args: "use --pool sim"}, {args: "disable Ada"}, {args: "enable Ada"},
 		{args: "order Bob 1"}, {args: "move Bob --pool two"}, {args: "move Bob --pool sim"},
+		{args: "share start sim --endpoint https://127.0.0.1:1 --ca " + file + " --cert " + file + " --key " + file}, {args: "share invite sim --cert " + file + " --key " + file},
+		{grant, "share join"}, {"authferry-share1" + apiKey + "\n", "share join"}, {args: "share join " + apiKey}, {args: "share status"}, {args: "share members sim"}, {args: "share leave sim"},
+		{args: "share remove sim laptop --yes"}, {args: "share recover Ada --yes"}, {args: "share doctor"}, {args: "share serve"},
 		{phrase, "keystore init --passphrase-stdin --key-file " + filepath.Join(s.Root, "key.age")}, {phrase, "keystore unlock --passphrase-stdin"}, {args: "keystore lock"},
 	}...)
 	if runtime.GOOS == "linux" || os.Getenv("AUTHFERRY_TEST_SYSTEM_KEYCHAIN") != "" { // elsewhere the keychain is not the scene's
@@ -147,6 +151,7 @@ func (s *scene) theirSettings() {
 func (s *scene) tryEverything(mode []string, met func(fault.Code), but *regexp.Regexp) {
 	s.T.Helper()
 	s.theirSettings()
+	authferrytest.BuiltShare(s.T)
 	for _, c := range s.everything() {
 		if but != nil && but.MatchString(c.args) {
 			continue
