@@ -100,7 +100,7 @@ func (s *Scene) Run(stdin string, args ...string) Outcome {
 	cmd := s.Command(args...)
 	cmd.Stdin = strings.NewReader(stdin)
 	got := s.Finish(cmd)
-	if args[0] == "report" && stdin != "" && got.Code == 0 {
+	if len(args) > 0 && args[0] == "report" && stdin != "" && got.Code == 0 {
 		testenv.Check(s.T, schema.CheckReport(stdin))
 	}
 	return got
