@@ -62,7 +62,7 @@ func TestImage(t *testing.T) {
 	if want := []string{"/etc/ssl/certs/ca-certificates.crt", "/usr/bin/authferry", "/usr/bin/authferry-share"}; err != nil || !slices.Equal(files, want) {
 		t.Errorf("%v: it has %q", err, files)
 	}
-	if size > 16_000_000 {
+	if size > 36_000_000 {
 		t.Errorf("it has %d bytes", size)
 	}
 

@@ -221,7 +221,7 @@ class Formula
       FileUtils.cp(from, File.join(path, to), preserve: true)
     end
   end
-  { bin: 'bin', man1: 'share/man/man1', bash_completion: 'etc/bash_completion.d',
+  { bin: 'bin', pkgshare: 'share/authferry', man1: 'share/man/man1', bash_completion: 'etc/bash_completion.d',
     fish_completion: 'share/fish/vendor_completions.d', zsh_completion: 'share/zsh/site-functions' }.each do |name, folder|
     define_method(name) { Folder.new(File.join(PREFIX, folder)) }
   end
@@ -253,7 +253,7 @@ func (p *packed) homebrew(t *testing.T) {
 			t.Errorf("%s: got\n%swant\n%s", target, got, want)
 		}
 		for _, name := range []string{
-			"share/man/man1/authferry.1", "etc/bash_completion.d/authferry",
+			"share/authferry/share-certs", "share/man/man1/authferry.1", "etc/bash_completion.d/authferry",
 			"share/fish/vendor_completions.d/authferry.fish", "share/zsh/site-functions/_authferry",
 		} {
 			testenv.Check(t, testenv.Err(os.Stat(filepath.Join(prefix, name))))

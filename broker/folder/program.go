@@ -54,13 +54,22 @@ func (f *Folder) Rotator(a *index.Account, args ...string) (*exec.Cmd, error) {
 		if err != nil {
 			return nil, err
 		}
-		return f.command(context.Background(), self, "authferry", args) // no context: it has to outlive the caller
+		return f.rotator(self, "authferry", args)
 	}
 	share, err := f.ShareProgram()
 	if err != nil {
 		return nil, err
 	}
-	return f.command(context.Background(), share, shareProgram, append(args, "--of", version.String()))
+	return f.rotator(share, shareProgram, append(args, "--of", version.String()))
+}
+
+// rotator is a command that outlives its caller, and so keeps no other directory busy.
+func (f *Folder) rotator(path, name string, args []string) (*exec.Cmd, error) {
+	cmd, err := f.command(context.Background(), path, name, args)
+	if err == nil {
+		cmd.Dir = f.Dir
+	}
+	return cmd, err
 }
 
 // ShareCommand is authferry-share with these arguments. It is killed when ctx ends, unless
@@ -77,7 +86,6 @@ func (f *Folder) ShareCommand(ctx context.Context, args ...string) (*exec.Cmd, e
 func (f *Folder) command(ctx context.Context, path, name string, args []string) (*exec.Cmd, error) {
 	cmd := exec.CommandContext(ctx, path) // #nosec G204 -- this program, or the one beside it
 	cmd.Args = append([]string{name}, args...)
-	cmd.Dir = f.Dir
 	cmd.Env = append(os.Environ(), "AUTHFERRY_DIR="+f.Dir, "AUTHFERRY_LOCK_TIMEOUT="+f.LockTimeout.String(),
 		"AUTHFERRY_KEYCHAIN_TIMEOUT="+f.KeychainTimeout.String())
 	if f.KeyFile != "" {
