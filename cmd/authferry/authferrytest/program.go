@@ -26,7 +26,7 @@ var built = sync.OnceValues(func() (program string, err error) {
 		return "", err
 	}
 	program = filepath.Join(bin, Exe("authferry"))
-	if out, err := exec.Command("go", "build", "-o", program, "github.com/authferry/authferry/cmd/authferry").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", program, "github.com/authferry/authferry/cmd/authferry").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, out)
 	}
 	for _, name := range names {
