@@ -192,17 +192,28 @@ func publicOf(a *index.Account) seal.Public {
 // reconcile makes folder and engine agree on the newest generation of an account. It sends
 // nothing to the provider.
 func (p *party) reconcile(ctx context.Context, id string) error {
+	t, done, err := p.turn(ctx, id)
+	if err != nil {
+		return err
+	}
+	defer done()
+	return t.reconcile(ctx)
+}
+
+// turn takes an account's rotation lock for a command, until done is called.
+func (p *party) turn(ctx context.Context, id string) (t *turn, done func(), err error) {
 	l, err := p.o.LockAccount(ctx, id, 0)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
-	defer l.Release()
-	t, err := p.peers().turn(ctx, p.o, l, rotation.Wish{})
-	if err != nil {
-		return err
+	if t, err = p.peers().turn(ctx, p.o, l, rotation.Wish{}); err != nil {
+		l.Release()
+		return nil, nil, err
 	}
-	defer func() { _ = t.seat.Engine.Close() }()
-	return t.reconcile(ctx)
+	return t, func() {
+		_ = t.seat.Engine.Close()
+		l.Release()
+	}, nil
 }
 
 // record opens the engine's record of an account, which e has.

@@ -10,7 +10,6 @@ import (
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
-	"github.com/authferry/authferry/broker/rotation"
 	"github.com/authferry/authferry/share/engine"
 	"github.com/authferry/authferry/share/pipe"
 	"github.com/authferry/authferry/share/seal"
@@ -176,16 +175,11 @@ func (p *party) depart(ctx context.Context, done *pipe.LeaveResult) error {
 // handBack makes sure that nothing of an account is on this machine alone. last: the account
 // is this machine's own again.
 func (p *party) handBack(ctx context.Context, id string, last bool) error {
-	l, err := p.o.LockAccount(ctx, id, 0)
+	t, done, err := p.turn(ctx, id)
 	if err != nil {
 		return err
 	}
-	defer l.Release()
-	t, err := p.peers().turn(ctx, p.o, l, rotation.Wish{})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = t.seat.Engine.Close() }()
+	defer done()
 	if err := t.reconcile(ctx); err != nil {
 		return err
 	}
@@ -204,7 +198,7 @@ func (p *party) handBack(ctx context.Context, id string, last bool) error {
 	if !last || t.mine == nil {
 		return p.reread()
 	}
-	return p.unshare(ctx, l, t.account, t.mine)
+	return p.unshare(ctx, t.l, t.account, t.mine)
 }
 
 // dissolve deletes everything of the pool at the engine, the meta last.

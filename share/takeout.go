@@ -7,7 +7,6 @@ import (
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
-	"github.com/authferry/authferry/broker/rotation"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/share/pipe"
 	"github.com/authferry/authferry/share/seal"
@@ -58,16 +57,11 @@ func TakeOut(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.TakeOu
 }
 
 func (p *party) takeOut(ctx context.Context, id string) error {
-	l, err := p.o.LockAccount(ctx, id, 0)
+	t, done, err := p.turn(ctx, id)
 	if err != nil {
 		return err
 	}
-	defer l.Release()
-	t, err := p.peers().turn(ctx, p.o, l, rotation.Wish{})
-	if err != nil {
-		return err
-	}
-	defer func() { _ = t.seat.Engine.Close() }()
+	defer done()
 	if err := t.reconcile(ctx); err != nil {
 		return err
 	}
@@ -95,5 +89,5 @@ func (p *party) takeOut(ctx context.Context, id string) error {
 		return t.swapFailed(ctx, errOr(err))
 	}
 	folder.Reached("S31")
-	return p.unshare(ctx, l, t.account, t.mine)
+	return p.unshare(ctx, t.l, t.account, t.mine)
 }
