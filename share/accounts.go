@@ -262,7 +262,11 @@ func (p *party) welcome(ctx context.Context, r *seal.Record) error {
 	if err != nil {
 		return err
 	}
-	mine := stored.Best != nil && stored.Best.Share == p.Pool && stored.Best.PoolGeneration >= r.Gen
+	if stored.Best != nil && stored.Best.Share != p.Pool {
+		return fault.Errorf(fault.LabelTaken, "the pool's account %s has the id of another one of this machine, which the index has lost; nothing was changed", fault.Quote(r.Public.Label)).
+			Try(fault.Remedy{Do: fault.Doctor})
+	}
+	mine := stored.Best != nil && stored.Best.PoolGeneration >= r.Gen
 	g.Generation = record.NextGeneration(&index.Account{}, stored.Best)
 	var acc *record.Access
 	accessSlot := ""
@@ -338,6 +342,22 @@ func (p *party) strays(ctx context.Context) ([]string, error) {
 	return ids, nil
 }
 
+// has reports whether an account of this folder is one of the pool, and not just one with the
+// same id. The keystore decides: what others store at the engine can't make it theirs.
+func (p *party) has(ctx context.Context, a *index.Account) (bool, error) {
+	if a == nil {
+		return false, nil
+	}
+	stored, err := p.o.Grants(ctx, a.ID)
+	switch {
+	case err != nil:
+		return false, err
+	case stored.Best != nil:
+		return stored.Best.Share == p.Pool, nil
+	}
+	return a.Share != nil && a.Share.Pool == p.Pool, nil
+}
+
 // clash is the error where an account of this folder is the same login as r's.
 func (p *party) clash(idx *index.Index, r *seal.Record) error {
 	pub := r.Public
@@ -379,18 +399,23 @@ func (p *party) taken(ctx context.Context, a *index.Account, r *seal.Record) err
 	case a.Share == nil || a.Share.Pool != p.Pool || a.Share.Generation >= r.Gen:
 		return nil
 	case r.Public.Keeper == p.Machine:
-		l, err := p.o.LockAccount(ctx, a.ID, 0)
-		if err != nil {
-			return err
-		}
-		defer l.Release()
-		now, best, err := p.mine(ctx, a.ID)
-		if err != nil {
-			return err
-		}
-		return p.unshare(ctx, l, now, best)
+		return p.keepOwn(ctx, a.ID)
 	}
 	return p.forget(ctx, a.ID)
+}
+
+// keepOwn is unshare, under the account's rotation lock.
+func (p *party) keepOwn(ctx context.Context, id string) error {
+	l, err := p.o.LockAccount(ctx, id, 0)
+	if err != nil {
+		return err
+	}
+	defer l.Release()
+	a, best, err := p.mine(ctx, id)
+	if err != nil {
+		return err
+	}
+	return p.unshare(ctx, l, a, best)
 }
 
 // unshare makes an account this machine's own again.

@@ -146,7 +146,16 @@ func (p *party) depart(ctx context.Context, done *pipe.LeaveResult) error {
 			Try(fault.Remedy{Do: fault.ShareRemove, Pool: p.Local, Name: "MACHINE"})
 	}
 	for _, a := range slices.Clone(p.shared()) {
-		if err := p.handBack(ctx, a.ID, last); err != nil {
+		ours, err := p.has(ctx, a)
+		switch {
+		case err != nil:
+			return err
+		case ours:
+			err = p.handBack(ctx, a.ID, last)
+		default:
+			err = p.keepOwn(ctx, a.ID) // that was interrupted
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -119,6 +119,9 @@ func (m *model) join(id string) *machine {
 		value, err := rec.Encode(m.ring)
 		testenv.Must(m.t, err)
 		m.engine.Put(Key("authferry", modelPool, "acc", a.ID), value)
+		marked := *stored.Best
+		marked.Share = modelPool
+		testenv.Must(m.t, o.Store.SetGrant(ctx, stored.Slot, &marked))
 	}
 	_, err := f.Prepare(ctx, func(*index.Index) error { return nil })
 	testenv.Must(m.t, err)

@@ -113,10 +113,13 @@ func (p *Peers) turn(ctx context.Context, o *folder.Opened, l *folder.Rotation, 
 	}
 	id := ""
 	switch {
-	case t.mine != nil && t.mine.Share != "":
-		id = t.mine.Share // the keystore decides
+	case t.mine != nil: // the keystore decides
+		id = t.mine.Share
 	case t.account.Share != nil:
 		id = t.account.Share.Pool
+	}
+	if id == "" {
+		return nil, fault.Errorf(fault.Fenced, "account %s is in no shared pool, by its keystore, although the index says so; nothing was sent", t.label()).ItsOwn().Try(fault.Remedy{Do: fault.ShareDoctor})
 	}
 	var err error
 	if t.seat, err = p.Open(ctx, o, id); err != nil {

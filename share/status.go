@@ -98,9 +98,15 @@ func (p *party) status(ctx context.Context) (pipe.Pool, error) {
 		}
 		a := p.o.Index.Account(r.Account)
 		s := pipe.State{Account: pipe.Account{ID: r.Account, Label: r.Public.Label, Provider: r.Public.Provider}, State: string(r.State), Generation: r.Gen}
-		if a == nil {
+		ours, err := p.has(ctx, a)
+		switch {
+		case err != nil:
+			return d, err
+		case a == nil:
 			s.Reason = "this machine may not use it"
-		} else {
+		case !ours:
+			a, s.Reason = nil, "this machine has another account with its id"
+		default:
 			s.Label = a.Label
 			if err := p.o.Change(ctx, index.Fast, a.ID, func(_ *index.Index, a *index.Account) { show(a, p, r.State, r.Gen) }); err != nil {
 				return d, err
