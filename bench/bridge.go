@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -62,14 +61,6 @@ func (s *stdio) close() {
 	_ = s.cmd.Wait()
 }
 
-// resident is how much memory the process has had at most, in MB.
-func (s *stdio) resident() float64 {
-	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
-	_, rest, _ := strings.Cut(string(data), "VmHWM:")
-	n, _ := strconv.ParseFloat(strings.Fields(rest + " 0")[0], 64)
-	return n / 1024
-}
-
 // logIn logs in to the server's remote MCP server, as a person would.
 func (b *bench) logIn() error {
 	cmd := command([]string{b.path("authferry"), "login", b.server.URL + "/mcp", "--name", "docs", "--no-browser", "--json"})
@@ -93,7 +84,8 @@ func (b *bench) logIn() error {
 	return cmd.Wait()
 }
 
-var errNoPeer = errors.New("it isn't installed: run npm ci --ignore-scripts in bench, with Node.js 20.18 or later")
+// --before has npm choose what it chose then.
+var errNoPeer = errors.New("it isn't installed: with Node.js 20.18 or later, run npm install --prefix bench --no-save --no-package-lock --ignore-scripts --before=2026-11-30 mcp-remote@0.15.1")
 
 // startPeer starts what most people put between such a client and such a server. It gets its
 // token told: what it costs to log in isn't measured.
@@ -170,13 +162,13 @@ func (b *bench) bridge() (*table, error) {
 		}
 		t.add(row{name: npm, of: bridged, sample: timed(func() error { return theirs.ask([]byte(toolCall)) })})
 		defer func() {
-			t.text += fmt.Sprintf(" authferry takes %.1f MB at most, mcp-remote with its Node.js %.1f MB.", own.resident(), theirs.resident())
+			t.text += fmt.Sprintf(" authferry takes %.1f MB at most, mcp-remote with its Node.js %.1f MB.", memory(own.cmd, "VmHWM"), memory(theirs.cmd, "VmHWM"))
 		}()
 	}
 	if err := b.alternate(t, 2000, 20*time.Second); err != nil {
 		return nil, err
 	}
 	t.goal("added to a tool call", "≤", 1, "ms", t.estimate(func(q quantiles) float64 { return q(bridged, 0.5, wall) - q(client, 0.5, wall) }))
-	t.goal("memory of a bridge", "≤", 20, "MB", exactly(own.resident()))
+	t.goal("memory of a bridge", "≤", 20, "MB", exactly(memory(own.cmd, "VmHWM")))
 	return t, nil
 }

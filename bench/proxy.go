@@ -297,9 +297,9 @@ func (b *bench) streams() (*table, error) {
 	for _, w := range all {
 		switch w.name {
 		case reverse, teamclaude:
-			t.text += fmt.Sprintf(" Peak memory of %s: %s MB.", w.name, figure(w.memory("VmHWM")))
+			t.text += fmt.Sprintf(" Peak memory of %s: %s MB.", w.name, figure(memory(w.cmd, "VmHWM")))
 		case proxied:
-			t.goal("peak memory, 64 streams", "≤", 40, "MB", exactly(w.memory("VmHWM")))
+			t.goal("peak memory, 64 streams", "≤", 40, "MB", exactly(memory(w.cmd, "VmHWM")))
 		}
 	}
 	kept, err := b.idle(idle)
@@ -332,7 +332,7 @@ func (b *bench) idle(n int) (float64, error) {
 		return 0, err
 	}
 	time.Sleep(8 * time.Second) // it gives memory back when no request has begun for a while
-	kept := w.memory("VmRSS")
+	kept := memory(w.cmd, "VmRSS")
 	leave()
 	w.client.CloseIdleConnections()
 	left := 0
@@ -346,8 +346,8 @@ func (b *bench) idle(n int) (float64, error) {
 }
 
 // memory is a line of the process's status, in MB.
-func (w *way) memory(what string) float64 {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", w.cmd.Process.Pid))
+func memory(cmd *exec.Cmd, what string) float64 {
+	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
 	if err != nil {
 		return 0
 	}

@@ -40,12 +40,6 @@ func (c *cursor) open(bracket byte) {
 	c.first = true
 }
 
-// end consumes the end of an object; more does that for a list.
-func (c *cursor) end() {
-	c.take('}')
-	c.first = false
-}
-
 // more reports whether another element follows; if not, it consumes the bracket.
 func (c *cursor) more(bracket byte) bool {
 	if c.lost || c.has(bracket) {
@@ -139,15 +133,43 @@ func (c *cursor) moment(name string, to *time.Time) {
 	}
 }
 
-// list reads a field that is a list. As in encoding/json, an empty list is not nil.
-func list[T any](c *cursor, name string, to *[]T, element func(*cursor) T) {
+// texts reads a field that is a list of strings.
+func (c *cursor) texts(name string, to *[]string) {
+	elements(c, name, to, func(s *string) { *s = c.str() })
+}
+
+// list reads a field that is a list of objects.
+func list[T any](c *cursor, name string, to *[]T, fields func(*T)) {
+	elements(c, name, to, func(t *T) { object(c, t, fields) })
+}
+
+// elements reads a field that is a list. As in encoding/json, an empty list is not nil.
+func elements[T any](c *cursor, name string, to *[]T, element func(*T)) {
 	if !c.key(name) {
 		return
 	}
 	*to = []T{}
 	for c.open('['); c.more(']'); {
-		*to = append(*to, element(c))
+		var t T
+		element(&t)
+		*to = append(*to, t)
 	}
+}
+
+// optional reads a field that is an object.
+func optional[T any](c *cursor, name string, to **T, fields func(*T)) {
+	if c.key(name) {
+		*to = new(T)
+		object(c, *to, fields)
+	}
+}
+
+// object reads an object with these fields.
+func object[T any](c *cursor, to *T, fields func(*T)) {
+	c.open('{')
+	fields(to)
+	c.take('}')
+	c.first = false
 }
 
 // run consumes all of these characters that follow.

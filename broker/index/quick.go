@@ -30,12 +30,14 @@ func quickParse(data []byte) (*Index, bool) {
 		for c.open('{'); c.more('}'); {
 			name := c.str()
 			c.take(':')
-			ix.Pools[name] = c.pool()
+			var p Pool
+			object(c, &p, c.pool)
+			ix.Pools[name] = p
 		}
 	}
-	list(c, "bindings", &ix.Bindings, (*cursor).binding)
-	list(c, "shares", &ix.Shares, (*cursor).sharedPool)
-	c.end()
+	list(c, "bindings", &ix.Bindings, c.binding)
+	list(c, "shares", &ix.Shares, c.sharedPool)
+	c.take('}')
 	c.space()
 	return ix, !c.lost && c.i == len(c.s)
 }
@@ -53,7 +55,7 @@ func (c *cursor) accounts(to *[]Account) {
 	for c.open('['); c.more(']'); {
 		start, n := c.i, len(*to)
 		*to = append(*to, Account{})
-		c.account(&(*to)[n])
+		object(c, &(*to)[n], c.account)
 		if n == 0 {
 			*to = slices.Grow(*to, len(c.s[c.i:])/max(c.i-start, shortest))
 		}
@@ -61,7 +63,6 @@ func (c *cursor) accounts(to *[]Account) {
 }
 
 func (c *cursor) account(a *Account) {
-	c.open('{')
 	c.text("id", &a.ID)
 	c.text("label", &a.Label)
 	c.text("provider", &a.Provider)
@@ -78,38 +79,30 @@ func (c *cursor) account(a *Account) {
 	c.text("organization", &a.Organization)
 	c.text("resource", &a.Resource)
 	c.text("service", &a.Service)
-	list(c, "scopes", &a.Scopes, (*cursor).str)
+	c.texts("scopes", &a.Scopes)
 	c.number("generation", &a.Generation)
 	c.text("grant_slot", &a.GrantSlot)
 	c.text("access_slot", &a.AccessSlot)
 	c.text("fingerprint", &a.Fingerprint)
 	c.text("token_fingerprint", &a.TokenFingerprint)
-	list(c, "spent", &a.Spent, (*cursor).str)
+	c.texts("spent", &a.Spent)
 	c.moment("expires_at", &a.ExpiresAt)
 	c.moment("obtained_at", &a.ObtainedAt)
 	c.moment("refresh_expires_at", &a.RefreshExpiresAt)
 	c.moment("added_at", &a.AddedAt)
 	c.moment("refreshed_at", &a.RefreshedAt)
-	list(c, "intents", &a.Intents, (*cursor).intent)
-	if c.key("failure") {
-		f := c.failure()
-		a.Failure = &f
-	}
+	list(c, "intents", &a.Intents, c.intent)
+	optional(c, "failure", &a.Failure, c.failure)
 	c.text("dead", &a.Dead)
 	c.moment("rejected_at", &a.RejectedAt)
 	c.number("refused_generation", &a.RefusedGeneration)
 	c.moment("forced_at", &a.ForcedAt)
-	list(c, "holds", &a.Holds, (*cursor).hold)
-	list(c, "usage", &a.Usage, (*cursor).usage)
-	if c.key("share") {
-		s := c.share()
-		a.Share = &s
-	}
-	c.end()
+	list(c, "holds", &a.Holds, c.hold)
+	list(c, "usage", &a.Usage, c.usage)
+	optional(c, "share", &a.Share, c.share)
 }
 
-func (c *cursor) share() (s Share) {
-	c.open('{')
+func (c *cursor) share(s *Share) {
 	c.text("pool", &s.Pool)
 	c.text("role", &s.Role)
 	c.text("state", &s.State)
@@ -117,42 +110,30 @@ func (c *cursor) share() (s Share) {
 	c.moment("since", &s.Since)
 	c.moment("seen_at", &s.SeenAt)
 	c.number("generation", &s.Generation)
-	if c.key("sight") {
-		sight := c.sight()
-		s.Sight = &sight
-	}
-	list(c, "claims", &s.Claims, (*cursor).claim)
+	optional(c, "sight", &s.Sight, c.sight)
+	list(c, "claims", &s.Claims, c.claim)
 	c.moment("failed_at", &s.FailedAt)
 	c.flag("known", &s.Known)
-	c.end()
-	return s
 }
 
-func (c *cursor) sight() (s Sight) {
-	c.open('{')
+func (c *cursor) sight(s *Sight) {
 	c.text("nonce", &s.Nonce)
 	c.text("phase", &s.Phase)
 	c.text("boot", &s.Boot)
 	c.duration("at", &s.At)
 	c.moment("wall", &s.Wall)
-	c.end()
-	return s
 }
 
-func (c *cursor) claim() (cl Claim) {
-	c.open('{')
+func (c *cursor) claim(cl *Claim) {
 	c.text("nonce", &cl.Nonce)
 	c.flag("announced", &cl.Announced)
 	c.text("boot", &cl.Boot)
 	c.text("host", &cl.Host)
 	c.number("pid", &cl.PID)
 	c.text("process", &cl.Process)
-	c.end()
-	return cl
 }
 
-func (c *cursor) sharedPool() (p SharedPool) {
-	c.open('{')
+func (c *cursor) sharedPool(p *SharedPool) {
 	c.text("id", &p.ID)
 	c.text("pool", &p.Pool)
 	c.text("machine", &p.Machine)
@@ -161,12 +142,9 @@ func (c *cursor) sharedPool() (p SharedPool) {
 	c.moment("seen_at", &p.SeenAt)
 	c.text("engine", &p.Engine)
 	c.wide("revision", &p.Revision)
-	c.end()
-	return p
 }
 
-func (c *cursor) intent() (in Intent) {
-	c.open('{')
+func (c *cursor) intent(in *Intent) {
 	c.text("slot", &in.Slot)
 	c.number("generation", &in.Generation)
 	c.text("fingerprint", &in.Fingerprint)
@@ -174,12 +152,9 @@ func (c *cursor) intent() (in Intent) {
 	c.number("pid", &in.PID)
 	c.moment("started_at", &in.StartedAt)
 	c.text("process", &in.Process)
-	c.end()
-	return in
 }
 
-func (c *cursor) failure() (f Failure) {
-	c.open('{')
+func (c *cursor) failure(f *Failure) {
 	c.text("class", &f.Class)
 	c.text("message", &f.Message)
 	c.number("count", &f.Count)
@@ -188,12 +163,9 @@ func (c *cursor) failure() (f Failure) {
 	c.moment("since", &f.Since)
 	c.flag("stated", &f.Stated)
 	c.flag("token_over", &f.TokenOver)
-	c.end()
-	return f
 }
 
-func (c *cursor) hold() (h Hold) {
-	c.open('{')
+func (c *cursor) hold(h *Hold) {
 	c.text("scope", &h.Scope)
 	c.moment("until", &h.Until)
 	c.text("source", &h.Source)
@@ -202,35 +174,24 @@ func (c *cursor) hold() (h Hold) {
 	c.moment("reported_at", &h.ReportedAt)
 	c.number("guesses", &h.Guesses)
 	c.moment("probed_at", &h.ProbedAt)
-	c.end()
-	return h
 }
 
-func (c *cursor) usage() (u Usage) {
-	c.open('{')
+func (c *cursor) usage(u *Usage) {
 	c.text("window", &u.Window)
 	c.fraction("used", &u.Used)
 	c.moment("resets_at", &u.ResetsAt)
 	c.moment("reported_at", &u.ReportedAt)
 	c.flag("moved", &u.Moved)
-	c.end()
-	return u
 }
 
-func (c *cursor) pool() (p Pool) {
-	c.open('{')
+func (c *cursor) pool(p *Pool) {
 	c.text("provider", &p.Provider)
 	c.text("current", &p.Current)
-	c.end()
-	return p
 }
 
-func (c *cursor) binding() (b Binding) {
-	c.open('{')
+func (c *cursor) binding(b *Binding) {
 	c.text("dir", &b.Dir)
 	c.text("provider", &b.Provider)
 	c.text("account", &b.Account)
 	c.text("pool", &b.Pool)
-	c.end()
-	return b
 }
