@@ -3,6 +3,7 @@ package share
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -150,6 +151,9 @@ func (p *party) publish(ctx context.Context, a *index.Account, g *record.Grant) 
 	err = p.change(ctx, p.key("acc", a.ID), func(now []byte) ([]byte, error) {
 		if now != nil {
 			there, err := seal.Open(p.Keys, p.Pool, a.ID, now)
+			if errors.Is(err, seal.ErrOver) {
+				return value, nil
+			}
 			if err != nil {
 				return nil, p.unbelievable("account "+fault.Quote(a.Label), err)
 			}
@@ -225,7 +229,8 @@ func (p *party) record(id string, e engine.Entry) (*seal.Record, error) {
 	return r, nil
 }
 
-// records opens all records of the engine that can be opened. The others' ids are in bad.
+// records opens all records of the engine that can be opened. The others' ids are in bad, but
+// for those whose keys are over: they are as good as none.
 func (p *party) records(ctx context.Context) (good map[string]*seal.Record, bad map[string]error, err error) {
 	entries, err := p.all(ctx, "acc")
 	if err != nil {
@@ -233,10 +238,11 @@ func (p *party) records(ctx context.Context) (good map[string]*seal.Record, bad 
 	}
 	good, bad = map[string]*seal.Record{}, map[string]error{}
 	for id, e := range entries {
-		if r, err := p.record(id, e); err != nil {
-			bad[id] = err
-		} else {
+		switch r, err := seal.Open(p.Keys, p.Pool, id, e.Value); {
+		case err == nil:
 			good[id] = r
+		case !errors.Is(err, seal.ErrOver):
+			bad[id] = p.unbelievable("account "+id, err)
 		}
 	}
 	return good, bad, nil

@@ -2,6 +2,7 @@ package share
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -141,18 +142,17 @@ func (x *examination) certificate() {
 	}
 }
 
-// metaLost is for an engine that has no meta of the pool: with fix this machine puts back
-// the one that it saw last.
+// metaLost is for an engine that has no meta of the pool, or one of before a removal: with
+// fix this machine puts back the one that it saw last.
 func (x *examination) metaLost(ctx context.Context, cause error) error {
 	if !x.fix || x.Role != seal.Holder || len(x.Meta) == 0 {
 		return cause
 	}
-	last := x.Meta
 	if err := x.change(ctx, x.key("meta", ""), func(now []byte) ([]byte, error) {
-		if now != nil {
+		if _, err := seal.OpenMeta(x.Keys, x.Pool, now); now != nil && !errors.Is(err, seal.ErrOver) {
 			return now, nil
 		}
-		return last, nil
+		return x.Meta, nil
 	}); err != nil {
 		return err
 	}

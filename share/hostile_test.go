@@ -2,14 +2,19 @@ package share_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/authferry/authferry/broker/account"
+	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/share"
+	"github.com/authferry/authferry/share/engine/enginetest"
 	"github.com/authferry/authferry/share/pipe"
 	"github.com/authferry/authferry/share/seal"
 	"github.com/authferry/authferry/testenv"
@@ -90,5 +95,180 @@ func TestAccountOfAnotherPool(t *testing.T) {
 	}
 	if s.server.Refreshes("victim") != 1 || b.refreshToken(victim.ID) == refresh || b.token(victim.ID) == access {
 		t.Error("it wasn't refreshed on its own")
+	}
+}
+
+func (m *machine) remove(name string) (*pipe.RemoveResult, error) {
+	m.t.Helper()
+	return share.Remove(m.t.Context(), m.folder(), m.dial, pipe.RemoveRequest{Pool: "work", Machine: name})
+}
+
+// The engine is restored from a backup of before a removal, whose keys are over: the
+// machines that are left put back what they have.
+func TestRestoredFromBeforeARemoval(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	a := s.machine("laptop")
+	ada, key := a.login("ada"), a.apiKey("ada")
+	a.start()
+	b := a.joined("desktop", pipe.InviteRequest{})
+	c := a.joined("stolen", pipe.InviteRequest{})
+	r := a.joined("runner", pipe.InviteRequest{Consumer: true})
+	backup := s.memory.Snapshot()
+	testenv.Must(t, testenv.Err(a.remove("stolen")))
+	for _, m := range []*machine{b, r} {
+		testenv.Must(t, m.refresh(ada.ID))
+		m.status()
+	}
+	newest := a.refreshToken(ada.ID)
+	s.memory.Restore(backup, false)
+	s.memory.SetCluster("restored")
+	for _, m := range []*machine{a, b, r} {
+		wantCode(t, m.refresh(ada.ID), fault.EngineRestored)
+		wants(t, m.doctor(false), "fail", "forgotten")
+	}
+	for _, m := range []*machine{a, b, r} {
+		for _, c := range m.doctor(true) {
+			if c.Status == "fail" {
+				t.Errorf("%s: %+v", m.name, c)
+			}
+		}
+	}
+	if a.refreshToken(ada.ID) != newest {
+		t.Error("the newest login is lost")
+	}
+	testenv.Must(t, b.refresh(ada.ID))
+	sameEverywhere(t, ada.ID, a, b, r)
+	sameEverywhere(t, key.ID, a, b)
+	wantCode(t, testenv.Err(share.Members(t.Context(), c.folder(), c.dial, pipe.PoolRequest{Pool: "work"})), fault.NotAMember)
+	if s.server.Reuse() != 0 {
+		t.Errorf("%d reuses", s.server.Reuse())
+	}
+}
+
+// Who was removed, and can still write at the engine, stores a login of its own with the keys
+// that it had: no machine that has newer ones believes it.
+func TestKeysOfTheRemoved(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	a := s.machine("laptop")
+	ada := a.login("ada")
+	a.start()
+	b := a.joined("desktop", pipe.InviteRequest{})
+	r := a.joined("runner", pipe.InviteRequest{Consumer: true})
+	c := a.joined("stolen", pipe.InviteRequest{})
+	pool, old := c.part()
+	if !crashing(t, "S22", 1, func() error { return testenv.Err(a.remove("stolen")) }) {
+		t.Fatal("it didn't die")
+	}
+	for _, m := range []*machine{b, r} { // each has old keys and new ones
+		testenv.Must(t, m.refresh(ada.ID))
+		if _, ring := m.part(); len(ring) != 2 {
+			t.Fatalf("%s has the keys of %d epochs", m.name, len(ring))
+		}
+	}
+	testenv.Must(t, testenv.Err(a.remove("stolen")))
+	good := a.token(ada.ID)
+	evil := s.server.Issue("mallory")
+	g := record.Grant{Account: ada.ID, Provider: "sim", RefreshToken: keystore.NewSecret(evil.RefreshToken), Origins: []string{"https://evil.example"}}
+	acc := record.Access{Account: ada.ID, AccessToken: keystore.NewSecret(evil.AccessToken), TokenType: "Bearer", ObtainedAt: time.Now(), ExpiresAt: time.Now().Add(time.Hour), Origins: g.Origins}
+	forged, err := seal.Seal(old, seal.Contents{Pool: pool, Account: ada.ID, Gen: 99, Grant: &g, Access: &acc, Public: seal.Public{Label: "ada", Provider: "sim", Kind: index.KindOAuth}})
+	testenv.Must(t, err)
+	value, err := forged.Encode(old)
+	testenv.Must(t, err)
+	s.memory.Put(share.Key("authferry", pool, "acc", ada.ID), value)
+	for _, m := range []*machine{a, b, r} {
+		wantCode(t, m.refresh(ada.ID), fault.EngineRestored)
+		if m.token(ada.ID) == evil.AccessToken {
+			t.Errorf("%s has the thief's token", m.name)
+		}
+	}
+	for _, m := range []*machine{a, b, r} {
+		m.doctor(true)
+	}
+	testenv.Must(t, b.refresh(ada.ID))
+	sameEverywhere(t, ada.ID, a, b, r)
+	if a.token(ada.ID) == good || s.server.Reuse() != 0 {
+		t.Errorf("not refreshed, or %d reuses", s.server.Reuse())
+	}
+}
+
+// While a machine is removed, another one refreshes an account with the old keys, and the
+// one that is removed reads that. It is refreshed again.
+func TestRefreshedDuringRemoval(t *testing.T) {
+	for _, at := range []string{"S20", "S21"} {
+		for _, consumer := range []bool{false, true} {
+			s := newScene(t)
+			a := s.machine("laptop")
+			ada := a.login("ada")
+			a.start()
+			b := a.joined("desktop", pipe.InviteRequest{})
+			c := a.joined("stolen", pipe.InviteRequest{Consumer: consumer})
+			reached := folder.Reached
+			defer func() { folder.Reached = reached }()
+			folder.Reached = func(point string) {
+				if point == at {
+					folder.Reached = reached
+					testenv.Must(t, b.refresh(ada.ID))
+					testenv.Must(t, c.refresh(ada.ID))
+				}
+			}
+			done, err := a.remove("stolen")
+			testenv.Must(t, err)
+			if len(done.Rotated) != 1 || len(done.Pending)+len(done.Replace) != 0 {
+				t.Errorf("%s: %+v", at, done)
+			}
+			sameEverywhere(t, ada.ID, a, b)
+			if b.token(ada.ID) == c.token(ada.ID) || !consumer && b.refreshToken(ada.ID) == c.refreshToken(ada.ID) {
+				t.Errorf("%s: who was removed has what the others use", at)
+			}
+		}
+	}
+}
+
+// A machine answers its ticket just when the pool gets new keys. It is a member all the same.
+func TestJoinDuringRemoval(t *testing.T) {
+	for _, consumer := range []bool{false, true} {
+		s := newScene(t)
+		a := s.machine("laptop")
+		ada := a.login("ada")
+		a.start()
+		a.joined("stolen", pipe.InviteRequest{})
+		ticket := a.invite(pipe.InviteRequest{Consumer: consumer})
+		d := s.machine("desktop")
+		ready, answer, answered, removed := make(chan bool), make(chan bool), make(chan bool), make(chan bool)
+		step := 0
+		d.fault = func(c enginetest.Call) (f enginetest.Fault) {
+			switch {
+			case c.Op == "swap" && strings.HasSuffix(c.Key, ticket.ID) && step == 0:
+				step = 1
+				ready <- true
+				<-answer
+			case step == 1:
+				step = 2
+				answered <- true
+				<-removed
+			}
+			return f
+		}
+		joined := make(chan error)
+		go func() {
+			joined <- testenv.Err(share.Join(t.Context(), d.folder(), d.dial, pipe.JoinRequest{Ticket: ticket.Ticket, Machine: "desktop"}))
+		}()
+		<-ready
+		a.fault = func(c enginetest.Call) (f enginetest.Fault) {
+			if c.Op == "swap" && strings.HasSuffix(c.Key, ticket.ID) && step == 1 {
+				answer <- true
+				<-answered
+			}
+			return f
+		}
+		testenv.Must(t, testenv.Err(a.remove("stolen")))
+		close(removed)
+		testenv.Must(t, <-joined)
+		d.status()
+		sameEverywhere(t, ada.ID, a, d)
+		testenv.Must(t, a.refresh(ada.ID))
+		sameEverywhere(t, ada.ID, a, d)
 	}
 }

@@ -228,9 +228,6 @@ func (p *party) openMeta(ctx context.Context, value []byte) (*seal.Meta, error) 
 	if err != nil {
 		return nil, p.unbelievable("the list of its machines", err)
 	}
-	if m.Epoch < p.Keys.Newest().Epoch {
-		p.restored = true
-	}
 	return m, p.prune(ctx, m)
 }
 
@@ -302,6 +299,9 @@ func (p *party) unbelievable(what string, err error) error {
 	switch {
 	case errors.Is(err, seal.ErrNewer):
 		return fault.Errorf(fault.IndexTooNew, "pool %s has been used by a newer authferry; nothing was changed", fault.Quote(p.Local)).Try(fault.Remedy{Do: fault.ShowVersion})
+	case errors.Is(err, seal.ErrOver):
+		p.restored = true
+		return p.unrestored()
 	case errors.Is(err, seal.ErrTooBig):
 		return fault.Errorf(fault.SecretTooBig, "pool %s: %s would be too big for its engine", fault.Quote(p.Local), what).Because(err)
 	}

@@ -247,7 +247,9 @@ func (t *turn) open(ctx context.Context) (err error) {
 		return fault.Errorf(fault.NotAMember, "account %s is not in its shared pool; nothing was sent", t.label()).ItsOwn().Try(fault.Remedy{Do: fault.ShareDoctor})
 	}
 	t.rec, err = seal.Open(t.seat.Keys, t.seat.Pool, t.l.Account, t.entry.Value)
-	if errors.Is(err, seal.ErrKeys) && t.seat.Renew != nil {
+	// Older keys than the newest are believed only while a removal goes on.
+	old := err == nil && t.rec.Epoch < t.seat.Keys.Newest().Epoch
+	if (old || errors.Is(err, seal.ErrKeys)) && t.seat.Renew != nil {
 		ring, renewed := t.seat.Renew(ctx)
 		if renewed != nil {
 			return renewed
@@ -258,6 +260,9 @@ func (t *turn) open(ctx context.Context) (err error) {
 	switch {
 	case errors.Is(err, seal.ErrNewer):
 		return fault.Errorf(fault.IndexTooNew, "the shared pool has been used by a newer authferry; nothing was sent").Try(fault.Remedy{Do: fault.ShowVersion})
+	case errors.Is(err, seal.ErrOver):
+		t.restored = true
+		return t.forgotten(ctx)
 	case errors.Is(err, seal.ErrKeys):
 		return fault.Errorf(fault.NotAMember, "this machine is no longer a member of the shared pool; nothing was sent").Try(fault.Remedy{Do: fault.ShareJoin})
 	case err == nil && t.rec.Public.Removing:

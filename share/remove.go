@@ -123,7 +123,7 @@ func (p *party) shutOut(ctx context.Context, gone leaver) error {
 			if err := m.Advance(ring, next); err != nil {
 				return false, err
 			}
-			expel(&m.Roster, gone, good)
+			expel(&m.Roster, gone, next.Epoch-1, good)
 			return true, nil
 		})
 		if errors.Is(err, seal.ErrKeys) { // another machine removes another one
@@ -147,7 +147,7 @@ func inRoster(r *seal.Roster, id string) bool { return r.Machine(id) != nil || r
 
 // expel takes a machine or a ticket out of r, with the tickets that it gave out, and notes
 // what it could read.
-func expel(r *seal.Roster, gone leaver, good map[string]*seal.Record) {
+func expel(r *seal.Roster, gone leaver, epoch int, good map[string]*seal.Record) {
 	now := time.Now().UTC().Truncate(time.Second)
 	r.Machines = slices.DeleteFunc(slices.Clone(r.Machines), func(m seal.Machine) bool { return m.ID == gone.id })
 	r.Tickets = slices.DeleteFunc(slices.Clone(r.Tickets), func(t seal.Ticket) bool { return t.ID == gone.id || t.By == gone.id })
@@ -161,7 +161,7 @@ func expel(r *seal.Roster, gone leaver, good map[string]*seal.Record) {
 			continue
 		}
 		r.Exposed = append(r.Exposed, seal.Exposed{
-			Account: rec.Account, Gen: rec.Gen, FP: rec.FP, Access: !holder && !rec.WithKeys, Machine: gone.name, At: now,
+			Account: rec.Account, Gen: rec.Gen, FP: rec.FP, Access: !holder && !rec.WithKeys, Epoch: epoch, Machine: gone.name, At: now,
 		})
 	}
 }
@@ -181,8 +181,16 @@ func (p *party) reseal(ctx context.Context) error {
 				return nil, nil
 			}
 			r, err := seal.Open(p.Keys, p.Pool, id, now)
-			if err != nil || r.Epoch == p.meta.Epoch {
-				return now, p.unlessNil("account "+id, err)
+			switch {
+			case errors.Is(err, seal.ErrOver):
+				return now, nil // nobody believes it
+			case err != nil:
+				return nil, p.unbelievable("account "+id, err)
+			case r.Epoch == p.meta.Epoch:
+				return now, nil
+			}
+			if err := p.expose(ctx, r); err != nil {
+				return nil, err
 			}
 			next, err := r.Reseal(p.Keys)
 			if err != nil {
@@ -192,6 +200,11 @@ func (p *party) reseal(ctx context.Context) error {
 		}); err != nil {
 			return err
 		}
+	}
+	// A machine may have answered its ticket with the old keys, just before the ticket got
+	// new ones: it would never be read later.
+	if err := p.settle(ctx); err != nil {
+		return err
 	}
 	folder.Reached("S22")
 	if err := p.changeMeta(ctx, func(m *seal.Meta) (bool, error) {
@@ -206,11 +219,21 @@ func (p *party) reseal(ctx context.Context) error {
 	return p.look(ctx)
 }
 
-func (p *party) unlessNil(what string, err error) error {
-	if err == nil {
+// expose notes that a removed machine could read r, which was refreshed after its removal
+// with keys that it still had.
+func (p *party) expose(ctx context.Context, r *seal.Record) error {
+	unnoted := func(e seal.Exposed) bool { return e.Account == r.Account && e.Epoch >= r.Epoch && e.Gen < r.Gen }
+	if !slices.ContainsFunc(p.meta.Roster.Exposed, unnoted) {
 		return nil
 	}
-	return p.unbelievable(what, err)
+	return p.changeMeta(ctx, func(m *seal.Meta) (changed bool, err error) {
+		for i, e := range m.Roster.Exposed {
+			if unnoted(e) {
+				m.Roster.Exposed[i].Gen, m.Roster.Exposed[i].FP, changed = r.Gen, r.FP, true
+			}
+		}
+		return changed, nil
+	})
 }
 
 // refreshBeyond refreshes an account until the pool has a newer generation than r's. The

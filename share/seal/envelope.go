@@ -25,6 +25,9 @@ var (
 	ErrForged = errors.New("no machine of the pool has stored this here")
 	// ErrKeys: it needs keys that the Ring doesn't have. They may be of a later epoch.
 	ErrKeys = errors.New("this machine has no keys for it")
+	// ErrOver: it is of an epoch before those of the Ring. Somebody who was removed may have
+	// its keys, so what it says isn't believed.
+	ErrOver = errors.New("it was stored with keys that are over")
 	// ErrTooBig: it is above MaxSize.
 	ErrTooBig = errors.New("the value is too big to be shared")
 )

@@ -43,6 +43,7 @@ type Exposed struct {
 	Gen     int       `json:"gen"`
 	FP      string    `json:"fp,omitempty"`
 	Access  bool      `json:"access,omitempty"` // no more than the access token
+	Epoch   int       `json:"epoch,omitempty"`  // of the newest keys that it had
 	Machine string    `json:"machine"`          // its name
 	At      time.Time `json:"at"`
 }
@@ -196,11 +197,10 @@ func OpenMeta(ring Ring, pool string, value []byte) (m *Meta, err error) {
 	if err := w.check(); err != nil {
 		return nil, err
 	}
-	known := ring.Newest()
-	if known.Epoch > w.Epoch {
-		known = ring.Of(w.Epoch)
+	if w.Epoch < ring.Newest().Epoch {
+		return nil, ErrOver
 	}
-	verify, err := follow(known, pool, w.Chain)
+	verify, err := follow(ring.Newest(), pool, w.Chain)
 	if err != nil {
 		return nil, err
 	}

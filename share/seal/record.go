@@ -305,7 +305,10 @@ func Open(ring Ring, pool, account string, value []byte) (*Record, error) {
 		return nil, err
 	}
 	keys := ring.Of(w.Epoch)
-	if keys.Epoch == 0 {
+	switch {
+	case len(ring) > 0 && w.Epoch < ring[0].Epoch:
+		return nil, ErrOver
+	case keys.Epoch == 0:
 		return nil, ErrKeys
 	}
 	sig := w.Sig

@@ -293,8 +293,13 @@ func TestNextEpochs(t *testing.T) {
 	}
 	old, err := Seal(first, contents())
 	testenv.Must(t, err)
-	if _, err := Open(mine, onePool, oneAccount, encoded(t, first, old)); !errors.Is(err, ErrKeys) {
+	if _, err := Open(mine, onePool, oneAccount, encoded(t, first, old)); !errors.Is(err, ErrOver) {
 		t.Errorf("a record of an epoch that is over: %v", err)
+	}
+	before, err := NewMeta(onePool, first.Newest(), Roster{Name: "evil"}).Encode(first)
+	testenv.Must(t, err)
+	if _, err := OpenMeta(ring, onePool, before); !errors.Is(err, ErrOver) {
+		t.Errorf("a list of an epoch that is over, with its keys: %v", err)
 	}
 	if c := mine.For(Consumer, false).Newest(); !c.Grant.Empty() || !c.Secret.Empty() || !c.Sign.Empty() || c.Access.Empty() {
 		t.Error("a consumer's ring has a holder's keys")
