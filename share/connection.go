@@ -85,14 +85,19 @@ func (c Connection) endsAt() time.Time {
 }
 
 // engineFault is the error of a command for one of the engine.
-func engineFault(ctx context.Context, err error) error {
+func (m *Membership) engineFault(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled):
 		return fault.Errorf(fault.Cancelled, "interrupted while waiting for the engine").Because(ctx.Err())
 	case errors.Is(err, engine.ErrRefused):
-		return fault.Errorf(fault.NotAMember, "the engine of the shared pool refuses this machine").Because(err)
+		if m.Unfinished { // it was never let in
+			return fault.Errorf(fault.NotAMember, "the engine refuses this machine: its certificate isn't valid, or gives it no rights to pool %s", fault.Quote(m.Local)).Because(err).
+				Try(fault.Remedy{Do: fault.ShareRights})
+		}
+		return fault.Errorf(fault.NotAMember, "the engine refuses this machine: it was removed from pool %s, or its certificate isn't valid", fault.Quote(m.Local)).Because(err).
+			Try(fault.Remedy{Do: fault.ShareDoctor, Pool: m.Local}, fault.Remedy{Do: fault.ShareLeave, Pool: m.Local}, fault.Remedy{Do: fault.ShareJoin})
 	}
-	return fault.Errorf(fault.EngineUnreachable, "the engine of the shared pool can't be reached").Because(err).Try(fault.Remedy{Do: fault.Again})
+	return fault.Errorf(fault.EngineUnreachable, "the engine of pool %s can't be reached", fault.Quote(m.Local)).Because(err).Try(fault.Remedy{Do: fault.Again})
 }
 
 func asFault(err error) (*fault.Error, bool) { return errors.AsType[*fault.Error](err) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,11 +30,7 @@ func Doctor(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.DoctorR
 	defer release()
 	done := &pipe.DoctorResult{Checks: []pipe.Check{}}
 	err = each(ctx, f, req.Pool, func(id string) error {
-		idx, err := f.Read()
-		if err != nil {
-			return err
-		}
-		o, err := f.OpenForChange(ctx, idx)
+		o, err := opened(ctx, f)
 		if err != nil {
 			return err
 		}
@@ -75,7 +72,7 @@ func (x *examination) say(name, status string, next []fault.Remedy, format strin
 func (x *examination) fail(name string, err error) {
 	c := pipe.Check{Name: x.Local + ": " + name, Status: checkFail, Message: err.Error()}
 	if e, ok := asFault(err); ok {
-		c.Next = e.Next
+		c.Next = slices.DeleteFunc(slices.Clone(e.Next), func(r fault.Remedy) bool { return r.Do == fault.ShareDoctor })
 	}
 	x.done.Checks = append(x.done.Checks, c)
 }
@@ -97,9 +94,7 @@ func (x *examination) examine(ctx context.Context) {
 	}
 	if err != nil {
 		x.fail("engine", err)
-		if fault.CodeOf(err) == fault.EngineUnreachable {
-			_, _ = x.alone(ctx, err) // only shown
-		}
+		_, _ = x.alone(ctx, err) // only shown
 		return
 	}
 	if !x.member() {
@@ -138,7 +133,7 @@ func (x *examination) certificate() {
 	case ends.Sub(now) < 14*24*time.Hour:
 		x.say("certificate", checkWarning, nil, "this machine's certificate for the engine ends %s", humantime.Relative(ends, now))
 	default:
-		x.say("certificate", checkOK, nil, "the engine takes this machine's certificate; it ends %s", humantime.Relative(ends, now))
+		x.say("certificate", checkOK, nil, "this machine's certificate for the engine ends %s", humantime.Relative(ends, now))
 	}
 }
 

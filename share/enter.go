@@ -13,14 +13,11 @@ import (
 // Errors: NotAMember (this machine isn't a holder), Fenced (an account that can't be
 // shared), and those of engine, keystore and index.
 func Enter(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.PoolRequest) (*pipe.EnterResult, error) {
-	p, err := openToChange(ctx, f, dial, req.Pool)
+	p, err := openAsHolder(ctx, f, dial, req.Pool)
 	if err != nil {
 		return nil, err
 	}
 	defer p.close()
-	if err := p.holder(); err != nil {
-		return nil, err
-	}
 	if err := p.reread(); err != nil {
 		return nil, err
 	}

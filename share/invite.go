@@ -30,14 +30,11 @@ func Invite(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.InviteR
 	case req.For < 0 || req.For > longestExpiry:
 		return nil, fault.Errorf(fault.Usage, "a ticket can be used for a year at most")
 	}
-	p, err := openToChange(ctx, f, dial, req.Pool)
+	p, err := openAsHolder(ctx, f, dial, req.Pool)
 	if err != nil {
 		return nil, err
 	}
 	defer p.close()
-	if err := p.holder(); err != nil {
-		return nil, err
-	}
 	c := p.Connection
 	c.Cert, c.Key = req.Cert, keystore.NewSecret(req.Key)
 	if err := c.check(); err != nil {

@@ -222,7 +222,7 @@ func (p *party) answer(ctx context.Context, t *ticket, e engine.Entry) error {
 			}
 			return fault.Errorf(fault.TicketUsed, "another machine has used this ticket")
 		case try == changeTries:
-			return engineFault(ctx, engine.ErrUnreachable)
+			return p.engineFault(ctx, engine.ErrUnreachable)
 		}
 		value, err := mine.Seal(p.Keys, t.TicketKeys, p.Pool, t.ID)
 		if err != nil {
@@ -235,7 +235,7 @@ func (p *party) answer(ctx context.Context, t *ticket, e engine.Entry) error {
 			return nil
 		}
 		if err != nil && !errors.Is(err, engine.ErrUnknown) {
-			return engineFault(ctx, err)
+			return p.engineFault(ctx, err)
 		}
 		if e, err = p.invited(ctx, t, true); err != nil { // the pool may have other keys now
 			return err

@@ -26,11 +26,7 @@ func Leave(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.PoolRequ
 		return nil, err
 	}
 	defer release()
-	idx, err := f.Read()
-	if err != nil {
-		return nil, err
-	}
-	o, err := f.OpenForChange(ctx, idx)
+	o, err := opened(ctx, f)
 	if err != nil {
 		return nil, err
 	}

@@ -23,20 +23,27 @@ type party struct {
 	o      *folder.Opened
 	engine engine.Engine
 	dial   Dialer
+	// release ends that the folder is held; nil: it isn't, or somebody else does.
+	release func()
 
 	meta     *seal.Meta // as last read or written; nil: not read yet
 	id       engine.Identity
 	restored bool // the engine has forgotten something
 }
 
-// join opens the pool that a person names, and reads its meta. The error of an engine that
-// can't be reached comes with a party.
-func open(ctx context.Context, f *folder.Folder, dial Dialer, name string) (*party, error) {
+// opened opens the folder as it is now.
+func opened(ctx context.Context, f *folder.Folder) (*folder.Opened, error) {
 	idx, err := f.Read()
 	if err != nil {
 		return nil, err
 	}
-	o, err := f.OpenForChange(ctx, idx)
+	return f.OpenForChange(ctx, idx)
+}
+
+// open opens the pool that a person names, and reads its meta. The error of an engine that
+// can't be reached comes with a party.
+func open(ctx context.Context, f *folder.Folder, dial Dialer, name string) (*party, error) {
+	o, err := opened(ctx, f)
 	if err != nil {
 		return nil, err
 	}
@@ -73,10 +80,48 @@ func openToChange(ctx context.Context, f *folder.Folder, dial Dialer, name strin
 	return p, nil
 }
 
+// openAsHolder is openToChange for what only holders can do. The folder is held until the
+// party is closed.
+func openAsHolder(ctx context.Context, f *folder.Folder, dial Dialer, name string) (*party, error) {
+	f, release, err := f.Hold()
+	if err != nil {
+		return nil, err
+	}
+	p, err := openToChange(ctx, f, dial, name)
+	if err != nil {
+		release()
+		return nil, err
+	}
+	p.release = release
+	if err := p.holder(); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// openForAccount is openAsHolder for the pool of an account that a person names. If it isn't
+// shared, own is what to do instead.
+func openForAccount(ctx context.Context, f *folder.Folder, dial Dialer, name string, own fault.Action) (*party, *index.Account, error) {
+	idx, err := f.Read()
+	if err != nil {
+		return nil, nil, err
+	}
+	a, err := pool.FindAccount(idx, name, "")
+	if err != nil {
+		return nil, nil, err
+	}
+	if a.Share == nil {
+		return nil, nil, fault.Errorf(fault.NotAMember, "account %s is not shared with other machines", fault.Quote(a.Label)).Try(fault.Remedy{Do: own, Account: pool.Reference(idx, a)})
+	}
+	p, err := openAsHolder(ctx, f, dial, a.Share.Pool)
+	return p, a, err
+}
+
 func connect(ctx context.Context, o *folder.Opened, m *Membership, dial Dialer) (*party, error) {
 	e, err := dial(ctx, m.Connection)
 	if err != nil {
-		return nil, engineFault(ctx, err)
+		return nil, m.engineFault(ctx, err)
 	}
 	p := &party{Membership: m, o: o, engine: e, dial: dial}
 	if s := o.Index.SharedPool(m.Pool); s != nil {
@@ -85,7 +130,12 @@ func connect(ctx context.Context, o *folder.Opened, m *Membership, dial Dialer) 
 	return p, nil
 }
 
-func (p *party) close() { _ = p.engine.Close() }
+func (p *party) close() {
+	_ = p.engine.Close()
+	if p.release != nil {
+		p.release()
+	}
+}
 
 func (p *party) key(kind, id string) string { return Key(p.Prefix, p.Pool, kind, id) }
 
@@ -128,7 +178,7 @@ func (p *party) get(ctx context.Context, key string) (engine.Entry, error) {
 	defer cancel()
 	e, id, err := p.engine.Get(call, key)
 	if err != nil {
-		return e, engineFault(ctx, err)
+		return e, p.engineFault(ctx, err)
 	}
 	p.watch(id)
 	return e, nil
@@ -141,7 +191,7 @@ func (p *party) all(ctx context.Context, kind string) (map[string]engine.Entry, 
 	prefix := p.key(kind, "") + "/"
 	entries, id, err := p.engine.List(call, prefix)
 	if err != nil {
-		return nil, engineFault(ctx, err)
+		return nil, p.engineFault(ctx, err)
 	}
 	p.watch(id)
 	found := map[string]engine.Entry{}
@@ -175,16 +225,16 @@ func (p *party) change(ctx context.Context, key string, next func(now []byte) ([
 		case won:
 			return nil
 		case err != nil && !errors.Is(err, engine.ErrUnknown):
-			return engineFault(ctx, err)
+			return p.engineFault(ctx, err)
 		}
 		last = err
 		select {
 		case <-time.After(min(firstPause<<min(try, 5), longestPause)):
 		case <-ctx.Done():
-			return engineFault(ctx, ctx.Err())
+			return p.engineFault(ctx, ctx.Err())
 		}
 	}
-	return engineFault(ctx, errors.Join(engine.ErrUnreachable, last))
+	return p.engineFault(ctx, errors.Join(engine.ErrUnreachable, last))
 }
 
 // look reads the pool's meta, and gets later keys if there are any.

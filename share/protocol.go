@@ -303,7 +303,9 @@ func (t *turn) unreachable(ctx context.Context, cause error) error {
 		return fault.Errorf(fault.Cancelled, "interrupted; nothing was sent").Because(ctx.Err())
 	}
 	if errors.Is(cause, engine.ErrRefused) {
-		return fault.Errorf(fault.NotAMember, "the engine of the shared pool refuses this machine; nothing was sent").Because(cause).Try(fault.Remedy{Do: fault.ShareDoctor})
+		t.noteEngine(ctx, index.EngineRefused)
+		return fault.Errorf(fault.NotAMember, "account %s: the engine of its shared pool refuses this machine, which was removed, or whose certificate isn't valid; nothing was sent", t.label()).
+			Because(cause).Try(fault.Remedy{Do: fault.ShareDoctor})
 	}
 	last := "and it has not answered before"
 	if s := t.o.Index.SharedPool(t.seat.Pool); s != nil && !s.SeenAt.IsZero() {

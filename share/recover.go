@@ -16,25 +16,11 @@ import (
 // machine got an answer. Nothing else does it, and no timer. Errors: NoAccount, NotAMember,
 // Fenced (the claim isn't that one any more), and those of the engine.
 func Recover(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.RecoverRequest) (*pipe.RecoverResult, error) {
-	idx, err := f.Read()
-	if err != nil {
-		return nil, err
-	}
-	a, err := pool.FindAccount(idx, req.Account, "")
-	if err != nil {
-		return nil, err
-	}
-	if a.Share == nil {
-		return nil, fault.Errorf(fault.NotAMember, "account %s is not shared with other machines", fault.Quote(a.Label)).Try(fault.Remedy{Do: fault.Refresh, Account: pool.Reference(idx, a)})
-	}
-	p, err := openToChange(ctx, f, dial, a.Share.Pool)
+	p, a, err := openForAccount(ctx, f, dial, req.Account, fault.Refresh)
 	if err != nil {
 		return nil, err
 	}
 	defer p.close()
-	if err := p.holder(); err != nil {
-		return nil, err
-	}
 	done := &pipe.RecoverResult{Account: pipe.Account{ID: a.ID, Label: a.Label, Provider: a.Provider}, Since: pool.Seconds(a.Share.Since)}
 	err = p.change(ctx, p.key("acc", a.ID), func(now []byte) ([]byte, error) {
 		done.Machine, done.Claim, done.Recovered = "", "", false
@@ -56,7 +42,7 @@ func Recover(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.Recove
 		}
 		if req.Claim != r.Claim.Nonce {
 			return nil, fault.Errorf(fault.Fenced, "account %s is being refreshed by another machine or another time than was confirmed; nothing was changed", fault.Quote(a.Label)).
-				Try(fault.Remedy{Do: fault.ShareRecover, Account: pool.Reference(idx, a)})
+				Try(fault.Remedy{Do: fault.ShareRecover, Account: pool.Reference(p.o.Index, a)})
 		}
 		// As if that machine had said that it no longer waits for the answer.
 		open := *r.Claim

@@ -21,19 +21,11 @@ import (
 // called again. Errors: NotAMember (this machine isn't a holder), NoAccount (no such
 // machine), Usage (this machine), and those of engine and keystore.
 func Remove(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.RemoveRequest) (*pipe.RemoveResult, error) {
-	f, release, err := f.Hold()
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	p, err := openToChange(ctx, f, dial, req.Pool)
+	p, err := openAsHolder(ctx, f, dial, req.Pool)
 	if err != nil {
 		return nil, err
 	}
 	defer p.close()
-	if err := p.holder(); err != nil {
-		return nil, err
-	}
 	gone, err := p.leaving(req.Machine)
 	if err != nil {
 		return nil, err

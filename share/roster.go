@@ -102,7 +102,7 @@ func (p *party) drop(ctx context.Context, key string, e engine.Entry) error {
 	call, cancel := context.WithTimeout(ctx, engineCall)
 	defer cancel()
 	if _, _, err := p.engine.Swap(call, key, e.Version, nil); err != nil && !errors.Is(err, engine.ErrUnknown) {
-		return engineFault(ctx, err)
+		return p.engineFault(ctx, err)
 	}
 	return nil
 }
@@ -158,7 +158,7 @@ func (p *party) handOut(ctx context.Context) error {
 		_, _, err = p.engine.Swap(call, e.Key, e.Version, value) // lost: it was answered meanwhile
 		cancel()
 		if err != nil && !errors.Is(err, engine.ErrUnknown) {
-			return engineFault(ctx, err)
+			return p.engineFault(ctx, err)
 		}
 	}
 	return nil

@@ -27,17 +27,13 @@ func Start(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.StartReq
 		return nil, err
 	}
 	defer release()
-	idx, err := f.Read()
+	o, err := opened(ctx, f)
 	if err != nil {
 		return nil, err
 	}
-	name, _, ok := idx.FindPool(req.Pool)
+	name, _, ok := o.Index.FindPool(req.Pool)
 	if !ok {
-		return nil, pool.NoPool(idx, req.Pool)
-	}
-	o, err := f.OpenForChange(ctx, idx)
-	if err != nil {
-		return nil, err
+		return nil, pool.NoPool(o.Index, req.Pool)
 	}
 	c := Connection{req.Endpoints, cmp.Or(req.Prefix, DefaultPrefix), req.CA, req.Cert, keystore.NewSecret(req.Key)}
 	if err := c.check(); err != nil {

@@ -14,10 +14,12 @@ import (
 
 // Status says how a shared pool is, or all of them, by asking their engines. An engine that
 // can't be reached is no error. Accounts that other machines have put into a pool appear
-// here, and those that were taken out of it go. Errors: NotAMember, and those of keystore
-// and index.
+// here, and those that were taken out of it go. Errors: NotAMember (no such pool, or none of
+// them lets this machine in any more), and those of keystore and index.
 func Status(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.PoolRequest) (*pipe.StatusResult, error) {
 	done := &pipe.StatusResult{Pools: []pipe.Pool{}}
+	var refused error // the first
+	in := 0
 	err := each(ctx, f, req.Pool, func(name string) error {
 		p, err := open(ctx, f, dial, name)
 		if p == nil {
@@ -26,13 +28,22 @@ func Status(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.PoolReq
 		defer p.close()
 		var d pipe.Pool
 		if err == nil {
-			d, err = p.statusOrAlone(ctx)
-		} else {
-			d, err = p.alone(ctx, err)
+			d, err = p.status(ctx)
+		}
+		if why := err; why != nil {
+			if d, err = p.alone(ctx, why); d.Engine == index.EngineRefused && refused == nil {
+				refused = why
+			}
+		}
+		if d.Engine != index.EngineRefused {
+			in++
 		}
 		done.Pools = append(done.Pools, d)
 		return err
 	})
+	if err == nil && in == 0 && refused != nil {
+		return nil, refused
+	}
 	return done, err
 }
 
@@ -141,8 +152,10 @@ func (p *party) alone(ctx context.Context, cause error) (pipe.Pool, error) {
 	d := p.describe()
 	d.Reason, d.SeenAt = cause.Error(), time.Time{}
 	switch fault.CodeOf(cause) {
-	case fault.EngineUnreachable, fault.NotAMember:
+	case fault.EngineUnreachable:
 		d.Engine = index.EngineUnreachable
+	case fault.NotAMember:
+		d.Engine = index.EngineRefused
 	case fault.EngineRestored:
 		d.Engine = index.EngineRestored
 	case fault.Fenced:

@@ -212,7 +212,8 @@ func (t *turn) seen(ctx context.Context) error {
 	}
 	s, p := t.account.Share, t.o.Index.SharedPool(t.seat.Pool)
 	alone := t.account.Failure != nil && t.account.Failure.Class == rotation.ClassEngine
-	if !alone && s != nil && s.State == string(t.rec.State) && s.Generation == t.rec.Gen && time.Since(s.SeenAt).Abs() < seenFor &&
+	dead := t.rec.State == seal.Dead // callers count on how new that is
+	if !alone && !dead && s != nil && s.State == string(t.rec.State) && s.Generation == t.rec.Gen && time.Since(s.SeenAt).Abs() < seenFor &&
 		(p == nil || p.Engine == state && time.Since(p.SeenAt).Abs() < seenFor) {
 		return nil
 	}

@@ -17,30 +17,11 @@ import (
 // Errors: NoAccount, NotAMember (this machine isn't a holder), WaitingForMachine and Fenced
 // (a refresh that may have been sent), and those of engine, keystore and index.
 func TakeOut(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.TakeOutRequest) (*pipe.TakeOutResult, error) {
-	f, release, err := f.Hold()
-	if err != nil {
-		return nil, err
-	}
-	defer release()
-	idx, err := f.Read()
-	if err != nil {
-		return nil, err
-	}
-	a, err := pool.FindAccount(idx, req.Account, "")
-	if err != nil {
-		return nil, err
-	}
-	if a.Share == nil {
-		return nil, fault.Errorf(fault.NotAMember, "account %s is not shared with other machines", fault.Quote(a.Label)).Try(fault.Remedy{Do: fault.ShareStatus})
-	}
-	p, err := openToChange(ctx, f, dial, a.Share.Pool)
+	p, a, err := openForAccount(ctx, f, dial, req.Account, fault.ShareStatus)
 	if err != nil {
 		return nil, err
 	}
 	defer p.close()
-	if err := p.holder(); err != nil {
-		return nil, err
-	}
 	e, err := p.get(ctx, p.key("acc", a.ID))
 	if err != nil {
 		return nil, err

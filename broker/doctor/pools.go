@@ -29,6 +29,8 @@ func (d *examination) pools(ctx context.Context) {
 			d.try(name, Fail, doctor, "the engine has forgotten something, as after restoring a backup; nothing is refreshed until that is confirmed")
 		case index.EngineUnreachable:
 			d.try(name, Warning, doctor, "the engine can't be reached, and %s; tokens that are valid are handed out as ever", last)
+		case index.EngineRefused:
+			d.try(name, Fail, fault.Remedy{Do: fault.ShareLeave, Pool: p.Pool}, "this machine is no longer let in, and the engine %s; tokens that are valid are handed out until they end", last)
 		default:
 			d.say(name, OK, "this machine is %s, a %s; the engine %s", fault.Quote(p.Machine), p.Role, last)
 		}

@@ -112,6 +112,7 @@ const (
 	ShareStatus  Action = "share-status"  // [Pool]
 	ShareDoctor  Action = "share-doctor"  // [Pool]
 	ShareFix     Action = "share-fix"     // [Pool]
+	ShareRights  Action = "share-rights"  // of a machine's certificate in the engine
 
 	ShowVersion Action = "show-version"
 	ShowDaemons Action = "show-daemons"
@@ -128,7 +129,7 @@ func Actions() []Action {
 		ShowKeystore, UnlockKeychain, UnlockKeyFile, InitKeystore, SealKeystore, SealKeyFile, MigrateKeystore, SessionFolder,
 		SetVariable, SetSetting, EditFile, DeleteFile, ProtectFile, LookAtFile, GiveBack,
 		Import, ImportGrant, AsOwner,
-		InstallShare, ShareStart, ShareInvite, ShareJoin, ShareLeave, ShareMembers, ShareRemove, ShareRecover, ShareStatus, ShareDoctor, ShareFix,
+		InstallShare, ShareStart, ShareInvite, ShareJoin, ShareLeave, ShareMembers, ShareRemove, ShareRecover, ShareStatus, ShareDoctor, ShareFix, ShareRights,
 		ShowVersion, ShowDaemons, TrustCA,
 	}
 }

@@ -15,8 +15,8 @@ type SharedPool struct {
 	Role    string    `json:"role"`    // RoleHolder or RoleConsumer
 	Passing bool      `json:"passing,omitempty"`
 	SeenAt  time.Time `json:"seen_at,omitzero"` // when the engine last answered
-	// Engine is how the engine was at the last try: EngineOK, EngineUnreachable or
-	// EngineRestored; empty: it wasn't tried yet.
+	// Engine is how the engine was at the last try: EngineOK to EngineRefused; empty: it
+	// wasn't tried yet.
 	Engine string `json:"engine,omitempty"`
 	// Revision is the engine's highest that was seen. One that falls means that a backup
 	// was restored.
@@ -89,6 +89,7 @@ const (
 	EngineOK          = "ok"
 	EngineUnreachable = "unreachable"
 	EngineRestored    = "restored" // from a backup: it had forgotten something
+	EngineRefused     = "refused"  // it, or the pool, doesn't let this machine in any more
 )
 
 const sharedPrefix, machinePrefix, ticketPrefix = "pool_", "mach_", "tick_"

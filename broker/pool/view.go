@@ -74,7 +74,7 @@ const (
 	ShareSending ShareState = "sending"
 	ShareDead    ShareState = "dead"
 	ShareWaiting ShareState = "waiting" // sending, on another machine, and the token is over
-	ShareAlone   ShareState = "alone"   // the engine can't be reached from here
+	ShareAlone   ShareState = "alone"   // the engine can't be reached from here, or refuses this machine
 )
 
 // viewShare is the state of an account in the shared pool p, which may be nil.
@@ -85,7 +85,7 @@ func viewShare(a *index.Account, p *index.SharedPool, now time.Time) *ShareView 
 	}
 	v := &ShareView{Pool: s.Pool, State: ShareState(cmp.Or(s.State, index.ShareIdle)), Machine: s.Machine, Since: Seconds(s.Since), SeenAt: Seconds(s.SeenAt)}
 	switch {
-	case p != nil && p.Engine == index.EngineUnreachable:
+	case p != nil && (p.Engine == index.EngineUnreachable || p.Engine == index.EngineRefused):
 		v.State, v.Machine, v.Since = ShareAlone, "", Seconds(p.SeenAt)
 	case s.State == index.ShareSending && s.Sight != nil && !Lives(a, now):
 		v.State = ShareWaiting

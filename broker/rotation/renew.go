@@ -21,8 +21,9 @@ type Wish struct {
 	Background bool // return at once if another rotator is running
 
 	// Person: a person asks, so a back-off of our own doesn't apply. Now: one that the
-	// provider asked for doesn't either, once in forcedEvery. A failure after Since is
-	// adopted, because it happened while this caller waited.
+	// provider asked for doesn't either, once in forcedEvery. What came after Since, a failure
+	// or the other machines' word that the login is dead, is adopted: it happened while this
+	// caller waited. Renew takes a zero Since for now.
 	Person, Now bool
 	Since       time.Time
 
@@ -46,6 +47,9 @@ const rejectedEvery = 30 * time.Second
 // is not. Only the holder of the gate starts a rotator; the others wait for the gate and
 // adopt the result.
 func Renew(ctx context.Context, f *folder.Folder, a *index.Account, w Wish) error {
+	if w.Since.IsZero() {
+		w.Since = time.Now()
+	}
 	f.Waiting()
 	gate, err := f.Lock(ctx, lock.Gate(a.ID))
 	switch {
@@ -97,7 +101,7 @@ func settled(ctx context.Context, f *folder.Folder, id string, w Wish) (bool, er
 	}
 	err = Refusal(a, w, time.Now())
 	switch {
-	case fault.CodeOf(err) == fault.LoginNeeded && outdated(ctx, f, idx, a):
+	case fault.CodeOf(err) == fault.LoginNeeded && outdated(ctx, f, idx, a, w.Since):
 		return false, nil // the rotator brings the index up to date
 	case err != nil && w.Rejected && a.Failure == nil && f.Rotating(a.ID):
 		return false, nil // left by a killed caller; the next rotator deals with it
@@ -105,19 +109,16 @@ func settled(ctx context.Context, f *folder.Folder, id string, w Wish) (bool, er
 	return false, err
 }
 
-// askPeersEvery is how often the machines that share an account are asked whether its login
-// has ended for them too.
-const askPeersEvery = 30 * time.Second
-
 // outdated reports whether the stored login is not the one that the index takes for dead or
 // for one without a refresh token: a renewal was cut off before its commit, or the index
-// comes from a backup.
-func outdated(ctx context.Context, f *folder.Folder, idx *index.Index, a *index.Account) bool {
+// comes from a backup. So it may be if the account is shared, and the other machines were not
+// asked for this caller: one of them may have a new login.
+func outdated(ctx context.Context, f *folder.Folder, idx *index.Index, a *index.Account, since time.Time) bool {
 	if a.Dead != a.Fingerprint && !pool.RejectedForGood(a) {
 		return false
 	}
-	if a.Share != nil && time.Since(a.Share.SeenAt).Abs() > askPeersEvery {
-		return true // another machine may have a new login
+	if s := a.Share; s != nil && (s.SeenAt.Before(since) || s.SeenAt.After(time.Now())) {
+		return true
 	}
 	o, err := f.Open(idx)
 	if err != nil {
@@ -127,17 +128,21 @@ func outdated(ctx context.Context, f *folder.Folder, idx *index.Index, a *index.
 	return err == nil && stored.Best != nil && (stored.Best.Fingerprint() != a.Fingerprint || stored.Best.TokenFingerprint != a.TokenFingerprint)
 }
 
-// Revive checks whether a login of the selection is outdated and, if so, has the index
-// brought up to date, which happens even if the refresh then fails. It is called when all
-// of them seem dead.
+// Revive checks which logins of the selection are outdated, and has the index brought up to
+// date until one can be used; that happens even if the refresh then fails. It is called when
+// all of them seem dead.
 func Revive(ctx context.Context, f *folder.Folder, idx *index.Index, sel pool.Selected) (revived bool) {
+	now := time.Now()
 	for _, a := range sel.Members(idx) {
-		if !a.Disabled && outdated(ctx, f, idx, a) {
-			_ = Renew(ctx, f, a, Wish{Beyond: a.Generation})
-			return true
+		if a.Disabled || !outdated(ctx, f, idx, a, now) {
+			continue
+		}
+		revived = true
+		if Renew(ctx, f, a, Wish{Beyond: a.Generation, Since: now}) == nil {
+			break
 		}
 	}
-	return false
+	return revived
 }
 
 // Refusal returns the reason why a may not be rotated now, or nil.

@@ -7,11 +7,14 @@ import (
 	"github.com/authferry/authferry/broker/index"
 )
 
-// That the login of a shared account has ended is believed for a while only: another machine
-// may have a new one.
+// That the login of a shared account has ended is believed only if the other machines were
+// asked for this caller, or for another one while it waited.
 func TestEndedSharedLoginIsLookedAtAgain(t *testing.T) {
-	a := &index.Account{Fingerprint: "f", Dead: "f", Share: &index.Share{SeenAt: time.Now().Add(-time.Minute)}}
-	if !outdated(t.Context(), nil, nil, a) {
-		t.Error("the other machines aren't asked")
+	now := time.Now()
+	for name, seen := range map[string]time.Time{"before this caller came": now.Add(-time.Millisecond), "in the future": now.Add(time.Hour)} {
+		a := &index.Account{Fingerprint: "f", Dead: "f", Share: &index.Share{SeenAt: seen}}
+		if !outdated(t.Context(), nil, nil, a, now) {
+			t.Errorf("seen %s: the other machines aren't asked", name)
+		}
 	}
 }

@@ -58,7 +58,7 @@ func (h hints) write(next []fault.Remedy, retry time.Time) string {
 		line := h.command(r)
 		command, _, _ := strings.Cut(line, " # ")
 		again := r.Do == fault.Again || r.Do == fault.Wait
-		if line == "" || slices.Contains(lines, line) || !again && r.Do != plain && own != nil && command == own.name() {
+		if line == "" || slices.Contains(lines, line) || !again && r.Do != plain && own != nil && len(own.operands) == 0 && command == own.name() {
 			continue
 		}
 		if again && !retry.IsZero() {

@@ -61,6 +61,8 @@ func engineText(v pipe.Pool, now time.Time) string {
 	switch v.Engine {
 	case index.EngineOK:
 		return "answers"
+	case index.EngineRefused:
+		text = "no longer lets this machine in; valid tokens are handed out until they end"
 	case index.EngineRestored:
 		text = "has forgotten something, as after restoring a backup; nothing is refreshed until authferry share doctor --fix"
 	default:
@@ -92,7 +94,7 @@ func sharedText(state pool.ShareState, machine string, since, now time.Time) str
 	case pool.ShareDead:
 		return "login needed"
 	case pool.ShareAlone:
-		text = "the engine can't be reached"
+		text = "out of touch with the other machines"
 	}
 	if !since.IsZero() {
 		text += ", since " + humantime.At(since, now)

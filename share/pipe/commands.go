@@ -194,7 +194,7 @@ type Pool struct {
 	Machine  string    `json:"machine"` // this machine's name in it
 	Role     string    `json:"role"`
 	Passing  bool      `json:"passing,omitempty"`
-	Engine   string    `json:"engine"`           // ok, unreachable or restored
+	Engine   string    `json:"engine"`           // ok, unreachable, restored, or refused: this machine isn't let in any more
 	Reason   string    `json:"reason,omitempty"` // why it isn't ok
 	SeenAt   time.Time `json:"seen_at,omitzero"` // when the engine last answered
 	Accounts []State   `json:"accounts"`
