@@ -181,7 +181,7 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 		}
 		worn := pool.Refused(a)
 		if acc != nil && acc.Generation > want.floor {
-			state := acc.Judge(time.Now(), want.minTTL)
+			state := acc.Judge(time.Now(), want.minTTL, idx.Store)
 			switch {
 			case worn || state == record.Stale:
 			case state == record.Soft && !want.quiet:

@@ -205,7 +205,7 @@ func (w *watcher) catchUp(ctx context.Context, p *party) error {
 			w.refused[id] = r.Gen
 		} else if acc, err := p.o.Access(ctx, p.o.Index, a); err != nil {
 			return err
-		} else if acc != nil && acc.Judge(time.Now(), pool.DefaultMinTTL) < record.Soft {
+		} else if acc != nil && acc.Judge(time.Now(), pool.DefaultMinTTL, p.o.Index.Store) < record.Soft {
 			continue // its time hasn't come
 		}
 		if _, err := w.renew(ctx, a, wish, "refreshed"); err != nil {

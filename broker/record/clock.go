@@ -63,8 +63,9 @@ const (
 
 // Judge says what to do with an access token for a caller that needs it for minTTL. A token
 // with more than half of its lifetime left is always good enough, so that short-lived
-// tokens are not refreshed with each call; but only if authferry saw its issue.
-func (acc *Access) Judge(now time.Time, minTTL time.Duration) Freshness {
+// tokens are not refreshed with each call; but only if authferry saw its issue. folder is the
+// id of this machine's folder (index.Index.Store).
+func (acc *Access) Judge(now time.Time, minTTL time.Duration, folder string) Freshness {
 	left, known := acc.Remaining(now)
 	switch {
 	case !known:
@@ -80,7 +81,7 @@ func (acc *Access) Judge(now time.Time, minTTL time.Duration) Freshness {
 	if left < minTTL || left <= 0 {
 		return Stale
 	}
-	if left < softMargin(acc.Account, minTTL, lifetime) {
+	if left < acc.softMargin(minTTL, lifetime, folder) {
 		return Soft
 	}
 	return fresh
@@ -88,12 +89,21 @@ func (acc *Access) Judge(now time.Time, minTTL time.Duration) Freshness {
 
 // softMargin is how long before its end a token is refreshed in the background. Earlier
 // would do harm: on some servers each refresh ends the access token that other programs
-// still use. It differs between accounts by up to 10% either way.
-func softMargin(account string, minTTL, lifetime time.Duration) time.Duration {
-	margin := minTTL + min(5*time.Minute, lifetime/10)
+// still use. It differs between accounts by up to 10% either way. For an account that
+// machines share, it differs between the machines instead, by up to half of the time before
+// minTTL, so that not all of them look at the pool's engine at once. In the other half, a
+// machine whose calls are rare still comes in time.
+func (acc *Access) softMargin(minTTL, lifetime time.Duration, folder string) time.Duration {
+	window := min(5*time.Minute, lifetime/10)
+	margin := minTTL + window
 	h := fnv.New32a()
-	_, _ = h.Write([]byte(account))
-	spread := int64(h.Sum32()%201) - 100 // -100 … 100 thousandths
-	margin += time.Duration(int64(margin) / 1000 * spread)
+	_, _ = h.Write([]byte(acc.Account))
+	if acc.PoolGeneration > 0 {
+		_, _ = h.Write([]byte(folder))
+		margin -= window / 2 / 1000 * time.Duration(h.Sum32()%1000)
+	} else {
+		spread := int64(h.Sum32()%201) - 100 // -100 … 100 thousandths
+		margin += time.Duration(int64(margin) / 1000 * spread)
+	}
 	return min(margin, lifetime/2)
 }

@@ -1,6 +1,9 @@
 package record
 
 import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 )
@@ -43,7 +46,7 @@ func TestJudge(t *testing.T) {
 			if row.lifetime > 0 {
 				a.ExpiresAt = a.ObtainedAt.Add(row.lifetime)
 			}
-			if got := a.Judge(now, row.minTTL); got != row.want {
+			if got := a.Judge(now, row.minTTL, ""); got != row.want {
 				t.Errorf("judge = %v, want %v", got, row.want)
 			}
 		})
@@ -59,21 +62,21 @@ func TestJudgeByBootClock(t *testing.T) {
 	a := Access{Account: "acc_aaaaaaaaaaaaaaaa", ObtainedAt: now, ExpiresAt: now.Add(time.Hour), Boot: Boot{"this", uptime}}
 	uptime += 10 * time.Minute
 	for _, wall := range []time.Time{now.Add(10 * time.Minute), now.Add(-4 * time.Hour)} {
-		if got := a.Judge(wall, time.Minute); got != fresh {
+		if got := a.Judge(wall, time.Minute, ""); got != fresh {
 			t.Errorf("wall clock %v: judge = %v, want fresh", wall, got)
 		}
 	}
 	// A machine whose boot clock stood still: over by the wall clock is over.
-	if got := a.Judge(now.AddDate(0, 0, 1), time.Minute); got != Stale {
+	if got := a.Judge(now.AddDate(0, 0, 1), time.Minute, ""); got != Stale {
 		t.Errorf("a day later by the wall clock: judge = %v, want stale", got)
 	}
 	uptime += time.Hour
-	if got := a.Judge(now, time.Minute); got != Stale {
+	if got := a.Judge(now, time.Minute, ""); got != Stale {
 		t.Errorf("after an hour of suspend: judge = %v, want stale", got)
 	}
 	// T4: after a reboot the wall clock has to do.
 	a.Boot.ID = "another"
-	if got := a.Judge(now.Add(time.Minute), time.Minute); got != fresh {
+	if got := a.Judge(now.Add(time.Minute), time.Minute, ""); got != fresh {
 		t.Errorf("after a reboot: judge = %v, want fresh", got)
 	}
 }
@@ -83,7 +86,7 @@ func TestSoftMargin(t *testing.T) {
 	for _, lifetime := range []time.Duration{time.Second, 30 * time.Second, time.Hour, 8 * time.Hour, 365 * 24 * time.Hour} {
 		base := time.Minute + min(5*time.Minute, lifetime/10)
 		for _, id := range []string{"acc_aaaaaaaaaaaaaaaa", "acc_bbbbbbbbbbbbbbbb", "acc_cccccccccccccccc"} {
-			m := softMargin(id, time.Minute, lifetime)
+			m := (&Access{Account: id}).softMargin(time.Minute, lifetime, "folder")
 			if m > lifetime/2 {
 				t.Errorf("%v of %v: more than half", m, lifetime)
 			}
@@ -91,5 +94,45 @@ func TestSoftMargin(t *testing.T) {
 				t.Errorf("%v is not within 10%% of %v", m, base)
 			}
 		}
+	}
+}
+
+// A thousand machines that share an account, each with a request a minute, don't look for
+// its new token at once; and each looks while its own token is good.
+func TestSoftMarginOfManyMachines(t *testing.T) {
+	withBootClock(t, func() Boot { return Boot{} })
+	const machines = 1000
+	issued := time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
+	busiest := func(generation int) (peak int) {
+		looks := map[int]int{}                // by second
+		random := rand.New(rand.NewPCG(1, 2)) // #nosec G404 -- not a secret
+		for machine := range machines {
+			a := Access{Account: "acc_aaaaaaaaaaaaaaaa", ObtainedAt: issued, ExpiresAt: issued.Add(time.Hour), PoolGeneration: generation}
+			at, state := issued.Add(time.Duration(random.IntN(60_000))*time.Millisecond), fresh
+			for ; state == fresh; at = at.Add(time.Minute) {
+				state = a.Judge(at, time.Minute, fmt.Sprintf("folder%d", machine))
+			}
+			if state == Stale {
+				t.Fatalf("machine %d looks when its token is over", machine)
+			}
+			looks[int(at.Sub(issued).Seconds())]++
+		}
+		for _, n := range looks {
+			peak = max(peak, n)
+		}
+		return peak
+	}
+	alone, spread := busiest(0), busiest(1)
+	t.Logf("busiest second: %d of %d machines; without the spread %d", spread, machines, alone)
+	if spread*3 > alone*2 {
+		t.Errorf("in the busiest second %d of %d machines look, %d without the spread", spread, machines, alone)
+	}
+	var margins []time.Duration
+	for machine := range machines {
+		margins = append(margins, (&Access{Account: "acc_aaaaaaaaaaaaaaaa", PoolGeneration: 1}).softMargin(time.Minute, time.Hour, fmt.Sprintf("folder%d", machine)))
+	}
+	least, most := slices.Min(margins), slices.Max(margins)
+	if least < 210*time.Second || most > 360*time.Second || most-least < 140*time.Second {
+		t.Errorf("margins from %v to %v, want all of 3m30s to 6m", least, most)
 	}
 }
