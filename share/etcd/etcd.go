@@ -76,6 +76,7 @@ func Open(c Config) (*Engine, error) {
 		Endpoints:            c.Endpoints,
 		Logger:               zap.NewNop(),
 		MaxUnaryRetries:      1, // that is, none
+		MaxCallRecvMsgSize:   biggestAnswer,
 		DialKeepAliveTime:    30 * time.Second,
 		DialKeepAliveTimeout: 10 * time.Second,
 		DialOptions: []grpc.DialOption{
@@ -203,6 +204,9 @@ func whileRightsChange[R any](call func() (R, error)) (response R, err error) {
 	return response, err
 }
 
+// biggestAnswer is the size of an answer that is taken: all records of 10,000 accounts.
+const biggestAnswer = 128 << 20
+
 // biggest is the size of a value that is sent. etcd takes 1.5 MB in a request.
 const biggest = 1 << 20
 
@@ -230,8 +234,10 @@ func (e *Engine) Swap(ctx context.Context, key string, expect engine.Version, va
 			entry.Value, entry.Version = append([]byte{}, value...), engine.Version(response.Header.GetRevision())
 		}
 	default:
-		for _, kv := range response.Responses[0].GetResponseRange().GetKvs() {
-			entry.Value, entry.Version = kv.Value, engine.Version(kv.ModRevision)
+		for _, answer := range response.Responses { // one, or none from what is no etcd
+			for _, kv := range answer.GetResponseRange().GetKvs() {
+				entry.Value, entry.Version = kv.Value, engine.Version(kv.ModRevision)
+			}
 		}
 	}
 	return entry, response.Succeeded, nil
@@ -284,6 +290,7 @@ func (e *Engine) kind(ctx context.Context, err error, sent *parcel, write bool) 
 		kind, err = engine.ErrRefused, e.doubt.certificate()
 	case write && sent.sent.Load() && (!answered || !refusals[code]):
 		kind = engine.ErrUnknown
+	case code == codes.ResourceExhausted && !answered: // by this side: the answer is too big
 	case refusals[code] && !errors.Is(err, rpctypes.ErrTooManyRequests) && !errors.Is(err, rpctypes.ErrAuthOldRevision):
 		kind = engine.ErrRefused
 	}
