@@ -252,9 +252,39 @@ func (x *examination) account(ctx context.Context, a *index.Account, r *seal.Rec
 		x.say(name, checkWarning, []fault.Remedy{{Do: fault.ShareRecover, Account: pool.Reference(x.o.Index, a)}}, "it waits for machine %s, which may have refreshed it and hasn't come back", fault.Quote(x.nameOf(r.Claim.Machine)))
 	case r.State == seal.Dead:
 		x.say(name, checkFail, []fault.Remedy{{Do: fault.Login, Provider: a.Provider, Account: pool.Reference(x.o.Index, a)}}, "the provider refused its login for good")
+	case x.Role == seal.Holder && len(x.others()) > 0 && !known(a, r):
+		x.stranger(ctx, name, a.ID)
 	default:
 		x.say(name, checkOK, nil, "the machines agree on generation %d", r.Gen)
 	}
+}
+
+// stranger is for an account that this machine doesn't refresh, as it has never seen its
+// login alive: with fix it does from now on.
+func (x *examination) stranger(ctx context.Context, name, id string) {
+	if !x.fix {
+		x.say(name, checkWarning, x.fixing(), "this machine has never seen its login alive, and refreshes it once another one has, or you confirm that the engine wasn't restored from a backup; others that hold it: %s", strings.Join(x.others(), ", "))
+		return
+	}
+	if err := x.o.Change(ctx, index.Durable, id, func(_ *index.Index, a *index.Account) {
+		s := *a.Share
+		s.Known = true
+		a.Share = &s
+	}); err != nil {
+		x.fail(name, err)
+		return
+	}
+	x.say(name, checkOK, nil, "its state is confirmed")
+}
+
+// others are the names of the other machines that hold the logins.
+func (x *examination) others() (names []string) {
+	for _, m := range x.meta.Roster.Machines {
+		if m.ID != x.Machine && m.Role == seal.Holder {
+			names = append(names, fault.Quote(m.Name))
+		}
+	}
+	return names
 }
 
 // putBack makes the engine's record of an account again.
@@ -273,13 +303,7 @@ func (x *examination) putBack(ctx context.Context, id string) error {
 
 // history looks whether the engine has forgotten something, as after restoring a backup.
 func (x *examination) history(ctx context.Context) {
-	var others []string
-	for _, m := range x.meta.Roster.Machines {
-		if m.ID != x.Machine && m.Role == seal.Holder {
-			others = append(others, fault.Quote(m.Name))
-		}
-	}
-	switch {
+	switch others := x.others(); {
 	case !x.restored:
 		x.say("engine", checkOK, nil, "it answers, and has forgotten nothing")
 	case !x.fix:

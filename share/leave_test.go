@@ -328,3 +328,21 @@ func TestStatusAlone(t *testing.T) {
 	wantCode(t, err, fault.EngineUnreachable)
 	wantCode(t, testenv.Err(share.Members(t.Context(), a.folder(), a.dial, pipe.PoolRequest{Pool: "other"})), fault.NotAMember)
 }
+
+// A machine that joined long after an account's token had ended can't know whether the engine
+// is up to date. It says so, and a person can confirm it.
+func TestStrangerIsConfirmed(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	a := s.machine("laptop")
+	g := s.server.Issue("ada")
+	ada := a.add(account.NewAccount{Label: "ada", RefreshToken: keystore.NewSecret(g.RefreshToken), AccessToken: keystore.NewSecret(g.AccessToken),
+		ObtainedAt: time.Now().Add(-9 * time.Hour).UTC(), ExpiresAt: time.Now().Add(-8 * time.Hour).UTC()})
+	a.start()
+	b := a.joined("desktop", pipe.InviteRequest{})
+	wantCode(t, b.refresh(ada.ID), fault.EngineRestored)
+	wants(t, b.doctor(false), "warning", "never seen")
+	wants(t, b.doctor(true), "ok", "confirmed")
+	testenv.Must(t, b.refresh(ada.ID))
+	sameEverywhere(t, ada.ID, a, b)
+}

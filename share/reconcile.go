@@ -177,9 +177,7 @@ func (t *turn) access(g *record.Grant) *record.Access {
 // stranger reports whether this machine can't know that the engine's grant is the newest:
 // it has never seen its access token alive, that ended long ago, and others may know more.
 func (t *turn) stranger(ctx context.Context) (bool, error) {
-	acc := t.rec.Access
-	if t.account.Share != nil && t.account.Share.Known || acc == nil || acc.ExpiresAt.IsZero() ||
-		time.Since(acc.ExpiresAt) < max(oldest, acc.ExpiresAt.Sub(acc.ObtainedAt)) || t.seat.Others == nil {
+	if known(t.account, t.rec) || t.seat.Others == nil {
 		return false, nil
 	}
 	call, cancel := context.WithTimeout(ctx, engineCall)
@@ -194,6 +192,14 @@ func (t *turn) stranger(ctx context.Context) (bool, error) {
 		}
 	}
 	return false, nil
+}
+
+// known reports whether this machine has seen the account's newest access token alive, or the
+// one that r has may have been alive a while ago.
+func known(a *index.Account, r *seal.Record) bool {
+	acc := r.Access
+	return a.Share != nil && a.Share.Known || acc == nil || acc.ExpiresAt.IsZero() ||
+		time.Since(acc.ExpiresAt) < max(oldest, acc.ExpiresAt.Sub(acc.ObtainedAt))
 }
 
 // swapFailed is the error for a swap that was surely not done.
