@@ -30,10 +30,10 @@ var floors = []struct {
 	dir   string
 	floor int
 }{
+	{"proofs", -1},
 	{"atomicfile", 0},
 	{"humantime", 0},
 	{"docs/schema", 0},
-	{"proofs", 0},
 	{"rawtext", 0},
 	{"testenv", 0},
 	{"version", 0},

@@ -14,6 +14,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/authferry/authferry/proofs"
 )
 
 // Tests are a package's, as TestMain has them.
@@ -28,8 +30,12 @@ var ours = []string{"AUTHFERRY_PROOFS", "AUTHFERRY_TEST_SYSTEM_KEYCHAIN", "AUTHF
 
 // Alone gives this process a home of its own and an environment without the machine's
 // set-ups, and lets more tests run at once. The home goes when the tests that it returns
-// have run.
+// have run. Files that tests wait to see on a disk cost most of their time: without the
+// proofs they are in memory, where the system has a place for that and TMPDIR names no other.
 func Alone(tests Tests) Tests {
+	if memory := inMemory(); memory != "" && os.Getenv("TMPDIR") == "" && !proofs.On() {
+		set("TMPDIR", memory)
+	}
 	home, err := os.MkdirTemp("", "authferry-home-")
 	if err != nil {
 		panic(err)
