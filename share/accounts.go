@@ -19,66 +19,6 @@ import (
 	"github.com/authferry/authferry/share/seal"
 )
 
-// enter puts an account of this folder into the pool. First it is marked here, under its
-// rotation lock, so that from then on it isn't refreshed without the others; then it is
-// published. After a crash in between, it is refreshed by nobody until enter is called
-// again.
-func (p *party) enter(ctx context.Context, id string) error {
-	l, err := p.o.LockAccount(ctx, id, 0)
-	if err != nil {
-		return err
-	}
-	defer l.Release()
-	a, best, err := p.mine(ctx, id)
-	if err != nil {
-		return err
-	}
-	if best.Share != p.Pool {
-		if err := shareable(p.o.Index, a, best); err != nil {
-			return err
-		}
-		gen, err := p.firstGeneration(ctx, id)
-		if err != nil {
-			return err
-		}
-		g := *best
-		g.Generation, g.Share, g.PoolGeneration = record.NextGeneration(a, best), p.Pool, gen
-		acc, _, err := p.o.Store.AccessOf(ctx, id, best.Generation)
-		if err != nil {
-			return err
-		}
-		if acc != nil {
-			next := *acc
-			next.Generation, next.PoolGeneration, acc = g.Generation, gen, &next
-		}
-		if err := p.keep(ctx, l, a, &g, acc, func(_ *index.Index, now, before *index.Account) {
-			now.Share = &index.Share{Pool: p.Pool, Role: string(p.Role), Known: true}
-			now.Failure = before.Failure
-		}); err != nil {
-			return err
-		}
-		folder.Reached("S10")
-		if a, best, err = p.mine(ctx, id); err != nil {
-			return err
-		}
-	}
-	return p.publish(ctx, a, best)
-}
-
-// firstGeneration is the pool's generation for an account that comes into it: 1, or above the
-// last one of the same account, if it was in it before.
-func (p *party) firstGeneration(ctx context.Context, id string) (int, error) {
-	e, err := p.get(ctx, p.key("acc", id))
-	if err != nil || e.Version == 0 {
-		return 1, err
-	}
-	r, err := p.record(id, e)
-	if err != nil {
-		return 0, err
-	}
-	return r.Gen + 1, nil
-}
-
 // mine is an account of this folder with its newest grant.
 func (p *party) mine(ctx context.Context, id string) (*index.Account, *record.Grant, error) {
 	if err := p.reread(); err != nil {
@@ -99,21 +39,6 @@ func (p *party) mine(ctx context.Context, id string) (*index.Account, *record.Gr
 	return a, stored.Best, err
 }
 
-// shareable says why an account can't be shared now.
-func shareable(idx *index.Index, a *index.Account, g *record.Grant) error {
-	switch {
-	case g.Share != "":
-		return fault.Errorf(fault.Fenced, "account %s is in another shared pool", fault.Quote(a.Label)).Try(fault.Remedy{Do: fault.ShareStatus})
-	case len(a.Intents) > 0:
-		return fault.Errorf(fault.Fenced, "account %s: a refresh was interrupted and its outcome is unknown; it can be shared once that is settled", fault.Quote(a.Label)).
-			Try(fault.Remedy{Do: fault.Refresh, Account: pool.Reference(idx, a)}, fault.Remedy{Do: fault.Again})
-	case a.Shared != "":
-		return fault.Errorf(fault.Fenced, "account %s: another program has this login too, in %s; whichever refreshes first logs out all the others", fault.Quote(a.Label), a.Shared).
-			Try(fault.Remedy{Do: fault.Login, Provider: a.Provider, Account: pool.Reference(idx, a)}, fault.Remedy{Do: fault.Again})
-	}
-	return nil
-}
-
 // keep stores a grant and an access token here.
 func (p *party) keep(ctx context.Context, l *folder.Rotation, a *index.Account, g *record.Grant, acc *record.Access, enter func(i *index.Index, now, before *index.Account)) error {
 	_, err := p.o.Commit(ctx, l, folder.Login{Slot: index.FreeSlot(*a, index.GrantRecord), Grant: g, Access: acc, Peers: true, Enter: enter})
@@ -121,54 +46,6 @@ func (p *party) keep(ctx context.Context, l *folder.Rotation, a *index.Account, 
 		return err
 	}
 	return p.reread()
-}
-
-// publish makes the engine's record of an account that it doesn't have.
-func (p *party) publish(ctx context.Context, a *index.Account, g *record.Grant) error {
-	acc, _, err := p.o.Store.AccessOf(ctx, a.ID, g.Generation)
-	if err != nil {
-		return err
-	}
-	c := seal.Contents{Pool: p.Pool, Account: a.ID, Gen: g.PoolGeneration, Grant: g, Access: acc, Public: publicOf(a)}
-	if g.NeedsClient() {
-		cs, err := p.o.Store.ClientSecret(ctx, g.Endpoint)
-		if err != nil {
-			return err
-		}
-		c.Client = &cs
-	}
-	r, err := seal.Seal(p.Keys, c)
-	if err != nil {
-		return p.unbelievable("the login of account "+fault.Quote(a.Label), err)
-	}
-	if a.Dead != "" && a.Dead == a.Fingerprint {
-		r.State = seal.Dead
-	}
-	value, err := r.Encode(p.Keys)
-	if err != nil {
-		return p.unbelievable("the login of account "+fault.Quote(a.Label), err)
-	}
-	err = p.change(ctx, p.key("acc", a.ID), func(now []byte) ([]byte, error) {
-		if now != nil {
-			there, err := seal.Open(p.Keys, p.Pool, a.ID, now)
-			if errors.Is(err, seal.ErrOver) {
-				return value, nil
-			}
-			if err != nil {
-				return nil, p.unbelievable("account "+fault.Quote(a.Label), err)
-			}
-			if !there.Public.Removing || there.Gen >= r.Gen {
-				return now, nil // by this machine before a crash, or by another that has seen more
-			}
-		}
-		return value, nil
-	})
-	if err != nil {
-		return err
-	}
-	return p.o.Change(ctx, index.Fast, a.ID, func(_ *index.Index, a *index.Account) {
-		show(a, p, r.State, r.Gen)
-	})
 }
 
 // show sets what people are shown of an account.
@@ -183,14 +60,6 @@ func show(a *index.Account, p *party, state seal.State, gen int) {
 	}
 	s.Pool, s.Role, s.State, s.Generation, s.SeenAt = p.Pool, string(p.Role), string(state), gen, now
 	a.Share = &s
-}
-
-// publicOf is what all machines may know of an account.
-func publicOf(a *index.Account) seal.Public {
-	return seal.Public{
-		Label: a.Label, Provider: a.Provider, Kind: a.Kind, Rank: a.Rank, Disabled: a.Disabled,
-		Identity: a.Identity, Issuer: a.Issuer, Subject: a.Subject, Organization: a.Organization,
-	}
 }
 
 // reconcile makes folder and engine agree on the newest generation of an account. It sends
@@ -407,7 +276,7 @@ func (p *party) taken(ctx context.Context, a *index.Account, r *seal.Record) err
 	case r.Public.Keeper == p.Machine:
 		return p.keepOwn(ctx, a.ID)
 	}
-	return p.forget(ctx, a.ID)
+	return p.forget(ctx, a.ID, false)
 }
 
 // keepOwn is unshare, under the account's rotation lock.
@@ -454,13 +323,25 @@ func byRank(all map[string]*seal.Record) []*seal.Record {
 	return sorted
 }
 
-// forget deletes an account of the pool here, and nowhere else.
-func (p *party) forget(ctx context.Context, id string) error {
-	l, err := p.o.LockAccount(ctx, id, 0)
-	if err != nil {
-		return err
+// forget deletes an account of the pool here, and nowhere else. publish: first the engine
+// gets what has come since that only this machine has.
+func (p *party) forget(ctx context.Context, id string, publish bool) error {
+	if publish {
+		t, done, err := p.turn(ctx, id)
+		if err != nil {
+			return err
+		}
+		defer done()
+		if err := t.giveUp(ctx, false); err != nil {
+			return err
+		}
+	} else {
+		l, err := p.o.LockAccount(ctx, id, 0)
+		if err != nil {
+			return err
+		}
+		defer l.Release()
 	}
-	defer l.Release()
 	if err := p.o.ChangeManifest(ctx, func(m *record.Manifest) { m.Bury(id) }); err != nil {
 		return err
 	}

@@ -272,3 +272,59 @@ func TestJoinDuringRemoval(t *testing.T) {
 		sameEverywhere(t, ada.ID, a, d)
 	}
 }
+
+// An account is put into the pool just when the pool gets new keys. All who stay have it.
+func TestEnterDuringRemoval(t *testing.T) {
+	for _, at := range []string{"S22", ""} {
+		s := newScene(t)
+		a := s.machine("laptop")
+		ada := a.login("ada")
+		a.start()
+		b := a.joined("desktop", pipe.InviteRequest{})
+		a.joined("stolen", pipe.InviteRequest{})
+		bob := b.login("bob")
+		reached := folder.Reached
+		defer func() { folder.Reached = reached }()
+		entered := make(chan error)
+		begin, published := make(chan bool), false
+		b.fault = func(c enginetest.Call) (f enginetest.Fault) {
+			if c.Op == "swap" && strings.HasSuffix(c.Key, bob.ID) && !published {
+				published = true
+				begin <- true
+				<-begin
+			}
+			return f
+		}
+		go func() {
+			entered <- testenv.Err(share.Enter(t.Context(), b.folder(), b.dial, pipe.PoolRequest{Pool: "work"}))
+		}()
+		<-begin
+		if at != "" {
+			folder.Reached = func(point string) {
+				if point == at {
+					begin <- true
+					folder.Reached = reached
+					testenv.Must(t, <-entered)
+				}
+			}
+		}
+		testenv.Must(t, testenv.Err(a.remove("stolen")))
+		if at == "" {
+			begin <- true
+			testenv.Must(t, <-entered)
+		}
+		a.status()
+		for _, x := range []*index.Account{ada, bob} {
+			sameEverywhere(t, x.ID, a, b)
+			testenv.Must(t, a.refresh(x.ID))
+			sameEverywhere(t, x.ID, a, b)
+		}
+		for _, m := range []*machine{a, b} {
+			for _, c := range m.doctor(false) {
+				if c.Status != "ok" {
+					t.Errorf("%s, %s: %+v", at, m.name, c)
+				}
+			}
+		}
+	}
+}

@@ -40,6 +40,7 @@ func Leave(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.PoolRequ
 	}
 	defer p.close()
 	done := &pipe.LeaveResult{Pool: m.Local, ID: m.Pool, Machine: m.Name, Removed: []string{}}
+	member := false
 	err = p.look(ctx)
 	switch {
 	case fault.CodeOf(err) == fault.NotAMember:
@@ -55,14 +56,27 @@ func Leave(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.PoolRequ
 		if err := p.depart(ctx, done); err != nil {
 			return nil, err
 		}
+		member = p.Role == seal.Holder
 	}
 	folder.Reached("S30")
-	for _, a := range slices.Clone(p.shared()) {
-		id, label := a.ID, a.Label
-		if err := p.forget(ctx, id); err != nil {
+	for _, a := range slices.Clone(p.o.Index.Accounts) { // also one whose deletion was interrupted
+		if a.Share == nil || a.Share.Pool != p.Pool {
+			continue
+		}
+		ours, err := p.has(ctx, &a)
+		if err != nil {
 			return nil, err
 		}
-		done.Removed = append(done.Removed, label)
+		if !ours { // that was interrupted when it was made this machine's own
+			if err := p.keepOwn(ctx, a.ID); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		if err := p.forget(ctx, a.ID, member && !a.Removing); err != nil {
+			return nil, err
+		}
+		done.Removed = append(done.Removed, a.Label)
 	}
 	strays, err := p.strays(ctx) // of a join that was interrupted
 	if err != nil {
@@ -143,13 +157,8 @@ func (p *party) depart(ctx context.Context, done *pipe.LeaveResult) error {
 	}
 	for _, a := range slices.Clone(p.shared()) {
 		ours, err := p.has(ctx, a)
-		switch {
-		case err != nil:
-			return err
-		case ours:
+		if err == nil && ours {
 			err = p.handBack(ctx, a.ID, last)
-		default:
-			err = p.keepOwn(ctx, a.ID) // that was interrupted
 		}
 		if err != nil {
 			return err
@@ -185,10 +194,22 @@ func (p *party) handBack(ctx context.Context, id string, last bool) error {
 		return err
 	}
 	defer done()
+	if err := t.giveUp(ctx, last); err != nil {
+		return err
+	}
+	if !last || t.mine == nil {
+		return p.reread()
+	}
+	return p.unshare(ctx, t.l, t.account, t.mine)
+}
+
+// giveUp publishes what only this machine has of the account, and ends its claim. last:
+// anybody's claim.
+func (t *turn) giveUp(ctx context.Context, last bool) error {
 	if err := t.reconcile(ctx); err != nil {
 		return err
 	}
-	if t.rec.Claim != nil && (last || t.rec.Claim.Machine == p.Machine) {
+	if t.rec.Claim != nil && (last || t.rec.Claim.Machine == t.seat.Machine) {
 		if t.rec.State == seal.Sending {
 			return fault.Errorf(fault.Fenced, "account %s: a refresh may have been sent, and its outcome is unknown", t.label()).
 				Try(fault.Remedy{Do: fault.Refresh, Account: pool.Reference(t.o.Index, t.account)}, fault.Remedy{Do: fault.Again})
@@ -200,10 +221,7 @@ func (p *party) handBack(ctx context.Context, id string, last bool) error {
 			return t.swapFailed(ctx, errOr(err))
 		}
 	}
-	if !last || t.mine == nil {
-		return p.reread()
-	}
-	return p.unshare(ctx, t.l, t.account, t.mine)
+	return nil
 }
 
 // dissolve deletes everything of the pool at the engine, the meta last.

@@ -178,6 +178,60 @@ func TestLeaveDies(t *testing.T) {
 	}
 }
 
+// A machine dies while it makes an account its own, and leaves the pool, or is removed from
+// it and leaves then: it keeps that account.
+func TestLeaveKeepsOwn(t *testing.T) {
+	for _, removed := range []bool{false, true} {
+		s := newScene(t)
+		a := s.machine("laptop")
+		a.login("ada")
+		a.start()
+		b := a.joined("desktop", pipe.InviteRequest{})
+		bob := b.login("bob")
+		testenv.Must(t, testenv.Err(share.Enter(t.Context(), b.folder(), b.dial, pipe.PoolRequest{Pool: "work"})))
+		if !crashing(t, "K14", 1, func() error {
+			return testenv.Err(share.TakeOut(t.Context(), b.folder(), b.dial, pipe.TakeOutRequest{Account: "bob"}))
+		}) {
+			t.Fatal("it didn't die")
+		}
+		if removed {
+			testenv.Must(t, testenv.Err(a.remove("desktop")))
+		}
+		testenv.Must(t, testenv.Err(b.leave()))
+		if len(b.index().Accounts) != 1 {
+			t.Fatalf("%+v", b.index().Accounts)
+		}
+		testenv.Must(t, b.refresh(bob.ID))
+	}
+}
+
+// A machine dies while it leaves others, and leaves again; what came to it meanwhile is theirs.
+func TestLeaveOthersDies(t *testing.T) {
+	for _, at := range []string{"S30", "S11"} {
+		s := newScene(t)
+		a := s.machine("laptop")
+		ada, bob := a.login("ada"), a.login("bob")
+		a.start()
+		b := a.joined("desktop", pipe.InviteRequest{})
+		if !crashing(t, at, 1, func() error { return testenv.Err(b.leave()) }) {
+			t.Fatal("it didn't die")
+		}
+		g := s.server.Issue("bob")
+		_, err := account.Replace(t.Context(), b.folder(), bob.ID, account.NewAccount{Provider: s.provider(), RefreshToken: keystore.NewSecret(g.RefreshToken),
+			AccessToken: keystore.NewSecret(g.AccessToken), ExpiresAt: time.Now().Add(time.Hour).UTC(), Identity: oauth.Identity{Issuer: s.server.URL, Subject: "bob"}})
+		testenv.Must(t, err)
+		testenv.Must(t, testenv.Err(b.leave()))
+		if m, err := b.open().Store.Manifest(t.Context()); err != nil || !m.Empty() || len(b.index().Accounts) != 0 {
+			t.Errorf("after %s there is left: %+v, %v", at, m, err)
+		}
+		sameEverywhere(t, bob.ID, a)
+		if a.token(bob.ID) != g.AccessToken {
+			t.Errorf("after %s the newest login of bob is lost", at)
+		}
+		testenv.Must(t, a.refresh(ada.ID))
+	}
+}
+
 // What a machine announced and never finished is waited for, until a person says otherwise.
 func TestRecover(t *testing.T) {
 	t.Parallel()

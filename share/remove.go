@@ -181,14 +181,7 @@ func (p *party) reseal(ctx context.Context) error {
 			case r.Epoch == p.meta.Epoch:
 				return now, nil
 			}
-			if err := p.expose(ctx, r); err != nil {
-				return nil, err
-			}
-			next, err := r.Reseal(p.Keys)
-			if err != nil {
-				return nil, p.unbelievable("account "+id, err)
-			}
-			return next.Encode(p.Keys)
+			return p.resealed(ctx, r)
 		}); err != nil {
 			return err
 		}
@@ -209,6 +202,18 @@ func (p *party) reseal(ctx context.Context) error {
 		return err
 	}
 	return p.look(ctx)
+}
+
+// resealed is r with the newest keys.
+func (p *party) resealed(ctx context.Context, r *seal.Record) ([]byte, error) {
+	if err := p.expose(ctx, r); err != nil {
+		return nil, err
+	}
+	next, err := r.Reseal(p.Keys)
+	if err != nil {
+		return nil, p.unbelievable("account "+r.Account, err)
+	}
+	return next.Encode(p.Keys)
 }
 
 // expose notes that a removed machine could read r, which was refreshed after its removal
