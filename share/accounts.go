@@ -172,6 +172,7 @@ func (p *party) welcome(ctx context.Context, r *seal.Record) error {
 		Identity: pub.Identity, Issuer: pub.Issuer, Subject: pub.Subject, Organization: pub.Organization, AddedAt: time.Now().UTC().Truncate(time.Second),
 	}
 	show(&a, p, r.State, r.Gen)
+	a.Share.Known = isNew(r.Access, time.Now())
 	if _, err := p.o.Commit(ctx, l, folder.Login{
 		Slot: slot, Grant: g, Access: acc, Stored: mine, AccessSlot: accessSlot, New: &a, Peers: true,
 		Check: func(i *index.Index) error {

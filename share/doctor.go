@@ -115,7 +115,7 @@ func (x *examination) examine(ctx context.Context) {
 		}
 	}
 	x.accounts(ctx, good, bad)
-	x.history(ctx)
+	x.history(ctx, good)
 	x.exposed(good)
 	if err := x.note(ctx); err != nil {
 		x.fail("index", err)
@@ -219,6 +219,9 @@ func (x *examination) accounts(ctx context.Context, good map[string]*seal.Record
 func (x *examination) account(ctx context.Context, a *index.Account, r *seal.Record) {
 	name := "account " + fault.Quote(a.Label)
 	_, best, err := x.mine(ctx, a.ID)
+	if r != nil && r.Gen < a.Share.Generation {
+		x.restored = true
+	}
 	switch {
 	case err != nil:
 		x.fail(name, err)
@@ -302,7 +305,7 @@ func (x *examination) putBack(ctx context.Context, id string) error {
 }
 
 // history looks whether the engine has forgotten something, as after restoring a backup.
-func (x *examination) history(ctx context.Context) {
+func (x *examination) history(ctx context.Context, good map[string]*seal.Record) {
 	switch others := x.others(); {
 	case !x.restored:
 		x.say("engine", checkOK, nil, "it answers, and has forgotten nothing")
@@ -324,6 +327,9 @@ func (x *examination) history(ctx context.Context) {
 					if a := &idx.Accounts[i]; a.Share != nil && a.Share.Pool == x.Pool {
 						known := *a.Share
 						known.Known = true
+						if r := good[a.ID]; r != nil {
+							known.Generation = min(known.Generation, r.Gen)
+						}
 						a.Share = &known
 					}
 				}

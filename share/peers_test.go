@@ -156,6 +156,22 @@ func TestRestoredEngine(t *testing.T) {
 	}
 }
 
+// An engine that has forgotten the last rotation is one that was restored, though what this
+// machine has follows on what the engine has: it had been published.
+func TestRestoredEngineOneGenerationBack(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		m := newModel(t, 2)
+		backup := m.engine.Snapshot()
+		testenv.Must(t, m.all[0].start().rotate(rotation.Wish{}))
+		age()
+		m.engine.Restore(backup, true)
+		wantCode(t, m.all[0].start().rotate(rotation.Wish{}), fault.EngineRestored)
+		if m.record().Gen != 2 || m.server.requests != 1 {
+			t.Errorf("generation %d, %d requests", m.record().Gen, m.server.requests)
+		}
+	})
+}
+
 // A machine that comes back after a long time, to an engine that was restored from a backup,
 // doesn't send the old refresh token that it finds there.
 func TestStranger(t *testing.T) {

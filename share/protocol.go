@@ -234,7 +234,13 @@ func (t *turn) look(ctx context.Context) error {
 	if t.seat.Cluster != "" && id.Cluster != t.seat.Cluster || id.Revision < t.seat.Revision {
 		t.restored = true
 	}
-	return t.open(ctx)
+	if err := t.open(ctx); err != nil {
+		return err
+	}
+	if s := t.account.Share; s != nil && s.Pool == t.seat.Pool && t.rec.Gen < s.Generation {
+		t.restored = true // it had a later one, as this machine has seen
+	}
+	return nil
 }
 
 // open reads the record in t.entry.

@@ -197,9 +197,7 @@ func (t *turn) stranger(ctx context.Context) (bool, error) {
 // known reports whether this machine has seen the account's newest access token alive, or the
 // one that r has may have been alive a while ago.
 func known(a *index.Account, r *seal.Record) bool {
-	acc := r.Access
-	return a.Share != nil && a.Share.Known || acc == nil || acc.ExpiresAt.IsZero() ||
-		time.Since(acc.ExpiresAt) < max(oldest, acc.ExpiresAt.Sub(acc.ObtainedAt))
+	return a.Share != nil && a.Share.Known || r.Access == nil || isNew(r.Access, time.Now())
 }
 
 // swapFailed is the error for a swap that was surely not done.

@@ -195,9 +195,13 @@ func (t *turn) show(a *index.Account) {
 		s.Since, s.Machine = now, ""
 	}
 	s.Pool, s.Role, s.State, s.Generation, s.SeenAt = t.seat.Pool, string(t.seat.Role), string(t.rec.State), t.rec.Gen, now
-	if acc := t.rec.Access; acc != nil && (acc.ExpiresAt.IsZero() || now.Before(acc.ExpiresAt.Add(max(oldest, acc.ExpiresAt.Sub(acc.ObtainedAt))))) {
-		s.Known = true
-	}
+	s.Known = s.Known || isNew(t.rec.Access, now)
+}
+
+// isNew reports whether the newest access token of an engine is alive, or has been not long
+// ago. Then the engine wasn't restored from an old backup.
+func isNew(acc *record.Access, now time.Time) bool {
+	return acc != nil && (acc.ExpiresAt.IsZero() || now.Before(acc.ExpiresAt.Add(max(oldest, acc.ExpiresAt.Sub(acc.ObtainedAt)))))
 }
 
 // seenFor is how old the index's note of the engine's last answer may get while nothing
