@@ -328,3 +328,35 @@ func TestEnterDuringRemoval(t *testing.T) {
 		}
 	}
 }
+
+// A machine enters a user of the engine whose name is a command. Who removes it is told a
+// command with that name as one word.
+func TestUserThatIsACommand(t *testing.T) {
+	t.Parallel()
+	for user, want := range map[string]string{
+		"ci-1":            "ci-1",
+		"Ada's; touch /x": `-- 'Ada'\''s; touch /x'`,
+		"-f":              "-- '-f'",
+		"$(id)\n\u202e#":  "-- '$(id)\ufffd\ufffd#'",
+	} {
+		s := newScene(t)
+		a := s.machine("laptop")
+		a.login("ada")
+		a.start()
+		b := a.joined("stolen", pipe.InviteRequest{})
+		pool, ring := b.part()
+		e, _, err := s.memory.Get(t.Context(), share.Key("authferry", pool, "meta", ""))
+		testenv.Must(t, err)
+		meta, err := seal.OpenMeta(ring, pool, e.Value)
+		testenv.Must(t, err)
+		meta.Roster.Named("stolen").User = user
+		value, err := meta.Encode(ring)
+		testenv.Must(t, err)
+		s.memory.Put(e.Key, value)
+		done, err := a.remove("stolen")
+		testenv.Must(t, err)
+		if len(done.Revoke) != 1 || done.Revoke[0] != "etcdctl user delete "+want {
+			t.Errorf("%q: %q", user, done.Revoke)
+		}
+	}
+}

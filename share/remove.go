@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/rotation"
+	"github.com/authferry/authferry/rawtext"
 	"github.com/authferry/authferry/share/pipe"
 	"github.com/authferry/authferry/share/seal"
 )
@@ -40,12 +43,29 @@ func Remove(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.RemoveR
 	}
 	done := &pipe.RemoveResult{Machine: gone.name, Rotated: []pipe.Account{}, Pending: []pipe.Account{}, Replace: []pipe.Account{}}
 	if gone.user != "" {
-		done.Revoke = []string{"etcdctl user delete " + gone.user}
+		done.Revoke = []string{"etcdctl user delete " + oneWord(gone.user)}
 	}
 	if err := p.spend(ctx, gone.name, done); err != nil {
 		return nil, err
 	}
 	return done, p.note(ctx)
+}
+
+// oneWord is text as one word of a shell: a user's name comes from the list of machines, which
+// the removed machine could change as well.
+func oneWord(text string) string {
+	if !strings.HasPrefix(text, "-") && !strings.ContainsFunc(text, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("-._@:/", r)
+	}) {
+		return text
+	}
+	text = strings.Map(func(r rune) rune {
+		if rawtext.Steers(r) {
+			return utf8.RuneError
+		}
+		return r
+	}, text)
+	return "-- '" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }
 
 // leaver is a machine or a ticket on its way out.
