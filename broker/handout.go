@@ -133,6 +133,7 @@ func (b *Broker) handOut(ctx context.Context, want wanted, minTTL time.Duration)
 		if err == nil && !waited && time.Since(asked) < noWait {
 			b.passedOver(ctx, idx, passed, sel.Prefer, rejected, tok)
 			tok.Current = idx.Pools[sel.Pool].Current
+			rotation.Limits(b.Folder, idx, a, false)
 			return tok, nil
 		}
 		failure := err

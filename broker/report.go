@@ -103,6 +103,7 @@ func (b *Broker) Report(ctx context.Context, s pool.Selection, r ReportRequest) 
 			return nil, err
 		}
 	}
+	rotation.Limits(b.Folder, idx, a, v.Held())
 	if res.Hold == nil {
 		v.Until = time.Time{} // a long-lived token that is over now
 	}

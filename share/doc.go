@@ -120,6 +120,48 @@
 //	    rotates first. A machine that never saw an account's token alive doesn't, while
 //	    there are others (index.Share.Known).
 //
+// # Limits
+//
+// What a provider says of an account's limits, it says of the account, whichever machine
+// asked. So holds, how full the quota windows are, and when a held account was last probed
+// are told to all machines, at hold/<account>. Which account is current, what a directory is
+// bound to, and what may be used by whom, are each machine's own: a current account that all
+// share would have a thousand machines run into one limit together.
+//
+// A machine records a hold of its own as if it were alone; then a process for which nobody
+// waits reads what the engine has and writes, by compare-and-swap, what that doesn't cover
+// (Exchange). Covered is a hold that another one on the same scope outlasts, and a guess by
+// any that is running. So of a thousand machines that meet one limit, one writes, after a
+// pause that differs from machine to machine. Others learn of it by Serve, at once; by the
+// same process, which a machine in use starts every 30 s; or by their own 429. What is
+// learned is in the index, and handing out a token reads nothing else.
+//
+// Each entry has a name that never comes again, and each machine notes in its index those
+// that it knows (index.Told). One that it doesn't know is taken over as if the limit had
+// been met here: it moves this machine's pool on, and never makes a stated hold shorter. One
+// that it knows and that is gone was ended by a person, or replaced, and ends here too. A
+// value that is missing or no machine's ends nothing, and is told again.
+//
+// No two machines' clocks are compared here either. An entry has the end by the writer's
+// clock and the time that was left when it was written. It ends here at whatever comes
+// first: that end by this machine's clock, or that time after this machine first saw it. So
+// with right clocks it ends when the provider said, however late a machine looks. With a
+// wrong one it never lasts longer than the limit was when it was told; a machine whose clock
+// is ahead learns less of others' holds, and meets the limit itself. To trust the remaining
+// time alone was ruled out: then an old value that the engine's operator puts back would
+// hold the account again.
+//
+// Any member can write a hold, consumers too: they are the ones that meet limits. By that it
+// can deny the account to the others, no more: a hold makes nobody send anything. It lasts
+// no longer than one of its kind that was met here (pool.Cap), ends with holds clear, and who
+// writes such holds is removed from the pool with its keys. A hold by hand has no cap where
+// it was made; there it is told again before it ends elsewhere. Who can only write to the
+// engine can't seal one, and an older one that is put back is over when it says.
+//
+// A held account is probed by one machine of all, in the time in which one alone would do it
+// once: whoever wants to writes a new name there, by compare-and-swap. While the engine is
+// away, nobody probes.
+//
 // # What was ruled out
 //
 // A machine that got no usable answer says so (10) and lets all others try again: else they
@@ -134,5 +176,7 @@
 //
 // Everything here is done under the account's rotation lock, but for what goes on after
 // the rotator has reported: telling the others, which touches only the engine, and then one
-// change of the index.
+// change of the index; and but for limits. Those are exchanged under lock.Exchange, so that a
+// machine has one process at it. Where Serve, Status or a person's command does it at the same
+// time, a read that is older than what the index has is done again.
 package share

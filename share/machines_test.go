@@ -32,13 +32,14 @@ type scene struct {
 	memory *enginetest.Memory
 	engine share.Dialer // nil: memory
 	before func()       // before each connection; may be nil
+	begin  time.Time
 
 	mu    sync.Mutex
 	lines []*enginetest.Faulty // all connections so far
 }
 
 func newScene(t *testing.T) *scene {
-	return &scene{t: t, server: brokertest.New(t, brokertest.Config{Rotation: brokertest.Strict}), memory: enginetest.NewMemory()}
+	return &scene{t: t, server: brokertest.New(t, brokertest.Config{Rotation: brokertest.Strict}), memory: enginetest.NewMemory(), begin: time.Now()}
 }
 
 // machine is one of them: a folder with a keystore of its own.

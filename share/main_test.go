@@ -3,6 +3,7 @@ package share
 import (
 	"os"
 	"testing"
+	"time"
 
 	"github.com/authferry/authferry/share/sharetest"
 	"github.com/authferry/authferry/testenv"
@@ -15,5 +16,6 @@ func TestMain(m *testing.M) {
 	if os.Getenv("AUTHFERRY_TEST_ROLE") != "" {
 		roles.Main(m)
 	}
+	spread = 20 * time.Millisecond // few machines meet in these tests
 	os.Exit(testenv.Alone(sharetest.Ending(m)).Run())
 }

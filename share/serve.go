@@ -23,9 +23,9 @@ const (
 	retryFirst, retryMost = time.Second, time.Minute
 )
 
-// Serve watches a pool, or all that this machine shares, until ctx ends: new tokens of other
-// machines are taken over at once, and on a machine that holds the logins, consumers get the
-// new tokens that they want. Nothing relies on it. tell is called for what happens. Errors:
+// Serve watches a pool, or all that this machine shares, until ctx ends: new tokens and
+// holds of other machines are taken over at once, and on a machine that holds the logins,
+// consumers get the new tokens that they want. Nothing relies on it. tell is called for what happens. Errors:
 // NotAMember, and those of keystore and index; not that an engine is away.
 func Serve(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.PoolRequest, tell func(pipe.ServeEvent) error) error {
 	var ids []string
@@ -122,28 +122,50 @@ func (w *watcher) watch(ctx context.Context) error {
 		return err
 	}
 	w.away = false
-	prefix := p.key("acc", "") + "/"
+	kinds := []string{"acc"}
 	if p.Role == seal.Holder {
-		prefix = p.Prefix + "/" + p.Pool + "/"
+		kinds = append(kinds, "want", "meta", "invite")
 	}
-	for {
-		if err := p.look(ctx); err != nil {
+	var looked, exchanged int64
+	for limits := false; ; {
+		if !limits { // more than these has changed
+			if err := p.look(ctx); err != nil {
+				return err
+			}
+			looked = p.id.Revision
+			if err := w.catchUp(ctx, p); err != nil {
+				return err
+			}
+		}
+		exchanged = p.id.Revision
+		if err := p.exchange(ctx, spread); err != nil {
 			return err
 		}
-		revision := p.id.Revision
-		if err := w.catchUp(ctx, p); err != nil {
-			return err
-		}
-		call, cancel := context.WithTimeout(ctx, lookAnyway)
-		err := p.engine.Changed(call, prefix, revision) // it looks again in any case
-		if err != nil && call.Err() == nil {
-			<-call.Done() // it can't watch, so it looks now and then
-		}
-		cancel()
-		if ctx.Err() != nil {
+		if limits = w.wait(ctx, p, kinds, looked, exchanged); ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}
+}
+
+// wait returns when one of the kinds of keys has changed since p looked, or what was told of
+// limits since they were exchanged, or after a while. It reports whether it was limits.
+// Whoever watches looks in any case.
+func (w *watcher) wait(ctx context.Context, p *party, kinds []string, looked, exchanged int64) (limits bool) {
+	ctx, cancel := context.WithTimeout(ctx, lookAnyway)
+	defer cancel()
+	changed := make(chan bool, len(kinds)+1)
+	watch := func(kind string, after int64, limits bool) {
+		if p.engine.Changed(ctx, p.key(kind, ""), after) != nil {
+			<-ctx.Done() // it can't watch, so it looks now and then
+		}
+		changed <- limits
+	}
+	go watch("hold", exchanged, true)
+	for _, kind := range kinds {
+		go watch(kind, looked, false)
+	}
+	limits = <-changed
+	return limits && ctx.Err() == nil
 }
 
 // catchUp takes over what others have published, and heeds wants.

@@ -96,6 +96,11 @@ func (p *party) status(ctx context.Context) (pipe.Pool, error) {
 	if err != nil {
 		return pipe.Pool{}, err
 	}
+	if !p.restored {
+		if _, err := p.takeLimits(ctx); err != nil {
+			return pipe.Pool{}, err
+		}
+	}
 	if err := p.note(ctx); err != nil {
 		return pipe.Pool{}, err
 	}

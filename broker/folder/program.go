@@ -54,17 +54,23 @@ func (f *Folder) Rotator(a *index.Account, args ...string) (*exec.Cmd, error) {
 		if err != nil {
 			return nil, err
 		}
-		return f.rotator(self, "authferry", args)
+		return f.lasting(self, "authferry", args)
 	}
+	return f.LastingShare(args...)
+}
+
+// LastingShare is authferry-share with these arguments, as a command that outlives its
+// caller. It checks that the two are of one version.
+func (f *Folder) LastingShare(args ...string) (*exec.Cmd, error) {
 	share, err := f.ShareProgram()
 	if err != nil {
 		return nil, err
 	}
-	return f.rotator(share, shareProgram, append(args, "--of", version.String()))
+	return f.lasting(share, shareProgram, append(args, "--of", version.String()))
 }
 
-// rotator is a command that outlives its caller, and so keeps no other directory busy.
-func (f *Folder) rotator(path, name string, args []string) (*exec.Cmd, error) {
+// lasting is a command that outlives its caller, and so keeps no other directory busy.
+func (f *Folder) lasting(path, name string, args []string) (*exec.Cmd, error) {
 	cmd, err := f.command(context.Background(), path, name, args)
 	if err == nil {
 		cmd.Dir = f.Dir

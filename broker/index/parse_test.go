@@ -223,7 +223,10 @@ func drawIndex(t *rapid.T) *Index {
 	label := rapid.StringMatching(`[A-Za-zäöü@. ]{1,12}[a-z]`)
 	hold := rapid.Custom(func(t *rapid.T) Hold {
 		return Hold{Scope: name.Draw(t, "scope"), Until: moment.Draw(t, "until"), Source: text.Draw(t, "source"),
-			Proven: rapid.Bool().Draw(t, "proven"), ReportedAt: moment.Draw(t, "reported"), Guesses: count(t, 0, "guesses")}
+			Proven: rapid.Bool().Draw(t, "proven"), ReportedAt: moment.Draw(t, "reported"), Guesses: count(t, 0, "guesses"), Told: text.Draw(t, "told")}
+	})
+	toldHold := rapid.Custom(func(t *rapid.T) ToldHold {
+		return ToldHold{ID: text.Draw(t, "id"), Until: moment.Draw(t, "until")}
 	})
 	intent := rapid.Custom(func(t *rapid.T) Intent {
 		return Intent{Slot: slot.Draw(t, "slot"), Generation: count(t, 1, "generation"),
@@ -242,6 +245,9 @@ func drawIndex(t *rapid.T) *Index {
 			Since: moment.Draw(t, "since"), Generation: count(t, 0, "generation"), Claims: listOf(t, claim)}
 		if rapid.Bool().Draw(t, "seen") {
 			s.Sight = &Sight{Nonce: name.Draw(t, "nonce"), Phase: name.Draw(t, "phase"), At: time.Duration(rapid.Int64Range(0, 1<<52).Draw(t, "at")), Wall: moment.Draw(t, "wall")}
+		}
+		if rapid.Bool().Draw(t, "limits") {
+			s.Told = &Told{Version: rapid.Int64Range(0, 1<<52).Draw(t, "version"), Holds: listOf(t, toldHold), Usage: text.Draw(t, "usage"), UsageAt: moment.Draw(t, "usage at"), Probe: text.Draw(t, "probe")}
 		}
 		return s
 	})
@@ -272,7 +278,7 @@ func drawIndex(t *rapid.T) *Index {
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "bindings") {
 		ix.Shares = append(ix.Shares, SharedPool{ID: sharedID.Draw(t, "shared"), Pool: name.Draw(t, "pool"), Machine: name.Draw(t, "machine"), Role: role.Draw(t, "role"),
-			Passing: rapid.Bool().Draw(t, "passing"), SeenAt: moment.Draw(t, "seen"), Engine: name.Draw(t, "engine")})
+			Passing: rapid.Bool().Draw(t, "passing"), SeenAt: moment.Draw(t, "seen"), Engine: name.Draw(t, "engine"), LookedAt: moment.Draw(t, "looked")})
 		ix.Bindings = append(ix.Bindings, Binding{Dir: "/" + name.Draw(t, "dir"), Provider: name.Draw(t, "provider"), Pool: name.Draw(t, "pool")})
 	}
 	return ix
@@ -319,7 +325,7 @@ func FuzzParse(f *testing.F) {
 		Pools: map[string]Pool{"p": {Provider: "p"}}}
 	ix.Accounts[0].Holds = []Hold{{Scope: "*", Until: noon, ReportedAt: noon}}
 	ix.Accounts[0].Intents = []Intent{{Slot: "b", Generation: 2, StartedAt: noon}}
-	ix.Accounts[0].Share = &Share{Pool: NewSharedPoolID(), Role: RoleHolder, Sight: &Sight{Nonce: "n", At: time.Hour}, Claims: []Claim{{Nonce: "n"}}}
+	ix.Accounts[0].Share = &Share{Pool: NewSharedPoolID(), Role: RoleHolder, Sight: &Sight{Nonce: "n", At: time.Hour}, Claims: []Claim{{Nonce: "n"}}, Told: &Told{Version: 7, Holds: []ToldHold{{ID: "n", Until: noon}}}}
 	ix.Shares = []SharedPool{{ID: ix.Accounts[0].Share.Pool, Pool: "p", Machine: "laptop", Role: RoleHolder, SeenAt: noon}}
 	good, err := encode(ix)
 	testenv.Must(f, err)

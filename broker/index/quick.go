@@ -114,6 +114,20 @@ func (c *cursor) share(s *Share) {
 	list(c, "claims", &s.Claims, c.claim)
 	c.moment("failed_at", &s.FailedAt)
 	c.flag("known", &s.Known)
+	optional(c, "told", &s.Told, c.told)
+}
+
+func (c *cursor) told(t *Told) {
+	c.wide("version", &t.Version)
+	list(c, "holds", &t.Holds, c.toldHold)
+	c.text("usage", &t.Usage)
+	c.moment("usage_at", &t.UsageAt)
+	c.text("probe", &t.Probe)
+}
+
+func (c *cursor) toldHold(h *ToldHold) {
+	c.text("id", &h.ID)
+	c.moment("until", &h.Until)
 }
 
 func (c *cursor) sight(s *Sight) {
@@ -142,6 +156,7 @@ func (c *cursor) sharedPool(p *SharedPool) {
 	c.moment("seen_at", &p.SeenAt)
 	c.text("engine", &p.Engine)
 	c.wide("revision", &p.Revision)
+	c.moment("looked_at", &p.LookedAt)
 }
 
 func (c *cursor) intent(in *Intent) {
@@ -174,6 +189,7 @@ func (c *cursor) hold(h *Hold) {
 	c.moment("reported_at", &h.ReportedAt)
 	c.number("guesses", &h.Guesses)
 	c.moment("probed_at", &h.ProbedAt)
+	c.text("told", &h.Told)
 }
 
 func (c *cursor) usage(u *Usage) {

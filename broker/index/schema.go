@@ -145,6 +145,9 @@ type Hold struct {
 	ReportedAt time.Time `json:"reported_at"`
 	Guesses    int       `json:"guesses,omitempty"`  // how many times in a row it was guessed
 	ProbedAt   time.Time `json:"probed_at,omitzero"` // when a caller was last let through in spite of it
+	// Told names the entry by which the machines that share the account know of this hold;
+	// empty: they don't, or nobody shares it.
+	Told string `json:"told,omitempty"`
 
 	Extra map[string]json.RawMessage `json:"-"`
 }

@@ -21,6 +21,8 @@ type SharedPool struct {
 	// Revision is the engine's highest that was seen. One that falls means that a backup
 	// was restored.
 	Revision int64 `json:"revision,omitempty"`
+	// LookedAt is when the other machines were last asked for limits.
+	LookedAt time.Time `json:"looked_at,omitzero"`
 
 	Extra map[string]json.RawMessage `json:"-"`
 }
@@ -42,6 +44,8 @@ type Share struct {
 	// Known: this machine has seen the account's newest access token alive, so its own
 	// generation tells whether the engine has forgotten one.
 	Known bool `json:"known,omitempty"`
+	// Told is what the machines know of the account's limits; nil: this one hasn't asked yet.
+	Told *Told `json:"told,omitempty"`
 
 	Extra map[string]json.RawMessage `json:"-"`
 }
@@ -66,6 +70,26 @@ type Claim struct {
 	Host      string `json:"host,omitempty"`
 	PID       int    `json:"pid,omitempty"`
 	Process   string `json:"process,omitempty"` // as in Intent
+
+	Extra map[string]json.RawMessage `json:"-"`
+}
+
+// Told is what all machines have been told of an account's limits, as this machine last saw
+// it. Each entry has a name, so that nothing is taken over twice.
+type Told struct {
+	Version int64      `json:"version,omitempty"` // of the engine's value
+	Holds   []ToldHold `json:"holds,omitempty"`
+	Usage   string     `json:"usage,omitempty"`   // names the quota windows
+	UsageAt time.Time  `json:"usage_at,omitzero"` // when they were first seen here
+	Probe   string     `json:"probe,omitempty"`   // names the newest probe
+
+	Extra map[string]json.RawMessage `json:"-"`
+}
+
+// ToldHold is a hold that all machines have been told of.
+type ToldHold struct {
+	ID    string    `json:"id"`    // as in Hold.Told
+	Until time.Time `json:"until"` // what it meant for this machine, by its clock
 
 	Extra map[string]json.RawMessage `json:"-"`
 }

@@ -9,8 +9,8 @@ import (
 type Name string
 
 // The locks of a folder, in the order in which a process that needs several takes them.
-// Login comes before Import, and Gate and Rotation between Settings and Manifest; those of
-// two accounts are taken in the order of their ids.
+// Login comes before Import, Exchange before Manifest, and Gate and Rotation between
+// Settings and Manifest; those of two accounts are taken in the order of their ids.
 const (
 	Serve    Name = "serve.lock"    // the authferry serve of the folder, while it listens
 	Import   Name = "import.lock"   // an import of another program's logins
@@ -34,6 +34,9 @@ func Rotation(account string) Name { return ofAccount(account, ".lock") }
 
 // Login is held while a person is asked to renew the account's login.
 func Login(account string) Name { return ofAccount(account, ".login") }
+
+// Exchange is held by whatever tells the machines of a shared pool of this one's limits.
+func Exchange(pool string) Name { return ofAccount(pool, ".exchange") }
 
 // ofAccount returns an empty name for an id that could lead out of the folder. Taking an
 // empty lock fails.

@@ -31,21 +31,7 @@ const (
 // hold is running, so twenty callers that report one limit make one guess.
 func AddHold(a *index.Account, v ratelimit.Verdict, now time.Time) index.Hold {
 	h := index.Hold{Scope: v.Scope, Until: v.Until.UTC(), Source: v.Source, Proven: v.Proven, Cut: v.Cut, ReportedAt: now.UTC()}
-	i := slices.IndexFunc(a.Holds, func(o index.Hold) bool { return o.Scope == h.Scope })
-	switch {
-	case i >= 0:
-	case len(a.Holds) < MaxHolds:
-		i = len(a.Holds)
-		a.Holds = append(a.Holds, index.Hold{Proven: true})
-	default: // the one that ends first makes room
-		i = 0
-		for j, o := range a.Holds {
-			if o.Source != PersonSource && (a.Holds[i].Source == PersonSource || o.Until.Before(a.Holds[i].Until)) {
-				i = j
-			}
-		}
-		a.Holds[i] = index.Hold{Proven: true}
-	}
+	i := room(a, h.Scope)
 	old := a.Holds[i]
 	switch running := old.Until.After(now); {
 	case running && (!h.Proven || old.Proven && !h.Until.After(old.Until)):
@@ -70,6 +56,26 @@ func AddHold(a *index.Account, v ratelimit.Verdict, now time.Time) index.Hold {
 	h.Extra = old.Extra
 	a.Holds[i] = h
 	return h
+}
+
+// room is where in a.Holds the hold on this scope is, or can be put.
+func room(a *index.Account, scope string) int {
+	i := slices.IndexFunc(a.Holds, func(o index.Hold) bool { return o.Scope == scope })
+	switch {
+	case i >= 0:
+	case len(a.Holds) < MaxHolds:
+		i = len(a.Holds)
+		a.Holds = append(a.Holds, index.Hold{Proven: true})
+	default: // the one that ends first makes room
+		i = 0
+		for j, o := range a.Holds {
+			if o.Source != PersonSource && (a.Holds[i].Source == PersonSource || o.Until.Before(a.Holds[i].Until)) {
+				i = j
+			}
+		}
+		a.Holds[i] = index.Hold{Proven: true}
+	}
+	return i
 }
 
 // PersonSource is the source of a hold made by hand. Such a hold is never probed or cut: it

@@ -26,6 +26,8 @@ var commands = map[string]command{
 	pipe.Recover: asked(share.Recover),
 	pipe.Status:  asked(share.Status),
 	pipe.Doctor:  asked(share.Doctor),
+	pipe.Limits:  asked(share.Limits),
+	pipe.Clear:   asked(share.ClearHolds),
 }
 
 // asked makes a command of a function of package share.

@@ -12,7 +12,6 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/rotation"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/share"
@@ -24,6 +23,8 @@ import (
 
 type grammar struct {
 	Rotate  rotateCmd  `cmd:"" help:"Refresh one account."`
+	Limits  limitsCmd  `cmd:"" help:"Exchange limits with the machines of a shared pool."`
+	Probe   probeCmd   `cmd:"" help:"Ask whether a caller of this machine may use a held account."`
 	Call    callCmd    `cmd:"" help:"Do what one line of JSON on stdin says."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }
@@ -46,9 +47,9 @@ func (*versionCmd) Run() error {
 }
 
 type rotateCmd struct {
-	Account    string `arg:""`
-	Beyond     int    `arg:""`
-	Of         string `required:"" placeholder:"VERSION" help:"The version of authferry."`
+	Account string `arg:""`
+	Beyond  int    `arg:""`
+	ofVersion
 	Rejected   bool
 	Background bool
 	Person     bool
@@ -64,14 +65,11 @@ func (c *rotateCmd) Run(ctx context.Context) error {
 }
 
 func (c *rotateCmd) rotator() (rotation.Rotator, error) {
-	if err := pipe.Same("authferry-share", version.String(), "authferry", c.Of); err != nil {
-		return rotation.Rotator{}, err
-	}
-	opt, err := folder.FromEnvironment(false) // authferry says how long it would wait
+	f, err := c.folder()
 	if err != nil {
 		return rotation.Rotator{}, err
 	}
-	return rotation.Rotator{Folder: folder.New(opt), Peers: share.NewPeers(dial)}, nil
+	return rotation.Rotator{Folder: f, Peers: share.NewPeers(dial)}, nil
 }
 
 type callCmd struct{}

@@ -1,19 +1,24 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/broker/ratelimit"
 	"github.com/authferry/authferry/humantime"
+	"github.com/authferry/authferry/share/pipe"
 )
 
 type holdsCmd struct {
 	List  holdsListCmd  `cmd:"" default:"withargs" hidden:"" help:"Show the holds."`
 	Add   holdsAddCmd   `cmd:"" help:"Hold an account by hand: it isn't used until then."`
-	Clear holdsClearCmd `cmd:"" help:"Remove the holds of an account."`
+	Clear holdsClearCmd `cmd:"" help:"Remove the holds of an account; of a shared one, on all machines."`
 }
 
 type holdsDoc struct {
@@ -87,6 +92,17 @@ func (c *holdsAddCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	v, err := a.broker.Info(h.ID)
+	if err != nil {
+		return err
+	}
+	if v.Share != nil {
+		if err := a.share(pipe.Limits, pipe.PoolRequest{Pool: v.Share.Pool}, new(pipe.LimitsResult), nil); err != nil {
+			a.term.warn(fmt.Sprintf("the machines that share pool %q don't know of it yet; they are told when the account is next used here: %v", v.Pool, err))
+		} else if d > ratelimit.WindowCap {
+			a.term.note("the machines that share pool %q hold it for %s at a time, and are told again while it is used here", v.Pool, humantime.Span(ratelimit.WindowCap))
+		}
+	}
 	if c.JSON {
 		return a.printJSON(holdsDoc{[]pool.AccountHold{*h}})
 	}
@@ -109,6 +125,13 @@ func (c *holdsClearCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	everywhere := ""
+	if before.Share != nil {
+		if err := a.share(pipe.Clear, pipe.ClearRequest{Account: before.ID, Scope: c.Scope}, new(pipe.LimitsResult), nil); err != nil {
+			return stillHeld(before, err)
+		}
+		everywhere = fmt.Sprintf(", on all machines that share pool %q", before.Pool)
+	}
 	if c.JSON {
 		return a.printJSON(holdsDoc{cleared})
 	}
@@ -117,10 +140,23 @@ func (c *holdsClearCmd) Run(a *app) error {
 		a.term.note("account %q: its next refresh no longer waits until %s", before.Label, humantime.At(before.Backoff.Until, time.Now()))
 	}
 	if len(cleared) == 0 && !waited {
-		a.term.note("account %q has no such hold", c.Account)
+		a.term.note("account %q has no such hold%s", c.Account, everywhere)
 	}
 	for _, h := range cleared {
-		a.term.note("account %q is no longer held%s", h.Label, forScope(h.Scope))
+		a.term.note("account %q is no longer held%s%s", h.Label, forScope(h.Scope), everywhere)
 	}
 	return nil
+}
+
+// stillHeld is the error where holds were cleared on this machine alone.
+func stillHeld(v pool.AccountView, err error) error {
+	e, ok := errors.AsType[*fault.Error](err)
+	if !ok {
+		e = &fault.Error{Code: fault.Internal}
+	}
+	next := e.Next
+	if !slices.ContainsFunc(next, func(r fault.Remedy) bool { return r.Do == fault.Again }) {
+		next = append(next, fault.Remedy{Do: fault.Again})
+	}
+	return &fault.Error{Code: e.Code, Message: fmt.Sprintf("account %q is no longer held here, but the machines that share pool %q may still hold it: %v", v.Label, v.Pool, err), Next: next}
 }

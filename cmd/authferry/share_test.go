@@ -2,10 +2,12 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -50,6 +52,18 @@ func TestSharedPools(t *testing.T) {
 			},
 			// etcdctl ARGS… is the administrator's.
 			"etcdctl": func(_ *testscript.TestScript, _ bool, args []string) { cluster.Etcdctl(t, args...) },
+			// eventually PATH VALUE authferry ARGS… repeats a command, which other machines
+			// have an effect on, until its document has that member.
+			"eventually": func(ts *testscript.TestScript, neg bool, args []string) {
+				for {
+					ts.Check(runs(ts, args[2], args[3:]))
+					v, found := lookUp(ts, args[0])
+					if so := found && fmt.Sprint(v) == args[1]; so != neg {
+						return
+					}
+					time.Sleep(50 * time.Millisecond)
+				}
+			},
 			// dies ends the rotators of this machine as a loss of power does.
 			"dies": func(ts *testscript.TestScript, _ bool, _ []string) {
 				locks, err := filepath.Glob(filepath.Join(ts.Getenv("AUTHFERRY_DIR"), "locks", "acc_*.lock"))

@@ -21,6 +21,8 @@ const (
 	Enter   = "enter"
 	TakeOut = "take-out"
 	Serve   = "serve"
+	Limits  = "limits"
+	Clear   = "clear-holds"
 )
 
 // StartRequest shares a pool of this machine.
@@ -76,8 +78,8 @@ type JoinResult struct {
 	Pool Pool `json:"pool"`
 }
 
-// PoolRequest names a pool of this machine: for Leave, Members, Enter, Status and Serve. For
-// the last two, an empty one means all.
+// PoolRequest names a pool of this machine: for Leave, Members, Enter, Status, Serve and
+// Limits, where it is its id. For Status and Serve, an empty one means all.
 type PoolRequest struct {
 	Pool string `json:"pool,omitempty"`
 }
@@ -181,6 +183,15 @@ type RecoverResult struct {
 	Claim     string    `json:"claim"`          // names what is to be confirmed
 	Recovered bool      `json:"recovered"`      // the account is no longer waited for
 }
+
+// ClearRequest ends the holds of an account on all machines.
+type ClearRequest struct {
+	Account string `json:"account"`         // its id
+	Scope   string `json:"scope,omitempty"` // empty: every one
+}
+
+// LimitsResult says that all machines can know now.
+type LimitsResult struct{}
 
 // StatusResult is how shared pools are now, by asking the engine.
 type StatusResult struct {

@@ -12,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/keystore"
@@ -387,24 +386,6 @@ func TestTickets(t *testing.T) {
 	testenv.Must(t, err)
 	if _, err := OpenAnswer(ring, onePool, ticket, forged); !errors.Is(err, ErrForged) {
 		t.Errorf("an answer that the ticket didn't sign: %v", err)
-	}
-}
-
-func TestHolds(t *testing.T) {
-	ring := newRing(t)
-	h := Holds{Holds: []index.Hold{{Scope: canary, Until: time.Unix(9, 0).UTC(), Proven: true}}}
-	value, err := h.Seal(ring.For(Consumer, false), onePool, oneAccount)
-	testenv.Must(t, err)
-	if bytes.Contains(value, []byte(canary)) {
-		t.Errorf("in the open: %s", value)
-	}
-	got, err := OpenHolds(ring, onePool, oneAccount, value)
-	testenv.Must(t, err)
-	if !reflect.DeepEqual(got, h) {
-		t.Errorf("%+v", got)
-	}
-	if _, err := OpenHolds(ring, onePool, "acc_bbbbbbbbbbbbbbbb", value); !errors.Is(err, ErrForged) {
-		t.Errorf("another account's: %v", err)
 	}
 }
 
