@@ -12,12 +12,13 @@ import (
 	"github.com/authferry/authferry/broker/pool"
 )
 
-// LimitsCommand is the word that has authferry-share tell the machines of a shared pool of
-// this one's limits, and learn theirs. ProbeCommand has it find out whether this machine may
-// probe a held account.
-const LimitsCommand, ProbeCommand = "limits", "probe"
-
 const (
+	// LimitsCommand is the word that has authferry-share tell the machines of a shared pool
+	// of this one's limits, and learn theirs.
+	LimitsCommand = "limits"
+	// ProbeCommand has it find out whether this machine may probe a held account.
+	ProbeCommand = "probe"
+
 	// limitsEvery is how often the machines of a shared pool are asked for limits while it is
 	// in use.
 	limitsEvery = 30 * time.Second
