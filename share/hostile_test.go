@@ -149,7 +149,6 @@ func TestRestoredFromBeforeARemoval(t *testing.T) {
 // Who was removed, and can still write at the engine, stores a login of its own with the keys
 // that it had: no machine that has newer ones believes it.
 func TestKeysOfTheRemoved(t *testing.T) {
-	t.Parallel()
 	s := newScene(t)
 	a := s.machine("laptop")
 	ada := a.login("ada")
