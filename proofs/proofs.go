@@ -4,7 +4,9 @@
 package proofs
 
 import (
+	"math/rand/v2"
 	"os"
+	"slices"
 	"testing"
 )
 
@@ -28,4 +30,19 @@ func Size(few, all int) int {
 		return all
 	}
 	return few
+}
+
+// Sample is what a test takes of many like cases, in their order: a few, others each
+// time, or all where the proofs run.
+func Sample[Case any](few int, all []Case) []Case {
+	if On() || few >= len(all) {
+		return all
+	}
+	chosen := rand.Perm(len(all))[:few] // #nosec G404 -- a sample
+	slices.Sort(chosen)
+	var sample []Case
+	for _, i := range chosen {
+		sample = append(sample, all[i])
+	}
+	return sample
 }

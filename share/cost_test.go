@@ -15,7 +15,7 @@ import (
 // What a refresh and an adoption ask of the engine, as docs/shared-pools.md counts on. How
 // long they take is logged, beside a bare compare-and-swap in the same run: go test -v.
 func TestCost(t *testing.T) {
-	c := sharetest.New(t, sharetest.Options{})
+	c := sharetest.Shared(t) // no other test runs beside this one
 	s := newScene(t)
 	s.engine = overEtcd
 	mine, others := c.Holder(t, "laptop"), c.Holder(t, "desktop")

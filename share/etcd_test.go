@@ -28,7 +28,7 @@ func overEtcd(_ context.Context, c share.Connection) (engine.Engine, error) {
 // holders do. Nothing on etcd's disk is a secret.
 func TestOnEtcd(t *testing.T) {
 	t.Parallel()
-	c := sharetest.New(t, sharetest.Options{})
+	c := sharetest.Shared(t)
 	s := newScene(t)
 	s.engine = overEtcd
 	mine := c.Holder(t, "laptop")
@@ -43,7 +43,7 @@ func TestOnEtcd(t *testing.T) {
 		return req
 	}
 	wantCode(t, testenv.Err(share.Invite(t.Context(), a.folder(), a.dial, invitation(mine, pipe.InviteRequest{Pool: "work"}))), fault.Usage)
-	b := a.joined("desktop", invitation(c.Holder(t, "desktop"), pipe.InviteRequest{}))
+	b := a.joined("desktop", invitation(c.Holder(t, "removed"), pipe.InviteRequest{}))
 	x := a.joined("runner", invitation(c.Consumer(t, "runner", started.Pool.ID), pipe.InviteRequest{Consumer: true}))
 	testenv.Must(t, b.refresh(ada.ID))
 	sameEverywhere(t, ada.ID, a, b, x)

@@ -28,7 +28,7 @@ func unreachable(enginetest.Call) enginetest.Fault {
 // Start dies anywhere, and goes on when it is called again; so does a join with the same
 // ticket. Meanwhile no account is refreshed by one machine without the others.
 func TestStartAndJoinDie(t *testing.T) {
-	for _, at := range []string{"S12", "S13", "S10", "S10 2", "S14", "K14", "K15"} {
+	for _, at := range proofs.Sample(2, []string{"S12", "S13", "S10", "S10 2", "S14", "K14", "K15"}) {
 		t.Run("start "+at, func(t *testing.T) {
 			s := newScene(t)
 			a := s.machine("laptop")
@@ -59,7 +59,7 @@ func TestStartAndJoinDie(t *testing.T) {
 			}
 		})
 	}
-	for _, at := range []string{"S15", "S16", "S17", "K14", "K15"} {
+	for _, at := range proofs.Sample(2, []string{"S15", "S16", "S17", "K14", "K15"}) {
 		for _, consumer := range []bool{false, true} {
 			t.Run(fmt.Sprintf("join %s %v", at, consumer), func(t *testing.T) {
 				s := newScene(t)
@@ -160,7 +160,7 @@ func TestLostIndex(t *testing.T) {
 // A removal dies anywhere. Called again it ends as it would have, and until then the others
 // lose nothing.
 func TestRemoveDies(t *testing.T) {
-	for _, at := range []string{"S20", "S21", "S22", "K16"} {
+	for _, at := range proofs.Sample(2, []string{"S20", "S21", "S22", "K16"}) {
 		t.Run(at, func(t *testing.T) {
 			s := newScene(t)
 			a := s.machine("laptop")
@@ -202,7 +202,7 @@ func TestRemoveDies(t *testing.T) {
 // asks again until there is an answer has what was to be.
 func TestUnknownOutcomes(t *testing.T) {
 	t.Parallel()
-	for seed := range uint64(proofs.Size(4, 40)) {
+	for seed := range uint64(proofs.Size(2, 40)) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			s := newScene(t)
 			r := rand.New(rand.NewPCG(seed, seed)) // #nosec G404 -- a test's

@@ -10,6 +10,7 @@ import (
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/proofs"
 	"github.com/authferry/authferry/share"
 	"github.com/authferry/authferry/share/engine"
 	"github.com/authferry/authferry/share/engine/enginetest"
@@ -79,7 +80,7 @@ func TestLeave(t *testing.T) {
 // An account is taken out of the pool: it is one machine's own, and goes from the others,
 // which don't refresh it any more. It can come back.
 func TestTakeOut(t *testing.T) {
-	for _, at := range []string{"", "S31", "K14", "K15"} {
+	for _, at := range append([]string{""}, proofs.Sample(1, []string{"S31", "K14", "K15"})...) {
 		s := newScene(t)
 		a := s.machine("laptop")
 		ada, key := a.login("ada"), a.apiKey("ada")
@@ -234,7 +235,7 @@ func TestLeaveOthersDies(t *testing.T) {
 
 // What a machine announced and never finished is waited for, until a person says otherwise.
 func TestRecover(t *testing.T) {
-	t.Parallel()
+	share.ClaimsLast(t, 200*time.Millisecond)
 	s := newScene(t)
 	a := s.machine("laptop")
 	ada := a.login("ada")

@@ -12,6 +12,13 @@ import (
 // roles are what this test binary can be besides its tests.
 var roles = testenv.Roles{}
 
+// ClaimsLast has machines respect a claim of another one for d, in a test that is alone.
+func ClaimsLast(t *testing.T, d time.Duration) {
+	old := claimLasts
+	t.Cleanup(func() { claimLasts = old })
+	claimLasts = d
+}
+
 func TestMain(m *testing.M) {
 	if os.Getenv("AUTHFERRY_TEST_ROLE") != "" {
 		roles.Main(m)
