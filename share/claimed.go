@@ -127,8 +127,8 @@ func (c *claimed) tell(ctx context.Context, contents seal.Contents) error {
 // settle removes the notes about this machine's claims from the index, as nothing is under
 // way any more.
 func (c *claimed) settle(ctx context.Context, known bool) error {
-	return c.o.Change(ctx, index.Fast, c.l.Account, func(_ *index.Index, a *index.Account) {
-		c.show(a)
+	return c.o.Change(ctx, index.Fast, c.l.Account, func(idx *index.Index, a *index.Account) {
+		c.show(idx, a)
 		a.Share.Claims, a.Share.Sight = nil, nil
 		a.Share.Known = a.Share.Known || known
 	})

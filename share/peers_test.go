@@ -172,6 +172,26 @@ func TestRestoredEngineOneGenerationBack(t *testing.T) {
 	})
 }
 
+// A machine that has just looked at the engine, and adopts something newer, notices from then
+// on if the engine has forgotten that.
+func TestAdoptionPinsTheRevision(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		m := newModel(t, 2)
+		a, b := m.all[0], m.all[1]
+		for range 2 {
+			testenv.Must(t, a.start().rotateBeyond(rotation.Wish{Beyond: a.entry().Generation}))
+			testenv.Must(t, b.start().rotateBeyond(rotation.Wish{Beyond: b.entry().Generation}))
+		}
+		_, id, err := m.engine.Get(t.Context(), "any")
+		testenv.Must(t, err)
+		idx, err := b.folder().Read()
+		testenv.Must(t, err)
+		if got := idx.SharedPool(modelPool).Revision; got != id.Revision {
+			t.Errorf("revision %d, the engine is at %d", got, id.Revision)
+		}
+	})
+}
+
 // A machine that comes back after a long time, to an engine that was restored from a backup,
 // doesn't send the old refresh token that it finds there.
 func TestStranger(t *testing.T) {

@@ -134,8 +134,8 @@ func (t *turn) adopt(ctx context.Context) error {
 		}
 	}
 	_, err := t.o.Commit(ctx, t.l, folder.Login{Slot: index.FreeSlot(*t.account, index.GrantRecord), Grant: g, Access: acc, Peers: true,
-		Enter: func(_ *index.Index, a, _ *index.Account) {
-			t.show(a)
+		Enter: func(idx *index.Index, a, _ *index.Account) {
+			t.show(idx, a)
 			if acc != nil {
 				a.RefreshedAt = acc.ObtainedAt.Truncate(time.Second)
 			}

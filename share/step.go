@@ -159,8 +159,8 @@ const keptNotes = 8
 // noteClaim notes in the index, synced, that this machine claims with a nonce. Earlier notes
 // stay: a claim whose outcome is unknown may still come.
 func (t *turn) noteClaim(ctx context.Context, nonce string) error {
-	return t.o.Change(ctx, index.Durable, t.l.Account, func(_ *index.Index, a *index.Account) {
-		t.show(a)
+	return t.o.Change(ctx, index.Durable, t.l.Account, func(idx *index.Index, a *index.Account) {
+		t.show(idx, a)
 		if extra := len(a.Share.Claims) - keptNotes + 1; extra > 0 {
 			a.Share.Claims = slices.Delete(a.Share.Claims, 0, extra)
 		}
@@ -185,8 +185,12 @@ func (t *turn) note(nonce string) *index.Claim {
 	return nil
 }
 
-// show sets what people are shown of the record, in the account's entry.
-func (t *turn) show(a *index.Account) {
+// show sets what people are shown of the record, in the account's entry, and pins what the
+// engine must not fall behind.
+func (t *turn) show(idx *index.Index, a *index.Account) {
+	if p := idx.SharedPool(t.seat.Pool); p != nil {
+		p.Revision = max(p.Revision, t.id.Revision)
+	}
 	if a.Share == nil {
 		a.Share = &index.Share{}
 	}
@@ -226,12 +230,12 @@ func (t *turn) seen(ctx context.Context) error {
 		if a == nil {
 			return folder.Removed()
 		}
-		t.show(a)
+		t.show(idx, a)
 		if alone {
 			a.Failure = nil
 		}
 		if p := idx.SharedPool(t.seat.Pool); p != nil {
-			p.SeenAt, p.Engine, p.Revision = time.Now().UTC(), state, max(p.Revision, t.id.Revision)
+			p.SeenAt, p.Engine = time.Now().UTC(), state
 		}
 		t.account, t.o.Index = a, idx
 		return nil
