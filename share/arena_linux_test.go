@@ -3,16 +3,16 @@ package share_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
+	"runtime"
+	"strings"
 	"sync"
-	"syscall"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -33,55 +33,77 @@ import (
 )
 
 var (
-	arenaDuration = flag.Duration("duration", 0, "how long the arena lasts (0: briefly)")
-	arenaSeed     = flag.Uint64("seed", 0, "of the arena's schedules; 0: another one each time")
+	arenaDuration  = flag.Duration("duration", 0, "how long the arena lasts (0: briefly)")
+	arenaSeed      = flag.Uint64("seed", 0, "of the arena's schedules; 0: another one each time")
+	arenaMachines  = flag.Int("machines", 4, "of the arena")
+	arenaProcesses = flag.Int("processes", 2, "that each machine of the arena has at once")
+	arenaLocks     = flag.Duration("locks", 20*time.Second, "how long the arena has machines with a lock in their place")
 )
 
 // Machines of processes that rotate the accounts of one pool, on a real etcd of three nodes
-// and at a strict authorization server. Processes are killed at any moment and at every
-// point, stopped past every deadline; the engine loses its leader and its quorum, also just
-// before an announcement and between an answer and its storing. A login is lost only in the
-// window that doc.go states: for each account there are no more reuses, and no more lost
-// logins, than deaths in it.
+// and at a strict authorization server, while everything goes wrong that troubles lists. A
+// login is lost only in the window that doc.go states: for each account there are no more
+// reuses, and no more lost logins, than deaths in it and answers that never came.
+//
+// Beside it, with the same kills and stops, machines that do what other programs do.
 func TestArena(t *testing.T) {
 	if *arenaDuration == 0 {
 		proofs.Only(t, "three etcds and a herd of processes fight for a while")
 		*arenaDuration = 35 * time.Second
 	}
 	sharetest.Need(t)
-	duration, machines, accounts := *arenaDuration, 4, 12
-	if duration > 2*time.Minute {
-		machines, accounts = 8, 150
-	}
+	sharetest.NeedRedis(t)
 	seed := *arenaSeed
 	if seed == 0 {
 		seed = rand.Uint64() // #nosec G404 -- a test
 	}
 	t.Logf("seed %d", seed)
-	a := newArena(t, sharetest.New(t, sharetest.Options{Nodes: 3}), machines, accounts, 2*time.Second, rand.New(rand.NewPCG(seed, 0))) // #nosec G404 -- a test
-	a.fight(duration)
+	r := rand.New(rand.NewPCG(seed, 0)) // #nosec G404 -- a test
+	accounts := 12 + int(5*arenaDuration.Minutes())
+	a := newArena(t, sharetest.New(t, sharetest.Options{Nodes: 3}), *arenaMachines, accounts, 2*time.Second, r)
+	if runtime.GOARCH == "amd64" {
+		a.setClocks()
+	}
+	a.fight(*arenaDuration)
 	a.settle()
 	a.restoreBackup()
-	a.judge()
+	a.judge(*arenaDuration)
+	if t.Failed() || *arenaLocks == 0 {
+		return
+	}
+	l := newLockArena(t, *arenaMachines, accounts, 2*time.Second, r)
+	l.fight(*arenaLocks)
+	l.release()
+	t.Logf("at a strict server    %s", tallies)
+	t.Logf("authferry             %s", a.tally(*arenaDuration))
+	t.Logf("a lock, TTL %-9s %s", "3s", l.tally(*arenaLocks))
 }
 
 // arena is where they meet.
 type arena struct {
 	t       *testing.T
 	cluster *sharetest.Cluster
+	redis   *sharetest.Redis // nil: they are authferry's
 	server  *brokertest.Server
-	all     []*fighter
 	users   []string // of the accounts, in the order in which they are used
 	ids     map[string]string
 	begun   time.Time
-	snap    string // backup of the engine
+	dir     string
+	paused  atomic.Bool
+
+	engine sync.Mutex // while it is hurt
+	lines  sync.Mutex // while a machine is cut off
 
 	mu      sync.Mutex
 	r       *rand.Rand
+	all     []*fighter
 	running map[*exec.Cmd]*shot
-	window  map[string]int // deaths between send and store, by user
-	count   struct{ Rotations, Killed, Fenced, Stopped, InWindow, Leaders, Quorums, Cut, RolledBack, Cloned, Waiting, Unreachable, Unanswered, Recovered int }
-	engine  sync.Mutex // while it is hurt
+	shots   int
+	clones  int
+	window  map[string]int       // deaths between send and store, and answers that never came, by user
+	stuck   map[string]time.Time // since when an account waits for a machine
+	resting map[string]bool      // accounts that a person takes care of
+	count   map[string]int       // what happened, by its name
 }
 
 // fighter is a machine.
@@ -91,16 +113,13 @@ type fighter struct {
 	dir     string
 	host    string
 	passing bool
+	clock   time.Duration      // that it is ahead
+	copied  bool               // it has a clone, or is one
+	taps    []*sharetest.Proxy // its lines to the engine; none: it uses the engine's own addresses
 
-	cutUntil time.Time // it can't reach the engine
-	backup   []byte    // of its index, some seconds old
-}
-
-// shot is one process of a machine.
-type shot struct {
-	user, phase string
-	passing     bool
-	killed      bool
+	cutUntil time.Time // calls to the engine fail
+	started  int       // processes
+	backups  [][]byte  // of its index, the oldest some seconds old
 }
 
 // dialEtcd is the Dialer of authferry-share.
@@ -108,11 +127,17 @@ func dialEtcd(_ context.Context, c share.Connection) (engine.Engine, error) {
 	return etcd.Open(etcd.Config{Endpoints: c.Endpoints, CA: []byte(c.CA), Cert: []byte(c.Cert), Key: []byte(c.Key.Reveal())})
 }
 
+func emptyArena(t *testing.T, life time.Duration, r *rand.Rand) *arena {
+	t.Helper()
+	return &arena{t: t, r: r, ids: map[string]string{}, window: map[string]int{}, stuck: map[string]time.Time{}, resting: map[string]bool{}, count: map[string]int{},
+		running: map[*exec.Cmd]*shot{}, begun: time.Now(), dir: t.TempDir(),
+		server: brokertest.New(t, brokertest.Config{Rotation: brokertest.Strict, AccessTTL: life, Latency: 60 * time.Millisecond})}
+}
+
 func newArena(t *testing.T, cluster *sharetest.Cluster, machines, accounts int, life time.Duration, r *rand.Rand) *arena {
 	t.Helper()
-	a := &arena{t: t, r: r, ids: map[string]string{}, window: map[string]int{}, running: map[*exec.Cmd]*shot{}, begun: time.Now()}
+	a := emptyArena(t, life, r)
 	a.cluster = cluster
-	a.server = brokertest.New(t, brokertest.Config{Rotation: brokertest.Strict, AccessTTL: life, Latency: 60 * time.Millisecond})
 	for i := range machines {
 		x := &fighter{arena: a, name: fmt.Sprintf("m%d", i), host: fmt.Sprint(i), passing: i%2 == 1}
 		home := t.TempDir()
@@ -135,7 +160,18 @@ func newArena(t *testing.T, cluster *sharetest.Cluster, machines, accounts int, 
 	return a
 }
 
+// setClocks puts the clock of every third machine hours ahead, another number each.
+func (a *arena) setClocks() {
+	for i, x := range a.all {
+		if i%3 == 1 {
+			x.clock = time.Duration(3+i) * time.Hour
+		}
+	}
+}
+
 func (x *fighter) folder() *folder.Folder { return folder.New(folder.Options{Dir: x.dir}) }
+
+func (x *fighter) now() time.Time { return time.Now().Add(x.clock) }
 
 func (x *fighter) login(user string) {
 	x.t.Helper()
@@ -153,28 +189,54 @@ func (x *fighter) entry(user string) index.Account {
 	return *idx.Account(x.ids[user])
 }
 
+// over reports whether the machine has no valid token of an account.
+func (x *fighter) over(user string) bool {
+	if x.redis != nil {
+		return !x.tokens(user).Expires.After(time.Now())
+	}
+	return !x.entry(user).ExpiresAt.After(x.now())
+}
+
 func (a *arena) draw(n int) int {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.r.IntN(n)
 }
 
+// between is a time between two.
+func (a *arena) between(from, to time.Duration) time.Duration {
+	return from + time.Duration(a.draw(int((to-from)/time.Millisecond)))*time.Millisecond
+}
+
+func (a *arena) happened(what string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.count[what]++
+}
+
+// machines are all so far.
+func (a *arena) machines() []*fighter {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return append([]*fighter{}, a.all...)
+}
+
 // target is an account to work on: one of the first few whose login lives.
 func (a *arena) target() string {
-	revoked := map[string]bool{}
-	for _, f := range a.server.Ledger().Families {
-		revoked[f.User] = f.Revoked()
-	}
+	revoked := a.revoked()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	few := 3 + len(a.all)/6
 	var alive []string
 	for _, u := range a.users {
-		if !revoked[u] && len(alive) < 3 {
+		if revoked[u] == 0 && !a.resting[u] && len(alive) < few {
 			alive = append(alive, u)
 		}
 	}
 	if len(alive) == 0 {
 		return ""
 	}
-	return alive[a.draw(len(alive))]
+	return alive[a.r.IntN(len(alive))]
 }
 
 // fight lets all machines work, with everything that goes wrong, for a while.
@@ -185,233 +247,39 @@ func (a *arena) fight(d time.Duration) {
 	for _, x := range a.all {
 		x.work(ctx, &all)
 	}
-	all.Go(func() { a.trouble(ctx, &all, d) })
-	all.Go(func() {
-		for ctx.Err() == nil {
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(time.Duration(4000+a.draw(6000)) * time.Millisecond):
-				a.hurt(a.draw(2) == 0)
-			}
-		}
-	})
+	a.trouble(ctx, &all, d)
 	all.Wait()
 }
 
-// work has two processes of the machine rotate what is over, one after the other.
+// work has some processes of the machine rotate what is over, one after the other.
 func (x *fighter) work(ctx context.Context, all *sync.WaitGroup) {
-	for range 2 {
+	for range *arenaProcesses {
 		all.Go(func() {
 			for ctx.Err() == nil {
-				user := x.target()
-				if user == "" {
-					return
+				user := ""
+				if !x.paused.Load() {
+					user = x.target()
 				}
-				if v := x.entry(user); v.ExpiresAt.After(time.Now()) {
+				if user == "" || !x.over(user) {
 					time.Sleep(20 * time.Millisecond)
 					continue
 				}
-				x.shoot(user)
+				x.shoot(ctx, all, user)
 			}
 		})
 	}
 }
 
-// hurt takes the leader or the quorum from the engine, for a moment.
-func (a *arena) hurt(quorum bool) {
-	if !a.engine.TryLock() {
-		return
-	}
-	defer a.engine.Unlock()
-	if quorum {
-		a.cluster.LoseQuorum(a.t)
-		a.count.Quorums++
-	} else {
-		a.cluster.KillLeader(a.t)
-		a.count.Leaders++
-	}
-	time.Sleep(time.Duration(500+a.draw(2500)) * time.Millisecond)
-	a.cluster.Restore(a.t)
-}
-
-// points are where a process kills or stops itself.
-var points = []string{"K2", "S0", "S1", "S2", "K4", "K5", "S3", "S4", "K7", "K11", "S5", "S6", "K14", "K15", "K16", "S7", "S8"}
-
-// shoot starts a rotator, and lets something happen to it perhaps.
-func (x *fighter) shoot(user string) {
-	v := x.entry(user)
-	var env []string
-	dice := x.draw(100)
-	stopped := time.Duration(0)
-	switch {
-	case dice < 8:
-		env = append(env, "ARENA_KILL="+points[x.draw(len(points))])
-	case dice < 13: // past its fence, and past what others wait for it
-		env = append(env, "ARENA_STOP="+[]string{"S3", "S4", "K7"}[x.draw(3)])
-		stopped = time.Duration(x.draw(12000)) * time.Millisecond
-	case dice < 16: // just before the announcement, and between the answer and its storing
-		env = append(env, "ARENA_STOP="+[]string{"S3", "K11"}[x.draw(2)])
-		stopped = -1
-	}
-	x.mu.Lock()
-	if time.Now().Before(x.cutUntil) {
-		env = append(env, fmt.Sprint("ARENA_CUT=", x.r.IntN(6)))
-		x.count.Cut++
-	}
-	x.mu.Unlock()
-	cmd, s := x.process(user, v.Generation, env...)
-	out, err := cmd.StdoutPipe()
-	testenv.Must(x.t, err)
-	testenv.Must(x.t, cmd.Start())
-	x.mu.Lock()
-	x.running[cmd] = s
-	x.count.Rotations++
-	x.mu.Unlock()
-	done := make(chan struct{})
-	if dice >= 16 && dice < 40 {
-		go x.killSoon(cmd, s, time.Duration(x.draw(500))*time.Millisecond, done)
-	}
-	if stopped != 0 {
-		go x.hold(cmd, s, stopped, done)
-	}
-	var report report
-	reported := json.NewDecoder(out).Decode(&report) == nil
-	// The rotator goes on until the others know, and nobody waits for that.
-	ended := make(chan error, 1)
-	go func() { ended <- cmd.Wait() }()
-	wait := func() {
-		err := <-ended
-		close(done)
-		x.buried(cmd, s, err)
-	}
-	if reported && report.Error == nil {
-		go wait()
-	} else {
-		wait()
-	}
-	if report.Error != nil {
-		x.mu.Lock()
-		defer x.mu.Unlock()
-		switch report.Error.Code {
-		case fault.WaitingForMachine:
-			x.count.Waiting++
-		case fault.EngineUnreachable:
-			x.count.Unreachable++
-		case fault.ProviderUnreachable: // on a slow machine its answer can come too late
-			x.count.Unanswered++
-			x.window[user]++
-		case fault.Internal:
-			x.t.Errorf("%s, %s: %s", x.name, user, report.Error.Message)
-		}
-	}
-}
-
-// process is a rotator in a process of its own.
-func (x *fighter) process(user string, beyond int, env ...string) (*exec.Cmd, *shot) {
-	exe, err := os.Executable()
-	testenv.Must(x.t, err)
-	s := &shot{user: user, phase: filepath.Join(x.t.TempDir(), "phase"), passing: x.passing}
-	cmd := exec.Command(exe)
-	cmd.Env = append(os.Environ(), append(env, "AUTHFERRY_TEST_ROLE=rotator", "ARENA_DIR="+x.dir, "ARENA_HOST="+x.host, "ARENA_ID="+x.ids[user], "ARENA_BEYOND="+strconv.Itoa(beyond), "ARENA_PHASE="+s.phase)...)
-	cmd.Stderr = os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	return cmd, s
-}
-
-func (x *fighter) killSoon(cmd *exec.Cmd, s *shot, after time.Duration, done chan struct{}) {
-	select {
-	case <-done:
-	case <-time.After(after):
-		x.mu.Lock()
-		defer x.mu.Unlock()
-		s.killed = true
-		_ = cmd.Process.Kill()
-	}
-}
-
-// hold lets a process that has stopped itself go on after d, or, if d is negative, once the
-// engine has lost its quorum.
-func (x *fighter) hold(cmd *exec.Cmd, s *shot, d time.Duration, done chan struct{}) {
-	for {
-		select {
-		case <-done:
-			return
-		case <-time.After(10 * time.Millisecond):
-		}
-		if _, err := os.Stat(s.phase + ".stopped"); err == nil {
-			break
-		}
-	}
-	x.mu.Lock()
-	x.count.Stopped++
-	x.mu.Unlock()
-	if d < 0 && x.engine.TryLock() {
-		x.cluster.LoseQuorum(x.t)
-		x.count.Quorums++
-		go func() {
-			defer x.engine.Unlock()
-			time.Sleep(2 * time.Second)
-			x.cluster.Restore(x.t)
-		}()
-	}
-	if d >= 0 && x.draw(3) == 0 {
-		x.rollBack()
-	}
-	select {
-	case <-done:
-	case <-time.After(max(d, 0)):
-		_ = cmd.Process.Signal(syscall.SIGCONT)
-	}
-}
-
-// buried counts a process that has ended.
-func (x *fighter) buried(cmd *exec.Cmd, s *shot, err error) {
-	phase, _ := os.ReadFile(s.phase)
-	var exit *exec.ExitError
-	status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	delete(x.running, cmd)
-	if !errors.As(err, &exit) || !status.Signaled() {
-		return
-	}
-	x.count.Killed++
-	_, stopped := os.Stat(s.phase + ".stopped")
-	if stopped == nil && !s.killed && s.passing {
-		x.count.Fenced++
-	}
-	// What a passing machine has stored and not published is lost if it isn't back in time.
-	if string(phase) == "sent" || s.passing && string(phase) == "stored" {
-		x.count.InWindow++
-		x.window[s.user]++
-	}
-}
-
-// settle ends all trouble, and has every machine get the newest token of every account.
+// settle ends all trouble, and has every machine get the newest token of the accounts that
+// were used.
 func (a *arena) settle() {
-	deadline := time.Now().Add(2 * time.Minute)
-	for {
-		a.mu.Lock()
-		n := len(a.running)
-		for cmd := range a.running {
-			_ = cmd.Process.Signal(syscall.SIGCONT)
+	a.release()
+	deadline := time.Now().Add(2*time.Minute + time.Duration(len(a.all))*5*time.Second)
+	before := len(a.revoked())
+	for _, user := range a.users {
+		if !a.used(user) {
+			continue
 		}
-		a.mu.Unlock()
-		if n == 0 {
-			break
-		}
-		if time.Now().After(deadline) {
-			a.t.Errorf("%d processes don't end", n)
-			break
-		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	a.engine.Lock()
-	a.cluster.Restore(a.t)
-	a.engine.Unlock()
-	revoked := a.revoked()
-	for _, user := range a.users[:min(len(a.users), 20)] {
 		for _, x := range a.all {
 			for {
 				code := x.rotate(user)
@@ -422,16 +290,51 @@ func (a *arena) settle() {
 					a.t.Errorf("%s never gets a token of %s: %s", x.name, user, code)
 					break
 				}
-				for _, y := range a.all { // the machine that it waits for is back
-					y.rotate(user)
-				}
-				if code == fault.WaitingForMachine {
-					x.recover(user)
-				}
+				a.care(user)
 			}
 		}
 	}
-	a.t.Logf("logins lost before the end %d, after it %d", len(revoked), len(a.revoked()))
+	a.t.Logf("logins lost before the end %d, after it %d", before, len(a.revoked()))
+}
+
+// used reports whether an account was refreshed or lost.
+func (a *arena) used(user string) bool {
+	for _, f := range a.server.Ledger().Of(user) {
+		if f.Refreshes > 0 || f.Revoked() {
+			return true
+		}
+	}
+	return false
+}
+
+// release lets all processes end, and the engine be well.
+func (a *arena) release() {
+	if !a.ended("", time.Minute) {
+		a.t.Error("there are processes that don't end")
+	}
+	a.engine.Lock()
+	defer a.engine.Unlock()
+	if a.redis == nil {
+		a.cluster.Restore(a.t)
+	}
+}
+
+// ended waits until no process works on an account, or on any; those that are stopped go on.
+func (a *arena) ended(user string, patience time.Duration) bool {
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		left := 0
+		a.mu.Lock()
+		for cmd, s := range a.running {
+			if user == "" || s.user == user {
+				left++
+				s.free(cmd)
+			}
+		}
+		a.mu.Unlock()
+		if left == 0 || time.Now().After(deadline) {
+			return left == 0
+		}
+	}
 }
 
 // rotate has the machine get a newer token, in a process that nothing happens to.
@@ -440,8 +343,8 @@ func (x *fighter) rotate(user string) fault.Code {
 }
 
 // rotateBeyond is rotate for a generation above another one.
-func (x *fighter) rotateBeyond(user string, beyond int) fault.Code {
-	cmd, _ := x.process(user, beyond, "ARENA_PERSON=1")
+func (x *fighter) rotateBeyond(user string, beyond int, env ...string) fault.Code {
+	cmd, _ := x.process(user, beyond, append(env, "ARENA_PERSON=1")...)
 	out, _ := cmd.Output()
 	var report report
 	if json.Unmarshal(out, &report) != nil {
@@ -450,12 +353,13 @@ func (x *fighter) rotateBeyond(user string, beyond int) fault.Code {
 	return report.code()
 }
 
-// report is what a rotator prints.
+// report is what a process prints.
 type report struct {
 	Error *struct {
 		Code    fault.Code
 		Message string
 	}
+	Recovered bool
 }
 
 func (r *report) code() fault.Code {
@@ -477,24 +381,70 @@ func (a *arena) revoked() map[string]int {
 }
 
 // judge compares what happened with what may.
-func (a *arena) judge() {
-	l := a.server.Ledger()
-	reuse := map[string]int{}
-	for _, r := range l.Reuse {
-		reuse[r.User]++
-	}
-	lost := a.revoked()
+func (a *arena) judge(d time.Duration) {
+	reuse, lost := a.reuse(), a.revoked()
 	for _, user := range a.users {
 		if reuse[user] > a.window[user] || lost[user] > a.window[user] {
-			a.t.Errorf("%s: %d reuses, %d logins lost, and %d deaths in the window", user, reuse[user], lost[user], a.window[user])
+			a.t.Errorf("%s: %d reuses, %d logins lost, and %d deaths or unanswered requests in the window", user, reuse[user], lost[user], a.window[user])
+			a.t.Log(a.story(user))
 		}
 	}
-	most := 0
-	for _, n := range l.MaxInflight {
-		most = max(most, n)
+	a.t.Logf("%s: %d processes of %d machines; what happened to them:", time.Since(a.begun).Round(time.Second), a.shots, len(a.all))
+	for _, x := range troubles {
+		a.t.Logf("%6d  %s", a.count[x.name], x.name)
+		if a.count[x.name] == 0 && d >= x.within {
+			a.t.Errorf("in %s this never happened: %s", d, x.name)
+		}
 	}
-	a.t.Logf("%s: %+v; %d token requests, %d reuses, %d logins lost, at most %d requests at once", time.Since(a.begun).Round(time.Second), a.count, l.TokenRequests, len(l.Reuse), len(lost), most)
-	if l.TokenRequests == 0 {
+	for _, name := range outcomes {
+		a.t.Logf("%6d  %s", a.count[name], name)
+	}
+	if a.server.TokenRequests() == 0 {
 		a.t.Error("nothing was rotated")
 	}
+}
+
+// reuse is how often a spent refresh token was sent, by user.
+func (a *arena) reuse() map[string]int {
+	all := map[string]int{}
+	for _, r := range a.server.Ledger().Reuse {
+		all[r.User]++
+	}
+	return all
+}
+
+// story is what the server saw of a login.
+func (a *arena) story(user string) string {
+	var text strings.Builder
+	for _, f := range a.server.Ledger().Of(user) {
+		for i, r := range f.RefreshTokens {
+			for _, s := range r.Sends {
+				if i >= len(f.RefreshTokens)-3 || s.Outcome != brokertest.Rotated {
+					fmt.Fprintf(&text, "%s: token %d of %s: %s\n", s.At.Format("15:04:05.000"), i, user, s.Outcome)
+				}
+			}
+		}
+	}
+	for _, x := range a.all {
+		events, _ := os.ReadFile(x.diary(user))
+		fmt.Fprintf(&text, "%s (passing %v, %s ahead):\n%s", x.name, x.passing, x.clock, events)
+	}
+	return text.String()
+}
+
+// tallies are the columns of tally.
+const tallies = "  lasted  requests  refreshes    killed  in the window  reuses outside   lost outside"
+
+// tally is what came of it, in numbers. Outside are those that no death and no unanswered
+// request explains.
+func (a *arena) tally(d time.Duration) string {
+	l := a.server.Ledger()
+	inside, outside := 0, [2]int{}
+	reuse, lost := a.reuse(), a.revoked()
+	for _, user := range a.users {
+		inside += a.window[user]
+		outside[0] += max(0, reuse[user]-a.window[user])
+		outside[1] += max(0, lost[user]-a.window[user])
+	}
+	return fmt.Sprintf("%8s  %8d  %9d  %8d  %13d  %6d %7d  %5d %7d", d, l.TokenRequests, l.Refreshes(""), a.count[killed]+a.count[killedAt]+a.count[fenced], inside, len(l.Reuse), outside[0], len(lost), outside[1])
 }

@@ -1,7 +1,7 @@
 // Package sharetest has a real etcd for the tests of shared pools: one node or three of
 // Debian's etcd-server on loopback, with mutual TLS and a user per certificate, set up by the
 // script that people get (packaging/share-certs), which can lose its leader, its quorum and
-// its newest writes.
+// its newest writes. And a Redis, for what others do.
 package sharetest
 
 import (

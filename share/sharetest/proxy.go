@@ -23,7 +23,7 @@ const (
 )
 
 // Proxy is a TCP connection to a node on which answers get lost. It remembers all that goes
-// through, which a plain cluster lets one read.
+// through on its way to a plain cluster.
 type Proxy struct {
 	listener net.Listener
 	target   string
@@ -114,7 +114,9 @@ func (p *Proxy) copy(to, from net.Conn, answers bool) {
 	for {
 		n, err := from.Read(buffer)
 		p.mu.Lock()
-		p.seen.Write(buffer[:n])
+		if p.scheme == "http" { // the rest can't be read
+			p.seen.Write(buffer[:n])
+		}
 		fate := p.answers
 		p.mu.Unlock()
 		switch {
