@@ -38,9 +38,16 @@ var errTooLate = errors.New("too much time had passed")
 
 // Announce implements rotation.Claimed.
 func (c *claimed) Announce(ctx context.Context, intent func(mark func(*index.Account)) error) error {
-	armed := newWatch()
+	armed, within := newWatch(), sendWithin
+	if c.resend != nil {
+		within = min(within, c.resend.left())
+	}
+	late := fault.Errorf(fault.EngineUnreachable, "account %s: the engine or this machine was too slow; nothing was sent", c.label()).Because(errTooLate)
+	if within <= 0 {
+		return late
+	}
 	if c.seat.Passing {
-		if err := c.fence.arm(sendWithin); err != nil {
+		if err := c.fence.arm(within); err != nil {
 			return fault.Errorf(fault.Internal, "this process could not be given a time limit; nothing was sent").Because(err)
 		}
 	}
@@ -63,8 +70,8 @@ func (c *claimed) Announce(ctx context.Context, intent func(mark func(*index.Acc
 			}
 		}
 	})
-	if err == nil && armed.elapsed() >= sendWithin {
-		err = fault.Errorf(fault.EngineUnreachable, "account %s: the engine or this machine was too slow; nothing was sent", c.label()).Because(errTooLate)
+	if err == nil && armed.elapsed() >= within {
+		err = late
 	}
 	return err
 }

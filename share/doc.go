@@ -16,7 +16,8 @@
 //     knows that it has: after an unknown outcome nothing is sent.
 //   - What a lasting machine has announced is sent by no other machine, however long it
 //     takes, unless that machine says that it waits for no answer any more, or a person
-//     says so (Recover). It may have the new token on its disk. For a machine that joined
+//     says so (Recover), or the provider surely takes the token a second time (14a). It may
+//     have the new token on its disk. For a machine that joined
 //     as a passing one, and has the kernel's fence, time does: T after the announcement.
 //   - New tokens are handed out once they are stored here or published there. Both are tried
 //     at once, and what is stored here is published before anything else is done.
@@ -67,6 +68,9 @@
 //	13  sending by this machine, and the index notes that it was: the next attempt
 //	14  sending, announced by a passing machine, seen so for T, and no token is left here
 //	    that is valid: the next attempt, by this machine
+//	14a a provider that takes a refresh token again for 30 s or longer (its grace): T is 20 s
+//	    at 14; and sending, announced by a lasting machine, as 14, by a process that has seen
+//	    it come, if what it sends leaves it within the grace
 //	15  sending, announced by a lasting machine: wait; another account of the pool is used
 //	16  a login: as 1
 //	17  an answer that comes late: as 1

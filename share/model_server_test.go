@@ -27,13 +27,15 @@ type strictServer struct {
 	reuse    int
 	granted  int
 	latency  time.Duration
+	grace    time.Duration // for which a spent refresh token is taken again
+	used     map[string]time.Time
 	answer   func(n int) (status int, lost bool) // what happens to request n; nil: it is answered
 	inflight int
 	most     int
 }
 
 func newStrictServer() *strictServer {
-	return &strictServer{sends: map[string]int{}, latency: 200 * time.Millisecond}
+	return &strictServer{sends: map[string]int{}, used: map[string]time.Time{}, latency: 200 * time.Millisecond}
 }
 
 func (s *strictServer) login() (access, refresh string) {
@@ -78,10 +80,13 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	_, form, _ := strings.Cut(string(body), "refresh_token=")
 	sent, _, _ := strings.Cut(form, "&")
 	s.sends[sent]++
+	if s.sends[sent] == 1 {
+		s.used[sent] = time.Now()
+	}
 	var answer string
 	code := http.StatusOK
 	switch {
-	case s.dead, sent != s.newest:
+	case s.dead, sent != s.newest && time.Since(s.used[sent]) >= s.grace:
 		if s.sends[sent] > 1 {
 			s.reuse++
 			s.dead = true

@@ -83,9 +83,16 @@ func inBubble(t *testing.T, test func(t *testing.T)) {
 // newModel makes a pool of n machines whose access token is over.
 func newModel(t *testing.T, n int) *model {
 	t.Helper()
+	return newModelWithGrace(t, n, 0)
+}
+
+// newModelWithGrace is newModel at a provider that takes a refresh token again for a while.
+func newModelWithGrace(t *testing.T, n int, grace time.Duration) *model {
+	t.Helper()
 	keys, err := seal.NewKeys(1)
 	testenv.Must(t, err)
 	m := &model{t: t, engine: enginetest.NewMemory(), server: newStrictServer(), ring: seal.Ring{keys}}
+	m.server.grace = grace
 	for i := range n {
 		m.join(fmt.Sprintf("mach_%016s", strings.Repeat(string(rune('a'+i)), 16)[:16]))
 	}
@@ -102,7 +109,7 @@ func (m *model) join(id string) *machine {
 		access, refresh := m.server.login()
 		const origin = "https://api.sim.example"
 		a, err := account.Add(ctx, f, account.NewAccount{Label: "ada", AccessToken: keystore.NewSecret(access), RefreshToken: keystore.NewSecret(refresh),
-			Provider:   oauth.Provider{Name: "sim", Issuer: origin, TokenEndpoint: origin + "/token", ClientID: "sim", APIOrigins: []string{origin}, Headers: []string{"authorization: Bearer {token}"}},
+			Provider:   oauth.Provider{Name: "sim", Issuer: origin, TokenEndpoint: origin + "/token", ClientID: "sim", APIOrigins: []string{origin}, Headers: []string{"authorization: Bearer {token}"}, RefreshGrace: m.server.grace.String()},
 			ObtainedAt: time.Now().Add(-modelLife - time.Minute), ExpiresAt: time.Now().Add(-time.Minute)})
 		testenv.Must(m.t, err)
 		m.account = a.ID

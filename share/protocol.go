@@ -27,6 +27,9 @@ var (
 	// sendingLasts is how long what a passing machine announced is respected (T): until it
 	// must have sent, has waited for its answer, and could have published it.
 	sendingLasts = sendWithin + rotation.SharedPatience + 20*time.Second
+	// graceLasts is T where the provider takes a refresh token again for leastGrace or longer.
+	graceLasts = 20 * time.Second
+	leastGrace = 30 * time.Second
 	// stalled is how long after an announcement of another machine nobody waits for it any
 	// more.
 	stalled = rotation.SharedPatience + 20*time.Second
@@ -97,6 +100,9 @@ type turn struct {
 	watched  watched      // the newest look at an earlier generation
 	others   []Other      // once they were asked for
 	wanted   bool         // the holders were asked for a new token
+
+	announced announcement
+	resend    *resend // what this machine's claim is for; nil: it isn't one
 }
 
 // watched is a moment at which a generation was seen to be the newest.
@@ -226,6 +232,7 @@ func (t *turn) served() bool {
 func (t *turn) look(ctx context.Context) error {
 	call, cancel := context.WithTimeout(ctx, engineCall)
 	defer cancel()
+	began := newWatch()
 	entry, id, err := t.seat.Engine.Get(call, t.key)
 	if err != nil {
 		return t.unreachable(ctx, err)
@@ -240,6 +247,7 @@ func (t *turn) look(ctx context.Context) error {
 	if s := t.account.Share; s != nil && s.Pool == t.seat.Pool && t.rec.Gen < s.Generation {
 		t.restored = true // it had a later one, as this machine has seen
 	}
+	t.announced.see(t.rec, began)
 	return nil
 }
 

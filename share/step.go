@@ -76,6 +76,7 @@ func (t *turn) tooYoung() error {
 // 15); else the error to wait with.
 func (t *turn) next(ctx context.Context) (next *seal.Record, waits, err error) {
 	r := *t.rec
+	t.resend = nil
 	claim := seal.Claim{Machine: t.seat.Machine, Nonce: newNonce(), Attempt: 1}
 	was := r.Claim
 	if r.State == seal.Idle {
@@ -113,11 +114,14 @@ func (t *turn) next(ctx context.Context) (next *seal.Record, waits, err error) {
 	case own && note != nil:
 		// Recovery by the machine itself (rule 13).
 		claim.Attempt, claim.Passing = min(was.Attempt+1, index.MaxCount), was.Passing
-	case was.Passing && t.passed() >= sendingLasts && !t.lives():
+	case was.Passing && t.passed() >= t.respected() && !t.lives():
 		claim.Attempt, claim.Passing = min(was.Attempt+1, index.MaxCount), true
+	case !was.Passing && t.inGrace() != nil && !t.lives():
+		t.resend = t.inGrace()
+		claim.Attempt = was.Attempt + 1
 	default:
 		if was.Passing {
-			unclear.RetryAt = time.Now().Add(sendingLasts - t.passed()).UTC()
+			unclear.RetryAt = time.Now().Add(t.respected() - t.passed()).UTC()
 		}
 		return nil, unclear, nil
 	}

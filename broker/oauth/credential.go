@@ -96,6 +96,9 @@ func (p Provider) checkCredentials() error {
 			return fmt.Errorf("token_lifetime: %w", err)
 		}
 	}
+	if p.RefreshGrace != "" && p.refreshGrace() == 0 {
+		return errors.New("refresh_token_grace: a duration like 30s")
+	}
 	if err := printable(p.TokenCommand); err != nil {
 		return fmt.Errorf("token_command: %w", err)
 	}

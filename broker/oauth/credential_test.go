@@ -36,6 +36,8 @@ func TestRecognize(t *testing.T) {
 		{Prefixes: map[Credential][]string{APIKey: {""}}},
 		{Prefixes: map[Credential][]string{APIKey: {"a\nb"}}},
 		{TokenLifetime: "a year"},
+		{RefreshGrace: "soon"},
+		{RefreshGrace: "-30s"},
 		{TokenCommand: "x\x1b[2J"},
 	} {
 		bad.Name = "p"

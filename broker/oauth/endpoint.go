@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/oauth2"
 
@@ -40,6 +41,9 @@ type Endpoint struct {
 	DeadCodes          []string `json:"dead_codes,omitempty"` // error codes or complete messages that mean Dead
 	// Resource is named in every token request (RFC 8707); empty: none is.
 	Resource string `json:"resource,omitempty"`
+	// RefreshGrace is how long after its first use the server takes a refresh token again; 0:
+	// it isn't known to.
+	RefreshGrace time.Duration `json:"refresh_token_grace,omitempty"`
 
 	ClientSecret keystore.Secret `json:"-"`
 }

@@ -63,6 +63,9 @@ type Provider struct {
 	Env           []string `toml:"env,omitempty" json:"env,omitempty"`                         // variables for the token in exec
 	APIKeyEnv     []string `toml:"api_key_env,omitempty" json:"api_key_env,omitempty"`         // likewise for an API key
 	DeadCodes     []string `toml:"dead_codes,omitempty" json:"dead_codes,omitempty"`           // as in Endpoint
+	// RefreshGrace is how long after its first use the server takes a refresh token again, in
+	// case the answer was lost: "30s".
+	RefreshGrace string `toml:"refresh_token_grace,omitempty" json:"refresh_token_grace,omitempty"`
 
 	// Prefixes are the beginnings of this provider's credentials, TokenLifetime how long a
 	// long-lived token is valid, TokenCommand the command that makes one.
@@ -123,8 +126,17 @@ func (p Provider) Endpoint() Endpoint {
 	return Endpoint{
 		Issuer: p.Issuer, TokenEndpoint: p.TokenEndpoint, RevocationEndpoint: p.RevocationEndpoint, UserinfoEndpoint: p.UserinfoEndpoint,
 		ClientID: p.ClientID, AuthStyle: p.AuthStyle, Encoding: p.TokenRequest, DeadCodes: slices.Clone(p.DeadCodes),
-		Resource: p.Resource,
+		Resource: p.Resource, RefreshGrace: p.refreshGrace(),
 	}
+}
+
+// refreshGrace is RefreshGrace as a duration; 0: none is known.
+func (p Provider) refreshGrace() time.Duration {
+	d, err := time.ParseDuration(p.RefreshGrace)
+	if err != nil {
+		return 0
+	}
+	return max(d, 0)
 }
 
 // canonical returns p's issuer for any of its names, and any other issuer unchanged.

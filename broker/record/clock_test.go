@@ -104,7 +104,7 @@ func TestSoftMarginOfManyMachines(t *testing.T) {
 	const machines = 1000
 	issued := time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
 	busiest := func(generation int) (peak int) {
-		looks := map[int]int{}                // by second
+		looks := map[int]int{}                // in each ten seconds
 		random := rand.New(rand.NewPCG(1, 2)) // #nosec G404 -- not a secret
 		for machine := range machines {
 			a := Access{Account: "acc_aaaaaaaaaaaaaaaa", ObtainedAt: issued, ExpiresAt: issued.Add(time.Hour), PoolGeneration: generation}
@@ -115,7 +115,7 @@ func TestSoftMarginOfManyMachines(t *testing.T) {
 			if state == Stale {
 				t.Fatalf("machine %d looks when its token is over", machine)
 			}
-			looks[int(at.Sub(issued).Seconds())]++
+			looks[int(at.Sub(issued)/(10*time.Second))]++
 		}
 		for _, n := range looks {
 			peak = max(peak, n)
@@ -123,9 +123,9 @@ func TestSoftMarginOfManyMachines(t *testing.T) {
 		return peak
 	}
 	alone, spread := busiest(0), busiest(1)
-	t.Logf("busiest second: %d of %d machines; without the spread %d", spread, machines, alone)
-	if spread*3 > alone*2 {
-		t.Errorf("in the busiest second %d of %d machines look, %d without the spread", spread, machines, alone)
+	t.Logf("busiest ten seconds: %d of %d machines; without the spread %d", spread, machines, alone)
+	if spread*2 > alone {
+		t.Errorf("in the busiest ten seconds %d of %d machines look, %d without the spread", spread, machines, alone)
 	}
 	var margins []time.Duration
 	for machine := range machines {
