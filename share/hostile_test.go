@@ -1,6 +1,7 @@
 package share_test
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -356,6 +357,61 @@ func TestUserThatIsACommand(t *testing.T) {
 		testenv.Must(t, err)
 		if len(done.Revoke) != 1 || done.Revoke[0] != "etcdctl user delete "+want {
 			t.Errorf("%q: %q", user, done.Revoke)
+		}
+	}
+}
+
+// A ticket's end is what the pool's list says, whatever is written in the ticket itself.
+func TestTicketThatWasProlonged(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	a := s.machine("laptop")
+	a.login("ada")
+	a.start()
+	const prefix = "authferry-share1"
+	text := a.invite(pipe.InviteRequest{For: 1}).Ticket
+	plain, err := base64.RawURLEncoding.DecodeString(strings.TrimPrefix(text, prefix))
+	testenv.Must(t, err)
+	var w map[string]any
+	testenv.Must(t, json.Unmarshal(plain, &w))
+	w["expires_at"] = time.Now().Add(time.Hour)
+	plain, err = json.Marshal(w)
+	testenv.Must(t, err)
+	b := s.machine("thief")
+	wantCode(t, testenv.Err(share.Join(t.Context(), b.folder(), b.dial, pipe.JoinRequest{Ticket: prefix + base64.RawURLEncoding.EncodeToString(plain)})), fault.TicketUsed)
+}
+
+// The pool gets new keys while a machine refreshes an account: before it announces, it begins
+// anew; after that it publishes with the new keys. It is one request.
+func TestNewKeysDuringRefresh(t *testing.T) {
+	for _, at := range []string{"S2", "S4", "K14"} {
+		s := newScene(t)
+		a := s.machine("laptop")
+		ada := a.login("ada")
+		a.start()
+		b := a.joined("desktop", pipe.InviteRequest{})
+		a.joined("stolen", pipe.InviteRequest{})
+		reached := folder.Reached
+		defer func() { folder.Reached = reached }()
+		folder.Reached = func(point string) {
+			if point == at {
+				folder.Reached = reached
+				if !crashing(t, "S22", 1, func() error { return testenv.Err(a.remove("stolen")) }) {
+					t.Error("it didn't die")
+				}
+			}
+		}
+		testenv.Must(t, b.refresh(ada.ID))
+		if done, err := a.remove("stolen"); err != nil || len(done.Pending)+len(done.Replace) != 0 {
+			t.Errorf("%s: %+v, %v", at, done, err)
+		}
+		sameEverywhere(t, ada.ID, a, b)
+		most := 1
+		if at == "K14" { // what came may have been published with the old keys, and read
+			most = 2
+		}
+		if n := s.server.Refreshes("ada"); n == 0 || n > most || s.server.Reuse() != 0 {
+			t.Errorf("%s: %d refreshes, %d reuses", at, n, s.server.Reuse())
 		}
 	}
 }

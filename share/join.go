@@ -190,7 +190,7 @@ func (p *party) invited(ctx context.Context, t *ticket, begun bool) (engine.Entr
 		return e, err
 	}
 	listed := p.meta.Roster.Ticket(t.ID)
-	if listed == nil {
+	if listed == nil || time.Now().After(listed.ExpiresAt) { // the ticket's own time could be changed
 		return e, used
 	}
 	p.Role, p.Passing, p.WithKeys = listed.Role, listed.Passing, listed.WithKeys

@@ -15,6 +15,7 @@ import (
 	"github.com/authferry/authferry/broker/rotation"
 	"github.com/authferry/authferry/proofs"
 	"github.com/authferry/authferry/share/engine/enginetest"
+	"github.com/authferry/authferry/share/seal"
 	"github.com/authferry/authferry/testenv"
 )
 
@@ -267,4 +268,63 @@ func schedule(t *testing.T, r *rand.Rand, total *totals) {
 	if m.server.reuse > window { // recoveries of what died in the window have met the strict server
 		t.Errorf("%d reuses in the end, %d in the window", m.server.reuse, window)
 	}
+}
+
+// A passing machine is slow, and announces long after another one has seen its claim: how
+// long that one waits is counted from the announcement.
+func TestAnnouncedLongAfterTheClaim(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		m := newModel(t, 2)
+		a, b := m.all[0], m.all[1]
+		a.passing = true
+		m.server.latency = 30 * time.Second
+		p := a.start()
+		p.pause["S2"] = 200 * time.Second
+		done := make(chan error, 1)
+		go func() { done <- p.rotate(rotation.Wish{}) }()
+		look := func() error { return b.start().rotate(rotation.Wish{Background: true}) }
+		time.Sleep(5 * time.Second)
+		wantCode(t, look(), fault.WaitingForMachine)
+		time.Sleep(200 * time.Second)
+		if r := m.record(); !r.Claim.Announced {
+			t.Fatalf("%+v", r.Claim)
+		}
+		wantCode(t, look(), fault.WaitingForMachine)
+		testenv.Must(t, <-done)
+		testenv.Must(t, look())
+		if m.server.requests != 1 || m.server.reuse != 0 {
+			t.Errorf("%d requests, %d reuses", m.server.requests, m.server.reuse)
+		}
+	})
+}
+
+// A passing machine has its answer, and is stopped for so long that another one tries, and is
+// refused for good. What the first one has is published all the same.
+func TestLateAnswerOverDead(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		m := newModel(t, 2)
+		a, b := m.all[0], m.all[1]
+		a.passing = true
+		p := a.start()
+		p.pause["K11"] = 300 * time.Second
+		done := make(chan error, 1)
+		go func() { done <- p.rotate(rotation.Wish{}) }()
+		time.Sleep(10 * time.Second)
+		look := func() error { return b.start().rotate(rotation.Wish{Background: true}) }
+		wantCode(t, look(), fault.WaitingForMachine)
+		time.Sleep(sendingLasts)
+		wantCode(t, look(), fault.LoginNeeded)
+		if r := m.record(); r.State != seal.Dead || r.Gen != 1 {
+			t.Errorf("%s, %d", r.State, r.Gen)
+		}
+		testenv.Must(t, <-done)
+		time.Sleep(time.Minute)
+		if r := m.record(); r.State != seal.Idle || r.Gen != 2 {
+			t.Errorf("%s, %d", r.State, r.Gen)
+		}
+		testenv.Must(t, look())
+		if got := b.entry(); got.Dead != "" || got.Share.Generation != 2 {
+			t.Errorf("%+v, %+v", got, got.Share)
+		}
+	})
 }
