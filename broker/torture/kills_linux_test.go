@@ -428,7 +428,7 @@ func (o operation) on(t *testing.T, keychain func(*testing.T) []string, part str
 // call by which it does: the next command works or names the true cause.
 func TestKillAtEverySystemCall(t *testing.T) {
 	t.Parallel()
-	sweeps(t, slices.Concat(operations(), takeovers()), nil, sampled(6), 3)
+	sweeps(t, slices.Concat(operations(), takeovers()), nil, sampled(6), 6)
 }
 
 // sweeps kills each victim of the operations at a sample of its calls. By default it is
@@ -484,6 +484,7 @@ func TestKillAtEverySystemCallOnKeyring(t *testing.T) {
 // And on a Secret Service that takes its time over each call, so that the calls
 // after one that is under way are reached by a kill as well.
 func TestKillAtSystemCallsOnSecretService(t *testing.T) {
+	proofs.Only(t, "it waits for every call of a slow service")
 	t.Parallel()
 	env := func(t *testing.T) []string { return keystoretest.SecretService(t, keystoretest.Slow).Env }
 	if !*full {

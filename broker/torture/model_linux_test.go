@@ -93,7 +93,7 @@ const bystander = "bystander"
 func TestRandomSchedules(t *testing.T) {
 	span, from := *duration, *seed
 	if span == 0 {
-		span = time.Duration(proofs.Size(5, 25)) * time.Second
+		span = time.Duration(proofs.Size(2, 25)) * time.Second
 	}
 	if from == 0 {
 		from = rand.Uint64N(1_000_000)

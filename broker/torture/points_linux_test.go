@@ -43,7 +43,7 @@ func (w *world) requester(t *testing.T, id string) int {
 // grace makes that cost the login.
 func TestKilledWhileTheServerAnswers(t *testing.T) {
 	t.Parallel()
-	for _, kind := range []brokertest.Rotation{brokertest.Fixed, brokertest.Rotate, brokertest.Strict, brokertest.GraceSame, brokertest.GraceNew} {
+	for _, kind := range proofs.Sample(2, []brokertest.Rotation{brokertest.Fixed, brokertest.Rotate, brokertest.Strict, brokertest.GraceSame, brokertest.GraceNew}) {
 		for point, cut := range map[string]brokertest.Cut{"K9": brokertest.CutHeaders, "K10": brokertest.CutMidBody} {
 			t.Run(fmt.Sprint(kind, " ", point), func(t *testing.T) {
 				t.Parallel()
@@ -147,7 +147,7 @@ func TestChildrenHoldNoLocks(t *testing.T) {
 // P5: everything at once on many accounts: no deadlock, and one refresh each.
 func TestForkStorm(t *testing.T) {
 	t.Parallel()
-	accounts := proofs.Size(25, 100)
+	accounts := proofs.Size(10, 100)
 	w := newWorld(t, brokertest.New(t, strict), nil)
 	var ids []string
 	for i := range accounts {
@@ -178,7 +178,7 @@ func TestForkStorm(t *testing.T) {
 func TestFewDescriptors(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, brokertest.New(t, strict), nil)
-	for limit := 3; limit <= 16; limit++ {
+	for _, limit := range proofs.Sample(4, []int{3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16}) {
 		user := fmt.Sprintf("u%d", limit)
 		id := w.add(user, -time.Second)
 		cmd := w.command()
