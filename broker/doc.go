@@ -115,6 +115,8 @@
 //     records the end. The current account is always the one that the pool would use now.
 //   - If nothing in a pool is free because of a stated hold of over an hour, one caller is
 //     let through every 15 minutes. This is recorded before the token is read.
+//   - The machines that share an account tell each other of its holds and usage, and agree on
+//     who probes it (package share). Nobody waits for that but a probe.
 //   - The lease says which account is held. The caller's selection, with its fence and pin
 //     as in Token, says which account may be next.
 //

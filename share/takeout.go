@@ -69,6 +69,7 @@ func (p *party) takeOut(ctx context.Context, id string) error {
 	if err != nil || !won {
 		return t.swapFailed(ctx, errOr(err))
 	}
+	_ = p.change(ctx, p.key("hold", id), func([]byte) ([]byte, error) { return nil, nil }) // what is left is over in its time
 	folder.Reached("S31")
 	return p.unshare(ctx, t.l, t.account, t.mine)
 }

@@ -27,6 +27,9 @@ func (d *examination) locks() {
 	}{{lock.Manifest, "the manifest"}, {lock.Probe, "the keystore's probe"}, {lock.Import, "the import"}} {
 		quiet = d.lock(l.name, l.of, folder.StorePatience) && quiet
 	}
+	for _, p := range d.idx.Shares {
+		quiet = d.lock(lock.Exchange(p.ID), "the exchange of limits of shared pool "+fault.Quote(p.Pool), folder.StorePatience) && quiet
+	}
 	for _, a := range d.idx.Accounts {
 		quiet = d.lock(lock.Rotation(a.ID), "account "+fault.Quote(a.Label), folder.StorePatience) && quiet
 		quiet = d.lock(lock.Gate(a.ID), "the gate of account "+fault.Quote(a.Label), folder.StorePatience) && quiet
