@@ -21,6 +21,7 @@ func build(dir string) error {
 		args    []string
 	}{
 		{"authferry", "..", []string{"./cmd/authferry"}},
+		{"authferry-share", "..", []string{"./cmd/authferry-share"}},
 		{"authferry-stripped", "..", []string{"-ldflags=-s -w", "./cmd/authferry"}},
 		{"idle", "..", []string{idle}},
 		{"bare", ".", []string{"./bare"}},

@@ -40,6 +40,7 @@ var parts = []struct {
 	{"streams", "Many streams through the proxy", (*bench).streams},
 	{"start", "A command under authferry run", (*bench).start},
 	{"bridge", "A call over the MCP bridge", (*bench).bridge},
+	{"shared", "An account of several machines", (*bench).shared},
 	{"accounts", "Many accounts", (*bench).accounts},
 	{"keyring", "A full keyring", (*bench).keyring},
 }
