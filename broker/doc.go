@@ -49,7 +49,7 @@
 // (record.Access.Judge has the margin). If it is valid for less than --min-ttl, the caller
 // waits. A valid token is never withheld because of a lock, a refresh, a limit or an outage.
 //
-// keeper.go is for a program that keeps running. It caches the index while the file is
+// broker.go has Keeper, for a program that keeps running. It caches the index while the file is
 // unchanged, and each account's token while the index names its generation. The cache saves
 // reads and decides nothing. It doesn't need the keystore, so a keychain that is locked
 // meanwhile doesn't stop a running program: an account with a cached token serves in place

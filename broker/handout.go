@@ -3,6 +3,7 @@ package broker
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -219,4 +220,67 @@ func (b *Broker) markRefused(ctx context.Context, id string, generation int) (*i
 		return nil
 	})
 	return idx, err
+}
+
+// waitStep is how often a waiting caller checks whether an account became free early.
+const waitStep = 2 * time.Second
+
+// WaitToken is Token, but waits while every account is held or the others can't serve now:
+// until one can, at most for longest (zero: without limit). waiting is called once, with
+// why none can; its RetryAt is when one will probably be free.
+func (b *Broker) WaitToken(ctx context.Context, req TokenRequest, longest time.Duration, waiting func(why *fault.Error)) (*Token, error) {
+	var deadline time.Time
+	if longest > 0 {
+		deadline = time.Now().Add(longest)
+	}
+	want := b.wanted(ctx, req)
+	for told := false; ; told = true {
+		tok, err := b.handOut(ctx, want, req.MinTTL)
+		e, ok := errors.AsType[*fault.Error](err)
+		if !ok || e.Code != fault.AllHeld && !e.SomeHeld {
+			return tok, err
+		}
+		now, until := time.Now(), e.RetryAt
+		if !told {
+			waiting(e)
+		}
+		if !deadline.IsZero() && !now.Before(deadline) {
+			return nil, err
+		}
+		pause := max(min(until.Sub(now), waitStep), 10*time.Millisecond)
+		if !deadline.IsZero() {
+			pause = min(pause, deadline.Sub(now))
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fault.Errorf(fault.Cancelled, "interrupted; no account is free yet").Because(ctx.Err())
+		case <-time.After(pause):
+		}
+	}
+}
+
+// letThrough lets one caller use a held account if all are held and a long hold may have
+// ended early; nil: not this caller. The claim is written under the index's lock, so only
+// one caller gets it. If other machines share the account, only one of all gets it.
+func (b *Broker) letThrough(ctx context.Context, idx *index.Index, sel pool.Selected) *index.Account {
+	if pool.ProbeCandidate(idx, sel, time.Now()) == nil {
+		return nil
+	}
+	var let *index.Account
+	err := b.Update(ctx, index.Fast, func(idx *index.Index) error {
+		now := time.Now()
+		if let = pool.ProbeCandidate(idx, sel, now); let == nil {
+			return nil
+		}
+		for i := range let.Holds {
+			if let.Holds[i].Until.After(now) {
+				let.Holds[i].ProbedAt = now.UTC()
+			}
+		}
+		return nil
+	})
+	if err != nil || let == nil || !rotation.MayProbe(ctx, b.Folder, let) {
+		return nil // a failed probe is no error: the caller is told that all are held
+	}
+	return let
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/broker/ratelimit"
 	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/broker/rotation"
 	"github.com/authferry/authferry/humantime"
@@ -277,4 +278,21 @@ func tokenOf(acc *record.Access, a *index.Account) *Token {
 		Headers: oauth.Expand(acc.Headers, acc.AccessToken), Origins: acc.Origins, API: acc.API, Resource: acc.Resource,
 		Lease: lease(acc.Account, acc.Generation), Account: *a,
 	}
+}
+
+// refuseLongLived records that the API refused a's long-lived token, and returns the error
+// for that. Nil: a has another token by now.
+func (b *Broker) refuseLongLived(ctx context.Context, a *index.Account) error {
+	now := time.Now()
+	v := ratelimit.Verdict{Kind: ratelimit.Auth, Until: now.Add(ratelimit.FirstGuess), Scope: ratelimit.AllScopes, Source: pool.RejectedSource}
+	_, after, err := b.record(ctx, a.ID, v, "", a.Generation, now, &ReportResult{})
+	switch {
+	case err != nil:
+		return err
+	case after.Generation > a.Generation:
+		return nil
+	case pool.WantsLogin(after, now):
+		return pool.LoginNeeded(after)
+	}
+	return fault.Errorf(fault.ProviderRefused, "the token of account %s was refused, and it can't be refreshed", fault.Quote(a.Label)).Try(pool.Renewal(a)).ItsOwn()
 }

@@ -8,7 +8,7 @@
 //  1. A token is sent only to the API base in its own record: never where the client's
 //     Host, URL, query or headers point, and never along with a redirect. A login's token
 //     is never sent to an API that takes API keys only. Headers that tell gateways where a
-//     request goes are removed (steering.go).
+//     request goes are removed (fields.go).
 //  2. Nothing that a client uses as a credential is sent on: every header that could be
 //     one is removed, and everything else that contains the proxy's key.
 //  3. Nothing that is added to an answer contains a token: no header, error, log line or

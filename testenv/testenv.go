@@ -3,9 +3,11 @@
 package testenv
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,6 +16,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/authferry/authferry/proofs"
 )
@@ -137,4 +140,84 @@ func path(home, list string) string {
 		folders[i] = others
 	}
 	return strings.Join(folders, string(filepath.ListSeparator))
+}
+
+// LeavingNothing runs the tests alone, and fails where a goroutine is left whose stack
+// names one of the packages. It returns the exit code.
+func LeavingNothing(tests Tests, packages ...string) int {
+	code := Alone(tests).Run()
+	left := running(packages)
+	for deadline := time.Now().Add(10 * time.Second); len(left) > 0 && time.Now().Before(deadline); left = running(packages) {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if len(left) > 0 && code == 0 {
+		fmt.Printf("left running:\n%s\n", strings.Join(left, "\n\n"))
+		return 1
+	}
+	return code
+}
+
+func running(packages []string) (stacks []string) {
+	all := make([]byte, 4<<20)
+	all = all[:runtime.Stack(all, true)]
+	for stack := range strings.SplitSeq(string(all), "\n\n") {
+		if !strings.Contains(stack, "TestMain") && slices.ContainsFunc(packages, func(p string) bool { return strings.Contains(stack, p) }) {
+			stacks = append(stacks, stack)
+		}
+	}
+	return stacks
+}
+
+// Working are the ids of the processes that have AUTHFERRY_DIR at dir, or at a path that
+// begins so, where the system has a /proc that tells.
+func Working(dir string) (pids []string) {
+	proc, err := os.Open("/proc")
+	if err != nil {
+		return nil
+	}
+	defer func() { _ = proc.Close() }()
+	names, _ := proc.Readdirnames(-1)
+	for _, name := range names {
+		if name[0] < '0' || name[0] > '9' { // no process
+			continue
+		}
+		environ, err := os.ReadFile("/proc/" + name + "/environ")
+		if err == nil && bytes.Contains(append([]byte{0}, environ...), []byte("\x00AUTHFERRY_DIR="+dir)) {
+			pids = append(pids, name)
+		}
+	}
+	return pids
+}
+
+// T is a test, or what stands for one.
+type T interface {
+	Helper()
+	Error(args ...any)
+	Fatal(args ...any)
+}
+
+// Must ends the test where there is an error. A nil pointer of a type of its own is one,
+// too: what has such a type is compared with nil.
+func Must(t T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Check is Must for a test that goes on.
+func Check(t T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// Err is the error of a call whose result does not matter.
+func Err(_ any, err error) error { return err }
+
+// Skipper is a test that can be skipped.
+type Skipper interface {
+	T
+	Skip(args ...any)
 }

@@ -1,6 +1,6 @@
 // Package account adds logins to a folder and removes them: login with a person's consent,
-// API keys and tokens that a person brings, import of a grant, removal. pools.go, holds.go
-// and bindings.go have what a person can set for an existing account.
+// API keys and tokens that a person brings, import of a grant, removal. pools.go and
+// bindings.go have what a person can set for an existing account.
 //
 // # What always holds
 //

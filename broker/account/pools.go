@@ -1,6 +1,7 @@
 package account
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -114,15 +115,13 @@ func Rename(ctx context.Context, f *folder.Folder, account, label string) (*inde
 	if err != nil {
 		return nil, fault.Errorf(fault.Usage, "invalid label").Because(err)
 	}
-	var renamed *index.Account
-	err = amend(ctx, f, account, func(idx *index.Index, a *index.Account) error {
+	return updated(ctx, f, account, func(idx *index.Index, a *index.Account) error {
 		if slices.ContainsFunc(idx.Labelled(a.Provider, label), func(o *index.Account) bool { return o.ID != a.ID }) {
 			return fault.Errorf(fault.LabelTaken, "label %s is taken at %s", fault.Quote(label), a.Provider).Try(fault.Remedy{Do: fault.ListAccounts})
 		}
-		a.Label, renamed = label, a
+		a.Label = label
 		return nil
 	})
-	return renamed, err
 }
 
 // amend changes one account's entry, found by the name that the user gave.
@@ -137,4 +136,55 @@ func amend(ctx context.Context, f *folder.Folder, account string, change func(*i
 		}
 		return change(idx, a)
 	})
+}
+
+// AddHold holds an account by hand, for that long from now. An empty scope is the whole
+// account. Errors: NoAccount, Ambiguous, Usage (the scope, or too many holds).
+func AddHold(ctx context.Context, f *folder.Folder, account, scope string, d time.Duration) (*pool.AccountHold, error) {
+	scope = cmp.Or(scope, pool.HeldForScope)
+	if err := pool.CheckScope(scope); err != nil {
+		return nil, err
+	}
+	var added *pool.AccountHold
+	err := amend(ctx, f, account, func(idx *index.Index, a *index.Account) error {
+		now := time.Now()
+		pool.Forget(a, now)
+		if len(a.Holds) >= pool.MaxHolds {
+			return fault.Errorf(fault.Usage, "account %s has %d holds already", fault.Quote(a.Label), len(a.Holds)).
+				Try(fault.Remedy{Do: fault.ClearHolds, Account: pool.Reference(idx, a)})
+		}
+		pool.RulesOf(f).MoveOn(idx, a, now, func() {
+			added = &pool.AccountHold{ID: a.ID, Label: a.Label, HoldView: pool.ViewHold(pool.HoldByHand(a, scope, now.Add(d), now))}
+		})
+		return nil
+	})
+	return added, err
+}
+
+// ClearHolds removes the holds of an account and returns those that were still running;
+// with scope not empty only the one on that scope. Without a scope it also ends the
+// back-off of a failed refresh, even if the provider asked for it, and makes a refused
+// long-lived token usable again. Errors: NoAccount, Ambiguous.
+func ClearHolds(ctx context.Context, f *folder.Folder, account, scope string) ([]pool.AccountHold, error) {
+	cleared := []pool.AccountHold{}
+	err := amend(ctx, f, account, func(_ *index.Index, a *index.Account) error {
+		now := time.Now()
+		a.Holds = slices.DeleteFunc(a.Holds, func(h index.Hold) bool {
+			if scope != "" && h.Scope != scope {
+				return false
+			}
+			if h.Until.After(now) {
+				cleared = append(cleared, pool.AccountHold{ID: a.ID, Label: a.Label, HoldView: pool.ViewHold(h)})
+			}
+			return true
+		})
+		if scope == "" && a.Failure != nil && a.Failure.NextTryAt.After(now) {
+			a.Failure.NextTryAt = now.UTC()
+		}
+		if scope == "" {
+			pool.Forgive(a)
+		}
+		return nil
+	})
+	return cleared, err
 }

@@ -12,8 +12,10 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/atomicfile"
+	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/lock"
+	"github.com/authferry/authferry/broker/oauth"
 )
 
 // folder checks who else can read the folder, and what killed processes left in it.
@@ -137,4 +139,21 @@ func inWords(paths []string) string {
 		return fmt.Sprintf("%s and %d more", strings.Join(paths[:3], ", "), len(paths)-3)
 	}
 	return strings.Join(paths, ", ")
+}
+
+func (d *examination) settings() {
+	_, err := folder.LoadConfig(d.f)
+	var ps *oauth.Providers
+	if err == nil {
+		ps, err = d.f.Providers()
+	}
+	if err != nil {
+		d.fail("settings", err)
+		return
+	}
+	for name, keys := range ps.Unknown() {
+		d.try("settings", Warning, fault.Remedy{Do: fault.ShowProvider, Provider: name}, "%s", folder.Ignored(name, keys))
+		return
+	}
+	d.say("settings", OK, "config.toml and providers.toml are readable")
 }

@@ -3,6 +3,8 @@ package folder
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -14,7 +16,9 @@ import (
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
+	"github.com/authferry/authferry/humantime"
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/version"
 )
 
 // Options says where a folder is and how long its caller waits. Only Dir is required.
@@ -204,3 +208,74 @@ func (f *Folder) Make() error {
 
 // Vault is where the file keystore has its items.
 func (f *Folder) Vault() string { return filepath.Join(f.Dir, "vault") }
+
+// FromEnvironment returns the options that the documented environment variables name.
+// person: somebody could answer a prompt of the keychain, so it may take 2 minutes. Errors:
+// Usage.
+func FromEnvironment(person bool) (Options, error) {
+	dir, err := DefaultDir()
+	if err != nil {
+		return Options{}, err
+	}
+	keyFile, err := DefaultKeyFile()
+	if err != nil {
+		return Options{}, err
+	}
+	opt := Options{Dir: dir, Keystore: keystore.Kind(os.Getenv("AUTHFERRY_KEYSTORE")), KeyFile: keyFile, Client: oauth.Client{Version: version.String()}}
+	if person {
+		opt.KeychainTimeout = 2 * time.Minute
+	}
+	for name, d := range map[string]*time.Duration{
+		"AUTHFERRY_KEYCHAIN_TIMEOUT": &opt.KeychainTimeout, "AUTHFERRY_LOCK_TIMEOUT": &opt.LockTimeout, "AUTHFERRY_HTTP_TIMEOUT": &opt.HTTPTimeout,
+	} {
+		v := os.Getenv(name)
+		if v == "" {
+			continue
+		}
+		if *d, err = time.ParseDuration(v); err != nil || *d <= 0 {
+			return opt, fault.Errorf(fault.Usage, "%s is not a duration such as 30s, 2m or 1m30s", name).Try(fault.Remedy{Do: fault.WithVariable, Name: name, Value: "30s"})
+		}
+	}
+	return opt, nil
+}
+
+// LogTo sets opt.Log to what --verbose shows.
+func (opt *Options) LogTo(w io.Writer) {
+	opt.Log = slog.New(slog.NewTextHandler(w, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// Step is a part of a call that may take long: waiting for another process, for a provider,
+// for a prompt of the keychain. Steps can be nested.
+type Step struct {
+	// Doing says in a few words, without secrets, what is being done. It may be called from
+	// any goroutine, any number of times, until the step is over.
+	Doing func() string
+	// Until is when the call gives up; zero: unknown.
+	Until time.Time
+}
+
+// Within limits a step to d, and reports it as progress. The returned function ends it.
+func (f *Folder) Within(ctx context.Context, d time.Duration, doing func() string) (context.Context, func()) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	until, _ := ctx.Deadline()
+	over := f.Progress(Step{doing, until})
+	return ctx, func() {
+		over()
+		cancel()
+	}
+}
+
+// forLock says who holds the lock at path.
+func forLock(path string) func() string {
+	return func() string {
+		h, err := lock.ReadHolder(path)
+		if err != nil {
+			return "waiting for another authferry"
+		}
+		text := fmt.Sprintf("waiting for %s, busy for %s", h, humantime.Span(time.Since(h.StartedAt)))
+		if h.State != "" {
+			text += ", " + h.State
+		}
+		return text
+	}
+}

@@ -6,7 +6,9 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/authferry/authferry/broker/ratelimit"
 	"github.com/authferry/authferry/keystore"
 )
 
@@ -195,4 +197,19 @@ func presentable(code string, secrets []keystore.Secret) bool {
 	return !slices.ContainsFunc(secrets, func(s keystore.Secret) bool {
 		return !s.Empty() && strings.Contains(code, s.Reveal())
 	})
+}
+
+const (
+	maxRetryAfter = 24 * time.Hour
+	// absurdRetryAfter: such a wait is not meant; it is in microseconds, or a wrong epoch.
+	absurdRetryAfter = 366 * 24 * time.Hour
+)
+
+// retryAfter is the wait that an answer asks for, at most a day. 0: none, or unusable.
+func retryAfter(h http.Header, arrived time.Time) time.Duration {
+	asked := ratelimit.RetryAfter(h, arrived)
+	if asked >= absurdRetryAfter {
+		return 0
+	}
+	return min(asked, maxRetryAfter)
 }

@@ -24,7 +24,6 @@ const (
 // the inner, that has an access token, or better, a new refresh token too. The secrets of
 // the request don't count, and neither does anything within an error. ok is false if there
 // are none.
-// that stands within an error. ok: there are tokens.
 func search(body []byte, cut error, sent echoes) (m members, ok bool) {
 	s := &scanner{sent: sent, work: 1<<16 + 16*len(body)}
 	text := plainText(body)
@@ -58,12 +57,7 @@ func search(body []byte, cut error, sent echoes) (m members, ok bool) {
 type echoes []string
 
 func (e echoes) has(s string) bool {
-	for _, sent := range e {
-		if sent != "" && s == sent {
-			return true
-		}
-	}
-	return false
+	return s != "" && slices.Contains(e, s)
 }
 
 // object is an object that was found, with the members that could be read.

@@ -76,70 +76,53 @@ const RecordVersion = 1
 // Grant is the keystore record from which access tokens are made: the refresh token (or API
 // key) with everything that decides where it may be sent. Only what is in here is used for
 // that, whatever index.json or providers.toml say.
-// providers.toml say.
 type Grant struct {
-	Account      string
-	Generation   int
-	Provider     string
-	RefreshToken keystore.Secret // empty: there is only the access token
-	APIKey       keystore.Secret
-	Proof        oauth.Proof // of a client that gets its tokens itself
+	Account      string          `json:"account"`
+	Generation   int             `json:"generation"`
+	Provider     string          `json:"provider"`
+	RefreshToken keystore.Secret `json:"-"` // empty: there is only the access token
+	APIKey       keystore.Secret `json:"-"`
+	Proof        oauth.Proof     `json:"-"` // of a client that gets its tokens itself
 	// TokenFingerprint is that of the access token if it is a long-lived one, which has no
 	// refresh token; else empty.
-	TokenFingerprint string
-	Endpoint         oauth.Endpoint // without the client secret, which has an item of its own
-	ClientSecret     bool           // the client has one
-	Scopes           []string
-	Headers          []string // templates, copied into every access record
-	Origins          []string // likewise
-	API              oauth.API
-	Service          oauth.Service // the only remote MCP server that it is for
+	TokenFingerprint string         `json:"token_fingerprint,omitempty"`
+	Endpoint         oauth.Endpoint `json:"endpoint"`                // without the client secret, which has an item of its own
+	ClientSecret     bool           `json:"client_secret,omitempty"` // the client has one
+	Scopes           []string       `json:"scopes,omitempty"`
+	Headers          []string       `json:"headers"` // templates, copied into every access record
+	Origins          []string       `json:"origins"` // likewise
+	API              oauth.API      `json:"api,omitzero"`
+	Service          oauth.Service  `json:"service,omitzero"` // the only remote MCP server that it is for
 	// RefreshExpiresAt is when the provider ends the login; zero: unknown.
-	RefreshExpiresAt time.Time
-	Owner            oauth.Identity // whose login it is, without the name; empty: unknown
+	RefreshExpiresAt time.Time      `json:"refresh_expires_at,omitzero"`
+	Owner            oauth.Identity `json:"-"` // whose login it is, without the name; empty: unknown
 	// Salvaged: the refresh token was found in a malformed answer. If it is refused, the
 	// one before it is tried once more.
-	Salvaged bool
+	Salvaged bool `json:"salvaged,omitempty"`
 	// Spent has the fingerprints of earlier refresh tokens, the newest last.
-	Spent []string
+	Spent []string `json:"spent,omitempty"`
 	// Share is the id of the pool that several machines share; empty: the account isn't
 	// shared. PoolGeneration is that pool's; Generation counts in this folder only.
-	Share          string
-	PoolGeneration int
+	Share          string `json:"share,omitempty"`
+	PoolGeneration int    `json:"pool_generation,omitempty"`
 	// Login: a person has logged in again in this folder, and the other machines may not have
 	// that yet. It isn't made of the grant before it, so it replaces whatever they have.
-	Login bool
+	Login bool `json:"login,omitempty"`
 	// Mark is the fingerprint of the refresh token that this machine isn't given; empty: it
 	// has all that there is.
-	Mark string
+	Mark string `json:"mark,omitempty"`
 }
 
+// grantWire is a Grant as it is stored.
 type grantWire struct {
-	V                int            `json:"v"`
-	Account          string         `json:"account"`
-	Generation       int            `json:"generation"`
-	Provider         string         `json:"provider"`
-	RefreshToken     string         `json:"refresh_token,omitempty"`
-	APIKey           string         `json:"api_key,omitempty"`
-	Proof            *proofWire     `json:"proof,omitempty"`
-	TokenFingerprint string         `json:"token_fingerprint,omitempty"`
-	Endpoint         oauth.Endpoint `json:"endpoint"`
-	ClientSecret     bool           `json:"client_secret,omitempty"`
-	Scopes           []string       `json:"scopes,omitempty"`
-	Headers          []string       `json:"headers"`
-	Origins          []string       `json:"origins"`
-	API              oauth.API      `json:"api,omitzero"`
-	Service          oauth.Service  `json:"service,omitzero"`
-	RefreshExpiresAt time.Time      `json:"refresh_expires_at,omitzero"`
-	Issuer           string         `json:"issuer,omitempty"`
-	Subject          string         `json:"subject,omitempty"`
-	Organization     string         `json:"organization,omitempty"`
-	Salvaged         bool           `json:"salvaged,omitempty"`
-	Spent            []string       `json:"spent,omitempty"`
-	Share            string         `json:"share,omitempty"`
-	PoolGeneration   int            `json:"pool_generation,omitempty"`
-	Login            bool           `json:"login,omitempty"`
-	Mark             string         `json:"mark,omitempty"`
+	V int `json:"v"`
+	Grant
+	RefreshToken string     `json:"refresh_token,omitempty"`
+	APIKey       string     `json:"api_key,omitempty"`
+	Proof        *proofWire `json:"proof,omitempty"`
+	Issuer       string     `json:"issuer,omitempty"`
+	Subject      string     `json:"subject,omitempty"`
+	Organization string     `json:"organization,omitempty"`
 }
 
 type proofWire struct {
@@ -175,12 +158,8 @@ var errGeneration = errors.New("the record has an impossible generation")
 // Encode returns the record as it is stored.
 func (g *Grant) Encode() (keystore.Secret, error) {
 	return encodeRecord(grantWire{
-		V: RecordVersion, Account: g.Account, Generation: g.Generation, Provider: g.Provider,
-		RefreshToken: g.RefreshToken.Reveal(), APIKey: g.APIKey.Reveal(), Proof: newProofWire(g.Proof), TokenFingerprint: g.TokenFingerprint,
-		Endpoint: g.Endpoint, ClientSecret: g.ClientSecret, Scopes: g.Scopes,
-		Headers: g.Headers, Origins: g.Origins, API: g.API, Service: g.Service, RefreshExpiresAt: g.RefreshExpiresAt,
+		V: RecordVersion, Grant: *g, RefreshToken: g.RefreshToken.Reveal(), APIKey: g.APIKey.Reveal(), Proof: newProofWire(g.Proof),
 		Issuer: g.Owner.Issuer, Subject: g.Owner.Subject, Organization: g.Owner.Organization,
-		Salvaged: g.Salvaged, Spent: g.Spent, Share: g.Share, PoolGeneration: g.PoolGeneration, Login: g.Login, Mark: g.Mark,
 	})
 }
 
@@ -196,14 +175,10 @@ func DecodeGrant(s keystore.Secret) (*Grant, error) {
 	if !index.ValidCount(w.Generation) || !index.ValidCount(w.PoolGeneration) {
 		return nil, errGeneration
 	}
-	return &Grant{
-		Account: w.Account, Generation: w.Generation, Provider: w.Provider,
-		RefreshToken: keystore.NewSecret(w.RefreshToken), APIKey: keystore.NewSecret(w.APIKey), Proof: w.Proof.proof(), TokenFingerprint: w.TokenFingerprint,
-		Endpoint: w.Endpoint, ClientSecret: w.ClientSecret, Scopes: w.Scopes,
-		Headers: w.Headers, Origins: w.Origins, API: w.API, Service: w.Service, RefreshExpiresAt: w.RefreshExpiresAt,
-		Owner:    oauth.Identity{Issuer: w.Issuer, Subject: w.Subject, Organization: w.Organization},
-		Salvaged: w.Salvaged, Spent: w.Spent, Share: w.Share, PoolGeneration: w.PoolGeneration, Login: w.Login, Mark: w.Mark,
-	}, nil
+	g := &w.Grant
+	g.RefreshToken, g.APIKey, g.Proof = keystore.NewSecret(w.RefreshToken), keystore.NewSecret(w.APIKey), w.Proof.proof()
+	g.Owner = oauth.Identity{Issuer: w.Issuer, Subject: w.Subject, Organization: w.Organization}
+	return g, nil
 }
 
 // NeedsClient reports whether the secret of g's client is in a record of its own.

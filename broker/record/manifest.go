@@ -30,38 +30,41 @@ type Manifest struct {
 
 // AddClient adds a client by its ClientKey.
 func (m *Manifest) AddClient(key string) {
-	if !slices.Contains(m.Clients, key) {
-		m.Clients = append(m.Clients, key)
-	}
+	m.Clients = with(m.Clients, key)
 }
 
 // AddShare adds a shared pool by its id.
 func (m *Manifest) AddShare(pool string) {
-	if !slices.Contains(m.Shares, pool) {
-		m.Shares = append(m.Shares, pool)
-	}
+	m.Shares = with(m.Shares, pool)
 }
 
 // Add adds an account.
 func (m *Manifest) Add(id string) {
-	if !slices.Contains(m.Accounts, id) {
-		m.Accounts = append(m.Accounts, id)
+	m.Accounts = with(m.Accounts, id)
+}
+
+// with is list with s in it.
+func with(list []string, s string) []string {
+	if slices.Contains(list, s) {
+		return list
 	}
+	return append(list, s)
+}
+
+// without is list without s.
+func without(list []string, s string) []string {
+	return slices.DeleteFunc(list, func(x string) bool { return x == s })
 }
 
 // AddAll adds everything that more lists.
 func (m *Manifest) AddAll(more Manifest) {
-	for _, id := range more.Accounts {
-		m.Add(id)
-	}
-	for _, key := range more.Clients {
-		m.AddClient(key)
-	}
-	for _, pool := range more.Shares {
-		m.AddShare(pool)
-	}
-	for _, id := range more.Removing {
-		m.Bury(id)
+	for _, lists := range []struct {
+		to   *[]string
+		more []string
+	}{{&m.Accounts, more.Accounts}, {&m.Clients, more.Clients}, {&m.Shares, more.Shares}, {&m.Removing, more.Removing}} {
+		for _, s := range lists.more {
+			*lists.to = with(*lists.to, s)
+		}
 	}
 }
 
@@ -70,15 +73,12 @@ func (m *Manifest) Empty() bool { return len(m.Accounts)+len(m.Clients)+len(m.Sh
 
 // Remove removes an account from the list.
 func (m *Manifest) Remove(id string) {
-	is := func(x string) bool { return x == id }
-	m.Accounts, m.Removing = slices.DeleteFunc(m.Accounts, is), slices.DeleteFunc(m.Removing, is)
+	m.Accounts, m.Removing = without(m.Accounts, id), without(m.Removing, id)
 }
 
 // Bury records that a person removed the account.
 func (m *Manifest) Bury(id string) {
-	if !slices.Contains(m.Removing, id) {
-		m.Removing = append(m.Removing, id)
-	}
+	m.Removing = with(m.Removing, id)
 }
 
 // parseManifest reads the manifest of a store; one of another store counts as empty.
@@ -93,12 +93,12 @@ func parseManifest(s keystore.Secret, store string) Manifest {
 
 // DropClient removes a client from the list.
 func (m *Manifest) DropClient(key string) {
-	m.Clients = slices.DeleteFunc(m.Clients, func(x string) bool { return x == key })
+	m.Clients = without(m.Clients, key)
 }
 
 // DropShare removes a shared pool from the list.
 func (m *Manifest) DropShare(pool string) {
-	m.Shares = slices.DeleteFunc(m.Shares, func(x string) bool { return x == pool })
+	m.Shares = without(m.Shares, pool)
 }
 
 // Destination says where a migration moved everything. The manifest of the old keystore

@@ -65,7 +65,7 @@
 //     is stored by now, adopt it; otherwise the account needs a login, for that
 //     fingerprint. A refresh token from a malformed answer (Salvaged) may not have been
 //     one: then the grant before it, which is still in its slot, is stored again as the
-//     newest and tried once more (salvaged.go). After a crash in between either of them
+//     newest and tried once more (exchange.go). After a crash in between either of them
 //     is the newest, and the next rotator continues from there.
 //     Throttled or never sent: unspent; back off. The same for a 503 of the server
 //     itself, which has an OAuth error or Retry-After. A gateway's 503 is as unknown as

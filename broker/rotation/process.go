@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strconv"
@@ -112,4 +114,19 @@ func busyWith(f *folder.Folder, a *index.Account) func() string {
 		}
 		return fmt.Sprintf("waiting for %s to refresh account %s", a.Provider, fault.Quote(a.Label))
 	}
+}
+
+// report is what a rotator tells the process that waits for it: one line of JSON without
+// secrets. The tokens go through the keystore.
+type report struct {
+	Error *fault.Carried `json:"error,omitempty"`
+}
+
+func newReport(err error) report { return report{fault.Carry(err)} }
+
+func (r *report) err() error { return r.Error.Err() }
+
+// Refuse is what a rotator that can't begin reports. It returns err.
+func Refuse(out io.Writer, err error) error {
+	return errors.Join(err, json.NewEncoder(out).Encode(newReport(err)))
 }

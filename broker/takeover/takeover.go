@@ -245,27 +245,30 @@ func within(at time.Time) time.Time {
 
 // compare looks whether the login, or another of its user, is here already.
 func (t *takeover) compare(ctx context.Context, c *candidate) error {
-	fp := record.Fingerprint(cmp.Or(c.login.APIKey, c.login.RefreshToken))
+	provider, secret, kind := c.n.Provider.Name, cmp.Or(c.login.APIKey, c.login.RefreshToken), index.KindOAuth
+	if !c.n.APIKey.Empty() {
+		kind = index.KindAPIKey
+	}
+	if a := record.KnownAs(t.idx, provider, kind, secret, c.n.Identity); a != nil && !a.Removing {
+		c.held, c.reason = a.ID, "it is here already, as "+fault.Quote(a.Label)
+		if slices.Contains(a.Spent, record.Fingerprint(secret)) {
+			c.reason = "it is an earlier state of the login of account " + fault.Quote(a.Label) + ", which was refreshed since"
+		}
+		return nil
+	}
 	for i := range t.idx.Accounts {
 		a := &t.idx.Accounts[i]
-		if a.Removing || a.Provider != c.n.Provider.Name {
+		if a.Removing || a.Provider != provider || a.Fingerprint != "" || a.Kind != index.KindOAuth || !c.login.APIKey.Empty() {
 			continue
 		}
-		switch {
-		case fp != "" && (a.Fingerprint == fp || a.TokenFingerprint == fp):
+		same, err := t.sameAccess(ctx, a, c)
+		if err != nil {
+			return err
+		}
+		if same && secret.Empty() {
 			c.held, c.reason = a.ID, "it is here already, as "+fault.Quote(a.Label)
-		case fp != "" && slices.Contains(a.Spent, fp):
-			c.held, c.reason = a.ID, "it is an earlier state of the login of account "+fault.Quote(a.Label)+", which was refreshed since"
-		case a.Fingerprint == "" && a.Kind == index.KindOAuth && c.login.APIKey.Empty():
-			same, err := t.sameAccess(ctx, a, c)
-			if err != nil {
-				return err
-			}
-			if same && fp == "" {
-				c.held, c.reason = a.ID, "it is here already, as "+fault.Quote(a.Label)
-			} else if same {
-				c.whole = a.ID
-			}
+		} else if same {
+			c.whole = a.ID
 		}
 	}
 	if c.reason != "" || c.whole != "" {

@@ -1,13 +1,25 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/user"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/authferry/authferry/broker/doctor"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
+	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/cmd/authferry/setup"
+	"github.com/authferry/authferry/humantime"
 )
 
 type doctorCmd struct {
@@ -124,4 +136,152 @@ func showChecks(a *app, checks []doctor.Check) error {
 		}
 	}
 	return nil
+}
+
+// serverChecks warns about the remote MCP servers that a client is set up to reach through
+// authferry and can't: the provider, the account or the pool that it names is gone, or the
+// binary that it calls is another one.
+func serverChecks(a *app, m setup.Machine, client setup.Client) (checks []doctor.Check) {
+	for _, entry := range client.Servers(m) {
+		if entry.Dir != "" && filepath.Clean(entry.Dir) != filepath.Clean(a.broker.Dir) {
+			continue // it is for another folder
+		}
+		if message, next := outdated(a, m, client, entry); message != "" {
+			checks = append(checks, doctor.Check{Name: client.Name, Status: doctor.Warning, Message: client.Title + " " + message, Next: next})
+		}
+	}
+	return checks
+}
+
+// outdated says what is wrong with an entry; empty: nothing.
+func outdated(a *app, m setup.Machine, client setup.Client, entry setup.Entry) (message string, next []fault.Remedy) {
+	server, whose, ok := reached(entry.Words)
+	if !ok {
+		return "", nil // somebody's own way to call authferry
+	}
+	run := func(line string) fault.Remedy { return fault.Remedy{Do: plain, Value: line} }
+	again := func(provider, more string) fault.Remedy {
+		return run("authferry setup " + client.Name + a.term.hints.flag("mcp", provider) + more)
+	}
+	p, err := remoteServer(a, server)
+	if err != nil {
+		next = []fault.Remedy{again(entry.Name, " --undo")}
+		if isAddress(server) {
+			next = slices.Insert(next, 0, fault.Remedy{Do: fault.Login, Provider: server})
+		}
+		return fmt.Sprintf("is set up for MCP server %q, and no provider here is for it", entry.Name), next
+	}
+	if _, err := a.broker.Chosen(pool.Selection{Account: whose.Account, Pool: whose.Pool, Provider: p.Name}); err != nil {
+		next = []fault.Remedy{again(p.Name, "")}
+		if _, none := a.broker.Chosen(pool.Selection{Provider: p.Name}); none != nil {
+			next = slices.Insert(next, 0, fault.Remedy{Do: fault.Login, Provider: p.Name})
+		}
+		return fmt.Sprintf("is set up for MCP server %q with a login that is not here: %v", entry.Name, err), next
+	}
+	if called := entry.Words[0]; filepath.IsAbs(called) && filepath.ToSlash(called) != filepath.ToSlash(m.Binary) {
+		more := ""
+		switch {
+		case whose.Account != "":
+			more = a.term.hints.flag("account", whose.Account)
+		case whose.Pool != "":
+			more = a.term.hints.flag("pool", whose.Pool)
+		}
+		return fmt.Sprintf("is set up for MCP server %q with another authferry, %s", entry.Name, called), []fault.Remedy{again(p.Name, more)}
+	}
+	return "", nil
+}
+
+// reached is which server a command line of authferry's reaches, and with whose login.
+func reached(words []string) (server string, whose which, ok bool) {
+	if len(words) < 3 || slices.Contains(words, "--help") || slices.Contains(words, "-h") {
+		return "", which{}, false
+	}
+	c, _, err := parse(words[1:], streams{out: io.Discard, err: io.Discard})
+	if err != nil {
+		return "", which{}, false
+	}
+	own := c.Selected().Target.Addr()
+	if bridge, ok := reflect.TypeAssert[*connectCmd](own); ok {
+		return bridge.Server, bridge.which, true
+	}
+	if headers, ok := reflect.TypeAssert[*mcpHeadersCmd](own); ok && headers.URL != "" {
+		return headers.URL, headers.which, true
+	}
+	return "", which{}, false
+}
+
+// proxyChecks checks whether the authferry serve that clients are set up for is running,
+// and which program has its place.
+func proxyChecks(a *app) (checks []doctor.Check) {
+	say := func(status doctor.Status, next fault.Remedy, format string, args ...any) {
+		check := doctor.Check{Name: "proxy", Status: status, Message: fmt.Sprintf(format, args...)}
+		if next.Do != "" {
+			check.Next = []fault.Remedy{next}
+		}
+		checks = append(checks, check)
+	}
+	running := slices.DeleteFunc(folder.Proxies(a.broker.Folder), func(v folder.ProxyView) bool { return v.Program != folder.ServeProgram })
+	for _, v := range running {
+		say(doctor.OK, fault.Remedy{}, "authferry serve (pid %d) listens at %s since %s", v.PID, printable(v.Listen), humantime.At(v.Since, time.Now()))
+	}
+	m, err := thisMachine()
+	if err != nil {
+		return checks
+	}
+	unit := "" // if the session starts one
+	for _, client := range setup.Clients() {
+		address := strings.TrimPrefix(client.Proxy(m), "http://")
+		title := client.Title
+		if client.Name == "serve" {
+			unit, title = address, "the session"
+		}
+		there := func(v folder.ProxyView) bool { return v.Listen == address }
+		if address == "" || slices.ContainsFunc(running, there) {
+			continue
+		}
+		serve := fault.Remedy{Do: serveAt}
+		if address != setup.DefaultListen {
+			serve.Value = address
+		}
+		if len(running) > 0 {
+			if client.Name != "serve" {
+				say(doctor.Warning, fault.Remedy{Do: setUpIn, Name: client.Name, Value: "proxy"}, "%s is set up for authferry serve at %s, which listens at %s", title, address, printable(running[0].Listen))
+			}
+			continue
+		}
+		owner, taken := whoListens(a, address)
+		switch {
+		case owner != "":
+			say(doctor.Fail, fault.Remedy{Do: serveAt, Value: "127.0.0.1:PORT"}, "%s is set up for authferry serve at %s, and user %s has that port; nothing is sent there", title, address, owner)
+		case taken && unit != address && client.Name != "serve":
+			say(doctor.Warning, fault.Remedy{}, "%s is set up for authferry serve at %s, and another program has that port; nothing is sent there", title, address)
+		case client.Name == "serve":
+			say(doctor.Warning, fault.Remedy{Do: plain, Value: setup.StartService(m)}, "authferry serve is set up to run with every session, and doesn't run")
+		case !taken:
+			say(doctor.Warning, serve, "%s is set up for authferry serve at %s, and none is running", title, address)
+		}
+	}
+	return checks
+}
+
+// whoListens says whether an address is in use and, if it is known, by which other user.
+func whoListens(a *app, address string) (owner string, taken bool) {
+	network := "tcp"
+	if path, ok := strings.CutPrefix(address, unixPrefix); ok {
+		network, address = "unix", path
+	}
+	if uid, ok := portOwner(address); ok && uid != os.Geteuid() {
+		name := strconv.Itoa(uid)
+		if u, err := user.LookupId(name); err == nil {
+			name = cmp.Or(u.Username, name)
+		}
+		return name, true
+	}
+	d := net.Dialer{Timeout: time.Second}
+	conn, err := d.DialContext(a.ctx, network, address) // #nosec G704 -- on this machine
+	if err != nil {
+		return "", false
+	}
+	_ = conn.Close() // nothing was sent
+	return "", true
 }
