@@ -10,6 +10,7 @@ import (
 
 	"github.com/authferry/authferry/keystore"
 	ks "github.com/authferry/authferry/keystore/keystoretest"
+	"github.com/authferry/authferry/proofs"
 	"github.com/authferry/authferry/testenv"
 )
 
@@ -106,7 +107,7 @@ func TestGnomeKeyringSurvivesKilledWriters(t *testing.T) {
 func TestGnomeKeyringTakesManyClients(t *testing.T) {
 	t.Parallel()
 	ring := ks.GnomeKeyring(t)
-	clients := make([]*client, 64)
+	clients := make([]*client, proofs.Size(8, 64))
 	for i := range clients {
 		clients[i] = newClient(t, "keychain", ring.Env)
 	}

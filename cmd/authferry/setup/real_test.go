@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/authferry/authferry/proofs"
 	"github.com/authferry/authferry/testenv"
 )
 
@@ -136,7 +137,7 @@ func TestGoReadsIt(t *testing.T) {
 }
 
 func TestKubectlReadsIt(t *testing.T) {
-	for _, before := range files["kubernetes"] {
+	for _, before := range proofs.Sample(3, files["kubernetes"]) {
 		p := realClient{name: "kubectl", get: "https://kubernetes.io/docs/tasks/tools", m: awkward(t)}
 		path := filepath.Join(p.m.Home, ".kube", "config")
 		write(t, path, before)
