@@ -167,7 +167,7 @@ func (b *Bridge) refused(ctx context.Context, c *call, res *http.Response) error
 	}
 }
 
-// maxPages is of how many lists it is learned anew what tools want in headers.
+// maxPages is how many pages of the list of tools are read again to learn their headers.
 const maxPages = 20
 
 // relearn asks for the server's tools again: what they want in headers has changed, or

@@ -13,7 +13,7 @@ const (
 	afterwards  = 2 * time.Second // a server has to end a stream whose answer has come
 	firstPause  = time.Second     // before a stream is gone on with, where the server says none
 	longPause   = time.Minute
-	longestWish = time.Hour // that a server's pause is heeded for
+	longestWish = time.Hour // the longest pause that a server may ask for
 	maxFailures = 5         // to go on with a stream, in a row
 )
 

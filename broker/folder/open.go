@@ -286,7 +286,7 @@ func (f *Folder) openKind(kind keystore.Kind, keyFile string) (keystore.Store, e
 
 // KeyFileError is the error for a key file that can't be used.
 func KeyFileError(keyFile string, err error) *fault.Error {
-	if user := os.Geteuid(); errors.Is(err, fs.ErrPermission) && user >= 0 { // in a container nobody knows who that is
+	if user := os.Geteuid(); errors.Is(err, fs.ErrPermission) && user >= 0 { // in a container this user may have no name
 		return fault.Errorf(fault.KeystoreUnavailable, "user %d may not read the file keystore's key file", user).
 			Try(fault.Remedy{Do: fault.GiveBack, Name: strconv.Itoa(user), Path: keyFile}, fault.Remedy{Do: fault.LookAtFile, Path: keyFile}).Because(err)
 	}

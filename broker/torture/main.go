@@ -176,7 +176,7 @@ func printTable(w io.Writer, outcomes []outcome) (allGood bool) {
 	return allGood
 }
 
-// printMatrix prints what comes of a kill at each point of a rotation, at each kind
+// printMatrix prints the result of a kill at each point of a rotation, at each kind
 // of server.
 func printMatrix(w io.Writer, cells map[cell]string) {
 	points, servers := map[string]bool{}, map[string]bool{}

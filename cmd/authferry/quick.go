@@ -89,7 +89,8 @@ func quickDuration(name, value, want string, to *time.Duration) bool {
 	return err == nil
 }
 
-// quickView is the same for what stands in people's prompts, alone, short or with --json.
+// quickView is the same for status and list, which people run in their prompts: alone, with
+// --short or with --json.
 func quickView(args []string) (command interface{ Run(*app) error }, ok bool) {
 	if len(args) == 2 && args[0] == "status" && args[1] == "--short" {
 		return &statusCmd{Short: true}, true

@@ -54,7 +54,7 @@ type watch struct {
 	suspend func()                      // until somebody wakes it
 
 	columns, rows int
-	shown         []string // nil: nobody knows what is there
+	shown         []string // nil: unknown, so all is drawn
 	until         time.Time
 }
 

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// goose: config.yaml, extensions.NAME. goose writes the file anew, without its comments,
+// goose: config.yaml, extensions.NAME. goose rewrites the file without its comments,
 // when something is changed in it; so an extension is known by what it starts, and is
 // changed as text.
 var goose = Client{

@@ -170,7 +170,7 @@ func setJSON(now []byte, path []string, value any) ([]byte, error) {
 }
 
 // dropJSON takes the member at path out, and the objects that were made for it
-// unless somebody's comment stands in them.
+// unless a comment is in them.
 func dropJSON(now []byte, path []string) ([]byte, error) {
 	d, err := parseJSON(now)
 	if err != nil {

@@ -105,7 +105,7 @@ func urlAt(listen string) string {
 	return "http://" + listen
 }
 
-// serviceMark stands in what authferry setup serve wrote.
+// serviceMark is in every file that authferry setup serve wrote.
 const serviceMark = "Written by authferry setup serve, which takes it away again if asked to undo."
 
 func unitDir(m Machine) string {

@@ -141,7 +141,7 @@ func wait() {
 	}
 }
 
-// opens is what comes of reading an item.
+// opens is the result of reading an item.
 func (k *keychain) opens() status {
 	if k.Locked {
 		return interactionNotAllowed // over SSH; elsewhere it prompts
@@ -151,7 +151,7 @@ func (k *keychain) opens() status {
 	}[fault()]
 }
 
-// writes is what comes of changing one.
+// writes is the result of changing one.
 func (k *keychain) writes() status {
 	if result := k.opens(); result != ok {
 		return result
