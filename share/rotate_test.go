@@ -289,7 +289,10 @@ func TestAnnouncedLongAfterTheClaim(t *testing.T) {
 		if r := m.record(); !r.Claim.Announced {
 			t.Fatalf("%+v", r.Claim)
 		}
-		wantCode(t, look(), fault.WaitingForMachine)
+		for range 2 { // as long as the provider may take
+			wantCode(t, look(), fault.WaitingForMachine)
+			time.Sleep(20 * time.Second)
+		}
 		testenv.Must(t, <-done)
 		testenv.Must(t, look())
 		if m.server.requests != 1 || m.server.reuse != 0 {
