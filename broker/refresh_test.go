@@ -94,12 +94,15 @@ func TestRefreshesAtOnceAreOne(t *testing.T) {
 	release := make(chan struct{})
 	w.server.Inject(brokertest.Fault{Status: 429, Until: release})
 	errs := make([]error, 6)
-	var wg sync.WaitGroup
+	var wg, waiting sync.WaitGroup
+	waiting.Add(len(errs))
 	for i := range errs {
-		wg.Go(func() { _, errs[i] = w.broker().Refresh(t.Context(), a.ID) })
+		wg.Go(func() {
+			_, errs[i] = New(Options{Dir: w.dir, Waiting: waiting.Done}).Refresh(t.Context(), a.ID)
+		})
 	}
+	waiting.Wait()
 	w.await("a refresh", func(l brokertest.Ledger) bool { return l.Inflight["ada"] == 1 })
-	time.Sleep(100 * time.Millisecond) // for the others to wait
 	close(release)
 	wg.Wait()
 	for _, err := range errs {

@@ -76,7 +76,7 @@ func stampede(t *testing.T, n int, expired func() *world) {
 		answers := make([]answer, n)
 		var wg sync.WaitGroup
 		for i := range n {
-			wg.Go(func() { answers[i] = w.ask() })
+			wg.Go(func() { answers[i] = w.askApart() })
 		}
 		wg.Wait()
 		for i, got := range answers {
@@ -138,7 +138,7 @@ func killRotators(t *testing.T, open func(*testing.T, brokertest.Config) *world,
 					t.Parallel()
 					w := open(t, brokertest.Config{Rotation: kind})
 					a := w.add("ada", -time.Second)
-					got := w.ask("TEST_KILL_AT="+p.at, "TEST_KILL_ONCE="+filepath.Join(t.TempDir(), "killed"))
+					got := w.askApart("TEST_KILL_AT="+p.at, "TEST_KILL_ONCE="+filepath.Join(t.TempDir(), "killed"))
 					l := w.server.Ledger()
 					if p.want == window && (kind == brokertest.Rotate || kind == brokertest.Strict) {
 						if got.err == nil || got.err.Code != fault.LoginNeeded {

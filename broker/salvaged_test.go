@@ -67,7 +67,7 @@ func TestSalvagedTokenIsRefused(t *testing.T) {
 			if row.point != "" {
 				env = []string{"TEST_KILL_AT=" + row.point, "TEST_KILL_ONCE=" + t.TempDir() + "/killed"}
 			}
-			got := w.ask(env...)
+			got := w.askApart(env...)
 			requests := w.server.TokenRequests() - before
 			if row.want != "" {
 				if got.err == nil || got.err.Code != row.want || requests != 2 {

@@ -14,6 +14,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/rotation"
 	"github.com/authferry/authferry/keystore/keystoretest"
+	"github.com/authferry/authferry/proofs"
 	"github.com/authferry/authferry/testenv"
 )
 
@@ -27,16 +28,16 @@ func TestWindow(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, cfg)
 		w.add("ada", -time.Second)
-		w.measureWindow(rounds(t, 8))
-		killRandomRotators(t, newWorld, cfg, rounds(t, 8))
+		w.measureWindow(rounds(t, proofs.Size(3, 8)))
+		killRandomRotators(t, newWorld, cfg, rounds(t, proofs.Size(4, 8)))
 	})
 	t.Run("keychain", func(t *testing.T) {
 		t.Parallel()
 		k := keystoretest.GnomeKeyring(t)
-		expiredInKeychain(t, cfg, k.Env).measureWindow(rounds(t, 4))
+		expiredInKeychain(t, cfg, k.Env).measureWindow(rounds(t, proofs.Size(1, 4)))
 		killRandomRotators(t, func(t *testing.T, cfg brokertest.Config) *world {
 			return keychainWorld(t, cfg, k.Env)
-		}, cfg, rounds(t, 4))
+		}, cfg, rounds(t, proofs.Size(2, 4)))
 	})
 }
 
@@ -47,7 +48,7 @@ func (w *world) measureWindow(count int) {
 	for range count {
 		points := filepath.Join(w.t.TempDir(), "points")
 		w.allowRejection(id)
-		if got := w.ask("TEST_POINTS="+points, "TEST_REJECTED="+lease(id, w.account(id).Generation)); got.err != nil {
+		if got := w.askApart("TEST_POINTS="+points, "TEST_REJECTED="+lease(id, w.account(id).Generation)); got.err != nil {
 			w.t.Fatal(got.err)
 		}
 		w.waitForRotators()

@@ -124,7 +124,7 @@ func TestCredentialManagerLongTokens(t *testing.T) {
 	const count = 3
 	for range count {
 		w.allowRejection(a.ID)
-		got := w.ask("TEST_REJECTED=" + lease(a.ID, w.account(a.ID).Generation))
+		got := w.askApart("TEST_REJECTED=" + lease(a.ID, w.account(a.ID).Generation))
 		if got.err != nil {
 			t.Fatalf("%s: %v", got.err.Code, got.err)
 		}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"strconv"
 	"time"
 
@@ -23,22 +22,14 @@ import (
 // start starts a rotator and waits for its report, no longer than the caller waits for a
 // provider; the rotator goes on after that. A nil report means that the rotator died.
 func start(ctx context.Context, f *folder.Folder, a *index.Account, w Wish) (*report, error) {
-	cmd, err := process(f, a, w)
-	if err != nil {
-		return nil, err
-	}
 	read, write, err := os.Pipe()
 	if err != nil {
 		return nil, fault.Errorf(fault.Internal, "no pipe for the refresh").Because(err)
 	}
 	defer read.Close()
-	cmd.Stdout = write
-	err = startDetached(cmd)
-	_ = write.Close()
-	if err != nil {
-		return nil, fault.Errorf(fault.Internal, "the refresh could not be started").Because(pool.NotStarted{Err: err})
+	if err := launch(f, a, w, write); err != nil {
+		return nil, err
 	}
-	go func() { _ = cmd.Wait() }()
 
 	type answer struct {
 		r   *report
@@ -86,9 +77,24 @@ func TooSlow(f *folder.Folder, id string) error {
 	return e.Try(fault.Remedy{Do: fault.WithVariable, Name: "AUTHFERRY_HTTP_TIMEOUT", Value: "2m"})
 }
 
-// process is a rotator of a, in a session of its own: the death of the caller, its process
-// group or its terminal must not lose the login.
-func process(f *folder.Folder, a *index.Account, w Wish) (*exec.Cmd, error) {
+// InProcess is set by tests in which nobody dies. It is given each rotator of an account that
+// is not shared, to run it beside the caller: a process costs more than a rotation.
+var InProcess func(dir string, rotate func())
+
+// launch starts a rotator of a, in a session of its own: the death of the caller, its process
+// group or its terminal must not lose the login. It reports to out, unless that is nil, which
+// is closed here.
+func launch(f *folder.Folder, a *index.Account, w Wish, out *os.File) error {
+	if InProcess != nil && a.Share == nil {
+		w.Since = time.Now()
+		InProcess(f.Dir, func() {
+			defer out.Close()
+			own := folder.New(folder.Options{Dir: f.Dir, KeyFile: f.KeyFile, KeychainTimeout: f.KeychainTimeout, LockTimeout: f.LockTimeout})
+			_ = json.NewEncoder(out).Encode(newReport(Rotate(context.Background(), own, a.ID, w)))
+		})
+		return nil
+	}
+	defer out.Close()
 	args := []string{Command, a.ID, strconv.Itoa(w.Beyond)}
 	if w.Rejected {
 		args = append(args, "--rejected")
@@ -102,7 +108,18 @@ func process(f *folder.Folder, a *index.Account, w Wish) (*exec.Cmd, error) {
 	if w.Now {
 		args = append(args, "--now")
 	}
-	return f.Rotator(a, args...)
+	cmd, err := f.Rotator(a, args...)
+	if err != nil {
+		return err
+	}
+	if out != nil {
+		cmd.Stdout = out
+	}
+	if err := startDetached(cmd); err != nil {
+		return fault.Errorf(fault.Internal, "the refresh could not be started").Because(pool.NotStarted{Err: err})
+	}
+	go func() { _ = cmd.Wait() }()
+	return nil
 }
 
 // busyWith says what the rotator of a is doing.

@@ -188,11 +188,7 @@ func Behind(f *folder.Folder, a *index.Account) {
 		return
 	}
 	gate.SetHolder(stateBehind)
-	if cmd, err := process(f, a, Wish{Beyond: a.Generation, Background: true}); err == nil {
-		if startDetached(cmd) == nil {
-			go func() { _ = cmd.Wait() }()
-		}
-	}
+	_ = launch(f, a, Wish{Beyond: a.Generation, Background: true}, nil)
 }
 
 // stateBehind is what the holder of the gate is shown to be doing.
