@@ -22,6 +22,7 @@ import (
 // A process that holds secrets leaves no core dump, though the limits would
 // allow one and GOTRACEBACK asks for it.
 func TestNoLeaksInCores(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, brokertest.Config{})
 	s.Env = append(s.Env, "GOTRACEBACK=crash")
 	// crash lets a program read the secret, ends it by SIGABRT, and returns

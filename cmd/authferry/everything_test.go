@@ -180,6 +180,7 @@ func inMode(args, mode []string) []string {
 
 // No command is left out of everything.
 func TestEverythingIsEverything(t *testing.T) {
+	t.Parallel()
 	k, err := newParser(new(grammar), streams{out: io.Discard, err: io.Discard})
 	testenv.Must(t, err)
 	var tried []string

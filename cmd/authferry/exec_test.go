@@ -15,6 +15,7 @@ import (
 // On every system: the command has the token in its environment, and its exit
 // code is authferry's.
 func TestExecPassesTheTokenAndTheExitCode(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	command := func(stdin string, args ...string) (string, int) {
 		cmd := exec.CommandContext(t.Context(), program(t), args...)

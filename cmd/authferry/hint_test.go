@@ -37,6 +37,7 @@ var givenLines = [][]string{
 // Every action has a command, whatever its facts and whatever command was given, and
 // a shell and the grammar take it.
 func TestEveryHintCanBePasted(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS == "windows" {
 		t.Skip("needs a POSIX shell: the hints of Linux and macOS are split by one")
 	}

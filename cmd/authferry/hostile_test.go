@@ -26,9 +26,10 @@ import (
 // secret sent elsewhere, reach outside of the folder, start a program, or forge
 // a record.
 func TestHostileFolder(t *testing.T) {
+	t.Parallel()
 	attacks := slices.Clone(hostile) // of a sample others each time
 	rand.Shuffle(len(attacks), func(i, j int) { attacks[i], attacks[j] = attacks[j], attacks[i] })
-	for _, attack := range attacks[:proofs.Size(len(attacks)/8, len(attacks))] {
+	for _, attack := range attacks[:proofs.Size(len(attacks)/16, len(attacks))] {
 		t.Run(attack.name, func(t *testing.T) {
 			t.Parallel()
 			if attack.links && runtime.GOOS == "windows" {

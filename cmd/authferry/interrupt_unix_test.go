@@ -30,6 +30,7 @@ var signals = map[syscall.Signal]int{syscall.SIGINT: exitInterrupt, syscall.SIGT
 // Ctrl-C while the provider is slow ends the caller at once; the refresh goes on
 // and the next caller has its result, for which nothing is sent again.
 func TestInterruptedWhileRefreshing(t *testing.T) {
+	t.Parallel()
 	for sig, code := range signals {
 		for _, args := range [][]string{{"token"}, {"token", "--json"}, {"header"}, {"refresh", "Ada"}, {"refresh", "Ada", "--json"}} {
 			t.Run(sig.String()+" "+strings.Join(args, " "), func(t *testing.T) {
@@ -127,6 +128,7 @@ func (s *scene) wantInterrupted(got authferrytest.Outcome, code int, args []stri
 // A command that waits for another server, for a lock or for its input ends when
 // it is told to, and has changed nothing.
 func TestInterruptedWhileWaiting(t *testing.T) {
+	t.Parallel()
 	for sig, code := range signals {
 		t.Run(sig.String(), func(t *testing.T) {
 			t.Parallel()

@@ -40,6 +40,7 @@ var canaries = []string{
 // No command, in no mode and however it fails, puts a secret anywhere but into
 // the keystore and onto the stdout that was asked for it.
 func TestNoLeaks(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	met, ran := map[fault.Code]bool{
 		fault.Cancelled: true, fault.InsufficientScope: true, // which take a terminal, and an MCP client
@@ -58,7 +59,7 @@ func TestNoLeaks(t *testing.T) {
 			}
 		}
 	})
-	sample := proofs.Size(2, len(predicaments)) // others each time
+	sample := proofs.Size(1, len(predicaments)) // others each time
 	for name, prepare := range predicaments {
 		if sample--; sample < 0 {
 			break
@@ -112,6 +113,7 @@ func (s *scene) leaked() error {
 
 // The tests that look for secrets find one that is there.
 func TestLeaksAreFound(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, brokertest.Config{})
 	s.Must(s.Grant("ada", time.Hour), "import", "grant", "anthropic", "--label", "Ada", "--client-id", "x")
 	testenv.Must(t, s.leaked())
@@ -189,6 +191,7 @@ func (s *scene) silent(got authferrytest.Outcome, args []string) string {
 // While a rotation waits for a slow provider no process that takes part in it
 // shows a secret in its arguments, its environment or a file.
 func TestNoLeaksWhileRotating(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS != "linux" {
 		t.Skip("needs a Linux /proc: nowhere else are all processes' environments to be read")
 	}
@@ -254,6 +257,7 @@ func (s *scene) processes() (found []process) {
 // What exec starts has the access token in its environment, and nothing else of
 // the login.
 func TestNoLeaksIntoExec(t *testing.T) {
+	t.Parallel()
 	s := newScene(t, brokertest.Config{ClientSecret: clientSecret})
 	s.Must(clientSecret, "provider", "add", "sim", "--issuer", s.Server.URL, "--client-id", "authferry-sim", "--client-secret-stdin")
 	s.Must(s.Grant("ada", -time.Second), "import", "grant", "sim", "--label", "Ada")

@@ -302,6 +302,7 @@ func urlIn(t *testing.T, r *bufio.Reader) string {
 // Ctrl-C while the person is away, and at the paste prompt: exit code 130, and
 // nothing half done.
 func TestInterruptedLogin(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS == "windows" {
 		t.Skip("needs Unix: a signal that one process sends another")
 	}
@@ -333,6 +334,7 @@ func TestInterruptedLogin(t *testing.T) {
 
 // Hostile texts reach neither the terminal nor the page as they are.
 func TestHostileAnswer(t *testing.T) {
+	t.Parallel()
 	s := brokertest.New(t, brokertest.Config{})
 	m := fileMachine(t)
 	m.must("provider", "add", "sim", "--issuer", s.URL, "--client-id", "authferry-sim")

@@ -48,6 +48,7 @@ func program(t *testing.T) string {
 // TestScripts runs every command, and every exit code that it can have, as a
 // user would. Each script opens with the behaviour that it guards.
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	testscript.Run(t, testscript.Params{Dir: "testdata", Setup: onPath(program(t)), Condition: condition, Cmds: commandsOfScripts(nil)})
 }
 

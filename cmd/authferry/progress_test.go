@@ -85,6 +85,7 @@ func TestProgressOfARefresh(t *testing.T) {
 
 // Who wants no progress, or has no terminal for it, gets none.
 func TestProgressIsForTerminals(t *testing.T) {
+	t.Parallel()
 	elsewhere := filepath.Join(t.TempDir(), "stderr")
 	for name, test := range map[string]struct {
 		env, line string
@@ -140,6 +141,7 @@ func TestProgressOfAKeychain(t *testing.T) {
 
 // Who logs in sees for how long that can still be done.
 func TestProgressOfALogin(t *testing.T) {
+	t.Parallel()
 	for flow, waiting := range map[string]string{"browser": "for you to log in there", "device": "for you to enter the code"} {
 		t.Run(flow, func(t *testing.T) {
 			t.Parallel()

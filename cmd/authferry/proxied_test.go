@@ -95,7 +95,7 @@ func hammer(url, key string, over <-chan struct{}) {
 				select {
 				case <-over:
 					return
-				default:
+				case <-time.After(10 * time.Millisecond): // a machine has other tests to run
 				}
 				if got := askOnce(url, key); !strings.HasPrefix(got, "200 ") {
 					fmt.Println(got)

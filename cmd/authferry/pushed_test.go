@@ -13,6 +13,7 @@ import (
 // that the browser opens says no more than where it is; what else a login does is as
 // always. At such a server the long address would be an error.
 func TestPushedAuthorization(t *testing.T) {
+	t.Parallel()
 	p := oidc.Start(t, "PAR=1")
 	s := newScene(t, brokertest.Config{})
 	s.Must("", "provider", "add", "acme", "--issuer", p.URL, "--client-id", oidc.ClientID)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/authferry/authferry/broker/brokertest/oidc"
 	"github.com/authferry/authferry/keystore/keystoretest"
+	"github.com/authferry/authferry/proofs"
 	"github.com/authferry/authferry/testenv"
 )
 
@@ -16,6 +17,7 @@ import (
 // certified OpenID provider that revokes a login when a refresh token is used
 // twice, and a keyring of a desktop.
 func TestRealLife(t *testing.T) {
+	proofs.Only(t, "a real provider's tokens come to their end")
 	t.Parallel()
 	p := oidc.Start(t, "AT_TTL=4")
 	s := newSession(t)
@@ -81,6 +83,7 @@ func expire(t *testing.T, p *oidc.Provider, token string) {
 // nothing is sent more often than it says, and the login is kept whenever it can
 // be.
 func TestRealFaults(t *testing.T) {
+	proofs.Only(t, "a real provider fails, and back-offs pass")
 	t.Parallel()
 	p := oidc.Start(t)
 	s := newSession(t)
@@ -178,6 +181,7 @@ func TestRealFaults(t *testing.T) {
 // A login whose answer was lost on the way, at a provider that revokes at the
 // first reuse, is gone. It is the only one, and nobody has to wait for it.
 func TestRealLoss(t *testing.T) {
+	proofs.Only(t, "a real provider loses an answer")
 	t.Parallel()
 	p := oidc.Start(t)
 	s := newSession(t)
@@ -205,6 +209,7 @@ func TestRealLoss(t *testing.T) {
 
 // Where nobody can answer the keyring's prompt, the command of the hint unlocks it.
 func TestHintUnlocksTheKeyring(t *testing.T) {
+	t.Parallel()
 	s := newSession(t)
 	s.must("canary-key\n", "login", "anthropic", "--api-key-stdin", "--label", "Key")
 	s.bus.Lock(t)

@@ -66,6 +66,7 @@ func TestSDKServer(t *testing.T) {
 // clients, wants the resource in each request, rotates refresh tokens and revokes the
 // login when one comes twice.
 func TestRemoteServerOfOIDC(t *testing.T) {
+	t.Parallel()
 	p := oidc.Start(t, "MCP=1")
 	resource := ""
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -245,7 +245,7 @@ func TestServeRestartsUnderLoad(t *testing.T) {
 				select {
 				case <-over:
 					return
-				default:
+				case <-time.After(time.Millisecond):
 				}
 				k := key.Load().(string)
 				switch got := askOnce("http://"+l.Addr().String()+"/sim/api/x", k); {

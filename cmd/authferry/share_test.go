@@ -19,6 +19,7 @@ import (
 // TestSharedPools runs every command of shared pools on a real etcd, as users of several
 // machines would. Each script has folders of its own for them.
 func TestSharedPools(t *testing.T) {
+	t.Parallel()
 	cluster := sharetest.Shared(t)
 	authferry := program(t)
 	authferrytest.BuiltShare(t)
