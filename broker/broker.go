@@ -83,7 +83,7 @@ func (b *Broker) ExecEnv(a *index.Account) ([]string, error) {
 	}
 	p, ok := ps.Get(a.Provider)
 	if !ok {
-		return nil, fault.Errorf(fault.Usage, "provider %s is unknown by now, so name the variable", a.Provider).Try(fault.Remedy{Do: fault.Again, Name: "env", Value: "NAME"})
+		return nil, fault.Errorf(fault.Usage, "provider %s isn't known on this machine, so name the variable", a.Provider).Try(fault.Remedy{Do: fault.Again, Name: "env", Value: "NAME"})
 	}
 	names := p.Env
 	if a.Kind == index.KindAPIKey {

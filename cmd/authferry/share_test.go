@@ -16,6 +16,15 @@ import (
 	"github.com/authferry/authferry/share/sharetest"
 )
 
+type clusterKey struct{}
+
+// sharedCluster is the etcd of a script.
+type sharedCluster struct{ *sharetest.Cluster }
+
+func clusterOf(ts *testscript.TestScript) *sharetest.Cluster {
+	return ts.Value(clusterKey{}).(*sharedCluster).Cluster
+}
+
 // TestSharedPools runs every command of shared pools on a real etcd, as users of several
 // machines would. Each script has folders of its own for them.
 func TestSharedPools(t *testing.T) {
@@ -29,6 +38,7 @@ func TestSharedPools(t *testing.T) {
 			if err := onPath(authferry)(env); err != nil {
 				return err
 			}
+			env.Values[clusterKey{}] = &sharedCluster{cluster}
 			env.Setenv("ETCD", strings.Join(cluster.Endpoints(), ","))
 			env.Setenv("AUTHFERRY_KEYSTORE", "file")
 			env.Setenv("AUTHFERRY", authferry)
@@ -37,11 +47,18 @@ func TestSharedPools(t *testing.T) {
 		Condition: condition,
 		Cmds: commandsOfScripts(map[string]func(*testscript.TestScript, bool, []string){
 			// certificate NAME [POOL] makes NAME.crt and NAME.key, and ca.crt: those of a
-			// holder, or of a consumer of the pool with that id.
+			// holder, or of a consumer of the pool with that id; certificate NAME holder POOL
+			// those of a holder of that pool alone.
 			"certificate": func(ts *testscript.TestScript, _ bool, args []string) {
 				name := strings.ReplaceAll(strings.TrimPrefix(ts.Name(), "TestSharedPools/"), "/", "-") + "-" + args[0]
+				cluster := clusterOf(ts)
 				made := cluster.Holder
-				if len(args) > 1 {
+				switch {
+				case len(args) > 2: // certificate NAME holder POOL
+					made = func(t testing.TB, name string, _ ...string) sharetest.Credentials {
+						return cluster.Holder(t, name, args[2])
+					}
+				case len(args) > 1:
 					made = func(t testing.TB, name string, _ ...string) sharetest.Credentials {
 						return cluster.Consumer(t, name, args[1])
 					}
@@ -52,7 +69,21 @@ func TestSharedPools(t *testing.T) {
 				}
 			},
 			// etcdctl ARGS… is the administrator's.
-			"etcdctl": func(_ *testscript.TestScript, _ bool, args []string) { cluster.Etcdctl(t, args...) },
+			"etcdctl": func(ts *testscript.TestScript, _ bool, args []string) { clusterOf(ts).Etcdctl(t, args...) },
+			// engine own makes an etcd for this script alone, which it can back up to a file and
+			// restore from there: engine backup, engine restore.
+			"engine": func(ts *testscript.TestScript, _ bool, args []string) {
+				c := ts.Value(clusterKey{}).(*sharedCluster)
+				switch args[0] {
+				case "own":
+					c.Cluster = sharetest.New(t, sharetest.Options{})
+					ts.Setenv("ETCD", strings.Join(c.Endpoints(), ","))
+				case "backup":
+					ts.Setenv("BACKUP", c.Backup(t))
+				case "restore":
+					c.RestoreBackup(t, ts.Getenv("BACKUP"), false)
+				}
+			},
 			// eventually PATH VALUE authferry ARGS… repeats a command, which other machines
 			// have an effect on, until its document has that member.
 			"eventually": func(ts *testscript.TestScript, neg bool, args []string) {

@@ -64,7 +64,7 @@ func engineText(v pipe.Pool, now time.Time) string {
 	case index.EngineRefused:
 		text = "no longer lets this machine in; valid tokens are handed out until they end"
 	case index.EngineRestored:
-		text = "has forgotten something, as after restoring a backup; nothing is refreshed until authferry share doctor --fix"
+		return "has forgotten something, as after restoring a backup; nothing is refreshed until you run authferry share doctor --fix"
 	default:
 		text = "can't be reached"
 		if v.SeenAt.IsZero() {
