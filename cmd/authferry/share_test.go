@@ -70,14 +70,18 @@ func TestSharedPools(t *testing.T) {
 			},
 			// etcdctl ARGS… is the administrator's.
 			"etcdctl": func(ts *testscript.TestScript, _ bool, args []string) { clusterOf(ts).Etcdctl(t, args...) },
-			// engine own makes an etcd for this script alone, which it can back up to a file and
-			// restore from there: engine backup, engine restore.
+			// engine own makes an etcd for this script alone, which it can take away and bring
+			// back (unplug, plug), back up to a file, and restore from there (backup, restore).
 			"engine": func(ts *testscript.TestScript, _ bool, args []string) {
 				c := ts.Value(clusterKey{}).(*sharedCluster)
 				switch args[0] {
 				case "own":
 					c.Cluster = sharetest.New(t, sharetest.Options{})
 					ts.Setenv("ETCD", strings.Join(c.Endpoints(), ","))
+				case "unplug":
+					c.LoseQuorum(t)
+				case "plug":
+					c.Restore(t)
 				case "backup":
 					ts.Setenv("BACKUP", c.Backup(t))
 				case "restore":
