@@ -47,10 +47,15 @@ func Write(path string, data []byte, mode fs.FileMode, still func() error) error
 	return nil
 }
 
-// Sweep deletes the files that killed writers left in dir at least age ago. What can't be
-// deleted stays for the next time.
+// Sweep deletes the files that killed writers left in dir at least age ago, by the clock of
+// its file system, after a change in it: this machine's clock may be hours ahead of that.
+// What can't be deleted stays for the next time.
 func Sweep(dir string, age time.Duration) {
 	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	folder, err := os.Stat(dir)
 	if err != nil {
 		return
 	}
@@ -58,7 +63,7 @@ func Sweep(dir string, age time.Duration) {
 		if !strings.HasPrefix(e.Name(), Prefix) || !strings.HasSuffix(e.Name(), Suffix) {
 			continue
 		}
-		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && time.Since(info.ModTime()) >= age {
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() && (age == 0 || folder.ModTime().Sub(info.ModTime()) >= age) {
 			_ = os.Remove(filepath.Join(dir, e.Name()))
 		}
 	}

@@ -105,7 +105,11 @@ func TestSweep(t *testing.T) {
 	now := time.Now()
 	testenv.Must(t, os.Chtimes(name(".authferry-2.tmp"), now, now))
 	testenv.Must(t, os.Mkdir(name(".authferry-3.tmp"), 0o700))
-	atomicfile.Sweep(dir, 30*time.Minute)
+	// By the clock of this machine, which is hours ahead here, all of them are old.
+	synctest.Test(t, func(*testing.T) {
+		time.Sleep(time.Until(now.Round(0).Add(24 * time.Hour)))
+		atomicfile.Sweep(dir, 30*time.Minute)
+	})
 	for s, want := range map[string]bool{"a.tmp": true, ".authferry-1": true, ".authferry-1.tmp": false, ".authferry-2.tmp": true, ".authferry-3.tmp": true} {
 		if _, err := os.Lstat(name(s)); (err == nil) != want {
 			t.Errorf("%s is there: %v", s, err == nil)

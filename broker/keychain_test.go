@@ -14,6 +14,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/keystore/keystoretest"
+	"github.com/authferry/authferry/proofs"
 	"github.com/authferry/authferry/testenv"
 )
 
@@ -92,11 +93,12 @@ func (w *world) noSecretInFiles() {
 // contract's, no request was made, and when it is well again so is the login.
 // The numbers are those of the fault list.
 func TestKeychainFaultsBeforeSpending(t *testing.T) {
-	for _, row := range []struct {
+	type row struct {
 		name string
 		mode keystoretest.Mode
 		want fault.Code
-	}{
+	}
+	for _, row := range proofs.Sample(5, []row{
 		{"C1 locked", keystoretest.Locked, fault.KeystoreLocked},
 		{"C3 prompt never answered", keystoretest.PromptHanging, fault.KeystoreTimeout},
 		{"C4 prompt to unlock dismissed", keystoretest.UnlockDismissed, fault.KeystoreLocked},
@@ -108,7 +110,7 @@ func TestKeychainFaultsBeforeSpending(t *testing.T) {
 		{"C7 stores half", keystoretest.Truncating, fault.KeystoreDenied},
 		{"C7 stores an empty secret", keystoretest.Emptying, fault.KeystoreDenied},
 		{"C12 full", keystoretest.Full, ""},
-	} {
+	}) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			s := keystoretest.SecretService(t, keystoretest.Normal)
@@ -168,15 +170,16 @@ func TestNoBus(t *testing.T) {
 // C2: the keychain fails after the token was spent. The rotator keeps the new
 // tokens and asks again until it takes them; the caller learns what goes on.
 func TestKeychainFailsAfterSpending(t *testing.T) {
-	for _, row := range []struct {
+	type row struct {
 		name string
 		mode keystoretest.Mode
-	}{
+	}
+	for _, row := range proofs.Sample(2, []row{
 		{"C2 locked", keystoretest.Locked},
 		{"C7 stores nothing", keystoretest.Losing},
 		{"C6 hanging", keystoretest.Hanging},
 		{"C12 full", keystoretest.Full},
-	} {
+	}) {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
 			s := keystoretest.SecretService(t, keystoretest.Normal)

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/proofs"
 	"github.com/authferry/authferry/share"
 	"github.com/authferry/authferry/share/pipe"
 	"github.com/authferry/authferry/share/sharetest"
@@ -15,6 +16,7 @@ import (
 // What a refresh and an adoption ask of the engine, as docs/shared-pools.md counts on. How
 // long they take is logged, beside a bare compare-and-swap in the same run: go test -v.
 func TestCost(t *testing.T) {
+	proofs.Only(t, "it measures")
 	c := sharetest.Shared(t) // no other test runs beside this one
 	s := newScene(t)
 	s.engine = overEtcd

@@ -14,6 +14,7 @@ import (
 // All machines of a pool find their token over at the same moment, five times, each in a
 // process of its own: the provider gets five requests.
 func TestHerdOfMachines(t *testing.T) {
+	t.Parallel()
 	sharetest.Need(t)
 	var cluster *sharetest.Cluster
 	if proofs.On() {

@@ -25,6 +25,7 @@ import (
 // A thousand machines meet one limit of one account at the same moment, on a real etcd. They
 // all hold it as long as the provider said; few of them write, and one does it.
 func TestHerdMeetsOneLimit(t *testing.T) {
+	t.Parallel()
 	machines := proofs.Size(50, 1000)
 	c := sharetest.Shared(t)
 	mine := c.Holder(t, "herd")

@@ -291,6 +291,7 @@ func (e *Engine) kind(ctx context.Context, err error, sent *parcel, write bool) 
 	case write && sent.sent.Load() && (!answered || !refusals[code]):
 		kind = engine.ErrUnknown
 	case code == codes.ResourceExhausted && !answered: // by this side: the answer is too big
+	case errors.Is(err, rpctypes.ErrNoSpace): // for anybody, until its administrator has made some
 	case refusals[code] && !errors.Is(err, rpctypes.ErrTooManyRequests) && !errors.Is(err, rpctypes.ErrAuthOldRevision):
 		kind = engine.ErrRefused
 	}

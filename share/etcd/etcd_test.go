@@ -328,3 +328,23 @@ func TestWhileRightsChange(t *testing.T) {
 		}
 	}
 }
+
+// A full database takes no writes, from anybody: that is no refusal of this machine. What is
+// there can still be read.
+func TestFullDatabase(t *testing.T) {
+	t.Parallel()
+	c := sharetest.New(t, sharetest.Options{Plain: true, Quota: 2 << 20})
+	e := open(t, c.Endpoints(), sharetest.Credentials{})
+	big := bytes.Repeat([]byte("x"), 1<<20)
+	var err error
+	for i := 0; err == nil && i < 9; i++ {
+		_, _, err = e.Swap(t.Context(), "authferry/"+strconv.Itoa(i), 0, big)
+	}
+	wantKind(t, "Swap", err, engine.ErrUnreachable)
+	if err == nil || !strings.Contains(err.Error(), "space") {
+		t.Errorf("%v", err)
+	}
+	if got, _, err := e.Get(t.Context(), "authferry/0"); err != nil || len(got.Value) != len(big) {
+		t.Errorf("%d bytes, %v", len(got.Value), err)
+	}
+}

@@ -26,6 +26,7 @@ import (
 type Cluster struct {
 	dir   string
 	plain bool
+	quota int
 	nodes []*node
 
 	mu      sync.Mutex
@@ -36,6 +37,7 @@ type Cluster struct {
 type Options struct {
 	Nodes int  // 1 (for 0) or 3
 	Plain bool // http, without certificates and users, so that its traffic can be read
+	Quota int  // the most bytes of its database; 0 for etcd's own
 }
 
 // Credentials are what a machine reaches the engine with, in PEM. Those of a plain cluster
@@ -225,7 +227,7 @@ func start(o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{dir: dir, plain: o.Plain, holders: map[string]Credentials{}}
+	c := &Cluster{dir: dir, plain: o.Plain, quota: o.Quota, holders: map[string]Credentials{}}
 	if err := c.setUp(max(o.Nodes, 1)); err != nil {
 		c.stop()
 		return nil, err
@@ -274,6 +276,9 @@ func (c *Cluster) configure(n *node) error {
 		for _, m := range line.FindAllStringSubmatch(string(settings), -1) {
 			n.env = append(n.env, m[1]+"="+replace.Replace(m[2]))
 		}
+	}
+	if c.quota > 0 {
+		n.env = append(n.env, "ETCD_QUOTA_BACKEND_BYTES="+strconv.Itoa(c.quota))
 	}
 	n.endpoint = scheme + "://" + n.host + ":2379"
 	n.peer = scheme + "://" + n.host + ":2380"

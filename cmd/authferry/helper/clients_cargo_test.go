@@ -38,6 +38,7 @@ func crates(t *testing.T) http.Handler {
 }
 
 func TestCargoClient(t *testing.T) {
+	t.Parallel()
 	cargo := client(t, "cargo", "install Rust")
 	if err := exec.Command(cargo, "--version").Run(); err != nil {
 		t.Skip("needs cargo: rustup has no toolchain for this user")

@@ -36,6 +36,7 @@ func registry() http.Handler {
 }
 
 func TestDockerClient(t *testing.T) {
+	t.Parallel()
 	docker := client(t, "docker", "apt-get install docker-cli; no engine")
 	s := newScene(t, brokertest.Config{})
 	c := newSite(s, true, registry())

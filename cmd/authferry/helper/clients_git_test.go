@@ -18,6 +18,7 @@ import (
 
 // Clone and push as a user would, over http on loopback.
 func TestGitClient(t *testing.T) {
+	t.Parallel()
 	git := client(t, "git", "apt-get install git")
 	s := newScene(t, brokertest.Config{})
 	where := strings.TrimSpace(s.works(s.Root, nil, git, "--exec-path").Out)

@@ -58,6 +58,7 @@ func newModuleSite(t *testing.T) *site {
 }
 
 func TestGoClient(t *testing.T) {
+	t.Parallel()
 	t.Run("accepted", func(t *testing.T) {
 		c := newModuleSite(t)
 		for _, selection := range []string{"", "--pool sim", "--account ada"} {

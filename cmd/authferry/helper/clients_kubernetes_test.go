@@ -30,6 +30,7 @@ func apiServer() http.Handler {
 }
 
 func TestKubernetesClient(t *testing.T) {
+	t.Parallel()
 	kubectl := client(t, "kubectl", "it comes from the Kubernetes project")
 	s := newScene(t, brokertest.Config{})
 	c := newSite(s, true, apiServer())

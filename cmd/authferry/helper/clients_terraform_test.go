@@ -16,6 +16,7 @@ import (
 )
 
 func TestTerraformClient(t *testing.T) {
+	t.Parallel()
 	terraform := client(t, "terraform", "it comes from HashiCorp; OpenTofu has the same protocol")
 	if !usesCertificateFile {
 		t.Skip("needs a system where SSL_CERT_FILE counts: not Windows or macOS")
