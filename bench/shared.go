@@ -15,7 +15,7 @@ import (
 // shared measures what it costs that other machines have a login too: nothing for a token
 // that is stored, and for a new one some calls of the engine, which is a real etcd.
 func (b *bench) shared() (*table, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
