@@ -183,6 +183,14 @@ func (w *world) holds(label string) string {
 	return strings.Join(all, ", ")
 }
 
+// refused reports whether an account is held because the API refuses its token.
+func (w *world) refused(label string) bool {
+	w.t.Helper()
+	v, err := w.b.Info(label)
+	testenv.Must(w.t, err)
+	return slices.ContainsFunc(v.Holds, func(h pool.HoldView) bool { return h.Refused })
+}
+
 // got is an answer as a client sees it.
 type got struct {
 	status int
