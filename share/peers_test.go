@@ -156,6 +156,27 @@ func TestRestoredEngine(t *testing.T) {
 	}
 }
 
+// An engine that has forgotten that a login ended is told so by a machine that knows, and the
+// others don't send its refresh token again.
+func TestRestoredEngineFromBeforeTheEnd(t *testing.T) {
+	inBubble(t, func(t *testing.T) {
+		m := newModel(t, 2)
+		a, b := m.all[0], m.all[1]
+		backup := m.engine.Snapshot()
+		m.server.dead = true
+		wantCode(t, a.start().rotate(rotation.Wish{}), fault.LoginNeeded)
+		m.engine.Restore(backup, true)
+		wantCode(t, a.start().rotate(rotation.Wish{}), fault.LoginNeeded)
+		if s := m.record().State; s != seal.Dead {
+			t.Errorf("the engine has it as %s", s)
+		}
+		wantCode(t, b.start().rotate(rotation.Wish{}), fault.LoginNeeded)
+		if m.server.requests != 1 {
+			t.Errorf("%d requests", m.server.requests)
+		}
+	})
+}
+
 // An engine that has forgotten the last rotation is one that was restored, though what this
 // machine has follows on what the engine has: it had been published.
 func TestRestoredEngineOneGenerationBack(t *testing.T) {

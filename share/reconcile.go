@@ -57,9 +57,28 @@ func (t *turn) reconcile(ctx context.Context) error {
 			case !won:
 				continue
 			}
+		case t.endedHere(mine):
+			next := *t.rec
+			next.State, next.Claim = seal.Dead, nil
+			won, err := t.swap(ctx, &next)
+			switch {
+			case err != nil && (!errors.Is(err, engine.ErrUnknown) || try == swapTries):
+				return t.swapFailed(ctx, err)
+			case !won:
+				continue
+			}
 		}
 		return t.seen(ctx)
 	}
+}
+
+// endedHere reports whether this machine knows that the provider refused the login for good,
+// which an engine that was restored from a backup has forgotten. A machine that didn't hear of
+// it would send the refresh token once more. One that may have sent it already is left alone:
+// it finds that out by itself.
+func (t *turn) endedHere(mine int) bool {
+	return t.mine != nil && t.seat.Role == seal.Holder && t.rec.Gen == mine && t.account.Dead != "" && t.account.Dead == t.account.Fingerprint &&
+		(t.rec.State == seal.Idle || t.rec.State == seal.Claimed)
 }
 
 // renew publishes a new login over whatever the engine has: a request with the refresh token
