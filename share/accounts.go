@@ -19,6 +19,20 @@ import (
 	"github.com/authferry/authferry/share/seal"
 )
 
+// locked is mine, under the account's rotation lock, which the caller releases.
+func (p *party) locked(ctx context.Context, id string) (*folder.Rotation, *index.Account, *record.Grant, error) {
+	l, err := p.o.LockAccount(ctx, id, 0)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	a, best, err := p.mine(ctx, id)
+	if err != nil {
+		l.Release()
+		return nil, nil, nil, err
+	}
+	return l, a, best, nil
+}
+
 // mine is an account of this folder with its newest grant.
 func (p *party) mine(ctx context.Context, id string) (*index.Account, *record.Grant, error) {
 	if err := p.reread(); err != nil {
@@ -282,15 +296,11 @@ func (p *party) taken(ctx context.Context, a *index.Account, r *seal.Record) err
 
 // keepOwn is unshare, under the account's rotation lock.
 func (p *party) keepOwn(ctx context.Context, id string) error {
-	l, err := p.o.LockAccount(ctx, id, 0)
+	l, a, best, err := p.locked(ctx, id)
 	if err != nil {
 		return err
 	}
 	defer l.Release()
-	a, best, err := p.mine(ctx, id)
-	if err != nil {
-		return err
-	}
 	return p.unshare(ctx, l, a, best)
 }
 

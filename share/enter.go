@@ -54,15 +54,11 @@ func Enter(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.PoolRequ
 // published. After a crash in between, it is refreshed by nobody until enter is called
 // again.
 func (p *party) enter(ctx context.Context, id string) error {
-	l, err := p.o.LockAccount(ctx, id, 0)
+	l, a, best, err := p.locked(ctx, id)
 	if err != nil {
 		return err
 	}
 	defer l.Release()
-	a, best, err := p.mine(ctx, id)
-	if err != nil {
-		return err
-	}
 	if best.Share != p.Pool {
 		if err := shareable(p.o.Index, a, best); err != nil {
 			return err

@@ -220,11 +220,7 @@ func TestForgedHolds(t *testing.T) {
 // that was ended here stays ended here.
 func TestLimitsWithoutEngine(t *testing.T) {
 	t.Parallel()
-	s := newScene(t)
-	a := s.machine("laptop")
-	ada := a.login("ada")
-	a.start()
-	b := a.joined("desktop", pipe.InviteRequest{})
+	s, a, b, ada := two(t)
 	a.fault = unreachable
 	a.meets(ada.ID, time.Hour)
 	wantCode(t, a.exchange(), fault.EngineUnreachable)

@@ -77,11 +77,7 @@ func (m *machine) private(user string) *index.Account {
 // has elsewhere. That account stays what it was.
 func TestAccountOfAnotherPool(t *testing.T) {
 	t.Parallel()
-	s := newScene(t)
-	a := s.machine("laptop")
-	ada := a.login("ada")
-	a.start()
-	b := a.joined("desktop", pipe.InviteRequest{})
+	s, a, b, ada := two(t)
 	victim := b.private("victim")
 	refresh, access := b.refreshToken(victim.ID), b.token(victim.ID)
 	a.forge(ada.ID, victim.ID, nil)
@@ -150,11 +146,7 @@ func TestRestoredFromBeforeARemoval(t *testing.T) {
 // Who was removed, and can still write at the engine, stores a login of its own with the keys
 // that it had: no machine that has newer ones believes it.
 func TestKeysOfTheRemoved(t *testing.T) {
-	s := newScene(t)
-	a := s.machine("laptop")
-	ada := a.login("ada")
-	a.start()
-	b := a.joined("desktop", pipe.InviteRequest{})
+	s, a, b, ada := two(t)
 	r := a.joined("runner", pipe.InviteRequest{Consumer: true})
 	c := a.joined("stolen", pipe.InviteRequest{})
 	pool, old := c.part()

@@ -26,11 +26,7 @@ func (m *machine) leave() (*pipe.LeaveResult, error) {
 // last one keeps the accounts, and the engine forgets the pool.
 func TestLeave(t *testing.T) {
 	t.Parallel()
-	s := newScene(t)
-	a := s.machine("laptop")
-	ada := a.login("ada")
-	a.start()
-	b := a.joined("desktop", pipe.InviteRequest{})
+	s, a, b, ada := two(t)
 	c := a.joined("runner", pipe.InviteRequest{Consumer: true})
 	testenv.Must(t, b.refresh(ada.ID))
 	done, err := b.leave()
@@ -236,11 +232,7 @@ func TestLeaveOthersDies(t *testing.T) {
 // What a machine announced and never finished is waited for, until a person says otherwise.
 func TestRecover(t *testing.T) {
 	share.ClaimsLast(t, 200*time.Millisecond)
-	s := newScene(t)
-	a := s.machine("laptop")
-	ada := a.login("ada")
-	a.start()
-	b := a.joined("desktop", pipe.InviteRequest{})
+	s, a, b, ada := two(t)
 	recover := func(claim string) (*pipe.RecoverResult, error) {
 		return share.Recover(t.Context(), b.folder(), b.dial, pipe.RecoverRequest{Account: "ada", Claim: claim})
 	}
@@ -292,11 +284,7 @@ func TestRecover(t *testing.T) {
 // the machine that has seen more puts it back.
 func TestRestoredEngine(t *testing.T) {
 	t.Parallel()
-	s := newScene(t)
-	a := s.machine("laptop")
-	ada := a.login("ada")
-	a.start()
-	b := a.joined("desktop", pipe.InviteRequest{})
+	s, a, b, ada := two(t)
 	testenv.Must(t, b.refresh(ada.ID))
 	backup := s.memory.Snapshot()
 	testenv.Must(t, a.refresh(ada.ID))

@@ -152,6 +152,16 @@ func (m *machine) joined(name string, req pipe.InviteRequest) *machine {
 	return x
 }
 
+// two are machines that share the pool of an account, which was the first one's.
+func two(t *testing.T) (s *scene, laptop, desktop *machine, ada *index.Account) {
+	t.Helper()
+	s = newScene(t)
+	laptop = s.machine("laptop")
+	ada = laptop.login("ada")
+	laptop.start()
+	return s, laptop, laptop.joined("desktop", pipe.InviteRequest{}), ada
+}
+
 func (m *machine) index() *index.Index {
 	m.t.Helper()
 	idx, err := m.folder().Read()
