@@ -385,7 +385,7 @@ func (a *arena) judge(d time.Duration) {
 	reuse, lost := a.reuse(), a.revoked()
 	for _, user := range a.users {
 		if reuse[user] > a.window[user] || lost[user] > a.window[user] {
-			a.t.Errorf("%s: %d reuses, %d logins lost, and %d deaths or unanswered requests in the window", user, reuse[user], lost[user], a.window[user])
+			a.t.Errorf("%s: %d reuses, %d logins lost, and %d deaths, unanswered and untold requests in the window", user, reuse[user], lost[user], a.window[user])
 			a.t.Log(a.story(user))
 		}
 	}

@@ -179,6 +179,9 @@ func (x *fighter) reported(s *shot, report *report) {
 		}
 	case fault.EngineUnreachable:
 		x.count[outOfReach]++
+		if x.passing && s.reached() == "sent" { // what it was answered; after T another machine asks again
+			x.within(s, untold)
+		}
 	case fault.EngineRestored:
 		x.count[restored]++
 	case fault.LoginNeeded, fault.LockTimeout, fault.ProviderUnreachable:

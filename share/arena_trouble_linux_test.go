@@ -55,12 +55,13 @@ const (
 	diedInside    = "deaths in the window"
 	stoppedInside = "stopped in the window, on a passing machine, for longer than T"
 	unanswered    = "requests without an answer"
+	untold        = "answers that a passing machine could not tell"
 	waits         = "waited for another machine"
 	outOfReach    = "could not reach the engine"
 	restored      = "refused, since the engine was restored"
 )
 
-var outcomes = []string{diedInside, stoppedInside, unanswered, waits, outOfReach, restored}
+var outcomes = []string{diedInside, stoppedInside, unanswered, untold, waits, outOfReach, restored}
 
 // trouble begins all that happens to machines and to the engine, but for what happens to
 // single processes.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -145,6 +146,11 @@ func (c *claimed) settle(ctx context.Context, known bool) error {
 func (c *claimed) Fail(ctx context.Context, class oauth.Class, f *index.Failure) (moved bool, err error) {
 	defer c.seat.Engine.Close()
 	defer c.fence.disarm()
+	if class == oauth.Dead {
+		if err := c.noteRefused(ctx); err != nil {
+			return false, err
+		}
+	}
 	folder.Reached("S7")
 	for try := 0; ; try++ {
 		switch {
@@ -174,6 +180,21 @@ func (c *claimed) Fail(ctx context.Context, class oauth.Class, f *index.Failure)
 			}
 		}
 	}
+}
+
+// noteRefused notes in the index, synced, that the provider refused the login for good: if the
+// engine can't be told now, the next process of this machine tells it, and doesn't send the
+// refresh token once more. The note of the claim may be gone, with an index that was put back.
+func (c *claimed) noteRefused(ctx context.Context) error {
+	return c.o.Change(ctx, index.Durable, c.l.Account, func(idx *index.Index, a *index.Account) {
+		c.show(idx, a)
+		i := slices.IndexFunc(a.Share.Claims, func(n index.Claim) bool { return n.Nonce == c.nonce })
+		if i < 0 {
+			i = len(a.Share.Claims)
+			a.Share.Claims = append(a.Share.Claims, ownClaim(c.nonce))
+		}
+		a.Share.Claims[i].Announced, a.Share.Claims[i].Refused = true, true
+	})
 }
 
 // failed is the record after this machine's claim has brought no token.

@@ -63,7 +63,9 @@
 //	 9  tokens came: folder.Commit, and at the same time sending -> idle, next generation
 //	10  not sent, or refused without being spent: idle, with the failure and its pause.
 //	    No usable answer came: sending, not announced, passing
-//	11  refused for good: sending -> dead, if the claim still is this machine's
+//	11  refused for good: sending -> dead, if the claim still is this machine's. The index
+//	    notes the answer before (synced): if the engine can't be told, the machine's next
+//	    process does that
 //	12  sending by this machine, and the index notes that it was not announced: as 4
 //	13  sending by this machine, and the index notes that it was: the next attempt
 //	14  sending, announced by a passing machine, seen so for T, and no token is left here

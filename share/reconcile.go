@@ -73,12 +73,18 @@ func (t *turn) reconcile(ctx context.Context) error {
 }
 
 // endedHere reports whether this machine knows that the provider refused the login for good,
-// which an engine that was restored from a backup has forgotten. A machine that didn't hear of
-// it would send the refresh token once more. One that may have sent it already is left alone:
-// it finds that out by itself.
+// and the engine doesn't: it was restored from a backup, or couldn't be told. A machine that
+// didn't hear of it would send the refresh token once more. Another machine that may have sent
+// it already is left alone: it finds that out by itself.
 func (t *turn) endedHere(mine int) bool {
-	return t.mine != nil && t.seat.Role == seal.Holder && t.rec.Gen == mine && t.account.Dead != "" && t.account.Dead == t.account.Fingerprint &&
-		(t.rec.State == seal.Idle || t.rec.State == seal.Claimed)
+	if t.mine == nil || t.seat.Role != seal.Holder || t.rec.Gen != mine {
+		return false
+	}
+	if c := t.rec.Claim; t.rec.State == seal.Sending {
+		note := t.note(c.Nonce)
+		return c.Machine == t.seat.Machine && note != nil && note.Refused
+	}
+	return t.rec.State != seal.Dead && t.account.Dead != "" && t.account.Dead == t.account.Fingerprint
 }
 
 // renew publishes a new login over whatever the engine has: a request with the refresh token

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/rotation"
 	"github.com/authferry/authferry/proofs"
+	"github.com/authferry/authferry/share/engine"
 	"github.com/authferry/authferry/share/engine/enginetest"
 	"github.com/authferry/authferry/share/seal"
 	"github.com/authferry/authferry/testenv"
@@ -330,4 +332,53 @@ func TestLateAnswerOverDead(t *testing.T) {
 			t.Errorf("%+v, %+v", got, got.Share)
 		}
 	})
+}
+
+// The provider refuses a login for good, and the engine can't be told, or the process is
+// killed before. The machine's next process tells it, also if the index was put back in the
+// meantime, and sends nothing.
+func TestRefusalThatWasNotTold(t *testing.T) {
+	for _, how := range []string{"cut off", "killed", "put back"} {
+		t.Run(how, func(t *testing.T) {
+			inBubble(t, func(t *testing.T) {
+				m := newModel(t, 2)
+				a, b := m.all[0], m.all[1]
+				m.server.dead = true
+				p, want := a.start(), errKilled
+				if how == "killed" {
+					p.crashAt = "S7"
+				} else {
+					want = nil
+					p.inject(func(enginetest.Call) enginetest.Fault {
+						if p.told() {
+							return enginetest.Fault{Err: engine.ErrUnreachable}
+						}
+						return enginetest.Fault{}
+					})
+				}
+				if how == "put back" {
+					before, err := os.ReadFile(filepath.Join(a.dir, "index.json"))
+					testenv.Must(t, err)
+					m.server.answer = func(int) (int, bool) {
+						testenv.Check(t, os.WriteFile(filepath.Join(a.dir, "index.json"), before, 0o600))
+						return 0, false
+					}
+				}
+				if err := p.rotate(rotation.Wish{}); want != nil && !errors.Is(err, want) || want == nil && fault.CodeOf(err) != fault.EngineUnreachable {
+					t.Fatal(err)
+				}
+				if r := m.record(); r.State != seal.Sending {
+					t.Fatalf("%s", r.State)
+				}
+				wantCode(t, a.start().rotate(rotation.Wish{Person: true}), fault.LoginNeeded)
+				if r := m.record(); r.State != seal.Dead {
+					t.Errorf("%s", r.State)
+				}
+				wantCode(t, b.start().rotate(rotation.Wish{}), fault.LoginNeeded)
+				if m.server.requests != 1 {
+					t.Errorf("%d requests", m.server.requests)
+				}
+			})
+		})
+	}
 }

@@ -168,9 +168,14 @@ func (t *turn) noteClaim(ctx context.Context, nonce string) error {
 		if extra := len(a.Share.Claims) - keptNotes + 1; extra > 0 {
 			a.Share.Claims = slices.Delete(a.Share.Claims, 0, extra)
 		}
-		a.Share.Claims = append(a.Share.Claims, index.Claim{Nonce: nonce, Boot: thisBoot(), Host: thisHost(), PID: os.Getpid(), Process: lock.ThisProcess()})
+		a.Share.Claims = append(a.Share.Claims, ownClaim(nonce))
 		t.account = a
 	})
+}
+
+// ownClaim is the note of a claim by this process.
+func ownClaim(nonce string) index.Claim {
+	return index.Claim{Nonce: nonce, Boot: thisBoot(), Host: thisHost(), PID: os.Getpid(), Process: lock.ThisProcess()}
 }
 
 // note is the note of this machine's claim with the nonce; nil: there is none that can be

@@ -238,7 +238,7 @@ func drawIndex(t *rapid.T) *Index {
 	sharedID := rapid.StringMatching(`pool_[a-z2-7]{16}`)
 	role := rapid.SampledFrom([]string{RoleHolder, RoleConsumer})
 	claim := rapid.Custom(func(t *rapid.T) Claim {
-		return Claim{Nonce: name.Draw(t, "nonce"), Announced: rapid.Bool().Draw(t, "announced"), Boot: text.Draw(t, "boot"), PID: rapid.IntRange(0, 1<<22).Draw(t, "pid")}
+		return Claim{Nonce: name.Draw(t, "nonce"), Announced: rapid.Bool().Draw(t, "announced"), Refused: rapid.Bool().Draw(t, "refused"), Boot: text.Draw(t, "boot"), PID: rapid.IntRange(0, 1<<22).Draw(t, "pid")}
 	})
 	share := rapid.Custom(func(t *rapid.T) *Share {
 		s := &Share{Pool: sharedID.Draw(t, "pool"), Role: role.Draw(t, "role"), State: name.Draw(t, "state"), Machine: name.Draw(t, "machine"),

@@ -141,6 +141,7 @@ func (c *cursor) sight(s *Sight) {
 func (c *cursor) claim(cl *Claim) {
 	c.text("nonce", &cl.Nonce)
 	c.flag("announced", &cl.Announced)
+	c.flag("refused", &cl.Refused)
 	c.text("boot", &cl.Boot)
 	c.text("host", &cl.Host)
 	c.number("pid", &cl.PID)

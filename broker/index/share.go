@@ -66,6 +66,7 @@ type Sight struct {
 type Claim struct {
 	Nonce     string `json:"nonce"`
 	Announced bool   `json:"announced,omitempty"` // the request may have been sent
+	Refused   bool   `json:"refused,omitempty"`   // the provider answered that the login has ended
 	Boot      string `json:"boot,omitempty"`
 	Host      string `json:"host,omitempty"`
 	PID       int    `json:"pid,omitempty"`
