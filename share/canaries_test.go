@@ -9,7 +9,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/authferry/authferry/broker/account"
+	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/broker/ratelimit"
 	"github.com/authferry/authferry/share"
 	"github.com/authferry/authferry/share/pipe"
 	"github.com/authferry/authferry/share/sharetest"
@@ -100,6 +105,37 @@ func (c canaries) look(t *testing.T, place string, data []byte) {
 	}
 }
 
+// limits has two holders and a consumer tell each other of holds, quota windows and a probe,
+// and takes note of what they said.
+func (c canaries) limits(a, b, runner *machine, id string) {
+	a.t.Helper()
+	const scope, window, source = "model:canary-of-a-scope", "canary-of-a-window", "canary-of-a-source"
+	for _, said := range []string{scope, window, source} {
+		c.add(a.t, "what was said of limits", said)
+	}
+	now := time.Now()
+	testenv.Must(a.t, a.folder().Change(a.t.Context(), index.Fast, id, func(idx *index.Index, x *index.Account) {
+		pool.AddHold(x, ratelimit.Verdict{Kind: ratelimit.Spent, Scope: "*", Until: now.Add(5 * time.Hour), Source: source, Proven: true}, now)
+		pool.RulesOf(a.folder()).TakeUsage(idx, x, []index.Usage{{Window: window, Used: 0.5, ResetsAt: now.Add(time.Hour), ReportedAt: now}}, now)
+	}))
+	testenv.Must(a.t, testenv.Err(account.AddHold(a.t.Context(), runner.folder(), id, scope, time.Hour)))
+	for _, m := range []*machine{a, runner, b, a} {
+		testenv.Must(a.t, m.exchange())
+	}
+	if mine, err := share.Probe(a.t.Context(), b.folder(), b.dial, id); !mine || err != nil {
+		a.t.Errorf("no probe: %v", err)
+	}
+	told := b.account(id).Share.Told
+	c.add(a.t, "the name of a probe", told.Probe)
+	for _, h := range told.Holds {
+		c.add(a.t, "the name of a hold", h.ID)
+	}
+	if x := b.account(id); len(x.Holds) != 2 || len(x.Usage) != 1 {
+		a.t.Errorf("they didn't tell each other: %+v", x)
+	}
+	testenv.Must(a.t, runner.clear(id, ""))
+}
+
 // From start to remove, no byte that goes to etcd, or comes from it, or is on its disk or in
 // a snapshot of it, is of anything secret.
 func TestNothingSecretReachesEtcd(t *testing.T) {
@@ -124,7 +160,7 @@ func TestNothingSecretReachesEtcd(t *testing.T) {
 		return m
 	}
 	b := joined("desktop", pipe.InviteRequest{})
-	joined("runner", pipe.InviteRequest{Consumer: true, WithKeys: true})
+	runner := joined("runner", pipe.InviteRequest{Consumer: true, WithKeys: true})
 	c.ticket(t, a.invite(pipe.InviteRequest{Consumer: true, Reusable: true}).Ticket)
 	all := func() {
 		t.Helper()
@@ -134,6 +170,7 @@ func TestNothingSecretReachesEtcd(t *testing.T) {
 		}
 	}
 	all()
+	c.limits(a, b, runner, ada.ID)
 	testenv.Must(t, testenv.Err(share.Members(t.Context(), b.folder(), b.dial, pipe.PoolRequest{Pool: "work"})))
 	b.status()
 	a.doctor(true)
