@@ -34,10 +34,7 @@ var tooLarge = []string{
 	"cmd/authferry.signIn",
 	"cmd/authferry.victim",
 	"share.claimed",
-	"share.examination",
-	"share.party",
 	"share.turn",
-	"share.watcher",
 	"share_test.fighter",
 }
 

@@ -1,10 +1,7 @@
 package share
 
 import (
-	"cmp"
 	"context"
-	"errors"
-	"slices"
 	"time"
 
 	"github.com/authferry/authferry/broker/account"
@@ -15,12 +12,18 @@ import (
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/broker/rotation"
-	"github.com/authferry/authferry/share/engine"
 	"github.com/authferry/authferry/share/seal"
 )
 
+// accounts are a pool's accounts as this machine's folder has them.
+type accounts struct {
+	*link
+	records *records
+	dial    Dialer
+}
+
 // locked is mine, under the account's rotation lock, which the caller releases.
-func (p *party) locked(ctx context.Context, id string) (*folder.Rotation, *index.Account, *record.Grant, error) {
+func (p *accounts) locked(ctx context.Context, id string) (*folder.Rotation, *index.Account, *record.Grant, error) {
 	l, err := p.o.LockAccount(ctx, id, 0)
 	if err != nil {
 		return nil, nil, nil, err
@@ -34,7 +37,7 @@ func (p *party) locked(ctx context.Context, id string) (*folder.Rotation, *index
 }
 
 // mine is an account of this folder with its newest grant.
-func (p *party) mine(ctx context.Context, id string) (*index.Account, *record.Grant, error) {
+func (p *accounts) mine(ctx context.Context, id string) (*index.Account, *record.Grant, error) {
 	if err := p.reread(); err != nil {
 		return nil, nil, err
 	}
@@ -54,7 +57,7 @@ func (p *party) mine(ctx context.Context, id string) (*index.Account, *record.Gr
 }
 
 // keep stores a grant and an access token here.
-func (p *party) keep(ctx context.Context, l *folder.Rotation, a *index.Account, g *record.Grant, acc *record.Access, enter func(i *index.Index, now, before *index.Account)) error {
+func (p *accounts) keep(ctx context.Context, l *folder.Rotation, a *index.Account, g *record.Grant, acc *record.Access, enter func(i *index.Index, now, before *index.Account)) error {
 	_, err := p.o.Commit(ctx, l, folder.Login{Slot: index.FreeSlot(*a, index.GrantRecord), Grant: g, Access: acc, Peers: true, Enter: enter})
 	if err != nil {
 		return err
@@ -63,7 +66,7 @@ func (p *party) keep(ctx context.Context, l *folder.Rotation, a *index.Account, 
 }
 
 // show sets what people are shown of an account.
-func show(a *index.Account, p *party, state seal.State, gen int) {
+func show(a *index.Account, m *Membership, state seal.State, gen int) {
 	now := time.Now().UTC()
 	s := index.Share{}
 	if a.Share != nil {
@@ -72,13 +75,13 @@ func show(a *index.Account, p *party, state seal.State, gen int) {
 	if s.State != string(state) || s.Generation != gen || s.Since.IsZero() {
 		s.Since, s.Machine = now, ""
 	}
-	s.Pool, s.Role, s.State, s.Generation, s.SeenAt = p.Pool, string(p.Role), string(state), gen, now
+	s.Pool, s.Role, s.State, s.Generation, s.SeenAt = m.Pool, string(m.Role), string(state), gen, now
 	a.Share = &s
 }
 
 // reconcile makes folder and engine agree on the newest generation of an account. It sends
 // nothing to the provider.
-func (p *party) reconcile(ctx context.Context, id string) error {
+func (p *accounts) reconcile(ctx context.Context, id string) error {
 	t, done, err := p.turn(ctx, id)
 	if err != nil {
 		return err
@@ -88,12 +91,12 @@ func (p *party) reconcile(ctx context.Context, id string) error {
 }
 
 // turn takes an account's rotation lock for a command, until done is called.
-func (p *party) turn(ctx context.Context, id string) (t *turn, done func(), err error) {
+func (p *accounts) turn(ctx context.Context, id string) (t *turn, done func(), err error) {
 	l, err := p.o.LockAccount(ctx, id, 0)
 	if err != nil {
 		return nil, nil, err
 	}
-	if t, err = p.peers().turn(ctx, p.o, l, rotation.Wish{}); err != nil {
+	if t, err = NewPeers(p.dial).turn(ctx, p.o, l, rotation.Wish{}); err != nil {
 		l.Release()
 		return nil, nil, err
 	}
@@ -103,37 +106,9 @@ func (p *party) turn(ctx context.Context, id string) (t *turn, done func(), err 
 	}, nil
 }
 
-// record opens the engine's record of an account, which e has.
-func (p *party) record(id string, e engine.Entry) (*seal.Record, error) {
-	r, err := seal.Open(p.Keys, p.Pool, id, e.Value)
-	if err != nil {
-		return nil, p.unbelievable("account "+id, err)
-	}
-	return r, nil
-}
-
-// records opens all records of the engine that can be opened. The others' ids are in bad, but
-// for those whose keys are over: they are as good as none.
-func (p *party) records(ctx context.Context) (good map[string]*seal.Record, bad map[string]error, err error) {
-	entries, err := p.all(ctx, "acc")
-	if err != nil {
-		return nil, nil, err
-	}
-	good, bad = map[string]*seal.Record{}, map[string]error{}
-	for id, e := range entries {
-		switch r, err := seal.Open(p.Keys, p.Pool, id, e.Value); {
-		case err == nil:
-			good[id] = r
-		case !errors.Is(err, seal.ErrOver):
-			bad[id] = p.unbelievable("account "+id, err)
-		}
-	}
-	return good, bad, nil
-}
-
 // welcome makes an account of this folder of a record: one that another machine has put
 // into the pool, and that this machine may use.
-func (p *party) welcome(ctx context.Context, r *seal.Record) error {
+func (p *accounts) welcome(ctx context.Context, r *seal.Record) error {
 	g := r.LocalGrant()
 	if g == nil || r.Public.Removing {
 		return nil
@@ -185,12 +160,12 @@ func (p *party) welcome(ctx context.Context, r *seal.Record) error {
 		ID: r.Account, Provider: pub.Provider, Pool: p.Local, Kind: pub.Kind, Disabled: pub.Disabled,
 		Identity: pub.Identity, Issuer: pub.Issuer, Subject: pub.Subject, Organization: pub.Organization, AddedAt: time.Now().UTC().Truncate(time.Second),
 	}
-	show(&a, p, r.State, r.Gen)
+	show(&a, p.Membership, r.State, r.Gen)
 	a.Share.Known = isNew(r.Access, time.Now())
 	if _, err := p.o.Commit(ctx, l, folder.Login{
 		Slot: slot, Grant: g, Access: acc, Stored: mine, AccessSlot: accessSlot, New: &a, Peers: true,
 		Check: func(i *index.Index) error {
-			if err := p.clash(i, r); err != nil {
+			if err := clash(i, r); err != nil {
 				return err
 			}
 			a.Label = account.FreeLabel(i, pub.Provider, pub.Label)
@@ -211,7 +186,7 @@ func (p *party) welcome(ctx context.Context, r *seal.Record) error {
 }
 
 // strays are the accounts of the pool that the keystore has and the index doesn't.
-func (p *party) strays(ctx context.Context) ([]string, error) {
+func (p *accounts) strays(ctx context.Context) ([]string, error) {
 	listed, err := p.o.Store.Manifest(ctx)
 	if err != nil {
 		return nil, err
@@ -234,7 +209,7 @@ func (p *party) strays(ctx context.Context) ([]string, error) {
 
 // has reports whether an account of this folder is one of the pool, and not just one with the
 // same id. The keystore decides: what others store at the engine can't make it theirs.
-func (p *party) has(ctx context.Context, a *index.Account) (bool, error) {
+func (p *accounts) has(ctx context.Context, a *index.Account) (bool, error) {
 	if a == nil {
 		return false, nil
 	}
@@ -249,7 +224,7 @@ func (p *party) has(ctx context.Context, a *index.Account) (bool, error) {
 }
 
 // clash is the error where an account of this folder is the same login as r's.
-func (p *party) clash(idx *index.Index, r *seal.Record) error {
+func clash(idx *index.Index, r *seal.Record) error {
 	pub := r.Public
 	same := account.OwnerOf(idx, pub.Provider, pub.Kind, oauth.Identity{Issuer: pub.Issuer, Subject: pub.Subject, Organization: pub.Organization})
 	if same == nil && r.Grant != nil {
@@ -264,8 +239,8 @@ func (p *party) clash(idx *index.Index, r *seal.Record) error {
 
 // sync makes accounts of this folder of those that others have put into the pool, and
 // removes here what was taken out of it.
-func (p *party) sync(ctx context.Context) (good map[string]*seal.Record, bad map[string]error, err error) {
-	if good, bad, err = p.records(ctx); err != nil || p.restored {
+func (p *accounts) sync(ctx context.Context) (good map[string]*seal.Record, bad map[string]error, err error) {
+	if good, bad, err = p.records.read(ctx); err != nil || p.restored {
 		return good, bad, err
 	}
 	for _, r := range byRank(good) {
@@ -284,7 +259,7 @@ func (p *party) sync(ctx context.Context) (good map[string]*seal.Record, bad map
 }
 
 // taken does here what it means that an account was taken out of the pool.
-func (p *party) taken(ctx context.Context, a *index.Account, r *seal.Record) error {
+func (p *accounts) taken(ctx context.Context, a *index.Account, r *seal.Record) error {
 	switch {
 	case a.Share == nil || a.Share.Pool != p.Pool || a.Share.Generation >= r.Gen:
 		return nil
@@ -295,7 +270,7 @@ func (p *party) taken(ctx context.Context, a *index.Account, r *seal.Record) err
 }
 
 // keepOwn is unshare, under the account's rotation lock.
-func (p *party) keepOwn(ctx context.Context, id string) error {
+func (p *accounts) keepOwn(ctx context.Context, id string) error {
 	l, a, best, err := p.locked(ctx, id)
 	if err != nil {
 		return err
@@ -305,7 +280,7 @@ func (p *party) keepOwn(ctx context.Context, id string) error {
 }
 
 // unshare makes an account this machine's own again.
-func (p *party) unshare(ctx context.Context, l *folder.Rotation, a *index.Account, best *record.Grant) error {
+func (p *accounts) unshare(ctx context.Context, l *folder.Rotation, a *index.Account, best *record.Grant) error {
 	g := *best
 	g.Generation, g.Share, g.PoolGeneration, g.Login = record.NextGeneration(a, best), "", 0, false
 	acc, _, err := p.o.Store.AccessOf(ctx, a.ID, best.Generation)
@@ -319,24 +294,9 @@ func (p *party) unshare(ctx context.Context, l *folder.Rotation, a *index.Accoun
 	return p.keep(ctx, l, a, &g, acc, func(_ *index.Index, now, _ *index.Account) { now.Share = nil })
 }
 
-// byRank sorts records as the machine that put them into the pool had them.
-func byRank(all map[string]*seal.Record) []*seal.Record {
-	var sorted []*seal.Record
-	for _, r := range all {
-		sorted = append(sorted, r)
-	}
-	slices.SortFunc(sorted, func(a, b *seal.Record) int {
-		if a.Public.Rank != b.Public.Rank {
-			return a.Public.Rank - b.Public.Rank
-		}
-		return cmp.Compare(a.Account, b.Account)
-	})
-	return sorted
-}
-
 // forget deletes an account of the pool here, and nowhere else. publish: first the engine
 // gets what has come since that only this machine has.
-func (p *party) forget(ctx context.Context, id string, publish bool) error {
+func (p *accounts) forget(ctx context.Context, id string, publish bool) error {
 	if publish {
 		t, done, err := p.turn(ctx, id)
 		if err != nil {
@@ -375,11 +335,11 @@ func (p *party) forget(ctx context.Context, id string, publish bool) error {
 	return p.reread()
 }
 
-// shared are the accounts of this folder that are in the pool.
-func (p *party) shared() []*index.Account {
+// shared are the accounts of a folder that are in a pool.
+func shared(idx *index.Index, pool string) []*index.Account {
 	var all []*index.Account
-	for i := range p.o.Index.Accounts {
-		if a := &p.o.Index.Accounts[i]; a.Share != nil && a.Share.Pool == p.Pool && !a.Removing {
+	for i := range idx.Accounts {
+		if a := &idx.Accounts[i]; a.Share != nil && a.Share.Pool == pool && !a.Removing {
 			all = append(all, a)
 		}
 	}

@@ -7,6 +7,10 @@
 // up. Membership, tickets and the commands for people are in this package too; the rotator
 // speaks to the other machines through Peers.
 //
+// A command works on a party, which has one link to the pool's engine and, over it, members
+// (who is in the pool, and who has which keys), records (the accounts at the engine), accounts
+// (those in this folder) and limits. What a rotation does about an account is a turn.
+//
 // # What always holds
 //
 //   - There is no lock and no lease. Each account has one record in the engine, a state

@@ -39,12 +39,12 @@ func Doctor(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.DoctorR
 			return err
 		}
 		x := &examination{fix: req.Fix, done: done}
-		if x.party, err = connect(ctx, o, m, dial); err != nil {
-			x.party = &party{Membership: m, o: o}
+		if x.p, err = connect(ctx, o, m, dial); err != nil {
+			x.p = newParty(&link{Membership: m, o: o}, dial)
 			x.fail("engine", err)
 			return nil
 		}
-		defer x.close()
+		defer x.p.close()
 		x.examine(ctx)
 		return nil
 	})
@@ -60,17 +60,17 @@ const (
 
 // examination is one look at one pool.
 type examination struct {
-	*party
+	p    *party
 	fix  bool
 	done *pipe.DoctorResult
 }
 
 func (x *examination) say(name, status string, next []fault.Remedy, format string, args ...any) {
-	x.done.Checks = append(x.done.Checks, pipe.Check{Name: x.Local + ": " + name, Status: status, Message: fmt.Sprintf(format, args...), Next: next})
+	x.done.Checks = append(x.done.Checks, pipe.Check{Name: x.p.Local + ": " + name, Status: status, Message: fmt.Sprintf(format, args...), Next: next})
 }
 
 func (x *examination) fail(name string, err error) {
-	c := pipe.Check{Name: x.Local + ": " + name, Status: checkFail, Message: err.Error()}
+	c := pipe.Check{Name: x.p.Local + ": " + name, Status: checkFail, Message: err.Error()}
 	if e, ok := asFault(err); ok {
 		c.Next = slices.DeleteFunc(slices.Clone(e.Next), func(r fault.Remedy) bool { return r.Do == fault.ShareDoctor })
 	}
@@ -79,28 +79,28 @@ func (x *examination) fail(name string, err error) {
 
 // fixing is the remedy for what Doctor itself can fix.
 func (x *examination) fixing() []fault.Remedy {
-	return []fault.Remedy{{Do: fault.ShareFix, Pool: x.Local}}
+	return []fault.Remedy{{Do: fault.ShareFix, Pool: x.p.Local}}
 }
 
 func (x *examination) examine(ctx context.Context) {
 	x.certificate()
-	if err := x.finished(); err != nil {
+	if err := x.p.finished(); err != nil {
 		x.fail("membership", err)
 		return
 	}
-	err := x.look(ctx)
-	if x.meta == nil && x.restored && fault.CodeOf(err) == fault.EngineRestored {
+	err := x.p.members.look(ctx)
+	if x.p.members.meta == nil && x.p.restored && fault.CodeOf(err) == fault.EngineRestored {
 		err = x.metaLost(ctx, err)
 	}
 	if err != nil {
 		x.fail("engine", err)
-		_, _ = x.alone(ctx, err) // only shown
+		_, _ = x.p.alone(ctx, err) // only shown
 		return
 	}
 	if !x.member() {
 		return
 	}
-	good, bad, err := x.records(ctx)
+	good, bad, err := x.p.records.read(ctx)
 	if err != nil {
 		x.fail("engine", err)
 		return
@@ -108,7 +108,7 @@ func (x *examination) examine(ctx context.Context) {
 	for id, err := range bad {
 		x.fail("account "+id, err)
 	}
-	if x.Role == seal.Holder {
+	if x.p.Role == seal.Holder {
 		if err := x.settleAll(ctx); err != nil {
 			x.fail("members", err)
 			return
@@ -117,14 +117,14 @@ func (x *examination) examine(ctx context.Context) {
 	x.accounts(ctx, good, bad)
 	x.history(ctx, good)
 	x.exposed(good)
-	if err := x.note(ctx); err != nil {
+	if err := x.p.note(ctx); err != nil {
 		x.fail("index", err)
 	}
 }
 
 // certificate looks at how long the engine will take this machine's certificate.
 func (x *examination) certificate() {
-	ends := x.endsAt()
+	ends := x.p.endsAt()
 	now := time.Now()
 	switch {
 	case ends.IsZero():
@@ -140,52 +140,52 @@ func (x *examination) certificate() {
 // metaLost is for an engine that has no meta of the pool, or one of before a removal: with
 // fix this machine puts back the one that it saw last.
 func (x *examination) metaLost(ctx context.Context, cause error) error {
-	if !x.fix || x.Role != seal.Holder || len(x.Meta) == 0 {
+	if !x.fix || x.p.Role != seal.Holder || len(x.p.Meta) == 0 {
 		return cause
 	}
-	if err := x.change(ctx, x.key("meta", ""), func(now []byte) ([]byte, error) {
-		if _, err := seal.OpenMeta(x.Keys, x.Pool, now); now != nil && !errors.Is(err, seal.ErrOver) {
+	if err := x.p.change(ctx, x.p.key("meta", ""), func(now []byte) ([]byte, error) {
+		if _, err := seal.OpenMeta(x.p.Keys, x.p.Pool, now); now != nil && !errors.Is(err, seal.ErrOver) {
 			return now, nil
 		}
-		return x.Meta, nil
+		return x.p.Meta, nil
 	}); err != nil {
 		return err
 	}
 	x.say("engine", checkOK, nil, "put back the list of machines, as this machine saw it last")
-	return x.look(ctx)
+	return x.p.members.look(ctx)
 }
 
 // member reports whether this machine is in the roster, or need not be.
 func (x *examination) member() bool {
-	if x.meta.Roster.Machine(x.Machine) == nil && !x.Reusable && (x.Role == seal.Holder || x.meta.Roster.Ticket(x.Ticket) == nil) {
-		x.fail("membership", x.outside())
+	if x.p.members.meta.Roster.Machine(x.p.Machine) == nil && !x.p.Reusable && (x.p.Role == seal.Holder || x.p.members.meta.Roster.Ticket(x.p.Ticket) == nil) {
+		x.fail("membership", x.p.members.outside())
 		return false
 	}
-	x.say("membership", checkOK, nil, "this machine is %s in the pool, a %s; %s in all", fault.Quote(x.Name), x.Role, plural(len(x.meta.Roster.Machines), "machine"))
+	x.say("membership", checkOK, nil, "this machine is %s in the pool, a %s; %s in all", fault.Quote(x.p.Name), x.p.Role, plural(len(x.p.members.meta.Roster.Machines), "machine"))
 	return true
 }
 
 // settleAll does what holders owe the others, also what an interrupted removal left.
 func (x *examination) settleAll(ctx context.Context) error {
-	if !x.fix && x.restored {
+	if !x.fix && x.p.restored {
 		return nil
 	}
-	if err := x.settle(ctx); err != nil {
+	if err := x.p.members.settle(ctx); err != nil {
 		return err
 	}
-	return x.reseal(ctx)
+	return x.p.records.reseal(ctx)
 }
 
 // accounts compares the engine's records with the accounts of this folder.
 func (x *examination) accounts(ctx context.Context, good map[string]*seal.Record, bad map[string]error) {
-	for _, a := range x.shared() {
+	for _, a := range shared(x.p.o.Index, x.p.Pool) {
 		if bad[a.ID] != nil {
 			continue
 		}
 		x.account(ctx, a, good[a.ID])
 	}
-	for _, a := range x.o.Index.Members(x.Local) {
-		if a.Share != nil || x.Role != seal.Holder {
+	for _, a := range x.p.o.Index.Members(x.p.Local) {
+		if a.Share != nil || x.p.Role != seal.Holder {
 			continue
 		}
 		name := "account " + fault.Quote(a.Label)
@@ -193,7 +193,7 @@ func (x *examination) accounts(ctx context.Context, good map[string]*seal.Record
 		case !x.fix:
 			x.say(name, checkWarning, x.fixing(), "it is in the pool here, and not shared with the other machines")
 		default:
-			if err := x.enter(ctx, a.ID); err != nil {
+			if err := x.p.accounts.enter(ctx, a.ID); err != nil {
 				x.fail(name, err)
 			} else {
 				x.say(name, checkOK, nil, "it is shared now")
@@ -201,13 +201,13 @@ func (x *examination) accounts(ctx context.Context, good map[string]*seal.Record
 		}
 	}
 	for _, r := range byRank(good) {
-		if x.o.Index.Account(r.Account) != nil || r.Public.Removing || r.LocalGrant() == nil {
+		if x.p.o.Index.Account(r.Account) != nil || r.Public.Removing || r.LocalGrant() == nil {
 			continue
 		}
 		name := "account " + fault.Quote(r.Public.Label)
 		if !x.fix {
 			x.say(name, checkWarning, x.fixing(), "another machine has put it into the pool, and it isn't here yet")
-		} else if err := x.welcome(ctx, r); err != nil {
+		} else if err := x.p.accounts.welcome(ctx, r); err != nil {
 			x.fail(name, err)
 		} else {
 			x.say(name, checkOK, nil, "it is here now")
@@ -218,9 +218,9 @@ func (x *examination) accounts(ctx context.Context, good map[string]*seal.Record
 // account looks at one account.
 func (x *examination) account(ctx context.Context, a *index.Account, r *seal.Record) {
 	name := "account " + fault.Quote(a.Label)
-	_, best, err := x.mine(ctx, a.ID)
+	_, best, err := x.p.accounts.mine(ctx, a.ID)
 	if r != nil && r.Gen < a.Share.Generation {
-		x.restored = true
+		x.p.restored = true
 	}
 	switch {
 	case err != nil:
@@ -228,12 +228,12 @@ func (x *examination) account(ctx context.Context, a *index.Account, r *seal.Rec
 	case r != nil && r.Public.Removing && !x.fix:
 		x.say(name, checkWarning, x.fixing(), "it was taken out of the pool, and is still here")
 	case r != nil && r.Public.Removing:
-		if err := x.taken(ctx, a, r); err != nil {
+		if err := x.p.accounts.taken(ctx, a, r); err != nil {
 			x.fail(name, err)
 		} else {
 			x.say(name, checkOK, nil, "it was taken out of the pool, and is done with here")
 		}
-	case r == nil && x.Role == seal.Consumer:
+	case r == nil && x.p.Role == seal.Consumer:
 		x.say(name, checkFail, nil, "the engine has lost it; a machine that holds its login can put it back")
 	case r == nil && !x.fix:
 		x.say(name, checkFail, x.fixing(), "the engine has lost it, and this machine has it")
@@ -246,16 +246,16 @@ func (x *examination) account(ctx context.Context, a *index.Account, r *seal.Rec
 	case best.PoolGeneration > r.Gen && !x.fix:
 		x.say(name, checkWarning, x.fixing(), "this machine has a newer login than the engine: generation %d, not %d", best.PoolGeneration, r.Gen)
 	case best.PoolGeneration > r.Gen:
-		if err := x.reconcile(ctx, a.ID); err != nil {
+		if err := x.p.accounts.reconcile(ctx, a.ID); err != nil {
 			x.fail(name, err)
 		} else {
 			x.say(name, checkOK, nil, "the engine has this machine's newer login now")
 		}
-	case r.State == seal.Sending && r.Claim.Machine != x.Machine && time.Since(a.Share.Since) > stalled:
-		x.say(name, checkWarning, []fault.Remedy{{Do: fault.ShareRecover, Account: pool.Reference(x.o.Index, a)}}, "it waits for machine %s, which may have refreshed it and hasn't come back", fault.Quote(x.nameOf(r.Claim.Machine)))
+	case r.State == seal.Sending && r.Claim.Machine != x.p.Machine && time.Since(a.Share.Since) > stalled:
+		x.say(name, checkWarning, []fault.Remedy{{Do: fault.ShareRecover, Account: pool.Reference(x.p.o.Index, a)}}, "it waits for machine %s, which may have refreshed it and hasn't come back", fault.Quote(x.p.members.nameOf(r.Claim.Machine)))
 	case r.State == seal.Dead:
-		x.say(name, checkFail, []fault.Remedy{{Do: fault.Login, Provider: a.Provider, Account: pool.Reference(x.o.Index, a)}}, "the provider refused its login for good")
-	case x.Role == seal.Holder && len(x.others()) > 0 && !known(a, r):
+		x.say(name, checkFail, []fault.Remedy{{Do: fault.Login, Provider: a.Provider, Account: pool.Reference(x.p.o.Index, a)}}, "the provider refused its login for good")
+	case x.p.Role == seal.Holder && len(x.others()) > 0 && !known(a, r):
 		x.stranger(ctx, name, a.ID)
 	default:
 		x.say(name, checkOK, nil, "the machines agree on generation %d", r.Gen)
@@ -269,7 +269,7 @@ func (x *examination) stranger(ctx context.Context, name, id string) {
 		x.say(name, checkWarning, x.fixing(), "this machine has never seen its login alive, and refreshes it once another one has, or you confirm that the engine wasn't restored from a backup; others that hold it: %s", strings.Join(x.others(), ", "))
 		return
 	}
-	if err := x.o.Change(ctx, index.Durable, id, func(_ *index.Index, a *index.Account) {
+	if err := x.p.o.Change(ctx, index.Durable, id, func(_ *index.Index, a *index.Account) {
 		s := *a.Share
 		s.Known = true
 		a.Share = &s
@@ -282,8 +282,8 @@ func (x *examination) stranger(ctx context.Context, name, id string) {
 
 // others are the names of the other machines that hold the logins.
 func (x *examination) others() (names []string) {
-	for _, m := range x.meta.Roster.Machines {
-		if m.ID != x.Machine && m.Role == seal.Holder {
+	for _, m := range x.p.members.meta.Roster.Machines {
+		if m.ID != x.p.Machine && m.Role == seal.Holder {
 			names = append(names, fault.Quote(m.Name))
 		}
 	}
@@ -292,22 +292,22 @@ func (x *examination) others() (names []string) {
 
 // putBack makes the engine's record of an account again.
 func (x *examination) putBack(ctx context.Context, id string) error {
-	l, err := x.o.LockAccount(ctx, id, 0)
+	l, err := x.p.o.LockAccount(ctx, id, 0)
 	if err != nil {
 		return err
 	}
 	defer l.Release()
-	a, best, err := x.mine(ctx, id)
+	a, best, err := x.p.accounts.mine(ctx, id)
 	if err != nil {
 		return err
 	}
-	return x.publish(ctx, a, best)
+	return x.p.records.publish(ctx, a, best)
 }
 
 // history looks whether the engine has forgotten something, as after restoring a backup.
 func (x *examination) history(ctx context.Context, good map[string]*seal.Record) {
 	switch others := x.others(); {
-	case !x.restored:
+	case !x.p.restored:
 		x.say("engine", checkOK, nil, "it answers, and has forgotten nothing")
 	case !x.fix:
 		more := ""
@@ -316,15 +316,15 @@ func (x *examination) history(ctx context.Context, good map[string]*seal.Record)
 		}
 		x.say("engine", checkFail, x.fixing(), "it has forgotten something, as after restoring a backup, so this machine refreshes nothing until you confirm its state%s", more)
 	default:
-		x.Cluster, x.Revision, x.restored = x.id.Cluster, x.id.Revision, false
-		err := x.save(ctx, x.o)
+		x.p.Cluster, x.p.Revision, x.p.restored = x.p.id.Cluster, x.p.id.Revision, false
+		err := x.p.save(ctx, x.p.o)
 		if err == nil {
-			err = x.o.Update(ctx, index.Durable, func(idx *index.Index) error {
-				if s := idx.SharedPool(x.Pool); s != nil {
-					s.Engine, s.Revision = index.EngineOK, x.id.Revision
+			err = x.p.o.Update(ctx, index.Durable, func(idx *index.Index) error {
+				if s := idx.SharedPool(x.p.Pool); s != nil {
+					s.Engine, s.Revision = index.EngineOK, x.p.id.Revision
 				}
 				for i := range idx.Accounts {
-					if a := &idx.Accounts[i]; a.Share != nil && a.Share.Pool == x.Pool {
+					if a := &idx.Accounts[i]; a.Share != nil && a.Share.Pool == x.p.Pool {
 						known := *a.Share
 						known.Known = true
 						if r := good[a.ID]; r != nil {
@@ -333,7 +333,7 @@ func (x *examination) history(ctx context.Context, good map[string]*seal.Record)
 						a.Share = &known
 					}
 				}
-				x.o.Index = idx
+				x.p.o.Index = idx
 				return nil
 			})
 		}
@@ -347,9 +347,9 @@ func (x *examination) history(ctx context.Context, good map[string]*seal.Record)
 
 // exposed looks at what removed machines could read.
 func (x *examination) exposed(good map[string]*seal.Record) {
-	for _, e := range x.meta.Roster.Exposed {
+	for _, e := range x.p.members.meta.Roster.Exposed {
 		if r := good[e.Account]; r != nil && !e.Over(r) {
-			x.say("account "+fault.Quote(r.Public.Label), checkWarning, []fault.Remedy{{Do: fault.ShareRemove, Pool: x.Local, Name: e.Machine}},
+			x.say("account "+fault.Quote(r.Public.Label), checkWarning, []fault.Remedy{{Do: fault.ShareRemove, Pool: x.p.Local, Name: e.Machine}},
 				"machine %s, which was removed, still knows what it needs to use it", fault.Quote(e.Machine))
 		}
 	}

@@ -51,9 +51,7 @@ func Exchange(ctx context.Context, f *folder.Folder, dial Dialer, id string) err
 // anyUntold reports whether the machines of a pool have yet to be told of a hold.
 func anyUntold(idx *index.Index, id string) bool {
 	now := time.Now()
-	return slices.ContainsFunc(idx.Accounts, func(a index.Account) bool {
-		return a.Share != nil && a.Share.Pool == id && !a.Removing && pool.AnyUntold(&a, now)
-	})
+	return slices.ContainsFunc(shared(idx, id), func(a *index.Account) bool { return pool.AnyUntold(a, now) })
 }
 
 func exchange(ctx context.Context, f *folder.Folder, dial Dialer, id string, wait time.Duration) error {
@@ -62,7 +60,7 @@ func exchange(ctx context.Context, f *folder.Folder, dial Dialer, id string, wai
 		return err
 	}
 	defer p.close()
-	return p.exchange(ctx, wait)
+	return p.limits.exchange(ctx, wait)
 }
 
 // joined connects to a pool without asking the engine anything yet. Trying it is noted, so
@@ -93,17 +91,30 @@ func joined(ctx context.Context, f *folder.Folder, dial Dialer, id string) (*par
 	return connect(ctx, o, m, dial)
 }
 
+// limits are what the machines of a pool tell each other of its accounts' limits: holds, how
+// full quota windows are, and probes.
+type limits struct {
+	*link
+	members *members
+}
+
+// document is what the engine has of one account's limits.
+type document struct {
+	version engine.Version
+	doc     *seal.Holds // nil: nothing, or no machine's
+}
+
 // exchange takes what the machines have told of limits, and tells what they don't know.
-func (p *party) exchange(ctx context.Context, wait time.Duration) error {
+func (p *limits) exchange(ctx context.Context, wait time.Duration) error {
 	for range changeTries {
-		docs, err := p.takeLimits(ctx)
+		docs, err := p.learn(ctx)
 		if err != nil {
 			return err
 		}
 		now := time.Now()
 		next := map[string]*seal.Holds{}
 		limit := false
-		for _, a := range p.shared() {
+		for _, a := range shared(p.o.Index, p.Pool) {
 			if n := news(a, docs[a.ID].doc, now); n != nil {
 				next[a.ID] = n
 				limit = limit || pool.AnyUntold(a, now)
@@ -123,7 +134,7 @@ func (p *party) exchange(ctx context.Context, wait time.Duration) error {
 		}
 		lost := false
 		for id, n := range next {
-			won, err := p.tellLimits(ctx, id, docs[id].version, n)
+			won, err := p.write(ctx, id, docs[id].version, n)
 			if err != nil {
 				return err
 			}
@@ -136,17 +147,11 @@ func (p *party) exchange(ctx context.Context, wait time.Duration) error {
 	return p.engineFault(ctx, engine.ErrUnreachable)
 }
 
-// limits is what the engine has of an account's.
-type limits struct {
-	version engine.Version
-	doc     *seal.Holds // nil: nothing, or no machine's
-}
-
-// takeLimits reads what the machines have told of all accounts' limits, and does here what
+// learn reads what the machines have told of all accounts' limits, and does here what
 // that says.
-func (p *party) takeLimits(ctx context.Context) (map[string]limits, error) {
+func (p *limits) learn(ctx context.Context) (map[string]document, error) {
 	for range changeTries {
-		docs, err := p.readLimits(ctx)
+		docs, err := p.read(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -160,10 +165,8 @@ func (p *party) takeLimits(ctx context.Context) (map[string]limits, error) {
 				late = true // another process here has seen what is newer
 				return nil
 			}
-			for i := range idx.Accounts {
-				if a := &idx.Accounts[i]; a.Share != nil && a.Share.Pool == p.Pool && !a.Removing {
-					take(rules, idx, a, docs[a.ID].version, docs[a.ID].doc, now)
-				}
+			for _, a := range shared(idx, p.Pool) {
+				take(rules, idx, a, docs[a.ID].version, docs[a.ID].doc, now)
 			}
 			if s != nil {
 				s.SeenAt, s.LookedAt, s.Engine, s.Revision = now.UTC(), now.UTC(), index.EngineOK, p.id.Revision
@@ -179,7 +182,7 @@ func (p *party) takeLimits(ctx context.Context) (map[string]limits, error) {
 	return nil, p.engineFault(ctx, engine.ErrUnreachable)
 }
 
-func (p *party) readLimits(ctx context.Context) (map[string]limits, error) {
+func (p *limits) read(ctx context.Context) (map[string]document, error) {
 	entries, err := p.all(ctx, "hold")
 	if err != nil {
 		return nil, err
@@ -187,28 +190,28 @@ func (p *party) readLimits(ctx context.Context) (map[string]limits, error) {
 	if err := p.unrestored(); err != nil {
 		return nil, err
 	}
-	docs := map[string]limits{}
+	docs := map[string]document{}
 	revision := p.id.Revision
 	for id, e := range entries {
-		doc, err := p.openLimits(ctx, id, e.Value)
+		doc, err := p.open(ctx, id, e.Value)
 		if err != nil {
 			return nil, err
 		}
-		docs[id] = limits{e.Version, doc}
+		docs[id] = document{e.Version, doc}
 	}
 	p.id.Revision = revision // as of the read; later keys were of a later one
 	return docs, nil
 }
 
-// openLimits opens what the engine has of an account's limits. Nil: nothing that a machine
+// open opens what the engine has of an account's limits. Nil: nothing that a machine
 // of the pool has stored there.
-func (p *party) openLimits(ctx context.Context, id string, value []byte) (*seal.Holds, error) {
+func (p *limits) open(ctx context.Context, id string, value []byte) (*seal.Holds, error) {
 	if value == nil {
 		return nil, nil
 	}
 	doc, err := seal.OpenHolds(p.Keys, p.Pool, id, value)
 	if errors.Is(err, seal.ErrKeys) { // perhaps those of a later epoch
-		if err := p.look(ctx); err != nil {
+		if err := p.members.look(ctx); err != nil {
 			return nil, err
 		}
 		doc, err = seal.OpenHolds(p.Keys, p.Pool, id, value)
@@ -222,21 +225,16 @@ func (p *party) openLimits(ctx context.Context, id string, value []byte) (*seal.
 	return &doc, nil
 }
 
-// tellLimits writes what the machines should know of an account's limits, if the engine
+// write writes what the machines should know of an account's limits, if the engine
 // still has that version of it.
-func (p *party) tellLimits(ctx context.Context, id string, version engine.Version, next *seal.Holds) (won bool, err error) {
+func (p *limits) write(ctx context.Context, id string, version engine.Version, next *seal.Holds) (won bool, err error) {
 	value, err := next.Seal(p.Keys, p.Pool, id)
 	if err != nil {
 		return false, p.unbelievable("what is known of limits", err)
 	}
-	call, cancel := context.WithTimeout(ctx, engineCall)
-	defer cancel()
-	e, won, err := p.engine.Swap(call, p.key("hold", id), version, value)
-	switch {
-	case errors.Is(err, engine.ErrUnknown), err == nil && !won:
-		return false, nil // it is read again
-	case err != nil:
-		return false, p.engineFault(ctx, err)
+	e, won, err := p.swap(ctx, p.key("hold", id), version, value)
+	if err != nil || !won {
+		return false, err // lost: it is read again
 	}
 	rules := pool.RulesOf(p.o.Folder)
 	return true, p.o.Update(ctx, index.Fast, func(idx *index.Index) error {
@@ -272,7 +270,7 @@ func ClearHolds(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.Cle
 	}
 	defer p.close()
 	for range changeTries {
-		docs, err := p.takeLimits(ctx)
+		docs, err := p.limits.learn(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -285,7 +283,7 @@ func ClearHolds(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.Cle
 		if len(next.Holds) == len(there.doc.Holds) {
 			return &pipe.LimitsResult{}, nil
 		}
-		if won, err := p.tellLimits(ctx, a.ID, there.version, &next); won || err != nil {
+		if won, err := p.limits.write(ctx, a.ID, there.version, &next); won || err != nil {
 			return &pipe.LimitsResult{}, err
 		}
 	}
@@ -304,7 +302,7 @@ func Probe(ctx context.Context, f *folder.Folder, dial Dialer, account string) (
 	before := probes(p.o.Index, a.Pool)
 	name := newEntry()
 	for range changeTries {
-		docs, err := p.takeLimits(ctx)
+		docs, err := p.limits.learn(ctx)
 		if err != nil {
 			return false, err
 		}
@@ -327,7 +325,7 @@ func Probe(ctx context.Context, f *folder.Folder, dial Dialer, account string) (
 			}
 		}
 		next.Probe = name
-		if won, err := p.tellLimits(ctx, a.ID, there.version, next); won || err != nil {
+		if won, err := p.limits.write(ctx, a.ID, there.version, next); won || err != nil {
 			return won, err
 		}
 	}

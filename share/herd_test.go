@@ -62,7 +62,7 @@ func TestHerdMeetsOneLimit(t *testing.T) {
 		testenv.Must(t, err)
 		o, err := f.Open(idx)
 		testenv.Must(t, err)
-		all[i] = &party{Membership: &Membership{Pool: shared, Local: "work", Connection: Connection{Prefix: "authferry"}, Machine: index.NewMachineID(), Role: seal.Consumer, Keys: ring}, o: o, engine: lines[i%len(lines)]}
+		all[i] = newParty(&link{Membership: &Membership{Pool: shared, Local: "work", Connection: Connection{Prefix: "authferry"}, Machine: index.NewMachineID(), Role: seal.Consumer, Keys: ring}, o: o, engine: lines[i%len(lines)]}, nil)
 	}
 
 	resets := time.Now().Add(5 * time.Hour)
@@ -74,7 +74,7 @@ func TestHerdMeetsOneLimit(t *testing.T) {
 				pool.AddHold(a, ratelimit.Verdict{Kind: ratelimit.Spent, Scope: "*", Until: resets, Source: "window", Proven: true}, now)
 			}))
 			for { // as Exchange does, whose callers come again where the engine was too busy
-				err := p.exchange(context.Background(), 2*time.Second)
+				err := p.limits.exchange(context.Background(), 2*time.Second)
 				if err == nil {
 					return
 				}

@@ -61,7 +61,7 @@ func Invite(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.InviteR
 	if err != nil {
 		return nil, err
 	}
-	if err := p.changeMeta(ctx, func(m *seal.Meta) (bool, error) {
+	if err := p.members.changeMeta(ctx, func(m *seal.Meta) (bool, error) {
 		if m.Roster.Ticket(t.ID) != nil {
 			return false, nil
 		}
@@ -70,12 +70,12 @@ func Invite(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.InviteR
 	}); err != nil {
 		return nil, err
 	}
-	if err := p.put(ctx, p.key("invite", t.ID), func() ([]byte, error) { return t.Seal(p.Keys, p.Pool) }); err != nil {
+	if err := p.members.put(ctx, p.key("invite", t.ID), func() ([]byte, error) { return t.Seal(p.Keys, p.Pool) }); err != nil {
 		return nil, err
 	}
 	newest := p.Keys.Newest()
 	text, err := (&ticket{
-		Connection: c, ID: t.ID, Pool: p.Pool, Name: p.meta.Roster.Name, TicketKeys: keys, Reusable: t.Reusable, ExpiresAt: t.ExpiresAt,
+		Connection: c, ID: t.ID, Pool: p.Pool, Name: p.members.meta.Roster.Name, TicketKeys: keys, Reusable: t.Reusable, ExpiresAt: t.ExpiresAt,
 		Epoch: newest.Epoch, Verify: newest.Verify, Cluster: p.id.Cluster, Revision: p.id.Revision,
 	}).text()
 	if err != nil {

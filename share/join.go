@@ -89,7 +89,7 @@ func joining(o *folder.Opened, t *ticket, req pipe.JoinRequest) (*Membership, er
 }
 
 func (p *party) join(ctx context.Context, t *ticket, req pipe.JoinRequest, begun bool) error {
-	e, err := p.invited(ctx, t, begun)
+	e, err := p.members.invited(ctx, t, begun)
 	if err != nil {
 		return err
 	}
@@ -98,10 +98,10 @@ func (p *party) join(ctx context.Context, t *ticket, req pipe.JoinRequest, begun
 			Try(fault.Remedy{Do: fault.ShareDoctor})
 	}
 	if !begun {
-		if p.Name, err = machineName(req.Machine, &p.meta.Roster); err != nil {
+		if p.Name, err = machineName(req.Machine, &p.members.meta.Roster); err != nil {
 			return err
 		}
-		all, _, err := p.records(ctx)
+		all, _, err := p.records.read(ctx)
 		if err != nil {
 			return err
 		}
@@ -113,7 +113,7 @@ func (p *party) join(ctx context.Context, t *ticket, req pipe.JoinRequest, begun
 				return fault.Errorf(fault.LabelTaken, "account %s of that pool is here already", fault.Quote(r.Public.Label)).
 					Try(fault.Remedy{Do: fault.ShowAccount, Account: r.Account})
 			}
-			if err := p.clash(p.o.Index, r); err != nil {
+			if err := clash(p.o.Index, r); err != nil {
 				return err
 			}
 		}
@@ -124,7 +124,7 @@ func (p *party) join(ctx context.Context, t *ticket, req pipe.JoinRequest, begun
 		folder.Reached("S15")
 	}
 	if !t.Reusable {
-		if err := p.answer(ctx, t, e); err != nil {
+		if err := p.members.answer(ctx, t, e); err != nil {
 			if fault.CodeOf(err) == fault.TicketUsed {
 				_ = p.o.DropShare(ctx, p.Pool) // else the next try with another ticket says so
 			}
@@ -133,7 +133,7 @@ func (p *party) join(ctx context.Context, t *ticket, req pipe.JoinRequest, begun
 		folder.Reached("S16")
 	}
 	if p.Role == seal.Holder {
-		if err := p.settle(ctx); err != nil {
+		if err := p.members.settle(ctx); err != nil {
 			return err
 		}
 	}
@@ -141,7 +141,7 @@ func (p *party) join(ctx context.Context, t *ticket, req pipe.JoinRequest, begun
 		return err
 	}
 	folder.Reached("S17")
-	if _, _, err := p.sync(ctx); err != nil {
+	if _, _, err := p.accounts.sync(ctx); err != nil {
 		return err
 	}
 	p.Unfinished, p.ticketSign = false, t.Sign
@@ -153,7 +153,7 @@ func (p *party) join(ctx context.Context, t *ticket, req pipe.JoinRequest, begun
 
 // invited opens the invitation of a ticket, and with the keys in it the pool's meta. begun:
 // this machine may have answered it already.
-func (p *party) invited(ctx context.Context, t *ticket, begun bool) (engine.Entry, error) {
+func (p *members) invited(ctx context.Context, t *ticket, begun bool) (engine.Entry, error) {
 	used := fault.Errorf(fault.TicketUsed, "this ticket was used already, is over, or was withdrawn")
 	e, err := p.get(ctx, p.key("invite", t.ID))
 	if err != nil {
@@ -202,7 +202,7 @@ func (p *party) invited(ctx context.Context, t *ticket, begun bool) (engine.Entr
 
 // answer puts this machine's answer in the place of the invitation. Of two machines with
 // the same ticket, one is first.
-func (p *party) answer(ctx context.Context, t *ticket, e engine.Entry) error {
+func (p *members) answer(ctx context.Context, t *ticket, e engine.Entry) error {
 	recipient, err := seal.Recipient(p.Identity)
 	if err != nil {
 		return err
@@ -228,14 +228,8 @@ func (p *party) answer(ctx context.Context, t *ticket, e engine.Entry) error {
 		if err != nil {
 			return p.unbelievable("the answer", err)
 		}
-		call, cancel := context.WithTimeout(ctx, engineCall)
-		_, won, err := p.engine.Swap(call, e.Key, e.Version, value)
-		cancel()
-		if won {
-			return nil
-		}
-		if err != nil && !errors.Is(err, engine.ErrUnknown) {
-			return p.engineFault(ctx, err)
+		if _, won, err := p.swap(ctx, e.Key, e.Version, value); won || err != nil {
+			return err
 		}
 		if e, err = p.invited(ctx, t, true); err != nil { // the pool may have other keys now
 			return err

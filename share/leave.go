@@ -41,14 +41,14 @@ func Leave(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.PoolRequ
 	defer p.close()
 	done := &pipe.LeaveResult{Pool: m.Local, ID: m.Pool, Machine: m.Name, Removed: []string{}}
 	member := false
-	err = p.look(ctx)
+	err = p.members.look(ctx)
 	switch {
 	case fault.CodeOf(err) == fault.NotAMember:
 		if err := p.keptByOthers(ctx, err); err != nil {
 			return nil, err
 		}
 		done.Warning = "this machine was removed from the pool before, or the engine refuses it"
-	case fault.CodeOf(err) == fault.EngineRestored && len(p.shared()) == 0 && p.Role == seal.Holder:
+	case fault.CodeOf(err) == fault.EngineRestored && len(shared(p.o.Index, p.Pool)) == 0 && p.Role == seal.Holder:
 		// Leaving was interrupted after the pool was dissolved.
 	case err != nil:
 		return nil, err
@@ -63,22 +63,22 @@ func Leave(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.PoolRequ
 		if a.Share == nil || a.Share.Pool != p.Pool {
 			continue
 		}
-		ours, err := p.has(ctx, &a)
+		ours, err := p.accounts.has(ctx, &a)
 		if err != nil {
 			return nil, err
 		}
 		if !ours { // that was interrupted when it was made this machine's own
-			if err := p.keepOwn(ctx, a.ID); err != nil {
+			if err := p.accounts.keepOwn(ctx, a.ID); err != nil {
 				return nil, err
 			}
 			continue
 		}
-		if err := p.forget(ctx, a.ID, member && !a.Removing); err != nil {
+		if err := p.accounts.forget(ctx, a.ID, member && !a.Removing); err != nil {
 			return nil, err
 		}
 		done.Removed = append(done.Removed, a.Label)
 	}
-	strays, err := p.strays(ctx) // of a join that was interrupted
+	strays, err := p.accounts.strays(ctx) // of a join that was interrupted
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func (p *party) keptByOthers(ctx context.Context, why error) error {
 	if p.Role == seal.Consumer {
 		return nil
 	}
-	for _, a := range p.shared() {
+	for _, a := range shared(p.o.Index, p.Pool) {
 		stored, err := p.o.Grants(ctx, a.ID)
 		if err != nil {
 			return err
@@ -137,11 +137,11 @@ func (p *party) depart(ctx context.Context, done *pipe.LeaveResult) error {
 		}
 		return nil
 	}
-	if err := p.settle(ctx); err != nil {
+	if err := p.members.settle(ctx); err != nil {
 		return err
 	}
 	var holders, consumers []string
-	for _, m := range p.meta.Roster.Machines {
+	for _, m := range p.members.meta.Roster.Machines {
 		switch {
 		case m.ID == p.Machine:
 		case m.Role == seal.Holder:
@@ -155,10 +155,10 @@ func (p *party) depart(ctx context.Context, done *pipe.LeaveResult) error {
 		return fault.Errorf(fault.Fenced, "this is the last machine that holds the logins of pool %s, and others still get access tokens from it: %s; nothing was changed", fault.Quote(p.Local), strings.Join(consumers, ", ")).
 			Try(fault.Remedy{Do: fault.ShareRemove, Pool: p.Local, Name: "MACHINE"})
 	}
-	for _, a := range slices.Clone(p.shared()) {
-		ours, err := p.has(ctx, a)
+	for _, a := range shared(p.o.Index, p.Pool) {
+		ours, err := p.accounts.has(ctx, a)
 		if err == nil && ours {
-			err = p.handBack(ctx, a.ID, last)
+			err = p.accounts.handBack(ctx, a.ID, last)
 		}
 		if err != nil {
 			return err
@@ -167,7 +167,7 @@ func (p *party) depart(ctx context.Context, done *pipe.LeaveResult) error {
 	if last {
 		return p.dissolve(ctx)
 	}
-	if err := p.changeMeta(ctx, func(m *seal.Meta) (changed bool, err error) {
+	if err := p.members.changeMeta(ctx, func(m *seal.Meta) (changed bool, err error) {
 		if len(m.Roster.Machines) > 0 && !slices.ContainsFunc(m.Roster.Machines, func(o seal.Machine) bool { return o.ID != p.Machine && o.Role == seal.Holder }) {
 			return false, fault.Errorf(fault.Fenced, "the other machines that held the logins have left meanwhile").Try(fault.Remedy{Do: fault.Again})
 		}
@@ -183,12 +183,12 @@ func (p *party) depart(ctx context.Context, done *pipe.LeaveResult) error {
 	if err != nil {
 		return err
 	}
-	return p.drop(ctx, p.key("member", p.Machine), members[p.Machine])
+	return p.members.drop(ctx, p.key("member", p.Machine), members[p.Machine])
 }
 
 // handBack makes sure that nothing of an account is on this machine alone. last: the account
 // is this machine's own again.
-func (p *party) handBack(ctx context.Context, id string, last bool) error {
+func (p *accounts) handBack(ctx context.Context, id string, last bool) error {
 	t, done, err := p.turn(ctx, id)
 	if err != nil {
 		return err

@@ -215,6 +215,14 @@ func (m *Membership) save(ctx context.Context, o *folder.Opened) error {
 	return o.SetShare(ctx, m.Pool, s)
 }
 
+// ring has all keys of this machine, those too that it may not have handed out.
+func (m *Membership) ring() seal.Ring {
+	if m.Next == nil {
+		return m.Keys
+	}
+	return append(slices.Clone(m.Keys), *m.Next)
+}
+
 // holder is the error for what only a holder can do; nil: m is one.
 func (m *Membership) holder() error {
 	if m.Role == seal.Holder {

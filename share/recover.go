@@ -36,7 +36,7 @@ func Recover(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.Recove
 			done.Recovered = true // nobody is waited for
 			return now, nil
 		}
-		done.Machine, done.Claim = p.nameOf(r.Claim.Machine), r.Claim.Nonce
+		done.Machine, done.Claim = p.members.nameOf(r.Claim.Machine), r.Claim.Nonce
 		if done.Recovered = !r.Claim.Announced && r.Claim.Passing; done.Recovered || req.Claim == "" {
 			return now, nil
 		}

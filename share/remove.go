@@ -29,7 +29,7 @@ func Remove(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.RemoveR
 		return nil, err
 	}
 	defer p.close()
-	gone, err := p.leaving(req.Machine)
+	gone, err := p.members.leaving(req.Machine)
 	if err != nil {
 		return nil, err
 	}
@@ -38,7 +38,7 @@ func Remove(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.RemoveR
 			return nil, err
 		}
 	}
-	if err := p.reseal(ctx); err != nil {
+	if err := p.records.reseal(ctx); err != nil {
 		return nil, err
 	}
 	done := &pipe.RemoveResult{Machine: gone.name, Rotated: []pipe.Account{}, Pending: []pipe.Account{}, Replace: []pipe.Account{}}
@@ -78,7 +78,7 @@ type leaver struct {
 }
 
 // leaving finds who is to be removed.
-func (p *party) leaving(name string) (leaver, error) {
+func (p *members) leaving(name string) (leaver, error) {
 	r := &p.meta.Roster
 	if m := r.Named(name); m != nil {
 		if m.ID == p.Machine {
@@ -100,15 +100,15 @@ func (p *party) leaving(name string) (leaver, error) {
 // has the meta must be able to get them.
 func (p *party) shutOut(ctx context.Context, gone leaver) error {
 	for {
-		good, bad, err := p.records(ctx)
+		good, bad, err := p.records.read(ctx)
 		if err != nil {
 			return err
 		}
 		for id, err := range bad {
 			return fault.Errorf(fault.Fenced, "account %s could not be given new keys; nothing was changed", id).Because(err).Try(fault.Remedy{Do: fault.ShareDoctor, Pool: p.Local})
 		}
-		if p.Next == nil || p.Next.Epoch != p.meta.Epoch+1 {
-			k, err := seal.NewKeys(p.meta.Epoch + 1)
+		if p.Next == nil || p.Next.Epoch != p.members.meta.Epoch+1 {
+			k, err := seal.NewKeys(p.members.meta.Epoch + 1)
 			if err != nil {
 				return err
 			}
@@ -119,16 +119,16 @@ func (p *party) shutOut(ctx context.Context, gone leaver) error {
 		}
 		next := *p.Next
 		ring := p.ring()
-		for _, m := range p.meta.Roster.Machines {
+		for _, m := range p.members.meta.Roster.Machines {
 			if m.ID == gone.id {
 				continue
 			}
-			if err := p.put(ctx, p.key("member", m.ID), func() ([]byte, error) { return m.Seal(ring, p.Pool) }); err != nil {
+			if err := p.members.put(ctx, p.key("member", m.ID), func() ([]byte, error) { return m.Seal(ring, p.Pool) }); err != nil {
 				return err
 			}
 		}
 		folder.Reached("S20")
-		err = p.changeMeta(ctx, func(m *seal.Meta) (bool, error) {
+		err = p.members.changeMeta(ctx, func(m *seal.Meta) (bool, error) {
 			if !inRoster(&m.Roster, gone.id) {
 				return false, nil // another machine was quicker
 			}
@@ -139,7 +139,7 @@ func (p *party) shutOut(ctx context.Context, gone leaver) error {
 			return true, nil
 		})
 		if errors.Is(err, seal.ErrKeys) { // another machine removes another one
-			if err := p.look(ctx); err != nil {
+			if err := p.members.look(ctx); err != nil {
 				return err
 			}
 			continue
@@ -148,10 +148,10 @@ func (p *party) shutOut(ctx context.Context, gone leaver) error {
 			return err
 		}
 		folder.Reached("S21")
-		if err := p.look(ctx); err != nil { // takes the new keys into use
+		if err := p.members.look(ctx); err != nil { // takes the new keys into use
 			return err
 		}
-		return p.settle(ctx)
+		return p.members.settle(ctx)
 	}
 }
 
@@ -178,84 +178,10 @@ func expel(r *seal.Roster, gone leaver, epoch int, good map[string]*seal.Record)
 	}
 }
 
-// reseal seals every record with the newest keys, and then stops believing older ones.
-func (p *party) reseal(ctx context.Context) error {
-	if p.meta.Oldest == p.meta.Epoch {
-		return nil
-	}
-	entries, err := p.all(ctx, "acc")
-	if err != nil {
-		return err
-	}
-	for id := range entries {
-		if err := p.change(ctx, p.key("acc", id), func(now []byte) ([]byte, error) {
-			if now == nil {
-				return nil, nil
-			}
-			r, err := seal.Open(p.Keys, p.Pool, id, now)
-			switch {
-			case errors.Is(err, seal.ErrOver):
-				return now, nil // nobody believes it
-			case err != nil:
-				return nil, p.unbelievable("account "+id, err)
-			case r.Epoch == p.meta.Epoch:
-				return now, nil
-			}
-			return p.resealed(ctx, r)
-		}); err != nil {
-			return err
-		}
-	}
-	// A machine may have answered its ticket with the old keys, just before the ticket got
-	// new ones: it would never be read later.
-	if err := p.settle(ctx); err != nil {
-		return err
-	}
-	folder.Reached("S22")
-	if err := p.changeMeta(ctx, func(m *seal.Meta) (bool, error) {
-		changed := m.Oldest != m.Epoch && m.Epoch == p.Keys.Newest().Epoch
-		if changed {
-			m.Oldest = m.Epoch
-		}
-		return changed, nil
-	}); err != nil {
-		return err
-	}
-	return p.look(ctx)
-}
-
-// resealed is r with the newest keys.
-func (p *party) resealed(ctx context.Context, r *seal.Record) ([]byte, error) {
-	if err := p.expose(ctx, r); err != nil {
-		return nil, err
-	}
-	next, err := r.Reseal(p.Keys)
-	if err != nil {
-		return nil, p.unbelievable("account "+r.Account, err)
-	}
-	return next.Encode(p.Keys)
-}
-
-// expose notes that a removed machine could read r, which was refreshed after its removal
-// with keys that it still had.
-func (p *party) expose(ctx context.Context, r *seal.Record) error {
-	unnoted := func(e seal.Exposed) bool { return e.Account == r.Account && e.Epoch >= r.Epoch && e.Gen < r.Gen }
-	if !slices.ContainsFunc(p.meta.Roster.Exposed, unnoted) {
-		return nil
-	}
-	return p.changeMeta(ctx, func(m *seal.Meta) (changed bool, err error) {
-		for i, e := range m.Roster.Exposed {
-			if unnoted(e) {
-				m.Roster.Exposed[i].Gen, m.Roster.Exposed[i].FP, changed = r.Gen, r.FP, true
-			}
-		}
-		return changed, nil
-	})
-}
-
 // refreshBeyond refreshes an account until the pool has a newer generation than r's. The
 // first time may only bring this machine up to date.
-func (p *party) refreshBeyond(ctx context.Context, rotator rotation.Rotator, r *seal.Record) error {
+func (p *accounts) refreshBeyond(ctx context.Context, r *seal.Record) error {
+	rotator := rotation.Rotator{Folder: p.o.Folder, Peers: NewPeers(p.dial)}
 	for range 2 {
 		if err := p.reread(); err != nil {
 			return err
@@ -277,27 +203,26 @@ func (p *party) refreshBeyond(ctx context.Context, rotator rotation.Rotator, r *
 // spend refreshes what a removed machine could read, and says what is left.
 func (p *party) spend(ctx context.Context, machine string, done *pipe.RemoveResult) error {
 	var mine []seal.Exposed
-	for _, e := range p.meta.Roster.Exposed {
+	for _, e := range p.members.meta.Roster.Exposed {
 		if index.EqualLabel(e.Machine, machine) {
 			mine = append(mine, e)
 		}
 	}
-	good, _, err := p.records(ctx)
+	good, _, err := p.records.read(ctx)
 	if err != nil {
 		return err
 	}
 	failed := map[string]error{}
-	rotator := rotation.Rotator{Folder: p.o.Folder, Peers: p.peers()}
 	for _, e := range mine {
 		r := good[e.Account]
 		if r == nil || e.Over(r) || r.WithKeys || r.Public.Kind == index.KindClient && !e.Access {
 			continue
 		}
 		over := p.o.Progress(folder.Step{Doing: func() string { return "refreshing account " + fault.Quote(r.Public.Label) }})
-		failed[e.Account] = p.refreshBeyond(ctx, rotator, r)
+		failed[e.Account] = p.accounts.refreshBeyond(ctx, r)
 		over()
 	}
-	if good, _, err = p.records(ctx); err != nil {
+	if good, _, err = p.records.read(ctx); err != nil {
 		return err
 	}
 	if err := p.reread(); err != nil {
@@ -334,7 +259,7 @@ func (p *party) spend(ctx context.Context, machine string, done *pipe.RemoveResu
 			done.Replace = append(done.Replace, a)
 		}
 	}
-	return p.changeMeta(ctx, func(m *seal.Meta) (changed bool, err error) {
+	return p.members.changeMeta(ctx, func(m *seal.Meta) (changed bool, err error) {
 		m.Roster.Exposed = slices.DeleteFunc(slices.Clone(m.Roster.Exposed), func(e seal.Exposed) bool {
 			r := good[e.Account]
 			over := r == nil || e.Over(r)

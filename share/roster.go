@@ -2,7 +2,6 @@ package share
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -16,7 +15,7 @@ import (
 
 // changeMeta changes the pool's meta. edit may be called any number of times, and reports
 // whether it has changed anything.
-func (p *party) changeMeta(ctx context.Context, edit func(*seal.Meta) (changed bool, err error)) error {
+func (p *members) changeMeta(ctx context.Context, edit func(*seal.Meta) (changed bool, err error)) error {
 	return p.change(ctx, p.key("meta", ""), func(now []byte) ([]byte, error) {
 		m, err := p.openMeta(ctx, now)
 		if err != nil {
@@ -40,7 +39,7 @@ func (p *party) changeMeta(ctx context.Context, edit func(*seal.Meta) (changed b
 
 // settle enters machines that joined since into the roster, drops tickets that are over,
 // and hands keys to machines that lack them. Only a holder can.
-func (p *party) settle(ctx context.Context) error {
+func (p *members) settle(ctx context.Context) error {
 	invites, err := p.all(ctx, "invite")
 	if err != nil {
 		return err
@@ -95,21 +94,17 @@ func admit(r *seal.Roster, t seal.Ticket, a seal.Answer, now time.Time) {
 }
 
 // drop deletes a value, unless it has changed: then somebody has to look again.
-func (p *party) drop(ctx context.Context, key string, e engine.Entry) error {
+func (p *members) drop(ctx context.Context, key string, e engine.Entry) error {
 	if e.Version == 0 {
 		return nil
 	}
-	call, cancel := context.WithTimeout(ctx, engineCall)
-	defer cancel()
-	if _, _, err := p.engine.Swap(call, key, e.Version, nil); err != nil && !errors.Is(err, engine.ErrUnknown) {
-		return p.engineFault(ctx, err)
-	}
-	return nil
+	_, _, err := p.swap(ctx, key, e.Version, nil)
+	return err
 }
 
 // handOut sees to it that each machine of the roster, and each open ticket, can get the
 // newest keys, and nobody else.
-func (p *party) handOut(ctx context.Context) error {
+func (p *members) handOut(ctx context.Context) error {
 	members, err := p.all(ctx, "member")
 	if err != nil {
 		return err
@@ -154,23 +149,37 @@ func (p *party) handOut(ctx context.Context) error {
 		if err != nil {
 			return p.unbelievable("an invitation", err)
 		}
-		call, cancel := context.WithTimeout(ctx, engineCall)
-		_, _, err = p.engine.Swap(call, e.Key, e.Version, value) // lost: it was answered meanwhile
-		cancel()
-		if err != nil && !errors.Is(err, engine.ErrUnknown) {
-			return p.engineFault(ctx, err)
+		if _, _, err := p.swap(ctx, e.Key, e.Version, value); err != nil { // lost: it was answered meanwhile
+			return err
 		}
 	}
 	return nil
 }
 
 // put makes a value that is sealed anew each time.
-func (p *party) put(ctx context.Context, key string, make func() ([]byte, error)) error {
+func (p *members) put(ctx context.Context, key string, make func() ([]byte, error)) error {
 	value, err := make()
 	if err != nil {
 		return p.unbelievable("a value", err)
 	}
 	return p.change(ctx, key, func([]byte) ([]byte, error) { return value, nil })
+}
+
+// expose notes that a removed machine could read r, which was refreshed after its removal
+// with keys that it still had.
+func (p *members) expose(ctx context.Context, r *seal.Record) error {
+	unnoted := func(e seal.Exposed) bool { return e.Account == r.Account && e.Epoch >= r.Epoch && e.Gen < r.Gen }
+	if !slices.ContainsFunc(p.meta.Roster.Exposed, unnoted) {
+		return nil
+	}
+	return p.changeMeta(ctx, func(m *seal.Meta) (changed bool, err error) {
+		for i, e := range m.Roster.Exposed {
+			if unnoted(e) {
+				m.Roster.Exposed[i].Gen, m.Roster.Exposed[i].FP, changed = r.Gen, r.FP, true
+			}
+		}
+		return changed, nil
+	})
 }
 
 // machineName is what this machine is called in a pool: what a person says, or else its

@@ -22,15 +22,12 @@ func NewPeers(dial Dialer) *Peers {
 		if err != nil {
 			return nil, err
 		}
-		return p.seat(), nil
+		return p.members.seat(), nil
 	}}
 }
 
-// peers are NewPeers for the one pool that is open.
-func (p *party) peers() *Peers { return NewPeers(p.dial) }
-
 // seat is p as rotations need it. They close its engine.
-func (p *party) seat() *Seat {
+func (p *members) seat() *Seat {
 	return &Seat{
 		Pool: p.Pool, Prefix: p.Prefix, Machine: p.Machine, Role: p.Role, Passing: p.Passing && CanPass(), Keys: p.Keys,
 		Cluster: p.Cluster, Revision: p.Revision, Engine: p.engine,

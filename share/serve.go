@@ -42,7 +42,7 @@ func Serve(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.PoolRequ
 	defer stop()
 	ended := make(chan error, len(ids))
 	for _, id := range ids {
-		w := &watcher{Folder: folder.New(f.Options), dial: dial, id: id, tell: tell, known: map[string]int{}, refused: map[string]int{}}
+		w := &watcher{folder: folder.New(f.Options), dial: dial, id: id, tell: tell, known: map[string]int{}, refused: map[string]int{}}
 		go func() { ended <- w.run(ctx) }()
 	}
 	var first error
@@ -58,11 +58,11 @@ func Serve(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.PoolRequ
 
 // watcher watches one pool.
 type watcher struct {
-	*folder.Folder
-	dial Dialer
-	id   string // of the pool
-	name string // its name here
-	tell func(pipe.ServeEvent) error
+	folder *folder.Folder
+	dial   Dialer
+	id     string // of the pool
+	name   string // its name here
+	tell   func(pipe.ServeEvent) error
 
 	away    bool
 	tries   time.Duration  // how long to wait before the next try
@@ -102,7 +102,7 @@ func (w *watcher) event(what, label string) error {
 
 // watch returns when the engine is away, or this machine isn't in the pool any more.
 func (w *watcher) watch(ctx context.Context) error {
-	p, err := open(ctx, w.Folder, w.dial, w.id)
+	p, err := open(ctx, w.folder, w.dial, w.id)
 	if p == nil {
 		return err
 	}
@@ -129,7 +129,7 @@ func (w *watcher) watch(ctx context.Context) error {
 	var looked, exchanged int64
 	for limits := false; ; {
 		if !limits { // more than these has changed
-			if err := p.look(ctx); err != nil {
+			if err := p.members.look(ctx); err != nil {
 				return err
 			}
 			looked = p.id.Revision
@@ -138,7 +138,7 @@ func (w *watcher) watch(ctx context.Context) error {
 			}
 		}
 		exchanged = p.id.Revision
-		if err := p.exchange(ctx, spread); err != nil {
+		if err := p.limits.exchange(ctx, spread); err != nil {
 			return err
 		}
 		if limits = w.wait(ctx, p, kinds, looked, exchanged); ctx.Err() != nil {
@@ -175,7 +175,7 @@ func (w *watcher) catchUp(ctx context.Context, p *party) error {
 	}
 	wants := map[string]*Want{}
 	if p.Role == seal.Holder {
-		if err := p.settle(ctx); err != nil {
+		if err := p.members.settle(ctx); err != nil {
 			return err
 		}
 		found, err := p.all(ctx, "want")
@@ -186,7 +186,7 @@ func (w *watcher) catchUp(ctx context.Context, p *party) error {
 			wants[id] = ParseWant(e.Value)
 		}
 	}
-	good, _, err := p.sync(ctx)
+	good, _, err := p.accounts.sync(ctx)
 	if err != nil {
 		return err
 	}
@@ -240,12 +240,12 @@ func (w *watcher) catchUp(ctx context.Context, p *party) error {
 // renew has the account's rotator do it. That it can't now is no error: its waiting is noted
 // where everybody sees it.
 func (w *watcher) renew(ctx context.Context, a *index.Account, wish rotation.Wish, what string) (done bool, err error) {
-	err = rotation.Renew(ctx, w.Folder, a, wish)
+	err = rotation.Renew(ctx, w.folder, a, wish)
 	if e, ok := errors.AsType[*fault.Error](err); ok && !e.Code.ForNow() && e.Code != fault.LoginNeeded && e.Code != fault.LockTimeout && e.Code != fault.NoAccount {
 		return false, err
 	}
 	if err != nil {
-		w.Log.Info("not refreshed", "account", a.ID, "why", err)
+		w.folder.Log.Info("not refreshed", "account", a.ID, "why", err)
 		return false, nil
 	}
 	return true, w.event(what, a.Label)

@@ -131,10 +131,10 @@ func (p *party) start(ctx context.Context, name string) error {
 			return err
 		}
 	}
-	if err := p.look(ctx); err != nil {
+	if err := p.members.look(ctx); err != nil {
 		return err
 	}
-	if err := p.handOut(ctx); err != nil {
+	if err := p.members.handOut(ctx); err != nil {
 		return err
 	}
 	if err := p.note(ctx); err != nil {
@@ -150,7 +150,7 @@ func (p *party) start(ctx context.Context, name string) error {
 			if a.Share != nil && a.Share.Pool == p.Pool && a.Share.State != "" {
 				continue
 			}
-			if err := p.enter(ctx, a.ID); err != nil {
+			if err := p.accounts.enter(ctx, a.ID); err != nil {
 				return err
 			}
 			entered = true

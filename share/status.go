@@ -88,16 +88,16 @@ func (p *party) statusOrAlone(ctx context.Context) (pipe.Pool, error) {
 // status is the pool as the engine has it.
 func (p *party) status(ctx context.Context) (pipe.Pool, error) {
 	if p.Role == seal.Holder && !p.restored {
-		if err := p.settle(ctx); err != nil {
+		if err := p.members.settle(ctx); err != nil {
 			return pipe.Pool{}, err
 		}
 	}
-	good, bad, err := p.sync(ctx)
+	good, bad, err := p.accounts.sync(ctx)
 	if err != nil {
 		return pipe.Pool{}, err
 	}
 	if !p.restored {
-		if _, err := p.takeLimits(ctx); err != nil {
+		if _, err := p.limits.learn(ctx); err != nil {
 			return pipe.Pool{}, err
 		}
 	}
@@ -114,7 +114,7 @@ func (p *party) status(ctx context.Context) (pipe.Pool, error) {
 		}
 		a := p.o.Index.Account(r.Account)
 		s := pipe.State{Account: pipe.Account{ID: r.Account, Label: r.Public.Label, Provider: r.Public.Provider}, State: string(r.State), Generation: r.Gen}
-		ours, err := p.has(ctx, a)
+		ours, err := p.accounts.has(ctx, a)
 		switch {
 		case err != nil:
 			return d, err
@@ -124,7 +124,7 @@ func (p *party) status(ctx context.Context) (pipe.Pool, error) {
 			a, s.Reason = nil, "this machine has another account with its id"
 		default:
 			s.Label = a.Label
-			if err := p.o.Change(ctx, index.Fast, a.ID, func(_ *index.Index, a *index.Account) { show(a, p, r.State, r.Gen) }); err != nil {
+			if err := p.o.Change(ctx, index.Fast, a.ID, func(_ *index.Index, a *index.Account) { show(a, p.Membership, r.State, r.Gen) }); err != nil {
 				return d, err
 			}
 			if err := p.reread(); err != nil {
@@ -133,7 +133,7 @@ func (p *party) status(ctx context.Context) (pipe.Pool, error) {
 			s.Since = pool.Seconds(p.o.Index.Account(a.ID).Share.Since)
 		}
 		if r.Claim != nil {
-			s.Machine = p.nameOf(r.Claim.Machine)
+			s.Machine = p.members.nameOf(r.Claim.Machine)
 			if r.State == seal.Sending && r.Claim.Machine != p.Machine && a != nil && time.Since(s.Since) > stalled {
 				s.State = stateWaiting
 			}
@@ -178,18 +178,10 @@ func (p *party) alone(ctx context.Context, cause error) (pipe.Pool, error) {
 	}); err != nil {
 		return d, err
 	}
-	for _, a := range p.shared() {
+	for _, a := range shared(p.o.Index, p.Pool) {
 		d.Accounts = append(d.Accounts, pipe.State{
 			Account: pipe.Account{ID: a.ID, Label: a.Label, Provider: a.Provider}, State: stateAlone, Machine: a.Share.Machine, Since: pool.Seconds(a.Share.SeenAt), Generation: a.Share.Generation,
 		})
 	}
 	return d, nil
-}
-
-// nameOf is what people call a machine.
-func (p *party) nameOf(id string) string {
-	if m := p.meta.Roster.Machine(id); m != nil {
-		return m.Name
-	}
-	return id
 }

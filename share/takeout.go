@@ -26,18 +26,18 @@ func TakeOut(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.TakeOu
 	if err != nil {
 		return nil, err
 	}
-	if r, err := p.record(a.ID, e); err == nil && r.Public.Removing {
-		err = p.taken(ctx, a, r) // it was interrupted
+	if r, err := p.records.open(a.ID, e); err == nil && r.Public.Removing {
+		err = p.accounts.taken(ctx, a, r) // it was interrupted
 		if err != nil {
 			return nil, err
 		}
-	} else if err := p.takeOut(ctx, a.ID); err != nil {
+	} else if err := p.accounts.takeOut(ctx, a.ID); err != nil {
 		return nil, err
 	}
 	return &pipe.TakeOutResult{Pool: p.Local, Account: pipe.Account{ID: a.ID, Label: a.Label, Provider: a.Provider}}, p.note(ctx)
 }
 
-func (p *party) takeOut(ctx context.Context, id string) error {
+func (p *accounts) takeOut(ctx context.Context, id string) error {
 	t, done, err := p.turn(ctx, id)
 	if err != nil {
 		return err
