@@ -36,6 +36,7 @@ var ours = []string{"AUTHFERRY_PROOFS", "AUTHFERRY_TEST_SYSTEM_KEYCHAIN", "AUTHF
 // have run. Files that tests wait to see on a disk cost most of their time: without the
 // proofs they are in memory, where the system has a place for that and TMPDIR names no other.
 func Alone(tests Tests) Tests {
+	copyProgram()
 	if memory := inMemory(); memory != "" && os.Getenv("TMPDIR") == "" && !proofs.On() {
 		set("TMPDIR", memory)
 	}

@@ -74,10 +74,7 @@ func compiled(t *testing.T, name string, flags func(dir string) []string) string
 		builds.paths = map[string]string{}
 	}
 	path := filepath.Join(builds.dir, name)
-	args := append([]string{"build", "-o", path}, flags(builds.dir)...)
-	if out, err := exec.Command("go", append(args, "github.com/authferry/authferry/cmd/authferry")...).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	testenv.Must(t, testenv.Build("authferry", path, flags(builds.dir)...))
 	builds.paths[name] = path
 	return path
 }

@@ -1,7 +1,6 @@
 package authferrytest
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,8 +25,8 @@ var built = sync.OnceValues(func() (program string, err error) {
 		return "", err
 	}
 	program = filepath.Join(bin, Exe("authferry"))
-	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", program, "github.com/authferry/authferry/cmd/authferry").CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	if err := testenv.Build("authferry", program); err != nil {
+		return "", err
 	}
 	for _, name := range names {
 		if err := os.Link(program, filepath.Join(bin, Exe(name))); err != nil {
@@ -55,10 +54,7 @@ var builtShare = sync.OnceValues(func() (program string, err error) {
 		return "", err
 	}
 	program = filepath.Join(filepath.Dir(beside), Exe("authferry-share"))
-	if out, err := exec.Command("go", "build", "-buildvcs=false", "-o", program, "github.com/authferry/authferry/cmd/authferry-share").CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build: %w\n%s", err, out)
-	}
-	return program, nil
+	return program, testenv.Build("authferry-share", program)
 })
 
 // BuiltShare is the path of the program for shared pools, beside that of [Built].
