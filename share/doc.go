@@ -141,8 +141,10 @@
 // A machine records a hold of its own as if it were alone; then a process for which nobody
 // waits reads what the engine has and writes, by compare-and-swap, what that doesn't cover
 // (Exchange). Covered is a hold that another one on the same scope outlasts, and a guess by
-// any that is running. So of a thousand machines that meet one limit, one writes, after a
-// pause that differs from machine to machine. Others learn of it by Serve, at once; by the
+// any that is running. So of a thousand machines that meet one limit, one writes: each pauses
+// for a time drawn by lot, few for a short one and most for a long one, and looks again right
+// before it writes. The pauses are long beside what looking takes; a machine that has looked
+// and finds that it took too long pauses on. Others learn of it by Serve, at once; by the
 // same process, which a machine in use starts every 30 s; or by their own 429. What is
 // learned is in the index, and handing out a token reads nothing else.
 //

@@ -3,7 +3,6 @@ package share
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -17,8 +16,9 @@ import (
 	"github.com/authferry/authferry/share/seal"
 )
 
-// spread is the most that a machine waits before it tells the others of a limit: of a
-// thousand that met it at once, one tells it and the others see that it did.
+// spread is the most that a machine waits before it tells the others of a limit, unless it
+// or the engine is slow: of a thousand that met it at once, one tells it and the others see
+// that it did.
 var spread = 2 * time.Second
 
 // Exchange tells the machines of a shared pool which limits this one has met, and learns
@@ -104,33 +104,14 @@ type document struct {
 	doc     *seal.Holds // nil: nothing, or no machine's
 }
 
-// exchange takes what the machines have told of limits, and tells what they don't know.
+// exchange takes what the machines have told of limits, and tells what they don't know: a
+// limit when it may by a lot for wait. After a write whose outcome is unknown, or that another
+// machine's was before, it looks and draws anew.
 func (p *limits) exchange(ctx context.Context, wait time.Duration) error {
 	for range changeTries {
-		docs, err := p.learn(ctx)
+		docs, next, err := p.untold(ctx, wait)
 		if err != nil {
 			return err
-		}
-		now := time.Now()
-		next := map[string]*seal.Holds{}
-		limit := false
-		for _, a := range shared(p.o.Index, p.Pool) {
-			if n := news(a, docs[a.ID].doc, now); n != nil {
-				next[a.ID] = n
-				limit = limit || pool.AnyUntold(a, now)
-			}
-		}
-		if len(next) == 0 {
-			return nil
-		}
-		if limit && wait > 0 {
-			select {
-			case <-time.After(rand.N(wait)): // #nosec G404 -- only so that not all come at once
-			case <-ctx.Done():
-				return p.engineFault(ctx, ctx.Err())
-			}
-			wait = 0
-			continue
 		}
 		lost := false
 		for id, n := range next {
@@ -145,6 +126,38 @@ func (p *limits) exchange(ctx context.Context, wait time.Duration) error {
 		}
 	}
 	return p.engineFault(ctx, engine.ErrUnreachable)
+}
+
+// untold takes what the machines have told of limits, and returns that with what they don't
+// know. If that is a limit, it waits until this machine may tell it, and looks again.
+func (p *limits) untold(ctx context.Context, wait time.Duration) (docs map[string]document, next map[string]*seal.Holds, err error) {
+	for l := drawLot(wait); ; {
+		began := time.Now()
+		if docs, err = p.learn(ctx); err != nil {
+			return nil, nil, err
+		}
+		now := time.Now()
+		limit := false
+		next = map[string]*seal.Holds{}
+		for _, a := range shared(p.o.Index, p.Pool) {
+			if n := news(a, docs[a.ID].doc, now); n != nil {
+				next[a.ID] = n
+				limit = limit || pool.AnyUntold(a, now)
+			}
+		}
+		if !limit {
+			return docs, next, nil
+		}
+		pause := l.pause(now.Sub(began))
+		if pause == 0 {
+			return docs, next, nil
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, nil, p.engineFault(ctx, ctx.Err())
+		}
+	}
 }
 
 // learn reads what the machines have told of all accounts' limits, and does here what

@@ -79,6 +79,7 @@ func TestHerdMeetsOneLimit(t *testing.T) {
 					return
 				}
 				t.Log(err)
+				time.Sleep(time.Second)
 			}
 		})
 	}
