@@ -229,7 +229,7 @@ func TestUnknownPlaceForAnOrigin(t *testing.T) {
 func TestDoctorBindings(t *testing.T) {
 	w, a := pooled(t, "ada", "bob")
 	b, dir := w.broker(), realDir(t, t.TempDir())
-	testenv.Must(t, b.Update(t.Context(), index.Durable, func(idx *index.Index) error {
+	testenv.Must(t, b.Folder.Update(t.Context(), index.Durable, func(idx *index.Index) error {
 		idx.Bindings = []index.Binding{
 			{Dir: dir, Provider: "sim", Pool: "sim"}, {Dir: filepath.Join(dir, "gone"), Provider: "sim", Pool: "sim"}, {Dir: "//server/x", Provider: "sim", Pool: "sim"},
 			{Dir: dir, Provider: "other", Pool: "sim"}, {Dir: dir, Provider: "third", Account: index.NewID()}, {Dir: dir, Provider: "fourth", Account: a[0].ID},
@@ -270,7 +270,7 @@ func TestBindWhatIsFoundAgain(t *testing.T) {
 	testenv.Symlink(t, filepath.Join(dir, "moved"), job)
 	testenv.Must(t, os.Symlink(job, link))
 	testenv.Must(t, testenv.Err(account.Bind(t.Context(), b.Folder, link, "ada", "")))
-	idx, err := b.Read()
+	idx, err := b.Folder.Read()
 	if err != nil || len(idx.Bindings) != 1 || idx.Bindings[0].Dir != filepath.Join(dir, "moved") {
 		t.Errorf("bound again: %+v, %v", idx.Bindings, err)
 	}

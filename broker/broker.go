@@ -16,7 +16,7 @@ type Options = folder.Options
 // cheap to make. Any number of processes may use the same folder; a Broker itself is for
 // one goroutine (for more, see Keeper).
 type Broker struct {
-	*folder.Folder
+	Folder *folder.Folder // whose accounts they are
 }
 
 // New makes a Broker. It accesses neither disk nor keystore.
@@ -64,7 +64,7 @@ func (b *Broker) inMemory(idx *index.Index, poolName string, a *index.Account, f
 	for _, other := range idx.Members(poolName) {
 		switch {
 		case passed.Of(other.ID) != nil:
-		case other.ID != a.ID && b.Memory.Has(idx, other):
+		case other.ID != a.ID && b.Folder.Memory.Has(idx, other):
 			left = true
 		default:
 			*passed = append(*passed, pool.Passing{ID: other.ID, Err: failure})
@@ -77,7 +77,7 @@ func (b *Broker) inMemory(idx *index.Index, poolName string, a *index.Account, f
 // expect its token. Errors: Usage if none is known, or if the user's own providers can't be
 // read.
 func (b *Broker) ExecEnv(a *index.Account) ([]string, error) {
-	ps, err := b.Providers()
+	ps, err := b.Folder.Providers()
 	if err != nil {
 		return nil, err
 	}

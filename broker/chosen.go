@@ -22,7 +22,7 @@ func (b *Broker) Chosen(s pool.Selection) (Chosen, error) {
 	if s.Account == "" && s.Pool == "" && s.Provider == "" && s.EnvAccount == "" && s.EnvPool == "" {
 		return Chosen{}, nil
 	}
-	idx, err := b.Read()
+	idx, err := b.Folder.Read()
 	if err != nil {
 		return Chosen{}, err
 	}
@@ -40,14 +40,14 @@ func (b *Broker) Chosen(s pool.Selection) (Chosen, error) {
 // Origins returns the origins to which tokens of the chosen accounts may be sent, sorted,
 // as their records in the keystore say. It doesn't access the network.
 func (b *Broker) Origins(ctx context.Context, c Chosen) ([]string, error) {
-	idx, err := b.ReadOrEmpty()
+	idx, err := b.Folder.ReadOrEmpty()
 	if err != nil {
 		return nil, err
 	}
 	if len(idx.Accounts) == 0 {
 		return nil, nil
 	}
-	o, err := b.Open(idx)
+	o, err := b.Folder.Open(idx)
 	if err != nil {
 		return nil, err
 	}

@@ -122,7 +122,7 @@ func TestInitBesideClientSecret(t *testing.T) {
 	testenv.Must(t, folder.AddProvider(t.Context(), at(dir).Folder, p, keystore.NewSecret("s")))
 	b := at(dir)
 	var said []fault.Remedy
-	b.Warn = func(_ string, next ...fault.Remedy) { said = next }
+	b.Folder.Warn = func(_ string, next ...fault.Remedy) { said = next }
 	testenv.Must(t, testenv.Err(folder.InitFileKeystore(t.Context(), b.Folder, filepath.Join(filepath.Dir(dir), "key.txt"))))
 	if !w.hasSecret(at(dir), p) || !slices.Equal(said, []fault.Remedy{{Do: fault.MigrateKeystore, Value: "file"}}) {
 		t.Errorf("it is lost; the warning's remedies: %v", said)

@@ -157,14 +157,14 @@ func TestDoctorFindings(t *testing.T) {
 	} {
 		var before index.Account
 		edit := func(f func(*index.Account)) {
-			testenv.Must(t, w.broker().Update(t.Context(), index.Durable, func(i *index.Index) error { f(i.Account(a.ID)); return nil }))
+			testenv.Must(t, w.broker().Folder.Update(t.Context(), index.Durable, func(i *index.Index) error { f(i.Account(a.ID)); return nil }))
 		}
 		edit(func(x *index.Account) { before = *x; change(x) })
 		w.doctor(false, doctor.Warning, says)
 		edit(func(x *index.Account) { *x = before })
 	}
 	w.healthy()
-	testenv.Must(t, w.broker().Update(t.Context(), index.Durable, func(i *index.Index) error { i.Account(a.ID).Shared = theirs; return nil }))
+	testenv.Must(t, w.broker().Folder.Update(t.Context(), index.Durable, func(i *index.Index) error { i.Account(a.ID).Shared = theirs; return nil }))
 	testenv.Must(t, os.WriteFile(theirs, []byte(`{}`), 0o600))
 	w.healthy()
 
@@ -175,7 +175,7 @@ func TestDoctorFindings(t *testing.T) {
 	w.mustLogin(ada, account.LoginRequest{Renew: a.ID})
 	w.healthy()
 
-	lock, err := lock.Acquire(t.Context(), lock.Rotation(a.ID).In(b.File().Dir()))
+	lock, err := lock.Acquire(t.Context(), lock.Rotation(a.ID).In(b.Folder.File().Dir()))
 	testenv.Must(t, err)
 	w.doctor(false, doctor.OK, "is held by process")
 	lock.Release()

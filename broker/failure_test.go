@@ -293,7 +293,7 @@ func (w *world) lengthen(id string) {
 	w.t.Helper()
 	b, idx := w.opened()
 	a := idx.Account(id)
-	acc, err := b.Access(w.t.Context(), idx, a)
+	acc, err := b.Folder.Access(w.t.Context(), idx, a)
 	testenv.Must(w.t, err)
 	acc.ObtainedAt, acc.Imported, acc.Boot = time.Now().Add(-time.Hour), false, record.Boot{}
 	v, err := acc.Encode()

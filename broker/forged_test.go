@@ -153,7 +153,7 @@ func TestForgedOriginal(t *testing.T) {
 		paths[filepath.Join(link, "x")] = ""
 	}
 	for path := range paths {
-		testenv.Must(t, w.broker().Update(t.Context(), index.Durable, func(i *index.Index) error { i.Path = path; return nil }))
+		testenv.Must(t, w.broker().Folder.Update(t.Context(), index.Durable, func(i *index.Index) error { i.Path = path; return nil }))
 		if paths[path] != string(data) {
 			w.refreshes(a.ID)
 			continue
@@ -177,7 +177,7 @@ func TestForgedSpent(t *testing.T) {
 	testenv.Must(t, testenv.Err(n.takeOver(true)))
 	decoy := n.add("decoy", time.Hour)
 	before := n.content()
-	testenv.Must(t, n.b.Update(t.Context(), index.Durable, func(i *index.Index) error {
+	testenv.Must(t, n.b.Folder.Update(t.Context(), index.Durable, func(i *index.Index) error {
 		hers := i.Accounts[0]
 		i.Drop(hers.ID)
 		i.Account(decoy.ID).Spent = []string{hers.Fingerprint}

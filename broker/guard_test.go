@@ -289,7 +289,7 @@ func TestAgeAndSignalsAfterTheAnswer(t *testing.T) {
 	t.Cleanup(func() { folder.Reached = func(string) {} })
 	testenv.Must(t, rotation.Rotate(ctx, w.broker().Folder, a.ID, rotation.Wish{Beyond: 1}))
 	b, idx := openedAt(t, w.broker())
-	acc, err := b.Access(t.Context(), idx, idx.Account(a.ID))
+	acc, err := b.Folder.Access(t.Context(), idx, idx.Account(a.ID))
 	testenv.Must(t, err)
 	if left, _ := acc.Remaining(time.Now()); left > time.Minute {
 		t.Errorf("%v left of 10 minutes, 9 minutes later", left)

@@ -80,7 +80,7 @@ func (b *Broker) keepPool(idx *index.Index, s pool.Selection, poolName string, s
 // handOut is Token for the selection of want. It tries the accounts that pool.Choose gives,
 // one after the other, and takes the first whose token can be had.
 func (b *Broker) handOut(ctx context.Context, want wanted, minTTL time.Duration) (*Token, error) {
-	idx, err := b.Read()
+	idx, err := b.Folder.Read()
 	if err != nil {
 		return nil, err
 	}
@@ -94,7 +94,7 @@ func (b *Broker) handOut(ctx context.Context, want wanted, minTTL time.Duration)
 		c := pool.Choose(idx, sel, passed, time.Now())
 		if fault.CodeOf(c.Err) == fault.LoginNeeded && !looked {
 			if looked = true; rotation.Revive(ctx, b.Folder, idx, sel) {
-				if idx, err = b.Read(); err != nil {
+				if idx, err = b.Folder.Read(); err != nil {
 					return nil, err
 				}
 				if sel, rejected, err = want(idx); err != nil {
@@ -144,7 +144,7 @@ func (b *Broker) handOut(ctx context.Context, want wanted, minTTL time.Duration)
 			}
 		}
 		// What this caller may have can have changed while it waited.
-		if idx, err = b.Read(); err != nil {
+		if idx, err = b.Folder.Read(); err != nil {
 			return nil, err
 		}
 		refusedNow := s.floor
@@ -185,7 +185,7 @@ func (b *Broker) stuck(a *index.Account, now time.Time) bool {
 		return false
 	}
 	in := a.UnderWay()
-	return in != nil && now.Sub(in.StartedAt) > b.HTTPTimeout
+	return in != nil && now.Sub(in.StartedAt) > b.Folder.HTTPTimeout
 }
 
 // passedOver warns about the accounts in whose place tok is handed out. An API key that was
@@ -200,7 +200,7 @@ func (b *Broker) passedOver(ctx context.Context, idx *index.Index, passed pool.P
 		if fault.CodeOf(x.Err) == fault.LoginNeeded {
 			why = "account " + fault.Quote(a.Label) + " needs a new login"
 		}
-		b.Warn(why + "; using " + fault.Quote(tok.Account.Label))
+		b.Folder.Warn(why + "; using " + fault.Quote(tok.Account.Label))
 		if a.Kind == index.KindAPIKey && a.ID == prefer && rejected >= a.Generation {
 			now := time.Now()
 			v := ratelimit.Verdict{Kind: ratelimit.Auth, Until: now.Add(ratelimit.FirstGuess), Scope: ratelimit.AllScopes, Source: pool.RejectedSource}
@@ -212,7 +212,7 @@ func (b *Broker) passedOver(ctx context.Context, idx *index.Index, passed pool.P
 // markRefused records that the API refused the access token of that generation.
 func (b *Broker) markRefused(ctx context.Context, id string, generation int) (*index.Index, error) {
 	var idx *index.Index
-	err := b.Update(ctx, index.Fast, func(i *index.Index) error {
+	err := b.Folder.Update(ctx, index.Fast, func(i *index.Index) error {
 		if a := i.Account(id); a != nil && a.Generation == generation {
 			a.RefusedGeneration = generation
 		}
@@ -267,7 +267,7 @@ func (b *Broker) letThrough(ctx context.Context, idx *index.Index, sel pool.Sele
 		return nil
 	}
 	var let *index.Account
-	err := b.Update(ctx, index.Fast, func(idx *index.Index) error {
+	err := b.Folder.Update(ctx, index.Fast, func(idx *index.Index) error {
 		now := time.Now()
 		if let = pool.ProbeCandidate(idx, sel, now); let == nil {
 			return nil

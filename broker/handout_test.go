@@ -239,7 +239,7 @@ func TestRejectedKey(t *testing.T) {
 func TestLeftWhileWaiting(t *testing.T) {
 	ctx := context.Background()
 	removing := func(b *Broker, _ string) error {
-		return b.Update(ctx, index.Fast, func(idx *index.Index) error {
+		return b.Folder.Update(ctx, index.Fast, func(idx *index.Index) error {
 			a, err := pool.FindAccount(idx, "ada", "")
 			if err == nil {
 				a.Removing = true
@@ -258,7 +258,7 @@ func TestLeftWhileWaiting(t *testing.T) {
 		{name: "moved", change: func(b *Broker, _ string) error { _, err := account.Move(ctx, b.Folder, "ada", "personal"); return err }},
 		{name: "being removed", change: removing},
 		{name: "held", change: func(b *Broker, _ string) error {
-			return b.Update(ctx, index.Fast, func(idx *index.Index) error {
+			return b.Folder.Update(ctx, index.Fast, func(idx *index.Index) error {
 				a, err := pool.FindAccount(idx, "ada", "")
 				if err == nil {
 					a.Holds = []index.Hold{{Scope: "*", Until: time.Now().Add(time.Hour), Source: "x", Proven: true, ReportedAt: time.Now()}}

@@ -106,7 +106,7 @@ func TestLockDeletedBeforeTheSend(t *testing.T) {
 	b := w.broker()
 	var other *lock.Lock
 	when(t, "K5", func() {
-		path := lock.Rotation(a.ID).In(b.File().Dir())
+		path := lock.Rotation(a.ID).In(b.Folder.File().Dir())
 		if err := os.Remove(path); err != nil {
 			t.Skipf("needs a system where a file that is locked can be deleted: %v", err)
 		}

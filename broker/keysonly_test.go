@@ -29,7 +29,7 @@ func TestKeysOnly(t *testing.T) {
 	chosen := func(s pool.Selection) (string, fault.Code) {
 		t.Helper()
 		s.KeysOnly = true
-		idx, err := b.Read()
+		idx, err := b.Folder.Read()
 		testenv.Must(t, err)
 		sel, err := b.rules().Resolve(idx, s)
 		testenv.Must(t, err)
@@ -79,7 +79,7 @@ func TestKeysOnly(t *testing.T) {
 func TestKeysServe(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	b := w.broker()
-	p, err := b.Provider("openai")
+	p, err := b.Folder.Provider("openai")
 	testenv.Must(t, err)
 	p.APIOrigins = append(p.APIOrigins, "https://chat.example.com")
 	for _, n := range []account.NewAccount{

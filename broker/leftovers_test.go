@@ -111,7 +111,7 @@ func TestDoctorKeepsWhatIsNewerElsewhere(t *testing.T) {
 	// The file keystore goes on; then an index of before names the keychain again.
 	b, idx := openedAt(t, at(dir))
 	regrant(t, b, idx, a.ID, "b", func(g *record.Grant) { g.Generation++ })
-	testenv.Must(t, b.Update(t.Context(), index.Durable, func(i *index.Index) error {
+	testenv.Must(t, b.Folder.Update(t.Context(), index.Durable, func(i *index.Index) error {
 		i.Keystore = string(keystore.Keychain)
 		return nil
 	}))
@@ -151,7 +151,7 @@ func TestDoctorBelievesNoIndexOfLeftovers(t *testing.T) {
 		b := at(dir)
 		err := open(t, b).DeleteItems(t.Context(), ids[0])
 		if err == nil {
-			err = b.Update(t.Context(), index.Durable, func(i *index.Index) error { forge(i, ids[0], ids[1]); return nil })
+			err = b.Folder.Update(t.Context(), index.Durable, func(i *index.Index) error { forge(i, ids[0], ids[1]); return nil })
 		}
 		testenv.Must(t, err)
 		doctor.Examine(t.Context(), at(dir).Folder, true)
@@ -190,7 +190,7 @@ func TestDoctorFetchesClientSecrets(t *testing.T) {
 	p := testProvider(w.server.URL)
 	p.AuthorizationEndpoint = w.server.URL + "/authorize"
 	testenv.Must(t, folder.AddProvider(t.Context(), at(dir).Folder, p, keystore.NewSecret("shh")))
-	testenv.Must(t, at(dir).Update(t.Context(), index.Durable, func(i *index.Index) error {
+	testenv.Must(t, at(dir).Folder.Update(t.Context(), index.Durable, func(i *index.Index) error {
 		i.Keystore, i.KeyFile = string(keystore.File), filepath.Join(filepath.Dir(dir), "key.txt")
 		return nil
 	}))
@@ -212,7 +212,7 @@ func TestDoctorSealsToAChosenKeyAlone(t *testing.T) {
 	before := itemsOf(t, dir)
 	theirs := filepath.Join(t.TempDir(), "theirs.txt")
 	testenv.Must(t, keystore.InitKeyFile(theirs))
-	testenv.Must(t, b().Update(t.Context(), index.Durable, func(i *index.Index) error {
+	testenv.Must(t, b().Folder.Update(t.Context(), index.Durable, func(i *index.Index) error {
 		i.Keystore, i.KeyFile = string(keystore.File), theirs
 		return nil
 	}))

@@ -105,7 +105,7 @@ func (w *world) mustLogin(user string, req account.LoginRequest) *account.Logged
 
 func (w *world) accounts() []index.Account {
 	w.t.Helper()
-	idx, err := w.broker().ReadOrEmpty()
+	idx, err := w.broker().Folder.ReadOrEmpty()
 	testenv.Must(w.t, err)
 	return idx.Accounts
 }
@@ -158,7 +158,7 @@ func (w *world) refreshes(id string) {
 func (w *world) clean() {
 	w.t.Helper()
 	b := w.broker()
-	idx, err := b.ReadOrEmpty()
+	idx, err := b.Folder.ReadOrEmpty()
 	if err != nil || idx.Store == "" {
 		return
 	}
@@ -326,7 +326,7 @@ func TestAPIKey(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	testenv.Must(t, w.broker().Update(t.Context(), index.Fast, func(idx *index.Index) error {
+	testenv.Must(t, w.broker().Folder.Update(t.Context(), index.Fast, func(idx *index.Index) error {
 		for _, source := range []string{pool.RefusedSource, pool.RejectedSource} { // who said so doesn't matter to the next key
 			idx.Account(done.Account.ID).Holds = append(idx.Account(done.Account.ID).Holds, index.Hold{Scope: "*", Source: source, Until: time.Now().Add(time.Hour)})
 		}

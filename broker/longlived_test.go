@@ -316,7 +316,7 @@ func TestTakeOverLongLivedToken(t *testing.T) {
 // A login with a refresh token that still works isn't given up for a token.
 func TestTokenInPlaceOfALogin(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
-	p, err := w.broker().Provider("anthropic")
+	p, err := w.broker().Folder.Provider("anthropic")
 	testenv.Must(t, err)
 	for label, refresh := range map[string]string{"Whole": "refresh", "Access": ""} {
 		n := account.NewAccount{Provider: p, ClientID: "mine", Label: label, AccessToken: keystore.NewSecret("access-" + label), RefreshToken: keystore.NewSecret(refresh), ExpiresAt: time.Now().Add(time.Hour)}
@@ -330,7 +330,7 @@ func TestTokenInPlaceOfALogin(t *testing.T) {
 	if err := renew("Whole"); fault.CodeOf(err) != fault.Usage {
 		t.Errorf("%v", err)
 	}
-	all, err := w.broker().ReadOrEmpty()
+	all, err := w.broker().Folder.ReadOrEmpty()
 	testenv.Must(t, err)
 	for i := range all.Accounts {
 		if a := &all.Accounts[i]; a.Label == "Whole" {

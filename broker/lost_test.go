@@ -24,7 +24,7 @@ func TestDoctorWithoutAnyIndex(t *testing.T) {
 	for _, text := range []string{"", "{", "missing"} {
 		w := newWorld(t, brokertest.Config{ClientSecret: "shh"})
 		w.knows(nil)
-		p, err := w.broker().Provider("sim")
+		p, err := w.broker().Folder.Provider("sim")
 		if err == nil {
 			err = folder.AddProvider(t.Context(), w.broker().Folder, p, keystore.NewSecret("shh"))
 		}
@@ -83,7 +83,7 @@ func TestDoctorWithoutAnyIndexOfACopy(t *testing.T) {
 	}
 	b = New(Options{Dir: w.dir, KeyFile: idx.KeyFile})
 	wants(t, doctor.Examine(t.Context(), b.Folder, true), doctor.Fail, "the vault has the logins of 2 folders")
-	if _, err := b.Read(); fault.CodeOf(err) != fault.IndexCorrupt {
+	if _, err := b.Folder.Read(); fault.CodeOf(err) != fault.IndexCorrupt {
 		t.Errorf("%v", err)
 	}
 }
@@ -154,7 +154,7 @@ func TestDoctorDoesNotTurnBackToLeftovers(t *testing.T) {
 	store, dir, at := pretendKeychain(t)
 	a := w.kept(at(dir), "ada")
 	cutOffMigration(t, store, at(dir))
-	if err := at(dir).Update(t.Context(), index.Durable, func(i *index.Index) error {
+	if err := at(dir).Folder.Update(t.Context(), index.Durable, func(i *index.Index) error {
 		i.Account(a.ID).Generation = 40 // it was refreshed since
 		return nil
 	}); err != nil {
@@ -162,7 +162,7 @@ func TestDoctorDoesNotTurnBackToLeftovers(t *testing.T) {
 	}
 	removeAll(t, filepath.Join(dir, "vault")) // or not mounted
 	wants(t, doctor.Examine(t.Context(), at(dir).Folder, true), doctor.Fail, "only has what a migration left there")
-	if idx, err := at(dir).Read(); err != nil || idx.Keystore != string(keystore.File) {
+	if idx, err := at(dir).Folder.Read(); err != nil || idx.Keystore != string(keystore.File) {
 		t.Errorf("%+v, %v", idx, err)
 	}
 }

@@ -312,9 +312,9 @@ func (w *world) waitForRotators() {
 // open is the folder of b with its keystore open.
 func open(t testing.TB, b *Broker) *folder.Opened {
 	t.Helper()
-	idx, err := b.Read()
+	idx, err := b.Folder.Read()
 	testenv.Must(t, err)
-	o, err := b.Open(idx)
+	o, err := b.Folder.Open(idx)
 	testenv.Must(t, err)
 	return o
 }
@@ -322,14 +322,14 @@ func open(t testing.TB, b *Broker) *folder.Opened {
 // raw is the keystore of b's folder, item by item.
 func raw(t testing.TB, b *Broker) keystore.Store {
 	t.Helper()
-	idx, err := b.Read()
+	idx, err := b.Folder.Read()
 	testenv.Must(t, err)
-	kind, err := b.Kind(idx)
+	kind, err := b.Folder.Kind(idx)
 	testenv.Must(t, err)
 	if kind == keystore.Keychain {
-		return b.OpenKeychain()
+		return b.Folder.OpenKeychain()
 	}
-	s, err := keystore.OpenFile(b.Vault(), b.KeyFileOf(idx))
+	s, err := keystore.OpenFile(b.Folder.Vault(), b.Folder.KeyFileOf(idx))
 	testenv.Must(t, err)
 	return s
 }

@@ -39,7 +39,7 @@ func TestClientSecretDuringMigration(t *testing.T) {
 	_, dir, at := pretendKeychain(t)
 	w.kept(at(dir), "bob")
 	b := at(dir)
-	o, err := b.Prepare(t.Context(), func(*index.Index) error { return nil })
+	o, err := b.Folder.Prepare(t.Context(), func(*index.Index) error { return nil })
 	testenv.Must(t, err)
 	testenv.Must(t, testenv.Err(folder.MigrateKeystore(t.Context(), at(dir).Folder, keystore.File)))
 	if err := o.SetClient(t.Context(), testProvider(w.server.URL).Endpoint(), record.ClientSecret{Secret: "s"}); fault.CodeOf(err) != fault.LockTimeout {
@@ -63,7 +63,7 @@ func TestAdoptionDuringMigration(t *testing.T) {
 	login.AccessToken = keystore.Secret{}
 	a, err := account.Add(t.Context(), at(dir).Folder, login)
 	testenv.Must(t, err)
-	testenv.Must(t, at(dir).Update(t.Context(), index.Durable, func(i *index.Index) error { i.Drop(a.ID); return nil }))
+	testenv.Must(t, at(dir).Folder.Update(t.Context(), index.Durable, func(i *index.Index) error { i.Drop(a.ID); return nil }))
 	store.onSet = func(name string) {
 		if strings.Contains(name, "/access:") {
 			store.onSet = nil
@@ -141,7 +141,7 @@ func TestMigrationListsWhatIsLeft(t *testing.T) {
 		return f
 	})
 	testenv.Must(t, testenv.Err(folder.MigrateKeystore(t.Context(), stuck.Folder, keystore.File)))
-	idx, err := at(dir).Read()
+	idx, err := at(dir).Folder.Read()
 	testenv.Must(t, err)
 	left := itemsOf(t, dir)
 	if len(left) != 2 || !slices.Contains(left, record.ManifestItem(idx.Store)) {
@@ -183,7 +183,7 @@ func TestMigrationWithoutManifest(t *testing.T) {
 	p := clientOf(w.server.URL, "one")
 	testenv.Must(t, folder.AddProvider(t.Context(), at(dir).Folder, p, keystore.NewSecret("s")))
 	w.addAt(at(dir), p)
-	idx, err := at(dir).Read()
+	idx, err := at(dir).Folder.Read()
 	testenv.Must(t, err)
 	testenv.Must(t, store.Delete(t.Context(), record.ManifestItem(idx.Store)))
 	testenv.Must(t, testenv.Err(folder.MigrateKeystore(t.Context(), at(dir).Folder, keystore.File)))
@@ -204,7 +204,7 @@ func TestMembershipMoves(t *testing.T) {
 	const shared = "pool_aaaaaaaaaaaaaaaa"
 	open := func() *folder.Opened {
 		t.Helper()
-		o, err := at(dir).Prepare(t.Context(), func(*index.Index) error { return nil })
+		o, err := at(dir).Folder.Prepare(t.Context(), func(*index.Index) error { return nil })
 		testenv.Must(t, err)
 		return o
 	}
@@ -224,7 +224,7 @@ func TestMembershipMoves(t *testing.T) {
 	// The other way, without a manifest.
 	o := open()
 	testenv.Must(t, o.Store.Delete(t.Context(), record.ManifestItem(o.Index.Store)))
-	testenv.Must(t, o.Update(t.Context(), index.Durable, func(i *index.Index) error {
+	testenv.Must(t, o.Folder.Update(t.Context(), index.Durable, func(i *index.Index) error {
 		i.Shares = []index.SharedPool{{ID: shared, Pool: "acme", Machine: "laptop", Role: index.RoleHolder}}
 		return nil
 	}))
@@ -232,7 +232,7 @@ func TestMembershipMoves(t *testing.T) {
 	check("after a move without a manifest", nil)
 
 	// A vault that has it, where this keystore lost it.
-	file, err := open().Over(keystore.File, open().KeyFileOf(open().Index))
+	file, err := open().Over(keystore.File, open().Folder.KeyFileOf(open().Index))
 	testenv.Must(t, err)
 	testenv.Must(t, file.Store.SetShare(t.Context(), shared, keystore.NewSecret("membership")))
 	testenv.Must(t, file.Store.SetManifest(t.Context(), record.Manifest{V: 1, Store: o.Index.Store, Shares: []string{shared}}))
@@ -242,7 +242,7 @@ func TestMembershipMoves(t *testing.T) {
 	if m, err := file.Store.Manifest(t.Context()); err != nil || !m.Empty() {
 		t.Errorf("doctor left %+v, %v", m, err)
 	}
-	testenv.Must(t, open().Update(t.Context(), index.Durable, func(i *index.Index) error { i.Shares = nil; return nil }))
+	testenv.Must(t, open().Folder.Update(t.Context(), index.Durable, func(i *index.Index) error { i.Shares = nil; return nil }))
 	testenv.Must(t, open().DropShare(t.Context(), shared))
 	if items := itemsOf(t, dir); slices.ContainsFunc(items, func(name string) bool { return strings.Contains(name, "/share/") }) {
 		t.Errorf("left: %q", items)
@@ -259,7 +259,7 @@ func TestAPIKeyDuringMigration(t *testing.T) {
 	a, err := account.Add(t.Context(), at(dir).Folder, account.NewAccount{Provider: testProvider(w.server.URL), Label: "k", APIKey: keystore.NewSecret("the key")})
 	testenv.Must(t, err)
 	b := at(dir)
-	idx, err := b.Read()
+	idx, err := b.Folder.Read()
 	testenv.Must(t, err)
 	testenv.Must(t, testenv.Err(folder.MigrateKeystore(t.Context(), at(dir).Folder, keystore.File)))
 	if tok, err := b.serve(t.Context(), idx, idx.Account(a.ID), serving{}); err != nil || tok.AccessToken.Reveal() != "the key" {

@@ -149,7 +149,7 @@ func TestLoginWithoutSecondRefreshToken(t *testing.T) {
 	})
 	var warned []string
 	b := w.broker()
-	b.Warn = func(m string, _ ...fault.Remedy) { warned = append(warned, m) }
+	b.Folder.Warn = func(m string, _ ...fault.Remedy) { warned = append(warned, m) }
 	done, err := account.Login(t.Context(), b.Folder, account.LoginRequest{Provider: "sim"}, w.browser().person())
 	if err != nil || !done.Renewed || done.Account.Fingerprint != a.Fingerprint || !done.Account.RefreshExpiresAt.Equal(a.RefreshExpiresAt) || len(warned) != 0 {
 		t.Fatalf("%+v, %v, %q", done, err, warned)
@@ -189,7 +189,7 @@ func TestLoginWarnsOfMissingConsent(t *testing.T) {
 		w.knows(func(p *oauth.Provider) { p.AuthorizeParams = params })
 		var warned string
 		b := w.broker()
-		b.Warn = func(m string, _ ...fault.Remedy) { warned += m }
+		b.Folder.Warn = func(m string, _ ...fault.Remedy) { warned += m }
 		testenv.Must(t, testenv.Err(account.Login(t.Context(), b.Folder, account.LoginRequest{Provider: "sim"}, w.browser().person())))
 		if !strings.Contains(warned, "no refresh token") || strings.Contains(warned, `prompt = "consent"`) != want {
 			t.Errorf("%v: %s", params, warned)

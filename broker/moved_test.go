@@ -155,7 +155,7 @@ func migrateUntil(t *testing.T, store keystore.Store, dir string, to keystore.Ki
 // generation is the account's in the folder dir.
 func (w *world) generation(dir, id string) int {
 	w.t.Helper()
-	idx, err := New(Options{Dir: dir}).Read()
+	idx, err := New(Options{Dir: dir}).Folder.Read()
 	testenv.Must(w.t, err)
 	return idx.Account(id).Generation
 }

@@ -99,12 +99,12 @@ func (b *Broker) reaches(ctx context.Context, idx *index.Index, sel pool.Selecte
 	if a == nil {
 		return false, nil
 	}
-	o, err := b.Open(idx)
+	o, err := b.Folder.Open(idx)
 	if err != nil {
 		return false, err
 	}
 	if a.Kind != index.KindAPIKey {
-		acc, err := b.Access(ctx, idx, a)
+		acc, err := b.Folder.Access(ctx, idx, a)
 		if acc != nil || err != nil {
 			return acc != nil && slices.Contains(acc.Origins, origin), err
 		}

@@ -69,7 +69,7 @@ func (w *world) changes() map[string]func(*Broker) error {
 			return folder.AddProvider(ctx, b.Folder, testProvider(w.server.URL), keystore.Secret{})
 		},
 		"init": func(b *Broker) error {
-			_, err := folder.InitFileKeystore(ctx, b.Folder, filepath.Join(b.Dir, "new-key"))
+			_, err := folder.InitFileKeystore(ctx, b.Folder, filepath.Join(b.Folder.Dir, "new-key"))
 			return err
 		},
 		"login key": func(b *Broker) error {
@@ -113,7 +113,7 @@ func TestFolderOfAnother(t *testing.T) {
 		return err
 	}
 	changes["probe"] = func(b *Broker) error {
-		s, err := b.KeystoreStatus(t.Context())
+		s, err := folder.TryKeystore(t.Context(), b.Folder)
 		return errors.Join(err, s.Err)
 	}
 	for name, change := range changes {

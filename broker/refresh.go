@@ -25,7 +25,7 @@ func (b *Broker) RefreshNow(ctx context.Context, account string) (*index.Account
 }
 
 func (b *Broker) refreshFor(ctx context.Context, account string, w rotation.Wish) (*index.Account, error) {
-	idx, err := b.Read()
+	idx, err := b.Folder.Read()
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +52,7 @@ type Refreshed struct {
 // after the other; but not before a time that its provider asked for.
 func (b *Broker) RefreshAll(ctx context.Context) ([]Refreshed, error) {
 	w := rotation.Wish{Person: true, Since: time.Now()}
-	idx, err := b.ReadOrEmpty()
+	idx, err := b.Folder.ReadOrEmpty()
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +71,7 @@ func (b *Broker) RefreshAll(ctx context.Context) ([]Refreshed, error) {
 				continue
 			}
 			done := Refreshed{Account: *a}
-			if now, _ := b.ReadOrEmpty(); now != nil && now.Account(a.ID) != nil {
+			if now, _ := b.Folder.ReadOrEmpty(); now != nil && now.Account(a.ID) != nil {
 				done.Account = *now.Account(a.ID) // until when no other refresh is tried
 			}
 			var ok bool

@@ -69,7 +69,7 @@ func (b *Broker) Report(ctx context.Context, s pool.Selection, r ReportRequest) 
 	if err != nil {
 		return nil, err
 	}
-	idx, err := b.Read()
+	idx, err := b.Folder.Read()
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func (b *Broker) Report(ctx context.Context, s pool.Selection, r ReportRequest) 
 	}
 	now := time.Now()
 	v := ratelimit.Judge(ratelimit.Response{Status: r.Status, Header: r.Header, Body: r.Body,
-		HoldScope: r.HoldScope, Attempt: max(1, r.Attempt), ThrottleMax: b.Config().ThrottleMax, Now: now})
+		HoldScope: r.HoldScope, Attempt: max(1, r.Attempt), ThrottleMax: b.Folder.Config().ThrottleMax, Now: now})
 	current := generation >= a.Generation
 	if v.Kind == ratelimit.Auth && current && (pool.Fixed(a) || pool.JustIssued(a, now)) {
 		v.Until, v.Scope, v.Source = now.Add(ratelimit.FirstGuess), ratelimit.AllScopes, pool.RefusedSource
@@ -187,7 +187,7 @@ func (r *ReportRequest) check() (account string, generation int, err error) {
 func (b *Broker) record(ctx context.Context, id string, v ratelimit.Verdict, scope string, generation int, now time.Time, res *ReportResult) (*index.Index, *index.Account, error) {
 	var idx *index.Index
 	var a *index.Account
-	err := b.Update(ctx, index.Fast, func(i *index.Index) error {
+	err := b.Folder.Update(ctx, index.Fast, func(i *index.Index) error {
 		if idx, a = i, i.Account(id); a == nil || a.Removing {
 			return fault.Errorf(fault.NoAccount, "the account was removed meanwhile").Try(fault.Remedy{Do: fault.ListAccounts})
 		}
@@ -229,7 +229,7 @@ func (b *Broker) afterHold(ctx context.Context, idx *index.Index, a *index.Accou
 		return nil
 	case e != nil && e.Code.ForNow():
 		// Another account is free, but its token can't be had now.
-		b.Warn(e.Error())
+		b.Folder.Warn(e.Error())
 		res.Action = Wait
 		if !e.RetryAt.IsZero() {
 			res.RetryAt = e.RetryAt
@@ -259,7 +259,7 @@ func (b *Broker) afterRefusal(ctx context.Context, idx *index.Index, a *index.Ac
 		return later(b, c.Err, res)
 	}
 	tok, err := b.handOut(ctx, want, r.MinTTL)
-	if now, readErr := b.Read(); readErr == nil {
+	if now, readErr := b.Folder.Read(); readErr == nil {
 		if after := now.Account(a.ID); after != nil {
 			res.Account = b.rules().View(now, after, time.Now())
 		}
@@ -275,7 +275,7 @@ func (b *Broker) afterRefusal(ctx context.Context, idx *index.Index, a *index.Ac
 func later(b *Broker, err error, res *ReportResult) error {
 	if e, _ := errors.AsType[*fault.Error](err); e != nil && e.Code.ForNow() && !e.RetryAt.IsZero() {
 		// The provider doesn't refresh now; the login is kept.
-		b.Warn(e.Error())
+		b.Folder.Warn(e.Error())
 		res.Action, res.RetryAt = Retry, e.RetryAt
 		res.RetryAfter = max(0, time.Until(e.RetryAt))
 		return nil
@@ -314,7 +314,7 @@ func (res *ReportResult) blocked(err error) error {
 func warnStillHeld(b *Broker, idx *index.Index, a *index.Account, now time.Time) {
 	for _, h := range a.Holds {
 		if h.Scope == pool.HeldForScope && h.Proven && h.Until.After(now) && now.Sub(h.ProbedAt).Abs() < pool.ProbeEvery {
-			b.Warn("account "+fault.Quote(a.Label)+" answered although it is held; if the limit is over, clear its holds", fault.Remedy{Do: fault.ClearHolds, Account: pool.Reference(idx, a)})
+			b.Folder.Warn("account "+fault.Quote(a.Label)+" answered although it is held; if the limit is over, clear its holds", fault.Remedy{Do: fault.ClearHolds, Account: pool.Reference(idx, a)})
 			return
 		}
 	}

@@ -46,10 +46,10 @@ func TestSettingsOfManyAtOnce(t *testing.T) {
 	all.Wait()
 	testenv.Must(t, errors.Join(errs...))
 	b := w.broker()
-	if got := b.Config(); got != (folder.Config{Strategy: folder.SoonestReset, SwitchAt: 90, ThrottleMax: 20 * time.Second}) {
+	if got := b.Folder.Config(); got != (folder.Config{Strategy: folder.SoonestReset, SwitchAt: 90, ThrottleMax: 20 * time.Second}) {
 		t.Errorf("%+v", got)
 	}
-	ps, err := b.Providers()
+	ps, err := b.Folder.Providers()
 	testenv.Must(t, err)
 	for i := range many {
 		p, ok := ps.Get(fmt.Sprintf("p%d", i))

@@ -26,15 +26,15 @@ func TestNetworkShares(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	key := w.keyFile()
 	for _, path := range []string{`\\evil\share\key`, `//evil/share/key`} {
-		testenv.Must(t, w.broker().Update(t.Context(), index.Durable, func(i *index.Index) error { i.KeyFile = path; return nil }))
-		if s, err := w.broker().KeystoreStatus(t.Context()); err != nil || s.Usable || fault.CodeOf(s.Err) != fault.KeystoreUnavailable {
+		testenv.Must(t, w.broker().Folder.Update(t.Context(), index.Durable, func(i *index.Index) error { i.KeyFile = path; return nil }))
+		if s, err := folder.TryKeystore(t.Context(), w.broker().Folder); err != nil || s.Usable || fault.CodeOf(s.Err) != fault.KeystoreUnavailable {
 			t.Errorf("%s: %+v, %v", path, s, err)
 		}
 		named := New(Options{Dir: w.dir, KeyFile: key})
-		if s, err := named.KeystoreStatus(t.Context()); err != nil || !s.Usable {
+		if s, err := folder.TryKeystore(t.Context(), named.Folder); err != nil || !s.Usable {
 			t.Errorf("with a key file that the user named: %+v, %v", s, err)
 		}
-		if New(Options{Dir: `\\home\ada`}).Strange(path) {
+		if folder.Strange(New(Options{Dir: `\\home\ada`}).Folder, path) {
 			t.Error("a folder on a share can't have its key file there")
 		}
 		if folder.IsIn(path, w.dir) {
@@ -44,7 +44,7 @@ func TestNetworkShares(t *testing.T) {
 			t.Error(path + " has been looked at")
 		}
 	}
-	if filepath.Separator == '/' && w.broker().Strange("/home/ada/key") {
+	if filepath.Separator == '/' && folder.Strange(w.broker().Folder, "/home/ada/key") {
 		t.Error("a path of this machine is strange")
 	}
 }

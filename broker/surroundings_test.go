@@ -41,7 +41,7 @@ func TestDoctorSurroundings(t *testing.T) {
 	w.doctor(false, doctor.Warning, "an interrupted probe left 1 item")
 	w.doctor(true, doctor.OK, "removed 1 item that an interrupted probe left")
 	w.doctor(false, doctor.Warning, "the vault has 1 item of no account here")
-	names, err := keystore.FileItems(b.Vault(), key)
+	names, err := keystore.FileItems(b.Folder.Vault(), key)
 	if err != nil || slices.Contains(names, "probe/x") || !slices.Contains(names, "bbbbbbbbbbbbbbbb/acc_bbbbbbbbbbbbbbbb/grant:a") {
 		t.Errorf("%q, %v", names, err)
 	}

@@ -71,7 +71,7 @@ func (n *newcomer) takeOver(keep bool) (*takeover.Outcome, error) {
 
 func (n *newcomer) accounts() []index.Account {
 	n.t.Helper()
-	idx, err := n.b.ReadOrEmpty()
+	idx, err := n.b.Folder.ReadOrEmpty()
 	testenv.Must(n.t, err)
 	return idx.Accounts
 }
@@ -79,7 +79,7 @@ func (n *newcomer) accounts() []index.Account {
 // faulty puts faults into the keystore.
 func (n *newcomer) faulty(fault func(keystoretest.Call) keystoretest.Fault) {
 	n.t.Helper()
-	opt := n.b.Options
+	opt := n.b.Folder.Options
 	opt.Faults = func(s keystore.Store) keystore.Store {
 		f := keystoretest.NewFaulty(s)
 		f.Inject(fault)
@@ -174,8 +174,8 @@ func TestTakeOverWithAFailingKeystore(t *testing.T) {
 			if test.accounts == 2 {
 				return // a keystore that lies has no remedy
 			}
-			n.b.Faults = nil
-			n.b = New(n.b.Options)
+			n.b.Folder.Faults = nil
+			n.b = New(n.b.Folder.Options)
 			if _, err := n.takeOver(false); err != nil || n.content() != `{}` || len(n.accounts()) != 2 {
 				t.Errorf("again: %v: %s, %d accounts", err, n.content(), len(n.accounts()))
 			}
@@ -326,7 +326,7 @@ func TestTakeOverAdopts(t *testing.T) {
 	if err != nil || len(done.Accounts) != 1 {
 		t.Fatalf("%+v, %v", done, err)
 	}
-	testenv.Must(t, n.b.Update(t.Context(), index.Durable, func(i *index.Index) error {
+	testenv.Must(t, n.b.Folder.Update(t.Context(), index.Durable, func(i *index.Index) error {
 		i.Accounts, i.Pools = nil, nil
 		return nil
 	}))

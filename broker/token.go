@@ -129,8 +129,8 @@ func (want serving) allows(origins []string, resource, address string) bool {
 // never withheld because of a lock, a refresh, a limit or an outage. If the login is dead
 // or the API refused the token, it is withheld only if another account can be used.
 func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, want serving) (*Token, error) {
-	if !b.Memory.Has(idx, a) {
-		if _, err := b.Open(idx); err != nil {
+	if !b.Folder.Memory.Has(idx, a) {
+		if _, err := b.Folder.Open(idx); err != nil {
 			return nil, err
 		}
 	}
@@ -140,7 +140,7 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 			return tok, nil
 		}
 		// The index may have changed since it was read.
-		now, readErr := b.Read()
+		now, readErr := b.Folder.Read()
 		if readErr != nil {
 			return nil, err
 		}
@@ -164,12 +164,12 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 		over := want.origin == "" && want.server == "" && a.Fingerprint != "" && pool.SeemsOver(a, time.Now()) && (try == 0 || a.Failure != nil && a.Failure.TokenOver)
 		var acc *record.Access
 		if !over {
-			if acc, err = b.Access(ctx, idx, a); err != nil {
+			if acc, err = b.Folder.Access(ctx, idx, a); err != nil {
 				return nil, err
 			}
 		}
 		if acc == nil && failure != nil && !over {
-			o, err := b.Open(idx)
+			o, err := b.Folder.Open(idx)
 			if err != nil {
 				return nil, err
 			}
@@ -205,13 +205,13 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 			return nil, fault.Errorf(fault.ProviderRefused, "the provider of account %s issues tokens that have already expired; is this machine's clock right?", fault.Quote(a.Label)).Try(fault.Remedy{Do: fault.Refresh, Account: pool.Reference(idx, a)})
 		case acc == nil && try == 0 && !over:
 			// The index may have changed since it was read.
-			now, err := b.Read()
+			now, err := b.Folder.Read()
 			if err != nil {
 				return nil, err
 			}
 			if na := now.Account(a.ID); na != nil && (na.Generation != a.Generation || na.AccessSlot != a.AccessSlot || now.Keystore != idx.Keystore) {
 				idx, a = now, na
-				if _, err := b.Open(idx); err != nil {
+				if _, err := b.Folder.Open(idx); err != nil {
 					return nil, err
 				}
 				continue
@@ -224,14 +224,14 @@ func (b *Broker) serve(ctx context.Context, idx *index.Index, a *index.Account, 
 			want.waits()
 		}
 		failure = rotation.Renew(ctx, b.Folder, a, rotation.Wish{Beyond: a.Generation, Rejected: worn && pool.Lives(a, time.Now()) || want.floor > 0 && a.Generation <= want.floor})
-		if idx, err = b.Read(); err != nil {
+		if idx, err = b.Folder.Read(); err != nil {
 			return nil, err
 		}
 		label := a.Label
 		if a = idx.Account(a.ID); a == nil || a.Removing {
 			return nil, fault.Errorf(fault.NoAccount, "account %s was removed meanwhile", fault.Quote(label))
 		}
-		if _, err := b.Open(idx); err != nil {
+		if _, err := b.Folder.Open(idx); err != nil {
 			return nil, err
 		}
 	}
@@ -247,7 +247,7 @@ func warnServed(b *Broker, a *index.Account, left time.Duration, failure error, 
 	if failure != nil {
 		m += " and could not be refreshed: " + failure.Error()
 	}
-	b.Warn(m)
+	b.Folder.Warn(m)
 }
 
 func (b *Broker) serveAPIKey(ctx context.Context, idx *index.Index, a *index.Account, want serving) (*Token, error) {
@@ -255,7 +255,7 @@ func (b *Broker) serveAPIKey(ctx context.Context, idx *index.Index, a *index.Acc
 		return nil, fault.Errorf(fault.ProviderRefused, "the API key of account %s was refused, and a key can't be refreshed", fault.Quote(a.Label)).
 			Try(pool.Renewal(a)).ItsOwn()
 	}
-	g, err := b.APIKey(ctx, idx, a)
+	g, err := b.Folder.APIKey(ctx, idx, a)
 	if err != nil {
 		return nil, err
 	}

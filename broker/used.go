@@ -30,7 +30,7 @@ type Used struct {
 
 // Used resolves which account s means here. Errors: those of Token, up to the keystore.
 func (b *Broker) Used(s pool.Selection) (Used, error) {
-	idx, err := b.Read()
+	idx, err := b.Folder.Read()
 	if err != nil {
 		return Used{}, err
 	}
@@ -45,7 +45,7 @@ func (b *Broker) Used(s pool.Selection) (Used, error) {
 // s names nothing, else for the one that s means. If a provider has no account that can be
 // used, its entry has the error; if there is no other entry, the error is returned.
 func (b *Broker) UsedOfEach(s pool.Selection) ([]Used, error) {
-	idx, err := b.Read()
+	idx, err := b.Folder.Read()
 	if err != nil {
 		return nil, err
 	}

@@ -48,7 +48,7 @@ type StatusView struct {
 // List returns every account, by provider, pool and rank. Like Info and Status it accesses
 // neither network nor keystore.
 func (b *Broker) List() ([]pool.AccountView, error) {
-	idx, err := b.ReadOrEmpty()
+	idx, err := b.Folder.ReadOrEmpty()
 	if err != nil {
 		return nil, err
 	}
@@ -68,7 +68,7 @@ func (b *Broker) List() ([]pool.AccountView, error) {
 // Numbered returns the account that has that number in List, counted from 1, at this
 // moment. Errors: NoAccount.
 func (b *Broker) Numbered(n int) (pool.AccountView, error) {
-	idx, err := b.Read()
+	idx, err := b.Folder.Read()
 	if err != nil {
 		return pool.AccountView{}, err
 	}
@@ -81,7 +81,7 @@ func (b *Broker) Numbered(n int) (pool.AccountView, error) {
 
 // Info returns one account. Errors: NoAccount, Ambiguous.
 func (b *Broker) Info(account string) (pool.AccountView, error) {
-	idx, err := b.Read()
+	idx, err := b.Folder.Read()
 	if err != nil {
 		return pool.AccountView{}, err
 	}
@@ -94,7 +94,7 @@ func (b *Broker) Info(account string) (pool.AccountView, error) {
 
 // ViewOf is the view of an account that a command returned, as of now.
 func (b *Broker) ViewOf(a *index.Account) pool.AccountView {
-	idx, err := b.ReadOrEmpty()
+	idx, err := b.Folder.ReadOrEmpty()
 	if err != nil {
 		idx = &index.Index{}
 	}
@@ -103,15 +103,15 @@ func (b *Broker) ViewOf(a *index.Account) pool.AccountView {
 
 // Status returns every pool with its current account and the reason.
 func (b *Broker) Status() (*StatusView, error) {
-	idx, err := b.ReadOrEmpty()
+	idx, err := b.Folder.ReadOrEmpty()
 	if err != nil {
 		return nil, err
 	}
-	kind, err := b.Kind(idx)
+	kind, err := b.Folder.Kind(idx)
 	if err != nil {
 		return nil, err
 	}
-	c := b.Config()
+	c := b.Folder.Config()
 	s := &StatusView{Failover: c.Failover, Strategy: c.Strategy, SwitchAt: c.SwitchAt, Pools: pools(b, idx), Bindings: pool.ViewBindings(idx), Proxies: folder.Proxies(b.Folder)}
 	s.Keystore.Kind = string(kind)
 	return s, nil
@@ -119,7 +119,7 @@ func (b *Broker) Status() (*StatusView, error) {
 
 // SharedPools returns the pools that this machine shares with others, as it last saw them.
 func (b *Broker) SharedPools() ([]index.SharedPool, error) {
-	idx, err := b.ReadOrEmpty()
+	idx, err := b.Folder.ReadOrEmpty()
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +128,7 @@ func (b *Broker) SharedPools() ([]index.SharedPool, error) {
 
 // Pools returns the pools of Status.
 func (b *Broker) Pools() ([]PoolView, error) {
-	idx, err := b.ReadOrEmpty()
+	idx, err := b.Folder.ReadOrEmpty()
 	if err != nil {
 		return nil, err
 	}
@@ -137,7 +137,7 @@ func (b *Broker) Pools() ([]PoolView, error) {
 
 // pools are those of an index, by provider and name.
 func pools(b *Broker, idx *index.Index) []PoolView {
-	now, c := time.Now(), b.Config()
+	now, c := time.Now(), b.Folder.Config()
 	pools := []PoolView{}
 	parts := pool.ByPool(idx)
 	for _, name := range idx.PoolsOf("") {

@@ -24,7 +24,7 @@ type accounts struct {
 
 // locked is mine, under the account's rotation lock, which the caller releases.
 func (p *accounts) locked(ctx context.Context, id string) (*folder.Rotation, *index.Account, *record.Grant, error) {
-	l, err := p.o.LockAccount(ctx, id, 0)
+	l, err := p.o.Folder.LockAccount(ctx, id, 0)
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -92,7 +92,7 @@ func (p *accounts) reconcile(ctx context.Context, id string) error {
 
 // turn takes an account's rotation lock for a command, until done is called.
 func (p *accounts) turn(ctx context.Context, id string) (t *turn, done func(), err error) {
-	l, err := p.o.LockAccount(ctx, id, 0)
+	l, err := p.o.Folder.LockAccount(ctx, id, 0)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -307,7 +307,7 @@ func (p *accounts) forget(ctx context.Context, id string, publish bool) error {
 			return err
 		}
 	} else {
-		l, err := p.o.LockAccount(ctx, id, 0)
+		l, err := p.o.Folder.LockAccount(ctx, id, 0)
 		if err != nil {
 			return err
 		}
@@ -316,7 +316,7 @@ func (p *accounts) forget(ctx context.Context, id string, publish bool) error {
 	if err := p.o.ChangeManifest(ctx, func(m *record.Manifest) { m.Bury(id) }); err != nil {
 		return err
 	}
-	if err := p.o.Change(ctx, index.Durable, id, func(_ *index.Index, a *index.Account) { a.Removing = true }); err != nil {
+	if err := p.o.Folder.Change(ctx, index.Durable, id, func(_ *index.Index, a *index.Account) { a.Removing = true }); err != nil {
 		return err
 	}
 	folder.Reached("S11")
@@ -326,7 +326,7 @@ func (p *accounts) forget(ctx context.Context, id string, publish bool) error {
 	if err := p.o.ChangeManifest(ctx, func(m *record.Manifest) { m.Remove(id) }); err != nil {
 		return err
 	}
-	if err := p.o.Update(ctx, index.Durable, func(i *index.Index) error {
+	if err := p.o.Folder.Update(ctx, index.Durable, func(i *index.Index) error {
 		i.Drop(id)
 		return nil
 	}); err != nil {

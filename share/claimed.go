@@ -135,7 +135,7 @@ func (c *claimed) tell(ctx context.Context, contents seal.Contents) error {
 // settle removes the notes about this machine's claims from the index, as nothing is under
 // way any more.
 func (c *claimed) settle(ctx context.Context, known bool) error {
-	return c.o.Change(ctx, index.Fast, c.l.Account, func(idx *index.Index, a *index.Account) {
+	return c.o.Folder.Change(ctx, index.Fast, c.l.Account, func(idx *index.Index, a *index.Account) {
 		c.show(idx, a)
 		a.Share.Claims, a.Share.Sight = nil, nil
 		a.Share.Known = a.Share.Known || known
@@ -186,7 +186,7 @@ func (c *claimed) Fail(ctx context.Context, class oauth.Class, f *index.Failure)
 // engine can't be told now, the next process of this machine tells it, and doesn't send the
 // refresh token once more. The note of the claim may be gone, with an index that was put back.
 func (c *claimed) noteRefused(ctx context.Context) error {
-	return c.o.Change(ctx, index.Durable, c.l.Account, func(idx *index.Index, a *index.Account) {
+	return c.o.Folder.Change(ctx, index.Durable, c.l.Account, func(idx *index.Index, a *index.Account) {
 		c.show(idx, a)
 		i := slices.IndexFunc(a.Share.Claims, func(n index.Claim) bool { return n.Nonce == c.nonce })
 		if i < 0 {

@@ -269,7 +269,7 @@ func (x *examination) stranger(ctx context.Context, name, id string) {
 		x.say(name, checkWarning, x.fixing(), "this machine has never seen its login alive, and refreshes it once another one has, or you confirm that the engine wasn't restored from a backup; others that hold it: %s", strings.Join(x.others(), ", "))
 		return
 	}
-	if err := x.p.o.Change(ctx, index.Durable, id, func(_ *index.Index, a *index.Account) {
+	if err := x.p.o.Folder.Change(ctx, index.Durable, id, func(_ *index.Index, a *index.Account) {
 		s := *a.Share
 		s.Known = true
 		a.Share = &s
@@ -292,7 +292,7 @@ func (x *examination) others() (names []string) {
 
 // putBack makes the engine's record of an account again.
 func (x *examination) putBack(ctx context.Context, id string) error {
-	l, err := x.p.o.LockAccount(ctx, id, 0)
+	l, err := x.p.o.Folder.LockAccount(ctx, id, 0)
 	if err != nil {
 		return err
 	}
@@ -319,7 +319,7 @@ func (x *examination) history(ctx context.Context, good map[string]*seal.Record)
 		x.p.Cluster, x.p.Revision, x.p.restored = x.p.id.Cluster, x.p.id.Revision, false
 		err := x.p.save(ctx, x.p.o)
 		if err == nil {
-			err = x.p.o.Update(ctx, index.Durable, func(idx *index.Index) error {
+			err = x.p.o.Folder.Update(ctx, index.Durable, func(idx *index.Index) error {
 				if s := idx.SharedPool(x.p.Pool); s != nil {
 					s.Engine, s.Revision = index.EngineOK, x.p.id.Revision
 				}

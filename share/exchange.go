@@ -170,7 +170,7 @@ func (p *limits) learn(ctx context.Context) (map[string]document, error) {
 		}
 		rules := pool.RulesOf(p.o.Folder)
 		late := false
-		if err := p.o.Update(ctx, index.Fast, func(idx *index.Index) error {
+		if err := p.o.Folder.Update(ctx, index.Fast, func(idx *index.Index) error {
 			p.o.Index = idx
 			now := time.Now()
 			s := idx.SharedPool(p.Pool)
@@ -250,7 +250,7 @@ func (p *limits) write(ctx context.Context, id string, version engine.Version, n
 		return false, err // lost: it is read again
 	}
 	rules := pool.RulesOf(p.o.Folder)
-	return true, p.o.Update(ctx, index.Fast, func(idx *index.Index) error {
+	return true, p.o.Folder.Update(ctx, index.Fast, func(idx *index.Index) error {
 		if a := idx.Account(id); a != nil && a.Share != nil && a.Share.Pool == p.Pool {
 			tell(rules, idx, a, e.Version, next, time.Now())
 		}

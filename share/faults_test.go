@@ -136,7 +136,7 @@ func TestLostIndex(t *testing.T) {
 	g := s.server.Issue("ada")
 	testenv.Must(t, testenv.Err(account.Replace(t.Context(), a.folder(), ada.ID, account.NewAccount{Provider: s.provider(), RefreshToken: keystore.NewSecret(g.RefreshToken),
 		AccessToken: keystore.NewSecret(g.AccessToken), ExpiresAt: time.Now().Add(time.Hour).UTC(), Identity: oauth.Identity{Issuer: s.server.URL, Subject: "ada"}})))
-	testenv.Must(t, a.open().Update(t.Context(), index.Durable, func(i *index.Index) error {
+	testenv.Must(t, a.open().Folder.Update(t.Context(), index.Durable, func(i *index.Index) error {
 		i.Accounts, i.Shares, i.Pools = nil, nil, nil
 		return nil
 	}))

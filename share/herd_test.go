@@ -70,7 +70,7 @@ func TestHerdMeetsOneLimit(t *testing.T) {
 	for _, p := range all {
 		group.Go(func() {
 			now := time.Now()
-			testenv.Check(t, p.o.Change(context.Background(), index.Fast, account, func(_ *index.Index, a *index.Account) {
+			testenv.Check(t, p.o.Folder.Change(context.Background(), index.Fast, account, func(_ *index.Index, a *index.Account) {
 				pool.AddHold(a, ratelimit.Verdict{Kind: ratelimit.Spent, Scope: "*", Until: resets, Source: "window", Proven: true}, now)
 			}))
 			for { // as Exchange does, whose callers come again where the engine was too busy
@@ -102,7 +102,7 @@ func TestHerdMeetsOneLimit(t *testing.T) {
 		t.Errorf("%d machines made %d compare-and-swaps; the engine has %+v", machines, swaps, doc)
 	}
 	for _, p := range all {
-		idx, err := p.o.Read()
+		idx, err := p.o.Folder.Read()
 		testenv.Must(t, err)
 		a := idx.Account(account)
 		if len(a.Holds) != 1 || a.Holds[0].Until.Sub(resets).Abs() > time.Second || pool.AnyUntold(a, time.Now()) {

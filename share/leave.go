@@ -85,7 +85,7 @@ func Leave(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.PoolRequ
 	for _, id := range strays {
 		p.o.Discard(ctx, id)
 	}
-	if err := p.o.Update(ctx, index.Durable, func(i *index.Index) error {
+	if err := p.o.Folder.Update(ctx, index.Durable, func(i *index.Index) error {
 		i.Shares = slices.DeleteFunc(i.Shares, func(s index.SharedPool) bool { return s.ID == p.Pool })
 		return nil
 	}); err != nil {

@@ -29,11 +29,11 @@ func (p *link) key(kind, id string) string { return Key(p.Prefix, p.Pool, kind, 
 
 // reread makes p see the folder's index as it is now.
 func (p *link) reread() error {
-	idx, err := p.o.Read()
+	idx, err := p.o.Folder.Read()
 	if err != nil {
 		return err
 	}
-	o, err := p.o.Open(idx)
+	o, err := p.o.Folder.Open(idx)
 	if err == nil {
 		p.o = o
 	}
@@ -158,7 +158,7 @@ func (p *link) note(ctx context.Context) error {
 	if p.restored {
 		state = index.EngineRestored
 	}
-	return p.o.Update(ctx, index.Fast, func(idx *index.Index) error {
+	return p.o.Folder.Update(ctx, index.Fast, func(idx *index.Index) error {
 		s := idx.SharedPool(p.Pool)
 		if s == nil {
 			idx.Shares = append(idx.Shares, index.SharedPool{ID: p.Pool})

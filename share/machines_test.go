@@ -210,11 +210,11 @@ func (m *machine) token(id string) string {
 	o := m.open()
 	a := m.account(id)
 	if a.Kind == index.KindAPIKey {
-		g, err := o.APIKey(m.t.Context(), o.Index, a)
+		g, err := o.Folder.APIKey(m.t.Context(), o.Index, a)
 		testenv.Must(m.t, err)
 		return g.APIKey.Reveal()
 	}
-	acc, err := o.Access(m.t.Context(), o.Index, a)
+	acc, err := o.Folder.Access(m.t.Context(), o.Index, a)
 	testenv.Must(m.t, err)
 	if acc == nil {
 		m.t.Fatalf("%s has no access token of %s", m.name, a.Label)

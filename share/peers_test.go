@@ -394,7 +394,7 @@ func TestNothingElseTouchesASharedLogin(t *testing.T) {
 		testenv.Must(t, err)
 		stored, err := o.Grants(t.Context(), m.account)
 		testenv.Must(t, err)
-		l, err := o.LockAccount(t.Context(), m.account, 0)
+		l, err := o.Folder.LockAccount(t.Context(), m.account, 0)
 		testenv.Must(t, err)
 		defer l.Release()
 		next := *stored.Best

@@ -151,14 +151,14 @@ func Key(prefix, pool, kind, id string) string {
 
 // reread reads what the folder has of the account now.
 func (t *turn) reread(ctx context.Context) error {
-	idx, err := t.o.Read()
+	idx, err := t.o.Folder.Read()
 	if err != nil {
 		return err
 	}
 	if t.account, err = folder.Living(idx, t.l.Account); err != nil {
 		return err
 	}
-	if t.o, err = t.o.Open(idx); err != nil {
+	if t.o, err = t.o.Folder.Open(idx); err != nil {
 		return err
 	}
 	stored, err := t.o.Grants(ctx, t.l.Account)
@@ -172,7 +172,7 @@ func (t *turn) reread(ctx context.Context) error {
 // claim makes this machine the one that may rotate. Nil without an error: the account has
 // what is wished for.
 func (t *turn) claim(ctx context.Context) (*claimed, error) {
-	deadline := time.Now().Add(max(t.o.HTTPTimeout-2*time.Second, time.Second))
+	deadline := time.Now().Add(max(t.o.Folder.HTTPTimeout-2*time.Second, time.Second))
 	for pause := firstPause; ; pause = min(2*pause, longestPause) {
 		if err := t.reconcile(ctx); err != nil && !t.served() {
 			return nil, err

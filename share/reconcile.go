@@ -241,7 +241,7 @@ func (t *turn) shareFailure(ctx context.Context) error {
 		return nil
 	}
 	now := time.Now().UTC()
-	err := t.o.Change(ctx, index.Fast, t.l.Account, func(_ *index.Index, a *index.Account) {
+	err := t.o.Folder.Change(ctx, index.Fast, t.l.Account, func(_ *index.Index, a *index.Account) {
 		if a.Share != nil {
 			a.Share.FailedAt = f.At.UTC()
 		}
@@ -256,7 +256,7 @@ func (t *turn) shareFailure(ctx context.Context) error {
 // deadHere records that the provider refused the login for good, as another machine found.
 func (t *turn) deadHere(ctx context.Context) error {
 	if t.account.Dead != t.account.Fingerprint {
-		if err := t.o.Change(ctx, index.Durable, t.l.Account, func(idx *index.Index, a *index.Account) {
+		if err := t.o.Folder.Change(ctx, index.Durable, t.l.Account, func(idx *index.Index, a *index.Account) {
 			pool.RulesOf(t.o.Folder).MoveOn(idx, a, time.Now(), func() { a.Intents, a.Dead, a.Failure = nil, a.Fingerprint, nil })
 			t.account = a
 		}); err != nil {

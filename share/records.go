@@ -80,7 +80,7 @@ func (p *records) publish(ctx context.Context, a *index.Account, g *record.Grant
 		if r.Epoch < p.members.meta.Epoch {
 			continue
 		}
-		return p.o.Change(ctx, index.Fast, a.ID, func(_ *index.Index, a *index.Account) {
+		return p.o.Folder.Change(ctx, index.Fast, a.ID, func(_ *index.Index, a *index.Account) {
 			show(a, p.Membership, r.State, r.Gen)
 		})
 	}

@@ -218,7 +218,7 @@ func (p *party) spend(ctx context.Context, machine string, done *pipe.RemoveResu
 		if r == nil || e.Over(r) || r.WithKeys || r.Public.Kind == index.KindClient && !e.Access {
 			continue
 		}
-		over := p.o.Progress(folder.Step{Doing: func() string { return "refreshing account " + fault.Quote(r.Public.Label) }})
+		over := p.o.Folder.Progress(folder.Step{Doing: func() string { return "refreshing account " + fault.Quote(r.Public.Label) }})
 		failed[e.Account] = p.accounts.refreshBeyond(ctx, r)
 		over()
 	}

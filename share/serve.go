@@ -225,7 +225,7 @@ func (w *watcher) catchUp(ctx context.Context, p *party) error {
 				continue
 			}
 			w.refused[id] = r.Gen
-		} else if acc, err := p.o.Access(ctx, p.o.Index, a); err != nil {
+		} else if acc, err := p.o.Folder.Access(ctx, p.o.Index, a); err != nil {
 			return err
 		} else if acc != nil && acc.Judge(time.Now(), pool.DefaultMinTTL, p.o.Index.Store) < record.Soft {
 			continue // its time hasn't come

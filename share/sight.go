@@ -37,7 +37,7 @@ func (t *turn) noteSight(ctx context.Context) error {
 		return nil
 	}
 	name := t.called(ctx, t.rec.Claim.Machine)
-	return t.o.Change(ctx, index.Fast, t.l.Account, func(idx *index.Index, a *index.Account) {
+	return t.o.Folder.Change(ctx, index.Fast, t.l.Account, func(idx *index.Index, a *index.Account) {
 		t.show(idx, a)
 		a.Share.Machine = name
 		a.Share.Sight = &index.Sight{Nonce: nonce, Phase: phase, Boot: boot.ID, At: boot.At, Wall: time.Now().UTC()}

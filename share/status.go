@@ -124,7 +124,7 @@ func (p *party) status(ctx context.Context) (pipe.Pool, error) {
 			a, s.Reason = nil, "this machine has another account with its id"
 		default:
 			s.Label = a.Label
-			if err := p.o.Change(ctx, index.Fast, a.ID, func(_ *index.Index, a *index.Account) { show(a, p.Membership, r.State, r.Gen) }); err != nil {
+			if err := p.o.Folder.Change(ctx, index.Fast, a.ID, func(_ *index.Index, a *index.Account) { show(a, p.Membership, r.State, r.Gen) }); err != nil {
 				return d, err
 			}
 			if err := p.reread(); err != nil {
@@ -167,7 +167,7 @@ func (p *party) alone(ctx context.Context, cause error) (pipe.Pool, error) {
 	default:
 		return d, cause
 	}
-	if err := p.o.Update(ctx, index.Fast, func(idx *index.Index) error {
+	if err := p.o.Folder.Update(ctx, index.Fast, func(idx *index.Index) error {
 		if s := idx.SharedPool(p.Pool); s != nil {
 			d.SeenAt = pool.Seconds(s.SeenAt)
 			if s.Engine != index.EngineRestored {

@@ -163,7 +163,7 @@ const keptNotes = 8
 // noteClaim notes in the index, synced, that this machine claims with a nonce. Earlier notes
 // stay: a claim whose outcome is unknown may still come.
 func (t *turn) noteClaim(ctx context.Context, nonce string) error {
-	return t.o.Change(ctx, index.Durable, t.l.Account, func(idx *index.Index, a *index.Account) {
+	return t.o.Folder.Change(ctx, index.Durable, t.l.Account, func(idx *index.Index, a *index.Account) {
 		t.show(idx, a)
 		if extra := len(a.Share.Claims) - keptNotes + 1; extra > 0 {
 			a.Share.Claims = slices.Delete(a.Share.Claims, 0, extra)
@@ -234,7 +234,7 @@ func (t *turn) seen(ctx context.Context) error {
 		(p == nil || p.Engine == state && time.Since(p.SeenAt).Abs() < seenFor) {
 		return nil
 	}
-	return t.o.Update(ctx, index.Fast, func(idx *index.Index) error {
+	return t.o.Folder.Update(ctx, index.Fast, func(idx *index.Index) error {
 		a := idx.Account(t.l.Account)
 		if a == nil {
 			return folder.Removed()
@@ -257,7 +257,7 @@ func (t *turn) backOff(ctx context.Context) {
 	if t.quiet {
 		return
 	}
-	_ = t.o.Change(ctx, index.Fast, t.l.Account, func(_ *index.Index, a *index.Account) { // it is found out again
+	_ = t.o.Folder.Change(ctx, index.Fast, t.l.Account, func(_ *index.Index, a *index.Account) { // it is found out again
 		if !pool.BackingOff(a, time.Now()) {
 			a.Failure = rotation.EngineFailure(a.Failure, time.Now())
 		}
@@ -271,7 +271,7 @@ func (t *turn) noteEngine(ctx context.Context, state string) {
 	if t.quiet || p == nil || p.Engine == state || p.Engine == index.EngineRestored {
 		return
 	}
-	_ = t.o.Update(ctx, index.Fast, func(idx *index.Index) error { // it is only shown, or found out again
+	_ = t.o.Folder.Update(ctx, index.Fast, func(idx *index.Index) error { // it is only shown, or found out again
 		if p := idx.SharedPool(t.seat.Pool); p != nil && p.Engine != index.EngineRestored {
 			p.Engine = state
 		}

@@ -70,7 +70,7 @@ func (t *turn) want(ctx context.Context) (waits, err error) {
 		}
 	}
 	if t.wish.Rejected {
-		err = t.o.Change(ctx, index.Fast, t.l.Account, func(_ *index.Index, a *index.Account) {
+		err = t.o.Folder.Change(ctx, index.Fast, t.l.Account, func(_ *index.Index, a *index.Account) {
 			a.RejectedAt = now.UTC()
 			t.account = a
 		})

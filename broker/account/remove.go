@@ -158,7 +158,7 @@ func endLogin(ctx context.Context, o *folder.Opened, g *record.Grant) error {
 	if err := o.Store.CheckRevocation(ctx, g); err != nil {
 		return err
 	}
-	ctx, over := o.Within(ctx, o.HTTPTimeout, func() string { return "waiting for the provider to revoke the login" })
+	ctx, over := o.Folder.Within(ctx, o.Folder.HTTPTimeout, func() string { return "waiting for the provider to revoke the login" })
 	defer over()
-	return o.Client.For(g.Service).Revoke(ctx, e, g.RefreshToken, "refresh_token")
+	return o.Folder.Client.For(g.Service).Revoke(ctx, e, g.RefreshToken, "refresh_token")
 }

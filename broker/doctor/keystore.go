@@ -16,7 +16,7 @@ import (
 
 // keystore probes the keystore, and reports whether it works.
 func (d *examination) keystore(ctx context.Context) bool {
-	s, err := d.f.KeystoreStatus(ctx)
+	s, err := folder.TryKeystore(ctx, d.f)
 	if err = cmp.Or(err, s.Err); err != nil {
 		d.fail("keystore", err)
 		return false

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/fault"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/place"
 	"github.com/authferry/authferry/broker/pool"
@@ -46,7 +47,7 @@ func (d *examination) pools(ctx context.Context) {
 // shareProgram checks whether the program for shared pools is there, and of this version.
 func (d *examination) shareProgram(ctx context.Context) {
 	const name = "authferry-share"
-	cmd, err := d.f.ShareCommand(ctx, pipe.Command)
+	cmd, err := folder.ShareCommand(ctx, d.f, pipe.Command)
 	if err == nil {
 		err = pipe.Probe(cmd)
 	}

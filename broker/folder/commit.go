@@ -75,7 +75,7 @@ func (o *Opened) Commit(ctx context.Context, l *Rotation, login Login) (*index.A
 	var entry *index.Account
 	var refused error // by what the index says now; trying again would not help
 	err := persist.Until(func() error {
-		return o.Update(ctx, index.Durable, func(i *index.Index) error {
+		return o.Folder.Update(ctx, index.Durable, func(i *index.Index) error {
 			entry = i.Account(g.Account)
 			if login.New != nil && entry != nil {
 				return nil // the change is written, and only the folder could not be synced
@@ -129,7 +129,7 @@ func (o *Opened) RollForward(ctx context.Context, a *index.Account, stored recor
 		return nil, err
 	}
 	var rolled *index.Account
-	err = o.Change(ctx, index.Durable, a.ID, func(_ *index.Index, now *index.Account) {
+	err = o.Folder.Change(ctx, index.Durable, a.ID, func(_ *index.Index, now *index.Account) {
 		rolled = now
 		g := *stored.Best
 		g.Generation = max(g.Generation, rolled.Generation)

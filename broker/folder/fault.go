@@ -45,17 +45,15 @@ func Fault(err error) error {
 }
 
 // Fault is like the function Fault, and knows the folder.
-func (f *Folder) Fault(err error) error { return Fault(f.ownerError(err)) }
+func (f *Folder) Fault(err error) error { return Fault(OwnerError(err, f.Dir)) }
 
 // Mine refuses to write in another user's folder, and so also to use up anything that is
 // stored there. A command of root's (sudo -E, a container's entry point) would lock the
 // user out of the folder, and what it writes could be led elsewhere. Locks check this
 // themselves.
 func (f *Folder) Mine() error {
-	return f.ownerError(cmp.Or(atomicfile.Mine(f.Dir), atomicfile.Mine(f.Vault())))
+	return OwnerError(cmp.Or(atomicfile.Mine(f.Dir), atomicfile.Mine(f.Vault())), f.Dir)
 }
-
-func (f *Folder) ownerError(err error) error { return OwnerError(err, f.Dir) }
 
 // OwnerError turns an *atomicfile.OwnerError into an error with code Fenced that names the
 // owner of the folder. Other errors are returned as they are.

@@ -160,7 +160,7 @@ func (f *Folder) UpdateOrMake(ctx context.Context, d index.Durability, change fu
 func (f *Folder) update(ctx context.Context, file *index.File, d index.Durability, change func(*index.Index) error) error {
 	ctx, over := f.waitForIndex(ctx)
 	defer over()
-	err := f.ownerError(file.Update(ctx, d, change))
+	err := OwnerError(file.Update(ctx, d, change), f.Dir)
 	if errors.Is(err, index.ErrCorrupt) {
 		if _, why := f.load(); why != nil {
 			err = why // a missing index must be reported as that

@@ -33,7 +33,7 @@ func (o *Opened) Hold() (held *Opened, release func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return f.over(o.Index, o.keys), release, nil
+	return f.over(o.Index, o.Folder.keys), release, nil
 }
 
 // Lock acquires a lock of the folder, which may have been moved, within the caller's
@@ -130,7 +130,7 @@ func (f *Folder) TryLockAccount(id string) (*Rotation, error) {
 // can't be had, the keystore is tried: should that refuse too, its error is the better
 // explanation.
 func (o *Opened) LockNew(ctx context.Context, id string) (*Rotation, error) {
-	l, err := o.Lock(ctx, lock.Rotation(id))
+	l, err := o.Folder.Lock(ctx, lock.Rotation(id))
 	if err != nil {
 		return nil, cmp.Or(o.Probe(ctx), err)
 	}

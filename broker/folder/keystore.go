@@ -30,8 +30,8 @@ type KeystoreStatus struct {
 	Err error `json:"-"`
 }
 
-// KeystoreStatus probes the keystore: it writes, reads and deletes an item made for that.
-func (f *Folder) KeystoreStatus(ctx context.Context) (KeystoreStatus, error) {
+// TryKeystore probes the keystore: it writes, reads and deletes an item made for that.
+func TryKeystore(ctx context.Context, f *Folder) (KeystoreStatus, error) {
 	idx, err := f.ReadOrEmpty()
 	if err != nil {
 		return KeystoreStatus{}, err
@@ -58,12 +58,12 @@ func (f *Folder) KeystoreStatus(ctx context.Context) (KeystoreStatus, error) {
 func (o *Opened) Probe(ctx context.Context) error {
 	locked := false
 	if o.Index.Store == "" && o.Store.Kind() == keystore.File {
-		if err := o.Make(); err != nil {
+		if err := o.Folder.Make(); err != nil {
 			return err
 		}
 	}
 	if o.Index.Store != "" {
-		if l, err := o.Lock(ctx, lock.Probe); err == nil {
+		if l, err := o.Folder.Lock(ctx, lock.Probe); err == nil {
 			defer l.Release()
 			locked = true
 		}
@@ -93,7 +93,7 @@ func initFile(ctx context.Context, f *Folder, path string, makeKey func(path str
 	if err != nil {
 		return "", err
 	}
-	if err := cmp.Or(f.Mine(), f.ownerError(atomicfile.Mine(filepath.Dir(path)))); err != nil {
+	if err := cmp.Or(f.Mine(), OwnerError(atomicfile.Mine(filepath.Dir(path)), f.Dir)); err != nil {
 		return "", err
 	}
 	sealed := idx.Keystore == string(keystore.File) && (len(idx.Accounts) > 0 || keystore.HasItem(f.Vault(), record.ManifestItem(idx.Store)))

@@ -17,12 +17,12 @@ import (
 // the index as it is then. If a migration ended since o was opened, its store is empty: the
 // error is a LockTimeout, and WhileMoving tries again.
 func (o *Opened) withManifest(ctx context.Context, do func(now *Opened) error) error {
-	l, err := o.Lock(ctx, lock.Manifest)
+	l, err := o.Folder.Lock(ctx, lock.Manifest)
 	if err != nil {
 		return err
 	}
 	defer l.Release()
-	now, err := o.ReadOrEmpty()
+	now, err := o.Folder.ReadOrEmpty()
 	if err != nil {
 		return err
 	}
@@ -88,11 +88,11 @@ func (o *Opened) rewriteManifest(ctx context.Context, change func(*record.Manife
 // entry of them, they stay.
 func (o *Opened) Discard(ctx context.Context, id string) {
 	ctx = context.WithoutCancel(ctx)
-	if now, err := o.ReadOrEmpty(); err != nil || now.Account(id) != nil {
+	if now, err := o.Folder.ReadOrEmpty(); err != nil || now.Account(id) != nil {
 		return
 	}
 	if err := o.DeleteItems(ctx, id); err != nil {
-		o.Log.Warn("leftovers in the keystore", "account", id, "error", err)
+		o.Folder.Log.Warn("leftovers in the keystore", "account", id, "error", err)
 		return
 	}
 	_ = o.ChangeManifest(ctx, func(m *record.Manifest) { m.Remove(id) })
@@ -159,7 +159,7 @@ func (o *Opened) DropShare(ctx context.Context, pool string) error {
 
 // recordKeystore makes the index name o's keystore, which has a secret now.
 func (o *Opened) recordKeystore(ctx context.Context) error {
-	return o.Update(ctx, index.Durable, func(i *index.Index) error {
+	return o.Folder.Update(ctx, index.Durable, func(i *index.Index) error {
 		if err := o.unmoved(i); err != nil {
 			return err
 		}
@@ -204,7 +204,7 @@ func (o *Opened) Clients(ctx context.Context) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	ps, err := o.Providers()
+	ps, err := o.Folder.Providers()
 	if err != nil {
 		return nil, err
 	}

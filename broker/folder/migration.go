@@ -126,7 +126,7 @@ func (m *migration) list(ctx context.Context) error {
 	}
 	m.manifest = record.Manifest{V: listed.V, Store: listed.Store}
 	if m.from.Store.Kind() == keystore.File { // undo needs the key that opens it now
-		m.manifest.KeyFile, _ = keystore.KeyFileSum(m.from.KeyFileOf(m.from.Index))
+		m.manifest.KeyFile, _ = keystore.KeyFileSum(m.from.Folder.KeyFileOf(m.from.Index))
 	}
 	m.manifest.AddAll(listed)
 	m.manifest.AddAll(record.Manifest{Accounts: AccountIDs(m.from.Index), Clients: clients, Shares: sharedPools(m.from.Index)})
@@ -149,19 +149,19 @@ func (m *migration) mark(ctx context.Context) {
 	marked, to := m.listed, m.kind
 	marked.Moved = &record.Destination{Keystore: to}
 	if to == keystore.File {
-		marked.Moved.KeyFile = m.to.KeyFileOf(m.to.Index)
+		marked.Moved.KeyFile = m.to.Folder.KeyFileOf(m.to.Index)
 		marked.KeyFile, _ = keystore.KeyFileSum(marked.Moved.KeyFile)
 	}
 	m.marked = true // a write that failed may still be carried out
 	if err := m.from.Store.SetManifest(ctx, marked); err != nil {
-		m.from.Warn(fmt.Sprintf("the %s keystore can't record that the logins were moved (%v); don't restore an older index.json", m.from.Store.Kind(), err))
+		m.from.Folder.Warn(fmt.Sprintf("the %s keystore can't record that the logins were moved (%v); don't restore an older index.json", m.from.Store.Kind(), err))
 	}
 }
 
 // copy begins with the manifest, so that every copy is listed.
 func (m *migration) copy(ctx context.Context) error {
 	var done atomic.Int32
-	defer m.to.Progress(Step{Doing: func() string {
+	defer m.to.Folder.Progress(Step{Doing: func() string {
 		return fmt.Sprintf("moving secrets to the %s keystore, %d of %d", m.kind, done.Load(), len(m.names)+1)
 	}})()
 	done.Add(1)
@@ -207,7 +207,7 @@ func (m *migration) undo(ctx context.Context) {
 	}
 	if len(m.copied) > 1 {
 		if err := m.to.Store.Delete(ctx, m.copied[1:]...); err != nil {
-			m.to.Warn(fmt.Sprintf("the %s keystore still has copies: %v", m.kind, err))
+			m.to.Folder.Warn(fmt.Sprintf("the %s keystore still has copies: %v", m.kind, err))
 			return
 		}
 	}
@@ -223,7 +223,7 @@ func (m *migration) clear(ctx context.Context) {
 		}
 		if err := m.from.Store.Delete(ctx, name); err != nil {
 			left = true
-			m.from.Warn("the old keystore still has " + name + ": " + err.Error())
+			m.from.Folder.Warn("the old keystore still has " + name + ": " + err.Error())
 		}
 	}
 }

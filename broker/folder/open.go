@@ -18,9 +18,9 @@ import (
 // Opened is a folder with its index as it was read, and with the store of the keystore that
 // this index names.
 type Opened struct {
-	*Folder
-	Index *index.Index
-	Store *record.Store
+	Folder *Folder
+	Index  *index.Index
+	Store  *record.Store
 }
 
 // Open opens the keystore that idx records. That doesn't access a keychain.
@@ -30,7 +30,7 @@ func (f *Folder) Open(idx *index.Index) (*Opened, error) {
 		return nil, err
 	}
 	if f.keys == nil || f.keys.Kind() != kind {
-		if kind == keystore.File && f.KeyFile == "" && f.Strange(idx.KeyFile) {
+		if kind == keystore.File && f.KeyFile == "" && Strange(f, idx.KeyFile) {
 			return nil, fault.Errorf(fault.KeystoreUnavailable, "index.json says that the key file is on the network share %q; it was not accessed", idx.KeyFile).
 				Try(fault.Remedy{Do: fault.SetVariable, Name: "AUTHFERRY_KEY_FILE", Value: "PATH"})
 		}
@@ -225,12 +225,12 @@ func (g *guarded) waiting() func() string {
 
 // Strange reports whether path, from index.json, is on another network share than this
 // folder.
-func (f *Folder) Strange(path string) bool { return OnShare(path) && !OnShare(f.Dir) }
+func Strange(f *Folder, path string) bool { return OnShare(path) && !OnShare(f.Dir) }
 
 // KeyFileOf is the path of the file keystore's key file; empty: unknown.
 func (f *Folder) KeyFileOf(idx *index.Index) string {
 	asked := f.KeyFile
-	if asked == "" && f.Strange(idx.KeyFile) {
+	if asked == "" && Strange(f, idx.KeyFile) {
 		return ""
 	}
 	if asked == "" {

@@ -15,10 +15,10 @@ import (
 // shareProgram speaks to the engine of a shared pool.
 const shareProgram = "authferry-share"
 
-// ShareProgram is the path of authferry-share: beside this program, wherever links to this
+// sharePath is the path of authferry-share: beside this program, wherever links to this
 // one are, and nowhere else. Errors: EngineUnreachable if it isn't there.
-func (f *Folder) ShareProgram() (string, error) {
-	self, err := f.program()
+func sharePath(f *Folder) (string, error) {
+	self, err := program(f)
 	if err != nil {
 		return "", err
 	}
@@ -36,7 +36,7 @@ func (f *Folder) ShareProgram() (string, error) {
 	return path, nil
 }
 
-func (f *Folder) program() (string, error) {
+func program(f *Folder) (string, error) {
 	if f.Self != "" {
 		return f.Self, nil
 	}
@@ -48,30 +48,30 @@ func (f *Folder) program() (string, error) {
 }
 
 // Rotator is the program that refreshes a, with its arguments after its name.
-func (f *Folder) Rotator(a *index.Account, args ...string) (*exec.Cmd, error) {
+func Rotator(f *Folder, a *index.Account, args ...string) (*exec.Cmd, error) {
 	if a.Share == nil {
-		self, err := f.program()
+		self, err := program(f)
 		if err != nil {
 			return nil, err
 		}
-		return f.lasting(self, "authferry", args)
+		return lasting(f, self, "authferry", args)
 	}
-	return f.LastingShare(args...)
+	return LastingShare(f, args...)
 }
 
 // LastingShare is authferry-share with these arguments, as a command that outlives its
 // caller. It checks that the two are of one version.
-func (f *Folder) LastingShare(args ...string) (*exec.Cmd, error) {
-	share, err := f.ShareProgram()
+func LastingShare(f *Folder, args ...string) (*exec.Cmd, error) {
+	share, err := sharePath(f)
 	if err != nil {
 		return nil, err
 	}
-	return f.lasting(share, shareProgram, append(args, "--of", version.String()))
+	return lasting(f, share, shareProgram, append(args, "--of", version.String()))
 }
 
 // lasting is a command that outlives its caller, and so keeps no other directory busy.
-func (f *Folder) lasting(path, name string, args []string) (*exec.Cmd, error) {
-	cmd, err := f.command(context.Background(), path, name, args)
+func lasting(f *Folder, path, name string, args []string) (*exec.Cmd, error) {
+	cmd, err := command(context.Background(), f, path, name, args)
 	if err == nil {
 		cmd.Dir = f.Dir
 	}
@@ -80,16 +80,16 @@ func (f *Folder) lasting(path, name string, args []string) (*exec.Cmd, error) {
 
 // ShareCommand is authferry-share with these arguments. It is killed when ctx ends, unless
 // the caller sets Cancel. Errors: EngineUnreachable if it isn't installed.
-func (f *Folder) ShareCommand(ctx context.Context, args ...string) (*exec.Cmd, error) {
-	share, err := f.ShareProgram()
+func ShareCommand(ctx context.Context, f *Folder, args ...string) (*exec.Cmd, error) {
+	share, err := sharePath(f)
 	if err != nil {
 		return nil, err
 	}
-	return f.command(ctx, share, shareProgram, args)
+	return command(ctx, f, share, shareProgram, args)
 }
 
 // command is another program for this folder: its environment says what this one was told.
-func (f *Folder) command(ctx context.Context, path, name string, args []string) (*exec.Cmd, error) {
+func command(ctx context.Context, f *Folder, path, name string, args []string) (*exec.Cmd, error) {
 	cmd := exec.CommandContext(ctx, path) // #nosec G204 -- this program, or the one beside it
 	cmd.Args = append([]string{name}, args...)
 	cmd.Env = append(os.Environ(), "AUTHFERRY_DIR="+f.Dir, "AUTHFERRY_LOCK_TIMEOUT="+f.LockTimeout.String(),

@@ -41,19 +41,19 @@ func MovedAway(to, from keystore.Kind) error {
 // must be named by the caller or the keystore; index.json is not believed.
 func (o *Opened) MovedTo(m record.Manifest) (*Opened, error) {
 	asked := ""
-	if o.KeyFile != "" {
-		asked = o.KeyFileOf(o.Index)
+	if o.Folder.KeyFile != "" {
+		asked = o.Folder.KeyFileOf(o.Index)
 	}
 	return o.Over(m.Moved.Keystore, cmp.Or(asked, m.Moved.KeyFile))
 }
 
 // Over is o with another keystore.
 func (o *Opened) Over(kind keystore.Kind, keyFile string) (*Opened, error) {
-	s, err := o.openKind(kind, keyFile)
+	s, err := o.Folder.openKind(kind, keyFile)
 	if err != nil {
 		return nil, err
 	}
-	return o.over(o.Index, s), nil
+	return o.Folder.over(o.Index, s), nil
 }
 
 // Ages compares the logins of o with those of another keystore: is any newer here, and is
@@ -157,13 +157,13 @@ func SealsTo(f *Folder, chosen, path string, to keystore.Kind) error {
 // Follow makes the index and its backup name the keystore of other, with the given key
 // file. If a rotation may be running, the locks of the accounts must be held.
 func (o *Opened) Follow(ctx context.Context, other *Opened, keyFile string) (*Opened, error) {
-	l, err := o.Lock(ctx, lock.Manifest) // no migration is running
+	l, err := o.Folder.Lock(ctx, lock.Manifest) // no migration is running
 	if err != nil {
 		return nil, err
 	}
 	defer l.Release()
 	now := *other
-	if err := o.Update(ctx, index.Durable, func(i *index.Index) error {
+	if err := o.Folder.Update(ctx, index.Durable, func(i *index.Index) error {
 		if i.Store != o.Index.Store || i.Keystore != o.Index.Keystore {
 			return fault.Errorf(fault.LockTimeout, "the keystore was changed meanwhile; nothing was changed").Try(fault.Remedy{Do: fault.Fix})
 		}
@@ -176,8 +176,8 @@ func (o *Opened) Follow(ctx context.Context, other *Opened, keyFile string) (*Op
 	}); err != nil {
 		return nil, err
 	}
-	o.Keystore, o.keys = "", nil
-	return &now, o.backUp(ctx) // the old backup would lead back
+	o.Folder.Keystore, o.Folder.keys = "", nil
+	return &now, o.Folder.backUp(ctx) // the old backup would lead back
 }
 
 // LockAccounts takes the rotation locks of the index's accounts and of those that m lists.

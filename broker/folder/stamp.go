@@ -18,14 +18,14 @@ type Stamp [3]struct {
 
 // StampOf returns the current stamp of f.
 func StampOf(f *Folder) (s Stamp) {
-	for i, stat := range []func() (fs.FileInfo, error){f.index.Stat, f.statConfig, f.statLocks} {
+	for i, stat := range []func() (fs.FileInfo, error){
+		f.index.Stat,
+		func() (fs.FileInfo, error) { return os.Stat(configPath(f)) },
+		func() (fs.FileInfo, error) { return os.Stat(lock.Folder(f.Dir)) },
+	} {
 		if info, err := stat(); err == nil {
 			s[i].size, s[i].changed = info.Size(), info.ModTime()
 		}
 	}
 	return s
 }
-
-func (f *Folder) statConfig() (fs.FileInfo, error) { return os.Stat(configPath(f)) }
-
-func (f *Folder) statLocks() (fs.FileInfo, error) { return os.Stat(lock.Folder(f.Dir)) }

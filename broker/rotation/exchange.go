@@ -20,7 +20,7 @@ import (
 
 // exchange is one request with one refresh token, and what follows from it.
 type exchange struct {
-	*folder.Opened
+	opened   *folder.Opened
 	job      *job
 	claimed  Claimed // nil: the account isn't shared
 	account  *index.Account
@@ -43,7 +43,7 @@ func (e *exchange) run(ctx context.Context, l *folder.Rotation) error {
 	// Steps 4 and 5. The intent is durable before the first byte of the token is sent. The
 	// time limit is the HTTP client's, however long the caller waits.
 	announce := func() error { return e.announce(ctx, l) }
-	client := e.Client.For(e.grant.Service)
+	client := e.opened.Folder.Client.For(e.grant.Service)
 	if e.claimed != nil {
 		shared := *client
 		shared.Timeout, shared.Sent = min(cmp.Or(client.Timeout, SharedPatience), SharedPatience), e.claimed.Sent
@@ -80,8 +80,8 @@ func (e *exchange) announce(ctx context.Context, l *folder.Rotation) error {
 		return err
 	}
 	// From here on the caller's time limits don't apply.
-	e.KeychainTimeout = max(e.KeychainTimeout, folder.LongestWrite)
-	e.LockTimeout = max(e.LockTimeout, 30*time.Second)
+	e.opened.Folder.KeychainTimeout = max(e.opened.Folder.KeychainTimeout, folder.LongestWrite)
+	e.opened.Folder.LockTimeout = max(e.opened.Folder.LockTimeout, 30*time.Second)
 	folder.Reached("K7")
 	return nil
 }
@@ -97,7 +97,7 @@ func (e *exchange) intend(ctx context.Context, l *folder.Rotation, mark func(*in
 		durability = index.Fast
 	}
 	var lost error // the lock's file may have been replaced, and another process may hold the new one
-	err := e.Change(ctx, durability, e.account.ID, func(_ *index.Index, a *index.Account) {
+	err := e.opened.Folder.Change(ctx, durability, e.account.ID, func(_ *index.Index, a *index.Account) {
 		if lost = l.Confirm(); lost == nil && a.UnderWay() != nil {
 			lost = lock.ErrLost
 		}
@@ -127,7 +127,7 @@ func (e *exchange) intend(ctx context.Context, l *folder.Rotation, mark func(*in
 	})
 	if err == nil && lost != nil {
 		err = fault.Errorf(fault.LockTimeout, "account %s: the lock of this refresh was deleted or replaced; nothing was sent", fault.Quote(e.account.Label)).
-			Try(fault.Remedy{Do: fault.Refresh, Account: pool.Reference(e.Index, e.account)}).Because(lost)
+			Try(fault.Remedy{Do: fault.Refresh, Account: pool.Reference(e.opened.Index, e.account)}).Because(lost)
 	}
 	if err == nil {
 		e.sentAt, e.sentBoot = now, record.BootNow()
@@ -169,7 +169,7 @@ func (e *exchange) publish(ctx context.Context, l *folder.Rotation, tok *oauth.T
 	// progress message.
 	slow := time.AfterFunc(200*time.Millisecond, func() { l.SetHolder(folder.Storing) })
 	defer slow.Stop()
-	_, err := e.Commit(ctx, l, folder.Login{Slot: e.slot, Grant: &next, Access: acc, Peers: e.claimed != nil, Patience: folder.Patience{Deadline: time.Now().Add(folder.StorePatience)},
+	_, err := e.opened.Commit(ctx, l, folder.Login{Slot: e.slot, Grant: &next, Access: acc, Peers: e.claimed != nil, Patience: folder.Patience{Deadline: time.Now().Add(folder.StorePatience)},
 		Enter: func(_ *index.Index, a, before *index.Account) {
 			a.RefreshedAt = tok.ArrivedAt.UTC().Truncate(time.Second)
 			if badToken != nil {
@@ -179,7 +179,7 @@ func (e *exchange) publish(ctx context.Context, l *folder.Rotation, tok *oauth.T
 	folder.Reached("K16")
 	if err == nil {
 		if err := e.home(ctx, &next, acc); err != nil {
-			e.Log.Warn("the folder at the old place did not get the new tokens", "account", e.account.ID, "error", err)
+			e.opened.Folder.Log.Warn("the folder at the old place did not get the new tokens", "account", e.account.ID, "error", err)
 		}
 	}
 	if err == nil && badToken != nil {
@@ -202,12 +202,12 @@ func (e *exchange) fail(ctx context.Context, l *folder.Rotation, cause error) er
 	fp := e.grant.Fingerprint()
 	if oe.Class == oauth.Dead {
 		// A refusal is final only for the refresh token that is still the stored one.
-		stored, err := e.Grants(ctx, e.account.ID)
+		stored, err := e.opened.Grants(ctx, e.account.ID)
 		if err != nil {
 			return err
 		}
 		if stored.Best != nil && stored.Best.Fingerprint() != fp {
-			_, err := e.RollForward(ctx, e.account, stored)
+			_, err := e.opened.RollForward(ctx, e.account, stored)
 			return err
 		}
 		if e.grant.Salvaged {
@@ -223,9 +223,9 @@ func (e *exchange) fail(ctx context.Context, l *folder.Rotation, cause error) er
 	}
 	e.unknown = oe.Class == oauth.Unknown
 	var after *index.Account
-	err := e.Change(ctx, index.Durable, e.account.ID, func(idx *index.Index, a *index.Account) {
+	err := e.opened.Folder.Change(ctx, index.Durable, e.account.ID, func(idx *index.Index, a *index.Account) {
 		if oe.Class == oauth.Dead {
-			pool.RulesOf(e.Folder).MoveOn(idx, a, time.Now(), func() { a.Intents, a.Dead, a.Failure = nil, fp, nil })
+			pool.RulesOf(e.opened.Folder).MoveOn(idx, a, time.Now(), func() { a.Intents, a.Dead, a.Failure = nil, fp, nil })
 		} else {
 			if e.unknown {
 				e.giveUp(a)
@@ -276,14 +276,14 @@ func (e *exchange) lookForAll(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookPatience)
 	defer cancel()
-	acc, err := e.Access(ctx, e.Index, e.account)
+	acc, err := e.opened.Folder.Access(ctx, e.opened.Index, e.account)
 	if err != nil || acc == nil {
 		return
 	}
 	if left, known := acc.Remaining(time.Now()); !known || left > 0 {
 		return
 	}
-	_ = e.Change(ctx, index.Fast, e.account.ID, func(_ *index.Index, a *index.Account) {
+	_ = e.opened.Folder.Change(ctx, index.Fast, e.account.ID, func(_ *index.Index, a *index.Account) {
 		if a.Failure != nil && a.Generation == acc.Generation {
 			a.Failure.TokenOver = true
 		}
@@ -309,7 +309,7 @@ func (e *exchange) restore(ctx context.Context, l *folder.Rotation) (bool, error
 			return false, err
 		}
 	}
-	if _, err := e.Commit(ctx, l, folder.Login{Slot: e.slot, Grant: &next, Peers: e.claimed != nil}); err != nil {
+	if _, err := e.opened.Commit(ctx, l, folder.Login{Slot: e.slot, Grant: &next, Peers: e.claimed != nil}); err != nil {
 		return false, err
 	}
 	e.restored = &next
@@ -323,7 +323,7 @@ func (e *exchange) before(ctx context.Context) (*record.Grant, error) {
 	}
 	var before *record.Grant
 	for _, slot := range record.Slots {
-		g, err := e.Store.Grant(ctx, e.account.ID, slot)
+		g, err := e.opened.Store.Grant(ctx, e.account.ID, slot)
 		if err != nil {
 			return nil, err
 		}
@@ -338,11 +338,11 @@ func (e *exchange) before(ctx context.Context) (*record.Grant, error) {
 // home also stores the new tokens in the folder's old place, if a copy was put back there
 // while the rotation ran: the refresh token in that copy is spent.
 func (e *exchange) home(ctx context.Context, next *record.Grant, acc *record.Access) error {
-	if e.File().Home() == e.File().Dir() {
+	if e.opened.Folder.File().Home() == e.opened.Folder.File().Dir() {
 		return nil
 	}
-	opt := e.Options
-	opt.Dir = e.File().Home()
+	opt := e.opened.Folder.Options
+	opt.Dir = e.opened.Folder.File().Home()
 	f, release, err := folder.New(opt).Hold()
 	if err != nil {
 		return err
@@ -353,7 +353,7 @@ func (e *exchange) home(ctx context.Context, next *record.Grant, acc *record.Acc
 		return err
 	}
 	a := idx.Account(e.account.ID)
-	if idx.Store != e.Index.Store || a == nil {
+	if idx.Store != e.opened.Index.Store || a == nil {
 		return nil // another folder
 	}
 	l, err := f.TryLock(lock.Rotation(a.ID))

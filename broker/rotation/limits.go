@@ -55,7 +55,7 @@ func Limits(f *folder.Folder, idx *index.Index, a *index.Account, atOnce bool) {
 const stateStarted = "starting to exchange limits"
 
 func behind(f *folder.Folder, args ...string) {
-	cmd, err := f.LastingShare(args...)
+	cmd, err := folder.LastingShare(f, args...)
 	if err != nil || startDetached(cmd) != nil {
 		return
 	}
@@ -71,7 +71,7 @@ func MayProbe(ctx context.Context, f *folder.Folder, a *index.Account) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, probePatience)
 	defer cancel()
-	cmd, err := f.LastingShare(ProbeCommand, a.ID)
+	cmd, err := folder.LastingShare(f, ProbeCommand, a.ID)
 	if err != nil || startDetached(cmd) != nil {
 		return false
 	}

@@ -108,7 +108,7 @@ func launch(f *folder.Folder, a *index.Account, w Wish, out *os.File) error {
 	if w.Now {
 		args = append(args, "--now")
 	}
-	cmd, err := f.Rotator(a, args...)
+	cmd, err := folder.Rotator(f, a, args...)
 	if err != nil {
 		return err
 	}

@@ -165,7 +165,7 @@ func (j *job) claim(ctx context.Context, f *folder.Folder, l *folder.Rotation, w
 		return nil, e.unclaim(ctx, err)
 	}
 	folder.Reached("K4")
-	e.Opened, e.account, e.grant, e.endpoint = o, a, stored.Best, endpoint
+	e.opened, e.account, e.grant, e.endpoint = o, a, stored.Best, endpoint
 	return e, nil
 }
 
@@ -227,22 +227,22 @@ func (e *exchange) again(ctx context.Context, l *folder.Rotation) (next *exchang
 	if e.claimed != nil {
 		w := e.wish
 		w.again = true
-		return e.job.claim(ctx, e.Folder, l, w)
+		return e.job.claim(ctx, e.opened.Folder, l, w)
 	}
 	next = &exchange{job: e.job, grant: e.grant, endpoint: e.endpoint, wish: e.wish}
 	if e.restored != nil {
 		next.grant = e.restored
-		if next.endpoint, err = e.Store.Endpoint(ctx, e.restored); err != nil {
+		if next.endpoint, err = e.opened.Store.Endpoint(ctx, e.restored); err != nil {
 			return nil, err
 		}
 	}
-	idx, err := e.Read()
+	idx, err := e.opened.Folder.Read()
 	if err != nil {
 		return nil, err
 	}
 	if next.account = idx.Account(l.Account); next.account == nil {
 		return nil, folder.Removed()
 	}
-	next.Opened, err = e.Open(idx)
+	next.opened, err = e.opened.Folder.Open(idx)
 	return next, err
 }

@@ -92,7 +92,7 @@ func (t *takeover) do(ctx context.Context) (*Outcome, error) {
 	o := t.outcome()
 	var failed error
 	var at atomic.Int32
-	defer t.Progress(folder.Step{Doing: func() string {
+	defer t.f.Progress(folder.Step{Doing: func() string {
 		return fmt.Sprintf("taking over the logins of %s, %d of %d", t.req.Source.Title, at.Load(), len(t.candidates))
 	}})()
 	for _, c := range t.candidates {
@@ -132,9 +132,9 @@ func (t *takeover) do(ctx context.Context) (*Outcome, error) {
 // keep makes the account, or adds the missing part to the one that has a part of the login.
 func (t *takeover) keep(ctx context.Context, c *candidate) (*index.Account, error) {
 	if c.whole != "" {
-		return account.Replace(ctx, t.Folder, c.whole, c.n)
+		return account.Replace(ctx, t.f, c.whole, c.n)
 	}
-	return account.Adopt(ctx, t.Folder, c.n)
+	return account.Adopt(ctx, t.f, c.n)
 }
 
 // carryOver makes current what was current in the other program, and turns off failover if
@@ -145,7 +145,7 @@ func (t *takeover) carryOver(ctx context.Context, o *Outcome) error {
 	}
 	for _, c := range t.candidates {
 		if pool, _, _ := t.idx.FindPool(c.n.Provider.Name); c.login.Current && c.reason == "" && c.held != "" && len(t.idx.Members(pool)) == 0 {
-			if err := t.Change(ctx, index.Durable, c.held, func(idx *index.Index, a *index.Account) {
+			if err := t.f.Change(ctx, index.Durable, c.held, func(idx *index.Index, a *index.Account) {
 				if !a.Disabled {
 					idx.Use(a)
 				}
@@ -155,12 +155,12 @@ func (t *takeover) carryOver(ctx context.Context, o *Outcome) error {
 		}
 	}
 	switch on := t.file.Failover; {
-	case on == nil || *on == t.Config().Failover:
+	case on == nil || *on == t.f.Config().Failover:
 	case len(t.idx.Accounts) == 0 && !*on:
-		t.Warn("failover is off, as it was in "+t.file.Path, fault.Remedy{Do: fault.SetSetting, Name: "failover", Value: "true"})
-		return folder.ConfigSet(ctx, t.Folder, "failover", "false")
+		t.f.Warn("failover is off, as it was in "+t.file.Path, fault.Remedy{Do: fault.SetSetting, Name: "failover", Value: "true"})
+		return folder.ConfigSet(ctx, t.f, "failover", "false")
 	default:
-		t.Warn(fmt.Sprintf("failover was %[2]s in %[1]s; here it is not", t.file.Path, onOff(*on)), fault.Remedy{Do: fault.SetSetting, Name: "failover", Value: strconv.FormatBool(*on)})
+		t.f.Warn(fmt.Sprintf("failover was %[2]s in %[1]s; here it is not", t.file.Path, onOff(*on)), fault.Remedy{Do: fault.SetSetting, Name: "failover", Value: strconv.FormatBool(*on)})
 	}
 	return nil
 }
@@ -183,7 +183,7 @@ func (t *takeover) release(ctx context.Context, o *Outcome) error {
 			continue
 		}
 		if err := t.confirm(ctx, c); err != nil {
-			t.Warn(fmt.Sprintf("login %s stays in %s: %v", fault.Quote(c.login.Entry), t.file.Path, err))
+			t.f.Warn(fmt.Sprintf("login %s stays in %s: %v", fault.Quote(c.login.Entry), t.file.Path, err))
 			continue
 		}
 		going, ids = append(going, c.login), append(ids, c.held)
@@ -200,7 +200,7 @@ func (t *takeover) release(ctx context.Context, o *Outcome) error {
 	if err := t.remove(ctx, going); err != nil {
 		gone := t.gone(ctx, ids)
 		if len(gone) < len(ids) {
-			t.Warn(fmt.Sprintf("the logins are here, and %s still has them too (%v); the program that refreshes first logs the other out",
+			t.f.Warn(fmt.Sprintf("the logins are here, and %s still has them too (%v); the program that refreshes first logs the other out",
 				t.file.Path, err), o.Finish)
 		}
 		if err := t.share(ctx, ids, t.file.Path); err != nil {
@@ -215,7 +215,7 @@ func (t *takeover) release(ctx context.Context, o *Outcome) error {
 // gone lists those accounts whose entry was removed from the file by another process since
 // it was read.
 func (t *takeover) gone(ctx context.Context, ids []string) (gone []string) {
-	now, err := openFile(ctx, t.Folder, t.req)
+	now, err := openFile(ctx, t.f, t.req)
 	if err != nil && fault.CodeOf(err) != fault.NoAccount {
 		return nil
 	}
@@ -239,7 +239,7 @@ func (t *takeover) outrun(ids []string) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	idx, err := t.ReadOrEmpty()
+	idx, err := t.f.ReadOrEmpty()
 	if err != nil {
 		return err
 	}
@@ -263,7 +263,7 @@ func (t *takeover) remove(ctx context.Context, going []source.Login) error {
 	}
 	linked, err := t.file.Remove(going)
 	if linked {
-		t.Warn(t.file.Path + " had another name (a hard link), under which its old content can still be read; delete that as well")
+		t.f.Warn(t.file.Path + " had another name (a hard link), under which its old content can still be read; delete that as well")
 	}
 	return err
 }
@@ -274,7 +274,7 @@ func (t *takeover) removeItem(ctx context.Context, going []source.Login) error {
 	if left, _ := t.file.Without(going); strings.Trim(string(left), " \t\r\n{}") != "" {
 		return errors.New("the item holds more than the login; log out there")
 	}
-	now, err := openFile(ctx, t.Folder, t.req)
+	now, err := openFile(ctx, t.f, t.req)
 	if err != nil {
 		return err
 	}
@@ -282,7 +282,7 @@ func (t *takeover) removeItem(ctx context.Context, going []source.Login) error {
 		return source.ErrChanged
 	}
 	item, _ := foreignItem(t.req.Source)
-	ctx, cancel := context.WithTimeout(ctx, t.KeychainTimeout)
+	ctx, cancel := context.WithTimeout(ctx, t.f.KeychainTimeout)
 	defer cancel()
 	return item.Delete(ctx)
 }
@@ -290,7 +290,7 @@ func (t *takeover) removeItem(ctx context.Context, going []source.Login) error {
 // confirm reads the candidate's login back: the index names it, and the keystore has it, or
 // what it was refreshed to. The index alone is not believed.
 func (t *takeover) confirm(ctx context.Context, c *candidate) error {
-	idx, err := t.Read()
+	idx, err := t.f.Read()
 	if err != nil {
 		return err
 	}
@@ -298,7 +298,7 @@ func (t *takeover) confirm(ctx context.Context, c *candidate) error {
 	if a == nil || a.Removing {
 		return fault.Errorf(fault.NoAccount, "the account was removed meanwhile")
 	}
-	o, err := t.Open(idx)
+	o, err := t.f.Open(idx)
 	if err != nil {
 		return err
 	}
@@ -333,7 +333,7 @@ func (t *takeover) held() (ids []string) {
 // share records that another program's file (where) has the logins of these accounts too;
 // with where empty, that it no longer has.
 func (t *takeover) share(ctx context.Context, ids []string, where string) error {
-	idx, err := t.ReadOrEmpty()
+	idx, err := t.f.ReadOrEmpty()
 	if err != nil {
 		return err
 	}
@@ -343,7 +343,7 @@ func (t *takeover) share(ctx context.Context, ids []string, where string) error 
 	if !slices.ContainsFunc(ids, func(id string) bool { return differs(idx.Account(id)) }) {
 		return nil
 	}
-	return t.Update(ctx, index.Durable, func(i *index.Index) error {
+	return t.f.Update(ctx, index.Durable, func(i *index.Index) error {
 		for _, id := range ids {
 			if a := i.Account(id); differs(a) {
 				a.Shared = where

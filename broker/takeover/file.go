@@ -93,7 +93,7 @@ func Shared(ctx context.Context, f *folder.Folder) map[string]Holding {
 // StillIn reports whether the file that the account was taken from still has a login of its
 // provider. The other program may have refreshed it since.
 func StillIn(ctx context.Context, f *folder.Folder, a *index.Account) bool {
-	return !f.Strange(a.Shared) && slices.ContainsFunc(source.All(), func(s source.Source) bool {
+	return !folder.Strange(f, a.Shared) && slices.ContainsFunc(source.All(), func(s source.Source) bool {
 		t, err := newTakeover(ctx, f, Request{Source: s, Path: a.Shared}, true)
 		return err == nil && slices.ContainsFunc(t.candidates, func(c *candidate) bool { return c.n.Provider.Name == a.Provider })
 	})

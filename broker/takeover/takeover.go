@@ -93,7 +93,7 @@ type candidate struct {
 
 // takeover is a run of Plan or Run.
 type takeover struct {
-	*folder.Folder
+	f          *folder.Folder
 	req        Request
 	file       *source.File
 	providers  *oauth.Providers
@@ -115,7 +115,7 @@ func Plan(ctx context.Context, f *folder.Folder, req Request) (*Outcome, error) 
 }
 
 func newTakeover(ctx context.Context, f *folder.Folder, req Request, shallow bool) (*takeover, error) {
-	t := &takeover{Folder: f, req: req, shallow: shallow, tried: map[string]int{}}
+	t := &takeover{f: f, req: req, shallow: shallow, tried: map[string]int{}}
 	var err error
 	if t.file, err = openFile(ctx, f, req); err != nil {
 		return nil, err
@@ -127,7 +127,7 @@ func newTakeover(ctx context.Context, f *folder.Folder, req Request, shallow boo
 		return nil, err
 	}
 	for _, a := range t.idx.Accounts {
-		if a.Shared != "" && (a.Shared == t.file.Path || !f.Strange(a.Shared)) && t.file.At(a.Shared) {
+		if a.Shared != "" && (a.Shared == t.file.Path || !folder.Strange(f, a.Shared)) && t.file.At(a.Shared) {
 			t.names = append(t.names, a.Shared)
 		}
 	}
@@ -292,7 +292,7 @@ func (t *takeover) sameAccess(ctx context.Context, a *index.Account, c *candidat
 	if t.shallow || c.login.AccessToken.Empty() {
 		return slices.Contains(t.names, a.Shared), nil // the best that can be told without the keystore
 	}
-	o, err := t.Open(t.idx)
+	o, err := t.f.Open(t.idx)
 	if err != nil {
 		return false, err
 	}

@@ -223,7 +223,7 @@ func poolNames(a *app, provider string) (candidates []candidate) {
 }
 
 func providerNames(a *app) (candidates []candidate) {
-	providers, err := a.broker.Providers()
+	providers, err := a.broker.Folder.Providers()
 	if err != nil {
 		return nil
 	}

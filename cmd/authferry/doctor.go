@@ -143,7 +143,7 @@ func showChecks(a *app, checks []doctor.Check) error {
 // binary that it calls is another one.
 func serverChecks(a *app, m setup.Machine, client setup.Client) (checks []doctor.Check) {
 	for _, entry := range client.Servers(m) {
-		if entry.Dir != "" && filepath.Clean(entry.Dir) != filepath.Clean(a.broker.Dir) {
+		if entry.Dir != "" && filepath.Clean(entry.Dir) != filepath.Clean(a.broker.Folder.Dir) {
 			continue // it is for another folder
 		}
 		if message, next := outdated(a, m, client, entry); message != "" {

@@ -106,7 +106,7 @@ func (a *app) repairable(e *fault.Error) *fault.Error {
 	if len(e.Next) == 0 || e.Next[0].Do != fault.AmendProvider {
 		return e
 	}
-	p, err := a.broker.Provider(e.Next[0].Provider)
+	p, err := a.broker.Folder.Provider(e.Next[0].Provider)
 	switch {
 	case err != nil:
 	case len(p.APIOrigins) > 0: // it has one since the login

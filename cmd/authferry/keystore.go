@@ -21,7 +21,7 @@ type keystoreCmd struct {
 type keystoreStatusCmd struct{ jsonFlag }
 
 func (c *keystoreStatusCmd) Run(a *app) error {
-	s, err := a.broker.KeystoreStatus(a.ctx)
+	s, err := folder.TryKeystore(a.ctx, a.broker.Folder)
 	if err != nil {
 		return err
 	}
@@ -136,7 +136,7 @@ func (c *keystoreLockCmd) Run(a *app) error {
 		return err
 	}
 	if c.JSON {
-		s, err := a.broker.KeystoreStatus(a.ctx)
+		s, err := folder.TryKeystore(a.ctx, a.broker.Folder)
 		if err != nil {
 			return err
 		}

@@ -252,8 +252,8 @@ type signIn struct {
 
 // terms names once per provider, before its first account, terms that may forbid this use.
 func (s *signIn) terms() {
-	p, err := s.broker.Provider(s.provider)
-	if err != nil || !s.broker.Config().TermsNotice || p.TermsNotice == "" && p.TermsURL == "" {
+	p, err := s.broker.Folder.Provider(s.provider)
+	if err != nil || !s.broker.Folder.Config().TermsNotice || p.TermsNotice == "" && p.TermsURL == "" {
 		return
 	}
 	if all, err := s.broker.List(); err != nil || slices.ContainsFunc(all, func(v pool.AccountView) bool { return v.Provider == p.Name }) {
@@ -305,7 +305,7 @@ func (s *signIn) elsewhere() {
 		return
 	}
 	other := fault.Remedy{Do: fault.Again, How: fault.Paste}
-	if p, err := s.broker.Provider(s.provider); err == nil && p.DeviceAuthorizationEndpoint != "" {
+	if p, err := s.broker.Folder.Provider(s.provider); err == nil && p.DeviceAuthorizationEndpoint != "" {
 		other.How = fault.Device
 	}
 	next := []fault.Remedy{other}

@@ -27,7 +27,7 @@ func (a *app) given(words ...string) {
 
 // chooseProvider asks where to log in.
 func (c *loginCmd) chooseProvider(a *app) error {
-	ps, err := a.broker.Providers()
+	ps, err := a.broker.Folder.Providers()
 	if err != nil {
 		return err
 	}
@@ -44,9 +44,9 @@ func (c *loginCmd) chooseProvider(a *app) error {
 	if c.Renew != "" {
 		return c.chooseAsBefore(a)
 	}
-	idx, err := a.broker.ReadOrEmpty()
+	idx, err := a.broker.Folder.ReadOrEmpty()
 	if err == nil {
-		_, err = a.broker.Ready(a.ctx, idx) // else all the answers are in vain
+		_, err = a.broker.Folder.Ready(a.ctx, idx) // else all the answers are in vain
 	}
 	if err != nil {
 		return err
@@ -141,7 +141,7 @@ func (c *loginCmd) chooseRest(a *app, all bool) error {
 	if !a.present() || c.JSON || c.Renew != "" {
 		return nil
 	}
-	p, err := a.broker.Provider(c.Provider)
+	p, err := a.broker.Folder.Provider(c.Provider)
 	if err != nil {
 		return err
 	}
@@ -327,7 +327,7 @@ const shortest = 16
 
 // sure asks whether a typed secret is meant, if it looks like a mistake.
 func (c *loginCmd) sure(a *app, secret keystore.Secret) error {
-	p, err := a.broker.Provider(c.Provider)
+	p, err := a.broker.Folder.Provider(c.Provider)
 	if err != nil || p.Recognize(secret) != "" {
 		return err
 	}
@@ -358,7 +358,7 @@ func (c *loginCmd) addLabel(a *app) error {
 	if at < 0 || args[at] != "add" || err != nil || c.Label != "" || c.Renew != "" || c.Name != "" || c.set() {
 		return nil //nolint:nilerr // it is no label
 	}
-	known, err := a.broker.Providers()
+	known, err := a.broker.Folder.Providers()
 	if err != nil || slices.ContainsFunc(known.All(), func(p oauth.Provider) bool { return index.EqualLabel(p.Name, label) }) {
 		return nil //nolint:nilerr // the login says it
 	}

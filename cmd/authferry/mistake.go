@@ -59,7 +59,7 @@ func (t *terminal) strayWord(e *fault.Error, n *kong.Node, c *kong.Context, word
 	if err != nil {
 		return
 	}
-	idx, err := broker.New(broker.Options{Dir: dir}).ReadOrEmpty()
+	idx, err := broker.New(broker.Options{Dir: dir}).Folder.ReadOrEmpty()
 	if err != nil {
 		return
 	}

@@ -29,7 +29,7 @@ type providersDoc struct {
 }
 
 func (c *providerListCmd) Run(a *app) error {
-	ps, err := a.broker.Providers()
+	ps, err := a.broker.Folder.Providers()
 	if err != nil {
 		return err
 	}
@@ -49,7 +49,7 @@ type providerShowCmd struct {
 }
 
 func (c *providerShowCmd) Run(a *app) error {
-	p, err := a.broker.Provider(c.Name)
+	p, err := a.broker.Folder.Provider(c.Name)
 	if err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func (c *providerAddCmd) Run(a *app) error {
 	if err := folder.AddProvider(a.ctx, a.broker.Folder, p, secret); err != nil {
 		return err
 	}
-	if p, err = a.broker.Provider(c.Name); err != nil {
+	if p, err = a.broker.Folder.Provider(c.Name); err != nil {
 		return err
 	}
 	if len(left) > 0 {
@@ -180,7 +180,7 @@ func (c *providerAddCmd) derive(a *app) (p oauth.Provider, left []string, err er
 	}
 	var found, base oauth.Provider
 	if c.From != "" {
-		if base, err = a.broker.Provider(c.From); err != nil {
+		if base, err = a.broker.Folder.Provider(c.From); err != nil {
 			return p, nil, err
 		}
 	}

@@ -107,7 +107,7 @@ func (a *app) proxy(served servedProviders, opt serve.Options) *serve.Proxy {
 	if m, err := thisMachine(); err == nil {
 		own.Self = m.Binary // by a name that outlives an update, if there is one: a proxy may run for weeks
 	}
-	opt.Broker, opt.Routes, opt.Patience, opt.Log = broker.NewKeeper(own), served.routes(), a.broker.Config().ThrottleMax, own.Log
+	opt.Broker, opt.Routes, opt.Patience, opt.Log = broker.NewKeeper(own), served.routes(), a.broker.Folder.Config().ThrottleMax, own.Log
 	return serve.New(opt)
 }
 
@@ -193,7 +193,7 @@ func servedFor(a *app, names []string, s pool.Selection) (servedProviders, error
 }
 
 func servedOne(a *app, name string, s pool.Selection) (p servedProvider, err error) {
-	data, err := a.broker.Provider(name)
+	data, err := a.broker.Folder.Provider(name)
 	if err != nil {
 		return p, err
 	}

@@ -34,7 +34,7 @@ func (c *loginCmd) remote(a *app) (*account.Remote, error) {
 	if isAddress(c.Provider) {
 		req.Address = c.Provider
 	} else {
-		p, err := a.broker.Provider(c.Provider)
+		p, err := a.broker.Folder.Provider(c.Provider)
 		if err != nil {
 			return nil, err
 		}
@@ -117,7 +117,7 @@ func (c *providerAddCmd) remote(a *app) error {
 	if err := account.AddRemote(a.ctx, a.broker.Folder, r, c.Scope, secret); err != nil {
 		return err
 	}
-	p, err := a.broker.Provider(c.Name)
+	p, err := a.broker.Folder.Provider(c.Name)
 	if err != nil {
 		return err
 	}

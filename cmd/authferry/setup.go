@@ -55,7 +55,7 @@ func (c *setupCmd) Run(a *app) error {
 		if provider == "" {
 			continue // and removes it
 		}
-		if _, err := a.broker.Provider(provider); err != nil {
+		if _, err := a.broker.Folder.Provider(provider); err != nil {
 			return err
 		}
 	}
@@ -161,7 +161,7 @@ func (c *setupCmd) restricted() bool {
 func (c *setupCmd) chooseUndone(a *app, client setup.Client) (setup.Choice, error) {
 	choice, err := c.chooseAccounts(a, client)
 	if fault.CodeOf(err) == fault.NoAccount && c.Account == "" && c.Pool == "" {
-		if p, unknown := a.broker.Provider(c.Provider); unknown == nil {
+		if p, unknown := a.broker.Folder.Provider(c.Provider); unknown == nil {
 			choice, err = setup.Choice{Provider: p.Name, Origins: p.APIOrigins}, nil
 		}
 	}
@@ -184,7 +184,7 @@ func noHosts(a *app, client setup.Client, choice setup.Choice) error {
 		if choice.Provider != "" && v.Provider != choice.Provider || choice.Pool != "" && v.Pool != choice.Pool || choice.Account != "" && v.ID != choice.Account {
 			continue
 		}
-		if p, err := a.broker.Provider(v.Provider); err == nil {
+		if p, err := a.broker.Folder.Provider(v.Provider); err == nil {
 			e.Message = fmt.Sprintf("account %q may send its token to no host yet: provider %s had no --api-origin when it was logged in", v.Label, v.Provider)
 			e.Next = []fault.Remedy{v.Renew}
 			if len(p.APIOrigins) == 0 {
@@ -213,7 +213,7 @@ func (c *setupCmd) chooseProxy(a *app, client setup.Client) (setup.Choice, error
 		return setup.Choice{}, err // a Unix socket is no URL
 	}
 	provider := cmp.Or(c.Provider, client.Proxied)
-	if _, err := a.broker.Provider(provider); err != nil {
+	if _, err := a.broker.Folder.Provider(provider); err != nil {
 		return setup.Choice{}, err
 	}
 	return setup.Choice{Provider: provider, Proxy: "http://" + listen}, nil

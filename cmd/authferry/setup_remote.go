@@ -54,7 +54,7 @@ func (c *setupCmd) chooseServer(a *app, client setup.Client) (setup.Choice, erro
 // remoteServer finds the provider that is a remote MCP server, by its name or its address.
 func remoteServer(a *app, named string) (oauth.Provider, error) {
 	if isAddress(named) {
-		all, err := a.broker.Providers()
+		all, err := a.broker.Folder.Providers()
 		if err != nil {
 			return oauth.Provider{}, err
 		}
@@ -63,7 +63,7 @@ func remoteServer(a *app, named string) (oauth.Provider, error) {
 		}
 		return oauth.Provider{}, &fault.Error{Code: fault.NoAccount, Message: fmt.Sprintf("no account is for %s", named), Next: []fault.Remedy{{Do: fault.Login, Provider: named}}}
 	}
-	p, err := a.broker.Provider(named)
+	p, err := a.broker.Folder.Provider(named)
 	if err == nil && p.MCP == "" {
 		err = &fault.Error{Code: fault.Usage, Message: "provider " + p.Name + " is not a remote MCP server", Next: []fault.Remedy{{Do: fault.ListProviders}}}
 	}
@@ -88,7 +88,7 @@ func surroundings(a *app, client setup.Client) (env []string, err error) {
 	}
 	unix := runtime.GOOS != "windows" && runtime.GOOS != "darwin"
 	if os.Getenv("AUTHFERRY_DIR") != "" || unix && os.Getenv("XDG_CONFIG_HOME") != "" {
-		carry("AUTHFERRY_DIR", absolute(a.broker.Dir))
+		carry("AUTHFERRY_DIR", absolute(a.broker.Folder.Dir))
 	}
 	carry("AUTHFERRY_KEYSTORE", os.Getenv("AUTHFERRY_KEYSTORE"))
 	carry("AUTHFERRY_KEY_FILE", absolute(os.Getenv("AUTHFERRY_KEY_FILE")))

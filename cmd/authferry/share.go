@@ -39,7 +39,7 @@ func (c *shareCmd) Help() string {
 
 // share has the program beside this one do a command.
 func (a *app) share(command string, args, result any, event func(json.RawMessage) error) error {
-	cmd, err := a.broker.ShareCommand(a.ctx, pipe.Command)
+	cmd, err := folder.ShareCommand(a.ctx, a.broker.Folder, pipe.Command)
 	if err != nil {
 		return err
 	}
