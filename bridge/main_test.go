@@ -145,7 +145,7 @@ func (c *client) say(messages ...string) {
 	}
 }
 
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // hear returns the next message.
 func (c *client) hear() string {

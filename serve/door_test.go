@@ -25,7 +25,7 @@ func (w *world) raw(text string) (status int, h http.Header, body string) {
 	testenv.Must(w.t, err)
 	defer func() { _ = conn.Close() }()
 	testenv.Must(w.t, testenv.Err(io.WriteString(conn, text)))
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	method, _, _ := strings.Cut(text, " ")
 	res, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
 	if err != nil {
