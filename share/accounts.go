@@ -161,7 +161,7 @@ func (p *accounts) welcome(ctx context.Context, r *seal.Record) error {
 		Identity: pub.Identity, Issuer: pub.Issuer, Subject: pub.Subject, Organization: pub.Organization, AddedAt: time.Now().UTC().Truncate(time.Second),
 	}
 	show(&a, p.Membership, r.State, r.Gen)
-	a.Share.Known = isNew(r.Access, time.Now())
+	a.Share.Known, a.Share.Settings = isNew(r.Access, time.Now()), settingsOf(pub)
 	if _, err := p.o.Commit(ctx, l, folder.Login{
 		Slot: slot, Grant: g, Access: acc, Stored: mine, AccessSlot: accessSlot, New: &a, Peers: true,
 		Check: func(i *index.Index) error {
@@ -237,8 +237,8 @@ func clash(idx *index.Index, r *seal.Record) error {
 		Try(fault.Remedy{Do: fault.Remove, Account: pool.Reference(idx, same)}, fault.Remedy{Do: fault.Again})
 }
 
-// sync makes accounts of this folder of those that others have put into the pool, and
-// removes here what was taken out of it.
+// sync makes accounts of this folder of those that others have put into the pool, removes
+// here what was taken out of it, and takes over what they have set.
 func (p *accounts) sync(ctx context.Context) (good map[string]*seal.Record, bad map[string]error, err error) {
 	if good, bad, err = p.records.read(ctx); err != nil || p.restored {
 		return good, bad, err
@@ -255,7 +255,7 @@ func (p *accounts) sync(ctx context.Context) (good map[string]*seal.Record, bad 
 			return good, bad, err
 		}
 	}
-	return good, bad, nil
+	return good, bad, p.heed(ctx, good, nil)
 }
 
 // taken does here what it means that an account was taken out of the pool.

@@ -122,7 +122,8 @@ func (c *claimed) tell(ctx context.Context, contents seal.Contents) error {
 			return nil
 		case err == nil && c.rec.Gen >= next.Gen:
 			return nil // this one, or the folder adopts what another machine has published
-		case err == nil && c.rec.Epoch > next.Epoch:
+		case err == nil && (c.rec.Epoch > next.Epoch || c.rec.Public != next.Public):
+			contents.Public = c.rec.Public // a person has changed it meanwhile
 			if next, err = c.seal(contents); err != nil {
 				return err
 			}

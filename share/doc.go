@@ -134,9 +134,9 @@
 //
 // What a provider says of an account's limits, it says of the account, whichever machine
 // asked. So holds, how full the quota windows are, and when a held account was last probed
-// are told to all machines, at hold/<account>. Which account is current, what a directory is
-// bound to, and what may be used by whom, are each machine's own: a current account that all
-// share would have a thousand machines run into one limit together.
+// are told to all machines, at hold/<account>. Which account is current and what a directory is
+// bound to are each machine's own: a current account that all share would have a thousand
+// machines run into one limit together.
 //
 // A machine records a hold of its own as if it were alone; then a process for which nobody
 // waits reads what the engine has and writes, by compare-and-swap, what that doesn't cover
@@ -173,6 +173,22 @@
 // A held account is probed by one machine of all, in the time in which one alone would do it
 // once: whoever wants to writes a new name there, by compare-and-swap. While the engine is
 // away, nobody probes.
+//
+// # Settings
+//
+// An account's label, its rank and whether it is disabled are in its record (seal.Public),
+// signed, so that only holders change them. A person sets one of them here, and then, by
+// compare-and-swap, there (Set). What was set last counts, whoever set it. Each machine notes
+// in its index what the record said when it last looked (index.Settings), and takes over what
+// differs from that. So what a consumer set, or a holder without the engine, stays here until
+// the same is set elsewhere; done again, it is told. A label that another account has here
+// isn't taken over.
+//
+// Set also gives the change a name, at hold/<account>, as a machine in use looks there every
+// 30 s: one that doesn't know the name reads the records. Any member can make up a name; it
+// causes a read. Status, Serve and Join look at the records anyway. A machine that has claimed
+// an account may lose its announcement to a change. It has sent nothing then, and claims
+// again; and it publishes with what was set meanwhile.
 //
 // # What was ruled out
 //

@@ -96,6 +96,7 @@ func joined(ctx context.Context, f *folder.Folder, dial Dialer, id string) (*par
 type limits struct {
 	*link
 	members *members
+	records *records
 }
 
 // document is what the engine has of one account's limits.
@@ -111,6 +112,9 @@ func (p *limits) exchange(ctx context.Context, wait time.Duration) error {
 	for range changeTries {
 		docs, next, err := p.untold(ctx, wait)
 		if err != nil {
+			return err
+		}
+		if err := p.newSettings(ctx, docs); err != nil {
 			return err
 		}
 		lost := false

@@ -169,7 +169,7 @@ func news(a *index.Account, doc *seal.Holds, now time.Time) *seal.Holds {
 	if doc == nil {
 		doc = &seal.Holds{}
 	}
-	next := &seal.Holds{Usage: doc.Usage, Probe: doc.Probe}
+	next := &seal.Holds{Usage: doc.Usage, Probe: doc.Probe, Settings: doc.Settings}
 	changed := false
 	scopes := map[string]bool{}
 	for _, h := range a.Holds {

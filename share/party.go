@@ -27,7 +27,7 @@ type party struct {
 func newParty(l *link, dial Dialer) *party {
 	m := &members{link: l}
 	r := &records{link: l, members: m}
-	return &party{link: l, members: m, records: r, accounts: &accounts{link: l, records: r, dial: dial}, limits: &limits{link: l, members: m}}
+	return &party{link: l, members: m, records: r, accounts: &accounts{link: l, records: r, dial: dial}, limits: &limits{link: l, members: m, records: r}}
 }
 
 // opened opens the folder as it is now.

@@ -249,6 +249,9 @@ func drawIndex(t *rapid.T) *Index {
 		if rapid.Bool().Draw(t, "limits") {
 			s.Told = &Told{Version: rapid.Int64Range(0, 1<<52).Draw(t, "version"), Holds: listOf(t, toldHold), Usage: text.Draw(t, "usage"), UsageAt: moment.Draw(t, "usage at"), Probe: text.Draw(t, "probe")}
 		}
+		if rapid.Bool().Draw(t, "settings") {
+			s.Settings = &Settings{Change: text.Draw(t, "change"), Label: text.Draw(t, "label"), Rank: count(t, 0, "rank"), Disabled: rapid.Bool().Draw(t, "disabled")}
+		}
 		return s
 	})
 	ids := rapid.StringMatching(`acc_[a-z2-7]{16}`)
@@ -325,7 +328,7 @@ func FuzzParse(f *testing.F) {
 		Pools: map[string]Pool{"p": {Provider: "p"}}}
 	ix.Accounts[0].Holds = []Hold{{Scope: "*", Until: noon, ReportedAt: noon}}
 	ix.Accounts[0].Intents = []Intent{{Slot: "b", Generation: 2, StartedAt: noon}}
-	ix.Accounts[0].Share = &Share{Pool: NewSharedPoolID(), Role: RoleHolder, Sight: &Sight{Nonce: "n", At: time.Hour}, Claims: []Claim{{Nonce: "n"}}, Told: &Told{Version: 7, Holds: []ToldHold{{ID: "n", Until: noon}}}}
+	ix.Accounts[0].Share = &Share{Pool: NewSharedPoolID(), Role: RoleHolder, Sight: &Sight{Nonce: "n", At: time.Hour}, Claims: []Claim{{Nonce: "n"}}, Told: &Told{Version: 7, Holds: []ToldHold{{ID: "n", Until: noon}}}, Settings: &Settings{Label: "one", Rank: 1}}
 	ix.Shares = []SharedPool{{ID: ix.Accounts[0].Share.Pool, Pool: "p", Machine: "laptop", Role: RoleHolder, SeenAt: noon}}
 	good, err := encode(ix)
 	testenv.Must(f, err)

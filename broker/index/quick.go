@@ -115,6 +115,14 @@ func (c *cursor) share(s *Share) {
 	c.moment("failed_at", &s.FailedAt)
 	c.flag("known", &s.Known)
 	optional(c, "told", &s.Told, c.told)
+	optional(c, "settings", &s.Settings, c.settings)
+}
+
+func (c *cursor) settings(s *Settings) {
+	c.text("change", &s.Change)
+	c.text("label", &s.Label)
+	c.number("rank", &s.Rank)
+	c.flag("disabled", &s.Disabled)
 }
 
 func (c *cursor) told(t *Told) {

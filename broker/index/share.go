@@ -46,6 +46,19 @@ type Share struct {
 	Known bool `json:"known,omitempty"`
 	// Told is what the machines know of the account's limits; nil: this one hasn't asked yet.
 	Told *Told `json:"told,omitempty"`
+	// Settings are what all machines have; nil: this one hasn't looked yet. Here they may
+	// have been changed since.
+	Settings *Settings `json:"settings,omitempty"`
+
+	Extra map[string]json.RawMessage `json:"-"`
+}
+
+// Settings are what people set of an account, and all machines that share it have.
+type Settings struct {
+	Change   string `json:"change,omitempty"` // names the newest change that this machine was told of
+	Label    string `json:"label"`
+	Rank     int    `json:"rank"`
+	Disabled bool   `json:"disabled,omitempty"`
 
 	Extra map[string]json.RawMessage `json:"-"`
 }

@@ -28,6 +28,7 @@ var commands = map[string]command{
 	pipe.Doctor:  asked(share.Doctor),
 	pipe.Limits:  asked(share.Limits),
 	pipe.Clear:   asked(share.ClearHolds),
+	pipe.Set:     asked(share.Set),
 }
 
 // asked makes a command of a function of package share.

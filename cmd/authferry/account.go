@@ -7,6 +7,7 @@ import (
 	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/share/pipe"
 )
 
 type refreshCmd struct {
@@ -99,6 +100,9 @@ func (c *renameCmd) Run(a *app) error {
 	}
 	acc, err := account.Rename(a.ctx, a.broker.Folder, which, c.Label)
 	if err != nil {
+		return err
+	}
+	if err := setForAll(a, acc, pipe.Label); err != nil {
 		return err
 	}
 	if c.JSON {

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/authferry/authferry/broker/account"
@@ -128,7 +126,7 @@ func (c *holdsClearCmd) Run(a *app) error {
 	everywhere := ""
 	if before.Share != nil {
 		if err := a.share(pipe.Clear, pipe.ClearRequest{Account: before.ID, Scope: c.Scope}, new(pipe.LimitsResult), nil); err != nil {
-			return stillHeld(before, err)
+			return hereAlone(fmt.Sprintf("account %q is no longer held here, but the machines that share pool %q may still hold it", before.Label, before.Pool), err, fault.Remedy{Do: fault.Again})
 		}
 		everywhere = fmt.Sprintf(", on all machines that share pool %q", before.Pool)
 	}
@@ -146,17 +144,4 @@ func (c *holdsClearCmd) Run(a *app) error {
 		a.term.note("account %q is no longer held%s%s", h.Label, forScope(h.Scope), everywhere)
 	}
 	return nil
-}
-
-// stillHeld is the error where holds were cleared on this machine alone.
-func stillHeld(v pool.AccountView, err error) error {
-	e, ok := errors.AsType[*fault.Error](err)
-	if !ok {
-		e = &fault.Error{Code: fault.Internal}
-	}
-	next := e.Next
-	if !slices.ContainsFunc(next, func(r fault.Remedy) bool { return r.Do == fault.Again }) {
-		next = append(next, fault.Remedy{Do: fault.Again})
-	}
-	return &fault.Error{Code: e.Code, Message: fmt.Sprintf("account %q is no longer held here, but the machines that share pool %q may still hold it: %v", v.Label, v.Pool, err), Next: next}
 }

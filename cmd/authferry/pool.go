@@ -12,6 +12,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/share/pipe"
 )
 
 type useCmd struct {
@@ -187,7 +188,7 @@ type disableCmd struct {
 
 func (c *disableCmd) Run(a *app) error {
 	acc, err := account.Disable(a.ctx, a.broker.Folder, c.Account)
-	return a.changed(acc, err, c.JSON, "is disabled: nothing uses it until authferry enable")
+	return setOf(a, acc, err, pipe.Disabled, c.JSON, "is disabled: nothing uses it until authferry enable")
 }
 
 type enableCmd struct {
@@ -197,7 +198,7 @@ type enableCmd struct {
 
 func (c *enableCmd) Run(a *app) error {
 	acc, err := account.Enable(a.ctx, a.broker.Folder, c.Account)
-	return a.changed(acc, err, c.JSON, "is enabled")
+	return setOf(a, acc, err, pipe.Disabled, c.JSON, "is enabled")
 }
 
 type moveCmd struct {
@@ -255,7 +256,18 @@ func (c *orderCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	return a.changed(acc, nil, c.JSON, fmt.Sprintf("has rank %d in pool %q", acc.Rank, acc.Pool))
+	return setOf(a, acc, nil, pipe.Rank, c.JSON, fmt.Sprintf("has rank %d in pool %q", acc.Rank, acc.Pool))
+}
+
+// setOf reports what was set of an account, and tells the machines that share it.
+func setOf(a *app, acc *index.Account, err error, setting string, asJSON bool, outcome string) error {
+	if err != nil {
+		return err
+	}
+	if err := setForAll(a, acc, setting); err != nil {
+		return err
+	}
+	return a.changed(acc, nil, asJSON, outcome)
 }
 
 // changed reports the change of an account.

@@ -88,6 +88,37 @@ func (a *app) enter(pool string) {
 	a.term.warn(fmt.Sprintf("the machines that share pool %q don't have it yet: %v", pool, err), e.Next...)
 }
 
+// setForAll tells the machines that share an account what was just set of it here.
+func setForAll(a *app, acc *index.Account, setting string) error {
+	switch {
+	case acc.Share == nil:
+		return nil
+	case acc.Share.Role != index.RoleHolder:
+		a.term.warn(fmt.Sprintf("that is so on this machine alone, which only gets access tokens of pool %q; a machine that holds its logins sets it for all", acc.Pool), fault.Remedy{Do: fault.ShareMembers, Pool: acc.Pool})
+		return nil
+	}
+	if err := a.share(pipe.Set, pipe.SetRequest{Account: acc.ID, Setting: setting}, new(pipe.SetResult), nil); err != nil {
+		again := fault.Remedy{Do: fault.Again}
+		if setting == pipe.Label { // that it was called with names nothing any more
+			again.Account = acc.ID
+		}
+		return hereAlone(fmt.Sprintf("account %q was changed here, but the machines that share pool %q don't know", acc.Label, acc.Pool), err, again)
+	}
+	a.term.note("the machines that share pool %q have it too", acc.Pool)
+	return nil
+}
+
+// hereAlone is the error where something was done on this machine, and cause kept it from
+// being done on the others: what says so. It is to be done again.
+func hereAlone(what string, cause error, again fault.Remedy) error {
+	e, ok := errors.AsType[*fault.Error](cause)
+	if !ok {
+		e = &fault.Error{Code: fault.Internal}
+	}
+	next := slices.DeleteFunc(slices.Clone(e.Next), func(r fault.Remedy) bool { return r.Do == fault.Again })
+	return &fault.Error{Code: e.Code, Message: fmt.Sprintf("%s: %v", what, cause), Next: append(next, again)}
+}
+
 // pemFile reads a file with a certificate or a key; flag names it.
 func pemFile(flag, path string) (string, error) {
 	if path == "" {

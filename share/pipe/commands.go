@@ -23,6 +23,7 @@ const (
 	Serve   = "serve"
 	Limits  = "limits"
 	Clear   = "clear-holds"
+	Set     = "set"
 )
 
 // StartRequest shares a pool of this machine.
@@ -192,6 +193,22 @@ type ClearRequest struct {
 
 // LimitsResult says that all machines can know now.
 type LimitsResult struct{}
+
+// SetRequest tells all machines what was set of an account here: one of the settings.
+type SetRequest struct {
+	Account string `json:"account"` // its id
+	Setting string `json:"setting"`
+}
+
+// What can be set.
+const (
+	Label    = "label"
+	Rank     = "rank" // of all accounts of the pool, by one of them
+	Disabled = "disabled"
+)
+
+// SetResult says that all machines can know now.
+type SetResult struct{}
 
 // StatusResult is how shared pools are now, by asking the engine.
 type StatusResult struct {

@@ -40,7 +40,8 @@
 //	member/<machine>  {"v","epoch","sealed","sig"}; sealed to that machine: its Ring
 //	invite/<ticket>   {"v","epoch","sealed","sig"}; sealed to the ticket: the joiner's Ring
 //	                  {"v","epoch","answer","sig"}; the joiner's Answer, signed by the ticket
-//	hold/<account>    {"v","epoch","sealed"}; any machine may write it, so it isn't signed
+//	hold/<account>    {"v","epoch","sealed"}; any machine may write it, so it isn't signed.
+//	                  sealed: Holds
 //
 // A signature is over the place of the value and its JSON without sig, in the order of this
 // program's fields. A value with a field that this version doesn't know is refused.

@@ -7,7 +7,8 @@ import (
 	"github.com/authferry/authferry/keystore"
 )
 
-// Holds is what machines tell each other of an account's limits. Any machine of the pool,
+// Holds is what machines tell each other of an account's limits, and that its settings were
+// changed. Any machine of the pool,
 // consumers included, may write it: it is believed as far as its reader's caps allow.
 //
 // No two machines' clocks are compared. So each time stands there twice: by the clock of the
@@ -18,6 +19,9 @@ type Holds struct {
 	Usage *Usage `json:"usage,omitempty"` // nil: nothing is known
 	// Probe names the newest time that a caller was let through although the account is held.
 	Probe string `json:"probe,omitempty"`
+	// Settings names the newest change of what holders say of the account in its record
+	// (Public): who doesn't know it reads the record.
+	Settings string `json:"settings,omitempty"`
 }
 
 // Hold is a hold, as in index.Hold.
@@ -59,7 +63,7 @@ func (h Holds) valid() bool {
 			return false
 		}
 	}
-	if len(h.Holds) > maxEntries || windows > maxEntries || h.Probe != "" && !validName(h.Probe) {
+	if len(h.Holds) > maxEntries || windows > maxEntries || h.Probe != "" && !validName(h.Probe) || h.Settings != "" && !validName(h.Settings) {
 		return false
 	}
 	scopes, ids := map[string]bool{}, map[string]bool{}

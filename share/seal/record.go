@@ -217,6 +217,19 @@ func (r *Record) Reseal(ring Ring) (*Record, error) {
 	return next, nil
 }
 
+// WithPublic is r with other words to all machines. It is encoded with the keys of r's epoch,
+// and changes nothing else. Error: ErrKeys if the ring has none of that epoch.
+func (r *Record) WithPublic(ring Ring, public Public) (*Record, error) {
+	body, err := encode(public)
+	if err != nil {
+		return nil, err
+	}
+	next := *r
+	next.Public = public
+	next.sealed.Public, err = r.seal(ring.Of(r.Epoch).Access, "public", keystore.NewSecret(string(body)))
+	return &next, err
+}
+
 // grantKey and accessKey are the keys that r's parts are sealed to.
 func (r *Record) grantKey(k Keys) keystore.Secret {
 	if r.WithKeys {
