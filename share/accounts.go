@@ -66,7 +66,7 @@ func (p *accounts) keep(ctx context.Context, l *folder.Rotation, a *index.Accoun
 }
 
 // show sets what people are shown of an account.
-func show(a *index.Account, m *Membership, state seal.State, gen int) {
+func show(a *index.Account, pool string, role seal.Role, state seal.State, gen int) {
 	now := time.Now().UTC()
 	s := index.Share{}
 	if a.Share != nil {
@@ -75,7 +75,7 @@ func show(a *index.Account, m *Membership, state seal.State, gen int) {
 	if s.State != string(state) || s.Generation != gen || s.Since.IsZero() {
 		s.Since, s.Machine = now, ""
 	}
-	s.Pool, s.Role, s.State, s.Generation, s.SeenAt = m.Pool, string(m.Role), string(state), gen, now
+	s.Pool, s.Role, s.State, s.Generation, s.SeenAt = pool, string(role), string(state), gen, now
 	a.Share = &s
 }
 
@@ -160,7 +160,7 @@ func (p *accounts) welcome(ctx context.Context, r *seal.Record) error {
 		ID: r.Account, Provider: pub.Provider, Pool: p.Local, Kind: pub.Kind, Disabled: pub.Disabled,
 		Identity: pub.Identity, Issuer: pub.Issuer, Subject: pub.Subject, Organization: pub.Organization, AddedAt: time.Now().UTC().Truncate(time.Second),
 	}
-	show(&a, p.Membership, r.State, r.Gen)
+	show(&a, p.Pool, p.Role, r.State, r.Gen)
 	a.Share.Known, a.Share.Settings = isNew(r.Access, time.Now()), settingsOf(pub)
 	if _, err := p.o.Commit(ctx, l, folder.Login{
 		Slot: slot, Grant: g, Access: acc, Stored: mine, AccessSlot: accessSlot, New: &a, Peers: true,
@@ -255,7 +255,7 @@ func (p *accounts) sync(ctx context.Context) (good map[string]*seal.Record, bad 
 			return good, bad, err
 		}
 	}
-	return good, bad, p.heed(ctx, good, nil)
+	return good, bad, p.records.heed(ctx, good, nil)
 }
 
 // taken does here what it means that an account was taken out of the pool.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -20,7 +19,8 @@ import (
 
 // claimed is an account that this machine has claimed.
 type claimed struct {
-	*turn
+	*remote
+	turn   *turn
 	nonce  string
 	before *seal.Record // what the claim replaced
 	fence  fence
@@ -40,10 +40,10 @@ var errTooLate = errors.New("too much time had passed")
 // Announce implements rotation.Claimed.
 func (c *claimed) Announce(ctx context.Context, intent func(mark func(*index.Account)) error) error {
 	armed, within := newWatch(), sendWithin
-	if c.resend != nil {
-		within = min(within, c.resend.left())
+	if c.turn.resend != nil {
+		within = min(within, c.turn.resend.left())
 	}
-	late := fault.Errorf(fault.EngineUnreachable, "account %s: the engine or this machine was too slow; nothing was sent", c.label()).Because(errTooLate)
+	late := fault.Errorf(fault.EngineUnreachable, "account %s: the engine or this machine was too slow; nothing was sent", c.turn.label()).Because(errTooLate)
 	if within <= 0 {
 		return late
 	}
@@ -59,9 +59,9 @@ func (c *claimed) Announce(ctx context.Context, intent func(mark func(*index.Acc
 	won, err := c.swap(ctx, &next)
 	switch {
 	case err != nil: // also if the outcome is unknown
-		return c.swapFailed(ctx, err)
+		return c.turn.explain(ctx, err)
 	case !won:
-		return fault.Errorf(fault.LockTimeout, "account %s: another machine has taken over this refresh; nothing was sent", c.label()).Because(lock.ErrLost)
+		return fault.Errorf(fault.LockTimeout, "account %s: another machine has taken over this refresh; nothing was sent", c.turn.label()).Because(lock.ErrLost)
 	}
 	folder.Reached("S4")
 	err = intent(func(a *index.Account) {
@@ -83,63 +83,18 @@ func (c *claimed) Sent() { c.fence.disarm() }
 // Publish implements rotation.Claimed.
 func (c *claimed) Publish(ctx context.Context, g *record.Grant, acc *record.Access) (wait func() error) {
 	told := make(chan error, 1)
-	c.quiet = true
 	contents := c.contents(g, c.rec.Client, acc)
 	go func() { told <- c.tell(ctx, contents) }()
 	return sync.OnceValue(func() error {
 		err := <-told
-		c.quiet = false
 		if err == nil {
-			_ = c.settle(ctx, true) // only shown, and found out again
+			_ = c.turn.notes.settle(ctx, true) // only shown, and found out again
 		}
 		_ = c.seat.Engine.Close()
-		return err
-	})
-}
-
-// tellFor is how long a rotator tries to tell the others what it has stored. After that the
-// next one does. Until then they wait. Only tests change it.
-var tellFor = time.Hour
-
-// tell publishes while the engine's record is of the generation before. It touches nothing
-// but the engine.
-func (c *claimed) tell(ctx context.Context, contents seal.Contents) error {
-	next, err := c.seal(contents)
-	if err != nil {
-		return err
-	}
-	folder.Reached("S5")
-	deadline := time.Now().Add(tellFor)
-	for pause := firstPause; ; pause = min(2*pause, 15*time.Second) {
-		won, err := c.swap(ctx, next)
 		if err != nil {
-			time.Sleep(pause)
-			err = c.look(ctx)
+			return c.turn.failure(ctx, err)
 		}
-		switch {
-		case won:
-			folder.Reached("S6")
-			return nil
-		case err == nil && c.rec.Gen >= next.Gen:
-			return nil // this one, or the folder adopts what another machine has published
-		case err == nil && (c.rec.Epoch > next.Epoch || c.rec.Public != next.Public):
-			contents.Public = c.rec.Public // a person has changed it meanwhile
-			if next, err = c.seal(contents); err != nil {
-				return err
-			}
-		case time.Now().After(deadline):
-			return c.swapFailed(ctx, err)
-		}
-	}
-}
-
-// settle removes the notes about this machine's claims from the index, as nothing is under
-// way any more.
-func (c *claimed) settle(ctx context.Context, known bool) error {
-	return c.o.Folder.Change(ctx, index.Fast, c.l.Account, func(idx *index.Index, a *index.Account) {
-		c.show(idx, a)
-		a.Share.Claims, a.Share.Sight = nil, nil
-		a.Share.Known = a.Share.Known || known
+		return nil
 	})
 }
 
@@ -148,7 +103,7 @@ func (c *claimed) Fail(ctx context.Context, class oauth.Class, f *index.Failure)
 	defer c.seat.Engine.Close()
 	defer c.fence.disarm()
 	if class == oauth.Dead {
-		if err := c.noteRefused(ctx); err != nil {
+		if err := c.turn.notes.refused(ctx, c.nonce); err != nil {
 			return false, err
 		}
 	}
@@ -157,11 +112,11 @@ func (c *claimed) Fail(ctx context.Context, class oauth.Class, f *index.Failure)
 		switch {
 		case c.rec.Claim != nil && c.rec.Claim.Nonce == c.nonce:
 		case c.rec.Gen != c.before.Gen || c.rec.FP != c.before.FP:
-			return true, c.reconcile(ctx) // another machine has published meanwhile
+			return true, c.turn.reconcile(ctx) // another machine has published meanwhile
 		case class == oauth.Dead && c.rec.Claim != nil:
-			return false, c.waiting(ctx, c.rec.Claim.Machine) // which sends, or has sent, the same refresh token
+			return false, c.turn.waiting(ctx, c.rec.Claim.Machine) // which sends, or has sent, the same refresh token
 		case class == oauth.Dead && c.rec.State != seal.Dead:
-			return false, c.swapFailed(ctx, engine.ErrUnreachable)
+			return false, c.turn.explain(ctx, engine.ErrUnreachable)
 		default:
 			return false, nil // another machine has taken over
 		}
@@ -170,32 +125,17 @@ func (c *claimed) Fail(ctx context.Context, class oauth.Class, f *index.Failure)
 		case won:
 			folder.Reached("S8")
 			if c.rec.Claim == nil {
-				_ = c.settle(ctx, false) // only shown, and found out again
+				_ = c.turn.notes.settle(ctx, false) // only shown, and found out again
 			}
 			return false, nil
 		case try == swapTries:
-			return false, c.swapFailed(ctx, cmp.Or(err, engine.ErrUnreachable))
+			return false, c.turn.explain(ctx, cmp.Or(err, engine.ErrUnreachable))
 		case err != nil:
-			if err := c.look(ctx); err != nil {
+			if err := c.turn.look(ctx); err != nil {
 				return false, err
 			}
 		}
 	}
-}
-
-// noteRefused notes in the index, synced, that the provider refused the login for good: if the
-// engine can't be told now, the next process of this machine tells it, and doesn't send the
-// refresh token once more. The note of the claim may be gone, with an index that was put back.
-func (c *claimed) noteRefused(ctx context.Context) error {
-	return c.o.Folder.Change(ctx, index.Durable, c.l.Account, func(idx *index.Index, a *index.Account) {
-		c.show(idx, a)
-		i := slices.IndexFunc(a.Share.Claims, func(n index.Claim) bool { return n.Nonce == c.nonce })
-		if i < 0 {
-			i = len(a.Share.Claims)
-			a.Share.Claims = append(a.Share.Claims, ownClaim(c.nonce))
-		}
-		a.Share.Claims[i].Announced, a.Share.Claims[i].Refused = true, true
-	})
 }
 
 // failed is the record after this machine's claim has brought no token.

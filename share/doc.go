@@ -9,7 +9,8 @@
 //
 // A command works on a party, which has one link to the pool's engine and, over it, members
 // (who is in the pool, and who has which keys), records (the accounts at the engine), accounts
-// (those in this folder) and limits. What a rotation does about an account is a turn.
+// (those in this folder) and limits. A rotation has a turn: the account here (local), its record
+// at the engine (remote), notes in the index of what was seen of that, and the rules below.
 //
 // # What always holds
 //

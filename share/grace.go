@@ -3,6 +3,7 @@ package share
 import (
 	"time"
 
+	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/share/seal"
 )
 
@@ -26,16 +27,16 @@ func (a *announcement) see(r *seal.Record, at watch) {
 }
 
 // grace is the provider's; 0: none, or it is too short.
-func (t *turn) grace() time.Duration {
-	if t.mine == nil || t.mine.Endpoint.RefreshGrace < leastGrace {
+func grace(g *record.Grant) time.Duration {
+	if g == nil || g.Endpoint.RefreshGrace < leastGrace {
 		return 0
 	}
-	return t.mine.Endpoint.RefreshGrace
+	return g.Endpoint.RefreshGrace
 }
 
 // respected is how long what a passing machine has announced is respected.
-func (t *turn) respected() time.Duration {
-	if t.grace() > 0 {
+func respected(g *record.Grant) time.Duration {
+	if grace(g) > 0 {
 		return min(graceLasts, sendingLasts)
 	}
 	return sendingLasts
@@ -56,8 +57,8 @@ func (r *resend) left() time.Duration { return r.grace - underWay - r.since.elap
 // inGrace is the resend of what another machine has announced, if this process saw that
 // come, so long ago that this machine may go on; nil: it may not.
 func (t *turn) inGrace() *resend {
-	r := &resend{t.announced.before, t.grace()}
-	if r.grace == 0 || r.since.at.IsZero() || t.announced.nonce != t.rec.Claim.Nonce || t.rec.Claim.Attempt != 1 || t.passed() < graceLasts || r.left() <= 0 {
+	r := &resend{t.announced.before, grace(t.mine)}
+	if r.grace == 0 || r.since.at.IsZero() || t.announced.nonce != t.rec.Claim.Nonce || t.rec.Claim.Attempt != 1 || passed(t.notes.sight()) < graceLasts || r.left() <= 0 {
 		return nil
 	}
 	return r

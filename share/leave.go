@@ -218,7 +218,7 @@ func (t *turn) giveUp(ctx context.Context, last bool) error {
 		next.State, next.Claim = seal.Idle, nil
 		won, err := t.swap(ctx, &next)
 		if err != nil || !won {
-			return t.swapFailed(ctx, errOr(err))
+			return t.explain(ctx, errOr(err))
 		}
 	}
 	return nil
@@ -238,12 +238,4 @@ func (p *party) dissolve(ctx context.Context) error {
 		}
 	}
 	return p.change(ctx, p.key("meta", ""), func([]byte) ([]byte, error) { return nil, nil })
-}
-
-// errOr is err, or the error for a swap that another machine won.
-func errOr(err error) error {
-	if err != nil {
-		return err
-	}
-	return engine.ErrUnreachable
 }

@@ -82,24 +82,24 @@ func (p *Peers) Claim(ctx context.Context, o *folder.Opened, l *folder.Rotation,
 	return c, nil
 }
 
-// turn is what one rotator does about one account.
-type turn struct {
-	seat    *Seat
+// local is an account as this machine's folder has it, under its rotation lock.
+type local struct {
 	o       *folder.Opened
 	l       *folder.Rotation
-	wish    rotation.Wish
 	account *index.Account
 	mine    *record.Grant // the newest that this machine has; nil: none
+}
 
-	key      string
-	entry    engine.Entry
-	id       engine.Identity
-	rec      *seal.Record // as in entry
-	restored bool         // the engine has forgotten something
-	quiet    bool         // the index is another goroutine's
-	watched  watched      // the newest look at an earlier generation
-	others   []Other      // once they were asked for
-	wanted   bool         // the holders were asked for a new token
+// turn is what one rotator does about one account.
+type turn struct {
+	*local
+	*remote
+	notes *notes // of the two
+	wish  rotation.Wish
+
+	watched watched // the newest look at an earlier generation
+	others  []Other // once they were asked for
+	wanted  bool    // the holders were asked for a new token
 
 	announced announcement
 	resend    *resend // what this machine's claim is for; nil: it isn't one
@@ -113,30 +113,30 @@ type watched struct {
 }
 
 func (p *Peers) turn(ctx context.Context, o *folder.Opened, l *folder.Rotation, w rotation.Wish) (*turn, error) {
-	t := &turn{o: o, l: l, wish: w}
-	if err := t.reread(ctx); err != nil {
+	here := &local{o: o, l: l}
+	if err := here.reread(ctx); err != nil {
 		return nil, err
 	}
 	id := ""
 	switch {
-	case t.mine != nil: // the keystore decides
-		id = t.mine.Share
-	case t.account.Share != nil:
-		id = t.account.Share.Pool
+	case here.mine != nil: // the keystore decides
+		id = here.mine.Share
+	case here.account.Share != nil:
+		id = here.account.Share.Pool
 	}
 	if id == "" {
-		return nil, fault.Errorf(fault.Fenced, "account %s is in no shared pool, by its keystore, although the index says so; nothing was sent", t.label()).ItsOwn().Try(fault.Remedy{Do: fault.ShareDoctor})
+		return nil, fault.Errorf(fault.Fenced, "account %s is in no shared pool, by its keystore, although the index says so; nothing was sent", here.label()).ItsOwn().Try(fault.Remedy{Do: fault.ShareDoctor})
 	}
-	var err error
-	if t.seat, err = p.Open(ctx, o, id); err != nil {
+	seat, err := p.Open(ctx, o, id)
+	if err != nil {
 		return nil, err
 	}
-	t.key = Key(t.seat.Prefix, t.seat.Pool, "acc", l.Account)
-	if s := t.o.Index.SharedPool(t.seat.Pool); s != nil {
-		t.restored = s.Engine == index.EngineRestored
-		t.seat.Revision = max(t.seat.Revision, s.Revision)
+	there := &remote{seat: seat, id: l.Account, quoted: here.label(), key: Key(seat.Prefix, seat.Pool, "acc", l.Account)}
+	if s := here.o.Index.SharedPool(seat.Pool); s != nil {
+		there.restored = s.Engine == index.EngineRestored
+		seat.Revision = max(seat.Revision, s.Revision)
 	}
-	return t, nil
+	return &turn{local: here, remote: there, notes: &notes{here, there}, wish: w}, nil
 }
 
 // Key is the name of a value in the engine: of a kind (acc, hold, member, want …), and of
@@ -150,23 +150,34 @@ func Key(prefix, pool, kind, id string) string {
 }
 
 // reread reads what the folder has of the account now.
-func (t *turn) reread(ctx context.Context) error {
-	idx, err := t.o.Folder.Read()
+func (h *local) reread(ctx context.Context) error {
+	idx, err := h.o.Folder.Read()
 	if err != nil {
 		return err
 	}
-	if t.account, err = folder.Living(idx, t.l.Account); err != nil {
+	if h.account, err = folder.Living(idx, h.l.Account); err != nil {
 		return err
 	}
-	if t.o, err = t.o.Folder.Open(idx); err != nil {
+	if h.o, err = h.o.Folder.Open(idx); err != nil {
 		return err
 	}
-	stored, err := t.o.Grants(ctx, t.l.Account)
+	stored, err := h.o.Grants(ctx, h.l.Account)
 	if err != nil {
 		return err
 	}
-	t.mine = stored.Best
+	h.mine = stored.Best
 	return nil
+}
+
+// label is the account's, for errors.
+func (h *local) label() string { return fault.Quote(h.account.Label) }
+
+// change changes the account's entry in the index.
+func (h *local) change(ctx context.Context, d index.Durability, edit func(*index.Index, *index.Account)) error {
+	return h.o.Folder.Change(ctx, d, h.l.Account, func(idx *index.Index, a *index.Account) {
+		edit(idx, a)
+		h.account = a
+	})
 }
 
 // claim makes this machine the one that may rotate. Nil without an error: the account has
@@ -189,7 +200,7 @@ func (t *turn) claim(ctx context.Context) (*claimed, error) {
 		case waits == nil: // something has changed: look again
 			pause = firstPause
 			continue
-		case t.wish.Background || time.Now().After(deadline) || t.sighted() > stalled:
+		case t.wish.Background || time.Now().After(deadline) || sighted(t.notes.sight()) > stalled:
 			return nil, waits
 		}
 		t.watched = watched{t.rec.Gen, time.Now(), record.BootNow()}
@@ -197,28 +208,6 @@ func (t *turn) claim(ctx context.Context) (*claimed, error) {
 		if ctx.Err() != nil {
 			return nil, fault.Errorf(fault.Cancelled, "interrupted; nothing was sent").Because(ctx.Err())
 		}
-	}
-}
-
-const firstPause, longestPause = 50 * time.Millisecond, time.Second
-
-// wait returns when the account's record has changed, or after a while.
-func (t *turn) wait(ctx context.Context, pause time.Duration) {
-	rest := time.NewTimer(pause)
-	defer rest.Stop()
-	brief, cancel := context.WithTimeout(ctx, pause)
-	defer cancel()
-	if t.seat.Engine.Changed(brief, t.key, t.id.Revision) == nil {
-		select { // an engine that can't tell must not be asked without end
-		case <-rest.C:
-		case <-time.After(10 * time.Millisecond):
-		case <-ctx.Done():
-		}
-		return
-	}
-	select {
-	case <-rest.C:
-	case <-ctx.Done():
 	}
 }
 
@@ -230,19 +219,9 @@ func (t *turn) served() bool {
 
 // look reads the account's record.
 func (t *turn) look(ctx context.Context) error {
-	call, cancel := context.WithTimeout(ctx, engineCall)
-	defer cancel()
 	began := newWatch()
-	entry, id, err := t.seat.Engine.Get(call, t.key)
-	if err != nil {
-		return t.unreachable(ctx, err)
-	}
-	t.entry, t.id = entry, id
-	if t.seat.Cluster != "" && id.Cluster != t.seat.Cluster || id.Revision < t.seat.Revision {
-		t.restored = true
-	}
-	if err := t.open(ctx); err != nil {
-		return err
+	if err := t.read(ctx); err != nil {
+		return t.explain(ctx, err)
 	}
 	if s := t.account.Share; s != nil && s.Pool == t.seat.Pool && t.rec.Gen < s.Generation {
 		t.restored = true // it had a later one, as this machine has seen
@@ -251,73 +230,38 @@ func (t *turn) look(ctx context.Context) error {
 	return nil
 }
 
-// open reads the record in t.entry.
-func (t *turn) open(ctx context.Context) (err error) {
-	if t.entry.Version == 0 {
-		if t.mine != nil && t.mine.PoolGeneration > 0 {
-			t.restored = true
-			return t.forgotten(ctx)
-		}
-		return fault.Errorf(fault.NotAMember, "account %s is not in its shared pool; nothing was sent", t.label()).ItsOwn().Try(fault.Remedy{Do: fault.ShareDoctor})
+// explain is the error for one of remote's, which it notes in the index if it is the engine's.
+func (t *turn) explain(ctx context.Context, cause error) error {
+	if _, ours := asFault(cause); ours {
+		return cause
 	}
-	t.rec, err = seal.Open(t.seat.Keys, t.seat.Pool, t.l.Account, t.entry.Value)
-	// Older keys than the newest are believed only while a removal goes on.
-	old := err == nil && t.rec.Epoch < t.seat.Keys.Newest().Epoch
-	if (old || errors.Is(err, seal.ErrKeys)) && t.seat.Renew != nil {
-		ring, renewed := t.seat.Renew(ctx)
-		if renewed != nil {
-			return renewed
-		}
-		t.seat.Keys = ring
-		t.rec, err = seal.Open(ring, t.seat.Pool, t.l.Account, t.entry.Value)
+	err := t.failure(ctx, cause)
+	switch {
+	case err.Code == fault.EngineRestored:
+		t.restored = true
+		t.notes.engine(ctx, index.EngineRestored)
+	case err.Code == fault.EngineUnreachable:
+		t.notes.engine(ctx, index.EngineUnreachable)
+		t.notes.backOff(ctx)
+	case errors.Is(cause, engine.ErrRefused) && err.Code == fault.NotAMember:
+		t.notes.engine(ctx, index.EngineRefused)
+	}
+	return err
+}
+
+// failure is the error for one of remote's.
+func (t *turn) failure(ctx context.Context, cause error) *fault.Error {
+	if e, ours := asFault(cause); ours {
+		return e
 	}
 	switch {
-	case errors.Is(err, seal.ErrNewer):
-		return fault.Errorf(fault.IndexTooNew, "the shared pool has been used by a newer authferry; nothing was sent").Try(fault.Remedy{Do: fault.ShowVersion})
-	case errors.Is(err, seal.ErrOver):
-		t.restored = true
-		return t.forgotten(ctx)
-	case errors.Is(err, seal.ErrKeys):
-		return fault.Errorf(fault.NotAMember, "this machine is no longer a member of the shared pool; nothing was sent").Try(fault.Remedy{Do: fault.ShareJoin})
-	case err == nil && t.rec.Public.Removing:
-		return fault.Errorf(fault.NotAMember, "account %s was taken out of its shared pool; nothing was sent", t.label()).ItsOwn().Try(fault.Remedy{Do: fault.ShareStatus})
-	case err != nil:
-		return fault.Errorf(fault.Fenced, "what the engine has of account %s is not what a machine of the pool has stored; nothing was sent", t.label()).ItsOwn().
-			Because(err).Try(fault.Remedy{Do: fault.ShareDoctor})
-	}
-	return nil
-}
-
-func (t *turn) label() string { return fault.Quote(t.account.Label) }
-
-// swap replaces the record by next. won false without an error: another machine was first,
-// or the outcome is unknown and nothing shows that it was done; t has what is there now.
-func (t *turn) swap(ctx context.Context, next *seal.Record) (won bool, err error) {
-	value, err := next.Encode(t.seat.Keys)
-	if err != nil {
-		return false, fault.Errorf(fault.Internal, "the record of account %s can't be stored", t.label()).Because(err)
-	}
-	call, cancel := context.WithTimeout(ctx, engineCall)
-	defer cancel()
-	now, won, err := t.seat.Engine.Swap(call, t.key, t.entry.Version, value)
-	if err != nil {
-		return false, err
-	}
-	t.entry = now
-	if won {
-		t.rec = next
-		return true, nil
-	}
-	return false, t.open(ctx)
-}
-
-// unreachable is the error for an engine that gave no answer.
-func (t *turn) unreachable(ctx context.Context, cause error) error {
-	if ctx.Err() != nil {
+	case errors.Is(cause, seal.ErrOver), errors.Is(cause, errAbsent) && t.mine != nil && t.mine.PoolGeneration > 0:
+		return t.forgotten()
+	case errors.Is(cause, errAbsent):
+		return fault.Errorf(fault.NotAMember, "account %s is not in its shared pool; nothing was sent", t.label()).ItsOwn().Try(fault.Remedy{Do: fault.ShareDoctor})
+	case ctx.Err() != nil:
 		return fault.Errorf(fault.Cancelled, "interrupted; nothing was sent").Because(ctx.Err())
-	}
-	if errors.Is(cause, engine.ErrRefused) {
-		t.noteEngine(ctx, index.EngineRefused)
+	case errors.Is(cause, engine.ErrRefused):
 		return fault.Errorf(fault.NotAMember, "account %s: the engine of its shared pool refuses this machine, which was removed, or whose certificate isn't valid; nothing was sent", t.label()).
 			Because(cause).Try(fault.Remedy{Do: fault.ShareDoctor})
 	}
@@ -325,15 +269,12 @@ func (t *turn) unreachable(ctx context.Context, cause error) error {
 	if s := t.o.Index.SharedPool(t.seat.Pool); s != nil && !s.SeenAt.IsZero() {
 		last = "its last answer came " + pool.AtTime(s.SeenAt, time.Now())
 	}
-	t.noteEngine(ctx, index.EngineUnreachable)
-	t.backOff(ctx)
-	e := fault.Errorf(fault.EngineUnreachable, "account %s: the engine of the shared pool can't be reached; %s; the login is kept", t.label(), last)
-	return e.Because(cause).Try(fault.Remedy{Do: fault.ShareStatus})
+	return fault.Errorf(fault.EngineUnreachable, "account %s: the engine of the shared pool can't be reached; %s; the login is kept", t.label(), last).
+		Because(cause).Try(fault.Remedy{Do: fault.ShareStatus})
 }
 
 // forgotten is the error for an engine that has an older state than this machine has seen.
-func (t *turn) forgotten(ctx context.Context) error {
-	t.noteEngine(ctx, index.EngineRestored)
+func (t *turn) forgotten() *fault.Error {
 	return fault.Errorf(fault.EngineRestored, "account %s: the engine of the shared pool has forgotten something, as after restoring a backup; nothing was sent", t.label()).
 		Try(fault.Remedy{Do: fault.ShareDoctor})
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
-	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
 	"github.com/authferry/authferry/share/engine"
 	"github.com/authferry/authferry/share/seal"
@@ -27,7 +26,7 @@ func (t *turn) reconcile(ctx context.Context) error {
 		switch {
 		case t.mine != nil && t.mine.Login && t.rec.Gen >= mine-1 && t.rec.Grant != nil && !t.mine.ToldBy(t.rec.Grant):
 			if won, err := t.renew(ctx); err != nil && (!errors.Is(err, engine.ErrUnknown) || try == swapTries) {
-				return t.swapFailed(ctx, err)
+				return t.explain(ctx, err)
 			} else if !won {
 				continue
 			}
@@ -53,7 +52,7 @@ func (t *turn) reconcile(ctx context.Context) error {
 			won, err := t.swap(ctx, next)
 			switch {
 			case err != nil && (!errors.Is(err, engine.ErrUnknown) || try == swapTries):
-				return t.swapFailed(ctx, err)
+				return t.explain(ctx, err)
 			case !won:
 				continue
 			}
@@ -63,12 +62,12 @@ func (t *turn) reconcile(ctx context.Context) error {
 			won, err := t.swap(ctx, &next)
 			switch {
 			case err != nil && (!errors.Is(err, engine.ErrUnknown) || try == swapTries):
-				return t.swapFailed(ctx, err)
+				return t.explain(ctx, err)
 			case !won:
 				continue
 			}
 		}
-		return t.seen(ctx)
+		return t.notes.seen(ctx)
 	}
 }
 
@@ -81,7 +80,7 @@ func (t *turn) endedHere(mine int) bool {
 		return false
 	}
 	if c := t.rec.Claim; t.rec.State == seal.Sending {
-		note := t.note(c.Nonce)
+		note := t.notes.own(c.Nonce)
 		return c.Machine == t.seat.Machine && note != nil && note.Refused
 	}
 	return t.rec.State != seal.Dead && t.account.Dead != "" && t.account.Dead == t.account.Fingerprint
@@ -160,7 +159,7 @@ func (t *turn) adopt(ctx context.Context) error {
 	}
 	_, err := t.o.Commit(ctx, t.l, folder.Login{Slot: index.FreeSlot(*t.account, index.GrantRecord), Grant: g, Access: acc, Peers: true,
 		Enter: func(idx *index.Index, a, _ *index.Account) {
-			t.show(idx, a)
+			t.notes.show(idx, a)
 			if acc != nil {
 				a.RefreshedAt = acc.ObtainedAt.Truncate(time.Second)
 			}
@@ -209,7 +208,7 @@ func (t *turn) stranger(ctx context.Context) (bool, error) {
 	defer cancel()
 	others, err := t.seat.Others(call)
 	if err != nil {
-		return false, t.unreachable(ctx, err)
+		return false, t.explain(ctx, err)
 	}
 	for _, o := range others {
 		if o.Holder && o.ID != t.seat.Machine {
@@ -225,43 +224,8 @@ func known(a *index.Account, r *seal.Record) bool {
 	return a.Share != nil && a.Share.Known || r.Access == nil || isNew(r.Access, time.Now())
 }
 
-// swapFailed is the error for a swap that was surely not done.
-func (t *turn) swapFailed(ctx context.Context, err error) error {
-	if _, ours := errors.AsType[*fault.Error](err); ours {
-		return err
-	}
-	return t.unreachable(ctx, err)
-}
-
-// backOff is the reason why a request has to wait, if another machine's failure is the
-// reason. Its pause is counted from when this machine first saw it.
-func (t *turn) shareFailure(ctx context.Context) error {
-	f := t.rec.Failure
-	if f == nil || t.account.Share != nil && t.account.Share.FailedAt.Equal(f.At) {
-		return nil
-	}
-	now := time.Now().UTC()
-	err := t.o.Folder.Change(ctx, index.Fast, t.l.Account, func(_ *index.Index, a *index.Account) {
-		if a.Share != nil {
-			a.Share.FailedAt = f.At.UTC()
-		}
-		if a.Failure == nil || a.Failure.NextTryAt.Before(now) {
-			a.Failure = &index.Failure{Class: f.Class, Message: "another machine's refresh failed", Count: max(f.Count, 1), At: now, Since: now, NextTryAt: now.Add(max(0, f.NextTryAt.Sub(f.At))), Stated: f.Stated}
-		}
-		t.account = a
-	})
-	return err
-}
-
-// deadHere records that the provider refused the login for good, as another machine found.
-func (t *turn) deadHere(ctx context.Context) error {
-	if t.account.Dead != t.account.Fingerprint {
-		if err := t.o.Folder.Change(ctx, index.Durable, t.l.Account, func(idx *index.Index, a *index.Account) {
-			pool.RulesOf(t.o.Folder).MoveOn(idx, a, time.Now(), func() { a.Intents, a.Dead, a.Failure = nil, a.Fingerprint, nil })
-			t.account = a
-		}); err != nil {
-			return err
-		}
-	}
-	return pool.LoginNeeded(t.account)
+// isNew reports whether the newest access token of an engine is alive, or has been not long
+// ago. Then the engine wasn't restored from an old backup.
+func isNew(acc *record.Access, now time.Time) bool {
+	return acc != nil && (acc.ExpiresAt.IsZero() || now.Before(acc.ExpiresAt.Add(max(oldest, acc.ExpiresAt.Sub(acc.ObtainedAt)))))
 }

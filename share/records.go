@@ -81,7 +81,7 @@ func (p *records) publish(ctx context.Context, a *index.Account, g *record.Grant
 			continue
 		}
 		return p.o.Folder.Change(ctx, index.Fast, a.ID, func(_ *index.Index, a *index.Account) {
-			show(a, p.Membership, r.State, r.Gen)
+			show(a, p.Pool, p.Role, r.State, r.Gen)
 			a.Share.Settings = settingsOf(r.Public)
 		})
 	}

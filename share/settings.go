@@ -44,7 +44,7 @@ func Set(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.SetRequest
 	if err != nil {
 		return nil, err
 	}
-	return &pipe.SetResult{}, p.heed(ctx, good, map[string]string{a.ID: change})
+	return &pipe.SetResult{}, p.records.heed(ctx, good, map[string]string{a.ID: change})
 }
 
 // set puts one setting of an account into its record.
@@ -121,7 +121,7 @@ func (p *limits) newSettings(ctx context.Context, docs map[string]document) erro
 	if err != nil {
 		return err
 	}
-	return p.heed(ctx, good, unknown)
+	return p.records.heed(ctx, good, unknown)
 }
 
 // settingsOf is what a record says of settings.
@@ -131,7 +131,7 @@ func settingsOf(p seal.Public) *index.Settings {
 
 // heed does here what was set on other machines since this one last looked. changes are the
 // names of the newest, by account, where they are known.
-func (p *link) heed(ctx context.Context, good map[string]*seal.Record, changes map[string]string) error {
+func (p *records) heed(ctx context.Context, good map[string]*seal.Record, changes map[string]string) error {
 	news := func(a *index.Account) *index.Settings {
 		r := good[a.ID]
 		if r == nil || r.Public.Removing || a.Share == nil || a.Share.Pool != p.Pool || a.Removing {

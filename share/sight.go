@@ -1,7 +1,6 @@
 package share
 
 import (
-	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
@@ -29,37 +28,9 @@ func phase(r *seal.Record) string {
 // clock it can't read: its own clock can't be set either.
 var firstSeen sync.Map // nonce and phase: time.Time
 
-// noteSight notes when this machine first saw the record's claim in its phase.
-func (t *turn) noteSight(ctx context.Context) error {
-	nonce, phase, boot := t.rec.Claim.Nonce, phase(t.rec), record.BootNow()
-	firstSeen.LoadOrStore(nonce+" "+phase, time.Now())
-	if s := t.sight(); s != nil && s.Boot == boot.ID {
-		return nil
-	}
-	name := t.called(ctx, t.rec.Claim.Machine)
-	return t.o.Folder.Change(ctx, index.Fast, t.l.Account, func(idx *index.Index, a *index.Account) {
-		t.show(idx, a)
-		a.Share.Machine = name
-		a.Share.Sight = &index.Sight{Nonce: nonce, Phase: phase, Boot: boot.ID, At: boot.At, Wall: time.Now().UTC()}
-		t.account = a
-	})
-}
-
-// sight is the note about the record's claim in its phase; nil: there is none.
-func (t *turn) sight() *index.Sight {
-	if t.account.Share == nil || t.rec.Claim == nil {
-		return nil
-	}
-	if s := t.account.Share.Sight; s != nil && s.Nonce == t.rec.Claim.Nonce && s.Phase == phase(t.rec) {
-		return s
-	}
-	return nil
-}
-
 // sighted is how long this machine has seen the record's claim in its phase. Without a boot
 // clock it goes by the wall clock, so nothing may depend on it but how long one waits.
-func (t *turn) sighted() time.Duration {
-	s := t.sight()
+func sighted(s *index.Sight) time.Duration {
 	if s == nil {
 		return 0
 	}
@@ -68,8 +39,7 @@ func (t *turn) sighted() time.Duration {
 
 // passed is sighted by a clock that nobody can set. Without a boot clock it counts only what
 // this process has seen.
-func (t *turn) passed() time.Duration {
-	s := t.sight()
+func passed(s *index.Sight) time.Duration {
 	if s == nil {
 		return 0
 	}

@@ -27,8 +27,8 @@ func TestNotes(t *testing.T) {
 		thisBoot = func() string { return row.boot }
 		c := mine
 		row.change(&c)
-		x := &turn{account: &index.Account{Share: &index.Share{Claims: []index.Claim{c}}}}
-		if got := x.note("n"); (got != nil) != row.want {
+		x := &notes{local: &local{account: &index.Account{Share: &index.Share{Claims: []index.Claim{c}}}}}
+		if got := x.own("n"); (got != nil) != row.want {
 			t.Errorf("%s: %+v", name, got)
 		}
 	}

@@ -124,7 +124,7 @@ func (p *party) status(ctx context.Context) (pipe.Pool, error) {
 			a, s.Reason = nil, "this machine has another account with its id"
 		default:
 			s.Label = a.Label
-			if err := p.o.Folder.Change(ctx, index.Fast, a.ID, func(_ *index.Index, a *index.Account) { show(a, p.Membership, r.State, r.Gen) }); err != nil {
+			if err := p.o.Folder.Change(ctx, index.Fast, a.ID, func(_ *index.Index, a *index.Account) { show(a, p.Pool, p.Role, r.State, r.Gen) }); err != nil {
 				return d, err
 			}
 			if err := p.reread(); err != nil {

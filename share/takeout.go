@@ -47,7 +47,7 @@ func (p *accounts) takeOut(ctx context.Context, id string) error {
 		return err
 	}
 	if t.restored {
-		return t.forgotten(ctx)
+		return t.forgotten()
 	}
 	if r := t.rec; r.State == seal.Sending && r.Claim.Machine == p.Machine {
 		return fault.Errorf(fault.Fenced, "account %s: a refresh may have been sent, and its outcome is unknown", t.label()).
@@ -67,7 +67,7 @@ func (p *accounts) takeOut(ctx context.Context, id string) error {
 	}
 	won, err := t.swap(ctx, next)
 	if err != nil || !won {
-		return t.swapFailed(ctx, errOr(err))
+		return t.explain(ctx, errOr(err))
 	}
 	_ = p.change(ctx, p.key("hold", id), func([]byte) ([]byte, error) { return nil, nil }) // what is left is over in its time
 	folder.Reached("S31")

@@ -57,7 +57,7 @@ func (t *turn) want(ctx context.Context) (waits, err error) {
 	defer cancel()
 	entry, _, err := t.seat.Engine.Get(call, key)
 	if err != nil {
-		return nil, t.unreachable(ctx, err)
+		return nil, t.explain(ctx, err)
 	}
 	t.wanted = true
 	if w := ParseWant(entry.Value); w == nil || w.Gen != t.rec.Gen || t.wish.Rejected && !w.Rejected {
@@ -66,14 +66,11 @@ func (t *turn) want(ctx context.Context) (waits, err error) {
 			return nil, err
 		}
 		if _, _, err := t.seat.Engine.Swap(call, key, entry.Version, value); err != nil && !errors.Is(err, engine.ErrUnknown) {
-			return nil, t.unreachable(ctx, err)
+			return nil, t.explain(ctx, err)
 		}
 	}
 	if t.wish.Rejected {
-		err = t.o.Folder.Change(ctx, index.Fast, t.l.Account, func(_ *index.Index, a *index.Account) {
-			a.RejectedAt = now.UTC()
-			t.account = a
-		})
+		err = t.change(ctx, index.Fast, func(_ *index.Index, a *index.Account) { a.RejectedAt = now.UTC() })
 	}
 	return e, err
 }
