@@ -16,6 +16,7 @@ import (
 // (The complaint: a plugin's time-out kills the tool in the middle of a refresh,
 // and the login is gone.)
 func TestKilledCallers(t *testing.T) {
+	t.Parallel()
 	cfg := brokertest.Config{Rotation: brokertest.Strict, Latency: 20 * time.Millisecond, AccessTTL: time.Hour}
 	t.Run("file", func(t *testing.T) {
 		t.Parallel()

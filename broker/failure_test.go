@@ -44,6 +44,7 @@ func (w *world) allowRetry(id string) {
 // What a server may do to a refresh, what the caller is told, and what is kept.
 // The numbers are those of the fault list.
 func TestServerFaults(t *testing.T) {
+	t.Parallel()
 	faults := brokertest.Faults()
 	for _, row := range []struct {
 		name  string

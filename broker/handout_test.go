@@ -20,6 +20,7 @@ import (
 // The account in use is in trouble and the next one is there, valid or due for a
 // refresh: whose token is handed out, who is asked, and who stays current.
 func TestPassedOver(t *testing.T) {
+	t.Parallel()
 	answer := func(status int, body string) brokertest.Fault {
 		return brokertest.Fault{User: "ada", Status: status, Body: body, Times: -1}
 	}

@@ -93,6 +93,7 @@ func (w *world) noSecretInFiles() {
 // contract's, no request was made, and when it is well again so is the login.
 // The numbers are those of the fault list.
 func TestKeychainFaultsBeforeSpending(t *testing.T) {
+	t.Parallel()
 	type row struct {
 		name string
 		mode keystoretest.Mode
@@ -150,6 +151,7 @@ func TestKeychainFaultsBeforeSpending(t *testing.T) {
 
 // C5: no bus, a dead one, a mute one.
 func TestNoBus(t *testing.T) {
+	t.Parallel()
 	for name, row := range map[string]struct {
 		bus     func(testing.TB) []string
 		timeout string
@@ -175,6 +177,7 @@ func TestNoBus(t *testing.T) {
 // C2: the keychain fails after the token was spent. The rotator keeps the new
 // tokens and asks again until it takes them; the caller learns what goes on.
 func TestKeychainFailsAfterSpending(t *testing.T) {
+	t.Parallel()
 	type row struct {
 		name string
 		mode keystoretest.Mode

@@ -36,6 +36,7 @@ func size(t *testing.T, pid int, field string) uint64 {
 // Limits that come into force while the provider answers cost no login: what keeping the
 // tokens needs is there already, and what a file may not hold now is tried again.
 func TestLimitsInTheWindow(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		resource int
 		limit    func(t *testing.T, pid int) uint64

@@ -117,6 +117,7 @@ func sends(l brokertest.Ledger) int {
 // The rotator is killed at each point once. What the next call finds is in
 // rotation/doc.go; here is the same table as a check, by server.
 func TestKillPoints(t *testing.T) {
+	t.Parallel()
 	kinds := []brokertest.Rotation{brokertest.Strict, brokertest.GraceNew, brokertest.Fixed, brokertest.Rotate, brokertest.GraceSame}
 	killRotators(t, newWorld, kinds[:proofs.Size(2, len(kinds))]...)
 }

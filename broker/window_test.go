@@ -23,6 +23,7 @@ import (
 // is measured here, not judged; what a random blow does is: it costs the login
 // only where the server has seen the spent token again, and the user is told.
 func TestWindow(t *testing.T) {
+	t.Parallel()
 	cfg := brokertest.Config{Rotation: brokertest.Strict, Latency: 100 * time.Millisecond}
 	t.Run("file", func(t *testing.T) {
 		t.Parallel()

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -31,6 +32,7 @@ func TestMain(m *testing.M) {
 	if _, is := commands[strings.TrimSuffix(filepath.Base(os.Args[0]), ".exe")]; is {
 		testscript.Main(m, commands)
 	}
+	runtime.SetDefaultGOMAXPROCS() // one processor is for a command; how many tests run at once depends on this
 	testscript.Main(sharetest.Ending(authferrytest.Alone(m)), commands)
 }
 
