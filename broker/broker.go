@@ -76,8 +76,8 @@ func (b *Broker) inMemory(idx *index.Index, poolName string, a *index.Account, f
 // ExecEnv returns the names of the variables in which programs of the account's provider
 // expect its token. Errors: Usage if none is known, or if the user's own providers can't be
 // read.
-func (b *Broker) ExecEnv(a *index.Account) ([]string, error) {
-	ps, err := b.Folder.Providers()
+func ExecEnv(f *folder.Folder, a *index.Account) ([]string, error) {
+	ps, err := f.Providers()
 	if err != nil {
 		return nil, err
 	}

@@ -208,7 +208,7 @@ func TestDoctorDuringImport(t *testing.T) {
 		if tok, err := at(dir).Token(t.Context(), TokenRequest{Selection: pool.Selection{Account: "ada"}}); err != nil || !w.good(tok.AccessToken.Reveal()) {
 			t.Errorf("afterwards: %v", err)
 		}
-		if views, err := at(dir).List(); err != nil || len(views) != 2 {
+		if views, err := List(at(dir).Folder); err != nil || len(views) != 2 {
 			t.Errorf("%d accounts, %v", len(views), err)
 		}
 	}

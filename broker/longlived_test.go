@@ -87,7 +87,7 @@ func TestCredentials(t *testing.T) {
 				if strings.Contains(err.Error(), row.secret) {
 					t.Errorf("the secret is in the error: %v", err)
 				}
-				if all, err := w.broker().List(); err != nil || len(all) > 0 {
+				if all, err := List(w.broker().Folder); err != nil || len(all) > 0 {
 					t.Errorf("stored all the same: %v, %v", all, err)
 				}
 				return
@@ -147,7 +147,7 @@ func TestSameCredentialTwice(t *testing.T) {
 			t.Errorf("%s, %+v: %v, want %q", row.secret, row.req, err, row.want)
 		}
 	}
-	if all, err := w.broker().List(); err != nil || len(all) != 3 {
+	if all, err := List(w.broker().Folder); err != nil || len(all) != 3 {
 		t.Errorf("%d accounts, %v", len(all), err)
 	}
 	ada := w.add("ada", time.Hour)
@@ -278,7 +278,7 @@ func TestLongLivedTokenEnds(t *testing.T) {
 			t.Errorf("%v before: soon %v, %s", row.left, soon, pool.StateOf(a, now))
 		}
 	}
-	if v := w.broker().ViewOf(a); !v.NoRefresh || v.ExpiresAt.IsZero() || !v.EndsSoon.IsZero() {
+	if v := ViewOf(w.broker().Folder, a); !v.NoRefresh || v.ExpiresAt.IsZero() || !v.EndsSoon.IsZero() {
 		t.Errorf("%+v", v)
 	}
 	if _, err := w.broker().Refresh(t.Context(), "One"); fault.CodeOf(err) != fault.Usage {

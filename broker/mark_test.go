@@ -95,7 +95,7 @@ func TestMarkThatIsSetLater(t *testing.T) {
 		testenv.Must(t, folder.ConfigSet(t.Context(), w.broker().Folder, "switch_at", c.mark))
 		tok, err := w.broker().Token(t.Context(), TokenRequest{})
 		testenv.Must(t, err)
-		s, err := w.broker().Status()
+		s, err := Status(w.broker().Folder)
 		testenv.Must(t, err)
 		if tok.Account.ID != c.want || s.Pools[0].Current != c.want {
 			t.Errorf("at %s: a token of %s, and status says %s (%s)", c.mark, tok.Account.ID, s.Pools[0].Current, s.Pools[0].Reason)

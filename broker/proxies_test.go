@@ -22,7 +22,7 @@ func TestProxies(t *testing.T) {
 	for _, suffix := range []string{"", ".lock", ".lock.holder"} {
 		testenv.Must(t, os.WriteFile(dead+suffix, []byte(`{"pid":1,"program":"dead"}`), 0o600))
 	}
-	s, err := b.Status()
+	s, err := Status(b.Folder)
 	testenv.Must(t, err)
 	if len(s.Proxies) != 1 || s.Proxies[0].Program != "agent" || s.Proxies[0].PID != os.Getpid() || s.Proxies[0].Since.IsZero() {
 		t.Errorf("%+v", s.Proxies)

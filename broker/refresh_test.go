@@ -50,11 +50,11 @@ func TestAPersonTriesAgain(t *testing.T) {
 				})
 			}
 			fail()
-			if v, err := b.Info("ada"); err != nil || v.Backoff == nil || v.Backoff.Stated != row.stated || v.Backoff.Reason == "" ||
+			if v, err := Info(b.Folder, "ada"); err != nil || v.Backoff == nil || v.Backoff.Stated != row.stated || v.Backoff.Reason == "" ||
 				time.Since(v.Backoff.Since) > time.Minute || time.Until(v.Backoff.Until) <= 0 {
 				t.Errorf("%+v, %v", v.Backoff, err)
 			}
-			s, err := b.Status()
+			s, err := Status(b.Folder)
 			if err != nil || !strings.Contains(s.Pools[0].Reason, "can't be refreshed until") {
 				t.Errorf("%+v, %v", s, err)
 			}
@@ -69,7 +69,7 @@ func TestAPersonTriesAgain(t *testing.T) {
 			if _, err := b.RefreshNow(t.Context(), "ada"); err != nil {
 				t.Errorf("refresh --now: %v", err)
 			}
-			if v, err := b.Info("ada"); err != nil || v.Backoff != nil {
+			if v, err := Info(b.Folder, "ada"); err != nil || v.Backoff != nil {
 				t.Errorf("%+v, %v", v.Backoff, err)
 			}
 			n := w.server.Ledger().TokenRequests

@@ -372,7 +372,7 @@ func TestReportRemembersUsage(t *testing.T) {
 		w.report(pool.Selection{}, ReportRequest{Lease: lease(a[0].ID, 1), Status: 200, Header: map[string][]string{
 			"anthropic-ratelimit-unified-5h-utilization": {used}, "anthropic-ratelimit-unified-5h-reset": {strconv.FormatInt(reset.Unix(), 10)}, "anthropic-ratelimit-unified-5h-status": {"allowed"}}})
 	}
-	v, err := w.broker().Info(a[0].ID)
+	v, err := Info(w.broker().Folder, a[0].ID)
 	if err != nil || len(v.Usage) != 1 || v.Usage[0].Used != 0.5 || v.Usage[0].Window != "5h" || v.Usage[0].ResetsAt.Sub(reset).Abs() > 3*time.Second {
 		t.Fatalf("%+v %v", v.Usage, err)
 	}

@@ -84,11 +84,11 @@ func selections(dirs ...string) (all []pool.Selection) {
 func TestNumbered(t *testing.T) {
 	w, _ := spread(t)
 	b := w.broker()
-	all, err := b.List()
+	all, err := List(b.Folder)
 	testenv.Must(t, err)
 	var order []string
 	for i, v := range all {
-		got, err := b.Numbered(i + 1)
+		got, err := Numbered(b.Folder, i+1)
 		if err != nil || got.ID != v.ID {
 			t.Errorf("%d is %s, %v, want %s", i+1, got.Label, err, v.Label)
 		}
@@ -96,7 +96,7 @@ func TestNumbered(t *testing.T) {
 	}
 	equal(t, order, "other/other/dan", "sim/sim/ada", "sim/work/bob", "sim/work/cat")
 	for _, n := range []int{-1, 0, 5} {
-		if _, err := b.Numbered(n); fault.CodeOf(err) != fault.NoAccount {
+		if _, err := Numbered(b.Folder, n); fault.CodeOf(err) != fault.NoAccount {
 			t.Errorf("%d: %v", n, err)
 		}
 	}

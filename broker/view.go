@@ -47,8 +47,8 @@ type StatusView struct {
 
 // List returns every account, by provider, pool and rank. Like Info and Status it accesses
 // neither network nor keystore.
-func (b *Broker) List() ([]pool.AccountView, error) {
-	idx, err := b.Folder.ReadOrEmpty()
+func List(f *folder.Folder) ([]pool.AccountView, error) {
+	idx, err := f.ReadOrEmpty()
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func (b *Broker) List() ([]pool.AccountView, error) {
 	current := map[string]*index.Account{}
 	for _, a := range pool.Listed(idx) {
 		if _, known := current[a.Pool]; !known {
-			current[a.Pool] = b.rules().CurrentOf(parts[a.Pool], a.Pool, now).Account
+			current[a.Pool] = pool.RulesOf(f).CurrentOf(parts[a.Pool], a.Pool, now).Account
 		}
 		views = append(views, pool.ViewAccount(idx, a, current[a.Pool], now))
 	}
@@ -67,8 +67,8 @@ func (b *Broker) List() ([]pool.AccountView, error) {
 
 // Numbered returns the account that has that number in List, counted from 1, at this
 // moment. Errors: NoAccount.
-func (b *Broker) Numbered(n int) (pool.AccountView, error) {
-	idx, err := b.Folder.Read()
+func Numbered(f *folder.Folder, n int) (pool.AccountView, error) {
+	idx, err := f.Read()
 	if err != nil {
 		return pool.AccountView{}, err
 	}
@@ -76,12 +76,12 @@ func (b *Broker) Numbered(n int) (pool.AccountView, error) {
 	if n < 1 || n > len(all) {
 		return pool.AccountView{}, fault.Errorf(fault.NoAccount, "there is no account number %d; the last one is %d", n, len(all)).Try(fault.Remedy{Do: fault.ListAccounts})
 	}
-	return b.rules().View(idx, all[n-1], time.Now()), nil
+	return pool.RulesOf(f).View(idx, all[n-1], time.Now()), nil
 }
 
 // Info returns one account. Errors: NoAccount, Ambiguous.
-func (b *Broker) Info(account string) (pool.AccountView, error) {
-	idx, err := b.Folder.Read()
+func Info(f *folder.Folder, account string) (pool.AccountView, error) {
+	idx, err := f.Read()
 	if err != nil {
 		return pool.AccountView{}, err
 	}
@@ -89,37 +89,37 @@ func (b *Broker) Info(account string) (pool.AccountView, error) {
 	if err != nil {
 		return pool.AccountView{}, err
 	}
-	return b.rules().View(idx, a, time.Now()), nil
+	return pool.RulesOf(f).View(idx, a, time.Now()), nil
 }
 
 // ViewOf is the view of an account that a command returned, as of now.
-func (b *Broker) ViewOf(a *index.Account) pool.AccountView {
-	idx, err := b.Folder.ReadOrEmpty()
+func ViewOf(f *folder.Folder, a *index.Account) pool.AccountView {
+	idx, err := f.ReadOrEmpty()
 	if err != nil {
 		idx = &index.Index{}
 	}
-	return b.rules().View(idx, a, time.Now())
+	return pool.RulesOf(f).View(idx, a, time.Now())
 }
 
 // Status returns every pool with its current account and the reason.
-func (b *Broker) Status() (*StatusView, error) {
-	idx, err := b.Folder.ReadOrEmpty()
+func Status(f *folder.Folder) (*StatusView, error) {
+	idx, err := f.ReadOrEmpty()
 	if err != nil {
 		return nil, err
 	}
-	kind, err := b.Folder.Kind(idx)
+	kind, err := f.Kind(idx)
 	if err != nil {
 		return nil, err
 	}
-	c := b.Folder.Config()
-	s := &StatusView{Failover: c.Failover, Strategy: c.Strategy, SwitchAt: c.SwitchAt, Pools: pools(b, idx), Bindings: pool.ViewBindings(idx), Proxies: folder.Proxies(b.Folder)}
+	c := f.Config()
+	s := &StatusView{Failover: c.Failover, Strategy: c.Strategy, SwitchAt: c.SwitchAt, Pools: pools(f, idx), Bindings: pool.ViewBindings(idx), Proxies: folder.Proxies(f)}
 	s.Keystore.Kind = string(kind)
 	return s, nil
 }
 
 // SharedPools returns the pools that this machine shares with others, as it last saw them.
-func (b *Broker) SharedPools() ([]index.SharedPool, error) {
-	idx, err := b.Folder.ReadOrEmpty()
+func SharedPools(f *folder.Folder) ([]index.SharedPool, error) {
+	idx, err := f.ReadOrEmpty()
 	if err != nil {
 		return nil, err
 	}
@@ -127,30 +127,30 @@ func (b *Broker) SharedPools() ([]index.SharedPool, error) {
 }
 
 // Pools returns the pools of Status.
-func (b *Broker) Pools() ([]PoolView, error) {
-	idx, err := b.Folder.ReadOrEmpty()
+func Pools(f *folder.Folder) ([]PoolView, error) {
+	idx, err := f.ReadOrEmpty()
 	if err != nil {
 		return nil, err
 	}
-	return pools(b, idx), nil
+	return pools(f, idx), nil
 }
 
 // pools are those of an index, by provider and name.
-func pools(b *Broker, idx *index.Index) []PoolView {
-	now, c := time.Now(), b.Folder.Config()
+func pools(f *folder.Folder, idx *index.Index) []PoolView {
+	now, c := time.Now(), f.Config()
 	pools := []PoolView{}
 	parts := pool.ByPool(idx)
 	for _, name := range idx.PoolsOf("") {
 		idx := parts[name]
 		p := PoolView{Name: name, Provider: idx.Pools[name].Provider, Accounts: []pool.AccountView{}}
-		sel := b.rules().Everyday(idx, pool.Selected{Pool: name})
+		sel := pool.RulesOf(f).Everyday(idx, pool.Selected{Pool: name})
 		ch := pool.Choose(idx, sel, nil, now)
 		for _, a := range idx.Members(name) {
 			p.Accounts = append(p.Accounts, pool.ViewAccount(idx, a, ch.Account, now))
 		}
 		p.Reason = ch.Reason
 		if ch.Account != nil && c.Failover {
-			p.Reason = meanwhile(b, idx, name, ch, now)
+			p.Reason = meanwhile(f, idx, name, ch, now)
 		}
 		for _, a := range idx.Members(name) {
 			if ch.Account == nil || a.ID == ch.Account.ID {
@@ -180,13 +180,13 @@ func pools(b *Broker, idx *index.Index) []PoolView {
 
 // meanwhile is the reason for a pool's current account, and which account serves while its
 // token can't be had.
-func meanwhile(b *Broker, idx *index.Index, poolName string, ch pool.Choice, now time.Time) string {
+func meanwhile(f *folder.Folder, idx *index.Index, poolName string, ch pool.Choice, now time.Time) string {
 	a := ch.Account
 	if !pool.BackingOff(a, now) || pool.Ready(a, now) {
 		return ch.Reason
 	}
 	why := fault.Quote(a.Label) + " can't be refreshed until " + humantime.At(a.Failure.NextTryAt, now) + " (" + a.Failure.Message + "); "
-	next := pool.Choose(idx, b.rules().Everyday(idx, pool.Selected{Pool: poolName}), pool.Passings{{ID: a.ID, Err: rotation.FailureError(a)}}, now)
+	next := pool.Choose(idx, pool.RulesOf(f).Everyday(idx, pool.Selected{Pool: poolName}), pool.Passings{{ID: a.ID, Err: rotation.FailureError(a)}}, now)
 	if next.Account == nil || next.Account.ID == a.ID {
 		return why + "no other account can serve"
 	}
@@ -194,8 +194,8 @@ func meanwhile(b *Broker, idx *index.Index, poolName string, ch pool.Choice, now
 }
 
 // Holds returns every hold that is running, by pool and rank.
-func (b *Broker) Holds() ([]pool.AccountHold, error) {
-	views, err := b.List()
+func Holds(f *folder.Folder) ([]pool.AccountHold, error) {
+	views, err := List(f)
 	if err != nil {
 		return nil, err
 	}

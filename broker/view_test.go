@@ -13,14 +13,14 @@ import (
 func (w *world) currents() []string {
 	w.t.Helper()
 	b := w.broker()
-	all, err := b.List()
+	all, err := List(b.Folder)
 	testenv.Must(w.t, err)
-	s, err := b.Status()
+	s, err := Status(b.Folder)
 	testenv.Must(w.t, err)
 	var current []string
 	for _, v := range all {
-		info, err := b.Info(v.ID)
-		if err != nil || info.Current != v.Current || b.ViewOf(new(w.account(v.ID))).Current != v.Current {
+		info, err := Info(b.Folder, v.ID)
+		if err != nil || info.Current != v.Current || ViewOf(b.Folder, new(w.account(v.ID))).Current != v.Current {
 			w.t.Errorf("info says that current is %t of %s, list %t; %v", info.Current, v.Label, v.Current, err)
 		}
 		for _, p := range s.Pools {

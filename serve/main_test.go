@@ -174,7 +174,7 @@ func (w *world) free(labels ...string) {
 // holds are an account's, as "scope source".
 func (w *world) holds(label string) string {
 	w.t.Helper()
-	v, err := w.b.Info(label)
+	v, err := broker.Info(w.b.Folder, label)
 	testenv.Must(w.t, err)
 	var all []string
 	for _, h := range v.Holds {
@@ -186,7 +186,7 @@ func (w *world) holds(label string) string {
 // refused reports whether an account is held because the API refuses its token.
 func (w *world) refused(label string) bool {
 	w.t.Helper()
-	v, err := w.b.Info(label)
+	v, err := broker.Info(w.b.Folder, label)
 	testenv.Must(w.t, err)
 	return slices.ContainsFunc(v.Holds, func(h pool.HoldView) bool { return h.Refused })
 }

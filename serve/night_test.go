@@ -20,6 +20,7 @@ import (
 
 	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/account"
+	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/record"
@@ -189,7 +190,7 @@ func TestTwelveHours(t *testing.T) {
 			i := n.issue(who)
 			i.until = time.Now().Add(lifetime - time.Duration(k)*17*time.Minute)
 			n.mu.Unlock()
-			v, err := account.Add(t.Context(), broker.New(opt).Folder, account.NewAccount{Label: who, Provider: provider, ExpiresAt: i.until,
+			v, err := account.Add(t.Context(), folder.New(opt), account.NewAccount{Label: who, Provider: provider, ExpiresAt: i.until,
 				AccessToken: keystore.NewSecret(i.access), RefreshToken: keystore.NewSecret(i.refresh), ObtainedAt: i.until.Add(-lifetime)})
 			testenv.Must(t, err)
 			ids[who] = v.ID
@@ -212,7 +213,7 @@ func TestTwelveHours(t *testing.T) {
 					n.mu.Unlock()
 					if left < 7*time.Minute {
 						b := broker.New(opt)
-						v, err := b.Info(ids[who])
+						v, err := broker.Info(b.Folder, ids[who])
 						if err != nil {
 							t.Error(err)
 							return

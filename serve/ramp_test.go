@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/testenv"
 )
 
@@ -148,7 +149,7 @@ func TestStorm(t *testing.T) {
 					t.Errorf("%d requests at %s's", n, who)
 				}
 			}
-			status, err := w.b.Status()
+			status, err := broker.Status(w.b.Folder)
 			testenv.Must(t, err)
 			for _, a := range status.Pools[0].Accounts {
 				if a.Current != (a.Label == test.serves) {

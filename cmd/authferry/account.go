@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strconv"
 
+	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/pool"
@@ -32,7 +33,7 @@ func (c *refreshCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	return a.showAccount(a.broker.ViewOf(acc), c.JSON)
+	return showAccount(a, broker.ViewOf(a.folder, acc), c.JSON)
 }
 
 // all refreshes every account and reports on each. The code of its error is that of the
@@ -45,7 +46,7 @@ func (c *refreshCmd) all(a *app) error {
 	doc := refreshedDoc{[]pool.AccountView{}, []unrefreshedDoc{}}
 	var first *fault.Error
 	for _, r := range done {
-		v := a.broker.ViewOf(&r.Account)
+		v := broker.ViewOf(a.folder, &r.Account)
 		if r.Err == nil {
 			doc.Accounts = append(doc.Accounts, v)
 			if !c.JSON {
@@ -94,11 +95,11 @@ type renameCmd struct {
 }
 
 func (c *renameCmd) Run(a *app) error {
-	which, err := a.meant(c.Account, func(account string) string { return fmt.Sprintf("Rename %s to %q?", account, c.Label) })
+	which, err := meant(a, c.Account, func(account string) string { return fmt.Sprintf("Rename %s to %q?", account, c.Label) })
 	if err != nil {
 		return err
 	}
-	acc, err := account.Rename(a.ctx, a.broker.Folder, which, c.Label)
+	acc, err := account.Rename(a.ctx, a.folder, which, c.Label)
 	if err != nil {
 		return err
 	}
@@ -106,7 +107,7 @@ func (c *renameCmd) Run(a *app) error {
 		return err
 	}
 	if c.JSON {
-		return a.printJSON(accountDoc{a.broker.ViewOf(acc)})
+		return a.printJSON(accountDoc{broker.ViewOf(a.folder, acc)})
 	}
 	a.term.note("account %s is now %q", acc.ID, acc.Label)
 	return nil
@@ -124,11 +125,11 @@ func (c *removeCmd) Run(a *app) error {
 	which := c.Account
 	if !c.Yes {
 		var err error
-		if which, err = a.meant(which, nil); err != nil {
+		if which, err = meant(a, which, nil); err != nil {
 			return err
 		}
 	}
-	v, err := a.broker.Info(which)
+	v, err := broker.Info(a.folder, which)
 	if err != nil {
 		return err
 	}
@@ -142,11 +143,11 @@ func (c *removeCmd) Run(a *app) error {
 		}
 	}
 	if v.Share != nil {
-		if err := a.takeOut(v.ID); err != nil {
+		if err := takeOut(a, v.ID); err != nil {
 			return err
 		}
 	}
-	done, err := account.Remove(a.ctx, a.broker.Folder, v.ID, c.revocation())
+	done, err := account.Remove(a.ctx, a.folder, v.ID, c.revocation())
 	if err != nil {
 		return err
 	}
@@ -179,12 +180,12 @@ func (c *removeCmd) revocation() account.Revocation {
 // number of authferry list becomes the id of the account that has it now; with ask, only
 // after the person says yes to that account. Elsewhere a number stays one, and the library
 // refuses it, because its meaning changes.
-func (a *app) meant(arg string, ask func(account string) string) (string, error) {
+func meant(a *app, arg string, ask func(account string) string) (string, error) {
 	n, err := strconv.Atoi(arg)
 	if err != nil || !pool.IsNumber(arg) || !a.present() {
 		return arg, nil //nolint:nilerr // it is no number
 	}
-	v, err := a.broker.Numbered(n)
+	v, err := broker.Numbered(a.folder, n)
 	if err != nil {
 		return "", err
 	}

@@ -72,8 +72,8 @@ type menu struct {
 }
 
 // pickPool asks for one of the pools of provider; of all, if provider is empty.
-func (a *app) pickPool(title, provider string) (broker.Chosen, error) {
-	s, err := a.broker.Status()
+func pickPool(a *app, title, provider string) (broker.Chosen, error) {
+	s, err := broker.Status(a.folder)
 	if err != nil {
 		return broker.Chosen{}, err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/cmd/authferry/setup"
 )
@@ -189,7 +190,7 @@ func valuesOf(a *app, v *kong.Value, provider string) (candidates []candidate, f
 
 // accountNames are labels; if two providers have the same one, with the provider.
 func accountNames(a *app, provider string) (candidates []candidate) {
-	accounts, err := a.broker.List()
+	accounts, err := broker.List(a.folder)
 	if err != nil {
 		return nil
 	}
@@ -210,7 +211,7 @@ func accountNames(a *app, provider string) (candidates []candidate) {
 }
 
 func poolNames(a *app, provider string) (candidates []candidate) {
-	s, err := a.broker.Status()
+	s, err := broker.Status(a.folder)
 	if err != nil {
 		return nil
 	}
@@ -223,7 +224,7 @@ func poolNames(a *app, provider string) (candidates []candidate) {
 }
 
 func providerNames(a *app) (candidates []candidate) {
-	providers, err := a.broker.Folder.Providers()
+	providers, err := a.folder.Providers()
 	if err != nil {
 		return nil
 	}

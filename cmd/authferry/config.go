@@ -18,7 +18,7 @@ type configGetCmd struct {
 }
 
 func (c *configGetCmd) Run(a *app) error {
-	v, err := folder.ConfigGet(a.broker.Folder, c.Key)
+	v, err := folder.ConfigGet(a.folder, c.Key)
 	if err != nil {
 		return err
 	}
@@ -36,7 +36,7 @@ type configSetCmd struct {
 }
 
 func (c *configSetCmd) Run(a *app) error {
-	if err := folder.ConfigSet(a.ctx, a.broker.Folder, c.Key, c.Value); err != nil {
+	if err := folder.ConfigSet(a.ctx, a.folder, c.Key, c.Value); err != nil {
 		return err
 	}
 	if !c.JSON {
@@ -50,7 +50,7 @@ type configListCmd struct{ jsonFlag }
 func (c *configListCmd) Run(a *app) error {
 	all := map[string]any{}
 	for _, key := range folder.ConfigKeys() {
-		v, err := folder.ConfigGet(a.broker.Folder, key)
+		v, err := folder.ConfigGet(a.folder, key)
 		if err != nil {
 			return err
 		}

@@ -41,7 +41,9 @@ func (c *connectCmd) Run(a *app) error {
 		Say: said, Warn: func(text string) { a.term.warn(text) }, Log: own.Log,
 	}
 	if c.Login && !a.term.noInput {
-		opt.Login = a.renewInBrowser
+		opt.Login = func(ctx context.Context, name string, next fault.Remedy) error {
+			return renewInBrowser(ctx, a, name, next)
+		}
 	}
 	err = bridge.New(opt).Run(a.ctx, a.in, a.out)
 	if a.ctx.Err() != nil {
@@ -83,7 +85,7 @@ func said(e *fault.Error) (message, hint string) {
 }
 
 // renewInBrowser has the person at this machine renew a login.
-func (a *app) renewInBrowser(ctx context.Context, name string, next fault.Remedy) error {
+func renewInBrowser(ctx context.Context, a *app, name string, next fault.Remedy) error {
 	var scopes []string
 	if next.Name == "scope" {
 		scopes = strings.Fields(next.Value)
@@ -98,7 +100,7 @@ func (a *app) renewInBrowser(ctx context.Context, name string, next fault.Remedy
 		}
 		a.term.note("Log in to %s in the browser that was opened.", next.Provider)
 	}
-	err := account.Renew(ctx, a.broker.Folder, next.Provider, name, scopes, account.Person{Open: show})
+	err := account.Renew(ctx, a.folder, next.Provider, name, scopes, account.Person{Open: show})
 	if shown != nil {
 		return &fault.Error{Code: fault.LoginNeeded, Message: fmt.Sprintf("account %q needs a new login, and no browser can be opened here", name), Next: []fault.Remedy{next}, Err: shown}
 	}

@@ -29,14 +29,14 @@ type doctorCmd struct {
 
 func (c *doctorCmd) Run(a *app) error {
 	over := a.term.step(folder.Step{Doing: func() string { return "examining the keystore and every account" }})
-	checks := append(doctor.Examine(a.ctx, a.broker.Folder, c.Fix), proxyChecks(a)...)
+	checks := append(doctor.Examine(a.ctx, a.folder, c.Fix), proxyChecks(a)...)
 	checks = append(checks, clientChecks(a)...)
 	over()
-	return a.checked(checks, c.JSON, fault.Remedy{Do: fault.Fix})
+	return checked(a, checks, c.JSON, fault.Remedy{Do: fault.Fix})
 }
 
 // checked shows checks; it is an error if one failed, which fix may cure.
-func (a *app) checked(checks []doctor.Check, asJSON bool, fix fault.Remedy) error {
+func checked(a *app, checks []doctor.Check, asJSON bool, fix fault.Remedy) error {
 	failed := 0
 	for _, check := range checks {
 		if check.Status == doctor.Fail {
@@ -143,7 +143,7 @@ func showChecks(a *app, checks []doctor.Check) error {
 // binary that it calls is another one.
 func serverChecks(a *app, m setup.Machine, client setup.Client) (checks []doctor.Check) {
 	for _, entry := range client.Servers(m) {
-		if entry.Dir != "" && filepath.Clean(entry.Dir) != filepath.Clean(a.broker.Folder.Dir) {
+		if entry.Dir != "" && filepath.Clean(entry.Dir) != filepath.Clean(a.folder.Dir) {
 			continue // it is for another folder
 		}
 		if message, next := outdated(a, m, client, entry); message != "" {
@@ -220,7 +220,7 @@ func proxyChecks(a *app) (checks []doctor.Check) {
 		}
 		checks = append(checks, check)
 	}
-	running := slices.DeleteFunc(folder.Proxies(a.broker.Folder), func(v folder.ProxyView) bool { return v.Program != folder.ServeProgram })
+	running := slices.DeleteFunc(folder.Proxies(a.folder), func(v folder.ProxyView) bool { return v.Program != folder.ServeProgram })
 	for _, v := range running {
 		say(doctor.OK, fault.Remedy{}, "authferry serve (pid %d) listens at %s since %s", v.PID, printable(v.Listen), humantime.At(v.Since, time.Now()))
 	}

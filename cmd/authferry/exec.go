@@ -61,7 +61,7 @@ func (c *execCmd) Run(a *app) error {
 	for _, t := range tokens {
 		names := c.Env
 		if len(names) == 0 {
-			if names, err = a.broker.ExecEnv(&t.Account); err != nil {
+			if names, err = broker.ExecEnv(a.folder, &t.Account); err != nil {
 				return err
 			}
 		}

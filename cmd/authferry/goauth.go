@@ -36,12 +36,12 @@ func (c *goAuthCmd) Run(a *app) error {
 	if r.URL != "" && r.Origin == "" {
 		return nil
 	}
-	t, err := a.tokenFor(target{origin: r.Origin, user: r.User}, c.whose, c.MinTTL, "")
+	t, err := tokenFor(a, target{origin: r.Origin, user: r.User}, c.whose, c.MinTTL, "")
 	if err == nil && t != nil {
 		t, err = c.goOn(a, r, t)
 	}
 	if err != nil || t == nil {
-		return a.inALine(err)
+		return inALine(a, err)
 	}
 	return a.print(helper.EncodeGoAuth(t))
 }
@@ -61,9 +61,9 @@ func (c *goAuthCmd) goOn(a *app, r helper.GoAuth, t *broker.Token) (*broker.Toke
 		if time.Since(t.Account.RefreshedAt).Abs() < afterRefresh {
 			return t, nil
 		}
-		return a.tokenFor(target{origin: r.Origin, user: r.User}, c.whose, c.MinTTL, t.Lease)
+		return tokenFor(a, target{origin: r.Origin, user: r.User}, c.whose, c.MinTTL, t.Lease)
 	}
-	if moved, err := a.justMoved(t); moved || err != nil {
+	if moved, err := justMoved(a, t); moved || err != nil {
 		return t, err
 	}
 	verdict, err := a.broker.Report(a.ctx, c.selection().resolve(), broker.ReportRequest{Lease: t.Lease, Status: r.Status, Header: r.Header})
@@ -78,7 +78,7 @@ func (c *goAuthCmd) goOn(a *app, r helper.GoAuth, t *broker.Token) (*broker.Toke
 		case <-a.ctx.Done():
 		}
 	}
-	return a.tokenFor(target{origin: r.Origin, user: r.User}, c.whose, c.MinTTL, "")
+	return tokenFor(a, target{origin: r.Origin, user: r.User}, c.whose, c.MinTTL, "")
 }
 
 // hadToken reports whether go's first call, which names no URL, returned a token for
@@ -87,13 +87,13 @@ func (c *goAuthCmd) hadToken(a *app, origin string) bool {
 	if told(c.selection()) {
 		return true
 	}
-	t, err := a.tokenFor(target{}, c.whose, 0, "")
+	t, err := tokenFor(a, target{}, c.whose, 0, "")
 	return err == nil && slices.Contains(t.Origins, origin)
 }
 
 // justMoved reports whether another account of t's pool was held just now.
-func (a *app) justMoved(t *broker.Token) (bool, error) {
-	s, err := a.broker.Status()
+func justMoved(a *app, t *broker.Token) (bool, error) {
+	s, err := broker.Status(a.folder)
 	if err != nil {
 		return false, err
 	}

@@ -84,7 +84,7 @@ type target struct {
 // tokenFor is a token for to. Nil: none of the selected accounts' tokens may be sent there,
 // or none is that user's. If the accounts were selected explicitly, that is said on stderr,
 // because the protocols have no message for it.
-func (a *app) tokenFor(to target, w whose, minTTL time.Duration, rejected string) (*broker.Token, error) {
+func tokenFor(a *app, to target, w whose, minTTL time.Duration, rejected string) (*broker.Token, error) {
 	if minTTL < 0 {
 		return nil, &fault.Error{Code: fault.Usage, Message: "--min-ttl can't be negative"}
 	}
@@ -92,7 +92,7 @@ func (a *app) tokenFor(to target, w whose, minTTL time.Duration, rejected string
 	switch {
 	case errors.Is(err, broker.ErrOtherOrigin), errors.Is(err, broker.ErrOtherUser):
 		if e, ok := errors.AsType[*fault.Error](err); ok && to.asked && told(w.selection()) {
-			a.term.warn(a.inALine(a.repairable(&fault.Error{Code: e.Code, Message: e.Message, Next: e.Next})).Error())
+			a.term.warn(inALine(a, repairable(a, &fault.Error{Code: e.Code, Message: e.Message, Next: e.Next})).Error())
 		}
 		return nil, nil
 	case err != nil && a.ctx.Err() != nil:
@@ -102,11 +102,11 @@ func (a *app) tokenFor(to target, w whose, minTTL time.Duration, rejected string
 }
 
 // repairable is e with the origin that its provider may lack.
-func (a *app) repairable(e *fault.Error) *fault.Error {
+func repairable(a *app, e *fault.Error) *fault.Error {
 	if len(e.Next) == 0 || e.Next[0].Do != fault.AmendProvider {
 		return e
 	}
-	p, err := a.broker.Folder.Provider(e.Next[0].Provider)
+	p, err := a.folder.Provider(e.Next[0].Provider)
 	switch {
 	case err != nil:
 	case len(p.APIOrigins) > 0: // it has one since the login
@@ -119,7 +119,7 @@ func (a *app) repairable(e *fault.Error) *fault.Error {
 
 // inALine is err with its hint in one line, because programs quote a helper's words within
 // their own.
-func (a *app) inALine(err error) error {
+func inALine(a *app, err error) error {
 	e, ok := errors.AsType[*fault.Error](err)
 	if !ok {
 		return err
@@ -153,7 +153,7 @@ func (c *apiKeyCmd) Run(a *app) error {
 	if err := mustBeTold(c.selection); err != nil {
 		return err
 	}
-	return a.inALine((&tokenCmd{selection: c.selection, MinTTL: c.MinTTL}).Run(a))
+	return inALine(a, (&tokenCmd{selection: c.selection, MinTTL: c.MinTTL}).Run(a))
 }
 
 type gitCmd struct {
@@ -185,18 +185,18 @@ func (c *gitCmd) Run(a *app) error {
 	if r.Op == helper.Erase {
 		minTTL = 0
 	}
-	t, err := a.tokenFor(to, c.whose, minTTL, "")
+	t, err := tokenFor(a, to, c.whose, minTTL, "")
 	switch {
 	case err != nil:
-		return a.inALine(err)
+		return inALine(a, err)
 	case t == nil:
 		return nil
 	case r.Op == helper.Get:
 		return a.print(helper.EncodeGit(r, c.Username, t))
 	case refused(r, t):
-		_, err = a.tokenFor(to, c.whose, 0, t.Lease)
+		_, err = tokenFor(a, to, c.whose, 0, t.Lease)
 	}
-	return a.inALine(err)
+	return inALine(a, err)
 }
 
 // refused reports whether the erase is about t.
@@ -214,7 +214,7 @@ func (c *dockerCmd) Run(a *app) error {
 	if err == nil {
 		return a.print(document, nil)
 	}
-	if _, err := a.out.Write([]byte(printable(a.inALine(err).Error()) + "\n")); err != nil {
+	if _, err := a.out.Write([]byte(printable(inALine(a, err).Error()) + "\n")); err != nil {
 		return err
 	}
 	return &childError{code: exitOther}
@@ -230,7 +230,7 @@ func (c *dockerCmd) answer(a *app) ([]byte, error) {
 	case r.Op == helper.Version:
 		return []byte("authferry " + version.String() + "\n"), nil
 	case r.Origin != "", r.Op == helper.List && told(c.selection()):
-		if t, err = a.tokenFor(target{origin: r.Origin, user: r.User, asked: r.Op == helper.Get}, c.whose, c.MinTTL, ""); err != nil {
+		if t, err = tokenFor(a, target{origin: r.Origin, user: r.User, asked: r.Op == helper.Get}, c.whose, c.MinTTL, ""); err != nil {
 			return nil, err
 		}
 	}
@@ -263,13 +263,13 @@ func (c *kubernetesCmd) Run(a *app) error {
 	}
 	if !r.Cluster {
 		if err := mustBeTold(c.selection()); err != nil {
-			return a.inALine(err)
+			return inALine(a, err)
 		}
 	}
 	var t *broker.Token
 	if r.Origin != "" || !r.Cluster {
-		if t, err = a.tokenFor(target{origin: r.Origin, user: r.User, asked: true}, c.whose, c.MinTTL, ""); err != nil {
-			return a.inALine(err)
+		if t, err = tokenFor(a, target{origin: r.Origin, user: r.User, asked: true}, c.whose, c.MinTTL, ""); err != nil {
+			return inALine(a, err)
 		}
 	}
 	if t == nil {
@@ -301,8 +301,8 @@ func (c *terraformCmd) Run(a *app) error {
 	case !named:
 		a.term.warn("authferry is not set up for " + c.Host + " in Terraform")
 	default:
-		if t, err = a.tokenFor(target{origin: r.Origin, asked: true}, w, c.MinTTL, ""); err != nil {
-			return a.inALine(err)
+		if t, err = tokenFor(a, target{origin: r.Origin, asked: true}, w, c.MinTTL, ""); err != nil {
+			return inALine(a, err)
 		}
 	}
 	if t == nil {
@@ -375,7 +375,7 @@ func (c *cargoCmd) answer(a *app, line []byte) ([]byte, *helper.CargoError) {
 	case r.Origin == "":
 		return nil, &helper.CargoError{Kind: helper.CargoURLNotSupported}
 	}
-	t, err := a.tokenFor(target{origin: r.Origin, user: r.User, asked: true}, w, w.MinTTL, "")
+	t, err := tokenFor(a, target{origin: r.Origin, user: r.User, asked: true}, w, w.MinTTL, "")
 	if err == nil && t == nil {
 		return nil, &helper.CargoError{Kind: helper.CargoURLNotSupported}
 	}
@@ -384,7 +384,7 @@ func (c *cargoCmd) answer(a *app, line []byte) ([]byte, *helper.CargoError) {
 		document, err = helper.EncodeCargo(t)
 	}
 	if err != nil {
-		return nil, &helper.CargoError{Kind: helper.CargoOther, Message: a.inALine(err).Error()}
+		return nil, &helper.CargoError{Kind: helper.CargoOther, Message: inALine(a, err).Error()}
 	}
 	return document, nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/oauth"
@@ -26,7 +27,7 @@ type holdsDoc struct {
 type holdsListCmd struct{ jsonFlag }
 
 func (c *holdsListCmd) Run(a *app) error {
-	holds, err := a.broker.Holds()
+	holds, err := broker.Holds(a.folder)
 	if err != nil {
 		return err
 	}
@@ -86,16 +87,16 @@ func (c *holdsAddCmd) Run(a *app) error {
 	if err != nil {
 		return &fault.Error{Code: fault.Usage, Message: "invalid duration: write it as 2h or 3d"}
 	}
-	h, err := account.AddHold(a.ctx, a.broker.Folder, c.Account, c.Scope, d)
+	h, err := account.AddHold(a.ctx, a.folder, c.Account, c.Scope, d)
 	if err != nil {
 		return err
 	}
-	v, err := a.broker.Info(h.ID)
+	v, err := broker.Info(a.folder, h.ID)
 	if err != nil {
 		return err
 	}
 	if v.Share != nil {
-		if err := a.share(pipe.Limits, pipe.PoolRequest{Pool: v.Share.Pool}, new(pipe.LimitsResult), nil); err != nil {
+		if err := callShare(a, pipe.Limits, pipe.PoolRequest{Pool: v.Share.Pool}, new(pipe.LimitsResult), nil); err != nil {
 			a.term.warn(fmt.Sprintf("the machines that share pool %q don't know of it yet; they are told when the account is next used here: %v", v.Pool, err))
 		} else if d > ratelimit.WindowCap {
 			a.term.note("the machines that share pool %q hold it for %s at a time, and are told again while it is used here", v.Pool, humantime.Span(ratelimit.WindowCap))
@@ -115,17 +116,17 @@ type holdsClearCmd struct {
 }
 
 func (c *holdsClearCmd) Run(a *app) error {
-	before, err := a.broker.Info(c.Account)
+	before, err := broker.Info(a.folder, c.Account)
 	if err != nil {
 		return err
 	}
-	cleared, err := account.ClearHolds(a.ctx, a.broker.Folder, before.ID, c.Scope)
+	cleared, err := account.ClearHolds(a.ctx, a.folder, before.ID, c.Scope)
 	if err != nil {
 		return err
 	}
 	everywhere := ""
 	if before.Share != nil {
-		if err := a.share(pipe.Clear, pipe.ClearRequest{Account: before.ID, Scope: c.Scope}, new(pipe.LimitsResult), nil); err != nil {
+		if err := callShare(a, pipe.Clear, pipe.ClearRequest{Account: before.ID, Scope: c.Scope}, new(pipe.LimitsResult), nil); err != nil {
 			return hereAlone(fmt.Sprintf("account %q is no longer held here, but the machines that share pool %q may still hold it", before.Label, before.Pool), err, fault.Remedy{Do: fault.Again})
 		}
 		everywhere = fmt.Sprintf(", on all machines that share pool %q", before.Pool)

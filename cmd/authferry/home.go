@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/broker/takeover"
 	"github.com/authferry/authferry/version"
@@ -16,7 +17,7 @@ import (
 type homeCmd struct{ jsonFlag }
 
 func (c *homeCmd) Run(a *app) error {
-	s, err := a.broker.Status()
+	s, err := broker.Status(a.folder)
 	if err != nil {
 		return err
 	}
@@ -56,7 +57,7 @@ func (c *homeCmd) Run(a *app) error {
 		t.add("accounts", "none yet")
 		next = []string{"authferry login"}
 	}
-	if found := a.importable(); found != nil {
+	if found := importable(a); found != nil {
 		var names, commands []string
 		var advice []takeover.Advice
 		for _, f := range found {
@@ -77,7 +78,7 @@ func (c *homeCmd) Run(a *app) error {
 		}
 		next = append(next, commands[0])
 	}
-	next = append(next, a.suggested(a.providersInUse())...)
+	next = append(next, suggested(a, providersInUse(a))...)
 	if len(next) == 0 {
 		next = []string{"authferry status", "authferry token"}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
@@ -62,14 +63,14 @@ func (c *importFileCmd) run(a *app, program source.Source) error {
 	views, skipped := []pool.AccountView{}, []skippedDoc{}
 	var failed []error
 	for _, req := range reqs {
-		done, err := takeover.Run(a.ctx, a.broker.Folder, req)
+		done, err := takeover.Run(a.ctx, a.folder, req)
 		failed = append(failed, err)
 		if done == nil {
 			continue
 		}
 		skipped = append(skipped, a.term.skipped(done.Skipped)...)
 		for i := range done.Accounts {
-			views = append(views, a.broker.ViewOf(&done.Accounts[i]))
+			views = append(views, broker.ViewOf(a.folder, &done.Accounts[i]))
 		}
 		c.tell(a, done)
 	}
@@ -77,7 +78,7 @@ func (c *importFileCmd) run(a *app, program source.Source) error {
 	for _, v := range views {
 		if !pools[v.Pool] {
 			pools[v.Pool] = true
-			a.enter(v.Pool)
+			enterShared(a, v.Pool)
 		}
 	}
 	if err := errors.Join(failed...); err != nil {
@@ -122,8 +123,8 @@ func (c *importFileCmd) tell(a *app, done *takeover.Outcome) {
 				a.term.note("the label %q is taken or invalid: the account is called %q", l.Was, l.Label)
 			}
 		}
-		a.welcome(acc.Provider, acc.Label)
-		a.noteEnd(a.broker.ViewOf(acc))
+		welcome(a, acc.Provider, acc.Label)
+		noteEnd(a, broker.ViewOf(a.folder, acc))
 	}
 	switch {
 	case len(done.Accounts) == 0 && done.Removed == 0:
@@ -172,7 +173,7 @@ func (t *terminal) skipped(all []takeover.Skipped) (docs []skippedDoc) {
 func (c *importFileCmd) preview(a *app, reqs []takeover.Request) error {
 	logins, skipped := []takeover.Login{}, []skippedDoc{}
 	for _, req := range reqs {
-		plan, err := takeover.Plan(a.ctx, a.broker.Folder, req)
+		plan, err := takeover.Plan(a.ctx, a.folder, req)
 		if err != nil {
 			return err
 		}
@@ -267,7 +268,7 @@ func (c *importFileCmd) plans(a *app, reqs []takeover.Request, keep bool) (idle 
 	idle = true
 	for _, req := range reqs {
 		req.Keep = keep
-		plan, err := takeover.Plan(a.ctx, a.broker.Folder, req)
+		plan, err := takeover.Plan(a.ctx, a.folder, req)
 		if err != nil {
 			return false, nil, err
 		}
@@ -278,7 +279,7 @@ func (c *importFileCmd) plans(a *app, reqs []takeover.Request, keep bool) (idle 
 
 // importable are the logins of other programs that could be taken over. It accesses neither
 // network nor keychain.
-func (a *app) importable() []takeover.Found { return takeover.Importable(a.ctx, a.broker.Folder) }
+func importable(a *app) []takeover.Found { return takeover.Importable(a.ctx, a.folder) }
 
 // inWords is "OpenCode (anthropic, openai)".
 func inWords(f takeover.Found) string {
@@ -294,8 +295,8 @@ func inWords(f takeover.Found) string {
 // offerImport names the logins that other programs have and, if ask is set, asks for each
 // program whether to take them over. With a provider it considers only programs that have a
 // login of it that can be refreshed here. taken reports whether any were taken over.
-func (a *app) offerImport(provider, clientID string, ask bool) (taken bool, err error) {
-	for _, f := range a.importable() {
+func offerImport(a *app, provider, clientID string, ask bool) (taken bool, err error) {
+	for _, f := range importable(a) {
 		if f.Refreshable("") {
 			a.term.note("found logins of %s in %s; authferry import %s takes them over", inWords(f), f.Path, f.Source.Name)
 		} else {
@@ -355,22 +356,22 @@ func (c *importGrantCmd) Run(a *app) error {
 	if isTerminal(a.in) {
 		a.term.note("reading a grant from the terminal; end it with Ctrl-D")
 	}
-	acc, err := account.ImportGrant(a.ctx, a.broker.Folder, a.input(), account.ImportOptions{Provider: c.Provider, Label: c.Label, Pool: c.Pool, ClientID: c.ClientID})
+	acc, err := account.ImportGrant(a.ctx, a.folder, a.input(), account.ImportOptions{Provider: c.Provider, Label: c.Label, Pool: c.Pool, ClientID: c.ClientID})
 	if err != nil {
 		return err
 	}
-	v := a.broker.ViewOf(acc)
-	defer a.enter(v.Pool)
+	v := broker.ViewOf(a.folder, acc)
+	defer enterShared(a, v.Pool)
 	if c.JSON {
 		return a.printJSON(importedDoc{[]pool.AccountView{v}, []skippedDoc{}})
 	}
-	a.welcome(v.Provider, v.Label)
-	a.noteEnd(v)
+	welcome(a, v.Provider, v.Label)
+	noteEnd(a, v)
 	return nil
 }
 
-func (a *app) keystoreName() string {
-	if s, err := a.broker.Status(); err == nil && s.Keystore.Kind == "file" {
+func keystoreName(a *app) string {
+	if s, err := broker.Status(a.folder); err == nil && s.Keystore.Kind == "file" {
 		return "sealed file keystore"
 	}
 	return "keychain"

@@ -21,7 +21,7 @@ type keystoreCmd struct {
 type keystoreStatusCmd struct{ jsonFlag }
 
 func (c *keystoreStatusCmd) Run(a *app) error {
-	s, err := folder.TryKeystore(a.ctx, a.broker.Folder)
+	s, err := folder.TryKeystore(a.ctx, a.folder)
 	if err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func (c *keystoreInitCmd) Run(a *app) error {
 	if c.KeyFile == "" {
 		return &fault.Error{Code: fault.Usage, Message: "--key-file or --passphrase is missing", Next: []fault.Remedy{{Do: fault.Again, Name: "key-file", Value: "PATH"}, {Do: fault.Again, Name: "passphrase"}}}
 	}
-	warning, err := folder.InitFileKeystore(a.ctx, a.broker.Folder, c.KeyFile)
+	warning, err := folder.InitFileKeystore(a.ctx, a.folder, c.KeyFile)
 	if err != nil {
 		return err
 	}
@@ -78,8 +78,8 @@ func (c *keystoreInitCmd) seal(a *app) error {
 	if err := checkSpan(c.For); err != nil {
 		return err
 	}
-	u, err := folder.InitSealedKeystore(a.ctx, a.broker.Folder, c.KeyFile, c.For, func(fresh bool) (keystore.Secret, error) {
-		return a.passphrase(c.Stdin, fresh)
+	u, err := folder.InitSealedKeystore(a.ctx, a.folder, c.KeyFile, c.For, func(fresh bool) (keystore.Secret, error) {
+		return askPassphrase(a, c.Stdin, fresh)
 	})
 	if err != nil {
 		return err
@@ -87,7 +87,7 @@ func (c *keystoreInitCmd) seal(a *app) error {
 	if !c.JSON {
 		a.term.note("secrets are kept in sealed files, opened by a key file and its passphrase; if you lose either, the logins are gone")
 	}
-	return a.tellUnlocked(u, c.jsonFlag)
+	return tellUnlocked(a, u, c.jsonFlag)
 }
 
 type keystoreUnlockCmd struct {
@@ -105,11 +105,11 @@ func (c *keystoreUnlockCmd) Run(a *app) error {
 	if err := checkSpan(c.For); err != nil {
 		return err
 	}
-	u, err := folder.UnlockKeystore(a.ctx, a.broker.Folder, c.For, func() (keystore.Secret, error) { return a.passphrase(c.Stdin, false) })
+	u, err := folder.UnlockKeystore(a.ctx, a.folder, c.For, func() (keystore.Secret, error) { return askPassphrase(a, c.Stdin, false) })
 	if err != nil {
 		return err
 	}
-	return a.tellUnlocked(u, c.jsonFlag)
+	return tellUnlocked(a, u, c.jsonFlag)
 }
 
 func checkSpan(d time.Duration) error {
@@ -119,7 +119,7 @@ func checkSpan(d time.Duration) error {
 	return nil
 }
 
-func (a *app) tellUnlocked(u folder.Unlocked, j jsonFlag) error {
+func tellUnlocked(a *app, u folder.Unlocked, j jsonFlag) error {
 	if u.OnDisk {
 		a.term.warn("XDG_RUNTIME_DIR may not be in memory: the unlocked key may be on disk until you lock it")
 	}
@@ -132,11 +132,11 @@ func (a *app) tellUnlocked(u folder.Unlocked, j jsonFlag) error {
 type keystoreLockCmd struct{ jsonFlag }
 
 func (c *keystoreLockCmd) Run(a *app) error {
-	if err := folder.LockKeystore(a.broker.Folder); err != nil {
+	if err := folder.LockKeystore(a.folder); err != nil {
 		return err
 	}
 	if c.JSON {
-		s, err := folder.TryKeystore(a.ctx, a.broker.Folder)
+		s, err := folder.TryKeystore(a.ctx, a.folder)
 		if err != nil {
 			return err
 		}
@@ -146,8 +146,8 @@ func (c *keystoreLockCmd) Run(a *app) error {
 	return nil
 }
 
-// passphrase reads one from stdin, or asks at the terminal; for a new one it asks twice.
-func (a *app) passphrase(stdin, fresh bool) (keystore.Secret, error) {
+// askPassphrase reads one from stdin, or asks at the terminal; for a new one it asks twice.
+func askPassphrase(a *app, stdin, fresh bool) (keystore.Secret, error) {
 	if stdin {
 		return a.readLine("passphrase")
 	}
@@ -171,7 +171,7 @@ type keystoreMigrateCmd struct {
 }
 
 func (c *keystoreMigrateCmd) Run(a *app) error {
-	moved, err := folder.MigrateKeystore(a.ctx, a.broker.Folder, keystore.Kind(c.To))
+	moved, err := folder.MigrateKeystore(a.ctx, a.folder, keystore.Kind(c.To))
 	if err != nil {
 		return err
 	}

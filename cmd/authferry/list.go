@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/pool"
 	"github.com/authferry/authferry/humantime"
@@ -20,7 +21,7 @@ type accountsDoc struct {
 }
 
 func (c *listCmd) Run(a *app) error {
-	views, err := a.broker.List()
+	views, err := broker.List(a.folder)
 	if err != nil {
 		return err
 	}
@@ -59,7 +60,7 @@ func (c *infoCmd) Run(a *app) error {
 		return err
 	}
 	warnEnding(a, []pool.AccountView{v})
-	return a.showAccount(v, c.JSON)
+	return showAccount(a, v, c.JSON)
 }
 
 func (c *infoCmd) find(a *app) (pool.AccountView, error) {
@@ -74,15 +75,15 @@ func (c *infoCmd) find(a *app) (pool.AccountView, error) {
 		a.term.note("used here (%s):", usedBy(u))
 		return *u.Account, nil
 	}
-	which, err := a.meant(c.Account, nil)
+	which, err := meant(a, c.Account, nil)
 	if err != nil {
 		return pool.AccountView{}, err
 	}
-	return a.broker.Info(which)
+	return broker.Info(a.folder, which)
 }
 
 // showAccount prints one account in full.
-func (a *app) showAccount(v pool.AccountView, asJSON bool) error {
+func showAccount(a *app, v pool.AccountView, asJSON bool) error {
 	if asJSON {
 		return a.printJSON(v)
 	}

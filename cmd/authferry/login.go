@@ -127,9 +127,9 @@ func (c *loginCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	v := a.broker.ViewOf(&done.Account)
+	v := broker.ViewOf(a.folder, &done.Account)
 	err = c.tell(a, done, v)
-	a.enter(v.Pool)
+	enterShared(a, v.Pool)
 	if err != nil || !asked {
 		return err
 	}
@@ -173,7 +173,7 @@ func (c *loginCmd) tell(a *app, done *account.LoggedIn, v pool.AccountView) erro
 	}
 	switch {
 	case !done.Renewed:
-		a.welcome(v.Provider, v.Label)
+		welcome(a, v.Provider, v.Label)
 	case c.Renew == "" && c.Flow != string(account.FlowClient):
 		if c.Label == "" || index.EqualLabel(c.Label, v.Label) { // else that is said already
 			a.term.note("this is %q of %s again; it has a new login, and its label and pool are unchanged", v.Label, v.Provider)
@@ -183,18 +183,18 @@ func (c *loginCmd) tell(a *app, done *account.LoggedIn, v pool.AccountView) erro
 	default:
 		a.term.note("account %q of %s has a new login; its label and pool are unchanged", v.Label, v.Provider)
 	}
-	a.noteEnd(v)
+	noteEnd(a, v)
 	return nil
 }
 
 // welcome says where a new account is stored and how to use it, even if other providers
 // have accounts with the same label.
-func (a *app) welcome(provider, label string) {
-	a.term.note("account %q of %s is in the %s; try: authferry token %s --account %s", label, provider, a.keystoreName(), provider, arg(label))
+func welcome(a *app, provider, label string) {
+	a.term.note("account %q of %s is in the %s; try: authferry token %s --account %s", label, provider, keystoreName(a), provider, arg(label))
 }
 
 // noteEnd says when a login without a refresh token ends.
-func (a *app) noteEnd(v pool.AccountView) {
+func noteEnd(a *app, v pool.AccountView) {
 	if v.NoRefresh {
 		a.term.note("it has no refresh token, and ends %s", endText(v.ExpiresAt, time.Now()))
 	}
@@ -202,10 +202,10 @@ func (a *app) noteEnd(v pool.AccountView) {
 
 // takeOver offers, before the first account, the logins that other programs have.
 func (c *loginCmd) takeOver(a *app) (taken bool, err error) {
-	if all, err := a.broker.List(); err != nil || len(all) > 0 || c.APIKeyStdin || c.TokenStdin || c.Renew != "" || c.Flow == string(account.FlowClient) {
+	if all, err := broker.List(a.folder); err != nil || len(all) > 0 || c.APIKeyStdin || c.TokenStdin || c.Renew != "" || c.Flow == string(account.FlowClient) {
 		return false, nil //nolint:nilerr // the login itself says it better
 	}
-	return a.offerImport(c.Provider, c.ClientID, !c.JSON)
+	return offerImport(a, c.Provider, c.ClientID, !c.JSON)
 }
 
 func (c *loginCmd) login(a *app, req account.LoginRequest) (*account.LoggedIn, error) {
@@ -227,7 +227,7 @@ func (c *loginCmd) login(a *app, req account.LoginRequest) (*account.LoggedIn, e
 		if err != nil {
 			return nil, err
 		}
-		return keep(a.ctx, a.broker.Folder, req, secret)
+		return keep(a.ctx, a.folder, req, secret)
 	}
 	if err := c.proof(a, &req); err != nil {
 		return nil, err
@@ -235,7 +235,7 @@ func (c *loginCmd) login(a *app, req account.LoginRequest) (*account.LoggedIn, e
 	s := &signIn{app: a, json: c.JSON, browser: !c.NoBrowser && !a.term.noInput, provider: c.Provider,
 		until: time.Now().Add(c.Timeout), over: func() {}}
 	defer func() { s.over() }()
-	return account.Login(a.ctx, a.broker.Folder, req, account.Person{Await: s.await, Open: s.open, Paste: s.paste, Enter: s.enter})
+	return account.Login(a.ctx, a.folder, req, account.Person{Await: s.await, Open: s.open, Paste: s.paste, Enter: s.enter})
 }
 
 // signIn shows a person where to log in.
@@ -252,11 +252,11 @@ type signIn struct {
 
 // terms names once per provider, before its first account, terms that may forbid this use.
 func (s *signIn) terms() {
-	p, err := s.broker.Folder.Provider(s.provider)
-	if err != nil || !s.broker.Folder.Config().TermsNotice || p.TermsNotice == "" && p.TermsURL == "" {
+	p, err := s.folder.Provider(s.provider)
+	if err != nil || !s.folder.Config().TermsNotice || p.TermsNotice == "" && p.TermsURL == "" {
 		return
 	}
-	if all, err := s.broker.List(); err != nil || slices.ContainsFunc(all, func(v pool.AccountView) bool { return v.Provider == p.Name }) {
+	if all, err := broker.List(s.folder); err != nil || slices.ContainsFunc(all, func(v pool.AccountView) bool { return v.Provider == p.Name }) {
 		return
 	}
 	s.term.note("%s You are responsible for keeping to them. %s", cmp.Or(p.TermsNotice, "The terms of "+p.Name+" apply to what you do with this login."), p.TermsURL)
@@ -305,7 +305,7 @@ func (s *signIn) elsewhere() {
 		return
 	}
 	other := fault.Remedy{Do: fault.Again, How: fault.Paste}
-	if p, err := s.broker.Folder.Provider(s.provider); err == nil && p.DeviceAuthorizationEndpoint != "" {
+	if p, err := s.folder.Provider(s.provider); err == nil && p.DeviceAuthorizationEndpoint != "" {
 		other.How = fault.Device
 	}
 	next := []fault.Remedy{other}

@@ -27,7 +27,7 @@ func (a *app) given(words ...string) {
 
 // chooseProvider asks where to log in.
 func (c *loginCmd) chooseProvider(a *app) error {
-	ps, err := a.broker.Folder.Providers()
+	ps, err := a.folder.Providers()
 	if err != nil {
 		return err
 	}
@@ -44,9 +44,9 @@ func (c *loginCmd) chooseProvider(a *app) error {
 	if c.Renew != "" {
 		return c.chooseAsBefore(a)
 	}
-	idx, err := a.broker.Folder.ReadOrEmpty()
+	idx, err := a.folder.ReadOrEmpty()
 	if err == nil {
-		_, err = a.broker.Folder.Ready(a.ctx, idx) // else all the answers are in vain
+		_, err = a.folder.Ready(a.ctx, idx) // else all the answers are in vain
 	}
 	if err != nil {
 		return err
@@ -56,7 +56,7 @@ func (c *loginCmd) chooseProvider(a *app) error {
 		m.options = append(m.options, option{p.Name, waysText(p)})
 	}
 	m.options = append(m.options, option{"another", "a remote MCP server, by its https address"})
-	if in := a.providersInUse(); len(in) == 1 {
+	if in := providersInUse(a); len(in) == 1 {
 		m.usual = max(0, slices.IndexFunc(all, func(p oauth.Provider) bool { return p.Name == in[0] }))
 	}
 	at, word, err := a.pick(m)
@@ -71,7 +71,7 @@ func (c *loginCmd) chooseProvider(a *app) error {
 	c.Provider = word
 	a.given(word)
 	for _, p := range all {
-		if p.MCP != "" && (word == p.Name || word == p.MCP) && c.Label == "" && slices.Contains(a.providersInUse(), p.Name) {
+		if p.MCP != "" && (word == p.Name || word == p.MCP) && c.Label == "" && slices.Contains(providersInUse(a), p.Name) {
 			return c.chooseLabel(a, p)
 		}
 	}
@@ -80,7 +80,7 @@ func (c *loginCmd) chooseProvider(a *app) error {
 
 // chooseAsBefore logs in at the provider and in the way of the account to be renewed.
 func (c *loginCmd) chooseAsBefore(a *app) error {
-	v, err := a.broker.Info(c.Renew)
+	v, err := broker.Info(a.folder, c.Renew)
 	if err != nil {
 		return err
 	}
@@ -93,8 +93,8 @@ func (c *loginCmd) chooseAsBefore(a *app) error {
 }
 
 // providersInUse are those that have accounts.
-func (a *app) providersInUse() (names []string) {
-	views, err := a.broker.List()
+func providersInUse(a *app) (names []string) {
+	views, err := broker.List(a.folder)
 	if err != nil {
 		return nil // the messages that follow say so
 	}
@@ -141,7 +141,7 @@ func (c *loginCmd) chooseRest(a *app, all bool) error {
 	if !a.present() || c.JSON || c.Renew != "" {
 		return nil
 	}
-	p, err := a.broker.Folder.Provider(c.Provider)
+	p, err := a.folder.Provider(c.Provider)
 	if err != nil {
 		return err
 	}
@@ -245,7 +245,7 @@ func (c *loginCmd) chooseFlow(a *app, ways []fault.How) {
 
 // choosePool asks for the pool, if the provider has others than its own.
 func (c *loginCmd) choosePool(a *app, p oauth.Provider) error {
-	s, err := a.broker.Status()
+	s, err := broker.Status(a.folder)
 	if err != nil || c.Pool != "" {
 		return err
 	}
@@ -290,7 +290,7 @@ func (c *loginCmd) chooseLabel(a *app, p oauth.Provider) error {
 	usual := ""
 	if how != fault.Browser || p.MCP != "" { // few of these servers say whose login it is
 		var err error
-		if usual, err = account.UsualLabel(a.broker.Folder, p.Name); err != nil {
+		if usual, err = account.UsualLabel(a.folder, p.Name); err != nil {
 			return err
 		}
 	}
@@ -303,11 +303,11 @@ func (c *loginCmd) chooseLabel(a *app, p oauth.Provider) error {
 			_, _ = fmt.Fprintln(a.err, "That is a secret, and a label is shown to everybody. It was not kept; you are asked for it next.")
 			continue
 		case answer == "" && usual == "":
-			return account.Check(a.ctx, a.broker.Folder, c.request(), how)
+			return account.Check(a.ctx, a.folder, c.request(), how)
 		}
 		named := c.request()
 		named.Label = cmp.Or(answer, usual)
-		err = account.Check(a.ctx, a.broker.Folder, named, how)
+		err = account.Check(a.ctx, a.folder, named, how)
 		if e := fault.CodeOf(err); answer != "" && (e == fault.LabelTaken || e == fault.Usage) {
 			_, _ = fmt.Fprintln(a.err, printable(err.Error()))
 			continue
@@ -319,7 +319,7 @@ func (c *loginCmd) chooseLabel(a *app, p oauth.Provider) error {
 		a.given("--label=" + c.Label)
 		return nil
 	}
-	return account.Check(a.ctx, a.broker.Folder, c.request(), how)
+	return account.Check(a.ctx, a.folder, c.request(), how)
 }
 
 // shortest is less than the length of any key or token.
@@ -327,7 +327,7 @@ const shortest = 16
 
 // sure asks whether a typed secret is meant, if it looks like a mistake.
 func (c *loginCmd) sure(a *app, secret keystore.Secret) error {
-	p, err := a.broker.Folder.Provider(c.Provider)
+	p, err := a.folder.Provider(c.Provider)
 	if err != nil || p.Recognize(secret) != "" {
 		return err
 	}
@@ -358,11 +358,11 @@ func (c *loginCmd) addLabel(a *app) error {
 	if at < 0 || args[at] != "add" || err != nil || c.Label != "" || c.Renew != "" || c.Name != "" || c.set() {
 		return nil //nolint:nilerr // it is no label
 	}
-	known, err := a.broker.Folder.Providers()
+	known, err := a.folder.Providers()
 	if err != nil || slices.ContainsFunc(known.All(), func(p oauth.Provider) bool { return index.EqualLabel(p.Name, label) }) {
 		return nil //nolint:nilerr // the login says it
 	}
-	all, err := a.broker.List()
+	all, err := broker.List(a.folder)
 	if err != nil || len(all) == 0 {
 		return nil //nolint:nilerr // likewise
 	}
@@ -414,13 +414,13 @@ func (c *loginCmd) proof(a *app, req *account.LoginRequest) (err error) {
 	case c.SecretStdin:
 		req.Proof.Secret, err = a.readSecret("client secret")
 	case c.KeyStdin:
-		req.Proof.Key, err = a.readKey()
+		req.Proof.Key, err = readKey(a)
 	}
 	return err
 }
 
 // readKey reads a private key, whose lines all count.
-func (a *app) readKey() (keystore.Secret, error) {
+func readKey(a *app) (keystore.Secret, error) {
 	if isTerminal(a.in) {
 		return keystore.Secret{}, &fault.Error{Code: fault.Usage, Message: "--client-key-stdin reads a file, and stdin is a terminal: add <key.pem"}
 	}

@@ -40,7 +40,7 @@ func (c *ownMCPCmd) Run(a *app) error {
 		if err != nil {
 			return nil, err
 		}
-		all, err := a.broker.Status()
+		all, err := broker.Status(a.folder)
 		if err != nil {
 			return nil, err
 		}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/pool"
@@ -59,7 +58,7 @@ func (t *terminal) strayWord(e *fault.Error, n *kong.Node, c *kong.Context, word
 	if err != nil {
 		return
 	}
-	idx, err := broker.New(broker.Options{Dir: dir}).Folder.ReadOrEmpty()
+	idx, err := folder.New(folder.Options{Dir: dir}).ReadOrEmpty()
 	if err != nil {
 		return
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
@@ -62,7 +63,7 @@ func (c *useCmd) Run(a *app) error {
 			}
 			c.Dir = here
 		}
-		gone, err := account.Unbind(a.ctx, a.broker.Folder, c.Dir)
+		gone, err := account.Unbind(a.ctx, a.folder, c.Dir)
 		if err != nil {
 			return err
 		}
@@ -73,32 +74,32 @@ func (c *useCmd) Run(a *app) error {
 			a.term.note("%s of %s removed", counted(len(gone), "binding"), c.Dir)
 		}
 	case c.Dir == "" && c.Pool == "":
-		which, err := a.meant(c.Account, func(account string) string { return "Use " + account + "?" })
+		which, err := meant(a, c.Account, func(account string) string { return "Use " + account + "?" })
 		if err != nil {
 			return err
 		}
-		acc, err := account.Use(a.ctx, a.broker.Folder, which)
+		acc, err := account.Use(a.ctx, a.folder, which)
 		if err != nil {
 			return err
 		}
-		v := a.broker.ViewOf(acc)
+		v := broker.ViewOf(a.folder, acc)
 		doc.Account = &v
 		a.term.note("account %q is now current in pool %q", v.Label, v.Pool)
 		warnUnfit(a, v)
 	default:
 		where := cmp.Or(c.Dir, ".")
-		which, err := a.meant(c.Account, func(account string) string { return fmt.Sprintf("Use %s in %s?", account, where) })
+		which, err := meant(a, c.Account, func(account string) string { return fmt.Sprintf("Use %s in %s?", account, where) })
 		if err != nil {
 			return err
 		}
-		bd, err := account.Bind(a.ctx, a.broker.Folder, where, which, c.Pool)
+		bd, err := account.Bind(a.ctx, a.folder, where, which, c.Pool)
 		if err != nil {
 			return err
 		}
 		doc.Binding = bd
 		what := fmt.Sprintf("pool %q", bd.Pool)
 		if bd.Account != "" {
-			v, err := a.broker.Info(bd.Account)
+			v, err := broker.Info(a.folder, bd.Account)
 			if err != nil {
 				return err
 			}
@@ -139,7 +140,7 @@ func warnUnfit(a *app, v pool.AccountView) {
 
 // list shows every bound directory.
 func (c *useCmd) list(a *app) error {
-	bound, err := account.Bindings(a.broker.Folder)
+	bound, err := account.Bindings(a.folder)
 	if err != nil {
 		return err
 	}
@@ -187,7 +188,7 @@ type disableCmd struct {
 }
 
 func (c *disableCmd) Run(a *app) error {
-	acc, err := account.Disable(a.ctx, a.broker.Folder, c.Account)
+	acc, err := account.Disable(a.ctx, a.folder, c.Account)
 	return setOf(a, acc, err, pipe.Disabled, c.JSON, "is disabled: nothing uses it until authferry enable")
 }
 
@@ -197,7 +198,7 @@ type enableCmd struct {
 }
 
 func (c *enableCmd) Run(a *app) error {
-	acc, err := account.Enable(a.ctx, a.broker.Folder, c.Account)
+	acc, err := account.Enable(a.ctx, a.folder, c.Account)
 	return setOf(a, acc, err, pipe.Disabled, c.JSON, "is enabled")
 }
 
@@ -209,12 +210,12 @@ type moveCmd struct {
 }
 
 func (c *moveCmd) Run(a *app) error {
-	if !c.Yes && a.isShared(c.Pool) {
+	if !c.Yes && isShared(a, c.Pool) {
 		if err := a.confirm(fmt.Sprintf("Pool %q is shared: give account %q to all machines of it?", c.Pool, c.Account), "yes"); err != nil {
 			return err
 		}
 	}
-	v, err := a.broker.Info(c.Account)
+	v, err := broker.Info(a.folder, c.Account)
 	if err != nil {
 		return err
 	}
@@ -224,16 +225,16 @@ func (c *moveCmd) Run(a *app) error {
 				return err
 			}
 		}
-		if err := a.takeOut(v.ID); err != nil {
+		if err := takeOut(a, v.ID); err != nil {
 			return err
 		}
 	}
-	acc, err := account.Move(a.ctx, a.broker.Folder, c.Account, c.Pool)
+	acc, err := account.Move(a.ctx, a.folder, c.Account, c.Pool)
 	if err != nil {
 		return err
 	}
-	a.enter(acc.Pool)
-	return a.changed(acc, nil, c.JSON, fmt.Sprintf("is in pool %q", acc.Pool))
+	enterShared(a, acc.Pool)
+	return tellChanged(a, acc, nil, c.JSON, fmt.Sprintf("is in pool %q", acc.Pool))
 }
 
 type orderCmd struct {
@@ -252,7 +253,7 @@ func (c *orderCmd) Run(a *app) error {
 	case err != nil || rank < 1:
 		return &fault.Error{Code: fault.Usage, Message: "the rank is first, last or a number from 1"}
 	}
-	acc, err := account.Order(a.ctx, a.broker.Folder, c.Account, rank)
+	acc, err := account.Order(a.ctx, a.folder, c.Account, rank)
 	if err != nil {
 		return err
 	}
@@ -267,16 +268,16 @@ func setOf(a *app, acc *index.Account, err error, setting string, asJSON bool, o
 	if err := setForAll(a, acc, setting); err != nil {
 		return err
 	}
-	return a.changed(acc, nil, asJSON, outcome)
+	return tellChanged(a, acc, nil, asJSON, outcome)
 }
 
-// changed reports the change of an account.
-func (a *app) changed(acc *index.Account, err error, asJSON bool, outcome string) error {
+// tellChanged reports the change of an account.
+func tellChanged(a *app, acc *index.Account, err error, asJSON bool, outcome string) error {
 	if err != nil {
 		return err
 	}
 	if asJSON {
-		return a.printJSON(accountDoc{a.broker.ViewOf(acc)})
+		return a.printJSON(accountDoc{broker.ViewOf(a.folder, acc)})
 	}
 	a.term.note("account %q %s", acc.Label, outcome)
 	return nil

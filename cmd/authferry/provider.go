@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
@@ -29,7 +30,7 @@ type providersDoc struct {
 }
 
 func (c *providerListCmd) Run(a *app) error {
-	ps, err := a.broker.Folder.Providers()
+	ps, err := a.folder.Providers()
 	if err != nil {
 		return err
 	}
@@ -49,7 +50,7 @@ type providerShowCmd struct {
 }
 
 func (c *providerShowCmd) Run(a *app) error {
-	p, err := a.broker.Folder.Provider(c.Name)
+	p, err := a.folder.Provider(c.Name)
 	if err != nil {
 		return err
 	}
@@ -121,10 +122,10 @@ func (c *providerAddCmd) Run(a *app) error {
 			return err
 		}
 	}
-	if err := folder.AddProvider(a.ctx, a.broker.Folder, p, secret); err != nil {
+	if err := folder.AddProvider(a.ctx, a.folder, p, secret); err != nil {
 		return err
 	}
-	if p, err = a.broker.Folder.Provider(c.Name); err != nil {
+	if p, err = a.folder.Provider(c.Name); err != nil {
 		return err
 	}
 	if len(left) > 0 {
@@ -136,7 +137,7 @@ func (c *providerAddCmd) Run(a *app) error {
 	if c.JSON {
 		return a.printJSON(p)
 	}
-	all, err := a.broker.List()
+	all, err := broker.List(a.folder)
 	if err != nil {
 		return err
 	}
@@ -180,12 +181,12 @@ func (c *providerAddCmd) derive(a *app) (p oauth.Provider, left []string, err er
 	}
 	var found, base oauth.Provider
 	if c.From != "" {
-		if base, err = a.broker.Folder.Provider(c.From); err != nil {
+		if base, err = a.folder.Provider(c.From); err != nil {
 			return p, nil, err
 		}
 	}
 	if c.Issuer != "" && c.TokenEndpoint == "" {
-		if found, err = account.Discover(a.ctx, a.broker.Folder, c.Issuer); err != nil {
+		if found, err = account.Discover(a.ctx, a.folder, c.Issuer); err != nil {
 			return p, nil, c.otherIssuer(a, err)
 		}
 		named.Issuer = found.Issuer
@@ -205,7 +206,7 @@ func (c *providerAddCmd) otherIssuer(a *app, err error) error {
 	}
 	meant := *c
 	meant.Issuer = wrong.Ask
-	if _, err := account.Discover(a.ctx, a.broker.Folder, wrong.Ask); err != nil {
+	if _, err := account.Discover(a.ctx, a.folder, wrong.Ask); err != nil {
 		if wrong.Found.TokenEndpoint == "" {
 			return e
 		}
@@ -268,7 +269,7 @@ type removedDoc struct {
 }
 
 func (c *providerRemoveCmd) Run(a *app) error {
-	if err := folder.RemoveProvider(a.ctx, a.broker.Folder, c.Name); err != nil {
+	if err := folder.RemoveProvider(a.ctx, a.folder, c.Name); err != nil {
 		return err
 	}
 	if c.JSON {

@@ -60,7 +60,7 @@ func (c *runCmd) Run(a *app) error {
 	served, err := servedFor(a, names, selection{which: which{Account: c.Account, Pool: c.Pool}}.resolve())
 	if fault.CodeOf(err) == fault.Ambiguous && c.Account == "" && len(names) == 1 && a.present() {
 		var chosen broker.Chosen
-		if chosen, err = a.pickPool("Which pool?", names[0]); err == nil {
+		if chosen, err = pickPool(a, "Which pool?", names[0]); err == nil {
 			served, err = servedFor(a, names, selection{which: which{Pool: chosen.Pool}}.resolve())
 		}
 	}
@@ -72,7 +72,7 @@ func (c *runCmd) Run(a *app) error {
 		return &fault.Error{Code: fault.Internal, Message: "can't open a port on 127.0.0.1", Err: err}
 	}
 	program := programOf(a.child[0])
-	withdraw, err := folder.Announce(a.broker.Folder, folder.ProxyView{Program: program, Providers: served.names(), Pools: served.pools(), Listen: l.Addr().String()})
+	withdraw, err := folder.Announce(a.folder, folder.ProxyView{Program: program, Providers: served.names(), Pools: served.pools(), Listen: l.Addr().String()})
 	if err != nil {
 		_ = l.Close()
 		return err
@@ -80,7 +80,7 @@ func (c *runCmd) Run(a *app) error {
 	defer withdraw()
 
 	key := keystore.NewSecret(rand.Text())
-	proxy := a.proxy(served, serve.Options{Key: key, Hosts: serve.HostsOf(l.Addr()), Say: sentence})
+	proxy := newProxy(a, served, serve.Options{Key: key, Hosts: serve.HostsOf(l.Addr()), Say: sentence})
 	ctx, end := context.WithCancel(context.WithoutCancel(a.ctx))
 	done := make(chan struct{})
 	go func() {
@@ -100,14 +100,14 @@ func (c *runCmd) Run(a *app) error {
 	return runChild(path, argv, p.environment(os.Environ()))
 }
 
-// proxy completes opt. It prints nothing, which would disturb the command's screen.
-func (a *app) proxy(served servedProviders, opt serve.Options) *serve.Proxy {
+// newProxy completes opt. It prints nothing, which would disturb the command's screen.
+func newProxy(a *app, served servedProviders, opt serve.Options) *serve.Proxy {
 	own := a.options
 	own.Warn, own.Waiting, own.Progress = nil, nil, nil
 	if m, err := thisMachine(); err == nil {
 		own.Self = m.Binary // by a name that outlives an update, if there is one: a proxy may run for weeks
 	}
-	opt.Broker, opt.Routes, opt.Patience, opt.Log = broker.NewKeeper(own), served.routes(), a.broker.Folder.Config().ThrottleMax, own.Log
+	opt.Broker, opt.Routes, opt.Patience, opt.Log = broker.NewKeeper(own), served.routes(), a.folder.Config().ThrottleMax, own.Log
 	return serve.New(opt)
 }
 
@@ -193,7 +193,7 @@ func servedFor(a *app, names []string, s pool.Selection) (servedProviders, error
 }
 
 func servedOne(a *app, name string, s pool.Selection) (p servedProvider, err error) {
-	data, err := a.broker.Folder.Provider(name)
+	data, err := a.folder.Provider(name)
 	if err != nil {
 		return p, err
 	}
@@ -216,7 +216,7 @@ func servedOne(a *app, name string, s pool.Selection) (p servedProvider, err err
 		return p, &fault.Error{Code: fault.Usage, Message: "authferry knows no model API of provider " + name,
 			Next: []fault.Remedy{{Do: fault.AmendProvider, Provider: name, Name: "api-path"}}}
 	}
-	views, err := a.broker.List()
+	views, err := broker.List(a.folder)
 	if err != nil {
 		return p, err
 	}

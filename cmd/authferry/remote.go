@@ -34,7 +34,7 @@ func (c *loginCmd) remote(a *app) (*account.Remote, error) {
 	if isAddress(c.Provider) {
 		req.Address = c.Provider
 	} else {
-		p, err := a.broker.Folder.Provider(c.Provider)
+		p, err := a.folder.Provider(c.Provider)
 		if err != nil {
 			return nil, err
 		}
@@ -50,16 +50,16 @@ func (c *loginCmd) remote(a *app) (*account.Remote, error) {
 	if c.APIKeyStdin || c.TokenStdin {
 		return nil, &fault.Error{Code: fault.Usage, Message: "a remote MCP server takes a login, and neither --api-key-stdin nor --token-stdin"}
 	}
-	r, err := account.FindRemote(a.ctx, a.broker.Folder, req)
+	r, err := account.FindRemote(a.ctx, a.folder, req)
 	if err != nil {
 		return nil, err
 	}
-	return r, a.agreed(r, c.Issuer, c.JSON)
+	return r, agreed(a, r, c.Issuer, c.JSON)
 }
 
 // agreed shows what a login would do. It asks whether the authorization server is right if
 // only the server's word says so.
-func (a *app) agreed(r *account.Remote, issuer string, asJSON bool) error {
+func agreed(a *app, r *account.Remote, issuer string, asJSON bool) error {
 	scopes := strings.Join(r.Scopes, " ")
 	if asJSON {
 		if err := a.printJSON(serverDoc{"server", r.Server.Resource, r.Server.Provider.Issuer, append([]string{}, r.Scopes...), r.Registration}); err != nil {
@@ -101,11 +101,11 @@ func (c *providerAddCmd) remote(a *app) error {
 	if !reflect.ValueOf(only).IsZero() {
 		return &fault.Error{Code: fault.Usage, Message: "--mcp goes with --issuer, --client-id, --client-secret-stdin and --scope alone: the server says the rest"}
 	}
-	r, err := account.FindRemote(a.ctx, a.broker.Folder, account.RemoteRequest{Address: c.MCP, Provider: c.Name, Issuer: c.Issuer, ClientID: c.ClientID, Scopes: c.Scope})
+	r, err := account.FindRemote(a.ctx, a.folder, account.RemoteRequest{Address: c.MCP, Provider: c.Name, Issuer: c.Issuer, ClientID: c.ClientID, Scopes: c.Scope})
 	if err != nil {
 		return err
 	}
-	if err := a.agreed(r, c.Issuer, false); err != nil {
+	if err := agreed(a, r, c.Issuer, false); err != nil {
 		return err
 	}
 	var secret keystore.Secret
@@ -114,10 +114,10 @@ func (c *providerAddCmd) remote(a *app) error {
 			return err
 		}
 	}
-	if err := account.AddRemote(a.ctx, a.broker.Folder, r, c.Scope, secret); err != nil {
+	if err := account.AddRemote(a.ctx, a.folder, r, c.Scope, secret); err != nil {
 		return err
 	}
-	p, err := a.broker.Folder.Provider(c.Name)
+	p, err := a.folder.Provider(c.Name)
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func (c *mcpHeadersCmd) Run(a *app) error {
 	address := cmp.Or(os.Getenv("CLAUDE_CODE_MCP_SERVER_URL"), c.URL)
 	if address == "" {
 		if err := mustBeTold(c.selection()); err != nil {
-			return a.inALine(err)
+			return inALine(a, err)
 		}
 	}
 	if c.MinTTL < 0 {
@@ -153,7 +153,7 @@ func (c *mcpHeadersCmd) Run(a *app) error {
 	case err != nil && a.ctx.Err() != nil:
 		return errInterrupted
 	case err != nil:
-		return a.inALine(err)
+		return inALine(a, err)
 	case t.Resource == "":
 		return &fault.Error{Code: fault.Fenced, Message: fmt.Sprintf("account %q is not for a remote MCP server; nothing was printed", t.Account.Label)}
 	case c.URL != "" && !oauth.Covers(t.Resource, c.URL):

@@ -196,8 +196,9 @@ type app struct {
 	streams
 	ctx    context.Context
 	term   *terminal
-	broker *broker.Broker
-	// options are those of broker.
+	folder *folder.Folder
+	broker *broker.Broker // of folder
+	// options are those of folder, as they were given.
 	options broker.Options
 	// child are the words after "--": the command that exec runs, or the words to complete.
 	child []string
@@ -249,7 +250,8 @@ func run(ctx context.Context, args []string, s streams, catch func()) (code int)
 	if term.live = term.follow(flags.Verbose); term.live {
 		opt.Progress = term.step
 	}
-	err = command(&app{streams: s, ctx: ctx, term: term, broker: broker.New(opt), options: opt, child: child})
+	b := broker.New(opt)
+	err = command(&app{streams: s, ctx: ctx, term: term, folder: b.Folder, broker: b, options: opt, child: child})
 	if err == nil {
 		return exitOK
 	}

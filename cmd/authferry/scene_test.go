@@ -3,7 +3,6 @@ package main
 import (
 	"testing"
 
-	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/brokertest"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/lock"
@@ -22,5 +21,5 @@ func newScene(t *testing.T, cfg brokertest.Config) *scene {
 }
 
 func (s *scene) proxies() []folder.ProxyView {
-	return folder.Proxies(broker.New(broker.Options{Dir: s.Dir}).Folder)
+	return folder.Proxies(folder.New(folder.Options{Dir: s.Dir}))
 }

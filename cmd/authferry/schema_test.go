@@ -200,7 +200,7 @@ func (m *schemaMaker) event(s *jsonschema.Schema, document any) {
 
 // settings are those of config.toml.
 func (m *schemaMaker) settings() map[string]*jsonschema.Schema {
-	f := broker.New(broker.Options{Dir: m.t.TempDir()}).Folder
+	f := folder.New(folder.Options{Dir: m.t.TempDir()})
 	all := map[string]*jsonschema.Schema{}
 	for _, key := range folder.ConfigKeys() {
 		v, err := folder.ConfigGet(f, key)

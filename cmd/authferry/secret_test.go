@@ -67,7 +67,7 @@ func TestReadPassphrase(t *testing.T) {
 	for in, want := range map[string]string{
 		" a b \r\n": " a b ", "\"a\"\n": "\"a\"", "\ufeffa\r\n": "a", utf16Of(" ü\r\n"): " ü", "👩\u200d👧\n": "👩\u200d👧",
 	} {
-		if got, err := piped(t, in).passphrase(true, false); err != nil || got.Reveal() != want {
+		if got, err := askPassphrase(piped(t, in), true, false); err != nil || got.Reveal() != want {
 			t.Errorf("%q: got %q, %v", in, got.Reveal(), err)
 		}
 	}

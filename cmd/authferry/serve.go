@@ -49,7 +49,7 @@ func (c *serveCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	unlock, err := folder.LockServe(a.ctx, a.broker.Folder)
+	unlock, err := folder.LockServe(a.ctx, a.folder)
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (c *serveCmd) Run(a *app) error {
 		return err
 	}
 	defer door.close()
-	withdraw, err := folder.Announce(a.broker.Folder, folder.ProxyView{Program: folder.ServeProgram, Providers: served.names(), Pools: served.pools(), Listen: listenOf(l.Addr())})
+	withdraw, err := folder.Announce(a.folder, folder.ProxyView{Program: folder.ServeProgram, Providers: served.names(), Pools: served.pools(), Listen: listenOf(l.Addr())})
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func (c *serveCmd) Run(a *app) error {
 	for _, note := range served.notes() {
 		a.term.warn(note)
 	}
-	proxy := a.proxy(served, serve.Options{Key: key, Hosts: hostsOf(l.Addr()), Say: servedSentence, Strange: true})
+	proxy := newProxy(a, served, serve.Options{Key: key, Hosts: hostsOf(l.Addr()), Say: servedSentence, Strange: true})
 	ctx, stop := context.WithCancel(context.WithoutCancel(a.ctx))
 	defer stop()
 	closed, ended := make(chan struct{}), make(chan error, 1)

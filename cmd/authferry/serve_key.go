@@ -144,7 +144,7 @@ func (c *proxyKeyCmd) Run(a *app) error {
 
 // patience is how long a serve may take to start.
 func (c *proxyKeyCmd) patience(a *app) time.Duration {
-	if slices.ContainsFunc(folder.Proxies(a.broker.Folder), func(v folder.ProxyView) bool { return v.Program == folder.ServeProgram }) {
+	if slices.ContainsFunc(folder.Proxies(a.folder), func(v folder.ProxyView) bool { return v.Program == folder.ServeProgram }) {
 		return waitForNext
 	}
 	address, ok := strings.CutPrefix(c.URL, "http://")
@@ -160,5 +160,5 @@ func (c *proxyKeyCmd) patience(a *app) time.Duration {
 }
 
 func (c *proxyKeyCmd) fail(a *app, message, address string) error {
-	return a.inALine(&fault.Error{Code: fault.ProviderUnreachable, Message: message, Next: []fault.Remedy{{Do: serveAt, Value: address}}})
+	return inALine(a, &fault.Error{Code: fault.ProviderUnreachable, Message: message, Next: []fault.Remedy{{Do: serveAt, Value: address}}})
 }

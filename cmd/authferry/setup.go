@@ -55,7 +55,7 @@ func (c *setupCmd) Run(a *app) error {
 		if provider == "" {
 			continue // and removes it
 		}
-		if _, err := a.broker.Folder.Provider(provider); err != nil {
+		if _, err := a.folder.Provider(provider); err != nil {
 			return err
 		}
 	}
@@ -73,7 +73,7 @@ func (c *setupCmd) Run(a *app) error {
 	if err := c.report(a, client, m, choice, changes); err != nil || !client.Logins || c.MCP != "" || c.Undo || c.Print || c.JSON {
 		return err
 	}
-	_, err = a.offerImport("", "", true)
+	_, err = offerImport(a, "", "", true)
 	return err
 }
 
@@ -128,7 +128,7 @@ func (c *setupCmd) choose(a *app, m setup.Machine, client setup.Client) (setup.C
 func (c *setupCmd) chooseAccounts(a *app, client setup.Client) (setup.Choice, error) {
 	chosen, err := a.broker.Chosen(pool.Selection{Account: c.Account, Pool: c.Pool, Provider: c.Provider})
 	if fault.CodeOf(err) == fault.Ambiguous && c.Account == "" && c.asks(a) {
-		chosen, err = a.pickPool(whoseToken(client), c.Provider)
+		chosen, err = pickPool(a, whoseToken(client), c.Provider)
 	}
 	if e, ok := errors.AsType[*fault.Error](err); ok && e.Code == fault.Ambiguous {
 		e.Next = []fault.Remedy{{Do: fault.Again, Pool: "POOL"}, {Do: fault.Again, Account: "ACCOUNT"}}
@@ -161,7 +161,7 @@ func (c *setupCmd) restricted() bool {
 func (c *setupCmd) chooseUndone(a *app, client setup.Client) (setup.Choice, error) {
 	choice, err := c.chooseAccounts(a, client)
 	if fault.CodeOf(err) == fault.NoAccount && c.Account == "" && c.Pool == "" {
-		if p, unknown := a.broker.Folder.Provider(c.Provider); unknown == nil {
+		if p, unknown := a.folder.Provider(c.Provider); unknown == nil {
 			choice, err = setup.Choice{Provider: p.Name, Origins: p.APIOrigins}, nil
 		}
 	}
@@ -176,7 +176,7 @@ func (c *setupCmd) chooseUndone(a *app, client setup.Client) (setup.Choice, erro
 func noHosts(a *app, client setup.Client, choice setup.Choice) error {
 	e := &fault.Error{Code: fault.Usage, Message: "no account here may send its token to a host yet (no --api-origin), so there is none to set " + client.Title + " up for",
 		Next: []fault.Remedy{{Do: fault.ListProviders}}}
-	views, err := a.broker.List()
+	views, err := broker.List(a.folder)
 	if err != nil {
 		return err
 	}
@@ -184,7 +184,7 @@ func noHosts(a *app, client setup.Client, choice setup.Choice) error {
 		if choice.Provider != "" && v.Provider != choice.Provider || choice.Pool != "" && v.Pool != choice.Pool || choice.Account != "" && v.ID != choice.Account {
 			continue
 		}
-		if p, err := a.broker.Folder.Provider(v.Provider); err == nil {
+		if p, err := a.folder.Provider(v.Provider); err == nil {
 			e.Message = fmt.Sprintf("account %q may send its token to no host yet: provider %s had no --api-origin when it was logged in", v.Label, v.Provider)
 			e.Next = []fault.Remedy{v.Renew}
 			if len(p.APIOrigins) == 0 {
@@ -203,7 +203,7 @@ func (c *setupCmd) chooseProxy(a *app, client setup.Client) (setup.Choice, error
 			Next: []fault.Remedy{{Do: setUpIn, Name: "serve", Pool: "POOL"}}}
 	}
 	listen := c.Listen
-	for _, v := range folder.Proxies(a.broker.Folder) {
+	for _, v := range folder.Proxies(a.folder) {
 		if v.Program == folder.ServeProgram && listen == "" {
 			listen = v.Listen
 		}
@@ -213,7 +213,7 @@ func (c *setupCmd) chooseProxy(a *app, client setup.Client) (setup.Choice, error
 		return setup.Choice{}, err // a Unix socket is no URL
 	}
 	provider := cmp.Or(c.Provider, client.Proxied)
-	if _, err := a.broker.Folder.Provider(provider); err != nil {
+	if _, err := a.folder.Provider(provider); err != nil {
 		return setup.Choice{}, err
 	}
 	return setup.Choice{Provider: provider, Proxy: "http://" + listen}, nil
@@ -245,7 +245,7 @@ func (c *setupCmd) chooseService(a *app) (setup.Choice, error) {
 // onlyPool is for a client that names no host to its helper, so that an account or a pool
 // must be written down.
 func (c *setupCmd) onlyPool(a *app, client setup.Client) (broker.Chosen, error) {
-	s, err := a.broker.Status()
+	s, err := broker.Status(a.folder)
 	if err != nil {
 		return broker.Chosen{}, err
 	}
@@ -256,7 +256,7 @@ func (c *setupCmd) onlyPool(a *app, client setup.Client) (broker.Chosen, error) 
 		return broker.Chosen{Provider: s.Pools[0].Provider, Pool: s.Pools[0].Name}, nil
 	}
 	if c.asks(a) {
-		return a.pickPool(whoseToken(client), "")
+		return pickPool(a, whoseToken(client), "")
 	}
 	names := make([]string, len(s.Pools))
 	for i, p := range s.Pools {
@@ -304,7 +304,7 @@ func shortened(diff string) string {
 // shown and nothing newer.
 func (c *setupCmd) change(a *app, client setup.Client, m setup.Machine, plan func() ([]setup.Change, error)) ([]setup.Change, error) {
 	if !c.Print && !c.asks(a) {
-		release, err := folder.LockSetup(a.ctx, a.broker.Folder)
+		release, err := folder.LockSetup(a.ctx, a.folder)
 		if err != nil {
 			return nil, err
 		}
@@ -327,7 +327,7 @@ func (c *setupCmd) change(a *app, client setup.Client, m setup.Machine, plan fun
 		if err != nil || !yes {
 			return nil, cmp.Or(err, declined())
 		}
-		release, err := folder.LockSetup(a.ctx, a.broker.Folder)
+		release, err := folder.LockSetup(a.ctx, a.folder)
 		if err != nil {
 			return nil, err
 		}

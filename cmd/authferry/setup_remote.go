@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
@@ -54,7 +55,7 @@ func (c *setupCmd) chooseServer(a *app, client setup.Client) (setup.Choice, erro
 // remoteServer finds the provider that is a remote MCP server, by its name or its address.
 func remoteServer(a *app, named string) (oauth.Provider, error) {
 	if isAddress(named) {
-		all, err := a.broker.Folder.Providers()
+		all, err := a.folder.Providers()
 		if err != nil {
 			return oauth.Provider{}, err
 		}
@@ -63,7 +64,7 @@ func remoteServer(a *app, named string) (oauth.Provider, error) {
 		}
 		return oauth.Provider{}, &fault.Error{Code: fault.NoAccount, Message: fmt.Sprintf("no account is for %s", named), Next: []fault.Remedy{{Do: fault.Login, Provider: named}}}
 	}
-	p, err := a.broker.Folder.Provider(named)
+	p, err := a.folder.Provider(named)
 	if err == nil && p.MCP == "" {
 		err = &fault.Error{Code: fault.Usage, Message: "provider " + p.Name + " is not a remote MCP server", Next: []fault.Remedy{{Do: fault.ListProviders}}}
 	}
@@ -88,11 +89,11 @@ func surroundings(a *app, client setup.Client) (env []string, err error) {
 	}
 	unix := runtime.GOOS != "windows" && runtime.GOOS != "darwin"
 	if os.Getenv("AUTHFERRY_DIR") != "" || unix && os.Getenv("XDG_CONFIG_HOME") != "" {
-		carry("AUTHFERRY_DIR", absolute(a.broker.Folder.Dir))
+		carry("AUTHFERRY_DIR", absolute(a.folder.Dir))
 	}
 	carry("AUTHFERRY_KEYSTORE", os.Getenv("AUTHFERRY_KEYSTORE"))
 	carry("AUTHFERRY_KEY_FILE", absolute(os.Getenv("AUTHFERRY_KEY_FILE")))
-	s, statusErr := a.broker.Status()
+	s, statusErr := broker.Status(a.folder)
 	if statusErr != nil {
 		return nil, statusErr
 	}
@@ -176,7 +177,7 @@ func offerSetup(a *app, v pool.AccountView) error {
 }
 
 // suggested are the commands by which installed programs use the accounts of providers.
-func (a *app) suggested(providers []string) (commands []string) {
+func suggested(a *app, providers []string) (commands []string) {
 	m, err := thisMachine()
 	if err != nil {
 		return nil

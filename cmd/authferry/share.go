@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/authferry/authferry/broker"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
@@ -37,9 +38,9 @@ func (c *shareCmd) Help() string {
 	return "A shared pool lives on an engine of your own, etcd, which can't read what is stored there. Each refresh token is used once, by one machine, and all the others get what comes of it."
 }
 
-// share has the program beside this one do a command.
-func (a *app) share(command string, args, result any, event func(json.RawMessage) error) error {
-	cmd, err := folder.ShareCommand(a.ctx, a.broker.Folder, pipe.Command)
+// callShare has the program beside this one do a command.
+func callShare(a *app, command string, args, result any, event func(json.RawMessage) error) error {
+	cmd, err := folder.ShareCommand(a.ctx, a.folder, pipe.Command)
 	if err != nil {
 		return err
 	}
@@ -59,24 +60,24 @@ func (a *app) share(command string, args, result any, event func(json.RawMessage
 }
 
 // isShared reports whether other machines share the pool of that name.
-func (a *app) isShared(name string) bool {
-	all, err := a.broker.SharedPools()
+func isShared(a *app, name string) bool {
+	all, err := broker.SharedPools(a.folder)
 	return err == nil && slices.ContainsFunc(all, func(p index.SharedPool) bool { return index.EqualLabel(p.Pool, name) })
 }
 
 // takeOut makes an account of a shared pool this machine's own, before it is moved or
 // removed: the other machines delete it.
-func (a *app) takeOut(id string) error {
-	return a.share(pipe.TakeOut, pipe.TakeOutRequest{Account: id}, new(pipe.TakeOutResult), nil)
+func takeOut(a *app, id string) error {
+	return callShare(a, pipe.TakeOut, pipe.TakeOutRequest{Account: id}, new(pipe.TakeOutResult), nil)
 }
 
-// enter tells the machines that share a pool of what was just added to it, or renewed in it.
+// enterShared tells the machines that share a pool of what was just added to it, or renewed in it.
 // If that fails they learn it later: the login is safe here.
-func (a *app) enter(pool string) {
-	if !a.isShared(pool) {
+func enterShared(a *app, pool string) {
+	if !isShared(a, pool) {
 		return
 	}
-	err := a.share(pipe.Enter, pipe.PoolRequest{Pool: pool}, new(pipe.EnterResult), nil)
+	err := callShare(a, pipe.Enter, pipe.PoolRequest{Pool: pool}, new(pipe.EnterResult), nil)
 	if err == nil {
 		a.term.note("the machines that share pool %q have it too", pool)
 		return
@@ -97,7 +98,7 @@ func setForAll(a *app, acc *index.Account, setting string) error {
 		a.term.warn(fmt.Sprintf("that is so on this machine alone, which only gets access tokens of pool %q; a machine that holds its logins sets it for all", acc.Pool), fault.Remedy{Do: fault.ShareMembers, Pool: acc.Pool})
 		return nil
 	}
-	if err := a.share(pipe.Set, pipe.SetRequest{Account: acc.ID, Setting: setting}, new(pipe.SetResult), nil); err != nil {
+	if err := callShare(a, pipe.Set, pipe.SetRequest{Account: acc.ID, Setting: setting}, new(pipe.SetResult), nil); err != nil {
 		again := fault.Remedy{Do: fault.Again}
 		if setting == pipe.Label { // that it was called with names nothing any more
 			again.Account = acc.ID
@@ -174,7 +175,7 @@ func (c *shareStartCmd) Run(a *app) error {
 		return err
 	}
 	var done pipe.StartResult
-	if err := a.share(pipe.Start, pipe.StartRequest{Pool: c.Pool, Machine: c.Machine, Prefix: c.Prefix, Endpoints: c.Endpoints, Credentials: credentials}, &done, nil); err != nil {
+	if err := callShare(a, pipe.Start, pipe.StartRequest{Pool: c.Pool, Machine: c.Machine, Prefix: c.Prefix, Endpoints: c.Endpoints, Credentials: credentials}, &done, nil); err != nil {
 		return err
 	}
 	if c.JSON {
@@ -215,7 +216,7 @@ func (c *shareInviteCmd) Run(a *app) error {
 		return err
 	}
 	var done pipe.InviteResult
-	if err := a.share(pipe.Invite, pipe.InviteRequest{Pool: c.Pool, Cert: credentials.Cert, Key: credentials.Key,
+	if err := callShare(a, pipe.Invite, pipe.InviteRequest{Pool: c.Pool, Cert: credentials.Cert, Key: credentials.Key,
 		Consumer: c.Consumer, Passing: c.Passing, Reusable: c.Reusable, WithKeys: c.WithKeys, For: c.ExpiresIn}, &done, nil); err != nil {
 		return err
 	}
@@ -245,7 +246,7 @@ func (c *shareJoinCmd) Run(a *app) error {
 		return err
 	}
 	var done pipe.JoinResult
-	if err := a.share(pipe.Join, pipe.JoinRequest{Ticket: ticket.Reveal(), As: c.As, Machine: c.Machine}, &done, nil); err != nil {
+	if err := callShare(a, pipe.Join, pipe.JoinRequest{Ticket: ticket.Reveal(), As: c.As, Machine: c.Machine}, &done, nil); err != nil {
 		return err
 	}
 	a.term.note("this machine is %q in pool %q now, with %s", done.Pool.Machine, done.Pool.Pool, counted(len(done.Pool.Accounts), "account"))
@@ -260,7 +261,7 @@ type shareLeaveCmd struct {
 
 func (c *shareLeaveCmd) Run(a *app) error {
 	var done pipe.LeaveResult
-	if err := a.share(pipe.Leave, pipe.PoolRequest{Pool: c.Pool}, &done, nil); err != nil {
+	if err := callShare(a, pipe.Leave, pipe.PoolRequest{Pool: c.Pool}, &done, nil); err != nil {
 		return err
 	}
 	if done.Warning != "" {
@@ -292,14 +293,14 @@ func (c *shareRemoveCmd) Run(a *app) error {
 		}
 	}
 	var done pipe.RemoveResult
-	if err := a.share(pipe.Remove, pipe.RemoveRequest{Pool: c.Pool, Machine: c.Machine}, &done, nil); err != nil {
+	if err := callShare(a, pipe.Remove, pipe.RemoveRequest{Pool: c.Pool, Machine: c.Machine}, &done, nil); err != nil {
 		return err
 	}
 	if c.JSON {
 		if err := a.printJSON(done); err != nil {
 			return err
 		}
-	} else if err := a.showRemoved(done, c.Pool); err != nil {
+	} else if err := showRemoved(a, done, c.Pool); err != nil {
 		return err
 	}
 	left := len(done.Pending) + len(done.Replace)
@@ -328,16 +329,16 @@ func (c *shareRecoverCmd) Help() string {
 }
 
 func (c *shareRecoverCmd) Run(a *app) error {
-	which, err := a.meant(c.Account, nil)
+	which, err := meant(a, c.Account, nil)
 	if err != nil {
 		return err
 	}
-	v, err := a.broker.Info(which)
+	v, err := broker.Info(a.folder, which)
 	if err != nil {
 		return err
 	}
 	var found pipe.RecoverResult
-	if err := a.share(pipe.Recover, pipe.RecoverRequest{Account: v.ID}, &found, nil); err != nil {
+	if err := callShare(a, pipe.Recover, pipe.RecoverRequest{Account: v.ID}, &found, nil); err != nil {
 		return err
 	}
 	if found.Claim != "" && !found.Recovered {
@@ -347,7 +348,7 @@ func (c *shareRecoverCmd) Run(a *app) error {
 				return err
 			}
 		}
-		if err := a.share(pipe.Recover, pipe.RecoverRequest{Account: v.ID, Claim: found.Claim}, &found, nil); err != nil {
+		if err := callShare(a, pipe.Recover, pipe.RecoverRequest{Account: v.ID, Claim: found.Claim}, &found, nil); err != nil {
 			return err
 		}
 	}
@@ -370,10 +371,10 @@ type shareDoctorCmd struct {
 
 func (c *shareDoctorCmd) Run(a *app) error {
 	var done pipe.DoctorResult
-	if err := a.share(pipe.Doctor, pipe.DoctorRequest{Pool: c.Pool, Fix: c.Fix}, &done, nil); err != nil {
+	if err := callShare(a, pipe.Doctor, pipe.DoctorRequest{Pool: c.Pool, Fix: c.Fix}, &done, nil); err != nil {
 		return err
 	}
-	return a.checked(shareChecks(done.Checks), c.JSON, fault.Remedy{Do: fault.ShareFix, Pool: c.Pool})
+	return checked(a, shareChecks(done.Checks), c.JSON, fault.Remedy{Do: fault.ShareFix, Pool: c.Pool})
 }
 
 type shareServeCmd struct {
@@ -382,7 +383,7 @@ type shareServeCmd struct {
 }
 
 func (c *shareServeCmd) Run(a *app) error {
-	err := a.share(pipe.Serve, pipe.PoolRequest{Pool: c.Pool}, new(any), func(document json.RawMessage) error {
+	err := callShare(a, pipe.Serve, pipe.PoolRequest{Pool: c.Pool}, new(any), func(document json.RawMessage) error {
 		var e pipe.ServeEvent
 		if err := json.Unmarshal(document, &e); err != nil {
 			return err

@@ -21,7 +21,7 @@ type shareStatusCmd struct {
 
 func (c *shareStatusCmd) Run(a *app) error {
 	var done pipe.StatusResult
-	if err := a.share(pipe.Status, pipe.PoolRequest{Pool: c.Pool}, &done, nil); err != nil {
+	if err := callShare(a, pipe.Status, pipe.PoolRequest{Pool: c.Pool}, &done, nil); err != nil {
 		return err
 	}
 	if c.JSON {
@@ -133,7 +133,7 @@ type shareMembersCmd struct {
 
 func (c *shareMembersCmd) Run(a *app) error {
 	var done pipe.MembersResult
-	if err := a.share(pipe.Members, pipe.PoolRequest{Pool: c.Pool}, &done, nil); err != nil {
+	if err := callShare(a, pipe.Members, pipe.PoolRequest{Pool: c.Pool}, &done, nil); err != nil {
 		return err
 	}
 	if c.JSON {
@@ -159,7 +159,7 @@ func (c *shareMembersCmd) Run(a *app) error {
 }
 
 // showRemoved says what a removed machine still knows.
-func (a *app) showRemoved(done pipe.RemoveResult, name string) error {
+func showRemoved(a *app, done pipe.RemoveResult, name string) error {
 	a.term.note("%q is out of pool %q, which has new keys; %s refreshed", done.Machine, name, counted(len(done.Rotated), "account"))
 	t := newTable("ACCOUNT", "PROVIDER", "TO DO")
 	for _, one := range done.Pending {

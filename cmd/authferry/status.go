@@ -32,7 +32,7 @@ func (c *statusCmd) Run(a *app) error {
 	case c.Watch:
 		return c.watch(a)
 	}
-	s, err := a.broker.Status()
+	s, err := broker.Status(a.folder)
 	if err != nil {
 		return err
 	}
@@ -366,7 +366,7 @@ func nextFree(accounts []pool.AccountView, now time.Time) (label string, first p
 // short is status --short: a word on each pool, on one line without colours. It reads the
 // index and nothing else.
 func (c *statusCmd) short(a *app) error {
-	pools, err := a.broker.Pools()
+	pools, err := broker.Pools(a.folder)
 	if err != nil {
 		return err
 	}

@@ -87,7 +87,7 @@ func (c *statusCmd) watch(a *app) error {
 func changes(a *app) func() bool {
 	var before folder.Stamp
 	return func() bool {
-		now := folder.StampOf(a.broker.Folder)
+		now := folder.StampOf(a.folder)
 		changed := now != before
 		before = now
 		return changed
@@ -103,7 +103,7 @@ func watchedStatus(a *app) func(columns int, now time.Time) ([]string, time.Time
 		p, pause := newPage(a.term, columns), slowPace
 		var warnings []string
 		opt.Warn = func(message string, _ ...fault.Remedy) { warnings = append(warnings, message) }
-		s, err := broker.New(opt).Status()
+		s, err := broker.Status(folder.New(opt))
 		switch {
 		case err != nil:
 			p.wrapped("", err.Error())

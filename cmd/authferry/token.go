@@ -47,7 +47,7 @@ func (c *tokenCmd) obtain(a *app) (t *broker.Token, waited bool, err error) {
 	case c.MaxWait < 0:
 		return nil, false, &fault.Error{Code: fault.Usage, Message: "--max-wait can't be negative"}
 	case !c.Wait && c.MaxWait == 0, c.MinTTL < 0:
-		t, err = a.token(c.selection, c.MinTTL, c.Rejected)
+		t, err = tokenOf(a, c.selection, c.MinTTL, c.Rejected)
 		return t, false, err
 	}
 	over := func() {}
@@ -63,7 +63,7 @@ func (c *tokenCmd) obtain(a *app) (t *broker.Token, waited bool, err error) {
 	return t, waited, err
 }
 
-func (a *app) token(s selection, minTTL time.Duration, rejected string) (*broker.Token, error) {
+func tokenOf(a *app, s selection, minTTL time.Duration, rejected string) (*broker.Token, error) {
 	if minTTL < 0 {
 		return nil, &fault.Error{Code: fault.Usage, Message: "--min-ttl can't be negative"}
 	}
@@ -147,6 +147,6 @@ type rotateCmd struct {
 }
 
 func (c *rotateCmd) Run(a *app) error {
-	return rotation.Main(a.ctx, a.broker.Folder, c.Account,
+	return rotation.Main(a.ctx, a.folder, c.Account,
 		rotation.Wish{Beyond: c.Beyond, Rejected: c.Rejected, Background: c.Background, Person: c.Person, Now: c.Now}, a.out)
 }
