@@ -1,6 +1,7 @@
 package share_test
 
 import (
+	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +12,8 @@ import (
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/share"
+	"github.com/authferry/authferry/share/engine"
+	"github.com/authferry/authferry/share/engine/enginetest"
 	"github.com/authferry/authferry/share/pipe"
 	"github.com/authferry/authferry/testenv"
 )
@@ -340,5 +343,63 @@ func TestLoginAgain(t *testing.T) {
 				t.Errorf("%d reuses", s.server.Reuse())
 			}
 		})
+	}
+}
+
+// A machine looks for the pool at other addresses, also one that has joined by a ticket. If
+// the pool isn't there, it stays where it was.
+func TestPoolAtOtherAddresses(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	a := s.machine("laptop")
+	ada := a.login("ada")
+	a.start()
+	b := a.joined("desktop", pipe.InviteRequest{})
+	c := a.joined("runner", pipe.InviteRequest{Consumer: true})
+	const before, now, empty = "http://127.0.0.1:1", "http://127.0.0.1:2", "http://127.0.0.1:3"
+	elsewhere := enginetest.NewMemory()
+	asked := map[string]bool{}
+	s.engine = func(_ context.Context, c share.Connection) (engine.Engine, error) {
+		asked[c.Endpoints[0]] = true
+		switch c.Endpoints[0] {
+		case now:
+			return enginetest.NewFaulty(s.memory), nil
+		case empty:
+			return enginetest.NewFaulty(elsewhere), nil
+		}
+		away := enginetest.NewFaulty(elsewhere)
+		away.Inject(unreachable)
+		return away, nil
+	}
+	at := func(m *machine, change func(*pipe.StartRequest)) error {
+		req := pipe.StartRequest{Pool: "work", Endpoints: []string{now}}
+		change(&req)
+		return testenv.Err(share.Start(t.Context(), m.folder(), m.dial, req))
+	}
+	for _, m := range []*machine{a, b, c} {
+		wantCode(t, at(m, func(r *pipe.StartRequest) { r.Endpoints = []string{before} }), fault.Fenced)
+		wantCode(t, at(m, func(r *pipe.StartRequest) { r.Endpoints = []string{"http://127.0.0.1:4"} }), fault.EngineUnreachable)
+		wantCode(t, at(m, func(r *pipe.StartRequest) { r.Endpoints = []string{empty} }), fault.EngineRestored)
+		for _, change := range []func(*pipe.StartRequest){
+			func(r *pipe.StartRequest) { r.Prefix = "other" }, func(r *pipe.StartRequest) { r.Machine = "other" },
+			func(r *pipe.StartRequest) { r.Endpoints = []string{"http://etcd.example"} }, func(r *pipe.StartRequest) { r.Cert = "x" },
+		} {
+			wantCode(t, at(m, change), fault.Usage)
+		}
+		clear(asked)
+		if d := m.status(); d.Engine != "unreachable" || !asked[before] {
+			t.Errorf("%s is elsewhere: %+v, %v", m, d, asked)
+		}
+		testenv.Must(t, at(m, func(r *pipe.StartRequest) {}))
+		clear(asked)
+		if d := m.status(); d.Engine != "ok" || len(asked) != 1 || !asked[now] {
+			t.Errorf("%s: %+v, %v", m, d, asked)
+		}
+	}
+	testenv.Must(t, b.refresh(ada.ID))
+	sameEverywhere(t, ada.ID, a, b, c)
+	late := b.joined("late", pipe.InviteRequest{}) // tickets carry the new ones
+	if late.status().Engine != "ok" {
+		t.Error("a ticket names the old address")
 	}
 }

@@ -2,7 +2,6 @@ package share
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -89,8 +88,8 @@ func (x *examination) examine(ctx context.Context) {
 		return
 	}
 	err := x.p.members.look(ctx)
-	if x.p.members.meta == nil && x.p.restored && fault.CodeOf(err) == fault.EngineRestored {
-		err = x.metaLost(ctx, err)
+	if code := fault.CodeOf(err); x.p.members.meta == nil && (code == fault.EngineRestored || code == fault.Fenced) {
+		err = x.listLost(ctx, err)
 	}
 	if err != nil {
 		x.fail("engine", err)
@@ -126,33 +125,16 @@ func (x *examination) examine(ctx context.Context) {
 func (x *examination) certificate() {
 	ends := x.p.endsAt()
 	now := time.Now()
+	renew := []fault.Remedy{{Do: fault.ShareStart, Pool: x.p.Local}}
 	switch {
 	case ends.IsZero():
 	case now.After(ends):
-		x.say("certificate", checkFail, nil, "this machine's certificate for the engine has ended %s", humantime.Relative(ends, now))
+		x.say("certificate", checkFail, renew, "this machine's certificate for the engine has ended %s", humantime.Relative(ends, now))
 	case ends.Sub(now) < 14*24*time.Hour:
-		x.say("certificate", checkWarning, nil, "this machine's certificate for the engine ends %s", humantime.Relative(ends, now))
+		x.say("certificate", checkWarning, renew, "this machine's certificate for the engine ends %s", humantime.Relative(ends, now))
 	default:
 		x.say("certificate", checkOK, nil, "this machine's certificate for the engine ends %s", humantime.Relative(ends, now))
 	}
-}
-
-// metaLost is for an engine that has no meta of the pool, or one of before a removal: with
-// fix this machine puts back the one that it saw last.
-func (x *examination) metaLost(ctx context.Context, cause error) error {
-	if !x.fix || x.p.Role != seal.Holder || len(x.p.Meta) == 0 {
-		return cause
-	}
-	if err := x.p.change(ctx, x.p.key("meta", ""), func(now []byte) ([]byte, error) {
-		if _, err := seal.OpenMeta(x.p.Keys, x.p.Pool, now); now != nil && !errors.Is(err, seal.ErrOver) {
-			return now, nil
-		}
-		return x.p.Meta, nil
-	}); err != nil {
-		return err
-	}
-	x.say("engine", checkOK, nil, "put back the list of machines, as this machine saw it last")
-	return x.p.members.look(ctx)
 }
 
 // member reports whether this machine is in the roster, or need not be.

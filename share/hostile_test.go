@@ -407,3 +407,79 @@ func TestNewKeysDuringRefresh(t *testing.T) {
 		}
 	}
 }
+
+// The list of machines at the engine is deleted, or replaced by what no machine has stored. A
+// machine that holds the logins puts back what it saw; others say who can. What is put back
+// is as it was: nothing was refreshed twice, and everybody is in the pool.
+func TestListOfMachinesIsLost(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	a := s.machine("laptop")
+	ada := a.login("ada")
+	a.start()
+	b, c := a.joined("desktop", pipe.InviteRequest{}), a.joined("runner", pipe.InviteRequest{Consumer: true})
+	id, _ := a.part()
+	a.status()
+	key := share.Key("authferry", id, "meta", "")
+	good, _, err := s.memory.Get(t.Context(), key)
+	testenv.Must(t, err)
+	s.memory.Put(key, []byte("garbage"))
+	wants(t, b.doctor(true), "fail", "1 machine joined after this one saw the list")
+	s.memory.Put(key, good.Value)
+	b.status()
+	other := s.machine("elsewhere")
+	other.login("eve")
+	other.start()
+	foreign, _ := other.part()
+	theirs, _, err := s.memory.Get(t.Context(), share.Key("authferry", foreign, "meta", ""))
+	testenv.Must(t, err)
+	for name, value := range map[string][]byte{"missing": nil, "garbage": []byte("\x00garbage"), "cut off": good.Value[:len(good.Value)/2], "another pool's": theirs.Value} {
+		s.memory.Put(key, value)
+		code := fault.Fenced
+		if value == nil {
+			code = fault.EngineRestored
+		}
+		wantCode(t, testenv.Err(share.Members(t.Context(), b.folder(), b.dial, pipe.PoolRequest{Pool: "work"})), code)
+		wants(t, c.doctor(true), "fail", "a machine that holds the logins can put the list back")
+		wants(t, a.doctor(false), "fail", "can put back the list that it saw last, of 3 machines")
+		now, _, err := s.memory.Get(t.Context(), key)
+		testenv.Must(t, err)
+		if string(now.Value) != string(value) {
+			t.Errorf("%s: it was changed without being asked", name)
+		}
+		checks := a.doctor(true)
+		wants(t, checks, "ok", "put back the list of machines")
+		for _, check := range checks {
+			if check.Status == "fail" {
+				t.Errorf("%s: %+v", name, check)
+			}
+		}
+		for _, m := range []*machine{b, c} {
+			m.doctor(true) // confirms, where the engine had forgotten it
+			testenv.Check(t, m.refresh(ada.ID))
+			m.status()
+		}
+		list, err := share.Members(t.Context(), b.folder(), b.dial, pipe.PoolRequest{Pool: "work"})
+		testenv.Must(t, err)
+		if len(list.Machines) != 3 {
+			t.Errorf("%s: %+v", name, list.Machines)
+		}
+	}
+	if s.server.Reuse() != 0 {
+		t.Errorf("%d reuses", s.server.Reuse())
+	}
+
+	// A machine that has no copy says so, and leaves what is there.
+	o := a.open()
+	item, err := o.Store.Share(t.Context(), id)
+	testenv.Must(t, err)
+	var w map[string]any
+	testenv.Must(t, json.Unmarshal([]byte(item.Reveal()), &w))
+	delete(w, "meta")
+	text, err := json.Marshal(w)
+	testenv.Must(t, err)
+	testenv.Must(t, o.SetShare(t.Context(), id, keystore.NewSecret(string(text))))
+	s.memory.Put(key, []byte("garbage"))
+	wants(t, a.doctor(true), "fail", "this machine has no copy of the list, which is kept up to 64 KB")
+	wants(t, b.doctor(true), "ok", "put back the list of machines")
+}

@@ -30,8 +30,12 @@ func (p *members) look(ctx context.Context) error {
 		return err
 	}
 	p.meta = m
-	if !p.restored && !bytes.Equal(p.Meta, e.Value) && len(e.Value) <= maxMeta {
-		p.Meta = slices.Clone(e.Value)
+	keep := e.Value
+	if len(keep) > maxMeta {
+		keep = nil // an older list would be without the newest machines
+	}
+	if !p.restored && !bytes.Equal(p.Meta, keep) {
+		p.Meta = slices.Clone(keep)
 		p.Cluster, p.Revision = p.id.Cluster, max(p.Revision, p.id.Revision)
 		return p.save(ctx, p.o)
 	}

@@ -3,6 +3,7 @@ package share
 import (
 	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/authferry/authferry/broker/fault"
@@ -18,9 +19,10 @@ import (
 const DefaultPrefix = "authferry"
 
 // Start shares a pool of this machine: it makes the pool's keys, publishes its accounts, and
-// marks them as shared. After a crash or an error it goes on when it is called again.
-// Errors: NoAccount (no such pool), Fenced (shared already, or an account that can't be),
-// Usage, and those of engine, keystore and index.
+// marks them as shared. After a crash or an error it goes on when it is called again. For a
+// pool that is shared already, whoever began that, it only changes how this machine reaches
+// the engine: what req leaves out stays. Errors: NoAccount (no such pool), Fenced (an account
+// that can't be shared, or nothing to change), Usage, and those of engine, keystore and index.
 func Start(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.StartRequest) (*pipe.StartResult, error) {
 	f, release, err := f.Hold()
 	if err != nil {
@@ -30,6 +32,12 @@ func Start(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.StartReq
 	o, err := opened(ctx, f)
 	if err != nil {
 		return nil, err
+	}
+	if m, err := sharedAlready(ctx, o, req.Pool); err != nil || m != nil {
+		if err != nil {
+			return nil, err
+		}
+		return reconnect(ctx, o, m, dial, req)
 	}
 	name, _, ok := o.Index.FindPool(req.Pool)
 	if !ok {
@@ -55,6 +63,59 @@ func Start(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.StartReq
 	return &pipe.StartResult{Pool: d}, err
 }
 
+// sharedAlready is this machine's part in the pool of that name or id; nil: it has none, or
+// hasn't finished it.
+func sharedAlready(ctx context.Context, o *folder.Opened, name string) (*Membership, error) {
+	all, err := memberships(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range all {
+		if !m.Unfinished && (m.Pool == name || index.EqualLabel(m.Local, name)) {
+			return m, nil
+		}
+	}
+	return nil, nil
+}
+
+// reconnect changes the engine's addresses for this machine, or what it shows to the engine,
+// once the pool was found there.
+func reconnect(ctx context.Context, o *folder.Opened, m *Membership, dial Dialer, req pipe.StartRequest) (*pipe.StartResult, error) {
+	c := m.Connection
+	c.Endpoints, c.CA = req.Endpoints, cmp.Or(req.CA, c.CA)
+	if req.Cert != "" || req.Key != "" {
+		c.Cert, c.Key = req.Cert, keystore.NewSecret(req.Key)
+	}
+	switch {
+	case cmp.Or(req.Prefix, c.Prefix) != c.Prefix, cmp.Or(req.Machine, m.Name) != m.Name:
+		return nil, fault.Errorf(fault.Usage, "pool %s is shared already, with the prefix %s, and this machine is %s in it; that can't be changed", fault.Quote(m.Local), fault.Quote(m.Prefix), fault.Quote(m.Name))
+	case slices.Equal(c.Endpoints, m.Endpoints) && c.CA == m.CA && c.Cert == m.Cert && c.Key.Reveal() == m.Key.Reveal():
+		return nil, fault.Errorf(fault.Fenced, "pool %s is shared already", fault.Quote(m.Local)).
+			Try(fault.Remedy{Do: fault.ShareStatus, Pool: m.Local}, fault.Remedy{Do: fault.ShareInvite, Pool: m.Local})
+	}
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	if c.user() != m.user() { // by which the others would shut it out
+		return nil, fault.Errorf(fault.Usage, "the certificate is that of %s, and this machine is known to the engine as %s", fault.Quote(c.user()), fault.Quote(m.user()))
+	}
+	stays := list(m.Endpoints)
+	m.Connection = c
+	p, err := connect(ctx, o, m, dial)
+	if err != nil {
+		return nil, err
+	}
+	defer p.close()
+	if err := p.members.look(ctx); err != nil {
+		return nil, fault.Errorf(fault.CodeOf(err), "this machine still looks for pool %s at %s: %v", fault.Quote(m.Local), stays, err).Try(fault.Remedy{Do: fault.ShareStatus, Pool: m.Local})
+	}
+	if err := p.save(ctx, p.o); err != nil {
+		return nil, err
+	}
+	d, err := p.statusOrAlone(ctx)
+	return &pipe.StartResult{Pool: d, Changed: true}, err
+}
+
 // starting is the membership to begin with, or to go on with. It isn't stored yet.
 func starting(ctx context.Context, o *folder.Opened, name string, req pipe.StartRequest, c Connection) (*Membership, error) {
 	all, err := memberships(ctx, o)
@@ -65,9 +126,8 @@ func starting(ctx context.Context, o *folder.Opened, name string, req pipe.Start
 		if m.Local != name {
 			continue
 		}
-		if !m.Unfinished || m.Ticket != "" {
-			return nil, fault.Errorf(fault.Fenced, "pool %s is shared already", fault.Quote(name)).
-				Try(fault.Remedy{Do: fault.ShareStatus, Pool: name}, fault.Remedy{Do: fault.ShareInvite, Pool: name})
+		if m.Ticket != "" {
+			return nil, m.finished()
 		}
 		if c.Prefix = m.Prefix; req.Prefix != "" && req.Prefix != m.Prefix {
 			return nil, fault.Errorf(fault.Usage, "sharing pool %s was begun with the prefix %s", fault.Quote(name), fault.Quote(m.Prefix))

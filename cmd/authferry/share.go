@@ -166,6 +166,11 @@ type sharedPoolDoc struct {
 	Pool pipe.Pool `json:"pool"`
 }
 
+// Help is shown below the flags.
+func (c *shareStartCmd) Help() string {
+	return "For a pool that is shared already, also by share join, it changes where this machine looks for etcd, or its certificate, once the pool is found there. What you leave out stays."
+}
+
 func (c *shareStartCmd) Run(a *app) error {
 	credentials, err := pair(c.Cert, c.Key)
 	if err != nil {
@@ -180,6 +185,10 @@ func (c *shareStartCmd) Run(a *app) error {
 	}
 	if c.JSON {
 		return a.printJSON(sharedPoolDoc{done.Pool})
+	}
+	if done.Changed {
+		a.term.note("this machine reaches the engine of pool %q as you said, from now on", done.Pool.Pool)
+		return nil
 	}
 	a.term.note("pool %q is shared: %s, and this machine is %q", done.Pool.Pool, counted(len(done.Pool.Accounts), "account"), done.Pool.Machine)
 	a.term.hint(a.term.hints.lines([]fault.Remedy{{Do: fault.ShareInvite, Pool: done.Pool.Pool}}))

@@ -26,7 +26,8 @@ const (
 	Set     = "set"
 )
 
-// StartRequest shares a pool of this machine.
+// StartRequest shares a pool of this machine; or, if it is shared already, says how this
+// machine reaches its engine now, where Credentials that are empty stay.
 type StartRequest struct {
 	Pool      string   `json:"pool"`              // its name here
 	Machine   string   `json:"machine,omitempty"` // this machine's name; empty: its host name
@@ -46,6 +47,8 @@ type Credentials struct {
 // StartResult is the pool as it is shared now.
 type StartResult struct {
 	Pool Pool `json:"pool"`
+	// Changed: it was shared already, and this machine reaches its engine in another way now.
+	Changed bool `json:"changed,omitempty"`
 }
 
 // InviteRequest makes a ticket for one machine. Its certificate and key go into the ticket.
