@@ -17,9 +17,10 @@ import (
 
 // Leave takes this machine out of a pool: it publishes what only this machine has, gives up
 // its claims, and deletes its copies. The last holder keeps the accounts, as they were
-// before the pool was shared, and the engine forgets the pool. Errors: NotAMember, Fenced (a
-// refresh with an unknown outcome, or the last holder while consumers are left), and those
-// of engine, keystore and index.
+// before the pool was shared, and the engine forgets the pool. A machine that was removed
+// keeps a login that nobody else has. A machine that has no refresh tokens can always leave.
+// Errors: NotAMember, Fenced (a refresh with an unknown outcome, or the last holder while
+// consumers are left), and those of engine, keystore and index.
 func Leave(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.PoolRequest) (*pipe.LeaveResult, error) {
 	f, release, err := f.Hold()
 	if err != nil {
@@ -39,24 +40,30 @@ func Leave(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.PoolRequ
 		return nil, err
 	}
 	defer p.close()
-	done := &pipe.LeaveResult{Pool: m.Local, ID: m.Pool, Machine: m.Name, Removed: []string{}}
-	member := false
-	err = p.members.look(ctx)
-	switch {
-	case fault.CodeOf(err) == fault.NotAMember:
-		if err := p.keptByOthers(ctx, err); err != nil {
+	done := &pipe.LeaveResult{Pool: m.Local, ID: m.Pool, Machine: m.Name, Removed: []string{}, Kept: []string{}}
+	if user := m.user(); user != "" && !m.Reusable { // which others may use, too
+		done.Revoke = []string{revoke(user)}
+	}
+	if err = p.members.look(ctx); err == nil {
+		err = p.depart(ctx, done)
+	}
+	member := err == nil && p.Role == seal.Holder
+	switch code := fault.CodeOf(err); {
+	case err == nil:
+	case p.Role == seal.Consumer && code != fault.Cancelled && ctx.Err() == nil:
+		done.Warning, done.Listed = "the pool's list still has this machine: "+err.Error(), !p.Reusable
+	case code == fault.NotAMember:
+		if err := p.keptByOthers(ctx, err, done); err != nil {
 			return nil, err
 		}
-		done.Warning = "this machine was removed from the pool before, or the engine refuses it"
-	case fault.CodeOf(err) == fault.EngineRestored && len(shared(p.o.Index, p.Pool)) == 0 && p.Role == seal.Holder:
+		done.Warning, done.Listed = "this machine was removed from the pool before", false
+		if errors.Is(err, engine.ErrRefused) {
+			done.Warning, done.Listed = "the engine refuses this machine, and the pool's list may still have it", true
+		}
+	case code == fault.EngineRestored && len(shared(p.o.Index, p.Pool)) == 0:
 		// Leaving was interrupted after the pool was dissolved.
-	case err != nil:
-		return nil, err
 	default:
-		if err := p.depart(ctx, done); err != nil {
-			return nil, err
-		}
-		member = p.Role == seal.Holder
+		return nil, err
 	}
 	folder.Reached("S30")
 	for _, a := range slices.Clone(p.o.Index.Accounts) { // also one whose deletion was interrupted
@@ -71,6 +78,7 @@ func Leave(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.PoolRequ
 			if err := p.accounts.keepOwn(ctx, a.ID); err != nil {
 				return nil, err
 			}
+			done.Kept = append(done.Kept, a.Label)
 			continue
 		}
 		if err := p.accounts.forget(ctx, a.ID, member && !a.Removing); err != nil {
@@ -97,26 +105,36 @@ func Leave(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.PoolRequ
 	return done, p.o.DropShare(ctx, p.Pool)
 }
 
-// keptByOthers returns why, the error of an engine that doesn't let this machine in, if the
-// machine's copies may be the only ones: it has a login that the others were never seen to
-// have, or it may be shut out by mistake (a certificate that has ended) and be the last one
+// keptByOthers makes sure that nothing is lost when this machine leaves a pool that doesn't
+// let it in, for the reason why. A login that the others were never seen to have stays as
+// this machine's own, if a person made it here, or the roster says that the machine was
+// removed. Otherwise why is returned: the machine may be shut out by mistake (a certificate
+// that has ended), and what it refreshed last may be waited for, or it may be the last one
 // that holds the logins.
-func (p *party) keptByOthers(ctx context.Context, why error) error {
+func (p *party) keptByOthers(ctx context.Context, why error, done *pipe.LeaveResult) error {
 	if p.Role == seal.Consumer {
 		return nil
 	}
+	refused := errors.Is(why, engine.ErrRefused) // else the roster says so
 	for _, a := range shared(p.o.Index, p.Pool) {
 		stored, err := p.o.Grants(ctx, a.ID)
 		if err != nil {
 			return err
 		}
-		if stored.Best != nil && stored.Best.PoolGeneration > a.Share.Generation {
-			return fault.Errorf(fault.NotAMember, "account %s: only this machine has its newest login, and the pool doesn't let it in; nothing was deleted", fault.Quote(a.Label)).
+		switch {
+		case stored.Best == nil || stored.Best.Share != p.Pool || stored.Best.PoolGeneration <= a.Share.Generation:
+		case refused && !stored.Best.Login:
+			return fault.Errorf(fault.NotAMember, "account %s: only this machine has its newest login, and the engine refuses it; nothing was deleted", fault.Quote(a.Label)).
 				Because(why).Try(fault.Remedy{Do: fault.ShareDoctor, Pool: p.Local})
+		default:
+			if err := p.accounts.keepOwn(ctx, a.ID); err != nil {
+				return err
+			}
+			done.Kept = append(done.Kept, a.Label)
 		}
 	}
-	if !errors.Is(why, engine.ErrRefused) {
-		return nil // the roster says so
+	if !refused {
+		return nil
 	}
 	last, err := seal.OpenMeta(p.Keys, p.Pool, p.Meta)
 	if err == nil && slices.ContainsFunc(last.Roster.Machines, func(m seal.Machine) bool { return m.ID != p.Machine && m.Role == seal.Holder }) {
@@ -133,7 +151,7 @@ func (p *party) depart(ctx context.Context, done *pipe.LeaveResult) error {
 	}
 	if p.Role == seal.Consumer {
 		if !p.Reusable {
-			done.Warning = "a machine that holds the logins has to remove this one from the pool's list"
+			done.Warning, done.Listed = "the pool's list still has this machine", true
 		}
 		return nil
 	}
@@ -141,6 +159,7 @@ func (p *party) depart(ctx context.Context, done *pipe.LeaveResult) error {
 		return err
 	}
 	var holders, consumers []string
+	var remove []fault.Remedy
 	for _, m := range p.members.meta.Roster.Machines {
 		switch {
 		case m.ID == p.Machine:
@@ -148,12 +167,13 @@ func (p *party) depart(ctx context.Context, done *pipe.LeaveResult) error {
 			holders = append(holders, m.Name)
 		default:
 			consumers = append(consumers, fault.Quote(m.Name))
+			remove = append(remove, fault.Remedy{Do: fault.ShareRemove, Pool: p.Local, Name: m.Name})
 		}
 	}
 	last := len(holders) == 0
 	if last && len(consumers) > 0 {
 		return fault.Errorf(fault.Fenced, "this is the last machine that holds the logins of pool %s, and others still get access tokens from it: %s; nothing was changed", fault.Quote(p.Local), strings.Join(consumers, ", ")).
-			Try(fault.Remedy{Do: fault.ShareRemove, Pool: p.Local, Name: "MACHINE"})
+			Try(remove...)
 	}
 	for _, a := range shared(p.o.Index, p.Pool) {
 		ours, err := p.accounts.has(ctx, a)
@@ -162,6 +182,9 @@ func (p *party) depart(ctx context.Context, done *pipe.LeaveResult) error {
 		}
 		if err != nil {
 			return err
+		}
+		if ours && last {
+			done.Kept = append(done.Kept, a.Label)
 		}
 	}
 	if last {

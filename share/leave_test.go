@@ -8,7 +8,6 @@ import (
 	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/index"
-	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/keystore"
 	"github.com/authferry/authferry/proofs"
 	"github.com/authferry/authferry/share"
@@ -136,22 +135,68 @@ func TestLeaveRefused(t *testing.T) {
 	b := a.joined("desktop", pipe.InviteRequest{})
 	a.status()
 	// Its newest login never reached the engine.
-	g := s.server.Issue("ada")
-	testenv.Must(t, testenv.Err(account.Replace(t.Context(), a.folder(), ada.ID, account.NewAccount{Provider: s.provider(), RefreshToken: keystore.NewSecret(g.RefreshToken),
-		AccessToken: keystore.NewSecret(g.AccessToken), ExpiresAt: time.Now().Add(time.Hour).UTC(), Identity: oauth.Identity{Issuer: s.server.URL, Subject: "ada"}})))
+	a.loginAgain(ada.ID, "ada")
 	a.fault = refused
-	_, err = a.leave()
-	wantCode(t, err, fault.NotAMember)
-	if len(a.index().Accounts) != 1 {
-		t.Error("the only copy is gone")
-	}
-	a.fault = nil
-	sameEverywhere(t, ada.ID, a, b)
-	a.fault = refused
-	done, err := a.leave()
+	keepsOwn(t, a, ada.ID)
+	b.fault = refused
+	done, err := b.leave()
 	testenv.Must(t, err)
-	if len(done.Removed) != 1 || done.Warning == "" {
+	if len(done.Removed) != 1 || done.Warning == "" || !done.Listed {
 		t.Errorf("%+v", done)
+	}
+}
+
+// keepsOwn has a machine leave a pool that doesn't let it in, and keep its one account.
+func keepsOwn(t *testing.T, m *machine, id string) {
+	t.Helper()
+	done, err := m.leave()
+	testenv.Must(t, err)
+	if len(done.Removed) != 0 || len(done.Kept) != 1 || done.Warning == "" || m.account(id).Share != nil || len(m.index().Shares) != 0 {
+		t.Errorf("%+v, %+v", done, m.index())
+	}
+	testenv.Must(t, m.refresh(id))
+}
+
+// A machine that was removed keeps a login that a person made there since.
+func TestLeaveRemoved(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	a := s.machine("laptop")
+	ada := a.login("ada")
+	a.start()
+	b := a.joined("desktop", pipe.InviteRequest{})
+	testenv.Must(t, testenv.Err(share.Remove(t.Context(), a.folder(), a.dial, pipe.RemoveRequest{Pool: "work", Machine: "desktop"})))
+	b.loginAgain(ada.ID, "ada")
+	keepsOwn(t, b, ada.ID)
+	testenv.Must(t, a.refresh(ada.ID))
+	if s.server.Reuse() != 0 {
+		t.Errorf("%d reuses", s.server.Reuse())
+	}
+}
+
+// A machine without refresh tokens leaves whatever the engine says, or doesn't.
+func TestConsumerLeaves(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	a := s.machine("laptop")
+	a.login("ada")
+	a.start()
+	for _, err := range []error{engine.ErrUnreachable, engine.ErrRefused} {
+		c := a.joined("runner", pipe.InviteRequest{Consumer: true})
+		c.fault = func(enginetest.Call) enginetest.Fault { return enginetest.Fault{Err: err} }
+		left, err := c.leave()
+		testenv.Must(t, err)
+		if len(left.Removed) != 1 || !left.Listed || len(c.index().Accounts)+len(c.index().Shares) != 0 {
+			t.Errorf("%+v, %+v", left, c.index())
+		}
+		testenv.Must(t, testenv.Err(share.Remove(t.Context(), a.folder(), a.dial, pipe.RemoveRequest{Pool: "work", Machine: "runner"})))
+	}
+	c := a.joined("runner", pipe.InviteRequest{Consumer: true, Reusable: true})
+	testenv.Must(t, testenv.Err(a.leave()))
+	left, err := c.leave() // the engine doesn't know the pool
+	testenv.Must(t, err)
+	if len(left.Removed) != 1 || left.Listed {
+		t.Errorf("%+v", left)
 	}
 }
 
@@ -213,16 +258,13 @@ func TestLeaveOthersDies(t *testing.T) {
 		if !crashing(t, at, 1, func() error { return testenv.Err(b.leave()) }) {
 			t.Fatal("it didn't die")
 		}
-		g := s.server.Issue("bob")
-		_, err := account.Replace(t.Context(), b.folder(), bob.ID, account.NewAccount{Provider: s.provider(), RefreshToken: keystore.NewSecret(g.RefreshToken),
-			AccessToken: keystore.NewSecret(g.AccessToken), ExpiresAt: time.Now().Add(time.Hour).UTC(), Identity: oauth.Identity{Issuer: s.server.URL, Subject: "bob"}})
-		testenv.Must(t, err)
+		newest := b.loginAgain(bob.ID, "bob")
 		testenv.Must(t, testenv.Err(b.leave()))
 		if m, err := b.open().Store.Manifest(t.Context()); err != nil || !m.Empty() || len(b.index().Accounts) != 0 {
 			t.Errorf("after %s there is left: %+v, %v", at, m, err)
 		}
 		sameEverywhere(t, bob.ID, a)
-		if a.token(bob.ID) != g.AccessToken {
+		if a.token(bob.ID) != newest {
 			t.Errorf("after %s the newest login of bob is lost", at)
 		}
 		testenv.Must(t, a.refresh(ada.ID))

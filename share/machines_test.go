@@ -104,6 +104,16 @@ func (m *machine) login(user string) *index.Account {
 		Identity: oauth.Identity{Issuer: m.server.URL, Subject: user, Name: user + "@example.com"}})
 }
 
+// loginAgain is what a person's new login of an account does. It returns the access token.
+func (m *machine) loginAgain(id, user string) string {
+	m.t.Helper()
+	g := m.server.Issue(user)
+	_, err := account.Replace(m.t.Context(), m.folder(), id, account.NewAccount{Provider: m.provider(), RefreshToken: keystore.NewSecret(g.RefreshToken), AccessToken: keystore.NewSecret(g.AccessToken),
+		ExpiresAt: time.Now().Add(time.Hour).UTC(), Identity: oauth.Identity{Issuer: m.server.URL, Subject: user}})
+	testenv.Must(m.t, err)
+	return g.AccessToken
+}
+
 // apiKey adds an account that is an API key.
 func (m *machine) apiKey(user string) *index.Account {
 	m.t.Helper()

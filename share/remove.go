@@ -43,13 +43,16 @@ func Remove(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.RemoveR
 	}
 	done := &pipe.RemoveResult{Machine: gone.name, Rotated: []pipe.Account{}, Pending: []pipe.Account{}, Replace: []pipe.Account{}}
 	if gone.user != "" {
-		done.Revoke = []string{"etcdctl user delete " + oneWord(gone.user)}
+		done.Revoke = []string{revoke(gone.user)}
 	}
 	if err := p.spend(ctx, gone.name, done); err != nil {
 		return nil, err
 	}
 	return done, p.note(ctx)
 }
+
+// revoke is the engine's command that ends a user's access to it.
+func revoke(user string) string { return "etcdctl user delete " + oneWord(user) }
 
 // oneWord is text as one word of a shell: a user's name comes from the list of machines, which
 // the removed machine could change as well.

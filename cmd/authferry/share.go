@@ -14,6 +14,7 @@ import (
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
+	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/humantime"
 	"github.com/authferry/authferry/share/pipe"
 )
@@ -196,14 +197,14 @@ func (c *shareStartCmd) Run(a *app) error {
 }
 
 type shareInviteCmd struct {
-	Pool      string        `arg:"" help:"Name of the pool here."`
-	Cert      string        `placeholder:"FILE" help:"The joining machine's own certificate for etcd."`
-	Key       string        `placeholder:"FILE" help:"Its key. Both go into the ticket."`
-	Consumer  bool          `help:"It gets access tokens only, no refresh tokens: for CI runners."`
-	Passing   bool          `help:"It may vanish at any time and not come back: a container, a runner."`
-	Reusable  bool          `help:"Any number of consumers may use the ticket until it ends."`
-	WithKeys  bool          `help:"A consumer gets API keys and long-lived tokens too."`
-	ExpiresIn time.Duration `default:"15m" placeholder:"D" help:"How long the ticket can be used; 15m by default."`
+	Pool      string `arg:"" help:"Name of the pool here."`
+	Cert      string `placeholder:"FILE" help:"The joining machine's own certificate for etcd."`
+	Key       string `placeholder:"FILE" help:"Its key. Both go into the ticket."`
+	Consumer  bool   `help:"It gets access tokens only, no refresh tokens: for CI runners."`
+	Passing   bool   `help:"It may vanish at any time and not come back: a container, a runner."`
+	Reusable  bool   `help:"Any number of consumers may use the ticket until it ends."`
+	WithKeys  bool   `help:"A consumer gets API keys and long-lived tokens too."`
+	ExpiresIn string `name:"expires-in" default:"15m" placeholder:"D" help:"How long the ticket can be used, as 90d or 2h; 15m by default."`
 }
 
 // Help is shown below the flags.
@@ -212,12 +213,15 @@ func (c *shareInviteCmd) Help() string {
 }
 
 func (c *shareInviteCmd) Run(a *app) error {
+	life, err := oauth.ParseLifetime(c.ExpiresIn)
 	switch {
+	case err != nil:
+		return &fault.Error{Code: fault.Usage, Message: "invalid --expires-in: " + err.Error()}
 	case c.Reusable && !c.Consumer:
 		return &fault.Error{Code: fault.Usage, Message: "only tickets for consumers can be reusable", Next: []fault.Remedy{{Do: fault.Again, Name: "consumer"}}}
 	case c.WithKeys && !c.Consumer:
 		return &fault.Error{Code: fault.Usage, Message: "--with-keys is for a --consumer; other machines get them anyway", Next: []fault.Remedy{{Do: fault.Again, Name: "consumer"}}}
-	case c.ExpiresIn < time.Second:
+	case life < time.Second:
 		return &fault.Error{Code: fault.Usage, Message: "--expires-in must be a second or more"}
 	}
 	credentials, err := pair(c.Cert, c.Key)
@@ -226,7 +230,7 @@ func (c *shareInviteCmd) Run(a *app) error {
 	}
 	var done pipe.InviteResult
 	if err := callShare(a, pipe.Invite, pipe.InviteRequest{Pool: c.Pool, Cert: credentials.Cert, Key: credentials.Key,
-		Consumer: c.Consumer, Passing: c.Passing, Reusable: c.Reusable, WithKeys: c.WithKeys, For: c.ExpiresIn}, &done, nil); err != nil {
+		Consumer: c.Consumer, Passing: c.Passing, Reusable: c.Reusable, WithKeys: c.WithKeys, For: life}, &done, nil); err != nil {
 		return err
 	}
 	if _, err := fmt.Fprintln(a.out, done.Ticket); err != nil {
@@ -274,13 +278,16 @@ func (c *shareLeaveCmd) Run(a *app) error {
 		return err
 	}
 	if done.Warning != "" {
-		a.term.warn(done.Warning)
+		var next []fault.Remedy
+		if done.Listed {
+			next = append(next, fault.Remedy{Do: plain, Value: "authferry share remove" + a.term.hints.operands(done.Pool, done.Machine) + " # on a machine that holds the logins"})
+		}
+		a.term.warn(done.Warning, next...)
 	}
 	if c.JSON {
 		return a.printJSON(done)
 	}
-	a.term.note("this machine has left pool %q; %s went from here", done.Pool, counted(len(done.Removed), "account"))
-	return nil
+	return a.showLeft(done)
 }
 
 type shareRemoveCmd struct {
@@ -383,7 +390,12 @@ func (c *shareDoctorCmd) Run(a *app) error {
 	if err := callShare(a, pipe.Doctor, pipe.DoctorRequest{Pool: c.Pool, Fix: c.Fix}, &done, nil); err != nil {
 		return err
 	}
-	return checked(a, shareChecks(done.Checks), c.JSON, fault.Remedy{Do: fault.ShareFix, Pool: c.Pool})
+	fixable := func(r fault.Remedy) bool { return r.Do == fault.ShareFix }
+	next := fault.Remedy{Do: fault.ShareStatus, Pool: c.Pool} // which says what was last seen
+	if !c.Fix && slices.ContainsFunc(done.Checks, func(c pipe.Check) bool { return slices.ContainsFunc(c.Next, fixable) }) {
+		next = fault.Remedy{Do: fault.ShareFix, Pool: c.Pool}
+	}
+	return checked(a, shareChecks(done.Checks), c.JSON, next)
 }
 
 type shareServeCmd struct {

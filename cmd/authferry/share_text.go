@@ -173,11 +173,28 @@ func showRemoved(a *app, done pipe.RemoveResult, name string) error {
 			return err
 		}
 	}
-	if len(done.Revoke) == 0 {
+	return a.showRevoke(done.Revoke)
+}
+
+// showLeft says what a machine is out of, and what it still has.
+func (a *app) showLeft(done pipe.LeaveResult) error {
+	text := counted(len(done.Removed), "account") + " went from here"
+	if kept := len(done.Kept); kept > 0 && len(done.Removed) == 0 {
+		text = counted(kept, "account") + " stayed, as this machine's own"
+	} else if kept > 0 {
+		text += ", and " + counted(kept, "account") + " stayed, as this machine's own"
+	}
+	a.term.note("this machine has left pool %q; %s", done.Pool, text)
+	return a.showRevoke(done.Revoke)
+}
+
+// showRevoke shows the commands that end a machine's access to the engine.
+func (a *app) showRevoke(commands []string) error {
+	if len(commands) == 0 {
 		return nil
 	}
 	a.term.note("the engine's administrator ends its access there with:")
-	for _, command := range done.Revoke {
+	for _, command := range commands {
 		if _, err := fmt.Fprintln(a.out, printable(command)); err != nil {
 			return err
 		}

@@ -109,10 +109,16 @@ type TakeOutResult struct {
 type LeaveResult struct {
 	Pool    string `json:"pool"`
 	ID      string `json:"id"`
-	Machine string `json:"machine"` // whose certificate can be revoked now
+	Machine string `json:"machine"`
 	// Removed are the labels of the accounts that are no longer here.
 	Removed []string `json:"removed"`
+	// Kept are those of the accounts that are this machine's own now.
+	Kept    []string `json:"kept"`
 	Warning string   `json:"warning,omitempty"` // what could not be done
+	// Listed: a machine that holds the logins has to remove this one from the pool's list.
+	Listed bool `json:"listed,omitempty"`
+	// Revoke are the engine's own commands, which end the machine's access to it.
+	Revoke []string `json:"revoke,omitempty"`
 }
 
 // MembersResult is who shares a pool.
