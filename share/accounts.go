@@ -2,6 +2,7 @@ package share
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/authferry/authferry/broker/account"
@@ -181,6 +182,9 @@ func (p *accounts) welcome(ctx context.Context, r *seal.Record) error {
 			p.o.Discard(ctx, r.Account)
 		}
 		return err
+	}
+	if a.Label != pub.Label {
+		p.o.Folder.Warn(fmt.Sprintf("account %s of pool %s is called %s here, where another one has its label", fault.Quote(pub.Label), fault.Quote(p.Local), fault.Quote(a.Label)))
 	}
 	return p.reread()
 }

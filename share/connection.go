@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"net/url"
 	"strings"
 	"time"
 
@@ -40,6 +41,9 @@ func (c Connection) check() error {
 		if _, err := oauth.Origin(e); err != nil {
 			return fault.Errorf(fault.Usage, "the engine's address %s can't be used", fault.Quote(e)).Because(err)
 		}
+		if u, err := url.Parse(e); err != nil || u.Port() == "" {
+			return fault.Errorf(fault.Usage, "the engine's address %s has no port; etcd's is 2379, unless its settings say another", fault.Quote(e))
+		}
 	}
 	if c.CA != "" && !x509.NewCertPool().AppendCertsFromPEM([]byte(c.CA)) {
 		return fault.Errorf(fault.Usage, "the engine's CA is no certificate in PEM")
@@ -51,6 +55,21 @@ func (c Connection) check() error {
 		if _, err := tls.X509KeyPair([]byte(c.Cert), []byte(c.Key.Reveal())); err != nil {
 			return fault.Errorf(fault.Usage, "the certificate and the key for the engine don't fit together, or aren't in PEM")
 		}
+	}
+	return nil
+}
+
+// mayBeMachines says why the certificate isn't one to give to a machine: with its key, that
+// machine could be any other one, or administer the engine.
+func (c Connection) mayBeMachines() error {
+	cert := c.leaf()
+	switch {
+	case cert == nil:
+		return nil
+	case cert.IsCA:
+		return fault.Errorf(fault.Usage, "this is an authority's certificate, whose key makes certificates for anybody; a machine needs one of its own").Try(fault.Remedy{Do: fault.ShareRights})
+	case cert.Subject.CommonName == "root":
+		return fault.Errorf(fault.Usage, "this is the certificate of the engine's administrator; a machine needs one of its own").Try(fault.Remedy{Do: fault.ShareRights})
 	}
 	return nil
 }
@@ -88,16 +107,27 @@ func (c Connection) endsAt() time.Time {
 func (m *Membership) engineFault(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled):
-		return fault.Errorf(fault.Cancelled, "interrupted while waiting for the engine").Because(ctx.Err())
+		return fault.Errorf(fault.Cancelled, "interrupted while waiting for the engine; nothing was lost").Because(ctx.Err())
 	case errors.Is(err, engine.ErrRefused):
 		if m.Unfinished { // it was never let in
 			return fault.Errorf(fault.NotAMember, "the engine refuses this machine: its certificate isn't valid, or gives it no rights to pool %s", fault.Quote(m.Local)).Because(err).
-				Try(fault.Remedy{Do: fault.ShareRights})
+				Try(fault.Remedy{Do: fault.ShareRights}, m.afterRefusal())
 		}
 		return fault.Errorf(fault.NotAMember, "the engine refuses this machine: it was removed from pool %s, or its certificate isn't valid", fault.Quote(m.Local)).Because(err).
 			Try(fault.Remedy{Do: fault.ShareDoctor, Pool: m.Local}, fault.Remedy{Do: fault.ShareLeave, Pool: m.Local}, fault.Remedy{Do: fault.ShareJoin})
 	}
-	return fault.Errorf(fault.EngineUnreachable, "the engine of pool %s can't be reached", fault.Quote(m.Local)).Because(err).Try(fault.Remedy{Do: fault.Again})
+	return fault.Errorf(fault.EngineUnreachable, "the engine of pool %s can't be reached; no login was lost", fault.Quote(m.Local)).Because(err).Try(fault.Remedy{Do: fault.Again})
+}
+
+// afterRefusal is what to do once a machine that was never let in has another certificate.
+func (m *Membership) afterRefusal() fault.Remedy {
+	switch {
+	case m.Ticket == "":
+		return fault.Remedy{Do: fault.ShareStart, Pool: m.Local}
+	case m.Name != "": // joining has begun
+		return fault.Remedy{Do: fault.ShareLeave, Pool: m.Local}
+	}
+	return fault.Remedy{Do: fault.ShareInvite, Pool: m.Local}
 }
 
 func asFault(err error) (*fault.Error, bool) { return errors.AsType[*fault.Error](err) }

@@ -72,6 +72,9 @@ func (x *examination) fail(name string, err error) {
 	c := pipe.Check{Name: x.p.Local + ": " + name, Status: checkFail, Message: err.Error()}
 	if e, ok := asFault(err); ok {
 		c.Next = slices.DeleteFunc(slices.Clone(e.Next), func(r fault.Remedy) bool { return r.Do == fault.ShareDoctor })
+		if e.Code == fault.EngineRestored && !x.fix && x.p.Role == seal.Holder {
+			c.Next = append(c.Next, x.fixing()...)
+		}
 	}
 	x.done.Checks = append(x.done.Checks, c)
 }

@@ -40,11 +40,8 @@ func Invite(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.InviteR
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	if c.Cert == "" && p.Cert != "" {
-		return nil, fault.Errorf(fault.Usage, "the machine needs a certificate of its own for the engine")
-	}
-	if c.Cert != "" && c.Cert == p.Cert {
-		return nil, fault.Errorf(fault.Usage, "this is this machine's own certificate; with one for each machine, one of them can be shut out later")
+	if err := p.free(c, req.Consumer); err != nil {
+		return nil, err
 	}
 	life := req.For
 	if life == 0 {
@@ -82,4 +79,22 @@ func Invite(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.InviteR
 		return nil, err
 	}
 	return &pipe.InviteResult{Ticket: text, ID: t.ID, ExpiresAt: t.ExpiresAt}, p.note(ctx)
+}
+
+// free is the error for a certificate that the machine of a ticket can't have.
+func (p *party) free(c Connection, consumer bool) error {
+	if c.Cert == "" && p.Cert != "" {
+		return fault.Errorf(fault.Usage, "the machine needs a certificate of its own for the engine").Try(fault.Remedy{Do: fault.ShareRights})
+	}
+	if c.Cert != "" && c.Cert == p.Cert {
+		return fault.Errorf(fault.Usage, "this is this machine's own certificate; with one for each machine, one of them can be shut out later").Try(fault.Remedy{Do: fault.ShareRights})
+	}
+	user := c.user()
+	for _, m := range p.members.meta.Roster.Machines {
+		if user != "" && m.User == user && (!consumer || m.Role == seal.Holder) {
+			return fault.Errorf(fault.Usage, "machine %s has this certificate; with one for each machine, one of them can be shut out later", fault.Quote(m.Name)).
+				Try(fault.Remedy{Do: fault.ShareRights}, fault.Remedy{Do: fault.ShareRemove, Pool: p.Local, Name: m.Name})
+		}
+	}
+	return c.mayBeMachines()
 }

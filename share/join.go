@@ -9,6 +9,7 @@ import (
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/pool"
+	"github.com/authferry/authferry/humantime"
 	"github.com/authferry/authferry/share/engine"
 	"github.com/authferry/authferry/share/pipe"
 	"github.com/authferry/authferry/share/seal"
@@ -154,7 +155,7 @@ func (p *party) join(ctx context.Context, t *ticket, req pipe.JoinRequest, begun
 // invited opens the invitation of a ticket, and with the keys in it the pool's meta. begun:
 // this machine may have answered it already.
 func (p *members) invited(ctx context.Context, t *ticket, begun bool) (engine.Entry, error) {
-	used := fault.Errorf(fault.TicketUsed, "this ticket was used already, is over, or was withdrawn")
+	used := t.used("this ticket was used already, or was withdrawn; nothing was changed")
 	e, err := p.get(ctx, p.key("invite", t.ID))
 	if err != nil {
 		return e, err
@@ -170,7 +171,10 @@ func (p *members) invited(ctx context.Context, t *ticket, begun bool) (engine.En
 		p.meta, err = p.openMeta(ctx, meta.Value)
 		return e, err
 	}
-	if e.Version == 0 || seal.Answered(e.Value) || time.Now().After(t.ExpiresAt) {
+	switch now := time.Now(); {
+	case now.After(t.ExpiresAt):
+		return e, t.used("this ticket ended " + humantime.Relative(t.ExpiresAt, now) + "; nothing was changed")
+	case e.Version == 0 || seal.Answered(e.Value):
 		return e, used
 	}
 	p.Keys = seal.Ring{{Epoch: t.Epoch, Verify: t.Verify}}
@@ -214,13 +218,13 @@ func (p *members) answer(ctx context.Context, t *ticket, e engine.Entry) error {
 		case p.meta.Roster.Machine(p.Machine) != nil:
 			return nil // entered already
 		case e.Version == 0 || listed == nil:
-			return fault.Errorf(fault.TicketUsed, "this ticket was used already, is over, or was withdrawn")
+			return t.used("this ticket was used already, or was withdrawn")
 		case seal.Answered(e.Value):
 			a, err := seal.OpenAnswer(p.Keys, p.Pool, *listed, e.Value)
 			if err == nil && a != nil && a.Machine == p.Machine {
 				return nil
 			}
-			return fault.Errorf(fault.TicketUsed, "another machine has used this ticket")
+			return t.used("another machine has used this ticket")
 		case try == changeTries:
 			return p.engineFault(ctx, engine.ErrUnreachable)
 		}

@@ -46,7 +46,11 @@ func (p *members) look(ctx context.Context) error {
 func (p *members) openMeta(ctx context.Context, value []byte) (*seal.Meta, error) {
 	if value == nil {
 		p.restored = true
-		return nil, fault.Errorf(fault.EngineRestored, "the engine no longer knows pool %s", fault.Quote(p.Local)).Try(fault.Remedy{Do: fault.ShareDoctor, Pool: p.Local})
+		next := []fault.Remedy{{Do: fault.ShareDoctor, Pool: p.Local}}
+		if p.Role == seal.Consumer { // which can't put it back
+			next = append(next, fault.Remedy{Do: fault.ShareLeave, Pool: p.Local})
+		}
+		return nil, fault.Errorf(fault.EngineRestored, "the engine no longer knows pool %s", fault.Quote(p.Local)).Try(next...)
 	}
 	m, err := seal.OpenMeta(p.Keys, p.Pool, value)
 	if errors.Is(err, seal.ErrKeys) && m != nil {

@@ -47,6 +47,9 @@ func Start(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.StartReq
 	if err := c.check(); err != nil {
 		return nil, err
 	}
+	if err := c.mayBeMachines(); err != nil {
+		return nil, err
+	}
 	m, err := starting(ctx, o, name, req, c)
 	if err != nil {
 		return nil, err

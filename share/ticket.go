@@ -97,3 +97,8 @@ func parseTicket(text string) (*ticket, error) {
 	}
 	return t, t.check()
 }
+
+// used is the error for a ticket that is no longer good.
+func (t *ticket) used(why string) error {
+	return fault.Errorf(fault.TicketUsed, "%s", why).Try(fault.Remedy{Do: fault.ShareInvite, Pool: t.Name})
+}

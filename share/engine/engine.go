@@ -58,10 +58,11 @@ type Engine interface {
 var (
 	// ErrUnknown: a Swap was sent and its outcome didn't come back.
 	ErrUnknown = errors.New("the outcome of a write is unknown")
-	// ErrUnreachable: the engine gave no answer in time, or can't answer at present. A Swap
-	// wasn't applied and won't be.
+	// ErrUnreachable: the engine gave no answer in time, or can't answer at present, or what
+	// answers isn't the engine that its certificate should say. A Swap wasn't applied and
+	// won't be.
 	ErrUnreachable = errors.New("the engine is unreachable")
-	// ErrRefused: the engine answered that this machine may not do this, or isn't the engine
-	// that its certificate should say, or doesn't take what was sent. To ask again won't help.
+	// ErrRefused: the engine answered that this machine may not do this, or doesn't take what
+	// was sent. To ask again won't help.
 	ErrRefused = errors.New("the engine refused")
 )

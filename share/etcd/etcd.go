@@ -287,7 +287,10 @@ func (e *Engine) kind(ctx context.Context, err error, sent *parcel, write bool) 
 	}
 	switch {
 	case !sent.sent.Load() && e.doubt.certificate() != nil:
-		kind, err = engine.ErrRefused, e.doubt.certificate()
+		err = e.doubt.certificate()
+		if _, theirs := errors.AsType[*tls.CertificateVerificationError](err); !theirs {
+			kind = engine.ErrRefused
+		}
 	case write && sent.sent.Load() && (!answered || !refusals[code]):
 		kind = engine.ErrUnknown
 	case code == codes.ResourceExhausted && !answered: // by this side: the answer is too big
@@ -296,10 +299,27 @@ func (e *Engine) kind(ctx context.Context, err error, sent *parcel, write bool) 
 		kind = engine.ErrRefused
 	}
 	if over := ctx.Err(); over != nil && !errors.Is(err, over) {
-		return fmt.Errorf("%w: %w: %w", kind, over, err)
+		return failure{kind, fmt.Errorf("%w: %w", over, failure{kind, err})}
 	}
-	return fmt.Errorf("%w: %w", kind, err)
+	return failure{kind, err}
 }
+
+// failure is an error of a kind, in the words of what was met: gRPC puts layers of its own
+// around them.
+type failure struct{ kind, err error }
+
+func (f failure) Error() string {
+	text := f.err.Error()
+	if i := strings.LastIndex(text, "desc = "); i >= 0 {
+		text = text[i+len("desc = "):]
+	}
+	if unquoted, err := strconv.Unquote(text); err == nil {
+		text = unquoted
+	}
+	return strings.TrimPrefix(text, "transport: Error while dialing: ")
+}
+
+func (f failure) Unwrap() []error { return []error{f.kind, f.err} }
 
 // refusals are the codes of what etcd answers before anything is changed.
 var refusals = map[codes.Code]bool{

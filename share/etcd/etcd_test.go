@@ -147,10 +147,9 @@ func TestRefused(t *testing.T) {
 	swap(t, theirs, unique("authferry/pool_theirs/acc/a"), 0, "x")
 	swap(t, open(t, c.Endpoints(), laptop), ours+"/acc/a", 0, "x")
 	for name, e := range map[string]engine.Engine{
-		"another pool's":                theirs,
-		"removed":                       open(t, c.Endpoints(), gone),
-		"another authority's":           open(t, c.Endpoints(), sharetest.Credentials{CA: laptop.CA, Cert: stranger.Cert, Key: stranger.Key}),
-		"a server of another authority": open(t, c.Endpoints(), sharetest.Credentials{CA: stranger.CA, Cert: laptop.Cert, Key: laptop.Key}),
+		"another pool's":      theirs,
+		"removed":             open(t, c.Endpoints(), gone),
+		"another authority's": open(t, c.Endpoints(), sharetest.Credentials{CA: laptop.CA, Cert: stranger.Cert, Key: stranger.Key}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := e.Get(testenv.Patience(t), ours+"/acc/a")
@@ -161,8 +160,14 @@ func TestRefused(t *testing.T) {
 			wantKind(t, "Swap", err, engine.ErrRefused)
 		})
 	}
+	// What isn't the engine can't say that this machine is out of it.
+	elsewhere := open(t, c.Endpoints(), sharetest.Credentials{CA: stranger.CA, Cert: laptop.Cert, Key: laptop.Key})
+	_, _, err := elsewhere.Get(testenv.Patience(t), ours+"/acc/a")
+	wantKind(t, "Get from a server of another authority", err, engine.ErrUnreachable)
+	_, _, err = elsewhere.Swap(testenv.Patience(t), ours+"/acc/b", 0, []byte("y"))
+	wantKind(t, "Swap at a server of another authority", err, engine.ErrUnreachable)
 	wantKind(t, "Changed", theirs.Changed(testenv.Patience(t), ours+"/", 0), engine.ErrRefused)
-	_, _, err := theirs.Swap(testenv.Patience(t), "pool_theirs/acc/big", 0, make([]byte, 2<<20))
+	_, _, err = theirs.Swap(testenv.Patience(t), "pool_theirs/acc/big", 0, make([]byte, 2<<20))
 	wantKind(t, "a value that is too big", err, engine.ErrRefused)
 	if got, _, err := open(t, c.Endpoints(), laptop).Get(testenv.Patience(t), ours+"/acc/b"); err != nil || got.Version != 0 {
 		t.Errorf("written after all: %+v, %v", got, err)
