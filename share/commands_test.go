@@ -390,7 +390,7 @@ func TestPoolAtOtherAddresses(t *testing.T) {
 		if d := m.status(); d.Engine != "unreachable" || !asked[before] {
 			t.Errorf("%s is elsewhere: %+v, %v", m, d, asked)
 		}
-		testenv.Must(t, at(m, func(r *pipe.StartRequest) {}))
+		testenv.Must(t, at(m, func(*pipe.StartRequest) {}))
 		clear(asked)
 		if d := m.status(); d.Engine != "ok" || len(asked) != 1 || !asked[now] {
 			t.Errorf("%s: %+v, %v", m, d, asked)
