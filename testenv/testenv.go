@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -60,6 +61,7 @@ func Alone(tests Tests) Tests {
 	set("APPDATA", filepath.Join(home, "AppData", "Roaming"))
 	set("LOCALAPPDATA", filepath.Join(home, "AppData", "Local"))
 	set("PATH", path(home, os.Getenv("PATH")))
+	debug.SetGCPercent(400) // else a tenth of what tests compute is the collection of small heaps
 	// Mostly tests wait for processes, and those for time to pass.
 	_ = flag.Set("test.parallel", strconv.Itoa(4*runtime.GOMAXPROCS(0)))
 	return alone{tests, home}
