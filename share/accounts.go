@@ -97,7 +97,11 @@ func (p *accounts) turn(ctx context.Context, id string) (t *turn, done func(), e
 	if err != nil {
 		return nil, nil, err
 	}
-	if t, err = NewPeers(p.dial).turn(ctx, p.o, l, rotation.Wish{}); err != nil {
+	here := &local{o: p.o, l: l}
+	if err = here.reread(ctx); err == nil {
+		t, err = NewPeers(p.dial).turn(ctx, here, rotation.Wish{})
+	}
+	if err != nil {
 		l.Release()
 		return nil, nil, err
 	}

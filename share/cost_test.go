@@ -1,17 +1,47 @@
 package share_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/authferry/authferry/keystore"
+	"github.com/authferry/authferry/keystore/keystoretest"
 	"github.com/authferry/authferry/proofs"
 	"github.com/authferry/authferry/share"
 	"github.com/authferry/authferry/share/pipe"
 	"github.com/authferry/authferry/share/sharetest"
 	"github.com/authferry/authferry/testenv"
 )
+
+// What a refresh and an adoption ask of the keystore: a keychain answers each call in the time
+// of a quarter of a compare-and-swap, so nothing is read twice.
+func TestKeystoreCost(t *testing.T) {
+	_, a, b, ada := two(t)
+	calls := func(m *machine) string {
+		f := m.folder()
+		var store *keystoretest.Faulty
+		f.Faults = func(s keystore.Store) keystore.Store {
+			store = keystoretest.NewFaulty(s)
+			return store
+		}
+		testenv.Must(t, refreshWith(m, f, ada.ID))
+		count := map[string]int{}
+		for _, c := range store.Calls() {
+			count[c.Op]++
+		}
+		return fmt.Sprint(count)
+	}
+	// The manifest, the four slots, the machine's part in the pool; for a refresh also how big
+	// the access token is. Written are the two records, and for a refresh one like them before.
+	if got := calls(a); got != "map[read:7 write:3]" {
+		t.Errorf("a refresh calls the keystore: %s", got)
+	}
+	if got := calls(b); got != "map[read:6 write:2]" {
+		t.Errorf("an adoption calls the keystore: %s", got)
+	}
+}
 
 // What a refresh and an adoption ask of the engine, as docs/shared-pools.md counts on. How
 // long they take is logged, beside a bare compare-and-swap in the same run: go test -v.

@@ -150,7 +150,9 @@ func (m *model) join(id string) *machine {
 	testenv.Must(m.t, err)
 	o, err := f.Open(idx)
 	testenv.Must(m.t, err)
-	turn, err := x.start().peers().turn(ctx, o, l, rotation.Wish{})
+	here := &local{o: o, l: l}
+	testenv.Must(m.t, here.reread(ctx))
+	turn, err := x.start().peers().turn(ctx, here, rotation.Wish{})
 	testenv.Must(m.t, err)
 	testenv.Must(m.t, turn.reconcile(ctx))
 	return x

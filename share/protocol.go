@@ -69,8 +69,8 @@ type Peers struct {
 }
 
 // Claim implements rotation.Peers.
-func (p *Peers) Claim(ctx context.Context, o *folder.Opened, l *folder.Rotation, w rotation.Wish) (rotation.Claimed, error) {
-	t, err := p.turn(ctx, o, l, w)
+func (p *Peers) Claim(ctx context.Context, have *rotation.Stored, l *folder.Rotation, w rotation.Wish) (rotation.Claimed, error) {
+	t, err := p.turn(ctx, &local{have.Opened, l, have.Account, have.Grant}, w)
 	if err != nil {
 		return nil, err
 	}
@@ -79,6 +79,7 @@ func (p *Peers) Claim(ctx context.Context, o *folder.Opened, l *folder.Rotation,
 		_ = t.seat.Engine.Close()
 		return nil, err
 	}
+	*have = rotation.Stored{Opened: t.o, Account: t.account, Grant: t.mine}
 	return c, nil
 }
 
@@ -112,11 +113,8 @@ type watched struct {
 	boot record.Boot
 }
 
-func (p *Peers) turn(ctx context.Context, o *folder.Opened, l *folder.Rotation, w rotation.Wish) (*turn, error) {
-	here := &local{o: o, l: l}
-	if err := here.reread(ctx); err != nil {
-		return nil, err
-	}
+// turn connects what this machine has of an account to its record at the engine.
+func (p *Peers) turn(ctx context.Context, here *local, w rotation.Wish) (*turn, error) {
 	id := ""
 	switch {
 	case here.mine != nil: // the keystore decides
@@ -127,11 +125,11 @@ func (p *Peers) turn(ctx context.Context, o *folder.Opened, l *folder.Rotation, 
 	if id == "" {
 		return nil, fault.Errorf(fault.Fenced, "account %s is in no shared pool, by its keystore, although the index says so; nothing was sent", here.label()).ItsOwn().Try(fault.Remedy{Do: fault.ShareDoctor})
 	}
-	seat, err := p.Open(ctx, o, id)
+	seat, err := p.Open(ctx, here.o, id)
 	if err != nil {
 		return nil, err
 	}
-	there := &remote{seat: seat, id: l.Account, quoted: here.label(), key: Key(seat.Prefix, seat.Pool, "acc", l.Account)}
+	there := &remote{seat: seat, id: here.l.Account, quoted: here.label(), key: Key(seat.Prefix, seat.Pool, "acc", here.l.Account)}
 	if s := here.o.Index.SharedPool(seat.Pool); s != nil {
 		there.restored = s.Engine == index.EngineRestored
 		seat.Revision = max(seat.Revision, s.Revision)
@@ -176,7 +174,7 @@ func (h *local) label() string { return fault.Quote(h.account.Label) }
 func (h *local) change(ctx context.Context, d index.Durability, edit func(*index.Index, *index.Account)) error {
 	return h.o.Folder.Change(ctx, d, h.l.Account, func(idx *index.Index, a *index.Account) {
 		edit(idx, a)
-		h.account = a
+		h.account, h.o.Index = a, idx
 	})
 }
 

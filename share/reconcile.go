@@ -160,6 +160,7 @@ func (t *turn) adopt(ctx context.Context) error {
 	_, err := t.o.Commit(ctx, t.l, folder.Login{Slot: index.FreeSlot(*t.account, index.GrantRecord), Grant: g, Access: acc, Peers: true,
 		Enter: func(idx *index.Index, a, _ *index.Account) {
 			t.notes.show(idx, a)
+			t.account, t.o.Index = a, idx
 			if acc != nil {
 				a.RefreshedAt = acc.ObtainedAt.Truncate(time.Second)
 			}
@@ -167,10 +168,10 @@ func (t *turn) adopt(ctx context.Context) error {
 				a.Dead = a.Fingerprint
 			}
 		}})
-	if err != nil {
-		return err
+	if err == nil {
+		t.mine = g
 	}
-	return t.reread(ctx)
+	return err
 }
 
 // access is the record's access token as this machine's clocks see it; nil: there is none.

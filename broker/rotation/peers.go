@@ -15,10 +15,18 @@ import (
 // the four steps is also taken towards them. Package share has the protocol.
 type Peers interface {
 	// Claim makes this machine the one that may rotate the account of l, for all machines.
-	// Before that it brings the folder up to date with what the others have published. Nil
-	// without an error: nothing is left to do for w. Errors are *fault.Error, and say that
-	// nothing was sent.
-	Claim(ctx context.Context, o *folder.Opened, l *folder.Rotation, w Wish) (Claimed, error)
+	// Before that it brings the folder up to date with what the others have published, and
+	// have as well. Nil without an error: nothing is left to do for w. Errors are
+	// *fault.Error, and say that nothing was sent.
+	Claim(ctx context.Context, have *Stored, l *folder.Rotation, w Wish) (Claimed, error)
+}
+
+// Stored is what a folder has of an account. While the account's rotation lock is held, no
+// other process changes its grants.
+type Stored struct {
+	Opened  *folder.Opened
+	Account *index.Account
+	Grant   *record.Grant // the newest in the keystore; nil: it has none
 }
 
 // Claimed is an account that this machine may rotate. It ends with Publish or Fail.

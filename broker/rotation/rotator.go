@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/authferry/authferry/broker/folder"
-	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/lock"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/pool"
@@ -124,23 +123,21 @@ func (j *job) rotateOnce(ctx context.Context, f *folder.Folder, id string, w Wis
 // error means that the generation is there already.
 func (j *job) claim(ctx context.Context, f *folder.Folder, l *folder.Rotation, w Wish) (*exchange, error) {
 	// Step 1. The keystore is the truth, the index only points to it.
-	o, a, stored, err := newest(ctx, f, l.Account)
+	have, err := newest(ctx, f, l.Account)
 	if err != nil {
 		return nil, err
 	}
 	e := &exchange{job: j, wish: w}
-	if folder.Shared(a, stored.Best) {
+	if folder.Shared(have.Account, have.Grant) {
 		if j.peers == nil {
-			return nil, alone(a)
+			return nil, alone(have.Account)
 		}
-		if e.claimed, err = j.peers.Claim(ctx, o, l, w); e.claimed == nil || err != nil {
+		if e.claimed, err = j.peers.Claim(ctx, have, l, w); e.claimed == nil || err != nil {
 			return nil, err
 		}
-		if o, a, stored, err = newest(ctx, f, l.Account); err != nil {
-			return nil, e.unclaim(ctx, err)
-		}
 	}
-	if stored.Best == nil {
+	o, a, grant := have.Opened, have.Account, have.Grant
+	if grant == nil {
 		if err := o.Missing(ctx); err != nil {
 			return nil, e.unclaim(ctx, err)
 		}
@@ -156,36 +153,39 @@ func (j *job) claim(ctx context.Context, f *folder.Folder, l *folder.Rotation, w
 			return nil, err
 		}
 	}
-	endpoint, err := o.Store.Endpoint(ctx, stored.Best)
+	endpoint, err := o.Store.Endpoint(ctx, grant)
 	if err != nil {
 		return nil, e.unclaim(ctx, err)
 	}
 	// Step 3. If the keystore refuses now, nothing is spent.
-	if err := o.Store.Preflight(ctx, stored.Best, a.AccessSlot); err != nil {
+	if err := o.Store.Preflight(ctx, grant, a.AccessSlot); err != nil {
 		return nil, e.unclaim(ctx, err)
 	}
 	folder.Reached("K4")
-	e.opened, e.account, e.grant, e.endpoint = o, a, stored.Best, endpoint
+	e.opened, e.account, e.grant, e.endpoint = o, a, grant, endpoint
 	return e, nil
 }
 
-// newest opens the folder, and returns account id with its newest grant (Best is nil if
-// there is none), the index having been brought up to date.
-func newest(ctx context.Context, f *folder.Folder, id string) (o *folder.Opened, a *index.Account, stored record.Grants, err error) {
+// newest opens the folder, and returns what it has of account id, the index having been
+// brought up to date.
+func newest(ctx context.Context, f *folder.Folder, id string) (*Stored, error) {
 	idx, err := f.Read()
 	if err != nil {
-		return nil, nil, stored, err
+		return nil, err
 	}
-	if a, err = folder.Living(idx, id); err != nil {
-		return nil, nil, stored, err
+	a, err := folder.Living(idx, id)
+	if err != nil {
+		return nil, err
 	}
-	if o, err = f.OpenForChange(ctx, idx); err != nil {
-		return nil, nil, stored, err
+	o, err := f.OpenForChange(ctx, idx)
+	if err != nil {
+		return nil, err
 	}
-	if stored, err = o.Grants(ctx, a.ID); err == nil && stored.Best != nil {
+	stored, err := o.Grants(ctx, a.ID)
+	if err == nil && stored.Best != nil {
 		a, err = o.RollForward(ctx, a, stored)
 	}
-	return o, a, stored, err
+	return &Stored{o, a, stored.Best}, err
 }
 
 // unclaim gives up what was claimed, because of err, before anything was sent.
