@@ -92,21 +92,26 @@ func (b *Bridge) post(ctx context.Context, c *call, tok *broker.Token) (*http.Re
 	}
 	req.Header.Set("Content-Type", jsonType)
 	req.Header.Set("Accept", jsonType+", "+eventStream)
-	b.mu.Lock()
-	c.sent = true
-	s := b.session
-	b.mu.Unlock()
+	var s *session
 	switch {
 	case c.version != "":
 		b.tools.mirror(req.Header, c.only(), c.version)
-		return req, nil, nil
-	case s == nil || c.method() == initialize:
-		return req, nil, nil
+	case c.method() == initialize:
+	case c.private:
+		if own := b.current(); own != nil {
+			own.name(req.Header)
+		}
+	default:
+		if s, err = b.ready(ctx); err != nil {
+			return nil, nil, err
+		}
+		if s != nil {
+			s.name(req.Header)
+		}
 	}
-	s.name(req.Header)
-	if c.private {
-		s = nil
-	}
+	b.mu.Lock()
+	c.sent = true
+	b.mu.Unlock()
 	return req, s, nil
 }
 

@@ -41,6 +41,18 @@ func (b *Bridge) current() *session {
 	return b.session
 }
 
+// ready is current, but of a session that is just being opened only once the server knows
+// that it is: before that it may refuse what comes.
+func (b *Bridge) ready(ctx context.Context) (*session, error) {
+	select {
+	case b.renewing <- struct{}{}:
+		defer func() { <-b.renewing }()
+		return b.current(), nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
 const maxHello = 1 << 20
 
 // open begins the session that the server has agreed to.
