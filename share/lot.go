@@ -16,24 +16,24 @@ const lots = 16
 // to look and to write, so the first one has written before the others look, but for those
 // few.
 type lot struct {
-	drawn      float64 // of lots
-	step, most time.Duration
-	paused     time.Duration
+	drawn              float64 // of lots
+	wait, step, paused time.Duration
 }
 
-// drawLot draws one for pauses of up to wait, or eight times as long where looks are slow; 0:
-// none.
+// drawLot draws one for pauses of up to wait in all, and of up to 64 times as long where looks
+// are slow; 0: none.
 func drawLot(wait time.Duration) *lot {
-	return &lot{drawn: max(0, lots-rand.ExpFloat64()/math.Ln2), step: wait / lots, most: wait / 2} // #nosec G404 -- only so that not all come at once
+	return &lot{drawn: max(0, lots-rand.ExpFloat64()/math.Ln2), wait: wait, step: wait / lots} // #nosec G404 -- only so that not all come at once
 }
 
 // pause is how long to pause and look again, after a look that took so long; 0: what was
-// seen may be written now.
+// seen may be written now. Long pauses are in parts, as another machine may have written.
 func (l *lot) pause(look time.Duration) time.Duration {
 	if 2*look > l.step {
-		l.step = min(2*max(look, l.step), l.most)
+		l.step = min(2*max(look, l.step), 4*l.wait)
 	}
 	left := max(0, time.Duration(l.drawn*float64(l.step))-l.paused)
-	l.paused += left
-	return left
+	part := min(left, max(l.wait, 2*l.step))
+	l.paused += part
+	return part
 }
