@@ -3,6 +3,7 @@ package share_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -35,6 +36,7 @@ const (
 	rolledBack   = "index rolled back between announcement and send"
 	cloned       = "machine cloned between announcement and send, both go on"
 	otherClock   = "token got by a machine whose clock is hours ahead"
+	setForAll    = "label or order set on all machines"
 	recovered    = "account freed by a person (share recover)"
 )
 
@@ -47,7 +49,7 @@ var troubles = []struct {
 	{stoppedClaim, 3 * time.Minute}, {stoppedD, 3 * time.Minute}, {stoppedH, 3 * time.Minute}, {stoppedT, 3 * time.Minute},
 	{leaderKilled, 2 * time.Minute}, {quorumLost, 2 * time.Minute}, {quorumBefore, 3 * time.Minute}, {quorumAfter, 3 * time.Minute}, {fromBackup, 90 * time.Second},
 	{callsFail, time.Minute}, {partitioned, time.Minute}, {silenced, time.Minute},
-	{rolledBack, 3 * time.Minute}, {cloned, 3 * time.Minute}, {otherClock, 30 * time.Second}, {recovered, 10 * time.Minute},
+	{rolledBack, 3 * time.Minute}, {cloned, 3 * time.Minute}, {otherClock, 30 * time.Second}, {setForAll, time.Minute}, {recovered, 10 * time.Minute},
 }
 
 // What came of it.
@@ -96,6 +98,7 @@ func (a *arena) trouble(ctx context.Context, all *sync.WaitGroup, d time.Duratio
 	})
 	every(3*time.Second, 8*time.Second, a.partition)
 	every(2*time.Second, 3*time.Second, a.freeStuck)
+	every(time.Second, 3*time.Second, a.set)
 	pause := max(45*time.Second, d/8)
 	every(pause, pause+time.Second, a.restoreWhileFighting)
 }
@@ -255,6 +258,23 @@ func (x *fighter) clone(ctx context.Context, all *sync.WaitGroup) {
 	x.mu.Unlock()
 	if ctx.Err() == nil {
 		c.work(ctx, all)
+	}
+}
+
+// set has a person change an account's label or its place, for all machines, while it is
+// refreshed.
+func (a *arena) set() {
+	x, user := a.machines()[a.draw(len(a.machines()))], a.target()
+	if user == "" {
+		return
+	}
+	args := []string{"first", x.ids[user]}
+	if a.draw(4) > 0 {
+		args = []string{"rename", x.ids[user], fmt.Sprintf("%s %d", user, a.draw(1000))}
+	}
+	var done report
+	if out, err := x.role("person", nil, args...).Output(); err == nil && json.Unmarshal(out, &done) == nil && done.Error == nil {
+		a.happened(setForAll)
 	}
 }
 

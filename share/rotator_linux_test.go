@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/fault"
 	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/oauth"
@@ -39,7 +40,8 @@ func rotator([]string) error {
 }
 
 // person is a command by a person on a machine of the arena: after the engine was restored,
-// or about a machine that announced something and doesn't come back.
+// about a machine that announced something and doesn't come back, or for another label or
+// order.
 func person(args []string) error {
 	f, dial, err := arenaMachine()
 	if err != nil {
@@ -56,6 +58,14 @@ func person(args []string) error {
 			req.Claim = asked.Claim
 			asked, err = Recover(context.Background(), f, dial, req)
 			recovered = err == nil && asked.Recovered
+		}
+	case "rename":
+		if _, err = account.Rename(context.Background(), f, args[1], args[2]); err == nil {
+			_, err = Set(context.Background(), f, dial, pipe.SetRequest{Account: args[1], Setting: pipe.Label})
+		}
+	case "first":
+		if _, err = account.Order(context.Background(), f, args[1], 1); err == nil {
+			_, err = Set(context.Background(), f, dial, pipe.SetRequest{Account: args[1], Setting: pipe.Rank})
 		}
 	}
 	return json.NewEncoder(os.Stdout).Encode(struct {
