@@ -106,7 +106,7 @@ func (p *accounts) turn(ctx context.Context, id string) (t *turn, done func(), e
 		return nil, nil, err
 	}
 	return t, func() {
-		_ = t.seat.Engine.Close()
+		t.seat.close()
 		l.Release()
 	}, nil
 }

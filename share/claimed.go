@@ -90,7 +90,7 @@ func (c *claimed) Publish(ctx context.Context, g *record.Grant, acc *record.Acce
 		if err == nil {
 			_ = c.turn.notes.settle(ctx, true) // only shown, and found out again
 		}
-		_ = c.seat.Engine.Close()
+		c.seat.close()
 		if err != nil {
 			return c.turn.failure(ctx, err)
 		}
@@ -100,7 +100,7 @@ func (c *claimed) Publish(ctx context.Context, g *record.Grant, acc *record.Acce
 
 // Fail implements rotation.Claimed.
 func (c *claimed) Fail(ctx context.Context, class oauth.Class, f *index.Failure) (moved bool, err error) {
-	defer c.seat.Engine.Close()
+	defer c.seat.close()
 	defer c.fence.disarm()
 	if class == oauth.Dead {
 		if err := c.turn.notes.refused(ctx, c.nonce); err != nil {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/authferry/authferry/broker/account"
 	"github.com/authferry/authferry/broker/fault"
-	"github.com/authferry/authferry/broker/folder"
 	"github.com/authferry/authferry/broker/index"
 	"github.com/authferry/authferry/broker/oauth"
 	"github.com/authferry/authferry/broker/record"
@@ -196,15 +195,14 @@ func TestRefreshedDuringRemoval(t *testing.T) {
 			a.start()
 			b := a.joined("desktop", pipe.InviteRequest{})
 			c := a.joined("stolen", pipe.InviteRequest{Consumer: consumer})
-			reached := folder.Reached
-			defer func() { folder.Reached = reached }()
-			folder.Reached = func(point string) {
+			var stop func()
+			stop = onReaching(func(point string) {
 				if point == at {
-					folder.Reached = reached
+					stop()
 					testenv.Must(t, b.refresh(ada.ID))
 					testenv.Must(t, c.refresh(ada.ID))
 				}
-			}
+			})
 			done, err := a.remove("stolen")
 			testenv.Must(t, err)
 			if len(done.Rotated) != 1 || len(done.Pending)+len(done.Replace) != 0 {
@@ -275,8 +273,6 @@ func TestEnterDuringRemoval(t *testing.T) {
 		b := a.joined("desktop", pipe.InviteRequest{})
 		a.joined("stolen", pipe.InviteRequest{})
 		bob := b.login("bob")
-		reached := folder.Reached
-		defer func() { folder.Reached = reached }()
 		entered := make(chan error)
 		begin, published := make(chan bool), false
 		b.fault = func(c enginetest.Call) (f enginetest.Fault) {
@@ -292,13 +288,14 @@ func TestEnterDuringRemoval(t *testing.T) {
 		}()
 		<-begin
 		if at != "" {
-			folder.Reached = func(point string) {
+			var stop func()
+			stop = onReaching(func(point string) {
 				if point == at {
 					begin <- true
-					folder.Reached = reached
+					stop()
 					testenv.Must(t, <-entered)
 				}
-			}
+			})
 		}
 		testenv.Must(t, testenv.Err(a.remove("stolen")))
 		if at == "" {
@@ -383,16 +380,15 @@ func TestNewKeysDuringRefresh(t *testing.T) {
 		a.start()
 		b := a.joined("desktop", pipe.InviteRequest{})
 		a.joined("stolen", pipe.InviteRequest{})
-		reached := folder.Reached
-		defer func() { folder.Reached = reached }()
-		folder.Reached = func(point string) {
+		var stop func()
+		stop = onReaching(func(point string) {
 			if point == at {
-				folder.Reached = reached
+				stop()
 				if !crashing(t, "S22", 1, func() error { return testenv.Err(a.remove("stolen")) }) {
 					t.Error("it didn't die")
 				}
 			}
-		}
+		})
 		testenv.Must(t, b.refresh(ada.ID))
 		if done, err := a.remove("stolen"); err != nil || len(done.Pending)+len(done.Replace) != 0 {
 			t.Errorf("%s: %+v, %v", at, done, err)

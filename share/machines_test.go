@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -271,6 +272,24 @@ func wantCode(t *testing.T, err error, code fault.Code) {
 	}
 }
 
+// reaching is called at each point of the work.
+var reaching atomic.Pointer[func(point string)]
+
+func init() {
+	folder.Reached = func(point string) {
+		if do := reaching.Load(); do != nil {
+			(*do)(point)
+		}
+	}
+}
+
+// onReaching has do called at each point of the work, also by goroutines that are at it,
+// until stop is called.
+func onReaching(do func(point string)) (stop func()) {
+	old := reaching.Swap(&do)
+	return func() { reaching.Store(old) }
+}
+
 // crash is what a killed process is in these tests.
 type crash struct{ at string }
 
@@ -278,17 +297,16 @@ type crash struct{ at string }
 // reports whether it did.
 func crashing(t *testing.T, at string, n int, do func() error) (died bool) {
 	t.Helper()
-	old := folder.Reached
-	folder.Reached = func(point string) {
+	stop := onReaching(func(point string) {
 		if point != at {
 			return
 		}
 		if n--; n == 0 {
 			panic(crash{point})
 		}
-	}
+	})
 	defer func() {
-		folder.Reached = old
+		stop()
 		if r := recover(); r != nil {
 			if _, ours := r.(crash); !ours {
 				panic(r)

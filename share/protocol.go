@@ -54,6 +54,15 @@ type Seat struct {
 	Renew func(context.Context) (seal.Ring, error)
 	// Others are the other machines by id; holders only if so asked. It reads the roster.
 	Others func(ctx context.Context) ([]Other, error)
+	// Release ends what Renew and Others need; nil: nothing.
+	Release func()
+}
+
+func (s *Seat) close() {
+	_ = s.Engine.Close()
+	if s.Release != nil {
+		s.Release()
+	}
 }
 
 // Other is another machine of a pool.
@@ -76,7 +85,7 @@ func (p *Peers) Claim(ctx context.Context, have *rotation.Stored, l *folder.Rota
 	}
 	c, err := t.claim(ctx)
 	if c == nil || err != nil {
-		_ = t.seat.Engine.Close()
+		t.seat.close()
 		return nil, err
 	}
 	*have = rotation.Stored{Opened: t.o, Account: t.account, Grant: t.mine}

@@ -162,11 +162,12 @@ func schedule(t *testing.T, r *rand.Rand, total *totals) {
 	m.server.latency = time.Duration(1+r.IntN(1500)) * time.Millisecond
 	window := 0
 	var mu sync.Mutex
+	answers := rand.New(rand.NewPCG(r.Uint64(), 1))
 	m.server.answer = func(int) (int, bool) {
 		switch {
-		case r.IntN(20) == 0:
+		case answers.IntN(20) == 0:
 			return 503, false
-		case r.IntN(25) == 0:
+		case answers.IntN(25) == 0:
 			mu.Lock()
 			window++ // the answer is lost on the way
 			mu.Unlock()
@@ -187,19 +188,20 @@ func schedule(t *testing.T, r *rand.Rand, total *totals) {
 			if rnd.IntN(6) == 0 {
 				p.pause[[]string{"S3", "S4", "K7"}[rnd.IntN(3)]] = time.Duration(rnd.IntN(300)) * time.Second
 			}
-			odds := rnd.IntN(30)
+			odds, faults := rnd.IntN(30), rand.New(rand.NewPCG(rnd.Uint64(), 1))
 			var fm sync.Mutex
 			p.inject(func(enginetest.Call) enginetest.Fault {
 				fm.Lock()
 				defer fm.Unlock()
-				if rnd.IntN(100) >= odds {
+				if faults.IntN(100) >= odds {
 					return enginetest.Fault{}
 				}
-				return enginetest.Fault{Delay: time.Duration(rnd.IntN(3000)) * time.Millisecond, Outcome: enginetest.Outcome(rnd.IntN(4))}
+				return enginetest.Fault{Delay: time.Duration(faults.IntN(3000)) * time.Millisecond, Outcome: enginetest.Outcome(faults.IntN(4))}
 			})
+			pauses := rand.New(rand.NewPCG(rnd.Uint64(), 1))
 			go func() {
 				for range 5 {
-					time.Sleep(time.Duration(rnd.IntN(20)) * time.Second)
+					time.Sleep(time.Duration(pauses.IntN(20)) * time.Second)
 					p.deliver()
 				}
 			}()

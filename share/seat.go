@@ -18,15 +18,23 @@ func NewPeers(dial Dialer) *Peers {
 		if m == nil {
 			return nil, fault.Errorf(fault.NotAMember, "this machine is not a member of the shared pool %s; nothing was sent", pool).Try(fault.Remedy{Do: fault.ShareJoin})
 		}
-		p, err := connect(ctx, o, m, dial)
+		// What a rotator stored is told while it goes on in the folder.
+		apart, release, err := o.Apart()
 		if err != nil {
 			return nil, err
 		}
-		return p.members.seat(), nil
+		p, err := connect(ctx, apart, m, dial)
+		if err != nil {
+			release()
+			return nil, err
+		}
+		s := p.members.seat()
+		s.Release = release
+		return s, nil
 	}}
 }
 
-// seat is p as rotations need it. They close its engine.
+// seat is p as rotations need it. They close it.
 func (p *members) seat() *Seat {
 	return &Seat{
 		Pool: p.Pool, Prefix: p.Prefix, Machine: p.Machine, Role: p.Role, Passing: p.Passing && CanPass(), Keys: p.Keys,

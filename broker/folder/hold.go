@@ -18,6 +18,10 @@ func (f *Folder) Hold() (held *Folder, release func(), err error) {
 	if f.held {
 		return f, func() {}, nil
 	}
+	return f.holdAnew()
+}
+
+func (f *Folder) holdAnew() (held *Folder, release func(), err error) {
 	file, err := f.index.Hold()
 	if err != nil {
 		return nil, nil, Fault(err)
@@ -30,6 +34,19 @@ func (f *Folder) Hold() (held *Folder, release func(), err error) {
 // Hold is Folder.Hold for a folder that is open.
 func (o *Opened) Hold() (held *Opened, release func(), err error) {
 	f, release, err := o.Folder.Hold()
+	if err != nil {
+		return nil, nil, err
+	}
+	return f.over(o.Index, o.Folder.keys), release, nil
+}
+
+// Apart returns o for another goroutine, which may be at work at the same time: this very
+// folder, held for itself.
+func (o *Opened) Apart() (apart *Opened, release func(), err error) {
+	if err := o.Folder.index.Still(); err != nil {
+		return nil, nil, Fault(err)
+	}
+	f, release, err := o.Folder.holdAnew()
 	if err != nil {
 		return nil, nil, err
 	}

@@ -76,12 +76,18 @@ type job struct {
 	peers Peers
 	spare *reserve
 	told  []func() error // each returns when the other machines know of what was stored
+
+	release func() // ends that the folder is held
 }
 
-// wait returns when the other machines know everything.
+// wait returns when the other machines know everything. Until then the folder is held, as
+// they note in it that they do.
 func (j *job) wait() {
 	for _, told := range j.told {
 		_ = told() // the next rotator tells them
+	}
+	if j.release != nil {
+		j.release()
 	}
 }
 
@@ -90,7 +96,7 @@ func (j *job) rotate(ctx context.Context, f *folder.Folder, id string, w Wish) e
 	if err != nil {
 		return err
 	}
-	defer release()
+	j.release = release
 	for range 2 {
 		// Nothing was sent, so wait for whoever came in between.
 		if err := j.rotateOnce(ctx, held, id, w); !errors.Is(err, lock.ErrLost) {
