@@ -25,6 +25,7 @@ type remote struct {
 	identity engine.Identity // the engine's, as of the last read
 	rec      *seal.Record    // as in entry
 	restored bool            // the engine has forgotten something
+	outdated engine.Version  // the newest version that the engine has said is no longer there
 }
 
 var errAbsent = errors.New("the engine has no such account")
@@ -129,7 +130,11 @@ func (r *remote) wait(ctx context.Context, pause time.Duration) {
 	brief, cancel := context.WithTimeout(ctx, pause)
 	defer cancel()
 	if r.seat.Engine.Changed(brief, r.key, r.identity.Revision) == nil {
-		select { // an engine that can't tell must not be asked without end
+		if r.outdated != r.entry.Version {
+			r.outdated = r.entry.Version
+			return
+		}
+		select { // that version was still there: such an engine must not be asked without end
 		case <-rest.C:
 		case <-time.After(10 * time.Millisecond):
 		case <-ctx.Done():
