@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"os/exec"
-	"strings"
 	"time"
 
 	"github.com/authferry/authferry/share/engine"
@@ -54,18 +53,10 @@ func (b *bench) shared() (*table, error) {
 		return nil, err
 	}
 	one, other := []string{"AUTHFERRY_DIR=" + b.path("one")}, []string{"AUTHFERRY_DIR=" + b.path("other")}
-	if err := errors.Join(b.addProvider(one), b.addAccount(one, "alone", time.Hour), b.addAccount(one, "together", time.Hour)); err != nil {
+	if err := b.pair(endpoint, one, other); err != nil {
 		return nil, err
 	}
-	for _, command := range []string{"move together --pool team", "share start team --machine one --endpoint " + endpoint} {
-		if _, err := b.authferry(one, "", strings.Fields(command)...); err != nil {
-			return nil, err
-		}
-	}
-	ticket, err := b.authferry(one, "", "share", "invite", "team")
-	if err == nil {
-		_, err = b.authferry(other, string(ticket), "share", "join", "--machine", "other")
-	}
+	within, err := b.within(endpoint)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +89,8 @@ func (b *bench) shared() (*table, error) {
 		return r, err
 	}
 	t.add(row{name: bareSwap, sample: swap}, b.program(refresh, "", words(one, "refresh", "alone")...), b.program(refreshed, "", words(one, "refresh", "together")...).against(refresh), row{name: adoption, sample: adopt})
-	if err := b.alternate(t, 40, 20*time.Second); err != nil {
+	t.add(within...)
+	if err := b.alternate(t, 60, 60*time.Second); err != nil {
 		return nil, err
 	}
 	t.goal("a stored token of a shared account, of another one's", "≤", 1.01, "×", t.ratio(together, local, wall))
@@ -107,6 +99,13 @@ func (b *bench) shared() (*table, error) {
 	}))
 	t.goal("an adoption beyond a token's command, of bare compare-and-swaps", "≤", 20, "×", t.estimate(func(q quantiles) float64 {
 		return (q(adoption, 0.5, wall) - q(local, 0.5, wall)) / q(bareSwap, 0.5, wall)
+	}))
+	t.goal("the same in one process, with files as keystore", "≤", 11, "×", t.estimate(func(q quantiles) float64 {
+		return (q(refreshedWithin, 0.5, wall) - q(refreshWithin, 0.5, wall)) / q(bareSwap, 0.5, wall)
+	}))
+	t.goal("an adoption in one process, of bare compare-and-swaps", "≤", 11, "×", t.ratio(adoptionWithin, bareSwap, wall))
+	t.goal("two machines at once in one process, beyond the endpoint's latency", "≤", 13, "×", t.estimate(func(q quantiles) float64 {
+		return (q(bothWithin, 0.5, wall) - float64(latency.Milliseconds())) / q(bareSwap, 0.5, wall)
 	}))
 	return t, nil
 }
