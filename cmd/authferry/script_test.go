@@ -287,7 +287,7 @@ func grantFile(ts *testscript.TestScript, _ bool, args []string) {
 // server does one thing to the script's authorization server, or wants something
 // of its books:
 //
-//	requests N | revoked N | elsewhere N                counts
+//	requests N | revoked N | elsewhere N                counts; requests waits for them
 //	accepts FILE                                        the API takes the token in it
 //	fault NAME [TIMES] | fault JSON | heal              misbehave, behave
 //	secret SECRET [METHOD] | json                       want this of its clients
@@ -298,7 +298,12 @@ func server(ts *testscript.TestScript, neg bool, args []string) {
 	l := s.Ledger()
 	switch args[0] {
 	case "requests":
-		want(ts, "token requests", l.TokenRequests, args[1])
+		n, err := strconv.Atoi(args[1])
+		ts.Check(err)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		_ = s.WaitFor(ctx, func(l brokertest.Ledger) bool { return l.TokenRequests >= n }) // what goes on in the background may be slow
+		want(ts, "token requests", s.TokenRequests(), args[1])
 	case "revoked":
 		want(ts, "revoked logins", l.Revoked(), args[1])
 	case "elsewhere":
