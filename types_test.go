@@ -5,7 +5,6 @@ import (
 	"go/parser"
 	"go/token"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -14,20 +13,6 @@ import (
 
 // mostMethods is how many methods a type may have. One with more has several subjects.
 const mostMethods = 40
-
-// tooLarge are types with more methods, until they are divided.
-var tooLarge = []string{
-	"broker.newcomer",
-	"broker.world",
-	"broker/brokertest.Server",
-	"broker/brokertest.mcpClient",
-	"broker/doctor.examination",
-	"broker/torture.model",
-	"cmd/authferry.move",
-	"cmd/authferry.scene",
-	"cmd/authferry.victim",
-	"share_test.fighter",
-}
 
 // kinds are all types of the house, by folder and name.
 type kinds map[string]*kind
@@ -153,17 +138,8 @@ func TestNoTypeHasManySubjects(t *testing.T) {
 		k.read(filepath.ToSlash(filepath.Dir(path)), file)
 	})
 	for name := range k {
-		n := len(k.all(name))
-		switch known := slices.Contains(tooLarge, name); {
-		case n > mostMethods && !known:
+		if n := len(k.all(name)); n > mostMethods {
 			t.Errorf("%s has %d methods with those of what it embeds, more than %d: divide it by subject", name, n, mostMethods)
-		case n <= mostMethods && known:
-			t.Errorf("%s has %d methods: take it out of tooLarge", name, n)
-		}
-	}
-	for _, name := range tooLarge {
-		if k[name] == nil {
-			t.Errorf("there is no %s: take it out of tooLarge", name)
 		}
 	}
 }

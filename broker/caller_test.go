@@ -22,21 +22,21 @@ func TestKilledCallers(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, cfg)
 		w.add("ada", -time.Second)
-		w.killCallers(rounds(t, proofs.Size(10, 25)))
+		killCallers(w, rounds(t, proofs.Size(10, 25)))
 	})
 	t.Run("keychain", func(t *testing.T) {
 		t.Parallel()
-		expiredInKeychain(t, cfg, keystoretest.GnomeKeyring(t).Env).killCallers(rounds(t, proofs.Size(2, 5)))
+		killCallers(expiredInKeychain(t, cfg, keystoretest.GnomeKeyring(t).Env), rounds(t, proofs.Size(2, 5)))
 	})
 }
 
-func (w *world) killCallers(count int) {
+func killCallers(w *world, count int) {
 	w.t.Helper()
 	id, interrupted, served := w.only().ID, 0, 0
 	span := time.Second // within which the blow falls
 	for round := range count {
 		cmd := w.command("TEST_REJECTED=" + lease(id, w.account(id).Generation))
-		w.allowRejection(id)
+		allowRejection(w, id)
 		began, done := time.Now(), make(chan error, 1)
 		kill := startApart(w.t, cmd)
 		go func() { done <- cmd.Wait() }()

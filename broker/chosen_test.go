@@ -63,7 +63,7 @@ func spread(t *testing.T) (*world, []*index.Account) {
 	for _, x := range a[1:] {
 		testenv.Must(t, testenv.Err(account.Move(t.Context(), w.broker().Folder, x.ID, "work")))
 	}
-	dan, err := w.addIn("other", "", "dan")
+	dan, err := addIn(w, "other", "", "dan")
 	testenv.Must(t, err)
 	return w, append(a, dan)
 }

@@ -27,7 +27,7 @@ func clientOf(server, name string) oauth.Provider {
 }
 
 // addAt keeps a login of ada's at p.
-func (w *world) addAt(b *Broker, p oauth.Provider) *index.Account {
+func addAt(w *world, b *Broker, p oauth.Provider) *index.Account {
 	w.t.Helper()
 	g := w.server.Issue(ada)
 	n := testLogin(w.server.URL, "ada", g.AccessToken, g.RefreshToken, time.Hour)
@@ -38,7 +38,7 @@ func (w *world) addAt(b *Broker, p oauth.Provider) *index.Account {
 }
 
 // hasSecret reports whether the folder's keystore has p's client secret.
-func (w *world) hasSecret(b *Broker, p oauth.Provider) bool {
+func hasSecret(w *world, b *Broker, p oauth.Provider) bool {
 	w.t.Helper()
 	has, err := open(w.t, b).Store.HasClientSecret(w.t.Context(), p.Endpoint())
 	testenv.Must(w.t, err)
@@ -52,11 +52,11 @@ func TestSharedClientSecret(t *testing.T) {
 	b := w.broker()
 	one, two := clientOf(w.server.URL, "one"), clientOf(w.server.URL, "two")
 	testenv.Must(t, folder.AddProvider(t.Context(), b.Folder, one, keystore.NewSecret("s")))
-	a := w.addAt(b, one)
+	a := addAt(w, b, one)
 	testenv.Must(t, folder.AddProvider(t.Context(), b.Folder, two, keystore.NewSecret("s")))
 	for _, p := range []oauth.Provider{one, two} {
 		testenv.Must(t, folder.RemoveProvider(t.Context(), b.Folder, p.Name))
-		if !w.hasSecret(w.broker(), one) {
+		if !hasSecret(w, w.broker(), one) {
 			t.Fatalf("gone with provider %s", p.Name)
 		}
 	}
@@ -65,7 +65,7 @@ func TestSharedClientSecret(t *testing.T) {
 	testenv.Must(t, testenv.Err(account.Remove(t.Context(), b.Folder, a.ID, account.RevokeNever)))
 	testenv.Must(t, folder.AddProvider(t.Context(), b.Folder, two, keystore.Secret{}))
 	testenv.Must(t, folder.RemoveProvider(t.Context(), b.Folder, two.Name))
-	if w.hasSecret(w.broker(), two) {
+	if hasSecret(w, w.broker(), two) {
 		t.Error("it is still there")
 	}
 }
@@ -80,7 +80,7 @@ func TestManifestFindsClientSecrets(t *testing.T) {
 	for _, p := range []oauth.Provider{p, gone} {
 		testenv.Must(t, folder.AddProvider(t.Context(), w.broker().Folder, p, keystore.NewSecret("s")))
 	}
-	w.addAt(w.broker(), gone)
+	addAt(w, w.broker(), gone)
 	testenv.Must(t, folder.RemoveProvider(t.Context(), w.broker().Folder, gone.Name))
 	b, idx := w.opened()
 	testenv.Must(t, raw(t, b).Delete(t.Context(), record.ManifestItem(idx.Store)))
@@ -96,7 +96,7 @@ func TestInitOverClientSecret(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	p := clientOf(w.server.URL, "one")
 	testenv.Must(t, folder.AddProvider(t.Context(), w.broker().Folder, p, keystore.NewSecret("s")))
-	own, other, none := w.keyFile(), filepath.Join(t.TempDir(), "other.txt"), filepath.Join(t.TempDir(), "none.txt")
+	own, other, none := keyFileOf(w), filepath.Join(t.TempDir(), "other.txt"), filepath.Join(t.TempDir(), "none.txt")
 	testenv.Must(t, keystore.InitKeyFile(other))
 	for _, key := range []string{other, none} {
 		if _, err := folder.InitFileKeystore(t.Context(), w.broker().Folder, key); fault.CodeOf(err) != fault.KeystoreMismatch {
@@ -106,7 +106,7 @@ func TestInitOverClientSecret(t *testing.T) {
 	if _, err := os.Lstat(none); err == nil {
 		t.Error("a key file was made")
 	}
-	if _, err := folder.InitFileKeystore(t.Context(), w.broker().Folder, own); err != nil || !w.hasSecret(w.broker(), p) {
+	if _, err := folder.InitFileKeystore(t.Context(), w.broker().Folder, own); err != nil || !hasSecret(w, w.broker(), p) {
 		t.Errorf("the same key file again: %v", err)
 	}
 	// Who has lost the key file can begin anew.
@@ -124,10 +124,10 @@ func TestInitBesideClientSecret(t *testing.T) {
 	var said []fault.Remedy
 	b.Folder.Warn = func(_ string, next ...fault.Remedy) { said = next }
 	testenv.Must(t, testenv.Err(folder.InitFileKeystore(t.Context(), b.Folder, filepath.Join(filepath.Dir(dir), "key.txt"))))
-	if !w.hasSecret(at(dir), p) || !slices.Equal(said, []fault.Remedy{{Do: fault.MigrateKeystore, Value: "file"}}) {
+	if !hasSecret(w, at(dir), p) || !slices.Equal(said, []fault.Remedy{{Do: fault.MigrateKeystore, Value: "file"}}) {
 		t.Errorf("it is lost; the warning's remedies: %v", said)
 	}
-	if _, err := folder.MigrateKeystore(t.Context(), at(dir).Folder, keystore.File); err != nil || !w.hasSecret(at(dir), p) {
+	if _, err := folder.MigrateKeystore(t.Context(), at(dir).Folder, keystore.File); err != nil || !hasSecret(w, at(dir), p) {
 		t.Errorf("afterwards: %v", err)
 	}
 	if left := itemsOf(t, dir); left != nil {
@@ -140,7 +140,7 @@ func TestDoctorMissesClientSecret(t *testing.T) {
 	w := newWorld(t, brokertest.Config{ClientSecret: "s"})
 	p := clientOf(w.server.URL, "one")
 	testenv.Must(t, folder.AddProvider(t.Context(), w.broker().Folder, p, keystore.NewSecret("s")))
-	w.addAt(w.broker(), p)
+	addAt(w, w.broker(), p)
 	w.healthy()
 	b, idx := w.opened()
 	testenv.Must(t, raw(t, b).Delete(t.Context(), idx.Store+"/client/"+record.ClientKey(p.Endpoint())))

@@ -45,7 +45,7 @@ func (w *world) healthy() {
 }
 
 // loginKilledAt logs in with a process that dies at a point.
-func (w *world) loginKilledAt(point string) {
+func loginKilledAt(w *world, point string) {
 	w.t.Helper()
 	cmd := w.command("TEST_KILL_AT="+point, "TEST_KILL_ONCE="+filepath.Join(w.t.TempDir(), "once"))
 	cmd.Args = []string{"authferry", "login"}
@@ -59,7 +59,7 @@ func (w *world) loginKilledAt(point string) {
 func TestLoginKilled(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	w.knows(nil)
-	w.loginKilledAt("K21")
+	loginKilledAt(w, "K21")
 	if n := len(w.accounts()); n != 0 {
 		t.Fatalf("%d accounts", n)
 	}
@@ -67,7 +67,7 @@ func TestLoginKilled(t *testing.T) {
 	w.doctor(true, doctor.OK, "removed acc_")
 	w.healthy()
 	a := w.mustLogin(ada, account.LoginRequest{}).Account
-	w.loginKilledAt("K21")
+	loginKilledAt(w, "K21")
 	if now := w.account(a.ID); now.Generation != 1 {
 		t.Errorf("%+v", now)
 	}
@@ -197,7 +197,7 @@ func TestDoctorDuringImport(t *testing.T) {
 				checks = doctor.Examine(t.Context(), at(dir).Folder, true)
 			}
 		}
-		if _, err := w.addTo(at(dir), "ada"); err != nil {
+		if _, err := addTo(w, at(dir), "ada"); err != nil {
 			t.Errorf("before the %s record: %v", record, err)
 		}
 		for _, c := range checks {

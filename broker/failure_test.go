@@ -28,12 +28,12 @@ func (w *world) change(id string, f func(*index.Account)) {
 }
 
 // allowRejection lets the 30 s between two forced refreshes pass.
-func (w *world) allowRejection(id string) {
+func allowRejection(w *world, id string) {
 	w.change(id, func(a *index.Account) { a.RejectedAt = time.Time{} })
 }
 
 // allowRetry lets the back-off pass.
-func (w *world) allowRetry(id string) {
+func allowRetry(w *world, id string) {
 	w.change(id, func(a *index.Account) {
 		if a.Failure != nil {
 			a.Failure.NextTryAt = time.Now().Add(-time.Second)
@@ -134,7 +134,7 @@ func TestServerFaults(t *testing.T) {
 				}
 			}
 			w.server.ClearFaults()
-			w.allowRetry(a.ID)
+			allowRetry(w, a.ID)
 			switch after := w.ask(); {
 			case row.after == "" && (after.err != nil || !w.good(after.token)):
 				t.Errorf("afterwards: %+v", after)
@@ -161,7 +161,7 @@ func TestResetAtAccept(t *testing.T) {
 	if n := sends(w.server.Ledger()); got.err != nil && (got.err.Code != fault.ProviderUnreachable || n != 0 || w.account(a.ID).Intents != nil) {
 		t.Fatalf("%v, sent %d times, intents %v", got.err, n, w.account(a.ID).Intents)
 	}
-	w.allowRetry(a.ID)
+	allowRetry(w, a.ID)
 	if got := w.ask(); got.err != nil || !w.good(got.token) {
 		t.Fatalf("afterwards: %v", got.err)
 	}
@@ -261,7 +261,7 @@ func TestRefreshBehind(t *testing.T) {
 	release := make(chan struct{})
 	w.server.Inject(brokertest.Fault{Until: release})
 	a := w.add("ada", 100*time.Second)
-	w.lengthen(a.ID)
+	lengthenToken(w, a.ID)
 	first := w.ask()
 	if first.err != nil {
 		t.Fatal(first.err)
@@ -289,8 +289,8 @@ func (w *world) opened() (*Broker, *index.Index) {
 	return b, open(w.t, b).Index
 }
 
-// lengthen makes an imported token look as if it had been issued an hour ago.
-func (w *world) lengthen(id string) {
+// lengthenToken makes an imported token look as if it had been issued an hour ago.
+func lengthenToken(w *world, id string) {
 	w.t.Helper()
 	b, idx := w.opened()
 	a := idx.Account(id)
@@ -355,7 +355,7 @@ func TestOddTokens(t *testing.T) {
 				if got := w.ask(); got.err != nil || !w.good(got.token) {
 					t.Fatalf("%+v", got)
 				}
-				w.expire(a.ID)
+				expireToken(w, a.ID)
 			}
 		})
 	}
@@ -368,7 +368,7 @@ func TestOddTokens(t *testing.T) {
 		if got := w.ask(); got.err != nil || !w.good(got.token) || len(got.token) < len(big) {
 			t.Fatalf("%v", got.err)
 		}
-		w.expire(a.ID)
+		expireToken(w, a.ID)
 		if got := w.ask(); got.err != nil || !w.good(got.token) {
 			t.Fatalf("%v", got.err)
 		}
@@ -383,8 +383,8 @@ func make50KB() []byte {
 	return b
 }
 
-// expire ends the stored access token.
-func (w *world) expire(id string) {
+// expireToken ends the stored access token.
+func expireToken(w *world, id string) {
 	w.t.Helper()
 	b, idx := w.opened()
 	testenv.Must(w.t, raw(w.t, b).Delete(w.t.Context(), record.AccessItem(idx.Store, id, idx.Account(id).AccessSlot)))
@@ -396,7 +396,7 @@ func TestKeystoreFails(t *testing.T) {
 	ctx := t.Context()
 	w := newWorld(t, brokertest.Config{})
 	w.add("ada", -time.Second)
-	key := w.keyFile()
+	key := keyFileOf(w)
 	hidden := key + ".away"
 	move(t, key, hidden)
 	if got := w.ask(); got.err == nil || got.err.Code != fault.KeystoreUnavailable {

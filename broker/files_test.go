@@ -40,7 +40,7 @@ func move(t *testing.T, from, to string) {
 	testenv.Must(t, os.Rename(from, to))
 }
 
-func (w *world) keyFile() string {
+func keyFileOf(w *world) string {
 	w.t.Helper()
 	idx, err := index.At(w.dir).Read()
 	testenv.Must(w.t, err)

@@ -19,7 +19,7 @@ import (
 func TestIndexFromBackup(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	a := w.add("ada", -time.Second)
-	w.forgetting(func() {
+	forgetting(w, func() {
 		if got := w.ask(); got.err != nil {
 			t.Fatal(got.err)
 		}

@@ -60,12 +60,12 @@ func pretendKeychain(t *testing.T) (*pretended, string, func(dir string) *Broker
 // kept is addTo where that has to work.
 func (w *world) kept(b *Broker, user string) *index.Account {
 	w.t.Helper()
-	a, err := w.addTo(b, user)
+	a, err := addTo(w, b, user)
 	testenv.Must(w.t, err)
 	return a
 }
 
-func (w *world) addTo(b *Broker, user string) (*index.Account, error) {
+func addTo(w *world, b *Broker, user string) (*index.Account, error) {
 	g := w.server.Issue(user)
 	return account.Add(w.t.Context(), b.Folder, testLogin(w.server.URL, user, g.AccessToken, g.RefreshToken, time.Hour))
 }
@@ -155,7 +155,7 @@ func TestUnknownOutcomesAreRemembered(t *testing.T) {
 	w.server.Inject(brokertest.Fault{Status: 500, Times: 2}, brokertest.Fault{Status: 429})
 	w.ask()
 	before := len(w.account(a.ID).Intents)
-	w.allowRetry(a.ID)
+	allowRetry(w, a.ID)
 	w.ask()
 	if after := len(w.account(a.ID).Intents); before != 2 || after != 2 {
 		t.Errorf("%d intents, then %d; want 2 and 2", before, after)
@@ -397,7 +397,7 @@ func TestBackOffGrowsOverBadAnswers(t *testing.T) {
 	w.server.Inject(answer)
 	for range 3 {
 		w.ask()
-		w.allowRetry(a.ID)
+		allowRetry(w, a.ID)
 	}
 	if n := w.account(a.ID).Failure.Count; n != 3 {
 		t.Errorf("count %d after 3 bad answers", n)
@@ -434,7 +434,7 @@ func TestDeletedIndex(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 		// Nor for those who would add to it.
-		if _, err := w.addTo(w.broker(), "eve"); fault.CodeOf(err) != fault.IndexCorrupt || !strings.Contains(err.Error(), "index.json is missing") {
+		if _, err := addTo(w, w.broker(), "eve"); fault.CodeOf(err) != fault.IndexCorrupt || !strings.Contains(err.Error(), "index.json is missing") {
 			t.Errorf("an account: %v", err)
 		}
 		if err := folder.AddProvider(t.Context(), w.broker().Folder, testProvider(w.server.URL), keystore.NewSecret("s")); fault.CodeOf(err) != fault.IndexCorrupt {

@@ -110,7 +110,7 @@ func TestOutageDoesNotWalkThroughThePool(t *testing.T) {
 	w.add("bob", -time.Second)
 	w.add("cat", -time.Second)
 	dan := w.add("dan", 100*time.Second)
-	w.lengthen(dan.ID) // in its soft margin
+	lengthenToken(w, dan.ID) // in its soft margin
 	w.server.Inject(brokertest.Fault{Status: 429, Header: map[string]string{"Retry-After": "50"}, Times: -1})
 	for range 5 {
 		tok, err := w.broker().Token(t.Context(), TokenRequest{MinTTL: pool.DefaultMinTTL})

@@ -299,7 +299,7 @@ func TestFolderGoneInOtherWork(t *testing.T) {
 		copyFolder(t, dir, aside)
 		removeAll(t, dir)
 	}
-	if _, err := w.addTo(at(dir), "bob"); !errors.Is(err, index.ErrGone) {
+	if _, err := addTo(w, at(dir), "bob"); !errors.Is(err, index.ErrGone) {
 		t.Errorf("import: %v", err)
 	}
 	absent(t, dir)

@@ -16,8 +16,8 @@ import (
 	"github.com/authferry/authferry/testenv"
 )
 
-// age makes the index's file old enough to be told from the next version.
-func (w *world) age() {
+// ageIndex makes the index's file old enough to be told from the next version.
+func ageIndex(w *world) {
 	w.t.Helper()
 	old := time.Now().Add(-time.Minute)
 	testenv.Must(w.t, os.Chtimes(filepath.Join(w.dir, "index.json"), old, old))
@@ -30,7 +30,7 @@ func TestKeeperSeesWhatOthersWrite(t *testing.T) {
 	k := NewKeeper(Options{Dir: w.dir})
 	ask := func() string {
 		t.Helper()
-		w.age()
+		ageIndex(w)
 		tok, err := k.Token(t.Context(), TokenRequest{})
 		testenv.Must(t, err)
 		if !w.good(tok.AccessToken.Reveal()) {

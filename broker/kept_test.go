@@ -24,7 +24,7 @@ import (
 
 // forgetting does something that index.json then knows nothing of, as one from a
 // backup does.
-func (w *world) forgetting(do func()) {
+func forgetting(w *world, do func()) {
 	w.t.Helper()
 	path := filepath.Join(w.dir, "index.json")
 	before, err := os.ReadFile(path)
@@ -37,9 +37,9 @@ func (w *world) forgetting(do func()) {
 // the renewal was killed before its commit, or the index is one from before it.
 func TestDeadMarkIsOfAnOldLogin(t *testing.T) {
 	for name, behind := range map[string]func(*world, *index.Account){
-		"killed": func(w *world, _ *index.Account) { w.loginKilledAt("K14") },
+		"killed": func(w *world, _ *index.Account) { loginKilledAt(w, "K14") },
 		"backup": func(w *world, _ *index.Account) {
-			w.forgetting(func() { w.mustLogin(ada, account.LoginRequest{}) })
+			forgetting(w, func() { w.mustLogin(ada, account.LoginRequest{}) })
 		},
 	} {
 		for _, how := range []string{"token", "pinned", "refresh"} {
@@ -77,7 +77,7 @@ func TestDeadMarkAndNoProvider(t *testing.T) {
 	w.knows(nil)
 	a := w.mustLogin(ada, account.LoginRequest{}).Account
 	w.change(a.ID, func(a *index.Account) { a.Dead, a.ExpiresAt = a.Fingerprint, time.Now().Add(-time.Hour) })
-	w.loginKilledAt("K14")
+	loginKilledAt(w, "K14")
 	f := brokertest.Faults()["503"]
 	f.On, f.Times = brokertest.OnRefresh, 9
 	w.server.Inject(f)
@@ -111,7 +111,7 @@ func TestRenewalLeavesTheStoredLogin(t *testing.T) {
 	w.knows(nil)
 	a := w.mustLogin(ada, account.LoginRequest{}).Account
 	var stored string
-	w.forgetting(func() {
+	forgetting(w, func() {
 		testenv.Must(t, testenv.Err(w.broker().Refresh(t.Context(), a.ID)))
 		stored = w.account(a.ID).GrantSlot
 	})

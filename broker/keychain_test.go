@@ -75,7 +75,7 @@ func TestRealKeyring(t *testing.T) {
 
 // noSecretInFiles looks for every token of the server in every file of the
 // folder (I7).
-func (w *world) noSecretInFiles() {
+func noSecretInFiles(w *world) {
 	w.t.Helper()
 	testenv.Check(w.t, filepath.WalkDir(w.dir, func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() {

@@ -99,7 +99,7 @@ func (w *world) mustLogin(user string, req account.LoginRequest) *account.Logged
 	if err != nil || !w.good(tok.AccessToken.Reveal()) {
 		w.t.Fatalf("the token of the new login is no good: %v", err)
 	}
-	w.noSecretInFiles()
+	noSecretInFiles(w)
 	return done
 }
 
@@ -320,7 +320,7 @@ func TestAPIKey(t *testing.T) {
 	if !w.good(tok.Headers[0].Value.Reveal()) {
 		t.Error("the API refuses the key")
 	}
-	w.noSecretInFiles()
+	noSecretInFiles(w)
 	for name, again := range map[string]account.LoginRequest{"the same label": req, "the same key": {Provider: "sim", Label: "Other"}} {
 		if _, err := account.LoginKey(t.Context(), w.broker().Folder, again, tok.AccessToken); fault.CodeOf(err) != fault.LabelTaken {
 			t.Errorf("%s: %v", name, err)

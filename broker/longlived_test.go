@@ -25,8 +25,8 @@ func (w *world) token(label, token string) *index.Account {
 	return &done.Account
 }
 
-// later ends the holds of an account, as time would.
-func (w *world) later(id string) {
+// laterUsed ends the holds of an account, as time would.
+func laterUsed(w *world, id string) {
 	w.t.Helper()
 	w.edit(id, func(a *index.Account) {
 		for i := range a.Holds {
@@ -178,7 +178,7 @@ func TestLongLivedTokenRefused(t *testing.T) {
 	if a := w.account(one.ID); pool.StateOf(&a, time.Now()) != pool.Held || a.Holds[0].Proven || time.Until(a.Holds[0].Until) > time.Minute {
 		t.Fatalf("after the first refusal: %+v", a)
 	}
-	w.later(one.ID)
+	laterUsed(w, one.ID)
 	if a := w.account(one.ID); pool.StateOf(&a, time.Now()) != pool.Valid {
 		t.Fatal("after the hold it is not tried again")
 	}
@@ -188,7 +188,7 @@ func TestLongLivedTokenRefused(t *testing.T) {
 	if a := w.account(one.ID); pool.StateOf(&a, time.Now()) != pool.Held {
 		t.Fatalf("a refusal after a success: %s", pool.StateOf(&a, time.Now()))
 	}
-	w.later(one.ID)
+	laterUsed(w, one.ID)
 	res := w.report(pool.Selection{}, refused(one))
 	if res.Action != Switch || res.Next == nil || res.Next.Account.ID != two.ID || res.Account.State != pool.NeedsLogin {
 		t.Fatalf("again after the hold: %+v", res)
@@ -204,7 +204,7 @@ func TestLongLivedTokenRefused(t *testing.T) {
 	if res := w.report(pool.Selection{}, ReportRequest{Lease: lease(two.ID, 1), Status: 401}); res.Action != Wait || res.RetryAt.IsZero() {
 		t.Errorf("nothing free: %+v", res)
 	}
-	w.later(two.ID)
+	laterUsed(w, two.ID)
 	if res := w.report(pool.Selection{}, ReportRequest{Lease: lease(two.ID, 1), Status: 401}); res.Action != LogIn || res.Hold != nil || res.Why == nil || !slices.Equal(res.Why.Next, renewOne) {
 		t.Errorf("no account any more: %+v", res)
 	}
@@ -237,7 +237,7 @@ func TestLongLivedTokenRejected(t *testing.T) {
 	if _, err := w.broker().Token(t.Context(), rejected); fault.CodeOf(err) != fault.AllHeld {
 		t.Errorf("alone: %v", err)
 	}
-	w.later(one.ID)
+	laterUsed(w, one.ID)
 	if _, err := w.broker().Token(t.Context(), TokenRequest{}); err != nil {
 		t.Errorf("after the hold: %v", err)
 	}
@@ -253,7 +253,7 @@ func TestLongLivedTokenRejected(t *testing.T) {
 	if _, err := w.broker().Token(t.Context(), pinned); fault.CodeOf(err) != fault.ProviderRefused {
 		t.Errorf("pinned: %v", err)
 	}
-	w.later(two.ID)
+	laterUsed(w, two.ID)
 	if _, err := w.broker().Token(t.Context(), pinned); fault.CodeOf(err) != fault.LoginNeeded {
 		t.Errorf("pinned, again: %v", err)
 	}

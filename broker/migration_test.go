@@ -182,12 +182,12 @@ func TestMigrationWithoutManifest(t *testing.T) {
 	store, dir, at := pretendKeychain(t)
 	p := clientOf(w.server.URL, "one")
 	testenv.Must(t, folder.AddProvider(t.Context(), at(dir).Folder, p, keystore.NewSecret("s")))
-	w.addAt(at(dir), p)
+	addAt(w, at(dir), p)
 	idx, err := at(dir).Folder.Read()
 	testenv.Must(t, err)
 	testenv.Must(t, store.Delete(t.Context(), record.ManifestItem(idx.Store)))
 	testenv.Must(t, testenv.Err(folder.MigrateKeystore(t.Context(), at(dir).Folder, keystore.File)))
-	if !w.hasSecret(at(dir), p) {
+	if !hasSecret(w, at(dir), p) {
 		t.Error("the client secret is lost")
 	}
 	if left := itemsOf(t, dir); left != nil {

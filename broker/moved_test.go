@@ -75,7 +75,7 @@ func oldIndex(t *testing.T, to keystore.Kind, at killPoint, used bool) {
 	}
 	id := w.kept(here(), "ada").ID
 	rotate := func() error {
-		return rotation.Rotate(t.Context(), here().Folder, id, rotation.Wish{Beyond: w.generation(dir, id)})
+		return rotation.Rotate(t.Context(), here().Folder, id, rotation.Wish{Beyond: generationIn(w, dir, id)})
 	}
 	for range 2 { // an older slot has a token that is spent
 		testenv.Must(t, rotate())
@@ -96,7 +96,7 @@ func oldIndex(t *testing.T, to keystore.Kind, at killPoint, used bool) {
 		if e, _ := errors.AsType[*fault.Error](err); !slices.Equal(e.Next, []fault.Remedy{{Do: fault.Fix}}) {
 			t.Errorf("next is %v", e.Next)
 		}
-		if _, err := w.addTo(here(), "bob"); fault.CodeOf(err) != fault.KeystoreMismatch {
+		if _, err := addTo(w, here(), "bob"); fault.CodeOf(err) != fault.KeystoreMismatch {
 			t.Errorf("another login is added: %v", err)
 		}
 		if _, err := account.Remove(t.Context(), here().Folder, id, account.RevokeOwn); fault.CodeOf(err) != fault.KeystoreMismatch {
@@ -152,8 +152,8 @@ func migrateUntil(t *testing.T, store keystore.Store, dir string, to keystore.Ki
 	}
 }
 
-// generation is the account's in the folder dir.
-func (w *world) generation(dir, id string) int {
+// generationIn is the account's in the folder dir.
+func generationIn(w *world, dir, id string) int {
 	w.t.Helper()
 	idx, err := New(Options{Dir: dir}).Folder.Read()
 	testenv.Must(w.t, err)

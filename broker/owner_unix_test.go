@@ -58,8 +58,8 @@ func tree(t *testing.T, dir string) string {
 	return b.String()
 }
 
-// changes are commands that write, each by its name.
-func (w *world) changes() map[string]func(*Broker) error {
+// changesOf are commands that write, each by its name.
+func changesOf(w *world) map[string]func(*Broker) error {
 	ctx := context.Background()
 	login := testLogin(w.server.URL, "eve", "at-eve", "rt-eve", time.Hour)
 	return map[string]func(*Broker) error{
@@ -93,7 +93,7 @@ func TestFolderOfAnother(t *testing.T) {
 	if tok, err := w.broker().Token(t.Context(), TokenRequest{Selection: pool.Selection{Account: "ada"}}); err != nil || !w.good(tok.AccessToken.Reveal()) {
 		t.Errorf("a valid token: %v", err)
 	}
-	changes := w.changes()
+	changes := changesOf(w)
 	changes["token"] = func(b *Broker) error {
 		_, err := b.Token(t.Context(), TokenRequest{Selection: pool.Selection{Account: "bob"}})
 		return err
@@ -141,8 +141,8 @@ func TestNewFolderOfAnother(t *testing.T) {
 	testenv.Must(t, os.MkdirAll(filepath.Join(home, ".config"), 0o755))
 	give(t, home)
 	before := tree(t, home)
-	for name, change := range w.changes() {
-		if err := change(New(Options{Dir: filepath.Join(home, ".config", "authferry"), Keystore: keystore.File, KeyFile: w.keyFile()})); fault.CodeOf(err) != fault.Fenced {
+	for name, change := range changesOf(w) {
+		if err := change(New(Options{Dir: filepath.Join(home, ".config", "authferry"), Keystore: keystore.File, KeyFile: keyFileOf(w)})); fault.CodeOf(err) != fault.Fenced {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -68,7 +68,7 @@ func TestOrderAndMoveKeepTheRanks(t *testing.T) {
 }
 
 // addIn imports a login of user at provider into pool.
-func (w *world) addIn(provider, poolName, user string) (*index.Account, error) {
+func addIn(w *world, provider, poolName, user string) (*index.Account, error) {
 	w.t.Helper()
 	g := w.server.Issue(user)
 	n := testLogin(w.server.URL, user, g.AccessToken, g.RefreshToken, time.Hour)
@@ -81,7 +81,7 @@ func (w *world) addIn(provider, poolName, user string) (*index.Account, error) {
 func TestAPoolHasOneSpelling(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	for user, poolName := range map[string]string{"ada": "work", "bob": "Work", "cat": " WORK "} {
-		testenv.Must(t, testenv.Err(w.addIn("sim", poolName, user)))
+		testenv.Must(t, testenv.Err(addIn(w, "sim", poolName, user)))
 	}
 	idx, err := index.At(w.dir).Read()
 	testenv.Must(t, err)
@@ -89,7 +89,7 @@ func TestAPoolHasOneSpelling(t *testing.T) {
 	if len(pools) != 1 || len(idx.Pools) != 1 || len(labelsOf(t, w, pools[0])) != 3 {
 		t.Fatalf("%q %+v", pools, idx.Pools)
 	}
-	if _, err := w.addIn("other", "wORK", "dan"); fault.CodeOf(err) != fault.Fenced {
+	if _, err := addIn(w, "other", "wORK", "dan"); fault.CodeOf(err) != fault.Fenced {
 		t.Errorf("another provider's account: %v", err)
 	}
 	for _, s := range []pool.Selection{{Pool: "wOrk"}, {EnvPool: "wOrk"}, {Pool: "wOrk", Account: "cat"}} {
@@ -103,7 +103,7 @@ func TestAPoolHasOneSpelling(t *testing.T) {
 func TestAProviderFindsItsPool(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	for user, poolName := range map[string]string{"ada": "SIM", "bob": "work", "cat": ""} {
-		testenv.Must(t, testenv.Err(w.addIn("sim", poolName, user)))
+		testenv.Must(t, testenv.Err(addIn(w, "sim", poolName, user)))
 	}
 	tok, err := w.broker().Token(t.Context(), TokenRequest{Selection: pool.Selection{Provider: "sim"}})
 	if err != nil || !index.EqualLabel(tok.Account.Pool, "sim") {
@@ -133,7 +133,7 @@ func TestAnExactPoolNameWins(t *testing.T) {
 		if _, err := b.Token(t.Context(), TokenRequest{Selection: pool.Selection{Pool: poolName, Account: a[1-i].ID}}); fault.CodeOf(err) != fault.Fenced {
 			t.Errorf("outside of %s: %v", poolName, err)
 		}
-		if c, err := w.addIn("sim", poolName, []string{"cat", "dan"}[i]); err != nil || c.Pool != poolName {
+		if c, err := addIn(w, "sim", poolName, []string{"cat", "dan"}[i]); err != nil || c.Pool != poolName {
 			t.Errorf("%s: %+v, %v", poolName, c, err)
 		}
 	}

@@ -39,7 +39,7 @@ func TestAPersonTriesAgain(t *testing.T) {
 				w.change(a.ID, func(a *index.Account) { a.Failure = nil })
 				w.server.ClearFaults()
 				w.server.Inject(row.fault)
-				w.expire(a.ID)
+				expireToken(w, a.ID)
 				if _, err := b.Token(t.Context(), TokenRequest{}); fault.CodeOf(err) != fault.ProviderRefused {
 					t.Fatalf("token: %v", err)
 				}

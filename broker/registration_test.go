@@ -21,8 +21,8 @@ import (
 	"github.com/authferry/authferry/testenv"
 )
 
-// remote logs in to the server's remote MCP server.
-func (w *world) remote(req account.RemoteRequest) (*account.LoggedIn, error) {
+// loginRemote logs in to the server's remote MCP server.
+func loginRemote(w *world, req account.RemoteRequest) (*account.LoggedIn, error) {
 	w.t.Helper()
 	b := w.broker()
 	req.Address, req.Provider = w.server.URL+"/mcp", "docs"
@@ -35,14 +35,14 @@ func (w *world) remote(req account.RemoteRequest) (*account.LoggedIn, error) {
 
 func (w *world) mustRemote(req account.RemoteRequest) *account.LoggedIn {
 	w.t.Helper()
-	done, err := w.remote(req)
+	done, err := loginRemote(w, req)
 	testenv.Must(w.t, err)
-	w.noSecretInFiles()
+	noSecretInFiles(w)
 	return done
 }
 
-// registered is the folder, the entry of the server and the record of its client.
-func (w *world) registered() (*folder.Opened, oauth.Provider, record.ClientSecret) {
+// registeredClient is the folder, the entry of the server and the record of its client.
+func registeredClient(w *world) (*folder.Opened, oauth.Provider, record.ClientSecret) {
 	w.t.Helper()
 	b := w.broker()
 	idx, err := b.Folder.Read()
@@ -59,15 +59,15 @@ func (w *world) registered() (*folder.Opened, oauth.Provider, record.ClientSecre
 	return o, p, cs
 }
 
-func (w *world) client() record.ClientSecret {
-	_, _, cs := w.registered()
+func storedClient(w *world) record.ClientSecret {
+	_, _, cs := registeredClient(w)
 	return cs
 }
 
-// alter changes what is stored of the client's registration.
-func (w *world) alter(change func(*record.Registered)) {
+// alterClient changes what is stored of the client's registration.
+func alterClient(w *world, change func(*record.Registered)) {
 	w.t.Helper()
-	o, p, cs := w.registered()
+	o, p, cs := registeredClient(w)
 	change(cs.Registered)
 	testenv.Must(w.t, o.SetClient(w.t.Context(), p.Endpoint(), cs))
 }
@@ -84,27 +84,27 @@ func TestRegistrationIsReused(t *testing.T) {
 	}
 
 	// Another program has the port, as another login that is under way would.
-	was := w.client()
+	was := storedClient(w)
 	u, err := url.Parse(was.Registered.RedirectURI)
 	testenv.Must(t, err)
 	other, err := net.Listen("tcp", u.Host)
 	testenv.Must(t, err)
-	_, err = w.remote(account.RemoteRequest{Label: "Third"})
+	_, err = loginRemote(w, account.RemoteRequest{Label: "Third"})
 	if fault.CodeOf(err) != fault.ProviderRefused || !strings.Contains(err.Error(), "less than a minute ago") {
 		t.Errorf("a second registration at once: %v", err)
 	}
 	minutesAgo := func(r *record.Registered) { r.At = time.Now().Add(-2 * time.Minute) }
-	w.alter(minutesAgo)
+	alterClient(w, minutesAgo)
 	w.mustRemote(account.RemoteRequest{Label: "Third"})
 	_ = other.Close()
-	if now := w.client(); now.ClientID == was.ClientID || now.Registered.RedirectURI == was.Registered.RedirectURI {
+	if now := storedClient(w); now.ClientID == was.ClientID || now.Registered.RedirectURI == was.Registered.RedirectURI {
 		t.Errorf("the client of a port that is taken was used: %q", now.Registered.RedirectURI)
 	}
 
 	// The logins of the older client are refreshed with its own secret.
 	testenv.Check(t, testenv.Err(w.broker().Refresh(t.Context(), first.Account.ID)))
 
-	w.alter(func(r *record.Registered) { minutesAgo(r); r.SecretExpiresAt = time.Now().Add(time.Second) })
+	alterClient(w, func(r *record.Registered) { minutesAgo(r); r.SecretExpiresAt = time.Now().Add(time.Second) })
 	w.mustRemote(account.RemoteRequest{Label: "Fourth"})
 	if n := w.server.Ledger().Registrations; n != 3 {
 		t.Errorf("%d registrations, want 3", n)
@@ -113,10 +113,10 @@ func TestRegistrationIsReused(t *testing.T) {
 		func(r *record.Registered) { minutesAgo(r); r.Issuer = "https://elsewhere.example" },
 		func(r *record.Registered) { minutesAgo(r); r.Resource = w.server.URL + "/at/other/mcp" },
 	} {
-		w.alter(moved)
-		before := w.client().ClientID
+		alterClient(w, moved)
+		before := storedClient(w).ClientID
 		w.mustRemote(account.RemoteRequest{Renew: "Fourth"})
-		if w.client().ClientID == before {
+		if storedClient(w).ClientID == before {
 			t.Error("a client of another issuer, or for another resource, was used")
 		}
 	}
@@ -170,19 +170,19 @@ func TestPersonIsLeftAlone(t *testing.T) {
 func TestRemoteIsPinned(t *testing.T) {
 	w := newWorldAlone(t, brokertest.Config{MCP: &brokertest.MCP{Scopes: []string{"read"}}})
 	done := w.mustRemote(account.RemoteRequest{})
-	o, _, _ := w.registered()
+	o, _, _ := registeredClient(w)
 	b := w.broker()
 	stored, err := o.Grants(t.Context(), done.Account.ID)
 	testenv.Must(t, err)
 	g := stored.Best
 	want := oauth.Service{Address: w.server.URL + "/mcp", Name: "Test server", Registration: oauth.RegistrationDynamic,
-		RedirectURI: w.client().Registered.RedirectURI, Asked: []string{"read", "offline_access"}}
+		RedirectURI: storedClient(w).Registered.RedirectURI, Asked: []string{"read", "offline_access"}}
 	if g.Endpoint.Resource != w.server.URL+"/mcp" || g.Endpoint.Issuer != w.server.URL || len(g.Origins) != 0 || len(g.API.Paths) != 0 ||
 		g.Service.Address != want.Address || g.Service.Name != want.Name || g.Service.Registration != want.Registration ||
 		g.Service.RedirectURI != want.RedirectURI || strings.Join(g.Service.Asked, " ") != strings.Join(want.Asked, " ") {
 		t.Errorf("%+v", g)
 	}
-	if r := w.client().Registration(); r.Reach != g.Service.Reach || r.Reach != "local" {
+	if r := storedClient(w).Registration(); r.Reach != g.Service.Reach || r.Reach != "local" {
 		t.Errorf("the registration was made at a server that is %q, the login at one that is %q", r.Reach, g.Service.Reach)
 	}
 	tok, err := b.Token(t.Context(), TokenRequest{Selection: pool.Selection{Provider: "docs"}})
@@ -198,7 +198,7 @@ func TestRemoteIsPinned(t *testing.T) {
 func TestRegistrationMoves(t *testing.T) {
 	w := newWorldAlone(t, brokertest.Config{})
 	w.mustRemote(account.RemoteRequest{})
-	o, _, _ := w.registered()
+	o, _, _ := registeredClient(w)
 	keys, err := o.Clients(t.Context())
 	if err != nil || len(keys) != 1 {
 		t.Errorf("%q %v", keys, err)

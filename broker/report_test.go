@@ -193,7 +193,7 @@ func TestHoldsAreBounded(t *testing.T) {
 // beyond what the rules allow.
 func TestHostileReport(t *testing.T) {
 	w, a := pooled(t, "ada", "bob")
-	office, err := w.addIn("sim", "work", "office")
+	office, err := addIn(w, "sim", "work", "office")
 	testenv.Must(t, err)
 	others := []index.Account{w.account(a[1].ID), w.account(office.ID)}
 	bomb := map[string][]string{"retry-after": {"99999999"}, "date": {"Thu, 01 Jan 1970 00:00:00 GMT"}}
@@ -246,7 +246,7 @@ func TestScopedHoldLeavesTheAccountCurrent(t *testing.T) {
 // Next never leaves the fence and never passes a pin.
 func TestReportHeedsFenceAndPin(t *testing.T) {
 	w, a := pooled(t, "ada", "bob")
-	office, err := w.addIn("sim", "work", "office")
+	office, err := addIn(w, "sim", "work", "office")
 	testenv.Must(t, err)
 	// A pinned account that is held is waited for.
 	if r := w.report(pool.Selection{Account: "ada"}, limited(a[0], 3600)); r.Action != Wait || r.Next != nil || r.RetryAt.IsZero() {

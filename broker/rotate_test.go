@@ -96,7 +96,7 @@ func stampede(t *testing.T, n int, expired func() *world) {
 		if got := w.only(); got.Generation != 2 || got.Intents != nil {
 			t.Errorf("generation %d, intents %v; want 2, none", got.Generation, got.Intents)
 		}
-		w.noSecretInFiles()
+		noSecretInFiles(w)
 		requests, reuses = requests+l.TokenRequests, reuses+len(l.Reuse)
 	}
 	t.Logf("%d processes, %d rounds: %d token requests, %d reuses, %d of %d with a good token", n, count, requests, reuses, good, count*n)

@@ -25,7 +25,7 @@ func TestDialects(t *testing.T) {
 				if sent := sends(w.server.Ledger()); sent != n {
 					t.Fatalf("a refresh token was sent %d times at refresh %d", sent, n)
 				}
-				w.expire(a.ID)
+				expireToken(w, a.ID)
 			}
 		})
 	}
@@ -61,7 +61,7 @@ func TestSalvagedTokenIsRefused(t *testing.T) {
 			if g := w.stored(a.ID); !g.Salvaged || g.RefreshToken.Reveal() != "decoy-rt" {
 				t.Fatalf("%+v", g)
 			}
-			w.expire(a.ID)
+			expireToken(w, a.ID)
 			before := w.server.TokenRequests()
 			var env []string
 			if row.point != "" {

@@ -24,7 +24,7 @@ func TestNetworkShares(t *testing.T) {
 		}
 	}
 	w := newWorld(t, brokertest.Config{})
-	key := w.keyFile()
+	key := keyFileOf(w)
 	for _, path := range []string{`\\evil\share\key`, `//evil/share/key`} {
 		testenv.Must(t, w.broker().Folder.Update(t.Context(), index.Durable, func(i *index.Index) error { i.KeyFile = path; return nil }))
 		if s, err := folder.TryKeystore(t.Context(), w.broker().Folder); err != nil || s.Usable || fault.CodeOf(s.Err) != fault.KeystoreUnavailable {

@@ -26,7 +26,7 @@ func TestDoctorSurroundings(t *testing.T) {
 	w.healthy()
 
 	// A key file that others may read, and one beside the vault.
-	key := w.keyFile()
+	key := keyFileOf(w)
 	if runtime.GOOS != "windows" {
 		testenv.Must(t, os.Chmod(key, 0o640))
 		w.doctor(true, doctor.Warning, "others can read "+key)

@@ -8,9 +8,9 @@ import (
 	"github.com/authferry/authferry/testenv"
 )
 
-// currents are the accounts that list shows as current, which every other view of
+// currentOnes are the accounts that list shows as current, which every other view of
 // them has to agree with.
-func (w *world) currents() []string {
+func currentOnes(w *world) []string {
 	w.t.Helper()
 	b := w.broker()
 	all, err := List(b.Folder)
@@ -44,11 +44,11 @@ func TestADeadLoginMovesThePool(t *testing.T) {
 	if err != nil || tok.Account.ID != a[1].ID || w.current("sim") != a[1].ID {
 		t.Fatalf("current is %s: %v", w.current("sim"), err)
 	}
-	equal(t, w.currents(), "bob")
+	equal(t, currentOnes(w), "bob")
 	w.report(pool.Selection{}, limited(a[1], 60))
-	equal(t, w.currents(), "cat")
+	equal(t, currentOnes(w), "cat")
 	w.edit(a[1].ID, func(a *index.Account) { a.Holds = nil })
-	equal(t, w.currents(), "cat")
+	equal(t, currentOnes(w), "cat")
 }
 
 // So it does where nobody could write it down: the stored one can't be used, and
@@ -56,15 +56,15 @@ func TestADeadLoginMovesThePool(t *testing.T) {
 func TestAReportMovesThePoolFromWhoIsUsed(t *testing.T) {
 	w, a := pooled(t, "ada", "bob", "cat")
 	w.edit(a[0].ID, func(a *index.Account) { a.Dead = a.Fingerprint })
-	equal(t, w.currents(), "bob")
+	equal(t, currentOnes(w), "bob")
 	r := w.report(pool.Selection{}, limited(a[1], 60))
 	if r.Account.Current || r.Next.Account.ID != a[2].ID {
 		t.Fatalf("%+v", r)
 	}
 	w.edit(a[1].ID, func(a *index.Account) { a.Holds = nil })
-	equal(t, w.currents(), "cat")
+	equal(t, currentOnes(w), "cat")
 	for _, x := range a {
 		w.edit(x.ID, func(a *index.Account) { a.Disabled = true })
 	}
-	equal(t, w.currents())
+	equal(t, currentOnes(w))
 }

@@ -29,31 +29,31 @@ func TestWindow(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t, cfg)
 		w.add("ada", -time.Second)
-		w.measureWindow(rounds(t, proofs.Size(3, 8)))
+		measureWindow(w, rounds(t, proofs.Size(3, 8)))
 		killRandomRotators(t, newWorld, cfg, rounds(t, proofs.Size(4, 8)))
 	})
 	t.Run("keychain", func(t *testing.T) {
 		t.Parallel()
 		k := keystoretest.GnomeKeyring(t)
-		expiredInKeychain(t, cfg, k.Env).measureWindow(rounds(t, proofs.Size(1, 4)))
+		measureWindow(expiredInKeychain(t, cfg, k.Env), rounds(t, proofs.Size(1, 4)))
 		killRandomRotators(t, func(t *testing.T, cfg brokertest.Config) *world {
 			return keychainWorld(t, cfg, k.Env)
 		}, cfg, rounds(t, proofs.Size(2, 4)))
 	})
 }
 
-func (w *world) measureWindow(count int) {
+func measureWindow(w *world, count int) {
 	w.t.Helper()
 	id := w.only().ID
 	var whole, ours []time.Duration
 	for range count {
 		points := filepath.Join(w.t.TempDir(), "points")
-		w.allowRejection(id)
+		allowRejection(w, id)
 		if got := w.askApart("TEST_POINTS="+points, "TEST_REJECTED="+lease(id, w.account(id).Generation)); got.err != nil {
 			w.t.Fatal(got.err)
 		}
 		w.waitForRotators()
-		at := w.pointsIn(points)
+		at := pointsIn(w, points)
 		sent, answered, stored := at["K7"], at["K11"], at["K14"]
 		if sent == 0 || answered < sent || stored < answered {
 			w.t.Fatalf("a rotation without the points of the window, or in another order: %v", at)
@@ -64,7 +64,7 @@ func (w *world) measureWindow(count int) {
 		count, middle(whole, 50), middle(whole, 95), middle(ours, 50), middle(ours, 95))
 }
 
-func (w *world) pointsIn(path string) map[string]int64 {
+func pointsIn(w *world, path string) map[string]int64 {
 	w.t.Helper()
 	data, err := os.ReadFile(path)
 	testenv.Must(w.t, err)

@@ -53,13 +53,13 @@ func newCredentialWorld(t *testing.T, cfg brokertest.Config) *world {
 	return w
 }
 
-func (w *world) addExpired() *world {
+func addExpired(w *world) *world {
 	w.t.Helper()
 	w.add("ada", -time.Second)
 	return w
 }
 
-func (w *world) store() string {
+func storeID(w *world) string {
 	w.t.Helper()
 	idx, err := index.At(w.dir).Read()
 	if err != nil {
@@ -97,7 +97,7 @@ func TestCredentialManager(t *testing.T) {
 			if os.Getenv("TEST_ROUNDS") == "" {
 				t.Setenv("TEST_ROUNDS", fmt.Sprint(row.rounds))
 			}
-			stampede(t, row.processes, func() *world { return newCredentialWorld(t, slowAndStrict).addExpired() })
+			stampede(t, row.processes, func() *world { return addExpired(newCredentialWorld(t, slowAndStrict)) })
 		})
 	}
 }
@@ -110,7 +110,7 @@ func TestCredentialManagerKillPoints(t *testing.T) {
 // The caller dies, or all of its job that the rotator could break away from.
 func TestCredentialManagerKilledCallers(t *testing.T) {
 	cfg := brokertest.Config{Rotation: brokertest.Strict, Latency: 20 * time.Millisecond}
-	newCredentialWorld(t, cfg).addExpired().killCallers(rounds(t, 10))
+	killCallers(addExpired(newCredentialWorld(t, cfg)), rounds(t, 10))
 }
 
 // The Credential Manager refuses a value over 2,560 bytes; longer tokens go in
@@ -123,7 +123,7 @@ func TestCredentialManagerLongTokens(t *testing.T) {
 	w.server.Inject(brokertest.Fault{Append: map[string]string{"access_token": padding, "refresh_token": padding}, Times: -1})
 	const count = 3
 	for range count {
-		w.allowRejection(a.ID)
+		allowRejection(w, a.ID)
 		got := w.askApart("TEST_REJECTED=" + lease(a.ID, w.account(a.ID).Generation))
 		if got.err != nil {
 			t.Fatalf("%s: %v", got.err.Code, got.err)
@@ -132,7 +132,7 @@ func TestCredentialManagerLongTokens(t *testing.T) {
 			t.Fatalf("the API refuses the token of %d bytes", len(got.token))
 		}
 	}
-	w.noSecretInFiles()
+	noSecretInFiles(w)
 	if l := w.server.Ledger(); l.TokenRequests != count || len(l.Reuse) != 0 {
 		t.Errorf("%d token requests, %d reuses; want %d, 0", l.TokenRequests, len(l.Reuse), count)
 	}
@@ -140,8 +140,8 @@ func TestCredentialManagerLongTokens(t *testing.T) {
 
 // All secrets move from the Credential Manager to files and back.
 func TestCredentialManagerMigration(t *testing.T) {
-	w := newCredentialWorld(t, brokertest.Config{}).addExpired()
-	first, store := w.ask(), w.store()
+	w := addExpired(newCredentialWorld(t, brokertest.Config{}))
+	first, store := w.ask(), storeID(w)
 	key := filepath.Join(t.TempDir(), "key.txt")
 	if err := keystore.InitKeyFile(key); err != nil {
 		t.Fatal(err)

@@ -31,8 +31,8 @@ func atServer(snippet string, server *brokertest.Server) string {
 func movedOn(t *testing.T, p *person, server *brokertest.Server, said string) {
 	t.Helper()
 	held := p.shell().run("authferry holds")
-	if !strings.Contains(said, "bob") || server.APIRequests("bob") != 1 || !strings.Contains(held, "ada") || strings.Contains(held, "bob") {
-		t.Errorf("%d requests as bob: %s\nheld: %s", server.APIRequests("bob"), said, held)
+	if !strings.Contains(said, "bob") || server.Ledger().API["bob"] != 1 || !strings.Contains(held, "ada") || strings.Contains(held, "bob") {
+		t.Errorf("%d requests as bob: %s\nheld: %s", server.Ledger().API["bob"], said, held)
 	}
 }
 

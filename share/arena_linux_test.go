@@ -108,7 +108,7 @@ type arena struct {
 
 // fighter is a machine.
 type fighter struct {
-	*arena
+	arena   *arena
 	name    string
 	dir     string
 	host    string
@@ -174,25 +174,25 @@ func (x *fighter) folder() *folder.Folder { return folder.New(folder.Options{Dir
 func (x *fighter) now() time.Time { return time.Now().Add(x.clock) }
 
 func (x *fighter) login(user string) {
-	x.t.Helper()
-	g, u := x.server.Issue(user), x.server.URL
-	v, err := account.Add(x.t.Context(), x.folder(), account.NewAccount{Label: user, Pool: "work", RefreshToken: keystore.NewSecret(g.RefreshToken), AccessToken: keystore.NewSecret(g.AccessToken),
+	x.arena.t.Helper()
+	g, u := x.arena.server.Issue(user), x.arena.server.URL
+	v, err := account.Add(x.arena.t.Context(), x.folder(), account.NewAccount{Label: user, Pool: "work", RefreshToken: keystore.NewSecret(g.RefreshToken), AccessToken: keystore.NewSecret(g.AccessToken),
 		ExpiresAt: time.Now().Add(time.Second).UTC(), Identity: oauth.Identity{Issuer: u, Subject: user},
 		Provider: oauth.Provider{Name: "sim", Issuer: u, TokenEndpoint: u + "/token", ClientID: "authferry-sim", APIOrigins: []string{u}}})
-	testenv.Must(x.t, err)
-	x.users, x.ids[user] = append(x.users, user), v.ID
+	testenv.Must(x.arena.t, err)
+	x.arena.users, x.arena.ids[user] = append(x.arena.users, user), v.ID
 }
 
 func (x *fighter) entry(user string) index.Account {
 	idx, err := x.folder().Read()
-	testenv.Must(x.t, err)
-	return *idx.Account(x.ids[user])
+	testenv.Must(x.arena.t, err)
+	return *idx.Account(x.arena.ids[user])
 }
 
 // over reports whether the machine has no valid token of an account.
 func (x *fighter) over(user string) bool {
-	if x.redis != nil {
-		return !x.tokens(user).Expires.After(time.Now())
+	if x.arena.redis != nil {
+		return !x.arena.tokens(user).Expires.After(time.Now())
 	}
 	return !x.entry(user).ExpiresAt.After(x.now())
 }
@@ -257,8 +257,8 @@ func (x *fighter) work(ctx context.Context, all *sync.WaitGroup) {
 		all.Go(func() {
 			for ctx.Err() == nil {
 				user := ""
-				if !x.paused.Load() {
-					user = x.target()
+				if !x.arena.paused.Load() {
+					user = x.arena.target()
 				}
 				if user == "" || !x.over(user) {
 					time.Sleep(20 * time.Millisecond)

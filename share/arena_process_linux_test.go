@@ -63,75 +63,75 @@ type ambush struct {
 func (x *fighter) ambush(ctx context.Context, all *sync.WaitGroup) ambush {
 	announced := []string{"S4", "K7"}
 	stops := []ambush{
-		{name: stoppedClaim, at: []string{"S2"}, held: x.between(4*time.Second, 6*time.Second)},
-		{name: stoppedD, at: []string{"S3", "S4", "K7"}, held: x.between(4*time.Second, 6*time.Second)},
-		{name: stoppedH, held: x.between(9*time.Second, 11*time.Second)},
-		{name: stoppedT, at: []string{"S4", "K7", "K11"}, held: x.between(17*time.Second, 20*time.Second)},
-		{name: quorumBefore, at: []string{"S3"}, also: func() { x.hurtNow(quorumBefore) }},
-		{name: quorumAfter, at: []string{"K11"}, also: func() { x.hurtNow(quorumAfter) }},
+		{name: stoppedClaim, at: []string{"S2"}, held: x.arena.between(4*time.Second, 6*time.Second)},
+		{name: stoppedD, at: []string{"S3", "S4", "K7"}, held: x.arena.between(4*time.Second, 6*time.Second)},
+		{name: stoppedH, held: x.arena.between(9*time.Second, 11*time.Second)},
+		{name: stoppedT, at: []string{"S4", "K7", "K11"}, held: x.arena.between(17*time.Second, 20*time.Second)},
+		{name: quorumBefore, at: []string{"S3"}, also: func() { x.arena.hurtNow(quorumBefore) }},
+		{name: quorumAfter, at: []string{"K11"}, also: func() { x.arena.hurtNow(quorumAfter) }},
 	}
-	if x.redis == nil {
-		kill := x.draw(2) == 0
+	if x.arena.redis == nil {
+		kill := x.arena.draw(2) == 0
 		stops = append(stops, ambush{name: rolledBack, at: announced, held: 300 * time.Millisecond, killed: kill, also: func() {
 			if x.rollBack() {
-				x.happened(rolledBack)
+				x.arena.happened(rolledBack)
 			}
 		}})
 	}
-	if x.redis == nil && x.cloneable() {
+	if x.arena.redis == nil && x.cloneable() {
 		stops = append(stops, ambush{name: cloned, at: announced, held: time.Second, also: func() { x.clone(ctx, all) }})
 	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.r.Shuffle(len(stops), func(i, j int) { stops[i], stops[j] = stops[j], stops[i] })
-	return slices.MinFunc(stops, func(a, b ambush) int { return x.count[a.name] - x.count[b.name] })
+	x.arena.mu.Lock()
+	defer x.arena.mu.Unlock()
+	x.arena.r.Shuffle(len(stops), func(i, j int) { stops[i], stops[j] = stops[j], stops[i] })
+	return slices.MinFunc(stops, func(a, b ambush) int { return x.arena.count[a.name] - x.arena.count[b.name] })
 }
 
 // shoot starts a rotator, and lets something happen to it perhaps.
 func (x *fighter) shoot(ctx context.Context, all *sync.WaitGroup, user string) {
 	beyond := 0
-	if x.redis == nil {
+	if x.arena.redis == nil {
 		beyond = x.entry(user).Generation
 	}
 	var env []string
 	var plan *ambush
-	dice := x.draw(100)
+	dice := x.arena.draw(100)
 	switch {
 	case dice < 15:
-		env = append(env, "ARENA_KILL="+points[x.draw(len(points))])
+		env = append(env, "ARENA_KILL="+points[x.arena.draw(len(points))])
 	case dice < 40:
 		a := x.ambush(ctx, all)
 		plan = &a
 		if len(a.at) > 0 {
-			env = append(env, "ARENA_STOP="+a.at[x.draw(len(a.at))])
+			env = append(env, "ARENA_STOP="+a.at[x.arena.draw(len(a.at))])
 		}
 	}
-	x.mu.Lock()
+	x.arena.mu.Lock()
 	if time.Now().Before(x.cutUntil) {
-		env = append(env, fmt.Sprint("ARENA_CUT=", x.r.IntN(6)))
-		x.count[callsFail]++
+		env = append(env, fmt.Sprint("ARENA_CUT=", x.arena.r.IntN(6)))
+		x.arena.count[callsFail]++
 	}
-	x.mu.Unlock()
+	x.arena.mu.Unlock()
 	cmd, s := x.process(user, beyond, env...)
 	out, err := cmd.StdoutPipe()
-	testenv.Must(x.t, err)
-	x.mu.Lock()
-	if x.paused.Load() || x.resting[user] {
-		x.mu.Unlock()
+	testenv.Must(x.arena.t, err)
+	x.arena.mu.Lock()
+	if x.arena.paused.Load() || x.arena.resting[user] {
+		x.arena.mu.Unlock()
 		return
 	}
 	err = cmd.Start()
-	x.running[cmd] = s
-	x.shots++
+	x.arena.running[cmd] = s
+	x.arena.shots++
 	x.started++
-	x.mu.Unlock()
-	testenv.Must(x.t, err)
+	x.arena.mu.Unlock()
+	testenv.Must(x.arena.t, err)
 	done := make(chan struct{})
 	switch {
 	case plan != nil:
 		go x.carryOut(cmd, s, plan, done)
 	case dice >= 40 && dice < 65:
-		go x.killSoon(cmd, s, x.between(0, 500*time.Millisecond), done)
+		go x.killSoon(cmd, s, x.arena.between(0, 500*time.Millisecond), done)
 	}
 	var report report
 	reported := json.NewDecoder(out).Decode(&report) == nil
@@ -155,17 +155,17 @@ func (x *fighter) shoot(ctx context.Context, all *sync.WaitGroup, user string) {
 
 // reported counts what came of a process.
 func (x *fighter) reported(s *shot, report *report) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
+	x.arena.mu.Lock()
+	defer x.arena.mu.Unlock()
 	code := report.code()
 	if code != "" {
 		x.note(s.user, fmt.Sprintf("reported %s: %s", code, report.Error.Message))
 	}
 	if code == fault.WaitingForMachine {
-		if x.stuck[s.user].IsZero() {
-			x.stuck[s.user] = time.Now()
+		if x.arena.stuck[s.user].IsZero() {
+			x.arena.stuck[s.user] = time.Now()
 		}
-		x.count[waits]++
+		x.arena.count[waits]++
 		return
 	}
 	if s.is("again") || code == fault.ProviderUnreachable && s.reached() == "sent" { // on a slow machine an answer can come too late
@@ -173,22 +173,22 @@ func (x *fighter) reported(s *shot, report *report) {
 	}
 	switch code {
 	case "":
-		delete(x.stuck, s.user)
+		delete(x.arena.stuck, s.user)
 		if x.clock != 0 {
-			x.count[otherClock]++
+			x.arena.count[otherClock]++
 		}
 	case fault.EngineUnreachable:
-		x.count[outOfReach]++
+		x.arena.count[outOfReach]++
 		if x.passing && s.reached() == "sent" { // what it was answered; after T another machine asks again
 			x.within(s, untold)
 		}
 	case fault.EngineRestored:
-		x.count[restored]++
+		x.arena.count[restored]++
 	case fault.LoginNeeded, fault.LockTimeout, fault.ProviderUnreachable:
 	case fault.Internal:
-		x.t.Errorf("%s, %s: %s", x.name, s.user, report.Error.Message)
+		x.arena.t.Errorf("%s, %s: %s", x.name, s.user, report.Error.Message)
 	default:
-		x.t.Logf("%s, %s: %s: %s", x.name, s.user, code, report.Error.Message)
+		x.arena.t.Logf("%s, %s: %s: %s", x.name, s.user, code, report.Error.Message)
 	}
 }
 
@@ -196,8 +196,8 @@ func (x *fighter) reported(s *shot, report *report) {
 func (x *fighter) within(s *shot, why string) {
 	if !s.inside {
 		s.inside = true
-		x.window[s.user]++
-		x.count[why]++
+		x.arena.window[s.user]++
+		x.arena.count[why]++
 		x.note(s.user, why)
 	}
 }
@@ -217,20 +217,20 @@ func (x *fighter) note(user, what string) {
 
 // process is a rotator in a process of its own.
 func (x *fighter) process(user string, beyond int, env ...string) (*exec.Cmd, *shot) {
-	x.mu.Lock()
-	x.count["processes"]++
-	s := &shot{user: user, phase: filepath.Join(x.arena.dir, fmt.Sprint("phase", x.count["processes"])), passing: x.passing}
-	x.mu.Unlock()
-	if x.redis != nil {
-		return x.role("locker", append(env, "ARENA_REDIS="+x.redis.Socket(), "ARENA_PROVIDER="+x.server.URL+"/token", "ARENA_ID="+user, "ARENA_PHASE="+s.phase)), s
+	x.arena.mu.Lock()
+	x.arena.count["processes"]++
+	s := &shot{user: user, phase: filepath.Join(x.arena.dir, fmt.Sprint("phase", x.arena.count["processes"])), passing: x.passing}
+	x.arena.mu.Unlock()
+	if x.arena.redis != nil {
+		return x.role("locker", append(env, "ARENA_REDIS="+x.arena.redis.Socket(), "ARENA_PROVIDER="+x.arena.server.URL+"/token", "ARENA_ID="+user, "ARENA_PHASE="+s.phase)), s
 	}
-	return x.role("rotator", append(env, "ARENA_ID="+x.ids[user], "ARENA_BEYOND="+strconv.Itoa(beyond), "ARENA_PHASE="+s.phase)), s
+	return x.role("rotator", append(env, "ARENA_ID="+x.arena.ids[user], "ARENA_BEYOND="+strconv.Itoa(beyond), "ARENA_PHASE="+s.phase)), s
 }
 
 // role is a process on this machine.
 func (x *fighter) role(name string, env []string, args ...string) *exec.Cmd {
 	exe, err := os.Executable()
-	testenv.Must(x.t, err)
+	testenv.Must(x.arena.t, err)
 	cmd := exec.Command(exe, args...)
 	cmd.Env = append(os.Environ(), append(env, "AUTHFERRY_TEST_ROLE="+name, "ARENA_DIR="+x.dir, "ARENA_HOST="+x.host, "ARENA_CLOCK="+x.clock.String(), "ARENA_ENDPOINTS="+strings.Join(x.endpoints(), ","))...)
 	cmd.Stderr = os.Stderr
@@ -242,8 +242,8 @@ func (x *fighter) endpoints() (all []string) {
 	for _, tap := range x.taps {
 		all = append(all, tap.Endpoint())
 	}
-	if len(all) == 0 && x.cluster != nil {
-		return x.cluster.Endpoints()
+	if len(all) == 0 && x.arena.cluster != nil {
+		return x.arena.cluster.Endpoints()
 	}
 	return all
 }
@@ -252,8 +252,8 @@ func (x *fighter) killSoon(cmd *exec.Cmd, s *shot, after time.Duration, done cha
 	select {
 	case <-done:
 	case <-time.After(after):
-		x.mu.Lock()
-		defer x.mu.Unlock()
+		x.arena.mu.Lock()
+		defer x.arena.mu.Unlock()
 		s.killed = true
 		_ = cmd.Process.Kill()
 	}
@@ -265,7 +265,7 @@ func (x *fighter) carryOut(cmd *exec.Cmd, s *shot, plan *ambush, done chan struc
 		select {
 		case <-done:
 			return
-		case <-time.After(x.between(50*time.Millisecond, 500*time.Millisecond)):
+		case <-time.After(x.arena.between(50*time.Millisecond, 500*time.Millisecond)):
 			_ = cmd.Process.Signal(syscall.SIGSTOP)
 		}
 	}
@@ -284,8 +284,8 @@ func (x *fighter) carryOut(cmd *exec.Cmd, s *shot, plan *ambush, done chan struc
 	case <-done:
 	case <-time.After(plan.held):
 	}
-	x.mu.Lock()
-	defer x.mu.Unlock()
+	x.arena.mu.Lock()
+	defer x.arena.mu.Unlock()
 	lasted := time.Since(begun)
 	x.note(s.user, fmt.Sprintf("stopped for %s: %s, %q", lasted.Round(time.Millisecond), plan.name, at))
 	select {
@@ -295,7 +295,7 @@ func (x *fighter) carryOut(cmd *exec.Cmd, s *shot, plan *ambush, done chan struc
 	}
 	switch {
 	case plan.also == nil && lasted >= plan.held && !s.freed:
-		x.count[plan.name]++
+		x.arena.count[plan.name]++
 	case plan.killed:
 		s.killed = true
 		_ = cmd.Process.Kill()
@@ -311,9 +311,9 @@ func (x *fighter) carryOut(cmd *exec.Cmd, s *shot, plan *ambush, done chan struc
 func (x *fighter) buried(cmd *exec.Cmd, s *shot, err error, env []string) {
 	var exit *exec.ExitError
 	status, _ := cmd.ProcessState.Sys().(syscall.WaitStatus)
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	delete(x.running, cmd)
+	x.arena.mu.Lock()
+	defer x.arena.mu.Unlock()
+	delete(x.arena.running, cmd)
 	phase := s.reached()
 	if s.is("again") {
 		x.within(s, unanswered)
@@ -329,7 +329,7 @@ func (x *fighter) buried(cmd *exec.Cmd, s *shot, err error, env []string) {
 	case !s.killed:
 		how = fenced
 	}
-	x.count[how]++
+	x.arena.count[how]++
 	x.note(s.user, fmt.Sprintf("%s, %q, %v", how, phase, env))
 	// What a passing machine has stored and not published is lost if it isn't back in time.
 	if phase == "sent" || s.passing && phase == "stored" {

@@ -183,8 +183,8 @@ func (a *arena) partition() {
 }
 
 func (x *fighter) processes() int {
-	x.mu.Lock()
-	defer x.mu.Unlock()
+	x.arena.mu.Lock()
+	defer x.arena.mu.Unlock()
 	return x.started
 }
 
@@ -204,8 +204,8 @@ func (a *arena) keepIndexes() {
 
 // rollBack puts an old index in the place of the machine's, as from a backup.
 func (x *fighter) rollBack() bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
+	x.arena.mu.Lock()
+	defer x.arena.mu.Unlock()
 	if len(x.backups) == 0 {
 		return false
 	}
@@ -218,44 +218,44 @@ func (x *fighter) rollBack() bool {
 // cloneable reports whether the machine may be copied: it is no copy and has none, and there
 // are fewer than two.
 func (x *fighter) cloneable() bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return !x.copied && x.clones < 2
+	x.arena.mu.Lock()
+	defer x.arena.mu.Unlock()
+	return !x.copied && x.arena.clones < 2
 }
 
 // clone makes another machine of a copy of this one's disk, with all that it was about to
 // do, and has it go on as well.
 func (x *fighter) clone(ctx context.Context, all *sync.WaitGroup) {
-	x.mu.Lock()
-	if x.copied || x.clones >= 2 {
-		x.mu.Unlock()
+	x.arena.mu.Lock()
+	if x.copied || x.arena.clones >= 2 {
+		x.arena.mu.Unlock()
 		return
 	}
-	x.clones++
+	x.arena.clones++
 	x.copied = true
-	x.mu.Unlock()
-	c := &fighter{arena: x.arena, copied: true, name: x.name + "-copy", host: x.host + "-copy", passing: x.passing, clock: x.clock, dir: filepath.Join(x.t.TempDir(), "authferry")}
+	x.arena.mu.Unlock()
+	c := &fighter{arena: x.arena, copied: true, name: x.name + "-copy", host: x.host + "-copy", passing: x.passing, clock: x.clock, dir: filepath.Join(x.arena.t.TempDir(), "authferry")}
 	for try := 0; ; try++ { // files come and go meanwhile
 		if os.RemoveAll(c.dir) == nil && os.CopyFS(c.dir, os.DirFS(x.dir)) == nil {
 			break
 		}
 		if try == 50 {
-			x.t.Error("it can't be copied")
+			x.arena.t.Error("it can't be copied")
 			return
 		}
 	}
 	_ = os.RemoveAll(filepath.Join(c.dir, "locks")) // which another machine doesn't have
-	testenv.Check(x.t, c.folder().Update(x.t.Context(), index.Durable, func(idx *index.Index) (err error) {
+	testenv.Check(x.arena.t, c.folder().Update(x.arena.t.Context(), index.Durable, func(idx *index.Index) (err error) {
 		idx.Path, err = index.RealPath(c.dir) // there its path would be the same
 		return err
 	}))
-	for i := range x.cluster.Endpoints() {
-		c.taps = append(c.taps, x.cluster.Tap(x.t, i))
+	for i := range x.arena.cluster.Endpoints() {
+		c.taps = append(c.taps, x.arena.cluster.Tap(x.arena.t, i))
 	}
-	x.mu.Lock()
-	x.all = append(x.all, c)
-	x.count[cloned]++
-	x.mu.Unlock()
+	x.arena.mu.Lock()
+	x.arena.all = append(x.arena.all, c)
+	x.arena.count[cloned]++
+	x.arena.mu.Unlock()
 	if ctx.Err() == nil {
 		c.work(ctx, all)
 	}
@@ -268,9 +268,9 @@ func (a *arena) set() {
 	if user == "" {
 		return
 	}
-	args := []string{"first", x.ids[user]}
+	args := []string{"first", x.arena.ids[user]}
 	if a.draw(4) > 0 {
-		args = []string{"rename", x.ids[user], fmt.Sprintf("%s %d", user, a.draw(1000))}
+		args = []string{"rename", x.arena.ids[user], fmt.Sprintf("%s %d", user, a.draw(1000))}
 	}
 	var done report
 	if out, err := x.role("person", nil, args...).Output(); err == nil && json.Unmarshal(out, &done) == nil && done.Error == nil {
@@ -322,11 +322,11 @@ func (a *arena) care(user string) {
 			continue
 		}
 		var done report
-		if out, err := x.role("person", nil, "recover", x.ids[user]).Output(); err == nil && json.Unmarshal(out, &done) == nil && done.Recovered {
-			x.mu.Lock()
-			x.count[recovered]++
+		if out, err := x.role("person", nil, "recover", x.arena.ids[user]).Output(); err == nil && json.Unmarshal(out, &done) == nil && done.Recovered {
+			x.arena.mu.Lock()
+			x.arena.count[recovered]++
 			x.note(user, recovered)
-			x.mu.Unlock()
+			x.arena.mu.Unlock()
 		}
 	}
 }

@@ -26,16 +26,16 @@ func duel(t *testing.T) (a *arena, lasting, passing *fighter) {
 
 // stop starts a rotator that stops itself at a point, and returns once it has.
 func (x *fighter) stop(point string) (*exec.Cmd, *shot) {
-	x.t.Helper()
-	cmd, s := x.process(x.users[0], x.entry(x.users[0]).Generation, "ARENA_STOP="+point)
-	testenv.Must(x.t, cmd.Start())
+	x.arena.t.Helper()
+	cmd, s := x.process(x.arena.users[0], x.entry(x.arena.users[0]).Generation, "ARENA_STOP="+point)
+	testenv.Must(x.arena.t, cmd.Start())
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(5 * time.Millisecond) {
 		if _, err := os.Stat(s.phase + ".stopped"); err == nil {
 			return cmd, s
 		}
 		if time.Now().After(deadline) {
 			_ = cmd.Process.Kill()
-			x.t.Fatalf("it never reached %s", point)
+			x.arena.t.Fatalf("it never reached %s", point)
 		}
 	}
 }
@@ -43,7 +43,7 @@ func (x *fighter) stop(point string) (*exec.Cmd, *shot) {
 // insist has the machine rotate again as long as it was only too slow: the times of the arena
 // are short, and the fence kills who is late.
 func (x *fighter) insist(user string) (code fault.Code) {
-	for patience := testenv.Patience(x.t); patience.Err() == nil; {
+	for patience := testenv.Patience(x.arena.t); patience.Err() == nil; {
 		if code = x.rotate(user); code != fault.EngineUnreachable && code != fault.ProviderUnreachable && code != fault.Internal {
 			break
 		}

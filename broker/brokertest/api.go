@@ -19,16 +19,16 @@ type window struct {
 }
 
 // api checks the bearer, counts, and limits.
-func (s *Server) api(r *request) answer {
-	now, q := s.now(), r.cfg.Quota
+func (r *request) api() answer {
+	now, q := r.server.Now(), r.cfg.Quota
 	set(&q.Window, time.Minute)
 	set(&q.Dialect, DialectRetryAfter)
 	var user string
 	var ok bool
 	var count int
 	var state quotaState
-	s.books.change(func() {
-		b := s.books
+	r.server.books.change(func() {
+		b := r.server.books
 		if user, _, ok = b.live(now, r.bearer()); !ok {
 			b.counts.Unauthorized++
 			return

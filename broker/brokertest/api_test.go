@@ -17,7 +17,7 @@ func TestAPIWithoutQuota(t *testing.T) {
 	expect(t, "API key as bearer", get(t, s, "/api/v1/messages", key), 200)
 	expect(t, "nothing", get(t, s, "/api/v1/messages", ""), 401)
 	expect(t, "a refresh token", get(t, s, "/api/v1/messages", g.RefreshToken), 401)
-	if s.APIRequests(ada) != 1 || s.APIRequests(bob) != 1 || s.Ledger().Unauthorized != 2 {
+	if s.Ledger().API[ada] != 1 || s.Ledger().API[bob] != 1 || s.Ledger().Unauthorized != 2 {
 		t.Errorf("ledger: %+v", s.Ledger())
 	}
 }

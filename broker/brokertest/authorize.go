@@ -43,23 +43,23 @@ func htmlReply(status int, data pageData) answer {
 }
 
 // authorize is the authorization endpoint (RFC 6749 section 3.1).
-func (s *Server) authorize(r *request) answer {
-	s.books.change(func() {
+func (r *request) authorize() answer {
+	r.server.books.change(func() {
 		if r.Method == http.MethodGet {
-			s.books.counts.Authorizations++
+			r.server.books.counts.Authorizations++
 		}
 	})
 	p := r.params
 	to := p.Get("redirect_uri")
-	known := s.clientOf(r.cfg, p.Get("client_id"))
-	if known == nil || !known.takes(to) || !s.redirectAllowed(r.cfg, to) {
+	known := r.server.clientOf(r.cfg, p.Get("client_id"))
+	if known == nil || !known.takes(to) || !r.server.redirectAllowed(r.cfg, to) {
 		return htmlReply(http.StatusBadRequest, pageData{Title: "Wrong request", Text: "The client or its redirect URI is not known here."})
 	}
 	switch {
 	case p.Get("response_type") != "code":
-		return s.sendBack(r, "error", "unsupported_response_type")
+		return r.sendBack("error", "unsupported_response_type")
 	case p.Get("code_challenge_method") != "S256" || len(p.Get("code_challenge")) != 43:
-		return s.sendBack(r, "error", "invalid_request", "error_description", "PKCE with S256 is required")
+		return r.sendBack("error", "invalid_request", "error_description", "PKCE with S256 is required")
 	}
 	user, consent := p.Get("login_hint"), r.cfg.Consent
 	if !slices.Contains(r.cfg.Users, user) {
@@ -76,9 +76,9 @@ func (s *Server) authorize(r *request) answer {
 	}
 	switch consent {
 	case Approve:
-		return s.sendBack(r, "code", s.newCode(r, user))
+		return r.sendBack("code", r.newCode(user))
 	case Deny:
-		return s.sendBack(r, "error", "access_denied")
+		return r.sendBack("error", "access_denied")
 	}
 	fields := map[string]string{}
 	for name := range p {
@@ -96,18 +96,18 @@ func userList(cfg Config, first string) []string {
 	return append([]string{first}, rest...)
 }
 
-func (s *Server) newCode(r *request, user string) string {
+func (r *request) newCode(user string) string {
 	p := r.params
 	c := &code{
 		value: token("afac_"), user: user, scope: p.Get("scope"), nonce: p.Get("nonce"),
-		client: p.Get("client_id"), resource: p.Get("resource"), redirect: p.Get("redirect_uri"), challenge: p.Get("code_challenge"), expires: s.now().Add(time.Minute),
+		client: p.Get("client_id"), resource: p.Get("resource"), redirect: p.Get("redirect_uri"), challenge: p.Get("code_challenge"), expires: r.server.Now().Add(time.Minute),
 	}
-	s.books.change(func() { s.books.codes[c.value] = c })
+	r.server.books.change(func() { r.server.books.codes[c.value] = c })
 	return c.value
 }
 
 // sendBack redirects to the client with state and iss (RFC 9207).
-func (s *Server) sendBack(r *request, pairs ...string) answer {
+func (r *request) sendBack(pairs ...string) answer {
 	to, err := url.Parse(r.params.Get("redirect_uri"))
 	if err != nil {
 		return reply(http.StatusBadRequest, "text/plain", "the redirect URI cannot be read")
@@ -119,7 +119,7 @@ func (s *Server) sendBack(r *request, pairs ...string) answer {
 	if state := r.params.Get("state"); state != "" {
 		q.Set("state", state)
 	}
-	if iss, ok := s.describe(r.cfg)["issuer"].(string); ok {
+	if iss, ok := r.server.describe(r.cfg)["issuer"].(string); ok {
 		q.Set("iss", iss)
 	}
 	to.RawQuery = q.Encode()
@@ -127,7 +127,7 @@ func (s *Server) sendBack(r *request, pairs ...string) answer {
 }
 
 // showCode is the page of the paste flow.
-func (s *Server) showCode(r *request) answer {
+func (r *request) showCode() answer {
 	if e := r.params.Get("error"); e != "" {
 		return htmlReply(http.StatusOK, pageData{Title: "Not logged in", Text: "The login ended with this error:", Code: e})
 	}

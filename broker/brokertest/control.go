@@ -44,7 +44,7 @@ func (s *Server) control(w http.ResponseWriter, r *http.Request) {
 	var out any = s.Ledger()
 	if r.Method == http.MethodPost {
 		var err error
-		if out, err = s.obey(http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
+		if out, err = obey(s, http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
 			w.Header().Set("Content-Type", "application/json")
 			w.WriteHeader(http.StatusBadRequest)
 			_ = json.NewEncoder(w).Encode(map[string]string{"error": err.Error()})
@@ -55,7 +55,7 @@ func (s *Server) control(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(out)
 }
 
-func (s *Server) obey(body io.Reader) (any, error) {
+func obey(s *Server, body io.Reader) (any, error) {
 	var o order
 	d := json.NewDecoder(body)
 	d.DisallowUnknownFields()
@@ -80,7 +80,7 @@ func (s *Server) obey(body io.Reader) (any, error) {
 			return nil, err
 		}
 	}
-	if err := s.reconfigure(o); err != nil {
+	if err := o.reconfigure(s); err != nil {
 		return nil, err
 	}
 	switch {
@@ -110,7 +110,7 @@ func (o order) fault() (Fault, error) {
 	return f, nil
 }
 
-func (s *Server) reconfigure(o order) error {
+func (o order) reconfigure(s *Server) error {
 	var advance, latency, ttl, window time.Duration
 	texts := map[*time.Duration]string{&advance: o.Advance, &latency: o.Latency, &ttl: o.TTL}
 	if o.Quota != nil {

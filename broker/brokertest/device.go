@@ -26,13 +26,13 @@ type device struct {
 }
 
 // deviceAuthorization is the endpoint of RFC 8628 section 3.1.
-func (s *Server) deviceAuthorization(r *request) answer {
-	if refused := s.authenticate(r); refused != nil {
+func (r *request) deviceAuthorization() answer {
+	if refused := r.authenticate(); refused != nil {
 		return refused.answer(r.cfg.Errors)
 	}
 	d := &device{
 		code: token("afdc_"), userCode: userCode(), scope: r.params.Get("scope"),
-		expires: s.now().Add(r.cfg.DeviceTTL), interval: r.cfg.DeviceInterval,
+		expires: r.server.Now().Add(r.cfg.DeviceTTL), interval: r.cfg.DeviceInterval,
 	}
 	switch r.cfg.Consent {
 	case Approve:
@@ -40,14 +40,14 @@ func (s *Server) deviceAuthorization(r *request) answer {
 	case Deny:
 		d.denied = true
 	}
-	s.books.change(func() {
-		s.books.counts.DeviceRequests++
-		s.books.devices[d.code] = d
+	r.server.books.change(func() {
+		r.server.books.counts.DeviceRequests++
+		r.server.books.devices[d.code] = d
 	})
 	out := map[string]any{
 		"device_code": d.code, "user_code": d.userCode,
-		"verification_uri":          s.URL + "/device",
-		"verification_uri_complete": s.URL + "/device?user_code=" + url.QueryEscape(d.userCode),
+		"verification_uri":          r.server.URL + "/device",
+		"verification_uri_complete": r.server.URL + "/device?user_code=" + url.QueryEscape(d.userCode),
 		"expires_in":                int(r.cfg.DeviceTTL / time.Second),
 	}
 	if whole := int(d.interval / time.Second); whole > 0 {
@@ -96,7 +96,7 @@ func (b *books) poll(now time.Time, r *request) (*family, pair, *refusal) {
 func (s *Server) DecideDevice(code, user string) error {
 	code = strings.ToUpper(strings.TrimSpace(code))
 	err := fmt.Errorf("no device authorization is waiting for %q", code)
-	now := s.now()
+	now := s.Now()
 	s.books.change(func() {
 		for _, d := range s.books.devices {
 			if d.userCode == code && d.user == "" && !d.denied && now.Before(d.expires) {
@@ -107,7 +107,7 @@ func (s *Server) DecideDevice(code, user string) error {
 	return err
 }
 
-func (s *Server) devicePage(r *request) answer {
+func (r *request) devicePage() answer {
 	p := r.params
 	if r.Method != http.MethodPost {
 		return htmlReply(http.StatusOK, pageData{
@@ -119,7 +119,7 @@ func (s *Server) devicePage(r *request) answer {
 	if p.Get("decision") == string(Approve) && slices.Contains(r.cfg.Users, p.Get("user")) {
 		user, title = p.Get("user"), "Approved"
 	}
-	if err := s.DecideDevice(p.Get("user_code"), user); err != nil {
+	if err := r.server.DecideDevice(p.Get("user_code"), user); err != nil {
 		return htmlReply(http.StatusNotFound, pageData{Title: "Unknown code", Text: err.Error()})
 	}
 	return htmlReply(http.StatusOK, pageData{Title: title, Text: "You can close this page."})

@@ -35,9 +35,9 @@ func claims(user string) map[string]any {
 }
 
 // idToken signs an ID token with RS256 (OpenID Connect Core section 2).
-func (s *Server) idToken(now time.Time, r *request, f *family) (string, error) {
+func (r *request) idToken(now time.Time, f *family) (string, error) {
 	body := claims(r.subject)
-	body["iss"], body["aud"], body["iat"], body["exp"] = s.URL, f.client, now.Unix(), now.Add(r.cfg.AccessTTL).Unix()
+	body["iss"], body["aud"], body["iat"], body["exp"] = r.server.URL, f.client, now.Unix(), now.Add(r.cfg.AccessTTL).Unix()
 	if f.nonce != "" {
 		body["nonce"] = f.nonce
 	}
@@ -59,7 +59,7 @@ func (s *Server) idToken(now time.Time, r *request, f *family) (string, error) {
 	return signed + "." + b64.EncodeToString(signature), nil
 }
 
-func (s *Server) jwks(*request) answer {
+func (r *request) jwks() answer {
 	key, err := signingKey()
 	if err != nil {
 		return reply(http.StatusInternalServerError, "text/plain", err.Error())
@@ -72,7 +72,7 @@ func (s *Server) jwks(*request) answer {
 }
 
 // metadata is the document of OpenID Connect Discovery and of RFC 8414.
-func (s *Server) metadata(r *request) answer { return jsonReply(http.StatusOK, s.describe(r.cfg)) }
+func (r *request) metadata() answer { return jsonReply(http.StatusOK, r.server.describe(r.cfg)) }
 
 func (s *Server) describe(cfg Config) map[string]any {
 	methods := []string{"none"}
@@ -116,14 +116,14 @@ func (s *Server) describe(cfg Config) map[string]any {
 }
 
 // userinfo follows OpenID Connect Core section 5.3.
-func (s *Server) userinfo(r *request) answer {
-	now := s.now()
+func (r *request) userinfo() answer {
+	now := r.server.Now()
 	var user string
 	var ok bool
-	s.books.change(func() {
-		s.books.counts.Userinfo++
-		if user, _, ok = s.books.live(now, r.bearer()); !ok {
-			s.books.counts.Unauthorized++
+	r.server.books.change(func() {
+		r.server.books.counts.Userinfo++
+		if user, _, ok = r.server.books.live(now, r.bearer()); !ok {
+			r.server.books.counts.Unauthorized++
 		}
 	})
 	if !ok {
@@ -140,17 +140,17 @@ func unauthorized() answer {
 }
 
 // introspect follows RFC 7662; it asks for no client authentication.
-func (s *Server) introspect(r *request) answer {
-	now, value := s.now(), r.params.Get("token")
+func (r *request) introspect() answer {
+	now, value := r.server.Now(), r.params.Get("token")
 	out := map[string]any{"active": false}
-	s.books.mu.Lock()
-	defer s.books.mu.Unlock()
-	if user, f, ok := s.books.live(now, value); ok && f != nil {
+	r.server.books.mu.Lock()
+	defer r.server.books.mu.Unlock()
+	if user, f, ok := r.server.books.live(now, value); ok && f != nil {
 		out = map[string]any{
 			"active": true, "sub": Subject(user), "username": user, "scope": f.scope, "client_id": r.cfg.ClientID,
-			"token_type": "Bearer", "exp": s.books.access[value].expires.Unix(),
+			"token_type": "Bearer", "exp": r.server.books.access[value].expires.Unix(),
 		}
-	} else if t := s.books.refresh[value]; t != nil && t.usable(now) {
+	} else if t := r.server.books.refresh[value]; t != nil && t.usable(now) {
 		out = map[string]any{"active": true, "sub": Subject(t.family.user), "username": t.family.user, "scope": t.family.scope}
 	}
 	return jsonReply(http.StatusOK, out)
@@ -158,16 +158,16 @@ func (s *Server) introspect(r *request) answer {
 
 // revocation follows RFC 7009: a refresh token takes its whole login with it,
 // an unknown token is no error.
-func (s *Server) revocation(r *request) answer {
-	if refused := s.authenticate(r); refused != nil {
+func (r *request) revocation() answer {
+	if refused := r.authenticate(); refused != nil {
 		return refused.answer(r.cfg.Errors)
 	}
-	now, value := s.now(), r.params.Get("token")
-	s.books.change(func() {
-		s.books.counts.Revocations++
-		if t := s.books.refresh[value]; t != nil {
-			s.books.revoke(now, t.family, "revoked by the client")
-		} else if a := s.books.access[value]; a != nil {
+	now, value := r.server.Now(), r.params.Get("token")
+	r.server.books.change(func() {
+		r.server.books.counts.Revocations++
+		if t := r.server.books.refresh[value]; t != nil {
+			r.server.books.revoke(now, t.family, "revoked by the client")
+		} else if a := r.server.books.access[value]; a != nil {
 			a.dead = true
 		}
 	})

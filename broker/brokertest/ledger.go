@@ -95,7 +95,7 @@ type Reuse struct {
 func (s *Server) Ledger() Ledger {
 	s.books.mu.Lock()
 	defer s.books.mu.Unlock()
-	return s.books.snapshot(s.now())
+	return s.books.snapshot(s.Now())
 }
 
 func (b *books) snapshot(now time.Time) Ledger {
@@ -172,21 +172,12 @@ func (s *Server) Refreshes(user string) int { return s.Ledger().Refreshes(user) 
 // Reuse is how often a spent refresh token was sent, forgiven or not.
 func (s *Server) Reuse() int { return len(s.Ledger().Reuse) }
 
-// Revoked is how many logins are over.
-func (s *Server) Revoked() int { return s.Ledger().Revoked() }
-
-// MaxInflight is the most refresh requests of one user at the same time.
-func (s *Server) MaxInflight(user string) int { return s.Ledger().MaxInflight[user] }
-
-// APIRequests is how many API requests of user had a good bearer.
-func (s *Server) APIRequests(user string) int { return s.Ledger().API[user] }
-
 // WaitFor returns nil as soon as holds is true of the ledger, or the context's
 // error. Time that passes is no change: only requests are.
 func (s *Server) WaitFor(ctx context.Context, holds func(Ledger) bool) error {
 	for {
 		s.books.mu.Lock()
-		changed, l := s.books.changed, s.books.snapshot(s.now())
+		changed, l := s.books.changed, s.books.snapshot(s.Now())
 		s.books.mu.Unlock()
 		if holds(l) {
 			return nil

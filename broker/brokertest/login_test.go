@@ -63,7 +63,7 @@ func TestAuthorizationCode(t *testing.T) {
 	expect(t, "the code again", exchange(t, s, q.Get("code")), 400)
 	expect(t, "what the code had made", get(t, s, "/userinfo", g.text("access_token")), 401)
 	expect(t, "its refresh token", refresh(t, s, g.text("refresh_token")), 400)
-	if n := s.Revoked(); n != 1 {
+	if n := s.Ledger().Revoked(); n != 1 {
 		t.Errorf("%d logins revoked", n)
 	}
 }

@@ -31,13 +31,13 @@ func mcpPath(path string) bool {
 }
 
 // protected is a resource's metadata.
-func (s *Server) protected(r *request) answer {
+func (r *request) protected() answer {
 	path := strings.TrimPrefix(r.URL.Path, resourceMetadata)
 	if !mcpPath(path) {
 		return reply(http.StatusNotFound, "", "")
 	}
 	doc := map[string]any{
-		"resource": s.URL + path, "resource_name": "Test server", "authorization_servers": []string{s.URL}, "bearer_methods_supported": []string{"header"},
+		"resource": r.server.URL + path, "resource_name": "Test server", "authorization_servers": []string{r.server.URL}, "bearer_methods_supported": []string{"header"},
 	}
 	if len(r.cfg.MCP.Scopes) > 0 {
 		doc["scopes_supported"] = r.cfg.MCP.Scopes
@@ -50,7 +50,7 @@ func (s *Server) protected(r *request) answer {
 
 // holder is whose token for the server at path it is, if it still is one.
 func (s *Server) holder(path, bearer string) (user, scope string, ok bool) {
-	now := s.now()
+	now := s.Now()
 	s.books.change(func() {
 		a := s.books.access[bearer]
 		if _, _, ok = s.books.live(now, bearer); ok && a != nil && a.family.resource == s.URL+path && mcpPath(path) {
@@ -73,17 +73,17 @@ func (s *Server) remote(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	s.at(OnMCP, s.mcp).ServeHTTP(w, r)
+	s.at(OnMCP, (*request).mcp).ServeHTTP(w, r)
 }
 
-func (s *Server) mcp(r *request) answer {
-	user, scope, ok := s.holder(r.URL.Path, r.bearer())
+func (r *request) mcp() answer {
+	user, scope, ok := r.server.holder(r.URL.Path, r.bearer())
 	switch {
 	case !ok:
 		if r.bearer() != "" {
-			s.books.change(func() { s.books.counts.Unauthorized++ })
+			r.server.books.change(func() { r.server.books.counts.Unauthorized++ })
 		}
-		return s.challenge(r, http.StatusUnauthorized, "")
+		return r.challenge(http.StatusUnauthorized, "")
 	case r.Method != http.MethodPost:
 		return reply(http.StatusMethodNotAllowed, "", "")
 	}
@@ -105,7 +105,7 @@ func (s *Server) mcp(r *request) answer {
 	case "tools/call":
 		for _, want := range r.cfg.MCP.CallScopes {
 			if !slices.Contains(strings.Fields(scope), want) {
-				return s.challenge(r, http.StatusForbidden, "insufficient_scope")
+				return r.challenge(http.StatusForbidden, "insufficient_scope")
 			}
 		}
 		result = map[string]any{"content": []any{map[string]any{"type": "text", "text": user}}}
@@ -116,14 +116,14 @@ func (s *Server) mcp(r *request) answer {
 	return jsonReply(http.StatusOK, map[string]any{"jsonrpc": "2.0", "id": call.ID, "result": result})
 }
 
-func (s *Server) challenge(r *request, status int, code string) answer {
+func (r *request) challenge(status int, code string) answer {
 	a := jsonReply(status, map[string]string{"error": "no"})
 	field := `Bearer realm="sim"`
 	if code != "" {
 		field += `, error="` + code + `", scope="` + strings.Join(r.cfg.MCP.CallScopes, " ") + `"`
 	}
 	if !r.cfg.MCP.NoChallenge {
-		field += `, resource_metadata="` + s.URL + resourceMetadata + r.URL.Path + `"`
+		field += `, resource_metadata="` + r.server.URL + resourceMetadata + r.URL.Path + `"`
 	}
 	a.header.Set("WWW-Authenticate", field)
 	return a

@@ -27,7 +27,7 @@ type client struct {
 
 // register is the registration endpoint. A client may come back to the redirect URIs
 // that it named and to no other port.
-func (s *Server) register(r *request) answer {
+func (r *request) register() answer {
 	var meta struct {
 		RedirectURIs    []string `json:"redirect_uris"`
 		ApplicationType string   `json:"application_type"`
@@ -48,7 +48,7 @@ func (s *Server) register(r *request) answer {
 	c := &client{id: token("client-"), method: "none", redirects: meta.RedirectURIs, token: token("afreg_")}
 	out := map[string]any{
 		"client_id": c.id, "redirect_uris": meta.RedirectURIs, "grant_types": meta.GrantTypes, "application_type": meta.ApplicationType,
-		"registration_client_uri": s.URL + "/register/" + c.id, "registration_access_token": c.token,
+		"registration_client_uri": r.server.URL + "/register/" + c.id, "registration_access_token": c.token,
 	}
 	if r.cfg.MCP.Registrations.Secret {
 		c.secret, c.method = token("afcs_"), "client_secret_basic"
@@ -58,21 +58,21 @@ func (s *Server) register(r *request) answer {
 	if change := r.cfg.MCP.Registrations.Answer; change != nil {
 		change(out)
 	}
-	s.books.change(func() {
-		s.books.counts.Registrations++
-		s.books.clients[c.id] = c
+	r.server.books.change(func() {
+		r.server.books.counts.Registrations++
+		r.server.books.clients[c.id] = c
 	})
 	return jsonReply(http.StatusCreated, out)
 }
 
 // unregister deletes a client (RFC 7592 §2.3).
-func (s *Server) unregister(r *request) answer {
+func (r *request) unregister() answer {
 	id := strings.TrimPrefix(r.URL.Path, "/register/")
 	gone := false
-	s.books.change(func() {
-		if c := s.books.clients[id]; c != nil && subtle.ConstantTimeCompare([]byte(c.token), []byte(r.bearer())) == 1 {
-			delete(s.books.clients, id)
-			s.books.counts.Unregistrations++
+	r.server.books.change(func() {
+		if c := r.server.books.clients[id]; c != nil && subtle.ConstantTimeCompare([]byte(c.token), []byte(r.bearer())) == 1 {
+			delete(r.server.books.clients, id)
+			r.server.books.counts.Unregistrations++
 			gone = true
 		}
 	})
@@ -108,7 +108,7 @@ func (c *client) takes(uri string) bool {
 
 // target checks a request's resource indicator (RFC 8707). One that came with the
 // authorization has to come again with each request for a token.
-func (s *Server) target(r *request, bound string) *refusal {
+func (r *request) target(bound string) *refusal {
 	got := r.params["resource"]
 	if len(got) > 1 || len(got) == 1 && got[0] != bound || len(got) == 0 && bound != "" {
 		return &refusal{status: http.StatusBadRequest, code: "invalid_target", text: "another resource than the login is for"}
@@ -118,7 +118,7 @@ func (s *Server) target(r *request, bound string) *refusal {
 
 // ExpireAccess ends every access token of user, and no refresh token.
 func (s *Server) ExpireAccess(user string) {
-	now := s.now()
+	now := s.Now()
 	s.books.change(func() {
 		for _, t := range s.books.access {
 			if t.family.user == user {

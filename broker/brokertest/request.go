@@ -21,6 +21,7 @@ var errEncoding = errors.New("the body is neither a form nor a JSON object of st
 // request is one request with its body read.
 type request struct {
 	*http.Request
+	server  *Server
 	cfg     Config
 	on      Endpoint
 	params  url.Values // of the query and of the body, form or JSON
@@ -65,7 +66,7 @@ func readParams(contentType string, body []byte) (params url.Values, isJSON bool
 }
 
 func (s *Server) read(on Endpoint, w http.ResponseWriter, r *http.Request) (*request, error) {
-	req := &request{Request: r, cfg: s.config(), on: on, params: url.Values{}}
+	req := &request{Request: r, server: s, cfg: s.config(), on: on, params: url.Values{}}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 	if err != nil {
 		return req, err
@@ -110,8 +111,8 @@ func (s *Server) at(on Endpoint, handle func(*request) answer) http.Handler {
 			return
 		}
 		req, err := s.read(on, w, r)
-		s.arrive(req)
-		defer s.leave(req)
+		req.arrive()
+		defer req.leave()
 		f, _ := s.faults.take(func(f Fault) bool {
 			return f.meets(req.on, req.user) && f.Reset != CutAccept && f.Reset != CutRequest && f.Reset != CutIdle
 		})
@@ -125,7 +126,7 @@ func (s *Server) at(on Endpoint, handle func(*request) answer) http.Handler {
 			a = handle(req)
 		}
 		if !f.isZero() {
-			if a, err = f.change(a, s.now(), s.URL, s.otherURL); err != nil {
+			if a, err = f.change(a, s.Now(), s.URL, s.otherURL); err != nil {
 				a = reply(http.StatusInternalServerError, "text/plain", fmt.Sprintf("this fault cannot be applied: %v", err))
 			}
 			s.lengthen(req.issued, f.Append)
@@ -135,16 +136,16 @@ func (s *Server) at(on Endpoint, handle func(*request) answer) http.Handler {
 			delay += req.cfg.Latency
 		}
 		if s.pause(r, delay, f.Until) {
-			s.write(w, r, a, f)
+			a.write(s, w, r, f)
 		}
 	})
 }
 
 // arrive enters the request in the ledger, before anything can go wrong.
-func (s *Server) arrive(r *request) {
-	now := s.now()
-	s.books.change(func() {
-		b := s.books
+func (r *request) arrive() {
+	now := r.server.Now()
+	r.server.books.change(func() {
+		b := r.server.books
 		p := r.params
 		if v := p.Get("code_verifier"); v != "" {
 			b.verifiers = append(b.verifiers, v)
@@ -177,11 +178,11 @@ func (s *Server) lengthen(p pair, tails map[string]string) {
 	})
 }
 
-func (s *Server) leave(r *request) {
+func (r *request) leave() {
 	if r.on != OnRefresh || r.user == "" {
 		return
 	}
-	s.books.change(func() { s.books.inflight[r.user]-- })
+	r.server.books.change(func() { r.server.books.inflight[r.user]-- })
 }
 
 // pause waits for both; it reports false when the client or the server is gone

@@ -73,7 +73,7 @@ func TestRotations(t *testing.T) {
 			if n := s.Reuse(); rotates != (n > 0) {
 				t.Errorf("%d reuses", n)
 			}
-			if lost := s.Revoked() == 1; lost == w.newestLives {
+			if lost := s.Ledger().Revoked() == 1; lost == w.newestLives {
 				t.Errorf("the login was revoked: %v", lost)
 			}
 		})

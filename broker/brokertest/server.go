@@ -147,16 +147,14 @@ func (s *Server) config() Config {
 func (s *Server) Advance(d time.Duration) { s.advance.Add(int64(d)) }
 
 // Now is the server's time.
-func (s *Server) Now() time.Time { return s.now() }
-
-func (s *Server) now() time.Time { return time.Now().Add(time.Duration(s.advance.Load())) }
+func (s *Server) Now() time.Time { return time.Now().Add(time.Duration(s.advance.Load())) }
 
 // Issue opens a login for user without any browser.
 func (s *Server) Issue(user string) Grant { return s.IssueFor(user, "") }
 
 // IssueFor is Issue for a login at the resource of that address (RFC 8707).
 func (s *Server) IssueFor(user, resource string) Grant {
-	cfg, now := s.config(), s.now()
+	cfg, now := s.config(), s.Now()
 	var g Grant
 	s.books.change(func() {
 		f, p := s.books.open(now, cfg, user, defaultScope, "")
@@ -176,7 +174,7 @@ func (s *Server) IssueKey(user string) string {
 // Revoke ends every login of user, as if they had done so on the provider's
 // site.
 func (s *Server) Revoke(user string) {
-	now := s.now()
+	now := s.Now()
 	s.books.change(func() {
 		for _, f := range s.books.families {
 			if f.user == user {
@@ -203,21 +201,21 @@ func (s *Server) routes() http.Handler {
 		on      Endpoint
 		handle  func(*request) answer
 	}{
-		{"GET /.well-known/openid-configuration", OnMetadata, s.metadata},
-		{"GET /.well-known/oauth-authorization-server", OnMetadata, s.metadata},
-		{"GET /.well-known/jwks.json", OnMetadata, s.jwks},
-		{"/authorize", OnAuthorize, s.authorize},
-		{"GET /code", OnAuthorize, s.showCode},
-		{"POST /token", OnToken, s.token},
-		{"POST /device_authorization", OnDevice, s.deviceAuthorization},
-		{"/device", OnAuthorize, s.devicePage},
-		{"POST /revoke", OnRevoke, s.revocation},
-		{"POST /introspect", OnIntrospect, s.introspect},
-		{"/userinfo", OnUserinfo, s.userinfo},
-		{"/api/", OnAPI, s.api},
-		{"GET " + resourceMetadata + "/", OnMetadata, s.protected},
-		{"POST /register", OnRegister, s.register},
-		{"DELETE /register/", OnRegister, s.unregister},
+		{"GET /.well-known/openid-configuration", OnMetadata, (*request).metadata},
+		{"GET /.well-known/oauth-authorization-server", OnMetadata, (*request).metadata},
+		{"GET /.well-known/jwks.json", OnMetadata, (*request).jwks},
+		{"/authorize", OnAuthorize, (*request).authorize},
+		{"GET /code", OnAuthorize, (*request).showCode},
+		{"POST /token", OnToken, (*request).token},
+		{"POST /device_authorization", OnDevice, (*request).deviceAuthorization},
+		{"/device", OnAuthorize, (*request).devicePage},
+		{"POST /revoke", OnRevoke, (*request).revocation},
+		{"POST /introspect", OnIntrospect, (*request).introspect},
+		{"/userinfo", OnUserinfo, (*request).userinfo},
+		{"/api/", OnAPI, (*request).api},
+		{"GET " + resourceMetadata + "/", OnMetadata, (*request).protected},
+		{"POST /register", OnRegister, (*request).register},
+		{"DELETE /register/", OnRegister, (*request).unregister},
 	} {
 		mux.Handle(r.pattern, s.at(r.on, r.handle))
 	}

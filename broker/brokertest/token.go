@@ -13,40 +13,40 @@ import (
 const defaultScope = "openid profile email offline_access"
 
 // token is the token endpoint (RFC 6749 section 3.2).
-func (s *Server) token(r *request) answer {
+func (r *request) token() answer {
 	if refused := r.wrongEncoding(); refused != nil {
 		return refused.answer(r.cfg.Errors)
 	}
-	if refused := s.authenticate(r); refused != nil {
+	if refused := r.authenticate(); refused != nil {
 		a := refused.answer(r.cfg.Errors)
 		if r.Header.Get("Authorization") != "" {
 			a.header.Set("WWW-Authenticate", `Basic realm="authferry-sim"`)
 		}
 		return a
 	}
-	now := s.now()
+	now := r.server.Now()
 	var p pair
 	var f *family
 	var refused *refusal
-	s.books.change(func() {
+	r.server.books.change(func() {
 		switch r.params.Get("grant_type") {
 		case "authorization_code":
-			f, p, refused = s.books.redeem(now, r, s.target)
+			f, p, refused = r.server.books.redeem(now, r)
 		case "refresh_token":
 			if r.send == nil {
 				refused = invalidGrant("refresh token not found or invalid")
 				return
 			}
-			if refused = s.target(r, s.books.refresh[r.params.Get("refresh_token")].family.resource); refused != nil {
+			if refused = r.target(r.server.books.refresh[r.params.Get("refresh_token")].family.resource); refused != nil {
 				return
 			}
-			if p, refused = s.books.renew(now, r.cfg, r.params.Get("refresh_token"), r.send); refused == nil {
+			if p, refused = r.server.books.renew(now, r.cfg, r.params.Get("refresh_token"), r.send); refused == nil {
 				f = p.access.family
 			}
 		case deviceGrant:
-			f, p, refused = s.books.poll(now, r)
+			f, p, refused = r.server.books.poll(now, r)
 		case "client_credentials":
-			f, p, refused = s.service(now, r)
+			f, p, refused = r.service(now)
 		default:
 			refused = &refusal{status: http.StatusBadRequest, code: "unsupported_grant_type", text: "this grant type is not supported"}
 		}
@@ -54,10 +54,10 @@ func (s *Server) token(r *request) answer {
 	if refused != nil {
 		return refused.answer(r.cfg.Errors)
 	}
-	return s.tokenAnswer(now, r, f, p)
+	return r.tokenAnswer(now, f, p)
 }
 
-func (s *Server) tokenAnswer(now time.Time, r *request, f *family, p pair) answer {
+func (r *request) tokenAnswer(now time.Time, f *family, p pair) answer {
 	r.issued = p
 	out := map[string]any{
 		"access_token":  p.access.value,
@@ -79,7 +79,7 @@ func (s *Server) tokenAnswer(now time.Time, r *request, f *family, p pair) answe
 	}
 	set(&r.subject, f.user)
 	if hasScope(f.scope, "openid") {
-		id, err := s.idToken(now, r, f)
+		id, err := r.idToken(now, f)
 		if err != nil {
 			return reply(http.StatusInternalServerError, "text/plain", err.Error())
 		}
@@ -93,11 +93,11 @@ func (s *Server) tokenAnswer(now time.Time, r *request, f *family, p pair) answe
 
 // service gives a client a token of its own (RFC 6749 §4.4), and a refresh token, which
 // some servers add against §4.4.3.
-func (s *Server) service(now time.Time, r *request) (*family, pair, *refusal) {
+func (r *request) service(now time.Time) (*family, pair, *refusal) {
 	if r.client == nil || r.client.secret == "" {
 		return nil, pair{}, &refusal{status: http.StatusBadRequest, code: "unauthorized_client", text: "a public client has no account of its own"}
 	}
-	f, p := s.books.open(now, r.cfg, r.client.id, r.params.Get("scope"), "")
+	f, p := r.server.books.open(now, r.cfg, r.client.id, r.params.Get("scope"), "")
 	f.client, f.resource = r.client.id, r.params.Get("resource")
 	return f, p, nil
 }
@@ -110,7 +110,7 @@ func (r *request) wrongEncoding() *refusal {
 }
 
 // authenticate follows RFC 6749 section 2.3.
-func (s *Server) authenticate(r *request) *refusal {
+func (r *request) authenticate() *refusal {
 	id, secret, method := r.params.Get("client_id"), r.params.Get("client_secret"), "none"
 	if secret != "" {
 		method = "client_secret_post"
@@ -125,7 +125,7 @@ func (s *Server) authenticate(r *request) *refusal {
 			return invalidClient("the client secret is not encoded")
 		}
 	}
-	known := s.clientOf(r.cfg, id)
+	known := r.server.clientOf(r.cfg, id)
 	switch {
 	case known == nil:
 		return invalidClient("unknown client")
@@ -158,7 +158,7 @@ type code struct {
 
 // redeem follows RFC 6749 section 4.1.3 and RFC 7636 section 4.6. A code that
 // comes again ends the login that it made (RFC 6749 section 4.1.2).
-func (b *books) redeem(now time.Time, r *request, target func(*request, string) *refusal) (*family, pair, *refusal) {
+func (b *books) redeem(now time.Time, r *request) (*family, pair, *refusal) {
 	c := b.codes[r.params.Get("code")]
 	switch {
 	case c == nil:
@@ -175,7 +175,7 @@ func (b *books) redeem(now time.Time, r *request, target func(*request, string) 
 	case c.challenge != challenge(r.params.Get("code_verifier")):
 		return nil, pair{}, invalidGrant("the code_verifier does not fit")
 	}
-	if refused := target(r, c.resource); refused != nil {
+	if refused := r.target(c.resource); refused != nil {
 		return nil, pair{}, refused
 	}
 	f, p := b.open(now, r.cfg, c.user, c.scope, c.nonce)

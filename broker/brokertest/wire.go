@@ -59,7 +59,7 @@ func abort(w http.ResponseWriter) {
 }
 
 // write sends the answer, or as much of it as the fault allows.
-func (s *Server) write(w http.ResponseWriter, r *http.Request, a answer, f Fault) {
+func (a answer) write(s *Server, w http.ResponseWriter, r *http.Request, f Fault) {
 	if f.Reset == CutHeaders {
 		abort(w)
 		return
@@ -69,10 +69,10 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, a answer, f Fault
 		return
 	}
 	if a.header.Get("Date") == "" {
-		a.header.Set("Date", s.now().UTC().Format(http.TimeFormat))
+		a.header.Set("Date", s.Now().UTC().Format(http.TimeFormat))
 	}
 	if cut := f.Reset + f.Stall; cut == CutMidHeaders || cut == CutMidBody {
-		s.writePart(w, a, cut, f.Stall != "")
+		a.writePart(s, w, cut, f.Stall != "")
 		return
 	}
 	maps.Copy(w.Header(), a.header)
@@ -93,7 +93,7 @@ func (s *Server) write(w http.ResponseWriter, r *http.Request, a answer, f Fault
 }
 
 // writePart speaks HTTP by hand and stops in the middle.
-func (s *Server) writePart(w http.ResponseWriter, a answer, cut Cut, stall bool) {
+func (a answer) writePart(s *Server, w http.ResponseWriter, cut Cut, stall bool) {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\n", a.status, http.StatusText(a.status))
 	_ = a.header.Write(&b)

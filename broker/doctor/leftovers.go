@@ -75,7 +75,7 @@ func (d *examination) fetch(ctx context.Context, o *folder.Opened, m record.Mani
 		if !slices.Contains(needed, key) {
 			continue
 		}
-		if err := d.fetchItem(ctx, o, record.ClientItem(d.idx.Store, key), func(m *record.Manifest) { m.AddClient(key) }); err != nil {
+		if err := fetchItem(ctx, d.o, o, record.ClientItem(d.idx.Store, key), func(m *record.Manifest) { m.AddClient(key) }); err != nil {
 			return err
 		}
 	}
@@ -83,22 +83,22 @@ func (d *examination) fetch(ctx context.Context, o *folder.Opened, m record.Mani
 		if !index.ValidSharedPoolID(pool) {
 			continue
 		}
-		if err := d.fetchItem(ctx, o, record.ShareItem(d.idx.Store, pool), func(m *record.Manifest) { m.AddShare(pool) }); err != nil {
+		if err := fetchItem(ctx, d.o, o, record.ShareItem(d.idx.Store, pool), func(m *record.Manifest) { m.AddShare(pool) }); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// fetchItem copies an item from o that is missing here, and lists it.
-func (d *examination) fetchItem(ctx context.Context, o *folder.Opened, item string, list func(*record.Manifest)) error {
-	if has, err := d.o.Store.Has(ctx, item); has || err != nil {
+// fetchItem copies an item that is missing in to, and lists it there.
+func fetchItem(ctx context.Context, to, from *folder.Opened, item string, list func(*record.Manifest)) error {
+	if has, err := to.Store.Has(ctx, item); has || err != nil {
 		return err
 	}
-	if err := d.o.ChangeManifest(ctx, list); err != nil {
+	if err := to.ChangeManifest(ctx, list); err != nil {
 		return err
 	}
-	_, err := d.o.Store.Copy(ctx, o.Store, item)
+	_, err := to.Store.Copy(ctx, from.Store, item)
 	return err
 }
 

@@ -255,7 +255,7 @@ func TestTimeouts(t *testing.T) {
 func TestRevoke(t *testing.T) {
 	r := newRig(t, brokertest.Config{})
 	testenv.Must(t, r.client.Revoke(t.Context(), r.endpoint, r.token, "refresh_token"))
-	if r.server.Revoked() != 1 {
+	if r.server.Ledger().Revoked() != 1 {
 		t.Error("nothing is revoked")
 	}
 	tok, refused := r.refresh()
@@ -266,7 +266,7 @@ func TestRevoke(t *testing.T) {
 
 	secret := newRig(t, brokertest.Config{ClientSecret: "hush", ClientAuth: "client_secret_basic"})
 	secret.endpoint.AuthStyle, secret.endpoint.ClientSecret = AuthHeader, keystore.NewSecret("hush")
-	if err := secret.client.Revoke(t.Context(), secret.endpoint, secret.token, "refresh_token"); err != nil || secret.server.Revoked() != 1 {
+	if err := secret.client.Revoke(t.Context(), secret.endpoint, secret.token, "refresh_token"); err != nil || secret.server.Ledger().Revoked() != 1 {
 		t.Errorf("with HTTP Basic: %v", err)
 	}
 

@@ -15,10 +15,10 @@ import (
 
 // audit holds a round's outcome to the invariants.
 func (m *model) audit(struck blow, before []index.Account, steps []*step) {
-	for _, b := range m.sound() {
+	for _, b := range m.w.sound() {
 		m.broken("%s", b)
 	}
-	if _, err := os.Lstat(m.dir + asideSuffix); err == nil {
+	if _, err := os.Lstat(m.w.dir + asideSuffix); err == nil {
 		m.broken("the folder was made anew where it was for a while")
 	}
 	for _, s := range steps {
@@ -35,7 +35,7 @@ func (m *model) audit(struck blow, before []index.Account, steps []*step) {
 			m.broken("I5: not the true cause: %s", said)
 		case r.code == 0 && r.out == "" && slices.Contains(serving, s.args[0]):
 			m.broken("I5: no token and no cause: %s", said)
-		case s.about == bystander && (r.code != 0 || !m.good(r.out)):
+		case s.about == bystander && (r.code != 0 || !m.w.good(r.out)):
 			m.broken("I10: %s", said)
 		case strings.Contains(r.out+r.err, "afrt_"):
 			m.broken("I7: a refresh token is in the output of %s", strings.Join(s.args, " "))
@@ -50,7 +50,7 @@ func (m *model) audit(struck blow, before []index.Account, steps []*step) {
 			m.movedWhole(s)
 		}
 	}
-	l := m.server.Ledger()
+	l := m.w.server.Ledger()
 	for user, n := range l.MaxInflight {
 		if n > 1 && !m.rotators { // a server does not notice at once that a client is dead
 			m.broken("I2: %d refreshes of %s at once", n, user)
@@ -62,7 +62,7 @@ func (m *model) audit(struck blow, before []index.Account, steps []*step) {
 	if l.Elsewhere > 0 {
 		m.broken("something went to another host")
 	}
-	idx, err := m.index()
+	idx, err := m.w.index()
 	if err != nil || idx == nil {
 		return // sound has said so
 	}
@@ -82,7 +82,7 @@ func (m *model) audit(struck blow, before []index.Account, steps []*step) {
 func (m *model) movedWhole(s *step) {
 	path := s.args[2]
 	outlived(path)
-	if r := m.run("", s.args...); r.code != 0 && r.failure != "no_account" {
+	if r := m.w.run("", s.args...); r.code != 0 && r.failure != "no_account" {
 		m.broken("I5: %s again: exit code %d: %s", strings.Join(s.args, " "), r.code, r.err)
 	}
 	if there, _ := inFile(path, s.moved, false); there {
@@ -121,13 +121,13 @@ func (m *model) serves(a index.Account) {
 			}
 		}
 	})
-	r := m.run("", "token", "--account", a.ID, "--json")
+	r := m.w.run("", "token", "--account", a.ID, "--json")
 	token := ""
 	if _, rest, ok := strings.Cut(r.out, `"access_token":"`); ok {
 		token, _, _ = strings.Cut(rest, `"`)
 	}
 	switch {
-	case r.code == 0 && m.good(token):
+	case r.code == 0 && m.w.good(token):
 	case r.code == 4 && m.loses && (m.gone[a.ID] || m.explained(a)):
 		if !m.gone[a.ID] {
 			m.gone[a.ID] = true
@@ -144,7 +144,7 @@ func (m *model) serves(a index.Account) {
 // explained reports that the account's login was ended because a refresh token
 // of it came twice.
 func (m *model) explained(a index.Account) bool {
-	l := m.server.Ledger()
+	l := m.w.server.Ledger()
 	for _, f := range l.Families {
 		if slices.ContainsFunc(f.RefreshTokens, func(t brokertest.RefreshToken) bool { return fingerprint(t.Token) == a.Fingerprint }) {
 			return slices.ContainsFunc(l.Reuse, func(r brokertest.Reuse) bool { return r.Family == f.ID })
@@ -163,43 +163,43 @@ func fingerprint(refreshToken string) string {
 // everything.
 func (m *model) end() {
 	if m.n.violations > m.before { // what follows would say the same
-		m.server.Close()
-		m.t.Logf("kept for a look: %s", m.home)
+		m.w.server.Close()
+		m.w.t.Logf("kept for a look: %s", m.w.home)
 		return
 	}
 	for _, a := range m.accounts() {
 		m.serves(a)
-		if r := m.run("", "refresh", a.ID); r.code != 0 && !m.explained(a) {
+		if r := m.w.run("", "refresh", a.ID); r.code != 0 && !m.explained(a) {
 			m.broken("I5: the refresh of %s at the end: exit code %d: %s", a.ID, r.code, r.err)
 		}
 	}
-	m.settle()
-	for _, line := range m.mended() {
+	m.w.settle()
+	for _, line := range m.w.mended() {
 		if !m.loses || !strings.Contains(line, "login") {
 			m.broken("%s", line)
 		}
 	}
-	l := m.server.Ledger()
+	l := m.w.server.Ledger()
 	m.n.rotations += l.Refreshes("")
 	m.n.reuses += len(l.Reuse)
-	if idx, err := m.index(); err == nil && idx != nil {
+	if idx, err := m.w.index(); err == nil && idx != nil {
 		for _, a := range idx.Accounts {
-			if r := m.run("", "remove", a.ID, "--yes"); r.code != 0 {
+			if r := m.w.run("", "remove", a.ID, "--yes"); r.code != 0 {
 				m.broken("remove: %s", r.err)
 			}
 		}
-		if m.key != "" {
-			if items, _ := os.ReadDir(m.dir + "/vault"); len(items) > 0 {
+		if m.w.key != "" {
+			if items, _ := os.ReadDir(m.w.dir + "/vault"); len(items) > 0 {
 				m.broken("%d secrets are left after everything was removed", len(items))
 			}
 		}
 	}
-	m.server.Close()
+	m.w.server.Close()
 	if m.n.violations > m.before {
-		m.t.Logf("kept for a look: %s", m.home)
+		m.w.t.Logf("kept for a look: %s", m.w.home)
 		return
 	}
-	_ = os.RemoveAll(m.home)
+	_ = os.RemoveAll(m.w.home)
 	_ = os.RemoveAll(m.elsewhere)
 }
 

@@ -97,7 +97,7 @@ func (m *model) spoil(struck blow, all []index.Account, steps []*step) {
 		name := m.faults[m.r.IntN(len(m.faults))]
 		f := brokertest.Faults()[name]
 		f.On, f.Times = brokertest.OnRefresh, 1+m.r.IntN(2)
-		m.server.Inject(f)
+		m.w.server.Inject(f)
 		m.weather = append(m.weather, name)
 		m.n.faults++
 		if gateways.MatchString(name) {
@@ -114,7 +114,7 @@ func (m *model) spoil(struck blow, all []index.Account, steps []*step) {
 		if m.rotation == brokertest.OmitRefresh && known && !slices.ContainsFunc(steps, func(s *step) bool { return s.args[0] == "remove" }) {
 			f.Drop = []string{"refresh_token"} // also at the next login
 		}
-		m.server.Inject(f)
+		m.w.server.Inject(f)
 		m.weather = append(m.weather, string(f.Spoil))
 		m.n.dialects++
 	}
@@ -122,15 +122,15 @@ func (m *model) spoil(struck blow, all []index.Account, steps []*step) {
 	if struck != "" {
 		latency += 100 * time.Millisecond
 	}
-	testenv.Must(m.t, m.server.Configure(func(c *brokertest.Config) { c.Latency = latency }))
+	testenv.Must(m.w.t, m.w.server.Configure(func(c *brokertest.Config) { c.Latency = latency }))
 }
 
 // inflict strikes while a request is at the provider, of which there had been so many
 // before, and returns what was started meanwhile.
 func (m *model) inflict(b blow, requests int, steps []*step, want func() *step, start func(*step)) (more []*step) {
-	ctx, cancel := context.WithTimeout(m.t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(m.w.t.Context(), time.Second)
 	defer cancel()
-	_ = m.server.WaitFor(ctx, func(l brokertest.Ledger) bool { return l.TokenRequests > requests })
+	_ = m.w.server.WaitFor(ctx, func(l brokertest.Ledger) bool { return l.TokenRequests > requests })
 	time.Sleep(time.Duration(m.r.IntN(40)) * time.Millisecond)
 	pause := time.Duration(20+m.r.IntN(400)) * time.Millisecond
 	meanwhile := func(dir string) {
@@ -145,36 +145,36 @@ func (m *model) inflict(b blow, requests int, steps []*step, want func() *step, 
 	chaos.Lock()
 	m.n.blows[b]++
 	chaos.Unlock()
-	aside := m.dir + asideSuffix
+	aside := m.w.dir + asideSuffix
 	switch b {
 	case away:
-		m.rename(m.dir, aside)
+		m.rename(m.w.dir, aside)
 		time.Sleep(pause)
 		m.putBack(aside)
 	case elsewhere:
-		m.rename(m.dir, aside)
+		m.rename(m.w.dir, aside)
 		meanwhile(aside)
 		m.putBack(aside)
 	case restored:
-		fresh := m.dir + ".copy"
-		if out, err := exec.Command("cp", "-a", m.dir, fresh).CombinedOutput(); err != nil {
-			m.t.Logf("cp: %s", out) // a file was renamed meanwhile
+		fresh := m.w.dir + ".copy"
+		if out, err := exec.Command("cp", "-a", m.w.dir, fresh).CombinedOutput(); err != nil {
+			m.w.t.Logf("cp: %s", out) // a file was renamed meanwhile
 		}
-		m.rename(m.dir, aside)
-		m.rename(fresh, m.dir)
+		m.rename(m.w.dir, aside)
+		m.rename(fresh, m.w.dir)
 		meanwhile("")
 		m.worries += 2 * len(m.accounts())
 		clear(m.generations)
 		m.set = nil
 	case emptied:
-		files, _ := filepath.Glob(filepath.Join(m.dir, "locks", "*"))
+		files, _ := filepath.Glob(filepath.Join(m.w.dir, "locks", "*"))
 		for _, path := range files {
 			_ = os.Remove(path)
 		}
 		meanwhile("")
 	case unlocked:
-		if err := os.RemoveAll(filepath.Join(m.dir, "locks")); err != nil {
-			m.t.Logf("%v", err) // one was made meanwhile
+		if err := os.RemoveAll(filepath.Join(m.w.dir, "locks")); err != nil {
+			m.w.t.Logf("%v", err) // one was made meanwhile
 		}
 		meanwhile("")
 	case frozen:
@@ -193,10 +193,10 @@ func (m *model) inflict(b blow, requests int, steps []*step, want func() *step, 
 
 // relocate moves the folder for good.
 func (m *model) relocate() {
-	from := m.dir
-	m.dir = filepath.Join(m.home, "af"+strconv.Itoa(m.round))
-	m.rename(from, m.dir)
-	m.env = append(m.env, "AUTHFERRY_DIR="+m.dir)
+	from := m.w.dir
+	m.w.dir = filepath.Join(m.w.home, "af"+strconv.Itoa(m.round))
+	m.rename(from, m.w.dir)
+	m.w.env = append(m.w.env, "AUTHFERRY_DIR="+m.w.dir)
 	m.n.blows[moved]++
 }
 
@@ -204,16 +204,16 @@ func (m *model) relocate() {
 const asideSuffix = ".aside"
 
 func (m *model) rename(from, to string) {
-	testenv.Must(m.t, os.Rename(from, to))
+	testenv.Must(m.w.t, os.Rename(from, to))
 }
 
 // putBack puts the folder back. Nothing may have made another one in its place.
 func (m *model) putBack(from string) {
-	if _, err := os.Lstat(m.dir); err == nil {
-		found, _ := filepath.Glob(filepath.Join(m.dir, "*"))
-		inLocks, _ := filepath.Glob(filepath.Join(m.dir, "locks", "*"))
+	if _, err := os.Lstat(m.w.dir); err == nil {
+		found, _ := filepath.Glob(filepath.Join(m.w.dir, "*"))
+		inLocks, _ := filepath.Glob(filepath.Join(m.w.dir, "locks", "*"))
 		m.broken("the folder was made anew while it was away: %v", append(found, inLocks...))
-		_ = os.RemoveAll(m.dir)
+		_ = os.RemoveAll(m.w.dir)
 	}
-	m.rename(from, m.dir)
+	m.rename(from, m.w.dir)
 }

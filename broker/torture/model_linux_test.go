@@ -65,7 +65,7 @@ func (n tally) String() string {
 
 // model is one world under random commands, kills, stalls and faults.
 type model struct {
-	*world
+	w *world
 	regime
 	r      *rand.Rand
 	n      *tally
@@ -136,12 +136,12 @@ func newModel(t *testing.T, n *tally, how regime, keychain []string, from uint64
 	if short {
 		bin = impatient(t)
 	}
-	m := &model{world: openWorld(t, bin, home, server, keychain), regime: how, n: n, seed: from, number: n.worlds, impatient: short, elsewhere: home + ".files",
+	m := &model{w: openWorld(t, bin, home, server, keychain), regime: how, n: n, seed: from, number: n.worlds, impatient: short, elsewhere: home + ".files",
 		r: rand.New(rand.NewPCG(from, uint64(n.worlds))), generations: map[string]int{}, gone: map[string]bool{}, before: n.violations} // #nosec G115 G404 -- a schedule that can be repeated
-	m.add(bystander, 24*time.Hour)
-	m.must("", "move", bystander, "--pool", "apart")
+	m.w.add(bystander, 24*time.Hour)
+	m.w.must("", "move", bystander, "--pool", "apart")
 	if keychain != nil { // now and then everything is moved to sealed files, or back
-		m.must("", "keystore", "init", "--key-file", filepath.Join(home, "key.txt"))
+		m.w.must("", "keystore", "init", "--key-file", filepath.Join(home, "key.txt"))
 	}
 	for range 3 {
 		m.newcomer(time.Duration(m.r.IntN(2)*2-1) * time.Hour)
@@ -152,13 +152,13 @@ func newModel(t *testing.T, n *tally, how regime, keychain []string, from uint64
 
 func (m *model) newcomer(ttl time.Duration) {
 	m.people++
-	m.add(fmt.Sprintf("p%d", m.people), ttl)
+	m.w.add(fmt.Sprintf("p%d", m.people), ttl)
 }
 
 // broken reports a violation.
 func (m *model) broken(format string, args ...any) {
 	m.n.violations++
-	m.t.Errorf("seed %d, world %d (%s), round %d (%s): %s", m.seed, m.number, m.name, m.round, strings.Join(m.weather, ", "), fmt.Sprintf(format, args...))
+	m.w.t.Errorf("seed %d, world %d (%s), round %d (%s): %s", m.seed, m.number, m.name, m.round, strings.Join(m.weather, ", "), fmt.Sprintf(format, args...))
 }
 
 // step is one command under way.
@@ -177,7 +177,7 @@ type step struct {
 
 // accounts are those that commands are about.
 func (m *model) accounts() (all []index.Account) {
-	idx, err := m.index()
+	idx, err := m.w.index()
 	if err != nil {
 		m.broken("I8: %v", err)
 		return nil
@@ -224,7 +224,7 @@ func (m *model) choose(all []index.Account) *step {
 	case d < 90:
 		m.people++
 		user := fmt.Sprintf("p%d", m.people)
-		return &step{args: []string{"import", "grant", "sim", "--label", user}, stdin: m.grant(user, time.Duration(m.r.IntN(2)*2-1)*time.Hour)}
+		return &step{args: []string{"import", "grant", "sim", "--label", user}, stdin: m.w.grant(user, time.Duration(m.r.IntN(2)*2-1)*time.Hour)}
 	case d < 93:
 		return m.login()
 	case d < 96 && len(all) > 2:
@@ -241,7 +241,7 @@ func (m *model) choose(all []index.Account) *step {
 		return on("helper", "api-key", "--account", a.ID)
 	case d < 112:
 		s := on("helper", "git", "--account", a.ID, "get")
-		s.stdin = strings.Replace(m.server.URL, "http://", "protocol=http\nhost=", 1) + "\n"
+		s.stdin = strings.Replace(m.w.server.URL, "http://", "protocol=http\nhost=", 1) + "\n"
 		return s
 	case d < 115:
 		return on("move", a.ID, "--pool", []string{"sim", "other"}[m.r.IntN(2)])
@@ -252,10 +252,10 @@ func (m *model) choose(all []index.Account) *step {
 	case d < 124:
 		return m.takeover()
 	case d < 125:
-		return &step{args: []string{"provider", "add", "sim", "--issuer", m.server.URL, "--client-id", "authferry-sim", "--api-origin", m.server.URL, "--env", "SIM_TOKEN"}}
+		return &step{args: []string{"provider", "add", "sim", "--issuer", m.w.server.URL, "--client-id", "authferry-sim", "--api-origin", m.w.server.URL, "--env", "SIM_TOKEN"}}
 	case d < 127:
 		return m.changeSetting(all)
-	case d < 129 && m.key == "":
+	case d < 129 && m.w.key == "":
 		return &step{args: []string{"keystore", "migrate", []string{"file", "keychain"}[m.r.IntN(2)]}}
 	default:
 		s := m.login()
@@ -275,10 +275,10 @@ func (m *model) login() *step {
 // takeover moves a login out of another program's file.
 func (m *model) takeover() *step {
 	m.people++
-	g := m.server.Issue(fmt.Sprintf("p%d", m.people))
+	g := m.w.server.Issue(fmt.Sprintf("p%d", m.people))
 	path := filepath.Join(m.elsewhere, strconv.Itoa(m.people), "auth.json")
 	text := fmt.Sprintf(`{"sim":{"type":"oauth","refresh":%q,"access":%q,"expires":%d}}`, g.RefreshToken, g.AccessToken, time.Now().Add(time.Hour).UnixMilli())
-	testenv.Must(m.t, errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)))
+	testenv.Must(m.w.t, errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, []byte(text), 0o600)))
 	return &step{args: []string{"import", "opencode", path, "--move", "--json"}, moved: g.RefreshToken}
 }
 
@@ -321,9 +321,9 @@ func (m *model) play() {
 		steps = []*step{m.login()} // alone: it may not have opened the folder while others are at the provider
 	}
 	m.spoil(struck, all, steps)
-	requests := m.server.TokenRequests()
+	requests := m.w.server.TokenRequests()
 	if m.r.IntN(4) == 0 {
-		m.allowRetry(m.t)
+		m.w.allowRetry(m.w.t)
 	}
 	var work, done sync.WaitGroup
 	patience := time.Minute
@@ -338,13 +338,13 @@ func (m *model) play() {
 					close(started)
 				}
 			}()
-			cmd := m.command(s.args...)
+			cmd := m.w.command(s.args...)
 			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 			cmd.Env = append(cmd.Env, "AUTHFERRY_LOCK_TIMEOUT="+patience.String(), "AUTHFERRY_HTTP_TIMEOUT="+patience.String())
 			if s.dir != "" {
 				cmd.Env = append(cmd.Env, "AUTHFERRY_DIR="+s.dir)
 			}
-			s.result = m.attempt(cmd, attempt{stdin: s.stdin, login: s.login, started: func(pid int) {
+			s.result = m.w.attempt(cmd, attempt{stdin: s.stdin, login: s.login, started: func(pid int) {
 				chaos.Lock()
 				s.pid = pid
 				chaos.Unlock()
@@ -376,11 +376,11 @@ func (m *model) play() {
 	m.n.steps += len(steps)
 	work.Wait()
 	done.Wait()
-	m.settle()
+	m.w.settle()
 	if struck == restored { // whoever was at work in it is done
-		_ = os.RemoveAll(m.dir + asideSuffix)
+		_ = os.RemoveAll(m.w.dir + asideSuffix)
 	}
-	m.server.ClearFaults()
+	m.w.server.ClearFaults()
 	m.audit(struck, all, steps)
 }
 
@@ -433,7 +433,7 @@ func (m *model) strike(s *step, kind int, pause time.Duration) {
 
 // rotating are the rotators at work in the folder.
 func (m *model) rotating() (pids []int) {
-	for _, pid := range m.running() {
+	for _, pid := range m.w.running() {
 		cmdline, err := os.ReadFile("/proc/" + pid + "/cmdline")
 		if argv := strings.Split(string(cmdline), "\x00"); err == nil && len(argv) > 1 && argv[1] == "rotate" {
 			n, _ := strconv.Atoi(pid)
@@ -448,7 +448,7 @@ func (m *model) rotating() (pids []int) {
 
 // change edits every account's entry, as time would.
 func (m *model) change(f func(*index.Account)) {
-	if err := index.At(m.dir).Update(m.t.Context(), index.Durable, func(idx *index.Index) error {
+	if err := index.At(m.w.dir).Update(m.w.t.Context(), index.Durable, func(idx *index.Index) error {
 		for i := range idx.Accounts {
 			f(&idx.Accounts[i])
 		}

@@ -34,13 +34,13 @@ func (m *model) changeSetting(all []index.Account) *step {
 		key, value := []string{"failover", "terms_notice"}[m.r.IntN(2)], []string{"true", "false"}[m.r.IntN(2)]
 		return set("config "+key, value, "config", "set", key, value)
 	case 3, 4:
-		return set("provider "+name, n, "provider", "add", name, "--client-id", n, "--api-origin", m.server.URL,
-			"--authorization-endpoint", m.server.URL+"/authorize", "--token-endpoint", m.server.URL+"/token")
+		return set("provider "+name, n, "provider", "add", name, "--client-id", n, "--api-origin", m.w.server.URL,
+			"--authorization-endpoint", m.w.server.URL+"/authorize", "--token-endpoint", m.w.server.URL+"/token")
 	case 5:
 		return set("provider "+name, "", "provider", "remove", name)
 	case 6:
 		if err := os.MkdirAll(dir, 0o700); err != nil {
-			m.t.Fatal(err)
+			m.w.t.Fatal(err)
 		}
 		if m.r.IntN(2) == 0 {
 			return set("dir "+dir, bystander, "use", bystander, "--dir", dir)
@@ -71,7 +71,7 @@ func (m *model) settings() map[string]string {
 	for name, p := range providers {
 		set["provider "+name] = p.ClientID
 	}
-	idx, err := m.index()
+	idx, err := m.w.index()
 	if err != nil || idx == nil {
 		return set // sound says so
 	}
@@ -88,7 +88,7 @@ func (m *model) settings() map[string]string {
 }
 
 func (m *model) parse(name string, to any) {
-	data, err := os.ReadFile(filepath.Join(m.dir, name))
+	data, err := os.ReadFile(filepath.Join(m.w.dir, name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}

@@ -100,7 +100,7 @@ source <(authferry completion bash)
 COMP_WORDS=(authferry info "$1") COMP_CWORD=2
 _authferry
 for w in "${COMPREPLY[@]}"; do eval "printf '%s\n' $1$w$1"; done`, "bash", quote)
-		cmd.Env, cmd.Dir = append(s.Env, "PATH="+s.bin()+string(os.PathListSeparator)+os.Getenv("PATH")), s.Root
+		cmd.Env, cmd.Dir = append(s.Env, "PATH="+binFolder(s)+string(os.PathListSeparator)+os.Getenv("PATH")), s.Root
 		out, err := cmd.CombinedOutput()
 		if err != nil || !sameLines(string(out), want) {
 			t.Errorf("within %s: %q, %v; want %q", quote, out, err, want)
@@ -116,8 +116,8 @@ func sameLines(a, b string) bool {
 	return slices.Equal(slices.Sorted(strings.Lines(a)), slices.Sorted(strings.Lines(b)))
 }
 
-// bin is a folder with the program under its name.
-func (s *scene) bin() string {
+// binFolder is a folder with the program under its name.
+func binFolder(s *scene) string {
 	s.T.Helper()
 	bin := filepath.Join(s.Root, "bin")
 	testenv.Must(s.T, os.MkdirAll(bin, 0o700))
@@ -160,7 +160,7 @@ complete -C (string join ' ' -- $line) | string split -f 1 \t`},
 				t.Skip("needs " + name + ": apt-get install " + name)
 			}
 			s := completionScene(t)
-			bin := s.bin()
+			bin := binFolder(s)
 			for _, c := range completionTests {
 				args := append(slices.Clone(shell.args), shell.get)
 				if name != "fish" {

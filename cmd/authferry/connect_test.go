@@ -103,7 +103,7 @@ func TestBridgesWakeAtOnce(t *testing.T) {
 	for _, b := range all {
 		b.end()
 	}
-	if n := s.Server.Reuse() + s.Server.Revoked(); n != 0 {
+	if n := s.Server.Reuse() + s.Server.Ledger().Revoked(); n != 0 {
 		t.Errorf("%d", n)
 	}
 }
@@ -197,7 +197,7 @@ func TestBridgesKilled(t *testing.T) {
 	b.end()
 	s.Rest()
 	t.Logf("%d refreshes", s.Server.Refreshes(bridgedUser))
-	if l := s.Server.Ledger(); l.Refreshes(bridgedUser) == 0 || s.Server.Reuse() != 0 || s.Server.Revoked() != 0 || l.Registrations != 1 {
-		t.Errorf("reuse %d, revoked %d, registrations %d", s.Server.Reuse(), s.Server.Revoked(), l.Registrations)
+	if l := s.Server.Ledger(); l.Refreshes(bridgedUser) == 0 || s.Server.Reuse() != 0 || s.Server.Ledger().Revoked() != 0 || l.Registrations != 1 {
+		t.Errorf("reuse %d, revoked %d, registrations %d", s.Server.Reuse(), s.Server.Ledger().Revoked(), l.Registrations)
 	}
 }

@@ -130,7 +130,7 @@ func (s *scene) theirLogins() map[string]string {
 }
 
 // theirSettings gives the user other programs, with secrets in their settings.
-func (s *scene) theirSettings() {
+func theirSettings(s *scene) {
 	s.T.Helper()
 	for path, text := range map[string]string{
 		".claude/settings.json":          "{\n  \"env\": {\"A_KEY\": \"SECRET\"}\n}\n",
@@ -150,7 +150,7 @@ func (s *scene) theirSettings() {
 // failed. but leaves commands out.
 func (s *scene) tryEverything(mode []string, met func(fault.Code), but *regexp.Regexp) {
 	s.T.Helper()
-	s.theirSettings()
+	theirSettings(s)
 	authferrytest.BuiltShare(s.T)
 	for _, c := range s.everything() {
 		if but != nil && but.MatchString(c.args) {

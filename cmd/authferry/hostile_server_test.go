@@ -15,7 +15,7 @@ func TestHostileServer(t *testing.T) {
 	t.Parallel()
 	v := newVictim(t)
 	address := v.evil.URL + "/mcp"
-	v.Must("", "login", address, "--name", "evil", "--label", "Evil")
+	v.s.Must("", "login", address, "--name", "evil", "--label", "Evil")
 	for _, test := range []struct {
 		args string
 		code int
@@ -24,7 +24,7 @@ func TestHostileServer(t *testing.T) {
 		{"mcp connect evil --verbose", exitOK}, {"mcp connect " + address, exitOK}, {"refresh Evil --now", exitOK}, {"status", exitOK}, {"list --json", exitOK}, {"provider list", exitOK},
 		{"helper mcp-headers --account Docs " + address, exitFenced}, {"helper mcp-headers --account Svc " + address, exitFenced}, {"helper mcp-headers --account Ada " + address, exitFenced},
 		{"mcp connect evil --account Docs", exitAccount}, {"mcp connect " + address + " --account Svc", exitFenced}, {"mcp connect " + address + " --account Ada", exitFenced}, {"mcp connect " + address + " --account Key", exitFenced},
-		{"mcp connect docs --account Evil", exitAccount}, {"helper mcp-headers --account Evil " + v.Server.URL + "/mcp", exitFenced},
+		{"mcp connect docs --account Evil", exitAccount}, {"helper mcp-headers --account Evil " + v.s.Server.URL + "/mcp", exitFenced},
 		{"login evil --renew Docs", exitAccount}, {"login evil --renew Evil --scope more", exitOK}, {"login evil --flow client --label Third", exitUsage},
 		{"doctor", exitOK}, {"setup cursor --mcp evil --account Evil --print", exitOK}, {"token docs --account Docs", exitOK}, {"token --account Svc", exitOK},
 		{"remove Evil --yes", exitOK}, {"provider remove evil", exitOK},
@@ -34,18 +34,18 @@ func TestHostileServer(t *testing.T) {
 			stdin = calls
 		}
 		args := strings.Fields(test.args)
-		got := v.Run(stdin, args...)
+		got := v.s.Run(stdin, args...)
 		if got.Code != test.code {
 			t.Errorf("%s: %d, want %d\n%s%s", test.args, got.Code, test.code, got.Out, got.Err)
 		}
-		v.wantSilence(got, args)
+		v.s.wantSilence(got, args)
 		for _, odd := range []string{"$(touch", "\x1b"} {
 			if strings.Contains(got.Out+got.Err, odd) {
 				t.Errorf("%s: %q of the server's is in\n%s%s", test.args, odd, got.Out, got.Err)
 			}
 		}
 	}
-	v.Rest()
+	v.s.Rest()
 	registered, known, used := 0, 0, 0
 	for _, request := range v.heardNothing() {
 		first, _, _ := strings.Cut(request, "\n")
@@ -67,5 +67,5 @@ func TestHostileServer(t *testing.T) {
 	if registered != 1 || known < 4 || used == 0 {
 		t.Errorf("registered %d times; %d requests were to show nothing, %d had a credential", registered, known, used)
 	}
-	testenv.Check(t, v.leaked())
+	testenv.Check(t, v.s.leaked())
 }

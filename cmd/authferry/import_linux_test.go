@@ -58,7 +58,7 @@ const (
 
 // move is a user of OpenCode with a login to move.
 type move struct {
-	*scene
+	s             *scene
 	file          string
 	access, token string
 }
@@ -67,7 +67,7 @@ func newMove(t *testing.T) *move {
 	s := newScene(t, brokertest.Config{})
 	s.Must("", "provider", "add", "sim", "--issuer", s.Server.URL, "--client-id", "authferry-sim", "--api-origin", s.Server.URL)
 	g := s.Server.Issue("ada")
-	m := &move{scene: s, file: filepath.Join(s.Root, "home", ".local", "share", "opencode", "auth.json"), access: g.AccessToken, token: g.RefreshToken}
+	m := &move{s: s, file: filepath.Join(s.Root, "home", ".local", "share", "opencode", "auth.json"), access: g.AccessToken, token: g.RefreshToken}
 	doc, err := json.Marshal(map[string]any{
 		"sim":   map[string]any{"type": "oauth", "refresh": g.RefreshToken, "access": g.AccessToken, "expires": 4102358400000},
 		"other": map[string]any{"type": "api", "key": "stays"},
@@ -81,34 +81,34 @@ func newMove(t *testing.T) *move {
 // killAt moves the login in a process that is killed just before one of its
 // threads makes the n-th call of a kind; false: it made no such call.
 func (m *move) killAt(call string, n int) bool {
-	m.T.Helper()
-	program := filepath.Join(m.Root, "authferry-program", "authferry")
-	testenv.Must(m.T, os.MkdirAll(filepath.Dir(program), 0o700))
-	testenv.Must(m.T, os.Symlink(m.Program, program))
-	cmd := exec.CommandContext(m.T.Context(), "strace", "-f", "-qq", "-o", os.DevNull, "-e", "trace="+call,
+	m.s.T.Helper()
+	program := filepath.Join(m.s.Root, "authferry-program", "authferry")
+	testenv.Must(m.s.T, os.MkdirAll(filepath.Dir(program), 0o700))
+	testenv.Must(m.s.T, os.Symlink(m.s.Program, program))
+	cmd := exec.CommandContext(m.s.T.Context(), "strace", "-f", "-qq", "-o", os.DevNull, "-e", "trace="+call,
 		"-e", fmt.Sprintf("inject=%s:signal=KILL:when=%d", call, n), program, "import", "opencode", "--move")
-	cmd.Env, cmd.Dir = append(slices.Clone(m.Env), "GOMAXPROCS=1"), m.Root
+	cmd.Env, cmd.Dir = append(slices.Clone(m.s.Env), "GOMAXPROCS=1"), m.s.Root
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	err := cmd.Run()
 	if err != nil && cmd.ProcessState.ExitCode() > 0 {
-		m.T.Fatalf("not killed, and failed: %v\n%s", err, said.Bytes())
+		m.s.T.Fatalf("not killed, and failed: %v\n%s", err, said.Bytes())
 	}
 	return err != nil
 }
 
 func (m *move) state() string {
-	m.T.Helper()
+	m.s.T.Helper()
 	data, err := os.ReadFile(m.file)
 	if err != nil {
-		m.T.Fatalf("the other program's file: %v", err)
+		m.s.T.Fatalf("the other program's file: %v", err)
 	}
 	var doc map[string]any
 	if err := json.Unmarshal(data, &doc); err != nil || doc["other"] == nil {
-		m.T.Fatalf("the other program's file is damaged: %v\n%s", err, data)
+		m.s.T.Fatalf("the other program's file is damaged: %v\n%s", err, data)
 	}
 	file := bytes.Contains(data, []byte(m.token)) && bytes.Contains(data, []byte(m.access))
-	got := m.Run("", "token", "sim")
+	got := m.s.Run("", "token", "sim")
 	here := got.Code == 0 && strings.TrimSpace(got.Out) == m.access
 	switch {
 	case file && here:
@@ -118,27 +118,27 @@ func (m *move) state() string {
 	case here:
 		return inIndex
 	}
-	m.T.Errorf("the login is lost: %s%s", got.Out, got.Err)
+	m.s.T.Errorf("the login is lost: %s%s", got.Out, got.Err)
 	return lost
 }
 
 // finishJob imports again; then the login is here alone, once, and whole.
 func (m *move) finishJob(when string) {
-	m.T.Helper()
-	m.Must("", "import", "opencode", "--move")
+	m.s.T.Helper()
+	m.s.Must("", "import", "opencode", "--move")
 	if state := m.state(); state != inIndex {
-		m.T.Errorf("%s, and done again: the login is %s", when, state)
+		m.s.T.Errorf("%s, and done again: the login is %s", when, state)
 	}
-	if err := authferrytest.Leaked([]string{m.access, m.token}, m.Root); err != nil {
-		m.T.Errorf("%s, and done again: %v", when, err)
+	if err := authferrytest.Leaked([]string{m.access, m.token}, m.s.Root); err != nil {
+		m.s.T.Errorf("%s, and done again: %v", when, err)
 	}
 	var all struct{ Accounts []struct{ Label string } }
-	if err := json.Unmarshal([]byte(m.Must("", "list", "--json").Out), &all); err != nil || len(all.Accounts) != 1 {
-		m.T.Errorf("%s, and done again: %d accounts, %v", when, len(all.Accounts), err)
+	if err := json.Unmarshal([]byte(m.s.Must("", "list", "--json").Out), &all); err != nil || len(all.Accounts) != 1 {
+		m.s.T.Errorf("%s, and done again: %d accounts, %v", when, len(all.Accounts), err)
 	}
-	m.Must("", "doctor", "--fix")
-	m.Must("", "refresh", "sim-1")
-	if l := m.Server.Ledger(); l.TokenRequests != 1 {
-		m.T.Errorf("%s: %d token requests, want the one of refresh", when, l.TokenRequests)
+	m.s.Must("", "doctor", "--fix")
+	m.s.Must("", "refresh", "sim-1")
+	if l := m.s.Server.Ledger(); l.TokenRequests != 1 {
+		m.s.T.Errorf("%s: %d token requests, want the one of refresh", when, l.TokenRequests)
 	}
 }

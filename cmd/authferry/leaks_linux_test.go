@@ -48,7 +48,7 @@ func TestNoLeaksInSystemCalls(t *testing.T) {
 	}
 	s := newScene(t, brokertest.Config{ClientSecret: clientSecret})
 	s.settle()
-	s.theirSettings()
+	theirSettings(s)
 	secrets := append(authferrytest.SecretsOf(s.Server), canaries...)
 	seen := map[string]int{}
 	log := filepath.Join(t.TempDir(), "trace")
@@ -64,7 +64,7 @@ func TestNoLeaksInSystemCalls(t *testing.T) {
 		trace, err := os.ReadFile(log)
 		testenv.Must(t, err)
 		for line := range strings.Lines(string(trace)) {
-			kind, wrong := s.judge(line, secrets)
+			kind, wrong := judgeWrite(s, line, secrets)
 			switch {
 			case kind == "exec" && args[0] == "exec" && (wrong == "afat_" || wrong == longLived): // what exec is for, and that it is found
 				kind, wrong = "exec with its token", ""
@@ -84,8 +84,8 @@ func TestNoLeaksInSystemCalls(t *testing.T) {
 	t.Log(seen)
 }
 
-// judge says what a line of strace is about, and what is wrong with that.
-func (s *scene) judge(line string, secrets []string) (kind, wrong string) {
+// judgeWrite says what a line of strace is about, and what is wrong with that.
+func judgeWrite(s *scene, line string, secrets []string) (kind, wrong string) {
 	call := ofCall.FindStringSubmatch(line)
 	if call == nil {
 		return "other", ""
@@ -117,7 +117,7 @@ func (s *scene) judge(line string, secrets []string) (kind, wrong string) {
 		if dir := ofTarget.FindStringSubmatch(call[2]); dir != nil && !filepath.IsAbs(path) {
 			path = filepath.Join(dir[1], path)
 		}
-		if filepath.IsAbs(path) && !s.own(path) && !strings.HasPrefix(path, "/dev/") {
+		if filepath.IsAbs(path) && !isOwn(s, path) && !strings.HasPrefix(path, "/dev/") {
 			return "file", "a file elsewhere"
 		}
 		return "file", ""
@@ -133,9 +133,9 @@ func (s *scene) judge(line string, secrets []string) (kind, wrong string) {
 	}
 }
 
-// own reports whether a path is the user's: of the scene, or of a program whose
+// isOwn reports whether a path is the user's: of the scene, or of a program whose
 // logins are taken over.
-func (s *scene) own(path string) bool {
+func isOwn(s *scene, path string) bool {
 	return strings.HasPrefix(path, filepath.Dir(s.Root)+"/") || strings.HasPrefix(path, s.Root+"/")
 }
 
@@ -145,7 +145,7 @@ func TestNoLeaksOnATerminal(t *testing.T) {
 	t.Parallel()
 	s := newScene(t, brokertest.Config{ClientSecret: clientSecret})
 	s.settle()
-	s.theirSettings()
+	theirSettings(s)
 	s.Env = append(slices.DeleteFunc(s.Env, func(v string) bool { return v == "NO_COLOR=1" }), "TERM=xterm-256color")
 	if got := s.atTerminal("n\n", "remove", "Ada"); got.Code != exitDeclined {
 		t.Errorf("no to a question: exit code %d\n%s", got.Code, got.Out)

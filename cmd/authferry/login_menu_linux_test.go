@@ -49,7 +49,7 @@ func (s *scene) labels() (all []string) {
 }
 
 // keepsNone wants no secret on the screen, and none in a file that isn't sealed.
-func (s *scene) keepsNone(shown string, secrets ...string) {
+func keepsNone(s *scene, shown string, secrets ...string) {
 	s.T.Helper()
 	for _, secret := range secrets {
 		if strings.Contains(shown, secret) {
@@ -106,7 +106,7 @@ func TestWalkOfTwoKeysAndOpenCode(t *testing.T) {
 	if got := s.labels(); !slices.Equal(got, []string{"anthropic/Personal", "anthropic/anthropic-1", "anthropic/Family"}) {
 		t.Error(got)
 	}
-	s.keepsNone(shown, typedKey, secondKey)
+	keepsNone(s, shown, typedKey, secondKey)
 	if got := s.Must("", "token", "--account", "Personal").Out; got != typedKey+"\n" {
 		t.Errorf("the key came out as %q", got)
 	}
@@ -242,7 +242,7 @@ func TestSecretsInTheWrongPlace(t *testing.T) {
 	if got := s.labels(); got != nil {
 		t.Error(got)
 	}
-	s.keepsNone(strings.Replace(shown, typedKey, "", 1), typedKey, refresh, admin, unknown) // the terminal itself showed the label
+	keepsNone(s, strings.Replace(shown, typedKey, "", 1), typedKey, refresh, admin, unknown) // the terminal itself showed the label
 
 	s.Must(typedKey, "login", "anthropic", "--api-key-stdin", "--label", "Work")
 	x = s.sit("login", "anthropic", "--api-key-stdin", "--label", "work")

@@ -64,7 +64,7 @@ func TestAddLabel(t *testing.T) {
 	if got := strings.Join(s.labels(), " "); got != "anthropic/Ada anthropic/Family" {
 		t.Error(got)
 	}
-	s.keepsNone(shown, typedKey)
+	keepsNone(s, shown, typedKey)
 
 	// what goes wrong then is about the command that it stands for
 	x = s.sit("add", "Third", "--api-key-stdin", "--timeout", "7m")

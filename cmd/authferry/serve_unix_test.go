@@ -215,7 +215,7 @@ func TestServeInADeepFolder(t *testing.T) {
 func (s *scene) activated(l *os.File) *served {
 	s.T.Helper()
 	cmd := exec.CommandContext(s.T.Context(), "sh", "-c", `LISTEN_PID=$$ LISTEN_FDS=1 exec authferry serve sim --json`)
-	cmd.Env, cmd.Dir, cmd.ExtraFiles = append(s.Env, "PATH="+s.bin()+":"+os.Getenv("PATH")), s.Root, []*os.File{l}
+	cmd.Env, cmd.Dir, cmd.ExtraFiles = append(s.Env, "PATH="+binFolder(s)+":"+os.Getenv("PATH")), s.Root, []*os.File{l}
 	return s.started(cmd)
 }
 
@@ -300,7 +300,7 @@ func TestServeSocketActivation(t *testing.T) {
 	address := free.Addr().String()
 	_ = free.Close()
 	args := []string{"--listen=" + address}
-	for _, e := range append(s.Env, "PATH="+s.bin()+":"+os.Getenv("PATH")) {
+	for _, e := range append(s.Env, "PATH="+binFolder(s)+":"+os.Getenv("PATH")) {
 		if name, _, _ := strings.Cut(e, "="); name != "" && !strings.Contains(e, "\n") {
 			args = append(args, "--setenv="+e)
 		}
@@ -328,7 +328,7 @@ func TestServeSocketActivation(t *testing.T) {
 			more = " --listen 127.0.0.1:0"
 		}
 		cmd := exec.CommandContext(t.Context(), "sh", "-c", "LISTEN_PID=$$ LISTEN_FDS=1 exec authferry serve sim"+more)
-		cmd.Env, cmd.Dir, cmd.ExtraFiles = append(other.Env, "PATH="+other.bin()+":"+os.Getenv("PATH")), other.Root, []*os.File{file}
+		cmd.Env, cmd.Dir, cmd.ExtraFiles = append(other.Env, "PATH="+binFolder(other)+":"+os.Getenv("PATH")), other.Root, []*os.File{file}
 		if got := other.Finish(cmd); got.Code != exitUsage {
 			t.Errorf("%s: %d %s", bad, got.Code, got.Err)
 		}
@@ -364,7 +364,7 @@ func (s *scene) asNobody(args ...string) *exec.Cmd {
 	if err == nil {
 		data, err = os.ReadFile(self)
 	}
-	program := filepath.Join(s.bin(), "ask-proxy")
+	program := filepath.Join(binFolder(s), "ask-proxy")
 	if err == nil {
 		err = os.WriteFile(program, data, 0o755)
 	}

@@ -26,7 +26,7 @@ import (
 // victim has two logins, an API key, a login at a remote MCP server and one of a service
 // there; next to it is a server of an attacker's, that listens.
 type victim struct {
-	*scene
+	s     *scene
 	evil  *httptest.Server
 	heard struct {
 		sync.Mutex
@@ -36,7 +36,7 @@ type victim struct {
 }
 
 func newVictim(t *testing.T) *victim {
-	v := &victim{scene: newScene(t, brokertest.Config{ClientSecret: clientSecret, MCP: &brokertest.MCP{Registrations: brokertest.Registrations{Secret: true}}})}
+	v := &victim{s: newScene(t, brokertest.Config{ClientSecret: clientSecret, MCP: &brokertest.MCP{Registrations: brokertest.Registrations{Secret: true}}})}
 	v.evil = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		v.heard.Lock()
@@ -60,14 +60,14 @@ func newVictim(t *testing.T) *victim {
 		}
 	}))
 	t.Cleanup(v.evil.Close)
-	v.Must(clientSecret, "provider", "add", "sim", "--issuer", v.Server.URL, "--client-id", "authferry-sim", "--client-secret-stdin", "--api-origin", v.Server.URL)
-	v.Must(v.Grant("ada", time.Hour), "import", "grant", "sim", "--label", "Ada")
-	v.Must(v.Grant("bob", -time.Second), "import", "grant", "sim", "--label", "Bob")
-	v.Must(apiKey, "login", "anthropic", "--api-key-stdin", "--label", "Key")
-	v.Must("", "login", v.Server.URL+"/mcp", "--name", "docs", "--label", "Docs")
-	v.Must(clientSecret, "login", v.Server.URL+"/at/svc/mcp", "--name", "svc", "--flow", "client", "--client-id", "authferry-sim", "--client-secret-stdin", "--label", "Svc")
-	v.program = filepath.Join(v.Root, "program")
-	v.write(v.program, "#!/bin/sh\ntouch "+filepath.Join(v.Root, "marker")+"\n")
+	v.s.Must(clientSecret, "provider", "add", "sim", "--issuer", v.s.Server.URL, "--client-id", "authferry-sim", "--client-secret-stdin", "--api-origin", v.s.Server.URL)
+	v.s.Must(v.s.Grant("ada", time.Hour), "import", "grant", "sim", "--label", "Ada")
+	v.s.Must(v.s.Grant("bob", -time.Second), "import", "grant", "sim", "--label", "Bob")
+	v.s.Must(apiKey, "login", "anthropic", "--api-key-stdin", "--label", "Key")
+	v.s.Must("", "login", v.s.Server.URL+"/mcp", "--name", "docs", "--label", "Docs")
+	v.s.Must(clientSecret, "login", v.s.Server.URL+"/at/svc/mcp", "--name", "svc", "--flow", "client", "--client-id", "authferry-sim", "--client-secret-stdin", "--label", "Svc")
+	v.program = filepath.Join(v.s.Root, "program")
+	v.write(v.program, "#!/bin/sh\ntouch "+filepath.Join(v.s.Root, "marker")+"\n")
 	testenv.Must(t, os.Chmod(v.program, 0o700))
 	return v
 }
@@ -101,13 +101,13 @@ const calls = opening + `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":
 // heardNothing wants no secret of another login in any request that the attacker's server
 // has got.
 func (v *victim) heardNothing() (requests []string) {
-	v.T.Helper()
+	v.s.T.Helper()
 	v.heard.Lock()
 	defer v.heard.Unlock()
 	for _, request := range v.heard.requests {
-		for _, secret := range append(authferrytest.SecretsOf(v.Server), canaries...) {
+		for _, secret := range append(authferrytest.SecretsOf(v.s.Server), canaries...) {
 			if strings.Contains(request, secret) {
-				v.T.Errorf("the attacker's server got %q in\n%s", secret, request)
+				v.s.T.Errorf("the attacker's server got %q in\n%s", secret, request)
 			}
 		}
 	}
@@ -115,29 +115,29 @@ func (v *victim) heardNothing() (requests []string) {
 }
 
 func (v *victim) write(path, content string) {
-	v.T.Helper()
+	v.s.T.Helper()
 	if !filepath.IsAbs(path) {
-		path = filepath.Join(v.Dir, path)
+		path = filepath.Join(v.s.Dir, path)
 	}
-	testenv.Must(v.T, os.WriteFile(path, []byte(content), 0o600))
+	testenv.Must(v.s.T, os.WriteFile(path, []byte(content), 0o600))
 }
 
 // edit changes index.json as an attacker would: with no regard for anything.
 func (v *victim) edit(change func(index map[string]any, accounts []map[string]any)) {
-	v.T.Helper()
+	v.s.T.Helper()
 	for _, name := range []string{"index.json", "index.json.bak"} {
-		path := filepath.Join(v.Dir, name)
+		path := filepath.Join(v.s.Dir, name)
 		data, err := os.ReadFile(path)
-		testenv.Must(v.T, err)
+		testenv.Must(v.s.T, err)
 		var doc map[string]any
-		testenv.Must(v.T, json.Unmarshal(data, &doc))
+		testenv.Must(v.s.T, json.Unmarshal(data, &doc))
 		var accounts []map[string]any
 		for _, a := range doc["accounts"].([]any) {
 			accounts = append(accounts, a.(map[string]any))
 		}
 		change(doc, accounts)
 		if data, err = json.Marshal(doc); err != nil {
-			v.T.Fatal(err)
+			v.s.T.Fatal(err)
 		}
 		v.write(path, string(data))
 	}
@@ -145,10 +145,10 @@ func (v *victim) edit(change func(index map[string]any, accounts []map[string]an
 
 // outside is every file of the user's that is not authferry's own.
 func (v *victim) outside() map[string]string {
-	v.T.Helper()
+	v.s.T.Helper()
 	found := map[string]string{}
-	err := filepath.WalkDir(v.Root, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || path == v.Dir || path == filepath.Join(v.Root, "tmp") {
+	err := filepath.WalkDir(v.s.Root, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || path == v.s.Dir || path == filepath.Join(v.s.Root, "tmp") {
 			return cmpSkip(e, err)
 		}
 		if e.Type().IsRegular() {
@@ -158,7 +158,7 @@ func (v *victim) outside() map[string]string {
 		}
 		return nil
 	})
-	testenv.Must(v.T, err)
+	testenv.Must(v.s.T, err)
 	return found
 }
 
@@ -170,20 +170,20 @@ func cmpSkip(e fs.DirEntry, err error) error {
 }
 
 func (v *victim) vault() []string {
-	v.T.Helper()
-	files, err := filepath.Glob(filepath.Join(v.Dir, "vault", "*.age"))
+	v.s.T.Helper()
+	files, err := filepath.Glob(filepath.Join(v.s.Dir, "vault", "*.age"))
 	if err != nil || len(files) < 4 {
-		v.T.Fatalf("%v, %v", files, err)
+		v.s.T.Fatalf("%v, %v", files, err)
 	}
 	return files
 }
 
 func (v *victim) link(from, to string) {
-	v.T.Helper()
-	path := filepath.Join(v.Dir, from)
-	testenv.Must(v.T, os.MkdirAll(filepath.Dir(path), 0o700))
+	v.s.T.Helper()
+	path := filepath.Join(v.s.Dir, from)
+	testenv.Must(v.s.T, os.MkdirAll(filepath.Dir(path), 0o700))
 	_ = os.Remove(path)
-	testenv.Must(v.T, os.Symlink(to, path))
+	testenv.Must(v.s.T, os.Symlink(to, path))
 }
 
 // everywhere are all members of a provider or an account that could name a server.
@@ -217,12 +217,12 @@ func (v *victim) evilProvider() map[string]any {
 
 // forge replaces the vault by one that opens with a key of the attacker's.
 func (v *victim) forge() (key string) {
-	v.T.Helper()
-	key = filepath.Join(v.T.TempDir(), "key")
-	forged := filepath.Join(v.T.TempDir(), "vault")
-	testenv.Must(v.T, keystore.InitKeyFile(key))
+	v.s.T.Helper()
+	key = filepath.Join(v.s.T.TempDir(), "key")
+	forged := filepath.Join(v.s.T.TempDir(), "vault")
+	testenv.Must(v.s.T, keystore.InitKeyFile(key))
 	s, err := keystore.OpenFile(forged, key)
-	testenv.Must(v.T, err)
+	testenv.Must(v.s.T, err)
 	v.edit(func(index map[string]any, accounts []map[string]any) {
 		for _, a := range accounts {
 			for _, kind := range []string{"grant", "access"} {
@@ -230,12 +230,12 @@ func (v *victim) forge() (key string) {
 					doc := map[string]any{"v": 1, "account": a["id"], "generation": 99, "provider": "sim", "refresh_token": "forged", "access_token": "forged", "endpoint": everywhere(v.evil.URL),
 						"origins": []string{v.evil.URL}, "headers": []string{"authorization: Bearer {token}"}, "obtained_at": time.Now(), "token_type": "Bearer"}
 					data, _ := json.Marshal(doc)
-					testenv.Must(v.T, s.Set(v.T.Context(), fmt.Sprintf("%s/%s/%s:%s", index["store"], a["id"], kind, slot), keystore.NewSecret(string(data))))
+					testenv.Must(v.s.T, s.Set(v.s.T.Context(), fmt.Sprintf("%s/%s/%s:%s", index["store"], a["id"], kind, slot), keystore.NewSecret(string(data))))
 				}
 			}
 		}
 	})
-	testenv.Must(v.T, os.RemoveAll(filepath.Join(v.Dir, "vault")))
-	testenv.Must(v.T, os.CopyFS(filepath.Join(v.Dir, "vault"), os.DirFS(forged)))
+	testenv.Must(v.s.T, os.RemoveAll(filepath.Join(v.s.Dir, "vault")))
+	testenv.Must(v.s.T, os.CopyFS(filepath.Join(v.s.Dir, "vault"), os.DirFS(forged)))
 	return key
 }
