@@ -22,7 +22,7 @@ import (
 var spread = 2 * time.Second
 
 // Exchange tells the machines of a shared pool which limits this one has met, and learns
-// what they have. It is for a process that nobody waits for; if one is at it, it returns
+// what they have. It also withdraws tickets that are over. It is for a process that nobody waits for; if one is at it, it returns
 // at once, for that one sees to it. Errors: NotAMember, EngineRestored, and those of engine,
 // keystore and index.
 func Exchange(ctx context.Context, f *folder.Folder, dial Dialer, id string) error {
@@ -60,7 +60,10 @@ func exchange(ctx context.Context, f *folder.Folder, dial Dialer, id string, wai
 		return err
 	}
 	defer p.close()
-	return p.limits.exchange(ctx, wait)
+	if err := p.limits.exchange(ctx, wait); err != nil {
+		return err
+	}
+	return p.members.expire(ctx)
 }
 
 // joined connects to a pool without asking the engine anything yet. Trying it is noted, so

@@ -78,6 +78,9 @@ func Invite(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.InviteR
 	if err != nil {
 		return nil, err
 	}
+	if err := p.members.look(ctx); err != nil { // so that this machine knows when the ticket is over
+		return nil, err
+	}
 	return &pipe.InviteResult{Ticket: text, ID: t.ID, ExpiresAt: t.ExpiresAt}, p.note(ctx)
 }
 

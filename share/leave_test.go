@@ -1,6 +1,7 @@
 package share_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -430,4 +431,31 @@ func TestStrangerIsConfirmed(t *testing.T) {
 	wants(t, b.doctor(true), "ok", "confirmed")
 	testenv.Must(t, b.refresh(ada.ID))
 	sameEverywhere(t, ada.ID, a, b)
+}
+
+// A ticket that is over goes without anybody's command, where the pool is in use.
+func TestTicketEnds(t *testing.T) {
+	t.Parallel()
+	s := newScene(t)
+	a := s.machine("laptop")
+	a.login("ada")
+	a.start()
+	b := a.joined("desktop", pipe.InviteRequest{})
+	made, err := share.Invite(t.Context(), a.folder(), a.dial, pipe.InviteRequest{Pool: "work", For: time.Second})
+	testenv.Must(t, err)
+	invited := func() bool {
+		all, _, err := s.memory.List(t.Context(), "")
+		testenv.Must(t, err)
+		return slices.ContainsFunc(all, func(e engine.Entry) bool { return strings.HasSuffix(e.Key, "/invite/"+made.ID) })
+	}
+	testenv.Must(t, a.exchange())
+	if !invited() && time.Now().Before(made.ExpiresAt) {
+		t.Error("it went before its time")
+	}
+	time.Sleep(time.Until(made.ExpiresAt))
+	testenv.Must(t, b.exchange()) // which hasn't heard of it
+	testenv.Must(t, a.exchange())
+	if invited() {
+		t.Error("the engine still has the invitation")
+	}
 }

@@ -82,6 +82,26 @@ func (p *members) settle(ctx context.Context) error {
 	return p.handOut(ctx)
 }
 
+// expire withdraws tickets that are over, as far as this machine has heard of them: whoever
+// has one could still open what the engine keeps for it.
+func (p *members) expire(ctx context.Context) error {
+	if p.Role != seal.Holder {
+		return nil
+	}
+	seen, err := seal.OpenMeta(p.Keys, p.Pool, p.Meta)
+	now := time.Now()
+	if err != nil || !slices.ContainsFunc(seen.Roster.Tickets, func(t seal.Ticket) bool { return now.After(t.ExpiresAt) }) {
+		return nil //nolint:nilerr // what this machine can't read now, a command will
+	}
+	if err := p.look(ctx); err != nil {
+		return err
+	}
+	if err := p.unrestored(); err != nil {
+		return err
+	}
+	return p.settle(ctx)
+}
+
 // admit enters the machine that answered a ticket.
 func admit(r *seal.Roster, t seal.Ticket, a seal.Answer, now time.Time) {
 	if r.Machine(a.Machine) != nil {

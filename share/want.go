@@ -39,7 +39,7 @@ func ParseWant(value []byte) *Want {
 func (t *turn) want(ctx context.Context) (waits, err error) {
 	now := time.Now()
 	e := fault.Errorf(fault.WaitingForMachine, "account %s: no machine that holds its login has refreshed it yet; this machine gets access tokens only", t.label()).
-		ItsOwn().Try(fault.Remedy{Do: fault.ShareStatus})
+		ItsOwn().Try(fault.Remedy{Do: fault.ShareServe}, fault.Remedy{Do: fault.Again})
 	a := t.account
 	if t.wish.Rejected {
 		if a.RejectedAt.Before(now.Add(record.ClockTolerance)) && now.Sub(a.RejectedAt) < wantEvery && !t.wanted {

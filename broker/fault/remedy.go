@@ -112,6 +112,7 @@ const (
 	ShareStatus  Action = "share-status"  // [Pool]
 	ShareDoctor  Action = "share-doctor"  // [Pool]
 	ShareFix     Action = "share-fix"     // [Pool]
+	ShareServe   Action = "share-serve"   // on a machine that holds the logins
 	ShareRights  Action = "share-rights"  // of a machine's certificate in the engine
 
 	ShowVersion Action = "show-version"
@@ -129,7 +130,7 @@ func Actions() []Action {
 		ShowKeystore, UnlockKeychain, UnlockKeyFile, InitKeystore, SealKeystore, SealKeyFile, MigrateKeystore, SessionFolder,
 		SetVariable, SetSetting, EditFile, DeleteFile, ProtectFile, LookAtFile, GiveBack,
 		Import, ImportGrant, AsOwner,
-		InstallShare, ShareStart, ShareInvite, ShareJoin, ShareLeave, ShareMembers, ShareRemove, ShareRecover, ShareStatus, ShareDoctor, ShareFix, ShareRights,
+		InstallShare, ShareStart, ShareInvite, ShareJoin, ShareLeave, ShareMembers, ShareRemove, ShareRecover, ShareStatus, ShareDoctor, ShareFix, ShareServe, ShareRights,
 		ShowVersion, ShowDaemons, TrustCA,
 	}
 }

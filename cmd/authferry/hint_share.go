@@ -49,6 +49,9 @@ func addShareWriters(all map[fault.Action]func(hints, fault.Remedy) string) {
 		fault.ShareStatus: some("status"),
 		fault.ShareDoctor: some("doctor"),
 		fault.ShareFix:    some("doctor --fix"),
+		fault.ShareServe: func(hints, fault.Remedy) string {
+			return "authferry share serve # on a machine that holds the logins"
+		},
 		fault.ShareRights: func(hints, fault.Remedy) string {
 			return "share-certs holder NAME | sh -e # where your etcd is administered; makes a certificate that has rights"
 		},
