@@ -2,6 +2,7 @@ package share
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -92,12 +93,14 @@ func (p *party) free(c Connection, consumer bool) error {
 	if c.Cert != "" && c.Cert == p.Cert {
 		return fault.Errorf(fault.Usage, "this is this machine's own certificate; with one for each machine, one of them can be shut out later").Try(fault.Remedy{Do: fault.ShareRights})
 	}
+	if err := c.mayBeMachines(); err != nil {
+		return err
+	}
 	user := c.user()
 	for _, m := range p.members.meta.Roster.Machines {
 		if user != "" && m.User == user && (!consumer || m.Role == seal.Holder) {
-			return fault.Errorf(fault.Usage, "machine %s has this certificate; with one for each machine, one of them can be shut out later", fault.Quote(m.Name)).
-				Try(fault.Remedy{Do: fault.ShareRights}, fault.Remedy{Do: fault.ShareRemove, Pool: p.Local, Name: m.Name})
+			p.o.Folder.Warn(fmt.Sprintf("machine %s has this certificate too; the engine can shut out only both of them", fault.Quote(m.Name)), fault.Remedy{Do: fault.ShareRights})
 		}
 	}
-	return c.mayBeMachines()
+	return nil
 }

@@ -47,8 +47,8 @@ func Start(ctx context.Context, f *folder.Folder, dial Dialer, req pipe.StartReq
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	if err := c.mayBeMachines(); err != nil {
-		return nil, err
+	if err := c.mayBeMachines(); err != nil { // here it is the person's own affair
+		o.Folder.Warn(err.Error(), fault.Remedy{Do: fault.ShareRights})
 	}
 	m, err := starting(ctx, o, name, req, c)
 	if err != nil {
