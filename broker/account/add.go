@@ -150,8 +150,7 @@ func newEntry(id string, n NewAccount, now time.Time) (index.Account, error) {
 // admissible returns the error why a can't be added to idx, or nil.
 func admissible(idx *index.Index, a *index.Account, secret keystore.Secret) error {
 	if taken := idx.Labelled(a.Provider, a.Label); len(taken) > 0 {
-		return fault.Errorf(fault.LabelTaken, "label %s is taken at %s", fault.Quote(a.Label), a.Provider).
-			Try(fault.Remedy{Do: fault.Again, Label: "L"}, fault.Remedy{Do: fault.Rename, Account: pool.Reference(idx, taken[0])})
+		return labelTaken(a.Provider, a.Label, fault.Remedy{Do: fault.Again, Label: "L"}, fault.Remedy{Do: fault.Rename, Account: pool.Reference(idx, taken[0])})
 	}
 	owner := oauth.Identity{Issuer: a.Issuer, Subject: a.Subject}
 	if o := record.KnownAs(idx, a.Provider, a.Kind, secret, owner); o != nil {

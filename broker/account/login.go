@@ -291,7 +291,7 @@ func renewable(idx *index.Index, req LoginRequest, kind string) (id string, err 
 		}
 		for _, a := range idx.Labelled(req.Provider, req.Label) {
 			if a.Subject == "" || kind == index.KindAPIKey {
-				return "", labelTaken(a)
+				return "", heldBy(a)
 			}
 		}
 	}
@@ -308,8 +308,10 @@ func renewable(idx *index.Index, req LoginRequest, kind string) (id string, err 
 	return "", err
 }
 
-func labelTaken(a *index.Account) error {
-	return fault.Errorf(fault.LabelTaken, "label %s is taken at %s", fault.Quote(a.Label), a.Provider).Try(pool.Renewal(a), fault.Remedy{Do: fault.Again, Label: "L"})
+// heldBy is the error for a login under the label of account a, which it may be meant to
+// renew.
+func heldBy(a *index.Account) error {
+	return labelTaken(a.Provider, a.Label, pool.Renewal(a), fault.Remedy{Do: fault.Again, Label: "L"})
 }
 
 // kinds are the kinds of account in words.

@@ -117,7 +117,7 @@ func Rename(ctx context.Context, f *folder.Folder, account, label string) (*inde
 	}
 	return updated(ctx, f, account, func(idx *index.Index, a *index.Account) error {
 		if slices.ContainsFunc(idx.Labelled(a.Provider, label), func(o *index.Account) bool { return o.ID != a.ID }) {
-			return fault.Errorf(fault.LabelTaken, "label %s is taken at %s", fault.Quote(label), a.Provider).Try(fault.Remedy{Do: fault.ListAccounts})
+			return labelTaken(a.Provider, label, fault.Remedy{Do: fault.ListAccounts})
 		}
 		a.Label = label
 		return nil

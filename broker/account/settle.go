@@ -149,7 +149,7 @@ func (l *login) settle(ctx context.Context, n NewAccount) (*LoggedIn, error) {
 		if l.req.Label == "" {
 			n.Label = FreeLabel(idx, n.Provider.Name, n.Identity.Name)
 		} else if taken := idx.Labelled(l.provider.Name, l.req.Label); len(taken) > 0 {
-			return nil, labelTaken(taken[0])
+			return nil, heldBy(taken[0])
 		}
 		a, err := Add(ctx, l.f, n)
 		if try < 5 && (errors.Is(err, ErrSameIdentity) || fault.CodeOf(err) == fault.LabelTaken && l.req.Label == "") {
@@ -261,6 +261,11 @@ func UsualLabel(f *folder.Folder, provider string) (string, error) {
 		return "", err
 	}
 	return FreeLabel(idx, provider, ""), nil
+}
+
+// labelTaken is the error for a label that another account of provider has.
+func labelTaken(provider, label string, next ...fault.Remedy) error {
+	return fault.Errorf(fault.LabelTaken, "label %s is taken at %s", fault.Quote(label), provider).Try(next...)
 }
 
 // FreeLabel is a free label for an account of provider: the identity's name, else provider
