@@ -119,18 +119,3 @@ const (
 	ShowDaemons Action = "show-daemons"
 	TrustCA     Action = "trust-ca"
 )
-
-// Actions returns all actions, in no particular order.
-func Actions() []Action {
-	return []Action{
-		Again, Instead, Wait, WithVariable, WithoutVariable, Login,
-		ListAccounts, ShowAccount, Status, ShowHolds, ClearHolds, Enable, Remove, RemoveHere, Rename, Move, Refresh, RefreshNow, Unbind, LeaveFolder,
-		ListProviders, ShowProvider, AddProvider, AmendProvider, StoreSecret,
-		Doctor, Fix, FixWithKey,
-		ShowKeystore, UnlockKeychain, UnlockKeyFile, InitKeystore, SealKeystore, SealKeyFile, MigrateKeystore, SessionFolder,
-		SetVariable, SetSetting, EditFile, DeleteFile, ProtectFile, LookAtFile, GiveBack,
-		Import, ImportGrant, AsOwner,
-		InstallShare, ShareStart, ShareInvite, ShareJoin, ShareLeave, ShareMembers, ShareRemove, ShareRecover, ShareStatus, ShareDoctor, ShareFix, ShareServe, ShareRights,
-		ShowVersion, ShowDaemons, TrustCA,
-	}
-}
