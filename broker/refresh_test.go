@@ -92,7 +92,8 @@ func TestRefreshesAtOnceAreOne(t *testing.T) {
 	w := newWorld(t, brokertest.Config{})
 	a := w.add("ada", -time.Second)
 	release := make(chan struct{})
-	w.server.Inject(brokertest.Fault{Status: 429, Until: release})
+	// The pause after it is a minute, which a person doesn't wait for.
+	w.server.Inject(brokertest.Fault{Status: 401, Header: map[string]string{"Content-Type": "application/json"}, Body: `{"error":"invalid_client"}`, Until: release})
 	errs := make([]error, 6)
 	var wg, waiting sync.WaitGroup
 	waiting.Add(len(errs))
