@@ -113,5 +113,8 @@ func (l *lockerAt) refresh() error {
 	}
 	folder.Reached("S6")
 	_, _ = l.do("EVAL", `if redis.call("get", KEYS[1]) == ARGV[1] then redis.call("del", KEYS[1]) end return ""`, "1", "lock:"+l.user, mine) // else it ends by itself
-	return err
+	if err != nil {
+		return fault.Errorf(fault.EngineUnreachable, "not stored").Because(err)
+	}
+	return nil
 }
