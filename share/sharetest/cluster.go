@@ -30,7 +30,7 @@ type Cluster struct {
 	nodes []*node
 
 	mu      sync.Mutex
-	holders map[string]Credentials
+	holders map[string]holder // by name
 }
 
 // Options say how a cluster is set up.
@@ -110,6 +110,12 @@ func (c *Cluster) Endpoints() []string {
 	return all
 }
 
+// holder is a machine that was made, and what for.
+type holder struct {
+	Credentials
+	key string
+}
+
 // Holder makes a machine that may use all pools, or the one with the id. Several tests may
 // call it at once; a name stands for one machine.
 func (c *Cluster) Holder(t testing.TB, name string, pool ...string) Credentials {
@@ -131,13 +137,18 @@ func (c *Cluster) machine(t testing.TB, args []string) Credentials {
 		return Credentials{}
 	}
 	key := strings.Join(args, " ")
-	if known, ok := c.holders[key]; ok {
-		return known
+	if known, ok := c.holders[args[1]]; ok && known.key == key {
+		return known.Credentials
+	} else if ok { // of an earlier run of the same test
+		testenv.Must(t, c.administer("remove", args[1]))
+	}
+	for _, kind := range []string{".crt", ".key"} {
+		_ = os.Remove(filepath.Join(c.dir, "certs", args[1]+kind)) // of one that was removed
 	}
 	testenv.Must(t, c.administer(args...))
 	made, err := c.credentials(args[1])
 	testenv.Must(t, err)
-	c.holders[key] = made
+	c.holders[args[1]] = holder{made, key}
 	return made
 }
 
@@ -147,6 +158,7 @@ func (c *Cluster) Remove(t testing.TB, name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	testenv.Must(t, c.administer("remove", name))
+	delete(c.holders, name)
 }
 
 // Administer runs share-certs with the arguments, and the commands that it prints.
@@ -174,6 +186,11 @@ func (c *Cluster) Etcdctl(t testing.TB, args ...string) string {
 	t.Helper()
 	out, err := c.run(nil, c.Endpoints(), "etcdctl", args...)
 	testenv.Check(t, err)
+	if len(args) > 2 && args[0] == "user" && args[1] == "delete" {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.holders, args[2])
+	}
 	return string(out)
 }
 
@@ -227,7 +244,7 @@ func start(o Options) (*Cluster, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cluster{dir: dir, plain: o.Plain, quota: o.Quota, holders: map[string]Credentials{}}
+	c := &Cluster{dir: dir, plain: o.Plain, quota: o.Quota, holders: map[string]holder{}}
 	if err := c.setUp(max(o.Nodes, 1)); err != nil {
 		c.stop()
 		return nil, err
