@@ -29,14 +29,18 @@ func TestMoveSurvivesBeingKilled(t *testing.T) {
 		t.Skipf("needs strace: apt-get install strace, and leave to trace: %v %s", err, out)
 	}
 	seen := map[string]int{}
-	for _, call := range stateChanging {
-		for n := 1; ; n++ {
-			m := newMove(t)
-			killed := m.killAt(call, n)
-			seen[m.state()]++
-			m.finishJob(fmt.Sprintf("killed before %s %d", call, n))
-			if !killed {
-				break
+	// The calls are counted for each thread, so a sweep may miss the moments between two that
+	// another thread makes.
+	for sweep := 0; sweep < 5 && (seen[inFile] == 0 || seen[inBoth] == 0 || seen[inIndex] == 0); sweep++ {
+		for _, call := range stateChanging {
+			for n := 1; ; n++ {
+				m := newMove(t)
+				killed := m.killAt(call, n)
+				seen[m.state()]++
+				m.finishJob(fmt.Sprintf("killed before %s %d", call, n))
+				if !killed {
+					break
+				}
 			}
 		}
 	}
