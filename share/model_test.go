@@ -221,6 +221,11 @@ func (p *process) rotateBeyond(w rotation.Wish) (err error) {
 	}()
 	select {
 	case <-done:
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.crashed { // and ended before this was waiting
+			return errKilled
+		}
 		return err
 	case <-p.gone:
 		for p.folder().Rotating(p.model.account) { // what it held is let go; what it still tries is in vain
