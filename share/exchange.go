@@ -22,9 +22,9 @@ import (
 var spread = 2 * time.Second
 
 // Exchange tells the machines of a shared pool which limits this one has met, and learns
-// what they have. It also withdraws tickets that are over. It is for a process that nobody waits for; if one is at it, it returns
-// at once, for that one sees to it. Errors: NotAMember, EngineRestored, and those of engine,
-// keystore and index.
+// what they have. It also withdraws tickets that are over. It is for a process that nobody
+// waits for; if one is at it, it returns at once, for that one sees to it. Errors: NotAMember,
+// EngineRestored, and those of engine, keystore and index.
 func Exchange(ctx context.Context, f *folder.Folder, dial Dialer, id string) error {
 	for {
 		l, err := f.TryLock(lock.Exchange(id))

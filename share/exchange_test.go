@@ -53,12 +53,15 @@ func (m *machine) clear(id, scope string) error {
 }
 
 // swaps counts the machines' writes of holds.
-func (s *scene) swaps() (n int) {
+func (s *scene) swaps() int { return s.calls("swap", "/hold/") }
+
+// calls counts what machines have asked the engine: op, for keys that contain part.
+func (s *scene) calls(op, part string) (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, line := range s.lines {
 		for _, c := range line.Calls() {
-			if c.Op == "swap" && strings.Contains(c.Key, "/hold/") {
+			if c.Op == op && strings.Contains(c.Key, part) {
 				n++
 			}
 		}

@@ -48,18 +48,7 @@ func settings(m *machine) string {
 }
 
 // reads counts what machines have asked the engine of accounts' records all at once.
-func reads(s *scene) (n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, line := range s.lines {
-		for _, c := range line.Calls() {
-			if c.Op == "list" && strings.Contains(c.Key, "/acc/") {
-				n++
-			}
-		}
-	}
-	return n
-}
+func reads(s *scene) int { return s.calls("list", "/acc/") }
 
 // What a holder sets of an account is so on all machines: with the exchange of limits, which
 // reads the records once for it and never else, and with status. The last one counts.
